@@ -1,0 +1,367 @@
+"""The journal in one SQLite file: WAL, synchronous=FULL, and a single thread that touches it.
+
+Each row carries a SHA-256 over itself and the row before it in its stream, so a changed, swapped or missing row is
+found. A file that is damaged, foreign or from a newer version is refused and left as it is. Beside it lies
+`<file>.lock`, held while the journal is open: two guards cannot share one file. The file must be on a local disk (WAL
+needs shared memory).
+
+What no file can tell is the loss of its own newest part: a `-wal` file cut at a transaction's end looks like a shorter
+history.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import sqlite3
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Self, TypeVar
+
+from logcaster_guard.adapters import journal_codec
+from logcaster_guard.domain.errors import JournalConflict, JournalUnavailable
+from logcaster_guard.domain.events import Event
+from logcaster_guard.ports import Entry
+
+APPLICATION_ID = 0x4C434731
+"""SQLite's `application_id` of a journal: "LCG1"."""
+
+FORMAT = 1
+"""SQLite's `user_version`: the layout of the table and of the digests."""
+
+BUSY_TIMEOUT = 2.0
+"""Seconds that an append waits for another program that has the file locked."""
+
+_SCHEMA = """
+CREATE TABLE events (
+  position INTEGER PRIMARY KEY,
+  stream TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  body TEXT NOT NULL,
+  digest BLOB NOT NULL,
+  UNIQUE (stream, seq)
+) STRICT
+"""
+_NO_DIGEST = bytes(32)
+_SELECT = "SELECT position, stream, seq, body, digest FROM events"
+_HEADER_SIZE = 100
+
+_Row = tuple[int, str, int, str, bytes]
+_T = TypeVar("_T")
+
+_CAUSES = {
+    sqlite3.SQLITE_FULL: "the disk is full: free some space",
+    sqlite3.SQLITE_BUSY: "another program has it locked: close that program",
+    sqlite3.SQLITE_LOCKED: "another program has it locked: close that program",
+    sqlite3.SQLITE_READONLY: "it cannot be written: check its permissions and that its volume is not read-only",
+    sqlite3.SQLITE_PERM: "it cannot be written: check its permissions",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check its permissions and those of its folder",
+    sqlite3.SQLITE_CORRUPT: "it is damaged: move it away with its -wal file and restore a copy",
+    sqlite3.SQLITE_NOTADB: "it is damaged: move it away with its -wal file and restore a copy",
+    sqlite3.SQLITE_IOERR: "the disk failed or is full: check the volume",
+}
+
+
+class SqliteJournal:
+    """The `Journal` port on a SQLite file; made by `open`.
+
+    Every call runs on the journal's own thread, in the order of the calls. A cancelled append that had not begun never
+    happens; one that had begun is finished, and a following `read` tells which.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = _File(path)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+        self._closed = False
+
+    @classmethod
+    async def open(cls, path: Path) -> Self:
+        """Open the journal at `path`, or create it (0600, missing folders 0700).
+
+        Raises `JournalUnavailable` if it cannot be opened, is locked by another guard, or cannot be trusted.
+        """
+        journal = cls(path)
+        try:
+            await journal._run(journal._file.open)
+        except BaseException:
+            journal._release()  # after the opening, if that goes on behind a cancelled call
+            raise
+        return journal
+
+    async def append(self, stream: str, events: Sequence[Event], expected_seq: int) -> int:
+        """Append all or nothing, durable on return; see the port."""
+        bodies = [journal_codec.encode(event) for event in events]
+        return await self._run(lambda: self._file.append(stream, bodies, expected_seq))
+
+    async def read(self, stream: str) -> Sequence[Entry]:
+        """The stream from its first event; see the port."""
+        return await self._run(lambda: self._file.read(stream))
+
+    async def read_all(self, prefix: str = "") -> Sequence[Entry]:
+        """Every event of the streams that start with `prefix`, by position; see the port."""
+        return await self._run(lambda: self._file.read_all(prefix))
+
+    async def aclose(self) -> None:
+        """Finish what was begun, close the file and let the lock go; a second call does nothing."""
+        if not self._closed:
+            await asyncio.shield(asyncio.wrap_future(self._release()))
+
+    def _release(self) -> Future[None]:
+        self._closed = True
+        closing = self._thread.submit(self._file.close)
+        self._thread.shutdown(wait=False)
+        return closing
+
+    async def _run(self, work: Callable[[], _T]) -> _T:
+        if self._closed:
+            raise JournalUnavailable(f"the journal {self._file.path} is closed")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+class _File:
+    """The blocking part; every method runs on the journal's thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self._lock: int | None = None
+        self._database: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+
+    def open(self) -> None:
+        with self._told("opened"):
+            try:
+                _make_folders(self.path.parent)
+                self._take_lock()
+                self._create_if_absent()
+                self._check_header()
+                self._check_content()
+                self._connect()
+            except BaseException:
+                self.close()
+                raise
+
+    def close(self) -> None:
+        """Never raises; a log that could not be folded in stays beside the file and is read at the next open."""
+        if self._database is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._database.close()
+            self._database = None
+        # Last: once it is let go, another guard may open the file.
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def append(self, stream: str, bodies: Sequence[str], expected_seq: int) -> int:
+        with self._told("written"):
+            database = self._still_ours()
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                seq, digest = _tip(database, stream, expected_seq)
+                for body in bodies:
+                    seq += 1
+                    digest = _digest(digest, stream, seq, body)
+                    database.execute(
+                        "INSERT INTO events (stream, seq, body, digest) VALUES (?, ?, ?, ?)",
+                        (stream, seq, body, digest),
+                    )
+                database.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    database.execute("ROLLBACK")
+                raise
+            return seq
+
+    def read(self, stream: str) -> Sequence[Entry]:
+        with self._told("read"):
+            rows = self._still_ours().execute(f"{_SELECT} WHERE stream = ? ORDER BY position", (stream,))
+            return [self._entry(row) for row in self._verified(rows)]
+
+    def read_all(self, prefix: str) -> Sequence[Entry]:
+        with self._told("read"):
+            rows = self._still_ours().execute(
+                f"{_SELECT} WHERE substr(stream, 1, ?) = ? ORDER BY position", (len(prefix), prefix)
+            )
+            return [self._entry(row) for row in self._verified(rows)]
+
+    def _entry(self, row: _Row) -> Entry:
+        position, stream, seq, body, _ = row
+        try:
+            return Entry(stream=stream, seq=seq, position=position, event=journal_codec.decode(body))
+        except journal_codec.Unreadable as error:
+            raise JournalUnavailable(
+                f"the journal {self.path} holds an event that cannot be read (stream {stream}, seq {seq}: {error}): "
+                "run the version that wrote it, or restore a copy"
+            ) from error
+
+    def _verified(self, rows: Iterable[_Row]) -> Iterator[_Row]:
+        """The rows as they are, each checked against the one before it in its stream."""
+        last: dict[str, tuple[int, bytes]] = {}
+        for row in rows:
+            _, stream, seq, body, digest = row
+            before, chained = last.get(stream, (0, _NO_DIGEST))
+            if seq != before + 1 or digest != _digest(chained, stream, seq, body):
+                raise JournalUnavailable(
+                    f"the journal {self.path} is damaged at stream {stream!r}, seq {seq}: "
+                    "move it away with its -wal file and restore a copy"
+                )
+            last[stream] = (seq, digest)
+            yield row
+
+    def _take_lock(self) -> None:
+        self._lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise JournalUnavailable(
+                f"the journal {self.path} is in use by another guard: give each guard a file of its own"
+            ) from error
+
+    def _create_if_absent(self) -> None:
+        """A journal appears whole or not at all, so that an empty or partial file is always a damaged one."""
+        if self.path.exists():
+            return
+        if Path(f"{self.path}-wal").exists():
+            raise JournalUnavailable(
+                f"the journal {self.path} is gone but {self.path.name}-wal is still there: "
+                "put the file back, or move the -wal file away too"
+            )
+        draft = self.path.with_name(f"{self.path.name}.new")
+        for leftover in (draft, Path(f"{draft}-journal"), Path(f"{draft}-wal"), Path(f"{draft}-shm")):
+            leftover.unlink(missing_ok=True)
+        os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        with contextlib.closing(sqlite3.connect(draft, isolation_level=None)) as database:
+            database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            database.execute(f"PRAGMA user_version = {FORMAT}")
+            database.execute(_SCHEMA)
+            if database.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
+                raise JournalUnavailable(
+                    f"the journal {self.path} cannot be kept here: its volume does not support SQLite's WAL mode"
+                )
+        _sync(draft)
+        draft.rename(self.path)
+        _sync(self.path.parent)
+
+    def _check_header(self) -> None:
+        """Identity and format from the plain bytes: SQLite, which may write on opening, never sees a foreign file."""
+        if not stat.S_ISREG(self.path.stat().st_mode):
+            raise JournalUnavailable(f"the journal {self.path} is not a regular file: name a file")
+        with self.path.open("rb") as file:
+            header = file.read(_HEADER_SIZE)
+        if len(header) < _HEADER_SIZE:
+            raise JournalUnavailable(
+                f"the journal {self.path} is cut short ({len(header)} bytes): move it away and restore a copy"
+            )
+        identity = int.from_bytes(header[68:72], "big")
+        if not header.startswith(b"SQLite format 3\0") or identity != APPLICATION_ID:
+            raise JournalUnavailable(f"{self.path} is not a journal of LogCaster Guard: name another file")
+        version = int.from_bytes(header[60:64], "big")
+        if version != FORMAT:
+            raise JournalUnavailable(
+                f"the journal {self.path} has format {version} and this version reads format {FORMAT}: "
+                "run the version that wrote it, or name another file"
+            )
+
+    def _check_content(self) -> None:
+        """Look through the whole file without the right to write it, so that a damaged one stays evidence."""
+        log = Path(f"{self.path}-wal")
+        alone = not log.exists() or log.stat().st_size == 0
+        uri = f"{self.path.as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
+        with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as database:
+            database.text_factory = _text
+            found = database.execute("PRAGMA quick_check(1)").fetchone()
+            if found != ("ok",):
+                raise JournalUnavailable(
+                    f"the journal {self.path} is damaged ({found[0]!r:.200}): "
+                    "move it away with its -wal file and restore a copy"
+                )
+            for _ in self._verified(database.execute(f"{_SELECT} ORDER BY position")):
+                pass
+
+    def _connect(self) -> None:
+        self._database = sqlite3.connect(
+            f"{self.path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=BUSY_TIMEOUT
+        )
+        self._database.text_factory = _text
+        self._database.execute("PRAGMA synchronous = FULL")
+        self._database.execute("PRAGMA trusted_schema = OFF")
+        if self._database.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
+            raise JournalUnavailable(f"the journal {self.path} cannot be kept in SQLite's WAL mode: use a local disk")
+        # A volume that refuses to be written is found now, not in the middle of a rollback.
+        self._database.execute("BEGIN IMMEDIATE")
+        self._database.execute("ROLLBACK")
+        self._identity = _inode(self.path)
+
+    def _still_ours(self) -> sqlite3.Connection:
+        """The connection, if file and lock are still at their names: what goes to an unlinked file is lost."""
+        if self._database is None or self._lock is None:
+            raise JournalUnavailable(f"the journal {self.path} is closed")
+        held = os.fstat(self._lock)
+        if _inode(self.path) != self._identity or _inode(Path(f"{self.path}.lock")) != (held.st_dev, held.st_ino):
+            raise JournalUnavailable(
+                f"the journal {self.path} or its lock was moved or replaced while in use: put it back and restart"
+            )
+        return self._database
+
+    @contextlib.contextmanager
+    def _told(self, verb: str) -> Iterator[None]:
+        """Failures of the disk and of SQLite as one sentence."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", 0)
+            cause = _CAUSES.get(code & 0xFF, "SQLite failed")
+            name = getattr(error, "sqlite_errorname", type(error).__name__)
+            raise JournalUnavailable(f"the journal {self.path} cannot be {verb}: {cause} ({name})") from error
+        except UnicodeDecodeError as error:
+            # Python's binding fails so when SQLite's own message quotes a damaged schema.
+            raise JournalUnavailable(
+                f"the journal {self.path} cannot be {verb}: {_CAUSES[sqlite3.SQLITE_CORRUPT]}"
+            ) from error
+        except OSError as error:
+            raise JournalUnavailable(
+                f"the journal {self.path} cannot be {verb}: {error.strerror or error}: check its folder and volume"
+            ) from error
+
+
+def _tip(database: sqlite3.Connection, stream: str, expected_seq: int) -> tuple[int, bytes]:
+    """The last seq and digest of the stream; raises `JournalConflict` if it is not at `expected_seq`."""
+    query = "SELECT seq, digest FROM events WHERE stream = ? ORDER BY seq DESC LIMIT 1"
+    row: tuple[int, bytes] = database.execute(query, (stream,)).fetchone() or (0, _NO_DIGEST)
+    if row[0] != expected_seq:
+        raise JournalConflict(f"the stream {stream} is at {row[0]}, not at {expected_seq}: read it again")
+    return row
+
+
+def _text(raw: bytes) -> str:
+    """Damaged text as text that its digest will not fit."""
+    return raw.decode("utf-8", "replace")
+
+
+def _digest(before: bytes, stream: str, seq: int, body: str) -> bytes:
+    return hashlib.sha256(before + json.dumps([stream, seq, body]).encode()).digest()
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _make_folders(folder: Path) -> None:
+    """Create what is missing, each level for the owner alone."""
+    for missing in reversed([f for f in (folder, *folder.parents) if not f.exists()]):
+        missing.mkdir(mode=0o700, exist_ok=True)
+        _sync(missing.parent)

@@ -1,0 +1,1 @@
+"""The Kubernetes API: object access, signals, events, permissions."""

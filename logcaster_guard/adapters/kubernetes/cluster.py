@@ -1,0 +1,331 @@
+"""The Kubernetes API over kubernetes-asyncio's configuration, authentication and transport, with raw JSON in and out.
+
+The generated models are not used: they drop fields that they do not know, and a template that went through one would be
+written back mutilated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import aiohttp
+from kubernetes_asyncio.client.api_client import ApiClient
+from kubernetes_asyncio.client.configuration import Configuration
+
+from logcaster_guard import __version__
+from logcaster_guard.adapters.kubernetes.answers import NoAnswer, failure, no_answer, parsed, printable
+from logcaster_guard.domain.errors import ClusterError, Rejected, Unavailable
+from logcaster_guard.domain.signals import Fault
+from logcaster_guard.ports import Json, Kind
+
+MANAGER = "logcaster-guard"
+"""The field manager of every write but server-side apply, which names its own."""
+
+PAGE = 500
+"""Objects asked for at once; kubectl's own number."""
+
+MAX_PAGES = 200
+MAX_BYTES = 64 * 1024 * 1024
+"""Of one answer, or of all pages of one list, after decompression."""
+
+JSON_PATCH = "application/json-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Where a kind lives in the API. `group` is empty for the core group."""
+
+    group: str
+    version: str
+    plural: str
+
+    @property
+    def path(self) -> str:
+        """The path of the collection in a namespace, with `{namespace}` to be filled in."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        return f"{root}/namespaces/{{namespace}}/{self.plural}"
+
+
+RESOURCES: Mapping[Kind, Resource] = {
+    Kind.DEPLOYMENT: Resource("apps", "v1", "deployments"),
+    Kind.REPLICA_SET: Resource("apps", "v1", "replicasets"),
+    Kind.POD: Resource("", "v1", "pods"),
+    Kind.SERVICE: Resource("", "v1", "services"),
+    Kind.ENDPOINT_SLICE: Resource("discovery.k8s.io", "v1", "endpointslices"),
+    Kind.AUTOSCALER: Resource("autoscaling", "v2", "horizontalpodautoscalers"),
+    Kind.EVENT: Resource("", "v1", "events"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """`what` is the request in words, for the sentence that tells of its failure."""
+
+    what: str
+    method: str
+    path: str
+    body: object = None
+    content_type: str = "application/json"
+    query: Mapping[str, str] = field(default_factory=dict)
+    max_bytes: int | None = None
+
+
+class _Session:
+    """The library's HTTP session, less what it would do unasked.
+
+    As the library makes it, it follows redirects, keeps cookies, and takes proxies and passwords from the environment
+    and `~/.netrc`. A proxy that the kubeconfig names still counts.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        connector = session.connector
+        session.detach()
+        self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+    async def request(self, **arguments: Any) -> aiohttp.ClientResponse:  # noqa: ANN401 # the library's own
+        return await self._session.request(**arguments, allow_redirects=False)
+
+    async def close(self) -> None:
+        await self._session.close()
+
+
+class KubernetesCluster:
+    """`ports.Cluster` on an API server. To be made inside the running event loop that uses it, and closed.
+
+    `timeout` is the total time, in seconds, of one request with its answer and of the credentials it may have to fetch.
+    `reload` fetches the credentials of `configuration` anew; it is called after a 401, and the request, which then had
+    no effect, is repeated once if they changed.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        timeout: float,
+        reload: Callable[[], Awaitable[None]] | None = None,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        self._configuration = configuration
+        self._timeout = timeout
+        self._reload = reload
+        self._max_bytes = max_bytes
+        self._api = ApiClient(configuration)
+        self._api.user_agent = f"{MANAGER}/{__version__}"
+        self._api.rest_client.pool_manager = cast("Any", _Session(self._api.rest_client.pool_manager))
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Json:
+        """The object; raises `NotFound`."""
+        return await self._one("get", "GET", kind, namespace, name)
+
+    async def list(self, kind: Kind, namespace: str, selector: str = "") -> Sequence[Json]:
+        """Every object that the label selector matches, over all pages.
+
+        When the snapshot that the pages are taken from expires on the way (410), the list is read once more, whole.
+        """
+        try:
+            return await self._pages(kind, namespace, selector, PAGE)
+        except Unavailable as gone:
+            if gone.status != 410:
+                raise
+            return await self._pages(kind, namespace, selector, None)
+
+    async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
+        """The object after an RFC 6902 patch; raises `Conflict` on a stale `replace /metadata/resourceVersion`."""
+        query = {"fieldManager": MANAGER}
+        return await self._one(
+            "patch", "PATCH", kind, namespace, name, body=list(operations), content_type=JSON_PATCH, query=query
+        )
+
+    async def apply(self, kind: Kind, namespace: str, name: str, body: Json, *, manager: str, force: bool) -> Json:
+        """The object after a server-side apply of `body` as field manager `manager`."""
+        query = {"fieldManager": manager, "force": "true" if force else "false"}
+        return await self._one(
+            "apply", "PATCH", kind, namespace, name, body=body, content_type=APPLY_PATCH, query=query
+        )
+
+    async def create(self, kind: Kind, namespace: str, body: Json) -> Json:
+        """The new object; raises `Conflict` when the name is taken."""
+        name = str((body.get("metadata") or {}).get("name", ""))
+        what = f"create {kind.value} {namespace}/{name}"
+        path = _filled(RESOURCES[kind].path, what, namespace=namespace)
+        answer, _ = await self._call(_Request(what, "POST", path, body, query={"fieldManager": MANAGER}))
+        return _checked(what, answer, kind, namespace, name)
+
+    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, resource_version: str | None) -> None:
+        """Foreground deletion with preconditions; raises `Conflict` when they no longer hold.
+
+        The transport may send it twice when a kept connection turns out to be dead; the uid makes that harmless.
+        """
+        preconditions = {"uid": uid} | ({"resourceVersion": resource_version} if resource_version else {})
+        body = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": preconditions,
+            "propagationPolicy": "Foreground",
+        }
+        what = f"delete {kind.value} {namespace}/{name}"
+        path = _filled(RESOURCES[kind].path + "/{name}", what, namespace=namespace, name=name)
+        await self._call(_Request(what, "DELETE", path, body))
+
+    async def may(self, verb: str, group: str, resource: str, namespace: str, name: str = "") -> bool | None:
+        """Whether this guard's own account may do `verb`; None where the API does not tell.
+
+        Raises `Unavailable`, and `Rejected` for a 401.
+        """
+        what = f"ask whether {verb} on {resource} in namespace {namespace} is allowed"
+        wanted = {"verb": verb, "group": group, "resource": resource, "namespace": namespace}
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": wanted | ({"name": name} if name else {})},
+        }
+        try:
+            answer, _ = await self._call(_Request(what, "POST", ACCESS_REVIEWS, body))
+        except ClusterError as error:
+            if error.status in {403, 404, 405}:
+                return None
+            raise
+        status = answer.get("status")
+        allowed = status.get("allowed") if isinstance(status, dict) else None
+        return allowed if isinstance(allowed, bool) else None
+
+    async def aclose(self) -> None:
+        """Release connections."""
+        await self._api.close()
+
+    async def _one(
+        self,
+        verb: str,
+        method: str,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        *,
+        body: object = None,
+        content_type: str = "application/json",
+        query: Mapping[str, str] | None = None,
+    ) -> Json:
+        what = f"{verb} {kind.value} {namespace}/{name}"
+        path = _filled(RESOURCES[kind].path + "/{name}", what, namespace=namespace, name=name)
+        answer, _ = await self._call(_Request(what, method, path, body, content_type, query or {}))
+        return _checked(what, answer, kind, namespace, name)
+
+    async def _pages(self, kind: Kind, namespace: str, selector: str, page: int | None) -> Sequence[Json]:
+        what = f"list {kind.value}s in namespace {namespace}"
+        path = _filled(RESOURCES[kind].path, what, namespace=namespace)
+        query = ({"labelSelector": selector} if selector else {}) | ({"limit": str(page)} if page else {})
+        found: list[Json] = []
+        room = self._max_bytes
+        for _ in range(MAX_PAGES):
+            answer, size = await self._call(_Request(what, "GET", path, query=dict(query), max_bytes=room))
+            room -= size
+            found += _items(what, answer, kind)
+            metadata = answer.get("metadata")
+            token = metadata.get("continue") if isinstance(metadata, dict) else None
+            if not token:
+                return found
+            query["continue"] = str(token)
+        raise NoAnswer(
+            f"Cannot {what}: there are more than {MAX_PAGES} pages of them, more than the guard reads.",
+            fault=Fault.TOO_LARGE,
+            status=200,
+        )
+
+    async def _call(self, request: _Request) -> tuple[Json, int]:
+        """The JSON object answered, and its size in bytes; raises a `ClusterError` for anything else."""
+        what = request.what
+        try:
+            async with asyncio.timeout(self._timeout):
+                used = dict(self._configuration.api_key)
+                status, headers, answer = await self._send(request)
+                if status == 401 and await self._renewed(used):
+                    status, headers, answer = await self._send(request)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise no_answer(what, error, self._timeout) from error
+        if not 200 <= status < 300:
+            raise failure(what, status, headers, answer)
+        found = parsed(answer)
+        if found is None:
+            raise NoAnswer(
+                f"Cannot {what}: the answer is not a JSON object, so it is not from a Kubernetes API.",
+                fault=Fault.MALFORMED,
+                status=status,
+            )
+        return found, len(answer)
+
+    async def _send(self, request: _Request) -> tuple[int, Mapping[str, str], bytes]:
+        # The body is read here and not by the library, which reads without a limit; a failing status is then an
+        # answer like any other, which _call looks at.
+        limit = self._max_bytes if request.max_bytes is None else request.max_bytes
+        response: aiohttp.ClientResponse = await self._api.call_api(
+            request.path,
+            request.method,
+            query_params=list(request.query.items()),
+            header_params={"Accept": "application/json", "Content-Type": request.content_type},
+            body=request.body,
+            auth_settings=["BearerToken"],
+            _preload_content=False,
+            _request_timeout=aiohttp.ClientTimeout(total=self._timeout),
+        )
+        async with response:
+            content = bytearray()
+            async for chunk in response.content.iter_any():
+                content += chunk
+                if len(content) > limit:
+                    response.close()
+                    raise NoAnswer(
+                        f"Cannot {request.what}: the answer is larger than {limit} bytes.",
+                        fault=Fault.TOO_LARGE,
+                        status=response.status,
+                    )
+            return response.status, response.headers, bytes(content)
+
+    async def _renewed(self, used: Mapping[str, str]) -> bool:
+        """Whether there are other credentials than those that were `used`."""
+        if self._reload is not None and self._configuration.api_key == used:
+            await self._reload()
+        return bool(self._configuration.api_key != used)
+
+
+def _filled(path: str, what: str, **parts: str) -> str:
+    """`path` with its names filled in; raises `Rejected` for one that would name another path than its own."""
+    for part in parts.values():
+        if not part or part in {".", ".."} or not all(c.isalnum() or c in "-._:" for c in part) or not part.isascii():
+            raise Rejected(
+                f"Cannot {printable(what)}: {part!a} is not a name that Kubernetes takes; correct it in the settings."
+            )
+    return path.format(**parts)
+
+
+def _checked(what: str, answer: Json, kind: Kind, namespace: str, name: str) -> Json:
+    metadata = answer.get("metadata")
+    found = (answer.get("kind"), *(metadata.get(k) for k in ("namespace", "name") if isinstance(metadata, dict)))
+    if found != (kind.value, namespace, name):
+        raise NoAnswer(
+            f"Cannot {what}: the answer is not that object but {found!a}, so its effect is not known.",
+            fault=Fault.MALFORMED,
+            status=200,
+        )
+    return answer
+
+
+def _items(what: str, answer: Json, kind: Kind) -> Sequence[Json]:
+    items = answer.get("items")
+    if items is None and "items" in answer:
+        items = []
+    if (
+        answer.get("kind") != f"{kind.value}List"
+        or not isinstance(items, list)
+        or not all(isinstance(i, dict) and isinstance(i.get("metadata"), dict) for i in items)
+    ):
+        raise NoAnswer(
+            f"Cannot {what}: the answer is not a list of them but {answer.get('kind')!a}.",
+            fault=Fault.MALFORMED,
+            status=200,
+        )
+    return items

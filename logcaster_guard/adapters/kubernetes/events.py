@@ -1,0 +1,105 @@
+"""Tells the people who watch the Deployment: its runs appear in `kubectl describe deployment`."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import UTC
+
+from logcaster_guard.adapters.kubernetes.answers import printable
+from logcaster_guard.domain.errors import ClusterError, Conflict, NotFound, Unavailable
+from logcaster_guard.domain.notices import Delivered, Delivery, Notice, Severity, TryLater, Undeliverable
+from logcaster_guard.ports import Cluster, Json, Kind
+
+COMPONENT = "logcaster-guard"
+MESSAGE_BYTES = 1024
+"""What the API takes for an Event's note."""
+
+REASON_LENGTH = 128
+
+
+class EventChannel:
+    """`ports.Channel` that writes a Kubernetes Event on the Deployment for each notice of a run.
+
+    A notice that belongs to no run is taken without a request, so that a target which is only watched sees no write.
+    The Event's name comes from the notice's id: a repeat finds the name taken. The cluster is not closed with it.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    @property
+    def name(self) -> str:
+        """Unique among the configured channels; stable over restarts."""
+        return "kubernetes-events"
+
+    async def deliver(self, notice: Notice) -> Delivery:
+        """Try once."""
+        if not (notice.run and notice.namespace and notice.deployment):
+            return Delivered()
+        try:
+            uid = await self._uid(notice)
+            await self._cluster.create(Kind.EVENT, notice.namespace, event_of(notice, uid))
+        except Conflict:
+            return Delivered()
+        except Unavailable as error:
+            return TryLater(str(error), error.retry_after)
+        except ClusterError as error:
+            # Expired credentials come back; a missing permission or a namespace that is gone does not by itself.
+            return TryLater(str(error), error.retry_after) if error.status == 401 else Undeliverable(str(error))
+        return Delivered()
+
+    async def aclose(self) -> None:
+        """Nothing of its own to release."""
+
+    async def _uid(self, notice: Notice) -> str:
+        try:
+            found = await self._cluster.get(Kind.DEPLOYMENT, notice.namespace, notice.deployment)
+        except NotFound:
+            return ""
+        return str(found["metadata"].get("uid", ""))
+
+
+def event_of(notice: Notice, uid: str) -> Json:
+    """The Event for `notice`; `uid` is the Deployment's, empty when it is gone."""
+    at = notice.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    involved = {
+        "apiVersion": "apps/v1",
+        "kind": Kind.DEPLOYMENT.value,
+        "namespace": notice.namespace,
+        "name": notice.deployment,
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": Kind.EVENT.value,
+        "metadata": {
+            "name": f"{COMPONENT}.{hashlib.sha256(notice.id.encode()).hexdigest()[:40]}",
+            "namespace": notice.namespace,
+            "labels": {"app.kubernetes.io/managed-by": COMPONENT},
+        },
+        "involvedObject": involved | ({"uid": uid} if uid else {}),
+        "type": "Normal" if notice.severity is Severity.INFO else "Warning",
+        "reason": _reason(notice.event),
+        "message": _message(notice),
+        "source": {"component": COMPONENT},
+        "reportingComponent": COMPONENT,
+        "reportingInstance": COMPONENT,
+        "firstTimestamp": at,
+        "lastTimestamp": at,
+        "count": 1,
+    }
+
+
+def _reason(event: str) -> str:
+    words = re.findall(r"[A-Za-z0-9]+", event)
+    return "".join(word[0].upper() + word[1:] for word in words)[:REASON_LENGTH] or "Notice"
+
+
+def _message(notice: Notice) -> str:
+    parts = [part for part in (notice.title.strip(), notice.text.strip()) if part]
+    whole = printable(": ".join(parts) or notice.event)
+    encoded = whole.encode()
+    if len(encoded) <= MESSAGE_BYTES:
+        return whole
+    mark = "…"
+    return encoded[: MESSAGE_BYTES - len(mark.encode())].decode("utf-8", "ignore") + mark

@@ -1,0 +1,164 @@
+"""The pods of a Deployment, found by who owns whom; labels alone would take in a helper's and a stranger's pods."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from logcaster_guard.domain.signals import Target
+from logcaster_guard.domain.workload import Workload, instant, template_hash
+from logcaster_guard.ports import Cluster, Json, Kind
+
+DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
+
+_SCALES: Mapping[str, Decimal] = {
+    "n": Decimal("1e-9"),
+    "u": Decimal("1e-6"),
+    "m": Decimal("1e-3"),
+    "": Decimal(1),
+    **{suffix: Decimal(1000) ** power for power, suffix in enumerate("kMGTPE", start=1)},
+    **{f"{suffix}i": Decimal(1024) ** power for power, suffix in enumerate("KMGTPE", start=1)},
+}
+_QUANTITY = re.compile(
+    r"([+-]?(?:\d{1,30}\.?\d{0,30}|\.\d{1,30}))(?:([eE][+-]?\d{1,2})|([KMGTPE]i|[numkMGTPE])?)", re.ASCII
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod of the Deployment; `template` is the normalised hash of the template that it was made from."""
+
+    raw: Json
+    template: str
+
+    @property
+    def name(self) -> str:
+        """The pod's name."""
+        return str(self.raw["metadata"]["name"])
+
+    @property
+    def ip(self) -> str:
+        """Its address (IPv6 without brackets); empty before it has one."""
+        return str(self._status.get("podIP") or "")
+
+    @property
+    def phase(self) -> str:
+        """Pending, Running, Succeeded, Failed or Unknown."""
+        return str(self._status.get("phase") or "")
+
+    @property
+    def counts(self) -> bool:
+        """Whether the ReplicaSet counts it: neither terminating nor ended (an evicted pod stays behind as Failed)."""
+        return "deletionTimestamp" not in self.raw["metadata"] and self.phase not in {"Succeeded", "Failed"}
+
+    @property
+    def ready_since(self) -> datetime | None:
+        """When it became Ready; None while it is not."""
+        for condition in self._status.get("conditions") or []:
+            if condition.get("type") == "Ready" and condition.get("status") == "True":
+                return instant(condition.get("lastTransitionTime"))
+        return None
+
+    @property
+    def ready(self) -> bool:
+        """Whether its Ready condition is True."""
+        return any(c.get("type") == "Ready" and c.get("status") == "True" for c in self._status.get("conditions") or [])
+
+    @property
+    def restarts(self) -> int:
+        """Restarts of all its containers, init containers and sidecars included."""
+        return sum(int(c.get("restartCount") or 0) for c in self._containers)
+
+    @property
+    def waiting_reasons(self) -> frozenset[str]:
+        """Why containers of it do not run: `ImagePullBackOff`, `CrashLoopBackOff`, `ContainerCreating` and the like."""
+        waiting = (((c.get("state") or {}).get("waiting") or {}).get("reason") for c in self._containers)
+        return frozenset(str(reason) for reason in waiting if reason)
+
+    @property
+    def memory_limit(self) -> float | None:
+        """Bytes that its main container may use; None without a limit.
+
+        The main container is the one that `kubectl.kubernetes.io/default-container` names, else the first: a process
+        that is measured is in one container, and a sidecar's limit does not help it.
+        """
+        containers = (self.raw.get("spec") or {}).get("containers") or []
+        wanted = (self.raw["metadata"].get("annotations") or {}).get(DEFAULT_CONTAINER)
+        main = next((c for c in containers if c.get("name") == wanted), containers[0] if containers else {})
+        text = ((main.get("resources") or {}).get("limits") or {}).get("memory")
+        return (None if text is None else quantity(str(text))) or None
+
+    @property
+    def _status(self) -> Json:
+        return self.raw.get("status") or {}
+
+    @property
+    def _containers(self) -> Sequence[Mapping[str, Any]]:
+        return [*(self._status.get("initContainerStatuses") or []), *(self._status.get("containerStatuses") or [])]
+
+
+@dataclass(frozen=True, slots=True)
+class PodEndpoint:
+    """A running pod that can be asked for its metrics.
+
+    `template` is the normalised hash of its pod template, `memory_limit` is in bytes.
+    """
+
+    name: str
+    ip: str
+    template: str
+    memory_limit: float | None
+
+
+async def pods_of(cluster: Cluster, target: Target) -> tuple[Workload, Sequence[Pod]]:
+    """The target's Deployment and every pod of its ReplicaSets, by name.
+
+    Raises `ClusterError`s, `NotFound` when the Deployment is not there.
+    """
+    workload = Workload(await cluster.get(Kind.DEPLOYMENT, target.namespace, target.deployment))
+    # The selector only keeps the answer small; ownership decides.
+    labels = ((workload.raw["spec"].get("selector") or {}).get("matchLabels") or {}).items()
+    selector = ",".join(f"{key}={value}" for key, value in sorted(labels))
+    templates = {
+        str(item["metadata"]["uid"]): template_hash(item["spec"]["template"])
+        for item in await cluster.list(Kind.REPLICA_SET, target.namespace, selector)
+        if _owner(item) == workload.uid
+    }
+    items = await cluster.list(Kind.POD, target.namespace, selector)
+    found = [Pod(raw=item, template=templates[owner]) for item in items if (owner := _owner(item)) in templates]
+    return workload, sorted(found, key=lambda pod: pod.name)
+
+
+async def endpoints_of(cluster: Cluster, target: Target) -> Sequence[PodEndpoint]:
+    """The target's pods that run, are not terminating and have an address, by name; Ready or not.
+
+    Raises `ClusterError`s, `NotFound` when the Deployment is not there.
+    """
+    _, pods = await pods_of(cluster, target)
+    return [
+        PodEndpoint(name=pod.name, ip=pod.ip, template=pod.template, memory_limit=pod.memory_limit)
+        for pod in pods
+        if pod.counts and pod.phase == "Running" and pod.ip
+    ]
+
+
+def quantity(text: str) -> float | None:
+    """A Kubernetes quantity (`256Mi`, `1G`, `500m`, `1e3`) as a number; None if it is not one."""
+    match = _QUANTITY.fullmatch(text.strip())
+    if match is None:
+        return None
+    number, exponent, suffix = match.groups()
+    try:
+        return float(Decimal(number + (exponent or "")) * _SCALES[suffix or ""])
+    except (InvalidOperation, OverflowError):
+        return None
+
+
+def _owner(item: Mapping[str, Any]) -> str:
+    """The uid of the object that controls `item`; empty if none does."""
+    owners = item["metadata"].get("ownerReferences") or []
+    return next((str(o.get("uid", "")) for o in owners if o.get("controller")), "")

@@ -1,0 +1,168 @@
+"""The `kubernetes` source: what the Deployment and its pods themselves say of a release."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from logcaster_guard.adapters.kubernetes.answers import NoAnswer
+from logcaster_guard.adapters.kubernetes.pods import Pod, pods_of
+from logcaster_guard.domain.errors import ClusterError, NotFound, Rejected
+from logcaster_guard.domain.signals import (
+    Fault,
+    Gap,
+    History,
+    NoData,
+    NoHistory,
+    Reading,
+    Signal,
+    SourceError,
+    SourceName,
+    Target,
+    Value,
+)
+from logcaster_guard.domain.workload import Workload
+from logcaster_guard.ports import Clock, Cluster
+
+FORGIVEN_AFTER = timedelta(minutes=10)
+"""A pod that was Ready this long has got over its restarts: the count is for a pod's whole life."""
+
+STALLED = frozenset(
+    {
+        "CrashLoopBackOff",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "ErrImageNeverPull",
+        "ErrImagePull",
+        "ImageInspectError",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "PostStartHookError",
+        "PreCreateHookError",
+        "PreStartHookError",
+        "RegistryUnavailable",
+        "RunContainerError",
+        "SignatureValidationFailed",
+    }
+)
+"""The kubelet's reasons for a container that waits and will not start by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A Deployment with its pods, seen at the UTC instant `now`."""
+
+    workload: Workload
+    pods: Sequence[Pod]
+    now: datetime
+
+    def restart_count(self) -> float | None:
+        """Restarts of the worst pod of the present release; a pod Ready for 10 minutes counts 0. None without a pod."""
+        present = [p for p in self.pods if p.counts and p.template == self.workload.hash]
+        return max((0.0 if self._settled(p) else float(p.restarts) for p in present), default=None)
+
+    def unready_pods(self) -> float:
+        """Pods that are wanted and not there, plus pods of any release that are there and not Ready.
+
+        Terminating and ended pods are not there. It is above 0 for a while in every healthy rollout.
+        """
+        there = [p for p in self.pods if p.counts]
+        missing = max(0, self.workload.replicas - len(there))
+        return float(missing + sum(not p.ready for p in there))
+
+    def rollout_stalled(self) -> float:
+        """1 if the present rollout does not get on by itself, else 0.
+
+        That is: its progress deadline passed, or, while it is under way, a pod of its release cannot start.
+        """
+        if self.workload.progress_deadline_exceeded:
+            return 1.0
+        stuck = any(p.counts and p.template == self.workload.hash and p.waiting_reasons & STALLED for p in self.pods)
+        return float(stuck and self._under_way())
+
+    def _settled(self, pod: Pod) -> bool:
+        since = pod.ready_since
+        return since is not None and self.now - since >= FORGIVEN_AFTER
+
+    def _under_way(self) -> bool:
+        # A pod that crashes later makes a finished rollout look unfinished by its numbers; the controller's own reason
+        # stays. It writes none when the Deployment has no progress deadline.
+        conditions = (self.workload.raw.get("status") or {}).get("conditions") or []
+        reasons = [c.get("reason") for c in conditions if c.get("type") == "Progressing"]
+        if not self.workload.observed:
+            return True
+        return reasons != ["NewReplicaSetAvailable"] if reasons else not self.workload.rolled_out
+
+
+_NUMBERS: Mapping[str, Callable[[Observation], float | None]] = {
+    "restart_count": Observation.restart_count,
+    "unready_pods": Observation.unready_pods,
+    "rollout_stalled": Observation.rollout_stalled,
+}
+
+
+class KubernetesSource:
+    """`ports.Source` for `restart_count`, `unready_pods` and `rollout_stalled`.
+
+    One read costs one GET and two LISTs, however many signals are asked for. The cluster is not closed with it.
+    """
+
+    def __init__(self, cluster: Cluster, clock: Clock) -> None:
+        self._cluster = cluster
+        self._clock = clock
+
+    @property
+    def name(self) -> SourceName:
+        """The word that settings use for it."""
+        return SourceName.KUBERNETES
+
+    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
+        """One reading for each of `signals`, by signal name, as of the moment before the first question was asked."""
+        at = self._clock.monotonic()
+        try:
+            workload, pods = await pods_of(self._cluster, target)
+            seen = Observation(workload=workload, pods=pods, now=self._clock.now())
+            return {signal.name: _reading(signal.name, seen, at) for signal in signals}
+        except NotFound as error:
+            return {s.name: NoData(at, Gap.EMPTY, str(error)) for s in signals}
+        except ClusterError as error:
+            return {s.name: SourceError(at, _fault(error), str(error), error.retry_after) for s in signals}
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            detail = f"The Kubernetes API described {target.key} in a form that it does not have ({error!a})."
+            return {s.name: SourceError(at, Fault.MALFORMED, detail) for s in signals}
+
+    async def history(
+        self,
+        target: Target,  # noqa: ARG002 # the port's
+        signal: Signal,  # noqa: ARG002
+        start: float,  # noqa: ARG002
+        end: float,  # noqa: ARG002
+        step: float,  # noqa: ARG002
+    ) -> History:
+        """Kubernetes keeps no past."""
+        return NoHistory()
+
+    async def aclose(self) -> None:
+        """Nothing of its own to release."""
+
+
+def _reading(name: str, seen: Observation, at: float) -> Reading:
+    if name not in _NUMBERS:
+        return NoData(at, Gap.EMPTY, f"The kubernetes source has no signal {name}; it has {', '.join(_NUMBERS)}.")
+    number = _NUMBERS[name](seen)
+    if number is None:
+        return NoData(
+            at, Gap.EMPTY, f"{seen.workload.namespace}/{seen.workload.name} has no pod of its present release."
+        )
+    return Value(at, number)
+
+
+def _fault(error: ClusterError) -> Fault:
+    if isinstance(error, NoAnswer):
+        return error.fault
+    if error.status == 429:
+        return Fault.THROTTLED
+    if isinstance(error, Rejected) or 400 <= error.status < 500:
+        return Fault.CLIENT_ERROR
+    return Fault.SERVER_ERROR if error.status >= 500 else Fault.UNREACHABLE

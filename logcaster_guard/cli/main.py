@@ -1,0 +1,36 @@
+"""The command line: `logcaster-guard COMMAND`.
+
+Exit codes: 0 done; 1 it ran and the outcome is bad; 2 the input is bad; 3 something outside could not be reached.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from logcaster_guard import __version__
+from logcaster_guard.cli.check import check
+from logcaster_guard.cli.demo import demo
+from logcaster_guard.cli.run import run
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__.splitlines()[0] if __doc__ else None)
+app.command()(run)
+app.command()(check)
+app.command()(demo)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None:
+    """LogCaster Guard finds a bad release and rolls it back to the last good one."""
+
+
+def main() -> None:
+    """The entry point."""
+    app()

@@ -1,0 +1,40 @@
+"""`logcaster-guard run`: the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from logcaster_guard import app
+from logcaster_guard.adapters import logs
+from logcaster_guard.cli.check import BAD_INPUT, print_faults
+from logcaster_guard.config.loading import load
+from logcaster_guard.domain.errors import ClusterError, ConfigurationError
+
+Config = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="PATH...",
+        help="Rule files, one settings file, or directories of them (for example a mounted ConfigMap).",
+    ),
+]
+
+
+def run(paths: Config) -> None:
+    """Watch the targets and roll bad releases back, until stopped."""
+    loaded = load(*paths)
+    if isinstance(loaded, list):
+        print_faults(loaded)
+        raise typer.Exit(BAD_INPUT)
+    if not loaded.rules:
+        typer.echo("error: no rules in these files: name a file with rollback_triggers", err=True)
+        raise typer.Exit(BAD_INPUT)
+    logs.configure(loaded.settings.log.format, loaded.settings.log.level)
+    try:
+        asyncio.run(app.serve(loaded))
+    except (ConfigurationError, ClusterError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(3) from None

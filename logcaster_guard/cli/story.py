@@ -1,0 +1,119 @@
+"""What the demo shows: the guard's own log lines and the users' experience, as a timeline for people."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+Fields = Mapping[str, Any]
+
+
+class Timeline:
+    """Prints one line a fact, with the seconds since the beginning."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._began = time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the beginning."""
+        return time.monotonic() - self._began
+
+    def say(self, who: str, what: str, style: str = "") -> None:
+        """`who` is one of people, cluster, users, guard."""
+        line = Text(f"{self.elapsed:6.1f} s  ", style="dim")
+        line.append(f"{who:<8} ", style={"guard": "bold cyan", "users": "magenta"}.get(who, "bold"))
+        line.append(what, style=style)
+        self._console.print(line, soft_wrap=True)
+
+
+class GuardLog(io.StringIO):
+    """A text stream that takes the guard's JSON log and tells its facts on the timeline."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+        self._rest = ""
+        self.events: list[Fields] = []
+
+    def writable(self) -> bool:
+        """It is only written to."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Take whole lines; a part is kept until its end comes."""
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            if line.strip():
+                self._take(json.loads(line))
+        return len(text)
+
+    def _take(self, fields: Fields) -> None:
+        self.events.append(fields)
+        teller = _TELLERS.get(str(fields.get("event")))
+        if teller is not None:
+            text, style = teller(fields)
+            self._timeline.say("guard", text, style)
+
+
+def _images(value: Any) -> str:  # noqa: ANN401 - a JSON value
+    return ", ".join(value) if isinstance(value, list) else str(value)
+
+
+def _evidence(fields: Fields) -> str:
+    return ", ".join(f"{k} {v}" for k, v in (fields.get("evidence") or {}).items())
+
+
+_STEPS = {
+    "raise_autoscaler_minimum": "autoscaler held at its present size",
+    "restore_template": "the good pod template is written",
+    "await_rollout": "every pod is of the good release and available",
+    "verify_recovery": "the target is quiet",
+}
+
+
+def _step_done(fields: Fields, steps: list[str]) -> tuple[str, str]:
+    index = int(fields.get("step", 0))
+    name = steps[index] if index < len(steps) else str(index)
+    detail = fields.get("detail")
+    return f"step done: {_STEPS.get(name, name)}" + (f" ({detail})" if detail else ""), ""
+
+
+def _tellers() -> Mapping[str, Callable[[Fields], tuple[str, str]]]:
+    steps: list[str] = []
+
+    def opened(fields: Fields) -> tuple[str, str]:
+        steps[:] = list(fields.get("steps") or [])
+        text = f"ROLLBACK opened: {_images(fields.get('from_images'))} → {_images(fields.get('to_images'))}"
+        return f"{text} ({fields.get('strategy')}, run {fields.get('run')})", "bold yellow"
+
+    def closed(fields: Fields) -> tuple[str, str]:
+        well = fields.get("outcome") == "recovered"
+        return (
+            f"ROLLBACK closed: {fields.get('outcome')} ({fields.get('reason')})",
+            "bold green" if well else "bold red",
+        )
+
+    return {
+        "revision.live": lambda f: (f"sees release {_images(f.get('images'))} (revision {f.get('revision')})", ""),
+        "revision.good": lambda f: (f"release {str(f.get('template'))[:12]} is known good from now on", "green"),
+        "trigger.pending": lambda f: (f"{f.get('rule')}: condition met since {f.get('onset')}", "yellow"),
+        "trigger.fired": lambda f: (f"{f.get('rule')} FIRED: {_evidence(f)}", "bold red"),
+        "trigger.cleared": lambda f: (f"{f.get('rule')}: {f.get('reason')}", "green"),
+        "trigger.refused": lambda f: (f"nothing is rolled back: {' '.join(f.get('reasons') or [])}", "bold yellow"),
+        "run.opened": opened,
+        "step.done": lambda f: _step_done(f, steps),
+        "run.closed": closed,
+        "target.frozen": lambda f: (f"target frozen: {f.get('reason')}", "bold red"),
+        "source.failing": lambda f: (f"blind: {f.get('what')}: {f.get('fault')}", "yellow"),
+        "run.crashed": lambda f: (f"run stopped on a defect: {f.get('exception')}", "bold red"),
+    }
+
+
+_TELLERS = _tellers()

@@ -1,0 +1,149 @@
+"""Checks between the parts of a settings file, made on what is sound of it, so that one fault does not hide another."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from logcaster_guard.config.faults import ConfigFault, Refused, quoted
+from logcaster_guard.config.promql import check_query
+from logcaster_guard.config.schema import Section, node_at, refusal_fault, validate
+from logcaster_guard.config.sections import (
+    MAX_ITEMS,
+    MetricsSection,
+    PollingSection,
+    PrometheusSection,
+    SignalSection,
+    TargetSection,
+    WebhookSection,
+    target_of,
+)
+from logcaster_guard.config.signals import signal_refusals
+from logcaster_guard.config.yaml import Items, Leaf, Node, Table
+from logcaster_guard.domain.signals import BUILT_IN_UNITS, Target, Unit
+
+SectionT = TypeVar("SectionT", bound=Section)
+_Loc = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Salvage:
+    """What rules can be checked against although the settings have faults; None for what is not known.
+
+    `signals` are units by name, `targets` names, `interval` is in seconds.
+    """
+
+    signals: Mapping[str, Unit | None]
+    targets: frozenset[str] | None
+    interval: float | None
+
+
+def salvage(root: Node | None) -> Salvage:
+    """What a faulty settings file still says; `root` is None if it could not be read at all."""
+    if not isinstance(root, Table):
+        return Salvage(dict.fromkeys(BUILT_IN_UNITS), None, None)
+    polling = _sound(root, ("polling",), PollingSection)
+    return Salvage(_units(root), _names(root), polling.interval if polling else None)
+
+
+def cross_check(root: Node, file: str) -> Iterator[ConfigFault]:
+    """The faults that no section has for itself."""
+    for loc, refusal in _refusals(root):
+        yield refusal_fault(root, file, loc, refusal)
+
+
+def _refusals(root: Node) -> Iterator[tuple[_Loc, Refused]]:
+    targets = _targets(root)
+    entries = list(_sections(root, ("targets",), TargetSection))
+    yield from _repeated("target", "name", [(loc, t.name) for loc, t in entries if t])
+    yield from _repeated(
+        "Deployment", "deployment", [(loc, f"{t.namespace}/{t.deployment}") for loc, t in entries if t]
+    )
+    webhooks = _sections(root, ("notify", "webhooks"), WebhookSection)
+    yield from _repeated("webhook", "name", [(loc, w.name) for loc, w in webhooks if w])
+    metrics = _sound(root, ("metrics",), MetricsSection)
+    if metrics:
+        try:
+            check_query(metrics.selector, targets)
+        except Refused as refusal:
+            yield ("metrics", "selector"), refusal
+    yield from _signals(root, targets)
+
+
+def _signals(root: Node, targets: tuple[Target, ...] | None) -> Iterator[tuple[_Loc, Refused]]:
+    prometheus = _sound(root, ("sources", "prometheus"), PrometheusSection)
+    section, entry = node_at(root, ("signals",))
+    if entry is None or not isinstance(section, Table):
+        return
+    for name in itertools.islice(section.entries, MAX_ITEMS):
+        signal = _sound(root, ("signals", name), SignalSection)
+        if signal is not None:
+            blind = prometheus is not None and prometheus.url is None
+            for refusal in signal_refusals(name, signal, targets, no_prometheus=blind):
+                yield ("signals",), refusal
+
+
+def _repeated(noun: str, key: str, values: Sequence[tuple[_Loc, str]]) -> Iterator[tuple[_Loc, Refused]]:
+    seen: set[str] = set()
+    for loc, value in values:
+        if value in seen:
+            yield loc, Refused(f"the {noun} {quoted(value)} again", "each one once", key=(key,))
+        seen.add(value)
+
+
+def _sections(root: Node, loc: _Loc, model: type[SectionT]) -> Iterator[tuple[_Loc, SectionT | None]]:
+    """The items of a list with their places, None for one that has faults."""
+    node, entry = node_at(root, loc)
+    if entry is not None and entry.key == loc[-1] and isinstance(node, Items):
+        for index in range(min(len(node.items), MAX_ITEMS)):
+            yield (*loc, index), _sound(root, (*loc, index), model)
+
+
+def _sound(root: Node, loc: _Loc, model: type[SectionT]) -> SectionT | None:
+    """The section at `loc`, the default one if nothing stands there, None if it has faults."""
+    node = root
+    for part in loc:
+        if isinstance(node, Table) and part not in node.entries:
+            return model()
+        following, _ = node_at(node, (part,))
+        if following is node:
+            return None
+        node = following
+    found = validate(model, node, "")
+    return None if isinstance(found, list) else found
+
+
+def _targets(root: Node) -> tuple[Target, ...] | None:
+    """The targets; None unless each of them is sound."""
+    _, entry = node_at(root, ("targets",))
+    found = [t for _, t in _sections(root, ("targets",), TargetSection)] if entry else [TargetSection()]
+    sound = tuple(target_of(t) for t in found if t is not None)
+    return sound if sound and len(sound) == len(found) else None
+
+
+def _names(root: Table) -> frozenset[str] | None:
+    """The targets' names, as far as each of them has one."""
+    node, entry = node_at(root, ("targets",))
+    if entry is None:
+        return frozenset({TargetSection().name})
+    names: set[str] = set()
+    for target in node.items if isinstance(node, Items) else ():
+        leaf, named = node_at(target, ("name",))
+        name = leaf.value if isinstance(leaf, Leaf) else TargetSection().name if named is None else None
+        if not isinstance(name, str):
+            return None
+        names.add(name)
+    return frozenset(names) or None
+
+
+def _units(root: Table) -> dict[str, Unit | None]:
+    units: dict[str, Unit | None] = dict(BUILT_IN_UNITS)
+    section, _ = node_at(root, ("signals",))
+    if isinstance(section, Table) and section is not root:
+        for name in section.entries:
+            leaf, entry = node_at(root, ("signals", name, "unit"))
+            text = leaf.value if entry is not None and entry.key == "unit" and isinstance(leaf, Leaf) else None
+            units.setdefault(name, next((u for u in Unit if u == text), None))
+    return units

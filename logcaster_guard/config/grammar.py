@@ -1,0 +1,387 @@
+"""The condition grammar: `error_rate > 5% and request_rate > 10` → a tree of `domain.conditions`.
+
+A number's unit gives its dimension: `%` a share, `ms s m h` a duration, `B KiB MiB GiB` a size. A bare number stands
+for a count or a rate per second, or scales what it is multiplied with; beside a share, a duration or a size it would
+be guesswork and is refused. `+`, `-` and comparisons need one dimension on both sides; the quotient of two numbers of
+one dimension is a plain number, comparable with bare numbers and with percentages.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import resources
+
+from lark import Lark, Token, Tree
+from lark.exceptions import UnexpectedInput, UnexpectedToken
+
+from logcaster_guard.config.faults import AllRefused, Refused, closest, listed, quoted
+from logcaster_guard.domain.conditions import (
+    And,
+    Arithmetic,
+    Binary,
+    Comparator,
+    Compare,
+    Condition,
+    Negate,
+    Not,
+    Number,
+    Operator,
+    Or,
+    SignalRef,
+)
+from logcaster_guard.domain.signals import Unit
+
+MAX_LENGTH = 1_000
+MAX_DEPTH = 50
+MAX_DIGITS = 15
+
+
+class _Plain(StrEnum):
+    """Dimensionless: a literal without a unit, or the quotient of two numbers of one dimension."""
+
+    BARE = "bare"
+    QUOTIENT = "quotient"
+
+
+_Dimension = Unit | _Plain
+_WORDS: Mapping[_Dimension, str] = {
+    Unit.RATIO: "a share",
+    Unit.SECONDS: "a duration",
+    Unit.BYTES: "a size in bytes",
+    Unit.PER_SECOND: "a rate per second",
+    Unit.COUNT: "a count",
+    _Plain.BARE: "a bare number",
+    _Plain.QUOTIENT: "a plain ratio",
+}
+_UNITS: Mapping[str, tuple[_Dimension, float, float]] = {
+    "": (_Plain.BARE, 1, 1),
+    "%": (Unit.RATIO, 1, 100),
+    "ms": (Unit.SECONDS, 1, 1_000),
+    "s": (Unit.SECONDS, 1, 1),
+    "m": (Unit.SECONDS, 60, 1),
+    "h": (Unit.SECONDS, 3_600, 1),
+    "B": (Unit.BYTES, 1, 1),
+    "KiB": (Unit.BYTES, 1 << 10, 1),
+    "MiB": (Unit.BYTES, 1 << 20, 1),
+    "GiB": (Unit.BYTES, 1 << 30, 1),
+}
+"""Dimension, factor and divisor to the base unit: dividing keeps `7%` at 0.07."""
+
+_UNITS_ALLOWED = "%, ms, s, m, h, B, KiB, MiB, GiB or no unit"
+_UNITS_MEANT: Mapping[str, str] = {
+    word: unit
+    for unit, words in {
+        "%": "percent pct",
+        "ms": "msec millis milliseconds",
+        "s": "sec secs second seconds",
+        "m": "min mins minute minutes",
+        "h": "hr hrs hour hours",
+        "KiB": "k kb ki kib",
+        "MiB": "mb mi mib",
+        "GiB": "g gb gi gib",
+    }.items()
+    for word in words.split()
+}
+_LITERAL = re.compile(r"([0-9.]+)(.*)", re.ASCII | re.DOTALL)
+_DECIMAL = re.compile(r"\d+(?:\.\d+)?|\.\d+", re.ASCII)
+_SHOUTED = re.compile(r"\b(?!(?-i:and|or|not)\b)(?:and|or|not)\b", re.ASCII | re.IGNORECASE)
+_FOREIGN = {"&&": "and", "||": "or", "&": "and", "|": "or", "=>": ">=", "=<": "<=", "<>": "!=", "=": "=="}
+_FOREIGN |= {
+    "!": "not",
+    "≥": ">=",
+    "≤": "<=",
+    "≠": "!=",
+    "\N{MULTIPLICATION SIGN}": "*",
+    "÷": "/",
+    "\N{MINUS SIGN}": "-",
+}
+_TERMINALS = {
+    "NAME": "a signal",
+    "NUMBER": "a number",
+    "LPAR": "(",
+    "RPAR": ")",
+    "NOT": "not",
+    "COMPARATOR": "a comparison (> >= < <= == !=)",
+    "AND": "and",
+    "OR": "or",
+    "PLUS": "+",
+    "MINUS": "-",
+    "STAR": "*",
+    "SLASH": "/",
+    "$END": "the end",
+}
+
+
+def parse_condition(text: str, units: Mapping[str, Unit | None]) -> Condition:
+    """The condition's tree, numbers in base units (1, seconds, bytes, per second), constants folded.
+
+    `units` names every signal that may be read; a signal whose unit is None is known but not checked. Raises
+    `AllRefused`, each part with its `offset` in `text`.
+    """
+    if not text.strip():
+        raise AllRefused([Refused("an empty condition", 'a comparison such as "error_rate > 5%"', offset=0)])
+    if len(text) > MAX_LENGTH:
+        raise AllRefused(
+            [Refused(f"a condition of {len(text):,} characters", f"at most {MAX_LENGTH:,} characters", offset=0)]
+        )
+    try:
+        tree = _parser().parse(text)
+    except UnexpectedInput as error:
+        raise AllRefused([_syntax(text, error)]) from None
+    reader = _Reader(text, units)
+    try:
+        condition = reader.condition(tree, 1)
+    except _TooDeep as error:
+        raise AllRefused([error.refusal]) from None
+    if reader.refusals:
+        raise AllRefused(sorted(reader.refusals, key=lambda r: r.offset or 0))
+    return condition
+
+
+@functools.cache
+def _parser() -> Lark:
+    grammar = resources.files(__package__).joinpath("condition.lark").read_text(encoding="utf-8")
+    return Lark(grammar, start="condition", parser="lalr", lexer="basic", propagate_positions=True)
+
+
+def _syntax(text: str, error: UnexpectedInput) -> Refused:
+    """One refusal for the first place that cannot be read."""
+    at = len(text) if error.pos_in_stream is None else min(error.pos_in_stream, len(text))
+    token = error.token if isinstance(error, UnexpectedToken) else None
+    if token is not None and token.type == "$END":
+        at = len(text)
+    shouted = _SHOUTED.search(text)
+    if shouted and shouted.start() <= at:
+        word = shouted[0]
+        return Refused(quoted(word), "and, or, not in lower case", f'"{word.lower()}"', offset=shouted.start())
+    if at >= len(text):
+        return Refused("the end of the condition", _expected(error), offset=at)
+    found = str(token) if token is not None else text[at]
+    return Refused(quoted(found), _expected(error), _meant(text, at, found), offset=at)
+
+
+def _expected(error: UnexpectedInput) -> str:
+    if isinstance(error, UnexpectedToken):
+        accepted = {str(t) for t in error.accepts or error.expected}
+        words = [shown for name, shown in _TERMINALS.items() if name in accepted]
+        if words:
+            return f"{listed(words)} here"
+    return "signals, numbers with units, comparisons, and, or, not, + - * / and parentheses"
+
+
+def _meant(text: str, at: int, found: str) -> str | None:
+    foreign = _FOREIGN.get(text[at : at + 2]) or _FOREIGN.get(text[at])
+    if foreign:
+        return f'"{foreign}"'
+    number = re.search(r"([0-9][0-9.]{0,20}) +$", text[:at])
+    unit = found if found in _UNITS else _UNITS_MEANT.get(found.lower())
+    return f'"{number[1]}{unit}", without a blank' if number and unit else None
+
+
+class _TooDeep(Exception):
+    def __init__(self, refusal: Refused) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
+
+
+@dataclass(frozen=True, slots=True)
+class _Term:
+    """A number's tree, its dimension (None: not known), its place, and its value where it is a constant."""
+
+    node: Arithmetic
+    dimension: _Dimension | None
+    start: int
+    end: int
+
+    @property
+    def constant(self) -> float | None:
+        return self.node.value if isinstance(self.node, Number) else None
+
+
+class _Mismatch(Exception):
+    """The two dimensions cannot meet."""
+
+
+class _Reader:
+    """Turns the parse tree of `text` into the domain's tree, collecting refusals on the way."""
+
+    def __init__(self, text: str, units: Mapping[str, Unit | None]) -> None:
+        self.refusals: list[Refused] = []
+        self._text = text
+        self._units = units
+
+    def condition(self, tree: Tree[Token], depth: int) -> Condition:
+        """The truth value that `tree` stands for."""
+        self._bound(tree, depth)
+        trees = [c for c in tree.children if isinstance(c, Tree)]
+        match tree.data:
+            case "any_of":
+                return Or(tuple(self.condition(c, depth + 1) for c in trees))
+            case "all_of":
+                return And(tuple(self.condition(c, depth + 1) for c in trees))
+            case "negated":
+                return Not(self.condition(trees[0], depth + 1))
+            case _:
+                return self._comparison(tree, depth)
+
+    def _bound(self, tree: Tree[Token], depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise _TooDeep(
+                Refused(
+                    f"more than {MAX_DEPTH} levels of nesting",
+                    f"at most {MAX_DEPTH} operators inside each other",
+                    offset=tree.meta.start_pos,
+                )
+            )
+
+    def _refuse(self, term: _Term, found: str, allowed: str, suggestion: str | None = None) -> None:
+        self.refusals.append(Refused(found, allowed, suggestion, offset=term.start))
+
+    def _comparison(self, tree: Tree[Token], depth: int) -> Compare:
+        left_tree, sign, right_tree = tree.children
+        assert isinstance(left_tree, Tree) and isinstance(right_tree, Tree)  # noqa: S101, PT018 - the grammar's promise
+        left, right = self._term(left_tree, depth + 1), self._term(right_tree, depth + 1)
+        if left.constant is not None and right.constant is not None:
+            self._refuse(left, "a comparison of two constants", "at least one signal in each comparison")
+        else:
+            self._meet(left, right, "compared with")
+        return Compare(Comparator(str(sign)), left.node, right.node)
+
+    def _term(self, tree: Tree[Token], depth: int) -> _Term:
+        self._bound(tree, depth)
+        start, end = tree.meta.start_pos, tree.meta.end_pos
+        match tree.data:
+            case "number":
+                return self._number(str(tree.children[0]), start, end)
+            case "signal":
+                return self._signal(str(tree.children[0]), start, end)
+            case "minus":
+                operand = self._term(_subtree(tree, 1), depth + 1)
+                value = operand.constant
+                node = Negate(operand.node) if value is None else Number(-value)
+                return _Term(node, operand.dimension, start, end)
+            case _:
+                left, right = self._term(_subtree(tree, 0), depth + 1), self._term(_subtree(tree, 2), depth + 1)
+                return self._binary(Operator(str(tree.children[1])), left, right)
+
+    def _signal(self, name: str, start: int, end: int) -> _Term:
+        if name not in self._units:
+            allowed = f"the signals {listed(sorted(self._units)[:40])}"
+            self.refusals.append(
+                Refused(f"the unknown signal {quoted(name)}", allowed, closest(name, self._units), offset=start)
+            )
+        return _Term(SignalRef(name), self._units.get(name), start, end)
+
+    def _number(self, text: str, start: int, end: int) -> _Term:
+        literal = _LITERAL.fullmatch(text)
+        digits, unit = (literal[1], literal[2]) if literal else (text, "")
+        dimension, factor, divisor = _UNITS.get(unit, (None, 1.0, 1.0))
+        term = _Term(Number(1.0), None, start, end)
+        if not _DECIMAL.fullmatch(digits):
+            self._refuse(term, f"the malformed number {quoted(digits)}", "a decimal number such as 5 or 0.5")
+        elif len(digits) > MAX_DIGITS + 1:
+            self._refuse(term, f"a number of {len(digits)} characters", f"at most {MAX_DIGITS} digits")
+        elif unit not in _UNITS:
+            meant = _UNITS_MEANT.get(unit.lower()) or next((u for u in _UNITS if u.lower() == unit.lower()), None)
+            meant = f'"{digits}{meant}"' if meant else None
+            self._refuse(term, f"the unknown unit {quoted(unit)}", _UNITS_ALLOWED, meant)
+        else:
+            return _Term(Number(float(digits) * factor / divisor), dimension, start, end)
+        return term
+
+    def _binary(self, operator: Operator, left: _Term, right: _Term) -> _Term:
+        if operator in {Operator.ADD, Operator.SUB}:
+            verb = "added to" if operator is Operator.ADD else "less"
+            dimension = self._meet(left, right, verb)
+        else:
+            dimension = self._scale(operator, left, right)
+        return _Term(self._folded(operator, left, right), dimension, left.start, right.end)
+
+    def _folded(self, operator: Operator, left: _Term, right: _Term) -> Arithmetic:
+        a, b = left.constant, right.constant
+        if operator is Operator.DIV and b == 0:
+            self._refuse(right, "a division by zero", "a divisor other than 0")
+            return left.node
+        if a is None or b is None:
+            return Binary(operator, left.node, right.node)
+        value = {Operator.ADD: a + b, Operator.SUB: a - b, Operator.MUL: a * b}.get(operator)
+        value = a / b if value is None else value
+        if not math.isfinite(value):
+            self._refuse(left, "a number that is too large", "numbers below 1e308")
+            return Number(1.0)
+        return Number(value)
+
+    def _scale(self, operator: Operator, left: _Term, right: _Term) -> _Dimension | None:
+        """The dimension of a product or quotient."""
+        a, b = left.dimension, right.dimension
+        if a is None or b is None:
+            return None
+        scalars = {_Plain.BARE, _Plain.QUOTIENT, Unit.RATIO}
+        if operator is Operator.MUL and (a in scalars or b in scalars):
+            order = [Unit.RATIO, _Plain.QUOTIENT, _Plain.BARE]
+            return max((a, b), key=lambda d: -order.index(d) if d in scalars else 1)
+        if operator is Operator.DIV and b in scalars and a is not _Plain.BARE:
+            return _Plain.QUOTIENT if a is b else a
+        if operator is Operator.DIV and (a is b or b in scalars):
+            return _Plain.BARE if b is _Plain.BARE else _Plain.QUOTIENT
+        verb = "times" if operator is Operator.MUL else "divided by"
+        allowed = "numbers without a dimension beside *, and two of one dimension or a plain divisor beside /"
+        self._refuse(left, self._both(left, right, verb), allowed)
+        return None
+
+    def _meet(self, left: _Term, right: _Term, verb: str) -> _Dimension | None:
+        """The dimension that both sides share."""
+        a, b = left.dimension, right.dimension
+        if a is None or b is None or a is b:
+            return a
+        for one, other in ((a, b), (b, a)):
+            if one is _Plain.BARE and other in {Unit.COUNT, Unit.PER_SECOND, _Plain.QUOTIENT}:
+                return other
+            if one is _Plain.QUOTIENT and other is Unit.RATIO:
+                return other
+        bare, beside = (left, right) if a is _Plain.BARE else (right, left)
+        if bare.dimension is _Plain.BARE:
+            found = f"the bare number {quoted(self._slice(bare))} beside {self._named(beside)}"
+            allowed = "a number with a unit: " + _units_of(beside.dimension)
+            self._refuse(bare, found, allowed, self._with_unit(bare, beside))
+        else:
+            self._refuse(left, self._both(left, right, verb), "one dimension on both sides")
+        return None
+
+    def _both(self, left: _Term, right: _Term, verb: str) -> str:
+        return f"{self._named(left)}, {verb} {self._named(right)}"
+
+    def _named(self, term: _Term) -> str:
+        words = _WORDS[term.dimension] if term.dimension else "a number"
+        return f"{quoted(self._slice(term))} ({words})"
+
+    def _slice(self, term: _Term) -> str:
+        return self._text[term.start : term.end]
+
+    def _with_unit(self, bare: _Term, beside: _Term) -> str | None:
+        text = self._slice(bare)
+        if not _DECIMAL.fullmatch(text):
+            return None
+        if beside.dimension is Unit.SECONDS:
+            return f'"{text}s" or "{text}ms"'
+        if beside.dimension is Unit.BYTES:
+            return f'"{text}MiB" or "{text}B"'
+        number = float(text)
+        as_share = f"{number * 100:.10g}"
+        return f'"{as_share}%" or "{text}%"' if 0 < number <= 1 else f'"{text}%"'
+
+
+def _subtree(tree: Tree[Token], index: int) -> Tree[Token]:
+    child = tree.children[index]
+    if not isinstance(child, Tree):
+        raise TypeError(f"the grammar's {tree.data} has no operand {index}")
+    return child
+
+
+def _units_of(dimension: _Dimension | None) -> str:
+    return listed(unit for unit, (of, _, _) in _UNITS.items() if of is dimension)

@@ -1,0 +1,206 @@
+"""From paths to settings and rules: every file is read, and every fault of every file told in one go."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from logcaster_guard.config.crosschecks import salvage
+from logcaster_guard.config.faults import MAX_FAULTS, ConfigFault, closest
+from logcaster_guard.config.rules import RULES_KEY, RawRules, RuleContext, read_rules, repeated_names
+from logcaster_guard.config.sections import SettingsFile
+from logcaster_guard.config.settings import (
+    Settings,
+    default_settings,
+    read_settings,
+)
+from logcaster_guard.config.warnings import warnings_of
+from logcaster_guard.config.yaml import MAX_BYTES, Node, Table, load_yaml
+from logcaster_guard.domain.rules import Rule
+
+MAX_FILES = 200
+"""Configuration files in one directory; more means that another directory was meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration without faults.
+
+    `files` are those that were read, `settings_file` the one among them that holds the settings (None: defaults apply).
+    `warnings` are sentences about what is allowed and may surprise.
+    """
+
+    settings: Settings
+    rules: tuple[Rule, ...]
+    files: tuple[Path, ...]
+    settings_file: Path | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def load(*paths: Path | str) -> Loaded | list[ConfigFault]:
+    """Everything in these files and directories, or every fault in them, sorted.
+
+    Of a directory each `*.yaml` and `*.yml` is read, hidden ones and subdirectories apart. A file with
+    `rollback_triggers` holds rules, any other settings. No path at all gives the default settings and no rules.
+    """
+    return _Loading(paths).result()
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    name: str
+    root: Node | None
+    is_rules: bool
+
+
+class _Loading:
+    def __init__(self, paths: Sequence[Path | str]) -> None:
+        self._faults: list[ConfigFault] = []
+        self._seen: set[tuple[int, int]] = set()
+        self._files = [self._parsed(name, content) for path in paths for name, content in self._contents(str(path))]
+
+    def result(self) -> Loaded | list[ConfigFault]:
+        """The configuration, or the faults."""
+        settings_files = [f for f in self._files if not f.is_rules]
+        settings = self._settings(settings_files)
+        raw = self._rules(settings, settings_files)
+        if self._faults or settings is None:
+            return _told(self._faults)
+        rules = tuple(rule for file in raw for rule in file.build(settings.rollout_window))
+        return Loaded(
+            settings=settings,
+            rules=rules,
+            files=tuple(Path(f.name) for f in self._files),
+            settings_file=Path(settings_files[0].name) if settings_files else None,
+            warnings=warnings_of(settings, rules, given=bool(settings_files)),
+        )
+
+    def _settings(self, files: Sequence[_File]) -> Settings | None:
+        for extra in files[1:]:
+            found = f"a second settings file beside {files[0].name}"
+            self._faults.append(
+                ConfigFault(extra.name, 1, 1, found, f"one settings file; rules stand under {RULES_KEY}")
+            )
+        if not files:
+            return default_settings()
+        results = [read_settings(f.root, f.name) for f in files if f.root is not None]
+        for result in results:
+            if isinstance(result, list):
+                self._faults += result
+        return next((r for r in results if isinstance(r, Settings)), None)
+
+    def _rules(self, settings: Settings | None, settings_files: Sequence[_File]) -> list[RawRules]:
+        root = settings_files[0].root if settings_files else None
+        if settings is None:
+            sound = salvage(root)
+            context = RuleContext(sound.signals, sound.targets, sound.interval and 2 * sound.interval)
+        elif settings_files:
+            targets = frozenset(t.name for t in settings.targets)
+            context = RuleContext(settings.units, targets, 2 * settings.policy.polling.interval)
+        else:
+            context = RuleContext(settings.units)
+        files = [(f.name, f.root) for f in self._files if f.is_rules and f.root is not None]
+        self._faults += repeated_names(files)
+        results = [read_rules(root, name, context) for name, root in files]
+        for result in results:
+            if isinstance(result, list):
+                self._faults += result
+        return [r for r in results if isinstance(r, RawRules)]
+
+    def _parsed(self, name: str, content: bytes) -> _File:
+        document = load_yaml(content, name)
+        self._faults += document.faults
+        root = document.root
+        if root is None:
+            return _File(name, None, is_rules=RULES_KEY.encode() in content)
+        if not isinstance(root, Table):
+            allowed = f'a mapping: "{RULES_KEY}: …", or the keys of the settings'
+            self._faults.append(ConfigFault(name, root.at.line, root.at.column, "no mapping at the top", allowed))
+            return _File(name, None, is_rules=True)
+        return self._sorted(name, root)
+
+    def _sorted(self, name: str, root: Table) -> _File:
+        """The file as rules or settings, by its top-level keys."""
+        settings = [e for k, e in root.entries.items() if k in SettingsFile.model_fields]
+        if RULES_KEY in root.entries and settings:
+            at, found = settings[0].at, f'"{settings[0].key}" beside "{RULES_KEY}"'
+            self._faults.append(
+                ConfigFault(name, at.line, at.column, found, "rules and settings in files of their own")
+            )
+            return _File(name, Table(root.at, {RULES_KEY: root.entries[RULES_KEY]}), is_rules=True)
+        # A misspelt rollback_triggers makes a rule file all the same.
+        known = [RULES_KEY, *SettingsFile.model_fields]
+        misspelt = any(closest(k, known) == f'"{RULES_KEY}"' for k in itertools.islice(root.entries, MAX_FAULTS))
+        return _File(name, root, is_rules=RULES_KEY in root.entries or (misspelt and not settings))
+
+    def _contents(self, name: str) -> Iterator[tuple[str, bytes]]:
+        try:
+            is_directory = stat.S_ISDIR(os.stat(name).st_mode)  # noqa: PTH116 - told apart below without a second look
+            names = self._entries(name) if is_directory else [name]
+        except (OSError, ValueError) as error:
+            self._fault(name, _reason(error), "a readable file or directory")
+            return
+        for file in names:
+            content = self._content(file)
+            if content is not None:
+                yield file, content
+
+    def _entries(self, directory: str) -> list[str]:
+        found = sorted(
+            entry.name
+            for entry in Path(directory).iterdir()
+            if entry.suffix in {".yaml", ".yml"} and not entry.name.startswith(".") and not entry.is_dir()
+        )
+        if not found:
+            self._fault(directory, "a directory without *.yaml or *.yml", "a directory with configuration files")
+        if len(found) > MAX_FILES:
+            self._fault(directory, f"{len(found):,} configuration files", f"at most {MAX_FILES} in a directory")
+            return []
+        return [str(Path(directory, name)) for name in found]
+
+    def _content(self, name: str) -> bytes | None:
+        """What the file holds, up to one byte more than is allowed; None if it cannot be read or was read before."""
+        try:
+            # A FIFO or device is never opened: opening alone can block or act.
+            if not stat.S_ISREG(os.stat(name).st_mode):  # noqa: PTH116 - as above
+                self._fault(name, "something that is no regular file", "a regular file")
+                return None
+            descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+            with os.fdopen(descriptor, "rb") as stream:
+                status = os.fstat(descriptor)
+                if not stat.S_ISREG(status.st_mode):
+                    self._fault(name, "something that is no regular file", "a regular file")
+                    return None
+                if (status.st_dev, status.st_ino) in self._seen:
+                    return None
+                self._seen.add((status.st_dev, status.st_ino))
+                return stream.read(MAX_BYTES + 1)
+        except (OSError, ValueError) as error:
+            self._fault(name, _reason(error), "a readable file")
+            return None
+
+    def _fault(self, name: str, found: str, allowed: str) -> None:
+        """A fault of the path itself."""
+        self._faults.append(ConfigFault(name, 0, 0, found, allowed))
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no file or directory of this name"
+    if isinstance(error, PermissionError):
+        return "no permission to read it"
+    if isinstance(error, OSError) and error.strerror:
+        return f"something that cannot be read ({error.strerror.lower()})"
+    return "a path that no file can have"
+
+
+def _told(faults: Iterable[ConfigFault]) -> list[ConfigFault]:
+    """The faults sorted, each once, `MAX_FAULTS` of a file at most."""
+    told: list[ConfigFault] = []
+    for _, group in itertools.groupby(sorted(set(faults)), key=lambda fault: fault.file):
+        told += itertools.islice(group, MAX_FAULTS)
+    return told

@@ -1,0 +1,149 @@
+"""Rule files: `rollback_triggers`, as the plan writes them, turned into the domain's rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator, PlainValidator, Strict, ValidationInfo
+
+from logcaster_guard.config.durations import show_duration
+from logcaster_guard.config.faults import ConfigFault, Refused, closest, described, listed, quoted
+from logcaster_guard.config.grammar import parse_condition
+from logcaster_guard.config.schema import Duration, Section, node_at, sized, validate
+from logcaster_guard.config.sections import Name
+from logcaster_guard.config.yaml import Leaf, Node
+from logcaster_guard.domain.conditions import Condition, NoDataPolicy
+from logcaster_guard.domain.rules import Action, Rule
+from logcaster_guard.domain.signals import Unit
+
+RULES_KEY = "rollback_triggers"
+"""The top-level key that makes a file a rule file."""
+
+MAX_RULES = 100
+"""Rules of one file; a directory may hold several."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleContext:
+    """What rules are checked against.
+
+    `units` are the signals' (None: known, not checked), `targets` the targets' names (None: not known), and `shortest`
+    the shortest duration in seconds (None: the polling interval is not known).
+    """
+
+    units: Mapping[str, Unit | None]
+    targets: frozenset[str] | None = None
+    shortest: float | None = None
+
+
+def _context(info: ValidationInfo) -> RuleContext:
+    if not isinstance(info.context, RuleContext):
+        raise TypeError("rules are validated with a RuleContext")
+    return info.context
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A condition as written, and its tree."""
+
+    text: str
+    tree: Condition
+
+
+def _parsed(value: object, info: ValidationInfo) -> Parsed:
+    if not isinstance(value, str):
+        raise Refused(described(value), 'a condition in quotes, such as "error_rate > 5%"')
+    return Parsed(value, parse_condition(value, _context(info).units))
+
+
+def _check_duration(seconds: float, info: ValidationInfo) -> float:
+    shortest = _context(info).shortest
+    if shortest is not None and seconds < shortest:
+        found = f"the duration {show_duration(seconds)}, shorter than two polls"
+        raise Refused(found, f"at least {show_duration(shortest)}, two of polling.interval")
+    return seconds
+
+
+def _check_targets(names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    known = _context(info).targets
+    for index, name in enumerate(names):
+        if known is not None and name not in known:
+            found, allowed = f"the unknown target {quoted(name)}", f"the targets {listed(sorted(known)[:40])}"
+            raise Refused(found, allowed, closest(name, known), key=(index,))
+    return names
+
+
+class RuleSection(Section):
+    """One trigger rule."""
+
+    name: Name
+    condition: Annotated[Parsed, PlainValidator(_parsed)]
+    duration: Annotated[Duration, AfterValidator(_check_duration)]
+    action: Annotated[Action, Strict(False)]
+    targets: Annotated[tuple[str, ...], sized(1, 100), AfterValidator(_check_targets)] | None = None
+    rollout_window: Duration | None = None
+    no_data: Annotated[NoDataPolicy, Strict(False)] = NoDataPolicy.HOLD
+
+
+class RulesFile(Section):
+    """The keys of a rule file."""
+
+    rollback_triggers: Annotated[tuple[RuleSection, ...], sized(1, MAX_RULES)]
+
+
+@dataclass(frozen=True, slots=True)
+class RawRules:
+    """A validated rule file, before the settings' defaults are filled in."""
+
+    rules: tuple[RuleSection, ...]
+    lines: tuple[int, ...]
+    file: str
+
+    def build(self, rollout_window: float | None) -> tuple[Rule, ...]:
+        """The domain's rules; `rollout_window` (seconds) is for the rules that name none."""
+        return tuple(self._rule(r, line, rollout_window) for r, line in zip(self.rules, self.lines, strict=True))
+
+    def _rule(self, section: RuleSection, line: int, rollout_window: float | None) -> Rule:
+        own_window = "rollout_window" in section.model_fields_set
+        return Rule(
+            name=section.name,
+            text=section.condition.text,
+            condition=section.condition.tree,
+            duration=section.duration,
+            action=section.action,
+            targets=None if section.targets is None else frozenset(section.targets),
+            rollout_window=section.rollout_window if own_window else rollout_window,
+            no_data=section.no_data,
+            where=f"{self.file}:{line}",
+        )
+
+
+def read_rules(root: Node, file: str, context: RuleContext) -> RawRules | list[ConfigFault]:
+    """The rules in a loaded file, or every fault in them."""
+    found = validate(RulesFile, root, file, context)
+    if isinstance(found, list):
+        return found
+    count = len(found.rollback_triggers)
+    lines = tuple(node_at(root, (RULES_KEY, index))[0].at.line for index in range(count))
+    return RawRules(found.rollback_triggers, lines, file)
+
+
+def repeated_names(files: Sequence[tuple[str, Node]]) -> list[ConfigFault]:
+    """A fault for each rule name that stands more than once in these rule files, at each place but the first."""
+    first: dict[str, str] = {}
+    faults = []
+    for file, root in files:
+        rules, _ = node_at(root, (RULES_KEY,))
+        for index in range(len(getattr(rules, "items", ()))):
+            leaf, entry = node_at(root, (RULES_KEY, index, "name"))
+            if entry is None or not isinstance(leaf, Leaf) or not isinstance(leaf.value, str):
+                continue
+            place = f"{file}:{leaf.at.line}"
+            if leaf.value in first:
+                found = f"the rule name {quoted(leaf.value)} again"
+                allowed = f"each name once; it stands at {first[leaf.value]} already"
+                faults.append(ConfigFault(file, leaf.at.line, leaf.at.column, found, allowed))
+            first.setdefault(leaf.value, place)
+    return faults

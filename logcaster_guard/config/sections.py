@@ -1,0 +1,281 @@
+"""The sections of `guard.yaml` as typed and frozen values.
+
+Every key has a default that fits LogCaster. Durations are seconds, sizes bytes, shares of 1.
+"""
+
+from __future__ import annotations
+
+import re
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, PlainValidator, Strict, model_validator
+
+from logcaster_guard.config.durations import show_duration
+from logcaster_guard.config.faults import Refused, described
+from logcaster_guard.config.promql import POD_SELECTOR
+from logcaster_guard.config.schema import (
+    BaseUrl,
+    Duration,
+    Label,
+    Metric,
+    PathName,
+    Section,
+    Share,
+    Size,
+    Subdomain,
+    Url,
+    WholeNumber,
+    sized,
+)
+from logcaster_guard.config.secrets import Secret, to_secret, to_secret_url
+from logcaster_guard.domain.signals import SourceName, Target, Unit
+
+MAX_ITEMS = 100
+"""Targets, and signals, of one guard."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
+_LABEL_KEY = re.compile(r"[a-z_][a-z0-9_]{0,62}", re.ASCII)
+_HTTP_PATH = re.compile(r"/[\x21-\x22\x24-\x3e\x40-\x7e]{0,500}")
+
+SecretSource = Annotated[Secret, PlainValidator(to_secret)]
+SecretUrl = Annotated[Secret, PlainValidator(to_secret_url)]
+
+
+def check_name(text: str) -> str:
+    """A name of the guard's own: of a target, rule or channel; raises `Refused`."""
+    if not _NAME.fullmatch(text):
+        raise Refused(
+            described(text), "a name of letters, digits, _ . and -, at most 63, starting with a letter or digit"
+        )
+    return text
+
+
+def _check_labels(labels: dict[str, str]) -> dict[str, str]:
+    for key in labels:
+        if not _LABEL_KEY.fullmatch(key):
+            raise Refused(f"the label {described(key)}", "lower-case letters, digits and _", key=(key,))
+    return labels
+
+
+def _check_http_path(text: str) -> str:
+    if not _HTTP_PATH.fullmatch(text):
+        raise Refused(described(text), "a path that starts with /, without ? or #")
+    return text
+
+
+Name = Annotated[str, AfterValidator(check_name)]
+
+
+class TargetSection(Section):
+    """One guarded workload."""
+
+    name: Name = "logcaster"
+    namespace: Label = "logcaster"
+    deployment: Subdomain = "logcaster-prod"
+    service: Label | None = "logcaster"
+    health_url: Url | None = "http://logcaster:9998/health"
+    traffic_url: Url | None = "http://logcaster:9999/"
+    labels: Annotated[dict[str, str], sized(0, 50), AfterValidator(_check_labels)] = Field(default_factory=dict)
+
+
+_DEFAULT_TARGET = TargetSection()
+
+
+class PrometheusSection(Section):
+    """The Prometheus that answers PromQL; `url: null` for none."""
+
+    url: BaseUrl | None = "http://prometheus:9090"
+    timeout: Duration = 10.0
+    max_bytes: Size = 8 << 20
+    max_series: WholeNumber = 1_000
+    token: SecretSource | None = None
+    ca_file: PathName | None = None
+
+
+class HttpSection(Section):
+    """The guard's own requests to the health and traffic addresses."""
+
+    timeout: Duration = 5.0
+    slow_after: Duration = 2.0
+    proxy: BaseUrl | None = None
+    max_bytes: Size = 1 << 20
+
+    @model_validator(mode="after")
+    def _slow_answers_arrive(self) -> HttpSection:
+        if self.slow_after >= self.timeout:
+            raise Refused(
+                f"slow_after of {show_duration(self.slow_after)} with a timeout of {show_duration(self.timeout)}",
+                "a slow_after shorter than the timeout, else no answer is ever slow",
+                key=("slow_after",),
+            )
+        return self
+
+
+class KubernetesSection(Section):
+    """The API server; `kubeconfig: null` means the pod's service account, or the default kubeconfig outside a pod."""
+
+    kubeconfig: PathName | None = None
+    context: str | None = None
+    timeout: Duration = 10.0
+
+
+class ScrapeSection(Section):
+    """The pods' own /metrics, for a guard without Prometheus."""
+
+    port: Annotated[int, Field(ge=1, le=65_535)] = 9999
+    path: Annotated[str, AfterValidator(_check_http_path)] = "/metrics"
+    timeout: Duration = 5.0
+    max_bytes: Size = 4 << 20
+    max_series: WholeNumber = 20_000
+    min_requests: WholeNumber = 100
+    proxy: BaseUrl | None = None
+
+
+class SourcesSection(Section):
+    """Where signals are read."""
+
+    prometheus: PrometheusSection = PrometheusSection()
+    http: HttpSection = HttpSection()
+    kubernetes: KubernetesSection = KubernetesSection()
+    scrape: ScrapeSection = ScrapeSection()
+
+
+class MetricsSection(Section):
+    """What the service calls its metrics: for the built-in PromQL and for scraping alike."""
+
+    selector: str = POD_SELECTOR
+    requests: Metric = "http_requests_total"
+    status_label: Metric = "status"
+    duration: Metric = "http_request_duration_seconds"
+    memory: Metric = "process_resident_memory_bytes"
+    client_errors_count: bool = True
+
+
+class SignalSection(Section):
+    """How one signal is read; what is left out of a built-in signal keeps its default."""
+
+    source: Annotated[SourceName, Strict(False)] | None = None
+    query: str | None = None
+    lookback: Duration | None = None
+    unit: Annotated[Unit, Strict(False)] | None = None
+
+
+class PollingSection(Section):
+    """How often signals are read; `staleness: null` means two intervals."""
+
+    interval: Duration = 30.0
+    staleness: Duration | None = None
+
+    @model_validator(mode="after")
+    def _a_reading_outlives_a_poll(self) -> PollingSection:
+        if self.interval < 0.1:
+            raise Refused(f"an interval of {show_duration(self.interval)}", "at least 100ms", key=("interval",))
+        if self.staleness is not None and self.staleness < self.interval:
+            raise Refused(
+                f"a staleness of {show_duration(self.staleness)} with an interval of {show_duration(self.interval)}",
+                "a staleness of at least one interval",
+                key=("staleness",),
+            )
+        return self
+
+
+class LimitsSection(Section):
+    """How often the guard may act."""
+
+    cooldown: Duration = 1_800.0
+    per_target_per_day: WholeNumber = 2
+    per_cluster_per_hour: WholeNumber = 3
+
+
+class LedgerSection(Section):
+    """When a revision counts as good."""
+
+    good_after: Duration = 600.0
+    good_share: Share = 0.9
+    presumed_after: Duration = 86_400.0
+    keep: Annotated[int, Field(ge=1, le=50)] = 5
+
+
+class VerifySection(Section):
+    """How a rollback is judged."""
+
+    stable_for: Duration = 300.0
+    timeout: Duration = 1_200.0
+
+    @model_validator(mode="after")
+    def _time_to_be_stable(self) -> VerifySection:
+        if self.timeout <= self.stable_for:
+            raise Refused(
+                f"a timeout of {show_duration(self.timeout)} with stable_for of {show_duration(self.stable_for)}",
+                "a timeout longer than stable_for",
+                key=("timeout",),
+            )
+        return self
+
+
+class RolloutSection(Section):
+    """How a rollout of the guard's is followed."""
+
+    timeout: Duration = 600.0
+    poll: Duration = 2.0
+
+
+class JournalSection(Section):
+    """Where the guard keeps what it has done."""
+
+    path: PathName = "/var/lib/logcaster-guard/journal.db"
+    blobs: PathName = "/var/lib/logcaster-guard/blobs"
+
+
+class WebhookSection(Section):
+    """A channel that takes notices as JSON."""
+
+    name: Name
+    url: SecretUrl
+    token: SecretSource | None = None
+    timeout: Duration = 10.0
+
+
+class NotifySection(Section):
+    """Who is told; `events` also writes Kubernetes Events on the Deployment."""
+
+    webhooks: Annotated[tuple[WebhookSection, ...], sized(0, 20)] = ()
+    events: bool = True
+
+
+class LogSection(Section):
+    """The guard's log; `auto` is console on a terminal and JSON elsewhere."""
+
+    format: Literal["auto", "json", "console"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class SettingsFile(Section):
+    """The keys of `guard.yaml`."""
+
+    targets: Annotated[tuple[TargetSection, ...], sized(1, MAX_ITEMS)] = (_DEFAULT_TARGET,)
+    sources: SourcesSection = SourcesSection()
+    metrics: MetricsSection = MetricsSection()
+    signals: Annotated[dict[str, SignalSection], sized(0, MAX_ITEMS)] = Field(default_factory=dict)
+    polling: PollingSection = PollingSection()
+    limits: LimitsSection = LimitsSection()
+    ledger: LedgerSection = LedgerSection()
+    verify: VerifySection = VerifySection()
+    rollout: RolloutSection = RolloutSection()
+    rollout_window: Duration | None = 86_400.0
+    journal: JournalSection = JournalSection()
+    notify: NotifySection = NotifySection()
+    log: LogSection = LogSection()
+
+
+def target_of(section: TargetSection) -> Target:
+    """The domain's target.
+
+    The defaults of Service and addresses belong to LogCaster's own Deployment; another one's are not guessed.
+    """
+    values = section.model_dump()
+    if section.deployment != _DEFAULT_TARGET.deployment:
+        for key in {"service", "health_url", "traffic_url"} - section.model_fields_set:
+            values[key] = None
+    return Target(**{**values, "labels": MappingProxyType(values["labels"])})

@@ -1,0 +1,68 @@
+"""What a configuration allows and may still surprise its operator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from logcaster_guard.config.durations import show_duration
+from logcaster_guard.config.faults import listed
+from logcaster_guard.config.settings import Settings
+from logcaster_guard.domain.conditions import And, Comparator, Compare, Condition, Not, Number, Or, SignalRef
+from logcaster_guard.domain.rules import Action, Rule
+from logcaster_guard.domain.signals import Target, Unit
+
+ACTING = frozenset({Action.IMMEDIATE, Action.ALERT_ONLY})
+"""Actions that this version carries out as their name says."""
+
+
+def warnings_of(settings: Settings, rules: Sequence[Rule], *, given: bool) -> tuple[str, ...]:
+    """Sentences, in the order of the rules; `given` says whether there is a settings file."""
+    if not rules:
+        return ("there are no rules: nothing is watched for",)
+    return tuple(sentence for rule in rules for sentence in _of_rule(settings, rule, given=given))
+
+
+def _of_rule(settings: Settings, rule: Rule, *, given: bool) -> Iterator[str]:
+    if rule.action not in ACTING:
+        yield f"rule {rule.name}: {rule.action} is not available in this version; the rule alerts and does nothing else"
+    if "p95_latency" in rule.signals:
+        yield (
+            f"rule {rule.name}: a p95_latency threshold above the largest finite bucket of the histogram can never be "
+            "met, and the buckets cannot be seen from here; compare them"
+        )
+    shortest = 2 * settings.policy.polling.interval
+    if not given and rule.duration < shortest:
+        yield (
+            f"rule {rule.name}: the duration {show_duration(rule.duration)} is shorter than two polls of the default "
+            f"interval ({show_duration(shortest)}); check it together with its settings"
+        )
+    if _out_of_reach(rule.condition, settings):
+        yield f"rule {rule.name}: a share never exceeds 100%, so part of the condition can never be met"
+    for target in settings.targets:
+        if rule.applies_to(target):
+            yield from _unread(rule, target)
+
+
+def _unread(rule: Rule, target: Target) -> Iterator[str]:
+    needs = {
+        "health_url": {"health_check_fails"} if target.health_url is None else set(),
+        "traffic_url": {"response_time", "slow_responses"} if target.traffic_url is None else set(),
+    }
+    for key, signals in needs.items():
+        missing = sorted(signals & rule.signals)
+        if missing:
+            yield f"rule {rule.name}: target {target.name} has no {key}, so {listed(missing)} is never known there"
+
+
+def _out_of_reach(condition: Condition, settings: Settings) -> bool:
+    match condition:
+        case And(operands) | Or(operands):
+            return any(_out_of_reach(o, settings) for o in operands)
+        case Not(operand):
+            return _out_of_reach(operand, settings)
+        case Compare(Comparator.GT, SignalRef(name), Number(value)):
+            return settings.units.get(name) is Unit.RATIO and value >= 1
+        case Compare(Comparator.GE, SignalRef(name), Number(value)):
+            return settings.units.get(name) is Unit.RATIO and value > 1
+        case _:
+            return False

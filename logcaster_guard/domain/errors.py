@@ -1,0 +1,51 @@
+"""Failures that the guard expects, by name; whatever is not here is a defect."""
+
+from __future__ import annotations
+
+
+class GuardError(Exception):
+    """Base of every failure that is told to people in one sentence."""
+
+
+class ConfigurationError(GuardError):
+    """What the guard was given to reach something outside with cannot be used; nothing was asked of that yet."""
+
+
+class JournalConflict(GuardError):
+    """Somebody else appended to the stream first (`expected_seq` no longer holds)."""
+
+
+class JournalUnavailable(GuardError):
+    """The journal cannot be written or read; without it nothing may be changed."""
+
+
+class BlobMissing(GuardError):
+    """A blob is not in the store, or no longer has the content its digest promises."""
+
+
+class ClusterError(GuardError):
+    """Base of what the Kubernetes API can answer instead of the object.
+
+    `status` is the HTTP status, 0 when no answer came; `retry_after` is in seconds.
+    """
+
+    def __init__(self, message: str, *, status: int = 0, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class NotFound(ClusterError):
+    """404: the object is not there."""
+
+
+class Conflict(ClusterError):
+    """409: the object changed since it was read (or, for a create, already exists)."""
+
+
+class Rejected(ClusterError):
+    """The API server understood and refused: 400, 401, 403, 405, 413, 415, 422."""
+
+
+class Unavailable(ClusterError):
+    """No usable answer: refused, timed out, cut off, TLS, 429 or 5xx. The effect of a write is unknown."""

@@ -1,0 +1,245 @@
+"""Everything the journal can hold, one frozen type per fact.
+
+Streams: `run/<root run id>` tells a run and the runs that follow from it (fallback, escalation), its notices included;
+`target/<namespace>/<deployment>` tells what was seen of a target; `guard` tells about the guard itself.
+Every event carries `at`, a UTC-aware instant, for people and for spans that outlive a process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from logcaster_guard.domain.notices import Notice
+from logcaster_guard.domain.steps import Hold, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionLive:
+    """A template became the Deployment's.
+
+    It changed between `earliest` and `at`. `blob` is the digest of the saved release (template, change-cause,
+    last-applied). `undo_of` is the hash that was left when the template is an older one; `by_guard` names the run.
+    """
+
+    at: datetime
+    template: str
+    revision: str
+    uid: str
+    blob: str
+    images: tuple[str, ...]
+    earliest: datetime | None = None
+    known_since: datetime | None = None
+    undo_of: str | None = None
+    by_guard: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionSeeded:
+    """A revision from before the guard's time, as the ReplicaSets tell it.
+
+    `stood` is for how many seconds they prove that it was live, `superseded_by_undo` that a rollback left it.
+    `order` is the revision number.
+    """
+
+    at: datetime
+    template: str
+    revision: str
+    order: int
+    uid: str
+    blob: str
+    images: tuple[str, ...]
+    stood: float
+    superseded_by_undo: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionGood:
+    """The template earned good: `quiet_share` of `watched` seconds every rule was quiet on values."""
+
+    at: datetime
+    template: str
+    quiet_share: float
+    watched: float
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionBad:
+    """The template is bad, for `reason`."""
+
+    at: datetime
+    template: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignalSeen:
+    """The signal gave a value of this target for the first time: from now on its rules count for good."""
+
+    at: datetime
+    signal: str
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerPending:
+    """The rule's condition became met; `onset` is the refined instant."""
+
+    at: datetime
+    rule: str
+    onset: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerFired:
+    """The condition was met for the rule's whole duration. `evidence` are the readings as text."""
+
+    at: datetime
+    rule: str
+    onset: datetime
+    evidence: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerCleared:
+    """The rule is inactive again."""
+
+    at: datetime
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFrozen:
+    """Nothing may be rolled back here until the freeze is lifted. `by` is `annotation`, `guard` or a person."""
+
+    at: datetime
+    by: str
+    reason: str
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TargetThawed:
+    """The freeze is lifted."""
+
+    at: datetime
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunOpened:
+    """A run exists: its plan never changes. `parent` is the run it follows, whose holds it takes over."""
+
+    at: datetime
+    run: str
+    target: str
+    rule: str
+    reason: str
+    plan: Plan
+    onset: datetime | None = None
+    parent: str | None = None
+    evidence: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted:
+    """Step `step` (index into the plan) is the present one."""
+
+    at: datetime
+    run: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepIntended:
+    """The effect of step `step` is about to be tried for the `attempt`-th time. `hold` is what it will borrow."""
+
+    at: datetime
+    run: str
+    step: int
+    attempt: int
+    hold: Hold | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone:
+    """Step `step` was seen to be done."""
+
+    at: datetime
+    run: str
+    step: int
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnding:
+    """No further step will be taken: what is borrowed is given back, then the run closes with `outcome`."""
+
+    at: datetime
+    run: str
+    outcome: str
+    reason: str
+    freeze: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HoldReleased:
+    """What was borrowed is back, or no longer the guard's to give back (`detail` says which)."""
+
+    at: datetime
+    run: str
+    hold: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunClosed:
+    """The run is over. `freeze` says that the target stays frozen until a person lifts it."""
+
+    at: datetime
+    run: str
+    outcome: str
+    reason: str
+    freeze: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeQueued:
+    """People are to be told, on every channel."""
+
+    at: datetime
+    notice: Notice
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeSettled:
+    """`channel` took the notice, or never will (`outcome` is `delivered` or the refusal)."""
+
+    at: datetime
+    notice: str
+    channel: str
+    outcome: str
+
+
+Event = (
+    RevisionLive
+    | RevisionSeeded
+    | RevisionGood
+    | RevisionBad
+    | SignalSeen
+    | TriggerPending
+    | TriggerFired
+    | TriggerCleared
+    | TargetFrozen
+    | TargetThawed
+    | RunOpened
+    | StepStarted
+    | StepIntended
+    | StepDone
+    | RunEnding
+    | HoldReleased
+    | RunClosed
+    | NoticeQueued
+    | NoticeSettled
+)

@@ -1,0 +1,202 @@
+"""Reasons to refuse a rollback. Each is one sentence that says what was found and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from logcaster_guard.domain.ledger import Freeze, Ledger, Record
+from logcaster_guard.domain.rules import Action, Policy, Rule
+from logcaster_guard.domain.workload import Workload
+
+
+class Guardrail(StrEnum):
+    """Names of the refusals, as logs and documents use them."""
+
+    ALERT_ONLY = "alert_only"
+    STRATEGY_UNAVAILABLE = "strategy_unavailable"
+    TARGET_MISSING = "target_missing"
+    BEING_DELETED = "being_deleted"
+    PAUSED = "paused"
+    NOT_YET_OBSERVED = "not_yet_observed"
+    ROLLOUT_UNKNOWN = "rollout_unknown"
+    NOT_CAUSED_BY_A_ROLLOUT = "not_caused_by_a_rollout"
+    FROZEN = "frozen"
+    ANOTHER_RUN = "another_run"
+    COOLDOWN = "cooldown"
+    TARGET_BUDGET = "target_budget"
+    CLUSTER_BUDGET = "cluster_budget"
+    NO_GOOD_REVISION = "no_good_revision"
+    NO_JOURNAL = "no_journal"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A guardrail that holds, and why."""
+
+    guardrail: Guardrail
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class PastRun:
+    """A run as the limits count it: when it opened, and when it closed (None while it is open)."""
+
+    run: str
+    target: str
+    opened: datetime
+    closed: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Everything that a decision to roll back rests on, at `now`.
+
+    `onset` is when the breach began; `workload` is None if there is no Deployment; `runs` are those of every target.
+    """
+
+    rule: Rule
+    target: str
+    onset: datetime
+    now: datetime
+    workload: Workload | None
+    ledger: Ledger
+    runs: Sequence[PastRun]
+
+
+AVAILABLE = frozenset({Action.IMMEDIATE})
+
+
+def refusals(situation: Situation, policy: Policy) -> Sequence[Refusal]:
+    """Every guardrail that forbids the rollback; empty if it may go ahead."""
+    return [
+        *_action(situation),
+        *_workload(situation),
+        *_cause(situation),
+        *_freeze(situation.ledger.freeze),
+        *_limits(situation, policy),
+        *_destination(situation, policy),
+    ]
+
+
+def _action(s: Situation) -> list[Refusal]:
+    if s.rule.action is Action.ALERT_ONLY:
+        return [Refusal(Guardrail.ALERT_ONLY, f"Rule {s.rule.name} asks for an alert only.")]
+    if s.rule.action not in AVAILABLE:
+        sentence = (
+            f"The action {s.rule.action} of rule {s.rule.name} is not available in this version: decide yourself."
+        )
+        return [Refusal(Guardrail.STRATEGY_UNAVAILABLE, sentence)]
+    return []
+
+
+def _workload(s: Situation) -> list[Refusal]:
+    if s.workload is None:
+        return [Refusal(Guardrail.TARGET_MISSING, f"Deployment {s.target} does not exist.")]
+    found = []
+    if s.workload.deleting:
+        found.append(Refusal(Guardrail.BEING_DELETED, f"Deployment {s.target} is being deleted."))
+    if s.workload.paused:
+        sentence = f"Deployment {s.target} is paused: resume it if the guard is to act."
+        found.append(Refusal(Guardrail.PAUSED, sentence))
+    if s.workload.hash != s.ledger.present or s.workload.uid != s.ledger.uid:
+        sentence = f"The pod template of {s.target} changed a moment ago and has not been looked at yet."
+        found.append(Refusal(Guardrail.NOT_YET_OBSERVED, sentence))
+    return found
+
+
+def _cause(s: Situation) -> list[Refusal]:
+    window = s.rule.rollout_window
+    if window is None:
+        return []
+    changed = s.ledger.changed_earliest
+    if changed is None:
+        sentence = (
+            f"Nobody can tell when the present release of {s.target} was rolled out, so the breach since "
+            f"{_text(s.onset)} cannot be put down to it: look for another cause, or roll back by hand."
+        )
+        return [Refusal(Guardrail.ROLLOUT_UNKNOWN, sentence)]
+    if s.onset < changed:
+        sentence = (
+            f"The breach began at {_text(s.onset)}, before the rollout of {_text(changed)}: that rollout is not its "
+            "cause. Look at what else changed, a dependency first."
+        )
+        return [Refusal(Guardrail.NOT_CAUSED_BY_A_ROLLOUT, sentence)]
+    if s.onset > changed + timedelta(seconds=window):
+        sentence = (
+            f"The breach began at {_text(s.onset)}, more than {span(window)} after the last rollout "
+            f"({_text(changed)}): a rollout is not its likely cause. Look at what else changed, a dependency first."
+        )
+        return [Refusal(Guardrail.NOT_CAUSED_BY_A_ROLLOUT, sentence)]
+    return []
+
+
+def _freeze(freeze: Freeze | None) -> list[Refusal]:
+    if freeze is None:
+        return []
+    sentence = (
+        f"The target is frozen since {_text(freeze.at)} by {freeze.by} ({freeze.reason}): set the annotation "
+        'guard.logcaster.io/freeze to "false" to lift it.'
+    )
+    return [Refusal(Guardrail.FROZEN, sentence)]
+
+
+def _limits(s: Situation, policy: Policy) -> list[Refusal]:
+    limits = policy.limits
+    mine = [r for r in s.runs if r.target == s.target]
+    found = [
+        Refusal(Guardrail.ANOTHER_RUN, f"Run {run.run} of {s.target} is still open.")
+        for run in mine
+        if run.closed is None
+    ]
+    ended = max((r.closed for r in mine if r.closed is not None), default=None)
+    if ended is not None and _within(s.now, ended, limits.cooldown):
+        until = ended + timedelta(seconds=limits.cooldown)
+        sentence = f"The last rollback of {s.target} ended at {_text(ended)}; the cooldown lasts until {_text(until)}."
+        found.append(Refusal(Guardrail.COOLDOWN, sentence))
+    day = [r for r in mine if _within(s.now, r.opened, 86_400)]
+    if len(day) >= limits.per_target_per_day:
+        sentence = (
+            f"{s.target} was rolled back {len(day)} times within a day; the limit is {limits.per_target_per_day}."
+        )
+        found.append(Refusal(Guardrail.TARGET_BUDGET, sentence))
+    hour = [r for r in s.runs if _within(s.now, r.opened, 3_600)]
+    if len(hour) >= limits.per_cluster_per_hour:
+        sentence = (
+            f"{len(hour)} rollbacks were begun in this cluster within an hour; the limit is "
+            f"{limits.per_cluster_per_hour}."
+        )
+        found.append(Refusal(Guardrail.CLUSTER_BUDGET, sentence))
+    return found
+
+
+def _within(now: datetime, then: datetime, seconds: float) -> bool:
+    # A wall clock that was set back makes the past look like the future: that must not lift a limit.
+    return abs(now - then) < timedelta(seconds=seconds)
+
+
+def _destination(s: Situation, policy: Policy) -> list[Refusal]:
+    if s.ledger.destination(policy.ledger) is not None:
+        return []
+    known = ", ".join(_standing(r, policy) for r in s.ledger.records.values()) or "no revision is known"
+    sentence = f"No revision of {s.target} but the present one is known to be good ({known}): choose one by hand."
+    return [Refusal(Guardrail.NO_GOOD_REVISION, sentence)]
+
+
+def _standing(record: Record, policy: Policy) -> str:
+    return f"revision {record.revision} {record.standing(policy.ledger)}"
+
+
+def _text(at: datetime) -> str:
+    return at.strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def span(seconds: float) -> str:
+    """A length of time as operators write it: `5m`, `1h30m`, `45s`."""
+    whole = round(seconds)
+    if whole != seconds and seconds < 60:
+        return f"{seconds:g}s"
+    parts = [(whole // 86_400, "d"), (whole % 86_400 // 3_600, "h"), (whole % 3_600 // 60, "m"), (whole % 60, "s")]
+    return "".join(f"{n}{unit}" for n, unit in parts if n) or "0s"

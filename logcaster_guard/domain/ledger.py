@@ -1,0 +1,265 @@
+"""What is known of each release of a target: good, bad, presumed good or unproven, folded from the journal.
+
+The order of releases is the order of the journal; revisions from before the guard's time come first, by number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from logcaster_guard.domain.events import (
+    Event,
+    RevisionBad,
+    RevisionGood,
+    RevisionLive,
+    RevisionSeeded,
+    RunClosed,
+    RunOpened,
+    SignalSeen,
+    TargetFrozen,
+    TargetThawed,
+)
+from logcaster_guard.domain.rules import LedgerPolicy
+from logcaster_guard.domain.workload import Revision
+
+
+class Standing(StrEnum):
+    """What the ledger says of a release."""
+
+    GOOD = "good"
+    PRESUMED_GOOD = "presumed good"
+    UNPROVEN = "unproven"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One release. `first_live` and `last_live` are places in the order of releases; `stood` is in seconds."""
+
+    template: str
+    revision: str
+    blob: str
+    images: tuple[str, ...]
+    first_live: int
+    last_live: int
+    good_at: datetime | None = None
+    bad_at: datetime | None = None
+    bad_since: int | None = None
+    bad_reason: str = ""
+    stood: float = 0.0
+
+    def standing(self, policy: LedgerPolicy) -> Standing:
+        """What this record proves under `policy`."""
+        if self.bad_since is not None:
+            return Standing.BAD
+        if self.good_at is not None:
+            return Standing.GOOD
+        return Standing.PRESUMED_GOOD if self.stood >= policy.presumed_after else Standing.UNPROVEN
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Why nothing may be rolled back here. `generation` is the Deployment's when an annotation said so."""
+
+    at: datetime
+    by: str
+    reason: str
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """All that is known of a target's releases.
+
+    `present` is the live release, which became so between `changed_earliest` (None: nobody knows) and `changed_at`.
+    """
+
+    records: Mapping[str, Record] = field(default_factory=dict)
+    present: str | None = None
+    uid: str | None = None
+    changed_at: datetime | None = None
+    changed_earliest: datetime | None = None
+    freeze: Freeze | None = None
+    signals_seen: frozenset[str] = frozenset()
+    length: int = 0
+
+    def destination(self, policy: LedgerPolicy) -> Record | None:
+        """Where a rollback goes: the good release, not the present one, that was live last; else a presumed one."""
+        others = [r for r in self.records.values() if r.template != self.present]
+        for wanted in (Standing.GOOD, Standing.PRESUMED_GOOD):
+            found = [r for r in others if r.standing(policy) is wanted]
+            if found:
+                return max(found, key=lambda r: r.last_live)
+        return None
+
+    def is_undo(self, template: str) -> bool:
+        """Whether going from the present release to `template` goes back to an older one that is not bad."""
+        new, old = self.records.get(template), self.records.get(self.present or "")
+        if new is None or old is None or new.template == old.template or new.bad_since is not None:
+            return False
+        return new.first_live < old.first_live
+
+
+def fold(events: Iterable[Event]) -> Ledger:
+    """The ledger that these events, in journal order, tell: those of the target and those of its runs."""
+    ledger = Ledger()
+    for event in events:
+        ledger = replace(_apply(ledger, event), length=ledger.length + 1)
+    return ledger
+
+
+def extend(ledger: Ledger, events: Iterable[Event]) -> Ledger:
+    """The ledger after further events."""
+    for event in events:
+        ledger = replace(_apply(ledger, event), length=ledger.length + 1)
+    return ledger
+
+
+def _apply(ledger: Ledger, event: Event) -> Ledger:
+    match event:
+        case RevisionSeeded():
+            return _seeded(ledger, event)
+        case RevisionLive():
+            return _live(ledger, event)
+        case RevisionGood():
+            return _good(ledger, event)
+        case RevisionBad():
+            return _bad(ledger, event.template, event.at, event.reason)
+        case RunOpened():
+            return _bad(ledger, event.plan.from_template, event.at, f"left by run {event.run}")
+        case TargetFrozen():
+            return replace(ledger, freeze=Freeze(event.at, event.by, event.reason, event.generation))
+        case RunClosed(freeze=True):
+            return replace(ledger, freeze=Freeze(event.at, "guard", f"run {event.run}: {event.reason}"))
+        case TargetThawed():
+            return replace(ledger, freeze=None)
+        case SignalSeen():
+            return replace(ledger, signals_seen=ledger.signals_seen | {event.signal})
+        case _:
+            return ledger
+
+
+def _with(ledger: Ledger, record: Record) -> Ledger:
+    return replace(ledger, records={**ledger.records, record.template: record})
+
+
+def _seeded(ledger: Ledger, event: RevisionSeeded) -> Ledger:
+    if event.template in ledger.records:
+        return ledger
+    record = Record(
+        template=event.template,
+        revision=event.revision,
+        blob=event.blob,
+        images=event.images,
+        first_live=ledger.length,
+        last_live=ledger.length,
+        stood=event.stood,
+    )
+    if event.superseded_by_undo:
+        record = replace(record, bad_at=event.at, bad_since=ledger.length, bad_reason="an undo had left it")
+    return _with(ledger, record)
+
+
+def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
+    since = event.earliest or event.at
+    before = ledger.records.get(ledger.present or "")
+    if before is not None and before.template != event.template:
+        began = ledger.changed_earliest
+        stood = max(before.stood, (since - began).total_seconds()) if began else before.stood
+        ledger = _with(ledger, replace(before, stood=stood))
+        if event.undo_of == before.template:
+            ledger = _bad(ledger, before.template, event.at, "an undo left it")
+    known = ledger.records.get(event.template)
+    record = Record(
+        template=event.template,
+        revision=event.revision,
+        blob=event.blob,
+        images=event.images,
+        first_live=ledger.length,
+        last_live=ledger.length,
+    )
+    if known is not None:
+        record = replace(known, revision=event.revision, blob=event.blob, last_live=ledger.length)
+    return replace(
+        _with(ledger, record),
+        present=event.template,
+        uid=event.uid,
+        changed_at=event.at,
+        changed_earliest=event.earliest,
+    )
+
+
+def _good(ledger: Ledger, event: RevisionGood) -> Ledger:
+    record = ledger.records.get(event.template)
+    if record is None:
+        return ledger
+    if record.bad_since is not None and record.last_live <= record.bad_since:
+        return ledger
+    return _with(ledger, replace(record, good_at=event.at, bad_at=None, bad_since=None, bad_reason=""))
+
+
+def _bad(ledger: Ledger, template: str, at: datetime, reason: str) -> Ledger:
+    record = ledger.records.get(template)
+    if record is None:
+        return ledger
+    return _with(ledger, replace(record, bad_at=at, bad_since=ledger.length, bad_reason=reason))
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What the ReplicaSets prove of a revision: seconds it stood, and whether an undo left it."""
+
+    revision: Revision
+    stood: float
+    superseded_by_undo: bool
+
+
+def proofs(revisions: Sequence[Revision]) -> Sequence[Proof]:
+    """What the ReplicaSets prove of every revision but the newest, oldest first by revision number.
+
+    A revision stood from its creation to the creation of the next number's ReplicaSet; only a ReplicaSet that was never
+    re-used tells either instant. Number n of a re-used ReplicaSet is an undo if what it superseded (number n - 1) began
+    after it; the superseded one was then left by that undo.
+    """
+    by_number = {n: r for r in revisions for n in r.numbers}
+    left_by_undo = set()
+    for revision in revisions:
+        for number in revision.numbers[1:]:
+            left = by_number.get(number - 1)
+            if left is not None and left.uid != revision.uid and left.numbers[0] > revision.numbers[0]:
+                left_by_undo.add(left.uid)
+    found = []
+    for revision in revisions[:-1]:
+        successor = by_number.get(revision.number + 1)
+        stood = timedelta(0)
+        if successor is not None and not revision.earlier and successor.numbers[0] == revision.number + 1:
+            stood = max(stood, successor.created - revision.created)
+        found.append(Proof(revision, stood.total_seconds(), revision.uid in left_by_undo))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Probation:
+    """How long a release has been watched, and how much of that was quiet, over the last `good_after` seconds."""
+
+    spans: tuple[tuple[float, float, bool], ...] = ()
+    last: float | None = None
+
+    def observed(self, now: float, *, quiet: bool, staleness: float, good_after: float) -> Probation:
+        """With the stretch up to `now` added; one longer than `staleness` was not watched and counts as not quiet."""
+        if self.last is None:
+            return Probation(last=now)
+        spans = (*self.spans, (self.last, now, quiet and now - self.last <= staleness))
+        return Probation(spans=tuple(s for s in spans if s[1] > now - good_after), last=now)
+
+    def verdict(self, now: float, policy: LedgerPolicy) -> tuple[bool, float]:
+        """Whether the release has earned good at `now`, and the quiet share of the last `good_after` seconds."""
+        begin = now - policy.good_after
+        if not self.spans or self.spans[0][0] > begin:
+            return False, 0.0
+        quiet = sum(end - max(start, begin) for start, end, is_quiet in self.spans if is_quiet)
+        share = quiet / policy.good_after
+        return share >= policy.good_share and self.spans[-1][2], share

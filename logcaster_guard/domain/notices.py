@@ -1,0 +1,60 @@
+"""What people are told, independent of the channel that carries it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """How loudly a notice speaks."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One message. `id` is unique for ever: a channel that sees it twice shows it once.
+
+    `event` is the log event's name (`run.opened`, `trigger.refused`, …), `facts` the evidence as short strings.
+    `namespace` and `deployment` name the workload, both empty for a notice about the guard itself.
+    """
+
+    id: str
+    at: datetime
+    event: str
+    severity: Severity
+    title: str
+    text: str
+    target: str = ""
+    namespace: str = ""
+    deployment: str = ""
+    run: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The channel took the notice."""
+
+
+@dataclass(frozen=True, slots=True)
+class TryLater:
+    """The channel could not take it now; `after` is in seconds where the channel asked for a wait."""
+
+    detail: str
+    after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Undeliverable:
+    """The channel will never take this notice."""
+
+    detail: str
+
+
+Delivery = Delivered | TryLater | Undeliverable

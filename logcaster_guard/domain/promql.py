@@ -1,0 +1,111 @@
+"""PromQL templates: a signal's query with the target's fields still to be filled in.
+
+`$namespace`, `$deployment`, `$service`, `$lookback` and `$label_<name>` (or `${...}`) are replaced; `$$` is a dollar
+sign, and so is a `$` that no name follows (`status=~"5..$"`). A value is escaped for the quotes that it stands in, so
+no name can end its string and add to the query. Within a regular expression (`=~`) it is not escaped as one.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+
+from logcaster_guard.domain.errors import GuardError
+from logcaster_guard.domain.signals import Target
+
+FIELDS = ("namespace", "deployment", "service", "lookback")
+LABEL_PREFIX = "label_"
+
+_TOKEN = re.compile(
+    r"""(?P<escape>\\.)|(?P<dollar>\$\$)|\$(?:\{(?P<braced>[^{}]*)\}|(?P<named>[A-Za-z_][A-Za-z0-9_]*))"""
+    r"""|(?P<quote>["'`])|(?P<comment>\#)|(?P<newline>\n)|(?P<text>[^\\$"'`\#\n]+|.)""",
+    re.DOTALL | re.VERBOSE,
+)
+_BARE = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*|[0-9]+[a-z]*")
+
+
+class TemplateFault(GuardError):
+    """The template names something that the target does not have, or a value cannot stand where it is put."""
+
+
+def placeholders(query: str) -> frozenset[str]:
+    """Names that the template asks for, without the dollar sign."""
+    return frozenset(name for name, _ in _names(query))
+
+
+def allowed(target: Target) -> frozenset[str]:
+    """Names that `render` can fill for this target."""
+    fields = {f for f in FIELDS if f != "service" or target.service is not None}
+    return frozenset(fields | {LABEL_PREFIX + name for name in target.labels})
+
+
+def duration(seconds: float) -> str:
+    """A PromQL duration in its largest whole unit: 300 → `5m`, 90 → `90s`, 0.5 → `500ms`; raises `TemplateFault`."""
+    milliseconds = round(seconds * 1000) if math.isfinite(seconds) else 0
+    if milliseconds <= 0:
+        raise TemplateFault(f"$lookback is {seconds:g} s; a signal that uses it needs a lookback above 0.")
+    unit, size = next(
+        (u, s) for u, s in (("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)) if not milliseconds % s
+    )
+    return f"{milliseconds // size}{unit}"
+
+
+def render(query: str, target: Target, lookback: float) -> str:
+    """The query with the target's fields and `lookback` (seconds) filled in; raises `TemplateFault`."""
+    parts: list[str] = []
+    for name, text in _pieces(query):
+        parts.append(text if name is None else _escaped(name, _value(name, target, lookback), text))
+    return "".join(parts)
+
+
+def _names(query: str) -> Iterator[tuple[str, str]]:
+    return ((name, quote) for name, quote in _pieces(query) if name is not None)
+
+
+def _pieces(query: str) -> Iterator[tuple[str | None, str]]:
+    """`(None, text)` for literal text, `(name, quote)` for a placeholder; `quote` is empty outside a string."""
+    quote, comment = "", False
+    for token in _TOKEN.finditer(query):
+        text = token[0]
+        name = token["braced"] if token["braced"] is not None else token["named"]
+        if name is not None:
+            yield name, "#" if comment else quote
+            continue
+        yield None, "$" if token["dollar"] else text
+        if token["escape"] and quote == "`" and text[1] == "`":
+            quote = ""
+        elif token["quote"] and not comment:
+            quote = text if not quote else "" if quote == text else quote
+        elif token["comment"] and not quote:
+            comment = True
+        elif token["newline"]:
+            comment = False
+
+
+def _value(name: str, target: Target, lookback: float) -> str:
+    if name == "lookback":
+        return duration(lookback)
+    fields = {"namespace": target.namespace, "deployment": target.deployment, "service": target.service}
+    value = fields.get(name)
+    if name.startswith(LABEL_PREFIX):
+        value = target.labels.get(name.removeprefix(LABEL_PREFIX))
+    if value is None:
+        known = ", ".join(f"${n}" for n in sorted(allowed(target)))
+        raise TemplateFault(f"${name} is not known for the target {target.name}; allowed: {known}.")
+    return value
+
+
+def _escaped(name: str, value: str, quote: str) -> str:
+    if quote in {'"', "'"}:
+        escaped = value.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
+        return escaped.replace(quote, "\\" + quote)
+    if quote == "`":
+        if "`" in value:
+            raise TemplateFault(f"${name} holds a backtick and cannot stand between backticks; use double quotes.")
+        return value
+    if quote == "#":
+        return value.replace("\n", " ").replace("\r", " ")
+    if not _BARE.fullmatch(value):
+        raise TemplateFault(f"${name} stands outside quotes and its value is no PromQL name; put it between quotes.")
+    return value

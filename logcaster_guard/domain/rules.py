@@ -1,0 +1,101 @@
+"""Rules as the operators wrote them, and the policy around them, in seconds and plain numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from logcaster_guard.domain.conditions import Condition, NoDataPolicy, signals_of
+from logcaster_guard.domain.signals import Target
+
+
+class Action(StrEnum):
+    """What a fired rule asks for."""
+
+    IMMEDIATE = "immediate_rollback"
+    GRADUAL = "gradual_rollback"
+    BLUE_GREEN = "blue_green_rollback"
+    ALERT_THEN = "alert_then_rollback"
+    ALERT_ONLY = "alert_only"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One trigger rule.
+
+    `duration` and `rollout_window` are seconds (`rollout_window=None`: the cause is not asked for). `targets` names the
+    targets it applies to, `None` for all. `text` is the condition as written, `where` its `file:line`.
+    """
+
+    name: str
+    text: str
+    condition: Condition
+    duration: float
+    action: Action
+    targets: frozenset[str] | None = None
+    rollout_window: float | None = 86_400.0
+    no_data: NoDataPolicy = NoDataPolicy.HOLD
+    where: str = ""
+
+    @property
+    def signals(self) -> frozenset[str]:
+        """Names of the signals that the condition reads."""
+        return signals_of(self.condition)
+
+    def applies_to(self, target: Target) -> bool:
+        """Whether this rule watches `target`."""
+        return self.targets is None or target.name in self.targets
+
+
+@dataclass(frozen=True, slots=True)
+class Polling:
+    """How often signals are read, and how old a reading may grow (seconds)."""
+
+    interval: float = 30.0
+    staleness: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How often the guard may act: `cooldown` in seconds, budgets in rollbacks."""
+
+    cooldown: float = 1_800.0
+    per_target_per_day: int = 2
+    per_cluster_per_hour: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerPolicy:
+    """When a revision counts as good (seconds; `good_share` of 1) and how many good templates are kept."""
+
+    good_after: float = 600.0
+    good_share: float = 0.9
+    presumed_after: float = 86_400.0
+    keep: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyPolicy:
+    """How a rollback is judged (seconds)."""
+
+    stable_for: float = 300.0
+    timeout: float = 1_200.0
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutPolicy:
+    """How long a rollout of the guard's may take (seconds), and how often it is looked at."""
+
+    timeout: float = 600.0
+    poll: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Everything that is not a rule and shapes a decision."""
+
+    polling: Polling = Polling()
+    limits: Limits = Limits()
+    ledger: LedgerPolicy = LedgerPolicy()
+    verify: VerifyPolicy = VerifyPolicy()
+    rollout: RolloutPolicy = RolloutPolicy()

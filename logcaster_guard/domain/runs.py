@@ -1,0 +1,286 @@
+"""One execution of a plan, told entirely by its events, and the pure decision what comes next.
+
+Invariant: an effect is tried only after its intent is in the journal; a step is done only after it was *seen* to be
+done; a run closes only when nothing is borrowed any more. Resuming is the same as going on: observe, then decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from logcaster_guard.domain.errors import GuardError
+from logcaster_guard.domain.events import (
+    Event,
+    HoldReleased,
+    RunClosed,
+    RunEnding,
+    RunOpened,
+    StepDone,
+    StepIntended,
+    StepStarted,
+)
+from logcaster_guard.domain.steps import (
+    AwaitRollout,
+    Hold,
+    RaiseAutoscalerMinimum,
+    RestoreTemplate,
+    Step,
+    VerifyRecovery,
+)
+
+RECOVERED = "recovered"
+ABANDONED = "abandoned"
+NOT_RECOVERED = "not recovered"
+INCONCLUSIVE = "inconclusive"
+FAILED = "failed"
+
+WRITE_TIMEOUT = 300.0
+"""Seconds for which a write is tried; the API server may be away for that long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The step's effect is not there yet, and nothing speaks against it.
+
+    `borrows` is what applying it would borrow; `overdue` the outcome and reason if the time is up like this.
+    """
+
+    detail: str = ""
+    borrows: Hold | None = None
+    overdue: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The step's effect is there."""
+
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """Somebody else changed what the plan rests on."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """It cannot be told now. `retry_after` is in seconds, where the outside asked for a wait."""
+
+    detail: str
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The step can never be done; the run ends with `outcome`."""
+
+    outcome: str
+    detail: str
+
+
+Observation = Before | Done | Foreign | Unclear | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Append these events; nothing else."""
+
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Perform:
+    """Append the intent, then apply step `step`."""
+
+    intent: StepIntended
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Release the hold (again, if need be): writing it twice does no harm."""
+
+    hold: Hold
+
+
+@dataclass(frozen=True, slots=True)
+class WaitUntil:
+    """Look again in `seconds`."""
+
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Append the closing event: the run is over."""
+
+    closed: RunClosed
+
+
+Decision = Commit | Perform | GiveBack | WaitUntil | Close
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run folded from its events. `step` is the index of the present step; `attempts` counts its intents."""
+
+    opened: RunOpened
+    step: int = 0
+    started: datetime | None = None
+    attempts: int = 0
+    holds: Mapping[str, Hold] = field(default_factory=dict)
+    done_at: Mapping[int, datetime] = field(default_factory=dict)
+    ending: RunEnding | None = None
+    closed: RunClosed | None = None
+
+    @property
+    def id(self) -> str:
+        """The run's name."""
+        return self.opened.run
+
+    @property
+    def present(self) -> Step | None:
+        """The step that is to be done, None when all are."""
+        steps = self.opened.plan.steps
+        return steps[self.step] if self.step < len(steps) else None
+
+    @property
+    def owed(self) -> Hold | None:
+        """The hold to give back next: the one taken last."""
+        return list(self.holds.values())[-1] if self.holds else None
+
+    def done_instant(self, kind: str) -> datetime | None:
+        """When the step of this kind was seen to be done."""
+        for index, step in enumerate(self.opened.plan.steps):
+            if step.kind == kind and index in self.done_at:
+                return self.done_at[index]
+        return None
+
+
+def fold(events: Iterable[Event]) -> Mapping[str, Run]:
+    """The runs that a stream tells, by id, in the order of their opening."""
+    runs: dict[str, Run] = {}
+    for event in events:
+        match event:
+            case RunOpened():
+                runs[event.run] = Run(event)
+            case StepStarted() | StepIntended() | StepDone() | RunEnding() | HoldReleased() | RunClosed():
+                if event.run not in runs:
+                    raise GuardError(f"The journal tells of a step of run {event.run}, which was never opened.")
+                runs[event.run] = _after(runs[event.run], event)
+            case _:
+                pass
+    return runs
+
+
+def _after(
+    run: Run, event: StepStarted | StepIntended | StepDone | RunEnding | HoldReleased | RunClosed
+) -> Run:  # fmt: skip
+    match event:
+        case StepStarted():
+            return replace(run, step=event.step, started=event.at, attempts=0)
+        case StepIntended():
+            held = {} if event.hold is None else {event.hold.id: event.hold}
+            return replace(run, attempts=event.attempt, holds={**run.holds, **held})
+        case StepDone():
+            done = {**run.done_at, event.step: event.at}
+            return replace(run, step=event.step + 1, started=None, attempts=0, done_at=done)
+        case RunEnding():
+            return replace(run, ending=event)
+        case HoldReleased():
+            return replace(run, holds={k: h for k, h in run.holds.items() if k != event.hold})
+        case RunClosed():
+            return replace(run, closed=event)
+
+
+def next(run: Run, observation: Observation | None, now: datetime, elapsed: float) -> Decision:  # noqa: A001 - the protocol's word
+    """What the run does next.
+
+    `observation` is of the present step, or of the hold that is owed when the run is ending; None if there is nothing
+    to observe yet. `elapsed` is how many seconds the present step (or the ending) has lasted.
+    """
+    if run.closed is not None:
+        raise GuardError(f"Run {run.id} is closed.")
+    if run.ending is not None:
+        return _ending(run, run.ending, observation, now, elapsed)
+    step = run.present
+    if step is None:
+        return _end(run, now, RECOVERED, "quiet after the rollback", freeze=False)
+    if run.started is None:
+        return Commit((StepStarted(now, run.id, run.step),))
+    match observation:
+        case None:
+            return WaitUntil(0.0, "nothing was observed yet")
+        case Done(detail):
+            return Commit((StepDone(now, run.id, run.step, detail),))
+        case Foreign(detail):
+            return _end(run, now, ABANDONED, detail, freeze=True)
+        case Failed(outcome, detail):
+            return _end(run, now, outcome, detail, freeze=True)
+        case Unclear(detail, retry_after):
+            if elapsed >= _deadline(step):
+                return _end(run, now, *_overdue(step, detail), freeze=True)
+            return WaitUntil(_pause(run.attempts, retry_after), detail)
+        case Before():
+            return _before(run, step, observation, now, elapsed)
+
+
+def _before(run: Run, step: Step, observation: Before, now: datetime, elapsed: float) -> Decision:
+    if elapsed >= _deadline(step):
+        return _end(run, now, *(observation.overdue or _overdue(step, observation.detail)), freeze=True)
+    if isinstance(step, RaiseAutoscalerMinimum | RestoreTemplate):
+        return Perform(StepIntended(now, run.id, run.step, run.attempts + 1, observation.borrows), step)
+    return WaitUntil(POLL, observation.detail)
+
+
+POLL = 1.0
+"""Seconds between two looks at a step that is waited for."""
+
+
+def _ending(
+    run: Run, ending: RunEnding, observation: Observation | None, now: datetime, elapsed: float
+) -> Decision:  # fmt: skip
+    hold = run.owed
+    if hold is None:
+        return Close(RunClosed(now, run.id, ending.outcome, ending.reason, ending.freeze))
+    match observation:
+        case Done(detail) | Foreign(detail) | Failed(_, detail):
+            return Commit((HoldReleased(now, run.id, hold.id, detail),))
+        case Before():
+            return GiveBack(hold)
+        case Unclear(detail, retry_after):
+            return WaitUntil(_pause(int(elapsed), retry_after), detail)
+        case None:
+            return WaitUntil(0.0, "nothing was observed yet")
+
+
+def _end(run: Run, now: datetime, outcome: str, reason: str, *, freeze: bool) -> Commit:
+    return Commit((RunEnding(now, run.id, outcome, reason, freeze),))
+
+
+def _deadline(step: Step) -> float:
+    match step:
+        case RaiseAutoscalerMinimum() | RestoreTemplate():
+            return WRITE_TIMEOUT
+        case AwaitRollout(timeout=timeout) | VerifyRecovery(timeout=timeout):
+            return timeout
+
+
+def _overdue(step: Step, detail: str) -> tuple[str, str]:
+    match step:
+        case RaiseAutoscalerMinimum() | RestoreTemplate():
+            return FAILED, f"the change could not be made in time: {detail}"
+        case AwaitRollout():
+            return FAILED, f"the rollout of the good release was not complete in time: {detail}"
+        case VerifyRecovery():
+            return INCONCLUSIVE, f"recovery could not be shown in time: {detail}"
+
+
+def _pause(attempts: int, retry_after: float | None) -> float:
+    backoff = min(0.5 * 2.0 ** min(attempts, 6), 15.0)
+    return backoff if retry_after is None else min(max(backoff, retry_after), 60.0)

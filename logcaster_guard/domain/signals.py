@@ -1,0 +1,152 @@
+"""Signals, their units and their readings: a number, no number, or a source that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Unit(StrEnum):
+    """What a signal's number counts; only numbers of one unit are compared or added."""
+
+    RATIO = "ratio"
+    SECONDS = "seconds"
+    BYTES = "bytes"
+    PER_SECOND = "per_second"
+    COUNT = "count"
+
+
+class SourceName(StrEnum):
+    """Where a signal is read."""
+
+    PROMETHEUS = "prometheus"
+    HTTP = "http"
+    KUBERNETES = "kubernetes"
+    SCRAPE = "scrape"
+
+
+class Gap(StrEnum):
+    """Why a source that answered gave no number."""
+
+    EMPTY = "empty"
+    NOT_A_NUMBER = "not a number"
+    INFINITE = "infinite"
+    PARTIAL = "partial"
+    STALE = "stale"
+    TOO_FEW = "too few requests"
+    WRONG_TYPE = "wrong type"
+    NOT_READ = "not read yet"
+
+
+class Fault(StrEnum):
+    """Why a source gave no usable answer."""
+
+    REFUSED = "connection refused"
+    UNREACHABLE = "unreachable"
+    NAME_NOT_FOUND = "name not found"
+    TIMED_OUT = "timed out"
+    TLS = "TLS failure"
+    REDIRECTED = "redirected"
+    CLIENT_ERROR = "4xx"
+    THROTTLED = "429"
+    SERVER_ERROR = "5xx"
+    TRUNCATED = "truncated"
+    TOO_LARGE = "too large"
+    MALFORMED = "malformed"
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A finite number, read at `at` (seconds on the guard's monotonic clock), in the signal's base unit."""
+
+    at: float
+    number: float
+
+
+@dataclass(frozen=True, slots=True)
+class NoData:
+    """The source answered and had no number. It is not zero, and it is not a breach."""
+
+    at: float
+    gap: Gap
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceError:
+    """The source did not answer usably; the target may be well. `retry_after` is in seconds."""
+
+    at: float
+    fault: Fault
+    detail: str = ""
+    retry_after: float | None = None
+
+
+Reading = Value | NoData | SourceError
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A named number of a target.
+
+    `lookback` is how many seconds behind its instant a reading reaches (0 for an instantaneous one).
+    `query` is PromQL, with the target's fields and `$lookback` still to be filled in.
+    """
+
+    name: str
+    unit: Unit
+    source: SourceName
+    lookback: float = 0.0
+    query: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One guarded workload. `labels` are extra names for the PromQL templates."""
+
+    name: str
+    namespace: str
+    deployment: str
+    service: str | None = None
+    health_url: str | None = None
+    traffic_url: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """`namespace/deployment`, unique in a cluster."""
+        return f"{self.namespace}/{self.deployment}"
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A signal's past: `(at, number)` in rising order on the guard's monotonic clock, at most `step` seconds apart.
+
+    A hole wider than `step` means that nothing is known there.
+    """
+
+    points: tuple[tuple[float, float], ...]
+    step: float
+
+
+@dataclass(frozen=True, slots=True)
+class NoHistory:
+    """The source keeps no past."""
+
+
+History = Series | NoHistory | SourceError
+
+
+BUILT_IN_UNITS: Mapping[str, Unit] = {
+    "error_rate": Unit.RATIO,
+    "health_check_fails": Unit.COUNT,
+    "p95_latency": Unit.SECONDS,
+    "response_time": Unit.SECONDS,
+    "slow_responses": Unit.COUNT,
+    "memory_usage": Unit.RATIO,
+    "restart_count": Unit.COUNT,
+    "request_rate": Unit.PER_SECOND,
+    "unready_pods": Unit.COUNT,
+    "rollout_stalled": Unit.COUNT,
+}

@@ -1,0 +1,244 @@
+"""A Deployment and its ReplicaSets as the guard sees them: raw JSON in, typed values out.
+
+A *release* is a pod template without what changes when nothing was released: `pod-template-hash`, annotations
+(`kubectl rollout restart` writes one) and `creationTimestamp`. Its SHA-256 is the key of the ledger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+Json = dict[str, Any]
+
+REVISION = "deployment.kubernetes.io/revision"
+REVISION_HISTORY = "deployment.kubernetes.io/revision-history"
+CHANGE_CAUSE = "kubernetes.io/change-cause"
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+HASH_LABEL = "pod-template-hash"
+
+
+def release_of(template: Mapping[str, Any]) -> Json:
+    """The pod template without its hash label, annotations and creation time."""
+    metadata = {
+        k: v for k, v in (template.get("metadata") or {}).items() if k not in {"annotations", "creationTimestamp"}
+    }
+    metadata["labels"] = {k: v for k, v in (metadata.get("labels") or {}).items() if k != HASH_LABEL}
+    return {**template, "metadata": metadata}
+
+
+def restorable(template: Mapping[str, Any]) -> Json:
+    """The pod template as it is written back: with its annotations, without the hash label and creation time."""
+    kept = release_of(template)
+    annotations = (template.get("metadata") or {}).get("annotations")
+    if annotations:
+        kept["metadata"]["annotations"] = dict(annotations)
+    return kept
+
+
+def template_hash(template: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of the release that this pod template carries."""
+    canonical = json.dumps(release_of(template), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def images_of(template: Mapping[str, Any]) -> tuple[str, ...]:
+    """The containers' images, whole (a digest or a registry port is part of the name)."""
+    return tuple(str(c.get("image", "")) for c in (template.get("spec") or {}).get("containers") or [])
+
+
+def instant(text: str | None) -> datetime | None:
+    """An RFC 3339 timestamp of the API as a UTC-aware instant."""
+    return None if not text else datetime.fromisoformat(text).astimezone(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A Deployment at one resourceVersion."""
+
+    raw: Json
+
+    @property
+    def _metadata(self) -> Json:
+        return self.raw["metadata"]  # type: ignore[no-any-return] # raw JSON
+
+    @property
+    def _status(self) -> Json:
+        return self.raw.get("status") or {}
+
+    @property
+    def namespace(self) -> str:
+        """The namespace."""
+        return str(self._metadata["namespace"])
+
+    @property
+    def name(self) -> str:
+        """The Deployment's name."""
+        return str(self._metadata["name"])
+
+    @property
+    def uid(self) -> str:
+        """Tells a Deployment from a later one of the same name."""
+        return str(self._metadata["uid"])
+
+    @property
+    def resource_version(self) -> str:
+        """The version that a write must name."""
+        return str(self._metadata["resourceVersion"])
+
+    @property
+    def generation(self) -> int:
+        """Counts changes of the spec."""
+        return int(self._metadata.get("generation", 0))
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        """The Deployment's own annotations."""
+        return self._metadata.get("annotations") or {}
+
+    @property
+    def template(self) -> Json:
+        """The pod template."""
+        return self.raw["spec"]["template"]  # type: ignore[no-any-return] # raw JSON
+
+    @property
+    def hash(self) -> str:
+        """The release's key in the ledger."""
+        return template_hash(self.template)
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The containers' images."""
+        return images_of(self.template)
+
+    @property
+    def revision(self) -> str:
+        """The Deployment controller's revision number as text; empty before it has looked."""
+        return str(self.annotations.get(REVISION, ""))
+
+    @property
+    def replicas(self) -> int:
+        """The wanted number of pods."""
+        return int(self.raw["spec"].get("replicas", 1))
+
+    @property
+    def paused(self) -> bool:
+        """Whether its rollouts are paused."""
+        return bool(self.raw["spec"].get("paused", False))
+
+    @property
+    def deleting(self) -> bool:
+        """Whether it is being deleted."""
+        return "deletionTimestamp" in self._metadata
+
+    @property
+    def observed(self) -> bool:
+        """Whether the Deployment controller has seen the present spec."""
+        return int(self._status.get("observedGeneration", 0)) >= self.generation
+
+    @property
+    def rolled_out(self) -> bool:
+        """Whether every wanted pod is of the present template and available, and no other is left.
+
+        The rule of `kubectl rollout status`.
+        """
+        status = self._status
+        updated = int(status.get("updatedReplicas", 0))
+        return (
+            self.observed
+            and updated >= self.replicas
+            and int(status.get("replicas", 0)) <= updated
+            and int(status.get("availableReplicas", 0)) >= updated
+        )
+
+    @property
+    def progress_deadline_exceeded(self) -> bool:
+        """Whether the Deployment controller has given the present rollout up."""
+        return self.observed and any(
+            c.get("type") == "Progressing" and c.get("reason") == "ProgressDeadlineExceeded"
+            for c in self._status.get("conditions") or []
+        )
+
+    @property
+    def progress(self) -> str:
+        """The rollout's state in the words of `kubectl rollout status`."""
+        status = self._status
+        return (
+            f"{int(status.get('updatedReplicas', 0))} of {self.replicas} updated, "
+            f"{int(status.get('availableReplicas', 0))} available, {int(status.get('replicas', 0))} in all"
+        )
+
+    @property
+    def last_applied(self) -> str | None:
+        """What `kubectl apply` last wrote, as its JSON text; None if it never did on the client's side."""
+        return self.annotations.get(LAST_APPLIED)
+
+    @property
+    def template_written_at(self) -> datetime | None:
+        """The latest instant at which a field manager that owns part of the template wrote; None if nobody is named."""
+        times = [
+            instant(m.get("time"))
+            for m in self._metadata.get("managedFields") or []
+            if "f:template" in ((m.get("fieldsV1") or {}).get("f:spec") or {}) and m.get("subresource") != "status"
+        ]
+        return max((t for t in times if t is not None), default=None)
+
+    def server_side_manager(self) -> str | None:
+        """The field manager that applied part of the template on the server's side, if any."""
+        for entry in self._metadata.get("managedFields") or []:
+            owns_template = "f:template" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
+            if entry.get("operation") == "Apply" and owns_template:
+                return str(entry.get("manager"))
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A ReplicaSet of the Deployment: one template and every revision number it had."""
+
+    uid: str
+    name: str
+    template: Json
+    number: int
+    earlier: tuple[int, ...]
+    created: datetime
+    change_cause: str | None
+
+    @property
+    def hash(self) -> str:
+        """The release's key in the ledger."""
+        return template_hash(self.template)
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """All revision numbers it had, rising."""
+        return (*self.earlier, self.number)
+
+
+def revisions_of(workload: Workload, replica_sets: Iterable[Mapping[str, Any]]) -> Sequence[Revision]:
+    """The ReplicaSets that `workload` controls, oldest revision first; those without a revision yet are left out."""
+    found = []
+    for item in replica_sets:
+        metadata = item["metadata"]
+        owned = any(o.get("uid") == workload.uid and o.get("controller") for o in metadata.get("ownerReferences") or [])
+        notes = metadata.get("annotations") or {}
+        created = instant(metadata.get("creationTimestamp"))
+        if not owned or created is None or not str(notes.get(REVISION, "")).isdigit():
+            continue
+        earlier = tuple(sorted(int(n) for n in str(notes.get(REVISION_HISTORY, "")).split(",") if n.strip().isdigit()))
+        found.append(
+            Revision(
+                uid=metadata["uid"],
+                name=metadata["name"],
+                template=item["spec"]["template"],
+                number=int(notes[REVISION]),
+                earlier=earlier,
+                created=created,
+                change_cause=notes.get(CHANGE_CAUSE),
+            )
+        )
+    return sorted(found, key=lambda r: r.number)

@@ -1,0 +1,1 @@
+"""Step handlers, by what they touch."""

@@ -1,0 +1,89 @@
+"""The step that judges whether a rollback helped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from logcaster_guard.domain.conditions import Verdict
+from logcaster_guard.domain.runs import NOT_RECOVERED, Before, Done, Foreign, Observation, Run
+from logcaster_guard.domain.steps import VerifyRecovery
+from logcaster_guard.effects.workload import look
+from logcaster_guard.ports import Clock, Cluster
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What the rules say of a target, on readings that reach back no further than asked for.
+
+    `MET`: some rule is breached. `NOT_MET`: the rule that fired is quiet on values and no other is breached.
+    """
+
+    verdict: Verdict
+    detail: str
+
+
+class Assessor(Protocol):
+    """Judges a target on readings from after an instant (seconds on the guard's monotonic clock)."""
+
+    def __call__(self, target: str, rule: str, since: float) -> Assessment:
+        """`target` is its key, `rule` the one that fired."""
+
+
+@dataclass(slots=True)
+class _Quiet:
+    since: float
+    last: float
+    proven: float = 0.0
+    verdict: Verdict = Verdict.UNKNOWN
+
+
+class VerifyRecoveryHandler:
+    """Waits until the target was quiet for long enough after the rollout ended.
+
+    Quiet time is counted anew when a guard is started again. Unknown time is not counted; a breach starts the count
+    again.
+    """
+
+    def __init__(self, cluster: Cluster, clock: Clock, assess: Assessor, staleness: float) -> None:
+        self._cluster = cluster
+        self._clock = clock
+        self._assess = assess
+        self._staleness = staleness
+        self._quiet: dict[str, _Quiet] = {}
+
+    async def observe(self, step: VerifyRecovery, run: Run) -> Observation:
+        """Done when quiet for `stable_for`; failed when the time is up and the rules are still breached."""
+        looked = await look(self._cluster, run)
+        if isinstance(looked, Foreign):
+            self._quiet.pop(run.id, None)
+            return looked
+        if not isinstance(looked, Done):
+            return looked
+        now = self._clock.monotonic()
+        quiet = self._quiet.get(run.id)
+        if quiet is None:
+            quiet = self._quiet[run.id] = _Quiet(since=self._rollout_end(run, now), last=now)
+        assessment = self._assess(run.opened.target, step.rule, quiet.since)
+        self._count(quiet, assessment.verdict, now)
+        if quiet.proven >= step.stable_for:
+            del self._quiet[run.id]
+            return Done(f"quiet for {quiet.proven:.0f} s: {assessment.detail}")
+        text = f"quiet for {quiet.proven:.0f} of {step.stable_for:.0f} s: {assessment.detail}"
+        if assessment.verdict is Verdict.MET:
+            return Before(text, overdue=(NOT_RECOVERED, f"still in breach after the rollback: {assessment.detail}"))
+        return Before(text)
+
+    def _count(self, quiet: _Quiet, verdict: Verdict, now: float) -> None:
+        if verdict is Verdict.MET:
+            quiet.proven = 0.0
+        elif verdict is quiet.verdict is Verdict.NOT_MET and now - quiet.last <= self._staleness:
+            quiet.proven += now - quiet.last
+        quiet.last, quiet.verdict = now, verdict
+
+    def _rollout_end(self, run: Run, now: float) -> float:
+        ended = run.done_instant("await_rollout")
+        return now if ended is None else now - max(0.0, (self._clock.now() - ended).total_seconds())
+
+    async def apply(self, step: VerifyRecovery, run: Run) -> None:
+        """Nothing to do: judging has no effect."""

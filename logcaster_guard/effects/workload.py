@@ -1,0 +1,233 @@
+"""Step handlers that touch the Deployment and its autoscaler.
+
+`observe` only reads and turns every failure of the API into an `Unclear`; `apply` performs the effect once and raises
+the `ClusterError` it met. A handler keeps nothing between two calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from logcaster_guard.domain import releases
+from logcaster_guard.domain.errors import BlobMissing, ClusterError, NotFound, Rejected
+from logcaster_guard.domain.releases import Release
+from logcaster_guard.domain.runs import ABANDONED, FAILED, Before, Done, Failed, Foreign, Observation, Run, Unclear
+from logcaster_guard.domain.steps import AwaitRollout, Hold, RaiseAutoscalerMinimum, RestoreTemplate, Step
+from logcaster_guard.domain.workload import Workload
+from logcaster_guard.effects.interference import foreign
+from logcaster_guard.ports import Blobs, Cluster, Json, Kind
+
+
+class Handler(Protocol):
+    """What the executor needs for one kind of step."""
+
+    async def observe(self, step: Any, run: Run) -> Observation:  # noqa: ANN401 - each handler takes its own step type
+        """Look whether the step's effect is there; never raises a `ClusterError`."""
+
+    async def apply(self, step: Any, run: Run) -> None:  # noqa: ANN401 - as above
+        """Perform the effect once; raises the `ClusterError` it met. Waits and judgements have no effect."""
+
+
+class Lender(Protocol):
+    """What the executor needs for one kind of hold."""
+
+    async def observe_release(self, hold: Hold, run: Run) -> Observation:
+        """`Done` when it is back, `Foreign` when somebody else changed it since, `Before` when it is still out."""
+
+    async def release(self, hold: Hold, run: Run) -> None:
+        """Give it back, once; raises the `ClusterError` it met."""
+
+
+class RestoreTemplateHandler:
+    """Writes the good release into the Deployment: one request, bound to the resourceVersion that was looked at."""
+
+    def __init__(self, cluster: Cluster, blobs: Blobs) -> None:
+        self._cluster = cluster
+        self._blobs = blobs
+
+    async def observe(self, step: RestoreTemplate, run: Run) -> Observation:  # noqa: ARG002 - the protocol's shape
+        """Done when the Deployment carries the good release, whoever wrote it."""
+        return await _looked_at(self._cluster, run, lambda w: Before() if w.hash != _to(run) else Done(w.revision))
+
+    async def apply(self, step: RestoreTemplate, run: Run) -> None:
+        """Write the template, its change-cause and last-applied's copy of it; nothing else."""
+        plan = run.opened.plan
+        release = await self._release(step)
+        raw = await self._cluster.get(Kind.DEPLOYMENT, plan.namespace, plan.deployment)
+        workload = Workload(raw)
+        if workload.hash != plan.from_template or workload.uid != plan.uid:
+            return
+        manager = workload.server_side_manager()
+        body = None if manager is None else releases.applied_set(workload, release, manager)
+        if manager is None or body is None:
+            patch = releases.restoring_patch(workload, release)
+            await self._cluster.json_patch(Kind.DEPLOYMENT, plan.namespace, plan.deployment, patch)
+        else:
+            await self._cluster.apply(
+                Kind.DEPLOYMENT, plan.namespace, plan.deployment, body, manager=manager, force=True
+            )  # fmt: skip
+
+    async def _release(self, step: RestoreTemplate) -> Release:
+        try:
+            return Release.from_bytes(await self._blobs.get(step.release))
+        except BlobMissing as error:
+            raise Rejected(f"The saved release cannot be read: {error}") from error
+
+
+class AwaitRolloutHandler:
+    """Follows the rollout of the good release to its end."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def observe(self, step: AwaitRollout, run: Run) -> Observation:  # noqa: ARG002 - the protocol's shape
+        """Done when every pod is of the good release and available; failed when Kubernetes has given up."""
+        return await _looked_at(self._cluster, run, lambda w: self._progress(w, run))
+
+    def _progress(self, workload: Workload, run: Run) -> Observation:
+        if workload.hash != _to(run):
+            return Failed(ABANDONED, "Somebody rolled the bad release out again.")
+        if workload.rolled_out:
+            return Done(workload.progress)
+        if workload.progress_deadline_exceeded:
+            return Failed(FAILED, f"the rollout of the good release made no progress: {workload.progress}")
+        return Before(workload.progress)
+
+    async def apply(self, step: AwaitRollout, run: Run) -> None:
+        """Nothing to do: the Deployment controller does it."""
+
+
+class RaiseAutoscalerMinimumHandler:
+    """Borrows an autoscaler's minimum, so that it does not shrink the target while it is rolled back."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def observe(self, step: RaiseAutoscalerMinimum, run: Run) -> Observation:
+        """Done when the minimum is high enough, or the autoscaler is gone."""
+        try:
+            service = await _service(self._cluster, run)
+            workload = await _workload(self._cluster, run)
+            raw = await self._cluster.get(Kind.AUTOSCALER, run.opened.plan.namespace, step.autoscaler)
+        except NotFound:
+            return Done("the autoscaler is gone")
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        theirs = foreign(run.opened.plan, workload, service)
+        if theirs is not None:
+            return Foreign(theirs)
+        minimum = raw["spec"].get("minReplicas")
+        if raw["metadata"]["uid"] != step.uid or int(minimum or 1) >= step.minimum:
+            return Done(f"minimum {minimum}")
+        return Before(
+            f"minimum {minimum}",
+            borrows=Hold(
+                id=f"autoscaler/{step.autoscaler}",
+                kind="autoscaler_minimum",
+                object=step.autoscaler,
+                uid=step.uid,
+                original=minimum,
+                written=step.minimum,
+            ),
+        )
+
+    async def apply(self, step: RaiseAutoscalerMinimum, run: Run) -> None:
+        """Raise the minimum, bound to the resourceVersion that was looked at."""
+        await self._write(run, step.autoscaler, step.uid, step.minimum)
+
+    async def observe_release(self, hold: Hold, run: Run) -> Observation:
+        """The original comes back only while the autoscaler still shows what the guard wrote."""
+        try:
+            raw = await self._cluster.get(Kind.AUTOSCALER, run.opened.plan.namespace, hold.object)
+        except NotFound:
+            return Done("the autoscaler is gone")
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        minimum = raw["spec"].get("minReplicas")
+        if raw["metadata"]["uid"] != hold.uid:
+            return Foreign("the autoscaler was created again by somebody else")
+        if minimum == hold.written:
+            return Before(f"minimum {minimum}")
+        if minimum == _floor(hold):
+            return Done(f"minimum {minimum}")
+        return Foreign(f"somebody else set the minimum to {minimum}")
+
+    async def release(self, hold: Hold, run: Run) -> None:
+        """Write the original minimum back."""
+        await self._write(run, hold.object, hold.uid, _floor(hold))
+
+    async def _write(self, run: Run, name: str, uid: str, minimum: int) -> None:
+        namespace = run.opened.plan.namespace
+        raw = await self._cluster.get(Kind.AUTOSCALER, namespace, name)
+        if raw["metadata"]["uid"] != uid:
+            return
+        version = raw["metadata"]["resourceVersion"]
+        patch: list[Json] = [
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": version},
+            {"op": "add", "path": "/spec/minReplicas", "value": minimum},
+        ]
+        await self._cluster.json_patch(Kind.AUTOSCALER, namespace, name, patch)
+
+
+def _floor(hold: Hold) -> int:
+    # The API server fills an absent minimum in as 1.
+    return 1 if hold.original is None else hold.original
+
+
+def _to(run: Run) -> str:
+    return run.opened.plan.to_template
+
+
+async def _workload(cluster: Cluster, run: Run) -> Workload | None:
+    plan = run.opened.plan
+    try:
+        return Workload(await cluster.get(Kind.DEPLOYMENT, plan.namespace, plan.deployment))
+    except NotFound:
+        return None
+
+
+async def _service(cluster: Cluster, run: Run) -> Mapping[str, Any] | None:
+    plan = run.opened.plan
+    if plan.service is None:
+        return None
+    try:
+        return await cluster.get(Kind.SERVICE, plan.namespace, plan.service)
+    except NotFound:
+        return None
+
+
+class _Judge(Protocol):
+    def __call__(self, workload: Workload) -> Observation: ...
+
+
+async def _looked_at(cluster: Cluster, run: Run, judge: _Judge) -> Observation:
+    try:
+        workload, service = await asyncio.gather(_workload(cluster, run), _service(cluster, run))
+    except ClusterError as error:
+        return Unclear(str(error), error.retry_after)
+    theirs = foreign(run.opened.plan, workload, service)
+    if theirs is not None or workload is None:
+        return Foreign(theirs or "the Deployment is gone")
+    return judge(workload)
+
+
+async def look(cluster: Cluster, run: Run) -> Observation:
+    """`Done` while nothing that the plan rests on was changed by somebody else and the good release is in place."""
+    return await _looked_at(
+        cluster,
+        run,
+        lambda w: Done() if w.hash == _to(run) else Failed(ABANDONED, "Somebody rolled the bad release out again."),
+    )
+
+
+def registry(cluster: Cluster, blobs: Blobs) -> tuple[dict[type[Step], Handler], dict[str, Lender]]:
+    """The handlers of this module by step type, and the lenders by kind of hold."""
+    autoscaler = RaiseAutoscalerMinimumHandler(cluster)
+    handlers: dict[type[Step], Handler] = {
+        RestoreTemplate: RestoreTemplateHandler(cluster, blobs),
+        AwaitRollout: AwaitRolloutHandler(cluster),
+        RaiseAutoscalerMinimum: autoscaler,
+    }
+    return handlers, {"autoscaler_minimum": autoscaler}

@@ -1,0 +1,1 @@
+"""The asyncio machinery around the domain: watching, running, telling."""

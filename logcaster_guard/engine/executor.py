@@ -1,0 +1,190 @@
+"""Carries out runs: observe, ask the domain what comes next, commit, act; the domain decides everything."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+
+from logcaster_guard.domain import narration, runs
+from logcaster_guard.domain.errors import ClusterError, Conflict, JournalUnavailable, Rejected
+from logcaster_guard.domain.events import Event, NoticeQueued, RunClosed, StepDone
+from logcaster_guard.domain.notices import Severity
+from logcaster_guard.domain.runs import (
+    FAILED,
+    Close,
+    Commit,
+    Failed,
+    GiveBack,
+    Observation,
+    Perform,
+    Run,
+    Unclear,
+    WaitUntil,
+)
+from logcaster_guard.domain.steps import AwaitRollout, Step
+from logcaster_guard.effects.workload import Handler, Lender
+from logcaster_guard.engine.chronicle import Chronicle
+from logcaster_guard.ports import Clock
+
+_JOURNAL_RETRY = 5.0
+_GRACE = 10.0
+
+
+class Executor:
+    """One task per open run. `on_close` is called with the target's key when a run has closed."""
+
+    def __init__(
+        self,
+        *,
+        chronicle: Chronicle,
+        clock: Clock,
+        handlers: Mapping[type[Step], Handler],
+        lenders: Mapping[str, Lender],
+        on_close: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._chronicle = chronicle
+        self._clock = clock
+        self._handlers = handlers
+        self._lenders = lenders
+        self._on_close = on_close
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._marks: dict[tuple[str, Any], float] = {}
+        self._log = structlog.get_logger()
+
+    def resume(self) -> None:
+        """Take up every run that the journal tells to be open."""
+        for stream, run in self._chronicle.open_runs().items():
+            self._log.info("run.resumed", run=run.id, target=run.opened.target, step=run.step)
+            self.start(stream, run.id)
+
+    def start(self, stream: str, run: str) -> None:
+        """Carry the run out in the background."""
+        if run not in self._tasks:
+            self._tasks[run] = asyncio.create_task(self._guarded(stream, run), name=f"run {run}")
+
+    def busy(self, target: str) -> bool:
+        """Whether a run on the target is open."""
+        return any(r.opened.target == target for r in self._chronicle.open_runs().values())
+
+    async def join(self) -> None:
+        """Wait until every run that was started here has ended; a run's defect is raised."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks.values())
+
+    async def stop(self) -> None:
+        """Let go of the runs; an effect under way may end, waiting is cut short. The journal knows the rest."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _guarded(self, stream: str, run: str) -> None:
+        target = self._chronicle.run(stream, run).opened.target
+        with structlog.contextvars.bound_contextvars(run=run, target=target):
+            try:
+                await self._carry_out(stream, run)
+            except Exception as error:  # noqa: BLE001 - the edge of a task: a defect must not pass in silence
+                await self._crashed(stream, run, error)
+            finally:
+                self._tasks.pop(run, None)
+        self._on_close(target)
+
+    async def _crashed(self, stream: str, run: str, error: Exception) -> None:
+        self._log.error("run.crashed", exc_info=error)
+        at = self._clock.now()
+        text = f"{type(error).__name__}: {error}. The run stays open and is resumed when the guard is started again."
+        notice = narration.guard_notice(
+            "run.crashed", Severity.CRITICAL, f"Run {run} stopped on a defect", text, id=f"{run}/crashed", at=at
+        )
+        with contextlib.suppress(JournalUnavailable):
+            await self._chronicle.tell(stream, NoticeQueued(at, notice))
+
+    async def _carry_out(self, stream: str, run_id: str) -> None:
+        failure: ClusterError | None = None
+        while True:
+            run = self._chronicle.run(stream, run_id)
+            if run.closed is not None:
+                return
+            observation = _rejected(failure) or await self._observe(run)
+            pause = failure.retry_after or 1.0 if failure is not None and not isinstance(failure, Conflict) else 0.0
+            decision = runs.next(run, observation, self._clock.now(), self._elapsed(run))
+            failure = None
+            try:
+                if pause and isinstance(decision, Perform | GiveBack):
+                    await self._clock.sleep_until(self._clock.monotonic() + pause)
+                    continue
+                failure = await self._carry(stream, run, decision)
+            except JournalUnavailable as error:
+                self._log.error("journal.unavailable", detail=str(error), effect="nothing is changed without a journal")
+                await self._clock.sleep_until(self._clock.monotonic() + _JOURNAL_RETRY)
+
+    async def _carry(self, stream: str, run: Run, decision: runs.Decision) -> ClusterError | None:
+        match decision:
+            case Commit(events):
+                await self._chronicle.decide(stream, *events, *self._notices(run, events))
+            case Perform(intent, step):
+                if await self._chronicle.decide(stream, intent):
+                    return await self._effect(self._handlers[type(step)].apply(step, run), step.kind)
+            case GiveBack(hold):
+                return await self._effect(self._lenders[hold.kind].release(hold, run), f"release {hold.kind}")
+            case WaitUntil(seconds, reason):
+                self._log.debug("run.waiting", reason=reason, seconds=seconds)
+                await self._clock.sleep_until(self._clock.monotonic() + seconds)
+            case Close(closed):
+                await self._chronicle.decide(stream, closed, *self._notices(run, (closed,)))
+        return None
+
+    async def _effect(self, effect: Any, what: str) -> ClusterError | None:  # noqa: ANN401 - a coroutine
+        task = asyncio.ensure_future(effect)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait([task], timeout=_GRACE)
+            task.cancel()
+            raise
+        except ClusterError as error:
+            self._log.warning("step.refused", step=what, detail=str(error), status=error.status)
+            return error
+        return None
+
+    async def _observe(self, run: Run) -> Observation | None:
+        if run.ending is not None:
+            hold = run.owed
+            return None if hold is None else await self._lenders[hold.kind].observe_release(hold, run)
+        step = run.present
+        if step is None or run.started is None:
+            return None
+        observation = await self._handlers[type(step)].observe(step, run)
+        if isinstance(observation, Unclear):
+            self._log.warning("step.unclear", step=step.kind, detail=observation.detail)
+        return observation
+
+    def _elapsed(self, run: Run) -> float:
+        """Seconds that the present step, or the ending, has lasted: before a restart by the wall clock."""
+        began = run.ending.at if run.ending is not None else run.started
+        if began is None:
+            return 0.0
+        key = (run.id, "ending" if run.ending is not None else run.step)
+        now = self._clock.monotonic()
+        if key not in self._marks:
+            self._marks[key] = now - max(0.0, (self._clock.now() - began).total_seconds())
+        return now - self._marks[key]
+
+    def _notices(self, run: Run, events: tuple[Event, ...]) -> tuple[NoticeQueued, ...]:
+        found = []
+        for event in events:
+            if isinstance(event, RunClosed):
+                found.append(NoticeQueued(event.at, narration.ended(run, event)))
+            if isinstance(event, StepDone) and isinstance(run.opened.plan.steps[event.step], AwaitRollout):
+                found.append(NoticeQueued(event.at, narration.restored(run, event.at, event.detail)))
+        return tuple(found)
+
+
+def _rejected(failure: ClusterError | None) -> Observation | None:
+    if isinstance(failure, Rejected):
+        return Failed(FAILED, f"the API server refuses the change: {failure}")
+    return None

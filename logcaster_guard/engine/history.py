@@ -1,0 +1,77 @@
+"""Range data of a rule's condition: what it was at instants at which nobody looked."""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+from collections.abc import Mapping, Sequence
+
+from logcaster_guard.domain import triggers
+from logcaster_guard.domain.conditions import judge
+from logcaster_guard.domain.rules import Rule
+from logcaster_guard.domain.signals import Gap, NoData, Reading, Series, Signal, SourceName, Target, Value
+from logcaster_guard.domain.triggers import Sample, TriggerState
+from logcaster_guard.ports import Source
+
+
+class ConditionHistory:
+    """Asks the sources for the past of one target and evaluates conditions over it."""
+
+    def __init__(
+        self, target: Target, signals: Mapping[str, Signal], sources: Mapping[SourceName, Source], interval: float
+    ) -> None:
+        self._target = target
+        self._signals = signals
+        self._sources = sources
+        self._interval = interval
+
+    async def samples(self, rule: Rule, start: float, end: float, step: float) -> Sequence[Sample]:
+        """The condition at each `step` from `start` to `end`; empty if a source keeps no past or fails."""
+        signals = [self._signals[name] for name in sorted(rule.signals)]
+        found = await asyncio.gather(
+            *(self._sources[s.source].history(self._target, s, start, end, step) for s in signals)
+        )
+        series = {s.name: h for s, h in zip(signals, found, strict=True) if isinstance(h, Series)}
+        if len(series) < len(signals):
+            return []
+        count = int((end - start) / step + 1e-9) + 1
+        instants = [end - step * i for i in reversed(range(count))]
+        return [Sample(at, judge(rule.condition, _readings(series, at, step)).verdict) for at in instants]
+
+    async def backfill(self, rule: Rule, state: TriggerState, since: float, now: float) -> TriggerState:
+        """The state with the unproven stretch from `since` to `now` credited as far as range data shows it."""
+        step = max(min(self._interval, (now - since) / 4), (now - since) / 1_000, 0.1)
+        return triggers.backfill(state, await self.samples(rule, since, now, step), step=step)
+
+    async def refine(self, rule: Rule, state: TriggerState, now: float) -> TriggerState:
+        """The state of a breach first read at `now`, its onset moved back to where range data shows that it began.
+
+        Fine samples over the rule's duration prove its credit; where they are met throughout, coarser ones over the
+        rollout window look for the onset before that.
+        """
+        begin = now - rule.duration
+        known_quiet = state.quiet_at if state.quiet_at is not None else float("-inf")
+        start = max(begin, known_quiet)
+        if now - start < 0.05:
+            return state
+        step = max(0.05, min(self._interval / 4, (now - start) / 40))
+        refined = triggers.refine(state, await self.samples(rule, start, now, step), step=step, now=now)
+        if refined.onset is None or refined.onset > start + step * 1.5 or known_quiet >= begin:
+            return refined
+        reach = max(known_quiet, now - min(rule.rollout_window or rule.duration, 86_400.0))
+        coarse = max(step, (refined.onset - reach) / 1_000)
+        samples = await self.samples(rule, reach, refined.onset, coarse)
+        return triggers.earlier_onset(refined, samples, step=coarse)
+
+
+def _readings(series: Mapping[str, Series], at: float, step: float) -> Mapping[str, Reading]:
+    return {name: _nearest(found, at, step) for name, found in series.items()}
+
+
+def _nearest(series: Series, at: float, step: float) -> Reading:
+    index = bisect.bisect_left(series.points, (at - step / 2 - 1e-9, float("-inf")))
+    if index < len(series.points):
+        instant, number = series.points[index]
+        if abs(instant - at) <= step / 2 + 1e-9:
+            return Value(instant, number)
+    return NoData(at, Gap.EMPTY)

@@ -1,0 +1,354 @@
+"""Carries journalled notices to every channel: at least once, in order per channel, in nobody's way.
+
+Whoever has something to say appends a `NoticeQueued` among its own events and calls `wake`. A notice is pending on a
+channel until a `NoticeSettled` says otherwise, so a restart finds what is still owed. Each channel has its own task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from logcaster_guard.domain.errors import JournalConflict, JournalUnavailable
+from logcaster_guard.domain.events import Event, NoticeQueued, NoticeSettled
+from logcaster_guard.domain.notices import Delivered, Delivery, Notice, Severity, TryLater, Undeliverable
+from logcaster_guard.ports import Channel, Clock, Entry, Journal
+
+GIVEN_UP = "notice.given_up"
+"""Event name of the notice that tells people, on the other channels, that a channel lost one."""
+
+_SETTLE_TRIES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How a notice is tried again: seconds, and a number of attempts.
+
+    The n-th wait is `first · 2ⁿ⁻¹`, at most `longest`, times a random 0.5 to 1 (so that guards do not knock together).
+    A Retry-After is honoured up to `longest_asked`. A notice older than `max_age` is not sent any more.
+    """
+
+    first: float = 1.0
+    longest: float = 300.0
+    longest_asked: float = 3_600.0
+    max_age: float = 86_400.0
+    max_attempts: int = 100
+
+    def wait(self, attempt: int, asked: float | None, chance: float) -> float:
+        """Seconds from the `attempt`-th failure (from 1) to the next try; `chance` is random in [0, 1)."""
+        own = min(self.longest, self.first * 2.0 ** min(attempt - 1, 30)) * (0.5 + chance / 2)
+        return max(own, min(asked or 0.0, self.longest_asked))
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """A notice that a channel owes; `expires` on the monotonic clock."""
+
+    position: int
+    stream: str
+    notice: Notice
+    expires: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Settlement:
+    stream: str
+    notice: str
+    events: tuple[Event, ...]
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One channel's queue. `closed` are the notices that need nothing more but the settlements in `owed`."""
+
+    channel: Channel
+    pending: dict[str, _Item] = field(default_factory=dict)
+    owed: list[_Settlement] = field(default_factory=list)
+    closed: set[str] = field(default_factory=set)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    since: datetime | None = None
+    attempt: int = 0
+    next_try: float = 0.0
+    settle_failures: int = 0
+    next_settle: float = 0.0
+    complained: bool = False
+
+    def head(self) -> _Item | None:
+        """The oldest pending notice: no later one overtakes it."""
+        return min(self.pending.values(), key=lambda item: item.position, default=None)
+
+    def due(self) -> float | None:
+        """Monotonic second of the next thing to do; None if there is nothing."""
+        times = ([self.next_try] if self.pending else []) + ([self.next_settle] if self.owed else [])
+        return min(times, default=None)
+
+
+class Outbox:
+    """Delivers what the journal says is owed; see the module.
+
+    `jitter` gives a random number in [0, 1). Notices of before a channel was first used are not owed to it beyond
+    `policy.max_age`.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        channels: Sequence[Channel],
+        clock: Clock,
+        *,
+        policy: RetryPolicy | None = None,
+        jitter: Callable[[], float] = random.random,
+        log: structlog.typing.FilteringBoundLogger | None = None,
+    ) -> None:
+        names = [channel.name for channel in channels]
+        if len(set(names)) != len(names):
+            raise ValueError(f"channel names must differ: {', '.join(sorted(names))}")
+        self._journal = journal
+        self._clock = clock
+        self._policy = policy or RetryPolicy()
+        self._jitter = jitter
+        self._log: structlog.typing.FilteringBoundLogger = log or structlog.get_logger()
+        self._lanes = [_Lane(channel) for channel in channels]
+        self._woken: dict[str, None] = {}
+        self._loaded = False
+        self._reading = False
+        self._arrived = asyncio.Event()
+        self._moved = asyncio.Event()
+
+    def wake(self, stream: str) -> None:
+        """Something was queued in `stream`; returns at once."""
+        self._woken[stream] = None
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Deliver until cancelled. What was under way then is delivered again after the next start."""
+        self._loaded = self._reading = False
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._take_in())
+            for lane in self._lanes:
+                tasks.create_task(self._serve(lane))
+
+    async def drain(self, deadline: float) -> int:
+        """While `run` runs: wait until nothing more can be done by monotonic second `deadline`.
+
+        Returns how many deliveries are still owed; a channel that waits for a later retry is not waited for.
+        """
+        alarm = asyncio.ensure_future(self._clock.sleep_until(deadline))
+        try:
+            while not alarm.done() and self._busy(deadline):
+                self._moved.clear()
+                await _either(alarm, self._moved)
+        finally:
+            alarm.cancel()
+        return sum(len(lane.pending) for lane in self._lanes)
+
+    def _busy(self, deadline: float) -> bool:
+        unread = not self._loaded or self._reading or bool(self._woken)
+        dues = (lane.due() for lane in self._lanes)
+        return unread or any(due is not None and due <= deadline for due in dues)
+
+    async def _take_in(self) -> None:
+        """Turn journal streams into pending notices, the whole journal first."""
+        failures = 0
+        while True:
+            self._arrived.clear()
+            streams = list(self._woken)
+            self._woken.clear()
+            self._reading = True
+            try:
+                if not self._loaded:
+                    self._load(await self._journal.read_all())
+                    self._loaded = True
+                else:
+                    for stream in streams:
+                        self._enqueue(await self._journal.read(stream))
+                failures = 0
+            except JournalUnavailable as error:
+                self._woken.update(dict.fromkeys(streams))
+                failures += 1
+                if failures == 1:
+                    self._log.error("outbox.journal_unavailable", detail=str(error))
+            self._reading = False
+            self._moved.set()
+            if failures:
+                pause = self._policy.wait(failures, None, self._jitter())
+                await self._clock.sleep_until(self._clock.monotonic() + pause)
+            elif not self._woken:
+                await self._arrived.wait()
+
+    def _load(self, entries: Sequence[Entry]) -> None:
+        settled = [e.event for e in entries if isinstance(e.event, NoticeSettled)]
+        for lane in self._lanes:
+            lane.since = min((s.at for s in settled if s.channel == lane.channel.name), default=self._clock.now())
+        self._enqueue(entries)
+
+    def _enqueue(self, entries: Sequence[Entry]) -> None:
+        settled = {(e.event.notice, e.event.channel) for e in entries if isinstance(e.event, NoticeSettled)}
+        for lane in self._lanes:
+            for entry in entries:
+                if isinstance(entry.event, NoticeQueued):
+                    self._offer(lane, entry, entry.event, settled)
+            lane.changed.set()
+
+    def _offer(self, lane: _Lane, entry: Entry, queued: NoticeQueued, settled: set[tuple[str, str]]) -> None:
+        id_ = queued.notice.id
+        known = (id_, lane.channel.name) in settled or id_ in lane.closed or id_ in lane.pending
+        # A channel that was added today does not owe people last year's notices.
+        before = lane.since is not None and queued.at < lane.since - timedelta(seconds=self._policy.max_age)
+        if known or before:
+            return
+        # Counted on the monotonic clock from here on: a wall clock that jumps must not age what is already taken in.
+        age = max(0.0, (self._clock.now() - queued.at).total_seconds())
+        expires = self._clock.monotonic() + self._policy.max_age - age
+        if not lane.pending:
+            lane.attempt, lane.next_try = 0, self._clock.monotonic()
+        lane.pending[id_] = _Item(entry.position, entry.stream, queued.notice, expires)
+
+    async def _serve(self, lane: _Lane) -> None:
+        while True:
+            lane.changed.clear()
+            self._moved.set()
+            due = lane.due()
+            if due is None:
+                await lane.changed.wait()
+                continue
+            if due > self._clock.monotonic():
+                alarm = asyncio.ensure_future(self._clock.sleep_until(due))
+                try:
+                    await _either(alarm, lane.changed)
+                finally:
+                    alarm.cancel()
+                continue
+            item = lane.head()
+            if item is not None and lane.next_try <= self._clock.monotonic():
+                await self._try(lane, item)
+            if lane.owed and lane.next_settle <= self._clock.monotonic():
+                await self._settle(lane)
+
+    async def _try(self, lane: _Lane, item: _Item) -> None:
+        if self._clock.monotonic() >= item.expires:
+            self._give_up(lane, item, "it is older than notices are kept", lane.attempt)
+            return
+        lane.attempt += 1
+        match await self._deliver(lane, item.notice):
+            case Delivered():
+                lane.complained = False
+                self._say(lane, item).info("notice.delivered", attempt=lane.attempt)
+                self._close(lane, item, "delivered", ())
+            case Undeliverable(detail=detail):
+                self._say(lane, item).error("notice.undeliverable", attempt=lane.attempt, detail=detail)
+                self._close(lane, item, f"undeliverable: {detail}", self._complaint(lane, item, detail))
+            case TryLater(detail=detail) if lane.attempt >= self._policy.max_attempts:
+                self._give_up(lane, item, detail, lane.attempt)
+            case TryLater(detail=detail, after=after):
+                wait = self._policy.wait(lane.attempt, after, self._jitter())
+                lane.next_try = min(self._clock.monotonic() + wait, item.expires)
+                say = self._say(lane, item)
+                (say.warning if lane.attempt == 1 else say.info)(
+                    "notice.retrying", attempt=lane.attempt, detail=detail, seconds=round(wait, 3)
+                )
+
+    async def _deliver(self, lane: _Lane, notice: Notice) -> Delivery:
+        try:
+            return await lane.channel.deliver(notice)
+        except Exception:  # noqa: BLE001 # a channel's defect must not end the others' deliveries
+            self._log.exception("notice.channel_failed", channel=lane.channel.name, notice=notice.id)
+            return TryLater("the channel failed unexpectedly")
+
+    def _give_up(self, lane: _Lane, item: _Item, detail: str, attempts: int) -> None:
+        self._say(lane, item).error("notice.given_up", attempts=attempts, detail=detail)
+        self._close(lane, item, f"given up after {attempts} attempts: {detail}", self._complaint(lane, item, detail))
+
+    def _close(self, lane: _Lane, item: _Item, outcome: str, more: tuple[Event, ...]) -> None:
+        """The notice leaves the queue; its settlement is owed until the journal has it."""
+        id_ = item.notice.id
+        del lane.pending[id_]
+        lane.closed.add(id_)
+        lane.attempt, lane.next_try = 0, self._clock.monotonic()
+        settled = NoticeSettled(self._clock.now(), id_, lane.channel.name, outcome)
+        if not lane.owed:
+            lane.settle_failures, lane.next_settle = 0, self._clock.monotonic()
+        lane.owed.append(_Settlement(item.stream, id_, (settled, *more)))
+
+    def _complaint(self, lane: _Lane, item: _Item, detail: str) -> tuple[Event, ...]:
+        """A notice for the other channels, once until this one works again; a complaint's own loss is only logged."""
+        if lane.complained or len(self._lanes) < 2 or item.notice.event == GIVEN_UP:
+            return ()
+        lane.complained = True
+        lost, name, now = item.notice, lane.channel.name, self._clock.now()
+        notice = Notice(
+            id=f"{lost.id}/{GIVEN_UP}/{name}",
+            at=now,
+            event=GIVEN_UP,
+            severity=Severity.WARNING,
+            title=f"Channel {name} lost a notice",
+            text=f'"{lost.title}" could not be sent on {name} ({detail}). Check that channel; '
+            "further losses there are only logged until it works again.",
+            target=lost.target,
+            namespace=lost.namespace,
+            deployment=lost.deployment,
+            run=lost.run,
+            facts={"channel": name, "notice": lost.id, "detail": detail},
+        )
+        return (NoticeQueued(now, notice), NoticeSettled(now, notice.id, name, "not for the channel it tells about"))
+
+    async def _settle(self, lane: _Lane) -> None:
+        """Write what is owed; the journal's absence delays neither this channel's next notice nor anybody else."""
+        try:
+            while lane.owed:
+                owed = lane.owed[0]
+                await self._append(owed, lane.channel.name)
+                lane.owed.pop(0)
+                if len(owed.events) > 1:
+                    self.wake(owed.stream)
+            lane.settle_failures = 0
+        except (JournalUnavailable, JournalConflict) as error:
+            lane.settle_failures += 1
+            pause = self._policy.wait(lane.settle_failures, None, self._jitter())
+            lane.next_settle = self._clock.monotonic() + pause
+            if lane.settle_failures == 1:
+                self._log.error("outbox.journal_unavailable", channel=lane.channel.name, detail=str(error))
+
+    async def _append(self, owed: _Settlement, channel: str) -> None:
+        """Append behind whatever others wrote to the stream meanwhile, unless it is there already."""
+        for left in reversed(range(_SETTLE_TRIES)):
+            entries = await self._journal.read(owed.stream)
+            if _is_settled(entries, owed.notice, channel):
+                return
+            try:
+                await self._journal.append(owed.stream, owed.events, len(entries))
+            except JournalConflict:
+                if not left:
+                    raise
+            else:
+                return
+
+    def _say(self, lane: _Lane, item: _Item) -> structlog.typing.FilteringBoundLogger:
+        notice = item.notice
+        about: Mapping[str, str] = {"run": notice.run, "target": notice.target}
+        bound: structlog.typing.FilteringBoundLogger = self._log.bind(
+            channel=lane.channel.name, notice=notice.id, about=notice.event, **{k: v for k, v in about.items() if v}
+        )
+        return bound
+
+
+def _is_settled(entries: Iterable[Entry], notice: str, channel: str) -> bool:
+    return any(
+        isinstance(e.event, NoticeSettled) and (e.event.notice, e.event.channel) == (notice, channel) for e in entries
+    )
+
+
+async def _either(alarm: asyncio.Future[None], event: asyncio.Event) -> None:
+    """Return when the alarm rings or the event is set; the alarm stays the caller's."""
+    waiting = asyncio.ensure_future(event.wait())
+    try:
+        both: set[asyncio.Future[Any]] = {alarm, waiting}
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()

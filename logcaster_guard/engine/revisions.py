@@ -1,0 +1,196 @@
+"""Watches a Deployment: which release it carries, since when, and what people wrote on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+import structlog
+
+from logcaster_guard.domain import inbox, ledger, releases
+from logcaster_guard.domain.errors import NotFound
+from logcaster_guard.domain.events import (
+    Event,
+    RevisionGood,
+    RevisionLive,
+    RevisionSeeded,
+    TargetFrozen,
+    TargetThawed,
+)
+from logcaster_guard.domain.inbox import Seen, Wish
+from logcaster_guard.domain.ledger import Probation
+from logcaster_guard.domain.rules import Policy
+from logcaster_guard.domain.signals import Target
+from logcaster_guard.domain.workload import Revision, Workload, images_of, revisions_of
+from logcaster_guard.engine.chronicle import Chronicle, target_stream
+from logcaster_guard.ports import Blobs, Clock, Cluster, Kind
+
+
+class RevisionWatch:
+    """Keeps the ledger of one target in step with the cluster.
+
+    `quiet` tells whether every rule that applies is quiet on values now; `template_changed` is called when somebody
+    other than the guard changed the pod template.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        cluster: Cluster,
+        blobs: Blobs,
+        chronicle: Chronicle,
+        clock: Clock,
+        policy: Policy,
+        quiet: Callable[[], bool],
+        template_changed: Callable[[], None],
+    ) -> None:
+        self._target = target
+        self._cluster = cluster
+        self._blobs = blobs
+        self._chronicle = chronicle
+        self._clock = clock
+        self._policy = policy
+        self._quiet = quiet
+        self._template_changed = template_changed
+        self._stream = target_stream(target.key)
+        self._last_seen: datetime | None = None
+        self._inbox: Seen | None = None
+        self._wipe_told = False
+        self._probation = Probation()
+        self._was_whole = False
+        self._lock = asyncio.Lock()
+        self._log = structlog.get_logger().bind(target=target.key)
+
+    async def look(self) -> Workload | None:
+        """The Deployment as it is now, every change told to the journal; None if it does not exist.
+
+        Raises `ClusterError` and `JournalUnavailable`.
+        """
+        async with self._lock:
+            return await self._look()
+
+    async def _look(self) -> Workload | None:
+        try:
+            raw = await self._cluster.get(Kind.DEPLOYMENT, self._target.namespace, self._target.deployment)
+        except NotFound:
+            self._log.warning("target.missing", detail=f"Deployment {self._target.key} does not exist")
+            return None
+        workload = Workload(raw)
+        if self._chronicle.available:
+            await self._note_release(workload)
+            await self._note_inbox(workload)
+            await self._note_probation(workload)
+        self._last_seen = self._clock.now()
+        return workload
+
+    async def _note_release(self, workload: Workload) -> None:
+        known = self._chronicle.ledger(self._target.key)
+        if known.present == workload.hash and known.uid == workload.uid:
+            return
+        listed = await self._cluster.list(Kind.REPLICA_SET, self._target.namespace)
+        revisions = revisions_of(workload, listed)
+        events: list[Event] = [*(await self._seeds(workload, revisions))]
+        by_guard = self._guards_own(workload)
+        undo_of = known.present if by_guard is None and known.is_undo(workload.hash) else None
+        events.append(
+            RevisionLive(
+                at=self._clock.now(),
+                template=workload.hash,
+                revision=workload.revision,
+                uid=workload.uid,
+                blob=await self._blobs.put(releases.of_workload(workload).to_bytes()),
+                images=workload.images,
+                earliest=self._earliest(workload, revisions),
+                undo_of=undo_of,
+                by_guard=by_guard,
+            )
+        )
+        await self._chronicle.tell(self._stream, *events)
+        self._probation, self._was_whole = Probation(), False
+        if by_guard is None and known.present is not None:
+            self._template_changed()
+
+    async def _seeds(self, workload: Workload, revisions: Sequence[Revision]) -> Sequence[RevisionSeeded]:
+        known = self._chronicle.ledger(self._target.key).records
+        found: dict[str, RevisionSeeded] = {}
+        for proof in ledger.proofs(revisions):
+            revision = proof.revision
+            if revision.hash in known or revision.hash == workload.hash:
+                continue
+            found[revision.hash] = RevisionSeeded(
+                at=self._clock.now(),
+                template=revision.hash,
+                revision=str(revision.number),
+                order=revision.number,
+                uid=revision.uid,
+                blob=await self._blobs.put(releases.of_revision(revision).to_bytes()),
+                images=images_of(revision.template),
+                stood=proof.stood,
+                superseded_by_undo=proof.superseded_by_undo,
+            )
+        return list(found.values())
+
+    def _guards_own(self, workload: Workload) -> str | None:
+        for run in self._chronicle.open_runs().values():
+            plan = run.opened.plan
+            if run.opened.target == self._target.key and plan.to_template == workload.hash and plan.uid == workload.uid:
+                return run.id
+        return None
+
+    def _earliest(self, workload: Workload, revisions: Sequence[Revision]) -> datetime | None:
+        """The earliest instant at which the present template may have become the Deployment's.
+
+        A ReplicaSet that was made for it tells to the second. One that is re-used keeps its old creation time: then the
+        field managers' time tells, where it lies between the last look and now, and else the last look.
+        """
+        now, last = self._clock.now(), self._last_seen
+        known = workload.hash in self._chronicle.ledger(self._target.key).records
+        current = next((r for r in revisions if r.hash == workload.hash), None)
+        if current is not None and not current.earlier and not known and workload.observed:
+            return current.created
+        written = workload.template_written_at
+        # The API server's times have whole seconds.
+        if written is not None and (last is None or written >= last - timedelta(seconds=1)) and written <= now:
+            return written
+        return last
+
+    async def _note_inbox(self, workload: Workload) -> None:
+        freeze = self._chronicle.ledger(self._target.key).freeze
+        by_annotation = freeze is not None and freeze.by == "annotation"
+        seen = Seen(workload.annotations.get(inbox.FREEZE), workload.generation)
+        before = self._inbox
+        if before is None and freeze is not None and by_annotation:
+            before = Seen(freeze.reason, freeze.generation)
+        wish = inbox.wish(before, seen, frozen_by_annotation=by_annotation)
+        at = self._clock.now()
+        if wish is Wish.FREEZE and (freeze is None or (by_annotation and freeze.reason != seen.value)):
+            frozen = TargetFrozen(at, "annotation", str(seen.value), seen.generation)
+            await self._chronicle.tell(self._stream, frozen)
+        elif wish is Wish.THAW and freeze is not None:
+            await self._chronicle.tell(self._stream, TargetThawed(at, "annotation", f"set to {seen.value}"))
+        elif wish is Wish.WIPED and not self._wipe_told:
+            detail = "the freeze annotation vanished together with a change of the spec: the freeze still holds"
+            self._log.warning("freeze.kept", detail=detail)
+        self._wipe_told = wish is Wish.WIPED
+        # After a wipe nothing new was said, so what was said before stays the comparison.
+        self._inbox = self._inbox if wish is Wish.WIPED and self._inbox is not None else seen
+
+    async def _note_probation(self, workload: Workload) -> None:
+        busy = any(r.opened.target == self._target.key for r in self._chronicle.open_runs().values())
+        self._was_whole = self._was_whole or workload.rolled_out
+        record = self._chronicle.ledger(self._target.key).records[workload.hash]
+        if busy or not self._was_whole:
+            self._probation = Probation()
+            return
+        policy, now = self._policy, self._clock.monotonic()
+        staleness = max(policy.polling.staleness, policy.polling.interval * 2)
+        self._probation = self._probation.observed(
+            now, quiet=self._quiet(), staleness=staleness, good_after=policy.ledger.good_after
+        )
+        earned, share = self._probation.verdict(now, policy.ledger)
+        lifts = record.bad_since is not None and record.last_live > record.bad_since
+        if earned and (lifts or (record.good_at is None and record.bad_since is None)):
+            good = RevisionGood(self._clock.now(), workload.hash, round(share, 4), policy.ledger.good_after)
+            await self._chronicle.tell(self._stream, good)

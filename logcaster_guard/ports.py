@@ -1,0 +1,141 @@
+"""What the engine needs from outside, as Protocols; each has one contract suite and at least two implementations."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from logcaster_guard.domain.events import Event
+from logcaster_guard.domain.notices import Delivery, Notice
+from logcaster_guard.domain.signals import History, Reading, Signal, SourceName, Target
+
+Json = dict[str, Any]
+
+
+class Clock(Protocol):
+    """Time as the engine sees it: durations on a monotonic clock, instants in UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that never jumps."""
+
+    def now(self) -> datetime:
+        """The UTC-aware wall-clock instant."""
+
+    async def sleep_until(self, at: float) -> None:
+        """Return at monotonic second `at`, at once if it has passed."""
+
+
+class Source(Protocol):
+    """Reads signals of a target. It never raises for what the outside does: each failure is a `SourceError` reading."""
+
+    @property
+    def name(self) -> SourceName:
+        """The word that settings use for it."""
+
+    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
+        """One reading for each of `signals`, by signal name."""
+
+    async def history(self, target: Target, signal: Signal, start: float, end: float, step: float) -> History:
+        """The signal between two monotonic instants, a point each `step` seconds."""
+
+    async def aclose(self) -> None:
+        """Release connections and threads."""
+
+
+class Kind(StrEnum):
+    """Kubernetes kinds that the guard touches."""
+
+    DEPLOYMENT = "Deployment"
+    REPLICA_SET = "ReplicaSet"
+    POD = "Pod"
+    SERVICE = "Service"
+    ENDPOINT_SLICE = "EndpointSlice"
+    AUTOSCALER = "HorizontalPodAutoscaler"
+    EVENT = "Event"
+
+
+class Cluster(Protocol):
+    """The Kubernetes API, object for object as JSON. Failures are `domain.errors.ClusterError`s.
+
+    Nothing is retried here: whether a write may be repeated is the caller's to decide.
+    """
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Json:
+        """The object; raises `NotFound`."""
+
+    async def list(self, kind: Kind, namespace: str, selector: str = "") -> Sequence[Json]:
+        """Every object that the label selector matches, over all pages."""
+
+    async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
+        """The object after an RFC 6902 patch; raises `Conflict` on a stale `replace /metadata/resourceVersion`."""
+
+    async def apply(self, kind: Kind, namespace: str, name: str, body: Json, *, manager: str, force: bool) -> Json:
+        """The object after a server-side apply of `body` as field manager `manager`."""
+
+    async def create(self, kind: Kind, namespace: str, body: Json) -> Json:
+        """The new object; raises `Conflict` when the name is taken."""
+
+    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, resource_version: str | None) -> None:
+        """Foreground deletion with preconditions; raises `Conflict` when they no longer hold."""
+
+    async def aclose(self) -> None:
+        """Release connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event as the journal keeps it: `seq` counts from 1 within its stream, `position` rises over all streams."""
+
+    stream: str
+    seq: int
+    position: int
+    event: Event
+
+
+class Journal(Protocol):
+    """Append-only streams of events, durable before `append` returns."""
+
+    async def append(self, stream: str, events: Sequence[Event], expected_seq: int) -> int:
+        """Append all or nothing after seq `expected_seq` (0: a new stream); returns the stream's new last seq.
+
+        Raises `JournalConflict` if the stream has moved on, `JournalUnavailable` if nothing could be made durable.
+        """
+
+    async def read(self, stream: str) -> Sequence[Entry]:
+        """The stream from its first event; empty if there is none."""
+
+    async def read_all(self, prefix: str = "") -> Sequence[Entry]:
+        """Every event of the streams whose name starts with `prefix`, by `position`."""
+
+    async def aclose(self) -> None:
+        """Release the file."""
+
+
+class Blobs(Protocol):
+    """Content kept under its SHA-256."""
+
+    async def put(self, content: bytes) -> str:
+        """Keep `content` durably; returns its digest in lower-case hex."""
+
+    async def get(self, digest: str) -> bytes:
+        """The content, checked against `digest`; raises `BlobMissing`."""
+
+    async def keep_only(self, digests: Collection[str], *, older_than: float) -> int:
+        """Remove every other blob that was written more than `older_than` seconds ago; returns how many."""
+
+
+class Channel(Protocol):
+    """Carries notices to people. It never raises for what the outside does."""
+
+    @property
+    def name(self) -> str:
+        """Unique among the configured channels; stable over restarts."""
+
+    async def deliver(self, notice: Notice) -> Delivery:
+        """Try once."""
+
+    async def aclose(self) -> None:
+        """Release connections."""

@@ -1,0 +1,1 @@
+"""A small embedded world: Kubernetes API server, node, network, traffic."""

@@ -1,0 +1,221 @@
+"""Answers to resource requests: each verb of the API on the stored objects."""
+
+from __future__ import annotations
+
+import copy
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from logcaster_guard.sandbox.apiserver.errors import ApiError, bad_request, expired, unsupported_media
+from logcaster_guard.sandbox.apiserver.jsonpatch import json_patch, merge_patch
+from logcaster_guard.sandbox.apiserver.jsontypes import Json, Value
+from logcaster_guard.sandbox.apiserver.merging import strategic_merge
+from logcaster_guard.sandbox.apiserver.objects import Caller, DeleteOptions, Objects
+from logcaster_guard.sandbox.apiserver.resources import Resource
+from logcaster_guard.sandbox.apiserver.routes import Route, is_true
+from logcaster_guard.sandbox.apiserver.selectors import as_text, matcher
+from logcaster_guard.sandbox.apiserver.store import Store
+
+_PATCHES = (
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+)
+_KEPT_PAGES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The rest of a request: parameters, media type of the body, the body as JSON (None: there was none), caller."""
+
+    parameters: Mapping[str, str]
+    media_type: str
+    body: Value
+    caller: Caller
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What is left of a list that was begun, as it stood then."""
+
+    items: list[Json]
+    version: int
+
+
+def parsed(raw: bytes) -> Value:
+    """The body as JSON; raises `ApiError` 400."""
+
+    def refuse(word: str) -> Value:
+        raise ValueError(f"{word} is no JSON")
+
+    try:
+        return json.loads(raw, parse_constant=refuse)
+    except (ValueError, RecursionError) as e:
+        raise bad_request(f"the body of the request is no JSON: {e}") from e
+
+
+def scale_of(item: Json) -> Json:
+    """The autoscaling/v1 Scale of a Deployment or ReplicaSet."""
+    kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {k: item["metadata"][k] for k in kept},
+        "spec": {"replicas": item["spec"]["replicas"]},
+        "status": {
+            "replicas": (item.get("status") or {}).get("replicas", 0),
+            "selector": as_text(item["spec"]["selector"]),
+        },
+    }
+
+
+def _resized(item: Json, scale: Json) -> Json:
+    size = (scale.get("spec") or {}).get("replicas", 0)
+    version = (scale.get("metadata") or {}).get("resourceVersion", item["metadata"]["resourceVersion"])
+    metadata = {**item["metadata"], "resourceVersion": version}
+    return {**item, "metadata": metadata, "spec": {**item["spec"], "replicas": size}}
+
+
+class Handlers:
+    """One method for each verb; each returns HTTP status and body, or raises `ApiError`."""
+
+    def __init__(self, store: Store, objects: Objects) -> None:
+        self._store = store
+        self._objects = objects
+        self._pages: dict[str, Page] = {}
+        self._verbs: dict[str, Callable[[Route, Query], tuple[int, Json]]] = {
+            "get": self._get,
+            "list": self._list,
+            "create": self._create,
+            "update": self._update,
+            "patch": self._patch,
+            "delete": self._delete,
+        }
+
+    def answer(self, route: Route, query: Query) -> tuple[int, Json]:
+        """Status and body for a request; watches are not answered here."""
+        return self._verbs[route.verb](route, query)
+
+    def _get(self, route: Route, _: Query) -> tuple[int, Json]:
+        item = self._objects.get(route.resource, route.namespace, route.name)
+        return 200, scale_of(item) if route.subresource == "scale" else item
+
+    def _list(self, route: Route, query: Query) -> tuple[int, Json]:
+        limit_text = query.parameters.get("limit") or "0"
+        if not limit_text.isdigit():
+            raise bad_request(f"limit must be a whole number, not {limit_text!r}")
+        limit, token = int(limit_text), query.parameters.get("continue", "")
+        labels, fields = query.parameters.get("labelSelector", ""), query.parameters.get("fieldSelector", "")
+        if token:
+            page = self._pages.pop(token, None)
+            if page is None:
+                raise expired("The provided continue parameter is too old to display a consistent list result.")
+        else:
+            matches = matcher(route.resource, labels, fields)
+            items = [i for i in self._store.items(route.resource, route.namespace) if matches(i)]
+            page = Page(items, self._store.version)
+        metadata: Json = {"resourceVersion": str(page.version)}
+        shown = page.items
+        if limit and len(shown) > limit:
+            rest, shown = shown[limit:], shown[:limit]
+            metadata["continue"] = self._keep_page(Page(rest, page.version))
+            if not labels and not fields:
+                metadata["remainingItemCount"] = len(rest)
+        bare = [{k: v for k, v in item.items() if k not in {"kind", "apiVersion"}} for item in shown]
+        kind = f"{route.resource.kind}List"
+        return 200, {"kind": kind, "apiVersion": route.resource.api_version, "metadata": metadata, "items": bare}
+
+    def _keep_page(self, page: Page) -> str:
+        token = secrets.token_urlsafe(16)
+        self._pages[token] = page
+        while len(self._pages) > _KEPT_PAGES:
+            del self._pages[next(iter(self._pages))]
+        return token
+
+    def _create(self, route: Route, query: Query) -> tuple[int, Json]:
+        body = _body(query)
+        if route.subresource == "binding":
+            self._objects.bind(route.resource, route.namespace, route.name, body, query.caller)
+            return 201, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+        return 201, self._objects.create(route.resource, route.namespace, body, query.caller)
+
+    def _update(self, route: Route, query: Query) -> tuple[int, Json]:
+        body = _body(query)
+        if route.subresource == "scale":
+            item = self._objects.get(route.resource, route.namespace, route.name)
+            return 200, scale_of(self._write(route, query, _resized(item, body)))
+        item, created = self._objects.update(
+            route.resource, route.namespace, route.name, body, query.caller, subresource=route.subresource
+        )
+        return (201 if created else 200), item
+
+    def _write(self, route: Route, query: Query, item: Json) -> Json:
+        return self._objects.update(
+            route.resource, route.namespace, route.name, item, query.caller, subresource=route.subresource
+        )[0]
+
+    def _patch(self, route: Route, query: Query) -> tuple[int, Json]:
+        change = _patcher(route.resource, query)
+        if route.subresource == "scale":
+            item = self._objects.get(route.resource, route.namespace, route.name)
+            return 200, scale_of(self._write(route, query, _resized(item, change(scale_of(item)))))
+        return 200, self._objects.patch(
+            route.resource, route.namespace, route.name, change, query.caller, subresource=route.subresource
+        )
+
+    def _delete(self, route: Route, query: Query) -> tuple[int, Json]:
+        options = _delete_options(query)
+        item, gone = self._objects.delete(
+            route.resource, route.namespace, route.name, options, dry_run=query.caller.dry_run
+        )
+        if route.resource.returns_deleted or not gone:
+            return 200, item
+        details = {"name": route.name, "kind": route.resource.plural, "uid": item["metadata"]["uid"]}
+        if route.resource.group:
+            details["group"] = route.resource.group
+        status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+        return 200, status
+
+
+def _body(query: Query) -> Json:
+    if query.media_type not in {"application/json", ""}:
+        raise unsupported_media(query.media_type, ["application/json"])
+    if not isinstance(query.body, dict):
+        raise bad_request("the body of the request must be a JSON object")
+    found: Json = query.body
+    return found
+
+
+def _patcher(resource: Resource, query: Query) -> Callable[[Json], Json]:
+    if query.media_type == "application/json-patch+json":
+        return partial(json_patch, operations=query.body)
+    if query.media_type == "application/merge-patch+json":
+        if not isinstance(query.body, dict):
+            raise bad_request("merge patch: the patch must be an object")
+        return partial(merge_patch, patch=query.body)
+    if query.media_type == "application/strategic-merge-patch+json":
+        patch = query.body
+        return lambda item: strategic_merge(resource.kind, copy.deepcopy(item), patch)
+    raise unsupported_media(query.media_type, _PATCHES)
+
+
+def _delete_options(query: Query) -> DeleteOptions:
+    body = query.body or {}
+    if not isinstance(body, dict):
+        raise bad_request("DeleteOptions must be a JSON object")
+    preconditions = body.get("preconditions") or {}
+    propagation = query.parameters.get("propagationPolicy") or body.get("propagationPolicy")
+    if body.get("orphanDependents") is not None or "orphanDependents" in query.parameters:
+        orphan = body.get("orphanDependents") or is_true(query.parameters.get("orphanDependents"))
+        propagation = "Orphan" if orphan else "Background"
+    grace = query.parameters.get("gracePeriodSeconds") or body.get("gracePeriodSeconds")
+    try:
+        seconds = None if grace is None else int(grace)
+    except (TypeError, ValueError) as e:
+        raise bad_request(f"gracePeriodSeconds must be a whole number, not {grace!r}") from e
+    if not isinstance(preconditions, dict):
+        raise ApiError(400, "BadRequest", "preconditions must be a JSON object")
+    return DeleteOptions(seconds, propagation, preconditions.get("uid"), preconditions.get("resourceVersion"))

@@ -1,0 +1,400 @@
+"""The operations of the API on stored objects, with the metadata that the server alone decides.
+
+Every operation is synchronous, so each is atomic towards every other request and controller.
+"""
+
+from __future__ import annotations
+
+import copy
+import secrets
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from logcaster_guard.sandbox.apiserver import ownership
+from logcaster_guard.sandbox.apiserver.clock import Clock, instant, stamp
+from logcaster_guard.sandbox.apiserver.defaults import normalised
+from logcaster_guard.sandbox.apiserver.errors import (
+    ApiError,
+    Cause,
+    already_exists,
+    bad_request,
+    conflict,
+    forbidden,
+    invalid,
+    not_found,
+    stale,
+)
+from logcaster_guard.sandbox.apiserver.jsontypes import Json
+from logcaster_guard.sandbox.apiserver.resources import EVENTS, NAMESPACES, SERVICES, Resource
+from logcaster_guard.sandbox.apiserver.store import Store
+from logcaster_guard.sandbox.apiserver.validation import check
+
+ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+FOREGROUND = "foregroundDeletion"
+ORPHAN = "orphan"
+
+_EVENT_LIFETIME = timedelta(hours=1)
+_EVENTS_BETWEEN_SWEEPS = 256
+_SERVER_FIELDS = (
+    "uid",
+    "creationTimestamp",
+    "generation",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "managedFields",
+    "selfLink",
+)
+_INITIAL_STATUS: dict[str, Json] = {
+    "Deployment": {},
+    "ReplicaSet": {"replicas": 0},
+    "Pod": {"phase": "Pending", "qosClass": "BestEffort"},
+    "Service": {"loadBalancer": {}},
+    "HorizontalPodAutoscaler": {"desiredReplicas": 0},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who writes: the field manager; with `dry_run` the answer is computed and nothing kept."""
+
+    manager: str
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOptions:
+    """What a deletion asks for: grace in seconds, propagation (Foreground, Background, Orphan), preconditions."""
+
+    grace: int | None = None
+    propagation: str | None = None
+    uid: str | None = None
+    resource_version: str | None = None
+
+
+def random_suffix(length: int = 5) -> str:
+    """Letters and digits that cannot spell words, as Kubernetes appends to generated names."""
+    return "".join(secrets.choice(ALPHABET) for _ in range(length))
+
+
+def _fit(resource: Resource, item: Json, old: Json | None) -> Json:
+    """The item with its defaults, validated; a body of the wrong shape is a 400."""
+    try:
+        fitted = normalised(item)
+        check(resource, fitted, old)
+    except (AttributeError, KeyError, TypeError, ValueError) as e:
+        raise bad_request(
+            f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: {e!r}'
+        ) from e
+    return fitted
+
+
+class Objects:
+    """Create, update, patch and delete, as `caller` of the API or of a controller."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._events_since_sweep = 0
+        self._next_address = 1
+
+    def get(self, resource: Resource, namespace: str, name: str) -> Json:
+        """The stored object, not to be changed; raises `ApiError` 404."""
+        found = self._store.get(resource, namespace, name)
+        if found is None:
+            raise not_found(resource, name)
+        return found
+
+    def create(self, resource: Resource, namespace: str, body: Json, caller: Caller) -> Json:
+        """The new object; raises `ApiError` 409 when the name is taken, 404 or 403 when the namespace is not open."""
+        item = self._typed(resource, body)
+        metadata = item["metadata"]
+        if metadata.get("resourceVersion"):
+            raise bad_request("resourceVersion should not be set on objects to be created")
+        for field in _SERVER_FIELDS:
+            metadata.pop(field, None)
+        self._place(resource, namespace, metadata)
+        if not metadata.get("name") and metadata.get("generateName"):
+            metadata["name"] = f"{metadata['generateName']}{random_suffix()}"
+        if resource.has_status:
+            item.pop("status", None)
+        item = _fit(resource, item, None)
+        metadata = item["metadata"]
+        if self._store.get(resource, namespace, metadata["name"]) is not None:
+            raise already_exists(resource, metadata["name"])
+        metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": self._now()}
+        if resource.counts_generation:
+            metadata["generation"] = 1
+        if resource.kind in _INITIAL_STATUS:
+            item["status"] = copy.deepcopy(_INITIAL_STATUS[resource.kind])
+        if resource is SERVICES:
+            self._allocate_address(item["spec"])
+        metadata["managedFields"] = ownership.record(
+            None, item, manager=caller.manager, subresource="", time=self._now()
+        )
+        if caller.dry_run:
+            return item
+        if resource is EVENTS:
+            self._sweep_events()
+        return self._store.put(resource, item)
+
+    def update(
+        self, resource: Resource, namespace: str, name: str, body: Json, caller: Caller, *, subresource: str = ""
+    ) -> tuple[Json, bool]:
+        """Replace the object, or with `subresource` status only that; returns it and whether it was created.
+
+        Raises `ApiError` 409 on a stale resourceVersion or another uid.
+        """
+        item = self._typed(resource, body)
+        old = self._store.get(resource, namespace, name)
+        if old is None and resource.create_on_update and not subresource:
+            item["metadata"].setdefault("name", name)
+            return self.create(resource, namespace, item, caller), True
+        if old is None:
+            raise not_found(resource, name)
+        if not resource.unconditional and not item["metadata"].get("resourceVersion"):
+            message = "Invalid value: 0: must be specified for an update"
+            raise invalid(resource, name, [Cause("metadata.resourceVersion", "FieldValueInvalid", message)])
+        return self._replace(resource, old, item, caller, subresource), False
+
+    def patch(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        change: Callable[[Json], Json],
+        caller: Caller,
+        *,
+        subresource: str = "",
+    ) -> Json:
+        """Replace the object by what `change` makes of it; raises `ApiError` as `update` does."""
+        old = self.get(resource, namespace, name)
+        return self._replace(resource, old, self._typed(resource, change(old)), caller, subresource)
+
+    def bind(self, resource: Resource, namespace: str, name: str, body: Json, caller: Caller) -> None:
+        """Give a pod its node; raises `ApiError` 409 if it has one or is being deleted."""
+        old = self.get(resource, namespace, name)
+        node = (body.get("target") or {}).get("name")
+        if not node:
+            raise invalid(resource, name, [Cause("target.name", "FieldValueRequired", "Required value")])
+        if "deletionTimestamp" in old["metadata"]:
+            raise conflict(resource, name, f"pod {name} is being deleted, cannot be assigned to a host")
+        if old["spec"].get("nodeName"):
+            raise conflict(resource, name, f'pod {name} is already assigned to node "{old["spec"]["nodeName"]}"')
+        item = copy.deepcopy(old)
+        item["spec"]["nodeName"] = node
+        conditions = [c for c in item["status"].get("conditions") or [] if c["type"] != "PodScheduled"]
+        scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": self._now()}
+        item["status"]["conditions"] = [*conditions, scheduled]
+        self._keep(resource, old, item, caller, "binding")
+
+    def delete(
+        self, resource: Resource, namespace: str, name: str, options: DeleteOptions, *, dry_run: bool = False
+    ) -> tuple[Json, bool]:
+        """Delete or mark for deletion; returns the object and whether it is gone at once.
+
+        Raises `ApiError` 409 where a precondition does not hold.
+        """
+        old = self.get(resource, namespace, name)
+        self._preconditions(resource, old, options)
+        item = copy.deepcopy(old)
+        metadata = item["metadata"]
+        _set_propagation(metadata, options.propagation)
+        grace = self._grace(resource, old, options.grace)
+        waits = bool(metadata.get("finalizers")) or resource is NAMESPACES
+        if grace == 0 and not waits:
+            return old if dry_run else self._store.remove(resource, namespace, name), True
+        self._mark_deleted(metadata, grace)
+        if resource is NAMESPACES:
+            item["status"]["phase"] = "Terminating"
+        if item == old or dry_run:
+            return item, False
+        return self._store.put(resource, item), False
+
+    def strip(self, resource: Resource, item: Json, change: Callable[[Json], None]) -> None:
+        """Change an object's metadata as the garbage collector does, and let go of it if nothing holds it any more."""
+        new = copy.deepcopy(item)
+        change(new["metadata"])
+        self._keep(resource, item, new, Caller("kube-controller-manager"), "")
+
+    def _now(self) -> str:
+        return stamp(self._clock.now())
+
+    def _typed(self, resource: Resource, body: Json) -> Json:
+        """A copy of the body, of the right kind, with metadata."""
+        if not isinstance(body, dict) or not isinstance(body.get("metadata") or {}, dict):
+            raise bad_request(f"the body is no {resource.kind}: it must be an object with metadata")
+        for field, wanted in (("apiVersion", resource.api_version), ("kind", resource.kind)):
+            if body.get(field, wanted) != wanted:
+                raise bad_request(
+                    f"the {field} in the data ({body[field]}) does not match the expected {field} ({wanted})"
+                )
+        rest = copy.deepcopy({k: v for k, v in body.items() if k not in {"apiVersion", "kind", "metadata"}})
+        metadata = copy.deepcopy(body.get("metadata") or {})
+        return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, **rest}
+
+    def _place(self, resource: Resource, namespace: str, metadata: Json) -> None:
+        if not resource.namespaced:
+            metadata.pop("namespace", None)
+            return
+        if metadata.setdefault("namespace", namespace) != namespace:
+            raise bad_request(
+                f"the namespace of the provided object does not match the namespace sent on the request "
+                f"({metadata['namespace']} and {namespace})"
+            )
+        home = self._store.get(NAMESPACES, "", namespace)
+        if home is None:
+            raise not_found(NAMESPACES, namespace)
+        if "deletionTimestamp" in home["metadata"]:
+            cause = f"unable to create new content in namespace {namespace} because it is being terminated"
+            told = {"reason": "NamespaceTerminating", "message": f"namespace {namespace} is being terminated"}
+            raise forbidden(resource, str(metadata.get("name", "")), cause, {"causes": [told]})
+
+    def _replace(self, resource: Resource, old: Json, item: Json, caller: Caller, subresource: str) -> Json:
+        name, metadata = old["metadata"]["name"], item["metadata"]
+        for field in ("name", "namespace"):
+            if metadata.get(field, old["metadata"].get(field)) != old["metadata"].get(field):
+                raise bad_request(
+                    f"the {field} of the object ({metadata[field]}) does not match the {field} on the URL "
+                    f"({old['metadata'].get(field)})"
+                )
+        uid, version = metadata.get("uid"), metadata.get("resourceVersion")
+        if uid and uid != old["metadata"]["uid"]:
+            cause = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['metadata']['uid']}"
+            raise conflict(resource, name, cause)
+        if version and version != old["metadata"]["resourceVersion"]:
+            raise stale(resource, name)
+        for field in ("name", "namespace", *_SERVER_FIELDS):
+            metadata.pop(field, None)
+            if field in old["metadata"]:
+                metadata[field] = old["metadata"][field]
+        metadata["resourceVersion"] = old["metadata"]["resourceVersion"]
+        if resource.has_status:
+            item = _status_only(resource, old, item) if subresource == "status" else _all_but_status(old, item)
+        if resource is SERVICES:
+            for field in ("clusterIP", "clusterIPs"):
+                if field in old["spec"]:
+                    item["spec"].setdefault(field, old["spec"][field])
+        return self._keep(resource, old, _fit(resource, item, old), caller, subresource)
+
+    def _keep(self, resource: Resource, old: Json, item: Json, caller: Caller, subresource: str) -> Json:
+        metadata = item["metadata"]
+        if item == old:
+            return old
+        if resource.counts_generation and subresource != "status" and _advances(resource, old, item):
+            metadata["generation"] = old["metadata"].get("generation", 0) + 1
+        metadata["managedFields"] = ownership.record(
+            old, item, manager=caller.manager, subresource=subresource, time=self._now()
+        )
+        if caller.dry_run:
+            return item
+        kept = self._store.put(resource, item)
+        released = not metadata.get("finalizers") and metadata.get("deletionGracePeriodSeconds") == 0
+        if "deletionTimestamp" in metadata and released and resource is not NAMESPACES:
+            return self._store.remove(resource, str(metadata.get("namespace", "")), metadata["name"])
+        return kept
+
+    def _preconditions(self, resource: Resource, old: Json, options: DeleteOptions) -> None:
+        metadata = old["metadata"]
+        if options.uid is not None and options.uid != metadata["uid"]:
+            cause = f"UID in precondition: {options.uid}, UID in object meta: {metadata['uid']}"
+        elif options.resource_version is not None and options.resource_version != metadata["resourceVersion"]:
+            cause = (
+                f"ResourceVersion in precondition: {options.resource_version}, "
+                f"ResourceVersion in object meta: {metadata['resourceVersion']}"
+            )
+        else:
+            return
+        raise conflict(resource, metadata["name"], f"Precondition failed: {cause}")
+
+    def _grace(self, resource: Resource, old: Json, asked: int | None) -> int:
+        if resource.kind != "Pod" or not old["spec"].get("nodeName"):
+            return 0
+        if old.get("status", {}).get("phase") in {"Failed", "Succeeded"}:
+            return 0
+        grace = int(old["spec"].get("terminationGracePeriodSeconds", 30)) if asked is None else asked
+        grace = grace if grace >= 0 else 1
+        if "deletionTimestamp" in old["metadata"]:
+            present = int(old["metadata"].get("deletionGracePeriodSeconds", 0))
+            return present if asked is None else min(grace, present)
+        return grace
+
+    def _mark_deleted(self, metadata: Json, grace: int) -> None:
+        if "deletionTimestamp" not in metadata:
+            metadata["deletionTimestamp"] = stamp(self._clock.now() + timedelta(seconds=grace))
+            if "generation" in metadata:
+                metadata["generation"] += 1
+        elif grace < metadata.get("deletionGracePeriodSeconds", 0):
+            ends = instant(metadata["deletionTimestamp"]) or self._clock.now()
+            ends += timedelta(seconds=grace - metadata["deletionGracePeriodSeconds"])
+            metadata["deletionTimestamp"] = stamp(ends)
+        metadata["deletionGracePeriodSeconds"] = grace
+
+    def _allocate_address(self, spec: Json) -> None:
+        if spec["type"] == "ExternalName":
+            return
+        taken = {s["spec"].get("clusterIP") for s in self._store.items(SERVICES)}
+        while not spec.get("clusterIP"):
+            high, low = divmod(self._next_address, 256)
+            self._next_address += 1
+            address = f"10.96.{high % 256}.{low}"
+            if address not in taken and low not in {0, 255}:
+                spec["clusterIP"] = address
+        spec["clusterIPs"] = [spec["clusterIP"]]
+
+    def _sweep_events(self) -> None:
+        """Forget events past their lifetime, now and then, as the real server's time-to-live does."""
+        self._events_since_sweep += 1
+        if self._events_since_sweep < _EVENTS_BETWEEN_SWEEPS:
+            return
+        self._events_since_sweep = 0
+        limit = self._clock.now() - _EVENT_LIFETIME
+        for event in self._store.items(EVENTS):
+            created = instant(event["metadata"]["creationTimestamp"])
+            if created is not None and created < limit:
+                self._store.remove(EVENTS, event["metadata"]["namespace"], event["metadata"]["name"])
+
+
+def _set_propagation(metadata: Json, propagation: str | None) -> None:
+    if propagation is None:
+        return
+    wanted = {"Foreground": [FOREGROUND], "Orphan": [ORPHAN], "Background": []}.get(propagation)
+    if wanted is None:
+        raise ApiError(
+            422,
+            "Invalid",
+            f'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Invalid value: "{propagation}": '
+            "must be one of Foreground, Background, Orphan",
+        )
+    kept = [f for f in metadata.get("finalizers") or [] if f not in {FOREGROUND, ORPHAN}]
+    metadata["finalizers"] = kept + wanted
+    if not metadata["finalizers"]:
+        del metadata["finalizers"]
+
+
+def _status_only(resource: Resource, old: Json, item: Json) -> Json:
+    """The old object with the new status, and the metadata that the resource lets a status write change."""
+    metadata = item["metadata"]
+    frozen = {"Deployment": "labels", "Pod": "ownerReferences"}.get(resource.kind)
+    if frozen is not None:
+        metadata.pop(frozen, None)
+        if frozen in old["metadata"]:
+            metadata[frozen] = old["metadata"][frozen]
+    kept = {k: v for k, v in old.items() if k not in {"metadata", "status"}}
+    return {**kept, "metadata": metadata, "status": item.get("status") or {}}
+
+
+def _all_but_status(old: Json, item: Json) -> Json:
+    kept = {k: v for k, v in item.items() if k != "status"}
+    return {**kept, "status": old["status"]} if "status" in old else kept
+
+
+def _advances(resource: Resource, old: Json, item: Json) -> bool:
+    """Whether the write is a new generation: a change of the spec, or of a Deployment's annotations."""
+    if resource.kind == "EndpointSlice":
+        return any(old.get(k) != item.get(k) for k in ("endpoints", "ports", "addressType"))
+    annotations = resource.kind == "Deployment" and old["metadata"].get("annotations") != item["metadata"].get(
+        "annotations"
+    )
+    return annotations or old.get("spec") != item.get("spec")

@@ -1,0 +1,277 @@
+"""One pod on the sandbox's node, as a state machine that is told the time: what a kubelet would do with it.
+
+Waiting → running → crashed → running → …; a pod that is being deleted serves on for the drain and is then removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from logcaster_guard.sandbox.release import Answer, Process, Releases, version_of
+
+Json = dict[str, Any]
+
+_FACTORS = {
+    "Ki": 2.0**10,
+    "Mi": 2.0**20,
+    "Gi": 2.0**30,
+    "Ti": 2.0**40,
+    "k": 1e3,
+    "M": 1e6,
+    "G": 1e9,
+    "T": 1e12,
+    "m": 1e-3,
+    "": 1.0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long things take on the node, in seconds.
+
+    Attributes:
+        start_delay: from the binding to the start of the process.
+        drain: for how long a pod that is being deleted still serves; longer than endpoints take to follow.
+        crash_backoff: from the first crash to the restart; doubles with each further crash.
+        crash_backoff_most: the longest wait before a restart.
+    """
+
+    start_delay: float = 0.5
+    drain: float = 1.0
+    crash_backoff: float = 1.0
+    crash_backoff_most: float = 10.0
+
+
+class State(StrEnum):
+    """Where the pod's process is."""
+
+    WAITING = "waiting"
+    UNPULLABLE = "unpullable"
+    RUNNING = "running"
+    CRASHED = "crashed"
+
+
+class Life:
+    """A pod bound to the node, from the binding until the API has forgotten it.
+
+    `now` is a monotonic second everywhere, `wall` the same instant in UTC. `restarts` and `ip` are taken over from the
+    pod's status by a node that finds the pod already there.
+    """
+
+    def __init__(
+        self,
+        pod: Mapping[str, Any],
+        ip: str,
+        releases: Releases,
+        pace: Pace,
+        *,
+        now: float,
+        seed: str,
+        restarts: int = 0,
+    ) -> None:
+        metadata, spec = pod["metadata"], pod["spec"]
+        self.uid = str(metadata["uid"])
+        self.name = str(metadata["name"])
+        self.ip = ip
+        self.state = State.WAITING
+        self.restarts = restarts
+        self.terminating_since: float | None = None
+        self.labels: Mapping[str, str] = metadata.get("labels") or {}
+        self._containers: list[Json] = list(spec.get("containers") or [])
+        self._releases = releases
+        self._pace = pace
+        self._seed = seed
+        self._main = _main(self._containers, releases)
+        self._limit = memory_limit(self._main)
+        self._process: Process | None = None
+        self._resume_at = now + pace.start_delay
+        self._crashes = 0
+        self._starts = 0
+        self._exit: Json | None = None
+        self._state_at: datetime | None = None
+        self._ready_seen = False
+        self._ready_at: datetime | None = None
+
+    @property
+    def image(self) -> str:
+        """The image that tells how the pod behaves."""
+        return str(self._main.get("image", ""))
+
+    @property
+    def version(self) -> str:
+        """The pod's `version` label, else its image's tag: the `version` label of its metrics."""
+        return self.labels.get("version") or version_of(self.image)
+
+    @property
+    def process(self) -> Process | None:
+        """The present run of the release; None while nothing runs."""
+        return self._process
+
+    def answer(self, method: str, port: int, path: str, now: float) -> Answer | None:
+        """What the pod says to a request; None if the connection is refused."""
+        if self._process is None:
+            return None
+        return self._process.answer(method, port, path, now)
+
+    def ready(self, now: float) -> bool:
+        """Whether the readiness probe passes; a pod that is being deleted is not asked any more."""
+        process = self._process
+        if process is None or self.terminating_since is not None:
+            return False
+        return process.listening(now) and self._releases.of(self.image).ready
+
+    def over(self, now: float) -> bool:
+        """Whether the pod has drained and is to be removed."""
+        if self.terminating_since is None:
+            return False
+        return self._process is None or now >= self.terminating_since + self._pace.drain
+
+    def stop(self) -> None:
+        """End the process: connections are refused from now on."""
+        self._process = None
+
+    def advance(self, now: float, wall: datetime, *, terminating: bool) -> None:
+        """Let the time up to `now` pass."""
+        if terminating and self.terminating_since is None:
+            self.terminating_since = now
+        if self.over(now):
+            self.stop()
+            return
+        self._step(now, wall)
+        if self.ready(now) is not self._ready_seen or self._ready_at is None:
+            self._ready_seen, self._ready_at = self.ready(now), wall
+
+    def _step(self, now: float, wall: datetime) -> None:
+        behaviour = self._releases.of(self.image)
+        process = self._process
+        if process is not None:
+            outlived = behaviour.crash_every is not None and now >= process.started + behaviour.crash_every
+            too_big = self._limit is not None and process.memory(now) > self._limit
+            if outlived or too_big:
+                self._crash(now, wall, "OOMKilled" if too_big else "Error", 137 if too_big else 1)
+        elif not behaviour.pullable and self._starts == 0:
+            self._enter(State.UNPULLABLE, wall)
+        elif now >= self._resume_at:
+            self._start(now, wall)
+
+    def _start(self, now: float, wall: datetime) -> None:
+        if self.state is State.CRASHED:
+            self.restarts += 1
+        self._starts += 1
+        self._process = Process(
+            self.image,
+            self.version,
+            self._releases,
+            started=now,
+            epoch=wall.timestamp(),
+            seed=f"{self._seed}/{self._starts}",
+        )
+        self._enter(State.RUNNING, wall)
+
+    def _crash(self, now: float, wall: datetime, reason: str, code: int) -> None:
+        self._exit = {
+            "terminated": {
+                "exitCode": code,
+                "reason": reason,
+                "startedAt": _stamp(self._state_at or wall),
+                "finishedAt": _stamp(wall),
+            }
+        }
+        self.stop()
+        backoff = self._pace.crash_backoff * 2 ** min(self._crashes, 16)
+        self._resume_at = now + min(backoff, self._pace.crash_backoff_most)
+        self._crashes += 1
+        self._enter(State.CRASHED, wall)
+
+    def _enter(self, state: State, wall: datetime) -> None:
+        if self.state is not state:
+            self.state, self._state_at = state, wall
+
+    def status(self, now: float, bound_at: datetime) -> Json:
+        """The pod's status as a kubelet would write it; `bound_at` is when the node first saw it."""
+        ready = self.ready(now)
+        since = _stamp(self._ready_at or bound_at)
+        unready = {} if ready else {"reason": "ContainersNotReady", "message": "a container is not ready"}
+        return {
+            "phase": "Pending" if self.state in {State.WAITING, State.UNPULLABLE} else "Running",
+            "startTime": _stamp(bound_at),
+            "podIP": self.ip,
+            "podIPs": [{"ip": self.ip}],
+            "conditions": [
+                _condition("PodScheduled", _stamp(bound_at), holds=True),
+                _condition("Initialized", _stamp(bound_at), holds=True),
+                _condition("ContainersReady", since, holds=ready) | unready,
+                _condition("Ready", since, holds=ready) | unready,
+            ],
+            "containerStatuses": [self._container_status(c, bound_at, ready=ready) for c in self._containers],
+        }
+
+    def _container_status(self, container: Json, bound_at: datetime, *, ready: bool) -> Json:
+        image = str(container.get("image", ""))
+        return {
+            "name": container["name"],
+            "image": image,
+            "imageID": "" if self._starts == 0 else f"sandbox://{image}",
+            "ready": ready,
+            "started": self._process is not None,
+            "restartCount": self.restarts,
+            "state": self._container_state(image, bound_at),
+            "lastState": self._exit or {},
+        }
+
+    def _container_state(self, image: str, bound_at: datetime) -> Json:
+        match self.state:
+            case State.RUNNING:
+                return {"running": {"startedAt": _stamp(self._state_at or bound_at)}}
+            case State.CRASHED:
+                return {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off restarting failed container"}}
+            case State.UNPULLABLE:
+                return {"waiting": {"reason": "ImagePullBackOff", "message": f'back-off pulling image "{image}"'}}
+            case State.WAITING:
+                return {"waiting": {"reason": "ContainerCreating"}}
+
+
+def shown(status: Mapping[str, Any]) -> Json:
+    """What of a pod's status the node answers for, without times: equal means that nothing need be written."""
+    return {
+        "phase": status.get("phase"),
+        "ip": status.get("podIP"),
+        "conditions": {c["type"]: c["status"] for c in status.get("conditions") or []},
+        "containers": [
+            (c.get("name"), c.get("ready"), c.get("restartCount"), sorted(c.get("state") or {}), _reason(c))
+            for c in status.get("containerStatuses") or []
+        ],
+    }
+
+
+def memory_limit(container: Mapping[str, Any]) -> float | None:
+    """The container's memory limit in bytes; None if it has none that can be read."""
+    quantity = str(((container.get("resources") or {}).get("limits") or {}).get("memory", ""))
+    digits = quantity.rstrip("KMGTikm")
+    factor = _FACTORS.get(quantity[len(digits) :])
+    try:
+        return None if factor is None else float(digits) * factor
+    except ValueError:
+        return None
+
+
+def _main(containers: list[Json], releases: Releases) -> Json:
+    registered = [c for c in containers if releases.known(str(c.get("image", "")))]
+    return (registered or containers or [{}])[0]
+
+
+def _reason(container: Mapping[str, Any]) -> str | None:
+    waiting = (container.get("state") or {}).get("waiting") or {}
+    return waiting.get("reason")
+
+
+def _condition(kind: str, since: str, *, holds: bool) -> Json:
+    return {"type": kind, "status": "True" if holds else "False", "lastTransitionTime": since}
+
+
+def _stamp(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,125 @@
+"""Everything of the sandbox but its API server, in one piece: a node, the network and the service's users.
+
+async with World(url, token, namespace="prod", releases=releases) as world:
+    await world.install("1.0")
+    await world.rolled_out(30)
+    await world.deploy("2.0")
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from logcaster_guard.sandbox import objects
+from logcaster_guard.sandbox.client import MERGE_PATCH, STRATEGIC_PATCH, ApiFailure, Client, Json
+from logcaster_guard.sandbox.lifecycle import Pace
+from logcaster_guard.sandbox.network import Network
+from logcaster_guard.sandbox.node import Node
+from logcaster_guard.sandbox.polling import log
+from logcaster_guard.sandbox.release import TRAFFIC_PORT, Releases
+from logcaster_guard.sandbox.traffic import Traffic
+
+
+class World:
+    """Runs the pods of `namespace` at the API server `api_url` and sends `rate` requests a second to `service`.
+
+    `token` must be allowed everything in the namespace, and Nodes; `ca_file` checks the server's certificate. `period`
+    is how often, in seconds, node and network look at the API. `releases` stays the caller's to change.
+    """
+
+    def __init__(
+        self,
+        api_url: str,
+        token: str,
+        *,
+        namespace: str,
+        ca_file: Path | None = None,
+        releases: Releases | None = None,
+        service: str = objects.SERVICE,
+        rate: float = 20.0,
+        pace: Pace | None = None,
+        period: float = 0.2,
+        seed: int = 0,
+    ) -> None:
+        self.namespace = namespace
+        self.releases = releases or Releases()
+        self.client = Client(api_url, token, ca_file)
+        self.node = Node(self.client, namespace, self.releases, pace=pace, period=period, seed=seed)
+        self.network = Network(self.client, namespace, self.node.at, lambda: self.node.lives, period=period, seed=seed)
+        url = f"http://{service}.{namespace}.svc.cluster.local:{TRAFFIC_PORT}/"
+        self.traffic = Traffic(url, lambda: self.network.url, rate=rate)
+        self._deployments = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+
+    async def start(self, *, traffic: bool = True) -> None:
+        """Start node and network, and the users unless `traffic` is False (`self.traffic.start()` does it later)."""
+        await self.network.start()
+        await self.node.start()
+        if traffic:
+            await self.traffic.start()
+
+    async def stop(self) -> None:
+        """Stop everything that was started; the objects stay in the API."""
+        await self.traffic.stop()
+        await self.node.stop()
+        await self.network.stop()
+        try:
+            await self.node.retire()
+        except ApiFailure as failure:
+            log.warning("sandbox.node_left_behind", node=self.node.name, error=str(failure))
+        await self.client.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def install(self, version: str, *, replicas: int = 3, cause: str | None = None) -> Json:
+        """Create the service's Deployment and Service; returns the Deployment."""
+        await self.client.create(f"/api/v1/namespaces/{self.namespace}/services", objects.service())
+        body = objects.deployment(objects.image(version), replicas=replicas, cause=cause)
+        return await self.client.create(self._deployments, body)
+
+    async def deploy(self, version: str, *, cause: str | None = None, name: str = objects.DEPLOYMENT) -> Json:
+        """Roll out another version of the service, as `kubectl set image` would; returns the Deployment."""
+        return await self.deploy_image(objects.image(version), cause=cause, name=name)
+
+    async def deploy_image(self, image: str, *, cause: str | None = None, name: str = objects.DEPLOYMENT) -> Json:
+        """Roll out `image`, whole as it is; returns the Deployment."""
+        body = objects.new_image(image, cause=cause)
+        return await self.client.patch(f"{self._deployments}/{name}", body, STRATEGIC_PATCH)
+
+    async def scale(self, replicas: int, *, name: str = objects.DEPLOYMENT) -> Json:
+        """Ask for that many pods, as `kubectl scale` would."""
+        body: Json = {"spec": {"replicas": replicas}}
+        return await self.client.patch(f"{self._deployments}/{name}/scale", body, MERGE_PATCH)
+
+    async def deployment(self, name: str = objects.DEPLOYMENT) -> Json:
+        """The Deployment as the API shows it."""
+        return await self.client.get(f"{self._deployments}/{name}")
+
+    async def rolled_out(self, within: float, *, name: str = objects.DEPLOYMENT) -> Json:
+        """Wait until every wanted pod is of the present template and available, and no other is left.
+
+        Returns the Deployment; raises `TimeoutError` after `within` seconds.
+        """
+        async with asyncio.timeout(within):
+            while True:
+                deployment = await self.deployment(name)
+                if _rolled_out(deployment):
+                    return deployment
+                await asyncio.sleep(0.1)
+
+
+def _rolled_out(deployment: Json) -> bool:
+    status: Json = deployment.get("status") or {}
+    wanted = int(deployment["spec"].get("replicas", 1))
+    counts = [int(status.get(k, 0)) for k in ("replicas", "updatedReplicas", "availableReplicas")]
+    seen = int(status.get("observedGeneration", 0)) >= int(deployment["metadata"].get("generation", 0))
+    return seen and counts == [wanted] * 3

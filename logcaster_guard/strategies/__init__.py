@@ -1,0 +1,1 @@
+"""Target and snapshot to plan, one module per rollback."""

@@ -1,0 +1,70 @@
+"""Immediate rollback: the good release replaces the bad one by the Deployment's own rolling update."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from logcaster_guard.domain.ledger import Record
+from logcaster_guard.domain.rules import Policy, Rule
+from logcaster_guard.domain.steps import (
+    AwaitRollout,
+    Plan,
+    RaiseAutoscalerMinimum,
+    RestoreTemplate,
+    Step,
+    VerifyRecovery,
+)
+from logcaster_guard.domain.workload import Workload
+
+
+def plan(
+    workload: Workload,
+    destination: Record,
+    *,
+    rule: Rule,
+    policy: Policy,
+    service: Mapping[str, Any] | None,
+    autoscalers: Sequence[Mapping[str, Any]],
+) -> Plan:
+    """The plan that takes `workload` to `destination`.
+
+    `service` and `autoscalers` are raw objects as the API gives them; autoscalers of other workloads are ignored. An
+    autoscaler's minimum is raised to the present size first, so that it cannot shrink a service whose pods idle because
+    they fail.
+    """
+    steps: list[Step] = []
+    mine = [a for a in autoscalers if scales(a, workload)]
+    for autoscaler in mine:
+        spec = autoscaler["spec"]
+        wanted = min(workload.replicas, int(spec["maxReplicas"]))
+        if wanted > int(spec.get("minReplicas") or 1):
+            metadata = autoscaler["metadata"]
+            steps.append(RaiseAutoscalerMinimum(autoscaler=metadata["name"], uid=metadata["uid"], minimum=wanted))
+    verify = policy.verify
+    steps += [
+        RestoreTemplate(release=destination.blob),
+        AwaitRollout(timeout=policy.rollout.timeout),
+        VerifyRecovery(rule=rule.name, stable_for=verify.stable_for, timeout=verify.timeout),
+    ]
+    return Plan(
+        strategy="immediate",
+        namespace=workload.namespace,
+        deployment=workload.name,
+        uid=workload.uid,
+        from_template=workload.hash,
+        to_template=destination.template,
+        from_images=workload.images,
+        to_images=destination.images,
+        replicas=workload.replicas,
+        autoscaled=bool(mine),
+        service=None if service is None else str(service["metadata"]["name"]),
+        selector=None if service is None else dict((service.get("spec") or {}).get("selector") or {}),
+        steps=tuple(steps),
+    )
+
+
+def scales(autoscaler: Mapping[str, Any], workload: Workload) -> bool:
+    """Whether this HorizontalPodAutoscaler owns the workload's replica count."""
+    reference = autoscaler["spec"].get("scaleTargetRef") or {}
+    return reference.get("kind") == "Deployment" and reference.get("name") == workload.name

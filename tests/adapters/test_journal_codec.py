@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from types import MappingProxyType
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from logcaster_guard.adapters.journal_codec import Unreadable, decode, encode
+from logcaster_guard.domain.events import Event, NoticeQueued, RevisionGood, SignalSeen, StepDone
+from logcaster_guard.domain.notices import Notice, Severity
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
+MEMBERS: tuple[type[Any], ...] = get_args(Event)
+
+ZONES = st.sampled_from([UTC, timezone(timedelta(hours=9)), timezone(timedelta(hours=-3))])
+st.register_type_strategy(datetime, st.datetimes(min_value=datetime(1970, 1, 2), timezones=ZONES))  # noqa: DTZ001 # a bound
+st.register_type_strategy(float, st.floats(allow_nan=False))
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.__name__)
+def test_every_event_type_survives_the_round_trip(member: type[Any]) -> None:
+    @settings(max_examples=30)
+    @given(st.builds(member))
+    def round_trip(event: Event) -> None:
+        text = encode(event)
+        assert decode(text) == event
+        assert type(decode(text)) is type(event)
+        assert json.loads(text)["type"] == member.__name__
+
+    round_trip()
+
+
+def test_no_event_has_a_field_that_the_envelope_needs() -> None:
+    assert [m.__name__ for m in MEMBERS if "type" in m.__dataclass_fields__] == []
+
+
+def test_instants_are_written_in_utc() -> None:
+    seoul = NOW.astimezone(timezone(timedelta(hours=9)))
+    assert json.loads(encode(SignalSeen(seoul, "error_rate")))["at"] == "2026-01-02T03:04:05.000678+00:00"
+
+
+def test_a_lone_surrogate_becomes_a_replacement_and_is_readable() -> None:
+    assert decode(encode(StepDone(NOW, "r", 0, "bad \ud800 text"))) == StepDone(NOW, "r", 0, "bad \ufffd text")
+
+
+def test_read_only_mappings_are_written_as_objects() -> None:
+    notice = Notice("n", NOW, "e", Severity.INFO, "t", "x", facts=MappingProxyType({"a": "b"}))
+    assert decode(encode(NoticeQueued(NOW, notice))) == NoticeQueued(
+        NOW, Notice("n", NOW, "e", Severity.INFO, "t", "x", facts={"a": "b"})
+    )
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        SignalSeen(datetime(2026, 1, 1), "s"),  # noqa: DTZ001 # the naive instant is the point
+        SignalSeen(NOW, 5),  # type: ignore[arg-type] # the wrong type is the point
+        RevisionGood(NOW, "t", object(), 1.0),  # type: ignore[arg-type] # as above
+    ],
+)
+def test_what_could_not_be_read_back_is_not_written(event: Event) -> None:
+    with pytest.raises(ValueError, match=r"event|does not fit"):
+        encode(event)
+
+
+GOOD = {"type": "SignalSeen", "at": "2026-01-01T00:00:00+00:00", "signal": "s"}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "not a JSON object"),
+        ("{}", "None is no event type"),
+        (json.dumps(GOOD | {"type": "Later"}), "'Later' is no event type"),
+        (json.dumps(GOOD | {"type": ["SignalSeen"]}), "is no event type"),
+        (json.dumps(GOOD | {"signal": 7}), "SignalSeen does not fit: signal"),
+        (json.dumps(GOOD | {"extra": 7}), "SignalSeen does not fit: extra"),
+        (json.dumps(GOOD | {"at": "2026-01-01T00:00:00"}), "no time zone"),
+        (json.dumps({"type": "SignalSeen", "signal": "s"}), "SignalSeen does not fit: at"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_the_reason(text: str, says: str) -> None:
+    with pytest.raises(Unreadable, match=says):
+        decode(text)

@@ -1,0 +1,88 @@
+"""What every journal does, whatever it is kept in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from logcaster_guard.adapters.journal import SqliteJournal
+from logcaster_guard.domain.errors import JournalConflict, JournalUnavailable
+from logcaster_guard.domain.events import Event, SignalSeen
+from logcaster_guard.ports import Journal
+from tests.fakes.journal import MemoryJournal
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def seen(*signals: str) -> list[Event]:
+    return [SignalSeen(NOW, signal) for signal in signals]
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Journal]:
+    made: Journal = MemoryJournal() if request.param == "memory" else await SqliteJournal.open(tmp_path / "j.db")
+    yield made
+    await made.aclose()
+
+
+async def test_a_stream_is_read_in_the_order_of_its_appends(journal: Journal) -> None:
+    assert await journal.append("run/1", seen("a", "b"), 0) == 2
+    assert await journal.append("run/1", seen("c"), 2) == 3
+    entries = await journal.read("run/1")
+    assert [(e.stream, e.seq, e.event) for e in entries] == [
+        ("run/1", n, event) for n, event in enumerate(seen("a", "b", "c"), start=1)
+    ]
+
+
+async def test_an_unknown_stream_is_empty(journal: Journal) -> None:
+    assert list(await journal.read("run/none")) == []
+    assert list(await journal.read_all()) == []
+
+
+@pytest.mark.parametrize("expected", [0, 1, 3, -1])
+async def test_a_stale_or_future_seq_is_a_conflict_and_changes_nothing(journal: Journal, expected: int) -> None:
+    await journal.append("run/1", seen("a", "b"), 0)
+    with pytest.raises(JournalConflict):
+        await journal.append("run/1", seen("x", "y"), expected)
+    assert [e.event for e in await journal.read("run/1")] == seen("a", "b")
+
+
+async def test_appending_nothing_still_checks_the_seq(journal: Journal) -> None:
+    assert await journal.append("run/1", [], 0) == 0
+    with pytest.raises(JournalConflict):
+        await journal.append("run/1", [], 1)
+
+
+async def test_read_all_follows_positions_over_streams_of_the_prefix(journal: Journal) -> None:
+    await journal.append("target/a", seen("1"), 0)
+    await journal.append("run/1", seen("2"), 0)
+    await journal.append("target/a", seen("3"), 1)
+    await journal.append("target%", seen("4"), 0)
+    every = await journal.read_all()
+    assert [e.event for e in every] == seen("1", "2", "3", "4")
+    assert [e.position for e in every] == sorted({e.position for e in every})
+    assert [e.event for e in await journal.read_all("target/")] == seen("1", "3")
+    assert [e.event for e in await journal.read_all("target%")] == seen("4")
+    assert list(await journal.read_all("Target")) == []
+
+
+async def test_of_concurrent_appends_at_one_seq_exactly_one_wins(journal: Journal) -> None:
+    results = await asyncio.gather(
+        *(journal.append("run/1", seen(str(n)), 0) for n in range(20)), return_exceptions=True
+    )
+    assert results.count(1) == 1
+    assert sum(isinstance(r, JournalConflict) for r in results) == 19
+    assert len(await journal.read("run/1")) == 1
+
+
+async def test_after_closing_every_call_says_so(journal: Journal) -> None:
+    await journal.aclose()
+    with pytest.raises(JournalUnavailable, match="closed"):
+        await journal.read("run/1")
+    with pytest.raises(JournalUnavailable, match="closed"):
+        await journal.append("run/1", seen("a"), 0)
+    await journal.aclose()

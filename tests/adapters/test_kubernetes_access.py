@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from logcaster_guard.adapters.kubernetes.access import PERMISSIONS, missing_permissions
+from logcaster_guard.domain.signals import Target
+
+RBAC = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
+
+
+def documents() -> dict[str, dict[str, Any]]:
+    return {d["kind"]: d for d in yaml.safe_load_all(RBAC.read_text())}
+
+
+def test_the_shipped_role_grants_exactly_what_the_guard_needs() -> None:
+    granted = [
+        (group, resource, verb)
+        for rule in documents()["Role"]["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    ]
+    assert sorted(granted) == sorted((p.group, p.resource, verb) for p in PERMISSIONS for verb in p.verbs)
+
+
+def test_the_shipped_binding_gives_the_role_to_the_account() -> None:
+    found = documents()
+    assert found["RoleBinding"]["roleRef"]["name"] == found["Role"]["metadata"]["name"]
+    assert found["RoleBinding"]["subjects"] == [
+        {"kind": "ServiceAccount", "name": found["ServiceAccount"]["metadata"]["name"]}
+    ]
+
+
+class Account:
+    def __init__(self, answers: dict[tuple[str, str], bool | None]) -> None:
+        self.answers = answers
+        self.asked: list[tuple[str, str, str, str]] = []
+
+    async def may(self, verb: str, group: str, resource: str, namespace: str, name: str = "") -> bool | None:
+        assert group or resource in {"pods", "services", "events"}
+        self.asked.append((verb, resource, namespace, name))
+        return self.answers.get((verb, resource), True)
+
+
+WEB = Target(name="web", namespace="shop", deployment="web", service="web-http")
+API = Target(name="api", namespace="shop", deployment="api")
+
+
+async def test_a_missing_permission_is_one_sentence_that_says_what_to_grant() -> None:
+    missing = await missing_permissions(Account({("patch", "deployments"): False, ("list", "pods"): None}), [WEB])
+    (sentence,) = missing
+    assert sentence == (
+        "The guard cannot patch deployments.apps web in namespace shop, so it cannot watch the Deployment and roll it "
+        "back: grant its account the verb patch on deployments.apps there, as deploy/rbac.yaml does."
+    )
+
+
+async def test_each_question_is_asked_once_for_all_targets() -> None:
+    account = Account({("list", "pods"): False})
+    missing = await missing_permissions(account, [WEB, API, WEB])
+    assert len(missing) == 1
+    assert len(account.asked) == len(set(account.asked))
+    assert ("patch", "deployments", "shop", "api") in account.asked
+
+
+async def test_nothing_is_asked_about_services_that_no_target_has() -> None:
+    account = Account({})
+    assert await missing_permissions(account, [API]) == []
+    assert not {"services", "endpointslices"} & {resource for _, resource, _, _ in account.asked}

@@ -1,0 +1,127 @@
+"""One face for the embedded API server and a real control plane, for tests that are written once and run on both."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from logcaster_guard.sandbox.client import ApiRefused, Client
+from tests.real.control_plane import write_kubeconfig
+from tests.real.waiting import until
+
+Json = dict[str, Any]
+MUTATING = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+FLUSH_WITHIN = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """One mutating request as the API server saw it; `at` is its ISO instant, `body` what was sent where recorded."""
+
+    user: str
+    verb: str
+    resource: str
+    subresource: str
+    namespace: str
+    name: str
+    code: int
+    at: str
+    body: Any
+
+
+@dataclass
+class Cluster:
+    """An API server with a fresh namespace.
+
+    `admin_token` and `node_token` may do everything; `guard_token` may do on a real control plane only what was granted
+    with `grant`. `admin` is a client with the admin's token.
+    """
+
+    kind: Literal["sandbox", "real"]
+    url: str
+    admin_token: str
+    guard_token: str
+    node_token: str
+    ca_file: Path | None
+    namespace: str
+    server_version: str
+    admin: Client
+    folder: Path
+    subjects: Callable[[str], Json]
+    read_audit: Callable[[], Awaitable[Sequence[AuditRecord]]]
+
+    async def audit(self) -> list[AuditRecord]:
+        """Every mutating request for this namespace so far, those of the control plane itself left out."""
+        records = await self.read_audit()
+        return [r for r in records if r.namespace == self.namespace and r.verb in MUTATING]
+
+    def token(self, user: str) -> str:
+        return {"admin": self.admin_token, "guard": self.guard_token, "node": self.node_token}[user]
+
+    def kubeconfig(self, user: str) -> Path:
+        """A kubeconfig file for `admin`, `guard` or `node`."""
+        return write_kubeconfig(self.folder / f"kubeconfig-{user}", self.url, self.ca_file, self.token(user))
+
+    async def grant(self, user: str, rules: Sequence[Json]) -> None:
+        """Let `user` do what `rules` (of a Role) say in this namespace; the embedded server asks for no rights."""
+        if self.kind == "sandbox":
+            return
+        base = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{self.namespace}"
+        await self.admin.create(f"{base}/roles", {"metadata": {"name": user}, "rules": list(rules)})
+        binding = {
+            "metadata": {"name": user},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": user},
+            "subjects": [self.subjects(user)],
+        }
+        await self.admin.create(f"{base}/rolebindings", binding)
+
+
+async def flushed_audit(log: Path, admin: Client, namespace: str) -> list[AuditRecord]:
+    """The audit log, once it holds everything that was answered before: a marker written now must be in it."""
+    name = f"audit-marker-{asyncio.get_running_loop().time():.6f}"
+    await admin.create(f"/api/v1/namespaces/{namespace}/configmaps", {"metadata": {"name": name}})
+
+    async def holds_marker() -> str:
+        text = await asyncio.to_thread(log.read_text)
+        return text if name in text and text.endswith("\n") else ""
+
+    text = await until(holds_marker, FLUSH_WITHIN)
+    records = [_record(json.loads(line)) for line in text.splitlines()]
+    return [r for r in records if not r.name.startswith("audit-marker-")]
+
+
+def _record(event: Json) -> AuditRecord:
+    place = event.get("objectRef") or {}
+    sent = event.get("requestObject") or {}
+    return AuditRecord(
+        user=str(event["user"]["username"]),
+        verb=str(event["verb"]),
+        resource=str(place.get("resource", "")),
+        subresource=str(place.get("subresource", "")),
+        namespace=str(place.get("namespace", "")),
+        # A create names its object only in the body.
+        name=str(place.get("name") or (sent.get("metadata") or {}).get("name", "") if isinstance(sent, dict) else ""),
+        code=int((event.get("responseStatus") or {}).get("code", 0)),
+        at=str(event.get("requestReceivedTimestamp", "")),
+        body=sent,
+    )
+
+
+async def make_namespace(admin: Client, name: str) -> None:
+    try:
+        await admin.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    except ApiRefused as refusal:
+        # A server for which namespaces are mere words has nothing to make.
+        if refusal.status not in {404, 405}:
+            raise
+
+
+async def drop_namespace(admin: Client, name: str) -> None:
+    """Leave no pods behind that no kubelet will ever end."""
+    await admin.delete(f"/api/v1/namespaces/{name}")
+    options = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
+    await admin.delete(f"/api/v1/namespaces/{name}/pods", options)

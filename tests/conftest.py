@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.real import attached, control_plane, presence
+from tests.real.prometheus import Prometheus
+
+USED_PLANE = pytest.StashKey[str]()
+RealControlPlane = control_plane.ControlPlane | attached.Attached
+StartPrometheus = Callable[[Sequence[Mapping[str, Any]]], Awaitable[Prometheus]]
+
+
+@pytest.fixture(scope="session")
+def real_control_plane(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RealControlPlane]:
+    """The session's real control plane; tests that ask for it are skipped where none is configured."""
+    plane = presence.real_plane()
+    if plane.way == "none":
+        pytest.skip(f"no real control plane: {plane.why}")
+    folder = tmp_path_factory.mktemp("control-plane")
+    start = control_plane.start if plane.way == "assets" else attached.attach
+    running = start(plane.path, folder)
+    request.config.stash[USED_PLANE] = running.version
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+async def start_prometheus(tmp_path: Path) -> AsyncIterator[StartPrometheus]:
+    """Starts real Prometheus servers that end with the test: `await start_prometheus([scrape_config, ...])`."""
+    binary = presence.prometheus_binary()
+    if binary is None:
+        reason = "no real Prometheus: `prometheus` is not on PATH"
+        if presence.continuous_integration():
+            pytest.fail(reason)
+        pytest.skip(reason)
+    numbers = count()
+    async with AsyncExitStack() as stack:
+
+        async def start(scrape_configs: Sequence[Mapping[str, Any]]) -> Prometheus:
+            folder = tmp_path / f"prometheus-{next(numbers)}"
+            folder.mkdir()
+            server = Prometheus(binary, folder)
+            stack.push_async_callback(server.stop)
+            await server.start(scrape_configs)
+            return server
+
+        yield start
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which real parts took part, so that a green run cannot be taken for more than it was."""
+    terminalreporter.section("real parts")
+    terminalreporter.write_line(presence.control_plane_line(config.stash.get(USED_PLANE, None)))
+    terminalreporter.write_line(presence.prometheus_line())
+    for kind in ("sandbox", "real"):
+        counts: Counter[str] = Counter()
+        for outcome in ("passed", "failed", "error", "skipped"):
+            reports = terminalreporter.stats.get(outcome, [])
+            counts[outcome] = sum(1 for r in reports if _cluster_kind(r) == kind)
+        if counts.total():
+            told = ", ".join(f"{n} {outcome}" for outcome, n in counts.items() if n)
+            terminalreporter.write_line(f"cluster tests, {kind}: {told}")
+
+
+def _cluster_kind(report: pytest.TestReport | pytest.CollectReport) -> str | None:
+    if "cluster" not in getattr(report, "keywords", {}):
+        return None
+    parameters = report.nodeid.partition("[")[2].rstrip("]").split("-")
+    return next((kind for kind in ("sandbox", "real") if kind in parameters), None)

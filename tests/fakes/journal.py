@@ -1,0 +1,42 @@
+"""A journal that forgets everything with the process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from logcaster_guard.domain.errors import JournalConflict, JournalUnavailable
+from logcaster_guard.domain.events import Event
+from logcaster_guard.ports import Entry
+
+
+class MemoryJournal:
+    """Implements `ports.Journal`; `fault` (a sentence) makes every call raise `JournalUnavailable` while it is set."""
+
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+        self.fault: str | None = None
+
+    async def append(self, stream: str, events: Sequence[Event], expected_seq: int) -> int:
+        self._check()
+        seq = sum(entry.stream == stream for entry in self._entries)
+        if seq != expected_seq:
+            raise JournalConflict(f"the stream {stream} is at {seq}, not at {expected_seq}: read it again")
+        for event in events:
+            seq += 1
+            self._entries.append(Entry(stream, seq, len(self._entries) + 1, event))
+        return seq
+
+    async def read(self, stream: str) -> Sequence[Entry]:
+        self._check()
+        return [entry for entry in self._entries if entry.stream == stream]
+
+    async def read_all(self, prefix: str = "") -> Sequence[Entry]:
+        self._check()
+        return [entry for entry in self._entries if entry.stream.startswith(prefix)]
+
+    async def aclose(self) -> None:
+        self.fault = "the journal is closed"
+
+    def _check(self) -> None:
+        if self.fault is not None:
+            raise JournalUnavailable(self.fault)
