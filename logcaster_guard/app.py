@@ -14,6 +14,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
 
 from logcaster_guard import __version__
+from logcaster_guard.adapters import logs
 from logcaster_guard.adapters.blobs import FolderBlobs
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.journal import SqliteJournal
@@ -28,6 +29,7 @@ from logcaster_guard.adapters.prometheus import PrometheusSource
 from logcaster_guard.adapters.scrape import Endpoint, MetricNames, ScrapeSource
 from logcaster_guard.adapters.webhook import Webhook
 from logcaster_guard.config.loading import Loaded
+from logcaster_guard.config.secrets import SecretUnreadable
 from logcaster_guard.config.settings import Settings
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
 from logcaster_guard.domain.signals import Fault, SourceError, SourceName, Target
@@ -62,6 +64,7 @@ async def built(loaded: Loaded, *, clock: Clock | None = None) -> AsyncIterator[
         journal = await _journal(Path(settings.journal.path))
         if journal is not None:
             stack.push_async_callback(journal.aclose)
+        _redact_secrets(settings)
         yield Guard(
             Orders(settings.targets, settings.signals, loaded.rules, settings.policy),
             cluster=cluster,
@@ -187,6 +190,17 @@ def _channels(settings: Settings, cluster: Cluster) -> Sequence[Channel]:
         for w in settings.notify.webhooks
     ]
     return [*webhooks, EventChannel(cluster)] if settings.notify.events else webhooks
+
+
+def _redact_secrets(settings: Settings) -> None:
+    """Teach the log what must never stand in it; a secret that cannot be read yet is told and used later."""
+    sections = [settings.sources.prometheus.token, *(s for w in settings.notify.webhooks for s in (w.url, w.token))]
+    for secret in sections:
+        try:
+            if secret is not None and secret.plain is None:
+                logs.redact(secret.read())
+        except SecretUnreadable as error:
+            structlog.get_logger().warning("secret.unreadable", detail=str(error))
 
 
 async def _journal(path: Path) -> Journal | None:

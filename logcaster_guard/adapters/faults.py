@@ -112,7 +112,7 @@ def _tls(error: BaseException) -> Failure | None:
         reason = plain(str(getattr(error, "verify_message", "") or "verification failed"))
         return Failure(Fault.TLS, f"the server's certificate is not trusted: {reason}", local=True)
     if isinstance(error, ssl.SSLError):
-        return Failure(Fault.TLS, f"TLS failed: {plain(str(error.reason or 'handshake broken off'))}")
+        return Failure(Fault.TLS, f"TLS failed: {plain(str(getattr(error, 'reason', None) or 'broken off'))}")
     return None
 
 

@@ -213,7 +213,9 @@ class _Composer:
         return len(self.faults) >= MAX_FAULTS
 
     def fault(self, at: Position, found: str, allowed: str) -> None:
-        """Tell one fault."""
+        """Tell one fault; a place behind the last line is told as that line's end."""
+        if self._lines and at.line > len(self._lines):
+            at = Position(len(self._lines), len(self._lines[-1]) + 1)
         if not self.full:
             self.faults.append(ConfigFault(self._file, at.line, at.column, found, allowed))
 
@@ -338,12 +340,11 @@ class _Composer:
 
     def _raw(self, event: Any) -> str:  # noqa: ANN401 - PyYAML's events are untyped
         first, last = event.start_mark, event.end_mark
-        if first.line == last.line:
-            line: str = self._lines[first.line]
-            return line[first.column : last.column]
-        lines = [self._lines[first.line][first.column :], *self._lines[first.line + 1 : last.line]]
+        # The end of the text may be marked as the start of a line behind the last.
+        lines = self._lines[first.line : last.line + 1]
         if last.line < len(self._lines):
-            lines.append(self._lines[last.line][: last.column])
+            lines[-1] = lines[-1][: last.column]
+        lines[:1] = [line[first.column :] for line in lines[:1]]
         return "\n".join(lines)
 
 

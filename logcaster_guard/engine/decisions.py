@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import structlog
@@ -19,6 +19,9 @@ from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.chronicle import Chronicle, run_stream, target_stream
 from logcaster_guard.ports import Clock, Cluster, Json, Kind
 from logcaster_guard.strategies import immediate
+
+
+_SAME_BREACH = timedelta(seconds=1)
 
 
 class Starter(Protocol):
@@ -47,7 +50,7 @@ class Decisions:
         self._clock = clock
         self._policy = policy
         self._starter = starter
-        self._told: dict[str, tuple[str, ...]] = {}
+        self._told: dict[str, tuple[datetime, tuple[str, ...]]] = {}
         self._log = structlog.get_logger().bind(target=target.key)
 
     async def decide(
@@ -76,9 +79,11 @@ class Decisions:
         self, rule: Rule, onset: datetime, reasons: Sequence[Refusal], evidence: Mapping[str, str]
     ) -> None:  # fmt: skip
         names = tuple(str(r.guardrail) for r in reasons)
-        if self._told.get(rule.name) == (onset.isoformat(), *names):
+        told = self._told.get(rule.name)
+        # The onset is kept on the monotonic clock: as an instant it differs a little each time.
+        if told is not None and told[1] == names and abs(told[0] - onset) < _SAME_BREACH:
             return
-        self._told[rule.name] = (onset.isoformat(), *names)
+        self._told[rule.name] = (onset, names)
         self._log.warning(
             "trigger.refused",
             rule=rule.name,

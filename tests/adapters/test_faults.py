@@ -13,11 +13,10 @@ from logcaster_guard.domain.signals import Fault
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def _wrapped(cause: BaseException) -> Exception:
-    try:
-        raise RuntimeError("http://user:secret@host/") from ExceptionGroup("all attempts failed", [OSError(), cause])  # type: ignore[list-item]
-    except RuntimeError as error:
-        return error
+def _wrapped(cause: Exception) -> Exception:
+    outer = RuntimeError("http://user:secret@host/")
+    outer.__cause__ = ExceptionGroup("all attempts failed", [OSError(), cause])
+    return outer
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,8 @@
-"""What the adapter makes of an API server that misbehaves, over real sockets."""
-
 from __future__ import annotations
 
 import asyncio
 import gzip
 import json
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -18,134 +12,25 @@ from kubernetes_asyncio.client.configuration import Configuration
 
 from logcaster_guard.adapters.kubernetes.answers import NoAnswer
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
-from logcaster_guard.adapters.kubernetes.connect import connect
-from logcaster_guard.adapters.kubernetes.events import EventChannel
-from logcaster_guard.adapters.kubernetes.signals import KubernetesSource
 from logcaster_guard.domain.errors import (
     ClusterError,
-    ConfigurationError,
     Conflict,
     NotFound,
     Rejected,
     Unavailable,
 )
-from logcaster_guard.domain.notices import Delivered, Notice, Severity, TryLater, Undeliverable
-from logcaster_guard.domain.signals import Fault, Gap, NoData, Signal, SourceError, SourceName, Target, Unit
-from logcaster_guard.ports import Json, Kind
-from tests.fakes.clock import START, FakeClock
-
-# A certificate that nobody trusts unless told to, for 127.0.0.1, with its key; it guards nothing.
-CERTIFICATE = """\
------BEGIN CERTIFICATE-----
-MIIBjjCCATSgAwIBAgIUFHnknT0x1TYTcCaXczAoqEPcbjcwCgYIKoZIzj0EAwIw
-EzERMA8GA1UEAwwIbG9vcGJhY2swIBcNMjYxMTIyMjMxMzI5WhgPMjEyNjEwMjky
-MzEzMjlaMBMxETAPBgNVBAMMCGxvb3BiYWNrMFkwEwYHKoZIzj0CAQYIKoZIzj0D
-AQcDQgAECW0bo7Qpr7mfmcu1fR8qDMinWnwZ2nggX3yTk/2RtfVkpvt8FqGTHb7n
-krO6MeqRCRw+oorKX+SC5sys3OJZI6NkMGIwHQYDVR0OBBYEFAzuBPwUCn5/m1//
-ONt9Cq+GNOBSMB8GA1UdIwQYMBaAFAzuBPwUCn5/m1//ONt9Cq+GNOBSMA8GA1Ud
-EwEB/wQFMAMBAf8wDwYDVR0RBAgwBocEfwAAATAKBggqhkjOPQQDAgNIADBFAiAt
-5TdwBR8erzYaWxeddE6Kem0CCZUPeJtoTxS5RIKfkwIhAOL2zCNEX9iG0MieXjrk
-w2luhr0TuOEtmNBetUUUPmVq
------END CERTIFICATE-----
-"""
-KEY = """\
------BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg3VIMoa7rkLyVPKhu
-hwTja5FWSFZyh2WoMJWuXi/0AV+hRANCAAQJbRujtCmvuZ+Zy7V9HyoMyKdafBna
-eCBffJOT/ZG19WSm+3wWoZMdvueSs7ox6pEJHD6iispf5ILmzKzc4lkj
------END PRIVATE KEY-----
-"""
-
-
-@dataclass
-class Server:
-    """Gives scripted bytes, one per request and the last for ever, then closes; None is silence."""
-
-    answers: Sequence[bytes | None]
-    requests: list[str] = field(default_factory=list)
-    bodies: list[bytes] = field(default_factory=list)
-    url: str = ""
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        length = next((int(x[15:]) for x in head.lower().split("\r\n") if x.startswith("content-length:")), 0)
-        self.bodies.append(await reader.readexactly(length))
-        self.requests.append(head)
-        answer = self.answers[min(len(self.requests), len(self.answers)) - 1]
-        if answer is None:
-            await reader.read()
-        else:
-            writer.write(answer)
-            await writer.drain()
-
-
-def http(status: int, body: bytes | Json, *headers: str) -> bytes:
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(content)}", "Content-Type: application/json", *headers]
-    if not any(header.startswith("Connection:") for header in headers):
-        lines.append("Connection: close")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode() + content
-
-
-def refusal(status: int, message: str = "the server's own words", **more: object) -> Json:
-    return {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": status, **more}
-
-
-def deployment(name: str = "web") -> Json:
-    return {"kind": "Deployment", "metadata": {"namespace": "shop", "name": name}, "spec": {}}
-
-
-@asynccontextmanager
-async def listening(
-    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], tls: ssl.SSLContext | None = None
-) -> AsyncIterator[int]:
-    conversations: set[asyncio.Task[None]] = set()
-
-    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        conversations.add(task)
-        with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            await serve(reader, writer)
-        writer.close()
-        with suppress(OSError):
-            await writer.wait_closed()
-
-    listener = await asyncio.start_server(converse, "127.0.0.1", 0, ssl=tls)
-    try:
-        yield listener.sockets[0].getsockname()[1]
-    finally:
-        listener.close()
-        await listener.wait_closed()
-        if conversations:
-            await asyncio.wait(conversations, timeout=5.0)
-
-
-@asynccontextmanager
-async def serving(
-    *answers: bytes | None,
-    timeout: float = 10.0,  # noqa: ASYNC109 # handed on
-    tls: ssl.SSLContext | None = None,
-    reload: Callable[[], Awaitable[None]] | None = None,
-    configuration: Configuration | None = None,
-    max_bytes: int = 100_000,
-) -> AsyncIterator[tuple[KubernetesCluster, Server]]:
-    server = Server(answers)
-    async with listening(server.serve, tls) as port:
-        server.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
-        configuration = configuration or Configuration()
-        configuration.host = server.url
-        cluster = KubernetesCluster(configuration, timeout=timeout, reload=reload, max_bytes=max_bytes)
-        try:
-            yield cluster, server
-        finally:
-            await cluster.aclose()
-
-
-async def failing_get(cluster: KubernetesCluster) -> ClusterError:
-    with pytest.raises(ClusterError) as caught:
-        await cluster.get(Kind.DEPLOYMENT, "shop", "web")
-    return caught.value
+from logcaster_guard.domain.signals import Fault
+from logcaster_guard.ports import Kind
+from tests.adapters.misbehaving import (
+    certificate_in,
+    deployment,
+    failing_get,
+    http,
+    listening,
+    refusal,
+    server_side,
+    serving,
+)
 
 
 @pytest.mark.parametrize(
@@ -307,15 +192,7 @@ async def test_a_name_that_does_not_resolve_is_told_as_such() -> None:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    path = tmp_path / "both.pem"
-    path.write_text(CERTIFICATE + KEY)
-    return path
-
-
-def server_side(certificate: Path) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate)
-    return context
+    return certificate_in(tmp_path)
 
 
 async def test_a_certificate_that_nobody_vouches_for_is_a_tls_failure(certificate: Path) -> None:
@@ -477,170 +354,3 @@ async def test_a_401_that_new_credentials_do_not_cure_is_told_and_not_repeated()
 async def test_an_access_review_says_yes_no_or_nothing(answer: bytes, expected: bool | None) -> None:
     async with serving(answer) as (cluster, _):
         assert await cluster.may("patch", "apps", "deployments", "shop", "web") is expected
-
-
-TARGET = Target(name="web", namespace="shop", deployment="web")
-STALLED = Signal("rollout_stalled", Unit.COUNT, SourceName.KUBERNETES)
-
-
-@pytest.mark.parametrize(
-    ("answer", "fault", "wait"),
-    [
-        (http(403, refusal(403)), Fault.CLIENT_ERROR, None),
-        (http(429, refusal(429), "Retry-After: 5"), Fault.THROTTLED, 5.0),
-        (http(500, refusal(500)), Fault.SERVER_ERROR, None),
-        (http(200, deployment())[:-3], Fault.TRUNCATED, None),
-        (http(200, b"{}"), Fault.MALFORMED, None),
-        (http(200, deployment() | {"spec": None}), Fault.MALFORMED, None),
-        (b"", Fault.TRUNCATED, None),
-    ],
-)
-async def test_the_source_tells_a_failure_as_a_reading(answer: bytes, fault: Fault, wait: float | None) -> None:
-    clock = FakeClock()
-    async with serving(answer) as (cluster, _):
-        reading = (await KubernetesSource(cluster, clock).read(TARGET, [STALLED]))["rollout_stalled"]
-    assert isinstance(reading, SourceError)
-    assert (reading.fault, reading.retry_after, reading.at) == (fault, wait, clock.monotonic())
-    assert reading.detail
-
-
-async def test_a_missing_deployment_is_no_data() -> None:
-    async with serving(http(404, refusal(404))) as (cluster, _):
-        reading = (await KubernetesSource(cluster, FakeClock()).read(TARGET, [STALLED]))["rollout_stalled"]
-    assert isinstance(reading, NoData)
-    assert reading.gap is Gap.EMPTY
-
-
-def notice(**changes: Any) -> Notice:
-    told: dict[str, Any] = {
-        "id": "run-1/1", "at": START, "event": "run.opened", "severity": Severity.WARNING, "title": "Rollback",
-        "text": "of web", "namespace": "shop", "deployment": "web", "run": "run-1",
-    }  # fmt: skip
-    return Notice(**(told | changes))
-
-
-@pytest.mark.parametrize(
-    ("answer", "expected"),
-    [
-        (http(403, refusal(403)), Undeliverable),
-        (http(422, refusal(422)), Undeliverable),
-        (http(404, refusal(404)), Undeliverable),
-        (http(401, refusal(401)), TryLater),
-        (http(503, refusal(503)), TryLater),
-        (b"", TryLater),
-        (http(409, refusal(409)), Delivered),
-    ],
-)
-async def test_what_becomes_of_a_notice(answer: bytes, expected: type[object]) -> None:
-    async with serving(http(200, deployment()), answer) as (cluster, server):
-        delivery = await EventChannel(cluster).deliver(notice())
-    assert isinstance(delivery, expected)
-    assert len(server.requests) == 2
-    if isinstance(delivery, Undeliverable | TryLater):
-        assert "create Event shop/logcaster-guard." in delivery.detail
-
-
-async def test_a_throttled_notice_carries_the_wait() -> None:
-    async with serving(http(429, refusal(429), "Retry-After: 9")) as (cluster, _):
-        delivery = await EventChannel(cluster).deliver(notice())
-    assert isinstance(delivery, TryLater)
-    assert delivery.after == 9.0
-
-
-@pytest.mark.parametrize("changes", [{"run": ""}, {"namespace": ""}, {"deployment": ""}])
-async def test_a_notice_of_no_run_sends_no_request(changes: dict[str, str]) -> None:
-    async with serving(http(500, b"")) as (cluster, server):
-        assert isinstance(await EventChannel(cluster).deliver(notice(**changes)), Delivered)
-    assert server.requests == []
-
-
-def kubeconfig(folder: Path, user: Json, server: str = "http://127.0.0.1:1") -> Path:
-    path = folder / "kubeconfig"
-    content = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "c", "cluster": {"server": server}}],
-        "users": [{"name": "u", "user": user}],
-        "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
-        "current-context": "here",
-    }
-    path.write_text(json.dumps(content))
-    return path
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "[]",
-        "not: [closed",
-        "clusters: 5",
-        "current-context: here",
-        "\x00",
-        "contexts: [{name: a}]\ncurrent-context: a",
-    ],
-)
-async def test_a_kubeconfig_that_is_none_is_one_sentence(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "kubeconfig"
-    path.write_text(text)
-    with pytest.raises(ConfigurationError) as caught:
-        await connect(kubeconfig=path, context=None, timeout=5.0)
-    assert str(path) in str(caught.value)
-    assert str(caught.value).isprintable()
-
-
-async def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigurationError, match="There is no kubeconfig at"):
-        await connect(kubeconfig=tmp_path / "nowhere", context=None, timeout=5.0)
-    with pytest.raises(ConfigurationError, match="elsewhere"):
-        await connect(kubeconfig=kubeconfig(tmp_path, {"token": "t"}), context="elsewhere", timeout=5.0)
-    path = kubeconfig(tmp_path, {"token": "t"}, server="file:///etc/passwd")
-    with pytest.raises(ConfigurationError, match="not an http"):
-        await connect(kubeconfig=path, context=None, timeout=5.0)
-    monkeypatch.delenv("KUBECONFIG", raising=False)
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
-    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "1")
-    with pytest.raises(ConfigurationError, match="token file does not exist"):
-        await connect(kubeconfig=None, context=None, timeout=5.0, service_account=tmp_path)
-
-
-async def test_a_credential_program_that_fails_is_told(tmp_path: Path) -> None:
-    def run(*command: str) -> Json:
-        return {
-            "exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": command[0], "args": [*command[1:]]}
-        }
-
-    with pytest.raises(ConfigurationError, match="returned 3"):
-        await connect(kubeconfig=kubeconfig(tmp_path, run("sh", "-c", "exit 3")), context=None, timeout=5.0)
-    with pytest.raises(ConfigurationError, match="no-such-program"):
-        await connect(kubeconfig=kubeconfig(tmp_path, run("no-such-program", "x")), context=None, timeout=5.0)
-
-
-async def test_a_kubeconfigs_new_token_is_taken_after_a_401(tmp_path: Path) -> None:
-    async with serving(http(401, refusal(401)), http(200, deployment())) as (_, server):
-        path = kubeconfig(tmp_path, {"token": "one"}, server.url)
-        cluster = await connect(kubeconfig=path, context="here", timeout=5.0)
-        kubeconfig(tmp_path, {"token": "two"}, server.url)
-        await cluster.get(Kind.DEPLOYMENT, "shop", "web")
-        await cluster.aclose()
-    assert ["Bearer one" in server.requests[0], "Bearer two" in server.requests[1]] == [True, True]
-
-
-async def test_in_a_pod_the_service_account_is_used_and_its_token_read_anew(
-    tmp_path: Path, certificate: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "token").write_text("one\n")
-    (tmp_path / "ca.crt").write_text(CERTIFICATE)
-    async with serving(http(200, deployment()), tls=server_side(certificate)) as (_, server):
-        monkeypatch.delenv("KUBECONFIG", raising=False)
-        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
-        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", server.url.rsplit(":", 1)[1])
-        cluster = await connect(kubeconfig=None, context=None, timeout=5.0, service_account=tmp_path)
-        await cluster.get(Kind.DEPLOYMENT, "shop", "web")
-        (tmp_path / "token").write_text("two")
-        await cluster.get(Kind.DEPLOYMENT, "shop", "web")
-        (tmp_path / "token").unlink()
-        assert "token" in str(await failing_get(cluster))
-        await cluster.aclose()
-    assert ["Bearer one" in server.requests[0], "Bearer two" in server.requests[1]] == [True, True]
-    assert len(server.requests) == 2

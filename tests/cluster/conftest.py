@@ -34,7 +34,7 @@ async def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 async def _sandbox(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[Cluster]:
     del request
     tokens = {user: secrets.token_hex(8) for user in ("admin", "guard", "node")}
-    server = ApiServer(tokens={token: user for user, token in tokens.items()})
+    server = ApiServer(tokens={token: user for user, token in tokens.items()}, tokenless="admin")
     await server.start()
 
     async def audit() -> Sequence[AuditRecord]:

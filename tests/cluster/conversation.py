@@ -33,12 +33,16 @@ class Conversation:
         headers = {"Authorization": f"Bearer {cluster.admin_token}", "User-Agent": agent}
         self.http = httpx.AsyncClient(base_url=cluster.url, headers=headers, verify=context, timeout=10)
         self.namespace = cluster.namespace
+        self.node = f"by-hand-{cluster.namespace}"
+        self._has_node = False
         self._addresses = 0
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._has_node:
+            await self.http.delete(f"/api/v1/nodes/{self.node}")
         await self.http.aclose()
 
     def path(self, plural: str, name: str = "", sub: str = "") -> str:
@@ -54,9 +58,9 @@ class Conversation:
     async def get(self, plural: str, name: str, sub: str = "") -> Json:
         return answered(await self.http.get(self.path(plural, name, sub)))
 
-    async def list(self, plural: str, **query: str | int) -> list[Json]:
-        items: list[Json] = answered(await self.http.get(self.path(plural), params=query))["items"]
-        return items
+    async def items(self, plural: str, **query: str | int) -> list[Json]:
+        found: list[Json] = answered(await self.http.get(self.path(plural), params=query))["items"]
+        return found
 
     async def create(self, plural: str, body: Json) -> Json:
         """Create, tried again while the namespace's service account is not there yet."""
@@ -85,7 +89,7 @@ class Conversation:
 
     async def sets(self) -> list[Json]:
         """The ReplicaSets by revision."""
-        found = await self.list("replicasets")
+        found = await self.items("replicasets")
         return sorted(found, key=lambda s: int((s["metadata"].get("annotations") or {}).get(REVISION, "0")))
 
     async def wait_for(
@@ -100,16 +104,24 @@ class Conversation:
 
     async def play(self, ready: Callable[[Json], bool]) -> None:
         """What scheduler and kubelet would do next."""
-        for pod in await self.list("pods"):
+        await self._make_node()
+        for pod in await self.items("pods"):
             name = pod["metadata"]["name"]
             if "deletionTimestamp" in pod["metadata"]:
                 await self.delete("pods", name, gracePeriodSeconds=0)
             elif "nodeName" not in pod["spec"]:
-                binding = {"metadata": {"name": name}, "target": {"kind": "Node", "name": "by-hand"}}
+                binding = {"metadata": {"name": name}, "target": {"kind": "Node", "name": self.node}}
                 await self.http.post(self.path("pods", name, "binding"), json=binding)
             elif pod["status"]["phase"] == "Pending":
                 self._addresses += 1
                 await self.patch("pods", name, self._running(pod, ready=ready(pod)), sub="status")
+
+    async def _make_node(self) -> None:
+        """A real control plane hides the endpoints of pods whose node does not exist; the embedded one has no nodes."""
+        if not self._has_node:
+            made = await self.http.post("/api/v1/nodes", json={"metadata": {"name": self.node}})
+            assert made.status_code in {201, 404}, made.text
+            self._has_node = True
 
     def _running(self, pod: Json, *, ready: bool) -> Json:
         address = f"10.244.1.{self._addresses}"

@@ -82,7 +82,7 @@ async def test_what_does_not_exist_is_a_404_with_a_status(api: Conversation) -> 
         ({"replicas": -1}, "spec.replicas"),
         ({"selector": {"matchLabels": {"app": "other"}}}, "spec.template.metadata.labels"),
         ({"selector": None}, "spec.selector"),
-        ({"strategy": {"type": "Sideways"}}, "spec.strategy.type"),
+        ({"strategy": {"type": "Sideways"}}, "spec.strategy"),
         ({"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 0}}}, "spec.strategy.rollingUpdate"),
         ({"minReadySeconds": 600}, "spec.progressDeadlineSeconds"),
     ],
@@ -237,10 +237,10 @@ async def test_a_status_write_changes_status_and_version_only(api: Conversation)
     await api.create("deployments", deployment(replicas=1))
 
     async def one_pod() -> bool:
-        return len(await api.list("pods")) == 1
+        return len(await api.items("pods")) == 1
 
     await api.wait_for(one_pod)
-    before = (await api.list("pods"))[0]
+    before = (await api.items("pods"))[0]
     name = before["metadata"]["name"]
     body = {"spec": {"nodeName": "sneaked"}, "status": {"message": "said"}}
     after = await api.merge("pods", name, body, "status")
@@ -285,9 +285,9 @@ async def test_lists_select_by_labels_and_fields(api: Conversation) -> None:
         "tier in (front,back),tier!=back": ["a"],
     }
     for selector, wanted in cases.items():
-        assert names(await api.list("configmaps", labelSelector=selector)) == wanted, selector
-    assert names(await api.list("configmaps", fieldSelector="metadata.name=b")) == ["b"]
-    assert not {"a", "b", "c"} & set(names(await api.list("configmaps", labelSelector="!tier")))
+        assert names(await api.items("configmaps", labelSelector=selector)) == wanted, selector
+    assert names(await api.items("configmaps", fieldSelector="metadata.name=b")) == ["b"]
+    assert not {"a", "b", "c"} & set(names(await api.items("configmaps", labelSelector="!tier")))
     wrong = await api.http.get(api.path("configmaps"), params={"labelSelector": "tier in front"})
     refused(wrong, 400, "BadRequest")
     wrong = await api.http.get(api.path("configmaps"), params={"fieldSelector": "data.x=1"})
@@ -385,7 +385,7 @@ async def test_an_event_about_an_object_is_found_by_field(api: Conversation) -> 
     about = {"kind": "ConfigMap", "namespace": api.namespace, "name": "a", "uid": made["metadata"]["uid"]}
     body = {"metadata": {"generateName": "a."}, "involvedObject": about, "reason": "Said", "message": "m"}
     await api.create("events", {**body, "type": "Normal"})
-    found = await api.list("events", fieldSelector="involvedObject.name=a,involvedObject.kind=ConfigMap")
+    found = await api.items("events", fieldSelector="involvedObject.name=a,involvedObject.kind=ConfigMap")
     assert [e["reason"] for e in found] == ["Said"]
 
 
@@ -420,15 +420,15 @@ async def test_a_pod_is_bound_once(api: Conversation) -> None:
     await api.create("deployments", deployment(replicas=1))
 
     async def one_pod() -> bool:
-        return len(await api.list("pods")) == 1
+        return len(await api.items("pods")) == 1
 
     await api.wait_for(one_pod)
-    name = (await api.list("pods"))[0]["metadata"]["name"]
+    name = (await api.items("pods"))[0]["metadata"]["name"]
     binding = {"metadata": {"name": name}, "target": {"kind": "Node", "name": "one"}}
     first: httpx.Response = await api.http.post(api.path("pods", name, "binding"), json=binding)
     assert first.status_code == 201
     refused(await api.http.post(api.path("pods", name, "binding"), json=binding), 409, "Conflict")
-    bound = await api.list("pods", fieldSelector="spec.nodeName=one")
+    bound = await api.items("pods", fieldSelector="spec.nodeName=one")
     assert names(bound) == [name]
     assert {"type": "PodScheduled", "status": "True"}.items() <= bound[0]["status"]["conditions"][0].items()
 
@@ -437,10 +437,10 @@ async def test_a_pod_with_a_node_waits_for_it_and_one_without_goes_at_once(api: 
     await api.create("deployments", deployment(replicas=2))
 
     async def two_pods() -> bool:
-        return len(await api.list("pods")) == 2
+        return len(await api.items("pods")) == 2
 
     await api.wait_for(two_pods)
-    bound, free = [p["metadata"]["name"] for p in await api.list("pods")]
+    bound, free = [p["metadata"]["name"] for p in await api.items("pods")]
     binding = {"metadata": {"name": bound}, "target": {"kind": "Node", "name": "one"}}
     await api.http.post(api.path("pods", bound, "binding"), json=binding)
     answered(await api.delete("pods", free))

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logcaster_guard.adapters.journal import SqliteJournal
 from logcaster_guard.domain.errors import JournalConflict
 from logcaster_guard.domain.events import Event, NoticeQueued, NoticeSettled, StepDone
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice, Severity, TryLater, Undeliverable
@@ -253,6 +255,29 @@ async def test_a_lost_race_for_the_stream_is_run_again_without_a_second_delivery
     assert channel.ids == ["a"]
     assert await settlements(journal) == [("a", "one", "delivered")]
     assert sum(isinstance(e.event, StepDone) for e in await journal.read(STREAM)) == 3
+
+
+async def test_a_run_and_the_outbox_write_to_one_stream_on_disk_at_the_same_time(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    disk = await SqliteJournal.open(tmp_path / "j.db")
+    one, two = FakeChannel("one", clock), FakeChannel("two", clock)
+    box = Outbox(disk, [one, two], clock)
+    ids = [f"n{n}" for n in range(20)]
+    async with running(box):
+        for id_ in ids:
+            for _ in range(50):
+                with contextlib.suppress(JournalConflict):
+                    await disk.append(STREAM, queued(clock, id_), len(await disk.read(STREAM)))
+                    break
+            box.wake(STREAM)
+        assert await asyncio.wait_for(box.drain(clock.monotonic() + 1_000), 30) == 0
+    events = [entry.event for entry in await disk.read(STREAM)]
+    await disk.aclose()
+    assert one.ids == two.ids == ids
+    assert [e.notice.id for e in events if isinstance(e, NoticeQueued)] == ids
+    for channel in ("one", "two"):
+        assert [e.notice for e in events if isinstance(e, NoticeSettled) and e.channel == channel] == ids
 
 
 async def test_an_unavailable_journal_delays_no_notice_and_repeats_none(

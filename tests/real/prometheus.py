@@ -27,6 +27,7 @@ class Prometheus:
         self.folder = folder
         self._binary = binary
         self._output = folder / "prometheus.log"
+        self._port = 0
         self._process: asyncio.subprocess.Process | None = None
         self._session: aiohttp.ClientSession | None = None
 
@@ -39,14 +40,21 @@ class Prometheus:
         path = self.folder / "prometheus.yml"
         path.touch(mode=0o600)
         path.write_text(json.dumps(config))
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        self._port = self._port or free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
+        await self._launch(path)
+
+    async def restart(self) -> None:
+        """Start again after `stop`, on the same port and data."""
+        await self._launch(self.folder / "prometheus.yml")
+
+    async def _launch(self, path: Path) -> None:
         with self._output.open("wb") as sink:
             self._process = await asyncio.create_subprocess_exec(
                 self._binary,
                 f"--config.file={path}",
                 f"--storage.tsdb.path={self.folder / 'data'}",
-                f"--web.listen-address=127.0.0.1:{port}",
+                f"--web.listen-address=127.0.0.1:{self._port}",
                 "--log.level=warn",
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=sink,

@@ -29,9 +29,11 @@ PERMISSIONS: tuple[Permission, ...] = (
     Permission("apps", "replicasets", ("list",), "know its revisions"),
     Permission("", "pods", ("list",), "see its pods"),
     Permission("", "services", ("get",), "see which pods its Service selects"),
-    Permission("discovery.k8s.io", "endpointslices", ("list",), "see which pods its Service sends traffic to"),
     Permission(
-        "autoscaling", "horizontalpodautoscalers", ("list", "patch"), "keep an autoscaler from undoing a rollback"
+        "autoscaling",
+        "horizontalpodautoscalers",
+        ("get", "list", "patch"),
+        "keep an autoscaler from undoing a rollback",
     ),
     Permission("", "events", ("create",), "tell of a rollback on the Deployment"),
 )
@@ -54,7 +56,7 @@ async def missing_permissions(reviews: Reviews, targets: Iterable[Target]) -> Se
     for target in targets:
         names = {"deployments": target.deployment, "services": target.service or ""}
         for permission in PERMISSIONS:
-            if permission.resource in {"services", "endpointslices"} and not target.service:
+            if permission.resource == "services" and not target.service:
                 continue
             for verb in permission.verbs:
                 # A Role may name single objects, and then only a question that names one is answered with yes.

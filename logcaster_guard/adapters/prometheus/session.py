@@ -91,6 +91,9 @@ class BoundedSession(requests.Session):
             response = super().send(request, **kwargs)
             with response:
                 document = self._document(response)
+        except requests.exceptions.ChunkedEncodingError as error:
+            detail = "the connection ended before the answer was complete"
+            raise Failed(Failure(Fault.TRUNCATED, detail)) from error
         except (requests.RequestException, HTTPError, OSError) as error:
             raise Failed(failure_of(error)) from error
         self.answer = _answer(document)

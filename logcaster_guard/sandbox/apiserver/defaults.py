@@ -9,7 +9,13 @@ from logcaster_guard.sandbox.apiserver.jsontypes import Json, Value
 
 _KEPT_EMPTY_OBJECTS = frozenset({"emptyDir", "resources", "securityContext", "status", "loadBalancer", "preconditions"})
 _DROPPED_EMPTY_OBJECTS = frozenset({"annotations", "labels", "nodeSelector", "data", "binaryData", "stringData"})
+_KEPT_NULLS = frozenset({"endpoints", "ports"})  # of an EndpointSlice without any
 _DROPPED_ZEROES = frozenset({"paused", "minReadySeconds", "initialDelaySeconds", "readOnly", "hostNetwork"})
+
+_NODE_TOLERATIONS = tuple(
+    {"key": f"node.kubernetes.io/{what}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+    for what in ("not-ready", "unreachable")
+)
 
 
 def _prune(value: Value) -> Value:
@@ -110,6 +116,9 @@ def _deployment(item: Json) -> None:
 def _pod(item: Json) -> None:
     spec = item.setdefault("spec", {})
     spec.setdefault("enableServiceLinks", True)
+    spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
+    spec.setdefault("priority", 0)
+    spec.setdefault("tolerations", [dict(t) for t in _NODE_TOLERATIONS])
     _pod_spec(spec)
 
 
@@ -156,10 +165,13 @@ _BY_KIND: dict[str, Callable[[Json], None]] = {
 def normalised(item: Json) -> Json:
     """A copy of `item` as the server would keep it: empty values left out, defaults filled in.
 
-    ConfigMaps, Secrets, Leases and Events are opaque: only nulls at their top are dropped.
+    ConfigMaps, Leases, Events and EndpointSlices are opaque: only nulls at their top are dropped.
     """
     kind = str(item["kind"])
-    kept: Json = _prune(item) if kind in _BY_KIND else {k: v for k, v in copy.deepcopy(item).items() if v is not None}
+    if kind in _BY_KIND:
+        kept: Json = _prune(item)
+    else:
+        kept = {k: v for k, v in copy.deepcopy(item).items() if v is not None or k in _KEPT_NULLS}
     kept.setdefault("metadata", {})
     fill = _BY_KIND.get(kind)
     if fill is not None:

@@ -78,7 +78,7 @@ def _wanted(service: Json, pods: Iterable[Json]) -> list[Json]:
         told = [{"name": name, "protocol": protocol, "port": number} for name, protocol, number in ports]
         starts = range(0, len(endpoints), _PER_SLICE)
         slices += [{"ports": told, "endpoints": endpoints[start : start + _PER_SLICE]} for start in starts]
-    return slices or [{"ports": [], "endpoints": []}]
+    return slices or [{"ports": None, "endpoints": None}]
 
 
 def _with_content(item: Json, content: Json) -> Json:
@@ -116,7 +116,7 @@ class EndpointSliceController:
         present = [s for s in self._store.items(ENDPOINT_SLICES, key[0]) if self._is_mine(s, key[1])]
         for content in wanted:
             # A slice with the same ports is kept for them, so that a rollout changes it little by little.
-            kept = next((s for s in present if s.get("ports", []) == content["ports"]), None) or (
+            kept = next((s for s in present if s.get("ports") == content["ports"]), None) or (
                 present[0] if present and len(present) >= len(wanted) else None
             )
             if kept is None:

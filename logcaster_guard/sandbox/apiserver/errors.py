@@ -36,10 +36,11 @@ class ApiError(Exception):
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
             "code": self.code,
         }
-        if self.details:
+        if self.reason:
+            body["reason"] = self.reason
+        if self.details is not None:
             body["details"] = self.details
         return body
 
@@ -84,14 +85,16 @@ def invalid(resource: Resource, name: str, causes: Sequence[Cause]) -> ApiError:
     joined = told[0] if len(told) == 1 else "[" + ", ".join(told) + "]"
     kind = f"{resource.kind}.{resource.group}" if resource.group else resource.kind
     items = [{"reason": c.reason, "message": c.message, "field": c.field} for c in causes]
-    details = {"name": name, "group": resource.group, "kind": resource.kind, "causes": items}
+    named = {"name": name, "group": resource.group, "kind": resource.kind}
+    details: Json = {**{k: v for k, v in named.items() if v}, "causes": items}
     return ApiError(422, "Invalid", f'{kind} "{name}" is invalid: {joined}', details)
 
 
 def unprocessable(cause: str) -> ApiError:
-    """422: a patch that is well-formed but cannot be applied."""
-    message = "the server rejected our request due to an error in our request"
-    return ApiError(422, "Invalid", message, {"causes": [{"message": cause}]})
+    """422: a patch that is well-formed but cannot be applied. As on the real server, the client is not told why."""
+    error = ApiError(422, "Invalid", "the server rejected our request due to an error in our request", {})
+    error.add_note(cause)
+    return error
 
 
 def bad_request(message: str) -> ApiError:
@@ -112,7 +115,7 @@ def unauthorized() -> ApiError:
 
 def method_not_allowed(message: str) -> ApiError:
     """405: the resource has no such verb here."""
-    return ApiError(405, "MethodNotAllowed", message)
+    return ApiError(405, "MethodNotAllowed", message, {})
 
 
 def unsupported_media(found: str, allowed: Sequence[str]) -> ApiError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ _PATCHES = (
     "application/strategic-merge-patch+json",
 )
 _KEPT_PAGES = 100
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{22}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,8 @@ class Handlers:
         labels, fields = query.parameters.get("labelSelector", ""), query.parameters.get("fieldSelector", "")
         if token:
             page = self._pages.pop(token, None)
+            if page is None and not _TOKEN.fullmatch(token):
+                raise bad_request("invalid continue token: it was not given out by this server")
             if page is None:
                 raise expired("The provided continue parameter is too old to display a consistent list result.")
         else:

@@ -111,7 +111,7 @@ class Objects:
         item = self._typed(resource, body)
         metadata = item["metadata"]
         if metadata.get("resourceVersion"):
-            raise bad_request("resourceVersion should not be set on objects to be created")
+            raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
         for field in _SERVER_FIELDS:
             metadata.pop(field, None)
         self._place(resource, namespace, metadata)
@@ -170,7 +170,11 @@ class Objects:
     ) -> Json:
         """Replace the object by what `change` makes of it; raises `ApiError` as `update` does."""
         old = self.get(resource, namespace, name)
-        return self._replace(resource, old, self._typed(resource, change(old)), caller, subresource)
+        item = self._typed(resource, change(old))
+        if item["metadata"].get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
+            message = f'Invalid value: "{item["metadata"]["uid"]}": field is immutable'
+            raise invalid(resource, name, [Cause("metadata.uid", "FieldValueInvalid", message)])
+        return self._replace(resource, old, item, caller, subresource)
 
     def bind(self, resource: Resource, namespace: str, name: str, body: Json, caller: Caller) -> None:
         """Give a pod its node; raises `ApiError` 409 if it has one or is being deleted."""
@@ -226,10 +230,13 @@ class Objects:
         if not isinstance(body, dict) or not isinstance(body.get("metadata") or {}, dict):
             raise bad_request(f"the body is no {resource.kind}: it must be an object with metadata")
         for field, wanted in (("apiVersion", resource.api_version), ("kind", resource.kind)):
-            if body.get(field, wanted) != wanted:
+            if body.get(field, wanted) not in {wanted, ""}:
                 raise bad_request(
                     f"the {field} in the data ({body[field]}) does not match the expected {field} ({wanted})"
                 )
+        for field in ("spec", "status"):
+            if not isinstance(body.get(field) or {}, dict) or isinstance(body.get(field), list):
+                raise bad_request(f"{resource.kind} cannot be handled as a {resource.kind}: {field} is no object")
         rest = copy.deepcopy({k: v for k, v in body.items() if k not in {"apiVersion", "kind", "metadata"}})
         metadata = copy.deepcopy(body.get("metadata") or {})
         return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, **rest}
@@ -282,7 +289,7 @@ class Objects:
         metadata = item["metadata"]
         if item == old:
             return old
-        if resource.counts_generation and subresource != "status" and _advances(resource, old, item):
+        if resource.counts_generation and subresource not in {"status", "binding"} and _advances(resource, old, item):
             metadata["generation"] = old["metadata"].get("generation", 0) + 1
         metadata["managedFields"] = ownership.record(
             old, item, manager=caller.manager, subresource=subresource, time=self._now()
@@ -298,15 +305,18 @@ class Objects:
     def _preconditions(self, resource: Resource, old: Json, options: DeleteOptions) -> None:
         metadata = old["metadata"]
         if options.uid is not None and options.uid != metadata["uid"]:
-            cause = f"UID in precondition: {options.uid}, UID in object meta: {metadata['uid']}"
+            cause = (
+                f"the UID in the precondition ({options.uid}) does not match the UID in record ({metadata['uid']}). "
+                "The object might have been deleted and then recreated"
+            )
         elif options.resource_version is not None and options.resource_version != metadata["resourceVersion"]:
             cause = (
-                f"ResourceVersion in precondition: {options.resource_version}, "
-                f"ResourceVersion in object meta: {metadata['resourceVersion']}"
+                f"the ResourceVersion in the precondition ({options.resource_version}) does not match the "
+                f"ResourceVersion in record ({metadata['resourceVersion']}). The object might have been modified"
             )
         else:
             return
-        raise conflict(resource, metadata["name"], f"Precondition failed: {cause}")
+        raise conflict(resource, metadata["name"], cause)
 
     def _grace(self, resource: Resource, old: Json, asked: int | None) -> int:
         if resource.kind != "Pod" or not old["spec"].get("nodeName"):

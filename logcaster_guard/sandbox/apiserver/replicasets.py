@@ -22,11 +22,14 @@ _PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
 _COST = "controller.kubernetes.io/pod-deletion-cost"
 
 
+def is_ended(pod: Json) -> bool:
+    """Whether none of its containers runs any more, for good."""
+    return pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
+
+
 def is_active(pod: Json) -> bool:
     """Neither ended nor on its way out."""
-    return pod.get("status", {}).get("phase") not in {"Succeeded", "Failed"} and (
-        "deletionTimestamp" not in pod["metadata"]
-    )
+    return not is_ended(pod) and "deletionTimestamp" not in pod["metadata"]
 
 
 def ready_since(pod: Json) -> datetime | None:
@@ -109,14 +112,16 @@ class ReplicaSetController:
         item = self._store.get(REPLICA_SETS, *key)
         if item is None:
             return None
-        pods = [p for p in self._claimed(item) if is_active(p)]
+        claimed = self._claimed(item)
+        pods = [p for p in claimed if is_active(p)]
+        leaving = sum("deletionTimestamp" in p["metadata"] and not is_ended(p) for p in claimed)
         failure: ApiError | None = None
         if "deletionTimestamp" not in item["metadata"]:
             try:
                 self._size(item, pods)
             except ApiError as e:
                 failure = e
-        again = self._write_status(key, pods, failure)
+        again = self._write_status(key, pods, leaving, failure)
         if failure is not None:
             raise failure
         return again
@@ -165,7 +170,7 @@ class ReplicaSetController:
         )
         return [p for s in siblings for r, p in self._store.dependents(s["metadata"]["uid"]) if r is PODS]
 
-    def _write_status(self, key: Key, pods: list[Json], failure: ApiError | None) -> float | None:
+    def _write_status(self, key: Key, pods: list[Json], leaving: int, failure: ApiError | None) -> float | None:
         """Count `pods`, which were active before this step, as the real controller does."""
         item = self._objects.get(REPLICA_SETS, *key)
         wanted_labels = ((item["spec"]["template"].get("metadata") or {}).get("labels") or {}).items()
@@ -179,7 +184,7 @@ class ReplicaSetController:
             "availableReplicas": available,
             "observedGeneration": item["metadata"]["generation"],
         }
-        status: Json = {"replicas": len(pods), **{k: v for k, v in counts.items() if v}}
+        status: Json = {"replicas": len(pods), "terminatingReplicas": leaving, **{k: v for k, v in counts.items() if v}}
         kept = item["status"].get("conditions") or []
         if failure is not None:
             kept = kept or [

@@ -233,6 +233,7 @@ def calculated_status(deployment: Json, new: Json | None, sets: Iterable[Json | 
         "collisionCount": counted(deployment, "collisionCount"),
     }
     status: Json = {k: v for k, v in counts.items() if v}
+    status["terminatingReplicas"] = sum(counted(s, "terminatingReplicas") for s in known)
     status["conditions"] = copy.deepcopy((deployment.get("status") or {}).get("conditions") or [])
     if available >= replicas(deployment) - max_unavailable(deployment):
         message = "Deployment has minimum availability."

@@ -63,7 +63,8 @@ class ApiServer:
     """A Kubernetes API server with the controllers of Deployments, ReplicaSets, EndpointSlices, garbage, namespaces.
 
     It listens on 127.0.0.1, on a free port unless `port` names one. `tokens` maps bearer tokens to user names;
-    without it everybody is system:anonymous. `history` is how many changes a watch may lie behind.
+    without it everybody is system:anonymous. `tokenless` is who a request without a token is, where there are tokens
+    (kubectl sends none over plain HTTP); None refuses it. `history` is how many changes a watch may lie behind.
 
     `interceptor` is asked before each request is handled and may answer in its place; `afterwards` sees each answer
     after the effect and may replace it. Both are for tests of failure; where one raises ConnectionError, the
@@ -74,11 +75,13 @@ class ApiServer:
         self,
         *,
         tokens: Mapping[str, str] | None = None,
+        tokenless: str | None = None,
         clock: Clock | None = None,
         port: int = 0,
         history: int = _HISTORY,
     ) -> None:
         self._tokens = tokens
+        self._tokenless = tokenless
         self._clock: Clock = clock or SystemClock()
         self._port = port
         self._store = Store(history)
@@ -205,6 +208,8 @@ class ApiServer:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if self._tokens is None:
             return "system:anonymous"
+        if not scheme and self._tokenless is not None:
+            return self._tokenless
         user = self._tokens.get(token.strip()) if scheme.lower() == "bearer" else None
         if user is None:
             raise unauthorized()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 
@@ -14,13 +15,14 @@ _SUBDOMAIN = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a
 _LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
 _LABEL_VALUE = re.compile(r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")
 _LABEL_KEY = re.compile(r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
+_DATA_KEY = re.compile(r"^[-._a-zA-Z0-9]{1,253}$")
 _MAX_ANNOTATIONS = 256 * 1024
 
 _NUMBERS = ("replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds")
 
 
 def _refused(field: str, value: Value, message: str) -> Cause:
-    shown = f'"{value}"' if isinstance(value, str) else str(value)
+    shown = json.dumps(value, separators=(",", ":"))
     return Cause(field, "FieldValueInvalid", f"Invalid value: {shown}: {message}")
 
 
@@ -115,7 +117,7 @@ def _strategy(spec: Json) -> Iterator[Cause]:
     at = "spec.strategy"
     if strategy["type"] not in {"Recreate", "RollingUpdate"}:
         message = f'Unsupported value: "{strategy["type"]}": supported values: "Recreate", "RollingUpdate"'
-        yield Cause(f"{at}.type", "FieldValueNotSupported", message)
+        yield Cause(at, "FieldValueNotSupported", message)
     if strategy["type"] == "Recreate" and "rollingUpdate" in strategy:
         message = "Forbidden: may not be specified when strategy `type` is 'Recreate'"
         yield Cause(f"{at}.rollingUpdate", "FieldValueForbidden", message)
@@ -177,12 +179,24 @@ def _autoscaler(item: Json) -> Iterator[Cause]:
         yield _required("spec.scaleTargetRef.name")
 
 
+def _config_map(item: Json) -> Iterator[Cause]:
+    for key, value in (item.get("data") or {}).items():
+        if not isinstance(value, str):
+            raise bad_request(
+                f'ConfigMap in version "v1" cannot be handled as a ConfigMap: '
+                f"json: cannot unmarshal {type(value).__name__} into Go struct field ConfigMap.data of type string"
+            )
+        if not _DATA_KEY.match(key):
+            yield _refused(f"data[{key}]", key, "a valid config key must consist of alphanumeric characters, '-', '_'")
+
+
 _BY_KIND: dict[str, Callable[[Json], Iterator[Cause]]] = {
     "Deployment": _deployment,
     "ReplicaSet": _replica_set,
     "Pod": _pod,
     "Service": _service,
     "HorizontalPodAutoscaler": _autoscaler,
+    "ConfigMap": _config_map,
 }
 
 

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from logcaster_guard.adapters.kubernetes.events import EventChannel
+from logcaster_guard.adapters.kubernetes.signals import KubernetesSource
+from logcaster_guard.domain.notices import Delivered, Notice, Severity, TryLater, Undeliverable
+from logcaster_guard.domain.signals import Fault, Gap, NoData, Signal, SourceError, SourceName, Target, Unit
+from tests.adapters.misbehaving import (
+    deployment,
+    http,
+    refusal,
+    serving,
+)
+from tests.fakes.clock import START, FakeClock
+
+TARGET = Target(name="web", namespace="shop", deployment="web")
+STALLED = Signal("rollout_stalled", Unit.COUNT, SourceName.KUBERNETES)
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault", "wait"),
+    [
+        (http(403, refusal(403)), Fault.CLIENT_ERROR, None),
+        (http(429, refusal(429), "Retry-After: 5"), Fault.THROTTLED, 5.0),
+        (http(500, refusal(500)), Fault.SERVER_ERROR, None),
+        (http(200, deployment())[:-3], Fault.TRUNCATED, None),
+        (http(200, b"{}"), Fault.MALFORMED, None),
+        (http(200, deployment() | {"spec": None}), Fault.MALFORMED, None),
+        (b"", Fault.TRUNCATED, None),
+    ],
+)
+async def test_the_source_tells_a_failure_as_a_reading(answer: bytes, fault: Fault, wait: float | None) -> None:
+    clock = FakeClock()
+    async with serving(answer) as (cluster, _):
+        reading = (await KubernetesSource(cluster, clock).read(TARGET, [STALLED]))["rollout_stalled"]
+    assert isinstance(reading, SourceError)
+    assert (reading.fault, reading.retry_after, reading.at) == (fault, wait, clock.monotonic())
+    assert reading.detail
+
+
+async def test_a_missing_deployment_is_no_data() -> None:
+    async with serving(http(404, refusal(404))) as (cluster, _):
+        reading = (await KubernetesSource(cluster, FakeClock()).read(TARGET, [STALLED]))["rollout_stalled"]
+    assert isinstance(reading, NoData)
+    assert reading.gap is Gap.EMPTY
+
+
+def notice(**changes: Any) -> Notice:
+    told: dict[str, Any] = {
+        "id": "run-1/1", "at": START, "event": "run.opened", "severity": Severity.WARNING, "title": "Rollback",
+        "text": "of web", "namespace": "shop", "deployment": "web", "run": "run-1",
+    }  # fmt: skip
+    return Notice(**(told | changes))
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (http(403, refusal(403)), Undeliverable),
+        (http(422, refusal(422)), Undeliverable),
+        (http(404, refusal(404)), Undeliverable),
+        (http(401, refusal(401)), TryLater),
+        (http(503, refusal(503)), TryLater),
+        (b"", TryLater),
+        (http(409, refusal(409)), Delivered),
+    ],
+)
+async def test_what_becomes_of_a_notice(answer: bytes, expected: type[object]) -> None:
+    async with serving(http(200, deployment()), answer) as (cluster, server):
+        delivery = await EventChannel(cluster).deliver(notice())
+    assert isinstance(delivery, expected)
+    assert len(server.requests) == 2
+    if isinstance(delivery, Undeliverable | TryLater):
+        assert "create Event shop/logcaster-guard." in delivery.detail
+
+
+async def test_a_throttled_notice_carries_the_wait() -> None:
+    async with serving(http(429, refusal(429), "Retry-After: 9")) as (cluster, _):
+        delivery = await EventChannel(cluster).deliver(notice())
+    assert isinstance(delivery, TryLater)
+    assert delivery.after == 9.0
+
+
+@pytest.mark.parametrize("changes", [{"run": ""}, {"namespace": ""}, {"deployment": ""}])
+async def test_a_notice_of_no_run_sends_no_request(changes: dict[str, str]) -> None:
+    async with serving(http(500, b"")) as (cluster, server):
+        assert isinstance(await EventChannel(cluster).deliver(notice(**changes)), Delivered)
+    assert server.requests == []

@@ -1,0 +1,385 @@
+from __future__ import annotations
+
+import asyncio
+import gzip
+import logging
+import math
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from logcaster_guard.adapters.prometheus import PrometheusSource
+from logcaster_guard.adapters.prometheus.workers import Line, Workers
+from logcaster_guard.domain.signals import (
+    Fault,
+    Gap,
+    NoData,
+    Reading,
+    Series,
+    Signal,
+    SourceError,
+    SourceName,
+    Target,
+    Unit,
+    Value,
+)
+from tests.adapters import sources_server as server
+from tests.adapters.sources_server import Exchange, Script, serving
+from tests.fakes.clock import START, FakeClock
+
+TARGET = Target("shop", "prod", "web", service="web")
+QUERY = 'sum(rate(x{namespace="$namespace"}[$lookback]))'
+SIGNAL = Signal("error_rate", Unit.RATIO, SourceName.PROMETHEUS, 300.0, QUERY)
+EPOCH = START.timestamp()
+TIMEOUT = 0.3
+MAX_BYTES = 100_000
+
+
+def source(url: str, clock: FakeClock | None = None, **options: Any) -> PrometheusSource:
+    return PrometheusSource(url, clock or FakeClock(), **{"timeout": TIMEOUT, "max_bytes": MAX_BYTES, **options})
+
+
+async def read(url: str, clock: FakeClock | None = None, **options: Any) -> Reading:
+    made = source(url, clock, **options)
+    try:
+        return (await made.read(TARGET, [SIGNAL]))["error_rate"]
+    finally:
+        await made.aclose()
+
+
+def success(result_type: str, result: object, **more: object) -> Script:
+    return server.json_answer({"status": "success", "data": {"resultType": result_type, "result": result}, **more})
+
+
+def vector(*texts: str, at: float = EPOCH) -> list[object]:
+    return [{"metric": {"n": str(n)}, "value": [at, text]} for n, text in enumerate(texts)]
+
+
+NAN_JSON = server.answer('{"status":"success","data":{"resultType":"scalar","result":[NaN,"1"]}}')
+FAULTS: dict[str, tuple[Script, Fault, str]] = {
+    "hangs": (server.hang, Fault.TIMED_OUT, "0.3 s"),
+    "drips its body": (server.drip_body, Fault.TIMED_OUT, ""),
+    "drips its headers": (server.drip_headers, Fault.TIMED_OUT, ""),
+    "cut by length": (server.cut_length, Fault.TRUNCATED, ""),
+    "cut chunked": (server.cut_chunked, Fault.TRUNCATED, ""),
+    "closes at once": (server.close_silently, Fault.TRUNCATED, ""),
+    "resets": (server.reset, Fault.TRUNCATED, ""),
+    "not HTTP": (server.garbage, Fault.MALFORMED, ""),
+    "redirects": (server.redirect, Fault.REDIRECTED, "302"),
+    "endless": (server.endless, Fault.TOO_LARGE, "100000 bytes"),
+    "bomb": (server.bomb, Fault.TOO_LARGE, "100000 bytes"),
+    "not gzip": (server.answer("x", Content_Encoding="gzip"), Fault.MALFORMED, ""),
+    "not JSON": (server.answer("<html>"), Fault.MALFORMED, "not JSON"),
+    "deep JSON": (server.answer("[" * 50_000), Fault.MALFORMED, "not JSON"),
+    "long number": (server.answer("9" * 50_000), Fault.MALFORMED, "not JSON"),
+    "other JSON": (server.json_answer([1]), Fault.MALFORMED, "Prometheus"),
+    "no data": (server.json_answer({"status": "success"}), Fault.MALFORMED, "no result"),
+    "empty": (server.answer(""), Fault.MALFORMED, "not JSON"),
+    "error as 200": (server.json_answer({"status": "error", "error": "a\nb"}), Fault.MALFORMED, "a b"),
+    "parse error": (server.json_answer({"error": "1:5: parse error"}, 400), Fault.CLIENT_ERROR, "1:5: parse error"),
+    "forbidden": (server.answer("no", 403), Fault.CLIENT_ERROR, "403"),
+    "server error": (server.answer("", 500), Fault.SERVER_ERROR, "500"),
+    "large error": (server.answer("x" * 200_000, 500), Fault.SERVER_ERROR, "500"),
+    "no content": (server.answer("", 204), Fault.MALFORMED, ""),
+    "unreadable sample": (success("vector", vector("much")), Fault.MALFORMED, "sample"),
+    "strange series": (success("vector", [7]), Fault.MALFORMED, "sample"),
+    "no instant": (NAN_JSON, Fault.MALFORMED, "sample"),
+    "far too many series": (success("vector", vector(*["1"] * 1500)), Fault.TOO_LARGE, "1500 series"),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+async def test_each_fault_is_told_apart(case: str) -> None:
+    script, fault, detail = FAULTS[case]
+    async with serving(script) as prometheus:
+        reading = await read(prometheus.url)
+    assert isinstance(reading, SourceError)
+    assert (reading.fault, reading.retry_after) == (fault, None)
+    assert detail in reading.detail
+
+
+@pytest.mark.parametrize(("status", "fault"), [(429, Fault.THROTTLED), (503, Fault.SERVER_ERROR)])
+@pytest.mark.parametrize(("header", "wait"), [("7", 7.0), ("86400", 300.0), ("soon", None)])
+async def test_retry_after_is_told_and_nothing_is_asked_again(
+    status: int, fault: Fault, header: str, wait: float | None
+) -> None:
+    async with serving(server.answer("", status, Retry_After=header)) as prometheus:
+        reading = await read(prometheus.url)
+        assert len(prometheus.exchanges) == 1
+    assert reading == SourceError(1000.0, fault, f"answered {status}", wait)
+
+
+async def test_nobody_listens() -> None:
+    reading = await read(f"http://127.0.0.1:{server.refusing_port()}")
+    assert reading == SourceError(1000.0, Fault.REFUSED, "connection refused")
+
+
+@pytest.mark.usefixtures("no_names")
+async def test_the_name_does_not_resolve() -> None:
+    reading = await read("http://prometheus.example:9090")
+    assert isinstance(reading, SourceError)
+    assert reading.fault is Fault.NAME_NOT_FOUND
+
+
+async def test_tls_is_trusted_only_by_its_authority(certificate: tuple[Path, ssl.SSLContext]) -> None:
+    authority, context = certificate
+    async with serving(success("vector", vector("1")), tls=context) as prometheus:
+        untrusted = await read(prometheus.url, timeout=5.0)
+        trusted = await read(prometheus.url, timeout=5.0, ca_file=str(authority))
+    assert isinstance(untrusted, SourceError)
+    assert untrusted.fault is Fault.TLS
+    assert trusted == Value(1000.0, 1.0)
+
+
+async def test_a_handshake_that_hangs_is_cut() -> None:
+    async with serving(server.hang) as prometheus:
+        reading = await read(prometheus.url.replace("http:", "https:"))
+    assert isinstance(reading, SourceError)
+    assert reading.fault is Fault.TIMED_OUT
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        (success("vector", vector("0.25")), Value(1000.0, 0.25)),
+        (success("scalar", [EPOCH, "3"]), Value(1000.0, 3.0)),
+        (success("vector", vector("1"), infos=["metric might not be a counter"]), Value(1000.0, 1.0)),
+        (success("vector", []), NoData(1000.0, Gap.EMPTY)),
+        (success("vector", vector("NaN")), NoData(1000.0, Gap.NOT_A_NUMBER)),
+        (success("vector", vector("+Inf")), NoData(1000.0, Gap.INFINITE, "+Inf")),
+        (success("vector", vector("-Inf")), NoData(1000.0, Gap.INFINITE, "-Inf")),
+        (success("vector", vector("1", "2")), NoData(1000.0, Gap.WRONG_TYPE, "2 series; aggregate to one")),
+        (success("vector", vector("1"), warnings=["store\ngone"]), NoData(1000.0, Gap.PARTIAL, "store gone")),
+        (success("vector", vector("1", at=EPOCH - 61)), NoData(1000.0, Gap.STALE, "61 s behind the guard's clock")),
+        (success("vector", vector("1", at=EPOCH + 99)), NoData(1000.0, Gap.STALE, "99 s ahead of the guard's clock")),
+        (
+            success("string", [EPOCH, "x"]),
+            NoData(1000.0, Gap.WRONG_TYPE, "a string; a scalar or one series is needed"),
+        ),
+        (success("matrix", []), NoData(1000.0, Gap.WRONG_TYPE, "a matrix; a scalar or one series is needed")),
+        (
+            success("vector", [{"metric": {}, "histogram": [EPOCH, {}]}]),
+            NoData(1000.0, Gap.WRONG_TYPE, "a histogram; use histogram_quantile or histogram_count"),
+        ),
+    ],
+)
+async def test_an_answer_is_one_number_or_the_reason_why_not(script: Script, expected: Reading) -> None:
+    async with serving(script) as prometheus:
+        assert await read(prometheus.url) == expected
+
+
+async def test_a_compressed_answer_is_read() -> None:
+    body = gzip.compress(b'{"status":"success","data":{"resultType":"scalar","result":[%d,"1"]}}' % EPOCH)
+    async with serving(server.answer(body, Content_Encoding="gzip")) as prometheus:
+        assert await read(prometheus.url) == Value(1000.0, 1.0)
+
+
+async def test_the_query_carries_the_targets_fields() -> None:
+    async with serving(success("vector", vector("1"))) as prometheus:
+        await read(prometheus.url + "/behind/a/path/")
+        path = urlsplit(prometheus.exchanges[0].path)
+    assert path.path == "/behind/a/path/api/v1/query"
+    assert parse_qs(path.query)["query"] == ['sum(rate(x{namespace="prod"}[5m]))']
+
+
+@pytest.mark.parametrize("query", [None, "", "up{a='$nothing'}"])
+async def test_a_query_that_cannot_be_asked_is_an_error_of_its_own(query: str | None) -> None:
+    made = source("http://127.0.0.1:1")
+    signal = Signal("mine", Unit.COUNT, SourceName.PROMETHEUS, 0.0, query)
+    for answer in (await made.read(TARGET, [signal]))["mine"], await made.history(TARGET, signal, 0, 1, 1):
+        assert isinstance(answer, SourceError)
+        assert answer.fault is Fault.CLIENT_ERROR
+    await made.aclose()
+
+
+async def test_the_token_is_read_for_every_query_and_a_bad_one_is_never_told() -> None:
+    tokens = iter(["first\n", "second", "", "se\ncret", None])
+
+    def token() -> str:
+        value = next(tokens)
+        if value is None:
+            raise FileNotFoundError("/run/secret")
+        return value
+
+    async with serving(success("vector", vector("1"))) as prometheus:
+        made = source(prometheus.url, token=token)
+        readings = [(await made.read(TARGET, [SIGNAL]))["error_rate"] for _ in range(5)]
+        await made.aclose()
+        sent = [exchange.header("Authorization") for exchange in prometheus.exchanges]
+    assert sent == ["Bearer first", "Bearer second"]
+    assert [type(r) for r in readings] == [Value, Value, SourceError, SourceError, SourceError]
+    assert "cret" not in repr(readings)
+
+
+async def test_logs_hold_no_credentials(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with serving(server.cut_length) as prometheus:
+        reading = await read(prometheus.url.replace("//", "//user:hunter2@"), token=lambda: "t0ken")
+    assert "hunter2" not in caplog.text + repr(reading)
+    assert "t0ken" not in caplog.text + repr(reading)
+
+
+async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{server.refusing_port()}")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    async with serving(success("vector", vector("1"))) as prometheus:
+        assert await read(prometheus.url) == Value(1000.0, 1.0)
+        assert await read("http://prometheus.example", proxy=prometheus.url) == Value(1000.0, 1.0)
+
+
+async def test_signals_of_a_target_are_asked_at_the_same_time() -> None:
+    both = asyncio.Barrier(2)
+
+    async def script(exchange: Exchange) -> None:
+        await both.wait()
+        await success("vector", vector("1"))(exchange)
+
+    async with serving(script) as prometheus:
+        made = source(prometheus.url, timeout=10.0)
+        signals = [Signal(n, Unit.COUNT, SourceName.PROMETHEUS, 0.0, n) for n in ("a", "b")]
+        readings = await made.read(TARGET, signals)
+        await made.aclose()
+    assert readings == {"a": Value(1000.0, 1.0), "b": Value(1000.0, 1.0)}
+
+
+async def test_a_target_whose_queries_hang_leaves_the_others_their_places() -> None:
+    async def script(exchange: Exchange) -> None:
+        await (server.hang if "slow" in exchange.path else success("vector", vector("1")))(exchange)
+
+    async with serving(script) as prometheus:
+        made = source(prometheus.url, timeout=30.0, workers=4, workers_per_target=2)
+        slow = [Signal(f"s{n}", Unit.COUNT, SourceName.PROMETHEUS, 0.0, "slow") for n in range(6)]
+        hanging = asyncio.create_task(made.read(TARGET, slow))
+        quick = await made.read(Target("other", "prod", "api"), [SIGNAL])
+        assert quick == {"error_rate": Value(1000.0, 1.0)}
+        assert not hanging.done()
+        hanging.cancel()
+        await asyncio.gather(hanging, return_exceptions=True)
+        await made.aclose()
+    assert not [t for t in threading.enumerate() if t.name == "prometheus-query"]
+
+
+async def test_a_thread_that_cannot_be_cut_keeps_its_place_and_delays_nobody() -> None:
+    stuck = threading.Event()
+
+    def call(_: Line) -> bool:
+        return stuck.wait(30)
+
+    workers = Workers(total=3, per_lane=1)
+    with pytest.raises(TimeoutError):
+        await workers.run("a", call, 0.05)
+    with pytest.raises(TimeoutError):
+        await workers.run("a", lambda _: True, 0.05)
+    assert await workers.run("b", lambda _: True, 5.0)
+    stuck.set()
+    assert await workers.run("a", lambda _: True, 5.0)
+    await workers.aclose()
+
+
+async def test_a_defect_in_a_thread_is_raised_where_it_is_awaited() -> None:
+    workers = Workers(total=1, per_lane=1)
+    with pytest.raises(ZeroDivisionError):
+        await workers.run("a", lambda _: 1 / 0, 5.0)
+    assert await workers.run("a", lambda _: True, 5.0)
+
+
+def test_a_stuck_thread_does_not_hold_the_exit_of_the_process() -> None:
+    program = (
+        "import asyncio, threading\n"
+        "from logcaster_guard.adapters.prometheus.workers import Workers\n"
+        "async def main():\n"
+        "    try:\n"
+        "        await Workers(total=1, per_lane=1).run('a', lambda _: threading.Event().wait(600), 0.05)\n"
+        "    except TimeoutError:\n"
+        "        print('answered')\n"
+        "asyncio.run(main())\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    assert (ended.stdout, ended.stderr) == ("answered\n", "")
+
+
+def matrix(points: list[tuple[float, str]]) -> list[object]:
+    return [{"metric": {}, "values": [[at, text] for at, text in points]}]
+
+
+async def history(script: Script, clock: FakeClock, *span: float) -> tuple[object, dict[str, list[str]]]:
+    async with serving(script) as prometheus:
+        made = source(prometheus.url, clock)
+        answer = await made.history(TARGET, SIGNAL, *span)
+        await made.aclose()
+        asked = parse_qs(urlsplit(prometheus.exchanges[0].path).query) if prometheus.exchanges else {}
+    return answer, asked
+
+
+async def test_history_is_on_the_guards_clock_with_sub_second_bounds() -> None:
+    points = [(EPOCH - 10, "1"), (EPOCH - 7.5, "NaN"), (EPOCH - 5, "+Inf"), (EPOCH - 2.5, "0.5")]
+    answer, asked = await history(success("matrix", matrix(points)), FakeClock(), 990.125, 2000.0, 2.5)
+    assert isinstance(answer, Series)
+    assert [(round(at, 3), number) for at, number in answer.points] == [(990.0, 1.0), (997.5, 0.5)]
+    assert answer.step == 2.5
+    assert asked["start"] == [f"{EPOCH - 9.875:.3f}"]
+    assert asked["end"] == [f"{EPOCH:.3f}"]  # the future is not asked for: Prometheus would make it up
+    assert asked["step"] == ["2.500"]
+
+
+async def test_history_asks_for_no_more_points_than_prometheus_gives() -> None:
+    clock = FakeClock(monotonic=100_000.0)
+    answer, asked = await history(success("matrix", []), clock, 0.0, 100_000.0, 1.0)
+    assert isinstance(answer, Series)
+    assert answer.points == ()
+    assert float(asked["step"][0]) == answer.step
+    assert math.floor(100_000.0 / answer.step) + 1 <= 11_000
+
+
+async def test_history_of_the_future_is_empty() -> None:
+    assert await history(server.hang, FakeClock(), 2000.0, 3000.0, 1.0) == (Series((), 1.0), {})
+
+
+@pytest.mark.parametrize(
+    ("script", "fault", "detail"),
+    [
+        (success("matrix", matrix([]) * 2), Fault.MALFORMED, "2 series; aggregate to one"),
+        (success("vector", []), Fault.MALFORMED, "a vector"),
+        (success("matrix", matrix([]), warnings=["gone"]), Fault.MALFORMED, "partial answer: gone"),
+        (success("matrix", matrix([(EPOCH, "1"), (EPOCH, "2")])), Fault.MALFORMED, "sample"),
+        (success("matrix", [{"metric": {}, "histograms": []}]), Fault.MALFORMED, "values"),
+        (success("matrix", matrix([]) * 1001), Fault.TOO_LARGE, "1001 series"),
+        (server.answer("", 503, Retry_After="5"), Fault.SERVER_ERROR, "503"),
+    ],
+)
+async def test_history_that_cannot_be_used_says_why(script: Script, fault: Fault, detail: str) -> None:
+    answer, _ = await history(script, FakeClock(), 900.0, 1000.0, 10.0)
+    assert isinstance(answer, SourceError)
+    assert answer.fault is fault
+    assert detail in answer.detail
+
+
+async def test_a_wall_clock_that_jumps_during_the_query_moves_no_point() -> None:
+    clock = FakeClock()
+
+    async def script(exchange: Exchange) -> None:
+        clock.jump_wall(3600)
+        await success("matrix", matrix([(EPOCH - 1, "1")]))(exchange)
+
+    answer, _ = await history(script, clock, 990.0, 1000.0, 1.0)
+    assert isinstance(answer, Series)
+    assert [(round(at, 3), number) for at, number in answer.points] == [(999.0, 1.0)]
+
+
+@pytest.fixture(autouse=True)
+def threads_end() -> Iterator[None]:
+    yield
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        if not [t for t in threading.enumerate() if t.name == "prometheus-query"]:
+            return
+        time.sleep(0.01)
+    pytest.fail("a query's thread outlived its test")

@@ -1,0 +1,130 @@
+"""`logcaster-guard run` as operators start it: a process of its own, told apart only by its files and its log."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.harness import Cluster
+from tests.real.waiting import until
+
+Json = dict[str, Any]
+
+RULES = """\
+rollback_triggers:
+  - name: high_error_rate
+    condition: "error_rate > 5%"
+    duration: "3s"
+    action: immediate_rollback
+  - name: health_check_failure
+    condition: "health_check_fails > 3"
+    duration: "3s"
+    action: immediate_rollback
+  - name: response_time_degradation
+    condition: "p95_latency > 2s"
+    duration: "5s"
+    action: alert_then_rollback
+  - name: memory_leak
+    condition: "memory_usage > 90%"
+    duration: "5s"
+    action: gradual_rollback
+  - name: crash_loop
+    condition: "restart_count > 5"
+    duration: "3s"
+    action: immediate_rollback
+"""
+SETTINGS = """\
+targets:
+  - {{name: logcaster, namespace: {namespace}, deployment: logcaster-prod, service: logcaster,
+     health_url: "http://logcaster:9998/health", traffic_url: "http://logcaster:9999/"}}
+sources:
+  prometheus: {{url: {prometheus}, timeout: 2s}}
+  http: {{proxy: {network}, timeout: 3s}}
+  scrape: {{proxy: {network}, min_requests: 20}}
+  kubernetes: {{kubeconfig: {kubeconfig}}}
+signals:
+  error_rate: {{lookback: 5s}}
+  p95_latency: {{lookback: 5s}}
+polling: {{interval: 1s}}
+ledger: {{good_after: 4s}}
+verify: {{stable_for: 3s, timeout: 40s}}
+rollout: {{timeout: 40s}}
+limits: {{cooldown: 1s, per_target_per_day: 20, per_cluster_per_hour: 20}}
+journal: {{path: {folder}/journal.db, blobs: {folder}/blobs}}
+notify:
+  webhooks: [{webhooks}]
+log: {{format: json}}
+"""
+
+
+class Daemon:
+    """One process at a time over one folder; every line of its log is kept over restarts."""
+
+    def __init__(
+        self, cluster: Cluster, folder: Path, *, network: str, prometheus: str | None, webhook: str | None = None
+    ) -> None:
+        settings, rules = folder / "guard.yaml", folder / "rollback-rules.yaml"
+        rules.write_text(RULES)
+        settings.write_text(
+            SETTINGS.format(
+                namespace=cluster.namespace,
+                prometheus=prometheus or "null",
+                network=network,
+                kubeconfig=cluster.kubeconfig("guard"),
+                folder=folder,
+                webhooks="" if webhook is None else f'{{name: people, url: "{webhook}"}}',
+            )
+        )
+        self._arguments = [str(Path(sys.executable).with_name("logcaster-guard")), "run", str(settings), str(rules)]
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self.lines: list[Json] = []
+
+    async def start(self) -> None:
+        self._process = await asyncio.create_subprocess_exec(
+            *self._arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        self._reader = asyncio.create_task(self._read())
+
+    async def stop(self, number: int = signal.SIGTERM) -> int:
+        """End it with a signal; returns its exit code."""
+        if self._process is None or self._reader is None:
+            return 0
+        if self._process.returncode is None:
+            self._process.send_signal(number)
+        async with asyncio.timeout(20):
+            code = await self._process.wait()
+            await self._reader
+        self._process = self._reader = None
+        return code
+
+    async def until(self, event: str, *, count: int = 1, within: float = 60.0, **fields: object) -> Json:
+        """The `count`-th line with this event and these fields; fails with the log's end if it does not come."""
+
+        async def look() -> list[Json]:
+            found = self.told(event, **fields)
+            return found if len(found) >= count else []
+
+        try:
+            return (await until(look, within))[count - 1]
+        except TimeoutError:
+            tail = "\n".join(json.dumps(line) for line in self.lines[-40:])
+            raise AssertionError(f"no {event} {fields} within {within} s; the log ends:\n{tail}") from None
+
+    def told(self, event: str, **fields: object) -> list[Json]:
+        wanted = {"event": event, **fields}
+        return [line for line in self.lines if all(line.get(k) == v for k, v in wanted.items())]
+
+    async def _read(self) -> None:
+        assert self._process is not None
+        assert self._process.stderr is not None
+        async for raw in self._process.stderr:
+            text = raw.decode()
+            self.lines.append(json.loads(text) if text.startswith("{") else {"event": "", "text": text})
