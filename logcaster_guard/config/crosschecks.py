@@ -40,10 +40,17 @@ class Salvage:
     interval: float | None
 
 
+class _AnyName(dict[str, Unit | None]):
+    """Units of the built-in signals; any other name may be a signal's too."""
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str)
+
+
 def salvage(root: Node | None) -> Salvage:
     """What a faulty settings file still says; `root` is None if it could not be read at all."""
     if not isinstance(root, Table):
-        return Salvage(dict.fromkeys(BUILT_IN_UNITS), None, None)
+        return Salvage(_AnyName(BUILT_IN_UNITS), None, None)
     polling = _sound(root, ("polling",), PollingSection)
     return Salvage(_units(root), _names(root), polling.interval if polling else None)
 

@@ -38,7 +38,9 @@ def show_duration(seconds: float) -> str:
     """Seconds in the notation that `parse_duration` reads, to the millisecond."""
     left = round(seconds * 1_000)
     parts = []
-    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)):
+    # A single day is told in hours, as people do.
+    days = [("d", 86_400_000)] if left >= 2 * 86_400_000 else []
+    for unit, size in (*days, ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)):
         count, left = divmod(left, size)
         if count:
             parts.append(f"{count}{unit}")

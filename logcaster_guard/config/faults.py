@@ -38,7 +38,8 @@ class ConfigFault:
 class Refused(ValueError):
     """A value that may not stand where it stands.
 
-    `key` leads from the value to the culprit inside it, `offset` is the culprit's index in the value's text.
+    `key` leads from the value to the culprit inside it, `at_key` says that not the value there is wrong but its key.
+    `offset` is the culprit's index in the value's text.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Refused(ValueError):
         suggestion: str | None = None,
         *,
         key: tuple[str | int, ...] = (),
+        at_key: bool = False,
         offset: int | None = None,
     ) -> None:
         super().__init__(f"found {found}; allowed {allowed}")
@@ -55,6 +57,7 @@ class Refused(ValueError):
         self.allowed = allowed
         self.suggestion = suggestion
         self.key = key
+        self.at_key = at_key
         self.offset = offset
 
 

@@ -52,9 +52,11 @@ def load(*paths: Path | str) -> Loaded | list[ConfigFault]:
 
 @dataclass(frozen=True, slots=True)
 class _File:
+    """`root` is None if the file cannot be read as YAML, `is_rules` is None if its kind cannot be told either."""
+
     name: str
     root: Node | None
-    is_rules: bool
+    is_rules: bool | None
 
 
 class _Loading:
@@ -65,7 +67,7 @@ class _Loading:
 
     def result(self) -> Loaded | list[ConfigFault]:
         """The configuration, or the faults."""
-        settings_files = [f for f in self._files if not f.is_rules]
+        settings_files = [f for f in self._files if f.is_rules is False]
         settings = self._settings(settings_files)
         raw = self._rules(settings, settings_files)
         if self._faults or settings is None:
@@ -86,7 +88,7 @@ class _Loading:
                 ConfigFault(extra.name, 1, 1, found, f"one settings file; rules stand under {RULES_KEY}")
             )
         if not files:
-            return default_settings()
+            return None if any(f.is_rules is None for f in self._files) else default_settings()
         results = [read_settings(f.root, f.name) for f in files if f.root is not None]
         for result in results:
             if isinstance(result, list):
@@ -116,11 +118,11 @@ class _Loading:
         self._faults += document.faults
         root = document.root
         if root is None:
-            return _File(name, None, is_rules=RULES_KEY.encode() in content)
+            return _File(name, None, is_rules=True if RULES_KEY.encode() in content else None)
         if not isinstance(root, Table):
             allowed = f'a mapping: "{RULES_KEY}: …", or the keys of the settings'
             self._faults.append(ConfigFault(name, root.at.line, root.at.column, "no mapping at the top", allowed))
-            return _File(name, None, is_rules=True)
+            return _File(name, None, is_rules=None)
         return self._sorted(name, root)
 
     def _sorted(self, name: str, root: Table) -> _File:

@@ -186,7 +186,7 @@ def validate(model: type[SectionT], node: Node, file: str, context: object = Non
 def refusal_fault(root: Node, file: str, loc: tuple[int | str, ...], refusal: Refused) -> ConfigFault:
     """The refusal of the value at `loc`, with its place."""
     node, entry = node_at(root, (*loc, *refusal.key))
-    at = node.at if entry is None or isinstance(node, Leaf) else entry.at
+    at = node.at if entry is None or (isinstance(node, Leaf) and not refusal.at_key) else entry.at
     if refusal.offset is not None and isinstance(node, Leaf):
         at = node.locate(refusal.offset)
     return ConfigFault(file, at.line, at.column, refusal.found, refusal.allowed, refusal.suggestion)

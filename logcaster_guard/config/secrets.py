@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from logcaster_guard.config.faults import Refused, closest, quoted
+from logcaster_guard.config.faults import Refused, closest, escaped, quoted
 from logcaster_guard.config.urls import check_base_url
 from logcaster_guard.domain.errors import GuardError
 
@@ -49,7 +49,7 @@ class Secret:
     def place(self) -> str:
         """Where it lies, in words."""
         if self.file is not None:
-            return f"file {quoted(self.file)}"
+            return f'file "{escaped(self.file)}"'
         return "the settings" if self.env is None else f"environment variable {self.env}"
 
     def __repr__(self) -> str:

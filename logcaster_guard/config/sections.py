@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, PlainValidator, Strict, model_validator
 
 from logcaster_guard.config.durations import show_duration
-from logcaster_guard.config.faults import Refused, described
+from logcaster_guard.config.faults import Refused, described, quoted
 from logcaster_guard.config.promql import POD_SELECTOR
 from logcaster_guard.config.schema import (
     BaseUrl,
@@ -54,7 +54,7 @@ def check_name(text: str) -> str:
 def _check_labels(labels: dict[str, str]) -> dict[str, str]:
     for key in labels:
         if not _LABEL_KEY.fullmatch(key):
-            raise Refused(f"the label {described(key)}", "lower-case letters, digits and _", key=(key,))
+            raise Refused(f"the label {quoted(key)}", "lower-case letters, digits and _", key=(key,), at_key=True)
     return labels
 
 

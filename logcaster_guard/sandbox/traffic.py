@@ -79,7 +79,9 @@ class Traffic:
     async def start(self) -> None:
         """Begin to send."""
         timeout = aiohttp.ClientTimeout(total=self._timeout)
-        self._session = aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0))
+        # A connection for each request: aiohttp silently repeats what failed on one that it had used before.
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
+        self._session = aiohttp.ClientSession(timeout=timeout, connector=connector)
         self._task = asyncio.create_task(self._run(self._session), name="sandbox-traffic")
 
     async def stop(self) -> None:

@@ -29,7 +29,7 @@ from tests.fakes.clock import FakeClock
 NAMES = ("health_check_fails", "response_time", "slow_responses")
 SIGNALS = [Signal(name, BUILT_IN_UNITS[name], SourceName.HTTP) for name in NAMES]
 OK = server.answer("well")
-TIMEOUT = 0.2
+SHORT, LONG = 0.2, 30.0  # seconds: where the deadline must come, and where it must not
 
 
 def target(url: str) -> Target:
@@ -37,7 +37,7 @@ def target(url: str) -> Target:
 
 
 async def read_often(url: str, times: int, clock: FakeClock | None = None, **options: Any) -> list[dict[str, Reading]]:
-    source = ProbeSource(clock or FakeClock(), **{"timeout": TIMEOUT, "max_bytes": 100_000, **options})
+    source = ProbeSource(clock or FakeClock(), **{"timeout": LONG, "max_bytes": 100_000, **options})
     try:
         return [dict(await source.read(target(url), SIGNALS)) for _ in range(times)]
     finally:
@@ -69,7 +69,7 @@ FAILING: dict[str, tuple[Script, type[Reading], bool]] = {
 async def test_every_way_to_fail_counts_against_the_target(case: str) -> None:
     script, timed, slow = FAILING[case]
     async with serving(script) as app:
-        readings = await read_often(app.url, 2)
+        readings = await read_often(app.url, 2, timeout=SHORT if slow else LONG)
     assert numbers(readings, "health_check_fails") == [1.0, 2.0]
     assert {type(r["response_time"]) for r in readings} == {timed}
     expected: list[float | type[Reading]] = [1.0, 2.0] if slow else [0.0, 0.0] if timed is Value else [NoData, NoData]
@@ -111,8 +111,8 @@ async def test_a_name_that_does_not_resolve_says_nothing_about_the_target() -> N
 async def test_trust_of_our_own_says_nothing_about_the_target(certificate: tuple[Path, ssl.SSLContext]) -> None:
     authority, context = certificate
     async with serving(OK, tls=context) as app:
-        assert await blind(app.url, timeout=5.0) == {Fault.TLS}
-        (trusted,) = await read_often(app.url, 1, timeout=5.0, ca_file=str(authority))
+        assert await blind(app.url) == {Fault.TLS}
+        (trusted,) = await read_often(app.url, 1, ca_file=str(authority))
     assert trusted["health_check_fails"] == Value(1000.0, 0.0)
 
 
@@ -123,13 +123,13 @@ async def test_a_target_that_speaks_no_tls_fails() -> None:
 
     async with await asyncio.start_server(plain_http, "127.0.0.1", 0) as listening:
         port = listening.sockets[0].getsockname()[1]
-        readings = await read_often(f"https://127.0.0.1:{port}", 1, timeout=5.0)
+        readings = await read_often(f"https://127.0.0.1:{port}", 1)
     assert numbers(readings, "health_check_fails") == [1.0]
 
 
 async def test_a_handshake_that_hangs_is_a_failure_and_leaves_no_socket_open() -> None:
     async with serving(server.hang) as app:
-        readings = await read_often(app.url.replace("http:", "https:"), 1)
+        readings = await read_often(app.url.replace("http:", "https:"), 1, timeout=SHORT)
     assert numbers(readings, "health_check_fails") == [1.0]
 
 
@@ -139,7 +139,7 @@ async def test_a_broken_proxy_says_nothing_about_the_target() -> None:
 
 async def test_an_answer_above_the_cap_is_not_judged() -> None:
     async with serving(server.endless) as app:
-        assert await blind(app.url, timeout=10.0) == {Fault.TOO_LARGE}
+        assert await blind(app.url) == {Fault.TOO_LARGE}
 
 
 async def test_a_url_that_cannot_be_used_says_nothing_about_the_target() -> None:
@@ -148,7 +148,7 @@ async def test_a_url_that_cannot_be_used_says_nothing_about_the_target() -> None
 
 async def test_counts_are_kept_while_the_guard_cannot_look() -> None:
     async with serving(server.answer("", 500)) as app:
-        source = ProbeSource(FakeClock(), timeout=5.0)
+        source = ProbeSource(FakeClock())
         await source.read(target(app.url), SIGNALS)
         seen = [
             dict(await source.read(target("http://[::bad"), SIGNALS)),
@@ -168,7 +168,7 @@ async def test_answers_are_timed_and_slow_ones_in_a_row_counted() -> None:
         await OK(exchange)
 
     async with serving(traffic) as app:
-        source = ProbeSource(clock, timeout=30.0)
+        source = ProbeSource(clock)
         signals = [s for s in SIGNALS if s.name != "health_check_fails"]
         readings = [dict(await source.read(target(app.url), signals)) for _ in range(4)]
         await source.aclose()

@@ -85,7 +85,7 @@ async def asking(start_prometheus: Start) -> AsyncIterator[Asking]:
     exporter = Exporter()
     async with serving(exporter) as app:
         prometheus = await start_prometheus([static_job([f"127.0.0.1:{app.port}"])])
-        await prometheus.until_value("sum(rate(http_requests_total[1m]))", above=0.0)
+        await prometheus.until_value("sum(rate(http_requests_total[1m] offset 1s))", above=0.0)
         made = Asking(prometheus, exporter)
         yield made
         await made.source.aclose()
@@ -111,7 +111,17 @@ async def test_a_perfect_service_reads_zero_then_and_now(asking: Asking) -> None
     assert 0.0 < worse.number < 1.0
 
 
-async def test_answers_of_every_kind(asking: Asking) -> None:
+async def test_answers_are_what_a_real_server_gives(asking: Asking) -> None:
+    await _answers_of_every_kind(asking)
+    await _our_quantile_is_its_own(asking)
+    await _a_long_range_is_within_its_limit(asking)
+    await asking.prometheus.stop()
+    gone = await asking.read("42")
+    assert isinstance(gone, SourceError)
+    assert gone.fault is Fault.REFUSED
+
+
+async def _answers_of_every_kind(asking: Asking) -> None:
     assert await _kind(asking, ERROR_RATE.replace("http_requests_total", "nothing")) is Gap.EMPTY
     assert await _kind(asking, "0 / 0") is Gap.NOT_A_NUMBER
     assert await _kind(asking, "vector(1) / 0") is Gap.INFINITE
@@ -135,23 +145,16 @@ async def _kind(asking: Asking, query: str) -> float | Gap | Fault:
             return fault
 
 
-async def test_our_quantile_is_prometheus_own(asking: Asking) -> None:
+async def _our_quantile_is_its_own(asking: Asking) -> None:
     for n, buckets in enumerate(HISTOGRAMS):
         theirs = await asking.read(f'histogram_quantile(0.95, h_bucket{{n="{n}"}})')
         assert isinstance(theirs, Value)
         assert quantile(0.95, {b: float(count) for b, count in buckets.items()}) == pytest.approx(theirs.number)
 
 
-async def test_a_long_range_is_within_prometheus_limit(asking: Asking) -> None:
+async def _a_long_range_is_within_its_limit(asking: Asking) -> None:
     now = asking.clock.monotonic()
     past = await asking.source.history(asking.target, signal("42"), now - 50_000.3, now, 1.0)
     assert isinstance(past, Series)
     assert 9_000 < len(past.points) <= 11_000
     assert max(b[0] - a[0] for a, b in zip(past.points, past.points[1:], strict=False)) <= past.step + 0.001
-
-
-async def test_a_prometheus_that_is_gone_is_an_error(asking: Asking) -> None:
-    await asking.prometheus.stop()
-    reading = await asking.read("42")
-    assert isinstance(reading, SourceError)
-    assert reading.fault is Fault.REFUSED

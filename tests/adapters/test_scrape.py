@@ -74,7 +74,7 @@ class Pods:
         self.endpoints: Sequence[Endpoint] | SourceError = [
             Endpoint(f"web-{n}", f"127.0.0.{n}", "abc", 100.0 * MIB) for n in range(1, len(apps) + 1)
         ]
-        defaults: dict[str, Any] = {"port": servers[0].port, "timeout": 0.3, "max_bytes": 100_000, "min_requests": 10}
+        defaults: dict[str, Any] = {"port": servers[0].port, "timeout": 30.0, "max_bytes": 100_000, "min_requests": 10}
         self.source = ScrapeSource(self._list, self.clock, **defaults | options)
 
     async def _list(self, _: Target) -> Sequence[Endpoint] | SourceError:
@@ -229,7 +229,7 @@ FAULTS: dict[str, tuple[Script, Fault, str]] = {
 @pytest.mark.parametrize("case", FAULTS)
 async def test_each_fault_is_told_apart(case: str) -> None:
     script, fault, detail = FAULTS[case]
-    async with pods(max_series=100) as world:
+    async with pods(max_series=100, timeout=0.3 if fault is Fault.TIMED_OUT else 30.0) as world:
         world.apps[0].script = script
         readings = await world.read()
     assert len(readings) == len(SIGNALS)
@@ -275,7 +275,7 @@ async def test_some_lost_pods_are_left_out_and_a_lost_majority_is_partial() -> N
 
 async def test_pods_are_scraped_at_the_same_time_and_a_hanging_one_delays_none() -> None:
     both = asyncio.Barrier(2)
-    async with pods(3) as world:
+    async with pods(3, timeout=2.0) as world:
         for app in world.apps[:2]:
             app.script = _after(both)
         world.apps[2].script = server.hang

@@ -16,8 +16,8 @@ from logcaster_guard.config.amounts import parse_share, parse_size
 from logcaster_guard.config.durations import parse_duration, show_duration
 from logcaster_guard.config.rules import RulesFile
 from logcaster_guard.config.schema import inner_section
-from logcaster_guard.config.sections import SettingsFile
 from logcaster_guard.config.secrets import Secret
+from logcaster_guard.config.sections import SettingsFile
 from logcaster_guard.domain.signals import BUILT_IN_UNITS
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
@@ -40,15 +40,17 @@ def shown_default(field: FieldInfo) -> str:
         return "all defaults"
     if isinstance(value, tuple) and value:
         return "one target, all defaults"
-    if value is None or isinstance(value, bool):
-        return f"`{ {None: 'null', True: 'true', False: 'false'}[value] }`"
+    if value is None:
+        return "`null`"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
     if parse_duration in functions:
         return f"`{show_duration(value)}`"
     if parse_share in functions:
         return f"`{value:.0%}`"
     if parse_size in functions:
         return f"`{value >> 20}MiB`"
-    return f"`{ {(): '[]'}.get(value, value) if isinstance(value, tuple) else value }`"
+    return "`[]`" if value == () else f"`{value}`"
 
 
 def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -61,7 +63,7 @@ def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
         section = inner_section(field.annotation)
         if section is not None:
             origin = typing.get_origin(field.annotation)
-            yield from keys(section, path + {tuple: "[].", dict: ".<name>."}.get(origin, "."))
+            yield from keys(section, path + ("[]." if origin is tuple else ".<name>." if origin is dict else "."))
 
 
 EXPECTED = dict([*keys(RulesFile), *keys(SettingsFile)])

@@ -227,46 +227,51 @@ WORDS = [
 @given(st.lists(st.sampled_from(WORDS), max_size=30).map(" ".join) | st.text(max_size=80))
 @settings(max_examples=500, deadline=None)
 def test_no_text_raises_anything_but_refusals_inside_it(text: str) -> None:
+    offsets: list[int | None] = []
     try:
         tree = parse(text)
     except AllRefused as refused:
-        assert refused.parts
-        for part in refused.parts:
-            assert part.offset is not None
-            assert 0 <= part.offset <= len(text)
+        offsets = [part.offset for part in refused.parts] or [None]
+    assert all(offset is not None and 0 <= offset <= len(text) for offset in offsets)
+    if offsets:
         return
     assert signals_of(tree) <= set(UNITS)
     judge(tree, {name: Value(0.0, 1.0) for name in UNITS})
 
 
-@st.composite
-def arithmetic(draw: st.DrawFn) -> tuple[str, Arithmetic]:
-    """Text and tree of counts, which take bare numbers."""
-    if draw(st.booleans()):
-        name = draw(st.sampled_from(["restart_count", "unready_pods"]))
-        return name, SignalRef(name)
-    left, right = draw(arithmetic()), draw(arithmetic())
-    operator = draw(st.sampled_from([Operator.ADD, Operator.SUB]))
-    return f"({left[0]} {operator} {right[0]})", Binary(operator, left[1], right[1])
+def _binary(pair: tuple[tuple[str, Arithmetic], Operator, tuple[str, Arithmetic]]) -> tuple[str, Arithmetic]:
+    (left, a), operator, (right, b) = pair
+    return f"({left} {operator} {right})", Binary(operator, a, b)
 
 
-@st.composite
-def condition(draw: st.DrawFn, depth: int = 0) -> tuple[str, Condition]:
-    kind = draw(st.integers(0, 3 if depth < 4 else 0))
-    if kind == 0:
-        text, tree = draw(arithmetic())
-        sign, number = draw(st.sampled_from(Comparator)), draw(st.integers(0, 9))
-        return f"{text} {sign} {number}", Compare(sign, tree, Number(number))
-    if kind == 1:
-        text, inner = draw(condition(depth + 1))
-        return f"not ({text})", Not(inner)
-    parts = [draw(condition(depth + 1)) for _ in range(draw(st.integers(2, 3)))]
-    word, node = ("and", And) if kind == 2 else ("or", Or)
-    return f" {word} ".join(f"({t})" for t, _ in parts), node(tuple(c for _, c in parts))
+def _compare(parts: tuple[tuple[str, Arithmetic], Comparator, int]) -> tuple[str, Condition]:
+    (text, tree), comparator, number = parts
+    return f"{text} {comparator} {number}", Compare(comparator, tree, Number(number))
 
 
-@given(condition())
-@settings(max_examples=200, deadline=None)
+def _joined(word: str, node: type[And | Or], parts: list[tuple[str, Condition]]) -> tuple[str, Condition]:
+    return f" {word} ".join(f"({text})" for text, _ in parts), node(tuple(tree for _, tree in parts))
+
+
+# Counts, which take bare numbers.
+arithmetic: st.SearchStrategy[tuple[str, Arithmetic]] = st.recursive(
+    st.sampled_from(["restart_count", "unready_pods"]).map(lambda name: (name, SignalRef(name))),
+    lambda inner: st.tuples(inner, st.sampled_from([Operator.ADD, Operator.SUB]), inner).map(_binary),
+    max_leaves=4,
+)
+condition: st.SearchStrategy[tuple[str, Condition]] = st.recursive(
+    st.tuples(arithmetic, st.sampled_from(Comparator), st.integers(0, 9)).map(_compare),
+    lambda inner: st.one_of(
+        inner.map(lambda pair: (f"not ({pair[0]})", Not(pair[1]))),
+        st.lists(inner, min_size=2, max_size=3).map(lambda parts: _joined("and", And, parts)),
+        st.lists(inner, min_size=2, max_size=3).map(lambda parts: _joined("or", Or, parts)),
+    ),
+    max_leaves=6,
+)
+
+
+@given(condition)
+@settings(max_examples=100, deadline=None)
 def test_written_trees_are_read_back(written: tuple[str, Condition]) -> None:
     text, tree = written
     if len(text) <= MAX_LENGTH:

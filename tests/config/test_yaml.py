@@ -70,7 +70,7 @@ def test_a_scalar_is_text_unless_it_is_plainly_something_else(text: str, value: 
         (b"a:\n\tb: 1\n", 2, 1, "a tab"),
         (b"a: 1\x00\n", 1, 5, "the invisible character U+0000"),
         ("a: x\u202ey\n".encode(), 1, 5, "the invisible character U+202E"),
-        ('a: "x\\ny\\u0007"\n'.encode(), 1, 4, "text with the invisible character U+0007"),
+        (b'a: "x\\ny\\u0007"\n', 1, 4, "text with the invisible character U+0007"),
         (b"a: ok\nb: \xff\n", 2, 4, "the byte 0xff, which is not UTF-8"),
         ("a: 1".encode("utf-16"), 1, 1, "UTF-16"),
         (b"a: 1\rb: 2", 1, 5, "a lone carriage return"),

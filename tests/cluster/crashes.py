@@ -1,0 +1,199 @@
+"""Records what a guard makes durable or changes in the cluster, and lets one die at any point of such a record.
+
+A point is one journal append or one mutating request. A dead guard performs nothing any more: each call of its ports
+raises, and its tasks are torn down. What it had sent is done all the same; it never learns of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeVar
+
+from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.events import Event, NoticeQueued, NoticeSettled, StepDone, StepIntended, StepStarted
+from logcaster_guard.ports import Blobs, Cluster, Entry, Journal, Json, Kind
+
+T = TypeVar("T")
+BEGIN = "append to target: TriggerFired"
+
+
+class Crash(BaseException):
+    """The process is gone. No handler of the product may catch it."""
+
+
+class Moment(StrEnum):
+    """When a guard dies, as seen from a point."""
+
+    BEFORE = "before"
+    AFTER = "after, unlearned"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What was appended or asked for, and the how-manyeth of its like it was."""
+
+    what: str
+    nth: int
+
+    def __str__(self) -> str:
+        return self.what if self.nth == 1 else f"{self.what} ({self.nth})"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One crash."""
+
+    point: Point
+    moment: Moment
+
+    def __str__(self) -> str:
+        return f"{self.moment} {self.point}"
+
+
+def cells(points: Sequence[Point]) -> list[Cell]:
+    """Every crash that the record knows: before each point, and after its effect but before the guard learns of it."""
+    return [Cell(point, moment) for point in points for moment in Moment]
+
+
+@dataclass
+class Tape:
+    """The points of one guard's life from its first fired trigger on, and where that life ends (`None`: nowhere).
+
+    A call that was refused had no effect and is no point; `refused` tells how many requests were.
+    """
+
+    end: Cell | None = None
+    points: list[Point] = field(default_factory=list)
+    refused: int = 0
+    dead: asyncio.Event = field(default_factory=asyncio.Event)
+    _counts: Counter[str] = field(default_factory=Counter)
+    _running: bool = False
+
+    def check(self) -> None:
+        """Raise `Crash` if the guard is dead."""
+        if self.dead.is_set():
+            raise Crash
+
+    async def through(self, what: str, effect: Callable[[], Awaitable[T]]) -> T:
+        """Let the effect happen, unless the guard dies before it; its answer, unless the guard dies after it."""
+        self.check()
+        self._running = self._running or what == BEGIN
+        self._die_at(what, Moment.BEFORE)
+        try:
+            answer = await effect()
+        except ClusterError:
+            self.refused += 1
+            raise
+        self.check()
+        self._die_at(what, Moment.AFTER)
+        if self._running:
+            self._counts[what] += 1
+            self.points.append(Point(what, self._counts[what]))
+        return answer
+
+    def _die_at(self, what: str, moment: Moment) -> None:
+        if self._running and self.end == Cell(Point(what, self._counts[what] + 1), moment):
+            self.dead.set()
+            raise Crash
+
+
+class MortalJournal:
+    """A `Journal` that dies with its guard."""
+
+    def __init__(self, journal: Journal, tape: Tape) -> None:
+        self._journal = journal
+        self._tape = tape
+
+    async def append(self, stream: str, events: Sequence[Event], expected_seq: int) -> int:
+        what = f"append to {stream.partition('/')[0]}: {' + '.join(map(_words, events))}"
+        return await self._tape.through(what, lambda: self._journal.append(stream, events, expected_seq))
+
+    async def read(self, stream: str) -> Sequence[Entry]:
+        self._tape.check()
+        return await self._journal.read(stream)
+
+    async def read_all(self, prefix: str = "") -> Sequence[Entry]:
+        self._tape.check()
+        return await self._journal.read_all(prefix)
+
+    async def aclose(self) -> None:
+        await self._journal.aclose()
+
+
+class MortalBlobs:
+    """`Blobs` that die with their guard."""
+
+    def __init__(self, blobs: Blobs, tape: Tape) -> None:
+        self._blobs = blobs
+        self._tape = tape
+
+    async def put(self, content: bytes) -> str:
+        self._tape.check()
+        return await self._blobs.put(content)
+
+    async def get(self, digest: str) -> bytes:
+        self._tape.check()
+        return await self._blobs.get(digest)
+
+    async def keep_only(self, digests: Collection[str], *, older_than: float) -> int:
+        self._tape.check()
+        return await self._blobs.keep_only(digests, older_than=older_than)
+
+
+class MortalCluster:
+    """A `Cluster` that dies with its guard. It is shared with the next one, so closing it is its maker's."""
+
+    def __init__(self, cluster: Cluster, tape: Tape) -> None:
+        self._cluster = cluster
+        self._tape = tape
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Json:
+        self._tape.check()
+        return await self._cluster.get(kind, namespace, name)
+
+    async def list(self, kind: Kind, namespace: str, selector: str = "") -> Sequence[Json]:
+        self._tape.check()
+        return await self._cluster.list(kind, namespace, selector)
+
+    async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
+        return await self._tape.through(
+            f"patch {kind}", lambda: self._cluster.json_patch(kind, namespace, name, operations)
+        )
+
+    async def apply(self, kind: Kind, namespace: str, name: str, body: Json, *, manager: str, force: bool) -> Json:
+        return await self._tape.through(
+            f"apply {kind}",
+            lambda: self._cluster.apply(kind, namespace, name, body, manager=manager, force=force),
+        )
+
+    async def create(self, kind: Kind, namespace: str, body: Json) -> Json:
+        what = f"create {kind} {body.get('reason', '')}".rstrip()
+        return await self._tape.through(what, lambda: self._cluster.create(kind, namespace, body))
+
+    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, resource_version: str | None) -> None:
+        await self._tape.through(
+            f"delete {kind}",
+            lambda: self._cluster.delete(kind, namespace, name, uid=uid, resource_version=resource_version),
+        )
+
+    async def aclose(self) -> None:
+        pass
+
+
+def _words(event: Event) -> str:
+    name = type(event).__name__
+    match event:
+        case StepStarted(step=step) | StepDone(step=step):
+            return f"{name} {step}"
+        case StepIntended(step=step, attempt=attempt):
+            return f"{name} {step}, attempt {attempt}"
+        case NoticeQueued(notice=notice):
+            return f"{name} {notice.event}"
+        case NoticeSettled(notice=notice):
+            return f"{name} {notice.rpartition('/')[2]}"
+        case _:
+            return name

@@ -1,0 +1,310 @@
+"""A service on a bad release in a namespace of its own, a journal that knows the good one, and guards over both."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Self
+
+from logcaster_guard.adapters.blobs import FolderBlobs
+from logcaster_guard.adapters.clock import SystemClock
+from logcaster_guard.adapters.journal import SqliteJournal
+from logcaster_guard.adapters.kubernetes.events import COMPONENT, EventChannel
+from logcaster_guard.domain import ledger, releases, runs
+from logcaster_guard.domain.conditions import Comparator, Compare, Number, SignalRef
+from logcaster_guard.domain.events import NoticeQueued, NoticeSettled, RevisionGood, RevisionLive
+from logcaster_guard.domain.ledger import Ledger
+from logcaster_guard.domain.rules import (
+    Action,
+    LedgerPolicy,
+    Limits,
+    Policy,
+    Polling,
+    RolloutPolicy,
+    Rule,
+    VerifyPolicy,
+)
+from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.signals import History, NoHistory, Reading, Signal, SourceName, Target, Unit, Value
+from logcaster_guard.domain.workload import Workload
+from logcaster_guard.engine.guard import Guard, Orders
+from logcaster_guard.ports import Cluster as ClusterPort
+from logcaster_guard.ports import Entry, Journal, Json
+from logcaster_guard.sandbox import objects
+from logcaster_guard.sandbox.lifecycle import Pace
+from logcaster_guard.sandbox.world import World
+from tests.cluster.crashes import Cell, MortalBlobs, MortalCluster, MortalJournal, Tape
+from tests.cluster.harness import AuditRecord, Cluster, drop_namespace, make_namespace
+from tests.real.waiting import until
+
+GOOD, BAD = "1.0", "2.0"
+REPLICAS = 3
+WITHIN = 30.0
+SIGNAL = Signal("error_rate", Unit.RATIO, SourceName.SCRAPE, lookback=0.1)
+RULE = Rule(
+    name="high_error_rate",
+    text="error_rate > 5%",
+    condition=Compare(Comparator.GT, SignalRef("error_rate"), Number(0.05)),
+    duration=0.3,
+    action=Action.IMMEDIATE,
+)
+# Neither cooldown nor budget may be what keeps a guard from rolling back twice.
+POLICY = Policy(
+    polling=Polling(interval=0.1, staleness=2.0),
+    limits=Limits(cooldown=0.0, per_target_per_day=100, per_cluster_per_hour=100),
+    ledger=LedgerPolicy(good_after=0.5),
+    verify=VerifyPolicy(stable_for=0.3, timeout=WITHIN),
+    rollout=RolloutPolicy(timeout=WITHIN),
+)
+PACE = Pace(start_delay=0.02, drain=0.05)
+
+
+class ImageSource:
+    """A `Source` that finds errors exactly while the Deployment carries the bad image."""
+
+    name = SourceName.SCRAPE
+
+    def __init__(self, world: World, clock: SystemClock) -> None:
+        self._world = world
+        self._clock = clock
+        self.reads = 0
+
+    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
+        del target
+        bad = image_of(await self._world.deployment()) == objects.image(BAD)
+        self.reads += 1
+        return {s.name: Value(self._clock.monotonic(), 0.3 if bad else 0.0) for s in signals}
+
+    async def history(self, target: Target, signal: Signal, start: float, end: float, step: float) -> History:
+        del target, signal, start, end, step
+        return NoHistory()
+
+    async def aclose(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a scene shows when its last guard has nothing left to do."""
+
+    image: str
+    minimum: int | None
+    runs: Sequence[Run]
+    ledger: Ledger
+    queued: frozenset[str]
+    settled: frozenset[str]
+    reasons: Counter[str]
+
+
+@dataclass
+class Scene:
+    """The service in its namespace; `minimum` is its autoscaler's minReplicas, None for no autoscaler."""
+
+    cluster: Cluster
+    world: World
+    api: ClusterPort
+    folder: Path
+    minimum: int | None
+    clock: SystemClock = field(default_factory=SystemClock)
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def set_up(
+        cls, cluster: Cluster, api: ClusterPort, rights: Sequence[Json], minimum: int | None
+    ) -> AsyncIterator[Self]:
+        """Everything up to the rolled out bad release; `rights` are those of the guard."""
+        name = f"{cluster.namespace}-{secrets.token_hex(3)}"
+        cluster = replace(cluster, namespace=name)
+        folder = cluster.folder / name
+        await make_namespace(cluster.admin, name)
+        await cluster.grant("guard", rights)
+        world = World(
+            cluster.url, cluster.node_token, namespace=name, ca_file=cluster.ca_file, pace=PACE, period=0.05
+        )  # fmt: skip
+        await world.start(traffic=False)
+        try:
+            scene = cls(cluster, world, api, folder, minimum)
+            await world.install(GOOD, replicas=REPLICAS)
+            await seed(await world.rolled_out(WITHIN), folder)
+            if minimum is not None:
+                await cluster.admin.create(scene._autoscalers, autoscaler(minimum))
+            await world.deploy(BAD)
+            await world.rolled_out(WITHIN)
+            yield scene
+        finally:
+            await world.stop()
+            await drop_namespace(cluster.admin, name)
+
+    @property
+    def _autoscalers(self) -> str:
+        return f"/apis/autoscaling/v2/namespaces/{self.cluster.namespace}/horizontalpodautoscalers"
+
+    async def life(self, cell: Cell | None) -> Tape:
+        """One guard from its start until it dies as `cell` says, or until it has nothing left to do."""
+        tape = Tape(cell)
+        source = ImageSource(self.world, self.clock)
+        journal = await SqliteJournal.open(self.folder / "journal.db")
+        try:
+            guard = self._guard(journal, source, tape)
+            task = asyncio.create_task(guard.run())
+            try:
+                await self._ended(task, tape, journal, source)
+            finally:
+                await _torn_down(task)
+        finally:
+            await journal.aclose()
+        return tape
+
+    def _guard(self, journal: Journal, source: ImageSource, tape: Tape) -> Guard:
+        cluster = MortalCluster(self.api, tape)
+        target = Target("logcaster", self.cluster.namespace, objects.DEPLOYMENT, service=objects.SERVICE)
+        return Guard(
+            Orders([target], {SIGNAL.name: SIGNAL}, [RULE], POLICY),
+            cluster=cluster,
+            sources={SourceName.SCRAPE: source},
+            journal=MortalJournal(journal, tape),
+            blobs=MortalBlobs(FolderBlobs(self.folder / "blobs"), tape),
+            channels=[EventChannel(cluster)],
+            clock=self.clock,
+        )
+
+    async def _ended(self, task: asyncio.Task[None], tape: Tape, journal: Journal, source: ImageSource) -> None:
+        async def idle() -> bool:
+            if tape.dead.is_set() or task.done():
+                return True
+            facts = told(await journal.read_all())
+            return bool(facts[0]) and all(r.closed for r in facts[0]) and facts[2] <= facts[3]
+
+        async def looked_again() -> bool:
+            return tape.dead.is_set() or task.done() or source.reads >= enough
+
+        await until(idle, WITHIN)
+        # Whoever would roll back a second time has had every occasion.
+        enough = source.reads + 5
+        await until(looked_again, WITHIN)
+
+    async def facts(self) -> Facts:
+        """How it stands; no guard may be alive."""
+        journal = await SqliteJournal.open(self.folder / "journal.db")
+        try:
+            found, known, queued, settled = told(await journal.read_all())
+        finally:
+            await journal.aclose()
+        minimum = None
+        if self.minimum is not None:
+            raw = await self.cluster.admin.get(f"{self._autoscalers}/{objects.DEPLOYMENT}")
+            minimum = raw["spec"]["minReplicas"]
+        events = await self.cluster.admin.list(f"/api/v1/namespaces/{self.cluster.namespace}/events")
+        mine = [e for e in events if (e.get("source") or {}).get("component") == COMPONENT]
+        return Facts(
+            image=image_of(await self.world.deployment()),
+            minimum=minimum,
+            runs=found,
+            ledger=known,
+            queued=queued,
+            settled=settled,
+            reasons=Counter(str(e["reason"]) for e in mine for _ in range(int(e.get("count") or 1))),
+        )
+
+
+def told(entries: Sequence[Entry]) -> tuple[Sequence[Run], Ledger, frozenset[str], frozenset[str]]:
+    """The runs, the ledger, and the ids of the notices queued and settled, of a journal with a single target."""
+    events = [e.event for e in entries]
+    return (
+        list(runs.fold(events).values()),
+        ledger.fold(events),
+        frozenset(e.notice.id for e in events if isinstance(e, NoticeQueued)),
+        frozenset(e.notice for e in events if isinstance(e, NoticeSettled)),
+    )
+
+
+def ending(facts: Facts, writes: Counter[str], minimum: int | None) -> tuple[str, list[str]]:
+    """How a scene ended, and everything that is wrong with it; `writes` are the guards' successful ones by resource."""
+    borrowed = minimum is not None
+    checks = {
+        f"{len(facts.runs)} runs": len(facts.runs) == 1,
+        "an open run": all(r.closed for r in facts.runs),
+        "a hold is out": not any(r.holds for r in facts.runs),
+        f"the autoscaler's minimum is {facts.minimum}": facts.minimum == minimum,
+        "a notice is owed": facts.queued <= facts.settled,
+        "people were not told of the end": any(q.endswith("/closed") for q in facts.queued),
+        f"Kubernetes Events {dict(facts.reasons)}": set(facts.reasons.values()) == {1},
+    }
+    if all(r.closed is not None and r.closed.outcome == runs.RECOVERED for r in facts.runs):
+        expected = {"deployments": 1, "events": 3} | ({"horizontalpodautoscalers": 2} if borrowed else {})
+        checks |= {
+            f"the image is {facts.image}": facts.image == objects.image(GOOD),
+            f"writes {dict(writes)}": dict(writes) == expected,
+            "frozen": facts.ledger.freeze is None,
+        }
+        end = "rolled back once"
+    else:
+        checks |= {
+            f"writes {dict(writes)}": writes["deployments"] <= 1 and writes["horizontalpodautoscalers"] in {0, 2},
+            "not frozen": facts.ledger.freeze is not None,
+        }
+        end = "abandoned, frozen, told"
+    return end, [fault for fault, well in checks.items() if not well]
+
+
+def writes_of(records: Sequence[AuditRecord], namespace: str) -> Counter[str]:
+    """The guard's successful mutating requests in this namespace, by resource."""
+    mine = [r for r in records if r.namespace == namespace and r.user == "guard" and 200 <= r.code < 300]
+    return Counter(r.resource for r in mine if r.verb in {"create", "update", "patch", "delete", "deletecollection"})
+
+
+async def seed(deployment: Json, folder: Path) -> None:
+    """A journal in `folder` that tells of this Deployment's release as good for a day."""
+    workload, now = Workload(deployment), datetime.now(UTC)
+    blob = await FolderBlobs(folder / "blobs").put(releases.of_workload(workload).to_bytes())
+    journal = await SqliteJournal.open(folder / "journal.db")
+    try:
+        live = RevisionLive(
+            at=now - timedelta(days=1),
+            template=workload.hash,
+            revision=workload.revision,
+            uid=workload.uid,
+            blob=blob,
+            images=workload.images,
+            earliest=now - timedelta(days=1),
+        )
+        good = RevisionGood(now, workload.hash, quiet_share=1.0, watched=POLICY.ledger.good_after)
+        await journal.append(f"target/{workload.namespace}/{workload.name}", [live, good], 0)
+    finally:
+        await journal.aclose()
+
+
+def autoscaler(minimum: int) -> Json:
+    """An autoscaler of the service that no metric ever moves."""
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": objects.DEPLOYMENT},
+        "spec": {
+            "minReplicas": minimum,
+            "maxReplicas": REPLICAS * 2,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": objects.DEPLOYMENT},
+        },
+    }
+
+
+def image_of(deployment: Json) -> str:
+    """The image that the Deployment asks for."""
+    return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+async def _torn_down(task: asyncio.Task[None]) -> None:
+    """End a guard at once: whoever waits in a `finally` is cut off too."""
+    for _ in range(50):
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=0.2)
+        if done:
+            break
+    with contextlib.suppress(BaseException):
+        await task

@@ -1,0 +1,349 @@
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from logcaster_guard.config.faults import ConfigFault
+from logcaster_guard.config.settings import Settings, default_settings, read_settings
+from logcaster_guard.config.yaml import load_yaml
+from logcaster_guard.domain.promql import render
+from logcaster_guard.domain.rules import Policy
+from logcaster_guard.domain.signals import BUILT_IN_UNITS, SourceName, Target, Unit
+
+CONFIG = Path(__file__).parents[2] / "config"
+
+
+def read(text: str) -> Settings | list[ConfigFault]:
+    document = load_yaml(text.encode(), "guard.yaml")
+    assert document.root is not None
+    assert not document.faults
+    return read_settings(document.root, "guard.yaml")
+
+
+def settings(text: str) -> Settings:
+    found = read(text)
+    assert isinstance(found, Settings), found
+    return found
+
+
+def faults(text: str) -> list[ConfigFault]:
+    found = read(text)
+    assert isinstance(found, list)
+    return sorted(found)
+
+
+def test_the_defaults_fit_the_plan() -> None:
+    found = default_settings()
+    assert found.targets == (
+        Target(
+            name="logcaster",
+            namespace="logcaster",
+            deployment="logcaster-prod",
+            service="logcaster",
+            health_url="http://logcaster:9998/health",
+            traffic_url="http://logcaster:9999/",
+        ),
+    )
+    assert found.policy == Policy()
+    assert found.rollout_window == 86_400
+    assert found.sources.prometheus.url == "http://prometheus:9090"
+    assert dict(found.units) == dict(BUILT_IN_UNITS)
+
+
+def test_the_shipped_settings_are_the_defaults() -> None:
+    assert settings((CONFIG / "guard.yaml").read_text("utf-8")) == default_settings()
+
+
+def test_comments_alone_are_the_defaults() -> None:
+    assert settings("# nothing\n") == default_settings()
+
+
+def test_signals_come_from_their_sources() -> None:
+    by_source = {name: s.source for name, s in default_settings().signals.items()}
+    assert {n for n, s in by_source.items() if s is SourceName.PROMETHEUS} == {
+        "error_rate",
+        "request_rate",
+        "p95_latency",
+        "memory_usage",
+    }
+    assert {n for n, s in by_source.items() if s is SourceName.HTTP} == {
+        "health_check_fails",
+        "response_time",
+        "slow_responses",
+    }
+    assert {n for n, s in by_source.items() if s is SourceName.KUBERNETES} == {
+        "restart_count",
+        "unready_pods",
+        "rollout_stalled",
+    }
+
+
+def test_without_prometheus_the_pods_are_scraped() -> None:
+    found = settings("sources: {prometheus: {url: null}}")
+    scraped = {n: s.lookback for n, s in found.signals.items() if s.source is SourceName.SCRAPE}
+    assert scraped == {"error_rate": 300, "request_rate": 300, "p95_latency": 300, "memory_usage": 0}
+    assert found.sources_of(found.signals) == {SourceName.SCRAPE, SourceName.HTTP, SourceName.KUBERNETES}
+    assert all(s.query is None for s in found.signals.values())
+
+
+def test_client_errors_count_unless_told_otherwise() -> None:
+    assert 'status=~"[45].."' in str(default_settings().signals["error_rate"].query)
+    spared = settings("metrics: {client_errors_count: false, status_label: code, requests: hits}").signals["error_rate"]
+    assert 'code=~"5.."' in str(spared.query)
+    assert "hits{" in str(spared.query)
+
+
+def test_a_signal_is_read_as_the_settings_say() -> None:
+    found = settings(
+        """
+        signals:
+          queue: {unit: bytes, query: 'sum(queue{ns="$namespace"})'}
+          drops: {unit: per_second, query: "rate(drops[$lookback])"}
+          spikes: {unit: count, query: "max_over_time(spikes[1h])", lookback: 1h}
+          error_rate: {lookback: 2m}
+          p95_latency: {source: scrape, lookback: 1m}
+          response_time: {query: "max(t)"}
+        """
+    ).signals
+    assert (found["queue"].unit, found["queue"].lookback) == (Unit.BYTES, 0)
+    assert found["drops"].lookback == 300
+    assert found["spikes"].lookback == 3_600
+    assert found["error_rate"].lookback == 120
+    assert found["error_rate"].query == default_settings().signals["error_rate"].query
+    assert (found["p95_latency"].source, found["p95_latency"].lookback) == (SourceName.SCRAPE, 60)
+    assert (found["response_time"].source, found["response_time"].query) == (SourceName.PROMETHEUS, "max(t)")
+
+
+def test_addresses_of_another_deployment_are_not_guessed() -> None:
+    found = settings("targets: [{name: a, deployment: other}, {name: b, deployment: logcaster-prod, service: null}]")
+    first, second = found.targets
+    assert (first.service, first.health_url, first.traffic_url) == (None, None, None)
+    assert second.service is None
+    assert second.health_url == "http://logcaster:9998/health"
+
+
+def test_staleness_is_two_polls_unless_told_otherwise() -> None:
+    assert settings("polling: {interval: 10s}").policy.polling.staleness == 20
+    assert settings("polling: {interval: 10s, staleness: 1m}").policy.polling.staleness == 60
+
+
+def test_settings_do_not_change() -> None:
+    found = settings("targets: [{labels: {a: b}}]")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        found.rollout_window = 1.0  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        found.signals["x"] = found.signals["error_rate"]  # type: ignore[index]
+    with pytest.raises(TypeError):
+        found.targets[0].labels["a"] = "c"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "found", "allowed"),
+    [
+        ("polling: {intervall: 5s}", 11, 'the unknown key "intervall"', "interval, staleness"),
+        ("polling: {interval: 5}", 21, "the bare number 5", "a duration"),
+        ("polling: {interval: 50ms}", 21, "an interval of 50ms", "at least 100ms"),
+        ("polling: {interval: 30s, staleness: 10s}", 37, "a staleness of 10s", "at least one interval"),
+        ("polling: 30s", 10, 'the text "30s"', "a mapping with the keys interval, staleness"),
+        ("targets: []", 1, "an empty list", "at least one item"),
+        ("targets: {name: a}", 10, "a mapping", "a list"),
+        ("targets: [{name: 5}]", 18, "the number 5", "text"),
+        ("targets: [{namespace: A_b}]", 23, 'the text "A_b"', "lower-case letters"),
+        ("targets: [{health_url: 'http://u:p@x/'}]", 24, "a user name or password", "{file: …} or {env: …}"),
+        ("targets: [{labels: {'a-b': c}}]", 21, 'the label "a-b"', "lower-case letters, digits and _"),
+        ("targets: [{name: a}, {name: a, deployment: b}]", 29, 'the target "a" again', "each one once"),
+        ("targets: [{name: a}, {name: b}]", 22, 'the Deployment "logcaster/logcaster-prod" again', "each one once"),
+        ("sources: {prometheus: {token: hunter2}}", 31, "a secret in clear", "{file: PATH} or {env: NAME}"),
+        ("sources: {prometheus: {max_series: 0}}", 36, "the number 0", "at least 1"),
+        ("sources: {prometheus: {max_series: 1.5}}", 36, "the number 1.5", "a whole number"),
+        ("sources: {http: {slow_after: 5s}}", 30, "slow_after of 5s with a timeout of 5s", "shorter than the timeout"),
+        ("sources: {http: {max_bytes: 5MB}}", 29, 'the text "5MB"', "a size such as"),
+        ("sources: {scrape: {port: 70000}}", 26, "the number 70000", "at most 65535"),
+        ("sources: {scrape: {path: metrics}}", 26, 'the text "metrics"', "starts with /"),
+        ("metrics: {client_errors_count: yes}", 32, 'the text "yes"', "true or false"),
+        ("metrics: {requests: 'a b'}", 21, 'the text "a b"', "a metric name"),
+        ("metrics: {selector: 'a=\"$nmespace\"'}", 25, 'the placeholder "$nmespace"', "$namespace"),
+        ("signals: {Big: {unit: count, query: x}}", 11, 'the signal name "Big"', "lower-case letters"),
+        ("signals: {and: {unit: count, query: x}}", 11, 'the signal name "and"', "none of and, or, not"),
+        ("signals: {own: {query: x}}", 11, 'no unit for the signal "own"', "unit:"),
+        ("signals: {own: {unit: count}}", 11, 'no query for "own"', "PromQL"),
+        (
+            "signals: {own: {unit: counts, query: x}}",
+            23,
+            'the text "counts"',
+            "ratio, seconds, bytes, per_second, count",
+        ),
+        ("signals: {own: {unit: count, query: x, source: http}}", 48, "the source http", "prometheus"),
+        ("signals: {own: {unit: count, query: 'x{a=\"$label_v\"}'}}", 43, '"$label_v"', "$namespace"),
+        ("signals: {own: {unit: count, query: 'rate(x[5m])'}}", 37, "a fixed range", "[$lookback]"),
+        ("signals: {own: {unit: count, query: 'x{$deployment}'}}", 37, "cannot be filled in", "between quotes"),
+        ("signals: {own: {unit: count, query: ' '}}", 37, "an empty query", "PromQL"),
+        ("signals: {error_rate: {unit: count}}", 30, "the unit count for the built-in", "ratio"),
+        ("signals: {error_rate: {source: http}}", 32, "the source http", "prometheus, scrape"),
+        ("signals: {error_rate: {source: scrape, query: x}}", 47, "a query for the source scrape", "prometheus only"),
+        ("signals: {restart_count: {lookback: 5m}}", 37, "a lookback for", "no lookback"),
+        ("signals: {restart_count: {source: prometheus}}", 11, 'no query for "restart_count"', "PromQL"),
+        ("limits: {per_target_per_day: 0}", 30, "the number 0", "at least 1"),
+        ("ledger: {good_share: 0.9}", 22, "the number 0.9", "a percentage"),
+        ("verify: {stable_for: 5m, timeout: 5m}", 35, "a timeout of 5m", "longer than stable_for"),
+        ("rollout_window: 0s", 17, 'the duration "0s"', "longer than zero"),
+        ("journal: {path: ''}", 17, 'the text ""', "a path"),
+        ("notify: {webhooks: [{name: a}]}", 21, 'no "url" here', "required keys name, url"),
+        ("notify: {webhooks: [{name: a, url: 'https://hooks.slack.com/x'}]}", 36, "hooks.slack.com", "{file: PATH}"),
+        ("log: {level: INFO}", 14, 'the text "INFO"', "debug, info, warning, error"),
+        ("log: {format: jsn}", 15, 'the text "jsn"', "auto, json, console"),
+    ],
+)
+def test_a_fault_has_its_place_and_its_remedy(text: str, column: int, found: str, allowed: str) -> None:
+    (fault,) = faults(text)
+    assert (fault.line, fault.column) == (1, column), fault
+    assert found in fault.found
+    assert allowed in fault.allowed
+    assert "hunter2" not in str(fault)
+
+
+@pytest.mark.parametrize(
+    ("text", "suggestion"),
+    [
+        ("pollin: {}", '"polling"'),
+        ("sources: {promtheus: {}}", '"prometheus"'),
+        ("signals: {error_rate: {querry: x}}", '"query"'),
+        ("signals: {source: {unit: count, qery: x}}", '"query"'),
+        ("targets: [{deploymnt: x}]", '"deployment"'),
+        ("targets: [{labels: {v: 1.10}}]", '"1.10" in quotes'),
+        ("log: {level: warn}", '"warning"'),
+        ("signals: {eror_rate: {query: x}}", '"error_rate"'),
+        ("targets: [{namespace: no, service: on, name: 007, labels: {a: 5}}]", '"5" in quotes'),
+    ],
+)
+def test_what_was_probably_meant_is_suggested(text: str, suggestion: str) -> None:
+    (fault,) = faults(text)
+    assert fault.suggestion == suggestion
+
+
+def test_one_fault_does_not_hide_another() -> None:
+    found = faults(
+        """
+        targets: [{name: a}, {name: a, deployment: x}]
+        polling: {interval: 5}
+        signals: {own: {unit: count, query: '$x'}, bad: {unit: nothing}, p95_latency: {lookback: 0s}}
+        sources: {prometheus: {url: null}}
+        """
+    )
+    assert [(f.line, f.found.split(" beside")[0]) for f in found] == [
+        (2, 'the target "a" again'),
+        (3, "the bare number 5"),
+        (4, 'the source prometheus for "own" and no Prometheus'),
+        (4, 'the placeholder "$x", which not every target can fill in'),
+        (4, 'the text "nothing"'),
+        (4, 'the duration "0s"'),
+    ]
+
+
+def test_a_label_that_one_target_lacks_cannot_be_filled_in() -> None:
+    signal = "signals: {q: {unit: count, query: '{v=\"$label_v\"}'}}"
+    first = "{labels: {v: a}}"
+    assert settings(f"targets: [{first}, {{name: b, deployment: c, labels: {{v: b}}}}]\n{signal}")
+    (fault,) = faults(f"targets: [{first}, {{name: b, deployment: c}}]\n{signal}")
+    assert (fault.line, "$label_v" in fault.found) == (2, True)
+
+
+def promtool(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    program = shutil.which("promtool")
+    if program is None:
+        pytest.skip("promtool is not on PATH")
+    return subprocess.run([program, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+
+
+SERIES = '{namespace="logcaster", pod="logcaster-prod-6d5f7c9b8-abcde"'
+
+
+@pytest.mark.parametrize(
+    ("series", "signal", "expected"),
+    [
+        ({'http_requests_total%s, status="200"}': "0+60x20"}, "error_rate", 0),
+        (
+            {'http_requests_total%s, status="200"}': "0+90x20", 'http_requests_total%s, status="503"}': "0+10x20"},
+            "error_rate",
+            0.1,
+        ),
+        (
+            {'http_requests_total%s, status="302"}': "0+90x20", 'http_requests_total%s, status="404"}': "0+10x20"},
+            "error_rate",
+            0.1,
+        ),
+        ({'http_requests_total%s, status="200"}': "5+0x20"}, "error_rate", None),
+        (
+            {'http_requests_total{namespace="logcaster", pod="other-6d5f7c9b8-abcde", status="500"}': "0+9x20"},
+            "error_rate",
+            None,
+        ),
+        ({'http_requests_total%s, status="200"}': "0+60x20"}, "request_rate", 1),
+        (
+            {
+                'http_request_duration_seconds_bucket%s, le="1"}': "0+0x20",
+                'http_request_duration_seconds_bucket%s, le="2"}': "0+60x20",
+                'http_request_duration_seconds_bucket%s, le="+Inf"}': "0+60x20",
+            },
+            "p95_latency",
+            1.95,
+        ),
+        (
+            {
+                'container_memory_working_set_bytes%s, container="app"}': "90x20",
+                'container_memory_working_set_bytes%s, container=""}': "95x20",
+                'container_spec_memory_limit_bytes%s, container="app"}': "100x20",
+                'container_spec_memory_limit_bytes%s, container=""}': "100x20",
+            },
+            "memory_usage",
+            0.9,
+        ),
+        (
+            {
+                "process_resident_memory_bytes%s}": "40x20",
+                'kube_pod_container_resource_limits%s, container="app", resource="memory"}': "100x20",
+                'kube_pod_container_resource_limits%s, container="app", resource="cpu"}': "2x20",
+            },
+            "memory_usage",
+            0.4,
+        ),
+        (
+            {
+                'container_memory_working_set_bytes%s, container="app"}': "90x20",
+                'container_spec_memory_limit_bytes%s, container="app"}': "0x20",
+            },
+            "memory_usage",
+            None,
+        ),
+    ],
+)
+def test_the_built_in_promql_means_what_it_says(
+    tmp_path: Path, series: dict[str, str], signal: str, expected: float | None
+) -> None:
+    found = default_settings()
+    chosen = found.signals[signal]
+    assert chosen.query is not None
+    case = {
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": k.replace("%s", SERIES), "values": v} for k, v in series.items()],
+                "promql_expr_test": [
+                    {
+                        "expr": render(chosen.query, found.targets[0], chosen.lookback),
+                        "eval_time": "15m",
+                        "exp_samples": [] if expected is None else [{"labels": "{}", "value": expected}],
+                    }
+                ],
+            }
+        ],
+    }
+    (tmp_path / "case.yaml").write_text(yaml.safe_dump(case))
+    outcome = promtool(tmp_path, "test", "rules", "case.yaml")
+    assert outcome.returncode == 0, outcome.stderr
