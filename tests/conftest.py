@@ -8,9 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.real import attached, control_plane, presence
 from tests.real.prometheus import Prometheus
+
+# Speed is not asserted; what is random is searched anew by people and the same in CI.
+settings.register_profile("people", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if presence.continuous_integration() else "people")
 
 USED_PLANE = pytest.StashKey[str]()
 RealControlPlane = control_plane.ControlPlane | attached.Attached

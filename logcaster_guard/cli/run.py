@@ -35,6 +35,9 @@ def run(paths: Config) -> None:
     logs.configure(loaded.settings.log.format, loaded.settings.log.level)
     try:
         asyncio.run(app.serve(loaded))
-    except (ConfigurationError, ClusterError) as error:
+    except ConfigurationError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(BAD_INPUT) from None
+    except ClusterError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(3) from None

@@ -218,7 +218,6 @@ class RolloutSection(Section):
     """How a rollout of the guard's is followed."""
 
     timeout: Duration = 600.0
-    poll: Duration = 2.0
 
 
 class JournalSection(Section):

@@ -84,10 +84,9 @@ class VerifyPolicy:
 
 @dataclass(frozen=True, slots=True)
 class RolloutPolicy:
-    """How long a rollout of the guard's may take (seconds), and how often it is looked at."""
+    """How long a rollout of the guard's may take (seconds)."""
 
     timeout: float = 600.0
-    poll: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)

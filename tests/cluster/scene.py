@@ -138,8 +138,13 @@ class Scene:
             await world.rolled_out(WITHIN)
             yield scene
         finally:
-            await world.stop()
-            await drop_namespace(cluster.admin, name)
+            if cluster.kind == "sandbox":
+                # Its own node ends the pods.
+                await cluster.admin.delete(f"/api/v1/namespaces/{name}")
+                await world.stop()
+            else:
+                await world.stop()
+                await drop_namespace(cluster.admin, name)
 
     @property
     def _autoscalers(self) -> str:
@@ -155,6 +160,8 @@ class Scene:
             task = asyncio.create_task(guard.run())
             try:
                 await self._ended(task, tape, journal, source)
+                if task.done() and not tape.dead.is_set():
+                    await task
             finally:
                 await _torn_down(task)
         finally:
@@ -305,6 +312,7 @@ async def _torn_down(task: asyncio.Task[None]) -> None:
         task.cancel()
         done, _ = await asyncio.wait([task], timeout=0.2)
         if done:
-            break
-    with contextlib.suppress(BaseException):
-        await task
+            # Taken note of, whatever it is: a dead guard's tasks fail in every way.
+            _ = task.cancelled() or task.exception()
+            return
+    raise AssertionError("the guard does not end")

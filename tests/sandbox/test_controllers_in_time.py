@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -12,6 +11,7 @@ import pytest
 from logcaster_guard.sandbox.apiserver import ApiServer
 from logcaster_guard.sandbox.apiserver.clock import stamp
 from tests.fakes.clock import FakeClock
+from tests.sandbox.conftest import until
 
 Json = dict[str, Any]
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
@@ -52,16 +52,11 @@ class World:
         conditions = (await self.status()).get("conditions") or []
         return next((str(c["reason"]) for c in conditions if c["type"] == kind), "")
 
-    async def until(self, holds: Callable[[], Awaitable[bool]]) -> None:
-        async with asyncio.timeout(10):
-            while not await holds():
-                await asyncio.sleep(0.005)
-
     async def until_pods(self, count: int) -> list[Json]:
         async def enough() -> bool:
             return len(await self.items(PODS)) == count
 
-        await self.until(enough)
+        await until(enough)
         return await self.items(PODS)
 
 
@@ -82,7 +77,7 @@ async def test_a_rollout_that_stands_still_is_given_up_at_its_deadline(world: Wo
     async def one_available() -> bool:
         return bool((await world.status()).get("availableReplicas") == 1)
 
-    await world.until(one_available)
+    await until(one_available)
     await world.clock.advance(599)
     assert await world.reason() == "ReplicaSetUpdated"
     await world.clock.advance(2)
@@ -92,7 +87,7 @@ async def test_a_rollout_that_stands_still_is_given_up_at_its_deadline(world: Wo
     async def done() -> bool:
         return await world.reason() == "NewReplicaSetAvailable"
 
-    await world.until(done)
+    await until(done)
 
 
 async def test_a_finished_rollout_is_not_given_up_later(world: World) -> None:
@@ -103,7 +98,7 @@ async def test_a_finished_rollout_is_not_given_up_later(world: World) -> None:
     async def done() -> bool:
         return await world.reason() == "NewReplicaSetAvailable"
 
-    await world.until(done)
+    await until(done)
     await world.clock.advance(3600)
     assert await world.reason() == "NewReplicaSetAvailable"
 
@@ -116,7 +111,7 @@ async def test_a_pod_is_available_after_its_minimum_ready_seconds(world: World) 
     async def counted() -> bool:
         return bool((await world.status()).get("readyReplicas") == 1)
 
-    await world.until(counted)
+    await until(counted)
     await world.clock.advance(29)
     assert "availableReplicas" not in await world.status()
     await world.clock.advance(1)
@@ -132,7 +127,7 @@ async def test_pauses_stop_the_deadline_and_resuming_starts_it_anew(world: World
     async def paused() -> bool:
         return await world.reason() == "DeploymentPaused"
 
-    await world.until(paused)
+    await until(paused)
     await world.clock.advance(600)
     assert await world.reason() == "DeploymentPaused"
     await world.http.patch(f"{DEPLOYMENTS}/web", json={"spec": {"paused": None}}, headers=MERGE)
@@ -140,7 +135,7 @@ async def test_pauses_stop_the_deadline_and_resuming_starts_it_anew(world: World
     async def resumed() -> bool:
         return await world.reason() == "DeploymentResumed"
 
-    await world.until(resumed)
+    await until(resumed)
     await world.clock.advance(59)
     assert await world.reason() == "DeploymentResumed"
     await world.clock.advance(2)
@@ -183,4 +178,4 @@ async def test_old_replicasets_are_kept_up_to_the_history_limit(world: World) ->
         images = {s["spec"]["template"]["spec"]["containers"][0]["image"] for s in await world.items(SETS)}
         return images == {"web:3", "web:4"}
 
-    await world.until(two_left)
+    await until(two_left)

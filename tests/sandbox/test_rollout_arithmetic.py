@@ -69,7 +69,7 @@ def test_the_new_replicaset_never_grows_past_size_or_surge(
 @given(st.integers(1, 50), st.integers(1, 50), st.lists(st.integers(1, 30), min_size=2, max_size=4))
 def test_scaling_in_mid_rollout_reaches_the_whole_size(before: int, after: int, sizes: list[int]) -> None:
     item = deployment(after, 0, 1)
-    sets = [replica_set(f"s{n}", size, before=before) for n, size in enumerate(sizes)]
+    sets = [replica_set(f"s{n}", size, before=max(before, sum(sizes))) for n, size in enumerate(sizes)]
     result = rollout.proportions(item, sets)
     assert {s["metadata"]["name"] for s, _ in result} == {s["metadata"]["name"] for s in sets}
     assert all(size >= 0 for _, size in result)

@@ -227,16 +227,14 @@ class Objects:
 
     def _typed(self, resource: Resource, body: Json) -> Json:
         """A copy of the body, of the right kind, with metadata."""
-        if not isinstance(body, dict) or not isinstance(body.get("metadata") or {}, dict):
-            raise bad_request(f"the body is no {resource.kind}: it must be an object with metadata")
+        for field in ("metadata", "spec", "status"):
+            if body.get(field) is not None and not isinstance(body[field], dict):
+                raise bad_request(f"the body cannot be handled as a {resource.kind}: its {field} is no object")
         for field, wanted in (("apiVersion", resource.api_version), ("kind", resource.kind)):
             if body.get(field, wanted) not in {wanted, ""}:
                 raise bad_request(
                     f"the {field} in the data ({body[field]}) does not match the expected {field} ({wanted})"
                 )
-        for field in ("spec", "status"):
-            if not isinstance(body.get(field) or {}, dict) or isinstance(body.get(field), list):
-                raise bad_request(f"{resource.kind} cannot be handled as a {resource.kind}: {field} is no object")
         rest = copy.deepcopy({k: v for k, v in body.items() if k not in {"apiVersion", "kind", "metadata"}})
         metadata = copy.deepcopy(body.get("metadata") or {})
         return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, **rest}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from functools import cmp_to_key
 
 from logcaster_guard.sandbox.apiserver.clock import Clock, instant, stamp
 from logcaster_guard.sandbox.apiserver.errors import ApiError
@@ -74,11 +73,7 @@ def deletion_order(pods: list[Json], colocated: list[Json]) -> list[Json]:
             -(created.timestamp() if created else 0.0),
         )
 
-    def before(left: Json, right: Json) -> int:
-        a, b = (rank(left), age(left)), (rank(right), age(right))
-        return (a > b) - (a < b)
-
-    return sorted(pods, key=cmp_to_key(before))
+    return sorted(pods, key=lambda p: (rank(p), age(p)))
 
 
 class ReplicaSetController:

@@ -13,7 +13,7 @@ class Resource:
 
     `counts_generation`: metadata.generation follows its spec. `returns_deleted`: a DELETE answers with the object
     and not with a Status. `unconditional`: a PUT may leave resourceVersion out. `create_on_update`: a PUT to a
-    missing name creates it. `spec_keys`: top-level fields that are neither metadata nor status.
+    missing name creates it. `fields`: what a field selector may name.
     """
 
     group: str

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+import yaml
+
+from logcaster_guard.adapters.kubernetes.connect import connect
+from logcaster_guard.domain import runs
+from logcaster_guard.ports import Cluster as ClusterPort
+from logcaster_guard.ports import Json
+from logcaster_guard.sandbox import objects
+from tests.cluster.crashes import Cell, Crash, Point, cells
+from tests.cluster.harness import Cluster
+from tests.cluster.scene import GOOD, Facts, Scene, ending, writes_of
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+AT_ONCE = 6
+RECORDINGS = 3
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
+
+
+@pytest.fixture
+def rights() -> Sequence[Json]:
+    documents = yaml.safe_load_all((DEPLOY / "rbac.yaml").read_text())
+    rules: Sequence[Json] = next(d for d in documents if d["kind"] == "Role")["rules"]
+    return rules
+
+
+@pytest.fixture
+async def api(cluster: Cluster) -> AsyncIterator[ClusterPort]:
+    made = await connect(kubeconfig=cluster.kubeconfig("guard"), context=None, timeout=10)
+    yield made
+    await made.aclose()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a cell: `facts` once its last guard was done, or why there are none."""
+
+    cell: Cell | None
+    namespace: str
+    facts: Facts | None
+    fault: str
+    seconds: float
+
+
+@pytest.mark.parametrize("minimum", [None, 2], ids=["plain", "autoscaled"])
+async def test_a_guard_may_die_at_every_point_of_a_rollback(
+    cluster: Cluster,
+    api: ClusterPort,
+    rights: Sequence[Json],
+    minimum: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runs, "POLL", 0.05)
+    asyncio.get_running_loop().set_exception_handler(_unless_crash)
+    with structlog.testing.capture_logs() as log:
+        points = await record(cluster, api, rights, minimum)
+        crashes = cells(points)
+        assert len(crashes) == 2 * len(points)
+        slots = asyncio.Semaphore(AT_ONCE)
+
+        async def play(cell: Cell) -> Outcome:
+            async with slots:
+                return await played(cluster, api, rights, minimum, cell)
+
+        outcomes = await asyncio.gather(*map(play, crashes))
+    audit = await cluster.read_audit()
+    rows = [(o, *judged(o, writes_of(audit, o.namespace), minimum)) for o in outcomes]
+    table = "\n".join(f"{o.seconds:5.1f} s  {o.cell}: {end} {'; '.join(faults)}" for o, end, faults in rows)
+    ends = Counter(end for _, end, _ in rows)
+    sys.stdout.write(f"{len(points)} points, {len(rows)} crashes: {dict(ends)}\n{table}\n")
+    assert len(rows) == 2 * len(points)
+    assert not [e for e in log if e["event"] == "run.crashed"]
+    assert not [row for row in rows if row[2]], table
+
+
+async def record(cluster: Cluster, api: ClusterPort, rights: Sequence[Json], minimum: int | None) -> Sequence[Point]:
+    """The points of a rollback that nothing disturbs."""
+    for _ in range(RECORDINGS):
+        async with Scene.set_up(cluster, api, rights, minimum) as scene:
+            tape = await scene.life(None)
+            facts = await scene.facts()
+        if not tape.refused:
+            writes = writes_of(await cluster.read_audit(), scene.cluster.namespace)
+            assert ending(facts, writes, minimum) == ("rolled back once", [])
+            assert len(set(tape.points)) == len(tape.points)
+            return tape.points
+    pytest.fail("in each recording some request was refused")
+
+
+async def played(
+    cluster: Cluster, api: ClusterPort, rights: Sequence[Json], minimum: int | None, cell: Cell
+) -> Outcome:  # fmt: skip
+    """A guard dies as the cell says, and another one takes over."""
+    began = time.monotonic()
+    namespace, facts, fault = "", None, ""
+    try:
+        async with Scene.set_up(cluster, api, rights, minimum) as scene:
+            namespace = scene.cluster.namespace
+            if not (await scene.life(cell)).dead.is_set():
+                fault = "the point was not reached"
+            await scene.life(None)
+            facts = await scene.facts()
+    except Exception as error:  # noqa: BLE001 - one cell's failure must not hide how the others end
+        fault = f"{type(error).__name__}: {error}"
+    return Outcome(cell, namespace, facts, fault, time.monotonic() - began)
+
+
+def judged(outcome: Outcome, writes: Counter[str], minimum: int | None) -> tuple[str, list[str]]:
+    if outcome.facts is None:
+        return "never ended", [outcome.fault]
+    end, faults = ending(outcome.facts, writes, minimum)
+    return end, [*faults, *([outcome.fault] if outcome.fault else [])]
+
+
+def _unless_crash(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Nobody is left to ask how the tasks of a dead guard ended."""
+    error = context.get("exception")
+    if isinstance(error, BaseExceptionGroup):
+        error = None if error.split(Crash)[1] is None else error
+    elif isinstance(error, Crash):
+        error = None
+    if error is not None:
+        loop.default_exception_handler(context)
