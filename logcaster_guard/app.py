@@ -23,7 +23,7 @@ from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.adapters.kubernetes.events import EventChannel
 from logcaster_guard.adapters.kubernetes.pods import endpoints_of
-from logcaster_guard.adapters.kubernetes.signals import KubernetesSource
+from logcaster_guard.adapters.kubernetes.signals import KubernetesSource, fault_of
 from logcaster_guard.adapters.probe import ProbeSource
 from logcaster_guard.adapters.prometheus import PrometheusSource
 from logcaster_guard.adapters.scrape import Endpoint, MetricNames, ScrapeSource
@@ -31,8 +31,8 @@ from logcaster_guard.adapters.webhook import Webhook
 from logcaster_guard.config.loading import Loaded
 from logcaster_guard.config.secrets import SecretUnreadable
 from logcaster_guard.config.settings import Settings
-from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
-from logcaster_guard.domain.signals import Fault, SourceError, SourceName, Target
+from logcaster_guard.domain.errors import ClusterError, JournalUnavailable, NotFound
+from logcaster_guard.domain.signals import SourceError, SourceName, Target
 from logcaster_guard.engine.guard import Guard, Orders
 from logcaster_guard.ports import Channel, Clock, Cluster, Journal, Source
 
@@ -157,9 +157,10 @@ def _scrape(settings: Settings, cluster: KubernetesCluster, clock: Clock) -> Sou
     async def endpoints(target: Target) -> Sequence[Endpoint] | SourceError:
         try:
             pods = await endpoints_of(cluster, target)
+        except NotFound:
+            return []
         except ClusterError as error:
-            fault = Fault.SERVER_ERROR if error.status >= 500 else Fault.CLIENT_ERROR if error.status else Fault.REFUSED
-            return SourceError(clock.monotonic(), fault, str(error), error.retry_after)
+            return SourceError(clock.monotonic(), fault_of(error), str(error), error.retry_after)
         return [Endpoint(p.name, p.ip, p.template, p.memory_limit) for p in pods]
 
     return ScrapeSource(

@@ -83,8 +83,9 @@ class Executor:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _guarded(self, stream: str, run: str) -> None:
-        target = self._chronicle.run(stream, run).opened.target
-        with structlog.contextvars.bound_contextvars(run=run, target=target):
+        opened = self._chronicle.run(stream, run).opened
+        target = opened.target
+        with structlog.contextvars.bound_contextvars(run=run, target=target, rule=opened.rule):
             try:
                 await self._carry_out(stream, run)
             except Exception as error:  # noqa: BLE001 - the edge of a task: a defect must not pass in silence

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.events import Event, NoticeQueued, NoticeSettled, StepDone, StepIntended, StepStarted
@@ -70,6 +70,7 @@ class Tape:
     points: list[Point] = field(default_factory=list)
     refused: int = 0
     dead: asyncio.Event = field(default_factory=asyncio.Event)
+    _sent: set[asyncio.Future[Any]] = field(default_factory=set)
     _counts: Counter[str] = field(default_factory=Counter)
     _running: bool = False
 
@@ -78,13 +79,15 @@ class Tape:
         if self.dead.is_set():
             raise Crash
 
-    async def through(self, what: str, effect: Callable[[], Awaitable[T]]) -> T:
+    async def through(self, what: str, effect: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Let the effect happen, unless the guard dies before it; its answer, unless the guard dies after it."""
         self.check()
         self._running = self._running or what == BEGIN
         self._die_at(what, Moment.BEFORE)
+        sent = asyncio.ensure_future(effect())
+        self._sent.add(sent)
         try:
-            answer = await effect()
+            answer = await asyncio.shield(sent)
         except ClusterError:
             self.refused += 1
             raise
@@ -94,6 +97,10 @@ class Tape:
             self._counts[what] += 1
             self.points.append(Point(what, self._counts[what]))
         return answer
+
+    async def landed(self) -> None:
+        """Wait until everything that was sent has been answered, whoever is left to hear it."""
+        await asyncio.gather(*self._sent, return_exceptions=True)
 
     def _die_at(self, what: str, moment: Moment) -> None:
         if self._running and self.end == Cell(Point(what, self._counts[what] + 1), moment):

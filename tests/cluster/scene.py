@@ -91,9 +91,13 @@ class ImageSource:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a scene shows when its last guard has nothing left to do."""
+    """What a scene shows when its last guard has nothing left to do.
+
+    `changes` counts those of the Deployment's spec since the bad release; `reasons` are the guards' Kubernetes Events.
+    """
 
     image: str
+    changes: int
     minimum: int | None
     runs: Sequence[Run]
     ledger: Ledger
@@ -104,13 +108,17 @@ class Facts:
 
 @dataclass
 class Scene:
-    """The service in its namespace; `minimum` is its autoscaler's minReplicas, None for no autoscaler."""
+    """The service in its namespace.
+
+    `minimum` is its autoscaler's minReplicas, None for no autoscaler; `generation` the Deployment's at the bad release.
+    """
 
     cluster: Cluster
     world: World
     api: ClusterPort
     folder: Path
     minimum: int | None
+    generation: int = 0
     clock: SystemClock = field(default_factory=SystemClock)
 
     @classmethod
@@ -135,7 +143,7 @@ class Scene:
             if minimum is not None:
                 await cluster.admin.create(scene._autoscalers, autoscaler(minimum))
             await world.deploy(BAD)
-            await world.rolled_out(WITHIN)
+            scene.generation = int((await world.rolled_out(WITHIN))["metadata"]["generation"])
             yield scene
         finally:
             if cluster.kind == "sandbox":
@@ -164,6 +172,7 @@ class Scene:
                     await task
             finally:
                 await _torn_down(task)
+                await tape.landed()
         finally:
             await journal.aclose()
         return tape
@@ -209,8 +218,10 @@ class Scene:
             minimum = raw["spec"]["minReplicas"]
         events = await self.cluster.admin.list(f"/api/v1/namespaces/{self.cluster.namespace}/events")
         mine = [e for e in events if (e.get("source") or {}).get("component") == COMPONENT]
+        deployment = await self.world.deployment()
         return Facts(
-            image=image_of(await self.world.deployment()),
+            image=image_of(deployment),
+            changes=int(deployment["metadata"]["generation"]) - self.generation,
             minimum=minimum,
             runs=found,
             ledger=known,
@@ -247,6 +258,7 @@ def ending(facts: Facts, writes: Counter[str], minimum: int | None) -> tuple[str
         expected = {"deployments": 1, "events": 3} | ({"horizontalpodautoscalers": 2} if borrowed else {})
         checks |= {
             f"the image is {facts.image}": facts.image == objects.image(GOOD),
+            f"{facts.changes} changes of the Deployment": facts.changes == 1,
             f"writes {dict(writes)}": dict(writes) == expected,
             "frozen": facts.ledger.freeze is None,
         }

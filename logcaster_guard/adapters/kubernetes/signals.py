@@ -127,7 +127,7 @@ class KubernetesSource:
         except NotFound as error:
             return {s.name: NoData(at, Gap.EMPTY, str(error)) for s in signals}
         except ClusterError as error:
-            return {s.name: SourceError(at, _fault(error), str(error), error.retry_after) for s in signals}
+            return {s.name: SourceError(at, fault_of(error), str(error), error.retry_after) for s in signals}
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             detail = f"The Kubernetes API described {target.key} in a form that it does not have ({error!a})."
             return {s.name: SourceError(at, Fault.MALFORMED, detail) for s in signals}
@@ -158,7 +158,8 @@ def _reading(name: str, seen: Observation, at: float) -> Reading:
     return Value(at, number)
 
 
-def _fault(error: ClusterError) -> Fault:
+def fault_of(error: ClusterError) -> Fault:
+    """What a failure of the API is as a source's fault."""
     if isinstance(error, NoAnswer):
         return error.fault
     if error.status == 429:
