@@ -110,12 +110,15 @@ class TriggerCleared:
 
 @dataclass(frozen=True, slots=True)
 class TargetFrozen:
-    """Nothing may be rolled back here until the freeze is lifted. `by` is `annotation`, `guard` or a person."""
+    """Nothing may be rolled back here until the freeze is lifted. `by` is `annotation`, `guard` or a person.
+
+    `spec` is the digest of the Deployment's spec when an annotation said so.
+    """
 
     at: datetime
     by: str
     reason: str
-    generation: int = 0
+    spec: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,10 +24,13 @@ class Wish(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The annotation (None: not there) and the Deployment's generation when it was looked at."""
+    """The annotation (None: not there) and the digest of the Deployment's spec when it was looked at.
+
+    The generation would not do: the API server raises a Deployment's when an annotation changes.
+    """
 
     value: str | None
-    generation: int
+    spec: str
 
 
 def wish(before: Seen | None, now: Seen, *, frozen_by_annotation: bool) -> Wish:
@@ -38,7 +41,7 @@ def wish(before: Seen | None, now: Seen, *, frozen_by_annotation: bool) -> Wish:
     if now.value is None:
         if not frozen_by_annotation:
             return Wish.NOTHING
-        unchanged = before is not None and before.generation == now.generation
+        unchanged = before is not None and before.spec == now.spec
         return Wish.THAW if unchanged and before is not None and before.value is not None else Wish.WIPED
     if now.value.strip().lower().startswith("false"):
         return Wish.THAW if before is not None and before.value != now.value else Wish.NOTHING

@@ -62,12 +62,12 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """Why nothing may be rolled back here. `generation` is the Deployment's when an annotation said so."""
+    """Why nothing may be rolled back here. `spec` is the digest of the Deployment's when an annotation said so."""
 
     at: datetime
     by: str
     reason: str
-    generation: int = 0
+    spec: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def _apply(ledger: Ledger, event: Event) -> Ledger:
         case RunOpened():
             return _bad(ledger, event.plan.from_template, event.at, f"left by run {event.run}")
         case TargetFrozen():
-            return replace(ledger, freeze=Freeze(event.at, event.by, event.reason, event.generation))
+            return replace(ledger, freeze=Freeze(event.at, event.by, event.reason, event.spec))
         case RunClosed(freeze=True):
             return replace(ledger, freeze=Freeze(event.at, "guard", f"run {event.run}: {event.reason}"))
         case TargetThawed():

@@ -92,7 +92,7 @@ class Workload:
 
     @property
     def generation(self) -> int:
-        """Counts changes of the spec."""
+        """Counts changes of the spec and of the annotations."""
         return int(self._metadata.get("generation", 0))
 
     @property
@@ -114,6 +114,12 @@ class Workload:
     def images(self) -> tuple[str, ...]:
         """The containers' images."""
         return images_of(self.template)
+
+    @property
+    def spec_digest(self) -> str:
+        """SHA-256 (hex) of the whole spec: the same as long as nothing but metadata or status changed."""
+        canonical = json.dumps(self.raw["spec"], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
 
     @property
     def revision(self) -> str:
@@ -164,6 +170,11 @@ class Workload:
         )
 
     @property
+    def progress_deadline(self) -> float:
+        """Seconds after which the Deployment controller gives a rollout up that does not progress."""
+        return float(self.raw["spec"].get("progressDeadlineSeconds", 600))
+
+    @property
     def progress(self) -> str:
         """The rollout's state in the words of `kubectl rollout status`."""
         status = self._status
@@ -188,12 +199,20 @@ class Workload:
         return max((t for t in times if t is not None), default=None)
 
     def server_side_manager(self) -> str | None:
-        """The field manager that applied part of the template on the server's side, if any."""
-        for entry in self._metadata.get("managedFields") or []:
-            owns_template = "f:template" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
-            if entry.get("operation") == "Apply" and owns_template:
-                return str(entry.get("manager"))
-        return None
+        """The field manager that applied the template on the server's side, if nobody else owns a part of it.
+
+        Beside another owner its apply could not bring the whole template back.
+        """
+        owners = [e for e in self._metadata.get("managedFields") or [] if _owns_release(e)]
+        sole = len(owners) == 1 and owners[0].get("operation") == "Apply"
+        return str(owners[0].get("manager")) if sole else None
+
+
+def _owns_release(entry: Mapping[str, Any]) -> bool:
+    """Whether a managedFields entry owns a part of the template that tells one release from another."""
+    template = ((entry.get("fieldsV1") or {}).get("f:spec") or {}).get("f:template") or {}
+    metadata = {k for k in template.get("f:metadata") or {} if k not in {".", "f:annotations"}}
+    return bool(metadata or set(template) - {".", "f:metadata"})
 
 
 @dataclass(frozen=True, slots=True)

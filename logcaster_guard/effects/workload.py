@@ -17,7 +17,7 @@ from logcaster_guard.domain.runs import ABANDONED, FAILED, Before, Done, Failed,
 from logcaster_guard.domain.steps import AwaitRollout, Hold, RaiseAutoscalerMinimum, RestoreTemplate, Step
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects.interference import foreign
-from logcaster_guard.ports import Blobs, Cluster, Json, Kind
+from logcaster_guard.ports import Blobs, Clock, Cluster, Json, Kind
 
 
 class Handler(Protocol):
@@ -79,8 +79,9 @@ class RestoreTemplateHandler:
 class AwaitRolloutHandler:
     """Follows the rollout of the good release to its end."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, clock: Clock) -> None:
         self._cluster = cluster
+        self._clock = clock
 
     async def observe(self, step: AwaitRollout, run: Run) -> Observation:  # noqa: ARG002 - the protocol's shape
         """Done when every pod is of the good release and available; failed when Kubernetes has given up."""
@@ -91,9 +92,13 @@ class AwaitRolloutHandler:
             return Failed(ABANDONED, "Somebody rolled the bad release out again.")
         if workload.rolled_out:
             return Done(workload.progress)
-        if workload.progress_deadline_exceeded:
+        if workload.progress_deadline_exceeded and self._lasted(run) >= workload.progress_deadline:
             return Failed(FAILED, f"the rollout of the good release made no progress: {workload.progress}")
         return Before(workload.progress)
+
+    def _lasted(self, run: Run) -> float:
+        # A condition of the bad rollout can outlive it: only one that the good rollout had time to earn counts.
+        return 0.0 if run.started is None else (self._clock.now() - run.started).total_seconds()
 
     async def apply(self, step: AwaitRollout, run: Run) -> None:
         """Nothing to do: the Deployment controller does it."""
@@ -222,12 +227,12 @@ async def look(cluster: Cluster, run: Run) -> Observation:
     )
 
 
-def registry(cluster: Cluster, blobs: Blobs) -> tuple[dict[type[Step], Handler], dict[str, Lender]]:
+def registry(cluster: Cluster, blobs: Blobs, clock: Clock) -> tuple[dict[type[Step], Handler], dict[str, Lender]]:
     """The handlers of this module by step type, and the lenders by kind of hold."""
     autoscaler = RaiseAutoscalerMinimumHandler(cluster)
     handlers: dict[type[Step], Handler] = {
         RestoreTemplate: RestoreTemplateHandler(cluster, blobs),
-        AwaitRollout: AwaitRolloutHandler(cluster),
+        AwaitRollout: AwaitRolloutHandler(cluster, clock),
         RaiseAutoscalerMinimum: autoscaler,
     }
     return handlers, {"autoscaler_minimum": autoscaler}

@@ -20,7 +20,6 @@ from logcaster_guard.engine.chronicle import Chronicle, run_stream, target_strea
 from logcaster_guard.ports import Clock, Cluster, Json, Kind
 from logcaster_guard.strategies import immediate
 
-
 _SAME_BREACH = timedelta(seconds=1)
 
 

@@ -59,7 +59,7 @@ class Guard:
         self.outbox = None if journal is None else Outbox(journal, channels, clock)
         self.chronicle = Chronicle(journal, on_append=self._appended)
         self._outages = Outages(self.chronicle, clock)
-        handlers, lenders = registry(cluster, blobs)
+        handlers, lenders = registry(cluster, blobs, clock)
         verify: dict[type[Step], Handler] = {
             VerifyRecovery: VerifyRecoveryHandler(cluster, clock, self._assess, orders.policy.polling.staleness)
         }

@@ -159,14 +159,14 @@ class RevisionWatch:
     async def _note_inbox(self, workload: Workload) -> None:
         freeze = self._chronicle.ledger(self._target.key).freeze
         by_annotation = freeze is not None and freeze.by == "annotation"
-        seen = Seen(workload.annotations.get(inbox.FREEZE), workload.generation)
+        seen = Seen(workload.annotations.get(inbox.FREEZE), workload.spec_digest)
         before = self._inbox
         if before is None and freeze is not None and by_annotation:
-            before = Seen(freeze.reason, freeze.generation)
+            before = Seen(freeze.reason, freeze.spec)
         wish = inbox.wish(before, seen, frozen_by_annotation=by_annotation)
         at = self._clock.now()
         if wish is Wish.FREEZE and (freeze is None or (by_annotation and freeze.reason != seen.value)):
-            frozen = TargetFrozen(at, "annotation", str(seen.value), seen.generation)
+            frozen = TargetFrozen(at, "annotation", str(seen.value), seen.spec)
             await self._chronicle.tell(self._stream, frozen)
         elif wish is Wish.THAW and freeze is not None:
             await self._chronicle.tell(self._stream, TargetThawed(at, "annotation", f"set to {seen.value}"))

@@ -12,7 +12,7 @@ from logcaster_guard.domain import triggers
 from logcaster_guard.domain.conditions import Judgement, Verdict, judge
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
 from logcaster_guard.domain.events import Event, SignalSeen, TriggerCleared, TriggerFired, TriggerPending
-from logcaster_guard.domain.rules import Policy, Rule
+from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.signals import Signal, SourceError, SourceName, Target, Value
 from logcaster_guard.domain.triggers import Change, Phase, TriggerState
 from logcaster_guard.effects.verification import Assessment
@@ -108,6 +108,8 @@ class TargetWatch:
         breached, open_ = [], False
         evidence = ""
         for rule in self._rules.values():
+            if rule.action is Action.ALERT_ONLY and rule.name != fired:
+                continue
             readings = self._board.since([self._signals[n] for n in sorted(rule.signals)], now, since)
             verdict = judge(rule.condition, readings, rule.no_data).verdict
             detail = ", ".join(f"{n} {text(r, self._signals[n])}" for n, r in readings.items())

@@ -18,6 +18,7 @@ from logcaster_guard.domain.events import Event, NoticeQueued, NoticeSettled, St
 from logcaster_guard.ports import Blobs, Cluster, Entry, Journal, Json, Kind
 
 T = TypeVar("T")
+Effect = Callable[[], Coroutine[Any, Any, T]]
 BEGIN = "append to target: TriggerFired"
 
 
@@ -26,10 +27,14 @@ class Crash(BaseException):
 
 
 class Moment(StrEnum):
-    """When a guard dies, as seen from a point."""
+    """When a guard dies, as seen from a point.
+
+    `LATE`: it had sent the request, which lies somewhere on the way until the next guard is done.
+    """
 
     BEFORE = "before"
     AFTER = "after, unlearned"
+    LATE = "before, late arrival of"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +61,26 @@ class Cell:
 
 def cells(points: Sequence[Point]) -> list[Cell]:
     """Every crash that the record knows: before each point, and after its effect but before the guard learns of it."""
-    return [Cell(point, moment) for point in points for moment in Moment]
+    return [Cell(point, moment) for point in points for moment in (Moment.BEFORE, Moment.AFTER)]
+
+
+def late_cells(points: Sequence[Point]) -> list[Cell]:
+    """Every request that may arrive late."""
+    return [Cell(point, Moment.LATE) for point in points if not point.what.startswith("append")]
 
 
 @dataclass
 class Tape:
     """The points of one guard's life from its first fired trigger on, and where that life ends (`None`: nowhere).
 
-    A call that was refused had no effect and is no point; `refused` tells how many requests were.
+    A call that was refused had no effect and is no point; `refused` tells how many requests were. `unsent` is what the
+    guard died before.
     """
 
     end: Cell | None = None
     points: list[Point] = field(default_factory=list)
     refused: int = 0
+    unsent: Effect[Any] | None = None
     dead: asyncio.Event = field(default_factory=asyncio.Event)
     _sent: set[asyncio.Future[Any]] = field(default_factory=set)
     _counts: Counter[str] = field(default_factory=Counter)
@@ -79,11 +91,11 @@ class Tape:
         if self.dead.is_set():
             raise Crash
 
-    async def through(self, what: str, effect: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def through(self, what: str, effect: Effect[T]) -> T:
         """Let the effect happen, unless the guard dies before it; its answer, unless the guard dies after it."""
         self.check()
         self._running = self._running or what == BEGIN
-        self._die_at(what, Moment.BEFORE)
+        self._die_at(what, Moment.BEFORE, Moment.LATE, unsent=effect)
         sent = asyncio.ensure_future(effect())
         self._sent.add(sent)
         try:
@@ -102,8 +114,10 @@ class Tape:
         """Wait until everything that was sent has been answered, whoever is left to hear it."""
         await asyncio.gather(*self._sent, return_exceptions=True)
 
-    def _die_at(self, what: str, moment: Moment) -> None:
-        if self._running and self.end == Cell(Point(what, self._counts[what] + 1), moment):
+    def _die_at(self, what: str, *moments: Moment, unsent: Effect[Any] | None = None) -> None:
+        point = Point(what, self._counts[what] + 1)
+        if self._running and self.end in [Cell(point, moment) for moment in moments]:
+            self.unsent = unsent
             self.dead.set()
             raise Crash
 

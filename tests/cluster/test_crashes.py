@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import sys
 import time
@@ -17,12 +16,16 @@ import yaml
 
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.domain import runs
+from logcaster_guard.domain.errors import Conflict
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Json
 from logcaster_guard.sandbox import objects
-from tests.cluster.crashes import Cell, Crash, Point, cells
+from logcaster_guard.sandbox.lifecycle import Pace
+from logcaster_guard.sandbox.release import Behaviour
+from tests.cluster.crashes import Cell, Crash, Moment, Point, Tape, cells, late_cells
+from tests.cluster.daemon import Daemon
 from tests.cluster.harness import Cluster
-from tests.cluster.scene import GOOD, Facts, Scene, ending, writes_of
+from tests.cluster.scene import BAD, Facts, Scene, ending, writes_of
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 AT_ONCE = 6
@@ -68,8 +71,8 @@ async def test_a_guard_may_die_at_every_point_of_a_rollback(
     asyncio.get_running_loop().set_exception_handler(_unless_crash)
     with structlog.testing.capture_logs() as log:
         points = await record(cluster, api, rights, minimum)
-        crashes = cells(points)
-        assert len(crashes) == 2 * len(points)
+        crashes = [*cells(points), *late_cells(points)]
+        assert len(cells(points)) == 2 * len(points)
         slots = asyncio.Semaphore(AT_ONCE)
 
         async def play(cell: Cell) -> Outcome:
@@ -82,7 +85,7 @@ async def test_a_guard_may_die_at_every_point_of_a_rollback(
     table = "\n".join(f"{o.seconds:5.1f} s  {o.cell}: {end} {'; '.join(faults)}" for o, end, faults in rows)
     ends = Counter(end for _, end, _ in rows)
     sys.stdout.write(f"{len(points)} points, {len(rows)} crashes: {dict(ends)}\n{table}\n")
-    assert len(rows) == 2 * len(points)
+    assert len(rows) == len(crashes)
     assert not [e for e in log if e["event"] == "run.crashed"]
     assert not [row for row in rows if row[2]], table
 
@@ -110,13 +113,26 @@ async def played(
     try:
         async with Scene.set_up(cluster, api, rights, minimum) as scene:
             namespace = scene.cluster.namespace
-            if not (await scene.life(cell)).dead.is_set():
+            tape = await scene.life(cell)
+            if not tape.dead.is_set():
                 fault = "the point was not reached"
             await scene.life(None)
+            if cell.moment is Moment.LATE and await arrives(tape):
+                fault = "a request of the dead guard took effect"
             facts = await scene.facts()
     except Exception as error:  # noqa: BLE001 - one cell's failure must not hide how the others end
         fault = f"{type(error).__name__}: {error}"
     return Outcome(cell, namespace, facts, fault, time.monotonic() - began)
+
+
+async def arrives(tape: Tape) -> bool:
+    """Whether what the dead guard had sent is taken now."""
+    assert tape.unsent is not None
+    try:
+        await tape.unsent()
+    except Conflict:
+        return False
+    return True
 
 
 def judged(outcome: Outcome, writes: Counter[str], minimum: int | None) -> tuple[str, list[str]]:
@@ -124,6 +140,32 @@ def judged(outcome: Outcome, writes: Counter[str], minimum: int | None) -> tuple
         return "never ended", [outcome.fault]
     end, faults = ending(outcome.facts, writes, minimum)
     return end, [*faults, *([outcome.fault] if outcome.fault else [])]
+
+
+@pytest.mark.parametrize("moment", ["run.opened", "step.intended", "step.done"])
+async def test_killed_for_real(cluster: Cluster, api: ClusterPort, rights: Sequence[Json], moment: str) -> None:
+    minimum = 2
+    async with Scene.set_up(cluster, api, rights, minimum, pace=Pace(start_delay=0.1, drain=0.6)) as scene:
+        scene.world.releases.register(objects.image(BAD), Behaviour(error_rate=0.3))
+        await scene.world.traffic.start()
+        daemon = Daemon(scene.cluster, scene.folder, network=scene.world.network.url, prometheus=None)
+        try:
+            await daemon.start()
+            opened = await daemon.until("run.opened")
+            if moment != "run.opened":
+                await daemon.until(moment, step=opened["steps"].index("restore_template"))
+            assert await daemon.stop(signal.SIGKILL) == -signal.SIGKILL
+            assert not daemon.told("run.closed")
+            await daemon.start()
+            await daemon.until("run.resumed", run=opened["run"])
+            await daemon.until("run.closed", outcome=runs.RECOVERED)
+            await daemon.until("notice.delivered", about="run.closed")
+        finally:
+            assert await daemon.stop() == 0
+        await scene.world.traffic.until(lambda t: t.window(2).error_share == 0, 15)
+        facts = await scene.facts()
+    writes = writes_of(await cluster.read_audit(), scene.cluster.namespace)
+    assert ending(facts, writes, minimum, cut_off=True) == ("rolled back once", [])
 
 
 def _unless_crash(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

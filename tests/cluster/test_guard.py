@@ -183,8 +183,13 @@ async def test_a_freeze_holds_through_an_undo_that_wipes_it(
     await world.deploy("1.1")
     await world.rolled_out(30)
     await daemon.until("revision.good", count=2)
-    await kubectl(cluster, "annotate", "deployment/logcaster-prod", "guard.logcaster.io/freeze=database move")
+    await kubectl(cluster, "annotate", "deployment/logcaster-prod", "guard.logcaster.io/freeze=wrong window")
     await daemon.until("target.frozen", by="annotation")
+    await kubectl(cluster, "annotate", "deployment/logcaster-prod", "guard.logcaster.io/freeze-")
+    await daemon.until("target.thawed")
+
+    await kubectl(cluster, "annotate", "deployment/logcaster-prod", "guard.logcaster.io/freeze=database move")
+    await daemon.until("target.frozen", count=2, by="annotation")
     await kubectl(cluster, "rollout", "undo", "deployment/logcaster-prod")
     await daemon.until("freeze.kept")
     annotations = (await world.deployment())["metadata"]["annotations"]
@@ -197,6 +202,6 @@ async def test_a_freeze_holds_through_an_undo_that_wipes_it(
     assert images(await world.deployment()) == objects.image("2.0")
 
     await kubectl(cluster, "annotate", "deployment/logcaster-prod", "guard.logcaster.io/freeze=false: move is over")
-    await daemon.until("target.thawed")
+    await daemon.until("target.thawed", count=2)
     await daemon.until("run.closed", outcome="recovered")
     assert images(await world.deployment()) == objects.image("1.0")
