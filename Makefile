@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DELETE_ON_ERROR:
-.PHONY: setup demo test lint bench cluster-test lock clean
+.PHONY: setup demo test lint bench cluster-test fuzz lock clean
 
 setup: .venv/.ready
 
@@ -32,10 +32,17 @@ bench: setup
 cluster-test: setup
 	$(BIN)/python -m pytest -m cluster $(ARGS)
 
+# Coverage-guided, for FUZZ_SECONDS; what it finds is left in .fuzz/. Its own tool is installed only here.
+FUZZ_SECONDS ?= 60
+fuzz: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r fuzz/requirements.txt
+	$(BIN)/python -m fuzz.fuzz_config $(FUZZ_SECONDS)
+
 # Maintainers only: needs uv on the PATH.
 lock:
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --group dev --constraint requirements.lock pyproject.toml -o requirements-dev.lock
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --group build --constraint requirements-dev.lock -o requirements-build.lock
 
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .fuzz

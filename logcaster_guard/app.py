@@ -27,14 +27,23 @@ from logcaster_guard.adapters.kubernetes.signals import KubernetesSource, fault_
 from logcaster_guard.adapters.probe import ProbeSource
 from logcaster_guard.adapters.prometheus import PrometheusSource
 from logcaster_guard.adapters.scrape import Endpoint, MetricNames, ScrapeSource
+from logcaster_guard.adapters.slack import Slack
+from logcaster_guard.adapters.threads import DaemonThreads
+from logcaster_guard.adapters.translated import Translated
 from logcaster_guard.adapters.webhook import Webhook
-from logcaster_guard.config.loading import Loaded
+from logcaster_guard.config.loading import Loaded, load
+from logcaster_guard.config.mounted import fingerprint
 from logcaster_guard.config.secrets import SecretUnreadable
 from logcaster_guard.config.settings import Settings
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable, NotFound
+from logcaster_guard.domain.rules import difference
 from logcaster_guard.domain.signals import SourceError, SourceName, Target
 from logcaster_guard.engine.guard import Guard, Orders
 from logcaster_guard.ports import Channel, Clock, Cluster, Journal, Source
+from logcaster_guard.web.server import serving
+
+_LOOK_AT_FILES = 0.5
+"""Seconds between two looks at the configuration files."""
 
 
 @contextlib.asynccontextmanager
@@ -76,10 +85,22 @@ async def built(loaded: Loaded, *, clock: Clock | None = None) -> AsyncIterator[
         )
 
 
-async def serve(loaded: Loaded) -> None:
-    """Run the daemon until SIGTERM or SIGINT; raises what `built` raises."""
+async def serve(loaded: Loaded, paths: Sequence[Path]) -> None:
+    """Run the daemon until SIGTERM or SIGINT; raises what `built` raises.
+
+    Rules that change in `paths` are applied while it runs. Other settings that change begin it anew over its journal.
+    """
+    asyncio.get_running_loop().set_default_executor(DaemonThreads())
+    following: Loaded | None = loaded
+    while following is not None:
+        following = await _serve(following, paths)
+    structlog.get_logger().info("guard.stopped")
+
+
+async def _serve(loaded: Loaded, paths: Sequence[Path]) -> Loaded | None:
+    """Serve one configuration; returns the one to go on with, None when told to stop."""
     log = structlog.get_logger()
-    async with built(loaded) as guard:
+    async with built(loaded) as guard, serving(guard, loaded.settings.web.listen):
         log.info(
             "guard.started",
             version=__version__,
@@ -92,38 +113,70 @@ async def serve(loaded: Loaded) -> None:
         calendar = _calendar(guard)
         calendar.start()
         try:
-            await _until_told_to_stop(guard.run())
+            return await _until_told_to_stop(guard.run(), _new_settings(guard, loaded, paths))
         finally:
             calendar.shutdown(wait=False)
-        log.info("guard.stopped")
 
 
-async def _until_told_to_stop(work: Coroutine[Any, Any, None]) -> None:
-    task = asyncio.create_task(work)
+async def _until_told_to_stop(
+    work: Coroutine[Any, Any, None], renewal: Coroutine[Any, Any, Loaded]
+) -> Loaded | None:  # fmt: skip
+    """Run both; returns the renewal's configuration when it comes, None after a signal. The work is always ended."""
+    told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, told.set)
+    working, renewing = asyncio.create_task(work), asyncio.create_task(renewal)
+    stopping = asyncio.create_task(told.wait())
     try:
-        await task
-    except asyncio.CancelledError:
-        if not task.cancelled():
-            raise
+        done, _ = await asyncio.wait({working, renewing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+        return renewing.result() if renewing in done and stopping not in done else None
     finally:
+        for task in (working, renewing, stopping):
+            task.cancel()
+        await asyncio.gather(working, renewing, stopping, return_exceptions=True)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
 
 
+async def _new_settings(guard: Guard, loaded: Loaded, paths: Sequence[Path]) -> Loaded:
+    """Apply each change of the rules in `paths`; returns once the settings are others: those need a new start."""
+    seen = fingerprint(paths)
+    while True:
+        await asyncio.sleep(_LOOK_AT_FILES)
+        now = fingerprint(paths)
+        if now == seen:
+            continue
+        found = await asyncio.to_thread(load, *paths)
+        if fingerprint(paths) != now:
+            # Swapped while it was read: what was read may be half old, half new.
+            continue
+        seen = now
+        if isinstance(found, list):
+            await guard.refuse_reload([str(fault) for fault in found])
+        elif not found.rules:
+            await guard.refuse_reload(["found no rules; allowed files with rollback_triggers"])
+        elif found.settings != loaded.settings:
+            structlog.get_logger().info("config.settings_changed", effect="the guard begins anew over its journal")
+            return found
+        elif difference(loaded.rules, found.rules):
+            await guard.reload(found.rules)
+            loaded = found
+
+
 def _sources(loaded: Loaded, cluster: KubernetesCluster, clock: Clock) -> Mapping[SourceName, Source]:
-    """The sources that some rule reads from."""
+    """Every source that is configured: rules that come later may read from another than those of now."""
     settings = loaded.settings
-    wanted = settings.sources_of(name for rule in loaded.rules for name in rule.signals)
     makers: Mapping[SourceName, Callable[[], Source]] = {
         SourceName.PROMETHEUS: lambda: _prometheus(settings, clock),
         SourceName.HTTP: lambda: _probe(settings, clock),
         SourceName.SCRAPE: lambda: _scrape(settings, cluster, clock),
         SourceName.KUBERNETES: lambda: KubernetesSource(cluster, clock),
     }
-    return {name: makers[name]() for name in sorted(wanted)}
+    blind = {SourceName.PROMETHEUS} if settings.sources.prometheus.url is None else set()
+    return {name: make() for name, make in makers.items() if name not in blind}
 
 
 def _prometheus(settings: Settings, clock: Clock) -> Source:
@@ -186,17 +239,23 @@ def _scrape(settings: Settings, cluster: KubernetesCluster, clock: Clock) -> Sou
 
 
 def _channels(settings: Settings, cluster: Cluster) -> Sequence[Channel]:
-    webhooks: list[Channel] = [
-        Webhook(w.name, w.url.read, None if w.token is None else w.token.read, timeout=w.timeout)
-        for w in settings.notify.webhooks
+    notify = settings.notify
+    channels: list[Channel] = [
+        Slack(s.name, s.url.read, language=notify.language, timeout=s.timeout) for s in notify.slack
     ]
-    return [*webhooks, EventChannel(cluster)] if settings.notify.events else webhooks
+    channels += [
+        Webhook(w.name, w.url.read, None if w.token is None else w.token.read, timeout=w.timeout)
+        for w in notify.webhooks
+    ]
+    channels += [EventChannel(cluster)] if notify.events else []
+    return [Translated(channel, notify.language) for channel in channels]
 
 
 def _redact_secrets(settings: Settings) -> None:
     """Teach the log what must never stand in it; a secret that cannot be read yet is told and used later."""
-    sections = [settings.sources.prometheus.token, *(s for w in settings.notify.webhooks for s in (w.url, w.token))]
-    for secret in sections:
+    notify = settings.notify
+    urls = [*(s.url for s in notify.slack), *(w.url for w in notify.webhooks)]
+    for secret in (settings.sources.prometheus.token, *urls, *(w.token for w in notify.webhooks)):
         try:
             if secret is not None and secret.plain is None:
                 logs.redact(secret.read())

@@ -10,11 +10,19 @@ import typer
 from logcaster_guard import __version__
 from logcaster_guard.cli.check import check
 from logcaster_guard.cli.demo import demo
+from logcaster_guard.cli.explain import explain
+from logcaster_guard.cli.history import history
 from logcaster_guard.cli.run import run
+from logcaster_guard.cli.schema import schema
+from logcaster_guard.cli.status import status
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__.splitlines()[0] if __doc__ else None)
+app = typer.Typer(no_args_is_help=True, add_completion=True, help=__doc__.splitlines()[0] if __doc__ else None)
 app.command()(run)
 app.command()(check)
+app.command()(status)
+app.command()(history)
+app.command()(explain)
+app.command()(schema)
 app.command()(demo)
 
 

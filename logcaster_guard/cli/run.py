@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 
 from logcaster_guard import app
@@ -34,10 +35,14 @@ def run(paths: Config) -> None:
         raise typer.Exit(BAD_INPUT)
     logs.configure(loaded.settings.log.format, loaded.settings.log.level)
     try:
-        asyncio.run(app.serve(loaded))
+        asyncio.run(app.serve(loaded, paths))
     except ConfigurationError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(BAD_INPUT) from None
+    except ExceptionGroup as error:
+        # The edge of the process: whoever started it starts it again, and the journal knows the rest.
+        structlog.get_logger().error("guard.crashed", exc_info=error)
+        raise typer.Exit(1) from None
     except ClusterError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(3) from None

@@ -23,6 +23,11 @@ def parse_share(value: object) -> float:
     return float(share[1]) / 100
 
 
+def show_share(share: float) -> str:
+    """A share of 1 in the notation that `parse_share` reads."""
+    return f"{share * 100:.10g}%"
+
+
 def parse_size(value: object) -> int:
     """`8MiB` → bytes; raises `Refused` for anything but 1 B to 1 GiB."""
     size = _SIZE.fullmatch(value) if isinstance(value, str) else None
@@ -33,3 +38,9 @@ def parse_size(value: object) -> int:
     if not 0 < count <= 1 << 30:
         raise Refused(described(value), "a size from 1B to 1GiB")
     return count
+
+
+def show_size(count: float) -> str:
+    """Bytes in the notation that `parse_size` reads, in the largest whole unit."""
+    unit, size = next((u, n) for u, n in reversed(_BYTES.items()) if not count % n)
+    return f"{count / size:.0f}{unit}"

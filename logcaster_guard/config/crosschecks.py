@@ -11,11 +11,13 @@ from logcaster_guard.config.faults import ConfigFault, Refused, quoted
 from logcaster_guard.config.promql import check_query
 from logcaster_guard.config.schema import Section, node_at, refusal_fault, validate
 from logcaster_guard.config.sections import (
+    EVENTS_CHANNEL,
     MAX_ITEMS,
     MetricsSection,
     PollingSection,
     PrometheusSection,
     SignalSection,
+    SlackSection,
     TargetSection,
     WebhookSection,
     target_of,
@@ -68,8 +70,12 @@ def _refusals(root: Node) -> Iterator[tuple[_Loc, Refused]]:
     yield from _repeated(
         "Deployment", "deployment", [(loc, f"{t.namespace}/{t.deployment}") for loc, t in entries if t]
     )
-    webhooks = _sections(root, ("notify", "webhooks"), WebhookSection)
-    yield from _repeated("webhook", "name", [(loc, w.name) for loc, w in webhooks if w])
+    webhooks = [(loc, w.name) for loc, w in _sections(root, ("notify", "webhooks"), WebhookSection) if w]
+    slack = [(loc, s.name) for loc, s in _sections(root, ("notify", "slack"), SlackSection) if s]
+    yield from _repeated("channel", "name", [*webhooks, *slack])
+    for loc, name in (*webhooks, *slack):
+        if name == EVENTS_CHANNEL:
+            yield loc, Refused(f"the channel {quoted(name)}", "another name: this is the guard's own", key=("name",))
     metrics = _sound(root, ("metrics",), MetricsSection)
     if metrics:
         try:

@@ -9,6 +9,7 @@ one dimension is a plain number, comparable with bare numbers and with percentag
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import re
 from collections.abc import Mapping
@@ -37,8 +38,21 @@ from logcaster_guard.domain.conditions import (
 from logcaster_guard.domain.signals import Unit
 
 MAX_LENGTH = 1_000
+MAX_WORDS = 500
+"""Names, numbers and signs: parsing takes time by these, and a file may hold many conditions."""
 MAX_DEPTH = 50
 MAX_DIGITS = 15
+
+_SHOWN_CHARACTERS = r"[A-Za-z0-9_.%()<>=!+*/\n -]"
+SHOWN_CONDITION = {
+    "type": "string",
+    "maxLength": MAX_LENGTH,
+    "pattern": f"^{_SHOWN_CHARACTERS}*[A-Za-z0-9_.%)][ \\n]*(?:[<>]=?|[=!]=)[ \\n]*"
+    rf"[A-Za-z0-9_.(-]{_SHOWN_CHARACTERS}*$",
+    "patternErrorMessage": "a comparison such as error_rate > 5% is needed",
+    "examples": ["error_rate > 5%", "p95_latency > 2s and request_rate > 10"],
+}
+"""As much of the grammar as JSON Schema can tell: the characters, and a comparison of two things."""
 
 
 class _Plain(StrEnum):
@@ -89,6 +103,7 @@ _UNITS_MEANT: Mapping[str, str] = {
 }
 _LITERAL = re.compile(r"([0-9.]+)(.*)", re.ASCII | re.DOTALL)
 _DECIMAL = re.compile(r"\d+(?:\.\d+)?|\.\d+", re.ASCII)
+_WORD = re.compile(r"[A-Za-z0-9_.%]+|\S", re.ASCII)
 _SHOUTED = re.compile(r"\b(?!(?-i:and|or|not)\b)(?:and|or|not)\b", re.ASCII | re.IGNORECASE)
 _FOREIGN = {"&&": "and", "||": "or", "&": "and", "|": "or", "=>": ">=", "=<": "<=", "<>": "!=", "=": "=="}
 _FOREIGN |= {
@@ -129,6 +144,10 @@ def parse_condition(text: str, units: Mapping[str, Unit | None]) -> Condition:
         raise AllRefused(
             [Refused(f"a condition of {len(text):,} characters", f"at most {MAX_LENGTH:,} characters", offset=0)]
         )
+    beyond = next(itertools.islice(_WORD.finditer(text), MAX_WORDS, None), None)
+    if beyond is not None:
+        found, allowed = f"more than {MAX_WORDS} names, numbers and signs", f"at most {MAX_WORDS} in a condition"
+        raise AllRefused([Refused(found, allowed, offset=beyond.start())])
     try:
         tree = _parser().parse(text)
     except UnexpectedInput as error:

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import AfterValidator, PlainValidator, Strict, ValidationInfo
+from pydantic import AfterValidator, PlainValidator, Strict, ValidationInfo, WithJsonSchema
 
 from logcaster_guard.config.durations import show_duration
 from logcaster_guard.config.faults import ConfigFault, Refused, closest, described, listed, quoted
-from logcaster_guard.config.grammar import parse_condition
-from logcaster_guard.config.schema import Duration, Section, node_at, sized, validate
+from logcaster_guard.config.grammar import SHOWN_CONDITION, parse_condition
+from logcaster_guard.config.schema import Duration, Section, Sized, node_at, validate
 from logcaster_guard.config.sections import Name
 from logcaster_guard.config.yaml import Leaf, Node
 from logcaster_guard.domain.conditions import Condition, NoDataPolicy
@@ -79,10 +79,10 @@ class RuleSection(Section):
     """One trigger rule."""
 
     name: Name
-    condition: Annotated[Parsed, PlainValidator(_parsed)]
+    condition: Annotated[Parsed, PlainValidator(_parsed), WithJsonSchema(SHOWN_CONDITION)]
     duration: Annotated[Duration, AfterValidator(_check_duration)]
     action: Annotated[Action, Strict(False)]
-    targets: Annotated[tuple[str, ...], sized(1, 100), AfterValidator(_check_targets)] | None = None
+    targets: Annotated[tuple[str, ...], Sized(1, 100), AfterValidator(_check_targets)] | None = None
     rollout_window: Duration | None = None
     no_data: Annotated[NoDataPolicy, Strict(False)] = NoDataPolicy.HOLD
 
@@ -90,7 +90,7 @@ class RuleSection(Section):
 class RulesFile(Section):
     """The keys of a rule file."""
 
-    rollback_triggers: Annotated[tuple[RuleSection, ...], sized(1, MAX_RULES)]
+    rollback_triggers: Annotated[tuple[RuleSection, ...], Sized(1, MAX_RULES)]
 
 
 @dataclass(frozen=True, slots=True)

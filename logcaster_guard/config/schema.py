@@ -6,12 +6,26 @@ import itertools
 import re
 import typing
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    JsonValue,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 from logcaster_guard.config.amounts import parse_share, parse_size
-from logcaster_guard.config.durations import parse_duration
+from logcaster_guard.config.durations import ALLOWED, parse_duration
 from logcaster_guard.config.faults import (
     MAX_FAULTS,
     AllRefused,
@@ -58,17 +72,43 @@ def check_metric(text: str) -> str:
     return text
 
 
-def sized(least: int, most: int) -> BeforeValidator:
-    """Bounds the number of items before any of them is looked at; raises `Refused`."""
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """Bounds the number of items before any of them is looked at; refuses with `Refused`."""
 
-    def check(items: object) -> object:
-        if isinstance(items, tuple | dict) and len(items) < least:
+    least: int
+    most: int
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """The items' own schema behind the check."""
+        return core_schema.no_info_before_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The bounds in JSON Schema's words."""
+        made = handler(schema)
+        noun = "Items" if made.get("type") == "array" else "Properties"
+        return {**made, f"min{noun}": self.least, f"max{noun}": self.most}
+
+    def _check(self, items: object) -> object:
+        if isinstance(items, tuple | dict) and len(items) < self.least:
             raise Refused("an empty list", "at least one item")
-        if isinstance(items, tuple | dict) and len(items) > most:
-            raise Refused(f"{len(items):,} items", f"at most {most}")
+        if isinstance(items, tuple | dict) and len(items) > self.most:
+            raise Refused(f"{len(items):,} items", f"at most {self.most}")
         return items
 
-    return BeforeValidator(check)
+
+def pattern_of(pattern: re.Pattern[str]) -> WithJsonSchema:
+    """How JSON Schema shows text that `pattern` matches whole; the pattern says the same in Python and ECMAScript."""
+    return WithJsonSchema({"type": "string", "pattern": f"^{_without_names(pattern)}$"})
+
+
+def keys_like(pattern: re.Pattern[str]) -> dict[str, JsonValue]:
+    """How JSON Schema shows a mapping whose keys `pattern` matches whole."""
+    return {"propertyNames": {"pattern": f"^{_without_names(pattern)}$"}}
+
+
+def _without_names(pattern: re.Pattern[str]) -> str:
+    return re.sub(r"\(\?P<\w+>", "(?:", pattern.pattern)
 
 
 def check_path(text: str) -> str:
@@ -78,16 +118,46 @@ def check_path(text: str) -> str:
     return text
 
 
-Duration = Annotated[float, BeforeValidator(parse_duration)]
-Share = Annotated[float, BeforeValidator(parse_share)]
-Size = Annotated[int, BeforeValidator(parse_size)]
-Url = Annotated[str, AfterValidator(check_url)]
-BaseUrl = Annotated[str, AfterValidator(check_base_url)]
-Label = Annotated[str, AfterValidator(check_label)]
-Subdomain = Annotated[str, AfterValidator(check_subdomain)]
-Metric = Annotated[str, AfterValidator(check_metric)]
+# A pattern cannot add up, so these accept a little more than the validators, and never less. `patternErrorMessage` is
+# what editors show instead of the pattern.
+SHOWN_DURATION = {
+    "type": "string",
+    "pattern": "^(?=.*[1-9])"
+    + "".join(f"(?:[0-9]{{1,9}}(?:\\.[0-9]{{1,9}})?{unit})?" for unit in ("d", "h", "m", "s", "ms"))
+    + "$",
+    "patternErrorMessage": f"{ALLOWED} is needed",
+}
+SHOWN_SHARE = {
+    "type": "string",
+    "pattern": "^(?=.*[1-9])[0-9]{1,3}(?:\\.[0-9]{1,9})?%$",
+    "patternErrorMessage": "a percentage such as 90% is needed",
+}
+SHOWN_SIZE = {
+    "type": "string",
+    "pattern": "^(?=.*[1-9])[0-9]{1,9}(?:B|KiB|MiB|GiB)$",
+    "patternErrorMessage": "a size such as 64KiB or 8MiB is needed",
+}
+SHOWN_URL = {"type": "string", "pattern": "^[hH][tT][tT][pP][sS]?://[^/?#@\\s]+(?:[/?][^#\\s]*)?$", "maxLength": 2_000}
+SHOWN_SECRET = {
+    "type": "object",
+    "properties": {"file": {"type": "string", "pattern": "\\S"}, "env": {"type": "string", "pattern": "\\S"}},
+    "additionalProperties": False,
+    "minProperties": 1,
+    "maxProperties": 1,
+}
+_SHOWN_SUBDOMAIN = {"type": "string", "pattern": f"^{_LABEL.pattern}(?:\\.{_LABEL.pattern})*$", "maxLength": 253}
+_SHOWN_PATH = {"type": "string", "minLength": 1, "maxLength": _PATH_MAX}
+
+Duration = Annotated[float, BeforeValidator(parse_duration), WithJsonSchema(SHOWN_DURATION)]
+Share = Annotated[float, BeforeValidator(parse_share), WithJsonSchema(SHOWN_SHARE)]
+Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(SHOWN_SIZE)]
+Url = Annotated[str, AfterValidator(check_url), WithJsonSchema(SHOWN_URL)]
+BaseUrl = Annotated[str, AfterValidator(check_base_url), WithJsonSchema(SHOWN_URL)]
+Label = Annotated[str, AfterValidator(check_label), pattern_of(_LABEL)]
+Subdomain = Annotated[str, AfterValidator(check_subdomain), WithJsonSchema(_SHOWN_SUBDOMAIN)]
+Metric = Annotated[str, AfterValidator(check_metric), pattern_of(_METRIC)]
 WholeNumber = Annotated[int, Field(ge=1, le=1_000_000)]
-PathName = Annotated[str, AfterValidator(check_path)]
+PathName = Annotated[str, AfterValidator(check_path), WithJsonSchema(_SHOWN_PATH)]
 
 
 class _Faults:

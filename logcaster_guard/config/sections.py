@@ -5,16 +5,19 @@ Every key has a default that fits LogCaster. Durations are seconds, sizes bytes,
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, PlainValidator, Strict, model_validator
+from pydantic import AfterValidator, Field, PlainValidator, Strict, WithJsonSchema, model_validator
 
 from logcaster_guard.config.durations import show_duration
 from logcaster_guard.config.faults import Refused, described, quoted
 from logcaster_guard.config.promql import POD_SELECTOR
 from logcaster_guard.config.schema import (
+    SHOWN_SECRET,
+    SHOWN_URL,
     BaseUrl,
     Duration,
     Label,
@@ -23,23 +26,30 @@ from logcaster_guard.config.schema import (
     Section,
     Share,
     Size,
+    Sized,
     Subdomain,
     Url,
     WholeNumber,
-    sized,
+    keys_like,
+    pattern_of,
 )
 from logcaster_guard.config.secrets import Secret, to_secret, to_secret_url
 from logcaster_guard.domain.signals import SourceName, Target, Unit
+from logcaster_guard.domain.translation import Language
 
 MAX_ITEMS = 100
 """Targets, and signals, of one guard."""
 
+EVENTS_CHANNEL = "kubernetes-events"
+"""The name of the channel that `notify.events` switches on."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
 _LABEL_KEY = re.compile(r"[a-z_][a-z0-9_]{0,62}", re.ASCII)
+_LISTEN = re.compile(r"(?P<host>[0-9.]{1,15}|\[[0-9A-Fa-f:.]{2,45}\]):(?P<port>[0-9]{1,5})", re.ASCII)
 _HTTP_PATH = re.compile(r"/[\x21-\x22\x24-\x3e\x40-\x7e]{0,500}")
 
-SecretSource = Annotated[Secret, PlainValidator(to_secret)]
-SecretUrl = Annotated[Secret, PlainValidator(to_secret_url)]
+SecretSource = Annotated[Secret, PlainValidator(to_secret), WithJsonSchema(SHOWN_SECRET)]
+SecretUrl = Annotated[Secret, PlainValidator(to_secret_url), WithJsonSchema({"anyOf": [SHOWN_URL, SHOWN_SECRET]})]
 
 
 def check_name(text: str) -> str:
@@ -64,7 +74,18 @@ def _check_http_path(text: str) -> str:
     return text
 
 
-Name = Annotated[str, AfterValidator(check_name)]
+def _check_listen(text: str) -> str:
+    found = _LISTEN.fullmatch(text)
+    if found is None or not 0 < int(found["port"]) < 65_536:
+        raise Refused(described(text), "an address and a port, such as 127.0.0.1:9997, 0.0.0.0:9997 or [::]:9997")
+    try:
+        ipaddress.ip_address(found["host"].strip("[]"))
+    except ValueError:
+        raise Refused(described(text), "an IP address before the port, such as 127.0.0.1 or [::1]") from None
+    return text
+
+
+Name = Annotated[str, AfterValidator(check_name), pattern_of(_NAME)]
 
 
 class TargetSection(Section):
@@ -76,7 +97,9 @@ class TargetSection(Section):
     service: Label | None = "logcaster"
     health_url: Url | None = "http://logcaster:9998/health"
     traffic_url: Url | None = "http://logcaster:9999/"
-    labels: Annotated[dict[str, str], sized(0, 50), AfterValidator(_check_labels)] = Field(default_factory=dict)
+    labels: Annotated[dict[str, str], Sized(0, 50), AfterValidator(_check_labels)] = Field(
+        default_factory=dict, json_schema_extra=keys_like(_LABEL_KEY)
+    )
 
 
 _DEFAULT_TARGET = TargetSection()
@@ -124,7 +147,7 @@ class ScrapeSection(Section):
     """The pods' own /metrics, for a guard without Prometheus."""
 
     port: Annotated[int, Field(ge=1, le=65_535)] = 9999
-    path: Annotated[str, AfterValidator(_check_http_path)] = "/metrics"
+    path: Annotated[str, AfterValidator(_check_http_path), pattern_of(_HTTP_PATH)] = "/metrics"
     timeout: Duration = 5.0
     max_bytes: Size = 4 << 20
     max_series: WholeNumber = 20_000
@@ -236,11 +259,27 @@ class WebhookSection(Section):
     timeout: Duration = 10.0
 
 
-class NotifySection(Section):
-    """Who is told; `events` also writes Kubernetes Events on the Deployment."""
+class SlackSection(Section):
+    """A channel that is an incoming webhook of Slack's; its address is the secret."""
 
-    webhooks: Annotated[tuple[WebhookSection, ...], sized(0, 20)] = ()
+    name: Name
+    url: SecretUrl
+    timeout: Duration = 10.0
+
+
+class NotifySection(Section):
+    """Who is told, and in which language; `events` also writes Kubernetes Events on the Deployment."""
+
+    language: Annotated[Language, Strict(False)] = Language.ENGLISH
+    slack: Annotated[tuple[SlackSection, ...], Sized(0, 20)] = ()
+    webhooks: Annotated[tuple[WebhookSection, ...], Sized(0, 20)] = ()
     events: bool = True
+
+
+class WebSection(Section):
+    """The guard's own HTTP server; `listen: null` for none."""
+
+    listen: Annotated[str, AfterValidator(_check_listen), pattern_of(_LISTEN)] | None = "127.0.0.1:9997"
 
 
 class LogSection(Section):
@@ -253,10 +292,12 @@ class LogSection(Section):
 class SettingsFile(Section):
     """The keys of `guard.yaml`."""
 
-    targets: Annotated[tuple[TargetSection, ...], sized(1, MAX_ITEMS)] = (_DEFAULT_TARGET,)
+    targets: Annotated[tuple[TargetSection, ...], Sized(1, MAX_ITEMS)] = (_DEFAULT_TARGET,)
     sources: SourcesSection = SourcesSection()
     metrics: MetricsSection = MetricsSection()
-    signals: Annotated[dict[str, SignalSection], sized(0, MAX_ITEMS)] = Field(default_factory=dict)
+    signals: Annotated[dict[str, SignalSection], Sized(0, MAX_ITEMS)] = Field(
+        default_factory=dict, json_schema_extra=keys_like(_LABEL_KEY)
+    )
     polling: PollingSection = PollingSection()
     limits: LimitsSection = LimitsSection()
     ledger: LedgerSection = LedgerSection()
@@ -265,6 +306,7 @@ class SettingsFile(Section):
     rollout_window: Duration | None = 86_400.0
     journal: JournalSection = JournalSection()
     notify: NotifySection = NotifySection()
+    web: WebSection = WebSection()
     log: LogSection = LogSection()
 
 

@@ -17,6 +17,7 @@ from logcaster_guard.config.sections import (
     NotifySection,
     SettingsFile,
     SourcesSection,
+    WebSection,
     target_of,
 )
 from logcaster_guard.config.signals import signals_in
@@ -40,6 +41,7 @@ class Settings:
     metrics: MetricsSection
     journal: JournalSection
     notify: NotifySection
+    web: WebSection
     log: LogSection
 
     @cached_property
@@ -82,5 +84,6 @@ def _settings(file: SettingsFile) -> Settings:
         metrics=file.metrics,
         journal=file.journal,
         notify=file.notify,
+        web=file.web,
         log=file.log,
     )

@@ -23,7 +23,10 @@ class Verdict(StrEnum):
 
 
 class NoDataPolicy(StrEnum):
-    """What a comparison without a number counts as. A failing source is never counted, whatever the policy."""
+    """What a comparison without a number says for its condition: nothing, that it is not met, or that it is.
+
+    Under a `not` the comparison itself counts the other way round. A failing source is never counted.
+    """
 
     HOLD = "hold"
     OK = "ok"
@@ -155,12 +158,19 @@ def judge(condition: Condition, readings: Mapping[str, Reading], policy: NoDataP
     )
 
 
+_OPPOSITE = {
+    NoDataPolicy.HOLD: NoDataPolicy.HOLD,
+    NoDataPolicy.OK: NoDataPolicy.BREACH,
+    NoDataPolicy.BREACH: NoDataPolicy.OK,
+}
+
+
 def _value(condition: Condition, readings: Mapping[str, Reading], policy: NoDataPolicy) -> Verdict:
     match condition:
         case Compare():
             return _compare(condition, readings, policy)
         case Not(operand):
-            inner = _value(operand, readings, policy)
+            inner = _value(operand, readings, _OPPOSITE[policy])
             return {Verdict.MET: Verdict.NOT_MET, Verdict.NOT_MET: Verdict.MET}.get(inner, Verdict.UNKNOWN)
         case And(operands):
             return _decide([_value(o, readings, policy) for o in operands], Verdict.NOT_MET, Verdict.MET)

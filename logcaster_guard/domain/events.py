@@ -143,6 +143,7 @@ class RunOpened:
     onset: datetime | None = None
     parent: str | None = None
     evidence: dict[str, str] = field(default_factory=dict)
+    condition: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +189,16 @@ class RunEnding:
 
 @dataclass(frozen=True, slots=True)
 class HoldReleased:
-    """What was borrowed is back, or no longer the guard's to give back (`detail` says which)."""
+    """What was borrowed is back, or no longer the guard's to give back (`detail` says which).
+
+    `kept_out`: it is still out, because giving it back was refused; a person has to.
+    """
 
     at: datetime
     run: str
     hold: str
     detail: str = ""
+    kept_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)

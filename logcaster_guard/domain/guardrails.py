@@ -111,6 +111,12 @@ def _cause(s: Situation) -> list[Refusal]:
     window = s.rule.rollout_window
     if window is None:
         return []
+    if s.ledger.restored_by is not None:
+        sentence = (
+            f"The present release of {s.target} is the good one that run {s.ledger.restored_by} went back to: "
+            "no new rollout can be the cause. Look at what else changed, a dependency first."
+        )
+        return [Refusal(Guardrail.NOT_CAUSED_BY_A_ROLLOUT, sentence)]
     changed = s.ledger.changed_earliest
     if changed is None:
         sentence = (
@@ -137,8 +143,8 @@ def _freeze(freeze: Freeze | None) -> list[Refusal]:
     if freeze is None:
         return []
     sentence = (
-        f"The target is frozen since {_text(freeze.at)} by {freeze.by} ({freeze.reason}): set the annotation "
-        'guard.logcaster.io/freeze to "false" to lift it.'
+        f"The target is frozen since {_text(freeze.at)} by {freeze.by} ({freeze.reason}): change the "
+        'annotation guard.logcaster.io/freeze to a value that begins with "false" to lift it.'
     )
     return [Refusal(Guardrail.FROZEN, sentence)]
 

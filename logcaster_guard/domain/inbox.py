@@ -1,8 +1,8 @@
 """The workload's annotations as the guard's inbox: freezing and lifting a freeze.
 
-A freeze is journalled. It is lifted when a person sets the annotation to a value that begins with `false`, or removes
-it and changes nothing else. An annotation that vanishes together with a change of the spec was wiped by an undo, which
-replaces a Deployment's annotations: the freeze still holds.
+A freeze is journalled. It is lifted when a person changes the annotation to a value that begins with `false`, or
+removes it, and changes nothing else. An annotation that vanishes, or turns into an old `false`, together with a change
+of the spec is the work of an undo, which replaces a Deployment's annotations by older ones: the freeze still holds.
 """
 
 from __future__ import annotations
@@ -41,8 +41,10 @@ def wish(before: Seen | None, now: Seen, *, frozen_by_annotation: bool) -> Wish:
     if now.value is None:
         if not frozen_by_annotation:
             return Wish.NOTHING
-        unchanged = before is not None and before.spec == now.spec
-        return Wish.THAW if unchanged and before is not None and before.value is not None else Wish.WIPED
-    if now.value.strip().lower().startswith("false"):
-        return Wish.THAW if before is not None and before.value != now.value else Wish.NOTHING
-    return Wish.FREEZE
+        removed = before is not None and before.value is not None and before.spec == now.spec
+        return Wish.THAW if removed else Wish.WIPED
+    if not now.value.strip().lower().startswith("false"):
+        return Wish.FREEZE
+    if before is None or before.value == now.value:
+        return Wish.NOTHING
+    return Wish.THAW if before.spec == now.spec else Wish.WIPED

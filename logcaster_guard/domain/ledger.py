@@ -74,7 +74,8 @@ class Freeze:
 class Ledger:
     """All that is known of a target's releases.
 
-    `present` is the live release, which became so between `changed_earliest` (None: nobody knows) and `changed_at`.
+    `present` is the live release, which became so between `changed_earliest` (None: nobody knows) and `changed_at`;
+    `restored_by` is the run that put it there, if the guard did.
     """
 
     records: Mapping[str, Record] = field(default_factory=dict)
@@ -82,6 +83,7 @@ class Ledger:
     uid: str | None = None
     changed_at: datetime | None = None
     changed_earliest: datetime | None = None
+    restored_by: str | None = None
     freeze: Freeze | None = None
     signals_seen: frozenset[str] = frozenset()
     length: int = 0
@@ -105,10 +107,7 @@ class Ledger:
 
 def fold(events: Iterable[Event]) -> Ledger:
     """The ledger that these events, in journal order, tell: those of the target and those of its runs."""
-    ledger = Ledger()
-    for event in events:
-        ledger = replace(_apply(ledger, event), length=ledger.length + 1)
-    return ledger
+    return extend(Ledger(), events)
 
 
 def extend(ledger: Ledger, events: Iterable[Event]) -> Ledger:
@@ -189,6 +188,7 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
         uid=event.uid,
         changed_at=event.at,
         changed_earliest=event.earliest,
+        restored_by=event.by_guard,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from logcaster_guard.domain.events import RunClosed, RunEnding, RunOpened
+from logcaster_guard.domain.events import HoldReleased, RunClosed, RunOpened
 from logcaster_guard.domain.guardrails import Guardrail, Refusal
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.rules import Rule
@@ -27,7 +27,16 @@ def opened(event: RunOpened) -> Notice:
         namespace=plan.namespace,
         deployment=plan.deployment,
         run=event.run,
-        facts={"rule": event.rule, "strategy": plan.strategy, "plan": plan.digest[:12], **event.evidence},
+        facts={
+            **event.evidence,
+            "rule": event.rule,
+            "condition": event.condition,
+            "from": _images(plan.from_images),
+            "to": _images(plan.to_images),
+            **({} if event.onset is None else {"since": event.onset.isoformat()}),
+            "strategy": plan.strategy,
+            "plan": plan.digest[:12],
+        },
     )
 
 
@@ -45,11 +54,11 @@ def restored(run: Run, at: datetime, detail: str) -> Notice:
         namespace=plan.namespace,
         deployment=plan.deployment,
         run=run.id,
-        facts={"rule": run.opened.rule},
+        facts={"rule": run.opened.rule, "from": _images(plan.from_images), "to": _images(plan.to_images)},
     )
 
 
-def ended(run: Run, event: RunEnding | RunClosed) -> Notice:
+def ended(run: Run, event: RunClosed) -> Notice:
     """A rollback is over, well or not."""
     plan = run.opened.plan
     well = event.outcome == RECOVERED
@@ -70,14 +79,49 @@ def ended(run: Run, event: RunEnding | RunClosed) -> Notice:
             "rule": run.opened.rule,
             "from": _images(plan.from_images),
             "to": _images(plan.to_images),
+            "frozen": "yes" if event.freeze else "no",
+        },
+    )
+
+
+def not_given_back(run: Run, event: HoldReleased) -> Notice:
+    """Something that a run borrowed stays as the guard wrote it: a person has to put it back."""
+    hold, plan = run.holds[event.hold], run.opened.plan
+    original = "unset" if hold.original is None else hold.original
+    return Notice(
+        id=f"{run.id}/not_given_back/{hold.id}",
+        at=event.at,
+        event="hold.not_given_back",
+        severity=Severity.CRITICAL,
+        title=f"{hold.object} of {run.opened.target} was not put back",
+        text=f"{_sentence(event.detail)} Set the {hold.kind.replace('_', ' ')} of {hold.object} back from "
+        f"{hold.written} to {original} by hand.",
+        target=run.opened.target,
+        namespace=plan.namespace,
+        deployment=plan.deployment,
+        run=run.id,
+        facts={
+            "hold": hold.id,
+            "detail": event.detail,
+            "object": hold.object,
+            "written": str(hold.written),
+            "original": str(original),
         },
     )
 
 
 def refused(
-    target: Target, rule: Rule, reasons: Sequence[Refusal], evidence: Mapping[str, str], *, id: str, at: datetime  # noqa: A002 - the field's name
-) -> Notice:  # fmt: skip
-    """A trigger fired and nothing is rolled back, with every reason."""
+    target: Target,
+    rule: Rule,
+    reasons: Sequence[Refusal],
+    evidence: Mapping[str, str],
+    *,
+    id: str,  # noqa: A002 - the field's name
+    at: datetime,
+    onset: datetime,
+    images: Sequence[str],
+) -> Notice:
+    """A trigger fired and nothing is rolled back, with every reason. `images` are those that run at present."""
     only_alert = all(r.guardrail is Guardrail.ALERT_ONLY for r in reasons)
     return Notice(
         id=id,
@@ -89,14 +133,59 @@ def refused(
         target=target.key,
         namespace=target.namespace,
         deployment=target.deployment,
-        facts={"rule": rule.name, "condition": rule.text, "guardrails": ", ".join(r.guardrail for r in reasons)}
-        | dict(evidence),
+        facts={
+            **evidence,
+            "rule": rule.name,
+            "condition": rule.text,
+            "version": _images(images),
+            "since": onset.isoformat(),
+            "guardrails": ", ".join(r.guardrail for r in reasons),
+        },
     )
 
 
-def guard_notice(event: str, severity: Severity, title: str, text: str, *, id: str, at: datetime) -> Notice:  # noqa: A002 - the field's name
+def rules_reloaded(target: Target, diff: str, at: datetime) -> Notice:
+    """New rules are in force for the target."""
+    return Notice(
+        id=f"config.reloaded/{target.key}/{at.isoformat()}",
+        at=at,
+        event="config.reloaded",
+        severity=Severity.INFO,
+        title=f"New rules for {target.key}",
+        text=_sentence(diff),
+        target=target.key,
+        namespace=target.namespace,
+        deployment=target.deployment,
+    )
+
+
+def rules_refused(target: Target, faults: str, at: datetime) -> Notice:
+    """The files were changed and have faults: the rules in force stay."""
+    return Notice(
+        id=f"config.refused/{target.key}/{at.isoformat()}",
+        at=at,
+        event="config.refused",
+        severity=Severity.WARNING,
+        title=f"New rules for {target.key} were refused; the old ones stay in force",
+        text=faults,
+        target=target.key,
+        namespace=target.namespace,
+        deployment=target.deployment,
+    )
+
+
+def guard_notice(
+    event: str,
+    severity: Severity,
+    title: str,
+    text: str,
+    *,
+    id: str,  # noqa: A002 - the field's name
+    at: datetime,
+    facts: Mapping[str, str] | None = None,
+) -> Notice:
     """Something about the guard itself."""
-    return Notice(id=id, at=at, event=event, severity=severity, title=title, text=text)
+    return Notice(id=id, at=at, event=event, severity=severity, title=title, text=text, facts=facts or {})
 
 
 def _images(images: Sequence[str]) -> str:

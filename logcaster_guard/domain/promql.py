@@ -2,7 +2,8 @@
 
 `$namespace`, `$deployment`, `$service`, `$lookback` and `$label_<name>` (or `${...}`) are replaced; `$$` is a dollar
 sign, and so is a `$` that no name follows (`status=~"5..$"`). A value is escaped for the quotes that it stands in, so
-no name can end its string and add to the query. Within a regular expression (`=~`) it is not escaped as one.
+no name can end its string and add to the query; in a string right behind `=~` or `!~` it is escaped as a regular
+expression too, so that the dot of a name matches a dot only.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from logcaster_guard.domain.errors import GuardError
 from logcaster_guard.domain.signals import Target
@@ -22,6 +24,11 @@ _TOKEN = re.compile(
     r"""|(?P<quote>["'`])|(?P<comment>\#)|(?P<newline>\n)|(?P<text>[^\\$"'`\#\n]+|.)""",
     re.DOTALL | re.VERBOSE,
 )
+_MATCHER = re.compile(r"[=!]~\s*\Z")
+_AHEAD = 40
+"""Characters before a string that are looked at for its operator."""
+_SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
+"""Characters that RE2 takes for more than themselves."""
 _BARE = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*|[0-9]+[a-z]*")
 
 
@@ -31,7 +38,7 @@ class TemplateFault(GuardError):
 
 def placeholders(query: str) -> frozenset[str]:
     """Names that the template asks for, without the dollar sign."""
-    return frozenset(name for name, _ in _names(query))
+    return frozenset(piece.name for piece in _pieces(query) if piece.name is not None)
 
 
 def allowed(target: Target) -> frozenset[str]:
@@ -53,30 +60,41 @@ def duration(seconds: float) -> str:
 
 def render(query: str, target: Target, lookback: float) -> str:
     """The query with the target's fields and `lookback` (seconds) filled in; raises `TemplateFault`."""
-    parts: list[str] = []
-    for name, text in _pieces(query):
-        parts.append(text if name is None else _escaped(name, _value(name, target, lookback), text))
-    return "".join(parts)
+    return "".join(
+        piece.text if piece.name is None else _escaped(piece.name, _value(piece.name, target, lookback), piece)
+        for piece in _pieces(query)
+    )
 
 
-def _names(query: str) -> Iterator[tuple[str, str]]:
-    return ((name, quote) for name, quote in _pieces(query) if name is not None)
+class _Piece(NamedTuple):
+    """Literal `text`, or the placeholder `name`; `quote` is empty outside a string, `#` in a comment.
+
+    `pattern`: the string is a regular expression.
+    """
+
+    text: str
+    name: str | None = None
+    quote: str = ""
+    pattern: bool = False
 
 
-def _pieces(query: str) -> Iterator[tuple[str | None, str]]:
-    """`(None, text)` for literal text, `(name, quote)` for a placeholder; `quote` is empty outside a string."""
-    quote, comment = "", False
+def _pieces(query: str) -> Iterator[_Piece]:
+    quote, comment, pattern = "", False, False
     for token in _TOKEN.finditer(query):
         text = token[0]
         name = token["braced"] if token["braced"] is not None else token["named"]
         if name is not None:
-            yield name, "#" if comment else quote
+            yield _Piece(text, name, "#" if comment else quote, pattern and not comment)
             continue
-        yield None, "$" if token["dollar"] else text
+        yield _Piece("$" if token["dollar"] else text)
         if token["escape"] and quote == "`" and text[1] == "`":
             quote = ""
         elif token["quote"] and not comment:
-            quote = text if not quote else "" if quote == text else quote
+            if not quote:
+                start = token.start()
+                quote, pattern = text, _MATCHER.search(query, max(0, start - _AHEAD), start) is not None
+            elif quote == text:
+                quote, pattern = "", False
         elif token["comment"] and not quote:
             comment = True
         elif token["newline"]:
@@ -96,7 +114,10 @@ def _value(name: str, target: Target, lookback: float) -> str:
     return value
 
 
-def _escaped(name: str, value: str, quote: str) -> str:
+def _escaped(name: str, value: str, piece: _Piece) -> str:
+    quote = piece.quote
+    if piece.pattern:
+        value = _SPECIAL.sub(r"\\\g<0>", value)
     if quote in {'"', "'"}:
         escaped = value.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
         return escaped.replace(quote, "\\" + quote)

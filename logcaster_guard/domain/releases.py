@@ -135,7 +135,7 @@ def _applied_template(last_applied: str | None) -> Json | None:
         return None
     try:
         template = json.loads(last_applied)["spec"]["template"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return template if isinstance(template, dict) else None
 

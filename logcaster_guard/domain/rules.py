@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from logcaster_guard.domain.conditions import Condition, NoDataPolicy, signals_of
@@ -45,6 +46,32 @@ class Rule:
     def applies_to(self, target: Target) -> bool:
         """Whether this rule watches `target`."""
         return self.targets is None or target.name in self.targets
+
+
+@dataclass(frozen=True, slots=True)
+class RulesDiff:
+    """Names of the rules that are new, gone, or not what they were."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed)
+
+    def __str__(self) -> str:
+        parts = (("added", self.added), ("removed", self.removed), ("changed", self.changed))
+        return "; ".join(f"{word} {', '.join(names)}" for word, names in parts if names) or "no rule changed"
+
+
+def difference(old: Sequence[Rule], new: Sequence[Rule]) -> RulesDiff:
+    """How `new` differs from `old`; where a rule stands in its file makes no difference."""
+    before, after = ({r.name: replace(r, where="") for r in rules} for rules in (old, new))
+    return RulesDiff(
+        added=tuple(n for n in after if n not in before),
+        removed=tuple(n for n in before if n not in after),
+        changed=tuple(n for n in after if n in before and after[n] != before[n]),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,16 +166,23 @@ def fold(events: Iterable[Event]) -> Mapping[str, Run]:
     """The runs that a stream tells, by id, in the order of their opening."""
     runs: dict[str, Run] = {}
     for event in events:
-        match event:
-            case RunOpened():
-                runs[event.run] = Run(event)
-            case StepStarted() | StepIntended() | StepDone() | RunEnding() | HoldReleased() | RunClosed():
-                if event.run not in runs:
-                    raise GuardError(f"The journal tells of a step of run {event.run}, which was never opened.")
-                runs[event.run] = _after(runs[event.run], event)
-            case _:
-                pass
+        run = extend(runs, event)
+        if run is not None:
+            runs[run.id] = run
     return runs
+
+
+def extend(runs: Mapping[str, Run], event: Event) -> Run | None:
+    """The run that `event` tells of as it is then, `runs` being those before; None if it tells of none."""
+    match event:
+        case RunOpened():
+            return Run(event)
+        case StepStarted() | StepIntended() | StepDone() | RunEnding() | HoldReleased() | RunClosed():
+            if event.run not in runs:
+                raise GuardError(f"The journal tells of a step of run {event.run}, which was never opened.")
+            return _after(runs[event.run], event)
+        case _:
+            return None
 
 
 def _after(
@@ -249,8 +256,10 @@ def _ending(
     if hold is None:
         return Close(RunClosed(now, run.id, ending.outcome, ending.reason, ending.freeze))
     match observation:
-        case Done(detail) | Foreign(detail) | Failed(_, detail):
+        case Done(detail) | Foreign(detail):
             return Commit((HoldReleased(now, run.id, hold.id, detail),))
+        case Failed(_, detail):
+            return Commit((HoldReleased(now, run.id, hold.id, detail, kept_out=True),))
         case Before():
             return GiveBack(hold)
         case Unclear(detail, retry_after):

@@ -7,7 +7,7 @@ time is never credited. All instants are seconds on the guard's monotonic clock.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -106,7 +106,7 @@ def _quiet(state: TriggerState, now: float) -> tuple[TriggerState, Change | None
 def _unknown(
     state: TriggerState, judgement: Judgement, now: float, staleness: float
 ) -> tuple[TriggerState, Change | None]:
-    if judgement.blind or not judgement.missing:
+    if judgement.blind:
         return replace(state, interrupted=True, gap_from=None), None
     since = state.gap_from
     if since is None:
@@ -146,16 +146,16 @@ def _full(credit: float, rule: Rule) -> bool:
 def backfill(state: TriggerState, samples: Sequence[Sample], *, step: float) -> TriggerState:
     """Credit the unproven stretch with what range data shows, up to the last sample.
 
-    A sample that was not met ends the breach: onset and credit start again after it. Neighbouring met samples count as
-    one stretch if they are at most one and a half steps apart.
+    A sample that was not met ends the breach: onset and credit start again after it, and what was firing is pending.
+    Neighbouring met samples count as one stretch if they are at most one and a half steps apart.
     """
-    onset, credit = state.onset, state.credit
+    phase, onset, credit = state.phase, state.onset, state.credit
     reached = state.credited_to
     for sample in samples:
         if state.credited_to is not None and sample.at < state.credited_to:
             continue
         if sample.verdict is Verdict.NOT_MET:
-            onset, credit, reached = None, 0.0, None
+            phase, onset, credit, reached = Phase.PENDING, None, 0.0, None
         elif sample.verdict is Verdict.UNKNOWN:
             reached = None
         else:
@@ -171,6 +171,7 @@ def backfill(state: TriggerState, samples: Sequence[Sample], *, step: float) -> 
     proven = last.verdict is Verdict.MET
     return replace(
         state,
+        phase=phase,
         onset=last.at if onset is None else onset,
         credit=credit,
         credited_to=last.at if proven else state.credited_to,
@@ -179,38 +180,47 @@ def backfill(state: TriggerState, samples: Sequence[Sample], *, step: float) -> 
     )
 
 
-def refine(state: TriggerState, samples: Sequence[Sample], *, step: float, now: float) -> TriggerState:
-    """Move the onset of a breach first read at `now` back to the earliest met sample of the last unbroken stretch.
+def refine(
+    state: TriggerState, samples: Sequence[Sample], *, step: float, now: float, hole: float, credit_from: float
+) -> TriggerState:
+    """Move the onset of a breach first read at `now` back to the earliest met sample of the same breach.
 
-    The stretch from there to `now` is credited. Nothing changes if the newest sample does not reach up to `now`.
+    Time is credited between met samples at most one and a half steps apart. A hole of at most `hole` seconds credits
+    nothing and does not move the onset, just as it would not have while somebody looked. Nothing before `credit_from`
+    is credited.
     """
-    onset = now
-    for sample in reversed([s for s in samples if s.at <= now]):
-        if sample.verdict is not Verdict.MET or onset - sample.at > step * 1.5:
-            break
-        onset = sample.at
-    if state.quiet_at is not None:
-        onset = max(onset, state.quiet_at)
-    return replace(state, onset=onset, credit=now - onset, credited_to=now)
+    onset, credit = now, 0.0
+    for at in _back_to_not_met(samples, now, max(hole, step * 1.5)):
+        credit += onset - at if onset - at <= step * 1.5 else 0.0
+        onset = at
+    if state.quiet_at is not None and onset < state.quiet_at:
+        credit, onset = min(credit, now - state.quiet_at), state.quiet_at
+    return replace(state, onset=onset, credit=min(credit, max(0.0, now - credit_from)), credited_to=now)
 
 
-def earlier_onset(state: TriggerState, samples: Sequence[Sample], *, step: float) -> TriggerState:
+def earlier_onset(state: TriggerState, samples: Sequence[Sample], *, step: float, hole: float) -> TriggerState:
     """Move the onset further back over coarser samples, without crediting their time."""
     if state.onset is None:
         return state
-    onset = state.onset
-    for sample in reversed([s for s in samples if s.at <= onset]):
-        if sample.verdict is not Verdict.MET or onset - sample.at > step * 1.5:
-            break
-        onset = sample.at
-    return replace(state, onset=onset)
+    found = list(_back_to_not_met(samples, state.onset, max(hole, step * 2.5)))
+    return replace(state, onset=found[-1] if found else state.onset)
 
 
-def restart_clock(state: TriggerState, now: float) -> TriggerState:
-    """Somebody changed the pod template: their change gets the whole duration, the onset stays what it was."""
+def _back_to_not_met(samples: Sequence[Sample], since: float, hole: float) -> Iterator[float]:
+    """The met instants before `since`, newest first, until one that was not met or a hole longer than `hole`."""
+    for sample in reversed([s for s in samples if s.at <= since]):
+        if sample.verdict is Verdict.NOT_MET or since - sample.at > hole:
+            return
+        if sample.verdict is Verdict.MET:
+            since = sample.at
+            yield since
+
+
+def restart_clock(state: TriggerState, at: float) -> TriggerState:
+    """Somebody changed the pod template at `at`: theirs gets the whole duration, the onset stays what it was."""
     if state.phase is Phase.INACTIVE:
         return state
-    return replace(state, phase=Phase.PENDING, credit=0.0, credited_to=now, interrupted=True)
+    return replace(state, phase=Phase.PENDING, credit=0.0, credited_to=at, interrupted=True)
 
 
 def after_run(now: float, cooldown: float) -> TriggerState:

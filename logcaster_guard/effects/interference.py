@@ -12,8 +12,19 @@ from logcaster_guard.domain.workload import Workload
 def foreign(plan: Plan, workload: Workload | None, service: Mapping[str, Any] | None) -> str | None:
     """What somebody else changed of the things that the plan rests on, as a sentence; None if nothing.
 
-    Someone else's change is: the Deployment gone, re-created, being deleted or paused; its template neither the bad nor
-    the good release; its Service's selector; a replica count that no autoscaler owns.
+    Someone else's change is one of the Deployment (see `foreign_workload`), or of its Service's selector.
+    """
+    theirs = foreign_workload(plan, workload)
+    if theirs is None and plan.selector is not None and selector_of(service) != plan.selector:
+        return f"Somebody changed the selector of Service {plan.namespace}/{plan.service}."
+    return theirs
+
+
+def foreign_workload(plan: Plan, workload: Workload | None) -> str | None:
+    """What somebody else changed of the Deployment, as a sentence; None if nothing.
+
+    That is: it is gone, re-created, being deleted or paused; its template is neither the bad nor the good release; its
+    replica count changed though no autoscaler owns it.
     """
     name = f"{plan.namespace}/{plan.deployment}"
     if workload is None:
@@ -28,8 +39,6 @@ def foreign(plan: Plan, workload: Workload | None, service: Mapping[str, Any] | 
         return f"Somebody rolled out another release of {name} ({', '.join(workload.images)})."
     if workload.replicas != plan.replicas and not plan.autoscaled:
         return f"Somebody scaled {name} from {plan.replicas} to {workload.replicas}."
-    if plan.selector is not None and selector_of(service) != plan.selector:
-        return f"Somebody changed the selector of Service {plan.namespace}/{plan.service}."
     return None
 
 

@@ -16,7 +16,7 @@ from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.runs import ABANDONED, FAILED, Before, Done, Failed, Foreign, Observation, Run, Unclear
 from logcaster_guard.domain.steps import AwaitRollout, Hold, RaiseAutoscalerMinimum, RestoreTemplate, Step
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.effects.interference import foreign
+from logcaster_guard.effects.interference import foreign, foreign_workload
 from logcaster_guard.ports import Blobs, Clock, Cluster, Json, Kind
 
 
@@ -27,7 +27,10 @@ class Handler(Protocol):
         """Look whether the step's effect is there; never raises a `ClusterError`."""
 
     async def apply(self, step: Any, run: Run) -> None:  # noqa: ANN401 - as above
-        """Perform the effect once; raises the `ClusterError` it met. Waits and judgements have no effect."""
+        """Perform the effect once; raises the `ClusterError` it met. Waits and judgements have no effect.
+
+        `run` includes the intent. Nothing is written where the look that the write is bound to shows another state.
+        """
 
 
 class Lender(Protocol):
@@ -57,7 +60,8 @@ class RestoreTemplateHandler:
         release = await self._release(step)
         raw = await self._cluster.get(Kind.DEPLOYMENT, plan.namespace, plan.deployment)
         workload = Workload(raw)
-        if workload.hash != plan.from_template or workload.uid != plan.uid:
+        # The write is bound to this very look, so that what is seen here is what is changed.
+        if workload.hash != plan.from_template or foreign_workload(plan, workload) is not None:
             return
         manager = workload.server_side_manager()
         body = None if manager is None else releases.applied_set(workload, release, manager)
@@ -129,7 +133,7 @@ class RaiseAutoscalerMinimumHandler:
         return Before(
             f"minimum {minimum}",
             borrows=Hold(
-                id=f"autoscaler/{step.autoscaler}",
+                id=_hold_id(step),
                 kind="autoscaler_minimum",
                 object=step.autoscaler,
                 uid=step.uid,
@@ -139,8 +143,9 @@ class RaiseAutoscalerMinimumHandler:
         )
 
     async def apply(self, step: RaiseAutoscalerMinimum, run: Run) -> None:
-        """Raise the minimum, bound to the resourceVersion that was looked at."""
-        await self._write(run, step.autoscaler, step.uid, step.minimum)
+        """Raise the minimum, bound to the resourceVersion that was looked at, if the hold tells what it was."""
+        hold = run.holds[_hold_id(step)]
+        await self._write(run, hold, shown=hold.original, minimum=step.minimum)
 
     async def observe_release(self, hold: Hold, run: Run) -> Observation:
         """The original comes back only while the autoscaler still shows what the guard wrote."""
@@ -160,13 +165,13 @@ class RaiseAutoscalerMinimumHandler:
         return Foreign(f"somebody else set the minimum to {minimum}")
 
     async def release(self, hold: Hold, run: Run) -> None:
-        """Write the original minimum back."""
-        await self._write(run, hold.object, hold.uid, _floor(hold))
+        """Write the original minimum back, if the autoscaler still shows what the guard wrote."""
+        await self._write(run, hold, shown=hold.written, minimum=_floor(hold))
 
-    async def _write(self, run: Run, name: str, uid: str, minimum: int) -> None:
-        namespace = run.opened.plan.namespace
+    async def _write(self, run: Run, hold: Hold, *, shown: int | None, minimum: int) -> None:
+        namespace, name = run.opened.plan.namespace, hold.object
         raw = await self._cluster.get(Kind.AUTOSCALER, namespace, name)
-        if raw["metadata"]["uid"] != uid:
+        if raw["metadata"]["uid"] != hold.uid or raw["spec"].get("minReplicas") != shown:
             return
         version = raw["metadata"]["resourceVersion"]
         patch: list[Json] = [
@@ -174,6 +179,10 @@ class RaiseAutoscalerMinimumHandler:
             {"op": "add", "path": "/spec/minReplicas", "value": minimum},
         ]
         await self._cluster.json_patch(Kind.AUTOSCALER, namespace, name, patch)
+
+
+def _hold_id(step: RaiseAutoscalerMinimum) -> str:
+    return f"autoscaler/{step.autoscaler}"
 
 
 def _floor(hold: Hold) -> int:

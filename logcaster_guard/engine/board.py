@@ -15,8 +15,11 @@ class Board:
         self._readings: dict[str, Reading] = {}
 
     def put(self, readings: Mapping[str, Reading]) -> None:
-        """Keep these as the latest."""
-        self._readings.update(readings)
+        """Keep these as the latest, unless a read that was begun earlier ended later."""
+        for name, reading in readings.items():
+            known = self._readings.get(name)
+            if known is None or known.at <= reading.at:
+                self._readings[name] = reading
 
     def readings(self, names: Iterable[str], now: float) -> Mapping[str, Reading]:
         """The reading of each signal as it counts at `now`.

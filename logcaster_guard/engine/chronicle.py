@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
@@ -10,7 +12,7 @@ import structlog
 
 from logcaster_guard.domain import ledger as ledgers
 from logcaster_guard.domain import runs as run_domain
-from logcaster_guard.domain.errors import JournalConflict, JournalUnavailable
+from logcaster_guard.domain.errors import GuardError, JournalConflict, JournalUnavailable
 from logcaster_guard.domain.events import (
     Event,
     NoticeQueued,
@@ -45,21 +47,25 @@ def run_stream(run: str) -> str:
 
 
 class Chronicle:
-    """Everything the guard knows from its journal, kept in step with it.
+    """Everything the guard knows from its journal, kept in step with it: what events add up to, not the events.
 
     `on_append` is called with the stream's name after each append. Without a journal (`None`) nothing can be appended:
-    the guard only watches.
+    the guard only watches. `opening` is held by whoever counts the runs and opens one: limits go over all targets.
     """
 
     def __init__(self, journal: Journal | None, *, on_append: Callable[[str], None] = lambda _: None) -> None:
         self._journal = journal
         self._on_append = on_append
+        self.opening = asyncio.Lock()
         self._seq: dict[str, int] = {}
-        self._events: dict[str, list[Event]] = {}
+        self._writing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._ledgers: dict[str, Ledger] = {}
-        self._target_of_run: dict[str, str] = {}
-        self._stream_of_run: dict[str, str] = {}
+        self._runs: dict[str, Run] = {}
+        self._open: dict[str, str] = {}
+        self._last_closed: dict[str, RunClosed] = {}
+        self._triggers: dict[tuple[str, str], TriggerPending | TriggerFired | TriggerCleared] = {}
         self._notices: set[str] = set()
+        self.loaded = False
         self._log = structlog.get_logger()
 
     @property
@@ -68,75 +74,79 @@ class Chronicle:
         return self._journal is not None
 
     async def load(self) -> None:
-        """Read the whole journal; raises `JournalUnavailable`."""
+        """Read the whole journal. One that cannot be read, or contradicts itself, is told and given up."""
         if self._journal is None:
             return
-        for entry in await self._journal.read_all():
-            self._remember(entry.stream, entry.seq, [entry.event])
+        try:
+            for entry in await self._journal.read_all():
+                self._remember(entry.stream, entry.seq, [entry.event])
+            self.loaded = True
+        except GuardError as error:
+            self._log.error("journal.unavailable", detail=str(error), effect="the guard only watches")
+            self._journal = None
+            self._ledgers, self._runs, self._open, self._triggers = {}, {}, {}, {}
 
     def ledger(self, target: str) -> Ledger:
         """What is known of the target's releases."""
         return self._ledgers.get(target, Ledger())
 
-    def runs(self) -> Mapping[str, Run]:
-        """Every run ever opened, by id."""
-        found: dict[str, Run] = {}
-        for stream, events in self._events.items():
-            if stream.startswith("run/"):
-                found.update(run_domain.fold(events))
-        return found
+    def runs(self) -> Sequence[Run]:
+        """Every run, in the order of their opening."""
+        return list(self._runs.values())
 
-    def run(self, stream: str, run: str) -> Run:
+    def run(self, run: str) -> Run:
         """The run as its stream tells it."""
-        return run_domain.fold(self._events[stream])[run]
+        return self._runs[run]
 
     def open_runs(self) -> Mapping[str, Run]:
         """The runs that are not closed, by the name of their stream."""
-        return {self._stream_of_run[r.id]: r for r in self.runs().values() if r.closed is None}
+        return {stream: self._runs[run] for run, stream in self._open.items()}
+
+    def open_run_on(self, target: str) -> Run | None:
+        """The target's run that is not closed, if there is one."""
+        return next((r for r in map(self._runs.get, self._open) if r and r.opened.target == target), None)
 
     def past_runs(self) -> Sequence[PastRun]:
         """All runs, as the limits count them."""
         return [
             PastRun(r.id, r.opened.target, r.opened.at, None if r.closed is None else r.closed.at)
-            for r in self.runs().values()
+            for r in self._runs.values()
         ]
 
     def last_trigger(self, target: str, rule: str) -> TriggerPending | TriggerFired | TriggerCleared | None:
-        """The newest transition of a trigger that the journal tells, None after a run on the target closed since."""
-        for event in reversed(self._events.get(target_stream(target), [])):
-            if isinstance(event, TriggerPending | TriggerFired | TriggerCleared) and event.rule == rule:
-                return event
-        return None
+        """The newest transition of a trigger that the journal tells; None if there was none."""
+        return self._triggers.get((target, rule))
 
     def knows_notice(self, notice: str) -> bool:
-        """Whether a notice with this id was ever queued."""
+        """Whether a notice with this id was ever queued in the stream of a target."""
         return notice in self._notices
 
     def last_closed(self, target: str) -> RunClosed | None:
-        """How the newest closed run of the target ended."""
-        closed = [r.closed for r in self.runs().values() if r.opened.target == target and r.closed is not None]
-        return max(closed, key=lambda c: c.at, default=None)
+        """How the run of the target that closed last ended."""
+        return self._last_closed.get(target)
 
     def releases_to_keep(self, policy: LedgerPolicy) -> frozenset[str]:
-        """Digests of the releases that a rollback may need: the present ones, the newest usable, open runs' own."""
+        """Digests of the releases that a rollback may need: present, newest good and presumed ones, open runs' own."""
         kept = set()
         for ledger in self._ledgers.values():
-            usable = [r for r in ledger.records.values() if r.standing(policy) is not Standing.BAD]
-            newest = sorted(usable, key=lambda r: r.last_live)[-policy.keep :]
-            kept |= {r.blob for r in ledger.records.values() if r.template == ledger.present or r in newest}
+            kept |= {r.blob for r in ledger.records.values() if r.template == ledger.present}
+            for standing in (Standing.GOOD, Standing.PRESUMED_GOOD):
+                usable = [r for r in ledger.records.values() if r.standing(policy) is standing]
+                kept |= {r.blob for r in sorted(usable, key=lambda r: r.last_live)[-policy.keep :]}
         for run in self.open_runs().values():
             kept |= {s.release for s in run.opened.plan.steps if isinstance(s, RestoreTemplate)}
         return frozenset(kept)
 
     async def tell(self, stream: str, *events: Event) -> None:
         """Append facts that hold whatever else was appended meanwhile; raises `JournalUnavailable`."""
-        for _ in range(_ATTEMPTS):
-            try:
-                await self._append(stream, events)
-            except JournalConflict:
-                await self._catch_up(stream)
-            else:
-                return
+        async with self._writing[stream]:
+            for _ in range(_ATTEMPTS):
+                try:
+                    await self._append(stream, events)
+                except JournalConflict:
+                    await self._catch_up(stream)
+                else:
+                    return
         raise JournalUnavailable(f"Stream {stream} is written by somebody else all the time: stop the other guard.")
 
     async def decide(self, stream: str, *events: Event) -> bool:
@@ -144,15 +154,16 @@ class Chronicle:
 
         A delivered notice changes no decision, so it is passed over.
         """
-        for _ in range(_ATTEMPTS):
-            try:
-                await self._append(stream, events)
-            except JournalConflict:
-                newer = await self._catch_up(stream)
-                if any(not isinstance(e, NoticeSettled | NoticeQueued) for e in newer):
-                    return False
-            else:
-                return True
+        async with self._writing[stream]:
+            for _ in range(_ATTEMPTS):
+                try:
+                    await self._append(stream, events)
+                except JournalConflict:
+                    newer = await self._catch_up(stream)
+                    if any(not isinstance(e, NoticeSettled | NoticeQueued) for e in newer):
+                        return False
+                else:
+                    return True
         return False
 
     async def _append(self, stream: str, events: Sequence[Event]) -> None:
@@ -160,8 +171,7 @@ class Chronicle:
             raise JournalUnavailable("There is no journal: the guard only watches.")
         seq = await self._journal.append(stream, events, self._seq.get(stream, 0))
         self._remember(stream, seq, events)
-        for event in events:
-            self._tell_log(stream, event)
+        self.log(stream, *events)
         self._on_append(stream)
 
     async def _catch_up(self, stream: str) -> Sequence[Event]:
@@ -175,22 +185,39 @@ class Chronicle:
 
     def _remember(self, stream: str, seq: int, events: Sequence[Event]) -> None:
         self._seq[stream] = seq
-        self._events.setdefault(stream, []).extend(events)
         for event in events:
-            if isinstance(event, NoticeQueued):
-                self._notices.add(event.notice.id)
-            if isinstance(event, RunOpened):
-                self._target_of_run[event.run] = event.target
-                self._stream_of_run[event.run] = stream
-            target = self._target_of_run.get(getattr(event, "run", ""), "")
-            target = stream.removeprefix("target/") if stream.startswith("target/") else target
-            if target:
-                self._ledgers[target] = ledgers.extend(self._ledgers.get(target, Ledger()), [event])
+            run = run_domain.extend(self._runs, event)
+            if run is not None:
+                self._remember_run(stream, run)
+            target = run.opened.target if run is not None else _target_of(stream)
+            if target is not None:
+                self._remember_of_target(target, event)
 
-    def _tell_log(self, stream: str, event: Event) -> None:
-        if isinstance(event, NoticeSettled):
-            return
-        target = stream.removeprefix("target/") if stream.startswith("target/") else None
+    def _remember_run(self, stream: str, run: Run) -> None:
+        self._runs[run.id] = run
+        if run.closed is None:
+            self._open[run.id] = stream
+        else:
+            self._open.pop(run.id, None)
+            self._last_closed[run.opened.target] = run.closed
+
+    def _remember_of_target(self, target: str, event: Event) -> None:
+        self._ledgers[target] = ledgers.extend(self._ledgers.get(target, Ledger()), [event])
+        match event:
+            case TriggerPending() | TriggerFired() | TriggerCleared():
+                self._triggers[target, event.rule] = event
+            case NoticeQueued(notice=notice):
+                self._notices.add(notice.id)
+            case _:
+                pass
+
+    def log(self, stream: str, *events: Event) -> None:
+        """Write a line for each fact, whether or not it could be appended."""
+        for event in events:
+            if not isinstance(event, NoticeSettled):
+                self._log_one(stream, event)
+
+    def _log_one(self, stream: str, event: Event) -> None:
         fields = {k: v for k, v in asdict(event).items() if v is not None and k not in {"at", "plan", "blob", "uid"}}
         if isinstance(event, NoticeQueued):
             fields = {"notice": event.notice.id, "about": event.notice.event, "title": event.notice.title}
@@ -205,8 +232,13 @@ class Chronicle:
             }
         if isinstance(event, RevisionLive | RevisionSeeded):
             fields["template"] = event.template[:12]
-        run = self._target_of_run.get(str(fields.get("run", "")))
-        self._log.info(event_name(event), **({"target": target or run} if target or run else {}), **_without(fields))
+        run = self._runs.get(str(fields.get("run", "")))
+        target = _target_of(stream) if run is None else run.opened.target
+        self._log.info(event_name(event), **({"target": target} if target else {}), **_without(fields))
+
+
+def _target_of(stream: str) -> str | None:
+    return stream.removeprefix("target/") if stream.startswith("target/") else None
 
 
 def _without(fields: dict[str, object]) -> dict[str, object]:

@@ -11,7 +11,7 @@ import structlog
 
 from logcaster_guard.domain import narration, runs
 from logcaster_guard.domain.errors import ClusterError, Conflict, JournalUnavailable, Rejected
-from logcaster_guard.domain.events import Event, NoticeQueued, RunClosed, StepDone
+from logcaster_guard.domain.events import Event, HoldReleased, NoticeQueued, RunClosed, StepDone
 from logcaster_guard.domain.notices import Severity
 from logcaster_guard.domain.runs import (
     FAILED,
@@ -31,6 +31,8 @@ from logcaster_guard.engine.chronicle import Chronicle
 from logcaster_guard.ports import Clock
 
 _JOURNAL_RETRY = 5.0
+_LONGEST_PAUSE = 60.0
+_CONFLICTS_AT_ONCE = 5
 _GRACE = 10.0
 
 
@@ -52,7 +54,7 @@ class Executor:
         self._lenders = lenders
         self._on_close = on_close
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._marks: dict[tuple[str, Any], float] = {}
+        self._marks: dict[str, tuple[object, float]] = {}
         self._log = structlog.get_logger()
 
     def resume(self) -> None:
@@ -68,7 +70,7 @@ class Executor:
 
     def busy(self, target: str) -> bool:
         """Whether a run on the target is open."""
-        return any(r.opened.target == target for r in self._chronicle.open_runs().values())
+        return self._chronicle.open_run_on(target) is not None
 
     async def join(self) -> None:
         """Wait until every run that was started here has ended; a run's defect is raised."""
@@ -83,16 +85,18 @@ class Executor:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _guarded(self, stream: str, run: str) -> None:
-        opened = self._chronicle.run(stream, run).opened
+        opened = self._chronicle.run(run).opened
         target = opened.target
         with structlog.contextvars.bound_contextvars(run=run, target=target, rule=opened.rule):
             try:
                 await self._carry_out(stream, run)
             except Exception as error:  # noqa: BLE001 - the edge of a task: a defect must not pass in silence
                 await self._crashed(stream, run, error)
+            else:
+                self._on_close(target)
             finally:
                 self._tasks.pop(run, None)
-        self._on_close(target)
+                self._marks.pop(run, None)
 
     async def _crashed(self, stream: str, run: str, error: Exception) -> None:
         self._log.error("run.crashed", exc_info=error)
@@ -106,12 +110,14 @@ class Executor:
 
     async def _carry_out(self, stream: str, run_id: str) -> None:
         failure: ClusterError | None = None
+        conflicts = 0
         while True:
-            run = self._chronicle.run(stream, run_id)
+            run = self._chronicle.run(run_id)
             if run.closed is not None:
                 return
             observation = _rejected(failure) or await self._observe(run)
-            pause = failure.retry_after or 1.0 if failure is not None and not isinstance(failure, Conflict) else 0.0
+            conflicts = conflicts + 1 if isinstance(failure, Conflict) else 0
+            pause = _pause(failure, conflicts)
             decision = runs.next(run, observation, self._clock.now(), self._elapsed(run))
             failure = None
             try:
@@ -129,7 +135,8 @@ class Executor:
                 await self._chronicle.decide(stream, *events, *self._notices(run, events))
             case Perform(intent, step):
                 if await self._chronicle.decide(stream, intent):
-                    return await self._effect(self._handlers[type(step)].apply(step, run), step.kind)
+                    intended = self._chronicle.run(run.id)
+                    return await self._effect(self._handlers[type(step)].apply(step, intended), step.kind)
             case GiveBack(hold):
                 return await self._effect(self._lenders[hold.kind].release(hold, run), f"release {hold.kind}")
             case WaitUntil(seconds, reason):
@@ -146,6 +153,7 @@ class Executor:
         except asyncio.CancelledError:
             await asyncio.wait([task], timeout=_GRACE)
             task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
             raise
         except ClusterError as error:
             self._log.warning("step.refused", step=what, detail=str(error), status=error.status)
@@ -169,17 +177,19 @@ class Executor:
         began = run.ending.at if run.ending is not None else run.started
         if began is None:
             return 0.0
-        key = (run.id, "ending" if run.ending is not None else run.step)
         now = self._clock.monotonic()
-        if key not in self._marks:
-            self._marks[key] = now - max(0.0, (self._clock.now() - began).total_seconds())
-        return now - self._marks[key]
+        mark = self._marks.get(run.id)
+        if mark is None or mark[0] != began:
+            mark = self._marks[run.id] = (began, now - max(0.0, (self._clock.now() - began).total_seconds()))
+        return now - mark[1]
 
     def _notices(self, run: Run, events: tuple[Event, ...]) -> tuple[NoticeQueued, ...]:
         found = []
         for event in events:
             if isinstance(event, RunClosed):
                 found.append(NoticeQueued(event.at, narration.ended(run, event)))
+            if isinstance(event, HoldReleased) and event.kept_out:
+                found.append(NoticeQueued(event.at, narration.not_given_back(run, event)))
             if isinstance(event, StepDone) and isinstance(run.opened.plan.steps[event.step], AwaitRollout):
                 found.append(NoticeQueued(event.at, narration.restored(run, event.at, event.detail)))
         return tuple(found)
@@ -187,5 +197,12 @@ class Executor:
 
 def _rejected(failure: ClusterError | None) -> Observation | None:
     if isinstance(failure, Rejected):
-        return Failed(FAILED, f"the API server refuses the change: {failure}")
+        return Failed(FAILED, f"the change was refused: {failure}")
     return None
+
+
+def _pause(failure: ClusterError | None, conflicts: int) -> float:
+    """Seconds before the next try: none after a conflict, unless they do not end."""
+    if failure is None or (isinstance(failure, Conflict) and conflicts <= _CONFLICTS_AT_ONCE):
+        return 0.0
+    return min(failure.retry_after or 1.0, _LONGEST_PAUSE)

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 import structlog
 
+from logcaster_guard.domain import narration
 from logcaster_guard.domain.conditions import Verdict
-from logcaster_guard.domain.rules import Policy, Rule
+from logcaster_guard.domain.errors import JournalUnavailable
+from logcaster_guard.domain.events import NoticeQueued
+from logcaster_guard.domain.notices import Notice
+from logcaster_guard.domain.rules import Policy, Rule, RulesDiff, difference
 from logcaster_guard.domain.signals import Signal, SourceName, Target
 from logcaster_guard.domain.steps import Step, VerifyRecovery
 from logcaster_guard.effects.verification import Assessment, VerifyRecoveryHandler
 from logcaster_guard.effects.workload import Handler, registry
-from logcaster_guard.engine.chronicle import Chronicle
+from logcaster_guard.engine.chronicle import Chronicle, target_stream
 from logcaster_guard.engine.decisions import Decisions
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.outages import Outages
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.engine.revisions import RevisionWatch
+from logcaster_guard.engine.tally import TalliedJournal
 from logcaster_guard.engine.watch import TargetWatch
 from logcaster_guard.ports import Blobs, Channel, Clock, Cluster, Journal, Source
 
@@ -38,7 +46,10 @@ class Orders:
 
 
 class Guard:
-    """Watches every target and carries out their runs. Without a journal (`None`) it only watches."""
+    """Watches every target and carries out their runs. Without a journal (`None`) it only watches.
+
+    `reloads` counts what became of changed configuration files: `applied` or `refused`.
+    """
 
     def __init__(
         self,
@@ -56,8 +67,10 @@ class Guard:
         self._blobs = blobs
         self._sources = sources
         self._orders = orders
-        self.outbox = None if journal is None else Outbox(journal, channels, clock)
-        self.chronicle = Chronicle(journal, on_append=self._appended)
+        self.reloads: Counter[str] = Counter()
+        self.journal = None if journal is None else TalliedJournal(journal)
+        self.outbox = None if self.journal is None else Outbox(self.journal, channels, clock)
+        self.chronicle = Chronicle(self.journal, on_append=self._appended)
         self._outages = Outages(self.chronicle, clock)
         handlers, lenders = registry(cluster, blobs, clock)
         verify: dict[type[Step], Handler] = {
@@ -102,24 +115,66 @@ class Guard:
             clock=self._clock,
             policy=policy,
             starter=self.executor,
+            on_refusal=watch.tally.refused,
         )
         watch.connect(revisions, decisions)
         return watch
 
+    @property
+    def policy(self) -> Policy:
+        """What is decided by, apart from the rules."""
+        return self._orders.policy
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that everything here is told by."""
+        return self._clock
+
+    async def reload(self, rules: Sequence[Rule]) -> RulesDiff:
+        """Go over to these rules between two evaluations, and tell people what is different."""
+        diff = difference(self._orders.rules, rules)
+        self._orders = replace(self._orders, rules=tuple(rules))
+        for watch in self.watches.values():
+            await watch.reload(rules, self._orders.signals)
+        self.reloads["applied"] += 1
+        structlog.get_logger().info(
+            "config.reloaded", added=diff.added, removed=diff.removed, changed=diff.changed
+        )  # fmt: skip
+        await self._tell_of_rules(narration.rules_reloaded, str(diff))
+        return diff
+
+    async def refuse_reload(self, faults: Sequence[str]) -> None:
+        """Keep the rules in force: the new files have these faults, in the words of `check`."""
+        self.reloads["refused"] += 1
+        structlog.get_logger().error("config.refused", faults=list(faults), effect="the rules in force stay")
+        await self._tell_of_rules(narration.rules_refused, "\n".join(faults))
+
+    async def _tell_of_rules(self, narrate: Callable[[Target, str, datetime], Notice], text: str) -> None:
+        at = self._clock.now()
+        for watch in self.watches.values():
+            notice = narrate(watch.target, text, at)
+            with contextlib.suppress(JournalUnavailable):
+                await self.chronicle.tell(target_stream(watch.target.key), NoticeQueued(at, notice))
+
     async def run(self) -> None:
         """Take up what the journal tells to be open, then watch until cancelled."""
         await self.chronicle.load()
-        try:
-            async with asyncio.TaskGroup() as group:
-                if self.outbox is not None:
-                    group.create_task(self.outbox.run(), name="outbox")
-                self.executor.resume()
-                for watch in self.watches.values():
-                    group.create_task(watch.run(), name=f"watch {watch.target.key}")
-        finally:
-            await self.executor.stop()
-            if self.outbox is not None:
-                await self.outbox.drain(self._clock.monotonic() + _DRAIN)
+        async with asyncio.TaskGroup() as group:
+            outbox = None if self.outbox is None else group.create_task(self.outbox.run(), name="outbox")
+            try:
+                await self._watch_all()
+            finally:
+                await self.executor.stop()
+                if self.outbox is not None and outbox is not None:
+                    if self.chronicle.available:
+                        await self.outbox.drain(self._clock.monotonic() + _DRAIN)
+                    outbox.cancel()
+
+    async def _watch_all(self) -> None:
+        self.executor.resume()
+        async with asyncio.TaskGroup() as group:
+            for watch in self.watches.values():
+                group.create_task(watch.run(), name=f"watch {watch.target.key}")
 
     async def forget_old_releases(self) -> None:
         """Remove the saved releases that no rollback can need any more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import math
 from collections.abc import Mapping, Sequence
 
 from logcaster_guard.domain import triggers
@@ -26,7 +27,10 @@ class ConditionHistory:
         self._interval = interval
 
     async def samples(self, rule: Rule, start: float, end: float, step: float) -> Sequence[Sample]:
-        """The condition at each `step` from `start` to `end`; empty if a source keeps no past or fails."""
+        """The condition at each `step` from `start` to `end`, both included; empty if a source keeps no past or fails.
+
+        `end - start` is a whole number of steps.
+        """
         signals = [self._signals[name] for name in sorted(rule.signals)]
         found = await asyncio.gather(
             *(self._sources[s.source].history(self._target, s, start, end, step) for s in signals)
@@ -34,34 +38,48 @@ class ConditionHistory:
         series = {s.name: h for s, h in zip(signals, found, strict=True) if isinstance(h, Series)}
         if len(series) < len(signals):
             return []
-        count = int((end - start) / step + 1e-9) + 1
+        count = round((end - start) / step) + 1
         instants = [end - step * i for i in reversed(range(count))]
         return [Sample(at, judge(rule.condition, _readings(series, at, step)).verdict) for at in instants]
 
     async def backfill(self, rule: Rule, state: TriggerState, since: float, now: float) -> TriggerState:
         """The state with the unproven stretch from `since` to `now` credited as far as range data shows it."""
-        step = max(min(self._interval, (now - since) / 4), (now - since) / 1_000, 0.1)
+        step = _whole(now - since, max(min(self._interval, (now - since) / 4), 0.1))
         return triggers.backfill(state, await self.samples(rule, since, now, step), step=step)
 
-    async def refine(self, rule: Rule, state: TriggerState, now: float) -> TriggerState:
+    async def refine(
+        self, rule: Rule, state: TriggerState, now: float, *, hole: float, credit_from: float
+    ) -> TriggerState:
         """The state of a breach first read at `now`, its onset moved back to where range data shows that it began.
 
         Fine samples over the rule's duration prove its credit; where they are met throughout, coarser ones over the
-        rollout window look for the onset before that.
+        rollout window look for the onset before that. A hole of at most `hole` seconds does not move the onset;
+        nothing before `credit_from` is credited.
         """
         begin = now - rule.duration
         known_quiet = state.quiet_at if state.quiet_at is not None else float("-inf")
         start = max(begin, known_quiet)
         if now - start < 0.05:
             return state
-        step = max(0.05, min(self._interval / 4, (now - start) / 40))
-        refined = triggers.refine(state, await self.samples(rule, start, now, step), step=step, now=now)
+        step = _whole(now - start, max(0.05, min(self._interval / 4, (now - start) / 40)))
+        samples = await self.samples(rule, start, now, step)
+        refined = triggers.refine(state, samples, step=step, now=now, hole=hole, credit_from=credit_from)
         if refined.onset is None or refined.onset > start + step * 1.5 or known_quiet >= begin:
             return refined
         reach = max(known_quiet, now - min(rule.rollout_window or rule.duration, 86_400.0))
-        coarse = max(step, (refined.onset - reach) / 1_000)
+        if refined.onset - reach < step:
+            return refined
+        coarse = _whole(refined.onset - reach, step)
         samples = await self.samples(rule, reach, refined.onset, coarse)
-        return triggers.earlier_onset(refined, samples, step=coarse)
+        return triggers.earlier_onset(refined, samples, step=coarse, hole=hole)
+
+
+_MOST_STEPS = 1_000
+
+
+def _whole(span: float, step: float) -> float:
+    """The largest step of at most `step` seconds, but not over `_MOST_STEPS` of them, that divides `span` evenly."""
+    return span / max(1, min(_MOST_STEPS, math.ceil(span / step - 1e-9)))
 
 
 def _readings(series: Mapping[str, Series], at: float, step: float) -> Mapping[str, Reading]:

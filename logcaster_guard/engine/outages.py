@@ -61,21 +61,28 @@ class Outages:
             f"{key}: {reading.fault} ({reading.detail}). Its rules are held: nothing fires and nothing is taken "
             "for recovered until it answers again."
         )
-        await self._notify("source.failing", Severity.WARNING, f"The guard is blind: {key}", text)
+        facts = {"source": key, "fault": str(reading.fault), "detail": reading.detail}
+        await self._notify("source.failing", Severity.WARNING, f"The guard is blind: {key}", text, facts)
 
     async def _mended(self, key: str, place: tuple[str, str]) -> None:
-        places = self._failing[key]
+        places = self._failing.get(key)
+        if places is None:
+            return
         places.discard(place)
         if places:
             return
         del self._failing[key]
         lasted = self._clock.monotonic() - self._since.pop(key)
         self._log.info("source.recovered", what=key, after_seconds=round(lasted, 1))
-        await self._notify("source.recovered", Severity.INFO, f"The guard sees again: {key}", f"After {lasted:.0f} s.")
+        title = f"The guard sees again: {key}"
+        await self._notify("source.recovered", Severity.INFO, title, f"After {lasted:.0f} s.", {"source": key})
 
-    async def _notify(self, event: str, severity: Severity, title: str, text: str) -> None:
+    async def _notify(
+        self, event: str, severity: Severity, title: str, text: str, facts: Mapping[str, str]
+    ) -> None:  # fmt: skip
         at = self._clock.now()
-        notice = narration.guard_notice(event, severity, title, text, id=f"{event}/{title}/{at.isoformat()}", at=at)
+        id_ = f"{event}/{title}/{at.isoformat()}"
+        notice = narration.guard_notice(event, severity, title, text, id=id_, at=at, facts=facts)
         try:
             await self._chronicle.tell(GUARD, NoticeQueued(at, notice))
         except JournalUnavailable as error:

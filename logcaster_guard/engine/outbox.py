@@ -126,6 +126,10 @@ class Outbox:
         self._woken[stream] = None
         self._arrived.set()
 
+    def pending(self) -> Mapping[str, int]:
+        """How many notices each channel still owes."""
+        return {lane.channel.name: len(lane.pending) for lane in self._lanes}
+
     async def run(self) -> None:
         """Deliver until cancelled. What was under way then is delivered again after the next start."""
         self._loaded = self._reading = False

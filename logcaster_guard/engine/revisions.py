@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from itertools import takewhile
 
 import structlog
 
@@ -31,7 +32,7 @@ class RevisionWatch:
     """Keeps the ledger of one target in step with the cluster.
 
     `quiet` tells whether every rule that applies is quiet on values now; `template_changed` is called when somebody
-    other than the guard changed the pod template.
+    other than the guard changed the pod template, with the earliest instant at which that may have been.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class RevisionWatch:
         clock: Clock,
         policy: Policy,
         quiet: Callable[[], bool],
-        template_changed: Callable[[], None],
+        template_changed: Callable[[datetime | None], None],
     ) -> None:
         self._target = target
         self._cluster = cluster
@@ -94,6 +95,7 @@ class RevisionWatch:
         events: list[Event] = [*(await self._seeds(workload, revisions))]
         by_guard = self._guards_own(workload)
         undo_of = known.present if by_guard is None and known.is_undo(workload.hash) else None
+        earliest = self._earliest(workload, revisions)
         events.append(
             RevisionLive(
                 at=self._clock.now(),
@@ -102,7 +104,7 @@ class RevisionWatch:
                 uid=workload.uid,
                 blob=await self._blobs.put(releases.of_workload(workload).to_bytes()),
                 images=workload.images,
-                earliest=self._earliest(workload, revisions),
+                earliest=earliest,
                 undo_of=undo_of,
                 by_guard=by_guard,
             )
@@ -110,7 +112,7 @@ class RevisionWatch:
         await self._chronicle.tell(self._stream, *events)
         self._probation, self._was_whole = Probation(), False
         if by_guard is None and known.present is not None:
-            self._template_changed()
+            self._template_changed(earliest)
 
     async def _seeds(self, workload: Workload, revisions: Sequence[Revision]) -> Sequence[RevisionSeeded]:
         known = self._chronicle.ledger(self._target.key).records
@@ -119,6 +121,8 @@ class RevisionWatch:
             revision = proof.revision
             if revision.hash in known or revision.hash == workload.hash:
                 continue
+            # Several ReplicaSets may carry one release: it was live last with the newest of them.
+            other = found.pop(revision.hash, None)
             found[revision.hash] = RevisionSeeded(
                 at=self._clock.now(),
                 template=revision.hash,
@@ -127,17 +131,16 @@ class RevisionWatch:
                 uid=revision.uid,
                 blob=await self._blobs.put(releases.of_revision(revision).to_bytes()),
                 images=images_of(revision.template),
-                stood=proof.stood,
-                superseded_by_undo=proof.superseded_by_undo,
+                stood=proof.stood if other is None else max(proof.stood, other.stood),
+                superseded_by_undo=proof.superseded_by_undo or (other is not None and other.superseded_by_undo),
             )
         return list(found.values())
 
     def _guards_own(self, workload: Workload) -> str | None:
-        for run in self._chronicle.open_runs().values():
-            plan = run.opened.plan
-            if run.opened.target == self._target.key and plan.to_template == workload.hash and plan.uid == workload.uid:
-                return run.id
-        return None
+        run = self._chronicle.open_run_on(self._target.key)
+        if run is None or (run.opened.plan.to_template, run.opened.plan.uid) != (workload.hash, workload.uid):
+            return None
+        return run.id
 
     def _earliest(self, workload: Workload, revisions: Sequence[Revision]) -> datetime | None:
         """The earliest instant at which the present template may have become the Deployment's.
@@ -147,9 +150,10 @@ class RevisionWatch:
         """
         now, last = self._clock.now(), self._last_seen
         known = workload.hash in self._chronicle.ledger(self._target.key).records
-        current = next((r for r in revisions if r.hash == workload.hash), None)
-        if current is not None and not current.earlier and not known and workload.observed:
-            return current.created
+        # A restart makes a new ReplicaSet of the same release, which has been live since the first of them.
+        same = list(takewhile(lambda r: r.hash == workload.hash, reversed(revisions)))
+        if same and not same[-1].earlier and not known and workload.observed:
+            return same[-1].created
         written = workload.template_written_at
         # The API server's times have whole seconds.
         if written is not None and (last is None or written >= last - timedelta(seconds=1)) and written <= now:
@@ -170,15 +174,14 @@ class RevisionWatch:
             await self._chronicle.tell(self._stream, frozen)
         elif wish is Wish.THAW and freeze is not None:
             await self._chronicle.tell(self._stream, TargetThawed(at, "annotation", f"set to {seen.value}"))
-        elif wish is Wish.WIPED and not self._wipe_told:
-            detail = "the freeze annotation vanished together with a change of the spec: the freeze still holds"
+        elif wish is Wish.WIPED and freeze is not None and not self._wipe_told:
+            detail = "the freeze annotation changed together with the spec, as an undo does it: the freeze still holds"
             self._log.warning("freeze.kept", detail=detail)
         self._wipe_told = wish is Wish.WIPED
-        # After a wipe nothing new was said, so what was said before stays the comparison.
-        self._inbox = self._inbox if wish is Wish.WIPED and self._inbox is not None else seen
+        self._inbox = seen
 
     async def _note_probation(self, workload: Workload) -> None:
-        busy = any(r.opened.target == self._target.key for r in self._chronicle.open_runs().values())
+        busy = self._chronicle.open_run_on(self._target.key) is not None
         self._was_whole = self._was_whole or workload.rolled_out
         record = self._chronicle.ledger(self._target.key).records[workload.hash]
         if busy or not self._was_whole:

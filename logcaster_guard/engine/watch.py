@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -12,24 +13,35 @@ from logcaster_guard.domain import triggers
 from logcaster_guard.domain.conditions import Judgement, Verdict, judge
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
 from logcaster_guard.domain.events import Event, SignalSeen, TriggerCleared, TriggerFired, TriggerPending
-from logcaster_guard.domain.rules import Action, Policy, Rule
+from logcaster_guard.domain.rules import Action, Policy, Rule, difference
 from logcaster_guard.domain.signals import Signal, SourceError, SourceName, Target, Value
 from logcaster_guard.domain.triggers import Change, Phase, TriggerState
+from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects.verification import Assessment
+from logcaster_guard.engine.account import Account
 from logcaster_guard.engine.board import Board, text
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
 from logcaster_guard.engine.decisions import Decisions
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.history import ConditionHistory
+from logcaster_guard.engine.loops import LoopTasks
 from logcaster_guard.engine.outages import Outages
+from logcaster_guard.engine.pulse import Pulse
 from logcaster_guard.engine.revisions import RevisionWatch
+from logcaster_guard.engine.tally import Tally
 from logcaster_guard.ports import Clock, Source
 
-_PROBATION_RULES_NEEDED = 1
+_BREATH = 0.01
+_LOOK = "look at the workload"
+_DECIDE = "decide"
 
 
 class TargetWatch:
-    """One target's loops: one per source, one for dated evaluations, one for the Deployment, one for decisions."""
+    """One target's loops: one per source, one per rule, one for the Deployment, one for decisions.
+
+    A source's loop only reads; a rule's loop alone evaluates it, after each poll of a source that it needs and, with a
+    read of its own, at the instant at which its duration is full. So nothing slow holds up anything else.
+    """
 
     def __init__(
         self,
@@ -54,15 +66,24 @@ class TargetWatch:
         self._chronicle = chronicle
         self._outages = outages
         self._executor = executor
-        self._staleness = max(policy.polling.staleness, policy.polling.interval)
+        self._staleness = max(policy.polling.staleness, 2 * policy.polling.interval)
         self._board = Board(self._staleness)
         self._states = {name: TriggerState() for name in self._rules}
-        self._locks = {name: asyncio.Lock() for name in self._rules}
+        self._news: dict[str, set[SourceName]] = {name: set() for name in self._rules}
+        self._changed = {name: asyncio.Event() for name in self._rules}
+        self._onsets: dict[str, tuple[float, datetime]] = {}
+        self._resets = 0
+        self._released = float("-inf")
         self._evidence: dict[str, Mapping[str, str]] = {}
+        self._to_decide: set[str] = set()
         self._history = ConditionHistory(target, self._signals, sources, policy.polling.interval)
-        self._changed = asyncio.Event()
         self._firing = asyncio.Event()
         self._missed: dict[SourceName, int] = {}
+        self._workload: Workload | None = None
+        self._loops: LoopTasks | None = None
+        self.pulse = Pulse(clock, policy.polling.interval)
+        self.tally = Tally()
+        self.looked_at: datetime | None = None
         self._log = structlog.get_logger().bind(target=target.key)
         self._revisions: RevisionWatch | None = None
         self._decisions: Decisions | None = None
@@ -81,15 +102,90 @@ class TargetWatch:
         """Poll slots that a slow source let pass."""
         return dict(self._missed)
 
+    @property
+    def phases(self) -> Mapping[str, Phase]:
+        """The triggers' phases as people are shown them, by rule name."""
+        now = self._clock.monotonic()
+        return {name: state.phase_at(now) for name, state in self._states.items()}
+
+    @property
+    def sources(self) -> Sequence[SourceName]:
+        """The sources that its rules read from."""
+        return sorted({s.source for s in self._signals.values()})
+
+    def account(self, name: str) -> Account:
+        """Why the rule did or did not fire; raises `KeyError`."""
+        rule, state, now = self._rules[name], self._states[name], self._clock.monotonic()
+        readings = self._board.readings(sorted(rule.signals), now)
+        onset = None if state.onset is None else self._onset(rule, state)
+        refusals = None
+        if self.looked_at is not None and self._decisions is not None:
+            began = self._clock.now() if onset is None else onset
+            refusals = self._decisions.objections(rule, onset=began, workload=self._workload)
+        return Account(
+            rule=rule,
+            phase=state.phase_at(now),
+            onset=onset,
+            credit=state.credit,
+            judgement=judge(rule.condition, readings, rule.no_data),
+            evidence={n: text(r, self._signals[n]) for n, r in readings.items()},
+            refusals=refusals,
+        )
+
     async def run(self) -> None:
         """Watch until cancelled."""
         self._restore()
         async with asyncio.TaskGroup() as group:
-            for name in sorted({s.source for s in self._signals.values()}):
-                group.create_task(self._poll(name), name=f"poll {name} {self.target.key}")
-            group.create_task(self._evaluate_when_due(), name=f"due {self.target.key}")
-            group.create_task(self._look_at_workload(), name=f"workload {self.target.key}")
-            group.create_task(self._decide(), name=f"decide {self.target.key}")
+            self._loops = LoopTasks(group)
+            self._begin()
+            self._loops.begin(_LOOK, self._lasting(self._look_at_workload, _LOOK))
+            self._loops.begin(_DECIDE, self._lasting(self._decide, _DECIDE))
+
+    def _begin(self) -> None:
+        """Begin the loop of every source and rule that has none yet."""
+        for name in self.sources:
+            if self._loops is not None and not self._loops.running(_poll_of(name)):
+                self._loops.begin(_poll_of(name), self._lasting(partial(self._poll, name), _poll_of(name)))
+        for rule in self._rules.values():
+            if self._loops is not None and not self._loops.running(_follow_of(rule.name)):
+                self._loops.begin(
+                    _follow_of(rule.name), self._lasting(partial(self._follow, rule), _follow_of(rule.name))
+                )
+
+    async def reload(self, rules: Sequence[Rule], signals: Mapping[str, Signal]) -> None:
+        """Follow these rules from now on; one that is what it was keeps its window and its place in time."""
+        new = {r.name: r for r in rules if r.applies_to(self.target)}
+        diff = difference(list(self._rules.values()), list(new.values()))
+        ended = [n for n in (*diff.removed, *diff.changed) if self._states[n].phase is not Phase.INACTIVE]
+        for name in (*diff.removed, *diff.changed):
+            if self._loops is not None:
+                self._loops.end(_follow_of(name))
+            for kept in (self._states, self._news, self._changed, self._onsets, self._evidence):
+                kept.pop(name, None)
+            self._to_decide.discard(name)
+        self._rules = new
+        wanted = frozenset().union(*(r.signals for r in new.values()))
+        self._signals.clear()
+        self._signals.update({name: signals[name] for name in sorted(wanted)})
+        for name in (*diff.added, *diff.changed):
+            self._states[name], self._news[name], self._changed[name] = TriggerState(), set(), asyncio.Event()
+        self._begin()
+        if ended:
+            at = self._clock.now()
+            await self._tell(*(TriggerCleared(at, name, "its rule was changed") for name in ended))
+
+    async def _lasting(self, loop: Callable[[], Awaitable[None]], name: str) -> None:
+        """Begin a loop again that a defect has ended: one must not blind the guard to everything else."""
+        try:
+            while True:
+                try:
+                    await loop()
+                except Exception as error:  # noqa: BLE001 - the edge of a task: a defect must not pass in silence
+                    self.tally.crashes[name] += 1
+                    self._log.error("watch.crashed", loop=name, exc_info=error)
+                await self._clock.sleep_until(self._clock.monotonic() + self._policy.polling.interval)
+        finally:
+            self.pulse.ended(name)
 
     def quiet(self) -> bool:
         """Whether every rule that applies is quiet on values now.
@@ -99,11 +195,15 @@ class TargetWatch:
         seen = self._chronicle.ledger(self.target.key).signals_seen
         applying = [r for r in self._rules.values() if r.signals <= seen]
         now = self._clock.monotonic()
-        verdicts = [judge(r.condition, self._board.readings(r.signals, now), r.no_data).verdict for r in applying]
-        return len(verdicts) >= _PROBATION_RULES_NEEDED and all(v is Verdict.NOT_MET for v in verdicts)
+        # Without the rules' policies: what no value shows is no proof.
+        verdicts = [judge(r.condition, self._board.readings(r.signals, now)).verdict for r in applying]
+        return bool(verdicts) and all(v is Verdict.NOT_MET for v in verdicts)
 
     def assess(self, fired: str, since: float) -> Assessment:
-        """What the rules say on readings that reach back no further than `since` (monotonic seconds)."""
+        """What the rules say on values that reach back no further than `since` (monotonic seconds).
+
+        Their policies for missing data are left aside: neither recovery nor failure is taken for granted.
+        """
         now = self._clock.monotonic()
         breached, open_ = [], False
         evidence = ""
@@ -111,7 +211,7 @@ class TargetWatch:
             if rule.action is Action.ALERT_ONLY and rule.name != fired:
                 continue
             readings = self._board.since([self._signals[n] for n in sorted(rule.signals)], now, since)
-            verdict = judge(rule.condition, readings, rule.no_data).verdict
+            verdict = judge(rule.condition, readings).verdict
             detail = ", ".join(f"{n} {text(r, self._signals[n])}" for n, r in readings.items())
             if verdict is Verdict.MET:
                 breached.append(f"{rule.name}: {detail}")
@@ -123,17 +223,27 @@ class TargetWatch:
             return Assessment(Verdict.UNKNOWN, f"rule {fired} is gone from the rules")
         return Assessment(Verdict.UNKNOWN if open_ else Verdict.NOT_MET, evidence)
 
-    def template_changed(self) -> None:
-        """Somebody else changed the pod template: theirs gets its whole duration."""
-        now = self._clock.monotonic()
-        self._states = {name: triggers.restart_clock(s, now) for name, s in self._states.items()}
-        self._changed.set()
+    def template_changed(self, earliest: datetime | None) -> None:
+        """Somebody else changed the pod template, at `earliest` or since: theirs gets its whole duration.
+
+        A breach that began only after it has nothing to start again for.
+        """
+        at = self._clock.monotonic() if earliest is None else self._monotonic(earliest)
+        self._released = at
+        older = {n: s for n, s in self._states.items() if s.onset is not None and s.onset < at}
+        self._reset({**self._states, **{n: triggers.restart_clock(s, at) for n, s in older.items()}})
 
     def run_closed(self) -> None:
         """A run on this target has ended: what was seen before it no longer counts."""
         state = triggers.after_run(self._clock.monotonic(), self._policy.limits.cooldown)
-        self._states = dict.fromkeys(self._states, state)
-        self._changed.set()
+        self._reset(dict.fromkeys(self._states, state))
+
+    def _reset(self, states: Mapping[str, TriggerState]) -> None:
+        self._states = dict(states)
+        self._resets += 1
+        self._to_decide.clear()
+        for changed in self._changed.values():
+            changed.set()
 
     def _restore(self) -> None:
         closed = self._chronicle.last_closed(self.target.key)
@@ -142,18 +252,24 @@ class TargetWatch:
             if last is None or isinstance(last, TriggerCleared) or (closed is not None and closed.at >= last.at):
                 continue
             fired = self._monotonic(last.at) if isinstance(last, TriggerFired) else None
-            self._states[name] = triggers.restored(rule, onset=self._monotonic(last.onset), fired_at=fired)
+            onset = self._monotonic(last.onset)
+            self._onsets[name] = (onset, last.onset)
+            self._states[name] = triggers.restored(rule, onset=onset, fired_at=fired)
             self._log.info("trigger.restored", rule=name, onset=last.onset, fired=fired is not None)
 
     async def _poll(self, name: SourceName) -> None:
-        signals = [s for s in self._signals.values() if s.source is name]
-        touched = [r for r in self._rules.values() if r.signals & {s.name for s in signals}]
         slot = self._clock.monotonic()
         while True:
-            retry_after = await self._read(name, signals)
-            for rule in touched:
-                await self._evaluate(rule, fresh=all(self._signals[n].source is name for n in rule.signals))
+            self.pulse.owes(_poll_of(name))
+            signals = [s for s in self._signals.values() if s.source is name]
+            retry_after = await self._read(name, signals) if signals else 0.0
+            read = {s.name for s in signals}
+            for rule in [r.name for r in self._rules.values() if r.signals & read]:
+                self._news[rule].add(name)
+                self._changed[rule].set()
+                self.pulse.owes(_follow_of(rule))
             slot = self._next_slot(name, slot, retry_after)
+            self.pulse.made(_poll_of(name), again=slot)
             await self._clock.sleep_until(slot)
 
     def _next_slot(self, name: SourceName, slot: float, retry_after: float) -> float:
@@ -173,101 +289,117 @@ class TargetWatch:
         """Read into the board; returns the longest wait (seconds) that the source asked for."""
         readings = await self._sources[name].read(self.target, signals)
         self._board.put(readings)
+        self.tally.read(name, readings, self._clock.now())
         await self._outages.note(name, self.target, readings)
         seen = self._chronicle.ledger(self.target.key).signals_seen
         new = [SignalSeen(self._clock.now(), n) for n, r in readings.items() if isinstance(r, Value) and n not in seen]
-        if new:
+        if new and self._chronicle.available:
             await self._tell(*new)
         waits = [r.retry_after for r in readings.values() if isinstance(r, SourceError) and r.retry_after]
         return min(max(waits, default=0.0), 600.0)
 
-    async def _evaluate(self, rule: Rule, *, fresh: bool) -> None:
-        async with self._locks[rule.name]:
-            if self._executor.busy(self.target.key):
-                return
-            now = self._clock.monotonic()
-            readings = self._board.readings(sorted(rule.signals), now)
-            judgement = judge(rule.condition, readings, rule.no_data)
-            state, change = await self._advance(rule, judgement, now, fresh=fresh)
-            self._states[rule.name] = state
-            evidence = {n: text(r, self._signals[n]) for n, r in readings.items()}
-            if judgement.verdict is Verdict.MET:
-                self._evidence[rule.name] = evidence
-            self._log.debug("rule.evaluated", rule=rule.name, verdict=str(judgement.verdict), evidence=evidence)
-            await self._transition(rule, state, change, evidence)
-            if state.phase is Phase.FIRING and judgement.verdict is Verdict.MET:
-                self._firing.set()
-            self._changed.set()
+    async def _follow(self, rule: Rule) -> None:
+        """Evaluate the rule whenever there is news of it, and when its duration is full."""
+        sources = {self._signals[n].source for n in rule.signals}
+        while True:
+            due = None if self._executor.busy(self.target.key) else self._states[rule.name].due_at(rule)
+            if due is not None and due <= self._clock.monotonic():
+                await self._read_all(rule)
+                await self._evaluate(rule, fresh=True)
+                self.pulse.made(_follow_of(rule.name))
+                # A clock that wakes a hair early would otherwise read again at once, over and over.
+                await self._clock.sleep_until(self._clock.monotonic() + _BREATH)
+            elif self._news[rule.name]:
+                news, self._news[rule.name] = self._news[rule.name], set()
+                if not await self._evaluate(rule, fresh=news >= sources):
+                    self._news[rule.name] |= news
+                self.pulse.made(_follow_of(rule.name))
+            else:
+                self._changed[rule.name].clear()
+                await self._wait(self._changed[rule.name], until=due)
+
+    async def _read_all(self, rule: Rule) -> None:
+        by_source: dict[SourceName, list[Signal]] = {}
+        for name in sorted(rule.signals):
+            by_source.setdefault(self._signals[name].source, []).append(self._signals[name])
+        await asyncio.gather(*(self._read(source, signals) for source, signals in by_source.items()))
+
+    async def _evaluate(self, rule: Rule, *, fresh: bool) -> bool:
+        """Judge the latest readings; False if a new release came in between, so that it has to be done again."""
+        if self._executor.busy(self.target.key):
+            return True
+        resets, now = self._resets, self._clock.monotonic()
+        readings = self._board.readings(sorted(rule.signals), now)
+        judgement = judge(rule.condition, readings, rule.no_data)
+        state, changes = await self._advance(rule, judgement, now, fresh=fresh)
+        if self._resets != resets or self._executor.busy(self.target.key):
+            return self._executor.busy(self.target.key)
+        self._states[rule.name] = state
+        self.tally.evaluations[rule.name, judgement.verdict] += 1
+        evidence = {n: text(r, self._signals[n]) for n, r in readings.items()}
+        self._log.debug("rule.evaluated", rule=rule.name, verdict=str(judgement.verdict), evidence=evidence)
+        for change in changes:
+            await self._tell_change(rule, state, change, evidence)
+        if judgement.verdict is not Verdict.MET:
+            self._to_decide.discard(rule.name)
+        elif self._states[rule.name].phase is Phase.FIRING:
+            self._evidence[rule.name] = evidence
+            self._to_decide.add(rule.name)
+            self._firing.set()
+            self.pulse.owes(_DECIDE)
+        return True
 
     async def _advance(
         self, rule: Rule, judgement: Judgement, now: float, *, fresh: bool
-    ) -> tuple[TriggerState, Change | None]:
-        state = self._states[rule.name]
+    ) -> tuple[TriggerState, Sequence[Change]]:
+        """The state after an evaluation at `now`, with what range data says of the time that nobody looked at."""
+        changes = []
+        before = state = self._states[rule.name]
         if judgement.verdict is Verdict.MET:
             since = state.unproven_since(now, self._staleness)
             if since is not None:
                 state = await self._history.backfill(rule, state, since, now)
+                if state.onset != before.onset:
+                    changes.append(Change.PENDING)
         state, change = triggers.advance(
             state, rule, judgement, now=now, staleness=self._staleness, fresh=fresh
         )  # fmt: skip
-        if change is not Change.PENDING:
-            return state, change
-        state = await self._history.refine(rule, state, now)
-        await self._transition(rule, state, change, {})
-        return triggers.advance(state, rule, judgement, now=now, staleness=self._staleness, fresh=fresh)
+        if change is Change.PENDING:
+            changes.append(change)
+            state = await self._history.refine(rule, state, now, hole=self._staleness, credit_from=self._released)
+            state, change = triggers.advance(
+                state, rule, judgement, now=now, staleness=self._staleness, fresh=fresh
+            )  # fmt: skip
+        return state, [*changes, change] if change is not None else changes
 
-    async def _transition(
-        self, rule: Rule, state: TriggerState, change: Change | None, evidence: Mapping[str, str]
-    ) -> None:
+    async def _tell_change(
+        self, rule: Rule, state: TriggerState, change: Change, evidence: Mapping[str, str]
+    ) -> None:  # fmt: skip
         at = self._clock.now()
         match change:
             case Change.PENDING:
-                await self._tell(TriggerPending(at, rule.name, self._wall(state.onset)))
+                await self._tell(TriggerPending(at, rule.name, self._onset(rule, state)))
             case Change.FIRED:
-                await self._tell(TriggerFired(at, rule.name, self._wall(state.onset), dict(evidence)))
+                self.tally.firings[rule.name] += 1
+                await self._tell(TriggerFired(at, rule.name, self._onset(rule, state), dict(evidence)))
             case Change.RECOVERED | Change.DATA_LOST:
                 await self._tell(TriggerCleared(at, rule.name, str(change)))
-            case None:
-                pass
-
-    async def _evaluate_when_due(self) -> None:
-        while True:
-            self._changed.clear()
-            now = self._clock.monotonic()
-            dates = {n: s.due_at(self._rules[n]) for n, s in self._states.items()}
-            busy = self._executor.busy(self.target.key)
-            due = {n: d for n, d in dates.items() if d is not None and not busy}
-            ready = [n for n, d in due.items() if d <= now]
-            if ready:
-                await self._read_and_evaluate([self._rules[n] for n in ready])
-                continue
-            await self._wait(self._changed, until=min(due.values(), default=None))
-
-    async def _read_and_evaluate(self, rules: Sequence[Rule]) -> None:
-        names = frozenset().union(*(r.signals for r in rules))
-        by_source: dict[SourceName, list[Signal]] = {}
-        for name in sorted(names):
-            by_source.setdefault(self._signals[name].source, []).append(self._signals[name])
-        await asyncio.gather(*(self._read(source, signals) for source, signals in by_source.items()))
-        for rule in rules:
-            await self._evaluate(rule, fresh=True)
-            state = self._states[rule.name]
-            if state.due_at(rule) is not None and state.phase is Phase.PENDING and not state.interrupted:
-                # A clock that wakes a hair early would otherwise read again at once, over and over.
-                await self._clock.sleep_until(self._clock.monotonic() + 0.01)
 
     async def _look_at_workload(self) -> None:
         interval = self._policy.polling.interval
         slot = self._clock.monotonic()
         while True:
+            self.pulse.owes(_LOOK)
             try:
                 if self._revisions is not None:
-                    await self._revisions.look()
+                    self._workload = await self._revisions.look()
+                    self.looked_at = self._clock.now()
             except ClusterError as error:
                 self._log.warning("workload.unread", detail=str(error))
             except JournalUnavailable as error:
                 self._log.error("journal.unavailable", detail=str(error))
             slot = max(slot + interval, self._clock.monotonic())
+            self.pulse.made(_LOOK, again=slot)
             await self._clock.sleep_until(slot)
 
     async def _decide(self) -> None:
@@ -275,31 +407,39 @@ class TargetWatch:
             await self._firing.wait()
             self._firing.clear()
             for name in self._most_urgent():
+                self._to_decide.discard(name)
+                rule = self._rules.get(name)
                 try:
-                    await self._decide_on(self._rules[name])
+                    if rule is not None:
+                        await self._decide_on(rule)
                 except ClusterError as error:
                     self._log.warning("decision.postponed", rule=name, detail=str(error))
                 except JournalUnavailable as error:
                     self._log.error("journal.unavailable", rule=name, detail=str(error))
+            self.pulse.made(_DECIDE)
 
     def _most_urgent(self) -> Iterable[str]:
-        firing = [n for n, s in self._states.items() if s.phase is Phase.FIRING]
-        return sorted(firing, key=lambda n: (self._rules[n].duration, n))
+        return sorted(self._to_decide, key=lambda n: (self._rules[n].duration, n))
 
     async def _decide_on(self, rule: Rule) -> None:
         if self._revisions is None or self._decisions is None or self._executor.busy(self.target.key):
             return
+        resets = self._resets
         workload = await self._revisions.look()
-        state = self._states[rule.name]
-        if state.phase is not Phase.FIRING or state.onset is None:
+        state = self._states.get(rule.name)
+        if self._resets != resets or state is None or state.phase is not Phase.FIRING:
             return
         await self._decisions.decide(
-            rule, onset=self._wall(state.onset), workload=workload, evidence=self._evidence.get(rule.name, {})
+            rule, onset=self._onset(rule, state), workload=workload, evidence=self._evidence[rule.name]
         )
 
     async def _tell(self, *events: Event) -> None:
+        stream = target_stream(self.target.key)
+        if not self._chronicle.available:
+            self._chronicle.log(stream, *events)
+            return
         try:
-            await self._chronicle.tell(target_stream(self.target.key), *events)
+            await self._chronicle.tell(stream, *events)
         except JournalUnavailable as error:
             self._log.error("journal.unavailable", detail=str(error))
 
@@ -315,9 +455,22 @@ class TargetWatch:
                 task.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
 
-    def _wall(self, at: float | None) -> datetime:
+    def _onset(self, rule: Rule, state: TriggerState) -> datetime:
+        """The onset as an instant, taken from the wall clock once: a jump of that clock must not move it."""
         now = self._clock.monotonic()
-        return self._clock.now() - timedelta(seconds=now - (now if at is None else at))
+        onset = now if state.onset is None else state.onset
+        known = self._onsets.get(rule.name)
+        if known is None or known[0] != onset:
+            known = self._onsets[rule.name] = (onset, self._clock.now() - timedelta(seconds=now - onset))
+        return known[1]
 
     def _monotonic(self, at: datetime) -> float:
         return self._clock.monotonic() - max(0.0, (self._clock.now() - at).total_seconds())
+
+
+def _poll_of(source: SourceName) -> str:
+    return f"poll {source}"
+
+
+def _follow_of(rule: str) -> str:
+    return f"follow {rule}"

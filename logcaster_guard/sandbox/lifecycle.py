@@ -5,7 +5,7 @@ Waiting → running → crashed → running → …; a pod that is being deleted
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -59,7 +59,8 @@ class Life:
     """A pod bound to the node, from the binding until the API has forgotten it.
 
     `now` is a monotonic second everywhere, `wall` the same instant in UTC. `restarts` and `ip` are taken over from the
-    pod's status by a node that finds the pod already there.
+    pod's status by a node that finds the pod already there. `main` is the container whose image tells how the pod
+    behaves, `starts` how often this node started it.
     """
 
     def __init__(
@@ -81,16 +82,16 @@ class Life:
         self.restarts = restarts
         self.terminating_since: float | None = None
         self.labels: Mapping[str, str] = metadata.get("labels") or {}
-        self._containers: list[Json] = list(spec.get("containers") or [])
+        self.containers: Sequence[Json] = list(spec.get("containers") or [])
         self._releases = releases
         self._pace = pace
         self._seed = seed
-        self._main = _main(self._containers, releases)
-        self._limit = memory_limit(self._main)
+        self.main = _main(self.containers, releases)
+        self._limit = memory_limit(self.main)
         self._process: Process | None = None
         self._resume_at = now + pace.start_delay
         self._crashes = 0
-        self._starts = 0
+        self.starts = 0
         self._exit: Json | None = None
         self._state_at: datetime | None = None
         self._ready_seen = False
@@ -99,7 +100,7 @@ class Life:
     @property
     def image(self) -> str:
         """The image that tells how the pod behaves."""
-        return str(self._main.get("image", ""))
+        return str(self.main.get("image", ""))
 
     @property
     def version(self) -> str:
@@ -110,6 +111,10 @@ class Life:
     def process(self) -> Process | None:
         """The present run of the release; None while nothing runs."""
         return self._process
+
+    def memory(self, now: float) -> float | None:
+        """Bytes that the process uses; None while nothing runs."""
+        return None if self._process is None else self._process.memory(now)
 
     def answer(self, method: str, port: int, path: str, now: float) -> Answer | None:
         """What the pod says to a request; None if the connection is refused."""
@@ -153,7 +158,7 @@ class Life:
             too_big = self._limit is not None and process.memory(now) > self._limit
             if outlived or too_big:
                 self._crash(now, wall, "OOMKilled" if too_big else "Error", 137 if too_big else 1)
-        elif not behaviour.pullable and self._starts == 0:
+        elif not behaviour.pullable and self.starts == 0:
             self._enter(State.UNPULLABLE, wall)
         elif now >= self._resume_at:
             self._start(now, wall)
@@ -161,14 +166,14 @@ class Life:
     def _start(self, now: float, wall: datetime) -> None:
         if self.state is State.CRASHED:
             self.restarts += 1
-        self._starts += 1
+        self.starts += 1
         self._process = Process(
             self.image,
             self.version,
             self._releases,
             started=now,
             epoch=wall.timestamp(),
-            seed=f"{self._seed}/{self._starts}",
+            seed=f"{self._seed}/{self.starts}",
         )
         self._enter(State.RUNNING, wall)
 
@@ -207,7 +212,7 @@ class Life:
                 _condition("ContainersReady", since, holds=ready) | unready,
                 _condition("Ready", since, holds=ready) | unready,
             ],
-            "containerStatuses": [self._container_status(c, bound_at, ready=ready) for c in self._containers],
+            "containerStatuses": [self._container_status(c, bound_at, ready=ready) for c in self.containers],
         }
 
     def _container_status(self, container: Json, bound_at: datetime, *, ready: bool) -> Json:
@@ -215,7 +220,7 @@ class Life:
         return {
             "name": container["name"],
             "image": image,
-            "imageID": "" if self._starts == 0 else f"sandbox://{image}",
+            "imageID": "" if self.starts == 0 else f"sandbox://{image}",
             "ready": ready,
             "started": self._process is not None,
             "restartCount": self.restarts,
@@ -259,9 +264,9 @@ def memory_limit(container: Mapping[str, Any]) -> float | None:
         return None
 
 
-def _main(containers: list[Json], releases: Releases) -> Json:
+def _main(containers: Sequence[Json], releases: Releases) -> Json:
     registered = [c for c in containers if releases.known(str(c.get("image", "")))]
-    return (registered or containers or [{}])[0]
+    return next(iter(registered or containers), {})
 
 
 def _reason(container: Mapping[str, Any]) -> str | None:

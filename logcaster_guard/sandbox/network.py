@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from yarl import URL
 
+from logcaster_guard.sandbox import container_metrics
 from logcaster_guard.sandbox.client import Client, Json
 from logcaster_guard.sandbox.lifecycle import Life
 from logcaster_guard.sandbox.polling import level
-from logcaster_guard.sandbox.release import TRAFFIC_PORT
+from logcaster_guard.sandbox.release import METRICS_TYPE, TRAFFIC_PORT
 
 CLUSTER_DOMAIN = "cluster.local"
 
@@ -39,8 +40,9 @@ class Network:
 
     `find` gives the pod at an address, `pods` all of them. `seed` makes the choice among a Service's pods repeatable.
 
-    Asked itself and not as a proxy, it has one page: `/targets` lists every pod in the form of Prometheus' HTTP service
-    discovery, with the meta labels of its Kubernetes discovery, which not every build of Prometheus has.
+    Asked itself and not as a proxy, it has pages for Prometheus: `/targets` lists every pod in the form of its HTTP
+    service discovery, with the meta labels of its Kubernetes discovery, which not every build of Prometheus has;
+    `/metrics/cadvisor` and `/metrics/kube-state` are those of `container_metrics`.
     """
 
     def __init__(
@@ -101,8 +103,9 @@ class Network:
         return frozenset(address for pairs in backends.by_port.values() for address, _ in pairs)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.raw_path == "/targets":
-            return web.json_response([_target(life, self._namespace) for life in self._pods()])
+        page = self._page(request.raw_path)
+        if page is not None:
+            return page
         if request.raw_path.startswith("/") or request.method == "CONNECT":
             return web.Response(status=400, text="This is a forward proxy: ask it for http://HOST:PORT/PATH.\n")
         url = request.url
@@ -111,6 +114,17 @@ class Network:
         if isinstance(place, web.Response):
             return place
         return await self._deliver(request, url, *place)
+
+    def _page(self, path: str) -> web.Response | None:
+        match path:
+            case "/targets":
+                return web.json_response([_target(life, self._namespace) for life in self._pods()])
+            case container_metrics.CADVISOR_PATH:
+                now, wall = self._clock(), time.time()
+                return _metrics(container_metrics.cadvisor(self._pods(), self._namespace, now=now, wall=wall))
+            case container_metrics.KUBE_STATE_PATH:
+                return _metrics(container_metrics.kube_state(self._pods(), self._namespace))
+        return None
 
     def _place(self, host: str, port: int) -> tuple[str, int] | web.Response:
         if _is_address(host):
@@ -174,6 +188,10 @@ def _target(life: Life, namespace: str) -> Json:
     }
     labels |= {f"__meta_kubernetes_pod_label_{re.sub(r'[^a-zA-Z0-9_]', '_', k)}": v for k, v in life.labels.items()}
     return {"targets": [f"{life.ip}:{TRAFFIC_PORT}"], "labels": labels}
+
+
+def _metrics(text: str) -> web.Response:
+    return web.Response(body=text.encode(), headers={"Content-Type": METRICS_TYPE})
 
 
 def _is_address(host: str) -> bool:

@@ -87,6 +87,10 @@ class Node:
         """The pods on the node."""
         return list(self._lives.values())
 
+    def now(self) -> float:
+        """The monotonic second on the node."""
+        return self._clock()
+
     async def look(self) -> None:
         """Look once at what the API shows and do what follows from it."""
         await self._beat()

@@ -145,10 +145,10 @@ class Process:
 
     def metrics(self, now: float) -> str:
         """The counters in Prometheus' text format; a series appears with its first request, as client libraries do."""
-        version = _escaped(self._version)
+        version = escaped(self._version)
         lines = ["# HELP http_requests_total Requests answered.", "# TYPE http_requests_total counter"]
         for (method, status), count in sorted(self._requests.items()):
-            labels = f'method="{_escaped(method)}",status="{status}",version="{version}"'
+            labels = f'method="{escaped(method)}",status="{status}",version="{version}"'
             lines.append(f"http_requests_total{{{labels}}} {count}")
         name = "http_request_duration_seconds"
         lines += [f"# HELP {name} Time to answer.", f"# TYPE {name} histogram"]
@@ -180,5 +180,6 @@ def version_of(image: str) -> str:
     return tag or digest.rpartition(":")[2][:12] or "latest"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """A label's value as Prometheus' text format writes it."""
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

@@ -32,6 +32,32 @@ def test_the_targets_fields_are_filled_in(template: str, rendered: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("template", "rendered"),
+    [
+        ('x{pod=~"$deployment-.+"}', r'x{pod=~"a\\.b-.+"}'),
+        ("x{pod !~ \n '${deployment}',a='$deployment'}", r"x{pod !~ \n 'a\\.b',a='a.b'}".replace(r"\n", "\n")),
+        ("x{pod=~`$deployment`}", r"x{pod=~`a\.b`}"),
+        ("x{pod=~\"'$deployment'\"}", "x{pod=~\"'a\\\\.b'\"}"),
+        ('x{pod=~"$label_alternatives"}', r'x{pod=~"p\\|\\(q\\)\\$"}'),
+        ('x{pod=~".+",d="$deployment"}', 'x{pod=~".+",d="a.b"}'),
+        ('x{a="=~",d="$deployment"}', 'x{a="=~",d="a.b"}'),
+    ],
+)
+def test_in_a_regular_expression_a_value_matches_itself_only(template: str, rendered: str) -> None:
+    target = Target("t", "ns", "a.b", labels={"alternatives": "p|(q)$"})
+    assert render(template, target, 300) == rendered
+
+
+@given(value=st.text(max_size=20), other=st.text(max_size=20))
+def test_a_pattern_of_a_value_matches_no_other(value: str, other: str) -> None:
+    rendered = render("a{b=~'$label_x'}", Target("t", "ns", "d", labels={"x": value}), 60)
+    inside = rendered.removeprefix("a{b=~'").removesuffix("'}")
+    pattern = re.sub(r"\\(.)", lambda m: {"n": "\n", "r": "\r", "t": "\t"}.get(m[1], m[1]), inside)
+    assert re.fullmatch(pattern, value)
+    assert (re.fullmatch(pattern, other) is None) == (other != value)
+
+
+@pytest.mark.parametrize(
     ("template", "lookback", "says"),
     [
         ("up{a='$nothing'}", 300, r"\$nothing is not known for the target shop; allowed: \$deployment"),

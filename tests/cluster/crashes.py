@@ -94,8 +94,9 @@ class Tape:
     async def through(self, what: str, effect: Effect[T]) -> T:
         """Let the effect happen, unless the guard dies before it; its answer, unless the guard dies after it."""
         self.check()
-        self._running = self._running or what == BEGIN
-        self._die_at(what, Moment.BEFORE, Moment.LATE, unsent=effect)
+        counted = self._running = self._running or what == BEGIN
+        if counted:
+            self._die_at(what, Moment.BEFORE, Moment.LATE, unsent=effect)
         sent = asyncio.ensure_future(effect())
         self._sent.add(sent)
         try:
@@ -104,8 +105,8 @@ class Tape:
             self.refused += 1
             raise
         self.check()
-        self._die_at(what, Moment.AFTER)
-        if self._running:
+        if counted:
+            self._die_at(what, Moment.AFTER)
             self._counts[what] += 1
             self.points.append(Point(what, self._counts[what]))
         return answer
@@ -116,7 +117,7 @@ class Tape:
 
     def _die_at(self, what: str, *moments: Moment, unsent: Effect[Any] | None = None) -> None:
         point = Point(what, self._counts[what] + 1)
-        if self._running and self.end in [Cell(point, moment) for moment in moments]:
+        if self.end in [Cell(point, moment) for moment in moments]:
             self.unsent = unsent
             self.dead.set()
             raise Crash

@@ -61,25 +61,11 @@ log: {{format: json}}
 """
 
 
-class Daemon:
-    """One process at a time over one folder; every line of its log is kept over restarts."""
+class GuardProcess:
+    """One process at a time over the same files; every line of its log is kept over restarts."""
 
-    def __init__(
-        self, cluster: Cluster, folder: Path, *, network: str, prometheus: str | None, webhook: str | None = None
-    ) -> None:
-        settings, rules = folder / "guard.yaml", folder / "rollback-rules.yaml"
-        rules.write_text(RULES)
-        settings.write_text(
-            SETTINGS.format(
-                namespace=cluster.namespace,
-                prometheus=prometheus or "null",
-                network=network,
-                kubeconfig=cluster.kubeconfig("guard"),
-                folder=folder,
-                webhooks="" if webhook is None else f'{{name: people, url: "{webhook}"}}',
-            )
-        )
-        self._arguments = [str(Path(sys.executable).with_name("logcaster-guard")), "run", str(settings), str(rules)]
+    def __init__(self, *files: Path) -> None:
+        self._arguments = [str(Path(sys.executable).with_name("logcaster-guard")), "run", *map(str, files)]
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self.lines: list[Json] = []
@@ -128,3 +114,33 @@ class Daemon:
         async for raw in self._process.stderr:
             text = raw.decode()
             self.lines.append(json.loads(text) if text.startswith("{") else {"event": "", "text": text})
+
+
+class Daemon(GuardProcess):
+    """The guard with rules and settings made for tests, written into `folder`."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        folder: Path,
+        *,
+        network: str,
+        prometheus: str | None,
+        webhook: str | None = None,
+        rules: Path | None = None,
+    ) -> None:
+        self.settings = folder / "guard.yaml"
+        if rules is None:
+            rules = folder / "rollback-rules.yaml"
+            rules.write_text(RULES)
+        self.settings.write_text(
+            SETTINGS.format(
+                namespace=cluster.namespace,
+                prometheus=prometheus or "null",
+                network=network,
+                kubeconfig=cluster.kubeconfig("guard"),
+                folder=folder,
+                webhooks="" if webhook is None else f'{{name: people, url: "{webhook}"}}',
+            )
+        )
+        super().__init__(self.settings, rules)

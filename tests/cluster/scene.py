@@ -34,8 +34,8 @@ from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import History, NoHistory, Reading, Signal, SourceName, Target, Unit, Value
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.guard import Guard, Orders
+from logcaster_guard.ports import Channel, Entry, Journal, Json
 from logcaster_guard.ports import Cluster as ClusterPort
-from logcaster_guard.ports import Entry, Journal, Json
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.world import World
@@ -110,7 +110,8 @@ class Facts:
 class Scene:
     """The service in its namespace.
 
-    `minimum` is its autoscaler's minReplicas, None for no autoscaler; `generation` the Deployment's at the bad release.
+    `minimum` is its autoscaler's minReplicas, None for no autoscaler; `generation` the Deployment's at the bad release;
+    `channels` are told beside Kubernetes Events.
     """
 
     cluster: Cluster
@@ -120,6 +121,7 @@ class Scene:
     minimum: int | None
     generation: int = 0
     clock: SystemClock = field(default_factory=SystemClock)
+    channels: Sequence[Channel] = ()
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -139,11 +141,13 @@ class Scene:
         try:
             scene = cls(cluster, world, api, folder, minimum)
             await world.install(GOOD, replicas=REPLICAS)
-            await seed(await world.rolled_out(WITHIN), folder)
+            good, then = await world.rolled_out(WITHIN), datetime.now(UTC)
             if minimum is not None:
                 await cluster.admin.create(scene._autoscalers, autoscaler(minimum))
             await world.deploy(BAD)
-            scene.generation = int((await world.rolled_out(WITHIN))["metadata"]["generation"])
+            bad = await world.rolled_out(WITHIN)
+            scene.generation = int(bad["metadata"]["generation"])
+            await seed(folder, good, bad, then)
             yield scene
         finally:
             if cluster.kind == "sandbox":
@@ -186,7 +190,7 @@ class Scene:
             sources={SourceName.SCRAPE: source},
             journal=MortalJournal(journal, tape),
             blobs=MortalBlobs(FolderBlobs(self.folder / "blobs"), tape),
-            channels=[EventChannel(cluster)],
+            channels=[EventChannel(cluster), *self.channels],
             clock=self.clock,
         )
 
@@ -284,23 +288,28 @@ def writes_of(records: Sequence[AuditRecord], namespace: str) -> Counter[str]:
     return Counter(r.resource for r in mine if r.verb in {"create", "update", "patch", "delete", "deletecollection"})
 
 
-async def seed(deployment: Json, folder: Path) -> None:
-    """A journal in `folder` that tells of this Deployment's release as good for a day."""
-    workload, now = Workload(deployment), datetime.now(UTC)
-    blob = await FolderBlobs(folder / "blobs").put(releases.of_workload(workload).to_bytes())
+async def seed(folder: Path, good: Json, bad: Json, changed: datetime) -> None:
+    """A journal in `folder`: this Deployment was good for a day, and at `changed` the bad release came."""
+    blobs = FolderBlobs(folder / "blobs")
+    live = []
+    for deployment, since in ((good, changed - timedelta(days=1)), (bad, changed)):
+        workload = Workload(deployment)
+        live.append(
+            RevisionLive(
+                at=since,
+                template=workload.hash,
+                revision=workload.revision,
+                uid=workload.uid,
+                blob=await blobs.put(releases.of_workload(workload).to_bytes()),
+                images=workload.images,
+                earliest=since,
+            )
+        )
+    earned = RevisionGood(changed, live[0].template, quiet_share=1.0, watched=POLICY.ledger.good_after)
+    workload = Workload(good)
     journal = await SqliteJournal.open(folder / "journal.db")
     try:
-        live = RevisionLive(
-            at=now - timedelta(days=1),
-            template=workload.hash,
-            revision=workload.revision,
-            uid=workload.uid,
-            blob=blob,
-            images=workload.images,
-            earliest=now - timedelta(days=1),
-        )
-        good = RevisionGood(now, workload.hash, quiet_share=1.0, watched=POLICY.ledger.good_after)
-        await journal.append(f"target/{workload.namespace}/{workload.name}", [live, good], 0)
+        await journal.append(f"target/{workload.namespace}/{workload.name}", [live[0], earned, live[1]], 0)
     finally:
         await journal.aclose()
 

@@ -160,8 +160,9 @@ async def test_killed_for_real(cluster: Cluster, api: ClusterPort, rights: Seque
             await daemon.until("run.resumed", run=opened["run"])
             await daemon.until("run.closed", outcome=runs.RECOVERED)
             await daemon.until("notice.delivered", about="run.closed")
-        finally:
             assert await daemon.stop() == 0
+        finally:
+            await daemon.stop()
         await scene.world.traffic.until(lambda t: t.window(2).error_share == 0, 15)
         facts = await scene.facts()
     writes = writes_of(await cluster.read_audit(), scene.cluster.namespace)

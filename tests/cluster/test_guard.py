@@ -11,12 +11,13 @@ import yaml
 
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.lifecycle import Pace
+from logcaster_guard.sandbox.prometheus import pods_job
 from logcaster_guard.sandbox.release import Behaviour, Releases
 from logcaster_guard.sandbox.world import World
 from tests.cluster.daemon import Daemon
 from tests.cluster.harness import Cluster
 from tests.conftest import StartPrometheus
-from tests.real.prometheus import Prometheus, pods_job
+from tests.real.prometheus import Prometheus
 
 Json = dict[str, Any]
 DEPLOY = Path(__file__).parents[2] / "deploy"

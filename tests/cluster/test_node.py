@@ -6,11 +6,11 @@ import pytest
 
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.lifecycle import Pace
+from logcaster_guard.sandbox.prometheus import pods_job
 from logcaster_guard.sandbox.release import Behaviour, Releases
 from logcaster_guard.sandbox.world import World
 from tests.cluster.harness import Cluster, Json
 from tests.conftest import StartPrometheus
-from tests.real.prometheus import pods_job
 from tests.real.waiting import until
 
 PATIENCE = 30.0

@@ -167,6 +167,7 @@ def test_dimensions_that_fit(text: str) -> None:
         ("", 0, "an empty condition", None),
         (" \n", 0, "an empty condition", None),
         ("x" * (MAX_LENGTH + 1), 0, "a condition of 1,001 characters", None),
+        ("a+" * 300 + "a", 500, "more than 500 names, numbers and signs", None),
         ("not " * 60 + "error_rate > 5%", 200, "more than 50 levels of nesting", None),
         ("restart_count > " + "*".join(["999999999999999"] * 40), 16, "a number that is too large", None),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from logcaster_guard.domain.errors import JournalConflict, JournalUnavailable
@@ -15,6 +16,11 @@ class MemoryJournal:
     def __init__(self) -> None:
         self._entries: list[Entry] = []
         self.fault: str | None = None
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """Everything, whatever `fault` says."""
+        return list(self._entries)
 
     async def append(self, stream: str, events: Sequence[Event], expected_seq: int) -> int:
         self._check()
@@ -40,3 +46,18 @@ class MemoryJournal:
     def _check(self) -> None:
         if self.fault is not None:
             raise JournalUnavailable(self.fault)
+
+
+class SlowJournal(MemoryJournal):
+    """Every call lets others go first, before and after."""
+
+    async def append(self, stream: str, events: Sequence[Event], expected_seq: int) -> int:
+        await asyncio.sleep(0)
+        seq = await super().append(stream, events, expected_seq)
+        await asyncio.sleep(0)
+        return seq
+
+    async def read(self, stream: str) -> Sequence[Entry]:
+        found = await super().read(stream)
+        await asyncio.sleep(0)
+        return found

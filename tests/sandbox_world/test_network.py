@@ -151,3 +151,11 @@ def test_ports_are_matched_by_name_and_a_single_port_needs_none() -> None:
 
 def test_a_service_without_slices_has_no_endpoints() -> None:
     assert backends_of([service("logcaster", ("traffic", 80))], [])["logcaster"].by_port == {80: ()}
+
+
+@pytest.mark.parametrize("path", ["/metrics/cadvisor", "/metrics/kube-state"])
+async def test_it_tells_prometheus_of_the_containers(place: Place, path: str) -> None:
+    async with httpx.AsyncClient(base_url=place.network.url) as client:
+        answer = await client.get(path)
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")

@@ -18,6 +18,10 @@ MESSAGE_BYTES = 1024
 REASON_LENGTH = 128
 
 
+ABOUT_RULES = frozenset({"config.reloaded", "config.refused"})
+"""Notices without a run that are Events all the same: what the workload is guarded by has changed, or has not."""
+
+
 class EventChannel:
     """`ports.Channel` that writes a Kubernetes Event on the Deployment for each notice of a run.
 
@@ -35,7 +39,8 @@ class EventChannel:
 
     async def deliver(self, notice: Notice) -> Delivery:
         """Try once."""
-        if not (notice.run and notice.namespace and notice.deployment):
+        about_the_workload = notice.run or notice.event in ABOUT_RULES
+        if not (about_the_workload and notice.namespace and notice.deployment):
             return Delivered()
         try:
             uid = await self._uid(notice)

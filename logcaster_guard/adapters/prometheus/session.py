@@ -206,4 +206,4 @@ def _answer(document: Any) -> PromAnswer:  # noqa: ANN401 - JSON
         or not isinstance(warnings, list)
     ):
         raise Failed(Failure(Fault.MALFORMED, "the answer has no result"))
-    return PromAnswer(data["resultType"], data["result"], tuple(plain(str(w)) for w in warnings[:10]))
+    return PromAnswer(plain(data["resultType"]), data["result"], tuple(plain(str(w)) for w in warnings[:10]))

@@ -1,0 +1,150 @@
+"""How commands ask the running daemon, and show what it tells."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from logcaster_guard.adapters.fetch import Answer, Fetcher
+from logcaster_guard.cli.check import BAD_INPUT
+from logcaster_guard.config.faults import Refused, escaped
+from logcaster_guard.config.urls import check_base_url
+
+Json = dict[str, Any]
+
+UNREACHABLE = 3
+"""Exit code: the daemon could not be asked."""
+
+_TIMEOUT = 10.0
+_MAX_BYTES = 16 << 20
+_UNFOLDED = 240
+
+Address = Annotated[
+    str,
+    typer.Option(
+        metavar="HOST:PORT",
+        envvar="LOGCASTER_GUARD_ADDRESS",
+        help="Where the daemon listens (its setting web.listen), or an http(s):// address that leads there.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print what the daemon answers, as JSON.")]
+DEFAULT_ADDRESS = "127.0.0.1:9997"
+
+
+def ask(address: str, path: str, **query: str | None) -> Json:
+    """The daemon's answer; ends the command with one sentence, and 2 or 3, where there is none."""
+    base = address if "://" in address else f"http://{address}"
+    try:
+        check_base_url(base)
+    except Refused as refusal:
+        raise _ended(f"--address: found {refusal.found}; allowed {refusal.allowed}", BAD_INPUT) from None
+    given = urlencode({k: v for k, v in query.items() if v is not None})
+    answer = asyncio.run(_fetch(f"{base.rstrip('/')}{path}" + (f"?{given}" if given else "")))
+    if isinstance(answer, str):
+        raise _ended(
+            f"no daemon answers at {base} ({answer}): start logcaster-guard run, or name its address with --address",
+            UNREACHABLE,
+        )
+    return _understood(answer, base)
+
+
+def show(lines: Sequence[Text | Table]) -> None:
+    """Print to standard output; colours only on a terminal, and never with NO_COLOR."""
+    _lenient_output()
+    # What is not shown on a terminal is not folded to fit one.
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _UNFOLDED
+    console = Console(highlight=False, markup=False, emoji=False, width=width)
+    for line in lines:
+        console.print(line, soft_wrap=isinstance(line, Text))
+
+
+def show_json(value: Json) -> None:
+    """Print as JSON."""
+    _lenient_output()
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Text | str]]) -> Table:
+    """A table that folds what is long instead of cutting it."""
+    found = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        found.add_column(column, overflow="fold", header_style="dim")
+    for row in rows:
+        found.add_row(*(cell if isinstance(cell, Text) else plain(cell) for cell in row))
+    return found
+
+
+def plain(text: object, style: str = "") -> Text:
+    """A text of the daemon's: nothing in it is obeyed by the terminal."""
+    return Text(escaped(str(text)), style=style)
+
+
+def instant(text: str | None) -> str:
+    """An instant to the second, in UTC; `-` for none."""
+    return "-" if text is None else text[:19].replace("T", " ") + "Z"
+
+
+def readings(values: Mapping[str, str]) -> str:
+    """Readings in one line."""
+    return ", ".join(f"{name} {value}" for name, value in values.items()) or "-"
+
+
+def span(seconds: float) -> str:
+    """A length of time: `4.2s`, `5m`, `1h30m`."""
+    if seconds < 60:
+        return f"{round(seconds, 1):g}s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return "".join(f"{n}{unit}" for n, unit in ((hours, "h"), (minutes, "m"), (rest, "s")) if n)
+
+
+PHASE_STYLES = {"firing": "bold red", "pending": "yellow", "cooling down": "cyan", "inactive": "green"}
+
+
+async def _fetch(url: str) -> Answer | str:
+    fetcher = Fetcher(monotonic=time.monotonic, timeout=_TIMEOUT, max_bytes=_MAX_BYTES)
+    try:
+        found = await fetcher.get(url)
+    except TimeoutError:
+        return f"timed out after {_TIMEOUT:.0f} s"
+    finally:
+        await fetcher.aclose()
+    return found if isinstance(found, Answer) else found.detail or str(found.fault)
+
+
+def _understood(answer: Answer, base: str) -> Json:
+    try:
+        value = json.loads(answer.body)
+    except ValueError:
+        value = None
+    if isinstance(value, dict) and answer.status == 200:
+        return value
+    if isinstance(value, dict) and isinstance(value.get("error"), str) and answer.status in {400, 404}:
+        raise _ended(escaped(value["error"]), BAD_INPUT)
+    raise _ended(
+        f"what answers at {base} is no LogCaster Guard of this version (HTTP {answer.status}): check --address",
+        UNREACHABLE,
+    )
+
+
+def _ended(sentence: str, code: int) -> typer.Exit:
+    typer.echo(f"error: {sentence}", err=True)
+    return typer.Exit(code)
+
+
+def _lenient_output() -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that cannot show a character is no reason to fail.
+        sys.stdout.reconfigure(errors="backslashreplace")

@@ -1,0 +1,165 @@
+"""The demo's scenarios: what happens, which rules watch, and who judges the outcome."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from logcaster_guard.cli import judges
+from logcaster_guard.cli.judges import Finding, Judge
+from logcaster_guard.cli.stage import NEW, Stage
+from logcaster_guard.sandbox.objects import image
+from logcaster_guard.sandbox.release import MIB, Behaviour
+
+RULE = '  - {{name: {}, condition: "{}", duration: "5s", action: immediate_rollback}}\n'
+PLAN = {
+    "high_error_rate": "error_rate > 5%",
+    "health_check_failure": "health_check_fails > 3",
+    "response_time_degradation": "p95_latency > 2s",
+    "memory_leak": "memory_usage > 90%",
+    "crash_loop": "restart_count > 5",
+}
+STALLED = {"rollout_stalled": "rollout_stalled > 0", "unready_pods": "unready_pods > 0"}
+
+
+class Name(StrEnum):
+    """What happens in the demo."""
+
+    ERRORS = "errors"
+    SLOW = "slow"
+    UNHEALTHY = "unhealthy"
+    CRASH_LOOP = "crash-loop"
+    MEMORY_LEAK = "memory-leak"
+    STALLED = "stalled"
+    INNOCENT = "innocent"
+
+
+class Scenario(Protocol):
+    """A story with an end. `new` is how the release behaves that is rolled out, `rules` are conditions by name."""
+
+    @property
+    def new(self) -> Behaviour: ...  # noqa: D102 - told above
+
+    @property
+    def rules(self) -> Mapping[str, str]: ...  # noqa: D102 - told above
+
+    async def play(self, stage: Stage) -> bool:
+        """Play it on a stage where the good release serves; returns whether it ended well."""
+
+
+@dataclass(frozen=True, slots=True)
+class BadRelease:
+    """A release with a fault is rolled out; it ends well if `judge` finds the service in order again.
+
+    `told` is what people are told of the fault. `shows_after` is how many seconds the fault is left to show itself
+    where nobody watches; `complete_within` how long to wait for a rollout that may never be complete.
+    """
+
+    new: Behaviour
+    told: str
+    judge: Judge
+    rules: Mapping[str, str]
+    shows_after: float = 15.0
+    complete_within: float = 20.0
+
+    async def play(self, stage: Stage) -> bool:
+        """See the class."""
+        await self._look(stage)
+        await stage.roll_out(f"; {self.told}", within=self.complete_within)
+        await asyncio.sleep(3)
+        await self._look(stage)
+        if not stage.guarded:
+            await asyncio.sleep(self.shows_after)
+            return await self._verdict(stage, "Nobody rolled it back.")
+        await stage.until(lambda: stage.told("run.closed"), 60)
+        changes = stage.changes()
+        return await self._verdict(stage, f"The guard changed the Deployment {changes} time{'s' * (changes != 1)}.")
+
+    async def _look(self, stage: Stage) -> Finding:
+        finding = await self.judge.look(stage)
+        stage.timeline.say(self.judge.who, finding.text)
+        return finding
+
+    async def _verdict(self, stage: Stage, remark: str) -> bool:
+        finding = await self._look(stage)
+        colour, word = ("green", "Recovered") if finding.well else ("red", "Not recovered")
+        stage.console.print(
+            f"\n[bold {colour}]{word}[/] after {stage.timeline.elapsed:.0f} s, as {self.judge.witness} saw it: "
+            f"{finding.text}. {remark}",
+            soft_wrap=True,
+        )
+        return finding.well
+
+
+@dataclass(frozen=True, slots=True)
+class InnocentRelease:
+    """A dependency fails for old and new alike, and a good release is rolled out by chance; nothing must be undone."""
+
+    new: Behaviour
+    rules: Mapping[str, str]
+
+    async def play(self, stage: Stage) -> bool:
+        """See the class."""
+        stage.timeline.say("people", "nobody does anything, but a database that every release needs fails", "bold")
+        stage.world.releases.dependency_failure = 0.3
+        await asyncio.sleep(3)
+        await self._look(stage)
+        await stage.roll_out(", a good release, by chance just now")
+        if stage.guarded:
+            await stage.until(lambda: stage.told("trigger.refused"), 30)
+        await asyncio.sleep(8)
+        await self._look(stage)
+        attempts, serving = stage.attempts(), await stage.image()
+        stage.timeline.say("people", "the database is mended")
+        stage.world.releases.dependency_failure = 0.0
+        await stage.world.traffic.until(lambda t: (t.window(3).error_share or 0) < 0.01, 15)
+        await self._look(stage)
+        return self._verdict(stage, attempts, untouched=serving == image(NEW))
+
+    async def _look(self, stage: Stage) -> None:
+        stage.timeline.say("users", (await judges.USERS_ERRORS.look(stage)).text)
+
+    def _verdict(self, stage: Stage, attempts: int, *, untouched: bool) -> bool:
+        well, told = untouched and attempts == 0, stage.told("trigger.refused")
+        colour, word = ("green", "Nothing was rolled back") if well else ("red", "An innocent release was touched")
+        people = "Nobody watched." if not stage.guarded else f"People were told {'why' if told else 'nothing'}."
+        stage.console.print(
+            f"\n[bold {colour}]{word}[/]: {attempts} mutating requests of the guard in the API server's audit; "
+            f"{NEW} {'still serves' if untouched else 'was replaced'}. {people}",
+            soft_wrap=True,
+        )
+        return well and (told or not stage.guarded)
+
+
+SCENARIOS: Mapping[Name, Scenario] = {
+    Name.ERRORS: BadRelease(Behaviour(error_rate=0.3), "30 % of its answers are errors", judges.USERS_ERRORS, PLAN),
+    Name.SLOW: BadRelease(Behaviour(latency=3.0), "it answers after 3 s", judges.USERS_WAITS, PLAN),
+    Name.UNHEALTHY: BadRelease(
+        Behaviour(healthy=False), "it serves, and its /health says 503", judges.HEALTH_CHECK, PLAN
+    ),
+    Name.CRASH_LOOP: BadRelease(
+        Behaviour(crash_every=1.2), "its process ends every 1.2 s", judges.RESTARTS, PLAN, complete_within=8.0
+    ),
+    Name.MEMORY_LEAK: BadRelease(
+        Behaviour(memory=222 * MIB, memory_growth=2 * MIB),
+        "it takes 2 MiB of memory more each second, and the limit is 256 MiB",
+        judges.MEMORY,
+        PLAN,
+    ),
+    Name.STALLED: BadRelease(
+        Behaviour(pullable=False),
+        "its image cannot be pulled, and the old pods serve on",
+        judges.ARRIVED,
+        PLAN | STALLED,
+        complete_within=3.0,
+    ),
+    Name.INNOCENT: InnocentRelease(Behaviour(), PLAN),
+}
+
+
+def rules_text(scenario: Scenario) -> str:
+    """The scenario's rules as a rules file."""
+    return "rollback_triggers:\n" + "".join(RULE.format(*rule) for rule in scenario.rules.items())

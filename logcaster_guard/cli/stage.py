@@ -1,0 +1,203 @@
+"""Where the demo's scenarios are played: an embedded cluster with users, a guard if wanted, and a timeline."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from logcaster_guard import app
+from logcaster_guard.adapters import logs
+from logcaster_guard.cli.story import GuardLog, Timeline
+from logcaster_guard.config.loading import Loaded, load
+from logcaster_guard.sandbox.apiserver import ApiServer, AuditEntry
+from logcaster_guard.sandbox.client import Json
+from logcaster_guard.sandbox.lifecycle import Pace
+from logcaster_guard.sandbox.objects import SERVICE, image
+from logcaster_guard.sandbox.prometheus import PrometheusServer, cluster_jobs
+from logcaster_guard.sandbox.release import HEALTH_PORT, Releases
+from logcaster_guard.sandbox.traffic import Traffic
+from logcaster_guard.sandbox.world import World
+
+NAMESPACE = "logcaster"
+GOOD, NEW = "1.0.0", "2.0.0"
+PACE = Pace(crash_backoff=0.5, crash_backoff_most=1.0)
+SHORTENED = (
+    "Shortened for this demo: rule durations and lookback → 5s, polling 30s → 1s, good after 10m → 6s, verified after "
+    "5m → 5s of quiet, restart back-off 10s → 0.5s. Every rule rolls back at once, those too that are shipped with "
+    "gradual_rollback or alert_then_rollback and only alert in this version."
+)
+SETTINGS = """\
+targets:
+  - name: logcaster
+    namespace: {namespace}
+    deployment: logcaster-prod
+    service: logcaster
+    health_url: http://logcaster:9998/health
+    traffic_url: http://logcaster:9999/
+sources:
+  prometheus: {{url: {prometheus}}}
+  http: {{proxy: "{network}"}}
+  scrape: {{proxy: "{network}", min_requests: 20}}
+  kubernetes: {{kubeconfig: {kubeconfig}}}
+signals:
+  error_rate: {{lookback: 5s}}
+  p95_latency: {{lookback: 5s}}
+polling: {{interval: 1s}}
+ledger: {{good_after: 6s}}
+verify: {{stable_for: 5s, timeout: 30s}}
+rollout: {{timeout: 30s}}
+journal: {{path: {folder}/journal.db, blobs: {folder}/blobs}}
+log: {{format: json}}
+"""
+
+
+class Stage:
+    """The world, what the guard logs, and the timeline that people read.
+
+    `health` asks the Service's health endpoint as a load balancer would; `guarded` tells whether a guard watches.
+    """
+
+    def __init__(self, console: Console, server: ApiServer, world: World, *, guarded: bool) -> None:
+        self.console = console
+        self.timeline = Timeline(console)
+        self.log = GuardLog(self.timeline)
+        self.world = world
+        self.guarded = guarded
+        url = f"http://{SERVICE}.{NAMESPACE}.svc.cluster.local:{HEALTH_PORT}/health"
+        self.health = Traffic(url, lambda: world.network.url, rate=4.0)
+        self._server = server
+
+    async def install(self) -> None:
+        """Bring the good release into service; with a guard, until it has earned good."""
+        self.timeline.say("people", f"install {image(GOOD)}, 3 pods")
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+        await self.world.client.create("/api/v1/namespaces", namespace)
+        await self.world.install(GOOD)
+        await self.world.rolled_out(20)
+        self.timeline.say("cluster", f"{GOOD} is rolled out; users send 40 requests a second")
+        await self.world.traffic.until(lambda t: t.window(2).total > 40 and not t.window(2).failed, 15)
+        await self.health.start()
+        if self.guarded:
+            await self.until(lambda: self.told("revision.good"), 40)
+
+    async def roll_out(self, remark: str, *, within: float = 20.0) -> None:
+        """Roll out the new release, and wait `within` seconds for it to be there."""
+        self.timeline.say("people", f"roll out {image(NEW)}{remark}", "bold")
+        await self.world.deploy(NEW)
+        try:
+            await self.world.rolled_out(within)
+            self.timeline.say("cluster", f"{NEW} is rolled out")
+        except TimeoutError:
+            self.timeline.say("cluster", f"the rollout of {NEW} is not complete after {within:g} s")
+
+    async def pods(self) -> list[Json]:
+        """The service's pods that are not being deleted, as the API shows them."""
+        pods = await self.world.client.list(f"/api/v1/namespaces/{NAMESPACE}/pods", f"app={SERVICE}")
+        return [p for p in pods if "deletionTimestamp" not in p["metadata"]]
+
+    async def image(self) -> str:
+        """The image that the Deployment asks for."""
+        deployment = await self.world.deployment()
+        return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
+
+    def told(self, event: str) -> bool:
+        """Whether the guard has logged this event."""
+        return any(f.get("event") == event for f in self.log.events)
+
+    async def until(self, reached: Callable[[], bool], within: float) -> None:
+        """Wait for a fact in the guard's log; the verdict is told from what there is when the time is up."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while not reached():  # noqa: ASYNC110 - what is waited for is a line of a log
+                    await asyncio.sleep(0.1)
+
+    def changes(self) -> int:
+        """How often the guard changed the Deployment, by the API server's audit."""
+        return sum(entry.resource == "deployments" and entry.code < 300 for entry in self._attempts())
+
+    def attempts(self) -> int:
+        """The guard's requests that change something or would have, by the API server's audit."""
+        return len(self._attempts())
+
+    def _attempts(self) -> list[AuditEntry]:
+        # An access review asks what the guard may do: it is a POST, and it changes nothing.
+        mine = (entry for entry in self._server.audit if entry.user == "guard" and entry.mutating)
+        return [entry for entry in mine if not entry.path.endswith("/selfsubjectaccessreviews")]
+
+
+@contextlib.asynccontextmanager
+async def staged(
+    console: Console, releases: Releases, rules: str, *, guarded: bool, prometheus: str | None
+) -> AsyncIterator[Stage]:
+    """A stage in temporary folders on free loopback ports; nothing is left behind.
+
+    `rules` is a rules file's text, `prometheus` the program that the guard's readings go through (None: it scrapes the
+    pods itself). Raises `PrometheusNotStarted`.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="logcaster-guard-demo-")))
+        server = ApiServer(tokens={"people": "people", "node": "node", "guard": "guard"})
+        await stack.enter_async_context(server)
+        world = World(server.url, "node", namespace=NAMESPACE, releases=releases, rate=40.0, pace=PACE)
+        stage = Stage(console, server, world, guarded=guarded)
+        logs.configure("json", "info", stage.log)
+        await stack.enter_async_context(world)
+        stack.push_async_callback(stage.health.stop)
+        url = None
+        if prometheus is not None:
+            running = await stack.enter_async_context(PrometheusServer(prometheus, folder))
+            await running.start(cluster_jobs(world.network.url))
+            url = running.url
+            stage.timeline.say("cluster", f"Prometheus ({prometheus}) scrapes the pods every second")
+        if guarded:
+            await stack.enter_async_context(_watching(_configured(folder, server, world, rules, url)))
+        yield stage
+
+
+@contextlib.asynccontextmanager
+async def _watching(loaded: Loaded) -> AsyncIterator[None]:
+    async with app.built(loaded) as guard:
+        task = asyncio.create_task(guard.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+def _configured(folder: Path, server: ApiServer, world: World, rules: str, prometheus: str | None) -> Loaded:
+    kubeconfig = folder / "kubeconfig"
+    kubeconfig.write_text(
+        json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "current-context": "demo",
+                "clusters": [{"name": "demo", "cluster": {"server": server.url}}],
+                "users": [{"name": "guard", "user": {"token": "guard"}}],
+                "contexts": [{"name": "demo", "context": {"cluster": "demo", "user": "guard"}}],
+            }
+        )
+    )
+    settings, rules_file = folder / "guard.yaml", folder / "rollback-rules.yaml"
+    settings.write_text(
+        SETTINGS.format(
+            namespace=NAMESPACE,
+            prometheus=prometheus or "null",
+            network=world.network.url,
+            kubeconfig=kubeconfig,
+            folder=folder,
+        )
+    )
+    rules_file.write_text(rules)
+    loaded = load(settings, rules_file)
+    if isinstance(loaded, list):
+        raise TypeError("; ".join(map(str, loaded)))
+    return loaded

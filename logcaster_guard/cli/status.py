@@ -1,0 +1,89 @@
+"""`logcaster-guard status`: every target as the running daemon sees it now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.table import Table
+from rich.text import Text
+
+from logcaster_guard.cli.asking import (
+    DEFAULT_ADDRESS,
+    PHASE_STYLES,
+    Address,
+    AsJson,
+    Json,
+    ask,
+    instant,
+    plain,
+    readings,
+    show,
+    show_json,
+    span,
+    table,
+)
+
+
+def status(address: Address = DEFAULT_ADDRESS, as_json: AsJson = False) -> None:
+    """Show targets, triggers and sources, as the running daemon sees them now."""
+    answer = ask(address, "/api/v1/status")
+    if as_json:
+        show_json(answer)
+        return
+    show(list(_lines(answer)))
+
+
+def _lines(answer: Json) -> Iterator[Text | Table]:
+    yield plain(f"LogCaster Guard {answer['version']}, {instant(answer['at'])}")
+    for sentence in [*answer["stuck"], *answer["missing"]]:
+        yield plain(sentence, "bold red")
+    for target in answer["targets"]:
+        yield Text()
+        yield from _target(target)
+
+
+def _target(target: Json) -> Iterator[Text | Table]:
+    yield plain(f"{target['target']} ({target['name']}), looked at {instant(target['looked_at'])}", "bold")
+    yield plain(f"  serves     {_release(target['present'], 'not known yet')}")
+    yield plain(f"  goes back  {_release(target['destination'], 'nowhere: no other release is known to be good')}")
+    frozen, run = target["frozen"], target["run"]
+    if frozen is not None:
+        yield plain(f"  frozen     since {instant(frozen['at'])} by {frozen['by']}: {frozen['reason']}", "bold cyan")
+    if run is not None:
+        yield plain(
+            f"  run        {run['run']}: {run['step'] or 'ending'}, since {instant(run['opened_at'])}", "bold yellow"
+        )
+    yield table(
+        "triggers",
+        ("rule", "phase", "met for", "of", "readings"),
+        [
+            (
+                t["rule"],
+                plain(t["phase"], PHASE_STYLES.get(t["phase"], "")),
+                span(t["credit_seconds"]),
+                span(t["duration_seconds"]),
+                readings(t["readings"]),
+            )
+            for t in target["triggers"]
+        ],
+    )
+    yield table(
+        "sources",
+        ("source", "state", "last answer", "reads", "missed polls"),
+        [
+            (
+                s["source"],
+                plain("answers", "green") if s["up"] else plain("failing" if s["reads"] else "not read yet", "red"),
+                instant(s["last_answer_at"]),
+                str(s["reads"]),
+                str(s["missed_polls"]),
+            )
+            for s in target["sources"]
+        ],
+    )
+
+
+def _release(release: Json | None, otherwise: str) -> str:
+    if release is None:
+        return otherwise
+    return f"{', '.join(release['images'])} (revision {release['revision']}, {release['standing']})"

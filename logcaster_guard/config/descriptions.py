@@ -1,0 +1,134 @@
+"""What each key of the configuration means, for editors; docs/configuration.md says the same, and a test sees to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+DESCRIPTIONS: Mapping[str, str] = {
+    "rollback_triggers": "the rules, 1 to 100 a file",
+    "rollback_triggers[].name": "unique over all rule files",
+    "rollback_triggers[].condition": "what must be true of the signals; see Conditions",
+    "rollback_triggers[].duration": "how long the condition must hold; at least two polls",
+    "rollback_triggers[].action": (
+        "`immediate_rollback`, `gradual_rollback`, `blue_green_rollback`, `alert_then_rollback` or "
+        "`alert_only`; in this version `immediate_rollback` acts and the others alert"
+    ),
+    "rollback_triggers[].targets": "the targets that the rule is for; `null` for all",
+    "rollback_triggers[].rollout_window": (
+        "how soon after a rollout the trouble must begin for the rollout to be its cause. Left out: the "
+        "setting `rollout_window`. Written as `null`: the cause is not asked for"
+    ),
+    "rollback_triggers[].no_data": (
+        "what a comparison without data counts as: `hold` stops the clock, `ok` is not met, `breach` is met. "
+        "A source that fails is never counted"
+    ),
+    "rollout_window": (
+        "for rules that name none: how soon after a rollout the trouble must begin for the rollout to be its "
+        "cause; `null`: the cause is not asked for"
+    ),
+    "targets": "the guarded workloads, 1 to 100; no two of the same name or Deployment",
+    "targets[].name": "the name in rules, logs and messages",
+    "targets[].namespace": "its namespace",
+    "targets[].deployment": "its Deployment",
+    "targets[].service": "the Service in front of it",
+    "targets[].health_url": "asked for `health_check_fails`",
+    "targets[].traffic_url": "asked for `response_time` and `slow_responses`",
+    "targets[].labels": 'further placeholders for PromQL: `version: "1"` is `$label_version`',
+    "sources": "where signals are read",
+    "sources.prometheus": "the Prometheus that answers PromQL",
+    "sources.prometheus.url": "without a query string; `null`: there is none",
+    "sources.prometheus.timeout": "for a whole answer",
+    "sources.prometheus.max_bytes": "larger answers are refused",
+    "sources.prometheus.max_series": "answers with more series are refused",
+    "sources.prometheus.token": "bearer token",
+    "sources.prometheus.token.file": "the file that holds it",
+    "sources.prometheus.token.env": "the environment variable that holds it",
+    "sources.prometheus.ca_file": "certificates that are trusted instead of the system's",
+    "sources.http": "the guard's own requests to `health_url` and `traffic_url`",
+    "sources.http.timeout": "for a whole answer",
+    "sources.http.slow_after": "an answer that takes longer is slow; shorter than `timeout`",
+    "sources.http.proxy": "proxy for these requests",
+    "sources.http.max_bytes": "larger answers are refused",
+    "sources.kubernetes": "the API server",
+    "sources.kubernetes.kubeconfig": "`null`: the pod's service account, outside a pod the default kubeconfig",
+    "sources.kubernetes.context": "the kubeconfig's context; `null`: its current one",
+    "sources.kubernetes.timeout": "for each request",
+    "sources.scrape": "the pods' own metrics, for a guard without Prometheus",
+    "sources.scrape.port": "the pods' port",
+    "sources.scrape.path": "the path",
+    "sources.scrape.timeout": "for a whole answer",
+    "sources.scrape.max_bytes": "larger answers are refused",
+    "sources.scrape.max_series": "answers with more series are refused",
+    "sources.scrape.min_requests": "with fewer requests in the lookback there is no data",
+    "sources.scrape.proxy": "proxy for these requests",
+    "metrics": "names of metrics and labels",
+    "metrics.selector": "label matchers that find the target's series; placeholders as in `query`",
+    "metrics.requests": "counter of requests",
+    "metrics.status_label": "its label with the HTTP status",
+    "metrics.duration": "histogram of request durations, without `_bucket`",
+    "metrics.memory": "gauge of a process's memory, used where cAdvisor's metrics are missing",
+    "metrics.client_errors_count": "whether 4xx answers count as failed; 5xx always do, 2xx and 3xx never",
+    "signals": "by signal name (lower-case letters, digits, `_`), at most 100",
+    "signals.<name>.source": (
+        "`prometheus`, `http`, `kubernetes` or `scrape`; `null`: as in the table above, `prometheus` for one's own"
+    ),
+    "signals.<name>.query": "what Prometheus is asked; required for one's own",
+    "signals.<name>.lookback": (
+        "how far back a reading reaches; `null`: `5m` where the query uses `$lookback`, else the present only"
+    ),
+    "signals.<name>.unit": (
+        "`ratio`, `seconds`, `bytes`, `per_second` or `count`; required for one's own, fixed for a built-in one"
+    ),
+    "polling": "how often signals are read",
+    "polling.interval": "between two reads; at least `100ms`",
+    "polling.staleness": (
+        "how long a reading may be missing before the clock of a rule starts anew; `null`: two intervals"
+    ),
+    "limits": "how often the guard may act",
+    "limits.cooldown": "after a rollback of a target",
+    "limits.per_target_per_day": "rollbacks of one target in 24 hours",
+    "limits.per_cluster_per_hour": "rollbacks of all targets in an hour",
+    "ledger": "when a release counts as good",
+    "ledger.good_after": "how long it must be watched",
+    "ledger.good_share": "of that time every rule must be quiet",
+    "ledger.presumed_after": "a release from before the guard's time that stood this long is presumed good",
+    "ledger.keep": "good releases kept to go back to, 1 to 50",
+    "verify": "how a rollback is judged",
+    "verify.stable_for": "quiet for this long, the target has recovered",
+    "verify.timeout": "not settled by then, the target is frozen and people are told; longer than `stable_for`",
+    "rollout": "how a rollout of the guard's is followed",
+    "rollout.timeout": "until every pod must be up",
+    "journal": "where the guard keeps what it has done",
+    "journal.path": "the database; on a volume that outlives the pod",
+    "journal.blobs": "folder of saved releases and evidence",
+    "notify": "who is told",
+    "notify.events": "also as Kubernetes Events on the Deployment",
+    "notify.language": "language of the messages, `en` or `ko` (Korean); the log stays English",
+    "notify.slack": "incoming webhooks of Slack, at most 20; see Slack",
+    "notify.slack[].name": "unique among all channels",
+    "notify.slack[].url": "Slack's own addresses are secret: never in clear",
+    "notify.slack[].url.file": "the file that holds it",
+    "notify.slack[].url.env": "the environment variable that holds it",
+    "notify.slack[].timeout": "for a whole answer",
+    "notify.webhooks": "channels that take messages as JSON, at most 20",
+    "notify.webhooks[].name": "unique among all channels",
+    "notify.webhooks[].url": (
+        "in clear only if nothing in it is secret: no query, no token in the path, none of the chat services "
+        "whose address is the secret"
+    ),
+    "notify.webhooks[].url.file": "the file that holds it",
+    "notify.webhooks[].url.env": "the environment variable that holds it",
+    "notify.webhooks[].token": "bearer token",
+    "notify.webhooks[].token.file": "the file that holds it",
+    "notify.webhooks[].token.env": "the environment variable that holds it",
+    "notify.webhooks[].timeout": "for a whole answer",
+    "web": "the guard's own HTTP server: probes, metrics and read-only JSON",
+    "web.listen": (
+        "IP address and port; for a kubelet's probes and Prometheus the pod's, such as `0.0.0.0:9997`: who "
+        "reaches it may read everything there. `null`: none"
+    ),
+    "log": "the guard's own log",
+    "log.format": "`json`, `console`, or `auto`: console on a terminal, JSON elsewhere",
+    "log.level": "`debug`, `info`, `warning` or `error`",
+}
+"""By the key's path, `[]` for an item of a list, `<name>` for a key of the operator's own."""

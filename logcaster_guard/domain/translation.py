@@ -1,0 +1,212 @@
+"""Notices in the language that their readers asked for.
+
+The journal keeps every notice in English; a channel's words are made of its facts when it is delivered, so that a
+change of language holds for what is still owed too. What Korean has no own words for stays readable: the English text
+is kept as the fact `detail`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from logcaster_guard.domain.guardrails import Guardrail
+from logcaster_guard.domain.notices import Notice
+
+
+class Language(StrEnum):
+    """What notices can be told in."""
+
+    ENGLISH = "en"
+    KOREAN = "ko"
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Title and text of a kind of notice, with the notice's facts (and `target` and `text`) to be filled in.
+
+    `state`: what the target is going through, in a word or two.
+    """
+
+    title: str
+    text: str
+    state: str
+
+
+ENGLISH_STATES: Mapping[str, str] = {
+    "run.opened": "rolling back",
+    "run.restored": "rolled back, being verified",
+    "run.closed": "{outcome}",
+    "run.crashed": "stopped, needs a restart of the guard",
+    "hold.not_given_back": "needs a person",
+    "trigger.refused": "not rolled back",
+    "source.failing": "blind",
+    "source.recovered": "seeing again",
+    "notice.given_up": "a notice was lost",
+    "config.reloaded": "new rules in force",
+    "config.refused": "old rules in force",
+}
+
+KOREAN: Mapping[str, Words] = {
+    "run.opened": Words(
+        "{target} 롤백 시작",
+        "규칙 {rule}의 조건이 정해진 시간 동안 계속 충족되어 이전 버전으로 되돌립니다. "
+        "현재 버전: {from}, 되돌릴 버전: {to}.",
+        "롤백 진행 중",
+    ),
+    "run.restored": Words(
+        "{target}: 이전 버전 {to} 복원 완료",
+        "롤아웃이 끝났습니다. 서비스가 회복되는지 확인하고 있습니다.",
+        "복원 완료, 확인 중",
+    ),
+    "run.closed": Words(
+        "{target} 롤백 종료: {outcome_words}", "{outcome_sentence}{frozen_sentence}", "{outcome_words}"
+    ),
+    "run.crashed": Words(
+        "롤백 작업이 내부 오류로 멈췄습니다",
+        "작업은 열린 채로 남아 있으며, 가드를 다시 시작하면 이어서 진행합니다.",
+        "멈춤, 가드 재시작 필요",
+    ),
+    "hold.not_given_back": Words(
+        "{target}: {object} 설정이 원래대로 돌아가지 않았습니다",
+        "가드가 바꾼 값을 되돌리지 못했습니다. {object} 값을 {written}에서 {original}(으)로 직접 되돌려 주세요.",
+        "사람의 조치 필요",
+    ),
+    "trigger.refused": Words(
+        "{target}: 규칙 {rule} 발동, 롤백하지 않음",
+        "{guardrail_sentences}",
+        "롤백하지 않음",
+    ),
+    "source.failing": Words(
+        "가드가 데이터를 읽지 못합니다: {source}",
+        "다시 응답할 때까지 관련 규칙의 판단을 보류합니다. 그동안 롤백하지 않으며, 회복된 것으로 보지도 않습니다.",
+        "데이터 없음",
+    ),
+    "source.recovered": Words("가드가 데이터를 다시 읽습니다: {source}", "규칙 판단을 다시 시작합니다.", "정상"),
+    "notice.given_up": Words(
+        "알림 채널 {channel}: 알림을 보내지 못했습니다",
+        "채널 {channel}의 설정과 상태를 확인해 주세요. 다시 동작할 때까지 이후의 실패는 로그에만 남깁니다.",
+        "알림 유실",
+    ),
+    "config.reloaded": Words("{target}: 새 규칙 적용", "새 규칙을 적용했습니다. {text}", "새 규칙 적용됨"),
+    "config.refused": Words(
+        "{target}: 새 규칙을 적용하지 않음, 기존 규칙 유지",
+        "새 규칙 파일에 오류가 있어 적용하지 않았습니다. 기존 규칙을 그대로 사용합니다.\n{text}",
+        "기존 규칙 유지",
+    ),
+}
+"""One entry for each kind of notice."""
+
+KOREAN_OUTCOMES: Mapping[str, tuple[str, str]] = {
+    "recovered": ("회복됨", "이전 버전으로 되돌린 뒤 서비스가 회복되었습니다."),
+    "not recovered": ("회복되지 않음", "이전 버전으로 되돌렸지만 문제가 계속됩니다. 원인은 다른 곳에 있습니다."),
+    "inconclusive": ("판단 불가", "이전 버전으로 되돌렸지만 제한 시간 안에 회복 여부를 확인하지 못했습니다."),
+    "failed": ("실패", "API 서버가 변경을 거부했거나 롤아웃이 제한 시간 안에 끝나지 않았습니다."),
+    "abandoned": ("중단됨", "다른 사람이 대상을 변경하여 롤백을 중단했습니다. 사람의 변경이 우선합니다."),
+}
+"""A word and a sentence for each outcome of a run."""
+
+KOREAN_GUARDRAILS: Mapping[str, str] = {
+    Guardrail.ALERT_ONLY: "알림만 보내는 규칙입니다.",
+    Guardrail.STRATEGY_UNAVAILABLE: "이 버전에서는 규칙의 동작(action)을 실행할 수 없습니다. 직접 판단해 주세요.",
+    Guardrail.TARGET_MISSING: "Deployment가 없습니다. 설정의 targets를 확인해 주세요.",
+    Guardrail.BEING_DELETED: "Deployment가 삭제되는 중입니다.",
+    Guardrail.PAUSED: "Deployment의 롤아웃이 일시 중지되어 있습니다. 가드가 조치하게 하려면 재개해 주세요.",
+    Guardrail.NOT_YET_OBSERVED: "방금 바뀐 파드 템플릿을 아직 확인하지 못했습니다.",
+    Guardrail.ROLLOUT_UNKNOWN: "현재 릴리스가 언제 배포되었는지 알 수 없습니다. 다른 원인을 찾거나 직접 롤백해 주세요.",
+    Guardrail.NOT_CAUSED_BY_A_ROLLOUT: "배포가 원인이 아닌 것 같습니다. 의존 서비스 등 다른 변화부터 확인해 주세요.",
+    Guardrail.FROZEN: "대상이 동결(freeze)되어 있습니다. 원인을 해결한 뒤 동결을 풀어 주세요.",
+    Guardrail.ANOTHER_RUN: "이미 다른 롤백이 진행 중입니다.",
+    Guardrail.COOLDOWN: "마지막 롤백 뒤의 대기 시간이 아직 지나지 않았습니다.",
+    Guardrail.TARGET_BUDGET: "이 대상의 하루 롤백 한도를 다 썼습니다. 릴리스가 계속 실패하는 원인을 찾아 주세요.",
+    Guardrail.CLUSTER_BUDGET: "클러스터의 시간당 롤백 한도를 다 썼습니다. 공통 원인을 찾아 주세요.",
+    Guardrail.NO_GOOD_REVISION: "정상으로 확인된 이전 버전이 없습니다. 되돌릴 버전을 직접 골라 주세요.",
+    Guardrail.NO_JOURNAL: "저널을 쓸 수 없어 감시만 합니다. 저널을 복구하고 가드를 다시 시작해 주세요.",
+}
+
+LABELS: Mapping[Language, Mapping[str, str]] = {
+    Language.ENGLISH: {
+        "target": "Target",
+        "rule": "Rule",
+        "condition": "Condition",
+        "measured": "Measured",
+        "from": "From",
+        "to": "To",
+        "version": "Version",
+        "state": "State",
+        "since": "Breach since",
+        "at": "Time",
+        "strategy": "Strategy",
+        "guardrails": "Refused by",
+        "detail": "Detail",
+        "channel": "Channel",
+        "more": "{count} more in the guard's log",
+        "repeated": "Sent again, as no answer came the first time: it may stand here twice.",
+    },
+    Language.KOREAN: {
+        "target": "대상",
+        "rule": "규칙",
+        "condition": "조건",
+        "measured": "측정값",
+        "from": "문제 버전",
+        "to": "되돌릴 버전",
+        "version": "현재 버전",
+        "state": "상태",
+        "since": "문제 시작",
+        "at": "시각",
+        "strategy": "방식",
+        "guardrails": "거부 사유",
+        "detail": "상세(원문)",
+        "channel": "채널",
+        "more": "나머지 {count}개는 가드의 로그에 있습니다",
+        "repeated": "처음 보냈을 때 응답이 없어 다시 보냅니다. 같은 알림이 두 번 보일 수 있습니다.",
+    },
+}
+"""What facts are called before people."""
+
+
+def translated(notice: Notice, language: Language) -> Notice:
+    """The notice in `language`; a kind without words in it stays as it is."""
+    words = KOREAN.get(notice.event) if language is Language.KOREAN else None
+    if words is None:
+        return notice
+    facts = _facts(notice)
+    return replace(
+        notice,
+        title=words.title.format_map(facts),
+        text=words.text.format_map(facts),
+        facts={**notice.facts, "detail": notice.text},
+    )
+
+
+def state(notice: Notice, language: Language) -> str:
+    """What the target is going through, in a word or two; empty for a kind that nothing is known of."""
+    words = KOREAN.get(notice.event)
+    pattern = ENGLISH_STATES.get(notice.event, "")
+    if language is Language.KOREAN and words is not None:
+        pattern = words.state
+    return pattern.format_map(_facts(notice))
+
+
+class _Facts(dict[str, str]):
+    """Facts to fill in; one that an older journal does not tell is a dash."""
+
+    def __missing__(self, key: str) -> str:
+        return "-"
+
+
+def _facts(notice: Notice) -> _Facts:
+    facts = notice.facts
+    word, sentence = KOREAN_OUTCOMES.get(facts.get("outcome", ""), (facts.get("outcome", "-"), notice.text))
+    names = [n.strip() for n in facts.get("guardrails", "").split(",") if n.strip()]
+    made = {
+        "target": notice.target,
+        "text": notice.text,
+        "outcome_words": word,
+        "outcome_sentence": sentence,
+        "frozen_sentence": " 사람이 해제할 때까지 대상을 동결합니다." if facts.get("frozen") == "yes" else "",
+        "guardrail_sentences": " ".join(KOREAN_GUARDRAILS.get(n, n) for n in names) or notice.text,
+        "source": notice.title,
+    }
+    return _Facts({**made, **facts})

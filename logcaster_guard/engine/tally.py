@@ -1,0 +1,94 @@
+"""What happened since the guard was started, counted for whoever asks."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from logcaster_guard.domain.conditions import Verdict
+from logcaster_guard.domain.errors import JournalUnavailable
+from logcaster_guard.domain.events import Event, NoticeSettled
+from logcaster_guard.domain.signals import Fault, Reading, SourceError, SourceName
+from logcaster_guard.ports import Entry, Journal
+
+
+@dataclass(slots=True)
+class Reads:
+    """The reads of one source for one target.
+
+    `errors` counts, by fault, the reads in which it kept at least one signal from being read. `up`: the last read gave
+    an answer for at least one signal; `answered_at` is when that was last so.
+    """
+
+    count: int = 0
+    errors: Counter[Fault] = field(default_factory=Counter)
+    up: bool = False
+    answered_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class Tally:
+    """The counts of one target, by rule and by source."""
+
+    evaluations: Counter[tuple[str, Verdict]] = field(default_factory=Counter)
+    firings: Counter[str] = field(default_factory=Counter)
+    refusals: Counter[tuple[str, str]] = field(default_factory=Counter)
+    crashes: Counter[str] = field(default_factory=Counter)
+    reads: defaultdict[SourceName, Reads] = field(default_factory=lambda: defaultdict(Reads))
+
+    def read(self, source: SourceName, readings: Mapping[str, Reading], at: datetime) -> None:
+        """A read ended at `at`."""
+        entry = self.reads[source]
+        entry.count += 1
+        entry.errors.update({r.fault for r in readings.values() if isinstance(r, SourceError)})
+        entry.up = any(not isinstance(r, SourceError) for r in readings.values())
+        if entry.up:
+            entry.answered_at = at
+
+    def refused(self, rule: str, guardrails: Iterable[str]) -> None:
+        """A firing rule was refused by these guardrails."""
+        self.refusals.update((rule, guardrail) for guardrail in guardrails)
+
+
+class TalliedJournal:
+    """A `Journal` that counts what is appended to another.
+
+    `settled` counts the notices that are settled, by channel and by the first word of the outcome.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self.appends = 0
+        self.failures = 0
+        self.settled: Counter[tuple[str, str]] = Counter()
+
+    async def append(self, stream: str, events: Sequence[Event], expected_seq: int) -> int:
+        """As the journal's own."""
+        try:
+            seq = await self._journal.append(stream, events, expected_seq)
+        except JournalUnavailable:
+            self.failures += 1
+            raise
+        self.appends += 1
+        self.settled.update((e.channel, _outcome(e.outcome)) for e in events if isinstance(e, NoticeSettled))
+        return seq
+
+    async def read(self, stream: str) -> Sequence[Entry]:
+        """As the journal's own."""
+        return await self._journal.read(stream)
+
+    async def read_all(self, prefix: str = "") -> Sequence[Entry]:
+        """As the journal's own."""
+        return await self._journal.read_all(prefix)
+
+    async def aclose(self) -> None:
+        """As the journal's own."""
+        await self._journal.aclose()
+
+
+def _outcome(text: str) -> str:
+    """A settlement's outcome without its free text."""
+    known = {"delivered": "delivered", "undeliverable": "undeliverable", "given": "given_up"}
+    return known.get(text.partition(" ")[0].rstrip(":"), "not_sent")

@@ -1,0 +1,1 @@
+"""The guard over HTTP: probes, metrics and read-only JSON."""

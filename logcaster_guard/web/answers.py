@@ -1,0 +1,227 @@
+"""What the guard tells over HTTP, as plain JSON values; secrets are cut out as they are from the log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+from logcaster_guard import __version__
+from logcaster_guard.adapters.logs import scrubbed
+from logcaster_guard.domain.conditions import Verdict
+from logcaster_guard.domain.ledger import Record
+from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.triggers import Phase
+from logcaster_guard.engine.account import Account
+from logcaster_guard.engine.guard import Guard
+from logcaster_guard.engine.watch import TargetWatch
+
+Json = dict[str, Any]
+
+
+def stuck(guard: Guard) -> list[str]:
+    """The loops that are over their bound, one sentence each; empty if the guard is alive."""
+    return [
+        f"{target}: the loop '{loop}' is {over:.0f} s over its bound of {watch.pulse.grace:.0f} s."
+        for target, watch in guard.watches.items()
+        for loop, over in watch.pulse.stuck().items()
+    ]
+
+
+def missing(guard: Guard) -> list[str]:
+    """What is still missing before the guard can act, one sentence each; empty if it is ready."""
+    found = []
+    if not guard.chronicle.available:
+        found.append("The journal cannot be used: the guard only watches.")
+    elif not guard.chronicle.loaded:
+        found.append("The journal is not read yet.")
+    for target, watch in guard.watches.items():
+        if watch.looked_at is None:
+            found.append(f"{target}: the Deployment was not looked at yet.")
+        found += [f"{target}: {s} was not read yet." for s in watch.sources if not watch.tally.reads[s].count]
+    return found
+
+
+def status(guard: Guard) -> Json:
+    """The guard and every target now."""
+    return _told(
+        {
+            "version": __version__,
+            "at": guard.clock.now(),
+            "stuck": stuck(guard),
+            "missing": missing(guard),
+            "targets": [_target(guard, watch) for watch in guard.watches.values()],
+        }
+    )
+
+
+def history(guard: Guard, *, target: str | None, limit: int) -> Json:
+    """The newest `limit` runs, newest first, and what is known of each release; of one target or of all."""
+    chosen = [t for t in guard.watches if target in {None, t}]
+    runs = [r for r in guard.chronicle.runs() if target in {None, r.opened.target}]
+    newest = sorted(runs, key=lambda r: r.opened.at, reverse=True)[:limit]
+    return _told(
+        {
+            "runs": [_run(run) for run in newest],
+            "releases": [_release(guard, t, r) for t in chosen for r in guard.chronicle.ledger(t).records.values()],
+        }
+    )
+
+
+def explain(guard: Guard, *, target: str | None, rule: str) -> Json:
+    """Why a rule did or did not fire, on one target or on each that it is for."""
+    chosen = [w for key, w in guard.watches.items() if target in {None, key, w.target.name} and rule in w.states]
+    return _told({"triggers": [_account(guard, w, w.account(rule)) for w in chosen]})
+
+
+def known(guard: Guard) -> list[str]:
+    """Every trigger as `namespace/deployment/rule`."""
+    return [f"{key}/{rule}" for key, watch in guard.watches.items() for rule in watch.states]
+
+
+def _target(guard: Guard, watch: TargetWatch) -> Json:
+    key = watch.target.key
+    ledger = guard.chronicle.ledger(key)
+    present = ledger.records.get(ledger.present or "")
+    destination = ledger.destination(guard.policy.ledger)
+    run = guard.chronicle.open_run_on(key)
+    return {
+        "target": key,
+        "name": watch.target.name,
+        "looked_at": watch.looked_at,
+        "present": None if present is None else _release(guard, key, present),
+        "destination": None if destination is None else _release(guard, key, destination),
+        "frozen": None
+        if ledger.freeze is None
+        else {"at": ledger.freeze.at, "by": ledger.freeze.by, "reason": ledger.freeze.reason},
+        "run": None if run is None else _run(run),
+        "triggers": [_trigger(watch.account(rule)) for rule in watch.states],
+        "sources": [
+            {
+                "source": source,
+                "up": reads.up,
+                "reads": reads.count,
+                "last_answer_at": reads.answered_at,
+                "missed_polls": watch.missed.get(source, 0),
+            }
+            for source, reads in ((s, watch.tally.reads[s]) for s in watch.sources)
+        ],
+    }
+
+
+def _trigger(account: Account) -> Json:
+    rule = account.rule
+    return {
+        "rule": rule.name,
+        "condition": rule.text,
+        "action": rule.action,
+        "phase": account.phase,
+        "verdict": account.judgement.verdict,
+        "onset": account.onset,
+        "credit_seconds": round(account.credit, 3),
+        "duration_seconds": rule.duration,
+        "readings": account.evidence,
+    }
+
+
+def _account(guard: Guard, watch: TargetWatch, account: Account) -> Json:
+    last = guard.chronicle.last_trigger(watch.target.key, account.rule.name)
+    run = guard.chronicle.open_run_on(watch.target.key)
+    refusals = account.refusals
+    return {
+        "target": watch.target.key,
+        **_trigger(account),
+        "blind": sorted(account.judgement.blind),
+        "no_data": sorted(account.judgement.missing),
+        "no_data_counts_as": account.rule.no_data,
+        "guardrails": None
+        if refusals is None
+        else [{"guardrail": r.guardrail, "reason": r.sentence} for r in refusals],
+        "last_change": None if last is None else {"at": last.at, "change": type(last).__name__[7:].lower()},
+        "run": None if run is None else run.id,
+        "summary": _under_way(run) if run is not None else summary(account),
+    }
+
+
+def summary(account: Account) -> str:
+    """Why it did or did not fire, in one sentence."""
+    rule, blind, missing_data = account.rule, account.judgement.blind, account.judgement.missing
+    if account.phase is Phase.FIRING:
+        names = ", ".join(r.guardrail for r in account.refusals or ())
+        refused = f" Nothing is rolled back: {names}." if names else ""
+        return f"Firing: {rule.text} was met for {_seconds(rule.duration)} without interruption.{refused}"
+    if account.judgement.verdict is Verdict.UNKNOWN:
+        held = [*(f"{n} cannot be read" for n in sorted(blind)), *(f"{n} has no data" for n in sorted(missing_data))]
+        return f"Not firing: {', '.join(held)}, and blind is not bad."
+    if account.phase is Phase.PENDING:
+        return f"Not firing yet: {rule.text} is proven met for {_seconds(account.credit)} of {_seconds(rule.duration)}."
+    if account.phase is Phase.COOLING_DOWN:
+        return "Not firing: a rollback has just ended, and the trigger is cooling down."
+    if account.judgement.verdict is Verdict.MET:
+        return f"Not firing yet: {rule.text} is met as of now and was not evaluated since."
+    return f"Not firing: {rule.text} is not met."
+
+
+def _under_way(run: Run) -> str:
+    return f"Run {run.id} of rule {run.opened.rule} is under way: no trigger of this target is evaluated meanwhile."
+
+
+def _release(guard: Guard, target: str, record: Record) -> Json:
+    ledger = guard.chronicle.ledger(target)
+    return {
+        "target": target,
+        "revision": record.revision,
+        "template": record.template,
+        "images": list(record.images),
+        "standing": record.standing(guard.policy.ledger),
+        "present": record.template == ledger.present,
+        "good_at": record.good_at,
+        "bad_at": record.bad_at,
+        "bad_reason": record.bad_reason or None,
+    }
+
+
+def _run(run: Run) -> Json:
+    opened, plan, closed = run.opened, run.opened.plan, run.closed
+    return {
+        "run": run.id,
+        "target": opened.target,
+        "rule": opened.rule,
+        "reason": opened.reason,
+        "strategy": plan.strategy,
+        "from_images": list(plan.from_images),
+        "to_images": list(plan.to_images),
+        "opened_at": opened.at,
+        "onset": opened.onset,
+        "evidence": opened.evidence,
+        "step": None if run.present is None or closed is not None else run.present.kind,
+        "steps_done": [plan.steps[i].kind for i in sorted(run.done_at)],
+        "closed_at": None if closed is None else closed.at,
+        "outcome": None if closed is None else closed.outcome,
+        "outcome_reason": None if closed is None else closed.reason,
+    }
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:.0f} s"
+
+
+def _told(value: Json) -> Json:
+    return {key: _plain(part) for key, part in value.items()}
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any value that is told
+    match value:
+        case bool() | int() | float() | None:
+            return value
+        case Enum():
+            return str(value)
+        case str():
+            return scrubbed(value)
+        case datetime():
+            return value.astimezone(UTC).isoformat()
+        case Mapping():
+            return {str(k): _plain(v) for k, v in value.items()}
+        case _:
+            return [_plain(v) for v in value]

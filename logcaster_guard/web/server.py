@@ -1,0 +1,148 @@
+"""The HTTP server: only GET, nothing that changes anything, each answer whole or a sentence that says why not."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from logcaster_guard.engine.guard import Guard
+from logcaster_guard.web import answers
+from logcaster_guard.web.metrics import registry
+
+LONGEST_HISTORY = 1_000
+_SHOWN = 50
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "Server": "logcaster-guard",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@contextlib.asynccontextmanager
+async def serving(guard: Guard, listen: str | None) -> AsyncIterator[str | None]:
+    """Serve the guard on `host:port` (IP address; port 0 for a free one); yields the URL.
+
+    `listen=None` serves nothing. A port that cannot be had is told and does not keep the guard from guarding.
+    """
+    if listen is None:
+        yield None
+        return
+    host, _, port = listen.rpartition(":")
+    runner = web.AppRunner(application(guard), access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    await runner.setup()
+    log = structlog.get_logger()
+    try:
+        url = None
+        try:
+            await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+        except OSError as error:
+            detail = f"{error}: choose another web.listen, or null for no server"
+            log.warning("web.unavailable", listen=listen, detail=detail, effect="no probes, no metrics")
+        else:
+            url = f"http://{host}:{runner.addresses[0][1]}"
+            log.info("web.listening", url=url)
+        yield url
+    finally:
+        await runner.cleanup()
+
+
+def application(guard: Guard) -> web.Application:
+    """The application over this guard."""
+    pages = _Pages(guard, registry(guard))
+    app = web.Application(middlewares=[_guarded])
+    for path, handler in {
+        "/healthz": pages.healthz,
+        "/readyz": pages.readyz,
+        "/metrics": pages.metrics,
+        "/api/v1/status": pages.status,
+        "/api/v1/history": pages.history,
+        "/api/v1/explain": pages.explain,
+    }.items():
+        app.router.add_get(path, handler, allow_head=False)
+    return app
+
+
+class _Pages:
+    def __init__(self, guard: Guard, metrics: CollectorRegistry) -> None:
+        self._guard = guard
+        self._metrics = metrics
+
+    async def healthz(self, _request: web.Request) -> web.Response:
+        return _verdict(answers.stuck(self._guard))
+
+    async def readyz(self, _request: web.Request) -> web.Response:
+        return _verdict(answers.missing(self._guard))
+
+    async def metrics(self, _request: web.Request) -> web.Response:
+        text = generate_latest(self._metrics)
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
+
+    async def status(self, request: web.Request) -> web.Response:
+        return _known_keys(request) or _json(answers.status(self._guard))
+
+    async def history(self, request: web.Request) -> web.Response:
+        limit = request.query.get("limit", str(_SHOWN))
+        if not (limit.isascii() and limit.isdigit() and len(limit) < 6 and 1 <= int(limit) <= LONGEST_HISTORY):
+            return _refused(f"limit is a number from 1 to {LONGEST_HISTORY}.", 400)
+        target = request.query.get("target")
+        if target is not None and target not in self._guard.watches:
+            return _refused(f"No such target; there are {', '.join(self._guard.watches)}.", 404)
+        found = answers.history(self._guard, target=target, limit=int(limit))
+        return _known_keys(request, "target", "limit") or _json(found)
+
+    async def explain(self, request: web.Request) -> web.Response:
+        rule = request.query.get("rule")
+        if not rule:
+            return _refused("Name a rule: /api/v1/explain?target=NAMESPACE/DEPLOYMENT&rule=NAME.", 400)
+        found = answers.explain(self._guard, target=request.query.get("target"), rule=rule)
+        if not found["triggers"]:
+            return _refused(f"No such trigger; there are {', '.join(answers.known(self._guard)) or 'none'}.", 404)
+        return _known_keys(request, "target", "rule") or _json(found)
+
+
+def _known_keys(request: web.Request, *names: str) -> web.Response | None:
+    unknown = set(request.query) - set(names)
+    return _refused(f"Only these may be asked for here: {', '.join(names) or 'nothing'}.", 400) if unknown else None
+
+
+def _verdict(faults: list[str]) -> web.Response:
+    return web.Response(text="\n".join(faults or ["ok"]) + "\n", status=503 if faults else 200)
+
+
+def _json(value: dict[str, Any], status: int = 200) -> web.Response:
+    return web.json_response(value, status=status, dumps=lambda v: json.dumps(v, ensure_ascii=False, allow_nan=False))
+
+
+def _refused(sentence: str, status: int) -> web.Response:
+    return _json({"error": sentence}, status)
+
+
+@web.middleware
+async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Nothing but GET, nothing that a browser may keep or frame, and no defect told to the outside."""
+    if request.method != "GET":
+        response: web.StreamResponse = _refused("Only GET: nothing can be changed over HTTP.", 405)
+        response.headers["Allow"] = "GET"
+    else:
+        try:
+            response = await handler(request)
+        except web.HTTPNotFound:
+            response = _refused("There is nothing here.", 404)
+        except Exception as error:  # noqa: BLE001 - the edge of a request: a defect must not pass in silence
+            structlog.get_logger().error("web.crashed", path=request.path, exc_info=error)
+            response = _refused("A defect of the guard: its log tells more.", 500)
+    response.headers.update(_HEADERS)
+    return response

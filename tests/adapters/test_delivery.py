@@ -1,0 +1,163 @@
+"""Slack and the webhook behind the outbox, over real sockets: order, waits, and a dead channel in nobody's way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from logcaster_guard.adapters.slack import Slack
+from logcaster_guard.adapters.translated import Translated
+from logcaster_guard.adapters.webhook import Webhook
+from logcaster_guard.domain.events import NoticeQueued, NoticeSettled
+from logcaster_guard.domain.notices import Notice, Severity
+from logcaster_guard.domain.translation import Language
+from logcaster_guard.engine.outbox import GIVEN_UP, Outbox
+from logcaster_guard.ports import Channel
+from tests.adapters.receiver import Receiver, hang, receiver, status
+from tests.fakes.clock import FakeClock
+from tests.fakes.journal import MemoryJournal
+from tests.real.waiting import until
+
+STREAM = "run/1"
+OK = status("200 OK", body=b"ok")
+
+
+def notice(clock: FakeClock, name: str) -> Notice:
+    return Notice(
+        f"run-1/{name}", clock.now(), "run.opened", Severity.INFO, name, "text", target="shop/web", run="run-1"
+    )
+
+
+@asynccontextmanager
+async def delivering(
+    journal: MemoryJournal, clock: FakeClock, channels: Sequence[Channel], *names: str
+) -> AsyncIterator[Outbox]:
+    """An outbox that carries the named notices while the block runs."""
+    events = [NoticeQueued(clock.now(), notice(clock, name)) for name in names]
+    await journal.append(STREAM, events, 0)
+    box = Outbox(journal, channels, clock, jitter=lambda: 0.0)
+    task = asyncio.create_task(box.run())
+    async with AsyncExitStack() as stack:
+        for channel in channels:
+            stack.push_async_callback(channel.aclose)
+        try:
+            yield box
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+async def settled(journal: MemoryJournal, channel: str) -> list[tuple[str, str]]:
+    events = [e.event for e in await journal.read_all()]
+    return [(e.notice, e.outcome) for e in events if isinstance(e, NoticeSettled) and e.channel == channel]
+
+
+def shown(to: Receiver) -> list[str]:
+    """The titles that Slack was asked to show, in order."""
+    titles = [json.loads(body)["blocks"][0]["text"]["text"] for _, _, body in to.requests]
+    return [t.partition(" ")[2] for t in titles]
+
+
+def slack(to: Receiver, name: str = "slack", within: float = 10.0) -> Slack:
+    return Slack(name, lambda: to.url, timeout=within)
+
+
+def webhook(to: Receiver) -> Webhook:
+    return Webhook("hook", lambda: to.url)
+
+
+async def test_notices_stand_in_slack_in_order_and_once() -> None:
+    journal, clock = MemoryJournal(), FakeClock()
+    async with receiver(OK) as to, delivering(journal, clock, [slack(to)], "a", "b", "c"):
+
+        async def done() -> bool:
+            return len(await settled(journal, "slack")) == 3
+
+        await until(done)
+    assert shown(to) == ["a", "b", "c"]
+
+
+async def test_retry_after_holds_the_channel_back_and_no_later_notice_overtakes() -> None:
+    journal, clock = MemoryJournal(), FakeClock()
+    busy = status("429 Too Many Requests", "Retry-After: 30", body=b"rate_limited")
+    async with receiver(busy) as to, delivering(journal, clock, [slack(to)], "a", "b"):
+
+        async def asked() -> bool:
+            return clock.next_wake is not None and len(to.requests) == 1
+
+        await until(asked)
+        to.reply = OK
+        await clock.advance(29.0)
+        assert shown(to) == ["a"]
+        await clock.advance(1.0)
+
+        async def done() -> bool:
+            return len(await settled(journal, "slack")) == 2
+
+        await until(done)
+    assert shown(to) == ["a", "a", "b"]
+
+
+async def test_a_channel_that_hangs_delays_no_other() -> None:
+    journal, clock = MemoryJournal(), FakeClock()
+    async with (
+        receiver(hang) as dead,
+        receiver(OK) as alive,
+        delivering(journal, clock, [slack(dead), webhook(alive)], "a", "b"),
+    ):
+
+        async def done() -> bool:
+            return len(await settled(journal, "hook")) == 2
+
+        await until(done)
+        assert await settled(journal, "slack") == []
+    assert [json.loads(body)["title"] for _, _, body in alive.requests] == ["a", "b"]
+
+
+async def test_a_dead_channel_is_reported_through_another() -> None:
+    journal, clock = MemoryJournal(), FakeClock()
+    gone = status("404 Not Found", body=b"no_service")
+    async with (
+        receiver(gone) as dead,
+        receiver(OK) as alive,
+        delivering(journal, clock, [slack(dead), Translated(webhook(alive), Language.KOREAN)], "a", "b"),
+    ):
+
+        async def done() -> bool:
+            return len(await settled(journal, "hook")) == 3 and len(await settled(journal, "slack")) == 3
+
+        await until(done)
+    documents = [json.loads(body) for _, _, body in alive.requests]
+    (report,) = [d for d in documents if d["event"] == GIVEN_UP]
+    assert report["title"] == "알림 채널 slack: 알림을 보내지 못했습니다"
+    assert "no_service" in report["facts"]["detail"]
+    assert shown(dead) == ["a", "b"]
+
+
+async def test_a_restart_after_an_unanswered_request_sends_again_and_nothing_else() -> None:
+    journal, clock = MemoryJournal(), FakeClock()
+    async with receiver(hang) as to:
+        async with delivering(journal, clock, [slack(to)], "a"):
+
+            async def asked() -> bool:
+                return len(to.requests) == 1
+
+            await until(asked)
+        to.reply = OK
+        channel = slack(to)
+        box = Outbox(journal, [channel], clock)
+        task = asyncio.create_task(box.run())
+
+        async def done() -> bool:
+            return len(await settled(journal, "slack")) == 1
+
+        await until(done)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await channel.aclose()
+    assert shown(to) == ["a", "a"]

@@ -1,0 +1,106 @@
+"""`logcaster-guard demo` as people start it, judged by its exit code and its last line."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from logcaster_guard.cli.scenarios import SCENARIOS, Name, rules_text
+from logcaster_guard.config.loading import load
+from tests.real import presence
+
+DEMO = [str(Path(sys.executable).with_name("logcaster-guard")), "demo"]
+RECOVERED = r"Recovered after \d+ s, as {} saw it: {} The guard changed the Deployment 1 time\."
+BROKEN = r"Not recovered after \d+ s, as {} saw it: {} Nobody rolled it back\."
+IN_ORDER = {
+    Name.ERRORS: ("the users' own client", r"0\.\d% of the last 3 s' requests failed\."),
+    Name.SLOW: ("the users' own client", r"95 % of the last 3 s' requests took no longer than 0\.\d\d s\."),
+    Name.UNHEALTHY: ("a health check of the users' own", r"0 of the last 3 s' \d+ health checks failed\."),
+    Name.CRASH_LOOP: ("the Kubernetes API", r"3 of 3 pods are Ready, they were restarted 0 times\."),
+    Name.MEMORY_LEAK: ("the node", r"the fullest pod uses 25% of its memory limit\."),
+    Name.STALLED: ("the Kubernetes API", r"3 of 3 pods are Ready and of .* release; waiting: none\."),
+}
+OUT_OF_ORDER = {
+    Name.ERRORS: ("the users' own client", r"(2[5-9]|3[0-5])\.\d% of the last 3 s' requests failed\."),
+    Name.CRASH_LOOP: ("the Kubernetes API", r"\d of 3 pods are Ready, they were restarted [1-9]\d* times\."),
+    Name.STALLED: ("the Kubernetes API", r"0 of 4 pods are Ready and of .* release; waiting: ImagePullBackOff\."),
+}
+QUICK = {Name.ERRORS, Name.STALLED}
+
+pytestmark = pytest.mark.timeout(150)
+
+
+def cases(names: set[Name]) -> list[object]:
+    """In the order of the table; all but two take part as slow tests."""
+    marks = {n: () if n in QUICK else (pytest.mark.slow,) for n in Name}
+    return [pytest.param(n, marks=marks[n], id=str(n)) for n in Name if n in names]
+
+
+async def demo(*arguments: str, path: Path | None = None) -> tuple[int, str]:
+    """Its exit code and the last line that it wrote."""
+    process = await asyncio.create_subprocess_exec(
+        *DEMO,
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=None if path is None else {"PATH": str(path)},
+    )
+    async with asyncio.timeout(120):
+        out, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, (out.decode().splitlines() or [""])[-1]
+
+
+@pytest.mark.parametrize("name", cases(set(IN_ORDER)))
+async def test_a_bad_release_is_undone_and_others_than_the_guard_say_so(name: Name) -> None:
+    code, verdict = await demo("--scenario", name)
+    assert re.fullmatch(RECOVERED.format(*IN_ORDER[name]), verdict), verdict
+    assert code == 0
+
+
+@pytest.mark.parametrize("name", cases(set(OUT_OF_ORDER)))
+async def test_without_a_guard_it_stays_bad(name: Name) -> None:
+    code, verdict = await demo("--no-guard", "--scenario", name)
+    assert re.fullmatch(BROKEN.format(*OUT_OF_ORDER[name]), verdict), verdict
+    assert code == 1
+
+
+@pytest.mark.slow
+async def test_an_innocent_release_stays() -> None:
+    code, verdict = await demo("--scenario", "innocent")
+    assert verdict.startswith("Nothing was rolled back: 0 mutating requests of the guard")
+    assert verdict.endswith("2.0.0 still serves. People were told why.")
+    assert code == 0
+
+
+@pytest.mark.slow
+async def test_a_real_prometheus_may_be_in_between() -> None:
+    if presence.prometheus_binary() is None:
+        pytest.skip("no real Prometheus: `prometheus` is not on PATH")
+    code, verdict = await demo("--prometheus", "--scenario", "memory-leak")
+    assert re.fullmatch(RECOVERED.format(*IN_ORDER[Name.MEMORY_LEAK]), verdict), verdict
+    assert code == 0
+
+
+async def test_without_the_program_prometheus_is_one_sentence(tmp_path: Path) -> None:
+    code, said = await demo("--prometheus", path=tmp_path)
+    assert said.startswith("error: there is no `prometheus` on the PATH")
+    assert code == 3
+
+
+def test_every_bad_release_is_judged_here() -> None:
+    assert set(IN_ORDER) == set(SCENARIOS) - {Name.INNOCENT} == set(Name) - {Name.INNOCENT}
+
+
+@pytest.mark.parametrize("name", Name)
+def test_the_rules_of_a_scenario_are_valid(name: Name, tmp_path: Path) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text(rules_text(SCENARIOS[name]))
+    loaded = load(file)
+    assert not isinstance(loaded, list), loaded
+    assert {r.name for r in loaded.rules} == set(SCENARIOS[name].rules)

@@ -1,0 +1,148 @@
+"""Each verb of the shipped Role is needed: without it the guard names it at its start, and its use is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from logcaster_guard.adapters.kubernetes.access import PERMISSIONS, missing_permissions
+from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
+from logcaster_guard.adapters.kubernetes.connect import connect
+from logcaster_guard.adapters.kubernetes.events import event_of
+from logcaster_guard.domain.errors import ClusterError, NotFound, Rejected
+from logcaster_guard.domain.notices import Notice, Severity
+from logcaster_guard.domain.signals import Target
+from logcaster_guard.ports import Kind
+from tests.cluster.harness import Cluster
+from tests.fakes.clock import START
+from tests.real.waiting import until
+
+Json = dict[str, Any]
+Use = Callable[[KubernetesCluster, str], Awaitable[object]]
+RULES: Sequence[Json] = next(
+    d["rules"]
+    for d in yaml.safe_load_all((Path(__file__).parents[2] / "deploy" / "rbac.yaml").read_text())
+    if d["kind"] == "Role"
+)
+PAUSE = [{"op": "add", "path": "/metadata/annotations", "value": {}}]
+NOTICE = Notice("run-1/1", START, "run.opened", Severity.WARNING, "t", "x", deployment="web", run="run-1")
+
+
+async def tell(guard: KubernetesCluster, namespace: str) -> object:
+    event = event_of(replace(NOTICE, namespace=namespace), "")
+    return await guard.create(Kind.EVENT, namespace, event)
+
+
+USES: Mapping[tuple[str, str], Use] = {
+    ("deployments", "get"): lambda guard, ns: guard.get(Kind.DEPLOYMENT, ns, "web"),
+    ("deployments", "patch"): lambda guard, ns: guard.json_patch(Kind.DEPLOYMENT, ns, "web", PAUSE),
+    ("replicasets", "list"): lambda guard, ns: guard.list(Kind.REPLICA_SET, ns),
+    ("pods", "list"): lambda guard, ns: guard.list(Kind.POD, ns, "app=web"),
+    ("services", "get"): lambda guard, ns: guard.get(Kind.SERVICE, ns, "web"),
+    ("horizontalpodautoscalers", "get"): lambda guard, ns: guard.get(Kind.AUTOSCALER, ns, "web"),
+    ("horizontalpodautoscalers", "list"): lambda guard, ns: guard.list(Kind.AUTOSCALER, ns),
+    ("horizontalpodautoscalers", "patch"): lambda guard, ns: guard.json_patch(Kind.AUTOSCALER, ns, "web", PAUSE),
+    ("events", "create"): tell,
+}
+VERBS = [
+    (group, resource, verb)
+    for rule in RULES
+    for group in rule["apiGroups"]
+    for resource in rule["resources"]
+    for verb in rule["verbs"]
+]
+
+
+def target(cluster: Cluster) -> Target:
+    return Target(name="web", namespace=cluster.namespace, deployment="web", service="web")
+
+
+async def guard_with(cluster: Cluster, rules: Sequence[Json], lacking: int) -> KubernetesCluster:
+    """The adapter with these rights, once the API server knows of them."""
+    if cluster.kind == "sandbox":
+        pytest.skip("the embedded API server asks for no rights")
+    await cluster.grant("guard", rules)
+    made = await connect(kubeconfig=cluster.kubeconfig("guard"), context=None, timeout=10.0)
+
+    async def granted() -> bool:
+        return len(await missing_permissions(made, [target(cluster)])) == lacking
+
+    try:
+        await until(granted)
+    except BaseException:
+        await made.aclose()
+        raise
+    return made
+
+
+def without(group: str, resource: str, verb: str) -> list[Json]:
+    """The Role's rules less one verb on one resource."""
+    found = []
+    for rule in RULES:
+        hit = group in rule["apiGroups"] and resource in rule["resources"]
+        verbs = [v for v in rule["verbs"] if not (hit and v == verb)]
+        if verbs:
+            found.append({**rule, "verbs": verbs})
+    return found
+
+
+async def refused(use: Use, guard: KubernetesCluster, namespace: str) -> bool:
+    """Whether the API server answers 403; that there is no such object is not a refusal."""
+    try:
+        await use(guard, namespace)
+    except NotFound:
+        return False
+    except Rejected as error:
+        return error.status == 403
+    return False
+
+
+def test_every_verb_of_the_role_has_a_use_and_every_use_its_verb() -> None:
+    assert {(resource, verb) for _, resource, verb in VERBS} == set(USES)
+    assert {(p.resource, verb) for p in PERMISSIONS for verb in p.verbs} == set(USES)
+
+
+async def test_with_the_whole_role_nothing_is_refused(cluster: Cluster) -> None:
+    guard = await guard_with(cluster, RULES, lacking=0)
+    try:
+        found = [key for key, use in USES.items() if await refused(use, guard, cluster.namespace)]
+    finally:
+        await guard.aclose()
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("group", "resource", "verb"), VERBS, ids=[f"{verb} {resource}" for _, resource, verb in VERBS]
+)
+async def test_without_the_verb_it_is_named_and_its_use_is_refused(
+    cluster: Cluster, group: str, resource: str, verb: str
+) -> None:
+    guard = await guard_with(cluster, without(group, resource, verb), lacking=1)
+    try:
+        (sentence,) = await missing_permissions(guard, [target(cluster)])
+        found = {key for key, use in USES.items() if await refused(use, guard, cluster.namespace)}
+        with pytest.raises(ClusterError) as caught:
+            await USES[resource, verb](guard, cluster.namespace)
+    finally:
+        await guard.aclose()
+    full = f"{resource}.{group}" if group else resource
+    assert f"the verb {verb} on {full} there" in sentence
+    assert found == {(resource, verb)}
+    assert isinstance(caught.value, Rejected)
+    assert caught.value.status == 403
+
+
+@pytest.mark.parametrize("verb", ["create", "update", "delete"])
+@pytest.mark.parametrize("resource", ["deployments.apps", "secrets", "configmaps", "pods"])
+async def test_nothing_beyond_the_role_is_allowed(cluster: Cluster, resource: str, verb: str) -> None:
+    guard = await guard_with(cluster, RULES, lacking=0)
+    name, _, group = resource.partition(".")
+    try:
+        assert await guard.may(verb, group, name, cluster.namespace) is False
+    finally:
+        await guard.aclose()

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from logcaster_guard.config.loading import Loaded, load
+from logcaster_guard.config.settings import default_settings
+
+
+def test_by_default_only_this_host_is_served() -> None:
+    assert default_settings().web.listen == "127.0.0.1:9997"
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:1", "0.0.0.0:65535", "[::1]:9997", "[::]:9997"])
+def test_an_ip_address_and_a_port_are_taken(tmp_path: Path, listen: str) -> None:
+    file = tmp_path / "guard.yaml"
+    file.write_text(f'web: {{listen: "{listen}"}}')
+    found = load(file)
+    assert isinstance(found, Loaded), found
+    assert found.settings.web.listen == listen
+
+
+@pytest.mark.parametrize(
+    "listen",
+    [
+        "", "9997", ":9997", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536", "localhost:9997", "::1:9997", "[::1]",
+        "1.2.3:80", "256.0.0.1:80", "[zz]:80", "[127.0.0.1:80", "127.0.0.1:٨٠", "http://127.0.0.1:80",
+        "127.0.0.1:9997 ",
+    ],
+)  # fmt: skip
+def test_anything_else_is_refused_where_it_stands(tmp_path: Path, listen: str) -> None:
+    file = tmp_path / "guard.yaml"
+    file.write_text(f'web: {{listen: "{listen}"}}')
+    found = load(file)
+    assert isinstance(found, list)
+    (fault,) = found
+    assert (fault.line, fault.column) == (1, 15)
+    assert "127.0.0.1" in fault.allowed

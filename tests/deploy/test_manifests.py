@@ -1,0 +1,147 @@
+"""`kubectl kustomize deploy/` builds, and what it builds holds to the rules of a careful cluster."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from logcaster_guard.adapters.kubernetes.access import PERMISSIONS
+from logcaster_guard.config.loading import Loaded, load
+from tests.deploy.dockerfile import ROOT
+
+Json = dict[str, Any]
+DEPLOY = ROOT / "deploy"
+
+
+@pytest.fixture(scope="module")
+def built() -> dict[str, Json]:
+    """The objects of the base, by kind."""
+    if shutil.which("kubectl") is None:
+        pytest.skip("no kubectl: it is not on PATH")
+    done = subprocess.run(
+        ["kubectl", "kustomize", str(DEPLOY)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    objects = list(yaml.safe_load_all(done.stdout))
+    assert len({o["kind"] for o in objects}) == len(objects)
+    return {o["kind"]: o for o in objects}
+
+
+def pod(built: dict[str, Json]) -> Json:
+    spec: Json = built["Deployment"]["spec"]["template"]["spec"]
+    return spec
+
+
+def container(built: dict[str, Json]) -> Json:
+    (found,) = pod(built)["containers"]
+    return dict(found)
+
+
+def test_everything_is_there_and_in_one_namespace(built: dict[str, Json]) -> None:
+    kinds = {"ConfigMap", "Deployment", "PersistentVolumeClaim", "Role", "RoleBinding", "ServiceAccount"}
+    assert set(built) == kinds
+    assert {o["metadata"]["namespace"] for o in built.values()} == {"logcaster"}
+
+
+def test_the_guard_is_never_run_twice_at_once(built: dict[str, Json]) -> None:
+    spec = built["Deployment"]["spec"]
+    assert spec["replicas"] == 1
+    assert spec["strategy"] == {"type": "Recreate"}
+    assert built["PersistentVolumeClaim"]["spec"]["accessModes"] == ["ReadWriteOnce"]
+
+
+def test_the_pod_may_do_no_more_than_it_needs(built: dict[str, Json]) -> None:
+    security = pod(built)["securityContext"]
+    assert security["runAsNonRoot"] is True
+    assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container(built)["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod(built))
+    assert built["ServiceAccount"]["automountServiceAccountToken"] is False
+    assert pod(built)["automountServiceAccountToken"] is True
+    resources = container(built)["resources"]
+    assert {"cpu", "memory"} <= set(resources["requests"]) & set(resources["limits"])
+
+
+def test_only_the_journals_volume_is_written(built: dict[str, Json]) -> None:
+    mounts = {m["name"]: m for m in container(built)["volumeMounts"]}
+    writable = [m["mountPath"] for m in mounts.values() if not m.get("readOnly")]
+    assert writable == ["/var/lib/logcaster-guard"]
+    # A subPath mount is never updated when the ConfigMap is.
+    assert not any("subPath" in m for m in mounts.values())
+    volumes = {v["name"]: v for v in pod(built)["volumes"]}
+    assert (
+        volumes["journal"]["persistentVolumeClaim"]["claimName"] == built["PersistentVolumeClaim"]["metadata"]["name"]
+    )
+    assert volumes["config"]["configMap"]["name"] == built["ConfigMap"]["metadata"]["name"]
+
+
+def test_an_edit_of_the_rules_does_not_rename_their_configmap(built: dict[str, Json]) -> None:
+    assert built["ConfigMap"]["metadata"]["name"] == "logcaster-guard"
+
+
+def test_the_image_is_named_with_a_version(built: dict[str, Json]) -> None:
+    name, _, tag = container(built)["image"].rpartition(":")
+    assert name.endswith("/logcaster-guard")
+    assert tag[0].isdigit()
+
+
+def mounted(built: dict[str, Json], folder: Path) -> Loaded:
+    """The ConfigMap's files as the guard in the pod reads them."""
+    for name, text in built["ConfigMap"]["data"].items():
+        (folder / name).write_text(text)
+    found = load(folder)
+    assert isinstance(found, Loaded), found
+    return found
+
+
+def test_the_configmap_is_sound_and_holds_the_shipped_rules(built: dict[str, Json], tmp_path: Path) -> None:
+    found = mounted(built, tmp_path)
+    assert built["ConfigMap"]["data"]["rollback-rules.yaml"] == (ROOT / "config" / "rollback-rules.yaml").read_text()
+    assert len(found.rules) == 5
+    assert {t.namespace for t in found.settings.targets} == {"logcaster"}
+
+
+def test_the_probes_reach_the_guards_own_server(built: dict[str, Json], tmp_path: Path) -> None:
+    listen = mounted(built, tmp_path).settings.web.listen
+    (port,) = container(built)["ports"]
+    assert listen == f"0.0.0.0:{port['containerPort']}"
+    probes = {k: v["httpGet"] for k, v in container(built).items() if k.endswith("Probe")}
+    assert {k: v["path"] for k, v in probes.items()} == {
+        "startupProbe": "/healthz",
+        "livenessProbe": "/healthz",
+        "readinessProbe": "/readyz",
+    }
+    assert {v["port"] for v in probes.values()} == {port["name"]}
+
+
+def test_the_role_is_exactly_what_the_code_uses_and_the_pods_account_has_it(built: dict[str, Json]) -> None:
+    granted = {
+        (group, resource, verb)
+        for rule in built["Role"]["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert granted == {(p.group, p.resource, verb) for p in PERMISSIONS for verb in p.verbs}
+    (subject,) = built["RoleBinding"]["subjects"]
+    assert subject["name"] == pod(built)["serviceAccountName"] == built["ServiceAccount"]["metadata"]["name"]
+    assert built["RoleBinding"]["roleRef"]["name"] == built["Role"]["metadata"]["name"]
+
+
+def test_the_secret_of_the_settings_example_is_the_one_that_is_mounted(built: dict[str, Json]) -> None:
+    (secret,) = [v["secret"] for v in pod(built)["volumes"] if "secret" in v]
+    (mount,) = [m["mountPath"] for m in container(built)["volumeMounts"] if m["name"] == "secrets"]
+    example = (DEPLOY / "guard.yaml").read_text()
+    assert f"kubectl create secret generic {secret['secretName']} --namespace logcaster" in example
+    assert f"url: {{file: {mount}/slack-url}}" in example
+    assert secret["optional"] is True
+    assert secret["defaultMode"] == 0o440

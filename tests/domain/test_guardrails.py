@@ -1,0 +1,140 @@
+"""Each refusal: allowed, and refused in the same world with only that fact changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from logcaster_guard.domain.guardrails import Guardrail, PastRun, Situation, refusals, span
+from logcaster_guard.domain.ledger import Freeze, Ledger, Record
+from logcaster_guard.domain.rules import Action, Limits, Policy
+from logcaster_guard.domain.workload import Workload
+from tests.domain.build import UID, at, deployment, rule, template
+
+BAD = deployment(template("logcaster/logcaster-c:2.0"))
+HASH = Workload(BAD).hash
+POLICY = Policy()
+NOW = at(10_000)
+TARGET, OTHER = "default/logcaster-prod", "default/another"
+
+KNOWN_GOOD = Record("good", "1", "blob", ("logcaster/logcaster-c:1.0",), 0, 0, good_at=at(0))
+PRESENT = Record(HASH, "2", "blob 2", ("logcaster/logcaster-c:2.0",), 1, 1)
+LEDGER = Ledger(
+    records={"good": KNOWN_GOOD, HASH: PRESENT},
+    present=HASH,
+    uid=UID,
+    changed_at=at(9_030),
+    changed_earliest=at(9_000),
+)
+ALLOWED = Situation(
+    rule=rule(), target=TARGET, onset=at(9_100), now=NOW, workload=Workload(BAD), ledger=LEDGER, runs=()
+)
+
+
+def ended(seconds_ago: float, *, target: str = TARGET, lasted: float = 60.0) -> PastRun:
+    closed = NOW - timedelta(seconds=seconds_ago)
+    return PastRun(f"run-{seconds_ago}", target, closed - timedelta(seconds=lasted), closed)
+
+
+def found(situation: Situation, policy: Policy = POLICY) -> list[Guardrail]:
+    return [r.guardrail for r in refusals(situation, policy)]
+
+
+def test_it_may_go_ahead() -> None:
+    assert found(ALLOWED) == []
+
+
+def seen_as(changes: Mapping[str, Any], **spec: Any) -> Workload:
+    raw = deployment(template("logcaster/logcaster-c:2.0"), **spec)
+    raw["metadata"].update(changes)
+    return Workload(raw)
+
+
+@pytest.mark.parametrize(
+    ("change", "guardrail"),
+    [
+        ({"rule": rule(action=Action.ALERT_ONLY)}, Guardrail.ALERT_ONLY),
+        ({"rule": rule(action=Action.GRADUAL)}, Guardrail.STRATEGY_UNAVAILABLE),
+        ({"workload": None}, Guardrail.TARGET_MISSING),
+        ({"workload": seen_as({"deletionTimestamp": "2026-01-01T00:00:00Z"})}, Guardrail.BEING_DELETED),
+        ({"workload": seen_as({}, paused=True)}, Guardrail.PAUSED),
+        ({"workload": seen_as({"uid": "another"})}, Guardrail.NOT_YET_OBSERVED),
+        ({"workload": Workload(deployment(template("v3")))}, Guardrail.NOT_YET_OBSERVED),
+        ({"ledger": replace(LEDGER, changed_earliest=None)}, Guardrail.ROLLOUT_UNKNOWN),
+        ({"onset": at(8_999)}, Guardrail.NOT_CAUSED_BY_A_ROLLOUT),
+        ({"onset": at(9_001 + 86_400)}, Guardrail.NOT_CAUSED_BY_A_ROLLOUT),
+        ({"ledger": replace(LEDGER, restored_by="run-1")}, Guardrail.NOT_CAUSED_BY_A_ROLLOUT),
+        ({"ledger": replace(LEDGER, freeze=Freeze(at(0), "annotation", "move"))}, Guardrail.FROZEN),
+        ({"runs": [PastRun("r", TARGET, NOW - timedelta(seconds=60), None)]}, Guardrail.ANOTHER_RUN),
+        ({"runs": [ended(1_799)]}, Guardrail.COOLDOWN),
+        ({"runs": [ended(40_000), ended(50_000)]}, Guardrail.TARGET_BUDGET),
+        ({"runs": [ended(n, target=OTHER) for n in (2_000, 2_100, 2_200)]}, Guardrail.CLUSTER_BUDGET),
+        ({"ledger": replace(LEDGER, records={HASH: PRESENT})}, Guardrail.NO_GOOD_REVISION),
+        (
+            {"ledger": replace(LEDGER, records={HASH: PRESENT, "good": replace(KNOWN_GOOD, bad_since=3)})},
+            Guardrail.NO_GOOD_REVISION,
+        ),
+    ],
+    ids=lambda value: str(value) if isinstance(value, Guardrail) else None,
+)
+def test_one_fact_is_enough_to_refuse(change: Mapping[str, Any], guardrail: Guardrail) -> None:
+    situation = replace(ALLOWED, **change)
+    assert found(situation) == [guardrail]
+    [refusal] = refusals(situation, POLICY)
+    assert refusal.sentence.endswith(".")
+    assert TARGET in refusal.sentence or guardrail in {
+        *(Guardrail.ALERT_ONLY, Guardrail.STRATEGY_UNAVAILABLE, Guardrail.FROZEN, Guardrail.CLUSTER_BUDGET),
+        Guardrail.NOT_CAUSED_BY_A_ROLLOUT,
+    }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"onset": at(9_000)},
+        {"onset": at(9_000 + 86_400)},
+        {"rule": rule(rollout_window=None), "onset": at(0)},
+        {"rule": rule(rollout_window=None), "ledger": replace(LEDGER, changed_earliest=None)},
+        {"rule": rule(rollout_window=None), "ledger": replace(LEDGER, restored_by="run-1")},
+        {"runs": [ended(1_801)]},
+        {"runs": [ended(10, target=OTHER)]},
+        {"runs": [PastRun("r", OTHER, NOW, None)]},
+        {"runs": [ended(40_000), ended(86_401)]},
+        {"runs": [ended(n, target=OTHER) for n in (2_000, 2_100, 3_600)]},
+    ],
+)
+def test_what_is_just_within_the_limits_is_allowed(change: Mapping[str, Any]) -> None:
+    assert found(replace(ALLOWED, **change)) == []
+
+
+def test_a_clock_set_back_lifts_no_limit() -> None:
+    assert found(replace(ALLOWED, runs=[ended(-600)])) == [Guardrail.COOLDOWN]
+
+
+def test_every_reason_is_given() -> None:
+    situation = replace(
+        ALLOWED, workload=seen_as({}, paused=True), onset=at(0), runs=[ended(1)], ledger=replace(LEDGER, records={})
+    )
+    assert found(situation) == [
+        Guardrail.PAUSED,
+        Guardrail.NOT_CAUSED_BY_A_ROLLOUT,
+        Guardrail.COOLDOWN,
+        Guardrail.NO_GOOD_REVISION,
+    ]
+
+
+def test_limits_are_settings() -> None:
+    policy = replace(POLICY, limits=Limits(cooldown=0.0, per_target_per_day=3, per_cluster_per_hour=3))
+    assert found(replace(ALLOWED, runs=[ended(1), ended(2)]), policy) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (45, "45s"), (0.25, "0.25s"), (300, "5m"), (5_400, "1h30m"), (86_400, "1d"), (90_061, "1d1h1m1s")],
+)
+def test_lengths_of_time_are_written_as_operators_write_them(seconds: float, text: str) -> None:
+    assert span(seconds) == text

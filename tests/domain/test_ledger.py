@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logcaster_guard.domain import ledger as ledgers
+from logcaster_guard.domain.events import (
+    Event,
+    RevisionBad,
+    RevisionGood,
+    RevisionLive,
+    RevisionSeeded,
+    RunClosed,
+    RunOpened,
+    TargetFrozen,
+    TargetThawed,
+)
+from logcaster_guard.domain.ledger import Ledger, Probation, Standing, fold, proofs
+from logcaster_guard.domain.rules import LedgerPolicy
+from logcaster_guard.domain.steps import Plan
+from logcaster_guard.domain.workload import Workload, revisions_of
+from tests.domain.build import UID, at, deployment, replica_set
+
+POLICY = LedgerPolicy()
+DAY = 86_400.0
+
+
+def live(name: str, seconds: float = 0.0, *, undo_of: str | None = None, by: str | None = None) -> RevisionLive:
+    return RevisionLive(
+        at(seconds), name, name, UID, f"blob {name}", (name,), earliest=at(seconds), undo_of=undo_of, by_guard=by
+    )
+
+
+def good(name: str, seconds: float = 0.0) -> RevisionGood:
+    return RevisionGood(at(seconds), name, 1.0, 600.0)
+
+
+def seeded(name: str, order: int, *, stood: float = 2 * DAY, undone: bool = False) -> RevisionSeeded:
+    return RevisionSeeded(at(0), name, str(order), order, f"rs {name}", f"blob {name}", (name,), stood, undone)
+
+
+def opened(run: str, source: str, to: str) -> RunOpened:
+    plan = Plan("immediate", "default", "d", UID, source, to, (source,), (to,), 3, False, None, None, ())
+    return RunOpened(at(0), run, "default/d", "rule", "reason", plan)
+
+
+def destination(events: Sequence[Event]) -> str | None:
+    found = fold(events).destination(POLICY)
+    return None if found is None else found.template
+
+
+def standing(events: Sequence[Event], name: str) -> Standing:
+    return fold(events).records[name].standing(POLICY)
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([live("v1"), live("v2")], None),  # unproven
+        ([live("v1"), good("v1"), live("v2")], "v1"),
+        ([live("v1"), good("v1"), live("v2"), good("v2")], "v1"),  # never the present one
+        ([live("v1"), good("v1"), live("v2"), good("v2"), live("v3")], "v2"),  # the one that was live last
+        ([live("v1"), good("v1"), live("v2"), good("v2"), live("v1"), live("v3")], "v1"),
+        ([live("v1"), good("v1"), live("v2"), live("v1", undo_of="v2"), live("v3")], "v1"),
+        ([live("v1"), good("v1"), live("v2"), good("v2"), RevisionBad(at(0), "v2", ""), live("v3")], "v1"),
+        ([seeded("v1", 1), live("v2")], "v1"),  # presumed good
+        ([seeded("v1", 1, stood=DAY - 1), live("v2")], None),
+        ([seeded("v1", 1, undone=True), live("v2")], None),
+        ([seeded("v1", 1), seeded("v2", 2), live("v3")], "v2"),
+        ([seeded("v1", 1), live("v2"), good("v2"), live("v3")], "v2"),  # a good one before any presumed one
+        ([live("v1"), good("v1"), seeded("v0", 1), live("v2")], "v1"),
+        ([live("v1"), good("v1"), live("v2"), opened("r", "v2", "v1"), live("v1", by="r"), live("v3")], "v1"),
+    ],
+)
+def test_destination(events: Sequence[Event], expected: str | None) -> None:
+    assert destination(events) == expected
+
+
+def test_a_rollback_of_the_guard_leaves_a_bad_revision() -> None:
+    assert standing([live("v1"), live("v2"), opened("r", "v2", "v1")], "v2") is Standing.BAD
+
+
+def test_a_second_rollback_does_not_return_to_the_bad_one() -> None:
+    events: list[Event] = [live("v1"), good("v1")]
+    events += [live("v2"), good("v2"), opened("r", "v2", "v1"), live("v1", by="r")]
+    events += [live("v3"), opened("q", "v3", "v1"), live("v1", by="q")]
+    assert destination(events) is None
+    assert standing(events, "v3") is Standing.BAD
+
+
+def test_an_undo_by_anyone_leaves_a_bad_revision() -> None:
+    before: list[Event] = [live("v1"), good("v1"), live("v2")]
+    assert fold(before).is_undo("v1")
+    assert not fold(before).is_undo("v3")
+    assert not fold(before).is_undo("v2")
+    assert standing([*before, live("v1", undo_of="v2")], "v2") is Standing.BAD
+
+
+def test_going_from_an_older_release_to_a_newer_one_is_no_undo() -> None:
+    assert not fold([live("v1"), live("v2"), live("v1", undo_of="v2")]).is_undo("v2")
+
+
+def test_bad_is_lifted_only_when_rolled_out_again_and_earned() -> None:
+    bad: list[Event] = [live("v1"), good("v1"), live("v2"), RevisionBad(at(0), "v2", "")]
+    assert standing([*bad, good("v2")], "v2") is Standing.BAD
+    again = [*bad, live("v1"), live("v2")]
+    assert standing(again, "v2") is Standing.BAD
+    assert standing([*again, good("v2")], "v2") is Standing.GOOD
+
+
+def test_a_release_stands_from_its_rollout_to_the_next() -> None:
+    ledger = fold([live("v1"), live("v2", DAY + 1), live("v3", DAY + 2)])
+    assert ledger.records["v1"].standing(POLICY) is Standing.PRESUMED_GOOD
+    assert ledger.records["v2"].standing(POLICY) is Standing.UNPROVEN
+
+
+def test_who_put_the_present_release_there_is_known() -> None:
+    assert fold([live("v1", by="r")]).restored_by == "r"
+    assert fold([live("v1", by="r"), live("v2")]).restored_by is None
+
+
+def test_freezes() -> None:
+    frozen = fold([TargetFrozen(at(0), "annotation", "why", "digest")])
+    assert frozen.freeze is not None
+    assert (frozen.freeze.by, frozen.freeze.reason, frozen.freeze.spec) == ("annotation", "why", "digest")
+    assert fold([TargetFrozen(at(0), "annotation", "why"), TargetThawed(at(0), "annotation", "")]).freeze is None
+    assert fold([RunClosed(at(0), "r", "failed", "it broke", freeze=True)]).freeze is not None
+    assert fold([RunClosed(at(0), "r", "recovered", "", freeze=False)]).freeze is None
+
+
+NAMES = st.sampled_from(["v1", "v2", "v3", "v4"])
+MOVES = st.lists(st.tuples(st.sampled_from(["live", "undo", "good", "bad", "rollback", "seed"]), NAMES), max_size=25)
+
+
+@given(MOVES)
+def test_a_bad_revision_is_never_a_destination(moves: Sequence[tuple[str, str]]) -> None:
+    """A small model of its own: bad until live again after that and good since."""
+    ledger, bad, relived = Ledger(), set[str](), set[str]()
+    for move, name in moves:
+        for event in _events(ledger, move, name):
+            ledger = ledgers.extend(ledger, [event])
+            match event:
+                case RevisionLive(template=now, undo_of=left):
+                    relived |= {now} & bad
+                    if left is not None:
+                        bad.add(left)
+                        relived.discard(left)
+                case RevisionBad(template=found):
+                    bad.add(found)
+                    relived.discard(found)
+                case RunOpened(plan=plan):
+                    bad.add(plan.from_template)
+                    relived.discard(plan.from_template)
+                case RevisionSeeded(template=found, superseded_by_undo=True):
+                    bad.add(found)
+                case RevisionGood(template=found) if found in relived:
+                    bad.discard(found)
+                    relived.discard(found)
+                case _:
+                    pass
+        goal = ledger.destination(POLICY)
+        if goal is not None:
+            assert goal.template not in bad
+            assert goal.template != ledger.present
+            assert goal.standing(POLICY) in {Standing.GOOD, Standing.PRESUMED_GOOD}
+
+
+def _events(ledger: Ledger, move: str, name: str) -> list[Event]:
+    """What the guard would journal for this move, in the present situation."""
+    known = ledger.present is not None and name in ledger.records
+    match move:
+        case "live" if name != ledger.present:
+            return [live(name, undo_of=ledger.present if ledger.is_undo(name) else None)]
+        case "undo" if ledger.is_undo(name):
+            return [live(name, undo_of=ledger.present)]
+        case "good" if known:
+            return [good(name)]
+        case "bad" if known:
+            return [RevisionBad(at(0), name, "")]
+        case "seed" if name not in ledger.records:
+            return [seeded(name, 1, undone=name == "v4")]
+        case "rollback":
+            found = ledger.destination(POLICY)
+            if found is not None and ledger.present is not None:
+                return [opened("r", ledger.present, found.template), live(found.template, by="r")]
+    return []
+
+
+def prove(*sets: dict[str, object]) -> dict[str, tuple[float, bool]]:
+    revisions = revisions_of(Workload(deployment()), sets)
+    return {p.revision.name.removeprefix("logcaster-prod-"): (p.stood, p.superseded_by_undo) for p in proofs(revisions)}
+
+
+def test_a_revision_stood_until_the_next_one_was_made() -> None:
+    found = prove(replica_set(1, "v1", 0), replica_set(2, "v2", 2 * DAY), replica_set(3, "v3", 2 * DAY + 60))
+    assert found == {"v1": (2 * DAY, False), "v2": (60.0, False)}
+
+
+def test_an_undo_renumbers_and_what_it_left_is_known() -> None:
+    # v1, v2, undo: v1 is revision 3 now, and its age by creation proves nothing.
+    found = prove(replica_set(2, "v2", 2 * DAY), replica_set(3, "v1", 0, earlier=[1]))
+    assert found == {"v2": (0.0, True)}
+
+
+def test_v1_v2_undo_v3() -> None:
+    found = prove(replica_set(2, "v2", 2 * DAY), replica_set(3, "v1", 0, earlier=[1]), replica_set(4, "v3", 9 * DAY))
+    assert found == {"v2": (0.0, True), "v1": (0.0, False)}
+
+
+def test_v1_v2_undo_v3_undo() -> None:
+    found = prove(replica_set(2, "v2", 2 * DAY), replica_set(4, "v3", 9 * DAY), replica_set(5, "v1", 0, earlier=[1, 3]))
+    assert found == {"v2": (0.0, True), "v3": (0.0, True)}
+
+
+def test_an_undo_of_an_undo_leaves_only_the_one_that_was_undone() -> None:
+    # v1, v2, undo to v1 (3), undo to v2 (4), v3
+    found = prove(
+        replica_set(3, "v1", 0, earlier=[1]), replica_set(4, "v2", DAY, earlier=[2]), replica_set(5, "v3", 9 * DAY)
+    )
+    assert found == {"v1": (0.0, False), "v2": (0.0, True)}
+
+
+def test_a_revision_whose_successor_is_gone_proves_nothing() -> None:
+    assert prove(replica_set(1, "v1", 0), replica_set(3, "v3", 9 * DAY)) == {"v1": (0.0, False)}
+
+
+def test_replica_sets_of_others_do_not_count() -> None:
+    alien = replica_set(2, "v2", 2 * DAY, owner="another")
+    assert prove(replica_set(1, "v1", 0), alien, replica_set(3, "v3", 3 * DAY)) == {"v1": (0.0, False)}
+
+
+@dataclass
+class _Controller:
+    """The Deployment controller's numbering: a new template a new ReplicaSet, a known one the next number."""
+
+    made: dict[str, tuple[float, list[int]]] = field(default_factory=dict)
+    number: int = 0
+
+    def roll(self, name: str, now: float) -> None:
+        self.number += 1
+        self.made.setdefault(name, (now, []))[1].append(self.number)
+
+    def sets(self) -> list[dict[str, object]]:
+        return [replica_set(n[-1], name, made, earlier=n[:-1]) for name, (made, n) in self.made.items()]
+
+
+@given(st.lists(st.tuples(NAMES, st.floats(1.0, 3 * DAY)), min_size=1, max_size=12))
+def test_replica_sets_never_prove_more_than_was(history: Sequence[tuple[str, float]]) -> None:
+    controller, now = _Controller(), 0.0
+    stood, order, left_by_undo = dict[str, float](), list[str](), set[str]()
+    present: str | None = None
+    for name, lasted in history:
+        whole = round(lasted)
+        if name != present:
+            if name in order and present is not None and order.index(name) < order.index(present):
+                left_by_undo.add(present)
+            if name not in order:
+                order.append(name)
+            controller.roll(name, now)
+            present = name
+        stood[name] = stood.get(name, 0.0) + whole
+        now += whole
+    for name, (claimed, undone) in prove(*controller.sets()).items():
+        assert claimed <= stood[name]
+        assert undone == (name in left_by_undo)
+
+
+def watched(text: str, *, step: float = 60.0, staleness: float = 60.0) -> tuple[bool, float]:
+    """`+` quiet, `-` not, `.` nobody looked; one a minute."""
+    probation, now = Probation(), 0.0
+    for mark in text:
+        if mark != ".":
+            probation = probation.observed(now, quiet=mark == "+", staleness=staleness, good_after=600.0)
+        now += step
+    return probation.verdict(now - step, POLICY)
+
+
+@pytest.mark.parametrize(
+    ("seen", "earned"),
+    [
+        ("+" * 11, True),
+        ("+" * 10, False),  # nine minutes
+        ("+" * 5 + "-" + "+" * 5, True),  # 90 % of the time
+        ("+" * 4 + "--" + "+" * 5, False),
+        ("-" * 30 + "+" * 11, True),  # only the last ten minutes count
+        ("+" * 10 + "-", False),  # not quiet now
+        ("+" * 4 + "..." + "+" * 4, False),  # nobody looked
+        ("+", False),
+        ("", False),
+    ],
+)
+def test_good_is_earned_by_being_watched_quiet(seen: str, *, earned: bool) -> None:
+    assert watched(seen)[0] is earned
+
+
+@given(st.text("+-.", max_size=40))
+def test_probation_never_counts_more_than_was_seen_quiet(seen: str) -> None:
+    earned, share = watched(seen)
+    assert 0.0 <= share <= 1.0 + 1e-9
+    if earned:
+        assert seen[-11:].count("+") >= 10

@@ -1,0 +1,115 @@
+"""Every kind of notice speaks both languages, and no fact of it is lost."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from logcaster_guard.domain import runs
+from logcaster_guard.domain.guardrails import Guardrail
+from logcaster_guard.domain.notices import Notice, Severity
+from logcaster_guard.domain.translation import (
+    ENGLISH_STATES,
+    KOREAN,
+    KOREAN_GUARDRAILS,
+    KOREAN_OUTCOMES,
+    LABELS,
+    Language,
+    state,
+    translated,
+)
+from logcaster_guard.engine.outbox import GIVEN_UP
+
+PACKAGE = Path(__file__).parents[2] / "logcaster_guard"
+KIND = re.compile(r"[a-z_]+(\.[a-z_]+)+")
+HANGUL = re.compile(r"[가-힣]")
+OUTCOMES = (runs.RECOVERED, runs.NOT_RECOVERED, runs.INCONCLUSIVE, runs.FAILED, runs.ABANDONED)
+
+
+def kinds() -> Iterator[str]:
+    """Each event name that some code gives a notice: `Notice(event=…)`, and the first word of whoever makes one."""
+    yield GIVEN_UP
+    for file in PACKAGE.rglob("*.py"):
+        for call in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if not isinstance(call, ast.Call):
+                continue
+            name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+            given = [k.value for k in call.keywords if k.arg == "event"] if name == "Notice" else []
+            given += call.args[:1] if name in {"guard_notice", "_notify"} else []
+            for value in given:
+                if isinstance(value, ast.Constant) and isinstance(value.value, str) and KIND.fullmatch(value.value):
+                    yield value.value
+
+
+KINDS = sorted(set(kinds()))
+
+
+def notice(event: str, **facts: str) -> Notice:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    return Notice("id", at, event, Severity.INFO, "Title", "Text.", target="shop/web", facts=facts)
+
+
+def test_the_kinds_are_found() -> None:
+    assert {"run.opened", "run.closed", "trigger.refused", "source.failing", "run.crashed", GIVEN_UP} <= set(KINDS)
+
+
+def test_no_words_are_left_from_a_kind_that_is_gone() -> None:
+    assert set(KOREAN) == set(ENGLISH_STATES) == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_both_languages(kind: str) -> None:
+    english = notice(kind, rule="high_error_rate", outcome=runs.RECOVERED, guardrails="cooldown, frozen")
+    assert translated(english, Language.ENGLISH) is english
+    korean = translated(english, Language.KOREAN)
+    assert HANGUL.search(korean.title)
+    assert HANGUL.search(korean.text)
+    assert "{" not in korean.title + korean.text
+    assert korean.facts["detail"] == "Text."
+    assert korean.facts.items() >= english.facts.items()
+    assert (korean.id, korean.event, korean.severity, korean.target) == ("id", kind, Severity.INFO, "shop/web")
+    assert state(english, Language.ENGLISH)
+    assert HANGUL.search(state(english, Language.KOREAN))
+
+
+def test_every_label_is_in_both_languages() -> None:
+    assert set(LABELS[Language.ENGLISH]) == set(LABELS[Language.KOREAN])
+    assert set(LABELS) == set(Language)
+
+
+def test_every_outcome_and_guardrail_has_korean_words() -> None:
+    assert set(KOREAN_OUTCOMES) == set(OUTCOMES)
+    assert set(KOREAN_GUARDRAILS) == set(Guardrail)
+
+
+def test_a_freeze_is_told_only_where_there_is_one() -> None:
+    told = [
+        translated(notice("run.closed", outcome=runs.FAILED, frozen=frozen), Language.KOREAN).text
+        for frozen in ("yes", "no")
+    ]
+    assert ["동결" in text for text in told] == [True, False]
+
+
+def test_every_reason_of_a_refusal_is_told() -> None:
+    text = translated(notice("trigger.refused", guardrails="cooldown, frozen, new_one"), Language.KOREAN).text
+    assert text == f"{KOREAN_GUARDRAILS['cooldown']} {KOREAN_GUARDRAILS['frozen']} new_one"
+
+
+def test_facts_are_filled_in_and_never_read_as_patterns() -> None:
+    title = translated(notice("run.restored", to="{rule}{0}"), Language.KOREAN).title
+    assert title == "shop/web: 이전 버전 {rule}{0} 복원 완료"
+
+
+def test_a_fact_that_an_older_journal_lacks_is_a_dash() -> None:
+    assert "현재 버전: -" in translated(notice("run.opened"), Language.KOREAN).text
+
+
+def test_an_unknown_kind_stays_as_it_is() -> None:
+    unknown = notice("something.new")
+    assert translated(unknown, Language.KOREAN) is unknown
+    assert state(unknown, Language.KOREAN) == ""

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from logcaster_guard.domain.errors import JournalUnavailable
+from logcaster_guard.domain.events import (
+    NoticeSettled,
+    RevisionGood,
+    RevisionLive,
+    RunClosed,
+    RunOpened,
+    SignalSeen,
+    StepDone,
+    StepStarted,
+    TriggerFired,
+    TriggerPending,
+)
+from logcaster_guard.domain.rules import LedgerPolicy
+from logcaster_guard.domain.steps import Plan, RestoreTemplate
+from logcaster_guard.engine.chronicle import Chronicle, event_name, run_stream, target_stream
+from tests.fakes.clock import START as NOW
+from tests.fakes.journal import MemoryJournal, SlowJournal
+
+KEY = "default/logcaster-prod"
+TARGET, RUN = target_stream(KEY), run_stream("r")
+PLAN = Plan("immediate", "default", "d", "u", "bad", "good", (), (), 1, False, None, None, (RestoreTemplate("needed"),))
+OPENED = RunOpened(NOW, "r", KEY, "rule", "reason", PLAN)
+CLOSED = RunClosed(NOW, "r", "failed", "why", freeze=True)
+
+
+def live(name: str) -> RevisionLive:
+    return RevisionLive(NOW, name, name, "u", f"blob {name}", (name,))
+
+
+async def test_many_writers_of_one_process_lose_and_double_nothing() -> None:
+    journal = SlowJournal()
+    chronicle = Chronicle(journal)
+    await asyncio.gather(*(chronicle.tell(TARGET, SignalSeen(NOW, str(n))) for n in range(50)))
+    assert len(journal.entries) == chronicle.ledger(KEY).length == 50
+
+
+async def test_what_another_process_appended_is_taken_in_once() -> None:
+    journal = SlowJournal()
+    mine, theirs = Chronicle(journal), Chronicle(journal)
+    for n in range(5):
+        await theirs.tell(TARGET, SignalSeen(NOW, f"theirs {n}"))
+        await mine.tell(TARGET, SignalSeen(NOW, f"mine {n}"))
+    await theirs.tell(TARGET, SignalSeen(NOW, "last"))
+    assert theirs.ledger(KEY).length == 11
+    assert theirs.ledger(KEY).signals_seen >= {f"mine {n}" for n in range(5)}
+
+
+async def test_a_decision_falls_when_the_stream_tells_more_now_but_not_for_a_delivered_notice() -> None:
+    journal = MemoryJournal()
+    mine, theirs = Chronicle(journal), Chronicle(journal)
+    assert await mine.decide(RUN, OPENED)
+    await theirs.load()
+    await theirs.tell(RUN, NoticeSettled(NOW, "n", "channel", "delivered"))
+    assert await mine.decide(RUN, StepStarted(NOW, "r", 0))
+    await theirs.tell(RUN, StepDone(NOW, "r", 0))
+    assert not await mine.decide(RUN, StepDone(NOW, "r", 0))
+    assert mine.run("r").step == 1
+
+
+async def test_a_loaded_chronicle_knows_what_the_writing_one_knew() -> None:
+    journal = MemoryJournal()
+    written = Chronicle(journal)
+    await written.tell(TARGET, live("v1"), RevisionGood(NOW, "v1", 1.0, 600.0), live("v2"))
+    await written.tell(TARGET, TriggerPending(NOW, "rule", NOW), TriggerFired(NOW, "rule", NOW))
+    await written.tell(RUN, OPENED, StepStarted(NOW, "r", 0))
+    read = Chronicle(journal)
+    await read.load()
+    for chronicle in (written, read):
+        assert chronicle.ledger(KEY) == written.ledger(KEY)
+        assert chronicle.open_runs() == written.open_runs() != {}
+        assert chronicle.open_run_on(KEY) == chronicle.run("r")
+        assert isinstance(chronicle.last_trigger(KEY, "rule"), TriggerFired)
+        assert chronicle.last_closed(KEY) is None
+    await read.tell(RUN, CLOSED)
+    assert read.open_runs() == {}
+    assert read.open_run_on(KEY) is None
+    assert read.last_closed(KEY) == CLOSED
+    assert [p.closed for p in read.past_runs()] == [NOW]
+    assert read.ledger(KEY).freeze is not None
+
+
+async def test_the_releases_that_a_rollback_may_need_are_kept() -> None:
+    chronicle = Chronicle(MemoryJournal())
+    await chronicle.tell(TARGET, live("old"), RevisionGood(NOW, "old", 1.0, 600.0))
+    await chronicle.tell(TARGET, live("good"), RevisionGood(NOW, "good", 1.0, 600.0))
+    # Any number of releases that proved nothing must not push the good ones out.
+    await chronicle.tell(TARGET, *(live(f"unproven {n}") for n in range(20)))
+    kept = chronicle.releases_to_keep(LedgerPolicy(keep=1))
+    assert kept == {"blob good", "blob unproven 19"}
+    await chronicle.tell(RUN, OPENED)
+    assert "needed" in chronicle.releases_to_keep(LedgerPolicy(keep=1))
+
+
+async def test_a_journal_that_contradicts_itself_is_given_up() -> None:
+    journal = MemoryJournal()
+    await journal.append(TARGET, [live("v1")], 0)
+    await journal.append(RUN, [StepDone(NOW, "r", 0)], 0)
+    chronicle = Chronicle(journal)
+    await chronicle.load()
+    assert not chronicle.available
+    with pytest.raises(JournalUnavailable):
+        await chronicle.tell(TARGET, live("v2"))
+
+
+async def test_events_do_not_pile_up_in_memory() -> None:
+    chronicle = Chronicle(MemoryJournal())
+    for _ in range(100):
+        await chronicle.tell(TARGET, TriggerPending(NOW, "rule", NOW), TriggerFired(NOW, "rule", NOW))
+    held = [v for v in vars(chronicle).values() if isinstance(v, dict | set | list)]
+    assert max(map(len, held)) == 1
+
+
+def test_facts_are_logged_by_name() -> None:
+    assert event_name(CLOSED) == "run.closed"
+    assert event_name(RevisionGood(NOW, "t", 1.0, 1.0)) == "revision.good"
+    assert event_name(NoticeSettled(NOW, "n", "c", "o")) == "notice.settled"

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from logcaster_guard.domain.errors import ClusterError, Rejected
+from logcaster_guard.domain.events import HoldReleased, RunClosed, RunOpened, StepIntended
+from logcaster_guard.ports import Json, Kind
+from tests.engine.bench import FIRES, PROD, Bench, bench, hpa, in_mid_run, minimum
+
+
+@pytest.fixture
+async def made() -> AsyncIterator[Bench]:
+    async with bench() as found:
+        yield found
+
+
+@pytest.fixture
+async def scaled() -> AsyncIterator[Bench]:
+    async with bench() as found:
+        found.cluster.add(Kind.AUTOSCALER, "hpa", spec=hpa(2))
+        yield found
+
+
+async def test_the_autoscalers_minimum_is_raised_before_and_given_back_after(scaled: Bench) -> None:
+    await scaled.bad_v2()
+    await scaled.pass_(FIRES + 5)
+    assert minimum(scaled) == 3
+    assert [k for k, _, _ in scaled.cluster.writes] == [Kind.AUTOSCALER, Kind.DEPLOYMENT]
+    await scaled.pass_(1_000.0)
+    assert minimum(scaled) == 2
+    assert [c.outcome for c in scaled.told(RunClosed)] == ["recovered"]
+
+
+async def test_a_minimum_that_somebody_else_changed_meanwhile_is_left_alone(scaled: Bench) -> None:
+    await scaled.bad_v2()
+    await scaled.pass_(FIRES + 5)
+    scaled.cluster.change(Kind.AUTOSCALER, "hpa", lambda h: h["spec"].update(minReplicas=5))
+    await scaled.pass_(1_000.0)
+    assert minimum(scaled) == 5
+    assert scaled.writes(Kind.AUTOSCALER) == 1
+    assert "somebody else" in scaled.told(HoldReleased)[0].detail
+
+
+async def test_a_minimum_that_is_changed_between_look_and_write_is_given_back_as_it_was_then(scaled: Bench) -> None:
+    looks = 0
+
+    def interfere(verb: str, kind: Kind, _: str) -> ClusterError | None:
+        nonlocal looks
+        looks += (verb, kind) == ("get", Kind.AUTOSCALER)
+        if looks == 2 and (verb, kind) == ("get", Kind.AUTOSCALER):
+            scaled.cluster.object(Kind.AUTOSCALER, "hpa")["spec"]["minReplicas"] = 1
+        return None
+
+    scaled.cluster.fault = interfere
+    await scaled.bad_v2()
+    await scaled.pass_(1_400.0)
+    assert minimum(scaled) == 1
+    assert [c.outcome for c in scaled.told(RunClosed)] == ["recovered"]
+
+
+async def test_a_minimum_that_may_not_be_given_back_is_told(scaled: Bench) -> None:
+    await scaled.bad_v2()
+    await scaled.pass_(FIRES + 5)
+    scaled.cluster.fault = lambda verb, kind, _: (
+        Rejected("patch is forbidden", status=403) if (verb, kind) == ("patch", Kind.AUTOSCALER) else None
+    )
+    await scaled.pass_(1_000.0)
+    assert [c.outcome for c in scaled.told(RunClosed)] == ["recovered"]
+    [notice] = scaled.notices("hold.not_given_back")
+    assert "from 3 to 2" in notice.text
+
+
+def _paused(deployment: Json) -> None:
+    deployment["spec"]["paused"] = True
+
+
+def _deleting(deployment: Json) -> None:
+    deployment["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+
+
+def _recreate(made: Bench) -> None:
+    made.cluster.remove(Kind.DEPLOYMENT, PROD)
+    made.cluster.add_deployment(PROD, "v1")
+
+
+INTERFERENCE: dict[str, Callable[[Bench], None]] = {
+    "rolled out": lambda b: b.cluster.roll(PROD, "v3"),
+    "rolled the bad release out": lambda b: b.cluster.roll(PROD, "v2"),
+    "paused": lambda b: b.cluster.change(Kind.DEPLOYMENT, PROD, _paused),
+    "deleted.": lambda b: b.cluster.remove(Kind.DEPLOYMENT, PROD),
+    "being deleted": lambda b: b.cluster.change(Kind.DEPLOYMENT, PROD, _deleting),
+    "created again": _recreate,
+    "selector": lambda b: b.cluster.change(Kind.SERVICE, PROD, lambda s: s["spec"].update(selector={"app": "x"})),
+}
+
+
+@pytest.mark.parametrize("what", INTERFERENCE)
+async def test_people_win(scaled: Bench, what: str) -> None:
+    await in_mid_run(scaled)
+    assert minimum(scaled) == 3
+    writes = scaled.writes()
+    INTERFERENCE[what](scaled)
+    await scaled.pass_(10.0)
+    [closed] = scaled.told(RunClosed)
+    assert (closed.outcome, closed.freeze) == ("abandoned", True)
+    assert what in closed.reason
+    assert minimum(scaled) == 2
+    assert len(scaled.notices("run.closed")) == 1
+    await scaled.pass_(1_000.0)
+    assert scaled.writes() == writes
+    assert len(scaled.told(RunOpened)) == 1
+
+
+async def test_scaling_by_a_person_wins(made: Bench) -> None:
+    await in_mid_run(made)
+    made.cluster.change(Kind.DEPLOYMENT, PROD, lambda d: d["spec"].update(replicas=5))
+    await made.pass_(10.0)
+    [closed] = made.told(RunClosed)
+    assert closed.outcome == "abandoned"
+    assert "from 3 to 5" in closed.reason
+
+
+async def test_scaling_by_an_autoscaler_is_nobodys_interference(scaled: Bench) -> None:
+    await in_mid_run(scaled)
+    scaled.cluster.stuck = False
+    scaled.cluster.change(Kind.DEPLOYMENT, PROD, lambda d: d["spec"].update(replicas=5))
+    await scaled.pass_(500.0)
+    assert [c.outcome for c in scaled.told(RunClosed)] == ["recovered"]
+
+
+@pytest.mark.parametrize("change", ["pause", "roll"])
+async def test_nothing_is_written_over_a_change_that_comes_just_before_the_write(made: Bench, change: str) -> None:
+    gets = 0
+
+    def interfere(verb: str, kind: Kind, _: str) -> ClusterError | None:
+        nonlocal gets
+        if made.told(StepIntended) and (verb, kind) == ("get", Kind.DEPLOYMENT):
+            gets += 1
+            if gets == 1 and change == "pause":
+                made.cluster.change(Kind.DEPLOYMENT, PROD, _paused)
+            elif gets == 1:
+                made.cluster.roll(PROD, "v3")
+        return None
+
+    await made.bad_v2()
+    made.cluster.fault = interfere
+    await made.pass_(400.0)
+    assert made.writes() == 0
+    assert [c.outcome for c in made.told(RunClosed)] == ["abandoned"]

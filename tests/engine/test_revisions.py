@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from logcaster_guard.domain.events import RevisionBad, RevisionGood, RevisionLive, RevisionSeeded, RunOpened
+from logcaster_guard.domain.ledger import Standing
+from logcaster_guard.domain.rules import LedgerPolicy
+from logcaster_guard.ports import Json, Kind
+from tests.engine.bench import KEY, PROD, Bench, bench, wall
+
+DAY = 86_400.0
+
+
+@pytest.fixture
+async def made() -> AsyncIterator[Bench]:
+    async with bench() as found:
+        yield found
+
+
+def standings(made: Bench) -> dict[str, Standing]:
+    records = made.guard.chronicle.ledger(KEY).records.values()
+    return {r.images[0]: r.standing(LedgerPolicy()) for r in records}
+
+
+async def test_good_is_earned_in_ten_quiet_minutes(made: Bench) -> None:
+    await made.start()
+    await made.pass_(599.0)
+    assert made.told(RevisionGood) == []
+    await made.pass_(60.0)
+    assert len(made.told(RevisionGood)) == 1
+
+
+@pytest.mark.parametrize("signal", ["error_rate", "health_check_fails"])
+async def test_good_is_not_earned_without_values_of_every_signal_once_seen(made: Bench, signal: str) -> None:
+    await made.start()
+    await made.pass_(60.0)
+    (made.prometheus if signal == "error_rate" else made.http).set(PROD, signal, None)
+    await made.pass_(2_000.0)
+    assert made.told(RevisionGood) == []
+
+
+async def test_a_signal_that_never_gave_a_value_does_not_stand_in_the_way(made: Bench) -> None:
+    made.prometheus.set(PROD, "error_rate", None)
+    await made.start()
+    await made.pass_(700.0)
+    assert len(made.told(RevisionGood)) == 1
+
+
+async def test_revisions_of_before_the_guard_are_presumed_good_where_they_stood_for_a_day(made: Bench) -> None:
+    made.clock.skip(2 * DAY)
+    made.cluster.roll(PROD, "v2")
+    made.clock.skip(3_600.0)
+    made.errors["v4"] = 0.3
+    made.cluster.roll(PROD, "v3")
+    await made.start()
+    assert standings(made) == {
+        "v1": Standing.PRESUMED_GOOD,
+        "v2": Standing.UNPROVEN,
+        "v3": Standing.UNPROVEN,
+    }
+    assert [s.order for s in made.told(RevisionSeeded)] == [1, 2]
+
+
+async def test_a_revision_that_an_undo_left_before_the_guard_is_bad(made: Bench) -> None:
+    made.clock.skip(2 * DAY)
+    made.cluster.roll(PROD, "v2")
+    made.clock.skip(2 * DAY)
+    made.cluster.roll(PROD, "v1")
+    made.clock.skip(2 * DAY)
+    made.cluster.roll(PROD, "v3")
+    await made.start()
+    assert standings(made) == {"v1": Standing.UNPROVEN, "v2": Standing.BAD, "v3": Standing.UNPROVEN}
+
+
+async def test_several_replica_sets_of_one_release_are_one_release_that_was_live_with_the_newest(made: Bench) -> None:
+    made.clock.skip(2 * DAY)
+    made.cluster.roll(PROD, "v2")
+    made.clock.skip(2 * DAY)
+    # A restarted v1: a ReplicaSet of its own, for the sake of an annotation.
+    name = f"{PROD}-3"
+    first = made.cluster.object(Kind.REPLICA_SET, f"{PROD}-1")
+    made.cluster.add(Kind.REPLICA_SET, name, spec=first["spec"], owner=PROD)
+    restarted: Json = made.cluster.object(Kind.REPLICA_SET, name)
+    restarted["metadata"] |= {
+        "annotations": {"deployment.kubernetes.io/revision": "3"},
+        "creationTimestamp": made.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "ownerReferences": first["metadata"]["ownerReferences"],
+    }
+    made.clock.skip(60.0)
+    made.cluster.roll(PROD, "v3")
+    await made.start()
+    destination = made.guard.chronicle.ledger(KEY).destination(LedgerPolicy())
+    assert destination is not None
+    assert destination.images == ("v1",)
+
+
+async def test_an_undo_by_a_person_leaves_a_bad_release(made: Bench) -> None:
+    made.errors["v2"] = 0.01
+    await made.good_v1()
+    made.cluster.roll(PROD, "v2")
+    await made.pass_(60.0)
+    made.cluster.roll(PROD, "v1")
+    await made.pass_(60.0)
+    assert standings(made) == {"v1": Standing.GOOD, "v2": Standing.BAD}
+    assert made.told(RevisionLive)[-1].undo_of == made.told(RevisionLive)[1].template
+
+
+async def test_the_instant_of_a_rollout_comes_from_its_replica_set(made: Bench) -> None:
+    await made.good_v1()
+    await made.pass_(13.0)
+    made.cluster.roll(PROD, "v2")
+    rolled = made.clock.monotonic()
+    await made.pass_(30.0)
+    assert made.told(RevisionLive)[-1].earliest == wall(rolled).replace(microsecond=0)
+
+
+async def test_an_old_release_that_is_live_again_changed_after_the_last_look(made: Bench) -> None:
+    made.errors["v2"] = 0.0
+    await made.good_v1()
+    made.cluster.roll(PROD, "v2")
+    await made.pass_(60.0)
+    looked = made.clock.monotonic() - made.clock.monotonic() % 30.0
+    made.cluster.roll(PROD, "v1")
+    await made.pass_(30.0)
+    earliest = made.told(RevisionLive)[-1].earliest
+    assert earliest is not None
+    assert wall(looked - 30.0) <= earliest <= made.told(RevisionLive)[-1].at
+
+
+async def test_a_bad_release_that_a_person_rolls_out_again_can_earn_good(made: Bench) -> None:
+    await made.bad_v2()
+    await made.pass_(1_000.0)
+    assert standings(made)["v2"] is Standing.BAD
+    made.errors["v2"] = 0.0
+    made.cluster.roll(PROD, "v2")
+    await made.pass_(400.0)
+    assert standings(made)["v2"] is Standing.BAD
+    await made.pass_(400.0)
+    assert standings(made)["v2"] is Standing.GOOD
+    assert len(made.told(RunOpened)) == 1
+    assert made.told(RevisionBad) == []
+
+
+async def test_a_missing_target_is_no_reason_to_stop(made: Bench) -> None:
+    await made.good_v1()
+    made.cluster.remove(Kind.DEPLOYMENT, PROD)
+    await made.pass_(120.0)
+    made.cluster.add_deployment(PROD, "v1")
+    await made.pass_(60.0)
+    assert len({live.uid for live in made.told(RevisionLive)}) == 2

@@ -1,0 +1,363 @@
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from structlog.testing import capture_logs
+
+from logcaster_guard.domain.errors import ClusterError, Conflict, Rejected, Unavailable
+from logcaster_guard.domain.events import (
+    NoticeQueued,
+    RevisionBad,
+    RevisionGood,
+    RunClosed,
+    RunOpened,
+    StepIntended,
+    TargetFrozen,
+    TargetThawed,
+    TriggerFired,
+)
+from logcaster_guard.domain.ledger import Standing
+from logcaster_guard.domain.rules import LedgerPolicy, Limits, Policy
+from logcaster_guard.ports import Json, Kind
+from tests.engine.bench import ANOTHER, ERRORS, FIRES, KEY, PROD, Bench, bench, hpa, in_mid_run, minimum, wall
+from tests.fakes.journal import SlowJournal
+
+
+@pytest.fixture
+async def made() -> AsyncIterator[Bench]:
+    async with bench() as found:
+        yield found
+
+
+@pytest.fixture
+async def scaled() -> AsyncIterator[Bench]:
+    async with bench() as found:
+        found.cluster.add(Kind.AUTOSCALER, "hpa", spec=hpa(2))
+        yield found
+
+
+def frozen(made: Bench) -> bool:
+    return made.guard.chronicle.ledger(KEY).freeze is not None
+
+
+async def test_a_fired_rule_opens_one_run_which_ends_on_the_good_release(made: Bench) -> None:
+    await made.bad_v2()
+    await made.pass_(1_000.0)
+    [opened], [closed] = made.told(RunOpened), made.told(RunClosed)
+    assert (opened.plan.from_images, opened.plan.to_images) == (("v2",), ("v1",))
+    assert (closed.run, closed.outcome, closed.freeze) == (opened.run, "recovered", False)
+    assert made.cluster.image(PROD) == "v1"
+    assert made.writes() == 1
+    assert [n.event for n in made.inbox.notices] == ["run.opened", "run.restored", "run.closed"]
+    ledger = made.guard.chronicle.ledger(KEY)
+    assert {r.images[0]: r.standing(LedgerPolicy()) for r in ledger.records.values()} == {
+        "v1": Standing.GOOD,
+        "v2": Standing.BAD,
+    }
+
+
+async def test_recovery_is_watched_for_as_long_as_the_policy_says(made: Bench) -> None:
+    await made.bad_v2()
+    await made.pass_(1_000.0)
+    [opened], [closed] = made.told(RunOpened), made.told(RunClosed)
+    assert timedelta(seconds=300) <= closed.at - opened.at <= timedelta(seconds=340)
+
+
+async def test_the_next_bad_release_goes_back_to_the_good_one_too_and_never_to_the_bad_one() -> None:
+    async with bench(policy=Policy(limits=Limits(cooldown=0.0))) as made:
+        await made.bad_v2()
+        await made.pass_(1_000.0)
+        made.cluster.roll(PROD, "v3")
+        await made.pass_(1_000.0)
+        assert [o.plan.to_images for o in made.told(RunOpened)] == [("v1",), ("v1",)]
+        assert made.cluster.image(PROD) == "v1"
+
+
+async def test_a_breach_after_a_rollback_is_not_put_down_to_the_rollback() -> None:
+    async with bench(policy=Policy(limits=Limits(cooldown=0.0))) as made:
+        await made.good_v1()
+        made.errors["v2"] = 0.0
+        made.cluster.roll(PROD, "v2")
+        await made.pass_(1_000.0)
+        assert len(made.told(RevisionGood)) == 2
+        made.cluster.roll(PROD, "v3")
+        await made.pass_(1_000.0)
+        assert made.cluster.image(PROD) == "v2"
+        made.prometheus.set(PROD, "error_rate", 0.3)
+        await made.pass_(1_000.0)
+        assert len(made.told(RunOpened)) == 1
+        assert made.cluster.image(PROD) == "v2"
+        assert [n.facts["guardrails"] for n in made.notices("trigger.refused")] == ["not_caused_by_a_rollout"]
+
+
+async def test_not_recovered_freezes_and_goes_no_further(made: Bench) -> None:
+    await made.good_v1()
+    made.cluster.roll(PROD, "v2")
+    made.errors["v1"] = 0.3
+    await made.pass_(2_000.0)
+    [closed] = made.told(RunClosed)
+    assert (closed.outcome, closed.freeze) == ("not recovered", True)
+    assert made.writes() == 1
+    assert len(made.notices("run.closed")) == 1
+
+
+async def test_blind_after_the_rollback_is_inconclusive_and_frozen(made: Bench) -> None:
+    await made.good_v1()
+    made.cluster.roll(PROD, "v2")
+    await made.pass_(FIRES)
+    made.prometheus.set(PROD, "error_rate", None)
+    await made.pass_(2_000.0)
+    [closed] = made.told(RunClosed)
+    assert (closed.outcome, closed.freeze) == ("inconclusive", True)
+
+
+async def test_a_rollout_that_does_not_end_fails_and_freezes(made: Bench) -> None:
+    await in_mid_run(made)
+    await made.pass_(700.0)
+    [closed] = made.told(RunClosed)
+    assert (closed.outcome, closed.freeze) == ("failed", True)
+
+
+def failing(made: Bench, error: ClusterError, times: int) -> None:
+    left = times
+
+    def fault(verb: str, kind: Kind, _: str) -> ClusterError | None:
+        nonlocal left
+        if (verb, kind) != ("patch", Kind.DEPLOYMENT) or left == 0:
+            return None
+        left -= 1
+        return error
+
+    made.cluster.fault = fault
+
+
+async def test_a_conflict_is_retried_at_once(made: Bench) -> None:
+    await made.bad_v2()
+    failing(made, Conflict("the object has been modified", status=409), 2)
+    await made.pass_(400.0)
+    assert made.cluster.image(PROD) == "v1"
+    [fired], intents = made.told(TriggerFired), made.told(StepIntended)
+    assert [i.attempt for i in intents] == [1, 2, 3]
+    assert intents[-1].at - fired.at < timedelta(seconds=0.1)
+
+
+async def test_conflicts_without_end_do_not_fill_the_journal(made: Bench) -> None:
+    await made.bad_v2()
+    failing(made, Conflict("the object has been modified", status=409), 100_000)
+    await made.pass_(700.0)
+    assert [c.outcome for c in made.told(RunClosed)] == ["failed"]
+    assert max(Counter(i.at for i in made.told(StepIntended)).values()) <= 8
+
+
+@pytest.mark.parametrize("asked", [None, 86_400.0])
+async def test_an_api_server_that_is_away_for_a_while_is_waited_for(made: Bench, asked: float | None) -> None:
+    await made.bad_v2()
+    await made.pass_(290.0)
+    made.cluster.fault = lambda verb, *_: Unavailable("503", status=503, retry_after=asked) if verb == "patch" else None
+    await made.pass_(120.0)
+    assert made.cluster.image(PROD) == "v2"
+    made.cluster.fault = lambda *_: Unavailable("connection refused", retry_after=asked)
+    await made.pass_(60.0)
+    made.cluster.fault = lambda *_: None
+    await made.pass_(500.0)
+    assert [c.outcome for c in made.told(RunClosed)] == ["recovered"]
+    assert made.writes() == 1
+
+
+async def test_what_may_not_be_changed_ends_failed_frozen_and_told(made: Bench) -> None:
+    await made.bad_v2()
+    failing(made, Rejected("deployments.apps is forbidden: cannot patch", status=403), 1)
+    await made.pass_(400.0)
+    [closed] = made.told(RunClosed)
+    assert (closed.outcome, closed.freeze) == ("failed", True)
+    assert "cannot patch" in made.notices("run.closed")[0].text
+    assert made.writes() == 0
+    assert len(made.told(StepIntended)) == 1
+
+
+async def test_a_release_that_is_gone_from_the_store_is_told(made: Bench) -> None:
+    await made.bad_v2()
+    await made.blobs.keep_only([], older_than=0.0)
+    await made.pass_(400.0)
+    [closed] = made.told(RunClosed)
+    assert closed.outcome == "failed"
+    assert "saved release cannot be read" in closed.reason
+    assert made.writes() == 0
+
+
+async def test_nothing_is_changed_while_the_journal_cannot_be_written(made: Bench) -> None:
+    assert made.journal is not None
+    await made.bad_v2()
+    await made.pass_(100.0)
+    made.journal.fault = "the disk is full"
+    with capture_logs() as logs:
+        await made.pass_(400.0)
+    assert made.cluster.writes == []
+    assert "journal.unavailable" in [e["event"] for e in logs]
+    made.journal.fault = None
+    await made.pass_(40.0)
+    assert made.cluster.image(PROD) == "v1"
+
+
+async def test_a_run_pauses_while_the_journal_cannot_be_written(scaled: Bench) -> None:
+    assert scaled.journal is not None
+    await in_mid_run(scaled)
+    scaled.cluster.stuck = False
+    scaled.cluster.change(Kind.DEPLOYMENT, PROD, lambda d: d["spec"].update(replicas=4))
+    scaled.journal.fault = "the disk is full"
+    await scaled.pass_(60.0)
+    assert scaled.writes() == 1
+    scaled.journal.fault = None
+    await scaled.pass_(500.0)
+    assert [c.outcome for c in scaled.told(RunClosed)] == ["recovered"]
+    assert minimum(scaled) == 2
+
+
+async def test_no_good_revision_freezes_and_alerts_once(made: Bench) -> None:
+    await made.start()
+    await made.pass_(30.0)
+    made.cluster.roll(PROD, "v2")
+    await made.pass_(700.0)
+    assert made.told(RunOpened) == []
+    [notice] = made.notices("trigger.refused")
+    assert notice.facts["guardrails"] == "no_good_revision"
+    assert len(made.told(TargetFrozen)) == 1
+    await made.restart()
+    await made.pass_(700.0)
+    assert len(made.notices("trigger.refused")) == len(made.told(TargetFrozen)) == 1
+
+
+async def test_a_frozen_target_is_not_rolled_back_and_its_release_is_bad_all_the_same(made: Bench) -> None:
+    await made.good_v1()
+    made.cluster.annotate(PROD, freeze="database move")
+    await made.pass_(30.0)
+    made.cluster.roll(PROD, "v2")
+    await made.pass_(500.0)
+    assert made.cluster.writes == []
+    assert [n.facts["guardrails"] for n in made.notices("trigger.refused")] == ["frozen"]
+    assert len(made.told(RevisionBad)) == 1
+    made.cluster.annotate(PROD, freeze="false: done")
+    await made.pass_(60.0)
+    assert len(made.told(TargetThawed)) == 1
+    assert made.cluster.image(PROD) == "v1"
+
+
+async def test_a_freeze_holds_through_an_undo_and_a_restart(made: Bench) -> None:
+    await made.good_v1()
+    made.cluster.annotate(PROD, freeze="false: old")
+    await made.pass_(60.0)
+    made.cluster.annotate(PROD, freeze="move")
+    await made.pass_(60.0)
+
+    def undo(deployment: Json) -> None:
+        deployment["metadata"]["annotations"] = {"guard.logcaster.io/freeze": "false: old"}
+        deployment["spec"]["template"]["spec"]["containers"][0]["image"] = "v2"
+
+    made.cluster.change(Kind.DEPLOYMENT, PROD, undo)
+    await made.pass_(60.0)
+    await made.restart()
+    await made.pass_(500.0)
+    assert frozen(made)
+    assert made.cluster.writes == []
+
+
+async def test_limits_hold_over_targets_that_fire_at_once() -> None:
+    policy = Policy(limits=Limits(per_cluster_per_hour=1))
+    async with bench(deployments=[PROD, ANOTHER], policy=policy) as made:
+        made.journal = SlowJournal()
+        await made.good_v1()
+        for name in (PROD, ANOTHER):
+            made.cluster.roll(name, "v2")
+        await made.pass_(60.0)
+        onset, parts = made.clock.now(), made.guard.watches.values()
+        workloads = [await watch._revisions.look() for watch in parts if watch._revisions]
+        await asyncio.gather(
+            *(
+                watch._decisions.decide(ERRORS, onset=onset, workload=workload, evidence={})
+                for watch, workload in zip(parts, workloads, strict=True)
+                if watch._decisions
+            )
+        )
+        await made.pass_(5.0)
+        assert len(made.told(RunOpened)) == 1
+        assert [n.facts["guardrails"] for n in made.notices("trigger.refused")] == ["cluster_budget"]
+
+
+@pytest.mark.parametrize("after", [0.0, 0.5, 1.5, 30.0, 200.0])
+async def test_a_run_that_was_left_open_is_taken_up_again(scaled: Bench, after: float) -> None:
+    await scaled.bad_v2()
+    while not scaled.told(RunOpened):
+        await scaled.pass_(0.5)
+    await scaled.pass_(after)
+    await scaled.restart()
+    await scaled.pass_(1_000.0)
+    assert [c.outcome for c in scaled.told(RunClosed)] == ["recovered"]
+    assert (scaled.writes(), scaled.writes(Kind.AUTOSCALER)) == (1, 2)
+    assert scaled.cluster.image(PROD) == "v1"
+    assert minimum(scaled) == 2
+    assert len(scaled.told(RunOpened)) == 1
+
+
+async def test_an_effect_whose_answer_was_lost_is_found_done(made: Bench) -> None:
+    await made.bad_v2()
+    lost = False
+
+    def fault(verb: str, kind: Kind, name: str) -> ClusterError | None:
+        nonlocal lost
+        if (verb, kind, lost) == ("patch", Kind.DEPLOYMENT, False):
+            lost = True
+            made.cluster.roll(name, "v1")
+            return Unavailable("the connection was cut")
+        return None
+
+    made.cluster.fault = fault
+    await made.pass_(800.0)
+    assert [c.outcome for c in made.told(RunClosed)] == ["recovered"]
+    assert made.writes() == 0
+    assert len(made.told(StepIntended)) == 1
+
+
+async def test_a_defect_in_a_run_is_told_and_the_run_stays_open(made: Bench) -> None:
+    await made.bad_v2()
+    await made.pass_(290.0)
+
+    def defect(verb: str, kind: Kind, _: str) -> ClusterError | None:
+        if (verb, kind) == ("patch", Kind.DEPLOYMENT):
+            raise RuntimeError("a defect")
+        return None
+
+    made.cluster.fault = defect
+    await made.pass_(60.0)
+    assert len(made.notices("run.crashed")) == 1
+    assert made.told(RunClosed) == []
+    made.cluster.fault = lambda *_: None
+    await made.restart()
+    await made.pass_(600.0)
+    assert [c.outcome for c in made.told(RunClosed)] == ["recovered"]
+
+
+async def test_every_notice_is_queued_with_what_it_tells(made: Bench) -> None:
+    await made.bad_v2()
+    await made.pass_(1_000.0)
+    [run] = set(made.streams(RunOpened))
+    assert made.journal is not None
+    queued = [e.event.notice.event for e in made.journal.entries if isinstance(e.event, NoticeQueued)]
+    assert queued == ["run.opened", "run.restored", "run.closed"]
+    assert {e.stream for e in made.journal.entries if isinstance(e.event, NoticeQueued)} == {run}
+
+
+async def test_a_day_is_enough_for_two_rollbacks_only() -> None:
+    async with bench(policy=Policy(limits=Limits(cooldown=0.0))) as made:
+        await made.good_v1()
+        for image in ("v2", "v3", "v4"):
+            made.errors[image] = 0.3
+            made.cluster.roll(PROD, image)
+            await made.pass_(2_000.0)
+        assert len(made.told(RunOpened)) == 2
+        assert made.cluster.image(PROD) == "v4"
+        assert made.notices("trigger.refused")[-1].facts["guardrails"] == "target_budget"
+        assert wall(made.clock.monotonic()) == made.clock.now()

@@ -1,0 +1,357 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from structlog.testing import capture_logs
+
+from logcaster_guard.domain.conditions import And
+from logcaster_guard.domain.events import RevisionBad, RunOpened, TriggerCleared, TriggerFired, TriggerPending
+from logcaster_guard.domain.signals import Fault, SourceName
+from logcaster_guard.domain.triggers import Phase
+from tests.engine.bench import ANOTHER, ERRORS, HEALTH, KEY, PROD, Bench, bench, wall
+
+STEP = 0.75
+"""How finely an onset is looked for in range data, for polls each 30 s."""
+
+
+@pytest.fixture
+async def made() -> AsyncIterator[Bench]:
+    async with bench() as found:
+        yield found
+
+
+@pytest.fixture
+async def pastless() -> AsyncIterator[Bench]:
+    async with bench(past=False) as found:
+        yield found
+
+
+@pytest.mark.parametrize("phase", [0.1, 7.3, 15.0, 29.9])
+async def test_it_fires_exactly_when_the_duration_is_full_whatever_the_poll_phase(made: Bench, phase: float) -> None:
+    await made.good_v1()
+    await made.pass_(phase)
+    made.cluster.roll(PROD, "v2")
+    began = made.clock.monotonic()
+    await made.pass_(295.0)
+    assert made.told(TriggerFired) == []
+    await made.pass_(10.0)
+    [fired] = made.told(TriggerFired)
+    assert timedelta(0) <= fired.onset - wall(began) <= timedelta(seconds=STEP)
+    assert fired.at - fired.onset == timedelta(seconds=ERRORS.duration)
+    assert fired.evidence == {"error_rate": "30%"}
+    # With a reading of that very instant, and a run at once.
+    assert any(abs(wall(at) - fired.at) < timedelta(milliseconds=1) for at in made.prometheus.reads)
+    assert [opened.at for opened in made.told(RunOpened)] == [fired.at]
+
+
+async def test_without_range_data_it_fires_a_duration_after_the_first_bad_reading(pastless: Bench) -> None:
+    await pastless.bad_v2()
+    await pastless.pass_(400.0)
+    [pending], [fired] = pastless.told(TriggerPending), pastless.told(TriggerFired)
+    assert fired.at - pending.at == timedelta(seconds=300)
+
+
+async def test_one_missing_scrape_does_not_reset_the_onset(pastless: Bench) -> None:
+    await pastless.bad_v2()
+    await pastless.pass_(100.0)
+    pastless.prometheus.set(PROD, "error_rate", None)
+    await pastless.pass_(30.0)
+    pastless.prometheus.set(PROD, "error_rate", 0.3)
+    await pastless.pass_(300.0)
+    [pending], [fired] = pastless.told(TriggerPending), pastless.told(TriggerFired)
+    assert fired.onset == pending.onset
+    # What nobody could see is not credited.
+    assert fired.at - pending.at == timedelta(seconds=360)
+    assert pastless.told(TriggerCleared) == []
+
+
+async def test_no_data_for_long_ends_the_breach(pastless: Bench) -> None:
+    await pastless.bad_v2()
+    await pastless.pass_(100.0)
+    pastless.prometheus.set(PROD, "error_rate", None)
+    await pastless.pass_(600.0)
+    assert [c.reason for c in pastless.told(TriggerCleared)] == ["no data"]
+    assert pastless.told(TriggerFired) == []
+
+
+async def test_a_hanging_source_delays_nothing_else() -> None:
+    async with bench(deployments=[PROD, ANOTHER]) as made:
+        await made.good_v1()
+        made.http.gate.clear()
+        made.cluster.roll(PROD, "v2")
+        made.cluster.roll(ANOTHER, "v2")
+        began = made.clock.monotonic()
+        await made.pass_(310.0)
+        fired = made.told(TriggerFired)
+        assert len(fired) == 2
+        for event in fired:
+            assert event.at <= wall(began + STEP + 300.0)
+        hung = len(made.http.reads)
+        made.http.gate.set()
+        await made.pass_(60.0)
+        missed = [w.missed for w in made.guard.watches.values()]
+        assert all(9 <= m[SourceName.HTTP] <= 11 for m in missed)
+        assert all(SourceName.PROMETHEUS not in m for m in missed)
+        # Counted, and not made up for: two targets, a poll each 30 s.
+        assert len(made.http.reads) - hung <= 2 * 3
+
+
+async def test_a_hanging_source_does_not_delay_the_dated_evaluation_of_another_rule(made: Bench) -> None:
+    await made.bad_v2()
+    made.http.set(PROD, "health_check_fails", 9)
+    await made.pass_(115.0)
+    made.http.gate.clear()
+    await made.pass_(195.0)
+    assert [f.rule for f in made.told(TriggerFired)] == [ERRORS.name]
+
+
+async def test_losing_prometheus_for_the_whole_window_is_told_once_and_fires_nothing(made: Bench) -> None:
+    await made.good_v1()
+    with capture_logs() as logs:
+        made.prometheus.fault = Fault.REFUSED
+        await made.pass_(1_000.0)
+        assert [e["what"] for e in logs if e["event"] == "source.failing"] == ["source prometheus"]
+        assert len(made.notices("source.failing")) == 1
+        made.prometheus.fault = None
+        await made.pass_(60.0)
+    assert [e["what"] for e in logs if e["event"] == "source.recovered"] == ["source prometheus"]
+    assert len(made.notices("source.recovered")) == 1
+    assert made.told(TriggerFired) == []
+    assert made.told(RunOpened) == []
+
+
+async def test_nothing_fires_blind_and_range_data_counts_afterwards(made: Bench) -> None:
+    await made.bad_v2()
+    await made.pass_(100.0)
+    made.prometheus.fault = Fault.TIMED_OUT
+    await made.pass_(400.0)
+    assert made.told(TriggerFired) == []
+    made.prometheus.fault = None
+    await made.pass_(30.0)
+    [pending], [fired] = made.told(TriggerPending), made.told(TriggerFired)
+    assert fired.onset == pending.onset
+
+
+async def test_a_breach_that_paused_while_blind_gets_its_whole_duration(made: Bench) -> None:
+    await made.bad_v2()
+    await made.pass_(100.0)
+    made.prometheus.fault = Fault.TIMED_OUT
+    await made.pass_(100.0)
+    made.prometheus.set(PROD, "error_rate", 0.0)
+    await made.pass_(60.0)
+    made.prometheus.set(PROD, "error_rate", 0.3)
+    again = made.clock.monotonic()
+    await made.pass_(60.0)
+    made.prometheus.fault = None
+    await made.pass_(230.0)
+    assert made.told(TriggerFired) == []
+    await made.pass_(60.0)
+    [fired] = made.told(TriggerFired)
+    assert fired.onset >= wall(again)
+    assert made.told(TriggerPending)[-1].onset == fired.onset
+
+
+async def test_nothing_is_decided_for_a_rule_that_has_gone_blind() -> None:
+    """Refused before, it would be allowed by now; another rule that fires must not take it along."""
+    slower = replace(HEALTH, duration=400.0)
+    async with bench(rules=[ERRORS, slower]) as made:
+        await made.good_v1()
+        made.cluster.annotate(PROD, freeze="move")
+        await made.pass_(30.0)
+        made.cluster.roll(PROD, "v2")
+        await made.pass_(310.0)
+        assert [f.rule for f in made.told(TriggerFired)] == [ERRORS.name]
+        made.prometheus.fault = Fault.TIMED_OUT
+        made.cluster.annotate(PROD, freeze="false: done")
+        made.http.set(PROD, "health_check_fails", 9)
+        await made.pass_(500.0)
+        assert [o.rule for o in made.told(RunOpened)] == [slower.name]
+
+
+@pytest.mark.parametrize("seconds", [3_600.0, -3_600.0])
+async def test_a_jump_of_the_wall_clock_changes_nothing(made: Bench, seconds: float) -> None:
+    await made.bad_v2()
+    await made.pass_(100.0)
+    [pending] = made.told(TriggerPending)
+    made.clock.jump_wall(seconds)
+    await made.pass_(210.0)
+    [fired] = made.told(TriggerFired)
+    assert fired.onset == pending.onset
+    assert fired.at - timedelta(seconds=seconds) - fired.onset == timedelta(seconds=300)
+    assert len(made.told(RunOpened)) == 1
+
+
+async def test_a_jump_of_the_wall_clock_does_not_put_an_old_breach_down_to_a_new_rollout(made: Bench) -> None:
+    made.errors["v2"] = 0.0
+    await made.good_v1()
+    made.prometheus.set(PROD, "error_rate", 0.3)
+    await made.pass_(60.0)
+    made.errors["v2"] = 0.3
+    made.cluster.roll(PROD, "v2")
+    await made.pass_(60.0)
+    made.clock.jump_wall(3_600.0)
+    await made.pass_(400.0)
+    assert len(made.told(TriggerFired)) == 1
+    assert made.told(RunOpened) == []
+
+
+async def test_a_restart_takes_the_breach_up_again_from_range_data(made: Bench) -> None:
+    await made.bad_v2()
+    await made.pass_(150.0)
+    await made.stop()
+    await made.pass_(100.0)
+    await made.start()
+    await made.pass_(70.0)
+    [fired] = made.told(TriggerFired)
+    assert fired.onset == made.told(TriggerPending)[0].onset
+    assert timedelta(seconds=299) <= fired.at - fired.onset <= timedelta(seconds=301)
+    assert len(made.told(RunOpened)) == 1
+
+
+async def test_a_restart_without_range_data_starts_the_duration_again(pastless: Bench) -> None:
+    await pastless.bad_v2()
+    await pastless.pass_(150.0)
+    await pastless.stop()
+    await pastless.pass_(100.0)
+    await pastless.start()
+    back = pastless.clock.monotonic()
+    await pastless.pass_(310.0)
+    [fired] = pastless.told(TriggerFired)
+    assert fired.at == wall(back + 300.0)
+    assert fired.onset == pastless.told(TriggerPending)[0].onset
+
+
+async def test_a_restart_while_blind_fires_nothing(made: Bench) -> None:
+    await made.bad_v2()
+    await made.pass_(150.0)
+    made.prometheus.fault = Fault.REFUSED
+    await made.restart()
+    await made.pass_(600.0)
+    assert made.told(TriggerFired) == []
+
+
+async def test_a_release_by_others_gets_its_whole_duration_and_is_not_blamed_for_an_older_breach(made: Bench) -> None:
+    await made.bad_v2()
+    await made.pass_(200.0)
+    made.cluster.roll(PROD, "v3")
+    rolled = made.clock.monotonic()
+    await made.pass_(290.0)
+    assert made.told(TriggerFired) == []
+    await made.pass_(60.0)
+    [fired] = made.told(TriggerFired)
+    assert fired.onset < wall(rolled)
+    assert made.told(RunOpened) == []
+    [notice] = made.notices("trigger.refused")
+    assert notice.facts["guardrails"] == "not_caused_by_a_rollout"
+    assert made.told(RevisionBad) == []
+    assert made.writes() == 0
+
+
+async def test_a_release_that_comes_while_range_data_is_read_is_not_overlooked(made: Bench) -> None:
+    await made.bad_v2()
+    made.prometheus.history_gate.clear()
+    await made.pass_(30.0)
+    made.cluster.roll(PROD, "v3")
+    rolled = made.clock.monotonic()
+    await made.pass_(30.0)
+    made.prometheus.history_gate.set()
+    await made.pass_(300.0)
+    [fired] = made.told(TriggerFired)
+    assert fired.at >= wall(rolled + 300.0)
+    assert made.told(RunOpened) == []
+
+
+async def test_an_old_breach_is_not_put_down_to_any_rollout(made: Bench) -> None:
+    await made.start()
+    await made.pass_(90_000.0)
+    made.prometheus.set(PROD, "error_rate", 0.3)
+    await made.pass_(400.0)
+    assert made.notices("trigger.refused")[0].facts["guardrails"].startswith("not_caused_by_a_rollout")
+    assert made.told(RunOpened) == []
+
+
+async def test_a_defect_in_one_loop_is_logged_and_ends_nothing(made: Bench) -> None:
+    await made.good_v1()
+    made.http.defect = RuntimeError("a source must not raise")
+    with capture_logs() as logs:
+        made.cluster.roll(PROD, "v2")
+        await made.pass_(310.0)
+    assert [e["loop"] for e in logs if e["event"] == "watch.crashed"]
+    assert len(made.told(RunOpened)) == 1
+    made.http.defect = None
+    reads = len(made.http.reads)
+    await made.pass_(90.0)
+    assert len(made.http.reads) > reads
+
+
+async def test_without_a_journal_it_only_watches(made: Bench) -> None:
+    made.journal = None
+    await made.good_v1()
+    with capture_logs() as logs:
+        made.cluster.roll(PROD, "v2")
+        await made.pass_(600.0)
+    events = [e["event"] for e in logs]
+    assert events.count("trigger.fired") == 1
+    [refused] = [e for e in logs if e["event"] == "trigger.refused"]
+    assert "no_journal" in refused["guardrails"]
+    assert made.cluster.writes == []
+
+
+async def test_an_unreadable_journal_is_told_and_only_watched_over(made: Bench) -> None:
+    assert made.journal is not None
+    made.journal.fault = "the disk is gone"
+    with capture_logs() as logs:
+        await made.bad_v2()
+        await made.pass_(400.0)
+    assert "journal.unavailable" in [e["event"] for e in logs]
+    assert made.cluster.writes == []
+
+
+async def test_a_poll_costs_one_read_of_each_source(made: Bench) -> None:
+    await made.good_v1()
+    before = len(made.prometheus.reads), len(made.http.reads)
+    await made.pass_(300.0)
+    assert (len(made.prometheus.reads) - before[0], len(made.http.reads) - before[1]) == (10, 10)
+
+
+async def test_while_a_rule_fires_and_is_refused_nothing_is_read_out_of_turn(made: Bench) -> None:
+    await made.good_v1()
+    made.cluster.annotate(PROD, freeze="move")
+    await made.pass_(30.0)
+    made.cluster.roll(PROD, "v2")
+    await made.pass_(400.0)
+    assert made.guard.watches[KEY].states[ERRORS.name].phase is Phase.FIRING
+    before = len(made.prometheus.reads)
+    await made.pass_(300.0)
+    assert len(made.prometheus.reads) - before == 10
+    assert len(made.notices("trigger.refused")) == 1
+
+
+async def test_retry_after_is_honoured(made: Bench) -> None:
+    await made.start()
+    watch = made.guard.watches[KEY]
+    assert watch._next_slot(SourceName.HTTP, made.clock.monotonic(), 100.0) == made.clock.monotonic() + 120.0
+
+
+async def test_stopping_is_prompt_while_a_source_hangs(made: Bench) -> None:
+    await made.good_v1()
+    made.prometheus.gate.clear()
+    await made.pass_(30.0)
+    await asyncio.wait_for(made.stop(), 5.0)
+
+
+async def test_rules_of_two_sources_are_judged_on_fresh_readings_of_both() -> None:
+    both = replace(ERRORS, name="both", condition=And((ERRORS.condition, HEALTH.condition)), duration=120.0)
+    async with bench(rules=[both]) as found:
+        await found.good_v1()
+        found.http.set(PROD, "health_check_fails", 9)
+        found.cluster.roll(PROD, "v2")
+        await found.pass_(200.0)
+        [fired] = found.told(TriggerFired)
+        at = (fired.at - wall(0.0)).total_seconds()
+        for source in (found.prometheus, found.http):
+            assert any(abs(read - at) < 1e-3 for read in source.reads)

@@ -1,0 +1,183 @@
+"""A cluster in memory: objects, preconditions, and a Deployment controller that rolls out at once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from logcaster_guard.domain.errors import ClusterError, Conflict, NotFound
+from logcaster_guard.domain.workload import REVISION, REVISION_HISTORY, template_hash
+from logcaster_guard.ports import Clock, Json, Kind
+
+NAMESPACE = "default"
+Fault = Callable[[str, Kind, str], ClusterError | None]
+
+
+class FakeCluster:
+    """Implements `ports.Cluster`.
+
+    `fault` may answer a call (`get`, `list`, `patch`) with an error, before it has any effect. `writes` are the guard's
+    patches that had one. With `stuck`, rollouts begin and never end. `on_rolled` is told the image of each rollout.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._objects: dict[tuple[Kind, str], Json] = {}
+        self._counter = 0
+        self.fault: Fault = lambda *_: None
+        self.writes: list[tuple[Kind, str, Sequence[Json]]] = []
+        self.stuck = False
+        self.on_rolled: Callable[[str, str], None] = lambda *_: None
+
+    # What people and controllers do
+
+    def add(self, kind: Kind, name: str, **body: Any) -> None:
+        metadata = {
+            "name": name,
+            "namespace": NAMESPACE,
+            "uid": self._next("uid"),
+            "resourceVersion": self._next(""),
+            "annotations": {},
+        }
+        self._objects[kind, name] = {"kind": str(kind), "metadata": metadata, **copy.deepcopy(body)}
+
+    def add_deployment(self, name: str, image: str, *, replicas: int = 3) -> None:
+        template = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "c", "image": image}]}}
+        self.add(Kind.DEPLOYMENT, name, spec={"replicas": replicas, "template": template}, status={})
+        self._objects[Kind.DEPLOYMENT, name]["metadata"]["generation"] = 1
+        self._roll_out(name)
+
+    def object(self, kind: Kind, name: str) -> Json:
+        return self._objects[kind, name]
+
+    def change(self, kind: Kind, name: str, edit: Callable[[Json], None]) -> None:
+        """Somebody edits an object."""
+        before = copy.deepcopy(self._objects[kind, name])
+        edit(self._objects[kind, name])
+        self._changed(kind, name, before)
+
+    def roll(self, name: str, image: str) -> None:
+        """Somebody rolls out an image."""
+        self.change(Kind.DEPLOYMENT, name, lambda d: d["spec"]["template"]["spec"]["containers"][0].update(image=image))
+
+    def annotate(self, name: str, **annotations: str | None) -> None:
+        def edit(deployment: Json) -> None:
+            for key, value in annotations.items():
+                full = f"guard.logcaster.io/{key}"
+                if value is None:
+                    deployment["metadata"]["annotations"].pop(full, None)
+                else:
+                    deployment["metadata"]["annotations"][full] = value
+
+        self.change(Kind.DEPLOYMENT, name, edit)
+
+    def remove(self, kind: Kind, name: str) -> None:
+        del self._objects[kind, name]
+
+    def image(self, name: str) -> str:
+        return str(self._objects[Kind.DEPLOYMENT, name]["spec"]["template"]["spec"]["containers"][0]["image"])
+
+    # The port
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Json:
+        self._refuse("get", kind, name)
+        return copy.deepcopy(self._found(kind, namespace, name))
+
+    async def list(self, kind: Kind, namespace: str, selector: str = "") -> Sequence[Json]:
+        assert (namespace, selector) == (NAMESPACE, "")
+        self._refuse("list", kind, "")
+        return [copy.deepcopy(o) for (k, _), o in self._objects.items() if k is kind]
+
+    async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
+        self._refuse("patch", kind, name)
+        present = self._found(kind, namespace, name)
+        before, found = copy.deepcopy(present), copy.deepcopy(present)
+        for operation in operations:
+            self._operate(found, operation)
+        present.clear()
+        present.update(found)
+        self.writes.append((kind, name, operations))
+        self._changed(kind, name, before)
+        return copy.deepcopy(present)
+
+    async def apply(self, kind: Kind, namespace: str, name: str, body: Json, *, manager: str, force: bool) -> Json:
+        raise NotImplementedError
+
+    async def create(self, kind: Kind, namespace: str, body: Json) -> Json:
+        raise NotImplementedError
+
+    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, resource_version: str | None) -> None:
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        pass
+
+    # Inside
+
+    def _refuse(self, verb: str, kind: Kind, name: str) -> None:
+        error = self.fault(verb, kind, name)
+        if error is not None:
+            raise error
+
+    def _found(self, kind: Kind, namespace: str, name: str) -> Json:
+        if namespace != NAMESPACE or (kind, name) not in self._objects:
+            raise NotFound(f"{kind} {namespace}/{name} was not found", status=404)
+        return self._objects[kind, name]
+
+    def _operate(self, found: Json, operation: Mapping[str, Any]) -> None:
+        *path, last = [p.replace("~1", "/").replace("~0", "~") for p in operation["path"].split("/")[1:]]
+        if operation["path"] == "/metadata/resourceVersion":
+            if found["metadata"]["resourceVersion"] != operation["value"]:
+                raise Conflict("the object has been modified", status=409)
+            return
+        place = found
+        for part in path:
+            place = place[part]
+        if operation["op"] == "remove":
+            del place[last]
+        else:
+            place[last] = copy.deepcopy(operation["value"])
+
+    def _changed(self, kind: Kind, name: str, before: Json) -> None:
+        now = self._objects[kind, name]
+        now["metadata"]["resourceVersion"] = self._next("")
+        if kind is Kind.DEPLOYMENT and now["spec"] != before["spec"]:
+            now["metadata"]["generation"] += 1
+            self._roll_out(name)
+
+    def _roll_out(self, name: str) -> None:
+        deployment = self._objects[Kind.DEPLOYMENT, name]
+        if deployment["spec"].get("paused"):
+            return
+        mine = [o for (k, _), o in self._objects.items() if k is Kind.REPLICA_SET and o["owner"] == name]
+        newest = max((int(o["metadata"]["annotations"][REVISION]) for o in mine), default=0)
+        wanted = template_hash(deployment["spec"]["template"])
+        found = next((o for o in mine if template_hash(o["spec"]["template"]) == wanted), None)
+        if found is None:
+            self._make_replica_set(name, deployment, newest + 1)
+        elif int(found["metadata"]["annotations"][REVISION]) != newest:
+            notes = found["metadata"]["annotations"]
+            earlier = [n for n in (notes.get(REVISION_HISTORY), notes[REVISION]) if n]
+            notes |= {REVISION_HISTORY: ",".join(earlier), REVISION: str(newest + 1)}
+        whole, replicas = not self.stuck, deployment["spec"]["replicas"]
+        deployment["status"] = {
+            "observedGeneration": deployment["metadata"]["generation"],
+            "replicas": replicas,
+            "updatedReplicas": replicas if whole else 0,
+            "availableReplicas": replicas,
+        }
+        self.on_rolled(name, self.image(name))
+
+    def _make_replica_set(self, name: str, deployment: Json, number: int) -> None:
+        replica_set = f"{name}-{number}"
+        self.add(Kind.REPLICA_SET, replica_set, spec={"template": deployment["spec"]["template"]}, owner=name)
+        self._objects[Kind.REPLICA_SET, replica_set]["metadata"] |= {
+            "annotations": {REVISION: str(number)},
+            "creationTimestamp": self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "ownerReferences": [{"uid": deployment["metadata"]["uid"], "controller": True}],
+        }
+
+    def _next(self, prefix: str) -> str:
+        self._counter += 1
+        return f"{prefix}{self._counter}"

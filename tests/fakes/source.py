@@ -1,0 +1,84 @@
+"""A source whose numbers a test sets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from logcaster_guard.domain.signals import (
+    Fault,
+    Gap,
+    History,
+    NoData,
+    NoHistory,
+    Reading,
+    Series,
+    Signal,
+    SourceError,
+    SourceName,
+    Target,
+    Value,
+)
+from logcaster_guard.ports import Clock
+
+Key = tuple[str, str]
+
+
+class FakeSource:
+    """Implements `ports.Source`; each signal of each target is a step function of time, `None` for no data.
+
+    With `past` it answers for the past too. While `fault` is set it fails; while `gate` is not set, it hangs. `defect`
+    is raised instead of an answer.
+    """
+
+    def __init__(self, name: SourceName, clock: Clock, *, past: bool) -> None:
+        self._name = name
+        self._clock = clock
+        self._levels: dict[Key, list[tuple[float, float | None]]] = {}
+        self.past = past
+        self.fault: Fault | None = None
+        self.defect: Exception | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.history_gate = asyncio.Event()
+        self.history_gate.set()
+        self.reads: list[float] = []
+
+    @property
+    def name(self) -> SourceName:
+        return self._name
+
+    def set(self, target: str, signal: str, number: float | None) -> None:
+        """From now on the signal of the Deployment `target` has this number."""
+        self._levels.setdefault((target, signal), []).append((self._clock.monotonic(), number))
+
+    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
+        at = self._clock.monotonic()
+        self.reads.append(at)
+        await self.gate.wait()
+        if self.defect is not None:
+            raise self.defect
+        return {s.name: self._reading((target.deployment, s.name), at) for s in signals}
+
+    async def history(self, target: Target, signal: Signal, start: float, end: float, step: float) -> History:
+        await self.history_gate.wait()
+        if self.fault is not None:
+            return SourceError(self._clock.monotonic(), self.fault)
+        if not self.past:
+            return NoHistory()
+        instants = [start + step * i for i in range(round((end - start) / step) + 1)]
+        numbers = [(t, self._level((target.deployment, signal.name), t)) for t in instants]
+        return Series(tuple((t, n) for t, n in numbers if n is not None), step)
+
+    async def aclose(self) -> None:
+        pass
+
+    def _reading(self, key: Key, at: float) -> Reading:
+        if self.fault is not None:
+            return SourceError(at, self.fault)
+        number = self._level(key, at)
+        return NoData(at, Gap.EMPTY) if number is None else Value(at, number)
+
+    def _level(self, key: Key, at: float) -> float | None:
+        found = [number for since, number in self._levels.get(key, []) if since <= at]
+        return found[-1] if found else None

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from logcaster_guard.domain.signals import Fault
+from logcaster_guard.engine.pulse import Pulse
+from logcaster_guard.web.server import serving
+from tests.fakes.clock import FakeClock
+from tests.fakes.guarded import CALM, INTERVAL, Guarded
+
+
+async def test_a_guard_that_has_not_begun_is_alive_and_not_ready() -> None:
+    async with Guarded.serving() as scene:
+        assert (await scene.get("/healthz")).status_code == 200
+        answer = await scene.get("/readyz")
+        assert answer.status_code == 503
+        assert answer.text.splitlines() == [
+            "The journal is not read yet.",
+            "logcaster/logcaster-prod: the Deployment was not looked at yet.",
+            "logcaster/logcaster-prod: prometheus was not read yet.",
+        ]
+
+
+async def test_it_is_ready_once_journal_deployment_and_sources_were_seen() -> None:
+    async with Guarded.serving(run=True) as scene:
+        assert (await scene.get("/readyz")).status_code == 200
+        assert (await scene.get("/healthz")).status_code == 200
+
+
+async def test_a_failing_source_makes_it_neither_unready_nor_sick() -> None:
+    async with Guarded.serving() as scene:
+        scene.source.answer = Fault.REFUSED
+        async with scene.running():
+            await scene.clock.advance(20 * INTERVAL)
+            assert (await scene.get("/readyz")).status_code == 200
+            assert (await scene.get("/healthz")).status_code == 200
+
+
+async def test_an_absent_api_server_keeps_it_unready_but_not_sick() -> None:
+    async with Guarded.serving() as scene:
+        scene.cluster.away = True
+        async with scene.running():
+            await scene.clock.advance(20 * INTERVAL)
+            answer = await scene.get("/readyz")
+            assert answer.status_code == 503
+            assert answer.text == "logcaster/logcaster-prod: the Deployment was not looked at yet.\n"
+            assert (await scene.get("/healthz")).status_code == 200
+            scene.cluster.away = False
+            await scene.clock.advance(INTERVAL)
+            assert (await scene.get("/readyz")).status_code == 200
+
+
+async def test_without_a_journal_it_says_that_it_only_watches() -> None:
+    async with Guarded.serving(journal=False, run=True) as scene:
+        answer = await scene.get("/readyz")
+        assert (answer.status_code, answer.text) == (503, "The journal cannot be used: the guard only watches.\n")
+
+
+async def test_a_stuck_loop_is_named_and_forgiven_once_it_goes_on() -> None:
+    async with Guarded.serving(run=True) as scene:
+        scene.source.hangs.set()
+        await scene.clock.advance(5 * INTERVAL)
+        assert (await scene.get("/healthz")).status_code == 200
+        await scene.clock.advance(INTERVAL)
+        answer = await scene.get("/healthz")
+        assert answer.status_code == 503
+        assert answer.text == (
+            "logcaster/logcaster-prod: the loop 'poll prometheus' is 30 s over its bound of 120 s.\n"
+        )
+        scene.source.hangs.clear()
+        scene.source.woken.set()
+        await scene.clock.advance(INTERVAL)
+        assert (await scene.get("/healthz")).status_code == 200
+
+
+async def test_a_loop_that_a_defect_ends_again_and_again_is_stuck_until_it_works() -> None:
+    async with Guarded.serving(run=True) as scene:
+        scene.source.defect = RuntimeError("a defect")
+        await scene.clock.advance(5 * INTERVAL)
+        assert (await scene.get("/healthz")).status_code == 200
+        await scene.clock.advance(INTERVAL)
+        answer = await scene.get("/healthz")
+        assert (answer.status_code, "'poll prometheus'" in answer.text) == (503, True)
+        scene.source.defect = None
+        await scene.clock.advance(INTERVAL)
+        assert (await scene.get("/healthz")).status_code == 200
+
+
+async def test_a_rule_that_is_gone_owes_nothing() -> None:
+    async with Guarded.serving(run=True) as scene:
+        scene.source.answer = 0.3
+        await scene.clock.advance(INTERVAL)
+        await scene.guard.reload([CALM])
+        await scene.clock.advance(10 * INTERVAL)
+        assert (await scene.get("/healthz")).text == "ok\n"
+        assert (await scene.get("/readyz")).text == "ok\n"
+
+
+async def test_a_port_that_is_taken_does_not_keep_the_guard_from_guarding() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        async with serving(Guarded(None).guard, f"127.0.0.1:{taken.getsockname()[1]}") as url:
+            assert url is None
+
+
+async def test_no_address_means_no_server() -> None:
+    async with serving(Guarded(None).guard, None) as url:
+        assert url is None
+
+
+@pytest.mark.parametrize(("interval", "grace"), [(0.1, 60.0), (30.0, 120.0), (300.0, 1_200.0)])
+def test_the_bound_follows_the_polling_interval(interval: float, grace: float) -> None:
+    clock = FakeClock()
+    pulse = Pulse(clock, interval)
+    pulse.owes("loop")
+    clock.skip(grace)
+    pulse.owes("loop")
+    assert not pulse.stuck()
+    clock.skip(1.0)
+    assert pulse.stuck() == {"loop": 1.0}
+    pulse.made("loop", again=clock.monotonic() + 10.0)
+    clock.skip(10.0 + grace)
+    assert not pulse.stuck()
+    clock.skip(1.0)
+    assert set(pulse.stuck()) == {"loop"}
+    pulse.ended("loop")
+    assert not pulse.stuck()
