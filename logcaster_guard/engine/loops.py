@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from logcaster_guard.ports import Clock
+
 
 class LoopTasks:
     """The running loops of one target."""
@@ -25,3 +27,17 @@ class LoopTasks:
     def end(self, name: str) -> None:
         """Cancel the loop of this name."""
         self._tasks.pop(name).cancel()
+
+
+async def until(clock: Clock, event: asyncio.Event, at: float | None) -> None:
+    """Wait for the event, or until monotonic second `at` if that comes first."""
+    if at is None:
+        await event.wait()
+        return
+    waits = [asyncio.create_task(event.wait()), asyncio.create_task(clock.sleep_until(at))]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waits:
+            task.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)

@@ -12,21 +12,23 @@ import structlog
 from logcaster_guard.domain import triggers
 from logcaster_guard.domain.conditions import Judgement, Verdict, judge
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
-from logcaster_guard.domain.events import Event, SignalSeen, TriggerCleared, TriggerFired, TriggerPending
-from logcaster_guard.domain.rules import Action, Policy, Rule, difference
-from logcaster_guard.domain.signals import Signal, SourceError, SourceName, Target, Value
+from logcaster_guard.domain.events import Event, TriggerCleared, TriggerFired, TriggerPending
+from logcaster_guard.domain.rules import Policy, Rule, difference
+from logcaster_guard.domain.signals import Signal, SourceName, Target
 from logcaster_guard.domain.triggers import Change, Phase, TriggerState
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects.verification import Assessment
+from logcaster_guard.engine import verdicts
 from logcaster_guard.engine.account import Account
 from logcaster_guard.engine.board import Board, text
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
 from logcaster_guard.engine.decisions import Decisions
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.history import ConditionHistory
-from logcaster_guard.engine.loops import LoopTasks
+from logcaster_guard.engine.loops import LoopTasks, until
 from logcaster_guard.engine.outages import Outages
 from logcaster_guard.engine.pulse import Pulse
+from logcaster_guard.engine.reader import Reader
 from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.engine.tally import Tally
 from logcaster_guard.ports import Clock, Source
@@ -60,11 +62,9 @@ class TargetWatch:
         self._rules = {r.name: r for r in rules if r.applies_to(target)}
         wanted = frozenset().union(*(r.signals for r in self._rules.values()))
         self._signals = {name: signals[name] for name in sorted(wanted)}
-        self._sources = sources
         self._policy = policy
         self._clock = clock
         self._chronicle = chronicle
-        self._outages = outages
         self._executor = executor
         self._staleness = max(policy.polling.staleness, 2 * policy.polling.interval)
         self._board = Board(self._staleness)
@@ -78,12 +78,22 @@ class TargetWatch:
         self._to_decide: set[str] = set()
         self._history = ConditionHistory(target, self._signals, sources, policy.polling.interval)
         self._firing = asyncio.Event()
-        self._missed: dict[SourceName, int] = {}
         self._workload: Workload | None = None
         self._loops: LoopTasks | None = None
         self.pulse = Pulse(clock, policy.polling.interval)
         self.tally = Tally()
         self.looked_at: datetime | None = None
+        self._reader = Reader(
+            target,
+            signals=self._signals,
+            sources=sources,
+            interval=policy.polling.interval,
+            board=self._board,
+            clock=clock,
+            chronicle=chronicle,
+            outages=outages,
+            tally=self.tally,
+        )
         self._log = structlog.get_logger().bind(target=target.key)
         self._revisions: RevisionWatch | None = None
         self._decisions: Decisions | None = None
@@ -100,7 +110,7 @@ class TargetWatch:
     @property
     def missed(self) -> Mapping[SourceName, int]:
         """Poll slots that a slow source let pass."""
-        return dict(self._missed)
+        return self._reader.missed
 
     @property
     def phases(self) -> Mapping[str, Phase]:
@@ -188,40 +198,14 @@ class TargetWatch:
             self.pulse.ended(name)
 
     def quiet(self) -> bool:
-        """Whether every rule that applies is quiet on values now.
-
-        A rule applies once each of its signals has given a value of this target; if none does, nothing is known.
-        """
+        """Whether every rule that applies is quiet on values now."""
         seen = self._chronicle.ledger(self.target.key).signals_seen
-        applying = [r for r in self._rules.values() if r.signals <= seen]
-        now = self._clock.monotonic()
-        # Without the rules' policies: what no value shows is no proof.
-        verdicts = [judge(r.condition, self._board.readings(r.signals, now)).verdict for r in applying]
-        return bool(verdicts) and all(v is Verdict.NOT_MET for v in verdicts)
+        return verdicts.quiet(self._rules.values(), self._board, seen=seen, now=self._clock.monotonic())
 
     def assess(self, fired: str, since: float) -> Assessment:
-        """What the rules say on values that reach back no further than `since` (monotonic seconds).
-
-        Their policies for missing data are left aside: neither recovery nor failure is taken for granted.
-        """
+        """What the rules say on values that reach back no further than `since` (monotonic seconds)."""
         now = self._clock.monotonic()
-        breached, open_ = [], False
-        evidence = ""
-        for rule in self._rules.values():
-            if rule.action is Action.ALERT_ONLY and rule.name != fired:
-                continue
-            readings = self._board.since([self._signals[n] for n in sorted(rule.signals)], now, since)
-            verdict = judge(rule.condition, readings).verdict
-            detail = ", ".join(f"{n} {text(r, self._signals[n])}" for n, r in readings.items())
-            if verdict is Verdict.MET:
-                breached.append(f"{rule.name}: {detail}")
-            if rule.name == fired:
-                evidence, open_ = detail, verdict is Verdict.UNKNOWN
-        if breached:
-            return Assessment(Verdict.MET, "; ".join(breached))
-        if fired not in self._rules:
-            return Assessment(Verdict.UNKNOWN, f"rule {fired} is gone from the rules")
-        return Assessment(Verdict.UNKNOWN if open_ else Verdict.NOT_MET, evidence)
+        return verdicts.assess(self._rules, self._signals, self._board, fired=fired, since=since, now=now)
 
     def template_changed(self, earliest: datetime | None) -> None:
         """Somebody else changed the pod template, at `earliest` or since: theirs gets its whole duration.
@@ -261,42 +245,16 @@ class TargetWatch:
         slot = self._clock.monotonic()
         while True:
             self.pulse.owes(_poll_of(name))
-            signals = [s for s in self._signals.values() if s.source is name]
-            retry_after = await self._read(name, signals) if signals else 0.0
+            signals = self._reader.of(name)
+            retry_after = await self._reader.read(name, signals)
             read = {s.name for s in signals}
             for rule in [r.name for r in self._rules.values() if r.signals & read]:
                 self._news[rule].add(name)
                 self._changed[rule].set()
                 self.pulse.owes(_follow_of(rule))
-            slot = self._next_slot(name, slot, retry_after)
+            slot = self._reader.next_slot(name, slot, retry_after)
             self.pulse.made(_poll_of(name), again=slot)
             await self._clock.sleep_until(slot)
-
-    def _next_slot(self, name: SourceName, slot: float, retry_after: float) -> float:
-        """The next slot that is not past: one that a slow read let pass is counted, never made up for."""
-        interval, now = self._policy.polling.interval, self._clock.monotonic()
-        following = slot + interval
-        if now > following:
-            missed = int((now - following) // interval) + 1
-            self._missed[name] = self._missed.get(name, 0) + missed
-            self._log.warning("poll.missed", source=str(name), slots=missed, total=self._missed[name])
-            following += missed * interval
-        while following < now + retry_after:
-            following += interval
-        return following
-
-    async def _read(self, name: SourceName, signals: Sequence[Signal]) -> float:
-        """Read into the board; returns the longest wait (seconds) that the source asked for."""
-        readings = await self._sources[name].read(self.target, signals)
-        self._board.put(readings)
-        self.tally.read(name, readings, self._clock.now())
-        await self._outages.note(name, self.target, readings)
-        seen = self._chronicle.ledger(self.target.key).signals_seen
-        new = [SignalSeen(self._clock.now(), n) for n, r in readings.items() if isinstance(r, Value) and n not in seen]
-        if new and self._chronicle.available:
-            await self._tell(*new)
-        waits = [r.retry_after for r in readings.values() if isinstance(r, SourceError) and r.retry_after]
-        return min(max(waits, default=0.0), 600.0)
 
     async def _follow(self, rule: Rule) -> None:
         """Evaluate the rule whenever there is news of it, and when its duration is full."""
@@ -304,7 +262,7 @@ class TargetWatch:
         while True:
             due = None if self._executor.busy(self.target.key) else self._states[rule.name].due_at(rule)
             if due is not None and due <= self._clock.monotonic():
-                await self._read_all(rule)
+                await self._reader.read_all(rule.signals)
                 await self._evaluate(rule, fresh=True)
                 self.pulse.made(_follow_of(rule.name))
                 # A clock that wakes a hair early would otherwise read again at once, over and over.
@@ -316,13 +274,7 @@ class TargetWatch:
                 self.pulse.made(_follow_of(rule.name))
             else:
                 self._changed[rule.name].clear()
-                await self._wait(self._changed[rule.name], until=due)
-
-    async def _read_all(self, rule: Rule) -> None:
-        by_source: dict[SourceName, list[Signal]] = {}
-        for name in sorted(rule.signals):
-            by_source.setdefault(self._signals[name].source, []).append(self._signals[name])
-        await asyncio.gather(*(self._read(source, signals) for source, signals in by_source.items()))
+                await until(self._clock, self._changed[rule.name], due)
 
     async def _evaluate(self, rule: Rule, *, fresh: bool) -> bool:
         """Judge the latest readings; False if a new release came in between, so that it has to be done again."""
@@ -442,18 +394,6 @@ class TargetWatch:
             await self._chronicle.tell(stream, *events)
         except JournalUnavailable as error:
             self._log.error("journal.unavailable", detail=str(error))
-
-    async def _wait(self, event: asyncio.Event, *, until: float | None) -> None:
-        if until is None:
-            await event.wait()
-            return
-        waits = [asyncio.create_task(event.wait()), asyncio.create_task(self._clock.sleep_until(until))]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in waits:
-                task.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
 
     def _onset(self, rule: Rule, state: TriggerState) -> datetime:
         """The onset as an instant, taken from the wall clock once: a jump of that clock must not move it."""

@@ -156,6 +156,7 @@ async def test_losing_prometheus_is_no_evidence_against_a_release(
     await install(cluster, world, daemon)
     await world.deploy("1.1")
     await world.rolled_out(30)
+    await daemon.until("revision.live", count=2)
     before = await template_writes(cluster)
     await prometheus.stop()
     await daemon.until("source.failing", what="source prometheus")

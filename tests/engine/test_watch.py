@@ -334,7 +334,7 @@ async def test_while_a_rule_fires_and_is_refused_nothing_is_read_out_of_turn(mad
 async def test_retry_after_is_honoured(made: Bench) -> None:
     await made.start()
     watch = made.guard.watches[KEY]
-    assert watch._next_slot(SourceName.HTTP, made.clock.monotonic(), 100.0) == made.clock.monotonic() + 120.0
+    assert watch._reader.next_slot(SourceName.HTTP, made.clock.monotonic(), 100.0) == made.clock.monotonic() + 120.0
 
 
 async def test_stopping_is_prompt_while_a_source_hangs(made: Bench) -> None:

@@ -1,0 +1,99 @@
+"""Reads the signals of one target from their sources into its board, in slots that a slow source cannot pile up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+
+import structlog
+
+from logcaster_guard.domain.errors import JournalUnavailable
+from logcaster_guard.domain.events import SignalSeen
+from logcaster_guard.domain.signals import Signal, SourceError, SourceName, Target, Value
+from logcaster_guard.engine.board import Board
+from logcaster_guard.engine.chronicle import Chronicle, target_stream
+from logcaster_guard.engine.outages import Outages
+from logcaster_guard.engine.tally import Tally
+from logcaster_guard.ports import Clock, Source
+
+_LONGEST_WAIT = 600.0
+
+
+class Reader:
+    """`signals` are those that are read now; whoever owns the mapping may change it while this reads."""
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        signals: Mapping[str, Signal],
+        sources: Mapping[SourceName, Source],
+        interval: float,
+        board: Board,
+        clock: Clock,
+        chronicle: Chronicle,
+        outages: Outages,
+        tally: Tally,
+    ) -> None:
+        self._target = target
+        self._signals = signals
+        self._sources = sources
+        self._interval = interval
+        self._board = board
+        self._clock = clock
+        self._chronicle = chronicle
+        self._outages = outages
+        self._tally = tally
+        self._missed: dict[SourceName, int] = {}
+        self._log = structlog.get_logger().bind(target=target.key)
+
+    @property
+    def missed(self) -> Mapping[SourceName, int]:
+        """Poll slots that a slow source let pass."""
+        return dict(self._missed)
+
+    def of(self, source: SourceName) -> Sequence[Signal]:
+        """The signals that are read from this source now."""
+        return [s for s in self._signals.values() if s.source is source]
+
+    async def read(self, source: SourceName, signals: Sequence[Signal]) -> float:
+        """Read into the board; returns the longest wait (seconds) that the source asked for."""
+        if not signals:
+            return 0.0
+        readings = await self._sources[source].read(self._target, signals)
+        self._board.put(readings)
+        self._tally.read(source, readings, self._clock.now())
+        await self._outages.note(source, self._target, readings)
+        await self._note_first_values([n for n, r in readings.items() if isinstance(r, Value)])
+        waits = [r.retry_after for r in readings.values() if isinstance(r, SourceError) and r.retry_after]
+        return min(max(waits, default=0.0), _LONGEST_WAIT)
+
+    async def read_all(self, names: Iterable[str]) -> None:
+        """Read these signals afresh, all sources at once."""
+        by_source: dict[SourceName, list[Signal]] = {}
+        for name in sorted(names):
+            by_source.setdefault(self._signals[name].source, []).append(self._signals[name])
+        await asyncio.gather(*(self.read(source, signals) for source, signals in by_source.items()))
+
+    def next_slot(self, source: SourceName, slot: float, retry_after: float) -> float:
+        """The next slot that is not past: one that a slow read let pass is counted, never made up for."""
+        interval, now = self._interval, self._clock.monotonic()
+        following = slot + interval
+        if now > following:
+            missed = int((now - following) // interval) + 1
+            self._missed[source] = self._missed.get(source, 0) + missed
+            self._log.warning("poll.missed", source=str(source), slots=missed, total=self._missed[source])
+            following += missed * interval
+        while following < now + retry_after:
+            following += interval
+        return following
+
+    async def _note_first_values(self, names: Iterable[str]) -> None:
+        seen = self._chronicle.ledger(self._target.key).signals_seen
+        new = [SignalSeen(self._clock.now(), name) for name in names if name not in seen]
+        if not new or not self._chronicle.available:
+            return
+        try:
+            await self._chronicle.tell(target_stream(self._target.key), *new)
+        except JournalUnavailable as error:
+            self._log.error("journal.unavailable", detail=str(error))
