@@ -52,7 +52,6 @@ class Kind(StrEnum):
     REPLICA_SET = "ReplicaSet"
     POD = "Pod"
     SERVICE = "Service"
-    ENDPOINT_SLICE = "EndpointSlice"
     AUTOSCALER = "HorizontalPodAutoscaler"
     EVENT = "Event"
 

@@ -20,3 +20,9 @@ def test_every_guardrail_is_documented(guardrail: Guardrail) -> None:
 )
 def test_every_outcome_is_documented(outcome: str) -> None:
     assert f"| `{outcome}` |" in REFUSALS
+
+
+def test_every_exit_code_is_documented() -> None:
+    for code, meaning in {0: "done", 1: "the outcome is bad", 2: "the input is bad", 3: "could not be reached"}.items():
+        told = next(part for part in REFUSALS.split("Exit codes: ")[1].split("; ") if f"`{code}`" in part)
+        assert meaning in told

@@ -56,7 +56,6 @@ RESOURCES: Mapping[Kind, Resource] = {
     Kind.REPLICA_SET: Resource("apps", "v1", "replicasets"),
     Kind.POD: Resource("", "v1", "pods"),
     Kind.SERVICE: Resource("", "v1", "services"),
-    Kind.ENDPOINT_SLICE: Resource("discovery.k8s.io", "v1", "endpointslices"),
     Kind.AUTOSCALER: Resource("autoscaling", "v2", "horizontalpodautoscalers"),
     Kind.EVENT: Resource("", "v1", "events"),
 }

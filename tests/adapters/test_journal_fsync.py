@@ -1,0 +1,69 @@
+"""A disk that takes writes and fails to keep them: what fsync refuses must not count as told."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SHIM = r"""
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <sys/syscall.h>
+static int failing(void) { return access(getenv("FAILING_DISK"), F_OK) == 0; }
+int fsync(int fd) { if (failing()) { errno = EIO; return -1; } return syscall(SYS_fsync, fd); }
+int fdatasync(int fd) { if (failing()) { errno = EIO; return -1; } return syscall(SYS_fdatasync, fd); }
+"""
+SCRIPT = """
+import asyncio, os, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from logcaster_guard.adapters.journal import SqliteJournal
+from logcaster_guard.domain.errors import JournalUnavailable
+from logcaster_guard.domain.events import SignalSeen
+
+async def main():
+    event = SignalSeen(datetime(2026, 1, 1, tzinfo=UTC), "error_rate")
+    switch = Path(os.environ["FAILING_DISK"])
+    journal = await SqliteJournal.open(Path(sys.argv[1]))
+    await journal.append("target/a", [event], 0)
+    switch.touch()
+    try:
+        await journal.append("target/a", [event], 1)
+    except JournalUnavailable as error:
+        print("refused:", error)
+    switch.unlink()
+    before = len(await journal.read("target/a"))
+    await journal.append("target/a", [event], before)
+    print("kept:", before, len(await journal.read("target/a")))
+    await journal.aclose()
+
+asyncio.run(main())
+"""
+
+
+def test_an_append_that_cannot_be_synced_is_refused_and_a_later_one_works(tmp_path: Path) -> None:
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler on PATH to make a disk fail with")
+    source, shim = tmp_path / "disk.c", tmp_path / "disk.so"
+    source.write_text(SHIM)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(shim), str(source)], check=True, timeout=60)
+    environment = {**os.environ, "LD_PRELOAD": str(shim), "FAILING_DISK": str(tmp_path / "failing")}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path / "journal.db")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    refused, kept = done.stdout.splitlines()
+    assert refused.startswith("refused: ")
+    assert kept == "kept: 1 2"
