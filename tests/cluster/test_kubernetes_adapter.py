@@ -169,7 +169,7 @@ async def test_a_list_takes_the_selector_and_every_kind_is_served(cluster: Clust
         await cluster.admin.create(pods(cluster), bare_pod(name, labels))
     assert [p["metadata"]["name"] for p in await guard.list(Kind.POD, cluster.namespace, "app=web")] == ["a"]
     assert len(await guard.list(Kind.POD, cluster.namespace)) == 2
-    for kind in (Kind.REPLICA_SET, Kind.ENDPOINT_SLICE, Kind.AUTOSCALER):
+    for kind in (Kind.REPLICA_SET, Kind.AUTOSCALER):
         assert await guard.list(kind, cluster.namespace) == []
 
 
