@@ -42,12 +42,7 @@ def real_control_plane(
 @pytest.fixture
 async def start_prometheus(tmp_path: Path) -> AsyncIterator[StartPrometheus]:
     """Starts real Prometheus servers that end with the test: `await start_prometheus([scrape_config, ...])`."""
-    binary = presence.prometheus_binary()
-    if binary is None:
-        reason = "no real Prometheus: `prometheus` is not on PATH"
-        if presence.continuous_integration():
-            pytest.fail(reason)
-        pytest.skip(reason)
+    binary = presence.required("prometheus")
     numbers = count()
     async with AsyncExitStack() as stack:
 

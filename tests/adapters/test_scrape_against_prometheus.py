@@ -20,7 +20,6 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-import shutil
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -168,11 +167,7 @@ class Both:
 
 @pytest.fixture
 async def both(tmp_path: Path) -> AsyncIterator[Both]:
-    binary, promtool = presence.prometheus_binary(), shutil.which("promtool")
-    if binary is None or promtool is None:
-        if presence.continuous_integration():
-            pytest.fail("no real Prometheus with promtool on PATH")
-        pytest.skip("no real Prometheus with promtool on PATH")
+    binary, promtool = presence.required("prometheus"), presence.required("promtool")
     samples = Samples(base=int(time.time()) // STEP * STEP - 2 * 86_400)
     (tmp_path / "samples.txt").write_text("\n".join([*samples.lines, "# EOF\n"]))
     imported = ["tsdb", "create-blocks-from", "openmetrics", "-q", "samples.txt", "data"]

@@ -80,8 +80,7 @@ async def test_an_innocent_release_stays() -> None:
 
 @pytest.mark.slow
 async def test_a_real_prometheus_may_be_in_between() -> None:
-    if presence.prometheus_binary() is None:
-        pytest.skip("no real Prometheus: `prometheus` is not on PATH")
+    presence.required("prometheus")
     code, verdict = await demo("--prometheus", "--scenario", "memory-leak")
     assert re.fullmatch(RECOVERED.format(*IN_ORDER[Name.MEMORY_LEAK]), verdict), verdict
     assert code == 0

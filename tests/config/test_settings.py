@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from logcaster_guard.config.yaml import load_yaml
 from logcaster_guard.domain.promql import render
 from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.signals import BUILT_IN_UNITS, SourceName, Target, Unit
+from tests.real import presence
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -254,9 +254,7 @@ def test_a_label_that_one_target_lacks_cannot_be_filled_in() -> None:
 
 
 def promtool(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    program = shutil.which("promtool")
-    if program is None:
-        pytest.skip("promtool is not on PATH")
+    program = presence.required("promtool")
     return subprocess.run([program, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import pytest
+
 from tests.real import control_plane
 from tests.real.processes import version_of
 
@@ -35,6 +37,17 @@ def real_plane() -> RealPlane:
 
 def prometheus_binary() -> str | None:
     return shutil.which("prometheus")
+
+
+def required(program: str) -> str:
+    """Where `program` of Debian's package `prometheus` is; without it the test is skipped, and fails in CI."""
+    found = shutil.which(program)
+    if found is not None:
+        return found
+    reason = f"no real Prometheus: `{program}` is not on PATH"
+    if continuous_integration():
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def continuous_integration() -> bool:

@@ -2,17 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from logcaster_guard.domain.guardrails import Guardrail
 from logcaster_guard.domain.signals import Fault
 from logcaster_guard.web.metrics import registry
 from tests.fakes.guarded import CALM, INTERVAL, RULE, TARGET, Guarded
+from tests.real import presence
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 ROW = re.compile(r"^\| `([a-z_]+)` \| (gauge|counter) \|([^|]*)\|", re.MULTILINE)
@@ -66,8 +65,8 @@ async def test_names_follow_the_rules_of_prometheus() -> None:
                 assert sample.name.endswith("_total") == (family.type == "counter")
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on PATH")
 async def test_promtool_finds_nothing_to_say() -> None:
+    presence.required("promtool")
     async with Guarded.serving(run=True, runs=True) as scene:
         text = (await scene.get("/metrics")).content
     process = await asyncio.create_subprocess_exec(
