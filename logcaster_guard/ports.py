@@ -49,10 +49,15 @@ class Kind(StrEnum):
     """Kubernetes kinds that the guard touches."""
 
     DEPLOYMENT = "Deployment"
+    STATEFUL_SET = "StatefulSet"
+    DAEMON_SET = "DaemonSet"
+    CONTROLLER_REVISION = "ControllerRevision"
     REPLICA_SET = "ReplicaSet"
     POD = "Pod"
     SERVICE = "Service"
     AUTOSCALER = "HorizontalPodAutoscaler"
+    DISRUPTION_BUDGET = "PodDisruptionBudget"
+    VOLUME_CLAIM = "PersistentVolumeClaim"
     EVENT = "Event"
 
 

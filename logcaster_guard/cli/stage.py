@@ -30,7 +30,7 @@ PACE = Pace(crash_backoff=0.5, crash_backoff_most=1.0)
 SHORTENED = (
     "Shortened for this demo: rule durations and lookback → 5s, polling 30s → 1s, good after 10m → 6s, verified after "
     "5m → 5s of quiet, restart back-off 10s → 0.5s. Every rule rolls back at once, those too that are shipped with "
-    "gradual_rollback or alert_then_rollback and only alert in this version."
+    "gradual_rollback or alert_then_rollback."
 )
 SETTINGS = """\
 targets:

@@ -11,7 +11,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "rollback_triggers[].duration": "how long the condition must hold; at least two polls",
     "rollback_triggers[].action": (
         "`immediate_rollback`, `gradual_rollback`, `blue_green_rollback`, `alert_then_rollback` or "
-        "`alert_only`; in this version `immediate_rollback` acts and the others alert"
+        "`alert_only`; in this version `blue_green_rollback` only alerts"
     ),
     "rollback_triggers[].targets": "the targets that the rule is for; `null` for all",
     "rollback_triggers[].rollout_window": (
@@ -22,6 +22,11 @@ DESCRIPTIONS: Mapping[str, str] = {
         "what a comparison without data counts as: `hold` stops the clock, `ok` is not met, `breach` is met. "
         "A source that fails is never counted"
     ),
+    "rollback_triggers[].grace": "with `alert_then_rollback`: how long people may veto it; `null`: `alert.grace`",
+    "rollback_triggers[].require_approval": (
+        "with `alert_then_rollback`: whether it waits for an approval; `null`: `alert.require_approval`"
+    ),
+    "rollback_triggers[].dry_run": "whether this rule only tells what it would do",
     "rollout_window": (
         "for rules that name none: how soon after a rollout the trouble must begin for the rollout to be its "
         "cause; `null`: the cause is not asked for"
@@ -34,6 +39,8 @@ DESCRIPTIONS: Mapping[str, str] = {
     "targets[].health_url": "asked for `health_check_fails`",
     "targets[].traffic_url": "asked for `response_time` and `slow_responses`",
     "targets[].labels": 'further placeholders for PromQL: `version: "1"` is `$label_version`',
+    "targets[].kind": "`Deployment`, `StatefulSet` or `DaemonSet`; the last two are rolled back at once only",
+    "targets[].dry_run": "whether nothing is written for this target",
     "sources": "where signals are read",
     "sources.prometheus": "the Prometheus that answers PromQL",
     "sources.prometheus.url": "without a query string; `null`: there is none",
@@ -98,6 +105,28 @@ DESCRIPTIONS: Mapping[str, str] = {
     "verify.timeout": "not settled by then, the target is frozen and people are told; longer than `stable_for`",
     "rollout": "how a rollout of the guard's is followed",
     "rollout.timeout": "until every pod must be up",
+    "gradual": "how a `gradual_rollback` goes",
+    "gradual.steps": "shares of the pods that run the good release, rising to `100%`",
+    "gradual.wait": "at each step, from when its pods are Ready until they are judged",
+    "gradual.window": (
+        "how far back their error rate is read; at least four scrapes. A shorter `wait` becomes this long"
+    ),
+    "gradual.threshold": "above this error rate of theirs everything is given back",
+    "gradual.min_requests": "with fewer requests in the window nothing is proved",
+    "gradual.hold": "how long a step that proves nothing is held before everything is given back",
+    "gradual.otherwise": (
+        "what happens where a gradual rollback is not possible: `immediate_rollback`, `alert_then_rollback` or "
+        "`alert_only`"
+    ),
+    "alert": "what people can say before an `alert_then_rollback`",
+    "alert.grace": "how long they may veto it",
+    "alert.require_approval": "whether it waits for an approval instead",
+    "alert.approval_timeout": "how long it waits for one",
+    "alert.remind_every": "between two reminders",
+    "fallback": "whether a further good release is tried",
+    "fallback.destination_bad": "how many after one that proved bad before it took over, 0 to 5",
+    "fallback.not_recovered": "how many after one that did not help, 0 to 5",
+    "dry_run": "whether nothing is written: people are told the plan instead",
     "journal": "where the guard keeps what it has done",
     "journal.path": "the database; on a volume that outlives the pod",
     "journal.blobs": "folder of saved releases and evidence",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import AfterValidator, PlainValidator, Strict, ValidationInfo, WithJsonSchema
+from pydantic import AfterValidator, PlainValidator, Strict, ValidationInfo, WithJsonSchema, model_validator
 
 from logcaster_guard.config.durations import show_duration
 from logcaster_guard.config.faults import ConfigFault, Refused, closest, described, listed, quoted
@@ -85,6 +85,18 @@ class RuleSection(Section):
     targets: Annotated[tuple[str, ...], Sized(1, 100), AfterValidator(_check_targets)] | None = None
     rollout_window: Duration | None = None
     no_data: Annotated[NoDataPolicy, Strict(False)] = NoDataPolicy.HOLD
+    grace: Duration | None = None
+    require_approval: bool | None = None
+    dry_run: bool = False
+
+    @model_validator(mode="after")
+    def _only_a_question_waits(self) -> RuleSection:
+        for key in ("grace", "require_approval"):
+            if getattr(self, key) is not None and self.action is not Action.ALERT_THEN:
+                raise Refused(
+                    f"{key} with {self.action}", f"{key} only with {Action.ALERT_THEN}", key=(key,), at_key=True
+                )
+        return self
 
 
 class RulesFile(Section):
@@ -117,6 +129,9 @@ class RawRules:
             rollout_window=section.rollout_window if own_window else rollout_window,
             no_data=section.no_data,
             where=f"{self.file}:{line}",
+            grace=section.grace,
+            require_approval=section.require_approval,
+            dry_run=section.dry_run,
         )
 
 

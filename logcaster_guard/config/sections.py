@@ -34,6 +34,7 @@ from logcaster_guard.config.schema import (
     pattern_of,
 )
 from logcaster_guard.config.secrets import Secret, to_secret, to_secret_url
+from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.signals import SourceName, Target, Unit
 from logcaster_guard.domain.translation import Language
 
@@ -85,6 +86,20 @@ def _check_listen(text: str) -> str:
     return text
 
 
+def _check_steps(shares: tuple[float, ...]) -> tuple[float, ...]:
+    if list(shares) != sorted(set(shares)) or shares[0] <= 0 or shares[-1] != 1.0:
+        shown = ", ".join(f"{share:.0%}" for share in shares)
+        raise Refused(f"the steps {shown}", "shares above 0 that rise up to 100%")
+    return shares
+
+
+def _check_otherwise(action: Action) -> Action:
+    allowed = (Action.IMMEDIATE, Action.ALERT_THEN, Action.ALERT_ONLY)
+    if action not in allowed:
+        raise Refused(quoted(action), ", ".join(allowed))
+    return action
+
+
 Name = Annotated[str, AfterValidator(check_name), pattern_of(_NAME)]
 
 
@@ -100,6 +115,8 @@ class TargetSection(Section):
     labels: Annotated[dict[str, str], Sized(0, 50), AfterValidator(_check_labels)] = Field(
         default_factory=dict, json_schema_extra=keys_like(_LABEL_KEY)
     )
+    kind: Literal["Deployment", "StatefulSet", "DaemonSet"] = "Deployment"
+    dry_run: bool = False
 
 
 _DEFAULT_TARGET = TargetSection()
@@ -243,6 +260,34 @@ class RolloutSection(Section):
     timeout: Duration = 600.0
 
 
+class GradualSection(Section):
+    """How a gradual rollback goes."""
+
+    steps: Annotated[tuple[Share, ...], Sized(1, 20), AfterValidator(_check_steps)] = (0.1, 0.25, 0.5, 0.75, 1.0)
+    wait: Duration = 60.0
+    window: Duration = 60.0
+    threshold: Share = 0.01
+    min_requests: WholeNumber = 100
+    hold: Duration = 300.0
+    otherwise: Annotated[Action, Strict(False), AfterValidator(_check_otherwise)] = Action.IMMEDIATE
+
+
+class AlertSection(Section):
+    """How long people have a say before an `alert_then_rollback`."""
+
+    grace: Duration = 300.0
+    require_approval: bool = False
+    approval_timeout: Duration = 3_600.0
+    remind_every: Duration = 120.0
+
+
+class FallbackSection(Section):
+    """How many further good releases may be tried after one that did not do."""
+
+    destination_bad: Annotated[int, Field(ge=0, le=5)] = 1
+    not_recovered: Annotated[int, Field(ge=0, le=5)] = 0
+
+
 class JournalSection(Section):
     """Where the guard keeps what it has done."""
 
@@ -304,6 +349,10 @@ class SettingsFile(Section):
     verify: VerifySection = VerifySection()
     rollout: RolloutSection = RolloutSection()
     rollout_window: Duration | None = 86_400.0
+    gradual: GradualSection = GradualSection()
+    alert: AlertSection = AlertSection()
+    fallback: FallbackSection = FallbackSection()
+    dry_run: bool = False
     journal: JournalSection = JournalSection()
     notify: NotifySection = NotifySection()
     web: WebSection = WebSection()

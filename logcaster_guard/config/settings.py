@@ -22,7 +22,17 @@ from logcaster_guard.config.sections import (
 )
 from logcaster_guard.config.signals import signals_in
 from logcaster_guard.config.yaml import Node
-from logcaster_guard.domain.rules import LedgerPolicy, Limits, Policy, Polling, RolloutPolicy, VerifyPolicy
+from logcaster_guard.domain.rules import (
+    AlertPolicy,
+    FallbackPolicy,
+    GradualPolicy,
+    LedgerPolicy,
+    Limits,
+    Policy,
+    Polling,
+    RolloutPolicy,
+    VerifyPolicy,
+)
 from logcaster_guard.domain.signals import Signal, SourceName, Target, Unit
 
 
@@ -74,6 +84,10 @@ def _settings(file: SettingsFile) -> Settings:
         ledger=LedgerPolicy(**file.ledger.model_dump()),
         verify=VerifyPolicy(**file.verify.model_dump()),
         rollout=RolloutPolicy(**file.rollout.model_dump()),
+        gradual=GradualPolicy(**file.gradual.model_dump()),
+        alert=AlertPolicy(**file.alert.model_dump()),
+        fallback=FallbackPolicy(**file.fallback.model_dump()),
+        dry_run=file.dry_run,
     )
     return Settings(
         targets=tuple(target_of(t) for t in file.targets),

@@ -11,9 +11,6 @@ from logcaster_guard.domain.conditions import And, Comparator, Compare, Conditio
 from logcaster_guard.domain.rules import Action, Rule
 from logcaster_guard.domain.signals import Target, Unit
 
-ACTING = frozenset({Action.IMMEDIATE, Action.ALERT_ONLY})
-"""Actions that this version carries out as their name says."""
-
 
 def warnings_of(settings: Settings, rules: Sequence[Rule], *, given: bool) -> tuple[str, ...]:
     """Sentences, in the order of the rules; `given` says whether there is a settings file."""
@@ -23,7 +20,7 @@ def warnings_of(settings: Settings, rules: Sequence[Rule], *, given: bool) -> tu
 
 
 def _of_rule(settings: Settings, rule: Rule, *, given: bool) -> Iterator[str]:
-    if rule.action not in ACTING:
+    if rule.action is Action.BLUE_GREEN:
         yield f"rule {rule.name}: {rule.action} is not available in this version; the rule alerts and does nothing else"
     if "p95_latency" in rule.signals:
         yield (

@@ -7,6 +7,7 @@ Every event carries `at`, a UTC-aware instant, for people and for spans that out
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -65,11 +66,12 @@ class RevisionGood:
 
 @dataclass(frozen=True, slots=True)
 class RevisionBad:
-    """The template is bad, for `reason`."""
+    """The template is bad, for `reason`; `run` is the run that found it so, if one did."""
 
     at: datetime
     template: str
     reason: str
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,10 @@ class TargetThawed:
 
 @dataclass(frozen=True, slots=True)
 class RunOpened:
-    """A run exists: its plan never changes. `parent` is the run it follows, whose holds it takes over."""
+    """A run exists: its plan never changes. `parent` is the run that it follows, whose `holds` it takes over.
+
+    `snapshot` is the digest of the blob with the manifests of all that it may touch.
+    """
 
     at: datetime
     run: str
@@ -144,6 +149,13 @@ class RunOpened:
     parent: str | None = None
     evidence: dict[str, str] = field(default_factory=dict)
     condition: str = ""
+    holds: tuple[Hold, ...] = ()
+    snapshot: str = ""
+
+    @property
+    def ticket(self) -> str:
+        """What an approval or a veto of this run has to name: 16 hex digits of the SHA-256 of run and plan."""
+        return hashlib.sha256(f"{self.run}/{self.plan.digest}".encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +186,15 @@ class StepDone:
     run: str
     step: int
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleReminded:
+    """People were reminded, for the `number`-th time, of the question that the run waits for."""
+
+    at: datetime
+    run: str
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +266,7 @@ Event = (
     | StepStarted
     | StepIntended
     | StepDone
+    | PeopleReminded
     | RunEnding
     | HoldReleased
     | RunClosed

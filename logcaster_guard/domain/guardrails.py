@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from logcaster_guard.domain.ledger import Freeze, Ledger, Record
-from logcaster_guard.domain.rules import Action, Policy, Rule
+from logcaster_guard.domain.rules import Action, Limits, Policy, Rule
+from logcaster_guard.domain.runs import ESCALATED, SUBSIDED
 from logcaster_guard.domain.workload import Workload
 
 
@@ -16,7 +17,6 @@ class Guardrail(StrEnum):
     """Names of the refusals, as logs and documents use them."""
 
     ALERT_ONLY = "alert_only"
-    STRATEGY_UNAVAILABLE = "strategy_unavailable"
     TARGET_MISSING = "target_missing"
     BEING_DELETED = "being_deleted"
     PAUSED = "paused"
@@ -30,6 +30,8 @@ class Guardrail(StrEnum):
     CLUSTER_BUDGET = "cluster_budget"
     NO_GOOD_REVISION = "no_good_revision"
     NO_JOURNAL = "no_journal"
+    STRATEGY_UNFIT = "strategy_unfit"
+    DRY_RUN = "dry_run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,27 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
-    """A run as the limits count it: when it opened, and when it closed (None while it is open)."""
+    """A run as the limits count it: when it opened, and when it closed (None while it is open).
+
+    `touched`: it changed something, so that it counts as a rollback.
+    """
 
     run: str
     target: str
     opened: datetime
     closed: datetime | None
+    touched: bool = True
+    outcome: str = ""
+
+    @property
+    def counts(self) -> bool:
+        """Whether it uses up a budget: it is open or has changed something, and no other run took it over."""
+        return (self.closed is None or self.touched) and self.outcome != ESCALATED
+
+    @property
+    def cools_down(self) -> bool:
+        """Whether the cooldown begins with its end: not where the breach went away before anything was changed."""
+        return self.outcome not in {SUBSIDED, ESCALATED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +72,8 @@ class Situation:
     """Everything that a decision to roll back rests on, at `now`.
 
     `onset` is when the breach began; `workload` is None if there is no Deployment; `runs` are those of every target.
+    `follows` is the run that the new one would take the place of: after its end (a fallback, whose cause is known), or
+    in the middle of it (`escalates`).
     """
 
     rule: Rule
@@ -64,9 +83,8 @@ class Situation:
     workload: Workload | None
     ledger: Ledger
     runs: Sequence[PastRun]
-
-
-AVAILABLE = frozenset({Action.IMMEDIATE})
+    follows: str | None = None
+    escalates: bool = False
 
 
 def refusals(situation: Situation, policy: Policy) -> Sequence[Refusal]:
@@ -74,7 +92,7 @@ def refusals(situation: Situation, policy: Policy) -> Sequence[Refusal]:
     return [
         *_action(situation),
         *_workload(situation),
-        *_cause(situation),
+        *(_cause(situation) if situation.follows is None or situation.escalates else ()),
         *_freeze(situation.ledger.freeze),
         *_limits(situation, policy),
         *_destination(situation, policy),
@@ -84,11 +102,6 @@ def refusals(situation: Situation, policy: Policy) -> Sequence[Refusal]:
 def _action(s: Situation) -> list[Refusal]:
     if s.rule.action is Action.ALERT_ONLY:
         return [Refusal(Guardrail.ALERT_ONLY, f"Rule {s.rule.name} asks for an alert only.")]
-    if s.rule.action not in AVAILABLE:
-        sentence = (
-            f"The action {s.rule.action} of rule {s.rule.name} is not available in this version: decide yourself."
-        )
-        return [Refusal(Guardrail.STRATEGY_UNAVAILABLE, sentence)]
     return []
 
 
@@ -155,20 +168,32 @@ def _limits(s: Situation, policy: Policy) -> list[Refusal]:
     found = [
         Refusal(Guardrail.ANOTHER_RUN, f"Run {run.run} of {s.target} is still open.")
         for run in mine
-        if run.closed is None
+        if run.closed is None and run.run != s.follows
     ]
-    ended = max((r.closed for r in mine if r.closed is not None), default=None)
-    if ended is not None and _within(s.now, ended, limits.cooldown):
-        until = ended + timedelta(seconds=limits.cooldown)
-        sentence = f"The last rollback of {s.target} ended at {_text(ended)}; the cooldown lasts until {_text(until)}."
-        found.append(Refusal(Guardrail.COOLDOWN, sentence))
-    day = [r for r in mine if _within(s.now, r.opened, 86_400)]
+    # The run that takes over from a slower one is the same rollback, gone on with.
+    return found if s.escalates else [*found, *_cooldown(s, mine, limits.cooldown), *_budgets(s, mine, limits)]
+
+
+def _cooldown(s: Situation, mine: Sequence[PastRun], cooldown: float) -> list[Refusal]:
+    if s.follows is not None:
+        return []
+    ended = max((r.closed for r in mine if r.closed is not None and r.cools_down), default=None)
+    if ended is None or not _within(s.now, ended, cooldown):
+        return []
+    until = ended + timedelta(seconds=cooldown)
+    sentence = f"The last rollback of {s.target} ended at {_text(ended)}; the cooldown lasts until {_text(until)}."
+    return [Refusal(Guardrail.COOLDOWN, sentence)]
+
+
+def _budgets(s: Situation, mine: Sequence[PastRun], limits: Limits) -> list[Refusal]:
+    found = []
+    day = [r for r in mine if r.counts and _within(s.now, r.opened, 86_400)]
     if len(day) >= limits.per_target_per_day:
         sentence = (
             f"{s.target} was rolled back {len(day)} times within a day; the limit is {limits.per_target_per_day}."
         )
         found.append(Refusal(Guardrail.TARGET_BUDGET, sentence))
-    hour = [r for r in s.runs if _within(s.now, r.opened, 3_600)]
+    hour = [r for r in s.runs if r.counts and _within(s.now, r.opened, 3_600)]
     if len(hour) >= limits.per_cluster_per_hour:
         sentence = (
             f"{len(hour)} rollbacks were begun in this cluster within an hour; the limit is "

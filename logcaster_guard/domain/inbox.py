@@ -1,4 +1,4 @@
-"""The workload's annotations as the guard's inbox: freezing and lifting a freeze.
+"""The workload's annotations as the guard's inbox: freezing and lifting a freeze, and answers to a question.
 
 A freeze is journalled. It is lifted when a person changes the annotation to a value that begins with `false`, or
 removes it, and changes nothing else. An annotation that vanishes, or turns into an old `false`, together with a change
@@ -7,10 +7,16 @@ of the spec is the work of an undo, which replaces a Deployment's annotations by
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 FREEZE = "guard.logcaster.io/freeze"
+VETO = "guard.logcaster.io/veto"
+APPROVE = "guard.logcaster.io/approve"
+MAX_ANSWER = 1_024
+LONGEST_ANSWER = timedelta(days=1)
 
 
 class Wish(StrEnum):
@@ -48,3 +54,40 @@ def wish(before: Seen | None, now: Seen, *, frozen_by_annotation: bool) -> Wish:
     if before is None or before.value == now.value:
         return Wish.NOTHING
     return Wish.THAW if before.spec == now.spec else Wish.WIPED
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A person's answer counts; `words` are what they wrote with it."""
+
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The annotation is no answer to this run, and why."""
+
+    reason: str
+
+
+def answer(value: str, ticket: str, now: datetime) -> Given | Denied:
+    """What `<ticket> <expiry> [words]` says to the run with this ticket at `now`.
+
+    `expiry` is an RFC 3339 instant, at most a day ahead, so that an answer that is left behind, or comes back with an
+    undo, does not count for ever. The comparison takes the same time whatever was given.
+    """
+    if len(value) > MAX_ANSWER or not value.isprintable():
+        return Denied(f"it is longer than {MAX_ANSWER} characters, or holds control characters")
+    given, _, rest = value.strip().partition(" ")
+    text, _, words = rest.strip().partition(" ")
+    if not hmac.compare_digest(given.encode(), ticket.encode()):
+        return Denied("it names another run or plan")
+    try:
+        expiry = datetime.fromisoformat(text)
+    except ValueError:
+        return Denied("it names no instant until which it holds, such as 2026-01-31T12:00:00Z")
+    if expiry.tzinfo is None:
+        return Denied("its instant has no time zone")
+    if not now < expiry <= now + LONGEST_ANSWER:
+        return Denied("it has expired, or holds for more than a day")
+    return Given(words.strip())

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from logcaster_guard.domain.events import HoldReleased, RunClosed, RunOpened
+from logcaster_guard.domain.events import HoldReleased, PeopleReminded, RunClosed, RunOpened
 from logcaster_guard.domain.guardrails import Guardrail, Refusal
+from logcaster_guard.domain.inbox import APPROVE, VETO
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.rules import Rule
-from logcaster_guard.domain.runs import RECOVERED, Run
+from logcaster_guard.domain.runs import ESCALATED, RECOVERED, SUBSIDED, VETOED, Run
 from logcaster_guard.domain.signals import Target
+from logcaster_guard.domain.steps import AskPeople
 
 
 def opened(event: RunOpened) -> Notice:
-    """A rollback begins."""
+    """A rollback begins, or people are asked first."""
     plan = event.plan
+    question = asked(event)
     return Notice(
         id=f"{event.run}/opened",
         at=event.at,
         event="run.opened",
         severity=Severity.WARNING,
-        title=f"Rolling back {event.target}",
-        text=f"{event.reason} Rolling back from {_images(plan.from_images)} to {_images(plan.to_images)}.",
+        title=f"Rolling back {event.target}" if question is None else f"About to roll back {event.target}",
+        text=f"{event.reason} Rolling back from {_images(plan.from_images)} to {_images(plan.to_images)}."
+        + ("" if question is None else f" {question.sentence}"),
         target=event.target,
         namespace=plan.namespace,
         deployment=plan.deployment,
@@ -36,6 +41,65 @@ def opened(event: RunOpened) -> Notice:
             **({} if event.onset is None else {"since": event.onset.isoformat()}),
             "strategy": plan.strategy,
             "plan": plan.digest[:12],
+            **({} if question is None else question.facts),
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What people are asked, and how they answer."""
+
+    sentence: str
+    facts: Mapping[str, str]
+
+
+def asked(event: RunOpened) -> Question | None:
+    """The question with which a run begins; None if it begins without one."""
+    step = event.plan.steps[0] if event.plan.steps else None
+    if not isinstance(step, AskPeople):
+        return None
+    until = _minute(event.at + timedelta(seconds=step.timeout if step.require_approval else step.grace))
+    expiry = _minute(event.at + timedelta(seconds=step.timeout + 60.0))
+    veto, approve = (_command(event, name, expiry) for name in (VETO, APPROVE))
+    if step.require_approval:
+        sentence = f"Nothing happens unless somebody approves it until {until}: {approve} . To say no: {veto} ."
+    else:
+        sentence = f"It begins at {until} unless somebody says no: {veto} . To begin at once: {approve} ."
+    return Question(sentence, {"until": until, "veto": veto, "approve": approve})
+
+
+def _command(event: RunOpened, annotation: str, expiry: str) -> str:
+    plan = event.plan
+    workload = f"{plan.kind.lower()}/{plan.deployment}"
+    value = f"'{event.ticket} {expiry}'"
+    return f"kubectl -n {plan.namespace} annotate --overwrite {workload} {annotation}={value}"
+
+
+def _minute(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def reminded(run: Run, event: PeopleReminded) -> Notice:
+    """A question to people still waits for an answer."""
+    plan = run.opened.plan
+    question = asked(run.opened) or Question("", {})
+    return Notice(
+        id=f"{run.id}/reminder/{event.number}",
+        at=event.at,
+        event="people.reminded",
+        severity=Severity.WARNING,
+        title=f"{run.opened.target} is still about to be rolled back",
+        text=f"The breach goes on, and nobody has answered. {question.sentence}".strip(),
+        target=run.opened.target,
+        namespace=plan.namespace,
+        deployment=plan.deployment,
+        run=run.id,
+        facts={
+            "rule": run.opened.rule,
+            "from": _images(plan.from_images),
+            "to": _images(plan.to_images),
+            **question.facts,
         },
     )
 
@@ -61,7 +125,7 @@ def restored(run: Run, at: datetime, detail: str) -> Notice:
 def ended(run: Run, event: RunClosed) -> Notice:
     """A rollback is over, well or not."""
     plan = run.opened.plan
-    well = event.outcome == RECOVERED
+    well = event.outcome in {RECOVERED, SUBSIDED, VETOED, ESCALATED}
     frozen = " The target is frozen until a person lifts it." if event.freeze else ""
     return Notice(
         id=f"{run.id}/closed",

@@ -89,7 +89,7 @@ def applied_set(workload: Workload, release: Release, manager: str) -> Json | No
         if entry.get("manager") != manager or entry.get("operation") != "Apply" or "f:spec" not in fields:
             continue
         body: Json = owned(workload.raw, fields)
-        body["apiVersion"], body["kind"] = "apps/v1", "Deployment"
+        body["apiVersion"], body["kind"] = "apps/v1", workload.kind
         metadata = body.setdefault("metadata", {})
         metadata.update(
             name=workload.name, namespace=workload.namespace, uid=workload.uid,

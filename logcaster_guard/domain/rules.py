@@ -20,12 +20,23 @@ class Action(StrEnum):
     ALERT_ONLY = "alert_only"
 
 
+URGENCY = (Action.ALERT_ONLY, Action.ALERT_THEN, Action.GRADUAL, Action.BLUE_GREEN, Action.IMMEDIATE)
+"""From the slowest to the quickest: a trigger may take over a run whose action stands before its own."""
+
+
+def quicker(action: Action, strategy: str) -> bool:
+    """Whether `action` is more urgent than a run of this strategy (a plan's word: `gradual` for `gradual_rollback`)."""
+    slower = Action(f"{strategy}_rollback")
+    return action is Action.IMMEDIATE and URGENCY.index(slower) < URGENCY.index(action)
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One trigger rule.
 
     `duration` and `rollout_window` are seconds (`rollout_window=None`: the cause is not asked for). `targets` names the
-    targets it applies to, `None` for all. `text` is the condition as written, `where` its `file:line`.
+    targets it applies to, `None` for all. `text` is the condition as written, `where` its `file:line`. `grace`
+    (seconds) and `require_approval` are for `alert_then_rollback`, None for the policy's; `dry_run` writes nothing.
     """
 
     name: str
@@ -37,6 +48,9 @@ class Rule:
     rollout_window: float | None = 86_400.0
     no_data: NoDataPolicy = NoDataPolicy.HOLD
     where: str = ""
+    grace: float | None = None
+    require_approval: bool | None = None
+    dry_run: bool = False
 
     @property
     def signals(self) -> frozenset[str]:
@@ -117,6 +131,45 @@ class RolloutPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class GradualPolicy:
+    """How a gradual rollback goes: `steps` are the helper's shares (of 1), rising, the last one 1.
+
+    At each step the helper's error rate over `window` seconds, looked at `wait` seconds after its pods were Ready, must
+    not be above `threshold`; with fewer than `min_requests` in the window it is held for at most `hold` seconds.
+    `otherwise` is what happens where a gradual rollback is not possible.
+    """
+
+    steps: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75, 1.0)
+    wait: float = 60.0
+    window: float = 60.0
+    threshold: float = 0.01
+    min_requests: int = 100
+    hold: float = 300.0
+    otherwise: Action = Action.IMMEDIATE
+
+
+@dataclass(frozen=True, slots=True)
+class AlertPolicy:
+    """How long people have a say before an `alert_then_rollback` (seconds)."""
+
+    grace: float = 300.0
+    require_approval: bool = False
+    approval_timeout: float = 3_600.0
+    remind_every: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackPolicy:
+    """How many further good releases may be tried.
+
+    `destination_bad`: after one that proved bad before it took over; `not_recovered`: after one that did not help.
+    """
+
+    destination_bad: int = 1
+    not_recovered: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Everything that is not a rule and shapes a decision."""
 
@@ -125,3 +178,7 @@ class Policy:
     ledger: LedgerPolicy = LedgerPolicy()
     verify: VerifyPolicy = VerifyPolicy()
     rollout: RolloutPolicy = RolloutPolicy()
+    gradual: GradualPolicy = GradualPolicy()
+    alert: AlertPolicy = AlertPolicy()
+    fallback: FallbackPolicy = FallbackPolicy()
+    dry_run: bool = False

@@ -14,6 +14,8 @@ from logcaster_guard.domain.errors import GuardError
 from logcaster_guard.domain.events import (
     Event,
     HoldReleased,
+    PeopleReminded,
+    RevisionBad,
     RunClosed,
     RunEnding,
     RunOpened,
@@ -22,12 +24,14 @@ from logcaster_guard.domain.events import (
     StepStarted,
 )
 from logcaster_guard.domain.steps import (
-    AwaitRollout,
+    AskPeople,
+    DeleteStuckPods,
     Hold,
-    RaiseAutoscalerMinimum,
+    JudgeHelper,
     RestoreTemplate,
     Step,
     VerifyRecovery,
+    Write,
 )
 
 RECOVERED = "recovered"
@@ -35,6 +39,14 @@ ABANDONED = "abandoned"
 NOT_RECOVERED = "not recovered"
 INCONCLUSIVE = "inconclusive"
 FAILED = "failed"
+DESTINATION_BAD = "destination bad"
+VETOED = "vetoed"
+NOT_APPROVED = "not approved"
+SUBSIDED = "subsided"
+ESCALATED = "escalated"
+
+HARMLESS = frozenset({VETOED, NOT_APPROVED, SUBSIDED})
+"""Ends of a run that changed nothing: the target is not frozen."""
 
 WRITE_TIMEOUT = 300.0
 """Seconds for which a write is tried; the API server may be away for that long."""
@@ -50,6 +62,13 @@ class Before:
     detail: str = ""
     borrows: Hold | None = None
     overdue: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The effect was asked for and is taking hold: nothing to do but to look again."""
+
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +101,7 @@ class Failed:
     detail: str
 
 
-Observation = Before | Done | Foreign | Unclear | Failed
+Observation = Before | Pending | Done | Foreign | Unclear | Failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +146,10 @@ Decision = Commit | Perform | GiveBack | WaitUntil | Close
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run folded from its events. `step` is the index of the present step; `attempts` counts its intents."""
+    """A run folded from its events. `step` is the index of the present step; `attempts` counts its intents.
+
+    `reminded` counts how often people were reminded of a question; `touched`: the run has begun to change something.
+    """
 
     opened: RunOpened
     step: int = 0
@@ -135,6 +157,8 @@ class Run:
     attempts: int = 0
     holds: Mapping[str, Hold] = field(default_factory=dict)
     done_at: Mapping[int, datetime] = field(default_factory=dict)
+    reminded: int = 0
+    touched: bool = False
     ending: RunEnding | None = None
     closed: RunClosed | None = None
 
@@ -154,12 +178,18 @@ class Run:
         """The hold to give back next: the one taken last."""
         return list(self.holds.values())[-1] if self.holds else None
 
-    def done_instant(self, kind: str) -> datetime | None:
-        """When the step of this kind was seen to be done."""
-        for index, step in enumerate(self.opened.plan.steps):
-            if step.kind == kind and index in self.done_at:
-                return self.done_at[index]
-        return None
+    def done_instant(self, *kinds: str) -> datetime | None:
+        """When the last step of one of these kinds was seen to be done."""
+        steps = self.opened.plan.steps
+        done = [at for index, at in sorted(self.done_at.items()) if steps[index].kind in kinds]
+        return done[-1] if done else None
+
+    @property
+    def restoring(self) -> bool:
+        """Whether the destination takes the bad release's place already, or the run is ending: too late for more."""
+        steps = self.opened.plan.steps
+        places = [i for i, step in enumerate(steps) if isinstance(step, RestoreTemplate)]
+        return self.ending is not None or not places or self.step > places[0]
 
 
 def fold(events: Iterable[Event]) -> Mapping[str, Run]:
@@ -176,8 +206,10 @@ def extend(runs: Mapping[str, Run], event: Event) -> Run | None:
     """The run that `event` tells of as it is then, `runs` being those before; None if it tells of none."""
     match event:
         case RunOpened():
-            return Run(event)
-        case StepStarted() | StepIntended() | StepDone() | RunEnding() | HoldReleased() | RunClosed():
+            return Run(event, holds={h.id: h for h in event.holds})
+        case (
+            StepStarted() | StepIntended() | StepDone() | PeopleReminded() | RunEnding() | HoldReleased() | RunClosed()
+        ):
             if event.run not in runs:
                 raise GuardError(f"The journal tells of a step of run {event.run}, which was never opened.")
             return _after(runs[event.run], event)
@@ -186,17 +218,19 @@ def extend(runs: Mapping[str, Run], event: Event) -> Run | None:
 
 
 def _after(
-    run: Run, event: StepStarted | StepIntended | StepDone | RunEnding | HoldReleased | RunClosed
-) -> Run:  # fmt: skip
+    run: Run, event: StepStarted | StepIntended | StepDone | PeopleReminded | RunEnding | HoldReleased | RunClosed
+) -> Run:
     match event:
         case StepStarted():
             return replace(run, step=event.step, started=event.at, attempts=0)
         case StepIntended():
             held = {} if event.hold is None else {event.hold.id: event.hold}
-            return replace(run, attempts=event.attempt, holds={**run.holds, **held})
+            return replace(run, attempts=event.attempt, holds={**run.holds, **held}, touched=True)
         case StepDone():
             done = {**run.done_at, event.step: event.at}
             return replace(run, step=event.step + 1, started=None, attempts=0, done_at=done)
+        case PeopleReminded():
+            return replace(run, reminded=event.number)
         case RunEnding():
             return replace(run, ending=event)
         case HoldReleased():
@@ -220,19 +254,25 @@ def next(run: Run, observation: Observation | None, now: datetime, elapsed: floa
         return _end(run, now, RECOVERED, "quiet after the rollback", freeze=False)
     if run.started is None:
         return Commit((StepStarted(now, run.id, run.step),))
+    return _working(run, step, observation, now, elapsed)
+
+
+def _working(run: Run, step: Step, observation: Observation | None, now: datetime, elapsed: float) -> Decision:
     match observation:
         case None:
             return WaitUntil(0.0, "nothing was observed yet")
         case Done(detail):
             return Commit((StepDone(now, run.id, run.step, detail),))
         case Foreign(detail):
-            return _end(run, now, ABANDONED, detail, freeze=True)
+            return _end(run, now, ABANDONED, detail, freeze=not isinstance(step, AskPeople))
         case Failed(outcome, detail):
             return _end(run, now, outcome, detail, freeze=True)
+        case Unclear(detail) | Pending(detail) if elapsed >= _deadline(step):
+            return _end(run, now, *_overdue(step, detail), freeze=True)
         case Unclear(detail, retry_after):
-            if elapsed >= _deadline(step):
-                return _end(run, now, *_overdue(step, detail), freeze=True)
             return WaitUntil(_pause(run.attempts, retry_after), detail)
+        case Pending(detail):
+            return WaitUntil(POLL, detail)
         case Before():
             return _before(run, step, observation, now, elapsed)
 
@@ -240,8 +280,10 @@ def next(run: Run, observation: Observation | None, now: datetime, elapsed: floa
 def _before(run: Run, step: Step, observation: Before, now: datetime, elapsed: float) -> Decision:
     if elapsed >= _deadline(step):
         return _end(run, now, *(observation.overdue or _overdue(step, observation.detail)), freeze=True)
-    if isinstance(step, RaiseAutoscalerMinimum | RestoreTemplate):
+    if isinstance(step, Write):
         return Perform(StepIntended(now, run.id, run.step, run.attempts + 1, observation.borrows), step)
+    if isinstance(step, AskPeople) and elapsed >= (run.reminded + 1) * step.remind_every:
+        return Commit((PeopleReminded(now, run.id, int(elapsed // step.remind_every)),))
     return WaitUntil(POLL, observation.detail)
 
 
@@ -262,6 +304,8 @@ def _ending(
             return Commit((HoldReleased(now, run.id, hold.id, detail, kept_out=True),))
         case Before():
             return GiveBack(hold)
+        case Pending(detail):
+            return WaitUntil(POLL, detail)
         case Unclear(detail, retry_after):
             return WaitUntil(_pause(int(elapsed), retry_after), detail)
         case None:
@@ -269,25 +313,28 @@ def _ending(
 
 
 def _end(run: Run, now: datetime, outcome: str, reason: str, *, freeze: bool) -> Commit:
-    return Commit((RunEnding(now, run.id, outcome, reason, freeze),))
+    ending = RunEnding(now, run.id, outcome, reason, freeze and outcome not in HARMLESS)
+    if outcome == DESTINATION_BAD:
+        return Commit((ending, RevisionBad(now, run.opened.plan.to_template, reason, run.id)))
+    return Commit((ending,))
 
 
 def _deadline(step: Step) -> float:
-    match step:
-        case RaiseAutoscalerMinimum() | RestoreTemplate():
-            return WRITE_TIMEOUT
-        case AwaitRollout(timeout=timeout) | VerifyRecovery(timeout=timeout):
-            return timeout
+    return WRITE_TIMEOUT if isinstance(step, Write) and not isinstance(step, DeleteStuckPods) else step.timeout
 
 
 def _overdue(step: Step, detail: str) -> tuple[str, str]:
     match step:
-        case RaiseAutoscalerMinimum() | RestoreTemplate():
-            return FAILED, f"the change could not be made in time: {detail}"
-        case AwaitRollout():
-            return FAILED, f"the rollout of the good release was not complete in time: {detail}"
         case VerifyRecovery():
             return INCONCLUSIVE, f"recovery could not be shown in time: {detail}"
+        case JudgeHelper():
+            return INCONCLUSIVE, f"whether the good release serves well could not be told in time: {detail}"
+        case AskPeople():
+            return NOT_APPROVED, f"nobody approved in time: {detail}"
+        case _ if isinstance(step, Write):
+            return FAILED, f"the change could not be made in time: {detail}"
+        case _:
+            return FAILED, f"the rollout of the good release was not complete in time: {detail}"
 
 
 def _pause(attempts: int, retry_after: float | None) -> float:

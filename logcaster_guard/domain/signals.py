@@ -103,7 +103,11 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One guarded workload. `labels` are extra names for the PromQL templates."""
+    """One guarded workload. `labels` are extra names for the PromQL templates.
+
+    `kind` is Deployment, StatefulSet or DaemonSet, `deployment` the workload's name whatever its kind is.
+    `dry_run`: nothing is written for this target.
+    """
 
     name: str
     namespace: str
@@ -112,6 +116,8 @@ class Target:
     health_url: str | None = None
     traffic_url: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    kind: str = "Deployment"
+    dry_run: bool = False
 
     @property
     def key(self) -> str:

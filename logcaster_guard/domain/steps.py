@@ -1,4 +1,8 @@
-"""The typed steps of a plan, and what may be borrowed on the way."""
+"""The typed steps of a plan, and what may be borrowed on the way.
+
+A step is a write, which is tried until it is seen to be done, or a wait, a judgement or a question, which have no
+effect of their own.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +11,33 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+HoldKind = Literal["autoscaler_minimum", "autoscaler_bounds", "helper", "replicas"]
+
 
 @dataclass(frozen=True, slots=True)
 class Hold:
     """Something borrowed that must be given back.
 
     `id` is unique in its run; `kind` names the handler; `object` is the Kubernetes name. `original` and `written`
-    are the values before and by the guard: it is given back only while the object still shows `written`.
+    are the values before and by the guard, `earlier` those that it wrote before `written`: it is given back only while
+    the object still shows one of the guard's. `original_maximum` is an autoscaler's own upper bound. `run` is the run
+    that took it, which a helper names on itself.
     """
 
     id: str
-    kind: Literal["autoscaler_minimum"]
+    kind: HoldKind
     object: str
     uid: str
     original: int | None
     written: int
+    original_maximum: int | None = None
+    earlier: tuple[int, ...] = ()
+    run: str = ""
+
+    @property
+    def ours(self) -> frozenset[int]:
+        """Every value that the guard wrote."""
+        return frozenset({self.written, *self.earlier})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +51,116 @@ class RaiseAutoscalerMinimum:
 
 
 @dataclass(frozen=True, slots=True)
+class PinAutoscaler:
+    """Write: both bounds of an autoscaler become `size`, so that it keeps the target at that many pods."""
+
+    autoscaler: str
+    uid: str
+    size: int
+    kind: Literal["pin_autoscaler"] = "pin_autoscaler"
+
+
+@dataclass(frozen=True, slots=True)
 class RestoreTemplate:
-    """Write: the Deployment's pod template becomes the release saved under `release` (a blob digest)."""
+    """Write: the workload's pod template becomes the release saved under `release` (a blob digest)."""
 
     release: str
     kind: Literal["restore_template"] = "restore_template"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteStuckPods:
+    """Write: pods of the bad release that are not Ready are deleted, where their controller would wait for them.
+
+    A StatefulSet with ordered pods does not go on while one of them is not Ready, even when its template is put back.
+    """
+
+    timeout: float
+    kind: Literal["delete_stuck_pods"] = "delete_stuck_pods"
+
+
+@dataclass(frozen=True, slots=True)
+class CreateHelper:
+    """Write: a second Deployment `helper` runs the release saved under `release` beside production, `replicas` pods.
+
+    `labels` are what the Service selects, on top of the release's own.
+    """
+
+    helper: str
+    release: str
+    replicas: int
+    labels: dict[str, str]
+    kind: Literal["create_helper"] = "create_helper"
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleHelper:
+    """Write: the helper gets `replicas` pods."""
+
+    helper: str
+    replicas: int
+    kind: Literal["scale_helper"] = "scale_helper"
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitHelper:
+    """Wait: until `replicas` pods of the helper are Ready and the Service selects them; `timeout` in seconds."""
+
+    helper: str
+    replicas: int
+    timeout: float
+    kind: Literal["await_helper"] = "await_helper"
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleProduction:
+    """Write: the target gets `replicas` pods, never so few that fewer than the plan's `floor` would serve."""
+
+    replicas: int
+    kind: Literal["scale_production"] = "scale_production"
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeHelper:
+    """Judge: the helper's own error rate at this share of the pods.
+
+    `share` is helper / all. Judged `wait` seconds after the step's pods were Ready, on readings that look back `window`
+    seconds and no further than that; it is bad above `threshold` (of 1). Fewer than `min_requests` in the window, or
+    no data, prove nothing: it is held until `timeout` (seconds) and then stopped.
+    """
+
+    helper: str
+    share: float
+    wait: float
+    window: float
+    threshold: float
+    min_requests: int
+    timeout: float
+    kind: Literal["judge_helper"] = "judge_helper"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveHelper:
+    """Write: the helper is deleted, with its pods, once production carries the load alone."""
+
+    helper: str
+    kind: Literal["remove_helper"] = "remove_helper"
+
+
+@dataclass(frozen=True, slots=True)
+class AskPeople:
+    """Ask: people may veto until the deadline, or approve before it.
+
+    `grace` seconds without a veto are consent, unless `require_approval`. `remind_every` is in seconds.
+    """
+
+    rule: str
+    grace: float
+    require_approval: bool
+    remind_every: float
+    quiet_for: float
+    timeout: float
+    kind: Literal["ask_people"] = "ask_people"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +181,17 @@ class VerifyRecovery:
     kind: Literal["verify_recovery"] = "verify_recovery"
 
 
-Step = RaiseAutoscalerMinimum | RestoreTemplate | AwaitRollout | VerifyRecovery
+Write = (
+    RaiseAutoscalerMinimum
+    | PinAutoscaler
+    | RestoreTemplate
+    | DeleteStuckPods
+    | CreateHelper
+    | ScaleHelper
+    | ScaleProduction
+    | RemoveHelper
+)
+Step = Write | AwaitHelper | JudgeHelper | AskPeople | AwaitRollout | VerifyRecovery
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +200,8 @@ class Plan:
 
     `from_template` and `to_template` are normalised template hashes. `uid`, `replicas` and `selector` are what was seen
     of the workload; a change of one by somebody else ends the run. `autoscaled`: an HPA owns the replica count.
+    `size` is how many pods the target is to have in the end (None: as many as were seen). `floor` is the capacity that
+    a gradual run never goes below: the Ready pods that the Service selected, at most the wanted ones.
     """
 
     strategy: str
@@ -84,8 +217,16 @@ class Plan:
     service: str | None
     selector: dict[str, str] | None
     steps: tuple[Step, ...]
+    kind: str = "Deployment"
+    size: int | None = None
+    floor: int = 0
 
     @property
     def digest(self) -> str:
         """SHA-256 of the plan: what an approval is bound to."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def full_size(self) -> int:
+        """How many pods the target is to have in the end."""
+        return self.replicas if self.size is None else self.size

@@ -36,6 +36,7 @@ class Words:
 
 ENGLISH_STATES: Mapping[str, str] = {
     "run.opened": "rolling back",
+    "people.reminded": "waiting for people",
     "run.restored": "rolled back, being verified",
     "run.closed": "{outcome}",
     "run.crashed": "stopped, needs a restart of the guard",
@@ -52,8 +53,13 @@ KOREAN: Mapping[str, Words] = {
     "run.opened": Words(
         "{target} 롤백 시작",
         "규칙 {rule}의 조건이 정해진 시간 동안 계속 충족되어 이전 버전으로 되돌립니다. "
-        "현재 버전: {from}, 되돌릴 버전: {to}.",
+        "현재 버전: {from}, 되돌릴 버전: {to}.{question}",
         "롤백 진행 중",
+    ),
+    "people.reminded": Words(
+        "{target}: 롤백 전 확인을 기다리고 있습니다",
+        "문제가 계속되고 있으며 아직 아무도 응답하지 않았습니다.{question}",
+        "확인 대기 중",
     ),
     "run.restored": Words(
         "{target}: 이전 버전 {to} 복원 완료",
@@ -103,13 +109,22 @@ KOREAN_OUTCOMES: Mapping[str, tuple[str, str]] = {
     "not recovered": ("회복되지 않음", "이전 버전으로 되돌렸지만 문제가 계속됩니다. 원인은 다른 곳에 있습니다."),
     "inconclusive": ("판단 불가", "이전 버전으로 되돌렸지만 제한 시간 안에 회복 여부를 확인하지 못했습니다."),
     "failed": ("실패", "API 서버가 변경을 거부했거나 롤아웃이 제한 시간 안에 끝나지 않았습니다."),
+    "destination bad": (
+        "이전 버전도 비정상",
+        "되돌릴 버전도 정상적으로 응답하지 않아 변경한 것을 모두 원래대로 돌려놓았습니다.",
+    ),
+    "vetoed": ("거부됨", "담당자가 거부하여 롤백하지 않았습니다."),
+    "not approved": ("승인되지 않음", "제한 시간 안에 승인되지 않았거나 상태를 확인할 수 없어 롤백하지 않았습니다."),
+    "subsided": ("저절로 회복됨", "문제가 저절로 사라져 롤백하지 않았습니다."),
+    "escalated": ("다른 롤백으로 대체됨", "더 급한 규칙이 발동하여 즉시 롤백으로 넘어갔습니다."),
     "abandoned": ("중단됨", "다른 사람이 대상을 변경하여 롤백을 중단했습니다. 사람의 변경이 우선합니다."),
 }
 """A word and a sentence for each outcome of a run."""
 
 KOREAN_GUARDRAILS: Mapping[str, str] = {
     Guardrail.ALERT_ONLY: "알림만 보내는 규칙입니다.",
-    Guardrail.STRATEGY_UNAVAILABLE: "이 버전에서는 규칙의 동작(action)을 실행할 수 없습니다. 직접 판단해 주세요.",
+    Guardrail.STRATEGY_UNFIT: "규칙의 동작(action)을 이 대상에 적용할 수 없습니다. 상세 내용을 확인해 주세요.",
+    Guardrail.DRY_RUN: "모의 실행(dry run)이므로 아무것도 변경하지 않았습니다.",
     Guardrail.TARGET_MISSING: "Deployment가 없습니다. 설정의 targets를 확인해 주세요.",
     Guardrail.BEING_DELETED: "Deployment가 삭제되는 중입니다.",
     Guardrail.PAUSED: "Deployment의 롤아웃이 일시 중지되어 있습니다. 가드가 조치하게 하려면 재개해 주세요.",
@@ -189,6 +204,13 @@ def state(notice: Notice, language: Language) -> str:
     return pattern.format_map(_facts(notice))
 
 
+def _korean_question(facts: Mapping[str, str]) -> str:
+    """How people answer, where the notice asks them something."""
+    if "until" not in facts:
+        return ""
+    return f" 응답 기한: {facts['until']}. 거부: {facts.get('veto', '-')} . 승인: {facts.get('approve', '-')} ."
+
+
 class _Facts(dict[str, str]):
     """Facts to fill in; one that an older journal does not tell is a dash."""
 
@@ -206,6 +228,7 @@ def _facts(notice: Notice) -> _Facts:
         "outcome_words": word,
         "outcome_sentence": sentence,
         "frozen_sentence": " 사람이 해제할 때까지 대상을 동결합니다." if facts.get("frozen") == "yes" else "",
+        "question": _korean_question(facts),
         "guardrail_sentences": " ".join(KOREAN_GUARDRAILS.get(n, n) for n in names) or notice.text,
         "source": notice.title,
     }

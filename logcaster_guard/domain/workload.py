@@ -1,4 +1,4 @@
-"""A Deployment and its ReplicaSets as the guard sees them: raw JSON in, typed values out.
+"""A Deployment, StatefulSet or DaemonSet and its revisions as the guard sees them: raw JSON in, typed values out.
 
 A *release* is a pod template without what changes when nothing was released: `pod-template-hash`, annotations
 (`kubectl rollout restart` writes one) and `creationTimestamp`. Its SHA-256 is the key of the ledger.
@@ -20,6 +20,8 @@ REVISION_HISTORY = "deployment.kubernetes.io/revision-history"
 CHANGE_CAUSE = "kubernetes.io/change-cause"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 HASH_LABEL = "pod-template-hash"
+REVISION_LABEL = "controller-revision-hash"
+STATEFUL_SET, DAEMON_SET = "StatefulSet", "DaemonSet"
 
 
 def release_of(template: Mapping[str, Any]) -> Json:
@@ -58,9 +60,14 @@ def instant(text: str | None) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A Deployment at one resourceVersion."""
+    """A Deployment, StatefulSet or DaemonSet at one resourceVersion."""
 
     raw: Json
+
+    @property
+    def kind(self) -> str:
+        """What it is: a Deployment where the object does not say."""
+        return str(self.raw.get("kind") or "Deployment")
 
     @property
     def _metadata(self) -> Json:
@@ -128,7 +135,9 @@ class Workload:
 
     @property
     def replicas(self) -> int:
-        """The wanted number of pods."""
+        """The wanted number of pods; a DaemonSet's is what its nodes make it."""
+        if self.kind == DAEMON_SET:
+            return int(self._status.get("desiredNumberScheduled", 0))
         return int(self.raw["spec"].get("replicas", 1))
 
     @property
@@ -150,9 +159,15 @@ class Workload:
     def rolled_out(self) -> bool:
         """Whether every wanted pod is of the present template and available, and no other is left.
 
-        The rule of `kubectl rollout status`.
+        The rules of `kubectl rollout status`.
         """
         status = self._status
+        if self.kind == DAEMON_SET:
+            updated, available = (int(status.get(k, 0)) for k in ("updatedNumberScheduled", "numberAvailable"))
+            return self.observed and updated >= self.replicas and available >= self.replicas
+        if self.kind == STATEFUL_SET:
+            ready = int(status.get("readyReplicas", 0)) >= self.replicas
+            return self.observed and ready and status.get("currentRevision") == status.get("updateRevision")
         updated = int(status.get("updatedReplicas", 0))
         return (
             self.observed
@@ -175,9 +190,17 @@ class Workload:
         return float(self.raw["spec"].get("progressDeadlineSeconds", 600))
 
     @property
+    def update_revision(self) -> str:
+        """The name of the revision that a StatefulSet's pods are being brought to; empty where there is none."""
+        return str(self._status.get("updateRevision") or "")
+
+    @property
     def progress(self) -> str:
         """The rollout's state in the words of `kubectl rollout status`."""
         status = self._status
+        if self.kind == DAEMON_SET:
+            updated, available = (int(status.get(k, 0)) for k in ("updatedNumberScheduled", "numberAvailable"))
+            return f"{updated} of {self.replicas} updated, {available} available"
         return (
             f"{int(status.get('updatedReplicas', 0))} of {self.replicas} updated, "
             f"{int(status.get('availableReplicas', 0))} available, {int(status.get('replicas', 0))} in all"
@@ -217,7 +240,7 @@ def _owns_release(entry: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A ReplicaSet of the Deployment: one template and every revision number it had."""
+    """A ReplicaSet or ControllerRevision: one template and every revision number it is known to have had."""
 
     uid: str
     name: str
@@ -238,15 +261,49 @@ class Revision:
         return (*self.earlier, self.number)
 
 
-def revisions_of(workload: Workload, replica_sets: Iterable[Mapping[str, Any]]) -> Sequence[Revision]:
+def revisions_of(workload: Workload, items: Iterable[Mapping[str, Any]]) -> Sequence[Revision]:
+    """Its revisions, oldest first: the ReplicaSets of a Deployment, the ControllerRevisions of another workload."""
+    return _replica_sets(workload, items) if workload.kind == "Deployment" else _controller_revisions(workload, items)
+
+
+def _owned_by(workload: Workload, metadata: Mapping[str, Any]) -> bool:
+    return any(o.get("uid") == workload.uid and o.get("controller") for o in metadata.get("ownerReferences") or [])
+
+
+def _controller_revisions(workload: Workload, items: Iterable[Mapping[str, Any]]) -> Sequence[Revision]:
+    """Convention: `data` is the strategic merge patch `{"spec": {"template": {…, "$patch": "replace"}}}`.
+
+    One that is older than its predecessor by number was re-used by an undo; the number it had before is not kept.
+    """
+    found: list[Revision] = []
+    for item in sorted(items, key=lambda i: int(i.get("revision", 0))):
+        metadata = item["metadata"]
+        template = ((item.get("data") or {}).get("spec") or {}).get("template")
+        created = instant(metadata.get("creationTimestamp"))
+        if not _owned_by(workload, metadata) or created is None or not isinstance(template, dict):
+            continue
+        found.append(
+            Revision(
+                uid=metadata["uid"],
+                name=metadata["name"],
+                template={k: v for k, v in template.items() if k != "$patch"},
+                number=int(item["revision"]),
+                earlier=(0,) if found and created < found[-1].created else (),
+                created=created,
+                change_cause=(metadata.get("annotations") or {}).get(CHANGE_CAUSE),
+            )
+        )
+    return found
+
+
+def _replica_sets(workload: Workload, replica_sets: Iterable[Mapping[str, Any]]) -> Sequence[Revision]:
     """The ReplicaSets that `workload` controls, oldest revision first; those without a revision yet are left out."""
     found = []
     for item in replica_sets:
         metadata = item["metadata"]
-        owned = any(o.get("uid") == workload.uid and o.get("controller") for o in metadata.get("ownerReferences") or [])
         notes = metadata.get("annotations") or {}
         created = instant(metadata.get("creationTimestamp"))
-        if not owned or created is None or not str(notes.get(REVISION, "")).isdigit():
+        if not _owned_by(workload, metadata) or created is None or not str(notes.get(REVISION, "")).isdigit():
             continue
         earlier = tuple(sorted(int(n) for n in str(notes.get(REVISION_HISTORY, "")).split(",") if n.strip().isdigit()))
         found.append(

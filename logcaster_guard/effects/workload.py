@@ -6,17 +6,35 @@ the `ClusterError` it met. A handler keeps nothing between two calls.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
+import contextlib
 from typing import Any, Protocol
 
 from logcaster_guard.domain import releases
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, NotFound, Rejected
 from logcaster_guard.domain.releases import Release
-from logcaster_guard.domain.runs import ABANDONED, FAILED, Before, Done, Failed, Foreign, Observation, Run, Unclear
-from logcaster_guard.domain.steps import AwaitRollout, Hold, RaiseAutoscalerMinimum, RestoreTemplate, Step
-from logcaster_guard.domain.workload import Workload
+from logcaster_guard.domain.runs import (
+    ABANDONED,
+    FAILED,
+    Before,
+    Done,
+    Failed,
+    Foreign,
+    Observation,
+    Pending,
+    Run,
+    Unclear,
+)
+from logcaster_guard.domain.steps import (
+    AwaitRollout,
+    DeleteStuckPods,
+    Hold,
+    RaiseAutoscalerMinimum,
+    RestoreTemplate,
+    Step,
+)
+from logcaster_guard.domain.workload import REVISION_LABEL, Workload
 from logcaster_guard.effects.interference import foreign, foreign_workload
+from logcaster_guard.effects.looking import both
 from logcaster_guard.ports import Blobs, Clock, Cluster, Json, Kind
 
 
@@ -58,26 +76,75 @@ class RestoreTemplateHandler:
         """Write the template, its change-cause and last-applied's copy of it; nothing else."""
         plan = run.opened.plan
         release = await self._release(step)
-        raw = await self._cluster.get(Kind.DEPLOYMENT, plan.namespace, plan.deployment)
+        kind = Kind(plan.kind)
+        raw = await self._cluster.get(kind, plan.namespace, plan.deployment)
         workload = Workload(raw)
         # The write is bound to this very look, so that what is seen here is what is changed.
-        if workload.hash != plan.from_template or foreign_workload(plan, workload) is not None:
+        if workload.hash != plan.from_template or foreign_workload(run, workload) is not None:
             return
         manager = workload.server_side_manager()
         body = None if manager is None else releases.applied_set(workload, release, manager)
         if manager is None or body is None:
             patch = releases.restoring_patch(workload, release)
-            await self._cluster.json_patch(Kind.DEPLOYMENT, plan.namespace, plan.deployment, patch)
+            await self._cluster.json_patch(kind, plan.namespace, plan.deployment, patch)
         else:
-            await self._cluster.apply(
-                Kind.DEPLOYMENT, plan.namespace, plan.deployment, body, manager=manager, force=True
-            )  # fmt: skip
+            await self._cluster.apply(kind, plan.namespace, plan.deployment, body, manager=manager, force=True)
 
     async def _release(self, step: RestoreTemplate) -> Release:
         try:
             return Release.from_bytes(await self._blobs.get(step.release))
         except BlobMissing as error:
             raise Rejected(f"The saved release cannot be read: {error}") from error
+
+
+class DeleteStuckPodsHandler:
+    """Deletes the pods that keep a StatefulSet from going on: not Ready, and of another revision than the good one.
+
+    They serve nobody. Known as *forced rollback* in the Kubernetes documentation of StatefulSets.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def observe(self, step: DeleteStuckPods, run: Run) -> Observation:  # noqa: ARG002 - the protocol's shape
+        """Done when none is left."""
+        looked = await look(self._cluster, run)
+        if not isinstance(looked, Done):
+            return looked
+        try:
+            workload, stuck = await self._stuck(run)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        if not workload.observed or not workload.update_revision:
+            return Pending("the controller has not seen the good template yet")
+        return Before(f"{len(stuck)} pods are stuck") if stuck else Done("no pod is stuck")
+
+    async def apply(self, step: DeleteStuckPods, run: Run) -> None:  # noqa: ARG002 - the protocol's shape
+        """Delete each of them, bound to its uid."""
+        workload, stuck = await self._stuck(run)
+        if not workload.observed or foreign_workload(run, workload) is not None:
+            return
+        for pod in stuck:
+            metadata = pod["metadata"]
+            with contextlib.suppress(NotFound):
+                await self._cluster.delete(
+                    Kind.POD, metadata["namespace"], metadata["name"], uid=metadata["uid"], resource_version=None
+                )
+
+    async def _stuck(self, run: Run) -> tuple[Workload, list[Json]]:
+        plan = run.opened.plan
+        workload = Workload(await self._cluster.get(Kind(plan.kind), plan.namespace, plan.deployment))
+        pods = await self._cluster.list(Kind.POD, plan.namespace)
+        return workload, [p for p in pods if _is_stuck(p, workload)]
+
+
+def _is_stuck(pod: Json, workload: Workload) -> bool:
+    metadata = pod["metadata"]
+    owned = any(o.get("uid") == workload.uid for o in metadata.get("ownerReferences") or [])
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    ready = any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
+    revision = (metadata.get("labels") or {}).get(REVISION_LABEL)
+    return owned and not ready and "deletionTimestamp" not in metadata and revision != workload.update_revision
 
 
 class AwaitRolloutHandler:
@@ -117,14 +184,13 @@ class RaiseAutoscalerMinimumHandler:
     async def observe(self, step: RaiseAutoscalerMinimum, run: Run) -> Observation:
         """Done when the minimum is high enough, or the autoscaler is gone."""
         try:
-            service = await _service(self._cluster, run)
-            workload = await _workload(self._cluster, run)
+            workload, service = await both(self._cluster, run)
             raw = await self._cluster.get(Kind.AUTOSCALER, run.opened.plan.namespace, step.autoscaler)
         except NotFound:
             return Done("the autoscaler is gone")
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
-        theirs = foreign(run.opened.plan, workload, service)
+        theirs = foreign(run, workload, service)
         if theirs is not None:
             return Foreign(theirs)
         minimum = raw["spec"].get("minReplicas")
@@ -194,34 +260,16 @@ def _to(run: Run) -> str:
     return run.opened.plan.to_template
 
 
-async def _workload(cluster: Cluster, run: Run) -> Workload | None:
-    plan = run.opened.plan
-    try:
-        return Workload(await cluster.get(Kind.DEPLOYMENT, plan.namespace, plan.deployment))
-    except NotFound:
-        return None
-
-
-async def _service(cluster: Cluster, run: Run) -> Mapping[str, Any] | None:
-    plan = run.opened.plan
-    if plan.service is None:
-        return None
-    try:
-        return await cluster.get(Kind.SERVICE, plan.namespace, plan.service)
-    except NotFound:
-        return None
-
-
 class _Judge(Protocol):
     def __call__(self, workload: Workload) -> Observation: ...
 
 
 async def _looked_at(cluster: Cluster, run: Run, judge: _Judge) -> Observation:
     try:
-        workload, service = await asyncio.gather(_workload(cluster, run), _service(cluster, run))
+        workload, service = await both(cluster, run)
     except ClusterError as error:
         return Unclear(str(error), error.retry_after)
-    theirs = foreign(run.opened.plan, workload, service)
+    theirs = foreign(run, workload, service)
     if theirs is not None or workload is None:
         return Foreign(theirs or "the Deployment is gone")
     return judge(workload)
@@ -242,6 +290,7 @@ def registry(cluster: Cluster, blobs: Blobs, clock: Clock) -> tuple[dict[type[St
     handlers: dict[type[Step], Handler] = {
         RestoreTemplate: RestoreTemplateHandler(cluster, blobs),
         AwaitRollout: AwaitRolloutHandler(cluster, clock),
+        DeleteStuckPods: DeleteStuckPodsHandler(cluster),
         RaiseAutoscalerMinimum: autoscaler,
     }
     return handlers, {"autoscaler_minimum": autoscaler}

@@ -17,6 +17,7 @@ from logcaster_guard.domain.events import (
     Event,
     NoticeQueued,
     NoticeSettled,
+    RevisionBad,
     RevisionLive,
     RevisionSeeded,
     RunClosed,
@@ -29,11 +30,14 @@ from logcaster_guard.domain.guardrails import PastRun
 from logcaster_guard.domain.ledger import Ledger, Standing
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.runs import Run
-from logcaster_guard.domain.steps import RestoreTemplate
+from logcaster_guard.domain.steps import CreateHelper, RestoreTemplate
 from logcaster_guard.ports import Journal
 
 GUARD = "guard"
 _ATTEMPTS = 20
+_UNTOLD = frozenset({"at", "plan", "blob", "uid", "holds"})
+_SNAPSHOTS = 100
+"""Runs whose snapshots are kept."""
 
 
 def target_stream(target: str) -> str:
@@ -102,6 +106,10 @@ class Chronicle:
         """The runs that are not closed, by the name of their stream."""
         return {stream: self._runs[run] for run, stream in self._open.items()}
 
+    def open_runs_stream(self, run: str) -> str | None:
+        """The stream of the run while it is open."""
+        return self._open.get(run)
+
     def open_run_on(self, target: str) -> Run | None:
         """The target's run that is not closed, if there is one."""
         return next((r for r in map(self._runs.get, self._open) if r and r.opened.target == target), None)
@@ -109,7 +117,14 @@ class Chronicle:
     def past_runs(self) -> Sequence[PastRun]:
         """All runs, as the limits count them."""
         return [
-            PastRun(r.id, r.opened.target, r.opened.at, None if r.closed is None else r.closed.at)
+            PastRun(
+                r.id,
+                r.opened.target,
+                r.opened.at,
+                None if r.closed is None else r.closed.at,
+                touched=r.touched,
+                outcome="" if r.closed is None else r.closed.outcome,
+            )
             for r in self._runs.values()
         ]
 
@@ -134,7 +149,10 @@ class Chronicle:
                 usable = [r for r in ledger.records.values() if r.standing(policy) is standing]
                 kept |= {r.blob for r in sorted(usable, key=lambda r: r.last_live)[-policy.keep :]}
         for run in self.open_runs().values():
-            kept |= {s.release for s in run.opened.plan.steps if isinstance(s, RestoreTemplate)}
+            steps = run.opened.plan.steps
+            kept |= {s.release for s in steps if isinstance(s, RestoreTemplate | CreateHelper)}
+        newest = sorted(self._runs.values(), key=lambda r: r.opened.at)[-_SNAPSHOTS:]
+        kept |= {run.opened.snapshot for run in newest if run.opened.snapshot}
         return frozenset(kept)
 
     async def tell(self, stream: str, *events: Event) -> None:
@@ -189,6 +207,8 @@ class Chronicle:
             run = run_domain.extend(self._runs, event)
             if run is not None:
                 self._remember_run(stream, run)
+            if run is None and isinstance(event, RevisionBad):
+                run = self._runs.get(event.run)
             target = run.opened.target if run is not None else _target_of(stream)
             if target is not None:
                 self._remember_of_target(target, event)
@@ -218,7 +238,7 @@ class Chronicle:
                 self._log_one(stream, event)
 
     def _log_one(self, stream: str, event: Event) -> None:
-        fields = {k: v for k, v in asdict(event).items() if v is not None and k not in {"at", "plan", "blob", "uid"}}
+        fields = {k: v for k, v in asdict(event).items() if v is not None and k not in _UNTOLD}
         if isinstance(event, NoticeQueued):
             fields = {"notice": event.notice.id, "about": event.notice.event, "title": event.notice.title}
         if isinstance(event, RunOpened):

@@ -9,20 +9,22 @@ from typing import Protocol
 
 import structlog
 
-from logcaster_guard.domain import guardrails, narration
-from logcaster_guard.domain.errors import NotFound
-from logcaster_guard.domain.events import Event, NoticeQueued, RevisionBad, RunOpened, TargetFrozen
+from logcaster_guard.domain import description, guardrails, narration
+from logcaster_guard.domain.events import Event, NoticeQueued, RevisionBad, RunClosed, RunOpened, TargetFrozen
 from logcaster_guard.domain.guardrails import Guardrail, Refusal, Situation
 from logcaster_guard.domain.ledger import Standing
-from logcaster_guard.domain.rules import Policy, Rule
+from logcaster_guard.domain.rules import Action, Policy, Rule
+from logcaster_guard.domain.runs import DESTINATION_BAD, NOT_RECOVERED, Run
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.effects import snapshotting
 from logcaster_guard.engine.chronicle import Chronicle, run_stream, target_stream
-from logcaster_guard.ports import Clock, Cluster, Json, Kind
-from logcaster_guard.strategies import immediate
+from logcaster_guard.engine.planning import Planner
+from logcaster_guard.ports import Blobs, Clock, Cluster
+from logcaster_guard.strategies.unfit import Unfit
 
-_ACCUSING = frozenset({Guardrail.FROZEN, Guardrail.NO_GOOD_REVISION, Guardrail.STRATEGY_UNAVAILABLE})
+_ACCUSING = frozenset({Guardrail.FROZEN, Guardrail.NO_GOOD_REVISION, Guardrail.STRATEGY_UNFIT, Guardrail.DRY_RUN})
 """Refusals in spite of which an attributed trigger shows that the present release is bad."""
 
 
@@ -47,6 +49,8 @@ class Decisions:
         chronicle: Chronicle,
         clock: Clock,
         policy: Policy,
+        planner: Planner,
+        blobs: Blobs,
         starter: Starter,
         on_refusal: Callable[[str, Iterable[str]], None] = lambda *_: None,
     ) -> None:
@@ -55,6 +59,8 @@ class Decisions:
         self._chronicle = chronicle
         self._clock = clock
         self._policy = policy
+        self._planner = planner
+        self._blobs = blobs
         self._starter = starter
         self._on_refusal = on_refusal
         self._told: dict[str, str] = {}
@@ -64,35 +70,108 @@ class Decisions:
         self, rule: Rule, *, onset: datetime, workload: Workload | None, evidence: Mapping[str, str]
     ) -> None:  # fmt: skip
         """Open a run, or refuse. Raises `ClusterError` and `JournalUnavailable`: then nothing was decided."""
-        situation = self._situation(rule, onset, workload)
-        reasons = self._reasons(situation)
+        reasons = self._reasons(self._situation(rule, onset, workload))
         if reasons or workload is None:
-            await self._refuse(situation, reasons, evidence)
+            await self._refuse(self._situation(rule, onset, workload), reasons, evidence)
             return
-        service = await self._service()
-        autoscalers = await self._cluster.list(Kind.AUTOSCALER, self._target.namespace)
+        planned = await self._planned(rule, workload)
+        snapshot = ""
+        if isinstance(planned, Plan):
+            snapshot = await self._snapshot(workload)
         async with self._chronicle.opening:
             situation = self._situation(rule, onset, workload)
             reasons = self._reasons(situation)
-            destination = situation.ledger.destination(self._policy.ledger)
-            if not reasons and destination is not None:
-                plan = immediate.plan(
-                    workload,
-                    destination,
-                    rule=rule,
-                    policy=self._policy,
-                    service=service,
-                    autoscalers=autoscalers,
-                )
-                await self._open(situation, plan, evidence)
+            if not reasons and isinstance(planned, Plan):
+                await self._open(situation, planned, evidence, snapshot)
                 return
-        await self._refuse(situation, reasons, evidence)
+        await self._refuse(situation, reasons or list(planned if not isinstance(planned, Plan) else ()), evidence)
+
+    async def _planned(self, rule: Rule, workload: Workload) -> Plan | Sequence[Refusal]:
+        """The plan of the rule's action, or of the one that is configured for when it does not fit; or why not."""
+        ledger = self._chronicle.ledger(self._target.key)
+        destination = ledger.destination(self._policy.ledger)
+        if destination is None:
+            return []
+        planned = await self._planner.plan(rule.action, workload, destination, rule=rule)
+        refusals: list[Refusal] = []
+        if isinstance(planned, Unfit):
+            refusals = [Refusal(Guardrail.STRATEGY_UNFIT, reason) for reason in planned.reasons]
+            otherwise = self._otherwise(rule.action)
+            self._log.warning(
+                "strategy.unfit", rule=rule.name, action=rule.action, reasons=planned.reasons, otherwise=otherwise
+            )
+            if otherwise is not Action.ALERT_ONLY:
+                planned = await self._planner.plan(otherwise, workload, destination, rule=rule)
+        if isinstance(planned, Unfit):
+            return refusals
+        if self._policy.dry_run or self._target.dry_run or rule.dry_run:
+            return [_dry_run(planned)]
+        return planned
+
+    def _otherwise(self, action: Action) -> Action:
+        match action:
+            case Action.GRADUAL:
+                return self._policy.gradual.otherwise
+            case _:
+                return Action.ALERT_ONLY
+
+    async def escalated(
+        self, old: Run, rule: Rule, *, onset: datetime, workload: Workload | None, evidence: Mapping[str, str]
+    ) -> RunOpened | None:
+        """The immediate run that takes over from `old`, a slower one; None if something forbids it, which is told."""
+        situation = self._situation(rule, onset, workload, follows=old.id, escalates=True)
+        reasons = self._reasons(situation)
+        destination = situation.ledger.destination(self._policy.ledger)
+        if reasons or workload is None or destination is None:
+            await self._refuse(situation, reasons, evidence)
+            return None
+        planned = await self._planner.take_over(old, workload, destination, rule=rule)
+        if isinstance(planned, Unfit):
+            await self._refuse(situation, [Refusal(Guardrail.STRATEGY_UNFIT, r) for r in planned.reasons], evidence)
+            return None
+        reason = f"{_because(rule)} It takes over from run {old.id}, which was slower."
+        return self._opened(situation, planned, evidence, await self._snapshot(workload), reason=reason, parent=old.id)
+
+    async def fallen_back(
+        self, old: Run, closed: RunClosed, rungs: int, *, rule: Rule, workload: Workload | None
+    ) -> RunOpened | None:
+        """The immediate run to the next good release after `old` has failed; None if that is not allowed.
+
+        `rungs` counts the runs that have fallen back already in this line.
+        """
+        fallback = self._policy.fallback
+        allowed = {DESTINATION_BAD: fallback.destination_bad, NOT_RECOVERED: fallback.not_recovered}
+        if rungs >= allowed.get(closed.outcome, 0):
+            return None
+        onset = old.opened.onset or old.opened.at
+        situation = self._situation(rule, onset, workload, follows=old.id)
+        reasons = self._reasons(situation)
+        destination = situation.ledger.destination(self._policy.ledger)
+        if reasons or workload is None or destination is None:
+            self._log.warning("fallback.refused", run=old.id, reasons=[r.sentence for r in reasons])
+            return None
+        planned = await self._planner.plan(
+            Action.IMMEDIATE, workload, destination, rule=rule
+        )  # fmt: skip
+        if isinstance(planned, Unfit):
+            return None
+        reason = f"Run {old.id} ended with {closed.outcome}: {closed.reason}. Falling back to the next good release."
+        snapshot = await self._snapshot(workload)
+        return self._opened(situation, planned, old.opened.evidence, snapshot, reason=reason, parent=old.id)
 
     def objections(self, rule: Rule, *, onset: datetime, workload: Workload | None) -> Sequence[Refusal]:
         """The guardrails that would hold if the rule fired now."""
         return self._reasons(self._situation(rule, onset, workload))
 
-    def _situation(self, rule: Rule, onset: datetime, workload: Workload | None) -> Situation:
+    def _situation(
+        self,
+        rule: Rule,
+        onset: datetime,
+        workload: Workload | None,
+        *,
+        follows: str | None = None,
+        escalates: bool = False,
+    ) -> Situation:
         return Situation(
             rule=rule,
             target=self._target.key,
@@ -101,6 +180,8 @@ class Decisions:
             workload=workload,
             ledger=self._chronicle.ledger(self._target.key),
             runs=self._chronicle.past_runs(),
+            follows=follows,
+            escalates=escalates,
         )
 
     def _reasons(self, situation: Situation) -> Sequence[Refusal]:
@@ -158,29 +239,49 @@ class Decisions:
             return []
         return [RevisionBad(at, present.template, f"rule {situation.rule.name} fired after its rollout")]
 
-    async def _open(self, situation: Situation, plan: Plan, evidence: Mapping[str, str]) -> None:
-        rule = situation.rule
-        at = self._clock.now()
-        run = f"{self._target.deployment}-{at:%Y%m%dt%H%M%S}-{secrets.token_hex(2)}"
-        opened = RunOpened(
+    async def _open(
+        self, situation: Situation, plan: Plan, evidence: Mapping[str, str], snapshot: str
+    ) -> None:  # fmt: skip
+        opened = self._opened(situation, plan, evidence, snapshot, reason=_because(situation.rule))
+        stream = run_stream(opened.run)
+        if await self._chronicle.decide(stream, opened, NoticeQueued(opened.at, narration.opened(opened))):
+            self._starter.start(stream, opened.run)
+
+    def _opened(
+        self,
+        situation: Situation,
+        plan: Plan,
+        evidence: Mapping[str, str],
+        snapshot: str,
+        *,
+        reason: str,
+        parent: str | None = None,
+    ) -> RunOpened:
+        at, rule = self._clock.now(), situation.rule
+        return RunOpened(
             at=at,
-            run=run,
+            run=f"{self._target.deployment}-{at:%Y%m%dt%H%M%S}-{secrets.token_hex(2)}",
             target=self._target.key,
             rule=rule.name,
-            reason=f"Rule {rule.name} ({rule.text}) has been met for {guardrails.span(rule.duration)}.",
+            reason=reason,
             plan=plan,
             onset=situation.onset,
+            parent=parent,
             evidence=dict(evidence),
             condition=rule.text,
+            snapshot=snapshot,
         )
-        stream = run_stream(run)
-        if await self._chronicle.decide(stream, opened, NoticeQueued(at, narration.opened(opened))):
-            self._starter.start(stream, run)
 
-    async def _service(self) -> Json | None:
-        if self._target.service is None:
-            return None
-        try:
-            return await self._cluster.get(Kind.SERVICE, self._target.namespace, self._target.service)
-        except NotFound:
-            return None
+    async def _snapshot(self, workload: Workload) -> str:
+        """The digest of the manifests of all that a run may touch, as they are now."""
+        return await snapshotting.take(self._cluster, self._target, workload, self._blobs, self._clock.now())
+
+
+def _because(rule: Rule) -> str:
+    return f"Rule {rule.name} ({rule.text}) has been met for {guardrails.span(rule.duration)}."
+
+
+def _dry_run(plan: Plan) -> Refusal:
+    steps = "; ".join(description.plan_lines(plan))
+    sentence = f"This is a dry run: nothing is written. The plan {plan.digest[:16]} would have been: {steps}."
+    return Refusal(Guardrail.DRY_RUN, sentence)

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import structlog
 
 from logcaster_guard.domain import narration, runs
 from logcaster_guard.domain.errors import ClusterError, Conflict, JournalUnavailable, Rejected
-from logcaster_guard.domain.events import Event, HoldReleased, NoticeQueued, RunClosed, StepDone
+from logcaster_guard.domain.events import (
+    Event,
+    HoldReleased,
+    NoticeQueued,
+    PeopleReminded,
+    RunClosed,
+    RunOpened,
+    StepDone,
+)
 from logcaster_guard.domain.notices import Severity
 from logcaster_guard.domain.runs import (
     FAILED,
@@ -34,10 +43,20 @@ _JOURNAL_RETRY = 5.0
 _LONGEST_PAUSE = 60.0
 _CONFLICTS_AT_ONCE = 5
 _GRACE = 10.0
+_SUCCESSION = 300.0
+"""Seconds for which the API server may be away before a run that failed closes without a run after it."""
+
+
+async def _nobody(run: Run, closed: RunClosed) -> RunOpened | None:  # noqa: ARG001 - the hook's shape
+    return None
 
 
 class Executor:
-    """One task per open run. `on_close` is called with the target's key when a run has closed."""
+    """One task per open run. `on_close` is called with the target's key when a run has closed.
+
+    `successor` is asked, when a run is about to close, which run follows from its end; closing the one and opening the
+    other is one append.
+    """
 
     def __init__(
         self,
@@ -47,12 +66,14 @@ class Executor:
         handlers: Mapping[type[Step], Handler],
         lenders: Mapping[str, Lender],
         on_close: Callable[[str], None] = lambda _: None,
+        successor: Callable[[Run, RunClosed], Awaitable[RunOpened | None]] = _nobody,
     ) -> None:
         self._chronicle = chronicle
         self._clock = clock
         self._handlers = handlers
         self._lenders = lenders
         self._on_close = on_close
+        self._successor = successor
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._marks: dict[str, tuple[object, float]] = {}
         self._log = structlog.get_logger()
@@ -71,6 +92,33 @@ class Executor:
     def busy(self, target: str) -> bool:
         """Whether a run on the target is open."""
         return self._chronicle.open_run_on(target) is not None
+
+    async def take_over(self, run: Run, plan: Callable[[], Awaitable[RunOpened | None]]) -> bool:
+        """Open the run that `plan` makes in place of `run`, whose holds it takes over; False if there is none.
+
+        `run` stands still meanwhile, and goes on if it is not taken over.
+        """
+        stream = self._chronicle.open_runs_stream(run.id)
+        if stream is None:
+            return False
+        task = self._tasks.get(run.id)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        try:
+            opened = None if self._chronicle.run(run.id).restoring else await plan()
+            if opened is None:
+                return False
+            closed = RunClosed(opened.at, run.id, runs.ESCALATED, opened.reason, freeze=False)
+            opened = replace(opened, holds=tuple(self._chronicle.run(run.id).holds.values()))
+            notice = NoticeQueued(opened.at, narration.opened(opened))
+            if not await self._chronicle.decide(stream, closed, opened, notice):
+                return False
+            self.start(stream, opened.run)
+            return True
+        finally:
+            if self._chronicle.run(run.id).closed is None:
+                self.start(stream, run.id)
 
     async def join(self) -> None:
         """Wait until every run that was started here has ended; a run's defect is raised."""
@@ -143,8 +191,25 @@ class Executor:
                 self._log.debug("run.waiting", reason=reason, seconds=seconds)
                 await self._clock.sleep_until(self._clock.monotonic() + seconds)
             case Close(closed):
-                await self._chronicle.decide(stream, closed, *self._notices(run, (closed,)))
+                await self._close(stream, run, closed)
         return None
+
+    async def _close(self, stream: str, run: Run, closed: RunClosed) -> None:
+        try:
+            opened = await self._successor(run, closed)
+        except ClusterError as error:
+            if self._elapsed(run) < _SUCCESSION:
+                self._log.warning("step.unclear", step="close", detail=str(error))
+                await self._clock.sleep_until(self._clock.monotonic() + min(error.retry_after or 1.0, _LONGEST_PAUSE))
+                return
+            opened = None
+        if opened is None:
+            await self._chronicle.decide(stream, closed, *self._notices(run, (closed,)))
+            return
+        closed = replace(closed, freeze=False)
+        notices = (*self._notices(run, (closed,)), NoticeQueued(opened.at, narration.opened(opened)))
+        if await self._chronicle.decide(stream, closed, opened, *notices):
+            self.start(stream, opened.run)
 
     async def _effect(self, effect: Any, what: str) -> ClusterError | None:  # noqa: ANN401 - a coroutine
         task = asyncio.ensure_future(effect)
@@ -190,6 +255,8 @@ class Executor:
                 found.append(NoticeQueued(event.at, narration.ended(run, event)))
             if isinstance(event, HoldReleased) and event.kept_out:
                 found.append(NoticeQueued(event.at, narration.not_given_back(run, event)))
+            if isinstance(event, PeopleReminded):
+                found.append(NoticeQueued(event.at, narration.reminded(run, event)))
             if isinstance(event, StepDone) and isinstance(run.opened.plan.steps[event.step], AwaitRollout):
                 found.append(NoticeQueued(event.at, narration.restored(run, event.at, event.detail)))
         return tuple(found)

@@ -13,25 +13,31 @@ import structlog
 
 from logcaster_guard.domain import narration
 from logcaster_guard.domain.conditions import Verdict
-from logcaster_guard.domain.errors import JournalUnavailable
-from logcaster_guard.domain.events import NoticeQueued
+from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
+from logcaster_guard.domain.events import NoticeQueued, RunClosed, RunOpened
 from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.rules import Policy, Rule, RulesDiff, difference
+from logcaster_guard.domain.runs import ESCALATED, Run
 from logcaster_guard.domain.signals import Signal, SourceName, Target
-from logcaster_guard.domain.steps import Step, VerifyRecovery
+from logcaster_guard.domain.steps import AskPeople, CreateHelper, Step, VerifyRecovery
+from logcaster_guard.effects import gradual, helper
+from logcaster_guard.effects.asking import AskPeopleHandler
 from logcaster_guard.effects.verification import Assessment, VerifyRecoveryHandler
 from logcaster_guard.effects.workload import Handler, registry
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
 from logcaster_guard.engine.decisions import Decisions
 from logcaster_guard.engine.executor import Executor
+from logcaster_guard.engine.inspection import SignalInspector
 from logcaster_guard.engine.outages import Outages
 from logcaster_guard.engine.outbox import Outbox
+from logcaster_guard.engine.planning import Planner
 from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.engine.tally import TalliedJournal
 from logcaster_guard.engine.watch import TargetWatch
 from logcaster_guard.ports import Blobs, Channel, Clock, Cluster, Journal, Source
 
 _DRAIN = 5.0
+_SWEEP = 60.0
 _YOUNG = 86_400.0
 
 
@@ -72,16 +78,20 @@ class Guard:
         self.outbox = None if self.journal is None else Outbox(self.journal, channels, clock)
         self.chronicle = Chronicle(self.journal, on_append=self._appended)
         self._outages = Outages(self.chronicle, clock)
+        inspector = SignalInspector(orders.targets, orders.signals, sources, clock)
         handlers, lenders = registry(cluster, blobs, clock)
+        shifting, borrowed = gradual.registry(cluster, blobs, clock, inspector)
         verify: dict[type[Step], Handler] = {
-            VerifyRecovery: VerifyRecoveryHandler(cluster, clock, self._assess, orders.policy.polling.staleness)
+            VerifyRecovery: VerifyRecoveryHandler(cluster, clock, self._assess, orders.policy.polling.staleness),
+            AskPeople: AskPeopleHandler(cluster, clock, self._assess),
         }
         self.executor = Executor(
             chronicle=self.chronicle,
             clock=clock,
-            handlers={**handlers, **verify},
-            lenders=lenders,
+            handlers={**handlers, **shifting, **verify},
+            lenders={**lenders, **borrowed},
             on_close=self._run_closed,
+            successor=self._successor,
         )
         self.watches = {target.key: self._watch(target) for target in orders.targets}
 
@@ -114,6 +124,8 @@ class Guard:
             chronicle=self.chronicle,
             clock=self._clock,
             policy=policy,
+            planner=Planner(target, cluster=self._cluster, blobs=self._blobs, policy=policy),
+            blobs=self._blobs,
             starter=self.executor,
             on_refusal=watch.tally.refused,
         )
@@ -170,9 +182,26 @@ class Guard:
                         await self.outbox.drain(self._clock.monotonic() + _DRAIN)
                     outbox.cancel()
 
+    async def sweep(self) -> None:
+        """Delete helpers that a request of a guard that is gone made after its run had closed."""
+        closed = {r.id: r.opened.plan.namespace for r in self.chronicle.runs() if r.closed and _had_helper(r)}
+        for namespace in sorted(set(closed.values())):
+            try:
+                mine = {run for run, where in closed.items() if where == namespace}
+                for name in await helper.sweep(self._cluster, namespace, mine):
+                    structlog.get_logger().warning("helper.removed", namespace=namespace, deployment=name)
+            except ClusterError as error:
+                structlog.get_logger().warning("helper.left", namespace=namespace, detail=str(error))
+
+    async def _keep_swept(self) -> None:
+        while True:
+            await self.sweep()
+            await self._clock.sleep_until(self._clock.monotonic() + _SWEEP)
+
     async def _watch_all(self) -> None:
         self.executor.resume()
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_swept(), name="sweep")
             for watch in self.watches.values():
                 group.create_task(watch.run(), name=f"watch {watch.target.key}")
 
@@ -191,6 +220,24 @@ class Guard:
             return Assessment(Verdict.UNKNOWN, f"{target} is no longer among the targets")
         return self.watches[target].assess(rule, since)
 
+    async def _successor(self, run: Run, closed: RunClosed) -> RunOpened | None:
+        if run.opened.target not in self.watches:
+            return None
+        return await self.watches[run.opened.target].fall_back(run, closed, self._rungs(run))
+
+    def _rungs(self, run: Run) -> int:
+        """How many runs of this line were fallbacks already."""
+        count, parent = 0, run.opened.parent
+        while parent is not None:
+            before = self.chronicle.run(parent)
+            count += before.closed is not None and before.closed.outcome != ESCALATED
+            parent = before.opened.parent
+        return count
+
     def _run_closed(self, target: str) -> None:
         if target in self.watches:
             self.watches[target].run_closed()
+
+
+def _had_helper(run: Run) -> bool:
+    return any(isinstance(step, CreateHelper) for step in run.opened.plan.steps)

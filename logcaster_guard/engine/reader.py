@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
 
@@ -18,9 +19,30 @@ from logcaster_guard.ports import Clock, Source
 
 _LONGEST_WAIT = 600.0
 
+LONGEST_BACKOFF = 60.0
+"""Seconds between polls of a failing source, at most: the guard is blind as long. Longer where the interval is."""
+
+_MOST_INTERVALS = 4.0
+_LEAST_GROWTH = 1.5
+
+
+def backoff(interval: float, failures: int, chance: float) -> float:
+    """Seconds to wait after the `failures`-th poll in a row (from 1) that failed; `chance` is random in [0, 1).
+
+    The bound doubles from `interval` to four times that or `LONGEST_BACKOFF`, whichever is less, but at least to one
+    and a half intervals. The wait lies in the bound's upper half, and is never shorter than the interval.
+    """
+    longest = min(_MOST_INTERVALS * interval, max(LONGEST_BACKOFF, _LEAST_GROWTH * interval))
+    bound = min(interval * 2.0 ** min(failures, 30), longest)
+    least = max(interval, bound / 2)
+    return least + (bound - least) * chance
+
 
 class Reader:
-    """`signals` are those that are read now; whoever owns the mapping may change it while this reads."""
+    """`signals` are those that are read now; whoever owns the mapping may change it while this reads.
+
+    `jitter` gives a random number in [0, 1).
+    """
 
     def __init__(
         self,
@@ -34,6 +56,7 @@ class Reader:
         chronicle: Chronicle,
         outages: Outages,
         tally: Tally,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self._target = target
         self._signals = signals
@@ -44,6 +67,9 @@ class Reader:
         self._chronicle = chronicle
         self._outages = outages
         self._tally = tally
+        self._jitter = jitter
+        self._failing: set[SourceName] = set()
+        self._failures: dict[SourceName, int] = {}
         self._missed: dict[SourceName, int] = {}
         self._log = structlog.get_logger().bind(target=target.key)
 
@@ -59,8 +85,10 @@ class Reader:
     async def read(self, source: SourceName, signals: Sequence[Signal]) -> float:
         """Read into the board; returns the longest wait (seconds) that the source asked for."""
         if not signals:
+            self._note_answer(source, answered=True)
             return 0.0
         readings = await self._sources[source].read(self._target, signals)
+        self._note_answer(source, answered=not all(isinstance(r, SourceError) for r in readings.values()))
         self._board.put(readings)
         self._tally.read(source, readings, self._clock.now())
         await self._outages.note(source, self._target, readings)
@@ -76,7 +104,10 @@ class Reader:
         await asyncio.gather(*(self.read(source, signals) for source, signals in by_source.items()))
 
     def next_slot(self, source: SourceName, slot: float, retry_after: float) -> float:
-        """The next slot that is not past: one that a slow read let pass is counted, never made up for."""
+        """The next slot that is not past: one that a slow read let pass is counted, never made up for.
+
+        A source whose last read gave nothing but errors is polled less and less often, until it answers.
+        """
         interval, now = self._interval, self._clock.monotonic()
         following = slot + interval
         if now > following:
@@ -84,9 +115,19 @@ class Reader:
             self._missed[source] = self._missed.get(source, 0) + missed
             self._log.warning("poll.missed", source=str(source), slots=missed, total=self._missed[source])
             following += missed * interval
+        if source in self._failing:
+            failures = self._failures[source] = self._failures.get(source, 0) + 1
+            following = max(following, now + backoff(interval, failures, self._jitter()))
         while following < now + retry_after:
             following += interval
         return following
+
+    def _note_answer(self, source: SourceName, *, answered: bool) -> None:
+        if answered:
+            self._failing.discard(source)
+            self._failures.pop(source, None)
+        else:
+            self._failing.add(source)
 
     async def _note_first_values(self, names: Iterable[str]) -> None:
         seen = self._chronicle.ledger(self._target.key).signals_seen

@@ -74,7 +74,7 @@ class RevisionWatch:
 
     async def _look(self) -> Workload | None:
         try:
-            raw = await self._cluster.get(Kind.DEPLOYMENT, self._target.namespace, self._target.deployment)
+            raw = await self._cluster.get(Kind(self._target.kind), self._target.namespace, self._target.deployment)
         except NotFound:
             self._log.warning("target.missing", detail=f"Deployment {self._target.key} does not exist")
             return None
@@ -90,7 +90,8 @@ class RevisionWatch:
         known = self._chronicle.ledger(self._target.key)
         if known.present == workload.hash and known.uid == workload.uid:
             return
-        listed = await self._cluster.list(Kind.REPLICA_SET, self._target.namespace)
+        kept_in = Kind.REPLICA_SET if workload.kind == Kind.DEPLOYMENT else Kind.CONTROLLER_REVISION
+        listed = await self._cluster.list(kept_in, self._target.namespace)
         revisions = revisions_of(workload, listed)
         events: list[Event] = [*(await self._seeds(workload, revisions))]
         by_guard = self._guards_own(workload)
@@ -100,7 +101,7 @@ class RevisionWatch:
             RevisionLive(
                 at=self._clock.now(),
                 template=workload.hash,
-                revision=workload.revision,
+                revision=workload.revision or (str(revisions[-1].number) if revisions else ""),
                 uid=workload.uid,
                 blob=await self._blobs.put(releases.of_workload(workload).to_bytes()),
                 images=workload.images,

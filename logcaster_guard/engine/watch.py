@@ -12,8 +12,9 @@ import structlog
 from logcaster_guard.domain import triggers
 from logcaster_guard.domain.conditions import Judgement, Verdict, judge
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
-from logcaster_guard.domain.events import Event, TriggerCleared, TriggerFired, TriggerPending
-from logcaster_guard.domain.rules import Policy, Rule, difference
+from logcaster_guard.domain.events import Event, RunClosed, RunOpened, TriggerCleared, TriggerFired, TriggerPending
+from logcaster_guard.domain.rules import Policy, Rule, difference, quicker
+from logcaster_guard.domain.runs import SUBSIDED, Run
 from logcaster_guard.domain.signals import Signal, SourceName, Target
 from logcaster_guard.domain.triggers import Change, Phase, TriggerState
 from logcaster_guard.domain.workload import Workload
@@ -219,7 +220,9 @@ class TargetWatch:
 
     def run_closed(self) -> None:
         """A run on this target has ended: what was seen before it no longer counts."""
-        state = triggers.after_run(self._clock.monotonic(), self._policy.limits.cooldown)
+        closed = self._chronicle.last_closed(self.target.key)
+        subsided = closed is not None and closed.outcome == SUBSIDED
+        state = triggers.after_run(self._clock.monotonic(), 0.0 if subsided else self._policy.limits.cooldown)
         self._reset(dict.fromkeys(self._states, state))
 
     def _reset(self, states: Mapping[str, TriggerState]) -> None:
@@ -260,7 +263,7 @@ class TargetWatch:
         """Evaluate the rule whenever there is news of it, and when its duration is full."""
         sources = {self._signals[n].source for n in rule.signals}
         while True:
-            due = None if self._executor.busy(self.target.key) else self._states[rule.name].due_at(rule)
+            due = None if self._silenced(rule) else self._states[rule.name].due_at(rule)
             if due is not None and due <= self._clock.monotonic():
                 await self._reader.read_all(rule.signals)
                 await self._evaluate(rule, fresh=True)
@@ -278,14 +281,14 @@ class TargetWatch:
 
     async def _evaluate(self, rule: Rule, *, fresh: bool) -> bool:
         """Judge the latest readings; False if a new release came in between, so that it has to be done again."""
-        if self._executor.busy(self.target.key):
+        if self._silenced(rule):
             return True
         resets, now = self._resets, self._clock.monotonic()
         readings = self._board.readings(sorted(rule.signals), now)
         judgement = judge(rule.condition, readings, rule.no_data)
         state, changes = await self._advance(rule, judgement, now, fresh=fresh)
-        if self._resets != resets or self._executor.busy(self.target.key):
-            return self._executor.busy(self.target.key)
+        if self._resets != resets or self._silenced(rule):
+            return self._silenced(rule)
         self._states[rule.name] = state
         self.tally.evaluations[rule.name, judgement.verdict] += 1
         evidence = {n: text(r, self._signals[n]) for n, r in readings.items()}
@@ -374,16 +377,37 @@ class TargetWatch:
         return sorted(self._to_decide, key=lambda n: (self._rules[n].duration, n))
 
     async def _decide_on(self, rule: Rule) -> None:
-        if self._revisions is None or self._decisions is None or self._executor.busy(self.target.key):
+        if self._revisions is None or self._decisions is None or self._silenced(rule):
             return
         resets = self._resets
         workload = await self._revisions.look()
         state = self._states.get(rule.name)
         if self._resets != resets or state is None or state.phase is not Phase.FIRING:
             return
-        await self._decisions.decide(
-            rule, onset=self._onset(rule, state), workload=workload, evidence=self._evidence[rule.name]
+        onset, evidence = self._onset(rule, state), self._evidence[rule.name]
+        slower = self._chronicle.open_run_on(self.target.key)
+        if slower is None:
+            await self._decisions.decide(rule, onset=onset, workload=workload, evidence=evidence)
+            return
+        escalated = self._decisions.escalated
+        await self._executor.take_over(
+            slower, partial(escalated, slower, rule, onset=onset, workload=workload, evidence=evidence)
         )
+
+    def _silenced(self, rule: Rule) -> bool:
+        """Whether a run under way leaves the rule nothing to say: one that is slower may still be taken over."""
+        run = self._chronicle.open_run_on(self.target.key)
+        return run is not None and (run.restoring or not quicker(rule.action, run.opened.plan.strategy))
+
+    async def fall_back(self, run: Run, closed: RunClosed, rungs: int) -> RunOpened | None:
+        """The run that follows from the end of `run`, if one may; raises `ClusterError`."""
+        if self._revisions is None or self._decisions is None:
+            return None
+        rule = self._rules.get(run.opened.rule)
+        if rule is None:
+            return None
+        workload = await self._revisions.look()
+        return await self._decisions.fallen_back(run, closed, rungs, rule=rule, workload=workload)
 
     async def _tell(self, *events: Event) -> None:
         stream = target_stream(self.target.key)

@@ -9,13 +9,15 @@ from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.rules import Policy, Rule
 from logcaster_guard.domain.steps import (
     AwaitRollout,
+    DeleteStuckPods,
     Plan,
     RaiseAutoscalerMinimum,
     RestoreTemplate,
     Step,
     VerifyRecovery,
 )
-from logcaster_guard.domain.workload import Workload
+from logcaster_guard.domain.workload import STATEFUL_SET, Workload
+from logcaster_guard.strategies.unfit import Unfit
 
 
 def plan(
@@ -26,13 +28,16 @@ def plan(
     policy: Policy,
     service: Mapping[str, Any] | None,
     autoscalers: Sequence[Mapping[str, Any]],
-) -> Plan:
-    """The plan that takes `workload` to `destination`.
+) -> Plan | Unfit:
+    """The plan that takes `workload` to `destination`, or why a new template would not reach its pods.
 
     `service` and `autoscalers` are raw objects as the API gives them; autoscalers of other workloads are ignored. An
     autoscaler's minimum is raised to the present size first, so that it cannot shrink a service whose pods idle because
     they fail.
     """
+    idle = _not_updating(workload)
+    if idle is not None:
+        return Unfit((idle,))
     steps: list[Step] = []
     mine = [a for a in autoscalers if scales(a, workload)]
     for autoscaler in mine:
@@ -44,6 +49,7 @@ def plan(
     verify = policy.verify
     steps += [
         RestoreTemplate(release=destination.blob),
+        *([DeleteStuckPods(timeout=policy.rollout.timeout)] if workload.kind == STATEFUL_SET else []),
         AwaitRollout(timeout=policy.rollout.timeout),
         VerifyRecovery(rule=rule.name, stable_for=verify.stable_for, timeout=verify.timeout),
     ]
@@ -61,10 +67,23 @@ def plan(
         service=None if service is None else str(service["metadata"]["name"]),
         selector=None if service is None else dict((service.get("spec") or {}).get("selector") or {}),
         steps=tuple(steps),
+        kind=workload.kind,
     )
+
+
+def _not_updating(workload: Workload) -> str | None:
+    """Why its controller would not bring every pod to a new template; None if it does."""
+    strategy = workload.raw["spec"].get("updateStrategy") or {}
+    name = f"{workload.kind} {workload.namespace}/{workload.name}"
+    if strategy.get("type") == "OnDelete":
+        return f"{name} replaces its pods only when they are deleted (OnDelete): set RollingUpdate."
+    partition = (strategy.get("rollingUpdate") or {}).get("partition") or 0
+    if partition:
+        return f"{name} has the partition {partition}, below which no pod would change: set it to 0."
+    return None
 
 
 def scales(autoscaler: Mapping[str, Any], workload: Workload) -> bool:
     """Whether this HorizontalPodAutoscaler owns the workload's replica count."""
     reference = autoscaler["spec"].get("scaleTargetRef") or {}
-    return reference.get("kind") == "Deployment" and reference.get("name") == workload.name
+    return reference.get("kind") == workload.kind and reference.get("name") == workload.name

@@ -40,7 +40,7 @@ class Account:
         self.asked: list[tuple[str, str, str, str]] = []
 
     async def may(self, verb: str, group: str, resource: str, namespace: str, name: str = "") -> bool | None:
-        assert group or resource in {"pods", "services", "events"}
+        assert group or resource in {"pods", "services", "events", "persistentvolumeclaims"}
         self.asked.append((verb, resource, namespace, name))
         return self.answers.get((verb, resource), True)
 

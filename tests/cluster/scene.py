@@ -22,6 +22,7 @@ from logcaster_guard.domain.events import NoticeQueued, NoticeSettled, RevisionG
 from logcaster_guard.domain.ledger import Ledger
 from logcaster_guard.domain.rules import (
     Action,
+    GradualPolicy,
     LedgerPolicy,
     Limits,
     Policy,
@@ -47,6 +48,7 @@ GOOD, BAD = "1.0", "2.0"
 REPLICAS = 3
 WITHIN = 30.0
 SIGNAL = Signal("error_rate", Unit.RATIO, SourceName.SCRAPE, lookback=0.1)
+SIGNALS = {s.name: s for s in (SIGNAL, Signal("request_rate", Unit.PER_SECOND, SourceName.SCRAPE, lookback=0.1))}
 RULE = Rule(
     name="high_error_rate",
     text="error_rate > 5%",
@@ -61,12 +63,13 @@ POLICY = Policy(
     ledger=LedgerPolicy(good_after=0.5),
     verify=VerifyPolicy(stable_for=0.3, timeout=WITHIN),
     rollout=RolloutPolicy(timeout=WITHIN),
+    gradual=GradualPolicy(steps=(0.5, 1.0), wait=0.1, window=0.1, hold=WITHIN),
 )
 PACE = Pace(start_delay=0.02, drain=0.05)
 
 
 class ImageSource:
-    """A `Source` that finds errors exactly while the Deployment carries the bad image."""
+    """A `Source` that finds errors exactly while production carries the bad image, and none beside it."""
 
     name = SourceName.SCRAPE
 
@@ -76,10 +79,11 @@ class ImageSource:
         self.reads = 0
 
     async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
-        del target
-        bad = image_of(await self._world.deployment()) == objects.image(BAD)
-        self.reads += 1
-        return {s.name: Value(self._clock.monotonic(), 0.3 if bad else 0.0) for s in signals}
+        beside = target.deployment != objects.DEPLOYMENT
+        bad = not beside and image_of(await self._world.deployment()) == objects.image(BAD)
+        self.reads += not beside
+        numbers = {"error_rate": 0.3 if bad else 0.0, "request_rate": 1e6}
+        return {s.name: Value(self._clock.monotonic(), numbers[s.name]) for s in signals}
 
     async def history(self, target: Target, signal: Signal, start: float, end: float, step: float) -> History:
         del target, signal, start, end, step
@@ -93,12 +97,15 @@ class ImageSource:
 class Facts:
     """What a scene shows when its last guard has nothing left to do.
 
-    `changes` counts those of the Deployment's spec since the bad release; `reasons` are the guards' Kubernetes Events.
+    `changes` counts those of the Deployment's spec since the bad release; `reasons` are the guards' Kubernetes Events;
+    `deployments` are all that are there; `bounds` are the autoscaler's.
     """
 
     image: str
     changes: int
-    minimum: int | None
+    replicas: int
+    deployments: Sequence[str]
+    bounds: tuple[int, int] | None
     runs: Sequence[Run]
     ledger: Ledger
     queued: frozenset[str]
@@ -119,6 +126,7 @@ class Scene:
     api: ClusterPort
     folder: Path
     minimum: int | None
+    action: Action = Action.IMMEDIATE
     generation: int = 0
     clock: SystemClock = field(default_factory=SystemClock)
     channels: Sequence[Channel] = ()
@@ -126,7 +134,14 @@ class Scene:
     @classmethod
     @contextlib.asynccontextmanager
     async def set_up(
-        cls, cluster: Cluster, api: ClusterPort, rights: Sequence[Json], minimum: int | None, *, pace: Pace = PACE
+        cls,
+        cluster: Cluster,
+        api: ClusterPort,
+        rights: Sequence[Json],
+        minimum: int | None,
+        *,
+        action: Action = Action.IMMEDIATE,
+        pace: Pace = PACE,
     ) -> AsyncIterator[Self]:
         """Everything up to the rolled out bad release; `rights` are those of the guard."""
         name = f"{cluster.namespace}-{secrets.token_hex(3)}"
@@ -139,7 +154,7 @@ class Scene:
         )  # fmt: skip
         await world.start(traffic=False)
         try:
-            scene = cls(cluster, world, api, folder, minimum)
+            scene = cls(cluster, world, api, folder, minimum, action)
             await world.install(GOOD, replicas=REPLICAS)
             good, then = await world.rolled_out(WITHIN), datetime.now(UTC)
             if minimum is not None:
@@ -185,7 +200,7 @@ class Scene:
         cluster = MortalCluster(self.api, tape)
         target = Target("logcaster", self.cluster.namespace, objects.DEPLOYMENT, service=objects.SERVICE)
         return Guard(
-            Orders([target], {SIGNAL.name: SIGNAL}, [RULE], POLICY),
+            Orders([target], SIGNALS, [replace(RULE, action=self.action)], POLICY),
             cluster=cluster,
             sources={SourceName.SCRAPE: source},
             journal=MortalJournal(journal, tape),
@@ -193,6 +208,22 @@ class Scene:
             channels=[EventChannel(cluster), *self.channels],
             clock=self.clock,
         )
+
+    async def swept(self) -> None:
+        """A guard looks after what was left behind, once."""
+        journal = await SqliteJournal.open(self.folder / "journal.db")
+        try:
+            guard = self._guard(journal, ImageSource(self.world, self.clock), Tape(None))
+            await guard.chronicle.load()
+            await guard.sweep()
+        finally:
+            await journal.aclose()
+
+        async def alone() -> bool:
+            base = f"/apis/apps/v1/namespaces/{self.cluster.namespace}/deployments"
+            return len(await self.cluster.admin.list(base)) == 1
+
+        await until(alone, WITHIN)
 
     async def _ended(self, task: asyncio.Task[None], tape: Tape, journal: Journal, source: ImageSource) -> None:
         async def idle() -> bool:
@@ -216,17 +247,20 @@ class Scene:
             found, known, queued, settled = told(await journal.read_all())
         finally:
             await journal.aclose()
-        minimum = None
+        bounds = None
         if self.minimum is not None:
             raw = await self.cluster.admin.get(f"{self._autoscalers}/{objects.DEPLOYMENT}")
-            minimum = raw["spec"]["minReplicas"]
+            bounds = (raw["spec"]["minReplicas"], raw["spec"]["maxReplicas"])
+        present = await self.cluster.admin.list(f"/apis/apps/v1/namespaces/{self.cluster.namespace}/deployments")
         events = await self.cluster.admin.list(f"/api/v1/namespaces/{self.cluster.namespace}/events")
         mine = [e for e in events if (e.get("source") or {}).get("component") == COMPONENT]
         deployment = await self.world.deployment()
         return Facts(
             image=image_of(deployment),
             changes=int(deployment["metadata"]["generation"]) - self.generation,
-            minimum=minimum,
+            replicas=int(deployment["spec"]["replicas"]),
+            deployments=[d["metadata"]["name"] for d in present],
+            bounds=bounds,
             runs=found,
             ledger=known,
             queued=queued,
@@ -246,36 +280,45 @@ def told(entries: Sequence[Entry]) -> tuple[Sequence[Run], Ledger, frozenset[str
     )
 
 
+@dataclass(frozen=True)
+class Undisturbed:
+    """What a rollback that nothing disturbed did: its successful writes by resource, and the Deployment's changes."""
+
+    writes: Counter[str]
+    changes: int
+
+
 def ending(
-    facts: Facts, writes: Counter[str], minimum: int | None, *, cut_off: bool = False
-) -> tuple[str, list[str]]:  # fmt: skip
+    facts: Facts, writes: Counter[str], minimum: int | None, known: Undisturbed, *, cut_off: bool = False
+) -> tuple[str, list[str]]:
     """How a scene ended, and everything that is wrong with it.
 
     `writes` are the guards' successful ones by resource. `cut_off`: one whose sender was killed may be missing there.
     """
-    borrowed = minimum is not None
+    bounds = None if minimum is None else (minimum, REPLICAS * 2)
     checks = {
         f"{len(facts.runs)} runs": len(facts.runs) == 1,
         "an open run": all(r.closed for r in facts.runs),
         "a hold is out": not any(r.holds for r in facts.runs),
-        f"the autoscaler's minimum is {facts.minimum}": facts.minimum == minimum,
+        f"the autoscaler's bounds are {facts.bounds}": facts.bounds == bounds,
+        f"there are {facts.deployments}": facts.deployments == [objects.DEPLOYMENT],
+        f"production has {facts.replicas} replicas": facts.replicas == REPLICAS,
         "a notice is owed": facts.queued <= facts.settled,
         "people were not told of the end": any(q.endswith("/closed") for q in facts.queued),
         f"Kubernetes Events {dict(facts.reasons)}": set(facts.reasons.values()) == {1},
         "a Kubernetes Event is missing": {"RunOpened", "RunClosed"} <= set(facts.reasons),
     }
     if all(r.closed is not None and r.closed.outcome == runs.RECOVERED for r in facts.runs):
-        expected = Counter(deployments=1, events=3, **({"horizontalpodautoscalers": 2} if borrowed else {}))
         checks |= {
             f"the image is {facts.image}": facts.image == objects.image(GOOD),
-            f"{facts.changes} changes of the Deployment": facts.changes == 1,
-            f"writes {dict(writes)}": writes == expected or (cut_off and writes <= expected),
+            f"{facts.changes} changes of the Deployment": facts.changes == known.changes,
+            f"writes {dict(writes)}": writes == known.writes or (cut_off and writes <= known.writes),
             "frozen": facts.ledger.freeze is None,
         }
         end = "rolled back once"
     else:
         checks |= {
-            f"writes {dict(writes)}": writes["deployments"] <= 1 and writes["horizontalpodautoscalers"] in {0, 2},
+            f"writes {dict(writes)}": writes["deployments"] <= 2 * known.writes["deployments"],
             "not frozen": facts.ledger.freeze is not None,
         }
         end = "abandoned, frozen, told"

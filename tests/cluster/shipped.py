@@ -20,6 +20,7 @@ DURATIONS = {
     ("verify", "timeout"): "40s",
     ("rollout", "timeout"): "40s",
 }
+WAITS = {"gradual": {"wait": "6s", "window": "8s", "hold": "20s"}, "alert": {"grace": "3s"}}
 LOOKBACKS = {"error_rate": {"lookback": "5s"}, "p95_latency": {"lookback": "5s"}}
 RULE_DURATION = "3s"
 
@@ -54,6 +55,8 @@ def settings(*, namespace: str, prometheus: str, network: str, kubeconfig: Path,
     loaded["sources"]["kubernetes"]["kubeconfig"] = str(kubeconfig)
     assert "signals" not in loaded
     loaded["signals"] = LOOKBACKS
+    assert not set(WAITS) & set(loaded)
+    loaded |= WAITS
     return yaml.safe_dump(loaded)
 
 

@@ -21,7 +21,7 @@ from logcaster_guard.domain.events import RunOpened
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.runs import Before, Done, Run
-from logcaster_guard.domain.steps import AwaitRollout, RestoreTemplate
+from logcaster_guard.domain.steps import AwaitRollout, Plan, RestoreTemplate
 from logcaster_guard.domain.workload import LAST_APPLIED, Workload
 from logcaster_guard.effects.workload import AwaitRolloutHandler, RestoreTemplateHandler
 from logcaster_guard.ports import Kind
@@ -62,6 +62,7 @@ class Bench:
         workload = await self.workload()
         record = Record(self.good, "1", self.blob, self.good_images, 0, 0)
         plan = immediate.plan(workload, record, rule=RULE, policy=Policy(), service=None, autoscalers=[])
+        assert isinstance(plan, Plan)
         at = datetime.now(UTC)
         run = Run(RunOpened(at, "run", self.cluster.namespace, RULE.name, "test", plan), started=at)
         handler, step = RestoreTemplateHandler(self.client, self.blobs), RestoreTemplate(self.blob)

@@ -30,6 +30,7 @@ RULES: Sequence[Json] = next(
     if d["kind"] == "Role"
 )
 PAUSE = [{"op": "add", "path": "/metadata/annotations", "value": {}}]
+EMPTY = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}}
 NOTICE = Notice("run-1/1", START, "run.opened", Severity.WARNING, "t", "x", deployment="web", run="run-1")
 
 
@@ -38,9 +39,25 @@ async def tell(guard: KubernetesCluster, namespace: str) -> object:
     return await guard.create(Kind.EVENT, namespace, event)
 
 
+async def gone(guard: KubernetesCluster, kind: Kind, namespace: str) -> object:
+    await guard.delete(kind, namespace, "web", uid="u1", resource_version=None)
+    return None
+
+
 USES: Mapping[tuple[str, str], Use] = {
     ("deployments", "get"): lambda guard, ns: guard.get(Kind.DEPLOYMENT, ns, "web"),
     ("deployments", "patch"): lambda guard, ns: guard.json_patch(Kind.DEPLOYMENT, ns, "web", PAUSE),
+    ("deployments", "list"): lambda guard, ns: guard.list(Kind.DEPLOYMENT, ns),
+    ("deployments", "create"): lambda guard, ns: guard.create(Kind.DEPLOYMENT, ns, EMPTY),
+    ("deployments", "delete"): lambda guard, ns: gone(guard, Kind.DEPLOYMENT, ns),
+    ("statefulsets", "get"): lambda guard, ns: guard.get(Kind.STATEFUL_SET, ns, "web"),
+    ("statefulsets", "patch"): lambda guard, ns: guard.json_patch(Kind.STATEFUL_SET, ns, "web", PAUSE),
+    ("daemonsets", "get"): lambda guard, ns: guard.get(Kind.DAEMON_SET, ns, "web"),
+    ("daemonsets", "patch"): lambda guard, ns: guard.json_patch(Kind.DAEMON_SET, ns, "web", PAUSE),
+    ("controllerrevisions", "list"): lambda guard, ns: guard.list(Kind.CONTROLLER_REVISION, ns),
+    ("pods", "delete"): lambda guard, ns: gone(guard, Kind.POD, ns),
+    ("poddisruptionbudgets", "list"): lambda guard, ns: guard.list(Kind.DISRUPTION_BUDGET, ns),
+    ("persistentvolumeclaims", "get"): lambda guard, ns: guard.get(Kind.VOLUME_CLAIM, ns, "web"),
     ("replicasets", "list"): lambda guard, ns: guard.list(Kind.REPLICA_SET, ns),
     ("pods", "list"): lambda guard, ns: guard.list(Kind.POD, ns, "app=web"),
     ("services", "get"): lambda guard, ns: guard.get(Kind.SERVICE, ns, "web"),
@@ -58,8 +75,10 @@ VERBS = [
 ]
 
 
-def target(cluster: Cluster) -> Target:
-    return Target(name="web", namespace=cluster.namespace, deployment="web", service="web")
+def targets(cluster: Cluster) -> list[Target]:
+    """One of each kind: together they need the whole Role."""
+    web = Target(name="web", namespace=cluster.namespace, deployment="web", service="web")
+    return [web, replace(web, kind="StatefulSet"), replace(web, kind="DaemonSet")]
 
 
 async def guard_with(cluster: Cluster, rules: Sequence[Json], lacking: int) -> KubernetesCluster:
@@ -70,7 +89,7 @@ async def guard_with(cluster: Cluster, rules: Sequence[Json], lacking: int) -> K
     made = await connect(kubeconfig=cluster.kubeconfig("guard"), context=None, timeout=10.0)
 
     async def granted() -> bool:
-        return len(await missing_permissions(made, [target(cluster)])) == lacking
+        return len(await missing_permissions(made, targets(cluster))) == lacking
 
     try:
         await until(granted)
@@ -124,7 +143,7 @@ async def test_without_the_verb_it_is_named_and_its_use_is_refused(
 ) -> None:
     guard = await guard_with(cluster, without(group, resource, verb), lacking=1)
     try:
-        (sentence,) = await missing_permissions(guard, [target(cluster)])
+        (sentence,) = await missing_permissions(guard, targets(cluster))
         found = {key for key, use in USES.items() if await refused(use, guard, cluster.namespace)}
         with pytest.raises(ClusterError) as caught:
             await USES[resource, verb](guard, cluster.namespace)
@@ -137,8 +156,8 @@ async def test_without_the_verb_it_is_named_and_its_use_is_refused(
     assert caught.value.status == 403
 
 
-@pytest.mark.parametrize("verb", ["create", "update", "delete"])
-@pytest.mark.parametrize("resource", ["deployments.apps", "secrets", "configmaps", "pods"])
+@pytest.mark.parametrize("verb", ["create", "update", "deletecollection"])
+@pytest.mark.parametrize("resource", ["statefulsets.apps", "secrets", "configmaps", "pods"])
 async def test_nothing_beyond_the_role_is_allowed(cluster: Cluster, resource: str, verb: str) -> None:
     guard = await guard_with(cluster, RULES, lacking=0)
     name, _, group = resource.partition(".")

@@ -21,7 +21,6 @@ from tests.cluster.test_guard import PACE, role
 from tests.conftest import StartPrometheus
 
 Json = dict[str, Any]
-ACTING = "immediate_rollback"
 LEAKING = Behaviour(memory=222 * MIB, memory_growth=2 * MIB)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -69,7 +68,7 @@ async def world(cluster: Cluster) -> AsyncIterator[World]:
         cluster.node_token,
         namespace=cluster.namespace,
         ca_file=cluster.ca_file,
-        rate=40,
+        rate=80,
         pace=PACE,
         period=0.1,
     )
@@ -112,15 +111,12 @@ async def test_the_cause_fires_the_rule_as_shipped(
 
         fired = await guard.until("trigger.fired", rule=case.rule)
         assert case.signal in fired["evidence"]
-        if action(case.rule) == ACTING:
-            await guard.until("run.closed", outcome="recovered")
-            wanted = objects.image("1.0")
-        else:
-            refused = await guard.until("trigger.refused", rule=case.rule)
-            assert refused["guardrails"] == ["strategy_unavailable"]
-            wanted = objects.image("2.0")
+        opened = await guard.until("run.opened")
+        assert f"{opened['strategy']}_rollback" == action(opened["rule"])
+        await guard.until("run.closed", outcome="recovered")
         deployment = await world.deployment()
-        assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == wanted
+        assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == objects.image("1.0")
+        assert deployment["spec"]["replicas"] == 3
     finally:
         code = await guard.stop()
     assert code == 0

@@ -38,6 +38,8 @@ def shown_default(field: FieldInfo) -> str:
     functions = {p.func for p in (*field.metadata, *parts(field.annotation)) if isinstance(p, BeforeValidator)}
     if isinstance(value, BaseModel):
         return "all defaults"
+    if isinstance(value, tuple) and value and isinstance(value[0], float):
+        return f"`[{', '.join(f'{share:.0%}' for share in value)}]`"
     if isinstance(value, tuple) and value:
         return "one target, all defaults"
     if value is None:

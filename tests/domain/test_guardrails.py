@@ -12,6 +12,7 @@ import pytest
 from logcaster_guard.domain.guardrails import Guardrail, PastRun, Situation, refusals, span
 from logcaster_guard.domain.ledger import Freeze, Ledger, Record
 from logcaster_guard.domain.rules import Action, Limits, Policy
+from logcaster_guard.domain.runs import SUBSIDED, VETOED
 from logcaster_guard.domain.workload import Workload
 from tests.domain.build import UID, at, deployment, rule, template
 
@@ -58,7 +59,6 @@ def seen_as(changes: Mapping[str, Any], **spec: Any) -> Workload:
     ("change", "guardrail"),
     [
         ({"rule": rule(action=Action.ALERT_ONLY)}, Guardrail.ALERT_ONLY),
-        ({"rule": rule(action=Action.GRADUAL)}, Guardrail.STRATEGY_UNAVAILABLE),
         ({"workload": None}, Guardrail.TARGET_MISSING),
         ({"workload": seen_as({"deletionTimestamp": "2026-01-01T00:00:00Z"})}, Guardrail.BEING_DELETED),
         ({"workload": seen_as({}, paused=True)}, Guardrail.PAUSED),
@@ -87,7 +87,7 @@ def test_one_fact_is_enough_to_refuse(change: Mapping[str, Any], guardrail: Guar
     [refusal] = refusals(situation, POLICY)
     assert refusal.sentence.endswith(".")
     assert TARGET in refusal.sentence or guardrail in {
-        *(Guardrail.ALERT_ONLY, Guardrail.STRATEGY_UNAVAILABLE, Guardrail.FROZEN, Guardrail.CLUSTER_BUDGET),
+        *(Guardrail.ALERT_ONLY, Guardrail.FROZEN, Guardrail.CLUSTER_BUDGET),
         Guardrail.NOT_CAUSED_BY_A_ROLLOUT,
     }
 
@@ -105,10 +105,32 @@ def test_one_fact_is_enough_to_refuse(change: Mapping[str, Any], guardrail: Guar
         {"runs": [PastRun("r", OTHER, NOW, None)]},
         {"runs": [ended(40_000), ended(86_401)]},
         {"runs": [ended(n, target=OTHER) for n in (2_000, 2_100, 3_600)]},
+        {"rule": rule(action=Action.GRADUAL)},
+        {"runs": [replace(ended(10), touched=False, outcome=SUBSIDED)]},
+        {"runs": [replace(ended(n), touched=False, outcome=VETOED) for n in (40_000, 50_000)]},
+        {"runs": [ended(10)], "follows": "run-10"},
+        {"onset": at(0), "follows": "run-10", "runs": [ended(10)]},
+        {"runs": [PastRun("r", TARGET, NOW, None), ended(10), ended(20)], "follows": "r", "escalates": True},
     ],
 )
 def test_what_is_just_within_the_limits_is_allowed(change: Mapping[str, Any]) -> None:
     assert found(replace(ALLOWED, **change)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "guardrail"),
+    [
+        ({"runs": [replace(ended(10), touched=False, outcome=VETOED)]}, Guardrail.COOLDOWN),
+        ({"runs": [ended(40_000), ended(10)], "follows": "run-10"}, Guardrail.TARGET_BUDGET),
+        ({"runs": [PastRun("r", TARGET, NOW, None)], "follows": "another"}, Guardrail.ANOTHER_RUN),
+        (
+            {"runs": [PastRun("r", TARGET, NOW, None)], "follows": "r", "escalates": True, "onset": at(0)},
+            Guardrail.NOT_CAUSED_BY_A_ROLLOUT,
+        ),
+    ],
+)
+def test_what_following_another_run_does_not_lift(change: Mapping[str, Any], guardrail: Guardrail) -> None:
+    assert found(replace(ALLOWED, **change)) == [guardrail]
 
 
 def test_a_clock_set_back_lifts_no_limit() -> None:

@@ -14,6 +14,7 @@ from logcaster_guard.domain.events import (
     Event,
     HoldReleased,
     NoticeQueued,
+    PeopleReminded,
     RunClosed,
     RunEnding,
     RunOpened,
@@ -25,7 +26,9 @@ from logcaster_guard.domain.events import (
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.runs import (
     ABANDONED,
+    DESTINATION_BAD,
     FAILED,
+    HARMLESS,
     INCONCLUSIVE,
     NOT_RECOVERED,
     RECOVERED,
@@ -38,12 +41,14 @@ from logcaster_guard.domain.runs import (
     Foreign,
     GiveBack,
     Observation,
+    Pending,
     Perform,
     Run,
     Unclear,
     WaitUntil,
 )
 from logcaster_guard.domain.steps import (
+    AskPeople,
     AwaitRollout,
     Hold,
     Plan,
@@ -90,7 +95,7 @@ def told(decision: runs.Decision) -> list[str]:
 
 def outcome(decision: runs.Decision) -> tuple[str, bool]:
     assert isinstance(decision, Commit)
-    [event] = decision.events
+    event = decision.events[0]
     assert isinstance(event, RunEnding)
     return event.outcome, event.freeze
 
@@ -132,6 +137,52 @@ def test_the_deadlines() -> None:
 def test_a_judgement_says_itself_what_running_out_of_time_means() -> None:
     breached = Before("30 % errors", overdue=(NOT_RECOVERED, "still in breach"))
     assert outcome(runs.next(at_step(VERIFY), breached, NOW, 1_200.0)) == (NOT_RECOVERED, True)
+
+
+def test_a_destination_that_proved_bad_is_bad_from_then_on() -> None:
+    decision = runs.next(at_step(ROLLOUT), Failed(DESTINATION_BAD, "it fails too"), NOW, 1.0)
+    assert told(decision) == ["RunEnding", "RevisionBad"]
+    assert outcome(decision) == (DESTINATION_BAD, True)
+    assert told(runs.next(at_step(VERIFY), Failed(NOT_RECOVERED, "no"), NOW, 1.0)) == ["RunEnding"]
+
+
+def test_what_was_asked_for_is_waited_for_and_not_written_again() -> None:
+    assert isinstance(runs.next(at_step(RESTORE), Pending("deleting"), NOW, 1.0), WaitUntil)
+    assert outcome(runs.next(at_step(RESTORE), Pending("deleting"), NOW, 1e9)) == (FAILED, True)
+    assert isinstance(runs.next(ending(holding=True), Pending("deleting"), NOW, 1e9), WaitUntil)
+
+
+ASK = AskPeople("high_error_rate", 300.0, require_approval=False, remind_every=120.0, quiet_for=300.0, timeout=900.0)
+
+
+def asking(*, reminded: int = 0) -> Run:
+    opened = replace(OPENED, plan=replace(PLAN, strategy="alert_then", steps=(ASK, *STEPS)))
+    return Run(opened, started=at(50), reminded=reminded)
+
+
+@pytest.mark.parametrize("end", sorted(HARMLESS))
+def test_a_question_that_ends_with_no_leaves_the_target_free(end: str) -> None:
+    assert outcome(runs.next(asking(), Failed(end, "so"), NOW, 1.0)) == (end, False)
+    assert outcome(runs.next(asking(), Foreign("theirs"), NOW, 1.0)) == (ABANDONED, False)
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "reminded", "number"), [(119.0, 0, 0), (120.0, 0, 1), (241.0, 1, 2), (239.0, 1, 0)]
+)
+def test_people_are_reminded_now_and_then(elapsed: float, reminded: int, number: int) -> None:
+    decision = runs.next(asking(reminded=reminded), Before("waiting"), NOW, elapsed)
+    expected = Commit((PeopleReminded(NOW, "r", number),)) if number else WaitUntil(runs.POLL, "waiting")
+    assert decision == expected
+
+
+def test_a_run_takes_over_the_holds_that_it_was_opened_with() -> None:
+    handed = runs.fold([replace(OPENED, parent="slower", holds=(HOLD,))])["r"]
+    assert handed.owed == HOLD
+
+
+def test_a_run_is_past_taking_over_once_its_template_is_written() -> None:
+    assert [at_step(step).restoring for step in (RAISE, RESTORE, ROLLOUT, VERIFY)] == [False, False, True, True]
+    assert ending(holding=False).restoring
 
 
 def test_an_effect_is_only_tried_with_its_intent_and_what_it_borrows() -> None:

@@ -28,7 +28,10 @@ from logcaster_guard.engine.outbox import GIVEN_UP
 PACKAGE = Path(__file__).parents[2] / "logcaster_guard"
 KIND = re.compile(r"[a-z_]+(\.[a-z_]+)+")
 HANGUL = re.compile(r"[가-힣]")
-OUTCOMES = (runs.RECOVERED, runs.NOT_RECOVERED, runs.INCONCLUSIVE, runs.FAILED, runs.ABANDONED)
+OUTCOMES = (
+    *(runs.RECOVERED, runs.NOT_RECOVERED, runs.INCONCLUSIVE, runs.FAILED, runs.ABANDONED),
+    *(runs.DESTINATION_BAD, runs.ESCALATED, *runs.HARMLESS),
+)
 
 
 def kinds() -> Iterator[str]:

@@ -131,7 +131,7 @@ async def test_nothing_fires_blind_and_range_data_counts_afterwards(made: Bench)
     await made.pass_(400.0)
     assert made.told(TriggerFired) == []
     made.prometheus.fault = None
-    await made.pass_(30.0)
+    await made.pass_(60.0)
     [pending], [fired] = made.told(TriggerPending), made.told(TriggerFired)
     assert fired.onset == pending.onset
 

@@ -26,7 +26,9 @@ def autoscaler(
 
 
 def planned(*autoscalers: Any, service: Any = SERVICE) -> Plan:
-    return immediate.plan(BAD, GOOD, rule=rule(), policy=Policy(), service=service, autoscalers=autoscalers)
+    found = immediate.plan(BAD, GOOD, rule=rule(), policy=Policy(), service=service, autoscalers=autoscalers)
+    assert isinstance(found, Plan)
+    return found
 
 
 REST = (RestoreTemplate("blob"), AwaitRollout(600.0), VerifyRecovery("high_error_rate", 300.0, 1_200.0))

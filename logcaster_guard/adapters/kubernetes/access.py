@@ -11,12 +11,22 @@ from logcaster_guard.domain.signals import Target
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """`verbs` on a resource of an API group (empty for the core group), and what becomes impossible without them."""
+    """`verbs` on a resource of an API group (empty for the core group), and what becomes impossible without them.
+
+    `kinds`: the targets that need it.
+    """
 
     group: str
     resource: str
     verbs: tuple[str, ...]
     purpose: str
+    kinds: frozenset[str] = frozenset({"Deployment"})
+
+    def concerns(self, target: Target) -> bool:
+        """Whether this target needs it."""
+        if self.resource == "services" and not target.service:
+            return False
+        return target.kind in self.kinds
 
     @property
     def full_name(self) -> str:
@@ -24,18 +34,30 @@ class Permission:
         return f"{self.resource}.{self.group}" if self.group else self.resource
 
 
+_DEPLOYMENT = frozenset({"Deployment"})
+_STATEFUL_SET, _DAEMON_SET = frozenset({"StatefulSet"}), frozenset({"DaemonSet"})
+_ANY = _DEPLOYMENT | _STATEFUL_SET | _DAEMON_SET
+
 PERMISSIONS: tuple[Permission, ...] = (
     Permission("apps", "deployments", ("get", "patch"), "watch the Deployment and roll it back"),
+    Permission("apps", "deployments", ("create", "delete", "list"), "run the good release beside production"),
     Permission("apps", "replicasets", ("list",), "know its revisions"),
-    Permission("", "pods", ("list",), "see its pods"),
-    Permission("", "services", ("get",), "see which pods its Service selects"),
+    Permission("apps", "statefulsets", ("get", "patch"), "watch the StatefulSet and roll it back", _STATEFUL_SET),
+    Permission("apps", "daemonsets", ("get", "patch"), "watch the DaemonSet and roll it back", _DAEMON_SET),
+    Permission("apps", "controllerrevisions", ("list",), "know its revisions", _STATEFUL_SET | _DAEMON_SET),
+    Permission("", "pods", ("list",), "see its pods", _ANY),
+    Permission("", "pods", ("delete",), "free a StatefulSet from a pod that it waits for", _STATEFUL_SET),
+    Permission("", "services", ("get",), "see which pods its Service selects", _ANY),
+    Permission("policy", "poddisruptionbudgets", ("list",), "keep to its disruption budgets", _ANY),
+    Permission("", "persistentvolumeclaims", ("get",), "know whether two releases can share its volumes"),
     Permission(
         "autoscaling",
         "horizontalpodautoscalers",
         ("get", "list", "patch"),
         "keep an autoscaler from undoing a rollback",
+        _ANY,
     ),
-    Permission("", "events", ("create",), "tell of a rollback on the Deployment"),
+    Permission("", "events", ("create",), "tell of a rollback on the workload", _ANY),
 )
 """The whole of it; `deploy/rbac.yaml` grants exactly this."""
 
@@ -54,13 +76,13 @@ async def missing_permissions(reviews: Reviews, targets: Iterable[Target]) -> Se
     """
     asked: dict[tuple[str, str, str, str], str | None] = {}
     for target in targets:
-        names = {"deployments": target.deployment, "services": target.service or ""}
-        for permission in PERMISSIONS:
-            if permission.resource == "services" and not target.service:
-                continue
+        names = dict.fromkeys(("deployments", "statefulsets", "daemonsets"), target.deployment)
+        names["services"] = target.service or ""
+        for permission in (p for p in PERMISSIONS if p.concerns(target)):
             for verb in permission.verbs:
-                # A Role may name single objects, and then only a question that names one is answered with yes.
-                name = names.get(permission.resource, "")
+                # A Role may name single objects, and then only a question that names one is answered with yes; what is
+                # created or listed has no name to ask for, and the helper has another one.
+                name = names.get(permission.resource, "") if verb in {"get", "patch"} else ""
                 key = (verb, permission.full_name, target.namespace, name)
                 if key not in asked:
                     may = await reviews.may(verb, permission.group, permission.resource, target.namespace, name)

@@ -1,4 +1,4 @@
-"""The pods of a Deployment, found by who owns whom; labels alone would take in a helper's and a stranger's pods."""
+"""The pods of a workload, found by who owns whom; labels alone would take in a helper's and a stranger's pods."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from logcaster_guard.domain.signals import Target
-from logcaster_guard.domain.workload import Workload, instant, template_hash
+from logcaster_guard.domain.workload import REVISION_LABEL, Workload, instant, revisions_of, template_hash
 from logcaster_guard.ports import Cluster, Json, Kind
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
@@ -115,14 +115,16 @@ class PodEndpoint:
 
 
 async def pods_of(cluster: Cluster, target: Target) -> tuple[Workload, Sequence[Pod]]:
-    """The target's Deployment and every pod of its ReplicaSets, by name.
+    """The target's workload and every pod of its revisions, by name.
 
-    Raises `ClusterError`s, `NotFound` when the Deployment is not there.
+    Raises `ClusterError`s, `NotFound` when the workload is not there.
     """
-    workload = Workload(await cluster.get(Kind.DEPLOYMENT, target.namespace, target.deployment))
+    workload = Workload(await cluster.get(Kind(target.kind), target.namespace, target.deployment))
     # The selector only keeps the answer small; ownership decides.
     labels = ((workload.raw["spec"].get("selector") or {}).get("matchLabels") or {}).items()
     selector = ",".join(f"{key}={value}" for key, value in sorted(labels))
+    if workload.kind != Kind.DEPLOYMENT:
+        return workload, await _directly_owned(cluster, workload, selector)
     templates = {
         str(item["metadata"]["uid"]): template_hash(item["spec"]["template"])
         for item in await cluster.list(Kind.REPLICA_SET, target.namespace, selector)
@@ -131,6 +133,21 @@ async def pods_of(cluster: Cluster, target: Target) -> tuple[Workload, Sequence[
     items = await cluster.list(Kind.POD, target.namespace, selector)
     found = [Pod(raw=item, template=templates[owner]) for item in items if (owner := _owner(item)) in templates]
     return workload, sorted(found, key=lambda pod: pod.name)
+
+
+async def _directly_owned(cluster: Cluster, workload: Workload, selector: str) -> Sequence[Pod]:
+    """The pods of a StatefulSet or DaemonSet, which name their revision in a label."""
+    revisions = revisions_of(workload, await cluster.list(Kind.CONTROLLER_REVISION, workload.namespace))
+    templates = {revision.name: revision.hash for revision in revisions}
+    # A DaemonSet's pods name the hash alone, its revision is called after both.
+    templates |= {r.name.removeprefix(f"{workload.name}-"): r.hash for r in revisions}
+    items = await cluster.list(Kind.POD, workload.namespace, selector)
+    found = [
+        Pod(raw=item, template=templates.get((item["metadata"].get("labels") or {}).get(REVISION_LABEL, ""), ""))
+        for item in items
+        if _owner(item) == workload.uid
+    ]
+    return sorted(found, key=lambda pod: pod.name)
 
 
 async def endpoints_of(cluster: Cluster, target: Target) -> Sequence[PodEndpoint]:

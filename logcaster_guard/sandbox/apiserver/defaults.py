@@ -141,6 +141,19 @@ def _autoscaler(item: Json) -> None:
     spec.setdefault("metrics", [{"type": "Resource", "resource": resource}])
 
 
+def _budget(item: Json) -> None:
+    item.setdefault("spec", {})
+
+
+def _volume_claim(item: Json) -> None:
+    item.setdefault("spec", {}).setdefault("volumeMode", "Filesystem")
+
+
+def _node(item: Json) -> None:
+    item.setdefault("spec", {})
+    item.setdefault("status", {})
+
+
 def _namespace(item: Json) -> None:
     item["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = item["metadata"]["name"]
     item.setdefault("spec", {}).setdefault("finalizers", ["kubernetes"])
@@ -157,6 +170,9 @@ _BY_KIND: dict[str, Callable[[Json], None]] = {
     "Pod": _pod,
     "Service": _service,
     "HorizontalPodAutoscaler": _autoscaler,
+    "PodDisruptionBudget": _budget,
+    "PersistentVolumeClaim": _volume_claim,
+    "Node": _node,
     "Namespace": _namespace,
     "Secret": _secret,
 }

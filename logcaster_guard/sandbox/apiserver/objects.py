@@ -52,6 +52,8 @@ _INITIAL_STATUS: dict[str, Json] = {
     "Pod": {"phase": "Pending", "qosClass": "BestEffort"},
     "Service": {"loadBalancer": {}},
     "HorizontalPodAutoscaler": {"desiredReplicas": 0},
+    "PodDisruptionBudget": {"currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0, "disruptionsAllowed": 0},
+    "PersistentVolumeClaim": {"phase": "Pending"},
 }
 
 

@@ -117,19 +117,51 @@ AUTOSCALERS = Resource(
 )
 ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", counts_generation=True)
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease", unconditional=False, create_on_update=True)
+BUDGETS = Resource(
+    "policy",
+    "v1",
+    "poddisruptionbudgets",
+    "PodDisruptionBudget",
+    short=("pdb",),
+    subresources=frozenset({"status"}),
+    counts_generation=True,
+    unconditional=False,
+)
+VOLUME_CLAIMS = Resource(
+    "",
+    "v1",
+    "persistentvolumeclaims",
+    "PersistentVolumeClaim",
+    short=("pvc",),
+    subresources=frozenset({"status"}),
+    returns_deleted=True,
+)
+NODES = Resource(
+    "",
+    "v1",
+    "nodes",
+    "Node",
+    namespaced=False,
+    short=("no",),
+    subresources=frozenset({"status"}),
+    fields=_META_FIELDS | {"spec.unschedulable"},
+)
 
 ALL = (
     NAMESPACES,
+    NODES,
     PODS,
     SERVICES,
     EVENTS,
     CONFIG_MAPS,
     SECRETS,
+    VOLUME_CLAIMS,
     DEPLOYMENTS,
     REPLICA_SETS,
     AUTOSCALERS,
     ENDPOINT_SLICES,
     LEASES,
+    BUDGETS,
 )
 BY_PATH = {(r.group, r.version, r.plural): r for r in ALL}
 GROUPS: dict[tuple[str, str], tuple[Resource, ...]] = {

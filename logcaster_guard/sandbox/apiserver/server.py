@@ -12,9 +12,11 @@ from types import TracebackType
 
 from aiohttp import web
 
+from logcaster_guard.sandbox.apiserver.autoscalers import AutoscalerController
 from logcaster_guard.sandbox.apiserver.clock import Clock, SystemClock
 from logcaster_guard.sandbox.apiserver.deployments import DeploymentController
 from logcaster_guard.sandbox.apiserver.discovery import document
+from logcaster_guard.sandbox.apiserver.disruption import DisruptionController
 from logcaster_guard.sandbox.apiserver.endpoints import EndpointSliceController
 from logcaster_guard.sandbox.apiserver.errors import ApiError, bad_request, unauthorized
 from logcaster_guard.sandbox.apiserver.garbage import GarbageCollector, NamespaceController
@@ -60,7 +62,10 @@ class AuditEntry:
 
 
 class ApiServer:
-    """A Kubernetes API server with the controllers of Deployments, ReplicaSets, EndpointSlices, garbage, namespaces.
+    """A Kubernetes API server with the controllers that a Deployment, its Service, autoscaler and budget need.
+
+    They are those of Deployments, ReplicaSets, EndpointSlices, HorizontalPodAutoscalers (as without metrics),
+    PodDisruptionBudgets, garbage and namespaces. Nodes and PersistentVolumeClaims are only kept.
 
     It listens on 127.0.0.1, on a free port unless `port` names one. `tokens` maps bearer tokens to user names;
     without it everybody is system:anonymous. `tokenless` is who a request without a token is, where there are tokens
@@ -106,8 +111,9 @@ class ApiServer:
         """Begin to listen and to reconcile; the namespaces default and kube-system exist."""
         parts = (ReplicaSetController, DeploymentController, EndpointSliceController)
         controllers = [p(self._store, self._objects, self._clock) for p in parts]
+        watchers = [p(self._store, self._objects, self._clock) for p in (AutoscalerController, DisruptionController)]
         keepers = [p(self._store, self._objects, self._clock) for p in (GarbageCollector, NamespaceController)]
-        for controller in [*controllers, *keepers]:
+        for controller in [*controllers, *watchers, *keepers]:
             self._store.subscribe(controller.observe)
             self._controllers.append(asyncio.create_task(controller.queue.run(), name=type(controller).__name__))
         for name in ("default", "kube-system"):

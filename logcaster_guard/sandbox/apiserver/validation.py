@@ -179,6 +179,30 @@ def _autoscaler(item: Json) -> Iterator[Cause]:
         yield _required("spec.scaleTargetRef.name")
 
 
+def _budget(item: Json) -> Iterator[Cause]:
+    spec = item["spec"]
+    if "minAvailable" in spec and "maxUnavailable" in spec:
+        message = "minAvailable and maxUnavailable cannot be both set"
+        yield _refused("spec", {k: spec[k] for k in ("minAvailable", "maxUnavailable")}, message)
+    for name in ("minAvailable", "maxUnavailable"):
+        value = spec.get(name, 0)
+        try:
+            least = amount(value, 100, up=True)
+        except ValueError:
+            yield _refused(f"spec.{name}", value, "a valid percent string or integer")
+            continue
+        if least < 0:
+            yield _refused(f"spec.{name}", value, "must be greater than or equal to 0")
+
+
+def _volume_claim(item: Json) -> Iterator[Cause]:
+    spec = item["spec"]
+    if not spec.get("accessModes"):
+        yield _required("spec.accessModes")
+    if not ((spec.get("resources") or {}).get("requests") or {}).get("storage"):
+        yield _required("spec.resources[storage]")
+
+
 def _config_map(item: Json) -> Iterator[Cause]:
     for key, value in (item.get("data") or {}).items():
         if not isinstance(value, str):
@@ -196,6 +220,8 @@ _BY_KIND: dict[str, Callable[[Json], Iterator[Cause]]] = {
     "Pod": _pod,
     "Service": _service,
     "HorizontalPodAutoscaler": _autoscaler,
+    "PodDisruptionBudget": _budget,
+    "PersistentVolumeClaim": _volume_claim,
     "ConfigMap": _config_map,
 }
 

@@ -1,0 +1,257 @@
+"""Step handlers of the helper: a second Deployment that runs the good release beside production for a while.
+
+It has a selector of its own and pods that the Service selects. It belongs to production's Deployment, so that it goes
+with it, and names the run that made it: no other run's helper is ever touched.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Sequence
+
+from logcaster_guard.domain import capacity
+from logcaster_guard.domain.capacity import HELPER_LABEL
+from logcaster_guard.domain.errors import BlobMissing, ClusterError, Rejected
+from logcaster_guard.domain.releases import Release
+from logcaster_guard.domain.runs import (
+    DESTINATION_BAD,
+    FAILED,
+    Before,
+    Done,
+    Foreign,
+    Observation,
+    Pending,
+    Run,
+    Unclear,
+)
+from logcaster_guard.domain.steps import AwaitHelper, CreateHelper, Hold, RemoveHelper, ScaleHelper
+from logcaster_guard.domain.workload import Workload
+from logcaster_guard.effects.interference import foreign, foreign_workload
+from logcaster_guard.effects.looking import both, deployment_called, own_pods, workload_of
+from logcaster_guard.ports import Blobs, Cluster, Json, Kind
+
+RUN = "guard.logcaster.io/run"
+MANAGED = {"app.kubernetes.io/managed-by": "logcaster-guard"}
+FIELDS_KEPT = ("minReadySeconds", "progressDeadlineSeconds")
+
+
+class HelperHandler:
+    """Looks at the workload, the Service and the helper; its subclasses say what is to be done."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def _seen(self, run: Run, helper: str) -> Foreign | Unclear | tuple[Workload, Workload | None]:
+        """Production and the helper, if nothing of somebody else's speaks against going on."""
+        try:
+            workload, service = await both(self._cluster, run)
+            theirs = foreign(run, workload, service)
+            if theirs is not None or workload is None:
+                return Foreign(theirs or "the Deployment is gone")
+            return workload, await deployment_called(self._cluster, run, helper)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+
+
+class CreateHelperHandler(HelperHandler):
+    """Creates the helper under the name that the plan gave it, so that it cannot be there twice."""
+
+    def __init__(self, cluster: Cluster, blobs: Blobs) -> None:
+        super().__init__(cluster)
+        self._blobs = blobs
+
+    async def observe(self, step: CreateHelper, run: Run) -> Observation:
+        """Done when this run's helper is there."""
+        seen = await self._seen(run, step.helper)
+        if not isinstance(seen, tuple):
+            return seen
+        helper = seen[1]
+        if helper is None:
+            hold = Hold(f"helper/{step.helper}", "helper", step.helper, uid="", original=None, written=0, run=run.id)
+            return Before("there is no helper", borrows=hold)
+        if helper.deleting:
+            return Pending(f"an earlier {step.helper} is being deleted")
+        if helper.annotations.get(RUN) != run.id:
+            return Unclear(f"there is a Deployment {step.helper} of another run: delete it")
+        return Done(f"{step.helper} is there")
+
+    async def apply(self, step: CreateHelper, run: Run) -> None:
+        """One create; a name that is taken is a `Conflict`, which is looked at again."""
+        workload = await workload_of(self._cluster, run)
+        if workload is None or foreign_workload(run, workload) is not None:
+            return
+        try:
+            release = Release.from_bytes(await self._blobs.get(step.release))
+        except BlobMissing as error:
+            raise Rejected(f"The saved release cannot be read: {error}") from error
+        body = manifest(step, run.id, workload, release)
+        await self._cluster.create(Kind.DEPLOYMENT, run.opened.plan.namespace, body)
+
+
+class ScaleHelperHandler(HelperHandler):
+    """Gives the helper more pods."""
+
+    async def observe(self, step: ScaleHelper, run: Run) -> Observation:
+        """Done when that many are wanted."""
+        seen = await self._seen(run, step.helper)
+        if not isinstance(seen, tuple):
+            return seen
+        helper = seen[1]
+        if helper is None or helper.deleting:
+            return Foreign(f"Somebody deleted the helper {step.helper}.")
+        if helper.replicas == step.replicas:
+            return Done(f"{step.replicas} pods are wanted")
+        return Before(f"{helper.replicas} pods are wanted")
+
+    async def apply(self, step: ScaleHelper, run: Run) -> None:
+        """One request, bound to the resourceVersion that was looked at."""
+        helper = await deployment_called(self._cluster, run, step.helper)
+        if helper is None or not _made_by(helper, run):
+            return
+        patch: list[Json] = [
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": helper.resource_version},
+            {"op": "replace", "path": "/spec/replicas", "value": step.replicas},
+        ]
+        await self._cluster.json_patch(Kind.DEPLOYMENT, helper.namespace, helper.name, patch)
+
+
+class AwaitHelperHandler(HelperHandler):
+    """Waits until the helper's pods serve."""
+
+    async def observe(self, step: AwaitHelper, run: Run) -> Observation:
+        """Done when enough of them are Ready and selected; pods that crash show that the release is bad."""
+        seen = await self._seen(run, step.helper)
+        if not isinstance(seen, tuple):
+            return seen
+        helper = seen[1]
+        if helper is None or helper.deleting:
+            return Foreign(f"Somebody deleted the helper {step.helper}.")
+        try:
+            pods = await helper_pods(self._cluster, run, step.helper)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        serving = capacity.serving(pods, run.opened.plan.selector, step.helper)
+        text = f"{serving} of {step.replicas} pods of {step.helper} serve"
+        if serving >= step.replicas and helper.observed:
+            return Done(text)
+        crashed = sum(_restarts(p) > 0 for p in pods)
+        if crashed:
+            return Before(text, overdue=(DESTINATION_BAD, f"{text}, and {crashed} of them have crashed"))
+        return Before(text, overdue=(FAILED, f"the good release does not come up: {text}"))
+
+    async def apply(self, step: AwaitHelper, run: Run) -> None:
+        """Nothing to do: the Deployment controller does it."""
+
+
+class RemoveHelperHandler(HelperHandler):
+    """Deletes the helper once production carries the load alone; as a step, and as the lender of the hold."""
+
+    async def observe(self, step: RemoveHelper, run: Run) -> Observation:
+        """Done when it is gone, with its pods on their way."""
+        seen = await self._seen(run, step.helper)
+        if not isinstance(seen, tuple):
+            return seen
+        return await self._removable(run, *seen)
+
+    async def apply(self, step: RemoveHelper, run: Run) -> None:
+        """Delete in the foreground: orphaned ReplicaSets would be taken in by production."""
+        await self._delete(run, step.helper)
+
+    async def observe_release(self, hold: Hold, run: Run) -> Observation:
+        """As the step; whatever became of production."""
+        try:
+            workload = await workload_of(self._cluster, run)
+            helper = await deployment_called(self._cluster, run, hold.object)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        if helper is not None and helper.annotations.get(RUN) != hold.run:
+            return Foreign(f"{hold.object} is not the one that the run made")
+        return await self._removable(run, workload, helper)
+
+    async def release(self, hold: Hold, run: Run) -> None:
+        """As the step."""
+        await self._delete(run, hold.object)
+
+    async def _removable(self, run: Run, workload: Workload | None, helper: Workload | None) -> Observation:
+        if helper is None:
+            return Done("the helper is gone")
+        if helper.deleting:
+            return Pending("the helper is being deleted")
+        if workload is None or workload.deleting or workload.uid != run.opened.plan.uid:
+            return Before("there is no production that it could stand in for")
+        try:
+            pods = await own_pods(self._cluster, workload)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        serving = capacity.serving(pods, run.opened.plan.selector, None)
+        needed = min(run.opened.plan.floor, workload.replicas)
+        if serving < needed:
+            return Pending(f"the helper goes on serving: {serving} of production's pods serve, {needed} are needed")
+        return Before(f"{serving} of production's pods serve")
+
+    async def _delete(self, run: Run, name: str) -> None:
+        helper = await deployment_called(self._cluster, run, name)
+        if helper is None or helper.deleting or not _made_by(helper, run):
+            return
+        await self._cluster.delete(
+            Kind.DEPLOYMENT, helper.namespace, name, uid=helper.uid, resource_version=helper.resource_version
+        )
+
+
+def manifest(step: CreateHelper, run: str, workload: Workload, release: Release) -> Json:
+    """The helper Deployment of this run."""
+    own = {HELPER_LABEL: capacity.helper_label(step.helper)}
+    template = copy.deepcopy(release.template)
+    metadata = template.setdefault("metadata", {})
+    metadata["labels"] = {**(metadata.get("labels") or {}), **step.labels, **own}
+    spec = workload.raw["spec"]
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": workload.name, "uid": workload.uid}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": step.helper,
+            "namespace": workload.namespace,
+            "labels": {**MANAGED, **own},
+            "annotations": {RUN: run},
+            "ownerReferences": [owner],
+        },
+        "spec": {
+            "replicas": step.replicas,
+            "selector": {"matchLabels": own},
+            "template": template,
+            **{field: spec[field] for field in FIELDS_KEPT if field in spec},
+        },
+    }
+
+
+async def sweep(cluster: Cluster, namespace: str, closed: Collection[str]) -> Sequence[str]:
+    """Delete helpers that a request of a guard that is gone may have made too late; the names of those deleted.
+
+    Only those of runs in `closed`. Raises the `ClusterError` it met.
+    """
+    found = []
+    for raw in await cluster.list(Kind.DEPLOYMENT, namespace, ",".join(f"{k}={v}" for k, v in MANAGED.items())):
+        helper = Workload(raw)
+        if helper.annotations.get(RUN) in closed and HELPER_LABEL in capacity.labels_of(raw) and not helper.deleting:
+            await cluster.delete(
+                Kind.DEPLOYMENT, namespace, helper.name, uid=helper.uid, resource_version=helper.resource_version
+            )
+            found.append(helper.name)
+    return found
+
+
+async def helper_pods(cluster: Cluster, run: Run, helper: str) -> Sequence[Json]:
+    """The helper's pods. Raises the `ClusterError` it met."""
+    selector = f"{HELPER_LABEL}={capacity.helper_label(helper)}"
+    return await cluster.list(Kind.POD, run.opened.plan.namespace, selector)
+
+
+def _made_by(helper: Workload, run: Run) -> bool:
+    hold = run.holds.get(f"helper/{helper.name}")
+    return helper.annotations.get(RUN) == (run.id if hold is None else hold.run)
+
+
+def _restarts(pod: Json) -> int:
+    statuses = (pod.get("status") or {}).get("containerStatuses") or []
+    return sum(int(c.get("restartCount") or 0) for c in statuses)

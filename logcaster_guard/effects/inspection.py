@@ -1,0 +1,23 @@
+"""How the pods of one Deployment fare, read apart from the rest of the target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from logcaster_guard.domain.signals import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """`error_rate` (of 1) and `requests` (a count) of one Deployment's pods over the window that was asked for."""
+
+    error_rate: Reading
+    requests: Reading
+
+
+class Inspector(Protocol):
+    """Reads how the pods of one Deployment fared over the last `window` seconds; `target` is the target's key."""
+
+    async def __call__(self, target: str, deployment: str, window: float) -> Inspection:
+        """Never raises for what a source does: that is a reading too."""

@@ -1,0 +1,100 @@
+"""The steps that judge how the good release's own pods fare before everything is given to them."""
+
+from __future__ import annotations
+
+from logcaster_guard.domain import capacity
+from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.runs import (
+    DESTINATION_BAD,
+    INCONCLUSIVE,
+    Before,
+    Done,
+    Failed,
+    Foreign,
+    Observation,
+    Run,
+    Unclear,
+)
+from logcaster_guard.domain.signals import Reading, SourceError, Value
+from logcaster_guard.domain.steps import JudgeHelper
+from logcaster_guard.effects.helper import helper_pods
+from logcaster_guard.effects.inspection import Inspection, Inspector
+from logcaster_guard.effects.interference import foreign
+from logcaster_guard.effects.looking import both
+from logcaster_guard.ports import Clock, Cluster
+
+
+class JudgeHelperHandler:
+    """Judges the helper at one share: bad above the threshold, good below it, and no verdict without enough requests.
+
+    The wait begins anew when a guard is started again, or when a pod of the helper is not Ready any more.
+    """
+
+    def __init__(self, cluster: Cluster, clock: Clock, inspector: Inspector) -> None:
+        self._cluster = cluster
+        self._clock = clock
+        self._inspector = inspector
+        self._since: dict[str, tuple[int, float]] = {}
+
+    async def observe(self, step: JudgeHelper, run: Run) -> Observation:
+        """Done, or failed with the destination bad; held while it cannot be told."""
+        try:
+            workload, service = await both(self._cluster, run)
+            theirs = foreign(run, workload, service)
+            if theirs is not None or workload is None:
+                self._since.pop(run.id, None)
+                return Foreign(theirs or "the Deployment is gone")
+            pods = await helper_pods(self._cluster, run, step.helper)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        now = self._clock.monotonic()
+        serving = capacity.serving(pods, run.opened.plan.selector, step.helper)
+        if serving < _wanted(step, run):
+            self._since.pop(run.id, None)
+            text = f"{serving} of {_wanted(step, run)} pods of the good release serve"
+            return Before(text, overdue=(DESTINATION_BAD, f"the good release does not stay up: {text}"))
+        index, since = self._since.setdefault(run.id, (run.step, now))
+        if index != run.step:
+            self._since[run.id] = (run.step, since := now)
+        due = max(step.wait, step.window)
+        if now - since < due:
+            return Before(f"at {step.share:.0%}: judged in {due - (now - since):.0f} s")
+        return self._verdict(step, await self._inspector(run.opened.target, step.helper, step.window))
+
+    def _verdict(self, step: JudgeHelper, seen: Inspection) -> Observation:
+        text = f"at {step.share:.0%} of the pods: {said(seen)}"
+        if not isinstance(seen.error_rate, Value) or not isinstance(seen.requests, Value):
+            return Before(text, overdue=(INCONCLUSIVE, f"how the good release fares could not be read {text}"))
+        if seen.requests.number < step.min_requests:
+            few = f"{text}, fewer than {step.min_requests}"
+            return Before(few, overdue=(INCONCLUSIVE, f"too few requests to judge the good release {few}"))
+        if seen.error_rate.number > step.threshold:
+            return Failed(DESTINATION_BAD, f"the good release fails too {text}, above {step.threshold:.2%}")
+        return Done(text)
+
+    async def apply(self, step: JudgeHelper, run: Run) -> None:
+        """Nothing to do: judging has no effect."""
+
+
+def said(seen: Inspection) -> str:
+    """Error rate and number of requests as people read them."""
+    rate, requests = seen.error_rate, seen.requests
+    errors = f"{rate.number:.2%} errors" if isinstance(rate, Value) else _unread(rate)
+    count = f"{requests.number:.0f} requests" if isinstance(requests, Value) else _unread(requests)
+    return f"{errors} of {count}"
+
+
+def _unread(reading: Reading) -> str:
+    if isinstance(reading, SourceError):
+        return f"unread ({reading.fault})"
+    return "no data" if isinstance(reading, Value) else f"no data ({reading.gap})"
+
+
+def _wanted(step: JudgeHelper, run: Run) -> int:
+    """How many pods the helper was given for this step."""
+    sizes = [
+        getattr(s, "replicas", 0)
+        for s in run.opened.plan.steps[: run.step]
+        if s.kind == "await_helper" and getattr(s, "helper", "") == step.helper
+    ]
+    return sizes[-1] if sizes else 1

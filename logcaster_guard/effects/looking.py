@@ -1,0 +1,53 @@
+"""What every handler looks at first: the workload, its Service and its pods, as they are at this moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from logcaster_guard.domain.errors import NotFound
+from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.workload import Workload
+from logcaster_guard.ports import Cluster, Json, Kind
+
+
+async def workload_of(cluster: Cluster, run: Run) -> Workload | None:
+    """The workload that the run is about; None if it is gone. Raises the `ClusterError` it met."""
+    plan = run.opened.plan
+    try:
+        return Workload(await cluster.get(Kind(plan.kind), plan.namespace, plan.deployment))
+    except NotFound:
+        return None
+
+
+async def service_of(cluster: Cluster, run: Run) -> Mapping[str, Any] | None:
+    """Its Service; None if it has none or it is gone. Raises the `ClusterError` it met."""
+    plan = run.opened.plan
+    if plan.service is None:
+        return None
+    try:
+        return await cluster.get(Kind.SERVICE, plan.namespace, plan.service)
+    except NotFound:
+        return None
+
+
+async def deployment_called(cluster: Cluster, run: Run, name: str) -> Workload | None:
+    """Another Deployment of the same namespace; None if it is not there. Raises the `ClusterError` it met."""
+    try:
+        return Workload(await cluster.get(Kind.DEPLOYMENT, run.opened.plan.namespace, name))
+    except NotFound:
+        return None
+
+
+async def both(cluster: Cluster, run: Run) -> tuple[Workload | None, Mapping[str, Any] | None]:
+    """Workload and Service, asked for at once."""
+    workload, service = await asyncio.gather(workload_of(cluster, run), service_of(cluster, run))
+    return workload, service
+
+
+async def own_pods(cluster: Cluster, workload: Workload) -> Sequence[Json]:
+    """The pods that the workload's own selector takes, a helper's included where it carries the same labels."""
+    labels = (workload.raw["spec"].get("selector") or {}).get("matchLabels") or {}
+    selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+    return await cluster.list(Kind.POD, workload.namespace, selector)

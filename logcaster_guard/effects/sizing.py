@@ -1,0 +1,226 @@
+"""Step handlers that change how many pods the target has, and what its autoscalers want of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from logcaster_guard.domain import capacity
+from logcaster_guard.domain.errors import ClusterError, NotFound
+from logcaster_guard.domain.runs import Before, Done, Foreign, Observation, Pending, Run, Unclear
+from logcaster_guard.domain.steps import Hold, PinAutoscaler, ScaleProduction
+from logcaster_guard.domain.workload import Workload
+from logcaster_guard.effects.interference import foreign, foreign_workload
+from logcaster_guard.effects.looking import both, own_pods, workload_of
+from logcaster_guard.ports import Cluster, Json, Kind
+
+REPLICAS = "replicas"
+
+
+class ScaleProductionHandler:
+    """Gives the target another number of pods, never so few that the run's floor, or a disruption budget, is broken."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def observe(self, step: ScaleProduction, run: Run) -> Observation:
+        """Done when that many pods are wanted, whoever wrote it."""
+        try:
+            workload, service = await both(self._cluster, run)
+            theirs = foreign(run, workload, service)
+            if theirs is not None or workload is None:
+                return Foreign(theirs or "the Deployment is gone")
+            if workload.replicas == step.replicas:
+                return Done(f"{step.replicas} pods are wanted")
+            short = await self._short(step, run, workload)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        if short is not None:
+            return Pending(short)
+        known = run.holds.get(REPLICAS)
+        hold = Hold(
+            id=REPLICAS,
+            kind="replicas",
+            object=workload.name,
+            uid=workload.uid,
+            original=run.opened.plan.full_size,
+            written=step.replicas,
+            earlier=(workload.replicas,) if known is None else tuple(sorted(known.ours)),
+        )
+        return Before(f"{workload.replicas} pods are wanted", borrows=hold)
+
+    async def _short(self, step: ScaleProduction, run: Run, workload: Workload) -> str | None:
+        """What forbids going down to that many pods now; None if nothing does."""
+        if step.replicas >= workload.replicas:
+            return None
+        plan, pods = run.opened.plan, await own_pods(self._cluster, workload)
+        helper = next((h.object for h in run.holds.values() if h.kind == "helper"), None)
+        beside = 0 if helper is None else capacity.serving(pods, plan.selector, helper)
+        own = capacity.serving(pods, plan.selector, None)
+        left = beside + min(own, step.replicas)
+        if left < plan.floor:
+            return f"{left} pods would serve, and the floor is {plan.floor}"
+        budgets = await self._cluster.list(Kind.DISRUPTION_BUDGET, plan.namespace)
+        mine = capacity.budgets_for(budgets, capacity.labels_of(workload.template))
+        return capacity.short_of(mine, pods, removed=max(0, own - step.replicas), expected=left)
+
+    async def apply(self, step: ScaleProduction, run: Run) -> None:
+        """One request, bound to the resourceVersion that was looked at."""
+        workload = await workload_of(self._cluster, run)
+        if workload is None or foreign_workload(run, workload) is not None or workload.replicas == step.replicas:
+            return
+        await _scale(self._cluster, workload, step.replicas)
+
+    async def observe_release(self, hold: Hold, run: Run) -> Observation:
+        """Done when production has its size again and serves as before; somebody else's size stays as it is."""
+        try:
+            workload = await workload_of(self._cluster, run)
+            if workload is None or workload.deleting:
+                return Done("the Deployment is gone")
+            if workload.uid != hold.uid:
+                return Foreign("the Deployment was created again by somebody else")
+            pods = await own_pods(self._cluster, workload)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        if workload.replicas == hold.original:
+            return _carried(run, workload, pods)
+        if workload.replicas in hold.ours:
+            return Before(f"{workload.replicas} pods are wanted")
+        return Foreign(f"somebody else scaled it to {workload.replicas}")
+
+    async def release(self, hold: Hold, run: Run) -> None:
+        """Bring production to its size, its autoscalers first, which would undo it."""
+        for pinned in (h for h in run.holds.values() if h.kind == "autoscaler_bounds"):
+            if hold.original:
+                await _pin(self._cluster, run, pinned, hold.original)
+        workload = await workload_of(self._cluster, run)
+        if workload is None or workload.uid != hold.uid or workload.replicas not in hold.ours or hold.original is None:
+            return
+        await _scale(self._cluster, workload, hold.original)
+
+
+class PinAutoscalerHandler:
+    """Borrows both bounds of an autoscaler, so that it wants what the guard wants."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def observe(self, step: PinAutoscaler, run: Run) -> Observation:
+        """Done when both bounds are the size, or the autoscaler is gone; bounds of somebody else's end the run."""
+        try:
+            workload, service = await both(self._cluster, run)
+            theirs = foreign(run, workload, service)
+            if theirs is not None:
+                return Foreign(theirs)
+            raw = await self._cluster.get(Kind.AUTOSCALER, run.opened.plan.namespace, step.autoscaler)
+        except NotFound:
+            return Done("the autoscaler is gone")
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        if raw["metadata"]["uid"] != step.uid:
+            return Foreign(f"Autoscaler {step.autoscaler} was created again by somebody else.")
+        bounds, known = _bounds(raw), run.holds.get(_hold_id(step.autoscaler))
+        if known is None:
+            if bounds == (step.size, step.size):
+                return Done(f"both bounds are {step.size}")
+            hold = Hold(
+                id=_hold_id(step.autoscaler),
+                kind="autoscaler_bounds",
+                object=step.autoscaler,
+                uid=step.uid,
+                original=bounds[0],
+                original_maximum=bounds[1],
+                written=step.size,
+            )
+            return Before(f"bounds {bounds}", borrows=hold)
+        if bounds not in _ours(known):
+            return Foreign(f"Somebody set the bounds of autoscaler {step.autoscaler} to {bounds[0]} and {bounds[1]}.")
+        if bounds == (step.size, step.size) and known.written == step.size:
+            return Done(f"both bounds are {step.size}")
+        hold = _rewritten(known, step.size)
+        return Before(f"bounds {bounds}", borrows=hold)
+
+    async def apply(self, step: PinAutoscaler, run: Run) -> None:
+        """One request, bound to the resourceVersion that was looked at."""
+        await _pin(self._cluster, run, run.holds[_hold_id(step.autoscaler)], step.size)
+
+    async def observe_release(self, hold: Hold, run: Run) -> Observation:
+        """The originals come back only while the autoscaler still shows what the guard wrote."""
+        try:
+            raw = await self._cluster.get(Kind.AUTOSCALER, run.opened.plan.namespace, hold.object)
+        except NotFound:
+            return Done("the autoscaler is gone")
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        if raw["metadata"]["uid"] != hold.uid:
+            return Foreign("the autoscaler was created again by somebody else")
+        bounds = _bounds(raw)
+        if bounds == (hold.original, hold.original_maximum):
+            return Done(f"bounds {bounds}")
+        return Before(f"bounds {bounds}") if bounds in _ours(hold) else Foreign(f"somebody else set {bounds}")
+
+    async def release(self, hold: Hold, run: Run) -> None:
+        """Write the original bounds back, if the autoscaler still shows what the guard wrote."""
+        await _bound(self._cluster, run, hold, hold.original or 1, hold.original_maximum or hold.written)
+
+
+def _hold_id(autoscaler: str) -> str:
+    return f"autoscaler/{autoscaler}"
+
+
+def _bounds(raw: Json) -> tuple[int, int]:
+    # The API server fills an absent minimum in as 1.
+    return int(raw["spec"].get("minReplicas") or 1), int(raw["spec"]["maxReplicas"])
+
+
+def _ours(hold: Hold) -> set[tuple[int | None, int | None]]:
+    return {(size, size) for size in hold.ours} | {(hold.original, hold.original_maximum)}
+
+
+def _rewritten(hold: Hold, size: int) -> Hold:
+    return Hold(
+        id=hold.id,
+        kind=hold.kind,
+        object=hold.object,
+        uid=hold.uid,
+        original=hold.original,
+        original_maximum=hold.original_maximum,
+        written=size,
+        earlier=tuple(sorted(hold.ours)),
+    )
+
+
+async def _pin(cluster: Cluster, run: Run, hold: Hold, size: int) -> None:
+    await _bound(cluster, run, hold, size, size)
+
+
+async def _bound(cluster: Cluster, run: Run, hold: Hold, minimum: int, maximum: int) -> None:
+    namespace = run.opened.plan.namespace
+    try:
+        raw = await cluster.get(Kind.AUTOSCALER, namespace, hold.object)
+    except NotFound:
+        return
+    if raw["metadata"]["uid"] != hold.uid or _bounds(raw) not in _ours(hold) or _bounds(raw) == (minimum, maximum):
+        return
+    patch: list[Json] = [
+        _at_version(raw),
+        {"op": "add", "path": "/spec/minReplicas", "value": minimum},
+        {"op": "replace", "path": "/spec/maxReplicas", "value": maximum},
+    ]
+    await cluster.json_patch(Kind.AUTOSCALER, namespace, hold.object, patch)
+
+
+async def _scale(cluster: Cluster, workload: Workload, replicas: int) -> None:
+    patch: list[Json] = [_at_version(workload.raw), {"op": "replace", "path": "/spec/replicas", "value": replicas}]
+    await cluster.json_patch(Kind(workload.kind), workload.namespace, workload.name, patch)
+
+
+def _at_version(raw: Json) -> Json:
+    return {"op": "replace", "path": "/metadata/resourceVersion", "value": raw["metadata"]["resourceVersion"]}
+
+
+def _carried(run: Run, workload: Workload, pods: Any) -> Observation:  # noqa: ANN401 - raw objects
+    plan = run.opened.plan
+    serving = capacity.serving(pods, plan.selector, None)
+    wanted = min(plan.floor, workload.replicas)
+    text = f"{serving} of {workload.replicas} pods serve, {wanted} are needed"
+    return Done(text) if serving >= wanted else Pending(text)

@@ -1,0 +1,45 @@
+"""Reads how the pods of one Deployment fare, through the sources that the target's own signals come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from logcaster_guard.domain.signals import Gap, NoData, Reading, Signal, SourceName, Target, Value
+from logcaster_guard.effects.inspection import Inspection
+from logcaster_guard.ports import Clock, Source
+
+ERROR_RATE, REQUEST_RATE = "error_rate", "request_rate"
+
+
+class SignalInspector:
+    """`effects.inspection.Inspector` over the signals `error_rate` and `request_rate`, with a lookback of its own."""
+
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        signals: Mapping[str, Signal],
+        sources: Mapping[SourceName, Source],
+        clock: Clock,
+    ) -> None:
+        self._targets = {target.key: target for target in targets}
+        self._signals = signals
+        self._sources = sources
+        self._clock = clock
+
+    async def __call__(self, target: str, deployment: str, window: float) -> Inspection:
+        """Never raises for what a source does: that is a reading too."""
+        known = self._targets.get(target)
+        errors = await self._read(known, deployment, ERROR_RATE, window)
+        rate = await self._read(known, deployment, REQUEST_RATE, window)
+        requests = replace(rate, number=rate.number * window) if isinstance(rate, Value) else rate
+        return Inspection(error_rate=errors, requests=requests)
+
+    async def _read(self, target: Target | None, deployment: str, name: str, window: float) -> Reading:
+        signal = self._signals.get(name)
+        source = None if signal is None else self._sources.get(signal.source)
+        if target is None or signal is None or source is None:
+            return NoData(self._clock.monotonic(), Gap.NOT_READ, f"no source gives {name}")
+        asked = replace(target, deployment=deployment)
+        readings = await source.read(asked, [replace(signal, lookback=window)])
+        return readings[name]

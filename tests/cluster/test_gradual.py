@@ -1,0 +1,279 @@
+"""A gradual rollback against an API server: who serves at every moment, and what is left in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from logcaster_guard.adapters.clock import SystemClock
+from logcaster_guard.adapters.kubernetes.connect import connect
+from logcaster_guard.domain import capacity, releases, runs
+from logcaster_guard.domain.conditions import Verdict
+from logcaster_guard.domain.events import RevisionGood, RevisionLive, RunOpened
+from logcaster_guard.domain.ledger import Record
+from logcaster_guard.domain.rules import GradualPolicy, Policy, RolloutPolicy, VerifyPolicy
+from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.signals import Gap, NoData, Reading, Target, Value
+from logcaster_guard.domain.steps import Plan, VerifyRecovery
+from logcaster_guard.domain.workload import Workload
+from logcaster_guard.effects import gradual as effects
+from logcaster_guard.effects.inspection import Inspection
+from logcaster_guard.effects.verification import Assessment, VerifyRecoveryHandler
+from logcaster_guard.effects.workload import registry
+from logcaster_guard.engine.chronicle import Chronicle, run_stream, target_stream
+from logcaster_guard.engine.executor import Executor
+from logcaster_guard.sandbox import objects
+from logcaster_guard.sandbox.client import MERGE_PATCH
+from logcaster_guard.sandbox.world import World
+from logcaster_guard.strategies import gradual
+from tests.cluster.harness import Cluster
+from tests.cluster.scene import BAD, GOOD, PACE, RULE, image_of
+from tests.fakes.blobs import MemoryBlobs
+from tests.fakes.journal import MemoryJournal
+from tests.real.waiting import until
+
+pytestmark = [pytest.mark.timeout(240)]
+Json = dict[str, Any]
+ROLE = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
+WITHIN = 60.0
+POLICY = Policy(
+    gradual=GradualPolicy(wait=0.2, window=0.2, hold=2.0),
+    rollout=RolloutPolicy(timeout=WITHIN),
+    verify=VerifyPolicy(stable_for=0.2, timeout=WITHIN),
+)
+
+
+@dataclass
+class Sight:
+    """What the guard's sources say of the helper; `asked` are the Deployments that it asked for."""
+
+    rate: Reading = field(default_factory=lambda: Value(0.0, 0.0))
+    requests: Reading = field(default_factory=lambda: Value(0.0, 1_000.0))
+    asked: list[str] = field(default_factory=list)
+
+    async def __call__(self, target: str, deployment: str, window: float) -> Inspection:
+        del target, window
+        self.asked.append(deployment)
+        return Inspection(error_rate=self.rate, requests=self.requests)
+
+
+@dataclass
+class Shift:
+    """Production on a bad release, the good one in the ledger, an executor over both, and the lowest capacity seen."""
+
+    cluster: Cluster
+    world: World
+    sight: Sight
+    chronicle: Chronicle
+    run: str
+    lowest: int = 1_000
+    samples: int = 0
+
+    async def ended(self, within: float = WITHIN) -> Run:
+        async def closed() -> bool:
+            return self.chronicle.run(self.run).closed is not None
+
+        async with self.sampled():
+            await until(closed, within)
+        return self.chronicle.run(self.run)
+
+    @contextlib.asynccontextmanager
+    async def sampled(self) -> AsyncIterator[None]:
+        """Count who serves, over and over, as the API server tells it."""
+
+        async def sample() -> None:
+            while True:
+                pods = await self.cluster.admin.list(f"/api/v1/namespaces/{self.cluster.namespace}/pods")
+                serving = sum(capacity.is_serving(p, objects.LABELS) for p in pods)
+                self.lowest, self.samples = min(self.lowest, serving), self.samples + 1
+                await asyncio.sleep(0.01)
+
+        task = asyncio.create_task(sample())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def deployments(self) -> list[Json]:
+        return await self.cluster.admin.list(f"/apis/apps/v1/namespaces/{self.cluster.namespace}/deployments")
+
+
+def autoscaler(minimum: int, maximum: int) -> Json:
+    reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": objects.DEPLOYMENT}
+    spec = {"minReplicas": minimum, "maxReplicas": maximum, "scaleTargetRef": reference}
+    meta = {"name": objects.DEPLOYMENT}
+    return {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": meta, "spec": spec}
+
+
+def budget(least: int) -> Json:
+    spec = {"minAvailable": least, "selector": {"matchLabels": objects.LABELS}}
+    return {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "pdb"}, "spec": spec}
+
+
+@contextlib.asynccontextmanager
+async def shifting(cluster: Cluster, replicas: int, *, borrowed: bool, policy: Policy = POLICY) -> AsyncIterator[Shift]:
+    rules = next(d["rules"] for d in yaml.safe_load_all(ROLE.read_text()) if d["kind"] == "Role")
+    await cluster.grant("guard", rules)
+    async with contextlib.AsyncExitStack() as stack:
+        world = World(
+            cluster.url,
+            cluster.node_token,
+            namespace=cluster.namespace,
+            ca_file=cluster.ca_file,
+            pace=PACE,
+            period=0.05,
+        )
+        await world.start(traffic=False)
+        stack.push_async_callback(world.stop)
+        await world.install(GOOD, replicas=replicas)
+        good = Workload(await world.rolled_out(WITHIN))
+        if borrowed:
+            base = f"/namespaces/{cluster.namespace}"
+            path = f"/apis/autoscaling/v2{base}/horizontalpodautoscalers"
+            await cluster.admin.create(path, autoscaler(replicas, replicas * 2))
+            await cluster.admin.create(f"/apis/policy/v1{base}/poddisruptionbudgets", budget(replicas))
+        await world.deploy(BAD)
+        bad = Workload(await world.rolled_out(WITHIN))
+        api = await connect(kubeconfig=cluster.kubeconfig("guard"), context=None, timeout=10.0)
+        stack.push_async_callback(api.aclose)
+        blobs, clock = MemoryBlobs(), SystemClock()
+        blob = await blobs.put(releases.of_workload(good).to_bytes())
+        target = Target("logcaster", cluster.namespace, objects.DEPLOYMENT, service=objects.SERVICE)
+        record = Record(good.hash, "1", blob, good.images, 0, 0)
+        around = await effects.gathered(api, blobs, target, record)
+        plan = gradual.plan(bad, record, rule=RULE, policy=policy, around=around)
+        assert isinstance(plan, Plan)
+        sight, chronicle = Sight(), Chronicle(MemoryJournal())
+        now = datetime.now(UTC)
+        live = [RevisionLive(now, w.hash, w.revision, w.uid, blob, w.images, earliest=now) for w in (good, bad)]
+        await chronicle.tell(target_stream(target.key), live[0], RevisionGood(now, good.hash, 1.0, 1.0), live[1])
+        handlers, lenders = registry(api, blobs, clock)
+        more, loans = effects.registry(api, blobs, clock, sight)
+        verify = VerifyRecoveryHandler(api, clock, lambda *_: Assessment(Verdict.NOT_MET, "quiet"), 5.0)
+        executor = Executor(
+            chronicle=chronicle,
+            clock=clock,
+            handlers={**handlers, **more, VerifyRecovery: verify},
+            lenders={**lenders, **loans},
+        )
+        stack.push_async_callback(executor.stop)
+        opened = RunOpened(now, "run-1", target.key, RULE.name, "because", plan)
+        await chronicle.decide(run_stream("run-1"), opened)
+        executor.start(run_stream("run-1"), "run-1")
+        yield Shift(cluster, world, sight, chronicle, "run-1")
+
+
+async def bounds(shift: Shift) -> tuple[int, int]:
+    base = f"/apis/autoscaling/v2/namespaces/{shift.cluster.namespace}/horizontalpodautoscalers"
+    spec = (await shift.cluster.admin.get(f"{base}/{objects.DEPLOYMENT}"))["spec"]
+    return spec["minReplicas"], spec["maxReplicas"]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "POLL", 0.05)
+
+
+@pytest.mark.parametrize("borrowed", [False, True], ids=["plain", "with autoscaler and budget"])
+@pytest.mark.parametrize("replicas", [1, 3, 4, 10, pytest.param(50, marks=pytest.mark.slow)])
+async def test_nobody_is_missed_from_breach_to_recovery(cluster: Cluster, replicas: int, borrowed: bool) -> None:
+    async with shifting(cluster, replicas, borrowed=borrowed) as shift:
+        run = await shift.ended(120.0)
+        sys.stdout.write(f"{cluster.kind}: {replicas} pods, lowest of {shift.samples} samples: {shift.lowest}\n")
+        assert run.closed is not None
+        assert run.closed.outcome == runs.RECOVERED, run.closed.reason
+        assert shift.lowest >= replicas
+        [production] = await shift.deployments()
+        assert (image_of(production), production["spec"]["replicas"]) == (objects.image(GOOD), replicas)
+        assert run.holds == {}
+        if borrowed:
+            assert await bounds(shift) == (replicas, replicas * 2)
+        assert set(shift.sight.asked) == {
+            gradual.helper_name(Workload(production), Record(run.opened.plan.to_template, "", "", (), 0, 0))
+        }
+
+
+@pytest.mark.parametrize(
+    ("rate", "requests", "outcome"),
+    [
+        (Value(0.0, 0.02), Value(0.0, 500.0), runs.DESTINATION_BAD),
+        (Value(0.0, 0.0), Value(0.0, 99.0), runs.INCONCLUSIVE),
+        (NoData(0.0, Gap.EMPTY), NoData(0.0, Gap.EMPTY), runs.INCONCLUSIVE),
+    ],
+    ids=["it fails too", "too few requests", "no data"],
+)
+async def test_a_step_that_is_not_good_gives_everything_back(
+    cluster: Cluster, rate: Reading, requests: Reading, outcome: str
+) -> None:
+    async with shifting(cluster, 4, borrowed=True) as shift:
+        async with shift.sampled():
+
+            async def half_way() -> bool:
+                return shift.chronicle.run(shift.run).step >= 8
+
+            await until(half_way, WITHIN)
+            shift.sight.rate, shift.sight.requests = rate, requests
+        run = await shift.ended()
+        assert run.closed is not None
+        assert run.closed.outcome == outcome
+        [production] = await shift.deployments()
+        assert (image_of(production), production["spec"]["replicas"]) == (objects.image(BAD), 4)
+        assert await bounds(shift) == (4, 8)
+        assert shift.lowest >= 4
+        known = shift.chronicle.ledger(run.opened.target).records[run.opened.plan.to_template]
+        assert (known.bad_since is not None) is (outcome == runs.DESTINATION_BAD)
+
+
+@pytest.mark.parametrize("what", ["scaled", "rolled out", "deleted", "autoscaler"])
+async def test_somebody_elses_change_in_mid_shift_wins(cluster: Cluster, what: str) -> None:
+    async with shifting(
+        cluster, 4, borrowed=what == "autoscaler", policy=replace(POLICY, gradual=GradualPolicy(wait=1.0, window=1.0))
+    ) as shift:
+
+        async def shifted() -> bool:
+            production = await shift.world.deployment()
+            return int(production["spec"]["replicas"]) < 4
+
+        await until(shifted, WITHIN)
+        match what:
+            case "scaled":
+                await shift.world.scale(7)
+            case "rolled out":
+                await shift.world.deploy("3.0")
+            case "deleted":
+                base = f"/apis/apps/v1/namespaces/{cluster.namespace}/deployments/{objects.DEPLOYMENT}"
+                await cluster.admin.delete(base)
+            case _:
+                path = (
+                    f"/apis/autoscaling/v2/namespaces/{cluster.namespace}/horizontalpodautoscalers/{objects.DEPLOYMENT}"
+                )
+                await cluster.admin.patch(path, {"spec": {"minReplicas": 5, "maxReplicas": 9}}, MERGE_PATCH)
+        run = await shift.ended()
+        assert run.closed is not None
+        assert (run.closed.outcome, run.closed.freeze, dict(run.holds)) == (runs.ABANDONED, True, {})
+        left = {d["metadata"]["name"]: d for d in await shift.deployments()}
+        if what == "deleted":
+            assert left == {}
+            return
+        assert set(left) == {objects.DEPLOYMENT}
+        production = left[objects.DEPLOYMENT]
+        expected = {"scaled": (BAD, 7), "rolled out": ("3.0", 4), "autoscaler": (BAD, 5)}[what]
+        assert image_of(production) == objects.image(expected[0])
+
+        async def sized() -> bool:
+            return int((await shift.world.deployment())["spec"]["replicas"]) == expected[1]
+
+        await until(sized, WITHIN)
+        if what == "autoscaler":
+            assert await bounds(shift) == (5, 9)

@@ -1,0 +1,142 @@
+"""StatefulSets and DaemonSets go back to their good template, known from their ControllerRevisions."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from logcaster_guard.adapters.blobs import FolderBlobs
+from logcaster_guard.adapters.clock import SystemClock
+from logcaster_guard.adapters.journal import SqliteJournal
+from logcaster_guard.adapters.kubernetes.connect import connect
+from logcaster_guard.domain import runs
+from logcaster_guard.domain.ledger import Standing
+from logcaster_guard.domain.signals import History, NoHistory, Reading, Signal, SourceName, Target, Value
+from logcaster_guard.engine.guard import Guard, Orders
+from logcaster_guard.sandbox import objects
+from logcaster_guard.sandbox.client import STRATEGIC_PATCH
+from logcaster_guard.sandbox.release import Behaviour
+from logcaster_guard.sandbox.world import World
+from tests.cluster.harness import Cluster
+from tests.cluster.scene import BAD, GOOD, PACE, POLICY, RULE, SIGNAL, image_of
+from tests.real.waiting import until
+
+pytestmark = [pytest.mark.timeout(180)]
+Json = dict[str, Any]
+NAME = "logcaster-prod"
+ROLE = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
+PLURALS = {"StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
+
+
+def manifest(kind: str, image: str) -> Json:
+    body = objects.deployment(image, replicas=3, name=NAME)
+    body["kind"] = kind
+    if kind == "DaemonSet":
+        del body["spec"]["replicas"]
+    else:
+        body["spec"]["serviceName"] = objects.SERVICE
+    return body
+
+
+class ErrorsOf:
+    """Errors exactly while the workload asks for the bad image."""
+
+    name = SourceName.SCRAPE
+
+    def __init__(self, cluster: Cluster, path: str, clock: SystemClock) -> None:
+        self._cluster, self._path, self._clock = cluster, path, clock
+
+    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
+        del target
+        bad = image_of(await self._cluster.admin.get(self._path)) == objects.image(BAD)
+        return {s.name: Value(self._clock.monotonic(), 0.3 if bad else 0.0) for s in signals}
+
+    async def history(self, target: Target, signal: Signal, start: float, end: float, step: float) -> History:
+        del target, signal, start, end, step
+        return NoHistory()
+
+    async def aclose(self) -> None:
+        pass
+
+
+@contextlib.asynccontextmanager
+async def guarding(cluster: Cluster, kind: str, path: str, folder: Path) -> AsyncIterator[Guard]:
+    clock = SystemClock()
+    api = await connect(kubeconfig=cluster.kubeconfig("guard"), context=None, timeout=10.0)
+    journal = await SqliteJournal.open(folder / "journal.db")
+    target = Target("logcaster", cluster.namespace, NAME, service=objects.SERVICE, kind=kind)
+    guard = Guard(
+        Orders([target], {SIGNAL.name: SIGNAL}, [RULE], POLICY),
+        cluster=api,
+        sources={SourceName.SCRAPE: ErrorsOf(cluster, path, clock)},
+        journal=journal,
+        blobs=FolderBlobs(folder / "blobs"),
+        channels=[],
+        clock=clock,
+    )
+    task = asyncio.create_task(guard.run())
+    try:
+        yield guard
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await journal.aclose()
+        await api.aclose()
+
+
+@pytest.mark.parametrize(
+    ("kind", "new"),
+    [
+        ("StatefulSet", Behaviour(error_rate=0.3)),
+        ("StatefulSet", Behaviour(pullable=False)),
+        ("DaemonSet", Behaviour(error_rate=0.3)),
+        ("DaemonSet", Behaviour(pullable=False)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else ("never starts" if not value.pullable else "fails"),
+)
+async def test_it_is_back_on_the_good_template(cluster: Cluster, kind: str, new: Behaviour, tmp_path: Path) -> None:
+    rules = next(d["rules"] for d in yaml.safe_load_all(ROLE.read_text()) if d["kind"] == "Role")
+    await cluster.grant("guard", rules)
+    path = f"/apis/apps/v1/namespaces/{cluster.namespace}/{PLURALS[kind]}/{NAME}"
+    world = World(cluster.url, cluster.node_token, namespace=cluster.namespace, ca_file=cluster.ca_file, pace=PACE)
+    world.releases.register(objects.image(BAD), new)
+    await world.start(traffic=False)
+    try:
+        await cluster.admin.create(path.rpartition("/")[0], manifest(kind, objects.image(GOOD)))
+        await cluster.admin.create(f"/api/v1/namespaces/{cluster.namespace}/services", objects.service())
+        async with guarding(cluster, kind, path, tmp_path) as guard:
+            key = f"{cluster.namespace}/{NAME}"
+
+            def standings() -> list[Standing]:
+                records = guard.chronicle.ledger(key).records.values()
+                return [r.standing(guard.policy.ledger) for r in records]
+
+            async def good() -> bool:
+                return standings() == [Standing.GOOD]
+
+            async def closed() -> bool:
+                found = guard.chronicle.runs()
+                return bool(found) and all(run.closed is not None for run in found)
+
+            await until(good, 60)
+            await cluster.admin.patch(path, objects.new_image(objects.image(BAD)), STRATEGIC_PATCH)
+            await until(closed, 90)
+            [run] = guard.chronicle.runs()
+            assert run.closed is not None
+            assert (run.closed.outcome, image_of(await cluster.admin.get(path))) == (
+                runs.RECOVERED,
+                objects.image(GOOD),
+            ), run.closed.reason
+        pods = await cluster.admin.list(f"/api/v1/namespaces/{cluster.namespace}/pods")
+        assert {p["spec"]["containers"][0]["image"] for p in pods} == {objects.image(GOOD)}
+        mine = [r for r in await cluster.audit() if r.user == "guard" and r.resource == PLURALS[kind] and r.code < 300]
+        assert len(mine) == 1
+    finally:
+        await world.stop()
