@@ -11,10 +11,11 @@ from typing import Protocol
 from logcaster_guard.cli import judges
 from logcaster_guard.cli.judges import Finding, Judge
 from logcaster_guard.cli.stage import NEW, Stage
+from logcaster_guard.domain.rules import Action
 from logcaster_guard.sandbox.objects import image
 from logcaster_guard.sandbox.release import MIB, Behaviour
 
-RULE = '  - {{name: {}, condition: "{}", duration: "5s", action: immediate_rollback}}\n'
+RULE = '  - {{name: {}, condition: "{}", duration: "5s", action: {}}}\n'
 PLAN = {
     "high_error_rate": "error_rate > 5%",
     "health_check_failure": "health_check_fails > 3",
@@ -35,16 +36,24 @@ class Name(StrEnum):
     MEMORY_LEAK = "memory-leak"
     STALLED = "stalled"
     INNOCENT = "innocent"
+    GRADUAL = "gradual"
+    ALERT_FIRST = "alert-first"
 
 
 class Scenario(Protocol):
-    """A story with an end. `new` is how the release behaves that is rolled out, `rules` are conditions by name."""
+    """A story with an end. `new` is how the release behaves that is rolled out, `rules` are conditions by name.
+
+    `action` is what each of them asks for.
+    """
 
     @property
     def new(self) -> Behaviour: ...  # noqa: D102 - told above
 
     @property
     def rules(self) -> Mapping[str, str]: ...  # noqa: D102 - told above
+
+    @property
+    def action(self) -> Action: ...  # noqa: D102 - told above
 
     async def play(self, stage: Stage) -> bool:
         """Play it on a stage where the good release serves; returns whether it ended well."""
@@ -62,6 +71,7 @@ class BadRelease:
     told: str
     judge: Judge
     rules: Mapping[str, str]
+    action: Action = Action.IMMEDIATE
     shows_after: float = 15.0
     complete_within: float = 20.0
 
@@ -74,7 +84,7 @@ class BadRelease:
         if not stage.guarded:
             await asyncio.sleep(self.shows_after)
             return await self._verdict(stage, "Nobody rolled it back.")
-        await stage.until(lambda: stage.told("run.closed"), 60)
+        await stage.until(lambda: stage.told("run.closed"), 90)
         changes = stage.changes()
         return await self._verdict(stage, f"The guard changed the Deployment {changes} time{'s' * (changes != 1)}.")
 
@@ -100,6 +110,7 @@ class InnocentRelease:
 
     new: Behaviour
     rules: Mapping[str, str]
+    action: Action = Action.IMMEDIATE
 
     async def play(self, stage: Stage) -> bool:
         """See the class."""
@@ -157,9 +168,23 @@ SCENARIOS: Mapping[Name, Scenario] = {
         complete_within=3.0,
     ),
     Name.INNOCENT: InnocentRelease(Behaviour(), PLAN),
+    Name.GRADUAL: BadRelease(
+        Behaviour(error_rate=0.3),
+        "30 % of its answers are errors; it is replaced step by step",
+        judges.USERS_ERRORS,
+        {"high_error_rate": PLAN["high_error_rate"]},
+        Action.GRADUAL,
+    ),
+    Name.ALERT_FIRST: BadRelease(
+        Behaviour(error_rate=0.3),
+        "30 % of its answers are errors; people are asked first, and say nothing",
+        judges.USERS_ERRORS,
+        {"high_error_rate": PLAN["high_error_rate"]},
+        Action.ALERT_THEN,
+    ),
 }
 
 
 def rules_text(scenario: Scenario) -> str:
     """The scenario's rules as a rules file."""
-    return "rollback_triggers:\n" + "".join(RULE.format(*rule) for rule in scenario.rules.items())
+    return "rollback_triggers:\n" + "".join(RULE.format(*rule, scenario.action) for rule in scenario.rules.items())

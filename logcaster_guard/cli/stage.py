@@ -29,8 +29,8 @@ GOOD, NEW = "1.0.0", "2.0.0"
 PACE = Pace(crash_backoff=0.5, crash_backoff_most=1.0)
 SHORTENED = (
     "Shortened for this demo: rule durations and lookback → 5s, polling 30s → 1s, good after 10m → 6s, verified after "
-    "5m → 5s of quiet, restart back-off 10s → 0.5s. Every rule rolls back at once, those too that are shipped with "
-    "gradual_rollback or alert_then_rollback."
+    "5m → 5s of quiet, restart back-off 10s → 0.5s, the steps of a gradual rollback 60s → 3s, the time for a veto "
+    "5m → 5s. But in the scenarios gradual and alert-first every rule rolls back at once, whatever it is shipped with."
 )
 SETTINGS = """\
 targets:
@@ -52,6 +52,8 @@ polling: {{interval: 1s}}
 ledger: {{good_after: 6s}}
 verify: {{stable_for: 5s, timeout: 30s}}
 rollout: {{timeout: 30s}}
+gradual: {{wait: 2s, window: 3s, min_requests: 20, hold: 15s}}
+alert: {{grace: 5s, remind_every: 2s}}
 journal: {{path: {folder}/journal.db, blobs: {folder}/blobs}}
 log: {{format: json}}
 """

@@ -23,7 +23,7 @@ from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.rules import GradualPolicy, Policy, RolloutPolicy, VerifyPolicy
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Gap, NoData, Reading, Target, Value
-from logcaster_guard.domain.steps import Plan, VerifyRecovery
+from logcaster_guard.domain.steps import Plan, RestoreTemplate, VerifyRecovery
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects import gradual as effects
 from logcaster_guard.effects.inspection import Inspection
@@ -73,6 +73,8 @@ class Shift:
     cluster: Cluster
     world: World
     sight: Sight
+    plan: Plan
+    executor: Executor
     chronicle: Chronicle
     run: str
     lowest: int = 1_000
@@ -171,7 +173,7 @@ async def shifting(cluster: Cluster, replicas: int, *, borrowed: bool, policy: P
         opened = RunOpened(now, "run-1", target.key, RULE.name, "because", plan)
         await chronicle.decide(run_stream("run-1"), opened)
         executor.start(run_stream("run-1"), "run-1")
-        yield Shift(cluster, world, sight, chronicle, "run-1")
+        yield Shift(cluster, world, sight, plan, executor, chronicle, "run-1")
 
 
 async def bounds(shift: Shift) -> tuple[int, int]:
@@ -277,3 +279,40 @@ async def test_somebody_elses_change_in_mid_shift_wins(cluster: Cluster, what: s
         await until(sized, WITHIN)
         if what == "autoscaler":
             assert await bounds(shift) == (5, 9)
+
+
+async def test_a_quicker_run_takes_over_from_where_a_gradual_one_stands(cluster: Cluster) -> None:
+    slow = replace(POLICY, gradual=GradualPolicy(steps=(0.5, 1.0), wait=60.0, window=60.0))
+    async with shifting(cluster, 4, borrowed=True, policy=slow) as shift:
+
+        async def judging() -> bool:
+            return shift.chronicle.run(shift.run).step == 5
+
+        await until(judging, WITHIN)
+        before = shift.chronicle.run(shift.run)
+        assert set(before.holds) == {
+            f"autoscaler/{objects.DEPLOYMENT}",
+            f"helper/{shift.plan.steps[1].helper}",  # type: ignore[union-attr] # CreateHelper
+            "replicas",
+        }
+
+        async def quicker() -> RunOpened:
+            workload = Workload(await shift.world.deployment())
+            blob = next(s.release for s in shift.plan.steps if isinstance(s, RestoreTemplate))
+            record = Record(shift.plan.to_template, "1", blob, shift.plan.to_images, 0, 0)
+            plan = gradual.take_over(before, workload, record, rule=RULE, policy=POLICY)
+            now = datetime.now(UTC)
+            return RunOpened(now, "run-2", before.opened.target, RULE.name, "urgent", plan, parent=before.id)
+
+        assert await shift.executor.take_over(before, quicker)
+        shift.run = "run-2"
+        run = await shift.ended()
+        assert run.closed is not None
+        assert (run.closed.outcome, dict(run.holds)) == (runs.RECOVERED, {})
+        closed = shift.chronicle.run(before.id).closed
+        assert closed is not None
+        assert closed.outcome == runs.ESCALATED
+        [production] = await shift.deployments()
+        assert (image_of(production), production["spec"]["replicas"]) == (objects.image(GOOD), 4)
+        assert await bounds(shift) == (4, 8)
+        assert shift.lowest >= 3, "the Deployment's own rolling update may be one short"

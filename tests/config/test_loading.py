@@ -227,7 +227,7 @@ def test_warnings_name_what_may_surprise(tmp_path: Path) -> None:
     (tmp_path / "guard.yaml").write_text("targets: [{deployment: other}]")
     (tmp_path / "rules.yaml").write_text(
         rules_text(
-            "{name: slow, condition: p95_latency > 2s, duration: 5m, action: gradual_rollback}",
+            "{name: slow, condition: p95_latency > 2s, duration: 5m, action: blue_green_rollback}",
             "{name: probe, condition: health_check_fails > 3, duration: 5m, action: immediate_rollback}",
             "{name: never, condition: error_rate > 100%, duration: 5m, action: alert_only}",
         )
@@ -236,7 +236,7 @@ def test_warnings_name_what_may_surprise(tmp_path: Path) -> None:
     assert [w.split(": ")[0] for w in warnings] == ["rule slow", "rule slow", "rule probe", "rule never"]
     for warning, words in zip(
         warnings,
-        ["gradual_rollback is not available", "largest finite bucket", "has no health_url", "exceeds 100%"],
+        ["blue_green_rollback is not available", "largest finite bucket", "has no health_url", "exceeds 100%"],
         strict=True,
     ):
         assert words in warning
