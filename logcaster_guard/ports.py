@@ -50,7 +50,6 @@ class Kind(StrEnum):
 
     DEPLOYMENT = "Deployment"
     STATEFUL_SET = "StatefulSet"
-    DAEMON_SET = "DaemonSet"
     CONTROLLER_REVISION = "ControllerRevision"
     REPLICA_SET = "ReplicaSet"
     POD = "Pod"

@@ -39,7 +39,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "targets[].health_url": "asked for `health_check_fails`",
     "targets[].traffic_url": "asked for `response_time` and `slow_responses`",
     "targets[].labels": 'further placeholders for PromQL: `version: "1"` is `$label_version`',
-    "targets[].kind": "`Deployment`, `StatefulSet` or `DaemonSet`; the last two are rolled back at once only",
+    "targets[].kind": "`Deployment` or `StatefulSet`, which is rolled back at once only",
     "targets[].dry_run": "whether nothing is written for this target",
     "sources": "where signals are read",
     "sources.prometheus": "the Prometheus that answers PromQL",

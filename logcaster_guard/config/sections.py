@@ -115,7 +115,7 @@ class TargetSection(Section):
     labels: Annotated[dict[str, str], Sized(0, 50), AfterValidator(_check_labels)] = Field(
         default_factory=dict, json_schema_extra=keys_like(_LABEL_KEY)
     )
-    kind: Literal["Deployment", "StatefulSet", "DaemonSet"] = "Deployment"
+    kind: Literal["Deployment", "StatefulSet"] = "Deployment"
     dry_run: bool = False
 
 

@@ -105,7 +105,7 @@ class Signal:
 class Target:
     """One guarded workload. `labels` are extra names for the PromQL templates.
 
-    `kind` is Deployment, StatefulSet or DaemonSet, `deployment` the workload's name whatever its kind is.
+    `kind` is Deployment or StatefulSet, `deployment` the workload's name whatever its kind is.
     `dry_run`: nothing is written for this target.
     """
 

@@ -1,4 +1,4 @@
-"""A Deployment, StatefulSet or DaemonSet and its revisions as the guard sees them: raw JSON in, typed values out.
+"""A Deployment or StatefulSet and its revisions as the guard sees them: raw JSON in, typed values out.
 
 A *release* is a pod template without what changes when nothing was released: `pod-template-hash`, annotations
 (`kubectl rollout restart` writes one) and `creationTimestamp`. Its SHA-256 is the key of the ledger.
@@ -21,7 +21,7 @@ CHANGE_CAUSE = "kubernetes.io/change-cause"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 HASH_LABEL = "pod-template-hash"
 REVISION_LABEL = "controller-revision-hash"
-STATEFUL_SET, DAEMON_SET = "StatefulSet", "DaemonSet"
+STATEFUL_SET = "StatefulSet"
 
 
 def release_of(template: Mapping[str, Any]) -> Json:
@@ -60,7 +60,7 @@ def instant(text: str | None) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A Deployment, StatefulSet or DaemonSet at one resourceVersion."""
+    """A Deployment or StatefulSet at one resourceVersion."""
 
     raw: Json
 
@@ -135,9 +135,7 @@ class Workload:
 
     @property
     def replicas(self) -> int:
-        """The wanted number of pods; a DaemonSet's is what its nodes make it."""
-        if self.kind == DAEMON_SET:
-            return int(self._status.get("desiredNumberScheduled", 0))
+        """The wanted number of pods."""
         return int(self.raw["spec"].get("replicas", 1))
 
     @property
@@ -162,9 +160,6 @@ class Workload:
         The rules of `kubectl rollout status`.
         """
         status = self._status
-        if self.kind == DAEMON_SET:
-            updated, available = (int(status.get(k, 0)) for k in ("updatedNumberScheduled", "numberAvailable"))
-            return self.observed and updated >= self.replicas and available >= self.replicas
         if self.kind == STATEFUL_SET:
             ready = int(status.get("readyReplicas", 0)) >= self.replicas
             return self.observed and ready and status.get("currentRevision") == status.get("updateRevision")
@@ -198,9 +193,6 @@ class Workload:
     def progress(self) -> str:
         """The rollout's state in the words of `kubectl rollout status`."""
         status = self._status
-        if self.kind == DAEMON_SET:
-            updated, available = (int(status.get(k, 0)) for k in ("updatedNumberScheduled", "numberAvailable"))
-            return f"{updated} of {self.replicas} updated, {available} available"
         return (
             f"{int(status.get('updatedReplicas', 0))} of {self.replicas} updated, "
             f"{int(status.get('availableReplicas', 0))} available, {int(status.get('replicas', 0))} in all"

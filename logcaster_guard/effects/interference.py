@@ -7,7 +7,7 @@ from typing import Any
 
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import PinAutoscaler, Plan, RestoreTemplate, ScaleProduction
-from logcaster_guard.domain.workload import DAEMON_SET, Workload
+from logcaster_guard.domain.workload import Workload
 
 
 def foreign(run: Run, workload: Workload | None, service: Mapping[str, Any] | None) -> str | None:
@@ -43,7 +43,7 @@ def foreign_workload(run: Run, workload: Workload | None) -> str | None:
     if plan.strategy == "gradual" and workload.hash == plan.to_template and not _template_is_due(run):
         return f"Somebody rolled the good release of {name} out already."
     sizes = _sizes(run)
-    if workload.replicas not in sizes and (_pins(plan) or not plan.autoscaled) and plan.kind != DAEMON_SET:
+    if workload.replicas not in sizes and (_pins(plan) or not plan.autoscaled):
         return f"Somebody scaled {name} from {min(sizes)} to {workload.replicas}."
     return None
 

@@ -52,8 +52,6 @@ USES: Mapping[tuple[str, str], Use] = {
     ("deployments", "delete"): lambda guard, ns: gone(guard, Kind.DEPLOYMENT, ns),
     ("statefulsets", "get"): lambda guard, ns: guard.get(Kind.STATEFUL_SET, ns, "web"),
     ("statefulsets", "patch"): lambda guard, ns: guard.json_patch(Kind.STATEFUL_SET, ns, "web", PAUSE),
-    ("daemonsets", "get"): lambda guard, ns: guard.get(Kind.DAEMON_SET, ns, "web"),
-    ("daemonsets", "patch"): lambda guard, ns: guard.json_patch(Kind.DAEMON_SET, ns, "web", PAUSE),
     ("controllerrevisions", "list"): lambda guard, ns: guard.list(Kind.CONTROLLER_REVISION, ns),
     ("pods", "delete"): lambda guard, ns: gone(guard, Kind.POD, ns),
     ("poddisruptionbudgets", "list"): lambda guard, ns: guard.list(Kind.DISRUPTION_BUDGET, ns),
@@ -78,7 +76,7 @@ VERBS = [
 def targets(cluster: Cluster) -> list[Target]:
     """One of each kind: together they need the whole Role."""
     web = Target(name="web", namespace=cluster.namespace, deployment="web", service="web")
-    return [web, replace(web, kind="StatefulSet"), replace(web, kind="DaemonSet")]
+    return [web, replace(web, kind="StatefulSet")]
 
 
 async def guard_with(cluster: Cluster, rules: Sequence[Json], lacking: int) -> KubernetesCluster:

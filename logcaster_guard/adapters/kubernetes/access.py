@@ -35,16 +35,15 @@ class Permission:
 
 
 _DEPLOYMENT = frozenset({"Deployment"})
-_STATEFUL_SET, _DAEMON_SET = frozenset({"StatefulSet"}), frozenset({"DaemonSet"})
-_ANY = _DEPLOYMENT | _STATEFUL_SET | _DAEMON_SET
+_STATEFUL_SET = frozenset({"StatefulSet"})
+_ANY = _DEPLOYMENT | _STATEFUL_SET
 
 PERMISSIONS: tuple[Permission, ...] = (
     Permission("apps", "deployments", ("get", "patch"), "watch the Deployment and roll it back"),
     Permission("apps", "deployments", ("create", "delete", "list"), "run the good release beside production"),
     Permission("apps", "replicasets", ("list",), "know its revisions"),
     Permission("apps", "statefulsets", ("get", "patch"), "watch the StatefulSet and roll it back", _STATEFUL_SET),
-    Permission("apps", "daemonsets", ("get", "patch"), "watch the DaemonSet and roll it back", _DAEMON_SET),
-    Permission("apps", "controllerrevisions", ("list",), "know its revisions", _STATEFUL_SET | _DAEMON_SET),
+    Permission("apps", "controllerrevisions", ("list",), "know its revisions", _STATEFUL_SET),
     Permission("", "pods", ("list",), "see its pods", _ANY),
     Permission("", "pods", ("delete",), "free a StatefulSet from a pod that it waits for", _STATEFUL_SET),
     Permission("", "services", ("get",), "see which pods its Service selects", _ANY),
@@ -76,7 +75,7 @@ async def missing_permissions(reviews: Reviews, targets: Iterable[Target]) -> Se
     """
     asked: dict[tuple[str, str, str, str], str | None] = {}
     for target in targets:
-        names = dict.fromkeys(("deployments", "statefulsets", "daemonsets"), target.deployment)
+        names = dict.fromkeys(("deployments", "statefulsets"), target.deployment)
         names["services"] = target.service or ""
         for permission in (p for p in PERMISSIONS if p.concerns(target)):
             for verb in permission.verbs:

@@ -55,7 +55,6 @@ RESOURCES: Mapping[Kind, Resource] = {
     Kind.DEPLOYMENT: Resource("apps", "v1", "deployments"),
     Kind.REPLICA_SET: Resource("apps", "v1", "replicasets"),
     Kind.STATEFUL_SET: Resource("apps", "v1", "statefulsets"),
-    Kind.DAEMON_SET: Resource("apps", "v1", "daemonsets"),
     Kind.CONTROLLER_REVISION: Resource("apps", "v1", "controllerrevisions"),
     Kind.POD: Resource("", "v1", "pods"),
     Kind.SERVICE: Resource("", "v1", "services"),

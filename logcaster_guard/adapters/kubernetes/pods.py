@@ -136,11 +136,9 @@ async def pods_of(cluster: Cluster, target: Target) -> tuple[Workload, Sequence[
 
 
 async def _directly_owned(cluster: Cluster, workload: Workload, selector: str) -> Sequence[Pod]:
-    """The pods of a StatefulSet or DaemonSet, which name their revision in a label."""
+    """The pods of a StatefulSet, which name their revision in a label."""
     revisions = revisions_of(workload, await cluster.list(Kind.CONTROLLER_REVISION, workload.namespace))
     templates = {revision.name: revision.hash for revision in revisions}
-    # A DaemonSet's pods name the hash alone, its revision is called after both.
-    templates |= {r.name.removeprefix(f"{workload.name}-"): r.hash for r in revisions}
     items = await cluster.list(Kind.POD, workload.namespace, selector)
     found = [
         Pod(raw=item, template=templates.get((item["metadata"].get("labels") or {}).get(REVISION_LABEL, ""), ""))

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logcaster_guard.domain import capacity
+from logcaster_guard.domain.description import plan_lines
+from logcaster_guard.domain.ledger import Record
+from logcaster_guard.domain.releases import Release
+from logcaster_guard.domain.rules import Action, GradualPolicy, Policy
+from logcaster_guard.domain.steps import JudgeHelper, PinAutoscaler, Plan, ScaleProduction
+from logcaster_guard.domain.workload import Workload
+from logcaster_guard.strategies import alert_then, gradual, immediate
+from logcaster_guard.strategies.gradual import Surroundings
+from logcaster_guard.strategies.unfit import Unfit
+from tests.domain.build import deployment, rule, template
+
+SHARES = GradualPolicy().steps
+RECORD = Record("goodgoodgood", "1", "blob", ("v1",), 0, 0)
+SERVICE: dict[str, Any] = {"metadata": {"name": "svc"}, "spec": {"selector": {"app": "logcaster"}}}
+HPA = {
+    "metadata": {"name": "hpa", "uid": "u"},
+    "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "logcaster-prod"}, "minReplicas": 2, "maxReplicas": 9},
+}
+AROUND = Surroundings(SERVICE, [], [], [], {}, Release(template("v1")))
+
+
+def bad(**spec: Any) -> Workload:
+    return Workload(deployment(template("v2"), **{"replicas": 4, **spec}))
+
+
+def planned(around: Surroundings = AROUND, workload: Workload | None = None) -> Plan | Unfit:
+    return gradual.plan(workload or bad(), RECORD, rule=rule(action=Action.GRADUAL), policy=Policy(), around=around)
+
+
+def steps(found: Plan | Unfit) -> Plan:
+    assert isinstance(found, Plan)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        (1, [(1, 1), (1, 0)]),
+        (3, [(1, 3), (2, 2), (3, 1), (3, 0)]),
+        (4, [(1, 4), (1, 3), (2, 2), (3, 1), (4, 0)]),
+        (10, [(1, 9), (3, 8), (5, 5), (8, 3), (10, 0)]),
+        (50, [(5, 45), (13, 38), (25, 25), (38, 13), (50, 0)]),
+    ],
+)
+def test_the_steps_of_the_plan(size: int, expected: list[tuple[int, int]]) -> None:
+    assert [(s.helper, s.production) for s in gradual.stages(size, SHARES)] == expected
+
+
+@given(st.integers(1, 500), st.lists(st.floats(0.01, 0.99), max_size=8, unique=True))
+def test_there_are_never_fewer_pods_than_before(size: int, shares: list[float]) -> None:
+    found = gradual.stages(size, (*sorted(shares), 1.0))
+    assert all(s.helper + s.production >= size for s in found)
+    assert (found[-1].helper, found[-1].production) == (size, 0)
+    assert all(a != b for a, b in itertools.pairwise(found))
+    assert [s.helper for s in found] == sorted(s.helper for s in found)
+
+
+def test_the_real_share_is_judged_at_each_step() -> None:
+    shares = [s.share for s in steps(planned()).steps if isinstance(s, JudgeHelper)]
+    assert shares == [1 / 5, 1 / 4, 2 / 4, 3 / 4, 1.0]
+
+
+def test_an_autoscaler_is_pinned_before_each_size_and_never_to_0() -> None:
+    plan = steps(planned(replace(AROUND, autoscalers=[HPA])))
+    sizes = [s.size for s in plan.steps if isinstance(s, PinAutoscaler)]
+    assert sizes == [4, 3, 2, 1, 4]
+    for before, after in zip(plan.steps, plan.steps[1:], strict=False):
+        if isinstance(after, ScaleProduction) and after.replicas:
+            assert isinstance(before, PinAutoscaler)
+            assert before.size == after.replicas
+
+
+def test_it_ends_with_production_whole_and_the_helper_gone() -> None:
+    kinds = [s.kind for s in steps(planned()).steps]
+    assert kinds[-5:] == ["restore_template", "scale_production", "await_rollout", "remove_helper", "verify_recovery"]
+    assert [s.replicas for s in steps(planned()).steps if isinstance(s, ScaleProduction)][-2:] == [0, 4]
+
+
+def volume(mode: str) -> Mapping[str, Any]:
+    return {"metadata": {"name": "data"}, "spec": {"accessModes": [mode]}}
+
+
+PORT = template("v1")
+PORT["spec"]["containers"][0]["ports"] = [{"hostPort": 9999}]
+BUDGET = {"metadata": {"name": "pdb"}, "spec": {"minAvailable": 5, "selector": {}}}
+
+
+@pytest.mark.parametrize(
+    ("around", "spec", "words"),
+    [
+        (AROUND, {"strategy": {"type": "Recreate"}}, "Recreate"),
+        (AROUND, {"replicas": 0}, "no replicas"),
+        (replace(AROUND, claims={"data": volume("ReadWriteOnce")}), {}, "volume claim data"),
+        (replace(AROUND, claims={"data": None}), {}, "volume claim data"),
+        (replace(AROUND, release=Release(PORT)), {}, "host port 9999"),
+        (replace(AROUND, service=None), {}, "no Service"),
+        (replace(AROUND, service={**SERVICE, "spec": {"selector": {"version": "2"}}}), {}, "version=2"),
+        (replace(AROUND, service={**SERVICE, "spec": {}}), {}, "selects nothing"),
+        (replace(AROUND, budgets=[BUDGET]), {}, "pdb wants 5"),
+    ],
+)
+def test_where_it_cannot_be_done_it_says_why(around: Surroundings, spec: dict[str, Any], words: str) -> None:
+    found = planned(around, bad(**spec))
+    assert isinstance(found, Unfit)
+    [reason] = found.reasons
+    assert words in reason
+
+
+def test_a_volume_that_may_be_shared_is_no_obstacle() -> None:
+    assert isinstance(planned(replace(AROUND, claims={"data": volume("ReadWriteMany")})), Plan)
+
+
+def test_every_step_has_a_line() -> None:
+    plan = steps(planned(replace(AROUND, autoscalers=[HPA])))
+    assert len(plan_lines(plan)) == len(plan.steps)
+    found = immediate.plan(bad(), RECORD, rule=rule(), policy=Policy(), service=SERVICE, autoscalers=[HPA])
+    assert isinstance(found, Plan)
+    asking = alert_then.plan(found, rule=rule(), policy=Policy())
+    assert plan_lines(asking)[0] == "wait 300 s for a veto"
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected", "wanted"),
+    [
+        ({"minAvailable": 3}, 4, 3),
+        ({"minAvailable": "50%"}, 5, 3),
+        ({"maxUnavailable": 1}, 4, 3),
+        ({"maxUnavailable": "50%"}, 5, 2),
+        ({"maxUnavailable": 9}, 4, 0),
+    ],
+)
+def test_what_a_disruption_budget_wants(spec: dict[str, Any], expected: int, wanted: int) -> None:
+    assert capacity.wanted_healthy({"spec": spec}, expected) == wanted
