@@ -7,7 +7,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -38,6 +38,8 @@ from logcaster_guard.ports import Blobs, Channel, Clock, Cluster, Journal, Sourc
 
 _DRAIN = 5.0
 _SWEEP = 60.0
+_LATEST = timedelta(days=1)
+"""How long after the end of a run a request of its own is looked out for."""
 _YOUNG = 86_400.0
 
 
@@ -184,7 +186,12 @@ class Guard:
 
     async def sweep(self) -> None:
         """Delete helpers that a request of a guard that is gone made after its run had closed."""
-        closed = {r.id: r.opened.plan.namespace for r in self.chronicle.runs() if r.closed and _had_helper(r)}
+        since = self._clock.now() - _LATEST
+        closed = {
+            r.id: r.opened.plan.namespace
+            for r in self.chronicle.runs()
+            if r.closed is not None and r.closed.at >= since and _had_helper(r)
+        }
         for namespace in sorted(set(closed.values())):
             try:
                 mine = {run for run, where in closed.items() if where == namespace}

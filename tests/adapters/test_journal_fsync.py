@@ -1,4 +1,4 @@
-"""A disk that takes writes and fails to keep them: what fsync refuses must not count as told."""
+"""A disk that fails to keep what it took, or that turns read-only: what it refuses must not count as told."""
 
 from __future__ import annotations
 
@@ -16,8 +16,15 @@ SHIM = r"""
 #include <unistd.h>
 #include <sys/syscall.h>
 static int failing(void) { return access(getenv("FAILING_DISK"), F_OK) == 0; }
-int fsync(int fd) { if (failing()) { errno = EIO; return -1; } return syscall(SYS_fsync, fd); }
-int fdatasync(int fd) { if (failing()) { errno = EIO; return -1; } return syscall(SYS_fdatasync, fd); }
+static int refuse(int error) { errno = error; return -1; }
+int fsync(int fd) { return failing() ? refuse(EIO) : syscall(SYS_fsync, fd); }
+int fdatasync(int fd) { return failing() ? refuse(EIO) : syscall(SYS_fdatasync, fd); }
+#ifdef READ_ONLY
+ssize_t pwrite64(int fd, const void *from, size_t size, off_t at) {
+    return failing() ? refuse(EROFS) : syscall(SYS_pwrite64, fd, from, size, at);
+}
+ssize_t pwrite(int fd, const void *from, size_t size, off_t at) { return pwrite64(fd, from, size, at); }
+#endif
 """
 SCRIPT = """
 import asyncio, os, sys
@@ -47,13 +54,14 @@ asyncio.run(main())
 """
 
 
-def test_an_append_that_cannot_be_synced_is_refused_and_a_later_one_works(tmp_path: Path) -> None:
+@pytest.mark.parametrize("defines", [[], ["-DREAD_ONLY"]], ids=["cannot sync", "turned read-only"])
+def test_an_append_that_is_not_kept_is_refused_and_a_later_one_works(tmp_path: Path, defines: list[str]) -> None:
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("no C compiler on PATH to make a disk fail with")
     source, shim = tmp_path / "disk.c", tmp_path / "disk.so"
     source.write_text(SHIM)
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(shim), str(source)], check=True, timeout=60)
+    subprocess.run([compiler, *defines, "-shared", "-fPIC", "-o", str(shim), str(source)], check=True, timeout=60)
     environment = {**os.environ, "LD_PRELOAD": str(shim), "FAILING_DISK": str(tmp_path / "failing")}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path / "journal.db")],
