@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from logcaster_guard.domain import capacity
@@ -127,22 +127,15 @@ def take_over(
         *(RemoveHelper(helper=h.object) for h in helpers),
         VerifyRecovery(rule=rule.name, stable_for=verify.stable_for, timeout=verify.timeout),
     ]
-    return Plan(
+    return replace(
+        before,
         strategy="immediate",
-        namespace=before.namespace,
-        deployment=before.deployment,
-        uid=before.uid,
         from_template=workload.hash,
         to_template=destination.template,
         from_images=workload.images,
         to_images=destination.images,
         replicas=workload.replicas,
-        autoscaled=before.autoscaled,
-        service=before.service,
-        selector=before.selector,
         steps=tuple(steps),
-        size=before.full_size,
-        floor=before.floor,
     )
 
 

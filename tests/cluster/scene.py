@@ -22,6 +22,7 @@ from logcaster_guard.domain.events import NoticeQueued, NoticeSettled, RevisionG
 from logcaster_guard.domain.ledger import Ledger
 from logcaster_guard.domain.rules import (
     Action,
+    AlertPolicy,
     GradualPolicy,
     LedgerPolicy,
     Limits,
@@ -64,6 +65,7 @@ POLICY = Policy(
     verify=VerifyPolicy(stable_for=0.3, timeout=WITHIN),
     rollout=RolloutPolicy(timeout=WITHIN),
     gradual=GradualPolicy(steps=(0.5, 1.0), wait=0.1, window=0.1, hold=WITHIN),
+    alert=AlertPolicy(grace=0.3, remind_every=WITHIN),
 )
 PACE = Pace(start_delay=0.02, drain=0.05)
 

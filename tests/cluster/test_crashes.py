@@ -14,6 +14,7 @@ import pytest
 import structlog
 import yaml
 
+from logcaster_guard import strategies
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.domain import runs
 from logcaster_guard.domain.errors import Conflict, NotFound
@@ -29,9 +30,12 @@ from tests.cluster.harness import Cluster
 from tests.cluster.scene import BAD, Facts, Scene, Undisturbed, ending, writes_of
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
+STRATEGIES = Path(strategies.__file__).parent
 AT_ONCE = 6
 RECORDINGS = 3
-MATRIX = (Action.IMMEDIATE, Action.GRADUAL)
+MATRIX = (Action.IMMEDIATE, Action.GRADUAL, Action.ALERT_THEN)
+"""Every action that changes something in this version."""
+
 ONCE = {
     False: Undisturbed(Counter(deployments=1, events=3), 1),
     True: Undisturbed(Counter(deployments=1, events=3, horizontalpodautoscalers=2), 1),
@@ -64,6 +68,10 @@ class Outcome:
     facts: Facts | None
     fault: str
     seconds: float
+
+
+def test_the_matrix_is_of_every_strategy() -> None:
+    assert {f"{p.stem}_rollback" for p in STRATEGIES.glob("[a-z]*.py")} - {"unfit_rollback"} == set(MATRIX)
 
 
 @pytest.mark.parametrize("minimum", [None, 2], ids=["plain", "autoscaled"])
