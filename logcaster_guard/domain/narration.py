@@ -13,7 +13,7 @@ from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.rules import Rule
 from logcaster_guard.domain.runs import ESCALATED, RECOVERED, SUBSIDED, VETOED, Run
 from logcaster_guard.domain.signals import Target
-from logcaster_guard.domain.steps import AskPeople
+from logcaster_guard.domain.steps import AskPeople, Hold
 
 
 def opened(event: RunOpened) -> Notice:
@@ -171,6 +171,24 @@ def not_given_back(run: Run, event: HoldReleased) -> Notice:
             "written": str(hold.written),
             "original": str(original),
         },
+    )
+
+
+def held_up(run: Run, hold: Hold, at: datetime, reason: str) -> Notice:
+    """Something that a run borrowed is still out long after the run has ended: nothing else happens here meanwhile."""
+    plan = run.opened.plan
+    return Notice(
+        id=f"{run.id}/held_up/{hold.id}",
+        at=at,
+        event="hold.held_up",
+        severity=Severity.CRITICAL,
+        title=f"{hold.object} of {run.opened.target} cannot be put back yet",
+        text=f"{_sentence(reason)} The guard goes on trying, and rolls nothing back here meanwhile.",
+        target=run.opened.target,
+        namespace=plan.namespace,
+        deployment=plan.deployment,
+        run=run.id,
+        facts={"hold": hold.id, "object": hold.object, "detail": reason},
     )
 
 

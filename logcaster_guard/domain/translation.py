@@ -41,6 +41,7 @@ ENGLISH_STATES: Mapping[str, str] = {
     "run.closed": "{outcome}",
     "run.crashed": "stopped, needs a restart of the guard",
     "hold.not_given_back": "needs a person",
+    "hold.held_up": "still giving back",
     "trigger.refused": "not rolled back",
     "source.failing": "blind",
     "source.recovered": "seeing again",
@@ -78,6 +79,11 @@ KOREAN: Mapping[str, Words] = {
         "{target}: {object} 설정이 원래대로 돌아가지 않았습니다",
         "가드가 바꾼 값을 되돌리지 못했습니다. {object} 값을 {written}에서 {original}(으)로 직접 되돌려 주세요.",
         "사람의 조치 필요",
+    ),
+    "hold.held_up": Words(
+        "{target}: {object}을(를) 아직 되돌리지 못했습니다",
+        "가드가 계속 시도하고 있으며, 그동안 이 대상은 롤백하지 않습니다. 원인: {detail}",
+        "되돌리는 중",
     ),
     "trigger.refused": Words(
         "{target}: 규칙 {rule} 발동, 롤백하지 않음",

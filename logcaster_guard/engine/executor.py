@@ -43,6 +43,8 @@ _JOURNAL_RETRY = 5.0
 _LONGEST_PAUSE = 60.0
 _CONFLICTS_AT_ONCE = 5
 _GRACE = 10.0
+_HELD_UP = 600.0
+"""Seconds after which people are told that a run cannot give back what it has borrowed."""
 _SUCCESSION = 300.0
 """Seconds for which the API server may be away before a run that failed closes without a run after it."""
 
@@ -189,10 +191,19 @@ class Executor:
                 return await self._effect(self._lenders[hold.kind].release(hold, run), f"release {hold.kind}")
             case WaitUntil(seconds, reason):
                 self._log.debug("run.waiting", reason=reason, seconds=seconds)
+                await self._tell_held_up(stream, run, reason)
                 await self._clock.sleep_until(self._clock.monotonic() + seconds)
             case Close(closed):
                 await self._close(stream, run, closed)
         return None
+
+    async def _tell_held_up(self, stream: str, run: Run, reason: str) -> None:
+        """Tell people, once, that something borrowed has not come back for long."""
+        if run.owed is None or run.ending is None or self._elapsed(run) < _HELD_UP:
+            return
+        notice = narration.held_up(run, run.owed, self._clock.now(), reason)
+        if not self._chronicle.knows_notice(notice.id):
+            await self._chronicle.tell(stream, NoticeQueued(notice.at, notice))
 
     async def _close(self, stream: str, run: Run, closed: RunClosed) -> None:
         try:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from logcaster_guard.domain.errors import ClusterError, Rejected
+from logcaster_guard.domain.errors import ClusterError, Rejected, Unavailable
 from logcaster_guard.domain.events import HoldReleased, RunClosed, RunOpened, StepIntended
 from logcaster_guard.ports import Json, Kind
 from tests.engine.bench import FIRES, PROD, Bench, bench, hpa, in_mid_run, minimum
@@ -149,3 +149,19 @@ async def test_nothing_is_written_over_a_change_that_comes_just_before_the_write
     await made.pass_(400.0)
     assert made.writes() == 0
     assert [c.outcome for c in made.told(RunClosed)] == ["abandoned"]
+
+
+async def test_what_cannot_be_given_back_for_long_is_told_once(scaled: Bench) -> None:
+    await scaled.bad_v2()
+    await scaled.pass_(FIRES)
+    assert minimum(scaled) == 3
+    await scaled.pass_(200.0)
+    away = Unavailable("the API server is away", status=503)
+    scaled.cluster.fault = lambda _, kind, __: away if kind is Kind.AUTOSCALER else None
+    await scaled.pass_(2_000.0)
+    [notice] = scaled.notices("hold.held_up")
+    assert notice.facts["object"] == "hpa"
+    scaled.cluster.fault = lambda *_: None
+    await scaled.pass_(120.0)
+    assert minimum(scaled) == 2
+    assert [c.outcome for c in scaled.told(RunClosed)] == ["recovered"]
