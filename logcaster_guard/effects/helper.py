@@ -234,9 +234,7 @@ async def sweep(cluster: Cluster, namespace: str, closed: Collection[str]) -> Se
     for raw in await cluster.list(Kind.DEPLOYMENT, namespace, ",".join(f"{k}={v}" for k, v in MANAGED.items())):
         helper = Workload(raw)
         if helper.annotations.get(RUN) in closed and HELPER_LABEL in capacity.labels_of(raw) and not helper.deleting:
-            await cluster.delete(
-                Kind.DEPLOYMENT, namespace, helper.name, uid=helper.uid, resource_version=helper.resource_version
-            )
+            await cluster.delete(Kind.DEPLOYMENT, namespace, helper.name, uid=helper.uid, resource_version=None)
             found.append(helper.name)
     return found
 

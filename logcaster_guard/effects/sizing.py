@@ -29,7 +29,7 @@ class ScaleProductionHandler:
             theirs = foreign(run, workload, service)
             if theirs is not None or workload is None:
                 return Foreign(theirs or "the Deployment is gone")
-            if workload.replicas == step.replicas:
+            if workload.replicas == step.replicas and REPLICAS in run.holds:
                 return Done(f"{step.replicas} pods are wanted")
             short = await self._short(step, run, workload)
         except ClusterError as error:
@@ -83,7 +83,7 @@ class ScaleProductionHandler:
             return Unclear(str(error), error.retry_after)
         if workload.replicas == hold.original:
             return _carried(run, workload, pods)
-        if workload.replicas in hold.ours:
+        if workload.replicas in _made(hold, run):
             return Before(f"{workload.replicas} pods are wanted")
         return Foreign(f"somebody else scaled it to {workload.replicas}")
 
@@ -93,7 +93,9 @@ class ScaleProductionHandler:
             if hold.original:
                 await _pin(self._cluster, run, pinned, hold.original)
         workload = await workload_of(self._cluster, run)
-        if workload is None or workload.uid != hold.uid or workload.replicas not in hold.ours or hold.original is None:
+        if workload is None or workload.uid != hold.uid or hold.original is None:
+            return
+        if workload.replicas not in _made(hold, run):
             return
         await _scale(self._cluster, workload, hold.original)
 
@@ -161,6 +163,12 @@ class PinAutoscalerHandler:
     async def release(self, hold: Hold, run: Run) -> None:
         """Write the original bounds back, if the autoscaler still shows what the guard wrote."""
         await _bound(self._cluster, run, hold, hold.original or 1, hold.original_maximum or hold.written)
+
+
+def _made(hold: Hold, run: Run) -> frozenset[int]:
+    """The sizes that the run wrote, or let an autoscaler write."""
+    pinned = (h.ours for h in run.holds.values() if h.kind == "autoscaler_bounds")
+    return hold.ours.union(*pinned)
 
 
 def _hold_id(autoscaler: str) -> str:

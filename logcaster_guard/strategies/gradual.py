@@ -170,6 +170,9 @@ def _steps(
         elif stage.helper != before.helper:
             steps.append(ScaleHelper(helper=helper, replicas=stage.helper))
         steps.append(AwaitHelper(helper=helper, replicas=stage.helper, timeout=timeout))
+        if before.helper == 0 and autoscalers:
+            # An autoscaler that is pinned to fewer pods scales by itself: its size is borrowed before that.
+            steps.append(ScaleProduction(replicas=size))
         if stage.production != before.production:
             # An autoscaler leaves a target with 0 pods alone, and cannot be told to want 0.
             steps += pinned(stage.production) if stage.production else []

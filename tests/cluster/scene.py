@@ -70,21 +70,38 @@ POLICY = Policy(
 PACE = Pace(start_delay=0.02, drain=0.05)
 
 
+@dataclass(frozen=True)
+class Case:
+    """What the rule asks for, and the error rate of the good release where it runs beside production."""
+
+    action: Action
+    beside: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.action}, {self.beside:.0%} errors beside" if self.beside else str(self.action)
+
+
 class ImageSource:
-    """A `Source` that finds errors exactly while production carries the bad image, and none beside it."""
+    """A `Source` that finds errors exactly while production carries the bad image.
+
+    `beside` is the error rate of a Deployment beside it.
+    """
 
     name = SourceName.SCRAPE
 
-    def __init__(self, world: World, clock: SystemClock) -> None:
+    def __init__(self, world: World, clock: SystemClock, beside: float) -> None:
         self._world = world
+        self._beside = beside
         self._clock = clock
         self.reads = 0
 
     async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
-        beside = target.deployment != objects.DEPLOYMENT
-        bad = not beside and image_of(await self._world.deployment()) == objects.image(BAD)
-        self.reads += not beside
-        numbers = {"error_rate": 0.3 if bad else 0.0, "request_rate": 1e6}
+        if target.deployment != objects.DEPLOYMENT:
+            errors = self._beside
+        else:
+            self.reads += 1
+            errors = 0.3 if image_of(await self._world.deployment()) == objects.image(BAD) else 0.0
+        numbers = {"error_rate": errors, "request_rate": 1e6}
         return {s.name: Value(self._clock.monotonic(), numbers[s.name]) for s in signals}
 
     async def history(self, target: Target, signal: Signal, start: float, end: float, step: float) -> History:
@@ -128,7 +145,7 @@ class Scene:
     api: ClusterPort
     folder: Path
     minimum: int | None
-    action: Action = Action.IMMEDIATE
+    case: Case = Case(Action.IMMEDIATE)
     generation: int = 0
     clock: SystemClock = field(default_factory=SystemClock)
     channels: Sequence[Channel] = ()
@@ -142,7 +159,7 @@ class Scene:
         rights: Sequence[Json],
         minimum: int | None,
         *,
-        action: Action = Action.IMMEDIATE,
+        case: Case = Case(Action.IMMEDIATE),
         pace: Pace = PACE,
     ) -> AsyncIterator[Self]:
         """Everything up to the rolled out bad release; `rights` are those of the guard."""
@@ -156,7 +173,7 @@ class Scene:
         )  # fmt: skip
         await world.start(traffic=False)
         try:
-            scene = cls(cluster, world, api, folder, minimum, action)
+            scene = cls(cluster, world, api, folder, minimum, case)
             await world.install(GOOD, replicas=REPLICAS)
             good, then = await world.rolled_out(WITHIN), datetime.now(UTC)
             if minimum is not None:
@@ -182,7 +199,7 @@ class Scene:
     async def life(self, cell: Cell | None) -> Tape:
         """One guard from its start until it dies as `cell` says, or until it has nothing left to do."""
         tape = Tape(cell)
-        source = ImageSource(self.world, self.clock)
+        source = ImageSource(self.world, self.clock, self.case.beside)
         journal = await SqliteJournal.open(self.folder / "journal.db")
         try:
             guard = self._guard(journal, source, tape)
@@ -202,7 +219,7 @@ class Scene:
         cluster = MortalCluster(self.api, tape)
         target = Target("logcaster", self.cluster.namespace, objects.DEPLOYMENT, service=objects.SERVICE)
         return Guard(
-            Orders([target], SIGNALS, [replace(RULE, action=self.action)], POLICY),
+            Orders([target], SIGNALS, [replace(RULE, action=self.case.action)], POLICY),
             cluster=cluster,
             sources={SourceName.SCRAPE: source},
             journal=MortalJournal(journal, tape),
@@ -215,7 +232,7 @@ class Scene:
         """A guard looks after what was left behind, once."""
         journal = await SqliteJournal.open(self.folder / "journal.db")
         try:
-            guard = self._guard(journal, ImageSource(self.world, self.clock), Tape(None))
+            guard = self._guard(journal, ImageSource(self.world, self.clock, self.case.beside), Tape(None))
             await guard.chronicle.load()
             await guard.sweep()
         finally:
@@ -291,13 +308,21 @@ class Undisturbed:
 
 
 def ending(
-    facts: Facts, writes: Counter[str], minimum: int | None, known: Undisturbed, *, cut_off: bool = False
+    facts: Facts,
+    writes: Counter[str],
+    minimum: int | None,
+    known: Undisturbed,
+    *,
+    shared: bool = False,
+    cut_off: bool = False,
 ) -> tuple[str, list[str]]:
     """How a scene ended, and everything that is wrong with it.
 
     `writes` are the guards' successful ones by resource. `cut_off`: one whose sender was killed may be missing there.
+    `shared`: an autoscaler may have written the guard's size first, so that only the changes count.
     """
     bounds = None if minimum is None else (minimum, REPLICAS * 2)
+    mine = frozenset(n for n in facts.queued if any(n.startswith(r.id) for r in facts.runs))
     checks = {
         f"{len(facts.runs)} runs": len(facts.runs) == 1,
         "an open run": all(r.closed for r in facts.runs),
@@ -305,23 +330,26 @@ def ending(
         f"the autoscaler's bounds are {facts.bounds}": facts.bounds == bounds,
         f"there are {facts.deployments}": facts.deployments == [objects.DEPLOYMENT],
         f"production has {facts.replicas} replicas": facts.replicas == REPLICAS,
-        "a notice is owed": facts.queued <= facts.settled,
+        "a notice is owed": mine <= facts.settled,
         "people were not told of the end": any(q.endswith("/closed") for q in facts.queued),
-        f"Kubernetes Events {dict(facts.reasons)}": set(facts.reasons.values()) == {1},
-        "a Kubernetes Event is missing": {"RunOpened", "RunClosed"} <= set(facts.reasons),
+        f"Kubernetes Events {dict(facts.reasons)}": {facts.reasons[r] for r in ("RunOpened", "RunClosed")} == {1},
     }
-    if all(r.closed is not None and r.closed.outcome == runs.RECOVERED for r in facts.runs):
-        checks |= {
-            f"the image is {facts.image}": facts.image == objects.image(GOOD),
-            f"{facts.changes} changes of the Deployment": facts.changes == known.changes,
-            f"writes {dict(writes)}": writes == known.writes or (cut_off and writes <= known.writes),
-            "frozen": facts.ledger.freeze is None,
-        }
+    outcomes = {r.closed.outcome for r in facts.runs if r.closed is not None}
+    once = {
+        f"{facts.changes} changes of the Deployment": facts.changes == known.changes,
+        f"writes {dict(writes)}": shared or writes == known.writes or (cut_off and writes <= known.writes),
+    }
+    frozen = facts.ledger.freeze is not None
+    if outcomes == {runs.RECOVERED}:
+        checks |= {**once, f"the image is {facts.image}": facts.image == objects.image(GOOD), "frozen": not frozen}
         end = "rolled back once"
+    elif outcomes == {runs.DESTINATION_BAD}:
+        checks |= {**once, f"the image is {facts.image}": facts.image == objects.image(BAD), "not frozen": frozen}
+        end = "given back, frozen, told"
     else:
         checks |= {
             f"writes {dict(writes)}": writes["deployments"] <= 2 * known.writes["deployments"],
-            "not frozen": facts.ledger.freeze is not None,
+            "not frozen": frozen,
         }
         end = "abandoned, frozen, told"
     return end, [fault for fault, well in checks.items() if not well]
@@ -330,6 +358,8 @@ def ending(
 def writes_of(records: Sequence[AuditRecord], namespace: str) -> Counter[str]:
     """The guard's successful mutating requests in this namespace, by resource."""
     mine = [r for r in records if r.namespace == namespace and r.user == "guard" and 200 <= r.code < 300]
+    # What is told of a trigger that goes on firing is no effect of the run.
+    mine = [r for r in mine if r.resource != "events" or str((r.body or {}).get("reason", "Run")).startswith("Run")]
     return Counter(r.resource for r in mine if r.verb in {"create", "update", "patch", "delete", "deletecollection"})
 
 

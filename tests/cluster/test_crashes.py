@@ -27,14 +27,19 @@ from logcaster_guard.sandbox.release import Behaviour
 from tests.cluster.crashes import Cell, Crash, Moment, Point, Tape, cells, late_cells
 from tests.cluster.daemon import Daemon
 from tests.cluster.harness import Cluster
-from tests.cluster.scene import BAD, Facts, Scene, Undisturbed, ending, writes_of
+from tests.cluster.scene import BAD, Case, Facts, Scene, Undisturbed, ending, writes_of
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 STRATEGIES = Path(strategies.__file__).parent
 AT_ONCE = 6
 RECORDINGS = 3
-MATRIX = (Action.IMMEDIATE, Action.GRADUAL, Action.ALERT_THEN)
-"""Every action that changes something in this version."""
+MATRIX = (
+    Case(Action.IMMEDIATE),
+    Case(Action.GRADUAL),
+    Case(Action.GRADUAL, beside=0.5),
+    Case(Action.ALERT_THEN),
+)
+"""Every action that changes something in this version; once with a good release that is none."""
 
 ONCE = {
     False: Undisturbed(Counter(deployments=1, events=3), 1),
@@ -71,34 +76,38 @@ class Outcome:
 
 
 def test_the_matrix_is_of_every_strategy() -> None:
-    assert {f"{p.stem}_rollback" for p in STRATEGIES.glob("[a-z]*.py")} - {"unfit_rollback"} == set(MATRIX)
+    assert {f"{p.stem}_rollback" for p in STRATEGIES.glob("[a-z]*.py")} - {"unfit_rollback"} == {
+        case.action for case in MATRIX
+    }
 
 
 @pytest.mark.parametrize("minimum", [None, 2], ids=["plain", "autoscaled"])
-@pytest.mark.parametrize("action", MATRIX)
+@pytest.mark.parametrize("case", MATRIX, ids=str)
 async def test_a_guard_may_die_at_every_point_of_a_rollback(  # noqa: PLR0917 - fixtures
     cluster: Cluster,
     api: ClusterPort,
     rights: Sequence[Json],
-    action: Action,
+    case: Case,
     minimum: int | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(runs, "POLL", 0.05)
     asyncio.get_running_loop().set_exception_handler(_unless_crash)
     with structlog.testing.capture_logs() as log:
-        points, known = await record(cluster, api, rights, action, minimum)
+        points, known = await record(cluster, api, rights, case, minimum)
         crashes = [*cells(points), *late_cells(points)]
         assert len(cells(points)) == 2 * len(points)
         slots = asyncio.Semaphore(AT_ONCE)
 
         async def play(cell: Cell) -> Outcome:
             async with slots:
-                return await played(cluster, api, rights, action, minimum, cell=cell)
+                return await played(cluster, api, rights, case, minimum, cell=cell)
 
         outcomes = await asyncio.gather(*map(play, crashes))
     audit = await cluster.read_audit()
-    rows = [(o, *judged(o, writes_of(audit, o.namespace), minimum, known)) for o in outcomes]
+    rows = [
+        (o, *judged(o, writes_of(audit, o.namespace), minimum, known, shared=shared(case, minimum))) for o in outcomes
+    ]
     table = "\n".join(f"{o.seconds:5.1f} s  {o.cell}: {end} {'; '.join(faults)}" for o, end, faults in rows)
     ends = Counter(end for _, end, _ in rows)
     sys.stdout.write(f"{len(points)} points, {len(rows)} crashes: {dict(ends)}\n{table}\n")
@@ -108,18 +117,19 @@ async def test_a_guard_may_die_at_every_point_of_a_rollback(  # noqa: PLR0917 - 
 
 
 async def record(
-    cluster: Cluster, api: ClusterPort, rights: Sequence[Json], action: Action, minimum: int | None
+    cluster: Cluster, api: ClusterPort, rights: Sequence[Json], case: Case, minimum: int | None
 ) -> tuple[Sequence[Point], Undisturbed]:
     """The points of a rollback that nothing disturbs, and what it did."""
     for _ in range(RECORDINGS):
-        async with Scene.set_up(cluster, api, rights, minimum, action=action) as scene:
+        async with Scene.set_up(cluster, api, rights, minimum, case=case) as scene:
             tape = await scene.life(None)
             facts = await scene.facts()
         if not tape.refused:
             writes = writes_of(await cluster.read_audit(), scene.cluster.namespace)
             known = Undisturbed(writes, facts.changes)
-            assert ending(facts, writes, minimum, known) == ("rolled back once", [])
-            if action is Action.IMMEDIATE:
+            end = "given back, frozen, told" if case.beside else "rolled back once"
+            assert ending(facts, writes, minimum, known) == (end, [])
+            if case.action is Action.IMMEDIATE:
                 assert known == ONCE[minimum is not None]
             assert len(set(tape.points)) == len(tape.points)
             return tape.points, known
@@ -127,19 +137,19 @@ async def record(
 
 
 async def played(
-    cluster: Cluster, api: ClusterPort, rights: Sequence[Json], action: Action, minimum: int | None, *, cell: Cell
+    cluster: Cluster, api: ClusterPort, rights: Sequence[Json], case: Case, minimum: int | None, *, cell: Cell
 ) -> Outcome:
     """A guard dies as the cell says, and another one takes over."""
     began = time.monotonic()
     namespace, facts, fault = "", None, ""
     try:
-        async with Scene.set_up(cluster, api, rights, minimum, action=action) as scene:
+        async with Scene.set_up(cluster, api, rights, minimum, case=case) as scene:
             namespace = scene.cluster.namespace
             tape = await scene.life(cell)
-            if not tape.dead.is_set():
+            if not tape.dead.is_set() and not shared(case, minimum):
                 fault = "the point was not reached"
             await scene.life(None)
-            if cell.moment is Moment.LATE and await arrives(tape):
+            if cell.moment is Moment.LATE and tape.dead.is_set() and await arrives(tape):
                 # What may still be created is cleared away by whoever guards then.
                 if cell.point.what != "create Deployment":
                     fault = "a request of the dead guard took effect"
@@ -148,6 +158,11 @@ async def played(
     except Exception as error:  # noqa: BLE001 - one cell's failure must not hide how the others end
         fault = f"{type(error).__name__}: {error}"
     return Outcome(cell, namespace, facts, fault, time.monotonic() - began)
+
+
+def shared(case: Case, minimum: int | None) -> bool:
+    """Whether an autoscaler, pinned to the guard's size, may be the quicker one to write it."""
+    return case.action is Action.GRADUAL and minimum is not None
 
 
 async def arrives(tape: Tape) -> bool:
@@ -161,11 +176,11 @@ async def arrives(tape: Tape) -> bool:
 
 
 def judged(
-    outcome: Outcome, writes: Counter[str], minimum: int | None, known: Undisturbed
+    outcome: Outcome, writes: Counter[str], minimum: int | None, known: Undisturbed, *, shared: bool
 ) -> tuple[str, list[str]]:  # fmt: skip
     if outcome.facts is None:
         return "never ended", [outcome.fault]
-    end, faults = ending(outcome.facts, writes, minimum, known)
+    end, faults = ending(outcome.facts, writes, minimum, known, shared=shared)
     return end, [*faults, *([outcome.fault] if outcome.fault else [])]
 
 

@@ -14,7 +14,7 @@ from logcaster_guard.domain.description import plan_lines
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import Action, GradualPolicy, Policy
-from logcaster_guard.domain.steps import JudgeHelper, PinAutoscaler, Plan, ScaleProduction
+from logcaster_guard.domain.steps import AwaitHelper, JudgeHelper, PinAutoscaler, Plan, ScaleProduction
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.strategies import alert_then, gradual, immediate
 from logcaster_guard.strategies.gradual import Surroundings
@@ -77,9 +77,17 @@ def test_an_autoscaler_is_pinned_before_each_size_and_never_to_0() -> None:
     sizes = [s.size for s in plan.steps if isinstance(s, PinAutoscaler)]
     assert sizes == [4, 3, 2, 1, 4]
     for before, after in zip(plan.steps, plan.steps[1:], strict=False):
-        if isinstance(after, ScaleProduction) and after.replicas:
+        if isinstance(after, ScaleProduction) and after.replicas and not isinstance(before, AwaitHelper):
             assert isinstance(before, PinAutoscaler)
             assert before.size == after.replicas
+
+
+def test_productions_size_is_borrowed_before_an_autoscaler_may_change_it() -> None:
+    plan = steps(planned(replace(AROUND, autoscalers=[HPA])))
+    first = next(s for s in plan.steps if isinstance(s, ScaleProduction))
+    lower = next(s for s in plan.steps if isinstance(s, PinAutoscaler) and s.size < 4)
+    assert first.replicas == 4
+    assert plan.steps.index(first) < plan.steps.index(lower)
 
 
 def test_it_ends_with_production_whole_and_the_helper_gone() -> None:
