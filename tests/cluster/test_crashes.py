@@ -165,6 +165,11 @@ def shared(case: Case, minimum: int | None) -> bool:
     return case.action is Action.GRADUAL and minimum is not None
 
 
+def cleared_away(cell: Cell | None) -> bool:
+    """Whether something was created too late, and deleted: two writes more."""
+    return cell is not None and cell == Cell(Point("create Deployment", 1), Moment.LATE)
+
+
 async def arrives(tape: Tape) -> bool:
     """Whether what the dead guard had sent is taken now."""
     assert tape.unsent is not None
