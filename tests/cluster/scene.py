@@ -248,8 +248,12 @@ class Scene:
         async def idle() -> bool:
             if tape.dead.is_set() or task.done():
                 return True
-            facts = told(await journal.read_all())
-            return bool(facts[0]) and all(r.closed for r in facts[0]) and facts[2] <= facts[3]
+            entries = await journal.read_all()
+            facts = told(entries)
+            if not facts[0] or not all(r.closed for r in facts[0]) or not facts[2] <= facts[3]:
+                return False
+            # After a destination that was bad the errors go on, and there is nothing left to go back to.
+            return not self.case.beside or refusal_told(entries)
 
         async def looked_again() -> bool:
             return tape.dead.is_set() or task.done() or source.reads >= enough
@@ -297,6 +301,10 @@ def told(entries: Sequence[Entry]) -> tuple[Sequence[Run], Ledger, frozenset[str
         frozenset(e.notice.id for e in events if isinstance(e, NoticeQueued)),
         frozenset(e.notice for e in events if isinstance(e, NoticeSettled)),
     )
+
+
+def refusal_told(entries: Sequence[Entry]) -> bool:
+    return any(isinstance(e.event, NoticeQueued) and e.event.notice.event == "trigger.refused" for e in entries)
 
 
 @dataclass(frozen=True)

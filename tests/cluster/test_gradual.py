@@ -23,7 +23,7 @@ from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.rules import GradualPolicy, Policy, RolloutPolicy, VerifyPolicy
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Gap, NoData, Reading, Target, Value
-from logcaster_guard.domain.steps import Plan, RestoreTemplate, VerifyRecovery
+from logcaster_guard.domain.steps import JudgeHelper, Plan, RestoreTemplate, VerifyRecovery
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects import gradual as effects
 from logcaster_guard.effects.inspection import Inspection
@@ -284,9 +284,10 @@ async def test_somebody_elses_change_in_mid_shift_wins(cluster: Cluster, what: s
 async def test_a_quicker_run_takes_over_from_where_a_gradual_one_stands(cluster: Cluster) -> None:
     slow = replace(POLICY, gradual=GradualPolicy(steps=(0.5, 1.0), wait=60.0, window=60.0))
     async with shifting(cluster, 4, borrowed=True, policy=slow) as shift:
+        judge = next(i for i, step in enumerate(shift.plan.steps) if isinstance(step, JudgeHelper))
 
         async def judging() -> bool:
-            return shift.chronicle.run(shift.run).step == 5
+            return shift.chronicle.run(shift.run).step == judge
 
         await until(judging, WITHIN)
         before = shift.chronicle.run(shift.run)
