@@ -50,6 +50,7 @@ class Kind(StrEnum):
 
     DEPLOYMENT = "Deployment"
     STATEFUL_SET = "StatefulSet"
+    DAEMON_SET = "DaemonSet"
     CONTROLLER_REVISION = "ControllerRevision"
     REPLICA_SET = "ReplicaSet"
     POD = "Pod"
@@ -57,6 +58,7 @@ class Kind(StrEnum):
     AUTOSCALER = "HorizontalPodAutoscaler"
     DISRUPTION_BUDGET = "PodDisruptionBudget"
     VOLUME_CLAIM = "PersistentVolumeClaim"
+    ENDPOINT_SLICE = "EndpointSlice"
     EVENT = "Event"
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from logcaster_guard.cli.scenarios import SCENARIOS, Name, rules_text
 from logcaster_guard.cli.stage import NEW, SHORTENED, staged
+from logcaster_guard.domain.rules import Action
 from logcaster_guard.sandbox.objects import image
 from logcaster_guard.sandbox.prometheus import PROGRAM, PrometheusNotStarted
 from logcaster_guard.sandbox.release import Releases
@@ -53,6 +54,9 @@ async def _play(name: Name, *, guarded: bool, prometheus: str | None) -> bool:
     console.print(f"[bold]LogCaster Guard demo[/bold]: {name}. {SHORTENED}\n")
     scenario = SCENARIOS[name]
     releases = Releases({image(NEW): scenario.new})
-    async with staged(console, releases, rules_text(scenario), guarded=guarded, prometheus=prometheus) as stage:
+    switching = scenario.action is Action.BLUE_GREEN
+    async with staged(
+        console, releases, rules_text(scenario), guarded=guarded, prometheus=prometheus, switching=switching
+    ) as stage:
         await stage.install()
         return await scenario.play(stage)

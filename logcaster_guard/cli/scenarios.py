@@ -38,6 +38,7 @@ class Name(StrEnum):
     INNOCENT = "innocent"
     GRADUAL = "gradual"
     ALERT_FIRST = "alert-first"
+    BLUE_GREEN = "blue-green"
 
 
 class Scenario(Protocol):
@@ -86,7 +87,8 @@ class BadRelease:
             return await self._verdict(stage, "Nobody rolled it back.")
         await stage.until(lambda: stage.told("run.closed"), 90)
         changes = stage.changes()
-        return await self._verdict(stage, f"The guard changed the Deployment {changes} time{'s' * (changes != 1)}.")
+        changed = "Service or its Deployments" if stage.switching else "Deployment"
+        return await self._verdict(stage, f"The guard changed the {changed} {changes} time{'s' * (changes != 1)}.")
 
     async def _look(self, stage: Stage) -> Finding:
         finding = await self.judge.look(stage)
@@ -181,6 +183,13 @@ SCENARIOS: Mapping[Name, Scenario] = {
         judges.USERS_ERRORS,
         {"high_error_rate": PLAN["high_error_rate"]},
         Action.ALERT_THEN,
+    ),
+    Name.BLUE_GREEN: BadRelease(
+        Behaviour(error_rate=0.3),
+        "30 % of its answers are errors; the environment before it stands by with one pod",
+        judges.USERS_ERRORS,
+        {"high_error_rate": PLAN["high_error_rate"]},
+        Action.BLUE_GREEN,
     ),
 }
 

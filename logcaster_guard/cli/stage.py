@@ -18,9 +18,9 @@ from logcaster_guard.config.loading import Loaded, load
 from logcaster_guard.sandbox.apiserver import ApiServer, AuditEntry
 from logcaster_guard.sandbox.client import Json
 from logcaster_guard.sandbox.lifecycle import Pace
-from logcaster_guard.sandbox.objects import SERVICE, image
+from logcaster_guard.sandbox.objects import ACTIVE_SERVICE, BLUE, DEPLOYMENT, ENVIRONMENTS, GREEN, SERVICE, image
 from logcaster_guard.sandbox.prometheus import PrometheusServer, cluster_jobs
-from logcaster_guard.sandbox.release import HEALTH_PORT, Releases
+from logcaster_guard.sandbox.release import HEALTH_PORT, TRAFFIC_PORT, Releases
 from logcaster_guard.sandbox.traffic import Traffic
 from logcaster_guard.sandbox.world import World
 
@@ -30,16 +30,14 @@ PACE = Pace(crash_backoff=0.5, crash_backoff_most=1.0)
 SHORTENED = (
     "Shortened for this demo: rule durations and lookback → 5s, polling 30s → 1s, good after 10m → 6s, verified after "
     "5m → 5s of quiet, restart back-off 10s → 0.5s, the steps of a gradual rollback 60s → 3s, the time for a veto "
-    "5m → 5s. But in the scenarios gradual and alert-first every rule rolls back at once, whatever it is shipped with."
+    "5m → 5s. Every rule rolls back at once, whatever it is shipped with, but in the scenarios gradual, blue-green and "
+    "alert-first."
 )
+ALONE = "deployment: logcaster-prod, service: logcaster"
+TAKING_TURNS = "service: logcaster-active, environments: {blue: logcaster-blue, green: logcaster-green}"
 SETTINGS = """\
 targets:
-  - name: logcaster
-    namespace: {namespace}
-    deployment: logcaster-prod
-    service: logcaster
-    health_url: http://logcaster:9998/health
-    traffic_url: http://logcaster:9999/
+  - {{name: logcaster, namespace: {namespace}, {target}, health_url: "{health}", traffic_url: "{traffic}"}}
 sources:
   prometheus: {{url: {prometheus}}}
   http: {{proxy: "{network}"}}
@@ -52,6 +50,7 @@ polling: {{interval: 1s}}
 ledger: {{good_after: 6s}}
 verify: {{stable_for: 5s, timeout: 30s}}
 rollout: {{timeout: 30s}}
+blue_green: {{wait: 2s, window: 3s, min_requests: 20}}
 gradual: {{wait: 2s, window: 3s, min_requests: 20, hold: 15s}}
 alert: {{grace: 5s, remind_every: 2s}}
 journal: {{path: {folder}/journal.db, blobs: {folder}/blobs}}
@@ -62,17 +61,20 @@ log: {{format: json}}
 class Stage:
     """The world, what the guard logs, and the timeline that people read.
 
-    `health` asks the Service's health endpoint as a load balancer would; `guarded` tells whether a guard watches.
+    `health` asks the Service's health endpoint as a load balancer would; `guarded` tells whether a guard watches,
+    `switching` whether two environments take turns behind the Service.
     """
 
-    def __init__(self, console: Console, server: ApiServer, world: World, *, guarded: bool) -> None:
+    def __init__(self, console: Console, server: ApiServer, world: World, *, guarded: bool, switching: bool) -> None:
         self.console = console
         self.timeline = Timeline(console)
         self.log = GuardLog(self.timeline)
         self.world = world
         self.guarded = guarded
-        url = f"http://{SERVICE}.{NAMESPACE}.svc.cluster.local:{HEALTH_PORT}/health"
-        self.health = Traffic(url, lambda: world.network.url, rate=4.0)
+        self.switching = switching
+        self.health = Traffic(
+            _address(HEALTH_PORT, "/health", switching=switching), lambda: world.network.url, rate=4.0
+        )
         self._server = server
 
     async def install(self) -> None:
@@ -80,8 +82,12 @@ class Stage:
         self.timeline.say("people", f"install {image(GOOD)}, 3 pods")
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
         await self.world.client.create("/api/v1/namespaces", namespace)
-        await self.world.install(GOOD)
-        await self.world.rolled_out(20)
+        if self.switching:
+            await self.world.install_environments(GOOD)
+            await self.world.rolled_out(20, name=ENVIRONMENTS[BLUE])
+        else:
+            await self.world.install(GOOD)
+            await self.world.rolled_out(20)
         self.timeline.say("cluster", f"{GOOD} is rolled out; users send 40 requests a second")
         await self.world.traffic.until(lambda t: t.window(2).total > 40 and not t.window(2).failed, 15)
         await self.health.start()
@@ -91,9 +97,15 @@ class Stage:
     async def roll_out(self, remark: str, *, within: float = 20.0) -> None:
         """Roll out the new release, and wait `within` seconds for it to be there."""
         self.timeline.say("people", f"roll out {image(NEW)}{remark}", "bold")
-        await self.world.deploy(NEW)
+        name = ENVIRONMENTS[GREEN] if self.switching else DEPLOYMENT
+        await self.world.deploy(NEW, name=name)
+        if self.switching:
+            await self.world.scale(3, name=name)
         try:
-            await self.world.rolled_out(within)
+            await self.world.rolled_out(within, name=name)
+            if self.switching:
+                await self.world.switch(GREEN)
+                await self.world.scale(1, name=ENVIRONMENTS[BLUE])
             self.timeline.say("cluster", f"{NEW} is rolled out")
         except TimeoutError:
             self.timeline.say("cluster", f"the rollout of {NEW} is not complete after {within:g} s")
@@ -104,8 +116,8 @@ class Stage:
         return [p for p in pods if "deletionTimestamp" not in p["metadata"]]
 
     async def image(self) -> str:
-        """The image that the Deployment asks for."""
-        deployment = await self.world.deployment()
+        """The image that the live Deployment asks for."""
+        deployment = await (self.world.live() if self.switching else self.world.deployment())
         return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
 
     def told(self, event: str) -> bool:
@@ -120,8 +132,8 @@ class Stage:
                     await asyncio.sleep(0.1)
 
     def changes(self) -> int:
-        """How often the guard changed the Deployment, by the API server's audit."""
-        return sum(entry.resource == "deployments" and entry.code < 300 for entry in self._attempts())
+        """How often the guard changed a Deployment or the Service, by the API server's audit."""
+        return sum(e.resource in {"deployments", "services"} and e.code < 300 for e in self._attempts())
 
     def attempts(self) -> int:
         """The guard's requests that change something or would have, by the API server's audit."""
@@ -135,19 +147,20 @@ class Stage:
 
 @contextlib.asynccontextmanager
 async def staged(
-    console: Console, releases: Releases, rules: str, *, guarded: bool, prometheus: str | None
+    console: Console, releases: Releases, rules: str, *, guarded: bool, prometheus: str | None, switching: bool
 ) -> AsyncIterator[Stage]:
     """A stage in temporary folders on free loopback ports; nothing is left behind.
 
     `rules` is a rules file's text, `prometheus` the program that the guard's readings go through (None: it scrapes the
-    pods itself). Raises `PrometheusNotStarted`.
+    pods itself), `switching` whether two environments take turns. Raises `PrometheusNotStarted`.
     """
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="logcaster-guard-demo-")))
         server = ApiServer(tokens={"people": "people", "node": "node", "guard": "guard"})
         await stack.enter_async_context(server)
-        world = World(server.url, "node", namespace=NAMESPACE, releases=releases, rate=40.0, pace=PACE)
-        stage = Stage(console, server, world, guarded=guarded)
+        service = ACTIVE_SERVICE if switching else SERVICE
+        world = World(server.url, "node", namespace=NAMESPACE, releases=releases, service=service, rate=40.0, pace=PACE)
+        stage = Stage(console, server, world, guarded=guarded, switching=switching)
         logs.configure("json", "info", stage.log)
         await stack.enter_async_context(world)
         stack.push_async_callback(stage.health.stop)
@@ -158,7 +171,7 @@ async def staged(
             url = running.url
             stage.timeline.say("cluster", f"Prometheus ({prometheus}) scrapes the pods every second")
         if guarded:
-            await stack.enter_async_context(_watching(_configured(folder, server, world, rules, url)))
+            await stack.enter_async_context(_watching(_configured(folder, stage, server, rules, url)))
         yield stage
 
 
@@ -174,7 +187,12 @@ async def _watching(loaded: Loaded) -> AsyncIterator[None]:
                 await task
 
 
-def _configured(folder: Path, server: ApiServer, world: World, rules: str, prometheus: str | None) -> Loaded:
+def _address(port: int, path: str, *, switching: bool) -> str:
+    service = ACTIVE_SERVICE if switching else SERVICE
+    return f"http://{service}.{NAMESPACE}.svc.cluster.local:{port}{path}"
+
+
+def _configured(folder: Path, stage: Stage, server: ApiServer, rules: str, prometheus: str | None) -> Loaded:
     kubeconfig = folder / "kubeconfig"
     kubeconfig.write_text(
         json.dumps(
@@ -193,7 +211,10 @@ def _configured(folder: Path, server: ApiServer, world: World, rules: str, prome
         SETTINGS.format(
             namespace=NAMESPACE,
             prometheus=prometheus or "null",
-            network=world.network.url,
+            network=stage.world.network.url,
+            target=TAKING_TURNS if stage.switching else ALONE,
+            health=_address(HEALTH_PORT, "/health", switching=stage.switching),
+            traffic=_address(TRAFFIC_PORT, "/", switching=stage.switching),
             kubeconfig=kubeconfig,
             folder=folder,
         )

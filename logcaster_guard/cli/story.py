@@ -75,6 +75,12 @@ _STEPS = {
     "restore_template": "the good pod template is written",
     "await_rollout": "every pod is of the good release and available",
     "verify_recovery": "the target is quiet",
+    "scale_environment": "the other environment is scaled up",
+    "await_environment": "the other environment is Ready",
+    "check_environment": "it is healthy",
+    "switch_service": "the Service is switched",
+    "await_endpoints": "only the other environment is reached",
+    "judge_environment": "it is no worse",
 }
 
 

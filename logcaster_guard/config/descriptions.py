@@ -39,8 +39,13 @@ DESCRIPTIONS: Mapping[str, str] = {
     "targets[].health_url": "asked for `health_check_fails`",
     "targets[].traffic_url": "asked for `response_time` and `slow_responses`",
     "targets[].labels": 'further placeholders for PromQL: `version: "1"` is `$label_version`',
-    "targets[].kind": "`Deployment` or `StatefulSet`, which is rolled back at once only",
+    "targets[].kind": "`Deployment`, or `StatefulSet` or `DaemonSet`, which are rolled back at once only",
     "targets[].dry_run": "whether nothing is written for this target",
+    "targets[].environments": (
+        "for blue-green, in place of `deployment`: two Deployments by the value of `environment_label`; `service` is "
+        "the one that switches"
+    ),
+    "targets[].environment_label": "the label of the Service's selector that names the live environment",
     "sources": "where signals are read",
     "sources.prometheus": "the Prometheus that answers PromQL",
     "sources.prometheus.url": "without a query string; `null`: there is none",
@@ -116,6 +121,17 @@ DESCRIPTIONS: Mapping[str, str] = {
     "gradual.hold": "how long a step that proves nothing is held before everything is given back",
     "gradual.otherwise": (
         "what happens where a gradual rollback is not possible: `immediate_rollback`, `alert_then_rollback` or "
+        "`alert_only`"
+    ),
+    "blue_green": "how a `blue_green_rollback` is judged",
+    "blue_green.wait": "from the switch until the other environment is judged",
+    "blue_green.window": (
+        "how far back its error rate is read; at least four scrapes. A shorter `wait` becomes this long"
+    ),
+    "blue_green.threshold": "above this, and above what it was before, the Service is switched back",
+    "blue_green.min_requests": "with fewer requests in the window nothing is proved, and the Service stays",
+    "blue_green.otherwise": (
+        "what happens where the other environment cannot take over: `immediate_rollback`, `alert_then_rollback` or "
         "`alert_only`"
     ),
     "alert": "what people can say before an `alert_then_rollback`",

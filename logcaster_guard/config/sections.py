@@ -47,6 +47,8 @@ EVENTS_CHANNEL = "kubernetes-events"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
 _LABEL_KEY = re.compile(r"[a-z_][a-z0-9_]{0,62}", re.ASCII)
 _LISTEN = re.compile(r"(?P<host>[0-9.]{1,15}|\[[0-9A-Fa-f:.]{2,45}\]):(?P<port>[0-9]{1,5})", re.ASCII)
+_LABEL_VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
+_LABEL_NAME = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?/)?" + _LABEL_VALUE.pattern, re.ASCII)
 _HTTP_PATH = re.compile(r"/[\x21-\x22\x24-\x3e\x40-\x7e]{0,500}")
 
 SecretSource = Annotated[Secret, PlainValidator(to_secret), WithJsonSchema(SHOWN_SECRET)]
@@ -93,6 +95,26 @@ def _check_steps(shares: tuple[float, ...]) -> tuple[float, ...]:
     return shares
 
 
+def _check_environments(environments: dict[str, str]) -> dict[str, str]:
+    for value, name in environments.items():
+        if not _LABEL_VALUE.fullmatch(value):
+            raise Refused(
+                f"the environment {quoted(value)}",
+                "letters, digits, - _ and . inside, at most 63: the value of a label",
+                key=(value,),
+                at_key=True,
+            )
+        if list(environments.values()).count(name) > 1:
+            raise Refused(f"the Deployment {quoted(name)} twice", "a Deployment for each environment", key=(value,))
+    return environments
+
+
+def _check_label_key(text: str) -> str:
+    if not _LABEL_NAME.fullmatch(text):
+        raise Refused(described(text), "the key of a label, such as environment or example.com/environment")
+    return text
+
+
 def _check_otherwise(action: Action) -> Action:
     allowed = (Action.IMMEDIATE, Action.ALERT_THEN, Action.ALERT_ONLY)
     if action not in allowed:
@@ -115,8 +137,27 @@ class TargetSection(Section):
     labels: Annotated[dict[str, str], Sized(0, 50), AfterValidator(_check_labels)] = Field(
         default_factory=dict, json_schema_extra=keys_like(_LABEL_KEY)
     )
-    kind: Literal["Deployment", "StatefulSet"] = "Deployment"
+    kind: Literal["Deployment", "StatefulSet", "DaemonSet"] = "Deployment"
     dry_run: bool = False
+    environments: Annotated[dict[str, Subdomain], Sized(2, 2), AfterValidator(_check_environments)] | None = Field(
+        default=None, json_schema_extra=keys_like(_LABEL_VALUE)
+    )
+    environment_label: Annotated[str, AfterValidator(_check_label_key), pattern_of(_LABEL_NAME)] = "environment"
+
+    @model_validator(mode="after")
+    def _environments_take_turns_behind_a_service(self) -> TargetSection:
+        if self.environments is None:
+            return self
+        if "deployment" in self.model_fields_set:
+            raise Refused(
+                "a deployment beside environments", "one of the two: the live environment is the one guarded",
+                key=("deployment",),
+            )  # fmt: skip
+        if "service" not in self.model_fields_set or self.service is None:
+            raise Refused("environments without a service", "the Service whose selector names the live environment")
+        if self.kind != "Deployment":
+            raise Refused(f"environments of kind {self.kind}", "Deployments", key=("kind",))
+        return self
 
 
 _DEFAULT_TARGET = TargetSection()
@@ -272,6 +313,16 @@ class GradualSection(Section):
     otherwise: Annotated[Action, Strict(False), AfterValidator(_check_otherwise)] = Action.IMMEDIATE
 
 
+class BlueGreenSection(Section):
+    """How a switch to the other environment is judged."""
+
+    wait: Duration = 60.0
+    window: Duration = 60.0
+    threshold: Share = 0.01
+    min_requests: WholeNumber = 100
+    otherwise: Annotated[Action, Strict(False), AfterValidator(_check_otherwise)] = Action.ALERT_ONLY
+
+
 class AlertSection(Section):
     """How long people have a say before an `alert_then_rollback`."""
 
@@ -350,6 +401,7 @@ class SettingsFile(Section):
     rollout: RolloutSection = RolloutSection()
     rollout_window: Duration | None = 86_400.0
     gradual: GradualSection = GradualSection()
+    blue_green: BlueGreenSection = BlueGreenSection()
     alert: AlertSection = AlertSection()
     fallback: FallbackSection = FallbackSection()
     dry_run: bool = False
@@ -365,7 +417,10 @@ def target_of(section: TargetSection) -> Target:
     The defaults of Service and addresses belong to LogCaster's own Deployment; another one's are not guessed.
     """
     values = section.model_dump()
+    environments = MappingProxyType(values.pop("environments") or {})
+    if environments:
+        values["deployment"] = section.service
     if section.deployment != _DEFAULT_TARGET.deployment:
         for key in {"service", "health_url", "traffic_url"} - section.model_fields_set:
             values[key] = None
-    return Target(**{**values, "labels": MappingProxyType(values["labels"])})
+    return Target(**{**values, "labels": MappingProxyType(values["labels"]), "environments": environments})

@@ -24,6 +24,7 @@ from logcaster_guard.config.signals import signals_in
 from logcaster_guard.config.yaml import Node
 from logcaster_guard.domain.rules import (
     AlertPolicy,
+    BlueGreenPolicy,
     FallbackPolicy,
     GradualPolicy,
     LedgerPolicy,
@@ -85,6 +86,7 @@ def _settings(file: SettingsFile) -> Settings:
         verify=VerifyPolicy(**file.verify.model_dump()),
         rollout=RolloutPolicy(**file.rollout.model_dump()),
         gradual=GradualPolicy(**file.gradual.model_dump()),
+        blue_green=BlueGreenPolicy(**file.blue_green.model_dump()),
         alert=AlertPolicy(**file.alert.model_dump()),
         fallback=FallbackPolicy(**file.fallback.model_dump()),
         dry_run=file.dry_run,

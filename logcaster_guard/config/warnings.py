@@ -20,8 +20,6 @@ def warnings_of(settings: Settings, rules: Sequence[Rule], *, given: bool) -> tu
 
 
 def _of_rule(settings: Settings, rule: Rule, *, given: bool) -> Iterator[str]:
-    if rule.action is Action.BLUE_GREEN:
-        yield f"rule {rule.name}: {rule.action} is not available in this version; the rule alerts and does nothing else"
     if "p95_latency" in rule.signals:
         yield (
             f"rule {rule.name}: a p95_latency threshold above the largest finite bucket of the histogram can never be "
@@ -37,7 +35,17 @@ def _of_rule(settings: Settings, rule: Rule, *, given: bool) -> Iterator[str]:
         yield f"rule {rule.name}: a share never exceeds 100%, so part of the condition can never be met"
     for target in settings.targets:
         if rule.applies_to(target):
+            yield from _unfit(rule, target, settings)
             yield from _unread(rule, target)
+
+
+def _unfit(rule: Rule, target: Target, settings: Settings) -> Iterator[str]:
+    if rule.action is Action.BLUE_GREEN and not target.environments:
+        otherwise = settings.policy.blue_green.otherwise
+        yield f"rule {rule.name}: target {target.name} has no environments, so {otherwise} takes its place"
+    if rule.action is Action.GRADUAL and target.environments:
+        otherwise = settings.policy.gradual.otherwise
+        yield f"rule {rule.name}: target {target.name} has environments, so {otherwise} takes its place"
 
 
 def _unread(rule: Rule, target: Target) -> Iterator[str]:

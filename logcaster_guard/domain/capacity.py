@@ -24,6 +24,11 @@ def helper_label(helper: str) -> str:
     return helper[-63:].lstrip("-.")
 
 
+def is_helper(thing: Mapping[str, Any]) -> bool:
+    """Whether a Deployment or pod is a helper's."""
+    return HELPER_LABEL in labels_of(thing)
+
+
 def is_serving(pod: Mapping[str, Any], selector: Mapping[str, str] | None) -> bool:
     """Whether the pod is Ready, not terminating and selected (None: by no Service, so that Ready alone counts)."""
     if "deletionTimestamp" in pod["metadata"] or not _ready(pod):

@@ -51,6 +51,26 @@ def _beside(step: Step, good: str) -> str:
             return f"at {share:.0%} of the pods: after {wait:g} s its error rate must not be above {threshold:.2%}"
         case s.RemoveHelper(helper=helper):
             return f"delete Deployment {helper}"
+        case _:
+            return _switching(step, good)
+
+
+def _switching(step: Step, good: str) -> str:
+    match step:
+        case s.RestoreEnvironment(replicas=replicas):
+            return f"create the other environment with {good} again, pods: {replicas}"
+        case s.ScaleEnvironment(replicas=replicas):
+            return f"scale the other environment to {replicas}"
+        case s.AwaitEnvironment(replicas=replicas):
+            return f"wait until {replicas} pods of the other environment are Ready"
+        case s.CheckEnvironment():
+            return "wait until each of them answers its health check"
+        case s.SwitchService(label=label, before=before, after=after):
+            return f"switch the Service from {label}={before} to {label}={after}"
+        case s.AwaitEndpoints(least=least):
+            return f"wait until the Service lists only the other environment, at least {least} pods"
+        case s.JudgeEnvironment(wait=wait, threshold=threshold):
+            return f"after {wait:g} s: switch back if its error rate is above {threshold:.2%} and above what it was"
         case (
             s.AskPeople()
             | s.RaiseAutoscalerMinimum()
@@ -59,6 +79,12 @@ def _beside(step: Step, good: str) -> str:
             | s.DeleteStuckPods()
             | s.AwaitRollout()
             | s.VerifyRecovery()
+            | s.CreateHelper()
+            | s.ScaleHelper()
+            | s.AwaitHelper()
+            | s.ScaleProduction()
+            | s.JudgeHelper()
+            | s.RemoveHelper()
         ):
             raise ValueError(f"the step {step.kind} is told elsewhere")
         case _:

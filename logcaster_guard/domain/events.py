@@ -56,12 +56,16 @@ class RevisionSeeded:
 
 @dataclass(frozen=True, slots=True)
 class RevisionGood:
-    """The template earned good: `quiet_share` of `watched` seconds every rule was quiet on values."""
+    """The template earned good: `quiet_share` of `watched` seconds every rule was quiet on values.
+
+    `snapshot` is the digest of the blob with the manifests as they were then, empty if they could not be read.
+    """
 
     at: datetime
     template: str
     quiet_share: float
     watched: float
+    snapshot: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,10 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One release. `first_live` and `last_live` are places in the order of releases; `stood` is in seconds."""
+    """One release. `first_live` and `last_live` are places in the order of releases; `stood` is in seconds.
+
+    `snapshot` is the digest of the manifests as they were when it earned good last.
+    """
 
     template: str
     revision: str
@@ -50,6 +53,7 @@ class Record:
     bad_since: int | None = None
     bad_reason: str = ""
     stood: float = 0.0
+    snapshot: str = ""
 
     def standing(self, policy: LedgerPolicy) -> Standing:
         """What this record proves under `policy`."""
@@ -90,12 +94,16 @@ class Ledger:
 
     def destination(self, policy: LedgerPolicy) -> Record | None:
         """Where a rollback goes: the good release, not the present one, that was live last; else a presumed one."""
+        return next(iter(self.destinations(policy)), None)
+
+    def destinations(self, policy: LedgerPolicy) -> Sequence[Record]:
+        """Every release that a rollback may go to, the best first; presumed ones only where none is good."""
         others = [r for r in self.records.values() if r.template != self.present]
         for wanted in (Standing.GOOD, Standing.PRESUMED_GOOD):
             found = [r for r in others if r.standing(policy) is wanted]
             if found:
-                return max(found, key=lambda r: r.last_live)
-        return None
+                return sorted(found, key=lambda r: r.last_live, reverse=True)
+        return []
 
     def is_undo(self, template: str) -> bool:
         """Whether going from the present release to `template` goes back to an older one that is not bad."""
@@ -198,7 +206,8 @@ def _good(ledger: Ledger, event: RevisionGood) -> Ledger:
         return ledger
     if record.bad_since is not None and record.last_live <= record.bad_since:
         return ledger
-    return _with(ledger, replace(record, good_at=event.at, bad_at=None, bad_since=None, bad_reason=""))
+    record = replace(record, good_at=event.at, bad_at=None, bad_since=None, bad_reason="")
+    return _with(ledger, replace(record, snapshot=event.snapshot or record.snapshot))
 
 
 def _bad(ledger: Ledger, template: str, at: datetime, reason: str) -> Ledger:

@@ -14,6 +14,7 @@ from logcaster_guard.domain.rules import Rule
 from logcaster_guard.domain.runs import ESCALATED, RECOVERED, SUBSIDED, VETOED, Run
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import AskPeople, Hold
+from logcaster_guard.domain.workload import Workload
 
 
 def opened(event: RunOpened) -> Notice:
@@ -71,7 +72,7 @@ def asked(event: RunOpened) -> Question | None:
 
 def _command(event: RunOpened, annotation: str, expiry: str) -> str:
     plan = event.plan
-    workload = f"{plan.kind.lower()}/{plan.deployment}"
+    workload = f"{plan.kind.lower()}/{plan.live or plan.deployment}"
     value = f"'{event.ticket} {expiry}'"
     return f"kubectl -n {plan.namespace} annotate --overwrite {workload} {annotation}={value}"
 
@@ -197,13 +198,13 @@ def refused(
     rule: Rule,
     reasons: Sequence[Refusal],
     evidence: Mapping[str, str],
+    workload: Workload | None,
     *,
     id: str,  # noqa: A002 - the field's name
     at: datetime,
     onset: datetime,
-    images: Sequence[str],
 ) -> Notice:
-    """A trigger fired and nothing is rolled back, with every reason. `images` are those that run at present."""
+    """A trigger fired and nothing is rolled back, with every reason. `workload` is what runs at present, if any."""
     only_alert = all(r.guardrail is Guardrail.ALERT_ONLY for r in reasons)
     return Notice(
         id=id,
@@ -214,12 +215,12 @@ def refused(
         text=" ".join(r.sentence for r in reasons),
         target=target.key,
         namespace=target.namespace,
-        deployment=target.deployment,
+        deployment=target.deployment if workload is None else workload.name,
         facts={
             **evidence,
             "rule": rule.name,
             "condition": rule.text,
-            "version": _images(images),
+            "version": _images(() if workload is None else workload.images),
             "since": onset.isoformat(),
             "guardrails": ", ".join(r.guardrail for r in reasons),
         },

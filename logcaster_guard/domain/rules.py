@@ -20,14 +20,13 @@ class Action(StrEnum):
     ALERT_ONLY = "alert_only"
 
 
-URGENCY = (Action.ALERT_ONLY, Action.ALERT_THEN, Action.GRADUAL, Action.BLUE_GREEN, Action.IMMEDIATE)
-"""From the slowest to the quickest: a trigger may take over a run whose action stands before its own."""
+URGENT = frozenset({Action.IMMEDIATE, Action.BLUE_GREEN})
+"""A trigger with one of these may take over a run of any other action."""
 
 
 def quicker(action: Action, strategy: str) -> bool:
     """Whether `action` is more urgent than a run of this strategy (a plan's word: `gradual` for `gradual_rollback`)."""
-    slower = Action(f"{strategy}_rollback")
-    return action is Action.IMMEDIATE and URGENCY.index(slower) < URGENCY.index(action)
+    return action in URGENT and Action(f"{strategy}_rollback") not in URGENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +148,22 @@ class GradualPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class BlueGreenPolicy:
+    """How a switch to the other environment is judged.
+
+    `wait` seconds after it, the error rate over the last `window` seconds must not be above both `threshold` (of 1)
+    and what it was before, else the Service is switched back; fewer than `min_requests` in the window prove nothing.
+    `otherwise` is what happens where the other environment cannot take over.
+    """
+
+    wait: float = 60.0
+    window: float = 60.0
+    threshold: float = 0.01
+    min_requests: int = 100
+    otherwise: Action = Action.ALERT_ONLY
+
+
+@dataclass(frozen=True, slots=True)
 class AlertPolicy:
     """How long people have a say before an `alert_then_rollback` (seconds)."""
 
@@ -179,6 +194,7 @@ class Policy:
     verify: VerifyPolicy = VerifyPolicy()
     rollout: RolloutPolicy = RolloutPolicy()
     gradual: GradualPolicy = GradualPolicy()
+    blue_green: BlueGreenPolicy = BlueGreenPolicy()
     alert: AlertPolicy = AlertPolicy()
     fallback: FallbackPolicy = FallbackPolicy()
     dry_run: bool = False

@@ -25,11 +25,13 @@ from logcaster_guard.domain.events import (
 )
 from logcaster_guard.domain.steps import (
     AskPeople,
+    CheckEnvironment,
     DeleteStuckPods,
     Hold,
     JudgeHelper,
     RestoreTemplate,
     Step,
+    SwitchService,
     VerifyRecovery,
     Write,
 )
@@ -188,7 +190,7 @@ class Run:
     def restoring(self) -> bool:
         """Whether the destination takes the bad release's place already, or the run is ending: too late for more."""
         steps = self.opened.plan.steps
-        places = [i for i, step in enumerate(steps) if isinstance(step, RestoreTemplate)]
+        places = [i for i, step in enumerate(steps) if isinstance(step, RestoreTemplate | SwitchService)]
         return self.ending is not None or not places or self.step > places[0]
 
 
@@ -333,6 +335,8 @@ def _overdue(step: Step, detail: str) -> tuple[str, str]:
             return NOT_APPROVED, f"nobody approved in time: {detail}"
         case _ if isinstance(step, Write):
             return FAILED, f"the change could not be made in time: {detail}"
+        case CheckEnvironment():
+            return FAILED, f"the other environment did not answer its health check in time: {detail}"
         case _:
             return FAILED, f"the rollout of the good release was not complete in time: {detail}"
 

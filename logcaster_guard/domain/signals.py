@@ -105,8 +105,9 @@ class Signal:
 class Target:
     """One guarded workload. `labels` are extra names for the PromQL templates.
 
-    `kind` is Deployment or StatefulSet, `deployment` the workload's name whatever its kind is.
-    `dry_run`: nothing is written for this target.
+    `kind` is Deployment, StatefulSet or DaemonSet, `deployment` the workload's name whatever its kind is.
+    `dry_run`: nothing is written for this target. `environments` are Deployments by the value of `environment_label`:
+    the Service's selector names the one that is live, and `deployment` is then the Service's name until it is known.
     """
 
     name: str
@@ -118,6 +119,12 @@ class Target:
     labels: Mapping[str, str] = field(default_factory=dict)
     kind: str = "Deployment"
     dry_run: bool = False
+    environments: Mapping[str, str] = field(default_factory=dict)
+    environment_label: str = "environment"
+
+    def live(self, selector: Mapping[str, str]) -> str | None:
+        """The Deployment of the environment that a Service with this selector sends everything to; None if of none."""
+        return self.environments.get(selector.get(self.environment_label, ""))
 
     @property
     def key(self) -> str:

@@ -11,7 +11,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-HoldKind = Literal["autoscaler_minimum", "autoscaler_bounds", "helper", "replicas"]
+HoldKind = Literal[
+    "autoscaler_minimum", "autoscaler_bounds", "helper", "replicas", "environment", "environment_size", "selector"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,84 @@ class RemoveHelper:
 
 
 @dataclass(frozen=True, slots=True)
+class RestoreEnvironment:
+    """Write: the plan's Deployment, which is missing, is created as the snapshot (a blob digest) shows it.
+
+    It gets `replicas` pods; nobody sends it a request before the Service is switched.
+    """
+
+    snapshot: str
+    replicas: int
+    kind: Literal["restore_environment"] = "restore_environment"
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleEnvironment:
+    """Write: the environment that is to take over gets `replicas` pods."""
+
+    replicas: int
+    kind: Literal["scale_environment"] = "scale_environment"
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitEnvironment:
+    """Wait: until `replicas` pods of the other environment are Ready, all of the good release; `timeout` in seconds."""
+
+    replicas: int
+    timeout: float
+    kind: Literal["await_environment"] = "await_environment"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckEnvironment:
+    """Wait: until every pod of the other environment answers its health check.
+
+    `health_url` is the Service's; its port and path are asked of each pod. `timeout` in seconds.
+    """
+
+    health_url: str
+    timeout: float
+    kind: Literal["check_environment"] = "check_environment"
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchService:
+    """Write: the Service's selector says `label: after` in place of `label: before`."""
+
+    label: str
+    before: str
+    after: str
+    kind: Literal["switch_service"] = "switch_service"
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitEndpoints:
+    """Wait: until the Service's EndpointSlices list the new environment's pods only, at least `least` of them Ready."""
+
+    least: int
+    timeout: float
+    kind: Literal["await_endpoints"] = "await_endpoints"
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeEnvironment:
+    """Judge: whether the environment that took over is worse than the one before it.
+
+    Its error rate over the `window` seconds before, looked at `wait` seconds after the switch, is worse above
+    `threshold` and above `baseline`, the other's before the switch (both of 1; None: unknown). Fewer than
+    `min_requests`, or no data, prove nothing; the judgement of the rules follows.
+    """
+
+    wait: float
+    window: float
+    threshold: float
+    baseline: float | None
+    min_requests: int
+    timeout: float
+    kind: Literal["judge_environment"] = "judge_environment"
+
+
+@dataclass(frozen=True, slots=True)
 class AskPeople:
     """Ask: people may veto until the deadline, or approve before it.
 
@@ -190,8 +270,22 @@ Write = (
     | ScaleHelper
     | ScaleProduction
     | RemoveHelper
+    | RestoreEnvironment
+    | ScaleEnvironment
+    | SwitchService
 )
-Step = Write | AwaitHelper | JudgeHelper | AskPeople | AwaitRollout | VerifyRecovery
+Step = (
+    Write
+    | AwaitHelper
+    | JudgeHelper
+    | AwaitEnvironment
+    | CheckEnvironment
+    | AwaitEndpoints
+    | JudgeEnvironment
+    | AskPeople
+    | AwaitRollout
+    | VerifyRecovery
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +293,13 @@ class Plan:
     """The ordered steps of a rollback and what they were planned from.
 
     `from_template` and `to_template` are normalised template hashes. `uid`, `replicas` and `selector` are what was seen
-    of the workload; a change of one by somebody else ends the run. `autoscaled`: an HPA owns the replica count.
-    `size` is how many pods the target is to have in the end (None: as many as were seen). `floor` is the capacity that
-    a gradual run never goes below: the Ready pods that the Service selected, at most the wanted ones.
+    of the workload; a change of one by somebody else ends the run. `autoscaled`: an HPA, or the number of nodes, owns
+    the replica count. `size` is how many pods the target is to have in the end (None: as many as were seen). `floor` is
+    the capacity that a gradual or blue-green run never goes below: the Ready pods that the Service selected, at most
+    the wanted ones.
+
+    Where the Service goes over to another environment, `deployment`, `uid` (empty: it is to be created) and `replicas`
+    are that environment's, and `live` and `live_uid` name the Deployment that it leaves, which carries `from_template`.
     """
 
     strategy: str
@@ -220,6 +318,8 @@ class Plan:
     kind: str = "Deployment"
     size: int | None = None
     floor: int = 0
+    live: str = ""
+    live_uid: str = ""
 
     @property
     def digest(self) -> str:

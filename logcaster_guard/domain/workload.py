@@ -1,4 +1,4 @@
-"""A Deployment or StatefulSet and its revisions as the guard sees them: raw JSON in, typed values out.
+"""A Deployment, StatefulSet or DaemonSet and its revisions as the guard sees them: raw JSON in, typed values out.
 
 A *release* is a pod template without what changes when nothing was released: `pod-template-hash`, annotations
 (`kubectl rollout restart` writes one) and `creationTimestamp`. Its SHA-256 is the key of the ledger.
@@ -22,6 +22,7 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 HASH_LABEL = "pod-template-hash"
 REVISION_LABEL = "controller-revision-hash"
 STATEFUL_SET = "StatefulSet"
+DAEMON_SET = "DaemonSet"
 
 
 def release_of(template: Mapping[str, Any]) -> Json:
@@ -60,7 +61,7 @@ def instant(text: str | None) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A Deployment or StatefulSet at one resourceVersion."""
+    """A Deployment, StatefulSet or DaemonSet at one resourceVersion."""
 
     raw: Json
 
@@ -135,7 +136,9 @@ class Workload:
 
     @property
     def replicas(self) -> int:
-        """The wanted number of pods."""
+        """The wanted number of pods; of a DaemonSet, one on each of its nodes."""
+        if self.kind == DAEMON_SET:
+            return int(self._status.get("desiredNumberScheduled", 0))
         return int(self.raw["spec"].get("replicas", 1))
 
     @property
@@ -163,6 +166,9 @@ class Workload:
         if self.kind == STATEFUL_SET:
             ready = int(status.get("readyReplicas", 0)) >= self.replicas
             return self.observed and ready and status.get("currentRevision") == status.get("updateRevision")
+        if self.kind == DAEMON_SET:
+            counts = [int(status.get(key, 0)) for key in ("updatedNumberScheduled", "numberAvailable")]
+            return self.observed and min(counts) >= self.replicas
         updated = int(status.get("updatedReplicas", 0))
         return (
             self.observed
@@ -193,6 +199,9 @@ class Workload:
     def progress(self) -> str:
         """The rollout's state in the words of `kubectl rollout status`."""
         status = self._status
+        if self.kind == DAEMON_SET:
+            updated, available = (int(status.get(k, 0)) for k in ("updatedNumberScheduled", "numberAvailable"))
+            return f"{updated} of {self.replicas} updated, {available} available"
         return (
             f"{int(status.get('updatedReplicas', 0))} of {self.replicas} updated, "
             f"{int(status.get('availableReplicas', 0))} available, {int(status.get('replicas', 0))} in all"

@@ -24,8 +24,7 @@ from logcaster_guard.domain.runs import (
 )
 from logcaster_guard.domain.steps import AskPeople
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.effects.interference import foreign
-from logcaster_guard.effects.looking import both
+from logcaster_guard.effects.looking import undisturbed
 from logcaster_guard.effects.verification import Assessor
 from logcaster_guard.ports import Clock, Cluster
 
@@ -52,14 +51,14 @@ class AskPeopleHandler:
     async def observe(self, step: AskPeople, run: Run) -> Observation:
         """Done when it is approved, or when nobody objected in time and the rule is still met."""
         try:
-            workload, service = await both(self._cluster, run)
+            theirs, workload, live = await undisturbed(self._cluster, run)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
-        theirs = foreign(run, workload, service)
-        if theirs is not None or workload is None:
+        asked = [w for w in (workload, live) if w is not None]
+        if theirs is not None or not asked:
             return Foreign(theirs or "the workload is gone")
-        answered = self._answered(run, workload)
-        return answered if answered is not None else self._waited(step, run)
+        answers = (self._answered(run, w) for w in asked)
+        return next((a for a in answers if a is not None), None) or self._waited(step, run)
 
     def _answered(self, run: Run, workload: Workload) -> Observation | None:
         frozen = workload.annotations.get(inbox.FREEZE)

@@ -134,7 +134,7 @@ class AwaitHelperHandler(HelperHandler):
         text = f"{serving} of {step.replicas} pods of {step.helper} serve"
         if serving >= step.replicas and helper.observed:
             return Done(text)
-        crashed = sum(_restarts(p) > 0 for p in pods)
+        crashed = sum(restarts(p) > 0 for p in pods)
         if crashed:
             return Before(text, overdue=(DESTINATION_BAD, f"{text}, and {crashed} of them have crashed"))
         return Before(text, overdue=(FAILED, f"the good release does not come up: {text}"))
@@ -233,7 +233,7 @@ async def sweep(cluster: Cluster, namespace: str, closed: Collection[str]) -> Se
     found = []
     for raw in await cluster.list(Kind.DEPLOYMENT, namespace, ",".join(f"{k}={v}" for k, v in MANAGED.items())):
         helper = Workload(raw)
-        if helper.annotations.get(RUN) in closed and HELPER_LABEL in capacity.labels_of(raw) and not helper.deleting:
+        if helper.annotations.get(RUN) in closed and capacity.is_helper(raw) and not helper.deleting:
             await cluster.delete(Kind.DEPLOYMENT, namespace, helper.name, uid=helper.uid, resource_version=None)
             found.append(helper.name)
     return found
@@ -250,6 +250,7 @@ def _made_by(helper: Workload, run: Run) -> bool:
     return helper.annotations.get(RUN) == (run.id if hold is None else hold.run)
 
 
-def _restarts(pod: Json) -> int:
+def restarts(pod: Json) -> int:
+    """How often its containers have been started again."""
     statuses = (pod.get("status") or {}).get("containerStatuses") or []
     return sum(int(c.get("restartCount") or 0) for c in statuses)

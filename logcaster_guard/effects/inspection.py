@@ -21,3 +21,10 @@ class Inspector(Protocol):
 
     async def __call__(self, target: str, deployment: str, window: float) -> Inspection:
         """Never raises for what a source does: that is a reading too."""
+
+
+class Checker(Protocol):
+    """Asks one address for its health."""
+
+    async def __call__(self, target: str, url: str) -> Reading:
+        """0 if it answers well, more if not; never raises for the outside. `target` is the target's key."""

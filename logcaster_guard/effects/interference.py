@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from logcaster_guard.domain.runs import Run
-from logcaster_guard.domain.steps import PinAutoscaler, Plan, RestoreTemplate, ScaleProduction
+from logcaster_guard.domain.steps import (
+    PinAutoscaler,
+    Plan,
+    RestoreEnvironment,
+    RestoreTemplate,
+    ScaleEnvironment,
+    ScaleProduction,
+    SwitchService,
+)
 from logcaster_guard.domain.workload import Workload
 
 
@@ -17,7 +25,7 @@ def foreign(run: Run, workload: Workload | None, service: Mapping[str, Any] | No
     """
     plan = run.opened.plan
     theirs = foreign_workload(run, workload)
-    if theirs is None and plan.selector is not None and selector_of(service) != plan.selector:
+    if theirs is None and plan.selector is not None and selector_of(service) not in _selectors(plan.selector, run):
         return f"Somebody changed the selector of Service {plan.namespace}/{plan.service}."
     return theirs
 
@@ -31,8 +39,8 @@ def foreign_workload(run: Run, workload: Workload | None) -> str | None:
     plan = run.opened.plan
     name = f"{plan.namespace}/{plan.deployment}"
     if workload is None:
-        return f"{plan.kind} {name} was deleted."
-    if workload.uid != plan.uid:
+        return None if _is_to_be_made(run) else f"{plan.kind} {name} was deleted."
+    if plan.uid and workload.uid != plan.uid:
         return f"{plan.kind} {name} was deleted and created again."
     if workload.deleting:
         return f"{plan.kind} {name} is being deleted."
@@ -46,6 +54,37 @@ def foreign_workload(run: Run, workload: Workload | None) -> str | None:
     if workload.replicas not in sizes and (_pins(plan) or not plan.autoscaled):
         return f"Somebody scaled {name} from {min(sizes)} to {workload.replicas}."
     return None
+
+
+def foreign_live(run: Run, live: Workload | None) -> str | None:
+    """What somebody else changed of the environment that the Service is to leave, as a sentence; None if nothing.
+
+    Once the Service has left it, it is nobody's destination and theirs to change.
+    """
+    plan = run.opened.plan
+    if not plan.live or any(isinstance(s, SwitchService) for s in plan.steps[: run.step]):
+        return None
+    name = f"{plan.namespace}/{plan.live}"
+    if live is None or live.deleting or live.uid != plan.live_uid:
+        return f"{plan.kind} {name} was deleted."
+    if live.paused:
+        return f"{plan.kind} {name} was paused."
+    if live.hash != plan.from_template:
+        return f"Somebody rolled out another release of {name} ({', '.join(live.images)})."
+    return None
+
+
+def _selectors(planned: dict[str, str], run: Run) -> list[dict[str, str]]:
+    """The selectors that the Service may have now: as it was planned from, or as the run switches it."""
+    for index, step in enumerate(run.opened.plan.steps):
+        if isinstance(step, SwitchService) and run.step >= index:
+            switched = {**planned, step.label: step.after}
+            return [planned, switched] if run.step == index else [switched]
+    return [planned]
+
+
+def _is_to_be_made(run: Run) -> bool:
+    return any(isinstance(s, RestoreEnvironment) for s in run.opened.plan.steps[run.step :])
 
 
 def selector_of(service: Mapping[str, Any] | None) -> dict[str, str] | None:
@@ -69,12 +108,12 @@ def _sizes(run: Run) -> set[int]:
     pinned: int | None = None
     for step in plan.steps[: run.step]:
         match step:
-            case ScaleProduction(replicas=written):
+            case ScaleProduction(replicas=written) | ScaleEnvironment(replicas=written):
                 size = written
             case PinAutoscaler(size=bound):
                 pinned = bound
     found = {size} if pinned is None else {size, pinned}
     match run.present:
-        case ScaleProduction(replicas=due) | PinAutoscaler(size=due):
+        case ScaleProduction(replicas=due) | ScaleEnvironment(replicas=due) | PinAutoscaler(size=due):
             found.add(due)
     return found

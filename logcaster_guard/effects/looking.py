@@ -9,6 +9,7 @@ from typing import Any
 from logcaster_guard.domain.errors import NotFound
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.effects.interference import foreign, foreign_live
 from logcaster_guard.ports import Cluster, Json, Kind
 
 
@@ -44,6 +45,21 @@ async def both(cluster: Cluster, run: Run) -> tuple[Workload | None, Mapping[str
     """Workload and Service, asked for at once."""
     workload, service = await asyncio.gather(workload_of(cluster, run), service_of(cluster, run))
     return workload, service
+
+
+async def live_of(cluster: Cluster, run: Run) -> Workload | None:
+    """The environment that the Service is to leave; None if the plan has none or it is gone. Raises `ClusterError`."""
+    live = run.opened.plan.live
+    return await deployment_called(cluster, run, live) if live else None
+
+
+async def undisturbed(cluster: Cluster, run: Run) -> tuple[str | None, Workload | None, Workload | None]:
+    """What somebody else changed of anything the plan rests on, the workload, and the environment that is left.
+
+    Raises the `ClusterError` it met.
+    """
+    (workload, service), live = await asyncio.gather(both(cluster, run), live_of(cluster, run))
+    return foreign(run, workload, service) or foreign_live(run, live), workload, live
 
 
 async def own_pods(cluster: Cluster, workload: Workload) -> Sequence[Json]:

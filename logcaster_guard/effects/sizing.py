@@ -68,7 +68,7 @@ class ScaleProductionHandler:
         workload = await workload_of(self._cluster, run)
         if workload is None or foreign_workload(run, workload) is not None or workload.replicas == step.replicas:
             return
-        await _scale(self._cluster, workload, step.replicas)
+        await scale(self._cluster, workload, step.replicas)
 
     async def observe_release(self, hold: Hold, run: Run) -> Observation:
         """Done when production has its size again and serves as before; somebody else's size stays as it is."""
@@ -97,7 +97,7 @@ class ScaleProductionHandler:
             return
         if workload.replicas not in _made(hold, run):
             return
-        await _scale(self._cluster, workload, hold.original)
+        await scale(self._cluster, workload, hold.original)
 
 
 class PinAutoscalerHandler:
@@ -217,7 +217,8 @@ async def _bound(cluster: Cluster, run: Run, hold: Hold, minimum: int, maximum: 
     await cluster.json_patch(Kind.AUTOSCALER, namespace, hold.object, patch)
 
 
-async def _scale(cluster: Cluster, workload: Workload, replicas: int) -> None:
+async def scale(cluster: Cluster, workload: Workload, replicas: int) -> None:
+    """Ask for that many pods, bound to the resourceVersion of `workload`; raises the `ClusterError` it met."""
     patch: list[Json] = [_at_version(workload.raw), {"op": "replace", "path": "/spec/replicas", "value": replicas}]
     await cluster.json_patch(Kind(workload.kind), workload.namespace, workload.name, patch)
 

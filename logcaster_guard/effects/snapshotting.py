@@ -13,11 +13,13 @@ from logcaster_guard.ports import Blobs, Cluster, Json, Kind
 
 
 async def take(cluster: Cluster, target: Target, workload: Workload, blobs: Blobs, now: datetime) -> str:
-    """The digest of the saved manifests: workload, Service, autoscalers, disruption budgets.
+    """The digest of the saved manifests: workload, other environments, Service, autoscalers, disruption budgets.
 
     Secrets are never read. Raises the `ClusterError` it met.
     """
     manifests = [workload.raw]
+    for name in sorted(set(target.environments.values()) - {workload.name}):
+        manifests += await _found(cluster, Kind.DEPLOYMENT, target.namespace, name)
     if target.service is not None:
         manifests += await _found(cluster, Kind.SERVICE, target.namespace, target.service)
     for kind in (Kind.AUTOSCALER, Kind.DISRUPTION_BUDGET):

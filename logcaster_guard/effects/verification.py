@@ -82,7 +82,7 @@ class VerifyRecoveryHandler:
         quiet.last, quiet.verdict = now, verdict
 
     def _rollout_end(self, run: Run, now: float) -> float:
-        ended = run.done_instant("await_rollout")
+        ended = run.done_instant("await_rollout", "await_endpoints")
         return now if ended is None else now - max(0.0, (self._clock.now() - ended).total_seconds())
 
     async def apply(self, step: VerifyRecovery, run: Run) -> None:

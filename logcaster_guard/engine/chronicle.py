@@ -30,7 +30,7 @@ from logcaster_guard.domain.guardrails import PastRun
 from logcaster_guard.domain.ledger import Ledger, Standing
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.runs import Run
-from logcaster_guard.domain.steps import CreateHelper, RestoreTemplate
+from logcaster_guard.domain.steps import CreateHelper, RestoreEnvironment, RestoreTemplate
 from logcaster_guard.ports import Journal
 
 GUARD = "guard"
@@ -147,12 +147,14 @@ class Chronicle:
             kept |= {r.blob for r in ledger.records.values() if r.template == ledger.present}
             for standing in (Standing.GOOD, Standing.PRESUMED_GOOD):
                 usable = [r for r in ledger.records.values() if r.standing(policy) is standing]
-                kept |= {r.blob for r in sorted(usable, key=lambda r: r.last_live)[-policy.keep :]}
+                newest = sorted(usable, key=lambda r: r.last_live)[-policy.keep :]
+                kept |= {digest for r in newest for digest in (r.blob, r.snapshot) if digest}
         for run in self.open_runs().values():
             steps = run.opened.plan.steps
             kept |= {s.release for s in steps if isinstance(s, RestoreTemplate | CreateHelper)}
-        newest = sorted(self._runs.values(), key=lambda r: r.opened.at)[-_SNAPSHOTS:]
-        kept |= {run.opened.snapshot for run in newest if run.opened.snapshot}
+            kept |= {s.snapshot for s in steps if isinstance(s, RestoreEnvironment)}
+        recent = sorted(self._runs.values(), key=lambda r: r.opened.at)[-_SNAPSHOTS:]
+        kept |= {run.opened.snapshot for run in recent if run.opened.snapshot}
         return frozenset(kept)
 
     async def tell(self, stream: str, *events: Event) -> None:

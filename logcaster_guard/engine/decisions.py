@@ -70,9 +70,10 @@ class Decisions:
         self, rule: Rule, *, onset: datetime, workload: Workload | None, evidence: Mapping[str, str]
     ) -> None:  # fmt: skip
         """Open a run, or refuse. Raises `ClusterError` and `JournalUnavailable`: then nothing was decided."""
-        reasons = self._reasons(self._situation(rule, onset, workload))
+        situation = self._situation(rule, onset, workload)
+        reasons = self._reasons(situation)
         if reasons or workload is None:
-            await self._refuse(self._situation(rule, onset, workload), reasons, evidence)
+            await self._refuse(situation, await self._with_plan(situation, reasons), evidence)
             return
         planned = await self._planned(rule, workload)
         snapshot = ""
@@ -89,10 +90,10 @@ class Decisions:
     async def _planned(self, rule: Rule, workload: Workload) -> Plan | Sequence[Refusal]:
         """The plan of the rule's action, or of the one that is configured for when it does not fit; or why not."""
         ledger = self._chronicle.ledger(self._target.key)
-        destination = ledger.destination(self._policy.ledger)
-        if destination is None:
+        destinations = ledger.destinations(self._policy.ledger)
+        if not destinations:
             return []
-        planned = await self._planner.plan(rule.action, workload, destination, rule=rule)
+        planned = await self._planner.plan(rule.action, workload, destinations, rule=rule)
         refusals: list[Refusal] = []
         if isinstance(planned, Unfit):
             refusals = [Refusal(Guardrail.STRATEGY_UNFIT, reason) for reason in planned.reasons]
@@ -101,17 +102,34 @@ class Decisions:
                 "strategy.unfit", rule=rule.name, action=rule.action, reasons=planned.reasons, otherwise=otherwise
             )
             if otherwise is not Action.ALERT_ONLY:
-                planned = await self._planner.plan(otherwise, workload, destination, rule=rule)
+                planned = await self._planner.plan(otherwise, workload, destinations, rule=rule)
         if isinstance(planned, Unfit):
             return refusals
         if self._policy.dry_run or self._target.dry_run or rule.dry_run:
             return [_dry_run(planned)]
         return planned
 
+    async def _with_plan(self, situation: Situation, reasons: Sequence[Refusal]) -> Sequence[Refusal]:
+        """The reasons, with the plan that a person could run where the rule itself asks for nothing but an alert."""
+        names = tuple(str(r.guardrail) for r in reasons)
+        told = self._told.get(situation.rule.name) == self._notice_id(situation, names)
+        destinations = situation.ledger.destinations(self._policy.ledger)
+        if told or names != (Guardrail.ALERT_ONLY,) or situation.workload is None or not destinations:
+            return reasons
+        planned = await self._planner.plan(
+            Action.ALERT_ONLY, situation.workload, destinations, rule=situation.rule
+        )  # fmt: skip
+        if isinstance(planned, Unfit):
+            return reasons
+        steps = "; ".join(description.plan_lines(planned))
+        return [Refusal(Guardrail.ALERT_ONLY, f"{reasons[0].sentence} An immediate rollback would be: {steps}.")]
+
     def _otherwise(self, action: Action) -> Action:
         match action:
             case Action.GRADUAL:
                 return self._policy.gradual.otherwise
+            case Action.BLUE_GREEN:
+                return self._policy.blue_green.otherwise
             case _:
                 return Action.ALERT_ONLY
 
@@ -121,11 +139,11 @@ class Decisions:
         """The immediate run that takes over from `old`, a slower one; None if something forbids it, which is told."""
         situation = self._situation(rule, onset, workload, follows=old.id, escalates=True)
         reasons = self._reasons(situation)
-        destination = situation.ledger.destination(self._policy.ledger)
-        if reasons or workload is None or destination is None:
+        destinations = situation.ledger.destinations(self._policy.ledger)
+        if reasons or workload is None or not destinations:
             await self._refuse(situation, reasons, evidence)
             return None
-        planned = await self._planner.take_over(old, workload, destination, rule=rule)
+        planned = await self._planner.take_over(old, workload, destinations, rule=rule)
         if isinstance(planned, Unfit):
             await self._refuse(situation, [Refusal(Guardrail.STRATEGY_UNFIT, r) for r in planned.reasons], evidence)
             return None
@@ -146,13 +164,11 @@ class Decisions:
         onset = old.opened.onset or old.opened.at
         situation = self._situation(rule, onset, workload, follows=old.id)
         reasons = self._reasons(situation)
-        destination = situation.ledger.destination(self._policy.ledger)
-        if reasons or workload is None or destination is None:
+        destinations = situation.ledger.destinations(self._policy.ledger)
+        if reasons or workload is None or not destinations:
             self._log.warning("fallback.refused", run=old.id, reasons=[r.sentence for r in reasons])
             return None
-        planned = await self._planner.plan(
-            Action.IMMEDIATE, workload, destination, rule=rule
-        )  # fmt: skip
+        planned = await self._planner.plan(Action.IMMEDIATE, workload, destinations, rule=rule)
         if isinstance(planned, Unfit):
             return None
         reason = f"Run {old.id} ended with {closed.outcome}: {closed.reason}. Falling back to the next good release."
@@ -212,10 +228,10 @@ class Decisions:
                 rule,
                 reasons,
                 evidence,
+                situation.workload,
                 id=notice_id,
                 at=at,
                 onset=situation.onset,
-                images=() if situation.workload is None else situation.workload.images,
             )
             events: list[Event] = [NoticeQueued(at, notice), *self._verdict(situation, names, at)]
             if names == (Guardrail.NO_GOOD_REVISION,):

@@ -34,7 +34,7 @@ from logcaster_guard.domain.runs import (
     Unclear,
     WaitUntil,
 )
-from logcaster_guard.domain.steps import AwaitRollout, Step
+from logcaster_guard.domain.steps import AwaitEndpoints, AwaitRollout, Step
 from logcaster_guard.effects.workload import Handler, Lender
 from logcaster_guard.engine.chronicle import Chronicle
 from logcaster_guard.ports import Clock
@@ -42,6 +42,7 @@ from logcaster_guard.ports import Clock
 _JOURNAL_RETRY = 5.0
 _LONGEST_PAUSE = 60.0
 _CONFLICTS_AT_ONCE = 5
+_IN_PLACE = (AwaitRollout, AwaitEndpoints)
 _GRACE = 10.0
 _HELD_UP = 600.0
 """Seconds after which people are told that a run cannot give back what it has borrowed."""
@@ -268,7 +269,7 @@ class Executor:
                 found.append(NoticeQueued(event.at, narration.not_given_back(run, event)))
             if isinstance(event, PeopleReminded):
                 found.append(NoticeQueued(event.at, narration.reminded(run, event)))
-            if isinstance(event, StepDone) and isinstance(run.opened.plan.steps[event.step], AwaitRollout):
+            if isinstance(event, StepDone) and isinstance(run.opened.plan.steps[event.step], _IN_PLACE):
                 found.append(NoticeQueued(event.at, narration.restored(run, event.at, event.detail)))
         return tuple(found)
 

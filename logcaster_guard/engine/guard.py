@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -19,11 +19,12 @@ from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.rules import Policy, Rule, RulesDiff, difference
 from logcaster_guard.domain.runs import ESCALATED, Run
 from logcaster_guard.domain.signals import Signal, SourceName, Target
-from logcaster_guard.domain.steps import AskPeople, CreateHelper, Step, VerifyRecovery
-from logcaster_guard.effects import gradual, helper
+from logcaster_guard.domain.steps import AskPeople, CreateHelper, RestoreEnvironment, Step, VerifyRecovery
+from logcaster_guard.effects import blue_green, environment, gradual, helper
 from logcaster_guard.effects.asking import AskPeopleHandler
 from logcaster_guard.effects.verification import Assessment, VerifyRecoveryHandler
 from logcaster_guard.effects.workload import Handler, registry
+from logcaster_guard.engine.aim import Aim
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
 from logcaster_guard.engine.decisions import Decisions
 from logcaster_guard.engine.executor import Executor
@@ -80,9 +81,10 @@ class Guard:
         self.outbox = None if self.journal is None else Outbox(self.journal, channels, clock)
         self.chronicle = Chronicle(self.journal, on_append=self._appended)
         self._outages = Outages(self.chronicle, clock)
-        inspector = SignalInspector(orders.targets, orders.signals, sources, clock)
+        self._inspector = inspector = SignalInspector(orders.targets, orders.signals, sources, clock)
         handlers, lenders = registry(cluster, blobs, clock)
         shifting, borrowed = gradual.registry(cluster, blobs, clock, inspector)
+        switching, lent = blue_green.registry(cluster, blobs, clock, inspector, inspector.check)
         verify: dict[type[Step], Handler] = {
             VerifyRecovery: VerifyRecoveryHandler(cluster, clock, self._assess, orders.policy.polling.staleness),
             AskPeople: AskPeopleHandler(cluster, clock, self._assess),
@@ -90,17 +92,18 @@ class Guard:
         self.executor = Executor(
             chronicle=self.chronicle,
             clock=clock,
-            handlers={**handlers, **shifting, **verify},
-            lenders={**lenders, **borrowed},
+            handlers={**handlers, **shifting, **switching, **verify},
+            lenders={**lenders, **borrowed, **lent},
             on_close=self._run_closed,
             successor=self._successor,
         )
         self.watches = {target.key: self._watch(target) for target in orders.targets}
 
     def _watch(self, target: Target) -> TargetWatch:
-        orders, policy = self._orders, self._orders.policy
+        orders, policy, aim = self._orders, self._orders.policy, Aim(target, self._cluster)
         watch = TargetWatch(
             target,
+            aim=aim,
             rules=orders.rules,
             signals=orders.signals,
             sources=self._sources,
@@ -112,6 +115,7 @@ class Guard:
         )
         revisions = RevisionWatch(
             target,
+            aim=aim,
             cluster=self._cluster,
             blobs=self._blobs,
             chronicle=self.chronicle,
@@ -126,7 +130,7 @@ class Guard:
             chronicle=self.chronicle,
             clock=self._clock,
             policy=policy,
-            planner=Planner(target, cluster=self._cluster, blobs=self._blobs, policy=policy),
+            planner=Planner(target, cluster=self._cluster, blobs=self._blobs, policy=policy, inspector=self._inspector),
             blobs=self._blobs,
             starter=self.executor,
             on_refusal=watch.tally.refused,
@@ -185,20 +189,26 @@ class Guard:
                     outbox.cancel()
 
     async def sweep(self) -> None:
-        """Delete helpers that a request of a guard that is gone made after its run had closed."""
+        """Delete what a request of a guard that is gone created after its run had closed."""
         since = self._clock.now() - _LATEST
-        closed = {
-            r.id: r.opened.plan.namespace
-            for r in self.chronicle.runs()
-            if r.closed is not None and r.closed.at >= since and _had_helper(r)
-        }
-        for namespace in sorted(set(closed.values())):
-            try:
-                mine = {run for run, where in closed.items() if where == namespace}
-                for name in await helper.sweep(self._cluster, namespace, mine):
-                    structlog.get_logger().warning("helper.removed", namespace=namespace, deployment=name)
-            except ClusterError as error:
-                structlog.get_logger().warning("helper.left", namespace=namespace, detail=str(error))
+        late = [r for r in self.chronicle.runs() if r.closed is not None and r.closed.at >= since]
+        helped = [r for r in late if _creates(r, CreateHelper)]
+        # Where the creation was seen to be done, the run itself has given the environment back, or left it to serve.
+        unseen = [r for r in late if _creates(r, RestoreEnvironment) and not r.done_instant("restore_environment")]
+        for namespace in sorted({r.opened.plan.namespace for r in helped}):
+            runs = {r.id for r in helped if r.opened.plan.namespace == namespace}
+            await self._swept(namespace, helper.sweep(self._cluster, namespace, runs))
+        for run in unseen:
+            plan = run.opened.plan
+            swept = environment.sweep(self._cluster, plan.namespace, plan.service or "", {run.id})
+            await self._swept(plan.namespace, swept)
+
+    async def _swept(self, namespace: str, sweep: Awaitable[Sequence[str]]) -> None:
+        try:
+            for name in await sweep:
+                structlog.get_logger().warning("helper.removed", namespace=namespace, deployment=name)
+        except ClusterError as error:
+            structlog.get_logger().warning("helper.left", namespace=namespace, detail=str(error))
 
     async def _keep_swept(self) -> None:
         while True:
@@ -246,5 +256,5 @@ class Guard:
             self.watches[target].run_closed()
 
 
-def _had_helper(run: Run) -> bool:
-    return any(isinstance(step, CreateHelper) for step in run.opened.plan.steps)
+def _creates(run: Run, kind: type[CreateHelper | RestoreEnvironment]) -> bool:
+    return any(isinstance(step, kind) for step in run.opened.plan.steps)

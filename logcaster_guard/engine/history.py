@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from logcaster_guard.domain import triggers
 from logcaster_guard.domain.conditions import judge
 from logcaster_guard.domain.rules import Rule
-from logcaster_guard.domain.signals import Gap, NoData, Reading, Series, Signal, SourceName, Target, Value
+from logcaster_guard.domain.signals import Gap, NoData, Reading, Series, Signal, SourceName, Value
 from logcaster_guard.domain.triggers import Sample, TriggerState
+from logcaster_guard.engine.aim import Aim
 from logcaster_guard.ports import Source
 
 
@@ -19,9 +20,9 @@ class ConditionHistory:
     """Asks the sources for the past of one target and evaluates conditions over it."""
 
     def __init__(
-        self, target: Target, signals: Mapping[str, Signal], sources: Mapping[SourceName, Source], interval: float
+        self, aim: Aim, signals: Mapping[str, Signal], sources: Mapping[SourceName, Source], interval: float
     ) -> None:
-        self._target = target
+        self._aim = aim
         self._signals = signals
         self._sources = sources
         self._interval = interval
@@ -31,10 +32,10 @@ class ConditionHistory:
 
         `end - start` is a whole number of steps.
         """
-        signals = [self._signals[name] for name in sorted(rule.signals)]
-        found = await asyncio.gather(
-            *(self._sources[s.source].history(self._target, s, start, end, step) for s in signals)
-        )
+        signals, target = [self._signals[name] for name in sorted(rule.signals)], self._aim.known
+        if target is None:
+            return []
+        found = await asyncio.gather(*(self._sources[s.source].history(target, s, start, end, step) for s in signals))
         series = {s.name: h for s, h in zip(signals, found, strict=True) if isinstance(h, Series)}
         if len(series) < len(signals):
             return []

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from logcaster_guard.domain.signals import Gap, NoData, Reading, Signal, SourceName, Target, Value
+from logcaster_guard.domain.signals import Gap, NoData, Reading, Signal, SourceName, Target, Unit, Value
 from logcaster_guard.effects.inspection import Inspection
 from logcaster_guard.ports import Clock, Source
 
-ERROR_RATE, REQUEST_RATE = "error_rate", "request_rate"
+ERROR_RATE, REQUEST_RATE, HEALTH = "error_rate", "request_rate", "health_check_fails"
 
 
 class SignalInspector:
@@ -34,6 +34,16 @@ class SignalInspector:
         rate = await self._read(known, deployment, REQUEST_RATE, window)
         requests = replace(rate, number=rate.number * window) if isinstance(rate, Value) else rate
         return Inspection(error_rate=errors, requests=requests)
+
+    async def check(self, target: str, url: str) -> Reading:
+        """`effects.inspection.Checker` through the source of health checks, whatever the target's own address is."""
+        known, source = self._targets.get(target), self._sources.get(SourceName.HTTP)
+        signal = Signal(HEALTH, Unit.COUNT, SourceName.HTTP)
+        if known is None or source is None:
+            return NoData(self._clock.monotonic(), Gap.NOT_READ, "no source asks for health")
+        # A name of its own, since checks in a row are counted by target.
+        asked = replace(known, deployment=f"{known.deployment} at {url}", health_url=url)
+        return (await source.read(asked, [signal]))[HEALTH]
 
     async def _read(self, target: Target | None, deployment: str, name: str, window: float) -> Reading:
         signal = self._signals.get(name)

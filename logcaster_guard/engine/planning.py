@@ -2,49 +2,98 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from logcaster_guard.domain.capacity import labels_of, selects
 from logcaster_guard.domain.errors import NotFound
 from logcaster_guard.domain.ledger import Record
+from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.effects import blue_green as environments
 from logcaster_guard.effects.gradual import gathered
+from logcaster_guard.effects.inspection import Inspector
 from logcaster_guard.ports import Blobs, Cluster, Json, Kind
-from logcaster_guard.strategies import alert_then, gradual, immediate
+from logcaster_guard.strategies import alert_then, blue_green, gradual, immediate
 from logcaster_guard.strategies.unfit import Unfit
 
 
 class Planner:
-    """Plans runs of one target. Nothing here writes; every method raises the `ClusterError` it met."""
+    """Plans runs of one target. Nothing here writes; every method raises the `ClusterError` it met.
 
-    def __init__(self, target: Target, *, cluster: Cluster, blobs: Blobs, policy: Policy) -> None:
+    `destinations` are the good releases, the best first; there is at least one.
+    """
+
+    def __init__(
+        self, target: Target, *, cluster: Cluster, blobs: Blobs, policy: Policy, inspector: Inspector
+    ) -> None:  # fmt: skip
         self._target = target
         self._cluster = cluster
         self._blobs = blobs
         self._policy = policy
+        self._inspector = inspector
 
-    async def plan(self, action: Action, workload: Workload, destination: Record, *, rule: Rule) -> Plan | Unfit:
-        """The plan that takes `workload` to `destination` by `action`, or why that action does not fit it."""
+    async def plan(
+        self, action: Action, workload: Workload, destinations: Sequence[Record], *, rule: Rule
+    ) -> Plan | Unfit:  # fmt: skip
+        """The plan that takes `workload` to a good release by `action`, or why that action does not fit it."""
         match action:
-            case Action.IMMEDIATE:
-                return await self._immediate(workload, destination, rule)
+            case Action.IMMEDIATE | Action.ALERT_ONLY:
+                return await self._quickest(workload, destinations, rule)
             case Action.GRADUAL:
-                around = await gathered(self._cluster, self._blobs, self._target, destination)
-                return gradual.plan(workload, destination, rule=rule, policy=self._policy, around=around)
+                return await self._gradual(workload, destinations[0], rule)
+            case Action.BLUE_GREEN:
+                return await self._blue_green(workload, destinations, rule)
             case Action.ALERT_THEN:
-                planned = await self._immediate(workload, destination, rule)
+                planned = await self._quickest(workload, destinations, rule)
                 return (
                     planned if isinstance(planned, Unfit) else alert_then.plan(planned, rule=rule, policy=self._policy)
                 )
-            case _:
-                return Unfit((f"The action {action} is not available in this version: decide yourself.",))
 
-    async def take_over(self, old: Run, workload: Workload, destination: Record, *, rule: Rule) -> Plan | Unfit:
-        """The immediate plan from what `old`, a slower run, has left half done."""
+    async def take_over(
+        self, old: Run, workload: Workload, destinations: Sequence[Record], *, rule: Rule
+    ) -> Plan | Unfit:  # fmt: skip
+        """The quickest plan from what `old`, a slower run, has left half done."""
         if old.opened.plan.strategy == "gradual":
-            return gradual.take_over(old, workload, destination, rule=rule, policy=self._policy)
-        return await self._immediate(workload, destination, rule)
+            return gradual.take_over(old, workload, destinations[0], rule=rule, policy=self._policy)
+        return await self._quickest(workload, destinations, rule)
+
+    async def _quickest(self, workload: Workload, destinations: Sequence[Record], rule: Rule) -> Plan | Unfit:
+        """Immediate; where the good release is the other environment's, the switch to that."""
+        if self._target.environments and not await self._fits(workload, destinations[0]):
+            return await self._blue_green(workload, destinations, rule)
+        return await self._immediate(workload, destinations[0], rule)
+
+    async def _fits(self, workload: Workload, destination: Record) -> bool:
+        """Whether the release carries the labels by which the workload knows its pods."""
+        release = Release.from_bytes(await self._blobs.get(destination.blob))
+        wanted = (workload.raw["spec"].get("selector") or {}).get("matchLabels") or {}
+        return selects(wanted, labels_of(release.template))
+
+    async def _gradual(self, workload: Workload, destination: Record, rule: Rule) -> Plan | Unfit:
+        if self._target.environments:
+            service = f"Service {self._target.namespace}/{self._target.service}"
+            return Unfit((f"{service} switches between environments: choose blue_green_rollback.",))
+        around = await gathered(self._cluster, self._blobs, self._target, destination)
+        return gradual.plan(workload, destination, rule=rule, policy=self._policy, around=around)
+
+    async def _blue_green(self, workload: Workload, destinations: Sequence[Record], rule: Rule) -> Plan | Unfit:
+        target, judged = self._target, self._policy.blue_green
+        if not target.environments:
+            return Unfit((f"{target.key} has no environments to switch between: set targets[].environments.",))
+        around = await environments.gathered(
+            self._cluster,
+            self._blobs,
+            self._inspector,
+            target=target,
+            live=workload,
+            destinations=destinations,
+            policy=judged,
+        )
+        return blue_green.plan(workload, destinations, target=target, rule=rule, policy=self._policy, around=around)
 
     async def _immediate(self, workload: Workload, destination: Record, rule: Rule) -> Plan | Unfit:
         return immediate.plan(

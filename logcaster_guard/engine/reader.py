@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
 
-from logcaster_guard.domain.errors import JournalUnavailable
+from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
 from logcaster_guard.domain.events import SignalSeen
 from logcaster_guard.domain.signals import Signal, SourceError, SourceName, Target, Value
+from logcaster_guard.engine.aim import Aim
 from logcaster_guard.engine.board import Board
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
 from logcaster_guard.engine.outages import Outages
@@ -48,6 +49,7 @@ class Reader:
         self,
         target: Target,
         *,
+        aim: Aim,
         signals: Mapping[str, Signal],
         sources: Mapping[SourceName, Source],
         interval: float,
@@ -59,6 +61,7 @@ class Reader:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._target = target
+        self._aim = aim
         self._signals = signals
         self._sources = sources
         self._interval = interval
@@ -87,7 +90,10 @@ class Reader:
         if not signals:
             self._note_answer(source, answered=True)
             return 0.0
-        readings = await self._sources[source].read(self._target, signals)
+        target = await self._aimed()
+        if target is None:
+            return 0.0
+        readings = await self._sources[source].read(target, signals)
         self._note_answer(source, answered=not all(isinstance(r, SourceError) for r in readings.values()))
         self._board.put(readings)
         self._tally.read(source, readings, self._clock.now())
@@ -95,6 +101,13 @@ class Reader:
         await self._note_first_values([n for n, r in readings.items() if isinstance(r, Value)])
         waits = [r.retry_after for r in readings.values() if isinstance(r, SourceError) and r.retry_after]
         return min(max(waits, default=0.0), _LONGEST_WAIT)
+
+    async def _aimed(self) -> Target | None:
+        try:
+            return await self._aim.look()
+        except ClusterError as error:
+            self._log.warning("workload.unread", detail=str(error))
+            return self._aim.known
 
     async def read_all(self, names: Iterable[str]) -> None:
         """Read these signals afresh, all sources at once."""

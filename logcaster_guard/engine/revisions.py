@@ -10,7 +10,7 @@ from itertools import takewhile
 import structlog
 
 from logcaster_guard.domain import inbox, ledger, releases
-from logcaster_guard.domain.errors import NotFound
+from logcaster_guard.domain.errors import ClusterError, NotFound
 from logcaster_guard.domain.events import (
     Event,
     RevisionGood,
@@ -24,6 +24,8 @@ from logcaster_guard.domain.ledger import Probation
 from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.workload import Revision, Workload, images_of, revisions_of
+from logcaster_guard.effects import snapshotting
+from logcaster_guard.engine.aim import Aim
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
 from logcaster_guard.ports import Blobs, Clock, Cluster, Kind
 
@@ -39,6 +41,7 @@ class RevisionWatch:
         self,
         target: Target,
         *,
+        aim: Aim,
         cluster: Cluster,
         blobs: Blobs,
         chronicle: Chronicle,
@@ -48,6 +51,7 @@ class RevisionWatch:
         template_changed: Callable[[datetime | None], None],
     ) -> None:
         self._target = target
+        self._aim = aim
         self._cluster = cluster
         self._blobs = blobs
         self._chronicle = chronicle
@@ -73,20 +77,25 @@ class RevisionWatch:
             return await self._look()
 
     async def _look(self) -> Workload | None:
+        before, live = self._aim.known, await self._aim.look()
+        if live is None:
+            service = f"Service {self._target.namespace}/{self._target.service}"
+            self._log.warning("target.missing", detail=f"{service} does not exist, or selects no environment")
+            return None
         try:
-            raw = await self._cluster.get(Kind(self._target.kind), self._target.namespace, self._target.deployment)
+            raw = await self._cluster.get(Kind(live.kind), live.namespace, live.deployment)
         except NotFound:
-            self._log.warning("target.missing", detail=f"Deployment {self._target.key} does not exist")
+            self._log.warning("target.missing", detail=f"{live.kind} {live.key} does not exist")
             return None
         workload = Workload(raw)
         if self._chronicle.available:
-            await self._note_release(workload)
+            await self._note_release(workload, switched=before is not None and before != live)
             await self._note_inbox(workload)
             await self._note_probation(workload)
         self._last_seen = self._clock.now()
         return workload
 
-    async def _note_release(self, workload: Workload) -> None:
+    async def _note_release(self, workload: Workload, *, switched: bool) -> None:
         known = self._chronicle.ledger(self._target.key)
         if known.present == workload.hash and known.uid == workload.uid:
             return
@@ -96,7 +105,8 @@ class RevisionWatch:
         events: list[Event] = [*(await self._seeds(workload, revisions))]
         by_guard = self._guards_own(workload)
         undo_of = known.present if by_guard is None and known.is_undo(workload.hash) else None
-        earliest = self._earliest(workload, revisions)
+        # What the Service leads to since the last look became live then, however old it is.
+        earliest = self._last_seen if switched else self._earliest(workload, revisions)
         events.append(
             RevisionLive(
                 at=self._clock.now(),
@@ -139,9 +149,9 @@ class RevisionWatch:
 
     def _guards_own(self, workload: Workload) -> str | None:
         run = self._chronicle.open_run_on(self._target.key)
-        if run is None or (run.opened.plan.to_template, run.opened.plan.uid) != (workload.hash, workload.uid):
+        if run is None or run.opened.plan.to_template != workload.hash:
             return None
-        return run.id
+        return run.id if run.opened.plan.uid in {"", workload.uid} else None
 
     def _earliest(self, workload: Workload, revisions: Sequence[Revision]) -> datetime | None:
         """The earliest instant at which the present template may have become the Deployment's.
@@ -196,5 +206,14 @@ class RevisionWatch:
         earned, share = self._probation.verdict(now, policy.ledger)
         lifts = record.bad_since is not None and record.last_live > record.bad_since
         if earned and (lifts or (record.good_at is None and record.bad_since is None)):
-            good = RevisionGood(self._clock.now(), workload.hash, round(share, 4), policy.ledger.good_after)
+            snapshot = await self._snapshot(workload)
+            good = RevisionGood(self._clock.now(), workload.hash, round(share, 4), policy.ledger.good_after, snapshot)
             await self._chronicle.tell(self._stream, good)
+
+    async def _snapshot(self, workload: Workload) -> str:
+        """The digest of the manifests as they are; empty if they cannot be read, which takes no good away."""
+        try:
+            return await snapshotting.take(self._cluster, self._target, workload, self._blobs, self._clock.now())
+        except ClusterError as error:
+            self._log.warning("snapshot.failed", detail=str(error))
+            return ""

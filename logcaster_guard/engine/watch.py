@@ -21,6 +21,7 @@ from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects.verification import Assessment
 from logcaster_guard.engine import verdicts
 from logcaster_guard.engine.account import Account
+from logcaster_guard.engine.aim import Aim
 from logcaster_guard.engine.board import Board, text
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
 from logcaster_guard.engine.decisions import Decisions
@@ -50,6 +51,7 @@ class TargetWatch:
         self,
         target: Target,
         *,
+        aim: Aim,
         rules: Sequence[Rule],
         signals: Mapping[str, Signal],
         sources: Mapping[SourceName, Source],
@@ -77,7 +79,7 @@ class TargetWatch:
         self._released = float("-inf")
         self._evidence: dict[str, Mapping[str, str]] = {}
         self._to_decide: set[str] = set()
-        self._history = ConditionHistory(target, self._signals, sources, policy.polling.interval)
+        self._history = ConditionHistory(aim, self._signals, sources, policy.polling.interval)
         self._firing = asyncio.Event()
         self._workload: Workload | None = None
         self._loops: LoopTasks | None = None
@@ -86,6 +88,7 @@ class TargetWatch:
         self.looked_at: datetime | None = None
         self._reader = Reader(
             target,
+            aim=aim,
             signals=self._signals,
             sources=sources,
             interval=policy.polling.interval,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from logcaster_guard.sandbox.client import Json
 from logcaster_guard.sandbox.release import HEALTH_PORT, TRAFFIC_PORT
 
@@ -10,6 +13,10 @@ DEPLOYMENT = "logcaster-prod"
 SERVICE = "logcaster"
 CONTAINER = "logcaster"
 LABELS = {"app": "logcaster"}
+ACTIVE_SERVICE = "logcaster-active"
+ENVIRONMENT = "environment"
+BLUE, GREEN = "blue", "green"
+ENVIRONMENTS = {BLUE: "logcaster-blue", GREEN: "logcaster-green"}
 
 
 def image(version: str) -> str:
@@ -17,8 +24,15 @@ def image(version: str) -> str:
     return f"{REPOSITORY}:{version}"
 
 
-def deployment(image: str, *, replicas: int = 3, name: str = DEPLOYMENT, cause: str | None = None) -> Json:
-    """The service's Deployment."""
+def deployment(
+    image: str,
+    *,
+    replicas: int = 3,
+    name: str = DEPLOYMENT,
+    cause: str | None = None,
+    labels: Mapping[str, str] = MappingProxyType(LABELS),
+) -> Json:
+    """The service's Deployment, whose pods carry `labels`."""
     container = {
         "name": CONTAINER,
         "image": image,
@@ -44,20 +58,26 @@ def deployment(image: str, *, replicas: int = 3, name: str = DEPLOYMENT, cause: 
         },
         "spec": {
             "replicas": replicas,
-            "selector": {"matchLabels": LABELS},
-            "template": {"metadata": {"labels": LABELS}, "spec": {"containers": [container]}},
+            "selector": {"matchLabels": dict(labels)},
+            "template": {"metadata": {"labels": dict(labels)}, "spec": {"containers": [container]}},
         },
     }
 
 
-def service(*, name: str = SERVICE) -> Json:
+def environment(value: str, image: str, *, replicas: int = 3) -> Json:
+    """The Deployment of one of two environments that take turns."""
+    labels = {**LABELS, ENVIRONMENT: value}
+    return deployment(image, replicas=replicas, name=ENVIRONMENTS[value], labels=labels)
+
+
+def service(*, name: str = SERVICE, selector: Mapping[str, str] = MappingProxyType(LABELS)) -> Json:
     """The service's Service."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": name, "labels": LABELS},
         "spec": {
-            "selector": LABELS,
+            "selector": dict(selector),
             "ports": [
                 {"name": "health", "port": HEALTH_PORT, "targetPort": HEALTH_PORT},
                 {"name": "traffic", "port": TRAFFIC_PORT, "targetPort": TRAFFIC_PORT},

@@ -86,6 +86,29 @@ class World:
         body = objects.deployment(objects.image(version), replicas=replicas, cause=cause)
         return await self.client.create(self._deployments, body)
 
+    async def install_environments(self, version: str, *, replicas: int = 3, idle: int = 1) -> None:
+        """Create two environments of the version, and the Service that sends everything to the blue one.
+
+        The green one gets `idle` pods.
+        """
+        selector = {**objects.LABELS, objects.ENVIRONMENT: objects.BLUE}
+        active = objects.service(name=objects.ACTIVE_SERVICE, selector=selector)
+        await self.client.create(f"/api/v1/namespaces/{self.namespace}/services", active)
+        for value, size in ((objects.BLUE, replicas), (objects.GREEN, idle)):
+            body = objects.environment(value, objects.image(version), replicas=size)
+            await self.client.create(self._deployments, body)
+
+    async def switch(self, environment: str) -> Json:
+        """Send everything to that environment, as `kubectl patch service` would; returns the Service."""
+        path = f"/api/v1/namespaces/{self.namespace}/services/{objects.ACTIVE_SERVICE}"
+        return await self.client.patch(path, {"spec": {"selector": {objects.ENVIRONMENT: environment}}}, MERGE_PATCH)
+
+    async def live(self) -> Json:
+        """The Deployment of the environment that the Service sends everything to."""
+        path = f"/api/v1/namespaces/{self.namespace}/services/{objects.ACTIVE_SERVICE}"
+        selector = (await self.client.get(path))["spec"]["selector"]
+        return await self.deployment(objects.ENVIRONMENTS[selector[objects.ENVIRONMENT]])
+
     async def deploy(self, version: str, *, cause: str | None = None, name: str = objects.DEPLOYMENT) -> Json:
         """Roll out another version of the service, as `kubectl set image` would; returns the Deployment."""
         return await self.deploy_image(objects.image(version), cause=cause, name=name)

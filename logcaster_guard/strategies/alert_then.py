@@ -1,4 +1,4 @@
-"""Alert people first, then roll back at once, unless they say no or the trouble goes away."""
+"""Alert people first, then roll back the quickest way, unless they say no or the trouble goes away."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ BLIND = 600.0
 """Seconds beyond the grace for which a decision is held back at least while nothing can be read."""
 
 
-def plan(immediate: Plan, *, rule: Rule, policy: Policy) -> Plan:
-    """The immediate plan with the question before it; the rule's own grace and approval count before the policy's."""
+def plan(quickest: Plan, *, rule: Rule, policy: Policy) -> Plan:
+    """The quickest plan with the question before it; the rule's own grace and approval count before the policy's."""
     alert = policy.alert
     grace = alert.grace if rule.grace is None else rule.grace
     approval = alert.require_approval if rule.require_approval is None else rule.require_approval
@@ -24,4 +24,4 @@ def plan(immediate: Plan, *, rule: Rule, policy: Policy) -> Plan:
         quiet_for=min(grace, policy.verify.stable_for),
         timeout=alert.approval_timeout if approval else grace + max(grace, BLIND),
     )
-    return replace(immediate, strategy="alert_then", steps=(question, *immediate.steps))
+    return replace(quickest, strategy="alert_then", steps=(question, *quickest.steps))

@@ -16,7 +16,7 @@ from logcaster_guard.domain.steps import (
     Step,
     VerifyRecovery,
 )
-from logcaster_guard.domain.workload import STATEFUL_SET, Workload
+from logcaster_guard.domain.workload import DAEMON_SET, STATEFUL_SET, Workload
 from logcaster_guard.strategies.unfit import Unfit
 
 
@@ -63,7 +63,7 @@ def plan(
         from_images=workload.images,
         to_images=destination.images,
         replicas=workload.replicas,
-        autoscaled=bool(mine),
+        autoscaled=bool(mine) or workload.kind == DAEMON_SET,
         service=None if service is None else str(service["metadata"]["name"]),
         selector=None if service is None else dict((service.get("spec") or {}).get("selector") or {}),
         steps=tuple(steps),

@@ -23,6 +23,7 @@ from logcaster_guard.domain.ledger import Ledger
 from logcaster_guard.domain.rules import (
     Action,
     AlertPolicy,
+    BlueGreenPolicy,
     GradualPolicy,
     LedgerPolicy,
     Limits,
@@ -41,6 +42,7 @@ from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.world import World
+from tests.cluster import environments
 from tests.cluster.crashes import Cell, MortalBlobs, MortalCluster, MortalJournal, Tape
 from tests.cluster.harness import AuditRecord, Cluster, drop_namespace, make_namespace
 from tests.real.waiting import until
@@ -65,6 +67,7 @@ POLICY = Policy(
     verify=VerifyPolicy(stable_for=0.3, timeout=WITHIN),
     rollout=RolloutPolicy(timeout=WITHIN),
     gradual=GradualPolicy(steps=(0.5, 1.0), wait=0.1, window=0.1, hold=WITHIN),
+    blue_green=BlueGreenPolicy(wait=0.1, window=0.1),
     alert=AlertPolicy(grace=0.3, remind_every=WITHIN),
 )
 PACE = Pace(start_delay=0.02, drain=0.05)
@@ -72,13 +75,32 @@ PACE = Pace(start_delay=0.02, drain=0.05)
 
 @dataclass(frozen=True)
 class Case:
-    """What the rule asks for, and the error rate of the good release where it runs beside production."""
+    """What the rule asks for, and the error rate of the good release where it runs beside production.
+
+    `missing`: somebody has deleted the environment with the good release. `refused`: nothing will be rolled back.
+    """
 
     action: Action
     beside: float = 0.0
+    missing: bool = False
+    refused: bool = False
 
     def __str__(self) -> str:
-        return f"{self.action}, {self.beside:.0%} errors beside" if self.beside else str(self.action)
+        beside = f", {self.beside:.0%} errors beside" if self.beside else ""
+        return f"{self.action}{beside}{', the other environment missing' if self.missing else ''}"
+
+    @property
+    def switches(self) -> bool:
+        """Whether two environments take turns."""
+        return self.action is Action.BLUE_GREEN
+
+    @property
+    def left(self) -> list[str]:
+        """The Deployments that are there in the end: what is missing is no destination unless it is good."""
+        if not self.switches:
+            return [objects.DEPLOYMENT]
+        there = {objects.GREEN} if self.missing and self.beside else {objects.BLUE, objects.GREEN}
+        return sorted(objects.ENVIRONMENTS[e] for e in there)
 
 
 class ImageSource:
@@ -89,15 +111,19 @@ class ImageSource:
 
     name = SourceName.SCRAPE
 
-    def __init__(self, world: World, clock: SystemClock, beside: float) -> None:
+    def __init__(self, world: World, clock: SystemClock, case: Case) -> None:
         self._world = world
-        self._beside = beside
+        self._case = case
         self._clock = clock
         self.reads = 0
 
     async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
-        if target.deployment != objects.DEPLOYMENT:
-            errors = self._beside
+        if self._case.switches:
+            self.reads += 1
+            shown = image_of(await self._world.deployment(target.deployment))
+            errors = 0.3 if shown == objects.image(BAD) else self._case.beside
+        elif target.deployment != objects.DEPLOYMENT:
+            errors = self._case.beside
         else:
             self.reads += 1
             errors = 0.3 if image_of(await self._world.deployment()) == objects.image(BAD) else 0.0
@@ -161,6 +187,7 @@ class Scene:
         *,
         case: Case = Case(Action.IMMEDIATE),
         pace: Pace = PACE,
+        replicas: int = REPLICAS,
     ) -> AsyncIterator[Self]:
         """Everything up to the rolled out bad release; `rights` are those of the guard."""
         name = f"{cluster.namespace}-{secrets.token_hex(3)}"
@@ -174,14 +201,9 @@ class Scene:
         await world.start(traffic=False)
         try:
             scene = cls(cluster, world, api, folder, minimum, case)
-            await world.install(GOOD, replicas=REPLICAS)
-            good, then = await world.rolled_out(WITHIN), datetime.now(UTC)
-            if minimum is not None:
-                await cluster.admin.create(scene._autoscalers, autoscaler(minimum))
-            await world.deploy(BAD)
-            bad = await world.rolled_out(WITHIN)
-            scene.generation = int(bad["metadata"]["generation"])
-            await seed(folder, good, bad, then)
+            await (scene._install_environments(replicas) if case.switches else scene._install(replicas))
+            present = await cluster.admin.list(f"/apis/apps/v1/namespaces/{name}/deployments")
+            scene.generation = sum(int(d["metadata"]["generation"]) for d in present)
             yield scene
         finally:
             if cluster.kind == "sandbox":
@@ -192,14 +214,33 @@ class Scene:
                 await world.stop()
                 await drop_namespace(cluster.admin, name)
 
+    async def _install(self, replicas: int) -> None:
+        await self.world.install(GOOD, replicas=replicas)
+        good, then = await self.world.rolled_out(WITHIN), datetime.now(UTC)
+        if self.minimum is not None:
+            await self.cluster.admin.create(self.autoscalers, autoscaler(self.minimum, replicas, objects.DEPLOYMENT))
+        await self.world.deploy(BAD)
+        bad = await self.world.rolled_out(WITHIN)
+        await seed(self.folder, self.target.key, good, bad, then)
+
+    async def _install_environments(self, replicas: int) -> None:
+        made = await environments.install(
+            self.world, GOOD, BAD, replicas=replicas, within=WITHIN, missing=self.case.missing
+        )
+        if self.minimum is not None:
+            # It keeps the idle environment small until it is told otherwise.
+            await self.cluster.admin.create(self.autoscalers, autoscaler(self.minimum, replicas, environments.BLUE))
+        await seed(self.folder, self.target.key, made.good, made.bad, made.changed, snapshot=made.snapshot)
+
     @property
-    def _autoscalers(self) -> str:
+    def autoscalers(self) -> str:
+        """The path of the namespace's autoscalers."""
         return f"/apis/autoscaling/v2/namespaces/{self.cluster.namespace}/horizontalpodautoscalers"
 
     async def life(self, cell: Cell | None) -> Tape:
         """One guard from its start until it dies as `cell` says, or until it has nothing left to do."""
         tape = Tape(cell)
-        source = ImageSource(self.world, self.clock, self.case.beside)
+        source = ImageSource(self.world, self.clock, self.case)
         journal = await SqliteJournal.open(self.folder / "journal.db")
         try:
             guard = self._guard(journal, source, tape)
@@ -217,9 +258,8 @@ class Scene:
 
     def _guard(self, journal: Journal, source: ImageSource, tape: Tape) -> Guard:
         cluster = MortalCluster(self.api, tape)
-        target = Target("logcaster", self.cluster.namespace, objects.DEPLOYMENT, service=objects.SERVICE)
         return Guard(
-            Orders([target], SIGNALS, [replace(RULE, action=self.case.action)], POLICY),
+            Orders([self.target], SIGNALS, [replace(RULE, action=self.case.action)], POLICY),
             cluster=cluster,
             sources={SourceName.SCRAPE: source},
             journal=MortalJournal(journal, tape),
@@ -228,11 +268,24 @@ class Scene:
             clock=self.clock,
         )
 
+    @property
+    def target(self) -> Target:
+        """What the guard guards."""
+        namespace = self.cluster.namespace
+        if not self.case.switches:
+            return Target("logcaster", namespace, objects.DEPLOYMENT, service=objects.SERVICE)
+        active = objects.ACTIVE_SERVICE
+        return Target("logcaster", namespace, active, service=active, environments=objects.ENVIRONMENTS)
+
+    async def production(self) -> Json:
+        """The Deployment that the Service leads to."""
+        return await (self.world.live() if self.case.switches else self.world.deployment())
+
     async def swept(self) -> None:
         """A guard looks after what was left behind, once."""
         journal = await SqliteJournal.open(self.folder / "journal.db")
         try:
-            guard = self._guard(journal, ImageSource(self.world, self.clock, self.case.beside), Tape(None))
+            guard = self._guard(journal, ImageSource(self.world, self.clock, self.case), Tape(None))
             await guard.chronicle.load()
             await guard.sweep()
         finally:
@@ -240,7 +293,7 @@ class Scene:
 
         async def alone() -> bool:
             base = f"/apis/apps/v1/namespaces/{self.cluster.namespace}/deployments"
-            return len(await self.cluster.admin.list(base)) == 1
+            return len(await self.cluster.admin.list(base)) == len(self.case.left)
 
         await until(alone, WITHIN)
 
@@ -250,6 +303,8 @@ class Scene:
                 return True
             entries = await journal.read_all()
             facts = told(entries)
+            if self.case.refused:
+                return refusal_told(entries) and facts[2] <= facts[3]
             if not facts[0] or not all(r.closed for r in facts[0]) or not facts[2] <= facts[3]:
                 return False
             # After a destination that was bad the errors go on, and there is nothing left to go back to.
@@ -272,17 +327,17 @@ class Scene:
             await journal.aclose()
         bounds = None
         if self.minimum is not None:
-            raw = await self.cluster.admin.get(f"{self._autoscalers}/{objects.DEPLOYMENT}")
+            raw = await self.cluster.admin.get(f"{self.autoscalers}/{objects.DEPLOYMENT}")
             bounds = (raw["spec"]["minReplicas"], raw["spec"]["maxReplicas"])
         present = await self.cluster.admin.list(f"/apis/apps/v1/namespaces/{self.cluster.namespace}/deployments")
         events = await self.cluster.admin.list(f"/api/v1/namespaces/{self.cluster.namespace}/events")
         mine = [e for e in events if (e.get("source") or {}).get("component") == COMPONENT]
-        deployment = await self.world.deployment()
+        deployment = await self.production()
         return Facts(
             image=image_of(deployment),
-            changes=int(deployment["metadata"]["generation"]) - self.generation,
+            changes=sum(int(d["metadata"]["generation"]) for d in present) - self.generation,
             replicas=int(deployment["spec"]["replicas"]),
-            deployments=[d["metadata"]["name"] for d in present],
+            deployments=sorted(d["metadata"]["name"] for d in present),
             bounds=bounds,
             runs=found,
             ledger=known,
@@ -321,6 +376,7 @@ def ending(
     minimum: int | None,
     known: Undisturbed,
     *,
+    case: Case = Case(Action.IMMEDIATE),
     shared: bool = False,
     cut_off: bool = False,
 ) -> tuple[str, list[str]]:
@@ -336,7 +392,7 @@ def ending(
         "an open run": all(r.closed for r in facts.runs),
         "a hold is out": not any(r.holds for r in facts.runs),
         f"the autoscaler's bounds are {facts.bounds}": facts.bounds == bounds,
-        f"there are {facts.deployments}": facts.deployments == [objects.DEPLOYMENT],
+        f"there are {facts.deployments}": facts.deployments == case.left,
         f"production has {facts.replicas} replicas": facts.replicas == REPLICAS,
         "a notice is owed": mine <= facts.settled,
         "people were not told of the end": any(q.endswith("/closed") for q in facts.queued),
@@ -371,8 +427,11 @@ def writes_of(records: Sequence[AuditRecord], namespace: str) -> Counter[str]:
     return Counter(r.resource for r in mine if r.verb in {"create", "update", "patch", "delete", "deletecollection"})
 
 
-async def seed(folder: Path, good: Json, bad: Json, changed: datetime) -> None:
-    """A journal in `folder`: this Deployment was good for a day, and at `changed` the bad release came."""
+async def seed(folder: Path, key: str, good: Json, bad: Json, changed: datetime, *, snapshot: bytes = b"") -> None:
+    """A journal in `folder`: the target was good for a day, and at `changed` the bad release came.
+
+    `snapshot` is what was saved with the good one.
+    """
     blobs = FolderBlobs(folder / "blobs")
     live = []
     for deployment, since in ((good, changed - timedelta(days=1)), (bad, changed)):
@@ -388,25 +447,25 @@ async def seed(folder: Path, good: Json, bad: Json, changed: datetime) -> None:
                 earliest=since,
             )
         )
-    earned = RevisionGood(changed, live[0].template, quiet_share=1.0, watched=POLICY.ledger.good_after)
-    workload = Workload(good)
+    saved = await blobs.put(snapshot) if snapshot else ""
+    earned = RevisionGood(changed, live[0].template, 1.0, POLICY.ledger.good_after, saved)
     journal = await SqliteJournal.open(folder / "journal.db")
     try:
-        await journal.append(f"target/{workload.namespace}/{workload.name}", [live[0], earned, live[1]], 0)
+        await journal.append(f"target/{key}", [live[0], earned, live[1]], 0)
     finally:
         await journal.aclose()
 
 
-def autoscaler(minimum: int) -> Json:
-    """An autoscaler of the service that no metric ever moves."""
+def autoscaler(minimum: int, replicas: int, deployment: str) -> Json:
+    """An autoscaler of that Deployment, for twice the replicas at most, that no metric ever moves."""
     return {
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
         "metadata": {"name": objects.DEPLOYMENT},
         "spec": {
             "minReplicas": minimum,
-            "maxReplicas": REPLICAS * 2,
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": objects.DEPLOYMENT},
+            "maxReplicas": replicas * 2,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": deployment},
         },
     }
 

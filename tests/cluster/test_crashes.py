@@ -38,6 +38,9 @@ MATRIX = (
     Case(Action.GRADUAL),
     Case(Action.GRADUAL, beside=0.5),
     Case(Action.ALERT_THEN),
+    Case(Action.BLUE_GREEN),
+    Case(Action.BLUE_GREEN, beside=0.5),
+    Case(Action.BLUE_GREEN, missing=True),
 )
 """Every action that changes something in this version; once with a good release that is none."""
 
@@ -108,7 +111,7 @@ async def test_a_guard_may_die_at_every_point_of_a_rollback(  # noqa: PLR0917 - 
     rows = []
     for o in outcomes:
         either = shared(case, minimum) or cleared_away(o.cell)
-        rows.append((o, *judged(o, writes_of(audit, o.namespace), minimum, known, shared=either)))
+        rows.append((o, *judged(o, writes_of(audit, o.namespace), minimum, known, case=case, shared=either)))
     table = "\n".join(f"{o.seconds:5.1f} s  {o.cell}: {end} {'; '.join(faults)}" for o, end, faults in rows)
     ends = Counter(end for _, end, _ in rows)
     sys.stdout.write(f"{len(points)} points, {len(rows)} crashes: {dict(ends)}\n{table}\n")
@@ -129,7 +132,7 @@ async def record(
             writes = writes_of(await cluster.read_audit(), scene.cluster.namespace)
             known = Undisturbed(writes, facts.changes)
             end = "given back, frozen, told" if case.beside else "rolled back once"
-            assert ending(facts, writes, minimum, known) == (end, [])
+            assert ending(facts, writes, minimum, known, case=case) == (end, [])
             if case.action is Action.IMMEDIATE:
                 assert known == ONCE[minimum is not None]
             assert len(set(tape.points)) == len(tape.points)
@@ -163,7 +166,7 @@ async def played(
 
 def shared(case: Case, minimum: int | None) -> bool:
     """Whether an autoscaler, pinned to the guard's size, may be the quicker one to write it."""
-    return case.action is Action.GRADUAL and minimum is not None
+    return case.action in {Action.GRADUAL, Action.BLUE_GREEN} and minimum is not None
 
 
 def cleared_away(cell: Cell | None) -> bool:
@@ -182,11 +185,11 @@ async def arrives(tape: Tape) -> bool:
 
 
 def judged(
-    outcome: Outcome, writes: Counter[str], minimum: int | None, known: Undisturbed, *, shared: bool
+    outcome: Outcome, writes: Counter[str], minimum: int | None, known: Undisturbed, *, case: Case, shared: bool
 ) -> tuple[str, list[str]]:  # fmt: skip
     if outcome.facts is None:
         return "never ended", [outcome.fault]
-    end, faults = ending(outcome.facts, writes, minimum, known, shared=shared)
+    end, faults = ending(outcome.facts, writes, minimum, known, case=case, shared=shared)
     return end, [*faults, *([outcome.fault] if outcome.fault else [])]
 
 

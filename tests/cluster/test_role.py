@@ -52,6 +52,8 @@ USES: Mapping[tuple[str, str], Use] = {
     ("deployments", "delete"): lambda guard, ns: gone(guard, Kind.DEPLOYMENT, ns),
     ("statefulsets", "get"): lambda guard, ns: guard.get(Kind.STATEFUL_SET, ns, "web"),
     ("statefulsets", "patch"): lambda guard, ns: guard.json_patch(Kind.STATEFUL_SET, ns, "web", PAUSE),
+    ("daemonsets", "get"): lambda guard, ns: guard.get(Kind.DAEMON_SET, ns, "web"),
+    ("daemonsets", "patch"): lambda guard, ns: guard.json_patch(Kind.DAEMON_SET, ns, "web", PAUSE),
     ("controllerrevisions", "list"): lambda guard, ns: guard.list(Kind.CONTROLLER_REVISION, ns),
     ("pods", "delete"): lambda guard, ns: gone(guard, Kind.POD, ns),
     ("poddisruptionbudgets", "list"): lambda guard, ns: guard.list(Kind.DISRUPTION_BUDGET, ns),
@@ -59,6 +61,8 @@ USES: Mapping[tuple[str, str], Use] = {
     ("replicasets", "list"): lambda guard, ns: guard.list(Kind.REPLICA_SET, ns),
     ("pods", "list"): lambda guard, ns: guard.list(Kind.POD, ns, "app=web"),
     ("services", "get"): lambda guard, ns: guard.get(Kind.SERVICE, ns, "web"),
+    ("services", "patch"): lambda guard, ns: guard.json_patch(Kind.SERVICE, ns, "web", PAUSE),
+    ("endpointslices", "list"): lambda guard, ns: guard.list(Kind.ENDPOINT_SLICE, ns, "app=web"),
     ("horizontalpodautoscalers", "get"): lambda guard, ns: guard.get(Kind.AUTOSCALER, ns, "web"),
     ("horizontalpodautoscalers", "list"): lambda guard, ns: guard.list(Kind.AUTOSCALER, ns),
     ("horizontalpodautoscalers", "patch"): lambda guard, ns: guard.json_patch(Kind.AUTOSCALER, ns, "web", PAUSE),
@@ -76,7 +80,8 @@ VERBS = [
 def targets(cluster: Cluster) -> list[Target]:
     """One of each kind: together they need the whole Role."""
     web = Target(name="web", namespace=cluster.namespace, deployment="web", service="web")
-    return [web, replace(web, kind="StatefulSet")]
+    kinds = [replace(web, kind=kind) for kind in ("StatefulSet", "DaemonSet")]
+    return [web, *kinds, replace(web, environments={"blue": "web", "green": "web-green"})]
 
 
 async def guard_with(cluster: Cluster, rules: Sequence[Json], lacking: int) -> KubernetesCluster:

@@ -6,9 +6,12 @@ from logcaster_guard.domain import narration
 from logcaster_guard.domain.guardrails import Guardrail, Refusal
 from logcaster_guard.domain.notices import Severity
 from logcaster_guard.domain.signals import Target
+from logcaster_guard.domain.workload import Workload
 from tests.domain.build import at, rule
 
 TARGET = Target(name="web", namespace="shop", deployment="web")
+CONTAINERS = {"containers": [{"image": "web:2"}]}
+WORKLOAD = Workload({"metadata": {"name": "web"}, "spec": {"template": {"spec": CONTAINERS}}})
 
 
 def test_a_refusal_tells_rule_condition_readings_version_and_onset() -> None:
@@ -18,10 +21,10 @@ def test_a_refusal_tells_rule_condition_readings_version_and_onset() -> None:
         rule(),
         [Refusal(Guardrail.COOLDOWN, "Wait."), Refusal(Guardrail.FROZEN, "Lift it.")],
         evidence,
+        WORKLOAD,
         id="i",
         at=at(9),
         onset=at(3),
-        images=("web:2",),
     )
     assert notice.facts == {
         "error_rate": "30%",
@@ -36,7 +39,7 @@ def test_a_refusal_tells_rule_condition_readings_version_and_onset() -> None:
 
 def test_a_refusal_because_only_an_alert_was_asked_for_is_no_alarm() -> None:
     reasons = [Refusal(Guardrail.ALERT_ONLY, "Alert.")]
-    notice = narration.refused(TARGET, rule(), reasons, {}, id="i", at=at(9), onset=at(3), images=())
+    notice = narration.refused(TARGET, rule(), reasons, {}, None, id="i", at=at(9), onset=at(3))
     assert notice.severity is Severity.WARNING
     assert notice.facts["version"] == "no image"
 

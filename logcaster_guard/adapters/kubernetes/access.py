@@ -13,7 +13,7 @@ from logcaster_guard.domain.signals import Target
 class Permission:
     """`verbs` on a resource of an API group (empty for the core group), and what becomes impossible without them.
 
-    `kinds`: the targets that need it.
+    `kinds`: the targets that need it; `switching`: only those with environments.
     """
 
     group: str
@@ -21,9 +21,12 @@ class Permission:
     verbs: tuple[str, ...]
     purpose: str
     kinds: frozenset[str] = frozenset({"Deployment"})
+    switching: bool = False
 
     def concerns(self, target: Target) -> bool:
         """Whether this target needs it."""
+        if self.switching and not target.environments:
+            return False
         if self.resource == "services" and not target.service:
             return False
         return target.kind in self.kinds
@@ -36,17 +39,21 @@ class Permission:
 
 _DEPLOYMENT = frozenset({"Deployment"})
 _STATEFUL_SET = frozenset({"StatefulSet"})
-_ANY = _DEPLOYMENT | _STATEFUL_SET
+_DAEMON_SET = frozenset({"DaemonSet"})
+_ANY = _DEPLOYMENT | _STATEFUL_SET | _DAEMON_SET
 
 PERMISSIONS: tuple[Permission, ...] = (
     Permission("apps", "deployments", ("get", "patch"), "watch the Deployment and roll it back"),
     Permission("apps", "deployments", ("create", "delete", "list"), "run the good release beside production"),
     Permission("apps", "replicasets", ("list",), "know its revisions"),
     Permission("apps", "statefulsets", ("get", "patch"), "watch the StatefulSet and roll it back", _STATEFUL_SET),
-    Permission("apps", "controllerrevisions", ("list",), "know its revisions", _STATEFUL_SET),
+    Permission("apps", "daemonsets", ("get", "patch"), "watch the DaemonSet and roll it back", _DAEMON_SET),
+    Permission("apps", "controllerrevisions", ("list",), "know its revisions", _STATEFUL_SET | _DAEMON_SET),
     Permission("", "pods", ("list",), "see its pods", _ANY),
     Permission("", "pods", ("delete",), "free a StatefulSet from a pod that it waits for", _STATEFUL_SET),
     Permission("", "services", ("get",), "see which pods its Service selects", _ANY),
+    Permission("", "services", ("patch",), "switch its Service to the other environment", switching=True),
+    Permission("discovery.k8s.io", "endpointslices", ("list",), "see whom its Service reaches", switching=True),
     Permission("policy", "poddisruptionbudgets", ("list",), "keep to its disruption budgets", _ANY),
     Permission("", "persistentvolumeclaims", ("get",), "know whether two releases can share its volumes"),
     Permission(
@@ -75,18 +82,31 @@ async def missing_permissions(reviews: Reviews, targets: Iterable[Target]) -> Se
     """
     asked: dict[tuple[str, str, str, str], str | None] = {}
     for target in targets:
-        names = dict.fromkeys(("deployments", "statefulsets"), target.deployment)
-        names["services"] = target.service or ""
         for permission in (p for p in PERMISSIONS if p.concerns(target)):
             for verb in permission.verbs:
-                # A Role may name single objects, and then only a question that names one is answered with yes; what is
-                # created or listed has no name to ask for, and the helper has another one.
-                name = names.get(permission.resource, "") if verb in {"get", "patch"} else ""
-                key = (verb, permission.full_name, target.namespace, name)
-                if key not in asked:
-                    may = await reviews.may(verb, permission.group, permission.resource, target.namespace, name)
-                    asked[key] = _sentence(verb, permission, target.namespace, name) if may is False else None
+                for name in _names(target, permission.resource, verb):
+                    key = (verb, permission.full_name, target.namespace, name)
+                    if key not in asked:
+                        may = await reviews.may(verb, permission.group, permission.resource, target.namespace, name)
+                        asked[key] = _sentence(verb, permission, target.namespace, name) if may is False else None
     return [sentence for sentence in asked.values() if sentence is not None]
+
+
+def _names(target: Target, resource: str, verb: str) -> Sequence[str]:
+    """The objects to ask for; one empty name where the question is of the resource as a whole.
+
+    A Role may name single objects, and then only a question that names one is answered with yes; what is created or
+    listed has no name to ask for, and the helper has another one.
+    """
+    if verb not in {"get", "patch"}:
+        return [""]
+    match resource:
+        case "deployments" | "statefulsets" | "daemonsets":
+            return [*target.environments.values()] or [target.deployment]
+        case "services":
+            return [target.service or ""]
+        case _:
+            return [""]
 
 
 def _sentence(verb: str, permission: Permission, namespace: str, name: str) -> str:

@@ -55,12 +55,14 @@ RESOURCES: Mapping[Kind, Resource] = {
     Kind.DEPLOYMENT: Resource("apps", "v1", "deployments"),
     Kind.REPLICA_SET: Resource("apps", "v1", "replicasets"),
     Kind.STATEFUL_SET: Resource("apps", "v1", "statefulsets"),
+    Kind.DAEMON_SET: Resource("apps", "v1", "daemonsets"),
     Kind.CONTROLLER_REVISION: Resource("apps", "v1", "controllerrevisions"),
     Kind.POD: Resource("", "v1", "pods"),
     Kind.SERVICE: Resource("", "v1", "services"),
     Kind.AUTOSCALER: Resource("autoscaling", "v2", "horizontalpodautoscalers"),
     Kind.DISRUPTION_BUDGET: Resource("policy", "v1", "poddisruptionbudgets"),
     Kind.VOLUME_CLAIM: Resource("", "v1", "persistentvolumeclaims"),
+    Kind.ENDPOINT_SLICE: Resource("discovery.k8s.io", "v1", "endpointslices"),
     Kind.EVENT: Resource("", "v1", "events"),
 }
 

@@ -136,7 +136,7 @@ async def pods_of(cluster: Cluster, target: Target) -> tuple[Workload, Sequence[
 
 
 async def _directly_owned(cluster: Cluster, workload: Workload, selector: str) -> Sequence[Pod]:
-    """The pods of a StatefulSet, which name their revision in a label."""
+    """The pods of a StatefulSet or DaemonSet, which name their revision in a label."""
     revisions = revisions_of(workload, await cluster.list(Kind.CONTROLLER_REVISION, workload.namespace))
     templates = {revision.name: revision.hash for revision in revisions}
     items = await cluster.list(Kind.POD, workload.namespace, selector)

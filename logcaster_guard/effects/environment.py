@@ -1,0 +1,270 @@
+"""Step handlers of the environment that is to take over: it is there, has its pods, and answers.
+
+Nothing here touches what serves. What was borrowed for it goes back unless the Service sends its requests there.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+from logcaster_guard.domain import capacity
+from logcaster_guard.domain.errors import BlobMissing, ClusterError, Rejected
+from logcaster_guard.domain.runs import (
+    DESTINATION_BAD,
+    FAILED,
+    Before,
+    Done,
+    Foreign,
+    Observation,
+    Run,
+    Unclear,
+)
+from logcaster_guard.domain.signals import Value
+from logcaster_guard.domain.snapshots import Snapshot, SnapshotUnreadable
+from logcaster_guard.domain.steps import (
+    AwaitEnvironment,
+    CheckEnvironment,
+    Hold,
+    RestoreEnvironment,
+    ScaleEnvironment,
+)
+from logcaster_guard.domain.workload import REVISION, Workload
+from logcaster_guard.effects.helper import MANAGED, RUN, restarts
+from logcaster_guard.effects.inspection import Checker
+from logcaster_guard.effects.interference import foreign_workload
+from logcaster_guard.effects.looking import own_pods, service_of, undisturbed, workload_of
+from logcaster_guard.effects.sizing import scale
+from logcaster_guard.ports import Blobs, Cluster, Json, Kind
+
+SIZE: Final = "environment_size"
+MADE: Final = "environment"
+KEPT = ("labels", "annotations")
+
+
+class RestoreEnvironmentHandler:
+    """Creates the environment that is missing, as the snapshot shows it; as the lender, deletes what was in vain."""
+
+    def __init__(self, cluster: Cluster, blobs: Blobs) -> None:
+        self._cluster = cluster
+        self._blobs = blobs
+
+    async def observe(self, step: RestoreEnvironment, run: Run) -> Observation:  # noqa: ARG002 - the protocol's shape
+        """Done when this run's Deployment is there; somebody else's is theirs."""
+        try:
+            theirs, workload, _ = await undisturbed(self._cluster, run)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        name = run.opened.plan.deployment
+        if theirs is not None:
+            return Foreign(theirs)
+        if workload is None:
+            return Before(
+                f"there is no {name}", borrows=Hold(MADE, MADE, name, "", original=None, written=0, run=run.id)
+            )
+        if workload.annotations.get(RUN) != run.id:
+            return Foreign(f"Somebody created {name} again.")
+        return Done(f"{name} is there")
+
+    async def apply(self, step: RestoreEnvironment, run: Run) -> None:
+        """One create; a name that is taken is a `Conflict`, which is looked at again."""
+        plan = run.opened.plan
+        try:
+            shown = Snapshot.from_bytes(await self._blobs.get(step.snapshot)).find(plan.kind, plan.deployment)
+        except (BlobMissing, SnapshotUnreadable) as error:
+            raise Rejected(f"The snapshot cannot be read: {error}") from error
+        if shown is None:
+            raise Rejected(f"The snapshot does not show {plan.kind} {plan.deployment}.")
+        await self._cluster.create(Kind.DEPLOYMENT, plan.namespace, manifest(shown, run.id, step.replicas))
+
+    async def observe_release(self, hold: Hold, run: Run) -> Observation:
+        """It stays where it serves; else it goes, as it was not there before."""
+        return await _given_back(self._cluster, run, lambda w: w.annotations.get(RUN) != hold.run, "it is another one")
+
+    async def release(self, hold: Hold, run: Run) -> None:
+        """Delete it in the foreground, with its pods."""
+        workload = await workload_of(self._cluster, run)
+        if workload is None or workload.deleting or workload.annotations.get(RUN) != hold.run:
+            return
+        await self._cluster.delete(
+            Kind.DEPLOYMENT,
+            workload.namespace,
+            workload.name,
+            uid=workload.uid,
+            resource_version=workload.resource_version,
+        )
+
+
+class ScaleEnvironmentHandler:
+    """Gives the other environment as many pods as the live one has."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def observe(self, step: ScaleEnvironment, run: Run) -> Observation:
+        """Done when that many pods are wanted."""
+        try:
+            theirs, workload, _ = await undisturbed(self._cluster, run)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        if theirs is not None or workload is None:
+            return Foreign(theirs or "the Deployment is gone")
+        if workload.replicas >= step.replicas:
+            return Done(f"{workload.replicas} pods are wanted")
+        size = workload.replicas
+        hold = Hold(SIZE, SIZE, workload.name, workload.uid, original=size, written=step.replicas)
+        return Before(f"{size} pods are wanted", borrows=run.holds.get(SIZE, hold))
+
+    async def apply(self, step: ScaleEnvironment, run: Run) -> None:
+        """One request, bound to the resourceVersion that was looked at."""
+        workload = await workload_of(self._cluster, run)
+        if workload is None or foreign_workload(run, workload) is not None or workload.replicas >= step.replicas:
+            return
+        await scale(self._cluster, workload, step.replicas)
+
+    async def observe_release(self, hold: Hold, run: Run) -> Observation:
+        """It keeps its pods where it serves; else it gets its size back, unless somebody else gave it another one."""
+        return await _given_back(
+            self._cluster, run, lambda w: w.uid != hold.uid or w.replicas != hold.written, "its size is another one"
+        )
+
+    async def release(self, hold: Hold, run: Run) -> None:
+        """Bring it to its size again."""
+        workload = await workload_of(self._cluster, run)
+        if workload is None or workload.uid != hold.uid or workload.replicas != hold.written:
+            return
+        await scale(self._cluster, workload, hold.original or 0)
+
+
+class AwaitEnvironmentHandler:
+    """Waits until the other environment could take all of the requests."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def observe(self, step: AwaitEnvironment, run: Run) -> Observation:
+        """Done when enough pods are Ready, all of the good release; pods that crash show that the release is bad."""
+        try:
+            theirs, workload, _ = await undisturbed(self._cluster, run)
+            if theirs is not None or workload is None:
+                return Foreign(theirs or "the Deployment is gone")
+            pods = await own_pods(self._cluster, workload)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        ready = sum(capacity.is_serving(p, None) for p in pods)
+        text = f"{ready} of {step.replicas} pods of {workload.name} are Ready"
+        if ready >= step.replicas and workload.observed and workload.rolled_out:
+            return Done(text)
+        crashed = sum(restarts(p) > 0 for p in pods)
+        if crashed:
+            return Before(text, overdue=(DESTINATION_BAD, f"{text}, and {crashed} of them have crashed"))
+        return Before(text, overdue=(FAILED, f"the other environment does not come up: {text}"))
+
+    async def apply(self, step: AwaitEnvironment, run: Run) -> None:
+        """Nothing to do: the Deployment controller does it."""
+
+
+class CheckEnvironmentHandler:
+    """Asks each pod of the other environment for its health, since the Service does not lead there yet."""
+
+    def __init__(self, cluster: Cluster, check: Checker) -> None:
+        self._cluster = cluster
+        self._check = check
+
+    async def observe(self, step: CheckEnvironment, run: Run) -> Observation:
+        """Done when each of them answers well at one look; what the guard cannot ask is no answer."""
+        try:
+            theirs, workload, _ = await undisturbed(self._cluster, run)
+            service = await service_of(self._cluster, run)
+            if theirs is not None or workload is None or service is None:
+                return Foreign(theirs or "the Deployment is gone")
+            pods = await own_pods(self._cluster, workload)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        ready = [p for p in pods if capacity.is_serving(p, None)]
+        for pod in ready:
+            name, url = pod["metadata"]["name"], pod_url(step.health_url, service, pod)
+            answer = await self._check(run.opened.target, url)
+            if not isinstance(answer, Value):
+                return Unclear(f"pod {name} could not be asked at {url}: {answer.detail}")
+            if answer.number:
+                text = f"pod {name} does not answer well at {url}"
+                return Before(text, overdue=(DESTINATION_BAD, f"the other environment is not healthy: {text}"))
+        return Done(f"{len(ready)} pods answer well") if ready else Before("no pod is Ready")
+
+    async def apply(self, step: CheckEnvironment, run: Run) -> None:
+        """Nothing to do: asking has no effect."""
+
+
+def pod_url(url: str, service: Mapping[str, Any], pod: Mapping[str, Any]) -> str:
+    """What the Service's `url` is on one of its pods: the pod's address, and the port behind the Service's own."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    behind = next((p.get("targetPort", port) for p in service["spec"].get("ports") or [] if p["port"] == port), port)
+    if isinstance(behind, str):
+        ports = [p for c in pod["spec"]["containers"] for p in c.get("ports") or []]
+        behind = next((p["containerPort"] for p in ports if p.get("name") == behind), port)
+    ip = str((pod.get("status") or {}).get("podIP", ""))
+    host = f"[{ip}]" if ":" in ip else ip
+    return urlunsplit((parts.scheme, f"{host}:{behind}", parts.path, parts.query, ""))
+
+
+class _Test(Protocol):
+    def __call__(self, workload: Workload) -> bool: ...
+
+
+async def _given_back(cluster: Cluster, run: Run, is_theirs: _Test, theirs: str) -> Observation:
+    try:
+        workload, service = await workload_of(cluster, run), await service_of(cluster, run)
+    except ClusterError as error:
+        return Unclear(str(error), error.retry_after)
+    if workload is None or workload.deleting:
+        return Done("it is gone")
+    if is_theirs(workload):
+        return Foreign(theirs)
+    if serves(workload, service):
+        return Done("the Service sends its requests there now")
+    return Before("it serves nobody")
+
+
+def serves(workload: Workload, service: Mapping[str, Any] | None) -> bool:
+    """Whether the Service's selector takes the workload's pods."""
+    selector = ((service or {}).get("spec") or {}).get("selector") or {}
+    return capacity.selects(selector, capacity.labels_of(workload.template))
+
+
+def manifest(shown: Json, run: str, replicas: int) -> Json:
+    """The Deployment of a snapshot as it is created again by this run."""
+    metadata = shown["metadata"]
+    kept = {key: copy.deepcopy(metadata[key]) for key in KEPT if metadata.get(key)}
+    annotations = {k: v for k, v in kept.get("annotations", {}).items() if k != REVISION}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            **kept,
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "labels": {**kept.get("labels", {}), **MANAGED},
+            "annotations": {**annotations, RUN: run},
+        },
+        "spec": {**copy.deepcopy(shown["spec"]), "replicas": replicas},
+    }
+
+
+async def sweep(cluster: Cluster, namespace: str, service: str, closed: Collection[str]) -> Sequence[str]:
+    """Delete environments that a request of a guard that is gone may have created too late; the names of those deleted.
+
+    Only those of runs in `closed` that the Service sends nothing. Raises the `ClusterError` it met.
+    """
+    found = []
+    selected = await cluster.get(Kind.SERVICE, namespace, service)
+    for raw in await cluster.list(Kind.DEPLOYMENT, namespace, ",".join(f"{k}={v}" for k, v in MANAGED.items())):
+        workload = Workload(raw)
+        late = workload.annotations.get(RUN) in closed and not workload.deleting
+        if late and not capacity.is_helper(raw) and not serves(workload, selected):
+            await cluster.delete(Kind.DEPLOYMENT, namespace, workload.name, uid=workload.uid, resource_version=None)
+            found.append(workload.name)
+    return found

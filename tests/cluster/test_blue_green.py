@@ -1,0 +1,205 @@
+"""A blue-green rollback against an API server: a whole guard, from the breach to the recovery or the refusal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from logcaster_guard.adapters.kubernetes.connect import connect
+from logcaster_guard.domain import capacity, runs
+from logcaster_guard.domain.rules import Action
+from logcaster_guard.ports import Cluster as ClusterPort
+from logcaster_guard.ports import Json
+from logcaster_guard.sandbox import objects
+from logcaster_guard.sandbox.client import MERGE_PATCH
+from logcaster_guard.sandbox.release import Behaviour
+from tests.cluster.environments import BLUE, GREEN, IDLE
+from tests.cluster.harness import Cluster
+from tests.cluster.scene import BAD, GOOD, WITHIN, Case, Facts, Scene, image_of
+from tests.real.waiting import until
+
+pytestmark = [pytest.mark.timeout(240)]
+ROLE = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
+CASE = Case(Action.BLUE_GREEN)
+
+
+@pytest.fixture
+def rights() -> Sequence[Json]:
+    rules: Sequence[Json] = next(d["rules"] for d in yaml.safe_load_all(ROLE.read_text()) if d["kind"] == "Role")
+    return rules
+
+
+@pytest.fixture
+async def api(cluster: Cluster) -> AsyncIterator[ClusterPort]:
+    made = await connect(kubeconfig=cluster.kubeconfig("guard"), context=None, timeout=10)
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "POLL", 0.05)
+
+
+@dataclass
+class Sample:
+    lowest: int = 1_000
+    taken: int = 0
+
+
+@contextlib.asynccontextmanager
+async def sampled(scene: Scene) -> AsyncIterator[Sample]:
+    """Count who serves, over and over: Ready, not terminating, and selected by the Service as it is."""
+    sample = Sample()
+    base = f"/api/v1/namespaces/{scene.cluster.namespace}"
+
+    async def take() -> None:
+        while True:
+            service = await scene.cluster.admin.get(f"{base}/services/{objects.ACTIVE_SERVICE}")
+            pods = await scene.cluster.admin.list(f"{base}/pods")
+            serving = sum(capacity.is_serving(p, service["spec"]["selector"]) for p in pods)
+            sample.lowest, sample.taken = min(sample.lowest, serving), sample.taken + 1
+            await asyncio.sleep(0.01)
+
+    task = asyncio.create_task(take())
+    try:
+        yield sample
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def budgets(scene: Scene, least: int) -> None:
+    path = f"/apis/policy/v1/namespaces/{scene.cluster.namespace}/poddisruptionbudgets"
+    for name in (BLUE, GREEN):
+        selector = {"matchLabels": {**objects.LABELS, objects.ENVIRONMENT: name.rpartition("-")[2]}}
+        spec = {"minAvailable": least, "selector": selector}
+        body = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": name}, "spec": spec}
+        await scene.cluster.admin.create(path, body)
+
+
+async def endpoints(scene: Scene) -> set[str]:
+    """The Deployments whose pods the Service's EndpointSlices list."""
+    path = f"/apis/discovery.k8s.io/v1/namespaces/{scene.cluster.namespace}/endpointslices"
+    slices = await scene.cluster.admin.list(path)
+    mine = [s for s in slices if s["metadata"]["labels"]["kubernetes.io/service-name"] == objects.ACTIVE_SERVICE]
+    return {e["targetRef"]["name"].rsplit("-", 2)[0] for s in mine for e in s.get("endpoints") or []}
+
+
+def outcome(facts: Facts) -> str:
+    (run,) = facts.runs
+    assert run.closed is not None
+    assert not run.holds
+    return run.closed.outcome
+
+
+@pytest.mark.parametrize("borrowed", [False, True], ids=["plain", "with autoscaler and budget"])
+@pytest.mark.parametrize("replicas", [1, 3, 4, 10, pytest.param(50, marks=pytest.mark.slow)])
+async def test_nobody_is_missed_from_breach_to_recovery(
+    cluster: Cluster, api: ClusterPort, rights: Sequence[Json], replicas: int, borrowed: bool
+) -> None:
+    minimum = IDLE if borrowed else None
+    async with Scene.set_up(cluster, api, rights, minimum, case=CASE, replicas=replicas) as scene:
+        if borrowed:
+            await budgets(scene, replicas)
+        async with sampled(scene) as sample:
+            await scene.life(None)
+        facts, listed = await scene.facts(), await endpoints(scene)
+    sys.stdout.write(f"{cluster.kind}: {replicas} pods, lowest of {sample.taken} samples: {sample.lowest}\n")
+    assert (outcome(facts), facts.image, facts.replicas) == (runs.RECOVERED, objects.image(GOOD), replicas)
+    assert sample.lowest >= replicas
+    assert listed == {BLUE}
+    assert facts.bounds in {None, (IDLE, replicas * 2)}
+
+
+async def test_it_is_switched_back_where_the_other_environment_is_worse(
+    cluster: Cluster, api: ClusterPort, rights: Sequence[Json]
+) -> None:
+    case = Case(Action.BLUE_GREEN, beside=0.5)
+    async with Scene.set_up(cluster, api, rights, None, case=case) as scene:
+        async with sampled(scene) as sample:
+            await scene.life(None)
+        facts, listed = await scene.facts(), await endpoints(scene)
+        blue = await scene.world.deployment(BLUE)
+    assert (outcome(facts), facts.image) == (runs.DESTINATION_BAD, objects.image(BAD))
+    assert (listed, blue["spec"]["replicas"]) == ({GREEN}, IDLE)
+    assert sample.lowest >= 3
+    assert facts.ledger.records[facts.runs[0].opened.plan.to_template].bad_since is not None
+
+
+async def test_a_missing_environment_is_made_from_the_snapshot_and_checked(
+    cluster: Cluster, api: ClusterPort, rights: Sequence[Json]
+) -> None:
+    case = Case(Action.BLUE_GREEN, missing=True)
+    async with Scene.set_up(cluster, api, rights, None, case=case) as scene:
+        async with sampled(scene) as sample:
+            await scene.life(None)
+        facts, listed = await scene.facts(), await endpoints(scene)
+    assert (outcome(facts), facts.image, facts.replicas) == (runs.RECOVERED, objects.image(GOOD), 3)
+    assert (listed, facts.deployments) == ({BLUE}, [BLUE, GREEN])
+    assert sample.lowest >= 3
+
+
+@pytest.mark.parametrize("what", ["another release", "missing and never saved", "paused"])
+async def test_the_service_is_untouched_where_the_other_environment_is_not_proven(
+    cluster: Cluster, api: ClusterPort, rights: Sequence[Json], what: str
+) -> None:
+    case = Case(Action.BLUE_GREEN, missing=what.startswith("missing"), refused=True)
+    async with Scene.set_up(cluster, api, rights, None, case=case) as scene:
+        if what == "another release":
+            await scene.world.deploy("3.0", name=BLUE)
+            await scene.world.rolled_out(WITHIN, name=BLUE)
+        if what == "paused":
+            path = f"/apis/apps/v1/namespaces/{scene.cluster.namespace}/deployments/{BLUE}"
+            await scene.world.client.patch(path, {"spec": {"paused": True}}, MERGE_PATCH)
+        if case.missing:
+            for blob in (scene.folder / "blobs").rglob("*"):
+                if blob.is_file() and b'"manifests"' in blob.read_bytes():
+                    blob.unlink()
+        await scene.life(None)
+        facts, live = await scene.facts(), await scene.production()
+        audit = await cluster.read_audit()
+    assert not facts.runs
+    assert image_of(live) == objects.image(BAD)
+    mine = [r for r in audit if r.namespace == scene.cluster.namespace and r.user == "guard" and r.code < 300]
+    assert {r.resource for r in mine if r.verb in {"create", "update", "patch", "delete"}} <= {"events"}
+
+
+@pytest.mark.parametrize("what", ["live rolled out", "other scaled", "selector switched"])
+async def test_somebody_elses_change_wins(
+    cluster: Cluster, api: ClusterPort, rights: Sequence[Json], what: str
+) -> None:
+    async with Scene.set_up(cluster, api, rights, None, case=CASE) as scene:
+        # The guard has to wait for pods that do not become Ready.
+        scene.world.releases.register(objects.image(GOOD), Behaviour(ready=False))
+        life = asyncio.create_task(scene.life(None))
+
+        async def scaled() -> bool:
+            return int((await scene.world.deployment(BLUE))["spec"]["replicas"]) == 3
+
+        try:
+            await until(scaled, WITHIN)
+            match what:
+                case "live rolled out":
+                    await scene.world.deploy("3.0", name=GREEN)
+                case "other scaled":
+                    await scene.world.scale(7, name=BLUE)
+                case _:
+                    await scene.world.switch(objects.BLUE)
+            await life
+        finally:
+            life.cancel()
+        facts = await scene.facts()
+        sizes = {n: int((await scene.world.deployment(n))["spec"]["replicas"]) for n in (BLUE, GREEN)}
+    assert outcome(facts) == runs.ABANDONED
+    expected = {"live rolled out": ("3.0", IDLE), "other scaled": (BAD, 7), "selector switched": (GOOD, 3)}[what]
+    assert (facts.image, sizes[BLUE]) == (objects.image(expected[0]), expected[1])
+    assert sizes[GREEN] == 3
