@@ -45,19 +45,21 @@ DEFAULT_ADDRESS = "127.0.0.1:9997"
 
 def ask(address: str, path: str, **query: str | None) -> Json:
     """The daemon's answer; ends the command with one sentence, and 2 or 3, where there is none."""
-    base = address if "://" in address else f"http://{address}"
-    try:
-        check_base_url(base)
-    except Refused as refusal:
-        raise _ended(f"--address: found {refusal.found}; allowed {refusal.allowed}", BAD_INPUT) from None
+    base = _base(address)
     given = urlencode({k: v for k, v in query.items() if v is not None})
-    answer = asyncio.run(_fetch(f"{base.rstrip('/')}{path}" + (f"?{given}" if given else "")))
+    answer = asyncio.run(_fetch(f"{base}{path}" + (f"?{given}" if given else "")))
     if isinstance(answer, str):
-        raise _ended(
+        raise ended(
             f"no daemon answers at {base} ({answer}): start logcaster-guard run, or name its address with --address",
             UNREACHABLE,
         )
     return _understood(answer, base)
+
+
+def is_there(address: str) -> bool:
+    """Whether anything answers at the address; ends the command with 2 where that is none."""
+    base = _base(address)
+    return not isinstance(asyncio.run(_fetch(f"{base}/healthz")), str)
 
 
 def show(lines: Sequence[Text | Table]) -> None:
@@ -113,6 +115,15 @@ def span(seconds: float) -> str:
 PHASE_STYLES = {"firing": "bold red", "pending": "yellow", "cooling down": "cyan", "inactive": "green"}
 
 
+def _base(address: str) -> str:
+    base = address if "://" in address else f"http://{address}"
+    try:
+        check_base_url(base)
+    except Refused as refusal:
+        raise ended(f"--address: found {refusal.found}; allowed {refusal.allowed}", BAD_INPUT) from None
+    return base.rstrip("/")
+
+
 async def _fetch(url: str) -> Answer | str:
     fetcher = Fetcher(monotonic=time.monotonic, timeout=_TIMEOUT, max_bytes=_MAX_BYTES)
     try:
@@ -132,14 +143,15 @@ def _understood(answer: Answer, base: str) -> Json:
     if isinstance(value, dict) and answer.status == 200:
         return value
     if isinstance(value, dict) and isinstance(value.get("error"), str) and answer.status in {400, 404}:
-        raise _ended(escaped(value["error"]), BAD_INPUT)
-    raise _ended(
+        raise ended(escaped(value["error"]), BAD_INPUT)
+    raise ended(
         f"what answers at {base} is no LogCaster Guard of this version (HTTP {answer.status}): check --address",
         UNREACHABLE,
     )
 
 
-def _ended(sentence: str, code: int) -> typer.Exit:
+def ended(sentence: str, code: int) -> typer.Exit:
+    """Say the sentence on standard error; raised, the answer ends the command with `code`."""
     typer.echo(f"error: {sentence}", err=True)
     return typer.Exit(code)
 

@@ -12,6 +12,7 @@ from logcaster_guard.cli.check import check
 from logcaster_guard.cli.demo import demo
 from logcaster_guard.cli.explain import explain
 from logcaster_guard.cli.history import history
+from logcaster_guard.cli.rollback import rollback
 from logcaster_guard.cli.run import run
 from logcaster_guard.cli.schema import schema
 from logcaster_guard.cli.status import status
@@ -22,6 +23,7 @@ app.command()(check)
 app.command()(status)
 app.command()(history)
 app.command()(explain)
+app.command()(rollback)
 app.command()(schema)
 app.command()(demo)
 

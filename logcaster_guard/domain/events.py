@@ -140,7 +140,8 @@ class TargetThawed:
 class RunOpened:
     """A run exists: its plan never changes. `parent` is the run that it follows, whose `holds` it takes over.
 
-    `snapshot` is the digest of the blob with the manifests of all that it may touch.
+    `snapshot` is the digest of the blob with the manifests of all that it may touch. `request` is the digest of the
+    annotation by which a person asked for it.
     """
 
     at: datetime
@@ -155,6 +156,7 @@ class RunOpened:
     condition: str = ""
     holds: tuple[Hold, ...] = ()
     snapshot: str = ""
+    request: str = ""
 
     @property
     def ticket(self) -> str:

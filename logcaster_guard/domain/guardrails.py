@@ -99,6 +99,16 @@ def refusals(situation: Situation, policy: Policy) -> Sequence[Refusal]:
     ]
 
 
+def manual_refusals(situation: Situation) -> Sequence[Refusal]:
+    """What keeps even a person's own request from being carried out.
+
+    A person knows better than cause, cooldown and budgets, and than a freeze that the guard put there itself.
+    """
+    freeze = situation.ledger.freeze
+    people = [] if freeze is None or freeze.by == "guard" else _freeze(freeze)
+    return [*_workload(situation), *people, *_another_run(situation)]
+
+
 def _action(s: Situation) -> list[Refusal]:
     if s.rule.action is Action.ALERT_ONLY:
         return [Refusal(Guardrail.ALERT_ONLY, f"Rule {s.rule.name} asks for an alert only.")]
@@ -165,13 +175,17 @@ def _freeze(freeze: Freeze | None) -> list[Refusal]:
 def _limits(s: Situation, policy: Policy) -> list[Refusal]:
     limits = policy.limits
     mine = [r for r in s.runs if r.target == s.target]
-    found = [
-        Refusal(Guardrail.ANOTHER_RUN, f"Run {run.run} of {s.target} is still open.")
-        for run in mine
-        if run.closed is None and run.run != s.follows
-    ]
+    found = _another_run(s)
     # The run that takes over from a slower one is the same rollback, gone on with.
     return found if s.escalates else [*found, *_cooldown(s, mine, limits.cooldown), *_budgets(s, mine, limits)]
+
+
+def _another_run(s: Situation) -> list[Refusal]:
+    return [
+        Refusal(Guardrail.ANOTHER_RUN, f"Run {run.run} of {s.target} is still open.")
+        for run in s.runs
+        if run.target == s.target and run.closed is None and run.run != s.follows
+    ]
 
 
 def _cooldown(s: Situation, mine: Sequence[PastRun], cooldown: float) -> list[Refusal]:

@@ -15,6 +15,7 @@ from enum import StrEnum
 FREEZE = "guard.logcaster.io/freeze"
 VETO = "guard.logcaster.io/veto"
 APPROVE = "guard.logcaster.io/approve"
+ROLLBACK = "guard.logcaster.io/rollback"
 MAX_ANSWER = 1_024
 LONGEST_ANSWER = timedelta(days=1)
 

@@ -227,6 +227,29 @@ def refused(
     )
 
 
+def request_refused(
+    target: Target,
+    workload: Workload,
+    reasons: Sequence[str],
+    *,
+    id: str,  # noqa: A002 - the field's name
+    at: datetime,
+) -> Notice:
+    """Somebody asked for a rollback by annotation, and it is not carried out."""
+    return Notice(
+        id=id,
+        at=at,
+        event="request.refused",
+        severity=Severity.WARNING,
+        title=f"The rollback of {target.key} that somebody asked for is not carried out",
+        text=" ".join(reasons),
+        target=target.key,
+        namespace=target.namespace,
+        deployment=workload.name,
+        facts={"version": _images(workload.images)},
+    )
+
+
 def rules_reloaded(target: Target, diff: str, at: datetime) -> Notice:
     """New rules are in force for the target."""
     return Notice(

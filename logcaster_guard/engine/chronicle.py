@@ -78,8 +78,8 @@ class Chronicle:
         return self._journal is not None
 
     async def load(self) -> None:
-        """Read the whole journal. One that cannot be read, or contradicts itself, is told and given up."""
-        if self._journal is None:
+        """Read the whole journal, once. One that cannot be read, or contradicts itself, is told and given up."""
+        if self._journal is None or self.loaded:
             return
         try:
             for entry in await self._journal.read_all():

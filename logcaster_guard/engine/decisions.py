@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
@@ -26,6 +27,9 @@ from logcaster_guard.strategies.unfit import Unfit
 
 _ACCUSING = frozenset({Guardrail.FROZEN, Guardrail.NO_GOOD_REVISION, Guardrail.STRATEGY_UNFIT, Guardrail.DRY_RUN})
 """Refusals in spite of which an attributed trigger shows that the present release is bad."""
+
+
+_NO_JOURNAL = "There is no usable journal: the guard only watches. Mend the journal and restart the guard."
 
 
 class Starter(Protocol):
@@ -175,6 +179,29 @@ class Decisions:
         snapshot = await self._snapshot(workload)
         return self._opened(situation, planned, old.opened.evidence, snapshot, reason=reason, parent=old.id)
 
+    def manual_objections(self, rule: Rule, workload: Workload | None) -> Sequence[str]:
+        """Why even a person's own request cannot be carried out now, as sentences."""
+        found = [r.sentence for r in guardrails.manual_refusals(self._situation(rule, self._clock.now(), workload))]
+        return found if self._chronicle.available else [*found, _NO_JOURNAL]
+
+    async def open_manual(
+        self, rule: Rule, plan: Plan, workload: Workload, reason: str, *, request: str
+    ) -> str | Sequence[str]:
+        """Open the run that a person asked for, and give its name; or say why not."""
+        snapshot = await self._snapshot(workload)
+        async with self._chronicle.opening:
+            reasons = self.manual_objections(rule, workload)
+            if reasons:
+                return reasons
+            situation = self._situation(rule, self._clock.now(), workload)
+            opened = self._opened(situation, plan, {}, snapshot, reason=reason)
+            opened = replace(opened, onset=None, request=request)
+            stream = run_stream(opened.run)
+            if not await self._chronicle.decide(stream, opened, NoticeQueued(opened.at, narration.opened(opened))):
+                return ["Somebody else wrote the journal just now: ask again."]
+        self._starter.start(stream, opened.run)
+        return opened.run
+
     def objections(self, rule: Rule, *, onset: datetime, workload: Workload | None) -> Sequence[Refusal]:
         """The guardrails that would hold if the rule fired now."""
         return self._reasons(self._situation(rule, onset, workload))
@@ -204,8 +231,7 @@ class Decisions:
         reasons = guardrails.refusals(situation, self._policy)
         if self._chronicle.available:
             return reasons
-        sentence = "There is no usable journal: the guard only watches. Mend the journal and restart the guard."
-        return [*reasons, Refusal(Guardrail.NO_JOURNAL, sentence)]
+        return [*reasons, Refusal(Guardrail.NO_JOURNAL, _NO_JOURNAL)]
 
     async def _refuse(self, situation: Situation, reasons: Sequence[Refusal], evidence: Mapping[str, str]) -> None:
         rule, names = situation.rule, tuple(str(r.guardrail) for r in reasons)

@@ -29,6 +29,7 @@ from logcaster_guard.engine.chronicle import Chronicle, target_stream
 from logcaster_guard.engine.decisions import Decisions
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.inspection import SignalInspector
+from logcaster_guard.engine.manual import ManualRuns
 from logcaster_guard.engine.outages import Outages
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.engine.planning import Planner
@@ -124,18 +125,31 @@ class Guard:
             quiet=watch.quiet,
             template_changed=watch.template_changed,
         )
+        planner = Planner(
+            target, cluster=self._cluster, blobs=self._blobs, policy=policy, inspector=self._inspector
+        )  # fmt: skip
         decisions = Decisions(
             target,
             cluster=self._cluster,
             chronicle=self.chronicle,
             clock=self._clock,
             policy=policy,
-            planner=Planner(target, cluster=self._cluster, blobs=self._blobs, policy=policy, inspector=self._inspector),
+            planner=planner,
             blobs=self._blobs,
             starter=self.executor,
             on_refusal=watch.tally.refused,
         )
-        watch.connect(revisions, decisions)
+        manual = ManualRuns(
+            target,
+            revisions=revisions,
+            decisions=decisions,
+            planner=planner,
+            chronicle=self.chronicle,
+            blobs=self._blobs,
+            clock=self._clock,
+            policy=policy,
+        )
+        watch.connect(revisions, decisions, manual)
         return watch
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from logcaster_guard.domain import manual
 from logcaster_guard.domain.conditions import Verdict, judge
 from logcaster_guard.domain.rules import Action, Rule
 from logcaster_guard.domain.signals import Signal
@@ -27,7 +28,8 @@ def assess(
 ) -> Assessment:
     """What the rules say on values that reach back no further than `since` (monotonic seconds).
 
-    Their policies for missing data are left aside: neither recovery nor failure is taken for granted.
+    After a rollback that no rule has asked for, any rule that is quiet on values will do. Their policies for missing
+    data are left aside: neither recovery nor failure is taken for granted.
     """
     breached, verdict_of_fired, evidence = [], Verdict.UNKNOWN, f"rule {fired} is gone from the rules"
     for rule in rules.values():
@@ -38,6 +40,6 @@ def assess(
         detail = ", ".join(f"{n} {text(r, signals[n])}" for n, r in readings.items())
         if verdict is Verdict.MET:
             breached.append(f"{rule.name}: {detail}")
-        if rule.name == fired:
+        if rule.name == fired or (fired == manual.RULE and verdict is Verdict.NOT_MET):
             verdict_of_fired, evidence = verdict, detail
     return Assessment(Verdict.MET, "; ".join(breached)) if breached else Assessment(verdict_of_fired, evidence)

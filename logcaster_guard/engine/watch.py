@@ -28,6 +28,7 @@ from logcaster_guard.engine.decisions import Decisions
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.history import ConditionHistory
 from logcaster_guard.engine.loops import LoopTasks, until
+from logcaster_guard.engine.manual import ManualRuns
 from logcaster_guard.engine.outages import Outages
 from logcaster_guard.engine.pulse import Pulse
 from logcaster_guard.engine.reader import Reader
@@ -101,10 +102,16 @@ class TargetWatch:
         self._log = structlog.get_logger().bind(target=target.key)
         self._revisions: RevisionWatch | None = None
         self._decisions: Decisions | None = None
+        self._manual: ManualRuns | None = None
 
-    def connect(self, revisions: RevisionWatch, decisions: Decisions) -> None:
+    def connect(self, revisions: RevisionWatch, decisions: Decisions, manual: ManualRuns) -> None:
         """Give it the parts that know it in turn."""
-        self._revisions, self._decisions = revisions, decisions
+        self._revisions, self._decisions, self._manual = revisions, decisions, manual
+
+    @property
+    def manual(self) -> ManualRuns | None:
+        """Rollbacks that people ask for; None before it is connected."""
+        return self._manual
 
     @property
     def states(self) -> Mapping[str, TriggerState]:
@@ -352,6 +359,8 @@ class TargetWatch:
                 if self._revisions is not None:
                     self._workload = await self._revisions.look()
                     self.looked_at = self._clock.now()
+                if self._manual is not None and self._workload is not None:
+                    await self._manual.look(self._workload)
             except ClusterError as error:
                 self._log.warning("workload.unread", detail=str(error))
             except JournalUnavailable as error:

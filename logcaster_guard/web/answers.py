@@ -11,10 +11,12 @@ from logcaster_guard import __version__
 from logcaster_guard.adapters.logs import scrubbed
 from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.ledger import Record
+from logcaster_guard.domain.manual import Wish
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.triggers import Phase
 from logcaster_guard.engine.account import Account
 from logcaster_guard.engine.guard import Guard
+from logcaster_guard.engine.manual import Preview
 from logcaster_guard.engine.watch import TargetWatch
 
 Json = dict[str, Any]
@@ -67,6 +69,20 @@ def history(guard: Guard, *, target: str | None, limit: int) -> Json:
             "releases": [_release(guard, t, r) for t in chosen for r in guard.chronicle.ledger(t).records.values()],
         }
     )
+
+
+async def plan(guard: Guard, *, target: str, wish: Wish) -> Json:
+    """What would be done for a person who asks for it now, or why nothing would; `target` is one that is watched."""
+    runs = guard.watches[target].manual
+    found = ["The guard has not looked at the target yet."] if runs is None else await runs.preview(wish)
+    if not isinstance(found, Preview):
+        return _told({"target": target, "reasons": found})
+    return _told({"target": target, "reasons": [], **found.told()})
+
+
+def run_answer(run: Run) -> Json:
+    """One run, as the history shows it."""
+    return _told(_run(run))
 
 
 def explain(guard: Guard, *, target: str | None, rule: str) -> Json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,6 +13,10 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from logcaster_guard.domain import manual
+from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
+from logcaster_guard.domain.manual import Wish
+from logcaster_guard.domain.rules import Action
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.web import answers
 from logcaster_guard.web.metrics import registry
@@ -70,6 +75,7 @@ def application(guard: Guard) -> web.Application:
         "/api/v1/status": pages.status,
         "/api/v1/history": pages.history,
         "/api/v1/explain": pages.explain,
+        "/api/v1/plan": pages.plan,
     }.items():
         app.router.add_get(path, handler, allow_head=False)
     return app
@@ -79,6 +85,7 @@ class _Pages:
     def __init__(self, guard: Guard, metrics: CollectorRegistry) -> None:
         self._guard = guard
         self._metrics = metrics
+        self._planning = asyncio.Lock()
 
     async def healthz(self, _request: web.Request) -> web.Response:
         return _verdict(answers.stuck(self._guard))
@@ -111,6 +118,20 @@ class _Pages:
         if not found["triggers"]:
             return _refused(f"No such trigger; there are {', '.join(answers.known(self._guard)) or 'none'}.", 404)
         return _known_keys(request, "target", "rule") or _json(found)
+
+    async def plan(self, request: web.Request) -> web.Response:
+        target, action, to = (request.query.get(k, "") for k in ("target", "action", "to"))
+        if target not in self._guard.watches:
+            return _refused(f"No such target; there are {', '.join(self._guard.watches)}.", 404)
+        if action not in manual.ASKABLE:
+            return _refused(f"Name an action, one of {', '.join(manual.ASKABLE)}.", 400)
+        try:
+            # One at a time: each asks the API server for what the plan rests on.
+            async with self._planning:
+                found = await answers.plan(self._guard, target=target, wish=Wish(Action(action), to))
+        except (ClusterError, JournalUnavailable) as error:
+            return _refused(str(error), 503)
+        return _known_keys(request, "target", "action", "to") or _json(found)
 
 
 def _known_keys(request: web.Request, *names: str) -> web.Response | None:

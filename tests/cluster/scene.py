@@ -230,7 +230,14 @@ class Scene:
         if self.minimum is not None:
             # It keeps the idle environment small until it is told otherwise.
             await self.cluster.admin.create(self.autoscalers, autoscaler(self.minimum, replicas, environments.BLUE))
+            await until(self._idles_as_told, WITHIN)
         await seed(self.folder, self.target.key, made.good, made.bad, made.changed, snapshot=made.snapshot)
+
+    async def _idles_as_told(self) -> bool:
+        """Whether the autoscaler has brought the idle environment to its minimum."""
+        if self.case.missing:
+            return True
+        return int((await self.world.deployment(environments.BLUE))["spec"]["replicas"]) >= (self.minimum or 0)
 
     @property
     def autoscalers(self) -> str:

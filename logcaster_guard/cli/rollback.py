@@ -1,0 +1,230 @@
+"""`logcaster-guard rollback`: a person's own rollback, shown first, then carried out as any other.
+
+A guard that answers at the address is asked by an annotation on the workload, with the person's own rights there.
+Where none answers, and none holds the journal, this process is the guard until the run has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from logcaster_guard import app
+from logcaster_guard.adapters import logs
+from logcaster_guard.adapters.kubernetes.connect import connect
+from logcaster_guard.cli.asking import DEFAULT_ADDRESS, UNREACHABLE, Address, Json, ask, ended, is_there, plain, show
+from logcaster_guard.cli.check import BAD_INPUT, print_faults
+from logcaster_guard.cli.run import Config
+from logcaster_guard.config.loading import Loaded, load
+from logcaster_guard.domain import inbox, manual
+from logcaster_guard.domain.errors import ClusterError, ConfigurationError, JournalUnavailable
+from logcaster_guard.domain.manual import Request, Wish
+from logcaster_guard.domain.rules import Action
+from logcaster_guard.domain.runs import RECOVERED
+from logcaster_guard.domain.signals import Target
+from logcaster_guard.engine.guard import Guard
+from logcaster_guard.engine.manual import ManualRuns, Preview
+from logcaster_guard.ports import Kind
+from logcaster_guard.web.answers import run_answer
+
+VALID_FOR = timedelta(minutes=5)
+"""For how long a request that nobody has taken in stands."""
+
+
+class Strategy(StrEnum):
+    """The ways back that can be asked for."""
+
+    IMMEDIATE = "immediate"
+    GRADUAL = "gradual"
+    BLUE_GREEN = "blue-green"
+
+    @property
+    def action(self) -> Action:
+        """The word of the rules for it."""
+        return Action(f"{self.value.replace('-', '_')}_rollback")
+
+
+def rollback(
+    paths: Config,
+    *,
+    target: Annotated[str, typer.Option(metavar="NAME", help="The target's name, or NAMESPACE/DEPLOYMENT.")] = "",
+    strategy: Annotated[Strategy, typer.Option(help="The way back.")] = Strategy.IMMEDIATE,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; people are told.")] = "manual",
+    to: Annotated[
+        str,
+        typer.Option(metavar="REVISION", help="Its number, or the first digits of its hash; else the last good one."),
+    ] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and do nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    address: Address = DEFAULT_ADDRESS,
+) -> None:
+    """Roll a target back by hand; exits 1 if it does not recover."""
+    loaded = load(*paths)
+    if isinstance(loaded, list):
+        print_faults(loaded)
+        raise typer.Exit(BAD_INPUT)
+    chosen = _chosen(loaded, target)
+    if not reason.isprintable() or len(reason) > inbox.MAX_ANSWER // 2 or not to.isprintable() or " " in to:
+        raise ended("--reason and --to are short and of printable characters, and --to is one word", BAD_INPUT)
+    wish = Wish(strategy.action, to)
+    logs.configure("auto", "error")
+    try:
+        if is_there(address):
+            well = _asked(loaded, chosen, wish, reason, address=address, agree=_agreement(dry_run=dry_run, yes=yes))
+        else:
+            well = asyncio.run(_alone(loaded, chosen, wish, reason, _agreement(dry_run=dry_run, yes=yes)))
+    except ConfigurationError as error:
+        raise ended(str(error), BAD_INPUT) from None
+    except (ClusterError, JournalUnavailable) as error:
+        raise ended(str(error), UNREACHABLE) from None
+    raise typer.Exit(0 if well else 1)
+
+
+def _chosen(loaded: Loaded, name: str) -> Target:
+    targets = loaded.settings.targets
+    found = [t for t in targets if name in {t.name, t.key}] if name else list(targets)
+    if len(found) != 1:
+        known = ", ".join(f"{t.name} ({t.key})" for t in targets)
+        raise ended(f"--target: found {name or 'none'}; allowed one of {known}", BAD_INPUT)
+    return found[0]
+
+
+Agree = Callable[[], bool]
+
+
+def _agreement(*, dry_run: bool, yes: bool) -> Agree:
+    def agreed() -> bool:
+        if dry_run:
+            show([plain("This was a dry run: nothing is written.")])
+            return False
+        if yes:
+            return True
+        if not sys.stdin.isatty():
+            raise ended("nobody can be asked here: say --yes, or --dry-run to see the plan only", BAD_INPUT)
+        if not typer.confirm("Roll back?"):
+            raise ended("nothing was done", 1)
+        return True
+
+    return agreed
+
+
+def _show(shown: Json) -> None:
+    lines = [
+        plain(f"{shown['target']}: {', '.join(shown['from_images'])} → {', '.join(shown['to_images'])}", "bold"),
+        *(
+            plain(f"  {line}")
+            for line in shown["differences"] or ["the pod templates differ in nothing but their names"]
+        ),
+        plain(f"Plan {shown['ticket']}, {shown['strategy']}:"),
+        *(plain(f"  {number}. {line}") for number, line in enumerate(shown["steps"], 1)),
+    ]
+    show(lines)
+
+
+def _refused(reasons: Sequence[str]) -> typer.Exit:
+    return ended(" ".join(reasons), 1)
+
+
+def _asked(loaded: Loaded, target: Target, wish: Wish, reason: str, *, address: str, agree: Agree) -> bool:
+    """Ask the guard that runs: it shows the plan, and takes the request from the workload's annotation."""
+    shown = ask(address, "/api/v1/plan", target=target.key, action=str(wish.action), to=wish.to or None)
+    if shown["reasons"]:
+        raise _refused(shown["reasons"])
+    _show(shown)
+    if not agree():
+        return True
+    expiry = datetime.now(UTC) + VALID_FOR
+    value = manual.written(Request(wish, shown["ticket"], reason), expiry)
+    asyncio.run(_annotate(loaded, target, shown["workload"], value))
+    show([plain(f"Asked the guard by the annotation {inbox.ROLLBACK} on {shown['workload']}.")])
+
+    async def look() -> Json | None:
+        answer = await asyncio.to_thread(ask, address, "/api/v1/history", target=target.key, limit="20")
+        return next((r for r in answer["runs"] if f"({shown['ticket']})" in r["reason"]), None)
+
+    patience = 2 * loaded.settings.policy.polling.interval + 30.0
+    return asyncio.run(_followed(look, patience))
+
+
+async def _annotate(loaded: Loaded, target: Target, workload: str, value: str) -> None:
+    settings = loaded.settings.sources.kubernetes
+    path = None if settings.kubeconfig is None else Path(settings.kubeconfig)
+    cluster = await connect(kubeconfig=path, context=settings.context, timeout=settings.timeout)
+    try:
+        raw = await cluster.get(Kind(target.kind), target.namespace, workload)
+        annotations = {**(raw["metadata"].get("annotations") or {}), inbox.ROLLBACK: value}
+        version = {"op": "replace", "path": "/metadata/resourceVersion", "value": raw["metadata"]["resourceVersion"]}
+        written = {"op": "add", "path": "/metadata/annotations", "value": annotations}
+        await cluster.json_patch(Kind(target.kind), target.namespace, workload, [version, written])
+    finally:
+        await cluster.aclose()
+
+
+async def _alone(loaded: Loaded, target: Target, wish: Wish, reason: str, agree: Agree) -> bool:
+    """Be the guard for as long as the run takes."""
+    alone = replace(loaded, settings=replace(loaded.settings, targets=(target,)))
+    async with app.built(alone) as guard:
+        await guard.chronicle.load()
+        if not guard.chronicle.available:
+            raise JournalUnavailable(
+                "no guard answers, and the journal cannot be used: if a guard runs, name its address with --address; "
+                f"else see {loaded.settings.journal.path}"
+            )
+        runs = guard.watches[target.key].manual
+        found = ["the target is not watched"] if runs is None else await runs.preview(wish)
+        if not isinstance(found, Preview) or runs is None:
+            raise _refused(found if not isinstance(found, Preview) else ())
+        _show({"target": target.key, **found.told()})
+        if not await asyncio.to_thread(agree):
+            return True
+        return await _carried_out(guard, runs, wish, found.ticket, reason)
+
+
+async def _carried_out(guard: Guard, runs: ManualRuns, wish: Wish, ticket: str, reason: str) -> bool:
+    async with _working(guard):
+        begun = await runs.begin(wish, ticket, reason)
+        if not isinstance(begun, str):
+            raise _refused(begun)
+        name = begun
+
+        async def look() -> Json | None:
+            return run_answer(guard.chronicle.run(name))
+
+        return await _followed(look, patience=0.0)
+
+
+@contextlib.asynccontextmanager
+async def _working(guard: Guard) -> AsyncIterator[None]:
+    task = asyncio.create_task(guard.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _followed(look: Callable[[], Awaitable[Json | None]], patience: float) -> bool:
+    """Tell each step of the run as it is done; whether the target recovered. `patience` is in seconds."""
+    began, told = time.monotonic(), 0
+    while True:
+        run = await look()
+        if run is None and time.monotonic() - began > patience:
+            raise _refused(["The guard has not taken the request: its log and its notices say why."])
+        done = [] if run is None else run["steps_done"]
+        show([plain(f"  done: {step}") for step in done[told:]])
+        told = len(done)
+        if run is not None and run["closed_at"] is not None:
+            show([plain(f"Run {run['run']} closed: {run['outcome']} ({run['outcome_reason']}).", "bold")])
+            return bool(run["outcome"] == RECOVERED)
+        await asyncio.sleep(0.5)

@@ -1,0 +1,130 @@
+"""A rollback that a person asks for: what they ask, what they agree to, and what would differ."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from logcaster_guard.domain import inbox
+from logcaster_guard.domain.conditions import Comparator, Compare, Number
+from logcaster_guard.domain.inbox import Denied
+from logcaster_guard.domain.ledger import Ledger, Record, Standing
+from logcaster_guard.domain.rules import Action, LedgerPolicy, Rule
+from logcaster_guard.domain.steps import Plan
+from logcaster_guard.domain.workload import release_of
+
+RULE = "manual"
+"""Stands for the rule's name in a run that nobody's rule has asked for."""
+
+ASKABLE = (Action.IMMEDIATE, Action.GRADUAL, Action.BLUE_GREEN)
+NEWEST = "-"
+_SHORTEST = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a person wants done.
+
+    `to` is the revision's number or the first digits (six at least) of its template's hash; empty for the best one.
+    """
+
+    action: Action
+    to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A wish with what was agreed to: `ticket` names the plan that was shown, `reason` is the person's."""
+
+    wish: Wish
+    ticket: str
+    reason: str
+
+
+def as_rule(wish: Wish) -> Rule:
+    """The rule that a strategy plans by: it never fires of itself."""
+    never = Compare(Comparator.GT, Number(0.0), Number(1.0))
+    return Rule(name=RULE, text="", condition=never, duration=0.0, action=wish.action, rollout_window=None)
+
+
+def ticket(plan: Plan) -> str:
+    """What a person agrees to, as 16 hex digits: this way, of this workload, from this release to that one."""
+    agreed = (plan.strategy, plan.namespace, plan.deployment, plan.live, plan.from_template, plan.to_template)
+    return hashlib.sha256("/".join(agreed).encode()).hexdigest()[:16]
+
+
+def written(request: Request, expiry: datetime) -> str:
+    """The value of the annotation `inbox.ROLLBACK`: `<ticket> <expiry> <action> <revision or -> [reason]`."""
+    wish, instant = request.wish, expiry.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{request.ticket} {instant} {wish.action} {wish.to or NEWEST} {request.reason}".strip()
+
+
+def read(value: str, now: datetime) -> Request | Denied:
+    """The request that the annotation holds at `now`; whether its ticket fits is for whoever plans it to say."""
+    given = value.strip().partition(" ")[0] if len(value) <= inbox.MAX_ANSWER else ""
+    found = inbox.answer(value, given, now)
+    if isinstance(found, Denied):
+        return found
+    action, _, rest = found.words.partition(" ")
+    to, _, reason = rest.strip().partition(" ")
+    if action not in ASKABLE or not to:
+        return Denied(f"it does not name one of {', '.join(ASKABLE)}, and a revision or {NEWEST}")
+    return Request(Wish(Action(action), "" if to == NEWEST else to), given, reason.strip())
+
+
+def destinations(ledger: Ledger, policy: LedgerPolicy, to: str) -> Sequence[Record] | str:
+    """The releases that the wish may go to, the best first, or a sentence that says why there is none."""
+    if not to:
+        return ledger.destinations(policy) or (
+            f"No revision but the present one is known to be good ({_known(ledger, policy)}): name one with --to."
+        )
+    found = [r for r in ledger.records.values() if r.revision == to]
+    if not found and len(to) >= _SHORTEST:
+        found = [r for r in ledger.records.values() if r.template.startswith(to)]
+    if len(found) != 1:
+        what = "is not one that the guard knows" if not found else "is not the only one of that name"
+        return f"Revision {to} {what}; there are {_known(ledger, policy)}."
+    (record,) = found
+    if record.template == ledger.present:
+        return f"Revision {to} is the present one already."
+    if record.standing(policy) is Standing.BAD:
+        return f"Revision {to} is bad ({record.bad_reason}): roll it out yourself if you know better."
+    return [record]
+
+
+def _known(ledger: Ledger, policy: LedgerPolicy) -> str:
+    shown = (f"{r.revision} ({r.template[:8]}) {r.standing(policy)}" for r in ledger.records.values())
+    return ", ".join(shown) or "none yet"
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What differs between two pod templates, a line each; of values only images are shown, the rest may be secret."""
+    old, new = dict(_leaves(release_of(before), "")), dict(_leaves(release_of(after), ""))
+    found = []
+    for path in sorted(old.keys() | new.keys()):
+        if path not in new:
+            found.append(f"- {path}")
+        elif path not in old:
+            found.append(f"+ {path}" + (f": {new[path]}" if _shown(path) else ""))
+        elif old[path] != new[path]:
+            found.append(f"~ {path}" + (f": {old[path]} → {new[path]}" if _shown(path) else ""))
+    return found
+
+
+def _shown(path: str) -> bool:
+    return path.endswith(".image")
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - raw JSON
+    if isinstance(value, dict) and value:
+        for key, part in value.items():
+            yield from _leaves(part, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list) and value:
+        for index, part in enumerate(value):
+            name = part.get("name", index) if isinstance(part, dict) else index
+            yield from _leaves(part, f"{path}[{name}]")
+    else:
+        yield path, value

@@ -1,0 +1,149 @@
+"""Rollbacks that people ask for: shown first, agreed to, then carried out by the same executor as any other."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from logcaster_guard.domain import description, inbox, manual, narration
+from logcaster_guard.domain.errors import BlobMissing
+from logcaster_guard.domain.events import NoticeQueued
+from logcaster_guard.domain.inbox import Denied
+from logcaster_guard.domain.manual import Wish
+from logcaster_guard.domain.releases import Release
+from logcaster_guard.domain.rules import Policy
+from logcaster_guard.domain.signals import Target
+from logcaster_guard.domain.steps import Plan
+from logcaster_guard.domain.workload import Workload
+from logcaster_guard.engine.chronicle import Chronicle, target_stream
+from logcaster_guard.engine.decisions import Decisions
+from logcaster_guard.engine.planning import Planner
+from logcaster_guard.engine.revisions import RevisionWatch
+from logcaster_guard.ports import Blobs, Clock
+from logcaster_guard.strategies.unfit import Unfit
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What would be done: `differences` are between the two pod templates, `ticket` is what agreeing to it names."""
+
+    plan: Plan
+    workload: Workload
+    differences: Sequence[str]
+
+    @property
+    def ticket(self) -> str:
+        """See `domain.manual.ticket`."""
+        return manual.ticket(self.plan)
+
+    def told(self) -> Mapping[str, Any]:
+        """The plan for people, as plain values: no content of a template but its images."""
+        return {
+            "workload": self.workload.name,
+            "strategy": self.plan.strategy,
+            "from_images": list(self.plan.from_images),
+            "to_images": list(self.plan.to_images),
+            "differences": list(self.differences),
+            "steps": list(self.lines),
+            "ticket": self.ticket,
+        }
+
+    @property
+    def lines(self) -> Sequence[str]:
+        """The steps in words."""
+        return description.plan_lines(self.plan)
+
+
+class ManualRuns:
+    """Shows, begins and takes in the manual runs of one target.
+
+    `preview` and `begin` raise `ClusterError` and `JournalUnavailable`; reasons are sentences.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        revisions: RevisionWatch,
+        decisions: Decisions,
+        planner: Planner,
+        chronicle: Chronicle,
+        blobs: Blobs,
+        clock: Clock,
+        policy: Policy,
+    ) -> None:
+        self._target = target
+        self._revisions = revisions
+        self._decisions = decisions
+        self._planner = planner
+        self._chronicle = chronicle
+        self._blobs = blobs
+        self._clock = clock
+        self._policy = policy
+        self._denied: str | None = None
+        self._log = structlog.get_logger().bind(target=target.key)
+
+    async def preview(self, wish: Wish) -> Preview | Sequence[str]:
+        """The plan as it would be now, or why there is none."""
+        workload = await self._revisions.look()
+        reasons = self._decisions.manual_objections(manual.as_rule(wish), workload)
+        if reasons or workload is None:
+            return reasons
+        found = manual.destinations(self._chronicle.ledger(self._target.key), self._policy.ledger, wish.to)
+        if isinstance(found, str):
+            return [found]
+        try:
+            planned = await self._planner.plan(wish.action, workload, found, rule=manual.as_rule(wish))
+            if isinstance(planned, Unfit):
+                return planned.reasons
+            good = next(r for r in found if r.template == planned.to_template)
+            release = Release.from_bytes(await self._blobs.get(good.blob))
+        except BlobMissing as error:
+            return [f"The saved release cannot be read: {error}"]
+        return Preview(planned, workload, manual.differences(workload.template, release.template))
+
+    async def begin(self, wish: Wish, ticket: str, reason: str, *, request: str = "") -> str | Sequence[str]:
+        """Open the run that `ticket` agreed to and give its name, or say why it is not opened."""
+        shown = await self.preview(wish)
+        if not isinstance(shown, Preview):
+            return shown
+        if shown.ticket != ticket:
+            return ["What would be done now is not what was agreed to: look at it again."]
+        if self._policy.dry_run or self._target.dry_run:
+            return [f"This is a dry run: nothing is written. It would have been: {'; '.join(shown.lines)}."]
+        rule = manual.as_rule(wish)
+        because = f"Asked for by hand ({ticket}): {reason or 'no reason was given'}."
+        return await self._decisions.open_manual(rule, shown.plan, shown.workload, because, request=request)
+
+    async def look(self, workload: Workload) -> None:
+        """Take in the request that is written on the workload, once."""
+        value = workload.annotations.get(inbox.ROLLBACK)
+        if value is None or not self._chronicle.available or value == self._denied:
+            return
+        digest = hashlib.sha256(f"{workload.uid}/{value}".encode()).hexdigest()[:16]
+        if self._is_known(digest):
+            return
+        found = manual.read(value, self._clock.now())
+        if isinstance(found, Denied):
+            reasons: Sequence[str] = [f"The annotation {inbox.ROLLBACK} is no request: {found.reason}."]
+        else:
+            begun = await self.begin(found.wish, found.ticket, found.reason, request=digest)
+            if isinstance(begun, str):
+                return
+            reasons = begun
+        self._denied = value
+        self._log.warning("request.refused", reasons=list(reasons), request=digest)
+        at = self._clock.now()
+        notice = narration.request_refused(self._target, workload, reasons, id=self._notice(digest), at=at)
+        await self._chronicle.tell(target_stream(self._target.key), NoticeQueued(at, notice))
+
+    def _is_known(self, digest: str) -> bool:
+        taken = any(r.opened.request == digest for r in self._chronicle.runs())
+        return taken or self._chronicle.knows_notice(self._notice(digest))
+
+    def _notice(self, digest: str) -> str:
+        return f"request.refused/{self._target.key}/{digest}"

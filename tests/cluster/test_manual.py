@@ -1,0 +1,155 @@
+"""`logcaster-guard rollback` as people call it: with a guard that runs, and with none."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+import yaml
+
+from logcaster_guard.ports import Json
+from logcaster_guard.sandbox import objects
+from logcaster_guard.sandbox.client import MERGE_PATCH
+from logcaster_guard.sandbox.lifecycle import Pace
+from logcaster_guard.sandbox.world import World
+from tests.cluster.daemon import Daemon
+from tests.cluster.harness import Cluster
+from tests.cluster.scene import image_of
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+PACE = Pace(start_delay=0.1, drain=0.2)
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+async def world(cluster: Cluster) -> AsyncIterator[World]:
+    documents = yaml.safe_load_all((DEPLOY / "rbac.yaml").read_text())
+    rules: Sequence[Json] = next(d for d in documents if d["kind"] == "Role")["rules"]
+    await cluster.grant("guard", rules)
+    world = World(
+        cluster.url,
+        cluster.node_token,
+        namespace=cluster.namespace,
+        ca_file=cluster.ca_file,
+        rate=40,
+        pace=PACE,
+        period=0.1,
+    )
+    await world.start(traffic=False)
+    await world.install("1.0")
+    await world.rolled_out(30)
+    await world.traffic.start()
+    yield world
+    await world.stop()
+
+
+@pytest.fixture
+async def daemon(cluster: Cluster, world: World, tmp_path: Path) -> AsyncIterator[Daemon]:
+    daemon = Daemon(cluster, tmp_path, network=world.network.url, prometheus=None)
+    daemon.settings.write_text(daemon.settings.read_text() + f"web: {{listen: '{free_address()}'}}\n")
+    yield daemon
+    await daemon.stop()
+
+
+def free_address() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+async def rollback(daemon: Daemon, *arguments: str) -> tuple[int, str]:
+    """The command's exit code and all that it printed."""
+    listen = yaml.safe_load(daemon.settings.read_text())["web"]["listen"]
+    process = await asyncio.create_subprocess_exec(
+        str(Path(sys.executable).with_name("logcaster-guard")),
+        "rollback",
+        str(daemon.settings.parent),
+        "--address",
+        listen,
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(90):
+        told, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, told.decode()
+
+
+async def live(world: World) -> str:
+    return image_of(await world.deployment())
+
+
+async def test_people_roll_back_through_the_guard_that_runs_and_without_one(
+    cluster: Cluster, world: World, daemon: Daemon
+) -> None:
+    await daemon.start()
+    await daemon.until("revision.good")
+    await world.deploy("2.0")
+    await daemon.until("revision.live", count=2)
+    await world.rolled_out(30)
+
+    code, told = await rollback(daemon, "--dry-run")
+    assert (code, "~ spec.containers[logcaster].image" in told, "This was a dry run" in told) == (0, True, True), told
+    assert "1. put the template of" in told
+    code, told = await rollback(daemon)
+    assert (code, "say --yes" in told) == (2, True), told
+    assert await live(world) == objects.image("2.0")
+
+    code, told = await rollback(daemon, "--yes", "--reason", "customers call")
+    assert (code, "closed: recovered" in told) == (0, True), told
+    assert await live(world) == objects.image("1.0")
+    (opened,) = daemon.told("run.opened")
+    assert "customers call" in opened["reason"]
+    await daemon.until("notice.queued", about="run.closed")
+    code, told = await rollback(daemon, "--yes", "--to", "2")
+    assert (code, "Revision 2 is bad" in told) == (1, True), told
+
+    assert await daemon.stop() == 0
+    await world.deploy("3.0")
+    await world.rolled_out(30)
+    code, told = await rollback(daemon, "--yes", "--strategy", "immediate")
+    assert (code, "closed: recovered" in told) == (0, True), told
+    assert await live(world) == objects.image("1.0")
+    changed = [
+        r
+        for r in await cluster.read_audit()
+        if r.namespace == cluster.namespace and r.user == "guard" and r.resource == "deployments" and r.verb == "patch"
+    ]
+    # Two templates, and the annotation that asked for one of them.
+    assert len([r for r in changed if r.code < 300]) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--strategy", "sideways"], "sideways"),
+        (["--target", "nobody"], "--target: found nobody; allowed one of logcaster"),
+        (["--to", "1 2"], "--to is one word"),
+    ],
+)
+async def test_what_cannot_be_understood_is_exit_code_2(daemon: Daemon, arguments: list[str], words: str) -> None:
+    code, told = await rollback(daemon, *arguments)
+    assert (code, words in told) == (2, True), told
+
+
+async def test_a_request_that_was_agreed_to_for_another_plan_is_refused_and_told_once(
+    cluster: Cluster, world: World, daemon: Daemon
+) -> None:
+    await daemon.start()
+    await daemon.until("revision.good")
+    path = f"/apis/apps/v1/namespaces/{cluster.namespace}/deployments/{objects.DEPLOYMENT}"
+    value = "0123456789abcdef 2999-01-01T00:00:00Z immediate_rollback - because"
+    for _ in range(2):
+        body = {"metadata": {"annotations": {"guard.logcaster.io/rollback": value}}}
+        await world.client.patch(path, body, MERGE_PATCH)
+        await daemon.until("request.refused")
+        await asyncio.sleep(2.5)
+    assert len(daemon.told("request.refused")) == 1
+    assert not daemon.told("run.opened")
