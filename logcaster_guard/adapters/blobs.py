@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from logcaster_guard.domain.errors import BlobMissing, JournalUnavailable
@@ -36,6 +36,12 @@ class FolderBlobs:
         if not _DIGEST.fullmatch(digest):
             raise BlobMissing(f"{digest!r:.80} is no SHA-256 in lower-case hex: nothing can be kept under it")
         return await asyncio.to_thread(self._get, digest)
+
+    async def digests(self) -> Sequence[str]:
+        """Everything that is kept, in no order; empty where there is no folder."""
+        return await asyncio.to_thread(
+            lambda: [f.name for f in self._path.glob("[0-9a-f][0-9a-f]/*") if _DIGEST.fullmatch(f.name)]
+        )
 
     async def keep_only(self, digests: Collection[str], *, older_than: float) -> int:
         """Remove every other blob that was put more than `older_than` seconds ago; returns how many.

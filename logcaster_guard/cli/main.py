@@ -15,6 +15,7 @@ from logcaster_guard.cli.history import history
 from logcaster_guard.cli.rollback import rollback
 from logcaster_guard.cli.run import run
 from logcaster_guard.cli.schema import schema
+from logcaster_guard.cli.snapshots import snapshots
 from logcaster_guard.cli.status import status
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, help=__doc__.splitlines()[0] if __doc__ else None)
@@ -24,6 +25,7 @@ app.command()(status)
 app.command()(history)
 app.command()(explain)
 app.command()(rollback)
+app.add_typer(snapshots, name="snapshots")
 app.command()(schema)
 app.command()(demo)
 

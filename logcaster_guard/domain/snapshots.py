@@ -53,3 +53,12 @@ class Snapshot:
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise SnapshotUnreadable("The blob is not a snapshot.") from error
         raise SnapshotUnreadable(f"The snapshot has the format {found!r:.20}; this version reads {FORMAT}.")
+
+
+_BOOKKEEPING = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")
+
+
+def meaningful(manifest: Json) -> Json:
+    """The manifest without its status and what the API server keeps for itself: what people compare."""
+    metadata = {k: v for k, v in manifest["metadata"].items() if k not in _BOOKKEEPING}
+    return {**{k: v for k, v in manifest.items() if k != "status"}, "metadata": metadata}

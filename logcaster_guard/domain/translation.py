@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from logcaster_guard.domain import manual
 from logcaster_guard.domain.guardrails import Guardrail
 from logcaster_guard.domain.notices import Notice
 
@@ -43,6 +44,7 @@ ENGLISH_STATES: Mapping[str, str] = {
     "hold.not_given_back": "needs a person",
     "hold.held_up": "still giving back",
     "trigger.refused": "not rolled back",
+    "request.refused": "not rolled back",
     "source.failing": "blind",
     "source.recovered": "seeing again",
     "notice.given_up": "a notice was lost",
@@ -53,8 +55,7 @@ ENGLISH_STATES: Mapping[str, str] = {
 KOREAN: Mapping[str, Words] = {
     "run.opened": Words(
         "{target} 롤백 시작",
-        "규칙 {rule}의 조건이 정해진 시간 동안 계속 충족되어 이전 버전으로 되돌립니다. "
-        "현재 버전: {from}, 되돌릴 버전: {to}.{question}",
+        "{cause} 이전 버전으로 되돌립니다. 현재 버전: {from}, 되돌릴 버전: {to}.{question}",
         "롤백 진행 중",
     ),
     "people.reminded": Words(
@@ -88,6 +89,11 @@ KOREAN: Mapping[str, Words] = {
     "trigger.refused": Words(
         "{target}: 규칙 {rule} 발동, 롤백하지 않음",
         "{guardrail_sentences}",
+        "롤백하지 않음",
+    ),
+    "request.refused": Words(
+        "{target}: 요청한 롤백을 실행하지 않음",
+        "담당자가 애너테이션으로 요청한 롤백을 실행하지 않았습니다. 사유: {text}",
         "롤백하지 않음",
     ),
     "source.failing": Words(
@@ -210,6 +216,14 @@ def state(notice: Notice, language: Language) -> str:
     return pattern.format_map(_facts(notice))
 
 
+def _korean_cause(facts: Mapping[str, str]) -> str:
+    """Why a run was opened: by its rule, or because somebody asked for it."""
+    rule = facts.get("rule", "-")
+    if rule == manual.RULE:
+        return "담당자의 요청에 따라"
+    return f"규칙 {rule}의 조건이 정해진 시간 동안 계속 충족되어"
+
+
 def _korean_question(facts: Mapping[str, str]) -> str:
     """How people answer, where the notice asks them something."""
     if "until" not in facts:
@@ -235,6 +249,7 @@ def _facts(notice: Notice) -> _Facts:
         "outcome_sentence": sentence,
         "frozen_sentence": " 사람이 해제할 때까지 대상을 동결합니다." if facts.get("frozen") == "yes" else "",
         "question": _korean_question(facts),
+        "cause": _korean_cause(facts),
         "guardrail_sentences": " ".join(KOREAN_GUARDRAILS.get(n, n) for n in names) or notice.text,
         "source": notice.title,
     }

@@ -59,16 +59,25 @@ class Guarded:
         self.source = AnsweringSource(SourceName.PROMETHEUS, self.clock)
         self.cluster = StillCluster(deployment())
         self.journal = journal
+        self.blobs = MemoryBlobs()
         self.url = ""
-        self.guard = Guard(
+        self.guard = self._guard()
+
+    def _guard(self) -> Guard:
+        return Guard(
             Orders([TARGET], {SIGNAL.name: SIGNAL}, [RULE, CALM], Policy()),
             cluster=self.cluster,
             sources={SourceName.PROMETHEUS: self.source},
-            journal=journal,
-            blobs=MemoryBlobs(),
+            journal=self.journal,
+            blobs=self.blobs,
             channels=[],
             clock=self.clock,
         )
+
+    def restarted(self) -> Guarded:
+        """Another guard over the same parts, which nobody serves."""
+        self.guard = self._guard()
+        return self
 
     @classmethod
     @contextlib.asynccontextmanager
