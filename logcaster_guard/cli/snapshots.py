@@ -18,6 +18,7 @@ from logcaster_guard.cli.check import BAD_INPUT, print_faults
 from logcaster_guard.config.loading import Loaded, load
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, ConfigurationError, NotFound
 from logcaster_guard.domain.snapshots import Snapshot, SnapshotUnreadable, meaningful
+from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Kind
 
 Json = dict[str, Any]
@@ -38,8 +39,12 @@ def list_(paths: Paths, as_json: AsJson = False) -> None:
     if as_json:
         show_json({"snapshots": [{"name": name, **_summary(snapshot)} for name, snapshot in found]})
         return
-    rows = [(name[:_SHOWN], instant(s.at.isoformat()), s.target, ", ".join(_objects(s))) for name, s in found]
-    show([table("snapshots", ("name", "taken", "target", "objects"), rows) if rows else plain("No snapshot yet.")])
+    rows = [
+        (name[:_SHOWN], instant(s.at.isoformat()), s.target, ", ".join(_images(s)), ", ".join(_objects(s)))
+        for name, s in found
+    ]
+    columns = ("name", "taken", "target", "images", "objects")
+    show([table("snapshots", columns, rows) if rows else plain("No snapshot yet.")])
 
 
 @snapshots.command("show")
@@ -103,7 +108,17 @@ def _chosen(found: Found, which: str) -> tuple[str, Snapshot]:
 
 
 def _summary(snapshot: Snapshot) -> Json:
-    return {"at": snapshot.at.isoformat(), "target": snapshot.target, "objects": _objects(snapshot)}
+    return {
+        "at": snapshot.at.isoformat(),
+        "target": snapshot.target,
+        "images": _images(snapshot),
+        "objects": _objects(snapshot),
+    }
+
+
+def _images(snapshot: Snapshot) -> list[str]:
+    """Those of the workload, which stands first."""
+    return list(Workload(snapshot.manifests[0]).images) if snapshot.manifests else []
 
 
 def _objects(snapshot: Snapshot) -> list[str]:

@@ -155,12 +155,13 @@ def _steps(
     steps: list[Step] = []
     if found.snapshot:
         steps.append(RestoreEnvironment(snapshot=found.snapshot, replicas=size))
+    if not found.snapshot and other.replicas < size:
+        # Before its autoscaler does it: what is taken last is given back first, and no autoscaler may undo that.
+        steps.append(ScaleEnvironment(replicas=size))
     for autoscaler in (a for a in around.autoscalers if scales(a, other)):
         if size > int(autoscaler["spec"].get("minReplicas") or 1):
             metadata = autoscaler["metadata"]
             steps.append(RaiseAutoscalerMinimum(autoscaler=metadata["name"], uid=metadata["uid"], minimum=size))
-    if not found.snapshot and other.replicas < size:
-        steps.append(ScaleEnvironment(replicas=size))
     steps.append(AwaitEnvironment(replicas=size, timeout=timeout))
     if target.health_url is not None:
         steps.append(CheckEnvironment(health_url=target.health_url, timeout=timeout))

@@ -21,7 +21,7 @@ def manifest(image: str, version: str) -> Json:
     return {
         "kind": "Deployment",
         "metadata": {"name": "web", "namespace": "shop", "resourceVersion": version},
-        "spec": {"image": image},
+        "spec": {"template": {"spec": {"containers": [{"name": "web", "image": image}]}}},
         "status": {"observedGeneration": version},
     }
 
@@ -51,6 +51,7 @@ def test_they_are_listed_the_newest_first(tmp_path: Path, names: list[str]) -> N
     assert "2026-01-03 00:00:00Z" in shown
     found = json.loads(call(tmp_path, "list", "--json").stdout)["snapshots"]
     assert [s["name"] for s in found] == list(reversed(names))
+    assert [s["images"] for s in found] == [["web:2"], ["web:2"], ["web:1"]]
 
 
 def test_one_is_shown_as_it_was_saved(tmp_path: Path, names: list[str]) -> None:
@@ -62,7 +63,7 @@ def test_a_difference_is_told_without_what_the_api_server_keeps_for_itself(tmp_p
     shown = call(tmp_path, "diff", names[0], names[1])
     assert shown.exit_code == 1
     changed = [line for line in shown.stdout.splitlines() if line[:1] in "+-" and line[:3] not in {"+++", "---"}]
-    assert changed == ["-  image: web:1", "+  image: web:2"]
+    assert [line.replace(" ", "") for line in changed] == ["--image:web:1", "+-image:web:2"]
     same = call(tmp_path, "diff", names[1], names[2])
     assert (same.exit_code, same.stdout.strip()) == (0, "Nothing differs.")
 

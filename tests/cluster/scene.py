@@ -143,12 +143,13 @@ class Facts:
     """What a scene shows when its last guard has nothing left to do.
 
     `changes` counts those of the Deployment's spec since the bad release; `reasons` are the guards' Kubernetes Events;
-    `deployments` are all that are there; `bounds` are the autoscaler's.
+    `deployments` are all that are there, `sizes` what they want; `bounds` are the autoscaler's.
     """
 
     image: str
     changes: int
     replicas: int
+    sizes: Mapping[str, int]
     deployments: Sequence[str]
     bounds: tuple[int, int] | None
     runs: Sequence[Run]
@@ -344,6 +345,7 @@ class Scene:
             image=image_of(deployment),
             changes=sum(int(d["metadata"]["generation"]) for d in present) - self.generation,
             replicas=int(deployment["spec"]["replicas"]),
+            sizes={d["metadata"]["name"]: int(d["spec"]["replicas"]) for d in present},
             deployments=sorted(d["metadata"]["name"] for d in present),
             bounds=bounds,
             runs=found,
@@ -415,6 +417,8 @@ def ending(
         checks |= {**once, f"the image is {facts.image}": facts.image == objects.image(GOOD), "frozen": not frozen}
         end = "rolled back once"
     elif outcomes == {runs.DESTINATION_BAD}:
+        idle = facts.sizes.get(environments.BLUE) if case.switches else None
+        checks |= {f"{idle} pods idle": idle in {None, minimum or environments.IDLE}}
         checks |= {**once, f"the image is {facts.image}": facts.image == objects.image(BAD), "not frozen": frozen}
         end = "given back, frozen, told"
     else:

@@ -166,7 +166,7 @@ async def played(
 
 def shared(case: Case, minimum: int | None) -> bool:
     """Whether an autoscaler, pinned to the guard's size, may be the quicker one to write it."""
-    return case.action in {Action.GRADUAL, Action.BLUE_GREEN} and minimum is not None
+    return case.action is Action.GRADUAL and minimum is not None
 
 
 def cleared_away(cell: Cell | None) -> bool:

@@ -91,9 +91,10 @@ def test_one_that_idles_with_fewer_pods_is_given_as_many_as_the_live_one() -> No
     assert kinds(planned(replace(AROUND, other=idle))) == ["scale_environment", "await_environment", *REST]
 
 
-def test_its_autoscaler_may_not_shrink_it_meanwhile() -> None:
-    hpa = autoscaler(6)
-    assert kinds(planned(replace(AROUND, autoscalers=[hpa])))[0] == "raise_autoscaler_minimum"
+def test_its_autoscaler_may_neither_shrink_it_meanwhile_nor_undo_what_is_given_back() -> None:
+    idle = environment("web-blue", "blue", "v1", replicas=1)
+    found = kinds(planned(replace(AROUND, other=idle, autoscalers=[autoscaler(6)])))
+    assert found[:2] == ["scale_environment", "raise_autoscaler_minimum"]
 
 
 def test_an_older_release_that_is_good_will_do() -> None:

@@ -1,4 +1,4 @@
-"""StatefulSets go back to their good template, known from their ControllerRevisions."""
+"""StatefulSets and DaemonSets go back to their good template, known from their ControllerRevisions."""
 
 from __future__ import annotations
 
@@ -31,14 +31,23 @@ pytestmark = [pytest.mark.timeout(180)]
 Json = dict[str, Any]
 NAME = "logcaster-prod"
 ROLE = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
-PLURALS = {"StatefulSet": "statefulsets"}
+PLURALS = {"StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
 
 
 def manifest(kind: str, image: str) -> Json:
     body = objects.deployment(image, replicas=3, name=NAME)
     body["kind"] = kind
-    body["spec"]["serviceName"] = objects.SERVICE
+    if kind == "DaemonSet":
+        del body["spec"]["replicas"]
+    else:
+        body["spec"]["serviceName"] = objects.SERVICE
     return body
+
+
+def first_pod() -> Json:
+    """The node joins the cluster with its first pod, and a DaemonSet has pods on nodes only."""
+    container = {"name": "pause", "image": "pause:1"}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "first"}, "spec": {"containers": [container]}}
 
 
 class ErrorsOf:
@@ -93,12 +102,14 @@ async def guarding(cluster: Cluster, kind: str, path: str, folder: Path) -> Asyn
     [
         ("StatefulSet", Behaviour(error_rate=0.3)),
         ("StatefulSet", Behaviour(pullable=False)),
+        ("DaemonSet", Behaviour(error_rate=0.3)),
+        ("DaemonSet", Behaviour(pullable=False)),
     ],
     ids=lambda value: value if isinstance(value, str) else ("never starts" if not value.pullable else "fails"),
 )
 async def test_it_is_back_on_the_good_template(cluster: Cluster, kind: str, new: Behaviour, tmp_path: Path) -> None:
     if cluster.kind == "sandbox":
-        pytest.skip("the embedded API server has no StatefulSets")
+        pytest.skip("the embedded API server has neither StatefulSets nor DaemonSets")
     rules = next(d["rules"] for d in yaml.safe_load_all(ROLE.read_text()) if d["kind"] == "Role")
     await cluster.grant("guard", rules)
     path = f"/apis/apps/v1/namespaces/{cluster.namespace}/{PLURALS[kind]}/{NAME}"
@@ -106,6 +117,7 @@ async def test_it_is_back_on_the_good_template(cluster: Cluster, kind: str, new:
     world.releases.register(objects.image(BAD), new)
     await world.start(traffic=False)
     try:
+        await cluster.admin.create(f"/api/v1/namespaces/{cluster.namespace}/pods", first_pod())
         await cluster.admin.create(path.rpartition("/")[0], manifest(kind, objects.image(GOOD)))
         await cluster.admin.create(f"/api/v1/namespaces/{cluster.namespace}/services", objects.service())
         async with guarding(cluster, kind, path, tmp_path) as guard:
@@ -117,7 +129,7 @@ async def test_it_is_back_on_the_good_template(cluster: Cluster, kind: str, new:
 
             async def good() -> bool:
                 status = (await cluster.admin.get(path)).get("status") or {}
-                there = status.get("readyReplicas", 0)
+                there = status.get("readyReplicas", 0) or status.get("numberReady", 0)
                 return bool(there) and standings() == [Standing.GOOD]
 
             async def closed() -> bool:
@@ -133,7 +145,8 @@ async def test_it_is_back_on_the_good_template(cluster: Cluster, kind: str, new:
                 runs.RECOVERED,
                 objects.image(GOOD),
             ), run.closed.reason
-        pods = await cluster.admin.list(f"/api/v1/namespaces/{cluster.namespace}/pods")
+        found = await cluster.admin.list(f"/api/v1/namespaces/{cluster.namespace}/pods")
+        pods = [p for p in found if p["metadata"].get("ownerReferences")]
         assert {p["spec"]["containers"][0]["image"] for p in pods} == {objects.image(GOOD)}
         mine = [r for r in await cluster.audit() if r.user == "guard" and r.resource == PLURALS[kind] and r.code < 300]
         assert len(mine) == 1
