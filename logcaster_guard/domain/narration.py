@@ -320,12 +320,11 @@ def notice_lost(about: Notice, channel: str, detail: str, at: datetime) -> Notic
 def channel_failing(about: Notice, channel: str, lasted: float, detail: str, at: datetime) -> Notice:
     """A channel has taken nothing for `lasted` seconds; `about` is the notice that waits there."""
     text = (
-        f'It has failed for {lasted:.0f} s ({detail}), and "{about.title}" waits there. Check that channel; it is tried '
-        "again all the time."
+        f'It has failed for {lasted:.0f} s ({detail}), and "{about.title}" waits there. Check that channel; '
+        "it is tried again all the time."
     )
-    return _of_channel(
-        about, channel, detail, at, event=FAILING, title=f"Channel {channel} takes no notices", text=text
-    )
+    title = f"Channel {channel} takes no notices"
+    return _of_channel(about, channel, detail, at, event=FAILING, title=title, text=text)
 
 
 def _of_channel(
