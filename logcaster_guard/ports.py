@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
+from logcaster_guard.domain.authority import Record
 from logcaster_guard.domain.events import Event
 from logcaster_guard.domain.notices import Delivery, Notice
 from logcaster_guard.domain.signals import History, Reading, Signal, SourceName, Target
@@ -60,6 +61,7 @@ class Kind(StrEnum):
     VOLUME_CLAIM = "PersistentVolumeClaim"
     ENDPOINT_SLICE = "EndpointSlice"
     EVENT = "Event"
+    LEASE = "Lease"
     SECRET = "Secret"  # noqa: S105 - the name of a kind
 
 
@@ -157,3 +159,32 @@ class Channel(Protocol):
 
     async def aclose(self) -> None:
         """Release connections."""
+
+
+class Lease(Protocol):
+    """The record that tells which guard may act, one for all that share a journal. Failures are `ClusterError`s."""
+
+    @property
+    def name(self) -> str:
+        """As people are told it."""
+
+    async def read(self) -> Record | None:
+        """The record; None if there is none."""
+
+    async def write(self, record: Record) -> Record:
+        """The record as it is then.
+
+        Replaces the one with `record.version`, or makes the first where that is empty; raises `Conflict` if it has
+        changed since (or is there already), `NotFound` if it is gone.
+        """
+
+
+class Authority(Protocol):
+    """Whether this guard may act now."""
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that a request which changes something may take."""
+
+    def check(self, lasting: float = 0.0) -> None:
+        """Raise `NoAuthority` unless something that may take `lasting` seconds may be begun."""

@@ -68,6 +68,12 @@ PERMISSIONS: tuple[Permission, ...] = (
 """The whole of it; `deploy/rbac.yaml` grants exactly this."""
 
 
+LEASE_PERMISSIONS: tuple[Permission, ...] = (
+    Permission("coordination.k8s.io", "leases", ("get", "create", "patch"), "take turns with other guards", _ANY),
+)
+"""What a guard that shares a Lease needs in its namespace; `deploy/overlays/high-availability` grants exactly this."""
+
+
 class Reviews(Protocol):
     """Answers for the guard's own account."""
 
@@ -92,6 +98,17 @@ async def missing_permissions(reviews: Reviews, targets: Iterable[Target]) -> Se
     return [sentence for sentence in asked.values() if sentence is not None]
 
 
+async def missing_for_lease(reviews: Reviews, namespace: str, name: str) -> Sequence[str]:
+    """A sentence for each permission on the Lease that the guard does not have. Raises `ClusterError`s."""
+    found = []
+    for permission in LEASE_PERMISSIONS:
+        for verb in permission.verbs:
+            asked = "" if verb == "create" else name
+            if await reviews.may(verb, permission.group, permission.resource, namespace, asked) is False:
+                found.append(_sentence(verb, permission, namespace, asked, "deploy/overlays/high-availability/"))
+    return found
+
+
 def _names(target: Target, resource: str, verb: str) -> Sequence[str]:
     """The objects to ask for; one empty name where the question is of the resource as a whole.
 
@@ -109,9 +126,9 @@ def _names(target: Target, resource: str, verb: str) -> Sequence[str]:
             return [""]
 
 
-def _sentence(verb: str, permission: Permission, namespace: str, name: str) -> str:
+def _sentence(verb: str, permission: Permission, namespace: str, name: str, file: str = "deploy/rbac.yaml") -> str:
     which = f"{permission.full_name} {name}" if name else permission.full_name
     return (
         f"The guard cannot {verb} {which} in namespace {namespace}, so it cannot {permission.purpose}: "
-        f"grant its account the verb {verb} on {permission.full_name} there, as deploy/rbac.yaml does."
+        f"grant its account the verb {verb} on {permission.full_name} there, as {file} does."
     )
