@@ -157,6 +157,7 @@ Label = Annotated[str, AfterValidator(check_label), pattern_of(_LABEL)]
 Subdomain = Annotated[str, AfterValidator(check_subdomain), WithJsonSchema(_SHOWN_SUBDOMAIN)]
 Metric = Annotated[str, AfterValidator(check_metric), pattern_of(_METRIC)]
 WholeNumber = Annotated[int, Field(ge=1, le=1_000_000)]
+Rate = Annotated[float, Field(ge=0.001, le=1_000_000)]
 PathName = Annotated[str, AfterValidator(check_path), WithJsonSchema(_SHOWN_PATH)]
 
 
@@ -224,6 +225,8 @@ class _Faults:
                 return "text"
             case "int_type" | "int_from_float":
                 return "a whole number"
+            case "float_type":
+                return "a number"
             case "bool_type":
                 return "true or false"
             case "tuple_type" | "list_type":

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from datetime import time
 from types import MappingProxyType
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, Field, PlainValidator, Strict, WithJsonSchema, model_validator
 
 from logcaster_guard.config.durations import show_duration
-from logcaster_guard.config.faults import Refused, described, quoted
+from logcaster_guard.config.faults import Refused, closest, described, quoted
 from logcaster_guard.config.promql import POD_SELECTOR
 from logcaster_guard.config.schema import (
     SHOWN_SECRET,
@@ -23,6 +25,7 @@ from logcaster_guard.config.schema import (
     Label,
     Metric,
     PathName,
+    Rate,
     Section,
     Share,
     Size,
@@ -34,6 +37,7 @@ from logcaster_guard.config.schema import (
     pattern_of,
 )
 from logcaster_guard.config.secrets import Secret, to_secret, to_secret_url
+from logcaster_guard.domain.maintenance import MaintenanceWindow
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.signals import SourceName, Target, Unit
 from logcaster_guard.domain.translation import Language
@@ -49,6 +53,9 @@ _LABEL_KEY = re.compile(r"[a-z_][a-z0-9_]{0,62}", re.ASCII)
 _LISTEN = re.compile(r"(?P<host>[0-9.]{1,15}|\[[0-9A-Fa-f:.]{2,45}\]):(?P<port>[0-9]{1,5})", re.ASCII)
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _LABEL_NAME = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?/)?" + _LABEL_VALUE.pattern, re.ASCII)
+_CLOCK_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]", re.ASCII)
+_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,31}(?:/[A-Za-z0-9_+-]{1,31}){0,2}", re.ASCII)
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _HTTP_PATH = re.compile(r"/[\x21-\x22\x24-\x3e\x40-\x7e]{0,500}")
 
 SecretSource = Annotated[Secret, PlainValidator(to_secret), WithJsonSchema(SHOWN_SECRET)]
@@ -113,6 +120,23 @@ def _check_label_key(text: str) -> str:
     if not _LABEL_NAME.fullmatch(text):
         raise Refused(described(text), "the key of a label, such as environment or example.com/environment")
     return text
+
+
+def _check_clock_time(text: str) -> str:
+    if not _CLOCK_TIME.fullmatch(text):
+        raise Refused(described(text), "a time of day from 00:00 to 23:59, such as 22:30")
+    return text
+
+
+def _check_zone(text: str) -> str:
+    try:
+        if _ZONE.fullmatch(text):
+            ZoneInfo(text)
+            return text
+    except (OSError, ValueError, KeyError):
+        pass
+    allowed = "a time zone of this machine's database, such as UTC or Asia/Seoul"
+    raise Refused(described(text), allowed, closest(text, available_timezones()))
 
 
 def _check_otherwise(action: Action) -> Action:
@@ -262,11 +286,45 @@ class PollingSection(Section):
 
 
 class LimitsSection(Section):
-    """How often the guard may act."""
+    """How often the guard may act, and on how much traffic."""
 
     cooldown: Duration = 1_800.0
     per_target_per_day: WholeNumber = 2
     per_cluster_per_hour: WholeNumber = 3
+    min_request_rate: Rate | None = None
+
+
+class AttributionSection(Section):
+    """When a rollout counts as the cause of a breach."""
+
+    margin: Share = 0.5
+    together: Duration = 600.0
+    recent: Duration = 3_600.0
+    before: Duration = 600.0
+    least_history: Duration | None = 60.0
+    min_requests: WholeNumber = 100
+    label: Metric = "pod"
+
+    @model_validator(mode="after")
+    def _enough_is_looked_at(self) -> AttributionSection:
+        if self.least_history is not None and self.least_history > self.before:
+            raise Refused(
+                f"least_history of {show_duration(self.least_history)} with before of {show_duration(self.before)}",
+                "a least_history of at most before",
+                key=("least_history",),
+            )
+        return self
+
+
+class MaintenanceSection(Section):
+    """A time of the week in which nothing is rolled back."""
+
+    name: Name
+    days: Annotated[tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...], Sized(1, 7)] | None = None
+    start: Annotated[str, AfterValidator(_check_clock_time), pattern_of(_CLOCK_TIME)]
+    end: Annotated[str, AfterValidator(_check_clock_time), pattern_of(_CLOCK_TIME)]
+    timezone: Annotated[str, AfterValidator(_check_zone), pattern_of(_ZONE)] = "UTC"
+    targets: Annotated[tuple[str, ...], Sized(1, MAX_ITEMS)] | None = None
 
 
 class LedgerSection(Section):
@@ -396,6 +454,8 @@ class SettingsFile(Section):
     )
     polling: PollingSection = PollingSection()
     limits: LimitsSection = LimitsSection()
+    attribution: AttributionSection = AttributionSection()
+    maintenance: Annotated[tuple[MaintenanceSection, ...], Sized(0, MAX_ITEMS)] = ()
     ledger: LedgerSection = LedgerSection()
     verify: VerifySection = VerifySection()
     rollout: RolloutSection = RolloutSection()
@@ -424,3 +484,15 @@ def target_of(section: TargetSection) -> Target:
         for key in {"service", "health_url", "traffic_url"} - section.model_fields_set:
             values[key] = None
     return Target(**{**values, "labels": MappingProxyType(values["labels"]), "environments": environments})
+
+
+def maintenance_of(section: MaintenanceSection) -> MaintenanceWindow:
+    """The domain's window; days that are left out are every day."""
+    return MaintenanceWindow(
+        name=section.name,
+        days=frozenset(_DAYS.index(day) for day in section.days or _DAYS),
+        start=time.fromisoformat(section.start),
+        end=time.fromisoformat(section.end),
+        zone=ZoneInfo(section.timezone),
+        targets=None if section.targets is None else frozenset(section.targets),
+    )

@@ -18,12 +18,14 @@ from logcaster_guard.config.sections import (
     SettingsFile,
     SourcesSection,
     WebSection,
+    maintenance_of,
     target_of,
 )
 from logcaster_guard.config.signals import signals_in
 from logcaster_guard.config.yaml import Node
 from logcaster_guard.domain.rules import (
     AlertPolicy,
+    AttributionPolicy,
     BlueGreenPolicy,
     FallbackPolicy,
     GradualPolicy,
@@ -89,6 +91,8 @@ def _settings(file: SettingsFile) -> Settings:
         blue_green=BlueGreenPolicy(**file.blue_green.model_dump()),
         alert=AlertPolicy(**file.alert.model_dump()),
         fallback=FallbackPolicy(**file.fallback.model_dump()),
+        attribution=AttributionPolicy(**file.attribution.model_dump(exclude={"label"})),
+        maintenance=tuple(maintenance_of(m) for m in file.maintenance),
         dry_run=file.dry_run,
     )
     return Settings(
