@@ -14,12 +14,14 @@ stands out where
 
     did >= margin * max(threshold - new before, other after - other before)
 
-so by a share of what it takes to breach, and by as large a share of what the others show. What cannot be compared
+so by a share of what it takes to breach, and by as large a share of what the others show (error rates of some pods also
+by more than chance). What cannot be compared
 (no old pods, too few requests) is inconclusive: it neither blames nor acquits.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -198,16 +200,26 @@ def judged_past(known: float, met: float, *, by_ledger: bool, policy: Attributio
     return Past(Before.QUIET if by_ledger else Before.UNKNOWN, known, share, by_ledger)
 
 
+def chance(new: float, new_requests: float, other: float, other_requests: float) -> float:
+    """By how much two error rates (of 1) may differ by mere chance: three standard errors of their difference.
+
+    Convention: the pooled two-proportion test, p = all failed / all, sqrt(p (1 - p) (1/n + 1/m)).
+    """
+    pooled = (new * new_requests + other * other_requests) / (new_requests + other_requests)
+    return 3.0 * math.sqrt(max(0.0, pooled * (1.0 - pooled)) * (1.0 / new_requests + 1.0 / other_requests))
+
+
 def compared(
-    yardstick: Yardstick, new: Level, other: Level, *, against: str, policy: AttributionPolicy
-) -> Comparison:  # fmt: skip
-    """The new release against something else; the formulas are the module's."""
+    yardstick: Yardstick, new: Level, other: Level, *, against: str, policy: AttributionPolicy, least: float = 0.0
+) -> Comparison:
+    """The new release against something else, by the formulas of this module and a margin of at least `least`."""
     sign = 1.0 if yardstick.rising else -1.0
     known = new.before is not None and other.before is not None
     base, baseline = (new.before or 0.0, other.before or 0.0) if known else (0.0, 0.0)
     risen, moved = sign * (new.after - base), sign * (other.after - baseline)
     needed = _needed(yardstick, new.before)
     margin, did = policy.margin * max(needed, moved if known else sign * other.after, 0.0), risen - moved
+    margin = max(margin, least)
     breaches = sign * (other.after - yardstick.threshold) > 0
     verdict = Space.INCONCLUSIVE
     if did > 0 and did >= margin:

@@ -231,20 +231,26 @@ class Attributor:
     async def _one_beside(
         self, yardstick: Yardstick, me: Witness, new: Pods, old: Pods, window: tuple[float, float]
     ) -> Comparison | None:
-        numbers = [await self._portion(yardstick.signal, pods, window) for pods in (new, old)]
-        if yardstick.signal in _COUNTED and not await self._enough(new, old, window):
+        name = yardstick.signal
+        shown, before = await self._both(name, new, old, window), me.levels.get(name)
+        if shown is None or before is None:
             return None
-        if numbers[0] is None or numbers[1] is None or yardstick.signal not in me.levels:
-            return None
-        before = me.levels[yardstick.signal].before
-        levels = [Level(n, before) for n in numbers if n is not None]
-        return attribution.compared(yardstick, *levels, against=_OLD_PODS, policy=self._policy.attribution)
+        least = 0.0
+        if name in _COUNTED:
+            rates, length = await self._both("request_rate", new, old, window), window[1] - window[0]
+            if rates is None or min(rates) * length < self._policy.attribution.min_requests:
+                return None
+            if name == "error_rate":
+                least = attribution.chance(shown[0], rates[0] * length, shown[1], rates[1] * length)
+        after_new, after_old = (Level(number, before.before) for number in shown)
+        return attribution.compared(
+            yardstick, after_new, after_old, against=_OLD_PODS, policy=self._policy.attribution, least=least
+        )
 
-    async def _enough(self, new: Pods, old: Pods, window: tuple[float, float]) -> bool:
-        """Whether both had enough requests for their share of failures to mean something."""
-        rates = [await self._portion("request_rate", pods, window) for pods in (new, old)]
-        least, length = self._policy.attribution.min_requests, window[1] - window[0]
-        return all(rate is not None and rate * length >= least for rate in rates)
+    async def _both(self, name: str, new: Pods, old: Pods, window: tuple[float, float]) -> tuple[float, float] | None:
+        """The signal of the new pods and of the old ones; None unless both are known."""
+        one, other = await self._portion(name, new, window), await self._portion(name, old, window)
+        return None if one is None or other is None else (one, other)
 
     async def _portion(self, name: str, pods: Pods, window: tuple[float, float]) -> float | None:
         signal, target = self._signals.get(name), self._aim.known
