@@ -18,7 +18,7 @@ from logcaster_guard.adapters.journal import SqliteJournal
 from logcaster_guard.adapters.kubernetes.events import COMPONENT, EventChannel
 from logcaster_guard.domain import ledger, releases, runs
 from logcaster_guard.domain.conditions import Comparator, Compare, Number, SignalRef
-from logcaster_guard.domain.events import NoticeQueued, NoticeSettled, RevisionGood, RevisionLive
+from logcaster_guard.domain.events import NoticeQueued, NoticeSettled, RevisionGood, RevisionLive, SignalSeen
 from logcaster_guard.domain.ledger import Ledger
 from logcaster_guard.domain.rules import (
     Action,
@@ -462,7 +462,8 @@ async def seed(folder: Path, key: str, good: Json, bad: Json, changed: datetime,
     earned = RevisionGood(changed, live[0].template, 1.0, POLICY.ledger.good_after, saved)
     journal = await SqliteJournal.open(folder / "journal.db")
     try:
-        await journal.append(f"target/{key}", [live[0], earned, live[1]], 0)
+        seen = SignalSeen(changed, SIGNAL.name)
+        await journal.append(f"target/{key}", [live[0], seen, earned, live[1]], 0)
     finally:
         await journal.aclose()
 
