@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from logcaster_guard.config.causes import MaintenanceSection
 from logcaster_guard.config.faults import ConfigFault, Refused, closest, listed, quoted
 from logcaster_guard.config.promql import check_query
 from logcaster_guard.config.schema import Section, node_at, refusal_fault, validate
 from logcaster_guard.config.sections import (
     EVENTS_CHANNEL,
     MAX_ITEMS,
-    MaintenanceSection,
     MetricsSection,
     PollingSection,
     PrometheusSection,

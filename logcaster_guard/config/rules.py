@@ -11,8 +11,7 @@ from pydantic import AfterValidator, PlainValidator, Strict, ValidationInfo, Wit
 from logcaster_guard.config.durations import show_duration
 from logcaster_guard.config.faults import ConfigFault, Refused, closest, described, listed, quoted
 from logcaster_guard.config.grammar import SHOWN_CONDITION, parse_condition
-from logcaster_guard.config.schema import Duration, Rate, Section, Sized, node_at, validate
-from logcaster_guard.config.sections import Name
+from logcaster_guard.config.schema import Duration, Name, Rate, Section, Sized, node_at, validate
 from logcaster_guard.config.yaml import Leaf, Node
 from logcaster_guard.domain.conditions import Condition, NoDataPolicy
 from logcaster_guard.domain.rules import Action, Rule

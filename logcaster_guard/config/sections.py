@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from datetime import time
 from types import MappingProxyType
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, Field, PlainValidator, Strict, WithJsonSchema, model_validator
 
+from logcaster_guard.config.causes import AttributionSection, MaintenanceSection
 from logcaster_guard.config.durations import show_duration
-from logcaster_guard.config.faults import Refused, closest, described, quoted
+from logcaster_guard.config.faults import Refused, described, quoted
 from logcaster_guard.config.promql import POD_SELECTOR
 from logcaster_guard.config.schema import (
     SHOWN_SECRET,
@@ -24,6 +23,7 @@ from logcaster_guard.config.schema import (
     Duration,
     Label,
     Metric,
+    Name,
     PathName,
     Rate,
     Section,
@@ -37,7 +37,6 @@ from logcaster_guard.config.schema import (
     pattern_of,
 )
 from logcaster_guard.config.secrets import Secret, to_secret, to_secret_url
-from logcaster_guard.domain.maintenance import MaintenanceWindow
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.signals import SourceName, Target, Unit
 from logcaster_guard.domain.translation import Language
@@ -48,27 +47,15 @@ MAX_ITEMS = 100
 EVENTS_CHANNEL = "kubernetes-events"
 """The name of the channel that `notify.events` switches on."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
 _LABEL_KEY = re.compile(r"[a-z_][a-z0-9_]{0,62}", re.ASCII)
 _LISTEN = re.compile(r"(?P<host>[0-9.]{1,15}|\[[0-9A-Fa-f:.]{2,45}\]):(?P<port>[0-9]{1,5})", re.ASCII)
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _LABEL_NAME = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?/)?" + _LABEL_VALUE.pattern, re.ASCII)
-_CLOCK_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]", re.ASCII)
-_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,31}(?:/[A-Za-z0-9_+-]{1,31}){0,2}", re.ASCII)
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_SLACK_CHANNEL = re.compile(r"[CGD][A-Z0-9]{5,30}", re.ASCII)
 _HTTP_PATH = re.compile(r"/[\x21-\x22\x24-\x3e\x40-\x7e]{0,500}")
 
 SecretSource = Annotated[Secret, PlainValidator(to_secret), WithJsonSchema(SHOWN_SECRET)]
 SecretUrl = Annotated[Secret, PlainValidator(to_secret_url), WithJsonSchema({"anyOf": [SHOWN_URL, SHOWN_SECRET]})]
-
-
-def check_name(text: str) -> str:
-    """A name of the guard's own: of a target, rule or channel; raises `Refused`."""
-    if not _NAME.fullmatch(text):
-        raise Refused(
-            described(text), "a name of letters, digits, _ . and -, at most 63, starting with a letter or digit"
-        )
-    return text
 
 
 def _check_labels(labels: dict[str, str]) -> dict[str, str]:
@@ -122,21 +109,10 @@ def _check_label_key(text: str) -> str:
     return text
 
 
-def _check_clock_time(text: str) -> str:
-    if not _CLOCK_TIME.fullmatch(text):
-        raise Refused(described(text), "a time of day from 00:00 to 23:59, such as 22:30")
+def _check_slack_channel(text: str) -> str:
+    if not _SLACK_CHANNEL.fullmatch(text):
+        raise Refused(described(text), "the id of a Slack channel, such as C0123456789")
     return text
-
-
-def _check_zone(text: str) -> str:
-    try:
-        if _ZONE.fullmatch(text):
-            ZoneInfo(text)
-            return text
-    except (OSError, ValueError, KeyError):
-        pass
-    allowed = "a time zone of this machine's database, such as UTC or Asia/Seoul"
-    raise Refused(described(text), allowed, closest(text, available_timezones()))
 
 
 def _check_otherwise(action: Action) -> Action:
@@ -144,9 +120,6 @@ def _check_otherwise(action: Action) -> Action:
     if action not in allowed:
         raise Refused(quoted(action), ", ".join(allowed))
     return action
-
-
-Name = Annotated[str, AfterValidator(check_name), pattern_of(_NAME)]
 
 
 class TargetSection(Section):
@@ -294,39 +267,6 @@ class LimitsSection(Section):
     min_request_rate: Rate | None = None
 
 
-class AttributionSection(Section):
-    """When a rollout counts as the cause of a breach."""
-
-    margin: Share = 0.5
-    together: Duration = 600.0
-    recent: Duration = 3_600.0
-    before: Duration = 600.0
-    least_history: Duration | None = 60.0
-    min_requests: WholeNumber = 100
-    label: Metric = "pod"
-
-    @model_validator(mode="after")
-    def _enough_is_looked_at(self) -> AttributionSection:
-        if self.least_history is not None and self.least_history > self.before:
-            raise Refused(
-                f"least_history of {show_duration(self.least_history)} with before of {show_duration(self.before)}",
-                "a least_history of at most before",
-                key=("least_history",),
-            )
-        return self
-
-
-class MaintenanceSection(Section):
-    """A time of the week in which nothing is rolled back."""
-
-    name: Name
-    days: Annotated[tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...], Sized(1, 7)] | None = None
-    start: Annotated[str, AfterValidator(_check_clock_time), pattern_of(_CLOCK_TIME)]
-    end: Annotated[str, AfterValidator(_check_clock_time), pattern_of(_CLOCK_TIME)]
-    timezone: Annotated[str, AfterValidator(_check_zone), pattern_of(_ZONE)] = "UTC"
-    targets: Annotated[tuple[str, ...], Sized(1, MAX_ITEMS)] | None = None
-
-
 class LedgerSection(Section):
     """When a revision counts as good."""
 
@@ -414,11 +354,24 @@ class WebhookSection(Section):
 
 
 class SlackSection(Section):
-    """A channel that is an incoming webhook of Slack's; its address is the secret."""
+    """A channel of Slack's: an incoming webhook, whose address is the secret, or an app with its token."""
 
     name: Name
-    url: SecretUrl
+    url: SecretUrl | None = None
+    token: SecretSource | None = None
+    channel: Annotated[str, AfterValidator(_check_slack_channel), pattern_of(_SLACK_CHANNEL)] | None = None
+    api: BaseUrl = "https://slack.com/api"
     timeout: Duration = 10.0
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> SlackSection:
+        app = self.token is not None, self.channel is not None
+        if self.url is not None and any(app):
+            raise Refused("a url beside a token or channel", "a webhook's url, or an app's token and channel")
+        if self.url is None and not all(app):
+            found = "a token without a channel" if app[0] else "a channel without a token" if app[1] else "no url"
+            raise Refused(found, "a webhook's url, or both an app's token and the channel's id")
+        return self
 
 
 class NotifySection(Section):
@@ -484,15 +437,3 @@ def target_of(section: TargetSection) -> Target:
         for key in {"service", "health_url", "traffic_url"} - section.model_fields_set:
             values[key] = None
     return Target(**{**values, "labels": MappingProxyType(values["labels"]), "environments": environments})
-
-
-def maintenance_of(section: MaintenanceSection) -> MaintenanceWindow:
-    """The domain's window; days that are left out are every day."""
-    return MaintenanceWindow(
-        name=section.name,
-        days=frozenset(_DAYS.index(day) for day in section.days or _DAYS),
-        start=time.fromisoformat(section.start),
-        end=time.fromisoformat(section.end),
-        zone=ZoneInfo(section.timezone),
-        targets=None if section.targets is None else frozenset(section.targets),
-    )

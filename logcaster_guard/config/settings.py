@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 
+from logcaster_guard.config.causes import maintenance_of
 from logcaster_guard.config.crosschecks import cross_check
 from logcaster_guard.config.faults import ConfigFault
 from logcaster_guard.config.schema import validate
@@ -18,7 +19,6 @@ from logcaster_guard.config.sections import (
     SettingsFile,
     SourcesSection,
     WebSection,
-    maintenance_of,
     target_of,
 )
 from logcaster_guard.config.signals import signals_in
