@@ -60,6 +60,13 @@ class Kind(StrEnum):
     VOLUME_CLAIM = "PersistentVolumeClaim"
     ENDPOINT_SLICE = "EndpointSlice"
     EVENT = "Event"
+    APPLICATION = "Application"
+    KUSTOMIZATION = "Kustomization"
+    HELM_RELEASE = "HelmRelease"
+    GIT_REPOSITORY = "GitRepository"
+    OCI_REPOSITORY = "OCIRepository"
+    BUCKET = "Bucket"
+    HELM_CHART = "HelmChart"
 
 
 class Cluster(Protocol):
