@@ -94,6 +94,8 @@ def _settings(file: SettingsFile) -> Settings:
         attribution=AttributionPolicy(**file.attribution.model_dump(exclude={"label"})),
         maintenance=tuple(maintenance_of(m) for m in file.maintenance),
         dry_run=file.dry_run,
+        gitops=file.gitops,
+        argocd_namespace=file.argocd_namespace,
     )
     return Settings(
         targets=tuple(target_of(t) for t in file.targets),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from logcaster_guard.domain.conditions import Condition, NoDataPolicy, signals_of
+from logcaster_guard.domain.gitops import ARGOCD_NAMESPACE, GitOps
 from logcaster_guard.domain.maintenance import MaintenanceWindow
 from logcaster_guard.domain.signals import Target
 
@@ -212,7 +213,10 @@ class AttributionPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Everything that is not a rule and shapes a decision."""
+    """Everything that is not a rule and shapes a decision.
+
+    `gitops` is for targets that name none; Applications are in `argocd_namespace` unless they tell another.
+    """
 
     polling: Polling = Polling()
     limits: Limits = Limits()
@@ -226,6 +230,8 @@ class Policy:
     attribution: AttributionPolicy = AttributionPolicy()
     maintenance: tuple[MaintenanceWindow, ...] = ()
     dry_run: bool = False
+    gitops: GitOps = GitOps.REFUSE
+    argocd_namespace: str = ARGOCD_NAMESPACE
 
     def min_request_rate(self, rule: Rule) -> float | None:
         """The traffic (per second) without which `rule` rolls nothing back; None for any."""

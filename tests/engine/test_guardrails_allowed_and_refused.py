@@ -17,6 +17,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from logcaster_guard.domain.events import Event, RunClosed, RunOpened, StepIntended, StepStarted
+from logcaster_guard.domain.gitops import TRACKING_ID
 from logcaster_guard.domain.guardrails import Guardrail
 from logcaster_guard.domain.maintenance import MaintenanceWindow
 from logcaster_guard.domain.rules import Action, BlueGreenPolicy, Limits, Policy
@@ -94,6 +95,12 @@ def edit(**changes: Any) -> Act:
         made.cluster.change(Kind.DEPLOYMENT, PROD, lambda d: d[part].update(changes))
 
     return change
+
+
+def owned(made: Bench) -> None:
+    """Argo CD marks the Deployment as its own."""
+    mark = {TRACKING_ID: f"shop:apps/Deployment:default/{PROD}"}
+    made.cluster.change(Kind.DEPLOYMENT, PROD, lambda d: d["metadata"]["annotations"].update(mark))
 
 
 def past_run(target: str = KEY, *, ago: timedelta, still_open: bool = False) -> Act:
@@ -224,6 +231,7 @@ ROWS: Mapping[Guardrail, Row] = {
     Guardrail.NO_JOURNAL: Row(refused={"journal": None}, beside=frozenset({
         Guardrail.NOT_YET_OBSERVED, Guardrail.ROLLOUT_UNKNOWN, Guardrail.NO_GOOD_REVISION,
     })),
+    Guardrail.GITOPS_OWNER: Row(fact=owned),
     Guardrail.STRATEGY_UNFIT: Row(
         options={**BY_SWITCH, "policy": Policy(blue_green=BlueGreenPolicy(otherwise=Action.IMMEDIATE))},
         refused={"policy": Policy(blue_green=BlueGreenPolicy(otherwise=Action.ALERT_ONLY))},
