@@ -8,6 +8,7 @@ import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from logcaster_guard.adapters import logs
 from logcaster_guard.adapters.blobs import FolderBlobs
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.journal import SqliteJournal
-from logcaster_guard.adapters.kubernetes.access import missing_for_lease, missing_permissions
+from logcaster_guard.adapters.kubernetes.access import missing_for_lease, missing_for_owners, missing_permissions
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.connect import connect, own_namespace
 from logcaster_guard.adapters.kubernetes.events import EventChannel
@@ -44,6 +45,7 @@ from logcaster_guard.domain.errors import ClusterError, ConfigurationError, Jour
 from logcaster_guard.domain.rules import difference
 from logcaster_guard.domain.signals import SourceError, SourceName, Target
 from logcaster_guard.domain.translation import Language
+from logcaster_guard.effects.owners import to_suspend
 from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.engine.guard import Guard, Orders
 from logcaster_guard.ports import Channel, Clock, Cluster, Journal, Source
@@ -311,6 +313,8 @@ async def _tell_missing_permissions(cluster: KubernetesCluster, settings: Settin
     log, lease = structlog.get_logger(), settings.authority.lease
     try:
         missing = list(await missing_permissions(cluster, settings.targets))
+        found = [await to_suspend(cluster, target, settings.policy) for target in settings.targets]
+        missing += await missing_for_owners(cluster, chain.from_iterable(found))
         if lease is not None:
             missing += await missing_for_lease(cluster, _lease_namespace(settings), lease)
         for sentence in missing:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from logcaster_guard.domain.authority import Record
 from logcaster_guard.domain.events import Event
@@ -46,6 +46,26 @@ class Source(Protocol):
         """Release connections and threads."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pods:
+    """Pods of some releases of a target, told in two ways.
+
+    `templates` are the releases' hashes as the ledger knows them, `marks` what labels of metrics call them: names of
+    ReplicaSets, `pod-template-hash`es, versions.
+    """
+
+    templates: frozenset[str]
+    marks: frozenset[str]
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """A `Source` that can read a signal of some of a target's pods alone."""
+
+    async def portion(self, target: Target, signal: Signal, pods: Pods, start: float, end: float) -> Reading:
+        """What `signal` would have shown at monotonic `end`, looking back to `start`, if there were no other pods."""
+
+
 class Kind(StrEnum):
     """Kubernetes kinds that the guard touches."""
 
@@ -63,6 +83,13 @@ class Kind(StrEnum):
     EVENT = "Event"
     LEASE = "Lease"
     SECRET = "Secret"  # noqa: S105 - the name of a kind
+    APPLICATION = "Application"
+    KUSTOMIZATION = "Kustomization"
+    HELM_RELEASE = "HelmRelease"
+    GIT_REPOSITORY = "GitRepository"
+    OCI_REPOSITORY = "OCIRepository"
+    BUCKET = "Bucket"
+    HELM_CHART = "HelmChart"
 
 
 class Cluster(Protocol):

@@ -10,8 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from logcaster_guard.domain.errors import Conflict, NotFound, Rejected
+from logcaster_guard.domain.gitops import owner_called
 from logcaster_guard.domain.runs import Run
-from logcaster_guard.domain.steps import CreateHelper, PinAutoscaler, RaiseAutoscalerMinimum, SwitchService
+from logcaster_guard.domain.steps import (
+    CreateHelper,
+    Hold,
+    PinAutoscaler,
+    RaiseAutoscalerMinimum,
+    SuspendOwner,
+    SwitchService,
+)
 from logcaster_guard.ports import Cluster, Json, Kind
 
 EPOCH = "guard.logcaster.io/epoch"
@@ -26,7 +34,7 @@ def touched_by(run: Run) -> frozenset[Place]:
     """The objects that the run may still change, as (kind, namespace, name)."""
     plan = run.opened.plan
     workload = Kind(plan.kind)
-    found = {(workload, plan.deployment)}
+    found, owners = {(workload, plan.deployment)}, set()
     if plan.live:
         found.add((workload, plan.live))
     for step in plan.steps:
@@ -35,18 +43,32 @@ def touched_by(run: Run) -> frozenset[Place]:
                 found.add((Kind.DEPLOYMENT, name))
             case RaiseAutoscalerMinimum(autoscaler=name) | PinAutoscaler(autoscaler=name):
                 found.add((Kind.AUTOSCALER, name))
+            case SuspendOwner(owner=owner):
+                owners.add(owner)
             case SwitchService() if plan.service:
                 found.add((Kind.SERVICE, plan.service))
             case _:
                 pass
-    found |= {(_HELD.get(hold.kind, workload), hold.object) for hold in run.holds.values()}
-    return frozenset((kind, plan.namespace, name) for kind, name in found if name)
+    owners |= {hold.object for hold in run.holds.values() if hold.kind == "gitops_owner"}
+    borrowed = (hold for hold in run.holds.values() if hold.kind != "gitops_owner")
+    found |= {(_HELD.get(hold.kind, workload), hold.object) for hold in borrowed}
+    return frozenset((kind, plan.namespace, name) for kind, name in found if name) | _owners(owners)
 
 
-async def stamp(cluster: Cluster, runs: Iterable[Run], value: str) -> None:
-    """Mark the objects of these runs with `value`, which nobody ever wrote before. Raises the `ClusterError` it met."""
-    for kind, namespace, name in sorted(frozenset().union(*(touched_by(run) for run in runs))):
-        await _stamp_one(cluster, (kind, namespace, name), value)
+def kept_suspended(holds: Iterable[Hold]) -> frozenset[Place]:
+    """The GitOps owners that these holds keep suspended after their runs."""
+    return _owners(hold.object for hold in holds)
+
+
+async def stamp(cluster: Cluster, places: Iterable[Place], value: str) -> None:
+    """Mark these objects with `value`, which nobody ever wrote before. Raises the `ClusterError` it met."""
+    for place in sorted(set(places)):
+        await _stamp_one(cluster, place, value)
+
+
+def _owners(names: Iterable[str]) -> frozenset[Place]:
+    found = (owner_called(name) for name in names)
+    return frozenset((Kind(o.kind), o.namespace, o.name) for o in found if o is not None)
 
 
 async def _stamp_one(cluster: Cluster, place: Place, value: str) -> None:

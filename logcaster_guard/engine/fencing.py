@@ -11,7 +11,19 @@ from collections.abc import Sequence
 from logcaster_guard.domain.errors import NoAuthority
 from logcaster_guard.domain.events import Event
 from logcaster_guard.domain.notices import Delivery, Notice, TryLater
+from logcaster_guard.engine.authority import Term
 from logcaster_guard.ports import Authority, Channel, Cluster, Entry, Journal, Json, Kind
+
+
+def fenced(
+    cluster: Cluster, journal: Journal | None, channels: Sequence[Channel], term: Term | None
+) -> tuple[Cluster, Journal | None, Sequence[Channel]]:
+    """What a guard may use in this term: no journal and nobody to tell while it stands by; all if it is alone."""
+    if term is None:
+        return cluster, journal, channels
+    if journal is None or term.epoch is None:
+        return FencedCluster(cluster, term), None, ()
+    return FencedCluster(cluster, term), FencedJournal(journal, term), [FencedChannel(c, term) for c in channels]
 
 
 class FencedCluster:

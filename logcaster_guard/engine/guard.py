@@ -21,22 +21,24 @@ from logcaster_guard.domain.rules import Policy, Rule, RulesDiff, difference
 from logcaster_guard.domain.runs import ESCALATED, Run
 from logcaster_guard.domain.signals import Signal, SourceName, Target
 from logcaster_guard.domain.steps import AskPeople, CreateHelper, RestoreEnvironment, Step, VerifyRecovery
-from logcaster_guard.effects import blue_green, environment, gradual, helper, stamping
+from logcaster_guard.effects import blue_green, environment, gitops, gradual, helper, stamping
 from logcaster_guard.effects.asking import AskPeopleHandler
 from logcaster_guard.effects.verification import Assessment, VerifyRecoveryHandler
 from logcaster_guard.effects.workload import Handler, registry
 from logcaster_guard.engine.aim import Aim
+from logcaster_guard.engine.attribution import Attributor
 from logcaster_guard.engine.authority import Keeper, during
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
 from logcaster_guard.engine.decisions import Decisions
 from logcaster_guard.engine.executor import Executor
-from logcaster_guard.engine.fencing import FencedChannel, FencedCluster, FencedJournal
+from logcaster_guard.engine.fencing import fenced
 from logcaster_guard.engine.inspection import SignalInspector
 from logcaster_guard.engine.manual import ManualRuns
 from logcaster_guard.engine.outages import Outages
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.engine.revisions import RevisionWatch
+from logcaster_guard.engine.suspensions import Suspensions
 from logcaster_guard.engine.tally import TalliedJournal
 from logcaster_guard.engine.watch import TargetWatch
 from logcaster_guard.ports import Blobs, Channel, Clock, Cluster, Journal, Source
@@ -95,8 +97,8 @@ class Guard:
         """Make the inside anew, which knows nothing yet."""
         self._term = None if self.authority is None else self.authority.term()
         orders, clock, blobs, sources = self._orders, self._clock, self._blobs, self._sources
-        self._cluster = cluster = self._fenced_cluster()
-        journal, channels = self._fenced_journal()
+        self._cluster, journal, channels = fenced(self._whole_cluster, self.journal, self._channels, self._term)
+        cluster = self._cluster
         self.outbox = None if journal is None else Outbox(journal, channels, clock)
         self.chronicle = Chronicle(journal, on_append=self._appended)
         self._outages = Outages(self.chronicle, clock)
@@ -104,6 +106,7 @@ class Guard:
         handlers, lenders = registry(cluster, blobs, clock)
         shifting, borrowed = gradual.registry(cluster, blobs, clock, inspector)
         switching, lent = blue_green.registry(cluster, blobs, clock, inspector, inspector.check)
+        suspending, suspended = gitops.registry(cluster)
         verify: dict[type[Step], Handler] = {
             VerifyRecovery: VerifyRecoveryHandler(cluster, clock, self._assess, orders.policy.polling.staleness),
             AskPeople: AskPeopleHandler(cluster, clock, self._assess),
@@ -111,24 +114,16 @@ class Guard:
         self.executor = Executor(
             chronicle=self.chronicle,
             clock=clock,
-            handlers={**handlers, **shifting, **switching, **verify},
-            lenders={**lenders, **borrowed, **lent},
+            handlers={**handlers, **shifting, **switching, **suspending, **verify},
+            lenders={**lenders, **borrowed, **lent, **suspended},
             on_close=self._run_closed,
             successor=self._successor,
         )
+        self._attributors: dict[str, Attributor] = {}
+        self._suspensions = Suspensions(
+            chronicle=self.chronicle, cluster=cluster, clock=clock, interval=orders.policy.polling.interval
+        )
         self.watches = {target.key: self._watch(target) for target in orders.targets}
-
-    def _fenced_cluster(self) -> Cluster:
-        return self._whole_cluster if self._term is None else FencedCluster(self._whole_cluster, self._term)
-
-    def _fenced_journal(self) -> tuple[Journal | None, Sequence[Channel]]:
-        """The journal, if anything may be appended to it now, and whom its notices reach."""
-        term = self._term
-        if term is None or self.journal is None:
-            return self.journal, self._channels
-        if term.epoch is None:
-            return None, ()
-        return FencedJournal(self.journal, term), [FencedChannel(c, term) for c in self._channels]
 
     def _watch(self, target: Target) -> TargetWatch:
         orders, policy, aim = self._orders, self._orders.policy, Aim(target, self._cluster)
@@ -158,6 +153,7 @@ class Guard:
         planner = Planner(
             target, cluster=self._cluster, blobs=self._blobs, policy=policy, inspector=self._inspector
         )  # fmt: skip
+        attributor = self._attributor(watch, aim, revisions)
         decisions = Decisions(
             target,
             cluster=self._cluster,
@@ -167,6 +163,8 @@ class Guard:
             planner=planner,
             blobs=self._blobs,
             starter=self.executor,
+            attributor=attributor,
+            units={name: signal.unit for name, signal in orders.signals.items()},
             on_refusal=watch.tally.refused,
         )
         manual = ManualRuns(
@@ -181,6 +179,22 @@ class Guard:
         )
         watch.connect(revisions, decisions, manual)
         return watch
+
+    def _attributor(self, watch: TargetWatch, aim: Aim, revisions: RevisionWatch) -> Attributor:
+        key = watch.target.key
+        made = self._attributors[key] = Attributor(
+            watch,
+            aim=aim,
+            revisions=revisions,
+            cluster=self._cluster,
+            clock=self._clock,
+            chronicle=self.chronicle,
+            policy=self._orders.policy,
+            signals=self._orders.signals,
+            sources=self._sources,
+            others=lambda: [a for other, a in self._attributors.items() if other != key],
+        )
+        return made
 
     @property
     def policy(self) -> Policy:
@@ -274,9 +288,11 @@ class Guard:
         """Make sure that nothing which an earlier holder has sent for a run that is open can still take hold."""
         if self._term is None:
             return
+        places = stamping.kept_suspended(event.hold for _, event in self.chronicle.suspended())
+        places = places.union(*map(stamping.touched_by, self.chronicle.open_runs().values()))
         while True:
             try:
-                await stamping.stamp(self._cluster, self.chronicle.open_runs().values(), self._term.stamp)
+                await stamping.stamp(self._cluster, places, self._term.stamp)
             except ClusterError as error:
                 structlog.get_logger().warning("authority.not_stamped", detail=str(error))
                 await self._clock.sleep_until(self._clock.monotonic() + _STAMP_RETRY)
@@ -297,6 +313,7 @@ class Guard:
             plan = run.opened.plan
             swept = environment.sweep(self._cluster, plan.namespace, plan.service or "", {run.id})
             await self._swept(plan.namespace, swept)
+        await self._suspensions.sweep()
 
     async def _swept(self, namespace: str, sweep: Awaitable[Sequence[str]]) -> None:
         try:
@@ -314,6 +331,7 @@ class Guard:
         self.executor.resume()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_swept(), name="sweep")
+            group.create_task(self._suspensions.run(), name="suspensions")
             for watch in self.watches.values():
                 group.create_task(watch.run(), name=f"watch {watch.target.key}")
 
