@@ -325,6 +325,9 @@ class Guard:
     async def _keep_swept(self) -> None:
         while True:
             await self.sweep()
+            if self._term is not None:
+                with contextlib.suppress(JournalUnavailable):
+                    await self.executor.catch_up()
             await self._clock.sleep_until(self._clock.monotonic() + _SWEEP)
 
     async def _watch_all(self) -> None:

@@ -94,7 +94,7 @@ class Tape:
     async def through(self, what: str, effect: Effect[T]) -> T:
         """Let the effect happen, unless the guard dies before it; its answer, unless the guard dies after it."""
         self.check()
-        counted = self._running = self._running or what == BEGIN
+        counted = self.counts(what)
         if counted:
             self._die_at(what, Moment.BEFORE, Moment.LATE, unsent=effect)
         sent = asyncio.ensure_future(effect())
@@ -107,17 +107,29 @@ class Tape:
         self.check()
         if counted:
             self._die_at(what, Moment.AFTER)
-            self._counts[what] += 1
-            self.points.append(Point(what, self._counts[what]))
+            self.note(what)
         return answer
+
+    def counts(self, what: str) -> bool:
+        """Whether the record has begun, as it does with the first fired trigger."""
+        self._running = self._running or what == BEGIN
+        return self._running
+
+    def next_point(self, what: str) -> Point:
+        """The point that the next effect of this kind is."""
+        return Point(what, self._counts[what] + 1)
+
+    def note(self, what: str) -> None:
+        """An effect that was had is a point of the record."""
+        self.points.append(self.next_point(what))
+        self._counts[what] += 1
 
     async def landed(self) -> None:
         """Wait until everything that was sent has been answered, whoever is left to hear it."""
         await asyncio.gather(*self._sent, return_exceptions=True)
 
     def _die_at(self, what: str, *moments: Moment, unsent: Effect[Any] | None = None) -> None:
-        point = Point(what, self._counts[what] + 1)
-        if self.end in [Cell(point, moment) for moment in moments]:
+        if self.end in [Cell(self.next_point(what), moment) for moment in moments]:
             self.unsent = unsent
             self.dead.set()
             raise Crash

@@ -45,8 +45,9 @@ from logcaster_guard.domain.rules import (
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import History, NoHistory, Reading, Signal, SourceName, Target, Unit, Value
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.engine.guard import Guard, Orders
-from logcaster_guard.ports import Channel, Entry, Journal, Json
+from logcaster_guard.ports import Channel, Clock, Entry, Journal, Json
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.lifecycle import Pace
@@ -283,7 +284,15 @@ class Scene:
             await journal.aclose()
         return tape
 
-    def guard(self, journal: Journal, source: ImageSource, tape: Tape) -> Guard:
+    def guard(
+        self,
+        journal: Journal,
+        source: ImageSource,
+        tape: Tape,
+        *,
+        clock: Clock | None = None,
+        authority: Keeper | None = None,
+    ) -> Guard:
         """A guard over the scene, whose calls go through the tape."""
         cluster = MortalCluster(self.api, tape)
         return Guard(
@@ -293,7 +302,8 @@ class Scene:
             journal=MortalJournal(journal, tape),
             blobs=MortalBlobs(FolderBlobs(self.folder / "blobs"), tape),
             channels=[EventChannel(cluster), *self.channels],
-            clock=self.clock,
+            clock=clock or self.clock,
+            authority=authority,
         )
 
     @property
@@ -328,16 +338,7 @@ class Scene:
 
     async def _ended(self, task: asyncio.Task[None], tape: Tape, journal: Journal, source: ImageSource) -> None:
         async def idle() -> bool:
-            if tape.dead.is_set() or task.done():
-                return True
-            entries = await journal.read_all()
-            facts = told(entries)
-            if self.case.refused:
-                return refusal_told(entries) and facts[2] <= facts[3]
-            if not facts[0] or not all(r.closed for r in facts[0]) or not facts[2] <= facts[3]:
-                return False
-            # After a destination that was bad the errors go on, and there is nothing left to go back to.
-            return not self.case.beside or refusal_told(entries)
+            return tape.dead.is_set() or task.done() or self.over(await journal.read_all())
 
         async def looked_again() -> bool:
             return tape.dead.is_set() or task.done() or source.reads >= enough
@@ -347,14 +348,28 @@ class Scene:
         enough = source.reads + 5
         await until(looked_again, WITHIN)
 
+    def over(self, entries: Sequence[Entry]) -> bool:
+        """Whether nothing is left to be done or told, as far as the journal tells."""
+        facts = told(entries)
+        if self.case.refused:
+            return refusal_told(entries) and facts[2] <= facts[3]
+        if not facts[0] or not all(r.closed for r in facts[0]) or not facts[2] <= facts[3]:
+            return False
+        # After a destination that was bad the errors go on, and there is nothing left to go back to.
+        return not self.case.beside or refusal_told(entries)
+
     async def facts(self) -> Facts:
         """How it stands; no guard may be alive."""
         journal = await SqliteJournal.open(self.folder / "journal.db")
         try:
-            entries = await journal.read_all()
-            found, known, queued, settled = told(entries)
+            return await self.facts_of(journal)
         finally:
             await journal.aclose()
+
+    async def facts_of(self, journal: Journal) -> Facts:
+        """As `facts`, where the journal is open already."""
+        entries = await journal.read_all()
+        found, known, queued, settled = told(entries)
         bounds = None
         if self.minimum is not None:
             raw = await self.cluster.admin.get(f"{self.autoscalers}/{objects.DEPLOYMENT}")
