@@ -265,6 +265,17 @@ async def test_a_release_that_comes_while_range_data_is_read_is_not_overlooked(m
     assert made.told(RunOpened) == []
 
 
+async def test_a_release_at_the_instant_of_a_start_is_no_defect(made: Bench) -> None:
+    await made.bad_v2()
+    await made.pass_(100.0)
+    await made.stop()
+    made.cluster.roll(PROD, "v3")
+    with capture_logs() as logs:
+        await made.start()
+        await made.pass_(100.0)
+    assert [line for line in logs if line["event"] == "watch.crashed"] == []
+
+
 async def test_an_old_breach_is_not_put_down_to_any_rollout(made: Bench) -> None:
     await made.start()
     await made.pass_(90_000.0)
