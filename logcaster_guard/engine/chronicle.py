@@ -68,6 +68,7 @@ class Chronicle:
         self._open: dict[str, str] = {}
         self._last_closed: dict[str, RunClosed] = {}
         self._triggers: dict[tuple[str, str], TriggerPending | TriggerFired | TriggerCleared] = {}
+        self._over: set[tuple[str, str]] = set()
         self._notices: set[str] = set()
         self.loaded = False
         self._log = structlog.get_logger()
@@ -131,6 +132,11 @@ class Chronicle:
     def last_trigger(self, target: str, rule: str) -> TriggerPending | TriggerFired | TriggerCleared | None:
         """The newest transition of a trigger that the journal tells; None if there was none."""
         return self._triggers.get((target, rule))
+
+    def trigger_to_resume(self, target: str, rule: str) -> TriggerPending | TriggerFired | None:
+        """The breach that a guard which is started again takes up: none that was cleared, or that a run has ended."""
+        last = self._triggers.get((target, rule))
+        return None if isinstance(last, TriggerCleared) or (target, rule) in self._over else last
 
     def knows_notice(self, notice: str) -> bool:
         """Whether a notice with this id was ever queued in the stream of a target."""
@@ -222,12 +228,15 @@ class Chronicle:
         else:
             self._open.pop(run.id, None)
             self._last_closed[run.opened.target] = run.closed
+            # By the order of the journal: a wall clock that was set in between tells nothing.
+            self._over |= {key for key in self._triggers if key[0] == run.opened.target}
 
     def _remember_of_target(self, target: str, event: Event) -> None:
         self._ledgers[target] = ledgers.extend(self._ledgers.get(target, Ledger()), [event])
         match event:
             case TriggerPending() | TriggerFired() | TriggerCleared():
                 self._triggers[target, event.rule] = event
+                self._over.discard((target, event.rule))
             case NoticeQueued(notice=notice):
                 self._notices.add(notice.id)
             case _:

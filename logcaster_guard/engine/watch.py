@@ -230,10 +230,12 @@ class TargetWatch:
 
     def run_closed(self) -> None:
         """A run on this target has ended: what was seen before it no longer counts."""
-        closed = self._chronicle.last_closed(self.target.key)
-        subsided = closed is not None and closed.outcome == SUBSIDED
-        state = triggers.after_run(self._clock.monotonic(), 0.0 if subsided else self._policy.limits.cooldown)
+        state = self._after(self._chronicle.last_closed(self.target.key), self._clock.monotonic())
         self._reset(dict.fromkeys(self._states, state))
+
+    def _after(self, closed: RunClosed | None, at: float) -> TriggerState:
+        subsided = closed is not None and closed.outcome == SUBSIDED
+        return triggers.after_run(at, 0.0 if subsided else self._policy.limits.cooldown)
 
     def _reset(self, states: Mapping[str, TriggerState]) -> None:
         self._states = dict(states)
@@ -243,15 +245,23 @@ class TargetWatch:
             changed.set()
 
     def _restore(self) -> None:
-        closed = self._chronicle.last_closed(self.target.key)
+        ledger, closed = self._chronicle.ledger(self.target.key), self._chronicle.last_closed(self.target.key)
+        released = ledger.changed_earliest or ledger.changed_at
+        if released is not None and ledger.restored_by is None:
+            self._released = self._monotonic(released)
         for name, rule in self._rules.items():
-            last = self._chronicle.last_trigger(self.target.key, name)
-            if last is None or isinstance(last, TriggerCleared) or (closed is not None and closed.at >= last.at):
+            if closed is not None:
+                self._states[name] = self._after(closed, self._monotonic(closed.at))
+            last = self._chronicle.trigger_to_resume(self.target.key, name)
+            # What is told of an instant to come was written by another clock: how long ago it was, nobody knows.
+            if last is None or last.at > self._clock.now():
                 continue
             fired = self._monotonic(last.at) if isinstance(last, TriggerFired) else None
             onset = self._monotonic(last.onset)
             self._onsets[name] = (onset, last.onset)
-            self._states[name] = triggers.restored(rule, onset=onset, fired_at=fired)
+            state = triggers.restored(rule, onset=onset, fired_at=fired)
+            theirs = (onset if fired is None else fired) < self._released
+            self._states[name] = triggers.restart_clock(state, self._released) if theirs else state
             self._log.info("trigger.restored", rule=name, onset=last.onset, fired=fired is not None)
 
     async def _poll(self, name: SourceName) -> None:
