@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict
 
 import structlog
@@ -54,13 +55,22 @@ class Chronicle:
     """Everything the guard knows from its journal, kept in step with it: what events add up to, not the events.
 
     `on_append` is called with the stream's name after each append. Without a journal (`None`) nothing can be appended:
-    the guard only watches. `opening` is held by whoever counts the runs and opens one: limits go over all targets.
+    the guard only watches. An append that failed, or was cut short, may have happened all the same: `settle` tells, and
+    calls `on_found` with stream and run for each open run that was not known of.
     """
 
-    def __init__(self, journal: Journal | None, *, on_append: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        journal: Journal | None,
+        *,
+        on_append: Callable[[str], None] = lambda _: None,
+        on_found: Callable[[str, str], None] = lambda *_: None,
+    ) -> None:
         self._journal = journal
         self._on_append = on_append
-        self.opening = asyncio.Lock()
+        self._on_found = on_found
+        self._counting = asyncio.Lock()
+        self._unsure: set[str] = set()
         self._seq: dict[str, int] = {}
         self._writing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._ledgers: dict[str, Ledger] = {}
@@ -163,6 +173,20 @@ class Chronicle:
         kept |= {run.opened.snapshot for run in recent if run.opened.snapshot}
         return frozenset(kept)
 
+    @contextlib.asynccontextmanager
+    async def counting(self) -> AsyncIterator[None]:
+        """Held by whoever counts the runs and opens one: limits go over all targets. Raises `JournalUnavailable`."""
+        async with self._counting:
+            await self.settle()
+            yield
+
+    async def settle(self) -> None:
+        """Take in what appends of this process did that nobody confirmed; raises `JournalUnavailable`."""
+        for stream in sorted(self._unsure):
+            async with self._writing[stream]:
+                if stream in self._unsure:
+                    await self._catch_up(stream)
+
     async def tell(self, stream: str, *events: Event) -> None:
         """Append facts that hold whatever else was appended meanwhile; raises `JournalUnavailable`."""
         async with self._writing[stream]:
@@ -195,7 +219,9 @@ class Chronicle:
     async def _append(self, stream: str, events: Sequence[Event]) -> None:
         if self._journal is None:
             raise JournalUnavailable("There is no journal: the guard only watches.")
+        self._unsure.add(stream)
         seq = await self._journal.append(stream, events, self._seq.get(stream, 0))
+        self._unsure.discard(stream)
         self._remember(stream, seq, events)
         self.log(stream, *events)
         self._on_append(stream)
@@ -205,8 +231,12 @@ class Chronicle:
             return []
         known = self._seq.get(stream, 0)
         newer = [e for e in await self._journal.read(stream) if e.seq > known]
+        self._unsure.discard(stream)
         for entry in newer:
             self._remember(stream, entry.seq, [entry.event])
+        for run in [e.event.run for e in newer if isinstance(e.event, RunOpened)]:
+            if run in self._open:
+                self._on_found(stream, run)
         return [e.event for e in newer]
 
     def _remember(self, stream: str, seq: int, events: Sequence[Event]) -> None:

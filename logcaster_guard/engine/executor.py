@@ -208,13 +208,17 @@ class Executor:
 
     async def _close(self, stream: str, run: Run, closed: RunClosed) -> None:
         try:
-            opened = await self._successor(run, closed)
+            async with self._chronicle.counting():
+                await self._followed(stream, run, closed, await self._successor(run, closed))
         except ClusterError as error:
-            if self._elapsed(run) < _SUCCESSION:
-                self._log.warning("step.unclear", step="close", detail=str(error))
-                await self._clock.sleep_until(self._clock.monotonic() + min(error.retry_after or 1.0, _LONGEST_PAUSE))
+            if self._elapsed(run) >= _SUCCESSION:
+                await self._followed(stream, run, closed, None)
                 return
-            opened = None
+            self._log.warning("step.unclear", step="close", detail=str(error))
+            await self._clock.sleep_until(self._clock.monotonic() + min(error.retry_after or 1.0, _LONGEST_PAUSE))
+
+    async def _followed(self, stream: str, run: Run, closed: RunClosed, opened: RunOpened | None) -> None:
+        """Close the run, and open the one that follows from it if there is one, in the same append."""
         if opened is None:
             await self._chronicle.decide(stream, closed, *self._notices(run, (closed,)))
             return

@@ -80,7 +80,7 @@ class Guard:
         self.reloads: Counter[str] = Counter()
         self.journal = None if journal is None else TalliedJournal(journal)
         self.outbox = None if self.journal is None else Outbox(self.journal, channels, clock)
-        self.chronicle = Chronicle(self.journal, on_append=self._appended)
+        self.chronicle = Chronicle(self.journal, on_append=self._appended, on_found=self._found)
         self._outages = Outages(self.chronicle, clock)
         self._inspector = inspector = SignalInspector(orders.targets, orders.signals, sources, clock)
         handlers, lenders = registry(cluster, blobs, clock)
@@ -245,6 +245,9 @@ class Guard:
     def _appended(self, stream: str) -> None:
         if self.outbox is not None:
             self.outbox.wake(stream)
+
+    def _found(self, stream: str, run: str) -> None:
+        self.executor.start(stream, run)
 
     def _assess(self, target: str, rule: str, since: float) -> Assessment:
         if target not in self.watches:

@@ -365,6 +365,7 @@ class TargetWatch:
         slot = self._clock.monotonic()
         while True:
             self.pulse.owes(_LOOK)
+            await self._settle()
             try:
                 if self._revisions is not None:
                     self._workload = await self._revisions.look()
@@ -378,6 +379,12 @@ class TargetWatch:
             slot = max(slot + interval, self._clock.monotonic())
             self.pulse.made(_LOOK, again=slot)
             await self._clock.sleep_until(slot)
+
+    async def _settle(self) -> None:
+        try:
+            await self._chronicle.settle()
+        except JournalUnavailable as error:
+            self._log.error("journal.unavailable", detail=str(error))
 
     async def _decide(self) -> None:
         while True:
@@ -411,10 +418,16 @@ class TargetWatch:
         if slower is None:
             await self._decisions.decide(rule, onset=onset, workload=workload, evidence=evidence)
             return
-        escalated = self._decisions.escalated
-        await self._executor.take_over(
-            slower, partial(escalated, slower, rule, onset=onset, workload=workload, evidence=evidence)
-        )
+        await self._executor.take_over(slower, partial(self._escalated, slower, rule, onset=onset, evidence=evidence))
+
+    async def _escalated(
+        self, slower: Run, rule: Rule, *, onset: datetime, evidence: Mapping[str, str]
+    ) -> RunOpened | None:
+        if self._revisions is None or self._decisions is None:
+            return None
+        # The write that was under way when the run was made to stand still has had its effect only now.
+        workload = await self._revisions.look()
+        return await self._decisions.escalated(slower, rule, onset=onset, workload=workload, evidence=evidence)
 
     def _silenced(self, rule: Rule) -> bool:
         """Whether a run under way leaves the rule nothing to say: one that is slower may still be taken over."""
@@ -428,8 +441,10 @@ class TargetWatch:
         rule = self._rules.get(run.opened.rule)
         if rule is None:
             return None
+        if not self._decisions.may_fall_back(closed, rungs):
+            return None
         workload = await self._revisions.look()
-        return await self._decisions.fallen_back(run, closed, rungs, rule=rule, workload=workload)
+        return await self._decisions.fallen_back(run, closed, rule=rule, workload=workload)
 
     async def _tell(self, *events: Event) -> None:
         stream = target_stream(self.target.key)

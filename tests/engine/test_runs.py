@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
 import pytest
 from structlog.testing import capture_logs
 
-from logcaster_guard.domain.errors import ClusterError, Conflict, Rejected, Unavailable
+from logcaster_guard.domain.errors import ClusterError, Conflict, JournalUnavailable, Rejected, Unavailable
 from logcaster_guard.domain.events import (
+    Event,
     NoticeQueued,
     RevisionBad,
     RevisionGood,
@@ -38,6 +39,24 @@ async def scaled() -> AsyncIterator[Bench]:
     async with bench() as found:
         found.cluster.add(Kind.AUTOSCALER, "hpa", spec=hpa(2))
         yield found
+
+
+async def test_a_run_whose_opening_was_not_confirmed_is_carried_out_and_no_second_one_is_opened(made: Bench) -> None:
+    assert made.journal is not None
+    await made.bad_v2()
+    await made.pass_(290.0)
+    append = made.journal.append
+
+    async def mumble(stream: str, events: Sequence[Event], expected_seq: int) -> int:
+        seq = await append(stream, events, expected_seq)
+        if any(isinstance(e, RunOpened) for e in events):
+            raise JournalUnavailable("the answer was lost")
+        return seq
+
+    made.journal.append = mumble  # type: ignore[method-assign]
+    await made.pass_(1_000.0)
+    assert len(made.told(RunOpened)) == 1
+    assert [c.outcome for c in made.told(RunClosed)] == ["recovered"]
 
 
 def frozen(made: Bench) -> bool:
