@@ -149,7 +149,7 @@ class Chronicle:
         return None if isinstance(last, TriggerCleared) or (target, rule) in self._over else last
 
     def knows_notice(self, notice: str) -> bool:
-        """Whether a notice with this id was ever queued in the stream of a target."""
+        """Whether a notice with this id was ever queued in the stream of a target or of a run."""
         return notice in self._notices
 
     def last_closed(self, target: str) -> RunClosed | None:
@@ -247,6 +247,8 @@ class Chronicle:
                 self._remember_run(stream, run)
             if run is None and isinstance(event, RevisionBad):
                 run = self._runs.get(event.run)
+            if isinstance(event, NoticeQueued) and stream != GUARD:
+                self._notices.add(event.notice.id)
             target = run.opened.target if run is not None else _target_of(stream)
             if target is not None:
                 self._remember_of_target(target, event)
@@ -263,14 +265,9 @@ class Chronicle:
 
     def _remember_of_target(self, target: str, event: Event) -> None:
         self._ledgers[target] = ledgers.extend(self._ledgers.get(target, Ledger()), [event])
-        match event:
-            case TriggerPending() | TriggerFired() | TriggerCleared():
-                self._triggers[target, event.rule] = event
-                self._over.discard((target, event.rule))
-            case NoticeQueued(notice=notice):
-                self._notices.add(notice.id)
-            case _:
-                pass
+        if isinstance(event, TriggerPending | TriggerFired | TriggerCleared):
+            self._triggers[target, event.rule] = event
+            self._over.discard((target, event.rule))
 
     def log(self, stream: str, *events: Event) -> None:
         """Write a line for each fact, whether or not it could be appended."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from logcaster_guard.domain.capacity import labels_of, selects
-from logcaster_guard.domain.errors import NotFound
+from logcaster_guard.domain.errors import BlobMissing, NotFound
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import Action, Policy, Rule
@@ -40,6 +40,14 @@ class Planner:
         self, action: Action, workload: Workload, destinations: Sequence[Record], *, rule: Rule
     ) -> Plan | Unfit:  # fmt: skip
         """The plan that takes `workload` to a good release by `action`, or why that action does not fit it."""
+        try:
+            return await self._by(action, workload, destinations, rule)
+        except BlobMissing as error:
+            return Unfit((f"The saved release cannot be read: {error}.",))
+
+    async def _by(
+        self, action: Action, workload: Workload, destinations: Sequence[Record], rule: Rule
+    ) -> Plan | Unfit:  # fmt: skip
         match action:
             case Action.IMMEDIATE | Action.ALERT_ONLY:
                 return await self._quickest(workload, destinations, rule)
@@ -59,7 +67,7 @@ class Planner:
         """The quickest plan from what `old`, a slower run, has left half done."""
         if old.opened.plan.strategy == "gradual":
             return gradual.take_over(old, workload, destinations[0], rule=rule, policy=self._policy)
-        return await self._quickest(workload, destinations, rule)
+        return await self.plan(Action.IMMEDIATE, workload, destinations, rule=rule)
 
     async def _quickest(self, workload: Workload, destinations: Sequence[Record], rule: Rule) -> Plan | Unfit:
         """Immediate; where the good release is the other environment's, the switch to that."""

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from logcaster_guard.domain.errors import ClusterError, Rejected, Unavailable
-from logcaster_guard.domain.events import HoldReleased, RunClosed, RunOpened, StepIntended
+from logcaster_guard.domain.events import HoldReleased, NoticeQueued, RunClosed, RunOpened, StepIntended
 from logcaster_guard.ports import Json, Kind
 from tests.engine.bench import FIRES, PROD, Bench, bench, hpa, in_mid_run, minimum
 
@@ -160,6 +160,7 @@ async def test_what_cannot_be_given_back_for_long_is_told_once(scaled: Bench) ->
     scaled.cluster.fault = lambda _, kind, __: away if kind is Kind.AUTOSCALER else None
     await scaled.pass_(2_000.0)
     [notice] = scaled.notices("hold.held_up")
+    assert [q.notice for q in scaled.told(NoticeQueued) if q.notice.event == "hold.held_up"] == [notice]
     assert notice.facts["object"] == "hpa"
     scaled.cluster.fault = lambda *_: None
     await scaled.pass_(120.0)

@@ -22,9 +22,9 @@ from logcaster_guard.domain.events import (
     TriggerFired,
 )
 from logcaster_guard.domain.ledger import Standing
-from logcaster_guard.domain.rules import LedgerPolicy, Limits, Policy
+from logcaster_guard.domain.rules import Action, GradualPolicy, LedgerPolicy, Limits, Policy
 from logcaster_guard.ports import Json, Kind
-from tests.engine.bench import ANOTHER, ERRORS, FIRES, KEY, PROD, Bench, bench, hpa, in_mid_run, minimum, wall
+from tests.engine.bench import ANOTHER, ERRORS, FIRES, KEY, PROD, Bench, bench, hpa, in_mid_run, minimum, rule, wall
 from tests.fakes.journal import SlowJournal
 
 
@@ -57,6 +57,9 @@ async def test_a_run_whose_opening_was_not_confirmed_is_carried_out_and_no_secon
     await made.pass_(1_000.0)
     assert len(made.told(RunOpened)) == 1
     assert [c.outcome for c in made.told(RunClosed)] == ["recovered"]
+
+
+STRICT = GradualPolicy(otherwise=Action.ALERT_ONLY)
 
 
 def frozen(made: Bench) -> bool:
@@ -196,6 +199,18 @@ async def test_what_may_not_be_changed_ends_failed_frozen_and_told(made: Bench) 
     assert "cannot patch" in made.notices("run.closed")[0].text
     assert made.writes() == 0
     assert len(made.told(StepIntended)) == 1
+
+
+async def test_a_release_that_is_gone_from_the_store_does_not_fit_a_gradual_rollback() -> None:
+    async with bench(rules=[rule(action=Action.GRADUAL)], policy=Policy(gradual=STRICT)) as made:
+        await made.bad_v2()
+        await made.blobs.keep_only([], older_than=0.0)
+        with capture_logs() as logs:
+            await made.pass_(400.0)
+        assert [line for line in logs if line["event"] == "watch.crashed"] == []
+        [notice] = made.notices("trigger.refused")
+        assert notice.facts["guardrails"] == "strategy_unfit"
+        assert "cannot be read" in notice.text
 
 
 async def test_a_release_that_is_gone_from_the_store_is_told(made: Bench) -> None:
