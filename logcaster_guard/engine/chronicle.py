@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -56,7 +57,8 @@ class Chronicle:
 
     `on_append` is called with the stream's name after each append. Without a journal (`None`) nothing can be appended:
     the guard only watches. An append that failed, or was cut short, may have happened all the same: `settle` tells, and
-    calls `on_found` with stream and run for each open run that was not known of.
+    calls `on_found` with stream and run for each open run that was not known of. `monotonic` is the clock by which it
+    knows how long ago its own runs were.
     """
 
     def __init__(
@@ -65,10 +67,14 @@ class Chronicle:
         *,
         on_append: Callable[[str], None] = lambda _: None,
         on_found: Callable[[str, str], None] = lambda *_: None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._journal = journal
         self._on_append = on_append
         self._on_found = on_found
+        self._monotonic = monotonic
+        self._opened_at: dict[str, float] = {}
+        self._closed_at: dict[str, float] = {}
         self._counting = asyncio.Lock()
         self._unsure: set[str] = set()
         self._seq: dict[str, int] = {}
@@ -127,6 +133,7 @@ class Chronicle:
 
     def past_runs(self) -> Sequence[PastRun]:
         """All runs, as the limits count them."""
+        now = self._monotonic()
         return [
             PastRun(
                 r.id,
@@ -135,6 +142,8 @@ class Chronicle:
                 None if r.closed is None else r.closed.at,
                 touched=r.touched,
                 outcome="" if r.closed is None else r.closed.outcome,
+                opened_ago=now - self._opened_at[r.id] if r.id in self._opened_at else None,
+                closed_ago=now - self._closed_at[r.id] if r.id in self._closed_at else None,
             )
             for r in self._runs.values()
         ]
@@ -254,6 +263,10 @@ class Chronicle:
                 self._remember_of_target(target, event)
 
     def _remember_run(self, stream: str, run: Run) -> None:
+        if self.loaded and run.id not in self._runs:
+            self._opened_at[run.id] = self._monotonic()
+        if self.loaded and run.closed is not None:
+            self._closed_at[run.id] = self._monotonic()
         self._runs[run.id] = run
         if run.closed is None:
             self._open[run.id] = stream

@@ -80,7 +80,9 @@ class Guard:
         self.reloads: Counter[str] = Counter()
         self.journal = None if journal is None else TalliedJournal(journal)
         self.outbox = None if self.journal is None else Outbox(self.journal, channels, clock)
-        self.chronicle = Chronicle(self.journal, on_append=self._appended, on_found=self._found)
+        self.chronicle = Chronicle(
+            self.journal, on_append=self._appended, on_found=self._found, monotonic=clock.monotonic
+        )
         self._outages = Outages(self.chronicle, clock)
         self._inspector = inspector = SignalInspector(orders.targets, orders.signals, sources, clock)
         handlers, lenders = registry(cluster, blobs, clock)

@@ -41,6 +41,9 @@ def ended(seconds_ago: float, *, target: str = TARGET, lasted: float = 60.0) -> 
     return PastRun(f"run-{seconds_ago}", target, closed - timedelta(seconds=lasted), closed)
 
 
+TWICE = [ended(10), ended(20)]
+
+
 def found(situation: Situation, policy: Policy = POLICY) -> list[Guardrail]:
     return [r.guardrail for r in refusals(situation, policy)]
 
@@ -135,6 +138,14 @@ def test_what_following_another_run_does_not_lift(change: Mapping[str, Any], gua
 
 def test_a_clock_set_back_lifts_no_limit() -> None:
     assert found(replace(ALLOWED, runs=[ended(-600)])) == [Guardrail.COOLDOWN]
+
+
+def test_a_clock_set_forward_lifts_no_limit_of_what_this_process_has_seen() -> None:
+    day = timedelta(days=1)
+    jumped = [replace(r, opened=r.opened - day, closed=NOW - day, opened_ago=9.0, closed_ago=5.0) for r in TWICE]
+    assert found(replace(ALLOWED, runs=jumped)) == [Guardrail.COOLDOWN, Guardrail.TARGET_BUDGET]
+    past = [replace(r, opened_ago=86_400.0, closed_ago=1_800.0) for r in TWICE]
+    assert found(replace(ALLOWED, runs=past)) == []
 
 
 def test_every_reason_is_given() -> None:

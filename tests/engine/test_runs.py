@@ -157,6 +157,18 @@ def failing(made: Bench, error: ClusterError, times: int) -> None:
     made.cluster.fault = fault
 
 
+@pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
+async def test_a_jump_of_the_wall_clock_lifts_no_limit(made: Bench, jump: float) -> None:
+    await made.bad_v2()
+    await made.pass_(700.0)
+    assert len(made.told(RunClosed)) == 1
+    made.clock.jump_wall(jump)
+    made.cluster.roll(PROD, "v3")
+    await made.pass_(700.0)
+    assert len(made.told(RunOpened)) == 1
+    assert [n.facts["guardrails"] for n in made.notices("trigger.refused")] == ["cooldown"]
+
+
 async def test_a_conflict_is_retried_at_once(made: Bench) -> None:
     await made.bad_v2()
     failing(made, Conflict("the object has been modified", status=409), 2)
