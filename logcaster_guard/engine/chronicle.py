@@ -208,13 +208,15 @@ class Chronicle:
                     return
         raise JournalUnavailable(f"Stream {stream} is written by somebody else all the time: stop the other guard.")
 
-    async def decide(self, stream: str, *events: Event) -> bool:
+    async def decide(self, stream: str, *events: Event, of: Run | None = None) -> bool:
         """Append events that follow from what the stream told; False if it tells more now and must be looked at again.
 
-        A delivered notice changes no decision, so it is passed over.
+        A delivered notice changes no decision, so it is passed over. `of` is the run as it was when this was decided.
         """
         async with self._writing[stream]:
             for _ in range(_ATTEMPTS):
+                if of is not None and self._runs.get(of.id) is not of:
+                    return False
                 try:
                     await self._append(stream, events)
                 except JournalConflict:

@@ -74,6 +74,21 @@ async def test_an_append_that_was_not_confirmed_is_settled_before_runs_are_count
     assert found == [(RUN, "r")]
 
 
+async def test_what_was_decided_of_a_run_falls_when_the_run_was_settled_to_have_gone_on() -> None:
+    journal = MemoryJournal()
+    chronicle = Chronicle(journal)
+    assert await chronicle.decide(RUN, OPENED)
+    run = chronicle.run("r")
+    seen = Mumbling()
+    seen._entries = journal._entries
+    chronicle._journal = seen
+    with pytest.raises(JournalUnavailable):
+        await chronicle.decide(RUN, CLOSED, of=run)
+    await chronicle.settle()
+    assert not await chronicle.decide(RUN, CLOSED, of=run)
+    assert [type(e.event) for e in journal.entries] == [RunOpened, RunClosed]
+
+
 async def test_a_run_that_was_over_when_it_was_found_is_not_taken_up() -> None:
     journal, found = Mumbling(), list[str]()
     chronicle = Chronicle(journal, on_found=lambda _, run: found.append(run))
