@@ -19,6 +19,8 @@ from logcaster_guard.domain.events import (
     Event,
     NoticeQueued,
     NoticeSettled,
+    OwnerResumed,
+    OwnerSuspended,
     RevisionBad,
     RevisionLive,
     RevisionSeeded,
@@ -86,6 +88,7 @@ class Chronicle:
         self._triggers: dict[tuple[str, str], TriggerPending | TriggerFired | TriggerCleared] = {}
         self._over: set[tuple[str, str]] = set()
         self._notices: set[str] = set()
+        self._suspended: dict[tuple[str, str], OwnerSuspended] = {}
         self.loaded = False
         self._log = structlog.get_logger()
 
@@ -105,7 +108,7 @@ class Chronicle:
         except GuardError as error:
             self._log.error("journal.unavailable", detail=str(error), effect="the guard only watches")
             self._journal = None
-            self._ledgers, self._runs, self._open, self._triggers = {}, {}, {}, {}
+            self._ledgers, self._runs, self._open, self._triggers, self._suspended = {}, {}, {}, {}, {}
 
     def ledger(self, target: str) -> Ledger:
         """What is known of the target's releases."""
@@ -160,6 +163,10 @@ class Chronicle:
     def knows_notice(self, notice: str) -> bool:
         """Whether a notice with this id was ever queued in the stream of a target or of a run."""
         return notice in self._notices
+
+    def suspended(self) -> Sequence[tuple[str, OwnerSuspended]]:
+        """The GitOps owners that stay suspended after a run, each with the target that it is for."""
+        return [(target, event) for (target, _), event in self._suspended.items()]
 
     def last_closed(self, target: str) -> RunClosed | None:
         """How the run of the target that closed last ended."""
@@ -256,7 +263,7 @@ class Chronicle:
             run = run_domain.extend(self._runs, event)
             if run is not None:
                 self._remember_run(stream, run)
-            if run is None and isinstance(event, RevisionBad):
+            if run is None and isinstance(event, RevisionBad | OwnerSuspended):
                 run = self._runs.get(event.run)
             if isinstance(event, NoticeQueued) and stream != GUARD:
                 self._notices.add(event.notice.id)
@@ -280,9 +287,16 @@ class Chronicle:
 
     def _remember_of_target(self, target: str, event: Event) -> None:
         self._ledgers[target] = ledgers.extend(self._ledgers.get(target, Ledger()), [event])
-        if isinstance(event, TriggerPending | TriggerFired | TriggerCleared):
-            self._triggers[target, event.rule] = event
-            self._over.discard((target, event.rule))
+        match event:
+            case TriggerPending() | TriggerFired() | TriggerCleared():
+                self._triggers[target, event.rule] = event
+                self._over.discard((target, event.rule))
+            case OwnerSuspended():
+                self._suspended[target, event.hold.object] = event
+            case OwnerResumed():
+                self._suspended.pop((target, event.owner), None)
+            case _:
+                pass
 
     def log(self, stream: str, *events: Event) -> None:
         """Write a line for each fact, whether or not it could be appended."""
