@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from logcaster_guard.domain import attribution
+from logcaster_guard.domain import attribution, inbox
 from logcaster_guard.domain.attribution import Attribution, Cause
 from logcaster_guard.domain.gitops import GitOps, Owner, owner_of
 from logcaster_guard.domain.ledger import Freeze, Ledger, Record
@@ -130,8 +130,14 @@ def manual_refusals(situation: Situation, policy: Policy) -> Sequence[Refusal]:
     undoes a person's rollback as it does the guard's.
     """
     freeze = situation.ledger.freeze
-    people = [] if freeze is None or freeze.by == "guard" else _freeze(freeze)
+    people = _annotated(situation) if freeze is None or freeze.by == "guard" else _freeze(freeze)
     return [*_workload(situation), *people, *_another_run(situation), *_owner(situation, policy)]
+
+
+def _annotated(s: Situation) -> list[Refusal]:
+    """A person's freeze that the journal does not tell, because the guard had frozen the target before."""
+    words = None if s.workload is None else s.workload.annotations.get(inbox.FREEZE)
+    return _freeze(Freeze(s.now, "annotation", words)) if words is not None and inbox.is_freeze(words) else []
 
 
 def _action(s: Situation) -> list[Refusal]:

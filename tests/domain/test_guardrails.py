@@ -11,6 +11,7 @@ import pytest
 
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import Guardrail, PastRun, Situation, manual_refusals, refusals, span
+from logcaster_guard.domain.inbox import FREEZE
 from logcaster_guard.domain.ledger import Freeze, Ledger, Record
 from logcaster_guard.domain.rules import Action, Limits, Policy
 from logcaster_guard.domain.runs import SUBSIDED, VETOED
@@ -169,6 +170,15 @@ def test_the_owner_and_its_bad_commit_are_named(commit: str | None, words: str) 
     [refusal] = refusals(replace(ALLOWED, workload=OWNED, bad_commit=commit), POLICY)
     assert "Flux Kustomization default/web" in refusal.sentence
     assert words in refusal.sentence
+
+
+def test_a_persons_freeze_is_seen_behind_the_guards_own() -> None:
+    frozen = replace(ALLOWED, ledger=replace(LEDGER, freeze=Freeze(at(0), "guard", "a run failed")))
+    assert manual_refusals(frozen, POLICY) == []
+    hands_off = seen_as({"annotations": {FREEZE: "hands off"}})
+    assert [r.guardrail for r in manual_refusals(replace(frozen, workload=hands_off), POLICY)] == [Guardrail.FROZEN]
+    lifted = seen_as({"annotations": {FREEZE: "false: done"}})
+    assert manual_refusals(replace(frozen, workload=lifted), POLICY) == []
 
 
 def test_an_owner_undoes_a_persons_rollback_too() -> None:

@@ -179,7 +179,7 @@ async def test_a_jump_of_the_wall_clock_lifts_no_limit(made: Bench, jump: float)
     made.cluster.roll(PROD, "v3")
     await made.pass_(700.0)
     assert len(made.told(RunOpened)) == 1
-    assert [n.facts["guardrails"] for n in made.notices("trigger.refused")] == ["cooldown"]
+    assert "cooldown" in made.notices("trigger.refused")[0].facts["guardrails"]
 
 
 async def test_a_conflict_is_retried_at_once(made: Bench) -> None:

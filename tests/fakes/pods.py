@@ -89,7 +89,7 @@ class PopulatedCluster(FakeCluster):
         if size and size != wanted:
             self.change(Kind.DEPLOYMENT, name, lambda d: d["spec"].update(replicas=wanted))
 
-    def _pods(self) -> list[Json]:
+    def _pods(self) -> Sequence[Json]:
         return [
             pod
             for (kind, name), found in self._objects.items()
