@@ -13,14 +13,11 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
 
-from logcaster_guard import __version__
+from logcaster_guard import __version__, stores
 from logcaster_guard.adapters import logs
-from logcaster_guard.adapters.blobs import FolderBlobs
 from logcaster_guard.adapters.clock import SystemClock
-from logcaster_guard.adapters.journal import SqliteJournal
-from logcaster_guard.adapters.kubernetes.access import missing_permissions
+from logcaster_guard.adapters.kubernetes.access import missing_for_journal, missing_permissions
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
-from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.adapters.kubernetes.events import EventChannel
 from logcaster_guard.adapters.kubernetes.pods import endpoints_of
 from logcaster_guard.adapters.kubernetes.signals import KubernetesSource, fault_of
@@ -34,6 +31,7 @@ from logcaster_guard.adapters.webhook import Webhook
 from logcaster_guard.config.loading import Loaded, load
 from logcaster_guard.config.mounted import fingerprint
 from logcaster_guard.config.secrets import SecretUnreadable
+from logcaster_guard.config.sections import JournalSection
 from logcaster_guard.config.settings import Settings
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable, NotFound
 from logcaster_guard.domain.rules import difference
@@ -56,21 +54,16 @@ async def built(loaded: Loaded, *, clock: Clock | None = None) -> AsyncIterator[
     clock = clock or SystemClock()
     settings = loaded.settings
     async with contextlib.AsyncExitStack() as stack:
-        kubernetes = settings.sources.kubernetes
-        cluster = await connect(
-            kubeconfig=None if kubernetes.kubeconfig is None else Path(kubernetes.kubeconfig),
-            context=kubernetes.context,
-            timeout=kubernetes.timeout,
-        )
+        cluster = await stores.connected(settings.sources.kubernetes)
         stack.push_async_callback(cluster.aclose)
         sources = _sources(loaded, cluster, clock)
         channels = _channels(settings, cluster)
-        await _tell_missing_permissions(cluster, settings.targets)
+        await _tell_missing_permissions(cluster, settings)
         for source in sources.values():
             stack.push_async_callback(source.aclose)
         for channel in channels:
             stack.push_async_callback(channel.aclose)
-        journal = await _journal(Path(settings.journal.path))
+        journal = await _journal(settings.journal, cluster)
         if journal is not None:
             stack.push_async_callback(journal.aclose)
         _redact_secrets(settings)
@@ -79,7 +72,7 @@ async def built(loaded: Loaded, *, clock: Clock | None = None) -> AsyncIterator[
             cluster=cluster,
             sources=sources,
             journal=journal,
-            blobs=FolderBlobs(Path(settings.journal.blobs)),
+            blobs=stores.blobs_of(settings.journal, cluster),
             channels=channels,
             clock=clock,
         )
@@ -263,18 +256,21 @@ def _redact_secrets(settings: Settings) -> None:
             structlog.get_logger().warning("secret.unreadable", detail=str(error))
 
 
-async def _journal(path: Path) -> Journal | None:
+async def _journal(section: JournalSection, cluster: Cluster) -> Journal | None:
     try:
-        return await SqliteJournal.open(path)
+        return await stores.journal_of(section, cluster)
     except JournalUnavailable as error:
         structlog.get_logger().error("journal.unavailable", detail=str(error), effect="the guard only watches")
         return None
 
 
-async def _tell_missing_permissions(cluster: KubernetesCluster, targets: Sequence[Target]) -> None:
-    log = structlog.get_logger()
+async def _tell_missing_permissions(cluster: KubernetesCluster, settings: Settings) -> None:
+    log, journal = structlog.get_logger(), settings.journal
     try:
-        for sentence in await missing_permissions(cluster, targets):
+        missing = list(await missing_permissions(cluster, settings.targets))
+        if stores.in_cluster(journal):
+            missing += await missing_for_journal(cluster, journal.namespace)
+        for sentence in missing:
             log.warning("permission.missing", detail=sentence)
     except ClusterError as error:
         log.warning("cluster.unreachable", detail=str(error))

@@ -144,8 +144,13 @@ DESCRIPTIONS: Mapping[str, str] = {
     "fallback.not_recovered": "how many after one that did not help, 0 to 5",
     "dry_run": "whether nothing is written: people are told the plan instead",
     "journal": "where the guard keeps what it has done",
-    "journal.path": "the database; on a volume that outlives the pod",
-    "journal.blobs": "folder of saved releases and evidence",
+    "journal.backend": (
+        "`sqlite`: files; `kubernetes`: Secrets, for a guard without a volume; see Journal in the cluster"
+    ),
+    "journal.path": "with `sqlite`: the database; on a volume that outlives the pod",
+    "journal.blobs": "with `sqlite`: folder of saved releases and evidence",
+    "journal.namespace": "with `kubernetes`: the namespace of the Secrets; it should hold nothing else",
+    "journal.name": "with `kubernetes`: tells this guard's Secrets from those of another guard in that namespace",
     "notify": "who is told",
     "notify.events": "also as Kubernetes Events on the Deployment",
     "notify.language": "language of the messages, `en` or `ko` (Korean); the log stays English",

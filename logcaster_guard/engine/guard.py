@@ -13,7 +13,7 @@ import structlog
 
 from logcaster_guard.domain import narration
 from logcaster_guard.domain.conditions import Verdict
-from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
+from logcaster_guard.domain.errors import ClusterError, JournalOutOfReach, JournalUnavailable
 from logcaster_guard.domain.events import NoticeQueued, RunClosed, RunOpened
 from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.rules import Policy, Rule, RulesDiff, difference
@@ -43,6 +43,7 @@ _SWEEP = 60.0
 _LATEST = timedelta(days=1)
 """How long after the end of a run a request of its own is looked out for."""
 _YOUNG = 86_400.0
+_LOAD_RETRY = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +191,7 @@ class Guard:
 
     async def run(self) -> None:
         """Take up what the journal tells to be open, then watch until cancelled."""
-        await self.chronicle.load()
+        await self._load()
         async with asyncio.TaskGroup() as group:
             outbox = None if self.outbox is None else group.create_task(self.outbox.run(), name="outbox")
             try:
@@ -201,6 +202,20 @@ class Guard:
                     if self.chronicle.available:
                         await self.outbox.drain(self._clock.monotonic() + _DRAIN)
                     outbox.cancel()
+
+    async def _load(self) -> None:
+        """Read the journal; one that gives no answer is waited for, since only what it tells may be acted on."""
+        while True:
+            try:
+                await self.chronicle.load()
+            except JournalOutOfReach as error:
+                detail = str(error)
+            else:
+                return
+            structlog.get_logger().error(
+                "journal.out_of_reach", detail=detail, effect="nothing is done until it answers"
+            )
+            await self._clock.sleep_until(self._clock.monotonic() + _LOAD_RETRY)
 
     async def sweep(self) -> None:
         """Delete what a request of a guard that is gone created after its run had closed."""
@@ -239,7 +254,13 @@ class Guard:
     async def forget_old_releases(self) -> None:
         """Remove the saved releases that no rollback can need any more."""
         kept = self.chronicle.releases_to_keep(self._orders.policy.ledger)
-        removed = await self._blobs.keep_only(kept, older_than=_YOUNG)
+        try:
+            removed = await self._blobs.keep_only(kept, older_than=_YOUNG)
+        except JournalUnavailable as error:
+            structlog.get_logger().error(
+                "journal.unavailable", detail=str(error), effect="old releases stay a day longer"
+            )
+            return
         structlog.get_logger().info("releases.forgotten", removed=removed, kept=len(kept))
 
     def _appended(self, stream: str) -> None:

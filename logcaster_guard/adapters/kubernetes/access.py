@@ -68,6 +68,12 @@ PERMISSIONS: tuple[Permission, ...] = (
 """The whole of it; `deploy/rbac.yaml` grants exactly this."""
 
 
+JOURNAL_PERMISSIONS: tuple[Permission, ...] = (
+    Permission("", "secrets", ("get", "list", "create", "patch", "delete"), "keep its journal there", _ANY),
+)
+"""What a journal in the cluster needs in its namespace; `deploy/components/kubernetes-journal` grants exactly this."""
+
+
 class Reviews(Protocol):
     """Answers for the guard's own account."""
 
@@ -92,6 +98,19 @@ async def missing_permissions(reviews: Reviews, targets: Iterable[Target]) -> Se
     return [sentence for sentence in asked.values() if sentence is not None]
 
 
+async def missing_for_journal(reviews: Reviews, namespace: str) -> Sequence[str]:
+    """A sentence for each permission that a journal in this namespace needs and the guard does not have.
+
+    Raises `ClusterError`s.
+    """
+    return [
+        _sentence(verb, permission, namespace, "", "deploy/components/kubernetes-journal/")
+        for permission in JOURNAL_PERMISSIONS
+        for verb in permission.verbs
+        if await reviews.may(verb, permission.group, permission.resource, namespace) is False
+    ]
+
+
 def _names(target: Target, resource: str, verb: str) -> Sequence[str]:
     """The objects to ask for; one empty name where the question is of the resource as a whole.
 
@@ -109,9 +128,9 @@ def _names(target: Target, resource: str, verb: str) -> Sequence[str]:
             return [""]
 
 
-def _sentence(verb: str, permission: Permission, namespace: str, name: str) -> str:
+def _sentence(verb: str, permission: Permission, namespace: str, name: str, file: str = "deploy/rbac.yaml") -> str:
     which = f"{permission.full_name} {name}" if name else permission.full_name
     return (
         f"The guard cannot {verb} {which} in namespace {namespace}, so it cannot {permission.purpose}: "
-        f"grant its account the verb {verb} on {permission.full_name} there, as deploy/rbac.yaml does."
+        f"grant its account the verb {verb} on {permission.full_name} there, as {file} does."
     )
