@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from apscheduler.triggers.cron import CronTrigger
 from logcaster_guard import __version__, stores
 from logcaster_guard.adapters import logs
 from logcaster_guard.adapters.clock import SystemClock
-from logcaster_guard.adapters.kubernetes.access import missing_for_journal, missing_permissions
+from logcaster_guard.adapters.kubernetes.access import missing_for_journal, missing_for_owners, missing_permissions
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.events import EventChannel
 from logcaster_guard.adapters.kubernetes.pods import endpoints_of
@@ -37,6 +38,7 @@ from logcaster_guard.domain.errors import ClusterError, ConfigurationError, Jour
 from logcaster_guard.domain.rules import difference
 from logcaster_guard.domain.signals import SourceError, SourceName, Target
 from logcaster_guard.domain.translation import Language
+from logcaster_guard.effects.owners import to_suspend
 from logcaster_guard.engine.guard import Guard, Orders
 from logcaster_guard.ports import Channel, Clock, Cluster, Journal, Source
 from logcaster_guard.web.server import serving
@@ -280,11 +282,13 @@ async def _journal(section: JournalSection, cluster: Cluster) -> Journal | None:
 
 
 async def _tell_missing_permissions(cluster: KubernetesCluster, settings: Settings) -> None:
-    log, journal = structlog.get_logger(), settings.journal
+    log = structlog.get_logger()
     try:
         missing = list(await missing_permissions(cluster, settings.targets))
-        if stores.in_cluster(journal):
-            missing += await missing_for_journal(cluster, journal.namespace)
+        found = [await to_suspend(cluster, target, settings.policy) for target in settings.targets]
+        missing += await missing_for_owners(cluster, chain.from_iterable(found))
+        if stores.in_cluster(settings.journal):
+            missing += await missing_for_journal(cluster, settings.journal.namespace)
         for sentence in missing:
             log.warning("permission.missing", detail=sentence)
     except ClusterError as error:
