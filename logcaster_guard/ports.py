@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from logcaster_guard.domain.events import Event
 from logcaster_guard.domain.notices import Delivery, Notice
@@ -43,6 +43,26 @@ class Source(Protocol):
 
     async def aclose(self) -> None:
         """Release connections and threads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pods:
+    """Pods of some releases of a target, told in two ways.
+
+    `templates` are the releases' hashes as the ledger knows them, `marks` what labels of metrics call them: names of
+    ReplicaSets, `pod-template-hash`es, versions.
+    """
+
+    templates: frozenset[str]
+    marks: frozenset[str]
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """A `Source` that can read a signal of some of a target's pods alone."""
+
+    async def portion(self, target: Target, signal: Signal, pods: Pods, start: float, end: float) -> Reading:
+        """What `signal` would have shown at monotonic `end`, looking back to `start`, if there were no other pods."""
 
 
 class Kind(StrEnum):

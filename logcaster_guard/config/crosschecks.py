@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from logcaster_guard.config.faults import ConfigFault, Refused, quoted
+from logcaster_guard.config.causes import MaintenanceSection
+from logcaster_guard.config.faults import ConfigFault, Refused, closest, listed, quoted
 from logcaster_guard.config.promql import check_query
 from logcaster_guard.config.schema import Section, node_at, refusal_fault, validate
 from logcaster_guard.config.sections import (
@@ -76,6 +77,9 @@ def _refusals(root: Node) -> Iterator[tuple[_Loc, Refused]]:
     for loc, name in (*webhooks, *slack):
         if name == EVENTS_CHANNEL:
             yield loc, Refused(f"the channel {quoted(name)}", "another name: this is the guard's own", key=("name",))
+    windows = [(loc, w) for loc, w in _sections(root, ("maintenance",), MaintenanceSection) if w]
+    yield from _repeated("maintenance window", "name", [(loc, w.name) for loc, w in windows])
+    yield from _unknown_targets(windows, _names(root) if isinstance(root, Table) else None)
     metrics = _sound(root, ("metrics",), MetricsSection)
     if metrics:
         try:
@@ -96,6 +100,17 @@ def _signals(root: Node, targets: tuple[Target, ...] | None) -> Iterator[tuple[_
             blind = prometheus is not None and prometheus.url is None
             for refusal in signal_refusals(name, signal, targets, no_prometheus=blind):
                 yield ("signals",), refusal
+
+
+def _unknown_targets(
+    windows: Sequence[tuple[_Loc, MaintenanceSection]], known: frozenset[str] | None
+) -> Iterator[tuple[_Loc, Refused]]:
+    for loc, window in windows:
+        for index, name in enumerate(window.targets or ()):
+            if known is not None and name not in known:
+                allowed = f"the targets {listed(sorted(known)[:40])}"
+                found = f"the unknown target {quoted(name)}"
+                yield loc, Refused(found, allowed, closest(name, known), key=("targets", index))
 
 
 def _repeated(noun: str, key: str, values: Sequence[tuple[_Loc, str]]) -> Iterator[tuple[_Loc, Refused]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 
+from logcaster_guard.config.causes import maintenance_of
 from logcaster_guard.config.crosschecks import cross_check
 from logcaster_guard.config.faults import ConfigFault
 from logcaster_guard.config.schema import validate
@@ -24,6 +25,7 @@ from logcaster_guard.config.signals import signals_in
 from logcaster_guard.config.yaml import Node
 from logcaster_guard.domain.rules import (
     AlertPolicy,
+    AttributionPolicy,
     BlueGreenPolicy,
     FallbackPolicy,
     GradualPolicy,
@@ -89,6 +91,8 @@ def _settings(file: SettingsFile) -> Settings:
         blue_green=BlueGreenPolicy(**file.blue_green.model_dump()),
         alert=AlertPolicy(**file.alert.model_dump()),
         fallback=FallbackPolicy(**file.fallback.model_dump()),
+        attribution=AttributionPolicy(**file.attribution.model_dump(exclude={"label"})),
+        maintenance=tuple(maintenance_of(m) for m in file.maintenance),
         dry_run=file.dry_run,
         gitops=file.gitops,
         argocd_namespace=file.argocd_namespace,

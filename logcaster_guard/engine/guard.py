@@ -25,6 +25,7 @@ from logcaster_guard.effects.asking import AskPeopleHandler
 from logcaster_guard.effects.verification import Assessment, VerifyRecoveryHandler
 from logcaster_guard.effects.workload import Handler, registry
 from logcaster_guard.engine.aim import Aim
+from logcaster_guard.engine.attribution import Attributor
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
 from logcaster_guard.engine.decisions import Decisions
 from logcaster_guard.engine.executor import Executor
@@ -101,6 +102,7 @@ class Guard:
             on_close=self._run_closed,
             successor=self._successor,
         )
+        self._attributors: dict[str, Attributor] = {}
         self._suspensions = Suspensions(
             chronicle=self.chronicle, cluster=cluster, clock=clock, interval=orders.policy.polling.interval
         )
@@ -134,6 +136,7 @@ class Guard:
         planner = Planner(
             target, cluster=self._cluster, blobs=self._blobs, policy=policy, inspector=self._inspector
         )  # fmt: skip
+        attributor = self._attributor(watch, aim, revisions)
         decisions = Decisions(
             target,
             cluster=self._cluster,
@@ -143,6 +146,8 @@ class Guard:
             planner=planner,
             blobs=self._blobs,
             starter=self.executor,
+            attributor=attributor,
+            units={name: signal.unit for name, signal in orders.signals.items()},
             on_refusal=watch.tally.refused,
         )
         manual = ManualRuns(
@@ -157,6 +162,22 @@ class Guard:
         )
         watch.connect(revisions, decisions, manual)
         return watch
+
+    def _attributor(self, watch: TargetWatch, aim: Aim, revisions: RevisionWatch) -> Attributor:
+        key = watch.target.key
+        made = self._attributors[key] = Attributor(
+            watch,
+            aim=aim,
+            revisions=revisions,
+            cluster=self._cluster,
+            clock=self._clock,
+            chronicle=self.chronicle,
+            policy=self._orders.policy,
+            signals=self._orders.signals,
+            sources=self._sources,
+            others=lambda: [a for other, a in self._attributors.items() if other != key],
+        )
+        return made
 
     @property
     def policy(self) -> Policy:

@@ -15,7 +15,7 @@ from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
 from logcaster_guard.domain.events import Event, RunClosed, RunOpened, TriggerCleared, TriggerFired, TriggerPending
 from logcaster_guard.domain.rules import Policy, Rule, difference, quicker
 from logcaster_guard.domain.runs import SUBSIDED, Run
-from logcaster_guard.domain.signals import Signal, SourceName, Target
+from logcaster_guard.domain.signals import Signal, SourceName, Target, Unit
 from logcaster_guard.domain.triggers import Change, Phase, TriggerState
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects.verification import Assessment
@@ -114,6 +114,26 @@ class TargetWatch:
         return self._manual
 
     @property
+    def rules(self) -> Mapping[str, Rule]:
+        """The rules that are for this target, by name."""
+        return dict(self._rules)
+
+    @property
+    def units(self) -> Mapping[str, Unit]:
+        """The units of the signals that its rules read."""
+        return {name: signal.unit for name, signal in self._signals.items()}
+
+    @property
+    def board(self) -> Board:
+        """The latest readings."""
+        return self._board
+
+    @property
+    def reader(self) -> Reader:
+        """Reads signals into the board."""
+        return self._reader
+
+    @property
     def states(self) -> Mapping[str, TriggerState]:
         """The triggers by rule name."""
         return dict(self._states)
@@ -139,10 +159,11 @@ class TargetWatch:
         rule, state, now = self._rules[name], self._states[name], self._clock.monotonic()
         readings = self._board.readings(sorted(rule.signals), now)
         onset = None if state.onset is None else self._onset(rule, state)
-        refusals = None
+        refusals = weighed = None
         if self.looked_at is not None and self._decisions is not None:
             began = self._clock.now() if onset is None else onset
             refusals = self._decisions.objections(rule, onset=began, workload=self._workload)
+            weighed = self._decisions.weighed(rule, onset=began)
         return Account(
             rule=rule,
             phase=state.phase_at(now),
@@ -151,6 +172,7 @@ class TargetWatch:
             judgement=judge(rule.condition, readings, rule.no_data),
             evidence={n: text(r, self._signals[n]) for n, r in readings.items()},
             refusals=refusals,
+            attribution=weighed,
         )
 
     async def run(self) -> None:

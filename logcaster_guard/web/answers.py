@@ -9,6 +9,8 @@ from typing import Any
 
 from logcaster_guard import __version__
 from logcaster_guard.adapters.logs import scrubbed
+from logcaster_guard.domain import attribution
+from logcaster_guard.domain.attribution import Attribution
 from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.manual import Wish
@@ -159,9 +161,19 @@ def _account(guard: Guard, watch: TargetWatch, account: Account) -> Json:
         "guardrails": None
         if refusals is None
         else [{"guardrail": r.guardrail, "reason": r.sentence} for r in refusals],
+        "attribution": None if account.attribution is None else _attribution(watch, account.attribution),
         "last_change": None if last is None else {"at": last.at, "change": type(last).__name__[7:].lower()},
         "run": None if run is None else run.id,
         "summary": _under_way(run) if run is not None else summary(account),
+    }
+
+
+def _attribution(watch: TargetWatch, found: Attribution) -> Json:
+    """What the last decision put the breach down to."""
+    return {
+        "cause": found.cause,
+        "evidence": attribution.evidence(found, watch.units),
+        "suspects": [{"target": s.target, "score": s.score, "rolled_out": s.rolled} for s in found.suspects],
     }
 
 

@@ -23,6 +23,7 @@ from logcaster_guard.domain.events import (
     OwnerSuspended,
     RevisionGood,
     RevisionLive,
+    SignalSeen,
 )
 from logcaster_guard.domain.gitops import GitOps, OwnerKind, is_suspended, mark_of
 from logcaster_guard.domain.ledger import Ledger
@@ -494,8 +495,9 @@ async def seed(keeping: Keeping, key: str, good: Json, bad: Json, changed: datet
         )
     saved = await blobs.put(snapshot) if snapshot else ""
     earned = RevisionGood(changed, live[0].template, 1.0, POLICY.ledger.good_after, saved)
+    seen = SignalSeen(changed, SIGNAL.name)
     async with keeping.journal() as journal:
-        await journal.append(f"target/{key}", [live[0], earned, live[1]], 0)
+        await journal.append(f"target/{key}", [live[0], seen, earned, live[1]], 0)
 
 
 def autoscaler(minimum: int, replicas: int, deployment: str) -> Json:

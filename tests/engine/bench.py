@@ -26,6 +26,7 @@ KEY = f"default/{PROD}"
 SIGNALS = {
     "error_rate": Signal("error_rate", Unit.RATIO, SourceName.PROMETHEUS),
     "health_check_fails": Signal("health_check_fails", Unit.COUNT, SourceName.HTTP),
+    "request_rate": Signal("request_rate", Unit.PER_SECOND, SourceName.PROMETHEUS),
 }
 PROVEN = 700.0
 """Seconds after which v1 is known to be good."""
