@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
+from logcaster_guard.domain.authority import Record
 from logcaster_guard.domain.events import Event
 from logcaster_guard.domain.notices import Delivery, Notice
 from logcaster_guard.domain.signals import History, Reading, Signal, SourceName, Target
@@ -80,6 +81,7 @@ class Kind(StrEnum):
     VOLUME_CLAIM = "PersistentVolumeClaim"
     ENDPOINT_SLICE = "EndpointSlice"
     EVENT = "Event"
+    LEASE = "Lease"
     SECRET = "Secret"  # noqa: S105 - the name of a kind
     APPLICATION = "Application"
     KUSTOMIZATION = "Kustomization"
@@ -184,3 +186,32 @@ class Channel(Protocol):
 
     async def aclose(self) -> None:
         """Release connections."""
+
+
+class Lease(Protocol):
+    """The record that tells which guard may act, one for all that share a journal. Failures are `ClusterError`s."""
+
+    @property
+    def name(self) -> str:
+        """As people are told it."""
+
+    async def read(self) -> Record | None:
+        """The record; None if there is none."""
+
+    async def write(self, record: Record) -> Record:
+        """The record as it is then.
+
+        Replaces the one with `record.version`, or makes the first where that is empty; raises `Conflict` if it has
+        changed since (or is there already), `NotFound` if it is gone.
+        """
+
+
+class Authority(Protocol):
+    """Whether this guard may act now."""
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that a request which changes something may take."""
+
+    def check(self, lasting: float = 0.0) -> None:
+        """Raise `NoAuthority` unless something that may take `lasting` seconds may be begun."""

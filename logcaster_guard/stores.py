@@ -34,11 +34,14 @@ def described(section: JournalSection) -> str:
     return f"the Secrets of {_place(section)}" if in_cluster(section) else section.path
 
 
-async def journal_of(section: JournalSection, cluster: Cluster) -> Journal:
-    """The journal; raises `JournalUnavailable` if a file cannot be used. What is in the cluster is looked at later."""
+async def journal_of(section: JournalSection, cluster: Cluster, *, shared: bool = False) -> Journal:
+    """The journal; raises `JournalUnavailable` if a file cannot be used. What is in the cluster is looked at later.
+
+    `shared`: a lease tells which of the guards that have the file open appends.
+    """
     if in_cluster(section):
         return KubernetesJournal(cluster, _place(section))
-    return await SqliteJournal.open(Path(section.path))
+    return await SqliteJournal.open(Path(section.path), shared=shared)
 
 
 def blobs_of(section: JournalSection, cluster: Cluster) -> Blobs:

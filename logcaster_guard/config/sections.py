@@ -362,6 +362,27 @@ class JournalSection(Section):
         return self
 
 
+class AuthoritySection(Section):
+    """Which of several guards over one journal acts; `lease: null` for a guard that is alone."""
+
+    lease: Subdomain | None = None
+    namespace: Label | None = None
+    duration: Duration = 30.0
+    renew_every: Duration = 5.0
+
+    @model_validator(mode="after")
+    def _renewed_before_it_ends(self) -> AuthoritySection:
+        if not self.duration.is_integer():
+            raise Refused(f"a duration of {show_duration(self.duration)}", "whole seconds", key=("duration",))
+        if self.renew_every > self.duration / 3:
+            raise Refused(
+                f"a renew_every of {show_duration(self.renew_every)} with a duration of {show_duration(self.duration)}",
+                "at most a third of the duration, so that one renewal may fail",
+                key=("renew_every" if "renew_every" in self.model_fields_set else "duration",),
+            )
+        return self
+
+
 class WebhookSection(Section):
     """A channel that takes notices as JSON."""
 
@@ -439,6 +460,7 @@ class SettingsFile(Section):
     gitops: Annotated[GitOps, Strict(False)] = GitOps.REFUSE
     argocd_namespace: Label = ARGOCD_NAMESPACE
     journal: JournalSection = JournalSection()
+    authority: AuthoritySection = AuthoritySection()
     notify: NotifySection = NotifySection()
     web: WebSection = WebSection()
     log: LogSection = LogSection()

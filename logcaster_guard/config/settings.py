@@ -12,6 +12,7 @@ from logcaster_guard.config.crosschecks import cross_check
 from logcaster_guard.config.faults import ConfigFault
 from logcaster_guard.config.schema import validate
 from logcaster_guard.config.sections import (
+    AuthoritySection,
     JournalSection,
     LogSection,
     MetricsSection,
@@ -53,6 +54,7 @@ class Settings:
     sources: SourcesSection
     metrics: MetricsSection
     journal: JournalSection
+    authority: AuthoritySection
     notify: NotifySection
     web: WebSection
     log: LogSection
@@ -105,6 +107,7 @@ def _settings(file: SettingsFile) -> Settings:
         sources=file.sources,
         metrics=file.metrics,
         journal=file.journal,
+        authority=file.authority,
         notify=file.notify,
         web=file.web,
         log=file.log,

@@ -84,6 +84,7 @@ class TargetWatch:
         self._firing = asyncio.Event()
         self._workload: Workload | None = None
         self._loops: LoopTasks | None = None
+        self._deciding = True
         self.pulse = Pulse(clock, policy.polling.interval)
         self.tally = Tally()
         self.looked_at: datetime | None = None
@@ -175,12 +176,15 @@ class TargetWatch:
             attribution=weighed,
         )
 
-    async def run(self) -> None:
-        """Watch until cancelled."""
+    async def run(self, *, deciding: bool = True) -> None:
+        """Watch until cancelled; without `deciding` only read the sources, so that they are warm."""
+        self._deciding = deciding
         self._restore()
         async with asyncio.TaskGroup() as group:
             self._loops = LoopTasks(group)
             self._begin()
+            if not deciding:
+                return
             self._loops.begin(_LOOK, self._lasting(self._look_at_workload, _LOOK))
             self._loops.begin(_DECIDE, self._lasting(self._decide, _DECIDE))
 
@@ -189,7 +193,7 @@ class TargetWatch:
         for name in self.sources:
             if self._loops is not None and not self._loops.running(_poll_of(name)):
                 self._loops.begin(_poll_of(name), self._lasting(partial(self._poll, name), _poll_of(name)))
-        for rule in self._rules.values():
+        for rule in self._rules.values() if self._deciding else ():
             if self._loops is not None and not self._loops.running(_follow_of(rule.name)):
                 self._loops.begin(
                     _follow_of(rule.name), self._lasting(partial(self._follow, rule), _follow_of(rule.name))
@@ -201,7 +205,7 @@ class TargetWatch:
         diff = difference(list(self._rules.values()), list(new.values()))
         ended = [n for n in (*diff.removed, *diff.changed) if self._states[n].phase is not Phase.INACTIVE]
         for name in (*diff.removed, *diff.changed):
-            if self._loops is not None:
+            if self._loops is not None and self._loops.running(_follow_of(name)):
                 self._loops.end(_follow_of(name))
             for kept in (self._states, self._news, self._changed, self._onsets, self._evidence):
                 kept.pop(name, None)
@@ -286,7 +290,8 @@ class TargetWatch:
             for rule in [r.name for r in self._rules.values() if r.signals & read]:
                 self._news[rule].add(name)
                 self._changed[rule].set()
-                self.pulse.owes(_follow_of(rule))
+                if self._deciding:
+                    self.pulse.owes(_follow_of(rule))
             slot = self._reader.next_slot(name, slot, retry_after)
             self.pulse.made(_poll_of(name), again=slot)
             await self._clock.sleep_until(slot)

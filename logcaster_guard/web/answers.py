@@ -35,7 +35,9 @@ def stuck(guard: Guard) -> list[str]:
 
 def missing(guard: Guard) -> list[str]:
     """What is still missing before the guard can act, one sentence each; empty if it is ready."""
-    found = []
+    found: list[str] = []
+    if guard.standby and guard.journal is not None:
+        return found
     if not guard.chronicle.available:
         found.append("The journal cannot be used: the guard only watches.")
     elif not guard.chronicle.loaded:
@@ -55,9 +57,32 @@ def status(guard: Guard) -> Json:
             "at": guard.clock.now(),
             "stuck": stuck(guard),
             "missing": missing(guard),
+            "authority": _authority(guard),
             "targets": [_target(guard, watch) for watch in guard.watches.values()],
         }
     )
+
+
+def standing_by(guard: Guard) -> str | None:
+    """Where to ask instead, in a sentence, if this guard stands by and so knows of no run; None if it acts."""
+    if guard.authority is None or not guard.standby:
+        return None
+    holder = guard.authority.holder
+    whom = f"ask {holder}, which holds it" if holder else "nobody holds it now; ask again"
+    return f"This guard stands by under the lease {guard.authority.lease}: {whom}."
+
+
+def _authority(guard: Guard) -> Json | None:
+    keeper = guard.authority
+    if keeper is None:
+        return None
+    return {
+        "lease": keeper.lease,
+        "identity": keeper.identity,
+        "role": keeper.role,
+        "holder": keeper.holder or None,
+        "epoch": keeper.epoch,
+    }
 
 
 def history(guard: Guard, *, target: str | None, limit: int) -> Json:

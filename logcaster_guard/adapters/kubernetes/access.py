@@ -93,6 +93,11 @@ JOURNAL_PERMISSIONS: tuple[Permission, ...] = (
 )
 """What a journal in the cluster needs in its namespace; `deploy/components/kubernetes-journal` grants exactly this."""
 
+LEASE_PERMISSIONS: tuple[Permission, ...] = (
+    Permission("coordination.k8s.io", "leases", ("get", "create", "patch"), "take turns with other guards", _ANY),
+)
+"""What a guard that shares a Lease needs in its namespace; `deploy/overlays/high-availability` grants exactly this."""
+
 
 class Reviews(Protocol):
     """Answers for the guard's own account."""
@@ -129,6 +134,17 @@ async def missing_for_journal(reviews: Reviews, namespace: str) -> Sequence[str]
         for verb in permission.verbs
         if await reviews.may(verb, permission.group, permission.resource, namespace) is False
     ]
+
+
+async def missing_for_lease(reviews: Reviews, namespace: str, name: str) -> Sequence[str]:
+    """A sentence for each permission on the Lease that the guard does not have. Raises `ClusterError`s."""
+    found = []
+    for permission in LEASE_PERMISSIONS:
+        for verb in permission.verbs:
+            asked = "" if verb == "create" else name
+            if await reviews.may(verb, permission.group, permission.resource, namespace, asked) is False:
+                found.append(_sentence(verb, permission, namespace, asked, "deploy/overlays/high-availability/"))
+    return found
 
 
 async def missing_for_owners(reviews: Reviews, objects: Iterable[Reference]) -> Sequence[str]:
