@@ -419,6 +419,10 @@ def _left_behind(cell: Disturbance, case: Case, minimum: int | None, tape: Distu
         wanted = _sizes(cell, case, minimum, workload, tape, left)
         if workload.replicas not in wanted:
             faults.append(f"{workload.name} wants {workload.replicas} pods, not {sorted(wanted)}")
+    if case.switches and any(r.closed is not None and r.closed.outcome == runs.ABANDONED for r in left.runs):
+        named = objects.ENVIRONMENTS[left.selector[objects.ENVIRONMENT]]
+        if named not in left.deployments and left.deployments:
+            faults.append(f"the Service leads to {named}, which is gone")
     if case.missing and BLUE in left.deployments and cell.act.words != "re-creates":
         serves = left.selector.get(objects.ENVIRONMENT) == objects.BLUE
         changed = cell.act.on is On.OTHER
