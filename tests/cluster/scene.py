@@ -276,7 +276,10 @@ class Scene:
             guard = self._guard(journal, source, tape)
             task = asyncio.create_task(guard.run())
             try:
-                await self._ended(task, tape, journal, source)
+                try:
+                    await self._ended(task, tape, journal, source)
+                except TimeoutError as error:
+                    raise TimeoutError(f"it stood still after {await _latest(journal)}") from error
                 if task.done() and not tape.dead.is_set():
                     await task
             finally:
@@ -377,6 +380,12 @@ class Scene:
             settled=settled,
             reasons=Counter(str(e["reason"]) for e in mine for _ in range(int(e.get("count") or 1))),
         )
+
+
+async def _latest(journal: Journal) -> str:
+    """The last events of a journal, for whoever has to find out why nothing follows."""
+    events = [e.event for e in await journal.read_all()]
+    return "; ".join(f"{getattr(e, 'at', '')} {e}"[11:180] for e in events[-6:])
 
 
 def told(entries: Sequence[Entry]) -> tuple[Sequence[Run], Ledger, frozenset[str], frozenset[str]]:

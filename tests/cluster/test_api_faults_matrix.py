@@ -42,6 +42,7 @@ class Row:
     namespace: str
     facts: Facts | None
     fault: str
+    struck: bool
     attempts: int
     seconds: float
 
@@ -81,7 +82,7 @@ class World:
                 fault = "the call was not made"
         except Exception as error:  # noqa: BLE001 - one cell's failure must not hide how the others end
             fault = f"{type(error).__name__}: {error}"
-        return Row(cell, namespace, facts, fault, failures.attempts, time.monotonic() - began)
+        return Row(cell, namespace, facts, fault, failures.struck, failures.attempts, time.monotonic() - began)
 
     async def all_played(self, cells: Sequence[Failing]) -> Sequence[Row]:
         slots = asyncio.Semaphore(AT_ONCE)
@@ -188,7 +189,8 @@ def judged(world: World, row: Row, audit: Sequence[AuditRecord], known: Undistur
     if row.facts is None:
         return "never ended", [row.fault]
     case, minimum, facts = world.case, world.minimum, row.facts
-    gives_up = row.cell.outage > DEADLINE and not any(w in row.cell.call.phase for w in ("RunEnding", "HoldReleased"))
+    ending_already = any(word in row.cell.call.phase for word in ("RunEnding", "HoldReleased"))
+    gives_up = row.struck and row.cell.outage > DEADLINE and not ending_already
     left = replace(case, beside=1.0) if gives_up and case.missing else case
     either = shared(case, minimum)
     writes = writes_of(audit, row.namespace)
