@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +16,40 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
 
-from logcaster_guard import __version__
+from logcaster_guard import __version__, stores
 from logcaster_guard.adapters import logs
-from logcaster_guard.adapters.blobs import FolderBlobs
 from logcaster_guard.adapters.clock import SystemClock
-from logcaster_guard.adapters.journal import SqliteJournal
-from logcaster_guard.adapters.kubernetes.access import missing_permissions
+from logcaster_guard.adapters.kubernetes.access import (
+    missing_for_journal,
+    missing_for_lease,
+    missing_for_owners,
+    missing_permissions,
+)
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
-from logcaster_guard.adapters.kubernetes.connect import connect
+from logcaster_guard.adapters.kubernetes.connect import own_namespace
 from logcaster_guard.adapters.kubernetes.events import EventChannel
+from logcaster_guard.adapters.kubernetes.lease import KubernetesLease
 from logcaster_guard.adapters.kubernetes.pods import endpoints_of
 from logcaster_guard.adapters.kubernetes.signals import KubernetesSource, fault_of
 from logcaster_guard.adapters.probe import ProbeSource
 from logcaster_guard.adapters.prometheus import PrometheusSource
 from logcaster_guard.adapters.scrape import Endpoint, MetricNames, ScrapeSource
-from logcaster_guard.adapters.slack import Slack
+from logcaster_guard.adapters.slack import Slack, SlackApp
 from logcaster_guard.adapters.threads import DaemonThreads
 from logcaster_guard.adapters.translated import Translated
 from logcaster_guard.adapters.webhook import Webhook
 from logcaster_guard.config.loading import Loaded, load
 from logcaster_guard.config.mounted import fingerprint
 from logcaster_guard.config.secrets import SecretUnreadable
+from logcaster_guard.config.sections import JournalSection, SlackSection
 from logcaster_guard.config.settings import Settings
-from logcaster_guard.domain.errors import ClusterError, JournalUnavailable, NotFound
+from logcaster_guard.domain.authority import Terms
+from logcaster_guard.domain.errors import ClusterError, ConfigurationError, JournalUnavailable, NotFound
 from logcaster_guard.domain.rules import difference
 from logcaster_guard.domain.signals import SourceError, SourceName, Target
+from logcaster_guard.domain.translation import Language
+from logcaster_guard.effects.owners import to_suspend
+from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.engine.guard import Guard, Orders
 from logcaster_guard.ports import Channel, Clock, Cluster, Journal, Source
 from logcaster_guard.web.server import serving
@@ -56,21 +68,16 @@ async def built(loaded: Loaded, *, clock: Clock | None = None) -> AsyncIterator[
     clock = clock or SystemClock()
     settings = loaded.settings
     async with contextlib.AsyncExitStack() as stack:
-        kubernetes = settings.sources.kubernetes
-        cluster = await connect(
-            kubeconfig=None if kubernetes.kubeconfig is None else Path(kubernetes.kubeconfig),
-            context=kubernetes.context,
-            timeout=kubernetes.timeout,
-        )
+        cluster = await stores.connected(settings.sources.kubernetes)
         stack.push_async_callback(cluster.aclose)
         sources = _sources(loaded, cluster, clock)
         channels = _channels(settings, cluster)
-        await _tell_missing_permissions(cluster, settings.targets)
+        await _tell_missing_permissions(cluster, settings)
         for source in sources.values():
             stack.push_async_callback(source.aclose)
         for channel in channels:
             stack.push_async_callback(channel.aclose)
-        journal = await _journal(Path(settings.journal.path))
+        journal = await _journal(settings.journal, cluster, shared=settings.authority.lease is not None)
         if journal is not None:
             stack.push_async_callback(journal.aclose)
         _redact_secrets(settings)
@@ -79,9 +86,10 @@ async def built(loaded: Loaded, *, clock: Clock | None = None) -> AsyncIterator[
             cluster=cluster,
             sources=sources,
             journal=journal,
-            blobs=FolderBlobs(Path(settings.journal.blobs)),
+            blobs=stores.blobs_of(settings.journal, cluster),
             channels=channels,
             clock=clock,
+            authority=_authority(settings, cluster, clock),
         )
 
 
@@ -240,9 +248,7 @@ def _scrape(settings: Settings, cluster: KubernetesCluster, clock: Clock) -> Sou
 
 def _channels(settings: Settings, cluster: Cluster) -> Sequence[Channel]:
     notify = settings.notify
-    channels: list[Channel] = [
-        Slack(s.name, s.url.read, language=notify.language, timeout=s.timeout) for s in notify.slack
-    ]
+    channels: list[Channel] = [_slack(section, notify.language) for section in notify.slack]
     channels += [
         Webhook(w.name, w.url.read, None if w.token is None else w.token.read, timeout=w.timeout)
         for w in notify.webhooks
@@ -251,11 +257,27 @@ def _channels(settings: Settings, cluster: Cluster) -> Sequence[Channel]:
     return [Translated(channel, notify.language) for channel in channels]
 
 
+def _slack(section: SlackSection, language: Language) -> Channel:
+    if section.url is not None:
+        return Slack(section.name, section.url.read, language=language, timeout=section.timeout)
+    if section.token is None or section.channel is None:
+        raise ConfigurationError(f"Slack channel {section.name} has neither a url nor a token and a channel.")
+    return SlackApp(
+        section.name,
+        section.token.read,
+        section.channel,
+        api=section.api,
+        language=language,
+        timeout=section.timeout,
+    )
+
+
 def _redact_secrets(settings: Settings) -> None:
     """Teach the log what must never stand in it; a secret that cannot be read yet is told and used later."""
     notify = settings.notify
     urls = [*(s.url for s in notify.slack), *(w.url for w in notify.webhooks)]
-    for secret in (settings.sources.prometheus.token, *urls, *(w.token for w in notify.webhooks)):
+    tokens = [*(s.token for s in notify.slack), *(w.token for w in notify.webhooks)]
+    for secret in (settings.sources.prometheus.token, *urls, *tokens):
         try:
             if secret is not None and secret.plain is None:
                 logs.redact(secret.read())
@@ -263,18 +285,39 @@ def _redact_secrets(settings: Settings) -> None:
             structlog.get_logger().warning("secret.unreadable", detail=str(error))
 
 
-async def _journal(path: Path) -> Journal | None:
+def _authority(settings: Settings, cluster: Cluster, clock: Clock) -> Keeper | None:
+    """What keeps the Lease, as a holder of a name that no other process ever has; None for a guard that is alone."""
+    section = settings.authority
+    if section.lease is None:
+        return None
+    identity = f"{socket.gethostname()}_{secrets.token_hex(4)}"
+    terms = Terms(section.duration, section.renew_every, settings.sources.kubernetes.timeout)
+    return Keeper(KubernetesLease(cluster, _lease_namespace(settings), section.lease), clock, terms, identity)
+
+
+def _lease_namespace(settings: Settings) -> str:
+    return settings.authority.namespace or own_namespace() or settings.targets[0].namespace
+
+
+async def _journal(section: JournalSection, cluster: Cluster, *, shared: bool = False) -> Journal | None:
     try:
-        return await SqliteJournal.open(path)
+        return await stores.journal_of(section, cluster, shared=shared)
     except JournalUnavailable as error:
         structlog.get_logger().error("journal.unavailable", detail=str(error), effect="the guard only watches")
         return None
 
 
-async def _tell_missing_permissions(cluster: KubernetesCluster, targets: Sequence[Target]) -> None:
-    log = structlog.get_logger()
+async def _tell_missing_permissions(cluster: KubernetesCluster, settings: Settings) -> None:
+    log, lease = structlog.get_logger(), settings.authority.lease
     try:
-        for sentence in await missing_permissions(cluster, targets):
+        missing = list(await missing_permissions(cluster, settings.targets))
+        found = [await to_suspend(cluster, target, settings.policy) for target in settings.targets]
+        missing += await missing_for_owners(cluster, chain.from_iterable(found))
+        if stores.in_cluster(settings.journal):
+            missing += await missing_for_journal(cluster, settings.journal.namespace)
+        if lease is not None:
+            missing += await missing_for_lease(cluster, _lease_namespace(settings), lease)
+        for sentence in missing:
             log.warning("permission.missing", detail=sentence)
     except ClusterError as error:
         log.warning("cluster.unreachable", detail=str(error))

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PlainValidator, Strict, WithJsonSchema, model_validator
 
+from logcaster_guard.config.causes import AttributionSection, MaintenanceSection
 from logcaster_guard.config.durations import show_duration
 from logcaster_guard.config.faults import Refused, described, quoted
 from logcaster_guard.config.promql import POD_SELECTOR
@@ -22,7 +23,9 @@ from logcaster_guard.config.schema import (
     Duration,
     Label,
     Metric,
+    Name,
     PathName,
+    Rate,
     Section,
     Share,
     Size,
@@ -34,6 +37,7 @@ from logcaster_guard.config.schema import (
     pattern_of,
 )
 from logcaster_guard.config.secrets import Secret, to_secret, to_secret_url
+from logcaster_guard.domain.gitops import ARGOCD_NAMESPACE, GitOps
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.signals import SourceName, Target, Unit
 from logcaster_guard.domain.translation import Language
@@ -44,24 +48,15 @@ MAX_ITEMS = 100
 EVENTS_CHANNEL = "kubernetes-events"
 """The name of the channel that `notify.events` switches on."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
 _LABEL_KEY = re.compile(r"[a-z_][a-z0-9_]{0,62}", re.ASCII)
 _LISTEN = re.compile(r"(?P<host>[0-9.]{1,15}|\[[0-9A-Fa-f:.]{2,45}\]):(?P<port>[0-9]{1,5})", re.ASCII)
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _LABEL_NAME = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?/)?" + _LABEL_VALUE.pattern, re.ASCII)
+_SLACK_CHANNEL = re.compile(r"[CGD][A-Z0-9]{5,30}", re.ASCII)
 _HTTP_PATH = re.compile(r"/[\x21-\x22\x24-\x3e\x40-\x7e]{0,500}")
 
 SecretSource = Annotated[Secret, PlainValidator(to_secret), WithJsonSchema(SHOWN_SECRET)]
 SecretUrl = Annotated[Secret, PlainValidator(to_secret_url), WithJsonSchema({"anyOf": [SHOWN_URL, SHOWN_SECRET]})]
-
-
-def check_name(text: str) -> str:
-    """A name of the guard's own: of a target, rule or channel; raises `Refused`."""
-    if not _NAME.fullmatch(text):
-        raise Refused(
-            described(text), "a name of letters, digits, _ . and -, at most 63, starting with a letter or digit"
-        )
-    return text
 
 
 def _check_labels(labels: dict[str, str]) -> dict[str, str]:
@@ -115,14 +110,17 @@ def _check_label_key(text: str) -> str:
     return text
 
 
+def _check_slack_channel(text: str) -> str:
+    if not _SLACK_CHANNEL.fullmatch(text):
+        raise Refused(described(text), "the id of a Slack channel, such as C0123456789")
+    return text
+
+
 def _check_otherwise(action: Action) -> Action:
     allowed = (Action.IMMEDIATE, Action.ALERT_THEN, Action.ALERT_ONLY)
     if action not in allowed:
         raise Refused(quoted(action), ", ".join(allowed))
     return action
-
-
-Name = Annotated[str, AfterValidator(check_name), pattern_of(_NAME)]
 
 
 class TargetSection(Section):
@@ -143,6 +141,7 @@ class TargetSection(Section):
         default=None, json_schema_extra=keys_like(_LABEL_VALUE)
     )
     environment_label: Annotated[str, AfterValidator(_check_label_key), pattern_of(_LABEL_NAME)] = "environment"
+    gitops: Annotated[GitOps, Strict(False)] | None = None
 
     @model_validator(mode="after")
     def _environments_take_turns_behind_a_service(self) -> TargetSection:
@@ -262,11 +261,12 @@ class PollingSection(Section):
 
 
 class LimitsSection(Section):
-    """How often the guard may act."""
+    """How often the guard may act, and on how much traffic."""
 
     cooldown: Duration = 1_800.0
     per_target_per_day: WholeNumber = 2
     per_cluster_per_hour: WholeNumber = 3
+    min_request_rate: Rate | None = None
 
 
 class LedgerSection(Section):
@@ -340,10 +340,47 @@ class FallbackSection(Section):
 
 
 class JournalSection(Section):
-    """Where the guard keeps what it has done."""
+    """Where the guard keeps what it has done: in files, or in Secrets of a namespace."""
 
+    backend: Literal["sqlite", "kubernetes"] = "sqlite"
     path: PathName = "/var/lib/logcaster-guard/journal.db"
     blobs: PathName = "/var/lib/logcaster-guard/blobs"
+    namespace: Label = "logcaster-guard"
+    name: Label = "logcaster-guard"
+
+    @model_validator(mode="after")
+    def _every_key_has_an_effect(self) -> JournalSection:
+        of_files, of_secrets = ("path", "blobs"), ("namespace", "name")
+        for key in of_files if self.backend == "kubernetes" else of_secrets:
+            if key in self.model_fields_set:
+                allowed = of_secrets if self.backend == "kubernetes" else of_files
+                raise Refused(
+                    f"journal.{key} with the backend {self.backend}, where it has no effect",
+                    f"journal.{allowed[0]} and journal.{allowed[1]}, or the other backend",
+                    key=(key,),
+                )
+        return self
+
+
+class AuthoritySection(Section):
+    """Which of several guards over one journal acts; `lease: null` for a guard that is alone."""
+
+    lease: Subdomain | None = None
+    namespace: Label | None = None
+    duration: Duration = 30.0
+    renew_every: Duration = 5.0
+
+    @model_validator(mode="after")
+    def _renewed_before_it_ends(self) -> AuthoritySection:
+        if not self.duration.is_integer():
+            raise Refused(f"a duration of {show_duration(self.duration)}", "whole seconds", key=("duration",))
+        if self.renew_every > self.duration / 3:
+            raise Refused(
+                f"a renew_every of {show_duration(self.renew_every)} with a duration of {show_duration(self.duration)}",
+                "at most a third of the duration, so that one renewal may fail",
+                key=("renew_every" if "renew_every" in self.model_fields_set else "duration",),
+            )
+        return self
 
 
 class WebhookSection(Section):
@@ -356,11 +393,24 @@ class WebhookSection(Section):
 
 
 class SlackSection(Section):
-    """A channel that is an incoming webhook of Slack's; its address is the secret."""
+    """A channel of Slack's: an incoming webhook, whose address is the secret, or an app with its token."""
 
     name: Name
-    url: SecretUrl
+    url: SecretUrl | None = None
+    token: SecretSource | None = None
+    channel: Annotated[str, AfterValidator(_check_slack_channel), pattern_of(_SLACK_CHANNEL)] | None = None
+    api: BaseUrl = "https://slack.com/api"
     timeout: Duration = 10.0
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> SlackSection:
+        app = self.token is not None, self.channel is not None
+        if self.url is not None and any(app):
+            raise Refused("a url beside a token or channel", "a webhook's url, or an app's token and channel")
+        if self.url is None and not all(app):
+            found = "a token without a channel" if app[0] else "a channel without a token" if app[1] else "no url"
+            raise Refused(found, "a webhook's url, or both an app's token and the channel's id")
+        return self
 
 
 class NotifySection(Section):
@@ -396,6 +446,8 @@ class SettingsFile(Section):
     )
     polling: PollingSection = PollingSection()
     limits: LimitsSection = LimitsSection()
+    attribution: AttributionSection = AttributionSection()
+    maintenance: Annotated[tuple[MaintenanceSection, ...], Sized(0, MAX_ITEMS)] = ()
     ledger: LedgerSection = LedgerSection()
     verify: VerifySection = VerifySection()
     rollout: RolloutSection = RolloutSection()
@@ -405,7 +457,10 @@ class SettingsFile(Section):
     alert: AlertSection = AlertSection()
     fallback: FallbackSection = FallbackSection()
     dry_run: bool = False
+    gitops: Annotated[GitOps, Strict(False)] = GitOps.REFUSE
+    argocd_namespace: Label = ARGOCD_NAMESPACE
     journal: JournalSection = JournalSection()
+    authority: AuthoritySection = AuthoritySection()
     notify: NotifySection = NotifySection()
     web: WebSection = WebSection()
     log: LogSection = LogSection()

@@ -19,6 +19,10 @@ class JournalUnavailable(GuardError):
     """The journal cannot be written or read; without it nothing may be changed."""
 
 
+class JournalOutOfReach(JournalUnavailable):
+    """The journal is kept somewhere that gives no answer now; it may again."""
+
+
 class BlobMissing(GuardError):
     """A blob is not in the store, or no longer has the content its digest promises."""
 
@@ -49,3 +53,10 @@ class Rejected(ClusterError):
 
 class Unavailable(ClusterError):
     """No usable answer: refused, timed out, cut off, TLS, 429 or 5xx. The effect of a write is unknown."""
+
+
+class NoAuthority(Unavailable, JournalOutOfReach):
+    """This guard does not hold the lease (for long enough): nothing was sent and nothing was appended.
+
+    Whoever can live without the API server or the journal for a while can live without authority.
+    """

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from logcaster_guard.domain.gitops import GitOps
+
 
 class Unit(StrEnum):
     """What a signal's number counts; only numbers of one unit are compared or added."""
@@ -91,7 +93,8 @@ class Signal:
     """A named number of a target.
 
     `lookback` is how many seconds behind its instant a reading reaches (0 for an instantaneous one).
-    `query` is PromQL, with the target's fields and `$lookback` still to be filled in.
+    `query` is PromQL, with the target's fields and `$lookback` still to be filled in; `by_release` is the same of some
+    pods alone, with their marks as `$pods`.
     """
 
     name: str
@@ -99,6 +102,7 @@ class Signal:
     source: SourceName
     lookback: float = 0.0
     query: str | None = None
+    by_release: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,7 @@ class Target:
     `kind` is Deployment, StatefulSet or DaemonSet, `deployment` the workload's name whatever its kind is.
     `dry_run`: nothing is written for this target. `environments` are Deployments by the value of `environment_label`:
     the Service's selector names the one that is live, and `deployment` is then the Service's name until it is known.
+    `gitops` is what is done where a GitOps controller owns it, None for the policy's.
     """
 
     name: str
@@ -121,6 +126,7 @@ class Target:
     dry_run: bool = False
     environments: Mapping[str, str] = field(default_factory=dict)
     environment_label: str = "environment"
+    gitops: GitOps | None = None
 
     def live(self, selector: Mapping[str, str]) -> str | None:
         """The Deployment of the environment that a Service with this selector sends everything to; None if of none."""

@@ -18,7 +18,6 @@ from typing import Any
 
 from structlog.contextvars import get_contextvars
 
-from logcaster_guard.adapters.journal import SqliteJournal
 from logcaster_guard.adapters.kubernetes.events import COMPONENT
 from logcaster_guard.domain import capacity, runs
 from logcaster_guard.domain.ledger import Ledger
@@ -262,11 +261,8 @@ class DisturbedScene(Scene):
     async def remains(self) -> Remains:
         """How it stands; no guard may be alive."""
         admin, namespace = self.cluster.admin, self.cluster.namespace
-        journal = await SqliteJournal.open(self.folder / "journal.db")
-        try:
+        async with self.keeping.journal() as journal:
             entries = await journal.read_all()
-        finally:
-            await journal.aclose()
         found, known, queued, settled = told(entries)
         services = {s["metadata"]["name"]: s for s in await admin.list(f"/api/v1/namespaces/{namespace}/services")}
         service = services[objects.ACTIVE_SERVICE if self.case.switches else objects.SERVICE]

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 import pytest
 
 from logcaster_guard import strategies
+from logcaster_guard.domain.gitops import OwnerKind
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Json
@@ -28,12 +29,14 @@ STRATEGIES = Path(strategies.__file__).parent
 RECORDINGS = 3
 MATRIX = (
     Case(Action.IMMEDIATE),
+    Case(Action.IMMEDIATE, in_cluster=True),
     Case(Action.GRADUAL),
     Case(Action.GRADUAL, beside=0.5),
     Case(Action.ALERT_THEN),
     Case(Action.BLUE_GREEN),
     Case(Action.BLUE_GREEN, beside=0.5),
     Case(Action.BLUE_GREEN, missing=True),
+    Case(Action.IMMEDIATE, owner=OwnerKind.KUSTOMIZATION),
 )
 """Every action that changes something in this version; once with a good release that is none."""
 
@@ -86,7 +89,7 @@ async def record(
             known = Undisturbed(writes, facts.changes)
             end = "given back, frozen, told" if case.beside else "rolled back once"
             assert ending(facts, writes, minimum, known, case=case) == (end, [])
-            if case.action is Action.IMMEDIATE:
+            if case == Case(Action.IMMEDIATE):
                 assert known == ONCE[minimum is not None]
             assert len(set(tape.points)) == len(tape.points)
             return tape.points, known

@@ -12,13 +12,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
-from logcaster_guard.adapters.blobs import FolderBlobs
 from logcaster_guard.adapters.clock import SystemClock
-from logcaster_guard.adapters.journal import SqliteJournal
 from logcaster_guard.adapters.kubernetes.events import COMPONENT, EventChannel
 from logcaster_guard.domain import ledger, releases, runs
 from logcaster_guard.domain.conditions import Comparator, Compare, Number, SignalRef
-from logcaster_guard.domain.events import NoticeQueued, NoticeSettled, RevisionGood, RevisionLive
+from logcaster_guard.domain.events import (
+    NoticeQueued,
+    NoticeSettled,
+    OwnerResumed,
+    OwnerSuspended,
+    RevisionGood,
+    RevisionLive,
+    SignalSeen,
+)
+from logcaster_guard.domain.gitops import GitOps, OwnerKind, is_suspended, mark_of
 from logcaster_guard.domain.ledger import Ledger
 from logcaster_guard.domain.rules import (
     Action,
@@ -54,9 +61,10 @@ from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import ApiRefused
 from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.world import World
-from tests.cluster import environments
+from tests.cluster import environments, owners
 from tests.cluster.crashes import Cell, MortalBlobs, MortalCluster, MortalJournal, Tape
 from tests.cluster.harness import AuditRecord, Cluster, drop_namespace, make_namespace
+from tests.cluster.keeping import Keeping, journal_rights
 from tests.real.waiting import until
 
 GOOD, BAD = "1.0", "2.0"
@@ -90,16 +98,24 @@ class Case:
     """What the rule asks for, and the error rate of the good release where it runs beside production.
 
     `missing`: somebody has deleted the environment with the good release. `refused`: nothing will be rolled back.
+    `owner`: a GitOps owner has rolled the bad release out, and `gitops` is what is done about it.
+    `in_cluster`: journal and blobs are kept there.
     """
 
     action: Action
     beside: float = 0.0
     missing: bool = False
     refused: bool = False
+    owner: OwnerKind | None = None
+    gitops: GitOps | None = GitOps.SUSPEND
+    in_cluster: bool = False
 
     def __str__(self) -> str:
+        if self.owner is not None:
+            return f"{self.action}, {self.gitops} {self.owner}"
         beside = f", {self.beside:.0%} errors beside" if self.beside else ""
-        return f"{self.action}{beside}{', the other environment missing' if self.missing else ''}"
+        missing = ", the other environment missing" if self.missing else ""
+        return f"{self.action}{beside}{missing}{', journal in the cluster' if self.in_cluster else ''}"
 
     @property
     def switches(self) -> bool:
@@ -160,7 +176,8 @@ class Facts:
     """What a scene shows when its last guard has nothing left to do.
 
     `changes` counts those of the Deployment's spec since the bad release; `reasons` are the guards' Kubernetes Events;
-    `deployments` are all that are there, `sizes` what they want; `bounds` are the autoscaler's.
+    `deployments` are all that are there, `sizes` what they want; `bounds` are the autoscaler's. `owner`: whether it is
+    suspended, carries the guard's mark, and is suspended by what the journal tells.
     """
 
     image: str
@@ -174,6 +191,7 @@ class Facts:
     queued: frozenset[str]
     settled: frozenset[str]
     reasons: Counter[str]
+    owner: tuple[bool, bool, bool] | None = None
 
 
 @dataclass
@@ -193,6 +211,7 @@ class Scene:
     generation: int = 0
     clock: SystemClock = field(default_factory=SystemClock)
     channels: Sequence[Channel] = ()
+    owned: owners.Owned | None = None
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -212,7 +231,8 @@ class Scene:
         cluster = replace(cluster, namespace=name)
         folder = cluster.folder / name
         await make_namespace(cluster.admin, name)
-        await cluster.grant("guard", rights)
+        kept = journal_rights() if case.in_cluster else ()
+        await cluster.grant("guard", [*rights, *(owners.RULES if case.owner else ()), *kept])
         world = World(
             cluster.url, cluster.node_token, namespace=name, ca_file=cluster.ca_file, pace=pace, period=0.05
         )  # fmt: skip
@@ -239,7 +259,9 @@ class Scene:
             await self.cluster.admin.create(self.autoscalers, autoscaler(self.minimum, replicas, objects.DEPLOYMENT))
         await self.world.deploy(BAD)
         bad = await self.world.rolled_out(WITHIN)
-        await seed(self.folder, self.target.key, good, bad, then)
+        if self.case.owner is not None:
+            self.owned = await owners.Owned.make(self.cluster, self.case.owner, revision=BAD)
+        await seed(self.keeping, self.target.key, good, bad, then)
 
     async def _install_environments(self, replicas: int) -> None:
         made = await environments.install(
@@ -249,7 +271,7 @@ class Scene:
             # It keeps the idle environment small until it is told otherwise.
             await self.cluster.admin.create(self.autoscalers, autoscaler(self.minimum, replicas, environments.BLUE))
             await until(self._idles_as_told, WITHIN)
-        await seed(self.folder, self.target.key, made.good, made.bad, made.changed, snapshot=made.snapshot)
+        await seed(self.keeping, self.target.key, made.good, made.bad, made.changed, snapshot=made.snapshot)
 
     async def _idles_as_told(self) -> bool:
         """Whether the autoscaler has brought the idle environment to its minimum."""
@@ -267,13 +289,17 @@ class Scene:
         """The path of the namespace's autoscalers."""
         return f"/apis/autoscaling/v2/namespaces/{self.cluster.namespace}/horizontalpodautoscalers"
 
+    @property
+    def keeping(self) -> Keeping:
+        """Where its guards keep what they did."""
+        return Keeping(self.folder, self.cluster.namespace, self.api if self.case.in_cluster else None)
+
     async def life(self, cell: Cell | None, *, tape: Tape | None = None) -> Tape:
         """One guard from its start until it dies as `cell` says, or until it has nothing left to do."""
         tape = tape or Tape(cell)
         source = ImageSource(self.world, self.clock, self.case)
-        journal = await SqliteJournal.open(self.folder / "journal.db")
-        try:
-            guard = self._guard(journal, source, tape)
+        async with self.keeping.journal() as journal:
+            guard = self.guard(journal, source, tape)
             task = asyncio.create_task(guard.run())
             try:
                 try:
@@ -285,18 +311,17 @@ class Scene:
             finally:
                 await _torn_down(task)
                 await tape.landed()
-        finally:
-            await journal.aclose()
         return tape
 
-    def _guard(self, journal: Journal, source: ImageSource, tape: Tape) -> Guard:
+    def guard(self, journal: Journal, source: ImageSource, tape: Tape) -> Guard:
+        """A guard over the scene, whose calls go through the tape."""
         cluster = MortalCluster(self.api, tape)
         return Guard(
             Orders([self.target], SIGNALS, [replace(RULE, action=self.case.action)], POLICY),
             cluster=cluster,
             sources={SourceName.SCRAPE: source},
             journal=MortalJournal(journal, tape),
-            blobs=MortalBlobs(FolderBlobs(self.folder / "blobs"), tape),
+            blobs=MortalBlobs(self.keeping.blobs, tape),
             channels=[EventChannel(cluster), *self.channels],
             clock=self.clock,
         )
@@ -306,7 +331,8 @@ class Scene:
         """What the guard guards."""
         namespace = self.cluster.namespace
         if not self.case.switches:
-            return Target("logcaster", namespace, objects.DEPLOYMENT, service=objects.SERVICE)
+            gitops = self.case.gitops if self.case.owner else None
+            return Target("logcaster", namespace, objects.DEPLOYMENT, service=objects.SERVICE, gitops=gitops)
         active = objects.ACTIVE_SERVICE
         return Target("logcaster", namespace, active, service=active, environments=objects.ENVIRONMENTS)
 
@@ -316,13 +342,10 @@ class Scene:
 
     async def swept(self) -> None:
         """A guard looks after what was left behind, once."""
-        journal = await SqliteJournal.open(self.folder / "journal.db")
-        try:
-            guard = self._guard(journal, ImageSource(self.world, self.clock, self.case), Tape(None))
+        async with self.keeping.journal() as journal:
+            guard = self.guard(journal, ImageSource(self.world, self.clock, self.case), Tape(None))
             await guard.chronicle.load()
             await guard.sweep()
-        finally:
-            await journal.aclose()
 
         async def alone() -> bool:
             return len(await self.cluster.admin.list(self.deployments)) == len(self.case.left)
@@ -354,11 +377,9 @@ class Scene:
 
     async def facts(self) -> Facts:
         """How it stands; no guard may be alive."""
-        journal = await SqliteJournal.open(self.folder / "journal.db")
-        try:
-            found, known, queued, settled = told(await journal.read_all())
-        finally:
-            await journal.aclose()
+        async with self.keeping.journal() as journal:
+            entries = await journal.read_all()
+        found, known, queued, settled = told(entries)
         bounds = None
         if self.minimum is not None:
             raw = await self.cluster.admin.get(f"{self.autoscalers}/{objects.DEPLOYMENT}")
@@ -379,7 +400,16 @@ class Scene:
             queued=queued,
             settled=settled,
             reasons=Counter(str(e["reason"]) for e in mine for _ in range(int(e.get("count") or 1))),
+            owner=await self._owner(entries),
         )
+
+    async def _owner(self, entries: Sequence[Entry]) -> tuple[bool, bool, bool] | None:
+        if self.owned is None:
+            return None
+        raw = await self.owned.raw()
+        suspended = sum(isinstance(e.event, OwnerSuspended) for e in entries)
+        resumed = sum(isinstance(e.event, OwnerResumed) for e in entries)
+        return is_suspended(raw), mark_of(raw) is not None, suspended > resumed
 
 
 async def _latest(journal: Journal) -> str:
@@ -440,6 +470,10 @@ def ending(
         f"Kubernetes Events {dict(facts.reasons)}": {facts.reasons[r] for r in ("RunOpened", "RunClosed")} == {1},
     }
     outcomes = {r.closed.outcome for r in facts.runs if r.closed is not None}
+    if case.owner is not None:
+        # After a rollback that helped it stays suspended, known to be so; else nothing is left of it.
+        kept = outcomes == {runs.RECOVERED}
+        checks |= {f"the owner is {facts.owner}": facts.owner == (kept, kept, kept)}
     once = {
         f"{facts.changes} changes of the Deployment": facts.changes == known.changes,
         f"writes {dict(writes)}": shared or writes == known.writes or (cut_off and writes <= known.writes),
@@ -465,17 +499,18 @@ def ending(
 def writes_of(records: Sequence[AuditRecord], namespace: str) -> Counter[str]:
     """The guard's successful mutating requests in this namespace, by resource."""
     mine = [r for r in records if r.namespace == namespace and r.user == "guard" and 200 <= r.code < 300]
-    # What is told of a trigger that goes on firing is no effect of the run.
+    # What is told of a trigger that goes on firing is no effect of the run, and neither is what is noted down.
+    mine = [r for r in mine if r.resource != "secrets"]
     mine = [r for r in mine if r.resource != "events" or str((r.body or {}).get("reason", "Run")).startswith("Run")]
     return Counter(r.resource for r in mine if r.verb in {"create", "update", "patch", "delete", "deletecollection"})
 
 
-async def seed(folder: Path, key: str, good: Json, bad: Json, changed: datetime, *, snapshot: bytes = b"") -> None:
-    """A journal in `folder`: the target was good for a day, and at `changed` the bad release came.
+async def seed(keeping: Keeping, key: str, good: Json, bad: Json, changed: datetime, *, snapshot: bytes = b"") -> None:
+    """A journal: the target was good for a day, and at `changed` the bad release came.
 
     `snapshot` is what was saved with the good one.
     """
-    blobs = FolderBlobs(folder / "blobs")
+    blobs = keeping.blobs
     live = []
     for deployment, since in ((good, changed - timedelta(days=1)), (bad, changed)):
         workload = Workload(deployment)
@@ -492,11 +527,9 @@ async def seed(folder: Path, key: str, good: Json, bad: Json, changed: datetime,
         )
     saved = await blobs.put(snapshot) if snapshot else ""
     earned = RevisionGood(changed, live[0].template, 1.0, POLICY.ledger.good_after, saved)
-    journal = await SqliteJournal.open(folder / "journal.db")
-    try:
-        await journal.append(f"target/{key}", [live[0], earned, live[1]], 0)
-    finally:
-        await journal.aclose()
+    seen = SignalSeen(changed, SIGNAL.name)
+    async with keeping.journal() as journal:
+        await journal.append(f"target/{key}", [live[0], seen, earned, live[1]], 0)
 
 
 def autoscaler(minimum: int, replicas: int, deployment: str) -> Json:

@@ -81,7 +81,7 @@ def disturbances(points: Sequence[Point], case: Case) -> list[Disturbance]:
 
 
 def _most(cluster: Cluster, case: Case, minimum: int | None) -> int | None:
-    if case.action is not Action.IMMEDIATE or minimum is not None:
+    if case != Case(Action.IMMEDIATE) or minimum is not None:
         return SANDBOX if cluster.kind == "sandbox" else REAL
     return None if cluster.kind == "sandbox" else 10 * REAL
 

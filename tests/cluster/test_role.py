@@ -1,4 +1,4 @@
-"""Each verb of the shipped Role is needed: without it the guard names it at its start, and its use is refused."""
+"""Each verb of the shipped Roles is needed: without it the guard names it at its start, and its use is refused."""
 
 from __future__ import annotations
 
@@ -10,11 +10,19 @@ from typing import Any
 import pytest
 import yaml
 
-from logcaster_guard.adapters.kubernetes.access import PERMISSIONS, missing_permissions
+from logcaster_guard.adapters.kubernetes.access import (
+    JOURNAL_PERMISSIONS,
+    OWNER_PERMISSIONS,
+    PERMISSIONS,
+    missing_for_journal,
+    missing_for_owners,
+    missing_permissions,
+)
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.adapters.kubernetes.events import event_of
 from logcaster_guard.domain.errors import ClusterError, NotFound, Rejected
+from logcaster_guard.domain.gitops import Reference
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.ports import Kind
@@ -24,13 +32,20 @@ from tests.real.waiting import until
 
 Json = dict[str, Any]
 Use = Callable[[KubernetesCluster, str], Awaitable[object]]
-RULES: Sequence[Json] = next(
-    d["rules"]
-    for d in yaml.safe_load_all((Path(__file__).parents[2] / "deploy" / "rbac.yaml").read_text())
-    if d["kind"] == "Role"
-)
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+def rules_in(*files: str) -> Sequence[Json]:
+    """The rules of the Roles that are shipped in these files."""
+    documents = [d for file in files for d in yaml.safe_load_all((DEPLOY / file).read_text())]
+    return [rule for document in documents if document["kind"] == "Role" for rule in document["rules"]]
+
+
+OTHERS = rules_in("rbac.yaml", "components/gitops/rbac.yaml")
+RULES = [*OTHERS, *rules_in("components/kubernetes-journal/rbac.yaml")]
 PAUSE = [{"op": "add", "path": "/metadata/annotations", "value": {}}]
 EMPTY = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}}
+NOTE = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "web"}}
 NOTICE = Notice("run-1/1", START, "run.opened", Severity.WARNING, "t", "x", deployment="web", run="run-1")
 
 
@@ -67,6 +82,21 @@ USES: Mapping[tuple[str, str], Use] = {
     ("horizontalpodautoscalers", "list"): lambda guard, ns: guard.list(Kind.AUTOSCALER, ns),
     ("horizontalpodautoscalers", "patch"): lambda guard, ns: guard.json_patch(Kind.AUTOSCALER, ns, "web", PAUSE),
     ("events", "create"): tell,
+    ("applications", "get"): lambda guard, ns: guard.get(Kind.APPLICATION, ns, "web"),
+    ("applications", "patch"): lambda guard, ns: guard.json_patch(Kind.APPLICATION, ns, "web", PAUSE),
+    ("kustomizations", "get"): lambda guard, ns: guard.get(Kind.KUSTOMIZATION, ns, "web"),
+    ("kustomizations", "patch"): lambda guard, ns: guard.json_patch(Kind.KUSTOMIZATION, ns, "web", PAUSE),
+    ("helmreleases", "get"): lambda guard, ns: guard.get(Kind.HELM_RELEASE, ns, "web"),
+    ("helmreleases", "patch"): lambda guard, ns: guard.json_patch(Kind.HELM_RELEASE, ns, "web", PAUSE),
+    ("gitrepositories", "get"): lambda guard, ns: guard.get(Kind.GIT_REPOSITORY, ns, "web"),
+    ("ocirepositories", "get"): lambda guard, ns: guard.get(Kind.OCI_REPOSITORY, ns, "web"),
+    ("buckets", "get"): lambda guard, ns: guard.get(Kind.BUCKET, ns, "web"),
+    ("helmcharts", "get"): lambda guard, ns: guard.get(Kind.HELM_CHART, ns, "web"),
+    ("secrets", "get"): lambda guard, ns: guard.get(Kind.SECRET, ns, "web"),
+    ("secrets", "list"): lambda guard, ns: guard.list(Kind.SECRET, ns),
+    ("secrets", "create"): lambda guard, ns: guard.create(Kind.SECRET, ns, NOTE),
+    ("secrets", "patch"): lambda guard, ns: guard.json_patch(Kind.SECRET, ns, "web", PAUSE),
+    ("secrets", "delete"): lambda guard, ns: gone(guard, Kind.SECRET, ns),
 }
 VERBS = [
     (group, resource, verb)
@@ -84,6 +114,17 @@ def targets(cluster: Cluster) -> list[Target]:
     return [web, *kinds, replace(web, environments={"blue": "web", "green": "web-green"})]
 
 
+async def missing(guard: KubernetesCluster, cluster: Cluster) -> list[str]:
+    """What the guard names at its start: for targets, owners of each kind that may be suspended, and its journal."""
+    kinds = sorted(kind for permission in OWNER_PERMISSIONS for kind in permission.kinds)
+    owners = [Reference(kind, cluster.namespace, "web") for kind in kinds]
+    return [
+        *await missing_permissions(guard, targets(cluster)),
+        *await missing_for_owners(guard, owners),
+        *await missing_for_journal(guard, cluster.namespace),
+    ]
+
+
 async def guard_with(cluster: Cluster, rules: Sequence[Json], lacking: int) -> KubernetesCluster:
     """The adapter with these rights, once the API server knows of them."""
     if cluster.kind == "sandbox":
@@ -92,7 +133,7 @@ async def guard_with(cluster: Cluster, rules: Sequence[Json], lacking: int) -> K
     made = await connect(kubeconfig=cluster.kubeconfig("guard"), context=None, timeout=10.0)
 
     async def granted() -> bool:
-        return len(await missing_permissions(made, targets(cluster))) == lacking
+        return len(await missing(made, cluster)) == lacking
 
     try:
         await until(granted)
@@ -103,13 +144,14 @@ async def guard_with(cluster: Cluster, rules: Sequence[Json], lacking: int) -> K
 
 
 def without(group: str, resource: str, verb: str) -> list[Json]:
-    """The Role's rules less one verb on one resource."""
+    """The Roles' rules less one verb on one resource."""
     found = []
     for rule in RULES:
-        hit = group in rule["apiGroups"] and resource in rule["resources"]
-        verbs = [v for v in rule["verbs"] if not (hit and v == verb)]
-        if verbs:
-            found.append({**rule, "verbs": verbs})
+        for name in rule["resources"]:
+            hit = group in rule["apiGroups"] and resource == name
+            verbs = [v for v in rule["verbs"] if not (hit and v == verb)]
+            if verbs:
+                found.append({**rule, "resources": [name], "verbs": verbs})
     return found
 
 
@@ -126,7 +168,8 @@ async def refused(use: Use, guard: KubernetesCluster, namespace: str) -> bool:
 
 def test_every_verb_of_the_role_has_a_use_and_every_use_its_verb() -> None:
     assert {(resource, verb) for _, resource, verb in VERBS} == set(USES)
-    assert {(p.resource, verb) for p in PERMISSIONS for verb in p.verbs} == set(USES)
+    needed = (*PERMISSIONS, *OWNER_PERMISSIONS, *JOURNAL_PERMISSIONS)
+    assert {(p.resource, verb) for p in needed for verb in p.verbs} == set(USES)
 
 
 async def test_with_the_whole_role_nothing_is_refused(cluster: Cluster) -> None:
@@ -144,27 +187,47 @@ async def test_with_the_whole_role_nothing_is_refused(cluster: Cluster) -> None:
 async def test_without_the_verb_it_is_named_and_its_use_is_refused(
     cluster: Cluster, group: str, resource: str, verb: str
 ) -> None:
-    guard = await guard_with(cluster, without(group, resource, verb), lacking=1)
+    # A sentence for each object that is asked for by name: the guard's targets are of two Deployments.
+    lacking = 2 if (resource, verb) in {("deployments", "get"), ("deployments", "patch")} else 1
+    guard = await guard_with(cluster, without(group, resource, verb), lacking=lacking)
     try:
-        (sentence,) = await missing_permissions(guard, targets(cluster))
+        sentences = await missing(guard, cluster)
         found = {key for key, use in USES.items() if await refused(use, guard, cluster.namespace)}
         with pytest.raises(ClusterError) as caught:
             await USES[resource, verb](guard, cluster.namespace)
     finally:
         await guard.aclose()
     full = f"{resource}.{group}" if group else resource
-    assert f"the verb {verb} on {full} there" in sentence
+    assert all(f"the verb {verb} on {full} there" in sentence for sentence in sentences)
     assert found == {(resource, verb)}
     assert isinstance(caught.value, Rejected)
     assert caught.value.status == 403
 
 
 @pytest.mark.parametrize("verb", ["create", "update", "deletecollection"])
-@pytest.mark.parametrize("resource", ["statefulsets.apps", "secrets", "configmaps", "pods"])
+@pytest.mark.parametrize("resource", ["statefulsets.apps", "configmaps", "pods"])
 async def test_nothing_beyond_the_role_is_allowed(cluster: Cluster, resource: str, verb: str) -> None:
     guard = await guard_with(cluster, RULES, lacking=0)
     name, _, group = resource.partition(".")
     try:
         assert await guard.may(verb, group, name, cluster.namespace) is False
+    finally:
+        await guard.aclose()
+
+
+@pytest.mark.parametrize("verb", ["update", "watch", "deletecollection"])
+async def test_a_journal_in_the_cluster_needs_no_more_of_secrets(cluster: Cluster, verb: str) -> None:
+    guard = await guard_with(cluster, RULES, lacking=0)
+    try:
+        assert await guard.may(verb, "", "secrets", cluster.namespace) is False
+    finally:
+        await guard.aclose()
+
+
+async def test_without_a_journal_in_the_cluster_no_secret_may_be_touched(cluster: Cluster) -> None:
+    verbs = [verb for permission in JOURNAL_PERMISSIONS for verb in permission.verbs]
+    guard = await guard_with(cluster, OTHERS, lacking=len(verbs))
+    try:
+        assert {await guard.may(verb, "", "secrets", cluster.namespace) for verb in [*verbs, "update"]} == {False}
     finally:
         await guard.aclose()

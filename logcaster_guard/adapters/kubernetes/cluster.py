@@ -64,6 +64,15 @@ RESOURCES: Mapping[Kind, Resource] = {
     Kind.VOLUME_CLAIM: Resource("", "v1", "persistentvolumeclaims"),
     Kind.ENDPOINT_SLICE: Resource("discovery.k8s.io", "v1", "endpointslices"),
     Kind.EVENT: Resource("", "v1", "events"),
+    Kind.LEASE: Resource("coordination.k8s.io", "v1", "leases"),
+    Kind.SECRET: Resource("", "v1", "secrets"),
+    Kind.APPLICATION: Resource("argoproj.io", "v1alpha1", "applications"),
+    Kind.KUSTOMIZATION: Resource("kustomize.toolkit.fluxcd.io", "v1", "kustomizations"),
+    Kind.HELM_RELEASE: Resource("helm.toolkit.fluxcd.io", "v2", "helmreleases"),
+    Kind.GIT_REPOSITORY: Resource("source.toolkit.fluxcd.io", "v1", "gitrepositories"),
+    Kind.OCI_REPOSITORY: Resource("source.toolkit.fluxcd.io", "v1", "ocirepositories"),
+    Kind.BUCKET: Resource("source.toolkit.fluxcd.io", "v1", "buckets"),
+    Kind.HELM_CHART: Resource("source.toolkit.fluxcd.io", "v1", "helmcharts"),
 }
 
 
@@ -164,6 +173,7 @@ class KubernetesCluster:
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, resource_version: str | None) -> None:
         """Foreground deletion with preconditions; raises `Conflict` when they no longer hold.
 
+        A Secret, which nothing depends on, is gone at once.
         The transport may send it twice when a kept connection turns out to be dead; the uid makes that harmless.
         """
         preconditions = {"uid": uid} | ({"resourceVersion": resource_version} if resource_version else {})
@@ -171,7 +181,7 @@ class KubernetesCluster:
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "preconditions": preconditions,
-            "propagationPolicy": "Foreground",
+            "propagationPolicy": "Background" if kind is Kind.SECRET else "Foreground",
         }
         what = f"delete {kind.value} {namespace}/{name}"
         path = _filled(RESOURCES[kind].path + "/{name}", what, namespace=namespace, name=name)
