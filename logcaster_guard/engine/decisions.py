@@ -203,11 +203,11 @@ class Decisions:
         reason = f"{_because(rule)} It takes over from run {old.id}, which was slower."
         return self._opened(situation, planned, evidence, await self._snapshot(workload), reason=reason, parent=old.id)
 
-    def may_fall_back(self, closed: RunClosed, rungs: int) -> bool:
-        """Whether another release may be tried after this end; `rungs` counts the fallbacks of its line so far."""
+    def may_fall_back(self, outcome: str, rungs: int) -> bool:
+        """Whether the policy lets another run follow one that ended so, after `rungs` that fell back already."""
         fallback = self._policy.fallback
         allowed = {DESTINATION_BAD: fallback.destination_bad, NOT_RECOVERED: fallback.not_recovered}
-        return rungs < allowed.get(closed.outcome, 0)
+        return rungs < allowed.get(outcome, 0)
 
     async def fallen_back(
         self, old: Run, closed: RunClosed, *, rule: Rule, workload: Workload | None
