@@ -96,6 +96,7 @@ class Tape:
         self.check()
         counted = self.counts(what)
         if counted:
+            await self.before(self._due(what))
             self._die_at(what, Moment.BEFORE, Moment.LATE, unsent=effect)
         sent = asyncio.ensure_future(effect())
         self._sent.add(sent)
@@ -115,24 +116,29 @@ class Tape:
         self._running = self._running or what == BEGIN
         return self._running
 
-    def next_point(self, what: str) -> Point:
-        """The point that the next effect of this kind is."""
-        return Point(what, self._counts[what] + 1)
-
     def note(self, what: str) -> None:
         """An effect that was had is a point of the record."""
-        self.points.append(self.next_point(what))
+        self.points.append(self._due(what))
         self._counts[what] += 1
+
+    async def before(self, point: Point) -> None:
+        """What happens just before the guard's call at a point is sent."""
+
+    def looked(self, kind: Kind, name: str) -> None:
+        """A guard asks for an object."""
 
     async def landed(self) -> None:
         """Wait until everything that was sent has been answered, whoever is left to hear it."""
         await asyncio.gather(*self._sent, return_exceptions=True)
 
     def _die_at(self, what: str, *moments: Moment, unsent: Effect[Any] | None = None) -> None:
-        if self.end in [Cell(self.next_point(what), moment) for moment in moments]:
+        if self.end in [Cell(self._due(what), moment) for moment in moments]:
             self.unsent = unsent
             self.dead.set()
             raise Crash
+
+    def _due(self, what: str) -> Point:
+        return Point(what, self._counts[what] + 1)
 
 
 class MortalJournal:
@@ -191,6 +197,7 @@ class MortalCluster:
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Json:
         self._tape.check()
+        self._tape.looked(kind, name)
         return await self._cluster.get(kind, namespace, name)
 
     async def list(self, kind: Kind, namespace: str, selector: str = "") -> Sequence[Json]:

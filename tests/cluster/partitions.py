@@ -63,7 +63,7 @@ class Gate(Tape):
         return answer
 
     async def _stop_at(self, what: str, moment: Moment) -> None:
-        if not self.stopped.is_set() and self.end == Cell(self.next_point(what), moment):
+        if not self.stopped.is_set() and self.end == Cell(self._due(what), moment):
             self.stopped.set()
             self.open.clear()
         await self.open.wait()

@@ -15,13 +15,12 @@ import pytest
 import structlog
 import yaml
 
-from logcaster_guard.adapters.journal import SqliteJournal
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.domain import runs
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.runs import ABANDONED, Run
 from logcaster_guard.ports import Cluster as ClusterPort
-from logcaster_guard.ports import Json
+from logcaster_guard.ports import Journal, Json
 from tests.cluster.crashes import Cell, Moment, Point, cells
 from tests.cluster.harness import Cluster
 from tests.cluster.partitions import LEASES, WITHIN, Contender, effects_of, free_lease
@@ -37,6 +36,7 @@ RECORDINGS = 3
 MATRIX = (
     (Case(Action.IMMEDIATE), None),
     (Case(Action.IMMEDIATE), 2),
+    (Case(Action.IMMEDIATE, in_cluster=True), None),
     (Case(Action.ALERT_THEN), None),
     (Case(Action.GRADUAL), None),
     (Case(Action.GRADUAL, beside=0.5), None),
@@ -114,7 +114,7 @@ async def record(
 ) -> tuple[Sequence[Point], Undisturbed]:
     """The points of a rollback by a leader that nothing disturbs, and what it did."""
     for _ in range(RECORDINGS):
-        async with guarded(cluster, api, rights, case, minimum) as (scene, journal):
+        async with guarded(cluster, api, rights, case, minimum) as (scene, journal, _):
             first = Contender(scene, journal, "first", None)
             try:
                 await until(first.acts, WITHIN)
@@ -135,18 +135,15 @@ async def record(
 @contextlib.asynccontextmanager
 async def guarded(
     cluster: Cluster, api: ClusterPort, rights: Sequence[Json], case: Case, minimum: int | None
-) -> AsyncIterator[tuple[Scene, SqliteJournal]]:
-    """A scene with a free lease, and the one journal of its guards."""
+) -> AsyncIterator[tuple[Scene, Journal, Journal]]:
+    """A scene with a free lease, and the one journal of its guards as each of them has it open."""
     async with Scene.set_up(cluster, api, rights, minimum, case=case) as scene:
         await free_lease(scene)
-        journal = await SqliteJournal.open(scene.folder / "journal.db")
-        try:
-            yield scene, journal
-        finally:
-            await journal.aclose()
+        async with scene.keeping.journal(shared=True) as first, scene.keeping.journal(shared=True) as second:
+            yield scene, first, second
 
 
-async def over(scene: Scene, journal: SqliteJournal) -> None:
+async def over(scene: Scene, journal: Journal) -> None:
     """Return once nothing is left to be done or told."""
 
     async def is_over() -> bool:
@@ -162,9 +159,9 @@ async def played(
     began = time.monotonic()
     namespace, facts, fault = "", None, ""
     try:
-        async with guarded(cluster, api, rights, case, minimum) as (scene, journal):
+        async with guarded(cluster, api, rights, case, minimum) as (scene, theirs, journal):
             namespace = scene.cluster.namespace
-            first = Contender(scene, journal, "first", cell)
+            first = Contender(scene, theirs, "first", cell)
             await until(first.acts, WITHIN)
             second = Contender(scene, journal, "second", None)
             try:
