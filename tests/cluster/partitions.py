@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -160,11 +161,11 @@ async def free_lease(scene: Scene) -> None:
     await scene.cluster.admin.create(path, {**body, "spec": {}})
 
 
-def effects_of(records: list[AuditRecord], namespace: str) -> tuple[Counter[str], int]:
-    """The guards' successful writes that are no marks and no renewals, by resource; and how many marks there are."""
+def effects_of(records: Sequence[AuditRecord], namespace: str) -> tuple[Counter[str], Counter[tuple[str, str]]]:
+    """The guards' successful writes that are no marks and no renewals, by resource; and the marks, by their object."""
     marks = [r for r in records if r.namespace == namespace and r.code < 300 and is_mark(r)]
     others = [r for r in records if not is_mark(r) and r.resource != "leases"]
-    return writes_of(others, namespace), len(marks)
+    return writes_of(others, namespace), Counter((r.resource, r.name) for r in marks)
 
 
 def is_mark(record: AuditRecord) -> bool:
