@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
+from structlog.testing import capture_logs
 
-from logcaster_guard.domain.errors import JournalUnavailable
+from logcaster_guard.domain.errors import JournalOutOfReach, JournalUnavailable
 from logcaster_guard.domain.events import (
+    Event,
     NoticeSettled,
     RevisionGood,
     RevisionLive,
@@ -20,7 +23,9 @@ from logcaster_guard.domain.events import (
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.steps import Plan, RestoreTemplate
 from logcaster_guard.engine.chronicle import Chronicle, event_name, run_stream, target_stream
+from logcaster_guard.ports import Entry
 from tests.fakes.clock import START as NOW
+from tests.fakes.guarded import Guarded, past_run
 from tests.fakes.journal import MemoryJournal, SlowJournal
 
 KEY = "default/logcaster-prod"
@@ -41,6 +46,33 @@ async def test_many_writers_of_one_process_lose_and_double_nothing() -> None:
     assert len(journal.entries) == chronicle.ledger(KEY).length == 50
 
 
+class DistantJournal(MemoryJournal):
+    """It gives no answer for the first `down` times that it is read."""
+
+    def __init__(self, down: int) -> None:
+        super().__init__()
+        self.down = down
+
+    async def read_all(self, prefix: str = "") -> Sequence[Entry]:
+        self.down -= 1
+        if self.down >= 0:
+            raise JournalOutOfReach("the API server does not answer")
+        return await super().read_all(prefix)
+
+
+async def test_a_journal_that_gives_no_answer_at_the_start_is_waited_for_and_not_given_up() -> None:
+    journal = DistantJournal(down=3)
+    await journal.append(run_stream("r1"), past_run(), 0)
+    with capture_logs() as logs:
+        scene = Guarded(journal)
+        async with scene.running():
+            before = scene.guard.chronicle.loaded
+            await scene.clock.advance(16.0)
+            assert (before, scene.guard.chronicle.loaded, scene.guard.chronicle.available) == (False, True, True)
+            assert [r.id for r in scene.guard.chronicle.runs()] == ["r1"]
+    assert sum(line["event"] == "journal.out_of_reach" for line in logs) == 3
+
+
 async def test_what_another_process_appended_is_taken_in_once() -> None:
     journal = SlowJournal()
     mine, theirs = Chronicle(journal), Chronicle(journal)
@@ -50,6 +82,50 @@ async def test_what_another_process_appended_is_taken_in_once() -> None:
     await theirs.tell(TARGET, SignalSeen(NOW, "last"))
     assert theirs.ledger(KEY).length == 11
     assert theirs.ledger(KEY).signals_seen >= {f"mine {n}" for n in range(5)}
+
+
+class Mumbling(MemoryJournal):
+    """Appends what it is given, and then says that it has not."""
+
+    async def append(self, stream: str, events: Sequence[Event], expected_seq: int) -> int:
+        await super().append(stream, events, expected_seq)
+        raise JournalUnavailable("the answer was lost")
+
+
+async def test_an_append_that_was_not_confirmed_is_settled_before_runs_are_counted() -> None:
+    journal, found = Mumbling(), list[tuple[str, str]]()
+    chronicle = Chronicle(journal, on_found=lambda stream, run: found.append((stream, run)))
+    with pytest.raises(JournalUnavailable):
+        await chronicle.decide(RUN, OPENED)
+    assert chronicle.open_run_on(KEY) is None
+    async with chronicle.counting():
+        assert chronicle.open_run_on(KEY) is not None
+    await chronicle.settle()
+    assert found == [(RUN, "r")]
+
+
+async def test_what_was_decided_of_a_run_falls_when_the_run_was_settled_to_have_gone_on() -> None:
+    journal = MemoryJournal()
+    chronicle = Chronicle(journal)
+    assert await chronicle.decide(RUN, OPENED)
+    run = chronicle.run("r")
+    seen = Mumbling()
+    seen._entries = journal._entries
+    chronicle._journal = seen
+    with pytest.raises(JournalUnavailable):
+        await chronicle.decide(RUN, CLOSED, of=run)
+    await chronicle.settle()
+    assert not await chronicle.decide(RUN, CLOSED, of=run)
+    assert [type(e.event) for e in journal.entries] == [RunOpened, RunClosed]
+
+
+async def test_a_run_that_was_over_when_it_was_found_is_not_taken_up() -> None:
+    journal, found = Mumbling(), list[str]()
+    chronicle = Chronicle(journal, on_found=lambda _, run: found.append(run))
+    with pytest.raises(JournalUnavailable):
+        await chronicle.decide(RUN, OPENED, CLOSED)
+    await chronicle.settle()
+    assert found == []
 
 
 async def test_a_decision_falls_when_the_stream_tells_more_now_but_not_for_a_delivered_notice() -> None:
