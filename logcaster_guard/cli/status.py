@@ -35,6 +35,9 @@ def status(address: Address = DEFAULT_ADDRESS, as_json: AsJson = False) -> None:
 
 def _lines(answer: Json) -> Iterator[Text | Table]:
     yield plain(f"LogCaster Guard {answer['version']}, {instant(answer['at'])}")
+    if (held := answer["authority"]) is not None:
+        whom = "this guard" if held["role"] == "holding" else held["holder"] or "nobody"
+        yield plain(f"  {held['role']}: {whom} holds the lease {held['lease']} (epoch {held['epoch']})")
     for sentence in [*answer["stuck"], *answer["missing"]]:
         yield plain(sentence, "bold red")
     for target in answer["targets"]:
@@ -49,6 +52,12 @@ def _target(target: Json) -> Iterator[Text | Table]:
     frozen, run = target["frozen"], target["run"]
     if frozen is not None:
         yield plain(f"  frozen     since {instant(frozen['at'])} by {frozen['by']}: {frozen['reason']}", "bold cyan")
+    for owner in target["suspended"]:
+        yield plain(
+            f"  suspended  {owner['owner']} since {instant(owner['since'])}, until it wants another revision than "
+            f"{owner['revision'] or 'the bad one'}",
+            "bold cyan",
+        )
     if run is not None:
         yield plain(
             f"  run        {run['run']}: {run['step'] or 'ending'}, since {instant(run['opened_at'])}", "bold yellow"

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PlainValidator, Strict, WithJsonSchema, model_validator
 
+from logcaster_guard.config.causes import AttributionSection, MaintenanceSection
 from logcaster_guard.config.durations import show_duration
 from logcaster_guard.config.faults import Refused, described, quoted
 from logcaster_guard.config.promql import POD_SELECTOR
@@ -22,7 +23,9 @@ from logcaster_guard.config.schema import (
     Duration,
     Label,
     Metric,
+    Name,
     PathName,
+    Rate,
     Section,
     Share,
     Size,
@@ -34,6 +37,7 @@ from logcaster_guard.config.schema import (
     pattern_of,
 )
 from logcaster_guard.config.secrets import Secret, to_secret, to_secret_url
+from logcaster_guard.domain.gitops import ARGOCD_NAMESPACE, GitOps
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.signals import SourceName, Target, Unit
 from logcaster_guard.domain.translation import Language
@@ -44,7 +48,6 @@ MAX_ITEMS = 100
 EVENTS_CHANNEL = "kubernetes-events"
 """The name of the channel that `notify.events` switches on."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
 _LABEL_KEY = re.compile(r"[a-z_][a-z0-9_]{0,62}", re.ASCII)
 _LISTEN = re.compile(r"(?P<host>[0-9.]{1,15}|\[[0-9A-Fa-f:.]{2,45}\]):(?P<port>[0-9]{1,5})", re.ASCII)
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
@@ -54,15 +57,6 @@ _HTTP_PATH = re.compile(r"/[\x21-\x22\x24-\x3e\x40-\x7e]{0,500}")
 
 SecretSource = Annotated[Secret, PlainValidator(to_secret), WithJsonSchema(SHOWN_SECRET)]
 SecretUrl = Annotated[Secret, PlainValidator(to_secret_url), WithJsonSchema({"anyOf": [SHOWN_URL, SHOWN_SECRET]})]
-
-
-def check_name(text: str) -> str:
-    """A name of the guard's own: of a target, rule or channel; raises `Refused`."""
-    if not _NAME.fullmatch(text):
-        raise Refused(
-            described(text), "a name of letters, digits, _ . and -, at most 63, starting with a letter or digit"
-        )
-    return text
 
 
 def _check_labels(labels: dict[str, str]) -> dict[str, str]:
@@ -129,9 +123,6 @@ def _check_otherwise(action: Action) -> Action:
     return action
 
 
-Name = Annotated[str, AfterValidator(check_name), pattern_of(_NAME)]
-
-
 class TargetSection(Section):
     """One guarded workload."""
 
@@ -150,6 +141,7 @@ class TargetSection(Section):
         default=None, json_schema_extra=keys_like(_LABEL_VALUE)
     )
     environment_label: Annotated[str, AfterValidator(_check_label_key), pattern_of(_LABEL_NAME)] = "environment"
+    gitops: Annotated[GitOps, Strict(False)] | None = None
 
     @model_validator(mode="after")
     def _environments_take_turns_behind_a_service(self) -> TargetSection:
@@ -269,11 +261,12 @@ class PollingSection(Section):
 
 
 class LimitsSection(Section):
-    """How often the guard may act."""
+    """How often the guard may act, and on how much traffic."""
 
     cooldown: Duration = 1_800.0
     per_target_per_day: WholeNumber = 2
     per_cluster_per_hour: WholeNumber = 3
+    min_request_rate: Rate | None = None
 
 
 class LedgerSection(Section):
@@ -353,6 +346,27 @@ class JournalSection(Section):
     blobs: PathName = "/var/lib/logcaster-guard/blobs"
 
 
+class AuthoritySection(Section):
+    """Which of several guards over one journal acts; `lease: null` for a guard that is alone."""
+
+    lease: Subdomain | None = None
+    namespace: Label | None = None
+    duration: Duration = 30.0
+    renew_every: Duration = 5.0
+
+    @model_validator(mode="after")
+    def _renewed_before_it_ends(self) -> AuthoritySection:
+        if not self.duration.is_integer():
+            raise Refused(f"a duration of {show_duration(self.duration)}", "whole seconds", key=("duration",))
+        if self.renew_every > self.duration / 3:
+            raise Refused(
+                f"a renew_every of {show_duration(self.renew_every)} with a duration of {show_duration(self.duration)}",
+                "at most a third of the duration, so that one renewal may fail",
+                key=("renew_every" if "renew_every" in self.model_fields_set else "duration",),
+            )
+        return self
+
+
 class WebhookSection(Section):
     """A channel that takes notices as JSON."""
 
@@ -416,6 +430,8 @@ class SettingsFile(Section):
     )
     polling: PollingSection = PollingSection()
     limits: LimitsSection = LimitsSection()
+    attribution: AttributionSection = AttributionSection()
+    maintenance: Annotated[tuple[MaintenanceSection, ...], Sized(0, MAX_ITEMS)] = ()
     ledger: LedgerSection = LedgerSection()
     verify: VerifySection = VerifySection()
     rollout: RolloutSection = RolloutSection()
@@ -425,7 +441,10 @@ class SettingsFile(Section):
     alert: AlertSection = AlertSection()
     fallback: FallbackSection = FallbackSection()
     dry_run: bool = False
+    gitops: Annotated[GitOps, Strict(False)] = GitOps.REFUSE
+    argocd_namespace: Label = ARGOCD_NAMESPACE
     journal: JournalSection = JournalSection()
+    authority: AuthoritySection = AuthoritySection()
     notify: NotifySection = NotifySection()
     web: WebSection = WebSection()
     log: LogSection = LogSection()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from logcaster_guard.domain import manual
+from logcaster_guard.domain.attribution import Cause
 from logcaster_guard.domain.guardrails import Guardrail
 from logcaster_guard.domain.notices import Notice
 
@@ -43,6 +44,9 @@ ENGLISH_STATES: Mapping[str, str] = {
     "run.crashed": "stopped, needs a restart of the guard",
     "hold.not_given_back": "needs a person",
     "hold.held_up": "still giving back",
+    "owner.suspended": "rolled back, GitOps owner suspended",
+    "owner.resumed": "GitOps owner at work",
+    "owner.not_resumed": "needs a person",
     "trigger.refused": "not rolled back",
     "request.refused": "not rolled back",
     "source.failing": "blind",
@@ -86,6 +90,22 @@ KOREAN: Mapping[str, Words] = {
         "{target}: {object}을(를) 아직 되돌리지 못했습니다",
         "가드가 계속 시도하고 있으며, 그동안 이 대상은 롤백하지 않습니다. 원인: {detail}",
         "되돌리는 중",
+    ),
+    "owner.suspended": Words(
+        "{target}: {owner} 일시 중지 유지",
+        "재개하면 문제의 버전을 다시 배포하므로 {owner}을(를) 일시 중지된 상태로 둡니다. "
+        "소스에서 {revision}을(를) 되돌리면 가드가 자동으로 재개합니다. 직접 재개하려면: {resume}",
+        "롤백 완료, GitOps 일시 중지",
+    ),
+    "owner.resumed": Words(
+        "{target}: {owner} 일시 중지 해제",
+        "{owner}이(가) 더 이상 가드에 의해 일시 중지되어 있지 않습니다. 사유: {reason}",
+        "GitOps 동작 중",
+    ),
+    "owner.not_resumed": Words(
+        "{target}: {owner}을(를) 재개하지 못했습니다",
+        "가드가 계속 시도합니다. 원인: {reason} 직접 재개하려면: {resume}",
+        "사람의 조치 필요",
     ),
     "trigger.refused": Words(
         "{target}: 규칙 {rule} 발동, 롤백하지 않음",
@@ -139,6 +159,15 @@ KOREAN_OUTCOMES: Mapping[str, tuple[str, str]] = {
 }
 """A word and a sentence for each outcome of a run."""
 
+KOREAN_CAUSES: Mapping[str, str] = {
+    Cause.ROLLOUT: "배포 전에는 정상이었으며, 이번 배포가 원인으로 판단됩니다.",
+    Cause.OLDER: "배포 전에도 같은 문제가 있었습니다.",
+    Cause.UNPROVEN: "배포 전에 정상이었다는 기록이 부족합니다.",
+    Cause.SHARED: "이 배포와 무관한 파드나 서비스에서도 같은 문제가 있습니다.",
+    Cause.SEVERAL: "여러 서비스가 각자의 배포 직후 동시에 문제를 일으켰습니다.",
+}
+"""What a breach is put down to."""
+
 KOREAN_GUARDRAILS: Mapping[str, str] = {
     Guardrail.ALERT_ONLY: "알림만 보내는 규칙입니다.",
     Guardrail.STRATEGY_UNFIT: "규칙의 동작(action)을 이 대상에 적용할 수 없습니다. 상세 내용을 확인해 주세요.",
@@ -149,12 +178,28 @@ KOREAN_GUARDRAILS: Mapping[str, str] = {
     Guardrail.NOT_YET_OBSERVED: "방금 바뀐 파드 템플릿을 아직 확인하지 못했습니다.",
     Guardrail.ROLLOUT_UNKNOWN: "현재 릴리스가 언제 배포되었는지 알 수 없습니다. 다른 원인을 찾거나 직접 롤백해 주세요.",
     Guardrail.NOT_CAUSED_BY_A_ROLLOUT: "배포가 원인이 아닌 것 같습니다. 의존 서비스 등 다른 변화부터 확인해 주세요.",
+    Guardrail.HISTORY_TOO_SHORT: (
+        "배포 전에 정상이었다는 기록이 부족하여 배포가 원인인지 판단할 수 없습니다. 필요하면 직접 롤백해 주세요."
+    ),
+    Guardrail.SHARED_CAUSE: (
+        "이 배포와 무관한 파드나 서비스에서도 같은 문제가 발생했습니다. 공통 원인(의존 서비스 등)부터 확인해 주세요."
+    ),
+    Guardrail.SEVERAL_SUSPECTS: (
+        "여러 서비스가 배포 직후 동시에 문제를 일으켜 원인을 하나로 가려낼 수 없습니다. 순위를 보고 직접 판단해 주세요."
+    ),
+    Guardrail.MINIMUM_REQUEST_RATE: "요청이 너무 적어 판단하기에 부족합니다(min_request_rate). 직접 확인해 주세요.",
+    Guardrail.ROLLOUT_IN_PROGRESS: "문제가 시작된 뒤에 다른 사람이 새 릴리스를 배포하는 중입니다.",
+    Guardrail.MAINTENANCE: "점검(maintenance) 시간입니다. 끝난 뒤에도 문제가 계속되면 다시 판단합니다.",
     Guardrail.FROZEN: "대상이 동결(freeze)되어 있습니다. 원인을 해결한 뒤 동결을 풀어 주세요.",
     Guardrail.ANOTHER_RUN: "이미 다른 롤백이 진행 중입니다.",
     Guardrail.COOLDOWN: "마지막 롤백 뒤의 대기 시간이 아직 지나지 않았습니다.",
     Guardrail.TARGET_BUDGET: "이 대상의 하루 롤백 한도를 다 썼습니다. 릴리스가 계속 실패하는 원인을 찾아 주세요.",
     Guardrail.CLUSTER_BUDGET: "클러스터의 시간당 롤백 한도를 다 썼습니다. 공통 원인을 찾아 주세요.",
     Guardrail.NO_GOOD_REVISION: "정상으로 확인된 이전 버전이 없습니다. 되돌릴 버전을 직접 골라 주세요.",
+    Guardrail.GITOPS_OWNER: (
+        "GitOps 컨트롤러(Argo CD 또는 Flux)가 관리하는 대상이라 롤백해도 되돌려집니다. "
+        "소스 저장소에서 문제의 커밋을 되돌리거나 gitops: suspend를 설정해 주세요."
+    ),
     Guardrail.NO_JOURNAL: "저널을 쓸 수 없어 감시만 합니다. 저널을 복구하고 가드를 다시 시작해 주세요.",
 }
 
@@ -172,6 +217,7 @@ LABELS: Mapping[Language, Mapping[str, str]] = {
         "at": "Time",
         "strategy": "Strategy",
         "guardrails": "Refused by",
+        "attribution": "Cause",
         "detail": "Detail",
         "channel": "Channel",
         "more": "{count} more in the guard's log",
@@ -190,6 +236,7 @@ LABELS: Mapping[Language, Mapping[str, str]] = {
         "at": "시각",
         "strategy": "방식",
         "guardrails": "거부 사유",
+        "attribution": "원인 판단",
         "detail": "상세(원문)",
         "channel": "채널",
         "more": "나머지 {count}개는 가드의 로그에 있습니다",
@@ -209,7 +256,7 @@ def translated(notice: Notice, language: Language) -> Notice:
         notice,
         title=words.title.format_map(facts),
         text=words.text.format_map(facts),
-        facts={**notice.facts, "detail": notice.text},
+        facts={**notice.facts, **_korean_attribution(notice.facts), "detail": notice.text},
     )
 
 
@@ -228,6 +275,14 @@ def _korean_cause(facts: Mapping[str, str]) -> str:
     if rule == manual.RULE:
         return "담당자의 요청에 따라"
     return f"규칙 {rule}의 조건이 정해진 시간 동안 계속 충족되어"
+
+
+def _korean_attribution(facts: Mapping[str, str]) -> Mapping[str, str]:
+    """What the breach is put down to; the measurements stay as they are."""
+    said = KOREAN_CAUSES.get(facts.get("cause", ""))
+    if said is None:
+        return {}
+    return {"attribution": f"{said} (근거: {facts.get('attribution', '-')})"}
 
 
 def _korean_question(facts: Mapping[str, str]) -> str:

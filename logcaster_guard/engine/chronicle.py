@@ -17,6 +17,8 @@ from logcaster_guard.domain.events import (
     Event,
     NoticeQueued,
     NoticeSettled,
+    OwnerResumed,
+    OwnerSuspended,
     RevisionBad,
     RevisionLive,
     RevisionSeeded,
@@ -69,6 +71,7 @@ class Chronicle:
         self._last_closed: dict[str, RunClosed] = {}
         self._triggers: dict[tuple[str, str], TriggerPending | TriggerFired | TriggerCleared] = {}
         self._notices: set[str] = set()
+        self._suspended: dict[tuple[str, str], OwnerSuspended] = {}
         self.loaded = False
         self._log = structlog.get_logger()
 
@@ -88,7 +91,7 @@ class Chronicle:
         except GuardError as error:
             self._log.error("journal.unavailable", detail=str(error), effect="the guard only watches")
             self._journal = None
-            self._ledgers, self._runs, self._open, self._triggers = {}, {}, {}, {}
+            self._ledgers, self._runs, self._open, self._triggers, self._suspended = {}, {}, {}, {}, {}
 
     def ledger(self, target: str) -> Ledger:
         """What is known of the target's releases."""
@@ -135,6 +138,10 @@ class Chronicle:
     def knows_notice(self, notice: str) -> bool:
         """Whether a notice with this id was ever queued in the stream of a target."""
         return notice in self._notices
+
+    def suspended(self) -> Sequence[tuple[str, OwnerSuspended]]:
+        """The GitOps owners that stay suspended after a run, each with the target that it is for."""
+        return [(target, event) for (target, _), event in self._suspended.items()]
 
     def last_closed(self, target: str) -> RunClosed | None:
         """How the run of the target that closed last ended."""
@@ -209,7 +216,7 @@ class Chronicle:
             run = run_domain.extend(self._runs, event)
             if run is not None:
                 self._remember_run(stream, run)
-            if run is None and isinstance(event, RevisionBad):
+            if run is None and isinstance(event, RevisionBad | OwnerSuspended):
                 run = self._runs.get(event.run)
             target = run.opened.target if run is not None else _target_of(stream)
             if target is not None:
@@ -230,6 +237,10 @@ class Chronicle:
                 self._triggers[target, event.rule] = event
             case NoticeQueued(notice=notice):
                 self._notices.add(notice.id)
+            case OwnerSuspended():
+                self._suspended[target, event.hold.object] = event
+            case OwnerResumed():
+                self._suspended.pop((target, event.owner), None)
             case _:
                 pass
 

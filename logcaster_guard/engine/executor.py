@@ -16,6 +16,7 @@ from logcaster_guard.domain.events import (
     Event,
     HoldReleased,
     NoticeQueued,
+    OwnerSuspended,
     PeopleReminded,
     RunClosed,
     RunOpened,
@@ -79,6 +80,7 @@ class Executor:
         self._successor = successor
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._marks: dict[str, tuple[object, float]] = {}
+        self._grace = _GRACE
         self._log = structlog.get_logger()
 
     def resume(self) -> None:
@@ -128,8 +130,12 @@ class Executor:
         while self._tasks:
             await asyncio.gather(*self._tasks.values())
 
-    async def stop(self) -> None:
-        """Let go of the runs; an effect under way may end, waiting is cut short. The journal knows the rest."""
+    async def stop(self, *, at_once: bool = False) -> None:
+        """Let go of the runs; an effect under way may end, waiting is cut short. The journal knows the rest.
+
+        `at_once`: an effect under way is let go of as well; nobody learns here whether it was taken.
+        """
+        self._grace = 0.0 if at_once else _GRACE
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -228,7 +234,7 @@ class Executor:
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
-            await asyncio.wait([task], timeout=_GRACE)
+            await asyncio.wait([task], timeout=self._grace)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             raise
@@ -267,6 +273,8 @@ class Executor:
                 found.append(NoticeQueued(event.at, narration.ended(run, event)))
             if isinstance(event, HoldReleased) and event.kept_out:
                 found.append(NoticeQueued(event.at, narration.not_given_back(run, event)))
+            if isinstance(event, OwnerSuspended):
+                found.append(NoticeQueued(event.at, narration.owner_suspended(run, event)))
             if isinstance(event, PeopleReminded):
                 found.append(NoticeQueued(event.at, narration.reminded(run, event)))
             if isinstance(event, StepDone) and isinstance(run.opened.plan.steps[event.step], _IN_PLACE):

@@ -38,6 +38,12 @@ class GuardCollector(Collector):
         watches = list(self._guard.watches.values())
         for part in (_loops, _triggers, _sources):
             yield from part(watches)
+        yield _gauge(
+            "authority_held",
+            "1 while this guard may act; 0 while it stands by.",
+            (),
+            [((), not self._guard.standby)],
+        )
         yield from self._runs()
         yield from self._journal()
         yield from self._notices()
@@ -80,6 +86,13 @@ class GuardCollector(Collector):
             ("target",),
             [((t,), chronicle.ledger(t).freeze is not None) for t in targets],
         )
+        waiting = {target for target, _ in chronicle.suspended()}
+        yield _gauge(
+            "owner_suspended",
+            "1 while a GitOps owner of the target stays suspended after a rollback.",
+            ("target",),
+            [((t,), t in waiting) for t in targets],
+        )
         yield _gauge(
             "target_restorable",
             "1 while there is a good release to go back to.",
@@ -90,7 +103,7 @@ class GuardCollector(Collector):
     def _journal(self) -> Iterable[Metric]:
         journal = self._guard.journal
         appends, failures = (0, 0) if journal is None else (journal.appends, journal.failures)
-        usable = self._guard.chronicle.available
+        usable = self._guard.chronicle.available or (self._guard.standby and journal is not None)
         yield _gauge("journal_usable", "0 while the guard only watches for want of a journal.", (), [((), usable)])
         yield _counter("journal_appends", "Appends that became durable.", (), [((), appends)])
         yield _counter("journal_failures", "Appends that could not be made durable.", (), [((), failures)])
