@@ -52,7 +52,7 @@ ONCE = {
 }
 """What an immediate rollback does, without and with an autoscaler."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_200)]
 
 
 @pytest.fixture
