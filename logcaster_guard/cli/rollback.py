@@ -14,14 +14,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from logcaster_guard import app
+from logcaster_guard import app, stores
 from logcaster_guard.adapters import logs
-from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.cli.asking import DEFAULT_ADDRESS, UNREACHABLE, Address, Json, ask, ended, is_there, plain, show
 from logcaster_guard.cli.check import BAD_INPUT, print_faults
 from logcaster_guard.cli.run import Config
@@ -160,9 +158,7 @@ def _asked(loaded: Loaded, target: Target, wish: Wish, reason: str, *, address: 
 
 
 async def _annotate(loaded: Loaded, target: Target, workload: str, value: str) -> None:
-    settings = loaded.settings.sources.kubernetes
-    path = None if settings.kubeconfig is None else Path(settings.kubeconfig)
-    cluster = await connect(kubeconfig=path, context=settings.context, timeout=settings.timeout)
+    cluster = await stores.connected(loaded.settings.sources.kubernetes)
     try:
         raw = await cluster.get(Kind(target.kind), target.namespace, workload)
         annotations = {**(raw["metadata"].get("annotations") or {}), inbox.ROLLBACK: value}
@@ -185,7 +181,7 @@ async def _alone(loaded: Loaded, target: Target, wish: Wish, reason: str, agree:
         if not guard.chronicle.available:
             raise JournalUnavailable(
                 "no guard answers, and the journal cannot be used: if a guard runs, name its address with --address; "
-                f"else see {loaded.settings.journal.path}"
+                f"else see {stores.described(loaded.settings.journal)}"
             )
         runs = guard.watches[target.key].manual
         found = ["the target is not watched"] if runs is None else await runs.preview(wish)

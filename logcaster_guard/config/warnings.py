@@ -16,7 +16,16 @@ def warnings_of(settings: Settings, rules: Sequence[Rule], *, given: bool) -> tu
     """Sentences, in the order of the rules; `given` says whether there is a settings file."""
     if not rules:
         return ("there are no rules: nothing is watched for",)
-    return tuple(sentence for rule in rules for sentence in _of_rule(settings, rule, given=given))
+    return (*_of_journal(settings), *(text for rule in rules for text in _of_rule(settings, rule, given=given)))
+
+
+def _of_journal(settings: Settings) -> Iterator[str]:
+    namespace = settings.journal.namespace
+    if settings.journal.backend == "kubernetes" and namespace in {t.namespace for t in settings.targets}:
+        yield (
+            f"journal.namespace is {namespace}, which holds a target: the guard's account may then read every Secret "
+            "there; give the journal a namespace of its own"
+        )
 
 
 def _of_rule(settings: Settings, rule: Rule, *, given: bool) -> Iterator[str]:

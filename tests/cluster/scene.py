@@ -12,9 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
-from logcaster_guard.adapters.blobs import FolderBlobs
 from logcaster_guard.adapters.clock import SystemClock
-from logcaster_guard.adapters.journal import SqliteJournal
 from logcaster_guard.adapters.kubernetes.events import COMPONENT, EventChannel
 from logcaster_guard.domain import ledger, releases, runs
 from logcaster_guard.domain.conditions import Comparator, Compare, Number, SignalRef
@@ -43,17 +41,30 @@ from logcaster_guard.domain.rules import (
     VerifyPolicy,
 )
 from logcaster_guard.domain.runs import Run
-from logcaster_guard.domain.signals import History, NoHistory, Reading, Signal, SourceName, Target, Unit, Value
+from logcaster_guard.domain.signals import (
+    Gap,
+    History,
+    NoData,
+    NoHistory,
+    Reading,
+    Signal,
+    SourceName,
+    Target,
+    Unit,
+    Value,
+)
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.guard import Guard, Orders
 from logcaster_guard.ports import Channel, Entry, Journal, Json
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.sandbox import objects
+from logcaster_guard.sandbox.client import ApiRefused
 from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.world import World
 from tests.cluster import environments, owners
 from tests.cluster.crashes import Cell, MortalBlobs, MortalCluster, MortalJournal, Tape
 from tests.cluster.harness import AuditRecord, Cluster, drop_namespace, make_namespace
+from tests.cluster.keeping import Keeping, journal_rights
 from tests.real.waiting import until
 
 GOOD, BAD = "1.0", "2.0"
@@ -88,6 +99,7 @@ class Case:
 
     `missing`: somebody has deleted the environment with the good release. `refused`: nothing will be rolled back.
     `owner`: a GitOps owner has rolled the bad release out, and `gitops` is what is done about it.
+    `in_cluster`: journal and blobs are kept there.
     """
 
     action: Action
@@ -96,12 +108,14 @@ class Case:
     refused: bool = False
     owner: OwnerKind | None = None
     gitops: GitOps | None = GitOps.SUSPEND
+    in_cluster: bool = False
 
     def __str__(self) -> str:
         if self.owner is not None:
             return f"{self.action}, {self.gitops} {self.owner}"
         beside = f", {self.beside:.0%} errors beside" if self.beside else ""
-        return f"{self.action}{beside}{', the other environment missing' if self.missing else ''}"
+        missing = ", the other environment missing" if self.missing else ""
+        return f"{self.action}{beside}{missing}{', journal in the cluster' if self.in_cluster else ''}"
 
     @property
     def switches(self) -> bool:
@@ -130,19 +144,24 @@ class ImageSource:
         self._case = case
         self._clock = clock
         self.reads = 0
+        self.polls = 0
 
     async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
-        if self._case.switches:
-            self.reads += 1
-            shown = image_of(await self._world.deployment(target.deployment))
-            errors = 0.3 if shown == objects.image(BAD) else self._case.beside
-        elif target.deployment != objects.DEPLOYMENT:
-            errors = self._case.beside
-        else:
-            self.reads += 1
-            errors = 0.3 if image_of(await self._world.deployment()) == objects.image(BAD) else 0.0
+        self.polls += 1
+        try:
+            errors = await self._errors(target)
+        except ApiRefused:
+            return {s.name: NoData(self._clock.monotonic(), Gap.EMPTY, "nothing is there") for s in signals}
         numbers = {"error_rate": errors, "request_rate": 1e6}
         return {s.name: Value(self._clock.monotonic(), numbers[s.name]) for s in signals}
+
+    async def _errors(self, target: Target) -> float:
+        if not self._case.switches and target.deployment != objects.DEPLOYMENT:
+            return self._case.beside
+        self.reads += 1
+        shown = image_of(await self._world.deployment(target.deployment))
+        good = self._case.beside if self._case.switches and shown == objects.image(GOOD) else 0.0
+        return 0.3 if shown == objects.image(BAD) else good
 
     async def history(self, target: Target, signal: Signal, start: float, end: float, step: float) -> History:
         del target, signal, start, end, step
@@ -212,7 +231,8 @@ class Scene:
         cluster = replace(cluster, namespace=name)
         folder = cluster.folder / name
         await make_namespace(cluster.admin, name)
-        await cluster.grant("guard", [*rights, *(owners.RULES if case.owner else ())])
+        kept = journal_rights() if case.in_cluster else ()
+        await cluster.grant("guard", [*rights, *(owners.RULES if case.owner else ()), *kept])
         world = World(
             cluster.url, cluster.node_token, namespace=name, ca_file=cluster.ca_file, pace=pace, period=0.05
         )  # fmt: skip
@@ -220,7 +240,7 @@ class Scene:
         try:
             scene = cls(cluster, world, api, folder, minimum, case)
             await (scene._install_environments(replicas) if case.switches else scene._install(replicas))
-            present = await cluster.admin.list(f"/apis/apps/v1/namespaces/{name}/deployments")
+            present = await cluster.admin.list(scene.deployments)
             scene.generation = sum(int(d["metadata"]["generation"]) for d in present)
             yield scene
         finally:
@@ -241,7 +261,7 @@ class Scene:
         bad = await self.world.rolled_out(WITHIN)
         if self.case.owner is not None:
             self.owned = await owners.Owned.make(self.cluster, self.case.owner, revision=BAD)
-        await seed(self.folder, self.target.key, good, bad, then)
+        await seed(self.keeping, self.target.key, good, bad, then)
 
     async def _install_environments(self, replicas: int) -> None:
         made = await environments.install(
@@ -251,7 +271,7 @@ class Scene:
             # It keeps the idle environment small until it is told otherwise.
             await self.cluster.admin.create(self.autoscalers, autoscaler(self.minimum, replicas, environments.BLUE))
             await until(self._idles_as_told, WITHIN)
-        await seed(self.folder, self.target.key, made.good, made.bad, made.changed, snapshot=made.snapshot)
+        await seed(self.keeping, self.target.key, made.good, made.bad, made.changed, snapshot=made.snapshot)
 
     async def _idles_as_told(self) -> bool:
         """Whether the autoscaler has brought the idle environment to its minimum."""
@@ -260,27 +280,37 @@ class Scene:
         return int((await self.world.deployment(environments.BLUE))["spec"]["replicas"]) >= (self.minimum or 0)
 
     @property
+    def deployments(self) -> str:
+        """The path of the namespace's Deployments."""
+        return f"/apis/apps/v1/namespaces/{self.cluster.namespace}/deployments"
+
+    @property
     def autoscalers(self) -> str:
         """The path of the namespace's autoscalers."""
         return f"/apis/autoscaling/v2/namespaces/{self.cluster.namespace}/horizontalpodautoscalers"
 
-    async def life(self, cell: Cell | None) -> Tape:
+    @property
+    def keeping(self) -> Keeping:
+        """Where its guards keep what they did."""
+        return Keeping(self.folder, self.cluster.namespace, self.api if self.case.in_cluster else None)
+
+    async def life(self, cell: Cell | None, *, tape: Tape | None = None) -> Tape:
         """One guard from its start until it dies as `cell` says, or until it has nothing left to do."""
-        tape = Tape(cell)
+        tape = tape or Tape(cell)
         source = ImageSource(self.world, self.clock, self.case)
-        journal = await SqliteJournal.open(self.folder / "journal.db")
-        try:
+        async with self.keeping.journal() as journal:
             guard = self.guard(journal, source, tape)
             task = asyncio.create_task(guard.run())
             try:
-                await self._ended(task, tape, journal, source)
+                try:
+                    await self._ended(task, tape, journal, source)
+                except TimeoutError as error:
+                    raise TimeoutError(f"it stood still after {await _latest(journal)}") from error
                 if task.done() and not tape.dead.is_set():
                     await task
             finally:
                 await _torn_down(task)
                 await tape.landed()
-        finally:
-            await journal.aclose()
         return tape
 
     def guard(self, journal: Journal, source: ImageSource, tape: Tape) -> Guard:
@@ -291,7 +321,7 @@ class Scene:
             cluster=cluster,
             sources={SourceName.SCRAPE: source},
             journal=MortalJournal(journal, tape),
-            blobs=MortalBlobs(FolderBlobs(self.folder / "blobs"), tape),
+            blobs=MortalBlobs(self.keeping.blobs, tape),
             channels=[EventChannel(cluster), *self.channels],
             clock=self.clock,
         )
@@ -312,21 +342,19 @@ class Scene:
 
     async def swept(self) -> None:
         """A guard looks after what was left behind, once."""
-        journal = await SqliteJournal.open(self.folder / "journal.db")
-        try:
+        async with self.keeping.journal() as journal:
             guard = self.guard(journal, ImageSource(self.world, self.clock, self.case), Tape(None))
             await guard.chronicle.load()
             await guard.sweep()
-        finally:
-            await journal.aclose()
 
         async def alone() -> bool:
-            base = f"/apis/apps/v1/namespaces/{self.cluster.namespace}/deployments"
-            return len(await self.cluster.admin.list(base)) == len(self.case.left)
+            return len(await self.cluster.admin.list(self.deployments)) == len(self.case.left)
 
         await until(alone, WITHIN)
 
     async def _ended(self, task: asyncio.Task[None], tape: Tape, journal: Journal, source: ImageSource) -> None:
+        """Return when the guard is dead, or has nothing left to do."""
+
         async def idle() -> bool:
             if tape.dead.is_set() or task.done():
                 return True
@@ -349,17 +377,14 @@ class Scene:
 
     async def facts(self) -> Facts:
         """How it stands; no guard may be alive."""
-        journal = await SqliteJournal.open(self.folder / "journal.db")
-        try:
+        async with self.keeping.journal() as journal:
             entries = await journal.read_all()
-            found, known, queued, settled = told(entries)
-        finally:
-            await journal.aclose()
+        found, known, queued, settled = told(entries)
         bounds = None
         if self.minimum is not None:
             raw = await self.cluster.admin.get(f"{self.autoscalers}/{objects.DEPLOYMENT}")
             bounds = (raw["spec"]["minReplicas"], raw["spec"]["maxReplicas"])
-        present = await self.cluster.admin.list(f"/apis/apps/v1/namespaces/{self.cluster.namespace}/deployments")
+        present = await self.cluster.admin.list(self.deployments)
         events = await self.cluster.admin.list(f"/api/v1/namespaces/{self.cluster.namespace}/events")
         mine = [e for e in events if (e.get("source") or {}).get("component") == COMPONENT]
         deployment = await self.production()
@@ -385,6 +410,12 @@ class Scene:
         suspended = sum(isinstance(e.event, OwnerSuspended) for e in entries)
         resumed = sum(isinstance(e.event, OwnerResumed) for e in entries)
         return is_suspended(raw), mark_of(raw) is not None, suspended > resumed
+
+
+async def _latest(journal: Journal) -> str:
+    """The last events of a journal, for whoever has to find out why nothing follows."""
+    events = [e.event for e in await journal.read_all()]
+    return "; ".join(f"{getattr(e, 'at', '')} {e}"[11:180] for e in events[-6:])
 
 
 def told(entries: Sequence[Entry]) -> tuple[Sequence[Run], Ledger, frozenset[str], frozenset[str]]:
@@ -468,17 +499,18 @@ def ending(
 def writes_of(records: Sequence[AuditRecord], namespace: str) -> Counter[str]:
     """The guard's successful mutating requests in this namespace, by resource."""
     mine = [r for r in records if r.namespace == namespace and r.user == "guard" and 200 <= r.code < 300]
-    # What is told of a trigger that goes on firing is no effect of the run.
+    # What is told of a trigger that goes on firing is no effect of the run, and neither is what is noted down.
+    mine = [r for r in mine if r.resource != "secrets"]
     mine = [r for r in mine if r.resource != "events" or str((r.body or {}).get("reason", "Run")).startswith("Run")]
     return Counter(r.resource for r in mine if r.verb in {"create", "update", "patch", "delete", "deletecollection"})
 
 
-async def seed(folder: Path, key: str, good: Json, bad: Json, changed: datetime, *, snapshot: bytes = b"") -> None:
-    """A journal in `folder`: the target was good for a day, and at `changed` the bad release came.
+async def seed(keeping: Keeping, key: str, good: Json, bad: Json, changed: datetime, *, snapshot: bytes = b"") -> None:
+    """A journal: the target was good for a day, and at `changed` the bad release came.
 
     `snapshot` is what was saved with the good one.
     """
-    blobs = FolderBlobs(folder / "blobs")
+    blobs = keeping.blobs
     live = []
     for deployment, since in ((good, changed - timedelta(days=1)), (bad, changed)):
         workload = Workload(deployment)
@@ -495,12 +527,9 @@ async def seed(folder: Path, key: str, good: Json, bad: Json, changed: datetime,
         )
     saved = await blobs.put(snapshot) if snapshot else ""
     earned = RevisionGood(changed, live[0].template, 1.0, POLICY.ledger.good_after, saved)
-    journal = await SqliteJournal.open(folder / "journal.db")
-    try:
-        seen = SignalSeen(changed, SIGNAL.name)
+    seen = SignalSeen(changed, SIGNAL.name)
+    async with keeping.journal() as journal:
         await journal.append(f"target/{key}", [live[0], seen, earned, live[1]], 0)
-    finally:
-        await journal.aclose()
 
 
 def autoscaler(minimum: int, replicas: int, deployment: str) -> Json:
