@@ -269,6 +269,6 @@ class Probation:
         begin = now - policy.good_after
         if not self.spans or self.spans[0][0] > begin:
             return False, 0.0
-        quiet = sum(end - max(start, begin) for start, end, is_quiet in self.spans if is_quiet)
+        quiet = sum(max(0.0, end - max(start, begin)) for start, end, is_quiet in self.spans if is_quiet)
         share = quiet / policy.good_after
         return share >= policy.good_share and self.spans[-1][2], share

@@ -25,6 +25,7 @@ from logcaster_guard.effects.asking import AskPeopleHandler
 from logcaster_guard.effects.verification import Assessment, VerifyRecoveryHandler
 from logcaster_guard.effects.workload import Handler, registry
 from logcaster_guard.engine.aim import Aim
+from logcaster_guard.engine.answers import Answers
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
 from logcaster_guard.engine.decisions import Decisions
 from logcaster_guard.engine.executor import Executor
@@ -82,6 +83,7 @@ class Guard:
         self.outbox = None if self.journal is None else Outbox(self.journal, channels, clock)
         self.chronicle = Chronicle(self.journal, on_append=self._appended)
         self._outages = Outages(self.chronicle, clock)
+        self._answers = Answers(cluster, self.chronicle, clock)
         self._inspector = inspector = SignalInspector(orders.targets, orders.signals, sources, clock)
         handlers, lenders = registry(cluster, blobs, clock)
         shifting, borrowed = gradual.registry(cluster, blobs, clock, inspector)
@@ -97,6 +99,7 @@ class Guard:
             lenders={**lenders, **borrowed, **lent},
             on_close=self._run_closed,
             successor=self._successor,
+            listen=self._answers.listen,
         )
         self.watches = {target.key: self._watch(target) for target in orders.targets}
 
@@ -145,6 +148,8 @@ class Guard:
             decisions=decisions,
             planner=planner,
             chronicle=self.chronicle,
+            answers=self._answers,
+            carrier=self.executor,
             blobs=self._blobs,
             clock=self._clock,
             policy=policy,
