@@ -58,6 +58,37 @@ def lifted(reason: str, at: datetime) -> str:
     return f"{_LIFTED}: {reason} ({stamp(at)})"
 
 
+class Freezing(StrEnum):
+    """What a person can say about freezing, by the word of the command."""
+
+    FREEZE = "freeze"
+    UNFREEZE = "unfreeze"
+    RESUME = "resume"
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """What holds a target: its annotation (None: there is none) and, by the journal, who froze it.
+
+    `by` is None where nobody did, and empty where nobody can tell.
+    """
+
+    annotation: str | None
+    by: str | None
+
+
+def freezing(word: Freezing, frozen: Frozen, reason: str, at: datetime) -> str | Denied:
+    """The value of `FREEZE` that does it, or why it is not written."""
+    theirs = frozen.annotation if is_freeze(frozen.annotation) else None
+    if word is Freezing.FREEZE:
+        return reason if is_freeze(reason) else Denied(f"a reason that begins with {_LIFTED} would lift a freeze")
+    if theirs is None and frozen.by is None:
+        return Denied("it is not frozen")
+    if word is Freezing.RESUME and (theirs is not None or frozen.by == "annotation"):
+        return Denied(f"a person froze it ({theirs or 'see status'}): unfreeze it once that is over")
+    return lifted(reason, at)
+
+
 def is_freeze(value: str | None) -> bool:
     """Whether a value of `FREEZE` (None: there is none) freezes."""
     return value is not None and not value.strip().lower().startswith(_LIFTED)

@@ -65,7 +65,9 @@ def asked(event: RunOpened) -> Question | None:
     until = event.at + timedelta(seconds=step.timeout if step.require_approval else step.grace)
     expiry = event.at + timedelta(seconds=step.timeout + 60.0)
     veto, approve = (_command(event, name, f"{event.ticket} {stamp(expiry)}") for name in (VETO, APPROVE))
-    say_no, say_yes = (f"logcaster-guard {word} {event.target} --ticket {event.ticket}" for word in ("veto", "approve"))
+    say_no, say_yes = (
+        f"logcaster-guard {word} --target {event.target} --ticket {event.ticket}" for word in ("veto", "approve")
+    )
     if step.require_approval:
         sentence = (
             f"Nothing happens unless somebody approves it until {stamp(until)}: {say_yes} , or {approve} . "

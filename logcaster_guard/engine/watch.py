@@ -114,6 +114,11 @@ class TargetWatch:
         return self._manual
 
     @property
+    def workload(self) -> Workload | None:
+        """The workload as it was looked at last; None before the first look, or if there is none."""
+        return self._workload
+
+    @property
     def states(self) -> Mapping[str, TriggerState]:
         """The triggers by rule name."""
         return dict(self._states)
