@@ -27,17 +27,19 @@ from logcaster_guard.adapters.kubernetes.signals import KubernetesSource, fault_
 from logcaster_guard.adapters.probe import ProbeSource
 from logcaster_guard.adapters.prometheus import PrometheusSource
 from logcaster_guard.adapters.scrape import Endpoint, MetricNames, ScrapeSource
-from logcaster_guard.adapters.slack import Slack
+from logcaster_guard.adapters.slack import Slack, SlackApp
 from logcaster_guard.adapters.threads import DaemonThreads
 from logcaster_guard.adapters.translated import Translated
 from logcaster_guard.adapters.webhook import Webhook
 from logcaster_guard.config.loading import Loaded, load
 from logcaster_guard.config.mounted import fingerprint
 from logcaster_guard.config.secrets import SecretUnreadable
+from logcaster_guard.config.sections import SlackSection
 from logcaster_guard.config.settings import Settings
-from logcaster_guard.domain.errors import ClusterError, JournalUnavailable, NotFound
+from logcaster_guard.domain.errors import ClusterError, ConfigurationError, JournalUnavailable, NotFound
 from logcaster_guard.domain.rules import difference
 from logcaster_guard.domain.signals import SourceError, SourceName, Target
+from logcaster_guard.domain.translation import Language
 from logcaster_guard.engine.guard import Guard, Orders
 from logcaster_guard.ports import Channel, Clock, Cluster, Journal, Source
 from logcaster_guard.web.server import serving
@@ -240,9 +242,7 @@ def _scrape(settings: Settings, cluster: KubernetesCluster, clock: Clock) -> Sou
 
 def _channels(settings: Settings, cluster: Cluster) -> Sequence[Channel]:
     notify = settings.notify
-    channels: list[Channel] = [
-        Slack(s.name, s.url.read, language=notify.language, timeout=s.timeout) for s in notify.slack
-    ]
+    channels: list[Channel] = [_slack(section, notify.language) for section in notify.slack]
     channels += [
         Webhook(w.name, w.url.read, None if w.token is None else w.token.read, timeout=w.timeout)
         for w in notify.webhooks
@@ -251,11 +251,27 @@ def _channels(settings: Settings, cluster: Cluster) -> Sequence[Channel]:
     return [Translated(channel, notify.language) for channel in channels]
 
 
+def _slack(section: SlackSection, language: Language) -> Channel:
+    if section.url is not None:
+        return Slack(section.name, section.url.read, language=language, timeout=section.timeout)
+    if section.token is None or section.channel is None:
+        raise ConfigurationError(f"Slack channel {section.name} has neither a url nor a token and a channel.")
+    return SlackApp(
+        section.name,
+        section.token.read,
+        section.channel,
+        api=section.api,
+        language=language,
+        timeout=section.timeout,
+    )
+
+
 def _redact_secrets(settings: Settings) -> None:
     """Teach the log what must never stand in it; a secret that cannot be read yet is told and used later."""
     notify = settings.notify
     urls = [*(s.url for s in notify.slack), *(w.url for w in notify.webhooks)]
-    for secret in (settings.sources.prometheus.token, *urls, *(w.token for w in notify.webhooks)):
+    tokens = [*(s.token for s in notify.slack), *(w.token for w in notify.webhooks)]
+    for secret in (settings.sources.prometheus.token, *urls, *tokens):
         try:
             if secret is not None and secret.plain is None:
                 logs.redact(secret.read())

@@ -60,6 +60,7 @@ class Kind(StrEnum):
     VOLUME_CLAIM = "PersistentVolumeClaim"
     ENDPOINT_SLICE = "EndpointSlice"
     EVENT = "Event"
+    SECRET = "Secret"  # noqa: S105 - the name of a kind
 
 
 class Cluster(Protocol):
@@ -84,7 +85,10 @@ class Cluster(Protocol):
         """The new object; raises `Conflict` when the name is taken."""
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, resource_version: str | None) -> None:
-        """Foreground deletion with preconditions; raises `Conflict` when they no longer hold."""
+        """Foreground deletion with preconditions; raises `Conflict` when they no longer hold.
+
+        Of what nothing can depend on, such as a Secret, it is done at once.
+        """
 
     async def aclose(self) -> None:
         """Release connections."""
@@ -113,10 +117,13 @@ class Journal(Protocol):
         """The stream from its first event; empty if there is none."""
 
     async def read_all(self, prefix: str = "") -> Sequence[Entry]:
-        """Every event of the streams whose name starts with `prefix`, by `position`."""
+        """Every event of the streams whose name starts with `prefix`, by `position`.
+
+        Like `read` it raises `JournalUnavailable`, as `JournalOutOfReach` if that may pass by itself.
+        """
 
     async def aclose(self) -> None:
-        """Release the file."""
+        """Release what it is kept in."""
 
 
 class Blobs(Protocol):
@@ -126,7 +133,13 @@ class Blobs(Protocol):
         """Keep `content` durably; returns its digest in lower-case hex."""
 
     async def get(self, digest: str) -> bytes:
-        """The content, checked against `digest`; raises `BlobMissing`."""
+        """The content, checked against `digest`.
+
+        Raises `BlobMissing`, and a `ClusterError` where the store is in the cluster and gave no answer.
+        """
+
+    async def digests(self) -> Sequence[str]:
+        """Everything that is kept, in no order."""
 
     async def keep_only(self, digests: Collection[str], *, older_than: float) -> int:
         """Remove every other blob that was written more than `older_than` seconds ago; returns how many."""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from urllib.parse import urlencode
 
 import httpx
 
@@ -34,7 +35,8 @@ Reader = Callable[[], str]
 class Answer:
     """What the receiver said.
 
-    `body` holds at most `ANSWER_CAP` bytes; `whole` is False where more was coming. `retry_after` is in seconds.
+    `body` holds at most as many bytes as the `Poster` reads; `whole` is False where more was coming. `retry_after` is
+    in seconds.
     """
 
     status: int
@@ -55,7 +57,8 @@ class Poster:
     """POSTs JSON documents to one URL.
 
     `url` and `token` are read for every request, so that a rotated secret is taken up. `timeout` is in seconds, for the
-    whole exchange. `proxy` is a URL; the environment's is ignored.
+    whole exchange. `proxy` is a URL; the environment's is ignored. Of an answer's body `answer_cap` bytes are read, by
+    default `ANSWER_CAP`.
     """
 
     def __init__(
@@ -67,8 +70,10 @@ class Poster:
         proxy: str | None,
         tls: ssl.SSLContext | None,
         now: Callable[[], datetime],
+        answer_cap: int | None = None,
     ) -> None:
         self._url = url
+        self._answer_cap = answer_cap or ANSWER_CAP
         self._token = token
         self._timeout = timeout
         self._now = now
@@ -83,15 +88,22 @@ class Poster:
 
     async def post(self, document: Mapping[str, object], headers: Mapping[str, str]) -> Answer | Unanswered:
         """Try once; every outcome is a value. An answer counts from its status on, whatever becomes of its body."""
-        exchange = _Exchange()
+        return await self._send(json.dumps(document).encode(), {"Content-Type": "application/json", **headers})
+
+    async def post_form(self, fields: Mapping[str, str]) -> Answer | Unanswered:
+        """As `post`, with the fields of an HTML form."""
+        return await self._send(urlencode(fields).encode(), {"Content-Type": "application/x-www-form-urlencoded"})
+
+    async def _send(self, content: bytes, headers: Mapping[str, str]) -> Answer | Unanswered:
+        exchange = _Exchange(self._answer_cap)
         try:
             async with asyncio.timeout(self._timeout):
                 url, own = await asyncio.to_thread(self._secrets)
                 async with self._client.stream(
                     "POST",
                     url,
-                    content=json.dumps(document).encode(),
-                    headers={"Content-Type": "application/json", **own, **headers},
+                    content=content,
+                    headers={**own, **headers},
                     extensions={"trace": exchange.trace},
                 ) as response:
                     exchange.response = response
@@ -141,7 +153,8 @@ class Poster:
 class _Exchange:
     """One request on its way: what is known of it when it ends, however it ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, cap: int) -> None:
+        self._cap = cap
         self.sent = False
         self.response: httpx.Response | None = None
         self.body = bytearray()
@@ -156,8 +169,8 @@ class _Exchange:
         if self.response is None:
             return
         async for chunk in self.response.aiter_raw():
-            self.body += chunk[: ANSWER_CAP - len(self.body)]
-            if len(self.body) >= ANSWER_CAP:
+            self.body += chunk[: self._cap - len(self.body)]
+            if len(self.body) >= self._cap:
                 return
         self.whole = True
 

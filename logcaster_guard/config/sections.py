@@ -49,6 +49,7 @@ _LABEL_KEY = re.compile(r"[a-z_][a-z0-9_]{0,62}", re.ASCII)
 _LISTEN = re.compile(r"(?P<host>[0-9.]{1,15}|\[[0-9A-Fa-f:.]{2,45}\]):(?P<port>[0-9]{1,5})", re.ASCII)
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _LABEL_NAME = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?/)?" + _LABEL_VALUE.pattern, re.ASCII)
+_SLACK_CHANNEL = re.compile(r"[CGD][A-Z0-9]{5,30}", re.ASCII)
 _HTTP_PATH = re.compile(r"/[\x21-\x22\x24-\x3e\x40-\x7e]{0,500}")
 
 SecretSource = Annotated[Secret, PlainValidator(to_secret), WithJsonSchema(SHOWN_SECRET)]
@@ -112,6 +113,12 @@ def _check_environments(environments: dict[str, str]) -> dict[str, str]:
 def _check_label_key(text: str) -> str:
     if not _LABEL_NAME.fullmatch(text):
         raise Refused(described(text), "the key of a label, such as environment or example.com/environment")
+    return text
+
+
+def _check_slack_channel(text: str) -> str:
+    if not _SLACK_CHANNEL.fullmatch(text):
+        raise Refused(described(text), "the id of a Slack channel, such as C0123456789")
     return text
 
 
@@ -356,11 +363,24 @@ class WebhookSection(Section):
 
 
 class SlackSection(Section):
-    """A channel that is an incoming webhook of Slack's; its address is the secret."""
+    """A channel of Slack's: an incoming webhook, whose address is the secret, or an app with its token."""
 
     name: Name
-    url: SecretUrl
+    url: SecretUrl | None = None
+    token: SecretSource | None = None
+    channel: Annotated[str, AfterValidator(_check_slack_channel), pattern_of(_SLACK_CHANNEL)] | None = None
+    api: BaseUrl = "https://slack.com/api"
     timeout: Duration = 10.0
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> SlackSection:
+        app = self.token is not None, self.channel is not None
+        if self.url is not None and any(app):
+            raise Refused("a url beside a token or channel", "a webhook's url, or an app's token and channel")
+        if self.url is None and not all(app):
+            found = "a token without a channel" if app[0] else "a channel without a token" if app[1] else "no url"
+            raise Refused(found, "a webhook's url, or both an app's token and the channel's id")
+        return self
 
 
 class NotifySection(Section):

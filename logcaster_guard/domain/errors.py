@@ -19,6 +19,10 @@ class JournalUnavailable(GuardError):
     """The journal cannot be written or read; without it nothing may be changed."""
 
 
+class JournalOutOfReach(JournalUnavailable):
+    """The journal is kept somewhere that gives no answer now; it may again."""
+
+
 class BlobMissing(GuardError):
     """A blob is not in the store, or no longer has the content its digest promises."""
 

@@ -343,3 +343,45 @@ def _images(images: Sequence[str]) -> str:
 def _sentence(reason: str) -> str:
     text = reason[:1].upper() + reason[1:]
     return text if text.endswith((".", "!", "?")) else text + "."
+
+
+GIVEN_UP, FAILING = "notice.given_up", "channel.failing"
+OF_A_CHANNEL = frozenset({GIVEN_UP, FAILING})
+"""Event names of the notices that tell the other channels about one of them."""
+
+
+def notice_lost(about: Notice, channel: str, detail: str, at: datetime) -> Notice:
+    """A channel will never carry the notice `about`."""
+    text = (
+        f'"{about.title}" could not be sent on {channel} ({detail}). Check that channel; '
+        "further losses there are only logged until it works again."
+    )
+    return _of_channel(about, channel, detail, at, event=GIVEN_UP, title=f"Channel {channel} lost a notice", text=text)
+
+
+def channel_failing(about: Notice, channel: str, lasted: float, detail: str, at: datetime) -> Notice:
+    """A channel has taken nothing for `lasted` seconds; `about` is the notice that waits there."""
+    text = (
+        f'It has failed for {lasted:.0f} s ({detail}), and "{about.title}" waits there. Check that channel; '
+        "it is tried again all the time."
+    )
+    title = f"Channel {channel} takes no notices"
+    return _of_channel(about, channel, detail, at, event=FAILING, title=title, text=text)
+
+
+def _of_channel(
+    about: Notice, channel: str, detail: str, at: datetime, *, event: str, title: str, text: str
+) -> Notice:  # fmt: skip
+    return Notice(
+        id=f"{about.id}/{event}/{channel}",
+        at=at,
+        event=event,
+        severity=Severity.WARNING,
+        title=title,
+        text=text,
+        target=about.target,
+        namespace=about.namespace,
+        deployment=about.deployment,
+        run=about.run,
+        facts={"channel": channel, "notice": about.id, "detail": detail},
+    )

@@ -49,6 +49,7 @@ ENGLISH_STATES: Mapping[str, str] = {
     "source.failing": "blind",
     "source.recovered": "seeing again",
     "notice.given_up": "a notice was lost",
+    "channel.failing": "a channel takes no notices",
     "config.reloaded": "new rules in force",
     "config.refused": "old rules in force",
 }
@@ -112,6 +113,11 @@ KOREAN: Mapping[str, Words] = {
         "알림 채널 {channel}: 알림을 보내지 못했습니다",
         "채널 {channel}의 설정과 상태를 확인해 주세요. 다시 동작할 때까지 이후의 실패는 로그에만 남깁니다.",
         "알림 유실",
+    ),
+    "channel.failing": Words(
+        "알림 채널 {channel}이(가) 응답하지 않습니다",
+        "채널 {channel}(으)로 알림이 전달되지 않고 있습니다. 계속 다시 시도합니다. 채널의 설정과 상태를 확인해 주세요.",
+        "알림 채널 장애",
     ),
     "config.reloaded": Words("{target}: 새 규칙 적용", "새 규칙을 적용했습니다. {text}", "새 규칙 적용됨"),
     "config.refused": Words(

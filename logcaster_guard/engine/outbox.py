@@ -15,13 +15,11 @@ from typing import Any
 
 import structlog
 
+from logcaster_guard.domain import narration
 from logcaster_guard.domain.errors import JournalConflict, JournalUnavailable
 from logcaster_guard.domain.events import Event, NoticeQueued, NoticeSettled
-from logcaster_guard.domain.notices import Delivered, Delivery, Notice, Severity, TryLater, Undeliverable
+from logcaster_guard.domain.notices import Delivered, Delivery, Notice, TryLater, Undeliverable
 from logcaster_guard.ports import Channel, Clock, Entry, Journal
-
-GIVEN_UP = "notice.given_up"
-"""Event name of the notice that tells people, on the other channels, that a channel lost one."""
 
 _SETTLE_TRIES = 50
 
@@ -31,7 +29,8 @@ class RetryPolicy:
     """How a notice is tried again: seconds, and a number of attempts.
 
     The n-th wait is `first · 2ⁿ⁻¹`, at most `longest`, times a random 0.5 to 1 (so that guards do not knock together).
-    A Retry-After is honoured up to `longest_asked`. A notice older than `max_age` is not sent any more.
+    A Retry-After is honoured up to `longest_asked`. A notice older than `max_age` is not sent any more. A channel that
+    has taken nothing for `reported_after` seconds is reported through the others.
     """
 
     first: float = 1.0
@@ -39,6 +38,7 @@ class RetryPolicy:
     longest_asked: float = 3_600.0
     max_age: float = 86_400.0
     max_attempts: int = 100
+    reported_after: float = 60.0
 
     def wait(self, attempt: int, asked: float | None, chance: float) -> float:
         """Seconds from the `attempt`-th failure (from 1) to the next try; `chance` is random in [0, 1)."""
@@ -77,6 +77,7 @@ class _Lane:
     next_try: float = 0.0
     settle_failures: int = 0
     next_settle: float = 0.0
+    failing_since: float | None = None
     complained: bool = False
 
     def head(self) -> _Item | None:
@@ -242,12 +243,12 @@ class Outbox:
         lane.attempt += 1
         match await self._deliver(lane, item.notice):
             case Delivered():
-                lane.complained = False
+                lane.complained, lane.failing_since = False, None
                 self._say(lane, item).info("notice.delivered", attempt=lane.attempt)
                 self._close(lane, item, "delivered", ())
             case Undeliverable(detail=detail):
                 self._say(lane, item).error("notice.undeliverable", attempt=lane.attempt, detail=detail)
-                self._close(lane, item, f"undeliverable: {detail}", self._complaint(lane, item, detail))
+                self._close(lane, item, f"undeliverable: {detail}", self._lost(lane, item, detail))
             case TryLater(detail=detail) if lane.attempt >= self._policy.max_attempts:
                 self._give_up(lane, item, detail, lane.attempt)
             case TryLater(detail=detail, after=after):
@@ -257,6 +258,7 @@ class Outbox:
                 (say.warning if lane.attempt == 1 else say.info)(
                     "notice.retrying", attempt=lane.attempt, detail=detail, seconds=round(wait, 3)
                 )
+                self._report_failing(lane, item, detail)
 
     async def _deliver(self, lane: _Lane, notice: Notice) -> Delivery:
         try:
@@ -267,7 +269,7 @@ class Outbox:
 
     def _give_up(self, lane: _Lane, item: _Item, detail: str, attempts: int) -> None:
         self._say(lane, item).error("notice.given_up", attempts=attempts, detail=detail)
-        self._close(lane, item, f"given up after {attempts} attempts: {detail}", self._complaint(lane, item, detail))
+        self._close(lane, item, f"given up after {attempts} attempts: {detail}", self._lost(lane, item, detail))
 
     def _close(self, lane: _Lane, item: _Item, outcome: str, more: tuple[Event, ...]) -> None:
         """The notice leaves the queue; its settlement is owed until the journal has it."""
@@ -276,31 +278,38 @@ class Outbox:
         lane.closed.add(id_)
         lane.attempt, lane.next_try = 0, self._clock.monotonic()
         settled = NoticeSettled(self._clock.now(), id_, lane.channel.name, outcome)
-        if not lane.owed:
-            lane.settle_failures, lane.next_settle = 0, self._clock.monotonic()
-        lane.owed.append(_Settlement(item.stream, id_, (settled, *more)))
+        self._owe(lane, _Settlement(item.stream, id_, (settled, *more)))
 
-    def _complaint(self, lane: _Lane, item: _Item, detail: str) -> tuple[Event, ...]:
-        """A notice for the other channels, once until this one works again; a complaint's own loss is only logged."""
-        if lane.complained or len(self._lanes) < 2 or item.notice.event == GIVEN_UP:
+    def _report_failing(self, lane: _Lane, item: _Item, detail: str) -> None:
+        """Tell the other channels, once, of one that has taken nothing for long; the notice itself stays pending."""
+        now = self._clock.monotonic()
+        lane.failing_since = now if lane.failing_since is None else lane.failing_since
+        lasted = now - lane.failing_since
+        if lane.complained or lasted < self._policy.reported_after:
+            return
+        self._say(lane, item).error("channel.failing", seconds=round(lasted), detail=detail)
+        notice = narration.channel_failing(item.notice, lane.channel.name, lasted, detail, self._clock.now())
+        complaint = self._complaint(lane, item, notice)
+        if complaint:
+            self._owe(lane, _Settlement(item.stream, notice.id, complaint))
+
+    def _lost(self, lane: _Lane, item: _Item, detail: str) -> tuple[Event, ...]:
+        notice = narration.notice_lost(item.notice, lane.channel.name, detail, self._clock.now())
+        return self._complaint(lane, item, notice)
+
+    def _complaint(self, lane: _Lane, item: _Item, notice: Notice) -> tuple[Event, ...]:
+        """The notice for the other channels, once until this one works again; a complaint's own loss is only logged."""
+        if lane.complained or len(self._lanes) < 2 or item.notice.event in narration.OF_A_CHANNEL:
             return ()
         lane.complained = True
-        lost, name, now = item.notice, lane.channel.name, self._clock.now()
-        notice = Notice(
-            id=f"{lost.id}/{GIVEN_UP}/{name}",
-            at=now,
-            event=GIVEN_UP,
-            severity=Severity.WARNING,
-            title=f"Channel {name} lost a notice",
-            text=f'"{lost.title}" could not be sent on {name} ({detail}). Check that channel; '
-            "further losses there are only logged until it works again.",
-            target=lost.target,
-            namespace=lost.namespace,
-            deployment=lost.deployment,
-            run=lost.run,
-            facts={"channel": name, "notice": lost.id, "detail": detail},
-        )
-        return (NoticeQueued(now, notice), NoticeSettled(now, notice.id, name, "not for the channel it tells about"))
+        name = lane.channel.name
+        settled = NoticeSettled(notice.at, notice.id, name, "not for the channel it tells about")
+        return (NoticeQueued(notice.at, notice), settled)
+
+    def _owe(self, lane: _Lane, settlement: _Settlement) -> None:
+        if not lane.owed:
+            lane.settle_failures, lane.next_settle = 0, self._clock.monotonic()
+        lane.owed.append(settlement)
 
     async def _settle(self, lane: _Lane) -> None:
         """Write what is owed; the journal's absence delays neither this channel's next notice nor anybody else."""

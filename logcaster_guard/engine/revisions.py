@@ -197,7 +197,8 @@ class RevisionWatch:
         busy = self._chronicle.open_run_on(self._target.key) is not None
         self._was_whole = self._was_whole or workload.rolled_out
         record = self._chronicle.ledger(self._target.key).records[workload.hash]
-        if busy or not self._was_whole:
+        # Without a pod nothing fails, which proves nothing.
+        if busy or not self._was_whole or not workload.replicas:
             self._probation = Probation()
             return
         policy, now = self._policy, self._clock.monotonic()

@@ -194,6 +194,8 @@ class Node:
         try:
             if not self._registered:
                 await self._register(status)
+                # A node is born with a taint that a controller takes away once it is Ready: here it does so itself.
+                await self._client.patch(f"/api/v1/nodes/{self.name}", {"spec": {"taints": None}}, MERGE_PATCH)
             await self._client.patch(f"/api/v1/nodes/{self.name}/status", {"status": status}, MERGE_PATCH)
             self._registered = True
         except ApiRefused as refusal:

@@ -53,9 +53,13 @@ class World:
         self.traffic = Traffic(url, lambda: self.network.url, rate=rate)
         self._deployments = f"/apis/apps/v1/namespaces/{namespace}/deployments"
 
-    async def start(self, *, traffic: bool = True) -> None:
-        """Start node and network, and the users unless `traffic` is False (`self.traffic.start()` does it later)."""
-        await self.network.start()
+    async def start(self, *, traffic: bool = True, network: bool = True) -> None:
+        """Start node and network, and the users unless `traffic` is False (`self.traffic.start()` does it later).
+
+        Without `network` nobody follows the Services until `self.network.start()` is called.
+        """
+        if network:
+            await self.network.start()
         await self.node.start()
         if traffic:
             await self.traffic.start()

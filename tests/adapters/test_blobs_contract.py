@@ -10,14 +10,21 @@ from pathlib import Path
 import pytest
 
 from logcaster_guard.adapters.blobs import FolderBlobs
+from logcaster_guard.adapters.kubernetes.blobs import KubernetesBlobs
+from logcaster_guard.adapters.kubernetes.stored import Place
 from logcaster_guard.domain.errors import BlobMissing, JournalUnavailable
 from logcaster_guard.ports import Blobs
 from tests.fakes.blobs import MemoryBlobs
+from tests.fakes.secrets import Secrets
 
 
-@pytest.fixture(params=["memory", "folder"])
+@pytest.fixture(params=["memory", "folder", "kubernetes"])
 def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
-    return MemoryBlobs() if request.param == "memory" else FolderBlobs(tmp_path / "state" / "blobs")
+    if request.param == "folder":
+        return FolderBlobs(tmp_path / "state" / "blobs")
+    return (
+        MemoryBlobs() if request.param == "memory" else KubernetesBlobs(Secrets(), Place("guards", "logcaster-guard"))
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"release", bytes(range(256)) * 4096])
@@ -39,6 +46,21 @@ async def test_putting_twice_or_at_once_keeps_one(blobs: Blobs) -> None:
 async def test_what_was_never_put_is_missing(blobs: Blobs, digest: str) -> None:
     with pytest.raises(BlobMissing):
         await blobs.get(digest)
+
+
+async def test_what_is_kept_is_told(blobs: Blobs) -> None:
+    assert list(await blobs.digests()) == []
+    digests = [await blobs.put(content) for content in (b"one", b"two")]
+    assert sorted(await blobs.digests()) == sorted(digests)
+
+
+async def test_only_what_is_old_and_not_wanted_is_removed(blobs: Blobs) -> None:
+    wanted, other = await blobs.put(b"wanted"), await blobs.put(b"other")
+    assert await blobs.keep_only({wanted}, older_than=3_600.0) == 0
+    assert await blobs.keep_only({wanted}, older_than=-1.0) == 1
+    assert await blobs.get(wanted) == b"wanted"
+    with pytest.raises(BlobMissing):
+        await blobs.get(other)
 
 
 def place(root: Path, digest: str) -> Path:

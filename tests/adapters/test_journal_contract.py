@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 
 from logcaster_guard.adapters.journal import SqliteJournal
+from logcaster_guard.adapters.kubernetes.journal import KubernetesJournal
+from logcaster_guard.adapters.kubernetes.stored import Place
 from logcaster_guard.domain.errors import JournalConflict, JournalUnavailable
 from logcaster_guard.domain.events import Event, SignalSeen
 from logcaster_guard.ports import Journal
 from tests.fakes.journal import MemoryJournal
+from tests.fakes.secrets import Secrets
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -22,9 +25,13 @@ def seen(*signals: str) -> list[Event]:
     return [SignalSeen(NOW, signal) for signal in signals]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "kubernetes"])
 async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Journal]:
-    made: Journal = MemoryJournal() if request.param == "memory" else await SqliteJournal.open(tmp_path / "j.db")
+    made: Journal = MemoryJournal()
+    if request.param == "sqlite":
+        made = await SqliteJournal.open(tmp_path / "j.db")
+    if request.param == "kubernetes":
+        made = KubernetesJournal(Secrets(), Place("guards", "logcaster-guard"))
     yield made
     await made.aclose()
 

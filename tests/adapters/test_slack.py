@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logcaster_guard.adapters.slack import (
+from logcaster_guard.adapters.slack import Slack
+from logcaster_guard.adapters.slack.messages import (
     BLOCKS,
     FIELD_LENGTH,
     FIELDS,
     HEADER_LENGTH,
     TEXT_LENGTH,
-    Slack,
     header,
     message,
     mrkdwn,

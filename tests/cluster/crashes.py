@@ -161,6 +161,10 @@ class MortalBlobs:
         self._tape.check()
         return await self._blobs.get(digest)
 
+    async def digests(self) -> Sequence[str]:
+        self._tape.check()
+        return await self._blobs.digests()
+
     async def keep_only(self, digests: Collection[str], *, older_than: float) -> int:
         self._tape.check()
         return await self._blobs.keep_only(digests, older_than=older_than)

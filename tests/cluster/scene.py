@@ -199,7 +199,7 @@ class Scene:
         world = World(
             cluster.url, cluster.node_token, namespace=name, ca_file=cluster.ca_file, pace=pace, period=0.05
         )  # fmt: skip
-        await world.start(traffic=False)
+        await world.start(traffic=False, network=False)
         try:
             scene = cls(cluster, world, api, folder, minimum, case)
             await (scene._install_environments(replicas) if case.switches else scene._install(replicas))

@@ -198,6 +198,7 @@ async def test_killed_for_real(cluster: Cluster, api: ClusterPort, rights: Seque
     minimum = 2
     async with Scene.set_up(cluster, api, rights, minimum, pace=Pace(start_delay=0.1, drain=0.6)) as scene:
         scene.world.releases.register(objects.image(BAD), Behaviour(error_rate=0.3))
+        await scene.world.network.start()
         await scene.world.traffic.start()
         daemon = Daemon(scene.cluster, scene.folder, network=scene.world.network.url, prometheus=None)
         try:

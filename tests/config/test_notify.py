@@ -27,6 +27,7 @@ def test_a_slack_channel_reads_its_address_at_each_use(tmp_path: Path) -> None:
     assert notify.language is Language.KOREAN
     (slack,) = notify.slack
     assert (slack.name, slack.timeout) == ("ops", 10.0)
+    assert slack.url is not None
     for url in (URL, URL + "2"):
         secret.write_text(url + "\n")
         assert slack.url.read() == url
@@ -47,7 +48,12 @@ def test_english_is_the_default(tmp_path: Path) -> None:
         ("language: KO", "ko"),
         ("slack: [{name: a}]", "url"),
         (f"slack: [{{name: a, url: '{URL}'}}]", "hooks.slack.com"),
-        ("slack: [{name: a, url: {env: U}, token: {env: T}}]", "token"),
+        ("slack: [{name: a, url: {env: U}, token: {env: T}}]", "a url beside a token"),
+        ("slack: [{name: a, token: {env: T}}]", "a token without a channel"),
+        ("slack: [{name: a, channel: C0123456789}]", "a channel without a token"),
+        ("slack: [{name: a, token: {env: T}, channel: '#ops'}]", "the id of a Slack channel"),
+        ("slack: [{name: a, token: xoxb-1, channel: C0123456789}]", "a secret in clear"),
+        ("slack: [{name: a, token: {env: T}, channel: C0123456789, api: 'ftp://x'}]", "http"),
         ("slack: [{name: a, url: {env: U}}, {name: a, url: {env: V}}]", 'the channel "a" again'),
         ("slack: [{name: a, url: {env: U}}]\n  webhooks: [{name: a, url: {env: V}}]", 'the channel "a" again'),
         ("slack: [{name: kubernetes-events, url: {env: U}}]", "another name"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from logcaster_guard.domain import runs
+from logcaster_guard.domain import narration, runs
 from logcaster_guard.domain.guardrails import Guardrail
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.translation import (
@@ -23,7 +23,6 @@ from logcaster_guard.domain.translation import (
     state,
     translated,
 )
-from logcaster_guard.engine.outbox import GIVEN_UP
 
 PACKAGE = Path(__file__).parents[2] / "logcaster_guard"
 KIND = re.compile(r"[a-z_]+(\.[a-z_]+)+")
@@ -36,7 +35,7 @@ OUTCOMES = (
 
 def kinds() -> Iterator[str]:
     """Each event name that some code gives a notice: `Notice(event=…)`, and the first word of whoever makes one."""
-    yield GIVEN_UP
+    yield from narration.OF_A_CHANNEL
     for file in PACKAGE.rglob("*.py"):
         for call in ast.walk(ast.parse(file.read_text("utf-8"))):
             if not isinstance(call, ast.Call):
@@ -58,7 +57,9 @@ def notice(event: str, **facts: str) -> Notice:
 
 
 def test_the_kinds_are_found() -> None:
-    assert {"run.opened", "run.closed", "trigger.refused", "source.failing", "run.crashed", GIVEN_UP} <= set(KINDS)
+    assert {"run.opened", "run.closed", "trigger.refused", "source.failing", "run.crashed", narration.GIVEN_UP} <= set(
+        KINDS
+    )
 
 
 def test_no_words_are_left_from_a_kind_that_is_gone() -> None:

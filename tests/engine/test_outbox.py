@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from logcaster_guard.adapters.journal import SqliteJournal
 from logcaster_guard.domain.errors import JournalConflict
 from logcaster_guard.domain.events import Event, NoticeQueued, NoticeSettled, StepDone
+from logcaster_guard.domain.narration import FAILING, GIVEN_UP
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice, Severity, TryLater, Undeliverable
-from logcaster_guard.engine.outbox import GIVEN_UP, Outbox, RetryPolicy
+from logcaster_guard.engine.outbox import Outbox, RetryPolicy
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.journal import MemoryJournal
 
@@ -199,6 +200,40 @@ async def test_attempts_are_bounded_and_the_loss_is_told_elsewhere(journal: Memo
     assert dead.ids == ["a"] * 3
     assert ("a", "dead", "given up after 3 attempts: refused") in await settlements(journal)
     assert well.ids == ["a", f"a/{GIVEN_UP}/dead"]
+
+
+async def test_a_channel_that_takes_nothing_is_reported_through_another_and_tried_again(
+    journal: MemoryJournal, clock: FakeClock
+) -> None:
+    dead, well = FakeChannel("dead", clock, TryLater("no answer")), FakeChannel("well", clock)
+    await append(journal, queued(clock, "a", "b"))
+    report = f"a/{FAILING}/dead"
+    async with running(outbox(journal, clock, dead, well)) as box:
+        await clock.advance(59)
+        assert well.ids == ["a", "b"]
+        await clock.advance(200)
+        assert well.ids == ["a", "b", report]
+        tried = len(dead.ids)
+        await clock.advance(600)
+        assert (well.ids, set(dead.ids)) == (["a", "b", report], {"a"})
+        assert len(dead.ids) > tried
+        dead.answers = [Delivered()]
+        await clock.advance(400)
+        assert dead.ids[-2:] == ["a", "b"]
+        dead.answers = [TryLater("no answer")]
+        await append(journal, queued(clock, "c"))
+        box.wake(STREAM)
+        await settle()
+        await clock.advance(300)
+    assert well.ids[-2:] == ["c", f"c/{FAILING}/dead"]
+
+
+async def test_a_single_channel_has_nobody_to_be_reported_to(journal: MemoryJournal, clock: FakeClock) -> None:
+    dead = FakeChannel("dead", clock, TryLater("no answer"))
+    await append(journal, queued(clock, "a"))
+    async with running(outbox(journal, clock, dead)):
+        await clock.advance(600)
+    assert [e.event.notice.id for e in await journal.read_all() if isinstance(e.event, NoticeQueued)] == ["a"]
 
 
 async def test_when_every_channel_is_dead_the_complaints_end(journal: MemoryJournal, clock: FakeClock) -> None:

@@ -8,7 +8,7 @@ from logcaster_guard.domain.events import RevisionBad, RevisionGood, RevisionLiv
 from logcaster_guard.domain.ledger import Standing
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.ports import Json, Kind
-from tests.engine.bench import KEY, PROD, Bench, bench, wall
+from tests.engine.bench import KEY, PROD, PROVEN, Bench, bench, wall
 
 DAY = 86_400.0
 
@@ -39,6 +39,16 @@ async def test_good_is_not_earned_without_values_of_every_signal_once_seen(made:
     (made.prometheus if signal == "error_rate" else made.http).set(PROD, signal, None)
     await made.pass_(2_000.0)
     assert made.told(RevisionGood) == []
+
+
+async def test_good_is_not_earned_without_a_pod(made: Bench) -> None:
+    await made.start()
+    made.cluster.change(Kind.DEPLOYMENT, PROD, lambda d: d["spec"].update(replicas=0))
+    await made.pass_(2 * PROVEN)
+    assert standings(made) == {"v1": Standing.UNPROVEN}
+    made.cluster.change(Kind.DEPLOYMENT, PROD, lambda d: d["spec"].update(replicas=3))
+    await made.pass_(PROVEN)
+    assert standings(made) == {"v1": Standing.GOOD}
 
 
 async def test_a_signal_that_never_gave_a_value_does_not_stand_in_the_way(made: Bench) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from logcaster_guard.domain.errors import BlobMissing
 
@@ -24,6 +24,9 @@ class MemoryBlobs:
         for digest in found:
             del self._kept[digest]
         return len(found)
+
+    async def digests(self) -> Sequence[str]:
+        return list(self._kept)
 
     async def get(self, digest: str) -> bytes:
         if digest not in self._kept:

@@ -64,6 +64,7 @@ RESOURCES: Mapping[Kind, Resource] = {
     Kind.VOLUME_CLAIM: Resource("", "v1", "persistentvolumeclaims"),
     Kind.ENDPOINT_SLICE: Resource("discovery.k8s.io", "v1", "endpointslices"),
     Kind.EVENT: Resource("", "v1", "events"),
+    Kind.SECRET: Resource("", "v1", "secrets"),
 }
 
 
@@ -164,6 +165,7 @@ class KubernetesCluster:
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, resource_version: str | None) -> None:
         """Foreground deletion with preconditions; raises `Conflict` when they no longer hold.
 
+        A Secret, which nothing depends on, is gone at once.
         The transport may send it twice when a kept connection turns out to be dead; the uid makes that harmless.
         """
         preconditions = {"uid": uid} | ({"resourceVersion": resource_version} if resource_version else {})
@@ -171,7 +173,7 @@ class KubernetesCluster:
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "preconditions": preconditions,
-            "propagationPolicy": "Foreground",
+            "propagationPolicy": "Background" if kind is Kind.SECRET else "Foreground",
         }
         what = f"delete {kind.value} {namespace}/{name}"
         path = _filled(RESOURCES[kind].path + "/{name}", what, namespace=namespace, name=name)

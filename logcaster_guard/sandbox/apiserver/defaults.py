@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
-from logcaster_guard.sandbox.apiserver.jsontypes import Json, Value
+from logcaster_guard.sandbox.apiserver.jsontypes import Json, Value, cloned
 
 _KEPT_EMPTY_OBJECTS = frozenset({"emptyDir", "resources", "securityContext", "status", "loadBalancer", "preconditions"})
 _DROPPED_EMPTY_OBJECTS = frozenset({"annotations", "labels", "nodeSelector", "data", "binaryData", "stringData"})
@@ -187,7 +186,7 @@ def normalised(item: Json) -> Json:
     if kind in _BY_KIND:
         kept: Json = _prune(item)
     else:
-        kept = {k: v for k, v in copy.deepcopy(item).items() if v is not None or k in _KEPT_NULLS}
+        kept = {k: v for k, v in cloned(item).items() if v is not None or k in _KEPT_NULLS}
     kept.setdefault("metadata", {})
     fill = _BY_KIND.get(kind)
     if fill is not None:

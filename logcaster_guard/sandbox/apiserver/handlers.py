@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 import secrets
@@ -12,7 +11,7 @@ from functools import partial
 
 from logcaster_guard.sandbox.apiserver.errors import ApiError, bad_request, expired, unsupported_media
 from logcaster_guard.sandbox.apiserver.jsonpatch import json_patch, merge_patch
-from logcaster_guard.sandbox.apiserver.jsontypes import Json, Value
+from logcaster_guard.sandbox.apiserver.jsontypes import Json, Value, cloned
 from logcaster_guard.sandbox.apiserver.merging import strategic_merge
 from logcaster_guard.sandbox.apiserver.objects import Caller, DeleteOptions, Objects
 from logcaster_guard.sandbox.apiserver.resources import Resource
@@ -202,7 +201,7 @@ def _patcher(resource: Resource, query: Query) -> Callable[[Json], Json]:
         return partial(merge_patch, patch=query.body)
     if query.media_type == "application/strategic-merge-patch+json":
         patch = query.body
-        return lambda item: strategic_merge(resource.kind, copy.deepcopy(item), patch)
+        return lambda item: strategic_merge(resource.kind, cloned(item), patch)
     raise unsupported_media(query.media_type, _PATCHES)
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-
 from logcaster_guard.sandbox.apiserver.errors import ApiError, bad_request, unprocessable
-from logcaster_guard.sandbox.apiserver.jsontypes import Json, Value
+from logcaster_guard.sandbox.apiserver.jsontypes import Json, Value, cloned
 
 _MAX_OPERATIONS = 10_000
 
@@ -13,7 +11,7 @@ _MAX_OPERATIONS = 10_000
 def merge_patch(document: Value, patch: Value) -> Value:
     """RFC 7386: null deletes, objects merge, everything else replaces."""
     if not isinstance(patch, dict):
-        return copy.deepcopy(patch)
+        return cloned(patch)
     merged = dict(document) if isinstance(document, dict) else {}
     for key, value in patch.items():
         if value is None:
@@ -111,7 +109,7 @@ def _test(document: Value, pointer: str, value: Value) -> None:
 def _apply(document: Value, operation: Value) -> None:
     if not isinstance(operation, dict) or "op" not in operation or "path" not in operation:
         raise bad_request("json patch: each operation needs op and path")
-    pointer, value = operation["path"], copy.deepcopy(operation.get("value"))
+    pointer, value = operation["path"], cloned(operation.get("value"))
     if operation["op"] in {"add", "replace", "test"} and "value" not in operation:
         raise unprocessable(f"json patch: operation {operation['op']} of {pointer!r} has no value")
     match operation["op"]:
@@ -126,7 +124,7 @@ def _apply(document: Value, operation: Value) -> None:
         case "move":
             _add(document, pointer, _remove(document, str(operation.get("from"))))
         case "copy":
-            _add(document, pointer, copy.deepcopy(_resolve(document, str(operation.get("from")))))
+            _add(document, pointer, cloned(_resolve(document, str(operation.get("from")))))
         case other:
             raise bad_request(f"json patch: {other!r} is no operation")
 
@@ -141,7 +139,7 @@ def json_patch(document: Json, operations: Value) -> Json:
             "RequestEntityTooLarge",
             f"The allowed maximum operations in a JSON patch is {_MAX_OPERATIONS}, got {len(operations)}",
         )
-    patched = copy.deepcopy(document)
+    patched: Json = cloned(document)
     for operation in operations:
         _apply(patched, operation)
     return patched

@@ -9,3 +9,12 @@ Json: TypeAlias = dict[str, Any]
 
 Value: TypeAlias = Any
 """Any JSON value; what it holds is decided where it is read."""
+
+
+def cloned(value: Value) -> Value:
+    """A deep copy of a JSON value; several times as fast as `copy.deepcopy`, which expects cycles."""
+    if isinstance(value, dict):
+        return {key: cloned(inner) if isinstance(inner, dict | list) else inner for key, inner in value.items()}
+    if isinstance(value, list):
+        return [cloned(inner) if isinstance(inner, dict | list) else inner for inner in value]
+    return value

@@ -6,10 +6,8 @@ other list is replaced whole.
 
 from __future__ import annotations
 
-import copy
-
 from logcaster_guard.sandbox.apiserver.errors import bad_request
-from logcaster_guard.sandbox.apiserver.jsontypes import Json, Value
+from logcaster_guard.sandbox.apiserver.jsontypes import Json, Value, cloned
 
 _KEYS = {
     "conditions": "type",
@@ -97,7 +95,8 @@ def _merge_list(kind: str, path: tuple[str, ...], present: list[Value], patch: l
         return [*present, *(v for v in patch if v not in present)]
     key = merge_key(kind, path)
     if key is None:
-        return copy.deepcopy(patch)
+        copied: list[Value] = cloned(patch)
+        return copied
     if any(not isinstance(p, dict) for p in patch):
         raise bad_request(f"strategic merge patch: {'.'.join(path)} must be a list of objects")
     if any(p.get(_PATCH) == "replace" for p in patch):

@@ -5,7 +5,6 @@ Every operation is synchronous, so each is atomic towards every other request an
 
 from __future__ import annotations
 
-import copy
 import secrets
 import uuid
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from logcaster_guard.sandbox.apiserver.errors import (
     not_found,
     stale,
 )
-from logcaster_guard.sandbox.apiserver.jsontypes import Json
+from logcaster_guard.sandbox.apiserver.jsontypes import Json, cloned
 from logcaster_guard.sandbox.apiserver.resources import EVENTS, NAMESPACES, SERVICES, Resource
 from logcaster_guard.sandbox.apiserver.store import Store
 from logcaster_guard.sandbox.apiserver.validation import check
@@ -129,7 +128,7 @@ class Objects:
         if resource.counts_generation:
             metadata["generation"] = 1
         if resource.kind in _INITIAL_STATUS:
-            item["status"] = copy.deepcopy(_INITIAL_STATUS[resource.kind])
+            item["status"] = cloned(_INITIAL_STATUS[resource.kind])
         if resource is SERVICES:
             self._allocate_address(item["spec"])
         metadata["managedFields"] = ownership.record(
@@ -172,7 +171,10 @@ class Objects:
     ) -> Json:
         """Replace the object by what `change` makes of it; raises `ApiError` as `update` does."""
         old = self.get(resource, namespace, name)
-        item = self._typed(resource, change(old))
+        changed = change(old)
+        if changed == old:
+            return old
+        item = self._typed(resource, changed)
         if item["metadata"].get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
             message = f'Invalid value: "{item["metadata"]["uid"]}": field is immutable'
             raise invalid(resource, name, [Cause("metadata.uid", "FieldValueInvalid", message)])
@@ -188,7 +190,7 @@ class Objects:
             raise conflict(resource, name, f"pod {name} is being deleted, cannot be assigned to a host")
         if old["spec"].get("nodeName"):
             raise conflict(resource, name, f'pod {name} is already assigned to node "{old["spec"]["nodeName"]}"')
-        item = copy.deepcopy(old)
+        item = cloned(old)
         item["spec"]["nodeName"] = node
         conditions = [c for c in item["status"].get("conditions") or [] if c["type"] != "PodScheduled"]
         scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": self._now()}
@@ -204,7 +206,7 @@ class Objects:
         """
         old = self.get(resource, namespace, name)
         self._preconditions(resource, old, options)
-        item = copy.deepcopy(old)
+        item = cloned(old)
         metadata = item["metadata"]
         _set_propagation(metadata, options.propagation)
         grace = self._grace(resource, old, options.grace)
@@ -220,7 +222,7 @@ class Objects:
 
     def strip(self, resource: Resource, item: Json, change: Callable[[Json], None]) -> None:
         """Change an object's metadata as the garbage collector does, and let go of it if nothing holds it any more."""
-        new = copy.deepcopy(item)
+        new = cloned(item)
         change(new["metadata"])
         self._keep(resource, item, new, Caller("kube-controller-manager"), "")
 
@@ -228,7 +230,7 @@ class Objects:
         return stamp(self._clock.now())
 
     def _typed(self, resource: Resource, body: Json) -> Json:
-        """A copy of the body, of the right kind, with metadata."""
+        """The body, of the right kind, with metadata: what lies deeper is the body's own until it is normalised."""
         for field in ("metadata", "spec", "status"):
             if body.get(field) is not None and not isinstance(body[field], dict):
                 raise bad_request(f"the body cannot be handled as a {resource.kind}: its {field} is no object")
@@ -237,8 +239,8 @@ class Objects:
                 raise bad_request(
                     f"the {field} in the data ({body[field]}) does not match the expected {field} ({wanted})"
                 )
-        rest = copy.deepcopy({k: v for k, v in body.items() if k not in {"apiVersion", "kind", "metadata"}})
-        metadata = copy.deepcopy(body.get("metadata") or {})
+        rest = {k: v for k, v in body.items() if k not in {"apiVersion", "kind", "metadata"}}
+        metadata = dict(body.get("metadata") or {})
         return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, **rest}
 
     def _place(self, resource: Resource, namespace: str, metadata: Json) -> None:
@@ -280,9 +282,8 @@ class Objects:
         if resource.has_status:
             item = _status_only(resource, old, item) if subresource == "status" else _all_but_status(old, item)
         if resource is SERVICES:
-            for field in ("clusterIP", "clusterIPs"):
-                if field in old["spec"]:
-                    item["spec"].setdefault(field, old["spec"][field])
+            given = {field: old["spec"][field] for field in ("clusterIP", "clusterIPs") if field in old["spec"]}
+            item = {**item, "spec": {**given, **(item.get("spec") or {})}}
         return self._keep(resource, old, _fit(resource, item, old), caller, subresource)
 
     def _keep(self, resource: Resource, old: Json, item: Json, caller: Caller, subresource: str) -> Json:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import lru_cache
 
 from logcaster_guard.sandbox.apiserver.jsontypes import Json, Value
 from logcaster_guard.sandbox.apiserver.merging import merge_key
@@ -31,6 +32,14 @@ _UNTRACKED = frozenset(
 _ATOMIC = frozenset({"selector", "nodeSelector", "matchLabels", "resourceFieldRef", "fieldRef"})
 
 
+def _named(key: str, value: Value) -> str:
+    """How an item of a list that merges by `key` is named."""
+    return "k:" + json.dumps({key: value}, separators=(",", ":"))
+
+
+_named_by_text = lru_cache(maxsize=4096)(_named)
+
+
 def _leaves(kind: str, value: Value, names: Path, path: Path) -> Iterator[tuple[Path, Value]]:
     if isinstance(value, dict) and value and not (names and names[-1] in _ATOMIC):
         if path:
@@ -44,7 +53,8 @@ def _leaves(kind: str, value: Value, names: Path, path: Path) -> Iterator[tuple[
         return
     yield (*path, "."), None
     for item in value:
-        inside = (*path, "k:" + json.dumps({key: item[key]}, separators=(",", ":")))
+        name = item[key]
+        inside = (*path, _named_by_text(key, name) if isinstance(name, str) else _named(key, name))
         yield from _leaves(kind, item, names, inside)
 
 

@@ -5,13 +5,12 @@ The behaviour is that of Kubernetes' own Deployment controller (pkg/controller/d
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from logcaster_guard.sandbox.apiserver.clock import instant, stamp
-from logcaster_guard.sandbox.apiserver.jsontypes import Json
+from logcaster_guard.sandbox.apiserver.jsontypes import Json, cloned
 from logcaster_guard.sandbox.apiserver.objects import ALPHABET
 from logcaster_guard.sandbox.apiserver.validation import amount
 
@@ -234,7 +233,7 @@ def calculated_status(deployment: Json, new: Json | None, sets: Iterable[Json | 
     }
     status: Json = {k: v for k, v in counts.items() if v}
     status["terminatingReplicas"] = sum(counted(s, "terminatingReplicas") for s in known)
-    status["conditions"] = copy.deepcopy((deployment.get("status") or {}).get("conditions") or [])
+    status["conditions"] = cloned((deployment.get("status") or {}).get("conditions") or [])
     if available >= replicas(deployment) - max_unavailable(deployment):
         message = "Deployment has minimum availability."
         set_condition(status, "Available", "True", reason="MinimumReplicasAvailable", message=message, now=now)

@@ -1,0 +1,234 @@
+"""Blobs in the cluster itself: immutable Secrets of one namespace (`stored` says why), named after their SHA-256.
+
+The content is compressed. What is larger than one object takes goes into several; the first part is written last and
+removed first, so that what is found under a digest is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from logcaster_guard.adapters.kubernetes.stored import Place, Untrusted, damaged
+from logcaster_guard.domain.errors import (
+    BlobMissing,
+    ClusterError,
+    Conflict,
+    JournalUnavailable,
+    NotFound,
+    Unavailable,
+)
+from logcaster_guard.domain.workload import instant
+from logcaster_guard.ports import Cluster, Json, Kind
+
+KEEPS = "blob"
+
+PART = 512 * 1024
+"""Compressed bytes in one object; the API takes about 1 MiB."""
+
+LIMIT = 32 * 1024 * 1024
+"""Bytes of one blob, before compression."""
+
+ATTEMPTS = 3
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_CONTENT = "content"
+_PUT_AT = "guard.logcaster.io/put-at"
+
+
+class KubernetesBlobs:
+    """The `Blobs` port on Secrets of `place`. The cluster is not closed with it.
+
+    `put` raises `JournalUnavailable` if the content could not be made durable: the journal must not name what is not
+    there. `now` is what `keep_only` counts from.
+    """
+
+    def __init__(
+        self, cluster: Cluster, place: Place, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._cluster = cluster
+        self._place = place
+        self._now = now
+
+    async def put(self, content: bytes) -> str:
+        """Keep `content` durably; see the port. One request where it is new and fits into one object."""
+        content = bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        if len(content) > LIMIT:
+            raise self._unusable(f"written: {len(content)} bytes are more than the limit of {LIMIT}")
+        parts = self._parts(digest, content)
+        failure: ClusterError | None = None
+        for attempt in range(ATTEMPTS):
+            try:
+                if (attempt or len(parts) > 1) and await self._kept_already(digest):
+                    return digest
+                for part in reversed(parts):
+                    await self._write(digest, part)
+            except (Conflict, NotFound, Unavailable) as error:
+                # Put or removed by somebody else meanwhile, or nobody can tell: looked at again.
+                failure = error
+            except ClusterError as error:
+                raise self._unusable(f"written: {error}") from error
+            else:
+                return digest
+        raise self._unusable(f"written: {failure}") from failure
+
+    async def get(self, digest: str) -> bytes:
+        """The content, checked against `digest`; see the port. A failure of the API is its `ClusterError`."""
+        if not _DIGEST.fullmatch(digest):
+            raise BlobMissing(f"{digest!r:.80} is no SHA-256 in lower-case hex: nothing can be kept under it")
+        try:
+            first, compressed = await self._part(digest, 0)
+            number, size = int(first["parts"]), int(first["size"])
+            for index in range(1, number):
+                compressed += (await self._part(digest, index))[1]
+            # Never more than was promised, whatever it would unpack to.
+            content = zlib.decompressobj().decompress(compressed, min(size, LIMIT) + 1)
+        except NotFound as error:
+            raise BlobMissing(f"the blob {digest} of {self._place} is not there ({error}): restore a copy") from error
+        except (Untrusted, KeyError, TypeError, ValueError, zlib.error) as error:
+            raise BlobMissing(f"the blob {digest} of {self._place} is damaged ({error}): restore a copy") from error
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise BlobMissing(f"the blob {digest} of {self._place} is damaged: restore a copy")
+        return content
+
+    async def digests(self) -> Sequence[str]:
+        """Everything that is kept, in no order. Raises the `ClusterError` it met."""
+        found = [self._named(item) for item in await self._listed()]
+        return [digest for digest, index in found if digest and index == 0]
+
+    async def keep_only(self, digests: Collection[str], *, older_than: float) -> int:
+        """Remove every other blob that was put more than `older_than` seconds ago; returns how many.
+
+        Raises `JournalUnavailable` if that could not be done for all of them.
+        """
+        limit = self._now() - timedelta(seconds=older_than)
+        kept = frozenset(digests)
+        removed = 0
+        try:
+            groups: dict[str, list[tuple[int, Json]]] = {}
+            for item in await self._listed():
+                digest, index = self._named(item)
+                if digest and digest not in kept:
+                    groups.setdefault(digest, []).append((index, item))
+            for group in groups.values():
+                parts = [item for _, item in sorted(group, key=lambda part: part[0])]
+                if all(_put_at(item) < limit for item in parts):
+                    removed += await self._removed(parts)
+        except ClusterError as error:
+            raise self._unusable(f"cleaned: {error}") from error
+        return removed
+
+    def _parts(self, digest: str, content: bytes) -> Sequence[Json]:
+        compressed = zlib.compress(content)
+        chunks = [compressed[at : at + PART] for at in range(0, len(compressed), PART)]
+        return [
+            self._place.manifest(
+                self._name(digest, index),
+                KEEPS,
+                {"digest": digest, "part": index, "parts": len(chunks), "size": len(content)},
+                {_CONTENT: chunk},
+                labels={},
+                annotations={},
+                immutable=True,
+            )
+            for index, chunk in enumerate(chunks)
+        ]
+
+    async def _write(self, digest: str, part: Json) -> None:
+        """Create a part. One that is there already must be the same, or part of a whole blob; else it is replaced."""
+        name = str(part["metadata"]["name"])
+        try:
+            await self._cluster.create(Kind.SECRET, self._place.namespace, part)
+        except Conflict:
+            present = await self._cluster.get(Kind.SECRET, self._place.namespace, name)
+            if present.get("data") == part["data"]:
+                await self._touch(present)
+            elif not await self._kept_already(digest):
+                self._refuse_foreign(present)
+                await self._delete(present)
+                raise
+
+    def _refuse_foreign(self, item: Json) -> None:
+        """Raise `JournalUnavailable` where what is in the way carries none of this guard's labels: theirs to move."""
+        labels = item["metadata"].get("labels") or {}
+        if any(labels.get(key) != value for key, value in self._place.labels(KEEPS).items()):
+            raise self._unusable(f"written: Secret {item['metadata']['name']} is there and is not the guard's: move it")
+
+    async def _kept_already(self, digest: str) -> bool:
+        """Whether it is there, whole; if so it counts as put now."""
+        try:
+            await self.get(digest)
+        except BlobMissing:
+            return False
+        await self._touch(await self._cluster.get(Kind.SECRET, self._place.namespace, self._name(digest, 0)))
+        return True
+
+    async def _touch(self, item: Json) -> None:
+        """Note when it was put again, so that it is not removed as an old one; raises `NotFound` if it was just now."""
+        metadata = item["metadata"]
+        notes = {**(metadata.get("annotations") or {}), _PUT_AT: self._now().isoformat()}
+        await self._cluster.json_patch(
+            Kind.SECRET,
+            self._place.namespace,
+            metadata["name"],
+            [
+                {"op": "add", "path": "/metadata/annotations", "value": notes},
+            ],
+        )
+
+    async def _removed(self, parts: Sequence[Json]) -> bool:
+        """Remove them, the first one first; False if it was put again meanwhile, or somebody else removed it."""
+        for item in parts:
+            try:
+                await self._delete(item)
+            except (Conflict, NotFound):
+                return False
+        return True
+
+    async def _delete(self, item: Json) -> None:
+        metadata = item["metadata"]
+        await self._cluster.delete(
+            Kind.SECRET,
+            self._place.namespace,
+            metadata["name"],
+            uid=metadata["uid"],
+            resource_version=metadata["resourceVersion"],
+        )
+
+    async def _part(self, digest: str, index: int) -> tuple[Json, bytes]:
+        name = self._name(digest, index)
+        header, data = self._place.opened(await self._cluster.get(Kind.SECRET, self._place.namespace, name), KEEPS)
+        if (header["digest"], header["part"]) != (digest, index):
+            raise damaged(name, "it holds another blob")
+        return header, data[_CONTENT]
+
+    async def _listed(self) -> Sequence[Json]:
+        return await self._cluster.list(Kind.SECRET, self._place.namespace, self._place.selector(KEEPS))
+
+    def _name(self, digest: str, index: int) -> str:
+        return f"{self._place.name}-blob-{digest}" + (f"-{index}" if index else "")
+
+    def _named(self, item: Mapping[str, Json]) -> tuple[str, int]:
+        """Which part of which blob an object is by its name; an empty digest if of none."""
+        found = re.fullmatch(
+            re.escape(self._place.name) + r"-blob-([0-9a-f]{64})(?:-([1-9][0-9]*))?", str(item["metadata"]["name"])
+        )
+        return ("", 0) if found is None else (found[1], int(found[2] or 0))
+
+    def _unusable(self, what: str) -> JournalUnavailable:
+        return JournalUnavailable(f"the blobs of {self._place} cannot be {what}")
+
+
+def _put_at(item: Json) -> datetime:
+    """When it was put last, by the guard's clock where it was put again, else by the API server's."""
+    metadata = item["metadata"]
+    made = instant(metadata.get("creationTimestamp")) or datetime.now(UTC)
+    try:
+        again = datetime.fromisoformat((metadata.get("annotations") or {}).get(_PUT_AT, ""))
+    except ValueError:
+        return made
+    return max(made, again) if again.tzinfo else made

@@ -1,0 +1,230 @@
+"""A stream of events as a row of objects, each of a bounded size: how they are written, and what makes them credible.
+
+An object ("segment") holds a header, one value for each record and a tip. Each record carries a SHA-256 over itself and
+the record before it, the first one of a stream over whose stream it is; the header of a segment repeats where the one
+before it ended, the tip where this one ends. So a changed, swapped, missing or copied record or segment is found. What
+no object can tell is the loss of a stream's last segments.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from logcaster_guard.adapters.kubernetes.stored import FORMAT, Place, damaged, encoded, parsed
+from logcaster_guard.ports import Json
+
+KEEPS = "journal"
+
+SEGMENT = 128 * 1024
+"""Bytes of records in an object before the next one is begun. The whole object is written anew with each append."""
+
+LIMIT = 640 * 1024
+"""Bytes of the records of one append; the API takes 1 MiB in an object, and a request has them in base64."""
+
+_TIP = "tip"
+_FENCE = "fence"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One event as it is kept: `body` is its text, `by` names the process that wrote it.
+
+    `digest` is that of the chain up to it, in hex.
+    """
+
+    seq: int
+    position: int
+    by: str
+    body: str
+    digest: str
+
+    @property
+    def key(self) -> str:
+        """The name of its value in the object."""
+        return f"{self.seq:010d}"
+
+    def to_bytes(self) -> bytes:
+        """The value."""
+        return json.dumps({"position": self.position, "by": self.by, "digest": self.digest, "body": self.body}).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One object: the `number`-th of its stream, after the record `after`, whose digest is `before`.
+
+    `version` is the resourceVersion that it was seen at; `size` are the bytes of its records.
+    """
+
+    stream: str
+    number: int
+    after: int
+    before: str
+    records: tuple[Record, ...] = ()
+    version: str = ""
+    size: int = 0
+
+    @property
+    def seq(self) -> int:
+        """The last seq in it, or before it if it is empty."""
+        return self.records[-1].seq if self.records else self.after
+
+    @property
+    def digest(self) -> str:
+        """The digest that the next record goes on from."""
+        return self.records[-1].digest if self.records else self.before
+
+    @property
+    def following(self) -> Segment:
+        """The next one, not written yet."""
+        return Segment(self.stream, self.number + 1, self.seq, self.digest)
+
+    @property
+    def ended(self) -> Segment:
+        """What an append needs to know of it, without the records that it has."""
+        return replace(self, after=self.seq, before=self.digest, records=())
+
+    def extended(self, bodies: Sequence[str], positions: Iterable[int], by: str) -> Segment:
+        """With these events after those that it has."""
+        records = list(self.records)
+        seq, digest = self.seq, self.digest
+        for body, position in zip(bodies, positions, strict=True):
+            seq += 1
+            digest = _digest(digest, seq, position, by, body)
+            records.append(Record(seq, position, by, body, digest))
+        size = self.size + sum(len(r.to_bytes()) for r in records[len(self.records) :])
+        return replace(self, records=tuple(records), size=size)
+
+    @property
+    def tip(self) -> bytes:
+        """The value that says where it ends."""
+        return json.dumps({"seq": self.seq, "digest": self.digest}).encode()
+
+    def manifest(self, place: Place) -> Json:
+        """The object that holds it."""
+        header = {"stream": self.stream, "number": self.number, "after": self.after, "before": self.before}
+        data = {_TIP: self.tip, **{r.key: r.to_bytes() for r in self.records}}
+        labels, annotations = {"stream": stream_label(self.stream)}, {"guard.logcaster.io/stream": self.stream}
+        name = name_of(place, self.stream, self.number)
+        return place.manifest(name, KEEPS, header, data, labels=labels, annotations=annotations)
+
+    def patch(self) -> Sequence[Json]:
+        """What adds its records to the object as it was seen at `version`, of which this was `ended`."""
+        return [
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": self.version},
+            *({"op": "add", "path": f"/data/{r.key}", "value": encoded(r.to_bytes())} for r in self.records),
+            {"op": "replace", "path": f"/data/{_TIP}", "value": encoded(self.tip)},
+        ]
+
+    def fence(self, mark: int) -> Sequence[Json]:
+        """What changes nothing but the object's resourceVersion; `mark` was never used before."""
+        return [
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": self.version},
+            {"op": "add", "path": f"/data/{_FENCE}", "value": encoded(str(mark).encode())},
+        ]
+
+
+def beginning(place: Place, stream: str) -> Segment:
+    """What a stream goes on from that has no object yet; its number is 0."""
+    whose = json.dumps([FORMAT, place.namespace, place.name, stream]).encode()
+    return Segment(stream, 0, 0, hashlib.sha256(whose).hexdigest())
+
+
+def stream_label(stream: str) -> str:
+    """A stream's name as a label's value."""
+    return hashlib.sha256(stream.encode("utf-8", "surrogatepass")).hexdigest()[:40]
+
+
+def name_of(place: Place, stream: str, number: int) -> str:
+    """The name of the object: the same for whoever writes it, so that it cannot be written twice."""
+    return f"{place.name}-journal-{stream_label(stream)}-{number:06d}"
+
+
+def read(place: Place, items: Iterable[Json]) -> Mapping[str, Sequence[Segment]]:
+    """The segments in `items`, by stream and in order; raises `Untrusted` for whatever cannot be believed."""
+    found: dict[str, list[Segment]] = {}
+    for item in items:
+        segment = _segment(place, item)
+        found.setdefault(segment.stream, []).append(segment)
+    for stream, segments in found.items():
+        segments.sort(key=lambda s: s.number)
+        for before, segment in pairwise([beginning(place, stream), *segments]):
+            _check(place, before, segment)
+    return found
+
+
+def _segment(place: Place, item: Json) -> Segment:
+    header, data = place.opened(item, KEEPS)
+    metadata = item["metadata"]
+    name = str(metadata.get("name"))
+    try:
+        records = tuple(_record(key, data[key]) for key in sorted(data.keys() - {_TIP, _FENCE}))
+        tip = parsed(data[_TIP])
+        segment = Segment(
+            stream=_text(header["stream"]),
+            number=_whole(header["number"]),
+            after=_whole(header["after"]),
+            before=_text(header["before"]),
+            records=records,
+            version=version_of(item),
+            size=sum(len(record.to_bytes()) for record in records),
+        )
+        ended = _whole(tip["seq"]), _text(tip["digest"])
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise damaged(name, "its content is not in the form that a guard writes") from error
+    if name != name_of(place, segment.stream, segment.number):
+        raise damaged(name, f"it holds part {segment.number} of stream {segment.stream!r:.80}")
+    if ended != (segment.seq, segment.digest):
+        raise damaged(name, f"it ends at seq {segment.seq} and should end at {ended[0]}")
+    return segment
+
+
+def _check(place: Place, before: Segment, segment: Segment) -> None:
+    name = name_of(place, segment.stream, segment.number)
+    if segment.number != before.number + 1:
+        raise damaged(name_of(place, segment.stream, before.number + 1), f"it is missing, and {name} is there")
+    if (segment.after, segment.before) != (before.seq, before.digest):
+        raise damaged(name, f"it does not follow from seq {before.seq}, where the one before it ends")
+    digest, seq = segment.before, segment.after
+    for record in segment.records:
+        seq += 1
+        digest = _digest(digest, record.seq, record.position, record.by, record.body)
+        if record.seq != seq or record.digest != digest:
+            raise damaged(name, f"at stream {segment.stream!r:.80}, seq {seq}")
+
+
+def _record(key: str, value: bytes) -> Record:
+    found = parsed(value)
+    texts = (_text(found[field]) for field in ("by", "body", "digest"))
+    record = Record(int(key), _whole(found["position"]), *texts)
+    if record.key != key or record.to_bytes() != value:
+        raise ValueError(f"{key} is not as it was written")
+    return record
+
+
+def version_of(item: Json) -> str:
+    """The resourceVersion; raises `ValueError` where there is none: an empty one would be no precondition at all."""
+    version = item["metadata"].get("resourceVersion")
+    if not isinstance(version, str) or not version:
+        raise ValueError("it has no resourceVersion")
+    return version
+
+
+def _digest(before: str, seq: int, position: int, by: str, body: str) -> str:
+    return hashlib.sha256(bytes.fromhex(before) + json.dumps([seq, position, by, body]).encode()).hexdigest()
+
+
+def _whole(value: Any) -> int:  # noqa: ANN401 - whatever was found
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError("it is no whole number")
+    return value
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - whatever was found
+    if not isinstance(value, str):
+        raise TypeError("it is no text")
+    return value
