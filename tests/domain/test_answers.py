@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from logcaster_guard.domain import inbox, runs
 from logcaster_guard.domain.answers import judged
-from logcaster_guard.domain.events import RunAnswered, RunEnding, RunOpened, StepDone, StepStarted
+from logcaster_guard.domain.events import Event, RunAnswered, RunEnding, RunOpened, StepDone, StepStarted
 from logcaster_guard.domain.inbox import Answer, Denied, Freezing, Frozen, Given, freezing
 from logcaster_guard.domain.runs import (
     ABANDONED,
@@ -140,7 +140,7 @@ def test_an_approval_counts_only_where_nothing_speaks_against_it(seen: Observati
 
 
 def test_an_answer_is_of_its_step_and_its_run_only() -> None:
-    events = [OPENED, StepStarted(at(1), "r", 0), answered(Answer.APPROVE), StepDone(at(3), "r", 0)]
+    events: list[Event] = [OPENED, StepStarted(at(1), "r", 0), answered(Answer.APPROVE), StepDone(at(3), "r", 0)]
     assert runs.fold(events[:3])["r"].said == events[2]
     assert runs.fold(events)["r"].said is None
 
