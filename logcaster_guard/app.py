@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from logcaster_guard.adapters import logs
 from logcaster_guard.adapters.blobs import FolderBlobs
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.journal import SqliteJournal
-from logcaster_guard.adapters.kubernetes.access import missing_permissions
+from logcaster_guard.adapters.kubernetes.access import missing_for_owners, missing_permissions
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.adapters.kubernetes.events import EventChannel
@@ -40,6 +41,7 @@ from logcaster_guard.domain.errors import ClusterError, ConfigurationError, Jour
 from logcaster_guard.domain.rules import difference
 from logcaster_guard.domain.signals import SourceError, SourceName, Target
 from logcaster_guard.domain.translation import Language
+from logcaster_guard.effects.owners import to_suspend
 from logcaster_guard.engine.guard import Guard, Orders
 from logcaster_guard.ports import Channel, Clock, Cluster, Journal, Source
 from logcaster_guard.web.server import serving
@@ -67,7 +69,7 @@ async def built(loaded: Loaded, *, clock: Clock | None = None) -> AsyncIterator[
         stack.push_async_callback(cluster.aclose)
         sources = _sources(loaded, cluster, clock)
         channels = _channels(settings, cluster)
-        await _tell_missing_permissions(cluster, settings.targets)
+        await _tell_missing_permissions(cluster, settings)
         for source in sources.values():
             stack.push_async_callback(source.aclose)
         for channel in channels:
@@ -287,10 +289,12 @@ async def _journal(path: Path) -> Journal | None:
         return None
 
 
-async def _tell_missing_permissions(cluster: KubernetesCluster, targets: Sequence[Target]) -> None:
+async def _tell_missing_permissions(cluster: KubernetesCluster, settings: Settings) -> None:
     log = structlog.get_logger()
     try:
-        for sentence in await missing_permissions(cluster, targets):
+        missing = await missing_permissions(cluster, settings.targets)
+        found = [await to_suspend(cluster, target, settings.policy) for target in settings.targets]
+        for sentence in [*missing, *await missing_for_owners(cluster, chain.from_iterable(found))]:
             log.warning("permission.missing", detail=sentence)
     except ClusterError as error:
         log.warning("cluster.unreachable", detail=str(error))

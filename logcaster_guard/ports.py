@@ -61,6 +61,13 @@ class Kind(StrEnum):
     ENDPOINT_SLICE = "EndpointSlice"
     EVENT = "Event"
     SECRET = "Secret"  # noqa: S105 - the name of a kind
+    APPLICATION = "Application"
+    KUSTOMIZATION = "Kustomization"
+    HELM_RELEASE = "HelmRelease"
+    GIT_REPOSITORY = "GitRepository"
+    OCI_REPOSITORY = "OCIRepository"
+    BUCKET = "Bucket"
+    HELM_CHART = "HelmChart"
 
 
 class Cluster(Protocol):

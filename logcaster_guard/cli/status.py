@@ -49,6 +49,12 @@ def _target(target: Json) -> Iterator[Text | Table]:
     frozen, run = target["frozen"], target["run"]
     if frozen is not None:
         yield plain(f"  frozen     since {instant(frozen['at'])} by {frozen['by']}: {frozen['reason']}", "bold cyan")
+    for owner in target["suspended"]:
+        yield plain(
+            f"  suspended  {owner['owner']} since {instant(owner['since'])}, until it wants another revision than "
+            f"{owner['revision'] or 'the bad one'}",
+            "bold cyan",
+        )
     if run is not None:
         yield plain(
             f"  run        {run['run']}: {run['step'] or 'ending'}, since {instant(run['opened_at'])}", "bold yellow"

@@ -46,6 +46,7 @@ DESCRIPTIONS: Mapping[str, str] = {
         "the one that switches"
     ),
     "targets[].environment_label": "the label of the Service's selector that names the live environment",
+    "targets[].gitops": "what is done where Argo CD or Flux owns it; `null`: the setting `gitops`",
     "sources": "where signals are read",
     "sources.prometheus": "the Prometheus that answers PromQL",
     "sources.prometheus.url": "without a query string; `null`: there is none",
@@ -143,6 +144,11 @@ DESCRIPTIONS: Mapping[str, str] = {
     "fallback.destination_bad": "how many after one that proved bad before it took over, 0 to 5",
     "fallback.not_recovered": "how many after one that did not help, 0 to 5",
     "dry_run": "whether nothing is written: people are told the plan instead",
+    "gitops": (
+        "what is done where Argo CD or Flux owns a workload: `refuse`, `suspend` (its owner is suspended until it "
+        "wants another revision) or `proceed`; see GitOps"
+    ),
+    "argocd_namespace": "where Argo CD's Applications are, unless their tracking id names another namespace",
     "journal": "where the guard keeps what it has done",
     "journal.path": "the database; on a volume that outlives the pod",
     "journal.blobs": "folder of saved releases and evidence",

@@ -34,6 +34,7 @@ from logcaster_guard.config.schema import (
     pattern_of,
 )
 from logcaster_guard.config.secrets import Secret, to_secret, to_secret_url
+from logcaster_guard.domain.gitops import ARGOCD_NAMESPACE, GitOps
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.signals import SourceName, Target, Unit
 from logcaster_guard.domain.translation import Language
@@ -150,6 +151,7 @@ class TargetSection(Section):
         default=None, json_schema_extra=keys_like(_LABEL_VALUE)
     )
     environment_label: Annotated[str, AfterValidator(_check_label_key), pattern_of(_LABEL_NAME)] = "environment"
+    gitops: Annotated[GitOps, Strict(False)] | None = None
 
     @model_validator(mode="after")
     def _environments_take_turns_behind_a_service(self) -> TargetSection:
@@ -425,6 +427,8 @@ class SettingsFile(Section):
     alert: AlertSection = AlertSection()
     fallback: FallbackSection = FallbackSection()
     dry_run: bool = False
+    gitops: Annotated[GitOps, Strict(False)] = GitOps.REFUSE
+    argocd_namespace: Label = ARGOCD_NAMESPACE
     journal: JournalSection = JournalSection()
     notify: NotifySection = NotifySection()
     web: WebSection = WebSection()

@@ -90,6 +90,8 @@ def _settings(file: SettingsFile) -> Settings:
         alert=AlertPolicy(**file.alert.model_dump()),
         fallback=FallbackPolicy(**file.fallback.model_dump()),
         dry_run=file.dry_run,
+        gitops=file.gitops,
+        argocd_namespace=file.argocd_namespace,
     )
     return Settings(
         targets=tuple(target_of(t) for t in file.targets),

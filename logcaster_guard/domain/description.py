@@ -21,6 +21,8 @@ def _line(plan: Plan, step: Step) -> str:
             return "wait for somebody's approval"
         case s.AskPeople(grace=grace):
             return f"wait {grace:g} s for a veto"
+        case s.SuspendOwner(owner=owner):
+            return f"suspend {owner}, until it wants another revision"
         case s.RaiseAutoscalerMinimum(autoscaler=autoscaler, minimum=minimum):
             return f"raise the minimum of autoscaler {autoscaler} to {minimum}"
         case s.PinAutoscaler(autoscaler=autoscaler, size=size):
@@ -73,6 +75,7 @@ def _switching(step: Step, good: str) -> str:
             return f"after {wait:g} s: switch back if its error rate is above {threshold:.2%} and above what it was"
         case (
             s.AskPeople()
+            | s.SuspendOwner()
             | s.RaiseAutoscalerMinimum()
             | s.PinAutoscaler()
             | s.RestoreTemplate()

@@ -252,6 +252,28 @@ class HoldReleased:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnerSuspended:
+    """The target's GitOps owner stays suspended after the run that suspended it, until it wants another revision.
+
+    The hold goes over from the run to the target; it is told in the run's own stream, with the hold's release.
+    """
+
+    at: datetime
+    run: str
+    hold: Hold
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerResumed:
+    """The owner is resumed, or no longer the guard's to resume: `by` is `guard` or `somebody else`."""
+
+    at: datetime
+    owner: str
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunClosed:
     """The run is over. `freeze` says that the target stays frozen until a person lifts it."""
 
@@ -300,6 +322,8 @@ Event = (
     | AnswerDenied
     | RunEnding
     | HoldReleased
+    | OwnerSuspended
+    | OwnerResumed
     | RunClosed
     | NoticeQueued
     | NoticeSettled

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from logcaster_guard.domain.gitops import GitOps, Owner, owner_of
 from logcaster_guard.domain.ledger import Freeze, Ledger, Record
 from logcaster_guard.domain.rules import Action, Limits, Policy, Rule
 from logcaster_guard.domain.runs import ESCALATED, SUBSIDED
@@ -30,6 +31,7 @@ class Guardrail(StrEnum):
     CLUSTER_BUDGET = "cluster_budget"
     NO_GOOD_REVISION = "no_good_revision"
     NO_JOURNAL = "no_journal"
+    GITOPS_OWNER = "gitops_owner"
     STRATEGY_UNFIT = "strategy_unfit"
     DRY_RUN = "dry_run"
 
@@ -73,7 +75,8 @@ class Situation:
 
     `onset` is when the breach began; `workload` is None if there is no Deployment; `runs` are those of every target.
     `follows` is the run that the new one would take the place of: after its end (a fallback, whose cause is known), or
-    in the middle of it (`escalates`).
+    in the middle of it (`escalates`). `gitops` is what the target has in place of the policy's; `bad_commit` the
+    revision that the workload's owner rolled out, or why it cannot be read (None: nobody has looked).
     """
 
     rule: Rule
@@ -85,6 +88,8 @@ class Situation:
     runs: Sequence[PastRun]
     follows: str | None = None
     escalates: bool = False
+    gitops: GitOps | None = None
+    bad_commit: str | None = None
 
 
 def refusals(situation: Situation, policy: Policy) -> Sequence[Refusal]:
@@ -96,17 +101,19 @@ def refusals(situation: Situation, policy: Policy) -> Sequence[Refusal]:
         *_freeze(situation.ledger.freeze),
         *_limits(situation, policy),
         *_destination(situation, policy),
+        *_owner(situation, policy),
     ]
 
 
-def manual_refusals(situation: Situation) -> Sequence[Refusal]:
+def manual_refusals(situation: Situation, policy: Policy) -> Sequence[Refusal]:
     """What keeps even a person's own request from being carried out.
 
-    A person knows better than cause, cooldown and budgets, and than a freeze that the guard put there itself.
+    A person knows better than cause, cooldown and budgets, and than a freeze that the guard put there itself; an owner
+    undoes a person's rollback as it does the guard's.
     """
     freeze = situation.ledger.freeze
     people = [] if freeze is None or freeze.by == "guard" else _freeze(freeze)
-    return [*_workload(situation), *people, *_another_run(situation)]
+    return [*_workload(situation), *people, *_another_run(situation), *_owner(situation, policy)]
 
 
 def _action(s: Situation) -> list[Refusal]:
@@ -228,6 +235,30 @@ def _destination(s: Situation, policy: Policy) -> list[Refusal]:
     known = ", ".join(_standing(r, policy) for r in s.ledger.records.values()) or "no revision is known"
     sentence = f"No revision of {s.target} but the present one is known to be good ({known}): choose one by hand."
     return [Refusal(Guardrail.NO_GOOD_REVISION, sentence)]
+
+
+def _owner(s: Situation, policy: Policy) -> list[Refusal]:
+    wanted = s.gitops or policy.gitops
+    owner = None if s.workload is None else owner_of(s.workload.raw, policy.argocd_namespace)
+    if owner is None or wanted is GitOps.PROCEED or (wanted is GitOps.SUSPEND and owner.known):
+        return []
+    return [Refusal(Guardrail.GITOPS_OWNER, _would_undo(s, owner, wanted))]
+
+
+def _would_undo(s: Situation, owner: Owner, wanted: GitOps) -> str:
+    remedy = f"revert {_commit(s.bad_commit)} in its source"
+    if wanted is GitOps.SUSPEND:
+        return f"{s.target} belongs to {owner}, so that it cannot be suspended: {remedy}, or set gitops: proceed."
+    return (
+        f"{s.target} belongs to {owner}, which would undo a rollback: {remedy}, or set gitops: suspend, so that the "
+        "guard suspends it meanwhile."
+    )
+
+
+def _commit(found: str | None) -> str:
+    if not found:
+        return "the bad release"
+    return f"the bad release ({found})"
 
 
 def _standing(record: Record, policy: Policy) -> str:

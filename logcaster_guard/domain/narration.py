@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from logcaster_guard.domain.events import HoldReleased, PeopleReminded, RunClosed, RunOpened
+from logcaster_guard.domain.events import (
+    HoldReleased,
+    OwnerResumed,
+    OwnerSuspended,
+    PeopleReminded,
+    RunClosed,
+    RunOpened,
+)
+from logcaster_guard.domain.gitops import MARK, owner_called
 from logcaster_guard.domain.guardrails import Guardrail, Refusal
 from logcaster_guard.domain.inbox import APPROVE, FREEZE, VETO, stamp
 from logcaster_guard.domain.notices import Notice, Severity
@@ -171,14 +179,16 @@ def not_given_back(run: Run, event: HoldReleased) -> Notice:
     """Something that a run borrowed stays as the guard wrote it: a person has to put it back."""
     hold, plan = run.holds[event.hold], run.opened.plan
     original = "unset" if hold.original is None else hold.original
+    remedy = f"Set the {hold.kind.replace('_', ' ')} of {hold.object} back from {hold.written} to {original} by hand."
+    if hold.kind == "gitops_owner":
+        remedy = f"It is still suspended. To resume it: {_resuming(hold)}."
     return Notice(
         id=f"{run.id}/not_given_back/{hold.id}",
         at=event.at,
         event="hold.not_given_back",
         severity=Severity.CRITICAL,
         title=f"{hold.object} of {run.opened.target} was not put back",
-        text=f"{_sentence(event.detail)} Set the {hold.kind.replace('_', ' ')} of {hold.object} back from "
-        f"{hold.written} to {original} by hand.",
+        text=f"{_sentence(event.detail)} {remedy}",
         target=run.opened.target,
         namespace=plan.namespace,
         deployment=plan.deployment,
@@ -191,6 +201,67 @@ def not_given_back(run: Run, event: HoldReleased) -> Notice:
             "original": str(original),
         },
     )
+
+
+def owner_suspended(run: Run, event: OwnerSuspended) -> Notice:
+    """The run is at its end, and the target's GitOps owner stays suspended."""
+    hold, plan = event.hold, run.opened.plan
+    return Notice(
+        id=f"{run.id}/owner_suspended/{hold.object}",
+        at=event.at,
+        event="owner.suspended",
+        severity=Severity.WARNING,
+        title=f"{hold.object} of {run.opened.target} stays suspended",
+        text=f"It would roll {_images(plan.from_images)} out again. Revert {hold.revision or 'the bad release'} in its "
+        f"source: the guard resumes it once it wants another revision. To resume it now: {_resuming(hold)}.",
+        target=run.opened.target,
+        namespace=plan.namespace,
+        deployment=plan.deployment,
+        run=run.id,
+        facts={"owner": hold.object, "revision": hold.revision, "resume": _resuming(hold)},
+    )
+
+
+def owner_resumed(run: Run, suspended: OwnerSuspended, event: OwnerResumed) -> Notice:
+    """A GitOps owner that `run` suspended is at work again."""
+    plan = run.opened.plan
+    by_guard = event.by == "guard"
+    return Notice(
+        id=f"{run.id}/owner_resumed/{event.owner}/{suspended.at.isoformat()}",
+        at=event.at,
+        event="owner.resumed",
+        severity=Severity.INFO if by_guard else Severity.WARNING,
+        title=f"{event.owner} of {run.opened.target} " + ("is resumed" if by_guard else "is no longer the guard's"),
+        text=_sentence(event.reason) + ("" if by_guard else " The guard leaves it as it is."),
+        target=run.opened.target,
+        namespace=plan.namespace,
+        deployment=plan.deployment,
+        run=run.id,
+        facts={"owner": event.owner, "by": event.by, "reason": event.reason},
+    )
+
+
+def owner_not_resumed(run: Run, suspended: OwnerSuspended, at: datetime, reason: str) -> Notice:
+    """The guard is refused what it needs to resume a GitOps owner."""
+    hold, plan = suspended.hold, run.opened.plan
+    return Notice(
+        id=f"{run.id}/owner_not_resumed/{hold.object}",
+        at=at,
+        event="owner.not_resumed",
+        severity=Severity.CRITICAL,
+        title=f"{hold.object} of {run.opened.target} cannot be resumed",
+        text=f"{_sentence(reason)} The guard goes on trying. To resume it by hand: {_resuming(hold)}.",
+        target=run.opened.target,
+        namespace=plan.namespace,
+        deployment=plan.deployment,
+        run=run.id,
+        facts={"owner": hold.object, "reason": reason, "resume": _resuming(hold)},
+    )
+
+
+def _resuming(hold: Hold) -> str:
+    owner = owner_called(hold.object)
+    return f"put back what its annotation {MARK} tells" if owner is None else owner.resuming
 
 
 def held_up(run: Run, hold: Hold, at: datetime, reason: str) -> Notice:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from logcaster_guard.domain.conditions import Condition, NoDataPolicy, signals_of
+from logcaster_guard.domain.gitops import ARGOCD_NAMESPACE, GitOps
 from logcaster_guard.domain.signals import Target
 
 
@@ -186,7 +187,10 @@ class FallbackPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Everything that is not a rule and shapes a decision."""
+    """Everything that is not a rule and shapes a decision.
+
+    `gitops` is for targets that name none; Applications are in `argocd_namespace` unless they tell another.
+    """
 
     polling: Polling = Polling()
     limits: Limits = Limits()
@@ -198,3 +202,5 @@ class Policy:
     alert: AlertPolicy = AlertPolicy()
     fallback: FallbackPolicy = FallbackPolicy()
     dry_run: bool = False
+    gitops: GitOps = GitOps.REFUSE
+    argocd_namespace: str = ARGOCD_NAMESPACE

@@ -14,6 +14,7 @@ from logcaster_guard.domain.errors import GuardError
 from logcaster_guard.domain.events import (
     Event,
     HoldReleased,
+    OwnerSuspended,
     PeopleReminded,
     RevisionBad,
     RunAnswered,
@@ -335,6 +336,9 @@ def _ending(
             return Commit((HoldReleased(now, run.id, hold.id, detail),))
         case Failed(_, detail):
             return Commit((HoldReleased(now, run.id, hold.id, detail, kept_out=True),))
+        case Before() if hold.kind == "gitops_owner" and _stays(run, ending):
+            detail = "it stays suspended until another revision is wanted"
+            return Commit((OwnerSuspended(now, run.id, hold), HoldReleased(now, run.id, hold.id, detail)))
         case Before():
             return GiveBack(hold)
         case Pending(detail):
@@ -343,6 +347,12 @@ def _ending(
             return WaitUntil(_pause(int(elapsed), retry_after), detail)
         case None:
             return WaitUntil(0.0, "nothing was observed yet")
+
+
+def _stays(run: Run, ending: RunEnding) -> bool:
+    """Whether the run leaves the good release in place: its GitOps owner would roll the bad one out again."""
+    restored = run.done_instant("restore_template", "switch_service") is not None
+    return restored and ending.outcome in {RECOVERED, NOT_RECOVERED, INCONCLUSIVE}
 
 
 def _end(run: Run, now: datetime, outcome: str, reason: str, *, freeze: bool) -> Commit:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from logcaster_guard.domain.gitops import GitOps
+
 
 class Unit(StrEnum):
     """What a signal's number counts; only numbers of one unit are compared or added."""
@@ -108,6 +110,7 @@ class Target:
     `kind` is Deployment, StatefulSet or DaemonSet, `deployment` the workload's name whatever its kind is.
     `dry_run`: nothing is written for this target. `environments` are Deployments by the value of `environment_label`:
     the Service's selector names the one that is live, and `deployment` is then the Service's name until it is known.
+    `gitops` is what is done where a GitOps controller owns it, None for the policy's.
     """
 
     name: str
@@ -121,6 +124,7 @@ class Target:
     dry_run: bool = False
     environments: Mapping[str, str] = field(default_factory=dict)
     environment_label: str = "environment"
+    gitops: GitOps | None = None
 
     def live(self, selector: Mapping[str, str]) -> str | None:
         """The Deployment of the environment that a Service with this selector sends everything to; None if of none."""

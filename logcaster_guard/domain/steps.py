@@ -12,7 +12,14 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 HoldKind = Literal[
-    "autoscaler_minimum", "autoscaler_bounds", "helper", "replicas", "environment", "environment_size", "selector"
+    "autoscaler_minimum",
+    "autoscaler_bounds",
+    "helper",
+    "replicas",
+    "environment",
+    "environment_size",
+    "selector",
+    "gitops_owner",
 ]
 
 
@@ -23,7 +30,8 @@ class Hold:
     `id` is unique in its run; `kind` names the handler; `object` is the Kubernetes name. `original` and `written`
     are the values before and by the guard, `earlier` those that it wrote before `written`: it is given back only while
     the object still shows one of the guard's. `original_maximum` is an autoscaler's own upper bound. `run` is the run
-    that took it, which a helper names on itself.
+    that took it, which a helper names on itself. `revision` and `content` are what a suspended GitOps owner wanted when
+    its bad release was live, `saved` the JSON of the fields that suspending it changed.
     """
 
     id: str
@@ -35,11 +43,28 @@ class Hold:
     original_maximum: int | None = None
     earlier: tuple[int, ...] = ()
     run: str = ""
+    revision: str = ""
+    content: str = ""
+    saved: str = ""
 
     @property
     def ours(self) -> frozenset[int]:
         """Every value that the guard wrote."""
         return frozenset({self.written, *self.earlier})
+
+
+@dataclass(frozen=True, slots=True)
+class SuspendOwner:
+    """Write: the GitOps owner `owner` (its `object`) is suspended, so that it does not undo the rollback.
+
+    `revision` and `content` are what it wanted when its bad release was live (see `gitops.Desired`).
+    """
+
+    owner: str
+    uid: str
+    revision: str
+    content: str
+    kind: Literal["suspend_owner"] = "suspend_owner"
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +287,8 @@ class VerifyRecovery:
 
 
 Write = (
-    RaiseAutoscalerMinimum
+    SuspendOwner
+    | RaiseAutoscalerMinimum
     | PinAutoscaler
     | RestoreTemplate
     | DeleteStuckPods

@@ -43,6 +43,9 @@ ENGLISH_STATES: Mapping[str, str] = {
     "run.crashed": "stopped, needs a restart of the guard",
     "hold.not_given_back": "needs a person",
     "hold.held_up": "still giving back",
+    "owner.suspended": "rolled back, GitOps owner suspended",
+    "owner.resumed": "GitOps owner at work",
+    "owner.not_resumed": "needs a person",
     "trigger.refused": "not rolled back",
     "request.refused": "not rolled back",
     "answer.denied": "an answer did not count",
@@ -87,6 +90,22 @@ KOREAN: Mapping[str, Words] = {
         "{target}: {object}을(를) 아직 되돌리지 못했습니다",
         "가드가 계속 시도하고 있으며, 그동안 이 대상은 롤백하지 않습니다. 원인: {detail}",
         "되돌리는 중",
+    ),
+    "owner.suspended": Words(
+        "{target}: {owner} 일시 중지 유지",
+        "재개하면 문제의 버전을 다시 배포하므로 {owner}을(를) 일시 중지된 상태로 둡니다. "
+        "소스에서 {revision}을(를) 되돌리면 가드가 자동으로 재개합니다. 직접 재개하려면: {resume}",
+        "롤백 완료, GitOps 일시 중지",
+    ),
+    "owner.resumed": Words(
+        "{target}: {owner} 일시 중지 해제",
+        "{owner}이(가) 더 이상 가드에 의해 일시 중지되어 있지 않습니다. 사유: {reason}",
+        "GitOps 동작 중",
+    ),
+    "owner.not_resumed": Words(
+        "{target}: {owner}을(를) 재개하지 못했습니다",
+        "가드가 계속 시도합니다. 원인: {reason} 직접 재개하려면: {resume}",
+        "사람의 조치 필요",
     ),
     "trigger.refused": Words(
         "{target}: 규칙 {rule} 발동, 롤백하지 않음",
@@ -164,6 +183,10 @@ KOREAN_GUARDRAILS: Mapping[str, str] = {
     Guardrail.TARGET_BUDGET: "이 대상의 하루 롤백 한도를 다 썼습니다. 릴리스가 계속 실패하는 원인을 찾아 주세요.",
     Guardrail.CLUSTER_BUDGET: "클러스터의 시간당 롤백 한도를 다 썼습니다. 공통 원인을 찾아 주세요.",
     Guardrail.NO_GOOD_REVISION: "정상으로 확인된 이전 버전이 없습니다. 되돌릴 버전을 직접 골라 주세요.",
+    Guardrail.GITOPS_OWNER: (
+        "GitOps 컨트롤러(Argo CD 또는 Flux)가 관리하는 대상이라 롤백해도 되돌려집니다. "
+        "소스 저장소에서 문제의 커밋을 되돌리거나 gitops: suspend를 설정해 주세요."
+    ),
     Guardrail.NO_JOURNAL: "저널을 쓸 수 없어 감시만 합니다. 저널을 복구하고 가드를 다시 시작해 주세요.",
 }
 

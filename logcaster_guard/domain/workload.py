@@ -222,6 +222,12 @@ class Workload:
         ]
         return max((t for t in times if t is not None), default=None)
 
+    @property
+    def template_manager(self) -> str | None:
+        """The field manager that wrote a part of the template last; None if nobody is named."""
+        owners = [e for e in self._metadata.get("managedFields") or [] if _owns_release(e)]
+        return str(max(owners, key=lambda e: str(e.get("time", "")))["manager"]) if owners else None
+
     def server_side_manager(self) -> str | None:
         """The field manager that applied the template on the server's side, if nobody else owns a part of it.
 

@@ -67,10 +67,19 @@ class RestoreTemplateHandler:
     def __init__(self, cluster: Cluster, blobs: Blobs) -> None:
         self._cluster = cluster
         self._blobs = blobs
+        self._written: dict[str, int] = {}
 
     async def observe(self, step: RestoreTemplate, run: Run) -> Observation:  # noqa: ARG002 - the protocol's shape
         """Done when the Deployment carries the good release, whoever wrote it."""
-        return await _looked_at(self._cluster, run, lambda w: Before() if w.hash != _to(run) else Done(w.revision))
+        return await _looked_at(self._cluster, run, lambda w: self._judged(w, run))
+
+    def _judged(self, workload: Workload, run: Run) -> Observation:
+        if workload.hash == _to(run):
+            return Done(workload.revision)
+        # This process wrote the good release, and there is a later generation with the bad one: somebody fights back.
+        if workload.generation > self._written.get(run.id, workload.generation):
+            return Foreign(f"Somebody put the bad release back{_by(workload)}.")
+        return Before()
 
     async def apply(self, step: RestoreTemplate, run: Run) -> None:
         """Write the template, its change-cause and last-applied's copy of it; nothing else."""
@@ -86,9 +95,10 @@ class RestoreTemplateHandler:
         body = None if manager is None else releases.applied_set(workload, release, manager)
         if manager is None or body is None:
             patch = releases.restoring_patch(workload, release)
-            await self._cluster.json_patch(kind, plan.namespace, plan.deployment, patch)
+            made = await self._cluster.json_patch(kind, plan.namespace, plan.deployment, patch)
         else:
-            await self._cluster.apply(kind, plan.namespace, plan.deployment, body, manager=manager, force=True)
+            made = await self._cluster.apply(kind, plan.namespace, plan.deployment, body, manager=manager, force=True)
+        self._written[run.id] = Workload(made).generation
 
     async def _release(self, step: RestoreTemplate) -> Release:
         try:
@@ -160,7 +170,7 @@ class AwaitRolloutHandler:
 
     def _progress(self, workload: Workload, run: Run) -> Observation:
         if workload.hash != _to(run):
-            return Failed(ABANDONED, "Somebody rolled the bad release out again.")
+            return Failed(ABANDONED, f"Somebody rolled the bad release out again{_by(workload)}.")
         if workload.rolled_out:
             return Done(workload.progress)
         if workload.progress_deadline_exceeded and self._lasted(run) >= workload.progress_deadline:
@@ -260,6 +270,12 @@ def _to(run: Run) -> str:
     return run.opened.plan.to_template
 
 
+def _by(workload: Workload) -> str:
+    """Who wrote the template last, where that is told."""
+    manager = workload.template_manager
+    return "" if manager is None else f" (field manager {manager})"
+
+
 class _Judge(Protocol):
     def __call__(self, workload: Workload) -> Observation: ...
 
@@ -280,7 +296,9 @@ async def look(cluster: Cluster, run: Run) -> Observation:
     return await _looked_at(
         cluster,
         run,
-        lambda w: Done() if w.hash == _to(run) else Failed(ABANDONED, "Somebody rolled the bad release out again."),
+        lambda w: (
+            Done() if w.hash == _to(run) else Failed(ABANDONED, f"Somebody rolled the bad release out again{_by(w)}.")
+        ),
     )
 
 

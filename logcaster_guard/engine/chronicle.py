@@ -20,6 +20,8 @@ from logcaster_guard.domain.events import (
     Event,
     NoticeQueued,
     NoticeSettled,
+    OwnerResumed,
+    OwnerSuspended,
     RevisionBad,
     RevisionLive,
     RevisionSeeded,
@@ -77,6 +79,7 @@ class Chronicle:
         self._notices: set[str] = set()
         self._answers: set[str] = set()
         self._heard: defaultdict[str, deque[Heard]] = defaultdict(lambda: deque(maxlen=_HEARD))
+        self._suspended: dict[tuple[str, str], OwnerSuspended] = {}
         self.loaded = False
         self._log = structlog.get_logger()
 
@@ -96,7 +99,7 @@ class Chronicle:
         except GuardError as error:
             self._log.error("journal.unavailable", detail=str(error), effect="the guard only watches")
             self._journal = None
-            self._ledgers, self._runs, self._open, self._triggers = {}, {}, {}, {}
+            self._ledgers, self._runs, self._open, self._triggers, self._suspended = {}, {}, {}, {}, {}
 
     def ledger(self, target: str) -> Ledger:
         """What is known of the target's releases."""
@@ -151,6 +154,10 @@ class Chronicle:
     def heard(self, target: str) -> Sequence[Heard]:
         """What became of the newest of people's annotations, the newest last."""
         return list(self._heard.get(target, ()))
+
+    def suspended(self) -> Sequence[tuple[str, OwnerSuspended]]:
+        """The GitOps owners that stay suspended after a run, each with the target that it is for."""
+        return [(target, event) for (target, _), event in self._suspended.items()]
 
     def last_closed(self, target: str) -> RunClosed | None:
         """How the run of the target that closed last ended."""
@@ -225,7 +232,7 @@ class Chronicle:
             run = run_domain.extend(self._runs, event)
             if run is not None:
                 self._remember_run(stream, run)
-            if run is None and isinstance(event, RevisionBad):
+            if run is None and isinstance(event, RevisionBad | OwnerSuspended):
                 run = self._runs.get(event.run)
             target = run.opened.target if run is not None else _target_of(stream)
             if target is not None:
@@ -248,6 +255,10 @@ class Chronicle:
                 self._notices.add(notice.id)
             case RunAnswered() | AnswerDenied() | RunOpened():
                 self._remember_answer(target, event)
+            case OwnerSuspended():
+                self._suspended[target, event.hold.object] = event
+            case OwnerResumed():
+                self._suspended.pop((target, event.owner), None)
             case _:
                 pass
 

@@ -10,8 +10,9 @@ from typing import Protocol
 
 import structlog
 
-from logcaster_guard.domain import description, guardrails, narration
+from logcaster_guard.domain import description, gitops, guardrails, narration
 from logcaster_guard.domain.events import Event, NoticeQueued, RevisionBad, RunClosed, RunOpened, TargetFrozen
+from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import Guardrail, Refusal, Situation
 from logcaster_guard.domain.ledger import Standing
 from logcaster_guard.domain.rules import Action, Policy, Rule
@@ -19,13 +20,21 @@ from logcaster_guard.domain.runs import DESTINATION_BAD, NOT_RECOVERED, Run
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.effects import snapshotting
+from logcaster_guard.effects import owners, snapshotting
 from logcaster_guard.engine.chronicle import Chronicle, run_stream, target_stream
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.ports import Blobs, Clock, Cluster
 from logcaster_guard.strategies.unfit import Unfit
 
-_ACCUSING = frozenset({Guardrail.FROZEN, Guardrail.NO_GOOD_REVISION, Guardrail.STRATEGY_UNFIT, Guardrail.DRY_RUN})
+_ACCUSING = frozenset(
+    {
+        Guardrail.FROZEN,
+        Guardrail.NO_GOOD_REVISION,
+        Guardrail.GITOPS_OWNER,
+        Guardrail.STRATEGY_UNFIT,
+        Guardrail.DRY_RUN,
+    }
+)
 """Refusals in spite of which an attributed trigger shows that the present release is bad."""
 
 
@@ -77,7 +86,7 @@ class Decisions:
         situation = self._situation(rule, onset, workload)
         reasons = self._reasons(situation)
         if reasons or workload is None:
-            await self._refuse(situation, await self._with_plan(situation, reasons), evidence)
+            await self._refuse(situation, await self._in_full(situation, reasons), evidence)
             return
         planned = await self._planned(rule, workload)
         snapshot = ""
@@ -99,8 +108,10 @@ class Decisions:
             return []
         planned = await self._planner.plan(rule.action, workload, destinations, rule=rule)
         refusals: list[Refusal] = []
+        if isinstance(planned, Unfit) and planned.guardrail is not Guardrail.STRATEGY_UNFIT:
+            return _unfit(planned)
         if isinstance(planned, Unfit):
-            refusals = [Refusal(Guardrail.STRATEGY_UNFIT, reason) for reason in planned.reasons]
+            refusals = _unfit(planned)
             otherwise = self._otherwise(rule.action)
             self._log.warning(
                 "strategy.unfit", rule=rule.name, action=rule.action, reasons=planned.reasons, otherwise=otherwise
@@ -108,17 +119,28 @@ class Decisions:
             if otherwise is not Action.ALERT_ONLY:
                 planned = await self._planner.plan(otherwise, workload, destinations, rule=rule)
         if isinstance(planned, Unfit):
-            return refusals
+            return refusals if planned.guardrail is Guardrail.STRATEGY_UNFIT else _unfit(planned)
         if self._policy.dry_run or self._target.dry_run or rule.dry_run:
             return [_dry_run(planned)]
         return planned
 
+    async def _in_full(self, situation: Situation, reasons: Sequence[Refusal]) -> Sequence[Refusal]:
+        """The reasons, with what has to be looked up for them where they are news."""
+        names = tuple(str(r.guardrail) for r in reasons)
+        if self._told.get(situation.rule.name) == self._notice_id(situation, names) or situation.workload is None:
+            return reasons
+        if Guardrail.GITOPS_OWNER in names:
+            return self._reasons(replace(situation, bad_commit=await self._bad_commit(situation.workload)))
+        return await self._with_plan(situation, reasons) if names == (Guardrail.ALERT_ONLY,) else reasons
+
+    async def _bad_commit(self, workload: Workload) -> str | None:
+        owner = gitops.owner_of(workload.raw, self._policy.argocd_namespace)
+        return None if owner is None else await owners.bad_commit(self._cluster, owner)
+
     async def _with_plan(self, situation: Situation, reasons: Sequence[Refusal]) -> Sequence[Refusal]:
         """The reasons, with the plan that a person could run where the rule itself asks for nothing but an alert."""
-        names = tuple(str(r.guardrail) for r in reasons)
-        told = self._told.get(situation.rule.name) == self._notice_id(situation, names)
         destinations = situation.ledger.destinations(self._policy.ledger)
-        if told or names != (Guardrail.ALERT_ONLY,) or situation.workload is None or not destinations:
+        if situation.workload is None or not destinations:
             return reasons
         planned = await self._planner.plan(
             Action.ALERT_ONLY, situation.workload, destinations, rule=situation.rule
@@ -149,7 +171,7 @@ class Decisions:
             return None
         planned = await self._planner.take_over(old, workload, destinations, rule=rule)
         if isinstance(planned, Unfit):
-            await self._refuse(situation, [Refusal(Guardrail.STRATEGY_UNFIT, r) for r in planned.reasons], evidence)
+            await self._refuse(situation, _unfit(planned), evidence)
             return None
         reason = f"{_because(rule)} It takes over from run {old.id}, which was slower."
         return self._opened(situation, planned, evidence, await self._snapshot(workload), reason=reason, parent=old.id)
@@ -181,7 +203,8 @@ class Decisions:
 
     def manual_objections(self, rule: Rule, workload: Workload | None) -> Sequence[str]:
         """Why even a person's own request cannot be carried out now, as sentences."""
-        found = [r.sentence for r in guardrails.manual_refusals(self._situation(rule, self._clock.now(), workload))]
+        situation = self._situation(rule, self._clock.now(), workload)
+        found = [r.sentence for r in guardrails.manual_refusals(situation, self._policy)]
         return found if self._chronicle.available else [*found, _NO_JOURNAL]
 
     async def open_manual(
@@ -225,6 +248,7 @@ class Decisions:
             runs=self._chronicle.past_runs(),
             follows=follows,
             escalates=escalates,
+            gitops=self._target.gitops,
         )
 
     def _reasons(self, situation: Situation) -> Sequence[Refusal]:
@@ -305,7 +329,7 @@ class Decisions:
             run=f"{self._target.deployment}-{at:%Y%m%dt%H%M%S}-{secrets.token_hex(2)}",
             target=self._target.key,
             rule=rule.name,
-            reason=reason,
+            reason=f"{reason}{self._warning(situation)}",
             plan=plan,
             onset=situation.onset,
             parent=parent,
@@ -314,6 +338,14 @@ class Decisions:
             snapshot=snapshot,
         )
 
+    def _warning(self, situation: Situation) -> str:
+        """What people are warned of where the run goes on in spite of a GitOps owner."""
+        workload = situation.workload
+        owner = None if workload is None else gitops.owner_of(workload.raw, self._policy.argocd_namespace)
+        if owner is None or (situation.gitops or self._policy.gitops) is not GitOps.PROCEED:
+            return ""
+        return f" It belongs to {owner}, which may undo this: revert the bad release in its source."
+
     async def _snapshot(self, workload: Workload) -> str:
         """The digest of the manifests of all that a run may touch, as they are now."""
         return await snapshotting.take(self._cluster, self._target, workload, self._blobs, self._clock.now())
@@ -321,6 +353,10 @@ class Decisions:
 
 def _because(rule: Rule) -> str:
     return f"Rule {rule.name} ({rule.text}) has been met for {guardrails.span(rule.duration)}."
+
+
+def _unfit(planned: Unfit) -> list[Refusal]:
+    return [Refusal(planned.guardrail, reason) for reason in planned.reasons]
 
 
 def _dry_run(plan: Plan) -> Refusal:

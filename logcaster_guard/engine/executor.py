@@ -16,6 +16,7 @@ from logcaster_guard.domain.events import (
     Event,
     HoldReleased,
     NoticeQueued,
+    OwnerSuspended,
     PeopleReminded,
     RunClosed,
     RunOpened,
@@ -282,6 +283,8 @@ class Executor:
                 found.append(NoticeQueued(event.at, narration.ended(run, event)))
             if isinstance(event, HoldReleased) and event.kept_out:
                 found.append(NoticeQueued(event.at, narration.not_given_back(run, event)))
+            if isinstance(event, OwnerSuspended):
+                found.append(NoticeQueued(event.at, narration.owner_suspended(run, event)))
             if isinstance(event, PeopleReminded):
                 found.append(NoticeQueued(event.at, narration.reminded(run, event)))
             if isinstance(event, StepDone) and isinstance(run.opened.plan.steps[event.step], _IN_PLACE):

@@ -20,7 +20,7 @@ from logcaster_guard.domain.rules import Policy, Rule, RulesDiff, difference
 from logcaster_guard.domain.runs import ESCALATED, Run
 from logcaster_guard.domain.signals import Signal, SourceName, Target
 from logcaster_guard.domain.steps import AskPeople, CreateHelper, RestoreEnvironment, Step, VerifyRecovery
-from logcaster_guard.effects import blue_green, environment, gradual, helper
+from logcaster_guard.effects import blue_green, environment, gitops, gradual, helper
 from logcaster_guard.effects.asking import AskPeopleHandler
 from logcaster_guard.effects.verification import Assessment, VerifyRecoveryHandler
 from logcaster_guard.effects.workload import Handler, registry
@@ -35,6 +35,7 @@ from logcaster_guard.engine.outages import Outages
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.engine.revisions import RevisionWatch
+from logcaster_guard.engine.suspensions import Suspensions
 from logcaster_guard.engine.tally import TalliedJournal
 from logcaster_guard.engine.watch import TargetWatch
 from logcaster_guard.ports import Blobs, Channel, Clock, Cluster, Journal, Source
@@ -88,6 +89,7 @@ class Guard:
         handlers, lenders = registry(cluster, blobs, clock)
         shifting, borrowed = gradual.registry(cluster, blobs, clock, inspector)
         switching, lent = blue_green.registry(cluster, blobs, clock, inspector, inspector.check)
+        suspending, suspended = gitops.registry(cluster)
         verify: dict[type[Step], Handler] = {
             VerifyRecovery: VerifyRecoveryHandler(cluster, clock, self._assess, orders.policy.polling.staleness),
             AskPeople: AskPeopleHandler(cluster, clock, self._assess),
@@ -95,11 +97,14 @@ class Guard:
         self.executor = Executor(
             chronicle=self.chronicle,
             clock=clock,
-            handlers={**handlers, **shifting, **switching, **verify},
-            lenders={**lenders, **borrowed, **lent},
+            handlers={**handlers, **shifting, **switching, **suspending, **verify},
+            lenders={**lenders, **borrowed, **lent, **suspended},
             on_close=self._run_closed,
             successor=self._successor,
             listen=self._answers.listen,
+        )
+        self._suspensions = Suspensions(
+            chronicle=self.chronicle, cluster=cluster, clock=clock, interval=orders.policy.polling.interval
         )
         self.watches = {target.key: self._watch(target) for target in orders.targets}
 
@@ -221,6 +226,7 @@ class Guard:
             plan = run.opened.plan
             swept = environment.sweep(self._cluster, plan.namespace, plan.service or "", {run.id})
             await self._swept(plan.namespace, swept)
+        await self._suspensions.sweep()
 
     async def _swept(self, namespace: str, sweep: Awaitable[Sequence[str]]) -> None:
         try:
@@ -238,6 +244,7 @@ class Guard:
         self.executor.resume()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_swept(), name="sweep")
+            group.create_task(self._suspensions.run(), name="suspensions")
             for watch in self.watches.values():
                 group.create_task(watch.run(), name=f"watch {watch.target.key}")
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from logcaster_guard.domain import gitops
 from logcaster_guard.domain.capacity import labels_of, selects
-from logcaster_guard.domain.errors import NotFound
+from logcaster_guard.domain.errors import NotFound, Rejected
+from logcaster_guard.domain.gitops import GitOps
+from logcaster_guard.domain.guardrails import Guardrail
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Target
-from logcaster_guard.domain.steps import Plan
+from logcaster_guard.domain.steps import AskPeople, Plan, SuspendOwner
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects import blue_green as environments
+from logcaster_guard.effects import owners
 from logcaster_guard.effects.gradual import gathered
 from logcaster_guard.effects.inspection import Inspector
 from logcaster_guard.ports import Blobs, Cluster, Json, Kind
@@ -39,7 +44,15 @@ class Planner:
     async def plan(
         self, action: Action, workload: Workload, destinations: Sequence[Record], *, rule: Rule
     ) -> Plan | Unfit:  # fmt: skip
-        """The plan that takes `workload` to a good release by `action`, or why that action does not fit it."""
+        """The plan that takes `workload` to a good release by `action`, or why that action does not fit it.
+
+        Where its GitOps owner is to be suspended, that comes before anything is changed.
+        """
+        return await self._with_owner(await self._planned(action, workload, destinations, rule), workload)
+
+    async def _planned(
+        self, action: Action, workload: Workload, destinations: Sequence[Record], rule: Rule
+    ) -> Plan | Unfit:  # fmt: skip
         match action:
             case Action.IMMEDIATE | Action.ALERT_ONLY:
                 return await self._quickest(workload, destinations, rule)
@@ -58,8 +71,28 @@ class Planner:
     ) -> Plan | Unfit:  # fmt: skip
         """The quickest plan from what `old`, a slower run, has left half done."""
         if old.opened.plan.strategy == "gradual":
-            return gradual.take_over(old, workload, destinations[0], rule=rule, policy=self._policy)
-        return await self._quickest(workload, destinations, rule)
+            planned: Plan | Unfit = gradual.take_over(old, workload, destinations[0], rule=rule, policy=self._policy)
+        else:
+            planned = await self._quickest(workload, destinations, rule)
+        return await self._with_owner(planned, workload)
+
+    async def _with_owner(self, planned: Plan | Unfit, workload: Workload) -> Plan | Unfit:
+        """The plan with the owner's suspension before its first change, or why the owner cannot be suspended."""
+        wanted = self._target.gitops or self._policy.gitops
+        owner = gitops.owner_of(workload.raw, self._policy.argocd_namespace)
+        if isinstance(planned, Unfit) or owner is None or not owner.known or wanted is not GitOps.SUSPEND:
+            return planned
+        try:
+            seen = await owners.seen(self._cluster, owner)
+        except (NotFound, Rejected) as error:
+            if error.status == 401:
+                raise
+            reason = f"{workload.namespace}/{workload.name} belongs to {owner}, which cannot be suspended: {error}"
+            return Unfit((reason,), Guardrail.GITOPS_OWNER)
+        before = gitops.baseline(seen.raw, seen.source)
+        step = SuspendOwner(owner.object, seen.raw["metadata"]["uid"], before.revision, before.content)
+        asked = 1 if planned.steps and isinstance(planned.steps[0], AskPeople) else 0
+        return replace(planned, steps=(*planned.steps[:asked], step, *planned.steps[asked:]))
 
     async def _quickest(self, workload: Workload, destinations: Sequence[Record], rule: Rule) -> Plan | Unfit:
         """Immediate; where the good release is the other environment's, the switch to that."""

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from logcaster_guard.domain.guardrails import Guardrail
+
 
 @dataclass(frozen=True, slots=True)
 class Unfit:
-    """The strategy cannot be carried out here; each reason is a sentence that says what was found and what to do."""
+    """The strategy cannot be carried out here; each reason is a sentence that says what was found and what to do.
+
+    `guardrail` is what refuses it: anything but `strategy_unfit` holds for every strategy.
+    """
 
     reasons: tuple[str, ...]
+    guardrail: Guardrail = Guardrail.STRATEGY_UNFIT

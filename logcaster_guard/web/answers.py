@@ -117,6 +117,11 @@ def _target(guard: Guard, watch: TargetWatch) -> Json:
         "frozen": None
         if ledger.freeze is None
         else {"at": ledger.freeze.at, "by": ledger.freeze.by, "reason": ledger.freeze.reason},
+        "suspended": [
+            {"owner": event.hold.object, "revision": event.hold.revision, "since": event.at, "run": event.run}
+            for target, event in guard.chronicle.suspended()
+            if target == key
+        ],
         "run": None if run is None else _run(run),
         "heard": [
             {

@@ -80,6 +80,13 @@ class GuardCollector(Collector):
             ("target",),
             [((t,), chronicle.ledger(t).freeze is not None) for t in targets],
         )
+        waiting = {target for target, _ in chronicle.suspended()}
+        yield _gauge(
+            "owner_suspended",
+            "1 while a GitOps owner of the target stays suspended after a rollback.",
+            ("target",),
+            [((t,), t in waiting) for t in targets],
+        )
         yield _gauge(
             "target_restorable",
             "1 while there is a good release to go back to.",

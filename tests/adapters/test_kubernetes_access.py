@@ -3,27 +3,38 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
-from logcaster_guard.adapters.kubernetes.access import PERMISSIONS, missing_permissions
+from logcaster_guard.adapters.kubernetes.access import (
+    OWNER_PERMISSIONS,
+    PERMISSIONS,
+    Permission,
+    missing_for_owners,
+    missing_permissions,
+)
+from logcaster_guard.domain.gitops import Reference
 from logcaster_guard.domain.signals import Target
 
-RBAC = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
+DEPLOY = Path(__file__).parents[2] / "deploy"
+OWNERS = "components/gitops/rbac.yaml"
+ROLES = [("rbac.yaml", PERMISSIONS), (OWNERS, OWNER_PERMISSIONS)]
 
 
-def documents() -> dict[str, dict[str, Any]]:
-    return {d["kind"]: d for d in yaml.safe_load_all(RBAC.read_text())}
+def documents(file: str = "rbac.yaml") -> dict[str, dict[str, Any]]:
+    return {d["kind"]: d for d in yaml.safe_load_all((DEPLOY / file).read_text())}
 
 
-def test_the_shipped_role_grants_exactly_what_the_guard_needs() -> None:
+@pytest.mark.parametrize(("file", "permissions"), ROLES)
+def test_the_shipped_role_grants_exactly_what_the_guard_needs(file: str, permissions: tuple[Permission, ...]) -> None:
     granted = [
         (group, resource, verb)
-        for rule in documents()["Role"]["rules"]
+        for rule in documents(file)["Role"]["rules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
     ]
-    assert sorted(granted) == sorted((p.group, p.resource, verb) for p in PERMISSIONS for verb in p.verbs)
+    assert sorted(granted) == sorted((p.group, p.resource, verb) for p in permissions for verb in p.verbs)
 
 
 def test_the_shipped_binding_gives_the_role_to_the_account() -> None:
@@ -32,6 +43,25 @@ def test_the_shipped_binding_gives_the_role_to_the_account() -> None:
     assert found["RoleBinding"]["subjects"] == [
         {"kind": "ServiceAccount", "name": found["ServiceAccount"]["metadata"]["name"]}
     ]
+
+
+def test_the_owners_role_is_bound_to_the_guards_account() -> None:
+    found, base = documents(OWNERS), documents()
+    assert found["RoleBinding"]["roleRef"]["name"] == found["Role"]["metadata"]["name"]
+    (subject,) = found["RoleBinding"]["subjects"]
+    assert (subject["kind"], subject["name"]) == ("ServiceAccount", base["ServiceAccount"]["metadata"]["name"])
+
+
+async def test_only_the_owners_that_there_are_are_asked_about() -> None:
+    account = Account({("patch", "kustomizations"): False})
+    places = [Reference("Kustomization", "flux-system", "web"), Reference("GitRepository", "flux-system", "web")]
+    (sentence,) = await missing_for_owners(account, places * 2)
+    assert (
+        "grant its account the verb patch on kustomizations.kustomize.toolkit.fluxcd.io there, as deploy/comp"
+        in sentence
+    )
+    assert {resource for _, resource, _, _ in account.asked} == {"kustomizations", "gitrepositories"}
+    assert len(account.asked) == 3
 
 
 class Account:

@@ -79,6 +79,12 @@ class Cluster:
         }
         await self.admin.create(f"{base}/rolebindings", binding)
 
+    async def regrant(self, user: str, rules: Sequence[Json]) -> None:
+        """Let `user` do only what these rules say from now on."""
+        if self.kind == "real":
+            path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{self.namespace}/roles/{user}"
+            await self.admin.patch(path, {"rules": list(rules)})
+
 
 async def flushed_audit(log: Path, admin: Client, namespace: str) -> list[AuditRecord]:
     """The audit log, once it holds everything that was answered before: a marker written now must be in it."""

@@ -18,7 +18,15 @@ from logcaster_guard.adapters.journal import SqliteJournal
 from logcaster_guard.adapters.kubernetes.events import COMPONENT, EventChannel
 from logcaster_guard.domain import ledger, releases, runs
 from logcaster_guard.domain.conditions import Comparator, Compare, Number, SignalRef
-from logcaster_guard.domain.events import NoticeQueued, NoticeSettled, RevisionGood, RevisionLive
+from logcaster_guard.domain.events import (
+    NoticeQueued,
+    NoticeSettled,
+    OwnerResumed,
+    OwnerSuspended,
+    RevisionGood,
+    RevisionLive,
+)
+from logcaster_guard.domain.gitops import GitOps, OwnerKind, is_suspended, mark_of
 from logcaster_guard.domain.ledger import Ledger
 from logcaster_guard.domain.rules import (
     Action,
@@ -42,7 +50,7 @@ from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.world import World
-from tests.cluster import environments
+from tests.cluster import environments, owners
 from tests.cluster.crashes import Cell, MortalBlobs, MortalCluster, MortalJournal, Tape
 from tests.cluster.harness import AuditRecord, Cluster, drop_namespace, make_namespace
 from tests.real.waiting import until
@@ -78,14 +86,19 @@ class Case:
     """What the rule asks for, and the error rate of the good release where it runs beside production.
 
     `missing`: somebody has deleted the environment with the good release. `refused`: nothing will be rolled back.
+    `owner`: a GitOps owner has rolled the bad release out, and `gitops` is what is done about it.
     """
 
     action: Action
     beside: float = 0.0
     missing: bool = False
     refused: bool = False
+    owner: OwnerKind | None = None
+    gitops: GitOps | None = GitOps.SUSPEND
 
     def __str__(self) -> str:
+        if self.owner is not None:
+            return f"{self.action}, {self.gitops} {self.owner}"
         beside = f", {self.beside:.0%} errors beside" if self.beside else ""
         return f"{self.action}{beside}{', the other environment missing' if self.missing else ''}"
 
@@ -143,7 +156,8 @@ class Facts:
     """What a scene shows when its last guard has nothing left to do.
 
     `changes` counts those of the Deployment's spec since the bad release; `reasons` are the guards' Kubernetes Events;
-    `deployments` are all that are there, `sizes` what they want; `bounds` are the autoscaler's.
+    `deployments` are all that are there, `sizes` what they want; `bounds` are the autoscaler's. `owner`: whether it is
+    suspended, carries the guard's mark, and is suspended by what the journal tells.
     """
 
     image: str
@@ -157,6 +171,7 @@ class Facts:
     queued: frozenset[str]
     settled: frozenset[str]
     reasons: Counter[str]
+    owner: tuple[bool, bool, bool] | None = None
 
 
 @dataclass
@@ -176,6 +191,7 @@ class Scene:
     generation: int = 0
     clock: SystemClock = field(default_factory=SystemClock)
     channels: Sequence[Channel] = ()
+    owned: owners.Owned | None = None
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -195,7 +211,7 @@ class Scene:
         cluster = replace(cluster, namespace=name)
         folder = cluster.folder / name
         await make_namespace(cluster.admin, name)
-        await cluster.grant("guard", rights)
+        await cluster.grant("guard", [*rights, *(owners.RULES if case.owner else ())])
         world = World(
             cluster.url, cluster.node_token, namespace=name, ca_file=cluster.ca_file, pace=pace, period=0.05
         )  # fmt: skip
@@ -222,6 +238,8 @@ class Scene:
             await self.cluster.admin.create(self.autoscalers, autoscaler(self.minimum, replicas, objects.DEPLOYMENT))
         await self.world.deploy(BAD)
         bad = await self.world.rolled_out(WITHIN)
+        if self.case.owner is not None:
+            self.owned = await owners.Owned.make(self.cluster, self.case.owner, revision=BAD)
         await seed(self.folder, self.target.key, good, bad, then)
 
     async def _install_environments(self, replicas: int) -> None:
@@ -251,7 +269,7 @@ class Scene:
         source = ImageSource(self.world, self.clock, self.case)
         journal = await SqliteJournal.open(self.folder / "journal.db")
         try:
-            guard = self._guard(journal, source, tape)
+            guard = self.guard(journal, source, tape)
             task = asyncio.create_task(guard.run())
             try:
                 await self._ended(task, tape, journal, source)
@@ -264,7 +282,8 @@ class Scene:
             await journal.aclose()
         return tape
 
-    def _guard(self, journal: Journal, source: ImageSource, tape: Tape) -> Guard:
+    def guard(self, journal: Journal, source: ImageSource, tape: Tape) -> Guard:
+        """A guard over the scene, whose calls go through the tape."""
         cluster = MortalCluster(self.api, tape)
         return Guard(
             Orders([self.target], SIGNALS, [replace(RULE, action=self.case.action)], POLICY),
@@ -281,7 +300,8 @@ class Scene:
         """What the guard guards."""
         namespace = self.cluster.namespace
         if not self.case.switches:
-            return Target("logcaster", namespace, objects.DEPLOYMENT, service=objects.SERVICE)
+            gitops = self.case.gitops if self.case.owner else None
+            return Target("logcaster", namespace, objects.DEPLOYMENT, service=objects.SERVICE, gitops=gitops)
         active = objects.ACTIVE_SERVICE
         return Target("logcaster", namespace, active, service=active, environments=objects.ENVIRONMENTS)
 
@@ -293,7 +313,7 @@ class Scene:
         """A guard looks after what was left behind, once."""
         journal = await SqliteJournal.open(self.folder / "journal.db")
         try:
-            guard = self._guard(journal, ImageSource(self.world, self.clock, self.case), Tape(None))
+            guard = self.guard(journal, ImageSource(self.world, self.clock, self.case), Tape(None))
             await guard.chronicle.load()
             await guard.sweep()
         finally:
@@ -330,7 +350,8 @@ class Scene:
         """How it stands; no guard may be alive."""
         journal = await SqliteJournal.open(self.folder / "journal.db")
         try:
-            found, known, queued, settled = told(await journal.read_all())
+            entries = await journal.read_all()
+            found, known, queued, settled = told(entries)
         finally:
             await journal.aclose()
         bounds = None
@@ -353,7 +374,16 @@ class Scene:
             queued=queued,
             settled=settled,
             reasons=Counter(str(e["reason"]) for e in mine for _ in range(int(e.get("count") or 1))),
+            owner=await self._owner(entries),
         )
+
+    async def _owner(self, entries: Sequence[Entry]) -> tuple[bool, bool, bool] | None:
+        if self.owned is None:
+            return None
+        raw = await self.owned.raw()
+        suspended = sum(isinstance(e.event, OwnerSuspended) for e in entries)
+        resumed = sum(isinstance(e.event, OwnerResumed) for e in entries)
+        return is_suspended(raw), mark_of(raw) is not None, suspended > resumed
 
 
 def told(entries: Sequence[Entry]) -> tuple[Sequence[Run], Ledger, frozenset[str], frozenset[str]]:
@@ -408,6 +438,10 @@ def ending(
         f"Kubernetes Events {dict(facts.reasons)}": {facts.reasons[r] for r in ("RunOpened", "RunClosed")} == {1},
     }
     outcomes = {r.closed.outcome for r in facts.runs if r.closed is not None}
+    if case.owner is not None:
+        # After a rollback that helped it stays suspended, known to be so; else nothing is left of it.
+        kept = outcomes == {runs.RECOVERED}
+        checks |= {f"the owner is {facts.owner}": facts.owner == (kept, kept, kept)}
     once = {
         f"{facts.changes} changes of the Deployment": facts.changes == known.changes,
         f"writes {dict(writes)}": shared or writes == known.writes or (cut_off and writes <= known.writes),

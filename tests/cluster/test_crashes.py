@@ -18,6 +18,7 @@ from logcaster_guard import strategies
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.domain import runs
 from logcaster_guard.domain.errors import Conflict, NotFound
+from logcaster_guard.domain.gitops import OwnerKind
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Json
@@ -41,6 +42,7 @@ MATRIX = (
     Case(Action.BLUE_GREEN),
     Case(Action.BLUE_GREEN, beside=0.5),
     Case(Action.BLUE_GREEN, missing=True),
+    Case(Action.IMMEDIATE, owner=OwnerKind.KUSTOMIZATION),
 )
 """Every action that changes something in this version; once with a good release that is none."""
 
@@ -133,7 +135,7 @@ async def record(
             known = Undisturbed(writes, facts.changes)
             end = "given back, frozen, told" if case.beside else "rolled back once"
             assert ending(facts, writes, minimum, known, case=case) == (end, [])
-            if case.action is Action.IMMEDIATE:
+            if case == Case(Action.IMMEDIATE):
                 assert known == ONCE[minimum is not None]
             assert len(set(tape.points)) == len(tape.points)
             return tape.points, known

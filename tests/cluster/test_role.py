@@ -1,4 +1,4 @@
-"""Each verb of the shipped Role is needed: without it the guard names it at its start, and its use is refused."""
+"""Each verb of the shipped Roles is needed: without it the guard names it at its start, and its use is refused."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ from typing import Any
 import pytest
 import yaml
 
-from logcaster_guard.adapters.kubernetes.access import PERMISSIONS, missing_permissions
+from logcaster_guard.adapters.kubernetes.access import (
+    OWNER_PERMISSIONS,
+    PERMISSIONS,
+    missing_for_owners,
+    missing_permissions,
+)
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.adapters.kubernetes.events import event_of
 from logcaster_guard.domain.errors import ClusterError, NotFound, Rejected
+from logcaster_guard.domain.gitops import Reference
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.ports import Kind
@@ -24,11 +30,14 @@ from tests.real.waiting import until
 
 Json = dict[str, Any]
 Use = Callable[[KubernetesCluster, str], Awaitable[object]]
-RULES: Sequence[Json] = next(
-    d["rules"]
-    for d in yaml.safe_load_all((Path(__file__).parents[2] / "deploy" / "rbac.yaml").read_text())
-    if d["kind"] == "Role"
-)
+DEPLOY = Path(__file__).parents[2] / "deploy"
+RULES: Sequence[Json] = [
+    rule
+    for file in ("rbac.yaml", "components/gitops/rbac.yaml")
+    for document in yaml.safe_load_all((DEPLOY / file).read_text())
+    if document["kind"] == "Role"
+    for rule in document["rules"]
+]
 PAUSE = [{"op": "add", "path": "/metadata/annotations", "value": {}}]
 EMPTY = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}}
 NOTICE = Notice("run-1/1", START, "run.opened", Severity.WARNING, "t", "x", deployment="web", run="run-1")
@@ -67,6 +76,16 @@ USES: Mapping[tuple[str, str], Use] = {
     ("horizontalpodautoscalers", "list"): lambda guard, ns: guard.list(Kind.AUTOSCALER, ns),
     ("horizontalpodautoscalers", "patch"): lambda guard, ns: guard.json_patch(Kind.AUTOSCALER, ns, "web", PAUSE),
     ("events", "create"): tell,
+    ("applications", "get"): lambda guard, ns: guard.get(Kind.APPLICATION, ns, "web"),
+    ("applications", "patch"): lambda guard, ns: guard.json_patch(Kind.APPLICATION, ns, "web", PAUSE),
+    ("kustomizations", "get"): lambda guard, ns: guard.get(Kind.KUSTOMIZATION, ns, "web"),
+    ("kustomizations", "patch"): lambda guard, ns: guard.json_patch(Kind.KUSTOMIZATION, ns, "web", PAUSE),
+    ("helmreleases", "get"): lambda guard, ns: guard.get(Kind.HELM_RELEASE, ns, "web"),
+    ("helmreleases", "patch"): lambda guard, ns: guard.json_patch(Kind.HELM_RELEASE, ns, "web", PAUSE),
+    ("gitrepositories", "get"): lambda guard, ns: guard.get(Kind.GIT_REPOSITORY, ns, "web"),
+    ("ocirepositories", "get"): lambda guard, ns: guard.get(Kind.OCI_REPOSITORY, ns, "web"),
+    ("buckets", "get"): lambda guard, ns: guard.get(Kind.BUCKET, ns, "web"),
+    ("helmcharts", "get"): lambda guard, ns: guard.get(Kind.HELM_CHART, ns, "web"),
 }
 VERBS = [
     (group, resource, verb)
@@ -84,6 +103,13 @@ def targets(cluster: Cluster) -> list[Target]:
     return [web, *kinds, replace(web, environments={"blue": "web", "green": "web-green"})]
 
 
+async def missing(guard: KubernetesCluster, cluster: Cluster) -> list[str]:
+    """What the guard names at its start: for the targets, and for owners of each kind that may be suspended."""
+    kinds = sorted(kind for permission in OWNER_PERMISSIONS for kind in permission.kinds)
+    owners = [Reference(kind, cluster.namespace, "web") for kind in kinds]
+    return [*await missing_permissions(guard, targets(cluster)), *await missing_for_owners(guard, owners)]
+
+
 async def guard_with(cluster: Cluster, rules: Sequence[Json], lacking: int) -> KubernetesCluster:
     """The adapter with these rights, once the API server knows of them."""
     if cluster.kind == "sandbox":
@@ -92,7 +118,7 @@ async def guard_with(cluster: Cluster, rules: Sequence[Json], lacking: int) -> K
     made = await connect(kubeconfig=cluster.kubeconfig("guard"), context=None, timeout=10.0)
 
     async def granted() -> bool:
-        return len(await missing_permissions(made, targets(cluster))) == lacking
+        return len(await missing(made, cluster)) == lacking
 
     try:
         await until(granted)
@@ -103,13 +129,14 @@ async def guard_with(cluster: Cluster, rules: Sequence[Json], lacking: int) -> K
 
 
 def without(group: str, resource: str, verb: str) -> list[Json]:
-    """The Role's rules less one verb on one resource."""
+    """The Roles' rules less one verb on one resource."""
     found = []
     for rule in RULES:
-        hit = group in rule["apiGroups"] and resource in rule["resources"]
-        verbs = [v for v in rule["verbs"] if not (hit and v == verb)]
-        if verbs:
-            found.append({**rule, "verbs": verbs})
+        for name in rule["resources"]:
+            hit = group in rule["apiGroups"] and resource == name
+            verbs = [v for v in rule["verbs"] if not (hit and v == verb)]
+            if verbs:
+                found.append({**rule, "resources": [name], "verbs": verbs})
     return found
 
 
@@ -126,7 +153,7 @@ async def refused(use: Use, guard: KubernetesCluster, namespace: str) -> bool:
 
 def test_every_verb_of_the_role_has_a_use_and_every_use_its_verb() -> None:
     assert {(resource, verb) for _, resource, verb in VERBS} == set(USES)
-    assert {(p.resource, verb) for p in PERMISSIONS for verb in p.verbs} == set(USES)
+    assert {(p.resource, verb) for p in (*PERMISSIONS, *OWNER_PERMISSIONS) for verb in p.verbs} == set(USES)
 
 
 async def test_with_the_whole_role_nothing_is_refused(cluster: Cluster) -> None:
@@ -148,7 +175,7 @@ async def test_without_the_verb_it_is_named_and_its_use_is_refused(
     lacking = 2 if (resource, verb) in {("deployments", "get"), ("deployments", "patch")} else 1
     guard = await guard_with(cluster, without(group, resource, verb), lacking=lacking)
     try:
-        sentences = await missing_permissions(guard, targets(cluster))
+        sentences = await missing(guard, cluster)
         found = {key for key, use in USES.items() if await refused(use, guard, cluster.namespace)}
         with pytest.raises(ClusterError) as caught:
             await USES[resource, verb](guard, cluster.namespace)

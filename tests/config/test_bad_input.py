@@ -116,6 +116,10 @@ ROWS: dict[str, tuple[bytes, int, int, str]] = {
     "text at the top": (b"rollback_triggers\n", 1, 1, "no mapping at the top"),
     "JSON cut off": (b'{"rollback_triggers": [{"name": "a"', 1, 36, "broken YAML"),
     "HTML": (b"<!DOCTYPE html>\n<html></html>\n", 1, 1, "no mapping at the top"),
+    "unknown word for GitOps": (b"gitops: pause\n", 1, 9, 'the text "pause"'),
+    "GitOps as a truth value": (b"gitops: true\n", 1, 9, "true"),
+    "unknown word for a target's GitOps": (b"targets:\n  - gitops: suspended\n", 2, 13, 'the text "suspended"'),
+    "Argo CD in no namespace": (b"argocd_namespace: Argo CD\n", 1, 19, 'the text "Argo CD"'),
 }
 
 

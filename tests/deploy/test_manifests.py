@@ -137,6 +137,17 @@ def test_the_role_is_exactly_what_the_code_uses_and_the_pods_account_has_it(buil
     assert built["RoleBinding"]["roleRef"]["name"] == built["Role"]["metadata"]["name"]
 
 
+def test_the_rights_on_gitops_owners_build_apart_from_the_base() -> None:
+    if shutil.which("kubectl") is None:
+        pytest.skip("no kubectl: it is not on PATH")
+    folder = DEPLOY / "components" / "gitops"
+    done = subprocess.run(
+        ["kubectl", "kustomize", str(folder)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(o["kind"] for o in yaml.safe_load_all(done.stdout)) == ["Role", "RoleBinding"]
+
+
 def test_the_secret_of_the_settings_example_is_the_one_that_is_mounted(built: dict[str, Json]) -> None:
     (secret,) = [v["secret"] for v in pod(built)["volumes"] if "secret" in v]
     (mount,) = [m["mountPath"] for m in container(built)["volumeMounts"] if m["name"] == "secrets"]

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from logcaster_guard.domain.guardrails import Guardrail, PastRun, Situation, refusals, span
+from logcaster_guard.domain.gitops import GitOps
+from logcaster_guard.domain.guardrails import Guardrail, PastRun, Situation, manual_refusals, refusals, span
 from logcaster_guard.domain.ledger import Freeze, Ledger, Record
 from logcaster_guard.domain.rules import Action, Limits, Policy
 from logcaster_guard.domain.runs import SUBSIDED, VETOED
@@ -55,6 +56,10 @@ def seen_as(changes: Mapping[str, Any], **spec: Any) -> Workload:
     return Workload(raw)
 
 
+OWNED = seen_as({"labels": {"kustomize.toolkit.fluxcd.io/name": "web"}})
+NAMELESS = seen_as({"managedFields": [{"manager": "argocd-controller", "fieldsV1": {"f:spec": {}}}]})
+
+
 @pytest.mark.parametrize(
     ("change", "guardrail"),
     [
@@ -78,6 +83,9 @@ def seen_as(changes: Mapping[str, Any], **spec: Any) -> Workload:
             {"ledger": replace(LEDGER, records={HASH: PRESENT, "good": replace(KNOWN_GOOD, bad_since=3)})},
             Guardrail.NO_GOOD_REVISION,
         ),
+        ({"workload": OWNED}, Guardrail.GITOPS_OWNER),
+        ({"workload": OWNED, "gitops": GitOps.REFUSE}, Guardrail.GITOPS_OWNER),
+        ({"workload": NAMELESS, "gitops": GitOps.SUSPEND}, Guardrail.GITOPS_OWNER),
     ],
     ids=lambda value: str(value) if isinstance(value, Guardrail) else None,
 )
@@ -100,6 +108,10 @@ def test_one_fact_is_enough_to_refuse(change: Mapping[str, Any], guardrail: Guar
         {"rule": rule(rollout_window=None), "onset": at(0)},
         {"rule": rule(rollout_window=None), "ledger": replace(LEDGER, changed_earliest=None)},
         {"rule": rule(rollout_window=None), "ledger": replace(LEDGER, restored_by="run-1")},
+        {"workload": OWNED, "gitops": GitOps.PROCEED},
+        {"workload": OWNED, "gitops": GitOps.SUSPEND},
+        {"workload": NAMELESS, "gitops": GitOps.PROCEED},
+        {"workload": seen_as({"labels": {"app.kubernetes.io/instance": "web"}})},
         {"runs": [ended(1_801)]},
         {"runs": [ended(10, target=OTHER)]},
         {"runs": [PastRun("r", OTHER, NOW, None)]},
@@ -135,6 +147,21 @@ def test_what_following_another_run_does_not_lift(change: Mapping[str, Any], gua
 
 def test_a_clock_set_back_lifts_no_limit() -> None:
     assert found(replace(ALLOWED, runs=[ended(-600)])) == [Guardrail.COOLDOWN]
+
+
+@pytest.mark.parametrize(
+    ("commit", "words"),
+    [(None, "revert the bad release in its source"), ("revision c2", "revert the bad release (revision c2) in its")],
+)
+def test_the_owner_and_its_bad_commit_are_named(commit: str | None, words: str) -> None:
+    [refusal] = refusals(replace(ALLOWED, workload=OWNED, bad_commit=commit), POLICY)
+    assert "Flux Kustomization default/web" in refusal.sentence
+    assert words in refusal.sentence
+
+
+def test_an_owner_undoes_a_persons_rollback_too() -> None:
+    assert [r.guardrail for r in manual_refusals(replace(ALLOWED, workload=OWNED), POLICY)] == [Guardrail.GITOPS_OWNER]
+    assert manual_refusals(replace(ALLOWED, workload=OWNED, gitops=GitOps.SUSPEND), POLICY) == []
 
 
 def test_every_reason_is_given() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from logcaster_guard.domain import ledger as ledgers
@@ -298,6 +298,7 @@ def test_good_is_earned_by_being_watched_quiet(seen: str, *, earned: bool) -> No
 
 
 @given(st.text("+-.", max_size=40))
+@example("-+...........")
 def test_probation_never_counts_more_than_was_seen_quiet(seen: str) -> None:
     earned, share = watched(seen)
     assert 0.0 <= share <= 1.0 + 1e-9

@@ -134,6 +134,22 @@ def test_the_deadlines() -> None:
         assert isinstance(runs.next(at_step(step), Before(), NOW, seconds), Commit)
 
 
+OWNER = Hold("owner/Kustomization a/b", "gitops_owner", "Kustomization a/b", "u", None, 1, run="r", saved="{}")
+
+
+@pytest.mark.parametrize("restored", [False, True])
+@pytest.mark.parametrize("end", [RECOVERED, NOT_RECOVERED, INCONCLUSIVE, ABANDONED, FAILED, DESTINATION_BAD, *HARMLESS])
+def test_an_owner_stays_suspended_only_where_the_good_release_is_in_place(end: str, *, restored: bool) -> None:
+    run = replace(ending(end, holding=False), holds={OWNER.id: OWNER}, done_at={RESTORE: at(55)} if restored else {})
+    decision = runs.next(run, Before("suspended"), NOW, 1.0)
+    if restored and end in {RECOVERED, NOT_RECOVERED, INCONCLUSIVE}:
+        assert told(decision) == ["OwnerSuspended", "HoldReleased"]
+    else:
+        assert decision == GiveBack(OWNER)
+    for seen in (Done("resumed"), Foreign("theirs")):
+        assert told(runs.next(run, seen, NOW, 1.0)) == ["HoldReleased"]
+
+
 def test_a_judgement_says_itself_what_running_out_of_time_means() -> None:
     breached = Before("30 % errors", overdue=(NOT_RECOVERED, "still in breach"))
     assert outcome(runs.next(at_step(VERIFY), breached, NOW, 1_200.0)) == (NOT_RECOVERED, True)

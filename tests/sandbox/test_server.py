@@ -195,7 +195,9 @@ async def test_a_dry_run_answers_and_keeps_nothing(http: httpx.AsyncClient) -> N
 
 async def test_discovery_tells_what_there_is(http: httpx.AsyncClient) -> None:
     groups = [g["name"] for g in (await http.get("/apis")).json()["groups"]]
-    assert {"apps", "autoscaling", "coordination.k8s.io", "discovery.k8s.io", "policy"} == set(groups)
+    own = {"apps", "autoscaling", "coordination.k8s.io", "discovery.k8s.io", "policy"}
+    flux = {f"{part}.toolkit.fluxcd.io" for part in ("kustomize", "helm", "source")}
+    assert set(groups) == own | flux | {"argoproj.io"}
     listed = (await http.get("/apis/apps/v1")).json()["resources"]
     assert {"deployments", "deployments/scale", "deployments/status", "replicasets"} <= {r["name"] for r in listed}
     assert (await http.get("/readyz")).text == "ok"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from logcaster_guard.domain.gitops import Reference
 from logcaster_guard.domain.signals import Target
 
 
@@ -65,7 +66,26 @@ PERMISSIONS: tuple[Permission, ...] = (
     ),
     Permission("", "events", ("create",), "tell of a rollback on the workload", _ANY),
 )
-"""The whole of it; `deploy/rbac.yaml` grants exactly this."""
+"""What is needed in a target's namespace; `deploy/rbac.yaml` grants exactly this."""
+
+_SUSPEND = "suspend and resume the target's GitOps owner"
+_NEWS = "see that the target's GitOps owner wants another revision"
+
+OWNER_PERMISSIONS: tuple[Permission, ...] = (
+    Permission("argoproj.io", "applications", ("get", "patch"), _SUSPEND, frozenset({"Application"})),
+    Permission(
+        "kustomize.toolkit.fluxcd.io", "kustomizations", ("get", "patch"), _SUSPEND, frozenset({"Kustomization"})
+    ),
+    Permission("helm.toolkit.fluxcd.io", "helmreleases", ("get", "patch"), _SUSPEND, frozenset({"HelmRelease"})),
+    Permission("source.toolkit.fluxcd.io", "gitrepositories", ("get",), _NEWS, frozenset({"GitRepository"})),
+    Permission("source.toolkit.fluxcd.io", "ocirepositories", ("get",), _NEWS, frozenset({"OCIRepository"})),
+    Permission("source.toolkit.fluxcd.io", "buckets", ("get",), _NEWS, frozenset({"Bucket"})),
+    Permission("source.toolkit.fluxcd.io", "helmcharts", ("get",), _NEWS, frozenset({"HelmChart"})),
+)
+"""What is needed where GitOps owners that may be suspended are; `deploy/components/gitops` grants exactly this.
+
+`kinds` are those of the objects that need it.
+"""
 
 
 class Reviews(Protocol):
@@ -92,6 +112,18 @@ async def missing_permissions(reviews: Reviews, targets: Iterable[Target]) -> Se
     return [sentence for sentence in asked.values() if sentence is not None]
 
 
+async def missing_for_owners(reviews: Reviews, objects: Iterable[Reference]) -> Sequence[str]:
+    """As `missing_permissions`, for GitOps owners that may be suspended and what their revisions come from."""
+    found = []
+    for place in dict.fromkeys(objects):
+        for permission in (p for p in OWNER_PERMISSIONS if place.kind in p.kinds):
+            for verb in permission.verbs:
+                may = await reviews.may(verb, permission.group, permission.resource, place.namespace, place.name)
+                if may is False:
+                    found.append(_sentence(verb, permission, place.namespace, place.name, "deploy/components/gitops"))
+    return found
+
+
 def _names(target: Target, resource: str, verb: str) -> Sequence[str]:
     """The objects to ask for; one empty name where the question is of the resource as a whole.
 
@@ -109,9 +141,11 @@ def _names(target: Target, resource: str, verb: str) -> Sequence[str]:
             return [""]
 
 
-def _sentence(verb: str, permission: Permission, namespace: str, name: str) -> str:
+def _sentence(
+    verb: str, permission: Permission, namespace: str, name: str, granted_by: str = "deploy/rbac.yaml"
+) -> str:
     which = f"{permission.full_name} {name}" if name else permission.full_name
     return (
         f"The guard cannot {verb} {which} in namespace {namespace}, so it cannot {permission.purpose}: "
-        f"grant its account the verb {verb} on {permission.full_name} there, as deploy/rbac.yaml does."
+        f"grant its account the verb {verb} on {permission.full_name} there, as {granted_by} does."
     )

@@ -65,6 +65,13 @@ RESOURCES: Mapping[Kind, Resource] = {
     Kind.ENDPOINT_SLICE: Resource("discovery.k8s.io", "v1", "endpointslices"),
     Kind.EVENT: Resource("", "v1", "events"),
     Kind.SECRET: Resource("", "v1", "secrets"),
+    Kind.APPLICATION: Resource("argoproj.io", "v1alpha1", "applications"),
+    Kind.KUSTOMIZATION: Resource("kustomize.toolkit.fluxcd.io", "v1", "kustomizations"),
+    Kind.HELM_RELEASE: Resource("helm.toolkit.fluxcd.io", "v2", "helmreleases"),
+    Kind.GIT_REPOSITORY: Resource("source.toolkit.fluxcd.io", "v1", "gitrepositories"),
+    Kind.OCI_REPOSITORY: Resource("source.toolkit.fluxcd.io", "v1", "ocirepositories"),
+    Kind.BUCKET: Resource("source.toolkit.fluxcd.io", "v1", "buckets"),
+    Kind.HELM_CHART: Resource("source.toolkit.fluxcd.io", "v1", "helmcharts"),
 }
 
 

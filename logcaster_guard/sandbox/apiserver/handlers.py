@@ -199,10 +199,10 @@ def _patcher(resource: Resource, query: Query) -> Callable[[Json], Json]:
         if not isinstance(query.body, dict):
             raise bad_request("merge patch: the patch must be an object")
         return partial(merge_patch, patch=query.body)
-    if query.media_type == "application/strategic-merge-patch+json":
+    if query.media_type == "application/strategic-merge-patch+json" and not resource.custom:
         patch = query.body
         return lambda item: strategic_merge(resource.kind, cloned(item), patch)
-    raise unsupported_media(query.media_type, _PATCHES)
+    raise unsupported_media(query.media_type, _PATCHES[:2] if resource.custom else _PATCHES)
 
 
 def _delete_options(query: Query) -> DeleteOptions:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _META_FIELDS = frozenset({"metadata.name", "metadata.namespace"})
 
@@ -13,7 +13,8 @@ class Resource:
 
     `counts_generation`: metadata.generation follows its spec. `returns_deleted`: a DELETE answers with the object
     and not with a Status. `unconditional`: a PUT may leave resourceVersion out. `create_on_update`: a PUT to a
-    missing name creates it. `fields`: what a field selector may name.
+    missing name creates it. `custom`: as a CustomResourceDefinition makes it: anything is kept, and no strategic merge.
+    `fields`: what a field selector may name.
     """
 
     group: str
@@ -27,6 +28,7 @@ class Resource:
     returns_deleted: bool = False
     unconditional: bool = True
     create_on_update: bool = False
+    custom: bool = False
     fields: frozenset[str] = _META_FIELDS
 
     @property
@@ -147,6 +149,26 @@ NODES = Resource(
     fields=_META_FIELDS | {"spec.unschedulable"},
 )
 
+
+def _custom(group: str, version: str, plural: str, kind: str) -> Resource:
+    status = frozenset({"status"})
+    return Resource(group, version, plural, kind, subresources=status, counts_generation=True, custom=True)
+
+
+APPLICATIONS = replace(_custom("argoproj.io", "v1alpha1", "applications", "Application"), subresources=frozenset())
+"""Argo CD's definition has no status subresource: a status is written with the rest."""
+
+GITOPS = (
+    APPLICATIONS,
+    _custom("kustomize.toolkit.fluxcd.io", "v1", "kustomizations", "Kustomization"),
+    _custom("helm.toolkit.fluxcd.io", "v2", "helmreleases", "HelmRelease"),
+    _custom("source.toolkit.fluxcd.io", "v1", "gitrepositories", "GitRepository"),
+    _custom("source.toolkit.fluxcd.io", "v1", "ocirepositories", "OCIRepository"),
+    _custom("source.toolkit.fluxcd.io", "v1", "buckets", "Bucket"),
+    _custom("source.toolkit.fluxcd.io", "v1", "helmcharts", "HelmChart"),
+)
+"""The kinds of Argo CD and Flux that a guard looks at, kept as they are: no controller stands behind them."""
+
 ALL = (
     NAMESPACES,
     NODES,
@@ -162,6 +184,7 @@ ALL = (
     ENDPOINT_SLICES,
     LEASES,
     BUDGETS,
+    *GITOPS,
 )
 BY_PATH = {(r.group, r.version, r.plural): r for r in ALL}
 GROUPS: dict[tuple[str, str], tuple[Resource, ...]] = {

@@ -1,0 +1,122 @@
+"""GitOps owners that stay suspended after a rollback: resumed once they want another revision than the bad one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from datetime import timedelta
+
+import structlog
+
+from logcaster_guard.domain import gitops, narration
+from logcaster_guard.domain.errors import ClusterError, JournalUnavailable, NotFound, Rejected
+from logcaster_guard.domain.events import NoticeQueued, OwnerResumed, OwnerSuspended
+from logcaster_guard.domain.gitops import Desired, Owner
+from logcaster_guard.domain.runs import Before, Foreign
+from logcaster_guard.domain.steps import SuspendOwner
+from logcaster_guard.effects import gitops as effects
+from logcaster_guard.effects import owners
+from logcaster_guard.engine.chronicle import Chronicle, target_stream
+from logcaster_guard.ports import Clock, Cluster, Kind
+
+_LATEST = timedelta(days=1)
+"""How long after the end of a run a request of its own is looked out for."""
+GUARD, SOMEBODY_ELSE = "guard", "somebody else"
+
+
+class Suspensions:
+    """Keeps what the journal tells of suspended owners in step with the cluster. The journal is the only memory."""
+
+    def __init__(self, *, chronicle: Chronicle, cluster: Cluster, clock: Clock, interval: float) -> None:
+        self._chronicle = chronicle
+        self._cluster = cluster
+        self._clock = clock
+        self._interval = interval
+        self._told: dict[str, str] = {}
+        self._log = structlog.get_logger()
+
+    async def run(self) -> None:
+        """Look at every suspended owner, over and over."""
+        while True:
+            await self.look()
+            await self._clock.sleep_until(self._clock.monotonic() + self._interval)
+
+    async def look(self) -> None:
+        """Resume the owners that want another revision, and notice those that others have resumed."""
+        for target, event in self._chronicle.suspended():
+            try:
+                await self._look_at(target, event)
+            except ClusterError as error:
+                await self._failed(target, event, error)
+            except JournalUnavailable as error:
+                self._log.error("journal.unavailable", target=target, detail=str(error))
+
+    async def _look_at(self, target: str, event: OwnerSuspended) -> None:
+        hold = event.hold
+        owner = effects.place_of(hold.object)
+        try:
+            seen = await owners.seen(self._cluster, owner)
+        except NotFound:
+            await self._resumed(target, event, SOMEBODY_ELSE, f"{hold.object} is gone")
+            return
+        self._tell_once(target, hold.object, seen.unread)
+        before, now = Desired(hold.revision, hold.content), gitops.desired(seen.raw, seen.source)
+        match effects.released(seen.raw, hold):
+            case Before():
+                # A run under way is let end first: what the owner rolls out would abandon it half way.
+                if gitops.differs(before, now) and self._chronicle.open_run_on(target) is None:
+                    await effects.resume(self._cluster, seen.raw, json.loads(hold.saved))
+                    await self._resumed(target, event, GUARD, _wanted(now))
+            case Foreign(detail):
+                await self._resumed(target, event, SOMEBODY_ELSE, detail)
+            case _:
+                # Without its mark: a guard that died before it could write this down has resumed it.
+                by = GUARD if gitops.differs(before, now) else SOMEBODY_ELSE
+                await self._resumed(target, event, by, _wanted(now) if by == GUARD else "it is not suspended any more")
+
+    async def _resumed(self, target: str, event: OwnerSuspended, by: str, reason: str) -> None:
+        at = self._clock.now()
+        resumed = OwnerResumed(at, event.hold.object, by, reason)
+        notice = narration.owner_resumed(self._chronicle.run(event.run), event, resumed)
+        await self._chronicle.tell(target_stream(target), resumed, NoticeQueued(at, notice))
+
+    async def _failed(self, target: str, event: OwnerSuspended, error: ClusterError) -> None:
+        self._tell_once(target, event.hold.object, str(error))
+        if not isinstance(error, Rejected):
+            return
+        notice = narration.owner_not_resumed(
+            self._chronicle.run(event.run), event, self._clock.now(), str(error)
+        )  # fmt: skip
+        if not self._chronicle.knows_notice(notice.id):
+            await self._chronicle.tell(target_stream(target), NoticeQueued(notice.at, notice))
+
+    def _tell_once(self, target: str, owner: str, detail: str) -> None:
+        if detail and self._told.get(owner) != detail:
+            self._log.warning("owner.unread", target=target, owner=owner, detail=detail)
+        self._told[owner] = detail
+
+    async def sweep(self) -> None:
+        """Resume what a request of a guard that is gone suspended after its run had closed."""
+        since = self._clock.now() - _LATEST
+        runs = [r for r in self._chronicle.runs() if r.closed is not None and r.closed.at >= since]
+        steps = {s.owner for r in runs for s in r.opened.plan.steps if isinstance(s, SuspendOwner)}
+        kept = {event.hold.run for _, event in self._chronicle.suspended()}
+        kept |= {h.run for r in self._chronicle.open_runs().values() for h in r.holds.values()}
+        for name in sorted(steps):
+            await self._swept(effects.place_of(name), {r.id for r in runs} - kept)
+
+    async def _swept(self, owner: Owner, runs: Collection[str]) -> None:
+        try:
+            raw = await self._cluster.get(Kind(owner.kind), owner.namespace, owner.name)
+            mark = effects.marked_by(raw, set(runs))
+            if mark is not None:
+                await effects.resume(self._cluster, raw, mark.fields)
+                self._log.warning("owner.mark_removed", owner=owner.object, resumed=gitops.is_suspended(raw))
+        except NotFound:
+            return
+        except ClusterError as error:
+            self._log.warning("owner.unread", owner=owner.object, detail=str(error))
+
+
+def _wanted(now: Desired) -> str:
+    return f"it wants {now.revision or 'something else'} now"
