@@ -19,17 +19,19 @@ from logcaster_guard.adapters import logs
 from logcaster_guard.adapters.blobs import FolderBlobs
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.journal import SqliteJournal
-from logcaster_guard.adapters.kubernetes.access import missing_for_owners, missing_permissions
+from logcaster_guard.adapters.kubernetes.access import missing_delegations, missing_for_owners, missing_permissions
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.adapters.kubernetes.events import EventChannel
 from logcaster_guard.adapters.kubernetes.pods import endpoints_of
+from logcaster_guard.adapters.kubernetes.reviews import KubernetesGate
 from logcaster_guard.adapters.kubernetes.signals import KubernetesSource, fault_of
 from logcaster_guard.adapters.probe import ProbeSource
 from logcaster_guard.adapters.prometheus import PrometheusSource
 from logcaster_guard.adapters.scrape import Endpoint, MetricNames, ScrapeSource
 from logcaster_guard.adapters.slack import Slack, SlackApp
 from logcaster_guard.adapters.threads import DaemonThreads
+from logcaster_guard.adapters.token_gate import TokenGate
 from logcaster_guard.adapters.translated import Translated
 from logcaster_guard.adapters.webhook import Webhook
 from logcaster_guard.config.loading import Loaded, load
@@ -43,7 +45,7 @@ from logcaster_guard.domain.signals import SourceError, SourceName, Target
 from logcaster_guard.domain.translation import Language
 from logcaster_guard.effects.owners import to_suspend
 from logcaster_guard.engine.guard import Guard, Orders
-from logcaster_guard.ports import Channel, Clock, Cluster, Journal, Source
+from logcaster_guard.ports import Channel, Clock, Cluster, Gate, Journal, Source
 from logcaster_guard.web.server import serving
 
 _LOOK_AT_FILES = 0.5
@@ -60,12 +62,7 @@ async def built(loaded: Loaded, *, clock: Clock | None = None) -> AsyncIterator[
     clock = clock or SystemClock()
     settings = loaded.settings
     async with contextlib.AsyncExitStack() as stack:
-        kubernetes = settings.sources.kubernetes
-        cluster = await connect(
-            kubeconfig=None if kubernetes.kubeconfig is None else Path(kubernetes.kubeconfig),
-            context=kubernetes.context,
-            timeout=kubernetes.timeout,
-        )
+        cluster = await _connected(settings)
         stack.push_async_callback(cluster.aclose)
         sources = _sources(loaded, cluster, clock)
         channels = _channels(settings, cluster)
@@ -104,7 +101,8 @@ async def serve(loaded: Loaded, paths: Sequence[Path]) -> None:
 async def _serve(loaded: Loaded, paths: Sequence[Path]) -> Loaded | None:
     """Serve one configuration; returns the one to go on with, None when told to stop."""
     log = structlog.get_logger()
-    async with built(loaded) as guard, serving(guard, loaded.settings.web.listen):
+    web = loaded.settings.web
+    async with built(loaded) as guard, _gate(loaded.settings) as gate, serving(guard, web.listen, gate):
         log.info(
             "guard.started",
             version=__version__,
@@ -120,6 +118,33 @@ async def _serve(loaded: Loaded, paths: Sequence[Path]) -> Loaded | None:
             return await _until_told_to_stop(guard.run(), _new_settings(guard, loaded, paths))
         finally:
             calendar.shutdown(wait=False)
+
+
+@contextlib.asynccontextmanager
+async def _gate(settings: Settings) -> AsyncIterator[Gate | None]:
+    """Who may change something over HTTP, by the settings; None: nobody."""
+    auth = settings.web.auth
+    if auth is None or settings.web.listen is None:
+        yield None
+        return
+    gate: Gate
+    if auth.token is None:
+        gate = KubernetesGate(await _connected(settings), auth.audience)
+    else:
+        gate = TokenGate(auth.token.read)
+    try:
+        yield gate
+    finally:
+        await gate.aclose()
+
+
+async def _connected(settings: Settings) -> KubernetesCluster:
+    kubernetes = settings.sources.kubernetes
+    return await connect(
+        kubeconfig=None if kubernetes.kubeconfig is None else Path(kubernetes.kubeconfig),
+        context=kubernetes.context,
+        timeout=kubernetes.timeout,
+    )
 
 
 async def _until_told_to_stop(
@@ -272,7 +297,12 @@ def _redact_secrets(settings: Settings) -> None:
     """Teach the log what must never stand in it; a secret that cannot be read yet is told and used later."""
     notify = settings.notify
     urls = [*(s.url for s in notify.slack), *(w.url for w in notify.webhooks)]
-    tokens = [*(s.token for s in notify.slack), *(w.token for w in notify.webhooks)]
+    auth = settings.web.auth
+    tokens = [
+        *(s.token for s in notify.slack),
+        *(w.token for w in notify.webhooks),
+        None if auth is None else auth.token,
+    ]
     for secret in (settings.sources.prometheus.token, *urls, *tokens):
         try:
             if secret is not None and secret.plain is None:
@@ -294,7 +324,9 @@ async def _tell_missing_permissions(cluster: KubernetesCluster, settings: Settin
     try:
         missing = await missing_permissions(cluster, settings.targets)
         found = [await to_suspend(cluster, target, settings.policy) for target in settings.targets]
-        for sentence in [*missing, *await missing_for_owners(cluster, chain.from_iterable(found))]:
+        auth = settings.web.auth
+        delegated = await missing_delegations(cluster) if auth is not None and auth.kubernetes else ()
+        for sentence in [*missing, *delegated, *await missing_for_owners(cluster, chain.from_iterable(found))]:
             log.warning("permission.missing", detail=sentence)
     except ClusterError as error:
         log.warning("cluster.unreachable", detail=str(error))

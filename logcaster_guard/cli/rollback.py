@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -37,9 +37,6 @@ from logcaster_guard.engine.guard import Guard
 from logcaster_guard.engine.manual import ManualRuns, Preview
 from logcaster_guard.ports import Kind
 from logcaster_guard.web.answers import run_answer
-
-VALID_FOR = timedelta(minutes=5)
-"""For how long a request that nobody has taken in stands."""
 
 
 class Strategy(StrEnum):
@@ -144,7 +141,7 @@ def _asked(loaded: Loaded, target: Target, wish: Wish, reason: str, *, address: 
     _show(shown)
     if not agree():
         return True
-    value = manual.written(Request(wish, shown["ticket"], reason), datetime.now(UTC) + VALID_FOR)
+    value = manual.written(Request(wish, shown["ticket"], reason), datetime.now(UTC) + manual.VALID_FOR)
     way = Way(address, there=True, settings=loaded.settings)
     place = Place(Kind(target.kind), target.namespace, shown["workload"])
     written = writing.write(way, place, inbox.ROLLBACK, lambda _: value)

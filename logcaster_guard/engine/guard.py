@@ -33,6 +33,7 @@ from logcaster_guard.engine.inspection import SignalInspector
 from logcaster_guard.engine.manual import ManualRuns
 from logcaster_guard.engine.outages import Outages
 from logcaster_guard.engine.outbox import Outbox
+from logcaster_guard.engine.people import People
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.engine.suspensions import Suspensions
@@ -107,6 +108,7 @@ class Guard:
             chronicle=self.chronicle, cluster=cluster, clock=clock, interval=orders.policy.polling.interval
         )
         self.watches = {target.key: self._watch(target) for target in orders.targets}
+        self.people = People(cluster, self.chronicle, clock, self.watches)
 
     def _watch(self, target: Target) -> TargetWatch:
         orders, policy, aim = self._orders, self._orders.policy, Aim(target, self._cluster)
