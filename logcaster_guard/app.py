@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -19,10 +21,16 @@ from logcaster_guard.adapters import logs
 from logcaster_guard.adapters.blobs import FolderBlobs
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.journal import SqliteJournal
-from logcaster_guard.adapters.kubernetes.access import missing_delegations, missing_for_owners, missing_permissions
+from logcaster_guard.adapters.kubernetes.access import (
+    missing_delegations,
+    missing_for_lease,
+    missing_for_owners,
+    missing_permissions,
+)
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
-from logcaster_guard.adapters.kubernetes.connect import connect
+from logcaster_guard.adapters.kubernetes.connect import connect, own_namespace
 from logcaster_guard.adapters.kubernetes.events import EventChannel
+from logcaster_guard.adapters.kubernetes.lease import KubernetesLease
 from logcaster_guard.adapters.kubernetes.pods import endpoints_of
 from logcaster_guard.adapters.kubernetes.reviews import KubernetesGate
 from logcaster_guard.adapters.kubernetes.signals import KubernetesSource, fault_of
@@ -39,11 +47,13 @@ from logcaster_guard.config.mounted import fingerprint
 from logcaster_guard.config.secrets import SecretUnreadable
 from logcaster_guard.config.sections import SlackSection
 from logcaster_guard.config.settings import Settings
+from logcaster_guard.domain.authority import Terms
 from logcaster_guard.domain.errors import ClusterError, ConfigurationError, JournalUnavailable, NotFound
 from logcaster_guard.domain.rules import difference
 from logcaster_guard.domain.signals import SourceError, SourceName, Target
 from logcaster_guard.domain.translation import Language
 from logcaster_guard.effects.owners import to_suspend
+from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.engine.guard import Guard, Orders
 from logcaster_guard.ports import Channel, Clock, Cluster, Gate, Journal, Source
 from logcaster_guard.web.server import serving
@@ -71,7 +81,7 @@ async def built(loaded: Loaded, *, clock: Clock | None = None) -> AsyncIterator[
             stack.push_async_callback(source.aclose)
         for channel in channels:
             stack.push_async_callback(channel.aclose)
-        journal = await _journal(Path(settings.journal.path))
+        journal = await _journal(Path(settings.journal.path), shared=settings.authority.lease is not None)
         if journal is not None:
             stack.push_async_callback(journal.aclose)
         _redact_secrets(settings)
@@ -83,6 +93,7 @@ async def built(loaded: Loaded, *, clock: Clock | None = None) -> AsyncIterator[
             blobs=FolderBlobs(Path(settings.journal.blobs)),
             channels=channels,
             clock=clock,
+            authority=_authority(settings, cluster, clock),
         )
 
 
@@ -311,22 +322,39 @@ def _redact_secrets(settings: Settings) -> None:
             structlog.get_logger().warning("secret.unreadable", detail=str(error))
 
 
-async def _journal(path: Path) -> Journal | None:
+def _authority(settings: Settings, cluster: Cluster, clock: Clock) -> Keeper | None:
+    """What keeps the Lease, as a holder of a name that no other process ever has; None for a guard that is alone."""
+    section = settings.authority
+    if section.lease is None:
+        return None
+    identity = f"{socket.gethostname()}_{secrets.token_hex(4)}"
+    terms = Terms(section.duration, section.renew_every, settings.sources.kubernetes.timeout)
+    return Keeper(KubernetesLease(cluster, _lease_namespace(settings), section.lease), clock, terms, identity)
+
+
+def _lease_namespace(settings: Settings) -> str:
+    return settings.authority.namespace or own_namespace() or settings.targets[0].namespace
+
+
+async def _journal(path: Path, *, shared: bool = False) -> Journal | None:
     try:
-        return await SqliteJournal.open(path)
+        return await SqliteJournal.open(path, shared=shared)
     except JournalUnavailable as error:
         structlog.get_logger().error("journal.unavailable", detail=str(error), effect="the guard only watches")
         return None
 
 
 async def _tell_missing_permissions(cluster: KubernetesCluster, settings: Settings) -> None:
-    log = structlog.get_logger()
+    log, lease = structlog.get_logger(), settings.authority.lease
     try:
-        missing = await missing_permissions(cluster, settings.targets)
+        missing = list(await missing_permissions(cluster, settings.targets))
         found = [await to_suspend(cluster, target, settings.policy) for target in settings.targets]
-        auth = settings.web.auth
-        delegated = await missing_delegations(cluster) if auth is not None and auth.kubernetes else ()
-        for sentence in [*missing, *delegated, *await missing_for_owners(cluster, chain.from_iterable(found))]:
+        missing += await missing_for_owners(cluster, chain.from_iterable(found))
+        if lease is not None:
+            missing += await missing_for_lease(cluster, _lease_namespace(settings), lease)
+        if settings.web.auth is not None and settings.web.auth.kubernetes:
+            missing += await missing_delegations(cluster)
+        for sentence in missing:
             log.warning("permission.missing", detail=sentence)
     except ClusterError as error:
         log.warning("cluster.unreachable", detail=str(error))

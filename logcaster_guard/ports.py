@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+from logcaster_guard.domain.authority import Record
 from logcaster_guard.domain.events import Event
 from logcaster_guard.domain.notices import Delivery, Notice
 from logcaster_guard.domain.signals import History, Reading, Signal, SourceName, Target
@@ -45,6 +46,26 @@ class Source(Protocol):
         """Release connections and threads."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pods:
+    """Pods of some releases of a target, told in two ways.
+
+    `templates` are the releases' hashes as the ledger knows them, `marks` what labels of metrics call them: names of
+    ReplicaSets, `pod-template-hash`es, versions.
+    """
+
+    templates: frozenset[str]
+    marks: frozenset[str]
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """A `Source` that can read a signal of some of a target's pods alone."""
+
+    async def portion(self, target: Target, signal: Signal, pods: Pods, start: float, end: float) -> Reading:
+        """What `signal` would have shown at monotonic `end`, looking back to `start`, if there were no other pods."""
+
+
 class Kind(StrEnum):
     """Kubernetes kinds that the guard touches."""
 
@@ -60,6 +81,7 @@ class Kind(StrEnum):
     VOLUME_CLAIM = "PersistentVolumeClaim"
     ENDPOINT_SLICE = "EndpointSlice"
     EVENT = "Event"
+    LEASE = "Lease"
     SECRET = "Secret"  # noqa: S105 - the name of a kind
     APPLICATION = "Application"
     KUSTOMIZATION = "Kustomization"
@@ -185,3 +207,32 @@ class Channel(Protocol):
 
     async def aclose(self) -> None:
         """Release connections."""
+
+
+class Lease(Protocol):
+    """The record that tells which guard may act, one for all that share a journal. Failures are `ClusterError`s."""
+
+    @property
+    def name(self) -> str:
+        """As people are told it."""
+
+    async def read(self) -> Record | None:
+        """The record; None if there is none."""
+
+    async def write(self, record: Record) -> Record:
+        """The record as it is then.
+
+        Replaces the one with `record.version`, or makes the first where that is empty; raises `Conflict` if it has
+        changed since (or is there already), `NotFound` if it is gone.
+        """
+
+
+class Authority(Protocol):
+    """Whether this guard may act now."""
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that a request which changes something may take."""
+
+    def check(self, lasting: float = 0.0) -> None:
+        """Raise `NoAuthority` unless something that may take `lasting` seconds may be begun."""

@@ -2,8 +2,8 @@
 
 Each row carries a SHA-256 over itself and the row before it in its stream, so a changed, swapped or missing row is
 found. A file that is damaged, foreign or from a newer version is refused and left as it is. Beside it lies
-`<file>.lock`, held while the journal is open: two guards cannot share one file. The file must be on a local disk (WAL
-needs shared memory).
+`<file>.lock`, held while the journal is open: two guards cannot share one file, unless both say so. The file must be on
+a local disk (WAL needs shared memory).
 
 What no file can tell is the loss of its own newest part: a `-wal` file cut at a transaction's end looks like a shorter
 history.
@@ -19,6 +19,7 @@ import json
 import os
 import sqlite3
 import stat
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -37,6 +38,8 @@ FORMAT = 1
 
 BUSY_TIMEOUT = 2.0
 """Seconds that an append waits for another program that has the file locked."""
+
+_LOCK_PAUSE = 0.02
 
 _SCHEMA = """
 CREATE TABLE events (
@@ -75,18 +78,19 @@ class SqliteJournal:
     happens; one that had begun is finished, and a following `read` tells which.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._file = _File(path)
+    def __init__(self, path: Path, *, shared: bool = False) -> None:
+        self._file = _File(path, shared=shared)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._closed = False
 
     @classmethod
-    async def open(cls, path: Path) -> Self:
+    async def open(cls, path: Path, *, shared: bool = False) -> Self:
         """Open the journal at `path`, or create it (0600, missing folders 0700).
 
+        `shared`: others of this machine that say the same may have it open too; a lease tells which of them appends.
         Raises `JournalUnavailable` if it cannot be opened, is locked by another guard, or cannot be trusted.
         """
-        journal = cls(path)
+        journal = cls(path, shared=shared)
         try:
             await journal._run(journal._file.open)
         except BaseException:
@@ -127,8 +131,9 @@ class SqliteJournal:
 class _File:
     """The blocking part; every method runs on the journal's thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, shared: bool) -> None:
         self.path = path.absolute()
+        self._shared = shared
         self._lock: int | None = None
         self._database: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
@@ -139,6 +144,7 @@ class _File:
                 _make_folders(self.path.parent)
                 self._take_lock()
                 self._create_if_absent()
+                self._share_lock()
                 self._check_header()
                 self._check_content()
                 self._connect()
@@ -215,12 +221,30 @@ class _File:
 
     def _take_lock(self) -> None:
         self._lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        end = time.monotonic() + (BUSY_TIMEOUT if self._shared else 0.0)
+        while not self._locked():
+            if time.monotonic() >= end:
+                raise JournalUnavailable(
+                    f"the journal {self.path} is in use by another guard: give each guard a file of its own"
+                )
+            time.sleep(_LOCK_PAUSE)
+
+    def _locked(self) -> bool:
+        """Try to take the lock: whole, unless the file is shared and there already."""
+        how = fcntl.LOCK_SH if self._shared and self.path.exists() else fcntl.LOCK_EX
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise JournalUnavailable(
-                f"the journal {self.path} is in use by another guard: give each guard a file of its own"
-            ) from error
+            fcntl.flock(self._lock or -1, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _share_lock(self) -> None:
+        """Let others in; between the two locks one that wants the file for itself may be quicker."""
+        if self._shared and self._lock is not None:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise JournalUnavailable(f"the journal {self.path} is in use by another guard") from error
 
     def _create_if_absent(self) -> None:
         """A journal appears whole or not at all, so that an empty or partial file is always a damaged one."""
@@ -270,7 +294,7 @@ class _File:
     def _check_content(self) -> None:
         """Look through the whole file without the right to write it, so that a damaged one stays evidence."""
         log = Path(f"{self.path}-wal")
-        alone = not log.exists() or log.stat().st_size == 0
+        alone = not self._shared and (not log.exists() or log.stat().st_size == 0)
         uri = f"{self.path.as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
         with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as database:
             database.text_factory = _text

@@ -57,6 +57,9 @@ def _lines(trigger: Json) -> Iterator[Text]:
     last = trigger["last_change"]
     yield _row("last change", "-" if last is None else f"{last['change']} at {instant(last['at'])}")
     yield from _guardrails(trigger["guardrails"])
+    found = trigger["attribution"]
+    if found is not None:
+        yield _row("put down to", f"{found['cause']}: {found['evidence']}")
 
 
 def _guardrails(guardrails: list[Json] | None) -> Iterator[Text]:

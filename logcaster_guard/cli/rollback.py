@@ -27,7 +27,7 @@ from logcaster_guard.cli.run import Config
 from logcaster_guard.cli.writing import Way
 from logcaster_guard.config.loading import Loaded, load
 from logcaster_guard.domain import inbox, manual
-from logcaster_guard.domain.errors import ClusterError, ConfigurationError, JournalUnavailable
+from logcaster_guard.domain.errors import ClusterError, ConfigurationError, JournalUnavailable, Unavailable
 from logcaster_guard.domain.manual import Request, Wish
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.runs import RECOVERED
@@ -36,7 +36,10 @@ from logcaster_guard.effects.annotating import Place
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.engine.manual import ManualRuns, Preview
 from logcaster_guard.ports import Kind
-from logcaster_guard.web.answers import run_answer
+from logcaster_guard.web.answers import run_answer, standing_by
+
+PATIENCE = 5.0
+"""Seconds beyond its duration for which the lease of a guard that is gone is waited for."""
 
 
 class Strategy(StrEnum):
@@ -164,8 +167,12 @@ def _asked(loaded: Loaded, target: Target, wish: Wish, reason: str, *, address: 
 async def _alone(loaded: Loaded, target: Target, wish: Wish, reason: str, agree: Agree) -> bool:
     """Be the guard for as long as the run takes."""
     alone = replace(loaded, settings=replace(loaded.settings, targets=(target,)))
-    async with app.built(alone) as guard:
-        await guard.chronicle.load()
+    async with app.built(alone) as guard, contextlib.AsyncExitStack() as stack:
+        if guard.authority is None:
+            await guard.chronicle.load()
+        else:
+            await stack.enter_async_context(_working(guard))
+            await _turn(guard, guard.authority.terms.duration + PATIENCE)
         if not guard.chronicle.available:
             raise JournalUnavailable(
                 "no guard answers, and the journal cannot be used: if a guard runs, name its address with --address; "
@@ -181,8 +188,17 @@ async def _alone(loaded: Loaded, target: Target, wish: Wish, reason: str, agree:
         return await _carried_out(guard, runs, wish, found.ticket, reason)
 
 
+async def _turn(guard: Guard, within: float) -> None:
+    """Wait until this process holds the lease and has read the journal; raises `Unavailable`."""
+    end = time.monotonic() + within
+    while guard.standby or not guard.chronicle.loaded:
+        if time.monotonic() > end:
+            raise Unavailable(standing_by(guard) or "the journal cannot be used")
+        await asyncio.sleep(0.1)
+
+
 async def _carried_out(guard: Guard, runs: ManualRuns, wish: Wish, ticket: str, reason: str) -> bool:
-    async with _working(guard):
+    async with contextlib.nullcontext() if guard.authority is not None else _working(guard):
         begun = await runs.begin(wish, ticket, reason)
         if not isinstance(begun, str):
             raise _refused(begun)

@@ -35,6 +35,9 @@ def status(address: Address = DEFAULT_ADDRESS, as_json: AsJson = False) -> None:
 
 def _lines(answer: Json) -> Iterator[Text | Table]:
     yield plain(f"LogCaster Guard {answer['version']}, {instant(answer['at'])}")
+    if (held := answer["authority"]) is not None:
+        whom = "this guard" if held["role"] == "holding" else held["holder"] or "nobody"
+        yield plain(f"  {held['role']}: {whom} holds the lease {held['lease']} (epoch {held['epoch']})")
     for sentence in [*answer["stuck"], *answer["missing"]]:
         yield plain(sentence, "bold red")
     for target in answer["targets"]:

@@ -15,6 +15,7 @@ import typer
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.cli.asking import UNREACHABLE, Json, ask, ended, is_there, plain, show, show_json
 from logcaster_guard.cli.check import BAD_INPUT, print_faults
+from logcaster_guard.config.faults import escaped
 from logcaster_guard.config.loading import load
 from logcaster_guard.config.settings import Settings, default_settings
 from logcaster_guard.domain import inbox
@@ -65,8 +66,11 @@ class Way:
     settings: Settings
 
     def status(self) -> Json:
-        """The daemon's own account."""
-        return ask(self.address, "/api/v1/status")
+        """The daemon's own account; ends the command with 3 where another one is at work."""
+        found = ask(self.address, "/api/v1/status")
+        if found["standing_by"] is not None:
+            raise ended(escaped(found["standing_by"]), UNREACHABLE)
+        return found
 
     def target(self, name: str) -> Json:
         """The target of this name or key, or the only one (empty), as the daemon tells it."""

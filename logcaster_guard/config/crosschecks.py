@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from logcaster_guard.config.faults import ConfigFault, Refused, quoted
+from logcaster_guard.config.causes import MaintenanceSection
+from logcaster_guard.config.durations import show_duration
+from logcaster_guard.config.faults import ConfigFault, Refused, closest, listed, quoted
 from logcaster_guard.config.promql import check_query
 from logcaster_guard.config.schema import Section, node_at, refusal_fault, validate
 from logcaster_guard.config.sections import (
     EVENTS_CHANNEL,
     MAX_ITEMS,
+    AuthoritySection,
+    KubernetesSection,
     MetricsSection,
     PollingSection,
     PrometheusSection,
@@ -24,6 +29,7 @@ from logcaster_guard.config.sections import (
 )
 from logcaster_guard.config.signals import signal_refusals
 from logcaster_guard.config.yaml import Items, Leaf, Node, Table
+from logcaster_guard.domain.authority import Terms
 from logcaster_guard.domain.signals import BUILT_IN_UNITS, Target, Unit
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -76,6 +82,9 @@ def _refusals(root: Node) -> Iterator[tuple[_Loc, Refused]]:
     for loc, name in (*webhooks, *slack):
         if name == EVENTS_CHANNEL:
             yield loc, Refused(f"the channel {quoted(name)}", "another name: this is the guard's own", key=("name",))
+    windows = [(loc, w) for loc, w in _sections(root, ("maintenance",), MaintenanceSection) if w]
+    yield from _repeated("maintenance window", "name", [(loc, w.name) for loc, w in windows])
+    yield from _unknown_targets(windows, _names(root) if isinstance(root, Table) else None)
     metrics = _sound(root, ("metrics",), MetricsSection)
     if metrics:
         try:
@@ -83,6 +92,26 @@ def _refusals(root: Node) -> Iterator[tuple[_Loc, Refused]]:
         except Refused as refusal:
             yield ("metrics", "selector"), refusal
     yield from _signals(root, targets)
+    yield from _authority(root)
+
+
+def _authority(root: Node) -> Iterator[tuple[_Loc, Refused]]:
+    authority = _sound(root, ("authority",), AuthoritySection)
+    kubernetes = _sound(root, ("sources", "kubernetes"), KubernetesSection)
+    if authority is None or kubernetes is None or authority.lease is None:
+        return
+    least = Terms(authority.duration, authority.renew_every, kubernetes.timeout).least_duration
+    if authority.duration <= least:
+        yield (
+            ("authority",),
+            Refused(
+                f"a duration of {show_duration(authority.duration)} with a renew_every of "
+                f"{show_duration(authority.renew_every)} and a sources.kubernetes.timeout of "
+                f"{show_duration(kubernetes.timeout)}",
+                f"more than {show_duration(math.ceil(least))}, else no request would fit into it",
+                key=("duration",),
+            ),
+        )
 
 
 def _signals(root: Node, targets: tuple[Target, ...] | None) -> Iterator[tuple[_Loc, Refused]]:
@@ -96,6 +125,17 @@ def _signals(root: Node, targets: tuple[Target, ...] | None) -> Iterator[tuple[_
             blind = prometheus is not None and prometheus.url is None
             for refusal in signal_refusals(name, signal, targets, no_prometheus=blind):
                 yield ("signals",), refusal
+
+
+def _unknown_targets(
+    windows: Sequence[tuple[_Loc, MaintenanceSection]], known: frozenset[str] | None
+) -> Iterator[tuple[_Loc, Refused]]:
+    for loc, window in windows:
+        for index, name in enumerate(window.targets or ()):
+            if known is not None and name not in known:
+                allowed = f"the targets {listed(sorted(known)[:40])}"
+                found = f"the unknown target {quoted(name)}"
+                yield loc, Refused(found, allowed, closest(name, known), key=("targets", index))
 
 
 def _repeated(noun: str, key: str, values: Sequence[tuple[_Loc, str]]) -> Iterator[tuple[_Loc, Refused]]:

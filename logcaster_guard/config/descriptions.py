@@ -27,6 +27,10 @@ DESCRIPTIONS: Mapping[str, str] = {
         "with `alert_then_rollback`: whether it waits for an approval; `null`: `alert.require_approval`"
     ),
     "rollback_triggers[].dry_run": "whether this rule only tells what it would do",
+    "rollback_triggers[].min_request_rate": (
+        "requests per second; with fewer, or an unknown number, nothing is rolled back. `null`: "
+        "`limits.min_request_rate`"
+    ),
     "rollout_window": (
         "for rules that name none: how soon after a rollout the trouble must begin for the rollout to be its "
         "cause; `null`: the cause is not asked for"
@@ -101,6 +105,35 @@ DESCRIPTIONS: Mapping[str, str] = {
     "limits.cooldown": "after a rollback of a target",
     "limits.per_target_per_day": "rollbacks of one target in 24 hours",
     "limits.per_cluster_per_hour": "rollbacks of all targets in an hour",
+    "limits.min_request_rate": (
+        "requests per second of a target; with fewer, or an unknown number, nothing is rolled back. `null`: no such "
+        "limit"
+    ),
+    "attribution": "when a rollout counts as the cause of a breach; see What a breach is put down to",
+    "attribution.margin": (
+        "by how much the new release must stand out: this share of what it takes to breach, and of what the old pods "
+        "or the other targets show"
+    ),
+    "attribution.together": "breaches that began at most so far apart may have one cause",
+    "attribution.recent": (
+        "a target rolled out so long before its breach is suspected itself; others point to a shared cause"
+    ),
+    "attribution.before": "how far back before the rollout the release is compared with",
+    "attribution.least_history": (
+        "for how much of that the rule must have been quiet on values, unless the release before had earned good on "
+        "its signals; at most `before`. `null`: it may be unknown"
+    ),
+    "attribution.min_requests": "with fewer requests the error rate or latency of old or new pods proves nothing",
+    "attribution.label": (
+        "the label of the metrics in Prometheus that tells a pod, its `pod-template-hash` or its version"
+    ),
+    "maintenance": "times of the week in which nothing is rolled back, at most 100",
+    "maintenance[].name": "unique, told in the refusal",
+    "maintenance[].days": "`mon` to `sun`; `null`: every day",
+    "maintenance[].start": "when it begins on such a day, such as `22:30`",
+    "maintenance[].end": "when it ends; not after `start`: on the following day",
+    "maintenance[].timezone": "whose clocks it goes by, such as `Asia/Seoul`",
+    "maintenance[].targets": "the targets under maintenance; `null`: all",
     "ledger": "when a release counts as good",
     "ledger.good_after": "how long it must be watched",
     "ledger.good_share": "of that time every rule must be quiet",
@@ -152,6 +185,11 @@ DESCRIPTIONS: Mapping[str, str] = {
     "journal": "where the guard keeps what it has done",
     "journal.path": "the database; on a volume that outlives the pod",
     "journal.blobs": "folder of saved releases and evidence",
+    "authority": "which of several guards over one journal acts; see several guards",
+    "authority.lease": "name of the Lease that they share; `null`: this guard is alone",
+    "authority.namespace": "the Lease's; `null`: the pod's own, or outside a pod the first target's",
+    "authority.duration": "how long a guard that died is waited for; in whole seconds",
+    "authority.renew_every": "between two renewals; at most a third of `duration`",
     "notify": "who is told",
     "notify.events": "also as Kubernetes Events on the Deployment",
     "notify.language": "language of the messages, `en` or `ko` (Korean); the log stays English",

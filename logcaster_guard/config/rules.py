@@ -11,8 +11,7 @@ from pydantic import AfterValidator, PlainValidator, Strict, ValidationInfo, Wit
 from logcaster_guard.config.durations import show_duration
 from logcaster_guard.config.faults import ConfigFault, Refused, closest, described, listed, quoted
 from logcaster_guard.config.grammar import SHOWN_CONDITION, parse_condition
-from logcaster_guard.config.schema import Duration, Section, Sized, node_at, validate
-from logcaster_guard.config.sections import Name
+from logcaster_guard.config.schema import Duration, Name, Rate, Section, Sized, node_at, validate
 from logcaster_guard.config.yaml import Leaf, Node
 from logcaster_guard.domain.conditions import Condition, NoDataPolicy
 from logcaster_guard.domain.rules import Action, Rule
@@ -88,6 +87,7 @@ class RuleSection(Section):
     grace: Duration | None = None
     require_approval: bool | None = None
     dry_run: bool = False
+    min_request_rate: Rate | None = None
 
     @model_validator(mode="after")
     def _only_a_question_waits(self) -> RuleSection:
@@ -132,6 +132,7 @@ class RawRules:
             grace=section.grace,
             require_approval=section.require_approval,
             dry_run=section.dry_run,
+            min_request_rate=section.min_request_rate,
         )
 
 

@@ -41,6 +41,7 @@ from logcaster_guard.config.yaml import Entry, Items, Leaf, Node, Position, Tabl
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _QUOTED_WORD = re.compile(r"'([^']*)'")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,199}", re.ASCII)
 _PATH_MAX = 4_096
 
@@ -49,6 +50,15 @@ class Section(BaseModel):
     """A mapping of a configuration file: no unknown keys, no conversions."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def check_name(text: str) -> str:
+    """A name of the guard's own: of a target, rule or channel; raises `Refused`."""
+    if not _NAME.fullmatch(text):
+        raise Refused(
+            described(text), "a name of letters, digits, _ . and -, at most 63, starting with a letter or digit"
+        )
+    return text
 
 
 def check_label(text: str) -> str:
@@ -157,6 +167,8 @@ Label = Annotated[str, AfterValidator(check_label), pattern_of(_LABEL)]
 Subdomain = Annotated[str, AfterValidator(check_subdomain), WithJsonSchema(_SHOWN_SUBDOMAIN)]
 Metric = Annotated[str, AfterValidator(check_metric), pattern_of(_METRIC)]
 WholeNumber = Annotated[int, Field(ge=1, le=1_000_000)]
+Name = Annotated[str, AfterValidator(check_name), pattern_of(_NAME)]
+Rate = Annotated[float, Field(ge=0.001, le=1_000_000)]
 PathName = Annotated[str, AfterValidator(check_path), WithJsonSchema(_SHOWN_PATH)]
 
 
@@ -224,6 +236,8 @@ class _Faults:
                 return "text"
             case "int_type" | "int_from_float":
                 return "a whole number"
+            case "float_type":
+                return "a number"
             case "bool_type":
                 return "true or false"
             case "tuple_type" | "list_type":

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PlainValidator, Strict, WithJsonSchema, model_validator
 
+from logcaster_guard.config.causes import AttributionSection, MaintenanceSection
 from logcaster_guard.config.durations import show_duration
 from logcaster_guard.config.faults import Refused, described, quoted
 from logcaster_guard.config.promql import POD_SELECTOR
@@ -22,7 +23,9 @@ from logcaster_guard.config.schema import (
     Duration,
     Label,
     Metric,
+    Name,
     PathName,
+    Rate,
     Section,
     Share,
     Size,
@@ -45,7 +48,6 @@ MAX_ITEMS = 100
 EVENTS_CHANNEL = "kubernetes-events"
 """The name of the channel that `notify.events` switches on."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
 _LABEL_KEY = re.compile(r"[a-z_][a-z0-9_]{0,62}", re.ASCII)
 _LISTEN = re.compile(r"(?P<host>[0-9.]{1,15}|\[[0-9A-Fa-f:.]{2,45}\]):(?P<port>[0-9]{1,5})", re.ASCII)
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
@@ -55,15 +57,6 @@ _HTTP_PATH = re.compile(r"/[\x21-\x22\x24-\x3e\x40-\x7e]{0,500}")
 
 SecretSource = Annotated[Secret, PlainValidator(to_secret), WithJsonSchema(SHOWN_SECRET)]
 SecretUrl = Annotated[Secret, PlainValidator(to_secret_url), WithJsonSchema({"anyOf": [SHOWN_URL, SHOWN_SECRET]})]
-
-
-def check_name(text: str) -> str:
-    """A name of the guard's own: of a target, rule or channel; raises `Refused`."""
-    if not _NAME.fullmatch(text):
-        raise Refused(
-            described(text), "a name of letters, digits, _ . and -, at most 63, starting with a letter or digit"
-        )
-    return text
 
 
 def _check_labels(labels: dict[str, str]) -> dict[str, str]:
@@ -128,9 +121,6 @@ def _check_otherwise(action: Action) -> Action:
     if action not in allowed:
         raise Refused(quoted(action), ", ".join(allowed))
     return action
-
-
-Name = Annotated[str, AfterValidator(check_name), pattern_of(_NAME)]
 
 
 class TargetSection(Section):
@@ -271,11 +261,12 @@ class PollingSection(Section):
 
 
 class LimitsSection(Section):
-    """How often the guard may act."""
+    """How often the guard may act, and on how much traffic."""
 
     cooldown: Duration = 1_800.0
     per_target_per_day: WholeNumber = 2
     per_cluster_per_hour: WholeNumber = 3
+    min_request_rate: Rate | None = None
 
 
 class LedgerSection(Section):
@@ -353,6 +344,27 @@ class JournalSection(Section):
 
     path: PathName = "/var/lib/logcaster-guard/journal.db"
     blobs: PathName = "/var/lib/logcaster-guard/blobs"
+
+
+class AuthoritySection(Section):
+    """Which of several guards over one journal acts; `lease: null` for a guard that is alone."""
+
+    lease: Subdomain | None = None
+    namespace: Label | None = None
+    duration: Duration = 30.0
+    renew_every: Duration = 5.0
+
+    @model_validator(mode="after")
+    def _renewed_before_it_ends(self) -> AuthoritySection:
+        if not self.duration.is_integer():
+            raise Refused(f"a duration of {show_duration(self.duration)}", "whole seconds", key=("duration",))
+        if self.renew_every > self.duration / 3:
+            raise Refused(
+                f"a renew_every of {show_duration(self.renew_every)} with a duration of {show_duration(self.duration)}",
+                "at most a third of the duration, so that one renewal may fail",
+                key=("renew_every" if "renew_every" in self.model_fields_set else "duration",),
+            )
+        return self
 
 
 class WebhookSection(Section):
@@ -442,6 +454,8 @@ class SettingsFile(Section):
     )
     polling: PollingSection = PollingSection()
     limits: LimitsSection = LimitsSection()
+    attribution: AttributionSection = AttributionSection()
+    maintenance: Annotated[tuple[MaintenanceSection, ...], Sized(0, MAX_ITEMS)] = ()
     ledger: LedgerSection = LedgerSection()
     verify: VerifySection = VerifySection()
     rollout: RolloutSection = RolloutSection()
@@ -454,6 +468,7 @@ class SettingsFile(Section):
     gitops: Annotated[GitOps, Strict(False)] = GitOps.REFUSE
     argocd_namespace: Label = ARGOCD_NAMESPACE
     journal: JournalSection = JournalSection()
+    authority: AuthoritySection = AuthoritySection()
     notify: NotifySection = NotifySection()
     web: WebSection = WebSection()
     log: LogSection = LogSection()

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 
+from logcaster_guard.config.causes import maintenance_of
 from logcaster_guard.config.crosschecks import cross_check
 from logcaster_guard.config.faults import ConfigFault
 from logcaster_guard.config.schema import validate
 from logcaster_guard.config.sections import (
+    AuthoritySection,
     JournalSection,
     LogSection,
     MetricsSection,
@@ -24,6 +26,7 @@ from logcaster_guard.config.signals import signals_in
 from logcaster_guard.config.yaml import Node
 from logcaster_guard.domain.rules import (
     AlertPolicy,
+    AttributionPolicy,
     BlueGreenPolicy,
     FallbackPolicy,
     GradualPolicy,
@@ -51,6 +54,7 @@ class Settings:
     sources: SourcesSection
     metrics: MetricsSection
     journal: JournalSection
+    authority: AuthoritySection
     notify: NotifySection
     web: WebSection
     log: LogSection
@@ -89,6 +93,8 @@ def _settings(file: SettingsFile) -> Settings:
         blue_green=BlueGreenPolicy(**file.blue_green.model_dump()),
         alert=AlertPolicy(**file.alert.model_dump()),
         fallback=FallbackPolicy(**file.fallback.model_dump()),
+        attribution=AttributionPolicy(**file.attribution.model_dump(exclude={"label"})),
+        maintenance=tuple(maintenance_of(m) for m in file.maintenance),
         dry_run=file.dry_run,
         gitops=file.gitops,
         argocd_namespace=file.argocd_namespace,
@@ -101,6 +107,7 @@ def _settings(file: SettingsFile) -> Settings:
         sources=file.sources,
         metrics=file.metrics,
         journal=file.journal,
+        authority=file.authority,
         notify=file.notify,
         web=file.web,
         log=file.log,

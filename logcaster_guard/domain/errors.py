@@ -53,3 +53,10 @@ class Rejected(ClusterError):
 
 class Unavailable(ClusterError):
     """No usable answer: refused, timed out, cut off, TLS, 429 or 5xx. The effect of a write is unknown."""
+
+
+class NoAuthority(Unavailable, JournalOutOfReach):
+    """This guard does not hold the lease (for long enough): nothing was sent and nothing was appended.
+
+    Whoever can live without the API server or the journal for a while can live without authority.
+    """

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from logcaster_guard.domain import attribution
+from logcaster_guard.domain.attribution import Attribution, Cause
 from logcaster_guard.domain.gitops import GitOps, Owner, owner_of
 from logcaster_guard.domain.ledger import Freeze, Ledger, Record
 from logcaster_guard.domain.rules import Action, Limits, Policy, Rule
 from logcaster_guard.domain.runs import ESCALATED, SUBSIDED
+from logcaster_guard.domain.signals import Reading, Unit, Value
 from logcaster_guard.domain.workload import Workload
 
 
@@ -24,6 +27,12 @@ class Guardrail(StrEnum):
     NOT_YET_OBSERVED = "not_yet_observed"
     ROLLOUT_UNKNOWN = "rollout_unknown"
     NOT_CAUSED_BY_A_ROLLOUT = "not_caused_by_a_rollout"
+    HISTORY_TOO_SHORT = "history_too_short"
+    SHARED_CAUSE = "shared_cause"
+    SEVERAL_SUSPECTS = "several_suspects"
+    MINIMUM_REQUEST_RATE = "minimum_request_rate"
+    ROLLOUT_IN_PROGRESS = "rollout_in_progress"
+    MAINTENANCE = "maintenance"
     FROZEN = "frozen"
     ANOTHER_RUN = "another_run"
     COOLDOWN = "cooldown"
@@ -75,8 +84,10 @@ class Situation:
 
     `onset` is when the breach began; `workload` is None if there is no Deployment; `runs` are those of every target.
     `follows` is the run that the new one would take the place of: after its end (a fallback, whose cause is known), or
-    in the middle of it (`escalates`). `gitops` is what the target has in place of the policy's; `bad_commit` the
-    revision that the workload's owner rolled out, or why it cannot be read (None: nobody has looked).
+    in the middle of it (`escalates`). `name` is the target's in the settings. `attribution` is what the breach was put
+    down to, None where that was not looked into; `request_rate` the latest reading of that signal. `gitops` is what the
+    target has in place of the policy's; `bad_commit` the revision that the workload's owner rolled out, or why it
+    cannot be read (None: nobody has looked).
     """
 
     rule: Rule
@@ -88,6 +99,9 @@ class Situation:
     runs: Sequence[PastRun]
     follows: str | None = None
     escalates: bool = False
+    name: str = ""
+    attribution: Attribution | None = None
+    request_rate: Reading | None = None
     gitops: GitOps | None = None
     bad_commit: str | None = None
 
@@ -97,7 +111,8 @@ def refusals(situation: Situation, policy: Policy) -> Sequence[Refusal]:
     return [
         *_action(situation),
         *_workload(situation),
-        *(_cause(situation) if situation.follows is None or situation.escalates else ()),
+        *(_cause(situation, policy) if situation.follows is None or situation.escalates else ()),
+        *(_circumstances(situation, policy) if situation.follows is None else ()),
         *_freeze(situation.ledger.freeze),
         *_limits(situation, policy),
         *_destination(situation, policy),
@@ -137,7 +152,7 @@ def _workload(s: Situation) -> list[Refusal]:
     return found
 
 
-def _cause(s: Situation) -> list[Refusal]:
+def _cause(s: Situation, policy: Policy) -> list[Refusal]:
     window = s.rule.rollout_window
     if window is None:
         return []
@@ -166,7 +181,101 @@ def _cause(s: Situation) -> list[Refusal]:
             f"({_text(changed)}): a rollout is not its likely cause. Look at what else changed, a dependency first."
         )
         return [Refusal(Guardrail.NOT_CAUSED_BY_A_ROLLOUT, sentence)]
-    return []
+    if s.attribution is None:
+        return []
+    # Without a destination there is nothing that it would have to be better than.
+    pointless = s.attribution.cause is Cause.UNPROVEN and s.ledger.destination(policy.ledger) is None
+    return [] if pointless else _attributed(s.target, s.attribution)
+
+
+def _attributed(target: str, found: Attribution) -> list[Refusal]:
+    match found.cause:
+        case Cause.ROLLOUT:
+            return []
+        case Cause.OLDER:
+            sentence = (
+                f"The release of {target} before the present one was in breach too, for {found.past.breached:.0%} of "
+                f"the last {span(found.past.seconds)} before the rollout: going back to it would not help. Look at "
+                "what else changed, a dependency first."
+            )
+            return [Refusal(Guardrail.NOT_CAUSED_BY_A_ROLLOUT, sentence)]
+        case Cause.UNPROVEN:
+            sentence = (
+                f"Nobody has seen {target} free of this breach before its rollout ({span(found.past.seconds)} of "
+                "values are known, and no release before had earned good on these signals): roll back by hand, or "
+                "lower attribution.least_history."
+            )
+            return [Refusal(Guardrail.HISTORY_TOO_SHORT, sentence)]
+        case Cause.SHARED:
+            return [Refusal(Guardrail.SHARED_CAUSE, _shared(target, found))]
+        case Cause.SEVERAL:
+            sentence = (
+                f"Several targets breach together, each soon after a rollout of its own, and {target} does not stand "
+                f"out from all of them: {attribution.ranking(found)}. Look at a dependency that they share, or roll "
+                "back the first by hand."
+            )
+            return [Refusal(Guardrail.SEVERAL_SUSPECTS, sentence)]
+
+
+def _shared(target: str, found: Attribution) -> str:
+    if found.beside is not None and found.beside.verdict is attribution.Space.ALIKE:
+        return (
+            f"Old and new pods of {target} fare alike ({found.beside.signal}): the new release is not the cause. Look "
+            "at what they share, a dependency or the traffic first."
+        )
+    return (
+        f"Other targets breach at the same moment and {target} does not stand out from them: "
+        f"{attribution.ranking(found)}. Look at what they share, a dependency first."
+    )
+
+
+def _circumstances(s: Situation, policy: Policy) -> list[Refusal]:
+    """What makes this the wrong moment, whatever the cause."""
+    return [*_traffic(s, policy), *_rollout(s), *_maintenance(s, policy)]
+
+
+def _traffic(s: Situation, policy: Policy) -> list[Refusal]:
+    least = policy.min_request_rate(s.rule)
+    if least is None or (isinstance(s.request_rate, Value) and s.request_rate.number >= least):
+        return []
+    seen = "an unknown number of"
+    if isinstance(s.request_rate, Value):
+        seen = attribution.shown(s.request_rate.number, Unit.COUNT)
+    sentence = (
+        f"{s.target} has {seen} requests per second, and fewer than {least:g} prove too little (min_request_rate): "
+        "look at it yourself, or lower the limit."
+    )
+    return [Refusal(Guardrail.MINIMUM_REQUEST_RATE, sentence)]
+
+
+def _rollout(s: Situation) -> list[Refusal]:
+    """A rollout under way that is not the one the breach is put down to: somebody is at it.
+
+    Where the cause is asked for, such a breach is older than the rollout, and is refused as that.
+    """
+    changed, workload = s.ledger.changed_earliest, s.workload
+    if s.rule.rollout_window is not None or workload is None or changed is None or changed <= s.onset:
+        return []
+    if workload.rolled_out or workload.progress_deadline_exceeded:
+        return []
+    sentence = (
+        f"Somebody has been rolling out another release of {s.target} since {_text(changed)}, after the breach began "
+        f"({workload.progress}): let it end, or undo it by hand."
+    )
+    return [Refusal(Guardrail.ROLLOUT_IN_PROGRESS, sentence)]
+
+
+def _maintenance(s: Situation, policy: Policy) -> list[Refusal]:
+    found = []
+    for window in policy.maintenance:
+        until = window.open_until(s.now) if window.applies_to(s.name) else None
+        if until is not None:
+            sentence = (
+                f"The maintenance window {window.name} of {s.target} is open until {_text(until)}: it is decided again "
+                "then, if the breach goes on."
+            )
+            found.append(Refusal(Guardrail.MAINTENANCE, sentence))
+    return found
 
 
 def _freeze(freeze: Freeze | None) -> list[Refusal]:

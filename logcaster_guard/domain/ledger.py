@@ -39,7 +39,8 @@ class Standing(StrEnum):
 class Record:
     """One release. `first_live` and `last_live` are places in the order of releases; `stood` is in seconds.
 
-    `snapshot` is the digest of the manifests as they were when it earned good last.
+    `snapshot` is the digest of the manifests as they were when it earned good last, `good_on` are the signals that it
+    was judged by.
     """
 
     template: str
@@ -54,6 +55,7 @@ class Record:
     bad_reason: str = ""
     stood: float = 0.0
     snapshot: str = ""
+    good_on: frozenset[str] = frozenset()
 
     def standing(self, policy: LedgerPolicy) -> Standing:
         """What this record proves under `policy`."""
@@ -79,7 +81,8 @@ class Ledger:
     """All that is known of a target's releases.
 
     `present` is the live release, which became so between `changed_earliest` (None: nobody knows) and `changed_at`;
-    `restored_by` is the run that put it there, if the guard did.
+    `restored_by` is the run that put it there, if the guard did. `previous` is the release that was live before it,
+    since `previous_since` at the latest.
     """
 
     records: Mapping[str, Record] = field(default_factory=dict)
@@ -88,6 +91,8 @@ class Ledger:
     changed_at: datetime | None = None
     changed_earliest: datetime | None = None
     restored_by: str | None = None
+    previous: str | None = None
+    previous_since: datetime | None = None
     freeze: Freeze | None = None
     signals_seen: frozenset[str] = frozenset()
     length: int = 0
@@ -190,6 +195,8 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
     )
     if known is not None:
         record = replace(known, revision=event.revision, blob=event.blob, last_live=ledger.length)
+    if before is not None and before.template != event.template:
+        ledger = replace(ledger, previous=before.template, previous_since=ledger.changed_at)
     return replace(
         _with(ledger, record),
         present=event.template,
@@ -206,7 +213,7 @@ def _good(ledger: Ledger, event: RevisionGood) -> Ledger:
         return ledger
     if record.bad_since is not None and record.last_live <= record.bad_since:
         return ledger
-    record = replace(record, good_at=event.at, bad_at=None, bad_since=None, bad_reason="")
+    record = replace(record, good_at=event.at, bad_at=None, bad_since=None, bad_reason="", good_on=ledger.signals_seen)
     return _with(ledger, replace(record, snapshot=event.snapshot or record.snapshot))
 
 

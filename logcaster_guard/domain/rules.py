@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from logcaster_guard.domain.conditions import Condition, NoDataPolicy, signals_of
 from logcaster_guard.domain.gitops import ARGOCD_NAMESPACE, GitOps
+from logcaster_guard.domain.maintenance import MaintenanceWindow
 from logcaster_guard.domain.signals import Target
 
 
@@ -37,6 +38,7 @@ class Rule:
     `duration` and `rollout_window` are seconds (`rollout_window=None`: the cause is not asked for). `targets` names the
     targets it applies to, `None` for all. `text` is the condition as written, `where` its `file:line`. `grace`
     (seconds) and `require_approval` are for `alert_then_rollback`, None for the policy's; `dry_run` writes nothing.
+    `min_request_rate` (per second): with less traffic nothing is rolled back, None for the policy's.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Rule:
     grace: float | None = None
     require_approval: bool | None = None
     dry_run: bool = False
+    min_request_rate: float | None = None
 
     @property
     def signals(self) -> frozenset[str]:
@@ -98,11 +101,15 @@ class Polling:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How often the guard may act: `cooldown` in seconds, budgets in rollbacks."""
+    """How often the guard may act: `cooldown` in seconds, budgets in rollbacks.
+
+    `min_request_rate` is in requests per second, None for no such limit.
+    """
 
     cooldown: float = 1_800.0
     per_target_per_day: int = 2
     per_cluster_per_hour: int = 3
+    min_request_rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +193,25 @@ class FallbackPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class AttributionPolicy:
+    """When a rollout counts as the cause of a breach (seconds; `margin` of 1).
+
+    `margin`: the share of what it takes to breach, or of what others show, by which a release must stand out.
+    `together`: breaches that began at most so far apart may have one cause. `recent`: a rollout so long before a
+    breach may be that breach's cause. `before`: how far back before a rollout it is compared with. `least_history`:
+    for how much of that the rule must have been quiet on values, None for no such need. `min_requests`: with fewer,
+    an error rate or latency of some pods proves nothing.
+    """
+
+    margin: float = 0.5
+    together: float = 600.0
+    recent: float = 3_600.0
+    before: float = 600.0
+    least_history: float | None = 60.0
+    min_requests: int = 100
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Everything that is not a rule and shapes a decision.
 
@@ -201,6 +227,12 @@ class Policy:
     blue_green: BlueGreenPolicy = BlueGreenPolicy()
     alert: AlertPolicy = AlertPolicy()
     fallback: FallbackPolicy = FallbackPolicy()
+    attribution: AttributionPolicy = AttributionPolicy()
+    maintenance: tuple[MaintenanceWindow, ...] = ()
     dry_run: bool = False
     gitops: GitOps = GitOps.REFUSE
     argocd_namespace: str = ARGOCD_NAMESPACE
+
+    def min_request_rate(self, rule: Rule) -> float | None:
+        """The traffic (per second) without which `rule` rolls nothing back; None for any."""
+        return self.limits.min_request_rate if rule.min_request_rate is None else rule.min_request_rate

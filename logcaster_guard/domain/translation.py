@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from logcaster_guard.domain import manual
+from logcaster_guard.domain.attribution import Cause
 from logcaster_guard.domain.guardrails import Guardrail
 from logcaster_guard.domain.notices import Notice
 
@@ -167,6 +168,15 @@ KOREAN_OUTCOMES: Mapping[str, tuple[str, str]] = {
 }
 """A word and a sentence for each outcome of a run."""
 
+KOREAN_CAUSES: Mapping[str, str] = {
+    Cause.ROLLOUT: "배포 전에는 정상이었으며, 이번 배포가 원인으로 판단됩니다.",
+    Cause.OLDER: "배포 전에도 같은 문제가 있었습니다.",
+    Cause.UNPROVEN: "배포 전에 정상이었다는 기록이 부족합니다.",
+    Cause.SHARED: "이 배포와 무관한 파드나 서비스에서도 같은 문제가 있습니다.",
+    Cause.SEVERAL: "여러 서비스가 각자의 배포 직후 동시에 문제를 일으켰습니다.",
+}
+"""What a breach is put down to."""
+
 KOREAN_GUARDRAILS: Mapping[str, str] = {
     Guardrail.ALERT_ONLY: "알림만 보내는 규칙입니다.",
     Guardrail.STRATEGY_UNFIT: "규칙의 동작(action)을 이 대상에 적용할 수 없습니다. 상세 내용을 확인해 주세요.",
@@ -177,6 +187,18 @@ KOREAN_GUARDRAILS: Mapping[str, str] = {
     Guardrail.NOT_YET_OBSERVED: "방금 바뀐 파드 템플릿을 아직 확인하지 못했습니다.",
     Guardrail.ROLLOUT_UNKNOWN: "현재 릴리스가 언제 배포되었는지 알 수 없습니다. 다른 원인을 찾거나 직접 롤백해 주세요.",
     Guardrail.NOT_CAUSED_BY_A_ROLLOUT: "배포가 원인이 아닌 것 같습니다. 의존 서비스 등 다른 변화부터 확인해 주세요.",
+    Guardrail.HISTORY_TOO_SHORT: (
+        "배포 전에 정상이었다는 기록이 부족하여 배포가 원인인지 판단할 수 없습니다. 필요하면 직접 롤백해 주세요."
+    ),
+    Guardrail.SHARED_CAUSE: (
+        "이 배포와 무관한 파드나 서비스에서도 같은 문제가 발생했습니다. 공통 원인(의존 서비스 등)부터 확인해 주세요."
+    ),
+    Guardrail.SEVERAL_SUSPECTS: (
+        "여러 서비스가 배포 직후 동시에 문제를 일으켜 원인을 하나로 가려낼 수 없습니다. 순위를 보고 직접 판단해 주세요."
+    ),
+    Guardrail.MINIMUM_REQUEST_RATE: "요청이 너무 적어 판단하기에 부족합니다(min_request_rate). 직접 확인해 주세요.",
+    Guardrail.ROLLOUT_IN_PROGRESS: "문제가 시작된 뒤에 다른 사람이 새 릴리스를 배포하는 중입니다.",
+    Guardrail.MAINTENANCE: "점검(maintenance) 시간입니다. 끝난 뒤에도 문제가 계속되면 다시 판단합니다.",
     Guardrail.FROZEN: "대상이 동결(freeze)되어 있습니다. 원인을 해결한 뒤 동결을 풀어 주세요.",
     Guardrail.ANOTHER_RUN: "이미 다른 롤백이 진행 중입니다.",
     Guardrail.COOLDOWN: "마지막 롤백 뒤의 대기 시간이 아직 지나지 않았습니다.",
@@ -204,6 +226,7 @@ LABELS: Mapping[Language, Mapping[str, str]] = {
         "at": "Time",
         "strategy": "Strategy",
         "guardrails": "Refused by",
+        "attribution": "Cause",
         "detail": "Detail",
         "channel": "Channel",
         "more": "{count} more in the guard's log",
@@ -222,6 +245,7 @@ LABELS: Mapping[Language, Mapping[str, str]] = {
         "at": "시각",
         "strategy": "방식",
         "guardrails": "거부 사유",
+        "attribution": "원인 판단",
         "detail": "상세(원문)",
         "channel": "채널",
         "more": "나머지 {count}개는 가드의 로그에 있습니다",
@@ -241,7 +265,7 @@ def translated(notice: Notice, language: Language) -> Notice:
         notice,
         title=words.title.format_map(facts),
         text=words.text.format_map(facts),
-        facts={**notice.facts, "detail": notice.text},
+        facts={**notice.facts, **_korean_attribution(notice.facts), "detail": notice.text},
     )
 
 
@@ -260,6 +284,14 @@ def _korean_cause(facts: Mapping[str, str]) -> str:
     if rule == manual.RULE:
         return "담당자의 요청에 따라"
     return f"규칙 {rule}의 조건이 정해진 시간 동안 계속 충족되어"
+
+
+def _korean_attribution(facts: Mapping[str, str]) -> Mapping[str, str]:
+    """What the breach is put down to; the measurements stay as they are."""
+    said = KOREAN_CAUSES.get(facts.get("cause", ""))
+    if said is None:
+        return {}
+    return {"attribution": f"{said} (근거: {facts.get('attribution', '-')})"}
 
 
 def _korean_question(facts: Mapping[str, str]) -> str:

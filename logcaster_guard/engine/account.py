@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from logcaster_guard.domain.attribution import Attribution
 from logcaster_guard.domain.conditions import Judgement
 from logcaster_guard.domain.guardrails import Refusal
 from logcaster_guard.domain.rules import Rule
@@ -18,7 +19,8 @@ class Account:
 
     `onset` is None while there is no breach. `credit` is how many seconds of the rule's duration are proven met.
     `evidence` are the readings as text, by signal. `refusals` are the guardrails that would hold if it fired now, on
-    the Deployment as it was looked at last; None if it was not looked at yet.
+    the Deployment as it was looked at last; None if it was not looked at yet. `attribution` is what the present breach
+    was put down to at the last decision; None if there was none.
     """
 
     rule: Rule
@@ -28,3 +30,4 @@ class Account:
     judgement: Judgement
     evidence: Mapping[str, str]
     refusals: Sequence[Refusal] | None
+    attribution: Attribution | None = None

@@ -1,10 +1,14 @@
-"""The latest reading of each signal of one target."""
+"""The latest reading of each signal of one target, and the values of a while before."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
 
 from logcaster_guard.domain.signals import Fault, Gap, NoData, Reading, Signal, SourceError, Value
+
+_REMEMBERED = 1_000
+"""Values of a signal: at a poll each 30 s those of eight hours."""
 
 
 class Board:
@@ -13,6 +17,7 @@ class Board:
     def __init__(self, staleness: float) -> None:
         self._staleness = staleness
         self._readings: dict[str, Reading] = {}
+        self._values: defaultdict[str, deque[Value]] = defaultdict(lambda: deque(maxlen=_REMEMBERED))
 
     def put(self, readings: Mapping[str, Reading]) -> None:
         """Keep these as the latest, unless a read that was begun earlier ended later."""
@@ -20,6 +25,16 @@ class Board:
             known = self._readings.get(name)
             if known is None or known.at <= reading.at:
                 self._readings[name] = reading
+                if isinstance(reading, Value):
+                    self._values[name].append(reading)
+
+    def values(self, name: str, start: float, end: float) -> Sequence[Value]:
+        """The values that were read between two monotonic instants, as far as they are remembered, oldest first."""
+        return [v for v in self._values[name] if start <= v.at <= end]
+
+    def latest(self, name: str) -> Reading | None:
+        """The reading that was put last, however old; None if there was none."""
+        return self._readings.get(name)
 
     def readings(self, names: Iterable[str], now: float) -> Mapping[str, Reading]:
         """The reading of each signal as it counts at `now`.

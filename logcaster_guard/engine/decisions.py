@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
 import structlog
 
-from logcaster_guard.domain import description, gitops, guardrails, narration
+from logcaster_guard.domain import attribution, description, gitops, guardrails, narration
+from logcaster_guard.domain.attribution import Attribution
 from logcaster_guard.domain.events import Event, NoticeQueued, RevisionBad, RunClosed, RunOpened, TargetFrozen
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import Guardrail, Refusal, Situation
 from logcaster_guard.domain.ledger import Standing
 from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.runs import DESTINATION_BAD, NOT_RECOVERED, Run
-from logcaster_guard.domain.signals import Target
+from logcaster_guard.domain.signals import Reading, Target, Unit
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects import owners, snapshotting
@@ -48,10 +49,29 @@ class Starter(Protocol):
         """Begin, in the background."""
 
 
+class Attributor(Protocol):
+    """Looks into what a breach comes from; it never raises for what it cannot see."""
+
+    async def weigh(self, rule: Rule, *, onset: datetime, workload: Workload | None) -> Attribution | None:
+        """What the breach since `onset` is put down to; None where that is not asked."""
+
+    async def request_rate(self, rule: Rule) -> Reading | None:
+        """The traffic, where some is asked for; else None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """What was looked into for one decision, on the breach since `onset`."""
+
+    onset: datetime
+    attribution: Attribution | None = None
+    request_rate: Reading | None = None
+
+
 class Decisions:
     """Decides for one target. The journal is the only memory; what was told already is not told again.
 
-    `on_refusal` is called with the rule and the guardrails whenever a refusal is told.
+    `on_refusal` is called with the rule and the guardrails whenever a refusal is told; `units` are the signals'.
     """
 
     def __init__(
@@ -65,6 +85,8 @@ class Decisions:
         planner: Planner,
         blobs: Blobs,
         starter: Starter,
+        attributor: Attributor,
+        units: Mapping[str, Unit],
         on_refusal: Callable[[str, Iterable[str]], None] = lambda *_: None,
     ) -> None:
         self._target = target
@@ -75,7 +97,10 @@ class Decisions:
         self._planner = planner
         self._blobs = blobs
         self._starter = starter
+        self._attributor = attributor
+        self._units = units
         self._on_refusal = on_refusal
+        self._weighed: dict[str, Weighed] = {}
         self._told: dict[str, str] = {}
         self._log = structlog.get_logger().bind(target=target.key)
 
@@ -83,6 +108,7 @@ class Decisions:
         self, rule: Rule, *, onset: datetime, workload: Workload | None, evidence: Mapping[str, str]
     ) -> None:  # fmt: skip
         """Open a run, or refuse. Raises `ClusterError` and `JournalUnavailable`: then nothing was decided."""
+        evidence = await self._look_into(rule, onset, workload, evidence)
         situation = self._situation(rule, onset, workload)
         reasons = self._reasons(situation)
         if reasons or workload is None:
@@ -163,6 +189,7 @@ class Decisions:
         self, old: Run, rule: Rule, *, onset: datetime, workload: Workload | None, evidence: Mapping[str, str]
     ) -> RunOpened | None:
         """The immediate run that takes over from `old`, a slower one; None if something forbids it, which is told."""
+        evidence = await self._look_into(rule, onset, workload, evidence)
         situation = self._situation(rule, onset, workload, follows=old.id, escalates=True)
         reasons = self._reasons(situation)
         destinations = situation.ledger.destinations(self._policy.ledger)
@@ -225,9 +252,22 @@ class Decisions:
         self._starter.start(stream, opened.run)
         return opened.run
 
+    def weighed(self, rule: Rule, *, onset: datetime) -> Attribution | None:
+        """What the breach since `onset` was put down to when it was decided on last; None if it was not."""
+        known = self._weighed.get(rule.name)
+        return known.attribution if known is not None and known.onset == onset else None
+
     def objections(self, rule: Rule, *, onset: datetime, workload: Workload | None) -> Sequence[Refusal]:
         """The guardrails that would hold if the rule fired now."""
         return self._reasons(self._situation(rule, onset, workload))
+
+    async def _look_into(
+        self, rule: Rule, onset: datetime, workload: Workload | None, evidence: Mapping[str, str]
+    ) -> Mapping[str, str]:
+        """Weigh the cause for the decision that follows; returns the evidence with it."""
+        found = await self._attributor.weigh(rule, onset=onset, workload=workload)
+        self._weighed[rule.name] = Weighed(onset, found, await self._attributor.request_rate(rule))
+        return evidence if found is None else {**evidence, **attribution.facts(found, self._units)}
 
     def _situation(
         self,
@@ -238,6 +278,8 @@ class Decisions:
         follows: str | None = None,
         escalates: bool = False,
     ) -> Situation:
+        known = self._weighed.get(rule.name, Weighed(onset))
+        known = known if known.onset == onset else Weighed(onset)
         return Situation(
             rule=rule,
             target=self._target.key,
@@ -248,6 +290,9 @@ class Decisions:
             runs=self._chronicle.past_runs(),
             follows=follows,
             escalates=escalates,
+            name=self._target.name,
+            attribution=known.attribution,
+            request_rate=known.request_rate,
             gitops=self._target.gitops,
         )
 

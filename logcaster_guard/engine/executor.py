@@ -86,6 +86,7 @@ class Executor:
         self._listen = listen
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._marks: dict[str, tuple[object, float]] = {}
+        self._grace = _GRACE
         self._log = structlog.get_logger()
 
     def resume(self) -> None:
@@ -139,8 +140,12 @@ class Executor:
         while self._tasks:
             await asyncio.gather(*self._tasks.values())
 
-    async def stop(self) -> None:
-        """Let go of the runs; an effect under way may end, waiting is cut short. The journal knows the rest."""
+    async def stop(self, *, at_once: bool = False) -> None:
+        """Let go of the runs; an effect under way may end, waiting is cut short. The journal knows the rest.
+
+        `at_once`: an effect under way is let go of as well; nobody learns here whether it was taken.
+        """
+        self._grace = 0.0 if at_once else _GRACE
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -244,7 +249,7 @@ class Executor:
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
-            await asyncio.wait([task], timeout=_GRACE)
+            await asyncio.wait([task], timeout=self._grace)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             raise

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from logcaster_guard.domain import narration
+from logcaster_guard.domain.authority import Role
 from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
 from logcaster_guard.domain.events import NoticeQueued, RunClosed, RunOpened
@@ -20,15 +21,18 @@ from logcaster_guard.domain.rules import Policy, Rule, RulesDiff, difference
 from logcaster_guard.domain.runs import ESCALATED, Run
 from logcaster_guard.domain.signals import Signal, SourceName, Target
 from logcaster_guard.domain.steps import AskPeople, CreateHelper, RestoreEnvironment, Step, VerifyRecovery
-from logcaster_guard.effects import blue_green, environment, gitops, gradual, helper
+from logcaster_guard.effects import blue_green, environment, gitops, gradual, helper, stamping
 from logcaster_guard.effects.asking import AskPeopleHandler
 from logcaster_guard.effects.verification import Assessment, VerifyRecoveryHandler
 from logcaster_guard.effects.workload import Handler, registry
 from logcaster_guard.engine.aim import Aim
 from logcaster_guard.engine.answers import Answers
+from logcaster_guard.engine.attribution import Attributor
+from logcaster_guard.engine.authority import Keeper, during
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
 from logcaster_guard.engine.decisions import Decisions
 from logcaster_guard.engine.executor import Executor
+from logcaster_guard.engine.fencing import fenced
 from logcaster_guard.engine.inspection import SignalInspector
 from logcaster_guard.engine.manual import ManualRuns
 from logcaster_guard.engine.outages import Outages
@@ -46,6 +50,7 @@ _SWEEP = 60.0
 _LATEST = timedelta(days=1)
 """How long after the end of a run a request of its own is looked out for."""
 _YOUNG = 86_400.0
+_STAMP_RETRY = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,9 @@ class Orders:
 class Guard:
     """Watches every target and carries out their runs. Without a journal (`None`) it only watches.
 
+    With an `authority` it acts only while that is held: it stands by until then, and its inside begins anew over the
+    journal at each taking and each loss. It lives in one task, that of `run`.
+
     `reloads` counts what became of changed configuration files: `applied` or `refused`.
     """
 
@@ -74,16 +82,27 @@ class Guard:
         blobs: Blobs,
         channels: Sequence[Channel],
         clock: Clock,
+        authority: Keeper | None = None,
     ) -> None:
         self._clock = clock
-        self._cluster = cluster
+        self._whole_cluster = cluster
+        self._channels = channels
         self._blobs = blobs
         self._sources = sources
         self._orders = orders
+        self.authority = authority
         self.reloads: Counter[str] = Counter()
         self.journal = None if journal is None else TalliedJournal(journal)
-        self.outbox = None if self.journal is None else Outbox(self.journal, channels, clock)
-        self.chronicle = Chronicle(self.journal, on_append=self._appended)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Make the inside anew, which knows nothing yet."""
+        self._term = None if self.authority is None else self.authority.term()
+        orders, clock, blobs, sources = self._orders, self._clock, self._blobs, self._sources
+        self._cluster, journal, channels = fenced(self._whole_cluster, self.journal, self._channels, self._term)
+        cluster = self._cluster
+        self.outbox = None if journal is None else Outbox(journal, channels, clock)
+        self.chronicle = Chronicle(journal, on_append=self._appended)
         self._outages = Outages(self.chronicle, clock)
         self._answers = Answers(cluster, self.chronicle, clock)
         self._inspector = inspector = SignalInspector(orders.targets, orders.signals, sources, clock)
@@ -104,6 +123,7 @@ class Guard:
             successor=self._successor,
             listen=self._answers.listen,
         )
+        self._attributors: dict[str, Attributor] = {}
         self._suspensions = Suspensions(
             chronicle=self.chronicle, cluster=cluster, clock=clock, interval=orders.policy.polling.interval
         )
@@ -138,6 +158,7 @@ class Guard:
         planner = Planner(
             target, cluster=self._cluster, blobs=self._blobs, policy=policy, inspector=self._inspector
         )  # fmt: skip
+        attributor = self._attributor(watch, aim, revisions)
         decisions = Decisions(
             target,
             cluster=self._cluster,
@@ -147,6 +168,8 @@ class Guard:
             planner=planner,
             blobs=self._blobs,
             starter=self.executor,
+            attributor=attributor,
+            units={name: signal.unit for name, signal in orders.signals.items()},
             on_refusal=watch.tally.refused,
         )
         manual = ManualRuns(
@@ -163,6 +186,22 @@ class Guard:
         )
         watch.connect(revisions, decisions, manual)
         return watch
+
+    def _attributor(self, watch: TargetWatch, aim: Aim, revisions: RevisionWatch) -> Attributor:
+        key = watch.target.key
+        made = self._attributors[key] = Attributor(
+            watch,
+            aim=aim,
+            revisions=revisions,
+            cluster=self._cluster,
+            clock=self._clock,
+            chronicle=self.chronicle,
+            policy=self._orders.policy,
+            signals=self._orders.signals,
+            sources=self._sources,
+            others=lambda: [a for other, a in self._attributors.items() if other != key],
+        )
+        return made
 
     @property
     def policy(self) -> Policy:
@@ -200,19 +239,72 @@ class Guard:
             with contextlib.suppress(JournalUnavailable):
                 await self.chronicle.tell(target_stream(watch.target.key), NoticeQueued(at, notice))
 
+    @property
+    def standby(self) -> bool:
+        """Whether another guard may act, and this one may not."""
+        return self.authority is not None and self.authority.role is not Role.HOLDING
+
     async def run(self) -> None:
-        """Take up what the journal tells to be open, then watch until cancelled."""
+        """Take up what the journal tells to be open, then watch, until cancelled; see the class for an authority."""
+        authority = self.authority
+        if authority is None:
+            await self._act()
+            return
+        async with asyncio.TaskGroup() as group:
+            keeping = None if self.journal is None else group.create_task(authority.run(), name="authority")
+            try:
+                while True:
+                    await during(self._stand_by(), authority.taken())
+                    self._begin()
+                    await during(self._act(), authority.lost())
+                    if not self.standby:
+                        # Without the journal another guard may do better.
+                        await authority.release(abstain=authority.terms.duration)
+                    self._begin()
+            finally:
+                if keeping is not None:
+                    keeping.cancel()
+                    await asyncio.gather(keeping, return_exceptions=True)
+                await authority.release()
+
+    async def _stand_by(self) -> None:
+        """Read the sources and nothing else: what some of them tell needs a past, which a new holder then has."""
+        async with asyncio.TaskGroup() as group:
+            for watch in self.watches.values():
+                group.create_task(watch.run(deciding=False), name=f"read {watch.target.key}")
+            await asyncio.Event().wait()
+
+    async def _act(self) -> None:
         await self.chronicle.load()
+        if self._term is not None and not self.chronicle.available:
+            return
         async with asyncio.TaskGroup() as group:
             outbox = None if self.outbox is None else group.create_task(self.outbox.run(), name="outbox")
             try:
+                await self._take_over()
                 await self._watch_all()
             finally:
-                await self.executor.stop()
+                lost = self._term is not None and self._term.over
+                await self.executor.stop(at_once=lost)
                 if self.outbox is not None and outbox is not None:
-                    if self.chronicle.available:
+                    if self.chronicle.available and not lost:
                         await self.outbox.drain(self._clock.monotonic() + _DRAIN)
                     outbox.cancel()
+
+    async def _take_over(self) -> None:
+        """Make sure that nothing which an earlier holder has sent for a run that is open can still take hold."""
+        if self._term is None:
+            return
+        places = stamping.kept_suspended(event.hold for _, event in self.chronicle.suspended())
+        places = places.union(*map(stamping.touched_by, self.chronicle.open_runs().values()))
+        while True:
+            try:
+                await stamping.stamp(self._cluster, places, self._term.stamp)
+            except ClusterError as error:
+                structlog.get_logger().warning("authority.not_stamped", detail=str(error))
+                await self._clock.sleep_until(self._clock.monotonic() + _STAMP_RETRY)
+            else:
+                return
 
     async def sweep(self) -> None:
         """Delete what a request of a guard that is gone created after its run had closed."""
@@ -251,7 +343,9 @@ class Guard:
                 group.create_task(watch.run(), name=f"watch {watch.target.key}")
 
     async def forget_old_releases(self) -> None:
-        """Remove the saved releases that no rollback can need any more."""
+        """Remove the saved releases that no rollback can need any more, if the journal tells which those are."""
+        if not self.chronicle.loaded or not self.chronicle.available or (self._term is not None and self._term.over):
+            return
         kept = self.chronicle.releases_to_keep(self._orders.policy.ledger)
         removed = await self._blobs.keep_only(kept, older_than=_YOUNG)
         structlog.get_logger().info("releases.forgotten", removed=removed, kept=len(kept))

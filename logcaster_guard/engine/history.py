@@ -39,13 +39,11 @@ class ConditionHistory:
         series = {s.name: h for s, h in zip(signals, found, strict=True) if isinstance(h, Series)}
         if len(series) < len(signals):
             return []
-        count = round((end - start) / step) + 1
-        instants = [end - step * i for i in reversed(range(count))]
-        return [Sample(at, judge(rule.condition, _readings(series, at, step)).verdict) for at in instants]
+        return judged(rule, series, start, end, step)
 
     async def backfill(self, rule: Rule, state: TriggerState, since: float, now: float) -> TriggerState:
         """The state with the unproven stretch from `since` to `now` credited as far as range data shows it."""
-        step = _whole(now - since, max(min(self._interval, (now - since) / 4), 0.1))
+        step = whole(now - since, max(min(self._interval, (now - since) / 4), 0.1))
         return triggers.backfill(state, await self.samples(rule, since, now, step), step=step)
 
     async def refine(
@@ -62,7 +60,7 @@ class ConditionHistory:
         start = max(begin, known_quiet)
         if now - start < 0.05:
             return state
-        step = _whole(now - start, max(0.05, min(self._interval / 4, (now - start) / 40)))
+        step = whole(now - start, max(0.05, min(self._interval / 4, (now - start) / 40)))
         samples = await self.samples(rule, start, now, step)
         refined = triggers.refine(state, samples, step=step, now=now, hole=hole, credit_from=credit_from)
         if refined.onset is None or refined.onset > start + step * 1.5 or known_quiet >= begin:
@@ -70,15 +68,22 @@ class ConditionHistory:
         reach = max(known_quiet, now - min(rule.rollout_window or rule.duration, 86_400.0))
         if refined.onset - reach < step:
             return refined
-        coarse = _whole(refined.onset - reach, step)
+        coarse = whole(refined.onset - reach, step)
         samples = await self.samples(rule, reach, refined.onset, coarse)
         return triggers.earlier_onset(refined, samples, step=coarse, hole=hole)
+
+
+def judged(rule: Rule, series: Mapping[str, Series], start: float, end: float, step: float) -> Sequence[Sample]:
+    """The condition over its signals' past, at each `step` from `start` to `end`, both included."""
+    count = round((end - start) / step) + 1
+    instants = [end - step * i for i in reversed(range(count))]
+    return [Sample(at, judge(rule.condition, _readings(series, at, step)).verdict) for at in instants]
 
 
 _MOST_STEPS = 1_000
 
 
-def _whole(span: float, step: float) -> float:
+def whole(span: float, step: float) -> float:
     """The largest step of at most `step` seconds, but not over `_MOST_STEPS` of them, that divides `span` evenly."""
     return span / max(1, min(_MOST_STEPS, math.ceil(span / step - 1e-9)))
 

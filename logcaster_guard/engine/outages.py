@@ -80,6 +80,8 @@ class Outages:
     async def _notify(
         self, event: str, severity: Severity, title: str, text: str, facts: Mapping[str, str]
     ) -> None:  # fmt: skip
+        if not self._chronicle.available:
+            return
         at = self._clock.now()
         id_ = f"{event}/{title}/{at.isoformat()}"
         notice = narration.guard_notice(event, severity, title, text, id=id_, at=at, facts=facts)

@@ -65,8 +65,24 @@ class RevisionWatch:
         self._wipe_told = False
         self._probation = Probation()
         self._was_whole = False
+        self._seen_partial = False
+        self._whole_since: float | None = None
+        self._changed: tuple[datetime | None, float | None] = (None, None)
         self._lock = asyncio.Lock()
         self._log = structlog.get_logger().bind(target=target.key)
+
+    @property
+    def whole_since(self) -> float | None:
+        """Monotonic second at which the present release was first seen whole, if its rollout was seen; else None."""
+        return self._whole_since
+
+    @property
+    def changed(self) -> float | None:
+        """Monotonic second from which on the present release may have been live; None if nobody knows.
+
+        Taken from the wall clock once: a later jump of that clock must not move it.
+        """
+        return self._changed[1]
 
     async def look(self) -> Workload | None:
         """The Deployment as it is now, every change told to the journal; None if it does not exist.
@@ -90,6 +106,8 @@ class RevisionWatch:
         workload = Workload(raw)
         if self._chronicle.available:
             await self._note_release(workload, switched=before is not None and before != live)
+            self._note_change()
+            self._note_wholeness(workload)
             await self._note_inbox(workload)
             await self._note_probation(workload)
         self._last_seen = self._clock.now()
@@ -122,8 +140,22 @@ class RevisionWatch:
         )
         await self._chronicle.tell(self._stream, *events)
         self._probation, self._was_whole = Probation(), False
+        # Whoever saw the release before has seen this one come.
+        self._seen_partial, self._whole_since = known.present is not None and self._last_seen is not None, None
         if by_guard is None and known.present is not None:
             self._template_changed(earliest)
+
+    def _note_change(self) -> None:
+        earliest = self._chronicle.ledger(self._target.key).changed_earliest
+        if earliest != self._changed[0]:
+            ago = None if earliest is None else max(0.0, (self._clock.now() - earliest).total_seconds())
+            self._changed = earliest, None if ago is None else self._clock.monotonic() - ago
+
+    def _note_wholeness(self, workload: Workload) -> None:
+        if not workload.rolled_out:
+            self._seen_partial, self._whole_since = True, None
+        elif self._seen_partial and self._whole_since is None:
+            self._whole_since = self._clock.monotonic()
 
     async def _seeds(self, workload: Workload, revisions: Sequence[Revision]) -> Sequence[RevisionSeeded]:
         known = self._chronicle.ledger(self._target.key).records

@@ -15,7 +15,7 @@ from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
 from logcaster_guard.domain.events import Event, RunClosed, RunOpened, TriggerCleared, TriggerFired, TriggerPending
 from logcaster_guard.domain.rules import Policy, Rule, difference, quicker
 from logcaster_guard.domain.runs import SUBSIDED, Run
-from logcaster_guard.domain.signals import Signal, SourceName, Target
+from logcaster_guard.domain.signals import Signal, SourceName, Target, Unit
 from logcaster_guard.domain.triggers import Change, Phase, TriggerState
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects.verification import Assessment
@@ -84,6 +84,7 @@ class TargetWatch:
         self._firing = asyncio.Event()
         self._workload: Workload | None = None
         self._loops: LoopTasks | None = None
+        self._deciding = True
         self.pulse = Pulse(clock, policy.polling.interval)
         self.tally = Tally()
         self.looked_at: datetime | None = None
@@ -119,6 +120,26 @@ class TargetWatch:
         return self._workload
 
     @property
+    def rules(self) -> Mapping[str, Rule]:
+        """The rules that are for this target, by name."""
+        return dict(self._rules)
+
+    @property
+    def units(self) -> Mapping[str, Unit]:
+        """The units of the signals that its rules read."""
+        return {name: signal.unit for name, signal in self._signals.items()}
+
+    @property
+    def board(self) -> Board:
+        """The latest readings."""
+        return self._board
+
+    @property
+    def reader(self) -> Reader:
+        """Reads signals into the board."""
+        return self._reader
+
+    @property
     def states(self) -> Mapping[str, TriggerState]:
         """The triggers by rule name."""
         return dict(self._states)
@@ -144,10 +165,11 @@ class TargetWatch:
         rule, state, now = self._rules[name], self._states[name], self._clock.monotonic()
         readings = self._board.readings(sorted(rule.signals), now)
         onset = None if state.onset is None else self._onset(rule, state)
-        refusals = None
+        refusals = weighed = None
         if self.looked_at is not None and self._decisions is not None:
             began = self._clock.now() if onset is None else onset
             refusals = self._decisions.objections(rule, onset=began, workload=self._workload)
+            weighed = self._decisions.weighed(rule, onset=began)
         return Account(
             rule=rule,
             phase=state.phase_at(now),
@@ -156,14 +178,18 @@ class TargetWatch:
             judgement=judge(rule.condition, readings, rule.no_data),
             evidence={n: text(r, self._signals[n]) for n, r in readings.items()},
             refusals=refusals,
+            attribution=weighed,
         )
 
-    async def run(self) -> None:
-        """Watch until cancelled."""
+    async def run(self, *, deciding: bool = True) -> None:
+        """Watch until cancelled; without `deciding` only read the sources, so that they are warm."""
+        self._deciding = deciding
         self._restore()
         async with asyncio.TaskGroup() as group:
             self._loops = LoopTasks(group)
             self._begin()
+            if not deciding:
+                return
             self._loops.begin(_LOOK, self._lasting(self._look_at_workload, _LOOK))
             self._loops.begin(_DECIDE, self._lasting(self._decide, _DECIDE))
 
@@ -172,7 +198,7 @@ class TargetWatch:
         for name in self.sources:
             if self._loops is not None and not self._loops.running(_poll_of(name)):
                 self._loops.begin(_poll_of(name), self._lasting(partial(self._poll, name), _poll_of(name)))
-        for rule in self._rules.values():
+        for rule in self._rules.values() if self._deciding else ():
             if self._loops is not None and not self._loops.running(_follow_of(rule.name)):
                 self._loops.begin(
                     _follow_of(rule.name), self._lasting(partial(self._follow, rule), _follow_of(rule.name))
@@ -184,7 +210,7 @@ class TargetWatch:
         diff = difference(list(self._rules.values()), list(new.values()))
         ended = [n for n in (*diff.removed, *diff.changed) if self._states[n].phase is not Phase.INACTIVE]
         for name in (*diff.removed, *diff.changed):
-            if self._loops is not None:
+            if self._loops is not None and self._loops.running(_follow_of(name)):
                 self._loops.end(_follow_of(name))
             for kept in (self._states, self._news, self._changed, self._onsets, self._evidence):
                 kept.pop(name, None)
@@ -269,7 +295,8 @@ class TargetWatch:
             for rule in [r.name for r in self._rules.values() if r.signals & read]:
                 self._news[rule].add(name)
                 self._changed[rule].set()
-                self.pulse.owes(_follow_of(rule))
+                if self._deciding:
+                    self.pulse.owes(_follow_of(rule))
             slot = self._reader.next_slot(name, slot, retry_after)
             self.pulse.made(_poll_of(name), again=slot)
             await self._clock.sleep_until(slot)

@@ -9,7 +9,8 @@ from typing import Any
 
 from logcaster_guard import __version__
 from logcaster_guard.adapters.logs import scrubbed
-from logcaster_guard.domain import narration
+from logcaster_guard.domain import attribution, narration
+from logcaster_guard.domain.attribution import Attribution
 from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.manual import Wish
@@ -35,7 +36,9 @@ def stuck(guard: Guard) -> list[str]:
 
 def missing(guard: Guard) -> list[str]:
     """What is still missing before the guard can act, one sentence each; empty if it is ready."""
-    found = []
+    found: list[str] = []
+    if guard.standby and guard.journal is not None:
+        return found
     if not guard.chronicle.available:
         found.append("The journal cannot be used: the guard only watches.")
     elif not guard.chronicle.loaded:
@@ -56,9 +59,33 @@ def status(guard: Guard) -> Json:
             "polling_interval_seconds": guard.policy.polling.interval,
             "stuck": stuck(guard),
             "missing": missing(guard),
+            "authority": _authority(guard),
+            "standing_by": standing_by(guard),
             "targets": [_target(guard, watch) for watch in guard.watches.values()],
         }
     )
+
+
+def standing_by(guard: Guard) -> str | None:
+    """Where to ask instead, in a sentence, if this guard stands by and so knows of no run; None if it acts."""
+    if guard.authority is None or not guard.standby:
+        return None
+    holder = guard.authority.holder
+    whom = f"ask {holder}, which holds it" if holder else "nobody holds it now; ask again"
+    return f"This guard stands by under the lease {guard.authority.lease}: {whom}."
+
+
+def _authority(guard: Guard) -> Json | None:
+    keeper = guard.authority
+    if keeper is None:
+        return None
+    return {
+        "lease": keeper.lease,
+        "identity": keeper.identity,
+        "role": keeper.role,
+        "holder": keeper.holder or None,
+        "epoch": keeper.epoch,
+    }
 
 
 def history(guard: Guard, *, target: str | None, limit: int) -> Json:
@@ -176,9 +203,19 @@ def _account(guard: Guard, watch: TargetWatch, account: Account) -> Json:
         "guardrails": None
         if refusals is None
         else [{"guardrail": r.guardrail, "reason": r.sentence} for r in refusals],
+        "attribution": None if account.attribution is None else _attribution(watch, account.attribution),
         "last_change": None if last is None else {"at": last.at, "change": type(last).__name__[7:].lower()},
         "run": None if run is None else run.id,
         "summary": _under_way(run) if run is not None else summary(account),
+    }
+
+
+def _attribution(watch: TargetWatch, found: Attribution) -> Json:
+    """What the last decision put the breach down to."""
+    return {
+        "cause": found.cause,
+        "evidence": attribution.evidence(found, watch.units),
+        "suspects": [{"target": s.target, "score": s.score, "rolled_out": s.rolled} for s in found.suspects],
     }
 
 

@@ -22,6 +22,7 @@ from logcaster_guard.effects.annotating import Written
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.engine.people import Said
 from logcaster_guard.ports import Caller, Gate
+from logcaster_guard.web.answers import standing_by
 
 MAX_BODY = 16 << 10
 PATH = "/api/v1/"
@@ -104,6 +105,9 @@ class Changes:
     async def _taken(self, word: str, request: web.Request) -> tuple[dict[str, Any], int]:
         if self._gate is None:
             raise NotTaken(403, "Nothing can be changed over HTTP here: set web.auth, or use the command line.")
+        elsewhere = standing_by(self._guard)
+        if elsewhere is not None:
+            raise NotTaken(503, elsewhere)
         token = _token(request)
         _check_form(request)
         body = await _body(request)

@@ -38,6 +38,12 @@ class GuardCollector(Collector):
         watches = list(self._guard.watches.values())
         for part in (_loops, _triggers, _sources):
             yield from part(watches)
+        yield _gauge(
+            "authority_held",
+            "1 while this guard may act; 0 while it stands by.",
+            (),
+            [((), not self._guard.standby)],
+        )
         yield from self._runs()
         yield from self._journal()
         yield from self._notices()
@@ -97,7 +103,7 @@ class GuardCollector(Collector):
     def _journal(self) -> Iterable[Metric]:
         journal = self._guard.journal
         appends, failures = (0, 0) if journal is None else (journal.appends, journal.failures)
-        usable = self._guard.chronicle.available
+        usable = self._guard.chronicle.available or (self._guard.standby and journal is not None)
         yield _gauge("journal_usable", "0 while the guard only watches for want of a journal.", (), [((), usable)])
         yield _counter("journal_appends", "Appends that became durable.", (), [((), appends)])
         yield _counter("journal_failures", "Appends that could not be made durable.", (), [((), failures)])

@@ -120,6 +120,8 @@ class _Pages:
         return _known_keys(request) or _json(answers.status(self._guard))
 
     async def history(self, request: web.Request) -> web.Response:
+        if (elsewhere := answers.standing_by(self._guard)) is not None:
+            return _refused(elsewhere, 503)
         limit = request.query.get("limit", str(_SHOWN))
         if not (limit.isascii() and limit.isdigit() and len(limit) < 6 and 1 <= int(limit) <= LONGEST_HISTORY):
             return _refused(f"limit is a number from 1 to {LONGEST_HISTORY}.", 400)
@@ -130,6 +132,8 @@ class _Pages:
         return _known_keys(request, "target", "limit") or _json(found)
 
     async def explain(self, request: web.Request) -> web.Response:
+        if (elsewhere := answers.standing_by(self._guard)) is not None:
+            return _refused(elsewhere, 503)
         rule = request.query.get("rule")
         if not rule:
             return _refused("Name a rule: /api/v1/explain?target=NAMESPACE/DEPLOYMENT&rule=NAME.", 400)
@@ -139,6 +143,8 @@ class _Pages:
         return _known_keys(request, "target", "rule") or _json(found)
 
     async def plan(self, request: web.Request) -> web.Response:
+        if (elsewhere := answers.standing_by(self._guard)) is not None:
+            return _refused(elsewhere, 503)
         target, action, to = (request.query.get(k, "") for k in ("target", "action", "to"))
         if target not in self._guard.watches:
             return _refused(f"No such target; there are {', '.join(self._guard.watches)}.", 404)

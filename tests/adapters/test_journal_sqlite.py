@@ -320,6 +320,42 @@ asyncio.run(main())
 """
 
 
+async def test_guards_that_take_turns_share_one_file_and_see_each_others_appends(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    first, second = [await SqliteJournal.open(path, shared=True) for _ in range(2)]
+    await first.append("run/1", seen("a"), 0)
+    assert [e.event for e in await second.read("run/1")] == seen("a")
+    with pytest.raises(JournalConflict):
+        await second.append("run/1", seen("b"), 0)
+    await second.append("run/1", seen("b"), 1)
+    assert [e.event for e in await first.read_all()] == seen("a", "b")
+    await first.aclose()
+    await second.append("run/1", seen("c"), 2)
+    await second.aclose()
+    assert [e for _, _, e in await content(path)] == seen("a", "b", "c")
+
+
+async def test_at_their_first_start_they_make_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    made = await asyncio.gather(*(SqliteJournal.open(path, shared=True) for _ in range(6)))
+    for n, journal in enumerate(made):
+        await journal.append("run/1", seen(str(n)), n)
+    for journal in made:
+        await journal.aclose()
+    assert len(await content(path)) == 6
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_one_that_shares_and_one_that_does_not_keep_each_other_out(tmp_path: Path, first: bool) -> None:
+    path = tmp_path / "j.db"
+    await filled(path)
+    journal = await SqliteJournal.open(path, shared=first)
+    with pytest.raises(JournalUnavailable, match="in use by another guard"):
+        await SqliteJournal.open(path, shared=not first)
+    await journal.aclose()
+    assert len(await content(path)) == 40
+
+
 def test_what_was_acknowledged_before_a_sigkill_is_there(tmp_path: Path) -> None:
     acknowledged = 0
     for lines in (1, 7, 40):

@@ -7,9 +7,11 @@ import pytest
 import yaml
 
 from logcaster_guard.adapters.kubernetes.access import (
+    LEASE_PERMISSIONS,
     OWNER_PERMISSIONS,
     PERMISSIONS,
     Permission,
+    missing_for_lease,
     missing_for_owners,
     missing_permissions,
 )
@@ -100,3 +102,15 @@ async def test_nothing_is_asked_about_services_that_no_target_has() -> None:
     account = Account({})
     assert await missing_permissions(account, [API]) == []
     assert not {"services", "endpointslices"} & {resource for _, resource, _, _ in account.asked}
+
+
+async def test_what_is_missing_for_the_lease_is_told_with_the_file_that_grants_it() -> None:
+    account = Account({("patch", "leases"): False, ("create", "leases"): False})
+    missing = await missing_for_lease(account, "ops", "guard")
+    told = (
+        "The guard cannot {verb} leases.coordination.k8s.io{name} in namespace ops, so it cannot take turns with other "
+        "guards: grant its account the verb {verb} on leases.coordination.k8s.io there, as "
+        "deploy/overlays/high-availability/ does."
+    )
+    assert missing == [told.format(verb="create", name=""), told.format(verb="patch", name=" guard")]
+    assert len(account.asked) == sum(len(p.verbs) for p in LEASE_PERMISSIONS)

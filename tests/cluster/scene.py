@@ -25,6 +25,7 @@ from logcaster_guard.domain.events import (
     OwnerSuspended,
     RevisionGood,
     RevisionLive,
+    SignalSeen,
 )
 from logcaster_guard.domain.gitops import GitOps, OwnerKind, is_suspended, mark_of
 from logcaster_guard.domain.ledger import Ledger
@@ -496,7 +497,8 @@ async def seed(folder: Path, key: str, good: Json, bad: Json, changed: datetime,
     earned = RevisionGood(changed, live[0].template, 1.0, POLICY.ledger.good_after, saved)
     journal = await SqliteJournal.open(folder / "journal.db")
     try:
-        await journal.append(f"target/{key}", [live[0], earned, live[1]], 0)
+        seen = SignalSeen(changed, SIGNAL.name)
+        await journal.append(f"target/{key}", [live[0], seen, earned, live[1]], 0)
     finally:
         await journal.aclose()
 

@@ -193,6 +193,14 @@ def test_settings_do_not_change() -> None:
         ("verify: {stable_for: 5m, timeout: 5m}", 35, "a timeout of 5m", "longer than stable_for"),
         ("rollout_window: 0s", 17, 'the duration "0s"', "longer than zero"),
         ("journal: {path: ''}", 17, 'the text ""', "a path"),
+        ("authority: {lease: Guard}", 20, 'the text "Guard"', "lower-case letters"),
+        ("authority: {lease: ''}", 20, 'the text ""', "lower-case letters"),
+        ("authority: {namespace: a.b}", 24, 'the text "a.b"', "at most 63"),
+        ("authority: {duration: 1500ms}", 23, "a duration of 1s500ms", "whole seconds"),
+        ("authority: {duration: 12s}", 23, "a renew_every of 5s with a duration of 12s", "a third"),
+        ("authority: {renew_every: 11s}", 26, "a renew_every of 11s", "a third"),
+        ("authority: {lease: a, duration: 16s}", 33, "a sources.kubernetes.timeout of 10s", "more than 17s"),
+        ("{authority: {lease: a}, sources: {kubernetes: {timeout: 25s}}}", 2, "a duration of 30s", "more than 34s"),
         ("notify: {webhooks: [{name: a}]}", 21, 'no "url" here', "required keys name, url"),
         ("notify: {webhooks: [{name: a, url: 'https://hooks.slack.com/x'}]}", 36, "hooks.slack.com", "{file: PATH}"),
         ("log: {level: INFO}", 14, 'the text "INFO"', "debug, info, warning, error"),
@@ -345,3 +353,49 @@ def test_the_built_in_promql_means_what_it_says(
     (tmp_path / "case.yaml").write_text(yaml.safe_dump(case))
     outcome = promtool(tmp_path, "test", "rules", "case.yaml")
     assert outcome.returncode == 0, outcome.stderr
+
+
+def test_maintenance_windows_go_by_the_clocks_of_a_zone() -> None:
+    found = settings(
+        """
+        maintenance:
+          - {name: upkeep, days: [sat, sun], start: 22:30, end: 04:00, timezone: Asia/Seoul, targets: [logcaster]}
+          - {name: daily, start: "02:00", end: "03:00"}
+        """
+    ).policy.maintenance
+    assert [(w.days, str(w.start), str(w.end), str(w.zone), w.targets) for w in found] == [
+        (frozenset({5, 6}), "22:30:00", "04:00:00", "Asia/Seoul", frozenset({"logcaster"})),
+        (frozenset(range(7)), "02:00:00", "03:00:00", "UTC", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "found", "allowed"),
+    [
+        ("attribution: {margin: 0.5}", 23, "the number 0.5", "a percentage"),
+        ("attribution: {before: 5m, least_history: 6m}", 42, "least_history of 6m", "at most before"),
+        ("attribution: {label: 'a b'}", 22, 'the text "a b"', "a metric name"),
+        ("attribution: {margn: 50%}", 15, 'the unknown key "margn"', "margin"),
+        ("limits: {min_request_rate: 0}", 28, "the number 0", "at least 0.001"),
+        ("limits: {min_request_rate: 5/s}", 28, 'the text "5/s"', "a number"),
+        ("maintenance: [{name: a, start: '02:00'}]", 15, 'no "end" here', "required keys name, start, end"),
+        ("maintenance: [{name: a, start: '24:00', end: '02:00'}]", 32, 'the text "24:00"', "a time of day"),
+        ("maintenance: [{name: a, start: 2:00, end: '02:00'}]", 32, 'the text "2:00"', "a time of day"),
+        ("maintenance: [{name: a, days: [], start: '01:00', end: '02:00'}]", 25, "an empty list", "at least one"),
+        ("maintenance: [{name: a, days: [sunday], start: '01:00', end: '02:00'}]", 32, '"sunday"', "mon, tue"),
+        ("maintenance: [{name: a, start: '01:00', end: '02:00', timezone: ../x}]", 65, '"../x"', "a time zone"),
+        ("maintenance: [{name: a, start: '01:00', end: '02:00', timezone: Asia/Soul}]", 65, "Asia/Soul", "a time zone"),
+        ("maintenance: [{name: a, start: '01:00', end: '02:00', targets: [x]}]", 65, 'the unknown target "x"', "logc"),
+        (
+            "maintenance: [{name: a, start: '01:00', end: '02:00'}, {name: a, start: '01:00', end: '02:00'}]",
+            63,
+            'the maintenance window "a" again',
+            "each one once",
+        ),
+    ],
+)
+def test_a_fault_of_attribution_or_maintenance_has_its_place(text: str, column: int, found: str, allowed: str) -> None:
+    (fault,) = faults(text)
+    assert (fault.line, fault.column) == (1, column), fault
+    assert found in fault.found
+    assert allowed in fault.allowed

@@ -18,6 +18,7 @@ from logcaster_guard.domain.workload import Workload
 from tests.domain.build import UID, at, deployment, rule, template
 
 BAD = deployment(template("logcaster/logcaster-c:2.0"))
+BAD["status"] |= {"replicas": 3, "updatedReplicas": 3, "availableReplicas": 3}
 HASH = Workload(BAD).hash
 POLICY = Policy()
 NOW = at(10_000)

@@ -13,6 +13,7 @@ from logcaster_guard.domain.events import Event, RunClosed
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice
 from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.signals import Signal, SourceName, Target, Unit
+from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.engine.guard import Guard, Orders
 from logcaster_guard.ports import Kind
 from tests.fakes.blobs import MemoryBlobs
@@ -26,6 +27,7 @@ KEY = f"default/{PROD}"
 SIGNALS = {
     "error_rate": Signal("error_rate", Unit.RATIO, SourceName.PROMETHEUS),
     "health_check_fails": Signal("health_check_fails", Unit.COUNT, SourceName.HTTP),
+    "request_rate": Signal("request_rate", Unit.PER_SECOND, SourceName.PROMETHEUS),
 }
 PROVEN = 700.0
 """Seconds after which v1 is known to be good."""
@@ -89,6 +91,7 @@ class Bench:
         self._rules, self._policy, self._deployments = rules, policy or Policy(), deployments
         self._task: asyncio.Task[None] | None = None
         self._guard: Guard | None = None
+        self.authority: Keeper | None = None
         self.cluster.on_rolled = self._rolled
         for name in deployments:
             self.http.set(name, "health_check_fails", 0)
@@ -113,6 +116,7 @@ class Bench:
             blobs=self.blobs,
             channels=[self.inbox],
             clock=self.clock,
+            authority=self.authority,
         )
         self._task = asyncio.create_task(self._guard.run())
         await settle(60)

@@ -23,7 +23,7 @@ from logcaster_guard.domain.events import (
 from logcaster_guard.domain.ledger import Standing
 from logcaster_guard.domain.rules import LedgerPolicy, Limits, Policy
 from logcaster_guard.ports import Json, Kind
-from tests.engine.bench import ANOTHER, ERRORS, FIRES, KEY, PROD, Bench, bench, hpa, in_mid_run, minimum, wall
+from tests.engine.bench import ANOTHER, FIRES, HEALTH, KEY, PROD, Bench, bench, hpa, in_mid_run, minimum, rule, wall
 from tests.fakes.journal import SlowJournal
 
 
@@ -267,7 +267,9 @@ async def test_a_freeze_holds_through_an_undo_and_a_restart(made: Bench) -> None
 
 async def test_limits_hold_over_targets_that_fire_at_once() -> None:
     policy = Policy(limits=Limits(per_cluster_per_hour=1))
-    async with bench(deployments=[PROD, ANOTHER], policy=policy) as made:
+    # Two that fail at once would be suspected of one cause if it were asked for.
+    rules = [rule(rollout_window=None), HEALTH]
+    async with bench(deployments=[PROD, ANOTHER], policy=policy, rules=rules) as made:
         made.journal = SlowJournal()
         await made.good_v1()
         for name in (PROD, ANOTHER):
@@ -277,7 +279,7 @@ async def test_limits_hold_over_targets_that_fire_at_once() -> None:
         workloads = [await watch._revisions.look() for watch in parts if watch._revisions]
         await asyncio.gather(
             *(
-                watch._decisions.decide(ERRORS, onset=onset, workload=workload, evidence={})
+                watch._decisions.decide(rules[0], onset=onset, workload=workload, evidence={})
                 for watch, workload in zip(parts, workloads, strict=True)
                 if watch._decisions
             )

@@ -10,11 +10,13 @@ from typing import Any
 
 import httpx
 
+from logcaster_guard.domain.authority import Record, Terms
 from logcaster_guard.domain.conditions import Comparator, Compare, Number, SignalRef
 from logcaster_guard.domain.events import RunClosed, RunOpened
 from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.signals import Signal, SourceName, Target, Unit
 from logcaster_guard.domain.steps import Plan, VerifyRecovery
+from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.engine.chronicle import run_stream
 from logcaster_guard.engine.guard import Guard, Orders
 from logcaster_guard.sandbox import objects
@@ -22,6 +24,7 @@ from logcaster_guard.web.server import serving
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.journal import MemoryJournal
+from tests.fakes.lease import MemoryLease, Shelf
 from tests.fakes.still import AnsweringSource, StillCluster
 
 TARGET = Target("logcaster", "logcaster", objects.DEPLOYMENT, service=objects.SERVICE)
@@ -51,11 +54,18 @@ def deployment() -> dict[str, Any]:
     return {**body, "status": {"observedGeneration": 1, **counts}}
 
 
+def keeper(clock: FakeClock, holder: str) -> Keeper:
+    """The keeper of a lease that `holder` has taken and never renews."""
+    shelf = Shelf(Record(holder, 3, 30.0, renewed=START, version="v0"))
+    return Keeper(MemoryLease(shelf), clock, Terms(30.0, 5.0, 10.0), "this-one")
+
+
 class Guarded:
     """The parts that tests turn, and what the guard tells of them at `url`."""
 
-    def __init__(self, journal: MemoryJournal | None) -> None:
+    def __init__(self, journal: MemoryJournal | None, *, holder: str | None = None) -> None:
         self.clock = FakeClock()
+        self.authority = None if holder is None else keeper(self.clock, holder)
         self.source = AnsweringSource(SourceName.PROMETHEUS, self.clock)
         self.cluster = StillCluster(deployment())
         self.journal = journal
@@ -72,6 +82,7 @@ class Guarded:
             blobs=self.blobs,
             channels=[],
             clock=self.clock,
+            authority=self.authority,
         )
 
     def restarted(self) -> Guarded:
@@ -81,12 +92,17 @@ class Guarded:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def serving(cls, *, journal: bool = True, run: bool = False, runs: bool = False) -> AsyncIterator[Guarded]:
-        """The server; `run` also starts the guard, `runs` gives its journal a rollback that ended well."""
+    async def serving(
+        cls, *, journal: bool = True, run: bool = False, runs: bool = False, holder: str | None = None
+    ) -> AsyncIterator[Guarded]:
+        """The server; `run` also starts the guard, `runs` gives its journal a rollback that ended well.
+
+        `holder` has the lease that this one waits for.
+        """
         memory = MemoryJournal() if journal else None
         if memory is not None and runs:
             await memory.append(run_stream("r1"), past_run(), 0)
-        scene = cls(memory)
+        scene = cls(memory, holder=holder)
         async with serving(scene.guard, "127.0.0.1:0") as url:
             assert url is not None
             scene.url = url

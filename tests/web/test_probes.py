@@ -8,7 +8,7 @@ from logcaster_guard.domain.signals import Fault
 from logcaster_guard.engine.pulse import Pulse
 from logcaster_guard.web.server import serving
 from tests.fakes.clock import FakeClock
-from tests.fakes.guarded import CALM, INTERVAL, Guarded
+from tests.fakes.guarded import CALM, INTERVAL, RULE, TARGET, Guarded
 
 
 async def test_a_guard_that_has_not_begun_is_alive_and_not_ready() -> None:
@@ -126,3 +126,48 @@ def test_the_bound_follows_the_polling_interval(interval: float, grace: float) -
     assert set(pulse.stuck()) == {"loop"}
     pulse.ended("loop")
     assert not pulse.stuck()
+
+
+async def test_a_guard_that_stands_by_is_alive_and_ready_and_knows_who_acts() -> None:
+    async with Guarded.serving(run=True, holder="other") as scene:
+        await scene.clock.advance(20.0)
+        for path in ("/healthz", "/readyz"):
+            assert (await scene.get(path)).status_code == 200
+        told = (await scene.get("/api/v1/status")).json()["authority"]
+        assert told == {
+            "lease": "prod/guard",
+            "identity": "this-one",
+            "role": "standby",
+            "holder": "other",
+            "epoch": 3,
+        }
+        text = (await scene.get("/metrics")).text
+        assert "logcaster_guard_authority_held 0.0" in text
+        assert "logcaster_guard_journal_usable 1.0" in text
+        for path in ("/api/v1/history", f"/api/v1/explain?rule={RULE.name}", f"/api/v1/plan?target={TARGET.key}"):
+            answer = await scene.get(path)
+            assert answer.status_code == 503
+            assert answer.json()["error"] == (
+                "This guard stands by under the lease prod/guard: ask other, which holds it."
+            )
+
+
+async def test_once_it_holds_the_lease_it_is_a_guard_like_any_other() -> None:
+    async with Guarded.serving(run=True, runs=True, holder="other") as scene:
+        await scene.clock.advance(40.0)
+        told = (await scene.get("/api/v1/status")).json()
+        assert (told["authority"]["role"], told["authority"]["holder"], told["authority"]["epoch"]) == (
+            "holding",
+            "this-one",
+            4,
+        )
+        assert "logcaster_guard_authority_held 1.0" in (await scene.get("/metrics")).text
+        assert len((await scene.get("/api/v1/history")).json()["runs"]) == 1
+        assert (await scene.get("/readyz")).status_code == 200
+
+
+async def test_one_that_has_no_journal_never_contends_and_is_not_ready() -> None:
+    async with Guarded.serving(run=True, journal=False, holder="other") as scene:
+        await scene.clock.advance(90.0)
+        assert (await scene.get("/readyz")).status_code == 503
+        assert (await scene.get("/api/v1/status")).json()["authority"]["role"] == "standby"

@@ -94,6 +94,11 @@ DELEGATED: tuple[Permission, ...] = (
 )
 """What is needed in the whole cluster with `web.auth.kubernetes`; `deploy/components/api-auth` grants exactly this."""
 
+LEASE_PERMISSIONS: tuple[Permission, ...] = (
+    Permission("coordination.k8s.io", "leases", ("get", "create", "patch"), "take turns with other guards", _ANY),
+)
+"""What a guard that shares a Lease needs in its namespace; `deploy/overlays/high-availability` grants exactly this."""
+
 
 class Reviews(Protocol):
     """Answers for the guard's own account."""
@@ -117,6 +122,17 @@ async def missing_permissions(reviews: Reviews, targets: Iterable[Target]) -> Se
                         may = await reviews.may(verb, permission.group, permission.resource, target.namespace, name)
                         asked[key] = _sentence(verb, permission, target.namespace, name) if may is False else None
     return [sentence for sentence in asked.values() if sentence is not None]
+
+
+async def missing_for_lease(reviews: Reviews, namespace: str, name: str) -> Sequence[str]:
+    """A sentence for each permission on the Lease that the guard does not have. Raises `ClusterError`s."""
+    found = []
+    for permission in LEASE_PERMISSIONS:
+        for verb in permission.verbs:
+            asked = "" if verb == "create" else name
+            if await reviews.may(verb, permission.group, permission.resource, namespace, asked) is False:
+                found.append(_sentence(verb, permission, namespace, asked, "deploy/overlays/high-availability/"))
+    return found
 
 
 async def missing_for_owners(reviews: Reviews, objects: Iterable[Reference]) -> Sequence[str]:

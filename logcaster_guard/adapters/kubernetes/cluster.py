@@ -64,6 +64,7 @@ RESOURCES: Mapping[Kind, Resource] = {
     Kind.VOLUME_CLAIM: Resource("", "v1", "persistentvolumeclaims"),
     Kind.ENDPOINT_SLICE: Resource("discovery.k8s.io", "v1", "endpointslices"),
     Kind.EVENT: Resource("", "v1", "events"),
+    Kind.LEASE: Resource("coordination.k8s.io", "v1", "leases"),
     Kind.SECRET: Resource("", "v1", "secrets"),
     Kind.APPLICATION: Resource("argoproj.io", "v1alpha1", "applications"),
     Kind.KUSTOMIZATION: Resource("kustomize.toolkit.fluxcd.io", "v1", "kustomizations"),

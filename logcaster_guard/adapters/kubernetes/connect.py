@@ -20,6 +20,15 @@ from logcaster_guard.domain.errors import ConfigurationError, Unavailable
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where the kubelet mounts a pod's token and the cluster's CA."""
 
+
+def own_namespace(service_account: Path = SERVICE_ACCOUNT) -> str | None:
+    """The namespace of the pod that this process runs in; None outside a pod."""
+    try:
+        return (service_account / "namespace").read_text(encoding="ascii").strip() or None
+    except (OSError, ValueError):
+        return None
+
+
 _UNUSABLE = (
     ConfigException,
     yaml.YAMLError,

@@ -1,0 +1,83 @@
+"""The sections of `guard.yaml` about what a breach is put down to, and about the times at which nothing is done."""
+
+from __future__ import annotations
+
+import re
+from datetime import time
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import AfterValidator, model_validator
+
+from logcaster_guard.config.durations import show_duration
+from logcaster_guard.config.faults import Refused, closest, described
+from logcaster_guard.config.schema import Duration, Metric, Name, Section, Share, Sized, WholeNumber, pattern_of
+from logcaster_guard.domain.maintenance import MaintenanceWindow
+
+MAX_WINDOWS = 100
+
+_CLOCK_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]", re.ASCII)
+_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,31}(?:/[A-Za-z0-9_+-]{1,31}){0,2}", re.ASCII)
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def _check_clock_time(text: str) -> str:
+    if not _CLOCK_TIME.fullmatch(text):
+        raise Refused(described(text), "a time of day from 00:00 to 23:59, such as 22:30")
+    return text
+
+
+def _check_zone(text: str) -> str:
+    try:
+        if _ZONE.fullmatch(text):
+            ZoneInfo(text)
+            return text
+    except (OSError, ValueError, KeyError):
+        pass
+    allowed = "a time zone of this machine's database, such as UTC or Asia/Seoul"
+    raise Refused(described(text), allowed, closest(text, available_timezones()))
+
+
+class AttributionSection(Section):
+    """When a rollout counts as the cause of a breach."""
+
+    margin: Share = 0.5
+    together: Duration = 600.0
+    recent: Duration = 3_600.0
+    before: Duration = 600.0
+    least_history: Duration | None = 60.0
+    min_requests: WholeNumber = 100
+    label: Metric = "pod"
+
+    @model_validator(mode="after")
+    def _enough_is_looked_at(self) -> AttributionSection:
+        if self.least_history is not None and self.least_history > self.before:
+            raise Refused(
+                f"least_history of {show_duration(self.least_history)} with before of {show_duration(self.before)}",
+                "a least_history of at most before",
+                key=("least_history",),
+            )
+        return self
+
+
+class MaintenanceSection(Section):
+    """A time of the week in which nothing is rolled back."""
+
+    name: Name
+    days: Annotated[tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...], Sized(1, 7)] | None = None
+    start: Annotated[str, AfterValidator(_check_clock_time), pattern_of(_CLOCK_TIME)]
+    end: Annotated[str, AfterValidator(_check_clock_time), pattern_of(_CLOCK_TIME)]
+    timezone: Annotated[str, AfterValidator(_check_zone), pattern_of(_ZONE)] = "UTC"
+    targets: Annotated[tuple[str, ...], Sized(1, MAX_WINDOWS)] | None = None
+
+
+def maintenance_of(section: MaintenanceSection) -> MaintenanceWindow:
+    """The domain's window; days that are left out are every day."""
+    return MaintenanceWindow(
+        name=section.name,
+        days=frozenset(_DAYS.index(day) for day in section.days or _DAYS),
+        start=time.fromisoformat(section.start),
+        end=time.fromisoformat(section.end),
+        zone=ZoneInfo(section.timezone),
+        targets=None if section.targets is None else frozenset(section.targets),
+    )

@@ -1,0 +1,396 @@
+"""Whether a rollout is what a breach comes from: in time, in space, and beside what else breaches at the same moment.
+
+In time, the release before must have been quiet on the same rule. In space, what the new pods show is held against
+what shows the effect of everything else: the old pods beside them, or, where none is left, the other targets that
+breach at the same moment. The measure is the difference-in-differences (Card and Krueger, American Economic Review
+84(4), 1994), on a signal that is worse the higher it is:
+
+    did = (new after - new before) - (other after - other before)
+
+`before` is the level before the rollout, or before the breach of a target without one; old and new pods of one target
+share it, so that there `did` is new after - old after. Where a `before` is not known of both, neither is subtracted. A
+failing dependency or a peak of traffic moves both sides alike: `did` is about nothing, and nobody is blamed. A release
+stands out where
+
+    did >= margin * max(threshold - new before, other after - other before)
+
+so by a share of what it takes to breach, and by as large a share of what the others show (error rates of some pods also
+by more than chance). What cannot be compared
+(no old pods, too few requests) is inconclusive: it neither blames nor acquits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from logcaster_guard.domain.conditions import (
+    And,
+    Comparator,
+    Compare,
+    Condition,
+    Negate,
+    Not,
+    Number,
+    Or,
+    SignalRef,
+)
+from logcaster_guard.domain.rules import AttributionPolicy
+from logcaster_guard.domain.signals import Unit
+
+
+class Cause(StrEnum):
+    """What a breach is put down to."""
+
+    ROLLOUT = "rollout"
+    OLDER = "older than the rollout"
+    UNPROVEN = "no history"
+    SHARED = "shared cause"
+    SEVERAL = "several suspects"
+
+
+class Before(StrEnum):
+    """What the rule said before the rollout."""
+
+    QUIET = "quiet"
+    BREACHED = "breached"
+    UNKNOWN = "unknown"
+
+
+class Space(StrEnum):
+    """What a comparison says of the new release."""
+
+    STANDS_OUT = "stands out"
+    ALIKE = "alike"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class Yardstick:
+    """A comparison of a signal with a number in a rule's condition; `rising`: it is worse the higher it is."""
+
+    signal: str
+    threshold: float
+    rising: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A signal's number during the breach, and before the rollout if that is known."""
+
+    after: float
+    before: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What the rule said before the rollout, on `seconds` of values (`breached` of 1 were met), or by the ledger."""
+
+    before: Before = Before.UNKNOWN
+    seconds: float = 0.0
+    breached: float = 0.0
+    by_ledger: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The new release against something else; `did` and `margin` are in the signal's unit, worse is positive."""
+
+    signal: str
+    against: str
+    new: Level
+    other: Level
+    did: float
+    margin: float
+    verdict: Space
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """Another target (or the one in question) as it is seen at the moment of a decision.
+
+    `breaching`: its own rule on one of the signals is met; `onset` is since when. `rolled`: when its present release
+    was rolled out by somebody, None if nobody knows or the guard did it. Both are monotonic seconds.
+    """
+
+    target: str
+    namespace: str
+    breaching: bool = False
+    onset: float | None = None
+    rolled: float | None = None
+    levels: Mapping[str, Level] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A target that breaches at the same moment.
+
+    `score` is how many times what it takes to breach it has risen, less the longer after a rollout of its own that
+    began; 0 where there was no such rollout (`rolled`).
+    """
+
+    target: str
+    score: float
+    rolled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """What a decision rests on. `beside` is the comparison with the old pods, `rival` the one with the next suspect.
+
+    `suspects` are all that breach together, the first one first; `watched` counts the other targets looked at. `lag` is
+    seconds from the rollout to the breach.
+    """
+
+    cause: Cause
+    past: Past
+    beside: Comparison | None = None
+    rival: Comparison | None = None
+    suspects: tuple[Suspect, ...] = ()
+    watched: int = 0
+    lag: float | None = None
+
+
+_WORST = 0.1
+"""The share of the time before a rollout that may be in breach without counting against it."""
+
+
+def yardsticks(condition: Condition, *, negated: bool = False) -> Sequence[Yardstick]:
+    """The condition's comparisons of one signal with one number; others have no threshold to measure by."""
+    match condition:
+        case Not(operand):
+            return yardsticks(operand, negated=not negated)
+        case And(operands) | Or(operands):
+            return [y for o in operands for y in yardsticks(o, negated=negated)]
+        case Compare(comparator, left, right):
+            if comparator in {Comparator.EQ, Comparator.NE}:
+                return []
+            above = comparator in {Comparator.GT, Comparator.GE}
+            for one, other, rising in ((left, right, above), (right, left, not above)):
+                number = _literal(other)
+                # A request rate tells how much is asked of a service, not how well it does.
+                if isinstance(one, SignalRef) and number is not None and one.name != "request_rate":
+                    return [Yardstick(one.name, number, rising is not negated)]
+            return []
+
+
+def _literal(node: object) -> float | None:
+    match node:
+        case Number(value):
+            return value
+        case Negate(Number(value)):
+            return -value
+        case _:
+            return None
+
+
+def judged_past(known: float, met: float, *, by_ledger: bool, policy: AttributionPolicy) -> Past:
+    """What `known` seconds of values before the rollout say, `met` of them in breach.
+
+    Too few of them leave it to the ledger: the release before has earned good on this rule's signals, or nobody knows.
+    """
+    share = met / known if known > 0 else 0.0
+    least = policy.least_history or 0.0
+    if known > 0 and share > _WORST:
+        return Past(Before.BREACHED, known, share)
+    if known > 0 and known >= least:
+        return Past(Before.QUIET, known, share)
+    return Past(Before.QUIET if by_ledger else Before.UNKNOWN, known, share, by_ledger)
+
+
+def chance(new: float, new_requests: float, other: float, other_requests: float) -> float:
+    """By how much two error rates (of 1) may differ by mere chance: three standard errors of their difference.
+
+    Convention: the pooled two-proportion test, p = all failed / all, sqrt(p (1 - p) (1/n + 1/m)).
+    """
+    pooled = (new * new_requests + other * other_requests) / (new_requests + other_requests)
+    return 3.0 * math.sqrt(max(0.0, pooled * (1.0 - pooled)) * (1.0 / new_requests + 1.0 / other_requests))
+
+
+def compared(
+    yardstick: Yardstick, new: Level, other: Level, *, against: str, policy: AttributionPolicy, least: float = 0.0
+) -> Comparison:
+    """The new release against something else, by the formulas of this module and a margin of at least `least`."""
+    sign = 1.0 if yardstick.rising else -1.0
+    known = new.before is not None and other.before is not None
+    base, baseline = (new.before or 0.0, other.before or 0.0) if known else (0.0, 0.0)
+    risen, moved = sign * (new.after - base), sign * (other.after - baseline)
+    needed = _needed(yardstick, new.before)
+    margin, did = policy.margin * max(needed, moved if known else sign * other.after, 0.0), risen - moved
+    margin = max(margin, least)
+    breaches = sign * (other.after - yardstick.threshold) > 0
+    verdict = Space.INCONCLUSIVE
+    if did > 0 and did >= margin:
+        verdict = Space.STANDS_OUT
+    elif breaches or (known and 0 < policy.margin * needed <= moved):
+        verdict = Space.ALIKE
+    return Comparison(yardstick.signal, against, new, other, did, margin, verdict)
+
+
+def _needed(yardstick: Yardstick, before: float | None) -> float:
+    """What it takes to breach, from the level before."""
+    if before is None:
+        return abs(yardstick.threshold)
+    return max(0.0, yardstick.threshold - before if yardstick.rising else before - yardstick.threshold)
+
+
+def strongest(comparisons: Sequence[Comparison]) -> Comparison | None:
+    """The comparison that counts: one that stands out, else one that is alike, else any."""
+    order = [Space.STANDS_OUT, Space.ALIKE, Space.INCONCLUSIVE]
+    return min(comparisons, key=lambda c: order.index(c.verdict), default=None)
+
+
+def attributed(
+    me: Witness,
+    others: Sequence[Witness],
+    *,
+    past: Past,
+    beside: Sequence[Comparison],
+    measures: Sequence[Yardstick],
+    policy: AttributionPolicy,
+) -> Attribution:
+    """What the breach of `me` comes from; it began after the rollout, and both instants are known.
+
+    Breaches together: those of targets of the same namespace, and those anywhere of targets without a recent rollout
+    (a breach elsewhere right after a rollout of its own is that rollout's affair). Where the own old pods do not tell,
+    a suspect must be the first by score and stand out from each of the others.
+    """
+    together = [w for w in others if _together(me, w, policy)]
+    ranked = sorted((_suspect(w, measures, policy) for w in (me, *together)), key=lambda s: (-s.score, s.target))
+    suspects = tuple(ranked)
+    own, lag = strongest(beside), _lag(me)
+    found = Attribution(Cause.ROLLOUT, past, own, suspects=suspects, watched=len(others), lag=lag)
+    if past.before is Before.BREACHED:
+        return _with(found, Cause.OLDER)
+    if past.before is Before.UNKNOWN and policy.least_history is not None:
+        return _with(found, Cause.UNPROVEN)
+    if own is not None and own.verdict is Space.STANDS_OUT:
+        return found
+    if own is not None and own.verdict is Space.ALIKE:
+        return _with(found, Cause.SHARED)
+    if not together:
+        return found
+    rivals = [strongest(_against(me, w, measures, policy)) for w in together]
+    nearest = min((r for r in rivals if r is not None), key=lambda r: r.did - r.margin, default=None)
+    stands_out = all(r is not None and r.verdict is Space.STANDS_OUT for r in rivals)
+    if stands_out and suspects[0].target == me.target:
+        return _with(found, Cause.ROLLOUT, nearest)
+    unrelated = any(not s.rolled for s in suspects)
+    return _with(found, Cause.SHARED if unrelated else Cause.SEVERAL, nearest)
+
+
+def _with(found: Attribution, cause: Cause, rival: Comparison | None = None) -> Attribution:
+    return Attribution(cause, found.past, found.beside, rival, found.suspects, found.watched, found.lag)
+
+
+def _against(
+    me: Witness, other: Witness, measures: Sequence[Yardstick], policy: AttributionPolicy
+) -> Sequence[Comparison]:
+    return [
+        compared(y, me.levels[y.signal], other.levels[y.signal], against=other.target, policy=policy)
+        for y in measures
+        if y.signal in me.levels and y.signal in other.levels
+    ]
+
+
+def _together(me: Witness, other: Witness, policy: AttributionPolicy) -> bool:
+    if not other.breaching or other.onset is None or me.onset is None:
+        return False
+    if abs(other.onset - me.onset) > policy.together:
+        return False
+    return other.namespace == me.namespace or not _recent(other, policy)
+
+
+def _recent(witness: Witness, policy: AttributionPolicy) -> bool:
+    lag = _lag(witness)
+    return lag is not None and 0 <= lag <= policy.recent
+
+
+def _lag(witness: Witness) -> float | None:
+    """Seconds from the rollout to the breach."""
+    if witness.onset is None or witness.rolled is None:
+        return None
+    return witness.onset - witness.rolled
+
+
+def _suspect(witness: Witness, measures: Sequence[Yardstick], policy: AttributionPolicy) -> Suspect:
+    recent = _recent(witness, policy)
+    if not recent:
+        return Suspect(witness.target, 0.0, rolled=False)
+    rises = [
+        _rise(y, witness.levels[y.signal]) / needed
+        for y in measures
+        if y.signal in witness.levels and (needed := _needed(y, witness.levels[y.signal].before)) > 0
+    ]
+    # Half as much after `together` seconds, a third after twice as many.
+    nearness = 1.0 / (1.0 + (_lag(witness) or 0.0) / policy.together)
+    return Suspect(witness.target, round(max(rises, default=1.0) * nearness, 2), rolled=True)
+
+
+def _rise(yardstick: Yardstick, level: Level) -> float:
+    return (level.after - (level.before or 0.0)) * (1.0 if yardstick.rising else -1.0)
+
+
+def shown(number: float, unit: Unit | None) -> str:
+    """A number as people read it."""
+    if unit is Unit.RATIO:
+        return f"{number * 100:.3g}%"
+    return f"{number:.4g}" + {Unit.SECONDS: "s", Unit.BYTES: "B", Unit.PER_SECOND: "/s"}.get(unit or Unit.COUNT, "")
+
+
+def facts(found: Attribution, units: Mapping[str, Unit]) -> dict[str, str]:
+    """The attribution as facts of a decision: `cause`, the `attribution` in words, and who else breaches."""
+    others = {"suspects": ranking(found)} if len(found.suspects) > 1 else {}
+    return {"cause": str(found.cause), "attribution": evidence(found, units), **others}
+
+
+def ranking(found: Attribution) -> str:
+    """The targets that breach together, the first suspect first."""
+    return ", ".join(
+        f"{s.target} (score {s.score:g})" if s.rolled else f"{s.target} (no recent rollout)" for s in found.suspects
+    )
+
+
+def evidence(found: Attribution, units: Mapping[str, Unit]) -> str:
+    """What the attribution rests on, as sentences."""
+    said = [] if found.lag is None else [f"The breach began {found.lag:.4g} s after the rollout."]
+    said.append(_past_text(found.past))
+    if found.beside is not None:
+        said.append(_comparison_text(found.beside, units))
+    else:
+        said.append("Old and new pods cannot be compared.")
+    if found.rival is not None:
+        said.append(_comparison_text(found.rival, units))
+    if len(found.suspects) > 1:
+        said.append(f"Breaching together: {ranking(found)}.")
+    elif found.watched:
+        said.append(f"None of the {found.watched} other targets breaches at the same moment.")
+    return " ".join(said)
+
+
+def _past_text(past: Past) -> str:
+    share = f", in breach for {past.breached:.0%} of it" if past.breached else ""
+    match past.before:
+        case Before.BREACHED:
+            return f"Before the rollout the rule was watched for {past.seconds:.4g} s{share}."
+        case Before.QUIET if past.by_ledger:
+            return "The release before had earned good on this rule's signals."
+        case Before.QUIET:
+            return f"Before the rollout the rule was quiet on {past.seconds:.4g} s of values{share}."
+        case Before.UNKNOWN:
+            return "Nothing is known of the rule before the rollout."
+
+
+def _comparison_text(found: Comparison, units: Mapping[str, Unit]) -> str:
+    unit = units.get(found.signal)
+
+    def text(level: Level) -> str:
+        before = "" if level.before is None else f" (before {shown(level.before, unit)})"
+        return f"{shown(level.after, unit)}{before}"
+
+    return (
+        f"{found.signal}: {text(found.new)} against {text(found.other)} of {found.against}: "
+        f"{found.verdict}, difference-in-differences {shown(found.did, unit)}, margin {shown(found.margin, unit)}."
+    )

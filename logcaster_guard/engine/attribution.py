@@ -1,0 +1,287 @@
+"""Gathers what a breach of one target can be put down to; `domain.attribution` judges it."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import structlog
+
+from logcaster_guard.domain import attribution
+from logcaster_guard.domain.attribution import Attribution, Comparison, Level, Past, Witness, Yardstick
+from logcaster_guard.domain.conditions import Verdict, judge
+from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.ledger import Standing
+from logcaster_guard.domain.rules import Policy, Rule
+from logcaster_guard.domain.signals import Reading, Series, Signal, SourceName, Value
+from logcaster_guard.domain.workload import HASH_LABEL, Revision, Workload, revisions_of
+from logcaster_guard.engine.aim import Aim
+from logcaster_guard.engine.chronicle import Chronicle
+from logcaster_guard.engine.history import judged, whole
+from logcaster_guard.engine.revisions import RevisionWatch
+from logcaster_guard.engine.watch import TargetWatch
+from logcaster_guard.ports import Clock, Cluster, Divisible, Kind, Pods, Source
+
+_COUNTED = frozenset({"error_rate", "p95_latency"})
+"""Signals that prove nothing on a few requests."""
+_OLD_PODS = "the old pods"
+_VERSION_LABELS = ("app.kubernetes.io/version", "version")
+
+
+class Attributor:
+    """One target's. `others` gives those of the guard's other targets; `signals` are all that are configured.
+
+    Sources that fail, and whatever cannot be read, leave the question open; nothing is raised.
+    """
+
+    def __init__(
+        self,
+        watch: TargetWatch,
+        *,
+        aim: Aim,
+        revisions: RevisionWatch,
+        cluster: Cluster,
+        clock: Clock,
+        chronicle: Chronicle,
+        policy: Policy,
+        signals: Mapping[str, Signal],
+        sources: Mapping[SourceName, Source],
+        others: Callable[[], Sequence[Attributor]],
+    ) -> None:
+        self._watch = watch
+        self._target = watch.target
+        self._aim = aim
+        self._revisions = revisions
+        self._cluster = cluster
+        self._clock = clock
+        self._chronicle = chronicle
+        self._policy = policy
+        self._signals = signals
+        self._sources = sources
+        self._others = others
+        self._pasts: dict[str, tuple[tuple[object, ...], Past, Mapping[str, float]]] = {}
+        self._said: dict[str, tuple[datetime, str]] = {}
+        self._log = structlog.get_logger().bind(target=watch.target.key)
+
+    async def weigh(self, rule: Rule, *, onset: datetime, workload: Workload | None) -> Attribution | None:
+        """What the breach since `onset` comes from; None where no rollout can be meant, or the rule does not ask."""
+        ledger = self._chronicle.ledger(self._target.key)
+        changed = ledger.changed_earliest
+        if rule.rollout_window is None or workload is None or changed is None or ledger.restored_by is not None:
+            return None
+        rolled, began = self._revisions.changed, self._watch.states[rule.name].onset
+        if onset < changed or rolled is None or began is None:
+            return None
+        past, before = await self._past(rule, rolled)
+        measures = self._met(rule)
+        me = Witness(
+            self._target.key,
+            self._target.namespace,
+            breaching=True,
+            onset=began,
+            rolled=rolled,
+            levels=self._levels({y.signal for y in measures}, before),
+        )
+        beside, others = await asyncio.gather(
+            self._beside(measures, me, workload),
+            asyncio.gather(*(o.witness(rule.signals, began) for o in self._others())),
+        )
+        found = attribution.attributed(
+            me, others, past=past, beside=beside, measures=measures, policy=self._policy.attribution
+        )
+        self._say(rule, onset, found)
+        return found
+
+    async def request_rate(self, rule: Rule) -> Reading | None:
+        """A fresh reading of the traffic, where the rule or the settings ask for some; else None."""
+        signal = self._signals.get("request_rate")
+        source = None if signal is None else self._sources.get(signal.source)
+        target = self._aim.known
+        if self._policy.min_request_rate(rule) is None or signal is None or source is None or target is None:
+            return None
+        return (await source.read(target, [signal]))[signal.name]
+
+    async def witness(self, signals: frozenset[str], since: float) -> Witness:
+        """How this target fares on these signals, now that a breach of another began at monotonic second `since`."""
+        ledger = self._chronicle.ledger(self._target.key)
+        rolled = None if ledger.restored_by is not None else self._revisions.changed
+        rules = [r for r in self._watch.rules.values() if r.signals & signals]
+        names = frozenset().union(*(r.signals for r in rules))
+        await self._refresh(names, since)
+        now, states = self._clock.monotonic(), self._watch.states
+        met = [
+            rule.name
+            for rule in rules
+            if judge(rule.condition, self._watch.board.readings(rule.signals, now)).verdict is Verdict.MET
+        ]
+        known = [states[n].onset for n in met if n in states]
+        onsets = [now if onset is None else onset for onset in known]
+        found = Witness(self._target.key, self._target.namespace, rolled=rolled)
+        if not onsets:
+            return found
+        onset = min(onsets)
+        began = rolled if rolled is not None and rolled <= onset else onset
+        before = await self._levels_before(signals & names, began)
+        return replace(found, breaching=True, onset=onset, levels=self._levels(signals & names, before))
+
+    async def _refresh(self, names: frozenset[str], since: float) -> None:
+        """Read anew what was not read since then: a guard that has just begun knows nothing of the others."""
+        board = self._watch.board
+        old = [n for n in names if (reading := board.latest(n)) is None or reading.at < since]
+        if old:
+            await self._watch.reader.read_all(old)
+
+    def _met(self, rule: Rule) -> Sequence[Yardstick]:
+        """The rule's yardsticks that are passed now."""
+        readings = self._watch.board.readings(sorted(rule.signals), self._clock.monotonic())
+        passed = []
+        for yardstick in attribution.yardsticks(rule.condition):
+            reading = readings.get(yardstick.signal)
+            if isinstance(reading, Value):
+                excess = reading.number - yardstick.threshold
+                passed += [yardstick] if (excess >= 0 if yardstick.rising else excess <= 0) else []
+        return passed
+
+    def _levels(self, names: frozenset[str] | set[str], before: Mapping[str, float]) -> Mapping[str, Level]:
+        readings = self._watch.board.readings(sorted(names), self._clock.monotonic())
+        return {n: Level(r.number, before.get(n)) for n, r in readings.items() if isinstance(r, Value)}
+
+    # Before the rollout
+
+    async def _past(self, rule: Rule, rolled: float) -> tuple[Past, Mapping[str, float]]:
+        """What the rule said before the rollout, and the level of each of its signals then; looked for once."""
+        ledger = self._chronicle.ledger(self._target.key)
+        previous = ledger.records.get(ledger.previous or "")
+        key = (rolled, ledger.present, rule)
+        known = self._pasts.get(rule.name)
+        if known is not None and known[0] == key:
+            return known[1], known[2]
+        start, end = rolled - self._policy.attribution.before, rolled
+        if ledger.previous_since is not None and ledger.changed_earliest is not None:
+            # What reaches back to the release before that one says nothing of this one.
+            stood = (ledger.changed_earliest - ledger.previous_since).total_seconds()
+            reach = max((self._signals[n].lookback for n in rule.signals if n in self._signals), default=0.0)
+            start = max(start, end - stood + reach)
+        series = await self._series(rule.signals, start, end)
+        met = seen = 0.0
+        if end > start and len(series) == len(rule.signals):
+            step = whole(end - start, max(self._policy.polling.interval, 0.05))
+            # The last instant is the rollout's own.
+            verdicts = [s.verdict for s in judged(rule, series, start, end, step)][:-1]
+            met = step * verdicts.count(Verdict.MET)
+            seen = met + step * verdicts.count(Verdict.NOT_MET)
+        good = previous is not None and previous.standing(self._policy.ledger) is Standing.GOOD
+        by_ledger = previous is not None and good and rule.signals <= previous.good_on
+        past = attribution.judged_past(seen, met, by_ledger=by_ledger, policy=self._policy.attribution)
+        levels = _medians(series)
+        if seen:
+            self._pasts[rule.name] = (key, past, levels)
+        return past, levels
+
+    async def _levels_before(self, names: frozenset[str], end: float) -> Mapping[str, float]:
+        return _medians(await self._series(names, end - self._policy.attribution.before, end))
+
+    async def _series(self, names: frozenset[str], start: float, end: float) -> Mapping[str, Series]:
+        """The past of each signal, as its source keeps it or as it was read; those without any are left out."""
+        if end <= start:
+            return {}
+        found = await asyncio.gather(*(self._one_series(self._signals[n], start, end) for n in names))
+        return {n: s for n, s in zip(names, found, strict=True) if s.points}
+
+    async def _one_series(self, signal: Signal, start: float, end: float) -> Series:
+        step, target = whole(end - start, max(self._policy.polling.interval, 0.05)), self._aim.known
+        source = self._sources.get(signal.source)
+        if source is not None and target is not None:
+            history = await source.history(target, signal, start, end, step)
+            if isinstance(history, Series) and any(at < end for at, _ in history.points):
+                return Series(tuple(p for p in history.points if p[0] < end), history.step)
+        values = self._watch.board.values(signal.name, start, end)
+        return Series(tuple((v.at, v.number) for v in values if v.at < end), step)
+
+    # Old and new pods side by side
+
+    async def _beside(self, measures: Sequence[Yardstick], me: Witness, workload: Workload) -> Sequence[Comparison]:
+        """Comparisons of new and old pods while there were both and the breach was on."""
+        target, onset = self._aim.known, me.onset
+        if target is None or onset is None:
+            return []
+        end = self._revisions.whole_since if workload.rolled_out else self._clock.monotonic()
+        if end is None or end - onset < self._policy.polling.interval:
+            return []
+        try:
+            new, old = await self._groups(workload)
+        except ClusterError as error:
+            self._log.warning("workload.unread", detail=str(error))
+            return []
+        if not old.templates:
+            return []
+        found = await asyncio.gather(*(self._one_beside(y, me, new, old, (onset, end)) for y in measures))
+        return [c for c in found if c is not None]
+
+    async def _groups(self, workload: Workload) -> tuple[Pods, Pods]:
+        kept_in = Kind.REPLICA_SET if workload.kind == Kind.DEPLOYMENT else Kind.CONTROLLER_REVISION
+        revisions = revisions_of(workload, await self._cluster.list(kept_in, workload.namespace))
+        new = [r for r in revisions if r.hash == workload.hash]
+        old = [r for r in revisions if r.hash != workload.hash]
+        return _pods(new, others=old), _pods(old, others=new)
+
+    async def _one_beside(
+        self, yardstick: Yardstick, me: Witness, new: Pods, old: Pods, window: tuple[float, float]
+    ) -> Comparison | None:
+        name = yardstick.signal
+        shown, before = await self._both(name, new, old, window), me.levels.get(name)
+        if shown is None or before is None:
+            return None
+        least = 0.0
+        if name in _COUNTED:
+            rates, length = await self._both("request_rate", new, old, window), window[1] - window[0]
+            if rates is None or min(rates) * length < self._policy.attribution.min_requests:
+                return None
+            if name == "error_rate":
+                least = attribution.chance(shown[0], rates[0] * length, shown[1], rates[1] * length)
+        after_new, after_old = (Level(number, before.before) for number in shown)
+        return attribution.compared(
+            yardstick, after_new, after_old, against=_OLD_PODS, policy=self._policy.attribution, least=least
+        )
+
+    async def _both(self, name: str, new: Pods, old: Pods, window: tuple[float, float]) -> tuple[float, float] | None:
+        """The signal of the new pods and of the old ones; None unless both are known."""
+        one, other = await self._portion(name, new, window), await self._portion(name, old, window)
+        return None if one is None or other is None else (one, other)
+
+    async def _portion(self, name: str, pods: Pods, window: tuple[float, float]) -> float | None:
+        signal, target = self._signals.get(name), self._aim.known
+        source: object = None if signal is None else self._sources.get(signal.source)
+        if signal is None or target is None or not isinstance(source, Divisible):
+            return None
+        reading = await source.portion(target, signal, pods, *window)
+        return reading.number if isinstance(reading, Value) else None
+
+    def _say(self, rule: Rule, onset: datetime, found: Attribution) -> None:
+        if self._said.get(rule.name) == (onset, found.cause):
+            return
+        self._said[rule.name] = (onset, found.cause)
+        units = {name: signal.unit for name, signal in self._signals.items()}
+        self._log.info(
+            "cause.weighed", rule=rule.name, cause=str(found.cause), evidence=attribution.evidence(found, units)
+        )  # fmt: skip
+
+
+def _medians(series: Mapping[str, Series]) -> Mapping[str, float]:
+    """The typical level of each signal: one outlier moves it little."""
+    return {name: statistics.median(number for _, number in s.points) for name, s in series.items()}
+
+
+def _pods(revisions: Sequence[Revision], *, others: Sequence[Revision]) -> Pods:
+    """What these revisions' pods are known by, and the others' are not."""
+    foreign = frozenset().union(*(_marks(r) for r in others))
+    marks = frozenset().union(*(_marks(r) for r in revisions)) - foreign
+    return Pods(frozenset(r.hash for r in revisions), marks)
+
+
+def _marks(revision: Revision) -> frozenset[str]:
+    labels = (revision.template.get("metadata") or {}).get("labels") or {}
+    return frozenset({revision.name, *(str(labels[k]) for k in (HASH_LABEL, *_VERSION_LABELS) if labels.get(k))})

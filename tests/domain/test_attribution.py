@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logcaster_guard.domain.attribution import (
+    Attribution,
+    Before,
+    Cause,
+    Comparison,
+    Level,
+    Past,
+    Space,
+    Witness,
+    Yardstick,
+    attributed,
+    chance,
+    compared,
+    evidence,
+    facts,
+    judged_past,
+    yardsticks,
+)
+from logcaster_guard.domain.conditions import And, Comparator, Compare, Negate, Not, Number, SignalRef
+from logcaster_guard.domain.rules import AttributionPolicy
+from logcaster_guard.domain.signals import Unit
+
+POLICY = AttributionPolicy()
+ERRORS = Yardstick("error_rate", 0.05)
+QUIET = Past(Before.QUIET, 600.0)
+UNITS = {"error_rate": Unit.RATIO}
+ME, OTHER, THIRD = "shop/a", "shop/b", "shop/c"
+
+
+def beside(new: float, old: float, before: float | None = 0.0, measure: Yardstick = ERRORS) -> Comparison:
+    return compared(measure, Level(new, before), Level(old, before), against="the old pods", policy=POLICY)
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "before", "verdict"),
+    [
+        (0.30, 0.00, 0.00, Space.STANDS_OUT),
+        (0.30, 0.30, 0.00, Space.ALIKE),  # a failing dependency
+        (0.33, 0.30, 0.00, Space.ALIKE),  # the same, and the noise of some hundred requests
+        (0.60, 0.20, 0.00, Space.STANDS_OUT),  # a failing dependency and a bad release
+        (0.055, 0.045, 0.00, Space.ALIKE),  # both on their way
+        (0.055, 0.02, 0.00, Space.STANDS_OUT),
+        (0.30, 0.30, None, Space.ALIKE),
+        (0.30, 0.01, None, Space.STANDS_OUT),
+        (0.02, 0.30, 0.00, Space.ALIKE),  # only the old pods fail
+    ],
+)
+def test_what_hits_old_and_new_alike_blames_nobody(
+    new: float, old: float, before: float | None, verdict: Space
+) -> None:
+    assert beside(new, old, before).verdict is verdict
+
+
+def test_what_may_be_chance_is_inconclusive() -> None:
+    """5.5% against 4%, where 4% is usual: of some hundred requests that says nothing, of some ten thousand it does."""
+    for requests, verdict in ((200.0, Space.INCONCLUSIVE), (20_000.0, Space.STANDS_OUT)):
+        least = chance(0.055, requests, 0.04, requests)
+        found = compared(ERRORS, Level(0.055, 0.04), Level(0.04, 0.04), against=OTHER, policy=POLICY, least=least)
+        assert found.verdict is verdict
+
+
+def test_the_difference_in_differences_is_of_both_changes() -> None:
+    found = compared(ERRORS, Level(0.40, 0.01), Level(0.25, 0.05), against=OTHER, policy=POLICY)
+    assert found.did == pytest.approx((0.40 - 0.01) - (0.25 - 0.05))
+    assert found.margin == pytest.approx(0.5 * (0.25 - 0.05))
+
+
+def test_a_signal_that_is_worse_the_lower_it_is_counts_the_other_way_round() -> None:
+    served = Yardstick("served", 0.95, rising=False)
+    assert beside(0.60, 0.99, 1.0, served).verdict is Space.STANDS_OUT
+    assert beside(0.60, 0.62, 1.0, served).verdict is Space.ALIKE
+
+
+@given(shift=st.floats(0.0, 0.5), base=st.floats(0.0, 0.4), noise=st.floats(0.0, 0.2), threshold=st.floats(0.01, 0.5))
+def test_a_shift_of_both_sides_never_makes_the_new_release_stand_out(
+    shift: float, base: float, noise: float, threshold: float
+) -> None:
+    """As long as the new pods differ from the old by less than the share of what both have moved."""
+    extra = noise * shift
+    found = beside(base + shift + extra, base + shift, base, Yardstick("error_rate", threshold))
+    assert found.verdict is not Space.STANDS_OUT
+
+
+@pytest.mark.parametrize(
+    ("condition", "found"),
+    [
+        (Compare(Comparator.GT, SignalRef("a"), Number(1)), [Yardstick("a", 1)]),
+        (Compare(Comparator.LT, Number(1), SignalRef("a")), [Yardstick("a", 1)]),
+        (Compare(Comparator.LE, SignalRef("a"), Negate(Number(1))), [Yardstick("a", -1, rising=False)]),
+        (Not(Compare(Comparator.GE, SignalRef("a"), Number(1))), [Yardstick("a", 1, rising=False)]),
+        (Compare(Comparator.EQ, SignalRef("a"), Number(1)), []),
+        (Compare(Comparator.GT, SignalRef("a"), SignalRef("b")), []),
+        (
+            And(
+                (
+                    Compare(Comparator.GT, SignalRef("a"), Number(1)),
+                    Compare(Comparator.GT, SignalRef("request_rate"), Number(9)),
+                )
+            ),
+            [Yardstick("a", 1)],
+        ),
+    ],
+)
+def test_a_condition_is_measured_by_its_comparisons_with_numbers(
+    condition: Compare | Not | And, found: list[Yardstick]
+) -> None:
+    assert list(yardsticks(condition)) == found
+
+
+@pytest.mark.parametrize(
+    ("known", "met", "by_ledger", "expected"),
+    [
+        (600.0, 0.0, False, Before.QUIET),
+        (600.0, 60.0, False, Before.QUIET),
+        (600.0, 61.0, True, Before.BREACHED),
+        (59.0, 0.0, False, Before.UNKNOWN),
+        (60.0, 0.0, False, Before.QUIET),
+        (0.0, 0.0, True, Before.QUIET),
+        (0.0, 0.0, False, Before.UNKNOWN),
+        (30.0, 30.0, True, Before.BREACHED),
+    ],
+)
+def test_the_time_before_the_rollout_is_judged_on_values_then_by_the_ledger(
+    known: float, met: float, by_ledger: bool, expected: Before
+) -> None:
+    assert judged_past(known, met, by_ledger=by_ledger, policy=POLICY).before is expected
+
+
+def witness(
+    target: str, after: float, *, onset: float = 1_000.0, rolled: float | None = 990.0, breaching: bool = True
+) -> Witness:
+    levels: Mapping[str, Level] = {"error_rate": Level(after, 0.0)}
+    return Witness(target, target.split("/", maxsplit=1)[0], breaching, onset, rolled, levels)
+
+
+def judged(others: Sequence[Witness], *, after: float = 0.3, **changed: object) -> Attribution:
+    given_: dict[str, object] = {"past": QUIET, "beside": [], "policy": POLICY, **changed}
+    return attributed(witness(ME, after), others, measures=[ERRORS], **given_)  # type: ignore[arg-type] # a table
+
+
+def test_alone_and_quiet_before_the_release_is_blamed() -> None:
+    assert judged([]).cause is Cause.ROLLOUT
+    assert judged([witness(OTHER, 0.0, breaching=False)]).cause is Cause.ROLLOUT
+
+
+def test_in_breach_before_or_unknown_it_is_not() -> None:
+    assert judged([], past=Past(Before.BREACHED, 600.0, 0.5)).cause is Cause.OLDER
+    assert judged([], past=Past()).cause is Cause.UNPROVEN
+    assert judged([], past=Past(), policy=replace(POLICY, least_history=None)).cause is Cause.ROLLOUT
+
+
+def test_old_pods_that_fare_alike_acquit_it_and_old_pods_that_do_not_single_it_out() -> None:
+    assert judged([], beside=[beside(0.3, 0.3)]).cause is Cause.SHARED
+    unrelated = witness(OTHER, 0.3, rolled=None)
+    assert judged([unrelated]).cause is Cause.SHARED
+    assert judged([unrelated], beside=[beside(0.3, 0.0)]).cause is Cause.ROLLOUT
+    unclear = replace(beside(0.3, 0.0), verdict=Space.INCONCLUSIVE)
+    assert judged([unrelated], beside=[unclear]).cause is Cause.SHARED
+    assert judged([], beside=[unclear]).cause is Cause.ROLLOUT
+
+
+@pytest.mark.parametrize(
+    ("other", "cause"),
+    [
+        (witness(OTHER, 0.3), Cause.SEVERAL),
+        (witness(OTHER, 0.3, rolled=None), Cause.SHARED),
+        (witness(OTHER, 0.3, rolled=1_000.0 - 3_601.0), Cause.SHARED),
+        (witness(OTHER, 0.3, onset=1_601.0), Cause.ROLLOUT),
+        (witness(OTHER, 0.3, onset=399.0, rolled=390.0), Cause.ROLLOUT),
+        (witness("elsewhere/b", 0.3), Cause.ROLLOUT),
+        (witness("elsewhere/b", 0.3, rolled=None), Cause.SHARED),
+        (witness(OTHER, 0.1), Cause.ROLLOUT),
+        (witness(OTHER, 0.25), Cause.SEVERAL),
+        (witness(OTHER, 0.1, rolled=None), Cause.ROLLOUT),
+        (replace(witness(OTHER, 0.1), levels={}), Cause.SEVERAL),
+    ],
+    ids=["alike", "not rolled out", "rolled out long ago", "much later", "much earlier", "a rollout elsewhere",
+         "no rollout elsewhere", "stands out", "no margin", "stands out from one not rolled out", "cannot be compared"],
+)  # fmt: skip
+def test_what_breaches_together_must_be_stood_out_from(other: Witness, cause: Cause) -> None:
+    assert judged([other]).cause is cause
+
+
+def test_suspects_are_ranked_by_how_far_they_rose_and_how_soon_after_their_rollout() -> None:
+    late = witness(OTHER, 0.3, rolled=400.0)
+    found = judged([late, witness(THIRD, 0.2), witness("shop/d", 0.9, rolled=None)])
+    assert [s.target for s in found.suspects] == [ME, THIRD, OTHER, "shop/d"]
+    assert found.suspects[-1].rolled is False
+    assert found.cause is Cause.SHARED
+
+
+def test_of_ten_that_fail_alike_nobody_is_blamed_and_of_ten_with_one_worse_that_one() -> None:
+    alike = [witness(f"shop/s{n}", 0.20 + n / 200) for n in range(10)]
+    for n, me in enumerate(alike):
+        rest = alike[:n] + alike[n + 1 :]
+        found = attributed(me, rest, past=QUIET, beside=[], measures=[ERRORS], policy=POLICY)
+        assert found.cause is Cause.SEVERAL
+    worse = witness("shop/bad", 0.7)
+    assert attributed(worse, alike, past=QUIET, beside=[], measures=[ERRORS], policy=POLICY).cause is Cause.ROLLOUT
+    for me in alike:
+        rest = [w for w in (worse, *alike) if w is not me]
+        assert attributed(me, rest, past=QUIET, beside=[], measures=[ERRORS], policy=POLICY).cause is Cause.SEVERAL
+
+
+def test_the_evidence_is_told_with_its_numbers() -> None:
+    found = judged([witness(OTHER, 0.3, rolled=None)], beside=[beside(0.3, 0.0)])
+    said = evidence(found, UNITS)
+    assert "10 s after the rollout" in said
+    assert "quiet on 600 s of values" in said
+    assert "error_rate: 30% (before 0%) against 0% (before 0%) of the old pods: stands out" in said
+    assert "difference-in-differences 30%, margin 2.5%" in said
+    assert facts(found, UNITS)["cause"] == "rollout"
+    assert facts(found, UNITS)["suspects"] == f"{ME} (score 5.9), {OTHER} (no recent rollout)"

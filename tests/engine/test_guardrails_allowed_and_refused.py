@@ -1,0 +1,301 @@
+"""Every guardrail over a whole guard: the same world twice, with only one fact changed.
+
+In both v1 is known to be good, v2 is rolled out and fails, and a rule fires. Once a run is opened, once the guardrail
+refuses it. Whoever adds a guardrail adds a row.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from structlog.testing import capture_logs
+
+from logcaster_guard.domain.events import Event, RunClosed, RunOpened, StepIntended, StepStarted
+from logcaster_guard.domain.gitops import TRACKING_ID
+from logcaster_guard.domain.guardrails import Guardrail
+from logcaster_guard.domain.maintenance import MaintenanceWindow
+from logcaster_guard.domain.rules import Action, BlueGreenPolicy, Limits, Policy
+from logcaster_guard.domain.steps import Plan, VerifyRecovery
+from logcaster_guard.domain.workload import Workload
+from logcaster_guard.engine.chronicle import run_stream
+from logcaster_guard.ports import Kind
+from logcaster_guard.web.metrics import registry
+from tests.engine.bench import ANOTHER, FIRES, KEY, PROD, PROVEN, Bench, bench, rule
+
+Act = Callable[[Bench], Awaitable[None] | None]
+TWO = {"deployments": [PROD, ANOTHER]}
+UTC = ZoneInfo("UTC")
+LATE = 30.0
+"""Seconds before the rule fires at which a late fact happens."""
+
+
+async def watched(made: Bench) -> None:
+    await made.good_v1()
+
+
+async def rolled_out(made: Bench) -> None:
+    made.cluster.roll(PROD, "v2")
+
+
+async def watched_for_long(made: Bench) -> None:
+    """Until no rollout is recent."""
+    await made.good_v1()
+    await made.pass_(3_600.0)
+
+
+async def fired(made: Bench) -> None:
+    await made.pass_(LATE)
+
+
+async def asked_directly(made: Bench) -> None:
+    """The decision alone: in between, the watch would have learnt of it or kept quiet."""
+    await _decide(made, Workload(made.cluster.object(Kind.DEPLOYMENT, PROD)))
+
+
+async def _decide(made: Bench, workload: Workload) -> None:
+    watch = made.guard.watches[KEY]
+    assert watch._decisions is not None
+    found = watch.rules["high_error_rate"]
+    since = made.clock.now() - timedelta(seconds=watch.board._staleness)
+    await watch._decisions.decide(found, onset=since, workload=workload, evidence={})
+    await made.pass_(1.0)
+
+
+@dataclass(frozen=True)
+class Row:
+    """The one fact by which the worlds differ is `fact`, or `refused`, options of the bench.
+
+    `when` it happens: before the `roll` of v2, `then`, or `late`. `options` are those of both worlds. The world goes
+    through `watch`, `roll`, `fire`; `otherwise` takes the place of the fact where it is allowed. `beside` are
+    guardrails that come with the fact.
+    """
+
+    fact: Act | None = None
+    otherwise: Act | None = None
+    when: str = "late"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    refused: Mapping[str, Any] = field(default_factory=dict)
+    watch: Act = watched
+    roll: Act = rolled_out
+    fire: Act = fired
+    beside: frozenset[Guardrail] = frozenset()
+
+
+def edit(**changes: Any) -> Act:
+    """Somebody edits the Deployment's spec, or its metadata."""
+
+    def change(made: Bench) -> None:
+        part = {"deletionTimestamp": "metadata"}.get(next(iter(changes)), "spec")
+        made.cluster.change(Kind.DEPLOYMENT, PROD, lambda d: d[part].update(changes))
+
+    return change
+
+
+def owned(made: Bench) -> None:
+    """Argo CD marks the Deployment as its own."""
+    mark = {TRACKING_ID: f"shop:apps/Deployment:default/{PROD}"}
+    made.cluster.change(Kind.DEPLOYMENT, PROD, lambda d: d["metadata"]["annotations"].update(mark))
+
+
+def past_run(target: str = KEY, *, ago: timedelta, still_open: bool = False) -> Act:
+    """The journal tells of a rollback that changed something."""
+
+    async def append(made: Bench) -> None:
+        at = made.clock.now() - ago
+        plan = Plan("immediate", "default", target.split("/")[1], "u", "x", "y", (), (), 3, autoscaled=False,
+                    service=None, selector=None, steps=(VerifyRecovery("high_error_rate", 1.0, 2.0),))  # fmt: skip
+        name = f"past-{target}-{ago}"
+        told: list[Event] = [
+            RunOpened(at, name, target, "r", "w", plan),
+            StepStarted(at, name, 0),
+            StepIntended(at, name, 0, 1),
+        ]
+        closed: list[Event] = [] if still_open else [RunClosed(at, name, "recovered", "w", freeze=False)]
+        await made.guard.chronicle.tell(run_stream(name), *told, *closed)
+
+    return append
+
+
+def errors(name: str, share: float) -> Act:
+    return lambda made: made.prometheus.set(name, "error_rate", share)
+
+
+def traffic(rate: float | None) -> Act:
+    return lambda made: made.prometheus.set(PROD, "request_rate", rate)
+
+
+def forget_when_it_changed(made: Bench) -> None:
+    ledgers = made.guard.chronicle._ledgers
+    ledgers[KEY] = replace(ledgers[KEY], changed_earliest=None)
+
+
+async def began_late(made: Bench) -> None:
+    """v1 has stood for a day before anybody watched; the guard is there only once v2 is."""
+    await made.clock.advance(90_000.0)
+    made.cluster.roll(PROD, "v2")
+    await made.clock.advance(60.0)
+    await made.start()
+
+
+async def watched_for_a_moment(made: Bench) -> None:
+    await made.start()
+    await made.pass_(120.0)
+
+
+async def watched_long_enough(made: Bench) -> None:
+    await made.pass_(PROVEN)
+
+
+async def v3_while_v2_fails(made: Bench) -> None:
+    made.cluster.roll(PROD, "v2")
+    await made.pass_(60.0)
+    made.cluster.roll(PROD, "v3")
+
+
+async def asked_with_another_template(made: Bench) -> None:
+    raw = made.cluster.object(Kind.DEPLOYMENT, PROD)
+    raw = {**raw, "spec": {**raw["spec"], "template": {"spec": {"containers": [{"name": "c", "image": "v9"}]}}}}
+    await _decide(made, Workload(raw))
+
+
+async def both_are_rolled_out(made: Bench) -> None:
+    made.cluster.roll(ANOTHER, "v3")
+    made.cluster.roll(PROD, "v2")
+
+
+def set_errors_of(image: str, share: float) -> Act:
+    return lambda made: made.errors.update({image: share})
+
+
+def stuck(made: Bench) -> None:
+    made.cluster.stuck = True
+
+
+def nothing(made: Bench) -> None:
+    del made
+
+
+def window(start: int, end: int) -> Mapping[str, Any]:
+    daily = MaintenanceWindow("upkeep", frozenset(range(7)), time(start), time(end), UTC)
+    return {"policy": Policy(maintenance=(daily,))}
+
+
+UNASKED = {"rules": [rule(rollout_window=None)]}
+LITTLE = {"policy": Policy(limits=Limits(min_request_rate=10.0))}
+ONE_A_DAY = {"policy": Policy(limits=Limits(per_target_per_day=1))}
+ONE_AN_HOUR = {"policy": Policy(limits=Limits(per_cluster_per_hour=1))}
+BY_SWITCH = {"rules": [rule(action=Action.BLUE_GREEN)]}
+
+ROWS: Mapping[Guardrail, Row] = {
+    Guardrail.ALERT_ONLY: Row(refused={"rules": [rule(action=Action.ALERT_ONLY)]}),
+    Guardrail.TARGET_MISSING: Row(fact=lambda m: m.cluster.remove(Kind.DEPLOYMENT, PROD)),
+    Guardrail.BEING_DELETED: Row(fact=edit(deletionTimestamp="2026-01-01T00:00:00Z")),
+    Guardrail.PAUSED: Row(fact=edit(paused=True)),
+    Guardrail.NOT_YET_OBSERVED: Row(fact=asked_with_another_template, otherwise=asked_directly, fire=nothing),
+    Guardrail.ROLLOUT_UNKNOWN: Row(fact=forget_when_it_changed),
+    Guardrail.NOT_CAUSED_BY_A_ROLLOUT: Row(fact=errors(PROD, 0.3), when="roll"),
+    Guardrail.HISTORY_TOO_SHORT: Row(watch=began_late, roll=nothing, options={"past": True}, refused={"past": False}),
+    Guardrail.SHARED_CAUSE: Row(fact=errors(ANOTHER, 0.3), when="then", watch=watched_for_long, options=TWO),
+    Guardrail.SEVERAL_SUSPECTS: Row(
+        fact=set_errors_of("v3", 0.3), otherwise=set_errors_of("v3", 0.0), when="roll", roll=both_are_rolled_out,
+        options=TWO,
+    ),
+    Guardrail.MINIMUM_REQUEST_RATE: Row(fact=traffic(9.0), otherwise=traffic(10.0), options=LITTLE),
+    Guardrail.ROLLOUT_IN_PROGRESS: Row(fact=stuck, when="roll", roll=v3_while_v2_fails, options=UNASKED),
+    Guardrail.MAINTENANCE: Row(options=window(12, 13), refused=window(0, 2)),
+    Guardrail.FROZEN: Row(fact=lambda m: m.cluster.annotate(PROD, freeze="database move")),
+    Guardrail.ANOTHER_RUN: Row(
+        fact=past_run(ago=timedelta(hours=3), still_open=True), otherwise=past_run(ago=timedelta(hours=3)),
+        fire=asked_directly,
+    ),
+    Guardrail.COOLDOWN: Row(
+        fact=past_run(ago=timedelta(minutes=20)), otherwise=past_run(ago=timedelta(minutes=40)), when="roll",
+    ),
+    Guardrail.TARGET_BUDGET: Row(
+        fact=past_run(ago=timedelta(hours=23)), otherwise=past_run(ago=timedelta(hours=25)), when="roll",
+        options=ONE_A_DAY,
+    ),
+    Guardrail.CLUSTER_BUDGET: Row(
+        fact=past_run("default/x", ago=timedelta(minutes=50)), otherwise=past_run("default/x", ago=timedelta(hours=2)),
+        when="roll", options=ONE_AN_HOUR,
+    ),
+    Guardrail.NO_GOOD_REVISION: Row(
+        watch=watched_for_a_moment, fact=nothing, otherwise=watched_long_enough, when="roll",
+    ),
+    Guardrail.NO_JOURNAL: Row(refused={"journal": None}, beside=frozenset({
+        Guardrail.NOT_YET_OBSERVED, Guardrail.ROLLOUT_UNKNOWN, Guardrail.NO_GOOD_REVISION,
+    })),
+    Guardrail.GITOPS_OWNER: Row(fact=owned),
+    Guardrail.STRATEGY_UNFIT: Row(
+        options={**BY_SWITCH, "policy": Policy(blue_green=BlueGreenPolicy(otherwise=Action.IMMEDIATE))},
+        refused={"policy": Policy(blue_green=BlueGreenPolicy(otherwise=Action.ALERT_ONLY))},
+    ),
+    Guardrail.DRY_RUN: Row(refused={"policy": Policy(dry_run=True)}),
+}  # fmt: skip
+
+
+def test_every_guardrail_has_a_row() -> None:
+    assert set(ROWS) == set(Guardrail)
+
+
+async def act(what: Act | None, made: Bench) -> None:
+    done = None if what is None else what(made)
+    if inspect.isawaitable(done):
+        await done
+
+
+async def lived_through(made: Bench, row: Row, *, refused: bool) -> None:
+    fact = row.fact if refused else row.otherwise
+    await act(row.watch, made)
+    if row.when == "roll":
+        await act(fact, made)
+        await made.pass_(5.0)
+    await act(row.roll, made)
+    if row.when == "then":
+        await act(fact, made)
+    await made.pass_(FIRES - LATE)
+    if row.when == "late":
+        await act(fact, made)
+    await act(row.fire, made)
+
+
+@pytest.mark.parametrize("guardrail", ROWS, ids=str)
+async def test_it_is_allowed_but_for_one_fact(guardrail: Guardrail) -> None:
+    row = ROWS[guardrail]
+    for refused in (False, True):
+        options = {**row.options, **(row.refused if refused else {})}
+        journal = options.pop("journal", ...)
+        async with bench(**options) as made:
+            made.journal = made.journal if journal is ... else None
+            with capture_logs() as logs:
+                await lived_through(made, row, refused=refused)
+            mine = [line for line in logs if line.get("target") == KEY]
+            said = [line for line in mine if line["event"] == "trigger.refused"]
+            opened = [line for line in mine if line["event"] == "run.opened" and "past-" not in line["run"]]
+            if not refused:
+                assert (len(opened), said) == (1, [])
+                continue
+            assert opened == []
+            assert made.writes() == 0
+            assert {n for line in said for n in line["guardrails"]} - row.beside == {guardrail}
+            [sentence] = [
+                r
+                for line in said[:1]
+                for n, r in zip(line["guardrails"], line["reasons"], strict=True)
+                if n == guardrail
+            ]
+            assert sentence.endswith(".")
+            counted = registry(made.guard).get_sample_value(
+                "logcaster_guard_refusals_total",
+                {"target": KEY, "rule": "high_error_rate", "guardrail": str(guardrail)},
+            )
+            assert counted
+            if journal is ...:
+                [notice] = [n for n in made.notices("trigger.refused") if n.target == KEY]
+                assert sentence in notice.text
