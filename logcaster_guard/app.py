@@ -16,19 +16,18 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
 
-from logcaster_guard import __version__
+from logcaster_guard import __version__, stores
 from logcaster_guard.adapters import logs
-from logcaster_guard.adapters.blobs import FolderBlobs
 from logcaster_guard.adapters.clock import SystemClock
-from logcaster_guard.adapters.journal import SqliteJournal
 from logcaster_guard.adapters.kubernetes.access import (
     missing_delegations,
+    missing_for_journal,
     missing_for_lease,
     missing_for_owners,
     missing_permissions,
 )
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
-from logcaster_guard.adapters.kubernetes.connect import connect, own_namespace
+from logcaster_guard.adapters.kubernetes.connect import own_namespace
 from logcaster_guard.adapters.kubernetes.events import EventChannel
 from logcaster_guard.adapters.kubernetes.lease import KubernetesLease
 from logcaster_guard.adapters.kubernetes.pods import endpoints_of
@@ -45,7 +44,7 @@ from logcaster_guard.adapters.webhook import Webhook
 from logcaster_guard.config.loading import Loaded, load
 from logcaster_guard.config.mounted import fingerprint
 from logcaster_guard.config.secrets import SecretUnreadable
-from logcaster_guard.config.sections import SlackSection
+from logcaster_guard.config.sections import JournalSection, SlackSection
 from logcaster_guard.config.settings import Settings
 from logcaster_guard.domain.authority import Terms
 from logcaster_guard.domain.errors import ClusterError, ConfigurationError, JournalUnavailable, NotFound
@@ -72,7 +71,7 @@ async def built(loaded: Loaded, *, clock: Clock | None = None) -> AsyncIterator[
     clock = clock or SystemClock()
     settings = loaded.settings
     async with contextlib.AsyncExitStack() as stack:
-        cluster = await _connected(settings)
+        cluster = await stores.connected(settings.sources.kubernetes)
         stack.push_async_callback(cluster.aclose)
         sources = _sources(loaded, cluster, clock)
         channels = _channels(settings, cluster)
@@ -81,7 +80,7 @@ async def built(loaded: Loaded, *, clock: Clock | None = None) -> AsyncIterator[
             stack.push_async_callback(source.aclose)
         for channel in channels:
             stack.push_async_callback(channel.aclose)
-        journal = await _journal(Path(settings.journal.path), shared=settings.authority.lease is not None)
+        journal = await _journal(settings.journal, cluster, shared=settings.authority.lease is not None)
         if journal is not None:
             stack.push_async_callback(journal.aclose)
         _redact_secrets(settings)
@@ -90,7 +89,7 @@ async def built(loaded: Loaded, *, clock: Clock | None = None) -> AsyncIterator[
             cluster=cluster,
             sources=sources,
             journal=journal,
-            blobs=FolderBlobs(Path(settings.journal.blobs)),
+            blobs=stores.blobs_of(settings.journal, cluster),
             channels=channels,
             clock=clock,
             authority=_authority(settings, cluster, clock),
@@ -140,22 +139,13 @@ async def _gate(settings: Settings) -> AsyncIterator[Gate | None]:
         return
     gate: Gate
     if auth.token is None:
-        gate = KubernetesGate(await _connected(settings), auth.audience)
+        gate = KubernetesGate(await stores.connected(settings.sources.kubernetes), auth.audience)
     else:
         gate = TokenGate(auth.token.read)
     try:
         yield gate
     finally:
         await gate.aclose()
-
-
-async def _connected(settings: Settings) -> KubernetesCluster:
-    kubernetes = settings.sources.kubernetes
-    return await connect(
-        kubeconfig=None if kubernetes.kubeconfig is None else Path(kubernetes.kubeconfig),
-        context=kubernetes.context,
-        timeout=kubernetes.timeout,
-    )
 
 
 async def _until_told_to_stop(
@@ -336,9 +326,9 @@ def _lease_namespace(settings: Settings) -> str:
     return settings.authority.namespace or own_namespace() or settings.targets[0].namespace
 
 
-async def _journal(path: Path, *, shared: bool = False) -> Journal | None:
+async def _journal(section: JournalSection, cluster: Cluster, *, shared: bool = False) -> Journal | None:
     try:
-        return await SqliteJournal.open(path, shared=shared)
+        return await stores.journal_of(section, cluster, shared=shared)
     except JournalUnavailable as error:
         structlog.get_logger().error("journal.unavailable", detail=str(error), effect="the guard only watches")
         return None
@@ -350,6 +340,8 @@ async def _tell_missing_permissions(cluster: KubernetesCluster, settings: Settin
         missing = list(await missing_permissions(cluster, settings.targets))
         found = [await to_suspend(cluster, target, settings.policy) for target in settings.targets]
         missing += await missing_for_owners(cluster, chain.from_iterable(found))
+        if stores.in_cluster(settings.journal):
+            missing += await missing_for_journal(cluster, settings.journal.namespace)
         if lease is not None:
             missing += await missing_for_lease(cluster, _lease_namespace(settings), lease)
         if settings.web.auth is not None and settings.web.auth.kubernetes:

@@ -18,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from logcaster_guard import app
+from logcaster_guard import app, stores
 from logcaster_guard.adapters import logs
 from logcaster_guard.cli import writing
 from logcaster_guard.cli.asking import DEFAULT_ADDRESS, UNREACHABLE, Address, Json, ask, ended, is_there, plain, show
@@ -176,7 +176,7 @@ async def _alone(loaded: Loaded, target: Target, wish: Wish, reason: str, agree:
         if not guard.chronicle.available:
             raise JournalUnavailable(
                 "no guard answers, and the journal cannot be used: if a guard runs, name its address with --address; "
-                f"else see {loaded.settings.journal.path}"
+                f"else see {stores.described(loaded.settings.journal)}"
             )
         runs = guard.watches[target.key].manual
         found = ["the target is not watched"] if runs is None else await runs.preview(wish)

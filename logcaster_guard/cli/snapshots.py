@@ -11,8 +11,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from logcaster_guard.adapters.blobs import FolderBlobs
-from logcaster_guard.adapters.kubernetes.connect import connect
+from logcaster_guard import stores
 from logcaster_guard.cli.asking import UNREACHABLE, AsJson, ended, instant, plain, show, show_json, table
 from logcaster_guard.cli.check import BAD_INPUT, print_faults
 from logcaster_guard.config.loading import Loaded, load
@@ -81,17 +80,23 @@ def _loaded(paths: Sequence[Path]) -> Loaded:
 
 
 def _all(loaded: Loaded) -> Found:
-    return asyncio.run(_read(FolderBlobs(Path(loaded.settings.journal.blobs))))
+    try:
+        return asyncio.run(_read(loaded))
+    except ConfigurationError as error:
+        raise ended(str(error), BAD_INPUT) from None
+    except ClusterError as error:
+        raise ended(str(error), UNREACHABLE) from None
 
 
-async def _read(blobs: FolderBlobs) -> Found:
+async def _read(loaded: Loaded) -> Found:
     found: Found = {}
-    for digest in await blobs.digests():
-        try:
-            found[digest] = Snapshot.from_bytes(await blobs.get(digest))
-        except (SnapshotUnreadable, BlobMissing):
-            # Releases are kept in the same folder; what is damaged is no snapshot to show either.
-            continue
+    async with stores.blobs_alone(loaded.settings) as blobs:
+        for digest in await blobs.digests():
+            try:
+                found[digest] = Snapshot.from_bytes(await blobs.get(digest))
+            except (SnapshotUnreadable, BlobMissing):
+                # Releases are kept in the same place; what is damaged is no snapshot to show either.
+                continue
     return found
 
 
@@ -136,9 +141,7 @@ def _now(loaded: Loaded, before: Snapshot) -> Snapshot:
 
 async def _present(loaded: Loaded, before: Snapshot) -> Snapshot:
     """The same objects as they are now."""
-    settings = loaded.settings.sources.kubernetes
-    path = None if settings.kubeconfig is None else Path(settings.kubeconfig)
-    cluster = await connect(kubeconfig=path, context=settings.context, timeout=settings.timeout)
+    cluster = await stores.connected(loaded.settings.sources.kubernetes)
     found: list[Json] = []
     try:
         for manifest in before.manifests:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from logcaster_guard.adapters.kubernetes.connect import connect
+from logcaster_guard import stores
 from logcaster_guard.cli.asking import UNREACHABLE, Json, ask, ended, is_there, plain, show, show_json
 from logcaster_guard.cli.check import BAD_INPUT, print_faults
 from logcaster_guard.config.faults import escaped
@@ -146,9 +146,7 @@ def write(way: Way, place: Place, annotation: str, compose: Compose) -> Written:
 
 
 async def _write(way: Way, place: Place, annotation: str, compose: Compose) -> Written | Denied:
-    settings = way.settings.sources.kubernetes
-    path = None if settings.kubeconfig is None else Path(settings.kubeconfig)
-    cluster = await connect(kubeconfig=path, context=settings.context, timeout=settings.timeout)
+    cluster = await stores.connected(way.settings.sources.kubernetes)
     try:
         return await annotate(cluster, place, annotation, compose)
     finally:

@@ -183,8 +183,13 @@ DESCRIPTIONS: Mapping[str, str] = {
     ),
     "argocd_namespace": "where Argo CD's Applications are, unless their tracking id names another namespace",
     "journal": "where the guard keeps what it has done",
-    "journal.path": "the database; on a volume that outlives the pod",
-    "journal.blobs": "folder of saved releases and evidence",
+    "journal.backend": (
+        "`sqlite`: files; `kubernetes`: Secrets, for a guard without a volume; see Journal in the cluster"
+    ),
+    "journal.path": "with `sqlite`: the database; on a volume that outlives the pod",
+    "journal.blobs": "with `sqlite`: folder of saved releases and evidence",
+    "journal.namespace": "with `kubernetes`: the namespace of the Secrets; it should hold nothing else",
+    "journal.name": "with `kubernetes`: tells this guard's Secrets from those of another guard in that namespace",
     "authority": "which of several guards over one journal acts; see several guards",
     "authority.lease": "name of the Lease that they share; `null`: this guard is alone",
     "authority.namespace": "the Lease's; `null`: the pod's own, or outside a pod the first target's",

@@ -340,10 +340,26 @@ class FallbackSection(Section):
 
 
 class JournalSection(Section):
-    """Where the guard keeps what it has done."""
+    """Where the guard keeps what it has done: in files, or in Secrets of a namespace."""
 
+    backend: Literal["sqlite", "kubernetes"] = "sqlite"
     path: PathName = "/var/lib/logcaster-guard/journal.db"
     blobs: PathName = "/var/lib/logcaster-guard/blobs"
+    namespace: Label = "logcaster-guard"
+    name: Label = "logcaster-guard"
+
+    @model_validator(mode="after")
+    def _every_key_has_an_effect(self) -> JournalSection:
+        of_files, of_secrets = ("path", "blobs"), ("namespace", "name")
+        for key in of_files if self.backend == "kubernetes" else of_secrets:
+            if key in self.model_fields_set:
+                allowed = of_secrets if self.backend == "kubernetes" else of_files
+                raise Refused(
+                    f"journal.{key} with the backend {self.backend}, where it has no effect",
+                    f"journal.{allowed[0]} and journal.{allowed[1]}, or the other backend",
+                    key=(key,),
+                )
+        return self
 
 
 class AuthoritySection(Section):

@@ -17,7 +17,7 @@ def warnings_of(settings: Settings, rules: Sequence[Rule], *, given: bool) -> tu
     if not rules:
         return ("there are no rules: nothing is watched for",)
     of_rules = (sentence for rule in rules for sentence in _of_rule(settings, rule, given=given))
-    return (*of_rules, *_of_web(settings))
+    return (*_of_journal(settings), *_of_web(settings), *of_rules)
 
 
 def _of_web(settings: Settings) -> Iterator[str]:
@@ -25,6 +25,15 @@ def _of_web(settings: Settings) -> Iterator[str]:
         yield (
             f"web.auth: tokens come in clear to {settings.web.listen}; put a proxy with TLS before it, or listen on "
             "127.0.0.1 and use kubectl port-forward"
+        )
+
+
+def _of_journal(settings: Settings) -> Iterator[str]:
+    namespace = settings.journal.namespace
+    if settings.journal.backend == "kubernetes" and namespace in {t.namespace for t in settings.targets}:
+        yield (
+            f"journal.namespace is {namespace}, which holds a target: the guard's account may then read every Secret "
+            "there; give the journal a namespace of its own"
         )
 
 

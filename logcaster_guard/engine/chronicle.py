@@ -14,7 +14,7 @@ from logcaster_guard.domain import inbox
 from logcaster_guard.domain import ledger as ledgers
 from logcaster_guard.domain import runs as run_domain
 from logcaster_guard.domain.answers import Heard
-from logcaster_guard.domain.errors import GuardError, JournalConflict, JournalUnavailable
+from logcaster_guard.domain.errors import GuardError, JournalConflict, JournalOutOfReach, JournalUnavailable
 from logcaster_guard.domain.events import (
     AnswerDenied,
     Event,
@@ -89,13 +89,18 @@ class Chronicle:
         return self._journal is not None
 
     async def load(self) -> None:
-        """Read the whole journal, once. One that cannot be read, or contradicts itself, is told and given up."""
+        """Read the whole journal, once. One that cannot be read, or contradicts itself, is told and given up.
+
+        Raises `JournalOutOfReach`: one that gives no answer now may be read later.
+        """
         if self._journal is None or self.loaded:
             return
         try:
             for entry in await self._journal.read_all():
                 self._remember(entry.stream, entry.seq, [entry.event])
             self.loaded = True
+        except JournalOutOfReach:
+            raise
         except GuardError as error:
             self._log.error("journal.unavailable", detail=str(error), effect="the guard only watches")
             self._journal = None

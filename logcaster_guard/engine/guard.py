@@ -14,7 +14,7 @@ import structlog
 from logcaster_guard.domain import narration
 from logcaster_guard.domain.authority import Role
 from logcaster_guard.domain.conditions import Verdict
-from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
+from logcaster_guard.domain.errors import ClusterError, JournalOutOfReach, JournalUnavailable
 from logcaster_guard.domain.events import NoticeQueued, RunClosed, RunOpened
 from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.rules import Policy, Rule, RulesDiff, difference
@@ -50,6 +50,7 @@ _SWEEP = 60.0
 _LATEST = timedelta(days=1)
 """How long after the end of a run a request of its own is looked out for."""
 _YOUNG = 86_400.0
+_LOAD_RETRY = 5.0
 _STAMP_RETRY = 1.0
 
 
@@ -275,7 +276,7 @@ class Guard:
             await asyncio.Event().wait()
 
     async def _act(self) -> None:
-        await self.chronicle.load()
+        await self._load()
         if self._term is not None and not self.chronicle.available:
             return
         async with asyncio.TaskGroup() as group:
@@ -290,6 +291,20 @@ class Guard:
                     if self.chronicle.available and not lost:
                         await self.outbox.drain(self._clock.monotonic() + _DRAIN)
                     outbox.cancel()
+
+    async def _load(self) -> None:
+        """Read the journal; one that gives no answer is waited for, since only what it tells may be acted on."""
+        while True:
+            try:
+                await self.chronicle.load()
+            except JournalOutOfReach as error:
+                detail = str(error)
+            else:
+                return
+            structlog.get_logger().error(
+                "journal.out_of_reach", detail=detail, effect="nothing is done until it answers"
+            )
+            await self._clock.sleep_until(self._clock.monotonic() + _LOAD_RETRY)
 
     async def _take_over(self) -> None:
         """Make sure that nothing which an earlier holder has sent for a run that is open can still take hold."""
@@ -347,7 +362,13 @@ class Guard:
         if not self.chronicle.loaded or not self.chronicle.available or (self._term is not None and self._term.over):
             return
         kept = self.chronicle.releases_to_keep(self._orders.policy.ledger)
-        removed = await self._blobs.keep_only(kept, older_than=_YOUNG)
+        try:
+            removed = await self._blobs.keep_only(kept, older_than=_YOUNG)
+        except JournalUnavailable as error:
+            structlog.get_logger().error(
+                "journal.unavailable", detail=str(error), effect="old releases stay a day longer"
+            )
+            return
         structlog.get_logger().info("releases.forgotten", removed=removed, kept=len(kept))
 
     def _appended(self, stream: str) -> None:

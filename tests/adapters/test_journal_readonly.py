@@ -14,8 +14,10 @@ from structlog.testing import capture_logs
 
 from logcaster_guard import app
 from logcaster_guard.adapters.journal import SqliteJournal
+from logcaster_guard.config.sections import JournalSection
 from logcaster_guard.domain.errors import JournalUnavailable
 from logcaster_guard.domain.events import SignalSeen
+from tests.fakes.secrets import Secrets
 
 EVENT = SignalSeen(datetime(2026, 1, 1, tzinfo=UTC), "error_rate")
 
@@ -58,6 +60,6 @@ async def test_it_cannot_be_opened_and_nothing_changes(volume: Path, path: str) 
 async def test_the_guard_then_only_watches_and_says_so(volume: Path) -> None:
     assert mount("-o", "remount,ro", str(volume))
     with capture_logs() as logs:
-        assert await app._journal(volume / "journal.db") is None
+        assert await app._journal(JournalSection(path=str(volume / "journal.db")), Secrets()) is None
     [line] = [entry for entry in logs if entry["event"] == "journal.unavailable"]
     assert line["effect"] == "the guard only watches"

@@ -7,10 +7,12 @@ import pytest
 import yaml
 
 from logcaster_guard.adapters.kubernetes.access import (
+    JOURNAL_PERMISSIONS,
     LEASE_PERMISSIONS,
     OWNER_PERMISSIONS,
     PERMISSIONS,
     Permission,
+    missing_for_journal,
     missing_for_lease,
     missing_for_owners,
     missing_permissions,
@@ -20,7 +22,8 @@ from logcaster_guard.domain.signals import Target
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 OWNERS = "components/gitops/rbac.yaml"
-ROLES = [("rbac.yaml", PERMISSIONS), (OWNERS, OWNER_PERMISSIONS)]
+JOURNAL = "components/kubernetes-journal/rbac.yaml"
+ROLES = [("rbac.yaml", PERMISSIONS), (OWNERS, OWNER_PERMISSIONS), (JOURNAL, JOURNAL_PERMISSIONS)]
 
 
 def documents(file: str = "rbac.yaml") -> dict[str, dict[str, Any]]:
@@ -47,11 +50,22 @@ def test_the_shipped_binding_gives_the_role_to_the_account() -> None:
     ]
 
 
-def test_the_owners_role_is_bound_to_the_guards_account() -> None:
-    found, base = documents(OWNERS), documents()
+@pytest.mark.parametrize("file", [OWNERS, JOURNAL])
+def test_the_role_of_a_component_is_bound_to_the_guards_account(file: str) -> None:
+    found, base = documents(file), documents()
     assert found["RoleBinding"]["roleRef"]["name"] == found["Role"]["metadata"]["name"]
     (subject,) = found["RoleBinding"]["subjects"]
     assert (subject["kind"], subject["name"]) == ("ServiceAccount", base["ServiceAccount"]["metadata"]["name"])
+
+
+async def test_a_journal_in_the_cluster_is_asked_about_where_it_is() -> None:
+    account = Account({("list", "secrets"): False})
+    (sentence,) = await missing_for_journal(account, "guards")
+    assert sentence == (
+        "The guard cannot list secrets in namespace guards, so it cannot keep its journal there: grant its account the "
+        "verb list on secrets there, as deploy/components/kubernetes-journal/ does."
+    )
+    assert {(resource, namespace) for _, resource, namespace, _ in account.asked} == {("secrets", "guards")}
 
 
 async def test_only_the_owners_that_there_are_are_asked_about() -> None:
@@ -72,7 +86,7 @@ class Account:
         self.asked: list[tuple[str, str, str, str]] = []
 
     async def may(self, verb: str, group: str, resource: str, namespace: str, name: str = "") -> bool | None:
-        assert group or resource in {"pods", "services", "events", "persistentvolumeclaims"}
+        assert group or resource in {"pods", "services", "events", "persistentvolumeclaims", "secrets"}
         self.asked.append((verb, resource, namespace, name))
         return self.answers.get((verb, resource), True)
 

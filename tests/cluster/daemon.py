@@ -130,6 +130,7 @@ class Daemon(GuardProcess):
         rules: Path | None = None,
     ) -> None:
         self.settings = folder / "guard.yaml"
+        self._namespace = cluster.namespace
         if rules is None:
             rules = folder / "rollback-rules.yaml"
             rules.write_text(RULES)
@@ -144,3 +145,10 @@ class Daemon(GuardProcess):
             )
         )
         super().__init__(self.settings, rules)
+
+    def keep_in_cluster(self) -> None:
+        """Journal and blobs go into Secrets of the target's own namespace."""
+        text = self.settings.read_text()
+        (line,) = [line for line in text.splitlines() if line.startswith("journal:")]
+        kept = f"journal: {{backend: kubernetes, namespace: {self._namespace}}}"
+        self.settings.write_text(text.replace(line, kept))

@@ -12,9 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
-from logcaster_guard.adapters.blobs import FolderBlobs
 from logcaster_guard.adapters.clock import SystemClock
-from logcaster_guard.adapters.journal import SqliteJournal
 from logcaster_guard.adapters.kubernetes.events import COMPONENT, EventChannel
 from logcaster_guard.domain import ledger, releases, runs
 from logcaster_guard.domain.conditions import Comparator, Compare, Number, SignalRef
@@ -54,6 +52,7 @@ from logcaster_guard.sandbox.world import World
 from tests.cluster import environments, owners
 from tests.cluster.crashes import Cell, MortalBlobs, MortalCluster, MortalJournal, Tape
 from tests.cluster.harness import AuditRecord, Cluster, drop_namespace, make_namespace
+from tests.cluster.keeping import Keeping, journal_rights
 from tests.real.waiting import until
 
 GOOD, BAD = "1.0", "2.0"
@@ -88,6 +87,7 @@ class Case:
 
     `missing`: somebody has deleted the environment with the good release. `refused`: nothing will be rolled back.
     `owner`: a GitOps owner has rolled the bad release out, and `gitops` is what is done about it.
+    `in_cluster`: journal and blobs are kept there.
     """
 
     action: Action
@@ -96,12 +96,14 @@ class Case:
     refused: bool = False
     owner: OwnerKind | None = None
     gitops: GitOps | None = GitOps.SUSPEND
+    in_cluster: bool = False
 
     def __str__(self) -> str:
         if self.owner is not None:
             return f"{self.action}, {self.gitops} {self.owner}"
         beside = f", {self.beside:.0%} errors beside" if self.beside else ""
-        return f"{self.action}{beside}{', the other environment missing' if self.missing else ''}"
+        missing = ", the other environment missing" if self.missing else ""
+        return f"{self.action}{beside}{missing}{', journal in the cluster' if self.in_cluster else ''}"
 
     @property
     def switches(self) -> bool:
@@ -212,7 +214,8 @@ class Scene:
         cluster = replace(cluster, namespace=name)
         folder = cluster.folder / name
         await make_namespace(cluster.admin, name)
-        await cluster.grant("guard", [*rights, *(owners.RULES if case.owner else ())])
+        kept = journal_rights() if case.in_cluster else ()
+        await cluster.grant("guard", [*rights, *(owners.RULES if case.owner else ()), *kept])
         world = World(
             cluster.url, cluster.node_token, namespace=name, ca_file=cluster.ca_file, pace=pace, period=0.05
         )  # fmt: skip
@@ -241,7 +244,7 @@ class Scene:
         bad = await self.world.rolled_out(WITHIN)
         if self.case.owner is not None:
             self.owned = await owners.Owned.make(self.cluster, self.case.owner, revision=BAD)
-        await seed(self.folder, self.target.key, good, bad, then)
+        await seed(self.keeping, self.target.key, good, bad, then)
 
     async def _install_environments(self, replicas: int) -> None:
         made = await environments.install(
@@ -251,7 +254,7 @@ class Scene:
             # It keeps the idle environment small until it is told otherwise.
             await self.cluster.admin.create(self.autoscalers, autoscaler(self.minimum, replicas, environments.BLUE))
             await until(self._idles_as_told, WITHIN)
-        await seed(self.folder, self.target.key, made.good, made.bad, made.changed, snapshot=made.snapshot)
+        await seed(self.keeping, self.target.key, made.good, made.bad, made.changed, snapshot=made.snapshot)
 
     async def _idles_as_told(self) -> bool:
         """Whether the autoscaler has brought the idle environment to its minimum."""
@@ -264,12 +267,16 @@ class Scene:
         """The path of the namespace's autoscalers."""
         return f"/apis/autoscaling/v2/namespaces/{self.cluster.namespace}/horizontalpodautoscalers"
 
+    @property
+    def keeping(self) -> Keeping:
+        """Where its guards keep what they did."""
+        return Keeping(self.folder, self.cluster.namespace, self.api if self.case.in_cluster else None)
+
     async def life(self, cell: Cell | None) -> Tape:
         """One guard from its start until it dies as `cell` says, or until it has nothing left to do."""
         tape = Tape(cell)
         source = ImageSource(self.world, self.clock, self.case)
-        journal = await SqliteJournal.open(self.folder / "journal.db")
-        try:
+        async with self.keeping.journal() as journal:
             guard = self.guard(journal, source, tape)
             task = asyncio.create_task(guard.run())
             try:
@@ -279,8 +286,6 @@ class Scene:
             finally:
                 await _torn_down(task)
                 await tape.landed()
-        finally:
-            await journal.aclose()
         return tape
 
     def guard(self, journal: Journal, source: ImageSource, tape: Tape) -> Guard:
@@ -291,7 +296,7 @@ class Scene:
             cluster=cluster,
             sources={SourceName.SCRAPE: source},
             journal=MortalJournal(journal, tape),
-            blobs=MortalBlobs(FolderBlobs(self.folder / "blobs"), tape),
+            blobs=MortalBlobs(self.keeping.blobs, tape),
             channels=[EventChannel(cluster), *self.channels],
             clock=self.clock,
         )
@@ -312,13 +317,10 @@ class Scene:
 
     async def swept(self) -> None:
         """A guard looks after what was left behind, once."""
-        journal = await SqliteJournal.open(self.folder / "journal.db")
-        try:
+        async with self.keeping.journal() as journal:
             guard = self.guard(journal, ImageSource(self.world, self.clock, self.case), Tape(None))
             await guard.chronicle.load()
             await guard.sweep()
-        finally:
-            await journal.aclose()
 
         async def alone() -> bool:
             base = f"/apis/apps/v1/namespaces/{self.cluster.namespace}/deployments"
@@ -349,12 +351,9 @@ class Scene:
 
     async def facts(self) -> Facts:
         """How it stands; no guard may be alive."""
-        journal = await SqliteJournal.open(self.folder / "journal.db")
-        try:
+        async with self.keeping.journal() as journal:
             entries = await journal.read_all()
-            found, known, queued, settled = told(entries)
-        finally:
-            await journal.aclose()
+        found, known, queued, settled = told(entries)
         bounds = None
         if self.minimum is not None:
             raw = await self.cluster.admin.get(f"{self.autoscalers}/{objects.DEPLOYMENT}")
@@ -468,17 +467,18 @@ def ending(
 def writes_of(records: Sequence[AuditRecord], namespace: str) -> Counter[str]:
     """The guard's successful mutating requests in this namespace, by resource."""
     mine = [r for r in records if r.namespace == namespace and r.user == "guard" and 200 <= r.code < 300]
-    # What is told of a trigger that goes on firing is no effect of the run.
+    # What is told of a trigger that goes on firing is no effect of the run, and neither is what is noted down.
+    mine = [r for r in mine if r.resource != "secrets"]
     mine = [r for r in mine if r.resource != "events" or str((r.body or {}).get("reason", "Run")).startswith("Run")]
     return Counter(r.resource for r in mine if r.verb in {"create", "update", "patch", "delete", "deletecollection"})
 
 
-async def seed(folder: Path, key: str, good: Json, bad: Json, changed: datetime, *, snapshot: bytes = b"") -> None:
-    """A journal in `folder`: the target was good for a day, and at `changed` the bad release came.
+async def seed(keeping: Keeping, key: str, good: Json, bad: Json, changed: datetime, *, snapshot: bytes = b"") -> None:
+    """A journal: the target was good for a day, and at `changed` the bad release came.
 
     `snapshot` is what was saved with the good one.
     """
-    blobs = FolderBlobs(folder / "blobs")
+    blobs = keeping.blobs
     live = []
     for deployment, since in ((good, changed - timedelta(days=1)), (bad, changed)):
         workload = Workload(deployment)
@@ -495,12 +495,9 @@ async def seed(folder: Path, key: str, good: Json, bad: Json, changed: datetime,
         )
     saved = await blobs.put(snapshot) if snapshot else ""
     earned = RevisionGood(changed, live[0].template, 1.0, POLICY.ledger.good_after, saved)
-    journal = await SqliteJournal.open(folder / "journal.db")
-    try:
-        seen = SignalSeen(changed, SIGNAL.name)
+    seen = SignalSeen(changed, SIGNAL.name)
+    async with keeping.journal() as journal:
         await journal.append(f"target/{key}", [live[0], seen, earned, live[1]], 0)
-    finally:
-        await journal.aclose()
 
 
 def autoscaler(minimum: int, replicas: int, deployment: str) -> Json:

@@ -36,6 +36,7 @@ AT_ONCE = 6
 RECORDINGS = 3
 MATRIX = (
     Case(Action.IMMEDIATE),
+    Case(Action.IMMEDIATE, in_cluster=True),
     Case(Action.GRADUAL),
     Case(Action.GRADUAL, beside=0.5),
     Case(Action.ALERT_THEN),

@@ -20,6 +20,7 @@ from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.world import World
 from tests.cluster.daemon import Daemon
 from tests.cluster.harness import Cluster
+from tests.cluster.keeping import journal_rights
 from tests.cluster.scene import image_of
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -32,7 +33,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 async def world(cluster: Cluster) -> AsyncIterator[World]:
     documents = yaml.safe_load_all((DEPLOY / "rbac.yaml").read_text())
     rules: Sequence[Json] = next(d for d in documents if d["kind"] == "Role")["rules"]
-    await cluster.grant("guard", rules)
+    await cluster.grant("guard", [*rules, *journal_rights()])
     world = World(
         cluster.url,
         cluster.node_token,
@@ -88,9 +89,12 @@ async def live(world: World) -> str:
     return image_of(await world.deployment())
 
 
+@pytest.mark.parametrize("backend", ["sqlite", "kubernetes"])
 async def test_people_roll_back_through_the_guard_that_runs_and_without_one(
-    cluster: Cluster, world: World, daemon: Daemon
+    cluster: Cluster, world: World, daemon: Daemon, backend: str
 ) -> None:
+    if backend == "kubernetes":
+        daemon.keep_in_cluster()
     await daemon.start()
     await daemon.until("revision.good")
     await world.deploy("2.0")

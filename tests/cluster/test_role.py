@@ -11,8 +11,10 @@ import pytest
 import yaml
 
 from logcaster_guard.adapters.kubernetes.access import (
+    JOURNAL_PERMISSIONS,
     OWNER_PERMISSIONS,
     PERMISSIONS,
+    missing_for_journal,
     missing_for_owners,
     missing_permissions,
 )
@@ -31,15 +33,19 @@ from tests.real.waiting import until
 Json = dict[str, Any]
 Use = Callable[[KubernetesCluster, str], Awaitable[object]]
 DEPLOY = Path(__file__).parents[2] / "deploy"
-RULES: Sequence[Json] = [
-    rule
-    for file in ("rbac.yaml", "components/gitops/rbac.yaml")
-    for document in yaml.safe_load_all((DEPLOY / file).read_text())
-    if document["kind"] == "Role"
-    for rule in document["rules"]
-]
+
+
+def rules_in(*files: str) -> Sequence[Json]:
+    """The rules of the Roles that are shipped in these files."""
+    documents = [d for file in files for d in yaml.safe_load_all((DEPLOY / file).read_text())]
+    return [rule for document in documents if document["kind"] == "Role" for rule in document["rules"]]
+
+
+OTHERS = rules_in("rbac.yaml", "components/gitops/rbac.yaml")
+RULES = [*OTHERS, *rules_in("components/kubernetes-journal/rbac.yaml")]
 PAUSE = [{"op": "add", "path": "/metadata/annotations", "value": {}}]
 EMPTY = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}}
+NOTE = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "web"}}
 NOTICE = Notice("run-1/1", START, "run.opened", Severity.WARNING, "t", "x", deployment="web", run="run-1")
 
 
@@ -86,6 +92,11 @@ USES: Mapping[tuple[str, str], Use] = {
     ("ocirepositories", "get"): lambda guard, ns: guard.get(Kind.OCI_REPOSITORY, ns, "web"),
     ("buckets", "get"): lambda guard, ns: guard.get(Kind.BUCKET, ns, "web"),
     ("helmcharts", "get"): lambda guard, ns: guard.get(Kind.HELM_CHART, ns, "web"),
+    ("secrets", "get"): lambda guard, ns: guard.get(Kind.SECRET, ns, "web"),
+    ("secrets", "list"): lambda guard, ns: guard.list(Kind.SECRET, ns),
+    ("secrets", "create"): lambda guard, ns: guard.create(Kind.SECRET, ns, NOTE),
+    ("secrets", "patch"): lambda guard, ns: guard.json_patch(Kind.SECRET, ns, "web", PAUSE),
+    ("secrets", "delete"): lambda guard, ns: gone(guard, Kind.SECRET, ns),
 }
 VERBS = [
     (group, resource, verb)
@@ -104,10 +115,14 @@ def targets(cluster: Cluster) -> list[Target]:
 
 
 async def missing(guard: KubernetesCluster, cluster: Cluster) -> list[str]:
-    """What the guard names at its start: for the targets, and for owners of each kind that may be suspended."""
+    """What the guard names at its start: for targets, owners of each kind that may be suspended, and its journal."""
     kinds = sorted(kind for permission in OWNER_PERMISSIONS for kind in permission.kinds)
     owners = [Reference(kind, cluster.namespace, "web") for kind in kinds]
-    return [*await missing_permissions(guard, targets(cluster)), *await missing_for_owners(guard, owners)]
+    return [
+        *await missing_permissions(guard, targets(cluster)),
+        *await missing_for_owners(guard, owners),
+        *await missing_for_journal(guard, cluster.namespace),
+    ]
 
 
 async def guard_with(cluster: Cluster, rules: Sequence[Json], lacking: int) -> KubernetesCluster:
@@ -153,7 +168,8 @@ async def refused(use: Use, guard: KubernetesCluster, namespace: str) -> bool:
 
 def test_every_verb_of_the_role_has_a_use_and_every_use_its_verb() -> None:
     assert {(resource, verb) for _, resource, verb in VERBS} == set(USES)
-    assert {(p.resource, verb) for p in (*PERMISSIONS, *OWNER_PERMISSIONS) for verb in p.verbs} == set(USES)
+    needed = (*PERMISSIONS, *OWNER_PERMISSIONS, *JOURNAL_PERMISSIONS)
+    assert {(p.resource, verb) for p in needed for verb in p.verbs} == set(USES)
 
 
 async def test_with_the_whole_role_nothing_is_refused(cluster: Cluster) -> None:
@@ -189,11 +205,29 @@ async def test_without_the_verb_it_is_named_and_its_use_is_refused(
 
 
 @pytest.mark.parametrize("verb", ["create", "update", "deletecollection"])
-@pytest.mark.parametrize("resource", ["statefulsets.apps", "secrets", "configmaps", "pods"])
+@pytest.mark.parametrize("resource", ["statefulsets.apps", "configmaps", "pods"])
 async def test_nothing_beyond_the_role_is_allowed(cluster: Cluster, resource: str, verb: str) -> None:
     guard = await guard_with(cluster, RULES, lacking=0)
     name, _, group = resource.partition(".")
     try:
         assert await guard.may(verb, group, name, cluster.namespace) is False
+    finally:
+        await guard.aclose()
+
+
+@pytest.mark.parametrize("verb", ["update", "watch", "deletecollection"])
+async def test_a_journal_in_the_cluster_needs_no_more_of_secrets(cluster: Cluster, verb: str) -> None:
+    guard = await guard_with(cluster, RULES, lacking=0)
+    try:
+        assert await guard.may(verb, "", "secrets", cluster.namespace) is False
+    finally:
+        await guard.aclose()
+
+
+async def test_without_a_journal_in_the_cluster_no_secret_may_be_touched(cluster: Cluster) -> None:
+    verbs = [verb for permission in JOURNAL_PERMISSIONS for verb in permission.verbs]
+    guard = await guard_with(cluster, OTHERS, lacking=len(verbs))
+    try:
+        assert {await guard.may(verb, "", "secrets", cluster.namespace) for verb in [*verbs, "update"]} == {False}
     finally:
         await guard.aclose()

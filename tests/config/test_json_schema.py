@@ -109,6 +109,8 @@ def test_the_shipped_files_are_valid(name: str) -> None:
         "ledger: {good_share: 0.9}",
         "ledger: {good_share: 0%}",
         "journal: {path: ''}",
+        "journal: {backend: etcd}",
+        "journal: {backend: kubernetes, namespace: A_b}",
         "notify: {webhooks: [{name: a}]}",
         "log: {level: INFO}",
         "web: {listen: localhost}",

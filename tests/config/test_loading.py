@@ -223,6 +223,12 @@ def test_unreadable_settings_do_not_make_sound_rules_faulty(tmp_path: Path) -> N
     assert "broken YAML" in fault.found
 
 
+@pytest.mark.parametrize(("namespace", "warned"), [("logcaster", True), ("guards", False)])
+def test_a_journal_beside_a_target_is_warned_of(folder: Path, namespace: str, *, warned: bool) -> None:
+    (folder / "guard.yaml").write_text(f"journal: {{backend: kubernetes, namespace: {namespace}}}\n")
+    assert any("may then read every Secret" in w for w in loaded(folder).warnings) is warned
+
+
 def test_warnings_name_what_may_surprise(tmp_path: Path) -> None:
     (tmp_path / "guard.yaml").write_text("targets: [{deployment: other}]")
     (tmp_path / "rules.yaml").write_text(

@@ -12,6 +12,7 @@ import yaml
 
 from logcaster_guard.adapters.kubernetes.access import PERMISSIONS
 from logcaster_guard.config.loading import Loaded, load
+from logcaster_guard.config.settings import default_settings
 from tests.deploy.dockerfile import ROOT
 
 Json = dict[str, Any]
@@ -137,15 +138,30 @@ def test_the_role_is_exactly_what_the_code_uses_and_the_pods_account_has_it(buil
     assert built["RoleBinding"]["roleRef"]["name"] == built["Role"]["metadata"]["name"]
 
 
-def test_the_rights_on_gitops_owners_build_apart_from_the_base() -> None:
+def build(folder: Path) -> list[Json]:
+    """What kustomize makes of a folder."""
     if shutil.which("kubectl") is None:
         pytest.skip("no kubectl: it is not on PATH")
-    folder = DEPLOY / "components" / "gitops"
     done = subprocess.run(
         ["kubectl", "kustomize", str(folder)], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert sorted(o["kind"] for o in yaml.safe_load_all(done.stdout)) == ["Role", "RoleBinding"]
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def test_the_rights_on_gitops_owners_build_apart_from_the_base() -> None:
+    assert sorted(o["kind"] for o in build(DEPLOY / "components" / "gitops")) == ["Role", "RoleBinding"]
+
+
+def test_the_journals_namespace_is_the_one_of_the_settings_and_its_role_is_for_that_alone() -> None:
+    objects = {o["kind"]: o for o in build(DEPLOY / "components" / "kubernetes-journal")}
+    assert sorted(objects) == ["Namespace", "Role", "RoleBinding"]
+    namespace = default_settings().journal.namespace
+    assert objects["Namespace"]["metadata"]["name"] == namespace
+    assert {objects[kind]["metadata"]["namespace"] for kind in ("Role", "RoleBinding")} == {namespace}
+    assert objects["RoleBinding"]["roleRef"]["name"] == objects["Role"]["metadata"]["name"]
+    (subject,) = objects["RoleBinding"]["subjects"]
+    assert subject == {"kind": "ServiceAccount", "name": "logcaster-guard", "namespace": "logcaster"}
 
 
 def test_the_secret_of_the_settings_example_is_the_one_that_is_mounted(built: dict[str, Json]) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
+from structlog.testing import capture_logs
 
-from logcaster_guard.domain.errors import JournalUnavailable
+from logcaster_guard.domain.errors import JournalOutOfReach, JournalUnavailable
 from logcaster_guard.domain.events import (
     NoticeSettled,
     RevisionGood,
@@ -20,7 +22,9 @@ from logcaster_guard.domain.events import (
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.steps import Plan, RestoreTemplate
 from logcaster_guard.engine.chronicle import Chronicle, event_name, run_stream, target_stream
+from logcaster_guard.ports import Entry
 from tests.fakes.clock import START as NOW
+from tests.fakes.guarded import Guarded, past_run
 from tests.fakes.journal import MemoryJournal, SlowJournal
 
 KEY = "default/logcaster-prod"
@@ -39,6 +43,33 @@ async def test_many_writers_of_one_process_lose_and_double_nothing() -> None:
     chronicle = Chronicle(journal)
     await asyncio.gather(*(chronicle.tell(TARGET, SignalSeen(NOW, str(n))) for n in range(50)))
     assert len(journal.entries) == chronicle.ledger(KEY).length == 50
+
+
+class DistantJournal(MemoryJournal):
+    """It gives no answer for the first `down` times that it is read."""
+
+    def __init__(self, down: int) -> None:
+        super().__init__()
+        self.down = down
+
+    async def read_all(self, prefix: str = "") -> Sequence[Entry]:
+        self.down -= 1
+        if self.down >= 0:
+            raise JournalOutOfReach("the API server does not answer")
+        return await super().read_all(prefix)
+
+
+async def test_a_journal_that_gives_no_answer_at_the_start_is_waited_for_and_not_given_up() -> None:
+    journal = DistantJournal(down=3)
+    await journal.append(run_stream("r1"), past_run(), 0)
+    with capture_logs() as logs:
+        scene = Guarded(journal)
+        async with scene.running():
+            before = scene.guard.chronicle.loaded
+            await scene.clock.advance(16.0)
+            assert (before, scene.guard.chronicle.loaded, scene.guard.chronicle.available) == (False, True, True)
+            assert [r.id for r in scene.guard.chronicle.runs()] == ["r1"]
+    assert sum(line["event"] == "journal.out_of_reach" for line in logs) == 3
 
 
 async def test_what_another_process_appended_is_taken_in_once() -> None:

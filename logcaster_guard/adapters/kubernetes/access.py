@@ -94,6 +94,11 @@ DELEGATED: tuple[Permission, ...] = (
 )
 """What is needed in the whole cluster with `web.auth.kubernetes`; `deploy/components/api-auth` grants exactly this."""
 
+JOURNAL_PERMISSIONS: tuple[Permission, ...] = (
+    Permission("", "secrets", ("get", "list", "create", "patch", "delete"), "keep its journal there", _ANY),
+)
+"""What a journal in the cluster needs in its namespace; `deploy/components/kubernetes-journal` grants exactly this."""
+
 LEASE_PERMISSIONS: tuple[Permission, ...] = (
     Permission("coordination.k8s.io", "leases", ("get", "create", "patch"), "take turns with other guards", _ANY),
 )
@@ -122,6 +127,19 @@ async def missing_permissions(reviews: Reviews, targets: Iterable[Target]) -> Se
                         may = await reviews.may(verb, permission.group, permission.resource, target.namespace, name)
                         asked[key] = _sentence(verb, permission, target.namespace, name) if may is False else None
     return [sentence for sentence in asked.values() if sentence is not None]
+
+
+async def missing_for_journal(reviews: Reviews, namespace: str) -> Sequence[str]:
+    """A sentence for each permission that a journal in this namespace needs and the guard does not have.
+
+    Raises `ClusterError`s.
+    """
+    return [
+        _sentence(verb, permission, namespace, "", "deploy/components/kubernetes-journal/")
+        for permission in JOURNAL_PERMISSIONS
+        for verb in permission.verbs
+        if await reviews.may(verb, permission.group, permission.resource, namespace) is False
+    ]
 
 
 async def missing_for_lease(reviews: Reviews, namespace: str, name: str) -> Sequence[str]:

@@ -1,0 +1,66 @@
+"""Journal and blobs as the settings name them, for everything that opens them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from logcaster_guard.adapters.blobs import FolderBlobs
+from logcaster_guard.adapters.journal import SqliteJournal
+from logcaster_guard.adapters.kubernetes.blobs import KubernetesBlobs
+from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
+from logcaster_guard.adapters.kubernetes.connect import connect
+from logcaster_guard.adapters.kubernetes.journal import KubernetesJournal
+from logcaster_guard.adapters.kubernetes.stored import Place
+from logcaster_guard.config.sections import JournalSection, KubernetesSection
+from logcaster_guard.config.settings import Settings
+from logcaster_guard.ports import Blobs, Cluster, Journal
+
+
+async def connected(section: KubernetesSection) -> KubernetesCluster:
+    """The API server of the settings; nothing was asked of it yet. Raises what `connect` raises."""
+    path = None if section.kubeconfig is None else Path(section.kubeconfig)
+    return await connect(kubeconfig=path, context=section.context, timeout=section.timeout)
+
+
+def in_cluster(section: JournalSection) -> bool:
+    """Whether they are kept in the cluster."""
+    return section.backend == "kubernetes"
+
+
+def described(section: JournalSection) -> str:
+    """Where the journal is, for people."""
+    return f"the Secrets of {_place(section)}" if in_cluster(section) else section.path
+
+
+async def journal_of(section: JournalSection, cluster: Cluster, *, shared: bool = False) -> Journal:
+    """The journal; raises `JournalUnavailable` if a file cannot be used. What is in the cluster is looked at later.
+
+    `shared`: a lease tells which of the guards that have the file open appends.
+    """
+    if in_cluster(section):
+        return KubernetesJournal(cluster, _place(section))
+    return await SqliteJournal.open(Path(section.path), shared=shared)
+
+
+def blobs_of(section: JournalSection, cluster: Cluster) -> Blobs:
+    """The blobs."""
+    return KubernetesBlobs(cluster, _place(section)) if in_cluster(section) else FolderBlobs(Path(section.blobs))
+
+
+@contextlib.asynccontextmanager
+async def blobs_alone(settings: Settings) -> AsyncIterator[Blobs]:
+    """The blobs, for who needs nothing else; raises what `connect` raises where they are in the cluster."""
+    if not in_cluster(settings.journal):
+        yield FolderBlobs(Path(settings.journal.blobs))
+        return
+    cluster = await connected(settings.sources.kubernetes)
+    try:
+        yield blobs_of(settings.journal, cluster)
+    finally:
+        await cluster.aclose()
+
+
+def _place(section: JournalSection) -> Place:
+    return Place(section.namespace, section.name)
