@@ -116,7 +116,8 @@ def _answer(answer: Answer, way: Way, names: tuple[str, str, str], manner: Manne
     writing.echo(written, as_json=manner.as_json)
     if manner.no_wait or not way.there:
         why = "" if way.there else " No daemon answers here: status tells what became of it."
-        raise writing.finish(written, Outcome("written", f"Written.{why}", {}), as_json=manner.as_json)
+        outcome = Outcome("written", f"Written.{why}", _named(addressed))
+        raise writing.finish(written, outcome, as_json=manner.as_json)
     raise writing.finish(written, _became(answer, way, addressed, written), as_json=manner.as_json)
 
 
@@ -171,10 +172,14 @@ def _lines(answer: Answer, addressed: _Addressed) -> list[str]:
     ]
 
 
+def _named(addressed: _Addressed) -> Json:
+    return {"run": "" if addressed.run is None else addressed.run["run"], "ticket": addressed.ticket}
+
+
 def _became(answer: Answer, way: Way, addressed: _Addressed, written: Written) -> Outcome:
     heard = writing.awaited(way, lambda t: writing.heard(t, written.digest), addressed.target)
-    name = "" if addressed.run is None else addressed.run["run"]
-    more: Json = {"run": name, "ticket": addressed.ticket}
+    more = _named(addressed)
+    name = more["run"]
     if heard is None:
         return Outcome("unknown", "The guard has not looked at it yet: see status, and its log.", more)
     if not heard["counted"]:
