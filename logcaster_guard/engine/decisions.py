@@ -203,6 +203,12 @@ class Decisions:
         reason = f"{_because(rule)} It takes over from run {old.id}, which was slower."
         return self._opened(situation, planned, evidence, await self._snapshot(workload), reason=reason, parent=old.id)
 
+    def may_fall_back(self, outcome: str, rungs: int) -> bool:
+        """Whether the policy lets another run follow one that ended so, after `rungs` that fell back already."""
+        fallback = self._policy.fallback
+        allowed = {DESTINATION_BAD: fallback.destination_bad, NOT_RECOVERED: fallback.not_recovered}
+        return rungs < allowed.get(outcome, 0)
+
     async def fallen_back(
         self, old: Run, closed: RunClosed, rungs: int, *, rule: Rule, workload: Workload | None
     ) -> RunOpened | None:
@@ -210,9 +216,7 @@ class Decisions:
 
         `rungs` counts the runs that have fallen back already in this line.
         """
-        fallback = self._policy.fallback
-        allowed = {DESTINATION_BAD: fallback.destination_bad, NOT_RECOVERED: fallback.not_recovered}
-        if rungs >= allowed.get(closed.outcome, 0):
+        if not self.may_fall_back(closed.outcome, rungs):
             return None
         onset = old.opened.onset or old.opened.at
         situation = self._situation(rule, onset, workload, follows=old.id)
@@ -339,6 +343,8 @@ class Decisions:
         freeze = situation.ledger.freeze
         if freeze is not None and freeze.by == "guard" and len(names) > 1:
             names = tuple(n for n in names if n != Guardrail.FROZEN)
+        # Which of the two it is may change with every pod that comes or goes: the news is the same.
+        names = tuple(Guardrail.SHARED_CAUSE if n == Guardrail.SEVERAL_SUSPECTS else n for n in names)
         onset = f"{situation.onset:%Y%m%dT%H%M%S.%fZ}"
         return f"refused/{self._target.key}/{situation.rule.name}/{onset}/{'+'.join(names)}"
 
