@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.signals import Signal, SourceName, Target, Unit
 from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.engine.guard import Guard, Orders
-from logcaster_guard.ports import Kind
+from logcaster_guard.ports import Clock, Kind
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import START, FakeClock, settle
 from tests.fakes.cluster import FakeCluster
@@ -79,9 +79,10 @@ class Bench:
         policy: Policy | None = None,
         past: bool = True,
         deployments: Sequence[str] = (PROD,),
+        cluster: Callable[[Clock], FakeCluster] = FakeCluster,
     ) -> None:
         self.clock = FakeClock()
-        self.cluster = FakeCluster(self.clock)
+        self.cluster = cluster(self.clock)
         self.journal: MemoryJournal | None = MemoryJournal()
         self.blobs = MemoryBlobs()
         self.prometheus = FakeSource(SourceName.PROMETHEUS, self.clock, past=past)
