@@ -15,6 +15,8 @@ from logcaster_guard.domain.inbox import Denied, Freezing, Frozen
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects.annotating import Written
 
+_QUOTED = 100
+
 Which = Annotated[str, typer.Argument(metavar="TARGET", help="The target's name, or NAMESPACE/DEPLOYMENT.")]
 
 
@@ -91,7 +93,8 @@ def _became(word: Freezing, way: Way, target: str, written: Written) -> Outcome:
     def held(account: Json) -> bool | None:
         frozen = account["frozen"]
         if word is Freezing.FREEZE:
-            return True if frozen is not None and frozen["reason"] == written.value else None
+            # A run that the freeze has ended froze the target in its turn, and quotes it.
+            return True if frozen is not None and written.value[:_QUOTED] in frozen["reason"] else None
         return True if frozen is None else None
 
     if writing.awaited(way, held, target) is not None:
