@@ -118,7 +118,7 @@ class Decisions:
         snapshot = ""
         if isinstance(planned, Plan):
             snapshot = await self._snapshot(workload)
-        async with self._chronicle.opening:
+        async with self._chronicle.counting():
             situation = self._situation(rule, onset, workload)
             reasons = self._reasons(situation)
             if not reasons and isinstance(planned, Plan):
@@ -203,17 +203,16 @@ class Decisions:
         reason = f"{_because(rule)} It takes over from run {old.id}, which was slower."
         return self._opened(situation, planned, evidence, await self._snapshot(workload), reason=reason, parent=old.id)
 
-    async def fallen_back(
-        self, old: Run, closed: RunClosed, rungs: int, *, rule: Rule, workload: Workload | None
-    ) -> RunOpened | None:
-        """The immediate run to the next good release after `old` has failed; None if that is not allowed.
-
-        `rungs` counts the runs that have fallen back already in this line.
-        """
+    def may_fall_back(self, outcome: str, rungs: int) -> bool:
+        """Whether the policy lets another run follow one that ended so, after `rungs` that fell back already."""
         fallback = self._policy.fallback
         allowed = {DESTINATION_BAD: fallback.destination_bad, NOT_RECOVERED: fallback.not_recovered}
-        if rungs >= allowed.get(closed.outcome, 0):
-            return None
+        return rungs < allowed.get(outcome, 0)
+
+    async def fallen_back(
+        self, old: Run, closed: RunClosed, *, rule: Rule, workload: Workload | None
+    ) -> RunOpened | None:  # fmt: skip
+        """The immediate run to the next good release after `old` has failed; None if something forbids it."""
         onset = old.opened.onset or old.opened.at
         situation = self._situation(rule, onset, workload, follows=old.id)
         reasons = self._reasons(situation)
@@ -239,7 +238,7 @@ class Decisions:
     ) -> str | Sequence[str]:
         """Open the run that a person asked for, and give its name; or say why not."""
         snapshot = await self._snapshot(workload)
-        async with self._chronicle.opening:
+        async with self._chronicle.counting():
             reasons = self.manual_objections(rule, workload)
             if reasons:
                 return reasons

@@ -47,6 +47,8 @@ _IN_PLACE = (AwaitRollout, AwaitEndpoints)
 _GRACE = 10.0
 _HELD_UP = 600.0
 """Seconds after which people are told that a run cannot give back what it has borrowed."""
+_OUT_OF_REACH = 60.0
+"""The same where that is because it cannot even be looked at: nothing but the API server's return will change it."""
 _SUCCESSION = 300.0
 """Seconds for which the API server may be away before a run that failed closes without a run after it."""
 
@@ -115,9 +117,10 @@ class Executor:
             if opened is None:
                 return False
             closed = RunClosed(opened.at, run.id, runs.ESCALATED, opened.reason, freeze=False)
-            opened = replace(opened, holds=tuple(self._chronicle.run(run.id).holds.values()))
+            present = self._chronicle.run(run.id)
+            opened = replace(opened, holds=tuple(present.holds.values()))
             notice = NoticeQueued(opened.at, narration.opened(opened))
-            if not await self._chronicle.decide(stream, closed, opened, notice):
+            if not await self._chronicle.decide(stream, closed, opened, notice, of=present):
                 return False
             self.start(stream, opened.run)
             return True
@@ -181,6 +184,8 @@ class Executor:
                 if pause and isinstance(decision, Perform | GiveBack):
                     await self._clock.sleep_until(self._clock.monotonic() + pause)
                     continue
+                if isinstance(decision, WaitUntil):
+                    await self._tell_held_up(stream, run, decision.reason, blind=isinstance(observation, Unclear))
                 failure = await self._carry(stream, run, decision)
             except JournalUnavailable as error:
                 self._log.error("journal.unavailable", detail=str(error), effect="nothing is changed without a journal")
@@ -189,24 +194,23 @@ class Executor:
     async def _carry(self, stream: str, run: Run, decision: runs.Decision) -> ClusterError | None:
         match decision:
             case Commit(events):
-                await self._chronicle.decide(stream, *events, *self._notices(run, events))
+                await self._chronicle.decide(stream, *events, *self._notices(run, events), of=run)
             case Perform(intent, step):
-                if await self._chronicle.decide(stream, intent):
+                if await self._chronicle.decide(stream, intent, of=run):
                     intended = self._chronicle.run(run.id)
                     return await self._effect(self._handlers[type(step)].apply(step, intended), step.kind)
             case GiveBack(hold):
                 return await self._effect(self._lenders[hold.kind].release(hold, run), f"release {hold.kind}")
             case WaitUntil(seconds, reason):
                 self._log.debug("run.waiting", reason=reason, seconds=seconds)
-                await self._tell_held_up(stream, run, reason)
                 await self._clock.sleep_until(self._clock.monotonic() + seconds)
             case Close(closed):
                 await self._close(stream, run, closed)
         return None
 
-    async def _tell_held_up(self, stream: str, run: Run, reason: str) -> None:
+    async def _tell_held_up(self, stream: str, run: Run, reason: str, *, blind: bool) -> None:
         """Tell people, once, that something borrowed has not come back for long."""
-        if run.owed is None or run.ending is None or self._elapsed(run) < _HELD_UP:
+        if run.owed is None or run.ending is None or self._elapsed(run) < (_OUT_OF_REACH if blind else _HELD_UP):
             return
         notice = narration.held_up(run, run.owed, self._clock.now(), reason)
         if not self._chronicle.knows_notice(notice.id):
@@ -214,19 +218,23 @@ class Executor:
 
     async def _close(self, stream: str, run: Run, closed: RunClosed) -> None:
         try:
-            opened = await self._successor(run, closed)
+            async with self._chronicle.counting():
+                await self._followed(stream, run, closed, await self._successor(run, closed))
         except ClusterError as error:
-            if self._elapsed(run) < _SUCCESSION:
-                self._log.warning("step.unclear", step="close", detail=str(error))
-                await self._clock.sleep_until(self._clock.monotonic() + min(error.retry_after or 1.0, _LONGEST_PAUSE))
+            if self._elapsed(run) >= _SUCCESSION:
+                await self._followed(stream, run, closed, None)
                 return
-            opened = None
+            self._log.warning("step.unclear", step="close", detail=str(error))
+            await self._clock.sleep_until(self._clock.monotonic() + min(error.retry_after or 1.0, _LONGEST_PAUSE))
+
+    async def _followed(self, stream: str, run: Run, closed: RunClosed, opened: RunOpened | None) -> None:
+        """Close the run, and open the one that follows from it if there is one, in the same append."""
         if opened is None:
-            await self._chronicle.decide(stream, closed, *self._notices(run, (closed,)))
+            await self._chronicle.decide(stream, closed, *self._notices(run, (closed,)), of=run)
             return
         closed = replace(closed, freeze=False)
         notices = (*self._notices(run, (closed,)), NoticeQueued(opened.at, narration.opened(opened)))
-        if await self._chronicle.decide(stream, closed, opened, *notices):
+        if await self._chronicle.decide(stream, closed, opened, *notices, of=run):
             self.start(stream, opened.run)
 
     async def _effect(self, effect: Any, what: str) -> ClusterError | None:  # noqa: ANN401 - a coroutine
@@ -283,7 +291,8 @@ class Executor:
 
 
 def _rejected(failure: ClusterError | None) -> Observation | None:
-    if isinstance(failure, Rejected):
+    # Expired credentials come back; whatever else is refused stays so.
+    if isinstance(failure, Rejected) and failure.status != 401:
         return Failed(FAILED, f"the change was refused: {failure}")
     return None
 
