@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict
 
 import structlog
 
+from logcaster_guard.domain import inbox
 from logcaster_guard.domain import ledger as ledgers
 from logcaster_guard.domain import runs as run_domain
+from logcaster_guard.domain.answers import Heard
 from logcaster_guard.domain.errors import GuardError, JournalConflict, JournalOutOfReach, JournalUnavailable
 from logcaster_guard.domain.events import (
+    AnswerDenied,
     Event,
     NoticeQueued,
     NoticeSettled,
     OwnerResumed,
+    OwnerResuming,
     OwnerSuspended,
     RevisionBad,
     RevisionLive,
     RevisionSeeded,
+    RunAnswered,
     RunClosed,
     RunOpened,
     TriggerCleared,
@@ -40,6 +47,8 @@ _ATTEMPTS = 20
 _UNTOLD = frozenset({"at", "plan", "blob", "uid", "holds"})
 _SNAPSHOTS = 100
 """Runs whose snapshots are kept."""
+_HEARD = 20
+"""Answers of people that are shown, of each target."""
 
 
 def target_stream(target: str) -> str:
@@ -56,13 +65,27 @@ class Chronicle:
     """Everything the guard knows from its journal, kept in step with it: what events add up to, not the events.
 
     `on_append` is called with the stream's name after each append. Without a journal (`None`) nothing can be appended:
-    the guard only watches. `opening` is held by whoever counts the runs and opens one: limits go over all targets.
+    the guard only watches. An append that failed, or was cut short, may have happened all the same: `settle` tells, and
+    calls `on_found` with stream and run for each open run that was not known of. `monotonic` is the clock by which it
+    knows how long ago its own runs were.
     """
 
-    def __init__(self, journal: Journal | None, *, on_append: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        journal: Journal | None,
+        *,
+        on_append: Callable[[str], None] = lambda _: None,
+        on_found: Callable[[str, str], None] = lambda *_: None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._journal = journal
         self._on_append = on_append
-        self.opening = asyncio.Lock()
+        self._on_found = on_found
+        self._monotonic = monotonic
+        self._opened_at: dict[str, float] = {}
+        self._closed_at: dict[str, float] = {}
+        self._counting = asyncio.Lock()
+        self._unsure: set[str] = set()
         self._seq: dict[str, int] = {}
         self._writing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._ledgers: dict[str, Ledger] = {}
@@ -70,8 +93,12 @@ class Chronicle:
         self._open: dict[str, str] = {}
         self._last_closed: dict[str, RunClosed] = {}
         self._triggers: dict[tuple[str, str], TriggerPending | TriggerFired | TriggerCleared] = {}
+        self._over: set[tuple[str, str]] = set()
         self._notices: set[str] = set()
+        self._answers: set[str] = set()
+        self._heard: defaultdict[str, deque[Heard]] = defaultdict(lambda: deque(maxlen=_HEARD))
         self._suspended: dict[tuple[str, str], OwnerSuspended] = {}
+        self._resuming: dict[tuple[str, str], str] = {}
         self.loaded = False
         self._log = structlog.get_logger()
 
@@ -124,6 +151,7 @@ class Chronicle:
 
     def past_runs(self) -> Sequence[PastRun]:
         """All runs, as the limits count them."""
+        now = self._monotonic()
         return [
             PastRun(
                 r.id,
@@ -132,6 +160,8 @@ class Chronicle:
                 None if r.closed is None else r.closed.at,
                 touched=r.touched,
                 outcome="" if r.closed is None else r.closed.outcome,
+                opened_ago=now - self._opened_at[r.id] if r.id in self._opened_at else None,
+                closed_ago=now - self._closed_at[r.id] if r.id in self._closed_at else None,
             )
             for r in self._runs.values()
         ]
@@ -140,13 +170,30 @@ class Chronicle:
         """The newest transition of a trigger that the journal tells; None if there was none."""
         return self._triggers.get((target, rule))
 
+    def trigger_to_resume(self, target: str, rule: str) -> TriggerPending | TriggerFired | None:
+        """The breach that a guard which is started again takes up: none that was cleared, or that a run has ended."""
+        last = self._triggers.get((target, rule))
+        return None if isinstance(last, TriggerCleared) or (target, rule) in self._over else last
+
     def knows_notice(self, notice: str) -> bool:
-        """Whether a notice with this id was ever queued in the stream of a target."""
+        """Whether a notice with this id was ever queued in the stream of a target or of a run."""
         return notice in self._notices
+
+    def knows_answer(self, digest: str) -> bool:
+        """Whether the annotation with this digest has counted, or was denied, at any time before."""
+        return digest in self._answers
+
+    def heard(self, target: str) -> Sequence[Heard]:
+        """What became of the newest of people's annotations, the newest last."""
+        return list(self._heard.get(target, ()))
 
     def suspended(self) -> Sequence[tuple[str, OwnerSuspended]]:
         """The GitOps owners that stay suspended after a run, each with the target that it is for."""
         return [(target, event) for (target, _), event in self._suspended.items()]
+
+    def resuming(self, target: str, owner: str) -> str | None:
+        """Why the guard meant to resume this suspended owner; None if it did not yet."""
+        return self._resuming.get((target, owner))
 
     def last_closed(self, target: str) -> RunClosed | None:
         """How the run of the target that closed last ended."""
@@ -169,6 +216,20 @@ class Chronicle:
         kept |= {run.opened.snapshot for run in recent if run.opened.snapshot}
         return frozenset(kept)
 
+    @contextlib.asynccontextmanager
+    async def counting(self) -> AsyncIterator[None]:
+        """Held by whoever counts the runs and opens one: limits go over all targets. Raises `JournalUnavailable`."""
+        async with self._counting:
+            await self.settle()
+            yield
+
+    async def settle(self) -> None:
+        """Take in what appends of this process did that nobody confirmed; raises `JournalUnavailable`."""
+        for stream in sorted(self._unsure):
+            async with self._writing[stream]:
+                if stream in self._unsure:
+                    await self._catch_up(stream)
+
     async def tell(self, stream: str, *events: Event) -> None:
         """Append facts that hold whatever else was appended meanwhile; raises `JournalUnavailable`."""
         async with self._writing[stream]:
@@ -181,13 +242,15 @@ class Chronicle:
                     return
         raise JournalUnavailable(f"Stream {stream} is written by somebody else all the time: stop the other guard.")
 
-    async def decide(self, stream: str, *events: Event) -> bool:
+    async def decide(self, stream: str, *events: Event, of: Run | None = None) -> bool:
         """Append events that follow from what the stream told; False if it tells more now and must be looked at again.
 
-        A delivered notice changes no decision, so it is passed over.
+        A delivered notice changes no decision, so it is passed over. `of` is the run as it was when this was decided.
         """
         async with self._writing[stream]:
             for _ in range(_ATTEMPTS):
+                if of is not None and self._runs.get(of.id) is not of:
+                    return False
                 try:
                     await self._append(stream, events)
                 except JournalConflict:
@@ -201,7 +264,9 @@ class Chronicle:
     async def _append(self, stream: str, events: Sequence[Event]) -> None:
         if self._journal is None:
             raise JournalUnavailable("There is no journal: the guard only watches.")
+        self._unsure.add(stream)
         seq = await self._journal.append(stream, events, self._seq.get(stream, 0))
+        self._unsure.discard(stream)
         self._remember(stream, seq, events)
         self.log(stream, *events)
         self._on_append(stream)
@@ -211,8 +276,12 @@ class Chronicle:
             return []
         known = self._seq.get(stream, 0)
         newer = [e for e in await self._journal.read(stream) if e.seq > known]
+        self._unsure.discard(stream)
         for entry in newer:
             self._remember(stream, entry.seq, [entry.event])
+        for run in [e.event.run for e in newer if isinstance(e.event, RunOpened)]:
+            if run in self._open:
+                self._on_found(stream, run)
         return [e.event for e in newer]
 
     def _remember(self, stream: str, seq: int, events: Sequence[Event]) -> None:
@@ -223,31 +292,59 @@ class Chronicle:
                 self._remember_run(stream, run)
             if run is None and isinstance(event, RevisionBad | OwnerSuspended):
                 run = self._runs.get(event.run)
+            if isinstance(event, NoticeQueued) and stream != GUARD:
+                self._notices.add(event.notice.id)
             target = run.opened.target if run is not None else _target_of(stream)
             if target is not None:
                 self._remember_of_target(target, event)
 
     def _remember_run(self, stream: str, run: Run) -> None:
+        if self.loaded and run.id not in self._runs:
+            self._opened_at[run.id] = self._monotonic()
+        if self.loaded and run.closed is not None:
+            self._closed_at[run.id] = self._monotonic()
         self._runs[run.id] = run
         if run.closed is None:
             self._open[run.id] = stream
         else:
             self._open.pop(run.id, None)
             self._last_closed[run.opened.target] = run.closed
+            # By the order of the journal: a wall clock that was set in between tells nothing.
+            self._over |= {key for key in self._triggers if key[0] == run.opened.target}
 
     def _remember_of_target(self, target: str, event: Event) -> None:
         self._ledgers[target] = ledgers.extend(self._ledgers.get(target, Ledger()), [event])
         match event:
             case TriggerPending() | TriggerFired() | TriggerCleared():
                 self._triggers[target, event.rule] = event
-            case NoticeQueued(notice=notice):
-                self._notices.add(notice.id)
+                self._over.discard((target, event.rule))
+            case RunAnswered() | AnswerDenied() | RunOpened():
+                self._remember_answer(target, event)
             case OwnerSuspended():
                 self._suspended[target, event.hold.object] = event
+            case OwnerResuming():
+                self._resuming[target, event.owner] = event.reason
             case OwnerResumed():
                 self._suspended.pop((target, event.owner), None)
+                self._resuming.pop((target, event.owner), None)
             case _:
                 pass
+
+    def _remember_answer(self, target: str, event: RunAnswered | AnswerDenied | RunOpened) -> None:
+        match event:
+            case RunAnswered(at, run, answer, digest, words):
+                annotation = next(name for name, kind in inbox.ANSWERS.items() if kind is answer)
+                heard = Heard(at, annotation, digest, run, counted=True, words=words)
+            case AnswerDenied(at, annotation, digest, reason, run_or_none):
+                heard = Heard(at, annotation, digest, run_or_none, counted=False, words=reason)
+            case RunOpened():
+                if not event.request:
+                    return
+                heard = Heard(
+                    event.at, inbox.ROLLBACK, event.request, event.run, counted=True, words=event.reason
+                )  # fmt: skip
+        self._answers.add(heard.digest)
+        self._heard[target].append(heard)
 
     def log(self, stream: str, *events: Event) -> None:
         """Write a line for each fact, whether or not it could be appended."""
@@ -272,7 +369,8 @@ class Chronicle:
             fields["template"] = event.template[:12]
         run = self._runs.get(str(fields.get("run", "")))
         target = _target_of(stream) if run is None else run.opened.target
-        self._log.info(event_name(event), **({"target": target} if target else {}), **_without(fields))
+        say = self._log.warning if isinstance(event, AnswerDenied) else self._log.info
+        say(event_name(event), **({"target": target} if target else {}), **_without(fields))
 
 
 def _target_of(stream: str) -> str | None:

@@ -57,11 +57,15 @@ async def _nobody(run: Run, closed: RunClosed) -> RunOpened | None:  # noqa: ARG
     return None
 
 
+async def _silence(run: Run) -> bool:  # noqa: ARG001 - the hook's shape
+    return False
+
+
 class Executor:
     """One task per open run. `on_close` is called with the target's key when a run has closed.
 
     `successor` is asked, when a run is about to close, which run follows from its end; closing the one and opening the
-    other is one append.
+    other is one append. `listen` is asked whether people have said something to a run, before each of its decisions.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class Executor:
         lenders: Mapping[str, Lender],
         on_close: Callable[[str], None] = lambda _: None,
         successor: Callable[[Run, RunClosed], Awaitable[RunOpened | None]] = _nobody,
+        listen: Callable[[Run], Awaitable[bool]] = _silence,
     ) -> None:
         self._chronicle = chronicle
         self._clock = clock
@@ -80,6 +85,7 @@ class Executor:
         self._lenders = lenders
         self._on_close = on_close
         self._successor = successor
+        self._listen = listen
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._marks: dict[str, tuple[object, float]] = {}
         self._grace = _GRACE
@@ -95,6 +101,10 @@ class Executor:
         """Carry the run out in the background."""
         if run not in self._tasks:
             self._tasks[run] = asyncio.create_task(self._guarded(stream, run), name=f"run {run}")
+
+    def carries(self, run: str) -> bool:
+        """Whether the run is carried out: one that stopped on a defect is not."""
+        return run in self._tasks
 
     def busy(self, target: str) -> bool:
         """Whether a run on the target is open."""
@@ -114,12 +124,13 @@ class Executor:
             await asyncio.gather(task, return_exceptions=True)
         try:
             opened = None if self._chronicle.run(run.id).restoring else await plan()
-            if opened is None:
+            if opened is None or self._chronicle.run(run.id).said is not None:
                 return False
             closed = RunClosed(opened.at, run.id, runs.ESCALATED, opened.reason, freeze=False)
-            opened = replace(opened, holds=tuple(self._chronicle.run(run.id).holds.values()))
+            present = self._chronicle.run(run.id)
+            opened = replace(opened, holds=tuple(present.holds.values()))
             notice = NoticeQueued(opened.at, narration.opened(opened))
-            if not await self._chronicle.decide(stream, closed, opened, notice):
+            if not await self._chronicle.decide(stream, closed, opened, notice, of=present):
                 return False
             self.start(stream, opened.run)
             return True
@@ -174,12 +185,17 @@ class Executor:
             run = self._chronicle.run(run_id)
             if run.closed is not None:
                 return
-            observation = _rejected(failure) or await self._observe(run)
-            conflicts = conflicts + 1 if isinstance(failure, Conflict) else 0
-            pause = _pause(failure, conflicts)
-            decision = runs.next(run, observation, self._clock.now(), self._elapsed(run))
-            failure = None
             try:
+                try:
+                    if await self._listen(run):
+                        continue
+                    observation = _rejected(failure) or await self._observe(run)
+                except ClusterError as error:
+                    observation = Unclear(str(error), error.retry_after)
+                conflicts = conflicts + 1 if isinstance(failure, Conflict) else 0
+                pause = _pause(failure, conflicts)
+                decision = runs.next(run, observation, self._clock.now(), self._elapsed(run))
+                failure = None
                 if pause and isinstance(decision, Perform | GiveBack):
                     await self._clock.sleep_until(self._clock.monotonic() + pause)
                     continue
@@ -193,9 +209,9 @@ class Executor:
     async def _carry(self, stream: str, run: Run, decision: runs.Decision) -> ClusterError | None:
         match decision:
             case Commit(events):
-                await self._chronicle.decide(stream, *events, *self._notices(run, events))
+                await self._chronicle.decide(stream, *events, *self._notices(run, events), of=run)
             case Perform(intent, step):
-                if await self._chronicle.decide(stream, intent):
+                if await self._chronicle.decide(stream, intent, of=run):
                     intended = self._chronicle.run(run.id)
                     return await self._effect(self._handlers[type(step)].apply(step, intended), step.kind)
             case GiveBack(hold):
@@ -217,19 +233,23 @@ class Executor:
 
     async def _close(self, stream: str, run: Run, closed: RunClosed) -> None:
         try:
-            opened = await self._successor(run, closed)
+            async with self._chronicle.counting():
+                await self._followed(stream, run, closed, await self._successor(run, closed))
         except ClusterError as error:
-            if self._elapsed(run) < _SUCCESSION:
-                self._log.warning("step.unclear", step="close", detail=str(error))
-                await self._clock.sleep_until(self._clock.monotonic() + min(error.retry_after or 1.0, _LONGEST_PAUSE))
+            if self._elapsed(run) >= _SUCCESSION:
+                await self._followed(stream, run, closed, None)
                 return
-            opened = None
+            self._log.warning("step.unclear", step="close", detail=str(error))
+            await self._clock.sleep_until(self._clock.monotonic() + min(error.retry_after or 1.0, _LONGEST_PAUSE))
+
+    async def _followed(self, stream: str, run: Run, closed: RunClosed, opened: RunOpened | None) -> None:
+        """Close the run, and open the one that follows from it if there is one, in the same append."""
         if opened is None:
-            await self._chronicle.decide(stream, closed, *self._notices(run, (closed,)))
+            await self._chronicle.decide(stream, closed, *self._notices(run, (closed,)), of=run)
             return
         closed = replace(closed, freeze=False)
         notices = (*self._notices(run, (closed,)), NoticeQueued(opened.at, narration.opened(opened)))
-        if await self._chronicle.decide(stream, closed, opened, *notices):
+        if await self._chronicle.decide(stream, closed, opened, *notices, of=run):
             self.start(stream, opened.run)
 
     async def _effect(self, effect: Any, what: str) -> ClusterError | None:  # noqa: ANN401 - a coroutine

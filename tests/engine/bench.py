@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.signals import Signal, SourceName, Target, Unit
 from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.engine.guard import Guard, Orders
-from logcaster_guard.ports import Kind
+from logcaster_guard.ports import Clock, Kind
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import START, FakeClock, settle
 from tests.fakes.cluster import FakeCluster
@@ -79,9 +80,11 @@ class Bench:
         policy: Policy | None = None,
         past: bool = True,
         deployments: Sequence[str] = (PROD,),
+        lookback: float = 0.0,
+        cluster: Callable[[Clock], FakeCluster] = FakeCluster,
     ) -> None:
         self.clock = FakeClock()
-        self.cluster = FakeCluster(self.clock)
+        self.cluster = cluster(self.clock)
         self.journal: MemoryJournal | None = MemoryJournal()
         self.blobs = MemoryBlobs()
         self.prometheus = FakeSource(SourceName.PROMETHEUS, self.clock, past=past)
@@ -89,6 +92,7 @@ class Bench:
         self.errors = {"v1": 0.0, "v2": 0.3, "v3": 0.3}
         self.inbox = Inbox()
         self._rules, self._policy, self._deployments = rules, policy or Policy(), deployments
+        self._signals = {name: replace(signal, lookback=lookback) for name, signal in SIGNALS.items()}
         self._task: asyncio.Task[None] | None = None
         self._guard: Guard | None = None
         self.authority: Keeper | None = None
@@ -109,7 +113,7 @@ class Bench:
     async def start(self) -> None:
         targets = [Target(n, "default", n, service=n) for n in self._deployments]
         self._guard = Guard(
-            Orders(targets, SIGNALS, self._rules, self._policy),
+            Orders(targets, self._signals, self._rules, self._policy),
             cluster=self.cluster,
             sources={SourceName.PROMETHEUS: self.prometheus, SourceName.HTTP: self.http},
             journal=self.journal,
