@@ -42,6 +42,14 @@ def builtin_queries(
     }
 
 
+def of_some_pods(selector: str, label: str) -> str:
+    """The selector narrowed to pods by their marks in `label`.
+
+    A pod's name begins with its ReplicaSet's; a `pod-template-hash` or a version is the whole value.
+    """
+    return f'{selector}, {label}=~"(?:$pods)(?:-[a-z0-9]+)?"'
+
+
 def uses_lookback(query: str) -> bool:
     """Whether `$lookback` stands in the query."""
     return "lookback" in placeholders(query)

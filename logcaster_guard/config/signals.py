@@ -6,7 +6,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from logcaster_guard.config.faults import Refused, closest, listed, quoted
-from logcaster_guard.config.promql import builtin_queries, check_query, has_fixed_range, uses_lookback
+from logcaster_guard.config.promql import (
+    builtin_queries,
+    check_query,
+    has_fixed_range,
+    of_some_pods,
+    uses_lookback,
+)
 from logcaster_guard.config.sections import MetricsSection, SettingsFile, SignalSection
 from logcaster_guard.domain.signals import BUILT_IN_UNITS, Signal, SourceName, Target
 
@@ -109,15 +115,17 @@ def _signal(name: str, file: SettingsFile) -> Signal:
     if unit is None:
         raise ValueError(f"signal {name} passed its checks without a unit")
     if source is SourceName.PROMETHEUS:
-        query = section.query or _builtin(file.metrics)[name]
+        metrics, label = file.metrics, file.attribution.label
+        query = section.query or _builtin(metrics, metrics.selector)[name]
         lookback = section.lookback or (DEFAULT_LOOKBACK if uses_lookback(query) else 0.0)
-        return Signal(name, unit, source, lookback, query)
+        narrowed = None if section.query else _builtin(metrics, of_some_pods(metrics.selector, label))[name]
+        return Signal(name, unit, source, lookback, query, narrowed)
     return Signal(name, unit, source, (section.lookback or DEFAULT_LOOKBACK) if _looks_back(name, source) else 0.0)
 
 
-def _builtin(metrics: MetricsSection) -> Mapping[str, str]:
+def _builtin(metrics: MetricsSection, selector: str) -> Mapping[str, str]:
     return builtin_queries(
-        selector=metrics.selector,
+        selector=selector,
         requests=metrics.requests,
         status_label=metrics.status_label,
         duration=metrics.duration,

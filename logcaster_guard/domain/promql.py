@@ -3,14 +3,15 @@
 `$namespace`, `$deployment`, `$service`, `$lookback` and `$label_<name>` (or `${...}`) are replaced; `$$` is a dollar
 sign, and so is a `$` that no name follows (`status=~"5..$"`). A value is escaped for the quotes that it stands in, so
 no name can end its string and add to the query; in a string right behind `=~` or `!~` it is escaped as a regular
-expression too, so that the dot of a name matches a dot only.
+expression too, so that the dot of a name matches a dot only. Queries of the guard's own have `$pods` there: what the
+pods of some releases are known by, as alternatives.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from logcaster_guard.domain.errors import GuardError
@@ -18,6 +19,7 @@ from logcaster_guard.domain.signals import Target
 
 FIELDS = ("namespace", "deployment", "service", "lookback")
 LABEL_PREFIX = "label_"
+PODS = "pods"
 
 _TOKEN = re.compile(
     r"""(?P<escape>\\.)|(?P<dollar>\$\$)|\$(?:\{(?P<braced>[^{}]*)\}|(?P<named>[A-Za-z_][A-Za-z0-9_]*))"""
@@ -58,12 +60,9 @@ def duration(seconds: float) -> str:
     return f"{milliseconds // size}{unit}"
 
 
-def render(query: str, target: Target, lookback: float) -> str:
-    """The query with the target's fields and `lookback` (seconds) filled in; raises `TemplateFault`."""
-    return "".join(
-        piece.text if piece.name is None else _escaped(piece.name, _value(piece.name, target, lookback), piece)
-        for piece in _pieces(query)
-    )
+def render(query: str, target: Target, lookback: float, pods: Collection[str] = ()) -> str:
+    """The query with the target's fields, `lookback` (seconds) and `pods` filled in; raises `TemplateFault`."""
+    return "".join(_filled(piece, target, lookback, pods) for piece in _pieces(query))
 
 
 class _Piece(NamedTuple):
@@ -99,6 +98,14 @@ def _pieces(query: str) -> Iterator[_Piece]:
             comment = True
         elif token["newline"]:
             comment = False
+
+
+def _filled(piece: _Piece, target: Target, lookback: float, pods: Collection[str]) -> str:
+    if piece.name is None:
+        return piece.text
+    if piece.name == PODS and piece.pattern and pods:
+        return "|".join(_escaped(PODS, pod, piece) for pod in sorted(pods))
+    return _escaped(piece.name, _value(piece.name, target, lookback), piece)
 
 
 def _value(name: str, target: Target, lookback: float) -> str:

@@ -93,7 +93,8 @@ class Signal:
     """A named number of a target.
 
     `lookback` is how many seconds behind its instant a reading reaches (0 for an instantaneous one).
-    `query` is PromQL, with the target's fields and `$lookback` still to be filled in.
+    `query` is PromQL, with the target's fields and `$lookback` still to be filled in; `by_release` is the same of some
+    pods alone, with their marks as `$pods`.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Signal:
     source: SourceName
     lookback: float = 0.0
     query: str | None = None
+    by_release: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

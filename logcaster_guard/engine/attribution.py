@@ -63,6 +63,8 @@ class Attributor:
         self._sources = sources
         self._others = others
         self._pasts: dict[str, tuple[tuple[object, ...], Past, Mapping[str, float]]] = {}
+        self._befores: dict[frozenset[str], tuple[float, Mapping[str, float]]] = {}
+        self._looking_back = asyncio.Lock()
         self._said: dict[str, tuple[datetime, str]] = {}
         self._log = structlog.get_logger().bind(target=watch.target.key)
 
@@ -182,7 +184,13 @@ class Attributor:
         return past, levels
 
     async def _levels_before(self, names: frozenset[str], end: float) -> Mapping[str, float]:
-        return _medians(await self._series(names, end - self._policy.attribution.before, end))
+        """The levels up to `end`; looked for once, however many others ask: they all do in a common outage."""
+        async with self._looking_back:
+            known = self._befores.get(names)
+            if known is None or known[0] != end:
+                found = _medians(await self._series(names, end - self._policy.attribution.before, end))
+                known = self._befores[names] = (end, found)
+        return known[1]
 
     async def _series(self, names: frozenset[str], start: float, end: float) -> Mapping[str, Series]:
         """The past of each signal, as its source keeps it or as it was read; those without any are left out."""

@@ -342,6 +342,8 @@ class Decisions:
         freeze = situation.ledger.freeze
         if freeze is not None and freeze.by == "guard" and len(names) > 1:
             names = tuple(n for n in names if n != Guardrail.FROZEN)
+        # Which of the two it is may change with every pod that comes or goes: the news is the same.
+        names = tuple(Guardrail.SHARED_CAUSE if n == Guardrail.SEVERAL_SUSPECTS else n for n in names)
         onset = f"{situation.onset:%Y%m%dT%H%M%S.%fZ}"
         return f"refused/{self._target.key}/{situation.rule.name}/{onset}/{'+'.join(names)}"
 

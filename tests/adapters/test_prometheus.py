@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -31,6 +32,7 @@ from logcaster_guard.domain.signals import (
     Unit,
     Value,
 )
+from logcaster_guard.ports import Pods
 from tests.adapters import sources_server as server
 from tests.adapters.sources_server import Exchange, Script, serving
 from tests.fakes.clock import START, FakeClock
@@ -371,6 +373,21 @@ async def test_a_wall_clock_that_jumps_during_the_query_moves_no_point() -> None
     answer, _ = await history(script, clock, 990.0, 1000.0, 1.0)
     assert isinstance(answer, Series)
     assert [(round(at, 3), number) for at, number in answer.points] == [(999.0, 1.0)]
+
+
+async def test_some_pods_alone_are_asked_for_over_their_window() -> None:
+    async with serving(success("vector", vector("0.4", at=EPOCH - 60))) as prometheus:
+        made = source(prometheus.url)
+        narrowed = replace(SIGNAL, by_release='sum(rate(x{pod=~"$pods-.+"}[$lookback]))')
+        pods = Pods(frozenset({"t"}), frozenset({"web-b", "web-a"}))
+        found = await made.portion(TARGET, narrowed, pods, 850.0, 940.0)
+        unknown = await made.portion(TARGET, SIGNAL, pods, 850.0, 940.0)
+        await made.aclose()
+        asked = parse_qs(urlsplit(prometheus.exchanges[0].path).query)
+    assert found == Value(940.0, 0.4)
+    assert isinstance(unknown, NoData)
+    assert asked["query"] == ['sum(rate(x{pod=~"web-a|web-b-.+"}[90s]))']
+    assert asked["time"] == [f"{EPOCH - 60:.3f}"]
 
 
 @pytest.fixture(autouse=True)

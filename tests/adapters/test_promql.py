@@ -48,6 +48,13 @@ def test_in_a_regular_expression_a_value_matches_itself_only(template: str, rend
     assert render(template, target, 300) == rendered
 
 
+def test_pods_are_alternatives_that_match_themselves_only() -> None:
+    rendered = render('x{pod=~"(?:$pods)(?:-[a-z0-9]+)?"}', TARGET, 300, {"web-6d5f", "v1.2"})
+    assert rendered == r'x{pod=~"(?:v1\\.2|web-6d5f)(?:-[a-z0-9]+)?"}'
+    with pytest.raises(TemplateFault, match="pods"):
+        render('x{pod=~"$pods"}', TARGET, 300)
+
+
 @given(value=st.text(max_size=20), other=st.text(max_size=20))
 def test_a_pattern_of_a_value_matches_no_other(value: str, other: str) -> None:
     rendered = render("a{b=~'$label_x'}", Target("t", "ns", "d", labels={"x": value}), 60)

@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from logcaster_guard.domain.signals import (
     Target,
     Value,
 )
+from logcaster_guard.ports import Pods as Members
 from tests.adapters import sources_server as server
 from tests.adapters.sources_server import Exchange, RawServer, Script, serving
 from tests.fakes.clock import FakeClock
@@ -124,6 +126,33 @@ async def test_the_built_in_signals_over_a_window() -> None:
     assert second["request_rate"] == Value(1030.0, 200 / 30)
     assert second["p95_latency"] == Value(1030.0, 0.5 + 0.5 * 90 / 100)
     assert second["memory_usage"] == Value(1030.0, 0.8)
+
+
+async def test_old_and_new_pods_are_measured_each_alone() -> None:
+    async with pods(2) as world:
+        listed = world.endpoints
+        assert not isinstance(listed, SourceError)
+        world.endpoints = [replace(e, template=t) for e, t in zip(listed, ("old", "new"), strict=True)]
+        world.apps[0].serve(1_000, 900)
+        await world.read()
+        world.apps[1].memory = 80 * MIB
+        for _ in range(4):
+            world.apps[0].serve(99, 1)
+            world.apps[1].serve(60, 40)
+            await world.over(30)
+        found = {
+            (release, name): await world.source.portion(
+                TARGET, signal(name), Members(frozenset({release}), frozenset()), 1_030.0, 1_090.0
+            )
+            for release in ("old", "new", "none")
+            for name in ("error_rate", "request_rate", "memory_usage")
+        }
+    assert found["old", "error_rate"] == Value(1_090.0, 0.01)
+    assert found["new", "error_rate"] == Value(1_090.0, 0.4)
+    assert found["old", "request_rate"] == Value(1_090.0, 200 / 60)
+    assert found["old", "memory_usage"] == Value(1_090.0, 0.5)
+    assert found["new", "memory_usage"] == Value(1_090.0, 0.8)
+    assert all(isinstance(found["none", name], NoData) for name in ("error_rate", "request_rate", "memory_usage"))
 
 
 @pytest.mark.parametrize(

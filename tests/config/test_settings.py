@@ -364,6 +364,45 @@ def test_the_built_in_promql_means_what_it_says(
     assert outcome.returncode == 0, outcome.stderr
 
 
+@pytest.mark.parametrize(
+    ("label", "values", "marks"),
+    [
+        ("pod", ("logcaster-prod-6d5f7c9b8-abcde", "logcaster-prod-77f9d5c4b-xyz12"), "logcaster-prod-77f9d5c4b"),
+        ("pod_template_hash", ("6d5f7c9b8", "77f9d5c4b"), "77f9d5c4b"),
+        ("version", ("1.0", "2.0"), "2.0"),
+    ],
+)
+def test_the_built_in_promql_of_some_pods_alone(
+    tmp_path: Path, label: str, values: tuple[str, str], marks: str
+) -> None:
+    found = settings(f"attribution: {{label: {label}}}")
+    more = "" if label == "pod" else ', pod="logcaster-prod-6d5f7c9b8-abcde"'
+    series = {}
+    for value, failed in zip(values, (1, 40), strict=True):
+        labels = f'namespace="logcaster", {label}="{value}"{more}'
+        series[f'http_requests_total{{{labels}, status="200"}}'] = f"0+{100 - failed}x20"
+        series[f'http_requests_total{{{labels}, status="500"}}'] = f"0+{failed}x20"
+    asked = [
+        {
+            "expr": render(str(found.signals[name].by_release), found.targets[0], 300.0, {marks}),
+            "eval_time": "15m",
+            "exp_samples": [{"labels": "{}", "value": expected}],
+        }
+        for name, expected in (("error_rate", 0.4), ("request_rate", 100 / 60))
+    ]
+    inputs = [{"series": k, "values": v} for k, v in series.items()]
+    case = {"interval": "1m", "input_series": inputs, "promql_expr_test": asked}
+    (tmp_path / "case.yaml").write_text(yaml.safe_dump({"evaluation_interval": "1m", "tests": [case]}))
+    outcome = promtool(tmp_path, "test", "rules", "case.yaml")
+    assert outcome.returncode == 0, outcome.stderr
+
+
+def test_a_query_of_the_operators_own_is_not_narrowed_to_some_pods() -> None:
+    found = settings("signals: {error_rate: {query: 'sum(x)'}, own: {unit: count, query: 'sum(y)'}}").signals
+    assert [found[name].by_release for name in ("error_rate", "own", "restart_count")] == [None, None, None]
+    assert found["p95_latency"].by_release is not None
+
+
 def test_maintenance_windows_go_by_the_clocks_of_a_zone() -> None:
     found = settings(
         """

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from prometheus_api_client import PrometheusConnect
@@ -18,8 +19,8 @@ from logcaster_guard.adapters.prometheus.answers import points_of, reading_of
 from logcaster_guard.adapters.prometheus.session import BoundedSession, Bounds, Failed, PromAnswer
 from logcaster_guard.adapters.prometheus.workers import Line, Workers
 from logcaster_guard.domain.promql import TemplateFault, render
-from logcaster_guard.domain.signals import Fault, History, Reading, Series, Signal, SourceName, Target
-from logcaster_guard.ports import Clock
+from logcaster_guard.domain.signals import Fault, Gap, History, NoData, Reading, Series, Signal, SourceName, Target
+from logcaster_guard.ports import Clock, Pods
 
 MAX_POINTS = 11_000  # per series, in Prometheus' web/api/v1
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -28,7 +29,7 @@ Query = Callable[[PrometheusConnect], object]
 
 
 class PrometheusSource:
-    """Instant and range queries of one Prometheus; implements `ports.Source`.
+    """Instant and range queries of one Prometheus; implements `ports.Source` and `ports.Divisible`.
 
     `timeout` (seconds) bounds a query as a whole. `max_bytes` and `max_series` bound its answer. A sample whose
     timestamp is more than `staleness` seconds from the guard's clock is no data. `token` is called for each query and
@@ -103,6 +104,21 @@ class PrometheusSource:
             answer = points
         return answer.reading(now)
 
+    async def portion(self, target: Target, signal: Signal, pods: Pods, start: float, end: float) -> Reading:
+        """The signal over the window, of the pods with these marks alone; no data for an operator's own query."""
+        if signal.by_release is None or not pods.marks or end <= start:
+            return NoData(end, Gap.NOT_READ, "it cannot be read of some pods alone")
+        narrowed = replace(signal, query=signal.by_release, lookback=end - start if signal.lookback else 0.0)
+        prepared = _prepared(target, narrowed, pods.marks)
+        if isinstance(prepared, Failure):
+            return prepared.reading(end)
+        epoch = (self._clock.now() - _EPOCH).total_seconds() - (self._clock.monotonic() - end)
+        params = {"time": f"{epoch:.3f}", "timeout": f"{self._bounds.timeout:g}"}
+        answer = await self._ask(target, lambda client: client.custom_query(prepared, params=params))
+        if isinstance(answer, Failure):
+            return answer.reading(end)
+        return reading_of(answer, at=end, epoch=epoch, staleness=self._staleness, max_series=self._max_series)
+
     async def aclose(self) -> None:
         """Cut what is under way."""
         await self._workers.aclose()
@@ -157,10 +173,10 @@ class PrometheusSource:
         return {"Authorization": f"Bearer {token}"}
 
 
-def _prepared(target: Target, signal: Signal) -> str | Failure:
+def _prepared(target: Target, signal: Signal, pods: Collection[str] = ()) -> str | Failure:
     if not signal.query:
         return Failure(Fault.CLIENT_ERROR, f"the signal {signal.name} has no query", local=True)
     try:
-        return render(signal.query, target, signal.lookback)
+        return render(signal.query, target, signal.lookback, pods)
     except TemplateFault as fault:
         return Failure(Fault.CLIENT_ERROR, str(fault), local=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from logcaster_guard.adapters.scrape.counters import Increase, Track, increase, quantile
+from logcaster_guard.adapters.scrape.counters import Increase, Totals, Track, increase, quantile
 from logcaster_guard.adapters.scrape.metrics import MetricNames, PodScrape
 from logcaster_guard.domain.signals import Gap, NoData, Value
 
@@ -78,9 +78,21 @@ class Past:
             return NoData(at, Gap.EMPTY, "the target has no pods")
         if latest.partial:
             return NoData(at, Gap.PARTIAL, f"{latest.lost} of {latest.pods} pods could not be scraped")
+        newest = [s for t in self.tracks.values() for s in t.within(latest.at, latest.at)]
         if signal == MEMORY_USAGE:
-            return self._memory(at, latest)
-        return self._counted(signal, at, lookback, latest)
+            return self._memory(at, newest)
+        return self._counted(signal, at, newest, increase(self.tracks.values(), at - lookback, at))
+
+    def portion(self, signal: str, templates: Collection[str], start: float, end: float) -> Value | NoData:
+        """The signal over the window, of the pods of these templates alone."""
+        tracks = [track for (_, template), track in self.tracks.items() if template in templates]
+        windows = [samples for track in tracks if (samples := track.within(start, end))]
+        newest = [samples[-1] for samples in windows]
+        if not newest:
+            return NoData(end, Gap.EMPTY, "none of these pods was scraped then")
+        if signal == MEMORY_USAGE:
+            return self._memory(end, newest)
+        return self._counted(signal, end, newest, increase(tracks, start, end))
 
     def _forget(self, before: float) -> None:
         old = bisect_left(self.rounds, before, key=lambda r: r.at)
@@ -90,16 +102,13 @@ class Past:
         kept = sorted((k for k, t in self.tracks.items() if t.samples), key=lambda k: self.tracks[k].samples[-1].at)
         self.tracks = {k: self.tracks[k] for k in kept[-self.limits.max_pods :]}
 
-    def _memory(self, at: float, latest: Round) -> Value | NoData:
-        newest = [s for t in self.tracks.values() for s in t.within(latest.at, latest.at)]
+    def _memory(self, at: float, newest: Sequence[Totals]) -> Value | NoData:
         shares = [s.memory for s in newest if s.memory is not None]
         if not shares:
             return NoData(at, Gap.EMPTY, f"no pod has both a memory limit and {self.names.memory}")
         return Value(at, max(shares))
 
-    def _counted(self, signal: str, at: float, lookback: float, latest: Round) -> Value | NoData:
-        newest = [s for t in self.tracks.values() for s in t.within(latest.at, latest.at)]
-        counted = increase(self.tracks.values(), at - lookback, at)
+    def _counted(self, signal: str, at: float, newest: Sequence[Totals], counted: Increase) -> Value | NoData:
         if signal != P95_LATENCY and not any(s.counted for s in newest) and not counted.requests:
             return NoData(at, Gap.EMPTY, f"no pod has {self.names.requests}")
         if not counted.pods or counted.span <= 0:

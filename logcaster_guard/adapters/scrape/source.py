@@ -29,7 +29,9 @@ from logcaster_guard.adapters.scrape.metrics import MetricNames, PodScrape, pod_
 from logcaster_guard.adapters.scrape.past import MEMORY_USAGE, SIGNALS, Limits, Past, Round
 from logcaster_guard.domain.signals import (
     Fault,
+    Gap,
     History,
+    NoData,
     Reading,
     Series,
     Signal,
@@ -38,7 +40,7 @@ from logcaster_guard.domain.signals import (
     Target,
     Value,
 )
-from logcaster_guard.ports import Clock
+from logcaster_guard.ports import Clock, Pods
 
 MAX_POINTS = 11_000
 CONCURRENT = 20
@@ -54,11 +56,11 @@ class Endpoint:
     memory_limit: float | None = None
 
 
-Pods = Callable[[Target], Awaitable[Sequence[Endpoint] | SourceError]]
+Endpoints = Callable[[Target], Awaitable[Sequence[Endpoint] | SourceError]]
 
 
 class ScrapeSource:
-    """Reads the pods' metrics; implements `ports.Source`.
+    """Reads the pods' metrics; implements `ports.Source` and `ports.Divisible`.
 
     `pods` names the pods of a target. `timeout` (seconds) bounds one read of all of them, `max_bytes` and
     `max_series` one scrape. Samples are kept for `keep` seconds, at most `max_samples` of a pod and `max_pods` of a
@@ -67,7 +69,7 @@ class ScrapeSource:
 
     def __init__(
         self,
-        pods: Pods,
+        pods: Endpoints,
         clock: Clock,
         *,
         port: int,
@@ -148,6 +150,14 @@ class ScrapeSource:
             if n % 500 == 499:
                 await asyncio.sleep(0)
         return Series(tuple(points), step)
+
+    async def portion(self, target: Target, signal: Signal, pods: Pods, start: float, end: float) -> Reading:
+        """The signal over the window, of the pods of these releases alone, out of the samples that are kept."""
+        unusable = _unusable(signal, end)
+        past = self._pasts.get(target.key)
+        if unusable is not None or past is None:
+            return unusable or NoData(end, Gap.NOT_READ)
+        return past.portion(signal.name, pods.templates, start, end)
 
     async def aclose(self) -> None:
         """Close the client."""

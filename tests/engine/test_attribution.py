@@ -1,0 +1,210 @@
+"""Attribution over a whole guard: who is rolled back, who is not, and what people are told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from logcaster_guard.domain.events import RevisionBad, RunOpened
+from logcaster_guard.domain.rules import Limits, Policy
+from logcaster_guard.domain.signals import Gap, NoData, Reading, Signal, SourceName, Target, Value
+from logcaster_guard.domain.translation import Language, translated
+from logcaster_guard.ports import Clock, Kind, Pods
+from logcaster_guard.web import answers
+from tests.engine.bench import ANOTHER, ERRORS, FIRES, KEY, PROD, Bench, bench
+from tests.fakes.source import FakeSource
+
+TEN = [PROD, *(f"service-{n}" for n in range(1, 10))]
+# No budget may be what keeps the others from being rolled back.
+GENEROUS = Policy(limits=Limits(per_target_per_day=100, per_cluster_per_hour=100))
+
+
+class DividingSource(FakeSource):
+    """Also tells old and new pods apart: `shares` are error rates by release, the first of which is asked for."""
+
+    def __init__(self, name: SourceName, clock: Clock) -> None:
+        super().__init__(name, clock, past=True)
+        self.shares: Mapping[str, float] = {}
+        self.requests = 1_000.0
+        self.windows: list[tuple[float, float]] = []
+
+    async def portion(self, target: Target, signal: Signal, pods: Pods, start: float, end: float) -> Reading:
+        del target
+        if signal.name == "request_rate":
+            return Value(end, self.requests / (end - start))
+        self.windows.append((start, end))
+        share = self.shares.get("new" if f"{PROD}-2" in pods.marks else "old")
+        return NoData(end, Gap.EMPTY) if share is None else Value(end, share)
+
+
+def refusals(made: Bench) -> dict[str, list[str]]:
+    """Guardrails of the notices, by target."""
+    found: dict[str, list[str]] = {}
+    for notice in made.notices("trigger.refused"):
+        found.setdefault(notice.target, []).append(notice.facts["guardrails"])
+    return found
+
+
+def opened(made: Bench) -> list[str]:
+    return [run.target for run in made.told(RunOpened)]
+
+
+async def ten_are_rolled_out(made: Bench, *, bad: Mapping[str, float]) -> None:
+    made.errors |= {"v4": 0.0}
+    await made.good_v1()
+    for name in TEN:
+        made.cluster.roll(name, "v2" if name in bad else "v4")
+        await made.pass_(1.0)
+    for name, share in bad.items():
+        made.prometheus.set(name, "error_rate", share)
+
+
+async def test_of_ten_rolled_out_together_only_the_bad_one_goes_back() -> None:
+    async with bench(deployments=TEN, policy=GENEROUS, rules=[ERRORS]) as made:
+        await ten_are_rolled_out(made, bad={PROD: 0.3})
+        await made.pass_(2 * FIRES)
+        assert opened(made) == [KEY]
+        assert made.cluster.image(PROD) == "v1"
+        assert {made.cluster.image(n) for n in TEN[1:]} == {"v4"}
+        assert refusals(made) == {}
+
+
+async def test_a_dependency_that_fails_with_the_rollouts_rolls_nobody_back_and_each_is_told_once() -> None:
+    async with bench(deployments=TEN, policy=GENEROUS, rules=[ERRORS]) as made:
+        await ten_are_rolled_out(made, bad={})
+        for name in TEN:
+            made.prometheus.set(name, "error_rate", 0.4)
+        await made.pass_(3 * FIRES)
+        assert opened(made) == []
+        assert made.writes() == 0
+        assert refusals(made) == {f"default/{n}": ["several_suspects"] for n in TEN}
+        assert made.told(RevisionBad) == []
+        [notice] = [n for n in made.notices("trigger.refused") if n.target == KEY]
+        assert all(f"default/{n}" in notice.facts["suspects"] for n in TEN)
+
+
+async def test_a_bad_one_among_ten_that_a_dependency_fails_is_rolled_back_if_it_stands_out() -> None:
+    async with bench(deployments=TEN, policy=GENEROUS, rules=[ERRORS]) as made:
+        await ten_are_rolled_out(made, bad={PROD: 0.7})
+        for name in TEN[1:]:
+            made.prometheus.set(name, "error_rate", 0.2)
+        made.errors["v1"] = 0.2  # the dependency fails the old release too
+        await made.pass_(3 * FIRES)
+        assert opened(made) == [KEY]
+        assert {made.cluster.image(n) for n in TEN[1:]} == {"v4"}
+        assert set(refusals(made)) == {f"default/{n}" for n in TEN[1:]}
+
+
+async def test_it_is_not_if_it_does_not_stand_out() -> None:
+    async with bench(deployments=TEN, policy=GENEROUS, rules=[ERRORS]) as made:
+        await ten_are_rolled_out(made, bad={PROD: 0.28})
+        for name in TEN[1:]:
+            made.prometheus.set(name, "error_rate", 0.2)
+        await made.pass_(2 * FIRES)
+        assert opened(made) == []
+        assert set(refusals(made)) == {f"default/{n}" for n in TEN}
+
+
+async def test_a_restarted_guard_looks_at_the_others_before_it_blames_one() -> None:
+    """What range data proves lets the first target fire at its first reading, before the others are read at all."""
+    async with bench(deployments=TEN, policy=GENEROUS, rules=[ERRORS]) as made:
+        await ten_are_rolled_out(made, bad={})
+        await made.stop()
+        for name in TEN:
+            made.prometheus.set(name, "error_rate", 0.4)
+        await made.clock.advance(FIRES)
+        await made.start()
+        await made.pass_(60.0)
+        assert opened(made) == []
+        assert set(refusals(made)) == {f"default/{n}" for n in TEN}
+
+
+async def test_the_blind_eye_of_another_target_acquits_nobody() -> None:
+    async with bench(deployments=[PROD, ANOTHER], policy=GENEROUS, rules=[ERRORS]) as made:
+        await made.good_v1()
+        made.cluster.roll(PROD, "v2")
+        made.prometheus.set(ANOTHER, "error_rate", None)
+        await made.pass_(FIRES)
+        assert opened(made) == [KEY]
+
+
+@pytest.mark.parametrize(
+    ("shares", "requests", "expected"),
+    [
+        ({"new": 0.3, "old": 0.01}, 1_000.0, "rolled back"),
+        ({"new": 0.3, "old": 0.3}, 1_000.0, "shared_cause"),
+        ({"new": 0.3}, 1_000.0, "rolled back"),
+        ({"new": 0.3, "old": 0.3}, 50.0, "rolled back"),
+    ],
+    ids=["stands out", "alike", "no old pods", "too few requests"],
+)
+async def test_old_pods_beside_the_new_ones_tell_whether_it_is_the_release(
+    shares: Mapping[str, float], requests: float, expected: str
+) -> None:
+    async with bench(rules=[ERRORS]) as made:
+        divided = made.prometheus = DividingSource(SourceName.PROMETHEUS, made.clock)
+        divided.shares, divided.requests = shares, requests
+        made.prometheus.set(PROD, "error_rate", 0.0)
+        await made.good_v1()
+        made.cluster.stuck = True
+        began = made.clock.monotonic()
+        made.cluster.roll(PROD, "v2")
+        await made.pass_(FIRES)
+        told = refusals(made).get(KEY) or (["rolled back"] if opened(made) == [KEY] else [])
+        assert told == [expected]
+        assert all(began <= start < end <= made.clock.monotonic() for start, end in divided.windows)
+
+
+async def test_old_pods_single_a_release_out_although_others_breach_too() -> None:
+    async with bench(deployments=[PROD, ANOTHER], rules=[ERRORS]) as made:
+        divided = made.prometheus = DividingSource(SourceName.PROMETHEUS, made.clock)
+        divided.shares = {"new": 0.3, "old": 0.0}
+        for name in (PROD, ANOTHER):
+            made.prometheus.set(name, "error_rate", 0.0)
+        await made.good_v1()
+        made.cluster.stuck = True
+        made.cluster.roll(PROD, "v2")
+        made.prometheus.set(ANOTHER, "error_rate", 0.3)
+        await made.pass_(FIRES)
+        assert opened(made) == [KEY]
+
+
+async def test_the_evidence_is_in_the_run_the_notice_and_the_answer() -> None:
+    async with bench(rules=[ERRORS]) as made:
+        await made.bad_v2()
+        await made.pass_(FIRES)
+        [run] = made.told(RunOpened)
+        assert run.evidence["cause"] == "rollout"
+        assert "quiet on 600 s of values" in run.evidence["attribution"]
+        [notice] = made.notices("run.opened")
+        assert notice.facts["attribution"] == run.evidence["attribution"]
+        korean = translated(notice, Language.KOREAN).facts["attribution"]
+        assert korean.startswith("배포 전에는 정상이었으며")
+        assert run.evidence["attribution"] in korean
+
+
+async def test_what_a_refusal_was_put_down_to_is_explained() -> None:
+    async with bench(deployments=[PROD, ANOTHER], rules=[ERRORS]) as made:
+        await made.good_v1()
+        for name in (PROD, ANOTHER):
+            made.cluster.roll(name, "v2")
+        await made.pass_(FIRES + 60.0)
+        [found] = answers.explain(made.guard, target=KEY, rule=ERRORS.name)["triggers"]
+        assert found["attribution"]["cause"] == "several suspects"
+        assert [s["target"] for s in found["attribution"]["suspects"]] == [f"default/{ANOTHER}", KEY]
+        assert "several_suspects" in [g["guardrail"] for g in found["guardrails"]]
+        assert made.cluster.object(Kind.DEPLOYMENT, PROD)["spec"]["replicas"] == 3
+
+
+async def test_the_others_are_decided_on_once_the_first_one_is_well_again() -> None:
+    """Two bad releases: the worse one goes back, and then the other breaches alone."""
+    async with bench(deployments=[PROD, ANOTHER], policy=GENEROUS, rules=[ERRORS]) as made:
+        made.errors["v3"] = 0.9
+        await made.good_v1()
+        made.cluster.roll(PROD, "v3")
+        made.cluster.roll(ANOTHER, "v2")
+        await made.pass_(FIRES)
+        assert opened(made) == [KEY]
+        await made.pass_(FIRES)
+        assert opened(made) == [KEY, f"default/{ANOTHER}"]
