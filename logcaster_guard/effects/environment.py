@@ -30,11 +30,12 @@ from logcaster_guard.domain.steps import (
     Hold,
     RestoreEnvironment,
     ScaleEnvironment,
+    SwitchService,
 )
 from logcaster_guard.domain.workload import REVISION, Workload
 from logcaster_guard.effects.helper import MANAGED, RUN, restarts
 from logcaster_guard.effects.inspection import Checker
-from logcaster_guard.effects.interference import foreign_workload
+from logcaster_guard.effects.interference import foreign_workload, selector_of
 from logcaster_guard.effects.looking import own_pods, service_of, undisturbed, workload_of
 from logcaster_guard.effects.sizing import scale
 from logcaster_guard.ports import Blobs, Cluster, Json, Kind
@@ -224,9 +225,15 @@ async def _given_back(cluster: Cluster, run: Run, is_theirs: _Test, theirs: str)
         return Done("it is gone")
     if is_theirs(workload):
         return Foreign(theirs)
-    if serves(workload, service):
+    if serves(workload, service) or _is_named(run, service):
         return Done("the Service sends its requests there now")
     return Before("it serves nobody")
+
+
+def _is_named(run: Run, service: Mapping[str, Any] | None) -> bool:
+    """Whether the Service's selector names the environment, whatever else somebody has written into it."""
+    selector = selector_of(service) or {}
+    return any(isinstance(s, SwitchService) and selector.get(s.label) == s.after for s in run.opened.plan.steps)
 
 
 def serves(workload: Workload, service: Mapping[str, Any] | None) -> bool:

@@ -71,12 +71,18 @@ class ScaleProductionHandler:
         await scale(self._cluster, workload, step.replicas)
 
     async def observe_release(self, hold: Hold, run: Run) -> Observation:
-        """Done when production has its size again and serves as before; somebody else's size stays as it is."""
+        """Done when production has its size again and serves as before; somebody else's size stays as it is.
+
+        Not before no autoscaler is pinned to another size: it would write that over either.
+        """
         try:
             workload = await workload_of(self._cluster, run)
+            pinned = await self._pinned_elsewhere(hold, run, workload)
+            if pinned is not None:
+                return Before(pinned)
             if workload is None or workload.deleting:
                 return Done("the Deployment is gone")
-            if workload.uid != hold.uid:
+            if workload.uid != hold.uid and (workload.replicas == hold.original or not _is_ours(hold, run, workload)):
                 return Foreign("the Deployment was created again by somebody else")
             pods = await own_pods(self._cluster, workload)
         except ClusterError as error:
@@ -89,15 +95,25 @@ class ScaleProductionHandler:
 
     async def release(self, hold: Hold, run: Run) -> None:
         """Bring production to its size, its autoscalers first, which would undo it."""
-        for pinned in (h for h in run.holds.values() if h.kind == "autoscaler_bounds"):
-            if hold.original:
-                await _pin(self._cluster, run, pinned, hold.original)
         workload = await workload_of(self._cluster, run)
-        if workload is None or workload.uid != hold.uid or hold.original is None:
+        for pinned in _pins(run):
+            await _bound(self._cluster, run, pinned, *_due(hold, run, workload, pinned))
+        if workload is None or hold.original is None or not _is_ours(hold, run, workload):
             return
-        if workload.replicas not in _made(hold, run):
-            return
-        await scale(self._cluster, workload, hold.original)
+        if workload.replicas != hold.original:
+            await scale(self._cluster, workload, hold.original)
+
+    async def _pinned_elsewhere(self, hold: Hold, run: Run, workload: Workload | None) -> str | None:
+        """The autoscaler that the run has pinned to another size than the one that is to stay; None if none is."""
+        for pinned in _pins(run):
+            try:
+                raw = await self._cluster.get(Kind.AUTOSCALER, run.opened.plan.namespace, pinned.object)
+            except NotFound:
+                continue
+            kept = {_due(hold, run, workload, pinned), (pinned.original, pinned.original_maximum)}
+            if raw["metadata"]["uid"] == pinned.uid and _bounds(raw) in _ours(pinned) - kept:
+                return f"autoscaler {pinned.object} is pinned to {_bounds(raw)[0]} pods"
+        return None
 
 
 class PinAutoscalerHandler:
@@ -143,6 +159,8 @@ class PinAutoscalerHandler:
 
     async def apply(self, step: PinAutoscaler, run: Run) -> None:
         """One request, bound to the resourceVersion that was looked at."""
+        if foreign_workload(run, await workload_of(self._cluster, run)) is not None:
+            return
         await _pin(self._cluster, run, run.holds[_hold_id(step.autoscaler)], step.size)
 
     async def observe_release(self, hold: Hold, run: Run) -> Observation:
@@ -167,8 +185,25 @@ class PinAutoscalerHandler:
 
 def _made(hold: Hold, run: Run) -> frozenset[int]:
     """The sizes that the run wrote, or let an autoscaler write."""
-    pinned = (h.ours for h in run.holds.values() if h.kind == "autoscaler_bounds")
-    return hold.ours.union(*pinned)
+    return hold.ours.union(*(h.ours for h in _pins(run)))
+
+
+def _pins(run: Run) -> list[Hold]:
+    return [h for h in run.holds.values() if h.kind == "autoscaler_bounds"]
+
+
+def _is_ours(hold: Hold, run: Run, workload: Workload) -> bool:
+    """Whether production has a size of the run's; one that was created again, because of an autoscaler of its name."""
+    if workload.uid != hold.uid:
+        return any(workload.replicas in pinned.ours for pinned in _pins(run))
+    return workload.replicas in {hold.original, *_made(hold, run)}
+
+
+def _due(hold: Hold, run: Run, workload: Workload | None, pinned: Hold) -> tuple[int, int]:
+    """The bounds under which production can get its size back; the autoscaler's own where the size is theirs."""
+    if workload is not None and hold.original and _is_ours(hold, run, workload):
+        return hold.original, hold.original
+    return pinned.original or 1, pinned.original_maximum or pinned.written
 
 
 def _hold_id(autoscaler: str) -> str:

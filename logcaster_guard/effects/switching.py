@@ -9,7 +9,9 @@ from typing import Final
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.runs import (
+    ABANDONED,
     DESTINATION_BAD,
+    FAILED,
     Before,
     Done,
     Failed,
@@ -21,9 +23,9 @@ from logcaster_guard.domain.runs import (
 from logcaster_guard.domain.signals import Value
 from logcaster_guard.domain.steps import AwaitEndpoints, Hold, JudgeEnvironment, SwitchService
 from logcaster_guard.effects.inspection import Inspector
-from logcaster_guard.effects.interference import foreign_live, selector_of
+from logcaster_guard.effects.interference import selector_of
 from logcaster_guard.effects.judging import said
-from logcaster_guard.effects.looking import live_of, own_pods, service_of, undisturbed
+from logcaster_guard.effects.looking import live_of, own_pods, service_of, undisturbed, workload_of
 from logcaster_guard.ports import Clock, Cluster, Json, Kind
 
 SELECTOR: Final = "selector"
@@ -58,15 +60,17 @@ class SwitchServiceHandler:
 
     async def apply(self, step: SwitchService, run: Run) -> None:
         """One request, bound to the resourceVersion of a Service that still has the selector of the plan."""
-        if foreign_live(run, await live_of(self._cluster, run)) is None:
+        theirs, _, _ = await undisturbed(self._cluster, run)
+        if theirs is None:
             await self._write(run, shown=run.opened.plan.selector, label=step.label, value=step.after)
 
     async def observe_release(self, hold: Hold, run: Run) -> Observation:
-        """It stays switched, unless the new environment proved worse and the one before it can still serve."""
+        """It stays switched, unless the new environment proved worse, or is empty, and the one before it can serve."""
         step = _step(run)
         try:
             service, live = await service_of(self._cluster, run), await live_of(self._cluster, run)
             pods = [] if live is None else await own_pods(self._cluster, live)
+            empty = await self._is_empty(run)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
         if service is None or service["metadata"]["uid"] != hold.uid:
@@ -75,12 +79,20 @@ class SwitchServiceHandler:
             return Done(f"the Service selects {step.label}={step.before}")
         if selector_of(service) != _switched(run, step):
             return Foreign("somebody else changed the Service's selector")
-        if run.ending is None or run.ending.outcome != DESTINATION_BAD:
+        outcome = "" if run.ending is None else run.ending.outcome
+        if outcome != DESTINATION_BAD and not (empty and outcome in {ABANDONED, FAILED}):
             return Done(f"the Service stays with {step.label}={step.after}")
         ready = sum(capacity.is_serving(p, run.opened.plan.selector) for p in pods)
         if live is None or live.hash != run.opened.plan.from_template or ready < run.opened.plan.floor:
             return Foreign(f"the environment before could not serve any more: {ready} pods are Ready")
         return Before(f"the Service selects {step.label}={step.after}")
+
+    async def _is_empty(self, run: Run) -> bool:
+        """Whether the Service's requests would reach nobody in the new environment."""
+        workload = await workload_of(self._cluster, run)
+        if workload is None or workload.deleting:
+            return True
+        return not any(capacity.is_serving(p, None) for p in await own_pods(self._cluster, workload))
 
     async def release(self, hold: Hold, run: Run) -> None:  # noqa: ARG002 - the protocol's shape
         """Write the label back."""

@@ -205,6 +205,12 @@ class Decisions:
         reason = f"{_because(rule)} It takes over from run {old.id}, which was slower."
         return self._opened(situation, planned, evidence, await self._snapshot(workload), reason=reason, parent=old.id)
 
+    def may_fall_back(self, outcome: str, rungs: int) -> bool:
+        """Whether the policy lets another run follow one that ended so, after `rungs` that fell back already."""
+        fallback = self._policy.fallback
+        allowed = {DESTINATION_BAD: fallback.destination_bad, NOT_RECOVERED: fallback.not_recovered}
+        return rungs < allowed.get(outcome, 0)
+
     async def fallen_back(
         self, old: Run, closed: RunClosed, rungs: int, *, rule: Rule, workload: Workload | None
     ) -> RunOpened | None:
@@ -212,9 +218,7 @@ class Decisions:
 
         `rungs` counts the runs that have fallen back already in this line.
         """
-        fallback = self._policy.fallback
-        allowed = {DESTINATION_BAD: fallback.destination_bad, NOT_RECOVERED: fallback.not_recovered}
-        if rungs >= allowed.get(closed.outcome, 0):
+        if not self.may_fall_back(closed.outcome, rungs):
             return None
         onset = old.opened.onset or old.opened.at
         situation = self._situation(rule, onset, workload, follows=old.id)

@@ -47,6 +47,8 @@ _IN_PLACE = (AwaitRollout, AwaitEndpoints)
 _GRACE = 10.0
 _HELD_UP = 600.0
 """Seconds after which people are told that a run cannot give back what it has borrowed."""
+_OUT_OF_REACH = 60.0
+"""The same where that is because it cannot even be looked at: nothing but the API server's return will change it."""
 _SUCCESSION = 300.0
 """Seconds for which the API server may be away before a run that failed closes without a run after it."""
 
@@ -181,6 +183,8 @@ class Executor:
                 if pause and isinstance(decision, Perform | GiveBack):
                     await self._clock.sleep_until(self._clock.monotonic() + pause)
                     continue
+                if isinstance(decision, WaitUntil):
+                    await self._tell_held_up(stream, run, decision.reason, blind=isinstance(observation, Unclear))
                 failure = await self._carry(stream, run, decision)
             except JournalUnavailable as error:
                 self._log.error("journal.unavailable", detail=str(error), effect="nothing is changed without a journal")
@@ -198,15 +202,14 @@ class Executor:
                 return await self._effect(self._lenders[hold.kind].release(hold, run), f"release {hold.kind}")
             case WaitUntil(seconds, reason):
                 self._log.debug("run.waiting", reason=reason, seconds=seconds)
-                await self._tell_held_up(stream, run, reason)
                 await self._clock.sleep_until(self._clock.monotonic() + seconds)
             case Close(closed):
                 await self._close(stream, run, closed)
         return None
 
-    async def _tell_held_up(self, stream: str, run: Run, reason: str) -> None:
+    async def _tell_held_up(self, stream: str, run: Run, reason: str, *, blind: bool) -> None:
         """Tell people, once, that something borrowed has not come back for long."""
-        if run.owed is None or run.ending is None or self._elapsed(run) < _HELD_UP:
+        if run.owed is None or run.ending is None or self._elapsed(run) < (_OUT_OF_REACH if blind else _HELD_UP):
             return
         notice = narration.held_up(run, run.owed, self._clock.now(), reason)
         if not self._chronicle.knows_notice(notice.id):
@@ -283,7 +286,8 @@ class Executor:
 
 
 def _rejected(failure: ClusterError | None) -> Observation | None:
-    if isinstance(failure, Rejected):
+    # Expired credentials come back; whatever else is refused stays so.
+    if isinstance(failure, Rejected) and failure.status != 401:
         return Failed(FAILED, f"the change was refused: {failure}")
     return None
 

@@ -443,7 +443,8 @@ class TargetWatch:
         if self._revisions is None or self._decisions is None:
             return None
         rule = self._rules.get(run.opened.rule)
-        if rule is None:
+        # Where nothing can follow, an API server that is away must not keep people from being told.
+        if rule is None or not self._decisions.may_fall_back(closed.outcome, rungs):
             return None
         workload = await self._revisions.look()
         return await self._decisions.fallen_back(run, closed, rungs, rule=rule, workload=workload)

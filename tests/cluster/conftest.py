@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from logcaster_guard.adapters.kubernetes.connect import connect
+from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.sandbox.apiserver import ApiServer
 from logcaster_guard.sandbox.client import Client
 from tests.cluster.harness import AuditRecord, Cluster, drop_namespace, flushed_audit, make_namespace
@@ -15,6 +18,7 @@ from tests.real.control_plane import ControlPlane
 
 Json = dict[str, Any]
 HERE = Path(__file__).parent
+ROLE = HERE.parents[1] / "deploy" / "rbac.yaml"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,6 +33,21 @@ async def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     make = _sandbox if request.param == "sandbox" else _real
     async for made in make(request, tmp_path):
         yield made
+
+
+@pytest.fixture
+def rights() -> Sequence[Json]:
+    """What the shipped role lets the guard do."""
+    rules: Sequence[Json] = next(d["rules"] for d in yaml.safe_load_all(ROLE.read_text()) if d["kind"] == "Role")
+    return rules
+
+
+@pytest.fixture
+async def api(cluster: Cluster) -> AsyncIterator[ClusterPort]:
+    """The guard's own adapter."""
+    made = await connect(kubeconfig=cluster.kubeconfig("guard"), context=None, timeout=10)
+    yield made
+    await made.aclose()
 
 
 async def _sandbox(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[Cluster]:

@@ -96,6 +96,7 @@ class Tape:
         self.check()
         counted = self._running = self._running or what == BEGIN
         if counted:
+            await self.before(self._due(what))
             self._die_at(what, Moment.BEFORE, Moment.LATE, unsent=effect)
         sent = asyncio.ensure_future(effect())
         self._sent.add(sent)
@@ -111,16 +112,24 @@ class Tape:
             self.points.append(Point(what, self._counts[what]))
         return answer
 
+    async def before(self, point: Point) -> None:
+        """What happens just before the guard's call at a point is sent."""
+
+    def looked(self, kind: Kind, name: str) -> None:
+        """A guard asks for an object."""
+
     async def landed(self) -> None:
         """Wait until everything that was sent has been answered, whoever is left to hear it."""
         await asyncio.gather(*self._sent, return_exceptions=True)
 
     def _die_at(self, what: str, *moments: Moment, unsent: Effect[Any] | None = None) -> None:
-        point = Point(what, self._counts[what] + 1)
-        if self.end in [Cell(point, moment) for moment in moments]:
+        if self.end in [Cell(self._due(what), moment) for moment in moments]:
             self.unsent = unsent
             self.dead.set()
             raise Crash
+
+    def _due(self, what: str) -> Point:
+        return Point(what, self._counts[what] + 1)
 
 
 class MortalJournal:
@@ -179,6 +188,7 @@ class MortalCluster:
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Json:
         self._tape.check()
+        self._tape.looked(kind, name)
         return await self._cluster.get(kind, namespace, name)
 
     async def list(self, kind: Kind, namespace: str, selector: str = "") -> Sequence[Json]:

@@ -42,13 +42,24 @@ from logcaster_guard.domain.rules import (
 )
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.sidecar import CONTAINER
-from logcaster_guard.domain.signals import History, NoHistory, Reading, Signal, SourceName, Target, Unit, Value
+from logcaster_guard.domain.signals import (
+    Gap,
+    History,
+    NoData,
+    NoHistory,
+    Reading,
+    Signal,
+    SourceName,
+    Target,
+    Unit,
+    Value,
+)
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.guard import Guard, Orders
 from logcaster_guard.ports import Channel, Entry, Journal, Json
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.sandbox import objects
-from logcaster_guard.sandbox.client import STRATEGIC_PATCH
+from logcaster_guard.sandbox.client import STRATEGIC_PATCH, ApiRefused
 from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.world import World
 from tests.cluster import environments, owners
@@ -136,19 +147,24 @@ class ImageSource:
         self._case = case
         self._clock = clock
         self.reads = 0
+        self.polls = 0
 
     async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
-        if self._case.switches:
-            self.reads += 1
-            shown = image_of(await self._world.deployment(target.deployment))
-            errors = 0.3 if shown == objects.image(BAD) else self._case.beside
-        elif target.deployment != objects.DEPLOYMENT:
-            errors = self._case.beside
-        else:
-            self.reads += 1
-            errors = 0.3 if image_of(await self._world.deployment()) == objects.image(BAD) else 0.0
+        self.polls += 1
+        try:
+            errors = await self._errors(target)
+        except ApiRefused:
+            return {s.name: NoData(self._clock.monotonic(), Gap.EMPTY, "nothing is there") for s in signals}
         numbers = {"error_rate": errors, "request_rate": 1e6}
         return {s.name: Value(self._clock.monotonic(), numbers[s.name]) for s in signals}
+
+    async def _errors(self, target: Target) -> float:
+        if not self._case.switches and target.deployment != objects.DEPLOYMENT:
+            return self._case.beside
+        self.reads += 1
+        shown = image_of(await self._world.deployment(target.deployment))
+        good = self._case.beside if self._case.switches and shown == objects.image(GOOD) else 0.0
+        return 0.3 if shown == objects.image(BAD) else good
 
     async def history(self, target: Target, signal: Signal, start: float, end: float, step: float) -> History:
         del target, signal, start, end, step
@@ -227,7 +243,7 @@ class Scene:
         try:
             scene = cls(cluster, world, api, folder, minimum, case)
             await (scene._install_environments(replicas) if case.switches else scene._install(replicas))
-            present = await cluster.admin.list(f"/apis/apps/v1/namespaces/{name}/deployments")
+            present = await cluster.admin.list(scene.deployments)
             scene.generation = sum(int(d["metadata"]["generation"]) for d in present)
             yield scene
         finally:
@@ -280,6 +296,11 @@ class Scene:
         return int((await self.world.deployment(environments.BLUE))["spec"]["replicas"]) >= (self.minimum or 0)
 
     @property
+    def deployments(self) -> str:
+        """The path of the namespace's Deployments."""
+        return f"/apis/apps/v1/namespaces/{self.cluster.namespace}/deployments"
+
+    @property
     def autoscalers(self) -> str:
         """The path of the namespace's autoscalers."""
         return f"/apis/autoscaling/v2/namespaces/{self.cluster.namespace}/horizontalpodautoscalers"
@@ -289,15 +310,18 @@ class Scene:
         """Where its guards keep what they did."""
         return Keeping(self.folder, self.cluster.namespace, self.api if self.case.in_cluster else None)
 
-    async def life(self, cell: Cell | None) -> Tape:
+    async def life(self, cell: Cell | None, *, tape: Tape | None = None) -> Tape:
         """One guard from its start until it dies as `cell` says, or until it has nothing left to do."""
-        tape = Tape(cell)
+        tape = tape or Tape(cell)
         source = ImageSource(self.world, self.clock, self.case)
         async with self.keeping.journal() as journal:
             guard = self.guard(journal, source, tape)
             task = asyncio.create_task(guard.run())
             try:
-                await self._ended(task, tape, journal, source)
+                try:
+                    await self._ended(task, tape, journal, source)
+                except TimeoutError as error:
+                    raise TimeoutError(f"it stood still after {await _latest(journal)}") from error
                 if task.done() and not tape.dead.is_set():
                     await task
             finally:
@@ -340,12 +364,13 @@ class Scene:
             await guard.sweep()
 
         async def alone() -> bool:
-            base = f"/apis/apps/v1/namespaces/{self.cluster.namespace}/deployments"
-            return len(await self.cluster.admin.list(base)) == len(self.case.left)
+            return len(await self.cluster.admin.list(self.deployments)) == len(self.case.left)
 
         await until(alone, WITHIN)
 
     async def _ended(self, task: asyncio.Task[None], tape: Tape, journal: Journal, source: ImageSource) -> None:
+        """Return when the guard is dead, or has nothing left to do."""
+
         async def idle() -> bool:
             if tape.dead.is_set() or task.done():
                 return True
@@ -375,7 +400,7 @@ class Scene:
         if self.minimum is not None:
             raw = await self.cluster.admin.get(f"{self.autoscalers}/{objects.DEPLOYMENT}")
             bounds = (raw["spec"]["minReplicas"], raw["spec"]["maxReplicas"])
-        present = await self.cluster.admin.list(f"/apis/apps/v1/namespaces/{self.cluster.namespace}/deployments")
+        present = await self.cluster.admin.list(self.deployments)
         events = await self.cluster.admin.list(f"/api/v1/namespaces/{self.cluster.namespace}/events")
         mine = [e for e in events if (e.get("source") or {}).get("component") == COMPONENT]
         deployment = await self.production()
@@ -401,6 +426,12 @@ class Scene:
         suspended = sum(isinstance(e.event, OwnerSuspended) for e in entries)
         resumed = sum(isinstance(e.event, OwnerResumed) for e in entries)
         return is_suspended(raw), mark_of(raw) is not None, suspended > resumed
+
+
+async def _latest(journal: Journal) -> str:
+    """The last events of a journal, for whoever has to find out why nothing follows."""
+    events = [e.event for e in await journal.read_all()]
+    return "; ".join(f"{getattr(e, 'at', '')} {e}"[11:180] for e in events[-6:])
 
 
 def told(entries: Sequence[Entry]) -> tuple[Sequence[Run], Ledger, frozenset[str], frozenset[str]]:

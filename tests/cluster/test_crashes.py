@@ -5,69 +5,28 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 import structlog
-import yaml
 
-from logcaster_guard import strategies
-from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.domain import runs
 from logcaster_guard.domain.errors import Conflict, NotFound
-from logcaster_guard.domain.gitops import OwnerKind
-from logcaster_guard.domain.rules import Action
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Json
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.release import Behaviour
-from tests.cluster.crashes import Cell, Crash, Moment, Point, Tape, cells, late_cells
+from tests.cluster.crashes import Cell, Moment, Point, Tape, cells, late_cells
 from tests.cluster.daemon import Daemon
 from tests.cluster.harness import Cluster
+from tests.cluster.matrix import MATRIX, ONCE, actions_with_a_strategy, record, shared, unless_crash
 from tests.cluster.scene import BAD, Case, Facts, Scene, Undisturbed, ending, writes_of
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
-STRATEGIES = Path(strategies.__file__).parent
 AT_ONCE = 6
-RECORDINGS = 3
-MATRIX = (
-    Case(Action.IMMEDIATE),
-    Case(Action.IMMEDIATE, in_cluster=True),
-    Case(Action.GRADUAL),
-    Case(Action.GRADUAL, beside=0.5),
-    Case(Action.ALERT_THEN),
-    Case(Action.BLUE_GREEN),
-    Case(Action.BLUE_GREEN, beside=0.5),
-    Case(Action.BLUE_GREEN, missing=True),
-    Case(Action.IMMEDIATE, owner=OwnerKind.KUSTOMIZATION),
-)
-"""Every action that changes something in this version; once with a good release that is none."""
-
-ONCE = {
-    False: Undisturbed(Counter(deployments=1, events=3), 1),
-    True: Undisturbed(Counter(deployments=1, events=3, horizontalpodautoscalers=2), 1),
-}
-"""What an immediate rollback does, without and with an autoscaler."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
-
-
-@pytest.fixture
-def rights() -> Sequence[Json]:
-    documents = yaml.safe_load_all((DEPLOY / "rbac.yaml").read_text())
-    rules: Sequence[Json] = next(d for d in documents if d["kind"] == "Role")["rules"]
-    return rules
-
-
-@pytest.fixture
-async def api(cluster: Cluster) -> AsyncIterator[ClusterPort]:
-    made = await connect(kubeconfig=cluster.kubeconfig("guard"), context=None, timeout=10)
-    yield made
-    await made.aclose()
 
 
 @dataclass(frozen=True)
@@ -82,9 +41,7 @@ class Outcome:
 
 
 def test_the_matrix_is_of_every_strategy() -> None:
-    assert {f"{p.stem}_rollback" for p in STRATEGIES.glob("[a-z]*.py")} - {"unfit_rollback"} == {
-        case.action for case in MATRIX
-    }
+    assert actions_with_a_strategy() == {case.action for case in MATRIX}
 
 
 @pytest.mark.parametrize("minimum", [None, 2], ids=["plain", "autoscaled"])
@@ -98,7 +55,7 @@ async def test_a_guard_may_die_at_every_point_of_a_rollback(  # noqa: PLR0917 - 
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(runs, "POLL", 0.05)
-    asyncio.get_running_loop().set_exception_handler(_unless_crash)
+    asyncio.get_running_loop().set_exception_handler(unless_crash)
     with structlog.testing.capture_logs() as log:
         points, known = await record(cluster, api, rights, case, minimum)
         crashes = [*cells(points), *late_cells(points)]
@@ -123,26 +80,6 @@ async def test_a_guard_may_die_at_every_point_of_a_rollback(  # noqa: PLR0917 - 
     assert not [row for row in rows if row[2]], table
 
 
-async def record(
-    cluster: Cluster, api: ClusterPort, rights: Sequence[Json], case: Case, minimum: int | None
-) -> tuple[Sequence[Point], Undisturbed]:
-    """The points of a rollback that nothing disturbs, and what it did."""
-    for _ in range(RECORDINGS):
-        async with Scene.set_up(cluster, api, rights, minimum, case=case) as scene:
-            tape = await scene.life(None)
-            facts = await scene.facts()
-        if not tape.refused:
-            writes = writes_of(await cluster.read_audit(), scene.cluster.namespace)
-            known = Undisturbed(writes, facts.changes)
-            end = "given back, frozen, told" if case.beside else "rolled back once"
-            assert ending(facts, writes, minimum, known, case=case) == (end, [])
-            if case == Case(Action.IMMEDIATE):
-                assert known == ONCE[minimum is not None]
-            assert len(set(tape.points)) == len(tape.points)
-            return tape.points, known
-    pytest.fail("in each recording some request was refused")
-
-
 async def played(
     cluster: Cluster, api: ClusterPort, rights: Sequence[Json], case: Case, minimum: int | None, *, cell: Cell
 ) -> Outcome:
@@ -165,11 +102,6 @@ async def played(
     except Exception as error:  # noqa: BLE001 - one cell's failure must not hide how the others end
         fault = f"{type(error).__name__}: {error}"
     return Outcome(cell, namespace, facts, fault, time.monotonic() - began)
-
-
-def shared(case: Case, minimum: int | None) -> bool:
-    """Whether an autoscaler, pinned to the guard's size, may be the quicker one to write it."""
-    return case.action is Action.GRADUAL and minimum is not None
 
 
 def cleared_away(cell: Cell | None) -> bool:
@@ -222,14 +154,3 @@ async def test_killed_for_real(cluster: Cluster, api: ClusterPort, rights: Seque
         facts = await scene.facts()
     writes = writes_of(await cluster.read_audit(), scene.cluster.namespace)
     assert ending(facts, writes, minimum, ONCE[True], cut_off=True) == ("rolled back once", [])
-
-
-def _unless_crash(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Nobody is left to ask how the tasks of a dead guard ended."""
-    error = context.get("exception")
-    if isinstance(error, BaseExceptionGroup):
-        error = None if error.split(Crash)[1] is None else error
-    elif isinstance(error, Crash):
-        error = None
-    if error is not None:
-        loop.default_exception_handler(context)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 
 import pytest
 
 from logcaster_guard.domain.errors import ClusterError, Rejected, Unavailable
-from logcaster_guard.domain.events import HoldReleased, RunClosed, RunOpened, StepIntended
+from logcaster_guard.domain.events import HoldReleased, RunClosed, RunEnding, RunOpened, StepIntended
 from logcaster_guard.ports import Json, Kind
 from tests.engine.bench import FIRES, PROD, Bench, bench, hpa, in_mid_run, minimum
 
@@ -159,7 +160,8 @@ async def test_what_cannot_be_given_back_for_long_is_told_once(scaled: Bench) ->
     away = Unavailable("the API server is away", status=503)
     scaled.cluster.fault = lambda _, kind, __: away if kind is Kind.AUTOSCALER else None
     await scaled.pass_(2_000.0)
-    [notice] = scaled.notices("hold.held_up")
+    [notice], [ending] = scaled.notices("hold.held_up"), scaled.told(RunEnding)
+    assert timedelta(seconds=60) <= notice.at - ending.at < timedelta(seconds=80)
     assert notice.facts["object"] == "hpa"
     scaled.cluster.fault = lambda *_: None
     await scaled.pass_(120.0)

@@ -122,12 +122,12 @@ async def test_a_rollout_that_does_not_end_fails_and_freezes(made: Bench) -> Non
     assert (closed.outcome, closed.freeze) == ("failed", True)
 
 
-def failing(made: Bench, error: ClusterError, times: int) -> None:
+def failing(made: Bench, error: ClusterError, times: int, what: Kind = Kind.DEPLOYMENT) -> None:
     left = times
 
     def fault(verb: str, kind: Kind, _: str) -> ClusterError | None:
         nonlocal left
-        if (verb, kind) != ("patch", Kind.DEPLOYMENT) or left == 0:
+        if (verb, kind) != ("patch", what) or left == 0:
             return None
         left -= 1
         return error
@@ -177,6 +177,29 @@ async def test_what_may_not_be_changed_ends_failed_frozen_and_told(made: Bench) 
     assert "cannot patch" in made.notices("run.closed")[0].text
     assert made.writes() == 0
     assert len(made.told(StepIntended)) == 1
+
+
+async def test_credentials_that_have_expired_are_waited_for(scaled: Bench) -> None:
+    expired = Rejected("Unauthorized", status=401)
+    await scaled.bad_v2()
+    failing(scaled, expired, 3)
+    await scaled.pass_(600.0)
+    assert [i.attempt for i in scaled.told(StepIntended)] == [1, 1, 2, 3, 4]
+    failing(scaled, expired, 3, Kind.AUTOSCALER)
+    await scaled.pass_(600.0)
+    assert [c.outcome for c in scaled.told(RunClosed)] == ["recovered"]
+    assert minimum(scaled) == 2
+    assert not scaled.notices("hold.not_given_back")
+
+
+async def test_the_end_of_a_run_is_told_while_the_api_server_is_still_away(made: Bench) -> None:
+    await made.bad_v2()
+    await made.pass_(290.0)
+    made.cluster.fault = lambda verb, *_: Unavailable("503", status=503) if verb == "patch" else None
+    await made.pass_(120.0)
+    made.cluster.fault = lambda *_: Unavailable("connection refused")
+    await made.pass_(220.0)
+    assert [n.event for n in made.inbox.notices] == ["run.opened", "run.closed"]
 
 
 async def test_a_release_that_is_gone_from_the_store_is_told(made: Bench) -> None:

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pytest
+import structlog
+
+from logcaster_guard.adapters.kubernetes.connect import connect
+from logcaster_guard.domain import runs
+from logcaster_guard.domain.rules import Action
+from logcaster_guard.ports import Cluster as ClusterPort
+from logcaster_guard.ports import Json, Kind
+from tests.cluster.api_faults import WRITES, Call, Failing, Failures, Fault, FaultyCluster, Wire, applies
+from tests.cluster.environments import BLUE, IDLE
+from tests.cluster.harness import AuditRecord, Cluster
+from tests.cluster.matrix import MATRIX, actions_with_a_strategy, record, share, shared
+from tests.cluster.proxy import MisbehavingProxy
+from tests.cluster.scene import Case, Facts, Scene, Undisturbed, ending, writes_of
+from tests.real.control_plane import write_kubeconfig
+
+AT_ONCE = 8
+SANDBOX, REAL = 14, 3
+"""Cells played of one case, unless all are asked for; of the immediate rollback twelve times as many."""
+DEADLINE = 5.0
+SHORT, LONG = 1.5, 8.0
+"""Seconds for which the API server is away."""
+ANSWERS_WITHIN = 2.0
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of a cell."""
+
+    cell: Failing
+    namespace: str
+    facts: Facts | None
+    fault: str
+    struck: bool
+    attempts: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class World:
+    """What every cell of a case is played in. `wire` is what fails instead of the guard's own calls."""
+
+    cluster: Cluster
+    api: ClusterPort
+    rights: Sequence[Json]
+    case: Case
+    minimum: int | None
+    wire: Wire | None = None
+
+    async def recorded(self) -> tuple[Sequence[Call], Undisturbed]:
+        """The calls of a rollback in which nothing fails, and what it does."""
+        _, known = await record(self.cluster, self.api, self.rights, self.case, self.minimum)
+        failures = Failures()
+        async with Scene.set_up(self.cluster, self.api, self.rights, self.minimum, case=self.case) as scene:
+            scene.api = FaultyCluster(self.api, failures)
+            await scene.life(None, tape=failures)
+        return failures.calls, known
+
+    async def played(self, cell: Failing) -> Row:
+        """A guard one of whose calls fails."""
+        began = time.monotonic()
+        failures = Failures(cell=cell, wire=self.wire)
+        namespace, facts, fault = "", None, ""
+        try:
+            async with Scene.set_up(self.cluster, self.api, self.rights, self.minimum, case=self.case) as scene:
+                namespace = scene.cluster.namespace
+                scene.api = FaultyCluster(self.api, failures)
+                await scene.life(None, tape=failures)
+                facts = await scene.facts()
+            if not failures.struck and not shared(self.case, self.minimum):
+                fault = "the call was not made"
+        except Exception as error:  # noqa: BLE001 - one cell's failure must not hide how the others end
+            fault = f"{type(error).__name__}: {error}"
+        return Row(cell, namespace, facts, fault, failures.struck, failures.attempts, time.monotonic() - began)
+
+    async def all_played(self, cells: Sequence[Failing]) -> Sequence[Row]:
+        slots = asyncio.Semaphore(AT_ONCE)
+
+        async def play(cell: Failing) -> Row:
+            async with slots:
+                return await self.played(cell)
+
+        return await asyncio.gather(*map(play, cells))
+
+
+def test_the_matrix_is_of_every_strategy() -> None:
+    assert actions_with_a_strategy() == {case.action for case in MATRIX}
+
+
+@pytest.mark.parametrize("minimum", [None, 2], ids=["plain", "autoscaled"])
+@pytest.mark.parametrize("case", MATRIX, ids=str)
+async def test_any_call_may_fail_once(  # noqa: PLR0917 - fixtures
+    cluster: Cluster,
+    api: ClusterPort,
+    rights: Sequence[Json],
+    case: Case,
+    minimum: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runs, "POLL", 0.05)
+    world = World(cluster, api, rights, case, minimum)
+    with structlog.testing.capture_logs() as log:
+        calls, known = await world.recorded()
+        cells = [Failing(call, fault) for call in calls for fault in Fault if applies(call, fault)]
+        part = share(cells, _most(cluster, case, minimum), row=len(Fault))
+        rows = await world.all_played(part.played)
+    assert len(rows) == len(part.played)
+    await _judged(world, rows, known, f"{len(calls)} calls, {part.words}", log)
+
+
+@pytest.mark.parametrize("seconds", [SHORT, LONG])
+@pytest.mark.parametrize("minimum", [None, 2], ids=["plain", "autoscaled"])
+@pytest.mark.parametrize("case", [c for c in MATRIX if not c.beside and not c.in_cluster], ids=str)
+async def test_the_api_server_may_be_away_from_any_write_on(  # noqa: PLR0917 - fixtures
+    cluster: Cluster,
+    api: ClusterPort,
+    rights: Sequence[Json],
+    case: Case,
+    minimum: int | None,
+    seconds: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runs, "POLL", 0.05)
+    monkeypatch.setattr(runs, "WRITE_TIMEOUT", DEADLINE)
+    world = World(cluster, api, rights, case, minimum)
+    with structlog.testing.capture_logs() as log:
+        calls, known = await world.recorded()
+        writes = [c for c in calls if c.phase and c.verb in WRITES and c.kind is not Kind.EVENT]
+        cells = [Failing(call, Fault.AWAY, outage=seconds) for call in writes]
+        part = share(cells, _most(cluster, case, minimum), row=1)
+        rows = await world.all_played(part.played)
+    assert len(rows) == len(part.played)
+    await _judged(world, rows, known, f"{len(writes)} writes, {part.words}", log)
+
+
+@pytest.mark.parametrize("case", [c for c in MATRIX if not c.beside], ids=str)
+async def test_any_call_may_fail_on_the_wire(
+    cluster: Cluster, rights: Sequence[Json], case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "POLL", 0.05)
+    async with MisbehavingProxy.before(cluster, ANSWERS_WITHIN) as proxy:
+        kubeconfig = write_kubeconfig(cluster.folder / "proxied", proxy.url, None, cluster.token("guard"))
+        api = await connect(kubeconfig=kubeconfig, context=None, timeout=ANSWERS_WITHIN)
+        try:
+            world = World(cluster, api, rights, case, None, wire=proxy)
+            with structlog.testing.capture_logs() as log:
+                calls, known = await world.recorded()
+                cells = [Failing(call, fault) for call in calls for fault in Fault if applies(call, fault)]
+                part = share(cells, SANDBOX if cluster.kind == "sandbox" else REAL, row=len(Fault))
+                # Requests of several guards cannot be told apart on the wire.
+                rows = [await world.played(cell) for cell in part.played]
+        finally:
+            await api.aclose()
+    assert proxy.struck == len([r for r in rows if not r.fault])
+    await _judged(world, rows, known, f"on the wire: {len(calls)} calls, {part.words}", log)
+
+
+def _most(cluster: Cluster, case: Case, minimum: int | None) -> int:
+    most = SANDBOX if cluster.kind == "sandbox" else REAL
+    return most * 12 if case == Case(Action.IMMEDIATE) and minimum is None else most
+
+
+async def _judged(world: World, rows: Sequence[Row], known: Undisturbed, words: str, log: Sequence[object]) -> None:
+    audit = await world.cluster.read_audit()
+    lines, ends, wrong = [], Counter[str](), []
+    for row in rows:
+        end, faults = judged(world, row, audit, known)
+        ends[end] += 1
+        lines.append(f"{row.seconds:5.1f} s  {row.cell}: {end} {'; '.join(faults)}")
+        wrong += [lines[-1]] if faults else []
+    sys.stdout.write(f"{world.case}, {world.minimum}: {words}: {dict(ends)}\n" + "\n".join(lines) + "\n")
+    assert not [e for e in log if isinstance(e, dict) and e["event"] in {"run.crashed", "watch.crashed"}]
+    assert not wrong, "\n".join(wrong)
+
+
+def judged(world: World, row: Row, audit: Sequence[AuditRecord], known: Undisturbed) -> tuple[str, list[str]]:
+    """How it ended, and everything that is wrong with that."""
+    if row.facts is None:
+        return "never ended", [row.fault]
+    case, minimum, facts = world.case, world.minimum, row.facts
+    ending_already = any(word in row.cell.call.phase for word in ("RunEnding", "HoldReleased"))
+    gives_up = row.struck and row.cell.outage > DEADLINE and not ending_already
+    left = replace(case, beside=1.0) if gives_up and case.missing else case
+    either = shared(case, minimum)
+    writes = writes_of(audit, row.namespace)
+    end, faults = ending(facts, writes, minimum, known, case=left, shared=either)
+    faults += [row.fault] if row.fault else []
+    if gives_up:
+        outcomes = {r.closed.outcome for r in facts.runs if r.closed is not None}
+        faults += [] if outcomes == {runs.FAILED} else [f"the run ended {outcomes}"]
+        faults += [] if row.attempts > 2 else [f"{row.attempts} attempts"]
+        idle = facts.sizes.get(BLUE, minimum or IDLE)
+        faults += [] if idle == (minimum or IDLE) else [f"{idle} pods idle"]
+        return "given up, given back, frozen, told" if not faults else end, faults
+    due = "given back, frozen, told" if case.beside else "rolled back once"
+    return end, faults if end == due else [*faults, f"{end} where {due} was due"]

@@ -1,0 +1,114 @@
+"""Where the Service is sent, and what a run that ends takes back of the environment that it was sent to."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from logcaster_guard.domain.events import RunEnding, RunOpened
+from logcaster_guard.domain.runs import ABANDONED, FAILED, RECOVERED, Before, Done, Foreign, Observation, Run
+from logcaster_guard.domain.steps import Hold, Plan, ScaleEnvironment, SwitchService
+from logcaster_guard.domain.workload import Workload
+from logcaster_guard.effects.environment import ScaleEnvironmentHandler
+from logcaster_guard.effects.switching import SwitchServiceHandler
+from logcaster_guard.ports import Kind
+from tests.fakes.clock import FakeClock
+from tests.fakes.cluster import FakeCluster
+
+BLUE, GREEN, SERVICE, LABEL = "blue", "green", "active", "environment"
+TO_BLUE = SwitchService(LABEL, "green", "blue")
+
+
+def switching(selector: dict[str, str]) -> tuple[FakeCluster, RunOpened]:
+    cluster = FakeCluster(FakeClock())
+    for name in (BLUE, GREEN):
+        cluster.add_deployment(name, f"v{len(name) - 3}", replicas=3)
+        cluster.object(Kind.DEPLOYMENT, name)["spec"]["template"]["metadata"]["labels"] = {LABEL: name}
+    cluster.add(Kind.SERVICE, SERVICE, spec={"selector": selector})
+    workload, live = (Workload(cluster.object(Kind.DEPLOYMENT, name)) for name in (BLUE, GREEN))
+    plan = Plan(
+        strategy="blue_green",
+        namespace=workload.namespace,
+        deployment=BLUE,
+        uid=workload.uid,
+        from_template=live.hash,
+        to_template=workload.hash,
+        from_images=("v2",),
+        to_images=workload.images,
+        replicas=1,
+        autoscaled=False,
+        service=SERVICE,
+        selector={LABEL: "green"},
+        steps=(ScaleEnvironment(3), TO_BLUE),
+        floor=3,
+        live=GREEN,
+        live_uid=live.uid,
+    )
+    return cluster, RunOpened(at=datetime.now(UTC), run="r", target="default/active", rule="r", reason="r", plan=plan)
+
+
+def serves(cluster: FakeCluster, environment: str) -> None:
+    for number in range(3):
+        status = {"conditions": [{"type": "Ready", "status": "True"}]}
+        cluster.add(Kind.POD, f"{environment}-{number}", status=status)
+        cluster.object(Kind.POD, f"{environment}-{number}")["metadata"]["labels"] = {LABEL: environment}
+
+
+async def released(selector: dict[str, str]) -> Observation:
+    cluster, opened = switching(selector)
+    uid = cluster.object(Kind.DEPLOYMENT, BLUE)["metadata"]["uid"]
+    hold = Hold("size", "environment_size", BLUE, uid, original=1, written=3)
+    return await ScaleEnvironmentHandler(cluster).observe_release(hold, Run(opened, holds={hold.id: hold}))
+
+
+@pytest.mark.parametrize(
+    ("selector", "kept"),
+    [
+        ({LABEL: "green"}, False),
+        ({LABEL: "blue"}, True),
+        ({LABEL: "blue", "track": "canary"}, True),
+        ({LABEL: "green", "track": "canary"}, False),
+    ],
+)
+async def test_the_environment_that_the_service_names_keeps_its_pods(selector: dict[str, str], kept: bool) -> None:
+    assert isinstance(await released(selector), Done if kept else Before)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "deleted", "able", "seen"),
+    [
+        (ABANDONED, True, True, Before),
+        (ABANDONED, True, False, Foreign),
+        (ABANDONED, False, True, Done),
+        (FAILED, True, True, Before),
+        (RECOVERED, True, True, Done),
+    ],
+)
+async def test_the_service_goes_back_where_somebody_has_deleted_what_it_was_sent_to(
+    outcome: str, deleted: bool, able: bool, seen: type[Observation]
+) -> None:
+    cluster, opened = switching({LABEL: "blue"})
+    service = cluster.object(Kind.SERVICE, SERVICE)["metadata"]["uid"]
+    hold = Hold("selector", "selector", SERVICE, service, None, written=0)
+    run = Run(opened, step=1, holds={hold.id: hold}, ending=RunEnding(opened.at, "r", outcome, "r", freeze=True))
+    if deleted:
+        cluster.remove(Kind.DEPLOYMENT, BLUE)
+    else:
+        serves(cluster, BLUE)
+    if able:
+        serves(cluster, GREEN)
+    lender = SwitchServiceHandler(cluster)
+    assert isinstance(await lender.observe_release(hold, run), seen)
+    if seen is Before:
+        await lender.release(hold, run)
+        assert cluster.object(Kind.SERVICE, SERVICE)["spec"]["selector"] == {LABEL: "green"}
+
+
+async def test_the_service_is_not_sent_to_what_somebody_has_just_paused() -> None:
+    cluster, opened = switching({LABEL: "green"})
+    serves(cluster, BLUE)
+    cluster.change(Kind.DEPLOYMENT, BLUE, lambda d: d["spec"].update(paused=True))
+    run = Run(opened, step=1, started=opened.at)
+    await SwitchServiceHandler(cluster).apply(TO_BLUE, run)
+    assert not cluster.writes
