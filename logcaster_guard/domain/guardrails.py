@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from logcaster_guard.domain import attribution
+from logcaster_guard.domain import attribution, inbox
 from logcaster_guard.domain.attribution import Attribution, Cause
 from logcaster_guard.domain.gitops import GitOps, Owner, owner_of
 from logcaster_guard.domain.ledger import Freeze, Ledger, Record
@@ -58,7 +58,8 @@ class Refusal:
 class PastRun:
     """A run as the limits count it: when it opened, and when it closed (None while it is open).
 
-    `touched`: it changed something, so that it counts as a rollback.
+    `touched`: it changed something, so that it counts as a rollback. `opened_ago` and `closed_ago` are seconds on the
+    guard's monotonic clock; None if that was before this process, so that only the instants can tell.
     """
 
     run: str
@@ -67,6 +68,8 @@ class PastRun:
     closed: datetime | None
     touched: bool = True
     outcome: str = ""
+    opened_ago: float | None = None
+    closed_ago: float | None = None
 
     @property
     def counts(self) -> bool:
@@ -130,8 +133,14 @@ def manual_refusals(situation: Situation, policy: Policy) -> Sequence[Refusal]:
     undoes a person's rollback as it does the guard's.
     """
     freeze = situation.ledger.freeze
-    people = [] if freeze is None or freeze.by == "guard" else _freeze(freeze)
+    people = _annotated(situation) if freeze is None or freeze.by == "guard" else _freeze(freeze)
     return [*_own(situation), *_workload(situation), *people, *_another_run(situation), *_owner(situation, policy)]
+
+
+def _annotated(s: Situation) -> list[Refusal]:
+    """A person's freeze that the journal does not tell, because the guard had frozen the target before."""
+    words = None if s.workload is None else s.workload.annotations.get(inbox.FREEZE)
+    return _freeze(Freeze(s.now, "annotation", words)) if words is not None and inbox.is_freeze(words) else []
 
 
 def _action(s: Situation) -> list[Refusal]:
@@ -320,23 +329,24 @@ def _another_run(s: Situation) -> list[Refusal]:
 def _cooldown(s: Situation, mine: Sequence[PastRun], cooldown: float) -> list[Refusal]:
     if s.follows is not None:
         return []
-    ended = max((r.closed for r in mine if r.closed is not None and r.cools_down), default=None)
-    if ended is None or not _within(s.now, ended, cooldown):
+    ended = [(_ago(s.now, r.closed, r.closed_ago), r.closed) for r in mine if r.closed is not None and r.cools_down]
+    ago, last = min(ended, default=(cooldown, s.now))
+    if ago >= cooldown:
         return []
-    until = ended + timedelta(seconds=cooldown)
-    sentence = f"The last rollback of {s.target} ended at {_text(ended)}; the cooldown lasts until {_text(until)}."
+    until = s.now + timedelta(seconds=cooldown - ago)
+    sentence = f"The last rollback of {s.target} ended at {_text(last)}; the cooldown lasts until {_text(until)}."
     return [Refusal(Guardrail.COOLDOWN, sentence)]
 
 
 def _budgets(s: Situation, mine: Sequence[PastRun], limits: Limits) -> list[Refusal]:
     found = []
-    day = [r for r in mine if r.counts and _within(s.now, r.opened, 86_400)]
+    day = [r for r in mine if r.counts and _ago(s.now, r.opened, r.opened_ago) < 86_400]
     if len(day) >= limits.per_target_per_day:
         sentence = (
             f"{s.target} was rolled back {len(day)} times within a day; the limit is {limits.per_target_per_day}."
         )
         found.append(Refusal(Guardrail.TARGET_BUDGET, sentence))
-    hour = [r for r in s.runs if r.counts and _within(s.now, r.opened, 3_600)]
+    hour = [r for r in s.runs if r.counts and _ago(s.now, r.opened, r.opened_ago) < 3_600]
     if len(hour) >= limits.per_cluster_per_hour:
         sentence = (
             f"{len(hour)} rollbacks were begun in this cluster within an hour; the limit is "
@@ -346,9 +356,9 @@ def _budgets(s: Situation, mine: Sequence[PastRun], limits: Limits) -> list[Refu
     return found
 
 
-def _within(now: datetime, then: datetime, seconds: float) -> bool:
+def _ago(now: datetime, then: datetime, known: float | None) -> float:
     # A wall clock that was set back makes the past look like the future: that must not lift a limit.
-    return abs(now - then) < timedelta(seconds=seconds)
+    return abs((now - then).total_seconds()) if known is None else known
 
 
 def _destination(s: Situation, policy: Policy) -> list[Refusal]:

@@ -50,11 +50,16 @@ def wish(before: Seen | None, now: Seen, *, frozen_by_annotation: bool) -> Wish:
             return Wish.NOTHING
         removed = before is not None and before.value is not None and before.spec == now.spec
         return Wish.THAW if removed else Wish.WIPED
-    if not now.value.strip().lower().startswith("false"):
+    if is_freeze(now.value):
         return Wish.FREEZE
     if before is None or before.value == now.value:
         return Wish.NOTHING
     return Wish.THAW if before.spec == now.spec else Wish.WIPED
+
+
+def is_freeze(value: str | None) -> bool:
+    """Whether a value of `FREEZE` (None: there is none) freezes."""
+    return value is not None and not value.strip().lower().startswith("false")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from logcaster_guard.domain import inbox
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import (
+    AskPeople,
     PinAutoscaler,
     Plan,
     RestoreEnvironment,
@@ -33,8 +35,9 @@ def foreign(run: Run, workload: Workload | None, service: Mapping[str, Any] | No
 def foreign_workload(run: Run, workload: Workload | None) -> str | None:
     """What somebody else changed of the workload, as a sentence; None if nothing.
 
-    That is: it is gone, re-created, being deleted or paused; its template is neither the bad nor the good release, or
-    the good one before the run put it there; its replica count is none that the run, or an autoscaler, made it.
+    That is: it is gone, re-created, being deleted, paused or frozen; its template is neither the bad nor the good
+    release, or the good one before the run put it there; its replica count is none that the run, or an autoscaler, made
+    it.
     """
     plan = run.opened.plan
     name = f"{plan.namespace}/{plan.deployment}"
@@ -46,6 +49,8 @@ def foreign_workload(run: Run, workload: Workload | None) -> str | None:
         return f"{plan.kind} {name} is being deleted."
     if workload.paused:
         return f"{plan.kind} {name} was paused."
+    if _is_frozen(run, workload):
+        return f"Somebody froze {name} ({workload.annotations[inbox.FREEZE][:200]})."
     if workload.hash not in {plan.from_template, plan.to_template}:
         return f"Somebody rolled out another release of {name} ({', '.join(workload.images)})."
     if plan.strategy == "gradual" and workload.hash == plan.to_template and not _template_is_due(run):
@@ -69,9 +74,16 @@ def foreign_live(run: Run, live: Workload | None) -> str | None:
         return f"{plan.kind} {name} was deleted."
     if live.paused:
         return f"{plan.kind} {name} was paused."
+    if _is_frozen(run, live):
+        return f"Somebody froze {name} ({live.annotations[inbox.FREEZE][:200]})."
     if live.hash != plan.from_template:
         return f"Somebody rolled out another release of {name} ({', '.join(live.images)})."
     return None
+
+
+def _is_frozen(run: Run, workload: Workload) -> bool:
+    # A freeze while people are asked is their answer to the question.
+    return not isinstance(run.present, AskPeople) and inbox.is_freeze(workload.annotations.get(inbox.FREEZE))
 
 
 def _selectors(planned: dict[str, str], run: Run) -> list[dict[str, str]]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
+import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict
 
 import structlog
@@ -56,13 +58,27 @@ class Chronicle:
     """Everything the guard knows from its journal, kept in step with it: what events add up to, not the events.
 
     `on_append` is called with the stream's name after each append. Without a journal (`None`) nothing can be appended:
-    the guard only watches. `opening` is held by whoever counts the runs and opens one: limits go over all targets.
+    the guard only watches. An append that failed, or was cut short, may have happened all the same: `settle` tells, and
+    calls `on_found` with stream and run for each open run that was not known of. `monotonic` is the clock by which it
+    knows how long ago its own runs were.
     """
 
-    def __init__(self, journal: Journal | None, *, on_append: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        journal: Journal | None,
+        *,
+        on_append: Callable[[str], None] = lambda _: None,
+        on_found: Callable[[str, str], None] = lambda *_: None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._journal = journal
         self._on_append = on_append
-        self.opening = asyncio.Lock()
+        self._on_found = on_found
+        self._monotonic = monotonic
+        self._opened_at: dict[str, float] = {}
+        self._closed_at: dict[str, float] = {}
+        self._counting = asyncio.Lock()
+        self._unsure: set[str] = set()
         self._seq: dict[str, int] = {}
         self._writing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._ledgers: dict[str, Ledger] = {}
@@ -70,6 +86,7 @@ class Chronicle:
         self._open: dict[str, str] = {}
         self._last_closed: dict[str, RunClosed] = {}
         self._triggers: dict[tuple[str, str], TriggerPending | TriggerFired | TriggerCleared] = {}
+        self._over: set[tuple[str, str]] = set()
         self._notices: set[str] = set()
         self._suspended: dict[tuple[str, str], OwnerSuspended] = {}
         self.loaded = False
@@ -124,6 +141,7 @@ class Chronicle:
 
     def past_runs(self) -> Sequence[PastRun]:
         """All runs, as the limits count them."""
+        now = self._monotonic()
         return [
             PastRun(
                 r.id,
@@ -132,6 +150,8 @@ class Chronicle:
                 None if r.closed is None else r.closed.at,
                 touched=r.touched,
                 outcome="" if r.closed is None else r.closed.outcome,
+                opened_ago=now - self._opened_at[r.id] if r.id in self._opened_at else None,
+                closed_ago=now - self._closed_at[r.id] if r.id in self._closed_at else None,
             )
             for r in self._runs.values()
         ]
@@ -140,8 +160,13 @@ class Chronicle:
         """The newest transition of a trigger that the journal tells; None if there was none."""
         return self._triggers.get((target, rule))
 
+    def trigger_to_resume(self, target: str, rule: str) -> TriggerPending | TriggerFired | None:
+        """The breach that a guard which is started again takes up: none that was cleared, or that a run has ended."""
+        last = self._triggers.get((target, rule))
+        return None if isinstance(last, TriggerCleared) or (target, rule) in self._over else last
+
     def knows_notice(self, notice: str) -> bool:
-        """Whether a notice with this id was ever queued in the stream of a target."""
+        """Whether a notice with this id was ever queued in the stream of a target or of a run."""
         return notice in self._notices
 
     def suspended(self) -> Sequence[tuple[str, OwnerSuspended]]:
@@ -169,6 +194,20 @@ class Chronicle:
         kept |= {run.opened.snapshot for run in recent if run.opened.snapshot}
         return frozenset(kept)
 
+    @contextlib.asynccontextmanager
+    async def counting(self) -> AsyncIterator[None]:
+        """Held by whoever counts the runs and opens one: limits go over all targets. Raises `JournalUnavailable`."""
+        async with self._counting:
+            await self.settle()
+            yield
+
+    async def settle(self) -> None:
+        """Take in what appends of this process did that nobody confirmed; raises `JournalUnavailable`."""
+        for stream in sorted(self._unsure):
+            async with self._writing[stream]:
+                if stream in self._unsure:
+                    await self._catch_up(stream)
+
     async def tell(self, stream: str, *events: Event) -> None:
         """Append facts that hold whatever else was appended meanwhile; raises `JournalUnavailable`."""
         async with self._writing[stream]:
@@ -181,13 +220,15 @@ class Chronicle:
                     return
         raise JournalUnavailable(f"Stream {stream} is written by somebody else all the time: stop the other guard.")
 
-    async def decide(self, stream: str, *events: Event) -> bool:
+    async def decide(self, stream: str, *events: Event, of: Run | None = None) -> bool:
         """Append events that follow from what the stream told; False if it tells more now and must be looked at again.
 
-        A delivered notice changes no decision, so it is passed over.
+        A delivered notice changes no decision, so it is passed over. `of` is the run as it was when this was decided.
         """
         async with self._writing[stream]:
             for _ in range(_ATTEMPTS):
+                if of is not None and self._runs.get(of.id) is not of:
+                    return False
                 try:
                     await self._append(stream, events)
                 except JournalConflict:
@@ -201,7 +242,9 @@ class Chronicle:
     async def _append(self, stream: str, events: Sequence[Event]) -> None:
         if self._journal is None:
             raise JournalUnavailable("There is no journal: the guard only watches.")
+        self._unsure.add(stream)
         seq = await self._journal.append(stream, events, self._seq.get(stream, 0))
+        self._unsure.discard(stream)
         self._remember(stream, seq, events)
         self.log(stream, *events)
         self._on_append(stream)
@@ -211,8 +254,12 @@ class Chronicle:
             return []
         known = self._seq.get(stream, 0)
         newer = [e for e in await self._journal.read(stream) if e.seq > known]
+        self._unsure.discard(stream)
         for entry in newer:
             self._remember(stream, entry.seq, [entry.event])
+        for run in [e.event.run for e in newer if isinstance(e.event, RunOpened)]:
+            if run in self._open:
+                self._on_found(stream, run)
         return [e.event for e in newer]
 
     def _remember(self, stream: str, seq: int, events: Sequence[Event]) -> None:
@@ -223,25 +270,32 @@ class Chronicle:
                 self._remember_run(stream, run)
             if run is None and isinstance(event, RevisionBad | OwnerSuspended):
                 run = self._runs.get(event.run)
+            if isinstance(event, NoticeQueued) and stream != GUARD:
+                self._notices.add(event.notice.id)
             target = run.opened.target if run is not None else _target_of(stream)
             if target is not None:
                 self._remember_of_target(target, event)
 
     def _remember_run(self, stream: str, run: Run) -> None:
+        if self.loaded and run.id not in self._runs:
+            self._opened_at[run.id] = self._monotonic()
+        if self.loaded and run.closed is not None:
+            self._closed_at[run.id] = self._monotonic()
         self._runs[run.id] = run
         if run.closed is None:
             self._open[run.id] = stream
         else:
             self._open.pop(run.id, None)
             self._last_closed[run.opened.target] = run.closed
+            # By the order of the journal: a wall clock that was set in between tells nothing.
+            self._over |= {key for key in self._triggers if key[0] == run.opened.target}
 
     def _remember_of_target(self, target: str, event: Event) -> None:
         self._ledgers[target] = ledgers.extend(self._ledgers.get(target, Ledger()), [event])
         match event:
             case TriggerPending() | TriggerFired() | TriggerCleared():
                 self._triggers[target, event.rule] = event
-            case NoticeQueued(notice=notice):
-                self._notices.add(notice.id)
+                self._over.discard((target, event.rule))
             case OwnerSuspended():
                 self._suspended[target, event.hold.object] = event
             case OwnerResumed():

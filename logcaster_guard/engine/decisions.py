@@ -120,7 +120,7 @@ class Decisions:
         snapshot = ""
         if isinstance(planned, Plan):
             snapshot = await self._snapshot(workload)
-        async with self._chronicle.opening:
+        async with self._chronicle.counting():
             situation = self._situation(rule, onset, workload)
             reasons = self._reasons(situation)
             if not reasons and isinstance(planned, Plan):
@@ -212,14 +212,9 @@ class Decisions:
         return rungs < allowed.get(outcome, 0)
 
     async def fallen_back(
-        self, old: Run, closed: RunClosed, rungs: int, *, rule: Rule, workload: Workload | None
-    ) -> RunOpened | None:
-        """The immediate run to the next good release after `old` has failed; None if that is not allowed.
-
-        `rungs` counts the runs that have fallen back already in this line.
-        """
-        if not self.may_fall_back(closed.outcome, rungs):
-            return None
+        self, old: Run, closed: RunClosed, *, rule: Rule, workload: Workload | None
+    ) -> RunOpened | None:  # fmt: skip
+        """The immediate run to the next good release after `old` has failed; None if something forbids it."""
         onset = old.opened.onset or old.opened.at
         situation = self._situation(rule, onset, workload, follows=old.id)
         reasons = self._reasons(situation)
@@ -245,7 +240,7 @@ class Decisions:
     ) -> str | Sequence[str]:
         """Open the run that a person asked for, and give its name; or say why not."""
         snapshot = await self._snapshot(workload)
-        async with self._chronicle.opening:
+        async with self._chronicle.counting():
             reasons = self.manual_objections(rule, workload)
             if reasons:
                 return reasons

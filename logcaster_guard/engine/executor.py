@@ -117,9 +117,10 @@ class Executor:
             if opened is None:
                 return False
             closed = RunClosed(opened.at, run.id, runs.ESCALATED, opened.reason, freeze=False)
-            opened = replace(opened, holds=tuple(self._chronicle.run(run.id).holds.values()))
+            present = self._chronicle.run(run.id)
+            opened = replace(opened, holds=tuple(present.holds.values()))
             notice = NoticeQueued(opened.at, narration.opened(opened))
-            if not await self._chronicle.decide(stream, closed, opened, notice):
+            if not await self._chronicle.decide(stream, closed, opened, notice, of=present):
                 return False
             self.start(stream, opened.run)
             return True
@@ -193,9 +194,9 @@ class Executor:
     async def _carry(self, stream: str, run: Run, decision: runs.Decision) -> ClusterError | None:
         match decision:
             case Commit(events):
-                await self._chronicle.decide(stream, *events, *self._notices(run, events))
+                await self._chronicle.decide(stream, *events, *self._notices(run, events), of=run)
             case Perform(intent, step):
-                if await self._chronicle.decide(stream, intent):
+                if await self._chronicle.decide(stream, intent, of=run):
                     intended = self._chronicle.run(run.id)
                     return await self._effect(self._handlers[type(step)].apply(step, intended), step.kind)
             case GiveBack(hold):
@@ -217,19 +218,23 @@ class Executor:
 
     async def _close(self, stream: str, run: Run, closed: RunClosed) -> None:
         try:
-            opened = await self._successor(run, closed)
+            async with self._chronicle.counting():
+                await self._followed(stream, run, closed, await self._successor(run, closed))
         except ClusterError as error:
-            if self._elapsed(run) < _SUCCESSION:
-                self._log.warning("step.unclear", step="close", detail=str(error))
-                await self._clock.sleep_until(self._clock.monotonic() + min(error.retry_after or 1.0, _LONGEST_PAUSE))
+            if self._elapsed(run) >= _SUCCESSION:
+                await self._followed(stream, run, closed, None)
                 return
-            opened = None
+            self._log.warning("step.unclear", step="close", detail=str(error))
+            await self._clock.sleep_until(self._clock.monotonic() + min(error.retry_after or 1.0, _LONGEST_PAUSE))
+
+    async def _followed(self, stream: str, run: Run, closed: RunClosed, opened: RunOpened | None) -> None:
+        """Close the run, and open the one that follows from it if there is one, in the same append."""
         if opened is None:
-            await self._chronicle.decide(stream, closed, *self._notices(run, (closed,)))
+            await self._chronicle.decide(stream, closed, *self._notices(run, (closed,)), of=run)
             return
         closed = replace(closed, freeze=False)
         notices = (*self._notices(run, (closed,)), NoticeQueued(opened.at, narration.opened(opened)))
-        if await self._chronicle.decide(stream, closed, opened, *notices):
+        if await self._chronicle.decide(stream, closed, opened, *notices, of=run):
             self.start(stream, opened.run)
 
     async def _effect(self, effect: Any, what: str) -> ClusterError | None:  # noqa: ANN401 - a coroutine

@@ -106,7 +106,7 @@ class Guard:
         self._cluster, journal, channels = fenced(self._whole_cluster, self.journal, self._channels, self._term)
         cluster = self._cluster
         self.outbox = None if journal is None else Outbox(journal, channels, clock)
-        self.chronicle = Chronicle(journal, on_append=self._appended)
+        self.chronicle = Chronicle(journal, on_append=self._appended, on_found=self._found, monotonic=clock.monotonic)
         self._outages = Outages(self.chronicle, clock)
         self._inspector = inspector = SignalInspector(orders.targets, orders.signals, sources, clock)
         handlers, lenders = registry(cluster, blobs, clock)
@@ -388,6 +388,9 @@ class Guard:
     def _appended(self, stream: str) -> None:
         if self.outbox is not None:
             self.outbox.wake(stream)
+
+    def _found(self, stream: str, run: str) -> None:
+        self.executor.start(stream, run)
 
     def _assess(self, target: str, rule: str, since: float) -> Assessment:
         if target not in self.watches:

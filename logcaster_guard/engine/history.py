@@ -43,6 +43,8 @@ class ConditionHistory:
 
     async def backfill(self, rule: Rule, state: TriggerState, since: float, now: float) -> TriggerState:
         """The state with the unproven stretch from `since` to `now` credited as far as range data shows it."""
+        if now - since < _SHORTEST:
+            return state
         step = whole(now - since, max(min(self._interval, (now - since) / 4), 0.1))
         return triggers.backfill(state, await self.samples(rule, since, now, step), step=step)
 
@@ -58,7 +60,7 @@ class ConditionHistory:
         begin = now - rule.duration
         known_quiet = state.quiet_at if state.quiet_at is not None else float("-inf")
         start = max(begin, known_quiet)
-        if now - start < 0.05:
+        if now - start < _SHORTEST:
             return state
         step = whole(now - start, max(0.05, min(self._interval / 4, (now - start) / 40)))
         samples = await self.samples(rule, start, now, step)
@@ -81,6 +83,8 @@ def judged(rule: Rule, series: Mapping[str, Series], start: float, end: float, s
 
 
 _MOST_STEPS = 1_000
+_SHORTEST = 0.05
+"""Seconds; there is nothing to be learnt of less."""
 
 
 def whole(span: float, step: float) -> float:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from logcaster_guard.domain import gitops
 from logcaster_guard.domain.capacity import labels_of, selects
-from logcaster_guard.domain.errors import NotFound, Rejected
+from logcaster_guard.domain.errors import BlobMissing, NotFound, Rejected
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import Guardrail
 from logcaster_guard.domain.ledger import Record
@@ -49,7 +49,11 @@ class Planner:
 
         Where its GitOps owner is to be suspended, that comes before anything is changed.
         """
-        return await self._with_owner(await self._planned(action, workload, destinations, rule), workload)
+        try:
+            planned = await self._planned(action, workload, destinations, rule)
+        except BlobMissing as error:
+            return Unfit((f"The saved release cannot be read: {error}.",))
+        return await self._with_owner(planned, workload)
 
     async def _planned(
         self, action: Action, workload: Workload, destinations: Sequence[Record], rule: Rule
@@ -72,10 +76,9 @@ class Planner:
     ) -> Plan | Unfit:  # fmt: skip
         """The quickest plan from what `old`, a slower run, has left half done."""
         if old.opened.plan.strategy == "gradual":
-            planned: Plan | Unfit = gradual.take_over(old, workload, destinations[0], rule=rule, policy=self._policy)
-        else:
-            planned = await self._quickest(workload, destinations, rule)
-        return await self._with_owner(planned, workload)
+            planned = gradual.take_over(old, workload, destinations[0], rule=rule, policy=self._policy)
+            return await self._with_owner(planned, workload)
+        return await self.plan(Action.IMMEDIATE, workload, destinations, rule=rule)
 
     async def _with_owner(self, planned: Plan | Unfit, workload: Workload) -> Plan | Unfit:
         """The plan with the owner's suspension before its first change, or why the owner cannot be suspended."""

@@ -256,10 +256,12 @@ class TargetWatch:
 
     def run_closed(self) -> None:
         """A run on this target has ended: what was seen before it no longer counts."""
-        closed = self._chronicle.last_closed(self.target.key)
-        subsided = closed is not None and closed.outcome == SUBSIDED
-        state = triggers.after_run(self._clock.monotonic(), 0.0 if subsided else self._policy.limits.cooldown)
+        state = self._after(self._chronicle.last_closed(self.target.key), self._clock.monotonic())
         self._reset(dict.fromkeys(self._states, state))
+
+    def _after(self, closed: RunClosed | None, at: float) -> TriggerState:
+        subsided = closed is not None and closed.outcome == SUBSIDED
+        return triggers.after_run(at, 0.0 if subsided else self._policy.limits.cooldown)
 
     def _reset(self, states: Mapping[str, TriggerState]) -> None:
         self._states = dict(states)
@@ -269,15 +271,23 @@ class TargetWatch:
             changed.set()
 
     def _restore(self) -> None:
-        closed = self._chronicle.last_closed(self.target.key)
+        ledger, closed = self._chronicle.ledger(self.target.key), self._chronicle.last_closed(self.target.key)
+        released = ledger.changed_earliest or ledger.changed_at
+        if released is not None and ledger.restored_by is None:
+            self._released = self._monotonic(released)
         for name, rule in self._rules.items():
-            last = self._chronicle.last_trigger(self.target.key, name)
-            if last is None or isinstance(last, TriggerCleared) or (closed is not None and closed.at >= last.at):
+            if closed is not None:
+                self._states[name] = self._after(closed, self._monotonic(closed.at))
+            last = self._chronicle.trigger_to_resume(self.target.key, name)
+            # What is told of an instant to come was written by another clock: how long ago it was, nobody knows.
+            if last is None or last.at > self._clock.now():
                 continue
             fired = self._monotonic(last.at) if isinstance(last, TriggerFired) else None
             onset = self._monotonic(last.onset)
             self._onsets[name] = (onset, last.onset)
-            self._states[name] = triggers.restored(rule, onset=onset, fired_at=fired)
+            state = triggers.restored(rule, onset=onset, fired_at=fired)
+            theirs = (onset if fired is None else fired) < self._released
+            self._states[name] = triggers.restart_clock(state, self._released) if theirs else state
             self._log.info("trigger.restored", rule=name, onset=last.onset, fired=fired is not None)
 
     async def _poll(self, name: SourceName) -> None:
@@ -382,6 +392,7 @@ class TargetWatch:
         slot = self._clock.monotonic()
         while True:
             self.pulse.owes(_LOOK)
+            await self._settle()
             try:
                 if self._revisions is not None:
                     self._workload = await self._revisions.look()
@@ -395,6 +406,12 @@ class TargetWatch:
             slot = max(slot + interval, self._clock.monotonic())
             self.pulse.made(_LOOK, again=slot)
             await self._clock.sleep_until(slot)
+
+    async def _settle(self) -> None:
+        try:
+            await self._chronicle.settle()
+        except JournalUnavailable as error:
+            self._log.error("journal.unavailable", detail=str(error))
 
     async def _decide(self) -> None:
         while True:
@@ -428,10 +445,16 @@ class TargetWatch:
         if slower is None:
             await self._decisions.decide(rule, onset=onset, workload=workload, evidence=evidence)
             return
-        escalated = self._decisions.escalated
-        await self._executor.take_over(
-            slower, partial(escalated, slower, rule, onset=onset, workload=workload, evidence=evidence)
-        )
+        await self._executor.take_over(slower, partial(self._escalated, slower, rule, onset=onset, evidence=evidence))
+
+    async def _escalated(
+        self, slower: Run, rule: Rule, *, onset: datetime, evidence: Mapping[str, str]
+    ) -> RunOpened | None:
+        if self._revisions is None or self._decisions is None:
+            return None
+        # The write that was under way when the run was made to stand still has had its effect only now.
+        workload = await self._revisions.look()
+        return await self._decisions.escalated(slower, rule, onset=onset, workload=workload, evidence=evidence)
 
     def _silenced(self, rule: Rule) -> bool:
         """Whether a run under way leaves the rule nothing to say: one that is slower may still be taken over."""
@@ -447,7 +470,7 @@ class TargetWatch:
         if rule is None or not self._decisions.may_fall_back(closed.outcome, rungs):
             return None
         workload = await self._revisions.look()
-        return await self._decisions.fallen_back(run, closed, rungs, rule=rule, workload=workload)
+        return await self._decisions.fallen_back(run, closed, rule=rule, workload=workload)
 
     async def _tell(self, *events: Event) -> None:
         stream = target_stream(self.target.key)

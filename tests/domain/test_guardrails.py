@@ -11,6 +11,7 @@ import pytest
 
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import Guardrail, PastRun, Situation, manual_refusals, refusals, span
+from logcaster_guard.domain.inbox import FREEZE
 from logcaster_guard.domain.ledger import Freeze, Ledger, Record
 from logcaster_guard.domain.rules import Action, Limits, Policy
 from logcaster_guard.domain.runs import SUBSIDED, VETOED
@@ -41,6 +42,9 @@ ALLOWED = Situation(
 def ended(seconds_ago: float, *, target: str = TARGET, lasted: float = 60.0) -> PastRun:
     closed = NOW - timedelta(seconds=seconds_ago)
     return PastRun(f"run-{seconds_ago}", target, closed - timedelta(seconds=lasted), closed)
+
+
+TWICE = [ended(10), ended(20)]
 
 
 def found(situation: Situation, policy: Policy = POLICY) -> list[Guardrail]:
@@ -151,6 +155,14 @@ def test_a_clock_set_back_lifts_no_limit() -> None:
     assert found(replace(ALLOWED, runs=[ended(-600)])) == [Guardrail.COOLDOWN]
 
 
+def test_a_clock_set_forward_lifts_no_limit_of_what_this_process_has_seen() -> None:
+    day = timedelta(days=1)
+    jumped = [replace(r, opened=r.opened - day, closed=NOW - day, opened_ago=9.0, closed_ago=5.0) for r in TWICE]
+    assert found(replace(ALLOWED, runs=jumped)) == [Guardrail.COOLDOWN, Guardrail.TARGET_BUDGET]
+    past = [replace(r, opened_ago=86_400.0, closed_ago=1_800.0) for r in TWICE]
+    assert found(replace(ALLOWED, runs=past)) == []
+
+
 @pytest.mark.parametrize(
     ("commit", "words"),
     [(None, "revert the bad release in its source"), ("revision c2", "revert the bad release (revision c2) in its")],
@@ -159,6 +171,15 @@ def test_the_owner_and_its_bad_commit_are_named(commit: str | None, words: str) 
     [refusal] = refusals(replace(ALLOWED, workload=OWNED, bad_commit=commit), POLICY)
     assert "Flux Kustomization default/web" in refusal.sentence
     assert words in refusal.sentence
+
+
+def test_a_persons_freeze_is_seen_behind_the_guards_own() -> None:
+    frozen = replace(ALLOWED, ledger=replace(LEDGER, freeze=Freeze(at(0), "guard", "a run failed")))
+    assert manual_refusals(frozen, POLICY) == []
+    hands_off = seen_as({"annotations": {FREEZE: "hands off"}})
+    assert [r.guardrail for r in manual_refusals(replace(frozen, workload=hands_off), POLICY)] == [Guardrail.FROZEN]
+    lifted = seen_as({"annotations": {FREEZE: "false: done"}})
+    assert manual_refusals(replace(frozen, workload=lifted), POLICY) == []
 
 
 def test_an_owner_undoes_a_persons_rollback_too() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from logcaster_guard.domain.signals import Signal, SourceName, Target, Unit
 from logcaster_guard.effects.own import OwnPod
 from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.engine.guard import Guard, Orders
-from logcaster_guard.ports import Kind
+from logcaster_guard.ports import Clock, Kind
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import START, FakeClock, settle
 from tests.fakes.cluster import FakeCluster
@@ -81,9 +81,10 @@ class Bench:
         past: bool = True,
         deployments: Sequence[str] = (PROD,),
         own_pod: OwnPod | None = None,
+        cluster: Callable[[Clock], FakeCluster] = FakeCluster,
     ) -> None:
         self.clock = FakeClock()
-        self.cluster = FakeCluster(self.clock)
+        self.cluster = cluster(self.clock)
         self.journal: MemoryJournal | None = MemoryJournal()
         self.blobs = MemoryBlobs()
         self.prometheus = FakeSource(SourceName.PROMETHEUS, self.clock, past=past)

@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from logcaster_guard.domain.errors import JournalOutOfReach, JournalUnavailable
 from logcaster_guard.domain.events import (
+    Event,
     NoticeSettled,
     RevisionGood,
     RevisionLive,
@@ -81,6 +82,50 @@ async def test_what_another_process_appended_is_taken_in_once() -> None:
     await theirs.tell(TARGET, SignalSeen(NOW, "last"))
     assert theirs.ledger(KEY).length == 11
     assert theirs.ledger(KEY).signals_seen >= {f"mine {n}" for n in range(5)}
+
+
+class Mumbling(MemoryJournal):
+    """Appends what it is given, and then says that it has not."""
+
+    async def append(self, stream: str, events: Sequence[Event], expected_seq: int) -> int:
+        await super().append(stream, events, expected_seq)
+        raise JournalUnavailable("the answer was lost")
+
+
+async def test_an_append_that_was_not_confirmed_is_settled_before_runs_are_counted() -> None:
+    journal, found = Mumbling(), list[tuple[str, str]]()
+    chronicle = Chronicle(journal, on_found=lambda stream, run: found.append((stream, run)))
+    with pytest.raises(JournalUnavailable):
+        await chronicle.decide(RUN, OPENED)
+    assert chronicle.open_run_on(KEY) is None
+    async with chronicle.counting():
+        assert chronicle.open_run_on(KEY) is not None
+    await chronicle.settle()
+    assert found == [(RUN, "r")]
+
+
+async def test_what_was_decided_of_a_run_falls_when_the_run_was_settled_to_have_gone_on() -> None:
+    journal = MemoryJournal()
+    chronicle = Chronicle(journal)
+    assert await chronicle.decide(RUN, OPENED)
+    run = chronicle.run("r")
+    seen = Mumbling()
+    seen._entries = journal._entries
+    chronicle._journal = seen
+    with pytest.raises(JournalUnavailable):
+        await chronicle.decide(RUN, CLOSED, of=run)
+    await chronicle.settle()
+    assert not await chronicle.decide(RUN, CLOSED, of=run)
+    assert [type(e.event) for e in journal.entries] == [RunOpened, RunClosed]
+
+
+async def test_a_run_that_was_over_when_it_was_found_is_not_taken_up() -> None:
+    journal, found = Mumbling(), list[str]()
+    chronicle = Chronicle(journal, on_found=lambda _, run: found.append(run))
+    with pytest.raises(JournalUnavailable):
+        await chronicle.decide(RUN, OPENED, CLOSED)
+    await chronicle.settle()
+    assert found == []
 
 
 async def test_a_decision_falls_when_the_stream_tells_more_now_but_not_for_a_delivered_notice() -> None:

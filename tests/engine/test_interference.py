@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from logcaster_guard.domain.errors import ClusterError, Rejected, Unavailable
-from logcaster_guard.domain.events import HoldReleased, RunClosed, RunEnding, RunOpened, StepIntended
+from logcaster_guard.domain.events import HoldReleased, NoticeQueued, RunClosed, RunEnding, RunOpened, StepIntended
 from logcaster_guard.ports import Json, Kind
 from tests.engine.bench import FIRES, PROD, Bench, bench, hpa, in_mid_run, minimum
 
@@ -91,6 +91,7 @@ INTERFERENCE: dict[str, Callable[[Bench], None]] = {
     "rolled the bad release out": lambda b: b.cluster.roll(PROD, "v2"),
     "paused": lambda b: b.cluster.change(Kind.DEPLOYMENT, PROD, _paused),
     "deleted.": lambda b: b.cluster.remove(Kind.DEPLOYMENT, PROD),
+    "froze": lambda b: b.cluster.annotate(PROD, freeze="hands off"),
     "being deleted": lambda b: b.cluster.change(Kind.DEPLOYMENT, PROD, _deleting),
     "created again": _recreate,
     "selector": lambda b: b.cluster.change(Kind.SERVICE, PROD, lambda s: s["spec"].update(selector={"app": "x"})),
@@ -112,6 +113,20 @@ async def test_people_win(scaled: Bench, what: str) -> None:
     await scaled.pass_(1_000.0)
     assert scaled.writes() == writes
     assert len(scaled.told(RunOpened)) == 1
+
+
+async def test_nothing_more_is_written_once_a_person_has_frozen_it(made: Bench) -> None:
+    await made.bad_v2()
+    await made.pass_(290.0)
+    made.cluster.fault = lambda verb, *_: Unavailable("503", status=503) if verb == "patch" else None
+    await made.pass_(60.0)
+    assert len(made.told(StepIntended)) > 0
+    made.cluster.annotate(PROD, freeze="hands off")
+    made.cluster.fault = lambda *_: None
+    await made.pass_(60.0)
+    assert made.writes() == 0
+    [closed] = made.told(RunClosed)
+    assert (closed.outcome, "hands off" in closed.reason) == ("abandoned", True)
 
 
 async def test_scaling_by_a_person_wins(made: Bench) -> None:
@@ -162,6 +177,7 @@ async def test_what_cannot_be_given_back_for_long_is_told_once(scaled: Bench) ->
     await scaled.pass_(2_000.0)
     [notice], [ending] = scaled.notices("hold.held_up"), scaled.told(RunEnding)
     assert timedelta(seconds=60) <= notice.at - ending.at < timedelta(seconds=80)
+    assert [q.notice for q in scaled.told(NoticeQueued) if q.notice.event == "hold.held_up"] == [notice]
     assert notice.facts["object"] == "hpa"
     scaled.cluster.fault = lambda *_: None
     await scaled.pass_(120.0)

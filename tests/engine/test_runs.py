@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
 import pytest
 from structlog.testing import capture_logs
 
-from logcaster_guard.domain.errors import ClusterError, Conflict, Rejected, Unavailable
+from logcaster_guard.domain.errors import ClusterError, Conflict, JournalUnavailable, Rejected, Unavailable
 from logcaster_guard.domain.events import (
+    Event,
     NoticeQueued,
     RevisionBad,
     RevisionGood,
@@ -21,9 +22,22 @@ from logcaster_guard.domain.events import (
     TriggerFired,
 )
 from logcaster_guard.domain.ledger import Standing
-from logcaster_guard.domain.rules import LedgerPolicy, Limits, Policy
+from logcaster_guard.domain.rules import Action, GradualPolicy, LedgerPolicy, Limits, Policy
 from logcaster_guard.ports import Json, Kind
-from tests.engine.bench import ANOTHER, FIRES, HEALTH, KEY, PROD, Bench, bench, hpa, in_mid_run, minimum, rule, wall
+from tests.engine.bench import (
+    ANOTHER,
+    FIRES,
+    HEALTH,
+    KEY,
+    PROD,
+    Bench,
+    bench,
+    hpa,
+    in_mid_run,
+    minimum,
+    rule,
+    wall,
+)
 from tests.fakes.journal import SlowJournal
 
 
@@ -38,6 +52,27 @@ async def scaled() -> AsyncIterator[Bench]:
     async with bench() as found:
         found.cluster.add(Kind.AUTOSCALER, "hpa", spec=hpa(2))
         yield found
+
+
+async def test_a_run_whose_opening_was_not_confirmed_is_carried_out_and_no_second_one_is_opened(made: Bench) -> None:
+    assert made.journal is not None
+    await made.bad_v2()
+    await made.pass_(290.0)
+    append = made.journal.append
+
+    async def mumble(stream: str, events: Sequence[Event], expected_seq: int) -> int:
+        seq = await append(stream, events, expected_seq)
+        if any(isinstance(e, RunOpened) for e in events):
+            raise JournalUnavailable("the answer was lost")
+        return seq
+
+    made.journal.append = mumble  # type: ignore[method-assign]
+    await made.pass_(1_000.0)
+    assert len(made.told(RunOpened)) == 1
+    assert [c.outcome for c in made.told(RunClosed)] == ["recovered"]
+
+
+STRICT = GradualPolicy(otherwise=Action.ALERT_ONLY)
 
 
 def frozen(made: Bench) -> bool:
@@ -135,6 +170,18 @@ def failing(made: Bench, error: ClusterError, times: int, what: Kind = Kind.DEPL
     made.cluster.fault = fault
 
 
+@pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
+async def test_a_jump_of_the_wall_clock_lifts_no_limit(made: Bench, jump: float) -> None:
+    await made.bad_v2()
+    await made.pass_(700.0)
+    assert len(made.told(RunClosed)) == 1
+    made.clock.jump_wall(jump)
+    made.cluster.roll(PROD, "v3")
+    await made.pass_(700.0)
+    assert len(made.told(RunOpened)) == 1
+    assert "cooldown" in made.notices("trigger.refused")[0].facts["guardrails"]
+
+
 async def test_a_conflict_is_retried_at_once(made: Bench) -> None:
     await made.bad_v2()
     failing(made, Conflict("the object has been modified", status=409), 2)
@@ -177,6 +224,18 @@ async def test_what_may_not_be_changed_ends_failed_frozen_and_told(made: Bench) 
     assert "cannot patch" in made.notices("run.closed")[0].text
     assert made.writes() == 0
     assert len(made.told(StepIntended)) == 1
+
+
+async def test_a_release_that_is_gone_from_the_store_does_not_fit_a_gradual_rollback() -> None:
+    async with bench(rules=[rule(action=Action.GRADUAL)], policy=Policy(gradual=STRICT)) as made:
+        await made.bad_v2()
+        await made.blobs.keep_only([], older_than=0.0)
+        with capture_logs() as logs:
+            await made.pass_(400.0)
+        assert [line for line in logs if line["event"] == "watch.crashed"] == []
+        [notice] = made.notices("trigger.refused")
+        assert notice.facts["guardrails"] == "strategy_unfit"
+        assert "cannot be read" in notice.text
 
 
 async def test_credentials_that_have_expired_are_waited_for(scaled: Bench) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 
-from logcaster_guard.domain.events import RunClosed, RunOpened
-from logcaster_guard.domain.rules import FallbackPolicy, Limits, Policy
-from logcaster_guard.ports import Kind
-from tests.engine.bench import KEY, PROD, Bench, bench
+from logcaster_guard.domain.events import RunClosed, RunEnding, RunOpened
+from logcaster_guard.domain.rules import Action, FallbackPolicy, GradualPolicy, Limits, Policy
+from logcaster_guard.ports import Json, Kind
+from tests.engine.bench import ANOTHER, FIRES, HEALTH, KEY, PROD, Bench, bench, rule
+from tests.fakes.pods import PopulatedCluster
 
 FRESH = Limits(cooldown=0.0, per_target_per_day=5, per_cluster_per_hour=5)
 
@@ -56,6 +61,56 @@ async def test_a_fallback_that_the_budget_forbids_freezes_the_target() -> None:
         await made.pass_(4_000.0)
         assert [c.outcome for c in made.told(RunClosed)] == ["not recovered"]
         assert made.guard.chronicle.ledger(KEY).freeze is not None
+
+
+async def test_a_fallback_and_another_targets_run_are_counted_one_after_the_other() -> None:
+    policy = Policy(limits=replace(FRESH, per_cluster_per_hour=2), fallback=FallbackPolicy(not_recovered=1))
+    async with bench(policy=policy, deployments=(PROD, ANOTHER)) as made:
+        await two_good_ones_then_v2_bad(made)
+        await made.pass_(1_500.0)
+        assert made.told(RunClosed) == []
+        gate, put, held = asyncio.Event(), made.blobs.put, list[bytes]()
+
+        async def slow(content: bytes) -> str:
+            if made.told(RunEnding) and not held:
+                held.append(content)
+                await gate.wait()
+            return await put(content)
+
+        made.blobs.put = slow  # type: ignore[method-assign]
+        await made.pass_(100.0)
+        assert held
+        made.prometheus.set(ANOTHER, "error_rate", 0.3)
+        made.cluster.roll(ANOTHER, "v2")
+        await made.pass_(400.0)
+        gate.set()
+        await made.pass_(100.0)
+        assert [o.target for o in made.told(RunOpened)] == [KEY, KEY]
+        assert [n.facts["guardrails"] for n in made.notices("trigger.refused")] == ["cluster_budget"]
+
+
+async def test_what_takes_over_looks_again_after_a_write_that_was_under_way() -> None:
+    rules = [rule(action=Action.GRADUAL), HEALTH]
+    policy = Policy(gradual=GradualPolicy(steps=(0.5, 1.0)))
+    async with bench(rules=rules, policy=policy, cluster=PopulatedCluster) as made:
+        gate, patch = asyncio.Event(), made.cluster.json_patch
+
+        async def slow(kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
+            if any(o["path"] == "/spec/replicas" for o in operations):
+                await gate.wait()
+            return await patch(kind, namespace, name, operations)
+
+        made.cluster.json_patch = slow  # type: ignore[method-assign]
+        await made.bad_v2()
+        await made.pass_(FIRES + 10.0)
+        made.http.set(PROD, "health_check_fails", 9)
+        await made.pass_(150.0)
+        made.http.set(PROD, "health_check_fails", 0)
+        gate.set()
+        await made.pass_(1_000.0)
+        assert [c.outcome for c in made.told(RunClosed)] == ["escalated", "recovered"]
+        assert made.cluster.image(PROD) == "v1"
+        assert made.cluster.object(Kind.DEPLOYMENT, PROD)["spec"]["replicas"] == 3
 
 
 async def test_a_dry_run_writes_nothing_and_tells_the_plan() -> None:

@@ -9,10 +9,18 @@ import pytest
 from structlog.testing import capture_logs
 
 from logcaster_guard.domain.conditions import And
-from logcaster_guard.domain.events import RevisionBad, RunOpened, TriggerCleared, TriggerFired, TriggerPending
+from logcaster_guard.domain.events import (
+    RevisionBad,
+    RunClosed,
+    RunOpened,
+    TriggerCleared,
+    TriggerFired,
+    TriggerPending,
+)
+from logcaster_guard.domain.rules import Action, Limits, Policy
 from logcaster_guard.domain.signals import Fault, SourceName
 from logcaster_guard.domain.triggers import Phase
-from tests.engine.bench import ANOTHER, ERRORS, HEALTH, KEY, PROD, Bench, bench, wall
+from tests.engine.bench import ANOTHER, ERRORS, FIRES, HEALTH, KEY, PROD, Bench, bench, rule, wall
 
 STEP = 0.75
 """How finely an onset is looked for in range data, for polls each 30 s."""
@@ -263,6 +271,72 @@ async def test_a_release_that_comes_while_range_data_is_read_is_not_overlooked(m
     [fired] = made.told(TriggerFired)
     assert fired.at >= wall(rolled + 300.0)
     assert made.told(RunOpened) == []
+
+
+async def test_a_release_by_others_gets_its_whole_duration_across_a_restart(made: Bench) -> None:
+    await made.bad_v2()
+    await made.pass_(200.0)
+    made.cluster.roll(PROD, "v3")
+    rolled = made.clock.monotonic()
+    await made.pass_(35.0)
+    await made.restart()
+    await made.pass_(300.0)
+    [fired] = made.told(TriggerFired)
+    assert fired.at >= wall(rolled + 299.0)
+    assert made.told(RunOpened) == []
+
+
+async def test_what_was_before_a_runs_end_counts_no_more_after_a_restart() -> None:
+    asks = rule(action=Action.ALERT_THEN)
+    async with bench(rules=[asks], policy=Policy(limits=Limits(cooldown=0.0))) as made:
+        await made.bad_v2()
+        await made.pass_(FIRES)
+        [opened] = made.told(RunOpened)
+        expiry = made.clock.now() + timedelta(seconds=600)
+        made.cluster.annotate(PROD, veto=f"{opened.ticket} {expiry:%Y-%m-%dT%H:%M:%SZ} no")
+        await made.pass_(10.0)
+        [closed] = made.told(RunClosed)
+        await made.restart()
+        await made.pass_(400.0)
+        [_, again] = made.told(TriggerFired)
+        assert timedelta(seconds=300) <= again.at - closed.at <= timedelta(seconds=305)
+
+
+async def test_what_fired_before_a_run_does_not_fire_again_because_the_wall_clock_was_set_back() -> None:
+    async with bench(rules=[ERRORS], policy=Policy(limits=Limits(cooldown=0.0))) as made:
+        await made.bad_v2()
+        await made.pass_(FIRES)
+        made.clock.jump_wall(-3_600.0)
+        await made.pass_(600.0)
+        assert len(made.told(RunClosed)) == 1
+        made.prometheus.set(PROD, "error_rate", 0.3)
+        await made.restart()
+        await made.pass_(60.0)
+        assert len(made.told(TriggerFired)) == 1
+
+
+async def test_what_fired_at_an_instant_to_come_proves_nothing(pastless: Bench) -> None:
+    await pastless.good_v1()
+    pastless.prometheus.set(PROD, "error_rate", 0.3)
+    await pastless.pass_(400.0)
+    assert len(pastless.told(TriggerFired)) == 1
+    await pastless.stop()
+    pastless.clock.jump_wall(-3_600.0)
+    await pastless.pass_(600.0)
+    await pastless.start()
+    await pastless.pass_(200.0)
+    assert len(pastless.told(TriggerFired)) == 1
+
+
+async def test_a_release_at_the_instant_of_a_start_is_no_defect(made: Bench) -> None:
+    await made.bad_v2()
+    await made.pass_(100.0)
+    await made.stop()
+    made.cluster.roll(PROD, "v3")
+    with capture_logs() as logs:
+        await made.start()
+        await made.pass_(100.0)
+    assert [line for line in logs if line["event"] == "watch.crashed"] == []
 
 
 async def test_an_old_breach_is_not_put_down_to_any_rollout(made: Bench) -> None:

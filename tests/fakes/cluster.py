@@ -44,7 +44,9 @@ class FakeCluster:
 
     def add_deployment(self, name: str, image: str, *, replicas: int = 3) -> None:
         template = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "c", "image": image}]}}
-        self.add(Kind.DEPLOYMENT, name, spec={"replicas": replicas, "template": template}, status={})
+        selector = {"matchLabels": {"app": name}}
+        spec = {"replicas": replicas, "selector": selector, "template": template}
+        self.add(Kind.DEPLOYMENT, name, spec=spec, status={})
         self._objects[Kind.DEPLOYMENT, name]["metadata"]["generation"] = 1
         self._roll_out(name)
 
