@@ -69,7 +69,7 @@ from tests.real.waiting import until
 
 GOOD, BAD = "1.0", "2.0"
 REPLICAS = 3
-WITHIN = 30.0
+WITHIN = 60.0
 SIGNAL = Signal("error_rate", Unit.RATIO, SourceName.SCRAPE, lookback=0.1)
 SIGNALS = {s.name: s for s in (SIGNAL, Signal("request_rate", Unit.PER_SECOND, SourceName.SCRAPE, lookback=0.1))}
 RULE = Rule(
