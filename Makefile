@@ -1,6 +1,8 @@
 # Each target sets up .venv by itself; only Python >= 3.11, git and make are needed.
 PYTHON ?= python3
 BIN := .venv/bin
+# For one core, or a debugger: make test EVERY_CORE=
+EVERY_CORE := --numprocesses auto --dist worksteal
 .DELETE_ON_ERROR:
 .PHONY: setup demo test lint bench cluster-test fuzz lock clean
 
@@ -17,7 +19,7 @@ demo: setup
 	$(BIN)/logcaster-guard demo $(ARGS)
 
 test: setup
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(EVERY_CORE) $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .
@@ -30,7 +32,7 @@ bench: setup
 
 # The tests that speak to a cluster: on the embedded one, and on a real one where KUBEBUILDER_ASSETS or KUBECONFIG is set.
 cluster-test: setup
-	$(BIN)/python -m pytest -m cluster $(ARGS)
+	$(BIN)/python -m pytest $(EVERY_CORE) -m cluster $(ARGS)
 
 # Coverage-guided, for FUZZ_SECONDS; what it finds is left in .fuzz/. Its own tool is installed only here.
 FUZZ_SECONDS ?= 60

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import signal
 import socket
@@ -20,6 +21,7 @@ from logcaster_guard import __version__, stores
 from logcaster_guard.adapters import logs
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.kubernetes.access import (
+    missing_delegations,
     missing_for_journal,
     missing_for_lease,
     missing_for_owners,
@@ -30,12 +32,14 @@ from logcaster_guard.adapters.kubernetes.connect import own_namespace
 from logcaster_guard.adapters.kubernetes.events import EventChannel
 from logcaster_guard.adapters.kubernetes.lease import KubernetesLease
 from logcaster_guard.adapters.kubernetes.pods import endpoints_of
+from logcaster_guard.adapters.kubernetes.reviews import KubernetesGate
 from logcaster_guard.adapters.kubernetes.signals import KubernetesSource, fault_of
 from logcaster_guard.adapters.probe import ProbeSource
 from logcaster_guard.adapters.prometheus import PrometheusSource
 from logcaster_guard.adapters.scrape import Endpoint, MetricNames, ScrapeSource
 from logcaster_guard.adapters.slack import Slack, SlackApp
 from logcaster_guard.adapters.threads import DaemonThreads
+from logcaster_guard.adapters.token_gate import TokenGate
 from logcaster_guard.adapters.translated import Translated
 from logcaster_guard.adapters.webhook import Webhook
 from logcaster_guard.config.loading import Loaded, load
@@ -48,10 +52,11 @@ from logcaster_guard.domain.errors import ClusterError, ConfigurationError, Jour
 from logcaster_guard.domain.rules import difference
 from logcaster_guard.domain.signals import SourceError, SourceName, Target
 from logcaster_guard.domain.translation import Language
+from logcaster_guard.effects.own import OwnPod, own_workload
 from logcaster_guard.effects.owners import to_suspend
 from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.engine.guard import Guard, Orders
-from logcaster_guard.ports import Channel, Clock, Cluster, Journal, Source
+from logcaster_guard.ports import Channel, Clock, Cluster, Gate, Journal, Source
 from logcaster_guard.web.server import serving
 
 _LOOK_AT_FILES = 0.5
@@ -59,11 +64,11 @@ _LOOK_AT_FILES = 0.5
 
 
 @contextlib.asynccontextmanager
-async def built(loaded: Loaded, *, clock: Clock | None = None) -> AsyncIterator[Guard]:
+async def built(loaded: Loaded, *, clock: Clock | None = None, by_hand: bool = False) -> AsyncIterator[Guard]:
     """A guard over the real adapters that the configuration names, closed at the end.
 
     Raises `Unavailable` or `Rejected` if the cluster cannot be reached at all. An unusable journal does not end it: the
-    guard then only watches, and says so.
+    guard then only watches, and says so. `by_hand`: for one run of a person's, wherever that is started.
     """
     clock = clock or SystemClock()
     settings = loaded.settings
@@ -72,6 +77,7 @@ async def built(loaded: Loaded, *, clock: Clock | None = None) -> AsyncIterator[
         stack.push_async_callback(cluster.aclose)
         sources = _sources(loaded, cluster, clock)
         channels = _channels(settings, cluster)
+        own_pod = None if by_hand else await _own_pod(settings, cluster)
         await _tell_missing_permissions(cluster, settings)
         for source in sources.values():
             stack.push_async_callback(source.aclose)
@@ -90,6 +96,7 @@ async def built(loaded: Loaded, *, clock: Clock | None = None) -> AsyncIterator[
             channels=channels,
             clock=clock,
             authority=_authority(settings, cluster, clock),
+            own_pod=None if settings.sidecar else own_pod,
         )
 
 
@@ -108,7 +115,8 @@ async def serve(loaded: Loaded, paths: Sequence[Path]) -> None:
 async def _serve(loaded: Loaded, paths: Sequence[Path]) -> Loaded | None:
     """Serve one configuration; returns the one to go on with, None when told to stop."""
     log = structlog.get_logger()
-    async with built(loaded) as guard, serving(guard, loaded.settings.web.listen):
+    web = loaded.settings.web
+    async with built(loaded) as guard, _gate(loaded.settings) as gate, serving(guard, web.listen, gate):
         log.info(
             "guard.started",
             version=__version__,
@@ -124,6 +132,24 @@ async def _serve(loaded: Loaded, paths: Sequence[Path]) -> Loaded | None:
             return await _until_told_to_stop(guard.run(), _new_settings(guard, loaded, paths))
         finally:
             calendar.shutdown(wait=False)
+
+
+@contextlib.asynccontextmanager
+async def _gate(settings: Settings) -> AsyncIterator[Gate | None]:
+    """Who may change something over HTTP, by the settings; None: nobody."""
+    auth = settings.web.auth
+    if auth is None or settings.web.listen is None:
+        yield None
+        return
+    gate: Gate
+    if auth.token is None:
+        gate = KubernetesGate(await stores.connected(settings.sources.kubernetes), auth.audience)
+    else:
+        gate = TokenGate(auth.token.read)
+    try:
+        yield gate
+    finally:
+        await gate.aclose()
 
 
 async def _until_told_to_stop(
@@ -276,13 +302,50 @@ def _redact_secrets(settings: Settings) -> None:
     """Teach the log what must never stand in it; a secret that cannot be read yet is told and used later."""
     notify = settings.notify
     urls = [*(s.url for s in notify.slack), *(w.url for w in notify.webhooks)]
-    tokens = [*(s.token for s in notify.slack), *(w.token for w in notify.webhooks)]
+    auth = settings.web.auth
+    tokens = [
+        *(s.token for s in notify.slack),
+        *(w.token for w in notify.webhooks),
+        None if auth is None else auth.token,
+    ]
     for secret in (settings.sources.prometheus.token, *urls, *tokens):
         try:
             if secret is not None and secret.plain is None:
                 logs.redact(secret.read())
         except SecretUnreadable as error:
             structlog.get_logger().warning("secret.unreadable", detail=str(error))
+
+
+async def _own_pod(settings: Settings, cluster: Cluster) -> OwnPod | None:
+    """The pod that this process runs in, None where nobody tells or it cannot be a target's.
+
+    Raises `ConfigurationError` where the guard is in the pods of a target and not meant to, or the other way round.
+    While the cluster does not answer, that is left to the guardrail.
+    """
+    pod = OwnPod(os.environ.get("POD_NAMESPACE", ""), os.environ.get("POD_NAME", ""))
+    told = bool(pod.namespace and pod.name)
+    if settings.sidecar and not told:
+        raise ConfigurationError("mode sidecar: set POD_NAME and POD_NAMESPACE from the downward API.")
+    if not told or pod.namespace not in {t.namespace for t in settings.targets}:
+        if settings.sidecar:
+            raise ConfigurationError(f"mode sidecar: no target is in the guard's own namespace {pod.namespace}.")
+        return None
+    try:
+        own = await own_workload(cluster, pod)
+    except ClusterError as error:
+        structlog.get_logger().warning("cluster.unreachable", detail=str(error))
+        return pod
+    names = {(t.kind, t.namespace, name) for t in settings.targets for name in (t.deployment, *t.environments.values())}
+    inside = own is not None and (own.kind, own.namespace, own.name) in names
+    if inside and not settings.sidecar:
+        raise ConfigurationError(
+            f"{own} is a target and the guard's own workload: run the guard in one of its own, or set mode: sidecar."
+        )
+    if settings.sidecar and not inside:
+        raise ConfigurationError(
+            f"mode sidecar: its pod {pod.namespace}/{pod.name} is of {own or 'no workload'}, and that is no target."
+        )
+    return pod
 
 
 def _authority(settings: Settings, cluster: Cluster, clock: Clock) -> Keeper | None:
@@ -317,6 +380,8 @@ async def _tell_missing_permissions(cluster: KubernetesCluster, settings: Settin
             missing += await missing_for_journal(cluster, settings.journal.namespace)
         if lease is not None:
             missing += await missing_for_lease(cluster, _lease_namespace(settings), lease)
+        if settings.web.auth is not None and settings.web.auth.kubernetes:
+            missing += await missing_delegations(cluster)
         for sentence in missing:
             log.warning("permission.missing", detail=sentence)
     except ClusterError as error:

@@ -57,6 +57,21 @@ async def start_prometheus(tmp_path: Path) -> AsyncIterator[StartPrometheus]:
         yield start
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker hands over what its own summary would have told."""
+    output: dict[str, str] | None = getattr(session.config, "workeroutput", None)
+    if output is not None and USED_PLANE in session.config.stash:
+        output["control_plane"] = session.config.stash[USED_PLANE]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker used."""
+    used = getattr(node, "workeroutput", {}).get("control_plane")
+    if used is not None:
+        node.config.stash[USED_PLANE] = used
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say which real parts took part, so that a green run cannot be taken for more than it was."""
     terminalreporter.section("real parts")

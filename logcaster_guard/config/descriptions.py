@@ -35,6 +35,10 @@ DESCRIPTIONS: Mapping[str, str] = {
         "for rules that name none: how soon after a rollout the trouble must begin for the rollout to be its "
         "cause; `null`: the cause is not asked for"
     ),
+    "mode": (
+        "`standalone`: the guard's own workload is never a target; `sidecar`: the guard is a container of the target's "
+        "pods; see Sidecar"
+    ),
     "targets": "the guarded workloads, 1 to 100; no two of the same name or Deployment",
     "targets[].name": "the name in rules, logs and messages",
     "targets[].namespace": "its namespace",
@@ -221,11 +225,22 @@ DESCRIPTIONS: Mapping[str, str] = {
     "notify.webhooks[].token.file": "the file that holds it",
     "notify.webhooks[].token.env": "the environment variable that holds it",
     "notify.webhooks[].timeout": "for a whole answer",
-    "web": "the guard's own HTTP server: probes, metrics and read-only JSON",
+    "web": "the guard's own HTTP server: probes, metrics and JSON",
     "web.listen": (
         "IP address and port; for a kubelet's probes and Prometheus the pod's, such as `0.0.0.0:9997`: who "
         "reaches it may read everything there. `null`: none"
     ),
+    "web.auth": (
+        "who may approve, veto, freeze and roll back over HTTP; `null`: nobody. Either `token` or `kubernetes: true`"
+    ),
+    "web.auth.token": "the bearer token of whoever may change everything; empty: nobody may",
+    "web.auth.token.file": "the file that holds it",
+    "web.auth.token.env": "the environment variable that holds it",
+    "web.auth.kubernetes": (
+        "whether Kubernetes tells (TokenReview, SubjectAccessReview): whoever may patch the workload may; needs "
+        "`deploy/components/api-auth`"
+    ),
+    "web.auth.audience": "with `kubernetes`: whom tokens must be made for; `null`: the API server",
     "log": "the guard's own log",
     "log.format": "`json`, `console`, or `auto`: console on a terminal, JSON elsewhere",
     "log.level": "`debug`, `info`, `warning` or `error`",

@@ -26,7 +26,7 @@ from tests.cluster.scene import BAD, Case, Facts, Scene, Undisturbed, ending, wr
 
 AT_ONCE = 6
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_200)]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from logcaster_guard.domain.events import Event, RunClosed
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice
 from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.signals import Signal, SourceName, Target, Unit
+from logcaster_guard.effects.own import OwnPod
 from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.engine.guard import Guard, Orders
 from logcaster_guard.ports import Clock, Kind
@@ -79,6 +81,8 @@ class Bench:
         policy: Policy | None = None,
         past: bool = True,
         deployments: Sequence[str] = (PROD,),
+        own_pod: OwnPod | None = None,
+        lookback: float = 0.0,
         cluster: Callable[[Clock], FakeCluster] = FakeCluster,
     ) -> None:
         self.clock = FakeClock()
@@ -90,9 +94,11 @@ class Bench:
         self.errors = {"v1": 0.0, "v2": 0.3, "v3": 0.3}
         self.inbox = Inbox()
         self._rules, self._policy, self._deployments = rules, policy or Policy(), deployments
+        self._signals = {name: replace(signal, lookback=lookback) for name, signal in SIGNALS.items()}
         self._task: asyncio.Task[None] | None = None
         self._guard: Guard | None = None
         self.authority: Keeper | None = None
+        self._own_pod = own_pod
         self.cluster.on_rolled = self._rolled
         for name in deployments:
             self.http.set(name, "health_check_fails", 0)
@@ -110,7 +116,7 @@ class Bench:
     async def start(self) -> None:
         targets = [Target(n, "default", n, service=n) for n in self._deployments]
         self._guard = Guard(
-            Orders(targets, SIGNALS, self._rules, self._policy),
+            Orders(targets, self._signals, self._rules, self._policy),
             cluster=self.cluster,
             sources={SourceName.PROMETHEUS: self.prometheus, SourceName.HTTP: self.http},
             journal=self.journal,
@@ -118,6 +124,7 @@ class Bench:
             channels=[self.inbox],
             clock=self.clock,
             authority=self.authority,
+            own_pod=self._own_pod,
         )
         self._task = asyncio.create_task(self._guard.run())
         await settle(60)

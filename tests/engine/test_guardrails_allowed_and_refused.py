@@ -23,6 +23,7 @@ from logcaster_guard.domain.maintenance import MaintenanceWindow
 from logcaster_guard.domain.rules import Action, BlueGreenPolicy, Limits, Policy
 from logcaster_guard.domain.steps import Plan, VerifyRecovery
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.effects.own import OwnPod
 from logcaster_guard.engine.chronicle import run_stream
 from logcaster_guard.ports import Kind
 from logcaster_guard.web.metrics import registry
@@ -103,6 +104,14 @@ def owned(made: Bench) -> None:
     made.cluster.change(Kind.DEPLOYMENT, PROD, lambda d: d["metadata"]["annotations"].update(mark))
 
 
+async def among_its_pods(made: Bench) -> None:
+    """v1 is watched; the pod that the bench's guard is told to be in is one of them."""
+    owner = {"kind": "ReplicaSet", "name": f"{PROD}-1", "uid": "rs", "controller": True}
+    made.cluster.add(Kind.POD, "guard-in-web")
+    made.cluster.object(Kind.POD, "guard-in-web")["metadata"]["ownerReferences"] = [owner]
+    await made.good_v1()
+
+
 def past_run(target: str = KEY, *, ago: timedelta, still_open: bool = False) -> Act:
     """The journal tells of a rollback that changed something."""
 
@@ -117,7 +126,11 @@ def past_run(target: str = KEY, *, ago: timedelta, still_open: bool = False) -> 
             StepIntended(at, name, 0, 1),
         ]
         closed: list[Event] = [] if still_open else [RunClosed(at, name, "recovered", "w", freeze=False)]
-        await made.guard.chronicle.tell(run_stream(name), *told, *closed)
+        chronicle = made.guard.chronicle
+        await chronicle.tell(run_stream(name), *told, *closed)
+        # It was before this process, so that only the instants tell.
+        for seen in (chronicle._opened_at, chronicle._closed_at):
+            seen.pop(name, None)
 
     return append
 
@@ -194,6 +207,10 @@ BY_SWITCH = {"rules": [rule(action=Action.BLUE_GREEN)]}
 
 ROWS: Mapping[Guardrail, Row] = {
     Guardrail.ALERT_ONLY: Row(refused={"rules": [rule(action=Action.ALERT_ONLY)]}),
+    Guardrail.OWN_WORKLOAD: Row(
+        watch=among_its_pods, options={"own_pod": OwnPod("default", "elsewhere")},
+        refused={"own_pod": OwnPod("default", "guard-in-web")},
+    ),
     Guardrail.TARGET_MISSING: Row(fact=lambda m: m.cluster.remove(Kind.DEPLOYMENT, PROD)),
     Guardrail.BEING_DELETED: Row(fact=edit(deletionTimestamp="2026-01-01T00:00:00Z")),
     Guardrail.PAUSED: Row(fact=edit(paused=True)),
