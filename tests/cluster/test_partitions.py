@@ -176,7 +176,6 @@ async def played(
                 first.gate.let_go()
                 await first.looks_on()
                 await second.guard.sweep()
-                await second.guard.executor.catch_up()
                 await over(scene, journal)
                 if not await second.acts():
                     fault = "the second holds the lease no longer"
