@@ -264,6 +264,15 @@ class OwnerSuspended:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnerResuming:
+    """The guard is about to resume the owner, for `reason`; tried again until it is seen to be done."""
+
+    at: datetime
+    owner: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class OwnerResumed:
     """The owner is resumed, or no longer the guard's to resume: `by` is `guard` or `somebody else`."""
 
@@ -323,6 +332,7 @@ Event = (
     | RunEnding
     | HoldReleased
     | OwnerSuspended
+    | OwnerResuming
     | OwnerResumed
     | RunClosed
     | NoticeQueued

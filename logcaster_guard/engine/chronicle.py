@@ -23,6 +23,7 @@ from logcaster_guard.domain.events import (
     NoticeQueued,
     NoticeSettled,
     OwnerResumed,
+    OwnerResuming,
     OwnerSuspended,
     RevisionBad,
     RevisionLive,
@@ -97,6 +98,7 @@ class Chronicle:
         self._answers: set[str] = set()
         self._heard: defaultdict[str, deque[Heard]] = defaultdict(lambda: deque(maxlen=_HEARD))
         self._suspended: dict[tuple[str, str], OwnerSuspended] = {}
+        self._resuming: dict[tuple[str, str], str] = {}
         self.loaded = False
         self._log = structlog.get_logger()
 
@@ -188,6 +190,10 @@ class Chronicle:
     def suspended(self) -> Sequence[tuple[str, OwnerSuspended]]:
         """The GitOps owners that stay suspended after a run, each with the target that it is for."""
         return [(target, event) for (target, _), event in self._suspended.items()]
+
+    def resuming(self, target: str, owner: str) -> str | None:
+        """Why the guard meant to resume this suspended owner; None if it did not yet."""
+        return self._resuming.get((target, owner))
 
     def last_closed(self, target: str) -> RunClosed | None:
         """How the run of the target that closed last ended."""
@@ -316,8 +322,11 @@ class Chronicle:
                 self._remember_answer(target, event)
             case OwnerSuspended():
                 self._suspended[target, event.hold.object] = event
+            case OwnerResuming():
+                self._resuming[target, event.owner] = event.reason
             case OwnerResumed():
                 self._suspended.pop((target, event.owner), None)
+                self._resuming.pop((target, event.owner), None)
             case _:
                 pass
 
