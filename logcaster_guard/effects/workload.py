@@ -34,7 +34,7 @@ from logcaster_guard.domain.steps import (
 )
 from logcaster_guard.domain.workload import REVISION_LABEL, Workload
 from logcaster_guard.effects.interference import foreign, foreign_workload
-from logcaster_guard.effects.looking import both
+from logcaster_guard.effects.looking import both, workload_of
 from logcaster_guard.ports import Blobs, Clock, Cluster, Json, Kind
 
 
@@ -82,7 +82,7 @@ class RestoreTemplateHandler:
         return Before()
 
     async def apply(self, step: RestoreTemplate, run: Run) -> None:
-        """Write the template, its change-cause and last-applied's copy of it; nothing else."""
+        """Write the template, but for a guard in it, its change-cause and last-applied's copy of it; nothing else."""
         plan = run.opened.plan
         release = await self._release(step)
         kind = Kind(plan.kind)
@@ -91,6 +91,7 @@ class RestoreTemplateHandler:
         # The write is bound to this very look, so that what is seen here is what is changed.
         if workload.hash != plan.from_template or foreign_workload(run, workload) is not None:
             return
+        release = release.carried_into(workload)
         manager = workload.server_side_manager()
         body = None if manager is None else releases.applied_set(workload, release, manager)
         if manager is None or body is None:
@@ -220,6 +221,8 @@ class RaiseAutoscalerMinimumHandler:
 
     async def apply(self, step: RaiseAutoscalerMinimum, run: Run) -> None:
         """Raise the minimum, bound to the resourceVersion that was looked at, if the hold tells what it was."""
+        if foreign_workload(run, await workload_of(self._cluster, run)) is not None:
+            return
         hold = run.holds[_hold_id(step)]
         await self._write(run, hold, shown=hold.original, minimum=step.minimum)
 

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 from logcaster_guard.domain import gitops
 from logcaster_guard.domain.capacity import labels_of, selects
-from logcaster_guard.domain.errors import BlobMissing, NotFound, Rejected
+from logcaster_guard.domain.errors import BlobMissing, ClusterError, NotFound
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import Guardrail
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.sidecar import account_of, holds_guard
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import AskPeople, Plan, SuspendOwner
 from logcaster_guard.domain.workload import Workload
@@ -87,8 +88,8 @@ class Planner:
             return planned
         try:
             seen = await owners.seen(self._cluster, owner)
-        except (NotFound, Rejected) as error:
-            if error.status == 401:
+        except ClusterError as error:
+            if not owners.out_of_reach(error):
                 raise
             reason = f"{workload.namespace}/{workload.name} belongs to {owner}, which cannot be suspended: {error}"
             return Unfit((reason,), Guardrail.GITOPS_OWNER)
@@ -113,6 +114,9 @@ class Planner:
         if self._target.environments:
             service = f"Service {self._target.namespace}/{self._target.service}"
             return Unfit((f"{service} switches between environments: choose blue_green_rollback.",))
+        stranger = await self._stranger(workload, destination)
+        if stranger is not None:
+            return stranger
         around = await gathered(self._cluster, self._blobs, self._target, destination)
         return gradual.plan(workload, destination, rule=rule, policy=self._policy, around=around)
 
@@ -131,7 +135,25 @@ class Planner:
         )
         return blue_green.plan(workload, destinations, target=target, rule=rule, policy=self._policy, around=around)
 
+    async def _stranger(self, workload: Workload, destination: Record) -> Unfit | None:
+        """Why a guard in the workload's pods could not go on in those of the release; None if it could."""
+        if not holds_guard(workload.template):
+            return None
+        release = Release.from_bytes(await self._blobs.get(destination.blob))
+        now, then = (account_of(t) for t in (workload.template, release.template))
+        if now == then:
+            return None
+        name = f"{workload.namespace}/{workload.name}"
+        reason = (
+            f"The pods of {name} run as {now}, those of the good release as {then}, where the guard in them would "
+            "have no rights: roll back by hand."
+        )
+        return Unfit((reason,))
+
     async def _immediate(self, workload: Workload, destination: Record, rule: Rule) -> Plan | Unfit:
+        stranger = await self._stranger(workload, destination)
+        if stranger is not None:
+            return stranger
         return immediate.plan(
             workload,
             destination,
