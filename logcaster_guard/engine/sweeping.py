@@ -30,7 +30,10 @@ class Sweeper:
     async def sweep(self) -> None:
         """Once; what fails is logged and left to the next time."""
         since = self._clock.now() - _LATEST
-        late = [r for r in self._chronicle.runs() if r.closed is not None and r.closed.at >= since]
+        # What a run has handed over serves the one that took over from it.
+        handed = {hold.run for run in self._chronicle.open_runs().values() for hold in run.holds.values()}
+        closed = [r for r in self._chronicle.runs() if r.closed is not None and r.closed.at >= since]
+        late = [r for r in closed if r.id not in handed]
         helped = [r for r in late if _creates(r, CreateHelper)]
         # Where the creation was seen to be done, the run itself has given the environment back, or left it to serve.
         unseen = [r for r in late if _creates(r, RestoreEnvironment) and not r.done_instant("restore_environment")]
