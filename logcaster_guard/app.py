@@ -20,6 +20,7 @@ from logcaster_guard import __version__, stores
 from logcaster_guard.adapters import logs
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.kubernetes.access import (
+    missing_delegations,
     missing_for_journal,
     missing_for_lease,
     missing_for_owners,
@@ -30,12 +31,14 @@ from logcaster_guard.adapters.kubernetes.connect import own_namespace
 from logcaster_guard.adapters.kubernetes.events import EventChannel
 from logcaster_guard.adapters.kubernetes.lease import KubernetesLease
 from logcaster_guard.adapters.kubernetes.pods import endpoints_of
+from logcaster_guard.adapters.kubernetes.reviews import KubernetesGate
 from logcaster_guard.adapters.kubernetes.signals import KubernetesSource, fault_of
 from logcaster_guard.adapters.probe import ProbeSource
 from logcaster_guard.adapters.prometheus import PrometheusSource
 from logcaster_guard.adapters.scrape import Endpoint, MetricNames, ScrapeSource
 from logcaster_guard.adapters.slack import Slack, SlackApp
 from logcaster_guard.adapters.threads import DaemonThreads
+from logcaster_guard.adapters.token_gate import TokenGate
 from logcaster_guard.adapters.translated import Translated
 from logcaster_guard.adapters.webhook import Webhook
 from logcaster_guard.config.loading import Loaded, load
@@ -51,7 +54,7 @@ from logcaster_guard.domain.translation import Language
 from logcaster_guard.effects.owners import to_suspend
 from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.engine.guard import Guard, Orders
-from logcaster_guard.ports import Channel, Clock, Cluster, Journal, Source
+from logcaster_guard.ports import Channel, Clock, Cluster, Gate, Journal, Source
 from logcaster_guard.web.server import serving
 
 _LOOK_AT_FILES = 0.5
@@ -108,7 +111,8 @@ async def serve(loaded: Loaded, paths: Sequence[Path]) -> None:
 async def _serve(loaded: Loaded, paths: Sequence[Path]) -> Loaded | None:
     """Serve one configuration; returns the one to go on with, None when told to stop."""
     log = structlog.get_logger()
-    async with built(loaded) as guard, serving(guard, loaded.settings.web.listen):
+    web = loaded.settings.web
+    async with built(loaded) as guard, _gate(loaded.settings) as gate, serving(guard, web.listen, gate):
         log.info(
             "guard.started",
             version=__version__,
@@ -124,6 +128,24 @@ async def _serve(loaded: Loaded, paths: Sequence[Path]) -> Loaded | None:
             return await _until_told_to_stop(guard.run(), _new_settings(guard, loaded, paths))
         finally:
             calendar.shutdown(wait=False)
+
+
+@contextlib.asynccontextmanager
+async def _gate(settings: Settings) -> AsyncIterator[Gate | None]:
+    """Who may change something over HTTP, by the settings; None: nobody."""
+    auth = settings.web.auth
+    if auth is None or settings.web.listen is None:
+        yield None
+        return
+    gate: Gate
+    if auth.token is None:
+        gate = KubernetesGate(await stores.connected(settings.sources.kubernetes), auth.audience)
+    else:
+        gate = TokenGate(auth.token.read)
+    try:
+        yield gate
+    finally:
+        await gate.aclose()
 
 
 async def _until_told_to_stop(
@@ -276,7 +298,12 @@ def _redact_secrets(settings: Settings) -> None:
     """Teach the log what must never stand in it; a secret that cannot be read yet is told and used later."""
     notify = settings.notify
     urls = [*(s.url for s in notify.slack), *(w.url for w in notify.webhooks)]
-    tokens = [*(s.token for s in notify.slack), *(w.token for w in notify.webhooks)]
+    auth = settings.web.auth
+    tokens = [
+        *(s.token for s in notify.slack),
+        *(w.token for w in notify.webhooks),
+        None if auth is None else auth.token,
+    ]
     for secret in (settings.sources.prometheus.token, *urls, *tokens):
         try:
             if secret is not None and secret.plain is None:
@@ -317,6 +344,8 @@ async def _tell_missing_permissions(cluster: KubernetesCluster, settings: Settin
             missing += await missing_for_journal(cluster, settings.journal.namespace)
         if lease is not None:
             missing += await missing_for_lease(cluster, _lease_namespace(settings), lease)
+        if settings.web.auth is not None and settings.web.auth.kubernetes:
+            missing += await missing_delegations(cluster)
         for sentence in missing:
             log.warning("permission.missing", detail=sentence)
     except ClusterError as error:

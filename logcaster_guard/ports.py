@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
@@ -90,6 +90,27 @@ class Kind(StrEnum):
     OCI_REPOSITORY = "OCIRepository"
     BUCKET = "Bucket"
     HELM_CHART = "HelmChart"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks for a change over HTTP: the name that others are told, and what the gate itself knows them by."""
+
+    name: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Gate(Protocol):
+    """Says who may change something over HTTP; a token is never kept or told. Raises `ClusterError`: nobody knows."""
+
+    async def caller(self, token: str) -> Caller | None:
+        """Who holds the token; None if nobody does."""
+
+    async def may_change(self, caller: Caller, kind: Kind, namespace: str, name: str) -> bool:
+        """Whether they may change that object."""
+
+    async def aclose(self) -> None:
+        """Release connections."""
 
 
 class Cluster(Protocol):

@@ -144,6 +144,8 @@ def _understood(answer: Answer, base: str) -> Json:
         return value
     if isinstance(value, dict) and isinstance(value.get("error"), str) and answer.status in {400, 404}:
         raise ended(escaped(value["error"]), BAD_INPUT)
+    if isinstance(value, dict) and isinstance(value.get("error"), str) and answer.status == 503:
+        raise ended(escaped(value["error"]), UNREACHABLE)
     raise ended(
         f"what answers at {base} is no LogCaster Guard of this version (HTTP {answer.status}): check --address",
         UNREACHABLE,

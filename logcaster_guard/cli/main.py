@@ -8,9 +8,11 @@ from __future__ import annotations
 import typer
 
 from logcaster_guard import __version__
+from logcaster_guard.cli.answering import abandon, approve, veto
 from logcaster_guard.cli.check import check
 from logcaster_guard.cli.demo import demo
 from logcaster_guard.cli.explain import explain
+from logcaster_guard.cli.freezing import freeze, resume, unfreeze
 from logcaster_guard.cli.history import history
 from logcaster_guard.cli.rollback import rollback
 from logcaster_guard.cli.run import run
@@ -25,6 +27,12 @@ app.command()(status)
 app.command()(history)
 app.command()(explain)
 app.command()(rollback)
+app.command()(approve)
+app.command()(veto)
+app.command()(abandon)
+app.command()(freeze)
+app.command()(unfreeze)
+app.command()(resume)
 app.add_typer(snapshots, name="snapshots")
 app.command()(schema)
 app.command()(demo)

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -20,9 +20,11 @@ import typer
 
 from logcaster_guard import app, stores
 from logcaster_guard.adapters import logs
+from logcaster_guard.cli import writing
 from logcaster_guard.cli.asking import DEFAULT_ADDRESS, UNREACHABLE, Address, Json, ask, ended, is_there, plain, show
 from logcaster_guard.cli.check import BAD_INPUT, print_faults
 from logcaster_guard.cli.run import Config
+from logcaster_guard.cli.writing import Way
 from logcaster_guard.config.loading import Loaded, load
 from logcaster_guard.domain import inbox, manual
 from logcaster_guard.domain.errors import ClusterError, ConfigurationError, JournalUnavailable, Unavailable
@@ -30,13 +32,11 @@ from logcaster_guard.domain.manual import Request, Wish
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.runs import RECOVERED
 from logcaster_guard.domain.signals import Target
+from logcaster_guard.effects.annotating import Place
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.engine.manual import ManualRuns, Preview
 from logcaster_guard.ports import Kind
 from logcaster_guard.web.answers import run_answer, standing_by
-
-VALID_FOR = timedelta(minutes=5)
-"""For how long a request that nobody has taken in stands."""
 
 PATIENCE = 5.0
 """Seconds beyond its duration for which the lease of a guard that is gone is waited for."""
@@ -144,29 +144,24 @@ def _asked(loaded: Loaded, target: Target, wish: Wish, reason: str, *, address: 
     _show(shown)
     if not agree():
         return True
-    expiry = datetime.now(UTC) + VALID_FOR
-    value = manual.written(Request(wish, shown["ticket"], reason), expiry)
-    asyncio.run(_annotate(loaded, target, shown["workload"], value))
+    value = manual.written(Request(wish, shown["ticket"], reason), datetime.now(UTC) + manual.VALID_FOR)
+    way = Way(address, there=True, settings=loaded.settings)
+    place = Place(Kind(target.kind), target.namespace, shown["workload"])
+    written = writing.write(way, place, inbox.ROLLBACK, lambda _: value)
     show([plain(f"Asked the guard by the annotation {inbox.ROLLBACK} on {shown['workload']}.")])
 
     async def look() -> Json | None:
+        told = await asyncio.to_thread(way.target, target.key)
+        heard = writing.heard(told, written.digest)
+        if heard is not None and not heard["counted"]:
+            raise _refused([heard["words"]])
+        if heard is None:
+            return None
         answer = await asyncio.to_thread(ask, address, "/api/v1/history", target=target.key, limit="20")
-        return next((r for r in answer["runs"] if f"({shown['ticket']})" in r["reason"]), None)
+        return next((r for r in answer["runs"] if r["run"] == heard["run"]), None)
 
     patience = 2 * loaded.settings.policy.polling.interval + 30.0
     return asyncio.run(_followed(look, patience))
-
-
-async def _annotate(loaded: Loaded, target: Target, workload: str, value: str) -> None:
-    cluster = await stores.connected(loaded.settings.sources.kubernetes)
-    try:
-        raw = await cluster.get(Kind(target.kind), target.namespace, workload)
-        annotations = {**(raw["metadata"].get("annotations") or {}), inbox.ROLLBACK: value}
-        version = {"op": "replace", "path": "/metadata/resourceVersion", "value": raw["metadata"]["resourceVersion"]}
-        written = {"op": "add", "path": "/metadata/annotations", "value": annotations}
-        await cluster.json_patch(Kind(target.kind), target.namespace, workload, [version, written])
-    finally:
-        await cluster.aclose()
 
 
 async def _alone(loaded: Loaded, target: Target, wish: Wish, reason: str, agree: Agree) -> bool:

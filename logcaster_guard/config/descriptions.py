@@ -221,11 +221,22 @@ DESCRIPTIONS: Mapping[str, str] = {
     "notify.webhooks[].token.file": "the file that holds it",
     "notify.webhooks[].token.env": "the environment variable that holds it",
     "notify.webhooks[].timeout": "for a whole answer",
-    "web": "the guard's own HTTP server: probes, metrics and read-only JSON",
+    "web": "the guard's own HTTP server: probes, metrics and JSON",
     "web.listen": (
         "IP address and port; for a kubelet's probes and Prometheus the pod's, such as `0.0.0.0:9997`: who "
         "reaches it may read everything there. `null`: none"
     ),
+    "web.auth": (
+        "who may approve, veto, freeze and roll back over HTTP; `null`: nobody. Either `token` or `kubernetes: true`"
+    ),
+    "web.auth.token": "the bearer token of whoever may change everything; empty: nobody may",
+    "web.auth.token.file": "the file that holds it",
+    "web.auth.token.env": "the environment variable that holds it",
+    "web.auth.kubernetes": (
+        "whether Kubernetes tells (TokenReview, SubjectAccessReview): whoever may patch the workload may; needs "
+        "`deploy/components/api-auth`"
+    ),
+    "web.auth.audience": "with `kubernetes`: whom tokens must be made for; `null`: the API server",
     "log": "the guard's own log",
     "log.format": "`json`, `console`, or `auto`: console on a terminal, JSON elsewhere",
     "log.level": "`debug`, `info`, `warning` or `error`",

@@ -422,10 +422,34 @@ class NotifySection(Section):
     events: bool = True
 
 
+class AuthSection(Section):
+    """Who may change something over HTTP: the holder of `token`, or whom Kubernetes lets patch the workload."""
+
+    token: SecretSource | None = None
+    kubernetes: bool = False
+    audience: str | None = None
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> AuthSection:
+        if (self.token is None) != self.kubernetes:
+            found = "a token beside kubernetes: true" if self.kubernetes else "no way to tell who asks"
+            raise Refused(found, "one of token and kubernetes: true")
+        if self.audience is not None and (not self.kubernetes or not self.audience.isprintable() or not self.audience):
+            raise Refused("an audience", "a name of printable characters, with kubernetes: true", key=("audience",))
+        return self
+
+
 class WebSection(Section):
     """The guard's own HTTP server; `listen: null` for none."""
 
     listen: Annotated[str, AfterValidator(_check_listen), pattern_of(_LISTEN)] | None = "127.0.0.1:9997"
+    auth: AuthSection | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this host can reach it."""
+        host = "" if self.listen is None else self.listen.rpartition(":")[0].strip("[]")
+        return not host or ipaddress.ip_address(host).is_loopback
 
 
 class LogSection(Section):

@@ -16,7 +16,16 @@ def warnings_of(settings: Settings, rules: Sequence[Rule], *, given: bool) -> tu
     """Sentences, in the order of the rules; `given` says whether there is a settings file."""
     if not rules:
         return ("there are no rules: nothing is watched for",)
-    return (*_of_journal(settings), *(text for rule in rules for text in _of_rule(settings, rule, given=given)))
+    of_rules = (sentence for rule in rules for sentence in _of_rule(settings, rule, given=given))
+    return (*_of_journal(settings), *_of_web(settings), *of_rules)
+
+
+def _of_web(settings: Settings) -> Iterator[str]:
+    if settings.web.auth is not None and not settings.web.is_local:
+        yield (
+            f"web.auth: tokens come in clear to {settings.web.listen}; put a proxy with TLS before it, or listen on "
+            "127.0.0.1 and use kubectl port-forward"
+        )
 
 
 def _of_journal(settings: Settings) -> Iterator[str]:

@@ -11,6 +11,7 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from logcaster_guard.domain.inbox import Answer
 from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.steps import Hold, Plan
 
@@ -204,6 +205,28 @@ class PeopleReminded:
 
 
 @dataclass(frozen=True, slots=True)
+class RunAnswered:
+    """A person's answer counts for the run. `digest` is that of the annotation, which counts once; `words` theirs."""
+
+    at: datetime
+    run: str
+    answer: Answer
+    digest: str
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerDenied:
+    """What a person wrote on the workload does not count, for `reason`, now or ever. `run` is the one that was open."""
+
+    at: datetime
+    annotation: str
+    digest: str
+    reason: str
+    run: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunEnding:
     """No further step will be taken: what is borrowed is given back, then the run closes with `outcome`."""
 
@@ -238,6 +261,15 @@ class OwnerSuspended:
     at: datetime
     run: str
     hold: Hold
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerResuming:
+    """The guard is about to resume the owner, for `reason`; tried again until it is seen to be done."""
+
+    at: datetime
+    owner: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,9 +327,12 @@ Event = (
     | StepIntended
     | StepDone
     | PeopleReminded
+    | RunAnswered
+    | AnswerDenied
     | RunEnding
     | HoldReleased
     | OwnerSuspended
+    | OwnerResuming
     | OwnerResumed
     | RunClosed
     | NoticeQueued

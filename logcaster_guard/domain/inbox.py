@@ -7,17 +7,98 @@ of the spec is the work of an undo, which replaces a Deployment's annotations by
 
 from __future__ import annotations
 
+import hashlib
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 FREEZE = "guard.logcaster.io/freeze"
 VETO = "guard.logcaster.io/veto"
 APPROVE = "guard.logcaster.io/approve"
+ABANDON = "guard.logcaster.io/abandon"
 ROLLBACK = "guard.logcaster.io/rollback"
 MAX_ANSWER = 1_024
+MAX_WORDS = MAX_ANSWER // 2
+"""Characters of a reason, so that ticket, expiry and the name of whoever gives it fit beside it."""
 LONGEST_ANSWER = timedelta(days=1)
+_LIFTED = "false"
+
+
+class Answer(StrEnum):
+    """What a person can say to an open run."""
+
+    APPROVE = "approve"
+    VETO = "veto"
+    ABANDON = "abandon"
+
+
+ANSWERS: Mapping[str, Answer] = {ABANDON: Answer.ABANDON, VETO: Answer.VETO, APPROVE: Answer.APPROVE}
+"""The annotations that answer a run; where several are new at once, the first of these counts first."""
+
+
+def digest(uid: str, annotation: str, value: str) -> str:
+    """What an annotation's content is remembered by: 16 hex digits. `uid` is that of the object it stands on."""
+    return hashlib.sha256(f"{uid}/{annotation}/{value}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def written(ticket: str, expiry: datetime, words: str) -> str:
+    """The value of an annotation that answers the run with this ticket."""
+    return f"{ticket} {stamp(expiry)} {words}".strip()
+
+
+def stamp(at: datetime) -> str:
+    """The instant as annotations name it, to the second."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def lifted(reason: str, at: datetime) -> str:
+    """The value of `FREEZE` that lifts a freeze: the instant makes it another one than any before."""
+    return f"{_LIFTED}: {reason} ({stamp(at)})"
+
+
+class Freezing(StrEnum):
+    """What a person can say about freezing, by the word of the command."""
+
+    FREEZE = "freeze"
+    UNFREEZE = "unfreeze"
+    RESUME = "resume"
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """What holds a target: its annotation (None: there is none) and, by the journal, who froze it.
+
+    `by` is None where nobody did, and empty where nobody can tell.
+    """
+
+    annotation: str | None
+    by: str | None
+
+
+def freezing(word: Freezing, frozen: Frozen, reason: str, at: datetime) -> str | Denied:
+    """The value of `FREEZE` that does it, or why it is not written."""
+    theirs = frozen.annotation if is_freeze(frozen.annotation) else None
+    if word is Freezing.FREEZE:
+        return reason if is_freeze(reason) else Denied(f"a reason that begins with {_LIFTED} would lift a freeze")
+    if theirs is None and frozen.by is None:
+        return Denied("it is not frozen")
+    if word is Freezing.RESUME and (theirs is not None or frozen.by == "annotation"):
+        return Denied(f"a person froze it ({theirs or 'see status'}): unfreeze it once that is over")
+    return lifted(reason, at)
+
+
+def is_freeze(value: str | None) -> bool:
+    """Whether a value of `FREEZE` (None: there is none) freezes."""
+    return value is not None and not value.strip().lower().startswith(_LIFTED)
+
+
+def unfit_words(words: str) -> str | None:
+    """Why a reason cannot be written; None if it can."""
+    if not words.strip() or not words.isprintable() or len(words) > MAX_WORDS:
+        return f"a reason is needed, of printable characters, at most {MAX_WORDS}"
+    return None
 
 
 class Wish(StrEnum):
@@ -55,11 +136,6 @@ def wish(before: Seen | None, now: Seen, *, frozen_by_annotation: bool) -> Wish:
     if before is None or before.value == now.value:
         return Wish.NOTHING
     return Wish.THAW if before.spec == now.spec else Wish.WIPED
-
-
-def is_freeze(value: str | None) -> bool:
-    """Whether a value of `FREEZE` (None: there is none) freezes."""
-    return value is not None and not value.strip().lower().startswith("false")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from logcaster_guard.domain import inbox
@@ -21,6 +21,8 @@ RULE = "manual"
 
 ASKABLE = (Action.IMMEDIATE, Action.GRADUAL, Action.BLUE_GREEN)
 NEWEST = "-"
+VALID_FOR = timedelta(minutes=5)
+"""For how long a request that nobody has taken in stands."""
 _SHORTEST = 6
 
 

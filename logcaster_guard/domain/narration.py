@@ -16,7 +16,7 @@ from logcaster_guard.domain.events import (
 )
 from logcaster_guard.domain.gitops import MARK, owner_called
 from logcaster_guard.domain.guardrails import Guardrail, Refusal
-from logcaster_guard.domain.inbox import APPROVE, VETO
+from logcaster_guard.domain.inbox import APPROVE, FREEZE, VETO, stamp
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.rules import Rule
 from logcaster_guard.domain.runs import ESCALATED, RECOVERED, SUBSIDED, VETOED, Run
@@ -57,10 +57,12 @@ def opened(event: RunOpened) -> Notice:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What people are asked, and how they answer."""
+    """What people are asked, and how they answer. `until` is their deadline, `expiry` what an answer may hold until."""
 
     sentence: str
     facts: Mapping[str, str]
+    until: datetime
+    expiry: datetime
 
 
 def asked(event: RunOpened) -> Question | None:
@@ -68,31 +70,42 @@ def asked(event: RunOpened) -> Question | None:
     step = event.plan.steps[0] if event.plan.steps else None
     if not isinstance(step, AskPeople):
         return None
-    until = _minute(event.at + timedelta(seconds=step.timeout if step.require_approval else step.grace))
-    expiry = _minute(event.at + timedelta(seconds=step.timeout + 60.0))
-    veto, approve = (_command(event, name, expiry) for name in (VETO, APPROVE))
+    until = event.at + timedelta(seconds=step.timeout if step.require_approval else step.grace)
+    expiry = event.at + timedelta(seconds=step.timeout + 60.0)
+    veto, approve = (_command(event, name, f"{event.ticket} {stamp(expiry)}") for name in (VETO, APPROVE))
+    say_no, say_yes = (
+        f"logcaster-guard {word} --target {event.target} --ticket {event.ticket}" for word in ("veto", "approve")
+    )
     if step.require_approval:
-        sentence = f"Nothing happens unless somebody approves it until {until}: {approve} . To say no: {veto} ."
+        sentence = (
+            f"Nothing happens unless somebody approves it until {stamp(until)}: {say_yes} , or {approve} . "
+            f"To say no: {say_no} , or {veto} ."
+        )
     else:
-        sentence = f"It begins at {until} unless somebody says no: {veto} . To begin at once: {approve} ."
-    return Question(sentence, {"until": until, "veto": veto, "approve": approve})
+        sentence = (
+            f"It begins at {stamp(until)} unless somebody says no: {say_no} , or {veto} . "
+            f"To begin at once: {say_yes} , or {approve} ."
+        )
+    facts = {
+        "until": stamp(until),
+        "veto": veto,
+        "approve": approve,
+        "veto_command": say_no,
+        "approve_command": say_yes,
+    }
+    return Question(sentence, facts, until, expiry)
 
 
-def _command(event: RunOpened, annotation: str, expiry: str) -> str:
+def _command(event: RunOpened, annotation: str, value: str) -> str:
     plan = event.plan
     workload = f"{plan.kind.lower()}/{plan.live or plan.deployment}"
-    value = f"'{event.ticket} {expiry}'"
-    return f"kubectl -n {plan.namespace} annotate --overwrite {workload} {annotation}={value}"
-
-
-def _minute(at: datetime) -> str:
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"kubectl -n {plan.namespace} annotate --overwrite {workload} {annotation}='{value}'"
 
 
 def reminded(run: Run, event: PeopleReminded) -> Notice:
     """A question to people still waits for an answer."""
     plan = run.opened.plan
-    question = asked(run.opened) or Question("", {})
+    question = asked(run.opened) or Question("", {}, event.at, event.at)
     return Notice(
         id=f"{run.id}/reminder/{event.number}",
         at=event.at,
@@ -135,7 +148,11 @@ def ended(run: Run, event: RunClosed) -> Notice:
     """A rollback is over, well or not."""
     plan = run.opened.plan
     well = event.outcome in {RECOVERED, SUBSIDED, VETOED, ESCALATED}
-    frozen = " The target is frozen until a person lifts it." if event.freeze else ""
+    resume, lift = (
+        f"logcaster-guard resume {run.opened.target} --reason WHY",
+        _command(run.opened, FREEZE, "false: WHY"),
+    )
+    frozen = f" The target is frozen until a person lifts it: {resume} , or {lift} ." if event.freeze else ""
     return Notice(
         id=f"{run.id}/closed",
         at=event.at,
@@ -153,6 +170,7 @@ def ended(run: Run, event: RunClosed) -> Notice:
             "from": _images(plan.from_images),
             "to": _images(plan.to_images),
             "frozen": "yes" if event.freeze else "no",
+            **({"resume": lift, "resume_command": resume} if event.freeze else {}),
         },
     )
 
@@ -318,6 +336,30 @@ def request_refused(
         namespace=target.namespace,
         deployment=workload.name,
         facts={"version": _images(workload.images)},
+    )
+
+
+def answer_denied(
+    target: str,
+    workload: Workload,
+    annotation: str,
+    reason: str,
+    *,
+    id: str,  # noqa: A002 - the field's name
+    at: datetime,
+) -> Notice:
+    """Somebody answered by annotation, and it does not count."""
+    return Notice(
+        id=f"answer.denied/{target}/{id}",
+        at=at,
+        event="answer.denied",
+        severity=Severity.WARNING,
+        title=f"An answer on {target} does not count",
+        text=f"The annotation {annotation} of {workload.name} does not count: {reason}.",
+        target=target,
+        namespace=workload.namespace,
+        deployment=workload.name,
+        facts={"annotation": annotation, "detail": reason},
     )
 
 

@@ -17,6 +17,7 @@ from logcaster_guard.domain.events import (
     OwnerSuspended,
     PeopleReminded,
     RevisionBad,
+    RunAnswered,
     RunClosed,
     RunEnding,
     RunOpened,
@@ -24,6 +25,7 @@ from logcaster_guard.domain.events import (
     StepIntended,
     StepStarted,
 )
+from logcaster_guard.domain.inbox import Answer
 from logcaster_guard.domain.steps import (
     AskPeople,
     CheckEnvironment,
@@ -152,6 +154,7 @@ class Run:
     """A run folded from its events. `step` is the index of the present step; `attempts` counts its intents.
 
     `reminded` counts how often people were reminded of a question; `touched`: the run has begun to change something.
+    `said` is what a person answered to the present step, and stays until it is acted upon.
     """
 
     opened: RunOpened
@@ -162,6 +165,7 @@ class Run:
     done_at: Mapping[int, datetime] = field(default_factory=dict)
     reminded: int = 0
     touched: bool = False
+    said: RunAnswered | None = None
     ending: RunEnding | None = None
     closed: RunClosed | None = None
 
@@ -211,7 +215,14 @@ def extend(runs: Mapping[str, Run], event: Event) -> Run | None:
         case RunOpened():
             return Run(event, holds={h.id: h for h in event.holds})
         case (
-            StepStarted() | StepIntended() | StepDone() | PeopleReminded() | RunEnding() | HoldReleased() | RunClosed()
+            StepStarted()
+            | StepIntended()
+            | StepDone()
+            | PeopleReminded()
+            | RunAnswered()
+            | RunEnding()
+            | HoldReleased()
+            | RunClosed()
         ):
             if event.run not in runs:
                 raise GuardError(f"The journal tells of a step of run {event.run}, which was never opened.")
@@ -221,7 +232,8 @@ def extend(runs: Mapping[str, Run], event: Event) -> Run | None:
 
 
 def _after(
-    run: Run, event: StepStarted | StepIntended | StepDone | PeopleReminded | RunEnding | HoldReleased | RunClosed
+    run: Run,
+    event: StepStarted | StepIntended | StepDone | PeopleReminded | RunAnswered | RunEnding | HoldReleased | RunClosed,
 ) -> Run:
     match event:
         case StepStarted():
@@ -231,9 +243,11 @@ def _after(
             return replace(run, attempts=event.attempt, holds={**run.holds, **held}, touched=True)
         case StepDone():
             done = {**run.done_at, event.step: event.at}
-            return replace(run, step=event.step + 1, started=None, attempts=0, done_at=done)
+            return replace(run, step=event.step + 1, started=None, attempts=0, done_at=done, said=None)
         case PeopleReminded():
             return replace(run, reminded=event.number)
+        case RunAnswered():
+            return replace(run, said=event)
         case RunEnding():
             return replace(run, ending=event)
         case HoldReleased():
@@ -252,12 +266,29 @@ def next(run: Run, observation: Observation | None, now: datetime, elapsed: floa
         raise GuardError(f"Run {run.id} is closed.")
     if run.ending is not None:
         return _ending(run, run.ending, observation, now, elapsed)
+    if run.said is not None and run.said.answer is Answer.ABANDON:
+        return _end(run, now, ABANDONED, f"a person abandoned it: {_words(run.said)}", freeze=True)
     step = run.present
     if step is None:
         return _end(run, now, RECOVERED, "quiet after the rollback", freeze=False)
     if run.started is None:
         return Commit((StepStarted(now, run.id, run.step),))
-    return _working(run, step, observation, now, elapsed)
+    return _answered(run, step, observation, now) or _working(run, step, observation, now, elapsed)
+
+
+def _answered(run: Run, step: Step, observation: Observation | None, now: datetime) -> Commit | None:
+    """What follows from a person's answer to the question; an approval counts once the question can be looked at."""
+    if run.said is None or not isinstance(step, AskPeople):
+        return None
+    if run.said.answer is Answer.VETO:
+        return _end(run, now, VETOED, f"somebody vetoed it: {_words(run.said)}", freeze=False)
+    if isinstance(observation, Before | Done):
+        return Commit((StepDone(now, run.id, run.step, f"somebody approved it: {_words(run.said)}"),))
+    return None
+
+
+def _words(said: RunAnswered) -> str:
+    return said.words or "no reason was given"
 
 
 def _working(run: Run, step: Step, observation: Observation | None, now: datetime, elapsed: float) -> Decision:

@@ -49,6 +49,7 @@ ENGLISH_STATES: Mapping[str, str] = {
     "owner.not_resumed": "needs a person",
     "trigger.refused": "not rolled back",
     "request.refused": "not rolled back",
+    "answer.denied": "an answer did not count",
     "source.failing": "blind",
     "source.recovered": "seeing again",
     "notice.given_up": "a notice was lost",
@@ -117,6 +118,11 @@ KOREAN: Mapping[str, Words] = {
         "담당자가 애너테이션으로 요청한 롤백을 실행하지 않았습니다. 사유: {text}",
         "롤백하지 않음",
     ),
+    "answer.denied": Words(
+        "{target}: 응답이 인정되지 않음",
+        "애너테이션 {annotation}의 응답을 인정하지 않았습니다. 사유: {text}",
+        "응답 인정되지 않음",
+    ),
     "source.failing": Words(
         "가드가 데이터를 읽지 못합니다: {source}",
         "다시 응답할 때까지 관련 규칙의 판단을 보류합니다. 그동안 롤백하지 않으며, 회복된 것으로 보지도 않습니다.",
@@ -155,7 +161,10 @@ KOREAN_OUTCOMES: Mapping[str, tuple[str, str]] = {
     "not approved": ("승인되지 않음", "제한 시간 안에 승인되지 않았거나 상태를 확인할 수 없어 롤백하지 않았습니다."),
     "subsided": ("저절로 회복됨", "문제가 저절로 사라져 롤백하지 않았습니다."),
     "escalated": ("다른 롤백으로 대체됨", "더 급한 규칙이 발동하여 즉시 롤백으로 넘어갔습니다."),
-    "abandoned": ("중단됨", "다른 사람이 대상을 변경하여 롤백을 중단했습니다. 사람의 변경이 우선합니다."),
+    "abandoned": (
+        "중단됨",
+        "담당자가 중단을 요청했거나 대상을 직접 변경하여 롤백을 중단했습니다. 사람의 결정이 우선합니다.",
+    ),
 }
 """A word and a sentence for each outcome of a run."""
 
@@ -289,7 +298,22 @@ def _korean_question(facts: Mapping[str, str]) -> str:
     """How people answer, where the notice asks them something."""
     if "until" not in facts:
         return ""
-    return f" 응답 기한: {facts['until']}. 거부: {facts.get('veto', '-')} . 승인: {facts.get('approve', '-')} ."
+    return (
+        f" 응답 기한: {facts['until']}. 거부: {_korean_ways(facts, 'veto')} . 승인: {_korean_ways(facts, 'approve')} ."
+    )
+
+
+def _korean_ways(facts: Mapping[str, str], key: str) -> str:
+    """The guard's own command, and kubectl's; a notice of an older journal knows kubectl's only."""
+    return " 또는 ".join(facts[k] for k in (f"{key}_command", key) if k in facts) or "-"
+
+
+def _korean_freeze(facts: Mapping[str, str]) -> str:
+    """That the target is frozen, and how it is lifted."""
+    if facts.get("frozen") != "yes":
+        return ""
+    how = f" 해제: {_korean_ways(facts, 'resume')} ." if "resume" in facts else ""
+    return f" 사람이 해제할 때까지 대상을 동결합니다.{how}"
 
 
 class _Facts(dict[str, str]):
@@ -308,7 +332,7 @@ def _facts(notice: Notice) -> _Facts:
         "text": notice.text,
         "outcome_words": word,
         "outcome_sentence": sentence,
-        "frozen_sentence": " 사람이 해제할 때까지 대상을 동결합니다." if facts.get("frozen") == "yes" else "",
+        "frozen_sentence": _korean_freeze(facts),
         "question": _korean_question(facts),
         "cause": _korean_cause(facts),
         "guardrail_sentences": " ".join(KOREAN_GUARDRAILS.get(n, n) for n in names) or notice.text,

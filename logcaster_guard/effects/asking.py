@@ -1,15 +1,12 @@
-"""The step that waits for people: a veto, an approval, or the end of the time in which they have a say."""
+"""The step that waits for people: a freeze, or the end of the time in which they have a say."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import structlog
-
 from logcaster_guard.domain import inbox
 from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.errors import ClusterError
-from logcaster_guard.domain.inbox import Denied, Given
 from logcaster_guard.domain.runs import (
     NOT_APPROVED,
     SUBSIDED,
@@ -23,7 +20,6 @@ from logcaster_guard.domain.runs import (
     Unclear,
 )
 from logcaster_guard.domain.steps import AskPeople
-from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects.looking import undisturbed
 from logcaster_guard.effects.verification import Assessor
 from logcaster_guard.ports import Clock, Cluster
@@ -38,18 +34,19 @@ class _Asked:
 
 
 class AskPeopleHandler:
-    """Reads the workload's annotations. Nothing is rolled back on a breach that is over, or that cannot be seen."""
+    """Looks for a freeze; answers are heard by the engine.
+
+    Nothing is rolled back on a breach that is over, or that cannot be seen.
+    """
 
     def __init__(self, cluster: Cluster, clock: Clock, assess: Assessor) -> None:
         self._cluster = cluster
         self._clock = clock
         self._assess = assess
         self._asked: dict[str, _Asked] = {}
-        self._told: set[str] = set()
-        self._log = structlog.get_logger()
 
     async def observe(self, step: AskPeople, run: Run) -> Observation:
-        """Done when it is approved, or when nobody objected in time and the rule is still met."""
+        """Done when nobody objected in time and the rule is still met; an answer of theirs is in the run already."""
         try:
             theirs, workload, live = await undisturbed(self._cluster, run)
         except ClusterError as error:
@@ -57,31 +54,10 @@ class AskPeopleHandler:
         asked = [w for w in (workload, live) if w is not None]
         if theirs is not None or not asked:
             return Foreign(theirs or "the workload is gone")
-        answers = (self._answered(run, w) for w in asked)
-        return next((a for a in answers if a is not None), None) or self._waited(step, run)
-
-    def _answered(self, run: Run, workload: Workload) -> Observation | None:
-        frozen = workload.annotations.get(inbox.FREEZE)
-        if frozen is not None and not frozen.strip().lower().startswith("false"):
+        frozen = next((f for f in (w.annotations.get(inbox.FREEZE) for w in asked) if inbox.is_freeze(f)), None)
+        if frozen is not None:
             return Failed(VETOED, f"the target was frozen: {frozen[:200]}")
-        veto = self._answer(inbox.VETO, run, workload)
-        if veto is not None:
-            return Failed(VETOED, f"somebody vetoed it: {veto.words or 'no reason was given'}")
-        approval = self._answer(inbox.APPROVE, run, workload)
-        return None if approval is None else Done(f"somebody approved it: {approval.words or 'no reason was given'}")
-
-    def _answer(self, annotation: str, run: Run, workload: Workload) -> Given | None:
-        value = workload.annotations.get(annotation)
-        if value is None:
-            return None
-        found = inbox.answer(value, run.opened.ticket, self._clock.now())
-        if isinstance(found, Denied):
-            mark = f"{run.id}/{annotation}/{value}"
-            if mark not in self._told:
-                self._told.add(mark)
-                self._log.warning("answer.denied", annotation=annotation, reason=found.reason)
-            return None
-        return found
+        return self._waited(step, run)
 
     def _waited(self, step: AskPeople, run: Run) -> Observation:
         now = self._clock.monotonic()

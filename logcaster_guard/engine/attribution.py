@@ -161,20 +161,20 @@ class Attributor:
         known = self._pasts.get(rule.name)
         if known is not None and known[0] == key:
             return known[1], known[2]
-        start, end = rolled - self._policy.attribution.before, rolled
+        start, end, stood = rolled - self._policy.attribution.before, rolled, float("-inf")
         if ledger.previous_since is not None and ledger.changed_earliest is not None:
-            # What reaches back to the release before that one says nothing of this one.
-            stood = (ledger.changed_earliest - ledger.previous_since).total_seconds()
-            reach = max((self._signals[n].lookback for n in rule.signals if n in self._signals), default=0.0)
-            start = max(start, end - stood + reach)
+            stood = end - (ledger.changed_earliest - ledger.previous_since).total_seconds()
+            start = max(start, stood)
         series = await self._series(rule.signals, start, end)
         met = seen = 0.0
         if end > start and len(series) == len(rule.signals):
             step = whole(end - start, max(self._policy.polling.interval, 0.05))
             # The last instant is the rollout's own.
-            verdicts = [s.verdict for s in judged(rule, series, start, end, step)][:-1]
-            met = step * verdicts.count(Verdict.MET)
-            seen = met + step * verdicts.count(Verdict.NOT_MET)
+            samples = judged(rule, series, start, end, step)[:-1]
+            # A breach that reaches back to what was live before that release is not known to be its own.
+            reach = max(self._signals[n].lookback for n in rule.signals)
+            met = step * sum(s.verdict is Verdict.MET and s.at - reach >= stood for s in samples)
+            seen = met + step * sum(s.verdict is Verdict.NOT_MET for s in samples)
         good = previous is not None and previous.standing(self._policy.ledger) is Standing.GOOD
         by_ledger = previous is not None and good and rule.signals <= previous.good_on
         past = attribution.judged_past(seen, met, by_ledger=by_ledger, policy=self._policy.attribution)

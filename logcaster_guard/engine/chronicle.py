@@ -6,24 +6,29 @@ import asyncio
 import contextlib
 import re
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict
 
 import structlog
 
+from logcaster_guard.domain import inbox
 from logcaster_guard.domain import ledger as ledgers
 from logcaster_guard.domain import runs as run_domain
+from logcaster_guard.domain.answers import Heard
 from logcaster_guard.domain.errors import GuardError, JournalConflict, JournalOutOfReach, JournalUnavailable
 from logcaster_guard.domain.events import (
+    AnswerDenied,
     Event,
     NoticeQueued,
     NoticeSettled,
     OwnerResumed,
+    OwnerResuming,
     OwnerSuspended,
     RevisionBad,
     RevisionLive,
     RevisionSeeded,
+    RunAnswered,
     RunClosed,
     RunOpened,
     TriggerCleared,
@@ -42,6 +47,8 @@ _ATTEMPTS = 20
 _UNTOLD = frozenset({"at", "plan", "blob", "uid", "holds"})
 _SNAPSHOTS = 100
 """Runs whose snapshots are kept."""
+_HEARD = 20
+"""Answers of people that are shown, of each target."""
 
 
 def target_stream(target: str) -> str:
@@ -88,7 +95,10 @@ class Chronicle:
         self._triggers: dict[tuple[str, str], TriggerPending | TriggerFired | TriggerCleared] = {}
         self._over: set[tuple[str, str]] = set()
         self._notices: set[str] = set()
+        self._answers: set[str] = set()
+        self._heard: defaultdict[str, deque[Heard]] = defaultdict(lambda: deque(maxlen=_HEARD))
         self._suspended: dict[tuple[str, str], OwnerSuspended] = {}
+        self._resuming: dict[tuple[str, str], str] = {}
         self.loaded = False
         self._log = structlog.get_logger()
 
@@ -169,9 +179,21 @@ class Chronicle:
         """Whether a notice with this id was ever queued in the stream of a target or of a run."""
         return notice in self._notices
 
+    def knows_answer(self, digest: str) -> bool:
+        """Whether the annotation with this digest has counted, or was denied, at any time before."""
+        return digest in self._answers
+
+    def heard(self, target: str) -> Sequence[Heard]:
+        """What became of the newest of people's annotations, the newest last."""
+        return list(self._heard.get(target, ()))
+
     def suspended(self) -> Sequence[tuple[str, OwnerSuspended]]:
         """The GitOps owners that stay suspended after a run, each with the target that it is for."""
         return [(target, event) for (target, _), event in self._suspended.items()]
+
+    def resuming(self, target: str, owner: str) -> str | None:
+        """Why the guard meant to resume this suspended owner; None if it did not yet."""
+        return self._resuming.get((target, owner))
 
     def last_closed(self, target: str) -> RunClosed | None:
         """How the run of the target that closed last ended."""
@@ -296,12 +318,33 @@ class Chronicle:
             case TriggerPending() | TriggerFired() | TriggerCleared():
                 self._triggers[target, event.rule] = event
                 self._over.discard((target, event.rule))
+            case RunAnswered() | AnswerDenied() | RunOpened():
+                self._remember_answer(target, event)
             case OwnerSuspended():
                 self._suspended[target, event.hold.object] = event
+            case OwnerResuming():
+                self._resuming[target, event.owner] = event.reason
             case OwnerResumed():
                 self._suspended.pop((target, event.owner), None)
+                self._resuming.pop((target, event.owner), None)
             case _:
                 pass
+
+    def _remember_answer(self, target: str, event: RunAnswered | AnswerDenied | RunOpened) -> None:
+        match event:
+            case RunAnswered(at, run, answer, digest, words):
+                annotation = next(name for name, kind in inbox.ANSWERS.items() if kind is answer)
+                heard = Heard(at, annotation, digest, run, counted=True, words=words)
+            case AnswerDenied(at, annotation, digest, reason, run_or_none):
+                heard = Heard(at, annotation, digest, run_or_none, counted=False, words=reason)
+            case RunOpened():
+                if not event.request:
+                    return
+                heard = Heard(
+                    event.at, inbox.ROLLBACK, event.request, event.run, counted=True, words=event.reason
+                )  # fmt: skip
+        self._answers.add(heard.digest)
+        self._heard[target].append(heard)
 
     def log(self, stream: str, *events: Event) -> None:
         """Write a line for each fact, whether or not it could be appended."""
@@ -326,7 +369,8 @@ class Chronicle:
             fields["template"] = event.template[:12]
         run = self._runs.get(str(fields.get("run", "")))
         target = _target_of(stream) if run is None else run.opened.target
-        self._log.info(event_name(event), **({"target": target} if target else {}), **_without(fields))
+        say = self._log.warning if isinstance(event, AnswerDenied) else self._log.info
+        say(event_name(event), **({"target": target} if target else {}), **_without(fields))
 
 
 def _target_of(stream: str) -> str | None:

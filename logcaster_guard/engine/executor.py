@@ -57,11 +57,15 @@ async def _nobody(run: Run, closed: RunClosed) -> RunOpened | None:  # noqa: ARG
     return None
 
 
+async def _silence(run: Run) -> bool:  # noqa: ARG001 - the hook's shape
+    return False
+
+
 class Executor:
     """One task per open run. `on_close` is called with the target's key when a run has closed.
 
     `successor` is asked, when a run is about to close, which run follows from its end; closing the one and opening the
-    other is one append.
+    other is one append. `listen` is asked whether people have said something to a run, before each of its decisions.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class Executor:
         lenders: Mapping[str, Lender],
         on_close: Callable[[str], None] = lambda _: None,
         successor: Callable[[Run, RunClosed], Awaitable[RunOpened | None]] = _nobody,
+        listen: Callable[[Run], Awaitable[bool]] = _silence,
     ) -> None:
         self._chronicle = chronicle
         self._clock = clock
@@ -80,6 +85,7 @@ class Executor:
         self._lenders = lenders
         self._on_close = on_close
         self._successor = successor
+        self._listen = listen
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._marks: dict[str, tuple[object, float]] = {}
         self._grace = _GRACE
@@ -95,6 +101,10 @@ class Executor:
         """Carry the run out in the background."""
         if run not in self._tasks:
             self._tasks[run] = asyncio.create_task(self._guarded(stream, run), name=f"run {run}")
+
+    def carries(self, run: str) -> bool:
+        """Whether the run is carried out: one that stopped on a defect is not."""
+        return run in self._tasks
 
     def busy(self, target: str) -> bool:
         """Whether a run on the target is open."""
@@ -114,7 +124,7 @@ class Executor:
             await asyncio.gather(task, return_exceptions=True)
         try:
             opened = None if self._chronicle.run(run.id).restoring else await plan()
-            if opened is None:
+            if opened is None or self._chronicle.run(run.id).said is not None:
                 return False
             closed = RunClosed(opened.at, run.id, runs.ESCALATED, opened.reason, freeze=False)
             present = self._chronicle.run(run.id)
@@ -175,12 +185,17 @@ class Executor:
             run = self._chronicle.run(run_id)
             if run.closed is not None:
                 return
-            observation = _rejected(failure) or await self._observe(run)
-            conflicts = conflicts + 1 if isinstance(failure, Conflict) else 0
-            pause = _pause(failure, conflicts)
-            decision = runs.next(run, observation, self._clock.now(), self._elapsed(run))
-            failure = None
             try:
+                try:
+                    if await self._listen(run):
+                        continue
+                    observation = _rejected(failure) or await self._observe(run)
+                except ClusterError as error:
+                    observation = Unclear(str(error), error.retry_after)
+                conflicts = conflicts + 1 if isinstance(failure, Conflict) else 0
+                pause = _pause(failure, conflicts)
+                decision = runs.next(run, observation, self._clock.now(), self._elapsed(run))
+                failure = None
                 if pause and isinstance(decision, Perform | GiveBack):
                     await self._clock.sleep_until(self._clock.monotonic() + pause)
                     continue

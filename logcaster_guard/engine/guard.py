@@ -26,6 +26,7 @@ from logcaster_guard.effects.asking import AskPeopleHandler
 from logcaster_guard.effects.verification import Assessment, VerifyRecoveryHandler
 from logcaster_guard.effects.workload import Handler, registry
 from logcaster_guard.engine.aim import Aim
+from logcaster_guard.engine.answers import Answers
 from logcaster_guard.engine.attribution import Attributor
 from logcaster_guard.engine.authority import Keeper, during
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
@@ -36,6 +37,7 @@ from logcaster_guard.engine.inspection import SignalInspector
 from logcaster_guard.engine.manual import ManualRuns
 from logcaster_guard.engine.outages import Outages
 from logcaster_guard.engine.outbox import Outbox
+from logcaster_guard.engine.people import People
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.engine.suspensions import Suspensions
@@ -103,6 +105,7 @@ class Guard:
         self.outbox = None if journal is None else Outbox(journal, channels, clock)
         self.chronicle = Chronicle(journal, on_append=self._appended, on_found=self._found, monotonic=clock.monotonic)
         self._outages = Outages(self.chronicle, clock)
+        self._answers = Answers(cluster, self.chronicle, clock)
         self._inspector = inspector = SignalInspector(orders.targets, orders.signals, sources, clock)
         handlers, lenders = registry(cluster, blobs, clock)
         shifting, borrowed = gradual.registry(cluster, blobs, clock, inspector)
@@ -119,12 +122,14 @@ class Guard:
             lenders={**lenders, **borrowed, **lent, **suspended},
             on_close=self._run_closed,
             successor=self._successor,
+            listen=self._answers.listen,
         )
         self._attributors: dict[str, Attributor] = {}
         self._suspensions = Suspensions(
             chronicle=self.chronicle, cluster=cluster, clock=clock, interval=orders.policy.polling.interval
         )
         self.watches = {target.key: self._watch(target) for target in orders.targets}
+        self.people = People(cluster, self.chronicle, clock, self.watches)
 
     def _watch(self, target: Target) -> TargetWatch:
         orders, policy, aim = self._orders, self._orders.policy, Aim(target, self._cluster)
@@ -174,6 +179,8 @@ class Guard:
             decisions=decisions,
             planner=planner,
             chronicle=self.chronicle,
+            answers=self._answers,
+            carrier=self.executor,
             blobs=self._blobs,
             clock=self._clock,
             policy=policy,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ import structlog
 
 from logcaster_guard.domain import description, inbox, manual, narration
 from logcaster_guard.domain.errors import BlobMissing
-from logcaster_guard.domain.events import NoticeQueued
+from logcaster_guard.domain.events import AnswerDenied, NoticeQueued
 from logcaster_guard.domain.inbox import Denied
 from logcaster_guard.domain.manual import Wish
 from logcaster_guard.domain.releases import Release
@@ -19,6 +18,7 @@ from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.engine.answers import Answers, Carrier
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
 from logcaster_guard.engine.decisions import Decisions
 from logcaster_guard.engine.planning import Planner
@@ -72,6 +72,8 @@ class ManualRuns:
         decisions: Decisions,
         planner: Planner,
         chronicle: Chronicle,
+        answers: Answers,
+        carrier: Carrier,
         blobs: Blobs,
         clock: Clock,
         policy: Policy,
@@ -81,10 +83,11 @@ class ManualRuns:
         self._decisions = decisions
         self._planner = planner
         self._chronicle = chronicle
+        self._answers = answers
+        self._carrier = carrier
         self._blobs = blobs
         self._clock = clock
         self._policy = policy
-        self._denied: str | None = None
         self._log = structlog.get_logger().bind(target=target.key)
 
     async def preview(self, wish: Wish) -> Preview | Sequence[str]:
@@ -120,12 +123,13 @@ class ManualRuns:
         return await self._decisions.open_manual(rule, shown.plan, shown.workload, because, request=request)
 
     async def look(self, workload: Workload) -> None:
-        """Take in the request that is written on the workload, once."""
-        value = workload.annotations.get(inbox.ROLLBACK)
-        if value is None or not self._chronicle.available or value == self._denied:
+        """Take in what people wrote on the workload: a request for a rollback, or an answer that no run listens for."""
+        if not self._chronicle.available:
             return
-        digest = hashlib.sha256(f"{workload.uid}/{value}".encode()).hexdigest()[:16]
-        if self._is_known(digest):
+        await self._answers.look(self._target.key, workload, self._carrier)
+        value = workload.annotations.get(inbox.ROLLBACK)
+        digest = "" if value is None else inbox.digest(workload.uid, inbox.ROLLBACK, value)
+        if value is None or self._chronicle.knows_answer(digest):
             return
         found = manual.read(value, self._clock.now())
         if isinstance(found, Denied):
@@ -135,15 +139,9 @@ class ManualRuns:
             if isinstance(begun, str):
                 return
             reasons = begun
-        self._denied = value
         self._log.warning("request.refused", reasons=list(reasons), request=digest)
         at = self._clock.now()
-        notice = narration.request_refused(self._target, workload, reasons, id=self._notice(digest), at=at)
-        await self._chronicle.tell(target_stream(self._target.key), NoticeQueued(at, notice))
-
-    def _is_known(self, digest: str) -> bool:
-        taken = any(r.opened.request == digest for r in self._chronicle.runs())
-        return taken or self._chronicle.knows_notice(self._notice(digest))
-
-    def _notice(self, digest: str) -> str:
-        return f"request.refused/{self._target.key}/{digest}"
+        notice_id = f"request.refused/{self._target.key}/{digest}"
+        notice = narration.request_refused(self._target, workload, reasons, id=notice_id, at=at)
+        denied = AnswerDenied(at, inbox.ROLLBACK, digest, " ".join(reasons))
+        await self._chronicle.tell(target_stream(self._target.key), denied, NoticeQueued(at, notice))

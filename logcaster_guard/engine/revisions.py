@@ -212,7 +212,9 @@ class RevisionWatch:
             before = Seen(freeze.reason, freeze.spec)
         wish = inbox.wish(before, seen, frozen_by_annotation=by_annotation)
         at = self._clock.now()
-        if wish is Wish.FREEZE and (freeze is None or (by_annotation and freeze.reason != seen.value)):
+        # A person's freeze counts beside the guard's own, which a person's request for a rollback passes.
+        anew = before is not None and before.value != seen.value
+        if wish is Wish.FREEZE and (freeze is None or (anew and freeze.reason != seen.value)):
             frozen = TargetFrozen(at, "annotation", str(seen.value), seen.spec)
             await self._chronicle.tell(self._stream, frozen)
         elif wish is Wish.THAW and freeze is not None:

@@ -10,14 +10,14 @@ import structlog
 
 from logcaster_guard.domain import gitops, narration
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable, NotFound, Rejected
-from logcaster_guard.domain.events import NoticeQueued, OwnerResumed, OwnerSuspended
+from logcaster_guard.domain.events import NoticeQueued, OwnerResumed, OwnerResuming, OwnerSuspended
 from logcaster_guard.domain.gitops import Desired, Owner
 from logcaster_guard.domain.runs import Before, Foreign
 from logcaster_guard.domain.steps import SuspendOwner
 from logcaster_guard.effects import gitops as effects
 from logcaster_guard.effects import owners
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
-from logcaster_guard.ports import Clock, Cluster, Kind
+from logcaster_guard.ports import Clock, Cluster, Json, Kind
 
 _LATEST = timedelta(days=1)
 """How long after the end of a run a request of its own is looked out for."""
@@ -65,14 +65,21 @@ class Suspensions:
             case Before():
                 # A run under way is let end first: what the owner rolls out would abandon it half way.
                 if gitops.differs(before, now) and self._chronicle.open_run_on(target) is None:
-                    await effects.resume(self._cluster, seen.raw, json.loads(hold.saved))
-                    await self._resumed(target, event, GUARD, _wanted(now))
+                    await self._resume(target, event, seen.raw, _wanted(now))
             case Foreign(detail):
                 await self._resumed(target, event, SOMEBODY_ELSE, detail)
             case _:
-                # Without its mark: a guard that died before it could write this down has resumed it.
-                by = GUARD if gitops.differs(before, now) else SOMEBODY_ELSE
-                await self._resumed(target, event, by, _wanted(now) if by == GUARD else "it is not suspended any more")
+                # Without its mark, and meant to be resumed: the guard did it, and could not write it down.
+                meant = self._chronicle.resuming(target, hold.object)
+                by = SOMEBODY_ELSE if meant is None else GUARD
+                await self._resumed(target, event, by, meant or "it is not suspended any more")
+
+    async def _resume(self, target: str, event: OwnerSuspended, raw: Json, reason: str) -> None:
+        owner = event.hold.object
+        if self._chronicle.resuming(target, owner) is None:
+            await self._chronicle.tell(target_stream(target), OwnerResuming(self._clock.now(), owner, reason))
+        await effects.resume(self._cluster, raw, json.loads(event.hold.saved))
+        await self._resumed(target, event, GUARD, reason)
 
     async def _resumed(self, target: str, event: OwnerSuspended, by: str, reason: str) -> None:
         at = self._clock.now()

@@ -115,6 +115,11 @@ class TargetWatch:
         return self._manual
 
     @property
+    def workload(self) -> Workload | None:
+        """The workload as it was looked at last; None before the first look, or if there is none."""
+        return self._workload
+
+    @property
     def rules(self) -> Mapping[str, Rule]:
         """The rules that are for this target, by name."""
         return dict(self._rules)

@@ -9,12 +9,13 @@ from typing import Any
 
 from logcaster_guard import __version__
 from logcaster_guard.adapters.logs import scrubbed
-from logcaster_guard.domain import attribution
+from logcaster_guard.domain import attribution, narration
 from logcaster_guard.domain.attribution import Attribution
 from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.manual import Wish
 from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.steps import AskPeople
 from logcaster_guard.domain.triggers import Phase
 from logcaster_guard.engine.account import Account
 from logcaster_guard.engine.guard import Guard
@@ -55,9 +56,11 @@ def status(guard: Guard) -> Json:
         {
             "version": __version__,
             "at": guard.clock.now(),
+            "polling_interval_seconds": guard.policy.polling.interval,
             "stuck": stuck(guard),
             "missing": missing(guard),
             "authority": _authority(guard),
+            "standing_by": standing_by(guard),
             "targets": [_target(guard, watch) for watch in guard.watches.values()],
         }
     )
@@ -132,6 +135,9 @@ def _target(guard: Guard, watch: TargetWatch) -> Json:
     return {
         "target": key,
         "name": watch.target.name,
+        "kind": watch.target.kind,
+        "namespace": watch.target.namespace,
+        "workload": watch.target.deployment if watch.workload is None else watch.workload.name,
         "looked_at": watch.looked_at,
         "present": None if present is None else _release(guard, key, present),
         "destination": None if destination is None else _release(guard, key, destination),
@@ -144,6 +150,17 @@ def _target(guard: Guard, watch: TargetWatch) -> Json:
             if target == key
         ],
         "run": None if run is None else _run(run),
+        "heard": [
+            {
+                "at": heard.at,
+                "annotation": heard.annotation,
+                "digest": heard.digest,
+                "run": heard.run,
+                "counted": heard.counted,
+                "words": heard.words,
+            }
+            for heard in guard.chronicle.heard(key)
+        ],
         "triggers": [_trigger(watch.account(rule)) for rule in watch.states],
         "sources": [
             {
@@ -247,6 +264,9 @@ def _run(run: Run) -> Json:
         "target": opened.target,
         "rule": opened.rule,
         "reason": opened.reason,
+        "ticket": opened.ticket,
+        "workload": plan.live or plan.deployment,
+        "question": _question(run),
         "strategy": plan.strategy,
         "from_images": list(plan.from_images),
         "to_images": list(plan.to_images),
@@ -259,6 +279,14 @@ def _run(run: Run) -> Json:
         "outcome": None if closed is None else closed.outcome,
         "outcome_reason": None if closed is None else closed.reason,
     }
+
+
+def _question(run: Run) -> Json | None:
+    """What people are asked now: until when, and how long an answer may hold; None if they are not asked."""
+    asked = narration.asked(run.opened)
+    if asked is None or run.closed is not None or run.ending is not None or not isinstance(run.present, AskPeople):
+        return None
+    return {"until": asked.until, "expiry": asked.expiry, "require_approval": run.present.require_approval}
 
 
 def _seconds(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""The HTTP server: only GET, nothing that changes anything, each answer whole or a sentence that says why not."""
+"""The HTTP server: GET for whoever reaches it, POST for whom the gate lets in; each answer whole or a sentence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
 from logcaster_guard.domain.manual import Wish
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.engine.guard import Guard
+from logcaster_guard.ports import Gate
 from logcaster_guard.web import answers
+from logcaster_guard.web.changes import MAX_BODY, PATH, Changes, NotTaken
 from logcaster_guard.web.metrics import registry
 
 LONGEST_HISTORY = 1_000
@@ -37,16 +39,17 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @contextlib.asynccontextmanager
-async def serving(guard: Guard, listen: str | None) -> AsyncIterator[str | None]:
+async def serving(guard: Guard, listen: str | None, gate: Gate | None = None) -> AsyncIterator[str | None]:
     """Serve the guard on `host:port` (IP address; port 0 for a free one); yields the URL.
 
-    `listen=None` serves nothing. A port that cannot be had is told and does not keep the guard from guarding.
+    `listen=None` serves nothing; without a `gate` nothing can be changed. A port that cannot be had is told and
+    does not keep the guard from guarding.
     """
     if listen is None:
         yield None
         return
     host, _, port = listen.rpartition(":")
-    runner = web.AppRunner(application(guard), access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    runner = web.AppRunner(application(guard, gate), access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     log = structlog.get_logger()
     try:
@@ -64,10 +67,11 @@ async def serving(guard: Guard, listen: str | None) -> AsyncIterator[str | None]
         await runner.cleanup()
 
 
-def application(guard: Guard) -> web.Application:
+def application(guard: Guard, gate: Gate | None = None) -> web.Application:
     """The application over this guard."""
     pages = _Pages(guard, registry(guard))
-    app = web.Application(middlewares=[_guarded])
+    changes = Changes(guard, gate)
+    app = web.Application(middlewares=[_guarded], client_max_size=MAX_BODY)
     for path, handler in {
         "/healthz": pages.healthz,
         "/readyz": pages.readyz,
@@ -78,7 +82,22 @@ def application(guard: Guard) -> web.Application:
         "/api/v1/plan": pages.plan,
     }.items():
         app.router.add_get(path, handler, allow_head=False)
+    for word in sorted(changes.words):
+        app.router.add_post(PATH + word, _changing(changes, word))
     return app
+
+
+def _changing(changes: Changes, word: str) -> Handler:
+    async def handler(request: web.Request) -> web.Response:
+        try:
+            told, status = await changes.take(word, request)
+        except NotTaken as refusal:
+            response = _refused(str(refusal), refusal.status)
+            response.headers.update(refusal.headers)
+            return response
+        return _json(told, status)
+
+    return handler
 
 
 class _Pages:
@@ -159,10 +178,14 @@ def _refused(sentence: str, status: int) -> web.Response:
 
 @web.middleware
 async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Nothing but GET, nothing that a browser may keep or frame, and no defect told to the outside."""
-    if request.method != "GET":
-        response: web.StreamResponse = _refused("Only GET: nothing can be changed over HTTP.", 405)
-        response.headers["Allow"] = "GET"
+    """Each path by its own method, nothing that a browser may keep or frame, and no defect told to the outside."""
+    response: web.StreamResponse
+    if isinstance(request.match_info.http_exception, web.HTTPMethodNotAllowed) or (
+        request.match_info.http_exception is not None and request.method != "GET"
+    ):
+        allowed = getattr(request.match_info.http_exception, "allowed_methods", {"GET"})
+        response = _refused(f"Only {', '.join(sorted(allowed))} here.", 405)
+        response.headers["Allow"] = ", ".join(sorted(allowed))
     else:
         try:
             response = await handler(request)

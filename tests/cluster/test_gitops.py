@@ -24,7 +24,7 @@ from logcaster_guard.ports import Kind
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import MERGE_PATCH, STRATEGIC_PATCH, ApiRefused
 from tests.cluster import owners
-from tests.cluster.crashes import Tape
+from tests.cluster.crashes import Cell, Moment, Point, Tape
 from tests.cluster.harness import Cluster
 from tests.cluster.owners import AUTOMATED, Fighter, Owned
 from tests.cluster.scene import BAD, GOOD, WITHIN, Case, ImageSource, Scene, image_of
@@ -223,6 +223,22 @@ async def test_a_run_that_is_abandoned_gives_the_owner_back_at_once(cluster: Clu
         raw = await world.owned.raw()
         assert (raw["spec"], gitops.mark_of(raw)) == (before, None)
         assert await world.image() == objects.image(FIX)
+
+
+async def test_a_suspension_that_arrives_after_its_run_has_closed_is_undone(cluster: Cluster) -> None:
+    async with watched(cluster, OwnerKind.KUSTOMIZATION, GitOps.SUSPEND) as world:
+        before = await world.owned.spec()
+        tape = await world.scene.life(Cell(Point(f"patch {Kind.KUSTOMIZATION}", 1), Moment.LATE))
+        assert tape.unsent is not None
+        await world.scene.world.deploy(FIX)
+        await world.scene.world.rolled_out(WITHIN)
+        await world.scene.life(None)
+        assert not await world.owned.suspended()
+        await tape.unsent()
+        assert await world.owned.suspended()
+        await world.scene.swept()
+        raw = await world.owned.raw()
+        assert (raw["spec"], gitops.mark_of(raw)) == (before, None)
 
 
 async def test_an_owner_that_a_person_has_suspended_stays_so(cluster: Cluster) -> None:

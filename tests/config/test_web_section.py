@@ -37,3 +37,34 @@ def test_anything_else_is_refused_where_it_stands(tmp_path: Path, listen: str) -
     (fault,) = found
     assert (fault.line, fault.column) == (1, 15)
     assert "127.0.0.1" in fault.allowed
+
+
+@pytest.mark.parametrize(
+    ("auth", "fault"),
+    [
+        ("{}", "no way to tell who asks"),
+        ("{kubernetes: false}", "no way to tell who asks"),
+        ("{kubernetes: true, token: {env: T}}", "a token beside kubernetes: true"),
+        ("{token: in-clear}", "a secret in clear"),
+        ("{token: {env: T}, audience: guard}", "an audience"),
+        ('{kubernetes: true, audience: ""}', "an audience"),
+    ],
+)
+def test_there_is_one_way_to_tell_who_asks(tmp_path: Path, auth: str, fault: str) -> None:
+    file = tmp_path / "guard.yaml"
+    file.write_text(f"web: {{auth: {auth}}}")
+    found = load(file)
+    assert isinstance(found, list)
+    assert fault in found[0].found
+
+
+@pytest.mark.parametrize(
+    ("listen", "warned"), [("127.0.0.1:1", False), ("[::1]:1", False), ("0.0.0.0:1", True), ("[::]:1", True)]
+)
+def test_tokens_in_clear_over_the_network_are_warned_of(tmp_path: Path, listen: str, *, warned: bool) -> None:
+    (tmp_path / "guard.yaml").write_text(f'web: {{listen: "{listen}", auth: {{token: {{env: T}}}}}}')
+    rule = '{name: r, condition: "error_rate > 5%", duration: 5m, action: alert_only}'
+    (tmp_path / "rules.yaml").write_text(f"rollback_triggers: [{rule}]")
+    found = load(tmp_path)
+    assert isinstance(found, Loaded), found
+    assert any("in clear" in w for w in found.warnings) == warned

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -79,6 +80,7 @@ class Bench:
         policy: Policy | None = None,
         past: bool = True,
         deployments: Sequence[str] = (PROD,),
+        lookback: float = 0.0,
         cluster: Callable[[Clock], FakeCluster] = FakeCluster,
     ) -> None:
         self.clock = FakeClock()
@@ -90,6 +92,7 @@ class Bench:
         self.errors = {"v1": 0.0, "v2": 0.3, "v3": 0.3}
         self.inbox = Inbox()
         self._rules, self._policy, self._deployments = rules, policy or Policy(), deployments
+        self._signals = {name: replace(signal, lookback=lookback) for name, signal in SIGNALS.items()}
         self._task: asyncio.Task[None] | None = None
         self._guard: Guard | None = None
         self.authority: Keeper | None = None
@@ -110,7 +113,7 @@ class Bench:
     async def start(self) -> None:
         targets = [Target(n, "default", n, service=n) for n in self._deployments]
         self._guard = Guard(
-            Orders(targets, SIGNALS, self._rules, self._policy),
+            Orders(targets, self._signals, self._rules, self._policy),
             cluster=self.cluster,
             sources={SourceName.PROMETHEUS: self.prometheus, SourceName.HTTP: self.http},
             journal=self.journal,

@@ -208,3 +208,17 @@ async def test_the_others_are_decided_on_once_the_first_one_is_well_again() -> N
         assert opened(made) == [KEY]
         await made.pass_(FIRES)
         assert opened(made) == [KEY, f"default/{ANOTHER}"]
+
+
+@pytest.mark.parametrize("between", [0.0, 0.3], ids=["good", "bad"])
+async def test_releases_in_quick_succession_are_told_apart(between: float) -> None:
+    """A release that stood for less than a reading looks back is judged by what is known of it: that it was quiet."""
+    async with bench(rules=[ERRORS], policy=GENEROUS, lookback=200.0) as made:
+        made.errors["v4"] = between
+        await made.good_v1()
+        made.cluster.roll(PROD, "v4")
+        await made.pass_(120.0)
+        made.cluster.roll(PROD, "v2")
+        await made.pass_(FIRES)
+        assert opened(made) == ([] if between else [KEY])
+        assert refusals(made) == ({KEY: ["not_caused_by_a_rollout"]} if between else {})

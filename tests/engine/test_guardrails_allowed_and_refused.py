@@ -117,7 +117,11 @@ def past_run(target: str = KEY, *, ago: timedelta, still_open: bool = False) -> 
             StepIntended(at, name, 0, 1),
         ]
         closed: list[Event] = [] if still_open else [RunClosed(at, name, "recovered", "w", freeze=False)]
-        await made.guard.chronicle.tell(run_stream(name), *told, *closed)
+        chronicle = made.guard.chronicle
+        await chronicle.tell(run_stream(name), *told, *closed)
+        # It was before this process, so that only the instants tell.
+        for seen in (chronicle._opened_at, chronicle._closed_at):
+            seen.pop(name, None)
 
     return append
 

@@ -111,6 +111,35 @@ async def test_people_are_told_once_that_it_may_not_be_resumed(made: Bench) -> N
     assert not suspended(made)
 
 
+async def test_nothing_is_resumed_that_could_not_be_written_down(made: Bench) -> None:
+    assert made.journal is not None
+    made.journal.fault = "disk full"
+    wants(made, FIX)
+    await made.pass_(120.0)
+    assert suspended(made)
+    made.journal.fault = None
+    await made.pass_(60.0)
+    assert (suspended(made), [r.by for r in made.told(OwnerResumed)]) == (False, ["guard"])
+
+
+async def test_what_the_guard_resumed_and_could_not_write_down_is_its_own(made: Bench) -> None:
+    def fills_up(verb: str, of: Kind, name: str) -> ClusterError | None:
+        del name
+        if (verb, of) == ("patch", Kind.KUSTOMIZATION) and made.journal is not None:
+            made.journal.fault = "disk full"
+        return None
+
+    made.cluster.fault = fills_up
+    wants(made, FIX)
+    await made.pass_(60.0)
+    assert (suspended(made), made.told(OwnerResumed)) == (False, [])
+    assert made.journal is not None
+    made.journal.fault = None
+    # The outbox waits longer and longer for its journal.
+    await made.pass_(900.0)
+    assert [(r.by, FIX in r.reason) for r in made.told(OwnerResumed)] == [("guard", True)]
+
+
 async def test_an_owner_that_is_gone_is_let_go(made: Bench) -> None:
     made.cluster.remove(Kind.KUSTOMIZATION, "web")
     await made.pass_(60.0)

@@ -88,6 +88,12 @@ OWNER_PERMISSIONS: tuple[Permission, ...] = (
 """
 
 
+DELEGATED: tuple[Permission, ...] = (
+    Permission("authentication.k8s.io", "tokenreviews", ("create",), "tell who asks for a change over HTTP"),
+    Permission("authorization.k8s.io", "subjectaccessreviews", ("create",), "tell what they may change"),
+)
+"""What is needed in the whole cluster with `web.auth.kubernetes`; `deploy/components/api-auth` grants exactly this."""
+
 JOURNAL_PERMISSIONS: tuple[Permission, ...] = (
     Permission("", "secrets", ("get", "list", "create", "patch", "delete"), "keep its journal there", _ANY),
 )
@@ -157,6 +163,17 @@ async def missing_for_owners(reviews: Reviews, objects: Iterable[Reference]) -> 
                 if may is False:
                     found.append(_sentence(verb, permission, place.namespace, place.name, "deploy/components/gitops"))
     return found
+
+
+async def missing_delegations(reviews: Reviews) -> Sequence[str]:
+    """As `missing_permissions`, for asking on behalf of others."""
+    return [
+        f"The guard cannot {verb} {permission.full_name}, so it cannot {permission.purpose}: grant its account that "
+        "verb in the whole cluster, as deploy/components/api-auth does."
+        for permission in DELEGATED
+        for verb in permission.verbs
+        if await reviews.may(verb, permission.group, permission.resource, "") is False
+    ]
 
 
 def _names(target: Target, resource: str, verb: str) -> Sequence[str]:

@@ -209,6 +209,19 @@ class KubernetesCluster:
         allowed = status.get("allowed") if isinstance(status, dict) else None
         return allowed if isinstance(allowed, bool) else None
 
+    async def review(self, api_version: str, kind: str, plural: str, spec: Json) -> Json:
+        """The status of a review, which the API server answers and does not keep; raises a `ClusterError`.
+
+        What is asked is in no message: it may hold a token.
+        """
+        what = f"create a {kind}"
+        body = {"apiVersion": api_version, "kind": kind, "spec": spec}
+        answer, _ = await self._call(_Request(what, "POST", f"/apis/{api_version}/{plural}", body))
+        status = answer.get("status")
+        if answer.get("kind") != kind or not isinstance(status, dict):
+            raise NoAnswer(f"Cannot {what}: the answer is not one.", fault=Fault.MALFORMED, status=200)
+        return status
+
     async def aclose(self) -> None:
         """Release connections."""
         await self._api.close()

@@ -39,7 +39,10 @@ _SHOWN = (
     "attribution",
 )
 _TOLD_ELSEWHERE = frozenset({*_SHOWN, "outcome", "frozen", "plan", "detail", "hold", "object", "written", "original"})
-_NOT_MEASURED = _TOLD_ELSEWHERE | {"channel", "notice", "source", "fault", "cause", "suspects"}
+_WAYS_TO_ANSWER = frozenset(
+    {"until", "veto", "veto_command", "approve", "approve_command", "resume", "resume_command", "annotation"}
+)
+_NOT_MEASURED = _TOLD_ELSEWHERE | _WAYS_TO_ANSWER | {"channel", "notice", "source", "fault", "cause", "suspects"}
 _MENTION = re.compile(r"@(?=(?:channel|here|everyone|group)\b)", re.IGNORECASE)
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _NO_ENTITIES = str.maketrans({"<": "\u2039", ">": "\u203a"})

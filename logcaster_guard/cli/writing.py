@@ -1,0 +1,215 @@
+"""How commands say something to the guard: by an annotation on the workload, with the caller's own rights."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from logcaster_guard import stores
+from logcaster_guard.cli.asking import UNREACHABLE, Json, ask, ended, is_there, plain, show, show_json
+from logcaster_guard.cli.check import BAD_INPUT, print_faults
+from logcaster_guard.config.faults import escaped
+from logcaster_guard.config.loading import load
+from logcaster_guard.config.settings import Settings, default_settings
+from logcaster_guard.domain import inbox
+from logcaster_guard.domain.errors import ClusterError, ConfigurationError
+from logcaster_guard.domain.inbox import Denied
+from logcaster_guard.domain.signals import Target
+from logcaster_guard.effects.annotating import Compose, Place, Written, annotate
+from logcaster_guard.ports import Kind
+
+REFUSED = 1
+"""Exit code: it was understood, and is not done or did not end well."""
+
+_LOOK = 0.5
+_SLACK = 15.0
+"""Seconds beyond one poll for the guard to take something in."""
+
+T = TypeVar("T")
+
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; people are told.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Write it, and do not wait for what the guard makes of it.")]
+Config = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--config",
+        metavar="PATH",
+        help="Settings as given to `run`, for the way into Kubernetes; else the default kubeconfig, as kubectl.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """Why it is said, and how the command goes about it."""
+
+    reason: str
+    yes: bool
+    no_wait: bool
+    as_json: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where the daemon listens, whether it does, and how Kubernetes is reached."""
+
+    address: str
+    there: bool
+    settings: Settings
+
+    def status(self) -> Json:
+        """The daemon's own account; ends the command with 3 where another one is at work."""
+        found = ask(self.address, "/api/v1/status")
+        if found["standing_by"] is not None:
+            raise ended(escaped(found["standing_by"]), UNREACHABLE)
+        return found
+
+    def target(self, name: str) -> Json:
+        """The target of this name or key, or the only one (empty), as the daemon tells it."""
+        return chosen(self.status()["targets"], name)
+
+    def place_of(self, name: str) -> Place:
+        """Where the annotations of a target go that no daemon can be asked about."""
+        found = next((t for t in self.settings.targets if name in {t.name, t.key}), None)
+        if found is not None and not found.environments:
+            return Place(Kind(found.kind), found.namespace, found.deployment)
+        namespace, _, workload = name.partition("/")
+        if found is not None or not namespace or not workload:
+            raise ended(
+                "no daemon answers, so the workload has to be named: give it as NAMESPACE/DEPLOYMENT", BAD_INPUT
+            )
+        return Place(Kind.DEPLOYMENT, namespace, workload)
+
+
+def way(address: str, config: Sequence[Path] | None) -> Way:
+    """How daemon and cluster are reached; ends the command with 2 where the files or the address cannot be used."""
+    settings = default_settings()
+    if config:
+        loaded = load(*config)
+        if isinstance(loaded, list):
+            print_faults(loaded)
+            raise typer.Exit(BAD_INPUT)
+        settings = loaded.settings
+    return Way(address, is_there(address), settings)
+
+
+def chosen(targets: Sequence[Json], name: str) -> Json:
+    """The target of this name or key, or the only one (empty); ends the command with 2 where there is none such."""
+    found = [t for t in targets if name in {t["name"], t["target"]}] if name else list(targets)
+    if len(found) != 1:
+        known = ", ".join(f"{t['name']} ({t['target']})" for t in targets)
+        raise ended(f"--target: found {name or 'none'}; allowed one of {known}", BAD_INPUT)
+    return found[0]
+
+
+def place_in(target: Json, workload: str) -> Place:
+    """Where an annotation goes, by the daemon's account."""
+    return Place(Kind(target["kind"]), target["namespace"], workload)
+
+
+def check_reason(reason: str) -> None:
+    """End the command with 2 for a reason that cannot be written."""
+    unfit = inbox.unfit_words(reason)
+    if unfit is not None:
+        raise ended(f"--reason: {unfit}", BAD_INPUT)
+
+
+def agree(question: str, *, yes: bool) -> None:
+    """Ask the person; ends the command with 1 on a no, with 2 where nobody can be asked."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise ended("nobody can be asked here: say --yes", BAD_INPUT)
+    if not typer.confirm(question):
+        raise ended("nothing was done", REFUSED)
+
+
+def write(way: Way, place: Place, annotation: str, compose: Compose) -> Written:
+    """Write it with the caller's own rights; ends the command where it is refused (1) or nobody answers (3)."""
+    try:
+        found = asyncio.run(_write(way, place, annotation, compose))
+    except ConfigurationError as error:
+        raise ended(str(error), BAD_INPUT) from None
+    except ClusterError as error:
+        raise ended(str(error), REFUSED if error.status in {403, 404, 422} else UNREACHABLE) from None
+    if isinstance(found, Denied):
+        raise ended(f"nothing is written: {found.reason}", REFUSED)
+    return found
+
+
+async def _write(way: Way, place: Place, annotation: str, compose: Compose) -> Written | Denied:
+    cluster = await stores.connected(way.settings.sources.kubernetes)
+    try:
+        return await annotate(cluster, place, annotation, compose)
+    finally:
+        await cluster.aclose()
+
+
+def awaited(way: Way, look: Callable[[Json], T | None], target: str, *, longer: float = 0.0) -> T | None:
+    """What `look` finds in the daemon's account of the target, within a poll of it and `longer` (seconds) more."""
+    began = time.monotonic()
+    while True:
+        status = way.status()
+        found = look(chosen(status["targets"], target))
+        if found is not None:
+            return found
+        if time.monotonic() - began > status["polling_interval_seconds"] + _SLACK + longer:
+            return None
+        time.sleep(_LOOK)
+
+
+def heard(target: Json, digest: str) -> Json | None:
+    """What became of the annotation with this digest, if the daemon has looked at it."""
+    return next((h for h in target["heard"] if h["digest"] == digest), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a command ended: `word` is `done`, `refused`, `written` (nobody waited) or `unknown` (nobody took it in)."""
+
+    word: str
+    sentence: str
+    more: Json
+
+    @property
+    def code(self) -> int:
+        """The exit code."""
+        return 0 if self.word in {"done", "written"} else REFUSED
+
+
+def finish(written: Written, outcome: Outcome, *, as_json: bool) -> typer.Exit:
+    """Tell how it ended; raised, the answer ends the command."""
+    if as_json:
+        told: dict[str, Any] = {
+            "workload": str(written.place),
+            "annotation": written.annotation,
+            "value": written.value,
+            "outcome": outcome.word,
+            "detail": outcome.sentence,
+            **outcome.more,
+        }
+        show_json(told)
+    elif outcome.code == 0:
+        show([plain(outcome.sentence, "bold")])
+    else:
+        return ended(outcome.sentence, outcome.code)
+    return typer.Exit(outcome.code)
+
+
+def echo(written: Written, *, as_json: bool) -> None:
+    """Say what was written."""
+    if not as_json:
+        show([plain(f"Wrote on {written.place}: {written.annotation}={written.value}")])
+
+
+def key_of(place: Place) -> str:
+    """The target's key where only its workload is known."""
+    return Target(place.name, place.namespace, place.name).key

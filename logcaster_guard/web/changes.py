@@ -1,0 +1,212 @@
+"""What may be changed over HTTP, by whom, and how often somebody may fail to say who they are."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+from aiohttp import web
+
+from logcaster_guard.domain import inbox, manual
+from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.inbox import Answer, Denied, Freezing
+from logcaster_guard.domain.manual import Wish
+from logcaster_guard.domain.rules import Action
+from logcaster_guard.effects.annotating import Written
+from logcaster_guard.engine.guard import Guard
+from logcaster_guard.engine.people import Said
+from logcaster_guard.ports import Caller, Gate
+from logcaster_guard.web.answers import standing_by
+
+MAX_BODY = 16 << 10
+PATH = "/api/v1/"
+
+_BODY_WITHIN = 10.0
+_FAILURES, _WITHIN, _PEERS = 10, 60.0, 1_024
+_AT_ONCE = 4
+_TICKET = re.compile(r"[0-9a-f]{16}", re.ASCII)
+_CHALLENGE = 'Bearer realm="logcaster-guard"'
+
+Json = dict[str, str]
+Say = Callable[[Said, Json], Awaitable[Written | Denied]]
+
+
+class NotTaken(Exception):
+    """A request that changes nothing: the status, one sentence, and headers."""
+
+    def __init__(self, status: int, sentence: str, **headers: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+class Failures:
+    """Failed authentications by the address that they came from; at most `_PEERS` addresses are remembered."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._seen: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def wait(self, peer: str) -> float:
+        """Seconds until that address is listened to again; 0 if it is now."""
+        seen, now = self._seen.get(peer), self._monotonic()
+        if seen is None or len(seen) < _FAILURES:
+            return 0.0
+        return max(0.0, seen[0] + _WITHIN - now)
+
+    def failed(self, peer: str) -> None:
+        """Note a failure."""
+        self._seen.setdefault(peer, deque(maxlen=_FAILURES)).append(self._monotonic())
+        self._seen.move_to_end(peer)
+        while len(self._seen) > _PEERS:
+            self._seen.popitem(last=False)
+
+
+class Changes:
+    """Answers POST requests with what was written on the workload. With no `gate` nothing can be changed."""
+
+    def __init__(self, guard: Guard, gate: Gate | None) -> None:
+        self._guard = guard
+        self._gate = gate
+        self._failures = Failures(guard.clock.monotonic)
+        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._log = structlog.get_logger()
+        self._ways: Mapping[str, tuple[frozenset[str], Say]] = {
+            **{str(answer): (frozenset({"ticket"}), self._answering(answer)) for answer in Answer},
+            **{str(word): (frozenset(), self._freezing(word)) for word in Freezing},
+            "rollback": (frozenset({"ticket", "action", "to"}), self._roll_back),
+        }
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The last part of each path."""
+        return frozenset(self._ways)
+
+    async def take(self, word: str, request: web.Request) -> tuple[dict[str, Any], int]:
+        """What is answered, and the status; raises `NotTaken`."""
+        try:
+            return await self._taken(word, request)
+        except ClusterError as error:
+            refusal = NotTaken(503, f"It cannot be told or done now: {error}", Retry_After="5")
+        except NotTaken as error:
+            refusal = error
+        if refusal.status != 429:
+            self._log.warning(
+                "web.refused", path=request.path, peer=request.remote, status=refusal.status, detail=str(refusal)
+            )  # fmt: skip
+        raise refusal
+
+    async def _taken(self, word: str, request: web.Request) -> tuple[dict[str, Any], int]:
+        if self._gate is None:
+            raise NotTaken(403, "Nothing can be changed over HTTP here: set web.auth, or use the command line.")
+        elsewhere = standing_by(self._guard)
+        if elsewhere is not None:
+            raise NotTaken(503, elsewhere)
+        token = _token(request)
+        _check_form(request)
+        body = await _body(request)
+        async with self._places:
+            caller = await self._caller(self._gate, token, request.remote or "")
+            given = self._given(word, body)
+            place = self._guard.people.place(given["target"])
+            if not await self._gate.may_change(caller, place.kind, place.namespace, place.name):
+                raise NotTaken(403, f"{caller.name} may not patch {place}.")
+            return await self._said(word, Said(given["target"], place, given["reason"], caller.name), given)
+
+    async def _caller(self, gate: Gate, token: str, peer: str) -> Caller:
+        wait = self._failures.wait(peer)
+        if wait:
+            raise NotTaken(429, "Too many failed attempts from this address.", Retry_After=f"{wait:.0f}")
+        caller = await gate.caller(token)
+        if caller is None:
+            self._failures.failed(peer)
+            challenge = f'{_CHALLENGE}, error="invalid_token"'
+            raise NotTaken(401, "That token is nobody's.", WWW_Authenticate=challenge)
+        return caller
+
+    def _given(self, word: str, body: object) -> Json:
+        wanted = self._ways[word][0]
+        given = _strings(body, {"target", "reason", *wanted})
+        if given.get("target") not in self._guard.watches:
+            raise NotTaken(404, f"No such target; there are {', '.join(self._guard.watches)}.")
+        unfit = inbox.unfit_words(given.get("reason", ""))
+        if unfit is not None:
+            raise NotTaken(400, f"reason: {unfit}.")
+        if "ticket" in wanted and not _TICKET.fullmatch(given.get("ticket", "")):
+            raise NotTaken(400, "ticket: the 16 digits that /api/v1/status or /api/v1/plan shows of what is meant.")
+        return given
+
+    async def _said(self, word: str, said: Said, given: Json) -> tuple[dict[str, Any], int]:
+        if not self._guard.chronicle.available:
+            raise NotTaken(503, "There is no usable journal: the guard only watches, and takes nothing in.")
+        written = await self._ways[word][1](said, given)
+        if isinstance(written, Denied):
+            raise NotTaken(409, f"Nothing is written: {written.reason}.")
+        self._log.info("web.asked", word=word, target=said.target, user=said.who, annotation=written.annotation)
+        told = {
+            "target": said.target,
+            "workload": str(written.place),
+            "annotation": written.annotation,
+            "value": written.value,
+            "digest": written.digest,
+            "by": said.who,
+            "told": f"{PATH}status",
+        }
+        return told | ({"ticket": given["ticket"]} if "ticket" in given else {}), 202
+
+    def _answering(self, answer: Answer) -> Say:
+        return lambda said, given: self._guard.people.answer(said, answer, given["ticket"])
+
+    def _freezing(self, word: Freezing) -> Say:
+        return lambda said, _: self._guard.people.freezing(said, word)
+
+    async def _roll_back(self, said: Said, given: Json) -> Written | Denied:
+        action, to = given.get("action", ""), given.get("to", "")
+        if action not in manual.ASKABLE:
+            raise NotTaken(400, f"action: one of {', '.join(manual.ASKABLE)}.")
+        if " " in to or not to.isprintable():
+            raise NotTaken(400, "to: a revision's number, or the first digits of its hash.")
+        return await self._guard.people.rollback(said, Wish(Action(action), to), given["ticket"])
+
+
+def _token(request: web.Request) -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise NotTaken(401, "Say who asks: Authorization: Bearer TOKEN.", WWW_Authenticate=_CHALLENGE)
+    return token.strip()
+
+
+def _check_form(request: web.Request) -> None:
+    """No form of a web page's can look like this, and no page of another origin may ask."""
+    if request.content_type != "application/json":
+        raise NotTaken(415, "The body is JSON: Content-Type: application/json.")
+    origin = request.headers.get("Origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("Host"):
+        raise NotTaken(403, "Pages of another origin may not ask for anything here.")
+    if request.query:
+        raise NotTaken(400, "Everything is in the body.")
+
+
+async def _body(request: web.Request) -> object:
+    try:
+        async with asyncio.timeout(_BODY_WITHIN):
+            raw = await request.read()
+        return json.loads(raw)
+    except web.HTTPRequestEntityTooLarge:
+        raise NotTaken(413, f"The body is larger than {MAX_BODY} bytes.") from None
+    except TimeoutError:
+        raise NotTaken(408, "The body did not come in time.") from None
+    except (ValueError, RecursionError):
+        raise NotTaken(400, "The body is no JSON.") from None
+
+
+def _strings(body: object, names: set[str]) -> Json:
+    if not isinstance(body, dict) or set(body) - names or not all(isinstance(v, str) for v in body.values()):
+        raise NotTaken(400, f"The body is a JSON object with these, each a text: {', '.join(sorted(names))}.")
+    return body

@@ -1,0 +1,182 @@
+"""What people say to the daemon by command, the daemon being a process of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+import yaml
+
+from logcaster_guard.ports import Json
+from logcaster_guard.sandbox import objects
+from logcaster_guard.sandbox.client import MERGE_PATCH
+from logcaster_guard.sandbox.lifecycle import Pace
+from logcaster_guard.sandbox.release import Behaviour, Releases
+from logcaster_guard.sandbox.world import World
+from tests.cluster.daemon import Daemon
+from tests.cluster.harness import Cluster
+from tests.cluster.scene import image_of
+from tests.cluster.test_manual import command, free_address
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+PACE = Pace(start_delay=0.1, drain=0.2)
+ASKS = """\
+rollback_triggers:
+  - {name: high_error_rate, condition: "error_rate > 5%", duration: 3s, action: alert_then_rollback, grace: 10m}
+"""
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+async def world(cluster: Cluster) -> AsyncIterator[World]:
+    documents = yaml.safe_load_all((DEPLOY / "rbac.yaml").read_text())
+    rules: Sequence[Json] = next(d for d in documents if d["kind"] == "Role")["rules"]
+    await cluster.grant("guard", rules)
+    world = World(
+        cluster.url,
+        cluster.node_token,
+        namespace=cluster.namespace,
+        ca_file=cluster.ca_file,
+        releases=Releases({objects.image("2.0"): Behaviour(error_rate=0.5)}),
+        rate=40,
+        pace=PACE,
+        period=0.1,
+    )
+    await world.start(traffic=False)
+    await world.install("1.0")
+    await world.rolled_out(30)
+    await world.traffic.start()
+    yield world
+    await world.stop()
+
+
+@pytest.fixture
+async def daemon(cluster: Cluster, world: World, tmp_path: Path) -> AsyncIterator[Daemon]:
+    rules = tmp_path / "rollback-rules.yaml"
+    rules.write_text(ASKS)
+    daemon = Daemon(cluster, tmp_path, network=world.network.url, prometheus=None, rules=rules)
+    daemon.settings.write_text(daemon.settings.read_text() + f"web: {{listen: '{free_address()}'}}\n")
+    await daemon.start()
+    await daemon.until("revision.good")
+    yield daemon
+    await daemon.stop()
+
+
+class Person:
+    """Somebody at a shell with the rights of `admin` in the cluster."""
+
+    def __init__(self, cluster: Cluster, daemon: Daemon) -> None:
+        self.address = yaml.safe_load(daemon.settings.read_text())["web"]["listen"]
+        # Not the guard's own settings: a person has a kubeconfig of their own.
+        self._config = daemon.settings.parent / "mine" / "guard.yaml"
+        self._config.parent.mkdir(exist_ok=True)
+        target = {"name": "logcaster", "namespace": cluster.namespace}
+        kubeconfig = str(cluster.kubeconfig("admin"))
+        self._config.write_text(
+            yaml.safe_dump({"targets": [target], "sources": {"kubernetes": {"kubeconfig": kubeconfig}}})
+        )
+
+    async def says(self, *words: str, address: str = "") -> tuple[int, str]:
+        return await command(*words, "--config", str(self._config), "--address", address or self.address)
+
+    async def says_in_json(self, *words: str) -> tuple[int, Json]:
+        code, told = await self.says(*words, "--json")
+        return code, json.loads(told)
+
+
+async def asked(world: World, daemon: Daemon) -> Json:
+    """A release that answers with errors is rolled out, and people are asked."""
+    await world.deploy("2.0")
+    await world.rolled_out(30)
+    return await daemon.until("run.opened")
+
+
+async def test_a_no_is_told_and_keeps_everything_as_it_is(cluster: Cluster, world: World, daemon: Daemon) -> None:
+    person = Person(cluster, daemon)
+    code, told = await person.says("veto")
+    assert (code, "nothing to veto" in told) == (1, True), told
+    opened = await asked(world, daemon)
+    code, told = await person.says("veto", "--ticket", "0" * 16)
+    assert (code, "no such run is open" in told) == (1, True), told
+    code, answer = await person.says_in_json("veto", "--run", opened["run"], "--reason", "we mend it forward")
+    assert (code, answer["outcome"], answer["run_outcome"]) == (0, "done", "vetoed"), answer
+    assert "we mend it forward" in answer["detail"]
+    assert image_of(await world.deployment()) == objects.image("2.0")
+    said = [r for r in await cluster.audit() if r.user == "admin" and "guard.logcaster.io/veto" in str(r.body)]
+    assert [(r.verb, r.resource, r.code) for r in said] == [("patch", "deployments", 200)]
+
+
+async def test_a_yes_begins_the_rollback_at_once(cluster: Cluster, world: World, daemon: Daemon) -> None:
+    person = Person(cluster, daemon)
+    opened = await asked(world, daemon)
+    code, told = await person.says("approve")
+    assert (code, "say --yes" in told, opened["run"] in told) == (2, True, True), told
+    code, told = await person.says("approve", "--yes", "--reason", "go")
+    assert (code, "was approved and goes on" in told) == (0, True), told
+    closed = await daemon.until("run.closed")
+    assert closed["outcome"] == "recovered"
+    assert image_of(await world.deployment()) == objects.image("1.0")
+    assert [(line["answer"], line["words"]) for line in daemon.told("run.answered")] == [("approve", "go")]
+
+
+async def test_an_open_run_is_abandoned_the_guards_freeze_lifted_and_a_persons_kept(
+    cluster: Cluster, world: World, daemon: Daemon
+) -> None:
+    person = Person(cluster, daemon)
+    opened = await asked(world, daemon)
+    code, answer = await person.says_in_json("abandon", "--yes", "--target", "logcaster", "--reason", "not now")
+    assert (code, answer["run_outcome"]) == (0, "abandoned"), answer
+    closed = await daemon.until("run.closed", run=opened["run"])
+    assert (closed["freeze"], closed["reason"]) == (True, "a person abandoned it: not now")
+    assert image_of(await world.deployment()) == objects.image("2.0")
+
+    code, told = await person.says("resume", "logcaster", "--yes", "--reason", "looked at")
+    assert (code, "is not frozen any more" in told) == (0, True), told
+    await daemon.until("target.thawed")
+    code, told = await person.says("resume", "logcaster", "--yes", "--reason", "once more")
+    assert (code, "it is not frozen" in told) == (1, True), told
+
+    code, told = await person.says("freeze", f"{cluster.namespace}/{objects.DEPLOYMENT}", "--reason", "move")
+    assert (code, "is frozen" in told) == (0, True), told
+    assert daemon.told("target.frozen")[-1]["by"] == "annotation"
+    code, told = await person.says("resume", "logcaster", "--yes", "--reason", "mine?")
+    assert (code, "a person froze it (move)" in told) == (1, True), told
+    code, told = await person.says("unfreeze", "logcaster", "--yes", "--reason", "move is over")
+    assert (code, "is not frozen any more" in told) == (0, True), told
+    code, told = await person.says("freeze", "logcaster", "--reason", "false alarm")
+    assert (code, "would lift a freeze" in told) == (1, True), told
+    code, told = await person.says("freeze", "logcaster", "--reason", "two\nlines")
+    assert (code, "printable" in told) == (2, True), told
+
+
+async def test_without_a_daemon_in_reach_the_ticket_is_needed_and_is_enough(
+    cluster: Cluster, world: World, daemon: Daemon
+) -> None:
+    person = Person(cluster, daemon)
+    await asked(world, daemon)
+    await daemon.until("notice.queued", about="run.opened")
+    nowhere = free_address()
+    code, told = await person.says("veto", address=nowhere)
+    assert (code, "--ticket" in told) == (3, True), told
+    code, told = await command("status", "--json", "--address", person.address)
+    ticket = json.loads(told)["targets"][0]["run"]["ticket"]
+    code, told = await person.says("veto", "--target", "logcaster", "--ticket", ticket, address=nowhere)
+    assert (code, "Written" in told) == (0, True), told
+    closed = await daemon.until("run.closed")
+    assert closed["outcome"] == "vetoed"
+
+
+async def test_kubectl_says_the_same_and_what_does_not_count_is_told(
+    cluster: Cluster, world: World, daemon: Daemon
+) -> None:
+    opened = await asked(world, daemon)
+    path = f"/apis/apps/v1/namespaces/{cluster.namespace}/deployments/{objects.DEPLOYMENT}"
+    stale = {"metadata": {"annotations": {"guard.logcaster.io/approve": "0123456789abcdef 2099-01-01T00:00:00Z"}}}
+    await world.client.patch(path, stale, MERGE_PATCH)
+    denied = await daemon.until("answer.denied")
+    assert (denied["run"], denied["reason"]) == (opened["run"], "it names another run or plan")
+    await daemon.until("notice.queued", about="answer.denied")
+    assert image_of(await world.deployment()) == objects.image("2.0")
