@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import signal
 import socket
@@ -51,6 +52,7 @@ from logcaster_guard.domain.errors import ClusterError, ConfigurationError, Jour
 from logcaster_guard.domain.rules import difference
 from logcaster_guard.domain.signals import SourceError, SourceName, Target
 from logcaster_guard.domain.translation import Language
+from logcaster_guard.effects.own import OwnPod, own_workload
 from logcaster_guard.effects.owners import to_suspend
 from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.engine.guard import Guard, Orders
@@ -62,11 +64,11 @@ _LOOK_AT_FILES = 0.5
 
 
 @contextlib.asynccontextmanager
-async def built(loaded: Loaded, *, clock: Clock | None = None) -> AsyncIterator[Guard]:
+async def built(loaded: Loaded, *, clock: Clock | None = None, by_hand: bool = False) -> AsyncIterator[Guard]:
     """A guard over the real adapters that the configuration names, closed at the end.
 
     Raises `Unavailable` or `Rejected` if the cluster cannot be reached at all. An unusable journal does not end it: the
-    guard then only watches, and says so.
+    guard then only watches, and says so. `by_hand`: for one run of a person's, wherever that is started.
     """
     clock = clock or SystemClock()
     settings = loaded.settings
@@ -75,6 +77,7 @@ async def built(loaded: Loaded, *, clock: Clock | None = None) -> AsyncIterator[
         stack.push_async_callback(cluster.aclose)
         sources = _sources(loaded, cluster, clock)
         channels = _channels(settings, cluster)
+        own_pod = None if by_hand else await _own_pod(settings, cluster)
         await _tell_missing_permissions(cluster, settings)
         for source in sources.values():
             stack.push_async_callback(source.aclose)
@@ -93,6 +96,7 @@ async def built(loaded: Loaded, *, clock: Clock | None = None) -> AsyncIterator[
             channels=channels,
             clock=clock,
             authority=_authority(settings, cluster, clock),
+            own_pod=None if settings.sidecar else own_pod,
         )
 
 
@@ -310,6 +314,38 @@ def _redact_secrets(settings: Settings) -> None:
                 logs.redact(secret.read())
         except SecretUnreadable as error:
             structlog.get_logger().warning("secret.unreadable", detail=str(error))
+
+
+async def _own_pod(settings: Settings, cluster: Cluster) -> OwnPod | None:
+    """The pod that this process runs in, None where nobody tells or it cannot be a target's.
+
+    Raises `ConfigurationError` where the guard is in the pods of a target and not meant to, or the other way round.
+    While the cluster does not answer, that is left to the guardrail.
+    """
+    pod = OwnPod(os.environ.get("POD_NAMESPACE", ""), os.environ.get("POD_NAME", ""))
+    told = bool(pod.namespace and pod.name)
+    if settings.sidecar and not told:
+        raise ConfigurationError("mode sidecar: set POD_NAME and POD_NAMESPACE from the downward API.")
+    if not told or pod.namespace not in {t.namespace for t in settings.targets}:
+        if settings.sidecar:
+            raise ConfigurationError(f"mode sidecar: no target is in the guard's own namespace {pod.namespace}.")
+        return None
+    try:
+        own = await own_workload(cluster, pod)
+    except ClusterError as error:
+        structlog.get_logger().warning("cluster.unreachable", detail=str(error))
+        return pod
+    names = {(t.kind, t.namespace, name) for t in settings.targets for name in (t.deployment, *t.environments.values())}
+    inside = own is not None and (own.kind, own.namespace, own.name) in names
+    if inside and not settings.sidecar:
+        raise ConfigurationError(
+            f"{own} is a target and the guard's own workload: run the guard in one of its own, or set mode: sidecar."
+        )
+    if settings.sidecar and not inside:
+        raise ConfigurationError(
+            f"mode sidecar: its pod {pod.namespace}/{pod.name} is of {own or 'no workload'}, and that is no target."
+        )
+    return pod
 
 
 def _authority(settings: Settings, cluster: Cluster, clock: Clock) -> Keeper | None:

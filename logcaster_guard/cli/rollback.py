@@ -167,7 +167,7 @@ def _asked(loaded: Loaded, target: Target, wish: Wish, reason: str, *, address: 
 async def _alone(loaded: Loaded, target: Target, wish: Wish, reason: str, agree: Agree) -> bool:
     """Be the guard for as long as the run takes."""
     alone = replace(loaded, settings=replace(loaded.settings, targets=(target,)))
-    async with app.built(alone) as guard, contextlib.AsyncExitStack() as stack:
+    async with app.built(alone, by_hand=True) as guard, contextlib.AsyncExitStack() as stack:
         if guard.authority is None:
             await guard.chronicle.load()
         else:

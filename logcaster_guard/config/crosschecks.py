@@ -17,6 +17,7 @@ from logcaster_guard.config.sections import (
     EVENTS_CHANNEL,
     MAX_ITEMS,
     AuthoritySection,
+    JournalSection,
     KubernetesSection,
     MetricsSection,
     PollingSection,
@@ -93,6 +94,30 @@ def _refusals(root: Node) -> Iterator[tuple[_Loc, Refused]]:
             yield ("metrics", "selector"), refusal
     yield from _signals(root, targets)
     yield from _authority(root)
+    yield from _sidecar(root)
+
+
+def _sidecar(root: Node) -> Iterator[tuple[_Loc, Refused]]:
+    """What a guard needs whose own pod ends with each rollback."""
+    mode, entry = node_at(root, ("mode",))
+    if entry is None or not isinstance(mode, Leaf) or mode.value != "sidecar":
+        return
+    authority = _sound(root, ("authority",), AuthoritySection)
+    journal = _sound(root, ("journal",), JournalSection)
+    if authority is not None and authority.lease is None:
+        yield (
+            (),
+            Refused("mode sidecar without a lease", "authority.lease: there is a guard in each pod", key=("mode",)),
+        )
+    if journal is not None and journal.backend != "kubernetes":
+        yield (
+            (),
+            Refused(
+                f"mode sidecar with the journal's backend {journal.backend}",
+                "kubernetes: a rollback ends the pod, and the next guard goes on from the journal",
+                key=("mode",),
+            ),
+        )
 
 
 def _authority(root: Node) -> Iterator[tuple[_Loc, Refused]]:

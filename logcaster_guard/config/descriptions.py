@@ -35,6 +35,10 @@ DESCRIPTIONS: Mapping[str, str] = {
         "for rules that name none: how soon after a rollout the trouble must begin for the rollout to be its "
         "cause; `null`: the cause is not asked for"
     ),
+    "mode": (
+        "`standalone`: the guard's own workload is never a target; `sidecar`: the guard is a container of the target's "
+        "pods; see Sidecar"
+    ),
     "targets": "the guarded workloads, 1 to 100; no two of the same name or Deployment",
     "targets[].name": "the name in rules, logs and messages",
     "targets[].namespace": "its namespace",

@@ -462,6 +462,7 @@ class LogSection(Section):
 class SettingsFile(Section):
     """The keys of `guard.yaml`."""
 
+    mode: Literal["standalone", "sidecar"] = "standalone"
     targets: Annotated[tuple[TargetSection, ...], Sized(1, MAX_ITEMS)] = (_DEFAULT_TARGET,)
     sources: SourcesSection = SourcesSection()
     metrics: MetricsSection = MetricsSection()

@@ -45,8 +45,10 @@ class Settings:
     """Everything that is configured apart from the rules.
 
     Domain values, and the sections that adapters are built from. `rollout_window` is the rules' default, in seconds.
+    `sidecar`: the guard is a container of the pods of one of the targets.
     """
 
+    sidecar: bool
     targets: tuple[Target, ...]
     signals: Mapping[str, Signal]
     policy: Policy
@@ -100,6 +102,7 @@ def _settings(file: SettingsFile) -> Settings:
         argocd_namespace=file.argocd_namespace,
     )
     return Settings(
+        sidecar=file.mode == "sidecar",
         targets=tuple(target_of(t) for t in file.targets),
         signals=MappingProxyType(signals_in(file)),
         policy=policy,

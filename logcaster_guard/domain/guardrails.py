@@ -21,6 +21,7 @@ class Guardrail(StrEnum):
     """Names of the refusals, as logs and documents use them."""
 
     ALERT_ONLY = "alert_only"
+    OWN_WORKLOAD = "own_workload"
     TARGET_MISSING = "target_missing"
     BEING_DELETED = "being_deleted"
     PAUSED = "paused"
@@ -90,7 +91,7 @@ class Situation:
     in the middle of it (`escalates`). `name` is the target's in the settings. `attribution` is what the breach was put
     down to, None where that was not looked into; `request_rate` the latest reading of that signal. `gitops` is what the
     target has in place of the policy's; `bad_commit` the revision that the workload's owner rolled out, or why it
-    cannot be read (None: nobody has looked).
+    cannot be read (None: nobody has looked). `own`: the guard runs in the workload's pods, and is not meant to.
     """
 
     rule: Rule
@@ -107,12 +108,14 @@ class Situation:
     request_rate: Reading | None = None
     gitops: GitOps | None = None
     bad_commit: str | None = None
+    own: bool = False
 
 
 def refusals(situation: Situation, policy: Policy) -> Sequence[Refusal]:
     """Every guardrail that forbids the rollback; empty if it may go ahead."""
     return [
         *_action(situation),
+        *_own(situation),
         *_workload(situation),
         *(_cause(situation, policy) if situation.follows is None or situation.escalates else ()),
         *(_circumstances(situation, policy) if situation.follows is None else ()),
@@ -131,7 +134,7 @@ def manual_refusals(situation: Situation, policy: Policy) -> Sequence[Refusal]:
     """
     freeze = situation.ledger.freeze
     people = _annotated(situation) if freeze is None or freeze.by == "guard" else _freeze(freeze)
-    return [*_workload(situation), *people, *_another_run(situation), *_owner(situation, policy)]
+    return [*_own(situation), *_workload(situation), *people, *_another_run(situation), *_owner(situation, policy)]
 
 
 def _annotated(s: Situation) -> list[Refusal]:
@@ -144,6 +147,16 @@ def _action(s: Situation) -> list[Refusal]:
     if s.rule.action is Action.ALERT_ONLY:
         return [Refusal(Guardrail.ALERT_ONLY, f"Rule {s.rule.name} asks for an alert only.")]
     return []
+
+
+def _own(s: Situation) -> list[Refusal]:
+    if not s.own or s.workload is None:
+        return []
+    sentence = (
+        f"{s.workload.kind} {s.workload.namespace}/{s.workload.name} is the guard's own workload, and rolling it back "
+        "would end the guard in the middle: run the guard in a workload of its own, or with mode: sidecar."
+    )
+    return [Refusal(Guardrail.OWN_WORKLOAD, sentence)]
 
 
 def _workload(s: Situation) -> list[Refusal]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from logcaster_guard.domain.sidecar import with_guard_of
 from logcaster_guard.domain.workload import CHANGE_CAUSE, LAST_APPLIED, Revision, Workload, restorable, template_hash
 
 Json = dict[str, Any]
@@ -38,6 +39,16 @@ class Release:
             "applied_template": self.applied_template,
         }
         return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+
+    def carried_into(self, workload: Workload) -> Release:
+        """This release with the guard in it as `workload` carries it, in last-applied's copy as well."""
+        present = _applied_template(workload.last_applied)
+        applied = self.applied_template
+        return replace(
+            self,
+            template=with_guard_of(self.template, workload.template),
+            applied_template=applied if applied is None or present is None else with_guard_of(applied, present),
+        )
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Release:

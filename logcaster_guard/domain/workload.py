@@ -1,7 +1,8 @@
 """A Deployment, StatefulSet or DaemonSet and its revisions as the guard sees them: raw JSON in, typed values out.
 
 A *release* is a pod template without what changes when nothing was released: `pod-template-hash`, annotations
-(`kubectl rollout restart` writes one) and `creationTimestamp`. Its SHA-256 is the key of the ledger.
+(`kubectl rollout restart` writes one), `creationTimestamp` and the guard's own container. Its SHA-256 is the key of the
+ledger.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+from logcaster_guard.domain.sidecar import is_guard, without_guard
 
 Json = dict[str, Any]
 
@@ -26,7 +29,8 @@ DAEMON_SET = "DaemonSet"
 
 
 def release_of(template: Mapping[str, Any]) -> Json:
-    """The pod template without its hash label, annotations and creation time."""
+    """The pod template without its hash label, annotations, creation time and the guard in it."""
+    template = without_guard(template)
     metadata = {
         k: v for k, v in (template.get("metadata") or {}).items() if k not in {"annotations", "creationTimestamp"}
     }
@@ -35,7 +39,7 @@ def release_of(template: Mapping[str, Any]) -> Json:
 
 
 def restorable(template: Mapping[str, Any]) -> Json:
-    """The pod template as it is written back: with its annotations, without the hash label and creation time."""
+    """The pod template as it is kept: the release, with its annotations."""
     kept = release_of(template)
     annotations = (template.get("metadata") or {}).get("annotations")
     if annotations:
@@ -50,8 +54,9 @@ def template_hash(template: Mapping[str, Any]) -> str:
 
 
 def images_of(template: Mapping[str, Any]) -> tuple[str, ...]:
-    """The containers' images, whole (a digest or a registry port is part of the name)."""
-    return tuple(str(c.get("image", "")) for c in (template.get("spec") or {}).get("containers") or [])
+    """The containers' images, whole (a digest or a registry port is part of the name); the guard's own left out."""
+    containers = (template.get("spec") or {}).get("containers") or []
+    return tuple(str(c.get("image", "")) for c in containers if not is_guard(c))
 
 
 def instant(text: str | None) -> datetime | None:

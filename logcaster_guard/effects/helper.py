@@ -24,6 +24,7 @@ from logcaster_guard.domain.runs import (
     Run,
     Unclear,
 )
+from logcaster_guard.domain.sidecar import without_guard
 from logcaster_guard.domain.steps import AwaitHelper, CreateHelper, Hold, RemoveHelper, ScaleHelper
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects.interference import foreign, foreign_workload
@@ -201,7 +202,8 @@ class RemoveHelperHandler(HelperHandler):
 def manifest(step: CreateHelper, run: str, workload: Workload, release: Release) -> Json:
     """The helper Deployment of this run."""
     own = {HELPER_LABEL: capacity.helper_label(step.helper)}
-    template = copy.deepcopy(release.template)
+    # A guard in the pods is production's alone.
+    template = copy.deepcopy(without_guard(release.template))
     metadata = template.setdefault("metadata", {})
     metadata["labels"] = {**(metadata.get("labels") or {}), **step.labels, **own}
     spec = workload.raw["spec"]

@@ -82,7 +82,7 @@ class RestoreTemplateHandler:
         return Before()
 
     async def apply(self, step: RestoreTemplate, run: Run) -> None:
-        """Write the template, its change-cause and last-applied's copy of it; nothing else."""
+        """Write the template, but for a guard in it, its change-cause and last-applied's copy of it; nothing else."""
         plan = run.opened.plan
         release = await self._release(step)
         kind = Kind(plan.kind)
@@ -91,6 +91,7 @@ class RestoreTemplateHandler:
         # The write is bound to this very look, so that what is seen here is what is changed.
         if workload.hash != plan.from_template or foreign_workload(run, workload) is not None:
             return
+        release = release.carried_into(workload)
         manager = workload.server_side_manager()
         body = None if manager is None else releases.applied_set(workload, release, manager)
         if manager is None or body is None:

@@ -87,6 +87,7 @@ class Decisions:
         starter: Starter,
         attributor: Attributor,
         units: Mapping[str, Unit],
+        own: Callable[[], str] = lambda: "",
         on_refusal: Callable[[str, Iterable[str]], None] = lambda *_: None,
     ) -> None:
         self._target = target
@@ -99,6 +100,7 @@ class Decisions:
         self._starter = starter
         self._attributor = attributor
         self._units = units
+        self._own = own
         self._on_refusal = on_refusal
         self._weighed: dict[str, Weighed] = {}
         self._told: dict[str, str] = {}
@@ -293,6 +295,7 @@ class Decisions:
             attribution=known.attribution,
             request_rate=known.request_rate,
             gitops=self._target.gitops,
+            own=workload is not None and workload.uid == self._own(),
         )
 
     def _reasons(self, situation: Situation) -> Sequence[Refusal]:

@@ -14,7 +14,7 @@ import structlog
 from logcaster_guard.domain import narration
 from logcaster_guard.domain.authority import Role
 from logcaster_guard.domain.conditions import Verdict
-from logcaster_guard.domain.errors import ClusterError, JournalOutOfReach, JournalUnavailable
+from logcaster_guard.domain.errors import ClusterError, JournalOutOfReach, JournalUnavailable, Rejected
 from logcaster_guard.domain.events import NoticeQueued, RunClosed, RunOpened
 from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.rules import Policy, Rule, RulesDiff, difference
@@ -23,6 +23,7 @@ from logcaster_guard.domain.signals import Signal, SourceName, Target
 from logcaster_guard.domain.steps import AskPeople, CreateHelper, RestoreEnvironment, Step, VerifyRecovery
 from logcaster_guard.effects import blue_green, environment, gitops, gradual, helper, stamping
 from logcaster_guard.effects.asking import AskPeopleHandler
+from logcaster_guard.effects.own import OwnPod, own_workload
 from logcaster_guard.effects.verification import Assessment, VerifyRecoveryHandler
 from logcaster_guard.effects.workload import Handler, registry
 from logcaster_guard.engine.aim import Aim
@@ -70,6 +71,7 @@ class Guard:
     With an `authority` it acts only while that is held: it stands by until then, and its inside begins anew over the
     journal at each taking and each loss. It lives in one task, that of `run`.
 
+    `own_pod` is the pod that it runs in, whose workload is then never rolled back.
     `reloads` counts what became of changed configuration files: `applied` or `refused`.
     """
 
@@ -84,6 +86,7 @@ class Guard:
         channels: Sequence[Channel],
         clock: Clock,
         authority: Keeper | None = None,
+        own_pod: OwnPod | None = None,
     ) -> None:
         self._clock = clock
         self._whole_cluster = cluster
@@ -92,6 +95,8 @@ class Guard:
         self._sources = sources
         self._orders = orders
         self.authority = authority
+        self._own_pod = own_pod
+        self._own_uid: str | None = None
         self.reloads: Counter[str] = Counter()
         self.journal = None if journal is None else TalliedJournal(journal)
         self._begin()
@@ -171,6 +176,7 @@ class Guard:
             starter=self.executor,
             attributor=attributor,
             units={name: signal.unit for name, signal in orders.signals.items()},
+            own=lambda: self._own_uid or "",
             on_refusal=watch.tally.refused,
         )
         manual = ManualRuns(
@@ -279,6 +285,7 @@ class Guard:
         await self._load()
         if self._term is not None and not self.chronicle.available:
             return
+        await self._find_itself()
         async with asyncio.TaskGroup() as group:
             outbox = None if self.outbox is None else group.create_task(self.outbox.run(), name="outbox")
             try:
@@ -291,6 +298,20 @@ class Guard:
                     if self.chronicle.available and not lost:
                         await self.outbox.drain(self._clock.monotonic() + _DRAIN)
                     outbox.cancel()
+
+    async def _find_itself(self) -> None:
+        """Find out, once, which workload its pod is of, before anything is decided of any."""
+        log = structlog.get_logger()
+        while self._own_pod is not None and self._own_uid is None:
+            try:
+                found = await own_workload(self._whole_cluster, self._own_pod)
+                self._own_uid = "" if found is None else found.uid
+            except Rejected as error:
+                self._own_uid = ""
+                log.warning("own_workload.unknown", detail=str(error))
+            except ClusterError as error:
+                log.warning("cluster.unreachable", detail=str(error))
+                await self._clock.sleep_until(self._clock.monotonic() + _LOAD_RETRY)
 
     async def _load(self) -> None:
         """Read the journal; one that gives no answer is waited for, since only what it tells may be acted on."""

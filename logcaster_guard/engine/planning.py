@@ -14,6 +14,7 @@ from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.sidecar import account_of, holds_guard
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import AskPeople, Plan, SuspendOwner
 from logcaster_guard.domain.workload import Workload
@@ -113,6 +114,9 @@ class Planner:
         if self._target.environments:
             service = f"Service {self._target.namespace}/{self._target.service}"
             return Unfit((f"{service} switches between environments: choose blue_green_rollback.",))
+        stranger = await self._stranger(workload, destination)
+        if stranger is not None:
+            return stranger
         around = await gathered(self._cluster, self._blobs, self._target, destination)
         return gradual.plan(workload, destination, rule=rule, policy=self._policy, around=around)
 
@@ -131,7 +135,25 @@ class Planner:
         )
         return blue_green.plan(workload, destinations, target=target, rule=rule, policy=self._policy, around=around)
 
+    async def _stranger(self, workload: Workload, destination: Record) -> Unfit | None:
+        """Why a guard in the workload's pods could not go on in those of the release; None if it could."""
+        if not holds_guard(workload.template):
+            return None
+        release = Release.from_bytes(await self._blobs.get(destination.blob))
+        now, then = (account_of(t) for t in (workload.template, release.template))
+        if now == then:
+            return None
+        name = f"{workload.namespace}/{workload.name}"
+        reason = (
+            f"The pods of {name} run as {now}, those of the good release as {then}, where the guard in them would "
+            "have no rights: roll back by hand."
+        )
+        return Unfit((reason,))
+
     async def _immediate(self, workload: Workload, destination: Record, rule: Rule) -> Plan | Unfit:
+        stranger = await self._stranger(workload, destination)
+        if stranger is not None:
+            return stranger
         return immediate.plan(
             workload,
             destination,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -66,6 +67,7 @@ class GuardProcess:
 
     def __init__(self, *files: Path) -> None:
         self._arguments = [str(Path(sys.executable).with_name("logcaster-guard")), "run", *map(str, files)]
+        self.environment: dict[str, str] = {}
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self.lines: list[Json] = []
@@ -76,6 +78,7 @@ class GuardProcess:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
+            env=os.environ | self.environment,
         )
         self._reader = asyncio.create_task(self._read())
 
@@ -90,6 +93,13 @@ class GuardProcess:
             await self._reader
         self._process = self._reader = None
         return code
+
+    async def ended(self) -> int:
+        """Its exit code, once it has ended by itself."""
+        assert self._process is not None
+        async with asyncio.timeout(60):
+            await self._process.wait()
+        return await self.stop()
 
     async def until(self, event: str, *, count: int = 1, within: float = 60.0, **fields: object) -> Json:
         """The `count`-th line with this event and these fields; fails with the log's end if it does not come."""

@@ -41,7 +41,7 @@ class Keeping:
         made: Journal = (
             await SqliteJournal.open(self.folder / "journal.db")
             if self.api is None
-            else KubernetesJournal(self.api, Place(self.namespace, "guard"))
+            else KubernetesJournal(self.api, Place(self.namespace, "logcaster-guard"))
         )
         try:
             yield made
@@ -53,4 +53,4 @@ class Keeping:
         """The blobs beside it."""
         if self.api is None:
             return FolderBlobs(self.folder / "blobs")
-        return KubernetesBlobs(self.api, Place(self.namespace, "guard"))
+        return KubernetesBlobs(self.api, Place(self.namespace, "logcaster-guard"))

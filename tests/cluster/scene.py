@@ -41,6 +41,7 @@ from logcaster_guard.domain.rules import (
     VerifyPolicy,
 )
 from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.sidecar import CONTAINER
 from logcaster_guard.domain.signals import (
     Gap,
     History,
@@ -58,7 +59,7 @@ from logcaster_guard.engine.guard import Guard, Orders
 from logcaster_guard.ports import Channel, Entry, Journal, Json
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.sandbox import objects
-from logcaster_guard.sandbox.client import ApiRefused
+from logcaster_guard.sandbox.client import STRATEGIC_PATCH, ApiRefused
 from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.world import World
 from tests.cluster import environments, owners
@@ -99,7 +100,8 @@ class Case:
 
     `missing`: somebody has deleted the environment with the good release. `refused`: nothing will be rolled back.
     `owner`: a GitOps owner has rolled the bad release out, and `gitops` is what is done about it.
-    `in_cluster`: journal and blobs are kept there.
+    `in_cluster`: journal and blobs are kept there. `sidecar`: a container of the guard's is in the pods, and becomes a
+    newer one together with the bad release.
     """
 
     action: Action
@@ -109,6 +111,7 @@ class Case:
     owner: OwnerKind | None = None
     gitops: GitOps | None = GitOps.SUSPEND
     in_cluster: bool = False
+    sidecar: bool = False
 
     def __str__(self) -> str:
         if self.owner is not None:
@@ -254,14 +257,27 @@ class Scene:
 
     async def _install(self, replicas: int) -> None:
         await self.world.install(GOOD, replicas=replicas)
+        if self.case.sidecar:
+            await self.add_guard("0.1")
         good, then = await self.world.rolled_out(WITHIN), datetime.now(UTC)
         if self.minimum is not None:
             await self.cluster.admin.create(self.autoscalers, autoscaler(self.minimum, replicas, objects.DEPLOYMENT))
         await self.world.deploy(BAD)
+        if self.case.sidecar:
+            await self.add_guard("0.2")
         bad = await self.world.rolled_out(WITHIN)
         if self.case.owner is not None:
             self.owned = await owners.Owned.make(self.cluster, self.case.owner, revision=BAD)
         await seed(self.keeping, self.target.key, good, bad, then)
+
+    async def add_guard(self, version: str) -> None:
+        """Somebody puts this version of the guard into the pods, or in the place of the one that is there."""
+        mount = {"name": "logcaster-guard-config", "mountPath": "/etc/logcaster-guard"}
+        container = {"name": CONTAINER, "image": f"logcaster/logcaster-guard:{version}", "volumeMounts": [mount]}
+        volume = {"name": mount["name"], "emptyDir": {}}
+        spec = {"containers": [container], "volumes": [volume]}
+        path = f"/apis/apps/v1/namespaces/{self.cluster.namespace}/deployments/{objects.DEPLOYMENT}"
+        await self.cluster.admin.patch(path, {"spec": {"template": {"spec": spec}}}, STRATEGIC_PATCH)
 
     async def _install_environments(self, replicas: int) -> None:
         made = await environments.install(
@@ -548,7 +564,7 @@ def autoscaler(minimum: int, replicas: int, deployment: str) -> Json:
 
 def image_of(deployment: Json) -> str:
     """The image that the Deployment asks for."""
-    return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
+    return Workload(deployment).images[0]
 
 
 async def _torn_down(task: asyncio.Task[None]) -> None:

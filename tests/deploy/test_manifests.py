@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from logcaster_guard.adapters.kubernetes.access import PERMISSIONS
+from logcaster_guard.adapters.kubernetes.access import LEASE_PERMISSIONS, PERMISSIONS
 from logcaster_guard.config.loading import Loaded, load
 from logcaster_guard.config.settings import default_settings
+from logcaster_guard.domain.sidecar import CONTAINER, is_guard, without_guard
+from logcaster_guard.sandbox import objects
 from tests.deploy.dockerfile import ROOT
 
 Json = dict[str, Any]
@@ -89,6 +92,11 @@ def test_an_edit_of_the_rules_does_not_rename_their_configmap(built: dict[str, J
     assert built["ConfigMap"]["metadata"]["name"] == "logcaster-guard"
 
 
+def test_the_guard_is_told_its_own_pod(built: dict[str, Json]) -> None:
+    told = {e["name"]: e["valueFrom"]["fieldRef"]["fieldPath"] for e in container(built)["env"]}
+    assert told == {"POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace"}
+
+
 def test_the_image_is_named_with_a_version(built: dict[str, Json]) -> None:
     name, _, tag = container(built)["image"].rpartition(":")
     assert name.endswith("/logcaster-guard")
@@ -162,6 +170,75 @@ def test_the_journals_namespace_is_the_one_of_the_settings_and_its_role_is_for_t
     assert objects["RoleBinding"]["roleRef"]["name"] == objects["Role"]["metadata"]["name"]
     (subject,) = objects["RoleBinding"]["subjects"]
     assert subject == {"kind": "ServiceAccount", "name": "logcaster-guard", "namespace": "logcaster"}
+
+
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Json]:
+    """What the sidecar overlay makes of a Deployment of somebody's, by kind."""
+    folder = tmp_path_factory.mktemp("shop").resolve()
+    theirs = objects.deployment("logcaster/logcaster-c:1.0")
+    (folder / "deployment.yaml").write_text(yaml.safe_dump(theirs))
+    overlay = os.path.relpath(DEPLOY / "overlays" / "sidecar", folder)
+    text = f"namespace: logcaster\nresources: [deployment.yaml]\ncomponents: [{overlay}]\n"
+    (folder / "kustomization.yaml").write_text(text)
+    found = build(folder)
+    assert len({o["kind"] for o in found}) == len(found)
+    return {o["kind"]: o for o in found}
+
+
+def test_the_sidecar_is_added_and_nothing_of_the_release_is_changed(beside: dict[str, Json]) -> None:
+    assert set(beside) == {"ConfigMap", "Deployment", "Role", "RoleBinding", "ServiceAccount"}
+    assert {o["metadata"]["namespace"] for o in beside.values()} == {"logcaster"}
+    spec = pod(beside)
+    theirs = objects.deployment("logcaster/logcaster-c:1.0")["spec"]["template"]
+    made = beside["Deployment"]["spec"]["template"]
+    assert [c["name"] for c in spec["containers"] if is_guard(c)] == [CONTAINER]
+    assert [c for c in spec["containers"] if not is_guard(c)] == theirs["spec"]["containers"]
+    bare = without_guard(made)
+    assert {
+        k: v for k, v in bare["spec"].items() if k not in {"serviceAccountName", "automountServiceAccountToken"}
+    } == (theirs["spec"])
+    # Whatever the guard mounts and nobody else does comes and goes with it.
+    assert spec["volumes"]
+    assert "volumes" not in bare["spec"]
+
+
+def test_the_sidecar_may_do_no_more_than_it_needs_and_keeps_no_pod_from_serving(beside: dict[str, Json]) -> None:
+    (guard,) = [c for c in pod(beside)["containers"] if is_guard(c)]
+    security = guard["securityContext"]
+    assert (security["runAsNonRoot"], security["readOnlyRootFilesystem"]) == (True, True)
+    assert (security["allowPrivilegeEscalation"], security["capabilities"]) == (False, {"drop": ["ALL"]})
+    assert not {"readinessProbe", "startupProbe"} & set(guard)
+    assert all(m.get("readOnly") for m in guard["volumeMounts"])
+    assert {e["name"]: e["valueFrom"]["fieldRef"]["fieldPath"] for e in guard["env"]} == {
+        "POD_NAME": "metadata.name",
+        "POD_NAMESPACE": "metadata.namespace",
+    }
+    assert guard["image"].rpartition(":")[2][0].isdigit()
+    assert beside["ServiceAccount"]["metadata"]["name"] == pod(beside)["serviceAccountName"]
+
+
+def test_the_sidecars_settings_are_sound_and_its_role_is_what_they_need(
+    beside: dict[str, Json], tmp_path: Path
+) -> None:
+    loaded = mounted(beside, tmp_path)
+    assert loaded.settings.sidecar
+    assert len(loaded.rules) == 5
+    (target,) = loaded.settings.targets
+    assert (target.namespace, target.deployment) == ("logcaster", beside["Deployment"]["metadata"]["name"])
+    granted = {
+        (group, resource, verb)
+        for rule in beside["Role"]["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    needed = [*(p for p in PERMISSIONS if p.concerns(target)), *LEASE_PERMISSIONS]
+    assert granted == {(p.group, p.resource, verb) for p in needed for verb in p.verbs}
+    (guard,) = [c for c in pod(beside)["containers"] if is_guard(c)]
+    (port,) = guard["ports"]
+    assert loaded.settings.web.listen == f"0.0.0.0:{port['containerPort']}"
+    assert guard["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": port["name"]}
 
 
 def test_the_secret_of_the_settings_example_is_the_one_that_is_mounted(built: dict[str, Json]) -> None:

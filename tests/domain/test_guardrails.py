@@ -69,6 +69,7 @@ NAMELESS = seen_as({"managedFields": [{"manager": "argocd-controller", "fieldsV1
     ("change", "guardrail"),
     [
         ({"rule": rule(action=Action.ALERT_ONLY)}, Guardrail.ALERT_ONLY),
+        ({"own": True}, Guardrail.OWN_WORKLOAD),
         ({"workload": None}, Guardrail.TARGET_MISSING),
         ({"workload": seen_as({"deletionTimestamp": "2026-01-01T00:00:00Z"})}, Guardrail.BEING_DELETED),
         ({"workload": seen_as({}, paused=True)}, Guardrail.PAUSED),
@@ -184,6 +185,10 @@ def test_a_persons_freeze_is_seen_behind_the_guards_own() -> None:
 def test_an_owner_undoes_a_persons_rollback_too() -> None:
     assert [r.guardrail for r in manual_refusals(replace(ALLOWED, workload=OWNED), POLICY)] == [Guardrail.GITOPS_OWNER]
     assert manual_refusals(replace(ALLOWED, workload=OWNED, gitops=GitOps.SUSPEND), POLICY) == []
+
+
+def test_not_even_a_person_has_the_guard_roll_back_its_own_workload() -> None:
+    assert [r.guardrail for r in manual_refusals(replace(ALLOWED, own=True), POLICY)] == [Guardrail.OWN_WORKLOAD]
 
 
 def test_every_reason_is_given() -> None:

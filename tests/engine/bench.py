@@ -14,6 +14,7 @@ from logcaster_guard.domain.events import Event, RunClosed
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice
 from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.signals import Signal, SourceName, Target, Unit
+from logcaster_guard.effects.own import OwnPod
 from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.engine.guard import Guard, Orders
 from logcaster_guard.ports import Clock, Kind
@@ -80,6 +81,7 @@ class Bench:
         policy: Policy | None = None,
         past: bool = True,
         deployments: Sequence[str] = (PROD,),
+        own_pod: OwnPod | None = None,
         lookback: float = 0.0,
         cluster: Callable[[Clock], FakeCluster] = FakeCluster,
     ) -> None:
@@ -96,6 +98,7 @@ class Bench:
         self._task: asyncio.Task[None] | None = None
         self._guard: Guard | None = None
         self.authority: Keeper | None = None
+        self._own_pod = own_pod
         self.cluster.on_rolled = self._rolled
         for name in deployments:
             self.http.set(name, "health_check_fails", 0)
@@ -121,6 +124,7 @@ class Bench:
             channels=[self.inbox],
             clock=self.clock,
             authority=self.authority,
+            own_pod=self._own_pod,
         )
         self._task = asyncio.create_task(self._guard.run())
         await settle(60)

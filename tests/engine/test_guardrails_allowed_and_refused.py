@@ -23,6 +23,7 @@ from logcaster_guard.domain.maintenance import MaintenanceWindow
 from logcaster_guard.domain.rules import Action, BlueGreenPolicy, Limits, Policy
 from logcaster_guard.domain.steps import Plan, VerifyRecovery
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.effects.own import OwnPod
 from logcaster_guard.engine.chronicle import run_stream
 from logcaster_guard.ports import Kind
 from logcaster_guard.web.metrics import registry
@@ -101,6 +102,14 @@ def owned(made: Bench) -> None:
     """Argo CD marks the Deployment as its own."""
     mark = {TRACKING_ID: f"shop:apps/Deployment:default/{PROD}"}
     made.cluster.change(Kind.DEPLOYMENT, PROD, lambda d: d["metadata"]["annotations"].update(mark))
+
+
+async def among_its_pods(made: Bench) -> None:
+    """v1 is watched; the pod that the bench's guard is told to be in is one of them."""
+    owner = {"kind": "ReplicaSet", "name": f"{PROD}-1", "uid": "rs", "controller": True}
+    made.cluster.add(Kind.POD, "guard-in-web")
+    made.cluster.object(Kind.POD, "guard-in-web")["metadata"]["ownerReferences"] = [owner]
+    await made.good_v1()
 
 
 def past_run(target: str = KEY, *, ago: timedelta, still_open: bool = False) -> Act:
@@ -198,6 +207,10 @@ BY_SWITCH = {"rules": [rule(action=Action.BLUE_GREEN)]}
 
 ROWS: Mapping[Guardrail, Row] = {
     Guardrail.ALERT_ONLY: Row(refused={"rules": [rule(action=Action.ALERT_ONLY)]}),
+    Guardrail.OWN_WORKLOAD: Row(
+        watch=among_its_pods, options={"own_pod": OwnPod("default", "elsewhere")},
+        refused={"own_pod": OwnPod("default", "guard-in-web")},
+    ),
     Guardrail.TARGET_MISSING: Row(fact=lambda m: m.cluster.remove(Kind.DEPLOYMENT, PROD)),
     Guardrail.BEING_DELETED: Row(fact=edit(deletionTimestamp="2026-01-01T00:00:00Z")),
     Guardrail.PAUSED: Row(fact=edit(paused=True)),

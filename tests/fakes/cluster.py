@@ -177,7 +177,9 @@ class FakeCluster:
         self._objects[Kind.REPLICA_SET, replica_set]["metadata"] |= {
             "annotations": {REVISION: str(number)},
             "creationTimestamp": self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "ownerReferences": [{"uid": deployment["metadata"]["uid"], "controller": True}],
+            "ownerReferences": [
+                {"kind": "Deployment", "name": name, "uid": deployment["metadata"]["uid"], "controller": True}
+            ],
         }
 
     def _next(self, prefix: str) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from logcaster_guard.domain.sidecar import is_guard
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.workload import REVISION_LABEL, Workload, instant, revisions_of, template_hash
 from logcaster_guard.ports import Cluster, Json, Kind
@@ -70,7 +71,7 @@ class Pod:
 
     @property
     def restarts(self) -> int:
-        """Restarts of all its containers, init containers and sidecars included."""
+        """Restarts of all its containers, init containers and sidecars included, but not the guard's own."""
         return sum(int(c.get("restartCount") or 0) for c in self._containers)
 
     @property
@@ -86,7 +87,7 @@ class Pod:
         The main container is the one that `kubectl.kubernetes.io/default-container` names, else the first: a process
         that is measured is in one container, and a sidecar's limit does not help it.
         """
-        containers = (self.raw.get("spec") or {}).get("containers") or []
+        containers = [c for c in (self.raw.get("spec") or {}).get("containers") or [] if not is_guard(c)]
         wanted = (self.raw["metadata"].get("annotations") or {}).get(DEFAULT_CONTAINER)
         main = next((c for c in containers if c.get("name") == wanted), containers[0] if containers else {})
         text = ((main.get("resources") or {}).get("limits") or {}).get("memory")
@@ -98,7 +99,9 @@ class Pod:
 
     @property
     def _containers(self) -> Sequence[Mapping[str, Any]]:
-        return [*(self._status.get("initContainerStatuses") or []), *(self._status.get("containerStatuses") or [])]
+        found = [*(self._status.get("initContainerStatuses") or []), *(self._status.get("containerStatuses") or [])]
+        # No rollback would mend the guard: it stays as it is.
+        return [c for c in found if not is_guard(c)]
 
 
 @dataclass(frozen=True, slots=True)
