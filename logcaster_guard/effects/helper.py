@@ -27,11 +27,10 @@ from logcaster_guard.domain.runs import (
 from logcaster_guard.domain.sidecar import without_guard
 from logcaster_guard.domain.steps import AwaitHelper, CreateHelper, Hold, RemoveHelper, ScaleHelper
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.effects.interference import foreign, foreign_workload
+from logcaster_guard.effects.interference import RUN, foreign, foreign_workload
 from logcaster_guard.effects.looking import both, deployment_called, own_pods, workload_of
 from logcaster_guard.ports import Blobs, Cluster, Json, Kind
 
-RUN = "guard.logcaster.io/run"
 MANAGED = {"app.kubernetes.io/managed-by": "logcaster-guard"}
 FIELDS_KEPT = ("minReadySeconds", "progressDeadlineSeconds")
 

@@ -19,6 +19,9 @@ from logcaster_guard.domain.steps import (
 )
 from logcaster_guard.domain.workload import Workload
 
+RUN = "guard.logcaster.io/run"
+"""Names, on a Deployment, the run that made it."""
+
 
 def foreign(run: Run, workload: Workload | None, service: Mapping[str, Any] | None) -> str | None:
     """What somebody else changed of the things that the plan rests on, as a sentence; None if nothing.
@@ -43,7 +46,7 @@ def foreign_workload(run: Run, workload: Workload | None) -> str | None:
     name = f"{plan.namespace}/{plan.deployment}"
     if workload is None:
         return None if _is_to_be_made(run) else f"{plan.kind} {name} was deleted."
-    if plan.uid and workload.uid != plan.uid:
+    if (plan.uid and workload.uid != plan.uid) or _replaces_the_runs_own(run, workload):
         return f"{plan.kind} {name} was deleted and created again."
     if workload.deleting:
         return f"{plan.kind} {name} is being deleted."
@@ -93,6 +96,12 @@ def _selectors(planned: dict[str, str], run: Run) -> list[dict[str, str]]:
             switched = {**planned, step.label: step.after}
             return [planned, switched] if run.step == index else [switched]
     return [planned]
+
+
+def _replaces_the_runs_own(run: Run, workload: Workload) -> bool:
+    """Whether the run has made the workload, and this is another one of that name."""
+    made = any(isinstance(s, RestoreEnvironment) for s in run.opened.plan.steps[: run.step])
+    return made and workload.annotations.get(RUN) != run.id
 
 
 def _is_to_be_made(run: Run) -> bool:

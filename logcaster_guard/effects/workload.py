@@ -34,7 +34,7 @@ from logcaster_guard.domain.steps import (
 )
 from logcaster_guard.domain.workload import REVISION_LABEL, Workload
 from logcaster_guard.effects.interference import foreign, foreign_workload
-from logcaster_guard.effects.looking import both
+from logcaster_guard.effects.looking import both, workload_of
 from logcaster_guard.ports import Blobs, Clock, Cluster, Json, Kind
 
 
@@ -221,6 +221,8 @@ class RaiseAutoscalerMinimumHandler:
 
     async def apply(self, step: RaiseAutoscalerMinimum, run: Run) -> None:
         """Raise the minimum, bound to the resourceVersion that was looked at, if the hold tells what it was."""
+        if foreign_workload(run, await workload_of(self._cluster, run)) is not None:
+            return
         hold = run.holds[_hold_id(step)]
         await self._write(run, hold, shown=hold.original, minimum=step.minimum)
 

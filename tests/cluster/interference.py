@@ -53,6 +53,8 @@ BOUNDS = (4, 8)
 NOTE = "example.com/note"
 QUIET = 8
 """Reads of the source after which whoever would do something more has had every occasion."""
+UNDECIDED = 40
+"""The same where nothing was decided yet, and nobody told."""
 
 
 class On(StrEnum):
@@ -254,7 +256,8 @@ class DisturbedScene(Scene):
             over = (tape.done is not None or bool(found)) and all(r.closed for r in found) and queued <= settled
             if not over or len(entries) != seen:
                 seen, calm_since = len(entries), source.polls
-            return over and source.polls >= calm_since + QUIET
+            decided = found or refusal_told(entries)
+            return over and source.polls >= calm_since + (QUIET if decided else UNDECIDED)
 
         await until(calm, WITHIN)
 
@@ -333,12 +336,13 @@ def _interferes(cell: Disturbance, case: Case, tape: Disturbed, run: Run) -> tup
     kind, name = act.object(case)
     assert tape.done is not None
     seen = any((k, n) == (kind, name) and at < until_then for at, k, n in tape.looks)
-    if act.words == "annotates":
+    if act.words == "annotates" or (act.words == "scales" and act.on is On.LIVE):
+        # How big the environment is that the Service leaves is not the run's to say: it stays as they made it.
         return False, False
     if act.on is On.AUTOSCALER:
         # What it does to the size takes its time; where it owns the size that is nobody's interference.
         return False, pins or not plan.autoscaled
-    if act.words == "scales" and plan.autoscaled and act.on is not On.LIVE:
+    if act.words == "scales" and plan.autoscaled:
         return False, pins
     return seen, tape.began is not None and tape.began < until_then
 
@@ -417,7 +421,8 @@ def _left_behind(cell: Disturbance, case: Case, minimum: int | None, tape: Distu
             faults.append(f"{workload.name} wants {workload.replicas} pods, not {sorted(wanted)}")
     if case.switches and any(r.closed is not None and r.closed.outcome == runs.ABANDONED for r in left.runs):
         named = objects.ENVIRONMENTS[left.selector[objects.ENVIRONMENT]]
-        if named not in left.deployments and left.deployments:
+        # Somebody who deletes the live environment knows that nobody serves then.
+        if named == BLUE and named not in left.deployments and left.deployments:
             faults.append(f"the Service leads to {named}, which is gone")
     if case.missing and BLUE in left.deployments and cell.act.words != "re-creates":
         serves = left.selector.get(objects.ENVIRONMENT) == objects.BLUE

@@ -24,8 +24,8 @@ from tests.cluster.scene import Case, Facts, Scene, Undisturbed, ending, writes_
 from tests.real.control_plane import write_kubeconfig
 
 AT_ONCE = 8
-SANDBOX, REAL = 14, 3
-"""Cells played of one case, unless all are asked for; of the immediate rollback twelve times as many."""
+SANDBOX, REAL = 8, 3
+"""Cells played of one case, unless all are asked for; of the immediate rollback eight times as many."""
 DEADLINE = 5.0
 SHORT, LONG = 1.5, 8.0
 """Seconds for which the API server is away."""
@@ -168,7 +168,7 @@ async def test_any_call_may_fail_on_the_wire(
 
 def _most(cluster: Cluster, case: Case, minimum: int | None) -> int:
     most = SANDBOX if cluster.kind == "sandbox" else REAL
-    return most * 12 if case == Case(Action.IMMEDIATE) and minimum is None else most
+    return most * 8 if case == Case(Action.IMMEDIATE) and minimum is None else most
 
 
 async def _judged(world: World, rows: Sequence[Row], known: Undisturbed, words: str, log: Sequence[object]) -> None:

@@ -21,8 +21,8 @@ from tests.cluster.matrix import MATRIX, actions_with_a_strategy, record, share,
 from tests.cluster.scene import Case
 
 AT_ONCE = 6
-SANDBOX, REAL = 16, 3
-"""Cells played of one case, unless all are asked for; of the immediate rollback all, and ten times as many."""
+SANDBOX, REAL = 8, 3
+"""Cells played of one case, unless all are asked for; of the immediate rollback all, or ten times as many."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from logcaster_guard.domain.events import RunEnding, RunOpened
 from logcaster_guard.domain.runs import ABANDONED, FAILED, RECOVERED, Before, Done, Foreign, Observation, Run
-from logcaster_guard.domain.steps import Hold, Plan, ScaleEnvironment, SwitchService
+from logcaster_guard.domain.steps import Hold, Plan, RestoreEnvironment, ScaleEnvironment, SwitchService
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects.environment import ScaleEnvironmentHandler
+from logcaster_guard.effects.interference import RUN, foreign_workload
 from logcaster_guard.effects.switching import SwitchServiceHandler
 from logcaster_guard.ports import Kind
 from tests.fakes.clock import FakeClock
@@ -112,3 +114,12 @@ async def test_the_service_is_not_sent_to_what_somebody_has_just_paused() -> Non
     run = Run(opened, step=1, started=opened.at)
     await SwitchServiceHandler(cluster).apply(TO_BLUE, run)
     assert not cluster.writes
+
+
+@pytest.mark.parametrize("run", ["r", "another"])
+async def test_an_environment_that_the_run_has_made_is_known_by_its_name(run: str) -> None:
+    cluster, opened = switching({LABEL: "green"})
+    cluster.object(Kind.DEPLOYMENT, BLUE)["metadata"]["annotations"][RUN] = run
+    plan = replace(opened.plan, uid="", steps=(RestoreEnvironment("snapshot", 3), *opened.plan.steps))
+    found = foreign_workload(Run(replace(opened, plan=plan), step=1), Workload(cluster.object(Kind.DEPLOYMENT, BLUE)))
+    assert (found is None) == (run == "r")
