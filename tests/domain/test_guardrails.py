@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import Guardrail, PastRun, Situation, manual_refusals, refusals, span
@@ -201,6 +203,38 @@ def test_every_reason_is_given() -> None:
         Guardrail.COOLDOWN,
         Guardrail.NO_GOOD_REVISION,
     ]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(1.0, 4_000.0),
+            st.sampled_from([0.0, 0.0, 3_600.0, -3_600.0, 86_400.0]),
+            st.booleans(),
+            st.booleans(),
+        ),
+        max_size=40,
+    )
+)
+def test_no_limit_is_passed_whatever_the_wall_clock_does(
+    moments: Sequence[tuple[float, float, bool, bool]],
+) -> None:
+    """Each moment: seconds since the one before, a jump of the wall clock, whose turn it is, whether it touches."""
+    policy = Policy(limits=Limits(cooldown=1_000.0, per_target_per_day=3, per_cluster_per_hour=4))
+    now, wall, runs = 0.0, NOW, list[tuple[float, PastRun]]()
+    for wait, jump, mine, touched in moments:
+        now, wall = now + wait, wall + timedelta(seconds=wait + jump)
+        known = [replace(r, opened_ago=now - at, closed_ago=now - at) for at, r in runs]
+        target = TARGET if mine else OTHER
+        situation = replace(ALLOWED, target=target, runs=known, now=wall)
+        limits = {Guardrail.COOLDOWN, Guardrail.TARGET_BUDGET, Guardrail.CLUSTER_BUDGET}
+        if limits & set(found(situation, policy)):
+            continue
+        counted = [(at, r.target) for at, r in runs if r.touched]
+        assert all(now - at >= 1_000.0 for at, r in runs if r.target == target)
+        assert sum(now - at < 86_400 and whose == target for at, whose in counted) < 3
+        assert sum(now - at < 3_600 for at, _ in counted) < 4
+        runs.append((now, PastRun(f"run {now}", target, wall, wall, touched=touched)))
 
 
 def test_limits_are_settings() -> None:

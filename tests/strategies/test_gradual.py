@@ -14,7 +14,16 @@ from logcaster_guard.domain.description import plan_lines
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import Action, GradualPolicy, Policy
-from logcaster_guard.domain.steps import AwaitHelper, JudgeHelper, PinAutoscaler, Plan, ScaleProduction
+from logcaster_guard.domain.steps import (
+    AwaitHelper,
+    CreateHelper,
+    JudgeHelper,
+    PinAutoscaler,
+    Plan,
+    RemoveHelper,
+    ScaleHelper,
+    ScaleProduction,
+)
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.strategies import alert_then, gradual, immediate
 from logcaster_guard.strategies.gradual import Surroundings
@@ -65,6 +74,36 @@ def test_there_are_never_fewer_pods_than_before(size: int, shares: list[float]) 
     assert (found[-1].helper, found[-1].production) == (size, 0)
     assert all(a != b for a, b in itertools.pairwise(found))
     assert [s.helper for s in found] == sorted(s.helper for s in found)
+
+
+@given(st.integers(1, 60), st.lists(st.floats(0.01, 0.99), max_size=6, unique=True), st.booleans(), st.data())
+def test_at_no_step_of_the_plan_fewer_pods_serve_than_before(
+    size: int, shares: list[float], scaled: bool, data: st.DataObject
+) -> None:
+    """Pods of the helper count once they were waited for; an autoscaler brings production to its bounds at once."""
+    policy = Policy(gradual=GradualPolicy(steps=(*sorted(shares), 1.0)))
+    around = replace(AROUND, autoscalers=[HPA] if scaled else [])
+    found = gradual.plan(
+        bad(replicas=size), RECORD, rule=rule(action=Action.GRADUAL), policy=policy, around=around
+    )  # fmt: skip
+    plan = steps(found)
+    production, helper, ready = size, 0, 0
+    for step in plan.steps:
+        match step:
+            case CreateHelper(replicas=wanted) | ScaleHelper(replicas=wanted):
+                helper = wanted
+            case AwaitHelper(replicas=wanted):
+                assert wanted == helper
+                ready = helper
+            case PinAutoscaler(size=bound):
+                # With 0 pods an autoscaler is off; else it may act before anything else does.
+                production = bound if production and data.draw(st.booleans()) else production
+            case ScaleProduction(replicas=wanted):
+                production = wanted
+            case RemoveHelper():
+                helper = ready = 0
+        assert production + ready >= size, step
+    assert (production, helper) == (size, 0)
 
 
 def test_the_real_share_is_judged_at_each_step() -> None:
