@@ -27,7 +27,7 @@ from logcaster_guard.domain.events import (
 )
 from logcaster_guard.domain.rules import Rule
 from logcaster_guard.domain.workload import template_hash
-from logcaster_guard.effects.helper import RUN
+from logcaster_guard.effects.interference import RUN
 from logcaster_guard.ports import Json, Kind
 from tests.engine.world import HPA, Answer, World, entries
 from tests.fakes.clock import START
