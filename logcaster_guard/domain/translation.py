@@ -181,6 +181,9 @@ KOREAN_GUARDRAILS: Mapping[str, str] = {
     Guardrail.ALERT_ONLY: "알림만 보내는 규칙입니다.",
     Guardrail.STRATEGY_UNFIT: "규칙의 동작(action)을 이 대상에 적용할 수 없습니다. 상세 내용을 확인해 주세요.",
     Guardrail.DRY_RUN: "모의 실행(dry run)이므로 아무것도 변경하지 않았습니다.",
+    Guardrail.OWN_WORKLOAD: (
+        "가드가 실행 중인 워크로드 자체입니다. 가드를 별도의 워크로드에서 실행하거나 mode: sidecar로 설정해 주세요."
+    ),
     Guardrail.TARGET_MISSING: "Deployment가 없습니다. 설정의 targets를 확인해 주세요.",
     Guardrail.BEING_DELETED: "Deployment가 삭제되는 중입니다.",
     Guardrail.PAUSED: "Deployment의 롤아웃이 일시 중지되어 있습니다. 가드가 조치하게 하려면 재개해 주세요.",

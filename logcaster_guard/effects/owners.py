@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from logcaster_guard.domain import gitops
-from logcaster_guard.domain.errors import ClusterError, NotFound, Rejected
+from logcaster_guard.domain.errors import ClusterError, NotFound
 from logcaster_guard.domain.gitops import GitOps, Owner, Reference
 from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.signals import Target
@@ -37,6 +37,14 @@ async def seen(cluster: Cluster, owner: Owner) -> Seen:
         return Seen(raw, None, str(error))
 
 
+def out_of_reach(error: ClusterError) -> bool:
+    """Whether no later try will read the owner either: it is not there, or may not be read.
+
+    A 404 comes without a `Status` where the cluster does not serve the kind, as with an Argo CD in another cluster.
+    """
+    return error.status in {403, 404}
+
+
 async def to_suspend(cluster: Cluster, target: Target, policy: Policy) -> Sequence[Reference]:
     """The target's owners that may be suspended, and what their revisions come from, as far as they can be read."""
     if (target.gitops or policy.gitops) is not GitOps.SUSPEND:
@@ -50,7 +58,9 @@ async def to_suspend(cluster: Cluster, target: Target, policy: Policy) -> Sequen
                 continue
             found.append(Reference(owner.kind, owner.namespace, owner.name))
             source = gitops.source_of(await cluster.get(Kind(owner.kind), owner.namespace, owner.name))
-        except (NotFound, Rejected):
+        except ClusterError as error:
+            if not out_of_reach(error):
+                raise
             # What is missing here is told where it is missed.
             continue
         found += [] if source is None else [source]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from logcaster_guard.domain import gitops
 from logcaster_guard.domain.capacity import labels_of, selects
-from logcaster_guard.domain.errors import BlobMissing, NotFound, Rejected
+from logcaster_guard.domain.errors import BlobMissing, ClusterError, NotFound
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import Guardrail
 from logcaster_guard.domain.ledger import Record
@@ -88,8 +88,8 @@ class Planner:
             return planned
         try:
             seen = await owners.seen(self._cluster, owner)
-        except (NotFound, Rejected) as error:
-            if error.status == 401:
+        except ClusterError as error:
+            if not owners.out_of_reach(error):
                 raise
             reason = f"{workload.namespace}/{workload.name} belongs to {owner}, which cannot be suspended: {error}"
             return Unfit((reason,), Guardrail.GITOPS_OWNER)

@@ -27,6 +27,7 @@ from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.ports import Kind
 from tests.cluster.harness import Cluster
+from tests.cluster.owners import define
 from tests.fakes.clock import START
 from tests.real.waiting import until
 
@@ -130,6 +131,7 @@ async def guard_with(cluster: Cluster, rules: Sequence[Json], lacking: int) -> K
     if cluster.kind == "sandbox":
         pytest.skip("the embedded API server asks for no rights")
     await cluster.grant("guard", rules)
+    await define(cluster)
     made = await connect(kubeconfig=cluster.kubeconfig("guard"), context=None, timeout=10.0)
 
     async def granted() -> bool:

@@ -164,6 +164,25 @@ async def test_the_metric_says_whether_one_is_suspended(made: Bench) -> None:
     assert shown_as() == 0.0
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        Unavailable("the answer 404 did not come from a Kubernetes API that serves it", status=404),
+        Rejected("kustomizations is forbidden", status=403),
+    ],
+)
+async def test_an_owner_that_is_out_of_reach_is_a_reason_to_refuse(error: ClusterError) -> None:
+    async with bench(policy=Policy(gitops=GitOps.SUSPEND)) as made:
+        owned(made)
+        made.cluster.fault = lambda _, of, __: error if of is Kind.KUSTOMIZATION else None
+        await made.bad_v2()
+        await made.pass_(600.0)
+        [notice] = made.notices("trigger.refused")
+        assert notice.facts["guardrails"] == "gitops_owner"
+        assert str(error) in notice.text
+        assert made.writes() == 0
+
+
 async def test_a_run_that_follows_finds_the_owner_suspended_and_leaves_it_so() -> None:
     policy = Policy(gitops=GitOps.SUSPEND, fallback=FallbackPolicy(not_recovered=1))
     async with bench(policy=policy) as made:
