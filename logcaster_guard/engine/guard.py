@@ -345,7 +345,10 @@ class Guard:
     async def sweep(self) -> None:
         """Delete what a request of a guard that is gone created after its run had closed."""
         since = self._clock.now() - _LATEST
-        late = [r for r in self.chronicle.runs() if r.closed is not None and r.closed.at >= since]
+        # What a run has handed over serves the one that took over from it.
+        handed = {hold.run for run in self.chronicle.open_runs().values() for hold in run.holds.values()}
+        closed = [r for r in self.chronicle.runs() if r.closed is not None and r.closed.at >= since]
+        late = [r for r in closed if r.id not in handed]
         helped = [r for r in late if _creates(r, CreateHelper)]
         # Where the creation was seen to be done, the run itself has given the environment back, or left it to serve.
         unseen = [r for r in late if _creates(r, RestoreEnvironment) and not r.done_instant("restore_environment")]

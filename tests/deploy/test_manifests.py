@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from logcaster_guard.adapters.kubernetes.access import LEASE_PERMISSIONS, PERMISSIONS
+from logcaster_guard.adapters.kubernetes.access import DELEGATED, LEASE_PERMISSIONS, PERMISSIONS
 from logcaster_guard.config.loading import Loaded, load
 from logcaster_guard.config.settings import default_settings
 from logcaster_guard.domain.sidecar import CONTAINER, is_guard, without_guard
@@ -159,6 +159,21 @@ def build(folder: Path) -> list[Json]:
 
 def test_the_rights_on_gitops_owners_build_apart_from_the_base() -> None:
     assert sorted(o["kind"] for o in build(DEPLOY / "components" / "gitops")) == ["Role", "RoleBinding"]
+
+
+def test_the_rights_to_ask_for_others_build_apart_from_the_base_and_are_for_the_same_account() -> None:
+    objects = {o["kind"]: o for o in build(DEPLOY / "components" / "api-auth")}
+    assert sorted(objects) == ["ClusterRole", "ClusterRoleBinding"]
+    granted = {
+        (group, resource, verb)
+        for rule in objects["ClusterRole"]["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert granted == {(p.group, p.resource, verb) for p in DELEGATED for verb in p.verbs}
+    (subject,) = objects["ClusterRoleBinding"]["subjects"]
+    assert (subject["name"], subject["namespace"]) == ("logcaster-guard", "logcaster")
 
 
 def test_the_journals_namespace_is_the_one_of_the_settings_and_its_role_is_for_that_alone() -> None:

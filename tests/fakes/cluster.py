@@ -74,6 +74,14 @@ class FakeCluster:
 
         self.change(Kind.DEPLOYMENT, name, edit)
 
+    def names(self, kind: Kind) -> Sequence[str]:
+        return [name for k, name in self._objects if k is kind]
+
+    def finish(self) -> None:
+        """Rollouts that were stuck come to their end."""
+        for name in self.names(Kind.DEPLOYMENT):
+            self._roll_out(name)
+
     def remove(self, kind: Kind, name: str) -> None:
         del self._objects[kind, name]
 
