@@ -221,9 +221,7 @@ def judged(
     if outcome.facts is None:
         return "never ended", [outcome.fault]
     # An annotation that changes is a generation of the Deployment, and no change of its spec.
-    marked = sum(
-        n for (resource, name), n in marks.items() if resource == "deployments" and name in outcome.facts.sizes
-    )
+    marked = sum(marks["deployments", name] for name in outcome.facts.sizes)
     facts = replace(outcome.facts, changes=outcome.facts.changes - marked)
     late = [r for r in facts.runs if is_void(r)]
     if late:
