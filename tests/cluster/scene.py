@@ -372,11 +372,15 @@ class Scene:
             guard = self.guard(journal, ImageSource(self.world, self.clock, self.case), Tape(None))
             await guard.chronicle.load()
             await guard.sweep()
+        await self.alone()
 
-        async def alone() -> bool:
+    async def alone(self) -> None:
+        """Return once no Deployment is there but those that the case leaves."""
+
+        async def is_alone() -> bool:
             return len(await self.cluster.admin.list(self.deployments)) == len(self.case.left)
 
-        await until(alone, WITHIN)
+        await until(is_alone, WITHIN)
 
     async def _ended(self, task: asyncio.Task[None], tape: Tape, journal: Journal, source: ImageSource) -> None:
         """Return when the guard is dead, or has nothing left to do."""

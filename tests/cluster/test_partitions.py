@@ -190,6 +190,7 @@ async def played_once(
                 first.gate.let_go()
                 await first.looks_on()
                 await second.guard.sweep()
+                await scene.alone()
                 await over(scene, journal)
                 if not await second.acts():
                     fault = "the second holds the lease no longer"
