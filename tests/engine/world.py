@@ -152,6 +152,7 @@ class World:
         self._blind_from: float | None = None
         self._blind: list[tuple[float, float]] = []
         self.starts: list[float] = []
+        self.jumps: list[float] = []
         self._task: asyncio.Task[None] | None = None
         self.cluster.on_rolled = self._rolled
         for name in names:
@@ -225,6 +226,10 @@ class World:
                 await self.end()
             if self._task is not None and self._task.done():
                 raise AssertionError(f"the guard ended by itself: {self._task.exception()!r}")
+
+    def set_the_clock(self, seconds: float) -> None:
+        self.clock.jump_wall(seconds)
+        self.jumps.append(self.clock.monotonic())
 
     # People
 
