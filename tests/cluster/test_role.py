@@ -46,7 +46,7 @@ OTHERS = rules_in("rbac.yaml", "components/gitops/rbac.yaml")
 RULES = [*OTHERS, *rules_in("components/kubernetes-journal/rbac.yaml")]
 PAUSE = [{"op": "add", "path": "/metadata/annotations", "value": {}}]
 EMPTY = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}}
-NOTE = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "web"}}
+NOTE = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "note"}}
 NOTICE = Notice("run-1/1", START, "run.opened", Severity.WARNING, "t", "x", deployment="web", run="run-1")
 
 

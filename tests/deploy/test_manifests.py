@@ -188,6 +188,55 @@ def test_the_journals_namespace_is_the_one_of_the_settings_and_its_role_is_for_t
 
 
 @pytest.fixture(scope="module")
+def taking_turns(tmp_path_factory: pytest.TempPathFactory) -> list[Json]:
+    """What the overlay for several guards makes of the base."""
+    folder = tmp_path_factory.mktemp("cluster").resolve()
+    deploy = os.path.relpath(DEPLOY, folder)
+    text = f"resources: [{deploy}]\ncomponents: [{deploy}/overlays/high-availability]\n"
+    (folder / "kustomization.yaml").write_text(text)
+    return build(folder)
+
+
+def the(objects: list[Json], kind: str, name: str = "logcaster-guard") -> Json:
+    (found,) = [o for o in objects if (o["kind"], o["metadata"]["name"]) == (kind, name)]
+    return found
+
+
+def test_two_guards_run_apart_from_each_other_and_need_no_volume(taking_turns: list[Json]) -> None:
+    assert not [o for o in taking_turns if o["kind"] == "PersistentVolumeClaim"]
+    spec = the(taking_turns, "Deployment")["spec"]
+    assert spec["replicas"] == 2
+    assert spec["strategy"]["type"] == "RollingUpdate"
+    made = spec["template"]["spec"]
+    assert {v["name"] for v in made["volumes"]} == {"config", "secrets"}
+    assert all(m["readOnly"] for m in made["containers"][0]["volumeMounts"])
+    labels = spec["template"]["metadata"]["labels"]
+    (apart,) = made["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    (spread,) = made["topologySpreadConstraints"]
+    budget = the(taking_turns, "PodDisruptionBudget")["spec"]
+    assert (apart["topologyKey"], budget["maxUnavailable"]) == ("kubernetes.io/hostname", 1)
+    for selector in (apart["labelSelector"], spread["labelSelector"], budget["selector"]):
+        assert selector == {"matchLabels": labels}
+    # Both sides of one hand-over fit: what a run has under way, what people are still owed, and the Lease.
+    assert made["terminationGracePeriodSeconds"] >= 30
+
+
+def test_their_settings_are_sound_and_name_the_lease_that_their_role_is_for(
+    taking_turns: list[Json], tmp_path: Path
+) -> None:
+    loaded = mounted({"ConfigMap": the(taking_turns, "ConfigMap")}, tmp_path)
+    assert len(loaded.rules) == 5
+    assert (loaded.settings.authority.lease, loaded.settings.journal.backend) == ("logcaster-guard", "kubernetes")
+    role = the(taking_turns, "Role", "logcaster-guard-lease")
+    granted = {(g, r, v) for x in role["rules"] for g in x["apiGroups"] for r in x["resources"] for v in x["verbs"]}
+    assert granted == {(p.group, p.resource, verb) for p in LEASE_PERMISSIONS for verb in p.verbs}
+    assert {n for x in role["rules"] for n in x.get("resourceNames", [])} == {loaded.settings.authority.lease}
+    assert role["metadata"]["namespace"] == the(taking_turns, "Deployment")["metadata"]["namespace"]
+    journal = the(taking_turns, "Role", "logcaster-guard-journal")
+    assert journal["metadata"]["namespace"] == loaded.settings.journal.namespace
+
+
+@pytest.fixture(scope="module")
 def beside(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Json]:
     """What the sidecar overlay makes of a Deployment of somebody's, by kind."""
     folder = tmp_path_factory.mktemp("shop").resolve()

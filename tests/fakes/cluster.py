@@ -95,9 +95,11 @@ class FakeCluster:
         return copy.deepcopy(self._found(kind, namespace, name))
 
     async def list(self, kind: Kind, namespace: str, selector: str = "") -> Sequence[Json]:
-        assert (namespace, selector) == (NAMESPACE, "")
+        assert namespace == NAMESPACE
         self._refuse("list", kind, "")
-        return [copy.deepcopy(o) for (k, _), o in self._objects.items() if k is kind]
+        wanted = dict(pair.split("=") for pair in selector.split(",") if pair)
+        listed = [o for (k, _), o in self._objects.items() if k is kind]
+        return [copy.deepcopy(o) for o in listed if wanted.items() <= (o["metadata"].get("labels") or {}).items()]
 
     async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
         self._refuse("patch", kind, name)
