@@ -21,7 +21,7 @@ from logcaster_guard.adapters.kubernetes.access import (
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.adapters.kubernetes.events import event_of
-from logcaster_guard.domain.errors import ClusterError, NotFound, Rejected
+from logcaster_guard.domain.errors import ClusterError, Conflict, NotFound, Rejected
 from logcaster_guard.domain.gitops import Reference
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.signals import Target
@@ -158,10 +158,10 @@ def without(group: str, resource: str, verb: str) -> list[Json]:
 
 
 async def refused(use: Use, guard: KubernetesCluster, namespace: str) -> bool:
-    """Whether the API server answers 403; that there is no such object is not a refusal."""
+    """Whether the API server answers 403; that there is no such object, or another one, is no refusal."""
     try:
         await use(guard, namespace)
-    except NotFound:
+    except (Conflict, NotFound):
         return False
     except Rejected as error:
         return error.status == 403
