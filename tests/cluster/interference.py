@@ -448,8 +448,8 @@ def _sizes(  # noqa: PLR0917 - everything that has a say in it
         sizes = {REPLICAS} if serves else idle
         if cell.act.words == "re-creates" and cell.act.on is On.OTHER:
             sizes = idle | {environments.IDLE}
-            if serves and minimum is not None:
-                # The minimum that was raised before they came is the autoscaler's to see to, not the run's.
+            if minimum is not None:
+                # Raised before they came, the minimum may have brought theirs there: shrinking it is the autoscaler's.
                 sizes |= {REPLICAS}
         elif cell.act.on is On.OTHER and not serves:
             sizes |= {REPLICAS} if case.missing else set()
