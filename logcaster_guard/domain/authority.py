@@ -126,15 +126,29 @@ def stepped_down(state: State, now: float) -> State:
 def may_take(state: State, now: float, me: str, terms: Terms) -> bool:
     """Whether the record is free for this guard: given back, its own, or watched unchanged for as long as it holds.
 
-    One that is not there is waited for just as long: it may have been deleted under a holder.
+    One that was never held, as `placeholder` makes it, is waited for just as long: the one before it may have been
+    deleted under a holder.
     """
-    if isinstance(state, Holding) or state.since is None:
+    record = None if isinstance(state, Holding) else state.record
+    if isinstance(state, Holding) or state.since is None or record is None:
         return False
-    record = state.record
-    if record is not None and record.holder in {"", me}:
+    if record.holder == me or (not record.holder and record.acquired is not None):
         return True
-    lasts = terms.duration if record is None or record.duration <= 0 else record.duration
-    return now - state.since >= lasts
+    return now - state.since >= _lasts(record, terms)
+
+
+def is_missing(state: State) -> bool:
+    """Whether there is no record: then a `placeholder` has to be made, as nobody can tell for how long there was none.
+
+    Between two looks that find nothing a record may have been made, taken and deleted, and its holder acts on.
+    """
+    return isinstance(state, Standby) and state.since is not None and state.record is None
+
+
+def placeholder(state: State, at: datetime, terms: Terms) -> Record:
+    """A record that nobody holds: once it is seen, whoever held one before it cannot renew."""
+    known = state.epoch if isinstance(state, Standby) else state.record.epoch
+    return Record("", known, terms.duration, renewed=at)
 
 
 def claim(state: Standby, me: str, at: datetime, terms: Terms) -> Record:
@@ -167,9 +181,14 @@ def next_look(state: State, now: float, me: str, terms: Terms) -> float:
     """The monotonic second at which a guard that stands by looks again: soon, and at once when its wait is over."""
     if isinstance(state, Holding) or state.since is None or may_take(state, now, me, terms):
         return now + terms.retry_every
-    record = state.record
-    lasts = terms.duration if record is None or record.duration <= 0 else record.duration
-    return min(now + terms.renew_every, max(state.since + lasts, now + terms.retry_every))
+    if state.record is None:
+        return now + terms.retry_every
+    over = state.since + _lasts(state.record, terms)
+    return min(now + terms.renew_every, max(over, now + terms.retry_every))
+
+
+def _lasts(record: Record, terms: Terms) -> float:
+    return terms.duration if record.duration <= 0 else record.duration
 
 
 def _standby(epoch: int, record: Record | None, since: float) -> Standby:

@@ -6,7 +6,7 @@ done; a run closes only when nothing is borrowed any more. Resuming is the same 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -197,6 +197,16 @@ class Run:
         steps = self.opened.plan.steps
         places = [i for i, step in enumerate(steps) if isinstance(step, RestoreTemplate | SwitchService)]
         return self.ending is not None or not places or self.step > places[0]
+
+
+def superfluous(runs: Iterable[Run]) -> Sequence[Run]:
+    """Of open runs on one target, in the order of their opening, those that are not carried on.
+
+    There can be two where a guard opened one and its append came only after it had lost the lease, when another guard
+    had begun its own. The one that has changed or borrowed something is carried on, else the first.
+    """
+    found = sorted(runs, key=lambda run: not (run.touched or run.holds))
+    return [run for run in found[1:] if not run.touched and not run.holds]
 
 
 def fold(events: Iterable[Event]) -> Mapping[str, Run]:

@@ -47,9 +47,12 @@ class Answers:
         Looked at no oftener than once a second, but before each decision while people are asked; only then a
         `ClusterError` is raised, as nobody may be taken to have said nothing who could not be heard.
         """
+        if run.ending is not None:
+            self._listened.pop(run.id, None)
+            return False
         now = self._clock.monotonic()
         asked = isinstance(run.present, AskPeople)
-        if run.ending is not None or (not asked and now - self._listened.get(run.id, float("-inf")) < POLL):
+        if not asked and now - self._listened.get(run.id, float("-inf")) < POLL:
             return False
         try:
             found = await asyncio.gather(live_of(self._cluster, run), workload_of(self._cluster, run))

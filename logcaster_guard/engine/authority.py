@@ -122,6 +122,8 @@ class Keeper:
 
     async def _stand_by(self) -> None:
         await self._look()
+        if rules.is_missing(self._state):
+            await self._write(rules.placeholder(self._state, self._clock.now(), self.terms))
         state, now = self._state, self._clock.monotonic()
         free = now >= self._not_before and rules.may_take(state, now, self._identity, self.terms)
         if free and isinstance(state, Standby):
@@ -156,6 +158,9 @@ class Keeper:
             self._complain(error)
         else:
             self._failing = False
+            if not record.holder:
+                self._saw(written)
+                return
             self._next_renewal = sent + self.terms.renew_every
             self._become(rules.held(written, sent, self.terms), "")
 

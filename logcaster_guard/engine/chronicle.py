@@ -261,6 +261,21 @@ class Chronicle:
                     return True
         return False
 
+    async def newcomers(self) -> Mapping[str, Run]:
+        """Read again; the open runs, by stream, that somebody else appended since. Raises `JournalUnavailable`."""
+        if self._journal is None:
+            return {}
+        entries = await self._journal.read_all(run_stream(""))
+        found: dict[str, Run] = {}
+        for stream in {e.stream for e in entries if e.seq > self._seq.get(e.stream, 0)}:
+            # Under its lock nothing of one's own is on its way to the stream.
+            async with self._writing[stream]:
+                opened = [e.run for e in await self._catch_up(stream) if isinstance(e, RunOpened)]
+            for run in (self._runs[name] for name in opened):
+                if run.closed is None:
+                    found[stream] = run
+        return found
+
     async def _append(self, stream: str, events: Sequence[Event]) -> None:
         if self._journal is None:
             raise JournalUnavailable("There is no journal: the guard only watches.")

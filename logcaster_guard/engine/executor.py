@@ -45,6 +45,7 @@ _LONGEST_PAUSE = 60.0
 _CONFLICTS_AT_ONCE = 5
 _IN_PLACE = (AwaitRollout, AwaitEndpoints)
 _GRACE = 10.0
+_VOID = "it was opened by a guard that no longer held the lease, and has changed nothing"
 _HELD_UP = 600.0
 """Seconds after which people are told that a run cannot give back what it has borrowed."""
 _OUT_OF_REACH = 60.0
@@ -88,13 +89,28 @@ class Executor:
         self._listen = listen
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._marks: dict[str, tuple[object, float]] = {}
+        self._void: set[str] = set()
         self._grace = _GRACE
         self._log = structlog.get_logger()
 
     def resume(self) -> None:
         """Take up every run that the journal tells to be open."""
-        for stream, run in self._chronicle.open_runs().items():
+        open_runs = self._chronicle.open_runs()
+        for stream, run in open_runs.items():
+            if run in runs.superfluous(r for r in open_runs.values() if r.opened.target == run.opened.target):
+                self._void.add(run.id)
             self._log.info("run.resumed", run=run.id, target=run.opened.target, step=run.step)
+            self.start(stream, run.id)
+
+    async def catch_up(self) -> None:
+        """Take in what a guard that no longer holds the lease has appended late. Raises `JournalUnavailable`.
+
+        A run that it opened so has changed nothing, and is closed: it was decided on a past that is over. One that
+        follows from another run has taken over its holds, and is carried on.
+        """
+        for stream, run in (await self._chronicle.newcomers()).items():
+            if run.opened.parent is None:
+                self._void.add(run.id)
             self.start(stream, run.id)
 
     def start(self, stream: str, run: str) -> None:
@@ -163,7 +179,8 @@ class Executor:
             except Exception as error:  # noqa: BLE001 - the edge of a task: a defect must not pass in silence
                 await self._crashed(stream, run, error)
             else:
-                self._on_close(target)
+                if run not in self._void:
+                    self._on_close(target)
             finally:
                 self._tasks.pop(run, None)
                 self._marks.pop(run, None)
@@ -194,7 +211,7 @@ class Executor:
                     observation = Unclear(str(error), error.retry_after)
                 conflicts = conflicts + 1 if isinstance(failure, Conflict) else 0
                 pause = _pause(failure, conflicts)
-                decision = runs.next(run, observation, self._clock.now(), self._elapsed(run))
+                decision = self._voided(run) or runs.next(run, observation, self._clock.now(), self._elapsed(run))
                 failure = None
                 if pause and isinstance(decision, Perform | GiveBack):
                     await self._clock.sleep_until(self._clock.monotonic() + pause)
@@ -205,6 +222,11 @@ class Executor:
             except JournalUnavailable as error:
                 self._log.error("journal.unavailable", detail=str(error), effect="nothing is changed without a journal")
                 await self._clock.sleep_until(self._clock.monotonic() + _JOURNAL_RETRY)
+
+    def _voided(self, run: Run) -> Close | None:
+        if run.id not in self._void:
+            return None
+        return Close(RunClosed(self._clock.now(), run.id, runs.ABANDONED, _VOID, freeze=False))
 
     async def _carry(self, stream: str, run: Run, decision: runs.Decision) -> ClusterError | None:
         match decision:

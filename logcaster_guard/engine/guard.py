@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 
@@ -20,8 +20,8 @@ from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.rules import Policy, Rule, RulesDiff, difference
 from logcaster_guard.domain.runs import ESCALATED, Run
 from logcaster_guard.domain.signals import Signal, SourceName, Target
-from logcaster_guard.domain.steps import AskPeople, CreateHelper, RestoreEnvironment, Step, VerifyRecovery
-from logcaster_guard.effects import blue_green, environment, gitops, gradual, helper, stamping
+from logcaster_guard.domain.steps import AskPeople, Step, VerifyRecovery
+from logcaster_guard.effects import blue_green, gitops, gradual, stamping
 from logcaster_guard.effects.asking import AskPeopleHandler
 from logcaster_guard.effects.own import OwnPod, own_workload
 from logcaster_guard.effects.verification import Assessment, VerifyRecoveryHandler
@@ -42,14 +42,13 @@ from logcaster_guard.engine.people import People
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.engine.suspensions import Suspensions
+from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.engine.tally import TalliedJournal
 from logcaster_guard.engine.watch import TargetWatch
 from logcaster_guard.ports import Blobs, Channel, Clock, Cluster, Journal, Source
 
 _DRAIN = 5.0
 _SWEEP = 60.0
-_LATEST = timedelta(days=1)
-"""How long after the end of a run a request of its own is looked out for."""
 _YOUNG = 86_400.0
 _LOAD_RETRY = 5.0
 _STAMP_RETRY = 1.0
@@ -130,6 +129,7 @@ class Guard:
             listen=self._answers.listen,
         )
         self._attributors: dict[str, Attributor] = {}
+        self._sweeper = Sweeper(self.chronicle, cluster, clock)
         self._suspensions = Suspensions(
             chronicle=self.chronicle, cluster=cluster, clock=clock, interval=orders.policy.polling.interval
         )
@@ -343,27 +343,12 @@ class Guard:
                 return
 
     async def sweep(self) -> None:
-        """Delete what a request of a guard that is gone created after its run had closed."""
-        since = self._clock.now() - _LATEST
-        late = [r for r in self.chronicle.runs() if r.closed is not None and r.closed.at >= since]
-        helped = [r for r in late if _creates(r, CreateHelper)]
-        # Where the creation was seen to be done, the run itself has given the environment back, or left it to serve.
-        unseen = [r for r in late if _creates(r, RestoreEnvironment) and not r.done_instant("restore_environment")]
-        for namespace in sorted({r.opened.plan.namespace for r in helped}):
-            runs = {r.id for r in helped if r.opened.plan.namespace == namespace}
-            await self._swept(namespace, helper.sweep(self._cluster, namespace, runs))
-        for run in unseen:
-            plan = run.opened.plan
-            swept = environment.sweep(self._cluster, plan.namespace, plan.service or "", {run.id})
-            await self._swept(plan.namespace, swept)
+        """Clear away what guards that are gone have left behind, whatever it is."""
+        await self._sweeper.sweep()
         await self._suspensions.sweep()
-
-    async def _swept(self, namespace: str, sweep: Awaitable[Sequence[str]]) -> None:
-        try:
-            for name in await sweep:
-                structlog.get_logger().warning("helper.removed", namespace=namespace, deployment=name)
-        except ClusterError as error:
-            structlog.get_logger().warning("helper.left", namespace=namespace, detail=str(error))
+        if self._term is not None:
+            with contextlib.suppress(JournalUnavailable):
+                await self.executor.catch_up()
 
     async def _keep_swept(self) -> None:
         while True:
@@ -421,7 +406,3 @@ class Guard:
     def _run_closed(self, target: str) -> None:
         if target in self.watches:
             self.watches[target].run_closed()
-
-
-def _creates(run: Run, kind: type[CreateHelper | RestoreEnvironment]) -> bool:
-    return any(isinstance(step, kind) for step in run.opened.plan.steps)

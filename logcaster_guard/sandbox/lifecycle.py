@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from logcaster_guard.domain.sidecar import is_guard
 from logcaster_guard.sandbox.release import Answer, Process, Releases, version_of
 
 Json = dict[str, Any]
@@ -265,8 +266,9 @@ def memory_limit(container: Mapping[str, Any]) -> float | None:
 
 
 def _main(containers: Sequence[Json], releases: Releases) -> Json:
-    registered = [c for c in containers if releases.known(str(c.get("image", "")))]
-    return next(iter(registered or containers), {})
+    others = [c for c in containers if not is_guard(c)]
+    registered = [c for c in others if releases.known(str(c.get("image", "")))]
+    return next(iter(registered or others), {})
 
 
 def _reason(container: Mapping[str, Any]) -> str | None:

@@ -28,7 +28,7 @@ MAX_BODY = 16 << 10
 PATH = "/api/v1/"
 
 _BODY_WITHIN = 10.0
-_FAILURES, _WITHIN, _PEERS = 10, 60.0, 1_024
+_OFTEN, _WITHIN, _PEERS = 10, 60.0, 1_024
 _AT_ONCE = 4
 _TICKET = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _CHALLENGE = 'Bearer realm="logcaster-guard"'
@@ -46,23 +46,23 @@ class NotTaken(Exception):
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
-class Failures:
-    """Failed authentications by the address that they came from; at most `_PEERS` addresses are remembered."""
+class Recent:
+    """How often something happened lately, by the address that it came from; at most `_PEERS` are remembered."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._seen: OrderedDict[str, deque[float]] = OrderedDict()
 
     def wait(self, peer: str) -> float:
-        """Seconds until that address is listened to again; 0 if it is now."""
+        """Seconds until it has happened fewer than `_OFTEN` times within `_WITHIN` seconds; 0 if it has now."""
         seen, now = self._seen.get(peer), self._monotonic()
-        if seen is None or len(seen) < _FAILURES:
+        if seen is None or len(seen) < _OFTEN:
             return 0.0
         return max(0.0, seen[0] + _WITHIN - now)
 
-    def failed(self, peer: str) -> None:
-        """Note a failure."""
-        self._seen.setdefault(peer, deque(maxlen=_FAILURES)).append(self._monotonic())
+    def note(self, peer: str) -> None:
+        """It happened once more."""
+        self._seen.setdefault(peer, deque(maxlen=_OFTEN)).append(self._monotonic())
         self._seen.move_to_end(peer)
         while len(self._seen) > _PEERS:
             self._seen.popitem(last=False)
@@ -74,7 +74,8 @@ class Changes:
     def __init__(self, guard: Guard, gate: Gate | None) -> None:
         self._guard = guard
         self._gate = gate
-        self._failures = Failures(guard.clock.monotonic)
+        self._failures = Recent(guard.clock.monotonic)
+        self._told = Recent(guard.clock.monotonic)
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._log = structlog.get_logger()
         self._ways: Mapping[str, tuple[frozenset[str], Say]] = {
@@ -96,10 +97,11 @@ class Changes:
             refusal = NotTaken(503, f"It cannot be told or done now: {error}", Retry_After="5")
         except NotTaken as error:
             refusal = error
-        if refusal.status != 429:
-            self._log.warning(
-                "web.refused", path=request.path, peer=request.remote, status=refusal.status, detail=str(refusal)
-            )  # fmt: skip
+        peer = request.remote or ""
+        if not self._told.wait(peer):
+            # No more lines a minute than that: whoever reaches the port must not fill the log.
+            self._told.note(peer)
+            self._log.warning("web.refused", path=request.path, peer=peer, status=refusal.status, detail=str(refusal))
         raise refusal
 
     async def _taken(self, word: str, request: web.Request) -> tuple[dict[str, Any], int]:
@@ -125,7 +127,7 @@ class Changes:
             raise NotTaken(429, "Too many failed attempts from this address.", Retry_After=f"{wait:.0f}")
         caller = await gate.caller(token)
         if caller is None:
-            self._failures.failed(peer)
+            self._failures.note(peer)
             challenge = f'{_CHALLENGE}, error="invalid_token"'
             raise NotTaken(401, "That token is nobody's.", WWW_Authenticate=challenge)
         return caller

@@ -17,6 +17,7 @@ from tests.conftest import RealControlPlane
 from tests.real.control_plane import ControlPlane
 
 Json = dict[str, Any]
+PEOPLE = ("alice", "bob")
 HERE = Path(__file__).parent
 ROLE = HERE.parents[1] / "deploy" / "rbac.yaml"
 
@@ -52,8 +53,9 @@ async def api(cluster: Cluster) -> AsyncIterator[ClusterPort]:
 
 async def _sandbox(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[Cluster]:
     del request
-    tokens = {user: secrets.token_hex(8) for user in ("admin", "guard", "node")}
+    tokens = {user: secrets.token_hex(8) for user in ("admin", "guard", "node", *PEOPLE)}
     server = ApiServer(tokens={token: user for user, token in tokens.items()}, tokenless="admin")
+    server.readers |= {*PEOPLE}
     await server.start()
 
     async def audit() -> Sequence[AuditRecord]:
@@ -89,6 +91,8 @@ async def _sandbox(request: pytest.FixtureRequest, folder: Path) -> AsyncIterato
         folder=folder,
         subjects=_user,
         read_audit=audit,
+        others={user: tokens[user] for user in PEOPLE},
+        on_grant=server.readers.discard,
     )
     await admin.aclose()
     await server.stop()
@@ -118,6 +122,7 @@ async def _real(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[C
         folder=folder,
         subjects=_user if isinstance(plane, ControlPlane) else _account_of(plane.namespace),
         read_audit=audit,
+        others={user: plane.tokens[user] for user in PEOPLE},
     )
     await drop_namespace(admin, namespace)
     await admin.aclose()

@@ -94,7 +94,7 @@ class Tape:
     async def through(self, what: str, effect: Effect[T]) -> T:
         """Let the effect happen, unless the guard dies before it; its answer, unless the guard dies after it."""
         self.check()
-        counted = self._running = self._running or what == BEGIN
+        counted = self.counts(what)
         if counted:
             await self.before(self._due(what))
             self._die_at(what, Moment.BEFORE, Moment.LATE, unsent=effect)
@@ -108,9 +108,18 @@ class Tape:
         self.check()
         if counted:
             self._die_at(what, Moment.AFTER)
-            self._counts[what] += 1
-            self.points.append(Point(what, self._counts[what]))
+            self.note(what)
         return answer
+
+    def counts(self, what: str) -> bool:
+        """Whether the record has begun, as it does with the first fired trigger."""
+        self._running = self._running or what == BEGIN
+        return self._running
+
+    def note(self, what: str) -> None:
+        """An effect that was had is a point of the record."""
+        self.points.append(self._due(what))
+        self._counts[what] += 1
 
     async def before(self, point: Point) -> None:
         """What happens just before the guard's call at a point is sent."""

@@ -88,11 +88,17 @@ class GuardProcess:
             return 0
         if self._process.returncode is None:
             self._process.send_signal(number)
+            self._process.send_signal(signal.SIGCONT)
         async with asyncio.timeout(20):
             code = await self._process.wait()
             await self._reader
         self._process = self._reader = None
         return code
+
+    def signal(self, number: int) -> None:
+        """Send it a signal that does not end it."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     async def ended(self) -> int:
         """Its exit code, once it has ended by itself."""
@@ -156,9 +162,14 @@ class Daemon(GuardProcess):
         )
         super().__init__(self.settings, rules)
 
-    def keep_in_cluster(self) -> None:
-        """Journal and blobs go into Secrets of the target's own namespace."""
+    def take_turns(self, lease: str) -> None:
+        """It shares this Lease with others over the same files."""
+        text = self.settings.read_text().replace("kubernetes: {kubeconfig", "kubernetes: {timeout: 2s, kubeconfig")
+        self.settings.write_text(f"{text}authority: {{lease: {lease}, duration: 6s, renew_every: 1s}}\n")
+
+    def keep_in_cluster(self, name: str = "logcaster-guard") -> None:
+        """Journal and blobs go into Secrets of the target's own namespace, under `name`."""
         text = self.settings.read_text()
         (line,) = [line for line in text.splitlines() if line.startswith("journal:")]
-        kept = f"journal: {{backend: kubernetes, namespace: {self._namespace}}}"
+        kept = f"journal: {{backend: kubernetes, namespace: {self._namespace}, name: {name}}}"
         self.settings.write_text(text.replace(line, kept))

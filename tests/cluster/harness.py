@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,7 +38,8 @@ class Cluster:
     """An API server with a fresh namespace.
 
     `admin_token` and `node_token` may do everything; `guard_token` may do on a real control plane only what was granted
-    with `grant`. `admin` is a client with the admin's token.
+    with `grant`. `admin` is a client with the admin's token. `alice` and `bob`, in `others`, are people with the rights
+    that were granted; the embedded server is told of them by `on_grant`, and tells of them only in reviews.
     """
 
     kind: Literal["sandbox", "real"]
@@ -53,6 +54,8 @@ class Cluster:
     folder: Path
     subjects: Callable[[str], Json]
     read_audit: Callable[[], Awaitable[Sequence[AuditRecord]]]
+    others: Mapping[str, str] = field(default_factory=dict)
+    on_grant: Callable[[str], None] = lambda _: None
 
     async def audit(self) -> list[AuditRecord]:
         """Every mutating request for this namespace so far, those of the control plane itself left out."""
@@ -60,7 +63,8 @@ class Cluster:
         return [r for r in records if r.namespace == self.namespace and r.verb in MUTATING]
 
     def token(self, user: str) -> str:
-        return {"admin": self.admin_token, "guard": self.guard_token, "node": self.node_token}[user]
+        own = {"admin": self.admin_token, "guard": self.guard_token, "node": self.node_token}
+        return {**self.others, **own}[user]
 
     def kubeconfig(self, user: str) -> Path:
         """A kubeconfig file for `admin`, `guard` or `node`."""
@@ -68,6 +72,7 @@ class Cluster:
 
     async def grant(self, user: str, rules: Sequence[Json]) -> None:
         """Let `user` do what `rules` (of a Role) say in this namespace; the embedded server asks for no rights."""
+        self.on_grant(user)
         if self.kind == "sandbox":
             return
         base = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{self.namespace}"

@@ -36,10 +36,10 @@ class Keeping:
     api: Cluster | None = None
 
     @contextlib.asynccontextmanager
-    async def journal(self) -> AsyncIterator[Journal]:
-        """The journal, opened anew."""
+    async def journal(self, *, shared: bool = False) -> AsyncIterator[Journal]:
+        """The journal, opened anew; `shared`: by several at once."""
         made: Journal = (
-            await SqliteJournal.open(self.folder / "journal.db")
+            await SqliteJournal.open(self.folder / "journal.db", shared=shared)
             if self.api is None
             else KubernetesJournal(self.api, Place(self.namespace, "logcaster-guard"))
         )

@@ -55,8 +55,9 @@ from logcaster_guard.domain.signals import (
     Value,
 )
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.engine.guard import Guard, Orders
-from logcaster_guard.ports import Channel, Entry, Journal, Json
+from logcaster_guard.ports import Channel, Clock, Entry, Journal, Json
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import STRATEGIC_PATCH, ApiRefused
@@ -329,7 +330,15 @@ class Scene:
                 await tape.landed()
         return tape
 
-    def guard(self, journal: Journal, source: ImageSource, tape: Tape) -> Guard:
+    def guard(
+        self,
+        journal: Journal,
+        source: ImageSource,
+        tape: Tape,
+        *,
+        clock: Clock | None = None,
+        authority: Keeper | None = None,
+    ) -> Guard:
         """A guard over the scene, whose calls go through the tape."""
         cluster = MortalCluster(self.api, tape)
         return Guard(
@@ -339,7 +348,8 @@ class Scene:
             journal=MortalJournal(journal, tape),
             blobs=MortalBlobs(self.keeping.blobs, tape),
             channels=[EventChannel(cluster), *self.channels],
-            clock=self.clock,
+            clock=clock or self.clock,
+            authority=authority,
         )
 
     @property
@@ -372,16 +382,7 @@ class Scene:
         """Return when the guard is dead, or has nothing left to do."""
 
         async def idle() -> bool:
-            if tape.dead.is_set() or task.done():
-                return True
-            entries = await journal.read_all()
-            facts = told(entries)
-            if self.case.refused:
-                return refusal_told(entries) and facts[2] <= facts[3]
-            if not facts[0] or not all(r.closed for r in facts[0]) or not facts[2] <= facts[3]:
-                return False
-            # After a destination that was bad the errors go on, and there is nothing left to go back to.
-            return not self.case.beside or refusal_told(entries)
+            return tape.dead.is_set() or task.done() or self.over(await journal.read_all())
 
         async def looked_again() -> bool:
             return tape.dead.is_set() or task.done() or source.reads >= enough
@@ -391,10 +392,24 @@ class Scene:
         enough = source.reads + 5
         await until(looked_again, WITHIN)
 
+    def over(self, entries: Sequence[Entry]) -> bool:
+        """Whether nothing is left to be done or told, as far as the journal tells."""
+        facts = told(entries)
+        if self.case.refused:
+            return refusal_told(entries) and facts[2] <= facts[3]
+        if not facts[0] or not all(r.closed for r in facts[0]) or not facts[2] <= facts[3]:
+            return False
+        # After a destination that was bad the errors go on, and there is nothing left to go back to.
+        return not self.case.beside or refusal_told(entries)
+
     async def facts(self) -> Facts:
         """How it stands; no guard may be alive."""
         async with self.keeping.journal() as journal:
-            entries = await journal.read_all()
+            return await self.facts_of(journal)
+
+    async def facts_of(self, journal: Journal) -> Facts:
+        """As `facts`, where the journal is open already."""
+        entries = await journal.read_all()
         found, known, queued, settled = told(entries)
         bounds = None
         if self.minimum is not None:

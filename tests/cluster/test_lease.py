@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from logcaster_guard.adapters.kubernetes.access import missing_for_lease
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.adapters.kubernetes.lease import KubernetesLease
 from logcaster_guard.domain.authority import Record, Terms
-from logcaster_guard.domain.errors import Conflict, NoAuthority, NotFound
+from logcaster_guard.domain.errors import ClusterError, Conflict, NoAuthority, NotFound
 from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.engine.fencing import FencedCluster
 from logcaster_guard.ports import Kind
@@ -27,7 +30,8 @@ NAME = "logcaster-guard"
 AT = datetime(2026, 3, 4, 5, 6, 7, 89, tzinfo=UTC)
 RECORD = Record("one", 1, 30.0, acquired=AT, renewed=AT)
 TERMS = Terms(duration=30.0, renew_every=5.0, timeout=10.0)
-LEASES = [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "patch"]}]
+OVERLAY = Path(__file__).parents[2] / "deploy" / "overlays" / "high-availability"
+LEASES: list[Json] = next(d["rules"] for d in yaml.safe_load_all((OVERLAY / "rbac.yaml").read_text()))
 MARKS = [{"apiGroups": [""], "resources": ["services"], "verbs": ["get", "patch"]}]
 
 
@@ -41,13 +45,18 @@ async def api(cluster: Cluster) -> AsyncIterator[KubernetesCluster]:
 
 @pytest.fixture
 async def lease(cluster: Cluster, api: KubernetesCluster) -> KubernetesLease:
-    made = KubernetesLease(api, cluster.namespace, NAME)
+    await allowed(api, cluster, lacking=0)
+    return KubernetesLease(api, cluster.namespace, NAME)
 
-    async def granted() -> bool:
-        return await api.may("patch", "coordination.k8s.io", "leases", cluster.namespace) is not False
 
-    await until(granted)
-    return made
+async def allowed(api: KubernetesCluster, cluster: Cluster, *, lacking: int) -> Sequence[str]:
+    """What is missing of the rights on the Lease, once the API server knows of those that were granted."""
+
+    async def granted() -> Sequence[str] | None:
+        found = await missing_for_lease(api, cluster.namespace, NAME)
+        return found or [""] if len(found) == lacking else None
+
+    return await until(granted) or []
 
 
 def path(cluster: Cluster) -> str:
@@ -118,6 +127,31 @@ async def test_what_another_program_wrote_is_read_for_what_it_says(
     assert (found.holder, found.epoch) == (spec.get("holderIdentity", ""), 0)
     taken = await lease.write(replace(found, holder="one", epoch=1, duration=30.0, renewed=AT, acquired=AT))
     assert replace(taken, version="") == RECORD
+
+
+def without(verb: str) -> list[Json]:
+    """The shipped Role's rules less one verb."""
+    kept = [{**rule, "verbs": [v for v in rule["verbs"] if v != verb]} for rule in LEASES]
+    return [rule for rule in kept if rule["verbs"]]
+
+
+@pytest.mark.parametrize("verb", ["get", "create", "patch"])
+async def test_without_a_verb_of_the_shipped_role_it_is_named_and_its_use_is_refused(
+    cluster: Cluster, verb: str
+) -> None:
+    if cluster.kind == "sandbox":
+        pytest.skip("the embedded API server asks for no rights")
+    await cluster.grant("guard", without(verb))
+    made = await connect(kubeconfig=cluster.kubeconfig("guard"), context=None, timeout=10.0)
+    try:
+        (sentence,) = await allowed(made, cluster, lacking=1)
+        assert f"the verb {verb} on leases.coordination.k8s.io there" in sentence
+        lease = KubernetesLease(made, cluster.namespace, NAME)
+        with pytest.raises(ClusterError) as caught:
+            await (lease.read() if verb == "get" else lease.write(replace(RECORD, version="1" * (verb == "patch"))))
+    finally:
+        await made.aclose()
+    assert caught.value.status == 403
 
 
 class Contender:

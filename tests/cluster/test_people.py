@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
@@ -180,3 +181,123 @@ async def test_kubectl_says_the_same_and_what_does_not_count_is_told(
     assert (denied["run"], denied["reason"]) == (opened["run"], "it names another run or plan")
     await daemon.until("notice.queued", about="answer.denied")
     assert image_of(await world.deployment()) == objects.image("2.0")
+
+
+def delegated(cluster: Cluster) -> tuple[Json, Json]:
+    """The ClusterRole and its binding as they ship, under a name of the test's own, for the guard's user here."""
+    text = (DEPLOY / "components" / "api-auth" / "rbac.yaml").read_text()
+    role, binding = yaml.safe_load_all(text)
+    for document in (role, binding):
+        document["metadata"]["name"] = cluster.namespace
+    return role, {
+        **binding,
+        "roleRef": {**binding["roleRef"], "name": cluster.namespace},
+        "subjects": [cluster.subjects("guard")],
+    }
+
+
+@pytest.fixture
+async def delegation(cluster: Cluster) -> AsyncIterator[None]:
+    base = "/apis/rbac.authorization.k8s.io/v1"
+    role, binding = delegated(cluster)
+    if cluster.kind == "real":
+        await cluster.admin.create(f"{base}/clusterroles", role)
+        await cluster.admin.create(f"{base}/clusterrolebindings", binding)
+    yield
+    if cluster.kind == "real":
+        await cluster.admin.delete(f"{base}/clusterrolebindings/{cluster.namespace}")
+        await cluster.admin.delete(f"{base}/clusterroles/{cluster.namespace}")
+
+
+@pytest.fixture
+async def open_to_people(
+    cluster: Cluster, world: World, delegation: None, tmp_path: Path
+) -> AsyncIterator[tuple[Daemon, httpx.AsyncClient]]:
+    """A daemon that asks Kubernetes who may change something, and a client of its address."""
+    del delegation
+    rules = tmp_path / "rollback-rules.yaml"
+    rules.write_text(ASKS)
+    address = free_address()
+    daemon = Daemon(cluster, tmp_path, network=world.network.url, prometheus=None, rules=rules)
+    daemon.settings.write_text(
+        daemon.settings.read_text() + f"web: {{listen: '{address}', auth: {{kubernetes: true}}}}\n"
+    )
+    # alice may annotate the workload and nothing else; bob may only look at it.
+    rule = {"apiGroups": ["apps"], "resources": ["deployments"], "resourceNames": [objects.DEPLOYMENT]}
+    await cluster.grant("alice", [{**rule, "verbs": ["get", "patch"]}])
+    if cluster.kind == "real":
+        await cluster.grant("bob", [{**rule, "verbs": ["get"]}])
+    await daemon.start()
+    await daemon.until("revision.good")
+    async with httpx.AsyncClient(base_url=f"http://{address}/api/v1", trust_env=False, timeout=15) as client:
+        yield daemon, client
+    await daemon.stop()
+
+
+async def test_over_http_kubernetes_says_who_may(
+    cluster: Cluster, world: World, open_to_people: tuple[Daemon, httpx.AsyncClient]
+) -> None:
+    daemon, client = open_to_people
+    opened = await asked(world, daemon)
+    assert daemon.told("permission.missing") == []
+    target = f"{cluster.namespace}/{objects.DEPLOYMENT}"
+
+    async def post(word: str, bearer: str, **more: str) -> httpx.Response:
+        body = {"target": target, "reason": "we mend it forward", **more}
+        return await client.post(f"/{word}", json=body, headers={"Authorization": f"Bearer {bearer}"})
+
+    (told,) = (await client.get("/status")).json()["targets"]
+    ticket = told["run"]["ticket"]
+    assert (await client.post("/veto", json={})).status_code == 401
+    assert (await post("veto", "nobodys-token", ticket=ticket)).status_code == 401
+    refused = await post("veto", cluster.token("bob"), ticket=ticket)
+    assert (refused.status_code, "bob may not patch" in refused.text) == (403, True), refused.text
+    assert daemon.told("run.answered") == []
+
+    answer = await post("veto", cluster.token("alice"), ticket=ticket)
+    assert answer.status_code == 202, answer.text
+    closed = await daemon.until("run.closed", run=opened["run"])
+    assert closed["outcome"] == "vetoed"
+    assert closed["reason"].startswith("somebody vetoed it: by ")
+    assert "alice: we mend it forward" in closed["reason"]
+    (told,) = (await client.get("/status")).json()["targets"]
+    assert [(h["digest"], h["counted"]) for h in told["heard"]] == [(answer.json()["digest"], True)]
+
+    frozen = await post("freeze", cluster.token("alice"))
+    assert frozen.status_code == 202, frozen.text
+    await daemon.until("target.frozen", by="annotation")
+    assert (await post("unfreeze", cluster.token("bob"))).status_code == 403
+    assert (await post("unfreeze", cluster.token("alice"))).status_code == 202
+    await daemon.until("target.thawed")
+    assert image_of(await world.deployment()) == objects.image("2.0")
+    told_lines = json.dumps(daemon.lines)
+    assert not [user for user in ("alice", "bob") if cluster.token(user) in told_lines]
+    # What alice said is written by the guard, in her name.
+    said = [r for r in await cluster.audit() if "we mend it forward" in str(r.body) and r.resource != "events"]
+    assert {(r.user.rpartition(":")[2], r.verb, r.resource) for r in said} == {("guard", "patch", "deployments")}
+
+
+async def test_without_the_delegation_it_is_named_at_the_start_and_nobody_is_let_in(
+    cluster: Cluster, world: World, tmp_path: Path
+) -> None:
+    if cluster.kind == "sandbox":
+        pytest.skip("the embedded API server asks for no rights")
+    address = free_address()
+    daemon = Daemon(cluster, tmp_path, network=world.network.url, prometheus=None)
+    daemon.settings.write_text(
+        daemon.settings.read_text() + f"web: {{listen: '{address}', auth: {{kubernetes: true}}}}\n"
+    )
+    try:
+        await daemon.start()
+        await daemon.until("web.listening")
+        sentences = [line["detail"] for line in daemon.told("permission.missing")]
+        assert [s for s in sentences if "create tokenreviews.authentication.k8s.io" in s and "api-auth" in s]
+        assert [s for s in sentences if "create subjectaccessreviews.authorization.k8s.io" in s and "api-auth" in s]
+        async with httpx.AsyncClient(trust_env=False, timeout=15) as client:
+            headers = {"Authorization": f"Bearer {cluster.token('admin')}"}
+            body = {"target": f"{cluster.namespace}/{objects.DEPLOYMENT}", "reason": "because"}
+            answer = await client.post(f"http://{address}/api/v1/freeze", json=body, headers=headers)
+        assert answer.status_code == 503
+        assert cluster.token("admin") not in answer.text + json.dumps(daemon.lines)
+    finally:
+        await daemon.stop()

@@ -21,7 +21,7 @@ from logcaster_guard.adapters.kubernetes.access import (
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.adapters.kubernetes.events import event_of
-from logcaster_guard.domain.errors import ClusterError, NotFound, Rejected
+from logcaster_guard.domain.errors import ClusterError, Conflict, NotFound, Rejected
 from logcaster_guard.domain.gitops import Reference
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.signals import Target
@@ -46,7 +46,7 @@ OTHERS = rules_in("rbac.yaml", "components/gitops/rbac.yaml")
 RULES = [*OTHERS, *rules_in("components/kubernetes-journal/rbac.yaml")]
 PAUSE = [{"op": "add", "path": "/metadata/annotations", "value": {}}]
 EMPTY = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}}
-NOTE = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "web"}}
+NOTE = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "note"}}
 NOTICE = Notice("run-1/1", START, "run.opened", Severity.WARNING, "t", "x", deployment="web", run="run-1")
 
 
@@ -158,10 +158,10 @@ def without(group: str, resource: str, verb: str) -> list[Json]:
 
 
 async def refused(use: Use, guard: KubernetesCluster, namespace: str) -> bool:
-    """Whether the API server answers 403; that there is no such object is not a refusal."""
+    """Whether the API server answers 403; that there is no such object, or another one, is no refusal."""
     try:
         await use(guard, namespace)
-    except NotFound:
+    except (Conflict, NotFound):
         return False
     except Rejected as error:
         return error.status == 403

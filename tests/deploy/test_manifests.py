@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from logcaster_guard.adapters.kubernetes.access import LEASE_PERMISSIONS, PERMISSIONS
+from logcaster_guard.adapters.kubernetes.access import DELEGATED, LEASE_PERMISSIONS, PERMISSIONS
 from logcaster_guard.config.loading import Loaded, load
 from logcaster_guard.config.settings import default_settings
 from logcaster_guard.domain.sidecar import CONTAINER, is_guard, without_guard
@@ -161,6 +161,21 @@ def test_the_rights_on_gitops_owners_build_apart_from_the_base() -> None:
     assert sorted(o["kind"] for o in build(DEPLOY / "components" / "gitops")) == ["Role", "RoleBinding"]
 
 
+def test_the_rights_to_ask_for_others_build_apart_from_the_base_and_are_for_the_same_account() -> None:
+    objects = {o["kind"]: o for o in build(DEPLOY / "components" / "api-auth")}
+    assert sorted(objects) == ["ClusterRole", "ClusterRoleBinding"]
+    granted = {
+        (group, resource, verb)
+        for rule in objects["ClusterRole"]["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert granted == {(p.group, p.resource, verb) for p in DELEGATED for verb in p.verbs}
+    (subject,) = objects["ClusterRoleBinding"]["subjects"]
+    assert (subject["name"], subject["namespace"]) == ("logcaster-guard", "logcaster")
+
+
 def test_the_journals_namespace_is_the_one_of_the_settings_and_its_role_is_for_that_alone() -> None:
     objects = {o["kind"]: o for o in build(DEPLOY / "components" / "kubernetes-journal")}
     assert sorted(objects) == ["Namespace", "Role", "RoleBinding"]
@@ -170,6 +185,55 @@ def test_the_journals_namespace_is_the_one_of_the_settings_and_its_role_is_for_t
     assert objects["RoleBinding"]["roleRef"]["name"] == objects["Role"]["metadata"]["name"]
     (subject,) = objects["RoleBinding"]["subjects"]
     assert subject == {"kind": "ServiceAccount", "name": "logcaster-guard", "namespace": "logcaster"}
+
+
+@pytest.fixture(scope="module")
+def taking_turns(tmp_path_factory: pytest.TempPathFactory) -> list[Json]:
+    """What the overlay for several guards makes of the base."""
+    folder = tmp_path_factory.mktemp("cluster").resolve()
+    deploy = os.path.relpath(DEPLOY, folder)
+    text = f"resources: [{deploy}]\ncomponents: [{deploy}/overlays/high-availability]\n"
+    (folder / "kustomization.yaml").write_text(text)
+    return build(folder)
+
+
+def the(objects: list[Json], kind: str, name: str = "logcaster-guard") -> Json:
+    (found,) = [o for o in objects if (o["kind"], o["metadata"]["name"]) == (kind, name)]
+    return found
+
+
+def test_two_guards_run_apart_from_each_other_and_need_no_volume(taking_turns: list[Json]) -> None:
+    assert not [o for o in taking_turns if o["kind"] == "PersistentVolumeClaim"]
+    spec = the(taking_turns, "Deployment")["spec"]
+    assert spec["replicas"] == 2
+    assert spec["strategy"]["type"] == "RollingUpdate"
+    made = spec["template"]["spec"]
+    assert {v["name"] for v in made["volumes"]} == {"config", "secrets"}
+    assert all(m["readOnly"] for m in made["containers"][0]["volumeMounts"])
+    labels = spec["template"]["metadata"]["labels"]
+    (apart,) = made["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    (spread,) = made["topologySpreadConstraints"]
+    budget = the(taking_turns, "PodDisruptionBudget")["spec"]
+    assert (apart["topologyKey"], budget["maxUnavailable"]) == ("kubernetes.io/hostname", 1)
+    for selector in (apart["labelSelector"], spread["labelSelector"], budget["selector"]):
+        assert selector == {"matchLabels": labels}
+    # Both sides of one hand-over fit: what a run has under way, what people are still owed, and the Lease.
+    assert made["terminationGracePeriodSeconds"] >= 30
+
+
+def test_their_settings_are_sound_and_name_the_lease_that_their_role_is_for(
+    taking_turns: list[Json], tmp_path: Path
+) -> None:
+    loaded = mounted({"ConfigMap": the(taking_turns, "ConfigMap")}, tmp_path)
+    assert len(loaded.rules) == 5
+    assert (loaded.settings.authority.lease, loaded.settings.journal.backend) == ("logcaster-guard", "kubernetes")
+    role = the(taking_turns, "Role", "logcaster-guard-lease")
+    granted = {(g, r, v) for x in role["rules"] for g in x["apiGroups"] for r in x["resources"] for v in x["verbs"]}
+    assert granted == {(p.group, p.resource, verb) for p in LEASE_PERMISSIONS for verb in p.verbs}
+    assert {n for x in role["rules"] for n in x.get("resourceNames", [])} == {loaded.settings.authority.lease}
+    assert role["metadata"]["namespace"] == the(taking_turns, "Deployment")["metadata"]["namespace"]
+    journal = the(taking_turns, "Role", "logcaster-guard-journal")
+    assert journal["metadata"]["namespace"] == loaded.settings.journal.namespace
 
 
 @pytest.fixture(scope="module")

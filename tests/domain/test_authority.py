@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from logcaster_guard.domain import authority
@@ -31,8 +31,9 @@ def waiting(record: Record | None, since: float = 100.0) -> State:
         (replace(THEIRS, duration=0.0), 29.9, False),
         (replace(THEIRS, holder=""), 0.0, True),
         (replace(THEIRS, holder="me"), 0.0, True),
-        (None, 29.9, False),
-        (None, 30.0, True),
+        (Record("", 0, 30.0), 29.9, False),
+        (Record("", 0, 30.0), 30.0, True),
+        (None, 1e9, False),
     ],
 )
 def test_a_lease_is_free_when_it_stood_unchanged_for_its_own_time(
@@ -68,9 +69,13 @@ def test_each_taking_is_an_epoch_of_its_own() -> None:
 
 def test_a_lease_that_was_deleted_does_not_begin_the_epochs_again() -> None:
     gone = authority.seen(waiting(THEIRS), None, 200.0, "me")
-    assert isinstance(gone, Standby)
-    claim = authority.claim(gone, "me", NOW, TERMS)
-    assert (claim.epoch, claim.version) == (5, "")
+    assert authority.is_missing(gone)
+    made = authority.placeholder(gone, NOW, TERMS)
+    assert (made.holder, made.epoch, made.version) == ("", 4, "")
+    there = authority.seen(gone, replace(made, version="9"), 201.0, "me")
+    assert isinstance(there, Standby)
+    claim = authority.claim(there, "me", NOW, TERMS)
+    assert (claim.epoch, claim.version) == (5, "9")
 
 
 def test_the_holders_time_is_counted_from_when_it_sent() -> None:
@@ -149,6 +154,8 @@ class Server:
         actor.state = authority.stepped_down(actor.state, clock)
         if isinstance(actor.state, Holding):
             actor.sent = (authority.renewal(actor.state, NOW, TERMS), clock)
+        elif authority.is_missing(actor.state):
+            actor.sent = (authority.placeholder(actor.state, NOW, TERMS), clock)
         elif authority.may_take(actor.state, clock, actor.name, TERMS):
             actor.sent = (authority.claim(actor.state, actor.name, NOW, TERMS), clock)
 
@@ -191,6 +198,12 @@ RATES = st.sampled_from([1.0, 1.04, 1.09])
 
 @settings(max_examples=1_000, deadline=None)
 @given(STEPS, st.tuples(RATES, RATES), st.tuples(*[st.sampled_from([-1e4, 0.0, 1e4])] * 2))
+@example(
+    # Between two looks of the second it is made, taken and deleted.
+    [("turn", 0, 2.0), ("turn", 1, 28.5), ("turn", 0, 0.0), ("delete", 0, 2.0), ("turn", 1, 0.0)],
+    (1.0, 1.0),
+    (0.0, 0.0),
+)
 def test_no_two_ever_may_act(
     steps: list[tuple[str, int, float]], rates: tuple[float, float], offsets: tuple[float, float]
 ) -> None:

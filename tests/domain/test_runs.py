@@ -138,7 +138,9 @@ OWNER = Hold("owner/Kustomization a/b", "gitops_owner", "Kustomization a/b", "u"
 
 
 @pytest.mark.parametrize("restored", [False, True])
-@pytest.mark.parametrize("end", [RECOVERED, NOT_RECOVERED, INCONCLUSIVE, ABANDONED, FAILED, DESTINATION_BAD, *HARMLESS])
+@pytest.mark.parametrize(
+    "end", [RECOVERED, NOT_RECOVERED, INCONCLUSIVE, ABANDONED, FAILED, DESTINATION_BAD, *sorted(HARMLESS)]
+)
 def test_an_owner_stays_suspended_only_where_the_good_release_is_in_place(end: str, *, restored: bool) -> None:
     run = replace(ending(end, holding=False), holds={OWNER.id: OWNER}, done_at={RESTORE: at(55)} if restored else {})
     decision = runs.next(run, Before("suspended"), NOW, 1.0)

@@ -212,7 +212,7 @@ class Auditor:
         source = self.world.prometheus if signal == "error_rate" else self.world.http
         answers = source.answers[name, signal]
         limit = self._limit(rule)
-        fresh = [a for a in answers if not a.step and a.at >= second - 1e-6]
+        fresh = [a for a in answers if not a.step and a.came >= second - 1e-6 and a.at >= second - self._staleness]
         assert fresh, f"{rule.name} fired without a fresh reading"
         assert all(a.number is not None and a.number > limit for a in fresh), f"{rule.name} fired on {fresh}"
         quiet = [a.at for a in answers if a.number is not None and a.number <= limit]
@@ -318,6 +318,8 @@ class Auditor:
 def _proven(answers: list[Answer], limit: float, staleness: float) -> Iterator[tuple[float, float]]:
     """The stretches over which the answers show the signal above its limit."""
     reads = [a for a in answers if not a.step]
+    # What a reading shows is taken for the instant at which it comes.
+    yield from ((a.at, a.came) for a in reads if a.number is not None and a.number > limit)
     for one, two in itertools.pairwise(reads):
         both = all(a.number is not None and a.number > limit for a in (one, two))
         if both and two.at - one.at <= staleness + 1e-6:

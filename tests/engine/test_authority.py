@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import pytest
 import structlog
@@ -14,8 +15,9 @@ from logcaster_guard.domain.errors import NoAuthority
 from logcaster_guard.domain.events import RunClosed, RunOpened, StepIntended
 from logcaster_guard.effects.stamping import EPOCH
 from logcaster_guard.engine.authority import Keeper
+from logcaster_guard.engine.chronicle import run_stream
 from logcaster_guard.ports import Json, Kind
-from tests.engine.bench import PROD, PROVEN, Bench
+from tests.engine.bench import KEY, PROD, PROVEN, Bench
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.lease import MemoryLease, Shelf
 
@@ -344,6 +346,39 @@ async def test_a_holder_without_a_usable_journal_lets_another_try(two: Two) -> N
     two.second.journal.fault = None
     await two.second.pass_(TERMS.duration + 6.0)
     assert two.acting[1] is True
+
+
+async def late(two: Two) -> str:
+    """A run that was opened by a guard without authority; its name."""
+    assert two.first.journal is not None
+    opened = replace(two.first.told(RunOpened)[0], run="late", at=two.first.clock.now(), parent=None)
+    await two.first.journal.append(run_stream("late"), [opened], 0)
+    return "late"
+
+
+async def test_a_run_whose_opening_arrived_late_is_closed_and_changes_nothing(two: Two) -> None:
+    two.first.cluster.roll(PROD, "v2")
+    await two.first.pass_(900.0)
+    run = await late(two)
+    two.first.cluster.roll(PROD, "v2")
+    await two.first.pass_(61.0)
+    (closed,) = [c for c in two.first.told(RunClosed) if c.run == run]
+    assert (closed.outcome, closed.freeze) == ("abandoned", False)
+    assert "no longer held the lease" in closed.reason
+    assert two.first.writes() == 1
+    assert two.first.guard.chronicle.ledger(KEY).freeze is None
+
+
+async def test_a_new_holder_that_finds_two_open_runs_carries_on_the_one_that_has_begun(two: Two) -> None:
+    await two.in_mid_run()
+    run = await late(two)
+    await two.first.stop()
+    two.second.cluster.change(Kind.DEPLOYMENT, PROD, lambda d: d["status"].update(updatedReplicas=3))
+    await two.second.pass_(900.0)
+    outcomes = {c.run: c.outcome for c in two.second.told(RunClosed)}
+    assert outcomes.pop(run) == "abandoned"
+    assert list(outcomes.values()) == ["recovered"]
+    assert two.second.writes() == 2
 
 
 async def test_who_does_not_know_which_releases_are_needed_forgets_none(two: Two) -> None:

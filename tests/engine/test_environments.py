@@ -26,7 +26,7 @@ def switching(selector: dict[str, str]) -> tuple[FakeCluster, RunOpened]:
     cluster = FakeCluster(FakeClock())
     for name in (BLUE, GREEN):
         cluster.add_deployment(name, f"v{len(name) - 3}", replicas=3)
-        cluster.object(Kind.DEPLOYMENT, name)["spec"]["template"]["metadata"]["labels"] = {LABEL: name}
+        cluster.object(Kind.DEPLOYMENT, name)["spec"]["template"]["metadata"]["labels"] = {"app": name, LABEL: name}
     cluster.add(Kind.SERVICE, SERVICE, spec={"selector": selector})
     workload, live = (Workload(cluster.object(Kind.DEPLOYMENT, name)) for name in (BLUE, GREEN))
     plan = Plan(
@@ -54,7 +54,10 @@ def serves(cluster: FakeCluster, environment: str) -> None:
     for number in range(3):
         status = {"conditions": [{"type": "Ready", "status": "True"}]}
         cluster.add(Kind.POD, f"{environment}-{number}", status=status)
-        cluster.object(Kind.POD, f"{environment}-{number}")["metadata"]["labels"] = {LABEL: environment}
+        cluster.object(Kind.POD, f"{environment}-{number}")["metadata"]["labels"] = {
+            "app": environment,
+            LABEL: environment,
+        }
 
 
 async def released(selector: dict[str, str]) -> Observation:

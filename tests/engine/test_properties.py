@@ -311,11 +311,7 @@ class GuardMachine(RuleBasedStateMachine):
     @rule()
     def rollouts_go_on(self) -> None:
         self.world.cluster.stuck = False
-        self._finish_rollouts()
-
-    def _finish_rollouts(self) -> None:
-        for name in self.world.cluster.names(Kind.DEPLOYMENT):
-            self.world.cluster._roll_out(name)
+        self.world.cluster.finish()
 
     @precondition(lambda self: self.world.alive)
     @rule(writes=st.integers(0, 12), in_vain=st.booleans(), seconds=st.sampled_from([0.0, 15.0, 65.0]))
@@ -356,7 +352,7 @@ class GuardMachine(RuleBasedStateMachine):
     def _calm_down(self) -> None:
         self._mend()
         self.world.journal.fault, self.world.journal.lost, self.world.cluster.stuck = None, False, False
-        self._finish_rollouts()
+        self.world.cluster.finish()
         self.the_sources_are_back()
         for name in NAMES:
             self.world.prometheus.set(name, "error_rate", 0.0)

@@ -113,6 +113,27 @@ async def test_what_takes_over_looks_again_after_a_write_that_was_under_way() ->
         assert made.cluster.object(Kind.DEPLOYMENT, PROD)["spec"]["replicas"] == 3
 
 
+async def test_a_helper_that_was_handed_over_goes_on_serving_until_it_is_not_needed() -> None:
+    rules = [rule(action=Action.GRADUAL), HEALTH]
+    policy = Policy(gradual=GradualPolicy(steps=(0.5, 1.0)))
+    async with bench(rules=rules, policy=policy, cluster=PopulatedCluster) as made:
+        await made.bad_v2()
+        await made.pass_(FIRES + 10.0)
+        assert len(made.cluster.names(Kind.DEPLOYMENT)) == 2
+        made.cluster.stuck = True
+        made.http.set(PROD, "health_check_fails", 9)
+        await made.pass_(160.0)
+        made.http.set(PROD, "health_check_fails", 0)
+        assert [c.outcome for c in made.told(RunClosed)] == ["escalated"]
+        await made.pass_(200.0)
+        assert len(made.cluster.names(Kind.DEPLOYMENT)) == 2, "swept away while a run rests on it"
+        made.cluster.stuck = False
+        made.cluster.finish()
+        await made.pass_(600.0)
+        assert [c.outcome for c in made.told(RunClosed)] == ["escalated", "recovered"]
+        assert made.cluster.names(Kind.DEPLOYMENT) == [PROD]
+
+
 async def test_a_dry_run_writes_nothing_and_tells_the_plan() -> None:
     async with bench(policy=Policy(dry_run=True)) as made:
         await made.bad_v2()

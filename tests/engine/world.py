@@ -85,9 +85,13 @@ class RecordedJournal(MemoryJournal):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a source said of a signal of a target; `past` is range data at each `step` seconds (0: a reading)."""
+    """What a source said of a signal of a target; `past` is range data at each `step` seconds (0: a reading).
+
+    It was asked for at second `at` and came at `came`: a source may hang.
+    """
 
     at: float
+    came: float
     number: float | None
     past: tuple[tuple[float, float], ...] = ()
     step: float = 0.0
@@ -104,14 +108,14 @@ class RecordedSource(FakeSource):
         found = await super().read(target, signals)
         for name, reading in found.items():
             number = reading.number if isinstance(reading, Value) else None
-            self._keep(target, name, Answer(reading.at, number))
+            self._keep(target, name, Answer(reading.at, self._clock.monotonic(), number))
         return found
 
     async def history(self, target: Target, signal: Signal, start: float, end: float, step: float) -> History:
         found = await super().history(target, signal, start, end, step)
         if isinstance(found, Series):
             at = self._clock.monotonic()
-            self._keep(target, signal.name, Answer(at, None, past=found.points, step=found.step))
+            self._keep(target, signal.name, Answer(at, at, None, past=found.points, step=found.step))
         return found
 
     def _keep(self, target: Target, signal: str, answer: Answer) -> None:

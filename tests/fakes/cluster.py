@@ -74,6 +74,14 @@ class FakeCluster:
 
         self.change(Kind.DEPLOYMENT, name, edit)
 
+    def names(self, kind: Kind) -> Sequence[str]:
+        return [name for k, name in self._objects if k is kind]
+
+    def finish(self) -> None:
+        """Rollouts that were stuck come to their end."""
+        for name in self.names(Kind.DEPLOYMENT):
+            self._roll_out(name)
+
     def remove(self, kind: Kind, name: str) -> None:
         del self._objects[kind, name]
 
@@ -87,9 +95,11 @@ class FakeCluster:
         return copy.deepcopy(self._found(kind, namespace, name))
 
     async def list(self, kind: Kind, namespace: str, selector: str = "") -> Sequence[Json]:
-        assert (namespace, selector) == (NAMESPACE, "")
+        assert namespace == NAMESPACE
         self._refuse("list", kind, "")
-        return [copy.deepcopy(o) for (k, _), o in self._objects.items() if k is kind]
+        wanted = dict(pair.split("=") for pair in selector.split(",") if pair)
+        listed = [o for (k, _), o in self._objects.items() if k is kind]
+        return [copy.deepcopy(o) for o in listed if wanted.items() <= (o["metadata"].get("labels") or {}).items()]
 
     async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
         self._refuse("patch", kind, name)

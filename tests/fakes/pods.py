@@ -24,9 +24,6 @@ class PopulatedCluster(FakeCluster):
         self.late: Callable[[str, Kind, str], ClusterError | None] = lambda *_: None
         self.on_write: Callable[[str, Kind, str, Json | None, Json | None], None] = lambda *_: None
 
-    def names(self, kind: Kind) -> Sequence[str]:
-        return [name for k, name in self._objects if k is kind]
-
     def remove(self, kind: Kind, name: str) -> None:
         uid = self._objects.pop((kind, name))["metadata"]["uid"]
         for key, found in list(self._objects.items()):

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-USERS = ("admin", "node", "guard")
+USERS = ("admin", "node", "guard", "alice", "bob")
 LIFETIME = 7200
 Json = dict[str, Any]
 
@@ -80,7 +80,7 @@ class Entry:
 
 
 def attach(kubeconfig: Path, folder: Path) -> Attached:
-    """Enter the cluster and make the three users; raises `NotAttached`."""
+    """Enter the cluster and make the users; raises `NotAttached`."""
     try:
         entry = Entry(kubeconfig, folder)
     except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
@@ -92,7 +92,7 @@ def attach(kubeconfig: Path, folder: Path) -> Attached:
     for user in USERS:
         accounts = f"/api/v1/namespaces/{namespace}/serviceaccounts"
         entry.call("POST", accounts, {"metadata": {"name": user}})
-        if user != "guard":
+        if user in {"admin", "node"}:
             entry.call("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", _all_rights(namespace, user))
         request = {"spec": {"expirationSeconds": LIFETIME}}
         answer = entry.call("POST", f"{accounts}/{user}/token", request)

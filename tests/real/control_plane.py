@@ -18,7 +18,7 @@ from typing import Any
 from tests.real.processes import NotStarted, Program, free_port, version_of
 
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager")
-GROUPS = {"admin": "system:masters", "node": "system:masters", "guard": ""}
+GROUPS = {"admin": "system:masters", "node": "system:masters", "guard": "", "alice": "", "bob": ""}
 START_WITHIN = 60.0
 
 # Only what changes something is recorded, with bodies: that is what tests ask for.

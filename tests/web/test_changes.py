@@ -21,7 +21,7 @@ from logcaster_guard.domain.rules import Action
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.engine.manual import Preview
 from logcaster_guard.ports import Caller, Gate, Kind
-from logcaster_guard.web.changes import MAX_BODY, Failures
+from logcaster_guard.web.changes import MAX_BODY, Recent
 from logcaster_guard.web.server import serving
 from tests.engine.bench import KEY, PROD, Bench, bench, in_mid_run, rule
 from tests.fakes.clock import FakeClock
@@ -320,6 +320,16 @@ async def test_who_fails_again_and_again_is_not_listened_to_for_a_while() -> Non
             assert (await client.post("freeze", freeze())).status_code == 202
 
 
+async def test_who_only_knocks_cannot_fill_the_log(capfd: pytest.CaptureFixture[str]) -> None:
+    async with bench() as made:
+        await made.start()
+        async with served(made.guard, TokenGate(lambda: HELD)) as client:
+            codes = [(await client.post("freeze", freeze(), by=None)).status_code for _ in range(30)]
+    out, err = capfd.readouterr()
+    assert codes == [401] * 30
+    assert (out + err).count("web.refused") == 10
+
+
 async def test_guesses_at_once_are_counted_one_by_one() -> None:
     async with bench() as made:
         await made.start()
@@ -331,9 +341,9 @@ async def test_guesses_at_once_are_counted_one_by_one() -> None:
 
 def test_addresses_that_failed_are_forgotten_before_they_fill_the_memory() -> None:
     clock = FakeClock()
-    failures = Failures(clock.monotonic)
+    failures = Recent(clock.monotonic)
     for number in range(5_000):
-        failures.failed(str(number))
+        failures.note(str(number))
     assert len(failures._seen) == 1_024
 
 

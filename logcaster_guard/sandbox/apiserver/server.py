@@ -26,6 +26,7 @@ from logcaster_guard.sandbox.apiserver.objects import Caller, Objects
 from logcaster_guard.sandbox.apiserver.recorder import CONTROLLER_MANAGER
 from logcaster_guard.sandbox.apiserver.replicasets import ReplicaSetController
 from logcaster_guard.sandbox.apiserver.resources import NAMESPACES
+from logcaster_guard.sandbox.apiserver.reviews import reviewed
 from logcaster_guard.sandbox.apiserver.routes import Route, is_true, parse
 from logcaster_guard.sandbox.apiserver.selectors import matcher
 from logcaster_guard.sandbox.apiserver.store import Store
@@ -69,7 +70,8 @@ class ApiServer:
 
     It listens on 127.0.0.1, on a free port unless `port` names one. `tokens` maps bearer tokens to user names;
     without it everybody is system:anonymous. `tokenless` is who a request without a token is, where there are tokens
-    (kubectl sends none over plain HTTP); None refuses it. `history` is how many changes a watch may lie behind.
+    (kubectl sends none over plain HTTP); None refuses it. By a SubjectAccessReview all of them may do everything, and
+    `readers` only read. `history` is how many changes a watch may lie behind.
 
     `interceptor` is asked before each request is handled and may answer in its place; `afterwards` sees each answer
     after the effect and may replace it. Both are for tests of failure; where one raises ConnectionError, the
@@ -95,6 +97,7 @@ class ApiServer:
         self._watchers: set[Watcher] = set()
         self._runner: web.AppRunner | None = None
         self._controllers: list[asyncio.Task[None]] = []
+        self.readers: set[str] = set()
         self.audit: list[AuditEntry] = []
         self.interceptor: Interceptor | None = None
         self.afterwards: Afterwards | None = None
@@ -189,7 +192,7 @@ class ApiServer:
             return response
         record.entry = replace(record.entry, user=self._user(request))
         if isinstance(route, ApiError):
-            return self._other(request, route)
+            return await self._other(request, route)
         if route.verb == "watch":
             return await self._watch(request, route, record)
         return await self._answer(request, route, record)
@@ -221,8 +224,13 @@ class ApiServer:
             raise unauthorized()
         return user
 
-    def _other(self, request: web.Request, refusal: ApiError) -> web.StreamResponse:
-        """Discovery and health, which are no resources."""
+    async def _other(self, request: web.Request, refusal: ApiError) -> web.StreamResponse:
+        """Discovery, health and reviews, which are no resources."""
+        if request.method == "POST":
+            raw = await request.read()
+            review = reviewed(request.path, parsed(raw) if raw else None, self._tokens or {}, self.readers)
+            if review is not None:
+                return _respond(201, review)
         if request.method == "GET":
             if request.path.rstrip("/") in {"/healthz", "/livez", "/readyz"}:
                 return web.Response(text="ok")

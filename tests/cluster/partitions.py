@@ -1,0 +1,174 @@
+"""Two guards over one cluster and one journal, of which the first is stopped at a point, and let go much later.
+
+A stopped guard is one whose process gets no time, or whose calls reach nobody: each of its calls stands still, and so
+do its timers, while its clock goes on. The point is below the guard's own look at its authority, so that what it was
+about to send is really sent when it is let go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+
+from logcaster_guard.adapters.kubernetes.lease import KubernetesLease
+from logcaster_guard.domain.authority import Record, Role, Terms
+from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.effects.stamping import EPOCH
+from logcaster_guard.engine.authority import Keeper
+from logcaster_guard.engine.guard import Guard
+from logcaster_guard.ports import Clock, Journal, Lease
+from tests.cluster.crashes import Cell, Effect, Moment, Tape
+from tests.cluster.harness import AuditRecord
+from tests.cluster.scene import ImageSource, Scene, writes_of
+from tests.real.waiting import until
+
+T = TypeVar("T")
+TERMS = Terms(duration=3.0, renew_every=0.4, timeout=0.6)
+NAME = "logcaster-guard"
+LEASES = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "patch"]}
+WITHIN = 60.0
+
+
+@dataclass
+class Gate(Tape):
+    """A tape of a guard that is stopped where a dead one would have ended, and goes on once it is `let_go`."""
+
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.open.set()
+
+    def let_go(self) -> None:
+        self.open.set()
+
+    async def through(self, what: str, effect: Effect[T]) -> T:
+        """Let the effect happen, unless the guard is stopped before it; let it be known, unless it is after it."""
+        await self.open.wait()
+        counted = self.counts(what)
+        if counted:
+            await self._stop_at(what, Moment.BEFORE)
+        try:
+            answer = await effect()
+        except ClusterError:
+            self.refused += 1
+            raise
+        if counted:
+            await self._stop_at(what, Moment.AFTER)
+            self.note(what)
+        await self.open.wait()
+        return answer
+
+    async def _stop_at(self, what: str, moment: Moment) -> None:
+        if not self.stopped.is_set() and self.end == Cell(self._due(what), moment):
+            self.stopped.set()
+            self.open.clear()
+        await self.open.wait()
+
+
+class GateClock:
+    """A clock that goes on while the guard is stopped, and wakes nobody."""
+
+    def __init__(self, clock: Clock, gate: Gate) -> None:
+        self._clock = clock
+        self._gate = gate
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    async def sleep_until(self, at: float) -> None:
+        await self._clock.sleep_until(at)
+        await self._gate.open.wait()
+
+
+class GateLease:
+    """The lease as a guard sees it that may be stopped."""
+
+    def __init__(self, lease: Lease, gate: Gate) -> None:
+        self._lease = lease
+        self._gate = gate
+        self.name = lease.name
+
+    async def read(self) -> Record | None:
+        await self._gate.open.wait()
+        found = await self._lease.read()
+        await self._gate.open.wait()
+        return found
+
+    async def write(self, record: Record) -> Record:
+        await self._gate.open.wait()
+        written = await self._lease.write(record)
+        await self._gate.open.wait()
+        return written
+
+
+class Contender:
+    """A guard that takes turns, from its start to its end."""
+
+    def __init__(self, scene: Scene, journal: Journal, name: str, cell: Cell | None) -> None:
+        self.gate = Gate(cell)
+        clock = GateClock(scene.clock, self.gate)
+        lease = GateLease(KubernetesLease(scene.api, scene.cluster.namespace, NAME), self.gate)
+        self.keeper = Keeper(lease, clock, TERMS, name)
+        self.source = ImageSource(scene.world, scene.clock, scene.case)
+        self.guard: Guard = scene.guard(journal, self.source, self.gate, clock=clock, authority=self.keeper)
+        self._task = asyncio.create_task(self.guard.run())
+
+    async def acts(self) -> bool:
+        """Whether it holds the lease and has read the journal; raises what has ended it."""
+        if self._task.done():
+            await self._task
+        return not self.guard.standby and self.guard.chronicle.loaded
+
+    async def looks_on(self) -> None:
+        """Return once it stands by, knows who acts, and has read its source as often as it may need to act wrongly."""
+
+        async def stands_by() -> bool:
+            if self._task.done():
+                await self._task
+            return self.keeper.role is Role.STANDBY and self.keeper.holder not in {"", self.keeper.identity}
+
+        await until(stands_by, WITHIN)
+        enough = self.source.reads + 3
+
+        async def has_read() -> bool:
+            return self.source.reads >= enough
+
+        await until(has_read, WITHIN)
+
+    async def stop(self) -> None:
+        """As SIGTERM."""
+        self.gate.let_go()
+        self._task.cancel()
+        done, _ = await asyncio.wait([self._task], timeout=30)
+        if not done:
+            raise AssertionError("the guard does not end")
+        if not self._task.cancelled() and (error := self._task.exception()) is not None:
+            raise error
+
+
+async def free_lease(scene: Scene) -> None:
+    """A lease that nobody holds, so that the first guard need not wait for one that might."""
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{scene.cluster.namespace}/leases"
+    body: dict[str, Any] = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": NAME}}
+    await scene.cluster.admin.create(path, {**body, "spec": {}})
+
+
+def effects_of(records: Sequence[AuditRecord], namespace: str) -> tuple[Counter[str], Counter[tuple[str, str]]]:
+    """The guards' successful writes that are no marks and no renewals, by resource; and the marks, by their object."""
+    marks = [r for r in records if r.namespace == namespace and r.code < 300 and is_mark(r)]
+    others = [r for r in records if not is_mark(r) and r.resource != "leases"]
+    return writes_of(others, namespace), Counter((r.resource, r.name) for r in marks)
+
+
+def is_mark(record: AuditRecord) -> bool:
+    """Whether it writes an epoch and nothing else."""
+    operations = record.body if isinstance(record.body, list) else []
+    return len(operations) == 2 and EPOCH in str(operations[1].get("value"))
