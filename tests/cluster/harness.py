@@ -115,7 +115,7 @@ def _record(event: Json) -> AuditRecord:
         subresource=str(place.get("subresource", "")),
         namespace=str(place.get("namespace", "")),
         # A create names its object only in the body.
-        name=str(place.get("name") or (sent.get("metadata") or {}).get("name", "") if isinstance(sent, dict) else ""),
+        name=str(place.get("name") or (isinstance(sent, dict) and (sent.get("metadata") or {}).get("name")) or ""),
         code=int((event.get("responseStatus") or {}).get("code", 0)),
         at=str(event.get("requestReceivedTimestamp", "")),
         body=sent,

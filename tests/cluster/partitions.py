@@ -27,7 +27,7 @@ from tests.cluster.scene import ImageSource, Scene, writes_of
 from tests.real.waiting import until
 
 T = TypeVar("T")
-TERMS = Terms(duration=3.0, renew_every=0.4, timeout=0.6)
+TERMS = Terms(duration=4.0, renew_every=0.4, timeout=0.8)
 NAME = "logcaster-guard"
 LEASES = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "patch"]}
 WITHIN = 60.0

@@ -21,6 +21,7 @@ from logcaster_guard.sandbox.world import World
 from tests.cluster.daemon import Daemon
 from tests.cluster.harness import Cluster
 from tests.cluster.keeping import journal_rights
+from tests.cluster.partitions import LEASES, NAME
 from tests.cluster.scene import image_of
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -33,7 +34,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 async def world(cluster: Cluster) -> AsyncIterator[World]:
     documents = yaml.safe_load_all((DEPLOY / "rbac.yaml").read_text())
     rules: Sequence[Json] = next(d for d in documents if d["kind"] == "Role")["rules"]
-    await cluster.grant("guard", [*rules, *journal_rights()])
+    await cluster.grant("guard", [*rules, *journal_rights(), LEASES])
     world = World(
         cluster.url,
         cluster.node_token,
@@ -89,12 +90,14 @@ async def live(world: World) -> str:
     return image_of(await world.deployment())
 
 
-@pytest.mark.parametrize("backend", ["sqlite", "kubernetes"])
+@pytest.mark.parametrize("backend", ["sqlite", "kubernetes", "sqlite under a lease"])
 async def test_people_roll_back_through_the_guard_that_runs_and_without_one(
     cluster: Cluster, world: World, daemon: Daemon, backend: str
 ) -> None:
     if backend == "kubernetes":
         daemon.keep_in_cluster()
+    if backend == "sqlite under a lease":
+        daemon.take_turns(NAME)
     await daemon.start()
     await daemon.until("revision.good")
     await world.deploy("2.0")

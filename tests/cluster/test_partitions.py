@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,8 @@ AT_ONCE = 8
 EVERY = 6
 """Of the cells of the slower strategies one in so many is played; of the immediate one all are."""
 
-RECORDINGS = 3
+RECORDINGS = PLAYS = 3
+PASSED_BY = "the first guard lost the lease on the way to the point"
 MATRIX = (
     (Case(Action.IMMEDIATE), None),
     (Case(Action.IMMEDIATE), 2),
@@ -161,6 +163,17 @@ async def played(
     cluster: Cluster, api: ClusterPort, rights: Sequence[Json], case: Case, minimum: int | None, *, cell: Cell
 ) -> Outcome:
     """The first guard is stopped as the cell says, the second takes over and ends the run, the first is let go."""
+    for _ in range(PLAYS):
+        found = await played_once(cluster, api, rights, case, minimum, cell=cell)
+        if found.fault != PASSED_BY:
+            break
+    return found
+
+
+async def played_once(
+    cluster: Cluster, api: ClusterPort, rights: Sequence[Json], case: Case, minimum: int | None, *, cell: Cell
+) -> Outcome:
+    """As `played`; not at all where the machine was so busy that the first lost the lease on the way to the point."""
     began = time.monotonic()
     namespace, facts, fault = "", None, ""
     try:
@@ -170,7 +183,8 @@ async def played(
             await until(first.acts, WITHIN)
             second = Contender(scene, journal, "second", None)
             try:
-                await asyncio.wait_for(first.gate.stopped.wait(), WITHIN)
+                if await until(partial(met, first, second), WITHIN) == PASSED_BY:
+                    return Outcome(cell, namespace, None, PASSED_BY, time.monotonic() - began)
                 await until(second.acts, WITHIN)
                 await over(scene, journal)
                 first.gate.let_go()
@@ -188,6 +202,13 @@ async def played(
     return Outcome(cell, namespace, facts, fault, time.monotonic() - began)
 
 
+async def met(first: Contender, second: Contender) -> str:
+    """What became of the first on its way to the point; empty while it is on its way."""
+    if first.gate.stopped.is_set():
+        return "stopped"
+    return PASSED_BY if await second.acts() else ""
+
+
 def judged(
     outcome: Outcome,
     writes: Counter[str],
@@ -200,9 +221,7 @@ def judged(
     if outcome.facts is None:
         return "never ended", [outcome.fault]
     # An annotation that changes is a generation of the Deployment, and no change of its spec.
-    marked = sum(
-        n for (resource, name), n in marks.items() if resource == "deployments" and name in outcome.facts.sizes
-    )
+    marked = sum(marks["deployments", name] for name in outcome.facts.sizes)
     facts = replace(outcome.facts, changes=outcome.facts.changes - marked)
     late = [r for r in facts.runs if is_void(r)]
     if late:
