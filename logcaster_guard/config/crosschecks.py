@@ -11,6 +11,7 @@ from typing import TypeVar
 from logcaster_guard.config.causes import MaintenanceSection
 from logcaster_guard.config.durations import show_duration
 from logcaster_guard.config.faults import ConfigFault, Refused, closest, listed, quoted
+from logcaster_guard.config.policies import PollingSection
 from logcaster_guard.config.promql import check_query
 from logcaster_guard.config.schema import Section, node_at, refusal_fault, validate
 from logcaster_guard.config.sections import (
@@ -20,7 +21,6 @@ from logcaster_guard.config.sections import (
     JournalSection,
     KubernetesSection,
     MetricsSection,
-    PollingSection,
     PrometheusSection,
     SignalSection,
     SlackSection,

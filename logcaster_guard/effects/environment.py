@@ -33,7 +33,7 @@ from logcaster_guard.domain.steps import (
     SwitchService,
 )
 from logcaster_guard.domain.workload import REVISION, Workload
-from logcaster_guard.effects.helper import MANAGED, restarts
+from logcaster_guard.effects.helper_deployment import MANAGED, restarts
 from logcaster_guard.effects.inspection import Checker
 from logcaster_guard.effects.interference import RUN, foreign_workload, selector_of
 from logcaster_guard.effects.looking import own_pods, service_of, undisturbed, workload_of

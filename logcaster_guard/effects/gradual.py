@@ -18,7 +18,7 @@ from logcaster_guard.domain.steps import (
     ScaleProduction,
     Step,
 )
-from logcaster_guard.effects.helper import (
+from logcaster_guard.effects.helper_deployment import (
     AwaitHelperHandler,
     CreateHelperHandler,
     RemoveHelperHandler,

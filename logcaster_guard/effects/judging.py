@@ -17,7 +17,7 @@ from logcaster_guard.domain.runs import (
 )
 from logcaster_guard.domain.signals import Reading, SourceError, Value
 from logcaster_guard.domain.steps import JudgeHelper
-from logcaster_guard.effects.helper import helper_pods
+from logcaster_guard.effects.helper_deployment import helper_pods
 from logcaster_guard.effects.inspection import Inspection, Inspector
 from logcaster_guard.effects.interference import foreign
 from logcaster_guard.effects.looking import both

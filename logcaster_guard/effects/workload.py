@@ -7,6 +7,7 @@ the `ClusterError` it met. A handler keeps nothing between two calls.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection
 from typing import Any, Protocol
 
 from logcaster_guard.domain import releases
@@ -207,6 +208,10 @@ class RaiseAutoscalerMinimumHandler:
         minimum = raw["spec"].get("minReplicas")
         if raw["metadata"]["uid"] != step.uid or int(minimum or 1) >= step.minimum:
             return Done(f"minimum {minimum}")
+        # A minimum that was raised before already is not the one to go back to.
+        known = run.holds.get(_hold_id(step))
+        if known is not None and minimum not in known.ours:
+            known = None
         return Before(
             f"minimum {minimum}",
             borrows=Hold(
@@ -214,8 +219,9 @@ class RaiseAutoscalerMinimumHandler:
                 kind="autoscaler_minimum",
                 object=step.autoscaler,
                 uid=step.uid,
-                original=minimum,
+                original=minimum if known is None else known.original,
                 written=step.minimum,
+                earlier=() if known is None else tuple(sorted(known.ours)),
             ),
         )
 
@@ -224,7 +230,7 @@ class RaiseAutoscalerMinimumHandler:
         if foreign_workload(run, await workload_of(self._cluster, run)) is not None:
             return
         hold = run.holds[_hold_id(step)]
-        await self._write(run, hold, shown=hold.original, minimum=step.minimum)
+        await self._write(run, hold, shown={hold.original, *hold.earlier}, minimum=step.minimum)
 
     async def observe_release(self, hold: Hold, run: Run) -> Observation:
         """The original comes back only while the autoscaler still shows what the guard wrote."""
@@ -237,7 +243,7 @@ class RaiseAutoscalerMinimumHandler:
         minimum = raw["spec"].get("minReplicas")
         if raw["metadata"]["uid"] != hold.uid:
             return Foreign("the autoscaler was created again by somebody else")
-        if minimum == hold.written:
+        if minimum in hold.ours:
             return Before(f"minimum {minimum}")
         if minimum == _floor(hold):
             return Done(f"minimum {minimum}")
@@ -245,12 +251,12 @@ class RaiseAutoscalerMinimumHandler:
 
     async def release(self, hold: Hold, run: Run) -> None:
         """Write the original minimum back, if the autoscaler still shows what the guard wrote."""
-        await self._write(run, hold, shown=hold.written, minimum=_floor(hold))
+        await self._write(run, hold, shown=hold.ours, minimum=_floor(hold))
 
-    async def _write(self, run: Run, hold: Hold, *, shown: int | None, minimum: int) -> None:
+    async def _write(self, run: Run, hold: Hold, *, shown: Collection[int | None], minimum: int) -> None:
         namespace, name = run.opened.plan.namespace, hold.object
         raw = await self._cluster.get(Kind.AUTOSCALER, namespace, name)
-        if raw["metadata"]["uid"] != hold.uid or raw["spec"].get("minReplicas") != shown:
+        if raw["metadata"]["uid"] != hold.uid or raw["spec"].get("minReplicas") not in shown:
             return
         version = raw["metadata"]["resourceVersion"]
         patch: list[Json] = [

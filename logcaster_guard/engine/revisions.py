@@ -60,7 +60,7 @@ class RevisionWatch:
         self._quiet = quiet
         self._template_changed = template_changed
         self._stream = target_stream(target.key)
-        self._last_seen: datetime | None = None
+        self._looked: float | None = None
         self._inbox: Seen | None = None
         self._wipe_told = False
         self._probation = Probation()
@@ -110,7 +110,7 @@ class RevisionWatch:
             self._note_wholeness(workload)
             await self._note_inbox(workload)
             await self._note_probation(workload)
-        self._last_seen = self._clock.now()
+        self._looked = self._clock.monotonic()
         return workload
 
     async def _note_release(self, workload: Workload, *, switched: bool) -> None:
@@ -124,7 +124,7 @@ class RevisionWatch:
         by_guard = self._guards_own(workload)
         undo_of = known.present if by_guard is None and known.is_undo(workload.hash) else None
         # What the Service leads to since the last look became live then, however old it is.
-        earliest = self._last_seen if switched else self._earliest(workload, revisions)
+        earliest = self._last_look() if switched else self._earliest(workload, revisions)
         events.append(
             RevisionLive(
                 at=self._clock.now(),
@@ -141,7 +141,7 @@ class RevisionWatch:
         await self._chronicle.tell(self._stream, *events)
         self._probation, self._was_whole = Probation(), False
         # Whoever saw the release before has seen this one come.
-        self._seen_partial, self._whole_since = known.present is not None and self._last_seen is not None, None
+        self._seen_partial, self._whole_since = known.present is not None and self._looked is not None, None
         if by_guard is None and known.present is not None:
             self._template_changed(earliest)
 
@@ -185,13 +185,19 @@ class RevisionWatch:
             return None
         return run.id if run.opened.plan.uid in {"", workload.uid} else None
 
+    def _last_look(self) -> datetime | None:
+        """When it was looked at last, by the wall clock as it is now: it may have been set since."""
+        if self._looked is None:
+            return None
+        return self._clock.now() - timedelta(seconds=self._clock.monotonic() - self._looked)
+
     def _earliest(self, workload: Workload, revisions: Sequence[Revision]) -> datetime | None:
         """The earliest instant at which the present template may have become the Deployment's.
 
         A ReplicaSet that was made for it tells to the second. One that is re-used keeps its old creation time: then the
         field managers' time tells, where it lies between the last look and now, and else the last look.
         """
-        now, last = self._clock.now(), self._last_seen
+        now, last = self._clock.now(), self._last_look()
         known = workload.hash in self._chronicle.ledger(self._target.key).records
         # A restart makes a new ReplicaSet of the same release, which has been live since the first of them.
         same = list(takewhile(lambda r: r.hash == workload.hash, reversed(revisions)))

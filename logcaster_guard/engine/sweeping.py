@@ -10,7 +10,7 @@ import structlog
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import CreateHelper, RestoreEnvironment
-from logcaster_guard.effects import environment, helper
+from logcaster_guard.effects import environment, helper_deployment
 from logcaster_guard.engine.chronicle import Chronicle
 from logcaster_guard.ports import Clock, Cluster
 
@@ -39,7 +39,7 @@ class Sweeper:
         unseen = [r for r in late if _creates(r, RestoreEnvironment) and not r.done_instant("restore_environment")]
         for namespace in sorted({r.opened.plan.namespace for r in helped}):
             runs = {r.id for r in helped if r.opened.plan.namespace == namespace}
-            await self._swept(namespace, helper.sweep(self._cluster, namespace, runs))
+            await self._swept(namespace, helper_deployment.sweep(self._cluster, namespace, runs))
         for run in unseen:
             plan = run.opened.plan
             swept = environment.sweep(self._cluster, plan.namespace, plan.service or "", {run.id})

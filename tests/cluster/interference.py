@@ -448,6 +448,9 @@ def _sizes(  # noqa: PLR0917 - everything that has a say in it
         sizes = {REPLICAS} if serves else idle
         if cell.act.words == "re-creates" and cell.act.on is On.OTHER:
             sizes = idle | {environments.IDLE}
+            if minimum is not None:
+                # Raised before they came, the minimum may have brought theirs there: shrinking it is the autoscaler's.
+                sizes |= {REPLICAS}
         elif cell.act.on is On.OTHER and not serves:
             sizes |= {REPLICAS} if case.missing else set()
     if kind is Kind.AUTOSCALER and workload.name != GREEN:

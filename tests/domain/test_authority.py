@@ -196,7 +196,8 @@ RATES = st.sampled_from([1.0, 1.04, 1.09])
 """The margin is a tenth."""
 
 
-@settings(max_examples=1_000, deadline=None)
+@pytest.mark.timeout(300)
+@settings(max_examples=500, deadline=None)
 @given(STEPS, st.tuples(RATES, RATES), st.tuples(*[st.sampled_from([-1e4, 0.0, 1e4])] * 2))
 @example(
     # Between two looks of the second it is made, taken and deleted.

@@ -41,7 +41,7 @@ def kinds() -> Iterator[str]:
             if not isinstance(call, ast.Call):
                 continue
             name = getattr(call.func, "attr", getattr(call.func, "id", ""))
-            given = [k.value for k in call.keywords if k.arg == "event"] if name == "Notice" else []
+            given = [k.value for k in call.keywords if k.arg == "event"] if name in {"Notice", "_of_run"} else []
             given += call.args[:1] if name in {"guard_notice", "_notify"} else []
             for value in given:
                 if isinstance(value, ast.Constant) and isinstance(value.value, str) and KIND.fullmatch(value.value):

@@ -169,7 +169,9 @@ class Auditor:
 
     def _ago(self, event: RunOpened, second: float, then: float, instant: datetime) -> float:
         """How long ago a guard can know something was: across its restarts there is nothing but the wall clock."""
-        return second - then if then >= self.world.started else abs((event.at - instant).total_seconds())
+        by_the_wall = abs((event.at - instant).total_seconds())
+        restarted = any(then <= start <= second for start in self.world.starts)
+        return max(second - then, by_the_wall) if restarted else second - then
 
     def _cooled_down(self, event: RunOpened, second: float, name: str) -> None:
         ends = [
@@ -194,6 +196,8 @@ class Auditor:
     def _had_its_duration(self, second: float, name: str, rule: Rule) -> None:
         """What people released last had the rule's whole duration, up to one look of the guard at the workload."""
         rolled = self.world.theirs[name].rolled
+        if any(s >= rolled for s in self.world.starts) and any(j >= rolled for j in self.world.jumps):
+            return  # how long ago it was, a process that was started since cannot know
         slack = self.world.policy.polling.interval + 1.0 + self.world.blind_for(rolled)
         assert second - rolled >= rule.duration - slack, f"{second - rolled:.0f} s after somebody released"
 
@@ -246,6 +250,7 @@ class Auditor:
             late = verb == "delete" and shown["metadata"]["annotations"].get(RUN) in self.runs
             assert late, f"{verb} of {kind} {name} without a run"
             return
+        self._enough_serve(production, run)
         if not run.ending:
             self._allowed(verb, kind, name, production, run)
         if kind is Kind.DEPLOYMENT and name == production:
@@ -253,6 +258,15 @@ class Auditor:
             assert before is not None
             assert after is not None
             self._template_kept(production, run, before, after)
+
+    def _enough_serve(self, name: str, run: Opened) -> None:
+        """Every pod is Ready at once, so that there are as many as are wanted, of production and of helpers."""
+        if self.world.there(name):
+            wanted = min(run.event.plan.floor, self.world.theirs[name].replicas)
+            helpers = set(self.world.cluster.names(Kind.DEPLOYMENT)) - set(self.world.names)
+            mine = [n for n in helpers if self._production(Kind.DEPLOYMENT, n, self.world.deployment(n)) == name]
+            serving = sum(self.world.deployment(n)["spec"]["replicas"] for n in (name, *mine))
+            assert serving >= wanted, f"{serving} pods serve, and {wanted} are needed"
 
     def _production(self, kind: Kind, name: str, shown: Json) -> str:
         if kind is Kind.AUTOSCALER:

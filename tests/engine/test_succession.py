@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import pytest
 
+from logcaster_guard.domain.errors import Unavailable
 from logcaster_guard.domain.events import RunClosed, RunEnding, RunOpened
 from logcaster_guard.domain.rules import Action, FallbackPolicy, GradualPolicy, Limits, Policy
 from logcaster_guard.ports import Json, Kind
-from tests.engine.bench import ANOTHER, FIRES, HEALTH, KEY, PROD, Bench, bench, rule
+from tests.engine.bench import ANOTHER, FIRES, HEALTH, KEY, PROD, Bench, bench, hpa, minimum, rule
 from tests.fakes.pods import PopulatedCluster
 
 FRESH = Limits(cooldown=0.0, per_target_per_day=5, per_cluster_per_hour=5)
@@ -132,6 +133,27 @@ async def test_a_helper_that_was_handed_over_goes_on_serving_until_it_is_not_nee
         await made.pass_(600.0)
         assert [c.outcome for c in made.told(RunClosed)] == ["escalated", "recovered"]
         assert made.cluster.names(Kind.DEPLOYMENT) == [PROD]
+
+
+async def test_a_minimum_that_is_raised_once_more_by_who_takes_over_comes_back_as_it_was_at_first() -> None:
+    async with bench(rules=[rule(action=Action.ALERT_THEN), HEALTH]) as made:
+        made.cluster.add(Kind.AUTOSCALER, "hpa", spec=hpa(2))
+        await made.bad_v2()
+        await made.pass_(FIRES + 250.0)
+        away = Unavailable("503", status=503)
+        made.cluster.fault = lambda verb, kind, _: away if (verb, kind) == ("patch", Kind.DEPLOYMENT) else None
+        made.http.set(PROD, "health_check_fails", 9)
+        await made.pass_(80.0)
+        assert minimum(made) == 3
+        made.cluster.change(Kind.DEPLOYMENT, PROD, lambda d: d["spec"].update(replicas=5))
+        await made.pass_(100.0)
+        made.cluster.fault = lambda *_: None
+        made.http.set(PROD, "health_check_fails", 0)
+        assert [c.outcome for c in made.told(RunClosed)] == ["escalated"]
+        assert minimum(made) == 5
+        await made.pass_(900.0)
+        assert [c.outcome for c in made.told(RunClosed)] == ["escalated", "recovered"]
+        assert minimum(made) == 2
 
 
 async def test_a_dry_run_writes_nothing_and_tells_the_plan() -> None:

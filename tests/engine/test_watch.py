@@ -328,6 +328,21 @@ async def test_what_fired_at_an_instant_to_come_proves_nothing(pastless: Bench) 
     assert len(pastless.told(TriggerFired)) == 1
 
 
+async def test_a_known_release_that_comes_back_gets_its_whole_duration_though_the_wall_clock_jumps(made: Bench) -> None:
+    await made.bad_v2()
+    await made.pass_(100.0)
+    made.cluster.roll(PROD, "v3")
+    await made.pass_(200.0)
+    made.clock.jump_wall(3_600.0)
+    made.cluster.roll(PROD, "v2")
+    rolled = made.clock.monotonic()
+    await made.pass_(260.0)
+    assert made.told(TriggerFired) == []
+    await made.pass_(60.0)
+    [fired] = made.told(TriggerFired)
+    assert fired.at - timedelta(hours=1) >= wall(rolled + 269.0)
+
+
 async def test_a_release_at_the_instant_of_a_start_is_no_defect(made: Bench) -> None:
     await made.bad_v2()
     await made.pass_(100.0)

@@ -151,7 +151,8 @@ class World:
         self.theirs: dict[str, Theirs] = {}
         self._blind_from: float | None = None
         self._blind: list[tuple[float, float]] = []
-        self.started = 0.0
+        self.starts: list[float] = []
+        self.jumps: list[float] = []
         self._task: asyncio.Task[None] | None = None
         self.cluster.on_rolled = self._rolled
         for name in names:
@@ -188,7 +189,7 @@ class World:
     async def start(self) -> None:
         await self.end()
         self.line = line = Line()
-        self.started = self.clock.monotonic()
+        self.starts.append(self.clock.monotonic())
         guard = Guard(
             Orders([Target(n, "default", n, service=n) for n in self.names], SIGNALS, self.rules, self.policy),
             cluster=LinedCluster(line, self.cluster),
@@ -225,6 +226,10 @@ class World:
                 await self.end()
             if self._task is not None and self._task.done():
                 raise AssertionError(f"the guard ended by itself: {self._task.exception()!r}")
+
+    def set_the_clock(self, seconds: float) -> None:
+        self.clock.jump_wall(seconds)
+        self.jumps.append(self.clock.monotonic())
 
     # People
 

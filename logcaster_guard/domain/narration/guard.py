@@ -1,0 +1,95 @@
+"""What people are told of the guard itself: its rules, its sources, its channels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from logcaster_guard.domain.narration.words import sentence
+from logcaster_guard.domain.notices import Notice, Severity
+from logcaster_guard.domain.signals import Target
+
+GIVEN_UP, FAILING = "notice.given_up", "channel.failing"
+OF_A_CHANNEL = frozenset({GIVEN_UP, FAILING})
+"""Event names of the notices that tell the other channels about one of them."""
+
+
+def rules_reloaded(target: Target, diff: str, at: datetime) -> Notice:
+    """New rules are in force for the target."""
+    return Notice(
+        id=f"config.reloaded/{target.key}/{at.isoformat()}",
+        at=at,
+        event="config.reloaded",
+        severity=Severity.INFO,
+        title=f"New rules for {target.key}",
+        text=sentence(diff),
+        target=target.key,
+        namespace=target.namespace,
+        deployment=target.deployment,
+    )
+
+
+def rules_refused(target: Target, faults: str, at: datetime) -> Notice:
+    """The files were changed and have faults: the rules in force stay."""
+    return Notice(
+        id=f"config.refused/{target.key}/{at.isoformat()}",
+        at=at,
+        event="config.refused",
+        severity=Severity.WARNING,
+        title=f"New rules for {target.key} were refused; the old ones stay in force",
+        text=faults,
+        target=target.key,
+        namespace=target.namespace,
+        deployment=target.deployment,
+    )
+
+
+def guard_notice(
+    event: str,
+    severity: Severity,
+    title: str,
+    text: str,
+    *,
+    id: str,  # noqa: A002 - the field's name
+    at: datetime,
+    facts: Mapping[str, str] | None = None,
+) -> Notice:
+    """Something about the guard itself."""
+    return Notice(id=id, at=at, event=event, severity=severity, title=title, text=text, facts=facts or {})
+
+
+def notice_lost(about: Notice, channel: str, detail: str, at: datetime) -> Notice:
+    """A channel will never carry the notice `about`."""
+    text = (
+        f'"{about.title}" could not be sent on {channel} ({detail}). Check that channel; '
+        "further losses there are only logged until it works again."
+    )
+    return _of_channel(about, channel, detail, at, event=GIVEN_UP, title=f"Channel {channel} lost a notice", text=text)
+
+
+def channel_failing(about: Notice, channel: str, lasted: float, detail: str, at: datetime) -> Notice:
+    """A channel has taken nothing for `lasted` seconds; `about` is the notice that waits there."""
+    text = (
+        f'It has failed for {lasted:.0f} s ({detail}), and "{about.title}" waits there. Check that channel; '
+        "it is tried again all the time."
+    )
+    title = f"Channel {channel} takes no notices"
+    return _of_channel(about, channel, detail, at, event=FAILING, title=title, text=text)
+
+
+def _of_channel(
+    about: Notice, channel: str, detail: str, at: datetime, *, event: str, title: str, text: str
+) -> Notice:  # fmt: skip
+    return Notice(
+        id=f"{about.id}/{event}/{channel}",
+        at=at,
+        event=event,
+        severity=Severity.WARNING,
+        title=title,
+        text=text,
+        target=about.target,
+        namespace=about.namespace,
+        deployment=about.deployment,
+        run=about.run,
+        facts={"channel": channel, "notice": about.id, "detail": detail},
+    )
