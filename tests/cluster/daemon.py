@@ -167,9 +167,9 @@ class Daemon(GuardProcess):
         text = self.settings.read_text().replace("kubernetes: {kubeconfig", "kubernetes: {timeout: 2s, kubeconfig")
         self.settings.write_text(f"{text}authority: {{lease: {lease}, duration: 6s, renew_every: 1s}}\n")
 
-    def keep_in_cluster(self, name: str = "logcaster-guard") -> None:
-        """Journal and blobs go into Secrets of the target's own namespace, under `name`."""
+    def keep_in_cluster(self) -> None:
+        """Journal and blobs go into Secrets of the target's own namespace."""
         text = self.settings.read_text()
         (line,) = [line for line in text.splitlines() if line.startswith("journal:")]
-        kept = f"journal: {{backend: kubernetes, namespace: {self._namespace}, name: {name}}}"
+        kept = f"journal: {{backend: kubernetes, namespace: {self._namespace}}}"
         self.settings.write_text(text.replace(line, kept))

@@ -155,10 +155,10 @@ class Contender:
 
 
 async def free_lease(scene: Scene) -> None:
-    """A lease that nobody holds, so that the first guard need not wait for one that might."""
+    """A lease that was given back, so that the first guard need not wait for one that might hold it."""
     path = f"/apis/coordination.k8s.io/v1/namespaces/{scene.cluster.namespace}/leases"
     body: dict[str, Any] = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": NAME}}
-    await scene.cluster.admin.create(path, {**body, "spec": {}})
+    await scene.cluster.admin.create(path, {**body, "spec": {"acquireTime": "2026-01-01T00:00:00.000000Z"}})
 
 
 def effects_of(records: Sequence[AuditRecord], namespace: str) -> tuple[Counter[str], Counter[tuple[str, str]]]:

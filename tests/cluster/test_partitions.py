@@ -263,7 +263,7 @@ async def daemons(
         )
         second.take_turns(NAME)
         if in_cluster:
-            second.keep_in_cluster("guard")
+            second.keep_in_cluster()
         try:
             await first.start()
             await first.until("authority.taken")
