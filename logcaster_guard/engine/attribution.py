@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import dropwhile
 
 import structlog
 
@@ -171,6 +172,9 @@ class Attributor:
             step = whole(end - start, max(self._policy.polling.interval, 0.05))
             # The last instant is the rollout's own.
             samples = judged(rule, series, start, end, step)[:-1]
+            if start == stood:
+                # Its pods came one by one: a breach that was on then, and ended, is of what was live before.
+                samples = list(dropwhile(lambda s: s.verdict is not Verdict.NOT_MET, samples))
             # A breach that reaches back to what was live before that release is not known to be its own.
             reach = max(self._signals[n].lookback for n in rule.signals)
             met = step * sum(s.verdict is Verdict.MET and s.at - reach >= stood for s in samples)

@@ -222,3 +222,18 @@ async def test_releases_in_quick_succession_are_told_apart(between: float) -> No
         await made.pass_(FIRES)
         assert opened(made) == ([] if between else [KEY])
         assert refusals(made) == ({KEY: ["not_caused_by_a_rollout"]} if between else {})
+
+
+async def test_what_the_pods_of_the_release_before_last_showed_is_not_the_last_ones() -> None:
+    """While its pods come one by one, a release that mends a breach still shows it."""
+    async with bench(rules=[ERRORS], policy=GENEROUS) as made:
+        made.errors["v4"] = 0.3
+        await made.good_v1()
+        made.cluster.roll(PROD, "v4")
+        await made.pass_(60.0)
+        made.prometheus.set(PROD, "error_rate", 0.0)
+        await made.pass_(180.0)
+        made.cluster.roll(PROD, "v2")
+        await made.pass_(FIRES)
+        assert opened(made) == [KEY]
+        assert refusals(made) == {}
