@@ -14,6 +14,7 @@ from logcaster_guard.cli.demo import demo
 from logcaster_guard.cli.explain import explain
 from logcaster_guard.cli.freezing import freeze, resume, unfreeze
 from logcaster_guard.cli.history import history
+from logcaster_guard.cli.marking import mark
 from logcaster_guard.cli.rollback import rollback
 from logcaster_guard.cli.run import run
 from logcaster_guard.cli.schema import schema
@@ -33,6 +34,7 @@ app.command()(abandon)
 app.command()(freeze)
 app.command()(unfreeze)
 app.command()(resume)
+app.command()(mark)
 app.add_typer(snapshots, name="snapshots")
 app.command()(schema)
 app.command()(demo)

@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from logcaster_guard.domain.inbox import Answer
+from logcaster_guard.domain.inbox import Answer, Mark
 from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.steps import Hold, Plan
 
@@ -77,6 +77,20 @@ class RevisionBad:
     template: str
     reason: str
     run: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionMarked:
+    """A person called the template bad, or lifted that it is; `words` are theirs.
+
+    `digest` is that of the annotation, which counts once.
+    """
+
+    at: datetime
+    template: str
+    mark: Mark
+    digest: str
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +330,7 @@ Event = (
     | RevisionSeeded
     | RevisionGood
     | RevisionBad
+    | RevisionMarked
     | SignalSeen
     | TriggerPending
     | TriggerFired

@@ -1,4 +1,4 @@
-"""The workload's annotations as the guard's inbox: freezing and lifting a freeze, and answers to a question.
+"""The workload's annotations as the guard's inbox: freezing and lifting a freeze, answers to a question, marks.
 
 A freeze is journalled. It is lifted when a person changes the annotation to a value that begins with `false`, or
 removes it, and changes nothing else. An annotation that vanishes, or turns into an old `false`, together with a change
@@ -19,6 +19,7 @@ VETO = "guard.logcaster.io/veto"
 APPROVE = "guard.logcaster.io/approve"
 ABANDON = "guard.logcaster.io/abandon"
 ROLLBACK = "guard.logcaster.io/rollback"
+MARK = "guard.logcaster.io/mark"
 MAX_ANSWER = 1_024
 MAX_WORDS = MAX_ANSWER // 2
 """Characters of a reason, so that ticket, expiry and the name of whoever gives it fit beside it."""
@@ -32,6 +33,13 @@ class Answer(StrEnum):
     APPROVE = "approve"
     VETO = "veto"
     ABANDON = "abandon"
+
+
+class Mark(StrEnum):
+    """What a person can say of a release."""
+
+    BAD = "bad"
+    NOT_BAD = "not-bad"
 
 
 ANSWERS: Mapping[str, Answer] = {ABANDON: Answer.ABANDON, VETO: Answer.VETO, APPROVE: Answer.APPROVE}

@@ -15,6 +15,7 @@ from logcaster_guard.domain.events import (
     RevisionBad,
     RevisionGood,
     RevisionLive,
+    RevisionMarked,
     RevisionSeeded,
     RunClosed,
     RunOpened,
@@ -22,8 +23,12 @@ from logcaster_guard.domain.events import (
     TargetFrozen,
     TargetThawed,
 )
+from logcaster_guard.domain.inbox import Mark
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.workload import Revision
+
+_SHORTEST = 6
+"""Digits of a hash that name a release."""
 
 
 class Standing(StrEnum):
@@ -40,7 +45,7 @@ class Record:
     """One release. `first_live` and `last_live` are places in the order of releases; `stood` is in seconds.
 
     `snapshot` is the digest of the manifests as they were when it earned good last, `good_on` are the signals that it
-    was judged by.
+    was judged by. `objection` is what a person said who marked it bad, empty where nobody did.
     """
 
     template: str
@@ -53,6 +58,7 @@ class Record:
     bad_at: datetime | None = None
     bad_since: int | None = None
     bad_reason: str = ""
+    objection: str = ""
     stood: float = 0.0
     snapshot: str = ""
     good_on: frozenset[str] = frozenset()
@@ -64,6 +70,11 @@ class Record:
         if self.good_at is not None:
             return Standing.GOOD
         return Standing.PRESUMED_GOOD if self.stood >= policy.presumed_after else Standing.UNPROVEN
+
+    @property
+    def lifted(self) -> Record:
+        """The same without what speaks against it: what it had earned before counts again."""
+        return replace(self, bad_at=None, bad_since=None, bad_reason="", objection="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +121,10 @@ class Ledger:
                 return sorted(found, key=lambda r: r.last_live, reverse=True)
         return []
 
+    def named(self, name: str) -> Sequence[Record]:
+        """The releases that people may mean by `name`; see the function of that name."""
+        return [self.records[t] for t in named({r.template: r.revision for r in self.records.values()}, name)]
+
     def is_undo(self, template: str) -> bool:
         """Whether going from the present release to `template` goes back to an older one that is not bad."""
         new, old = self.records.get(template), self.records.get(self.present or "")
@@ -140,6 +155,8 @@ def _apply(ledger: Ledger, event: Event) -> Ledger:
             return _good(ledger, event)
         case RevisionBad():
             return _bad(ledger, event.template, event.at, event.reason)
+        case RevisionMarked():
+            return _marked(ledger, event)
         case RunOpened():
             return _bad(ledger, event.plan.from_template, event.at, f"left by run {event.run}")
         case TargetFrozen():
@@ -213,7 +230,7 @@ def _good(ledger: Ledger, event: RevisionGood) -> Ledger:
         return ledger
     if record.bad_since is not None and record.last_live <= record.bad_since:
         return ledger
-    record = replace(record, good_at=event.at, bad_at=None, bad_since=None, bad_reason="", good_on=ledger.signals_seen)
+    record = replace(record.lifted, good_at=event.at, good_on=ledger.signals_seen)
     return _with(ledger, replace(record, snapshot=event.snapshot or record.snapshot))
 
 
@@ -222,6 +239,28 @@ def _bad(ledger: Ledger, template: str, at: datetime, reason: str) -> Ledger:
     if record is None:
         return ledger
     return _with(ledger, replace(record, bad_at=at, bad_since=ledger.length, bad_reason=reason))
+
+
+def _marked(ledger: Ledger, event: RevisionMarked) -> Ledger:
+    record = ledger.records.get(event.template)
+    if record is None:
+        return ledger
+    if event.mark is Mark.NOT_BAD:
+        return _with(ledger, record.lifted)
+    words = event.words or "no reason was given"
+    record = replace(record, objection=words)
+    return _bad(_with(ledger, record), event.template, event.at, f"a person marked it bad: {words}")
+
+
+def named(revisions: Mapping[str, str], name: str) -> Sequence[str]:
+    """The templates that people may mean by `name`: a revision's number, or the first digits of a hash, six at least.
+
+    `revisions` are the revisions' numbers by template.
+    """
+    found = [template for template, number in revisions.items() if number == name]
+    if not found and len(name) >= _SHORTEST:
+        found = [template for template in revisions if template.startswith(name)]
+    return found
 
 
 @dataclass(frozen=True, slots=True)

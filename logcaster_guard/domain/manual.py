@@ -23,7 +23,6 @@ ASKABLE = (Action.IMMEDIATE, Action.GRADUAL, Action.BLUE_GREEN)
 NEWEST = "-"
 VALID_FOR = timedelta(minutes=5)
 """For how long a request that nobody has taken in stands."""
-_SHORTEST = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +82,23 @@ def destinations(ledger: Ledger, policy: LedgerPolicy, to: str) -> Sequence[Reco
         return ledger.destinations(policy) or (
             f"No revision but the present one is known to be good ({_known(ledger, policy)}): name one with --to."
         )
-    found = [r for r in ledger.records.values() if r.revision == to]
-    if not found and len(to) >= _SHORTEST:
-        found = [r for r in ledger.records.values() if r.template.startswith(to)]
-    if len(found) != 1:
-        what = "is not one that the guard knows" if not found else "is not the only one of that name"
-        return f"Revision {to} {what}; there are {_known(ledger, policy)}."
-    (record,) = found
+    record = named(ledger, policy, to)
+    if isinstance(record, str):
+        return record
     if record.template == ledger.present:
         return f"Revision {to} is the present one already."
     if record.standing(policy) is Standing.BAD:
-        return f"Revision {to} is bad ({record.bad_reason}): roll it out yourself if you know better."
+        return f"Revision {to} is bad ({record.bad_reason}): mark it not-bad if you know better."
     return [record]
+
+
+def named(ledger: Ledger, policy: LedgerPolicy, name: str) -> Record | str:
+    """The release of this number or hash, or a sentence that says why there is none, or more than one."""
+    found = ledger.named(name)
+    if len(found) != 1:
+        what = "is not one that the guard knows" if not found else "is not the only one of that name"
+        return f"Revision {name} {what}; there are {_known(ledger, policy)}."
+    return found[0]
 
 
 def _known(ledger: Ledger, policy: LedgerPolicy) -> str:

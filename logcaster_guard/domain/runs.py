@@ -266,11 +266,14 @@ def _after(
             return replace(run, closed=event)
 
 
-def next(run: Run, observation: Observation | None, now: datetime, elapsed: float) -> Decision:  # noqa: A001 - the protocol's word
+def next(  # noqa: A001 - the protocol's word
+    run: Run, observation: Observation | None, now: datetime, elapsed: float, *, objection: str = ""
+) -> Decision:
     """What the run does next.
 
     `observation` is of the present step, or of the hold that is owed when the run is ending; None if there is nothing
-    to observe yet. `elapsed` is how many seconds the present step (or the ending) has lasted.
+    to observe yet. `elapsed` is how many seconds the present step (or the ending) has lasted. `objection` is what a
+    person said who has marked the destination bad, empty where nobody did.
     """
     if run.closed is not None:
         raise GuardError(f"Run {run.id} is closed.")
@@ -281,6 +284,9 @@ def next(run: Run, observation: Observation | None, now: datetime, elapsed: floa
     step = run.present
     if step is None:
         return _end(run, now, RECOVERED, "quiet after the rollback", freeze=False)
+    if objection:
+        outcome = VETOED if isinstance(step, AskPeople) else ABANDONED
+        return _end(run, now, outcome, f"a person marked its destination bad: {objection}", freeze=True)
     if run.started is None:
         return Commit((StepStarted(now, run.id, run.step),))
     return _answered(run, step, observation, now) or _working(run, step, observation, now, elapsed)

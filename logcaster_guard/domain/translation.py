@@ -14,6 +14,8 @@ from enum import StrEnum
 from logcaster_guard.domain import manual
 from logcaster_guard.domain.attribution import Cause
 from logcaster_guard.domain.guardrails import Guardrail
+from logcaster_guard.domain.inbox import Mark
+from logcaster_guard.domain.ledger import Standing
 from logcaster_guard.domain.notices import Notice
 
 
@@ -50,6 +52,7 @@ ENGLISH_STATES: Mapping[str, str] = {
     "trigger.refused": "not rolled back",
     "request.refused": "not rolled back",
     "answer.denied": "an answer did not count",
+    "revision.marked": "{standing}",
     "source.failing": "blind",
     "source.recovered": "seeing again",
     "notice.given_up": "a notice was lost",
@@ -122,6 +125,11 @@ KOREAN: Mapping[str, Words] = {
         "{target}: 응답이 인정되지 않음",
         "애너테이션 {annotation}의 응답을 인정하지 않았습니다. 사유: {text}",
         "응답 인정되지 않음",
+    ),
+    "revision.marked": Words(
+        "{target}: 리비전 {revision} {mark_words}",
+        "담당자가 리비전 {revision}({release})을(를) {mark_words}했습니다. 사유: {words_or_none}. {standing_sentence}",
+        "{standing_words}",
     ),
     "source.failing": Words(
         "가드가 데이터를 읽지 못합니다: {source}",
@@ -214,6 +222,23 @@ KOREAN_GUARDRAILS: Mapping[str, str] = {
     ),
     Guardrail.NO_JOURNAL: "저널을 쓸 수 없어 감시만 합니다. 저널을 복구하고 가드를 다시 시작해 주세요.",
 }
+
+KOREAN_MARKS: Mapping[str, str] = {Mark.BAD: "불량으로 표시", Mark.NOT_BAD: "불량 표시 해제"}
+"""What a person said of a release."""
+
+KOREAN_STANDINGS: Mapping[str, tuple[str, str]] = {
+    Standing.GOOD: ("정상", "이전에 정상으로 확인되었으므로 다시 롤백 대상이 됩니다."),
+    Standing.PRESUMED_GOOD: ("정상 추정", "정상으로 확인된 다른 버전이 없을 때 롤백 대상이 됩니다."),
+    Standing.UNPROVEN: (
+        "미확인",
+        "정상으로 확인되기 전에는 자동 롤백 대상이 되지 않으며, 담당자가 직접 지정해 롤백할 수 있습니다.",
+    ),
+    Standing.BAD: (
+        "불량",
+        "표시를 해제하거나 다시 배포하여 정상으로 확인되기 전에는 이 버전으로 롤백하지 않습니다.",
+    ),
+}
+"""A word for what a release is, and a sentence for what follows from it."""
 
 LABELS: Mapping[Language, Mapping[str, str]] = {
     Language.ENGLISH: {
@@ -329,6 +354,7 @@ class _Facts(dict[str, str]):
 def _facts(notice: Notice) -> _Facts:
     facts = notice.facts
     word, sentence = KOREAN_OUTCOMES.get(facts.get("outcome", ""), (facts.get("outcome", "-"), notice.text))
+    standing_word, standing_sentence = KOREAN_STANDINGS.get(facts.get("standing", ""), ("미확인", ""))
     names = [n.strip() for n in facts.get("guardrails", "").split(",") if n.strip()]
     made = {
         "target": notice.target,
@@ -340,5 +366,9 @@ def _facts(notice: Notice) -> _Facts:
         "cause": _korean_cause(facts),
         "guardrail_sentences": " ".join(KOREAN_GUARDRAILS.get(n, n) for n in names) or notice.text,
         "source": notice.title,
+        "mark_words": KOREAN_MARKS.get(facts.get("mark", ""), "-"),
+        "words_or_none": facts.get("words") or "없음",
+        "standing_words": standing_word,
+        "standing_sentence": standing_sentence,
     }
     return _Facts({**made, **facts})

@@ -1,4 +1,4 @@
-"""What people write on a workload for its run: each annotation is taken in once, or denied once, and remembered.
+"""What people write on a workload, for its run and of releases: each annotation is taken in once, or denied once.
 
 Only the workload's own annotations are read. A ReplicaSet keeps copies of them for ever, and an undo puts such copies
 back; what counted or was denied before is known by its digest and passed over.
@@ -18,6 +18,7 @@ from logcaster_guard.domain.steps import AskPeople
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects.looking import live_of, workload_of
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
+from logcaster_guard.engine.marks import Marks
 from logcaster_guard.ports import Clock, Cluster
 
 
@@ -34,10 +35,11 @@ class Carrier(Protocol):
 class Answers:
     """Listens for every target."""
 
-    def __init__(self, cluster: Cluster, chronicle: Chronicle, clock: Clock) -> None:
+    def __init__(self, cluster: Cluster, chronicle: Chronicle, clock: Clock, marks: Marks) -> None:
         self._cluster = cluster
         self._chronicle = chronicle
         self._clock = clock
+        self._marks = marks
         self._listened: dict[str, float] = {}
         self._taking = asyncio.Lock()
 
@@ -80,6 +82,7 @@ class Answers:
                 await self._taken(target, run, workload, annotation, answer)
                 for annotation, answer in inbox.ANSWERS.items()
             ]
+            await self._marks.take(target, workload)
         return any(counted)
 
     async def _taken(self, target: str, name: str | None, workload: Workload, annotation: str, answer: Answer) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import re
 import time
 from collections import defaultdict, deque
@@ -27,6 +28,7 @@ from logcaster_guard.domain.events import (
     OwnerSuspended,
     RevisionBad,
     RevisionLive,
+    RevisionMarked,
     RevisionSeeded,
     RunAnswered,
     RunClosed,
@@ -47,6 +49,7 @@ _ATTEMPTS = 20
 _UNTOLD = frozenset({"at", "plan", "blob", "uid", "holds"})
 _SNAPSHOTS = 100
 """Runs whose snapshots are kept."""
+_USABLE = (Standing.GOOD, Standing.PRESUMED_GOOD)
 _HEARD = 20
 """Answers of people that are shown, of each target."""
 
@@ -200,12 +203,16 @@ class Chronicle:
         return self._last_closed.get(target)
 
     def releases_to_keep(self, policy: LedgerPolicy) -> frozenset[str]:
-        """Digests of the releases that a rollback may need: present, newest good and presumed ones, open runs' own."""
+        """Digests of the releases that a rollback may need: present, newest good and presumed ones, open runs' own.
+
+        Also the newest bad ones that would be good if a person lifted that.
+        """
         kept = set()
         for ledger in self._ledgers.values():
             kept |= {r.blob for r in ledger.records.values() if r.template == ledger.present}
-            for standing in (Standing.GOOD, Standing.PRESUMED_GOOD):
-                usable = [r for r in ledger.records.values() if r.standing(policy) is standing]
+            lifted = [r.lifted for r in ledger.records.values() if r.bad_since is not None]
+            for records, standing in itertools.product((ledger.records.values(), lifted), _USABLE):
+                usable = [r for r in records if r.standing(policy) is standing]
                 newest = sorted(usable, key=lambda r: r.last_live)[-policy.keep :]
                 kept |= {digest for r in newest for digest in (r.blob, r.snapshot) if digest}
         for run in self.open_runs().values():
@@ -333,7 +340,7 @@ class Chronicle:
             case TriggerPending() | TriggerFired() | TriggerCleared():
                 self._triggers[target, event.rule] = event
                 self._over.discard((target, event.rule))
-            case RunAnswered() | AnswerDenied() | RunOpened():
+            case RunAnswered() | AnswerDenied() | RunOpened() | RevisionMarked():
                 self._remember_answer(target, event)
             case OwnerSuspended():
                 self._suspended[target, event.hold.object] = event
@@ -345,13 +352,15 @@ class Chronicle:
             case _:
                 pass
 
-    def _remember_answer(self, target: str, event: RunAnswered | AnswerDenied | RunOpened) -> None:
+    def _remember_answer(self, target: str, event: RunAnswered | AnswerDenied | RunOpened | RevisionMarked) -> None:
         match event:
             case RunAnswered(at, run, answer, digest, words):
                 annotation = next(name for name, kind in inbox.ANSWERS.items() if kind is answer)
                 heard = Heard(at, annotation, digest, run, counted=True, words=words)
             case AnswerDenied(at, annotation, digest, reason, run_or_none):
                 heard = Heard(at, annotation, digest, run_or_none, counted=False, words=reason)
+            case RevisionMarked(at, _, _, digest, words):
+                heard = Heard(at, inbox.MARK, digest, None, counted=True, words=words)
             case RunOpened():
                 if not event.request:
                     return

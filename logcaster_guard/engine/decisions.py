@@ -42,6 +42,9 @@ _ACCUSING = frozenset(
 _NO_JOURNAL = "There is no usable journal: the guard only watches. Mend the journal and restart the guard."
 
 
+_MARKED = "The destination was marked bad just now"
+
+
 class Starter(Protocol):
     """Carries out a run that is in the journal."""
 
@@ -124,6 +127,9 @@ class Decisions:
             situation = self._situation(rule, onset, workload)
             reasons = self._reasons(situation)
             if not reasons and isinstance(planned, Plan):
+                if self._marked_meanwhile(planned):
+                    self._log.warning("decision.postponed", rule=rule.name, detail=_MARKED)
+                    return
                 await self._open(situation, planned, evidence, snapshot)
                 return
         await self._refuse(situation, reasons or list(planned if not isinstance(planned, Plan) else ()), evidence)
@@ -242,8 +248,8 @@ class Decisions:
         snapshot = await self._snapshot(workload)
         async with self._chronicle.counting():
             reasons = self.manual_objections(rule, workload)
-            if reasons:
-                return reasons
+            if reasons or self._marked_meanwhile(plan):
+                return reasons or [f"{_MARKED}: look at it again."]
             situation = self._situation(rule, self._clock.now(), workload)
             opened = self._opened(situation, plan, {}, snapshot, reason=reason)
             opened = replace(opened, onset=None, request=request)
@@ -252,6 +258,11 @@ class Decisions:
                 return ["Somebody else wrote the journal just now: ask again."]
         self._starter.start(stream, opened.run)
         return opened.run
+
+    def _marked_meanwhile(self, plan: Plan) -> bool:
+        """Whether the destination was good when it was planned, and is bad now."""
+        record = self._chronicle.ledger(self._target.key).records.get(plan.to_template)
+        return record is not None and record.bad_since is not None
 
     def weighed(self, rule: Rule, *, onset: datetime) -> Attribution | None:
         """What the breach since `onset` was put down to when it was decided on last; None if it was not."""

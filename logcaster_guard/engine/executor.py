@@ -139,20 +139,24 @@ class Executor:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         try:
-            opened = None if self._chronicle.run(run.id).restoring else await plan()
-            if opened is None or self._chronicle.run(run.id).said is not None:
-                return False
-            closed = RunClosed(opened.at, run.id, runs.ESCALATED, opened.reason, freeze=False)
-            present = self._chronicle.run(run.id)
-            opened = replace(opened, holds=tuple(present.holds.values()))
-            notice = NoticeQueued(opened.at, narration.opened(opened))
-            if not await self._chronicle.decide(stream, closed, opened, notice, of=present):
-                return False
-            self.start(stream, opened.run)
-            return True
+            async with self._chronicle.counting():
+                return await self._taken_over(stream, run, plan)
         finally:
             if self._chronicle.run(run.id).closed is None:
                 self.start(stream, run.id)
+
+    async def _taken_over(self, stream: str, run: Run, plan: Callable[[], Awaitable[RunOpened | None]]) -> bool:
+        opened = None if self._chronicle.run(run.id).restoring else await plan()
+        if opened is None or self._chronicle.run(run.id).said is not None:
+            return False
+        closed = RunClosed(opened.at, run.id, runs.ESCALATED, opened.reason, freeze=False)
+        present = self._chronicle.run(run.id)
+        opened = replace(opened, holds=tuple(present.holds.values()))
+        notice = NoticeQueued(opened.at, narration.opened(opened))
+        if not await self._chronicle.decide(stream, closed, opened, notice, of=present):
+            return False
+        self.start(stream, opened.run)
+        return True
 
     async def join(self) -> None:
         """Wait until every run that was started here has ended; a run's defect is raised."""
@@ -211,7 +215,7 @@ class Executor:
                     observation = Unclear(str(error), error.retry_after)
                 conflicts = conflicts + 1 if isinstance(failure, Conflict) else 0
                 pause = _pause(failure, conflicts)
-                decision = self._voided(run) or runs.next(run, observation, self._clock.now(), self._elapsed(run))
+                decision = self._voided(run) or self._next(run, observation)
                 failure = None
                 if pause and isinstance(decision, Perform | GiveBack):
                     await self._clock.sleep_until(self._clock.monotonic() + pause)
@@ -222,6 +226,11 @@ class Executor:
             except JournalUnavailable as error:
                 self._log.error("journal.unavailable", detail=str(error), effect="nothing is changed without a journal")
                 await self._clock.sleep_until(self._clock.monotonic() + _JOURNAL_RETRY)
+
+    def _next(self, run: Run, observation: Observation | None) -> runs.Decision:
+        destination = self._chronicle.ledger(run.opened.target).records.get(run.opened.plan.to_template)
+        objection = "" if destination is None else destination.objection
+        return runs.next(run, observation, self._clock.now(), self._elapsed(run), objection=objection)
 
     def _voided(self, run: Run) -> Close | None:
         if run.id not in self._void:

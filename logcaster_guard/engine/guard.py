@@ -36,6 +36,7 @@ from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.fencing import fenced
 from logcaster_guard.engine.inspection import SignalInspector
 from logcaster_guard.engine.manual import ManualRuns
+from logcaster_guard.engine.marks import Marks
 from logcaster_guard.engine.outages import Outages
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.engine.people import People
@@ -109,7 +110,7 @@ class Guard:
         self.outbox = None if journal is None else Outbox(journal, channels, clock)
         self.chronicle = Chronicle(journal, on_append=self._appended, on_found=self._found, monotonic=clock.monotonic)
         self._outages = Outages(self.chronicle, clock)
-        self._answers = Answers(cluster, self.chronicle, clock)
+        self._answers = Answers(cluster, self.chronicle, clock, Marks(self.chronicle, clock, orders.policy.ledger))
         self._inspector = inspector = SignalInspector(orders.targets, orders.signals, sources, clock)
         handlers, lenders = registry(cluster, blobs, clock)
         shifting, borrowed = gradual.registry(cluster, blobs, clock, inspector)
@@ -134,7 +135,7 @@ class Guard:
             chronicle=self.chronicle, cluster=cluster, clock=clock, interval=orders.policy.polling.interval
         )
         self.watches = {target.key: self._watch(target) for target in orders.targets}
-        self.people = People(cluster, self.chronicle, clock, self.watches)
+        self.people = People(cluster, self.chronicle, clock, self.watches, orders.policy.ledger)
 
     def _watch(self, target: Target) -> TargetWatch:
         orders, policy, aim = self._orders, self._orders.policy, Aim(target, self._cluster)

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from logcaster_guard.domain import answers, inbox, manual, narration
-from logcaster_guard.domain.inbox import Answer, Denied, Freezing, Frozen
+from logcaster_guard.domain import answers, inbox, manual, marks, narration
+from logcaster_guard.domain.inbox import Answer, Denied, Freezing, Frozen, Mark
 from logcaster_guard.domain.manual import Request, Wish
+from logcaster_guard.domain.marks import Marking
+from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects.annotating import Place, Written, annotate
@@ -43,12 +45,18 @@ class People:
     """What can be said of each target; whatever writes raises the `ClusterError` it met."""
 
     def __init__(
-        self, cluster: Cluster, chronicle: Chronicle, clock: Clock, watches: Mapping[str, TargetWatch]
-    ) -> None:  # fmt: skip
+        self,
+        cluster: Cluster,
+        chronicle: Chronicle,
+        clock: Clock,
+        watches: Mapping[str, TargetWatch],
+        policy: LedgerPolicy,
+    ) -> None:
         self._cluster = cluster
         self._chronicle = chronicle
         self._clock = clock
         self._watches = watches
+        self._policy = policy
 
     def place(self, target: str) -> Place:
         """The object that annotations about the target go on now."""
@@ -80,6 +88,18 @@ class People:
             return inbox.freezing(word, frozen, reason, self._clock.now())
 
         return await annotate(self._cluster, said.place, inbox.FREEZE, compose)
+
+    async def mark(self, said: Said, mark: Mark, revision: str) -> Written | Denied:
+        """Mark the release that this number or hash is of."""
+        now, ledger = self._clock.now(), self._chronicle.ledger(said.target)
+        record = manual.named(ledger, self._policy, revision)
+        if isinstance(record, str):
+            return Denied(record.removesuffix("."))
+        value = marks.written(Marking(record.template, mark, f"{said.signature}: {said.reason}"), now + marks.VALID_FOR)
+        found = marks.judged(ledger, self._chronicle.open_run_on(said.target), value, now)
+        if isinstance(found, Denied):
+            return found
+        return await annotate(self._cluster, said.place, inbox.MARK, lambda _: value)
 
     async def rollback(self, said: Said, wish: Wish, ticket: str) -> Written | Denied:
         """Ask for the rollback whose plan was shown under this ticket."""

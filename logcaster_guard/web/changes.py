@@ -15,7 +15,7 @@ from aiohttp import web
 
 from logcaster_guard.domain import inbox, manual
 from logcaster_guard.domain.errors import ClusterError
-from logcaster_guard.domain.inbox import Answer, Denied, Freezing
+from logcaster_guard.domain.inbox import Answer, Denied, Freezing, Mark
 from logcaster_guard.domain.manual import Wish
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.effects.annotating import Written
@@ -81,6 +81,7 @@ class Changes:
         self._ways: Mapping[str, tuple[frozenset[str], Say]] = {
             **{str(answer): (frozenset({"ticket"}), self._answering(answer)) for answer in Answer},
             **{str(word): (frozenset(), self._freezing(word)) for word in Freezing},
+            "mark": (frozenset({"mark", "revision"}), self._mark),
             "rollback": (frozenset({"ticket", "action", "to"}), self._roll_back),
         }
 
@@ -168,13 +169,25 @@ class Changes:
     def _freezing(self, word: Freezing) -> Say:
         return lambda said, _: self._guard.people.freezing(said, word)
 
+    async def _mark(self, said: Said, given: Json) -> Written | Denied:
+        mark, revision = given.get("mark", ""), given.get("revision", "")
+        if mark not in set(Mark):
+            raise NotTaken(400, f"mark: one of {', '.join(Mark)}.")
+        if not _word(revision):
+            raise NotTaken(400, "revision: a revision's number, or the first digits of its hash.")
+        return await self._guard.people.mark(said, Mark(mark), revision)
+
     async def _roll_back(self, said: Said, given: Json) -> Written | Denied:
         action, to = given.get("action", ""), given.get("to", "")
         if action not in manual.ASKABLE:
             raise NotTaken(400, f"action: one of {', '.join(manual.ASKABLE)}.")
-        if " " in to or not to.isprintable():
+        if to and not _word(to):
             raise NotTaken(400, "to: a revision's number, or the first digits of its hash.")
         return await self._guard.people.rollback(said, Wish(Action(action), to), given["ticket"])
+
+
+def _word(text: str) -> bool:
+    return bool(text) and " " not in text and text.isprintable()
 
 
 def _token(request: web.Request) -> str:

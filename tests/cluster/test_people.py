@@ -183,6 +183,81 @@ async def test_kubectl_says_the_same_and_what_does_not_count_is_told(
     assert image_of(await world.deployment()) == objects.image("2.0")
 
 
+async def releases(person: Person) -> dict[str, Json]:
+    """What the daemon knows of each release, by image."""
+    code, told = await command("history", "--json", "--address", person.address)
+    assert code == 0, told
+    return {r["images"][0]: r for r in json.loads(told)["releases"]}
+
+
+async def test_a_release_that_a_rollback_left_is_lifted_and_the_one_that_is_good_is_marked_bad(
+    cluster: Cluster, world: World, daemon: Daemon
+) -> None:
+    one, two = objects.image("1.0"), objects.image("2.0")
+    person = Person(cluster, daemon)
+    await asked(world, daemon)
+    code, told = await person.says("mark", "not-bad", "--revision", "2", "--yes", "--reason", "early")
+    assert (code, "is rolling revision 2 back" in told) == (1, True), told
+    code, told = await person.says("approve", "--yes")
+    assert code == 0, told
+    await daemon.until("run.closed")
+    left = (await releases(person))[two]
+    assert left["standing"] == "bad"
+    assert (await releases(person))[one]["standing"] == "good"
+
+    code, told = await person.says(
+        "mark", "not-bad", "--revision", left["template"][:8], "--reason", "database was down"
+    )
+    assert (code, "say --yes" in told, left["template"] in told) == (2, True, True), told
+    lift = ("mark", "not-bad", "--revision", left["template"][:8], "--yes", "--reason", "the database was down")
+    code, answer = await person.says_in_json(*lift)
+    assert (code, answer["outcome"], answer["standing"], answer["template"]) == (
+        0, "done", "unproven", left["template"],
+    ), answer  # fmt: skip
+    marked = await daemon.until("revision.marked")
+    assert (marked["mark"], marked["template"], marked["words"]) == (
+        "not-bad", left["template"], "the database was down",
+    )  # fmt: skip
+    await daemon.until("notice.queued", about="revision.marked")
+    code, told = await person.says(*lift)
+    assert (code, "is unproven, not bad" in told) == (1, True), told
+
+    good = (await releases(person))[one]
+    code, told = await person.says("mark", "bad", "--revision", "9", "--yes", "--reason", "r")
+    assert (code, "--revision: found 9; allowed one of" in told) == (2, True), told
+    code, told = await person.says(
+        "mark", "bad", "--target", "logcaster", "--revision", good["revision"], "--yes", "--reason", "it loses data"
+    )
+    assert (code, "is bad. It is never gone back to" in told) == (0, True), told
+    bad = (await releases(person))[one]
+    assert (bad["standing"], bad["bad_reason"]) == ("bad", "a person marked it bad: it loses data")
+    (target,) = json.loads((await command("status", "--json", "--address", person.address))[1])["targets"]
+    assert target["destination"] is None
+    said = [r for r in await cluster.audit() if r.user == "admin" and "guard.logcaster.io/mark" in str(r.body)]
+    assert {(r.verb, r.resource, r.code) for r in said} == {("patch", "deployments", 200)}
+    assert len(said) == 3
+
+
+async def test_a_run_ends_when_its_destination_is_marked_bad_and_no_daemon_is_needed_to_say_so(
+    cluster: Cluster, world: World, daemon: Daemon
+) -> None:
+    person = Person(cluster, daemon)
+    opened = await asked(world, daemon)
+    good = (await releases(person))[objects.image("1.0")]["template"]
+    nowhere = free_address()
+    code, told = await person.says("mark", "bad", "--revision", "1", "--yes", "--reason", "r", address=nowhere)
+    assert (code, "the whole hash" in told) == (3, True), told
+    code, told = await person.says(
+        *("mark", "bad", "--target", "logcaster", "--revision", good, "--yes", "--reason", "it loses data"),
+        address=nowhere,
+    )
+    assert (code, "Written" in told) == (0, True), told
+    closed = await daemon.until("run.closed", run=opened["run"])
+    assert closed["outcome"] == "vetoed"
+    assert closed["reason"] == "a person marked its destination bad: it loses data"
+    assert image_of(await world.deployment()) == objects.image("2.0")
+
+
 def delegated(cluster: Cluster) -> tuple[Json, Json]:
     """The ClusterRole and its binding as they ship, under a name of the test's own, for the guard's user here."""
     text = (DEPLOY / "components" / "api-auth" / "rbac.yaml").read_text()
@@ -269,6 +344,13 @@ async def test_over_http_kubernetes_says_who_may(
     assert (await post("unfreeze", cluster.token("bob"))).status_code == 403
     assert (await post("unfreeze", cluster.token("alice"))).status_code == 202
     await daemon.until("target.thawed")
+    mark = {"mark": "bad", "revision": "1"}
+    assert (await post("mark", cluster.token("bob"), **mark)).status_code == 403
+    answer = await post("mark", cluster.token("alice"), **mark)
+    assert answer.status_code == 202, answer.text
+    marked = await daemon.until("revision.marked")
+    assert (marked["digest"], marked["mark"]) == (answer.json()["digest"], "bad")
+    assert "alice: we mend it forward" in marked["words"]
     assert image_of(await world.deployment()) == objects.image("2.0")
     told_lines = json.dumps(daemon.lines)
     assert not [user for user in ("alice", "bob") if cluster.token(user) in told_lines]

@@ -13,12 +13,14 @@ from logcaster_guard.domain.events import (
     RevisionBad,
     RevisionGood,
     RevisionLive,
+    RevisionMarked,
     RevisionSeeded,
     RunClosed,
     RunOpened,
     TargetFrozen,
     TargetThawed,
 )
+from logcaster_guard.domain.inbox import Mark
 from logcaster_guard.domain.ledger import Ledger, Probation, Standing, fold, proofs
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.steps import Plan
@@ -133,12 +135,14 @@ def test_freezes() -> None:
 
 
 NAMES = st.sampled_from(["v1", "v2", "v3", "v4"])
-MOVES = st.lists(st.tuples(st.sampled_from(["live", "undo", "good", "bad", "rollback", "seed"]), NAMES), max_size=25)
+MOVES = st.lists(
+    st.tuples(st.sampled_from(["live", "undo", "good", "bad", "rollback", "seed", "mark", "lift"]), NAMES), max_size=25
+)
 
 
 @given(MOVES)
 def test_a_bad_revision_is_never_a_destination(moves: Sequence[tuple[str, str]]) -> None:
-    """A small model of its own: bad until live again after that and good since."""
+    """A small model of its own: bad until live again after that and good since, or lifted by a person."""
     ledger, bad, relived = Ledger(), set[str](), set[str]()
     for move, name in moves:
         for event in _events(ledger, move, name):
@@ -149,7 +153,10 @@ def test_a_bad_revision_is_never_a_destination(moves: Sequence[tuple[str, str]])
                     if left is not None:
                         bad.add(left)
                         relived.discard(left)
-                case RevisionBad(template=found):
+                case RevisionMarked(template=found, mark=Mark.NOT_BAD):
+                    bad.discard(found)
+                    relived.discard(found)
+                case RevisionBad(template=found) | RevisionMarked(template=found):
                     bad.add(found)
                     relived.discard(found)
                 case RunOpened(plan=plan):
@@ -181,6 +188,8 @@ def _events(ledger: Ledger, move: str, name: str) -> list[Event]:
             return [good(name)]
         case "bad" if known:
             return [RevisionBad(at(0), name, "")]
+        case "mark" | "lift" if known:
+            return [RevisionMarked(at(0), name, Mark.BAD if move == "mark" else Mark.NOT_BAD, "digest")]
         case "seed" if name not in ledger.records:
             return [seeded(name, 1, undone=name == "v4")]
         case "rollback":

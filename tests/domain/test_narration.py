@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import pytest
+
 from logcaster_guard.domain import narration
+from logcaster_guard.domain.events import RevisionMarked
 from logcaster_guard.domain.guardrails import Guardrail, Refusal
+from logcaster_guard.domain.inbox import Mark
+from logcaster_guard.domain.ledger import Record, Standing
 from logcaster_guard.domain.notices import Severity
 from logcaster_guard.domain.signals import Target
+from logcaster_guard.domain.translation import Language, state, translated
 from logcaster_guard.domain.workload import Workload
 from tests.domain.build import at, rule
 
 TARGET = Target(name="web", namespace="shop", deployment="web")
 CONTAINERS = {"containers": [{"image": "web:2"}]}
-WORKLOAD = Workload({"metadata": {"name": "web"}, "spec": {"template": {"spec": CONTAINERS}}})
+WORKLOAD = Workload({"metadata": {"namespace": "shop", "name": "web"}, "spec": {"template": {"spec": CONTAINERS}}})
 
 
 def test_a_refusal_tells_rule_condition_readings_version_and_onset() -> None:
@@ -48,3 +54,26 @@ def test_a_notice_of_the_guard_itself_carries_the_facts_it_is_given() -> None:
     made = narration.guard_notice("source.failing", Severity.WARNING, "t", "x", id="i", at=at(0), facts={"source": "s"})
     assert made.facts == {"source": "s"}
     assert narration.guard_notice("run.crashed", Severity.CRITICAL, "t", "x", id="i", at=at(0)).facts == {}
+
+
+@pytest.mark.parametrize(
+    ("mark", "standing", "title", "follows"),
+    [
+        (Mark.BAD, Standing.BAD, "Somebody marked revision 3 (web:3) of shop/web bad", "It is never gone back to"),
+        (Mark.NOT_BAD, Standing.GOOD, "Somebody marked revision 3 (web:3) of shop/web not bad any more", "good again"),
+        (Mark.NOT_BAD, Standing.UNPROVEN, "of shop/web not bad any more", "has to earn good before"),
+        (Mark.NOT_BAD, Standing.PRESUMED_GOOD, "of shop/web not bad any more", "presumed good again"),
+    ],
+)
+def test_a_mark_tells_what_was_said_and_what_follows(mark: Mark, standing: Standing, title: str, follows: str) -> None:
+    record = Record("aaaa", "3", "blob", ("web:3",), 3, 3)
+    event = RevisionMarked(at(0), "aaaa", mark, "digest", "by alice: it loses data")
+    notice = narration.marked("shop/web", WORKLOAD, record, event, standing=standing)
+    assert title in notice.title
+    assert notice.text.startswith("By alice: it loses data. ")
+    assert follows in notice.text
+    korean = translated(notice, Language.KOREAN)
+    assert "by alice: it loses data" in korean.text
+    assert ("해제" in korean.title) is (mark is Mark.NOT_BAD)
+    assert "{" not in korean.title + korean.text + state(notice, Language.KOREAN)
+    assert state(notice, Language.ENGLISH) == standing

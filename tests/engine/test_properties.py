@@ -19,7 +19,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from logcaster_guard.domain import marks
 from logcaster_guard.domain.errors import ClusterError, Conflict, Rejected, Unavailable
+from logcaster_guard.domain.inbox import Mark
+from logcaster_guard.domain.marks import Marking
 from logcaster_guard.domain.rules import (
     Action,
     AlertPolicy,
@@ -258,6 +261,14 @@ class GuardMachine(RuleBasedStateMachine):
             expiry = self.world.clock.now() + timedelta(seconds=600)
             ticket = "0" * 16 if wrong else run.event.ticket
             self.world.cluster.annotate(name, **{word: f"{ticket} {expiry:%Y-%m-%dT%H:%M:%SZ} by me"})
+
+    @rule(name=names, number=st.integers(0, 5), mark=st.sampled_from([*Mark, Mark.BAD]))
+    def somebody_marks(self, name: str, number: int, mark: Mark) -> None:
+        known = self.audit.known(name)
+        if known and self._there(name):
+            marking = Marking(known[number % len(known)], mark, "by me")
+            value = marks.written(marking, self.world.clock.now() + timedelta(seconds=600))
+            self.world.cluster.annotate(name, mark=value)
 
     # Faults
 

@@ -15,7 +15,7 @@ import pytest
 from logcaster_guard.adapters.token_gate import TokenGate
 from logcaster_guard.config.secrets import Secret
 from logcaster_guard.domain.errors import Unavailable
-from logcaster_guard.domain.events import AnswerDenied, RunAnswered, RunClosed, RunOpened
+from logcaster_guard.domain.events import AnswerDenied, RevisionMarked, RunAnswered, RunClosed, RunOpened
 from logcaster_guard.domain.manual import Wish
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.engine.guard import Guard
@@ -28,7 +28,7 @@ from tests.fakes.clock import FakeClock
 
 HELD = "s3cret-of-the-one-on-call"
 ASKS = rule(action=Action.ALERT_THEN)
-WORDS = ("approve", "veto", "abandon", "freeze", "unfreeze", "resume", "rollback")
+WORDS = ("approve", "veto", "abandon", "freeze", "unfreeze", "resume", "mark", "rollback")
 TICKET = "0123456789abcdef"
 
 
@@ -295,6 +295,41 @@ async def test_a_rollback_over_http_is_that_of_the_plan_that_was_shown() -> None
         [opened] = made.told(RunOpened)
         assert opened.rule == "manual"
         assert "by the holder of the guard's token: database move" in opened.reason
+
+
+async def test_a_release_is_marked_over_http_by_whom_kubernetes_lets_and_lifted_again() -> None:
+    async with bench() as made:
+        await made.good_v1()
+        [known] = made.guard.chronicle.ledger(KEY).records.values()
+        bad = freeze(mark="bad", revision=known.revision)
+        async with served(made.guard, Reviews("alice")) as client:
+            wrong = [
+                ({"mark": "good"}, 400),
+                ({"mark": ""}, 400),
+                ({"revision": ""}, 400),
+                ({"revision": "1 2"}, 400),
+                ({"revision": "9"}, 409),
+                ({"mark": "not-bad"}, 409),
+                ({"ticket": TICKET}, 400),
+            ]
+            for more, status in wrong:
+                answer = await client.post("mark", {**bad, **more}, by="alice")
+                assert (answer.status_code, list(answer.json())) == (status, ["error"]), more
+            assert (await client.post("mark", bad, by="bob")).status_code == 403
+            assert noted(made) == {}
+            answer = await client.post("mark", bad, by="alice")
+            assert (answer.status_code, answer.json()["annotation"]) == (202, "guard.logcaster.io/mark")
+            assert answer.json()["value"].startswith(f"{known.template} ")
+            await made.pass_(60.0)
+            (heard,) = await client.heard()
+            assert (heard["digest"], heard["counted"]) == (answer.json()["digest"], True)
+            marked = made.guard.chronicle.ledger(KEY).records[known.template]
+            assert marked.bad_reason == "a person marked it bad: by alice: database move"
+            lift = {**bad, "mark": "not-bad", "revision": known.template[:8]}
+            assert (await client.post("mark", lift, by="alice")).status_code == 202
+            await made.pass_(60.0)
+        assert made.guard.chronicle.ledger(KEY).records[known.template].bad_since is None
+        assert [m.mark for m in made.told(RevisionMarked)] == ["bad", "not-bad"]
 
 
 async def test_names_cannot_pass_for_something_else_in_what_is_written() -> None:

@@ -18,8 +18,8 @@ MESSAGE_BYTES = 1024
 REASON_LENGTH = 128
 
 
-ABOUT_RULES = frozenset({"config.reloaded", "config.refused"})
-"""Notices without a run that are Events all the same: what the workload is guarded by has changed, or has not."""
+ABOUT_THE_WORKLOAD = frozenset({"config.reloaded", "config.refused", "revision.marked"})
+"""Notices without a run that are Events all the same: what guards the workload, what people said of a release."""
 
 
 class EventChannel:
@@ -39,7 +39,7 @@ class EventChannel:
 
     async def deliver(self, notice: Notice) -> Delivery:
         """Try once."""
-        about_the_workload = notice.run or notice.event in ABOUT_RULES
+        about_the_workload = notice.run or notice.event in ABOUT_THE_WORKLOAD
         if not (about_the_workload and notice.namespace and notice.deployment):
             return Delivered()
         try:

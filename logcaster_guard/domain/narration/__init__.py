@@ -23,9 +23,10 @@ from logcaster_guard.domain.narration.runs import (
     reminded,
     restored,
 )
-from logcaster_guard.domain.narration.targets import answer_denied, refused, request_refused
+from logcaster_guard.domain.narration.targets import AFTER, answer_denied, marked, refused, request_refused
 
 __all__ = [
+    "AFTER",
     "FAILING",
     "GIVEN_UP",
     "OF_A_CHANNEL",
@@ -36,6 +37,7 @@ __all__ = [
     "ended",
     "guard_notice",
     "held_up",
+    "marked",
     "not_given_back",
     "notice_lost",
     "opened",

@@ -1,12 +1,15 @@
-"""What people are told of a target that is not rolled back: by a rule, or at somebody's request."""
+"""What people are told of a target beside its runs: why nothing is rolled back, and what somebody said of a release."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from logcaster_guard.domain.events import RevisionMarked
 from logcaster_guard.domain.guardrails import Guardrail, Refusal
-from logcaster_guard.domain.narration.words import images
+from logcaster_guard.domain.inbox import Mark
+from logcaster_guard.domain.ledger import Record, Standing
+from logcaster_guard.domain.narration.words import images, sentence
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.rules import Rule
 from logcaster_guard.domain.signals import Target
@@ -91,4 +94,38 @@ def answer_denied(
         namespace=workload.namespace,
         deployment=workload.name,
         facts={"annotation": annotation, "detail": reason},
+    )
+
+
+AFTER = {
+    Standing.GOOD: "It is good again, as it had earned: it can be gone back to.",
+    Standing.PRESUMED_GOOD: "It is presumed good again: it can be gone back to where no other release is good.",
+    Standing.UNPROVEN: "It is unproven: it has to earn good before it is gone back to, and a person may choose it.",
+    Standing.BAD: "It is never gone back to, unless somebody lifts that, or rolls it out again and it earns good.",
+}
+"""What follows from a mark, by what the release is then."""
+
+
+def marked(target: str, workload: Workload, record: Record, event: RevisionMarked, *, standing: Standing) -> Notice:
+    """Somebody marked a release, which is `record` since then."""
+    bad = event.mark is Mark.BAD
+    release = f"revision {record.revision} ({images(record.images)})"
+    return Notice(
+        id=f"revision.marked/{target}/{event.digest}",
+        at=event.at,
+        event="revision.marked",
+        severity=Severity.WARNING if bad else Severity.INFO,
+        title=f"Somebody marked {release} of {target} " + ("bad" if bad else "not bad any more"),
+        text=f"{sentence(event.words or 'no reason was given')} {AFTER[standing]}",
+        target=target,
+        namespace=workload.namespace,
+        deployment=workload.name,
+        facts={
+            "release": images(record.images),
+            "revision": record.revision,
+            "template": event.template,
+            "mark": event.mark,
+            "standing": standing,
+            "words": event.words,
+        },
     )

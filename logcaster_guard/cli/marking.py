@@ -1,0 +1,129 @@
+"""`logcaster-guard mark`: a person's own verdict on a release, over the guard's."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from logcaster_guard.cli import writing
+from logcaster_guard.cli.asking import DEFAULT_ADDRESS, UNREACHABLE, Address, AsJson, Json, ask, ended, plain, show
+from logcaster_guard.cli.check import BAD_INPUT
+from logcaster_guard.cli.writing import REFUSED, Config, Manner, NoWait, Outcome, Reason, Way, Yes
+from logcaster_guard.domain import inbox, ledger, marks
+from logcaster_guard.domain.inbox import Mark
+from logcaster_guard.domain.ledger import Standing
+from logcaster_guard.domain.marks import Marking
+from logcaster_guard.domain.narration import AFTER
+from logcaster_guard.effects.annotating import Place, Written
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+_WORDS = {Mark.BAD: "bad", Mark.NOT_BAD: "not bad any more"}
+_BEFORE = {
+    Mark.BAD: "It will never be gone back to; a rollback to it that is under way ends.",
+    Mark.NOT_BAD: "What it had earned before counts again; what never earned good is unproven.",
+}
+
+
+def mark(
+    verdict: Annotated[Mark, typer.Argument(metavar="bad|not-bad", help="What it is.")],
+    *,
+    revision: Annotated[
+        str,
+        typer.Option(
+            "--revision", metavar="REVISION", help="Its number, or the first digits of its hash (history --json)."
+        ),
+    ],
+    reason: Reason,
+    target: Annotated[
+        str, typer.Option("--target", metavar="NAME", help="The target's name, or NAMESPACE/DEPLOYMENT.")
+    ] = "",
+    yes: Yes = False,
+    no_wait: NoWait = False,
+    config: Config = None,
+    address: Address = DEFAULT_ADDRESS,
+    as_json: AsJson = False,
+) -> None:
+    """Mark a release bad, so that it is never gone back to, or lift that it is bad.
+
+    Lifting makes nothing good: what had earned good before is good again, all else is unproven until it earns it.
+    """
+    writing.check_reason(reason)
+    way, manner = writing.way(address, config), Manner(reason, yes, no_wait, as_json)
+    release = _found(way, verdict, target, revision) if way.there else _blindly(way, target, revision)
+    if not as_json:
+        show([plain(line) for line in release.lines])
+        show([plain(_BEFORE[verdict])])
+    writing.agree(f"Mark it {verdict}?", yes=yes)
+    value = marks.written(Marking(release.template, verdict, reason), datetime.now(UTC) + marks.VALID_FOR)
+    written = writing.write(way, release.place, inbox.MARK, lambda _: value)
+    writing.echo(written, as_json=as_json)
+    raise writing.finish(written, _outcome(way, verdict, release, written, manner), as_json=as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class _Release:
+    """The release that is marked: `target` is its target's key, `lines` what is known of it."""
+
+    target: str
+    place: Place
+    template: str
+    lines: tuple[str, ...]
+
+    @property
+    def told(self) -> Json:
+        return {"target": self.target, "template": self.template}
+
+
+def _found(way: Way, verdict: Mark, target: str, revision: str) -> _Release:
+    """The release that is meant, from the daemon's account."""
+    chosen = way.target(target)
+    releases = {r["template"]: r for r in _releases(way, chosen["target"])}
+    names = ledger.named({t: r["revision"] for t, r in releases.items()}, revision)
+    if len(names) != 1:
+        known = ", ".join(f"{r['revision']} ({r['template'][:8]}) {r['standing']}" for r in releases.values())
+        raise ended(f"--revision: found {revision}; allowed one of {known or 'none yet'}", BAD_INPUT)
+    release = releases[names[0]]
+    if verdict is Mark.NOT_BAD and release["standing"] != Standing.BAD:
+        raise ended(f"nothing is written: revision {release['revision']} is {release['standing']}, not bad", REFUSED)
+    why = f" ({release['bad_reason']})" if release["bad_reason"] else ""
+    images = ", ".join(release["images"])
+    line = f"{chosen['target']}: revision {release['revision']}, {images}, {release['standing']}{why}"
+    place = writing.place_in(chosen, chosen["workload"])
+    return _Release(chosen["target"], place, names[0], (line, f"  hash {names[0]}"))
+
+
+def _releases(way: Way, target: str) -> list[Json]:
+    found: list[Json] = ask(way.address, "/api/v1/history", target=target, limit="1")["releases"]
+    return found
+
+
+def _blindly(way: Way, target: str, revision: str) -> _Release:
+    if not target or not _HASH.fullmatch(revision):
+        raise ended(
+            f"no daemon answers at {way.address}: give --target, and as --revision the whole hash of the release's "
+            "template, or --address",
+            UNREACHABLE,
+        )
+    place = way.place_of(target)
+    key = writing.key_of(place)
+    return _Release(key, place, revision, (f"{key}: release {revision}, unseen as no daemon answers.",))
+
+
+def _outcome(way: Way, verdict: Mark, release: _Release, written: Written, manner: Manner) -> Outcome:
+    if manner.no_wait or not way.there:
+        why = "" if way.there else " No daemon answers here: status tells what became of it."
+        return Outcome("written", f"Written.{why}", release.told)
+    heard = writing.awaited(way, lambda t: writing.heard(t, written.digest), release.target)
+    if heard is None:
+        return Outcome("unknown", "The guard has not looked at it yet: see status, and its log.", release.told)
+    if not heard["counted"]:
+        return Outcome("refused", f"It does not count: {heard['words']}.", release.told)
+    now = next(r for r in _releases(way, release.target) if r["template"] == release.template)
+    sentence = (
+        f"Revision {now['revision']} of {release.target} is {_WORDS[verdict]}. {AFTER[Standing(now['standing'])]}"
+    )
+    return Outcome("done", sentence, {**release.told, "standing": now["standing"]})
