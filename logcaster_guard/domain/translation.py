@@ -223,7 +223,7 @@ KOREAN_GUARDRAILS: Mapping[str, str] = {
     Guardrail.NO_JOURNAL: "저널을 쓸 수 없어 감시만 합니다. 저널을 복구하고 가드를 다시 시작해 주세요.",
 }
 
-KOREAN_MARKS: Mapping[str, str] = {Mark.BAD: "불량으로 표시", Mark.NOT_BAD: "불량 표시 해제"}
+KOREAN_MARKS: Mapping[str, str] = {Mark.BAD: "나쁜 버전으로 표시", Mark.NOT_BAD: "나쁜 버전 표시 해제"}
 """What a person said of a release."""
 
 KOREAN_STANDINGS: Mapping[str, tuple[str, str]] = {
@@ -234,7 +234,7 @@ KOREAN_STANDINGS: Mapping[str, tuple[str, str]] = {
         "정상으로 확인되기 전에는 자동 롤백 대상이 되지 않으며, 담당자가 직접 지정해 롤백할 수 있습니다.",
     ),
     Standing.BAD: (
-        "불량",
+        "나쁜 버전",
         "표시를 해제하거나 다시 배포하여 정상으로 확인되기 전에는 이 버전으로 롤백하지 않습니다.",
     ),
 }

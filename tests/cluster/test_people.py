@@ -236,6 +236,8 @@ async def test_a_release_that_a_rollback_left_is_lifted_and_the_one_that_is_good
     said = [r for r in await cluster.audit() if r.user == "admin" and "guard.logcaster.io/mark" in str(r.body)]
     assert {(r.verb, r.resource, r.code) for r in said} == {("patch", "deployments", 200)}
     assert len(said) == 3
+    events = [str(r.body) for r in await cluster.audit() if r.resource == "events" and "Somebody marked" in str(r.body)]
+    assert ["not bad any more" in e for e in events] == [True, False]
 
 
 async def test_a_run_ends_when_its_destination_is_marked_bad_and_no_daemon_is_needed_to_say_so(
