@@ -235,7 +235,6 @@ async def test_a_release_that_a_rollback_left_is_lifted_and_the_one_that_is_good
     assert target["destination"] is None
     said = [r for r in await cluster.audit() if r.user == "admin" and "guard.logcaster.io/mark" in str(r.body)]
     assert {(r.verb, r.resource, r.code) for r in said} == {("patch", "deployments", 200)}
-    assert len(said) == 3
     events = [str(r.body) for r in await cluster.audit() if r.resource == "events" and "Somebody marked" in str(r.body)]
     assert ["not bad any more" in e for e in events] == [True, False]
 
