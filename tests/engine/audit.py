@@ -22,7 +22,9 @@ from logcaster_guard.domain.events import (
     RunClosed,
     RunEnding,
     RunOpened,
+    StepDone,
     StepIntended,
+    StepStarted,
     TargetFrozen,
     TargetThawed,
     TriggerFired,
@@ -116,9 +118,10 @@ class Auditor:
                 self._opened(second, event)
             case StepIntended():
                 run = self.runs[event.run]
-                plan = run.event.plan
-                assert plan.to_template not in self._targets[plan.deployment].called_bad, "people called it bad"
+                self._goes_on(run)
                 run.touched, run.intents = True, run.intents + 1
+            case StepStarted() | StepDone():
+                self._goes_on(self.runs[event.run])
             case RunEnding():
                 assert not self.runs[event.run].ending, "a run ends once"
                 self.runs[event.run].ending = True
@@ -159,6 +162,10 @@ class Auditor:
                 seen.frozen = True
             case TargetThawed():
                 seen.frozen = False
+
+    def _goes_on(self, run: Opened) -> None:
+        plan = run.event.plan
+        assert plan.to_template not in self._targets[plan.deployment].called_bad, f"people called {plan.to_images} bad"
 
     def _marked(self, name: str, event: RevisionMarked) -> None:
         seen = self._targets[name]
