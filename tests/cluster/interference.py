@@ -348,12 +348,13 @@ def _interferes(cell: Disturbance, case: Case, tape: Disturbed, run: Run) -> tup
 
 
 def _until(act: Act, run: Run) -> datetime:
-    """When the act no longer concerned the run."""
+    """When the act no longer concerned the run: once its last step is done it only gives back what it borrowed."""
     plan, latest = run.opened.plan, datetime.max.replace(tzinfo=UTC)
+    ended = run.done_at.get(len(plan.steps) - 1, run.ending.at if run.ending is not None else latest)
     if act.on is On.LIVE:
         switch = next((i for i, s in enumerate(plan.steps) if isinstance(s, SwitchService)), -1)
-        return run.done_at.get(switch, run.ending.at if run.ending is not None else latest)
-    return run.ending.at if run.ending is not None else latest
+        return run.done_at.get(switch, ended)
+    return ended
 
 
 def _told(left: Remains) -> list[str]:

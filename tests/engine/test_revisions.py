@@ -32,6 +32,17 @@ async def test_good_is_earned_in_ten_quiet_minutes(made: Bench) -> None:
     assert len(made.told(RevisionGood)) == 1
 
 
+async def test_good_is_not_earned_in_the_middle_of_a_breach(made: Bench) -> None:
+    await made.start()
+    await made.pass_(580.0)
+    made.prometheus.set(PROD, "error_rate", 0.3)
+    await made.pass_(50.0)
+    assert made.told(RevisionGood) == []
+    made.prometheus.set(PROD, "error_rate", 0.0)
+    await made.pass_(30.0)
+    assert len(made.told(RevisionGood)) == 1
+
+
 @pytest.mark.parametrize("signal", ["error_rate", "health_check_fails"])
 async def test_good_is_not_earned_without_values_of_every_signal_once_seen(made: Bench, signal: str) -> None:
     await made.start()
