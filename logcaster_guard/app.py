@@ -56,7 +56,8 @@ from logcaster_guard.domain.translation import Language
 from logcaster_guard.effects.own import OwnPod, own_workload
 from logcaster_guard.effects.owners import to_suspend
 from logcaster_guard.engine.authority import Keeper
-from logcaster_guard.engine.guard import Guard, Orders
+from logcaster_guard.engine.composition import Orders
+from logcaster_guard.engine.guard import Guard
 from logcaster_guard.ports import Channel, Clock, Cluster, Gate, Journal, Source
 from logcaster_guard.web.server import serving
 

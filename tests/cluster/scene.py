@@ -56,7 +56,8 @@ from logcaster_guard.domain.signals import (
 )
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.authority import Keeper
-from logcaster_guard.engine.guard import Guard, Orders
+from logcaster_guard.engine.composition import Orders
+from logcaster_guard.engine.guard import Guard
 from logcaster_guard.ports import Channel, Clock, Entry, Journal, Json
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.sandbox import objects
