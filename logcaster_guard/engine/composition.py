@@ -18,6 +18,7 @@ from logcaster_guard.engine.manual import ManualRuns
 from logcaster_guard.engine.outages import Outages
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.engine.reader import Reader
+from logcaster_guard.engine.refusing import Refusals
 from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.engine.tally import Tally
 from logcaster_guard.engine.triggers import Triggers
@@ -137,6 +138,15 @@ class Composition:
         return made
 
     def _decisions(self, target: Target, planner: Planner, attributor: Attributor, tally: Tally) -> Decisions:
+        refusals = Refusals(
+            target,
+            cluster=self.cluster,
+            chronicle=self.chronicle,
+            clock=self.clock,
+            policy=self.orders.policy,
+            planner=planner,
+            on_refusal=tally.refused,
+        )
         return Decisions(
             target,
             cluster=self.cluster,
@@ -148,8 +158,8 @@ class Composition:
             starter=self.executor,
             attributor=attributor,
             units={name: signal.unit for name, signal in self.orders.signals.items()},
+            refusals=refusals,
             own=self.own,
-            on_refusal=tally.refused,
         )
 
     def _manual(self, target: Target, revisions: RevisionWatch, decisions: Decisions, planner: Planner) -> ManualRuns:
