@@ -24,8 +24,8 @@ from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import STRATEGIC_PATCH
 from logcaster_guard.sandbox.release import Behaviour
 from logcaster_guard.sandbox.world import World
+from tests.cluster.case import BAD, GOOD, PACE, POLICY, RULE, SIGNAL, image_of
 from tests.cluster.harness import Cluster
-from tests.cluster.scene import BAD, GOOD, PACE, POLICY, RULE, SIGNAL, image_of
 from tests.real.waiting import until
 
 pytestmark = [pytest.mark.timeout(180)]
