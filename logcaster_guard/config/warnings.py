@@ -29,11 +29,18 @@ def _of_web(settings: Settings) -> Iterator[str]:
 
 
 def _of_journal(settings: Settings) -> Iterator[str]:
+    if settings.journal.backend != "kubernetes":
+        return
     namespace = settings.journal.namespace
-    if settings.journal.backend == "kubernetes" and namespace in {t.namespace for t in settings.targets}:
+    if namespace in {t.namespace for t in settings.targets}:
         yield (
             f"journal.namespace is {namespace}, which holds a target: the guard's account may then read every Secret "
             "there; give the journal a namespace of its own"
+        )
+    if settings.authority.lease is None:
+        yield (
+            "journal.backend kubernetes without authority.lease: no volume keeps a second guard from starting beside "
+            "this one, as it does while its own Deployment is rolled out, and both would act; name a lease"
         )
 
 

@@ -229,6 +229,19 @@ def test_a_journal_beside_a_target_is_warned_of(folder: Path, namespace: str, *,
     assert any("may then read every Secret" in w for w in loaded(folder).warnings) is warned
 
 
+@pytest.mark.parametrize(
+    ("written", "warned"),
+    [
+        ("journal: {backend: kubernetes, namespace: guards}", True),
+        ("journal: {backend: kubernetes, namespace: guards}\nauthority: {lease: guard, namespace: guards}", False),
+        ("{}", False),
+    ],
+)
+def test_a_journal_without_a_volume_and_a_lease_is_warned_of(folder: Path, written: str, *, warned: bool) -> None:
+    (folder / "guard.yaml").write_text(f"{written}\n")
+    assert any("both would act; name a lease" in w for w in loaded(folder).warnings) is warned
+
+
 def test_warnings_name_what_may_surprise(tmp_path: Path) -> None:
     (tmp_path / "guard.yaml").write_text("targets: [{deployment: other}]")
     (tmp_path / "rules.yaml").write_text(
