@@ -29,6 +29,8 @@ SHARE = "LOGCASTER_GUARD_MATRIX"
 """`full` plays every cell of a matrix; a number is the offset of the share that is played else, 0 by default."""
 STRATEGIES = Path(strategies.__file__).parent
 RECORDINGS = 3
+EVERY, REAL = 5, 3
+"""One cell in so many is played on the sandbox, and so many cells of a case on a real control plane."""
 MATRIX = (
     Case(Action.IMMEDIATE),
     Case(Action.IMMEDIATE, in_cluster=True),
@@ -71,6 +73,14 @@ def share(cells: Sequence[T], most: int | None, *, row: int) -> Share[T]:
     offset = int(wanted) % every
     played = cells[offset::every]
     return Share(played, f"{len(played)} of {len(cells)} cells, every {every}th from {offset} on ({SHARE})")
+
+
+def part_of(cells: Sequence[T], cluster: Cluster, case: Case, minimum: int | None, *, row: int) -> Share[T]:
+    """The share of a matrix that is played here; of the plain immediate rollback all, or ten times as many."""
+    first = case == Case(Action.IMMEDIATE) and minimum is None
+    if cluster.kind == "sandbox":
+        return share(cells, None if first else math.ceil(len(cells) / EVERY), row=row)
+    return share(cells, REAL * 10 if first else REAL, row=row)
 
 
 def actions_with_a_strategy() -> set[str]:

@@ -12,7 +12,6 @@ import structlog
 
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.domain import runs
-from logcaster_guard.domain.rules import Action
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Json, Kind
 from tests.cluster.api_faults import WRITES, Call, Failing, Failures, Fault, FaultyCluster, Wire, applies
@@ -20,14 +19,14 @@ from tests.cluster.case import Case
 from tests.cluster.ending import Facts, Undisturbed, ending, writes_of
 from tests.cluster.environments import BLUE, IDLE
 from tests.cluster.harness import AuditRecord, Cluster
-from tests.cluster.matrix import MATRIX, actions_with_a_strategy, record, share, shared
+from tests.cluster.matrix import MATRIX, REAL, actions_with_a_strategy, part_of, record, share, shared
 from tests.cluster.proxy import MisbehavingProxy
 from tests.cluster.scene import Scene
 from tests.real.control_plane import write_kubeconfig
 
 AT_ONCE = 8
-SANDBOX, REAL = 8, 3
-"""Cells played of one case, unless all are asked for; of the immediate rollback eight times as many."""
+ON_THE_WIRE = 8
+"""Cells played of one case one after the other, on the sandbox and unless all are asked for."""
 DEADLINE = 5.0
 SHORT, LONG = 1.5, 8.0
 """Seconds for which the API server is away."""
@@ -115,7 +114,7 @@ async def test_any_call_may_fail_once(  # noqa: PLR0917 - fixtures
     with structlog.testing.capture_logs() as log:
         calls, known = await world.recorded()
         cells = [Failing(call, fault) for call in calls for fault in Fault if applies(call, fault)]
-        part = share(cells, _most(cluster, case, minimum), row=len(Fault))
+        part = part_of(cells, cluster, case, minimum, row=len(Fault))
         rows = await world.all_played(part.played)
     assert len(rows) == len(part.played)
     await _judged(world, rows, known, f"{len(calls)} calls, {part.words}", log)
@@ -140,7 +139,7 @@ async def test_the_api_server_may_be_away_from_any_write_on(  # noqa: PLR0917 - 
         calls, known = await world.recorded()
         writes = [c for c in calls if c.phase and c.verb in WRITES and c.kind is not Kind.EVENT]
         cells = [Failing(call, Fault.AWAY, outage=seconds) for call in writes]
-        part = share(cells, _most(cluster, case, minimum), row=1)
+        part = share(cells, None if cluster.kind == "sandbox" else REAL, row=1)
         rows = await world.all_played(part.played)
     assert len(rows) == len(part.played)
     await _judged(world, rows, known, f"{len(writes)} writes, {part.words}", log)
@@ -159,18 +158,13 @@ async def test_any_call_may_fail_on_the_wire(
             with structlog.testing.capture_logs() as log:
                 calls, known = await world.recorded()
                 cells = [Failing(call, fault) for call in calls for fault in Fault if applies(call, fault)]
-                part = share(cells, SANDBOX if cluster.kind == "sandbox" else REAL, row=len(Fault))
+                part = share(cells, ON_THE_WIRE if cluster.kind == "sandbox" else REAL, row=len(Fault))
                 # Requests of several guards cannot be told apart on the wire.
                 rows = [await world.played(cell) for cell in part.played]
         finally:
             await api.aclose()
     assert proxy.struck == len([r for r in rows if not r.fault])
     await _judged(world, rows, known, f"on the wire: {len(calls)} calls, {part.words}", log)
-
-
-def _most(cluster: Cluster, case: Case, minimum: int | None) -> int:
-    most = SANDBOX if cluster.kind == "sandbox" else REAL
-    return most * 8 if case == Case(Action.IMMEDIATE) and minimum is None else most
 
 
 async def _judged(world: World, rows: Sequence[Row], known: Undisturbed, words: str, log: Sequence[object]) -> None:

@@ -11,18 +11,15 @@ import pytest
 import structlog
 
 from logcaster_guard.domain import runs
-from logcaster_guard.domain.rules import Action
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Json
 from tests.cluster.case import Case
 from tests.cluster.crashes import Point
 from tests.cluster.harness import Cluster
 from tests.cluster.interference import TO_A_WORKLOAD, Disturbance, DisturbedScene, acts, judged
-from tests.cluster.matrix import MATRIX, actions_with_a_strategy, record, share, shared
+from tests.cluster.matrix import MATRIX, actions_with_a_strategy, part_of, record, shared
 
 AT_ONCE = 6
-SANDBOX, REAL = 8, 3
-"""Cells played of one case, unless all are asked for; of the immediate rollback all, or ten times as many."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -59,7 +56,7 @@ async def test_people_win_at_every_point_of_a_rollback(  # noqa: PLR0917 - fixtu
         points, _ = await record(cluster, api, rights, case, minimum)
         cells = disturbances(points, case)
         assert len(cells) == len(points) * (len(TO_A_WORKLOAD) * (2 if case.switches else 1) + 2)
-        part = share(cells, _most(cluster, case, minimum), row=len(acts(case)))
+        part = part_of(cells, cluster, case, minimum, row=len(acts(case)))
         slots = asyncio.Semaphore(AT_ONCE)
 
         async def play(cell: Disturbance) -> Row:
@@ -78,12 +75,6 @@ async def test_people_win_at_every_point_of_a_rollback(  # noqa: PLR0917 - fixtu
 def disturbances(points: Sequence[Point], case: Case) -> list[Disturbance]:
     """Everything that somebody may do, at every point."""
     return [Disturbance(point, act) for point in points for act in acts(case)]
-
-
-def _most(cluster: Cluster, case: Case, minimum: int | None) -> int | None:
-    if case != Case(Action.IMMEDIATE) or minimum is not None:
-        return SANDBOX if cluster.kind == "sandbox" else REAL
-    return None if cluster.kind == "sandbox" else 10 * REAL
 
 
 async def played(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import signal
 import sys
 import time
@@ -31,6 +32,7 @@ from tests.cluster.crashes import Cell, Moment, Point, cells
 from tests.cluster.daemon import Daemon
 from tests.cluster.ending import Facts, Undisturbed, ending
 from tests.cluster.harness import AuditRecord, Cluster
+from tests.cluster.matrix import share
 from tests.cluster.partitions import LEASES, NAME, WITHIN, Contender, effects_of, free_lease
 from tests.cluster.scene import Scene
 from tests.real.waiting import until
@@ -38,7 +40,7 @@ from tests.real.waiting import until
 DEPLOY = Path(__file__).parents[2] / "deploy"
 AT_ONCE = 8
 EVERY = 7
-"""One cell in so many is played, but of the first case all; a step prime to two, so that both moments come."""
+"""One cell in so many is played, but of the first case all."""
 
 RECORDINGS = PLAYS = 3
 PASSED_BY = "the first guard lost the lease on the way to the point"
@@ -95,15 +97,16 @@ async def test_a_leader_may_be_cut_off_at_every_point_of_a_rollback(  # noqa: PL
     monkeypatch.setattr(runs, "POLL", 0.05)
     with structlog.testing.capture_logs() as log:
         points, known = await record(cluster, api, rights, case, minimum)
-        every = 1 if (case, minimum) == MATRIX[0] else EVERY
-        chosen = cells(points)[::every]
+        every_cell = cells(points)
+        most = None if (case, minimum) == MATRIX[0] else math.ceil(len(every_cell) / EVERY)
+        part = share(every_cell, most, row=len(every_cell) // len(points))
         slots = asyncio.Semaphore(AT_ONCE)
 
         async def play(cell: Cell) -> Outcome:
             async with slots:
                 return await played(cluster, api, rights, case, minimum, cell=cell)
 
-        outcomes = await asyncio.gather(*map(play, chosen))
+        outcomes = await asyncio.gather(*map(play, part.played))
     audit = await cluster.read_audit()
     rows = []
     for o in outcomes:
@@ -111,9 +114,7 @@ async def test_a_leader_may_be_cut_off_at_every_point_of_a_rollback(  # noqa: PL
         rows.append((o, marks.total(), *judged(o, writes, marks, minimum, known, case=case)))
     table = "\n".join(f"{o.seconds:5.1f} s  {o.cell}: {end}, {n} marks {'; '.join(f)}" for o, n, end, f in rows)
     ends = Counter(end for *_, end, _ in rows)
-    sys.stdout.write(
-        f"{len(points)} points, {len(rows)} of {2 * len(points)} cells (one in {every}): {dict(ends)}\n{table}\n"
-    )
+    sys.stdout.write(f"{len(points)} points, {part.words}: {dict(ends)}\n{table}\n")
     assert not [e for e in log if e["event"] in {"run.crashed", "watch.crashed"}]
     assert not [row for row in rows if row[3]], table
 
