@@ -42,10 +42,11 @@ from logcaster_guard.adapters.threads import DaemonThreads
 from logcaster_guard.adapters.token_gate import TokenGate
 from logcaster_guard.adapters.translated import Translated
 from logcaster_guard.adapters.webhook import Webhook
+from logcaster_guard.config.channels import SlackSection
 from logcaster_guard.config.loading import Loaded, load
 from logcaster_guard.config.mounted import fingerprint
 from logcaster_guard.config.secrets import SecretUnreadable
-from logcaster_guard.config.sections import JournalSection, SlackSection
+from logcaster_guard.config.sections import JournalSection
 from logcaster_guard.config.settings import Settings
 from logcaster_guard.domain.authority import Terms
 from logcaster_guard.domain.errors import ClusterError, ConfigurationError, JournalUnavailable, NotFound
@@ -55,7 +56,8 @@ from logcaster_guard.domain.translation import Language
 from logcaster_guard.effects.own import OwnPod, own_workload
 from logcaster_guard.effects.owners import to_suspend
 from logcaster_guard.engine.authority import Keeper
-from logcaster_guard.engine.guard import Guard, Orders
+from logcaster_guard.engine.composition import Orders
+from logcaster_guard.engine.guard import Guard
 from logcaster_guard.ports import Channel, Clock, Cluster, Gate, Journal, Source
 from logcaster_guard.web.server import serving
 

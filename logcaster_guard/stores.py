@@ -13,8 +13,9 @@ from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.adapters.kubernetes.journal import KubernetesJournal
 from logcaster_guard.adapters.kubernetes.stored import Place
-from logcaster_guard.config.sections import JournalSection, KubernetesSection
+from logcaster_guard.config.sections import JournalSection
 from logcaster_guard.config.settings import Settings
+from logcaster_guard.config.sources import KubernetesSection
 from logcaster_guard.ports import Blobs, Cluster, Journal
 
 

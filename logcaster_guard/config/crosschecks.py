@@ -9,26 +9,16 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from logcaster_guard.config.causes import MaintenanceSection
+from logcaster_guard.config.channels import EVENTS_CHANNEL, SlackSection, WebhookSection
 from logcaster_guard.config.durations import show_duration
 from logcaster_guard.config.faults import ConfigFault, Refused, closest, listed, quoted
 from logcaster_guard.config.policies import PollingSection
 from logcaster_guard.config.promql import check_query
 from logcaster_guard.config.schema import Section, node_at, refusal_fault, validate
-from logcaster_guard.config.sections import (
-    EVENTS_CHANNEL,
-    MAX_ITEMS,
-    AuthoritySection,
-    JournalSection,
-    KubernetesSection,
-    MetricsSection,
-    PrometheusSection,
-    SignalSection,
-    SlackSection,
-    TargetSection,
-    WebhookSection,
-    target_of,
-)
+from logcaster_guard.config.sections import MAX_ITEMS, AuthoritySection, JournalSection
 from logcaster_guard.config.signals import signal_refusals
+from logcaster_guard.config.sources import KubernetesSection, MetricsSection, PrometheusSection, SignalSection
+from logcaster_guard.config.targets import TargetSection, target_of
 from logcaster_guard.config.yaml import Items, Leaf, Node, Table
 from logcaster_guard.domain.authority import Terms
 from logcaster_guard.domain.signals import BUILT_IN_UNITS, Target, Unit

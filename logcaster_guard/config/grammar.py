@@ -8,19 +8,27 @@ one dimension is a plain number, comparable with bare numbers and with percentag
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
-from importlib import resources
 
-from lark import Lark, Token, Tree
-from lark.exceptions import UnexpectedInput, UnexpectedToken
+from lark import Token, Tree
 
+from logcaster_guard.config.dimensions import (
+    NAMES,
+    UNITS,
+    UNITS_ALLOWED,
+    UNITS_MEANT,
+    Dimension,
+    Plain,
+    scaled,
+    shared,
+    units_of,
+)
 from logcaster_guard.config.faults import AllRefused, Refused, closest, listed, quoted
+from logcaster_guard.config.syntax import parsed
 from logcaster_guard.domain.conditions import (
     And,
     Arithmetic,
@@ -55,81 +63,9 @@ SHOWN_CONDITION = {
 """As much of the grammar as JSON Schema can tell: the characters, and a comparison of two things."""
 
 
-class _Plain(StrEnum):
-    """Dimensionless: a literal without a unit, or the quotient of two numbers of one dimension."""
-
-    BARE = "bare"
-    QUOTIENT = "quotient"
-
-
-_Dimension = Unit | _Plain
-_WORDS: Mapping[_Dimension, str] = {
-    Unit.RATIO: "a share",
-    Unit.SECONDS: "a duration",
-    Unit.BYTES: "a size in bytes",
-    Unit.PER_SECOND: "a rate per second",
-    Unit.COUNT: "a count",
-    _Plain.BARE: "a bare number",
-    _Plain.QUOTIENT: "a plain ratio",
-}
-_UNITS: Mapping[str, tuple[_Dimension, float, float]] = {
-    "": (_Plain.BARE, 1, 1),
-    "%": (Unit.RATIO, 1, 100),
-    "ms": (Unit.SECONDS, 1, 1_000),
-    "s": (Unit.SECONDS, 1, 1),
-    "m": (Unit.SECONDS, 60, 1),
-    "h": (Unit.SECONDS, 3_600, 1),
-    "B": (Unit.BYTES, 1, 1),
-    "KiB": (Unit.BYTES, 1 << 10, 1),
-    "MiB": (Unit.BYTES, 1 << 20, 1),
-    "GiB": (Unit.BYTES, 1 << 30, 1),
-}
-"""Dimension, factor and divisor to the base unit: dividing keeps `7%` at 0.07."""
-
-_UNITS_ALLOWED = "%, ms, s, m, h, B, KiB, MiB, GiB or no unit"
-_UNITS_MEANT: Mapping[str, str] = {
-    word: unit
-    for unit, words in {
-        "%": "percent pct",
-        "ms": "msec millis milliseconds",
-        "s": "sec secs second seconds",
-        "m": "min mins minute minutes",
-        "h": "hr hrs hour hours",
-        "KiB": "k kb ki kib",
-        "MiB": "mb mi mib",
-        "GiB": "g gb gi gib",
-    }.items()
-    for word in words.split()
-}
 _LITERAL = re.compile(r"([0-9.]+)(.*)", re.ASCII | re.DOTALL)
 _DECIMAL = re.compile(r"\d+(?:\.\d+)?|\.\d+", re.ASCII)
 _WORD = re.compile(r"[A-Za-z0-9_.%]+|\S", re.ASCII)
-_SHOUTED = re.compile(r"\b(?!(?-i:and|or|not)\b)(?:and|or|not)\b", re.ASCII | re.IGNORECASE)
-_FOREIGN = {"&&": "and", "||": "or", "&": "and", "|": "or", "=>": ">=", "=<": "<=", "<>": "!=", "=": "=="}
-_FOREIGN |= {
-    "!": "not",
-    "≥": ">=",
-    "≤": "<=",
-    "≠": "!=",
-    "\N{MULTIPLICATION SIGN}": "*",
-    "÷": "/",
-    "\N{MINUS SIGN}": "-",
-}
-_TERMINALS = {
-    "NAME": "a signal",
-    "NUMBER": "a number",
-    "LPAR": "(",
-    "RPAR": ")",
-    "NOT": "not",
-    "COMPARATOR": "a comparison (> >= < <= == !=)",
-    "AND": "and",
-    "OR": "or",
-    "PLUS": "+",
-    "MINUS": "-",
-    "STAR": "*",
-    "SLASH": "/",
-    "$END": "the end",
-}
 
 
 def parse_condition(text: str, units: Mapping[str, Unit | None]) -> Condition:
@@ -148,10 +84,7 @@ def parse_condition(text: str, units: Mapping[str, Unit | None]) -> Condition:
     if beyond is not None:
         found, allowed = f"more than {MAX_WORDS} names, numbers and signs", f"at most {MAX_WORDS} in a condition"
         raise AllRefused([Refused(found, allowed, offset=beyond.start())])
-    try:
-        tree = _parser().parse(text)
-    except UnexpectedInput as error:
-        raise AllRefused([_syntax(text, error)]) from None
+    tree = parsed(text)
     reader = _Reader(text, units)
     try:
         condition = reader.condition(tree, 1)
@@ -160,46 +93,6 @@ def parse_condition(text: str, units: Mapping[str, Unit | None]) -> Condition:
     if reader.refusals:
         raise AllRefused(sorted(reader.refusals, key=lambda r: r.offset or 0))
     return condition
-
-
-@functools.cache
-def _parser() -> Lark:
-    grammar = resources.files(__package__).joinpath("condition.lark").read_text(encoding="utf-8")
-    return Lark(grammar, start="condition", parser="lalr", lexer="basic", propagate_positions=True)
-
-
-def _syntax(text: str, error: UnexpectedInput) -> Refused:
-    """One refusal for the first place that cannot be read."""
-    at = len(text) if error.pos_in_stream is None else min(error.pos_in_stream, len(text))
-    token = error.token if isinstance(error, UnexpectedToken) else None
-    if token is not None and token.type == "$END":
-        at = len(text)
-    shouted = _SHOUTED.search(text)
-    if shouted and shouted.start() <= at:
-        word = shouted[0]
-        return Refused(quoted(word), "and, or, not in lower case", f'"{word.lower()}"', offset=shouted.start())
-    if at >= len(text):
-        return Refused("the end of the condition", _expected(error), offset=at)
-    found = str(token) if token is not None else text[at]
-    return Refused(quoted(found), _expected(error), _meant(text, at, found), offset=at)
-
-
-def _expected(error: UnexpectedInput) -> str:
-    if isinstance(error, UnexpectedToken):
-        accepted = {str(t) for t in error.accepts or error.expected}
-        words = [shown for name, shown in _TERMINALS.items() if name in accepted]
-        if words:
-            return f"{listed(words)} here"
-    return "signals, numbers with units, comparisons, and, or, not, + - * / and parentheses"
-
-
-def _meant(text: str, at: int, found: str) -> str | None:
-    foreign = _FOREIGN.get(text[at : at + 2]) or _FOREIGN.get(text[at])
-    if foreign:
-        return f'"{foreign}"'
-    number = re.search(r"([0-9][0-9.]{0,20}) +$", text[:at])
-    unit = found if found in _UNITS else _UNITS_MEANT.get(found.lower())
-    return f'"{number[1]}{unit}", without a blank' if number and unit else None
 
 
 class _TooDeep(Exception):
@@ -213,7 +106,7 @@ class _Term:
     """A number's tree, its dimension (None: not known), its place, and its value where it is a constant."""
 
     node: Arithmetic
-    dimension: _Dimension | None
+    dimension: Dimension | None
     start: int
     end: int
 
@@ -299,16 +192,16 @@ class _Reader:
     def _number(self, text: str, start: int, end: int) -> _Term:
         literal = _LITERAL.fullmatch(text)
         digits, unit = (literal[1], literal[2]) if literal else (text, "")
-        dimension, factor, divisor = _UNITS.get(unit, (None, 1.0, 1.0))
+        dimension, factor, divisor = UNITS.get(unit, (None, 1.0, 1.0))
         term = _Term(Number(1.0), None, start, end)
         if not _DECIMAL.fullmatch(digits):
             self._refuse(term, f"the malformed number {quoted(digits)}", "a decimal number such as 5 or 0.5")
         elif len(digits) > MAX_DIGITS + 1:
             self._refuse(term, f"a number of {len(digits)} characters", f"at most {MAX_DIGITS} digits")
-        elif unit not in _UNITS:
-            meant = _UNITS_MEANT.get(unit.lower()) or next((u for u in _UNITS if u.lower() == unit.lower()), None)
+        elif unit not in UNITS:
+            meant = UNITS_MEANT.get(unit.lower()) or next((u for u in UNITS if u.lower() == unit.lower()), None)
             meant = f'"{digits}{meant}"' if meant else None
-            self._refuse(term, f"the unknown unit {quoted(unit)}", _UNITS_ALLOWED, meant)
+            self._refuse(term, f"the unknown unit {quoted(unit)}", UNITS_ALLOWED, meant)
         else:
             return _Term(Number(float(digits) * factor / divisor), dimension, start, end)
         return term
@@ -335,38 +228,29 @@ class _Reader:
             return Number(1.0)
         return Number(value)
 
-    def _scale(self, operator: Operator, left: _Term, right: _Term) -> _Dimension | None:
+    def _scale(self, operator: Operator, left: _Term, right: _Term) -> Dimension | None:
         """The dimension of a product or quotient."""
-        a, b = left.dimension, right.dimension
-        if a is None or b is None:
+        if left.dimension is None or right.dimension is None:
             return None
-        scalars = {_Plain.BARE, _Plain.QUOTIENT, Unit.RATIO}
-        if operator is Operator.MUL and (a in scalars or b in scalars):
-            order = [Unit.RATIO, _Plain.QUOTIENT, _Plain.BARE]
-            return max((a, b), key=lambda d: -order.index(d) if d in scalars else 1)
-        if operator is Operator.DIV and b in scalars and a is not _Plain.BARE:
-            return _Plain.QUOTIENT if a is b else a
-        if operator is Operator.DIV and (a is b or b in scalars):
-            return _Plain.BARE if b is _Plain.BARE else _Plain.QUOTIENT
-        verb = "times" if operator is Operator.MUL else "divided by"
-        allowed = "numbers without a dimension beside *, and two of one dimension or a plain divisor beside /"
-        self._refuse(left, self._both(left, right, verb), allowed)
-        return None
+        found = scaled(operator, left.dimension, right.dimension)
+        if found is None:
+            verb = "times" if operator is Operator.MUL else "divided by"
+            allowed = "numbers without a dimension beside *, and two of one dimension or a plain divisor beside /"
+            self._refuse(left, self._both(left, right, verb), allowed)
+        return found
 
-    def _meet(self, left: _Term, right: _Term, verb: str) -> _Dimension | None:
+    def _meet(self, left: _Term, right: _Term, verb: str) -> Dimension | None:
         """The dimension that both sides share."""
         a, b = left.dimension, right.dimension
-        if a is None or b is None or a is b:
+        if a is None or b is None:
             return a
-        for one, other in ((a, b), (b, a)):
-            if one is _Plain.BARE and other in {Unit.COUNT, Unit.PER_SECOND, _Plain.QUOTIENT}:
-                return other
-            if one is _Plain.QUOTIENT and other is Unit.RATIO:
-                return other
-        bare, beside = (left, right) if a is _Plain.BARE else (right, left)
-        if bare.dimension is _Plain.BARE:
+        dimension = shared(a, b)
+        if dimension is not None:
+            return dimension
+        bare, beside = (left, right) if a is Plain.BARE else (right, left)
+        if bare.dimension is Plain.BARE:
             found = f"the bare number {quoted(self._slice(bare))} beside {self._named(beside)}"
-            allowed = "a number with a unit: " + _units_of(beside.dimension)
+            allowed = "a number with a unit: " + units_of(beside.dimension)
             self._refuse(bare, found, allowed, self._with_unit(bare, beside))
         else:
             self._refuse(left, self._both(left, right, verb), "one dimension on both sides")
@@ -376,7 +260,7 @@ class _Reader:
         return f"{self._named(left)}, {verb} {self._named(right)}"
 
     def _named(self, term: _Term) -> str:
-        words = _WORDS[term.dimension] if term.dimension else "a number"
+        words = NAMES[term.dimension] if term.dimension else "a number"
         return f"{quoted(self._slice(term))} ({words})"
 
     def _slice(self, term: _Term) -> str:
@@ -400,7 +284,3 @@ def _subtree(tree: Tree[Token], index: int) -> Tree[Token]:
     if not isinstance(child, Tree):
         raise TypeError(f"the grammar's {tree.data} has no operand {index}")
     return child
-
-
-def _units_of(dimension: _Dimension | None) -> str:
-    return listed(unit for unit, (of, _, _) in _UNITS.items() if of is dimension)

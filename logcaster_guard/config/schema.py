@@ -18,6 +18,7 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     JsonValue,
+    PlainValidator,
     ValidationError,
     WithJsonSchema,
 )
@@ -36,6 +37,7 @@ from logcaster_guard.config.faults import (
     listed,
     quoted,
 )
+from logcaster_guard.config.secrets import Secret, to_secret, to_secret_url
 from logcaster_guard.config.urls import check_base_url, check_url
 from logcaster_guard.config.yaml import Entry, Items, Leaf, Node, Position, Table, plain
 
@@ -163,6 +165,8 @@ Share = Annotated[float, BeforeValidator(parse_share), WithJsonSchema(SHOWN_SHAR
 Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(SHOWN_SIZE)]
 Url = Annotated[str, AfterValidator(check_url), WithJsonSchema(SHOWN_URL)]
 BaseUrl = Annotated[str, AfterValidator(check_base_url), WithJsonSchema(SHOWN_URL)]
+SecretSource = Annotated[Secret, PlainValidator(to_secret), WithJsonSchema(SHOWN_SECRET)]
+SecretUrl = Annotated[Secret, PlainValidator(to_secret_url), WithJsonSchema({"anyOf": [SHOWN_URL, SHOWN_SECRET]})]
 Label = Annotated[str, AfterValidator(check_label), pattern_of(_LABEL)]
 Subdomain = Annotated[str, AfterValidator(check_subdomain), WithJsonSchema(_SHOWN_SUBDOMAIN)]
 Metric = Annotated[str, AfterValidator(check_metric), pattern_of(_METRIC)]

@@ -13,7 +13,8 @@ from logcaster_guard.config.promql import (
     of_some_pods,
     uses_lookback,
 )
-from logcaster_guard.config.sections import MetricsSection, SettingsFile, SignalSection
+from logcaster_guard.config.sections import SettingsFile
+from logcaster_guard.config.sources import MetricsSection, SignalSection
 from logcaster_guard.domain.signals import BUILT_IN_UNITS, Signal, SourceName, Target
 
 DEFAULT_LOOKBACK = 300.0

@@ -17,13 +17,14 @@ from logcaster_guard.domain.conditions import Verdict, judge
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.ledger import Standing
 from logcaster_guard.domain.rules import Policy, Rule
-from logcaster_guard.domain.signals import Reading, Series, Signal, SourceName, Value
+from logcaster_guard.domain.signals import Reading, Series, Signal, SourceName, Target, Value
 from logcaster_guard.domain.workload import HASH_LABEL, Revision, Workload, revisions_of
 from logcaster_guard.engine.aim import Aim
 from logcaster_guard.engine.chronicle import Chronicle
 from logcaster_guard.engine.history import judged, whole
+from logcaster_guard.engine.reader import Reader
 from logcaster_guard.engine.revisions import RevisionWatch
-from logcaster_guard.engine.watch import TargetWatch
+from logcaster_guard.engine.triggers import Triggers
 from logcaster_guard.ports import Clock, Cluster, Divisible, Kind, Pods, Source
 
 _COUNTED = frozenset({"error_rate", "p95_latency"})
@@ -40,8 +41,10 @@ class Attributor:
 
     def __init__(
         self,
-        watch: TargetWatch,
+        target: Target,
         *,
+        triggers: Triggers,
+        reader: Reader,
         aim: Aim,
         revisions: RevisionWatch,
         cluster: Cluster,
@@ -52,8 +55,9 @@ class Attributor:
         sources: Mapping[SourceName, Source],
         others: Callable[[], Sequence[Attributor]],
     ) -> None:
-        self._watch = watch
-        self._target = watch.target
+        self._target = target
+        self._triggers = triggers
+        self._reader = reader
         self._aim = aim
         self._revisions = revisions
         self._cluster = cluster
@@ -67,7 +71,7 @@ class Attributor:
         self._befores: dict[frozenset[str], tuple[float, Mapping[str, float]]] = {}
         self._looking_back = asyncio.Lock()
         self._said: dict[str, tuple[datetime, str]] = {}
-        self._log = structlog.get_logger().bind(target=watch.target.key)
+        self._log = structlog.get_logger().bind(target=target.key)
 
     async def weigh(self, rule: Rule, *, onset: datetime, workload: Workload | None) -> Attribution | None:
         """What the breach since `onset` comes from; None where no rollout can be meant, or the rule does not ask."""
@@ -75,7 +79,7 @@ class Attributor:
         changed = ledger.changed_earliest
         if rule.rollout_window is None or workload is None or changed is None or ledger.restored_by is not None:
             return None
-        rolled, began = self._revisions.changed, self._watch.states[rule.name].onset
+        rolled, began = self._revisions.changed, self._triggers.of(rule.name).state.onset
         if onset < changed or rolled is None or began is None:
             return None
         past, before = await self._past(rule, rolled)
@@ -111,14 +115,14 @@ class Attributor:
         """How this target fares on these signals, now that a breach of another began at monotonic second `since`."""
         ledger = self._chronicle.ledger(self._target.key)
         rolled = None if ledger.restored_by is not None else self._revisions.changed
-        rules = [r for r in self._watch.rules.values() if r.signals & signals]
+        rules = [r for r in self._triggers.rules.values() if r.signals & signals]
         names = frozenset().union(*(r.signals for r in rules))
         await self._refresh(names, since)
-        now, states = self._clock.monotonic(), self._watch.states
+        now, states = self._clock.monotonic(), self._triggers.states
         met = [
             rule.name
             for rule in rules
-            if judge(rule.condition, self._watch.board.readings(rule.signals, now)).verdict is Verdict.MET
+            if judge(rule.condition, self._triggers.board.readings(rule.signals, now)).verdict is Verdict.MET
         ]
         known = [states[n].onset for n in met if n in states]
         onsets = [now if onset is None else onset for onset in known]
@@ -132,14 +136,14 @@ class Attributor:
 
     async def _refresh(self, names: frozenset[str], since: float) -> None:
         """Read anew what was not read since then: a guard that has just begun knows nothing of the others."""
-        board = self._watch.board
+        board = self._triggers.board
         old = [n for n in names if (reading := board.latest(n)) is None or reading.at < since]
         if old:
-            await self._watch.reader.read_all(old)
+            await self._reader.read_all(old)
 
     def _met(self, rule: Rule) -> Sequence[Yardstick]:
         """The rule's yardsticks that are passed now."""
-        readings = self._watch.board.readings(sorted(rule.signals), self._clock.monotonic())
+        readings = self._triggers.board.readings(sorted(rule.signals), self._clock.monotonic())
         passed = []
         for yardstick in attribution.yardsticks(rule.condition):
             reading = readings.get(yardstick.signal)
@@ -149,7 +153,7 @@ class Attributor:
         return passed
 
     def _levels(self, names: frozenset[str] | set[str], before: Mapping[str, float]) -> Mapping[str, Level]:
-        readings = self._watch.board.readings(sorted(names), self._clock.monotonic())
+        readings = self._triggers.board.readings(sorted(names), self._clock.monotonic())
         return {n: Level(r.number, before.get(n)) for n, r in readings.items() if isinstance(r, Value)}
 
     # Before the rollout
@@ -210,7 +214,7 @@ class Attributor:
             history = await source.history(target, signal, start, end, step)
             if isinstance(history, Series) and any(at < end for at, _ in history.points):
                 return Series(tuple(p for p in history.points if p[0] < end), history.step)
-        values = self._watch.board.values(signal.name, start, end)
+        values = self._triggers.board.values(signal.name, start, end)
         return Series(tuple((v.at, v.number) for v in values if v.at < end), step)
 
     # Old and new pods side by side

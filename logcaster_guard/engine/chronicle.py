@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import re
 import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import asdict
 
 import structlog
 
@@ -27,9 +25,7 @@ from logcaster_guard.domain.events import (
     OwnerResuming,
     OwnerSuspended,
     RevisionBad,
-    RevisionLive,
     RevisionMarked,
-    RevisionSeeded,
     RunAnswered,
     RunClosed,
     RunOpened,
@@ -42,11 +38,11 @@ from logcaster_guard.domain.ledger import Ledger, Standing
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import CreateHelper, RestoreEnvironment, RestoreTemplate
+from logcaster_guard.engine.event_log import write
 from logcaster_guard.ports import Journal
 
 GUARD = "guard"
 _ATTEMPTS = 20
-_UNTOLD = frozenset({"at", "plan", "blob", "uid", "holds"})
 _SNAPSHOTS = 100
 """Runs whose snapshots are kept."""
 _USABLE = (Standing.GOOD, Standing.PRESUMED_GOOD)
@@ -374,39 +370,9 @@ class Chronicle:
         """Write a line for each fact, whether or not it could be appended."""
         for event in events:
             if not isinstance(event, NoticeSettled):
-                self._log_one(stream, event)
-
-    def _log_one(self, stream: str, event: Event) -> None:
-        fields = {k: v for k, v in asdict(event).items() if v is not None and k not in _UNTOLD}
-        if isinstance(event, NoticeQueued):
-            fields = {"notice": event.notice.id, "about": event.notice.event, "title": event.notice.title}
-        if isinstance(event, RunOpened):
-            plan = event.plan
-            fields |= {
-                "strategy": plan.strategy,
-                "plan": plan.digest,
-                "from_images": plan.from_images,
-                "to_images": plan.to_images,
-                "steps": [s.kind for s in plan.steps],
-            }
-        if isinstance(event, RevisionLive | RevisionSeeded):
-            fields["template"] = event.template[:12]
-        run = self._runs.get(str(fields.get("run", "")))
-        target = _target_of(stream) if run is None else run.opened.target
-        say = self._log.warning if isinstance(event, AnswerDenied) else self._log.info
-        say(event_name(event), **({"target": target} if target else {}), **_without(fields))
+                run = self._runs.get(getattr(event, "run", ""))
+                write(self._log, event, target=_target_of(stream) if run is None else run.opened.target)
 
 
 def _target_of(stream: str) -> str | None:
     return stream.removeprefix("target/") if stream.startswith("target/") else None
-
-
-def _without(fields: dict[str, object]) -> dict[str, object]:
-    fields.pop("target", None)
-    return {("event_" + k if k == "event" else k): v for k, v in fields.items()}
-
-
-def event_name(event: Event) -> str:
-    """The log's name of a fact: `TriggerFired` is `trigger.fired`."""
-    words = re.findall(r"[A-Z][a-z]*", type(event).__name__)
-    return f"{words[0]}.{'_'.join(words[1:])}".lower()

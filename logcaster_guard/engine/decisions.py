@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
@@ -12,35 +12,20 @@ import structlog
 
 from logcaster_guard.domain import attribution, description, gitops, guardrails, narration
 from logcaster_guard.domain.attribution import Attribution
-from logcaster_guard.domain.events import Event, NoticeQueued, RevisionBad, RunClosed, RunOpened, TargetFrozen
+from logcaster_guard.domain.events import NoticeQueued, RunClosed, RunOpened
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import Guardrail, Refusal, Situation
-from logcaster_guard.domain.ledger import Standing
 from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.runs import DESTINATION_BAD, NOT_RECOVERED, Run
 from logcaster_guard.domain.signals import Reading, Target, Unit
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.effects import owners, snapshotting
-from logcaster_guard.engine.chronicle import Chronicle, run_stream, target_stream
+from logcaster_guard.effects import snapshotting
+from logcaster_guard.engine.chronicle import Chronicle, run_stream
 from logcaster_guard.engine.planning import Planner
+from logcaster_guard.engine.refusing import NO_JOURNAL, Refusals
 from logcaster_guard.ports import Blobs, Clock, Cluster
 from logcaster_guard.strategies.unfit import Unfit
-
-_ACCUSING = frozenset(
-    {
-        Guardrail.FROZEN,
-        Guardrail.NO_GOOD_REVISION,
-        Guardrail.GITOPS_OWNER,
-        Guardrail.STRATEGY_UNFIT,
-        Guardrail.DRY_RUN,
-    }
-)
-"""Refusals in spite of which an attributed trigger shows that the present release is bad."""
-
-
-_NO_JOURNAL = "There is no usable journal: the guard only watches. Mend the journal and restart the guard."
-
 
 _MARKED = "The destination was marked bad just now"
 
@@ -72,10 +57,7 @@ class Weighed:
 
 
 class Decisions:
-    """Decides for one target. The journal is the only memory; what was told already is not told again.
-
-    `on_refusal` is called with the rule and the guardrails whenever a refusal is told; `units` are the signals'.
-    """
+    """Decides for one target; the journal is the only memory. `units` are the signals'."""
 
     def __init__(
         self,
@@ -90,8 +72,8 @@ class Decisions:
         starter: Starter,
         attributor: Attributor,
         units: Mapping[str, Unit],
+        refusals: Refusals,
         own: Callable[[], str] = lambda: "",
-        on_refusal: Callable[[str, Iterable[str]], None] = lambda *_: None,
     ) -> None:
         self._target = target
         self._cluster = cluster
@@ -104,9 +86,8 @@ class Decisions:
         self._attributor = attributor
         self._units = units
         self._own = own
-        self._on_refusal = on_refusal
+        self._refusals = refusals
         self._weighed: dict[str, Weighed] = {}
-        self._told: dict[str, str] = {}
         self._log = structlog.get_logger().bind(target=target.key)
 
     async def decide(
@@ -115,9 +96,9 @@ class Decisions:
         """Open a run, or refuse. Raises `ClusterError` and `JournalUnavailable`: then nothing was decided."""
         evidence = await self._look_into(rule, onset, workload, evidence)
         situation = self._situation(rule, onset, workload)
-        reasons = self._reasons(situation)
+        reasons = self._refusals.of(situation)
         if reasons or workload is None:
-            await self._refuse(situation, await self._in_full(situation, reasons), evidence)
+            await self._refusals.tell(situation, await self._refusals.in_full(situation, reasons), evidence)
             return
         planned = await self._planned(rule, workload)
         snapshot = ""
@@ -125,14 +106,15 @@ class Decisions:
             snapshot = await self._snapshot(workload)
         async with self._chronicle.counting():
             situation = self._situation(rule, onset, workload)
-            reasons = self._reasons(situation)
+            reasons = self._refusals.of(situation)
             if not reasons and isinstance(planned, Plan):
                 if self._marked_meanwhile(planned):
                     self._log.warning("decision.postponed", rule=rule.name, detail=_MARKED)
                     return
                 await self._open(situation, planned, evidence, snapshot)
                 return
-        await self._refuse(situation, reasons or list(planned if not isinstance(planned, Plan) else ()), evidence)
+        reasons = reasons or (() if isinstance(planned, Plan) else planned)
+        await self._refusals.tell(situation, reasons, evidence)
 
     async def _planned(self, rule: Rule, workload: Workload) -> Plan | Sequence[Refusal]:
         """The plan of the rule's action, or of the one that is configured for when it does not fit; or why not."""
@@ -158,32 +140,6 @@ class Decisions:
             return [_dry_run(planned)]
         return planned
 
-    async def _in_full(self, situation: Situation, reasons: Sequence[Refusal]) -> Sequence[Refusal]:
-        """The reasons, with what has to be looked up for them where they are news."""
-        names = tuple(str(r.guardrail) for r in reasons)
-        if self._told.get(situation.rule.name) == self._notice_id(situation, names) or situation.workload is None:
-            return reasons
-        if Guardrail.GITOPS_OWNER in names:
-            return self._reasons(replace(situation, bad_commit=await self._bad_commit(situation.workload)))
-        return await self._with_plan(situation, reasons) if names == (Guardrail.ALERT_ONLY,) else reasons
-
-    async def _bad_commit(self, workload: Workload) -> str | None:
-        owner = gitops.owner_of(workload.raw, self._policy.argocd_namespace)
-        return None if owner is None else await owners.bad_commit(self._cluster, owner)
-
-    async def _with_plan(self, situation: Situation, reasons: Sequence[Refusal]) -> Sequence[Refusal]:
-        """The reasons, with the plan that a person could run where the rule itself asks for nothing but an alert."""
-        destinations = situation.ledger.destinations(self._policy.ledger)
-        if situation.workload is None or not destinations:
-            return reasons
-        planned = await self._planner.plan(
-            Action.ALERT_ONLY, situation.workload, destinations, rule=situation.rule
-        )  # fmt: skip
-        if isinstance(planned, Unfit):
-            return reasons
-        steps = "; ".join(description.plan_lines(planned))
-        return [Refusal(Guardrail.ALERT_ONLY, f"{reasons[0].sentence} An immediate rollback would be: {steps}.")]
-
     def _otherwise(self, action: Action) -> Action:
         match action:
             case Action.GRADUAL:
@@ -199,14 +155,14 @@ class Decisions:
         """The immediate run that takes over from `old`, a slower one; None if something forbids it, which is told."""
         evidence = await self._look_into(rule, onset, workload, evidence)
         situation = self._situation(rule, onset, workload, follows=old.id, escalates=True)
-        reasons = self._reasons(situation)
+        reasons = self._refusals.of(situation)
         destinations = situation.ledger.destinations(self._policy.ledger)
         if reasons or workload is None or not destinations:
-            await self._refuse(situation, reasons, evidence)
+            await self._refusals.tell(situation, reasons, evidence)
             return None
         planned = await self._planner.take_over(old, workload, destinations, rule=rule)
         if isinstance(planned, Unfit):
-            await self._refuse(situation, _unfit(planned), evidence)
+            await self._refusals.tell(situation, _unfit(planned), evidence)
             return None
         reason = f"{_because(rule)} It takes over from run {old.id}, which was slower."
         return self._opened(situation, planned, evidence, await self._snapshot(workload), reason=reason, parent=old.id)
@@ -223,7 +179,7 @@ class Decisions:
         """The immediate run to the next good release after `old` has failed; None if something forbids it."""
         onset = old.opened.onset or old.opened.at
         situation = self._situation(rule, onset, workload, follows=old.id)
-        reasons = self._reasons(situation)
+        reasons = self._refusals.of(situation)
         destinations = situation.ledger.destinations(self._policy.ledger)
         if reasons or workload is None or not destinations:
             self._log.warning("fallback.refused", run=old.id, reasons=[r.sentence for r in reasons])
@@ -239,7 +195,7 @@ class Decisions:
         """Why even a person's own request cannot be carried out now, as sentences."""
         situation = self._situation(rule, self._clock.now(), workload)
         found = [r.sentence for r in guardrails.manual_refusals(situation, self._policy)]
-        return found if self._chronicle.available else [*found, _NO_JOURNAL]
+        return found if self._chronicle.available else [*found, NO_JOURNAL]
 
     async def open_manual(
         self, rule: Rule, plan: Plan, workload: Workload, reason: str, *, request: str
@@ -271,7 +227,7 @@ class Decisions:
 
     def objections(self, rule: Rule, *, onset: datetime, workload: Workload | None) -> Sequence[Refusal]:
         """The guardrails that would hold if the rule fired now."""
-        return self._reasons(self._situation(rule, onset, workload))
+        return self._refusals.of(self._situation(rule, onset, workload))
 
     async def _look_into(
         self, rule: Rule, onset: datetime, workload: Workload | None, evidence: Mapping[str, str]
@@ -308,62 +264,6 @@ class Decisions:
             gitops=self._target.gitops,
             own=workload is not None and workload.uid == self._own(),
         )
-
-    def _reasons(self, situation: Situation) -> Sequence[Refusal]:
-        reasons = guardrails.refusals(situation, self._policy)
-        if self._chronicle.available:
-            return reasons
-        return [*reasons, Refusal(Guardrail.NO_JOURNAL, _NO_JOURNAL)]
-
-    async def _refuse(self, situation: Situation, reasons: Sequence[Refusal], evidence: Mapping[str, str]) -> None:
-        rule, names = situation.rule, tuple(str(r.guardrail) for r in reasons)
-        notice_id = self._notice_id(situation, names)
-        if self._told.get(rule.name) == notice_id:
-            return
-        self._on_refusal(rule.name, names)
-        self._log.warning(
-            "trigger.refused",
-            rule=rule.name,
-            guardrails=names,
-            reasons=[r.sentence for r in reasons],
-            onset=situation.onset,
-            evidence=dict(evidence),
-        )
-        if self._chronicle.available and not self._chronicle.knows_notice(notice_id):
-            at = self._clock.now()
-            notice = narration.refused(
-                self._target,
-                rule,
-                reasons,
-                evidence,
-                situation.workload,
-                id=notice_id,
-                at=at,
-                onset=situation.onset,
-            )
-            events: list[Event] = [NoticeQueued(at, notice), *self._verdict(situation, names, at)]
-            if names == (Guardrail.NO_GOOD_REVISION,):
-                events.append(TargetFrozen(at, "guard", f"{rule.name} fired and no revision is known to be good"))
-            await self._chronicle.tell(target_stream(self._target.key), *events)
-        self._told[rule.name] = notice_id
-
-    def _notice_id(self, situation: Situation, names: tuple[str, ...]) -> str:
-        """The same for the same news: the guard's own freeze is none where another reason was told with it."""
-        freeze = situation.ledger.freeze
-        if freeze is not None and freeze.by == "guard" and len(names) > 1:
-            names = tuple(n for n in names if n != Guardrail.FROZEN)
-        # Which of the two it is may change with every pod that comes or goes: the news is the same.
-        names = tuple(Guardrail.SHARED_CAUSE if n == Guardrail.SEVERAL_SUSPECTS else n for n in names)
-        onset = f"{situation.onset:%Y%m%dT%H%M%S.%fZ}"
-        return f"refused/{self._target.key}/{situation.rule.name}/{onset}/{'+'.join(names)}"
-
-    def _verdict(self, situation: Situation, names: tuple[str, ...], at: datetime) -> list[Event]:
-        """A rollout that caused the breach is bad, even where nothing may be rolled back."""
-        present = situation.ledger.records.get(situation.ledger.present or "")
-        attributed = situation.rule.rollout_window is not None and _ACCUSING.issuperset(names)
-        if not attributed or present is None or present.standing(self._policy.ledger) is Standing.BAD:
-            return []
-        return [RevisionBad(at, present.template, f"rule {situation.rule.name} fired after its rollout")]
 
     async def _open(
         self, situation: Situation, plan: Plan, evidence: Mapping[str, str], snapshot: str

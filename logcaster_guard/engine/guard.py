@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
@@ -19,33 +19,27 @@ from logcaster_guard.domain.events import NoticeQueued, RunClosed, RunOpened
 from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.rules import Policy, Rule, RulesDiff, difference
 from logcaster_guard.domain.runs import ESCALATED, Run
-from logcaster_guard.domain.signals import Signal, SourceName, Target
+from logcaster_guard.domain.signals import SourceName, Target
 from logcaster_guard.domain.steps import AskPeople, Step, VerifyRecovery
 from logcaster_guard.effects import blue_green, gitops, gradual, stamping
 from logcaster_guard.effects.asking import AskPeopleHandler
 from logcaster_guard.effects.own import OwnPod, own_workload
 from logcaster_guard.effects.verification import Assessment, VerifyRecoveryHandler
 from logcaster_guard.effects.workload import Handler, registry
-from logcaster_guard.engine.aim import Aim
 from logcaster_guard.engine.answers import Answers
-from logcaster_guard.engine.attribution import Attributor
 from logcaster_guard.engine.authority import Keeper, during
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
-from logcaster_guard.engine.decisions import Decisions
+from logcaster_guard.engine.composition import Composition, Orders
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.fencing import fenced
 from logcaster_guard.engine.inspection import SignalInspector
-from logcaster_guard.engine.manual import ManualRuns
 from logcaster_guard.engine.marks import Marks
 from logcaster_guard.engine.outages import Outages
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.engine.people import People
-from logcaster_guard.engine.planning import Planner
-from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.engine.suspensions import Suspensions
 from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.engine.tally import TalliedJournal
-from logcaster_guard.engine.watch import TargetWatch
 from logcaster_guard.ports import Blobs, Channel, Clock, Cluster, Journal, Source
 
 _DRAIN = 5.0
@@ -53,16 +47,6 @@ _SWEEP = 60.0
 _YOUNG = 86_400.0
 _LOAD_RETRY = 5.0
 _STAMP_RETRY = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Orders:
-    """What is guarded, by which rules, and how."""
-
-    targets: Sequence[Target]
-    signals: Mapping[str, Signal]
-    rules: Sequence[Rule]
-    policy: Policy
 
 
 class Guard:
@@ -109,107 +93,49 @@ class Guard:
         cluster = self._cluster
         self.outbox = None if journal is None else Outbox(journal, channels, clock)
         self.chronicle = Chronicle(journal, on_append=self._appended, on_found=self._found, monotonic=clock.monotonic)
-        self._outages = Outages(self.chronicle, clock)
-        self._answers = Answers(cluster, self.chronicle, clock, Marks(self.chronicle, clock, orders.policy.ledger))
-        self._inspector = inspector = SignalInspector(orders.targets, orders.signals, sources, clock)
+        answers = Answers(cluster, self.chronicle, clock, Marks(self.chronicle, clock, orders.policy.ledger))
+        inspector = SignalInspector(orders.targets, orders.signals, sources, clock)
+        self.executor = self._executor(cluster, inspector, answers)
+        self._sweeper = Sweeper(self.chronicle, cluster, clock)
+        self._suspensions = Suspensions(
+            chronicle=self.chronicle, cluster=cluster, clock=clock, interval=orders.policy.polling.interval
+        )
+        shared = Composition(
+            orders=orders,
+            cluster=cluster,
+            sources=sources,
+            blobs=blobs,
+            clock=clock,
+            chronicle=self.chronicle,
+            outages=Outages(self.chronicle, clock),
+            answers=answers,
+            executor=self.executor,
+            inspector=inspector,
+            own=lambda: self._own_uid or "",
+        )
+        self.watches = {target.key: shared.watch(target) for target in orders.targets}
+        self.people = People(cluster, self.chronicle, clock, self.watches, orders.policy.ledger)
+
+    def _executor(self, cluster: Cluster, inspector: SignalInspector, answers: Answers) -> Executor:
+        clock, blobs = self._clock, self._blobs
         handlers, lenders = registry(cluster, blobs, clock)
         shifting, borrowed = gradual.registry(cluster, blobs, clock, inspector)
         switching, lent = blue_green.registry(cluster, blobs, clock, inspector, inspector.check)
         suspending, suspended = gitops.registry(cluster)
+        staleness = self._orders.policy.polling.staleness
         verify: dict[type[Step], Handler] = {
-            VerifyRecovery: VerifyRecoveryHandler(cluster, clock, self._assess, orders.policy.polling.staleness),
+            VerifyRecovery: VerifyRecoveryHandler(cluster, clock, self._assess, staleness),
             AskPeople: AskPeopleHandler(cluster, clock, self._assess),
         }
-        self.executor = Executor(
+        return Executor(
             chronicle=self.chronicle,
             clock=clock,
             handlers={**handlers, **shifting, **switching, **suspending, **verify},
             lenders={**lenders, **borrowed, **lent, **suspended},
             on_close=self._run_closed,
             successor=self._successor,
-            listen=self._answers.listen,
+            listen=answers.listen,
         )
-        self._attributors: dict[str, Attributor] = {}
-        self._sweeper = Sweeper(self.chronicle, cluster, clock)
-        self._suspensions = Suspensions(
-            chronicle=self.chronicle, cluster=cluster, clock=clock, interval=orders.policy.polling.interval
-        )
-        self.watches = {target.key: self._watch(target) for target in orders.targets}
-        self.people = People(cluster, self.chronicle, clock, self.watches, orders.policy.ledger)
-
-    def _watch(self, target: Target) -> TargetWatch:
-        orders, policy, aim = self._orders, self._orders.policy, Aim(target, self._cluster)
-        watch = TargetWatch(
-            target,
-            aim=aim,
-            rules=orders.rules,
-            signals=orders.signals,
-            sources=self._sources,
-            policy=policy,
-            clock=self._clock,
-            chronicle=self.chronicle,
-            outages=self._outages,
-            executor=self.executor,
-        )
-        revisions = RevisionWatch(
-            target,
-            aim=aim,
-            cluster=self._cluster,
-            blobs=self._blobs,
-            chronicle=self.chronicle,
-            clock=self._clock,
-            policy=policy,
-            quiet=watch.quiet,
-            template_changed=watch.template_changed,
-        )
-        planner = Planner(
-            target, cluster=self._cluster, blobs=self._blobs, policy=policy, inspector=self._inspector
-        )  # fmt: skip
-        attributor = self._attributor(watch, aim, revisions)
-        decisions = Decisions(
-            target,
-            cluster=self._cluster,
-            chronicle=self.chronicle,
-            clock=self._clock,
-            policy=policy,
-            planner=planner,
-            blobs=self._blobs,
-            starter=self.executor,
-            attributor=attributor,
-            units={name: signal.unit for name, signal in orders.signals.items()},
-            own=lambda: self._own_uid or "",
-            on_refusal=watch.tally.refused,
-        )
-        manual = ManualRuns(
-            target,
-            revisions=revisions,
-            decisions=decisions,
-            planner=planner,
-            chronicle=self.chronicle,
-            answers=self._answers,
-            carrier=self.executor,
-            blobs=self._blobs,
-            clock=self._clock,
-            policy=policy,
-        )
-        watch.connect(revisions, decisions, manual)
-        return watch
-
-    def _attributor(self, watch: TargetWatch, aim: Aim, revisions: RevisionWatch) -> Attributor:
-        key = watch.target.key
-        made = self._attributors[key] = Attributor(
-            watch,
-            aim=aim,
-            revisions=revisions,
-            cluster=self._cluster,
-            clock=self._clock,
-            chronicle=self.chronicle,
-            policy=self._orders.policy,
-            signals=self._orders.signals,
-            sources=self._sources,
-            others=lambda: [a for other, a in self._attributors.items() if other != key],
-        )
-        return made
 
     @property
     def policy(self) -> Policy:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from logcaster_guard.domain.ledger import Record
@@ -38,16 +38,10 @@ def plan(
     idle = _not_updating(workload)
     if idle is not None:
         return Unfit((idle,))
-    steps: list[Step] = []
     mine = [a for a in autoscalers if scales(a, workload)]
-    for autoscaler in mine:
-        spec = autoscaler["spec"]
-        wanted = min(workload.replicas, int(spec["maxReplicas"]))
-        if wanted > int(spec.get("minReplicas") or 1):
-            metadata = autoscaler["metadata"]
-            steps.append(RaiseAutoscalerMinimum(autoscaler=metadata["name"], uid=metadata["uid"], minimum=wanted))
     verify = policy.verify
-    steps += [
+    steps: list[Step] = [
+        *_raised_minimums(mine, workload.replicas),
         RestoreTemplate(release=destination.blob),
         *([DeleteStuckPods(timeout=policy.rollout.timeout)] if workload.kind == STATEFUL_SET else []),
         AwaitRollout(timeout=policy.rollout.timeout),
@@ -69,6 +63,14 @@ def plan(
         steps=tuple(steps),
         kind=workload.kind,
     )
+
+
+def _raised_minimums(autoscalers: Sequence[Mapping[str, Any]], replicas: int) -> Iterable[RaiseAutoscalerMinimum]:
+    for autoscaler in autoscalers:
+        metadata, spec = autoscaler["metadata"], autoscaler["spec"]
+        wanted = min(replicas, int(spec["maxReplicas"]))
+        if wanted > int(spec.get("minReplicas") or 1):
+            yield RaiseAutoscalerMinimum(autoscaler=metadata["name"], uid=metadata["uid"], minimum=wanted)
 
 
 def _not_updating(workload: Workload) -> str | None:

@@ -29,21 +29,11 @@ from logcaster_guard.ports import Entry, Journal, Kind
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import MERGE_PATCH, STRATEGIC_PATCH, ApiRefused
 from tests.cluster import environments
+from tests.cluster.case import BAD, GOOD, REPLICAS, WITHIN, Case, ImageSource, image_of
 from tests.cluster.crashes import Point, Tape
+from tests.cluster.ending import refusal_told, told
 from tests.cluster.environments import BLUE, GREEN
-from tests.cluster.scene import (
-    BAD,
-    GOOD,
-    REPLICAS,
-    WITHIN,
-    Case,
-    ImageSource,
-    Scene,
-    autoscaler,
-    image_of,
-    refusal_told,
-    told,
-)
+from tests.cluster.scene import Scene, autoscaler
 from tests.real.waiting import until
 
 Json = dict[str, Any]

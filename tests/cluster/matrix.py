@@ -18,9 +18,11 @@ from logcaster_guard.domain.gitops import OwnerKind
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Json
+from tests.cluster.case import Case
 from tests.cluster.crashes import Crash, Point
+from tests.cluster.ending import Undisturbed, ending, writes_of
 from tests.cluster.harness import Cluster
-from tests.cluster.scene import Case, Scene, Undisturbed, ending, writes_of
+from tests.cluster.scene import Scene
 
 T = TypeVar("T")
 SHARE = "LOGCASTER_GUARD_MATRIX"

@@ -21,9 +21,11 @@ from logcaster_guard.effects.stamping import EPOCH
 from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.ports import Clock, Journal, Lease
+from tests.cluster.case import ImageSource
 from tests.cluster.crashes import Cell, Effect, Moment, Tape
+from tests.cluster.ending import writes_of
 from tests.cluster.harness import AuditRecord
-from tests.cluster.scene import ImageSource, Scene, writes_of
+from tests.cluster.scene import Scene
 from tests.real.waiting import until
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,188 +14,42 @@ from typing import Self
 
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.kubernetes.events import COMPONENT, EventChannel
-from logcaster_guard.domain import ledger, releases, runs
-from logcaster_guard.domain.conditions import Comparator, Compare, Number, SignalRef
-from logcaster_guard.domain.events import (
-    NoticeQueued,
-    NoticeSettled,
-    OwnerResumed,
-    OwnerSuspended,
-    RevisionGood,
-    RevisionLive,
-    SignalSeen,
-)
-from logcaster_guard.domain.gitops import GitOps, OwnerKind, is_suspended, mark_of
-from logcaster_guard.domain.ledger import Ledger
-from logcaster_guard.domain.rules import (
-    Action,
-    AlertPolicy,
-    BlueGreenPolicy,
-    GradualPolicy,
-    LedgerPolicy,
-    Limits,
-    Policy,
-    Polling,
-    RolloutPolicy,
-    Rule,
-    VerifyPolicy,
-)
-from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain import releases
+from logcaster_guard.domain.events import OwnerResumed, OwnerSuspended, RevisionGood, RevisionLive, SignalSeen
+from logcaster_guard.domain.gitops import is_suspended, mark_of
 from logcaster_guard.domain.sidecar import CONTAINER
-from logcaster_guard.domain.signals import (
-    Gap,
-    History,
-    NoData,
-    NoHistory,
-    Reading,
-    Signal,
-    SourceName,
-    Target,
-    Unit,
-    Value,
-)
+from logcaster_guard.domain.signals import SourceName, Target
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.authority import Keeper
-from logcaster_guard.engine.guard import Guard, Orders
+from logcaster_guard.engine.composition import Orders
+from logcaster_guard.engine.guard import Guard
 from logcaster_guard.ports import Channel, Clock, Entry, Journal, Json
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.sandbox import objects
-from logcaster_guard.sandbox.client import STRATEGIC_PATCH, ApiRefused
+from logcaster_guard.sandbox.client import STRATEGIC_PATCH
 from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.world import World
 from tests.cluster import environments, owners
+from tests.cluster.case import (
+    BAD,
+    GOOD,
+    IMMEDIATE,
+    PACE,
+    POLICY,
+    REPLICAS,
+    RULE,
+    SIGNAL,
+    SIGNALS,
+    WITHIN,
+    Case,
+    ImageSource,
+    image_of,
+)
 from tests.cluster.crashes import Cell, MortalBlobs, MortalCluster, MortalJournal, Tape
-from tests.cluster.harness import AuditRecord, Cluster, drop_namespace, make_namespace
+from tests.cluster.ending import Facts, refusal_told, told
+from tests.cluster.harness import Cluster, drop_namespace, make_namespace
 from tests.cluster.keeping import Keeping, journal_rights
 from tests.real.waiting import until
-
-GOOD, BAD = "1.0", "2.0"
-REPLICAS = 3
-WITHIN = 60.0
-SIGNAL = Signal("error_rate", Unit.RATIO, SourceName.SCRAPE, lookback=0.1)
-SIGNALS = {s.name: s for s in (SIGNAL, Signal("request_rate", Unit.PER_SECOND, SourceName.SCRAPE, lookback=0.1))}
-RULE = Rule(
-    name="high_error_rate",
-    text="error_rate > 5%",
-    condition=Compare(Comparator.GT, SignalRef("error_rate"), Number(0.05)),
-    duration=0.3,
-    action=Action.IMMEDIATE,
-)
-# Neither cooldown nor budget may be what keeps a guard from rolling back twice.
-POLICY = Policy(
-    polling=Polling(interval=0.1, staleness=2.0),
-    limits=Limits(cooldown=0.0, per_target_per_day=100, per_cluster_per_hour=100),
-    ledger=LedgerPolicy(good_after=0.5),
-    verify=VerifyPolicy(stable_for=0.3, timeout=WITHIN),
-    rollout=RolloutPolicy(timeout=WITHIN),
-    gradual=GradualPolicy(steps=(0.5, 1.0), wait=0.1, window=0.1, hold=WITHIN),
-    blue_green=BlueGreenPolicy(wait=0.1, window=0.1),
-    alert=AlertPolicy(grace=0.3, remind_every=WITHIN),
-)
-PACE = Pace(start_delay=0.02, drain=0.05)
-
-
-@dataclass(frozen=True)
-class Case:
-    """What the rule asks for, and the error rate of the good release where it runs beside production.
-
-    `missing`: somebody has deleted the environment with the good release. `refused`: nothing will be rolled back.
-    `owner`: a GitOps owner has rolled the bad release out, and `gitops` is what is done about it.
-    `in_cluster`: journal and blobs are kept there. `sidecar`: a container of the guard's is in the pods, and becomes a
-    newer one together with the bad release.
-    """
-
-    action: Action
-    beside: float = 0.0
-    missing: bool = False
-    refused: bool = False
-    owner: OwnerKind | None = None
-    gitops: GitOps | None = GitOps.SUSPEND
-    in_cluster: bool = False
-    sidecar: bool = False
-
-    def __str__(self) -> str:
-        if self.owner is not None:
-            return f"{self.action}, {self.gitops} {self.owner}"
-        beside = f", {self.beside:.0%} errors beside" if self.beside else ""
-        missing = ", the other environment missing" if self.missing else ""
-        return f"{self.action}{beside}{missing}{', journal in the cluster' if self.in_cluster else ''}"
-
-    @property
-    def switches(self) -> bool:
-        """Whether two environments take turns."""
-        return self.action is Action.BLUE_GREEN
-
-    @property
-    def left(self) -> list[str]:
-        """The Deployments that are there in the end: what is missing is no destination unless it is good."""
-        if not self.switches:
-            return [objects.DEPLOYMENT]
-        there = {objects.GREEN} if self.missing and self.beside else {objects.BLUE, objects.GREEN}
-        return sorted(objects.ENVIRONMENTS[e] for e in there)
-
-
-class ImageSource:
-    """A `Source` that finds errors exactly while production carries the bad image.
-
-    `beside` is the error rate of a Deployment beside it.
-    """
-
-    name = SourceName.SCRAPE
-
-    def __init__(self, world: World, clock: SystemClock, case: Case) -> None:
-        self._world = world
-        self._case = case
-        self._clock = clock
-        self.reads = 0
-        self.polls = 0
-
-    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
-        self.polls += 1
-        try:
-            errors = await self._errors(target)
-        except ApiRefused:
-            return {s.name: NoData(self._clock.monotonic(), Gap.EMPTY, "nothing is there") for s in signals}
-        numbers = {"error_rate": errors, "request_rate": 1e6}
-        return {s.name: Value(self._clock.monotonic(), numbers[s.name]) for s in signals}
-
-    async def _errors(self, target: Target) -> float:
-        if not self._case.switches and target.deployment != objects.DEPLOYMENT:
-            return self._case.beside
-        self.reads += 1
-        shown = image_of(await self._world.deployment(target.deployment))
-        good = self._case.beside if self._case.switches and shown == objects.image(GOOD) else 0.0
-        return 0.3 if shown == objects.image(BAD) else good
-
-    async def history(self, target: Target, signal: Signal, start: float, end: float, step: float) -> History:
-        del target, signal, start, end, step
-        return NoHistory()
-
-    async def aclose(self) -> None:
-        pass
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a scene shows when its last guard has nothing left to do.
-
-    `changes` counts those of the Deployment's spec since the bad release; `reasons` are the guards' Kubernetes Events;
-    `deployments` are all that are there, `sizes` what they want; `bounds` are the autoscaler's. `owner`: whether it is
-    suspended, carries the guard's mark, and is suspended by what the journal tells.
-    """
-
-    image: str
-    changes: int
-    replicas: int
-    sizes: Mapping[str, int]
-    deployments: Sequence[str]
-    bounds: tuple[int, int] | None
-    runs: Sequence[Run]
-    ledger: Ledger
-    queued: frozenset[str]
-    settled: frozenset[str]
-    reasons: Counter[str]
-    owner: tuple[bool, bool, bool] | None = None
 
 
 @dataclass
@@ -211,7 +65,7 @@ class Scene:
     api: ClusterPort
     folder: Path
     minimum: int | None
-    case: Case = Case(Action.IMMEDIATE)
+    case: Case = IMMEDIATE
     generation: int = 0
     clock: SystemClock = field(default_factory=SystemClock)
     channels: Sequence[Channel] = ()
@@ -226,7 +80,7 @@ class Scene:
         rights: Sequence[Json],
         minimum: int | None,
         *,
-        case: Case = Case(Action.IMMEDIATE),
+        case: Case = IMMEDIATE,
         pace: Pace = PACE,
         replicas: int = REPLICAS,
     ) -> AsyncIterator[Self]:
@@ -453,93 +307,6 @@ async def _latest(journal: Journal) -> str:
     return "; ".join(f"{getattr(e, 'at', '')} {e}"[11:180] for e in events[-6:])
 
 
-def told(entries: Sequence[Entry]) -> tuple[Sequence[Run], Ledger, frozenset[str], frozenset[str]]:
-    """The runs, the ledger, and the ids of the notices queued and settled, of a journal with a single target."""
-    events = [e.event for e in entries]
-    return (
-        list(runs.fold(events).values()),
-        ledger.fold(events),
-        frozenset(e.notice.id for e in events if isinstance(e, NoticeQueued)),
-        frozenset(e.notice for e in events if isinstance(e, NoticeSettled)),
-    )
-
-
-def refusal_told(entries: Sequence[Entry]) -> bool:
-    return any(isinstance(e.event, NoticeQueued) and e.event.notice.event == "trigger.refused" for e in entries)
-
-
-@dataclass(frozen=True)
-class Undisturbed:
-    """What a rollback that nothing disturbed did: its successful writes by resource, and the Deployment's changes."""
-
-    writes: Counter[str]
-    changes: int
-
-
-def ending(
-    facts: Facts,
-    writes: Counter[str],
-    minimum: int | None,
-    known: Undisturbed,
-    *,
-    case: Case = Case(Action.IMMEDIATE),
-    shared: bool = False,
-    cut_off: bool = False,
-) -> tuple[str, list[str]]:
-    """How a scene ended, and everything that is wrong with it.
-
-    `writes` are the guards' successful ones by resource. `cut_off`: one whose sender was killed may be missing there.
-    `shared`: an autoscaler may have written the guard's size first, so that only the changes count.
-    """
-    bounds = None if minimum is None else (minimum, REPLICAS * 2)
-    mine = frozenset(n for n in facts.queued if any(n.startswith(r.id) for r in facts.runs))
-    checks = {
-        f"{len(facts.runs)} runs": len(facts.runs) == 1,
-        "an open run": all(r.closed for r in facts.runs),
-        "a hold is out": not any(r.holds for r in facts.runs),
-        f"the autoscaler's bounds are {facts.bounds}": facts.bounds == bounds,
-        f"there are {facts.deployments}": facts.deployments == case.left,
-        f"production has {facts.replicas} replicas": facts.replicas == REPLICAS,
-        "a notice is owed": mine <= facts.settled,
-        "people were not told of the end": any(q.endswith("/closed") for q in facts.queued),
-        f"Kubernetes Events {dict(facts.reasons)}": {facts.reasons[r] for r in ("RunOpened", "RunClosed")} == {1},
-    }
-    outcomes = {r.closed.outcome for r in facts.runs if r.closed is not None}
-    if case.owner is not None:
-        # After a rollback that helped it stays suspended, known to be so; else nothing is left of it.
-        kept = outcomes == {runs.RECOVERED}
-        checks |= {f"the owner is {facts.owner}": facts.owner == (kept, kept, kept)}
-    once = {
-        f"{facts.changes} changes of the Deployment": facts.changes == known.changes,
-        f"writes {dict(writes)}": shared or writes == known.writes or (cut_off and writes <= known.writes),
-    }
-    frozen = facts.ledger.freeze is not None
-    if outcomes == {runs.RECOVERED}:
-        checks |= {**once, f"the image is {facts.image}": facts.image == objects.image(GOOD), "frozen": not frozen}
-        end = "rolled back once"
-    elif outcomes == {runs.DESTINATION_BAD}:
-        idle = facts.sizes.get(environments.BLUE) if case.switches else None
-        checks |= {f"{idle} pods idle": idle in {None, minimum or environments.IDLE}}
-        checks |= {**once, f"the image is {facts.image}": facts.image == objects.image(BAD), "not frozen": frozen}
-        end = "given back, frozen, told"
-    else:
-        checks |= {
-            f"writes {dict(writes)}": writes["deployments"] <= 2 * known.writes["deployments"],
-            "not frozen": frozen,
-        }
-        end = "abandoned, frozen, told"
-    return end, [fault for fault, well in checks.items() if not well]
-
-
-def writes_of(records: Sequence[AuditRecord], namespace: str) -> Counter[str]:
-    """The guard's successful mutating requests in this namespace, by resource."""
-    mine = [r for r in records if r.namespace == namespace and r.user == "guard" and 200 <= r.code < 300]
-    # What is told of a trigger that goes on firing is no effect of the run, and neither is what is noted down.
-    mine = [r for r in mine if r.resource != "secrets"]
-    mine = [r for r in mine if r.resource != "events" or str((r.body or {}).get("reason", "Run")).startswith("Run")]
-    return Counter(r.resource for r in mine if r.verb in {"create", "update", "patch", "delete", "deletecollection"})
-
-
 async def seed(keeping: Keeping, key: str, good: Json, bad: Json, changed: datetime, *, snapshot: bytes = b"") -> None:
     """A journal: the target was good for a day, and at `changed` the bad release came.
 
@@ -579,11 +346,6 @@ def autoscaler(minimum: int, replicas: int, deployment: str) -> Json:
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": deployment},
         },
     }
-
-
-def image_of(deployment: Json) -> str:
-    """The image that the Deployment asks for."""
-    return Workload(deployment).images[0]
 
 
 async def _torn_down(task: asyncio.Task[None]) -> None:

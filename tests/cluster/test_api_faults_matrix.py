@@ -15,11 +15,13 @@ from logcaster_guard.domain import runs
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Json, Kind
 from tests.cluster.api_faults import WRITES, Call, Failing, Failures, Fault, FaultyCluster, Wire, applies
+from tests.cluster.case import Case
+from tests.cluster.ending import Facts, Undisturbed, ending, writes_of
 from tests.cluster.environments import BLUE, IDLE
 from tests.cluster.harness import AuditRecord, Cluster
 from tests.cluster.matrix import MATRIX, REAL, actions_with_a_strategy, part_of, record, share, shared
 from tests.cluster.proxy import MisbehavingProxy
-from tests.cluster.scene import Case, Facts, Scene, Undisturbed, ending, writes_of
+from tests.cluster.scene import Scene
 from tests.real.control_plane import write_kubeconfig
 
 AT_ONCE = 8

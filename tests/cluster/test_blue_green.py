@@ -20,9 +20,11 @@ from logcaster_guard.ports import Json
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import MERGE_PATCH
 from logcaster_guard.sandbox.release import Behaviour
+from tests.cluster.case import BAD, GOOD, WITHIN, Case, image_of
+from tests.cluster.ending import Facts
 from tests.cluster.environments import BLUE, GREEN, IDLE
 from tests.cluster.harness import Cluster
-from tests.cluster.scene import BAD, GOOD, WITHIN, Case, Facts, Scene, image_of
+from tests.cluster.scene import Scene
 from tests.real.waiting import until
 
 pytestmark = [pytest.mark.timeout(240)]

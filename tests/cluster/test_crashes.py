@@ -18,11 +18,13 @@ from logcaster_guard.ports import Json
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.release import Behaviour
+from tests.cluster.case import BAD, Case
 from tests.cluster.crashes import Cell, Moment, Point, Tape, cells, late_cells
 from tests.cluster.daemon import Daemon
+from tests.cluster.ending import Facts, Undisturbed, ending, writes_of
 from tests.cluster.harness import Cluster
 from tests.cluster.matrix import MATRIX, ONCE, actions_with_a_strategy, record, shared, unless_crash
-from tests.cluster.scene import BAD, Case, Facts, Scene, Undisturbed, ending, writes_of
+from tests.cluster.scene import Scene
 
 AT_ONCE = 6
 

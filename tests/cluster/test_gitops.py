@@ -24,10 +24,11 @@ from logcaster_guard.ports import Kind
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import MERGE_PATCH, STRATEGIC_PATCH, ApiRefused
 from tests.cluster import owners
+from tests.cluster.case import BAD, GOOD, WITHIN, Case, ImageSource, image_of
 from tests.cluster.crashes import Cell, Moment, Point, Tape
 from tests.cluster.harness import Cluster
 from tests.cluster.owners import AUTOMATED, Fighter, Owned
-from tests.cluster.scene import BAD, GOOD, WITHIN, Case, ImageSource, Scene, image_of
+from tests.cluster.scene import Scene
 from tests.real.waiting import until
 
 Json = dict[str, Any]

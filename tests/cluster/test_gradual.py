@@ -35,8 +35,8 @@ from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import MERGE_PATCH
 from logcaster_guard.sandbox.world import World
 from logcaster_guard.strategies import gradual
+from tests.cluster.case import BAD, GOOD, PACE, RULE, image_of
 from tests.cluster.harness import Cluster
-from tests.cluster.scene import BAD, GOOD, PACE, RULE, image_of
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.journal import MemoryJournal
 from tests.real.waiting import until

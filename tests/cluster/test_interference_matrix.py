@@ -13,11 +13,11 @@ import structlog
 from logcaster_guard.domain import runs
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Json
+from tests.cluster.case import Case
 from tests.cluster.crashes import Point
 from tests.cluster.harness import Cluster
 from tests.cluster.interference import TO_A_WORKLOAD, Disturbance, DisturbedScene, acts, judged
 from tests.cluster.matrix import MATRIX, actions_with_a_strategy, part_of, record, shared
-from tests.cluster.scene import Case
 
 AT_ONCE = 6
 

@@ -18,11 +18,11 @@ from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import MERGE_PATCH
 from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.world import World
+from tests.cluster.case import image_of
 from tests.cluster.daemon import Daemon
 from tests.cluster.harness import Cluster
 from tests.cluster.keeping import journal_rights
 from tests.cluster.partitions import LEASES, NAME
-from tests.cluster.scene import image_of
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PACE = Pace(start_delay=0.1, drain=0.2)

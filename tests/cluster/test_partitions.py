@@ -27,12 +27,14 @@ from logcaster_guard.ports import Journal, Json
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.release import Behaviour
+from tests.cluster.case import BAD, Case
 from tests.cluster.crashes import Cell, Moment, Point, cells
 from tests.cluster.daemon import Daemon
+from tests.cluster.ending import Facts, Undisturbed, ending
 from tests.cluster.harness import AuditRecord, Cluster
 from tests.cluster.matrix import share
 from tests.cluster.partitions import LEASES, NAME, WITHIN, Contender, effects_of, free_lease
-from tests.cluster.scene import BAD, Case, Facts, Scene, Undisturbed, ending
+from tests.cluster.scene import Scene
 from tests.real.waiting import until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

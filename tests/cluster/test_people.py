@@ -16,9 +16,9 @@ from logcaster_guard.sandbox.client import MERGE_PATCH
 from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.release import Behaviour, Releases
 from logcaster_guard.sandbox.world import World
+from tests.cluster.case import image_of
 from tests.cluster.daemon import Daemon
 from tests.cluster.harness import Cluster
-from tests.cluster.scene import image_of
 from tests.cluster.test_manual import command, free_address
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

@@ -20,10 +20,12 @@ from logcaster_guard.ports import Json, Kind
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.release import Behaviour
+from tests.cluster.case import BAD, GOOD, Case
 from tests.cluster.crashes import Cell, Moment, Point
 from tests.cluster.daemon import Daemon
+from tests.cluster.ending import Undisturbed, ending, writes_of
 from tests.cluster.harness import Cluster
-from tests.cluster.scene import BAD, GOOD, Case, Scene, Undisturbed, ending, writes_of
+from tests.cluster.scene import Scene
 from tests.real.waiting import until
 
 SIDECAR = Path(__file__).parents[2] / "deploy" / "overlays" / "sidecar"

@@ -20,8 +20,9 @@ from logcaster_guard.ports import Channel
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.sandbox import objects
 from tests.adapters.receiver import Receiver, hang, receiver, status
+from tests.cluster.case import BAD, GOOD
 from tests.cluster.harness import Cluster
-from tests.cluster.scene import BAD, GOOD, Scene
+from tests.cluster.scene import Scene
 from tests.real.waiting import until
 
 Json = dict[str, Any]

@@ -18,13 +18,14 @@ from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.domain import runs
 from logcaster_guard.domain.ledger import Standing
 from logcaster_guard.domain.signals import History, NoHistory, Reading, Signal, SourceName, Target, Value
-from logcaster_guard.engine.guard import Guard, Orders
+from logcaster_guard.engine.composition import Orders
+from logcaster_guard.engine.guard import Guard
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import STRATEGIC_PATCH
 from logcaster_guard.sandbox.release import Behaviour
 from logcaster_guard.sandbox.world import World
+from tests.cluster.case import BAD, GOOD, PACE, POLICY, RULE, SIGNAL, image_of
 from tests.cluster.harness import Cluster
-from tests.cluster.scene import BAD, GOOD, PACE, POLICY, RULE, SIGNAL, image_of
 from tests.real.waiting import until
 
 pytestmark = [pytest.mark.timeout(180)]

@@ -22,7 +22,8 @@ from logcaster_guard.domain.events import (
 )
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.steps import Plan, RestoreTemplate
-from logcaster_guard.engine.chronicle import Chronicle, event_name, run_stream, target_stream
+from logcaster_guard.engine.chronicle import Chronicle, run_stream, target_stream
+from logcaster_guard.engine.event_log import event_name
 from logcaster_guard.ports import Entry
 from tests.fakes.clock import START as NOW
 from tests.fakes.guarded import Guarded, past_run

@@ -61,7 +61,6 @@ async def asked_directly(made: Bench) -> None:
 
 async def _decide(made: Bench, workload: Workload) -> None:
     watch = made.guard.watches[KEY]
-    assert watch._decisions is not None
     found = watch.rules["high_error_rate"]
     since = made.clock.now() - timedelta(seconds=watch.board._staleness)
     await watch._decisions.decide(found, onset=since, workload=workload, evidence={})

@@ -49,7 +49,6 @@ async def test_a_request_is_carried_out_once() -> None:
         async with scene.running():
             await scene.clock.advance(INTERVAL)
             runs = scene.guard.watches[TARGET.key].manual
-            assert runs is not None
             shown = await runs.preview(WISH)
             assert isinstance(shown, Preview)
             expiry = scene.clock.now() + timedelta(minutes=5)

@@ -358,12 +358,11 @@ async def test_limits_hold_over_targets_that_fire_at_once() -> None:
             made.cluster.roll(name, "v2")
         await made.pass_(60.0)
         onset, parts = made.clock.now(), made.guard.watches.values()
-        workloads = [await watch._revisions.look() for watch in parts if watch._revisions]
+        workloads = [await watch._revisions.look() for watch in parts]
         await asyncio.gather(
             *(
                 watch._decisions.decide(rules[0], onset=onset, workload=workload, evidence={})
                 for watch, workload in zip(parts, workloads, strict=True)
-                if watch._decisions
             )
         )
         await made.pass_(5.0)

@@ -17,7 +17,8 @@ from logcaster_guard.domain.events import Event
 from logcaster_guard.domain.rules import Policy, Rule
 from logcaster_guard.domain.signals import History, Reading, Series, Signal, SourceName, Target, Unit, Value
 from logcaster_guard.domain.workload import template_hash
-from logcaster_guard.engine.guard import Guard, Orders
+from logcaster_guard.engine.composition import Orders
+from logcaster_guard.engine.guard import Guard
 from logcaster_guard.ports import Entry, Json, Kind
 from tests.engine.bench import Inbox
 from tests.fakes.blobs import MemoryBlobs

@@ -18,7 +18,8 @@ from logcaster_guard.domain.signals import Signal, SourceName, Target, Unit
 from logcaster_guard.domain.steps import Plan, VerifyRecovery
 from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.engine.chronicle import run_stream
-from logcaster_guard.engine.guard import Guard, Orders
+from logcaster_guard.engine.composition import Orders
+from logcaster_guard.engine.guard import Guard
 from logcaster_guard.sandbox import objects
 from logcaster_guard.web.server import serving
 from tests.fakes.blobs import MemoryBlobs

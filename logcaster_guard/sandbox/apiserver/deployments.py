@@ -10,9 +10,10 @@ from functools import partial
 
 from logcaster_guard.sandbox.apiserver import rollout
 from logcaster_guard.sandbox.apiserver.clock import Clock
+from logcaster_guard.sandbox.apiserver.deletion import DeleteOptions
 from logcaster_guard.sandbox.apiserver.errors import ApiError
 from logcaster_guard.sandbox.apiserver.jsontypes import Json
-from logcaster_guard.sandbox.apiserver.objects import DeleteOptions, Objects
+from logcaster_guard.sandbox.apiserver.objects import Objects
 from logcaster_guard.sandbox.apiserver.owners import adopt, controller_of, owner_reference, release
 from logcaster_guard.sandbox.apiserver.recorder import CONTROLLER_MANAGER, Recorder
 from logcaster_guard.sandbox.apiserver.resources import DEPLOYMENTS, PODS, REPLICA_SETS

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from functools import partial
 
 from logcaster_guard.sandbox.apiserver.clock import Clock
+from logcaster_guard.sandbox.apiserver.deletion import DeleteOptions
 from logcaster_guard.sandbox.apiserver.jsontypes import Json
-from logcaster_guard.sandbox.apiserver.objects import DeleteOptions, Objects
+from logcaster_guard.sandbox.apiserver.objects import Objects
 from logcaster_guard.sandbox.apiserver.owners import owner_reference
 from logcaster_guard.sandbox.apiserver.recorder import CONTROLLER_MANAGER
 from logcaster_guard.sandbox.apiserver.replicasets import ready_since

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from logcaster_guard.sandbox.apiserver.clock import Clock
+from logcaster_guard.sandbox.apiserver.deletion import FOREGROUND, ORPHAN, DeleteOptions
 from logcaster_guard.sandbox.apiserver.jsontypes import Json
-from logcaster_guard.sandbox.apiserver.objects import FOREGROUND, ORPHAN, DeleteOptions, Objects
+from logcaster_guard.sandbox.apiserver.objects import Objects
 from logcaster_guard.sandbox.apiserver.owners import release
 from logcaster_guard.sandbox.apiserver.resources import NAMESPACES, Resource
 from logcaster_guard.sandbox.apiserver.store import Change, ChangeType, Store

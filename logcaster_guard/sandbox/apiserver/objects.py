@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from logcaster_guard.sandbox.apiserver import ownership
+from logcaster_guard.sandbox.apiserver import deletion, ownership
 from logcaster_guard.sandbox.apiserver.clock import Clock, instant, stamp
 from logcaster_guard.sandbox.apiserver.defaults import normalised
+from logcaster_guard.sandbox.apiserver.deletion import DeleteOptions
 from logcaster_guard.sandbox.apiserver.errors import (
     ApiError,
     Cause,
@@ -31,9 +32,6 @@ from logcaster_guard.sandbox.apiserver.store import Store
 from logcaster_guard.sandbox.apiserver.validation import check
 
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-FOREGROUND = "foregroundDeletion"
-ORPHAN = "orphan"
-
 _EVENT_LIFETIME = timedelta(hours=1)
 _EVENTS_BETWEEN_SWEEPS = 256
 _SERVER_FIELDS = (
@@ -62,16 +60,6 @@ class Caller:
 
     manager: str
     dry_run: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteOptions:
-    """What a deletion asks for: grace in seconds, propagation (Foreground, Background, Orphan), preconditions."""
-
-    grace: int | None = None
-    propagation: str | None = None
-    uid: str | None = None
-    resource_version: str | None = None
 
 
 def random_suffix(length: int = 5) -> str:
@@ -205,15 +193,15 @@ class Objects:
         Raises `ApiError` 409 where a precondition does not hold.
         """
         old = self.get(resource, namespace, name)
-        self._preconditions(resource, old, options)
+        deletion.check_preconditions(resource, old, options)
         item = cloned(old)
         metadata = item["metadata"]
-        _set_propagation(metadata, options.propagation)
-        grace = self._grace(resource, old, options.grace)
+        deletion.set_propagation(metadata, options.propagation)
+        grace = deletion.grace_of(resource, old, options.grace)
         waits = bool(metadata.get("finalizers")) or resource is NAMESPACES
         if grace == 0 and not waits:
             return old if dry_run else self._store.remove(resource, namespace, name), True
-        self._mark_deleted(metadata, grace)
+        deletion.mark(metadata, grace, self._clock.now())
         if resource is NAMESPACES:
             item["status"]["phase"] = "Terminating"
         if item == old or dry_run:
@@ -303,45 +291,6 @@ class Objects:
             return self._store.remove(resource, str(metadata.get("namespace", "")), metadata["name"])
         return kept
 
-    def _preconditions(self, resource: Resource, old: Json, options: DeleteOptions) -> None:
-        metadata = old["metadata"]
-        if options.uid is not None and options.uid != metadata["uid"]:
-            cause = (
-                f"the UID in the precondition ({options.uid}) does not match the UID in record ({metadata['uid']}). "
-                "The object might have been deleted and then recreated"
-            )
-        elif options.resource_version is not None and options.resource_version != metadata["resourceVersion"]:
-            cause = (
-                f"the ResourceVersion in the precondition ({options.resource_version}) does not match the "
-                f"ResourceVersion in record ({metadata['resourceVersion']}). The object might have been modified"
-            )
-        else:
-            return
-        raise conflict(resource, metadata["name"], cause)
-
-    def _grace(self, resource: Resource, old: Json, asked: int | None) -> int:
-        if resource.kind != "Pod" or not old["spec"].get("nodeName"):
-            return 0
-        if old.get("status", {}).get("phase") in {"Failed", "Succeeded"}:
-            return 0
-        grace = int(old["spec"].get("terminationGracePeriodSeconds", 30)) if asked is None else asked
-        grace = grace if grace >= 0 else 1
-        if "deletionTimestamp" in old["metadata"]:
-            present = int(old["metadata"].get("deletionGracePeriodSeconds", 0))
-            return present if asked is None else min(grace, present)
-        return grace
-
-    def _mark_deleted(self, metadata: Json, grace: int) -> None:
-        if "deletionTimestamp" not in metadata:
-            metadata["deletionTimestamp"] = stamp(self._clock.now() + timedelta(seconds=grace))
-            if "generation" in metadata:
-                metadata["generation"] += 1
-        elif grace < metadata.get("deletionGracePeriodSeconds", 0):
-            ends = instant(metadata["deletionTimestamp"]) or self._clock.now()
-            ends += timedelta(seconds=grace - metadata["deletionGracePeriodSeconds"])
-            metadata["deletionTimestamp"] = stamp(ends)
-        metadata["deletionGracePeriodSeconds"] = grace
-
     def _allocate_address(self, spec: Json) -> None:
         if spec["type"] == "ExternalName":
             return
@@ -365,23 +314,6 @@ class Objects:
             created = instant(event["metadata"]["creationTimestamp"])
             if created is not None and created < limit:
                 self._store.remove(EVENTS, event["metadata"]["namespace"], event["metadata"]["name"])
-
-
-def _set_propagation(metadata: Json, propagation: str | None) -> None:
-    if propagation is None:
-        return
-    wanted = {"Foreground": [FOREGROUND], "Orphan": [ORPHAN], "Background": []}.get(propagation)
-    if wanted is None:
-        raise ApiError(
-            422,
-            "Invalid",
-            f'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Invalid value: "{propagation}": '
-            "must be one of Foreground, Background, Orphan",
-        )
-    kept = [f for f in metadata.get("finalizers") or [] if f not in {FOREGROUND, ORPHAN}]
-    metadata["finalizers"] = kept + wanted
-    if not metadata["finalizers"]:
-        del metadata["finalizers"]
 
 
 def _status_only(resource: Resource, old: Json, item: Json) -> Json:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from logcaster_guard.sandbox.apiserver.clock import Clock, instant, stamp
+from logcaster_guard.sandbox.apiserver.deletion import DeleteOptions
 from logcaster_guard.sandbox.apiserver.errors import ApiError
 from logcaster_guard.sandbox.apiserver.jsontypes import Json
-from logcaster_guard.sandbox.apiserver.objects import DeleteOptions, Objects
+from logcaster_guard.sandbox.apiserver.objects import Objects
 from logcaster_guard.sandbox.apiserver.owners import adopt, controller_of, owner_reference, release
 from logcaster_guard.sandbox.apiserver.recorder import CONTROLLER_MANAGER, Recorder
 from logcaster_guard.sandbox.apiserver.resources import PODS, REPLICA_SETS

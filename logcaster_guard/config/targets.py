@@ -1,0 +1,100 @@
+"""The section of `guard.yaml` about what is guarded."""
+
+from __future__ import annotations
+
+import re
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, Strict, model_validator
+
+from logcaster_guard.config.faults import Refused, described, quoted
+from logcaster_guard.config.schema import Label, Name, Section, Sized, Subdomain, Url, keys_like, pattern_of
+from logcaster_guard.domain.gitops import GitOps
+from logcaster_guard.domain.signals import Target
+
+LABEL_KEY = re.compile(r"[a-z_][a-z0-9_]{0,62}", re.ASCII)
+_LABEL_VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
+_LABEL_NAME = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?/)?" + _LABEL_VALUE.pattern, re.ASCII)
+
+
+def _check_labels(labels: dict[str, str]) -> dict[str, str]:
+    for key in labels:
+        if not LABEL_KEY.fullmatch(key):
+            raise Refused(f"the label {quoted(key)}", "lower-case letters, digits and _", key=(key,), at_key=True)
+    return labels
+
+
+def _check_environments(environments: dict[str, str]) -> dict[str, str]:
+    for value, name in environments.items():
+        if not _LABEL_VALUE.fullmatch(value):
+            raise Refused(
+                f"the environment {quoted(value)}",
+                "letters, digits, - _ and . inside, at most 63: the value of a label",
+                key=(value,),
+                at_key=True,
+            )
+        if list(environments.values()).count(name) > 1:
+            raise Refused(f"the Deployment {quoted(name)} twice", "a Deployment for each environment", key=(value,))
+    return environments
+
+
+def _check_label_key(text: str) -> str:
+    if not _LABEL_NAME.fullmatch(text):
+        raise Refused(described(text), "the key of a label, such as environment or example.com/environment")
+    return text
+
+
+class TargetSection(Section):
+    """One guarded workload."""
+
+    name: Name = "logcaster"
+    namespace: Label = "logcaster"
+    deployment: Subdomain = "logcaster-prod"
+    service: Label | None = "logcaster"
+    health_url: Url | None = "http://logcaster:9998/health"
+    traffic_url: Url | None = "http://logcaster:9999/"
+    labels: Annotated[dict[str, str], Sized(0, 50), AfterValidator(_check_labels)] = Field(
+        default_factory=dict, json_schema_extra=keys_like(LABEL_KEY)
+    )
+    kind: Literal["Deployment", "StatefulSet", "DaemonSet"] = "Deployment"
+    dry_run: bool = False
+    environments: Annotated[dict[str, Subdomain], Sized(2, 2), AfterValidator(_check_environments)] | None = Field(
+        default=None, json_schema_extra=keys_like(_LABEL_VALUE)
+    )
+    environment_label: Annotated[str, AfterValidator(_check_label_key), pattern_of(_LABEL_NAME)] = "environment"
+    gitops: Annotated[GitOps, Strict(False)] | None = None
+
+    @model_validator(mode="after")
+    def _environments_take_turns_behind_a_service(self) -> TargetSection:
+        if self.environments is None:
+            return self
+        if "deployment" in self.model_fields_set:
+            raise Refused(
+                "a deployment beside environments", "one of the two: the live environment is the one guarded",
+                key=("deployment",),
+            )  # fmt: skip
+        if "service" not in self.model_fields_set or self.service is None:
+            raise Refused("environments without a service", "the Service whose selector names the live environment")
+        if self.kind != "Deployment":
+            raise Refused(f"environments of kind {self.kind}", "Deployments", key=("kind",))
+        return self
+
+
+DEFAULT_TARGET = TargetSection()
+"""The one that is guarded where none is configured."""
+
+
+def target_of(section: TargetSection) -> Target:
+    """The domain's target.
+
+    The defaults of Service and addresses belong to LogCaster's own Deployment; another one's are not guessed.
+    """
+    values = section.model_dump()
+    environments = MappingProxyType(values.pop("environments") or {})
+    if environments:
+        values["deployment"] = section.service
+    if section.deployment != DEFAULT_TARGET.deployment:
+        for key in {"service", "health_url", "traffic_url"} - section.model_fields_set:
+            values[key] = None
+    return Target(**{**values, "labels": MappingProxyType(values["labels"]), "environments": environments})

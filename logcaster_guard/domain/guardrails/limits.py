@@ -1,0 +1,63 @@
+"""Refusals because of the runs there were, or are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from logcaster_guard.domain.guardrails.situation import Guardrail, PastRun, Refusal, Situation
+from logcaster_guard.domain.guardrails.wording import instant
+from logcaster_guard.domain.rules import Limits, Policy
+
+
+def over_limit(s: Situation, policy: Policy) -> list[Refusal]:
+    """Another run, the cooldown, and the budgets of target and cluster."""
+    limits = policy.limits
+    mine = [r for r in s.runs if r.target == s.target]
+    found = another_run(s)
+    # The run that takes over from a slower one is the same rollback, gone on with.
+    return found if s.escalates else [*found, *_cooldown(s, mine, limits.cooldown), *_budgets(s, mine, limits)]
+
+
+def another_run(s: Situation) -> list[Refusal]:
+    """Runs of the target that are open, but for the one that the new run would follow."""
+    return [
+        Refusal(Guardrail.ANOTHER_RUN, f"Run {run.run} of {s.target} is still open.")
+        for run in s.runs
+        if run.target == s.target and run.closed is None and run.run != s.follows
+    ]
+
+
+def _cooldown(s: Situation, mine: Sequence[PastRun], cooldown: float) -> list[Refusal]:
+    if s.follows is not None:
+        return []
+    ended = [(_ago(s.now, r.closed, r.closed_ago), r.closed) for r in mine if r.closed is not None and r.cools_down]
+    ago, last = min(ended, default=(cooldown, s.now))
+    if ago >= cooldown:
+        return []
+    until = s.now + timedelta(seconds=cooldown - ago)
+    sentence = f"The last rollback of {s.target} ended at {instant(last)}; the cooldown lasts until {instant(until)}."
+    return [Refusal(Guardrail.COOLDOWN, sentence)]
+
+
+def _budgets(s: Situation, mine: Sequence[PastRun], limits: Limits) -> list[Refusal]:
+    found = []
+    day = [r for r in mine if r.counts and _ago(s.now, r.opened, r.opened_ago) < 86_400]
+    if len(day) >= limits.per_target_per_day:
+        sentence = (
+            f"{s.target} was rolled back {len(day)} times within a day; the limit is {limits.per_target_per_day}."
+        )
+        found.append(Refusal(Guardrail.TARGET_BUDGET, sentence))
+    hour = [r for r in s.runs if r.counts and _ago(s.now, r.opened, r.opened_ago) < 3_600]
+    if len(hour) >= limits.per_cluster_per_hour:
+        sentence = (
+            f"{len(hour)} rollbacks were begun in this cluster within an hour; the limit is "
+            f"{limits.per_cluster_per_hour}."
+        )
+        found.append(Refusal(Guardrail.CLUSTER_BUDGET, sentence))
+    return found
+
+
+def _ago(now: datetime, then: datetime, known: float | None) -> float:
+    # A wall clock that was set back makes the past look like the future: that must not lift a limit.
+    return abs((now - then).total_seconds()) if known is None else known

@@ -1,0 +1,76 @@
+"""Refusals because this is the wrong moment, whatever the cause."""
+
+from __future__ import annotations
+
+from logcaster_guard.domain import attribution, inbox
+from logcaster_guard.domain.guardrails.situation import Guardrail, Refusal, Situation
+from logcaster_guard.domain.guardrails.wording import instant
+from logcaster_guard.domain.ledger import Freeze
+from logcaster_guard.domain.rules import Policy
+from logcaster_guard.domain.signals import Unit, Value
+
+
+def wrong_moment(s: Situation, policy: Policy) -> list[Refusal]:
+    """Too little traffic, a rollout that somebody is at, a maintenance window."""
+    return [*_traffic(s, policy), *_rollout(s), *_maintenance(s, policy)]
+
+
+def _traffic(s: Situation, policy: Policy) -> list[Refusal]:
+    least = policy.min_request_rate(s.rule)
+    if least is None or (isinstance(s.request_rate, Value) and s.request_rate.number >= least):
+        return []
+    seen = "an unknown number of"
+    if isinstance(s.request_rate, Value):
+        seen = attribution.shown(s.request_rate.number, Unit.COUNT)
+    sentence = (
+        f"{s.target} has {seen} requests per second, and fewer than {least:g} prove too little (min_request_rate): "
+        "look at it yourself, or lower the limit."
+    )
+    return [Refusal(Guardrail.MINIMUM_REQUEST_RATE, sentence)]
+
+
+def _rollout(s: Situation) -> list[Refusal]:
+    """A rollout under way that is not the one the breach is put down to: somebody is at it.
+
+    Where the cause is asked for, such a breach is older than the rollout, and is refused as that.
+    """
+    changed, workload = s.ledger.changed_earliest, s.workload
+    if s.rule.rollout_window is not None or workload is None or changed is None or changed <= s.onset:
+        return []
+    if workload.rolled_out or workload.progress_deadline_exceeded:
+        return []
+    sentence = (
+        f"Somebody has been rolling out another release of {s.target} since {instant(changed)}, after the breach began "
+        f"({workload.progress}): let it end, or undo it by hand."
+    )
+    return [Refusal(Guardrail.ROLLOUT_IN_PROGRESS, sentence)]
+
+
+def _maintenance(s: Situation, policy: Policy) -> list[Refusal]:
+    found = []
+    for window in policy.maintenance:
+        until = window.open_until(s.now) if window.applies_to(s.name) else None
+        if until is not None:
+            sentence = (
+                f"The maintenance window {window.name} of {s.target} is open until {instant(until)}: it is decided "
+                "again then, if the breach goes on."
+            )
+            found.append(Refusal(Guardrail.MAINTENANCE, sentence))
+    return found
+
+
+def frozen(freeze: Freeze | None) -> list[Refusal]:
+    """A freeze of the target, as the journal tells it."""
+    if freeze is None:
+        return []
+    sentence = (
+        f"The target is frozen since {instant(freeze.at)} by {freeze.by} ({freeze.reason}): change the "
+        'annotation guard.logcaster.io/freeze to a value that begins with "false" to lift it.'
+    )
+    return [Refusal(Guardrail.FROZEN, sentence)]
+
+
+def frozen_by_annotation(s: Situation) -> list[Refusal]:
+    """A person's freeze that the journal does not tell, because the guard had frozen the target before."""
+    words = None if s.workload is None else s.workload.annotations.get(inbox.FREEZE)
+    return frozen(Freeze(s.now, "annotation", words)) if words is not None and inbox.is_freeze(words) else []

@@ -1,0 +1,73 @@
+"""Refusals because of what the workload is, whose it is, and what it could go back to."""
+
+from __future__ import annotations
+
+from logcaster_guard.domain.gitops import GitOps, Owner, owner_of
+from logcaster_guard.domain.guardrails.situation import Guardrail, Refusal, Situation
+from logcaster_guard.domain.ledger import Record
+from logcaster_guard.domain.rules import Policy
+
+
+def own_workload(s: Situation) -> list[Refusal]:
+    """The workload whose pods the guard runs in."""
+    if not s.own or s.workload is None:
+        return []
+    sentence = (
+        f"{s.workload.kind} {s.workload.namespace}/{s.workload.name} is the guard's own workload, and rolling it back "
+        "would end the guard in the middle: run the guard in a workload of its own, or with mode: sidecar."
+    )
+    return [Refusal(Guardrail.OWN_WORKLOAD, sentence)]
+
+
+def not_ready_for_it(s: Situation) -> list[Refusal]:
+    """A workload that is missing, on its way out, paused, or not yet known as it is now."""
+    if s.workload is None:
+        return [Refusal(Guardrail.TARGET_MISSING, f"Deployment {s.target} does not exist.")]
+    found = []
+    if s.workload.deleting:
+        found.append(Refusal(Guardrail.BEING_DELETED, f"Deployment {s.target} is being deleted."))
+    if s.workload.paused:
+        sentence = f"Deployment {s.target} is paused: resume it if the guard is to act."
+        found.append(Refusal(Guardrail.PAUSED, sentence))
+    if s.workload.hash != s.ledger.present or s.workload.uid != s.ledger.uid:
+        sentence = f"The pod template of {s.target} changed a moment ago and has not been looked at yet."
+        found.append(Refusal(Guardrail.NOT_YET_OBSERVED, sentence))
+    return found
+
+
+def no_destination(s: Situation, policy: Policy) -> list[Refusal]:
+    """No good release to go back to."""
+    if s.ledger.destination(policy.ledger) is not None:
+        return []
+    known = ", ".join(_standing(r, policy) for r in s.ledger.records.values()) or "no revision is known"
+    sentence = f"No revision of {s.target} but the present one is known to be good ({known}): choose one by hand."
+    return [Refusal(Guardrail.NO_GOOD_REVISION, sentence)]
+
+
+def _standing(record: Record, policy: Policy) -> str:
+    return f"revision {record.revision} {record.standing(policy.ledger)}"
+
+
+def owned(s: Situation, policy: Policy) -> list[Refusal]:
+    """A GitOps owner that would undo the rollback, unless it can be suspended or the guard is to go on."""
+    wanted = s.gitops or policy.gitops
+    owner = None if s.workload is None else owner_of(s.workload.raw, policy.argocd_namespace)
+    if owner is None or wanted is GitOps.PROCEED or (wanted is GitOps.SUSPEND and owner.known):
+        return []
+    return [Refusal(Guardrail.GITOPS_OWNER, _would_undo(s, owner, wanted))]
+
+
+def _would_undo(s: Situation, owner: Owner, wanted: GitOps) -> str:
+    remedy = f"revert {_commit(s.bad_commit)} in its source"
+    if wanted is GitOps.SUSPEND:
+        return f"{s.target} belongs to {owner}, so that it cannot be suspended: {remedy}, or set gitops: proceed."
+    return (
+        f"{s.target} belongs to {owner}, which would undo a rollback: {remedy}, or set gitops: suspend, so that the "
+        "guard suspends it meanwhile."
+    )
+
+
+def _commit(found: str | None) -> str:
+    if not found:
+        return "the bad release"
+    return f"the bad release ({found})"

@@ -1,0 +1,43 @@
+"""The line that the log has for each fact of the journal."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from typing import Any
+
+import structlog
+
+from logcaster_guard.domain.events import AnswerDenied, Event, NoticeQueued, RevisionLive, RevisionSeeded, RunOpened
+
+_UNTOLD = frozenset({"at", "plan", "blob", "uid", "holds", "target"})
+
+
+def write(log: structlog.typing.FilteringBoundLogger, event: Event, *, target: str | None) -> None:
+    """Log the fact under its name; `target` is the key of the one that it is about, if it is about one."""
+    say = log.warning if isinstance(event, AnswerDenied) else log.info
+    say(event_name(event), **({"target": target} if target else {}), **_fields(event))
+
+
+def _fields(event: Event) -> dict[str, Any]:
+    if isinstance(event, NoticeQueued):
+        return {"notice": event.notice.id, "about": event.notice.event, "title": event.notice.title}
+    fields = {k: v for k, v in asdict(event).items() if v is not None and k not in _UNTOLD}
+    if isinstance(event, RunOpened):
+        plan = event.plan
+        fields |= {
+            "strategy": plan.strategy,
+            "plan": plan.digest,
+            "from_images": plan.from_images,
+            "to_images": plan.to_images,
+            "steps": [s.kind for s in plan.steps],
+        }
+    if isinstance(event, RevisionLive | RevisionSeeded):
+        fields["template"] = event.template[:12]
+    return fields
+
+
+def event_name(event: Event) -> str:
+    """The log's name of a fact: `TriggerFired` is `trigger.fired`."""
+    words = re.findall(r"[A-Z][a-z]*", type(event).__name__)
+    return f"{words[0]}.{'_'.join(words[1:])}".lower()

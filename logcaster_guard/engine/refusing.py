@@ -1,0 +1,147 @@
+"""Why no run follows from a fired trigger, and telling people so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import structlog
+
+from logcaster_guard.domain import description, gitops, guardrails, narration
+from logcaster_guard.domain.events import Event, NoticeQueued, RevisionBad, TargetFrozen
+from logcaster_guard.domain.guardrails import Guardrail, Refusal, Situation
+from logcaster_guard.domain.ledger import Standing
+from logcaster_guard.domain.rules import Action, Policy
+from logcaster_guard.domain.signals import Target
+from logcaster_guard.domain.workload import Workload
+from logcaster_guard.effects import owners
+from logcaster_guard.engine.chronicle import Chronicle, target_stream
+from logcaster_guard.engine.planning import Planner
+from logcaster_guard.ports import Clock, Cluster
+from logcaster_guard.strategies.unfit import Unfit
+
+NO_JOURNAL = "There is no usable journal: the guard only watches. Mend the journal and restart the guard."
+
+_ACCUSING = frozenset(
+    {
+        Guardrail.FROZEN,
+        Guardrail.NO_GOOD_REVISION,
+        Guardrail.GITOPS_OWNER,
+        Guardrail.STRATEGY_UNFIT,
+        Guardrail.DRY_RUN,
+    }
+)
+"""Refusals in spite of which an attributed trigger shows that the present release is bad."""
+
+
+class Refusals:
+    """Those of one target: which there are, and who is told. What was told already is not told again.
+
+    `on_refusal` is called with the rule and the guardrails whenever a refusal is told.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        cluster: Cluster,
+        chronicle: Chronicle,
+        clock: Clock,
+        policy: Policy,
+        planner: Planner,
+        on_refusal: Callable[[str, Iterable[str]], None] = lambda *_: None,
+    ) -> None:
+        self._target = target
+        self._cluster = cluster
+        self._chronicle = chronicle
+        self._clock = clock
+        self._policy = policy
+        self._planner = planner
+        self._on_refusal = on_refusal
+        self._told: dict[str, str] = {}
+        self._log = structlog.get_logger().bind(target=target.key)
+
+    def of(self, situation: Situation) -> Sequence[Refusal]:
+        """Every reason to refuse, the want of a journal included; empty if the rollback may go ahead."""
+        reasons = guardrails.refusals(situation, self._policy)
+        if self._chronicle.available:
+            return reasons
+        return [*reasons, Refusal(Guardrail.NO_JOURNAL, NO_JOURNAL)]
+
+    async def tell(self, situation: Situation, reasons: Sequence[Refusal], evidence: Mapping[str, str]) -> None:
+        """Log the refusal and queue a notice of it, with what it means for the ledger; raises `JournalUnavailable`."""
+        rule, names = situation.rule, tuple(str(r.guardrail) for r in reasons)
+        notice_id = self._notice_id(situation, names)
+        if self._told.get(rule.name) == notice_id:
+            return
+        self._on_refusal(rule.name, names)
+        self._log.warning(
+            "trigger.refused",
+            rule=rule.name,
+            guardrails=names,
+            reasons=[r.sentence for r in reasons],
+            onset=situation.onset,
+            evidence=dict(evidence),
+        )
+        if self._chronicle.available and not self._chronicle.knows_notice(notice_id):
+            at = self._clock.now()
+            notice = narration.refused(
+                self._target,
+                rule,
+                reasons,
+                evidence,
+                situation.workload,
+                id=notice_id,
+                at=at,
+                onset=situation.onset,
+            )
+            events: list[Event] = [NoticeQueued(at, notice), *self._verdict(situation, names, at)]
+            if names == (Guardrail.NO_GOOD_REVISION,):
+                events.append(TargetFrozen(at, "guard", f"{rule.name} fired and no revision is known to be good"))
+            await self._chronicle.tell(target_stream(self._target.key), *events)
+        self._told[rule.name] = notice_id
+
+    def _notice_id(self, situation: Situation, names: tuple[str, ...]) -> str:
+        """The same for the same news: the guard's own freeze is none where another reason was told with it."""
+        freeze = situation.ledger.freeze
+        if freeze is not None and freeze.by == "guard" and len(names) > 1:
+            names = tuple(n for n in names if n != Guardrail.FROZEN)
+        # Which of the two it is may change with every pod that comes or goes: the news is the same.
+        names = tuple(Guardrail.SHARED_CAUSE if n == Guardrail.SEVERAL_SUSPECTS else n for n in names)
+        onset = f"{situation.onset:%Y%m%dT%H%M%S.%fZ}"
+        return f"refused/{self._target.key}/{situation.rule.name}/{onset}/{'+'.join(names)}"
+
+    def _verdict(self, situation: Situation, names: tuple[str, ...], at: datetime) -> list[Event]:
+        """A rollout that caused the breach is bad, even where nothing may be rolled back."""
+        present = situation.ledger.records.get(situation.ledger.present or "")
+        attributed = situation.rule.rollout_window is not None and _ACCUSING.issuperset(names)
+        if not attributed or present is None or present.standing(self._policy.ledger) is Standing.BAD:
+            return []
+        return [RevisionBad(at, present.template, f"rule {situation.rule.name} fired after its rollout")]
+
+    async def in_full(self, situation: Situation, reasons: Sequence[Refusal]) -> Sequence[Refusal]:
+        """The reasons, with what has to be looked up for them where they are news. Raises `ClusterError`."""
+        names = tuple(str(r.guardrail) for r in reasons)
+        if self._told.get(situation.rule.name) == self._notice_id(situation, names) or situation.workload is None:
+            return reasons
+        if Guardrail.GITOPS_OWNER in names:
+            return self.of(replace(situation, bad_commit=await self._bad_commit(situation.workload)))
+        return await self._with_plan(situation, reasons) if names == (Guardrail.ALERT_ONLY,) else reasons
+
+    async def _bad_commit(self, workload: Workload) -> str | None:
+        owner = gitops.owner_of(workload.raw, self._policy.argocd_namespace)
+        return None if owner is None else await owners.bad_commit(self._cluster, owner)
+
+    async def _with_plan(self, situation: Situation, reasons: Sequence[Refusal]) -> Sequence[Refusal]:
+        """The reasons, with the plan that a person could run where the rule itself asks for nothing but an alert."""
+        destinations = situation.ledger.destinations(self._policy.ledger)
+        if situation.workload is None or not destinations:
+            return reasons
+        planned = await self._planner.plan(
+            Action.ALERT_ONLY, situation.workload, destinations, rule=situation.rule
+        )  # fmt: skip
+        if isinstance(planned, Unfit):
+            return reasons
+        steps = "; ".join(description.plan_lines(planned))
+        return [Refusal(Guardrail.ALERT_ONLY, f"{reasons[0].sentence} An immediate rollback would be: {steps}.")]

@@ -1,0 +1,307 @@
+"""The triggers of one target: its rules, evaluated on what was read, and how far each of them is from firing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+
+from logcaster_guard.domain import triggers
+from logcaster_guard.domain.conditions import Judgement, Verdict, judge
+from logcaster_guard.domain.errors import JournalUnavailable
+from logcaster_guard.domain.events import Event, RunClosed, TriggerCleared, TriggerFired, TriggerPending
+from logcaster_guard.domain.rules import Policy, Rule, difference, quicker
+from logcaster_guard.domain.runs import SUBSIDED
+from logcaster_guard.domain.signals import Signal, SourceName, Target
+from logcaster_guard.domain.triggers import Change, Phase, TriggerState
+from logcaster_guard.effects.verification import Assessment
+from logcaster_guard.engine import verdicts
+from logcaster_guard.engine.aim import Aim
+from logcaster_guard.engine.board import Board, text
+from logcaster_guard.engine.chronicle import Chronicle, target_stream
+from logcaster_guard.engine.history import ConditionHistory
+from logcaster_guard.engine.tally import Tally
+from logcaster_guard.ports import Clock, Source
+
+
+@dataclass(slots=True, eq=False)
+class Trigger:
+    """One rule applied to the target.
+
+    `news`: the sources that were read since it was evaluated; `changed` is set whenever there is something to look at.
+    `undecided`: it fires, by `evidence`, and nobody has decided on that yet.
+    """
+
+    rule: Rule
+    state: TriggerState = field(default_factory=TriggerState)
+    news: set[SourceName] = field(default_factory=set)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    undecided: bool = False
+    known_onset: tuple[float, datetime] | None = None
+
+
+class Triggers:
+    """All that are for the target, by rule name; `signals` are those that its rules read, and change with them.
+
+    Only the target's own loops evaluate: this decides what follows from it, and keeps it.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        aim: Aim,
+        rules: Sequence[Rule],
+        signals: Mapping[str, Signal],
+        sources: Mapping[SourceName, Source],
+        policy: Policy,
+        clock: Clock,
+        chronicle: Chronicle,
+        tally: Tally,
+    ) -> None:
+        self._target = target
+        self._policy = policy
+        self._clock = clock
+        self._chronicle = chronicle
+        self._tally = tally
+        self._staleness = max(policy.polling.staleness, 2 * policy.polling.interval)
+        self._triggers = {r.name: Trigger(r) for r in rules if r.applies_to(target)}
+        self._signals = _read_by(self.rules.values(), signals)
+        self._history = ConditionHistory(aim, self._signals, sources, policy.polling.interval)
+        self._firing = asyncio.Event()
+        self._resets = 0
+        self._released = float("-inf")
+        self.board = Board(self._staleness)
+        self._log = structlog.get_logger().bind(target=target.key)
+
+    @property
+    def rules(self) -> Mapping[str, Rule]:
+        """The rules that are for this target, by name."""
+        return {name: trigger.rule for name, trigger in self._triggers.items()}
+
+    @property
+    def signals(self) -> Mapping[str, Signal]:
+        """The signals that the rules read, by name; always the same mapping."""
+        return self._signals
+
+    @property
+    def states(self) -> Mapping[str, TriggerState]:
+        """How far each trigger is, by rule name."""
+        return {name: trigger.state for name, trigger in self._triggers.items()}
+
+    @property
+    def resets(self) -> int:
+        """How often what was seen before has stopped to count, for all of them at once."""
+        return self._resets
+
+    def all(self) -> Sequence[Trigger]:
+        """Every trigger."""
+        return list(self._triggers.values())
+
+    def of(self, rule: str) -> Trigger:
+        """The trigger of this rule; raises `KeyError`."""
+        return self._triggers[rule]
+
+    def has(self, trigger: Trigger) -> bool:
+        """Whether its rule is what it was when this trigger was made."""
+        return self._triggers.get(trigger.rule.name) is trigger
+
+    def sources_of(self, trigger: Trigger) -> frozenset[SourceName]:
+        """The sources that its condition is read from."""
+        return frozenset(self._signals[n].source for n in trigger.rule.signals)
+
+    def quiet(self) -> bool:
+        """Whether every rule that applies is quiet on values now."""
+        seen = self._chronicle.ledger(self._target.key).signals_seen
+        return verdicts.quiet(self.rules.values(), self.board, seen=seen, now=self._clock.monotonic())
+
+    def assess(self, fired: str, since: float) -> Assessment:
+        """What the rules say on values that reach back no further than `since` (monotonic seconds)."""
+        now = self._clock.monotonic()
+        return verdicts.assess(self.rules, self._signals, self.board, fired=fired, since=since, now=now)
+
+    def silenced(self, rule: Rule) -> bool:
+        """Whether a run under way leaves the rule nothing to say: one that is slower may still be taken over."""
+        run = self._chronicle.open_run_on(self._target.key)
+        return run is not None and (run.restoring or not quicker(rule.action, run.opened.plan.strategy))
+
+    def onset(self, trigger: Trigger) -> datetime:
+        """The onset as an instant, taken from the wall clock once: a jump of that clock must not move it."""
+        return self._onset(trigger, trigger.state)
+
+    def read(self, source: SourceName, signals: frozenset[str]) -> Sequence[Trigger]:
+        """These signals were read from the source; returns the triggers that it is news for."""
+        concerned = [t for t in self._triggers.values() if t.rule.signals & signals]
+        for trigger in concerned:
+            trigger.news.add(source)
+            trigger.changed.set()
+        return concerned
+
+    async def fired(self) -> Sequence[Trigger]:
+        """Those that wait for a decision, the most urgent first, once there are any."""
+        await self._firing.wait()
+        self._firing.clear()
+        return sorted((t for t in self._triggers.values() if t.undecided), key=lambda t: (t.rule.duration, t.rule.name))
+
+    def reload(self, rules: Sequence[Rule], signals: Mapping[str, Signal]) -> Sequence[Trigger]:
+        """Go over to these rules; returns the triggers that are gone. A rule that is what it was keeps its own."""
+        new = {r.name: r for r in rules if r.applies_to(self._target)}
+        diff = difference(list(self.rules.values()), list(new.values()))
+        gone = [self._triggers.pop(name) for name in (*diff.removed, *diff.changed)]
+        kept = self._triggers
+        self._triggers = {name: kept.get(name) or Trigger(rule) for name, rule in new.items()}
+        for name, trigger in kept.items():
+            trigger.rule = new[name]
+        wanted = _read_by(new.values(), signals)
+        self._signals.clear()
+        self._signals.update(wanted)
+        return gone
+
+    async def tell_gone(self, gone: Sequence[Trigger]) -> None:
+        """Tell of the breaches that ended because their rule was changed."""
+        at = self._clock.now()
+        ended = [t.rule.name for t in gone if t.state.phase is not Phase.INACTIVE]
+        if ended:
+            await self._tell(*(TriggerCleared(at, name, "its rule was changed") for name in ended))
+
+    def template_changed(self, earliest: datetime | None) -> None:
+        """Somebody else changed the pod template, at `earliest` or since: theirs gets its whole duration.
+
+        A breach that began only after it has nothing to start again for.
+        """
+        at = self._clock.monotonic() if earliest is None else self._monotonic(earliest)
+        self._released = at
+        for trigger in self._triggers.values():
+            if trigger.state.onset is not None and trigger.state.onset < at:
+                trigger.state = triggers.restart_clock(trigger.state, at)
+        self._note_reset()
+
+    def run_closed(self) -> None:
+        """A run on this target has ended: what was seen before it no longer counts."""
+        state = self._after(self._chronicle.last_closed(self._target.key), self._clock.monotonic())
+        for trigger in self._triggers.values():
+            trigger.state = state
+        self._note_reset()
+
+    def _after(self, closed: RunClosed | None, at: float) -> TriggerState:
+        subsided = closed is not None and closed.outcome == SUBSIDED
+        return triggers.after_run(at, 0.0 if subsided else self._policy.limits.cooldown)
+
+    def _note_reset(self) -> None:
+        self._resets += 1
+        for trigger in self._triggers.values():
+            trigger.undecided = False
+            trigger.changed.set()
+
+    def restore(self) -> None:
+        """Take up what the journal tells of each trigger."""
+        ledger, closed = self._chronicle.ledger(self._target.key), self._chronicle.last_closed(self._target.key)
+        released = ledger.changed_earliest or ledger.changed_at
+        if released is not None and ledger.restored_by is None:
+            self._released = self._monotonic(released)
+        for trigger in self._triggers.values():
+            if closed is not None:
+                trigger.state = self._after(closed, self._monotonic(closed.at))
+            last = self._chronicle.trigger_to_resume(self._target.key, trigger.rule.name)
+            # What is told of an instant to come was written by another clock: how long ago it was, nobody knows.
+            if last is not None and last.at <= self._clock.now():
+                self._resume(trigger, last)
+
+    def _resume(self, trigger: Trigger, last: TriggerPending | TriggerFired) -> None:
+        fired = self._monotonic(last.at) if isinstance(last, TriggerFired) else None
+        onset = self._monotonic(last.onset)
+        trigger.known_onset = (onset, last.onset)
+        state = triggers.restored(trigger.rule, onset=onset, fired_at=fired)
+        theirs = (onset if fired is None else fired) < self._released
+        trigger.state = triggers.restart_clock(state, self._released) if theirs else state
+        self._log.info("trigger.restored", rule=trigger.rule.name, onset=last.onset, fired=fired is not None)
+
+    async def evaluate(self, trigger: Trigger, *, fresh: bool) -> bool:
+        """Judge the latest readings; False if a new release came in between, so that it has to be done again.
+
+        `fresh`: each of them was taken for this evaluation.
+        """
+        rule = trigger.rule
+        if self.silenced(rule):
+            return True
+        resets, now = self._resets, self._clock.monotonic()
+        readings = self.board.readings(sorted(rule.signals), now)
+        judgement = judge(rule.condition, readings, rule.no_data)
+        state, changes = await self._advance(trigger, judgement, now, fresh=fresh)
+        if self._resets != resets or self.silenced(rule):
+            return self.silenced(rule)
+        trigger.state = state
+        self._tally.evaluations[rule.name, judgement.verdict] += 1
+        evidence = {n: text(r, self._signals[n]) for n, r in readings.items()}
+        self._log.debug("rule.evaluated", rule=rule.name, verdict=str(judgement.verdict), evidence=evidence)
+        for change in changes:
+            await self._tell_change(trigger, state, change, evidence)
+        if judgement.verdict is not Verdict.MET:
+            trigger.undecided = False
+        elif trigger.state.phase is Phase.FIRING:
+            trigger.evidence, trigger.undecided = evidence, True
+            self._firing.set()
+        return True
+
+    async def _advance(
+        self, trigger: Trigger, judgement: Judgement, now: float, *, fresh: bool
+    ) -> tuple[TriggerState, Sequence[Change]]:
+        """The state after an evaluation at `now`, with what range data says of the time that nobody looked at."""
+        changes: list[Change] = []
+        rule, before, staleness = trigger.rule, trigger.state, self._staleness
+        state = before
+        if judgement.verdict is Verdict.MET:
+            since = state.unproven_since(now, staleness)
+            if since is not None:
+                state = await self._history.backfill(rule, state, since, now)
+                if state.onset != before.onset:
+                    changes.append(Change.PENDING)
+        state, change = triggers.advance(state, rule, judgement, now=now, staleness=staleness, fresh=fresh)
+        if change is Change.PENDING:
+            changes.append(change)
+            state = await self._history.refine(rule, state, now, hole=staleness, credit_from=self._released)
+            state, change = triggers.advance(state, rule, judgement, now=now, staleness=staleness, fresh=fresh)
+        return state, [*changes, change] if change is not None else changes
+
+    async def _tell_change(
+        self, trigger: Trigger, state: TriggerState, change: Change, evidence: Mapping[str, str]
+    ) -> None:
+        at, name = self._clock.now(), trigger.rule.name
+        match change:
+            case Change.PENDING:
+                await self._tell(TriggerPending(at, name, self._onset(trigger, state)))
+            case Change.FIRED:
+                self._tally.firings[name] += 1
+                await self._tell(TriggerFired(at, name, self._onset(trigger, state), dict(evidence)))
+            case Change.RECOVERED | Change.DATA_LOST:
+                await self._tell(TriggerCleared(at, name, str(change)))
+
+    async def _tell(self, *events: Event) -> None:
+        stream = target_stream(self._target.key)
+        if not self._chronicle.available:
+            self._chronicle.log(stream, *events)
+            return
+        try:
+            await self._chronicle.tell(stream, *events)
+        except JournalUnavailable as error:
+            self._log.error("journal.unavailable", detail=str(error))
+
+    def _onset(self, trigger: Trigger, state: TriggerState) -> datetime:
+        now = self._clock.monotonic()
+        onset = now if state.onset is None else state.onset
+        known = trigger.known_onset
+        if known is None or known[0] != onset:
+            known = trigger.known_onset = (onset, self._clock.now() - timedelta(seconds=now - onset))
+        return known[1]
+
+    def _monotonic(self, at: datetime) -> float:
+        return self._clock.monotonic() - max(0.0, (self._clock.now() - at).total_seconds())
+
+
+def _read_by(rules: Iterable[Rule], signals: Mapping[str, Signal]) -> dict[str, Signal]:
+    wanted = frozenset().union(*(r.signals for r in rules))
+    return {name: signals[name] for name in sorted(wanted)}
