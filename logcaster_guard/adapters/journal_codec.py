@@ -86,5 +86,10 @@ def _require_aware(value: object) -> None:
         if value.utcoffset() is None:
             raise Unreadable(f"the instant {value.isoformat()} has no time zone")
     elif is_dataclass(value) and not isinstance(value, type):
-        for field in fields(value):
-            _require_aware(getattr(value, field.name))
+        for name in _names(type(value)):
+            _require_aware(getattr(value, name))
+
+
+@cache
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(kind))

@@ -56,7 +56,7 @@ def foreign_workload(run: Run, workload: Workload | None) -> str | None:
         return f"Somebody froze {name} ({workload.annotations[inbox.FREEZE][:200]})."
     if workload.hash not in {plan.from_template, plan.to_template}:
         return f"Somebody rolled out another release of {name} ({', '.join(workload.images)})."
-    if plan.strategy == "gradual" and workload.hash == plan.to_template and not _template_is_due(run):
+    if _leaves_nothing_to_do(run) and workload.hash == plan.to_template:
         return f"Somebody rolled the good release of {name} out already."
     sizes = _sizes(run)
     if workload.replicas not in sizes and (_pins(plan) or not plan.autoscaled):
@@ -113,9 +113,11 @@ def selector_of(service: Mapping[str, Any] | None) -> dict[str, str] | None:
     return None if service is None else dict((service.get("spec") or {}).get("selector") or {})
 
 
-def _template_is_due(run: Run) -> bool:
-    steps = run.opened.plan.steps
-    return any(isinstance(s, RestoreTemplate) for s in steps[: run.step + 1])
+def _leaves_nothing_to_do(run: Run) -> bool:
+    """Whether the good release in production would be somebody else's work, and the steps to come would undo it."""
+    plan = run.opened.plan
+    due = any(isinstance(s, RestoreTemplate) for s in plan.steps[: run.step + 1])
+    return not due and (plan.strategy == "gradual" or isinstance(run.present, AskPeople)) and not plan.live
 
 
 def _pins(plan: Plan) -> bool:

@@ -235,18 +235,19 @@ class DisturbedScene(Scene):
 
     async def _ended(self, task: asyncio.Task[None], tape: Tape, journal: Journal, source: ImageSource) -> None:
         assert isinstance(tape, Disturbed)
-        seen, calm_since = 0, 0
+        seen: Sequence[Entry] | None = None
+        over, decided, happened, calm_since = False, False, False, 0
 
         async def calm() -> bool:
-            nonlocal seen, calm_since
+            nonlocal seen, over, decided, happened, calm_since
             if task.done():
                 return True
             entries = await journal.read_all()
-            found, _, queued, settled = told(entries)
-            over = (tape.done is not None or bool(found)) and all(r.closed for r in found) and queued <= settled
-            if not over or len(entries) != seen:
-                seen, calm_since = len(entries), source.polls
-            decided = found or refusal_told(entries)
+            if entries is not seen or happened != (tape.done is not None):
+                seen, happened, calm_since = entries, tape.done is not None, source.polls
+                found, _, queued, settled = told(entries)
+                over = (happened or bool(found)) and all(r.closed for r in found) and queued <= settled
+                decided = bool(found) or refusal_told(entries)
             return over and source.polls >= calm_since + (QUIET if decided else UNDECIDED)
 
         await until(calm, WITHIN)

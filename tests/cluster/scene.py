@@ -48,7 +48,7 @@ from tests.cluster.case import (
 from tests.cluster.crashes import Cell, MortalBlobs, MortalCluster, MortalJournal, Tape
 from tests.cluster.ending import Facts, refusal_told, told
 from tests.cluster.harness import Cluster, drop_namespace, make_namespace
-from tests.cluster.keeping import Keeping, journal_rights
+from tests.cluster.keeping import Keeping, RememberedJournal, journal_rights
 from tests.real.waiting import until
 
 
@@ -169,7 +169,8 @@ class Scene:
         """One guard from its start until it dies as `cell` says, or until it has nothing left to do."""
         tape = tape or Tape(cell)
         source = ImageSource(self.world, self.clock, self.case)
-        async with self.keeping.journal() as journal:
+        async with self.keeping.journal() as kept:
+            journal = RememberedJournal(kept)
             guard = self.guard(journal, source, tape)
             task = asyncio.create_task(guard.run())
             try:
@@ -239,8 +240,14 @@ class Scene:
     async def _ended(self, task: asyncio.Task[None], tape: Tape, journal: Journal, source: ImageSource) -> None:
         """Return when the guard is dead, or has nothing left to do."""
 
+        looked_at: Sequence[Entry] = ()
+
         async def idle() -> bool:
-            return tape.dead.is_set() or task.done() or self.over(await journal.read_all())
+            nonlocal looked_at
+            if tape.dead.is_set() or task.done():
+                return True
+            before, looked_at = looked_at, await journal.read_all()
+            return looked_at is not before and self.over(looked_at)
 
         async def looked_again() -> bool:
             return tape.dead.is_set() or task.done() or source.reads >= enough

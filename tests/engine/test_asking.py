@@ -154,3 +154,15 @@ async def test_a_more_urgent_rule_takes_over_at_once() -> None:
         await made.pass_(700.0)
         assert [c.outcome for c in made.told(RunClosed)] == ["escalated", "recovered"]
         assert len(set(made.streams(RunOpened))) == 1
+
+
+async def test_nobody_is_asked_any_more_once_somebody_has_rolled_back_and_theirs_is_kept() -> None:
+    async with bench(rules=[ASKS]) as made:
+        await asked(made)
+        made.cluster.roll(PROD, "v1")
+        await made.pass_(5.0)
+        assert outcome(made) == "abandoned"
+        assert made.guard.chronicle.ledger(KEY).freeze is None
+        made.cluster.roll(PROD, "v2")
+        await made.pass_(280.0)
+        assert (made.writes(), made.cluster.image(PROD)) == (0, "v2")

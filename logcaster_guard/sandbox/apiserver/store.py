@@ -46,7 +46,7 @@ class Store:
 
     def __init__(self, history: int) -> None:
         self._history = history
-        self._objects: dict[Resource, dict[Key, Json]] = {}
+        self._objects: dict[Resource, dict[str, dict[str, Json]]] = {}
         self._by_uid: dict[str, tuple[Resource, Key]] = {}
         self._dependents: dict[str, set[tuple[Resource, Key]]] = {}
         self._changes: list[Change] = []
@@ -55,22 +55,23 @@ class Store:
 
     def get(self, resource: Resource, namespace: str, name: str) -> Json | None:
         """The object, not to be changed; None if there is none."""
-        return self._objects.get(resource, {}).get((namespace, name))
+        return self._objects.get(resource, {}).get(namespace, {}).get(name)
 
     def items(self, resource: Resource, namespace: str = "") -> list[Json]:
         """The objects of a namespace, or of all, in the order of their keys."""
-        found = self._objects.get(resource, {})
-        return [found[k] for k in sorted(found) if not namespace or k[0] == namespace]
+        everywhere = self._objects.get(resource, {})
+        places = [namespace] if namespace else sorted(everywhere)
+        return [item for place in places for _, item in sorted(everywhere.get(place, {}).items())]
 
     def find(self, uid: str) -> tuple[Resource, Json] | None:
         """The object of that UID."""
         where = self._by_uid.get(uid)
-        return None if where is None else (where[0], self._objects[where[0]][where[1]])
+        return None if where is None else (where[0], self._at(*where))
 
     def dependents(self, uid: str) -> list[tuple[Resource, Json]]:
         """The objects that name `uid` among their owners."""
         places = sorted(self._dependents.get(uid, ()), key=lambda p: (p[0].plural, p[1]))
-        return [(resource, self._objects[resource][key]) for resource, key in places]
+        return [(resource, self._at(resource, key)) for resource, key in places]
 
     def contents(self, namespace: str) -> list[tuple[Resource, Json]]:
         """Every object of a namespace."""
@@ -79,21 +80,30 @@ class Store:
     def put(self, resource: Resource, item: Json) -> Json:
         """Keep `item` (owned by the store from here on) under the next resourceVersion."""
         key = key_of(item)
-        previous = self._objects.setdefault(resource, {}).get(key)
+        namespace, name = key
+        there = self._objects.setdefault(resource, {}).setdefault(namespace, {})
+        previous = there.get(name)
         item["metadata"]["resourceVersion"] = str(self.version + 1)
         self._index(resource, key, previous, item)
-        self._objects[resource][key] = item
+        there[name] = item
         self._record(resource, ChangeType.ADDED if previous is None else ChangeType.MODIFIED, item, previous)
         return item
 
     def remove(self, resource: Resource, namespace: str, name: str) -> Json:
         """Forget the object; returns its last state under the version of its removal."""
-        previous = self._objects[resource].pop((namespace, name))
+        there = self._objects[resource][namespace]
+        previous = there.pop(name)
+        if not there:
+            del self._objects[resource][namespace]
         self._index(resource, (namespace, name), previous, None)
         metadata = {**previous["metadata"], "resourceVersion": str(self.version + 1)}
         last = {**previous, "metadata": metadata}
         self._record(resource, ChangeType.DELETED, last, previous)
         return last
+
+    def _at(self, resource: Resource, key: Key) -> Json:
+        namespace, name = key
+        return self._objects[resource][namespace][name]
 
     def subscribe(self, listener: Callable[[Change], None]) -> Callable[[], None]:
         """Call `listener` with each later change; returns what ends that."""
