@@ -179,9 +179,9 @@ async def _alone(loaded: Loaded, target: Target, wish: Wish, reason: str, agree:
                 f"else see {stores.described(loaded.settings.journal)}"
             )
         runs = guard.watches[target.key].manual
-        found = ["the target is not watched"] if runs is None else await runs.preview(wish)
-        if not isinstance(found, Preview) or runs is None:
-            raise _refused(found if not isinstance(found, Preview) else ())
+        found = await runs.preview(wish)
+        if not isinstance(found, Preview):
+            raise _refused(found)
         _show({"target": target.key, **found.told()})
         if not await asyncio.to_thread(agree):
             return True

@@ -10,11 +10,13 @@ from typing import Any
 from logcaster_guard import __version__
 from logcaster_guard.adapters.logs import scrubbed
 from logcaster_guard.domain import attribution, narration
+from logcaster_guard.domain.answers import Heard
 from logcaster_guard.domain.attribution import Attribution
 from logcaster_guard.domain.conditions import Verdict
-from logcaster_guard.domain.ledger import Record
+from logcaster_guard.domain.ledger import Freeze, Record
 from logcaster_guard.domain.manual import Wish
 from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.signals import SourceName
 from logcaster_guard.domain.steps import AskPeople
 from logcaster_guard.domain.triggers import Phase
 from logcaster_guard.engine.account import Account
@@ -103,8 +105,7 @@ def history(guard: Guard, *, target: str | None, limit: int) -> Json:
 
 async def plan(guard: Guard, *, target: str, wish: Wish) -> Json:
     """What would be done for a person who asks for it now, or why nothing would; `target` is one that is watched."""
-    runs = guard.watches[target].manual
-    found = ["The guard has not looked at the target yet."] if runs is None else await runs.preview(wish)
+    found = await guard.watches[target].manual.preview(wish)
     if not isinstance(found, Preview):
         return _told({"target": target, "reasons": found})
     return _told({"target": target, "reasons": [], **found.told()})
@@ -141,37 +142,42 @@ def _target(guard: Guard, watch: TargetWatch) -> Json:
         "looked_at": watch.looked_at,
         "present": None if present is None else _release(guard, key, present),
         "destination": None if destination is None else _release(guard, key, destination),
-        "frozen": None
-        if ledger.freeze is None
-        else {"at": ledger.freeze.at, "by": ledger.freeze.by, "reason": ledger.freeze.reason},
+        "frozen": None if ledger.freeze is None else _frozen(ledger.freeze),
         "suspended": [
             {"owner": event.hold.object, "revision": event.hold.revision, "since": event.at, "run": event.run}
             for target, event in guard.chronicle.suspended()
             if target == key
         ],
         "run": None if run is None else _run(run),
-        "heard": [
-            {
-                "at": heard.at,
-                "annotation": heard.annotation,
-                "digest": heard.digest,
-                "run": heard.run,
-                "counted": heard.counted,
-                "words": heard.words,
-            }
-            for heard in guard.chronicle.heard(key)
-        ],
+        "heard": [_heard(heard) for heard in guard.chronicle.heard(key)],
         "triggers": [_trigger(watch.account(rule)) for rule in watch.states],
-        "sources": [
-            {
-                "source": source,
-                "up": reads.up,
-                "reads": reads.count,
-                "last_answer_at": reads.answered_at,
-                "missed_polls": watch.missed.get(source, 0),
-            }
-            for source, reads in ((s, watch.tally.reads[s]) for s in watch.sources)
-        ],
+        "sources": [_source(watch, source) for source in watch.sources],
+    }
+
+
+def _frozen(freeze: Freeze) -> Json:
+    return {"at": freeze.at, "by": freeze.by, "reason": freeze.reason}
+
+
+def _heard(heard: Heard) -> Json:
+    return {
+        "at": heard.at,
+        "annotation": heard.annotation,
+        "digest": heard.digest,
+        "run": heard.run,
+        "counted": heard.counted,
+        "words": heard.words,
+    }
+
+
+def _source(watch: TargetWatch, source: SourceName) -> Json:
+    reads = watch.tally.reads[source]
+    return {
+        "source": source,
+        "up": reads.up,
+        "reads": reads.count,
+        "last_answer_at": reads.answered_at,
+        "missed_polls": watch.missed.get(source, 0),
     }
 
 

@@ -284,7 +284,6 @@ async def test_a_rollback_over_http_is_that_of_the_plan_that_was_shown() -> None
         await made.pass_(60.0)
         async with served(made.guard, TokenGate(lambda: HELD)) as client:
             runs = made.guard.watches[KEY].manual
-            assert runs is not None
             shown = await runs.preview(Wish(Action.IMMEDIATE))
             assert isinstance(shown, Preview)
             body = freeze(ticket=shown.ticket, action="immediate_rollback")
