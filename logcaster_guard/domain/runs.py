@@ -154,7 +154,8 @@ class Run:
     """A run folded from its events. `step` is the index of the present step; `attempts` counts its intents.
 
     `reminded` counts how often people were reminded of a question; `touched`: the run has begun to change something.
-    `said` is what a person answered to the present step, and stays until it is acted upon.
+    `said` is what a person answered to the present step, and stays until it is acted upon. `kept_out` names the holds
+    that could not be given back.
     """
 
     opened: RunOpened
@@ -166,6 +167,7 @@ class Run:
     reminded: int = 0
     touched: bool = False
     said: RunAnswered | None = None
+    kept_out: frozenset[str] = frozenset()
     ending: RunEnding | None = None
     closed: RunClosed | None = None
 
@@ -261,7 +263,8 @@ def _after(
         case RunEnding():
             return replace(run, ending=event)
         case HoldReleased():
-            return replace(run, holds={k: h for k, h in run.holds.items() if k != event.hold})
+            kept_out = run.kept_out | {event.hold} if event.kept_out else run.kept_out
+            return replace(run, holds={k: h for k, h in run.holds.items() if k != event.hold}, kept_out=kept_out)
         case RunClosed():
             return replace(run, closed=event)
 

@@ -253,7 +253,7 @@ class Auditor:
     def _fired(self, second: float, name: str, rule: Rule) -> None:
         [signal] = rule.signals
         source = self.world.prometheus if signal == "error_rate" else self.world.http
-        answers = source.answers[name, signal]
+        answers = [a for a in source.answers[name, signal] if a.came <= second + 1e-6]
         limit = self._limit(rule)
         fresh = [a for a in answers if not a.step and a.came >= second - 1e-6 and a.at >= second - self._staleness]
         assert fresh, f"{rule.name} fired without a fresh reading"

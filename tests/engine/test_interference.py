@@ -7,8 +7,10 @@ import pytest
 
 from logcaster_guard.domain.errors import ClusterError, Rejected, Unavailable
 from logcaster_guard.domain.events import HoldReleased, NoticeQueued, RunClosed, RunEnding, RunOpened, StepIntended
+from logcaster_guard.domain.rules import Action, GradualPolicy, Policy
 from logcaster_guard.ports import Json, Kind
-from tests.engine.bench import FIRES, PROD, Bench, bench, hpa, in_mid_run, minimum
+from tests.engine.bench import FIRES, PROD, Bench, bench, hpa, in_mid_run, minimum, rule
+from tests.fakes.pods import PopulatedCluster
 
 
 @pytest.fixture
@@ -165,6 +167,27 @@ async def test_nothing_is_written_over_a_change_that_comes_just_before_the_write
     await made.pass_(400.0)
     assert made.writes() == 0
     assert [c.outcome for c in made.told(RunClosed)] == ["abandoned"]
+
+
+async def test_a_helper_stays_where_production_could_not_be_given_its_size() -> None:
+    policy = Policy(gradual=GradualPolicy(steps=(0.5, 1.0)))
+    async with bench(rules=[rule(action=Action.GRADUAL)], policy=policy, cluster=PopulatedCluster) as made:
+        made.cluster.add(Kind.AUTOSCALER, "hpa", spec=hpa(1))
+        await made.bad_v2()
+        await made.pass_(FIRES + 10.0)
+        [helper] = set(made.cluster.names(Kind.DEPLOYMENT)) - {PROD}
+        assert made.cluster.object(Kind.DEPLOYMENT, PROD)["spec"]["replicas"] == 2
+        made.cluster.fault = lambda verb, kind, _: (
+            Rejected("patch is forbidden", status=403) if (verb, kind) == ("patch", Kind.AUTOSCALER) else None
+        )
+        made.cluster.annotate(PROD, freeze="hands off")
+        await made.pass_(300.0)
+        assert helper in made.cluster.names(Kind.DEPLOYMENT)
+        assert "replicas" in [h.hold for h in made.told(HoldReleased) if h.kept_out]
+        made.cluster.change(Kind.AUTOSCALER, "hpa", lambda h: h["spec"].update(minReplicas=3, maxReplicas=9))
+        await made.pass_(100.0)
+        assert made.cluster.names(Kind.DEPLOYMENT) == [PROD]
+        assert [c.outcome for c in made.told(RunClosed)] == ["abandoned"]
 
 
 async def test_what_cannot_be_given_back_for_long_is_told_once(scaled: Bench) -> None:
