@@ -29,7 +29,7 @@ SHARE = "LOGCASTER_GUARD_MATRIX"
 """`full` plays every cell of a matrix; a number is the offset of the share that is played else, 0 by default."""
 STRATEGIES = Path(strategies.__file__).parent
 RECORDINGS = 3
-EVERY, REAL = 5, 3
+EVERY, REAL = 10, 3
 """One cell in so many is played on the sandbox, and so many cells of a case on a real control plane."""
 MATRIX = (
     Case(Action.IMMEDIATE),
