@@ -35,7 +35,7 @@ from logcaster_guard.domain.steps import (
 from logcaster_guard.domain.workload import REVISION, Workload
 from logcaster_guard.effects.helper_deployment import MANAGED, restarts
 from logcaster_guard.effects.inspection import Checker
-from logcaster_guard.effects.interference import RUN, foreign_workload, selector_of
+from logcaster_guard.effects.interference import RUN, changed, foreign_workload, selector_of
 from logcaster_guard.effects.looking import own_pods, service_of, undisturbed, workload_of
 from logcaster_guard.effects.sizing import scale
 from logcaster_guard.ports import Blobs, Cluster, Json, Kind
@@ -81,8 +81,12 @@ class RestoreEnvironmentHandler:
         await self._cluster.create(Kind.DEPLOYMENT, plan.namespace, manifest(shown, run.id, step.replicas))
 
     async def observe_release(self, hold: Hold, run: Run) -> Observation:
-        """It stays where it serves; else it goes, as it was not there before."""
-        return await _given_back(self._cluster, run, lambda w: w.annotations.get(RUN) != hold.run, "it is another one")
+        """It stays where it serves, or where somebody has made it theirs; else it goes, as it was not there before."""
+
+        def theirs(workload: Workload) -> bool:
+            return workload.annotations.get(RUN) != hold.run or changed(run, workload)
+
+        return await _given_back(self._cluster, run, theirs, "it is somebody else's")
 
     async def release(self, hold: Hold, run: Run) -> None:
         """Delete it in the foreground, with its pods."""

@@ -64,6 +64,12 @@ def foreign_workload(run: Run, workload: Workload | None) -> str | None:
     return None
 
 
+def changed(run: Run, workload: Workload) -> bool:
+    """Whether somebody else has changed what the run made: another release or size, or a pause."""
+    known = workload.hash in {run.opened.plan.from_template, run.opened.plan.to_template}
+    return not known or workload.paused or workload.replicas not in _sizes(run)
+
+
 def foreign_live(run: Run, live: Workload | None) -> str | None:
     """What somebody else changed of the environment that the Service is to leave, as a sentence; None if nothing.
 

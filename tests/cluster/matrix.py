@@ -29,8 +29,8 @@ SHARE = "LOGCASTER_GUARD_MATRIX"
 """`full` plays every cell of a matrix; a number is the offset of the share that is played else, 0 by default."""
 STRATEGIES = Path(strategies.__file__).parent
 RECORDINGS = 3
-EVERY, REAL = 10, 3
-"""One cell in so many is played on the sandbox, and so many cells of a case on a real control plane."""
+SANDBOX, REAL = 8, 3
+"""Cells played of a case, unless all are asked for."""
 MATRIX = (
     Case(Action.IMMEDIATE),
     Case(Action.IMMEDIATE, in_cluster=True),
@@ -76,10 +76,10 @@ def share(cells: Sequence[T], most: int | None, *, row: int) -> Share[T]:
 
 
 def part_of(cells: Sequence[T], cluster: Cluster, case: Case, minimum: int | None, *, row: int) -> Share[T]:
-    """The share of a matrix that is played here; of the plain immediate rollback all, or ten times as many."""
+    """The share of a matrix that is played here; of the plain immediate rollback ten times as many, or twenty."""
     first = case == Case(Action.IMMEDIATE) and minimum is None
     if cluster.kind == "sandbox":
-        return share(cells, None if first else math.ceil(len(cells) / EVERY), row=row)
+        return share(cells, SANDBOX * 20 if first else SANDBOX, row=row)
     return share(cells, REAL * 10 if first else REAL, row=row)
 
 
