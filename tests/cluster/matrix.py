@@ -76,10 +76,10 @@ def share(cells: Sequence[T], most: int | None, *, row: int) -> Share[T]:
 
 
 def part_of(cells: Sequence[T], cluster: Cluster, case: Case, minimum: int | None, *, row: int) -> Share[T]:
-    """The share of a matrix that is played here; of the plain immediate rollback ten times as many, or twenty."""
+    """The share of a matrix that is played here; of the plain immediate rollback all, or ten times as many."""
     first = case == Case(Action.IMMEDIATE) and minimum is None
     if cluster.kind == "sandbox":
-        return share(cells, SANDBOX * 20 if first else SANDBOX, row=row)
+        return share(cells, None if first else SANDBOX, row=row)
     return share(cells, REAL * 10 if first else REAL, row=row)
 
 
