@@ -65,9 +65,14 @@ def foreign_workload(run: Run, workload: Workload | None) -> str | None:
 
 
 def changed(run: Run, workload: Workload) -> bool:
-    """Whether somebody else has changed what the run made: another release or size, or a pause."""
-    known = workload.hash in {run.opened.plan.from_template, run.opened.plan.to_template}
-    return not known or workload.paused or workload.replicas not in _sizes(run)
+    """Whether somebody else has changed what the run made: another release or a pause, or a size of their own.
+
+    An autoscaler whose bounds have been given back sizes it too: then a size is nobody's word.
+    """
+    plan = run.opened.plan
+    if workload.paused or workload.hash not in {plan.from_template, plan.to_template}:
+        return True
+    return not plan.autoscaled and workload.replicas not in _sizes(run)
 
 
 def foreign_live(run: Run, live: Workload | None) -> str | None:
