@@ -212,6 +212,8 @@ class TargetWatch:
             due = None if self._triggers.silenced(rule) else trigger.state.due_at(rule)
             if due is not None and due <= self._clock.monotonic():
                 await self._reader.read_all(rule.signals)
+                # What came with it is judged with it: later it would count for time that nobody has read.
+                trigger.news = set()
                 await self._evaluate(trigger, fresh=True)
                 # A clock that wakes a hair early would otherwise read again at once, over and over.
                 await self._clock.sleep_until(self._clock.monotonic() + _BREATH)

@@ -17,14 +17,19 @@ from logcaster_guard.domain.events import (
     RevisionBad,
     RevisionGood,
     RevisionLive,
+    RevisionMarked,
+    RevisionSeeded,
     RunClosed,
     RunEnding,
     RunOpened,
+    StepDone,
     StepIntended,
+    StepStarted,
     TargetFrozen,
     TargetThawed,
     TriggerFired,
 )
+from logcaster_guard.domain.inbox import Mark
 from logcaster_guard.domain.rules import Rule
 from logcaster_guard.domain.workload import template_hash
 from logcaster_guard.effects.interference import RUN
@@ -59,6 +64,10 @@ class _Seen:
     """What the journal told of one target: templates that were `left` by a rollback, or are bad; a freeze."""
 
     bad: set[str] = field(default_factory=set)
+    called_bad: set[str] = field(default_factory=set)
+    """By people, and not lifted, nor good anew."""
+
+    known: list[str] = field(default_factory=list)
     live: str | None = None
     frozen: bool = False
     kept_out: bool = False
@@ -109,7 +118,10 @@ class Auditor:
                 self._opened(second, event)
             case StepIntended():
                 run = self.runs[event.run]
+                self._goes_on(run)
                 run.touched, run.intents = True, run.intents + 1
+            case StepStarted() | StepDone():
+                self._goes_on(self.runs[event.run])
             case RunEnding():
                 assert not self.runs[event.run].ending, "a run ends once"
                 self.runs[event.run].ending = True
@@ -135,15 +147,42 @@ class Auditor:
                 if event.undo_of is not None:
                     self._mark_bad(name, event.undo_of)
                 seen.live = event.template
+                seen.known += [event.template] if event.template not in seen.known else []
+            case RevisionSeeded():
+                seen.known.append(event.template)
+            case RevisionMarked():
+                self._marked(name, event)
             case RevisionGood():
                 assert event.template == seen.live, "only what is live earns good"
                 again = event.template in theirs.again
                 assert event.template not in seen.bad or again, "bad is lifted only by a person's rollout"
                 seen.bad.discard(event.template)
+                seen.called_bad.discard(event.template)
             case TargetFrozen():
                 seen.frozen = True
             case TargetThawed():
                 seen.frozen = False
+
+    def _goes_on(self, run: Opened) -> None:
+        plan = run.event.plan
+        assert plan.to_template not in self._targets[plan.deployment].called_bad, f"people called {plan.to_images} bad"
+
+    def _marked(self, name: str, event: RevisionMarked) -> None:
+        seen = self._targets[name]
+        assert event.template in seen.known, "only what is known can be marked"
+        if event.mark is Mark.BAD:
+            seen.called_bad.add(event.template)
+            self._mark_bad(name, event.template)
+            return
+        run = self.open_run(name)
+        assert run is None or run.event.plan.from_template != event.template, "a run leaves what is not bad"
+        seen.called_bad.discard(event.template)
+        seen.bad.discard(event.template)
+
+    def known(self, name: str) -> list[str]:
+        """The templates that the journal tells of this Deployment."""
+        self.look()
+        return self._targets[name].known
 
     def _mark_bad(self, name: str, template: str) -> None:
         self._targets[name].bad.add(template)
@@ -214,7 +253,7 @@ class Auditor:
     def _fired(self, second: float, name: str, rule: Rule) -> None:
         [signal] = rule.signals
         source = self.world.prometheus if signal == "error_rate" else self.world.http
-        answers = source.answers[name, signal]
+        answers = _last_of_each_instant([a for a in source.answers[name, signal] if a.came <= second + 1e-6])
         limit = self._limit(rule)
         fresh = [a for a in answers if not a.step and a.came >= second - 1e-6 and a.at >= second - self._staleness]
         assert fresh, f"{rule.name} fired without a fresh reading"
@@ -327,6 +366,12 @@ class Auditor:
         for name in self.world.names:
             run = self.open_run(name)
             assert run is None, f"{run.event.run} is still open"
+
+
+def _last_of_each_instant(answers: list[Answer]) -> list[Answer]:
+    """Of several readings at one instant, by processes that began at it, the last is all that can be seen again."""
+    last = {a.at: a for a in answers if not a.step}
+    return [a for a in answers if a.step or last[a.at] is a]
 
 
 def _proven(answers: list[Answer], limit: float, staleness: float) -> Iterator[tuple[float, float]]:

@@ -19,7 +19,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from logcaster_guard.domain import marks
 from logcaster_guard.domain.errors import ClusterError, Conflict, Rejected, Unavailable
+from logcaster_guard.domain.inbox import Mark
+from logcaster_guard.domain.marks import Marking
 from logcaster_guard.domain.rules import (
     Action,
     AlertPolicy,
@@ -258,6 +261,27 @@ class GuardMachine(RuleBasedStateMachine):
             expiry = self.world.clock.now() + timedelta(seconds=600)
             ticket = "0" * 16 if wrong else run.event.ticket
             self.world.cluster.annotate(name, **{word: f"{ticket} {expiry:%Y-%m-%dT%H:%M:%SZ} by me"})
+
+    @rule(name=names, number=st.integers(0, 5), mark=st.sampled_from(Mark), seconds=st.sampled_from([0.0, 1.0, 15.0]))
+    def somebody_marks(self, name: str, number: int, mark: Mark, seconds: float) -> None:
+        known = self.audit.known(name)
+        if known and self._there(name):
+            self._mark(name, known[number % len(known)], mark)
+            self.do(self.world.pass_(seconds))
+
+    @rule(name=names, leaving=st.booleans(), seconds=st.sampled_from([0.0, 1.0, 15.0, 65.0]))
+    def somebody_marks_what_a_run_is_about(self, name: str, seconds: float, *, leaving: bool) -> None:
+        self.audit.look()
+        run = self.audit.open_run(name)
+        if run is not None and self._there(name):
+            plan = run.event.plan
+            template, mark = (plan.from_template, Mark.NOT_BAD) if leaving else (plan.to_template, Mark.BAD)
+            self._mark(name, template, mark)
+            self.do(self.world.pass_(seconds))
+
+    def _mark(self, name: str, template: str, mark: Mark) -> None:
+        value = marks.written(Marking(template, mark, "by me"), self.world.clock.now() + timedelta(seconds=600))
+        self.world.cluster.annotate(name, mark=value)
 
     # Faults
 

@@ -233,6 +233,21 @@ async def test_a_restart_without_range_data_starts_the_duration_again(pastless: 
     assert fired.onset == pastless.told(TriggerPending)[0].onset
 
 
+async def test_a_single_reading_after_a_restart_is_an_instant_and_no_stretch(pastless: Bench) -> None:
+    await pastless.bad_v2()
+    await pastless.pass_(150.0)
+    await pastless.stop()
+    await pastless.pass_(ERRORS.duration)
+    await pastless.start()
+    pastless.prometheus.fault = Fault.REFUSED
+    await pastless.pass_(100.0)
+    pastless.prometheus.fault = None
+    await pastless.pass_(ERRORS.duration + 130.0)
+    [fired] = pastless.told(TriggerFired)
+    back = next(at for at in pastless.prometheus.reads if wall(at) >= fired.at - timedelta(seconds=ERRORS.duration))
+    assert abs(fired.at - wall(back) - timedelta(seconds=ERRORS.duration)) < timedelta(milliseconds=1)
+
+
 async def test_a_restart_while_blind_fires_nothing(made: Bench) -> None:
     await made.bad_v2()
     await made.pass_(150.0)

@@ -132,6 +132,8 @@ class Theirs:
     frozen: bool = False
     rolls: int = 0
     rolled: float = float("-inf")
+    stood: tuple[str, int, float] = ("", 0, float("-inf"))
+    """Template, `rolls` and `rolled` before the last instant at which it was changed."""
     again: set[str] = field(default_factory=set)
 
 
@@ -247,7 +249,7 @@ class World:
         before = self.template(name)
         self.cluster.roll(name, image)
         if self.template(name) != before:
-            self._released(name)
+            self._released(name, before)
 
     def undo(self, name: str, number: int) -> None:
         """As `kubectl rollout undo`: an older ReplicaSet's template, and its annotations in place of all others."""
@@ -261,7 +263,7 @@ class World:
 
         if template_hash(template) != before:
             self.cluster.change(Kind.DEPLOYMENT, name, edit)
-            self._released(name)
+            self._released(name, before)
 
     def scale(self, name: str, replicas: int) -> None:
         theirs = self.theirs[name]
@@ -291,7 +293,7 @@ class World:
 
     def create(self, name: str, image: str) -> None:
         self.cluster.add_deployment(name, image, replicas=self.theirs[name].replicas)
-        self._released(name)
+        self._released(name, "")
 
     def freeze(self, name: str, words: str) -> None:
         self.cluster.annotate(name, freeze=words)
@@ -301,11 +303,16 @@ class World:
         self.cluster.annotate(name, freeze=words)
         self.theirs[name].frozen = False
 
-    def _released(self, name: str) -> None:
-        theirs = self.theirs[name]
+    def _released(self, name: str, before: str) -> None:
+        theirs, now, template = self.theirs[name], self.clock.monotonic(), self.template(name)
+        if theirs.rolled != now:
+            theirs.stood = (before, theirs.rolls, theirs.rolled)
         theirs.rolls += 1
-        theirs.rolled = self.clock.monotonic()
-        theirs.again.add(self.template(name))
+        theirs.rolled = now
+        theirs.again.add(template)
+        if template == theirs.stood[0]:
+            # There and back at one instant is nothing that anybody could see.
+            _, theirs.rolls, theirs.rolled = theirs.stood
 
 
 def entries(journal: RecordedJournal, since: int) -> Sequence[tuple[float, Entry]]:
