@@ -154,8 +154,7 @@ class Run:
     """A run folded from its events. `step` is the index of the present step; `attempts` counts its intents.
 
     `reminded` counts how often people were reminded of a question; `touched`: the run has begun to change something.
-    `said` is what a person answered to the present step, and stays until it is acted upon. `kept_out` names the holds
-    that could not be given back.
+    `said` is what a person answered to the present step, and stays until it is acted upon.
     """
 
     opened: RunOpened
@@ -167,7 +166,6 @@ class Run:
     reminded: int = 0
     touched: bool = False
     said: RunAnswered | None = None
-    kept_out: frozenset[str] = frozenset()
     ending: RunEnding | None = None
     closed: RunClosed | None = None
 
@@ -263,8 +261,7 @@ def _after(
         case RunEnding():
             return replace(run, ending=event)
         case HoldReleased():
-            kept_out = run.kept_out | {event.hold} if event.kept_out else run.kept_out
-            return replace(run, holds={k: h for k, h in run.holds.items() if k != event.hold}, kept_out=kept_out)
+            return replace(run, holds={k: h for k, h in run.holds.items() if k != event.hold})
         case RunClosed():
             return replace(run, closed=event)
 
@@ -353,6 +350,8 @@ def _ending(
     match observation:
         case Done(detail) | Foreign(detail):
             return Commit((HoldReleased(now, run.id, hold.id, detail),))
+        case Failed(_, detail) if _stood_in_for(run, hold):
+            return WaitUntil(_pause(int(elapsed), None), detail)
         case Failed(_, detail):
             return Commit((HoldReleased(now, run.id, hold.id, detail, kept_out=True),))
         case Before() if hold.kind == "gitops_owner" and _stays(run, ending):
@@ -366,6 +365,11 @@ def _ending(
             return WaitUntil(_pause(int(elapsed), retry_after), detail)
         case None:
             return WaitUntil(0.0, "nothing was observed yet")
+
+
+def _stood_in_for(run: Run, hold: Hold) -> bool:
+    """Whether a helper carries what is missing: it goes only after production has its size, so that is not given up."""
+    return hold.kind != "helper" and any(h.kind == "helper" for h in run.holds.values())
 
 
 def _stays(run: Run, ending: RunEnding) -> bool:

@@ -184,8 +184,7 @@ class RemoveHelperHandler(HelperHandler):
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
         serving = capacity.serving(pods, run.opened.plan.selector, None)
-        # A size that is the guard's own, since giving it back was refused, is not what people want.
-        needed = run.opened.plan.floor if run.kept_out else min(run.opened.plan.floor, workload.replicas)
+        needed = min(run.opened.plan.floor, workload.replicas)
         if serving < needed:
             return Pending(f"the helper goes on serving: {serving} of production's pods serve, {needed} are needed")
         return Before(f"{serving} of production's pods serve")

@@ -49,7 +49,7 @@ _VOID = "it was opened by a guard that no longer held the lease, and has changed
 _HELD_UP = 600.0
 """Seconds after which people are told that a run cannot give back what it has borrowed."""
 _OUT_OF_REACH = 60.0
-"""The same where that is because it cannot even be looked at: nothing but the API server's return will change it."""
+"""The same where that is because it may not, or cannot even be looked at: waiting alone will not change it."""
 _SUCCESSION = 300.0
 """Seconds for which the API server may be away before a run that failed closes without a run after it."""
 
@@ -221,7 +221,8 @@ class Executor:
                     await self._clock.sleep_until(self._clock.monotonic() + pause)
                     continue
                 if isinstance(decision, WaitUntil):
-                    await self._tell_held_up(stream, run, decision.reason, blind=isinstance(observation, Unclear))
+                    barred = isinstance(observation, Unclear | Failed)
+                    await self._tell_held_up(stream, run, decision.reason, barred=barred)
                 failure = await self._carry(stream, run, decision)
             except JournalUnavailable as error:
                 self._log.error("journal.unavailable", detail=str(error), effect="nothing is changed without a journal")
@@ -254,9 +255,9 @@ class Executor:
                 await self._close(stream, run, closed)
         return None
 
-    async def _tell_held_up(self, stream: str, run: Run, reason: str, *, blind: bool) -> None:
+    async def _tell_held_up(self, stream: str, run: Run, reason: str, *, barred: bool) -> None:
         """Tell people, once, that something borrowed has not come back for long."""
-        if run.owed is None or run.ending is None or self._elapsed(run) < (_OUT_OF_REACH if blind else _HELD_UP):
+        if run.owed is None or run.ending is None or self._elapsed(run) < (_OUT_OF_REACH if barred else _HELD_UP):
             return
         notice = narration.held_up(run, run.owed, self._clock.now(), reason)
         if not self._chronicle.knows_notice(notice.id):

@@ -214,7 +214,8 @@ class TargetWatch:
                 await self._reader.read_all(rule.signals)
                 # What came with it is judged with it: later it would count for time that nobody has read.
                 trigger.news = set()
-                await self._evaluate(trigger, fresh=True)
+                if not await self._evaluate(trigger, fresh=True):
+                    trigger.news |= sources
                 # A clock that wakes a hair early would otherwise read again at once, over and over.
                 await self._clock.sleep_until(self._clock.monotonic() + _BREATH)
             elif trigger.news:

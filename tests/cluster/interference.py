@@ -25,7 +25,7 @@ from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import AskPeople, PinAutoscaler, SwitchService
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.ports import Entry, Journal, Kind
+from logcaster_guard.ports import Entry, Kind
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import MERGE_PATCH, STRATEGIC_PATCH, ApiRefused
 from tests.cluster import environments
@@ -33,6 +33,7 @@ from tests.cluster.case import BAD, GOOD, REPLICAS, WITHIN, Case, ImageSource, i
 from tests.cluster.crashes import Point, Tape
 from tests.cluster.ending import refusal_told, told
 from tests.cluster.environments import BLUE, GREEN
+from tests.cluster.keeping import Onlooker
 from tests.cluster.scene import Scene, autoscaler
 from tests.real.waiting import until
 
@@ -233,7 +234,7 @@ class DisturbedScene(Scene):
         await self.life(None, tape=tape)
         return tape, await self.remains()
 
-    async def _ended(self, task: asyncio.Task[None], tape: Tape, journal: Journal, source: ImageSource) -> None:
+    async def _ended(self, task: asyncio.Task[None], tape: Tape, onlooker: Onlooker, source: ImageSource) -> None:
         assert isinstance(tape, Disturbed)
         seen: Sequence[Entry] | None = None
         over, decided, happened, calm_since = False, False, False, 0
@@ -242,7 +243,7 @@ class DisturbedScene(Scene):
             nonlocal seen, over, decided, happened, calm_since
             if task.done():
                 return True
-            entries = await journal.read_all()
+            entries = await onlooker.entries()
             if entries is not seen or happened != (tape.done is not None):
                 seen, happened, calm_since = entries, tape.done is not None, source.polls
                 found, _, queued, settled = told(entries)

@@ -28,33 +28,43 @@ def journal_rights() -> Sequence[Json]:
     return next(list(d["rules"]) for d in documents if d["kind"] == "Role")
 
 
-class RememberedJournal:
-    """A `Journal` that reads all of another one anew only after something was appended: the same list tells so."""
+class CountedJournal:
+    """A `Journal` that counts what is begun and what is done of its appends."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._appends = 0
-        self._all: tuple[int, Sequence[Entry]] | None = None
+        self.appends = 0
 
     async def append(self, stream: str, events: Sequence[Event], expected_seq: int) -> int:
-        self._appends += 1
+        self.appends += 1
         try:
             return await self._journal.append(stream, events, expected_seq)
         finally:
-            self._appends += 1
+            self.appends += 1
 
     async def read(self, stream: str) -> Sequence[Entry]:
         return await self._journal.read(stream)
 
     async def read_all(self, prefix: str = "") -> Sequence[Entry]:
-        if prefix:
-            return await self._journal.read_all(prefix)
-        if self._all is None or self._all[0] != self._appends:
-            self._all = (self._appends, await self._journal.read_all())
-        return self._all[1]
+        return await self._journal.read_all(prefix)
 
     async def aclose(self) -> None:
         await self._journal.aclose()
+
+
+class Onlooker:
+    """Reads what a guard has noted down, past everything that fails for the guard."""
+
+    def __init__(self, written: CountedJournal, journal: Journal) -> None:
+        self._written = written
+        self._journal = journal
+        self._all: tuple[int, Sequence[Entry]] | None = None
+
+    async def entries(self) -> Sequence[Entry]:
+        """All of it; the same list as long as nothing was appended."""
+        if self._all is None or self._all[0] != self._written.appends:
+            self._all = (self._written.appends, await self._journal.read_all())
+        return self._all[1]
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,15 @@ class Keeping:
             yield made
         finally:
             await made.aclose()
+
+    @contextlib.asynccontextmanager
+    async def beside(self, kept: Journal) -> AsyncIterator[Journal]:
+        """To read while `kept` is open elsewhere: a file is read by whoever has it open."""
+        if self.api is None:
+            yield kept
+        else:
+            async with self.journal() as journal:
+                yield journal
 
     @property
     def blobs(self) -> Blobs:

@@ -48,7 +48,7 @@ from tests.cluster.case import (
 from tests.cluster.crashes import Cell, MortalBlobs, MortalCluster, MortalJournal, Tape
 from tests.cluster.ending import Facts, refusal_told, told
 from tests.cluster.harness import Cluster, drop_namespace, make_namespace
-from tests.cluster.keeping import Keeping, RememberedJournal, journal_rights
+from tests.cluster.keeping import CountedJournal, Keeping, Onlooker, journal_rights
 from tests.real.waiting import until
 
 
@@ -57,7 +57,7 @@ class Scene:
     """The service in its namespace.
 
     `minimum` is its autoscaler's minReplicas, None for no autoscaler; `generation` the Deployment's at the bad release;
-    `channels` are told beside Kubernetes Events.
+    `channels` are told beside Kubernetes Events. `failing` is what a guard's calls go through in place of `api`.
     """
 
     cluster: Cluster
@@ -70,6 +70,7 @@ class Scene:
     clock: SystemClock = field(default_factory=SystemClock)
     channels: Sequence[Channel] = ()
     owned: owners.Owned | None = None
+    failing: ClusterPort | None = None
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -162,22 +163,28 @@ class Scene:
 
     @property
     def keeping(self) -> Keeping:
-        """Where its guards keep what they did."""
+        """What its guards have kept, as it is read from outside."""
         return Keeping(self.folder, self.cluster.namespace, self.api if self.case.in_cluster else None)
+
+    @property
+    def kept(self) -> Keeping:
+        """Where its guards keep what they do."""
+        return replace(self.keeping, api=(self.failing or self.api) if self.case.in_cluster else None)
 
     async def life(self, cell: Cell | None, *, tape: Tape | None = None) -> Tape:
         """One guard from its start until it dies as `cell` says, or until it has nothing left to do."""
         tape = tape or Tape(cell)
         source = ImageSource(self.world, self.clock, self.case)
-        async with self.keeping.journal() as kept:
-            journal = RememberedJournal(kept)
+        async with self.kept.journal() as kept, self.keeping.beside(kept) as seen:
+            journal = CountedJournal(kept)
+            onlooker = Onlooker(journal, seen)
             guard = self.guard(journal, source, tape)
             task = asyncio.create_task(guard.run())
             try:
                 try:
-                    await self._ended(task, tape, journal, source)
+                    await self._ended(task, tape, onlooker, source)
                 except TimeoutError as error:
-                    raise TimeoutError(f"it stood still after {await _latest(journal)}") from error
+                    raise TimeoutError(f"it stood still after {await _latest(onlooker)}") from error
                 if task.done() and not tape.dead.is_set():
                     await task
             finally:
@@ -195,13 +202,13 @@ class Scene:
         authority: Keeper | None = None,
     ) -> Guard:
         """A guard over the scene, whose calls go through the tape."""
-        cluster = MortalCluster(self.api, tape)
+        cluster = MortalCluster(self.failing or self.api, tape)
         return Guard(
             Orders([self.target], SIGNALS, [replace(RULE, action=self.case.action)], POLICY),
             cluster=cluster,
             sources={SourceName.SCRAPE: source},
             journal=MortalJournal(journal, tape),
-            blobs=MortalBlobs(self.keeping.blobs, tape),
+            blobs=MortalBlobs(self.kept.blobs, tape),
             channels=[EventChannel(cluster), *self.channels],
             clock=clock or self.clock,
             authority=authority,
@@ -237,7 +244,7 @@ class Scene:
 
         await until(is_alone, WITHIN)
 
-    async def _ended(self, task: asyncio.Task[None], tape: Tape, journal: Journal, source: ImageSource) -> None:
+    async def _ended(self, task: asyncio.Task[None], tape: Tape, onlooker: Onlooker, source: ImageSource) -> None:
         """Return when the guard is dead, or has nothing left to do."""
 
         looked_at: Sequence[Entry] = ()
@@ -246,7 +253,7 @@ class Scene:
             nonlocal looked_at
             if tape.dead.is_set() or task.done():
                 return True
-            before, looked_at = looked_at, await journal.read_all()
+            before, looked_at = looked_at, await onlooker.entries()
             return looked_at is not before and self.over(looked_at)
 
         async def looked_again() -> bool:
@@ -308,9 +315,9 @@ class Scene:
         return is_suspended(raw), mark_of(raw) is not None, suspended > resumed
 
 
-async def _latest(journal: Journal) -> str:
+async def _latest(onlooker: Onlooker) -> str:
     """The last events of a journal, for whoever has to find out why nothing follows."""
-    events = [e.event for e in await journal.read_all()]
+    events = [e.event for e in await onlooker.entries()]
     return "; ".join(f"{getattr(e, 'at', '')} {e}"[11:180] for e in events[-6:])
 
 

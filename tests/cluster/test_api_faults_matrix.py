@@ -50,7 +50,10 @@ class Row:
 
 @dataclass(frozen=True)
 class World:
-    """What every cell of a case is played in. `wire` is what fails instead of the guard's own calls."""
+    """What every cell of a case is played in.
+
+    `wire` is what fails instead of the guard's own calls, `through` the API as it is reached over it.
+    """
 
     cluster: Cluster
     api: ClusterPort
@@ -58,13 +61,14 @@ class World:
     case: Case
     minimum: int | None
     wire: Wire | None = None
+    through: ClusterPort | None = None
 
     async def recorded(self) -> tuple[Sequence[Call], Undisturbed]:
         """The calls of a rollback in which nothing fails, and what it does."""
         _, known = await record(self.cluster, self.api, self.rights, self.case, self.minimum)
         failures = Failures()
         async with Scene.set_up(self.cluster, self.api, self.rights, self.minimum, case=self.case) as scene:
-            scene.api = FaultyCluster(self.api, failures)
+            scene.failing = FaultyCluster(self.through or self.api, failures)
             await scene.life(None, tape=failures)
         return failures.calls, known
 
@@ -76,7 +80,7 @@ class World:
         try:
             async with Scene.set_up(self.cluster, self.api, self.rights, self.minimum, case=self.case) as scene:
                 namespace = scene.cluster.namespace
-                scene.api = FaultyCluster(self.api, failures)
+                scene.failing = FaultyCluster(self.through or self.api, failures)
                 await scene.life(None, tape=failures)
                 facts = await scene.facts()
             if not failures.struck and not shared(self.case, self.minimum):
@@ -147,14 +151,14 @@ async def test_the_api_server_may_be_away_from_any_write_on(  # noqa: PLR0917 - 
 
 @pytest.mark.parametrize("case", [c for c in MATRIX if not c.beside], ids=str)
 async def test_any_call_may_fail_on_the_wire(
-    cluster: Cluster, rights: Sequence[Json], case: Case, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, api: ClusterPort, rights: Sequence[Json], case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs, "POLL", 0.05)
     async with MisbehavingProxy.before(cluster, ANSWERS_WITHIN) as proxy:
         kubeconfig = write_kubeconfig(cluster.folder / "proxied", proxy.url, None, cluster.token("guard"))
-        api = await connect(kubeconfig=kubeconfig, context=None, timeout=ANSWERS_WITHIN)
+        through = await connect(kubeconfig=kubeconfig, context=None, timeout=ANSWERS_WITHIN)
         try:
-            world = World(cluster, api, rights, case, None, wire=proxy)
+            world = World(cluster, api, rights, case, None, wire=proxy, through=through)
             with structlog.testing.capture_logs() as log:
                 calls, known = await world.recorded()
                 cells = [Failing(call, fault) for call in calls for fault in Fault if applies(call, fault)]
@@ -162,7 +166,7 @@ async def test_any_call_may_fail_on_the_wire(
                 # Requests of several guards cannot be told apart on the wire.
                 rows = [await world.played(cell) for cell in part.played]
         finally:
-            await api.aclose()
+            await through.aclose()
     assert proxy.struck == len([r for r in rows if not r.fault])
     await _judged(world, rows, known, f"on the wire: {len(calls)} calls, {part.words}", log)
 

@@ -244,6 +244,14 @@ def test_what_cannot_be_given_back_is_said() -> None:
     assert decision == Commit((HoldReleased(NOW, "r", HOLD.id, "403", kept_out=True),))
 
 
+def test_while_a_helper_stands_in_nothing_else_is_given_up() -> None:
+    helper = replace(HOLD, id="helper/h", kind="helper")
+    run = replace(ending(holding=True), holds={helper.id: helper, HOLD.id: HOLD})
+    assert isinstance(runs.next(run, Failed(FAILED, "403"), NOW, 1e9), WaitUntil)
+    alone = replace(run, holds={HOLD.id: HOLD, helper.id: helper})
+    assert told(runs.next(alone, Failed(FAILED, "403"), NOW, 0.0)) == ["HoldReleased"]
+
+
 def test_holds_are_given_back_in_reverse() -> None:
     later = replace(HOLD, id="autoscaler/two")
     assert replace(at_step(VERIFY), holds={HOLD.id: HOLD, later.id: later}).owed == later

@@ -169,7 +169,8 @@ async def test_nothing_is_written_over_a_change_that_comes_just_before_the_write
     assert [c.outcome for c in made.told(RunClosed)] == ["abandoned"]
 
 
-async def test_a_helper_stays_where_production_could_not_be_given_its_size() -> None:
+@pytest.mark.parametrize("by", ["a person", "the guard, once it may"])
+async def test_a_helper_stays_until_production_has_its_size_back(by: str) -> None:
     policy = Policy(gradual=GradualPolicy(steps=(0.5, 1.0)))
     async with bench(rules=[rule(action=Action.GRADUAL)], policy=policy, cluster=PopulatedCluster) as made:
         made.cluster.add(Kind.AUTOSCALER, "hpa", spec=hpa(1))
@@ -181,13 +182,19 @@ async def test_a_helper_stays_where_production_could_not_be_given_its_size() -> 
             Rejected("patch is forbidden", status=403) if (verb, kind) == ("patch", Kind.AUTOSCALER) else None
         )
         made.cluster.annotate(PROD, freeze="hands off")
-        await made.pass_(300.0)
+        await made.pass_(2_000.0)
         assert helper in made.cluster.names(Kind.DEPLOYMENT)
-        assert "replicas" in [h.hold for h in made.told(HoldReleased) if h.kept_out]
-        made.cluster.change(Kind.AUTOSCALER, "hpa", lambda h: h["spec"].update(minReplicas=3, maxReplicas=9))
+        [notice] = made.notices("hold.held_up")
+        assert "patch is forbidden" in notice.text
+        if by == "a person":
+            made.cluster.change(Kind.AUTOSCALER, "hpa", lambda h: h["spec"].update(minReplicas=3, maxReplicas=9))
+        else:
+            made.cluster.fault = lambda *_: None
         await made.pass_(100.0)
         assert made.cluster.names(Kind.DEPLOYMENT) == [PROD]
+        assert made.cluster.object(Kind.DEPLOYMENT, PROD)["spec"]["replicas"] == 3
         assert [c.outcome for c in made.told(RunClosed)] == ["abandoned"]
+        assert [h.hold for h in made.told(HoldReleased) if h.kept_out] == []
 
 
 async def test_what_cannot_be_given_back_for_long_is_told_once(scaled: Bench) -> None:
