@@ -93,7 +93,8 @@ class Ledger:
 
     `present` is the live release, which became so between `changed_earliest` (None: nobody knows) and `changed_at`;
     `restored_by` is the run that put it there, if the guard did. `previous` is the release that was live before it,
-    since `previous_since` at the latest.
+    since `previous_since` at the latest. `condemned` was rolled out already when a person marked it bad, and has not been
+    told as live since: that it will be is no rollout over that person's word.
     """
 
     records: Mapping[str, Record] = field(default_factory=dict)
@@ -104,6 +105,7 @@ class Ledger:
     restored_by: str | None = None
     previous: str | None = None
     previous_since: datetime | None = None
+    condemned: str | None = None
     freeze: Freeze | None = None
     signals_seen: frozenset[str] = frozenset()
     length: int = 0
@@ -212,6 +214,8 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
     )
     if known is not None:
         record = replace(known, revision=event.revision, blob=event.blob, last_live=ledger.length)
+    if event.template == ledger.condemned:
+        record = replace(record, bad_since=ledger.length)
     if before is not None and before.template != event.template:
         ledger = replace(ledger, previous=before.template, previous_since=ledger.changed_at)
     return replace(
@@ -221,6 +225,7 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
         changed_at=event.at,
         changed_earliest=event.earliest,
         restored_by=event.by_guard,
+        condemned=None,
     )
 
 
@@ -246,9 +251,12 @@ def _marked(ledger: Ledger, event: RevisionMarked) -> Ledger:
     if record is None:
         return ledger
     if event.mark is Mark.NOT_BAD:
+        ledger = replace(ledger, condemned=None if ledger.condemned == event.template else ledger.condemned)
         return _with(ledger, record.lifted)
     words = event.words or "no reason was given"
     record = replace(record, objection=words)
+    if event.rolled_out and event.template != ledger.present:
+        ledger = replace(ledger, condemned=event.template)
     return _bad(_with(ledger, record), event.template, event.at, f"a person marked it bad: {words}")
 
 

@@ -40,7 +40,8 @@ class Marks:
             denied = AnswerDenied(at, inbox.MARK, digest, found.reason, None if run is None else run.id)
             await self._chronicle.tell(stream, denied, NoticeQueued(at, notice))
             return
-        marked = RevisionMarked(at, found.template, found.mark, digest, found.words)
+        there = workload.hash == found.template
+        marked = RevisionMarked(at, found.template, found.mark, digest, found.words, rolled_out=there)
         record = ledgers.extend(ledger, [marked]).records[found.template]
         notice = narration.marked(target, workload, record, marked, standing=record.standing(self._policy))
         await self._chronicle.tell(stream, marked, NoticeQueued(at, notice))

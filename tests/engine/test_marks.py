@@ -299,3 +299,21 @@ async def test_the_saved_release_of_what_was_good_is_kept_for_a_person_who_lifts
         kept = made.guard.chronicle.releases_to_keep(LedgerPolicy())
         blobs = {r.blob for r in made.guard.chronicle.ledger(KEY).records.values()}
         assert blobs <= kept
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["once", "and once more afterwards"])
+async def test_only_a_rollout_after_the_word_speaks_against_it(*, again: bool) -> None:
+    async with bench(rules=[ASKS], policy=EAGER) as made:
+        await made.bad_v2()
+        await made.pass_(FIRES)
+        assert destinations(made) == [("v1",)]
+        made.cluster.roll(PROD, "v1")
+        say(made, "v1", Mark.BAD)
+        await made.pass_(60.0)
+        if again:
+            made.errors["v3"] = 0.0
+            made.cluster.roll(PROD, "v3")
+            await made.pass_(60.0)
+            made.cluster.roll(PROD, "v1")
+        await made.pass_(PROVEN + 60.0)
+        assert standing(made, "v1") is (Standing.GOOD if again else Standing.BAD)
