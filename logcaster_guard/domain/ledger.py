@@ -93,8 +93,8 @@ class Ledger:
 
     `present` is the live release, which became so between `changed_earliest` (None: nobody knows) and `changed_at`;
     `restored_by` is the run that put it there, if the guard did. `previous` is the release that was live before it,
-    since `previous_since` at the latest. `condemned` was rolled out already when a person marked it bad, and has not been
-    told as live since: that it will be is no rollout over that person's word.
+    since `previous_since` at the latest. `condemned` was rolled out already when a person marked it bad, and was
+    not told as live yet: that it will be is no rollout over that person's word.
     """
 
     records: Mapping[str, Record] = field(default_factory=dict)

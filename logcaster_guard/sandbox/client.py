@@ -14,12 +14,15 @@ from typing import Any
 import aiohttp
 
 Json = dict[str, Any]
+Items = list[Json]
 
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 MOST_BYTES = 32 * 1024 * 1024
 PAGE = 500
 MOST_PAGES = 100
+_ITEMS = b'"items":'
+_LISTS_KEPT = 16
 
 
 class ApiFailure(Exception):
@@ -50,23 +53,38 @@ class Client:
         self._ssl = ssl.create_default_context(cafile=str(ca_file)) if ca_file else None
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._session: aiohttp.ClientSession | None = None
+        self._listed: dict[tuple[str, str], tuple[bytes, Items]] = {}
 
     async def get(self, path: str) -> Json:
         """The object at `path`."""
         return await self._call("GET", path)
 
     async def list(self, path: str, selector: str = "") -> list[Json]:
-        """Every item of the collection at `path` that the label selector matches, over all pages."""
+        """Every item of the collection at `path` that the label selector matches, over all pages; not to be changed."""
         items: list[Json] = []
         query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
         for _ in range(MOST_PAGES):
-            page = await self._call("GET", path, query=query)
+            status, text = await self._answer("GET", path, query=query)
+            told = text.partition(_ITEMS)[2]
+            known = self._listed.get((path, selector))
+            if known is not None and known[0] == told and not items:
+                return known[1]
+            page = _parsed("GET", path, status, text)
             items.extend(page.get("items") or [])
             following = (page.get("metadata") or {}).get("continue")
             if not following:
+                self._remember(path, selector, told if "continue" not in query else b"", items)
                 return items
             query["continue"] = following
         raise ApiUnreachable(f"{path} lists more than {PAGE * MOST_PAGES} objects; the sandbox is not made for that.")
+
+    def _remember(self, path: str, selector: str, told: bytes, items: Items) -> None:
+        """What a list of a single page told: asked for again, it need not be parsed again while it is the same."""
+        self._listed.pop((path, selector), None)
+        if told:
+            self._listed[path, selector] = (told, items)
+            while len(self._listed) > _LISTS_KEPT:
+                del self._listed[next(iter(self._listed))]
 
     async def create(self, path: str, body: Json) -> Json:
         """The object created in the collection (or subresource) at `path`."""
@@ -95,6 +113,18 @@ class Client:
         query: Mapping[str, str] | None = None,
         content_type: str = "application/json",
     ) -> Json:
+        status, text = await self._answer(method, path, body=body, query=query, content_type=content_type)
+        return _parsed(method, path, status, text)
+
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Json | None = None,
+        query: Mapping[str, str] | None = None,
+        content_type: str = "application/json",
+    ) -> tuple[int, bytes]:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=self._timeout, headers=self._headers)
         data = None if body is None else json.dumps(body).encode()
@@ -109,11 +139,9 @@ class Client:
                 ssl=self._ssl or True,
                 allow_redirects=False,
             ) as response:
-                text = await _read(response)
-                status = response.status
+                return response.status, await _read(response)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise ApiUnreachable(f"{method} {path} got no answer ({type(error).__name__}: {error}).") from error
-        return _parsed(method, path, status, text)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

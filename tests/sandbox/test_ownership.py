@@ -2,9 +2,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from logcaster_guard.sandbox.apiserver.ownership import record
+from logcaster_guard.sandbox.apiserver.ownership import Ownership
 
 Json = dict[str, Any]
+record = Ownership().record
 
 
 def item(spec: Json, entries: list[Json] | None = None) -> Json:

@@ -17,15 +17,21 @@ _NODE_TOLERATIONS = tuple(
 )
 
 
-def _prune(value: Value) -> Value:
-    """Nulls, empty lists and the zero values that Go's `omitempty` leaves out, taken out at every depth."""
+def _prune(value: Value, known: Value = None) -> Value:
+    """Nulls, empty lists and the zero values that Go's `omitempty` leaves out, taken out at every depth.
+
+    What is part of `known`, which was pruned before, is passed by.
+    """
+    if value is known:
+        return value
     if isinstance(value, list):
         return [_prune(v) for v in value]
     if not isinstance(value, dict):
         return value
+    before = known if isinstance(known, dict) else {}
     kept: Json = {}
     for key, inner in value.items():
-        pruned = _prune(inner)
+        pruned = _prune(inner, before.get(key))
         empty_object = pruned == {} and key in _DROPPED_EMPTY_OBJECTS
         zero = key in _DROPPED_ZEROES and pruned in (0, False)
         if pruned is not None and pruned != [] and not empty_object and not zero:
@@ -177,14 +183,15 @@ _BY_KIND: dict[str, Callable[[Json], None]] = {
 }
 
 
-def normalised(item: Json) -> Json:
+def normalised(item: Json, old: Json | None = None) -> Json:
     """A copy of `item` as the server would keep it: empty values left out, defaults filled in.
 
-    ConfigMaps, Leases, Events and EndpointSlices are opaque: only nulls at their top are dropped.
+    ConfigMaps, Leases, Events and EndpointSlices are opaque: only nulls at their top are dropped. What `item` shares
+    with `old`, the object that is kept already, is as it has to be, and stays shared.
     """
     kind = str(item["kind"])
     if kind in _BY_KIND:
-        kept: Json = _prune(item)
+        kept: Json = _prune(item, old)
     else:
         kept = {k: v for k, v in cloned(item).items() if v is not None or k in _KEPT_NULLS}
     kept.setdefault("metadata", {})

@@ -128,9 +128,8 @@ class Handlers:
             metadata["continue"] = self._keep_page(Page(rest, page.version))
             if not labels and not fields:
                 metadata["remainingItemCount"] = len(rest)
-        bare = [{k: v for k, v in item.items() if k not in {"kind", "apiVersion"}} for item in shown]
         kind = f"{route.resource.kind}List"
-        return 200, {"kind": kind, "apiVersion": route.resource.api_version, "metadata": metadata, "items": bare}
+        return 200, {"kind": kind, "apiVersion": route.resource.api_version, "metadata": metadata, "items": shown}
 
     def _keep_page(self, page: Page) -> str:
         token = secrets.token_urlsafe(16)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from logcaster_guard.sandbox.apiserver import deletion, ownership
+from logcaster_guard.sandbox.apiserver import deletion
 from logcaster_guard.sandbox.apiserver.clock import Clock, instant, stamp
 from logcaster_guard.sandbox.apiserver.defaults import normalised
 from logcaster_guard.sandbox.apiserver.deletion import DeleteOptions
@@ -27,6 +27,7 @@ from logcaster_guard.sandbox.apiserver.errors import (
     stale,
 )
 from logcaster_guard.sandbox.apiserver.jsontypes import Json, cloned
+from logcaster_guard.sandbox.apiserver.ownership import Ownership
 from logcaster_guard.sandbox.apiserver.resources import EVENTS, NAMESPACES, SERVICES, Resource
 from logcaster_guard.sandbox.apiserver.store import Store
 from logcaster_guard.sandbox.apiserver.validation import check
@@ -70,7 +71,7 @@ def random_suffix(length: int = 5) -> str:
 def _fit(resource: Resource, item: Json, old: Json | None) -> Json:
     """The item with its defaults, validated; a body of the wrong shape is a 400."""
     try:
-        fitted = normalised(item)
+        fitted = normalised(item, old)
         check(resource, fitted, old)
     except (AttributeError, KeyError, TypeError, ValueError) as e:
         raise bad_request(
@@ -87,6 +88,7 @@ class Objects:
         self._clock = clock
         self._events_since_sweep = 0
         self._next_address = 1
+        self._ownership = Ownership()
 
     def get(self, resource: Resource, namespace: str, name: str) -> Json:
         """The stored object, not to be changed; raises `ApiError` 404."""
@@ -119,7 +121,7 @@ class Objects:
             item["status"] = cloned(_INITIAL_STATUS[resource.kind])
         if resource is SERVICES:
             self._allocate_address(item["spec"])
-        metadata["managedFields"] = ownership.record(
+        metadata["managedFields"] = self._ownership.record(
             None, item, manager=caller.manager, subresource="", time=self._now()
         )
         if caller.dry_run:
@@ -280,7 +282,7 @@ class Objects:
             return old
         if resource.counts_generation and subresource not in {"status", "binding"} and _advances(resource, old, item):
             metadata["generation"] = old["metadata"].get("generation", 0) + 1
-        metadata["managedFields"] = ownership.record(
+        metadata["managedFields"] = self._ownership.record(
             old, item, manager=caller.manager, subresource=subresource, time=self._now()
         )
         if caller.dry_run:

@@ -17,6 +17,7 @@ from logcaster_guard.sandbox.apiserver.clock import Clock, SystemClock
 from logcaster_guard.sandbox.apiserver.deployments import DeploymentController
 from logcaster_guard.sandbox.apiserver.discovery import document
 from logcaster_guard.sandbox.apiserver.disruption import DisruptionController
+from logcaster_guard.sandbox.apiserver.encoding import Encoding
 from logcaster_guard.sandbox.apiserver.endpoints import EndpointSliceController
 from logcaster_guard.sandbox.apiserver.errors import ApiError, bad_request, unauthorized
 from logcaster_guard.sandbox.apiserver.garbage import GarbageCollector, NamespaceController
@@ -94,6 +95,7 @@ class ApiServer:
         self._store = Store(history)
         self._objects = Objects(self._store, self._clock)
         self._handlers = Handlers(self._store, self._objects)
+        self._encoding = Encoding()
         self._watchers: set[Watcher] = set()
         self._runner: web.AppRunner | None = None
         self._controllers: list[asyncio.Task[None]] = []
@@ -252,7 +254,7 @@ class ApiServer:
         code, answer = self._handlers.answer(route, query)
         if route.verb == "create" and not route.name and not query.caller.dry_run:
             record.entry = replace(record.entry, name=str(answer["metadata"].get("name", "")))
-        return _respond(code, answer)
+        return _answered(code, self._encoding.answer(answer))
 
     async def _watch(self, request: web.Request, route: Route, record: _Record) -> web.StreamResponse:
         _check_accept(request)
@@ -274,7 +276,7 @@ class ApiServer:
         # A watch is recorded when it begins: it may never end.
         self.audit.append(replace(record.entry, code=200))
         record.written = True
-        watcher = Watcher(self._store, watch)
+        watcher = Watcher(self._store, self._encoding, watch)
         self._watchers.add(watcher)
         try:
             return await watcher.stream(request)
@@ -291,9 +293,11 @@ class _Record:
 
 
 def _respond(code: int, body: Json) -> web.Response:
-    return web.Response(
-        status=code, body=json.dumps(body, separators=(",", ":")).encode(), content_type="application/json"
-    )
+    return _answered(code, json.dumps(body, separators=(",", ":")).encode())
+
+
+def _answered(code: int, body: bytes) -> web.Response:
+    return web.Response(status=code, body=body, content_type="application/json")
 
 
 def _hang_up(request: web.Request) -> web.Response:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aiohttp import web
 
+from logcaster_guard.sandbox.apiserver.encoding import Encoding
 from logcaster_guard.sandbox.apiserver.errors import ApiError, bad_request
 from logcaster_guard.sandbox.apiserver.jsontypes import Json
 from logcaster_guard.sandbox.apiserver.resources import Resource
@@ -50,10 +50,6 @@ def start_of(text: str | None) -> int | None:
     return int(text)
 
 
-def _line(kind: str, item: Json) -> bytes:
-    return json.dumps({"type": kind, "object": item}, separators=(",", ":")).encode() + b"\n"
-
-
 def _seen(watch: Watch, change: Change) -> tuple[str, Json] | None:
     """What the watch's client is told of a change; leaving the selection is told as a deletion."""
     inside = change.item["metadata"].get("namespace", "")
@@ -72,8 +68,9 @@ def _seen(watch: Watch, change: Change) -> tuple[str, Json] | None:
 class Watcher:
     """Streams one watch to its client until it ends: time out, hang-up, too old a version, or `stop`."""
 
-    def __init__(self, store: Store, watch: Watch) -> None:
+    def __init__(self, store: Store, encoding: Encoding, watch: Watch) -> None:
         self._store = store
+        self._encoding = encoding
         self._watch = watch
         self._wake = asyncio.Event()
         self._stopped = False
@@ -112,12 +109,12 @@ class Watcher:
             try:
                 changes = self._store.since(cursor)
             except ApiError as e:
-                await response.write(_line("ERROR", e.status()))
+                await response.write(self._encoding.line("ERROR", e.status()))
                 return
             for change in changes:
                 cursor = change.version
                 if (told := _seen(self._watch, change)) is not None:
-                    await response.write(_line(*told))
+                    await response.write(self._encoding.line(*told))
             if loop.time() >= bookmark_at:
                 bookmark_at = loop.time() + _BOOKMARK_EVERY
                 await self._bookmark(response, cursor)
@@ -130,14 +127,14 @@ class Watcher:
 
     def _existing(self) -> Iterator[bytes]:
         items = self._store.items(self._watch.resource, self._watch.namespace)
-        return (_line("ADDED", item) for item in items if self._watch.matches(item))
+        return (self._encoding.line("ADDED", item) for item in items if self._watch.matches(item))
 
     async def _bookmark(self, response: web.StreamResponse, version: int) -> None:
         if self._watch.bookmarks:
             resource = self._watch.resource
             metadata = {"resourceVersion": str(version), "creationTimestamp": None}
             mark = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}
-            await response.write(_line("BOOKMARK", mark))
+            await response.write(self._encoding.line("BOOKMARK", mark))
 
     async def _pause(self, longest: float) -> None:
         try:
