@@ -29,7 +29,7 @@ SHARE = "LOGCASTER_GUARD_MATRIX"
 """`full` plays every cell of a matrix; a number is the offset of the share that is played else, 0 by default."""
 STRATEGIES = Path(strategies.__file__).parent
 RECORDINGS = 3
-SANDBOX, REAL = 8, 3
+SANDBOX, REAL = 24, 3
 """Cells played of a case, unless all are asked for."""
 MATRIX = (
     Case(Action.IMMEDIATE),

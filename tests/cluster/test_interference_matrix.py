@@ -19,7 +19,7 @@ from tests.cluster.harness import Cluster
 from tests.cluster.interference import TO_A_WORKLOAD, Disturbance, DisturbedScene, acts, judged
 from tests.cluster.matrix import MATRIX, actions_with_a_strategy, part_of, record, shared
 
-AT_ONCE = 6
+AT_ONCE = 8
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
