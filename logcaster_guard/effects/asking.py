@@ -7,18 +7,8 @@ from dataclasses import dataclass
 from logcaster_guard.domain import inbox
 from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.errors import ClusterError
-from logcaster_guard.domain.runs import (
-    NOT_APPROVED,
-    SUBSIDED,
-    VETOED,
-    Before,
-    Done,
-    Failed,
-    Foreign,
-    Observation,
-    Run,
-    Unclear,
-)
+from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
+from logcaster_guard.domain.runs import NOT_APPROVED, SUBSIDED, VETOED, Run
 from logcaster_guard.domain.steps import AskPeople
 from logcaster_guard.effects.looking import undisturbed
 from logcaster_guard.effects.verification import Assessor

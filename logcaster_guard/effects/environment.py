@@ -12,16 +12,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, Rejected
-from logcaster_guard.domain.runs import (
-    DESTINATION_BAD,
-    FAILED,
-    Before,
-    Done,
-    Foreign,
-    Observation,
-    Run,
-    Unclear,
-)
+from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Unclear
+from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.signals import Value
 from logcaster_guard.domain.snapshots import Snapshot, SnapshotUnreadable
 from logcaster_guard.domain.steps import (

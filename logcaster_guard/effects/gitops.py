@@ -10,7 +10,8 @@ from typing import Any
 from logcaster_guard.domain import gitops
 from logcaster_guard.domain.errors import ClusterError, NotFound
 from logcaster_guard.domain.gitops import Mark, Owner
-from logcaster_guard.domain.runs import Before, Done, Foreign, Observation, Run, Unclear
+from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Unclear
+from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Hold, Step, SuspendOwner
 from logcaster_guard.effects.looking import undisturbed
 from logcaster_guard.effects.workload import Handler, Lender

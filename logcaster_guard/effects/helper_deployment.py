@@ -12,18 +12,9 @@ from collections.abc import Collection, Sequence
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.capacity import HELPER_LABEL
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, Rejected
+from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Pending, Unclear
 from logcaster_guard.domain.releases import Release
-from logcaster_guard.domain.runs import (
-    DESTINATION_BAD,
-    FAILED,
-    Before,
-    Done,
-    Foreign,
-    Observation,
-    Pending,
-    Run,
-    Unclear,
-)
+from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.sidecar import without_guard
 from logcaster_guard.domain.steps import AwaitHelper, CreateHelper, Hold, RemoveHelper, ScaleHelper
 from logcaster_guard.domain.workload import Workload

@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
-from logcaster_guard.domain.runs import (
-    DESTINATION_BAD,
-    INCONCLUSIVE,
-    Before,
-    Done,
-    Failed,
-    Foreign,
-    Observation,
-    Run,
-    Unclear,
-)
+from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
+from logcaster_guard.domain.runs import DESTINATION_BAD, INCONCLUSIVE, Run
 from logcaster_guard.domain.signals import Reading, SourceError, Value
 from logcaster_guard.domain.steps import JudgeHelper
 from logcaster_guard.effects.helper_deployment import helper_pods

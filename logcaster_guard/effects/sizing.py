@@ -6,7 +6,8 @@ from typing import Any
 
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError, NotFound
-from logcaster_guard.domain.runs import Before, Done, Foreign, Observation, Pending, Run, Unclear
+from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Pending, Unclear
+from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Hold, PinAutoscaler, ScaleProduction
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects.interference import foreign, foreign_workload

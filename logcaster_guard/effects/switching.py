@@ -8,18 +8,8 @@ from typing import Final
 
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
-from logcaster_guard.domain.runs import (
-    ABANDONED,
-    DESTINATION_BAD,
-    FAILED,
-    Before,
-    Done,
-    Failed,
-    Foreign,
-    Observation,
-    Run,
-    Unclear,
-)
+from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
+from logcaster_guard.domain.runs import ABANDONED, DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.signals import Value
 from logcaster_guard.domain.steps import AwaitEndpoints, Hold, JudgeEnvironment, SwitchService
 from logcaster_guard.effects.inspection import Inspector

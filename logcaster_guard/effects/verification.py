@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from logcaster_guard.domain.conditions import Verdict
-from logcaster_guard.domain.runs import NOT_RECOVERED, Before, Done, Foreign, Observation, Run
+from logcaster_guard.domain.observations import Before, Done, Foreign, Observation
+from logcaster_guard.domain.runs import NOT_RECOVERED, Run
 from logcaster_guard.domain.steps import VerifyRecovery
 from logcaster_guard.effects.workload import look
 from logcaster_guard.ports import Clock, Cluster

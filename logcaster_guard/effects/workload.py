@@ -12,19 +12,9 @@ from typing import Any, Protocol
 
 from logcaster_guard.domain import releases
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, NotFound, Rejected
+from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Pending, Unclear
 from logcaster_guard.domain.releases import Release
-from logcaster_guard.domain.runs import (
-    ABANDONED,
-    FAILED,
-    Before,
-    Done,
-    Failed,
-    Foreign,
-    Observation,
-    Pending,
-    Run,
-    Unclear,
-)
+from logcaster_guard.domain.runs import ABANDONED, FAILED, Run
 from logcaster_guard.domain.steps import (
     AwaitRollout,
     DeleteStuckPods,

@@ -23,18 +23,8 @@ from logcaster_guard.domain.events import (
     StepDone,
 )
 from logcaster_guard.domain.notices import Severity
-from logcaster_guard.domain.runs import (
-    FAILED,
-    Close,
-    Commit,
-    Failed,
-    GiveBack,
-    Observation,
-    Perform,
-    Run,
-    Unclear,
-    WaitUntil,
-)
+from logcaster_guard.domain.observations import Failed, Observation, Unclear
+from logcaster_guard.domain.runs import FAILED, Close, Commit, GiveBack, Perform, Run, WaitUntil
 from logcaster_guard.domain.steps import AwaitEndpoints, AwaitRollout, Step
 from logcaster_guard.effects.workload import Handler, Lender
 from logcaster_guard.engine.chronicle import Chronicle

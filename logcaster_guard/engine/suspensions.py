@@ -12,7 +12,7 @@ from logcaster_guard.domain import gitops, narration
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable, NotFound, Rejected
 from logcaster_guard.domain.events import NoticeQueued, OwnerResumed, OwnerResuming, OwnerSuspended
 from logcaster_guard.domain.gitops import Desired, Owner
-from logcaster_guard.domain.runs import Before, Foreign
+from logcaster_guard.domain.observations import Before, Foreign
 from logcaster_guard.domain.steps import SuspendOwner
 from logcaster_guard.effects import gitops as effects
 from logcaster_guard.effects import owners

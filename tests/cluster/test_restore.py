@@ -19,8 +19,9 @@ from logcaster_guard.domain.conditions import Comparator, Compare, Number, Signa
 from logcaster_guard.domain.errors import Conflict
 from logcaster_guard.domain.events import RunOpened
 from logcaster_guard.domain.ledger import Record
+from logcaster_guard.domain.observations import Before, Done
 from logcaster_guard.domain.rules import Action, Policy, Rule
-from logcaster_guard.domain.runs import Before, Done, Run
+from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import AwaitRollout, Plan, RestoreTemplate
 from logcaster_guard.domain.workload import LAST_APPLIED, Workload
 from logcaster_guard.effects.workload import AwaitRolloutHandler, RestoreTemplateHandler

@@ -13,19 +13,8 @@ from logcaster_guard.domain import inbox, runs
 from logcaster_guard.domain.answers import judged
 from logcaster_guard.domain.events import Event, RunAnswered, RunEnding, RunOpened, StepDone, StepStarted
 from logcaster_guard.domain.inbox import Answer, Denied, Freezing, Frozen, Given, freezing
-from logcaster_guard.domain.runs import (
-    ABANDONED,
-    SUBSIDED,
-    VETOED,
-    Before,
-    Commit,
-    Done,
-    Failed,
-    Foreign,
-    Observation,
-    Run,
-    Unclear,
-)
+from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
+from logcaster_guard.domain.runs import ABANDONED, SUBSIDED, VETOED, Commit, Run
 from logcaster_guard.domain.steps import AskPeople, Plan, RestoreTemplate
 from tests.domain.build import UID, at
 

@@ -16,7 +16,8 @@ from logcaster_guard.domain.events import Event, RevisionBad, RevisionMarked
 from logcaster_guard.domain.inbox import Denied, Mark
 from logcaster_guard.domain.ledger import Standing, fold
 from logcaster_guard.domain.marks import Marking
-from logcaster_guard.domain.runs import Commit, Done, Observation, Run
+from logcaster_guard.domain.observations import Done, Observation
+from logcaster_guard.domain.runs import Commit, Run
 from logcaster_guard.domain.steps import AskPeople
 from tests.domain.build import at
 from tests.domain.test_ledger import DAY, destination, good, live, opened, seeded, standing

@@ -9,22 +9,8 @@ from hypothesis import strategies as st
 
 from logcaster_guard.domain import runs
 from logcaster_guard.domain.events import Event, HoldReleased, RunClosed, RunOpened, StepDone, StepIntended
-from logcaster_guard.domain.runs import (
-    FAILED,
-    Before,
-    Close,
-    Commit,
-    Done,
-    Failed,
-    Foreign,
-    GiveBack,
-    Observation,
-    Pending,
-    Perform,
-    Run,
-    Unclear,
-    WaitUntil,
-)
+from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Pending, Unclear
+from logcaster_guard.domain.runs import FAILED, Close, Commit, GiveBack, Perform, Run, WaitUntil
 from logcaster_guard.domain.steps import (
     AskPeople,
     AwaitEndpoints,

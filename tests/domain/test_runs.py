@@ -24,6 +24,7 @@ from logcaster_guard.domain.events import (
     TargetThawed,
 )
 from logcaster_guard.domain.notices import Notice, Severity
+from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Pending, Unclear
 from logcaster_guard.domain.runs import (
     ABANDONED,
     DESTINATION_BAD,
@@ -33,18 +34,11 @@ from logcaster_guard.domain.runs import (
     NOT_RECOVERED,
     RECOVERED,
     WRITE_TIMEOUT,
-    Before,
     Close,
     Commit,
-    Done,
-    Failed,
-    Foreign,
     GiveBack,
-    Observation,
-    Pending,
     Perform,
     Run,
-    Unclear,
     WaitUntil,
 )
 from logcaster_guard.domain.steps import (

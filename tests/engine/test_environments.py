@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from logcaster_guard.domain.events import RunEnding, RunOpened
-from logcaster_guard.domain.runs import ABANDONED, FAILED, RECOVERED, Before, Done, Foreign, Observation, Run
+from logcaster_guard.domain.observations import Before, Done, Foreign, Observation
+from logcaster_guard.domain.runs import ABANDONED, FAILED, RECOVERED, Run
 from logcaster_guard.domain.steps import Hold, Plan, RestoreEnvironment, ScaleEnvironment, SwitchService
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects.environment import ScaleEnvironmentHandler

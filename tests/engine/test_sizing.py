@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from logcaster_guard.domain.events import RunOpened
-from logcaster_guard.domain.runs import Before, Done, Foreign, Run
+from logcaster_guard.domain.observations import Before, Done, Foreign
+from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Hold, PinAutoscaler, Plan, ScaleProduction
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects.sizing import ScaleProductionHandler

@@ -1,0 +1,59 @@
+"""What a look at the cluster shows of a step, or of something borrowed that is to be given back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from logcaster_guard.domain.steps import Hold
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The step's effect is not there yet, and nothing speaks against it.
+
+    `borrows` is what applying it would borrow; `overdue` the outcome and reason if the time is up like this.
+    """
+
+    detail: str = ""
+    borrows: Hold | None = None
+    overdue: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The effect was asked for and is taking hold: nothing to do but to look again."""
+
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The step's effect is there."""
+
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """Somebody else changed what the plan rests on."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """It cannot be told now. `retry_after` is in seconds, where the outside asked for a wait."""
+
+    detail: str
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The step can never be done; the run ends with `outcome`."""
+
+    outcome: str
+    detail: str
+
+
+Observation = Before | Pending | Done | Foreign | Unclear | Failed
