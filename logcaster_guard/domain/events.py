@@ -83,7 +83,7 @@ class RevisionBad:
 class RevisionMarked:
     """A person called the template bad, or lifted that it is; `words` are theirs.
 
-    `digest` is that of the annotation, which counts once. `rolled_out`: the workload asked for the template already.
+    `digest` is that of the annotation, which counts once.
     """
 
     at: datetime
@@ -91,7 +91,6 @@ class RevisionMarked:
     mark: Mark
     digest: str
     words: str = ""
-    rolled_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,8 +93,7 @@ class Ledger:
 
     `present` is the live release, which became so between `changed_earliest` (None: nobody knows) and `changed_at`;
     `restored_by` is the run that put it there, if the guard did. `previous` is the release that was live before it,
-    since `previous_since` at the latest. `condemned` was rolled out already when a person marked it bad, and was
-    not told as live yet: that it will be is no rollout over that person's word.
+    since `previous_since` at the latest.
     """
 
     records: Mapping[str, Record] = field(default_factory=dict)
@@ -105,7 +104,6 @@ class Ledger:
     restored_by: str | None = None
     previous: str | None = None
     previous_since: datetime | None = None
-    condemned: str | None = None
     freeze: Freeze | None = None
     signals_seen: frozenset[str] = frozenset()
     length: int = 0
@@ -214,7 +212,8 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
     )
     if known is not None:
         record = replace(known, revision=event.revision, blob=event.blob, last_live=ledger.length)
-    if event.template == ledger.condemned:
+    if event.by_guard is not None and record.objection:
+        # Only a person's rollout speaks against a person's word.
         record = replace(record, bad_since=ledger.length)
     if before is not None and before.template != event.template:
         ledger = replace(ledger, previous=before.template, previous_since=ledger.changed_at)
@@ -225,7 +224,6 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
         changed_at=event.at,
         changed_earliest=event.earliest,
         restored_by=event.by_guard,
-        condemned=None,
     )
 
 
@@ -251,12 +249,9 @@ def _marked(ledger: Ledger, event: RevisionMarked) -> Ledger:
     if record is None:
         return ledger
     if event.mark is Mark.NOT_BAD:
-        ledger = replace(ledger, condemned=None if ledger.condemned == event.template else ledger.condemned)
         return _with(ledger, record.lifted)
     words = event.words or "no reason was given"
     record = replace(record, objection=words)
-    if event.rolled_out and event.template != ledger.present:
-        ledger = replace(ledger, condemned=event.template)
     return _bad(_with(ledger, record), event.template, event.at, f"a person marked it bad: {words}")
 
 

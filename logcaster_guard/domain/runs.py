@@ -318,7 +318,8 @@ def _ending(
 
 def _stood_in_for(run: Run, hold: Hold) -> bool:
     """Whether a helper carries what is missing: it goes only after production has its size, so that is not given up."""
-    return hold.kind != "helper" and any(h.kind == "helper" for h in run.holds.values())
+    sizes = hold.kind in {"replicas", "autoscaler_bounds"}
+    return sizes and run.done_instant("remove_helper") is None and any(h.kind == "helper" for h in run.holds.values())
 
 
 def _stays(run: Run, ending: RunEnding) -> bool:

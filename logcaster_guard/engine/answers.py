@@ -7,6 +7,7 @@ back; what counted or was denied before is known by its digest and passed over.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Protocol
 
 from logcaster_guard.domain import answers, inbox, narration
@@ -18,7 +19,7 @@ from logcaster_guard.domain.steps import AskPeople
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects.looking import live_of, workload_of
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
-from logcaster_guard.engine.marks import Marks
+from logcaster_guard.engine.marks import Look, Marks
 from logcaster_guard.ports import Clock, Cluster
 
 
@@ -43,6 +44,10 @@ class Answers:
         self._listened: dict[str, float] = {}
         self._taking = asyncio.Lock()
 
+    def follow(self, target: str, look: Look) -> None:
+        """`look` notes down what is rolled out on the target; it is called before a mark is taken in."""
+        self._marks.follow(target, look)
+
     async def listen(self, run: Run) -> bool:
         """Look at the workloads of an open run; whether an answer counts from now on. Raises `JournalUnavailable`.
 
@@ -63,7 +68,15 @@ class Answers:
                 raise
             return False
         self._listened[run.id] = now
-        counted = [await self._take(run.opened.target, run.id, w) for w in found if w is not None]
+        return await self._heard(run, [w for w in found if w is not None], asked=asked)
+
+    async def _heard(self, run: Run, workloads: Sequence[Workload], *, asked: bool) -> bool:
+        try:
+            counted = [await self._take(run.opened.target, run.id, w) for w in workloads]
+        except ClusterError:
+            if asked:
+                raise
+            return False
         return any(counted)
 
     async def look(self, target: str, workload: Workload, carrier: Carrier) -> None:

@@ -59,6 +59,7 @@ class Composition:
         triggers = self._triggers(target, aim, tally)
         reader = self._reader(target, aim, triggers, tally)
         revisions = self._revisions(target, aim, triggers)
+        self.answers.follow(target.key, revisions.look)
         planner = Planner(
             target, cluster=self.cluster, blobs=self.blobs, policy=self.orders.policy, inspector=self.inspector
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from logcaster_guard.domain import inbox, marks, narration
 from logcaster_guard.domain import ledger as ledgers
 from logcaster_guard.domain.events import AnswerDenied, NoticeQueued, RevisionMarked
@@ -11,6 +13,8 @@ from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
 from logcaster_guard.ports import Clock
 
+Look = Callable[[], Awaitable[object]]
+
 
 class Marks:
     """Takes in the marks of every target."""
@@ -19,13 +23,20 @@ class Marks:
         self._chronicle = chronicle
         self._clock = clock
         self._policy = policy
+        self._looks: dict[str, Look] = {}
+
+    def follow(self, target: str, look: Look) -> None:
+        """`look` notes down what is rolled out, which comes before what people say of it: else it would seem newer."""
+        self._looks[target] = look
 
     async def take(self, target: str, workload: Workload) -> None:
-        """Take in what the workload's annotation says, or deny it. Raises `JournalUnavailable`."""
+        """Take in what the workload's annotation says, or deny it. Raises `ClusterError` and `JournalUnavailable`."""
         value = workload.annotations.get(inbox.MARK)
         digest = "" if value is None else inbox.digest(workload.uid, inbox.MARK, value)
         if value is None or self._chronicle.knows_answer(digest):
             return
+        if (look := self._looks.get(target)) is not None:
+            await look()
         # No run is opened meanwhile to what is called bad here.
         async with self._chronicle.counting():
             if not self._chronicle.knows_answer(digest):
@@ -40,8 +51,7 @@ class Marks:
             denied = AnswerDenied(at, inbox.MARK, digest, found.reason, None if run is None else run.id)
             await self._chronicle.tell(stream, denied, NoticeQueued(at, notice))
             return
-        there = workload.hash == found.template
-        marked = RevisionMarked(at, found.template, found.mark, digest, found.words, rolled_out=there)
+        marked = RevisionMarked(at, found.template, found.mark, digest, found.words)
         record = ledgers.extend(ledger, [marked]).records[found.template]
         notice = narration.marked(target, workload, record, marked, standing=record.standing(self._policy))
         await self._chronicle.tell(stream, marked, NoticeQueued(at, notice))

@@ -21,7 +21,7 @@ STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 MOST_BYTES = 32 * 1024 * 1024
 PAGE = 500
 MOST_PAGES = 100
-_ITEMS = b'"items":'
+_ITEMS, _MORE = b'"items":', b'"continue":'
 _LISTS_KEPT = 16
 
 
@@ -65,9 +65,9 @@ class Client:
         query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
         for _ in range(MOST_PAGES):
             status, text = await self._answer("GET", path, query=query)
-            told = text.partition(_ITEMS)[2]
+            head, _, told = text.partition(_ITEMS)
             known = self._listed.get((path, selector))
-            if known is not None and known[0] == told and not items:
+            if known is not None and known[0] == told and not items and _MORE not in head:
                 return known[1]
             page = _parsed("GET", path, status, text)
             items.extend(page.get("items") or [])

@@ -57,6 +57,8 @@ ROLLED_BACK: Sequence[Event] = [opened("r", "v2", "v1"), live("v1", by="r")]
         ([seeded("v2", 1), live("v3"), BAD], Standing.BAD, None),
         ([live("v2"), good("v2"), BAD, good("v2"), live("v3")], Standing.BAD, None),
         ([live("v2"), BAD, live("v1"), live("v2"), good("v2"), live("v3")], Standing.GOOD, "v2"),
+        # Where the guard puts it all the same, since the word came too late, that is no person's rollout.
+        ([live("v2"), BAD, live("v1"), live("v2", by="r"), good("v2"), live("v3")], Standing.BAD, None),
         # The last word counts.
         ([live("v2"), good("v2"), BAD, LIFTED, live("v3")], Standing.GOOD, "v2"),
         ([live("v2"), good("v2"), BAD, LIFTED, BAD, live("v3")], Standing.BAD, None),

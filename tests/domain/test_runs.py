@@ -238,12 +238,14 @@ def test_what_cannot_be_given_back_is_said() -> None:
     assert decision == Commit((HoldReleased(NOW, "r", HOLD.id, "403", kept_out=True),))
 
 
-def test_while_a_helper_stands_in_nothing_else_is_given_up() -> None:
-    helper = replace(HOLD, id="helper/h", kind="helper")
-    run = replace(ending(holding=True), holds={helper.id: helper, HOLD.id: HOLD})
+def test_while_a_helper_stands_in_productions_size_is_not_given_up() -> None:
+    helper, size = (replace(HOLD, id=kind, kind=kind) for kind in ("helper", "replicas"))
+    run = replace(ending(holding=True), holds={helper.id: helper, size.id: size})
     assert isinstance(runs.next(run, Failed(FAILED, "403"), NOW, 1e9), WaitUntil)
-    alone = replace(run, holds={HOLD.id: HOLD, helper.id: helper})
-    assert told(runs.next(alone, Failed(FAILED, "403"), NOW, 0.0)) == ["HoldReleased"]
+    owner = replace(HOLD, id="owner", kind="gitops_owner")
+    for last in (helper, owner):
+        given_up = replace(run, holds={h.id: h for h in (size, helper, owner) if h is not last} | {last.id: last})
+        assert told(runs.next(given_up, Failed(FAILED, "403"), NOW, 0.0)) == ["HoldReleased"]
 
 
 def test_holds_are_given_back_in_reverse() -> None:

@@ -37,3 +37,9 @@ async def test_an_eviction_is_refused(http: httpx.AsyncClient) -> None:
     await http.post(pods, json={"metadata": {"name": "a"}, "spec": {"containers": containers}})
     assert (await http.post(f"{pods}/a/eviction", json={"metadata": {"name": "a"}})).status_code == 404
     assert (await http.get(f"{pods}/a")).status_code == 200
+
+
+async def test_an_object_may_have_a_field_of_the_name_that_lists_have(http: httpx.AsyncClient) -> None:
+    path = "/api/v1/namespaces/default/configmaps"
+    assert (await http.post(path, json={"metadata": {"name": "one"}, "items": "abc"})).status_code == 201
+    assert (await http.get(f"{path}/one")).json()["metadata"]["name"] == "one"

@@ -18,6 +18,20 @@ async def test_a_list_goes_over_all_pages(api: StubApi, client: Client) -> None:
     assert [i["n"] for i in await client.list("/api/v1/pods")] == [0, 1, 2]
 
 
+async def test_a_list_that_has_grown_by_a_page_is_read_anew(api: StubApi, client: Client) -> None:
+    more = False
+
+    async def pages(request: web.BaseRequest) -> web.StreamResponse:
+        rest = request.query.get("continue") is not None
+        metadata = {"continue": "rest"} if more and not rest else {}
+        return web.json_response({"metadata": metadata, "items": [{"page": 2 if rest else 1}]})
+
+    api.answer_instead = pages
+    assert await client.list("/things") == await client.list("/things") == [{"page": 1}]
+    more = True
+    assert await client.list("/things") == [{"page": 1}, {"page": 2}]
+
+
 async def test_a_refusal_carries_status_and_message(client: Client) -> None:
     with pytest.raises(ApiRefused, match="404: not found") as caught:
         await client.get("/nowhere")

@@ -28,10 +28,8 @@ class Encoding:
         """The object."""
         return self._whole.of(item)
 
-    def answer(self, body: Json) -> bytes:
-        """A body: an object, or a list of them."""
-        if "items" not in body:
-            return self.whole(body)
+    def list(self, body: Json) -> bytes:
+        """A list of objects."""
         head = _encoded({k: v for k, v in body.items() if k != "items"})
         return head[:-1] + b',"items":[' + b",".join(map(self._items.of, body["items"])) + b"]}"
 

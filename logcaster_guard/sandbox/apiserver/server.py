@@ -254,7 +254,8 @@ class ApiServer:
         code, answer = self._handlers.answer(route, query)
         if route.verb == "create" and not route.name and not query.caller.dry_run:
             record.entry = replace(record.entry, name=str(answer["metadata"].get("name", "")))
-        return _answered(code, self._encoding.answer(answer))
+        encode = self._encoding.list if route.verb == "list" else self._encoding.whole
+        return _answered(code, encode(answer))
 
     async def _watch(self, request: web.Request, route: Route, record: _Record) -> web.StreamResponse:
         _check_accept(request)
