@@ -419,7 +419,8 @@ def _left_behind(cell: Disturbance, case: Case, minimum: int | None, tape: Distu
             faults.append(f"the Service leads to {named}, which is gone")
     if case.missing and BLUE in left.deployments and cell.act.words != "re-creates":
         serves = left.selector.get(objects.ENVIRONMENT) == objects.BLUE
-        changed = cell.act.on is On.OTHER
+        # Whoever makes an autoscaler for it has other pods there than the run wanted, and counts on them.
+        changed = cell.act.on is On.OTHER or (cell.act.on is On.AUTOSCALER and minimum is None)
         if not serves and not changed:
             faults.append(f"{BLUE}, made in vain, is left")
     return faults
