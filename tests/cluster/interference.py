@@ -445,6 +445,9 @@ def _sizes(  # noqa: PLR0917 - everything that has a say in it
             if minimum is not None:
                 # Raised before they came, the minimum may have brought theirs there: shrinking it is the autoscaler's.
                 sizes |= {REPLICAS}
+            if serves and _later(tape, left):
+                # A run that found theirs when it was planned has sent production there.
+                sizes |= {REPLICAS}
         elif cell.act.on is On.OTHER and not serves:
             sizes |= {REPLICAS} if case.missing else set()
     if kind is Kind.AUTOSCALER and workload.name != GREEN:
