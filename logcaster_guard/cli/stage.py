@@ -16,7 +16,7 @@ from logcaster_guard.adapters import logs
 from logcaster_guard.cli.story import GuardLog, Timeline
 from logcaster_guard.config.loading import Loaded, load
 from logcaster_guard.sandbox.apiserver import ApiServer, AuditEntry
-from logcaster_guard.sandbox.client import Json
+from logcaster_guard.sandbox.client import Client, Json
 from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.objects import ACTIVE_SERVICE, BLUE, DEPLOYMENT, ENVIRONMENTS, GREEN, SERVICE, image
 from logcaster_guard.sandbox.prometheus import PrometheusServer, cluster_jobs
@@ -159,7 +159,9 @@ async def staged(
         server = ApiServer(tokens={"people": "people", "node": "node", "guard": "guard"})
         await stack.enter_async_context(server)
         service = ACTIVE_SERVICE if switching else SERVICE
-        world = World(server.url, "node", namespace=NAMESPACE, releases=releases, service=service, rate=40.0, pace=PACE)
+        world = World(
+            Client(server.url, "node"), namespace=NAMESPACE, releases=releases, service=service, rate=40.0, pace=PACE
+        )
         stage = Stage(console, server, world, guarded=guarded, switching=switching)
         logs.configure("json", "info", stage.log)
         await stack.enter_async_context(world)

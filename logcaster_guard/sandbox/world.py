@@ -1,6 +1,6 @@
 """Everything of the sandbox but its API server, in one piece: a node, the network and the service's users.
 
-async with World(url, token, namespace="prod", releases=releases) as world:
+async with World(Client(url, token), namespace="prod", releases=releases) as world:
     await world.install("1.0")
     await world.rolled_out(30)
     await world.deploy("2.0")
@@ -9,7 +9,6 @@ async with World(url, token, namespace="prod", releases=releases) as world:
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -24,19 +23,17 @@ from logcaster_guard.sandbox.traffic import Traffic
 
 
 class World:
-    """Runs the pods of `namespace` at the API server `api_url` and sends `rate` requests a second to `service`.
+    """Runs the pods of `namespace` and sends `rate` requests a second to `service`.
 
-    `token` must be allowed everything in the namespace, and Nodes; `ca_file` checks the server's certificate. `period`
-    is how often, in seconds, node and network look at the API. `releases` stays the caller's to change.
+    `client` must be allowed everything in the namespace, and Nodes; it is closed with the world. `period` is how often,
+    in seconds, node and network look at the API. `releases` stays the caller's to change.
     """
 
     def __init__(
         self,
-        api_url: str,
-        token: str,
+        client: Client,
         *,
         namespace: str,
-        ca_file: Path | None = None,
         releases: Releases | None = None,
         service: str = objects.SERVICE,
         rate: float = 20.0,
@@ -46,7 +43,7 @@ class World:
     ) -> None:
         self.namespace = namespace
         self.releases = releases or Releases()
-        self.client = Client(api_url, token, ca_file)
+        self.client = client
         self.node = Node(self.client, namespace, self.releases, pace=pace, period=period, seed=seed)
         self.network = Network(self.client, namespace, self.node.at, lambda: self.node.lives, period=period, seed=seed)
         url = f"http://{service}.{namespace}.svc.cluster.local:{TRAFFIC_PORT}/"

@@ -13,6 +13,7 @@ from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.sandbox.apiserver import ApiServer
 from logcaster_guard.sandbox.client import Client
 from tests.cluster.harness import AuditRecord, Cluster, drop_namespace, flushed_audit, make_namespace
+from tests.cluster.within import ClientWithin
 from tests.conftest import RealControlPlane
 from tests.real.control_plane import ControlPlane
 
@@ -88,6 +89,7 @@ async def _sandbox(request: pytest.FixtureRequest, folder: Path) -> AsyncIterato
         namespace=namespace,
         server_version=version,
         admin=admin,
+        node=lambda: ClientWithin(server, "node"),
         folder=folder,
         subjects=_user,
         read_audit=audit,
@@ -119,6 +121,7 @@ async def _real(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[C
         namespace=namespace,
         server_version=plane.version,
         admin=admin,
+        node=lambda: Client(plane.url, plane.tokens["node"], plane.ca_file),
         folder=folder,
         subjects=_user if isinstance(plane, ControlPlane) else _account_of(plane.namespace),
         read_audit=audit,

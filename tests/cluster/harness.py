@@ -38,8 +38,9 @@ class Cluster:
     """An API server with a fresh namespace.
 
     `admin_token` and `node_token` may do everything; `guard_token` may do on a real control plane only what was granted
-    with `grant`. `admin` is a client with the admin's token. `alice` and `bob`, in `others`, are people with the rights
-    that were granted; the embedded server is told of them by `on_grant`, and tells of them only in reviews.
+    with `grant`. `admin` is a client with the admin's token, and `node` makes one for the world around the guard.
+    `alice` and `bob`, in `others`, are people with the rights that were granted; the embedded server is told of them by
+    `on_grant`, and tells of them only in reviews.
     """
 
     kind: Literal["sandbox", "real"]
@@ -51,6 +52,7 @@ class Cluster:
     namespace: str
     server_version: str
     admin: Client
+    node: Callable[[], Client]
     folder: Path
     subjects: Callable[[str], Json]
     read_audit: Callable[[], Awaitable[Sequence[AuditRecord]]]

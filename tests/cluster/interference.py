@@ -379,7 +379,9 @@ def _theirs(cell: Disturbance, case: Case, tape: Disturbed, left: Remains) -> li
         return [] if left.bounds == BOUNDS else [f"their bounds are gone: {left.bounds}"]
     found = left.deployments.get(name)
     if act.words == "deletes":
-        return [] if found is None else [f"{name} is there again"]
+        # A run that was planned without it makes what it needs.
+        needed = later and act.on is On.OTHER
+        return [] if found is None or needed else [f"{name} is there again"]
     if found is None:
         return [f"{name} is gone"]
     env = {e["name"]: e.get("value") for e in found.template["spec"]["containers"][0].get("env") or []}

@@ -93,7 +93,7 @@ class Scene:
         kept = journal_rights() if case.in_cluster else ()
         await cluster.grant("guard", [*rights, *(owners.RULES if case.owner else ()), *kept])
         world = World(
-            cluster.url, cluster.node_token, namespace=name, ca_file=cluster.ca_file, pace=pace, period=0.05
+            cluster.node(), namespace=name, pace=pace, period=0.05
         )  # fmt: skip
         await world.start(traffic=False, network=False)
         try:

@@ -89,10 +89,8 @@ async def street(
     """Everything up to ten good releases, read by the source `scrape`."""
     releases = Releases({objects.image(BAD): Behaviour(error_rate=0.6)})
     world = World(
-        cluster.url,
-        cluster.node_token,
+        cluster.node(),
         namespace=cluster.namespace,
-        ca_file=cluster.ca_file,
         releases=releases,
         pace=PACE,
         period=0.25,

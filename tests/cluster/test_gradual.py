@@ -129,10 +129,8 @@ async def shifting(cluster: Cluster, replicas: int, *, borrowed: bool, policy: P
     await cluster.grant("guard", rules)
     async with contextlib.AsyncExitStack() as stack:
         world = World(
-            cluster.url,
-            cluster.node_token,
+            cluster.node(),
             namespace=cluster.namespace,
-            ca_file=cluster.ca_file,
             pace=PACE,
             period=0.05,
         )

@@ -38,10 +38,8 @@ def role() -> Sequence[Json]:
 async def world(cluster: Cluster) -> AsyncIterator[World]:
     releases = Releases({objects.image(v): Behaviour(error_rate=0.3) for v in BAD})
     world = World(
-        cluster.url,
-        cluster.node_token,
+        cluster.node(),
         namespace=cluster.namespace,
-        ca_file=cluster.ca_file,
         releases=releases,
         rate=40,
         pace=PACE,

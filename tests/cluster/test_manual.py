@@ -36,10 +36,8 @@ async def world(cluster: Cluster) -> AsyncIterator[World]:
     rules: Sequence[Json] = next(d for d in documents if d["kind"] == "Role")["rules"]
     await cluster.grant("guard", [*rules, *journal_rights(), LEASES])
     world = World(
-        cluster.url,
-        cluster.node_token,
+        cluster.node(),
         namespace=cluster.namespace,
-        ca_file=cluster.ca_file,
         rate=40,
         pace=PACE,
         period=0.1,

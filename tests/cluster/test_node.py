@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from logcaster_guard.sandbox import objects
+from logcaster_guard.sandbox.client import Client
 from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.prometheus import pods_job
 from logcaster_guard.sandbox.release import Behaviour, Releases
@@ -28,10 +29,8 @@ async def world(cluster: Cluster) -> AsyncIterator[World]:
         }
     )
     world = World(
-        cluster.url,
-        cluster.node_token,
+        Client(cluster.url, cluster.node_token, cluster.ca_file),
         namespace=cluster.namespace,
-        ca_file=cluster.ca_file,
         releases=releases,
         rate=30,
         pace=PACE,

@@ -37,10 +37,8 @@ async def world(cluster: Cluster) -> AsyncIterator[World]:
     rules: Sequence[Json] = next(d for d in documents if d["kind"] == "Role")["rules"]
     await cluster.grant("guard", rules)
     world = World(
-        cluster.url,
-        cluster.node_token,
+        cluster.node(),
         namespace=cluster.namespace,
-        ca_file=cluster.ca_file,
         releases=Releases({objects.image("2.0"): Behaviour(error_rate=0.5)}),
         rate=40,
         pace=PACE,

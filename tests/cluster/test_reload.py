@@ -57,10 +57,8 @@ class Mount:
 @pytest.fixture
 async def world(cluster: Cluster) -> AsyncIterator[World]:
     world = World(
-        cluster.url,
-        cluster.node_token,
+        cluster.node(),
         namespace=cluster.namespace,
-        ca_file=cluster.ca_file,
         releases=Releases({objects.image("1.0"): Behaviour(error_rate=0.3)}),
         rate=40,
         pace=PACE,

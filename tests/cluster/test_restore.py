@@ -117,7 +117,7 @@ async def test_the_good_release_is_back_whoever_else_wrote(
 async def test_a_stalled_bad_rollout_does_not_count_against_the_good_one(cluster: Cluster, bench: Bench) -> None:
     releases_ = Releases({objects.image("2.0"): Behaviour(ready=False)})
     world = World(
-        cluster.url, cluster.node_token, namespace=cluster.namespace, ca_file=cluster.ca_file, releases=releases_,
+        cluster.node(), namespace=cluster.namespace, releases=releases_,
         pace=PACE, period=0.1,
     )  # fmt: skip
     await world.start(traffic=False)

@@ -67,10 +67,8 @@ def action(rule: str) -> str:
 async def world(cluster: Cluster) -> AsyncIterator[World]:
     await cluster.grant("guard", role())
     world = World(
-        cluster.url,
-        cluster.node_token,
+        cluster.node(),
         namespace=cluster.namespace,
-        ca_file=cluster.ca_file,
         rate=80,
         pace=PACE,
         period=0.1,

@@ -108,7 +108,7 @@ async def test_it_is_back_on_the_good_template(cluster: Cluster, kind: str, new:
     rules = next(d["rules"] for d in yaml.safe_load_all(ROLE.read_text()) if d["kind"] == "Role")
     await cluster.grant("guard", rules)
     path = f"/apis/apps/v1/namespaces/{cluster.namespace}/{PLURALS[kind]}/{NAME}"
-    world = World(cluster.url, cluster.node_token, namespace=cluster.namespace, ca_file=cluster.ca_file, pace=PACE)
+    world = World(cluster.node(), namespace=cluster.namespace, pace=PACE)
     world.releases.register(objects.image(BAD), new)
     await world.start(traffic=False)
     try:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from pydantic_core import to_json
 
 from logcaster_guard.sandbox.apiserver.jsontypes import Json
 from logcaster_guard.sandbox.apiserver.recent import Recent
 
 
 def _encoded(value: Json) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
+    return to_json(value)
 
 
 def _bare(item: Json) -> bytes:

@@ -150,21 +150,32 @@ class ApiServer:
     ) -> None:
         await self.stop()
 
+    def ask(self, method: str, path: str, user: str, query: Query) -> Json:
+        """Answer a request of `user` from inside this process, recorded like any other; raises `ApiError`.
+
+        Neither the answer nor the body that was given may be changed afterwards. No interceptor sees it, and nothing
+        can be watched.
+        """
+        record = self._record(method, path)
+        record.entry = replace(record.entry, user=user)
+        code = 500
+        try:
+            route = self._identify(method, path, query.parameters, record)
+            if isinstance(route, ApiError):
+                raise route
+            if record.entry.mutating:
+                record.entry = replace(record.entry, body=query.body)
+            code, answer = self._carried_out(route, query, record)
+        except ApiError as error:
+            code = error.code
+            raise
+        finally:
+            self.audit.append(replace(record.entry, code=code))
+        return answer
+
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         """Answer any request; whatever happens, it is recorded."""
-        entry = AuditEntry(
-            at=self._clock.now(),
-            user="system:anonymous",
-            verb=_METHOD_VERBS.get(request.method, request.method.lower()),
-            resource="",
-            subresource="",
-            namespace="",
-            name="",
-            code=500,
-            body=None,
-            path=request.path,
-        )
-        record = _Record(entry)
+        record = self._record(request.method, request.path)
         try:
             response = await self._intercepted(request, record)
         except ApiError as e:
@@ -186,8 +197,23 @@ class ApiServer:
                 return _hang_up(request)
         return response
 
+    def _record(self, method: str, path: str) -> _Record:
+        entry = AuditEntry(
+            at=self._clock.now(),
+            user="system:anonymous",
+            verb=_METHOD_VERBS.get(method, method.lower()),
+            resource="",
+            subresource="",
+            namespace="",
+            name="",
+            code=500,
+            body=None,
+            path=path,
+        )
+        return _Record(entry)
+
     async def _intercepted(self, request: web.Request, record: _Record) -> web.StreamResponse:
-        route = self._identify(request, record)
+        route = self._identify(request.method, request.path, request.query, record)
         if self.interceptor is not None and (response := await self.interceptor(request)) is not None:
             if record.entry.mutating:
                 record.entry = replace(record.entry, body=_for_audit(await request.read()))
@@ -199,10 +225,10 @@ class ApiServer:
             return await self._watch(request, route, record)
         return await self._answer(request, route, record)
 
-    def _identify(self, request: web.Request, record: _Record) -> Route | ApiError:
+    def _identify(self, method: str, path: str, query: Mapping[str, str], record: _Record) -> Route | ApiError:
         """The route, noted for the audit; a refusal is kept until the caller is known."""
         try:
-            route = parse(request.method, request.path, request.query)
+            route = parse(method, path, query)
         except ApiError as e:
             return e
         record.entry = replace(
@@ -250,12 +276,15 @@ class ApiServer:
         if mutating:
             record.entry = replace(record.entry, body=_for_audit(raw))
             body = parsed(raw) if raw and media_type.endswith("json") else None
-        query = Query(request.query, media_type, body, _caller(request))
+        code, answer = self._carried_out(route, Query(request.query, media_type, body, _caller(request)), record)
+        encode = self._encoding.list if route.verb == "list" else self._encoding.whole
+        return _answered(code, encode(answer))
+
+    def _carried_out(self, route: Route, query: Query, record: _Record) -> tuple[int, Json]:
         code, answer = self._handlers.answer(route, query)
         if route.verb == "create" and not route.name and not query.caller.dry_run:
             record.entry = replace(record.entry, name=str(answer["metadata"].get("name", "")))
-        encode = self._encoding.list if route.verb == "list" else self._encoding.whole
-        return _answered(code, encode(answer))
+        return code, answer
 
     async def _watch(self, request: web.Request, route: Route, record: _Record) -> web.StreamResponse:
         _check_accept(request)
