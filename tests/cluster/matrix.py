@@ -26,7 +26,11 @@ from tests.cluster.scene import Scene
 
 T = TypeVar("T")
 SHARE = "LOGCASTER_GUARD_MATRIX"
-"""`full` plays every cell of a matrix; a number is the offset of the share that is played else, 0 by default."""
+"""What is played: `full` every cell, `strategies` every cell of each strategy and a share of its further cases.
+
+Else it is a share of everything but the plain immediate rollback, and a number is that share's offset, 0 by default.
+"""
+FULL, STRATEGIES_WHOLE = "full", "strategies"
 STRATEGIES = Path(strategies.__file__).parent
 RECORDINGS = 3
 SANDBOX, REAL = 24, 3
@@ -65,21 +69,28 @@ def share(cells: Sequence[T], most: int | None, *, row: int) -> Share[T]:
     `row` is how many cells belong to one point: k shares no factor with it, so that every column comes up.
     """
     wanted = os.environ.get(SHARE, "0")
-    if wanted == "full" or most is None or len(cells) <= most:
+    if wanted == FULL or most is None or len(cells) <= most:
         return Share(cells, f"all {len(cells)} cells")
     every = math.ceil(len(cells) / most)
     while math.gcd(every, row) > 1:
         every += 1
-    offset = int(wanted) % every
+    offset = 0 if wanted == STRATEGIES_WHOLE else int(wanted) % every
     played = cells[offset::every]
     return Share(played, f"{len(played)} of {len(cells)} cells, every {every}th from {offset} on ({SHARE})")
 
 
+def whole(case: Case, minimum: int | None) -> bool:
+    """Whether every cell of the case is played on the sandbox, though not every one of all cases is asked for."""
+    if os.environ.get(SHARE) == STRATEGIES_WHOLE:
+        return case == Case(case.action)
+    return case == Case(Action.IMMEDIATE) and minimum is None
+
+
 def part_of(cells: Sequence[T], cluster: Cluster, case: Case, minimum: int | None, *, row: int) -> Share[T]:
-    """The share of a matrix that is played here; of the plain immediate rollback all, or ten times as many."""
-    first = case == Case(Action.IMMEDIATE) and minimum is None
+    """The share of a matrix that is played here; a real control plane gets most of the plain immediate rollback."""
     if cluster.kind == "sandbox":
-        return share(cells, None if first else SANDBOX, row=row)
+        return share(cells, None if whole(case, minimum) else SANDBOX, row=row)
+    first = case == Case(Action.IMMEDIATE) and minimum is None
     return share(cells, REAL * 10 if first else REAL, row=row)
 
 
