@@ -141,6 +141,11 @@ class Run:
         return done[-1] if done else None
 
     @property
+    def switched(self) -> bool:
+        """Whether the Service was seen to have left the environment that the plan calls live."""
+        return any(isinstance(step, SwitchService) for step in self.opened.plan.steps[: self.step])
+
+    @property
     def restoring(self) -> bool:
         """Whether the destination takes the bad release's place already, or the run is ending: too late for more."""
         steps = self.opened.plan.steps

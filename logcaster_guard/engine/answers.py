@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
-from logcaster_guard.domain import answers, inbox, narration
+from logcaster_guard.domain import answers, inbox, marks, narration
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.events import AnswerDenied, NoticeQueued, RunAnswered
 from logcaster_guard.domain.inbox import Answer, Denied
@@ -84,10 +84,19 @@ class Answers:
         run = self._chronicle.open_run_on(target)
         if run is not None and run.ending is None and carrier.carries(run.id):
             return
-        counted = await self._take(target, None if run is None else run.id, workload)
+        name = None if run is None else run.id
+        counted = any([await self._take(target, name, w) for w in (workload, *await self._left(target, run, workload))])
         stream = None if run is None else self._chronicle.open_runs_stream(run.id)
         if counted and run is not None and stream is not None:
             carrier.start(stream, run.id)
+
+    async def _left(self, target: str, run: Run | None, workload: Workload) -> Sequence[Workload]:
+        """The environment that this run, or the last one, was to leave, while what was said there counts."""
+        closed = self._chronicle.last_closed(target)
+        if run is None and closed is not None and self._clock.now() < closed.at + marks.VALID_FOR:
+            run = self._chronicle.run(closed.run)
+        left = None if run is None else await live_of(self._cluster, run)
+        return [] if left is None or left.name == workload.name else [left]
 
     async def _take(self, target: str, run: str | None, workload: Workload) -> bool:
         async with self._taking:

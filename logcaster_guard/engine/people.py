@@ -63,7 +63,8 @@ class People:
         watch, run = self._watches[target], self._chronicle.open_run_on(target)
         name = watch.target.deployment if watch.workload is None else watch.workload.name
         if run is not None:
-            name = run.opened.plan.live or run.opened.plan.deployment
+            plan = run.opened.plan
+            name = plan.deployment if run.switched or not plan.live else plan.live
         return Place(Kind(watch.target.kind), watch.target.namespace, name)
 
     async def answer(self, said: Said, answer: Answer, ticket: str) -> Written | Denied:

@@ -7,29 +7,37 @@ import contextlib
 import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import yaml
 
 from logcaster_guard.adapters.kubernetes.connect import connect
-from logcaster_guard.domain import capacity, runs
+from logcaster_guard.domain import capacity, inbox, marks, runs
+from logcaster_guard.domain.events import AnswerDenied
+from logcaster_guard.domain.inbox import Mark
+from logcaster_guard.domain.marks import Marking
 from logcaster_guard.domain.rules import Action
+from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Json
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import MERGE_PATCH
 from logcaster_guard.sandbox.release import Behaviour
 from tests.cluster.case import BAD, GOOD, WITHIN, Case, image_of
+from tests.cluster.crashes import Point
 from tests.cluster.ending import Facts
 from tests.cluster.environments import BLUE, GREEN, IDLE
 from tests.cluster.harness import Cluster
+from tests.cluster.interference import Act, Disturbance, DisturbedScene, On
 from tests.cluster.scene import Scene
 from tests.real.waiting import until
 
 pytestmark = [pytest.mark.timeout(240)]
 ROLE = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
 CASE = Case(Action.BLUE_GREEN)
+LAST = Point("append to run: RunClosed + NoticeQueued run.closed", 1)
 
 
 @pytest.fixture
@@ -205,3 +213,25 @@ async def test_somebody_elses_change_wins(
     expected = {"live rolled out": ("3.0", IDLE), "other scaled": (BAD, 7), "selector switched": (GOOD, 3)}[what]
     assert (facts.image, sizes[BLUE]) == (objects.image(expected[0]), expected[1])
     assert sizes[GREEN] == 3
+
+
+@pytest.mark.parametrize("annotation", [inbox.MARK, inbox.ABANDON])
+async def test_what_is_said_on_the_environment_that_was_left_in_the_runs_last_moment_is_heard(
+    cluster: Cluster, api: ClusterPort, rights: Sequence[Json], annotation: str
+) -> None:
+    async with DisturbedScene.set_up(cluster, api, rights, None, case=CASE) as scene:
+        good = Workload(await scene.world.deployment(BLUE)).hash
+
+        async def say(_: Scene, name: str) -> str:
+            until_then = datetime.now(UTC) + timedelta(minutes=1)
+            mark = marks.written(Marking(good, Mark.BAD, "it loses logs"), until_then)
+            value = mark if annotation == inbox.MARK else inbox.written("some-ticket", until_then, "stop")
+            body = {"metadata": {"annotations": {annotation: value}}}
+            await scene.world.client.patch(f"{scene.deployments}/{name}", body, MERGE_PATCH)
+            return ""
+
+        _, left = await scene.disturbed(Disturbance(LAST, Act("says something on", On.LIVE, say)))
+    assert [r.closed.outcome for r in left.runs if r.closed is not None] == [runs.RECOVERED]
+    assert (left.ledger.records[good].bad_since is not None) == (annotation == inbox.MARK)
+    denied = [e.event.reason for e in left.entries if isinstance(e.event, AnswerDenied)]
+    assert denied == ([] if annotation == inbox.MARK else ["no rollback is open here"])
