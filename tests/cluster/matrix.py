@@ -79,18 +79,17 @@ def share(cells: Sequence[T], most: int | None, *, row: int) -> Share[T]:
     return Share(played, f"{len(played)} of {len(cells)} cells, every {every}th from {offset} on ({SHARE})")
 
 
-def whole(case: Case, minimum: int | None) -> bool:
-    """Whether every cell of the case is played on the sandbox, though not every one of all cases is asked for."""
-    if os.environ.get(SHARE) == STRATEGIES_WHOLE:
-        return case == Case(case.action)
-    return case == Case(Action.IMMEDIATE) and minimum is None
+def strategies_whole() -> bool:
+    """Whether all of each strategy is asked for, though not all of its further cases."""
+    return os.environ.get(SHARE) == STRATEGIES_WHOLE
 
 
 def part_of(cells: Sequence[T], cluster: Cluster, case: Case, minimum: int | None, *, row: int) -> Share[T]:
     """The share of a matrix that is played here; a real control plane gets most of the plain immediate rollback."""
-    if cluster.kind == "sandbox":
-        return share(cells, None if whole(case, minimum) else SANDBOX, row=row)
     first = case == Case(Action.IMMEDIATE) and minimum is None
+    if cluster.kind == "sandbox":
+        whole = case == Case(case.action) if strategies_whole() else first
+        return share(cells, None if whole else SANDBOX, row=row)
     return share(cells, REAL * 10 if first else REAL, row=row)
 
 

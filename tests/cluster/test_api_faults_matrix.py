@@ -25,6 +25,8 @@ from tests.cluster.scene import Scene
 from tests.real.control_plane import write_kubeconfig
 
 AT_ONCE = 8
+AWAY_AT_ONCE = 16
+"""They wait most of the time."""
 ON_THE_WIRE = 8
 """Cells played of one case one after the other, on the sandbox and unless all are asked for."""
 DEADLINE = 5.0
@@ -89,8 +91,8 @@ class World:
             fault = f"{type(error).__name__}: {error}"
         return Row(cell, namespace, facts, fault, failures.struck, failures.attempts, time.monotonic() - began)
 
-    async def all_played(self, cells: Sequence[Failing]) -> Sequence[Row]:
-        slots = asyncio.Semaphore(AT_ONCE)
+    async def all_played(self, cells: Sequence[Failing], at_once: int = AT_ONCE) -> Sequence[Row]:
+        slots = asyncio.Semaphore(at_once)
 
         async def play(cell: Failing) -> Row:
             async with slots:
@@ -144,7 +146,7 @@ async def test_the_api_server_may_be_away_from_any_write_on(  # noqa: PLR0917 - 
         writes = [c for c in calls if c.phase and c.verb in WRITES and c.kind is not Kind.EVENT]
         cells = [Failing(call, Fault.AWAY, outage=seconds) for call in writes]
         part = share(cells, None if cluster.kind == "sandbox" else REAL, row=1)
-        rows = await world.all_played(part.played)
+        rows = await world.all_played(part.played, AWAY_AT_ONCE)
     assert len(rows) == len(part.played)
     await _judged(world, rows, known, f"{len(writes)} writes, {part.words}", log)
 
