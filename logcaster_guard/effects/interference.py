@@ -78,20 +78,18 @@ def changed(run: Run, workload: Workload) -> bool:
 def foreign_live(run: Run, live: Workload | None) -> str | None:
     """What somebody else changed of the environment that the Service is to leave, as a sentence; None if nothing.
 
-    Once the Service has left it, it is nobody's destination and theirs to change; a freeze is a word all the same.
+    Once the Service has left it, it is nobody's destination and theirs to change.
     """
     plan = run.opened.plan
-    if not plan.live:
+    if not plan.live or run.switched:
         return None
     name = f"{plan.namespace}/{plan.live}"
-    if live is not None and live.uid == plan.live_uid and _is_frozen(run, live):
-        return f"Somebody froze {name} ({live.annotations[inbox.FREEZE][:200]})."
-    if run.switched:
-        return None
     if live is None or live.deleting or live.uid != plan.live_uid:
         return f"{plan.kind} {name} was deleted."
     if live.paused:
         return f"{plan.kind} {name} was paused."
+    if _is_frozen(run, live):
+        return f"Somebody froze {name} ({live.annotations[inbox.FREEZE][:200]})."
     if live.hash != plan.from_template:
         return f"Somebody rolled out another release of {name} ({', '.join(live.images)})."
     return None

@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
+import structlog
+
 from logcaster_guard.domain import answers, inbox, marks, narration
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.events import AnswerDenied, NoticeQueued, RunAnswered
@@ -41,6 +43,7 @@ class Answers:
         self._chronicle = chronicle
         self._clock = clock
         self._marks = marks
+        self._log = structlog.get_logger()
         self._listened: dict[str, float] = {}
         self._taking = asyncio.Lock()
 
@@ -85,18 +88,29 @@ class Answers:
         if run is not None and run.ending is None and carrier.carries(run.id):
             return
         name = None if run is None else run.id
-        counted = any([await self._take(target, name, w) for w in (workload, *await self._left(target, run, workload))])
+        counted = await self._take(target, name, workload)
+        counted = await self._take_beside(target, run, workload) or counted
         stream = None if run is None else self._chronicle.open_runs_stream(run.id)
         if counted and run is not None and stream is not None:
             carrier.start(stream, run.id)
 
-    async def _left(self, target: str, run: Run | None, workload: Workload) -> Sequence[Workload]:
-        """The environment that this run, or the last one, was to leave, while what was said there counts."""
-        closed = self._chronicle.last_closed(target)
-        if run is None and closed is not None and self._clock.now() < closed.at + marks.VALID_FOR:
-            run = self._chronicle.run(closed.run)
-        left = None if run is None else await live_of(self._cluster, run)
-        return [] if left is None or left.name == workload.name else [left]
+    async def _take_beside(self, target: str, run: Run | None, workload: Workload) -> bool:
+        """Take in what was said on the other environment of this run, or of the last one while that may count.
+
+        The Service may have left it, or come back from it, just after somebody had written there.
+        """
+        closed, plays = self._chronicle.last_closed(target), run
+        if plays is None and closed is not None and self._clock.now() < closed.at + marks.VALID_FOR:
+            plays = self._chronicle.run(closed.run)
+        if plays is None or not plays.opened.plan.live:
+            return False
+        try:
+            found = await asyncio.gather(live_of(self._cluster, plays), workload_of(self._cluster, plays))
+            others = [w for w in found if w is not None and w.name != workload.name]
+            return any([await self._take(target, None if run is None else run.id, w) for w in others])
+        except ClusterError as error:
+            self._log.warning("workload.unread", detail=str(error))
+            return False
 
     async def _take(self, target: str, run: str | None, workload: Workload) -> bool:
         async with self._taking:

@@ -59,12 +59,12 @@ class People:
         self._policy = policy
 
     def place(self, target: str) -> Place:
-        """The object that annotations about the target go on now."""
+        """The object that annotations about the target go on now: what the Service was last seen to lead to."""
         watch, run = self._watches[target], self._chronicle.open_run_on(target)
         name = watch.target.deployment if watch.workload is None else watch.workload.name
-        if run is not None:
-            plan = run.opened.plan
-            name = plan.deployment if run.switched or not plan.live else plan.live
+        plan = None if run is None else run.opened.plan
+        if plan is not None and name not in {plan.live, plan.deployment}:
+            name = plan.live or plan.deployment
         return Place(Kind(watch.target.kind), watch.target.namespace, name)
 
     async def answer(self, said: Said, answer: Answer, ticket: str) -> Written | Denied:

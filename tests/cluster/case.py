@@ -63,7 +63,7 @@ POLICY = Policy(
     blue_green=BlueGreenPolicy(wait=0.1, window=0.1),
     alert=AlertPolicy(grace=0.3, remind_every=WITHIN),
 )
-PACE = Pace(start_delay=0.0, drain=0.05)
+PACE = Pace(start_delay=0.02, drain=0.05)
 
 
 @dataclass(frozen=True)

@@ -380,7 +380,7 @@ def _theirs(cell: Disturbance, case: Case, tape: Disturbed, left: Remains) -> li
     found = left.deployments.get(name)
     if act.words == "deletes":
         # A run that was planned without it makes what it needs.
-        needed = later and act.on is On.OTHER
+        needed = later and act.on is On.OTHER and left.selector.get(objects.ENVIRONMENT) == objects.BLUE
         return [] if found is None or needed else [f"{name} is there again"]
     if found is None:
         return [f"{name} is gone"]

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -215,11 +215,15 @@ async def test_somebody_elses_change_wins(
     assert sizes[GREEN] == 3
 
 
-@pytest.mark.parametrize("annotation", [inbox.MARK, inbox.ABANDON])
-async def test_what_is_said_on_the_environment_that_was_left_in_the_runs_last_moment_is_heard(
-    cluster: Cluster, api: ClusterPort, rights: Sequence[Json], annotation: str
+@pytest.mark.parametrize(
+    ("annotation", "on", "beside"),
+    [(inbox.MARK, On.LIVE, 0.0), (inbox.ABANDON, On.LIVE, 0.0), (inbox.ABANDON, On.OTHER, 0.5)],
+)
+async def test_what_is_said_on_the_environment_that_the_service_has_just_left_is_heard(
+    cluster: Cluster, api: ClusterPort, rights: Sequence[Json], annotation: str, on: On, beside: float
 ) -> None:
-    async with DisturbedScene.set_up(cluster, api, rights, None, case=CASE) as scene:
+    """The last: it was switched back."""
+    async with DisturbedScene.set_up(cluster, api, rights, None, case=replace(CASE, beside=beside)) as scene:
         good = Workload(await scene.world.deployment(BLUE)).hash
 
         async def say(_: Scene, name: str) -> str:
@@ -230,8 +234,10 @@ async def test_what_is_said_on_the_environment_that_was_left_in_the_runs_last_mo
             await scene.world.client.patch(f"{scene.deployments}/{name}", body, MERGE_PATCH)
             return ""
 
-        _, left = await scene.disturbed(Disturbance(LAST, Act("says something on", On.LIVE, say)))
-    assert [r.closed.outcome for r in left.runs if r.closed is not None] == [runs.RECOVERED]
-    assert (left.ledger.records[good].bad_since is not None) == (annotation == inbox.MARK)
+        _, left = await scene.disturbed(Disturbance(LAST, Act("says something on", on, say)))
+    outcomes = [r.closed.outcome for r in left.runs if r.closed is not None]
+    assert outcomes == [runs.DESTINATION_BAD if beside else runs.RECOVERED]
+    if annotation == inbox.MARK:
+        assert left.ledger.records[good].bad_since is not None
     denied = [e.event.reason for e in left.entries if isinstance(e.event, AnswerDenied)]
     assert denied == ([] if annotation == inbox.MARK else ["no rollback is open here"])

@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import pytest
 
-from logcaster_guard.domain import inbox
 from logcaster_guard.domain.events import RunEnding, RunOpened
 from logcaster_guard.domain.observations import Before, Done, Foreign, Observation
 from logcaster_guard.domain.rules import LedgerPolicy
@@ -17,7 +16,7 @@ from logcaster_guard.domain.runs import ABANDONED, FAILED, RECOVERED, Run
 from logcaster_guard.domain.steps import Hold, Plan, RestoreEnvironment, ScaleEnvironment, SwitchService
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects.environment import ScaleEnvironmentHandler
-from logcaster_guard.effects.interference import RUN, foreign_live, foreign_workload
+from logcaster_guard.effects.interference import RUN, foreign_workload
 from logcaster_guard.effects.switching import SwitchServiceHandler
 from logcaster_guard.engine.people import People
 from logcaster_guard.ports import Kind
@@ -134,20 +133,12 @@ async def test_an_environment_that_the_run_has_made_is_known_by_its_name(run: st
     assert (found is None) == (run == "r")
 
 
-@pytest.mark.parametrize("step", [1, 2])
-def test_a_freeze_counts_on_the_environment_that_the_service_leaves_and_on_the_one_it_has_left(step: int) -> None:
-    cluster, opened = switching({LABEL: "green"})
-    cluster.object(Kind.DEPLOYMENT, GREEN)["metadata"]["annotations"] = {inbox.FREEZE: "wait for me"}
-    found = foreign_live(Run(opened, step=step), Workload(cluster.object(Kind.DEPLOYMENT, GREEN)))
-    assert found == "Somebody froze default/green (wait for me)."
-
-
-@pytest.mark.parametrize(("step", "place"), [(0, GREEN), (1, GREEN), (2, BLUE)])
-def test_what_people_say_goes_where_the_service_leads_to(step: int, place: str) -> None:
+@pytest.mark.parametrize(("seen", "place"), [(GREEN, GREEN), (BLUE, BLUE), (None, GREEN)])
+def test_what_people_say_goes_where_the_service_was_seen_to_lead_to(seen: str | None, place: str) -> None:
     cluster, opened = switching({LABEL: "green"})
     target = SimpleNamespace(kind="Deployment", namespace="default", deployment="active")
-    # The loop that looks at the target has not looked since.
-    watch = SimpleNamespace(target=target, workload=Workload(cluster.object(Kind.DEPLOYMENT, GREEN)))
-    chronicle = SimpleNamespace(open_run_on=lambda _: Run(opened, step=step))
-    people = People(cluster, cast("Any", chronicle), FakeClock(), {"t": cast("Any", watch)}, LedgerPolicy())
+    workload = None if seen is None else Workload(cluster.object(Kind.DEPLOYMENT, seen))
+    watch = SimpleNamespace(target=target, workload=workload)
+    chronicle = SimpleNamespace(open_run_on=lambda _: Run(opened, step=1))
+    people = People(cluster, cast(Any, chronicle), FakeClock(), {"t": cast(Any, watch)}, LedgerPolicy())
     assert people.place("t").name == place

@@ -18,7 +18,7 @@ from logcaster_guard.domain.gitops import MARK, owner_called
 from logcaster_guard.domain.inbox import APPROVE, FREEZE, VETO, stamp
 from logcaster_guard.domain.narration.words import images, sentence
 from logcaster_guard.domain.notices import Notice, Severity
-from logcaster_guard.domain.runs import ESCALATED, RECOVERED, SUBSIDED, VETOED, Run
+from logcaster_guard.domain.runs import DESTINATION_BAD, ESCALATED, RECOVERED, SUBSIDED, VETOED, Run
 from logcaster_guard.domain.steps import AskPeople, Hold
 
 
@@ -90,9 +90,9 @@ def asked(event: RunOpened) -> Question | None:
     return Question(sentence, facts, until, expiry)
 
 
-def _command(event: RunOpened, annotation: str, value: str) -> str:
+def _command(event: RunOpened, annotation: str, value: str, *, switched: bool = False) -> str:
     plan = event.plan
-    workload = f"{plan.kind.lower()}/{plan.live or plan.deployment}"
+    workload = f"{plan.kind.lower()}/{plan.deployment if switched or not plan.live else plan.live}"
     return f"kubectl -n {plan.namespace} annotate --overwrite {workload} {annotation}='{value}'"
 
 
@@ -138,7 +138,7 @@ def ended(run: Run, event: RunClosed) -> Notice:
     well = event.outcome in {RECOVERED, SUBSIDED, VETOED, ESCALATED}
     resume, lift = (
         f"logcaster-guard resume {run.opened.target} --reason WHY",
-        _command(run.opened, FREEZE, "false: WHY"),
+        _command(run.opened, FREEZE, "false: WHY", switched=run.switched and event.outcome != DESTINATION_BAD),
     )
     frozen = f" The target is frozen until a person lifts it: {resume} , or {lift} ." if event.freeze else ""
     return _of_run(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic_core import to_json
+import json
 
 from logcaster_guard.sandbox.apiserver.jsontypes import Json
 from logcaster_guard.sandbox.apiserver.recent import Recent
 
 
 def _encoded(value: Json) -> bytes:
-    return to_json(value)
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _bare(item: Json) -> bytes:
