@@ -141,6 +141,11 @@ class Run:
         return done[-1] if done else None
 
     @property
+    def witnessed(self) -> float:
+        """Seconds for which guards are known to have waited in the present step: the journal tells of each reminder."""
+        return self.reminded * self.present.remind_every if isinstance(self.present, AskPeople) else 0.0
+
+    @property
     def switched(self) -> bool:
         """Whether the Service was seen to have left the environment that the plan calls live."""
         return any(isinstance(step, SwitchService) for step in self.opened.plan.steps[: self.step])

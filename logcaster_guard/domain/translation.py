@@ -46,6 +46,7 @@ ENGLISH_STATES: Mapping[str, str] = {
     "run.crashed": "stopped, needs a restart of the guard",
     "hold.not_given_back": "needs a person",
     "hold.held_up": "still giving back",
+    "run.hindered": "stands still",
     "owner.suspended": "rolled back, GitOps owner suspended",
     "owner.resumed": "GitOps owner at work",
     "owner.not_resumed": "needs a person",
@@ -89,6 +90,11 @@ KOREAN: Mapping[str, Words] = {
         "{target}: {object} 설정이 원래대로 돌아가지 않았습니다",
         "가드가 바꾼 값을 되돌리지 못했습니다. {object} 값을 {written}에서 {original}(으)로 직접 되돌려 주세요.",
         "사람의 조치 필요",
+    ),
+    "run.hindered": Words(
+        "{target} 롤백이 멈춰 있습니다",
+        "지금까지 바꾼 것은 그대로 두고 가드가 계속 시도합니다. 단계: {step}, 원인: {detail}",
+        "진행하지 못함",
     ),
     "hold.held_up": Words(
         "{target}: {object}을(를) 아직 되돌리지 못했습니다",

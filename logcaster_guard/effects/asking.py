@@ -17,7 +17,7 @@ from logcaster_guard.ports import Clock, Cluster
 
 @dataclass(slots=True)
 class _Asked:
-    """`began` and `quiet` are monotonic seconds: when the question was asked, since when the breach is over."""
+    """`began` and `quiet` are monotonic seconds: since when people were heard, since when the breach is over."""
 
     began: float
     quiet: float | None = None
@@ -26,7 +26,8 @@ class _Asked:
 class AskPeopleHandler:
     """Looks for a freeze; answers are heard by the engine.
 
-    Nothing is rolled back on a breach that is over, or that cannot be seen.
+    Nothing is rolled back on a breach that is over, or that cannot be seen. Silence while no guard was there to hear is
+    no consent: after a restart the time for a say begins anew, but for what the journal shows.
     """
 
     def __init__(self, cluster: Cluster, clock: Clock, assess: Assessor) -> None:
@@ -53,8 +54,7 @@ class AskPeopleHandler:
         now = self._clock.monotonic()
         asked = self._asked.get(run.id)
         if asked is None:
-            before = 0.0 if run.started is None else (self._clock.now() - run.started).total_seconds()
-            asked = self._asked[run.id] = _Asked(began=now - max(0.0, before))
+            asked = self._asked[run.id] = _Asked(began=now - run.witnessed)
         assessment = self._assess(run.opened.target, step.rule, float("-inf"))
         if assessment.verdict is not Verdict.NOT_MET:
             asked.quiet = None

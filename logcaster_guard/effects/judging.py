@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
@@ -14,18 +18,35 @@ from logcaster_guard.effects.interference import foreign
 from logcaster_guard.effects.looking import both
 from logcaster_guard.ports import Clock, Cluster
 
+_AGAIN, _LONGEST = 5.0, 60.0
+"""Seconds until it is read again where there was no verdict, and the most of them while the source fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Undecided:
+    """What was seen last, how often in a row the source failed, and the monotonic second to read again at."""
+
+    again: float
+    failures: int
+    seen: Before
+
 
 class JudgeHelperHandler:
     """Judges the helper at one share: bad above the threshold, good below it, and no verdict without enough requests.
 
-    The wait begins anew when a guard is started again, or when a pod of the helper is not Ready any more.
+    The wait begins anew when a guard is started again, or when a pod of the helper is not Ready any more. Where there
+    is no verdict it is read again after a pause, which grows while the source fails; `jitter` is random in [0, 1).
     """
 
-    def __init__(self, cluster: Cluster, clock: Clock, inspector: Inspector) -> None:
+    def __init__(
+        self, cluster: Cluster, clock: Clock, inspector: Inspector, jitter: Callable[[], float] = random.random
+    ) -> None:
         self._cluster = cluster
         self._clock = clock
         self._inspector = inspector
+        self._jitter = jitter
         self._since: dict[str, tuple[int, float]] = {}
+        self._undecided: dict[str, _Undecided] = {}
 
     async def observe(self, step: JudgeHelper, run: Run) -> Observation:
         """Done, or failed with the destination bad; held while it cannot be told."""
@@ -47,10 +68,26 @@ class JudgeHelperHandler:
         index, since = self._since.setdefault(run.id, (run.step, now))
         if index != run.step:
             self._since[run.id] = (run.step, since := now)
+            self._undecided.pop(run.id, None)
         due = max(step.wait, step.window)
         if now - since < due:
             return Before(f"at {step.share:.0%}: judged in {due - (now - since):.0f} s")
-        return self._verdict(step, await self._inspector(run.opened.target, step.helper, step.window))
+        undecided = self._undecided.get(run.id)
+        if undecided is not None and now < undecided.again:
+            return undecided.seen
+        return await self._judged(step, run, failures=0 if undecided is None else undecided.failures)
+
+    async def _judged(self, step: JudgeHelper, run: Run, *, failures: int) -> Observation:
+        inspection = await self._inspector(run.opened.target, step.helper, step.window)
+        seen, errors = self._verdict(step, inspection), _errors(inspection)
+        if isinstance(seen, Before):
+            failures = failures + 1 if errors else 0
+            longest = min(_AGAIN * 2.0 ** min(failures, 30), _LONGEST)
+            pause = max([longest * (1 + self._jitter()) / 2, *(e.retry_after or 0.0 for e in errors)])
+            self._undecided[run.id] = _Undecided(self._clock.monotonic() + pause, failures, seen)
+        else:
+            self._undecided.pop(run.id, None)
+        return seen
 
     def _verdict(self, step: JudgeHelper, seen: Inspection) -> Observation:
         text = f"at {step.share:.0%} of the pods: {said(seen)}"
@@ -65,6 +102,10 @@ class JudgeHelperHandler:
 
     async def apply(self, step: JudgeHelper, run: Run) -> None:
         """Nothing to do: judging has no effect."""
+
+
+def _errors(inspection: Inspection) -> list[SourceError]:
+    return [r for r in (inspection.error_rate, inspection.requests) if isinstance(r, SourceError)]
 
 
 def said(seen: Inspection) -> str:

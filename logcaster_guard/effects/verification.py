@@ -64,7 +64,7 @@ class VerifyRecoveryHandler:
         now = self._clock.monotonic()
         quiet = self._quiet.get(run.id)
         if quiet is None:
-            quiet = self._quiet[run.id] = _Quiet(since=self._rollout_end(run, now), last=now)
+            quiet = self._quiet[run.id] = _Quiet(since=now, last=now)
         assessment = self._assess(run.opened.target, step.rule, quiet.since)
         self._count(quiet, assessment.verdict, now)
         if quiet.proven >= step.stable_for:
@@ -81,10 +81,6 @@ class VerifyRecoveryHandler:
         elif verdict is quiet.verdict is Verdict.NOT_MET and now - quiet.last <= self._staleness:
             quiet.proven += now - quiet.last
         quiet.last, quiet.verdict = now, verdict
-
-    def _rollout_end(self, run: Run, now: float) -> float:
-        ended = run.done_instant("await_rollout", "await_endpoints")
-        return now if ended is None else now - max(0.0, (self._clock.now() - ended).total_seconds())
 
     async def apply(self, step: VerifyRecovery, run: Run) -> None:
         """Nothing to do: judging has no effect."""

@@ -40,6 +40,8 @@ _HELD_UP = 600.0
 """Seconds after which people are told that a run cannot give back what it has borrowed."""
 _OUT_OF_REACH = 60.0
 """The same where that is because it may not, or cannot even be looked at: waiting alone will not change it."""
+_CLOCK_SET = 7_200.0
+"""Seconds by which a wall clock that is set, or changes its time of the year, may be wrong."""
 _SUCCESSION = 300.0
 """Seconds for which the API server may be away before a run that failed closes without a run after it."""
 
@@ -79,6 +81,7 @@ class Executor:
         self._listen = listen
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._marks: dict[str, tuple[object, float]] = {}
+        self._hindered: dict[str, tuple[float, str]] = {}
         self._void: set[str] = set()
         self._grace = _GRACE
         self._log = structlog.get_logger()
@@ -178,6 +181,7 @@ class Executor:
             finally:
                 self._tasks.pop(run, None)
                 self._marks.pop(run, None)
+                self._hindered.pop(run, None)
 
     async def _crashed(self, stream: str, run: str, error: Exception) -> None:
         self._log.error("run.crashed", exc_info=error)
@@ -206,6 +210,8 @@ class Executor:
                 conflicts = conflicts + 1 if isinstance(failure, Conflict) else 0
                 pause = _pause(failure, conflicts)
                 decision = self._voided(run) or self._next(run, observation)
+                self._note_hindrance(run, decision, failure or observation)
+                await self._tell_hindered(stream, run)
                 failure = None
                 if pause and isinstance(decision, Perform | GiveBack):
                     await self._clock.sleep_until(self._clock.monotonic() + pause)
@@ -250,6 +256,23 @@ class Executor:
         if run.owed is None or run.ending is None or self._elapsed(run) < (_OUT_OF_REACH if barred else _HELD_UP):
             return
         notice = narration.held_up(run, run.owed, self._clock.now(), reason)
+        if not self._chronicle.knows_notice(notice.id):
+            await self._chronicle.tell(stream, NoticeQueued(notice.at, notice))
+
+    def _note_hindrance(self, run: Run, decision: runs.Decision, seen: ClusterError | Observation | None) -> None:
+        if isinstance(seen, ClusterError | Unclear):
+            since, _ = self._hindered.get(run.id, (self._clock.monotonic(), ""))
+            self._hindered[run.id] = (since, seen.detail if isinstance(seen, Unclear) else str(seen))
+        elif not isinstance(decision, Perform | GiveBack):
+            # Whether a write is taken is not known before it is tried.
+            self._hindered.pop(run.id, None)
+
+    async def _tell_hindered(self, stream: str, run: Run) -> None:
+        """Tell people, once in a step, that a run stands still because the API server does not answer or take it."""
+        since, reason = self._hindered.get(run.id, (self._clock.monotonic(), ""))
+        if run.ending is not None or run.present is None or self._clock.monotonic() - since < _OUT_OF_REACH:
+            return
+        notice = narration.hindered(run, self._clock.now(), reason)
         if not self._chronicle.knows_notice(notice.id):
             await self._chronicle.tell(stream, NoticeQueued(notice.at, notice))
 
@@ -301,14 +324,20 @@ class Executor:
         return observation
 
     def _elapsed(self, run: Run) -> float:
-        """Seconds that the present step, or the ending, has lasted: before a restart by the wall clock."""
+        """Seconds that the present step, or the ending, has lasted under guards that were there to see it.
+
+        What lies before a restart is told by the wall clock alone, which may have been set meanwhile; if not, nobody
+        looked. It counts as far as the journal shows, or where it is more than a clock is ever set by: so a run ends
+        under a guard that is started again and again too.
+        """
         began = run.ending.at if run.ending is not None else run.started
         if began is None:
             return 0.0
         now = self._clock.monotonic()
         mark = self._marks.get(run.id)
         if mark is None or mark[0] != began:
-            mark = self._marks[run.id] = (began, now - max(0.0, (self._clock.now() - began).total_seconds()))
+            by_clock = (self._clock.now() - began).total_seconds() - _CLOCK_SET
+            mark = self._marks[run.id] = (began, now - max(0.0, by_clock, run.witnessed))
         return now - mark[1]
 
     def _notices(self, run: Run, events: tuple[Event, ...]) -> tuple[NoticeQueued, ...]:

@@ -219,7 +219,7 @@ async def test_somebody_elses_change_wins(
     ("annotation", "on", "beside"),
     [(inbox.MARK, On.LIVE, 0.0), (inbox.ABANDON, On.LIVE, 0.0), (inbox.ABANDON, On.OTHER, 0.5)],
 )
-async def test_what_is_said_on_the_environment_that_the_service_has_just_left_is_heard(
+async def test_what_is_said_on_the_environment_that_the_service_has_just_left_is_heard(  # noqa: PLR0917 - fixtures
     cluster: Cluster, api: ClusterPort, rights: Sequence[Json], annotation: str, on: On, beside: float
 ) -> None:
     """The last: it was switched back."""

@@ -140,5 +140,5 @@ def test_what_people_say_goes_where_the_service_was_seen_to_lead_to(seen: str | 
     workload = None if seen is None else Workload(cluster.object(Kind.DEPLOYMENT, seen))
     watch = SimpleNamespace(target=target, workload=workload)
     chronicle = SimpleNamespace(open_run_on=lambda _: Run(opened, step=1))
-    people = People(cluster, cast(Any, chronicle), FakeClock(), {"t": cast(Any, watch)}, LedgerPolicy())
+    people = People(cluster, cast("Any", chronicle), FakeClock(), {"t": cast("Any", watch)}, LedgerPolicy())
     assert people.place("t").name == place

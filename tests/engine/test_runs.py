@@ -258,7 +258,62 @@ async def test_the_end_of_a_run_is_told_while_the_api_server_is_still_away(made:
     await made.pass_(120.0)
     made.cluster.fault = lambda *_: Unavailable("connection refused")
     await made.pass_(220.0)
-    assert [n.event for n in made.inbox.notices] == ["run.opened", "run.closed"]
+    assert [n.event for n in made.inbox.notices] == ["run.opened", "run.hindered", "run.closed"]
+
+
+@pytest.mark.parametrize("verbs", [{"patch"}, {"get", "list", "patch"}])
+async def test_people_are_told_soon_that_a_run_stands_still_as_the_api_server_does_not_do_its_part(
+    made: Bench, verbs: set[str]
+) -> None:
+    await made.bad_v2()
+    await made.pass_(290.0)
+    made.cluster.fault = lambda verb, *_: Unavailable("503", status=503) if verb in verbs else None
+    if verbs != {"patch"}:
+        made.cluster.fault = lambda verb, *_: Unavailable("503", status=503) if verb == "patch" else None
+        await made.pass_(20.0)
+        made.cluster.fault = lambda verb, *_: Unavailable("503", status=503) if verb in verbs else None
+    await made.pass_(110.0)
+    [notice] = made.notices("run.hindered")
+    assert notice.title == "Rollback of default/logcaster-prod stands still"
+    assert "503" in notice.text
+    await made.pass_(30.0)
+    assert len(made.notices("run.hindered")) == 1
+    made.cluster.fault = lambda *_: None
+    await made.pass_(1_000.0)
+    assert [c.outcome for c in made.told(RunClosed)] == ["recovered"]
+
+
+@pytest.mark.parametrize("jump", [3_600.0, -3_600.0])
+@pytest.mark.parametrize("after", [20.0, 100.0])
+async def test_a_wall_clock_that_is_set_between_two_guards_ends_no_run(made: Bench, jump: float, after: float) -> None:
+    """In the rollout, and while the recovery is verified."""
+    await made.bad_v2()
+    made.cluster.stuck = True
+    await made.pass_(300.0)
+    if after > 50.0:
+        made.cluster.stuck = False
+        made.cluster.finish()
+    await made.pass_(after)
+    await made.stop()
+    made.clock.jump_wall(jump)
+    await made.start()
+    await made.pass_(10.0)
+    assert made.told(RunClosed) == []
+    made.cluster.stuck = False
+    made.cluster.finish()
+    await made.pass_(1_000.0)
+    assert [(c.outcome, c.freeze) for c in made.told(RunClosed)] == [("recovered", False)]
+
+
+async def test_a_run_that_is_much_older_than_any_mistake_of_a_clock_ends_though_no_guard_stays_up(made: Bench) -> None:
+    await made.bad_v2()
+    made.cluster.stuck = True
+    await made.pass_(300.0)
+    for _ in range(40):
+        await made.pass_(300.0)
+        await made.restart()
+    await made.pass_(60.0)
+    assert [c.outcome for c in made.told(RunClosed)] == ["failed"]
 
 
 async def test_a_release_that_is_gone_from_the_store_is_told(made: Bench) -> None:

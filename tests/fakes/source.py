@@ -37,6 +37,7 @@ class FakeSource:
         self._levels: dict[Key, list[tuple[float, float | None]]] = {}
         self.past = past
         self.fault: Fault | None = None
+        self.retry_after: float | None = None
         self.defect: Exception | None = None
         self.gate = asyncio.Event()
         self.gate.set()
@@ -63,7 +64,7 @@ class FakeSource:
     async def history(self, target: Target, signal: Signal, start: float, end: float, step: float) -> History:
         await self.history_gate.wait()
         if self.fault is not None:
-            return SourceError(self._clock.monotonic(), self.fault)
+            return SourceError(self._clock.monotonic(), self.fault, retry_after=self.retry_after)
         if not self.past:
             return NoHistory()
         instants = [start + step * i for i in range(round((end - start) / step) + 1)]

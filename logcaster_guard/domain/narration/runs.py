@@ -236,6 +236,21 @@ def _resuming(hold: Hold) -> str:
     return f"put back what its annotation {MARK} tells" if owner is None else owner.resuming
 
 
+def hindered(run: Run, at: datetime, reason: str) -> Notice:
+    """A rollback stands still in the middle, for a reason that lies outside of it."""
+    step = run.opened.plan.steps[run.step].kind
+    return _of_run(
+        run.opened,
+        id=f"{run.id}/hindered/{run.step}",
+        at=at,
+        event="run.hindered",
+        severity=Severity.CRITICAL,
+        title=f"Rollback of {run.opened.target} stands still",
+        text=f"{sentence(reason)} What was done so far stays as it is, and the guard goes on trying.",
+        facts={"step": step, "detail": reason},
+    )
+
+
 def held_up(run: Run, hold: Hold, at: datetime, reason: str) -> Notice:
     """Something that a run borrowed is still out long after the run has ended: nothing else happens here meanwhile."""
     return _of_run(
