@@ -99,6 +99,7 @@ async def built(loaded: Loaded, *, clock: Clock | None = None, by_hand: bool = F
             clock=clock,
             authority=_authority(settings, cluster, clock),
             own_pod=None if settings.sidecar else own_pod,
+            rights=cluster,
         )
 
 

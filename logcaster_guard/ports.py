@@ -144,6 +144,13 @@ class Cluster(Protocol):
         """Release connections."""
 
 
+class Rights(Protocol):
+    """Tells what the guard's own account is allowed to do."""
+
+    async def may(self, verb: str, group: str, resource: str, namespace: str, name: str = "") -> bool | None:
+        """Whether it may; None where nobody can tell. Raises `ClusterError`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One event as the journal keeps it: `seq` counts from 1 within its stream, `position` rises over all streams."""

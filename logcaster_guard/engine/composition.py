@@ -23,7 +23,7 @@ from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.engine.tally import Tally
 from logcaster_guard.engine.triggers import Triggers
 from logcaster_guard.engine.watch import TargetWatch
-from logcaster_guard.ports import Blobs, Clock, Cluster, Source
+from logcaster_guard.ports import Blobs, Clock, Cluster, Rights, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,11 @@ class Orders:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Composition:
-    """What all targets share. `own` gives the UID of the workload in whose pods the guard runs, empty for none."""
+    """What all targets share.
+
+    `own` gives the UID of the workload in whose pods the guard runs, empty for none. `rights` is asked before each plan
+    is given out; None: nobody is.
+    """
 
     orders: Orders
     cluster: Cluster
@@ -51,6 +55,7 @@ class Composition:
     executor: Executor
     inspector: SignalInspector
     own: Callable[[], str]
+    rights: Rights | None = None
     _attributors: dict[str, Attributor] = field(default_factory=dict)
 
     def watch(self, target: Target) -> TargetWatch:
@@ -61,7 +66,12 @@ class Composition:
         revisions = self._revisions(target, aim, triggers)
         self.answers.follow(target.key, revisions.look)
         planner = Planner(
-            target, cluster=self.cluster, blobs=self.blobs, policy=self.orders.policy, inspector=self.inspector
+            target,
+            cluster=self.cluster,
+            blobs=self.blobs,
+            policy=self.orders.policy,
+            inspector=self.inspector,
+            rights=self.rights,
         )
         attributor = self._attributor(target, aim, triggers, reader, revisions)
         decisions = self._decisions(target, planner, attributor, tally)

@@ -186,6 +186,7 @@ class Decisions:
             return None
         planned = await self._planner.plan(Action.IMMEDIATE, workload, destinations, rule=rule)
         if isinstance(planned, Unfit):
+            self._log.warning("fallback.refused", run=old.id, reasons=list(planned.reasons))
             return None
         reason = f"Run {old.id} ended with {closed.outcome}: {closed.reason}. Falling back to the next good release."
         snapshot = await self._snapshot(workload)

@@ -40,7 +40,7 @@ from logcaster_guard.engine.people import People
 from logcaster_guard.engine.suspensions import Suspensions
 from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.engine.tally import TalliedJournal
-from logcaster_guard.ports import Blobs, Channel, Clock, Cluster, Journal, Source
+from logcaster_guard.ports import Blobs, Channel, Clock, Cluster, Journal, Rights, Source
 
 _DRAIN = 5.0
 _SWEEP = 60.0
@@ -55,7 +55,8 @@ class Guard:
     With an `authority` it acts only while that is held: it stands by until then, and its inside begins anew over the
     journal at each taking and each loss. It lives in one task, that of `run`.
 
-    `own_pod` is the pod that it runs in, whose workload is then never rolled back.
+    `own_pod` is the pod that it runs in, whose workload is then never rolled back. `rights` tells what its account may
+    do; without it that shows with the first write.
     `reloads` counts what became of changed configuration files: `applied` or `refused`.
     """
 
@@ -71,6 +72,7 @@ class Guard:
         clock: Clock,
         authority: Keeper | None = None,
         own_pod: OwnPod | None = None,
+        rights: Rights | None = None,
     ) -> None:
         self._clock = clock
         self._whole_cluster = cluster
@@ -80,6 +82,7 @@ class Guard:
         self._orders = orders
         self.authority = authority
         self._own_pod = own_pod
+        self._rights = rights
         self._own_uid: str | None = None
         self.reloads: Counter[str] = Counter()
         self.journal = None if journal is None else TalliedJournal(journal)
@@ -112,6 +115,7 @@ class Guard:
             executor=self.executor,
             inspector=inspector,
             own=lambda: self._own_uid or "",
+            rights=self._rights,
         )
         self.watches = {target.key: shared.watch(target) for target in orders.targets}
         self.people = People(cluster, self.chronicle, clock, self.watches, orders.policy.ledger)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from logcaster_guard.domain import gitops
+from logcaster_guard.domain import gitops, rights
 from logcaster_guard.domain.capacity import labels_of, selects
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, NotFound
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import Guardrail
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.releases import Release
+from logcaster_guard.domain.rights import Right
 from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.sidecar import account_of, holds_guard
@@ -22,7 +24,7 @@ from logcaster_guard.effects import blue_green as environments
 from logcaster_guard.effects import owners
 from logcaster_guard.effects.gradual import gathered
 from logcaster_guard.effects.inspection import Inspector
-from logcaster_guard.ports import Blobs, Cluster, Json, Kind
+from logcaster_guard.ports import Blobs, Cluster, Json, Kind, Rights
 from logcaster_guard.strategies import alert_then, blue_green, gradual, immediate
 from logcaster_guard.strategies.unfit import Unfit
 
@@ -30,30 +32,42 @@ from logcaster_guard.strategies.unfit import Unfit
 class Planner:
     """Plans runs of one target. Nothing here writes; every method raises the `ClusterError` it met.
 
-    `destinations` are the good releases, the best first; there is at least one.
+    `destinations` are the good releases, the best first; there is at least one. `rights` is asked anew for each plan,
+    so that what is granted meanwhile counts; None: nobody is asked.
     """
 
     def __init__(
-        self, target: Target, *, cluster: Cluster, blobs: Blobs, policy: Policy, inspector: Inspector
-    ) -> None:  # fmt: skip
+        self,
+        target: Target,
+        *,
+        cluster: Cluster,
+        blobs: Blobs,
+        policy: Policy,
+        inspector: Inspector,
+        rights: Rights | None = None,
+    ) -> None:
         self._target = target
         self._cluster = cluster
         self._blobs = blobs
         self._policy = policy
         self._inspector = inspector
+        self._rights = rights
 
     async def plan(
         self, action: Action, workload: Workload, destinations: Sequence[Record], *, rule: Rule
     ) -> Plan | Unfit:  # fmt: skip
         """The plan that takes `workload` to a good release by `action`, or why that action does not fit it.
 
-        Where its GitOps owner is to be suspended, that comes before anything is changed.
+        Where its GitOps owner is to be suspended, that comes before anything is changed. A plan that is only shown
+        needs no rights.
         """
         try:
             planned = await self._planned(action, workload, destinations, rule)
         except BlobMissing as error:
             return Unfit((f"The saved release cannot be read: {error}.",))
-        return await self._with_owner(planned, workload)
+        planned = await self._with_owner(planned, workload)
+        dry = self._policy.dry_run or self._target.dry_run or rule.dry_run
+        return planned if dry or action is Action.ALERT_ONLY else await self._allowed(planned)
 
     async def _planned(
         self, action: Action, workload: Workload, destinations: Sequence[Record], rule: Rule
@@ -74,7 +88,10 @@ class Planner:
     async def take_over(
         self, old: Run, workload: Workload, destinations: Sequence[Record], *, rule: Rule
     ) -> Plan | Unfit:  # fmt: skip
-        """The quickest plan from what `old`, a slower run, has left half done."""
+        """The quickest plan from what `old`, a slower run, has left half done.
+
+        A gradual run that is under way is not held up by rights that are gone: what it began is best ended.
+        """
         if old.opened.plan.strategy == "gradual":
             planned = gradual.take_over(old, workload, destinations[0], rule=rule, policy=self._policy)
             return await self._with_owner(planned, workload)
@@ -97,6 +114,19 @@ class Planner:
         step = SuspendOwner(owner.object, seen.raw["metadata"]["uid"], before.revision, before.content)
         asked = 1 if planned.steps and isinstance(planned.steps[0], AskPeople) else 0
         return replace(planned, steps=(*planned.steps[:asked], step, *planned.steps[asked:]))
+
+    async def _allowed(self, planned: Plan | Unfit) -> Plan | Unfit:
+        """The plan, or which of its writes the guard's account is known not to be allowed."""
+        if isinstance(planned, Unfit) or self._rights is None:
+            return planned
+        needed = rights.needed(planned)
+        answers = await asyncio.gather(*(_may(self._rights, right) for right in needed))
+        missing = [right for right, may in zip(needed, answers, strict=True) if may is False]
+        if not missing:
+            return planned
+        owned = any(right.granted_by == rights.OWNER_ROLE for right in missing)
+        reasons = tuple(right.missing(f"it cannot carry out {planned.strategy}_rollback") for right in missing)
+        return Unfit(reasons, Guardrail.GITOPS_OWNER if owned else Guardrail.STRATEGY_UNFIT)
 
     async def _quickest(self, workload: Workload, destinations: Sequence[Record], rule: Rule) -> Plan | Unfit:
         """Immediate; where the good release is the other environment's, the switch to that."""
@@ -170,3 +200,11 @@ class Planner:
             return await self._cluster.get(Kind.SERVICE, self._target.namespace, self._target.service)
         except NotFound:
             return None
+
+
+async def _may(account: Rights, right: Right) -> bool | None:
+    """Whether the account has the right; None where nobody can tell, and the first write will."""
+    try:
+        return await account.may(right.verb, right.group, right.resource, right.namespace, right.name)
+    except ClusterError:
+        return None

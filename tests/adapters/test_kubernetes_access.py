@@ -99,9 +99,18 @@ async def test_a_missing_permission_is_one_sentence_that_says_what_to_grant() ->
     missing = await missing_permissions(Account({("patch", "deployments"): False, ("list", "pods"): None}), [WEB])
     (sentence,) = missing
     assert sentence == (
-        "The guard cannot patch deployments.apps web in namespace shop, so it cannot watch the Deployment and roll it "
-        "back: grant its account the verb patch on deployments.apps there, as deploy/rbac.yaml does."
+        "The guard cannot patch deployments.apps web in namespace shop, so it cannot roll the Deployment back, and no "
+        "rollback begins that has to change it: grant its account the verb patch on deployments.apps there, as "
+        "deploy/rbac.yaml does."
     )
+
+
+async def test_what_is_off_without_it_is_said() -> None:
+    account = Account({("create", "deployments"): False, ("patch", "horizontalpodautoscalers"): False})
+    helper, autoscaler = await missing_permissions(account, [WEB])
+    assert "cannot create deployments.apps in namespace shop" in helper
+    assert "gradual_rollback is off, and a missing environment is not made: grant" in helper
+    assert "no rollback begins that has to change one: grant" in autoscaler
 
 
 async def test_each_question_is_asked_once_for_all_targets() -> None:

@@ -23,7 +23,7 @@ from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.engine.composition import Orders
 from logcaster_guard.engine.guard import Guard
-from logcaster_guard.ports import Channel, Clock, Entry, Journal, Json
+from logcaster_guard.ports import Channel, Clock, Entry, Journal, Json, Rights
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import STRATEGIC_PATCH
@@ -58,6 +58,7 @@ class Scene:
 
     `minimum` is its autoscaler's minReplicas, None for no autoscaler; `generation` the Deployment's at the bad release;
     `channels` are told beside Kubernetes Events. `failing` is what a guard's calls go through in place of `api`.
+    `account` tells what the guard may do; None: it is not asked.
     """
 
     cluster: Cluster
@@ -71,6 +72,7 @@ class Scene:
     channels: Sequence[Channel] = ()
     owned: owners.Owned | None = None
     failing: ClusterPort | None = None
+    account: Rights | None = None
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -212,6 +214,7 @@ class Scene:
             channels=[EventChannel(cluster), *self.channels],
             clock=clock or self.clock,
             authority=authority,
+            rights=self.account,
         )
 
     @property

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,18 @@ from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.adapters.kubernetes.events import event_of
 from logcaster_guard.domain.errors import ClusterError, Conflict, NotFound, Rejected
+from logcaster_guard.domain.events import RunOpened
 from logcaster_guard.domain.gitops import Reference
 from logcaster_guard.domain.notices import Notice, Severity
+from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.ports import Kind
+from logcaster_guard.sandbox import objects
+from tests.cluster.case import GOOD, Case
+from tests.cluster.ending import Facts
 from tests.cluster.harness import Cluster
 from tests.cluster.owners import define
+from tests.cluster.scene import Scene
 from tests.fakes.clock import START
 from tests.real.waiting import until
 
@@ -233,3 +240,59 @@ async def test_without_a_journal_in_the_cluster_no_secret_may_be_touched(cluster
         assert {await guard.may(verb, "", "secrets", cluster.namespace) for verb in [*verbs, "update"]} == {False}
     finally:
         await guard.aclose()
+
+
+@contextlib.asynccontextmanager
+async def lacking(cluster: Cluster, verb: str, *, refused: bool) -> AsyncIterator[Scene]:
+    """A bad release, and guards that are to go back step by step and may not do `verb` on Deployments."""
+    if cluster.kind == "sandbox":
+        pytest.skip("the embedded API server asks for no rights")
+    account = await connect(kubeconfig=cluster.kubeconfig("guard"), context=None, timeout=10.0)
+    case = Case(Action.GRADUAL, refused=refused)
+    rights = without("apps", "deployments", verb)
+    try:
+        async with Scene.set_up(cluster, account, rights, None, case=case) as scene:
+            scene.account = account
+            await until(lambda: allowed(scene, account, "get"))
+            yield scene
+    finally:
+        await account.aclose()
+
+
+async def allowed(scene: Scene, account: KubernetesCluster, verb: str) -> bool:
+    return bool(await account.may(verb, "apps", "deployments", scene.cluster.namespace, objects.DEPLOYMENT))
+
+
+async def strategies(scene: Scene) -> list[str]:
+    async with scene.keeping.journal() as journal:
+        events = [entry.event for entry in await journal.read_all()]
+    return [event.plan.strategy for event in events if isinstance(event, RunOpened)]
+
+
+async def lived(scene: Scene) -> Facts:
+    """How it stands when a guard has nothing left to do; it has tried nothing that it may not do."""
+    await scene.life(None)
+    assert [r for r in await scene.cluster.audit() if r.user.endswith("guard") and r.code == 403] == []
+    return await scene.facts()
+
+
+async def test_a_gradual_rollback_that_may_not_create_its_helper_becomes_an_immediate_one(cluster: Cluster) -> None:
+    async with lacking(cluster, "create", refused=False) as scene:
+        facts = await lived(scene)
+        assert await strategies(scene) == ["immediate"]
+        assert [run.closed.outcome for run in facts.runs if run.closed] == ["recovered"]
+        assert facts.image == objects.image(GOOD)
+
+
+async def test_what_may_not_be_rolled_back_is_refused_until_it_may(cluster: Cluster) -> None:
+    async with lacking(cluster, "patch", refused=True) as scene:
+        facts = await lived(scene)
+        assert (facts.changes, facts.runs, facts.ledger.freeze) == (0, [], None)
+
+        await scene.cluster.regrant("guard", RULES)
+        account, scene.case = scene.account, Case(Action.GRADUAL)
+        assert isinstance(account, KubernetesCluster)
+        await until(lambda: allowed(scene, account, "patch"))
+        facts = await lived(scene)
+        assert await strategies(scene) == ["gradual"]
+        assert facts.image == objects.image(GOOD)

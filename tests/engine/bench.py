@@ -18,7 +18,7 @@ from logcaster_guard.effects.own import OwnPod
 from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.engine.composition import Orders
 from logcaster_guard.engine.guard import Guard
-from logcaster_guard.ports import Clock, Kind
+from logcaster_guard.ports import Clock, Kind, Rights
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import START, FakeClock, settle
 from tests.fakes.cluster import FakeCluster
@@ -84,6 +84,7 @@ class Bench:
         deployments: Sequence[str] = (PROD,),
         own_pod: OwnPod | None = None,
         lookback: float = 0.0,
+        rights: Rights | None = None,
         cluster: Callable[[Clock], FakeCluster] = FakeCluster,
     ) -> None:
         self.clock = FakeClock()
@@ -100,6 +101,7 @@ class Bench:
         self._guard: Guard | None = None
         self.authority: Keeper | None = None
         self._own_pod = own_pod
+        self._rights = rights
         self.cluster.on_rolled = self._rolled
         for name in deployments:
             self.http.set(name, "health_check_fails", 0)
@@ -126,6 +128,7 @@ class Bench:
             clock=self.clock,
             authority=self.authority,
             own_pod=self._own_pod,
+            rights=self._rights,
         )
         self._task = asyncio.create_task(self._guard.run())
         await settle(60)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from logcaster_guard.domain.gitops import Reference
+from logcaster_guard.domain.rights import OWNER_ROLE, ROLE, Right
 from logcaster_guard.domain.signals import Target
+from logcaster_guard.ports import Rights
 
 
 @dataclass(frozen=True, slots=True)
 class Permission:
     """`verbs` on a resource of an API group (empty for the core group), and what becomes impossible without them.
 
-    `kinds`: the targets that need it; `switching`: only those with environments.
+    `kinds`: the targets that need it; `switching`: only those with environments. `off` says what the guard leaves alone
+    without them, where it does so by itself.
     """
 
     group: str
@@ -23,6 +25,7 @@ class Permission:
     purpose: str
     kinds: frozenset[str] = frozenset({"Deployment"})
     switching: bool = False
+    off: str = ""
 
     def concerns(self, target: Target) -> bool:
         """Whether this target needs it."""
@@ -31,6 +34,12 @@ class Permission:
         if self.resource == "services" and not target.service:
             return False
         return target.kind in self.kinds
+
+    def sentence(self, verb: str, namespace: str, name: str = "", granted_by: str = ROLE) -> str:
+        """That this verb is missing there, what becomes of it, and what grants it."""
+        off = f", and {self.off}" if self.off else ""
+        right = Right(verb, self.group, self.resource, namespace, name, granted_by)
+        return right.missing(f"it cannot {self.purpose}{off}")
 
     @property
     def full_name(self) -> str:
@@ -43,26 +52,49 @@ _STATEFUL_SET = frozenset({"StatefulSet"})
 _DAEMON_SET = frozenset({"DaemonSet"})
 _ANY = _DEPLOYMENT | _STATEFUL_SET | _DAEMON_SET
 
+_HELPER = "run the good release beside production"
+_NONE_BEGINS = "no rollback begins that has to change it"
+_NO_HELPER = "gradual_rollback is off, and a missing environment is not made"
+
 PERMISSIONS: tuple[Permission, ...] = (
-    Permission("apps", "deployments", ("get", "patch"), "watch the Deployment and roll it back"),
-    Permission("apps", "deployments", ("create", "delete", "list"), "run the good release beside production"),
+    Permission("apps", "deployments", ("get",), "watch the Deployment"),
+    Permission("apps", "deployments", ("patch",), "roll the Deployment back", off=_NONE_BEGINS),
+    Permission("apps", "deployments", ("create", "delete"), _HELPER, off=_NO_HELPER),
+    Permission("apps", "deployments", ("list",), "find what a run has left behind"),
     Permission("apps", "replicasets", ("list",), "know its revisions"),
-    Permission("apps", "statefulsets", ("get", "patch"), "watch the StatefulSet and roll it back", _STATEFUL_SET),
-    Permission("apps", "daemonsets", ("get", "patch"), "watch the DaemonSet and roll it back", _DAEMON_SET),
+    Permission("apps", "statefulsets", ("get",), "watch the StatefulSet", _STATEFUL_SET),
+    Permission("apps", "statefulsets", ("patch",), "roll the StatefulSet back", _STATEFUL_SET, off=_NONE_BEGINS),
+    Permission("apps", "daemonsets", ("get",), "watch the DaemonSet", _DAEMON_SET),
+    Permission("apps", "daemonsets", ("patch",), "roll the DaemonSet back", _DAEMON_SET, off=_NONE_BEGINS),
     Permission("apps", "controllerrevisions", ("list",), "know its revisions", _STATEFUL_SET | _DAEMON_SET),
     Permission("", "pods", ("list",), "see its pods", _ANY),
     Permission("", "pods", ("delete",), "free a StatefulSet from a pod that it waits for", _STATEFUL_SET),
     Permission("", "services", ("get",), "see which pods its Service selects", _ANY),
-    Permission("", "services", ("patch",), "switch its Service to the other environment", switching=True),
+    Permission(
+        "",
+        "services",
+        ("patch",),
+        "switch its Service to the other environment",
+        switching=True,
+        off="blue_green_rollback is off",
+    ),
     Permission("discovery.k8s.io", "endpointslices", ("list",), "see whom its Service reaches", switching=True),
     Permission("policy", "poddisruptionbudgets", ("list",), "keep to its disruption budgets", _ANY),
     Permission("", "persistentvolumeclaims", ("get",), "know whether two releases can share its volumes"),
     Permission(
         "autoscaling",
         "horizontalpodautoscalers",
-        ("get", "list", "patch"),
+        ("get", "list"),
+        "see which autoscaler could undo a rollback",
+        _ANY,
+    ),
+    Permission(
+        "autoscaling",
+        "horizontalpodautoscalers",
+        ("patch",),
         "keep an autoscaler from undoing a rollback",
         _ANY,
+        off="no rollback begins that has to change one",
     ),
     Permission("", "events", ("create",), "tell of a rollback on the workload", _ANY),
 )
@@ -105,14 +137,7 @@ LEASE_PERMISSIONS: tuple[Permission, ...] = (
 """What a guard that shares a Lease needs in its namespace; `deploy/overlays/high-availability` grants exactly this."""
 
 
-class Reviews(Protocol):
-    """Answers for the guard's own account."""
-
-    async def may(self, verb: str, group: str, resource: str, namespace: str, name: str = "") -> bool | None:
-        """Whether it may; None where nobody can tell."""
-
-
-async def missing_permissions(reviews: Reviews, targets: Iterable[Target]) -> Sequence[str]:
+async def missing_permissions(account: Rights, targets: Iterable[Target]) -> Sequence[str]:
     """A sentence for each permission that the targets need and the guard does not have, each once.
 
     What the API server does not tell counts as there: the first use will show. Raises `ClusterError`s.
@@ -124,55 +149,55 @@ async def missing_permissions(reviews: Reviews, targets: Iterable[Target]) -> Se
                 for name in _names(target, permission.resource, verb):
                     key = (verb, permission.full_name, target.namespace, name)
                     if key not in asked:
-                        may = await reviews.may(verb, permission.group, permission.resource, target.namespace, name)
-                        asked[key] = _sentence(verb, permission, target.namespace, name) if may is False else None
+                        may = await account.may(verb, permission.group, permission.resource, target.namespace, name)
+                        asked[key] = permission.sentence(verb, target.namespace, name) if may is False else None
     return [sentence for sentence in asked.values() if sentence is not None]
 
 
-async def missing_for_journal(reviews: Reviews, namespace: str) -> Sequence[str]:
+async def missing_for_journal(account: Rights, namespace: str) -> Sequence[str]:
     """A sentence for each permission that a journal in this namespace needs and the guard does not have.
 
     Raises `ClusterError`s.
     """
     return [
-        _sentence(verb, permission, namespace, "", "deploy/components/kubernetes-journal/")
+        permission.sentence(verb, namespace, granted_by="deploy/components/kubernetes-journal/")
         for permission in JOURNAL_PERMISSIONS
         for verb in permission.verbs
-        if await reviews.may(verb, permission.group, permission.resource, namespace) is False
+        if await account.may(verb, permission.group, permission.resource, namespace) is False
     ]
 
 
-async def missing_for_lease(reviews: Reviews, namespace: str, name: str) -> Sequence[str]:
+async def missing_for_lease(account: Rights, namespace: str, name: str) -> Sequence[str]:
     """A sentence for each permission on the Lease that the guard does not have. Raises `ClusterError`s."""
     found = []
     for permission in LEASE_PERMISSIONS:
         for verb in permission.verbs:
             asked = "" if verb == "create" else name
-            if await reviews.may(verb, permission.group, permission.resource, namespace, asked) is False:
-                found.append(_sentence(verb, permission, namespace, asked, "deploy/overlays/high-availability/"))
+            if await account.may(verb, permission.group, permission.resource, namespace, asked) is False:
+                found.append(permission.sentence(verb, namespace, asked, "deploy/overlays/high-availability/"))
     return found
 
 
-async def missing_for_owners(reviews: Reviews, objects: Iterable[Reference]) -> Sequence[str]:
+async def missing_for_owners(account: Rights, objects: Iterable[Reference]) -> Sequence[str]:
     """As `missing_permissions`, for GitOps owners that may be suspended and what their revisions come from."""
     found = []
     for place in dict.fromkeys(objects):
         for permission in (p for p in OWNER_PERMISSIONS if place.kind in p.kinds):
             for verb in permission.verbs:
-                may = await reviews.may(verb, permission.group, permission.resource, place.namespace, place.name)
+                may = await account.may(verb, permission.group, permission.resource, place.namespace, place.name)
                 if may is False:
-                    found.append(_sentence(verb, permission, place.namespace, place.name, "deploy/components/gitops"))
+                    found.append(permission.sentence(verb, place.namespace, place.name, OWNER_ROLE))
     return found
 
 
-async def missing_delegations(reviews: Reviews) -> Sequence[str]:
+async def missing_delegations(account: Rights) -> Sequence[str]:
     """As `missing_permissions`, for asking on behalf of others."""
     return [
         f"The guard cannot {verb} {permission.full_name}, so it cannot {permission.purpose}: grant its account that "
         "verb in the whole cluster, as deploy/components/api-auth does."
         for permission in DELEGATED
         for verb in permission.verbs
-        if await reviews.may(verb, permission.group, permission.resource, "") is False
+        if await account.may(verb, permission.group, permission.resource, "") is False
     ]
 
 
@@ -191,13 +216,3 @@ def _names(target: Target, resource: str, verb: str) -> Sequence[str]:
             return [target.service or ""]
         case _:
             return [""]
-
-
-def _sentence(
-    verb: str, permission: Permission, namespace: str, name: str, granted_by: str = "deploy/rbac.yaml"
-) -> str:
-    which = f"{permission.full_name} {name}" if name else permission.full_name
-    return (
-        f"The guard cannot {verb} {which} in namespace {namespace}, so it cannot {permission.purpose}: "
-        f"grant its account the verb {verb} on {permission.full_name} there, as {granted_by} does."
-    )
