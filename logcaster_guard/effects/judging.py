@@ -18,24 +18,24 @@ from logcaster_guard.effects.interference import foreign
 from logcaster_guard.effects.looking import both
 from logcaster_guard.ports import Clock, Cluster
 
-_AGAIN, _LONGEST = 5.0, 60.0
-"""Seconds until it is read again where there was no verdict, and the most of them while the source fails."""
+_AGAIN, _LONGEST = 1.0, 60.0
+"""Seconds until a source that failed once is read again, and the most of them if it goes on to fail."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Undecided:
-    """What was seen last, how often in a row the source failed, and the monotonic second to read again at."""
+class _Failing:
+    """What was seen of a source that failed `times` in a row, and the monotonic second to read it again at."""
 
+    times: int
     again: float
-    failures: int
-    seen: Before
+    seen: Observation
 
 
 class JudgeHelperHandler:
     """Judges the helper at one share: bad above the threshold, good below it, and no verdict without enough requests.
 
-    The wait begins anew when a guard is started again, or when a pod of the helper is not Ready any more. Where there
-    is no verdict it is read again after a pause, which grows while the source fails; `jitter` is random in [0, 1).
+    The wait begins anew when a guard is started again, or when a pod of the helper is not Ready any more. A source that
+    fails is read again after a pause that grows; `jitter` is random in [0, 1).
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class JudgeHelperHandler:
         self._inspector = inspector
         self._jitter = jitter
         self._since: dict[str, tuple[int, float]] = {}
-        self._undecided: dict[str, _Undecided] = {}
+        self._failing: dict[str, _Failing] = {}
 
     async def observe(self, step: JudgeHelper, run: Run) -> Observation:
         """Done, or failed with the destination bad; held while it cannot be told."""
@@ -68,25 +68,24 @@ class JudgeHelperHandler:
         index, since = self._since.setdefault(run.id, (run.step, now))
         if index != run.step:
             self._since[run.id] = (run.step, since := now)
-            self._undecided.pop(run.id, None)
+            self._failing.pop(run.id, None)
         due = max(step.wait, step.window)
         if now - since < due:
             return Before(f"at {step.share:.0%}: judged in {due - (now - since):.0f} s")
-        undecided = self._undecided.get(run.id)
-        if undecided is not None and now < undecided.again:
-            return undecided.seen
-        return await self._judged(step, run, failures=0 if undecided is None else undecided.failures)
+        failing = self._failing.get(run.id)
+        if failing is not None and now < failing.again:
+            return failing.seen
+        return await self._judged(step, run, 0 if failing is None else failing.times)
 
-    async def _judged(self, step: JudgeHelper, run: Run, *, failures: int) -> Observation:
+    async def _judged(self, step: JudgeHelper, run: Run, failed: int) -> Observation:
         inspection = await self._inspector(run.opened.target, step.helper, step.window)
-        seen, errors = self._verdict(step, inspection), _errors(inspection)
-        if isinstance(seen, Before):
-            failures = failures + 1 if errors else 0
-            longest = min(_AGAIN * 2.0 ** min(failures, 30), _LONGEST)
-            pause = max([longest * (1 + self._jitter()) / 2, *(e.retry_after or 0.0 for e in errors)])
-            self._undecided[run.id] = _Undecided(self._clock.monotonic() + pause, failures, seen)
-        else:
-            self._undecided.pop(run.id, None)
+        seen = self._verdict(step, inspection)
+        errors = [r for r in (inspection.error_rate, inspection.requests) if isinstance(r, SourceError)]
+        self._failing.pop(run.id, None)
+        if errors:
+            pause = min(_AGAIN * 2.0 ** min(failed, 30), _LONGEST) * (1 + self._jitter())
+            again = self._clock.monotonic() + max(pause, *(e.retry_after or 0.0 for e in errors))
+            self._failing[run.id] = _Failing(failed + 1, again, seen)
         return seen
 
     def _verdict(self, step: JudgeHelper, seen: Inspection) -> Observation:
@@ -102,10 +101,6 @@ class JudgeHelperHandler:
 
     async def apply(self, step: JudgeHelper, run: Run) -> None:
         """Nothing to do: judging has no effect."""
-
-
-def _errors(inspection: Inspection) -> list[SourceError]:
-    return [r for r in (inspection.error_rate, inspection.requests) if isinstance(r, SourceError)]
 
 
 def said(seen: Inspection) -> str:
