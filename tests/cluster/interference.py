@@ -308,7 +308,9 @@ def _end(cell: Disturbance, case: Case, tape: Disturbed, run: Run) -> tuple[str,
     ended = run.ending.at if run.ending is not None else run.closed.at
     undisturbed = runs.DESTINATION_BAD if case.beside else runs.RECOVERED
     if run.opened.at >= tape.began or ended < tape.began or tape.nothing:
-        wanted = {undisturbed}
+        # It was planned from what they had made; but what an autoscaler makes of their bounds may come after that.
+        sized_late = cell.act.on is On.AUTOSCALER and run.opened.plan.replicas < BOUNDS[0]
+        wanted = {undisturbed, runs.ABANDONED} if sized_late and run.opened.at >= tape.began else {undisturbed}
     else:
         must, may = _interferes(cell, case, tape, run)
         wanted = {runs.ABANDONED} if must else {undisturbed, runs.ABANDONED} if may else {undisturbed}
