@@ -55,7 +55,8 @@ class Gate(Tape):
         if counted:
             await self._stop_at(what, Moment.BEFORE)
         try:
-            answer = await effect()
+            # What a process had begun to send when it was stopped goes out, whatever it learns first when it wakes.
+            answer = await self._sent_on(effect)
         except ClusterError:
             self.refused += 1
             raise
@@ -64,6 +65,11 @@ class Gate(Tape):
             self.note(what)
         await self.open.wait()
         return answer
+
+    async def _sent_on(self, effect: Effect[T]) -> T:
+        sent = asyncio.ensure_future(effect())
+        self._sent.add(sent)
+        return await asyncio.shield(sent)
 
     async def _stop_at(self, what: str, moment: Moment) -> None:
         if not self.stopped.is_set() and self.end == Cell(self._due(what), moment):

@@ -170,9 +170,7 @@ async def played(
     """The first guard is stopped as the cell says, the second takes over and ends the run, the first is let go."""
     for _ in range(PLAYS):
         found = await played_once(cluster, api, rights, case, minimum, cell=cell)
-        # Woken up, the first may see that it has lost the lease before its append is sent: then there is nothing late.
-        missed = opens_late(cell) and found.facts is not None and not any(map(is_void, found.facts.runs))
-        if found.fault != PASSED_BY and not missed:
+        if found.fault != PASSED_BY:
             break
     return found
 
@@ -237,18 +235,14 @@ def judged(
         reasons = facts.reasons - Counter({"RunOpened": len(late), "RunClosed": len(late)})
         facts = replace(facts, runs=[r for r in facts.runs if not is_void(r)], reasons=reasons)
         writes = writes - Counter(events=2 * len(late))
+    before = outcome.cell.moment is Moment.BEFORE
     # What arrives after the end of the run is deleted again: two writes more.
-    cleared = outcome.cell.moment is Moment.BEFORE and outcome.cell.point.what == HELPER
+    cleared = before and outcome.cell.point.what == HELPER
     end, faults = ending(facts, writes, minimum, known, case=case, shared=cleared)
-    if late and not opens_late(outcome.cell):
+    if bool(late) != (before and outcome.cell.point.what == OPENING):
         faults.append(f"{len(late)} void runs")
     void = f", {len(late)} opened late and closed" if late else ""
     return end + void, [*faults, *([outcome.fault] if outcome.fault else [])]
-
-
-def opens_late(cell: Cell) -> bool:
-    """Whether it is the opening of a run that the first guard is stopped before."""
-    return cell.moment is Moment.BEFORE and cell.point.what == OPENING
 
 
 def is_void(run: Run) -> bool:
