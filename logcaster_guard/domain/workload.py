@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from logcaster_guard.domain.field_owners import entries_of, owns_release
 from logcaster_guard.domain.sidecar import is_guard, without_guard
 
 Json = dict[str, Any]
@@ -222,32 +223,19 @@ class Workload:
         """The latest instant at which a field manager that owns part of the template wrote; None if nobody is named."""
         times = [
             instant(m.get("time"))
-            for m in self._metadata.get("managedFields") or []
+            for m in entries_of(self.raw)
             if "f:template" in ((m.get("fieldsV1") or {}).get("f:spec") or {}) and m.get("subresource") != "status"
         ]
         return max((t for t in times if t is not None), default=None)
-
-    @property
-    def template_manager(self) -> str | None:
-        """The field manager that wrote a part of the template last; None if nobody is named."""
-        owners = [e for e in self._metadata.get("managedFields") or [] if _owns_release(e)]
-        return str(max(owners, key=lambda e: str(e.get("time", "")))["manager"]) if owners else None
 
     def server_side_manager(self) -> str | None:
         """The field manager that applied the template on the server's side, if nobody else owns a part of it.
 
         Beside another owner its apply could not bring the whole template back.
         """
-        owners = [e for e in self._metadata.get("managedFields") or [] if _owns_release(e)]
+        owners = [e for e in entries_of(self.raw) if owns_release(e)]
         sole = len(owners) == 1 and owners[0].get("operation") == "Apply"
         return str(owners[0].get("manager")) if sole else None
-
-
-def _owns_release(entry: Mapping[str, Any]) -> bool:
-    """Whether a managedFields entry owns a part of the template that tells one release from another."""
-    template = ((entry.get("fieldsV1") or {}).get("f:spec") or {}).get("f:template") or {}
-    metadata = {k for k in template.get("f:metadata") or {} if k not in {".", "f:annotations"}}
-    return bool(metadata or set(template) - {".", "f:metadata"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from logcaster_guard.domain import inbox
+from logcaster_guard.domain import field_owners, inbox
+from logcaster_guard.domain.field_owners import released_by, written_by
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import (
     AskPeople,
@@ -31,7 +32,8 @@ def foreign(run: Run, workload: Workload | None, service: Mapping[str, Any] | No
     plan = run.opened.plan
     theirs = foreign_workload(run, workload)
     if theirs is None and plan.selector is not None and selector_of(service) not in _selectors(plan.selector, run):
-        return f"Somebody changed the selector of Service {plan.namespace}/{plan.service}."
+        who = written_by(service or {}, field_owners.SELECTOR, since=run.opened.at)
+        return f"Somebody changed the selector of Service {plan.namespace}/{plan.service}{who}."
     return theirs
 
 
@@ -50,17 +52,16 @@ def foreign_workload(run: Run, workload: Workload | None) -> str | None:
         return f"{plan.kind} {name} was deleted and created again."
     if workload.deleting:
         return f"{plan.kind} {name} is being deleted."
-    if workload.paused:
-        return f"{plan.kind} {name} was paused."
-    if _is_frozen(run, workload):
-        return f"Somebody froze {name} ({workload.annotations[inbox.FREEZE][:200]})."
-    if workload.hash not in {plan.from_template, plan.to_template}:
-        return f"Somebody rolled out another release of {name} ({', '.join(workload.images)})."
+    theirs = _paused_or_frozen(run, workload) or _another_release(run, workload, plan.from_template, plan.to_template)
+    if theirs is not None:
+        return theirs
     if _leaves_nothing_to_do(run) and workload.hash == plan.to_template:
-        return f"Somebody rolled the good release of {name} out already."
+        who = released_by(workload.raw, since=run.opened.at)
+        return f"Somebody rolled the good release of {name} out already{who}."
     sizes = _sizes(run)
     if workload.replicas not in sizes and (_pins(plan) or not plan.autoscaled):
-        return f"Somebody scaled {name} from {min(sizes)} to {workload.replicas}."
+        who = written_by(workload.raw, field_owners.REPLICAS, since=run.opened.at)
+        return f"Somebody scaled {name} from {min(sizes)} to {workload.replicas}{who}."
     return None
 
 
@@ -78,26 +79,42 @@ def changed(run: Run, workload: Workload) -> bool:
 def foreign_live(run: Run, live: Workload | None) -> str | None:
     """What somebody else changed of the environment that the Service is to leave, as a sentence; None if nothing.
 
-    Once the Service has left it, it is nobody's destination and theirs to change.
+    Once the Service has left it, it is nobody's destination and theirs to change; but a freeze that somebody has just
+    put there is still meant for the target.
     """
     plan = run.opened.plan
-    if not plan.live or run.switched:
+    if not plan.live:
         return None
+    if run.switched:
+        return None if live is None or live.uid != plan.live_uid else _frozen(run, live)
     name = f"{plan.namespace}/{plan.live}"
     if live is None or live.deleting or live.uid != plan.live_uid:
         return f"{plan.kind} {name} was deleted."
-    if live.paused:
-        return f"{plan.kind} {name} was paused."
-    if _is_frozen(run, live):
-        return f"Somebody froze {name} ({live.annotations[inbox.FREEZE][:200]})."
-    if live.hash != plan.from_template:
-        return f"Somebody rolled out another release of {name} ({', '.join(live.images)})."
-    return None
+    return _paused_or_frozen(run, live) or _another_release(run, live, plan.from_template)
 
 
-def _is_frozen(run: Run, workload: Workload) -> bool:
+def _paused_or_frozen(run: Run, workload: Workload) -> str | None:
+    if workload.paused:
+        who = written_by(workload.raw, field_owners.PAUSED, since=run.opened.at)
+        return f"{workload.kind} {workload.namespace}/{workload.name} was paused{who}."
+    return _frozen(run, workload)
+
+
+def _frozen(run: Run, workload: Workload) -> str | None:
+    words = workload.annotations.get(inbox.FREEZE)
     # A freeze while people are asked is their answer to the question.
-    return not isinstance(run.present, AskPeople) and inbox.is_freeze(workload.annotations.get(inbox.FREEZE))
+    if words is None or not inbox.is_freeze(words) or isinstance(run.present, AskPeople):
+        return None
+    who = written_by(workload.raw, ("metadata", "annotations", inbox.FREEZE), since=run.opened.at)
+    return f"Somebody froze {workload.namespace}/{workload.name} ({words[:200]}){who}."
+
+
+def _another_release(run: Run, workload: Workload, *planned: str) -> str | None:
+    if workload.hash in planned:
+        return None
+    who = released_by(workload.raw, since=run.opened.at)
+    release = ", ".join(workload.images)
+    return f"Somebody rolled out another release of {workload.namespace}/{workload.name} ({release}){who}."
 
 
 def _selectors(planned: dict[str, str], run: Run) -> list[dict[str, str]]:

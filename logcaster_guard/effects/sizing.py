@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from logcaster_guard.domain import capacity
+from logcaster_guard.domain import capacity, field_owners
 from logcaster_guard.domain.errors import ClusterError, NotFound
+from logcaster_guard.domain.field_owners import written_by
 from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Pending, Unclear
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Hold, PinAutoscaler, ScaleProduction
@@ -15,6 +16,7 @@ from logcaster_guard.effects.looking import both, own_pods, workload_of
 from logcaster_guard.ports import Cluster, Json, Kind
 
 REPLICAS = "replicas"
+BOUNDS = (field_owners.MINIMUM, field_owners.MAXIMUM)
 
 
 class ScaleProductionHandler:
@@ -92,7 +94,8 @@ class ScaleProductionHandler:
             return _carried(run, workload, pods)
         if workload.replicas in _made(hold, run):
             return Before(f"{workload.replicas} pods are wanted")
-        return Foreign(f"somebody else scaled it to {workload.replicas}")
+        who = written_by(workload.raw, field_owners.REPLICAS, since=run.opened.at)
+        return Foreign(f"somebody else scaled it to {workload.replicas}{who}")
 
     async def release(self, hold: Hold, run: Run) -> None:
         """Bring production to its size, its autoscalers first, which would undo it."""
@@ -152,7 +155,10 @@ class PinAutoscalerHandler:
             )
             return Before(f"bounds {bounds}", borrows=hold)
         if bounds not in _ours(known):
-            return Foreign(f"Somebody set the bounds of autoscaler {step.autoscaler} to {bounds[0]} and {bounds[1]}.")
+            who = written_by(raw, *BOUNDS, since=run.opened.at)
+            return Foreign(
+                f"Somebody set the bounds of autoscaler {step.autoscaler} to {bounds[0]} and {bounds[1]}{who}."
+            )
         if bounds == (step.size, step.size) and known.written == step.size:
             return Done(f"both bounds are {step.size}")
         hold = _rewritten(known, step.size)
@@ -177,7 +183,9 @@ class PinAutoscalerHandler:
         bounds = _bounds(raw)
         if bounds == (hold.original, hold.original_maximum):
             return Done(f"bounds {bounds}")
-        return Before(f"bounds {bounds}") if bounds in _ours(hold) else Foreign(f"somebody else set {bounds}")
+        if bounds in _ours(hold):
+            return Before(f"bounds {bounds}")
+        return Foreign(f"somebody else set {bounds}{written_by(raw, *BOUNDS, since=run.opened.at)}")
 
     async def release(self, hold: Hold, run: Run) -> None:
         """Write the original bounds back, if the autoscaler still shows what the guard wrote."""

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from logcaster_guard.domain import capacity
+from logcaster_guard.domain import capacity, field_owners
 from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.field_owners import written_by
 from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
 from logcaster_guard.domain.runs import ABANDONED, DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.signals import Value
@@ -68,7 +69,8 @@ class SwitchServiceHandler:
         if selector_of(service) == run.opened.plan.selector:
             return Done(f"the Service selects {step.label}={step.before}")
         if selector_of(service) != _switched(run, step):
-            return Foreign("somebody else changed the Service's selector")
+            who = written_by(service, field_owners.SELECTOR, since=run.opened.at)
+            return Foreign(f"somebody else changed the Service's selector{who}")
         outcome = "" if run.ending is None else run.ending.outcome
         if outcome != DESTINATION_BAD and not (empty and outcome in {ABANDONED, FAILED}):
             return Done(f"the Service stays with {step.label}={step.after}")

@@ -10,8 +10,9 @@ import contextlib
 from collections.abc import Collection
 from typing import Any, Protocol
 
-from logcaster_guard.domain import releases
+from logcaster_guard.domain import field_owners, releases
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, NotFound, Rejected
+from logcaster_guard.domain.field_owners import released_by, written_by
 from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Pending, Unclear
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.runs import ABANDONED, FAILED, Run
@@ -25,7 +26,7 @@ from logcaster_guard.domain.steps import (
 )
 from logcaster_guard.domain.workload import REVISION_LABEL, Workload
 from logcaster_guard.effects.interference import foreign, foreign_workload
-from logcaster_guard.effects.looking import both, workload_of
+from logcaster_guard.effects.looking import both, undisturbed, workload_of
 from logcaster_guard.ports import Blobs, Clock, Cluster, Json, Kind
 
 
@@ -69,7 +70,8 @@ class RestoreTemplateHandler:
             return Done(workload.revision)
         # This process wrote the good release, and there is a later generation with the bad one: somebody fights back.
         if workload.generation > self._written.get(run.id, workload.generation):
-            return Foreign(f"Somebody put the bad release back{_by(workload)}.")
+            who = released_by(workload.raw, since=run.opened.at)
+            return Foreign(f"Somebody put the bad release back{who}.")
         return Before()
 
     async def apply(self, step: RestoreTemplate, run: Run) -> None:
@@ -162,7 +164,7 @@ class AwaitRolloutHandler:
 
     def _progress(self, workload: Workload, run: Run) -> Observation:
         if workload.hash != _to(run):
-            return Failed(ABANDONED, f"Somebody rolled the bad release out again{_by(workload)}.")
+            return _again(workload, run)
         if workload.rolled_out:
             return Done(workload.progress)
         if workload.progress_deadline_exceeded and self._lasted(run) >= workload.progress_deadline:
@@ -237,7 +239,8 @@ class RaiseAutoscalerMinimumHandler:
             return Before(f"minimum {minimum}")
         if minimum == _floor(hold):
             return Done(f"minimum {minimum}")
-        return Foreign(f"somebody else set the minimum to {minimum}")
+        who = written_by(raw, field_owners.MINIMUM, since=run.opened.at)
+        return Foreign(f"somebody else set the minimum to {minimum}{who}")
 
     async def release(self, hold: Hold, run: Run) -> None:
         """Write the original minimum back, if the autoscaler still shows what the guard wrote."""
@@ -269,10 +272,9 @@ def _to(run: Run) -> str:
     return run.opened.plan.to_template
 
 
-def _by(workload: Workload) -> str:
-    """Who wrote the template last, where that is told."""
-    manager = workload.template_manager
-    return "" if manager is None else f" (field manager {manager})"
+def _again(workload: Workload, run: Run) -> Failed:
+    who = released_by(workload.raw, since=run.opened.at)
+    return Failed(ABANDONED, f"Somebody rolled the bad release out again{who}.")
 
 
 class _Judge(Protocol):
@@ -281,10 +283,9 @@ class _Judge(Protocol):
 
 async def _looked_at(cluster: Cluster, run: Run, judge: _Judge) -> Observation:
     try:
-        workload, service = await both(cluster, run)
+        theirs, workload, _ = await undisturbed(cluster, run)
     except ClusterError as error:
         return Unclear(str(error), error.retry_after)
-    theirs = foreign(run, workload, service)
     if theirs is not None or workload is None:
         return Foreign(theirs or "the Deployment is gone")
     return judge(workload)
@@ -295,9 +296,7 @@ async def look(cluster: Cluster, run: Run) -> Observation:
     return await _looked_at(
         cluster,
         run,
-        lambda w: (
-            Done() if w.hash == _to(run) else Failed(ABANDONED, f"Somebody rolled the bad release out again{_by(w)}.")
-        ),
+        lambda w: Done() if w.hash == _to(run) else _again(w, run),
     )
 
 

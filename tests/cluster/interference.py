@@ -42,6 +42,8 @@ THEIRS = 5
 """Pods that somebody asks for; no step of the guard's does."""
 BOUNDS = (4, 8)
 NOTE = "example.com/note"
+OWNED = frozenset({"scales", "edits an env var of", "pauses", "rolls out v3 on", "edits the selector of", "edits"})
+"""What leaves a field manager; a deletion leaves none."""
 QUIET = 8
 """Reads of the source after which whoever would do something more has had every occasion."""
 UNDECIDED = 40
@@ -319,6 +321,8 @@ def _end(cell: Disturbance, case: Case, tape: Disturbed, run: Run) -> tuple[str,
     asked = isinstance(run.present, AskPeople)
     if end == runs.ABANDONED and run.closed.freeze == asked:
         faults.append("abandoned, and not frozen" if not asked else "frozen for what changed nothing")
+    if end == runs.ABANDONED and cell.act.words in OWNED and "(field manager " not in run.closed.reason:
+        faults.append(f"whose field it is was not told: {run.closed.reason}")
     return end, faults
 
 

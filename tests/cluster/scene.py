@@ -17,13 +17,14 @@ from logcaster_guard.adapters.kubernetes.events import COMPONENT, EventChannel
 from logcaster_guard.domain import releases
 from logcaster_guard.domain.events import OwnerResumed, OwnerSuspended, RevisionGood, RevisionLive, SignalSeen
 from logcaster_guard.domain.gitops import is_suspended, mark_of
+from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.sidecar import CONTAINER
 from logcaster_guard.domain.signals import SourceName, Target
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.engine.composition import Orders
 from logcaster_guard.engine.guard import Guard
-from logcaster_guard.ports import Channel, Clock, Entry, Journal, Json, Rights
+from logcaster_guard.ports import Channel, Clock, Entry, Journal, Json, Rights, Source
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import STRATEGIC_PATCH
@@ -58,7 +59,7 @@ class Scene:
 
     `minimum` is its autoscaler's minReplicas, None for no autoscaler; `generation` the Deployment's at the bad release;
     `channels` are told beside Kubernetes Events. `failing` is what a guard's calls go through in place of `api`.
-    `account` tells what the guard may do; None: it is not asked.
+    `account` tells what the guard may do; None: it is not asked. `health` answers checks of health.
     """
 
     cluster: Cluster
@@ -73,6 +74,8 @@ class Scene:
     owned: owners.Owned | None = None
     failing: ClusterPort | None = None
     account: Rights | None = None
+    policy: Policy = POLICY
+    health: Source | None = None
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -206,9 +209,9 @@ class Scene:
         """A guard over the scene, whose calls go through the tape."""
         cluster = MortalCluster(self.failing or self.api, tape)
         return Guard(
-            Orders([self.target], SIGNALS, [replace(RULE, action=self.case.action)], POLICY),
+            Orders([self.target], SIGNALS, [replace(RULE, action=self.case.action)], self.policy),
             cluster=cluster,
-            sources={SourceName.SCRAPE: source},
+            sources={SourceName.SCRAPE: source} | ({SourceName.HTTP: self.health} if self.health else {}),
             journal=MortalJournal(journal, tape),
             blobs=MortalBlobs(self.kept.blobs, tape),
             channels=[EventChannel(cluster), *self.channels],
@@ -225,7 +228,10 @@ class Scene:
             gitops = self.case.gitops if self.case.owner else None
             return Target("logcaster", namespace, objects.DEPLOYMENT, service=objects.SERVICE, gitops=gitops)
         active = objects.ACTIVE_SERVICE
-        return Target("logcaster", namespace, active, service=active, environments=objects.ENVIRONMENTS)
+        health = "http://logcaster:9998/health" if self.health else None
+        return Target(
+            "logcaster", namespace, active, service=active, environments=objects.ENVIRONMENTS, health_url=health
+        )
 
     async def production(self) -> Json:
         """The Deployment that the Service leads to."""

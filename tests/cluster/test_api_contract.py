@@ -416,6 +416,17 @@ async def test_managed_fields_name_the_writer_of_the_template_and_when(cluster: 
         assert found["first"] == writers(made)["first"]
 
 
+async def test_whoever_scales_owns_the_size_and_is_not_dated(cluster: Cluster) -> None:
+    async with Conversation(cluster, "first") as first, Conversation(cluster, "second") as second:
+        await first.create("deployments", deployment(paused=True))
+        path = first.path("deployments", "web")
+        content, headers = json.dumps({"spec": {"replicas": 4}}), {"Content-Type": "application/merge-patch+json"}
+        answered(await second.http.patch(f"{path}/scale", content=content, headers=headers))
+        scaled = answered(await first.http.get(path))
+    owners = [f for f in scaled["metadata"]["managedFields"] if "f:replicas" in f["fieldsV1"].get("f:spec", {})]
+    assert [(o["manager"], o["subresource"], "time" in o) for o in owners] == [("second", "scale", False)]
+
+
 async def test_a_pod_is_bound_once(api: Conversation) -> None:
     await api.create("deployments", deployment(replicas=1))
 

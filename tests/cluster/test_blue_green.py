@@ -241,3 +241,27 @@ async def test_what_is_said_on_the_environment_that_the_service_has_just_left_is
         assert left.ledger.records[good].bad_since is not None
     denied = [e.event.reason for e in left.entries if isinstance(e.event, AnswerDenied)]
     assert denied == ([] if annotation == inbox.MARK else ["no rollback is open here"])
+
+
+@pytest.mark.parametrize("before", ["patch Service", "append to run: StepStarted 3", "append to run: StepDone 4"])
+async def test_a_freeze_on_the_environment_that_the_service_is_just_leaving_ends_the_run(
+    cluster: Cluster, api: ClusterPort, rights: Sequence[Json], before: str
+) -> None:
+    async def freeze(scene: Scene, name: str) -> str:
+        body = {"metadata": {"annotations": {inbox.FREEZE: "hands off"}}}
+        await scene.world.client.patch(f"{scene.deployments}/{name}", body, MERGE_PATCH)
+        return ""
+
+    async with DisturbedScene.set_up(cluster, api, rights, None, case=CASE) as scene:
+        cell = Disturbance(Point(before, 1), Act("freezes", On.LIVE, freeze))
+        tape, left = await scene.disturbed(cell)
+    assert tape.done is not None
+    (run,) = left.runs
+    assert run.closed is not None
+    assert (run.closed.outcome, run.closed.freeze) == (runs.ABANDONED, True)
+    assert f"{GREEN} (hands off) (field manager " in run.closed.reason
+    assert left.ledger.freeze is not None
+    # Where the Service leads to, all of production stays.
+    serves = BLUE if left.selector[objects.ENVIRONMENT] == objects.BLUE else GREEN
+    assert left.deployments[serves].replicas == 3
+    assert [n for n in left.notices if n.endswith("/closed")]

@@ -18,11 +18,9 @@ from kubernetes_asyncio.client.configuration import Configuration
 from logcaster_guard import __version__
 from logcaster_guard.adapters.kubernetes.answers import NoAnswer, failure, no_answer, parsed, printable
 from logcaster_guard.domain.errors import ClusterError, Rejected, Unavailable
+from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.domain.signals import Fault
 from logcaster_guard.ports import Json, Kind
-
-MANAGER = "logcaster-guard"
-"""The field manager of every write but server-side apply, which names its own."""
 
 PAGE = 500
 """Objects asked for at once; kubectl's own number."""

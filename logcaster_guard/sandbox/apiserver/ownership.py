@@ -2,7 +2,7 @@
 
 An approximation of the field manager of the real server for `Update` operations: lists that merge by a key are
 tracked by item, other lists and selectors as one field. A manager's `time` is that of its last write that changed
-any field, as on the real server.
+any field, as on the real server; a write to `/scale` is not dated there either.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class Ownership:
             "manager": manager,
             "operation": operation,
             "apiVersion": new["apiVersion"],
-            "time": time,
+            **({} if subresource == "scale" else {"time": time}),
             "fieldsType": "FieldsV1",
             "fieldsV1": _tree(claimed) if mine is None or claimed != owned else mine["fieldsV1"],
         }

@@ -1,0 +1,138 @@
+"""The good release is no good either: the guard stops, and who serves goes on serving."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from logcaster_guard.adapters.clock import SystemClock
+from logcaster_guard.adapters.kubernetes.connect import connect
+from logcaster_guard.domain import capacity, runs
+from logcaster_guard.domain.rules import Action, RolloutPolicy
+from logcaster_guard.domain.signals import History, NoHistory, Reading, Signal, SourceName, Target, Value
+from logcaster_guard.ports import Cluster as ClusterPort
+from logcaster_guard.ports import Json
+from logcaster_guard.sandbox import objects
+from logcaster_guard.sandbox.release import Behaviour
+from tests.cluster.case import BAD, GOOD, REPLICAS, Case
+from tests.cluster.ending import Facts
+from tests.cluster.environments import BLUE, GREEN, IDLE
+from tests.cluster.harness import Cluster
+from tests.cluster.scene import Scene
+
+pytestmark = [pytest.mark.timeout(240)]
+ROLE = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
+PATIENCE = RolloutPolicy(timeout=1.5)
+
+
+@pytest.fixture
+def rights() -> Sequence[Json]:
+    rules: Sequence[Json] = next(d["rules"] for d in yaml.safe_load_all(ROLE.read_text()) if d["kind"] == "Role")
+    return rules
+
+
+@pytest.fixture
+async def api(cluster: Cluster) -> AsyncIterator[ClusterPort]:
+    made = await connect(kubeconfig=cluster.kubeconfig("guard"), context=None, timeout=10)
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "POLL", 0.05)
+
+
+class Health:
+    """A `Source` of health checks whose every answer is this number of failures in a row."""
+
+    name = SourceName.HTTP
+
+    def __init__(self, failures: float) -> None:
+        self._failures, self._clock = failures, SystemClock()
+        self.asked: set[str] = set()
+
+    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
+        self.asked.add(str(target.health_url))
+        return {s.name: Value(self._clock.monotonic(), self._failures) for s in signals}
+
+    async def history(self, target: Target, signal: Signal, start: float, end: float, step: float) -> History:
+        del target, signal, start, end, step
+        return NoHistory()
+
+    async def aclose(self) -> None:
+        pass
+
+
+async def serving(scene: Scene) -> int:
+    """How many Ready pods, not terminating, the Service selects."""
+    base = f"/api/v1/namespaces/{scene.cluster.namespace}"
+    name = objects.ACTIVE_SERVICE if scene.case.switches else objects.SERVICE
+    service = await scene.cluster.admin.get(f"{base}/services/{name}")
+    pods = await scene.cluster.admin.list(f"{base}/pods")
+    return sum(capacity.is_serving(p, service["spec"]["selector"]) for p in pods)
+
+
+async def lowest_of(scene: Scene, life: asyncio.Task[object]) -> int:
+    """The fewest that served while the guard lived, over and over."""
+    lowest = REPLICAS
+    while not life.done():
+        lowest = min(lowest, await serving(scene))
+        await asyncio.sleep(0.01)
+    await life
+    return lowest
+
+
+async def lived(scene: Scene) -> tuple[int, Facts]:
+    """A guard's life: the fewest that served meanwhile, and how it stands then."""
+    scene.policy = replace(scene.policy, rollout=PATIENCE)
+    life: asyncio.Task[object] = asyncio.create_task(scene.life(None))
+    try:
+        return await lowest_of(scene, life), await scene.facts()
+    finally:
+        life.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await life
+
+
+@pytest.mark.parametrize("action", [Action.IMMEDIATE, Action.GRADUAL, Action.BLUE_GREEN], ids=str)
+async def test_where_the_good_release_does_not_come_up_the_bad_one_goes_on_serving(
+    cluster: Cluster, api: ClusterPort, rights: Sequence[Json], action: Action
+) -> None:
+    async with Scene.set_up(cluster, api, rights, None, case=Case(action)) as scene:
+        scene.world.releases.register(objects.image(GOOD), Behaviour(ready=False))
+        lowest, facts = await lived(scene)
+        (run,) = facts.runs
+        assert run.closed is not None
+        assert run.closed.outcome in {runs.FAILED, runs.DESTINATION_BAD}
+        assert lowest == await serving(scene) == REPLICAS
+    assert facts.ledger.freeze is not None
+    assert not run.holds
+    assert [q for q in facts.settled if q.endswith("/closed")]
+    if action is not Action.IMMEDIATE:
+        assert (facts.image, facts.deployments) == (objects.image(BAD), scene.case.left)
+
+
+@pytest.mark.parametrize("failures", [0.0, 3.0], ids=["healthy", "not healthy"])
+async def test_the_service_is_sent_only_to_an_environment_that_answers_well(
+    cluster: Cluster, api: ClusterPort, rights: Sequence[Json], failures: float
+) -> None:
+    async with Scene.set_up(cluster, api, rights, None, case=Case(Action.BLUE_GREEN)) as scene:
+        scene.health = health = Health(failures)
+        _, facts = await lived(scene)
+        selected = (await scene.production())["metadata"]["name"]
+    (run,) = facts.runs
+    assert run.closed is not None
+    assert len(health.asked) >= 1
+    if failures:
+        assert (run.closed.outcome, selected) == (runs.DESTINATION_BAD, GREEN)
+        assert (facts.sizes[BLUE], facts.ledger.freeze is not None) == (IDLE, True)
+        assert "does not answer well" in run.closed.reason
+    else:
+        assert (run.closed.outcome, selected) == (runs.RECOVERED, BLUE)

@@ -1,0 +1,69 @@
+"""Who wrote a field: by the managedFields that a v1.36 API server gives."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from logcaster_guard.domain.field_owners import MANAGER, PAUSED, REPLICAS, released_by, written_by
+
+SINCE = datetime(2026, 1, 1, 10, 0, 30, tzinfo=UTC)
+IMAGE: dict[str, Any] = {"f:spec": {"f:containers": {'k:{"name":"app"}': {".": {}, "f:image": {}}}}}
+
+
+def entry(manager: str, at: str, spec: dict[str, Any], **more: str) -> dict[str, Any]:
+    return {
+        "manager": manager,
+        "time": f"2026-01-01T{at}Z",
+        "fieldsV1": {"f:spec": spec},
+        "operation": "Update",
+        **more,
+    }
+
+
+def raw(*entries: dict[str, Any]) -> dict[str, Any]:
+    return {"metadata": {"managedFields": list(entries)}}
+
+
+def test_an_autoscaler_is_told_from_a_person_by_its_field_manager() -> None:
+    deployment = raw(
+        entry("kubectl-client-side-apply", "10:02:00", {"f:template": IMAGE}),
+        {
+            "manager": "kube-controller-manager",
+            "subresource": "scale",
+            "fieldsV1": {"f:spec": {"f:replicas": {}}},
+        },
+    )
+    assert written_by(deployment, REPLICAS, since=SINCE) == " (field manager kube-controller-manager)"
+
+
+def test_of_several_owners_of_a_release_it_is_the_one_that_wrote_last() -> None:
+    deployment = raw(
+        entry("helm", "10:00:40", {"f:template": IMAGE}),
+        entry("kubectl-edit", "10:01:00", {"f:template": {"f:spec": {"f:dnsPolicy": {}}}}),
+        entry("kubectl-rollout", "10:05:00", {"f:template": {"f:metadata": {"f:annotations": {"f:x": {}}}}}),
+    )
+    assert released_by(deployment, since=SINCE) == " (field manager kubectl-edit, 2026-01-01T10:01:00Z)"
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [],
+        [entry("kubectl-edit", "10:01:00", {"f:minReadySeconds": {}})],
+        [entry(MANAGER, "10:01:00", {"f:paused": {}})],
+        # Written long before: what somebody took away meanwhile was not this one's to answer for.
+        [entry("helm", "09:59:00", {"f:paused": {}})],
+        [{"manager": "old-client", "fieldsV1": {"f:spec": {"f:paused": {}}}}],
+    ],
+    ids=["nobody", "another field", "the guard", "before", "without a time"],
+)
+def test_nobody_is_named_who_cannot_have_changed_it(entries: list[dict[str, Any]]) -> None:
+    assert not written_by(raw(*entries), PAUSED, since=SINCE)
+
+
+def test_a_clock_that_is_a_little_behind_hides_nobody() -> None:
+    deployment = raw(entry("argocd-controller", "10:00:00", {"f:paused": {}}))
+    assert written_by(deployment, PAUSED, since=SINCE) == " (field manager argocd-controller, 2026-01-01T10:00:00Z)"
