@@ -8,12 +8,9 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
-import yaml
 
-from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.domain import capacity, inbox, marks, runs
 from logcaster_guard.domain.events import AnswerDenied
 from logcaster_guard.domain.inbox import Mark
@@ -35,22 +32,8 @@ from tests.cluster.scene import Scene
 from tests.real.waiting import until
 
 pytestmark = [pytest.mark.timeout(240)]
-ROLE = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
 CASE = Case(Action.BLUE_GREEN)
 LAST = Point("append to run: RunClosed + NoticeQueued run.closed", 1)
-
-
-@pytest.fixture
-def rights() -> Sequence[Json]:
-    rules: Sequence[Json] = next(d["rules"] for d in yaml.safe_load_all(ROLE.read_text()) if d["kind"] == "Role")
-    return rules
-
-
-@pytest.fixture
-async def api(cluster: Cluster) -> AsyncIterator[ClusterPort]:
-    made = await connect(kubeconfig=cluster.kubeconfig("guard"), context=None, timeout=10)
-    yield made
-    await made.aclose()
 
 
 @pytest.fixture(autouse=True)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-import yaml
 
 from logcaster_guard.adapters.clock import SystemClock
-from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.domain import capacity, runs
 from logcaster_guard.domain.rules import Action, RolloutPolicy
 from logcaster_guard.domain.signals import History, NoHistory, Reading, Signal, SourceName, Target, Value
@@ -27,21 +24,7 @@ from tests.cluster.harness import Cluster
 from tests.cluster.scene import Scene
 
 pytestmark = [pytest.mark.timeout(240)]
-ROLE = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
 PATIENCE = RolloutPolicy(timeout=1.5)
-
-
-@pytest.fixture
-def rights() -> Sequence[Json]:
-    rules: Sequence[Json] = next(d["rules"] for d in yaml.safe_load_all(ROLE.read_text()) if d["kind"] == "Role")
-    return rules
-
-
-@pytest.fixture
-async def api(cluster: Cluster) -> AsyncIterator[ClusterPort]:
-    made = await connect(kubeconfig=cluster.kubeconfig("guard"), context=None, timeout=10)
-    yield made
-    await made.aclose()
 
 
 @pytest.fixture(autouse=True)

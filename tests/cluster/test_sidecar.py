@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.domain import runs
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.sidecar import CONTAINER
@@ -41,13 +40,6 @@ def rights() -> Sequence[Json]:
     """What is shipped for a guard in the pods."""
     documents = yaml.safe_load_all((SIDECAR / "rbac.yaml").read_text())
     return next(list(d["rules"]) for d in documents if d["kind"] == "Role")
-
-
-@pytest.fixture
-async def api(cluster: Cluster) -> AsyncIterator[ClusterPort]:
-    made = await connect(kubeconfig=cluster.kubeconfig("guard"), context=None, timeout=10)
-    yield made
-    await made.aclose()
 
 
 def images(deployment: Json) -> dict[str, str]:

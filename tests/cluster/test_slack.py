@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.adapters.slack import Slack
 from logcaster_guard.adapters.translated import Translated
 from logcaster_guard.domain import runs
@@ -29,13 +28,6 @@ Json = dict[str, Any]
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
-
-
-@pytest.fixture
-async def api(cluster: Cluster) -> AsyncIterator[ClusterPort]:
-    made = await connect(kubeconfig=cluster.kubeconfig("guard"), context=None, timeout=10)
-    yield made
-    await made.aclose()
 
 
 def rights() -> Sequence[Json]:
