@@ -12,7 +12,6 @@ import aiohttp.web
 import pytest
 import yaml
 
-from logcaster_guard.domain import runs
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Json
@@ -48,12 +47,6 @@ async def all_well(cluster: Cluster, made: Underway, minimum: int | None, known:
     end, faults = ending(facts, writes, minimum, known, case=case, shared=shared(case, minimum))
     assert end == "rolled back once"
     return faults
-
-
-@pytest.fixture
-async def brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For what is recorded within this process."""
-    monkeypatch.setattr(runs, "POLL", 0.05)
 
 
 @pytest.mark.usefixtures("brief")
