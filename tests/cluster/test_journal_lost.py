@@ -31,12 +31,15 @@ from tests.cluster.underway import Underway, underway
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240), pytest.mark.usefixtures("brief")]
 GRADUAL, BLUE_GREEN = Case(Action.GRADUAL), Case(Action.BLUE_GREEN)
+SIZE = b'"replicas": %d, "kind": "scale_production"' % REPLICAS
 
 
 def flipped(path: Path) -> None:
+    """One byte, and production would be given no pods in the end."""
     whole = path.read_bytes()
-    at = whole.rindex(b"judge_helper")
-    path.write_bytes(whole[:at] + b"J" + whole[at + 1 :])
+    before, found, after = whole.rpartition(SIZE)
+    assert found
+    path.write_bytes(before + SIZE.replace(b"%d" % REPLICAS, b"0") + after)
 
 
 DAMAGES: Mapping[str, Callable[[Path], None]] = {"damaged": flipped, "cut": half, "newer": newer}
