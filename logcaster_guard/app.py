@@ -100,7 +100,8 @@ async def built(loaded: Loaded, *, clock: Clock | None = None, by_hand: bool = F
             authority=_authority(settings, cluster, clock),
             own_pod=None if settings.sidecar else own_pod,
             rights=cluster,
-            journal_fault=fault,
+            # A person who rolls back by hand is told on the spot; a guard that has the journal may be at work.
+            journal_fault="" if by_hand else fault,
         )
 
 

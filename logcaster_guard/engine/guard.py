@@ -57,7 +57,8 @@ class Guard:
     journal at each taking and each loss. It lives in one task, that of `run`.
 
     `own_pod` is the pod that it runs in, whose workload is then never rolled back. `rights` tells what its account may
-    do; without it that shows with the first write. `journal_fault` is why there is no journal.
+    do; without it that shows with the first write. `journal_fault` is why there is no journal, empty where nobody is to
+    be told.
     `reloads` counts what became of changed configuration files: `applied` or `refused`.
     """
 
@@ -74,7 +75,7 @@ class Guard:
         authority: Keeper | None = None,
         own_pod: OwnPod | None = None,
         rights: Rights | None = None,
-        journal_fault: str = "there is none",
+        journal_fault: str = "",
     ) -> None:
         self._clock = clock
         self._whole_cluster = cluster
@@ -90,7 +91,7 @@ class Guard:
         self.journal = None if journal is None else TalliedJournal(journal)
         places = {target.namespace for target in orders.targets}
         self.alarm = Alarm(self.journal, channels, cluster, clock, namespaces=places)
-        if journal is None:
+        if journal_fault:
             self.alarm.lost(journal_fault)
         self._begin()
 

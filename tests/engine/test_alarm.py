@@ -74,7 +74,7 @@ async def test_a_hiccup_of_the_journal_is_no_alarm(made: Bench) -> None:
 
 async def test_without_a_journal_people_are_told_what_a_run_has_left(made: Bench) -> None:
     leave_helper(made)
-    made.journal = None
+    made.journal, made.journal_fault = None, "it is damaged"
     with capture_logs() as logs:
         await made.start()
         await made.pass_(400.0)
@@ -104,7 +104,7 @@ async def test_people_are_told_though_the_cluster_does_not_show_what_is_left(mad
         return Unavailable("the server is away") if verb == "list" else None
 
     made.cluster.fault = away
-    made.journal = None
+    made.journal, made.journal_fault = None, "it is damaged"
     await made.start()
     await made.pass_(10.0)
     [lost] = made.notices("journal.lost")
@@ -135,7 +135,7 @@ async def test_a_journal_that_was_given_up_is_told_and_takes_and_tells_nothing_l
 async def test_under_a_lease_too_people_are_told(made: Bench) -> None:
     terms = Terms(duration=30.0, renew_every=5.0, timeout=10.0)
     made.authority = Keeper(MemoryLease(Shelf()), made.clock, terms, "only")
-    made.journal = None
+    made.journal, made.journal_fault = None, "it is damaged"
     await made.start()
     await made.pass_(300.0)
     assert len(made.notices("journal.lost")) == 1
