@@ -85,7 +85,7 @@ async def built(loaded: Loaded, *, clock: Clock | None = None, by_hand: bool = F
             stack.push_async_callback(source.aclose)
         for channel in channels:
             stack.push_async_callback(channel.aclose)
-        journal = await _journal(settings.journal, cluster, shared=settings.authority.lease is not None)
+        journal, fault = await _journal(settings.journal, cluster, shared=settings.authority.lease is not None)
         if journal is not None:
             stack.push_async_callback(journal.aclose)
         _redact_secrets(settings)
@@ -100,6 +100,8 @@ async def built(loaded: Loaded, *, clock: Clock | None = None, by_hand: bool = F
             authority=_authority(settings, cluster, clock),
             own_pod=None if settings.sidecar else own_pod,
             rights=cluster,
+            # A person who rolls back by hand is told on the spot; a guard that has the journal may be at work.
+            journal_fault="" if by_hand else fault,
         )
 
 
@@ -365,12 +367,15 @@ def _lease_namespace(settings: Settings) -> str:
     return settings.authority.namespace or own_namespace() or settings.targets[0].namespace
 
 
-async def _journal(section: JournalSection, cluster: Cluster, *, shared: bool = False) -> Journal | None:
+async def _journal(
+    section: JournalSection, cluster: Cluster, *, shared: bool = False
+) -> tuple[Journal | None, str]:  # fmt: skip
+    """The journal, or why there is none."""
     try:
-        return await stores.journal_of(section, cluster, shared=shared)
+        return await stores.journal_of(section, cluster, shared=shared), ""
     except JournalUnavailable as error:
         structlog.get_logger().error("journal.unavailable", detail=str(error), effect="the guard only watches")
-        return None
+        return None, str(error)
 
 
 async def _tell_missing_permissions(cluster: KubernetesCluster, settings: Settings) -> None:

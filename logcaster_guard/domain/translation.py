@@ -56,6 +56,9 @@ ENGLISH_STATES: Mapping[str, str] = {
     "revision.marked": "{standing}",
     "source.failing": "blind",
     "source.recovered": "seeing again",
+    "journal.lost": "only watched",
+    "journal.failing": "nothing can be changed",
+    "journal.recovered": "at work again",
     "notice.given_up": "a notice was lost",
     "channel.failing": "a channel takes no notices",
     "config.reloaded": "new rules in force",
@@ -143,6 +146,19 @@ KOREAN: Mapping[str, Words] = {
         "데이터 없음",
     ),
     "source.recovered": Words("가드가 데이터를 다시 읽습니다: {source}", "규칙 판단을 다시 시작합니다.", "정상"),
+    "journal.lost": Words(
+        "가드가 감시만 합니다: 저널을 쓸 수 없습니다",
+        "저널을 복구하고 가드를 다시 시작할 때까지 롤백하지 않으며, 문제가 있는 버전도 알리지 않습니다. "
+        "진행 중이던 롤백은 그 상태로 멈춰 있습니다. 남아 있는 것: {left}",
+        "감시만 함",
+    ),
+    "journal.failing": Words(
+        "가드가 저널에 쓰지 못합니다",
+        "저널 없이는 아무것도 바꾸지 않으므로, 진행 중인 롤백은 그대로 멈춰 있습니다. "
+        "계속 다시 시도하며, 쓸 수 있게 되면 자동으로 이어서 진행합니다.",
+        "변경 중단",
+    ),
+    "journal.recovered": Words("가드가 저널에 다시 씁니다", "멈춰 있던 롤백을 이어서 진행합니다.", "정상"),
     "notice.given_up": Words(
         "알림 채널 {channel}: 알림을 보내지 못했습니다",
         "채널 {channel}의 설정과 상태를 확인해 주세요. 다시 동작할 때까지 이후의 실패는 로그에만 남깁니다.",

@@ -231,6 +231,17 @@ async def sweep(cluster: Cluster, namespace: str, closed: Collection[str]) -> Se
     return found
 
 
+async def left(cluster: Cluster, namespace: str) -> Sequence[str]:
+    """The helpers that are there, each in a sentence with the run that made it. Raises the `ClusterError` it met."""
+    listed = await cluster.list(Kind.DEPLOYMENT, namespace, ",".join(f"{k}={v}" for k, v in MANAGED.items()))
+    helpers = [Workload(raw) for raw in listed if capacity.is_helper(raw)]
+    return [
+        f"Deployment {h.namespace}/{h.name} with {h.replicas} pods is the helper of run {h.annotations.get(RUN)}."
+        for h in helpers
+        if not h.deleting
+    ]
+
+
 async def helper_pods(cluster: Cluster, run: Run, helper: str) -> Sequence[Json]:
     """The helper's pods. Raises the `ClusterError` it met."""
     selector = f"{HELPER_LABEL}={capacity.helper_label(helper)}"

@@ -66,7 +66,7 @@ class Chronicle:
     `on_append` is called with the stream's name after each append. Without a journal (`None`) nothing can be appended:
     the guard only watches. An append that failed, or was cut short, may have happened all the same: `settle` tells, and
     calls `on_found` with stream and run for each open run that was not known of. `monotonic` is the clock by which it
-    knows how long ago its own runs were.
+    knows how long ago its own runs were. `fault` is why a journal was given up.
     """
 
     def __init__(
@@ -99,6 +99,7 @@ class Chronicle:
         self._suspended: dict[tuple[str, str], OwnerSuspended] = {}
         self._resuming: dict[tuple[str, str], str] = {}
         self.loaded = False
+        self.fault = ""
         self._log = structlog.get_logger()
 
     @property
@@ -121,7 +122,7 @@ class Chronicle:
             raise
         except GuardError as error:
             self._log.error("journal.unavailable", detail=str(error), effect="the guard only watches")
-            self._journal = None
+            self._journal, self.fault = None, str(error)
             self._ledgers, self._runs, self._open, self._triggers, self._suspended = {}, {}, {}, {}, {}
 
     def ledger(self, target: str) -> Ledger:

@@ -26,6 +26,7 @@ from logcaster_guard.effects.asking import AskPeopleHandler
 from logcaster_guard.effects.own import OwnPod, own_workload
 from logcaster_guard.effects.verification import Assessment, VerifyRecoveryHandler
 from logcaster_guard.effects.workload import Handler, registry
+from logcaster_guard.engine.alarm import Alarm
 from logcaster_guard.engine.answers import Answers
 from logcaster_guard.engine.authority import Keeper, during
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
@@ -56,7 +57,8 @@ class Guard:
     journal at each taking and each loss. It lives in one task, that of `run`.
 
     `own_pod` is the pod that it runs in, whose workload is then never rolled back. `rights` tells what its account may
-    do; without it that shows with the first write.
+    do; without it that shows with the first write. `journal_fault` is why there is no journal, empty where nobody is to
+    be told.
     `reloads` counts what became of changed configuration files: `applied` or `refused`.
     """
 
@@ -73,6 +75,7 @@ class Guard:
         authority: Keeper | None = None,
         own_pod: OwnPod | None = None,
         rights: Rights | None = None,
+        journal_fault: str = "",
     ) -> None:
         self._clock = clock
         self._whole_cluster = cluster
@@ -86,6 +89,10 @@ class Guard:
         self._own_uid: str | None = None
         self.reloads: Counter[str] = Counter()
         self.journal = None if journal is None else TalliedJournal(journal)
+        places = {target.namespace for target in orders.targets}
+        self.alarm = Alarm(self.journal, channels, cluster, clock, namespaces=places)
+        if journal_fault:
+            self.alarm.lost(journal_fault)
         self._begin()
 
     def _begin(self) -> None:
@@ -184,6 +191,14 @@ class Guard:
 
     async def run(self) -> None:
         """Take up what the journal tells to be open, then watch, until cancelled; see the class for an authority."""
+        async with asyncio.TaskGroup() as group:
+            alarm = group.create_task(self.alarm.run(), name="alarm")
+            try:
+                await self._run()
+            finally:
+                alarm.cancel()
+
+    async def _run(self) -> None:
         authority = self.authority
         if authority is None:
             await self._act()
@@ -214,21 +229,24 @@ class Guard:
 
     async def _act(self) -> None:
         await self._load()
+        if self.chronicle.fault:
+            self.alarm.lost(self.chronicle.fault)
         if self._term is not None and not self.chronicle.available:
             return
         await self._find_itself()
+        outbox = self.outbox if self.chronicle.available else None
         async with asyncio.TaskGroup() as group:
-            outbox = None if self.outbox is None else group.create_task(self.outbox.run(), name="outbox")
+            delivering = None if outbox is None else group.create_task(outbox.run(), name="outbox")
             try:
                 await self._take_over()
                 await self._watch_all()
             finally:
                 lost = self._term is not None and self._term.over
                 await self.executor.stop(at_once=lost)
-                if self.outbox is not None and outbox is not None:
-                    if self.chronicle.available and not lost:
-                        await self.outbox.drain(self._clock.monotonic() + _DRAIN)
-                    outbox.cancel()
+                if outbox is not None and delivering is not None:
+                    if not lost:
+                        await outbox.drain(self._clock.monotonic() + _DRAIN)
+                    delivering.cancel()
 
     async def _find_itself(self) -> None:
         """Find out, once, which workload its pod is of, before anything is decided of any."""

@@ -55,22 +55,26 @@ class Tally:
 class TalliedJournal:
     """A `Journal` that counts what is appended to another.
 
-    `settled` counts the notices that are settled, by channel and by the first word of the outcome.
+    `settled` counts the notices that are settled, by channel and by the first word of the outcome. `fault` is why the
+    last append could not be made durable, empty if it was.
     """
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self.appends = 0
         self.failures = 0
+        self.fault = ""
         self.settled: Counter[tuple[str, str]] = Counter()
 
     async def append(self, stream: str, events: Sequence[Event], expected_seq: int) -> int:
         """As the journal's own."""
         try:
             seq = await self._journal.append(stream, events, expected_seq)
-        except JournalUnavailable:
+        except JournalUnavailable as error:
             self.failures += 1
+            self.fault = str(error)
             raise
+        self.fault = ""
         self.appends += 1
         self.settled.update((e.channel, _outcome(e.outcome)) for e in events if isinstance(e, NoticeSettled))
         return seq

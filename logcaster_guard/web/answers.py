@@ -43,6 +43,7 @@ def missing(guard: Guard) -> list[str]:
         return found
     if not guard.chronicle.available:
         found.append("The journal cannot be used: the guard only watches.")
+        found += [f"Nobody carries a run on: {sentence}" for sentence in guard.alarm.stranded]
     elif not guard.chronicle.loaded:
         found.append("The journal is not read yet.")
     for target, watch in guard.watches.items():

@@ -54,15 +54,21 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("defines", [[], ["-DREAD_ONLY"]], ids=["cannot sync", "turned read-only"])
-def test_an_append_that_is_not_kept_is_refused_and_a_later_one_works(tmp_path: Path, defines: list[str]) -> None:
+def failing_disk(folder: Path, *, read_only: bool) -> dict[str, str]:
+    """What a process needs in its environment for its disk to fail while the file `FAILING_DISK` is there."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("no C compiler on PATH to make a disk fail with")
-    source, shim = tmp_path / "disk.c", tmp_path / "disk.so"
+    source, shim = folder / "disk.c", folder / "disk.so"
     source.write_text(SHIM)
+    defines = ["-DREAD_ONLY"] if read_only else []
     subprocess.run([compiler, *defines, "-shared", "-fPIC", "-o", str(shim), str(source)], check=True, timeout=60)
-    environment = {**os.environ, "LD_PRELOAD": str(shim), "FAILING_DISK": str(tmp_path / "failing")}
+    return {"LD_PRELOAD": str(shim), "FAILING_DISK": str(folder / "failing")}
+
+
+@pytest.mark.parametrize("read_only", [False, True], ids=["cannot sync", "turned read-only"])
+def test_an_append_that_is_not_kept_is_refused_and_a_later_one_works(tmp_path: Path, read_only: bool) -> None:
+    environment = {**os.environ, **failing_disk(tmp_path, read_only=read_only)}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path / "journal.db")],
         env=environment,

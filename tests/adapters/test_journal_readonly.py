@@ -60,6 +60,8 @@ async def test_it_cannot_be_opened_and_nothing_changes(volume: Path, path: str) 
 async def test_the_guard_then_only_watches_and_says_so(volume: Path) -> None:
     assert mount("-o", "remount,ro", str(volume))
     with capture_logs() as logs:
-        assert await app._journal(JournalSection(path=str(volume / "journal.db")), Secrets()) is None
+        journal, fault = await app._journal(JournalSection(path=str(volume / "journal.db")), Secrets())
+    assert journal is None
+    assert "read-only" in fault.lower()
     [line] = [entry for entry in logs if entry["event"] == "journal.unavailable"]
     assert line["effect"] == "the guard only watches"

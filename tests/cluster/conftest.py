@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from logcaster_guard.adapters.kubernetes.connect import connect
+from logcaster_guard.domain import runs
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.sandbox.apiserver import ApiServer
 from logcaster_guard.sandbox.client import Client
@@ -50,6 +51,12 @@ async def api(cluster: Cluster) -> AsyncIterator[ClusterPort]:
     made = await connect(kubeconfig=cluster.kubeconfig("guard"), context=None, timeout=10)
     yield made
     await made.aclose()
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is recorded in this process looks again at once."""
+    monkeypatch.setattr(runs, "POLL", 0.05)
 
 
 async def _sandbox(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[Cluster]:

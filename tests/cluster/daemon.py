@@ -95,6 +95,12 @@ class GuardProcess:
         self._process = self._reader = None
         return code
 
+    @property
+    def pid(self) -> int:
+        """The number of the process that runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def signal(self, number: int) -> None:
         """Send it a signal that does not end it."""
         assert self._process is not None

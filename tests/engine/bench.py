@@ -90,6 +90,7 @@ class Bench:
         self.clock = FakeClock()
         self.cluster = cluster(self.clock)
         self.journal: MemoryJournal | None = MemoryJournal()
+        self.journal_fault = ""
         self.blobs = MemoryBlobs()
         self.prometheus = FakeSource(SourceName.PROMETHEUS, self.clock, past=past)
         self.http = FakeSource(SourceName.HTTP, self.clock, past=False)
@@ -129,6 +130,7 @@ class Bench:
             authority=self.authority,
             own_pod=self._own_pod,
             rights=self._rights,
+            journal_fault=self.journal_fault,
         )
         self._task = asyncio.create_task(self._guard.run())
         await settle(60)

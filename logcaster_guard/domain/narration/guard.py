@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from logcaster_guard.domain.narration.words import sentence
@@ -56,6 +56,48 @@ def guard_notice(
 ) -> Notice:
     """Something about the guard itself."""
     return Notice(id=id, at=at, event=event, severity=severity, title=title, text=text, facts=facts or {})
+
+
+_MEND = "See docs/refusals.md, When the journal cannot be used."
+
+
+def journal_lost(fault: str, left: Sequence[str], unseen: str, at: datetime) -> Notice:
+    """The guard has no journal. `left` is what a run has left, one sentence each; `unseen` why that cannot be seen."""
+    seen = " ".join(left) or (f"Whether a run has left a helper could not be seen: {unseen}." if unseen else "")
+    text = (
+        f"{sentence(fault)} Until that is mended and the guard is started again, it rolls nothing back and tells "
+        f"nobody of a release that is bad; a rollback that was under way stands still where it is. {seen} {_MEND}"
+    )
+    facts = {"detail": fault, "left": seen or "no helper of a run"}
+    title = "The guard only watches: its journal cannot be used"
+    return guard_notice(
+        "journal.lost",
+        Severity.CRITICAL,
+        title,
+        " ".join(text.split()),
+        id=f"journal.lost/{at.isoformat()}",
+        at=at,
+        facts=facts,
+    )
+
+
+def journal_failing(fault: str, at: datetime) -> Notice:
+    """Nothing could be written down for long."""
+    text = (
+        f"{sentence(fault)} Nothing is changed without it: no rollback begins, and one that is under way stands still "
+        f"where it is. It is tried again all the time, and goes on by itself. {_MEND}"
+    )
+    title = "The guard cannot write its journal"
+    id_ = f"journal.failing/{at.isoformat()}"
+    return guard_notice("journal.failing", Severity.CRITICAL, title, text, id=id_, at=at, facts={"detail": fault})
+
+
+def journal_recovered(at: datetime) -> Notice:
+    """It can be written again."""
+    text = "Rollbacks that stood still go on."
+    id_ = f"journal.recovered/{at.isoformat()}"
+    title = "The guard can write its journal again"
+    return guard_notice("journal.recovered", Severity.INFO, title, text, id=id_, at=at)
 
 
 def notice_lost(about: Notice, channel: str, detail: str, at: datetime) -> Notice:

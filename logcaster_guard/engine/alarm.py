@@ -1,0 +1,129 @@
+"""Tells people of the one thing that the journal cannot carry: that it is not there, or takes nothing.
+
+What is told so goes straight to every channel and is kept by this process alone: one that is started again tells it
+again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+
+import structlog
+
+from logcaster_guard.domain import narration
+from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.events import Event, NoticeQueued
+from logcaster_guard.domain.notices import Notice
+from logcaster_guard.effects import helper_deployment
+from logcaster_guard.engine.outbox import Outbox
+from logcaster_guard.engine.tally import TalliedJournal
+from logcaster_guard.ports import Channel, Clock, Cluster, Entry
+
+_STREAM = "alarm"
+_LOOK = 5.0
+_FAILING = 60.0
+"""Seconds for which nothing can be written down before people are told."""
+_LOOK_FOR_LEFT = 60.0
+
+
+class Alarm:
+    """Looks after the journal for as long as the guard runs; `journal` is None where there was none to begin with.
+
+    `stranded` are the helpers that some run has left in the target's `namespaces`, while nobody can carry that run on.
+    """
+
+    def __init__(
+        self,
+        journal: TalliedJournal | None,
+        channels: Sequence[Channel],
+        cluster: Cluster,
+        clock: Clock,
+        *,
+        namespaces: Collection[str],
+    ) -> None:
+        self._journal = journal
+        self._cluster = cluster
+        self._clock = clock
+        self._namespaces = sorted(set(namespaces))
+        self._kept = _Kept()
+        self._outbox = Outbox(self._kept, channels, clock)
+        self._lost = asyncio.Event()
+        self._fault = ""
+        self.stranded: Sequence[str] = ()
+        self._log = structlog.get_logger()
+
+    def lost(self, fault: str) -> None:
+        """There is no journal, for this reason: the guard only watches from now on. Told once."""
+        self._fault = self._fault or fault
+        self._lost.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._outbox.run(), name="alarms")
+            group.create_task(self._tell_lost(), name="journal lost")
+            group.create_task(self._tell_failing(), name="journal failing")
+
+    async def _tell_lost(self) -> None:
+        await self._lost.wait()
+        told = False
+        while True:
+            unseen = await self._look_for_left()
+            if not told:
+                await self._tell(narration.journal_lost(self._fault, self.stranded, unseen, self._clock.now()))
+                told = True
+            await self._clock.sleep_until(self._clock.monotonic() + _LOOK_FOR_LEFT)
+
+    async def _look_for_left(self) -> str:
+        """Find the helpers that are there; returns why they could not be looked for, empty if they could."""
+        found: list[str] = []
+        try:
+            for namespace in self._namespaces:
+                found += await helper_deployment.left(self._cluster, namespace)
+        except ClusterError as error:
+            self._log.warning("helper.left", detail=str(error))
+            return str(error)
+        for sentence in [s for s in found if s not in self.stranded]:
+            self._log.warning("run.stranded", detail=sentence)
+        self.stranded = found
+        return ""
+
+    async def _tell_failing(self) -> None:
+        since, told = None, False
+        while True:
+            await self._clock.sleep_until(self._clock.monotonic() + _LOOK)
+            fault, now = "" if self._journal is None else self._journal.fault, self._clock.monotonic()
+            since = (since or now) if fault else None
+            if since is not None and now - since >= _FAILING and not told:
+                await self._tell(narration.journal_failing(fault, self._clock.now()))
+                told = True
+            elif told and not fault:
+                await self._tell(narration.journal_recovered(self._clock.now()))
+                told = False
+
+    async def _tell(self, notice: Notice) -> None:
+        await self._kept.append(_STREAM, [NoticeQueued(notice.at, notice)], len(await self._kept.read(_STREAM)))
+        self._outbox.wake(_STREAM)
+
+
+class _Kept:
+    """A `Journal` in memory, for notices that have nowhere else to be."""
+
+    def __init__(self) -> None:
+        self._streams: defaultdict[str, list[Entry]] = defaultdict(list)
+
+    async def append(self, stream: str, events: Sequence[Event], expected_seq: int) -> int:
+        kept = self._streams[stream]
+        kept += [Entry(stream, n, n, event) for n, event in enumerate(events, start=expected_seq + 1)]
+        return len(kept)
+
+    async def read(self, stream: str) -> Sequence[Entry]:
+        return list(self._streams[stream])
+
+    async def read_all(self, prefix: str = "") -> Sequence[Entry]:
+        return [entry for name, kept in self._streams.items() if name.startswith(prefix) for entry in kept]
+
+    async def aclose(self) -> None:
+        pass
