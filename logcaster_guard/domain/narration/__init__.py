@@ -4,11 +4,14 @@ from logcaster_guard.domain.narration.guard import (
     FAILING,
     GIVEN_UP,
     OF_A_CHANNEL,
+    SUMMED_UP,
     channel_failing,
     guard_notice,
     notice_lost,
     rules_refused,
     rules_reloaded,
+    summed_up,
+    summed_up_id,
 )
 from logcaster_guard.domain.narration.runs import (
     Question,
@@ -31,6 +34,7 @@ __all__ = [
     "FAILING",
     "GIVEN_UP",
     "OF_A_CHANNEL",
+    "SUMMED_UP",
     "Question",
     "answer_denied",
     "asked",
@@ -52,4 +56,6 @@ __all__ = [
     "restored",
     "rules_refused",
     "rules_reloaded",
+    "summed_up",
+    "summed_up_id",
 ]
