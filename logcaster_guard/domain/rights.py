@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from logcaster_guard.domain import gitops
-from logcaster_guard.domain.gitops import OwnerKind
+from logcaster_guard.domain.gitops import Owner, OwnerKind
 from logcaster_guard.domain.steps import (
     CreateHelper,
     DeleteStuckPods,
@@ -119,6 +119,12 @@ def _right(step: Write, verb: str, plan: Plan) -> Right:
             return _on_owner(verb, owner)
         case _:
             assert_never(step)
+
+
+def to_read(owner: Owner) -> Right:
+    """What it takes to look at a workload's owner, without which it is not suspended."""
+    group, resource = _OWNERS[owner.kind]
+    return Right("get", group, resource, owner.namespace, owner.name, OWNER_ROLE)
 
 
 def _on_owner(verb: str, called: str) -> Right:

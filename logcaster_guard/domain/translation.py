@@ -61,6 +61,7 @@ ENGLISH_STATES: Mapping[str, str] = {
     "journal.recovered": "at work again",
     "notice.given_up": "a notice was lost",
     "channel.failing": "a channel takes no notices",
+    "notice.left_out": "notices were left out",
     "config.reloaded": "new rules in force",
     "config.refused": "old rules in force",
 }
@@ -168,6 +169,12 @@ KOREAN: Mapping[str, Words] = {
         "알림 채널 {channel}이(가) 응답하지 않습니다",
         "채널 {channel}(으)로 알림이 전달되지 않고 있습니다. 계속 다시 시도합니다. 채널의 설정과 상태를 확인해 주세요.",
         "알림 채널 장애",
+    ),
+    "notice.left_out": Words(
+        "알림 채널 {channel}: 보내지 못한 알림 {count}건",
+        "채널 {channel}이(가) 응답하지 않는 동안 대기 한도를 넘은 알림 {count}건을 보내지 않았습니다({events}). "
+        "logcaster-guard history, 로그, 다른 채널에서 확인해 주세요.",
+        "알림 일부 생략",
     ),
     "config.reloaded": Words("{target}: 새 규칙 적용", "새 규칙을 적용했습니다. {text}", "새 규칙 적용됨"),
     "config.refused": Words(

@@ -70,6 +70,7 @@ class Attributor:
         self._pasts: dict[str, tuple[tuple[object, ...], Past, Mapping[str, float]]] = {}
         self._befores: dict[frozenset[str], tuple[float, Mapping[str, float]]] = {}
         self._looking_back = asyncio.Lock()
+        self._refreshing = asyncio.Lock()
         self._said: dict[str, tuple[datetime, str]] = {}
         self._log = structlog.get_logger().bind(target=target.key)
 
@@ -82,15 +83,18 @@ class Attributor:
         rolled, began = self._revisions.changed, self._triggers.of(rule.name).state.onset
         if onset < changed or rolled is None or began is None:
             return None
+        await self._refresh(rule.signals, began)
+        # As of one moment: what is looked up meanwhile may take longer than a reading counts.
+        readings = self._readings(rule.signals)
         past, before = await self._past(rule, rolled)
-        measures = self._met(rule)
+        measures = _met(rule, readings)
         me = Witness(
             self._target.key,
             self._target.namespace,
             breaching=True,
             onset=began,
             rolled=rolled,
-            levels=self._levels({y.signal for y in measures}, before),
+            levels=_levels({y.signal for y in measures}, readings, before),
         )
         beside, others = await asyncio.gather(
             self._beside(measures, me, workload),
@@ -118,12 +122,8 @@ class Attributor:
         rules = [r for r in self._triggers.rules.values() if r.signals & signals]
         names = frozenset().union(*(r.signals for r in rules))
         await self._refresh(names, since)
-        now, states = self._clock.monotonic(), self._triggers.states
-        met = [
-            rule.name
-            for rule in rules
-            if judge(rule.condition, self._triggers.board.readings(rule.signals, now)).verdict is Verdict.MET
-        ]
+        now, states, readings = self._clock.monotonic(), self._triggers.states, self._readings(names)
+        met = [rule.name for rule in rules if judge(rule.condition, readings).verdict is Verdict.MET]
         known = [states[n].onset for n in met if n in states]
         onsets = [now if onset is None else onset for onset in known]
         found = Witness(self._target.key, self._target.namespace, rolled=rolled)
@@ -132,29 +132,22 @@ class Attributor:
         onset = min(onsets)
         began = rolled if rolled is not None and rolled <= onset else onset
         before = await self._levels_before(signals & names, began)
-        return replace(found, breaching=True, onset=onset, levels=self._levels(signals & names, before))
+        return replace(found, breaching=True, onset=onset, levels=_levels(signals & names, readings, before))
 
     async def _refresh(self, names: frozenset[str], since: float) -> None:
-        """Read anew what was not read since then: a guard that has just begun knows nothing of the others."""
-        board = self._triggers.board
-        old = [n for n in names if (reading := board.latest(n)) is None or reading.at < since]
-        if old:
-            await self._reader.read_all(old)
+        """Read anew what was not read since then, or a poll ago.
 
-    def _met(self, rule: Rule) -> Sequence[Yardstick]:
-        """The rule's yardsticks that are passed now."""
-        readings = self._triggers.board.readings(sorted(rule.signals), self._clock.monotonic())
-        passed = []
-        for yardstick in attribution.yardsticks(rule.condition):
-            reading = readings.get(yardstick.signal)
-            if isinstance(reading, Value):
-                excess = reading.number - yardstick.threshold
-                passed += [yardstick] if (excess >= 0 if yardstick.rising else excess <= 0) else []
-        return passed
+        A guard that has just begun knows nothing of the others; and whoever was last read before its own errors began,
+        because a poll of it was missed, would pass for well. One read serves all who ask at the same time.
+        """
+        async with self._refreshing:
+            board, oldest = self._triggers.board, max(since, self._clock.monotonic() - self._policy.polling.interval)
+            old = [n for n in names if (reading := board.latest(n)) is None or reading.at < oldest]
+            if old:
+                await self._reader.read_all(old)
 
-    def _levels(self, names: frozenset[str] | set[str], before: Mapping[str, float]) -> Mapping[str, Level]:
-        readings = self._triggers.board.readings(sorted(names), self._clock.monotonic())
-        return {n: Level(r.number, before.get(n)) for n, r in readings.items() if isinstance(r, Value)}
+    def _readings(self, names: frozenset[str]) -> Mapping[str, Reading]:
+        return self._triggers.board.readings(sorted(names), self._clock.monotonic())
 
     # Before the rollout
 
@@ -284,6 +277,23 @@ class Attributor:
         self._log.info(
             "cause.weighed", rule=rule.name, cause=str(found.cause), evidence=attribution.evidence(found, units)
         )  # fmt: skip
+
+
+def _met(rule: Rule, readings: Mapping[str, Reading]) -> Sequence[Yardstick]:
+    """The rule's yardsticks that are passed."""
+    passed = []
+    for yardstick in attribution.yardsticks(rule.condition):
+        reading = readings.get(yardstick.signal)
+        if isinstance(reading, Value):
+            excess = reading.number - yardstick.threshold
+            passed += [yardstick] if (excess >= 0 if yardstick.rising else excess <= 0) else []
+    return passed
+
+
+def _levels(
+    names: frozenset[str] | set[str], readings: Mapping[str, Reading], before: Mapping[str, float]
+) -> Mapping[str, Level]:
+    return {n: Level(r.number, before.get(n)) for n in names if isinstance(r := readings[n], Value)}
 
 
 def _medians(series: Mapping[str, Series]) -> Mapping[str, float]:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -19,75 +18,10 @@ from logcaster_guard.domain import narration
 from logcaster_guard.domain.errors import JournalConflict, JournalUnavailable
 from logcaster_guard.domain.events import Event, NoticeQueued, NoticeSettled
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice, TryLater, Undeliverable
+from logcaster_guard.engine.lanes import LEFT_OUT, Item, Lane, RetryPolicy, Settlement
 from logcaster_guard.ports import Channel, Clock, Entry, Journal
 
 _SETTLE_TRIES = 50
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How a notice is tried again: seconds, and a number of attempts.
-
-    The n-th wait is `first · 2ⁿ⁻¹`, at most `longest`, times a random 0.5 to 1 (so that guards do not knock together).
-    A Retry-After is honoured up to `longest_asked`. A notice older than `max_age` is not sent any more. A channel that
-    has taken nothing for `reported_after` seconds is reported through the others.
-    """
-
-    first: float = 1.0
-    longest: float = 300.0
-    longest_asked: float = 3_600.0
-    max_age: float = 86_400.0
-    max_attempts: int = 100
-    reported_after: float = 60.0
-
-    def wait(self, attempt: int, asked: float | None, chance: float) -> float:
-        """Seconds from the `attempt`-th failure (from 1) to the next try; `chance` is random in [0, 1)."""
-        own = min(self.longest, self.first * 2.0 ** min(attempt - 1, 30)) * (0.5 + chance / 2)
-        return max(own, min(asked or 0.0, self.longest_asked))
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """A notice that a channel owes; `expires` on the monotonic clock."""
-
-    position: int
-    stream: str
-    notice: Notice
-    expires: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Settlement:
-    stream: str
-    notice: str
-    events: tuple[Event, ...]
-
-
-@dataclass(slots=True)
-class _Lane:
-    """One channel's queue. `closed` are the notices that need nothing more but the settlements in `owed`."""
-
-    channel: Channel
-    pending: dict[str, _Item] = field(default_factory=dict)
-    owed: list[_Settlement] = field(default_factory=list)
-    closed: set[str] = field(default_factory=set)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    since: datetime | None = None
-    attempt: int = 0
-    next_try: float = 0.0
-    settle_failures: int = 0
-    next_settle: float = 0.0
-    failing_since: float | None = None
-    complained: bool = False
-
-    def head(self) -> _Item | None:
-        """The oldest pending notice: no later one overtakes it."""
-        return min(self.pending.values(), key=lambda item: item.position, default=None)
-
-    def due(self) -> float | None:
-        """Monotonic second of the next thing to do; None if there is nothing."""
-        times = ([self.next_try] if self.pending else []) + ([self.next_settle] if self.owed else [])
-        return min(times, default=None)
 
 
 class Outbox:
@@ -115,7 +49,7 @@ class Outbox:
         self._policy = policy or RetryPolicy()
         self._jitter = jitter
         self._log: structlog.typing.FilteringBoundLogger = log or structlog.get_logger()
-        self._lanes = [_Lane(channel) for channel in channels]
+        self._lanes = [Lane(channel) for channel in channels]
         self._woken: dict[str, None] = {}
         self._loaded = False
         self._reading = False
@@ -191,6 +125,7 @@ class Outbox:
         settled = [e.event for e in entries if isinstance(e.event, NoticeSettled)]
         for lane in self._lanes:
             lane.since = min((s.at for s in settled if s.channel == lane.channel.name), default=self._clock.now())
+            lane.remember(e.event for e in entries)
         self._enqueue(entries)
 
     def _enqueue(self, entries: Sequence[Entry]) -> None:
@@ -201,7 +136,7 @@ class Outbox:
                     self._offer(lane, entry, entry.event, settled)
             lane.changed.set()
 
-    def _offer(self, lane: _Lane, entry: Entry, queued: NoticeQueued, settled: set[tuple[str, str]]) -> None:
+    def _offer(self, lane: Lane, entry: Entry, queued: NoticeQueued, settled: set[tuple[str, str]]) -> None:
         id_ = queued.notice.id
         known = (id_, lane.channel.name) in settled or id_ in lane.closed or id_ in lane.pending
         # A channel that was added today does not owe people last year's notices.
@@ -213,9 +148,11 @@ class Outbox:
         expires = self._clock.monotonic() + self._policy.max_age - age
         if not lane.pending:
             lane.attempt, lane.next_try = 0, self._clock.monotonic()
-        lane.pending[id_] = _Item(entry.position, entry.stream, queued.notice, expires)
+        lane.pending[id_] = Item(entry.position, entry.stream, queued.notice, expires)
+        if len(lane.pending) > self._policy.most:
+            self._leave_out(lane, lane.least())
 
-    async def _serve(self, lane: _Lane) -> None:
+    async def _serve(self, lane: Lane) -> None:
         while True:
             lane.changed.clear()
             self._moved.set()
@@ -236,16 +173,18 @@ class Outbox:
             if lane.owed and lane.next_settle <= self._clock.monotonic():
                 await self._settle(lane)
 
-    async def _try(self, lane: _Lane, item: _Item) -> None:
+    async def _try(self, lane: Lane, item: Item) -> None:
         if self._clock.monotonic() >= item.expires:
             self._give_up(lane, item, "it is older than notices are kept", lane.attempt)
             return
         lane.attempt += 1
+        began = self._clock.monotonic()
         match await self._deliver(lane, item.notice):
             case Delivered():
                 lane.complained, lane.failing_since = False, None
                 self._say(lane, item).info("notice.delivered", attempt=lane.attempt)
                 self._close(lane, item, "delivered", ())
+                self._sum_up(lane, item)
             case Undeliverable(detail=detail):
                 self._say(lane, item).error("notice.undeliverable", attempt=lane.attempt, detail=detail)
                 self._close(lane, item, f"undeliverable: {detail}", self._lost(lane, item, detail))
@@ -258,46 +197,80 @@ class Outbox:
                 (say.warning if lane.attempt == 1 else say.info)(
                     "notice.retrying", attempt=lane.attempt, detail=detail, seconds=round(wait, 3)
                 )
+                lane.failing_since = began if lane.failing_since is None else lane.failing_since
                 self._report_failing(lane, item, detail)
 
-    async def _deliver(self, lane: _Lane, notice: Notice) -> Delivery:
+    async def _deliver(self, lane: Lane, notice: Notice) -> Delivery:
+        lane.trying = notice.id
         try:
-            return await lane.channel.deliver(notice)
-        except Exception:  # noqa: BLE001 # a channel's defect must not end the others' deliveries
+            async with asyncio.timeout(None) as limit:
+                alarm = asyncio.ensure_future(self._cut_off(limit))
+                try:
+                    return await lane.channel.deliver(notice)
+                finally:
+                    alarm.cancel()
+        except Exception as error:  # noqa: BLE001 # a channel's defect must not end the others' deliveries
+            if isinstance(error, TimeoutError) and limit.expired():
+                return TryLater(f"it has not ended after {self._policy.cut_off_after:.0f} s")
             self._log.exception("notice.channel_failed", channel=lane.channel.name, notice=notice.id)
             return TryLater("the channel failed unexpectedly")
+        finally:
+            lane.trying = ""
 
-    def _give_up(self, lane: _Lane, item: _Item, detail: str, attempts: int) -> None:
+    async def _cut_off(self, limit: asyncio.Timeout) -> None:
+        """End what the limit is around when it has lasted too long by the guard's own clock."""
+        await self._clock.sleep_until(self._clock.monotonic() + self._policy.cut_off_after)
+        limit.reschedule(asyncio.get_running_loop().time())
+
+    def _give_up(self, lane: Lane, item: Item, detail: str, attempts: int) -> None:
         self._say(lane, item).error("notice.given_up", attempts=attempts, detail=detail)
         self._close(lane, item, f"given up after {attempts} attempts: {detail}", self._lost(lane, item, detail))
 
-    def _close(self, lane: _Lane, item: _Item, outcome: str, more: tuple[Event, ...]) -> None:
+    def _close(self, lane: Lane, item: Item, outcome: str, more: tuple[Event, ...]) -> None:
+        lane.attempt, lane.next_try = 0, self._clock.monotonic()
+        self._settled(lane, item, outcome, more)
+
+    def _settled(self, lane: Lane, item: Item, outcome: str, more: tuple[Event, ...]) -> None:
         """The notice leaves the queue; its settlement is owed until the journal has it."""
         id_ = item.notice.id
         del lane.pending[id_]
         lane.closed.add(id_)
-        lane.attempt, lane.next_try = 0, self._clock.monotonic()
         settled = NoticeSettled(self._clock.now(), id_, lane.channel.name, outcome)
-        self._owe(lane, _Settlement(item.stream, id_, (settled, *more)))
+        self._owe(lane, Settlement(item.stream, id_, (settled, *more)))
 
-    def _report_failing(self, lane: _Lane, item: _Item, detail: str) -> None:
+    def _leave_out(self, lane: Lane, item: Item) -> None:
+        self._say(lane, item).warning("notice.left_out", waiting=self._policy.most)
+        self._settled(lane, item, f"{LEFT_OUT}: more than {self._policy.most} were waiting", ())
+        lane.left_out[item.notice.event] += 1
+
+    def _sum_up(self, lane: Lane, item: Item) -> None:
+        """Tell a channel that works again what it was not told; the others know."""
+        if not lane.left_out:
+            return
+        at = self._clock.now()
+        notice = narration.summed_up(lane.channel.name, lane.left_out, at)
+        lane.left_out.clear()
+        others = (o.channel.name for o in self._lanes if o is not lane)
+        settled = (NoticeSettled(at, notice.id, name, "not for other channels") for name in others)
+        self._owe(lane, Settlement(item.stream, notice.id, (NoticeQueued(at, notice), *settled)))
+
+    def _report_failing(self, lane: Lane, item: Item, detail: str) -> None:
         """Tell the other channels, once, of one that has taken nothing for long; the notice itself stays pending."""
         now = self._clock.monotonic()
-        lane.failing_since = now if lane.failing_since is None else lane.failing_since
-        lasted = now - lane.failing_since
+        lasted = now - (now if lane.failing_since is None else lane.failing_since)
         if lane.complained or lasted < self._policy.reported_after:
             return
         self._say(lane, item).error("channel.failing", seconds=round(lasted), detail=detail)
         notice = narration.channel_failing(item.notice, lane.channel.name, lasted, detail, self._clock.now())
         complaint = self._complaint(lane, item, notice)
         if complaint:
-            self._owe(lane, _Settlement(item.stream, notice.id, complaint))
+            self._owe(lane, Settlement(item.stream, notice.id, complaint))
 
-    def _lost(self, lane: _Lane, item: _Item, detail: str) -> tuple[Event, ...]:
+    def _lost(self, lane: Lane, item: Item, detail: str) -> tuple[Event, ...]:
         notice = narration.notice_lost(item.notice, lane.channel.name, detail, self._clock.now())
         return self._complaint(lane, item, notice)
 
-    def _complaint(self, lane: _Lane, item: _Item, notice: Notice) -> tuple[Event, ...]:
+    def _complaint(self, lane: Lane, item: Item, notice: Notice) -> tuple[Event, ...]:
         """The notice for the other channels, once until this one works again; a complaint's own loss is only logged."""
         if lane.complained or len(self._lanes) < 2 or item.notice.event in narration.OF_A_CHANNEL:
             return ()
@@ -306,21 +279,26 @@ class Outbox:
         settled = NoticeSettled(notice.at, notice.id, name, "not for the channel it tells about")
         return (NoticeQueued(notice.at, notice), settled)
 
-    def _owe(self, lane: _Lane, settlement: _Settlement) -> None:
+    def _owe(self, lane: Lane, settlement: Settlement) -> None:
         if not lane.owed:
             lane.settle_failures, lane.next_settle = 0, self._clock.monotonic()
         lane.owed.append(settlement)
 
-    async def _settle(self, lane: _Lane) -> None:
+    async def _settle(self, lane: Lane) -> None:
         """Write what is owed; the journal's absence delays neither this channel's next notice nor anybody else."""
         try:
             while lane.owed:
                 owed = lane.owed[0]
                 await self._append(owed, lane.channel.name)
                 lane.owed.pop(0)
-                if len(owed.events) > 1:
+                lane.settled.add(owed.notice)
+                if any(isinstance(event, NoticeQueued) for event in owed.events):
                     self.wake(owed.stream)
             lane.settle_failures = 0
+            if not self._reading:
+                # Whoever reads the journal from now on finds these settled there.
+                lane.closed -= lane.settled
+                lane.settled.clear()
         except (JournalUnavailable, JournalConflict) as error:
             lane.settle_failures += 1
             pause = self._policy.wait(lane.settle_failures, None, self._jitter())
@@ -328,7 +306,7 @@ class Outbox:
             if lane.settle_failures == 1:
                 self._log.error("outbox.journal_unavailable", channel=lane.channel.name, detail=str(error))
 
-    async def _append(self, owed: _Settlement, channel: str) -> None:
+    async def _append(self, owed: Settlement, channel: str) -> None:
         """Append behind whatever others wrote to the stream meanwhile, unless it is there already."""
         for left in reversed(range(_SETTLE_TRIES)):
             entries = await self._journal.read(owed.stream)
@@ -342,7 +320,7 @@ class Outbox:
             else:
                 return
 
-    def _say(self, lane: _Lane, item: _Item) -> structlog.typing.FilteringBoundLogger:
+    def _say(self, lane: Lane, item: Item) -> structlog.typing.FilteringBoundLogger:
         notice = item.notice
         about: Mapping[str, str] = {"run": notice.run, "target": notice.target}
         bound: structlog.typing.FilteringBoundLogger = self._log.bind(

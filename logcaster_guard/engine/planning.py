@@ -28,6 +28,8 @@ from logcaster_guard.ports import Blobs, Cluster, Json, Kind, Rights
 from logcaster_guard.strategies import alert_then, blue_green, gradual, immediate
 from logcaster_guard.strategies.unfit import Unfit
 
+FORBIDDEN = 403
+
 
 class Planner:
     """Plans runs of one target. Nothing here writes; every method raises the `ClusterError` it met.
@@ -108,7 +110,10 @@ class Planner:
         except ClusterError as error:
             if not owners.out_of_reach(error):
                 raise
-            reason = f"{workload.namespace}/{workload.name} belongs to {owner}, which cannot be suspended: {error}"
+            name = f"{workload.namespace}/{workload.name}"
+            reason = f"{name} belongs to {owner}, which cannot be suspended: {error}"
+            if error.status == FORBIDDEN:
+                reason = rights.to_read(owner).missing(f"it cannot suspend {owner}, which {name} belongs to")
             return Unfit((reason,), Guardrail.GITOPS_OWNER)
         before = gitops.baseline(seen.raw, seen.source)
         step = SuspendOwner(owner.object, seen.raw["metadata"]["uid"], before.revision, before.content)

@@ -74,6 +74,7 @@ class Reader:
         self._failing: set[SourceName] = set()
         self._failures: dict[SourceName, int] = {}
         self._missed: dict[SourceName, int] = {}
+        self._busy_until: dict[SourceName, float] = {}
         self._log = structlog.get_logger().bind(target=target.key)
 
     @property
@@ -100,7 +101,9 @@ class Reader:
         await self._outages.note(source, self._target, readings)
         await self._note_first_values([n for n, r in readings.items() if isinstance(r, Value)])
         waits = [r.retry_after for r in readings.values() if isinstance(r, SourceError) and r.retry_after]
-        return min(max(waits, default=0.0), _LONGEST_WAIT)
+        wait = min(max(waits, default=0.0), _LONGEST_WAIT)
+        self._busy_until[source] = self._clock.monotonic() + wait
+        return wait
 
     async def _aimed(self) -> Target | None:
         try:
@@ -110,11 +113,17 @@ class Reader:
             return self._aim.known
 
     async def read_all(self, names: Iterable[str]) -> None:
-        """Read these signals afresh, all sources at once."""
+        """Read these signals afresh, all sources at once but those that have asked to be left alone for now."""
         by_source: dict[SourceName, list[Signal]] = {}
         for name in sorted(names):
             by_source.setdefault(self._signals[name].source, []).append(self._signals[name])
-        await asyncio.gather(*(self.read(source, signals) for source, signals in by_source.items()))
+        now = self._clock.monotonic()
+        free = {s: signals for s, signals in by_source.items() if self._busy_until.get(s, now) <= now}
+        await asyncio.gather(*(self.read(source, signals) for source, signals in free.items()))
+
+    def free_at(self, sources: Iterable[SourceName]) -> float:
+        """From which second on all of these may be read: until then one of them has asked to be left alone."""
+        return max((self._busy_until.get(source, 0.0) for source in sources), default=0.0)
 
     def next_slot(self, source: SourceName, slot: float, retry_after: float) -> float:
         """The next slot that is not past: one that a slow read let pass is counted, never made up for.

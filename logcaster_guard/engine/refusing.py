@@ -107,6 +107,9 @@ class Refusals:
         freeze = situation.ledger.freeze
         if freeze is not None and freeze.by == "guard" and len(names) > 1:
             names = tuple(n for n in names if n != Guardrail.FROZEN)
+        if Guardrail.NOT_CAUSED_BY_A_ROLLOUT in names:
+            # That a rollout comes to its end is none where it was not the cause.
+            names = tuple(n for n in names if n != Guardrail.ROLLOUT_IN_PROGRESS)
         # Which of the two it is may change with every pod that comes or goes: the news is the same.
         names = tuple(Guardrail.SHARED_CAUSE if n == Guardrail.SEVERAL_SUSPECTS else n for n in names)
         onset = f"{situation.onset:%Y%m%dT%H%M%S.%fZ}"

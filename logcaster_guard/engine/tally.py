@@ -94,5 +94,5 @@ class TalliedJournal:
 
 def _outcome(text: str) -> str:
     """A settlement's outcome without its free text."""
-    known = {"delivered": "delivered", "undeliverable": "undeliverable", "given": "given_up"}
+    known = {"delivered": "delivered", "undeliverable": "undeliverable", "given": "given_up", "left": "left_out"}
     return known.get(text.partition(" ")[0].rstrip(":"), "not_sent")

@@ -210,6 +210,7 @@ class TargetWatch:
         rule, sources = trigger.rule, self._triggers.sources_of(trigger)
         while True:
             due = None if self._triggers.silenced(rule) else trigger.state.due_at(rule)
+            due = None if due is None else max(due, self._reader.free_at(sources))
             if due is not None and due <= self._clock.monotonic():
                 await self._reader.read_all(rule.signals)
                 # What came with it is judged with it: later it would count for time that nobody has read.

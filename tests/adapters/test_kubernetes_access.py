@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from logcaster_guard.adapters.kubernetes.access import (
     missing_for_owners,
     missing_permissions,
 )
+from logcaster_guard.domain.errors import Rejected
 from logcaster_guard.domain.gitops import Reference
 from logcaster_guard.domain.signals import Target
+from logcaster_guard.ports import Json, Kind
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 OWNERS = "components/gitops/rbac.yaml"
@@ -81,14 +84,36 @@ async def test_only_the_owners_that_there_are_are_asked_about() -> None:
 
 
 class Account:
-    def __init__(self, answers: dict[tuple[str, str], bool | None]) -> None:
+    """`scaled` are the Deployments with an autoscaler, None where nobody may see; `single` what is allowed by name."""
+
+    def __init__(
+        self,
+        answers: dict[tuple[str, str], bool | None],
+        scaled: Mapping[str, str] | None = None,
+        single: Mapping[tuple[str, str], set[str]] | None = None,
+    ) -> None:
         self.answers = answers
+        self.scaled = scaled
+        self.single = single or {}
         self.asked: list[tuple[str, str, str, str]] = []
 
     async def may(self, verb: str, group: str, resource: str, namespace: str, name: str = "") -> bool | None:
         assert group or resource in {"pods", "services", "events", "persistentvolumeclaims", "secrets"}
         self.asked.append((verb, resource, namespace, name))
-        return self.answers.get((verb, resource), True)
+        return name in self.single.get((verb, resource), ()) or self.answers.get((verb, resource), True)
+
+    async def named(self, verb: str, group: str, resource: str, namespace: str) -> frozenset[str]:
+        assert (group, namespace) == (next(p.group for p in PERMISSIONS if p.resource == resource), "shop")
+        return frozenset(self.single.get((verb, resource), ()))
+
+    async def list(self, kind: Kind, namespace: str, selector: str = "") -> Sequence[Json]:
+        assert (kind, namespace, selector) == (Kind.AUTOSCALER, "shop", "")
+        if self.scaled is None:
+            raise Rejected("horizontalpodautoscalers is forbidden", status=403)
+        return [
+            {"metadata": {"name": name}, "spec": {"scaleTargetRef": {"kind": "Deployment", "name": workload}}}
+            for name, workload in self.scaled.items()
+        ]
 
 
 WEB = Target(name="web", namespace="shop", deployment="web", service="web-http")
@@ -111,6 +136,40 @@ async def test_what_is_off_without_it_is_said() -> None:
     assert "cannot create deployments.apps in namespace shop" in helper
     assert "gradual_rollback is off, and a missing environment is not made: grant" in helper
     assert "no rollback begins that has to change one: grant" in autoscaler
+
+
+SCALING = ("patch", "horizontalpodautoscalers")
+
+
+@pytest.mark.parametrize(
+    ("scaled", "single", "told"),
+    [
+        ({"web": "web"}, {"web"}, []),
+        ({"web": "web", "of-others": "worker"}, {"web"}, []),
+        ({"keda-web": "web"}, {"web"}, ["keda-web "]),
+        ({"web": "web", "keda-web": "web"}, {"web"}, ["keda-web "]),
+        ({"web": "web"}, set(), ["web "]),
+        ({}, {"web"}, []),
+        (None, {"web"}, []),
+        ({}, set(), [""]),
+        (None, set(), [""]),
+    ],
+)
+async def test_of_an_autoscaler_only_what_is_known_to_be_missing_is_told(
+    scaled: Mapping[str, str] | None, single: set[str], told: list[str]
+) -> None:
+    account = Account({SCALING: False}, scaled, {SCALING: single})
+    missing = await missing_permissions(account, [WEB])
+    assert len(missing) == len(told)
+    for sentence, name in zip(missing, told, strict=True):
+        assert f"cannot patch horizontalpodautoscalers.autoscaling {name}in namespace shop" in sentence
+
+
+async def test_a_role_that_names_objects_is_believed_only_of_verbs_that_it_can_name_them_for() -> None:
+    words = [("create", "deployments"), ("delete", "deployments"), ("list", "pods")]
+    account = Account(dict.fromkeys(words, False), {}, {word: {"web-rollback"} for word in words})
+    missing = await missing_permissions(account, [WEB])
+    assert [sentence.split()[3:5] for sentence in missing] == [["create", "deployments.apps"], ["list", "pods"]]
 
 
 async def test_each_question_is_asked_once_for_all_targets() -> None:

@@ -354,3 +354,40 @@ async def test_a_401_that_new_credentials_do_not_cure_is_told_and_not_repeated()
 async def test_an_access_review_says_yes_no_or_nothing(answer: bytes, expected: bool | None) -> None:
     async with serving(answer) as (cluster, _):
         assert await cluster.may("patch", "apps", "deployments", "shop", "web") is expected
+
+
+def granting(*rules: tuple[str, str, str, list[str]]) -> bytes:
+    """A review that tells of these rules: verb, group, resource, names."""
+    told = [
+        {"verbs": [verb], "apiGroups": [group], "resources": [resource], "resourceNames": names}
+        for verb, group, resource, names in rules
+    ]
+    # Some authorizers cannot tell of their rules, and add none.
+    status = {"resourceRules": [*told, {"verbs": ["patch"]}], "nonResourceRules": [], "incomplete": True}
+    return http(201, {"kind": "SelfSubjectRulesReview", "status": status})
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (granting(("patch", "apps", "deployments", ["web", "api"])), {"web", "api"}),
+        (granting(("patch", "apps", "deployments", ["web"]), ("*", "*", "*", ["api"])), {"web", "api"}),
+        (granting(("patch", "apps", "deployments", [])), set()),
+        (granting(("get", "apps", "deployments", ["web"])), set()),
+        (granting(("patch", "", "deployments", ["web"])), set()),
+        (granting(("patch", "apps", "statefulsets", ["web"])), set()),
+        (http(201, {"kind": "SelfSubjectRulesReview", "status": {"resourceRules": None}}), set()),
+        (http(403, refusal(403)), set()),
+        (http(404, b"404 page not found"), set()),
+        (http(405, refusal(405)), set()),
+    ],
+)
+async def test_a_rules_review_names_single_objects_or_none(answer: bytes, expected: set[str]) -> None:
+    async with serving(answer) as (cluster, _):
+        assert await cluster.named("patch", "apps", "deployments", "shop") == expected
+
+
+async def test_a_rules_review_that_is_not_answered_is_told() -> None:
+    async with serving(http(503, refusal(503))) as (cluster, _):
+        with pytest.raises(Unavailable):
+            await cluster.named("patch", "apps", "deployments", "shop")

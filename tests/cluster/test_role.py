@@ -34,7 +34,7 @@ from tests.cluster.case import GOOD, Case
 from tests.cluster.ending import Facts
 from tests.cluster.harness import Cluster
 from tests.cluster.owners import define
-from tests.cluster.scene import Scene
+from tests.cluster.scene import Scene, autoscaler
 from tests.fakes.clock import START
 from tests.real.waiting import until
 
@@ -211,6 +211,40 @@ async def test_without_the_verb_it_is_named_and_its_use_is_refused(
     assert found == {(resource, verb)}
     assert isinstance(caught.value, Rejected)
     assert caught.value.status == 403
+
+
+def limited(verb: str, resource: str, name: str) -> list[Json]:
+    """The Roles' rules, with one verb on one resource allowed on a single object only."""
+    group = next(g for g, r, v in VERBS if (r, v) == (resource, verb))
+    one = {"apiGroups": [group], "resources": [resource], "verbs": [verb], "resourceNames": [name]}
+    return [*without(group, resource, verb), one]
+
+
+@pytest.mark.parametrize(
+    ("there", "told"),
+    [({}, []), ({"mine": "web"}, []), ({"theirs": "worker"}, []), ({"mine": "web", "other": "web-green"}, ["other"])],
+)
+async def test_a_role_that_names_the_autoscaler_is_told_of_only_where_another_one_is_meant(
+    cluster: Cluster, there: Mapping[str, str], told: list[str]
+) -> None:
+    base = f"/apis/autoscaling/v2/namespaces/{cluster.namespace}/horizontalpodautoscalers"
+    for name, workload in there.items():
+        body = autoscaler(1, 3, workload)
+        body["metadata"]["name"] = name
+        await cluster.admin.create(base, body)
+    rules = limited("patch", "horizontalpodautoscalers", "mine")
+    guard = await guard_with(cluster, rules, lacking=len(told))
+    try:
+        sentences = await missing(guard, cluster)
+    finally:
+        await guard.aclose()
+    names = [f"cannot patch horizontalpodautoscalers.autoscaling {name} in namespace" for name in told]
+    assert [name in sentence for name, sentence in zip(names, sentences, strict=True)] == [True] * len(told)
+
+
+async def test_a_role_that_names_what_may_be_deleted_claims_nothing_of_what_will_be(cluster: Cluster) -> None:
+    guard = await guard_with(cluster, limited("delete", "pods", "web-0"), lacking=0)
+    await guard.aclose()
 
 
 @pytest.mark.parametrize("verb", ["create", "update", "deletecollection"])

@@ -64,6 +64,9 @@ def seen_as(changes: Mapping[str, Any], **spec: Any) -> Workload:
 
 
 OWNED = seen_as({"labels": {"kustomize.toolkit.fluxcd.io/name": "web"}})
+UNFINISHED = deployment(template("logcaster/logcaster-c:2.0"))
+UNFINISHED["status"] |= {"replicas": 3, "updatedReplicas": 1, "availableReplicas": 3}
+BEGUN: Mapping[str, Any] = {"workload": Workload(UNFINISHED), "onset": at(8_900)}
 NAMELESS = seen_as({"managedFields": [{"manager": "argocd-controller", "fieldsV1": {"f:spec": {}}}]})
 
 
@@ -81,6 +84,8 @@ NAMELESS = seen_as({"managedFields": [{"manager": "argocd-controller", "fieldsV1
         ({"onset": at(8_999)}, Guardrail.NOT_CAUSED_BY_A_ROLLOUT),
         ({"onset": at(9_001 + 86_400)}, Guardrail.NOT_CAUSED_BY_A_ROLLOUT),
         ({"ledger": replace(LEDGER, restored_by="run-1")}, Guardrail.NOT_CAUSED_BY_A_ROLLOUT),
+        ({**BEGUN, "rule": rule(rollout_window=None)}, Guardrail.ROLLOUT_IN_PROGRESS),
+        ({**BEGUN, "ledger": replace(LEDGER, restored_by="run-1")}, Guardrail.NOT_CAUSED_BY_A_ROLLOUT),
         ({"ledger": replace(LEDGER, freeze=Freeze(at(0), "annotation", "move"))}, Guardrail.FROZEN),
         ({"runs": [PastRun("r", TARGET, NOW - timedelta(seconds=60), None)]}, Guardrail.ANOTHER_RUN),
         ({"runs": [ended(1_799)]}, Guardrail.COOLDOWN),
@@ -191,6 +196,18 @@ def test_an_owner_undoes_a_persons_rollback_too() -> None:
 
 def test_not_even_a_person_has_the_guard_roll_back_its_own_workload() -> None:
     assert [r.guardrail for r in manual_refusals(replace(ALLOWED, own=True), POLICY)] == [Guardrail.OWN_WORKLOAD]
+
+
+def test_who_is_rolling_out_another_release_is_told_from_whose_rollout_has_ended() -> None:
+    both = [Guardrail.NOT_CAUSED_BY_A_ROLLOUT, Guardrail.ROLLOUT_IN_PROGRESS]
+    begun = replace(ALLOWED, **BEGUN)
+    assert found(begun) == both
+    assert "after the breach began (1 of 3 updated" in refusals(begun, POLICY)[1].sentence
+    restored = replace(LEDGER, restored_by="run-1")
+    assert found(replace(begun, ledger=restored, rule=rule(rollout_window=None))) == both[1:]
+    for onset in (at(9_001), at(9_500)):
+        assert found(replace(begun, onset=onset)) == []
+    assert found(replace(begun, workload=Workload(BAD))) == both[:1]
 
 
 def test_every_reason_is_given() -> None:

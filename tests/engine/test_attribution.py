@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -36,6 +37,18 @@ class DividingSource(FakeSource):
         self.windows.append((start, end))
         share = self.shares.get("new" if f"{PROD}-2" in pods.marks else "old")
         return NoData(end, Gap.EMPTY) if share is None else Value(end, share)
+
+
+class HangingSource(FakeSource):
+    """The next read of the Deployment `hangs` gets no answer."""
+
+    hangs = ""
+
+    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
+        if target.deployment == self.hangs:
+            self.hangs = ""
+            await asyncio.Event().wait()
+        return await super().read(target, signals)
 
 
 def refusals(made: Bench) -> dict[str, list[str]]:
@@ -127,6 +140,42 @@ async def test_the_blind_eye_of_another_target_acquits_nobody() -> None:
         made.prometheus.set(ANOTHER, "error_rate", None)
         await made.pass_(FIRES)
         assert opened(made) == [KEY]
+
+
+@pytest.mark.parametrize("missed", [40.0, 100.0], ids=["before its errors began", "for longer than a reading counts"])
+async def test_another_target_whose_poll_hangs_is_read_anew_before_one_is_blamed(missed: float) -> None:
+    """A poll that gets no answer, while everything that is asked afresh is answered."""
+    async with bench(deployments=[PROD, ANOTHER], policy=GENEROUS, rules=[ERRORS]) as made:
+        hanging = made.prometheus = HangingSource(SourceName.PROMETHEUS, made.clock, past=True)
+        for name in (PROD, ANOTHER):
+            hanging.set(name, "error_rate", 0.0)
+        await made.good_v1()
+        made.cluster.roll(PROD, "v2")
+        await made.pass_(FIRES - missed)
+        hanging.hangs = ANOTHER
+        await made.pass_(missed - 20.0)
+        made.prometheus.set(ANOTHER, "error_rate", 0.3)
+        await made.pass_(60.0)
+        assert opened(made) == []
+        assert refusals(made)[KEY] == ["several_suspects"]
+
+
+async def test_the_evidence_names_what_was_compared_though_looking_back_takes_long() -> None:
+    async with bench(deployments=[PROD, ANOTHER], policy=GENEROUS, rules=[ERRORS]) as made:
+        await made.good_v1()
+        made.cluster.roll(PROD, "v2")
+        made.prometheus.set(ANOTHER, "error_rate", 0.3)
+        await made.pass_(FIRES - 10.0)
+        made.prometheus.history_gate.clear()
+        await made.pass_(10.5)
+        made.prometheus.gate.clear()
+        await made.pass_(100.0)
+        made.prometheus.history_gate.set()
+        made.prometheus.gate.set()
+        await made.pass_(1.0)
+        assert refusals(made)[KEY] == ["several_suspects"]
+        [notice] = [n for n in made.notices("trigger.refused") if n.target == KEY]
+        assert "error_rate: 30% (before 0%) against 30% " in notice.facts["attribution"]
 
 
 @pytest.mark.parametrize(

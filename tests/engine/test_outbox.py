@@ -20,7 +20,8 @@ from logcaster_guard.domain.errors import JournalConflict
 from logcaster_guard.domain.events import Event, NoticeQueued, NoticeSettled, StepDone
 from logcaster_guard.domain.narration import FAILING, GIVEN_UP
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice, Severity, TryLater, Undeliverable
-from logcaster_guard.engine.outbox import Outbox, RetryPolicy
+from logcaster_guard.engine.lanes import RetryPolicy
+from logcaster_guard.engine.outbox import Outbox
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.journal import MemoryJournal
 

@@ -18,11 +18,13 @@ class FakeCluster:
     """Implements `ports.Cluster`.
 
     `fault` may answer a call (`get`, `list`, `patch`) with an error, before it has any effect. `writes` are the guard's
-    patches that had one. With `stuck`, rollouts begin and never end. `on_rolled` is told the image of each rollout.
+    patches that had one. With `stuck`, rollouts begin and never end. `on_rolled` is told the image of each rollout. All
+    objects are in one `namespace`.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, namespace: str = NAMESPACE) -> None:
         self._clock = clock
+        self.namespace = namespace
         self._objects: dict[tuple[Kind, str], Json] = {}
         self._counter = 0
         self.fault: Fault = lambda *_: None
@@ -35,7 +37,7 @@ class FakeCluster:
     def add(self, kind: Kind, name: str, **body: Any) -> None:
         metadata = {
             "name": name,
-            "namespace": NAMESPACE,
+            "namespace": self.namespace,
             "uid": self._next("uid"),
             "resourceVersion": self._next(""),
             "annotations": {},
@@ -95,7 +97,7 @@ class FakeCluster:
         return copy.deepcopy(self._found(kind, namespace, name))
 
     async def list(self, kind: Kind, namespace: str, selector: str = "") -> Sequence[Json]:
-        assert namespace == NAMESPACE
+        assert namespace == self.namespace
         self._refuse("list", kind, "")
         wanted = dict(pair.split("=") for pair in selector.split(",") if pair)
         listed = [o for (k, _), o in self._objects.items() if k is kind]
@@ -133,7 +135,7 @@ class FakeCluster:
             raise error
 
     def _found(self, kind: Kind, namespace: str, name: str) -> Json:
-        if namespace != NAMESPACE or (kind, name) not in self._objects:
+        if namespace != self.namespace or (kind, name) not in self._objects:
             raise NotFound(f"{kind} {namespace}/{name} was not found", status=404)
         return self._objects[kind, name]
 

@@ -27,8 +27,8 @@ Key = tuple[str, str]
 class FakeSource:
     """Implements `ports.Source`; each signal of each target is a step function of time, `None` for no data.
 
-    With `past` it answers for the past too. While `fault` is set it fails; while `gate` is not set, it hangs. `defect`
-    is raised instead of an answer.
+    With `past` it answers for the past too. While `fault` is set it fails, and asks to be left alone for `retry_after`
+    seconds; while `gate` is not set, it hangs. `defect` is raised instead of an answer.
     """
 
     def __init__(self, name: SourceName, clock: Clock, *, past: bool) -> None:
@@ -76,7 +76,7 @@ class FakeSource:
 
     def _reading(self, key: Key, at: float) -> Reading:
         if self.fault is not None:
-            return SourceError(at, self.fault)
+            return SourceError(at, self.fault, retry_after=self.retry_after)
         number = self._level(key, at)
         return NoData(at, Gap.EMPTY) if number is None else Value(at, number)
 

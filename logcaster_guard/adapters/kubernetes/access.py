@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
+from logcaster_guard.domain.errors import NotFound, Rejected
 from logcaster_guard.domain.gitops import Reference
 from logcaster_guard.domain.rights import OWNER_ROLE, ROLE, Right
 from logcaster_guard.domain.signals import Target
-from logcaster_guard.ports import Rights
+from logcaster_guard.ports import Json, Kind, Rights
+
+
+class Account(Rights, Protocol):
+    """The guard's account, and what can be found out about what it needs."""
+
+    async def named(self, verb: str, group: str, resource: str, namespace: str) -> frozenset[str]:
+        """The single objects on which it is known to be allowed to do `verb`."""
+
+    async def list(self, kind: Kind, namespace: str, selector: str = "") -> Sequence[Json]:
+        """As `ports.Cluster` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,21 +149,41 @@ LEASE_PERMISSIONS: tuple[Permission, ...] = (
 """What a guard that shares a Lease needs in its namespace; `deploy/overlays/high-availability` grants exactly this."""
 
 
-async def missing_permissions(account: Rights, targets: Iterable[Target]) -> Sequence[str]:
+async def missing_permissions(account: Account, targets: Iterable[Target]) -> Sequence[str]:
     """A sentence for each permission that the targets need and the guard does not have, each once.
 
     What the API server does not tell counts as there: the first use will show. Raises `ClusterError`s.
     """
     asked: dict[tuple[str, str, str, str], str | None] = {}
+    scalers: dict[str, Sequence[Json]] = {}
     for target in targets:
+        if target.namespace not in scalers:
+            scalers[target.namespace] = await _autoscalers(account, target.namespace)
         for permission in (p for p in PERMISSIONS if p.concerns(target)):
             for verb in permission.verbs:
-                for name in _names(target, permission.resource, verb):
+                for name in _names(target, permission.resource, verb, scalers[target.namespace]):
                     key = (verb, permission.full_name, target.namespace, name)
                     if key not in asked:
-                        may = await account.may(verb, permission.group, permission.resource, target.namespace, name)
-                        asked[key] = permission.sentence(verb, target.namespace, name) if may is False else None
+                        asked[key] = await _missing(account, permission, verb, target.namespace, name)
     return [sentence for sentence in asked.values() if sentence is not None]
+
+
+async def _missing(account: Account, permission: Permission, verb: str, namespace: str, name: str) -> str | None:
+    """The sentence that tells that it is missing, if it is known to be."""
+    if await account.may(verb, permission.group, permission.resource, namespace, name) is not False:
+        return None
+    # A Role that names objects may name just the one that will be needed: that is asked when it is known which.
+    if not name and verb in _OF_ONE and await account.named(verb, permission.group, permission.resource, namespace):
+        return None
+    return permission.sentence(verb, namespace, name)
+
+
+async def _autoscalers(account: Account, namespace: str) -> Sequence[Json]:
+    """Those of the namespace; none where the guard may not see them, which is told by itself."""
+    try:
+        return await account.list(Kind.AUTOSCALER, namespace)
+    except (NotFound, Rejected):
+        return []
 
 
 async def missing_for_journal(account: Rights, namespace: str) -> Sequence[str]:
@@ -201,18 +233,30 @@ async def missing_delegations(account: Rights) -> Sequence[str]:
     ]
 
 
-def _names(target: Target, resource: str, verb: str) -> Sequence[str]:
+_OF_ONE = frozenset({"get", "patch", "delete"})
+"""Verbs that a Role can allow on single objects; what is created or listed has no name to ask for."""
+
+
+def _names(target: Target, resource: str, verb: str, autoscalers: Sequence[Json]) -> Sequence[str]:
     """The objects to ask for; one empty name where the question is of the resource as a whole.
 
-    A Role may name single objects, and then only a question that names one is answered with yes; what is created or
-    listed has no name to ask for, and the helper has another one.
+    A Role may name single objects, and then only a question that names one is answered with yes. What is deleted is a
+    helper or a pod, whose name is not known yet.
     """
     if verb not in {"get", "patch"}:
         return [""]
+    workloads = [*target.environments.values()] or [target.deployment]
     match resource:
         case "deployments" | "statefulsets" | "daemonsets":
-            return [*target.environments.values()] or [target.deployment]
+            return workloads
         case "services":
             return [target.service or ""]
+        case "horizontalpodautoscalers":
+            return [a["metadata"]["name"] for a in autoscalers if _scales(a, target.kind, workloads)] or [""]
         case _:
             return [""]
+
+
+def _scales(autoscaler: Json, kind: str, workloads: Sequence[str]) -> bool:
+    reference = (autoscaler.get("spec") or {}).get("scaleTargetRef") or {}
+    return reference.get("kind") == kind and reference.get("name") in workloads

@@ -32,6 +32,7 @@ MAX_BYTES = 64 * 1024 * 1024
 JSON_PATCH = "application/json-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+RULES_REVIEWS = ("authorization.k8s.io/v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews")
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +207,25 @@ class KubernetesCluster:
         status = answer.get("status")
         allowed = status.get("allowed") if isinstance(status, dict) else None
         return allowed if isinstance(allowed, bool) else None
+
+    async def named(self, verb: str, group: str, resource: str, namespace: str) -> frozenset[str]:
+        """The single objects on which a Role is known to let this guard's account do `verb`.
+
+        There may be more: the API server need not tell of every authorizer. Raises as `may` does.
+        """
+        try:
+            status = await self.review(*RULES_REVIEWS, {"namespace": namespace})
+        except ClusterError as error:
+            if error.status in {403, 404, 405}:
+                return frozenset()
+            raise
+        wanted = {"verbs": verb, "apiGroups": group, "resources": resource}
+        fitting = (
+            rule
+            for rule in status.get("resourceRules") or []
+            if all({word, "*"} & set(rule.get(part) or []) for part, word in wanted.items())
+        )
+        return frozenset(name for rule in fitting for name in rule.get("resourceNames") or [])
 
     async def review(self, api_version: str, kind: str, plural: str, spec: Json) -> Json:
         """The status of a review, which the API server answers and does not keep; raises a `ClusterError`.

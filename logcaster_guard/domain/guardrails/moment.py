@@ -32,12 +32,14 @@ def _traffic(s: Situation, policy: Policy) -> list[Refusal]:
 def _rollout(s: Situation) -> list[Refusal]:
     """A rollout under way that is not the one the breach is put down to: somebody is at it.
 
-    Where the cause is asked for, such a breach is older than the rollout, and is refused as that.
+    Where the cause is asked for, such a breach is older than the rollout, and is refused as that too.
     """
     changed, workload = s.ledger.changed_earliest, s.workload
-    if s.rule.rollout_window is not None or workload is None or changed is None or changed <= s.onset:
+    if workload is None or changed is None or changed <= s.onset:
         return []
-    if workload.rolled_out or workload.progress_deadline_exceeded:
+    if s.rule.rollout_window is not None and s.ledger.restored_by is not None:
+        return []  # It is the guard's own, and told as that.
+    if workload.rolled_out or workload.progress_deadline_exceeded or workload.paused:
         return []
     sentence = (
         f"Somebody has been rolling out another release of {s.target} since {instant(changed)}, after the breach began "

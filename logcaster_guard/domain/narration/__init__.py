@@ -4,6 +4,7 @@ from logcaster_guard.domain.narration.guard import (
     FAILING,
     GIVEN_UP,
     OF_A_CHANNEL,
+    SUMMED_UP,
     channel_failing,
     guard_notice,
     journal_failing,
@@ -12,6 +13,8 @@ from logcaster_guard.domain.narration.guard import (
     notice_lost,
     rules_refused,
     rules_reloaded,
+    summed_up,
+    summed_up_id,
 )
 from logcaster_guard.domain.narration.runs import (
     Question,
@@ -34,6 +37,7 @@ __all__ = [
     "FAILING",
     "GIVEN_UP",
     "OF_A_CHANNEL",
+    "SUMMED_UP",
     "Question",
     "answer_denied",
     "asked",
@@ -58,4 +62,6 @@ __all__ = [
     "restored",
     "rules_refused",
     "rules_reloaded",
+    "summed_up",
+    "summed_up_id",
 ]

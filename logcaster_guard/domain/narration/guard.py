@@ -9,9 +9,9 @@ from logcaster_guard.domain.narration.words import sentence
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.signals import Target
 
-GIVEN_UP, FAILING = "notice.given_up", "channel.failing"
-OF_A_CHANNEL = frozenset({GIVEN_UP, FAILING})
-"""Event names of the notices that tell the other channels about one of them."""
+GIVEN_UP, FAILING, SUMMED_UP = "notice.given_up", "channel.failing", "notice.left_out"
+OF_A_CHANNEL = frozenset({GIVEN_UP, FAILING, SUMMED_UP})
+"""Event names of the notices that tell about a channel, the first two of them on the others."""
 
 
 def rules_reloaded(target: Target, diff: str, at: datetime) -> Notice:
@@ -117,6 +117,29 @@ def channel_failing(about: Notice, channel: str, lasted: float, detail: str, at:
     )
     title = f"Channel {channel} takes no notices"
     return _of_channel(about, channel, detail, at, event=FAILING, title=title, text=text)
+
+
+def summed_up(channel: str, left_out: Mapping[str, int], at: datetime) -> Notice:
+    """A channel takes notices; `left_out` counts, by event, those that were too many to wait for that."""
+    events = ", ".join(f"{count} {event}" for event, count in sorted(left_out.items()))
+    text = (
+        f"More notices came than wait for a channel that takes none, and {sum(left_out.values())} were left out on "
+        f"{channel}: {events}. See logcaster-guard history, the log, or another channel."
+    )
+    return Notice(
+        id=summed_up_id(channel, at),
+        at=at,
+        event=SUMMED_UP,
+        severity=Severity.WARNING,
+        title=f"Channel {channel} has missed notices",
+        text=text,
+        facts={"channel": channel, "count": str(sum(left_out.values())), "events": events},
+    )
+
+
+def summed_up_id(channel: str, at: datetime) -> str:
+    """What the notice is known by that sums up for this channel at this instant."""
+    return f"{SUMMED_UP}/{channel}/{at.isoformat()}"
 
 
 def _of_channel(
