@@ -17,6 +17,7 @@ from logcaster_guard.adapters.kubernetes.events import COMPONENT, EventChannel
 from logcaster_guard.domain import releases
 from logcaster_guard.domain.events import OwnerResumed, OwnerSuspended, RevisionGood, RevisionLive, SignalSeen
 from logcaster_guard.domain.gitops import is_suspended, mark_of
+from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.sidecar import CONTAINER
 from logcaster_guard.domain.signals import SourceName, Target
 from logcaster_guard.domain.workload import Workload
@@ -73,6 +74,7 @@ class Scene:
     owned: owners.Owned | None = None
     failing: ClusterPort | None = None
     account: Rights | None = None
+    policy: Policy = POLICY
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -206,7 +208,7 @@ class Scene:
         """A guard over the scene, whose calls go through the tape."""
         cluster = MortalCluster(self.failing or self.api, tape)
         return Guard(
-            Orders([self.target], SIGNALS, [replace(RULE, action=self.case.action)], POLICY),
+            Orders([self.target], SIGNALS, [replace(RULE, action=self.case.action)], self.policy),
             cluster=cluster,
             sources={SourceName.SCRAPE: source},
             journal=MortalJournal(journal, tape),
