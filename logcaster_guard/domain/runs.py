@@ -29,9 +29,12 @@ from logcaster_guard.domain.inbox import Answer
 from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Pending, Unclear
 from logcaster_guard.domain.steps import (
     AskPeople,
+    AwaitEndpoints,
+    AwaitRollout,
     CheckEnvironment,
     DeleteStuckPods,
     Hold,
+    JudgeEnvironment,
     JudgeHelper,
     RestoreTemplate,
     Step,
@@ -276,6 +279,9 @@ def _working(run: Run, step: Step, observation: Observation | None, now: datetim
             return _end(run, now, ABANDONED, detail, freeze=not isinstance(step, AskPeople))
         case Failed(outcome, detail):
             return _end(run, now, outcome, detail, freeze=True)
+        case Unclear(detail) if isinstance(step, _IN_PLACE) and elapsed >= _deadline(step):
+            reason = f"whether the good release has taken over could not be seen in time: {detail}"
+            return _end(run, now, INCONCLUSIVE, reason, freeze=True)
         case Unclear(detail) | Pending(detail) if elapsed >= _deadline(step):
             return _end(run, now, *_overdue(step, detail), freeze=True)
         case Unclear(detail, retry_after):
@@ -295,6 +301,9 @@ def _before(run: Run, step: Step, observation: Before, now: datetime, elapsed: f
         return Commit((PeopleReminded(now, run.id, int(elapsed // step.remind_every)),))
     return WaitUntil(POLL, observation.detail)
 
+
+_IN_PLACE = (AwaitRollout, AwaitEndpoints, JudgeEnvironment)
+"""Steps before which the good release has taken the bad one's place: not to be let look at it is no failure of it."""
 
 POLL = 1.0
 """Seconds between two looks at a step that is waited for."""

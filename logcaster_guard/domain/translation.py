@@ -51,6 +51,7 @@ ENGLISH_STATES: Mapping[str, str] = {
     "owner.resumed": "GitOps owner at work",
     "owner.not_resumed": "needs a person",
     "trigger.refused": "not rolled back",
+    "decision.postponed": "fired, not decided yet",
     "request.refused": "not rolled back",
     "answer.denied": "an answer did not count",
     "revision.marked": "{standing}",
@@ -92,7 +93,7 @@ KOREAN: Mapping[str, Words] = {
     ),
     "hold.not_given_back": Words(
         "{target}: {object} 설정이 원래대로 돌아가지 않았습니다",
-        "가드가 바꾼 값을 되돌리지 못했습니다. {object} 값을 {written}에서 {original}(으)로 직접 되돌려 주세요.",
+        "가드가 바꾼 것을 되돌리지 못했습니다. 직접 되돌려 주세요: {remedy}",
         "사람의 조치 필요",
     ),
     "run.hindered": Words(
@@ -125,6 +126,11 @@ KOREAN: Mapping[str, Words] = {
         "{target}: 규칙 {rule} 발동, 롤백하지 않음",
         "{guardrail_sentences}",
         "롤백하지 않음",
+    ),
+    "decision.postponed": Words(
+        "{target}: 규칙 {rule} 발동, 아직 판단하지 못함",
+        "롤백 여부를 판단하는 데 필요한 정보를 읽지 못했습니다. 가드가 계속 시도합니다. 원인: {detail}",
+        "판단 보류",
     ),
     "request.refused": Words(
         "{target}: 요청한 롤백을 실행하지 않음",

@@ -10,7 +10,7 @@ from logcaster_guard.domain import capacity, field_owners
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.field_owners import written_by
 from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
-from logcaster_guard.domain.runs import ABANDONED, DESTINATION_BAD, FAILED, Run
+from logcaster_guard.domain.runs import ABANDONED, DESTINATION_BAD, FAILED, INCONCLUSIVE, Run
 from logcaster_guard.domain.signals import Value
 from logcaster_guard.domain.steps import AwaitEndpoints, Hold, JudgeEnvironment, SwitchService
 from logcaster_guard.effects.inspection import Inspector
@@ -72,7 +72,7 @@ class SwitchServiceHandler:
             who = written_by(service, field_owners.SELECTOR, since=run.opened.at)
             return Foreign(f"somebody else changed the Service's selector{who}")
         outcome = "" if run.ending is None else run.ending.outcome
-        if outcome != DESTINATION_BAD and not (empty and outcome in {ABANDONED, FAILED}):
+        if outcome != DESTINATION_BAD and not (empty and outcome in {ABANDONED, FAILED, INCONCLUSIVE}):
             return Done(f"the Service stays with {step.label}={step.after}")
         ready = sum(capacity.is_serving(p, run.opened.plan.selector) for p in pods)
         if live is None or live.hash != run.opened.plan.from_template or ready < run.opened.plan.floor:

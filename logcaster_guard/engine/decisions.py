@@ -167,6 +167,14 @@ class Decisions:
         reason = f"{_because(rule)} It takes over from run {old.id}, which was slower."
         return self._opened(situation, planned, evidence, await self._snapshot(workload), reason=reason, parent=old.id)
 
+    async def postponed(self, rule: Rule, onset: datetime, reason: str) -> None:
+        """See `Refusals.postpone`."""
+        await self._refusals.postpone(rule, onset, reason)
+
+    def decided(self, rule: Rule) -> None:
+        """See `Refusals.decided`."""
+        self._refusals.decided(rule)
+
     def may_fall_back(self, outcome: str, rungs: int) -> bool:
         """Whether the policy lets another run follow one that ended so, after `rungs` that fell back already."""
         fallback = self._policy.fallback

@@ -12,7 +12,7 @@ from logcaster_guard.domain import description, gitops, guardrails, narration
 from logcaster_guard.domain.events import Event, NoticeQueued, RevisionBad, TargetFrozen
 from logcaster_guard.domain.guardrails import Guardrail, Refusal, Situation
 from logcaster_guard.domain.ledger import Standing
-from logcaster_guard.domain.rules import Action, Policy
+from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects import owners
@@ -22,6 +22,9 @@ from logcaster_guard.ports import Clock, Cluster
 from logcaster_guard.strategies.unfit import Unfit
 
 NO_JOURNAL = "There is no usable journal: the guard only watches. Mend the journal and restart the guard."
+
+_OUT_OF_REACH = 60.0
+"""Seconds after which people are told that a trigger has fired and cannot be decided on."""
 
 _ACCUSING = frozenset(
     {
@@ -60,6 +63,7 @@ class Refusals:
         self._planner = planner
         self._on_refusal = on_refusal
         self._told: dict[str, str] = {}
+        self._postponed: dict[str, tuple[datetime, float]] = {}
         self._log = structlog.get_logger().bind(target=target.key)
 
     def of(self, situation: Situation) -> Sequence[Refusal]:
@@ -101,6 +105,21 @@ class Refusals:
                 events.append(TargetFrozen(at, "guard", f"{rule.name} fired and no revision is known to be good"))
             await self._chronicle.tell(target_stream(self._target.key), *events)
         self._told[rule.name] = notice_id
+
+    async def postpone(self, rule: Rule, onset: datetime, reason: str) -> None:
+        """Tell people, once in a breach, that it cannot be decided on for long; raises `JournalUnavailable`."""
+        now = self._clock.monotonic()
+        known, since = self._postponed.get(rule.name, (onset, now))
+        self._postponed[rule.name] = (onset, since if known == onset else now)
+        if now - self._postponed[rule.name][1] < _OUT_OF_REACH or not self._chronicle.available:
+            return
+        notice = narration.postponed(self._target, rule, reason, at=self._clock.now(), onset=onset)
+        if not self._chronicle.knows_notice(notice.id):
+            await self._chronicle.tell(target_stream(self._target.key), NoticeQueued(notice.at, notice))
+
+    def decided(self, rule: Rule) -> None:
+        """The rule could be decided on, whatever came of it."""
+        self._postponed.pop(rule.name, None)
 
     def _notice_id(self, situation: Situation, names: tuple[str, ...]) -> str:
         """The same for the same news: the guard's own freeze is none where another reason was told with it."""

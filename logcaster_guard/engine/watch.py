@@ -263,12 +263,22 @@ class TargetWatch:
             for trigger in await self._triggers.fired():
                 trigger.undecided = False
                 try:
-                    await self._decide_on(trigger)
-                except ClusterError as error:
-                    self._log.warning("decision.postponed", rule=trigger.rule.name, detail=str(error))
+                    await self._decide_or_tell(trigger)
                 except JournalUnavailable as error:
                     self._log.error("journal.unavailable", rule=trigger.rule.name, detail=str(error))
             self.pulse.made(_DECIDE)
+
+    async def _decide_or_tell(self, trigger: Trigger) -> None:
+        """Decide on the trigger; one that cannot be decided on for long is told."""
+        rule = trigger.rule
+        try:
+            await self._decide_on(trigger)
+        except ClusterError as error:
+            self._log.warning("decision.postponed", rule=rule.name, detail=str(error))
+            if self._triggers.has(trigger) and trigger.state.phase is Phase.FIRING:
+                await self._decisions.postponed(rule, self._triggers.onset(trigger), str(error))
+        else:
+            self._decisions.decided(rule)
 
     async def _decide_on(self, trigger: Trigger) -> None:
         triggers = self._triggers

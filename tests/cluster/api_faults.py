@@ -36,8 +36,17 @@ class Fault(StrEnum):
     CUT = "connection cut in the answer"
     EXPIRED = "401"
     SLOW = "slow"
+    FORBIDDEN = "403 from here on"
+    REFUSED = "422 whenever it is tried"
 
 
+LASTING = frozenset({Fault.FORBIDDEN, Fault.REFUSED})
+"""They are no accident: somebody has edited the guard's Role, or a policy does not let this very write pass."""
+ACCIDENTS = tuple(f for f in Fault if f not in LASTING)
+WORDS = {
+    Fault.FORBIDDEN: "is forbidden: User guard cannot do this",
+    Fault.REFUSED: "admission webhook denied the request",
+}
 ERRORS: dict[Fault, Callable[[], ClusterError]] = {
     Fault.CONFLICT: lambda: Conflict("the object has been modified", status=409),
     Fault.THROTTLED: lambda: Unavailable("too many requests", status=429, retry_after=ASKED_TO_WAIT),
@@ -47,8 +56,9 @@ ERRORS: dict[Fault, Callable[[], ClusterError]] = {
     Fault.UNANSWERED: lambda: Unavailable("did not answer within 10 s"),
     Fault.CUT: lambda: Unavailable("the connection broke before the answer was whole"),
     Fault.EXPIRED: lambda: Rejected("Unauthorized", status=401),
+    Fault.FORBIDDEN: lambda: Rejected(WORDS[Fault.FORBIDDEN], status=403),
+    Fault.REFUSED: lambda: Rejected(WORDS[Fault.REFUSED], status=422),
 }
-"""As the adapter raises them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +90,8 @@ def applies(call: Call, fault: Fault) -> bool:
 
     An Event whose name is taken is there; a write that is slow and one that is read are not told apart here.
     """
+    if fault is Fault.REFUSED:
+        return call.verb in WRITES
     return not (fault is Fault.CONFLICT and (call.kind is Kind.EVENT or call.verb in {"get", "list"}))
 
 
@@ -110,8 +122,8 @@ class Failures(Tape):
         if what and "NoticeSettled" not in what and (what.startswith("run") or point.what == BEGIN):
             self.phase = str(point)
 
-    async def asked(self, verb: str, kind: Kind, effect: Effect[T]) -> T:
-        """Let the call happen, or not."""
+    async def asked(self, verb: str, kind: Kind, effect: Effect[T], content: object = None) -> T:
+        """Let the call happen, or not. `content` is what it writes, and where."""
         if not self.phase:
             return await effect()
         # Whoever sees a new release first asks for its revision.
@@ -119,17 +131,19 @@ class Failures(Tape):
         call = Call(self.phase if mine else "", verb, kind)
         if call not in self.calls:
             self.calls.append(call)
-        if self.cell is None:
-            return await effect()
-        if self.cell.outage:
-            return await self._away(self.cell, call, effect)
-        if call != self.cell.call or self.struck:
+        return await effect() if self.cell is None else await self.fails(self.cell, call, effect, content)
+
+    async def fails(self, cell: Failing, call: Call, effect: Effect[T], content: object) -> T:  # noqa: ARG002
+        """What becomes of the call where `cell` is played."""
+        if cell.outage:
+            return await self._away(cell, call, effect)
+        if call != cell.call or self.struck:
             return await effect()
         self.struck = True
         if self.wire is not None:
-            self.wire.arm(verb, kind, self.cell.fault)
+            self.wire.arm(call.verb, call.kind, cell.fault)
             return await effect()
-        return await self._fails(self.cell.fault, effect)
+        return await self._fails(cell.fault, effect)
 
     async def _fails(self, fault: Fault, effect: Effect[T]) -> T:
         if fault is Fault.SLOW:
@@ -141,7 +155,7 @@ class Failures(Tape):
             await effect()
         if fault in {Fault.UNANSWERED, Fault.LOST}:
             await asyncio.sleep(SLOW)
-        raise _error(fault)
+        raise error_of(fault)
 
     async def _away(self, cell: Failing, call: Call, effect: Effect[T]) -> T:
         now = asyncio.get_running_loop().time()
@@ -150,10 +164,11 @@ class Failures(Tape):
         if not self.struck or now >= self.over:
             return await effect()
         self.attempts += "run" in get_contextvars()
-        raise _error(cell.fault)
+        raise error_of(cell.fault)
 
 
-def _error(fault: Fault) -> ClusterError:
+def error_of(fault: Fault) -> ClusterError:
+    """As the adapter raises it."""
     return ERRORS[fault]()
 
 
@@ -172,7 +187,10 @@ class FaultyCluster:
 
     async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
         return await self._failures.asked(
-            "patch", kind, lambda: self._cluster.json_patch(kind, namespace, name, operations)
+            "patch",
+            kind,
+            lambda: self._cluster.json_patch(kind, namespace, name, operations),
+            (name, [o for o in operations if o["path"] != "/metadata/resourceVersion"]),
         )
 
     async def apply(self, kind: Kind, namespace: str, name: str, body: Json, *, manager: str, force: bool) -> Json:
@@ -180,16 +198,20 @@ class FaultyCluster:
             "apply",
             kind,
             lambda: self._cluster.apply(kind, namespace, name, body, manager=manager, force=force),
+            (name, body),
         )
 
     async def create(self, kind: Kind, namespace: str, body: Json) -> Json:
-        return await self._failures.asked("create", kind, lambda: self._cluster.create(kind, namespace, body))
+        return await self._failures.asked(
+            "create", kind, lambda: self._cluster.create(kind, namespace, body), (body.get("metadata"), body)
+        )
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, resource_version: str | None) -> None:
         await self._failures.asked(
             "delete",
             kind,
             lambda: self._cluster.delete(kind, namespace, name, uid=uid, resource_version=resource_version),
+            (name, uid),
         )
 
     async def aclose(self) -> None:

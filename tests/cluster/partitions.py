@@ -8,11 +8,14 @@ about to send is really sent when it is let go.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
+
+import pytest
 
 from logcaster_guard.adapters.kubernetes.lease import KubernetesLease
 from logcaster_guard.domain.authority import Record, Role, Terms
@@ -20,11 +23,12 @@ from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.effects.stamping import EPOCH
 from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.engine.guard import Guard
-from logcaster_guard.ports import Clock, Journal, Lease
-from tests.cluster.case import ImageSource
-from tests.cluster.crashes import Cell, Effect, Moment, Tape
-from tests.cluster.ending import writes_of
-from tests.cluster.harness import AuditRecord
+from logcaster_guard.ports import Clock, Journal, Json, Lease
+from logcaster_guard.ports import Cluster as ClusterPort
+from tests.cluster.case import Case, ImageSource
+from tests.cluster.crashes import Cell, Effect, Moment, Point, Tape
+from tests.cluster.ending import Undisturbed, ending, writes_of
+from tests.cluster.harness import AuditRecord, Cluster
 from tests.cluster.scene import Scene
 from tests.real.waiting import until
 
@@ -33,6 +37,7 @@ TERMS = Terms(duration=4.0, renew_every=0.4, timeout=0.8)
 NAME = "logcaster-guard"
 LEASES = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "patch"]}
 WITHIN = 60.0
+RECORDINGS = 3
 
 
 @dataclass
@@ -78,6 +83,35 @@ class Gate(Tape):
         await self.open.wait()
 
 
+@dataclass
+class Severed(Gate):
+    """A gate behind which a guard goes on, and only renews its lease no longer: `sever` is called at the point.
+
+    The guard's call there gets no answer for as long as that lasts, so that it is at this very point that its time on
+    the lease is over. `unentitled` are the writes that it began without authority, as `acts` tells of it.
+    """
+
+    sever: Callable[[], None] = lambda: None
+    acts: Callable[[], bool] = lambda: True
+    unentitled: list[str] = field(default_factory=list)
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def let_go(self) -> None:
+        self.answered.set()
+
+    async def through(self, what: str, effect: Effect[T]) -> T:
+        # An Event is of a name that only the first can take; whether one may be sent is asked before its object is.
+        if not self.acts() and not what.startswith("create Event"):
+            self.unentitled.append(what)
+        return await super().through(what, effect)
+
+    async def _stop_at(self, what: str, moment: Moment) -> None:
+        if not self.stopped.is_set() and self.end == Cell(self._due(what), moment):
+            self.sever()
+            self.stopped.set()
+            await self.answered.wait()
+
+
 class GateClock:
     """A clock that goes on while the guard is stopped, and wakes nobody."""
 
@@ -118,12 +152,14 @@ class GateLease:
 
 
 class Contender:
-    """A guard that takes turns, from its start to its end."""
+    """A guard that takes turns, from its start to its end. `leases` is the API as it is reached for the lease."""
 
-    def __init__(self, scene: Scene, journal: Journal, name: str, cell: Cell | None) -> None:
-        self.gate = Gate(cell)
-        clock = GateClock(scene.clock, self.gate)
-        lease = GateLease(KubernetesLease(scene.api, scene.cluster.namespace, NAME), self.gate)
+    def __init__(
+        self, scene: Scene, journal: Journal, name: str, gate: Gate, *, leases: ClusterPort | None = None
+    ) -> None:  # fmt: skip
+        self.gate = gate
+        clock = GateClock(scene.clock, gate)
+        lease = GateLease(KubernetesLease(leases or scene.api, scene.cluster.namespace, NAME), gate)
         self.keeper = Keeper(lease, clock, TERMS, name)
         self.source = ImageSource(scene.world, scene.clock, scene.case)
         self.guard: Guard = scene.guard(journal, self.source, self.gate, clock=clock, authority=self.keeper)
@@ -167,6 +203,49 @@ async def free_lease(scene: Scene) -> None:
     path = f"/apis/coordination.k8s.io/v1/namespaces/{scene.cluster.namespace}/leases"
     body: dict[str, Any] = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": NAME}}
     await scene.cluster.admin.create(path, {**body, "spec": {"acquireTime": "2026-01-01T00:00:00.000000Z"}})
+
+
+@contextlib.asynccontextmanager
+async def guarded(
+    cluster: Cluster, api: ClusterPort, rights: Sequence[Json], case: Case, minimum: int | None
+) -> AsyncIterator[tuple[Scene, Journal, Journal]]:
+    """A scene with a free lease, and the one journal of its guards as each of them has it open."""
+    async with Scene.set_up(cluster, api, rights, minimum, case=case) as scene:
+        await free_lease(scene)
+        async with scene.keeping.journal(shared=True) as first, scene.keeping.journal(shared=True) as second:
+            yield scene, first, second
+
+
+async def over(scene: Scene, journal: Journal) -> None:
+    """Return once nothing is left to be done or told."""
+
+    async def is_over() -> bool:
+        return scene.over(await journal.read_all())
+
+    await until(is_over, WITHIN)
+
+
+async def record(
+    cluster: Cluster, api: ClusterPort, rights: Sequence[Json], case: Case, minimum: int | None
+) -> tuple[Sequence[Point], Undisturbed]:
+    """The points of a rollback by a leader that nothing disturbs, and what it did."""
+    for _ in range(RECORDINGS):
+        async with guarded(cluster, api, rights, case, minimum) as (scene, journal, _):
+            first = Contender(scene, journal, "first", Gate())
+            try:
+                await until(first.acts, WITHIN)
+                await over(scene, journal)
+            finally:
+                await first.stop()
+            facts = await scene.facts_of(journal)
+        if not first.gate.refused:
+            writes, marks = effects_of(await cluster.read_audit(), scene.cluster.namespace)
+            known = Undisturbed(writes, facts.changes)
+            end = "given back, frozen, told" if case.beside else "rolled back once"
+            assert ending(facts, writes, minimum, known, case=case) == (end, [])
+            assert not marks
+            return first.gate.points, known
+    pytest.fail("in each recording some request was refused")
 
 
 def effects_of(records: Sequence[AuditRecord], namespace: str) -> tuple[Counter[str], Counter[tuple[str, str]]]:

@@ -31,6 +31,7 @@ class MisbehavingProxy:
     url: str = ""
     struck: int = 0
     _armed: list[tuple[str, str, Fault]] = field(default_factory=list)
+    _severed: dict[str, Fault] = field(default_factory=dict)
     _session: aiohttp.ClientSession | None = None
 
     @classmethod
@@ -54,6 +55,14 @@ class MisbehavingProxy:
         """The next request of this kind fails."""
         self._armed.append((METHODS[verb], RESOURCES[kind].plural, fault))
 
+    def sever(self, place: str, fault: Fault) -> None:
+        """Every request whose path holds `place` fails from now on."""
+        self._severed[place] = fault
+
+    def mend(self, place: str) -> None:
+        """They are passed on again."""
+        self._severed.pop(place, None)
+
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
         fault = self._taken(request)
@@ -71,6 +80,9 @@ class MisbehavingProxy:
         return web.Response(status=status, body=answer, headers={"Content-Type": content_type})
 
     def _taken(self, request: web.BaseRequest) -> Fault | None:
+        severed = next((fault for place, fault in self._severed.items() if place in request.path), None)
+        if severed is not None:
+            return severed
         for armed in self._armed:
             method, plural, fault = armed
             if request.method == method and plural in request.path.split("/"):
@@ -103,8 +115,10 @@ def _refusal(fault: Fault) -> web.Response:
 
 async def _half(request: web.BaseRequest, status: int, answer: bytes) -> web.StreamResponse:
     response = web.StreamResponse(status=status, headers={"Content-Length": str(len(answer))})
-    await response.prepare(request)
-    await response.write(answer[: len(answer) // 2])
+    # Whoever asked may have gone already.
+    with contextlib.suppress(ConnectionResetError):
+        await response.prepare(request)
+        await response.write(answer[: len(answer) // 2])
     _cut(request)
     return response
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from logcaster_guard.domain import capacity, inbox, marks, runs
+from logcaster_guard.domain import inbox, marks, runs
 from logcaster_guard.domain.events import AnswerDenied
 from logcaster_guard.domain.inbox import Mark
 from logcaster_guard.domain.marks import Marking
@@ -29,6 +28,7 @@ from tests.cluster.environments import BLUE, GREEN, IDLE
 from tests.cluster.harness import Cluster
 from tests.cluster.interference import Act, Disturbance, DisturbedScene, On
 from tests.cluster.scene import Scene
+from tests.cluster.serving import sampled
 from tests.real.waiting import until
 
 pytestmark = [pytest.mark.timeout(240)]
@@ -39,35 +39,6 @@ LAST = Point("append to run: RunClosed + NoticeQueued run.closed", 1)
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "POLL", 0.05)
-
-
-@dataclass
-class Sample:
-    lowest: int = 1_000
-    taken: int = 0
-
-
-@contextlib.asynccontextmanager
-async def sampled(scene: Scene) -> AsyncIterator[Sample]:
-    """Count who serves, over and over: Ready, not terminating, and selected by the Service as it is."""
-    sample = Sample()
-    base = f"/api/v1/namespaces/{scene.cluster.namespace}"
-
-    async def take() -> None:
-        while True:
-            service = await scene.cluster.admin.get(f"{base}/services/{objects.ACTIVE_SERVICE}")
-            pods = await scene.cluster.admin.list(f"{base}/pods")
-            serving = sum(capacity.is_serving(p, service["spec"]["selector"]) for p in pods)
-            sample.lowest, sample.taken = min(sample.lowest, serving), sample.taken + 1
-            await asyncio.sleep(0.01)
-
-    task = asyncio.create_task(take())
-    try:
-        yield sample
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def budgets(scene: Scene, least: int) -> None:

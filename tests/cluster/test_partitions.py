@@ -23,17 +23,28 @@ from logcaster_guard.domain import runs
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.runs import ABANDONED, Run
 from logcaster_guard.ports import Cluster as ClusterPort
-from logcaster_guard.ports import Journal, Json
+from logcaster_guard.ports import Json
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.release import Behaviour
 from tests.cluster.case import BAD, Case
-from tests.cluster.crashes import Cell, Moment, Point, cells
+from tests.cluster.crashes import Cell, Moment, cells
 from tests.cluster.daemon import Daemon
 from tests.cluster.ending import Facts, Undisturbed, ending
 from tests.cluster.harness import AuditRecord, Cluster
 from tests.cluster.matrix import share, strategies_whole
-from tests.cluster.partitions import LEASES, NAME, WITHIN, Contender, effects_of, free_lease
+from tests.cluster.partitions import (
+    LEASES,
+    NAME,
+    WITHIN,
+    Contender,
+    Gate,
+    effects_of,
+    free_lease,
+    guarded,
+    over,
+    record,
+)
 from tests.cluster.scene import Scene
 from tests.real.waiting import until
 
@@ -42,7 +53,7 @@ AT_ONCE = 8
 EVERY = 7
 """One cell in so many is played; of the first case all, and where the strategies are to be played whole of each."""
 
-RECORDINGS = PLAYS = 3
+PLAYS = 3
 PASSED_BY = "the first guard lost the lease on the way to the point"
 MATRIX = (
     (Case(Action.IMMEDIATE), None),
@@ -121,49 +132,6 @@ async def test_a_leader_may_be_cut_off_at_every_point_of_a_rollback(  # noqa: PL
     assert not [row for row in rows if row[3]], table
 
 
-async def record(
-    cluster: Cluster, api: ClusterPort, rights: Sequence[Json], case: Case, minimum: int | None
-) -> tuple[Sequence[Point], Undisturbed]:
-    """The points of a rollback by a leader that nothing disturbs, and what it did."""
-    for _ in range(RECORDINGS):
-        async with guarded(cluster, api, rights, case, minimum) as (scene, journal, _):
-            first = Contender(scene, journal, "first", None)
-            try:
-                await until(first.acts, WITHIN)
-                await over(scene, journal)
-            finally:
-                await first.stop()
-            facts = await scene.facts_of(journal)
-        if not first.gate.refused:
-            writes, marks = effects_of(await cluster.read_audit(), scene.cluster.namespace)
-            known = Undisturbed(writes, facts.changes)
-            end = "given back, frozen, told" if case.beside else "rolled back once"
-            assert ending(facts, writes, minimum, known, case=case) == (end, [])
-            assert not marks
-            return first.gate.points, known
-    pytest.fail("in each recording some request was refused")
-
-
-@contextlib.asynccontextmanager
-async def guarded(
-    cluster: Cluster, api: ClusterPort, rights: Sequence[Json], case: Case, minimum: int | None
-) -> AsyncIterator[tuple[Scene, Journal, Journal]]:
-    """A scene with a free lease, and the one journal of its guards as each of them has it open."""
-    async with Scene.set_up(cluster, api, rights, minimum, case=case) as scene:
-        await free_lease(scene)
-        async with scene.keeping.journal(shared=True) as first, scene.keeping.journal(shared=True) as second:
-            yield scene, first, second
-
-
-async def over(scene: Scene, journal: Journal) -> None:
-    """Return once nothing is left to be done or told."""
-
-    async def is_over() -> bool:
-        return scene.over(await journal.read_all())
-
-    await until(is_over, WITHIN)
-
-
 async def played(
     cluster: Cluster, api: ClusterPort, rights: Sequence[Json], case: Case, minimum: int | None, *, cell: Cell
 ) -> Outcome:
@@ -184,9 +152,9 @@ async def played_once(
     try:
         async with guarded(cluster, api, rights, case, minimum) as (scene, theirs, journal):
             namespace = scene.cluster.namespace
-            first = Contender(scene, theirs, "first", cell)
+            first = Contender(scene, theirs, "first", Gate(cell))
             await until(first.acts, WITHIN)
-            second = Contender(scene, journal, "second", None)
+            second = Contender(scene, journal, "second", Gate())
             try:
                 if await until(partial(met, first, second), WITHIN) == PASSED_BY:
                     return Outcome(cell, namespace, None, PASSED_BY, time.monotonic() - began)

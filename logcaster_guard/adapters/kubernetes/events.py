@@ -7,7 +7,7 @@ import re
 from datetime import UTC
 
 from logcaster_guard.adapters.kubernetes.answers import printable
-from logcaster_guard.domain.errors import ClusterError, Conflict, NotFound, Unavailable
+from logcaster_guard.domain.errors import ClusterError, Conflict, NotFound, Rejected, Unavailable
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice, Severity, TryLater, Undeliverable
 from logcaster_guard.ports import Cluster, Json, Kind
 
@@ -61,6 +61,11 @@ class EventChannel:
         try:
             found = await self._cluster.get(Kind.DEPLOYMENT, notice.namespace, notice.deployment)
         except NotFound:
+            return ""
+        except Rejected as error:
+            # An Event that is not tied to the object is better than none: this may be what it tells of.
+            if error.status != 403:
+                raise
             return ""
         return str(found["metadata"].get("uid", ""))
 

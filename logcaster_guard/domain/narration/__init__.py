@@ -30,7 +30,7 @@ from logcaster_guard.domain.narration.runs import (
     reminded,
     restored,
 )
-from logcaster_guard.domain.narration.targets import AFTER, answer_denied, marked, refused, request_refused
+from logcaster_guard.domain.narration.targets import AFTER, answer_denied, marked, postponed, refused, request_refused
 
 __all__ = [
     "AFTER",
@@ -56,6 +56,7 @@ __all__ = [
     "owner_not_resumed",
     "owner_resumed",
     "owner_suspended",
+    "postponed",
     "refused",
     "reminded",
     "request_refused",

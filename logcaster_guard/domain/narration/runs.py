@@ -14,8 +14,8 @@ from logcaster_guard.domain.events import (
     RunClosed,
     RunOpened,
 )
-from logcaster_guard.domain.gitops import MARK, owner_called
 from logcaster_guard.domain.inbox import APPROVE, FREEZE, VETO, stamp
+from logcaster_guard.domain.narration.returning import by_hand, remedy
 from logcaster_guard.domain.narration.words import images, sentence
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.runs import DESTINATION_BAD, ESCALATED, RECOVERED, SUBSIDED, VETOED, Run
@@ -164,9 +164,6 @@ def not_given_back(run: Run, event: HoldReleased) -> Notice:
     """Something that a run borrowed stays as the guard wrote it: a person has to put it back."""
     hold = run.holds[event.hold]
     original = "unset" if hold.original is None else hold.original
-    remedy = f"Set the {hold.kind.replace('_', ' ')} of {hold.object} back from {hold.written} to {original} by hand."
-    if hold.kind == "gitops_owner":
-        remedy = f"It is still suspended. To resume it: {_resuming(hold)}."
     return _of_run(
         run.opened,
         id=f"{run.id}/not_given_back/{hold.id}",
@@ -174,13 +171,14 @@ def not_given_back(run: Run, event: HoldReleased) -> Notice:
         event="hold.not_given_back",
         severity=Severity.CRITICAL,
         title=f"{hold.object} of {run.opened.target} was not put back",
-        text=f"{sentence(event.detail)} {remedy}",
+        text=f"{sentence(event.detail)} {remedy(run, hold)}",
         facts={
             "hold": hold.id,
             "detail": event.detail,
             "object": hold.object,
             "written": str(hold.written),
             "original": str(original),
+            "remedy": by_hand(run, hold),
         },
     )
 
@@ -196,8 +194,8 @@ def owner_suspended(run: Run, event: OwnerSuspended) -> Notice:
         severity=Severity.WARNING,
         title=f"{hold.object} of {run.opened.target} stays suspended",
         text=f"It would roll {images(plan.from_images)} out again. Revert {hold.revision or 'the bad release'} in its "
-        f"source: the guard resumes it once it wants another revision. To resume it now: {_resuming(hold)}.",
-        facts={"owner": hold.object, "revision": hold.revision, "resume": _resuming(hold)},
+        f"source: the guard resumes it once it wants another revision. To resume it now: {by_hand(run, hold)}.",
+        facts={"owner": hold.object, "revision": hold.revision, "resume": by_hand(run, hold)},
     )
 
 
@@ -226,14 +224,9 @@ def owner_not_resumed(run: Run, suspended: OwnerSuspended, at: datetime, reason:
         event="owner.not_resumed",
         severity=Severity.CRITICAL,
         title=f"{hold.object} of {run.opened.target} cannot be resumed",
-        text=f"{sentence(reason)} The guard goes on trying. To resume it by hand: {_resuming(hold)}.",
-        facts={"owner": hold.object, "reason": reason, "resume": _resuming(hold)},
+        text=f"{sentence(reason)} The guard goes on trying. To resume it by hand: {by_hand(run, hold)}.",
+        facts={"owner": hold.object, "reason": reason, "resume": by_hand(run, hold)},
     )
-
-
-def _resuming(hold: Hold) -> str:
-    owner = owner_called(hold.object)
-    return f"put back what its annotation {MARK} tells" if owner is None else owner.resuming
 
 
 def hindered(run: Run, at: datetime, reason: str) -> Notice:

@@ -50,6 +50,23 @@ def refused(
     )
 
 
+def postponed(target: Target, rule: Rule, reason: str, *, at: datetime, onset: datetime) -> Notice:
+    """A trigger fired a while ago, and whether anything may be rolled back cannot be found out."""
+    since = f"{onset:%Y%m%dT%H%M%S.%fZ}"
+    return Notice(
+        id=f"postponed/{target.key}/{rule.name}/{since}",
+        at=at,
+        event="decision.postponed",
+        severity=Severity.CRITICAL,
+        title=f"{rule.name} fired on {target.key}: whether to roll back cannot be decided yet",
+        text=f"{sentence(reason)} Nothing is rolled back until that can be read, and the guard goes on trying.",
+        target=target.key,
+        namespace=target.namespace,
+        deployment=target.deployment,
+        facts={"rule": rule.name, "condition": rule.text, "since": onset.isoformat(), "detail": reason},
+    )
+
+
 def request_refused(
     target: Target,
     workload: Workload,

@@ -1,0 +1,53 @@
+"""How a person puts back what a run has borrowed and may not give back itself."""
+
+from __future__ import annotations
+
+import json
+
+from logcaster_guard.domain.gitops import MARK, owner_called
+from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.steps import Hold
+
+
+def remedy(run: Run, hold: Hold) -> str:
+    """What is to be done, as a sentence that ends with the command."""
+    match hold.kind:
+        case "gitops_owner":
+            return f"It is still suspended. To resume it: {by_hand(run, hold)}."
+        case "helper":
+            return f"Delete it once production carries the load without it: {by_hand(run, hold)}."
+        case "environment":
+            return f"It was made in vain. To delete it: {by_hand(run, hold)}."
+        case "selector":
+            return f"Give it the selector back that it had: {by_hand(run, hold)}."
+        case "autoscaler_bounds":
+            before = f"{hold.original} and {hold.original_maximum}"
+            return f"Set its bounds back from {hold.written} and {hold.written} to {before}: {by_hand(run, hold)}."
+        case _:
+            words = hold.kind.replace("_", " ")
+            original = "unset" if hold.original is None else hold.original
+            return f"Set the {words} of {hold.object} back from {hold.written} to {original}: {by_hand(run, hold)}."
+
+
+def by_hand(run: Run, hold: Hold) -> str:
+    """The command that puts it back; for a GitOps owner its own."""
+    plan, name = run.opened.plan, hold.object
+    kubectl = f"kubectl -n {plan.namespace}"
+    match hold.kind:
+        case "gitops_owner":
+            owner = owner_called(name)
+            return f"put back what its annotation {MARK} tells" if owner is None else owner.resuming
+        case "helper" | "environment":
+            return f"{kubectl} delete deployment {name}"
+        case "selector":
+            return _patch(kubectl, "service", name, {"selector": plan.selector})
+        case "autoscaler_minimum":
+            return _patch(kubectl, "hpa", name, {"minReplicas": hold.original})
+        case "autoscaler_bounds":
+            return _patch(kubectl, "hpa", name, {"minReplicas": hold.original, "maxReplicas": hold.original_maximum})
+        case "replicas" | "environment_size":
+            return f"{kubectl} scale {plan.kind.lower()} {name} --replicas {hold.original or 0}"
+
+
+def _patch(kubectl: str, kind: str, name: str, spec: object) -> str:
+    return f"{kubectl} patch {kind} {name} --type merge -p '{json.dumps({'spec': spec})}'"
