@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
 
 from logcaster_guard.adapters.clock import SystemClock
-from logcaster_guard.domain import capacity, runs
+from logcaster_guard.domain import runs
 from logcaster_guard.domain.rules import Action, RolloutPolicy
 from logcaster_guard.domain.signals import History, NoHistory, Reading, Signal, SourceName, Target, Value
 from logcaster_guard.ports import Cluster as ClusterPort
@@ -22,6 +20,7 @@ from tests.cluster.ending import Facts
 from tests.cluster.environments import BLUE, GREEN, IDLE
 from tests.cluster.harness import Cluster
 from tests.cluster.scene import Scene
+from tests.cluster.serving import Sample, sampled
 
 pytestmark = [pytest.mark.timeout(240)]
 PATIENCE = RolloutPolicy(timeout=1.5)
@@ -53,35 +52,12 @@ class Health:
         pass
 
 
-async def serving(scene: Scene) -> int:
-    """How many Ready pods, not terminating, the Service selects."""
-    base = f"/api/v1/namespaces/{scene.cluster.namespace}"
-    name = objects.ACTIVE_SERVICE if scene.case.switches else objects.SERVICE
-    service = await scene.cluster.admin.get(f"{base}/services/{name}")
-    pods = await scene.cluster.admin.list(f"{base}/pods")
-    return sum(capacity.is_serving(p, service["spec"]["selector"]) for p in pods)
-
-
-async def lowest_of(scene: Scene, life: asyncio.Task[object]) -> int:
-    """The fewest that served while the guard lived, over and over."""
-    lowest = REPLICAS
-    while not life.done():
-        lowest = min(lowest, await serving(scene))
-        await asyncio.sleep(0.01)
-    await life
-    return lowest
-
-
-async def lived(scene: Scene) -> tuple[int, Facts]:
-    """A guard's life: the fewest that served meanwhile, and how it stands then."""
+async def lived(scene: Scene) -> tuple[Sample, Facts]:
+    """A guard's life: how many served meanwhile, and how it stands then."""
     scene.policy = replace(scene.policy, rollout=PATIENCE)
-    life: asyncio.Task[object] = asyncio.create_task(scene.life(None))
-    try:
-        return await lowest_of(scene, life), await scene.facts()
-    finally:
-        life.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await life
+    async with sampled(scene) as sample:
+        await scene.life(None)
+    return sample, await scene.facts()
 
 
 @pytest.mark.parametrize("action", [Action.IMMEDIATE, Action.GRADUAL, Action.BLUE_GREEN], ids=str)
@@ -90,11 +66,11 @@ async def test_where_the_good_release_does_not_come_up_the_bad_one_goes_on_servi
 ) -> None:
     async with Scene.set_up(cluster, api, rights, None, case=Case(action)) as scene:
         scene.world.releases.register(objects.image(GOOD), Behaviour(ready=False))
-        lowest, facts = await lived(scene)
-        (run,) = facts.runs
-        assert run.closed is not None
-        assert run.closed.outcome in {runs.FAILED, runs.DESTINATION_BAD}
-        assert lowest == await serving(scene) == REPLICAS
+        sample, facts = await lived(scene)
+    (run,) = facts.runs
+    assert run.closed is not None
+    assert run.closed.outcome in {runs.FAILED, runs.DESTINATION_BAD}
+    assert sample.lowest >= REPLICAS
     assert facts.ledger.freeze is not None
     assert not run.holds
     assert [q for q in facts.settled if q.endswith("/closed")]
