@@ -350,6 +350,17 @@ async def test_a_run_whose_deployment_is_gone_is_told_all_the_same(cluster: Clus
     assert len(await cluster.admin.list(path_of(cluster, "api/v1", "events"))) == 1
 
 
+async def test_a_run_whose_deployment_may_no_longer_be_read_is_told_all_the_same(
+    cluster: Cluster, guard: KubernetesCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def forbidden(*_: object) -> Json:
+        raise Rejected("get is forbidden", status=403)
+
+    monkeypatch.setattr(guard, "get", forbidden)
+    assert isinstance(await EventChannel(guard).deliver(notice(cluster)), Delivered)
+    assert len(await cluster.admin.list(path_of(cluster, "api/v1", "events"))) == 1
+
+
 async def test_what_belongs_to_no_run_changes_nothing(cluster: Cluster, guard: KubernetesCluster) -> None:
     await EventChannel(guard).deliver(notice(cluster, run=""))
     await KubernetesSource(guard, FakeClock()).read(target(cluster), SIGNALS)

@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from logcaster_guard.domain.conditions import And
+from logcaster_guard.domain.errors import ClusterError, Rejected, Unavailable
 from logcaster_guard.domain.events import (
     RevisionBad,
     RunClosed,
@@ -20,6 +21,7 @@ from logcaster_guard.domain.events import (
 from logcaster_guard.domain.rules import Action, Limits, Policy
 from logcaster_guard.domain.signals import Fault, SourceName
 from logcaster_guard.domain.triggers import Phase
+from logcaster_guard.ports import Kind
 from tests.engine.bench import ANOTHER, ERRORS, FIRES, HEALTH, KEY, PROD, Bench, bench, rule, wall
 
 STEP = 0.75
@@ -459,3 +461,35 @@ async def test_rules_of_two_sources_are_judged_on_fresh_readings_of_both() -> No
         at = (fired.at - wall(0.0)).total_seconds()
         for source in (found.prometheus, found.http):
             assert any(abs(read - at) < 1e-3 for read in source.reads)
+
+
+@pytest.mark.parametrize("error", [Unavailable("503", status=503), Rejected("get is forbidden", status=403)])
+async def test_people_are_told_soon_of_a_trigger_that_has_fired_and_cannot_be_decided_on(
+    made: Bench, error: ClusterError
+) -> None:
+    await made.bad_v2()
+    await made.pass_(FIRES - 20)
+    made.cluster.fault = lambda verb, kind, _: error if (verb, kind) == ("get", Kind.DEPLOYMENT) else None
+    await made.pass_(50.0)
+    assert len(made.told(TriggerFired)) == 1
+    assert made.notices("decision.postponed") == []
+    await made.pass_(200.0)
+    [notice] = made.notices("decision.postponed")
+    assert notice.title == f"high_error_rate fired on {KEY}: whether to roll back cannot be decided yet"
+    assert str(error) in notice.text
+    assert made.told(RunOpened) == []
+    made.cluster.fault = lambda *_: None
+    await made.pass_(1_000.0)
+    assert [c.outcome for c in made.told(RunClosed)] == ["recovered"]
+    assert len(made.notices("decision.postponed")) == 1
+
+
+async def test_a_short_absence_of_the_api_server_when_a_trigger_fires_is_not_told(made: Bench) -> None:
+    await made.bad_v2()
+    await made.pass_(FIRES - 20)
+    made.cluster.fault = lambda *_: Unavailable("503", status=503)
+    await made.pass_(50.0)
+    made.cluster.fault = lambda *_: None
+    await made.pass_(1_000.0)
+    assert [c.outcome for c in made.told(RunClosed)] == ["recovered"]
+    assert made.notices("decision.postponed") == []
