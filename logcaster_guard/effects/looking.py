@@ -58,7 +58,9 @@ async def undisturbed(cluster: Cluster, run: Run) -> tuple[str | None, Workload 
 
     Raises the `ClusterError` it met.
     """
-    (workload, service), live = await asyncio.gather(both(cluster, run), live_of(cluster, run))
+    workload, service, live = await asyncio.gather(
+        workload_of(cluster, run), service_of(cluster, run), live_of(cluster, run)
+    )
     return foreign(run, workload, service) or foreign_live(run, live), workload, live
 
 
