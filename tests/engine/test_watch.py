@@ -476,7 +476,7 @@ async def test_people_are_told_soon_of_a_trigger_that_has_fired_and_cannot_be_de
     await made.pass_(200.0)
     [notice] = made.notices("decision.postponed")
     assert notice.title == f"high_error_rate fired on {KEY}: whether to roll back cannot be decided yet"
-    assert str(error) in notice.text
+    assert notice.facts["detail"] == str(error)
     assert made.told(RunOpened) == []
     made.cluster.fault = lambda *_: None
     await made.pass_(1_000.0)
