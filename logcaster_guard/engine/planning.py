@@ -113,7 +113,8 @@ class Planner:
             name = f"{workload.namespace}/{workload.name}"
             reason = f"{name} belongs to {owner}, which cannot be suspended: {error}"
             if error.status == FORBIDDEN:
-                reason = rights.to_read(owner).missing(f"it cannot suspend {owner}, which {name} belongs to")
+                missing = rights.to_read(owner).missing(f"it cannot suspend {owner}, which {name} belongs to")
+                reason = f"{reason.removesuffix('.')}. {missing}"
             return Unfit((reason,), Guardrail.GITOPS_OWNER)
         before = gitops.baseline(seen.raw, seen.source)
         step = SuspendOwner(owner.object, seen.raw["metadata"]["uid"], before.revision, before.content)
