@@ -183,6 +183,7 @@ async def test_an_owner_that_is_out_of_reach_is_a_reason_to_refuse(error: Cluste
         [notice] = made.notices("trigger.refused")
         assert notice.facts["guardrails"] == "gitops_owner"
         assert told in notice.text
+        assert str(error) in notice.text
         assert made.writes() == 0
 
 
