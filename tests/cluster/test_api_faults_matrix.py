@@ -28,7 +28,7 @@ from tests.cluster.api_faults import (
     Wire,
     applies,
 )
-from tests.cluster.case import POLICY, Case
+from tests.cluster.case import PACE, POLICY, Case
 from tests.cluster.ending import Facts, Undisturbed, ending, writes_of
 from tests.cluster.environments import BLUE, IDLE
 from tests.cluster.harness import AuditRecord, Cluster
@@ -60,6 +60,8 @@ REFUSED = 8
 DEADLINE = 5.0
 PATIENT = replace(POLICY, polling=replace(POLICY.polling, staleness=3600.0))
 """No reading is stale only because the clock was put forward."""
+UNHURRIED = replace(PACE, start_delay=0.4)
+"""Pods that take long enough to become Ready for whoever does not wait for them to be found out."""
 SHORT, LONG = 1.5, 8.0
 """Seconds for which the API server is away."""
 ANSWERS_WITHIN = 2.0
@@ -111,7 +113,9 @@ class World:
         row = Row(cell, "", None, "", tape)
         try:
             kind = RefusedScene if lasts else Scene
-            async with kind.set_up(self.cluster, self.api, self.rights, self.minimum, case=self.case) as scene:
+            pace = UNHURRIED if cell.outage else PACE
+            make = kind.set_up(self.cluster, self.api, self.rights, self.minimum, case=self.case, pace=pace)
+            async with make as scene:
                 scene.failing = FaultyCluster(self.through or self.api, tape)
                 if lasts:
                     scene.clock, scene.policy = Hurried(), PATIENT
