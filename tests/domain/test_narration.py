@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from logcaster_guard.domain import narration
-from logcaster_guard.domain.events import RevisionMarked
+from logcaster_guard.domain.events import HoldReleased, RevisionMarked, RunOpened
 from logcaster_guard.domain.guardrails import Guardrail, Refusal
 from logcaster_guard.domain.inbox import Mark
 from logcaster_guard.domain.ledger import Record, Standing
 from logcaster_guard.domain.notices import Severity
+from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Target
+from logcaster_guard.domain.steps import Hold, Plan, SwitchService
 from logcaster_guard.domain.translation import Language, state, translated
 from logcaster_guard.domain.workload import Workload
 from tests.domain.build import at, rule
@@ -77,3 +79,43 @@ def test_a_mark_tells_what_was_said_and_what_follows(mark: Mark, standing: Stand
     assert ("해제" in korean.title) is (mark is Mark.NOT_BAD)
     assert "{" not in korean.title + korean.text + state(notice, Language.KOREAN)
     assert state(notice, Language.ENGLISH) == standing
+
+
+PLAN = Plan(
+    strategy="blue_green",
+    namespace="shop",
+    deployment="web",
+    uid="u",
+    from_template="bad",
+    to_template="good",
+    from_images=("web:2",),
+    to_images=("web:1",),
+    replicas=4,
+    autoscaled=False,
+    service="web",
+    selector={"color": "green"},
+    steps=(SwitchService("color", "green", "blue"),),
+)
+
+
+@pytest.mark.parametrize(
+    ("hold", "remedy"),
+    [
+        (Hold("h", "autoscaler_minimum", "web", "u", 2, 4), "autoscaler minimum of web back from 4 to 2 by hand"),
+        (
+            Hold("h", "autoscaler_bounds", "web", "u", 4, 4, original_maximum=8),
+            "autoscaler bounds (minReplicas-maxReplicas) of web back from 4-4 to 4-8 by hand",
+        ),
+        (Hold("h", "replicas", "web", "u", 4, 2), "replicas of web back from 2 to 4 by hand"),
+        (Hold("h", "environment_size", "web", "u", 1, 4), "replicas of web back from 4 to 1 by hand"),
+        (Hold("h", "helper", "web-rollback", "u", None, 0), "Delete Deployment web-rollback, which the guard made"),
+        (Hold("h", "environment", "web-blue", "u", None, 0), "Delete Deployment web-blue, which the guard made"),
+        (Hold("h", "selector", "web", "u", None, 0), "selector of web back from color=blue to color=green by hand"),
+    ],
+    ids=lambda value: value.kind if isinstance(value, Hold) else "",
+)
+def test_what_was_not_put_back_is_told_with_what_a_person_has_to_do(hold: Hold, remedy: str) -> None:
+    run = Run(RunOpened(at(0), "r", "shop/web", "slow", "because", PLAN), holds={"h": hold})
+    notice = narration.not_given_back(run, HoldReleased(at(9), "r", "h", "the change was refused", kept_out=True))
+    assert notice.text.startswith("The change was refused. ")
+    assert remedy in notice.text

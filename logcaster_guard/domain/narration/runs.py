@@ -19,7 +19,15 @@ from logcaster_guard.domain.inbox import APPROVE, FREEZE, VETO, stamp
 from logcaster_guard.domain.narration.words import images, sentence
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.runs import DESTINATION_BAD, ESCALATED, RECOVERED, SUBSIDED, VETOED, Run
-from logcaster_guard.domain.steps import AskPeople, Hold
+from logcaster_guard.domain.steps import AskPeople, Hold, SwitchService
+
+_BORROWED: Mapping[str, str] = {
+    "autoscaler_minimum": "autoscaler minimum",
+    "autoscaler_bounds": "autoscaler bounds (minReplicas-maxReplicas)",
+    "replicas": "replicas",
+    "environment_size": "replicas",
+    "selector": "selector",
+}
 
 
 def opened(event: RunOpened) -> Notice:
@@ -163,10 +171,7 @@ def ended(run: Run, event: RunClosed) -> Notice:
 def not_given_back(run: Run, event: HoldReleased) -> Notice:
     """Something that a run borrowed stays as the guard wrote it: a person has to put it back."""
     hold = run.holds[event.hold]
-    original = "unset" if hold.original is None else hold.original
-    remedy = f"Set the {hold.kind.replace('_', ' ')} of {hold.object} back from {hold.written} to {original} by hand."
-    if hold.kind == "gitops_owner":
-        remedy = f"It is still suspended. To resume it: {_resuming(hold)}."
+    written, original, remedy = _remedy(run, hold)
     return _of_run(
         run.opened,
         id=f"{run.id}/not_given_back/{hold.id}",
@@ -179,10 +184,29 @@ def not_given_back(run: Run, event: HoldReleased) -> Notice:
             "hold": hold.id,
             "detail": event.detail,
             "object": hold.object,
-            "written": str(hold.written),
-            "original": str(original),
+            "written": written,
+            "original": original,
         },
     )
+
+
+def _remedy(run: Run, hold: Hold) -> tuple[str, str, str]:
+    """What the guard has made of what it borrowed, what it was, and how a person puts it back."""
+    written, original = str(hold.written), "unset" if hold.original is None else str(hold.original)
+    match hold.kind:
+        case "gitops_owner":
+            return written, original, f"It is still suspended. To resume it: {_resuming(hold)}."
+        case "helper" | "environment":
+            return "present", "absent", f"Delete Deployment {hold.object}, which the guard made, by hand."
+        case "selector":
+            step = next(s for s in run.opened.plan.steps if isinstance(s, SwitchService))
+            written, original = f"{step.label}={step.after}", f"{step.label}={step.before}"
+        case "autoscaler_bounds":
+            written, original = f"{written}-{written}", f"{original}-{hold.original_maximum}"
+        case _:
+            pass
+    what = _BORROWED.get(hold.kind, hold.kind)
+    return written, original, f"Set the {what} of {hold.object} back from {written} to {original} by hand."
 
 
 def owner_suspended(run: Run, event: OwnerSuspended) -> Notice:
