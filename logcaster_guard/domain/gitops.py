@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from logcaster_guard.domain.field_owners import MANAGER, entries_of
+
 Json = dict[str, Any]
 
 TRACKING_ID = "argocd.argoproj.io/tracking-id"
@@ -252,6 +254,19 @@ def is_suspended(owner: Mapping[str, Any]) -> bool:
     return automated is None or automated.get("enabled") is False
 
 
+def is_suspended_by_another(owner: Mapping[str, Any]) -> bool:
+    """Whether it is somebody else's word that suspends it, whoever suspended it before.
+
+    Of an Application that cannot be told: nobody owns what was taken out.
+    """
+    managers = {str(e.get("manager")) for e in entries_of(owner) if _suspends(e)}
+    return is_suspended(owner) and bool(managers) and MANAGER not in managers
+
+
+def _suspends(entry: Mapping[str, Any]) -> bool:
+    return "f:suspend" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """What the guard's annotation on a suspended owner says: the run, and the fields as they were (absent ones not)."""
@@ -300,7 +315,7 @@ def resuming(owner: Mapping[str, Any], fields: Mapping[str, Any]) -> list[Json]:
 
     An owner that somebody has resumed already only loses the mark.
     """
-    patch = [_at_version(owner), {"op": "remove", "path": f"/metadata/annotations/{_pointer(MARK)}"}]
+    patch = unmarking(owner)
     if not is_suspended(owner):
         return patch
     spec = owner.get("spec") or {}
@@ -313,6 +328,11 @@ def resuming(owner: Mapping[str, Any], fields: Mapping[str, Any]) -> list[Json]:
     if "syncPolicy" not in spec:
         return [*patch, {"op": "add", "path": "/spec/syncPolicy", "value": dict(fields)}]
     return [*patch, {"op": "add", "path": "/spec/syncPolicy/automated", "value": fields["automated"]}]
+
+
+def unmarking(owner: Mapping[str, Any]) -> list[Json]:
+    """The JSON Patch that takes the mark away and leaves everything else as it is."""
+    return [_at_version(owner), {"op": "remove", "path": f"/metadata/annotations/{_pointer(MARK)}"}]
 
 
 def _is_application(owner: Mapping[str, Any]) -> bool:

@@ -27,6 +27,7 @@ HASH_LABEL = "pod-template-hash"
 REVISION_LABEL = "controller-revision-hash"
 STATEFUL_SET = "StatefulSet"
 DAEMON_SET = "DaemonSet"
+LONGEST_REFUSAL = 300
 
 
 def release_of(template: Mapping[str, Any]) -> Json:
@@ -192,6 +193,13 @@ class Workload:
         )
 
     @property
+    def refusal(self) -> str:
+        """Why its pods are refused (a quota, a limit, an admission webhook), led in by a comma; empty if none is."""
+        found = [c for c in self._status.get("conditions") or [] if c.get("type") == "ReplicaFailure"]
+        said = " ".join(str(c.get("message", "")) for c in found if c.get("status") == "True")
+        return f", pods are refused: {' '.join(said.split())[:LONGEST_REFUSAL]}" if said else ""
+
+    @property
     def progress_deadline(self) -> float:
         """Seconds after which the Deployment controller gives a rollout up that does not progress."""
         return float(self.raw["spec"].get("progressDeadlineSeconds", 600))
@@ -211,6 +219,7 @@ class Workload:
         return (
             f"{int(status.get('updatedReplicas', 0))} of {self.replicas} updated, "
             f"{int(status.get('availableReplicas', 0))} available, {int(status.get('replicas', 0))} in all"
+            f"{self.refusal}"
         )
 
     @property

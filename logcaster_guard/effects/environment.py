@@ -151,9 +151,11 @@ class AwaitEnvironmentHandler:
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
         ready = sum(capacity.is_serving(p, None) for p in pods)
-        text = f"{ready} of {step.replicas} pods of {workload.name} are Ready"
+        text = f"{ready} of {step.replicas} pods of {workload.name} are Ready{workload.refusal}"
         if ready >= step.replicas and workload.observed and workload.rolled_out:
             return Done(text)
+        if ready >= step.replicas:
+            text = f"{text}, but its controller has not brought the rollout to its end: {workload.progress}"
         crashed = sum(restarts(p) > 0 for p in pods)
         if crashed:
             return Before(text, overdue=(DESTINATION_BAD, f"{text}, and {crashed} of them have crashed"))
@@ -221,6 +223,9 @@ async def _given_back(cluster: Cluster, run: Run, is_theirs: _Test, theirs: str)
         return Done("it is gone")
     if is_theirs(workload):
         return Foreign(theirs)
+    if service is None and run.switched:
+        # Whoever replaces a Service deletes it first.
+        return Foreign("the Service that led there was deleted, and may come back")
     if serves(workload, service) or _is_named(run, service):
         return Done("the Service sends its requests there now")
     return Before("it serves nobody")

@@ -79,11 +79,12 @@ def released(raw: Json, hold: Hold) -> Observation:
     """Whether the owner is still the guard's to resume (`Before`), resumed (`Done`), or somebody else's (`Foreign`)."""
     if raw["metadata"]["uid"] != hold.uid:
         return Foreign(f"{hold.object} was created again by somebody else")
-    if marked_by(raw, {hold.run}) is not None and gitops.is_suspended(raw):
+    marked, suspended = marked_by(raw, {hold.run}) is not None, gitops.is_suspended(raw)
+    if marked and suspended and not gitops.is_suspended_by_another(raw):
         return Before(f"{hold.object} is suspended")
-    if marked_by(raw, {hold.run}) is not None:
+    if marked and not suspended:
         return Foreign(f"somebody else has resumed {hold.object}")
-    if gitops.is_suspended(raw):
+    if suspended:
         return Foreign(f"somebody else keeps {hold.object} suspended")
     return Done(f"{hold.object} is not suspended")
 
@@ -95,8 +96,12 @@ def marked_by(raw: Json, runs: set[str]) -> Mark | None:
 
 
 async def resume(cluster: Cluster, raw: Json, fields: Mapping[str, Any]) -> None:
-    """Take the mark away and put `fields` back, in one request that is bound to this very look at a marked owner."""
-    await _patch(cluster, raw, gitops.resuming(raw, fields))
+    """Take the mark away and put `fields` back, in one request that is bound to this very look at a marked owner.
+
+    One that somebody else has suspended since only loses the mark.
+    """
+    theirs = gitops.is_suspended_by_another(raw)
+    await _patch(cluster, raw, gitops.unmarking(raw) if theirs else gitops.resuming(raw, fields))
 
 
 def registry(cluster: Cluster) -> tuple[dict[type[Step], Handler], dict[str, Lender]]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection, Sequence
 
-from logcaster_guard.domain import capacity
+from logcaster_guard.domain import capacity, field_owners
 from logcaster_guard.domain.capacity import HELPER_LABEL
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, Rejected
+from logcaster_guard.domain.field_owners import written_by
 from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Pending, Unclear
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
@@ -115,16 +116,19 @@ class AwaitHelperHandler(HelperHandler):
         if not isinstance(seen, tuple):
             return seen
         helper = seen[1]
-        if helper is None or helper.deleting:
-            return Foreign(f"Somebody deleted the helper {step.helper}.")
+        theirs = foreign_helper(run, helper, step.helper, step.replicas)
+        if theirs is not None or helper is None:
+            return Foreign(theirs or "the helper is gone")
         try:
             pods = await helper_pods(self._cluster, run, step.helper)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
         serving = capacity.serving(pods, run.opened.plan.selector, step.helper)
-        text = f"{serving} of {step.replicas} pods of {step.helper} serve"
+        text = f"{serving} of {step.replicas} pods of {step.helper} serve{helper.refusal}"
         if serving >= step.replicas and helper.observed:
             return Done(text)
+        if serving >= step.replicas:
+            text = f"{text}, but its controller has not seen its last change"
         crashed = sum(restarts(p) > 0 for p in pods)
         if crashed:
             return Before(text, overdue=(DESTINATION_BAD, f"{text}, and {crashed} of them have crashed"))
@@ -168,17 +172,22 @@ class RemoveHelperHandler(HelperHandler):
             return Done("the helper is gone")
         if helper.deleting:
             return Pending("the helper is being deleted")
-        if workload is None or workload.deleting or workload.uid != run.opened.plan.uid:
-            return Before("there is no production that it could stand in for")
+        plan = run.opened.plan
+        gone = workload is None or workload.deleting
         try:
-            pods = await own_pods(self._cluster, workload)
+            # Deleted with its pods, production takes the helper along; pods that it has left behind serve all the same.
+            if workload is None or gone:
+                pods = await self._cluster.list(Kind.POD, plan.namespace)
+            else:
+                pods = await own_pods(self._cluster, workload)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
-        serving = capacity.serving(pods, run.opened.plan.selector, None)
-        needed = min(run.opened.plan.floor, workload.replicas)
+        serving = capacity.serving(pods, plan.selector, None)
+        needed = plan.floor if workload is None or gone else min(plan.floor, workload.replicas)
+        whose = f"pods serve without {plan.deployment}, which is gone" if gone else "of production's pods serve"
         if serving < needed:
-            return Pending(f"the helper goes on serving: {serving} of production's pods serve, {needed} are needed")
-        return Before(f"{serving} of production's pods serve")
+            return Pending(f"the helper goes on serving: {serving} {whose}, and {needed} are needed")
+        return Before(f"{serving} {whose}")
 
     async def _delete(self, run: Run, name: str) -> None:
         helper = await deployment_called(self._cluster, run, name)
@@ -215,6 +224,16 @@ def manifest(step: CreateHelper, run: str, workload: Workload, release: Release)
             **{field: spec[field] for field in FIELDS_KEPT if field in spec},
         },
     }
+
+
+def foreign_helper(run: Run, helper: Workload | None, name: str, size: int) -> str | None:
+    """What somebody else did to the helper, which the run has given `size` pods, as a sentence; None if nothing."""
+    if helper is None or helper.deleting or not _made_by(helper, run):
+        return f"Somebody deleted the helper {name}."
+    if helper.replicas != size:
+        who = written_by(helper.raw, field_owners.REPLICAS, since=run.opened.at)
+        return f"Somebody scaled the helper {name} from {size} to {helper.replicas}{who}."
+    return None
 
 
 async def sweep(cluster: Cluster, namespace: str, closed: Collection[str]) -> Sequence[str]:

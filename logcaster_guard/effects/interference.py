@@ -32,7 +32,9 @@ def foreign(run: Run, workload: Workload | None, service: Mapping[str, Any] | No
     plan = run.opened.plan
     theirs = foreign_workload(run, workload)
     if theirs is None and plan.selector is not None and selector_of(service) not in _selectors(plan.selector, run):
-        who = written_by(service or {}, field_owners.SELECTOR, since=run.opened.at)
+        if service is None:
+            return f"Service {plan.namespace}/{plan.service} was deleted."
+        who = written_by(service, field_owners.SELECTOR, since=run.opened.at)
         return f"Somebody changed the selector of Service {plan.namespace}/{plan.service}{who}."
     return theirs
 

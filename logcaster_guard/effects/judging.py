@@ -12,10 +12,10 @@ from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, O
 from logcaster_guard.domain.runs import DESTINATION_BAD, INCONCLUSIVE, Run
 from logcaster_guard.domain.signals import Reading, SourceError, Value
 from logcaster_guard.domain.steps import JudgeHelper
-from logcaster_guard.effects.helper_deployment import helper_pods
+from logcaster_guard.effects.helper_deployment import foreign_helper, helper_pods
 from logcaster_guard.effects.inspection import Inspection, Inspector
 from logcaster_guard.effects.interference import foreign
-from logcaster_guard.effects.looking import both
+from logcaster_guard.effects.looking import both, deployment_called
 from logcaster_guard.ports import Clock, Cluster
 
 _AGAIN, _LONGEST = 1.0, 60.0
@@ -56,6 +56,10 @@ class JudgeHelperHandler:
             if theirs is not None or workload is None:
                 self._since.pop(run.id, None)
                 return Foreign(theirs or "the Deployment is gone")
+            helper = await deployment_called(self._cluster, run, step.helper)
+            theirs = foreign_helper(run, helper, step.helper, _wanted(step, run))
+            if theirs is not None:
+                return Foreign(theirs)
             pods = await helper_pods(self._cluster, run, step.helper)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)

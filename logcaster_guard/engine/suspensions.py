@@ -118,7 +118,8 @@ class Suspensions:
             mark = effects.marked_by(raw, set(runs))
             if mark is not None:
                 await effects.resume(self._cluster, raw, mark.fields)
-                self._log.warning("owner.mark_removed", owner=owner.object, resumed=gitops.is_suspended(raw))
+                resumed = gitops.is_suspended(raw) and not gitops.is_suspended_by_another(raw)
+                self._log.warning("owner.mark_removed", owner=owner.object, resumed=resumed)
         except NotFound:
             return
         except ClusterError as error:

@@ -27,23 +27,28 @@ class Sample:
     then: list[str] = field(default_factory=list)
 
 
-@contextlib.asynccontextmanager
-async def sampled(scene: Scene, every: float = EVERY) -> AsyncIterator[Sample]:
-    """Count who serves: Ready, not terminating, and selected by the Service as it is. The guard is not asked."""
-    sample = Sample()
+async def serving(scene: Scene) -> list[str]:
+    """The pods that are Ready, not terminating, and selected by the Service as it is now."""
     base = f"/api/v1/namespaces/{scene.cluster.namespace}"
     service = objects.ACTIVE_SERVICE if scene.case.switches else objects.SERVICE
     api = scene.world.client
+    selector = (await api.get(f"{base}/services/{service}"))["spec"]["selector"]
+    pods = await api.list(f"{base}/pods")
+    return [p["metadata"]["name"] for p in pods if capacity.is_serving(p, selector)]
+
+
+@contextlib.asynccontextmanager
+async def sampled(scene: Scene, every: float = EVERY) -> AsyncIterator[Sample]:
+    """Count who serves, over and over. The guard is not asked."""
+    sample = Sample()
 
     async def take() -> None:
         while True:
             with contextlib.suppress(ApiFailure):
-                selector = (await api.get(f"{base}/services/{service}"))["spec"]["selector"]
-                pods = await api.list(f"{base}/pods")
-                serving = [p["metadata"]["name"] for p in pods if capacity.is_serving(p, selector)]
+                found = await serving(scene)
                 sample.taken += 1
-                if len(serving) < sample.lowest:
-                    sample.lowest, sample.then = len(serving), serving
+                if len(found) < sample.lowest:
+                    sample.lowest, sample.then = len(found), found
             await asyncio.sleep(every)
 
     task = asyncio.create_task(take())

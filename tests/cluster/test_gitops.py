@@ -242,6 +242,27 @@ async def test_a_suspension_that_arrives_after_its_run_has_closed_is_undone(clus
         assert (raw["spec"], gitops.mark_of(raw)) == (before, None)
 
 
+@pytest.mark.parametrize("kind", [OwnerKind.KUSTOMIZATION, OwnerKind.HELM_RELEASE])
+@pytest.mark.parametrize("swept", [False, True], ids=["between two looks", "after the guard has let go of it"])
+async def test_whoever_resumes_an_owner_and_suspends_it_again_keeps_it_suspended(
+    cluster: Cluster, kind: OwnerKind, swept: bool
+) -> None:
+    async with watched(cluster, kind, GitOps.SUSPEND) as world:
+        async with world.guarded():
+            assert (await world.closed()).outcome == runs.RECOVERED
+            await world.owned.resumed_by_a_person()
+            if swept:
+                await world.happened(OwnerResumed)
+            await world.owned.admin.patch(world.owned.path, {"spec": {"suspend": True}})
+            resumed = await world.happened(OwnerResumed)
+            assert isinstance(resumed, OwnerResumed)
+            assert resumed.by == "somebody else"
+            await world.owned.wants(FIX)
+        await world.scene.swept()
+        raw = await world.owned.raw()
+        assert (raw["spec"]["suspend"], gitops.mark_of(raw)) == (True, None)
+
+
 async def test_an_owner_that_a_person_has_suspended_stays_so(cluster: Cluster) -> None:
     async with watched(cluster, OwnerKind.KUSTOMIZATION, GitOps.SUSPEND) as world:
         await world.owned.admin.patch(world.owned.path, {"spec": {"suspend": True}})

@@ -66,7 +66,7 @@ def test_what_is_written_back_is_the_same_release(
     assert restorable(kept) == kept
 
 
-def status(**fields: int) -> Workload:
+def status(**fields: Any) -> Workload:
     raw = deployment(replicas=4)
     raw["status"] |= fields
     return Workload(raw)
@@ -87,6 +87,14 @@ WHOLE = {"updatedReplicas": 4, "replicas": 4, "availableReplicas": 4}
 )
 def test_a_rollout_is_whole_by_the_rule_of_kubectl(change: dict[str, int], *, whole: bool) -> None:
     assert status(**{**WHOLE, **change}).rolled_out is whole
+
+
+def test_pods_that_are_refused_are_told_of_with_the_reason_as_long_as_they_are() -> None:
+    refused = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota:\n few" + "!" * 1_000}
+    told = status(**{**WHOLE, "conditions": [refused]}).progress
+    assert told.startswith("4 of 4 updated, 4 available, 4 in all, pods are refused: exceeded quota: few!!")
+    assert len(told) < 400
+    assert "refused" not in status(**{**WHOLE, "conditions": [{**refused, "status": "False"}]}).progress
 
 
 def managed(manager: str, operation: str, fields: dict[str, Any], time: str = "2026-01-01T00:00:00Z") -> dict[str, Any]:
