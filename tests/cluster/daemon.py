@@ -106,6 +106,17 @@ class GuardProcess:
         assert self._process is not None
         self._process.send_signal(number)
 
+    async def freeze(self) -> None:
+        """Stop it, and return when it stands still."""
+        assert self._process is not None
+        process = self._process
+        self.signal(signal.SIGSTOP)
+
+        async def stands() -> bool:
+            return state_of(process.pid) == "T"
+
+        await until(stands)
+
     async def ended(self) -> int:
         """Its exit code, once it has ended by itself."""
         assert self._process is not None
@@ -136,6 +147,11 @@ class GuardProcess:
         async for raw in self._process.stderr:
             text = raw.decode()
             self.lines.append(json.loads(text) if text.startswith("{") else {"event": "", "text": text})
+
+
+def state_of(pid: int) -> str:
+    """The state of a process, as proc(5) tells it: `R`, `S`, `T` for stopped, ..."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 class Daemon(GuardProcess):
