@@ -294,7 +294,7 @@ class Chronicle:
         if self._journal is None:
             return []
         known = self._seq.get(stream, 0)
-        newer = [e for e in await self._journal.read(stream) if e.seq > known]
+        newer = await self._journal.read(stream, known)
         self._unsure.discard(stream)
         for entry in newer:
             self._remember(stream, entry.seq, [entry.event])
