@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 from structlog.testing import capture_logs
 
-from logcaster_guard.domain.errors import JournalOutOfReach, JournalUnavailable
+from logcaster_guard.domain.errors import JournalConflict, JournalOutOfReach, JournalUnavailable
 from logcaster_guard.domain.events import (
     Event,
     NoticeQueued,
@@ -232,3 +232,18 @@ async def test_neither_appending_nor_delivering_reads_the_past_again() -> None:
     await asyncio.gather(delivering, return_exceptions=True)
     assert [notice.id for notice in inbox.notices] == [f"n{n}" for n in range(10)]
     assert journal.read_out < 60
+
+
+class Contradicting(MemoryJournal):
+    """Says that its streams go on, and has nothing more to read: as one whose index is damaged."""
+
+    async def append(self, stream: str, events: Sequence[Event], expected_seq: int) -> int:
+        raise JournalConflict(f"{len(events)} after {expected_seq}: the stream {stream} is at 7: read it again")
+
+
+async def test_a_conflict_with_nothing_newer_is_told_as_damage_and_not_as_another_guard() -> None:
+    chronicle = Chronicle(Contradicting())
+    with pytest.raises(JournalUnavailable, match="contradicts itself"):
+        await chronicle.tell(TARGET, SignalSeen(NOW, "a"))
+    with pytest.raises(JournalUnavailable, match="contradicts itself"):
+        await chronicle.decide(TARGET, SignalSeen(NOW, "a"))
