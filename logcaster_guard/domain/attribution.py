@@ -152,6 +152,11 @@ class Attribution:
     watched: int = 0
     lag: float | None = None
 
+    @property
+    def accuses(self) -> bool:
+        """Whether it shows that the release is bad: its rollout is the cause, and the breach was not there before."""
+        return self.cause is Cause.ROLLOUT and self.past.before is Before.QUIET
+
 
 _WORST = 0.1
 """The share of the time before a rollout that may be in breach without counting against it."""

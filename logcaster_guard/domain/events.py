@@ -156,7 +156,7 @@ class RunOpened:
     """A run exists: its plan never changes. `parent` is the run that it follows, whose `holds` it takes over.
 
     `snapshot` is the digest of the blob with the manifests of all that it may touch. `request` is the digest of the
-    annotation by which a person asked for it.
+    annotation by which a person asked for it. `attributed`: a rule fired, and its breach was put down to the release.
     """
 
     at: datetime
@@ -172,6 +172,7 @@ class RunOpened:
     holds: tuple[Hold, ...] = ()
     snapshot: str = ""
     request: str = ""
+    attributed: bool = False
 
     @property
     def ticket(self) -> str:

@@ -157,8 +157,8 @@ def _apply(ledger: Ledger, event: Event) -> Ledger:
             return _bad(ledger, event.template, event.at, event.reason)
         case RevisionMarked():
             return _marked(ledger, event)
-        case RunOpened():
-            return _bad(ledger, event.plan.from_template, event.at, f"left by run {event.run}")
+        case RunOpened(attributed=True):
+            return _bad(ledger, event.plan.from_template, event.at, f"rule {event.rule} fired after its rollout")
         case TargetFrozen():
             return replace(ledger, freeze=Freeze(event.at, event.by, event.reason, event.spec))
         case RunClosed(freeze=True):
@@ -199,8 +199,9 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
         began = ledger.changed_earliest
         stood = max(before.stood, (since - began).total_seconds()) if began else before.stood
         ledger = _with(ledger, replace(before, stood=stood))
-        if event.undo_of == before.template:
-            ledger = _bad(ledger, before.template, event.at, "an undo left it")
+        if event.by_guard is not None or event.undo_of == before.template:
+            left_by = "an undo left it" if event.by_guard is None else f"run {event.by_guard} left it"
+            ledger = _bad(ledger, before.template, event.at, left_by)
     known = ledger.records.get(event.template)
     record = Record(
         template=event.template,

@@ -23,7 +23,7 @@ from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects import snapshotting
 from logcaster_guard.engine.chronicle import Chronicle, run_stream
 from logcaster_guard.engine.planning import Planner
-from logcaster_guard.engine.refusing import NO_JOURNAL, Refusals
+from logcaster_guard.engine.refusing import Refusals
 from logcaster_guard.ports import Blobs, Clock, Cluster
 from logcaster_guard.strategies.unfit import Unfit
 
@@ -203,8 +203,7 @@ class Decisions:
     def manual_objections(self, rule: Rule, workload: Workload | None) -> Sequence[str]:
         """Why even a person's own request cannot be carried out now, as sentences."""
         situation = self._situation(rule, self._clock.now(), workload)
-        found = [r.sentence for r in guardrails.manual_refusals(situation, self._policy)]
-        return found if self._chronicle.available else [*found, NO_JOURNAL]
+        return [r.sentence for r in guardrails.manual_refusals(situation, self._policy)]
 
     async def open_manual(
         self, rule: Rule, plan: Plan, workload: Workload, reason: str, *, request: str
@@ -272,6 +271,7 @@ class Decisions:
             request_rate=known.request_rate,
             gitops=self._target.gitops,
             own=workload is not None and workload.uid == self._own(),
+            journal=self._chronicle.available,
         )
 
     async def _open(
@@ -305,6 +305,7 @@ class Decisions:
             evidence=dict(evidence),
             condition=rule.text,
             snapshot=snapshot,
+            attributed=situation.attribution is not None and situation.attribution.accuses,
         )
 
     def _warning(self, situation: Situation) -> str:

@@ -158,8 +158,38 @@ def test_what_following_another_run_does_not_lift(change: Mapping[str, Any], gua
     assert found(replace(ALLOWED, **change)) == [guardrail]
 
 
-def test_a_clock_set_back_lifts_no_limit() -> None:
-    assert found(replace(ALLOWED, runs=[ended(-600)])) == [Guardrail.COOLDOWN]
+@pytest.mark.parametrize("ahead", [600.0, 7_200.0, 90_000.0])
+def test_a_clock_set_back_and_a_restart_lift_no_limit(ahead: float) -> None:
+    """What the journal tells of an instant to come was at least as long ago as this process has known it."""
+    found_for = {
+        known: found(replace(ALLOWED, runs=[replace(ended(-ahead), known_for=known), replace(ended(-ahead), run="r2")]))
+        for known in (0.0, 1_801.0, 86_401.0)
+    }
+    both = [Guardrail.COOLDOWN, Guardrail.TARGET_BUDGET]
+    assert found_for == {0.0: both, 1_801.0: both, 86_401.0: [Guardrail.COOLDOWN]}
+    alone = replace(ALLOWED, runs=[replace(ended(-ahead), known_for=1_801.0)])
+    assert found(alone) == []
+
+
+@pytest.mark.parametrize("judged", [refusals, manual_refusals])
+def test_without_a_journal_nothing_is_said_of_releases_and_runs(judged: Any) -> None:
+    blind = replace(ALLOWED, journal=False, ledger=Ledger(), runs=[])
+    [refusal] = judged(blind, POLICY)
+    assert (refusal.guardrail, "journal" in refusal.sentence) == (Guardrail.NO_JOURNAL, True)
+    gone = replace(blind, workload=None)
+    assert [r.guardrail for r in judged(gone, POLICY)] == [Guardrail.TARGET_MISSING, Guardrail.NO_JOURNAL]
+
+
+@pytest.mark.parametrize(
+    ("ledger", "words"),
+    [
+        (Ledger(), "has not been looked at yet"),
+        (replace(LEDGER, present="another"), "since its pod template changed a moment ago"),
+        (replace(LEDGER, uid="another"), "since it was made anew a moment ago"),
+    ],
+)
+def test_what_has_not_been_looked_at_is_told_as_it_is(ledger: Ledger, words: str) -> None:
+    assert words in next(r.sentence for r in refusals(replace(ALLOWED, ledger=ledger), POLICY))
 
 
 def test_a_clock_set_forward_lifts_no_limit_of_what_this_process_has_seen() -> None:

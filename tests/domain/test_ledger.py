@@ -45,9 +45,9 @@ def seeded(name: str, order: int, *, stood: float = 2 * DAY, undone: bool = Fals
     return RevisionSeeded(at(0), name, str(order), order, f"rs {name}", f"blob {name}", (name,), stood, undone)
 
 
-def opened(run: str, source: str, to: str) -> RunOpened:
+def opened(run: str, source: str, to: str, *, attributed: bool = False) -> RunOpened:
     plan = Plan("immediate", "default", "d", UID, source, to, (source,), (to,), 3, False, None, None, ())
-    return RunOpened(at(0), run, "default/d", "rule", "reason", plan)
+    return RunOpened(at(0), run, "default/d", "rule", "reason", plan, attributed=attributed)
 
 
 def destination(events: Sequence[Event]) -> str | None:
@@ -82,8 +82,18 @@ def test_destination(events: Sequence[Event], expected: str | None) -> None:
     assert destination(events) == expected
 
 
-def test_a_rollback_of_the_guard_leaves_a_bad_revision() -> None:
-    assert standing([live("v1"), live("v2"), opened("r", "v2", "v1")], "v2") is Standing.BAD
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([opened("r", "v2", "v1")], Standing.UNPROVEN),  # vetoed, or the breach went away: nothing was left
+        ([opened("r", "v2", "v1", attributed=True)], Standing.BAD),
+        ([opened("r", "v2", "v1"), live("v1", by="r")], Standing.BAD),
+    ],
+)
+def test_a_run_makes_the_release_bad_that_a_breach_was_put_down_to_or_that_it_left(
+    events: Sequence[Event], expected: Standing
+) -> None:
+    assert standing([live("v1"), live("v2"), *events], "v2") is expected
 
 
 def test_a_second_rollback_does_not_return_to_the_bad_one() -> None:
@@ -146,10 +156,11 @@ def test_a_bad_revision_is_never_a_destination(moves: Sequence[tuple[str, str]])
     ledger, bad, relived = Ledger(), set[str](), set[str]()
     for move, name in moves:
         for event in _events(ledger, move, name):
-            ledger = ledgers.extend(ledger, [event])
+            before, ledger = ledger.present, ledgers.extend(ledger, [event])
             match event:
-                case RevisionLive(template=now, undo_of=left):
+                case RevisionLive(template=now, undo_of=undone, by_guard=run):
                     relived |= {now} & bad
+                    left = undone if run is None else before
                     if left is not None:
                         bad.add(left)
                         relived.discard(left)
@@ -159,9 +170,6 @@ def test_a_bad_revision_is_never_a_destination(moves: Sequence[tuple[str, str]])
                 case RevisionBad(template=found) | RevisionMarked(template=found):
                     bad.add(found)
                     relived.discard(found)
-                case RunOpened(plan=plan):
-                    bad.add(plan.from_template)
-                    relived.discard(plan.from_template)
                 case RevisionSeeded(template=found, superseded_by_undo=True):
                     bad.add(found)
                 case RevisionGood(template=found) if found in relived:

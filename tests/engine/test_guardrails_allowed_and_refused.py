@@ -278,9 +278,7 @@ ROWS: Mapping[Guardrail, Row] = {
     Guardrail.NO_GOOD_REVISION: Row(
         watch=watched_for_a_moment, fact=nothing, otherwise=watched_long_enough, when="roll",
     ),
-    Guardrail.NO_JOURNAL: Row(refused={"journal": None}, beside=frozenset({
-        Guardrail.NOT_YET_OBSERVED, Guardrail.ROLLOUT_UNKNOWN, Guardrail.NO_GOOD_REVISION,
-    })),
+    Guardrail.NO_JOURNAL: Row(refused={"journal": None}),
     Guardrail.GITOPS_OWNER: Row(fact=owned),
     Guardrail.STRATEGY_UNFIT: Row(
         options={**BY_SWITCH, "policy": Policy(blue_green=BlueGreenPolicy(otherwise=Action.IMMEDIATE))},
