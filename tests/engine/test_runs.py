@@ -367,7 +367,7 @@ async def test_no_good_revision_alerts_once_and_neither_freezes_nor_accuses(made
     await made.restart()
     await made.pass_(700.0)
     assert len(made.notices("trigger.refused")) == 1
-    assert made.told(TargetFrozen) == made.told(RevisionBad) == []
+    assert (made.told(TargetFrozen), made.told(RevisionBad)) == ([], [])
 
 
 async def test_a_sole_release_that_becomes_quiet_earns_good_and_the_next_bad_one_goes_back_to_it() -> None:
@@ -393,7 +393,7 @@ async def test_an_outside_incident_on_the_first_release_leaves_it_good_and_the_t
         made.prometheus.set(PROD, "error_rate", 0.0)
         await made.pass_(60.0)
         assert len(made.notices("trigger.refused")) == 1
-        assert made.told(RevisionBad) == made.told(TargetFrozen) == []
+        assert (made.told(RevisionBad), made.told(TargetFrozen)) == ([], [])
         made.cluster.roll(PROD, "v2")
         await made.pass_(60.0)
         assert made.cluster.image(PROD) == "v1"
