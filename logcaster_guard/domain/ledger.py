@@ -29,6 +29,8 @@ from logcaster_guard.domain.workload import Revision
 
 _SHORTEST = 6
 """Digits of a hash that name a release."""
+_ROLLOUTS = 50
+"""Rollouts without a good release among them that are kept."""
 
 
 class Standing(StrEnum):
@@ -88,25 +90,57 @@ class Freeze:
 
 
 @dataclass(frozen=True, slots=True)
+class Rollout:
+    """A release became the live one between `earliest` (None: nobody knows) and `at`.
+
+    `by_guard` is the run that put it there, if the guard did. `previous` is the release that was live before it, since
+    `previous_since` at the latest.
+    """
+
+    template: str
+    at: datetime
+    earliest: datetime | None = None
+    by_guard: str | None = None
+    previous: str | None = None
+    previous_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Ledger:
     """All that is known of a target's releases.
 
-    `present` is the live release, which became so between `changed_earliest` (None: nobody knows) and `changed_at`;
-    `restored_by` is the run that put it there, if the guard did. `previous` is the release that was live before it,
-    since `previous_since` at the latest.
+    `present` is the live release. `rollouts` are those since the last release that had earned good, or since a
+    rollback, the present one last.
     """
 
     records: Mapping[str, Record] = field(default_factory=dict)
     present: str | None = None
     uid: str | None = None
-    changed_at: datetime | None = None
-    changed_earliest: datetime | None = None
-    restored_by: str | None = None
-    previous: str | None = None
-    previous_since: datetime | None = None
+    rollouts: tuple[Rollout, ...] = ()
     freeze: Freeze | None = None
     signals_seen: frozenset[str] = frozenset()
     length: int = 0
+
+    @property
+    def rollout(self) -> Rollout | None:
+        """The rollout of the present release; None before anything is known."""
+        return self.rollouts[-1] if self.rollouts else None
+
+    def rollout_of(self, onset: datetime) -> Rollout | None:
+        """The rollout that a breach since `onset` can be put down to.
+
+        A release that never earned good answers for its breach also while the next ones go on with it. The first
+        rollout that is known where the breach is older than all of them.
+        """
+        known = [r for r in self.rollouts if r.earliest is not None]
+        begun = [r for r in known if r.earliest is not None and r.earliest <= onset]
+        return next(iter(begun[-1:] or known[:1] or self.rollouts[-1:]), None)
+
+    def suspected(self, onset: datetime) -> frozenset[str]:
+        """The releases that answer for a breach since `onset`: that of its rollout, and those that came after it."""
+        rollout = self.rollout_of(onset)
+        since = self.rollouts.index(rollout) if rollout is not None else 0
+        return frozenset(r.template for r in self.rollouts[since:])
 
     def destination(self, policy: LedgerPolicy) -> Record | None:
         """Where a rollback goes: the good release, not the present one, that was live last; else a presumed one."""
@@ -158,7 +192,9 @@ def _apply(ledger: Ledger, event: Event) -> Ledger:
         case RevisionMarked():
             return _marked(ledger, event)
         case RunOpened(attributed=True):
-            return _bad(ledger, event.plan.from_template, event.at, f"rule {event.rule} fired after its rollout")
+            for template in {event.plan.from_template, *ledger.suspected(event.onset or event.at)}:
+                ledger = _bad(ledger, template, event.at, f"rule {event.rule} fired after its rollout")
+            return ledger
         case TargetFrozen():
             return replace(ledger, freeze=Freeze(event.at, event.by, event.reason, event.spec))
         case RunClosed(freeze=True):
@@ -196,7 +232,7 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
     since = event.earliest or event.at
     before = ledger.records.get(ledger.present or "")
     if before is not None and before.template != event.template:
-        began = ledger.changed_earliest
+        began = None if ledger.rollout is None else ledger.rollout.earliest
         stood = max(before.stood, (since - began).total_seconds()) if began else before.stood
         ledger = _with(ledger, replace(before, stood=stood))
         if event.by_guard is not None or event.undo_of == before.template:
@@ -216,16 +252,21 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
     if event.by_guard is not None and record.objection:
         # Only a person's rollout speaks against a person's word.
         record = replace(record, bad_since=ledger.length)
-    if before is not None and before.template != event.template:
-        ledger = replace(ledger, previous=before.template, previous_since=ledger.changed_at)
-    return replace(
-        _with(ledger, record),
-        present=event.template,
-        uid=event.uid,
-        changed_at=event.at,
-        changed_earliest=event.earliest,
-        restored_by=event.by_guard,
-    )
+    rollouts = _rollouts(ledger, before, event)
+    return replace(_with(ledger, record), present=event.template, uid=event.uid, rollouts=rollouts)
+
+
+def _rollouts(ledger: Ledger, before: Record | None, event: RevisionLive) -> tuple[Rollout, ...]:
+    """The rollouts that a breach may be put down to from now on."""
+    rollout, last = Rollout(event.template, event.at, event.earliest, event.by_guard), ledger.rollout
+    if before is None or last is None:
+        return (rollout,)
+    if before.template == event.template:
+        rollout = replace(rollout, previous=last.previous, previous_since=last.previous_since)
+        return (*ledger.rollouts[:-1], rollout)
+    rollout = replace(rollout, previous=before.template, previous_since=last.at)
+    answered = before.good_at is not None or event.by_guard is not None or event.undo_of is not None
+    return (rollout,) if answered else (*ledger.rollouts, rollout)[-_ROLLOUTS:]
 
 
 def _good(ledger: Ledger, event: RevisionGood) -> Ledger:

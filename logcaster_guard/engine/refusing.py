@@ -11,7 +11,6 @@ import structlog
 from logcaster_guard.domain import description, gitops, guardrails, narration
 from logcaster_guard.domain.events import Event, NoticeQueued, RevisionBad
 from logcaster_guard.domain.guardrails import Guardrail, Refusal, Situation
-from logcaster_guard.domain.ledger import Standing
 from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.workload import Workload
@@ -129,11 +128,12 @@ class Refusals:
 
     def _verdict(self, situation: Situation, names: tuple[str, ...], at: datetime) -> list[Event]:
         """A release whose rollout caused the breach is bad, even where nothing may be rolled back."""
-        present, found = situation.ledger.records.get(situation.ledger.present or ""), situation.attribution
-        attributed = found is not None and found.accuses and _ACCUSING.issuperset(names)
-        if not attributed or present is None or present.standing(self._policy.ledger) is Standing.BAD:
+        found, reason = situation.attribution, f"rule {situation.rule.name} fired after its rollout"
+        if found is None or not found.accuses or not _ACCUSING.issuperset(names):
             return []
-        return [RevisionBad(at, present.template, f"rule {situation.rule.name} fired after its rollout")]
+        ledger = situation.ledger
+        suspected = [ledger.records[template] for template in sorted(ledger.suspected(situation.onset))]
+        return [RevisionBad(at, r.template, reason) for r in suspected if r.bad_since is None]
 
     async def in_full(self, situation: Situation, reasons: Sequence[Refusal]) -> Sequence[Refusal]:
         """The reasons, with what has to be looked up for them where they are news. Raises `ClusterError`."""

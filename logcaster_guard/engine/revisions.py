@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import takewhile
 
@@ -20,7 +20,7 @@ from logcaster_guard.domain.events import (
     TargetThawed,
 )
 from logcaster_guard.domain.inbox import Seen, Wish
-from logcaster_guard.domain.ledger import Probation
+from logcaster_guard.domain.ledger import Probation, Rollout
 from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.workload import Revision, Workload, images_of, revisions_of
@@ -67,7 +67,7 @@ class RevisionWatch:
         self._was_whole = False
         self._seen_partial = False
         self._whole_since: float | None = None
-        self._changed: tuple[datetime | None, float | None] = (None, None)
+        self._rolled: Mapping[datetime, float] = {}
         self._lock = asyncio.Lock()
         self._log = structlog.get_logger().bind(target=target.key)
 
@@ -77,12 +77,18 @@ class RevisionWatch:
         return self._whole_since
 
     @property
-    def changed(self) -> float | None:
-        """Monotonic second from which on the present release may have been live; None if nobody knows.
+    def served_alone_since(self) -> float:
+        """Monotonic second since which only the present release serves, as far as is known; infinity: not yet."""
+        rolled = self.rolled(self._chronicle.ledger(self._target.key).rollout)
+        known = self._whole_since if self._whole_since is not None else rolled
+        return float("-inf" if known is None else known) if self._was_whole else float("inf")
+
+    def rolled(self, rollout: Rollout | None) -> float | None:
+        """Monotonic second from which on what was rolled out may have been live; None if nobody knows.
 
         Taken from the wall clock once: a later jump of that clock must not move it.
         """
-        return self._changed[1]
+        return None if rollout is None or rollout.earliest is None else self._rolled.get(rollout.earliest)
 
     async def look(self) -> Workload | None:
         """The Deployment as it is now, every change told to the journal; None if it does not exist.
@@ -146,10 +152,11 @@ class RevisionWatch:
             self._template_changed(earliest)
 
     def _note_change(self) -> None:
-        earliest = self._chronicle.ledger(self._target.key).changed_earliest
-        if earliest != self._changed[0]:
-            ago = None if earliest is None else max(0.0, (self._clock.now() - earliest).total_seconds())
-            self._changed = earliest, None if ago is None else self._clock.monotonic() - ago
+        instants = [r.earliest for r in self._chronicle.ledger(self._target.key).rollouts if r.earliest is not None]
+        self._rolled = {at: self._rolled.get(at, self._monotonic(at)) for at in instants}
+
+    def _monotonic(self, at: datetime) -> float:
+        return self._clock.monotonic() - max(0.0, (self._clock.now() - at).total_seconds())
 
     def _note_wholeness(self, workload: Workload) -> None:
         if not workload.rolled_out:

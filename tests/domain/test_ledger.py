@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import example, given
@@ -131,8 +131,41 @@ def test_a_release_stands_from_its_rollout_to_the_next() -> None:
 
 
 def test_who_put_the_present_release_there_is_known() -> None:
-    assert fold([live("v1", by="r")]).restored_by == "r"
-    assert fold([live("v1", by="r"), live("v2")]).restored_by is None
+    assert [r.by_guard for r in fold([live("v1", by="r")]).rollouts] == ["r"]
+    assert [r.by_guard for r in fold([live("v1", by="r"), good("v1"), live("v2")]).rollouts] == [None]
+
+
+@pytest.mark.parametrize(
+    ("events", "onset", "expected"),
+    [
+        ([live("v1"), good("v1"), live("v2", 100), live("v3", 200)], 150, {"v2", "v3"}),  # the fix did not mend it
+        ([live("v1"), good("v1"), live("v2", 100), live("v3", 200)], 200, {"v3"}),
+        ([live("v1"), good("v1"), live("v2", 100), live("v3", 200), live("v4", 300)], 120, {"v2", "v3", "v4"}),
+        ([live("v1"), good("v1"), live("v2", 100), good("v2"), live("v3", 200)], 150, set()),  # v2 had been well
+        ([live("v1"), good("v1"), live("v2", 100), live("v3", 200)], 50, set()),
+        ([live("v1"), good("v1"), live("v2", 100), live("v1", 200, undo_of="v2")], 150, set()),
+        ([live("v1"), live("v2", 100), live("v1", 200, undo_of="v2")], 150, set()),
+        ([live("v1"), good("v1"), live("v2", 100), live("v1", 200, by="r"), live("v3", 300)], 150, set()),
+        ([live("v1"), good("v1"), live("v2", 100), replace(live("v3", 200), earliest=None)], 150, {"v2", "v3"}),
+    ],
+)  # fmt: skip
+def test_a_breach_that_began_with_a_release_that_never_earned_good_is_still_that_rollouts(
+    events: Sequence[Event], onset: float, expected: set[str]
+) -> None:
+    ledger = fold(events)
+    rollout = ledger.rollout_of(at(onset))
+    assert rollout is not None
+    assert rollout.earliest is not None
+    began_after = rollout.earliest <= at(onset)
+    assert (ledger.suspected(at(onset)) if began_after else set()) == expected
+
+
+def test_a_run_makes_every_release_bad_that_answers_for_the_breach() -> None:
+    events: list[Event] = [live("v1"), good("v1"), live("v2", 100), live("v3", 200)]
+    run = replace(opened("r", "v3", "v1", attributed=True), onset=at(150))
+    assert {n: standing([*events, run], n) for n in ("v1", "v2", "v3")} == {
+        "v1": Standing.GOOD, "v2": Standing.BAD, "v3": Standing.BAD,
+    }  # fmt: skip
 
 
 def test_freezes() -> None:

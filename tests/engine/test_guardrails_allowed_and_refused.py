@@ -144,7 +144,7 @@ def traffic(rate: float | None) -> Act:
 
 def forget_when_it_changed(made: Bench) -> None:
     ledgers = made.guard.chronicle._ledgers
-    ledgers[KEY] = replace(ledgers[KEY], changed_earliest=None)
+    ledgers[KEY] = replace(ledgers[KEY], rollouts=tuple(replace(r, earliest=None) for r in ledgers[KEY].rollouts))
 
 
 async def began_late(made: Bench) -> None:
