@@ -12,10 +12,12 @@ from enum import StrEnum
 
 from logcaster_guard.domain.events import (
     Event,
+    PodsReplaced,
     RevisionBad,
     RevisionGood,
     RevisionLive,
     RevisionMarked,
+    RevisionNumbered,
     RevisionSeeded,
     RunClosed,
     RunOpened,
@@ -46,6 +48,8 @@ class Standing(StrEnum):
 class Record:
     """One release. `first_live` and `last_live` are places in the order of releases; `stood` is in seconds.
 
+    `revision` is its number, empty while it has none.
+
     `snapshot` is the digest of the manifests as they were when it earned good last, `good_on` are the signals that it
     was judged by. `objection` is what a person said who marked it bad, empty where nobody did.
     """
@@ -64,6 +68,11 @@ class Record:
     stood: float = 0.0
     snapshot: str = ""
     good_on: frozenset[str] = frozenset()
+
+    @property
+    def name(self) -> str:
+        """What people call it by: its revision's number, else the first digits of its hash."""
+        return self.revision or self.template[:8]
 
     def standing(self, policy: LedgerPolicy) -> Standing:
         """What this record proves under `policy`."""
@@ -106,17 +115,29 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
+class Replacement:
+    """All pods of the present release, which had earned good, were replaced without a new one, at `since` or later.
+
+    `changed` names the annotations of the pod template that were changed.
+    """
+
+    since: datetime
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Ledger:
     """All that is known of a target's releases.
 
     `present` is the live release. `rollouts` are those since the last release that had earned good, or since a
-    rollback, the present one last.
+    rollback, the present one last; `replacement` is the last one since then.
     """
 
     records: Mapping[str, Record] = field(default_factory=dict)
     present: str | None = None
     uid: str | None = None
     rollouts: tuple[Rollout, ...] = ()
+    replacement: Replacement | None = None
     freeze: Freeze | None = None
     signals_seen: frozenset[str] = frozenset()
     length: int = 0
@@ -135,6 +156,10 @@ class Ledger:
         known = [r for r in self.rollouts if r.earliest is not None]
         begun = [r for r in known if r.earliest is not None and r.earliest <= onset]
         return next(iter(begun[-1:] or known[:1] or self.rollouts[-1:]), None)
+
+    def replaced_before(self, onset: datetime) -> Replacement | None:
+        """The replacement of all pods that a breach since `onset` came after: it is not the rollout's."""
+        return self.replacement if self.replacement is not None and self.replacement.since <= onset else None
 
     def suspected(self, onset: datetime) -> frozenset[str]:
         """The releases that answer for a breach since `onset`: that of its rollout, and those that came after it."""
@@ -185,6 +210,8 @@ def _apply(ledger: Ledger, event: Event) -> Ledger:
             return _seeded(ledger, event)
         case RevisionLive():
             return _live(ledger, event)
+        case RevisionNumbered() | PodsReplaced():
+            return _renewed(ledger, event)
         case RevisionGood():
             return _good(ledger, event)
         case RevisionBad():
@@ -195,16 +222,22 @@ def _apply(ledger: Ledger, event: Event) -> Ledger:
             for template in {event.plan.from_template, *ledger.suspected(event.onset or event.at)}:
                 ledger = _bad(ledger, template, event.at, f"rule {event.rule} fired after its rollout")
             return ledger
-        case TargetFrozen():
-            return replace(ledger, freeze=Freeze(event.at, event.by, event.reason, event.spec))
-        case RunClosed(freeze=True):
-            return replace(ledger, freeze=Freeze(event.at, "guard", f"run {event.run}: {event.reason}"))
-        case TargetThawed():
-            return replace(ledger, freeze=None)
+        case TargetFrozen() | TargetThawed() | RunClosed(freeze=True):
+            return replace(ledger, freeze=_freeze(event))
         case SignalSeen():
             return replace(ledger, signals_seen=ledger.signals_seen | {event.signal})
         case _:
             return ledger
+
+
+def _freeze(event: TargetFrozen | TargetThawed | RunClosed) -> Freeze | None:
+    match event:
+        case TargetFrozen():
+            return Freeze(event.at, event.by, event.reason, event.spec)
+        case RunClosed():
+            return Freeze(event.at, "guard", f"run {event.run}: {event.reason}")
+        case TargetThawed():
+            return None
 
 
 def _with(ledger: Ledger, record: Record) -> Ledger:
@@ -253,7 +286,17 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
         # Only a person's rollout speaks against a person's word.
         record = replace(record, bad_since=ledger.length)
     rollouts = _rollouts(ledger, before, event)
-    return replace(_with(ledger, record), present=event.template, uid=event.uid, rollouts=rollouts)
+    ledger = replace(_with(ledger, record), present=event.template, uid=event.uid, rollouts=rollouts)
+    return replace(ledger, replacement=None)
+
+
+def _renewed(ledger: Ledger, event: RevisionNumbered | PodsReplaced) -> Ledger:
+    record = ledger.records[event.template]
+    if isinstance(event, RevisionNumbered):
+        return _with(ledger, replace(record, revision=event.revision))
+    # What has never been well may be at fault whatever else was changed.
+    found = Replacement(event.earliest or event.at, event.changed) if record.good_at is not None else None
+    return replace(_with(ledger, replace(record, blob=event.blob)), replacement=found)
 
 
 def _rollouts(ledger: Ledger, before: Record | None, event: RevisionLive) -> tuple[Rollout, ...]:

@@ -80,6 +80,8 @@ class Attributor:
         rollout = ledger.rollout_of(onset)
         if rule.rollout_window is None or workload is None or rollout is None or rollout.by_guard is not None:
             return None
+        if ledger.replaced_before(onset) is not None:
+            return None
         rolled, began = self._revisions.rolled(rollout), self._triggers.of(rule.name).state.onset
         if rolled is None or began is None or rollout.earliest is None or onset < rollout.earliest:
             return None
@@ -104,7 +106,7 @@ class Attributor:
             me, others, past=past, beside=beside, measures=measures, policy=self._policy.attribution
         )
         if rollout.template != ledger.present:
-            found = replace(found, began_with=ledger.records[rollout.template].revision)
+            found = replace(found, began_with=ledger.records[rollout.template].name)
         self._say(rule, onset, found)
         return found
 

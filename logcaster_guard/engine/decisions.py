@@ -243,7 +243,9 @@ class Decisions:
         """Weigh the cause for the decision that follows; returns the evidence with it."""
         found = await self._attributor.weigh(rule, onset=onset, workload=workload)
         self._weighed[rule.name] = Weighed(onset, found, await self._attributor.request_rate(rule))
-        return evidence if found is None else {**evidence, **attribution.facts(found, self._units)}
+        replaced = self._chronicle.ledger(self._target.key).replaced_before(onset)
+        told = {} if replaced is None else {"changed": ", ".join(replaced.changed)}
+        return {**evidence, **told, **({} if found is None else attribution.facts(found, self._units))}
 
     def _situation(
         self,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from logcaster_guard.domain.errors import ClusterError, Conflict, NotFound
-from logcaster_guard.domain.workload import REVISION, REVISION_HISTORY, template_hash
+from logcaster_guard.domain.workload import REVISION, REVISION_HISTORY, restorable
 from logcaster_guard.ports import Clock, Json, Kind
 
 NAMESPACE = "default"
@@ -64,6 +64,14 @@ class FakeCluster:
     def roll(self, name: str, image: str) -> None:
         """Somebody rolls out an image."""
         self.change(Kind.DEPLOYMENT, name, lambda d: d["spec"]["template"]["spec"]["containers"][0].update(image=image))
+
+    def restart(self, name: str, **annotations: str) -> None:
+        """Somebody changes annotations of the pod template, and nothing else."""
+        self.change(
+            Kind.DEPLOYMENT,
+            name,
+            lambda d: d["spec"]["template"]["metadata"].setdefault("annotations", {}).update(annotations),
+        )
 
     def annotate(self, name: str, **annotations: str | None) -> None:
         def edit(deployment: Json) -> None:
@@ -166,8 +174,8 @@ class FakeCluster:
             return
         mine = [o for (k, _), o in self._objects.items() if k is Kind.REPLICA_SET and o["owner"] == name]
         newest = max((int(o["metadata"]["annotations"][REVISION]) for o in mine), default=0)
-        wanted = template_hash(deployment["spec"]["template"])
-        found = next((o for o in mine if template_hash(o["spec"]["template"]) == wanted), None)
+        wanted = restorable(deployment["spec"]["template"])
+        found = next((o for o in mine if restorable(o["spec"]["template"]) == wanted), None)
         if found is None:
             self._make_replica_set(name, deployment, newest + 1)
         elif int(found["metadata"]["annotations"][REVISION]) != newest:

@@ -36,6 +36,15 @@ def not_this_rollout(s: Situation, policy: Policy) -> list[Refusal]:
             "its cause. Look at what else changed, a dependency first."
         )
         return [Refusal(Guardrail.NOT_CAUSED_BY_A_ROLLOUT, sentence)]
+    replaced = s.ledger.replaced_before(s.onset)
+    if replaced is not None:
+        sentence = (
+            f"The breach began at {instant(s.onset)}, after all pods of {s.target} had been replaced at "
+            f"{instant(replaced.since)} without a new release: annotations of the pod template were changed "
+            f"({', '.join(replaced.changed)}). The release had been well before: look at what else changed with that, "
+            "its configuration first."
+        )
+        return [Refusal(Guardrail.PODS_REPLACED, sentence)]
     if s.onset > changed + timedelta(seconds=window):
         sentence = (
             f"The breach began at {instant(s.onset)}, more than {span(window)} after the last rollout "

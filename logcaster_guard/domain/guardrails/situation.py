@@ -26,6 +26,7 @@ class Guardrail(StrEnum):
     PAUSED = "paused"
     NOT_YET_OBSERVED = "not_yet_observed"
     ROLLOUT_UNKNOWN = "rollout_unknown"
+    PODS_REPLACED = "pods_replaced"
     NOT_CAUSED_BY_A_ROLLOUT = "not_caused_by_a_rollout"
     HISTORY_TOO_SHORT = "history_too_short"
     SHARED_CAUSE = "shared_cause"

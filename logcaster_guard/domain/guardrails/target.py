@@ -52,7 +52,7 @@ def no_destination(s: Situation, policy: Policy) -> list[Refusal]:
 
 
 def _standing(record: Record, policy: Policy) -> str:
-    return f"revision {record.revision} {record.standing(policy.ledger)}"
+    return f"revision {record.name} {record.standing(policy.ledger)}"
 
 
 def owned(s: Situation, policy: Policy) -> list[Refusal]:
