@@ -315,5 +315,6 @@ class RevisionWatch:
 
 def _number(workload: Workload, revisions: Sequence[Revision]) -> str:
     """The present revision's number; empty while its controller has given it none and shows the last one's."""
-    mine = [r.number for r in revisions if r.hash == workload.hash]
-    return str(mine[-1]) if mine and workload.observed else ""
+    if not workload.observed:
+        return ""
+    return workload.revision or next((str(r.number) for r in reversed(revisions) if r.hash == workload.hash), "")
