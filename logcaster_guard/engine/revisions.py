@@ -106,6 +106,7 @@ class RevisionWatch:
             return await self._look()
 
     async def _look(self) -> Workload | None:
+        began = self._clock.monotonic()
         before, live = self._aim.known, await self._aim.look()
         if live is None:
             service = f"Service {self._target.namespace}/{self._target.service}"
@@ -123,7 +124,7 @@ class RevisionWatch:
             self._note_wholeness(workload)
             await self._note_inbox(workload)
             await self._note_probation(workload)
-        self._looked = self._clock.monotonic()
+        self._looked = began
         return workload
 
     async def _note_release(self, workload: Workload, *, switched: bool) -> None:
@@ -255,12 +256,21 @@ class RevisionWatch:
         """The earliest instant at which the pod template may have become what it is; `made` may be its own revision."""
         now, last = self._clock.now(), self._last_look()
         if made is not None and made.hash == workload.hash and not made.earlier and workload.observed:
-            return made.created
+            return self._by_own_clock(made.created, now, last)
         written = workload.template_written_at
+        written = None if written is None else written - timedelta(seconds=self._cluster.ahead())
         # The API server's times have whole seconds.
         if written is not None and (last is None or written >= last - timedelta(seconds=1)) and written <= now:
             return written
         return last
+
+    def _by_own_clock(self, created: datetime, now: datetime, last: datetime | None) -> datetime:
+        """When something was created that was not there at the `last` look, by the guard's own clock."""
+        at = created - timedelta(seconds=self._cluster.ahead())
+        if at > now:
+            # Its clock is ahead, and nobody knows by how much.
+            return last or now
+        return at if last is None else max(at, last)
 
     async def _note_inbox(self, workload: Workload) -> None:
         freeze = self._chronicle.ledger(self._target.key).freeze

@@ -146,6 +146,27 @@ async def test_the_instant_of_a_rollout_comes_from_its_replica_set(made: Bench) 
     assert made.told(RevisionLive)[-1].earliest == wall(rolled).replace(microsecond=0)
 
 
+@pytest.mark.parametrize("skew", [8.0, 30.0, -8.0, 3_600.0])
+@pytest.mark.parametrize("told", [True, False], ids=["measured", "not measured"])
+async def test_an_api_server_whose_clock_differs_dates_no_rollout_after_its_breach(
+    made: Bench, skew: float, told: bool
+) -> None:
+    made.cluster.skew, made.cluster.told_skew = skew, told
+    await made.good_v1()
+    await made.pass_(13.0)
+    looked, rolled = made.clock.monotonic() - 23.0, made.clock.monotonic()
+    made.cluster.roll(PROD, "v2")
+    await made.pass_(FIRES + 30.0)
+    earliest = made.told(RevisionLive)[1].earliest
+    assert earliest is not None
+    assert wall(looked) <= earliest
+    if told:
+        assert wall(rolled - 1.0) <= earliest <= wall(rolled)
+    # What is not measured shows where its time is still to come; else a breach may seem older than the rollout.
+    if told or skew != 8.0:
+        assert len(made.told(RunOpened)) == 1
+
+
 async def test_an_old_release_that_is_live_again_changed_after_the_last_look(made: Bench) -> None:
     made.errors["v2"] = 0.0
     await made.good_v1()
