@@ -37,11 +37,16 @@ from logcaster_guard.adapters.translated import Translated
 from logcaster_guard.adapters.webhook import Webhook
 from logcaster_guard.config.channels import SlackSection
 from logcaster_guard.config.loading import Loaded
-from logcaster_guard.config.secrets import SecretUnreadable
 from logcaster_guard.config.sections import JournalSection
 from logcaster_guard.config.settings import Settings
 from logcaster_guard.domain.authority import Terms
-from logcaster_guard.domain.errors import ClusterError, ConfigurationError, JournalUnavailable, NotFound
+from logcaster_guard.domain.errors import (
+    ClusterError,
+    ConfigurationError,
+    JournalUnavailable,
+    NotFound,
+    SecretUnreadable,
+)
 from logcaster_guard.domain.signals import SourceError, SourceName, Target
 from logcaster_guard.domain.translation import Language
 from logcaster_guard.effects.own import OwnPod, own_workload

@@ -94,9 +94,13 @@ class Daemon:
 
     async def _serve_one(self, loaded: Loaded) -> Loaded:
         """Serve one configuration; returns the one to go on with."""
-        log, settings = structlog.get_logger(), loaded.settings
+        log, settings, web = structlog.get_logger(), loaded.settings, loaded.settings.web
         logs.configure(settings.log.format, settings.log.level)
-        async with built(loaded) as guard, gate_of(settings) as gate, serving(guard, settings.web.listen, gate):
+        async with (
+            built(loaded) as guard,
+            gate_of(settings) as gate,
+            serving(guard, web.listen, gate, probes=web.probes, hosts=web.hosts),
+        ):
             self._in_force = loaded
             log.info(
                 "guard.started",

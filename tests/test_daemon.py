@@ -164,8 +164,8 @@ async def test_settings_that_cannot_be_used_are_refused_and_the_guard_goes_on(
     running.settings.write_text(running.settings.read_text().replace(before, after))
     refused = await running.until("config.refused")
     assert words in refused["faults"][0]
-    running.rules.write_text(RULES.replace("5%", "6%"))
     running.settings.write_text(running.settings.read_text().replace(after, before))
+    running.rules.write_text(RULES.replace("5%", "6%"))
     await running.until("config.reloaded", changed=["high_error_rate"])
     await stopped(running)
     assert [n.event for n in await running.notices()] == ["config.refused", "config.reloaded"]
