@@ -29,7 +29,7 @@ KIND = re.compile(r"[a-z_]+(\.[a-z_]+)+")
 HANGUL = re.compile(r"[가-힣]")
 OUTCOMES = (
     *(runs.RECOVERED, runs.NOT_RECOVERED, runs.INCONCLUSIVE, runs.FAILED, runs.ABANDONED),
-    *(runs.DESTINATION_BAD, runs.ESCALATED, *runs.HARMLESS),
+    *(runs.DESTINATION_BAD, runs.ESCALATED, runs.PUT_BACK, *runs.HARMLESS),
 )
 
 
