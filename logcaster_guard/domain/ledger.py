@@ -220,7 +220,7 @@ def _apply(ledger: Ledger, event: Event) -> Ledger:
             return _marked(ledger, event)
         case RunOpened(attributed=True):
             for template in {event.plan.from_template, *ledger.suspected(event.onset or event.at)}:
-                ledger = _bad(ledger, template, event.at, f"rule {event.rule} fired after its rollout")
+                ledger = _left(ledger, template, event.at, f"rule {event.rule} fired after its rollout")
             return ledger
         case TargetFrozen() | TargetThawed() | RunClosed(freeze=True):
             return replace(ledger, freeze=_freeze(event))
@@ -270,7 +270,7 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
         ledger = _with(ledger, replace(before, stood=stood))
         if event.by_guard is not None or event.undo_of == before.template:
             left_by = "an undo left it" if event.by_guard is None else f"run {event.by_guard} left it"
-            ledger = _bad(ledger, before.template, event.at, left_by)
+            ledger = _left(ledger, before.template, event.at, left_by)
     known = ledger.records.get(event.template)
     record = Record(
         template=event.template,
@@ -327,6 +327,13 @@ def _bad(ledger: Ledger, template: str, at: datetime, reason: str) -> Ledger:
     if record is None:
         return ledger
     return _with(ledger, replace(record, bad_at=at, bad_since=ledger.length, bad_reason=reason))
+
+
+def _left(ledger: Ledger, template: str, at: datetime, reason: str) -> Ledger:
+    """As `_bad`; what it was bad for already, that it did not even start, say, tells more than that it was left."""
+    known = ledger.records.get(template)
+    before = known.bad_reason if known is not None and known.bad_since is not None else ""
+    return _bad(ledger, template, at, before or reason)
 
 
 def _marked(ledger: Ledger, event: RevisionMarked) -> Ledger:
