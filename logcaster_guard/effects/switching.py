@@ -76,7 +76,7 @@ class SwitchServiceHandler:
             return Done(f"the Service stays with {step.label}={step.after}")
         ready = sum(capacity.is_serving(p, run.opened.plan.selector) for p in pods)
         if live is None or live.hash != run.opened.plan.from_template or ready < run.opened.plan.floor:
-            return Foreign(f"the environment before could not serve any more: {pods(ready)} Ready")
+            return Foreign(f"the environment before could not serve any more: {so_many_pods(ready)} Ready")
         return Before(f"the Service selects {step.label}={step.after}")
 
     async def _is_empty(self, run: Run) -> bool:
