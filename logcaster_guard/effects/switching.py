@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from logcaster_guard.domain import capacity, field_owners
+from logcaster_guard.domain.description import pods as so_many_pods
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.field_owners import written_by
 from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
