@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Literal
 
 HoldKind = Literal[
@@ -46,6 +47,8 @@ class Hold:
     revision: str = ""
     content: str = ""
     saved: str = ""
+    token: str = ""
+    since: datetime | None = None
 
     @property
     def ours(self) -> frozenset[int]:

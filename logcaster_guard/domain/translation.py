@@ -47,6 +47,7 @@ ENGLISH_STATES: Mapping[str, str] = {
     "hold.not_given_back": "needs a person",
     "hold.held_up": "still giving back",
     "run.hindered": "stands still",
+    "marks.unproven": "left alone, needs a person",
     "owner.suspended": "rolled back, GitOps owner suspended",
     "owner.resumed": "GitOps owner at work",
     "owner.not_resumed": "needs a person",
@@ -105,6 +106,11 @@ KOREAN: Mapping[str, Words] = {
         "{target}: {object}을(를) 아직 되돌리지 못했습니다",
         "가드가 계속 시도하고 있으며, 그동안 이 대상은 롤백하지 않습니다. 원인: {detail}",
         "되돌리는 중",
+    ),
+    "marks.unproven": Words(
+        "{object}에 가드의 표시가 있지만 가드가 만든 것이 아닙니다",
+        "저널로 확인되지 않으므로 가드는 아무것도 하지 않습니다. 원인: {reason} 직접 정리해 주세요: {remedy}",
+        "수동 조치 필요",
     ),
     "owner.suspended": Words(
         "{target}: {owner} 일시 중지 유지",

@@ -30,7 +30,15 @@ from logcaster_guard.domain.narration.runs import (
     reminded,
     restored,
 )
-from logcaster_guard.domain.narration.targets import AFTER, answer_denied, marked, postponed, refused, request_refused
+from logcaster_guard.domain.narration.targets import (
+    AFTER,
+    answer_denied,
+    marked,
+    postponed,
+    refused,
+    request_refused,
+    unproven,
+)
 
 __all__ = [
     "AFTER",
@@ -65,4 +73,5 @@ __all__ = [
     "rules_reloaded",
     "summed_up",
     "summed_up_id",
+    "unproven",
 ]
