@@ -235,6 +235,14 @@ KOREAN_GUARDRAILS: Mapping[str, str] = {
     ),
     Guardrail.TARGET_MISSING: "Deployment가 없습니다. 설정의 targets를 확인해 주세요.",
     Guardrail.BEING_DELETED: "Deployment가 삭제되는 중입니다.",
+    Guardrail.SCALED_TO_ZERO: (
+        "워크로드의 파드 수가 0입니다. 파드가 없으면 버전이 정상인지 알 수 없고, 되돌려도 서비스되지 않습니다. "
+        "서비스해야 한다면 파드 수를 늘려 주세요."
+    ),
+    Guardrail.SELECTOR_CHANGED: (
+        "되돌릴 버전의 파드에 현재 워크로드의 셀렉터가 고르는 레이블이 없습니다(다른 셀렉터로 다시 만든 워크로드). "
+        "정상 버전을 직접 배포해 주세요."
+    ),
     Guardrail.PAUSED: "Deployment의 롤아웃이 일시 중지되어 있습니다. 가드가 조치하게 하려면 재개해 주세요.",
     Guardrail.NOT_YET_OBSERVED: "방금 바뀐 파드 템플릿을 아직 확인하지 못했습니다.",
     Guardrail.ROLLOUT_UNKNOWN: "현재 릴리스가 언제 배포되었는지 알 수 없습니다. 다른 원인을 찾거나 직접 롤백해 주세요.",

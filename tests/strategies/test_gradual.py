@@ -190,3 +190,11 @@ def test_every_step_has_a_line() -> None:
 )
 def test_what_a_disruption_budget_wants(spec: dict[str, Any], expected: int, wanted: int) -> None:
     assert capacity.wanted_healthy({"spec": spec}, expected) == wanted
+
+
+def test_an_autoscaler_of_kedas_cannot_be_pinned() -> None:
+    labels = {immediate.SCALED_OBJECT: "web"}
+    found = planned(replace(AROUND, autoscalers=[{**HPA, "metadata": {**HPA["metadata"], "labels": labels}}]))
+    assert isinstance(found, Unfit)
+    [reason] = found.reasons
+    assert reason.startswith("Autoscaler hpa belongs to KEDA's ScaledObject web, which puts its bounds back")
