@@ -33,7 +33,7 @@ from tests.domain.build import deployment, rule, template
 SHARES = GradualPolicy().steps
 RECORD = Record("goodgoodgood", "1", "blob", ("v1",), 0, 0)
 SERVICE: dict[str, Any] = {"metadata": {"name": "svc"}, "spec": {"selector": {"app": "logcaster"}}}
-HPA = {
+HPA: dict[str, Any] = {
     "metadata": {"name": "hpa", "uid": "u"},
     "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "logcaster-prod"}, "minReplicas": 2, "maxReplicas": 9},
 }
