@@ -321,8 +321,10 @@ def _ending(
     if hold is None:
         return Close(RunClosed(now, run.id, ending.outcome, ending.reason, ending.freeze))
     match observation:
-        case Done(detail) | Foreign(detail):
+        case Done(detail):
             return Commit((HoldReleased(now, run.id, hold.id, detail),))
+        case Foreign(detail):
+            return Commit((HoldReleased(now, run.id, hold.id, detail, theirs=hold.original is not None),))
         case Failed(_, detail) if _stood_in_for(run, hold):
             return WaitUntil(_pause(int(elapsed), None), detail)
         case Failed(_, detail):

@@ -46,6 +46,7 @@ ENGLISH_STATES: Mapping[str, str] = {
     "run.crashed": "stopped, needs a restart of the guard",
     "hold.not_given_back": "needs a person",
     "hold.held_up": "still giving back",
+    "hold.theirs": "left as somebody else set it",
     "run.hindered": "stands still",
     "marks.unproven": "left alone, needs a person",
     "owner.suspended": "rolled back, GitOps owner suspended",
@@ -96,6 +97,12 @@ KOREAN: Mapping[str, Words] = {
         "{target}: {object} 설정이 원래대로 돌아가지 않았습니다",
         "가드가 바꾼 것을 되돌리지 못했습니다. 직접 되돌려 주세요: {remedy}",
         "사람의 조치 필요",
+    ),
+    "hold.theirs": Words(
+        "{target}: {object}은(는) 담당자가 바꾼 값을 그대로 둡니다",
+        "롤백 중에 다른 사람이 바꾼 값이므로 가드가 되돌리지 않습니다. 롤백 전 값: {original}. 사유: {reason}. "
+        "롤백 전 값으로 되돌리려면: {remedy}",
+        "변경된 값 유지",
     ),
     "run.hindered": Words(
         "{target} 롤백이 멈춰 있습니다",

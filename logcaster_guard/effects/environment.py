@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-from logcaster_guard.domain import capacity, provenance
+from logcaster_guard.domain import capacity, field_owners, provenance
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, Rejected
 from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
 from logcaster_guard.domain.provenance import MANAGED
@@ -26,6 +26,7 @@ from logcaster_guard.domain.steps import (
     SwitchService,
 )
 from logcaster_guard.domain.workload import REVISION, Workload
+from logcaster_guard.effects.handing_back import FieldOwnership
 from logcaster_guard.effects.helper_deployment import restarts
 from logcaster_guard.effects.inspection import Checker
 from logcaster_guard.effects.interference import MADE, changed, foreign_workload, selector_of
@@ -103,6 +104,7 @@ class ScaleEnvironmentHandler:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self._fields = FieldOwnership(cluster)
 
     async def observe(self, step: ScaleEnvironment, run: Run) -> Observation:
         """Done when that many pods are wanted."""
@@ -115,7 +117,8 @@ class ScaleEnvironmentHandler:
         if workload.replicas >= step.replicas:
             return Done(f"{workload.replicas} pods are wanted")
         size = workload.replicas
-        hold = Hold(SIZE, SIZE, workload.name, workload.uid, original=size, written=step.replicas)
+        owners = field_owners.owners_of(workload.raw, field_owners.REPLICAS)
+        hold = Hold(SIZE, SIZE, workload.name, workload.uid, original=size, written=step.replicas, owners=owners)
         return Before(f"{size} pods are wanted", borrows=run.holds.get(SIZE, hold))
 
     async def apply(self, step: ScaleEnvironment, run: Run) -> None:
@@ -127,16 +130,37 @@ class ScaleEnvironmentHandler:
 
     async def observe_release(self, hold: Hold, run: Run) -> Observation:
         """It keeps its pods where it serves; else it gets its size back, unless somebody else gave it another one."""
-        return await _given_back(
-            self._cluster, run, lambda w: w.uid != hold.uid or w.replicas != hold.written, "its size is another one"
+        seen = await self._size_given_back(hold, run)
+        if not isinstance(seen, Done):
+            return seen
+        try:
+            workload = await workload_of(self._cluster, run)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        if workload is not None and self._fields.due(workload.raw, hold, field_owners.REPLICAS):
+            return Before(f"{seen.detail}, and its size is the guard's field")
+        return seen
+
+    async def _size_given_back(self, hold: Hold, run: Run) -> Observation:
+        """`Before` if it is to be, `Done` if its size is as it is to stay."""
+        ours = {hold.original, hold.written}
+        seen = await _given_back(
+            self._cluster, run, lambda w: w.uid != hold.uid or w.replicas not in ours, "its size is another one"
         )
+        workload = await workload_of(self._cluster, run) if isinstance(seen, Before) else None
+        back = workload is not None and workload.replicas == hold.original
+        return Done(f"{hold.original} pods are wanted") if back else seen
 
     async def release(self, hold: Hold, run: Run) -> None:
-        """Bring it to its size again."""
+        """Bring it to its size again, or hand the field back where the size is as it is to stay."""
+        seen = await self._size_given_back(hold, run)
         workload = await workload_of(self._cluster, run)
-        if workload is None or workload.uid != hold.uid or workload.replicas != hold.written:
+        if workload is None or workload.uid != hold.uid:
             return
-        await scale(self._cluster, workload, hold.original or 0)
+        if isinstance(seen, Done):
+            await self._fields.hand_back(workload.raw, hold, field_owners.REPLICAS)
+        elif isinstance(seen, Before) and workload.replicas == hold.written:
+            await scale(self._cluster, workload, hold.original or 0)
 
 
 class AwaitEnvironmentHandler:
