@@ -254,16 +254,32 @@ def _ours(hold: Hold) -> set[tuple[int | None, int | None]]:
 
 
 def _given_back(raw: Json, hold: Hold) -> tuple[int, int]:
-    """The bounds that the autoscaler is to have: each that shows the guard's value as it was, others' as they are.
+    """The bounds that the autoscaler is to have: each that is still the guard's as it was, others' as they are.
 
     One that was could be on the wrong side of the other that is somebody's: then it stays as well.
     """
     minimum, maximum = _bounds(raw)
-    least = hold.original if minimum in hold.ours and hold.original is not None else minimum
-    most = hold.original_maximum if maximum in hold.ours and hold.original_maximum else maximum
+    own_minimum, own_maximum = _guards_bounds(raw, hold)
+    least = hold.original if own_minimum and hold.original is not None else minimum
+    most = hold.original_maximum if own_maximum and hold.original_maximum else maximum
     if least <= most:
         return least, most
     return (minimum, most) if minimum <= most else (least, maximum) if least <= maximum else (minimum, maximum)
+
+
+def _guards_bounds(raw: Json, hold: Hold) -> tuple[bool, bool]:
+    """Whether each bound is still as the guard wrote it: a person may have set the very number that it wrote before.
+
+    The field's manager tells. Without one, what stands beside somebody's bound is the guard's if it wrote that last.
+    """
+    bounds = _bounds(raw)
+    if field_owners.entries_of(raw):
+        owned = [field_owners.is_guards(raw, path) for path in BOUNDS]
+    else:
+        alone = all(bound in hold.ours for bound in bounds)
+        owned = [alone or bound == hold.written for bound in bounds]
+    minimum, maximum = (own and bound in hold.ours for own, bound in zip(owned, bounds, strict=True))
+    return minimum, maximum
 
 
 def _mended(raw: Json, hold: Hold) -> list[tuple[str, ...]]:
