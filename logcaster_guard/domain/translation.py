@@ -94,7 +94,7 @@ KOREAN: Mapping[str, Words] = {
         "복원 완료, 확인 중",
     ),
     "run.closed": Words(
-        "{target} 롤백 종료: {outcome_words}", "{outcome_sentence}{frozen_sentence}", "{outcome_words}"
+        "{target} 롤백 종료: {outcome_words}", "{outcome_sentence}{veto_sentence}{frozen_sentence}", "{outcome_words}"
     ),
     "run.crashed": Words(
         "롤백 작업이 내부 오류로 멈췄습니다",
@@ -300,6 +300,10 @@ KOREAN_GUARDRAILS: Mapping[str, str] = {
     Guardrail.ROLLOUT_IN_PROGRESS: "문제가 시작된 뒤에 다른 사람이 새 릴리스를 배포하는 중입니다.",
     Guardrail.MAINTENANCE: "점검(maintenance) 시간입니다. 끝난 뒤에도 문제가 계속되면 다시 판단합니다.",
     Guardrail.FROZEN: "대상이 동결(freeze)되어 있습니다. 원인을 해결한 뒤 동결을 풀어 주세요.",
+    Guardrail.VETOED: (
+        "담당자가 이 릴리스의 롤백을 거부했고 그 기한이 지나지 않았습니다. 해제하려면 릴리스를 불량으로 표시하거나 "
+        "직접 롤백해 주세요."
+    ),
     Guardrail.ANOTHER_RUN: "이미 다른 롤백이 진행 중입니다.",
     Guardrail.COOLDOWN: "마지막 롤백 뒤의 대기 시간이 아직 지나지 않았습니다.",
     Guardrail.TARGET_BUDGET: "이 대상의 하루 롤백 한도를 다 썼습니다. 릴리스가 계속 실패하는 원인을 찾아 주세요.",
@@ -446,6 +450,16 @@ def _korean_freeze(facts: Mapping[str, str]) -> str:
     return f" 사람이 해제할 때까지 대상을 동결합니다.{how}"
 
 
+def _korean_veto(facts: Mapping[str, str]) -> str:
+    """Until when a veto holds for the release, and how it is lifted."""
+    if "vetoed_until" not in facts:
+        return ""
+    return (
+        f" {facts['vetoed_until']}까지 이 릴리스는 롤백하지 않습니다. 담당자가 불량으로 표시하거나 직접 롤백하면 "
+        "해제됩니다."
+    )
+
+
 class _Facts(dict[str, str]):
     """Facts to fill in; one that an older journal does not tell is a dash."""
 
@@ -464,6 +478,7 @@ def _facts(notice: Notice) -> _Facts:
         "outcome_words": word,
         "outcome_sentence": sentence,
         "frozen_sentence": _korean_freeze(facts),
+        "veto_sentence": _korean_veto(facts),
         "question": _korean_question(facts),
         "because": _korean_cause(facts),
         "guardrail_sentences": " ".join(KOREAN_GUARDRAILS.get(n, n) for n in names).format_map(_Facts(facts))
