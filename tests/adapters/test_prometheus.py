@@ -160,6 +160,16 @@ async def test_a_handshake_that_hangs_is_cut() -> None:
         (success("vector", vector("-Inf")), NoData(1000.0, Gap.INFINITE, "-Inf")),
         (success("vector", vector("1", "2")), NoData(1000.0, Gap.WRONG_TYPE, "2 series; aggregate to one")),
         (success("vector", vector("1"), warnings=["store\ngone"]), NoData(1000.0, Gap.PARTIAL, "store gone")),
+        (success("vector", vector("1"), warnings=["PromQL info: metric might not be a counter"]), Value(1000.0, 1.0)),
+        (
+            success("vector", vector("1"), warnings=["PromQL info: x", "No StoreAPIs matched for this query"]),
+            NoData(1000.0, Gap.PARTIAL, "No StoreAPIs matched for this query"),
+        ),
+        (
+            success("vector", vector("1"), isPartial=True),
+            NoData(1000.0, Gap.PARTIAL, "the backend says isPartial"),
+        ),
+        (success("vector", vector("1"), isPartial=False), Value(1000.0, 1.0)),
         (success("vector", vector("1", at=EPOCH - 61)), NoData(1000.0, Gap.STALE, "61 s behind the guard's clock")),
         (success("vector", vector("1", at=EPOCH + 99)), NoData(1000.0, Gap.STALE, "99 s ahead of the guard's clock")),
         (
@@ -350,6 +360,7 @@ async def test_history_of_the_future_is_empty() -> None:
         (success("matrix", matrix([]) * 2), Fault.MALFORMED, "2 series; aggregate to one"),
         (success("vector", []), Fault.MALFORMED, "a vector"),
         (success("matrix", matrix([]), warnings=["gone"]), Fault.MALFORMED, "partial answer: gone"),
+        (success("matrix", matrix([]), isPartial=True), Fault.MALFORMED, "partial answer: the backend says isPartial"),
         (success("matrix", matrix([(EPOCH, "1"), (EPOCH, "2")])), Fault.MALFORMED, "sample"),
         (success("matrix", [{"metric": {}, "histograms": []}]), Fault.MALFORMED, "values"),
         (success("matrix", matrix([]) * 1001), Fault.TOO_LARGE, "1001 series"),

@@ -11,7 +11,7 @@ import json
 import logging
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -29,6 +29,8 @@ from logcaster_guard.domain.signals import Fault
 
 CHUNK = 1 << 16
 LARGEST_ERROR = 1 << 16
+_INFO = "PromQL info:"
+"""How an annotation begins that does not touch the result; Prometheus 2.48 to 2.53 puts these into `warnings`."""
 
 
 class Failed(Exception):
@@ -41,7 +43,7 @@ class Failed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PromAnswer:
-    """`data` of a successful answer, and its `warnings` (the answer may be partial)."""
+    """`data` of a successful answer; `warnings` say why it may be partial, and are empty for a whole one."""
 
     result_type: str
     result: list[Any]
@@ -206,4 +208,10 @@ def _answer(document: Any) -> PromAnswer:  # noqa: ANN401 - JSON
         or not isinstance(warnings, list)
     ):
         raise Failed(Failure(Fault.MALFORMED, "the answer has no result"))
-    return PromAnswer(plain(data["resultType"]), data["result"], tuple(plain(str(w)) for w in warnings[:10]))
+    return PromAnswer(plain(data["resultType"]), data["result"], _partial(document, warnings))
+
+
+def _partial(document: Mapping[str, Any], warnings: Sequence[object]) -> tuple[str, ...]:
+    """Why the answer may be partial. VictoriaMetrics says so in a key, Thanos in a warning."""
+    said = ["the backend says isPartial"] if document.get("isPartial") else []
+    return tuple([*said, *(plain(str(w)) for w in warnings if not str(w).startswith(_INFO))][:10])
