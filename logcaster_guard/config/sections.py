@@ -143,16 +143,16 @@ class SettingsFile(Section):
     """The keys of `guard.yaml`."""
 
     mode: Literal["standalone", "sidecar"] = "standalone"
-    targets: Annotated[tuple[TargetSection, ...], Sized(1, MAX_ITEMS)] = (DEFAULT_TARGET,)
+    targets: Annotated[tuple[TargetSection, ...], Sized(1, MAX_ITEMS, "targets")] = (DEFAULT_TARGET,)
     sources: SourcesSection = SourcesSection()
     metrics: MetricsSection = MetricsSection()
-    signals: Annotated[dict[str, SignalSection], Sized(0, MAX_ITEMS)] = Field(
+    signals: Annotated[dict[str, SignalSection], Sized(0, MAX_ITEMS, "signals")] = Field(
         default_factory=dict, json_schema_extra=keys_like(LABEL_KEY)
     )
     polling: PollingSection = PollingSection()
     limits: LimitsSection = LimitsSection()
     attribution: AttributionSection = AttributionSection()
-    maintenance: Annotated[tuple[MaintenanceSection, ...], Sized(0, MAX_ITEMS)] = ()
+    maintenance: Annotated[tuple[MaintenanceSection, ...], Sized(0, MAX_ITEMS, "maintenance windows")] = ()
     ledger: LedgerSection = LedgerSection()
     verify: VerifySection = VerifySection()
     rollout: RolloutSection = RolloutSection()
