@@ -90,7 +90,7 @@ class Sized:
 
     least: int
     most: int
-    noun: str
+    noun: str = "items"
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         """The items' own schema behind the check."""
