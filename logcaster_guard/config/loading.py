@@ -11,6 +11,7 @@ from pathlib import Path
 
 from logcaster_guard.config.crosschecks import salvage
 from logcaster_guard.config.faults import MAX_FAULTS, ConfigFault, closest
+from logcaster_guard.config.queries import query_warnings
 from logcaster_guard.config.rules import RULES_KEY, RawRules, RuleContext, read_rules, repeated_names, rule_count
 from logcaster_guard.config.sections import SettingsFile
 from logcaster_guard.config.settings import (
@@ -83,7 +84,10 @@ class _Loading:
             rules=rules,
             files=tuple(Path(f.name) for f in self._files),
             settings_file=Path(settings_files[0].name) if settings_files else None,
-            warnings=warnings_of(settings, rules, given=bool(settings_files)),
+            warnings=(
+                *warnings_of(settings, rules, given=bool(settings_files)),
+                *itertools.chain(*(query_warnings(settings.signals, f.root, f.name) for f in settings_files if f.root)),
+            ),
         )
 
     def _read(self, paths: Sequence[Path | str]) -> Iterator[_File]:

@@ -127,7 +127,7 @@ class WebSection(Section):
 
     listen: ListenAddress | None = "127.0.0.1:9997"
     probes: ListenAddress | None = None
-    hosts: Annotated[tuple[Subdomain, ...], Sized(0, 20)] = ()
+    hosts: Annotated[tuple[Subdomain, ...], Sized(0, 20, "hosts")] = ()
     auth: AuthSection | None = None
 
     @model_validator(mode="after")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, Strict, model_validator
 
@@ -41,6 +41,7 @@ class PrometheusSection(Section):
     max_series: WholeNumber = 1_000
     token: SecretSource | None = None
     ca_file: PathName | None = None
+    dialect: Literal["promql", "metricsql"] = "promql"
 
 
 class HttpSection(Section):

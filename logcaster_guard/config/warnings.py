@@ -45,11 +45,6 @@ def _of_journal(settings: Settings) -> Iterator[str]:
 
 
 def _of_rule(settings: Settings, rule: Rule, *, given: bool) -> Iterator[str]:
-    if "p95_latency" in rule.signals:
-        yield (
-            f"rule {rule.name}: a p95_latency threshold above the largest finite bucket of the histogram can never be "
-            "met, and the buckets cannot be seen from here; compare them"
-        )
     shortest = 2 * settings.policy.polling.interval
     if not given and rule.duration < shortest:
         yield (
