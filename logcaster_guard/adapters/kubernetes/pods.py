@@ -71,8 +71,11 @@ class Pod:
 
     @property
     def restarts(self) -> int:
-        """Restarts of all its containers, init containers and sidecars included, but not the guard's own."""
-        return sum(int(c.get("restartCount") or 0) for c in self._containers)
+        """Restarts of the container that had most, init containers and sidecars included, but not the guard's own.
+
+        A node that reboots restarts each container once: that is one restart of the pod, however many it has.
+        """
+        return max((int(c.get("restartCount") or 0) for c in self._containers), default=0)
 
     @property
     def waiting_reasons(self) -> frozenset[str]:
