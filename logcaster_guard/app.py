@@ -46,11 +46,16 @@ from logcaster_guard.adapters.webhook import Webhook
 from logcaster_guard.config.channels import SlackSection
 from logcaster_guard.config.loading import Loaded, load
 from logcaster_guard.config.mounted import fingerprint
-from logcaster_guard.config.secrets import SecretUnreadable
 from logcaster_guard.config.sections import JournalSection
 from logcaster_guard.config.settings import Settings
 from logcaster_guard.domain.authority import Terms
-from logcaster_guard.domain.errors import ClusterError, ConfigurationError, JournalUnavailable, NotFound
+from logcaster_guard.domain.errors import (
+    ClusterError,
+    ConfigurationError,
+    JournalUnavailable,
+    NotFound,
+    SecretUnreadable,
+)
 from logcaster_guard.domain.rules import difference
 from logcaster_guard.domain.signals import SourceError, SourceName, Target
 from logcaster_guard.domain.translation import Language
@@ -122,7 +127,11 @@ async def _serve(loaded: Loaded, paths: Sequence[Path]) -> Loaded | None:
     """Serve one configuration; returns the one to go on with, None when told to stop."""
     log = structlog.get_logger()
     web = loaded.settings.web
-    async with built(loaded) as guard, _gate(loaded.settings) as gate, serving(guard, web.listen, gate):
+    async with (
+        built(loaded) as guard,
+        _gate(loaded.settings) as gate,
+        serving(guard, web.listen, gate, probes=web.probes, hosts=web.hosts),
+    ):
         log.info(
             "guard.started",
             version=__version__,

@@ -20,6 +20,7 @@ from urllib.parse import urlencode
 
 import httpx
 
+from logcaster_guard.domain.errors import SecretUnreadable
 from logcaster_guard.domain.notices import Delivered, Delivery, TryLater, Undeliverable
 
 ANSWER_CAP = 65_536
@@ -28,7 +29,7 @@ ANSWER_CAP = 65_536
 _HOST = re.compile(rb"[A-Za-z0-9._-]{1,253}")
 
 Reader = Callable[[], str]
-"""Gives a secret's present text; may block shortly, may raise `OSError` or `ValueError`."""
+"""Gives a secret's present text; may block shortly, may raise `SecretUnreadable`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +131,8 @@ class Poster:
         try:
             text = self._url().strip()
             token = None if self._token is None else self._token().strip()
-        except (OSError, ValueError) as error:
-            # The message of a ValueError may quote what was read.
-            raise _Unusable(f"the channel's URL or token cannot be read ({type(error).__name__})") from error
+        except SecretUnreadable as error:
+            raise _Unusable(str(error)) from error
         if token is not None and (not token or not token.isascii() or not token.isprintable()):
             raise _Unusable("the channel's token is empty or holds characters that a header cannot carry")
         return _checked(text), {} if token is None else {"Authorization": f"Bearer {token}"}

@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import structlog
 
-from logcaster_guard.domain.errors import GuardError
+from logcaster_guard.domain.errors import SecretUnreadable
 from logcaster_guard.ports import Caller, Kind
 
 
 class TokenGate:
-    """`ports.Gate` with one token for everything; `read` gives it, or raises a `GuardError`.
+    """`ports.Gate` with one token for everything; `read` gives it, or raises `SecretUnreadable`.
 
     It is read at each use, so that a new one is taken up. One that is empty, or cannot be read, lets nobody in.
     """
@@ -25,7 +25,7 @@ class TokenGate:
         """The holder of the token; None for any other. The comparison takes the same time whatever was given."""
         try:
             wanted = self._read()
-        except GuardError as error:
+        except SecretUnreadable as error:
             structlog.get_logger().warning("secret.unreadable", detail=str(error))
             return None
         same = hmac.compare_digest(_digest(token), _digest(wanted))

@@ -11,18 +11,15 @@ from urllib.parse import urlsplit
 
 from logcaster_guard.config.faults import Refused, closest, escaped, quoted
 from logcaster_guard.config.urls import check_base_url
-from logcaster_guard.domain.errors import GuardError
+from logcaster_guard.domain.errors import SecretUnreadable
 
 MAX_BYTES = 64 << 10
 
 _ALLOWED = "{file: PATH} or {env: NAME}; a secret never stands in this file itself"
+_BYTE_ORDER_MARK = "\ufeff"
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}", re.ASCII)
 _TOKEN_LIKE = re.compile(r"(?=[^/]*\d)(?=[^/]*[A-Za-z])[A-Za-z0-9_~.-]{16,}", re.ASCII)
 _SECRET_HOSTS = ("hooks.slack.com", "discord.com", "discordapp.com", "webhook.office.com", "chat.googleapis.com")
-
-
-class SecretUnreadable(GuardError):
-    """A secret is not where the settings say."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -41,6 +38,8 @@ class Secret:
         text = text.rstrip("\r\n")
         if not text:
             raise SecretUnreadable(f"the secret from {self.place} is empty; write it there")
+        if text.startswith(_BYTE_ORDER_MARK):
+            raise SecretUnreadable(f"the secret from {self.place} begins with a byte order mark; save it without one")
         if not text.isprintable():
             raise SecretUnreadable(f"the secret from {self.place} holds a line break or control character")
         return text

@@ -11,6 +11,10 @@ class ConfigurationError(GuardError):
     """What the guard was given to reach something outside with cannot be used; nothing was asked of that yet."""
 
 
+class SecretUnreadable(GuardError):
+    """A secret is not where the settings say, or cannot be one; the message names the place and never the content."""
+
+
 class JournalConflict(GuardError):
     """Somebody else appended to the stream first (`expected_seq` no longer holds)."""
 

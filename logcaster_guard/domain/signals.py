@@ -47,6 +47,7 @@ class Gap(StrEnum):
 class Fault(StrEnum):
     """Why a source gave no usable answer."""
 
+    SECRET = "secret unreadable"  # noqa: S105 - the name of a fault
     REFUSED = "connection refused"
     UNREACHABLE = "unreachable"
     NAME_NOT_FOUND = "name not found"

@@ -19,6 +19,7 @@ import pytest
 
 from logcaster_guard.adapters.prometheus import PrometheusSource
 from logcaster_guard.adapters.prometheus.workers import Line, Workers
+from logcaster_guard.domain.errors import SecretUnreadable
 from logcaster_guard.domain.ownership import Roster
 from logcaster_guard.domain.signals import (
     ByPod,
@@ -90,7 +91,8 @@ FAULTS: dict[str, tuple[Script, Fault, str]] = {
     "empty": (server.answer(""), Fault.MALFORMED, "not JSON"),
     "error as 200": (server.json_answer({"status": "error", "error": "a\nb"}), Fault.MALFORMED, "a b"),
     "parse error": (server.json_answer({"error": "1:5: parse error"}, 400), Fault.CLIENT_ERROR, "1:5: parse error"),
-    "forbidden": (server.answer("no", 403), Fault.CLIENT_ERROR, "403"),
+    "forbidden": (server.answer("no", 403), Fault.CLIENT_ERROR, "answered 403: no"),
+    "page": (server.answer("<html>no", 403), Fault.CLIENT_ERROR, "answered 403"),
     "server error": (server.answer("", 500), Fault.SERVER_ERROR, "500"),
     "large error": (server.answer("x" * 200_000, 500), Fault.SERVER_ERROR, "500"),
     "no content": (server.answer("", 204), Fault.MALFORMED, ""),
@@ -206,12 +208,12 @@ async def test_a_query_that_cannot_be_asked_is_an_error_of_its_own(query: str | 
 
 
 async def test_the_token_is_read_for_every_query_and_a_bad_one_is_never_told() -> None:
-    tokens = iter(["first\n", "second", "", "se\ncret", None])
+    tokens = iter(["first\n", "second", "", "hun\nter2", None])
 
     def token() -> str:
         value = next(tokens)
         if value is None:
-            raise FileNotFoundError("/run/secret")
+            raise SecretUnreadable("the secret in file /run/secret cannot be read")
         return value
 
     async with serving(success("vector", vector("1"))) as prometheus:
@@ -221,7 +223,7 @@ async def test_the_token_is_read_for_every_query_and_a_bad_one_is_never_told() -
         sent = [exchange.header("Authorization") for exchange in prometheus.exchanges]
     assert sent == ["Bearer first", "Bearer second"]
     assert [type(r) for r in readings] == [Value, Value, SourceError, SourceError, SourceError]
-    assert "cret" not in repr(readings)
+    assert "ter2" not in repr(readings)
 
 
 async def test_logs_hold_no_credentials(caplog: pytest.LogCaptureFixture) -> None:

@@ -86,7 +86,7 @@ async def test_where_it_cannot_be_looked_up_now_nothing_is_posted(slack: Workspa
     slack.away = {HISTORY}
     async with app(slack) as channel:
         assert await channel.deliver(NOTICE) == TryLater(
-            "whether Slack shows the message already cannot be looked up", 7.0
+            "whether Slack shows the message already cannot be looked up: HTTP 503", 7.0
         )
     assert slack.messages == []
 

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logcaster_guard.config.faults import Refused
-from logcaster_guard.config.secrets import MAX_BYTES, Secret, SecretUnreadable, to_secret, to_secret_url
+from logcaster_guard.config.secrets import MAX_BYTES, Secret, to_secret, to_secret_url
 from logcaster_guard.config.urls import check_base_url, check_url
+from logcaster_guard.domain.errors import SecretUnreadable
 
 
 @pytest.mark.parametrize(
@@ -128,12 +129,16 @@ def test_a_secret_that_is_not_there_is_told_by_its_place(tmp_path: Path, monkeyp
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "empty").write_text("\n")
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    (tmp_path / "mark").write_bytes(b"\xef\xbb\xbfhunter2")
     (tmp_path / "lines").write_text("hunter2\r\nInjected: yes")
     (tmp_path / "large").write_bytes(b"x" * (MAX_BYTES + 1))
     for secret in [
         Secret(env="GUARD_TOKEN"),
         Secret(file=str(tmp_path)),
-        *(Secret(file=str(tmp_path / name)) for name in ("missing", "fifo", "empty", "binary", "lines", "large")),
+        *(
+            Secret(file=str(tmp_path / name))
+            for name in ("missing", "fifo", "empty", "binary", "mark", "lines", "large")
+        ),
     ]:
         with pytest.raises(SecretUnreadable) as caught:
             secret.read()

@@ -184,11 +184,15 @@ def _watch(manager: PoolManager, line: Line) -> None:
 
 
 def _error_text(body: bytes) -> str:
-    """Prometheus' own sentence in an answer that is not 200 (a parse error names the position in the query)."""
+    """The server's own sentence in an answer that is not 200 (a parse error names the position in the query).
+
+    What stands before Prometheus, or its port that expects TLS, answers in plain text; of a page nothing is told.
+    """
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
-        return ""
+        text = body.decode("utf-8", "replace").strip()
+        return "" if text.startswith("<") else text
     return str(document.get("error", "")) if isinstance(document, Mapping) else ""
 
 

@@ -20,6 +20,7 @@ from logcaster_guard.adapters.prometheus.questions import Question, Span, Unaske
 from logcaster_guard.adapters.prometheus.series import series_of
 from logcaster_guard.adapters.prometheus.session import BoundedSession, Bounds, Failed, PromAnswer
 from logcaster_guard.adapters.prometheus.workers import Line, Workers
+from logcaster_guard.domain.errors import SecretUnreadable
 from logcaster_guard.domain.ownership import Roster
 from logcaster_guard.domain.signals import (
     Fault,
@@ -50,8 +51,8 @@ class PrometheusSource:
 
     `timeout` (seconds) bounds a query as a whole. `max_bytes` and `max_series` bound its answer. A sample whose
     timestamp is more than `staleness` seconds from the guard's clock is no data. `rosters` tells who owns which pods.
-    `token` is called for each query and gives the bearer token; it may raise OSError. `workers` bounds the threads,
-    `workers_per_target` those that serve one target.
+    `token` is called for each query and gives the bearer token; it may raise `SecretUnreadable`. `workers` bounds the
+    threads, `workers_per_target` those that serve one target.
     """
 
     def __init__(
@@ -254,12 +255,10 @@ class PrometheusSource:
             return {}
         try:
             token = self._token().strip()
-        except (OSError, ValueError) as error:
-            return Failure(Fault.CLIENT_ERROR, f"the bearer token cannot be read ({type(error).__name__})", local=True)
+        except SecretUnreadable as error:
+            return Failure(Fault.SECRET, str(error), local=True)
         if not token or not token.isascii() or not token.isprintable() or " " in token:
-            return Failure(
-                Fault.CLIENT_ERROR, "the bearer token is empty or holds characters that none may", local=True
-            )
+            return Failure(Fault.SECRET, "the bearer token is empty or holds characters that none may", local=True)
         return {"Authorization": f"Bearer {token}"}
 
 

@@ -120,8 +120,10 @@ class SlackApp:
             page = _parsed(answer)
             if page is None:
                 said = judged(answer)
-                after = said.after if isinstance(said, TryLater) else None
-                return TryLater("whether Slack shows the message already cannot be looked up", after)
+                unseen = "whether Slack shows the message already cannot be looked up"
+                if isinstance(said, Delivered):
+                    return TryLater(unseen)
+                return TryLater(f"{unseen}: {said.detail}", said.after if isinstance(said, TryLater) else None)
             if page.get("ok") is not True:
                 return None
             if any(_id_of(m) == notice.id for m in page.get("messages") or []):

@@ -1,0 +1,97 @@
+"""Every secret that is read while the guard runs may go away: whoever reads it says so, and goes on once it is back."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from logcaster_guard.adapters.prometheus import PrometheusSource
+from logcaster_guard.adapters.slack import Slack, SlackApp
+from logcaster_guard.adapters.token_gate import TokenGate
+from logcaster_guard.adapters.webhook import Webhook
+from logcaster_guard.config.secrets import Secret
+from logcaster_guard.domain.notices import Notice, Severity, TryLater
+from logcaster_guard.domain.signals import Fault, Signal, SourceError, SourceName, Target, Unit
+from logcaster_guard.ports import Channel
+from tests.fakes.clock import START, FakeClock
+
+UNREACHED = "http://127.0.0.1:9/"
+NOTICE = Notice("n", START, "run.opened", Severity.INFO, "title", "text")
+
+
+def gone(file: Path) -> None:
+    file.unlink()
+
+
+def emptied(file: Path) -> None:
+    file.write_text("")
+
+
+def folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def marked(file: Path) -> None:
+    file.write_bytes(b"\xef\xbb\xbfhunter2")
+
+
+LOST = (gone, emptied, folder, marked)
+
+
+@pytest.mark.parametrize("lose", LOST)
+async def test_a_source_names_the_file_of_its_token(tmp_path: Path, lose: Callable[[Path], None]) -> None:
+    file = tmp_path / "token"
+    file.write_text("hunter2")
+    source = PrometheusSource(UNREACHED, FakeClock(), token=Secret(file=str(file)).read)
+    signal = Signal("mine", Unit.COUNT, SourceName.PROMETHEUS, query="1")
+    target = Target("shop", "prod", "web")
+    lose(file)
+    for reading in (await source.read(target, [signal]))["mine"], await source.history(target, signal, 0, 1, 1):
+        assert isinstance(reading, SourceError)
+        assert reading.fault is Fault.SECRET
+        assert str(file) in reading.detail
+        assert "hunter2" not in reading.detail
+    shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)
+    file.write_text("hunter2")
+    reading = (await source.read(target, [signal]))["mine"]
+    assert isinstance(reading, SourceError)
+    assert reading.fault is Fault.REFUSED
+    await source.aclose()
+
+
+CHANNELS: Mapping[str, Callable[[Callable[[], str]], Channel]] = {
+    "webhook url": lambda read: Webhook("c", read),
+    "webhook token": lambda read: Webhook("c", lambda: UNREACHED, read),
+    "slack url": lambda read: Slack("c", read),
+    "slack token": lambda read: SlackApp("c", read, "C1", api=UNREACHED),
+}
+
+
+@pytest.mark.parametrize("lose", LOST)
+@pytest.mark.parametrize("kind", CHANNELS)
+async def test_a_channel_names_the_file_and_tries_later(
+    tmp_path: Path, kind: str, lose: Callable[[Path], None]
+) -> None:  # fmt: skip
+    file = tmp_path / "secret"
+    file.write_text("hunter2")
+    channel = CHANNELS[kind](Secret(file=str(file)).read)
+    lose(file)
+    delivery = await channel.deliver(NOTICE)
+    await channel.aclose()
+    assert isinstance(delivery, TryLater)
+    assert str(file) in delivery.detail
+    assert "hunter2" not in delivery.detail
+
+
+@pytest.mark.parametrize("lose", LOST)
+async def test_the_gate_of_the_api_lets_nobody_in(tmp_path: Path, lose: Callable[[Path], None]) -> None:
+    file = tmp_path / "token"
+    file.write_text("hunter2")
+    ask: Callable[[str], Awaitable[object]] = TokenGate(Secret(file=str(file)).read).caller
+    assert await ask("hunter2") is not None
+    lose(file)
+    assert await ask("hunter2") is None
