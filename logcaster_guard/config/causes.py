@@ -11,7 +11,7 @@ from pydantic import AfterValidator, model_validator
 
 from logcaster_guard.config.durations import show_duration
 from logcaster_guard.config.faults import Refused, closest, described
-from logcaster_guard.config.schema import Duration, Metric, Name, Section, Share, Sized, WholeNumber, pattern_of
+from logcaster_guard.config.schema import Duration, Name, Section, Share, Sized, WholeNumber, pattern_of
 from logcaster_guard.domain.maintenance import MaintenanceWindow
 
 MAX_WINDOWS = 100
@@ -47,7 +47,6 @@ class AttributionSection(Section):
     before: Duration = 600.0
     least_history: Duration | None = 60.0
     min_requests: WholeNumber = 100
-    label: Metric = "pod"
 
     @model_validator(mode="after")
     def _enough_is_looked_at(self) -> AttributionSection:

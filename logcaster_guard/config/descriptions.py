@@ -61,6 +61,9 @@ DESCRIPTIONS: Mapping[str, str] = {
     "sources.prometheus.timeout": "for a whole answer",
     "sources.prometheus.max_bytes": "larger answers are refused",
     "sources.prometheus.max_series": "answers with more series are refused",
+    "sources.prometheus.min_requests": (
+        "with fewer requests in the lookback `error_rate` and `p95_latency` have no data; not for queries of one's own"
+    ),
     "sources.prometheus.token": "bearer token",
     "sources.prometheus.token.file": "the file that holds it",
     "sources.prometheus.token.env": "the environment variable that holds it",
@@ -87,7 +90,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "metrics.requests": "counter of requests",
     "metrics.status_label": "its label with the HTTP status",
     "metrics.duration": "histogram of request durations, without `_bucket`",
-    "metrics.memory": "gauge of a process's memory, used where cAdvisor's metrics are missing",
+    "metrics.memory": "gauge of a process's memory, used for pods whose containers' memory or limits are not known",
     "metrics.client_errors_count": "whether 4xx answers count as failed; 5xx always do, 2xx and 3xx never",
     "signals": "by signal name (lower-case letters, digits, `_`), at most 100",
     "signals.<name>.source": (
@@ -128,9 +131,6 @@ DESCRIPTIONS: Mapping[str, str] = {
         "its signals; at most `before`. `null`: it may be unknown"
     ),
     "attribution.min_requests": "with fewer requests the error rate or latency of old or new pods proves nothing",
-    "attribution.label": (
-        "the label of the metrics in Prometheus that tells a pod, its `pod-template-hash` or its version"
-    ),
     "maintenance": "times of the week in which nothing is rolled back, at most 100",
     "maintenance[].name": "unique, told in the refusal",
     "maintenance[].days": "`mon` to `sun`; `null`: every day",

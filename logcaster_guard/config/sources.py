@@ -38,7 +38,8 @@ class PrometheusSection(Section):
     url: BaseUrl | None = "http://prometheus:9090"
     timeout: Duration = 10.0
     max_bytes: Size = 8 << 20
-    max_series: WholeNumber = 1_000
+    max_series: WholeNumber = 20_000
+    min_requests: WholeNumber = 100
     token: SecretSource | None = None
     ca_file: PathName | None = None
     dialect: Literal["promql", "metricsql"] = "promql"

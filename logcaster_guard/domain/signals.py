@@ -38,6 +38,9 @@ class Gap(StrEnum):
     STALE = "stale"
     TOO_FEW = "too few requests"
     WRONG_TYPE = "wrong type"
+    NO_STATUS = "no HTTP status"
+    NOT_BY_POD = "not told apart by pod"
+    IMPOSSIBLE = "impossible number"
     NOT_READ = "not read yet"
 
 
@@ -89,13 +92,39 @@ class SourceError:
 Reading = Value | NoData | SourceError
 
 
+class Measure(StrEnum):
+    """What is made of series of pods."""
+
+    FAILED_SHARE = "failed / all"
+    TOTAL = "sum"
+    P95 = "95th percentile"
+    HIGHEST = "highest"
+
+
+@dataclass(frozen=True, slots=True)
+class ByPod:
+    """How one number is made of a query's series, each of which is of one pod (`domain.fold`).
+
+    `metric` is what people know them by. For a share of failures, `status_label` holds the HTTP status, of whose
+    classes (`4`, `5`) `failed` are failures; `example` is PromQL that answers with one series as it was scraped.
+    """
+
+    measure: Measure
+    metric: str
+    status_label: str = ""
+    failed: frozenset[str] = frozenset()
+    example: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Signal:
     """A named number of a target.
 
     `lookback` is how many seconds behind its instant a reading reaches (0 for an instantaneous one).
-    `query` is PromQL, with the target's fields and `$lookback` still to be filled in; `by_release` is the same of some
-    pods alone, with their marks as `$pods`.
+    `query` is PromQL, with the target's fields and `$lookback` still to be filled in. The guard's own answers with
+    series of pods, which `by_pod` makes one number of; an operator's with that number. With fewer than `min_requests`
+    in the lookback there is no data. `apart`: nothing but the target's own pods may be in the number, for judging one
+    Deployment against another.
     """
 
     name: str
@@ -103,7 +132,9 @@ class Signal:
     source: SourceName
     lookback: float = 0.0
     query: str | None = None
-    by_release: str | None = None
+    by_pod: ByPod | None = None
+    min_requests: int = 0
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)

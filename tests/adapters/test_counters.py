@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logcaster_guard.adapters.scrape.counters import Track, increase, quantile
+from logcaster_guard.adapters.scrape.counters import Track, increase
 from logcaster_guard.adapters.scrape.exposition import Labels
 from logcaster_guard.adapters.scrape.metrics import PodScrape
+from logcaster_guard.domain.fold import quantile
 
 OK: Labels = (("status", "200"),)
 BAD: Labels = (("status", "500"),)

@@ -10,7 +10,7 @@ import pytest
 
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.prometheus import PrometheusSource
-from logcaster_guard.adapters.scrape.counters import quantile
+from logcaster_guard.domain.fold import quantile
 from logcaster_guard.domain.signals import (
     Fault,
     Gap,

@@ -23,7 +23,6 @@ from logcaster_guard.domain.signals import (
     Target,
     Value,
 )
-from logcaster_guard.ports import Pods as Members
 from tests.adapters import sources_server as server
 from tests.adapters.sources_server import Exchange, RawServer, Script, serving
 from tests.fakes.clock import FakeClock
@@ -141,9 +140,7 @@ async def test_old_and_new_pods_are_measured_each_alone() -> None:
             world.apps[1].serve(60, 40)
             await world.over(30)
         found = {
-            (release, name): await world.source.portion(
-                TARGET, signal(name), Members(frozenset({release}), frozenset()), 1_030.0, 1_090.0
-            )
+            (release, name): await world.source.portion(TARGET, signal(name), frozenset({release}), 1_030.0, 1_090.0)
             for release in ("old", "new", "none")
             for name in ("error_rate", "request_rate", "memory_usage")
         }

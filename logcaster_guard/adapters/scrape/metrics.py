@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from logcaster_guard.adapters.scrape.exposition import Labels, Sample
+from logcaster_guard.domain.fold import STATUS
 
 START_TIME = "process_start_time_seconds"
-
-_STATUS = re.compile(r"([1-5])(?:[0-9][0-9]|xx|XX)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ def pod_scrape(samples: Iterable[Sample], names: MetricNames, *, client_errors: 
             continue
         if sample.name == names.requests:
             requests[sample.labels] = sample.value
-            status = _STATUS.fullmatch(dict(sample.labels).get(names.status_label, ""))
+            status = STATUS.fullmatch(dict(sample.labels).get(names.status_label, ""))
             if status is not None:
                 classes[sample.labels] = status[1]
         elif sample.name == names.memory:

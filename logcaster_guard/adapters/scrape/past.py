@@ -7,8 +7,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from logcaster_guard.adapters.scrape.counters import Increase, Totals, Track, increase, quantile
+from logcaster_guard.adapters.scrape.counters import Increase, Totals, Track, increase
 from logcaster_guard.adapters.scrape.metrics import MetricNames, PodScrape
+from logcaster_guard.domain.fold import quantile
 from logcaster_guard.domain.signals import Gap, NoData, Value
 
 ERROR_RATE = "error_rate"
