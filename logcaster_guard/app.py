@@ -280,6 +280,7 @@ def _scrape(settings: Settings, cluster: KubernetesCluster, clock: Clock) -> Sou
             requests=metrics.requests,
             status_label=metrics.status_label,
             duration=metrics.duration,
+            duration_unit=metrics.seconds_per_unit,
             memory=metrics.memory,
         ),
         proxy=section.proxy,

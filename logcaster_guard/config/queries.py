@@ -56,8 +56,9 @@ def query_warnings(signals: Mapping[str, Signal], root: Node, file: str) -> Iter
             said = f"the query may not parse, if it is not newer than this check: {tree.words}"
             yield f"{escaped(file)}:{at.line}:{at.column}: signal {name}: {said}"
         elif tree is not None:
+            at = leaf.locate(0)
             for sentence in surprises(signal, tree):
-                yield f"{escaped(file)}:{leaf.at.line}:{leaf.at.column}: signal {name}: {sentence}"
+                yield f"{escaped(file)}:{at.line}:{at.column}: signal {name}: {sentence}"
 
 
 def surprises(signal: Signal, tree: Expr) -> Iterator[str]:
@@ -65,8 +66,8 @@ def surprises(signal: Signal, tree: Expr) -> Iterator[str]:
     outside = _outside(tree)
     if isinstance(outside, BinaryExpr) and str(outside.op) in _COMPARISONS and not _is_bool(outside):
         yield (
-            f"the comparison {outside.op} leaves nothing of a healthy service, so there is no data and no release earns "
-            "good; compare in the rule's condition, and drop it here"
+            f"the comparison {outside.op} leaves nothing of a healthy service, so there is no data and no release "
+            "earns good; compare in the rule's condition, and drop it here"
         )
     if signal.unit is Unit.RATIO and _times(outside, 100):
         yield "a ratio is a share from 0 to 1, and 5% in a condition is 0.05; drop the * 100"
@@ -86,14 +87,14 @@ def _reaching(signal: Signal, tree: Expr) -> Iterator[str]:
     behind = reach(tree)
     if behind > signal.lookback:
         yield (
-            f"it reads back {show_duration(behind)} and its lookback is {show_duration(signal.lookback)}: a rollback is "
-            "judged on what was before it; name the lookback"
+            f"it reads back {show_duration(behind)} and its lookback is {show_duration(signal.lookback)}, so a "
+            "rollback is judged on what was before it; name the lookback"
         )
     recorded = sorted({n for n in _metrics(tree) if ":" in n})
     if recorded and not signal.lookback:
         yield (
-            f"how far back the recording rule {quoted(recorded[0])} reads cannot be seen from here; name the longest range "
-            "in it as the signal's lookback"
+            f"how far back the recording rule {quoted(recorded[0])} reads cannot be seen from here; name the longest "
+            "range in it as the signal's lookback"
         )
 
 

@@ -131,6 +131,7 @@ def _builtin(metrics: MetricsSection) -> Mapping[str, tuple[str, ByPod]]:
         requests=metrics.requests,
         status_label=metrics.status_label,
         duration=metrics.duration,
+        duration_unit=metrics.seconds_per_unit,
         memory=metrics.memory,
         client_errors_count=metrics.client_errors_count,
     )

@@ -100,8 +100,14 @@ class MetricsSection(Section):
     requests: Metric = "http_requests_total"
     status_label: Metric = "status"
     duration: Metric = "http_request_duration_seconds"
+    duration_unit: Literal["seconds", "milliseconds"] = "seconds"
     memory: Metric = "process_resident_memory_bytes"
     client_errors_count: bool = True
+
+    @property
+    def seconds_per_unit(self) -> float:
+        """How many seconds `duration` counts in."""
+        return 0.001 if self.duration_unit == "milliseconds" else 1.0
 
 
 class SignalSection(Section):
