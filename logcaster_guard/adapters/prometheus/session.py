@@ -25,6 +25,7 @@ from urllib3.exceptions import HTTPError
 from logcaster_guard import __version__
 from logcaster_guard.adapters.faults import Failure, failure_of, plain, status_failure
 from logcaster_guard.adapters.prometheus.workers import Line
+from logcaster_guard.adapters.skew import Skew
 from logcaster_guard.domain.signals import Fault
 
 CHUNK = 1 << 16
@@ -62,7 +63,14 @@ class BoundedSession(requests.Session):
     """For one exchange. `answer` is what the last `send` was given; `send` raises `Failed` for everything else."""
 
     def __init__(
-        self, line: Line, bounds: Bounds, *, now: Callable[[], datetime], ca_file: str | None, proxy: str | None
+        self,
+        line: Line,
+        bounds: Bounds,
+        *,
+        now: Callable[[], datetime],
+        ca_file: str | None,
+        proxy: str | None,
+        skew: Skew,
     ) -> None:
         super().__init__()
         for name in ("urllib3", "requests", "prometheus_api_client"):  # they log addresses and queries
@@ -76,6 +84,7 @@ class BoundedSession(requests.Session):
         self._line = line
         self._bounds = bounds
         self._now = now
+        self._skew = skew
         self._deadline = time.monotonic() + bounds.timeout
 
     def adapter(self) -> HTTPAdapter:
@@ -89,8 +98,10 @@ class BoundedSession(requests.Session):
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:  # noqa: ANN401 - requests' signature
         """The checked answer as a response with `json()` only; raises `Failed`."""
         kwargs |= {"stream": True, "allow_redirects": False, "timeout": self._bounds.timeout}
+        sent = self._now()
         try:
             response = super().send(request, **kwargs)
+            self._skew.note(response.headers, sent, self._now())
             with response:
                 document = self._document(response)
         except requests.exceptions.ChunkedEncodingError as error:
