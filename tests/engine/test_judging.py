@@ -9,8 +9,11 @@ import pytest
 
 from logcaster_guard.domain.events import RunClosed, RunOpened
 from logcaster_guard.domain.rules import Action, GradualPolicy, Policy
-from logcaster_guard.domain.signals import Fault, Gap, NoData, Reading, Signal, SourceName, Target
+from logcaster_guard.domain.signals import Fault, Gap, NoData, Reading, Signal, SourceName, Target, Unit
+from logcaster_guard.engine.inspection import SignalInspector
+from logcaster_guard.ports import Clock
 from tests.engine.bench import FIRES, PROD, bench, rule
+from tests.fakes.clock import FakeClock
 from tests.fakes.pods import PopulatedCluster
 from tests.fakes.source import FakeSource
 
@@ -31,16 +34,18 @@ async def test_a_source_that_fails_is_left_alone_between_two_judgements(retry_af
 
 
 class WholeService(FakeSource):
-    """Its numbers are of a Service, whichever Deployment they are asked for; `asked` are the signals that are not."""
+    """Its numbers are of a Service, whichever Deployment they are asked for; `signals` are those that are not to be."""
 
-    asked = 0
+    def __init__(self, name: SourceName, clock: Clock, *, past: bool) -> None:
+        super().__init__(name, clock, past=past)
+        self.signals: list[Signal] = []
 
     async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
         readings = await super().read(target, signals)
         now = self._clock.monotonic()
-        apart = {s.name: NoData(now, Gap.NOT_BY_POD, "of a Service") for s in signals if s.apart}
-        self.asked += len(apart)
-        return {**readings, **apart}
+        apart = [s for s in signals if s.apart]
+        self.signals += apart
+        return {**readings, **{s.name: NoData(now, Gap.NOT_BY_POD, "of a Service") for s in apart}}
 
 
 @pytest.mark.parametrize("otherwise", [Action.IMMEDIATE, Action.ALERT_ONLY])
@@ -53,7 +58,19 @@ async def test_a_good_release_is_not_run_beside_the_bad_one_where_it_cannot_be_r
         await made.pass_(FIRES + 10.0)
         plans = [run.plan.strategy for run in made.told(RunOpened)]
         assert plans == (["immediate"] if otherwise is Action.IMMEDIATE else [])
-        assert whole.asked > 0
+        assert whole.signals != []
         if otherwise is Action.ALERT_ONLY:
             (notice,) = made.notices("trigger.refused")
             assert "The good release cannot be judged by its own pods: of a Service." in str(notice)
+
+
+async def test_a_judge_asks_for_the_deployments_own_pods_whatever_the_least_number_of_requests() -> None:
+    clock = FakeClock()
+    source = WholeService(SourceName.PROMETHEUS, clock, past=False)
+    signals = {
+        name: Signal(name, Unit.RATIO, SourceName.PROMETHEUS, 300.0, min_requests=100)
+        for name in ("error_rate", "request_rate")
+    }
+    target = Target(PROD, "default", PROD)
+    await SignalInspector([target], signals, {SourceName.PROMETHEUS: source}, clock)(target.key, "helper", 60.0)
+    assert source.signals == [replace(s, lookback=60.0, min_requests=0, apart=True) for s in signals.values()]
