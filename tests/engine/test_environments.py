@@ -174,7 +174,8 @@ async def test_an_environment_is_judged_only_by_what_can_be_read_of_its_own_pods
     cluster, opened = switching({LABEL: "green"})
     gap = NoData(0.0, Gap.EMPTY if untold is None else Gap.NOT_BY_POD, untold or "")
 
-    async def inspector(*_: object) -> Inspection:
+    async def inspector(target: str, deployment: str, window: float) -> Inspection:
+        assert (target, deployment, window) == ("default/active", GREEN, 60.0)
         return Inspection(error_rate=gap, requests=gap)
 
     target = Target("active", "default", SERVICE, service=SERVICE, environments={"blue": BLUE, "green": GREEN})
@@ -187,7 +188,7 @@ async def test_an_environment_is_judged_only_by_what_can_be_read_of_its_own_pods
     plan = await planner.plan(action, live, [record], rule=rule(action=action))
     if judged is None:
         assert isinstance(plan, Unfit)
-        assert untold in plan.reasons[0]
+        assert str(untold) in plan.reasons[0]
     else:
         assert isinstance(plan, Plan)
         assert any(isinstance(step, JudgeEnvironment) for step in plan.steps) is judged
