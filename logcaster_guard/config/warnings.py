@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from logcaster_guard.config import pods
 from logcaster_guard.config.durations import show_duration
 from logcaster_guard.config.faults import listed
 from logcaster_guard.config.queries import in_milliseconds
@@ -18,7 +19,13 @@ def warnings_of(settings: Settings, rules: Sequence[Rule], *, given: bool) -> tu
     if not rules:
         return ("there are no rules: nothing is watched for",)
     of_rules = (sentence for rule in rules for sentence in _of_rule(settings, rule, given=given))
-    return (*_of_journal(settings), *_of_web(settings), *_of_metrics(settings), *of_rules)
+    return (
+        *_of_journal(settings),
+        *_of_web(settings),
+        *_of_metrics(settings),
+        *pods.missed(settings),
+        *of_rules,
+    )
 
 
 def _of_metrics(settings: Settings) -> Iterator[str]:
@@ -61,6 +68,7 @@ def _of_rule(settings: Settings, rule: Rule, *, given: bool) -> Iterator[str]:
             f"rule {rule.name}: the duration {show_duration(rule.duration)} is shorter than two polls of the default "
             f"interval ({show_duration(shortest)}); check it together with its settings"
         )
+    yield from pods.unjudged(rule, settings)
     if out_of_reach(rule.condition, {name: 1.0 for name, unit in settings.units.items() if unit is Unit.RATIO}):
         yield f"rule {rule.name}: a share never exceeds 100%, so part of the condition can never be met"
     for target in settings.targets:

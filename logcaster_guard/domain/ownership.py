@@ -80,6 +80,13 @@ def of_stateful_set(name: str, live: Mapping[str, str]) -> Roster:
     return Roster(dict.fromkeys(live, UNKNOWN), {}, shape, f"{_literal(name)}-[0-9]+")
 
 
+def example(kind: str, name: str) -> str:
+    """What a pod of such a workload is called."""
+    if kind == "StatefulSet":
+        return f"{name}-0"
+    return _stem(name if kind == "DaemonSet" else f"{name}-7d9f8c6b5") + "x8k2p"
+
+
 def _stem(owner: str) -> str:
     return f"{owner}-"[:_LONGEST_STEM]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from logcaster_guard.domain.errors import GuardError
@@ -28,6 +28,7 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _MATCHER = re.compile(r"[=!]~\s*\Z")
+_POD_MATCHER = re.compile(r"""\bpod\s*=~\s*(["'])((?:\\.|(?!\1)[^\\])*)\1""")
 _AHEAD = 40
 """Characters before a string that are looked at for its operator."""
 _SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
@@ -72,6 +73,11 @@ def render(query: str, target: Target, lookback: float, pods: str = ANY_POD) -> 
 def names_workload(query: str) -> bool:
     """Whether the query is another one for each workload, so that it can tell one's pods from another's."""
     return not placeholders(query).isdisjoint({"deployment", PODS})
+
+
+def patterns_of_pods(query: str) -> Sequence[str]:
+    """The regular expressions, templates themselves, that the label `pod` is to match somewhere in the query."""
+    return [m[2].replace(r"\\", "\\") for m in _POD_MATCHER.finditer(query)]
 
 
 class _Piece(NamedTuple):

@@ -209,3 +209,15 @@ BUILT_IN_UNITS: Mapping[str, Unit] = {
     "unready_pods": Unit.COUNT,
     "rollout_stalled": Unit.COUNT,
 }
+
+_ROUNDING = 1e-9
+
+
+def possible(signal: Signal, number: float) -> bool:
+    """Whether the signal can have this number: none of the built-in ones is below 0, nor more than all requests fail.
+
+    An operator's own signal, whatever its unit, may be below 0 and a ratio above 1.
+    """
+    if signal.name not in BUILT_IN_UNITS:
+        return True
+    return number >= -_ROUNDING and (signal.name != "error_rate" or number <= 1 + _ROUNDING)

@@ -498,6 +498,20 @@ async def test_without_knowing_whose_pods_they_are_nothing_is_asked(unknown: NoD
     assert past == (replace(unknown, at=1000.0) if isinstance(unknown, SourceError) else Series((), 10.0))
 
 
+async def test_series_that_name_no_pod_are_read_whole_and_never_apart() -> None:
+    ingress = [{"metric": {"service": "web", "status": "200"}, "value": [EPOCH, "1"]}]
+    whole = replace(ERRORS, query='sum by (namespace, pod, status) (rate(x{service="web"}[$lookback]))')
+    async with serving(success("vector", ingress)) as prometheus:
+        made = source(prometheus.url, rosters=web)
+        readings = await made.read(TARGET, [whole, replace(whole, name="apart", apart=True)])
+        portion = await made.portion(TARGET, whole, frozenset({"v1"}), 900.0, 1000.0)
+        await made.aclose()
+    assert readings["error_rate"] == Value(1000.0, 0.0)
+    for apart in (readings["apart"], portion):
+        assert isinstance(apart, NoData)
+        assert apart.gap is Gap.NOT_BY_POD
+
+
 async def test_a_query_that_is_the_same_for_each_deployment_is_not_read_of_one_apart() -> None:
     apart = replace(SIGNAL_OF_MINE, apart=True)
     telling = replace(apart, name="telling", query='sum(x{pod=~"$deployment-.+"})')

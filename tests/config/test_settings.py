@@ -315,7 +315,7 @@ APP, SIDECAR = (f'container_memory_working_set_bytes%s, container="{name}"}}' fo
             {'status="200"': 1},
         ),
         (
-            {f'http_requests_total%s, status="200", instance="{i}"}}': "0+60x20" for i in "ab"},
+            {f'http_requests_total%s, status="200", instance="{i}", job="{i}"}}': "0+60x20" for i in "ab"},
             "request_rate",
             {'status="200"': 2},
         ),

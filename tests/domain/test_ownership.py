@@ -40,6 +40,7 @@ def long(length: int, *hashes: str, live: dict[str, str] | None = None) -> Roste
         (WEB, "", None),
         (long(50, "7d9f8c6b5", "55bf4c9d88"), generated(f"{AT_50}-7d9f8c6b5"), "7d9f8c6b5"),
         (long(50, "7d9f8c6b55", "7d9f8c6b44"), generated(f"{AT_50}-7d9f8c6b55"), UNKNOWN),  # cut before they differ
+        (long(56, "7d9f8c6b5"), generated("x" * 56 + "-7d9f8c6b5"), None),  # one character of the hash proves nothing
         (long(60, "7d9f8c6b5"), generated(f"{AT_60}-7d9f8c6b5"), None),  # any workload's that is called nearly so
         (long(60, "7d9f8c6b5", live={generated(AT_60): "v1"}), generated(AT_60), "v1"),
         (ownership.of_stateful_set("web", {"web-0": "v1"}), "web-0", UNKNOWN),
