@@ -76,7 +76,8 @@ def selectors_of(query: str) -> tuple[tuple[str, str], ...]:
 
 
 def _matchers(selector: VectorSelector) -> _Matchers:
-    return frozenset((m.name, _OPERATORS[str(m.op)], m.value) for m in selector.matchers.matchers if m.name != "__name__")
+    found = ((m.name, _OPERATORS[str(m.op)], m.value) for m in selector.matchers.matchers)
+    return frozenset(matcher for matcher in found if matcher[0] != "__name__")
 
 
 def _selector(name: str, matchers: _Matchers) -> str:
