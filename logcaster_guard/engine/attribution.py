@@ -18,7 +18,7 @@ from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.ledger import Rollout, Standing
 from logcaster_guard.domain.rules import Policy, Rule
 from logcaster_guard.domain.signals import Reading, Series, Signal, SourceName, Target, Value
-from logcaster_guard.domain.workload import Revision, Workload, revisions_of
+from logcaster_guard.domain.workload import Workload, revisions_of
 from logcaster_guard.engine.aim import Aim
 from logcaster_guard.engine.chronicle import Chronicle
 from logcaster_guard.engine.history import judged, whole
@@ -237,19 +237,19 @@ class Attributor:
         if end is None or end - onset < self._policy.polling.interval:
             return []
         try:
-            released = frozenset(r.hash for r in await self._released(workload))
+            old = await self._releases(workload) - suspected
         except ClusterError as error:
             self._log.warning("workload.unread", detail=str(error))
             return []
-        new, old = released & suspected, released - suspected
         if not old:
             return []
-        found = await asyncio.gather(*(self._one_beside(y, me, new, old, (onset, end)) for y in measures))
+        found = await asyncio.gather(*(self._one_beside(y, me, suspected, old, (onset, end)) for y in measures))
         return [c for c in found if c is not None]
 
-    async def _released(self, workload: Workload) -> Sequence[Revision]:
+    async def _releases(self, workload: Workload) -> frozenset[str]:
         kept_in = Kind.REPLICA_SET if workload.kind == Kind.DEPLOYMENT else Kind.CONTROLLER_REVISION
-        return revisions_of(workload, await self._cluster.list(kept_in, workload.namespace))
+        revisions = revisions_of(workload, await self._cluster.list(kept_in, workload.namespace))
+        return frozenset(r.hash for r in revisions)
 
     async def _one_beside(
         self, yardstick: Yardstick, me: Witness, new: frozenset[str], old: frozenset[str], window: tuple[float, float]
