@@ -246,13 +246,17 @@ class PeopleReminded:
 
 @dataclass(frozen=True, slots=True)
 class RunAnswered:
-    """A person's answer counts for the run. `digest` is that of the annotation, which counts once; `words` theirs."""
+    """A person's answer counts for the run. `digest` is that of the annotation, which counts once; `words` theirs.
+
+    `until`: how long a veto holds for the release that the run would have left.
+    """
 
     at: datetime
     run: str
     answer: Answer
     digest: str
     words: str = ""
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

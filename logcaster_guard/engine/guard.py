@@ -102,7 +102,13 @@ class Guard:
         cluster = self._cluster
         self.outbox = None if journal is None else Outbox(journal, channels, clock)
         self.chronicle = Chronicle(journal, on_append=self._appended, on_found=self._found, monotonic=clock.monotonic)
-        answers = Answers(cluster, self.chronicle, clock, Marks(self.chronicle, clock, orders.policy.ledger))
+        answers = Answers(
+            cluster,
+            self.chronicle,
+            clock,
+            Marks(self.chronicle, clock, orders.policy.ledger),
+            veto_for=orders.policy.alert.veto_for,
+        )
         inspector = SignalInspector(orders.targets, orders.signals, sources, clock)
         self.executor = self._executor(cluster, inspector, answers)
         self.sweeper = Sweeper(self.chronicle, cluster, clock, orders.targets)

@@ -36,6 +36,7 @@ class Guardrail(StrEnum):
     ROLLOUT_IN_PROGRESS = "rollout_in_progress"
     MAINTENANCE = "maintenance"
     FROZEN = "frozen"
+    VETOED = "vetoed"
     ANOTHER_RUN = "another_run"
     COOLDOWN = "cooldown"
     TARGET_BUDGET = "target_budget"
