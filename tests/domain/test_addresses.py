@@ -23,7 +23,7 @@ from logcaster_guard.domain.addresses import refusal
         ("64:ff9b::a9fe:a9fe", "metadata"),
         ("224.0.0.1", "group"),
         ("ff02::1", "group"),
-        ("0.0.0.0", "unspecified"),
+        ("0.0.0.0", "unspecified"),  # noqa: S104 # nothing is bound
         ("::", "unspecified"),
     ],
 )
