@@ -133,13 +133,14 @@ class TriggerCleared:
 class TargetFrozen:
     """Nothing may be rolled back here until the freeze is lifted. `by` is `annotation`, `guard` or a person.
 
-    `spec` is the digest of the Deployment's spec when an annotation said so.
+    `spec` is the digest of the Deployment's spec when an annotation said so, `who` its field manager, where it is told.
     """
 
     at: datetime
     by: str
     reason: str
     spec: str = ""
+    who: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,12 +79,13 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """Why nothing may be rolled back here. `spec` is the digest of the Deployment's when an annotation said so."""
+    """Why nothing may be rolled back here; see `TargetFrozen`."""
 
     at: datetime
     by: str
     reason: str
     spec: str = ""
+    who: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ def _apply(ledger: Ledger, event: Event) -> Ledger:
             reason = known.bad_reason if known is not None and known.bad_since is not None else ""
             return _bad(ledger, event.plan.from_template, event.at, reason or f"left by run {event.run}")
         case TargetFrozen():
-            return replace(ledger, freeze=Freeze(event.at, event.by, event.reason, event.spec))
+            return replace(ledger, freeze=Freeze(event.at, event.by, event.reason, event.spec, event.who))
         case RunClosed(freeze=True):
             return replace(ledger, freeze=Freeze(event.at, "guard", f"run {event.run}: {event.reason}"))
         case TargetThawed():

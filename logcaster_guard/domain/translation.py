@@ -55,6 +55,8 @@ ENGLISH_STATES: Mapping[str, str] = {
     "request.refused": "not rolled back",
     "answer.denied": "an answer did not count",
     "revision.marked": "{standing}",
+    "target.frozen": "frozen",
+    "target.thawed": "guarded again",
     "source.failing": "blind",
     "source.recovered": "seeing again",
     "journal.lost": "only watched",
@@ -148,6 +150,13 @@ KOREAN: Mapping[str, Words] = {
         "담당자가 리비전 {revision}({release})을(를) {mark_words}했습니다. 사유: {words_or_none}. {standing_sentence}",
         "{standing_words}",
     ),
+    "target.frozen": Words(
+        "{target}: 동결됨, 롤백하지 않음",
+        "담당자가 애너테이션으로 대상을 동결했습니다. 사유: {words}. 설정한 주체: {who}. "
+        "해제할 때까지 규칙이 발동해도 알림만 보냅니다. 해제: {lift}",
+        "동결됨",
+    ),
+    "target.thawed": Words("{target}: 동결 해제", "동결이 해제되어 규칙이 다시 동작합니다. ({words})", "정상"),
     "source.failing": Words(
         "가드가 데이터를 읽지 못합니다: {source}",
         "다시 응답할 때까지 관련 규칙의 판단을 보류합니다. 그동안 롤백하지 않으며, 회복된 것으로 보지도 않습니다.",

@@ -9,16 +9,18 @@ from itertools import takewhile
 
 import structlog
 
-from logcaster_guard.domain import inbox, ledger, releases
+from logcaster_guard.domain import inbox, ledger, narration, releases
 from logcaster_guard.domain.errors import ClusterError, NotFound
 from logcaster_guard.domain.events import (
     Event,
+    NoticeQueued,
     RevisionGood,
     RevisionLive,
     RevisionSeeded,
     TargetFrozen,
     TargetThawed,
 )
+from logcaster_guard.domain.field_owners import annotated_by
 from logcaster_guard.domain.inbox import Seen, Wish
 from logcaster_guard.domain.ledger import Probation
 from logcaster_guard.domain.rules import Policy
@@ -221,10 +223,14 @@ class RevisionWatch:
         # A person's freeze counts beside the guard's own, which a person's request for a rollback passes.
         anew = before is not None and before.value != seen.value
         if wish is Wish.FREEZE and (freeze is None or (anew and freeze.reason != seen.value)):
-            frozen = TargetFrozen(at, "annotation", str(seen.value), seen.spec)
-            await self._chronicle.tell(self._stream, frozen)
+            who = annotated_by(workload.raw, inbox.FREEZE)
+            frozen = TargetFrozen(at, "annotation", str(seen.value), seen.spec, who)
+            notice = narration.frozen(self._target, workload, frozen)
+            await self._chronicle.tell(self._stream, frozen, NoticeQueued(at, notice))
         elif wish is Wish.THAW and freeze is not None:
-            await self._chronicle.tell(self._stream, TargetThawed(at, "annotation", f"set to {seen.value}"))
+            thawed = TargetThawed(at, "annotation", f"set to {seen.value}")
+            notice = narration.thawed(self._target, workload, thawed)
+            await self._chronicle.tell(self._stream, thawed, NoticeQueued(at, notice))
         elif wish is Wish.WIPED and freeze is not None and not self._wipe_told:
             detail = "the freeze annotation changed together with the spec, as an undo does it: the freeze still holds"
             self._log.warning("freeze.kept", detail=detail)

@@ -157,7 +157,7 @@ def _target(guard: Guard, watch: TargetWatch) -> Json:
 
 
 def _frozen(freeze: Freeze) -> Json:
-    return {"at": freeze.at, "by": freeze.by, "reason": freeze.reason}
+    return {"at": freeze.at, "by": freeze.by, "who": freeze.who.strip(), "reason": freeze.reason}
 
 
 def _heard(heard: Heard) -> Json:

@@ -383,6 +383,30 @@ async def test_a_frozen_target_is_not_rolled_back_and_its_release_is_bad_all_the
     assert made.cluster.image(PROD) == "v1"
 
 
+async def test_a_freeze_is_told_with_who_wrote_it_and_so_is_its_end(made: Bench) -> None:
+    await made.good_v1()
+
+    def freeze(deployment: Json) -> None:
+        deployment["metadata"]["annotations"]["guard.logcaster.io/freeze"] = "move"
+        owned: Json = {"f:metadata": {"f:annotations": {"f:guard.logcaster.io/freeze": {}}}}
+        entry = {"manager": "kubectl-annotate", "time": "2026-01-01T10:00:00Z", "fieldsV1": owned}
+        deployment["metadata"]["managedFields"] = [entry]
+
+    made.cluster.change(Kind.DEPLOYMENT, PROD, freeze)
+    await made.pass_(60.0)
+    (told,) = made.notices("target.frozen")
+    assert "kubectl-annotate" in told.text
+    assert (told.deployment, told.facts["words"]) == (PROD, "move")
+    await made.bad_v2()
+    await made.pass_(400.0)
+    refused = made.notices("trigger.refused")[0]
+    assert "by annotation (field manager kubectl-annotate" in refused.text
+    made.cluster.annotate(PROD, freeze="false: done")
+    await made.pass_(60.0)
+    assert len(made.notices("target.thawed")) == 1
+    assert len(made.notices("target.frozen")) == 1
+
+
 async def test_a_freeze_holds_through_an_undo_and_a_restart(made: Bench) -> None:
     await made.good_v1()
     made.cluster.annotate(PROD, freeze="false: old")

@@ -31,7 +31,16 @@ from logcaster_guard.domain.narration.runs import (
     reminded,
     restored,
 )
-from logcaster_guard.domain.narration.targets import AFTER, answer_denied, marked, postponed, refused, request_refused
+from logcaster_guard.domain.narration.targets import (
+    AFTER,
+    answer_denied,
+    frozen,
+    marked,
+    postponed,
+    refused,
+    request_refused,
+    thawed,
+)
 
 __all__ = [
     "AFTER",
@@ -45,6 +54,7 @@ __all__ = [
     "channel_failing",
     "configuration_refused",
     "ended",
+    "frozen",
     "guard_notice",
     "held_up",
     "hindered",
@@ -67,4 +77,5 @@ __all__ = [
     "settings_changed",
     "summed_up",
     "summed_up_id",
+    "thawed",
 ]
