@@ -56,6 +56,15 @@ class RevisionSeeded:
 
 
 @dataclass(frozen=True, slots=True)
+class RevisionKept:
+    """A release that could not be saved when it became live is saved now, as `blob`."""
+
+    at: datetime
+    template: str
+    blob: str
+
+
+@dataclass(frozen=True, slots=True)
 class RevisionGood:
     """The template earned good: `quiet_share` of `watched` seconds every rule was quiet on values.
 
@@ -329,6 +338,7 @@ class NoticeSettled:
 Event = (
     RevisionLive
     | RevisionSeeded
+    | RevisionKept
     | RevisionGood
     | RevisionBad
     | RevisionMarked

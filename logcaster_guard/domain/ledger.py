@@ -14,6 +14,7 @@ from logcaster_guard.domain.events import (
     Event,
     RevisionBad,
     RevisionGood,
+    RevisionKept,
     RevisionLive,
     RevisionMarked,
     RevisionSeeded,
@@ -44,6 +45,7 @@ class Standing(StrEnum):
 class Record:
     """One release. `first_live` and `last_live` are places in the order of releases; `stood` is in seconds.
 
+    `blob` is the digest of what is saved of it, empty while it could not be saved: nothing goes back to it then.
     `snapshot` is the digest of the manifests as they were when it earned good last, `good_on` are the signals that it
     was judged by. `objection` is what a person said who marked it bad, empty where nobody did.
     """
@@ -115,7 +117,7 @@ class Ledger:
 
     def destinations(self, policy: LedgerPolicy) -> Sequence[Record]:
         """Every release that a rollback may go to, the best first; presumed ones only where none is good."""
-        others = [r for r in self.records.values() if r.template != self.present]
+        others = [r for r in self.records.values() if r.template != self.present and r.blob]
         for wanted in (Standing.GOOD, Standing.PRESUMED_GOOD):
             found = [r for r in others if r.standing(policy) is wanted]
             if found:
@@ -152,6 +154,8 @@ def _apply(ledger: Ledger, event: Event) -> Ledger:
             return _seeded(ledger, event)
         case RevisionLive():
             return _live(ledger, event)
+        case RevisionKept() if event.template in ledger.records:
+            return _with(ledger, replace(ledger.records[event.template], blob=event.blob))
         case RevisionGood():
             return _good(ledger, event)
         case RevisionBad():

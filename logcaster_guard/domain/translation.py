@@ -62,6 +62,8 @@ ENGLISH_STATES: Mapping[str, str] = {
     "journal.lost": "only watched",
     "journal.failing": "nothing can be changed",
     "journal.recovered": "at work again",
+    "blobs.failing": "releases cannot be saved",
+    "blobs.recovered": "releases are saved again",
     "notice.given_up": "a notice was lost",
     "channel.failing": "a channel takes no notices",
     "notice.left_out": "notices were left out",
@@ -176,6 +178,13 @@ KOREAN: Mapping[str, Words] = {
         "변경 중단",
     ),
     "journal.recovered": Words("가드가 저널에 다시 씁니다", "멈춰 있던 롤백을 이어서 진행합니다.", "정상"),
+    "blobs.failing": Words(
+        "가드가 릴리스를 저장하지 못합니다",
+        "이미 저장된 버전으로의 롤백은 계속됩니다. 그동안 배포된 버전은 저장되지 않아 정상으로 확인되지 않으며, "
+        "그 버전으로는 롤백하지 않습니다. 계속 다시 시도합니다. 원인: {detail}",
+        "릴리스 저장 불가",
+    ),
+    "blobs.recovered": Words("가드가 릴리스를 다시 저장합니다", "저장하지 못한 릴리스를 다시 저장했습니다.", "정상"),
     "notice.given_up": Words(
         "알림 채널 {channel}: 알림을 보내지 못했습니다",
         "채널 {channel}의 설정과 상태를 확인해 주세요. 다시 동작할 때까지 이후의 실패는 로그에만 남깁니다.",

@@ -10,11 +10,12 @@ from itertools import takewhile
 import structlog
 
 from logcaster_guard.domain import inbox, ledger, narration, releases
-from logcaster_guard.domain.errors import ClusterError, NotFound
+from logcaster_guard.domain.errors import ClusterError, JournalUnavailable, NotFound
 from logcaster_guard.domain.events import (
     Event,
     NoticeQueued,
     RevisionGood,
+    RevisionKept,
     RevisionLive,
     RevisionSeeded,
     TargetFrozen,
@@ -118,6 +119,7 @@ class RevisionWatch:
     async def _note_release(self, workload: Workload, *, switched: bool) -> None:
         known = self._chronicle.ledger(self._target.key)
         if known.present == workload.hash and known.uid == workload.uid:
+            await self._save_late(workload)
             return
         kept_in = Kind.REPLICA_SET if workload.kind == Kind.DEPLOYMENT else Kind.CONTROLLER_REVISION
         listed = await self._cluster.list(kept_in, self._target.namespace)
@@ -133,7 +135,7 @@ class RevisionWatch:
                 template=workload.hash,
                 revision=workload.revision or (str(revisions[-1].number) if revisions else ""),
                 uid=workload.uid,
-                blob=await self._blobs.put(releases.of_workload(workload).to_bytes()),
+                blob=await self._saved(workload),
                 images=workload.images,
                 earliest=earliest,
                 undo_of=undo_of,
@@ -146,6 +148,20 @@ class RevisionWatch:
         self._seen_partial, self._whole_since = known.present is not None and self._looked is not None, None
         if by_guard is None and known.present is not None:
             self._template_changed(earliest)
+
+    async def _saved(self, workload: Workload) -> str:
+        """The digest of the release; empty if it cannot be saved now, which keeps nobody from leaving it."""
+        try:
+            return await self._blobs.put(releases.of_workload(workload).to_bytes())
+        except JournalUnavailable as error:
+            self._log.warning("release.not_saved", detail=str(error))
+            return ""
+
+    async def _save_late(self, workload: Workload) -> None:
+        if not self._chronicle.ledger(self._target.key).records[workload.hash].blob:
+            blob = await self._saved(workload)
+            if blob:
+                await self._chronicle.tell(self._stream, RevisionKept(self._clock.now(), workload.hash, blob))
 
     def _note_change(self) -> None:
         earliest = self._chronicle.ledger(self._target.key).changed_earliest
@@ -252,7 +268,7 @@ class RevisionWatch:
         )
         earned, share = self._probation.verdict(now, policy.ledger)
         lifts = record.bad_since is not None and record.last_live > record.bad_since
-        if earned and (lifts or (record.good_at is None and record.bad_since is None)):
+        if earned and record.blob and (lifts or (record.good_at is None and record.bad_since is None)):
             snapshot = await self._snapshot(workload)
             good = RevisionGood(self._clock.now(), workload.hash, round(share, 4), policy.ledger.good_after, snapshot)
             await self._chronicle.tell(self._stream, good)
@@ -261,6 +277,6 @@ class RevisionWatch:
         """The digest of the manifests as they are; empty if they cannot be read, which takes no good away."""
         try:
             return await snapshotting.take(self._cluster, self._target, workload, self._blobs, self._clock.now())
-        except ClusterError as error:
+        except (ClusterError, JournalUnavailable) as error:
             self._log.warning("snapshot.failed", detail=str(error))
             return ""

@@ -46,6 +46,8 @@ def missing(guard: Guard) -> list[str]:
         found += [f"Nobody carries a run on: {sentence}" for sentence in guard.alarm.stranded]
     elif not guard.chronicle.loaded:
         found.append("The journal is not read yet.")
+    if guard.blobs.fault:
+        found.append(f"Releases cannot be saved: {guard.blobs.fault}.")
     for target, watch in guard.watches.items():
         if watch.looked_at is None:
             found.append(f"{target}: the Deployment was not looked at yet.")

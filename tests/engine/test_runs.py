@@ -397,9 +397,9 @@ async def test_a_freeze_is_told_with_who_wrote_it_and_so_is_its_end(made: Bench)
     (told,) = made.notices("target.frozen")
     assert "kubectl-annotate" in told.text
     assert (told.deployment, told.facts["words"]) == (PROD, "move")
-    await made.bad_v2()
+    made.cluster.roll(PROD, "v2")
     await made.pass_(400.0)
-    refused = made.notices("trigger.refused")[0]
+    (refused,) = made.notices("trigger.refused")
     assert "by annotation (field manager kubectl-annotate" in refused.text
     made.cluster.annotate(PROD, freeze="false: done")
     await made.pass_(60.0)
