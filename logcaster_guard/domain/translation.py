@@ -89,7 +89,9 @@ KOREAN: Mapping[str, Words] = {
         "복원 완료, 확인 중",
     ),
     "run.closed": Words(
-        "{target} 롤백 종료: {outcome_words}", "{outcome_sentence}{frozen_sentence}", "{outcome_words}"
+        "{target} 롤백 종료: {outcome_words}",
+        "{outcome_sentence}{frozen_sentence}{leftover_sentence}",
+        "{outcome_words}",
     ),
     "run.crashed": Words(
         "롤백 작업이 내부 오류로 멈췄습니다",
@@ -411,6 +413,19 @@ def _korean_freeze(facts: Mapping[str, str]) -> str:
     return f" 사람이 해제할 때까지 대상을 동결합니다.{how}"
 
 
+def _korean_leftover(facts: Mapping[str, str]) -> str:
+    """What the next deployment leaves in place, and what mends it."""
+    if "leftover" not in facts:
+        return ""
+    stays = f" 복원한 버전에만 있는 항목({facts['leftover']})은 다음 배포 후에도 남습니다." if facts["leftover"] else ""
+    if "helm_rollback" not in facts:
+        return f"{stays} 필요 없으면 직접 제거해 주세요."
+    return (
+        f"{stays} Helm은 여전히 문제 버전을 배포된 것으로 기록하고 있습니다. "
+        f"맞추려면: {facts['helm_rollback']} , 리비전 확인: {facts['helm_history']} ."
+    )
+
+
 class _Facts(dict[str, str]):
     """Facts to fill in; one that an older journal does not tell is a dash."""
 
@@ -428,6 +443,7 @@ def _facts(notice: Notice) -> _Facts:
         "text": notice.text,
         "outcome_words": word,
         "outcome_sentence": sentence,
+        "leftover_sentence": _korean_leftover(facts),
         "frozen_sentence": _korean_freeze(facts),
         "question": _korean_question(facts),
         "cause": _korean_cause(facts),

@@ -32,6 +32,7 @@ def _fields(event: Event) -> dict[str, Any]:
             "to_images": plan.to_images,
             "steps": [s.kind for s in plan.steps],
         }
+        fields |= {} if plan.leftover is None else {"leftover": plan.leftover.sentence}
     if isinstance(event, RevisionLive | RevisionSeeded):
         fields["template"] = event.template[:12]
     return fields

@@ -24,6 +24,7 @@ from logcaster_guard.domain.events import (
 )
 from logcaster_guard.domain.ledger import Standing
 from logcaster_guard.domain.rules import Action, GradualPolicy, LedgerPolicy, Limits, Policy
+from logcaster_guard.domain.translation import Language, translated
 from logcaster_guard.ports import Json, Kind
 from tests.engine.bench import (
     ANOTHER,
@@ -412,6 +413,24 @@ async def test_a_frozen_target_is_not_rolled_back_and_its_release_is_bad_all_the
     await made.pass_(60.0)
     assert len(made.told(TargetThawed)) == 1
     assert made.cluster.image(PROD) == "v1"
+
+
+async def test_what_the_next_deployment_leaves_in_place_is_told_at_the_end_and_logged(made: Bench) -> None:
+    await made.good_v1()
+
+    def deploy(deployment: Json) -> None:
+        deployment["metadata"]["annotations"] |= {"meta.helm.sh/release-name": "shop"}
+        deployment["spec"]["template"]["spec"]["containers"][0]["image"] = "v2"
+
+    made.errors["v2"] = 0.3
+    made.cluster.change(Kind.DEPLOYMENT, PROD, deploy)
+    made.prometheus.set(PROD, "error_rate", 0.3)
+    with capture_logs() as logs:
+        await made.pass_(900.0)
+    (closed,) = made.notices("run.closed")
+    assert "helm -n default rollback shop REVISION" in closed.text
+    assert "helm -n default rollback shop REVISION" in translated(closed, Language.KOREAN).text
+    assert ["shop" in entry["leftover"] for entry in logs if entry["event"] == "run.opened"] == [True]
 
 
 async def test_a_freeze_is_told_with_who_wrote_it_and_so_is_its_end(made: Bench) -> None:
