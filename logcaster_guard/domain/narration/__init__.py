@@ -25,6 +25,7 @@ from logcaster_guard.domain.narration.runs import (
     ended,
     held_up,
     hindered,
+    left_as_theirs,
     not_given_back,
     opened,
     owner_not_resumed,
@@ -42,6 +43,7 @@ from logcaster_guard.domain.narration.targets import (
     refused,
     request_refused,
     thawed,
+    unproven,
 )
 
 __all__ = [
@@ -65,6 +67,7 @@ __all__ = [
     "journal_failing",
     "journal_lost",
     "journal_recovered",
+    "left_as_theirs",
     "marked",
     "not_given_back",
     "notice_lost",
@@ -82,4 +85,5 @@ __all__ = [
     "summed_up",
     "summed_up_id",
     "thawed",
+    "unproven",
 ]
