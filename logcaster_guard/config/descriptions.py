@@ -10,8 +10,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "rollback_triggers[].condition": "what must be true of the signals; see Conditions",
     "rollback_triggers[].duration": "how long the condition must hold; at least two polls",
     "rollback_triggers[].action": (
-        "`immediate_rollback`, `gradual_rollback`, `blue_green_rollback`, `alert_then_rollback` or "
-        "`alert_only`; in this version `blue_green_rollback` only alerts"
+        "`immediate_rollback`, `gradual_rollback`, `blue_green_rollback`, `alert_then_rollback` or `alert_only`"
     ),
     "rollback_triggers[].targets": "the targets that the rule is for; `null` for all",
     "rollback_triggers[].rollout_window": (

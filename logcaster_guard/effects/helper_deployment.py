@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from logcaster_guard.domain import capacity, field_owners, provenance
 from logcaster_guard.domain.capacity import HELPER_LABEL
+from logcaster_guard.domain.description import wanted
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, Rejected
 from logcaster_guard.domain.field_owners import written_by
 from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Pending, Unclear
@@ -97,8 +98,8 @@ class ScaleHelperHandler(HelperHandler):
         if theirs is not None or helper is None:
             return Foreign(theirs or "the helper is gone")
         if helper.replicas == step.replicas:
-            return Done(f"{step.replicas} pods are wanted")
-        return Before(f"{helper.replicas} pods are wanted")
+            return Done(wanted(step.replicas))
+        return Before(wanted(helper.replicas))
 
     async def apply(self, step: ScaleHelper, run: Run) -> None:
         """One request, bound to the resourceVersion that was looked at."""
