@@ -87,7 +87,7 @@ def plan(
     if reasons or around.service is None:
         return Unfit(tuple(reasons))
     selector = dict((around.service.get("spec") or {}).get("selector") or {})
-    helper = helper_name(workload, destination)
+    helper = capacity.helper_name(workload.name)
     mine = [a for a in around.autoscalers if scales(a, workload)]
     serving = capacity.serving(_own(workload, around.pods), selector, None)
     return Plan(
@@ -137,11 +137,6 @@ def take_over(
         replicas=workload.replicas,
         steps=tuple(steps),
     )
-
-
-def helper_name(workload: Workload, destination: Record) -> str:
-    """The same for the same rollback, so that it cannot be created twice."""
-    return f"{workload.name[:40].rstrip('-.')}-rollback-{destination.template[:8]}"
 
 
 def _steps(

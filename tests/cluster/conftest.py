@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.domain import runs
@@ -14,6 +13,7 @@ from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.sandbox.apiserver import ApiServer
 from logcaster_guard.sandbox.client import Client
 from tests.cluster.harness import AuditRecord, Cluster, drop_namespace, flushed_audit, make_namespace
+from tests.cluster.roles import OF_TARGETS
 from tests.cluster.within import ClientWithin
 from tests.conftest import RealControlPlane
 from tests.real.control_plane import ControlPlane
@@ -21,7 +21,6 @@ from tests.real.control_plane import ControlPlane
 Json = dict[str, Any]
 PEOPLE = ("alice", "bob")
 HERE = Path(__file__).parent
-ROLE = HERE.parents[1] / "deploy" / "rbac.yaml"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,9 +39,8 @@ async def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 
 @pytest.fixture
 def rights() -> Sequence[Json]:
-    """What the shipped role lets the guard do."""
-    rules: Sequence[Json] = next(d["rules"] for d in yaml.safe_load_all(ROLE.read_text()) if d["kind"] == "Role")
-    return rules
+    """What the shipped Roles let the guard do."""
+    return OF_TARGETS
 
 
 @pytest.fixture

@@ -8,11 +8,9 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pytest
 import structlog
-import yaml
 
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.domain import runs
@@ -38,11 +36,11 @@ from tests.cluster.partitions import (
     record,
 )
 from tests.cluster.proxy import MisbehavingProxy
+from tests.cluster.roles import OF_TARGETS
 from tests.cluster.scene import Scene
 from tests.real.control_plane import write_kubeconfig
 from tests.real.waiting import until
 
-ROLE = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
 AT_ONCE = 8
 """They wait most of the time."""
 ANSWERS_WITHIN = 2.0
@@ -57,8 +55,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 @pytest.fixture
 def rights() -> Sequence[Json]:
-    rules: Sequence[Json] = next(d for d in yaml.safe_load_all(ROLE.read_text()) if d["kind"] == "Role")["rules"]
-    return [*rules, LEASES]
+    return [*OF_TARGETS, LEASES]
 
 
 @dataclass(frozen=True)

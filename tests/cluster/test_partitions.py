@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pytest
 import structlog
-import yaml
 
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.domain import runs
@@ -46,10 +45,10 @@ from tests.cluster.partitions import (
     over,
     record,
 )
+from tests.cluster.roles import OF_TARGETS
 from tests.cluster.scene import Scene
 from tests.real.waiting import until
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
 AT_ONCE = 8
 EVERY = 7
 """One cell in so many is played; of the first case all, and where the strategies are to be played whole of each."""
@@ -74,9 +73,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 @pytest.fixture
 def rights() -> Sequence[Json]:
-    documents = yaml.safe_load_all((DEPLOY / "rbac.yaml").read_text())
-    rules: Sequence[Json] = next(d for d in documents if d["kind"] == "Role")["rules"]
-    return [*rules, LEASES]
+    return [*OF_TARGETS, LEASES]
 
 
 @pytest.fixture
