@@ -64,7 +64,8 @@ ENGLISH_STATES: Mapping[str, str] = {
     "channel.failing": "a channel takes no notices",
     "notice.left_out": "notices were left out",
     "config.reloaded": "new rules in force",
-    "config.refused": "old rules in force",
+    "config.refused": "old configuration in force",
+    "config.settings_changed": "new settings in force",
 }
 
 KOREAN: Mapping[str, Words] = {
@@ -182,11 +183,16 @@ KOREAN: Mapping[str, Words] = {
         "logcaster-guard history, 로그, 다른 채널에서 확인해 주세요.",
         "알림 일부 생략",
     ),
-    "config.reloaded": Words("{target}: 새 규칙 적용", "새 규칙을 적용했습니다. {text}", "새 규칙 적용됨"),
+    "config.reloaded": Words("{targets}: 새 규칙 적용", "새 규칙을 적용했습니다. {text}", "새 규칙 적용됨"),
     "config.refused": Words(
-        "{target}: 새 규칙을 적용하지 않음, 기존 규칙 유지",
-        "새 규칙 파일에 오류가 있어 적용하지 않았습니다. 기존 규칙을 그대로 사용합니다.\n{text}",
-        "기존 규칙 유지",
+        "{targets}: 새 설정을 적용하지 않음, 기존 설정 유지",
+        "바뀐 규칙 또는 설정 파일에 문제가 있어 적용하지 않았습니다. 기존 설정을 그대로 사용합니다.\n{text}",
+        "기존 설정 유지",
+    ),
+    "config.settings_changed": Words(
+        "{targets}: 가드의 설정이 변경됨",
+        "가드의 설정이 변경되어 새 설정으로 다시 시작합니다. {text}",
+        "새 설정 적용됨",
     ),
 }
 """One entry for each kind of notice."""
@@ -199,6 +205,10 @@ KOREAN_OUTCOMES: Mapping[str, tuple[str, str]] = {
     "destination bad": (
         "이전 버전도 비정상",
         "되돌릴 버전도 정상적으로 응답하지 않아 변경한 것을 모두 원래대로 돌려놓았습니다.",
+    ),
+    "put back": (
+        "이전 상태로 복귀",
+        "되돌릴 버전이 시작되지 않아 롤백 전의 버전을 다시 배포했습니다. 문제는 그대로 남아 있습니다.",
     ),
     "vetoed": ("거부됨", "담당자가 거부하여 롤백하지 않았습니다."),
     "not approved": ("승인되지 않음", "제한 시간 안에 승인되지 않았거나 상태를 확인할 수 없어 롤백하지 않았습니다."),
@@ -232,6 +242,10 @@ KOREAN_GUARDRAILS: Mapping[str, str] = {
     Guardrail.PAUSED: "Deployment의 롤아웃이 일시 중지되어 있습니다. 가드가 조치하게 하려면 재개해 주세요.",
     Guardrail.NOT_YET_OBSERVED: "방금 바뀐 파드 템플릿을 아직 확인하지 못했습니다.",
     Guardrail.ROLLOUT_UNKNOWN: "현재 릴리스가 언제 배포되었는지 알 수 없습니다. 다른 원인을 찾거나 직접 롤백해 주세요.",
+    Guardrail.PODS_REPLACED: (
+        "정상으로 확인된 릴리스가 그대로인 채 파드만 모두 교체된 뒤에 문제가 시작되었습니다. "
+        "바뀐 파드 템플릿 애너테이션: {changed}. 설정(ConfigMap, Secret) 등 함께 바뀐 것부터 확인해 주세요."
+    ),
     Guardrail.NOT_CAUSED_BY_A_ROLLOUT: "배포가 원인이 아닌 것 같습니다. 의존 서비스 등 다른 변화부터 확인해 주세요.",
     Guardrail.HISTORY_TOO_SHORT: (
         "배포 전에 정상이었다는 기록이 부족하여 배포가 원인인지 판단할 수 없습니다. 필요하면 직접 롤백해 주세요."
@@ -399,7 +413,8 @@ def _facts(notice: Notice) -> _Facts:
         "frozen_sentence": _korean_freeze(facts),
         "question": _korean_question(facts),
         "cause": _korean_cause(facts),
-        "guardrail_sentences": " ".join(KOREAN_GUARDRAILS.get(n, n) for n in names) or notice.text,
+        "guardrail_sentences": " ".join(KOREAN_GUARDRAILS.get(n, n) for n in names).format_map(_Facts(facts))
+        or notice.text,
         "source": notice.title,
         "mark_words": KOREAN_MARKS.get(facts.get("mark", ""), "-"),
         "words_or_none": facts.get("words") or "없음",

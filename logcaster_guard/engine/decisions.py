@@ -10,20 +10,21 @@ from typing import Protocol
 
 import structlog
 
-from logcaster_guard.domain import attribution, description, gitops, guardrails, narration
+from logcaster_guard.domain import attribution, description, gitops, guardrails, manual, narration
 from logcaster_guard.domain.attribution import Attribution
 from logcaster_guard.domain.events import NoticeQueued, RunClosed, RunOpened
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import Guardrail, Refusal, Situation
+from logcaster_guard.domain.manual import Wish
 from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.runs import DESTINATION_BAD, NOT_RECOVERED, Run
 from logcaster_guard.domain.signals import Reading, Target, Unit
-from logcaster_guard.domain.steps import Plan
+from logcaster_guard.domain.steps import Plan, VerifyRecovery
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects import snapshotting
 from logcaster_guard.engine.chronicle import Chronicle, run_stream
 from logcaster_guard.engine.planning import Planner
-from logcaster_guard.engine.refusing import NO_JOURNAL, Refusals
+from logcaster_guard.engine.refusing import Refusals
 from logcaster_guard.ports import Blobs, Clock, Cluster
 from logcaster_guard.strategies.unfit import Unfit
 
@@ -200,11 +201,31 @@ class Decisions:
         snapshot = await self._snapshot(workload)
         return self._opened(situation, planned, old.opened.evidence, snapshot, reason=reason, parent=old.id)
 
+    async def put_back(self, old: Run, closed: RunClosed, *, workload: Workload | None) -> RunOpened | None:
+        """The run that puts the release before `old` back, whose destination never served; None if nothing is in place.
+
+        No guardrail holds it up: the pods that serve are of that release, and it ends what the guard itself began.
+        """
+        ledger, plan = self._chronicle.ledger(self._target.key), old.opened.plan
+        before = ledger.records.get(plan.from_template)
+        if before is None or workload is None or workload.hash != plan.to_template:
+            return None
+        rule = manual.as_rule(Wish(Action.IMMEDIATE))
+        planned = await self._planner.plan(Action.IMMEDIATE, workload, [before], rule=rule)
+        if isinstance(planned, Unfit):
+            self._log.warning("fallback.refused", run=old.id, reasons=list(planned.reasons))
+            return None
+        planned = replace(planned, steps=tuple(s for s in planned.steps if not isinstance(s, VerifyRecovery)))
+        situation = self._situation(rule, old.opened.at, workload, follows=old.id)
+        reason = f"Run {old.id} ended with {closed.outcome}: {closed.reason}. The release before it is put back."
+        snapshot = await self._snapshot(workload)
+        opened = self._opened(situation, planned, old.opened.evidence, snapshot, reason=reason, parent=old.id)
+        return replace(opened, rule=old.opened.rule, condition=old.opened.condition, onset=old.opened.onset)
+
     def manual_objections(self, rule: Rule, workload: Workload | None) -> Sequence[str]:
         """Why even a person's own request cannot be carried out now, as sentences."""
         situation = self._situation(rule, self._clock.now(), workload)
-        found = [r.sentence for r in guardrails.manual_refusals(situation, self._policy)]
-        return found if self._chronicle.available else [*found, NO_JOURNAL]
+        return [r.sentence for r in guardrails.manual_refusals(situation, self._policy)]
 
     async def open_manual(
         self, rule: Rule, plan: Plan, workload: Workload, reason: str, *, request: str
@@ -244,7 +265,9 @@ class Decisions:
         """Weigh the cause for the decision that follows; returns the evidence with it."""
         found = await self._attributor.weigh(rule, onset=onset, workload=workload)
         self._weighed[rule.name] = Weighed(onset, found, await self._attributor.request_rate(rule))
-        return evidence if found is None else {**evidence, **attribution.facts(found, self._units)}
+        replaced = self._chronicle.ledger(self._target.key).replaced_before(onset)
+        told = {} if replaced is None else {"changed": ", ".join(replaced.changed)}
+        return {**evidence, **told, **({} if found is None else attribution.facts(found, self._units))}
 
     def _situation(
         self,
@@ -272,6 +295,7 @@ class Decisions:
             request_rate=known.request_rate,
             gitops=self._target.gitops,
             own=workload is not None and workload.uid == self._own(),
+            journal=self._chronicle.available,
         )
 
     async def _open(
@@ -305,6 +329,7 @@ class Decisions:
             evidence=dict(evidence),
             condition=rule.text,
             snapshot=snapshot,
+            attributed=situation.attribution is not None and situation.attribution.accuses,
         )
 
     def _warning(self, situation: Situation) -> str:

@@ -253,7 +253,7 @@ def _release(guard: Guard, target: str, record: Record) -> Json:
     ledger = guard.chronicle.ledger(target)
     return {
         "target": target,
-        "revision": record.revision,
+        "revision": record.name,
         "template": record.template,
         "images": list(record.images),
         "standing": record.standing(guard.policy.ledger),
@@ -268,6 +268,7 @@ def _run(run: Run) -> Json:
     opened, plan, closed = run.opened, run.opened.plan, run.closed
     return {
         "run": run.id,
+        "parent": opened.parent,
         "target": opened.target,
         "rule": opened.rule,
         "reason": opened.reason,
