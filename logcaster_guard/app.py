@@ -56,7 +56,7 @@ from logcaster_guard.effects.owners import to_suspend
 from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.engine.composition import Orders
 from logcaster_guard.engine.guard import Guard
-from logcaster_guard.ports import Channel, Clock, Cluster, Gate, Journal, Source
+from logcaster_guard.ports import Channel, Clock, Cluster, Gate, Journal, Kind, Source
 
 
 @contextlib.asynccontextmanager
@@ -213,7 +213,8 @@ def _channels(settings: Settings, cluster: Cluster) -> Sequence[Channel]:
         Webhook(w.name, w.url.read, None if w.token is None else w.token.read, timeout=w.timeout)
         for w in notify.webhooks
     ]
-    channels += [EventChannel(cluster)] if notify.events else []
+    kinds = {(t.namespace, t.deployment): Kind(t.kind) for t in settings.targets}
+    channels += [EventChannel(cluster, kinds)] if notify.events else []
     return [Translated(channel, notify.language) for channel in channels]
 
 
