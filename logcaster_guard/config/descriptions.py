@@ -10,8 +10,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "rollback_triggers[].condition": "what must be true of the signals; see Conditions",
     "rollback_triggers[].duration": "how long the condition must hold; at least two polls",
     "rollback_triggers[].action": (
-        "`immediate_rollback`, `gradual_rollback`, `blue_green_rollback`, `alert_then_rollback` or "
-        "`alert_only`; in this version `blue_green_rollback` only alerts"
+        "`immediate_rollback`, `gradual_rollback`, `blue_green_rollback`, `alert_then_rollback` or `alert_only`"
     ),
     "rollback_triggers[].targets": "the targets that the rule is for; `null` for all",
     "rollback_triggers[].rollout_window": (
@@ -177,6 +176,10 @@ DESCRIPTIONS: Mapping[str, str] = {
     "alert.require_approval": "whether it waits for an approval instead",
     "alert.approval_timeout": "how long it waits for one",
     "alert.remind_every": "between two reminders",
+    "alert.veto_for": (
+        "how long a veto holds for that release at least, by whatever rule: longer where the veto itself names a later "
+        "instant; a person who marks the release bad, or rolls it back, lifts it"
+    ),
     "fallback": "whether a further good release is tried",
     "fallback.destination_bad": "how many after one that proved bad before it took over, 0 to 5",
     "fallback.not_recovered": "how many after one that did not help, 0 to 5",

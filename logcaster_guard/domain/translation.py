@@ -1,8 +1,8 @@
 """Notices in the language that their readers asked for.
 
 The journal keeps every notice in English; a channel's words are made of its facts when it is delivered, so that a
-change of language holds for what is still owed too. What Korean has no own words for stays readable: the English text
-is kept as the fact `detail`.
+change of language holds for what is still owed too. Where the English text says more than the Korean words do, it is
+kept as the fact `detail`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from logcaster_guard.domain.attribution import Cause
 from logcaster_guard.domain.guardrails import Guardrail
 from logcaster_guard.domain.inbox import Mark
 from logcaster_guard.domain.ledger import Standing
-from logcaster_guard.domain.notices import Notice
+from logcaster_guard.domain.notices import Notice, Silence
+from logcaster_guard.domain.runs import INCONCLUSIVE, NOT_RECOVERED, RECOVERED
 
 
 class Language(StrEnum):
@@ -40,13 +41,16 @@ class Words:
 
 ENGLISH_STATES: Mapping[str, str] = {
     "run.opened": "rolling back",
+    "run.asked": "waiting for people",
     "people.reminded": "waiting for people",
     "run.restored": "rolled back, being verified",
     "run.closed": "{outcome}",
     "run.crashed": "stopped, needs a restart of the guard",
     "hold.not_given_back": "needs a person",
     "hold.held_up": "still giving back",
+    "hold.theirs": "left as somebody else set it",
     "run.hindered": "stands still",
+    "marks.unproven": "left alone, needs a person",
     "owner.suspended": "rolled back, GitOps owner suspended",
     "owner.resumed": "GitOps owner at work",
     "owner.not_resumed": "needs a person",
@@ -71,8 +75,13 @@ ENGLISH_STATES: Mapping[str, str] = {
 KOREAN: Mapping[str, Words] = {
     "run.opened": Words(
         "{target} 롤백 시작",
-        "{cause} 이전 버전으로 되돌립니다. 현재 버전: {from}, 되돌릴 버전: {to}.{question}",
+        "{because} 이전 버전으로 되돌립니다. 현재 버전: {from}, 되돌릴 버전: {to}.",
         "롤백 진행 중",
+    ),
+    "run.asked": Words(
+        "{target} 롤백 예정, 확인을 기다리고 있습니다",
+        "{because} 이전 버전으로 되돌리려고 합니다. 현재 버전: {from}, 되돌릴 버전: {to}.{question}",
+        "확인 대기 중",
     ),
     "people.reminded": Words(
         "{target}: 롤백 전 확인을 기다리고 있습니다",
@@ -85,7 +94,7 @@ KOREAN: Mapping[str, Words] = {
         "복원 완료, 확인 중",
     ),
     "run.closed": Words(
-        "{target} 롤백 종료: {outcome_words}", "{outcome_sentence}{frozen_sentence}", "{outcome_words}"
+        "{target} 롤백 종료: {outcome_words}", "{outcome_sentence}{veto_sentence}{frozen_sentence}", "{outcome_words}"
     ),
     "run.crashed": Words(
         "롤백 작업이 내부 오류로 멈췄습니다",
@@ -95,7 +104,13 @@ KOREAN: Mapping[str, Words] = {
     "hold.not_given_back": Words(
         "{target}: {object} 설정이 원래대로 돌아가지 않았습니다",
         "가드가 바꾼 것을 되돌리지 못했습니다. 직접 되돌려 주세요: {remedy}",
-        "사람의 조치 필요",
+        "수동 조치 필요",
+    ),
+    "hold.theirs": Words(
+        "{target}: {object}은(는) 담당자가 바꾼 값을 그대로 둡니다",
+        "롤백 중에 다른 사람이 바꾼 값이므로 가드가 되돌리지 않습니다. 롤백 전 값: {original}. 사유: {reason}. "
+        "롤백 전 값으로 되돌리려면: {remedy}",
+        "변경된 값 유지",
     ),
     "run.hindered": Words(
         "{target} 롤백이 멈춰 있습니다",
@@ -106,6 +121,11 @@ KOREAN: Mapping[str, Words] = {
         "{target}: {object}을(를) 아직 되돌리지 못했습니다",
         "가드가 계속 시도하고 있으며, 그동안 이 대상은 롤백하지 않습니다. 원인: {detail}",
         "되돌리는 중",
+    ),
+    "marks.unproven": Words(
+        "{object}에 가드의 표시가 있지만 가드가 만든 것이 아닙니다",
+        "저널로 확인되지 않으므로 가드는 아무것도 하지 않습니다. 원인: {reason} 직접 정리해 주세요: {remedy}",
+        "수동 조치 필요",
     ),
     "owner.suspended": Words(
         "{target}: {owner} 일시 중지 유지",
@@ -121,7 +141,7 @@ KOREAN: Mapping[str, Words] = {
     "owner.not_resumed": Words(
         "{target}: {owner}을(를) 재개하지 못했습니다",
         "가드가 계속 시도합니다. 원인: {reason} 직접 재개하려면: {resume}",
-        "사람의 조치 필요",
+        "수동 조치 필요",
     ),
     "trigger.refused": Words(
         "{target}: 규칙 {rule} 발동, 롤백하지 않음",
@@ -149,11 +169,11 @@ KOREAN: Mapping[str, Words] = {
         "{standing_words}",
     ),
     "source.failing": Words(
-        "가드가 데이터를 읽지 못합니다: {source}",
+        "가드가 데이터를 읽지 못합니다: {notice_title}",
         "다시 응답할 때까지 관련 규칙의 판단을 보류합니다. 그동안 롤백하지 않으며, 회복된 것으로 보지도 않습니다.",
         "데이터 없음",
     ),
-    "source.recovered": Words("가드가 데이터를 다시 읽습니다: {source}", "규칙 판단을 다시 시작합니다.", "정상"),
+    "source.recovered": Words("가드가 데이터를 다시 읽습니다: {notice_title}", "규칙 판단을 다시 시작합니다.", "정상"),
     "journal.lost": Words(
         "가드가 감시만 합니다: 저널을 쓸 수 없습니다",
         "저널을 복구하고 가드를 다시 시작할 때까지 롤백하지 않으며, 문제가 있는 버전도 알리지 않습니다. "
@@ -195,7 +215,13 @@ KOREAN: Mapping[str, Words] = {
         "새 설정 적용됨",
     ),
 }
-"""One entry for each kind of notice."""
+"""One entry for each kind of notice, and one for the opening of a run that asks people first (`run.asked`)."""
+
+_ENGLISH_SAYS_MORE = frozenset(
+    {"run.closed", "run.crashed", "trigger.refused", "source.failing", "source.recovered", "journal.lost"}
+    | {"journal.failing", "notice.given_up", "channel.failing"}
+)
+"""Kinds whose Korean words leave out something that the English text tells, which is then kept as the fact `detail`."""
 
 KOREAN_OUTCOMES: Mapping[str, tuple[str, str]] = {
     "recovered": ("회복됨", "이전 버전으로 되돌린 뒤 서비스가 회복되었습니다."),
@@ -221,6 +247,12 @@ KOREAN_OUTCOMES: Mapping[str, tuple[str, str]] = {
 }
 """A word and a sentence for each outcome of a run."""
 
+KOREAN_SILENCE: Mapping[str, str] = {
+    Silence.CONSENT: "응답이 없으면 {until}에 롤백을 시작합니다.",
+    Silence.REFUSAL: "{until}까지 승인이 없으면 롤백하지 않습니다.",
+}
+"""What follows if nobody answers."""
+
 KOREAN_CAUSES: Mapping[str, str] = {
     Cause.ROLLOUT: "배포 전에는 정상이었으며, 이번 배포가 원인으로 판단됩니다.",
     Cause.OLDER: "배포 전에도 같은 문제가 있었습니다.",
@@ -239,6 +271,14 @@ KOREAN_GUARDRAILS: Mapping[str, str] = {
     ),
     Guardrail.TARGET_MISSING: "Deployment가 없습니다. 설정의 targets를 확인해 주세요.",
     Guardrail.BEING_DELETED: "Deployment가 삭제되는 중입니다.",
+    Guardrail.SCALED_TO_ZERO: (
+        "워크로드의 파드 수가 0입니다. 파드가 없으면 버전이 정상인지 알 수 없고, 되돌려도 서비스되지 않습니다. "
+        "서비스해야 한다면 파드 수를 늘려 주세요."
+    ),
+    Guardrail.SELECTOR_CHANGED: (
+        "되돌릴 버전의 파드에 현재 워크로드의 셀렉터가 고르는 레이블이 없습니다(다른 셀렉터로 다시 만든 워크로드). "
+        "정상 버전을 직접 배포해 주세요."
+    ),
     Guardrail.PAUSED: "Deployment의 롤아웃이 일시 중지되어 있습니다. 가드가 조치하게 하려면 재개해 주세요.",
     Guardrail.NOT_YET_OBSERVED: "방금 바뀐 파드 템플릿을 아직 확인하지 못했습니다.",
     Guardrail.ROLLOUT_UNKNOWN: "현재 릴리스가 언제 배포되었는지 알 수 없습니다. 다른 원인을 찾거나 직접 롤백해 주세요.",
@@ -260,6 +300,10 @@ KOREAN_GUARDRAILS: Mapping[str, str] = {
     Guardrail.ROLLOUT_IN_PROGRESS: "문제가 시작된 뒤에 다른 사람이 새 릴리스를 배포하는 중입니다.",
     Guardrail.MAINTENANCE: "점검(maintenance) 시간입니다. 끝난 뒤에도 문제가 계속되면 다시 판단합니다.",
     Guardrail.FROZEN: "대상이 동결(freeze)되어 있습니다. 원인을 해결한 뒤 동결을 풀어 주세요.",
+    Guardrail.VETOED: (
+        "담당자가 이 릴리스의 롤백을 거부했고 그 기한이 지나지 않았습니다. 해제하려면 릴리스를 불량으로 표시하거나 "
+        "직접 롤백해 주세요."
+    ),
     Guardrail.ANOTHER_RUN: "이미 다른 롤백이 진행 중입니다.",
     Guardrail.COOLDOWN: "마지막 롤백 뒤의 대기 시간이 아직 지나지 않았습니다.",
     Guardrail.TARGET_BUDGET: "이 대상의 하루 롤백 한도를 다 썼습니다. 릴리스가 계속 실패하는 원인을 찾아 주세요.",
@@ -272,7 +316,7 @@ KOREAN_GUARDRAILS: Mapping[str, str] = {
     Guardrail.NO_JOURNAL: "저널을 쓸 수 없어 감시만 합니다. 저널을 복구하고 가드를 다시 시작해 주세요.",
 }
 
-KOREAN_MARKS: Mapping[str, str] = {Mark.BAD: "나쁜 버전으로 표시", Mark.NOT_BAD: "나쁜 버전 표시 해제"}
+KOREAN_MARKS: Mapping[str, str] = {Mark.BAD: "불량 버전으로 표시", Mark.NOT_BAD: "불량 버전 표시 해제"}
 """What a person said of a release."""
 
 KOREAN_STANDINGS: Mapping[str, tuple[str, str]] = {
@@ -283,7 +327,7 @@ KOREAN_STANDINGS: Mapping[str, tuple[str, str]] = {
         "정상으로 확인되기 전에는 자동 롤백 대상이 되지 않으며, 담당자가 직접 지정해 롤백할 수 있습니다.",
     ),
     Standing.BAD: (
-        "나쁜 버전",
+        "불량 버전",
         "표시를 해제하거나 다시 배포하여 정상으로 확인되기 전에는 이 버전으로 롤백하지 않습니다.",
     ),
 }
@@ -297,6 +341,7 @@ LABELS: Mapping[Language, Mapping[str, str]] = {
         "measured": "Measured",
         "from": "From",
         "to": "To",
+        "restored": "Restored",
         "version": "Version",
         "state": "State",
         "since": "Breach since",
@@ -316,6 +361,7 @@ LABELS: Mapping[Language, Mapping[str, str]] = {
         "measured": "측정값",
         "from": "문제 버전",
         "to": "되돌릴 버전",
+        "restored": "복원한 버전",
         "version": "현재 버전",
         "state": "상태",
         "since": "문제 시작",
@@ -334,25 +380,37 @@ LABELS: Mapping[Language, Mapping[str, str]] = {
 
 def translated(notice: Notice, language: Language) -> Notice:
     """The notice in `language`; a kind without words in it stays as it is."""
-    words = KOREAN.get(notice.event) if language is Language.KOREAN else None
+    words = KOREAN.get(_kind(notice)) if language is Language.KOREAN else None
     if words is None:
         return notice
     facts = _facts(notice)
+    original = {"detail": notice.text} if notice.event in _ENGLISH_SAYS_MORE else {}
     return replace(
         notice,
         title=words.title.format_map(facts),
         text=words.text.format_map(facts),
-        facts={**notice.facts, **_korean_attribution(notice.facts), "detail": notice.text},
+        facts={**notice.facts, **_korean_attribution(notice.facts), **original},
     )
 
 
 def state(notice: Notice, language: Language) -> str:
     """What the target is going through, in a word or two; empty for a kind that nothing is known of."""
-    words = KOREAN.get(notice.event)
-    pattern = ENGLISH_STATES.get(notice.event, "")
+    words = KOREAN.get(_kind(notice))
+    pattern = ENGLISH_STATES.get(_kind(notice), "")
     if language is Language.KOREAN and words is not None:
         pattern = words.state
     return pattern.format_map(_facts(notice))
+
+
+def label(notice: Notice, fact: str, language: Language) -> str | None:
+    """What a fact of this notice is called before people; None for one that has no name."""
+    restored = notice.event == "run.restored" or notice.facts.get("outcome") in {RECOVERED, NOT_RECOVERED, INCONCLUSIVE}
+    return LABELS[language].get("restored" if fact == "to" and restored else fact)
+
+
+def _kind(notice: Notice) -> str:
+    """The key of its words: while people are only asked, nothing has begun."""
+    return "run.asked" if notice.event == "run.opened" and "until" in notice.facts else notice.event
 
 
 def _korean_cause(facts: Mapping[str, str]) -> str:
@@ -372,12 +430,11 @@ def _korean_attribution(facts: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _korean_question(facts: Mapping[str, str]) -> str:
-    """How people answer, where the notice asks them something."""
+    """How people answer, where the notice asks them something, and what follows if they do not."""
     if "until" not in facts:
         return ""
-    return (
-        f" 응답 기한: {facts['until']}. 거부: {_korean_ways(facts, 'veto')} . 승인: {_korean_ways(facts, 'approve')} ."
-    )
+    silence = KOREAN_SILENCE.get(facts.get("silence", ""), "응답 기한: {until}.").format(until=facts["until"])
+    return f" {silence} 거부: {_korean_ways(facts, 'veto')} . 승인: {_korean_ways(facts, 'approve')} ."
 
 
 def _korean_ways(facts: Mapping[str, str], key: str) -> str:
@@ -391,6 +448,16 @@ def _korean_freeze(facts: Mapping[str, str]) -> str:
         return ""
     how = f" 해제: {_korean_ways(facts, 'resume')} ." if "resume" in facts else ""
     return f" 사람이 해제할 때까지 대상을 동결합니다.{how}"
+
+
+def _korean_veto(facts: Mapping[str, str]) -> str:
+    """Until when a veto holds for the release, and how it is lifted."""
+    if "vetoed_until" not in facts:
+        return ""
+    return (
+        f" {facts['vetoed_until']}까지 이 릴리스는 롤백하지 않습니다. 담당자가 불량으로 표시하거나 직접 롤백하면 "
+        "해제됩니다."
+    )
 
 
 class _Facts(dict[str, str]):
@@ -411,14 +478,15 @@ def _facts(notice: Notice) -> _Facts:
         "outcome_words": word,
         "outcome_sentence": sentence,
         "frozen_sentence": _korean_freeze(facts),
+        "veto_sentence": _korean_veto(facts),
         "question": _korean_question(facts),
-        "cause": _korean_cause(facts),
+        "because": _korean_cause(facts),
         "guardrail_sentences": " ".join(KOREAN_GUARDRAILS.get(n, n) for n in names).format_map(_Facts(facts))
         or notice.text,
-        "source": notice.title,
+        "notice_title": notice.title,
         "mark_words": KOREAN_MARKS.get(facts.get("mark", ""), "-"),
         "words_or_none": facts.get("words") or "없음",
         "standing_words": standing_word,
         "standing_sentence": standing_sentence,
     }
-    return _Facts({**made, **facts})
+    return _Facts({**facts, **made})
