@@ -55,7 +55,7 @@ from logcaster_guard.effects.owners import to_suspend
 from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.engine.composition import Orders
 from logcaster_guard.engine.guard import Guard
-from logcaster_guard.ports import Channel, Clock, Cluster, Gate, Journal, Source
+from logcaster_guard.ports import Channel, Clock, Cluster, Gate, Journal, Kind, Source
 
 
 @contextlib.asynccontextmanager
@@ -196,6 +196,7 @@ def _scrape(settings: Settings, cluster: KubernetesCluster, clock: Clock) -> Sou
             requests=metrics.requests,
             status_label=metrics.status_label,
             duration=metrics.duration,
+            duration_unit=metrics.seconds_per_unit,
             memory=metrics.memory,
         ),
         proxy=section.proxy,
@@ -211,7 +212,8 @@ def _channels(settings: Settings, cluster: Cluster) -> Sequence[Channel]:
         Webhook(w.name, w.url.read, None if w.token is None else w.token.read, timeout=w.timeout)
         for w in notify.webhooks
     ]
-    channels += [EventChannel(cluster)] if notify.events else []
+    kinds = {(t.namespace, t.deployment): Kind(t.kind) for t in settings.targets}
+    channels += [EventChannel(cluster, kinds)] if notify.events else []
     return [Translated(channel, notify.language) for channel in channels]
 
 

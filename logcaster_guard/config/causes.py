@@ -63,11 +63,13 @@ class MaintenanceSection(Section):
     """A time of the week in which nothing is rolled back."""
 
     name: Name
-    days: Annotated[tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...], Sized(1, 7)] | None = None
+    days: (
+        Annotated[tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...], Sized(1, 7, "days")] | None
+    ) = None
     start: Annotated[str, AfterValidator(_check_clock_time), pattern_of(_CLOCK_TIME)]
     end: Annotated[str, AfterValidator(_check_clock_time), pattern_of(_CLOCK_TIME)]
     timezone: Annotated[str, AfterValidator(_check_zone), pattern_of(_ZONE)] = "UTC"
-    targets: Annotated[tuple[str, ...], Sized(1, MAX_WINDOWS)] | None = None
+    targets: Annotated[tuple[str, ...], Sized(1, MAX_WINDOWS, "targets")] | None = None
 
 
 def maintenance_of(section: MaintenanceSection) -> MaintenanceWindow:

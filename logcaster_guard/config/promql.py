@@ -20,7 +20,14 @@ _FIXED_RANGE = re.compile(r"\[\s*\d")
 
 
 def builtin_queries(
-    *, selector: str, requests: str, status_label: str, duration: str, memory: str, client_errors_count: bool
+    *,
+    selector: str,
+    requests: str,
+    status_label: str,
+    duration: str,
+    duration_unit: float,
+    memory: str,
+    client_errors_count: bool,
 ) -> Mapping[str, tuple[str, ByPod]]:
     """The default query of each built-in signal that Prometheus can answer, by signal name, and what is made of it.
 
@@ -35,7 +42,7 @@ def builtin_queries(
     return {
         "error_rate": (every, ByPod(Measure.FAILED_SHARE, requests, status_label, failed, example)),
         "request_rate": (every, ByPod(Measure.TOTAL, requests)),
-        "p95_latency": (_rate_by_pod(buckets, selector, "le"), ByPod(Measure.P95, buckets)),
+        "p95_latency": (_rate_by_pod(buckets, selector, "le"), ByPod(Measure.P95, buckets, bucket_unit=duration_unit)),
         "memory_usage": (_memory(memory, selector), ByPod(Measure.HIGHEST, "container_memory_working_set_bytes")),
     }
 

@@ -12,6 +12,7 @@ from logcaster_guard.config.promql import (
     has_fixed_range,
     uses_lookback,
 )
+from logcaster_guard.config.queries import check_syntax
 from logcaster_guard.config.sections import SettingsFile
 from logcaster_guard.config.sources import MetricsSection, SignalSection
 from logcaster_guard.domain.signals import BUILT_IN_UNITS, ByPod, Signal, SourceName, Target
@@ -39,7 +40,7 @@ def signals_in(file: SettingsFile) -> dict[str, Signal]:
 
 
 def signal_refusals(
-    name: str, signal: SignalSection, targets: Sequence[Target] | None, *, no_prometheus: bool
+    name: str, signal: SignalSection, targets: Sequence[Target] | None, *, no_prometheus: bool, metricsql: bool = False
 ) -> Iterator[Refused]:
     """What is wrong with one signal of the settings; `key` of each leads from the `signals` mapping."""
     if not _NAME.fullmatch(name) or name in _RESERVED:
@@ -50,6 +51,7 @@ def signal_refusals(
     if signal.query is not None:
         try:
             check_query(signal.query, targets)
+            check_syntax(signal.query, metricsql=metricsql)
         except Refused as refusal:
             refusal.key = (name, "query")
             yield refusal
@@ -129,6 +131,7 @@ def _builtin(metrics: MetricsSection) -> Mapping[str, tuple[str, ByPod]]:
         requests=metrics.requests,
         status_label=metrics.status_label,
         duration=metrics.duration,
+        duration_unit=metrics.seconds_per_unit,
         memory=metrics.memory,
         client_errors_count=metrics.client_errors_count,
     )

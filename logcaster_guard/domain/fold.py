@@ -152,7 +152,7 @@ def _p95(by_pod: ByPod, series: Sequence[PodSeries], enough: Enough) -> _NumberA
         bound = _bound(one.labels.get("le", ""))
         if bound is not None:
             for at, number in one.points:
-                buckets[at][bound] += number
+                buckets[at][bound * by_pod.bucket_unit] += number
 
     def number_at(at: float) -> Value | NoData:
         too_few = _too_few(at, max(buckets[at].values(), default=0.0), enough)
@@ -161,7 +161,7 @@ def _p95(by_pod: ByPod, series: Sequence[PodSeries], enough: Enough) -> _NumberA
         seconds = quantile(0.95, buckets[at])
         if math.isnan(seconds):
             return NoData(at, Gap.NOT_A_NUMBER, f"{by_pod.metric} needs a +Inf and a finite bucket")
-        return Value(at, seconds)
+        return Value(at, seconds, ceiling=max(b for b in buckets[at] if math.isfinite(b)))
 
     return number_at
 

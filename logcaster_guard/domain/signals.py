@@ -64,10 +64,16 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A finite number, read at `at` (seconds on the guard's monotonic clock), in the signal's base unit."""
+    """A finite number, read at `at` (seconds on the guard's monotonic clock), in the signal's base unit.
+
+    `sampled` is when the newest sample behind it was taken (same clock, None: not known); `ceiling` the highest number
+    that it can show, as the largest finite bucket of a histogram is.
+    """
 
     at: float
     number: float
+    sampled: float | None = field(default=None, compare=False)
+    ceiling: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,7 @@ class ByPod:
 
     `metric` is what people know them by. For a share of failures, `status_label` holds the HTTP status, of whose
     classes (`4`, `5`) `failed` are failures; `example` is PromQL that answers with one series as it was scraped.
+    `bucket_unit` is how many seconds a histogram's bounds count in.
     """
 
     measure: Measure
@@ -114,6 +121,7 @@ class ByPod:
     status_label: str = ""
     failed: frozenset[str] = frozenset()
     example: str = ""
+    bucket_unit: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import itertools
 import logging
 import math
 import ssl
@@ -9,13 +10,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from structlog.testing import capture_logs
 
 from logcaster_guard.adapters.prometheus import PrometheusSource
 from logcaster_guard.adapters.prometheus.workers import Line, Workers
@@ -62,7 +66,21 @@ async def read(url: str, clock: FakeClock | None = None, **options: Any) -> Read
 
 
 def success(result_type: str, result: object, **more: object) -> Script:
-    return server.json_answer({"status": "success", "data": {"resultType": result_type, "result": result}, **more})
+    """Answers so to everything but the question how old the samples are, which it leaves open."""
+
+    async def script(exchange: Exchange) -> None:
+        data: dict[str, object] = {"resultType": result_type, "result": result}
+        if "timestamp" in exchange.path:
+            data = {"resultType": "vector", "result": []}
+        await server.json_answer({"status": "success", "data": data, **more})(exchange)
+
+    return script
+
+
+def queries_in(exchanges: Sequence[Exchange]) -> list[str]:
+    """What was asked for but the age of samples."""
+    asked = (parse_qs(urlsplit(e.path).query)["query"][0] for e in exchanges)
+    return [query for query in asked if "timestamp" not in query]
 
 
 def vector(*texts: str, at: float = EPOCH) -> list[object]:
@@ -165,6 +183,16 @@ async def test_a_handshake_that_hangs_is_cut() -> None:
         (success("vector", vector("-Inf")), NoData(1000.0, Gap.INFINITE, "-Inf")),
         (success("vector", vector("1", "2")), NoData(1000.0, Gap.WRONG_TYPE, "2 series; aggregate to one")),
         (success("vector", vector("1"), warnings=["store\ngone"]), NoData(1000.0, Gap.PARTIAL, "store gone")),
+        (success("vector", vector("1"), warnings=["PromQL info: metric might not be a counter"]), Value(1000.0, 1.0)),
+        (
+            success("vector", vector("1"), warnings=["PromQL info: x", "No StoreAPIs matched for this query"]),
+            NoData(1000.0, Gap.PARTIAL, "No StoreAPIs matched for this query"),
+        ),
+        (
+            success("vector", vector("1"), isPartial=True),
+            NoData(1000.0, Gap.PARTIAL, "the backend says isPartial"),
+        ),
+        (success("vector", vector("1"), isPartial=False), Value(1000.0, 1.0)),
         (success("vector", vector("1", at=EPOCH - 61)), NoData(1000.0, Gap.STALE, "61 s behind the guard's clock")),
         (success("vector", vector("1", at=EPOCH + 99)), NoData(1000.0, Gap.STALE, "99 s ahead of the guard's clock")),
         (
@@ -216,9 +244,10 @@ async def test_the_token_is_read_for_every_query_and_a_bad_one_is_never_told() -
             raise SecretUnreadable("the secret in file /run/secret cannot be read")
         return value
 
+    signal = replace(SIGNAL, query="time()")
     async with serving(success("vector", vector("1"))) as prometheus:
         made = source(prometheus.url, token=token)
-        readings = [(await made.read(TARGET, [SIGNAL]))["error_rate"] for _ in range(5)]
+        readings = [(await made.read(TARGET, [signal]))["error_rate"] for _ in range(5)]
         await made.aclose()
         sent = [exchange.header("Authorization") for exchange in prometheus.exchanges]
     assert sent == ["Bearer first", "Bearer second"]
@@ -255,6 +284,69 @@ async def test_signals_of_a_target_are_asked_at_the_same_time() -> None:
         readings = await made.read(TARGET, signals)
         await made.aclose()
     assert readings == {"a": Value(1000.0, 1.0), "b": Value(1000.0, 1.0)}
+
+
+def aged(seconds: float) -> Script:
+    """Answers 1, of samples that are `seconds` old and newer at each question."""
+    polls = itertools.count()
+
+    async def script(exchange: Exchange) -> None:
+        asked = parse_qs(urlsplit(exchange.path).query)
+        assert asked["nocache"] == ["1"]  # VictoriaMetrics would answer with older data, stamped as new
+        result = vector("1")
+        if "timestamp" in asked["query"][0]:
+            now = EPOCH + next(polls) * 30
+            result = [{"metric": {"n": "0"}, "value": [now, str(now - seconds)]}]
+        await server.json_answer({"status": "success", "data": {"resultType": "vector", "result": result}})(exchange)
+
+    return script
+
+
+async def test_a_value_tells_when_its_newest_sample_was_taken() -> None:
+    async with serving(aged(12.5)) as prometheus:
+        reading = await read(prometheus.url)
+        assert len(prometheus.exchanges) == 2
+        [query] = [
+            q for e in prometheus.exchanges if "timestamp" in (q := parse_qs(urlsplit(e.path).query)["query"][0])
+        ]
+    assert isinstance(reading, Value)
+    assert reading.sampled == 987.5
+    assert query == 'label_replace(max(timestamp(x{namespace="prod"})), "n", "0", "", "")'
+
+
+@pytest.mark.parametrize(
+    ("seconds", "polls", "old"), [(140.0, 1, False), (160.0, 1, True), (70.0, 2, False), (80.0, 2, True)]
+)
+async def test_samples_that_lag_behind_their_pace_are_no_data_and_named(seconds: float, polls: int, old: bool) -> None:
+    async with serving(aged(seconds)) as prometheus:
+        made = source(prometheus.url)
+        with capture_logs() as logs:
+            readings = [(await made.read(TARGET, [SIGNAL]))["error_rate"] for _ in range(polls)]
+        await made.aclose()
+    told = [line for line in logs if line["event"] == "source.lagging"]
+    if old:
+        assert readings[-1] == NoData(1000.0, Gap.STALE, f"the newest sample of x is {seconds:.0f} s old")
+        assert [(line["metric"], line["behind_seconds"]) for line in told] == [("x", seconds)]
+    else:
+        assert isinstance(readings[-1], Value)
+        assert told == []
+
+
+async def test_a_clock_that_is_ahead_makes_nothing_stale_and_moves_no_point() -> None:
+    ahead = START + timedelta(seconds=100)
+    script = server.json_answer(
+        {"status": "success", "data": {"resultType": "vector", "result": vector("1", at=EPOCH + 100)}},
+        Date=format_datetime(ahead, usegmt=True),
+    )
+    async with serving(script) as prometheus:
+        made = source(prometheus.url)
+        # The first answer tells the skew.
+        assert isinstance((await made.read(TARGET, [replace(SIGNAL, query="time()")]))["error_rate"], Value)
+        await made.history(TARGET, SIGNAL, 990.0, 1000.0, 10.0)
+        await made.aclose()
+        asked = parse_qs(urlsplit(prometheus.exchanges[-1].path).query)
+    assert made.skew == pytest.approx(100.5)
+    assert float(asked["end"][0]) == pytest.approx(EPOCH + 100, abs=1.0)
 
 
 async def test_a_target_whose_queries_hang_leaves_the_others_their_places() -> None:
@@ -355,6 +447,7 @@ async def test_history_of_the_future_is_empty() -> None:
         (success("matrix", matrix([]) * 2), Fault.MALFORMED, "2 series; aggregate to one"),
         (success("vector", []), Fault.MALFORMED, "a vector"),
         (success("matrix", matrix([]), warnings=["gone"]), Fault.MALFORMED, "partial answer: gone"),
+        (success("matrix", matrix([]), isPartial=True), Fault.MALFORMED, "partial answer: the backend says isPartial"),
         (success("matrix", matrix([(EPOCH, "1"), (EPOCH, "2")])), Fault.MALFORMED, "sample"),
         (success("matrix", [{"metric": {}, "histograms": []}]), Fault.MALFORMED, "values"),
         (success("matrix", matrix([]) * 1001), Fault.TOO_LARGE, "1001 series"),
@@ -409,9 +502,9 @@ async def test_series_of_pods_are_read_of_the_targets_own_and_asked_for_once() -
         made = source(prometheus.url, rosters=web)
         readings = await made.read(TARGET, [ERRORS, REQUESTS])
         await made.aclose()
-        (asked,) = [parse_qs(urlsplit(e.path).query)["query"] for e in prometheus.exchanges]
+        (asked,) = queries_in(prometheus.exchanges)
     assert readings == {"error_rate": Value(1000.0, 0.125), "request_rate": Value(1000.0, 4.0)}
-    assert asked == ['sum by (namespace, pod, status) (rate(x{pod=~"web-.+"}[5m]))']
+    assert asked == 'sum by (namespace, pod, status) (rate(x{pod=~"web-.+"}[5m]))'
 
 
 async def test_some_releases_alone_are_read_over_their_window() -> None:
@@ -482,7 +575,7 @@ async def test_without_knowing_whose_pods_they_are_nothing_is_asked(unknown: NoD
         readings = await made.read(TARGET, [ERRORS, SIGNAL_OF_MINE])
         past = await made.history(TARGET, ERRORS, 900.0, 1000.0, 10.0)
         await made.aclose()
-        assert len(prometheus.exchanges) == 1
+        assert len(queries_in(prometheus.exchanges)) == 1
     assert readings == {"error_rate": replace(unknown, at=1000.0), "mine": Value(1000.0, 0.25)}
     assert past == (replace(unknown, at=1000.0) if isinstance(unknown, SourceError) else Series((), 10.0))
 

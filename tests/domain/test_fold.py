@@ -60,6 +60,15 @@ def test_a_release_is_read_of_its_own_pods_alone_gone_ones_included() -> None:
     assert gap(one(ERRORS, *found, releases=frozenset({"v3"}), whole=False))[0] is Gap.EMPTY
 
 
+def test_bounds_in_milliseconds_are_told_in_seconds_and_the_largest_is_the_ceiling() -> None:
+    counts = {"500": 90.0, "2000": 100.0, "+Inf": 100.0}
+    found = [series(OLD, count, le=bound) for bound, count in counts.items()]
+    reading = one(ByPod(Measure.P95, "x", bucket_unit=0.001), *found)
+    assert number(reading) == pytest.approx(1.25)
+    assert isinstance(reading, Value)
+    assert reading.ceiling == 2.0
+
+
 def test_metrics_that_name_no_pod_are_read_whole_or_not_at_all() -> None:
     ingress = [
         PodSeries({"namespace": "ingress", "pod": "nginx-1", "status": status}, ((7.0, n),))

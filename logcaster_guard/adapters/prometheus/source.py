@@ -16,10 +16,12 @@ from prometheus_api_client import PrometheusConnect
 
 from logcaster_guard.adapters.faults import Failure
 from logcaster_guard.adapters.prometheus.answers import partial_of, points_of, reading_of, stale
+from logcaster_guard.adapters.prometheus.freshness import Freshness, age_question
 from logcaster_guard.adapters.prometheus.questions import Question, Span, Unasked, needs_roster, question
 from logcaster_guard.adapters.prometheus.series import series_of
 from logcaster_guard.adapters.prometheus.session import BoundedSession, Bounds, Failed, PromAnswer
 from logcaster_guard.adapters.prometheus.workers import Line, Workers
+from logcaster_guard.adapters.skew import Skew
 from logcaster_guard.domain.errors import SecretUnreadable
 from logcaster_guard.domain.ownership import Roster
 from logcaster_guard.domain.signals import (
@@ -40,6 +42,8 @@ from logcaster_guard.ports import Clock
 MAX_POINTS = 11_000  # per series, in Prometheus' web/api/v1
 _MOST_HALVINGS = 4
 _MOST_LABELS = 12
+_PRESENT = {"nocache": "1", "latency_offset": "1s"}
+"""VictoriaMetrics answers with data of 30 s ago, stamped with the present, unless it is asked not to."""
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 Query = Callable[[PrometheusConnect], object]
@@ -81,6 +85,8 @@ class PrometheusSource:
         self._ca_file = ca_file
         self._proxy = proxy
         self._workers = Workers(total=workers, per_lane=workers_per_target)
+        self._freshness = Freshness(staleness)
+        self._skew = Skew()
 
     @property
     def name(self) -> SourceName:
@@ -90,15 +96,18 @@ class PrometheusSource:
     async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
         """One reading for each signal, all asked at the same time; `at` is when the query was sent.
 
-        What several signals are made of is asked for once.
+        What several signals are made of is asked for once. Where there are values, one more query tells the age of
+        their samples.
         """
         roster = await self._roster(target, signals)
         answers: dict[str, asyncio.Task[PromAnswer | Failure]] = {}
+        queries: dict[str, str] = {}
 
         async def reading(signal: Signal) -> Reading:
             at, asked = self._clock.monotonic(), question(target, signal, roster)
             if not isinstance(asked, Question):
                 return _at(asked, at)
+            queries[signal.name] = asked.promql
             if asked.promql not in answers:
                 answers[asked.promql] = asyncio.create_task(self._instant(target, asked.promql))
             return await self._reading(asked, await answers[asked.promql], at)
@@ -108,7 +117,19 @@ class PrometheusSource:
         finally:
             for answer in answers.values():
                 answer.cancel()
-        return {s.name: r for s, r in zip(signals, readings, strict=True)}
+        return await self._dated(target, {s.name: r for s, r in zip(signals, readings, strict=True)}, queries)
+
+    async def _dated(
+        self, target: Target, readings: Mapping[str, Reading], queries: Mapping[str, str]
+    ) -> Mapping[str, Reading]:
+        """The values with the instants of their samples, as far as the backend tells them."""
+        asked = age_question(queries[name] for name, r in readings.items() if isinstance(r, Value))
+        if asked is None:
+            return readings
+        at, answer = self._clock.monotonic(), await self._instant(target, asked.promql)
+        if isinstance(answer, Failure):
+            return readings
+        return self._freshness.dated(target, readings, queries, asked.ages(answer), at)
 
     async def history(self, target: Target, signal: Signal, start: float, end: float, step: float) -> History:
         """Range data from `start` to `end` or now; where there is no number, there is no point.
@@ -118,7 +139,7 @@ class PrometheusSource:
         whose answer is too large is asked for in parts.
         """
         now = self._clock.monotonic()
-        offset = now - (self._clock.now() - _EPOCH).total_seconds()
+        offset = now - self._epoch()
         end = min(end, now)
         if end < start:
             return Series((), step)
@@ -140,7 +161,7 @@ class PrometheusSource:
         asked = question(target, window, await self._roster(target, [window]))
         if not isinstance(asked, Question):
             return _at(asked, end)
-        epoch = (self._clock.now() - _EPOCH).total_seconds() - (self._clock.monotonic() - end)
+        epoch = self._epoch() - (self._clock.monotonic() - end)
         answer = await self._instant(target, asked.promql, {"time": f"{epoch:.3f}"})
         if isinstance(answer, Failure):
             return answer.reading(end)
@@ -150,6 +171,15 @@ class PrometheusSource:
         """Cut what is under way."""
         await self._workers.aclose()
 
+    @property
+    def skew(self) -> float:
+        """How many seconds the server's clock is ahead of the guard's; 0 as long as both may agree."""
+        return self._skew.seconds
+
+    def _epoch(self) -> float:
+        """The present second since the epoch, by the server's clock."""
+        return (self._clock.now() - _EPOCH).total_seconds() + self._skew.seconds
+
     async def _roster(self, target: Target, signals: Iterable[Signal]) -> Roster | NoData | SourceError:
         """Who owns which pods, if a signal needs to know."""
         return await self._rosters(target) if any(map(needs_roster, signals)) else Roster()
@@ -157,7 +187,7 @@ class PrometheusSource:
     async def _reading(self, asked: Question, answer: PromAnswer | Failure, at: float) -> Reading:
         if isinstance(answer, Failure):
             return answer.reading(at)
-        epoch = (self._clock.now() - _EPOCH).total_seconds()
+        epoch = self._epoch()
         if asked.signal.by_pod is None:
             return reading_of(answer, at=at, epoch=epoch, staleness=self._staleness, max_series=self._max_series)
         reading = self._number(asked, answer, at=at, epoch=epoch)
@@ -240,10 +270,11 @@ class PrometheusSource:
         if isinstance(headers, Failure):
             return headers
         with BoundedSession(
-            line, self._bounds, now=self._clock.now, ca_file=self._ca_file, proxy=self._proxy
+            line, self._bounds, now=self._clock.now, ca_file=self._ca_file, proxy=self._proxy, skew=self._skew
         ) as session:
             client = PrometheusConnect(url=self._url, headers=headers, session=session)
             session.mount(self._url, session.adapter())
+            session.params = _PRESENT
             try:
                 query(client)
             except Failed as failed:

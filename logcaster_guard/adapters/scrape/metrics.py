@@ -14,11 +14,15 @@ START_TIME = "process_start_time_seconds"
 
 @dataclass(frozen=True, slots=True)
 class MetricNames:
-    """Names of the counter of requests, its status label, the histogram of seconds and the gauge of bytes."""
+    """Names of the counter of requests, its status label, the histogram of durations and the gauge of bytes.
+
+    `duration_unit` is how many seconds the histogram counts in.
+    """
 
     requests: str = "http_requests_total"
     status_label: str = "status"
     duration: str = "http_request_duration_seconds"
+    duration_unit: float = 1.0
     memory: str = "process_resident_memory_bytes"
 
     @property
@@ -64,7 +68,7 @@ def pod_scrape(samples: Iterable[Sample], names: MetricNames, *, client_errors: 
             started = sample.value if started is None else max(started, sample.value)
         elif (bound := _bound(sample.labels)) is not None:
             rest = tuple(pair for pair in sample.labels if pair[0] != "le")
-            buckets.setdefault(rest, {})[bound] = sample.value
+            buckets.setdefault(rest, {})[bound * names.duration_unit] = sample.value
     bad = {"5", "4"} if client_errors else {"5"}
     return PodScrape(
         requests=requests,
