@@ -285,7 +285,8 @@ class RunEnding:
 class HoldReleased:
     """What was borrowed is back, or no longer the guard's to give back (`detail` says which).
 
-    `kept_out`: it is still out, because giving it back was refused; a person has to.
+    `kept_out`: it is still out, because giving it back was refused; a person has to. `theirs`: a size or a bound stays
+    as somebody else has set it.
     """
 
     at: datetime
@@ -293,6 +294,7 @@ class HoldReleased:
     hold: str
     detail: str = ""
     kept_out: bool = False
+    theirs: bool = False
 
 
 @dataclass(frozen=True, slots=True)

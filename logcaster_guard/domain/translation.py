@@ -46,7 +46,9 @@ ENGLISH_STATES: Mapping[str, str] = {
     "run.crashed": "stopped, needs a restart of the guard",
     "hold.not_given_back": "needs a person",
     "hold.held_up": "still giving back",
+    "hold.theirs": "left as somebody else set it",
     "run.hindered": "stands still",
+    "marks.unproven": "left alone, needs a person",
     "owner.suspended": "rolled back, GitOps owner suspended",
     "owner.resumed": "GitOps owner at work",
     "owner.not_resumed": "needs a person",
@@ -97,6 +99,12 @@ KOREAN: Mapping[str, Words] = {
         "가드가 바꾼 것을 되돌리지 못했습니다. 직접 되돌려 주세요: {remedy}",
         "사람의 조치 필요",
     ),
+    "hold.theirs": Words(
+        "{target}: {object}은(는) 담당자가 바꾼 값을 그대로 둡니다",
+        "롤백 중에 다른 사람이 바꾼 값이므로 가드가 되돌리지 않습니다. 롤백 전 값: {original}. 사유: {reason}. "
+        "롤백 전 값으로 되돌리려면: {remedy}",
+        "변경된 값 유지",
+    ),
     "run.hindered": Words(
         "{target} 롤백이 멈춰 있습니다",
         "지금까지 바꾼 것은 그대로 두고 가드가 계속 시도합니다. 단계: {step}, 원인: {detail}",
@@ -106,6 +114,11 @@ KOREAN: Mapping[str, Words] = {
         "{target}: {object}을(를) 아직 되돌리지 못했습니다",
         "가드가 계속 시도하고 있으며, 그동안 이 대상은 롤백하지 않습니다. 원인: {detail}",
         "되돌리는 중",
+    ),
+    "marks.unproven": Words(
+        "{object}에 가드의 표시가 있지만 가드가 만든 것이 아닙니다",
+        "저널로 확인되지 않으므로 가드는 아무것도 하지 않습니다. 원인: {reason} 직접 정리해 주세요: {remedy}",
+        "수동 조치 필요",
     ),
     "owner.suspended": Words(
         "{target}: {owner} 일시 중지 유지",
@@ -239,6 +252,14 @@ KOREAN_GUARDRAILS: Mapping[str, str] = {
     ),
     Guardrail.TARGET_MISSING: "Deployment가 없습니다. 설정의 targets를 확인해 주세요.",
     Guardrail.BEING_DELETED: "Deployment가 삭제되는 중입니다.",
+    Guardrail.SCALED_TO_ZERO: (
+        "워크로드의 파드 수가 0입니다. 파드가 없으면 버전이 정상인지 알 수 없고, 되돌려도 서비스되지 않습니다. "
+        "서비스해야 한다면 파드 수를 늘려 주세요."
+    ),
+    Guardrail.SELECTOR_CHANGED: (
+        "되돌릴 버전의 파드에 현재 워크로드의 셀렉터가 고르는 레이블이 없습니다(다른 셀렉터로 다시 만든 워크로드). "
+        "정상 버전을 직접 배포해 주세요."
+    ),
     Guardrail.PAUSED: "Deployment의 롤아웃이 일시 중지되어 있습니다. 가드가 조치하게 하려면 재개해 주세요.",
     Guardrail.NOT_YET_OBSERVED: "방금 바뀐 파드 템플릿을 아직 확인하지 못했습니다.",
     Guardrail.ROLLOUT_UNKNOWN: "현재 릴리스가 언제 배포되었는지 알 수 없습니다. 다른 원인을 찾거나 직접 롤백해 주세요.",

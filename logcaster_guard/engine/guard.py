@@ -111,7 +111,7 @@ class Guard:
         )
         inspector = SignalInspector(orders.targets, orders.signals, sources, clock)
         self.executor = self._executor(cluster, inspector, answers)
-        self._sweeper = Sweeper(self.chronicle, cluster, clock)
+        self.sweeper = Sweeper(self.chronicle, cluster, clock, orders.targets)
         self._suspensions = Suspensions(
             chronicle=self.chronicle, cluster=cluster, clock=clock, interval=orders.policy.polling.interval
         )
@@ -308,8 +308,8 @@ class Guard:
 
     async def sweep(self) -> None:
         """Clear away what guards that are gone have left behind, whatever it is."""
-        await self._sweeper.sweep()
-        await self._suspensions.sweep()
+        await self.sweeper.sweep()
+        await self.sweeper.look_for_claims(await self._suspensions.sweep())
         if self._term is not None:
             with contextlib.suppress(JournalUnavailable):
                 await self.executor.catch_up()

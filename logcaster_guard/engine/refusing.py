@@ -29,6 +29,7 @@ _ACCUSING = frozenset(
         Guardrail.VETOED,
         Guardrail.NO_GOOD_REVISION,
         Guardrail.GITOPS_OWNER,
+        Guardrail.SELECTOR_CHANGED,
         Guardrail.STRATEGY_UNFIT,
         Guardrail.DRY_RUN,
     }

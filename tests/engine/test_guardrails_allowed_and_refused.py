@@ -250,6 +250,7 @@ UNASKED = {"rules": [rule(rollout_window=None)]}
 LITTLE = {"policy": Policy(limits=Limits(min_request_rate=10.0))}
 ONE_A_DAY = {"policy": Policy(limits=Limits(per_target_per_day=1))}
 ONE_AN_HOUR = {"policy": Policy(limits=Limits(per_cluster_per_hour=1))}
+SAME, OTHER = {"matchLabels": {"app": PROD}}, {"matchLabels": {"app": "web2"}}
 BY_SWITCH = {"rules": [rule(action=Action.BLUE_GREEN)]}
 
 ROWS: Mapping[Guardrail, Row] = {
@@ -261,6 +262,8 @@ ROWS: Mapping[Guardrail, Row] = {
     Guardrail.TARGET_MISSING: Row(fact=lambda m: m.cluster.remove(Kind.DEPLOYMENT, PROD)),
     Guardrail.BEING_DELETED: Row(fact=edit(deletionTimestamp="2026-01-01T00:00:00Z")),
     Guardrail.PAUSED: Row(fact=edit(paused=True)),
+    Guardrail.SCALED_TO_ZERO: Row(fact=edit(replicas=0), otherwise=edit(replicas=1)),
+    Guardrail.SELECTOR_CHANGED: Row(fact=edit(selector=OTHER), otherwise=edit(selector=SAME)),
     Guardrail.NOT_YET_OBSERVED: Row(fact=asked_with_another_template, otherwise=asked_directly, fire=nothing),
     Guardrail.ROLLOUT_UNKNOWN: Row(fact=forget_when_it_changed),
     Guardrail.PODS_REPLACED: Row(

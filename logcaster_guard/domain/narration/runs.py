@@ -187,6 +187,29 @@ def not_given_back(run: Run, event: HoldReleased) -> Notice:
     )
 
 
+def left_as_theirs(run: Run, event: HoldReleased) -> Notice:
+    """Something that a run borrowed is not given back, because somebody else has set it meanwhile."""
+    hold = run.holds[event.hold]
+    bounds = hold.kind == "autoscaler_bounds"
+    original = f"{hold.original} and {hold.original_maximum}" if bounds else str(hold.original)
+    return _of_run(
+        run.opened,
+        id=f"{run.id}/theirs/{hold.id}",
+        at=event.at,
+        event="hold.theirs",
+        severity=Severity.WARNING,
+        title=f"{hold.object} of {run.opened.target} stays as somebody else has set it",
+        text=f"{sentence(event.detail)} To have it as it was before the run: {by_hand(run, hold)}.",
+        facts={
+            "hold": hold.id,
+            "object": hold.object,
+            "reason": event.detail,
+            "original": original,
+            "remedy": by_hand(run, hold),
+        },
+    )
+
+
 def owner_suspended(run: Run, event: OwnerSuspended) -> Notice:
     """The run is at its end, and the target's GitOps owner stays suspended."""
     hold, plan = event.hold, run.opened.plan
