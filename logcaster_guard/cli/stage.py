@@ -39,7 +39,7 @@ SETTINGS = """\
 targets:
   - {{name: logcaster, namespace: {namespace}, {target}, health_url: "{health}", traffic_url: "{traffic}"}}
 sources:
-  prometheus: {{url: {prometheus}}}
+  prometheus: {{url: {prometheus}, min_requests: 20}}
   http: {{proxy: "{network}"}}
   scrape: {{proxy: "{network}", min_requests: 20}}
   kubernetes: {{kubeconfig: {kubeconfig}}}
