@@ -30,6 +30,7 @@ from logcaster_guard.engine.alarm import Alarm
 from logcaster_guard.engine.answers import Answers
 from logcaster_guard.engine.authority import Keeper, during
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
+from logcaster_guard.engine.compaction import Compactor
 from logcaster_guard.engine.composition import Composition, Orders
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.fencing import fenced
@@ -103,6 +104,11 @@ class Guard:
         cluster = self._cluster
         self.outbox = None if journal is None else Outbox(journal, channels, clock)
         self.chronicle = Chronicle(journal, on_append=self._appended, on_found=self._found, monotonic=clock.monotonic)
+        self._compactor = None
+        if journal is not None and self.outbox is not None:
+            self._compactor = Compactor(
+                self.chronicle, journal, self.outbox, clock, retention=orders.policy.retention
+            )  # fmt: skip
         answers = Answers(cluster, self.chronicle, clock, Marks(self.chronicle, clock, orders.policy.ledger))
         inspector = SignalInspector(orders.targets, orders.signals, sources, clock)
         self.executor = self._executor(cluster, inspector, answers)
@@ -308,6 +314,8 @@ class Guard:
         self.executor.resume()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_swept(), name="sweep")
+            if self._compactor is not None and self.chronicle.available:
+                group.create_task(self._compactor.run(), name="journal size")
             group.create_task(self._suspensions.run(), name="suspensions")
             for watch in self.watches.values():
                 group.create_task(watch.run(), name=f"watch {watch.target.key}")
@@ -325,6 +333,11 @@ class Guard:
             )
             return
         structlog.get_logger().info("releases.forgotten", removed=removed, kept=len(kept))
+
+    async def compact_journal(self) -> None:
+        """Let go of what no decision can need any more, if this guard acts."""
+        if self._compactor is not None and not (self._term is not None and self._term.over):
+            await self._compactor.compact()
 
     def _appended(self, stream: str) -> None:
         if self.outbox is not None:

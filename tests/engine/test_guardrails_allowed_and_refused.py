@@ -143,7 +143,7 @@ def traffic(rate: float | None) -> Act:
 
 
 def forget_when_it_changed(made: Bench) -> None:
-    ledgers = made.guard.chronicle._ledgers
+    ledgers = made.guard.chronicle._state.ledgers
     ledgers[KEY] = replace(ledgers[KEY], changed_earliest=None)
 
 
