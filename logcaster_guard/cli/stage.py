@@ -77,6 +77,11 @@ class Stage:
         )
         self._server = server
 
+    @property
+    def url(self) -> str:
+        """Where the API server is."""
+        return self._server.url
+
     async def install(self) -> None:
         """Bring the good release into service; with a guard, until it has earned good."""
         self.timeline.say("people", f"install {image(GOOD)}, 3 pods")
@@ -173,7 +178,7 @@ async def staged(
             url = running.url
             stage.timeline.say("cluster", f"Prometheus ({prometheus}) scrapes the pods every second")
         if guarded:
-            await stack.enter_async_context(_watching(_configured(folder, stage, server, rules, url)))
+            await stack.enter_async_context(_watching(_configured(folder, stage, rules, url)))
         yield stage
 
 
@@ -194,7 +199,15 @@ def _address(port: int, path: str, *, switching: bool) -> str:
     return f"http://{service}.{NAMESPACE}.svc.cluster.local:{port}{path}"
 
 
-def _configured(folder: Path, stage: Stage, server: ApiServer, rules: str, prometheus: str | None) -> Loaded:
+def _configured(folder: Path, stage: Stage, rules: str, prometheus: str | None) -> Loaded:
+    loaded = load(*written(folder, stage, rules, prometheus))
+    if isinstance(loaded, list):
+        raise TypeError("; ".join(map(str, loaded)))
+    return loaded
+
+
+def written(folder: Path, stage: Stage, rules: str, prometheus: str | None) -> tuple[Path, Path]:
+    """The files in `folder` by which a guard watches the stage: settings and rules."""
     kubeconfig = folder / "kubeconfig"
     kubeconfig.write_text(
         json.dumps(
@@ -202,7 +215,7 @@ def _configured(folder: Path, stage: Stage, server: ApiServer, rules: str, prome
                 "apiVersion": "v1",
                 "kind": "Config",
                 "current-context": "demo",
-                "clusters": [{"name": "demo", "cluster": {"server": server.url}}],
+                "clusters": [{"name": "demo", "cluster": {"server": stage.url}}],
                 "users": [{"name": "guard", "user": {"token": "guard"}}],
                 "contexts": [{"name": "demo", "context": {"cluster": "demo", "user": "guard"}}],
             }
@@ -222,7 +235,4 @@ def _configured(folder: Path, stage: Stage, server: ApiServer, rules: str, prome
         )
     )
     rules_file.write_text(rules)
-    loaded = load(settings, rules_file)
-    if isinstance(loaded, list):
-        raise TypeError("; ".join(map(str, loaded)))
-    return loaded
+    return settings, rules_file

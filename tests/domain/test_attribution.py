@@ -190,6 +190,13 @@ def test_what_breaches_together_must_be_stood_out_from(other: Witness, cause: Ca
     assert judged([other]).cause is cause
 
 
+def test_who_stands_out_is_not_blamed_while_another_is_the_first_suspect() -> None:
+    """Further from the breach than the other's rollout, though the error rate rose more."""
+    me = witness(ME, 0.3, rolled=1_000.0 - 3_000.0)
+    found = attributed(me, [witness(OTHER, 0.1)], past=QUIET, beside=[], measures=[ERRORS], policy=POLICY)
+    assert (found.suspects[0].target, found.cause) == (OTHER, Cause.SEVERAL)
+
+
 def test_suspects_are_ranked_by_how_far_they_rose_and_how_soon_after_their_rollout() -> None:
     late = witness(OTHER, 0.3, rolled=400.0)
     found = judged([late, witness(THIRD, 0.2), witness("shop/d", 0.9, rolled=None)])

@@ -43,6 +43,11 @@ def environment(name: str, colour: str, version: str, **spec: Any) -> Workload:
     return Workload(raw)
 
 
+def going(workload: Workload) -> Workload:
+    metadata = {**workload.raw["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}
+    return Workload({**workload.raw, "metadata": metadata})
+
+
 LIVE = environment("web-green", "green", "v2")
 OTHER = environment("web-blue", "blue", "v1")
 RECORD = Record(OTHER.hash, "1", "blob", ("v1",), 0, 0, snapshot="saved")
@@ -135,6 +140,7 @@ def test_one_that_is_missing_comes_from_the_snapshot_of_the_good_release() -> No
         ),
         (replace(AROUND, other=environment("web-blue", "blue", "v9")), LIVE, "is not known to be good"),
         (replace(AROUND, other=environment("web-blue", "blue", "v1", paused=True)), LIVE, "is paused"),
+        (replace(AROUND, other=going(OTHER)), LIVE, "is being deleted"),
         (replace(AROUND, service=None), LIVE, "does not send its requests to web-green"),
         (
             replace(AROUND, service={**SERVICE, "spec": {"selector": {"app": "logcaster", "environment": "blue"}}}),

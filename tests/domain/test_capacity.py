@@ -1,0 +1,103 @@
+"""Who counts as serving, and what a disruption budget leaves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from logcaster_guard.domain import capacity
+
+SELECTOR = {"app": "web"}
+
+
+def pod(*, ready: bool = True, going: bool = False, helper: str = "", **labels: str) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"labels": {"app": "web", **labels}}
+    if helper:
+        metadata["labels"][capacity.HELPER_LABEL] = capacity.helper_label(helper)
+    if going:
+        metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    return {"metadata": metadata, "status": {"conditions": [{"type": "Ready", "status": str(ready)}]}}
+
+
+def budget(**spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "pdb"}, "spec": {"selector": {"matchLabels": {"app": "web"}}, **spec}}
+
+
+@pytest.mark.parametrize(
+    ("one", "serves"),
+    [
+        (pod(), True),
+        (pod(ready=False), False),
+        (pod(going=True), False),
+        (pod(app="other"), False),
+        ({"metadata": {"labels": {"app": "web"}}}, False),
+        ({"metadata": {}, "status": pod()["status"]}, False),
+    ],
+)
+def test_a_pod_serves_that_is_ready_and_selected_and_not_going(one: dict[str, Any], serves: bool) -> None:
+    assert capacity.is_serving(one, SELECTOR) is serves
+
+
+def test_a_service_that_selects_nothing_has_no_pods_and_without_a_service_ready_is_enough() -> None:
+    assert not capacity.is_serving(pod(), {})
+    assert capacity.is_serving(pod(app="other"), None)
+
+
+def test_a_helpers_pods_are_counted_apart_and_one_helpers_not_for_another() -> None:
+    pods = [pod(), pod(), pod(helper="web-rollback-1"), pod(helper="web-rollback-2"), pod(ready=False)]
+    assert [capacity.serving(pods, SELECTOR, name) for name in (None, "web-rollback-1", "x")] == [2, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected", "wanted"),
+    [
+        ({"minAvailable": 2}, 4, 2),
+        ({"minAvailable": "50%"}, 5, 3),
+        ({"minAvailable": 0}, 4, 0),
+        ({"maxUnavailable": 1}, 4, 3),
+        ({"maxUnavailable": "25%"}, 5, 3),
+        ({"maxUnavailable": 9}, 4, 0),
+        ({}, 4, 4),
+    ],
+)
+def test_what_a_budget_wants_healthy(spec: dict[str, Any], expected: int, wanted: int) -> None:
+    assert capacity.wanted_healthy(budget(**spec), expected) == wanted
+
+
+@pytest.mark.parametrize(("removed", "broken"), [(0, False), (1, False), (2, True)])
+def test_a_budget_is_broken_by_the_first_pod_that_it_cannot_spare(removed: int, broken: bool) -> None:
+    pods = [pod(), pod(), pod(), pod(ready=False), pod(app="other")]
+    found = capacity.short_of([budget(minAvailable=2)], pods, removed=removed, expected=3)
+    assert (found is not None) is broken
+    if found is not None:
+        assert found == "disruption budget pdb wants 2 healthy pods, and 1 would be left"
+
+
+@pytest.mark.parametrize(
+    ("selector", "takes"),
+    [
+        (None, False),
+        ({}, True),
+        ({"matchLabels": {"app": "web"}}, True),
+        ({"matchLabels": {"app": "web", "tier": "x"}}, False),
+        ({"matchExpressions": [{"key": "app", "operator": "In", "values": ["web", "api"]}]}, True),
+        ({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["web"]}]}, False),
+        ({"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["x"]}]}, True),
+        ({"matchExpressions": [{"key": "app", "operator": "Exists"}]}, True),
+        ({"matchExpressions": [{"key": "tier", "operator": "Exists"}]}, False),
+        ({"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}, False),
+        ({"matchExpressions": [{"key": "tier", "operator": "DoesNotExist"}]}, True),
+        ({"matchLabels": {"app": "web"}, "matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}, False),
+    ],
+)
+def test_which_budgets_count_a_pod(selector: Any, takes: bool) -> None:
+    made = {"metadata": {"name": "pdb"}, "spec": {"selector": selector}}
+    assert capacity.budgets_for([made], {"app": "web"}) == ([made] if takes else [])
+
+
+def test_a_helpers_label_fits_where_its_name_does_not() -> None:
+    name = "a" * 30 + "-" + "b" * 62
+    assert capacity.helper_label(name) == "b" * 62
+    assert capacity.is_helper(pod(helper=name))
+    assert not capacity.is_helper(pod())
