@@ -7,21 +7,17 @@ from typing import Any
 import pytest
 
 from logcaster_guard.domain import capacity
+from tests.domain.build import pod
 
-SELECTOR = {"app": "web"}
+SELECTOR = {"app": "logcaster"}
 
 
-def pod(*, ready: bool = True, going: bool = False, helper: str = "", **labels: str) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"labels": {"app": "web", **labels}}
-    if helper:
-        metadata["labels"][capacity.HELPER_LABEL] = capacity.helper_label(helper)
-    if going:
-        metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    return {"metadata": metadata, "status": {"conditions": [{"type": "Ready", "status": str(ready)}]}}
+def helping(helper: str) -> dict[str, Any]:
+    return pod(**{capacity.HELPER_LABEL: capacity.helper_label(helper)})
 
 
 def budget(**spec: Any) -> dict[str, Any]:
-    return {"metadata": {"name": "pdb"}, "spec": {"selector": {"matchLabels": {"app": "web"}}, **spec}}
+    return {"metadata": {"name": "pdb"}, "spec": {"selector": {"matchLabels": {"app": "logcaster"}}, **spec}}
 
 
 @pytest.mark.parametrize(
@@ -31,7 +27,7 @@ def budget(**spec: Any) -> dict[str, Any]:
         (pod(ready=False), False),
         (pod(going=True), False),
         (pod(app="other"), False),
-        ({"metadata": {"labels": {"app": "web"}}}, False),
+        ({"metadata": {"labels": {"app": "logcaster"}}}, False),
         ({"metadata": {}, "status": pod()["status"]}, False),
     ],
 )
@@ -45,7 +41,7 @@ def test_a_service_that_selects_nothing_has_no_pods_and_without_a_service_ready_
 
 
 def test_a_helpers_pods_are_counted_apart_and_one_helpers_not_for_another() -> None:
-    pods = [pod(), pod(), pod(helper="web-rollback-1"), pod(helper="web-rollback-2"), pod(ready=False)]
+    pods = [pod(), pod(), helping("web-rollback-1"), helping("web-rollback-2"), pod(ready=False)]
     assert [capacity.serving(pods, SELECTOR, name) for name in (None, "web-rollback-1", "x")] == [2, 1, 0]
 
 
@@ -79,25 +75,28 @@ def test_a_budget_is_broken_by_the_first_pod_that_it_cannot_spare(removed: int, 
     [
         (None, False),
         ({}, True),
-        ({"matchLabels": {"app": "web"}}, True),
-        ({"matchLabels": {"app": "web", "tier": "x"}}, False),
-        ({"matchExpressions": [{"key": "app", "operator": "In", "values": ["web", "api"]}]}, True),
-        ({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["web"]}]}, False),
+        ({"matchLabels": {"app": "logcaster"}}, True),
+        ({"matchLabels": {"app": "logcaster", "tier": "x"}}, False),
+        ({"matchExpressions": [{"key": "app", "operator": "In", "values": ["logcaster", "api"]}]}, True),
+        ({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["logcaster"]}]}, False),
         ({"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["x"]}]}, True),
         ({"matchExpressions": [{"key": "app", "operator": "Exists"}]}, True),
         ({"matchExpressions": [{"key": "tier", "operator": "Exists"}]}, False),
         ({"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}, False),
         ({"matchExpressions": [{"key": "tier", "operator": "DoesNotExist"}]}, True),
-        ({"matchLabels": {"app": "web"}, "matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}, False),
+        (
+            {"matchLabels": {"app": "logcaster"}, "matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]},
+            False,
+        ),
     ],
 )
 def test_which_budgets_count_a_pod(selector: Any, takes: bool) -> None:
     made = {"metadata": {"name": "pdb"}, "spec": {"selector": selector}}
-    assert capacity.budgets_for([made], {"app": "web"}) == ([made] if takes else [])
+    assert capacity.budgets_for([made], {"app": "logcaster"}) == ([made] if takes else [])
 
 
 def test_a_helpers_label_fits_where_its_name_does_not() -> None:
     name = "a" * 30 + "-" + "b" * 62
     assert capacity.helper_label(name) == "b" * 62
-    assert capacity.is_helper(pod(helper=name))
+    assert capacity.is_helper(helping(name))
     assert not capacity.is_helper(pod())

@@ -18,7 +18,7 @@ from logcaster_guard.domain.workload import Workload
 from logcaster_guard.strategies import blue_green
 from logcaster_guard.strategies.blue_green import Environments
 from logcaster_guard.strategies.unfit import Unfit
-from tests.domain.build import deployment, rule, template
+from tests.domain.build import deployment, pod, rule, template
 
 TARGET = Target(
     "web",
@@ -160,3 +160,11 @@ def test_what_is_not_proven_is_refused_in_a_sentence(around: Environments, live:
     found = planned(around, live)
     assert isinstance(found, Unfit)
     assert words in " ".join(found.reasons)
+
+
+@pytest.mark.parametrize(("ready", "floor"), [(3, 3), (2, 2), (0, 0), (5, 3)])
+def test_the_floor_is_what_the_service_has_at_the_start_and_at_most_what_is_wanted(ready: int, floor: int) -> None:
+    others = [pod(environment="green", ready=False), pod(environment="blue"), pod(environment="green", going=True)]
+    found = planned(replace(AROUND, pods=[*(pod(environment="green") for _ in range(ready)), *others]))
+    assert isinstance(found, Plan)
+    assert found.floor == floor
