@@ -220,7 +220,7 @@ class Compactor:
 
     async def _look(self) -> None:
         size = await self._journal.size()
-        if size.used > max(ROOM, _AGAIN * self._left):
+        if self._outbox.owed() is not None and size.used > max(ROOM, _AGAIN * self._left):
             # First, so that one that cannot be compacted is not read whole each minute.
             self._left = size.used
             await self.compact(LEAST_RETENTION)

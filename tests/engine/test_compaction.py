@@ -47,7 +47,7 @@ from logcaster_guard.engine.chronicle import Chronicle, run_stream, target_strea
 from logcaster_guard.engine.compaction import FULL, Compactor, compaction
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.ports import Entry, Journal
-from tests.engine.bench import Inbox
+from tests.engine.bench import FIRES, KEY, PROD, Inbox, bench
 from tests.fakes.clock import START, FakeClock, settle
 from tests.fakes.journal import MemoryJournal
 
@@ -309,3 +309,24 @@ async def test_a_journal_that_has_reached_a_size_is_not_left_to_the_night(monkey
             await made.a_day(text="x" * 500)
             sizes.append((await made.journal.size()).used)
     assert max(sizes) < 2 * max(sizes[:4])
+
+
+async def test_a_guard_over_a_compacted_journal_knows_what_it_knew_and_goes_on() -> None:
+    async with bench() as made:
+        await made.bad_v2()
+        await made.pass_(FIRES + 600.0)
+        before = made.guard.chronicle.runs(), made.guard.chronicle.ledger(KEY)
+        assert before[0][0].closed is not None
+        made.clock.jump_wall(40 * 86_400.0)
+        assert made.journal is not None
+        entries = len(made.journal.entries)
+        await made.guard.compact_journal()
+        assert len(made.journal.entries) < entries
+        assert (made.guard.chronicle.runs(), made.guard.chronicle.ledger(KEY)) == before
+        await made.restart()
+        await made.pass_(60.0)
+        assert (made.guard.chronicle.runs(), made.guard.chronicle.ledger(KEY)) == before
+        made.cluster.roll(PROD, "v3")
+        await made.pass_(FIRES + 600.0)
+        assert [r.opened.plan.to_images for r in made.guard.chronicle.runs()] == [("v1",), ("v1",)]
+        assert made.cluster.image(PROD) == "v1"

@@ -40,6 +40,10 @@ ATTEMPTS = 3
 """How often one append is tried where it is known each time that it has not happened."""
 
 
+class _TooLarge(JournalUnavailable):
+    """What would stay of a stream does not fit into one object: the stream stays as it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Write:
     """An append on its way: `before` is the stream's last segment, which `after` extends or follows."""
@@ -102,13 +106,18 @@ class KubernetesJournal:
         by_stream: dict[str, set[int]] = {stream: set() for stream, left in self._superfluous.items() if left}
         for stream, seq in superfluous:
             by_stream.setdefault(stream, set()).add(seq)
+        too_large: _TooLarge | None = None
         for stream, seqs in by_stream.items():
             async with self._locks[stream]:
                 await self._settle(stream)
                 try:
                     await self._compact(stream, seqs)
+                except _TooLarge as error:
+                    too_large = error
                 except ClusterError as error:
                     raise self._unusable("compacted", error) from error
+        if too_large is not None:
+            raise too_large
 
     async def size(self) -> JournalSize:
         """About what the one list takes that reads all of it, which is bounded; see the port."""
@@ -173,7 +182,7 @@ class KubernetesJournal:
         if any(record.seq in superfluous for record in _records(row)[:-1]):
             write = _Write(row[-1], segments.summary_of(self._place, row, superfluous))
             if write.after.size > LIMIT:
-                raise JournalUnavailable(
+                raise _TooLarge(
                     f"the journal {self._place} cannot hold what stays of the stream {stream} in one object: that has "
                     f"{write.after.size} bytes, and the limit is {LIMIT}"
                 )
