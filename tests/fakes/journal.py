@@ -50,7 +50,7 @@ class MemoryJournal:
 
     async def size(self) -> JournalSize:
         self._check()
-        return JournalSize(sum(len(repr(entry)) for entry in self._entries), self.limit)
+        return JournalSize(1_000 * len(self._entries), self.limit)
 
     async def aclose(self) -> None:
         self.fault = "the journal is closed"
