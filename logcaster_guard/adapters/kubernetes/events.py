@@ -18,7 +18,7 @@ MESSAGE_BYTES = 1024
 REASON_LENGTH = 128
 
 
-ABOUT_THE_WORKLOAD = frozenset({"config.reloaded", "config.refused", "revision.marked"})
+ABOUT_THE_WORKLOAD = frozenset({"config.reloaded", "config.refused", "config.settings_changed", "revision.marked"})
 """Notices without a run that are Events all the same: what guards the workload, what people said of a release."""
 
 
