@@ -103,8 +103,8 @@ def replica_set(
     }
 
 
-def pod(*, ready: bool = True, going: bool = False, **labels: str) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"labels": {"app": "logcaster", **labels}}
+def pod(labels: Mapping[str, str] | None = None, *, ready: bool = True, going: bool = False) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"labels": {"app": "logcaster", **(labels or {})}}
     if going:
         metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     return {"metadata": metadata, "status": {"conditions": [{"type": "Ready", "status": str(ready)}]}}

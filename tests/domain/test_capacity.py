@@ -13,7 +13,7 @@ SELECTOR = {"app": "logcaster"}
 
 
 def helping(helper: str) -> dict[str, Any]:
-    return pod(**{capacity.HELPER_LABEL: capacity.helper_label(helper)})
+    return pod({capacity.HELPER_LABEL: capacity.helper_label(helper)})
 
 
 def budget(**spec: Any) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def budget(**spec: Any) -> dict[str, Any]:
         (pod(), True),
         (pod(ready=False), False),
         (pod(going=True), False),
-        (pod(app="other"), False),
+        (pod({"app": "other"}), False),
         ({"metadata": {"labels": {"app": "logcaster"}}}, False),
         ({"metadata": {}, "status": pod()["status"]}, False),
     ],
@@ -37,7 +37,7 @@ def test_a_pod_serves_that_is_ready_and_selected_and_not_going(one: dict[str, An
 
 def test_a_service_that_selects_nothing_has_no_pods_and_without_a_service_ready_is_enough() -> None:
     assert not capacity.is_serving(pod(), {})
-    assert capacity.is_serving(pod(app="other"), None)
+    assert capacity.is_serving(pod({"app": "other"}), None)
 
 
 def test_a_helpers_pods_are_counted_apart_and_one_helpers_not_for_another() -> None:
@@ -63,7 +63,7 @@ def test_what_a_budget_wants_healthy(spec: dict[str, Any], expected: int, wanted
 
 @pytest.mark.parametrize(("removed", "broken"), [(0, False), (1, False), (2, True)])
 def test_a_budget_is_broken_by_the_first_pod_that_it_cannot_spare(removed: int, broken: bool) -> None:
-    pods = [pod(), pod(), pod(), pod(ready=False), pod(app="other")]
+    pods = [pod(), pod(), pod(), pod(ready=False), pod({"app": "other"})]
     found = capacity.short_of([budget(minAvailable=2)], pods, removed=removed, expected=3)
     assert (found is not None) is broken
     if found is not None:

@@ -164,7 +164,8 @@ def test_what_is_not_proven_is_refused_in_a_sentence(around: Environments, live:
 
 @pytest.mark.parametrize(("ready", "floor"), [(3, 3), (2, 2), (0, 0), (5, 3)])
 def test_the_floor_is_what_the_service_has_at_the_start_and_at_most_what_is_wanted(ready: int, floor: int) -> None:
-    others = [pod(environment="green", ready=False), pod(environment="blue"), pod(environment="green", going=True)]
-    found = planned(replace(AROUND, pods=[*(pod(environment="green") for _ in range(ready)), *others]))
+    green = {"environment": "green"}
+    others = [pod(green, ready=False), pod({"environment": "blue"}), pod(green, going=True)]
+    found = planned(replace(AROUND, pods=[*(pod(green) for _ in range(ready)), *others]))
     assert isinstance(found, Plan)
     assert found.floor == floor

@@ -194,7 +194,7 @@ def test_what_a_disruption_budget_wants(spec: dict[str, Any], expected: int, wan
 
 @pytest.mark.parametrize(("ready", "floor"), [(4, 4), (3, 3), (0, 0), (6, 4)])
 def test_the_floor_is_what_serves_at_the_start_and_at_most_what_is_wanted(ready: int, floor: int) -> None:
-    others = [pod(ready=False), pod(going=True), pod(app="another"), pod(**{capacity.HELPER_LABEL: "left"})]
+    others = [pod(ready=False), pod(going=True), pod({"app": "another"}), pod({capacity.HELPER_LABEL: "left"})]
     mine = {"matchLabels": {"app": "logcaster"}}
     found = steps(planned(replace(AROUND, pods=[*(pod() for _ in range(ready)), *others]), bad(selector=mine)))
     assert (found.floor, found.size) == (floor, 4)
