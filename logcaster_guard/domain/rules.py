@@ -212,7 +212,7 @@ class AttributionPolicy:
 
 
 LEAST_RETENTION = 2 * 86_400.0
-"""Seconds for which the journal keeps everything, however full it is: notices are owed for a day, limits count one."""
+"""Seconds that people may set it to at least: notices are owed for a day, and limits count one."""
 
 
 @dataclass(frozen=True, slots=True)

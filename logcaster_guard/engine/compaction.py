@@ -34,7 +34,6 @@ from logcaster_guard.domain.events import (
     TriggerFired,
     TriggerPending,
 )
-from logcaster_guard.domain.rules import LEAST_RETENTION
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.state import GUARD, State, target_of
 from logcaster_guard.engine.chronicle import Chronicle
@@ -44,6 +43,9 @@ from logcaster_guard.ports import Clock, Entry, Journal
 
 ROOM = 8 * 1024 * 1024
 """Bytes from which on a journal is compacted without waiting for the night, and by less than the retention."""
+
+PRESSED = 6 * 3_600.0
+"""Seconds for which everything stays where the size asks for it: enough to follow an incident."""
 
 FULL = 0.5
 """The share of its limit at which people are told that the journal grows."""
@@ -124,18 +126,19 @@ def _notices(entries: Sequence[Entry], state: State, owed: Collection[str], befo
     breaches = [t for t in state.triggers.values() if not isinstance(t, TriggerCleared)]
     onsets = {f"{t.onset:%Y%m%dT%H%M%S}" for t in breaches}
     needed = {*owed, *left_out([e.event for e in entries])}
-    going_on, first, done = set(state.open.values()), set[str](), set[str]()
+    going_on, first, kept = set(state.open.values()), set[str](), set(needed)
     for entry in entries:
         match entry.event:
             case NoticeQueued(at, notice):
                 told_again = entry.stream in going_on or any(onset in notice.id for onset in onsets)
                 if at < before and notice.id not in needed and not told_again:
-                    done.add(notice.id)
                     yield entry
-            case NoticeSettled(_, id_, channel, outcome):
+                else:
+                    kept.add(notice.id)
+            case NoticeSettled(at, id_, channel, outcome):
                 # From the first one on the outbox knows that it has this channel.
                 begins = channel not in first and not outcome.startswith(LEFT_OUT)
-                if id_ in done and not begins:
+                if at < before and id_ not in kept and not begins:
                     yield entry
                 first |= {channel} if begins else set()
             case _:
@@ -205,7 +208,7 @@ class Compactor:
         owed = self._outbox.owed()
         if owed is None or not self._chronicle.loaded:
             return
-        before = self._clock.now() - timedelta(seconds=max(LEAST_RETENTION, keep or self._retention))
+        before = self._clock.now() - timedelta(seconds=self._retention if keep is None else keep)
         try:
             entries = await self._journal.read_all()
             # Beside the loop: it is as much work as a start.
@@ -223,7 +226,7 @@ class Compactor:
         if self._outbox.owed() is not None and size.used > max(ROOM, _AGAIN * self._left):
             # First, so that one that cannot be compacted is not read whole each minute.
             self._left = size.used
-            await self.compact(LEAST_RETENTION)
+            await self.compact(PRESSED)
             size = await self._journal.size()
         if size.used <= FULL * size.limit:
             self._told = False
