@@ -246,13 +246,17 @@ class PeopleReminded:
 
 @dataclass(frozen=True, slots=True)
 class RunAnswered:
-    """A person's answer counts for the run. `digest` is that of the annotation, which counts once; `words` theirs."""
+    """A person's answer counts for the run. `digest` is that of the annotation, which counts once; `words` theirs.
+
+    `until`: how long a veto holds for the release that the run would have left.
+    """
 
     at: datetime
     run: str
     answer: Answer
     digest: str
     words: str = ""
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +285,8 @@ class RunEnding:
 class HoldReleased:
     """What was borrowed is back, or no longer the guard's to give back (`detail` says which).
 
-    `kept_out`: it is still out, because giving it back was refused; a person has to.
+    `kept_out`: it is still out, because giving it back was refused; a person has to. `theirs`: a size or a bound stays
+    as somebody else has set it.
     """
 
     at: datetime
@@ -289,6 +294,7 @@ class HoldReleased:
     hold: str
     detail: str = ""
     kept_out: bool = False
+    theirs: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,6 +254,8 @@ def test_while_a_helper_stands_in_productions_size_is_not_given_up() -> None:
     helper, size = (replace(HOLD, id=kind, kind=kind) for kind in ("helper", "replicas"))
     run = replace(ending(holding=True), holds={helper.id: helper, size.id: size})
     assert isinstance(runs.next(run, Failed(FAILED, "403"), NOW, 1e9), WaitUntil)
+    alone = replace(run, holds={size.id: size})
+    assert told(runs.next(alone, Failed(FAILED, "403"), NOW, 1e9)) == ["HoldReleased"]
     owner = replace(HOLD, id="owner", kind="gitops_owner")
     for last in (helper, owner):
         given_up = replace(run, holds={h.id: h for h in (size, helper, owner) if h is not last} | {last.id: last})

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -20,10 +20,12 @@ from logcaster_guard.domain.events import (
     NoticeQueued,
     NoticeSettled,
     PeopleReminded,
+    PodsReplaced,
     RevisionBad,
     RevisionGood,
     RevisionLive,
     RevisionMarked,
+    RevisionNumbered,
     RunAnswered,
     RunClosed,
     RunEnding,
@@ -104,6 +106,8 @@ class History:
             RevisionBad(at, release, "why"),
             RevisionMarked(at, release, self.draw(st.sampled_from(Mark)), digest, "words"),
             SignalSeen(at, "error_rate"),
+            RevisionNumbered(at, release, "7"),
+            PodsReplaced(at, release, ("checksum/config",), f"blob {release} again"),
             AnswerDenied(at, "guard.logcaster.io/veto", digest, "no run is open"),
         ]
         self.put(target_stream(target), self.draw(st.sampled_from(events)))
@@ -115,7 +119,10 @@ class History:
             handed = tuple(h for h in HOLDS.values() if self.draw(st.booleans()))
             plan = Plan("immediate", "default", "d", "u", "v2", "v1", (), (), 1, False, None, None, (STEP, STEP))
             self.steps[run], self.borrowed[run] = 0, {h.id for h in handed}
-            self.put(run_stream(run), RunOpened(at, run, target, "errors", "why", plan, holds=handed))
+            opened = RunOpened(at, run, target, "errors", "why", plan, holds=handed)
+            request = self.draw(st.sampled_from(["", f"digest {len(self.entries)}"]))
+            opened = replace(opened, attributed=self.draw(st.booleans()), request=request)
+            self.put(run_stream(run), opened)
             return
         step, hold = self.steps[run], self.draw(st.sampled_from([None, *HOLDS.values()]))
         events: list[Event] = [
@@ -123,7 +130,7 @@ class History:
             StepIntended(at, run, step, 1, hold),
             StepDone(at, run, step),
             PeopleReminded(at, run, len(self.entries)),
-            RunAnswered(at, run, self.draw(st.sampled_from(Answer)), f"digest {len(self.entries)}"),
+            RunAnswered(at, run, self.draw(st.sampled_from(Answer)), f"digest {len(self.entries)}", until=at + DAY),
             HoldReleased(at, run, self.draw(st.sampled_from(sorted(HOLDS)))),
             RunEnding(at, run, "failed", "why", freeze=True),
             RunClosed(at, run, "failed", "why", freeze=self.draw(st.booleans())),
@@ -214,6 +221,7 @@ def test_of_a_closed_run_the_plan_the_steps_and_the_end_stay() -> None:
             StepIntended,
             StepIntended,
             PeopleReminded,
+            PodsReplaced,
             NoticeSettled,
             StepDone,
             RunEnding,

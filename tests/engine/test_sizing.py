@@ -10,6 +10,7 @@ import pytest
 
 from logcaster_guard.domain.capacity import HELPER_LABEL
 from logcaster_guard.domain.events import RunOpened
+from logcaster_guard.domain.field_owners import MANAGER, MAXIMUM, MINIMUM, FieldOwner, owners_of
 from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Pending
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Hold, PinAutoscaler, Plan, ScaleProduction
@@ -171,17 +172,120 @@ async def test_a_floor_above_the_size_asks_for_the_size(cluster: FakeCluster) ->
 
 
 @pytest.mark.parametrize("theirs", [(4, 9), (2, 9), (4, 6), (1, 6)])
-async def test_bounds_that_somebody_else_has_set_are_neither_pinned_nor_given_back(
-    cluster: FakeCluster, theirs: tuple[int, int]
+async def test_bounds_that_somebody_else_has_set_are_not_pinned(cluster: FakeCluster, theirs: tuple[int, int]) -> None:
+    run, _ = run_of(cluster)
+    wants_bounds(cluster, *theirs)
+    handler = PinAutoscalerHandler(cluster)
+    step = PinAutoscaler(HPA, run.holds[f"autoscaler/{HPA}"].uid, PINNED)
+    assert isinstance(await handler.observe(step, run), Foreign)
+    await handler.apply(step, run)
+    assert bounds(cluster) == theirs
+
+
+def wants_bounds(cluster: FakeCluster, minimum: int, maximum: int) -> None:
+    cluster.change(Kind.AUTOSCALER, HPA, lambda a: a["spec"].update(minReplicas=minimum, maxReplicas=maximum))
+
+
+def owned_by(cluster: FakeCluster, **managers: str) -> None:
+    entries = [
+        {
+            "manager": manager,
+            "operation": "Update",
+            "apiVersion": "autoscaling/v2",
+            "fieldsType": "FieldsV1",
+            "fieldsV1": {"f:spec": {f"f:{field}": {}}},
+        }
+        for field, manager in managers.items()
+    ]
+    cluster.object(Kind.AUTOSCALER, HPA)["metadata"]["managedFields"] = entries
+
+
+@pytest.mark.parametrize(
+    ("theirs", "back"),
+    [
+        ((PINNED, PINNED), (1, 6)),
+        ((PINNED, 20), (1, 20)),
+        ((1, PINNED), (1, 6)),
+        ((SIZE, 20), (SIZE, 20)),
+        ((5, 20), (5, 20)),
+    ],
+)
+async def test_each_bound_is_given_back_by_itself(
+    cluster: FakeCluster, theirs: tuple[int, int], back: tuple[int, int]
 ) -> None:
     run, _ = run_of(cluster)
+    hold = replace(run.holds[f"autoscaler/{HPA}"], original=1)
+    lender = PinAutoscalerHandler(cluster)
+    wants_bounds(cluster, *theirs)
+    if theirs != back:
+        assert isinstance(await lender.observe_release(hold, run), Before)
+        await lender.release(hold, run)
+    assert bounds(cluster) == back
+    seen = await lender.observe_release(hold, run)
+    if back == (1, 6):
+        assert isinstance(seen, Done)
+    else:
+        assert isinstance(seen, Foreign)
+        assert seen.detail.endswith(f"bounds to {back[0]} and {back[1]}; they were 1 and 6")
+
+
+@pytest.mark.parametrize(
+    ("original", "theirs", "back"), [((8, 20), (PINNED, 5), (PINNED, 5)), ((1, 4), (4, 9), (4, 9))]
+)
+async def test_a_bound_never_goes_past_the_other_that_is_somebodys(
+    cluster: FakeCluster, original: tuple[int, int], theirs: tuple[int, int], back: tuple[int, int]
+) -> None:
+    run, _ = run_of(cluster)
+    hold = replace(run.holds[f"autoscaler/{HPA}"], original=original[0], original_maximum=original[1])
+    wants_bounds(cluster, *theirs)
+    lender = PinAutoscalerHandler(cluster)
+    await lender.release(hold, run)
+    assert bounds(cluster) == back
+    assert isinstance(await lender.observe_release(hold, run), Foreign)
+
+
+@pytest.mark.parametrize(("manager", "back"), [(MANAGER, 1), ("kubectl-edit", SIZE)])
+async def test_the_field_manager_tells_whose_number_it_is(cluster: FakeCluster, manager: str, back: int) -> None:
+    """The guard has written 3 before, and a person may set 3."""
+    run, _ = run_of(cluster)
+    hold = replace(run.holds[f"autoscaler/{HPA}"], original=1)
+    wants_bounds(cluster, SIZE, 20)
+    owned_by(cluster, minReplicas=manager, maxReplicas="kubectl-edit")
+    await PinAutoscalerHandler(cluster).release(hold, run)
+    assert bounds(cluster) == (back, 20)
+
+
+async def test_the_fields_go_back_to_their_managers_once_their_values_are(cluster: FakeCluster) -> None:
+    run, _ = run_of(cluster)
     hold = run.holds[f"autoscaler/{HPA}"]
-    cluster.change(
-        Kind.AUTOSCALER, HPA, lambda a: a["spec"].update(minReplicas=theirs[0], maxReplicas=theirs[1])
-    )  # fmt: skip
-    handler, step = PinAutoscalerHandler(cluster), PinAutoscaler(HPA, hold.uid, PINNED)
-    assert isinstance(await handler.observe(step, run), Foreign)
-    assert isinstance(await handler.observe_release(hold, run), Foreign)
-    await handler.apply(step, run)
-    await handler.release(hold, run)
-    assert bounds(cluster) == theirs
+    owners = tuple(FieldOwner(".".join(p), "ci", "Apply", "autoscaling/v2") for p in (MINIMUM, MAXIMUM))
+    hold, lender = replace(hold, owners=owners), PinAutoscalerHandler(cluster)
+    owned_by(cluster, minReplicas=MANAGER, maxReplicas=MANAGER)
+    for _ in range(2):
+        assert isinstance(await lender.observe_release(hold, run), Before)
+        await lender.release(hold, run)
+    assert isinstance(await lender.observe_release(hold, run), Done)
+    raw = cluster.object(Kind.AUTOSCALER, HPA)
+    assert bounds(cluster) == (2, 6)
+    assert [(e["manager"], e["operation"]) for e in raw["metadata"]["managedFields"]] == [("ci", "Apply")]
+    assert owners_of(raw, MINIMUM, MAXIMUM) == owners
+
+
+async def test_a_server_that_keeps_the_owners_as_they_are_holds_no_run_up(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, hold = run_of(cluster)
+    run = replace(run, holds={hold.id: hold})
+    raw = cluster.object(Kind.DEPLOYMENT, PROD)
+    raw["metadata"]["managedFields"] = [{"manager": MANAGER, "fieldsV1": {"f:spec": {"f:replicas": {}}}}]
+    lender = ScaleProductionHandler(cluster)
+
+    async def deaf(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr(cluster, "json_patch", deaf)
+    seen = [await lender.observe_release(hold, run)]
+    for _ in range(3):
+        await lender.release(hold, run)
+        seen.append(await lender.observe_release(hold, run))
+    assert [type(s) for s in seen] == [Before, Before, Before, Done]

@@ -15,7 +15,7 @@ from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.snapshots import Snapshot
 from logcaster_guard.domain.steps import JudgeEnvironment, Plan, SwitchService
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.strategies import blue_green
+from logcaster_guard.strategies import blue_green, immediate
 from logcaster_guard.strategies.blue_green import Environments
 from logcaster_guard.strategies.unfit import Unfit
 from tests.domain.build import deployment, pod, rule, template
@@ -169,3 +169,13 @@ def test_the_floor_is_what_the_service_has_at_the_start_and_at_most_what_is_want
     found = planned(replace(AROUND, pods=[*(pod(green) for _ in range(ready)), *others]))
     assert isinstance(found, Plan)
     assert found.floor == floor
+
+
+@pytest.mark.parametrize(("least", "fits"), [(2, False), (3, True)])
+def test_kedas_autoscaler_must_keep_enough_pods_by_itself(least: int, fits: bool) -> None:
+    scaler = autoscaler(6)
+    scaler["metadata"]["labels"] = {immediate.SCALED_OBJECT: "blue"}
+    scaler["spec"]["minReplicas"] = least
+    found = planned(replace(AROUND, autoscalers=[scaler]))
+    reasons = " ".join(found.reasons) if isinstance(found, Unfit) else ""
+    assert ("raise the minimum in KEDA's ScaledObject blue" in reasons) is not fits

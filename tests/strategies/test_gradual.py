@@ -33,7 +33,7 @@ from tests.domain.build import deployment, pod, rule, template
 SHARES = GradualPolicy().steps
 RECORD = Record("goodgoodgood", "1", "blob", ("v1",), 0, 0)
 SERVICE: dict[str, Any] = {"metadata": {"name": "svc"}, "spec": {"selector": {"app": "logcaster"}}}
-HPA = {
+HPA: dict[str, Any] = {
     "metadata": {"name": "hpa", "uid": "u"},
     "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "logcaster-prod"}, "minReplicas": 2, "maxReplicas": 9},
 }
@@ -198,3 +198,11 @@ def test_the_floor_is_what_serves_at_the_start_and_at_most_what_is_wanted(ready:
     mine = {"matchLabels": {"app": "logcaster"}}
     found = steps(planned(replace(AROUND, pods=[*(pod() for _ in range(ready)), *others]), bad(selector=mine)))
     assert (found.floor, found.size) == (floor, 4)
+
+
+def test_an_autoscaler_of_kedas_cannot_be_pinned() -> None:
+    labels = {immediate.SCALED_OBJECT: "web"}
+    found = planned(replace(AROUND, autoscalers=[{**HPA, "metadata": {**HPA["metadata"], "labels": labels}}]))
+    assert isinstance(found, Unfit)
+    [reason] = found.reasons
+    assert reason.startswith("Autoscaler hpa belongs to KEDA's ScaledObject web, which puts its bounds back")
