@@ -1,8 +1,8 @@
 """Notices in the language that their readers asked for.
 
 The journal keeps every notice in English; a channel's words are made of its facts when it is delivered, so that a
-change of language holds for what is still owed too. What Korean has no own words for stays readable: the English text
-is kept as the fact `detail`.
+change of language holds for what is still owed too. Where the English text says more than the Korean words do, it is
+kept as the fact `detail`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from logcaster_guard.domain.attribution import Cause
 from logcaster_guard.domain.guardrails import Guardrail
 from logcaster_guard.domain.inbox import Mark
 from logcaster_guard.domain.ledger import Standing
-from logcaster_guard.domain.notices import Notice
+from logcaster_guard.domain.notices import Notice, Silence
+from logcaster_guard.domain.runs import INCONCLUSIVE, NOT_RECOVERED, RECOVERED
 
 
 class Language(StrEnum):
@@ -40,6 +41,7 @@ class Words:
 
 ENGLISH_STATES: Mapping[str, str] = {
     "run.opened": "rolling back",
+    "run.asked": "waiting for people",
     "people.reminded": "waiting for people",
     "run.restored": "rolled back, being verified",
     "run.closed": "{outcome}",
@@ -74,8 +76,13 @@ ENGLISH_STATES: Mapping[str, str] = {
 KOREAN: Mapping[str, Words] = {
     "run.opened": Words(
         "{target} 롤백 시작",
-        "{cause} 이전 버전으로 되돌립니다. 현재 버전: {from}, 되돌릴 버전: {to}.{question}",
+        "{because} 이전 버전으로 되돌립니다. 현재 버전: {from}, 되돌릴 버전: {to}.",
         "롤백 진행 중",
+    ),
+    "run.asked": Words(
+        "{target} 롤백 예정, 확인을 기다리고 있습니다",
+        "{because} 이전 버전으로 되돌리려고 합니다. 현재 버전: {from}, 되돌릴 버전: {to}.{question}",
+        "확인 대기 중",
     ),
     "people.reminded": Words(
         "{target}: 롤백 전 확인을 기다리고 있습니다",
@@ -98,7 +105,7 @@ KOREAN: Mapping[str, Words] = {
     "hold.not_given_back": Words(
         "{target}: {object} 설정이 원래대로 돌아가지 않았습니다",
         "가드가 바꾼 것을 되돌리지 못했습니다. 직접 되돌려 주세요: {remedy}",
-        "사람의 조치 필요",
+        "수동 조치 필요",
     ),
     "hold.theirs": Words(
         "{target}: {object}은(는) 담당자가 바꾼 값을 그대로 둡니다",
@@ -135,7 +142,7 @@ KOREAN: Mapping[str, Words] = {
     "owner.not_resumed": Words(
         "{target}: {owner}을(를) 재개하지 못했습니다",
         "가드가 계속 시도합니다. 원인: {reason} 직접 재개하려면: {resume}",
-        "사람의 조치 필요",
+        "수동 조치 필요",
     ),
     "trigger.refused": Words(
         "{target}: 규칙 {rule} 발동, 롤백하지 않음",
@@ -163,11 +170,11 @@ KOREAN: Mapping[str, Words] = {
         "{standing_words}",
     ),
     "source.failing": Words(
-        "가드가 데이터를 읽지 못합니다: {source}",
+        "가드가 데이터를 읽지 못합니다: {notice_title}",
         "다시 응답할 때까지 관련 규칙의 판단을 보류합니다. 그동안 롤백하지 않으며, 회복된 것으로 보지도 않습니다.",
         "데이터 없음",
     ),
-    "source.recovered": Words("가드가 데이터를 다시 읽습니다: {source}", "규칙 판단을 다시 시작합니다.", "정상"),
+    "source.recovered": Words("가드가 데이터를 다시 읽습니다: {notice_title}", "규칙 판단을 다시 시작합니다.", "정상"),
     "journal.lost": Words(
         "가드가 감시만 합니다: 저널을 쓸 수 없습니다",
         "저널을 복구하고 가드를 다시 시작할 때까지 롤백하지 않으며, 문제가 있는 버전도 알리지 않습니다. "
@@ -215,7 +222,13 @@ KOREAN: Mapping[str, Words] = {
         "새 설정 적용됨",
     ),
 }
-"""One entry for each kind of notice."""
+"""One entry for each kind of notice, and one for the opening of a run that asks people first (`run.asked`)."""
+
+_ENGLISH_SAYS_MORE = frozenset(
+    {"run.closed", "run.crashed", "trigger.refused", "source.failing", "source.recovered", "journal.lost"}
+    | {"journal.failing", "notice.given_up", "channel.failing"}
+)
+"""Kinds whose Korean words leave out something that the English text tells, which is then kept as the fact `detail`."""
 
 KOREAN_OUTCOMES: Mapping[str, tuple[str, str]] = {
     "recovered": ("회복됨", "이전 버전으로 되돌린 뒤 서비스가 회복되었습니다."),
@@ -240,6 +253,12 @@ KOREAN_OUTCOMES: Mapping[str, tuple[str, str]] = {
     ),
 }
 """A word and a sentence for each outcome of a run."""
+
+KOREAN_SILENCE: Mapping[str, str] = {
+    Silence.CONSENT: "응답이 없으면 {until}에 롤백을 시작합니다.",
+    Silence.REFUSAL: "{until}까지 승인이 없으면 롤백하지 않습니다.",
+}
+"""What follows if nobody answers."""
 
 KOREAN_CAUSES: Mapping[str, str] = {
     Cause.ROLLOUT: "배포 전에는 정상이었으며, 이번 배포가 원인으로 판단됩니다.",
@@ -304,7 +323,7 @@ KOREAN_GUARDRAILS: Mapping[str, str] = {
     Guardrail.NO_JOURNAL: "저널을 쓸 수 없어 감시만 합니다. 저널을 복구하고 가드를 다시 시작해 주세요.",
 }
 
-KOREAN_MARKS: Mapping[str, str] = {Mark.BAD: "나쁜 버전으로 표시", Mark.NOT_BAD: "나쁜 버전 표시 해제"}
+KOREAN_MARKS: Mapping[str, str] = {Mark.BAD: "불량 버전으로 표시", Mark.NOT_BAD: "불량 버전 표시 해제"}
 """What a person said of a release."""
 
 KOREAN_STANDINGS: Mapping[str, tuple[str, str]] = {
@@ -315,7 +334,7 @@ KOREAN_STANDINGS: Mapping[str, tuple[str, str]] = {
         "정상으로 확인되기 전에는 자동 롤백 대상이 되지 않으며, 담당자가 직접 지정해 롤백할 수 있습니다.",
     ),
     Standing.BAD: (
-        "나쁜 버전",
+        "불량 버전",
         "표시를 해제하거나 다시 배포하여 정상으로 확인되기 전에는 이 버전으로 롤백하지 않습니다.",
     ),
 }
@@ -329,6 +348,7 @@ LABELS: Mapping[Language, Mapping[str, str]] = {
         "measured": "Measured",
         "from": "From",
         "to": "To",
+        "restored": "Restored",
         "version": "Version",
         "state": "State",
         "since": "Breach since",
@@ -348,6 +368,7 @@ LABELS: Mapping[Language, Mapping[str, str]] = {
         "measured": "측정값",
         "from": "문제 버전",
         "to": "되돌릴 버전",
+        "restored": "복원한 버전",
         "version": "현재 버전",
         "state": "상태",
         "since": "문제 시작",
@@ -366,25 +387,37 @@ LABELS: Mapping[Language, Mapping[str, str]] = {
 
 def translated(notice: Notice, language: Language) -> Notice:
     """The notice in `language`; a kind without words in it stays as it is."""
-    words = KOREAN.get(notice.event) if language is Language.KOREAN else None
+    words = KOREAN.get(_kind(notice)) if language is Language.KOREAN else None
     if words is None:
         return notice
     facts = _facts(notice)
+    original = {"detail": notice.text} if notice.event in _ENGLISH_SAYS_MORE else {}
     return replace(
         notice,
         title=words.title.format_map(facts),
         text=words.text.format_map(facts),
-        facts={**notice.facts, **_korean_attribution(notice.facts), "detail": notice.text},
+        facts={**notice.facts, **_korean_attribution(notice.facts), **original},
     )
 
 
 def state(notice: Notice, language: Language) -> str:
     """What the target is going through, in a word or two; empty for a kind that nothing is known of."""
-    words = KOREAN.get(notice.event)
-    pattern = ENGLISH_STATES.get(notice.event, "")
+    words = KOREAN.get(_kind(notice))
+    pattern = ENGLISH_STATES.get(_kind(notice), "")
     if language is Language.KOREAN and words is not None:
         pattern = words.state
     return pattern.format_map(_facts(notice))
+
+
+def label(notice: Notice, fact: str, language: Language) -> str | None:
+    """What a fact of this notice is called before people; None for one that has no name."""
+    restored = notice.event == "run.restored" or notice.facts.get("outcome") in {RECOVERED, NOT_RECOVERED, INCONCLUSIVE}
+    return LABELS[language].get("restored" if fact == "to" and restored else fact)
+
+
+def _kind(notice: Notice) -> str:
+    """The key of its words: while people are only asked, nothing has begun."""
+    return "run.asked" if notice.event == "run.opened" and "until" in notice.facts else notice.event
 
 
 def _korean_cause(facts: Mapping[str, str]) -> str:
@@ -404,12 +437,11 @@ def _korean_attribution(facts: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _korean_question(facts: Mapping[str, str]) -> str:
-    """How people answer, where the notice asks them something."""
+    """How people answer, where the notice asks them something, and what follows if they do not."""
     if "until" not in facts:
         return ""
-    return (
-        f" 응답 기한: {facts['until']}. 거부: {_korean_ways(facts, 'veto')} . 승인: {_korean_ways(facts, 'approve')} ."
-    )
+    silence = KOREAN_SILENCE.get(facts.get("silence", ""), "응답 기한: {until}.").format(until=facts["until"])
+    return f" {silence} 거부: {_korean_ways(facts, 'veto')} . 승인: {_korean_ways(facts, 'approve')} ."
 
 
 def _korean_ways(facts: Mapping[str, str], key: str) -> str:
@@ -455,13 +487,13 @@ def _facts(notice: Notice) -> _Facts:
         "frozen_sentence": _korean_freeze(facts),
         "veto_sentence": _korean_veto(facts),
         "question": _korean_question(facts),
-        "cause": _korean_cause(facts),
+        "because": _korean_cause(facts),
         "guardrail_sentences": " ".join(KOREAN_GUARDRAILS.get(n, n) for n in names).format_map(_Facts(facts))
         or notice.text,
-        "source": notice.title,
+        "notice_title": notice.title,
         "mark_words": KOREAN_MARKS.get(facts.get("mark", ""), "-"),
         "words_or_none": facts.get("words") or "없음",
         "standing_words": standing_word,
         "standing_sentence": standing_sentence,
     }
-    return _Facts({**made, **facts})
+    return _Facts({**facts, **made})

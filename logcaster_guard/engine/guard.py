@@ -32,6 +32,7 @@ from logcaster_guard.engine.authority import Keeper, during
 from logcaster_guard.engine.chronicle import Chronicle
 from logcaster_guard.engine.compaction import Compactor
 from logcaster_guard.engine.composition import Composition, Orders
+from logcaster_guard.engine.credible import CredibleSource
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.fencing import fenced
 from logcaster_guard.engine.inspection import SignalInspector
@@ -82,7 +83,7 @@ class Guard:
         self._whole_cluster = cluster
         self._channels = channels
         self._blobs = blobs
-        self._sources = sources
+        self._sources = {name: CredibleSource(source) for name, source in sources.items()}
         self._orders = orders
         self.authority = authority
         self._own_pod = own_pod

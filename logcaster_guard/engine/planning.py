@@ -26,7 +26,7 @@ from logcaster_guard.effects.gradual import gathered
 from logcaster_guard.effects.inspection import Inspector
 from logcaster_guard.ports import Blobs, Cluster, Json, Kind, Rights
 from logcaster_guard.strategies import alert_then, blue_green, gradual, immediate
-from logcaster_guard.strategies.unfit import Unfit
+from logcaster_guard.strategies.unfit import Unfit, unjudged
 
 FORBIDDEN = 403
 
@@ -80,7 +80,7 @@ class Planner:
             case Action.GRADUAL:
                 return await self._gradual(workload, destinations[0], rule)
             case Action.BLUE_GREEN:
-                return await self._blue_green(workload, destinations, rule)
+                return await self._blue_green(workload, destinations, rule, judged=True)
             case Action.ALERT_THEN:
                 planned = await self._quickest(workload, destinations, rule)
                 return (
@@ -137,7 +137,7 @@ class Planner:
     async def _quickest(self, workload: Workload, destinations: Sequence[Record], rule: Rule) -> Plan | Unfit:
         """Immediate; where the good release is the other environment's, the switch to that."""
         if self._target.environments and not await self._fits(workload, destinations[0]):
-            return await self._blue_green(workload, destinations, rule)
+            return await self._blue_green(workload, destinations, rule, judged=False)
         return await self._immediate(workload, destinations[0], rule)
 
     async def _fits(self, workload: Workload, destination: Record) -> bool:
@@ -154,11 +154,17 @@ class Planner:
         unfit = _unfit_release(workload, await self._release(destination))
         if unfit is not None:
             return unfit
+        seen = await self._inspector(self._target.key, workload.name, self._policy.gradual.window)
+        if seen.inseparable is not None:
+            return unjudged(seen.inseparable)
         around = await gathered(self._cluster, self._blobs, self._target, destination)
         return gradual.plan(workload, destination, rule=rule, policy=self._policy, around=around)
 
-    async def _blue_green(self, workload: Workload, destinations: Sequence[Record], rule: Rule) -> Plan | Unfit:
-        target, judged = self._target, self._policy.blue_green
+    async def _blue_green(
+        self, workload: Workload, destinations: Sequence[Record], rule: Rule, *, judged: bool
+    ) -> Plan | Unfit:  # fmt: skip
+        """The switch; where the other environment must be `judged`, only if it can be read apart from the live one."""
+        target = self._target
         if not target.environments:
             return Unfit((f"{target.key} has no environments to switch between: set targets[].environments.",))
         around = await environments.gathered(
@@ -168,8 +174,10 @@ class Planner:
             target=target,
             live=workload,
             destinations=destinations,
-            policy=judged,
+            policy=self._policy.blue_green,
         )
+        if judged and around.inseparable is not None:
+            return unjudged(around.inseparable)
         return blue_green.plan(workload, destinations, target=target, rule=rule, policy=self._policy, around=around)
 
     async def _immediate(self, workload: Workload, destination: Record, rule: Rule) -> Plan | Unfit:

@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 import structlog
 
 from logcaster_guard.domain import triggers
-from logcaster_guard.domain.conditions import Judgement, Verdict, judge
+from logcaster_guard.domain.conditions import Judgement, Verdict, judge, out_of_reach
 from logcaster_guard.domain.errors import JournalUnavailable
 from logcaster_guard.domain.events import Event, RunClosed, TriggerCleared, TriggerFired, TriggerPending
 from logcaster_guard.domain.rules import Policy, Rule, difference, quicker
 from logcaster_guard.domain.runs import SUBSIDED
-from logcaster_guard.domain.signals import Signal, SourceName, Target
+from logcaster_guard.domain.signals import Reading, Signal, SourceName, Target, Value
 from logcaster_guard.domain.triggers import Change, Phase, TriggerState
 from logcaster_guard.effects.verification import Assessment
 from logcaster_guard.engine import verdicts
@@ -42,6 +42,7 @@ class Trigger:
     evidence: Mapping[str, str] = field(default_factory=dict)
     undecided: bool = False
     known_onset: tuple[float, datetime] | None = None
+    told_out_of_reach: bool = False
 
 
 class Triggers:
@@ -231,6 +232,7 @@ class Triggers:
         resets, now = self._resets, self._clock.monotonic()
         readings = self.board.readings(sorted(rule.signals), now)
         judgement = judge(rule.condition, readings, rule.no_data)
+        self._tell_out_of_reach(trigger, readings)
         state, changes = await self._advance(trigger, judgement, now, fresh=fresh)
         if self._resets != resets or self.silenced(rule):
             return self.silenced(rule)
@@ -246,6 +248,14 @@ class Triggers:
             trigger.evidence, trigger.undecided = evidence, True
             self._firing.set()
         return True
+
+    def _tell_out_of_reach(self, trigger: Trigger, readings: Mapping[str, Reading]) -> None:
+        highest = {n: r.ceiling for n, r in readings.items() if isinstance(r, Value) and r.ceiling is not None}
+        if trigger.told_out_of_reach or not out_of_reach(trigger.rule.condition, highest):
+            return
+        trigger.told_out_of_reach = True
+        rule, largest = trigger.rule, max(highest.values())
+        self._log.warning("rule.out_of_reach", rule=rule.name, condition=rule.text, largest_bucket=largest)
 
     async def _advance(
         self, trigger: Trigger, judgement: Judgement, now: float, *, fresh: bool

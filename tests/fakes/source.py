@@ -28,7 +28,8 @@ class FakeSource:
     """Implements `ports.Source`; each signal of each target is a step function of time, `None` for no data.
 
     With `past` it answers for the past too. While `fault` is set it fails, and asks to be left alone for `retry_after`
-    seconds; while `gate` is not set, it hangs. `defect` is raised instead of an answer.
+    seconds; while `gate` is not set, it hangs. `defect` is raised instead of an answer. Samples are `lag` seconds
+    old, and show no more than `ceiling`.
     """
 
     def __init__(self, name: SourceName, clock: Clock, *, past: bool) -> None:
@@ -39,6 +40,8 @@ class FakeSource:
         self.fault: Fault | None = None
         self.retry_after: float | None = None
         self.defect: Exception | None = None
+        self.lag = 0.0
+        self.ceiling: float | None = None
         self.gate = asyncio.Event()
         self.gate.set()
         self.history_gate = asyncio.Event()
@@ -77,8 +80,10 @@ class FakeSource:
     def _reading(self, key: Key, at: float) -> Reading:
         if self.fault is not None:
             return SourceError(at, self.fault, retry_after=self.retry_after)
-        number = self._level(key, at)
-        return NoData(at, Gap.EMPTY) if number is None else Value(at, number)
+        number = self._level(key, at - self.lag)
+        if number is None:
+            return NoData(at, Gap.EMPTY)
+        return Value(at, number, sampled=at - self.lag if self.lag else None, ceiling=self.ceiling)
 
     def _level(self, key: Key, at: float) -> float | None:
         found = [number for since, number in self._levels.get(key, []) if since <= at]

@@ -17,7 +17,7 @@ from logcaster_guard.domain.events import (
 from logcaster_guard.domain.inbox import APPROVE, FREEZE, VETO, stamp
 from logcaster_guard.domain.narration.returning import by_hand, remedy
 from logcaster_guard.domain.narration.words import images, sentence
-from logcaster_guard.domain.notices import Notice, Severity
+from logcaster_guard.domain.notices import Notice, Severity, Silence
 from logcaster_guard.domain.runs import DESTINATION_BAD, ESCALATED, RECOVERED, SUBSIDED, VETOED, Run
 from logcaster_guard.domain.steps import AskPeople, Hold
 
@@ -82,6 +82,7 @@ def asked(event: RunOpened) -> Question | None:
         )
     facts = {
         "until": stamp(until),
+        "silence": Silence.REFUSAL if step.require_approval else Silence.CONSENT,
         "veto": veto,
         "approve": approve,
         "veto_command": say_no,
