@@ -80,6 +80,7 @@ class History:
     seqs: Counter[str] = field(default_factory=Counter)
     steps: dict[str, int] = field(default_factory=dict)
     borrowed: dict[str, set[str]] = field(default_factory=dict)
+    present: dict[str, str] = field(default_factory=dict)
 
     def put(self, stream: str, *events: Event) -> None:
         for event in events:
@@ -106,11 +107,15 @@ class History:
             RevisionBad(at, release, "why"),
             RevisionMarked(at, release, self.draw(st.sampled_from(Mark)), digest, "words"),
             SignalSeen(at, "error_rate"),
-            RevisionNumbered(at, release, "7"),
-            PodsReplaced(at, release, ("checksum/config",), f"blob {release} again"),
             AnswerDenied(at, "guard.logcaster.io/veto", digest, "no run is open"),
         ]
-        self.put(target_stream(target), self.draw(st.sampled_from(events)))
+        if target in self.present:
+            now = self.present[target]
+            events += [RevisionNumbered(at, now, "7"), PodsReplaced(at, now, ("checksum",), f"blob {now} again")]
+        event = self.draw(st.sampled_from(events))
+        self.put(target_stream(target), event)
+        if isinstance(event, RevisionLive):
+            self.present[target] = event.template
 
     def of_run(self, target: str) -> None:
         at, run = self.now, next((r for r in self.steps if r.startswith(target)), None)
