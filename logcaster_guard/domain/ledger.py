@@ -15,6 +15,7 @@ from logcaster_guard.domain.events import (
     PodsReplaced,
     RevisionBad,
     RevisionGood,
+    RevisionKept,
     RevisionLive,
     RevisionMarked,
     RevisionNumbered,
@@ -53,7 +54,7 @@ class Record:
     """One release. `first_live` and `last_live` are places in the order of releases; `stood` is in seconds.
 
     `revision` is its number, empty while it has none.
-
+    `blob` is the digest of what is saved of it, empty while it could not be saved: nothing goes back to it then.
     `snapshot` is the digest of the manifests as they were when it earned good last, `good_on` are the signals that it
     was judged by. `objection` is what a person said who marked it bad, empty where nobody did.
     """
@@ -94,12 +95,13 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """Why nothing may be rolled back here. `spec` is the digest of the Deployment's when an annotation said so."""
+    """Why nothing may be rolled back here; see `TargetFrozen`."""
 
     at: datetime
     by: str
     reason: str
     spec: str = ""
+    who: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,7 @@ class Ledger:
 
     def destinations(self, policy: LedgerPolicy) -> Sequence[Record]:
         """Every release that a rollback may go to, the best first; presumed ones only where none is good."""
-        others = [r for r in self.records.values() if r.template != self.present]
+        others = [r for r in self.records.values() if r.template != self.present and r.blob]
         for wanted in (Standing.GOOD, Standing.PRESUMED_GOOD):
             found = [r for r in others if r.standing(policy) is wanted]
             if found:
@@ -227,7 +229,7 @@ def _apply(ledger: Ledger, event: Event) -> Ledger:
             return _seeded(ledger, event)
         case RevisionLive():
             return _live(ledger, event)
-        case RevisionNumbered() | PodsReplaced():
+        case RevisionNumbered() | RevisionKept() | PodsReplaced():
             return _renewed(ledger, event)
         case RevisionGood():
             return _good(ledger, event)
@@ -266,7 +268,7 @@ def _opened(ledger: Ledger, event: RunOpened) -> Ledger:
 def _freeze(event: TargetFrozen | TargetThawed | RunClosed) -> Freeze | None:
     match event:
         case TargetFrozen():
-            return Freeze(event.at, event.by, event.reason, event.spec)
+            return Freeze(event.at, event.by, event.reason, event.spec, event.who)
         case RunClosed():
             return Freeze(event.at, "guard", f"run {event.run}: {event.reason}")
         case TargetThawed():
@@ -323,13 +325,15 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
     return replace(ledger, replacement=None)
 
 
-def _renewed(ledger: Ledger, event: RevisionNumbered | PodsReplaced) -> Ledger:
+def _renewed(ledger: Ledger, event: RevisionNumbered | RevisionKept | PodsReplaced) -> Ledger:
     record = ledger.records[event.template]
+    if isinstance(event, RevisionKept):
+        return _with(ledger, replace(record, blob=event.blob))
     if isinstance(event, RevisionNumbered):
         return _with(ledger, replace(record, revision=event.revision))
     # What has never been well may be at fault whatever else was changed.
     found = Replacement(event.earliest or event.at, event.changed) if record.good_at is not None else None
-    return replace(_with(ledger, replace(record, blob=event.blob)), replacement=found)
+    return replace(_with(ledger, replace(record, blob=event.blob or record.blob)), replacement=found)
 
 
 def _rollouts(ledger: Ledger, before: Record | None, event: RevisionLive) -> tuple[Rollout, ...]:

@@ -59,12 +59,16 @@ ENGLISH_STATES: Mapping[str, str] = {
     "request.refused": "not rolled back",
     "answer.denied": "an answer did not count",
     "revision.marked": "{standing}",
+    "target.frozen": "frozen",
+    "target.thawed": "guarded again",
     "source.failing": "blind",
     "source.recovered": "seeing again",
     "journal.lost": "only watched",
     "journal.failing": "nothing can be changed",
     "journal.growing": "at work",
     "journal.recovered": "at work again",
+    "blobs.failing": "releases cannot be saved",
+    "blobs.recovered": "releases are saved again",
     "notice.given_up": "a notice was lost",
     "channel.failing": "a channel takes no notices",
     "notice.left_out": "notices were left out",
@@ -95,7 +99,9 @@ KOREAN: Mapping[str, Words] = {
         "복원 완료, 확인 중",
     ),
     "run.closed": Words(
-        "{target} 롤백 종료: {outcome_words}", "{outcome_sentence}{veto_sentence}{frozen_sentence}", "{outcome_words}"
+        "{target} 롤백 종료: {outcome_words}",
+        "{outcome_sentence}{veto_sentence}{frozen_sentence}{leftover_sentence}",
+        "{outcome_words}",
     ),
     "run.crashed": Words(
         "롤백 작업이 내부 오류로 멈췄습니다",
@@ -169,6 +175,13 @@ KOREAN: Mapping[str, Words] = {
         "담당자가 리비전 {revision}({release})을(를) {mark_words}했습니다. 사유: {words_or_none}. {standing_sentence}",
         "{standing_words}",
     ),
+    "target.frozen": Words(
+        "{target}: 동결됨, 롤백하지 않음",
+        "담당자가 애너테이션으로 대상을 동결했습니다. 사유: {words}. 설정한 주체: {who}. "
+        "해제할 때까지 규칙이 발동해도 알림만 보냅니다. 해제: {lift}",
+        "동결됨",
+    ),
+    "target.thawed": Words("{target}: 동결 해제", "동결이 해제되어 규칙이 다시 동작합니다. ({words})", "정상"),
     "source.failing": Words(
         "가드가 데이터를 읽지 못합니다: {notice_title}",
         "다시 응답할 때까지 관련 규칙의 판단을 보류합니다. 그동안 롤백하지 않으며, 회복된 것으로 보지도 않습니다.",
@@ -194,6 +207,13 @@ KOREAN: Mapping[str, Words] = {
         "정상 동작",
     ),
     "journal.recovered": Words("가드가 저널에 다시 씁니다", "멈춰 있던 롤백을 이어서 진행합니다.", "정상"),
+    "blobs.failing": Words(
+        "가드가 릴리스를 저장하지 못합니다",
+        "이미 저장된 버전으로의 롤백은 계속됩니다. 그동안 배포된 버전은 저장되지 않아 정상으로 확인되지 않으며, "
+        "그 버전으로는 롤백하지 않습니다. 계속 다시 시도합니다. 원인: {detail}",
+        "릴리스 저장 불가",
+    ),
+    "blobs.recovered": Words("가드가 릴리스를 다시 저장합니다", "저장하지 못한 릴리스를 다시 저장했습니다.", "정상"),
     "notice.given_up": Words(
         "알림 채널 {channel}: 알림을 보내지 못했습니다",
         "채널 {channel}의 설정과 상태를 확인해 주세요. 다시 동작할 때까지 이후의 실패는 로그에만 남깁니다.",
@@ -457,6 +477,19 @@ def _korean_freeze(facts: Mapping[str, str]) -> str:
     return f" 사람이 해제할 때까지 대상을 동결합니다.{how}"
 
 
+def _korean_leftover(facts: Mapping[str, str]) -> str:
+    """What the next deployment leaves in place, and what mends it."""
+    if "leftover" not in facts:
+        return ""
+    stays = f" 복원한 버전에만 있는 항목({facts['leftover']})은 다음 배포 후에도 남습니다." if facts["leftover"] else ""
+    if "helm_rollback" not in facts:
+        return f"{stays} 필요 없으면 직접 제거해 주세요."
+    return (
+        f"{stays} Helm은 여전히 문제 버전을 배포된 것으로 기록하고 있습니다. "
+        f"맞추려면: {facts['helm_rollback']} , 리비전 확인: {facts['helm_history']} ."
+    )
+
+
 def _korean_veto(facts: Mapping[str, str]) -> str:
     """Until when a veto holds for the release, and how it is lifted."""
     if "vetoed_until" not in facts:
@@ -484,6 +517,7 @@ def _facts(notice: Notice) -> _Facts:
         "text": notice.text,
         "outcome_words": word,
         "outcome_sentence": sentence,
+        "leftover_sentence": _korean_leftover(facts),
         "frozen_sentence": _korean_freeze(facts),
         "veto_sentence": _korean_veto(facts),
         "question": _korean_question(facts),

@@ -34,6 +34,7 @@ def _fields(event: Event) -> dict[str, Any]:
             "steps": [s.kind for s in plan.steps],
             **_question(event),
         }
+        fields |= {} if plan.leftover is None else {"leftover": plan.leftover.sentence}
     if isinstance(event, RevisionLive | RevisionSeeded):
         fields["template"] = event.template[:12]
     return fields

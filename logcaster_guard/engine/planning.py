@@ -12,13 +12,14 @@ from logcaster_guard.domain.errors import BlobMissing, ClusterError, NotFound
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import Guardrail
 from logcaster_guard.domain.ledger import Record
+from logcaster_guard.domain.leftovers import leftover
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rights import Right
 from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.sidecar import account_of, holds_guard
 from logcaster_guard.domain.signals import Target
-from logcaster_guard.domain.steps import AskPeople, Plan, SuspendOwner
+from logcaster_guard.domain.steps import AskPeople, Plan, RestoreTemplate, SuspendOwner
 from logcaster_guard.domain.workload import Workload, images_of
 from logcaster_guard.effects import blue_green as environments
 from logcaster_guard.effects import owners
@@ -67,7 +68,7 @@ class Planner:
             planned = await self._planned(action, workload, destinations, rule)
         except BlobMissing as error:
             return Unfit((f"The saved release cannot be read: {error}.",))
-        planned = await self._with_owner(planned, workload)
+        planned = await self._with_owner(await self._with_leftover(planned, workload), workload)
         dry = self._policy.dry_run or self._target.dry_run or rule.dry_run
         return planned if dry or action is Action.ALERT_ONLY else await self._allowed(planned)
 
@@ -96,8 +97,19 @@ class Planner:
         """
         if old.opened.plan.strategy == "gradual":
             planned = gradual.take_over(old, workload, destinations[0], rule=rule, policy=self._policy)
-            return await self._with_owner(planned, workload)
+            return await self._with_owner(await self._with_leftover(planned, workload), workload)
         return await self.plan(Action.IMMEDIATE, workload, destinations, rule=rule)
+
+    async def _with_leftover(self, planned: Plan | Unfit, workload: Workload) -> Plan | Unfit:
+        """The plan with what the tool that deploys will not know of; a release that is gone tells of itself later."""
+        written = [] if isinstance(planned, Unfit) else [s for s in planned.steps if isinstance(s, RestoreTemplate)]
+        if isinstance(planned, Unfit) or not written:
+            return planned
+        try:
+            release = Release.from_bytes(await self._blobs.get(written[0].release))
+        except BlobMissing:
+            return planned
+        return replace(planned, leftover=leftover(workload, release))
 
     async def _with_owner(self, planned: Plan | Unfit, workload: Workload) -> Plan | Unfit:
         """The plan with the owner's suspension before its first change, or why the owner cannot be suspended."""

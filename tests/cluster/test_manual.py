@@ -7,13 +7,12 @@ import json
 import re
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from logcaster_guard.ports import Json
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import MERGE_PATCH
 from logcaster_guard.sandbox.lifecycle import Pace
@@ -24,6 +23,7 @@ from tests.cluster.daemon import Daemon
 from tests.cluster.harness import Cluster
 from tests.cluster.keeping import journal_rights
 from tests.cluster.partitions import LEASES, NAME
+from tests.cluster.roles import OF_TARGETS
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PACE = Pace(start_delay=0.1, drain=0.2)
@@ -33,9 +33,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 @pytest.fixture
 async def world(cluster: Cluster) -> AsyncIterator[World]:
-    documents = yaml.safe_load_all((DEPLOY / "rbac.yaml").read_text())
-    rules: Sequence[Json] = next(d for d in documents if d["kind"] == "Role")["rules"]
-    await cluster.grant("guard", [*rules, *journal_rights(), LEASES])
+    await cluster.grant("guard", [*OF_TARGETS, *journal_rights(), LEASES])
     world = World(
         cluster.node(),
         namespace=cluster.namespace,
@@ -143,7 +141,12 @@ async def test_people_roll_back_through_the_guard_that_runs_and_without_one(
     assert len([r for r in changed if r.code < 300]) == 3
 
 
-async def test_without_a_daemon_the_command_follows_what_follows_from_its_run(world: World, daemon: Daemon) -> None:
+async def test_without_a_daemon_the_command_follows_what_follows_from_its_run(
+    cluster: Cluster, world: World, daemon: Daemon
+) -> None:
+    path = f"/apis/apps/v1/namespaces/{cluster.namespace}/deployments/{objects.DEPLOYMENT}"
+    helm = {"metadata": {"annotations": {"meta.helm.sh/release-name": "shop"}}}
+    await world.client.patch(path, helm, MERGE_PATCH)
     await daemon.start()
     await daemon.until("revision.good")
     assert await daemon.stop() == 0
@@ -151,6 +154,7 @@ async def test_without_a_daemon_the_command_follows_what_follows_from_its_run(wo
     await world.rolled_out(30)
     world.releases.register(objects.image("1.0"), Behaviour(pullable=False))
     code, told = await rollback(daemon, "--yes")
+    assert f"helm -n {cluster.namespace} rollback shop REVISION" in told
     assert (code, "closed: destination bad" in told, "closed: put back" in told) == (1, True, True), told
     assert await live(world) == objects.image("2.0")
 

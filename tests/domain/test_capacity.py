@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from logcaster_guard.domain import capacity
+from logcaster_guard.domain.capacity import helper_label, helper_name
 from tests.domain.build import pod
 
 SELECTOR = {"app": "logcaster"}
@@ -95,8 +98,25 @@ def test_which_budgets_count_a_pod(selector: Any, takes: bool) -> None:
     assert capacity.budgets_for([made], {"app": "logcaster"}) == ([made] if takes else [])
 
 
-def test_a_helpers_label_fits_where_its_name_does_not() -> None:
-    name = "a" * 30 + "-" + "b" * 62
-    assert capacity.helper_label(name) == "b" * 62
-    assert capacity.is_helper(helping(name))
-    assert not capacity.is_helper(pod())
+NAMES = st.from_regex(r"[a-z]([a-z0-9.-]{0,61}[a-z0-9])?", fullmatch=True)
+POD_STEM, REPLICA_SET_HASH = 58, 10
+"""Kubernetes cuts what it puts a random ending to at 58 characters; a ReplicaSet's name ends with up to ten more."""
+
+
+@given(NAMES)
+def test_a_helpers_name_is_kept_whole_in_those_of_its_pods_and_as_its_label(name: str) -> None:
+    helper = helper_name(name)
+    assert len(f"{helper}-{'x' * REPLICA_SET_HASH}-") <= POD_STEM
+    assert helper_label(helper) == helper
+    assert ".-" not in helper[len(name) :]
+
+
+@given(NAMES, NAMES)
+def test_no_two_deployments_share_a_helper(one: str, other: str) -> None:
+    assert (helper_name(one) == helper_name(other)) == (one == other)
+
+
+def test_it_is_told_from_the_deployments_name_alone() -> None:
+    assert helper_name("logcaster-prod") == "logcaster-prod-rollback"
+    long = "a-deployment-with-a-name-that-is-much-longer"
+    assert helper_name(long) == "a-deployment-with-a-name-that-is-1b2c-rollback"
