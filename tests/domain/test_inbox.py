@@ -72,3 +72,11 @@ def test_whatever_comes_with_a_change_of_the_spec_lifts_nothing(
 )
 def test_a_persons_freeze_is_lifted_by_unfreeze_alone(word: Freezing, frozen: Frozen, written: bool) -> None:
     assert isinstance(inbox.freezing(word, frozen, "why", START), str) is written
+
+
+def test_what_an_annotation_is_remembered_by_is_of_the_object_the_name_and_the_value() -> None:
+    said = ("u", inbox.VETO, "text")
+    assert inbox.digest(*said) == inbox.digest(*said)
+    others = [("v", inbox.VETO, "text"), ("u", inbox.APPROVE, "text"), ("u", inbox.VETO, "another")]
+    assert len({inbox.digest(*one) for one in (said, *others)}) == 4
+    assert len(inbox.digest("u", inbox.VETO, "\ud800")) == 16

@@ -10,7 +10,7 @@ import pytest
 from logcaster_guard.domain.errors import NoAuthority
 from logcaster_guard.domain.events import SignalSeen
 from logcaster_guard.domain.notices import Notice, Severity, TryLater
-from logcaster_guard.engine.fencing import FencedChannel, FencedCluster, FencedJournal
+from logcaster_guard.engine.fencing import FencedChannel, FencedCluster, FencedJournal, fenced
 from logcaster_guard.ports import Kind
 from tests.engine.bench import Inbox
 from tests.fakes.clock import START
@@ -90,3 +90,8 @@ async def test_only_the_holder_tells_people() -> None:
     assert inbox.notices == []
     await FencedChannel(inbox, Left(0.0)).deliver(notice)
     assert inbox.notices == [notice]
+
+
+def test_a_guard_that_is_alone_uses_its_ports_as_they_are() -> None:
+    given = Recorder(), MemoryJournal(), [Inbox()]
+    assert list(fenced(*given, None)) == list(given)  # type: ignore[arg-type] # as above

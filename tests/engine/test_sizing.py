@@ -289,3 +289,15 @@ async def test_a_server_that_keeps_the_owners_as_they_are_holds_no_run_up(
         await lender.release(hold, run)
         seen.append(await lender.observe_release(hold, run))
     assert [type(s) for s in seen] == [Before, Before, Before, Done]
+
+
+async def test_an_autoscaler_that_was_created_again_is_somebodys(cluster: FakeCluster) -> None:
+    run, _ = run_of(cluster)
+    hold = run.holds[f"autoscaler/{HPA}"]
+    cluster.remove(Kind.AUTOSCALER, HPA)
+    cluster.add(Kind.AUTOSCALER, HPA, spec=hpa(PINNED, PINNED))
+    handler = PinAutoscalerHandler(cluster)
+    assert isinstance(await handler.observe(PinAutoscaler(HPA, hold.uid, PINNED), run), Foreign)
+    assert isinstance(await handler.observe_release(hold, run), Foreign)
+    await handler.release(hold, run)
+    assert bounds(cluster) == (PINNED, PINNED)
