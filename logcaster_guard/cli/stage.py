@@ -215,7 +215,8 @@ def _configured(folder: Path, stage: Stage, rules: str, prometheus: str | None) 
 
 def written(folder: Path, stage: Stage, rules: str, prometheus: str | None) -> tuple[Path, Path]:
     """The files in `folder` by which a guard watches the stage: settings and rules."""
-    kubeconfig = folder / "kubeconfig"
+    kubeconfig = folder / "credentials" / "kubeconfig"
+    kubeconfig.parent.mkdir()
     kubeconfig.write_text(
         json.dumps(
             {

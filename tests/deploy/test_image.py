@@ -124,7 +124,8 @@ def test_image_and_manifests_agree() -> None:
     (container,) = pod["containers"]
     (user,) = named("USER")
     assert user.rest == f"{pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}"
-    command, *folders = container["args"]
+    command, *arguments = container["args"]
+    folders = [a for a in arguments if not a.startswith("--")]
     assert named("CMD")[0].words[0] == command
     assert all(folder.startswith(named("CMD")[0].words[1]) for folder in folders)
     assert named("EXPOSE")[0].words == [str(port["containerPort"]) for port in container["ports"]]

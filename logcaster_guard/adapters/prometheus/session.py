@@ -24,6 +24,7 @@ from urllib3.exceptions import HTTPError
 
 from logcaster_guard import __version__
 from logcaster_guard.adapters.faults import Failure, failure_of, plain, status_failure
+from logcaster_guard.adapters.outgoing import AddressRefused, check_peer, check_resolved
 from logcaster_guard.adapters.prometheus.workers import Line
 from logcaster_guard.adapters.skew import ClockSkew
 from logcaster_guard.domain.signals import Fault
@@ -179,13 +180,23 @@ def _watch(manager: PoolManager, line: Line) -> None:
             raise
         return connection
 
+    def checked(connection: HTTPConnection, connect: Callable[[], socket.socket]) -> socket.socket:
+        check_resolved(connection.host, connection.port or 0)
+        made = connect()
+        try:
+            check_peer(connection.host, made)
+        except AddressRefused:
+            made.close()
+            raise
+        return attached(made)
+
     class Plain(HTTPConnection):
         def _new_conn(self) -> socket.socket:
-            return attached(super()._new_conn())
+            return checked(self, super()._new_conn)
 
     class Secure(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
-            return attached(super()._new_conn())
+            return checked(self, super()._new_conn)
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = Plain
