@@ -31,6 +31,9 @@ from logcaster_guard.domain.inbox import Mark
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.workload import Revision
 
+_ORDERED = RevisionSeeded | RevisionLive | RevisionGood | RevisionBad | RevisionMarked | RunOpened | SignalSeen
+"""What has a place in the order of releases; nothing else counts, so that it may go from the journal."""
+
 _SHORTEST = 6
 """Digits of a hash that name a release."""
 _ROLLOUTS = 50
@@ -213,7 +216,10 @@ def fold(events: Iterable[Event]) -> Ledger:
 def extend(ledger: Ledger, events: Iterable[Event]) -> Ledger:
     """The ledger after further events."""
     for event in events:
-        ledger = replace(_apply(ledger, event), length=ledger.length + 1)
+        if isinstance(event, _ORDERED):
+            ledger = replace(_apply(ledger, event), length=ledger.length + 1)
+        else:
+            ledger = _apply(ledger, event)
     return ledger
 
 
@@ -320,7 +326,9 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
 
 
 def _renewed(ledger: Ledger, event: RevisionNumbered | RevisionKept | PodsReplaced) -> Ledger:
-    record = ledger.records[event.template]
+    record = ledger.records.get(event.template)
+    if record is None:
+        return ledger
     if isinstance(event, RevisionKept):
         return _with(ledger, replace(record, blob=event.blob))
     if isinstance(event, RevisionNumbered):

@@ -11,7 +11,8 @@ from logcaster_guard.domain.errors import JournalUnavailable
 from logcaster_guard.domain.events import NoticeQueued
 from logcaster_guard.domain.notices import Severity
 from logcaster_guard.domain.signals import Fault, Reading, SourceError, SourceName, Target
-from logcaster_guard.engine.chronicle import GUARD, Chronicle
+from logcaster_guard.domain.state import GUARD
+from logcaster_guard.engine.chronicle import Chronicle
 from logcaster_guard.ports import Clock
 
 _OF_THE_SIGNAL = frozenset({Fault.CLIENT_ERROR, Fault.MALFORMED, Fault.TOO_LARGE})
