@@ -21,6 +21,7 @@ from logcaster_guard.adapters.fetch import Answer, Fetcher
 from logcaster_guard.cli.check import BAD_INPUT
 from logcaster_guard.config.faults import Refused, escaped
 from logcaster_guard.config.urls import check_base_url
+from logcaster_guard.domain.ledger import Standing
 
 Json = dict[str, Any]
 
@@ -101,6 +102,12 @@ def instant(text: str | None) -> str:
 def readings(values: Mapping[str, str]) -> str:
     """Readings in one line."""
     return ", ".join(f"{name} {value}" for name, value in values.items()) or "-"
+
+
+def standing(release: Json) -> str:
+    """What the ledger says of a release, with the rules that never measured it."""
+    blind = ", ".join(release["unmeasured"])
+    return f"{release['standing']} by {blind}" if release["standing"] == Standing.UNMEASURED else release["standing"]
 
 
 def span(seconds: float) -> str:

@@ -20,6 +20,7 @@ from logcaster_guard.cli.asking import (
     show,
     show_json,
     span,
+    standing,
     table,
 )
 
@@ -95,4 +96,4 @@ def _target(target: Json) -> Iterator[Text | Table]:
 def _release(release: Json | None, otherwise: str) -> str:
     if release is None:
         return otherwise
-    return f"{', '.join(release['images'])} (revision {release['revision']}, {release['standing']})"
+    return f"{', '.join(release['images'])} (revision {release['revision']}, {standing(release)})"

@@ -263,6 +263,10 @@ KOREAN_MARKS: Mapping[str, str] = {Mark.BAD: "나쁜 버전으로 표시", Mark.
 
 KOREAN_STANDINGS: Mapping[str, tuple[str, str]] = {
     Standing.GOOD: ("정상", "이전에 정상으로 확인되었으므로 다시 롤백 대상이 됩니다."),
+    Standing.UNMEASURED: (
+        "정상(일부 규칙 미측정)",
+        "일부 규칙이 측정하지 못했으므로 더 나은 버전이 없을 때만 롤백 대상이 됩니다.",
+    ),
     Standing.PRESUMED_GOOD: ("정상 추정", "정상으로 확인된 다른 버전이 없을 때 롤백 대상이 됩니다."),
     Standing.UNPROVEN: (
         "미확인",

@@ -45,7 +45,7 @@ GUARD = "guard"
 _ATTEMPTS = 20
 _SNAPSHOTS = 100
 """Runs whose snapshots are kept."""
-_USABLE = (Standing.GOOD, Standing.PRESUMED_GOOD)
+_USABLE = (Standing.GOOD, Standing.UNMEASURED, Standing.PRESUMED_GOOD)
 _HEARD = 20
 """Answers of people that are shown, of each target."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import takewhile
 
@@ -20,7 +20,7 @@ from logcaster_guard.domain.events import (
     TargetThawed,
 )
 from logcaster_guard.domain.inbox import Seen, Wish
-from logcaster_guard.domain.ledger import Probation
+from logcaster_guard.domain.ledger import Probation, Record
 from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.workload import Revision, Workload, images_of, revisions_of
@@ -33,8 +33,8 @@ from logcaster_guard.ports import Blobs, Clock, Cluster, Kind
 class RevisionWatch:
     """Keeps the ledger of one target in step with the cluster.
 
-    `quiet` tells whether every rule that applies is quiet on values now; `template_changed` is called when somebody
-    other than the guard changed the pod template, with the earliest instant at which that may have been.
+    `quiet` tells of each rule whether it is quiet now, None where it sees nothing; `template_changed` is called when
+    somebody other than the guard changed the pod template, with the earliest instant at which that may have been.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class RevisionWatch:
         chronicle: Chronicle,
         clock: Clock,
         policy: Policy,
-        quiet: Callable[[], bool],
+        quiet: Callable[[], Mapping[str, bool | None]],
         template_changed: Callable[[datetime | None], None],
     ) -> None:
         self._target = target
@@ -245,10 +245,10 @@ class RevisionWatch:
             now, quiet=self._quiet(), staleness=staleness, good_after=policy.ledger.good_after
         )
         earned, share = self._probation.verdict(now, policy.ledger)
-        lifts = record.bad_since is not None and record.last_live > record.bad_since
-        if earned and (lifts or (record.good_at is None and record.bad_since is None)):
-            snapshot = await self._snapshot(workload)
-            good = RevisionGood(self._clock.now(), workload.hash, round(share, 4), policy.ledger.good_after, snapshot)
+        if earned and _news(record, self._probation.blind):
+            snapshot, blind = await self._snapshot(workload), tuple(sorted(self._probation.blind))
+            after = policy.ledger.good_after
+            good = RevisionGood(self._clock.now(), workload.hash, round(share, 4), after, snapshot, blind)
             await self._chronicle.tell(self._stream, good)
 
     async def _snapshot(self, workload: Workload) -> str:
@@ -258,3 +258,10 @@ class RevisionWatch:
         except ClusterError as error:
             self._log.warning("snapshot.failed", detail=str(error))
             return ""
+
+
+def _news(record: Record, blind: frozenset[str]) -> bool:
+    """Whether it is news that the release has earned good, or that fewer rules are blind for it than before."""
+    if record.bad_since is not None:
+        return record.last_live > record.bad_since
+    return record.good_at is None or blind < frozenset(record.unmeasured)

@@ -114,10 +114,14 @@ class Triggers:
         """The sources that its condition is read from."""
         return frozenset(self._signals[n].source for n in trigger.rule.signals)
 
-    def quiet(self) -> bool:
-        """Whether every rule that applies is quiet on values now."""
-        seen = self._chronicle.ledger(self._target.key).signals_seen
-        return verdicts.quiet(self.rules.values(), self.board, seen=seen, now=self._clock.monotonic())
+    def quiet(self) -> Mapping[str, bool | None]:
+        """Whether each rule is quiet now, by name; None where it sees nothing."""
+        return verdicts.quiet(self.rules.values(), self.board, seen=self._seen, now=self._clock.monotonic())
+
+    @property
+    def _seen(self) -> frozenset[str]:
+        """The signals that have given a value of the target, ever."""
+        return self._chronicle.ledger(self._target.key).signals_seen | self.board.seen
 
     def assess(self, fired: str, since: float) -> Assessment:
         """What the rules say on values that reach back no further than `since` (monotonic seconds)."""

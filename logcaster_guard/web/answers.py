@@ -257,6 +257,7 @@ def _release(guard: Guard, target: str, record: Record) -> Json:
         "template": record.template,
         "images": list(record.images),
         "standing": record.standing(guard.policy.ledger),
+        "unmeasured": list(record.unmeasured),
         "present": record.template == ledger.present,
         "good_at": record.good_at,
         "bad_at": record.bad_at,
