@@ -119,7 +119,13 @@ def span(seconds: float) -> str:
     return "".join(f"{n}{unit}" for n, unit in ((hours, "h"), (minutes, "m"), (rest, "s")) if n)
 
 
-PHASE_STYLES = {"firing": "bold red", "pending": "yellow", "cooling down": "cyan", "inactive": "green"}
+PHASE_STYLES = {
+    "firing": "bold red",
+    "pending": "yellow",
+    "cooling down": "cyan",
+    "inactive": "green",
+    "blind": "bold red",
+}
 
 
 def _base(address: str) -> str:

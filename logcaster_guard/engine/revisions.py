@@ -35,6 +35,7 @@ class RevisionWatch:
 
     `quiet` tells of each rule whether it is quiet now, None where it sees nothing; `template_changed` is called when
     somebody other than the guard changed the pod template, with the earliest instant at which that may have been.
+    `absence` is what the last look that was answered found missing, empty if it found the workload.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class RevisionWatch:
         self._looked: float | None = None
         self._inbox: Seen | None = None
         self._wipe_told = False
+        self.absence = ""
         self._probation = Probation()
         self._was_whole = False
         self._seen_partial = False
@@ -96,13 +98,14 @@ class RevisionWatch:
         before, live = self._aim.known, await self._aim.look()
         if live is None:
             service = f"Service {self._target.namespace}/{self._target.service}"
-            self._log.warning("target.missing", detail=f"{service} does not exist, or selects no environment")
+            self.absence = f"{service} does not exist, or selects no environment"
             return None
         try:
             raw = await self._cluster.get(Kind(live.kind), live.namespace, live.deployment)
         except NotFound:
-            self._log.warning("target.missing", detail=f"{live.kind} {live.key} does not exist")
+            self.absence = f"{live.kind} {live.key} does not exist"
             return None
+        self.absence = ""
         workload = Workload(raw)
         if self._chronicle.available:
             await self._note_release(workload, switched=before is not None and before != live)

@@ -12,6 +12,7 @@ from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import CreateHelper, RestoreEnvironment
 from logcaster_guard.effects import environment, helper_deployment
 from logcaster_guard.engine.chronicle import Chronicle
+from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.ports import Clock, Cluster
 
 _LATEST = timedelta(days=1)
@@ -26,6 +27,7 @@ class Sweeper:
         self._cluster = cluster
         self._clock = clock
         self._log = structlog.get_logger()
+        self._lines = RecurringLog(clock)
 
     async def sweep(self) -> None:
         """Once; what fails is logged and left to the next time."""
@@ -50,7 +52,7 @@ class Sweeper:
             for name in await sweep:
                 self._log.warning("helper.removed", namespace=namespace, deployment=name)
         except ClusterError as error:
-            self._log.warning("helper.left", namespace=namespace, detail=str(error))
+            self._lines.warning("helper.left", about=namespace, namespace=namespace, detail=str(error))
 
 
 def _creates(run: Run, kind: type[CreateHelper | RestoreEnvironment]) -> bool:

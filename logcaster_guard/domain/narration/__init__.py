@@ -16,6 +16,7 @@ from logcaster_guard.domain.narration.guard import (
     summed_up,
     summed_up_id,
 )
+from logcaster_guard.domain.narration.problems import problem_lasts, problem_over
 from logcaster_guard.domain.narration.runs import (
     Question,
     asked,
@@ -57,6 +58,8 @@ __all__ = [
     "owner_resumed",
     "owner_suspended",
     "postponed",
+    "problem_lasts",
+    "problem_over",
     "refused",
     "reminded",
     "request_refused",
