@@ -9,6 +9,9 @@ from dataclasses import dataclass
 FIRST, LONGEST = 60.0, 3_600.0
 """Seconds between the first two lines of one cause, and between any two at most; the interval doubles."""
 
+OVER = 600.0
+"""Seconds after which something that does not happen any more counts as over."""
+
 _MOST = 1_000
 _NUMBERS = re.compile(r"\d+")
 
@@ -24,7 +27,7 @@ class _Going:
 class Recurrences:
     """What goes on, by subject and cause; causes that differ in numbers alone are one. At most 1,000 are remembered.
 
-    A cause that has not been seen for as long as it was last silent, at least `FIRST` seconds, is news again.
+    A cause that has not been seen for as long as it was last kept back, at least `OVER` seconds, is news again.
     """
 
     def __init__(self) -> None:
@@ -34,7 +37,7 @@ class Recurrences:
         """It has happened at monotonic second `now`: how often since it was told last; None if it is not told now."""
         key = subject, _NUMBERS.sub("#", cause)
         going = self._going.get(key)
-        if going is None or now - going.last > going.gap:
+        if going is None or now - going.last > max(going.gap, OVER):
             self._going[key] = _Going(now + FIRST, FIRST, now)
             self._going.move_to_end(key)
             if len(self._going) > _MOST:

@@ -30,9 +30,9 @@ def problem_lasts(problem: Problem, at: datetime) -> Notice:
         case ProblemKind.RULE:
             title = f"Rules see nothing: {where}"
             text = (
-                f"They have had no value from {problem.what} for as long as their duration: {problem.cause}. They "
-                "cannot fire, and no release is good by them. Check that there is traffic, and the names of metric "
-                "and labels: logcaster-guard explain RULE shows what is read."
+                f"{where}: no value from {problem.what} for the rule's duration ({problem.cause}). These rules cannot "
+                "fire, and no release is good by them. Check that there is traffic, and the names of metric and "
+                "labels: logcaster-guard explain RULE shows what is read."
             )
             return _of_problem("trigger.blind", problem, at, title, text)
         case ProblemKind.POLLS:
