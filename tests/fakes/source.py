@@ -60,7 +60,8 @@ class FakeSource:
         at = self._clock.monotonic()
         self.reads.append(at)
         await self.gate.wait()
-        await self._clock.sleep_until(at + self.delay)
+        if self.delay:
+            await self._clock.sleep_until(at + self.delay)
         if self.defect is not None:
             raise self.defect
         return {s.name: self._reading((target.deployment, s.name), at) for s in signals}
