@@ -126,7 +126,11 @@ async def _serve(loaded: Loaded, paths: Sequence[Path]) -> Loaded | None:
     """Serve one configuration; returns the one to go on with, None when told to stop."""
     log = structlog.get_logger()
     web = loaded.settings.web
-    async with built(loaded) as guard, _gate(loaded.settings) as gate, serving(guard, web.listen, gate):
+    async with (
+        built(loaded) as guard,
+        _gate(loaded.settings) as gate,
+        serving(guard, web.listen, gate, probes=web.probes, hosts=web.hosts),
+    ):
         log.info(
             "guard.started",
             version=__version__,

@@ -170,8 +170,8 @@ class Journal(Protocol):
         Raises `JournalConflict` if the stream has moved on, `JournalUnavailable` if nothing could be made durable.
         """
 
-    async def read(self, stream: str) -> Sequence[Entry]:
-        """The stream from its first event; empty if there is none."""
+    async def read(self, stream: str, after: int = 0) -> Sequence[Entry]:
+        """The events of the stream after seq `after`; empty if there is none. The cost is that of what is returned."""
 
     async def read_all(self, prefix: str = "") -> Sequence[Entry]:
         """Every event of the streams whose name starts with `prefix`, by `position`.

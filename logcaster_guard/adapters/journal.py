@@ -20,7 +20,7 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Self, TypeVar
@@ -54,6 +54,7 @@ CREATE TABLE events (
 _NO_DIGEST = bytes(32)
 _SELECT = "SELECT position, stream, seq, body, digest FROM events"
 _HEADER_SIZE = 100
+_NOTHING: Mapping[str, tuple[int, bytes]] = {}
 
 _Row = tuple[int, str, int, str, bytes]
 _T = TypeVar("_T")
@@ -103,9 +104,9 @@ class SqliteJournal:
         bodies = [journal_codec.encode(event) for event in events]
         return await self._run(lambda: self._file.append(stream, bodies, expected_seq))
 
-    async def read(self, stream: str) -> Sequence[Entry]:
-        """The stream from its first event; see the port."""
-        return await self._run(lambda: self._file.read(stream))
+    async def read(self, stream: str, after: int = 0) -> Sequence[Entry]:
+        """The stream from the event after `after`; see the port."""
+        return await self._run(lambda: self._file.read(stream, after))
 
     async def read_all(self, prefix: str = "") -> Sequence[Entry]:
         """Every event of the streams that start with `prefix`, by position; see the port."""
@@ -183,10 +184,13 @@ class _File:
                 raise
             return seq
 
-    def read(self, stream: str) -> Sequence[Entry]:
+    def read(self, stream: str, after: int) -> Sequence[Entry]:
         with self._told("read"):
-            rows = self._still_ours().execute(f"{_SELECT} WHERE stream = ? ORDER BY position", (stream,))
-            return [self._entry(row) for row in self._verified(rows)]
+            database = self._still_ours()
+            query = "SELECT seq, digest FROM events WHERE stream = ? AND seq <= ? ORDER BY seq DESC LIMIT 1"
+            known: tuple[int, bytes] = database.execute(query, (stream, after)).fetchone() or (0, _NO_DIGEST)
+            rows = database.execute(f"{_SELECT} WHERE stream = ? AND seq > ? ORDER BY seq", (stream, after))
+            return [self._entry(row) for row in self._verified(rows, {stream: known})]
 
     def read_all(self, prefix: str) -> Sequence[Entry]:
         with self._told("read"):
@@ -205,9 +209,9 @@ class _File:
                 "run the version that wrote it, or restore a copy"
             ) from error
 
-    def _verified(self, rows: Iterable[_Row]) -> Iterator[_Row]:
-        """The rows as they are, each checked against the one before it in its stream."""
-        last: dict[str, tuple[int, bytes]] = {}
+    def _verified(self, rows: Iterable[_Row], known: Mapping[str, tuple[int, bytes]] = _NOTHING) -> Iterator[_Row]:
+        """The rows as they are, each checked against the one before it in its stream; `known` are those before them."""
+        last = dict(known)
         for row in rows:
             _, stream, seq, body, digest = row
             before, chained = last.get(stream, (0, _NO_DIGEST))
@@ -298,10 +302,17 @@ class _File:
         uri = f"{self.path.as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
         with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as database:
             database.text_factory = _text
-            found = database.execute("PRAGMA quick_check(1)").fetchone()
+            # Not quick_check: it passes by an index that does not fit its table, and appends go by the index.
+            found = database.execute("PRAGMA integrity_check(1)").fetchone()
             if found != ("ok",):
                 raise JournalUnavailable(
                     f"the journal {self.path} is damaged ({found[0]!r:.200}): "
+                    "move it away with its -wal file and restore a copy"
+                )
+            objects = database.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").fetchall()
+            if [" ".join(sql.split()) for (sql,) in objects] != [" ".join(_SCHEMA.split())]:
+                raise JournalUnavailable(
+                    f"the journal {self.path} holds tables, indexes or triggers that no guard made: "
                     "move it away with its -wal file and restore a copy"
                 )
             for _ in self._verified(database.execute(f"{_SELECT} ORDER BY position")):

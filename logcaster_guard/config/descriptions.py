@@ -227,8 +227,16 @@ DESCRIPTIONS: Mapping[str, str] = {
     "notify.webhooks[].timeout": "for a whole answer",
     "web": "the guard's own HTTP server: probes, metrics and JSON",
     "web.listen": (
-        "IP address and port; for a kubelet's probes and Prometheus the pod's, such as `0.0.0.0:9997`: who "
-        "reaches it may read everything there. `null`: none"
+        "IP address and port; for Prometheus the pod's, such as `0.0.0.0:9997`: who reaches it may read everything "
+        "there. `null`: none"
+    ),
+    "web.probes": (
+        "a further IP address and port, for `/healthz` and `/readyz` alone, such as `0.0.0.0:9996`: a flood of "
+        "`listen` does not reach the kubelet's probes there. `null`: none"
+    ),
+    "web.hosts": (
+        "names under which `listen` may be asked, such as `guard.example.com`, at most 20; `localhost` and IP "
+        "addresses always may. Any other `Host` is refused"
     ),
     "web.auth": (
         "who may approve, veto, freeze and roll back over HTTP; `null`: nobody. Either `token` or `kubernetes: true`"

@@ -58,6 +58,9 @@ def _check_listen(text: str) -> str:
     return text
 
 
+ListenAddress = Annotated[str, AfterValidator(_check_listen), pattern_of(_LISTEN)]
+
+
 class JournalSection(Section):
     """Where the guard keeps what it has done: in files, or in Secrets of a namespace."""
 
@@ -122,8 +125,16 @@ class AuthSection(Section):
 class WebSection(Section):
     """The guard's own HTTP server; `listen: null` for none."""
 
-    listen: Annotated[str, AfterValidator(_check_listen), pattern_of(_LISTEN)] | None = "127.0.0.1:9997"
+    listen: ListenAddress | None = "127.0.0.1:9997"
+    probes: ListenAddress | None = None
+    hosts: Annotated[tuple[Subdomain, ...], Sized(0, 20)] = ()
     auth: AuthSection | None = None
+
+    @model_validator(mode="after")
+    def _two_addresses(self) -> WebSection:
+        if self.probes is not None and self.probes == self.listen:
+            raise Refused("web.probes at the address of web.listen", "another port, or null", key=("probes",))
+        return self
 
     @property
     def is_local(self) -> bool:

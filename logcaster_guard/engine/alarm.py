@@ -119,8 +119,8 @@ class _Kept:
         kept += [Entry(stream, n, n, event) for n, event in enumerate(events, start=expected_seq + 1)]
         return len(kept)
 
-    async def read(self, stream: str) -> Sequence[Entry]:
-        return list(self._streams[stream])
+    async def read(self, stream: str, after: int = 0) -> Sequence[Entry]:
+        return self._streams[stream][after:]
 
     async def read_all(self, prefix: str = "") -> Sequence[Entry]:
         return [entry for name, kept in self._streams.items() if name.startswith(prefix) for entry in kept]

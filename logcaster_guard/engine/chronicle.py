@@ -42,6 +42,10 @@ from logcaster_guard.engine.event_log import write
 from logcaster_guard.ports import Journal
 
 GUARD = "guard"
+_CONTRADICTED = (
+    "The journal contradicts itself ({}, and nothing newer can be read): it is damaged, restart the guard, which looks "
+    "through the whole of it."
+)
 _ATTEMPTS = 20
 _SNAPSHOTS = 100
 """Runs whose snapshots are kept."""
@@ -240,8 +244,9 @@ class Chronicle:
             for _ in range(_ATTEMPTS):
                 try:
                     await self._append(stream, events)
-                except JournalConflict:
-                    await self._catch_up(stream)
+                except JournalConflict as error:
+                    if not await self._catch_up(stream):
+                        raise JournalUnavailable(_CONTRADICTED.format(error)) from error
                 else:
                     return
         raise JournalUnavailable(f"Stream {stream} is written by somebody else all the time: stop the other guard.")
@@ -257,8 +262,10 @@ class Chronicle:
                     return False
                 try:
                     await self._append(stream, events)
-                except JournalConflict:
+                except JournalConflict as error:
                     newer = await self._catch_up(stream)
+                    if not newer:
+                        raise JournalUnavailable(_CONTRADICTED.format(error)) from error
                     if any(not isinstance(e, NoticeSettled | NoticeQueued) for e in newer):
                         return False
                 else:
@@ -294,7 +301,7 @@ class Chronicle:
         if self._journal is None:
             return []
         known = self._seq.get(stream, 0)
-        newer = [e for e in await self._journal.read(stream) if e.seq > known]
+        newer = await self._journal.read(stream, known)
         self._unsure.discard(stream)
         for entry in newer:
             self._remember(stream, entry.seq, [entry.event])

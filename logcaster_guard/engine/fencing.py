@@ -78,9 +78,9 @@ class FencedJournal:
         self._authority.check(self._authority.timeout)
         return await self._journal.append(stream, events, expected_seq)
 
-    async def read(self, stream: str) -> Sequence[Entry]:
+    async def read(self, stream: str, after: int = 0) -> Sequence[Entry]:
         """As the journal's own."""
-        return await self._journal.read(stream)
+        return await self._journal.read(stream, after)
 
     async def read_all(self, prefix: str = "") -> Sequence[Entry]:
         """As the journal's own."""

@@ -46,19 +46,21 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A notice that a channel owes; `expires` on the monotonic clock."""
+    """A notice that a channel owes, from the place `seq` of its stream; `expires` on the monotonic clock."""
 
     position: int
     stream: str
+    seq: int
     notice: Notice
     expires: float
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What ends the wait for a notice, and whatever else is to be told with it; owed to the journal."""
+    """What ends the wait for a notice, and whatever else is to be told with it; owed to the journal after `seq`."""
 
     stream: str
+    seq: int
     notice: str
     events: tuple[Event, ...]
 

@@ -51,6 +51,7 @@ class Outbox:
         self._log: structlog.typing.FilteringBoundLogger = log or structlog.get_logger()
         self._lanes = [Lane(channel) for channel in channels]
         self._woken: dict[str, None] = {}
+        self._seq: dict[str, int] = {}
         self._loaded = False
         self._reading = False
         self._arrived = asyncio.Event()
@@ -106,7 +107,7 @@ class Outbox:
                     self._loaded = True
                 else:
                     for stream in streams:
-                        self._enqueue(await self._journal.read(stream))
+                        self._enqueue(await self._journal.read(stream, self._seq.get(stream, 0)))
                 failures = 0
             except JournalUnavailable as error:
                 self._woken.update(dict.fromkeys(streams))
@@ -130,6 +131,7 @@ class Outbox:
 
     def _enqueue(self, entries: Sequence[Entry]) -> None:
         settled = {(e.event.notice, e.event.channel) for e in entries if isinstance(e.event, NoticeSettled)}
+        self._seq.update((entry.stream, entry.seq) for entry in entries)
         for lane in self._lanes:
             for entry in entries:
                 if isinstance(entry.event, NoticeQueued):
@@ -148,7 +150,7 @@ class Outbox:
         expires = self._clock.monotonic() + self._policy.max_age - age
         if not lane.pending:
             lane.attempt, lane.next_try = 0, self._clock.monotonic()
-        lane.pending[id_] = Item(entry.position, entry.stream, queued.notice, expires)
+        lane.pending[id_] = Item(entry.position, entry.stream, entry.seq, queued.notice, expires)
         if len(lane.pending) > self._policy.most:
             self._leave_out(lane, lane.least())
 
@@ -236,7 +238,7 @@ class Outbox:
         del lane.pending[id_]
         lane.closed.add(id_)
         settled = NoticeSettled(self._clock.now(), id_, lane.channel.name, outcome)
-        self._owe(lane, Settlement(item.stream, id_, (settled, *more)))
+        self._owe(lane, Settlement(item.stream, item.seq, id_, (settled, *more)))
 
     def _leave_out(self, lane: Lane, item: Item) -> None:
         self._say(lane, item).warning("notice.left_out", waiting=self._policy.most)
@@ -252,7 +254,7 @@ class Outbox:
         lane.left_out.clear()
         others = (o.channel.name for o in self._lanes if o is not lane)
         settled = (NoticeSettled(at, notice.id, name, "not for other channels") for name in others)
-        self._owe(lane, Settlement(item.stream, notice.id, (NoticeQueued(at, notice), *settled)))
+        self._owe(lane, Settlement(item.stream, item.seq, notice.id, (NoticeQueued(at, notice), *settled)))
 
     def _report_failing(self, lane: Lane, item: Item, detail: str) -> None:
         """Tell the other channels, once, of one that has taken nothing for long; the notice itself stays pending."""
@@ -264,7 +266,7 @@ class Outbox:
         notice = narration.channel_failing(item.notice, lane.channel.name, lasted, detail, self._clock.now())
         complaint = self._complaint(lane, item, notice)
         if complaint:
-            self._owe(lane, Settlement(item.stream, notice.id, complaint))
+            self._owe(lane, Settlement(item.stream, item.seq, notice.id, complaint))
 
     def _lost(self, lane: Lane, item: Item, detail: str) -> tuple[Event, ...]:
         notice = narration.notice_lost(item.notice, lane.channel.name, detail, self._clock.now())
@@ -308,12 +310,14 @@ class Outbox:
 
     async def _append(self, owed: Settlement, channel: str) -> None:
         """Append behind whatever others wrote to the stream meanwhile, unless it is there already."""
+        seq = owed.seq
         for left in reversed(range(_SETTLE_TRIES)):
-            entries = await self._journal.read(owed.stream)
-            if _is_settled(entries, owed.notice, channel):
+            newer = await self._journal.read(owed.stream, seq)
+            if _is_settled(newer, owed.notice, channel):
                 return
+            seq = newer[-1].seq if newer else seq
             try:
-                await self._journal.append(owed.stream, owed.events, len(entries))
+                await self._journal.append(owed.stream, owed.events, seq)
             except JournalConflict:
                 if not left:
                     raise

@@ -79,9 +79,9 @@ class TalliedJournal:
         self.settled.update((e.channel, _outcome(e.outcome)) for e in events if isinstance(e, NoticeSettled))
         return seq
 
-    async def read(self, stream: str) -> Sequence[Entry]:
+    async def read(self, stream: str, after: int = 0) -> Sequence[Entry]:
         """As the journal's own."""
-        return await self._journal.read(stream)
+        return await self._journal.read(stream, after)
 
     async def read_all(self, prefix: str = "") -> Sequence[Entry]:
         """As the journal's own."""

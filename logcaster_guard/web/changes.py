@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 from collections import OrderedDict, deque
@@ -77,6 +78,7 @@ class Changes:
         self._failures = Recent(guard.clock.monotonic)
         self._told = Recent(guard.clock.monotonic)
         self._places = asyncio.Semaphore(_AT_ONCE)
+        self._suspected = asyncio.Lock()
         self._log = structlog.get_logger()
         self._ways: Mapping[str, tuple[frozenset[str], Say]] = {
             **{str(answer): (frozenset({"ticket"}), self._answering(answer)) for answer in Answer},
@@ -114,8 +116,11 @@ class Changes:
         token = _token(request)
         _check_form(request)
         body = await _body(request)
-        async with self._places:
-            caller = await self._caller(self._gate, token, request.remote or "")
+        peer = request.remote or ""
+        # Whoever shares an address with somebody who guesses waits behind the guesses, and still counts.
+        lane = self._suspected if self._failures.wait(peer) else contextlib.nullcontext()
+        async with lane, self._places:
+            caller = await self._caller(self._gate, token, peer)
             given = self._given(word, body)
             place = self._guard.people.place(given["target"])
             if not await self._gate.may_change(caller, place.kind, place.namespace, place.name):
@@ -123,15 +128,15 @@ class Changes:
             return await self._said(word, Said(given["target"], place, given["reason"], caller.name), given)
 
     async def _caller(self, gate: Gate, token: str, peer: str) -> Caller:
+        caller = await gate.caller(token)
+        if caller is not None:
+            return caller
         wait = self._failures.wait(peer)
         if wait:
             raise NotTaken(429, "Too many failed attempts from this address.", Retry_After=f"{wait:.0f}")
-        caller = await gate.caller(token)
-        if caller is None:
-            self._failures.note(peer)
-            challenge = f'{_CHALLENGE}, error="invalid_token"'
-            raise NotTaken(401, "That token is nobody's.", WWW_Authenticate=challenge)
-        return caller
+        self._failures.note(peer)
+        challenge = f'{_CHALLENGE}, error="invalid_token"'
+        raise NotTaken(401, "That token is nobody's.", WWW_Authenticate=challenge)
 
     def _given(self, word: str, body: object) -> Json:
         wanted = self._ways[word][0]

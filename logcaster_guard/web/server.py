@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Any
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
@@ -20,7 +24,8 @@ from logcaster_guard.domain.rules import Action
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.ports import Gate
 from logcaster_guard.web import answers
-from logcaster_guard.web.changes import MAX_BODY, PATH, Changes, NotTaken
+from logcaster_guard.web.changes import MAX_BODY, PATH, Changes, NotTaken, Recent
+from logcaster_guard.web.listener import Bounds, listening, request_began
 from logcaster_guard.web.metrics import registry
 
 LONGEST_HISTORY = 1_000
@@ -35,43 +40,94 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
 }
 
+_API = Bounds(connections=64)
+_PROBES = Bounds(connections=16)
+"""Probes have connections of their own, so that nobody who floods the other ones makes the guard look dead."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @contextlib.asynccontextmanager
-async def serving(guard: Guard, listen: str | None, gate: Gate | None = None) -> AsyncIterator[str | None]:
+async def serving(
+    guard: Guard,
+    listen: str | None,
+    gate: Gate | None = None,
+    *,
+    probes: str | None = None,
+    hosts: Collection[str] = (),
+) -> AsyncIterator[str | None]:
     """Serve the guard on `host:port` (IP address; port 0 for a free one); yields the URL.
 
-    `listen=None` serves nothing; without a `gate` nothing can be changed. A port that cannot be had is told and
-    does not keep the guard from guarding.
+    `listen=None` serves nothing; without a `gate` nothing can be changed. `probes` is a further address, for
+    `/healthz` and `/readyz` alone. `hosts` are the names under which `listen` may be asked. A port that cannot be had
+    is told and does not keep the guard from guarding.
     """
-    if listen is None:
-        yield None
-        return
-    host, _, port = listen.rpartition(":")
-    runner = web.AppRunner(application(guard, gate), access_log=None, handle_signals=False, shutdown_timeout=1.0)
-    await runner.setup()
+    async with contextlib.AsyncExitStack() as stack:
+        if probes is not None:
+            await stack.enter_async_context(_served(probe_application(guard), probes, _PROBES, "web.probes"))
+        if listen is None:
+            yield None
+        else:
+            served = _served(application(guard, gate, hosts=hosts), listen, _API, "web.listen")
+            yield await stack.enter_async_context(served)
+
+
+@contextlib.asynccontextmanager
+async def _served(app: web.Application, address: str, bounds: Bounds, key: str) -> AsyncIterator[str | None]:
+    host, _, port = address.rpartition(":")
     log = structlog.get_logger()
-    try:
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        handle_signals=False,
+        shutdown_timeout=1.0,
+        lingering_time=2.0,
+        logger=_Faults(),
+    )
+    await runner.setup()
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(runner.cleanup)
         url = None
         try:
-            await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+            bound = await stack.enter_async_context(listening(runner, host.strip("[]"), int(port), bounds))
         except OSError as error:
-            detail = f"{error}: choose another web.listen, or null for no server"
-            log.warning("web.unavailable", listen=listen, detail=detail, effect="no probes, no metrics")
+            effect = "no probes" if key == "web.probes" else "no API, no metrics"
+            log.warning("web.unavailable", listen=address, detail=f"{error}: choose another {key}", effect=effect)
         else:
-            url = f"http://{host}:{runner.addresses[0][1]}"
+            url = f"http://{host}:{bound}"
             log.info("web.listening", url=url)
         yield url
-    finally:
-        await runner.cleanup()
 
 
-def application(guard: Guard, gate: Gate | None = None) -> web.Application:
+class _Faults:
+    """What aiohttp tells of requests that it cannot read: a line each, and few a minute."""
+
+    def __init__(self) -> None:
+        self._recent = Recent(time.monotonic)
+
+    def exception(self, message: str, *args: object, exc_info: BaseException | None = None) -> None:
+        if not self._recent.wait(""):
+            self._recent.note("")
+            structlog.get_logger().warning("web.unreadable", detail=message % args, error=repr(exc_info))
+
+    def debug(self, message: str, *args: object, exc_info: BaseException | None = None) -> None:
+        """Nothing: what is not even HTTP."""
+
+
+def probe_application(guard: Guard) -> web.Application:
+    """The application that answers probes alone, whatever name it is asked under."""
+    pages = _Pages(guard, registry(guard))
+    app = web.Application(middlewares=[_guarded])
+    app.router.add_get("/healthz", pages.healthz, allow_head=False)
+    app.router.add_get("/readyz", pages.readyz, allow_head=False)
+    return app
+
+
+def application(guard: Guard, gate: Gate | None = None, *, hosts: Collection[str] = ()) -> web.Application:
     """The application over this guard."""
     pages = _Pages(guard, registry(guard))
     changes = Changes(guard, gate)
-    app = web.Application(middlewares=[_guarded], client_max_size=MAX_BODY)
+    app = web.Application(middlewares=[_guarded, _asked_as(hosts)], client_max_size=MAX_BODY)
     for path, handler in {
         "/healthz": pages.healthz,
         "/readyz": pages.readyz,
@@ -176,9 +232,43 @@ def _refused(sentence: str, status: int) -> web.Response:
     return _json({"error": sentence}, status)
 
 
+def _asked_as(hosts: Collection[str]) -> Middleware:
+    """Refuses requests under a foreign name.
+
+    The page of a name that is made to resolve to this address could otherwise read everything here (DNS rebinding). An
+    address cannot be made to resolve to another one.
+    """
+    known = {"localhost", *(host.lower().removesuffix(".") for host in hosts)}
+
+    @web.middleware
+    async def checked(request: web.Request, handler: Handler) -> web.StreamResponse:
+        for host in request.headers.getall("Host", []):
+            name = _HOST.fullmatch(host.strip())
+            asked = "" if name is None else name["name"].lower().removesuffix(".")
+            if asked not in known and not _is_address(asked.strip("[]")):
+                return _refused(
+                    "The guard is not asked under this name: list it in web.hosts, or use the address.", 421
+                )
+        return await handler(request)
+
+    return checked
+
+
+_HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.%]+\]|[^:\[\]]+)(:[0-9]*)?", re.ASCII)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 @web.middleware
 async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Each path by its own method, nothing that a browser may keep or frame, and no defect told to the outside."""
+    request_began(request)
     response: web.StreamResponse
     if isinstance(request.match_info.http_exception, web.HTTPMethodNotAllowed) or (
         request.match_info.http_exception is not None and request.method != "GET"
@@ -195,4 +285,6 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
             structlog.get_logger().error("web.crashed", path=request.path, exc_info=error)
             response = _refused("A defect of the guard: its log tells more.", 500)
     response.headers.update(_HEADERS)
+    # A connection is for one request: what may be received on it is bounded.
+    response.force_close()
     return response

@@ -93,3 +93,12 @@ async def test_after_closing_every_call_says_so(journal: Journal) -> None:
     with pytest.raises(JournalUnavailable, match="closed"):
         await journal.append("run/1", seen("a"), 0)
     await journal.aclose()
+
+
+async def test_a_stream_is_read_from_where_the_reader_is(journal: Journal) -> None:
+    for n, name in enumerate("abcd"):
+        await journal.append("run/1", seen(name), n)
+    await journal.append("run/2", seen("x"), 0)
+    assert [(e.seq, e.event) for e in await journal.read("run/1", 2)] == [(3, *seen("c")), (4, *seen("d"))]
+    assert [list(await journal.read("run/1", after)) for after in (4, 9)] == [[], []]
+    assert await journal.append("run/1", seen("e"), 4) == 5

@@ -152,9 +152,9 @@ class MortalJournal:
         what = f"append to {stream.partition('/')[0]}: {' + '.join(map(_words, events))}"
         return await self._tape.through(what, lambda: self._journal.append(stream, events, expected_seq))
 
-    async def read(self, stream: str) -> Sequence[Entry]:
+    async def read(self, stream: str, after: int = 0) -> Sequence[Entry]:
         self._tape.check()
-        return await self._journal.read(stream)
+        return await self._journal.read(stream, after)
 
     async def read_all(self, prefix: str = "") -> Sequence[Entry]:
         self._tape.check()

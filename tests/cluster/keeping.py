@@ -42,8 +42,8 @@ class CountedJournal:
         finally:
             self.appends += 1
 
-    async def read(self, stream: str) -> Sequence[Entry]:
-        return await self._journal.read(stream)
+    async def read(self, stream: str, after: int = 0) -> Sequence[Entry]:
+        return await self._journal.read(stream, after)
 
     async def read_all(self, prefix: str = "") -> Sequence[Entry]:
         return await self._journal.read_all(prefix)

@@ -39,6 +39,24 @@ def test_anything_else_is_refused_where_it_stands(tmp_path: Path, listen: str) -
     assert "127.0.0.1" in fault.allowed
 
 
+def test_probes_have_an_address_and_the_server_names_of_their_own(tmp_path: Path) -> None:
+    file = tmp_path / "guard.yaml"
+    file.write_text('web: {listen: "0.0.0.0:1", probes: "0.0.0.0:2", hosts: [guard.logcaster.svc]}')
+    found = load(file)
+    assert isinstance(found, Loaded), found
+    assert (found.settings.web.probes, found.settings.web.hosts) == ("0.0.0.0:2", ("guard.logcaster.svc",))
+    assert (default_settings().web.probes, default_settings().web.hosts) == (None, ())
+
+
+@pytest.mark.parametrize(
+    "text", ['listen: "0.0.0.0:1", probes: "0.0.0.0:1"', 'probes: "guard:1"', "hosts: ['guard:80']", "hosts: ['*']"]
+)
+def test_one_address_twice_and_names_with_ports_are_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "guard.yaml"
+    file.write_text(f"web: {{{text}}}")
+    assert isinstance(load(file), list)
+
+
 @pytest.mark.parametrize(
     ("auth", "fault"),
     [

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import pytest
 from structlog.testing import capture_logs
 
-from logcaster_guard.domain.errors import JournalOutOfReach, JournalUnavailable
+from logcaster_guard.domain.errors import JournalConflict, JournalOutOfReach, JournalUnavailable
 from logcaster_guard.domain.events import (
     Event,
+    NoticeQueued,
     NoticeSettled,
     RevisionGood,
     RevisionLive,
@@ -20,12 +21,16 @@ from logcaster_guard.domain.events import (
     TriggerFired,
     TriggerPending,
 )
+from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.steps import Plan, RestoreTemplate
 from logcaster_guard.engine.chronicle import Chronicle, run_stream, target_stream
 from logcaster_guard.engine.event_log import event_name
+from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.ports import Entry
+from tests.engine.bench import Inbox
 from tests.fakes.clock import START as NOW
+from tests.fakes.clock import FakeClock, settle
 from tests.fakes.guarded import Guarded, past_run
 from tests.fakes.journal import MemoryJournal, SlowJournal
 
@@ -198,3 +203,47 @@ def test_facts_are_logged_by_name() -> None:
     assert event_name(CLOSED) == "run.closed"
     assert event_name(RevisionGood(NOW, "t", 1.0, 1.0)) == "revision.good"
     assert event_name(NoticeSettled(NOW, "n", "c", "o")) == "notice.settled"
+
+
+class ReadJournal(MemoryJournal):
+    """Counts the events that it was read for."""
+
+    read_out = 0
+
+    async def read(self, stream: str, after: int = 0) -> Sequence[Entry]:
+        found = await super().read(stream, after)
+        self.read_out += len(found)
+        return found
+
+
+async def test_neither_appending_nor_delivering_reads_the_past_again() -> None:
+    journal, clock, inbox = ReadJournal(), FakeClock(), Inbox()
+    await journal.append(TARGET, [TriggerPending(NOW, "rule", NOW)] * 1_000, 0)
+    outbox = Outbox(journal, [inbox], clock)
+    chronicle = Chronicle(journal, on_append=outbox.wake)
+    await chronicle.load()
+    delivering = asyncio.create_task(outbox.run())
+    await settle()
+    for n in range(10):
+        notice = Notice(f"n{n}", clock.now(), "run.opened", Severity.INFO, "title", "text")
+        await chronicle.tell(TARGET, NoticeQueued(clock.now(), notice))
+        await settle()
+    delivering.cancel()
+    await asyncio.gather(delivering, return_exceptions=True)
+    assert [notice.id for notice in inbox.notices] == [f"n{n}" for n in range(10)]
+    assert journal.read_out < 60
+
+
+class Contradicting(MemoryJournal):
+    """Says that its streams go on, and has nothing more to read: as one whose index is damaged."""
+
+    async def append(self, stream: str, events: Sequence[Event], expected_seq: int) -> int:
+        raise JournalConflict(f"{len(events)} after {expected_seq}: the stream {stream} is at 7: read it again")
+
+
+async def test_a_conflict_with_nothing_newer_is_told_as_damage_and_not_as_another_guard() -> None:
+    chronicle = Chronicle(Contradicting())
+    with pytest.raises(JournalUnavailable, match="contradicts itself"):
+        await chronicle.tell(TARGET, SignalSeen(NOW, "a"))
+    with pytest.raises(JournalUnavailable, match="contradicts itself"):
+        await chronicle.decide(TARGET, SignalSeen(NOW, "a"))

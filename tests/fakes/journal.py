@@ -32,9 +32,9 @@ class MemoryJournal:
             self._entries.append(Entry(stream, seq, len(self._entries) + 1, event))
         return seq
 
-    async def read(self, stream: str) -> Sequence[Entry]:
+    async def read(self, stream: str, after: int = 0) -> Sequence[Entry]:
         self._check()
-        return [entry for entry in self._entries if entry.stream == stream]
+        return [entry for entry in self._entries if entry.stream == stream and entry.seq > after]
 
     async def read_all(self, prefix: str = "") -> Sequence[Entry]:
         self._check()
@@ -57,7 +57,7 @@ class SlowJournal(MemoryJournal):
         await asyncio.sleep(0)
         return seq
 
-    async def read(self, stream: str) -> Sequence[Entry]:
-        found = await super().read(stream)
+    async def read(self, stream: str, after: int = 0) -> Sequence[Entry]:
+        found = await super().read(stream, after)
         await asyncio.sleep(0)
         return found

@@ -86,8 +86,8 @@ class LinedJournal:
     async def append(self, stream: str, events: Sequence[Event], expected_seq: int) -> int:
         return await self._line.write(lambda: self._journal.append(stream, events, expected_seq))
 
-    async def read(self, stream: str) -> Sequence[Entry]:
-        return await self._line.read(lambda: self._journal.read(stream))
+    async def read(self, stream: str, after: int = 0) -> Sequence[Entry]:
+        return await self._line.read(lambda: self._journal.read(stream, after))
 
     async def read_all(self, prefix: str = "") -> Sequence[Entry]:
         return await self._line.read(lambda: self._journal.read_all(prefix))

@@ -342,16 +342,43 @@ async def test_names_cannot_pass_for_something_else_in_what_is_written() -> None
         assert noted(made)["veto"].isprintable()
 
 
-async def test_who_fails_again_and_again_is_not_listened_to_for_a_while() -> None:
+async def test_who_fails_again_and_again_waits_and_the_right_token_from_there_counts_all_the_same() -> None:
     async with bench() as made:
         await made.start()
         async with served(made.guard, TokenGate(lambda: HELD)) as client:
-            codes = [(await client.post("freeze", freeze(), by="wrong")).status_code for _ in range(12)]
-            assert codes == [401] * 10 + [429] * 2
-            answer = await client.post("freeze", freeze())
-            assert (answer.status_code, int(answer.headers["Retry-After"]) <= 60) == (429, True)
-            await made.pass_(61.0)
+            answers = [await client.post("freeze", freeze(), by="wrong") for _ in range(12)]
+            assert [a.status_code for a in answers] == [401] * 10 + [429] * 2
+            assert int(answers[-1].headers["Retry-After"]) <= 60
             assert (await client.post("freeze", freeze())).status_code == 202
+            await made.pass_(61.0)
+            assert (await client.post("freeze", freeze(), by="wrong")).status_code == 401
+
+
+async def test_guesses_from_an_address_that_failed_are_asked_about_one_at_a_time() -> None:
+    gate = Reviews("alice")
+    at_once, most = 0, 0
+    known = gate.caller
+
+    async def slow(token: str) -> Caller | None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0)
+        at_once -= 1
+        return await known(token)
+
+    gate.caller = slow  # type: ignore[method-assign]
+    async with bench() as made:
+        await made.start()
+        async with served(made.guard, gate) as client:
+            for _ in range(10):
+                await client.post("freeze", freeze(), by="guess")
+            most = 0
+            guesses = [client.post("freeze", freeze(), by="guess") for _ in range(20)]
+            *refused, right = await asyncio.gather(*guesses, client.post("freeze", freeze(), by="alice"))
+    assert {a.status_code for a in refused} == {429}
+    assert right.status_code == 202
+    assert most == 1
 
 
 async def test_who_only_knocks_cannot_fill_the_log(capfd: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from logcaster_guard.adapters import journal_codec
 from logcaster_guard.adapters.kubernetes import segments
@@ -25,10 +26,13 @@ from logcaster_guard.domain.errors import (
     JournalConflict,
     JournalOutOfReach,
     JournalUnavailable,
+    NotFound,
     Unavailable,
 )
 from logcaster_guard.domain.events import Event
 from logcaster_guard.ports import Cluster, Entry, Json, Kind
+
+T = TypeVar("T")
 
 ATTEMPTS = 3
 """How often one append is tried where it is known each time that it has not happened."""
@@ -80,12 +84,13 @@ class KubernetesJournal:
             await self._settle(stream)
             return await self._append(stream, bodies, expected_seq)
 
-    async def read(self, stream: str) -> Sequence[Entry]:
-        """The stream from its first event; see the port."""
+    async def read(self, stream: str, after: int = 0) -> Sequence[Entry]:
+        """The stream from the event after `after`; see the port."""
         self._still_open()
         async with self._locks[stream]:
             await self._settle(stream)
-            return self._entries({stream: await self._look(stream)})
+            row = await self._look_on(stream, after) or await self._look(stream)
+            return self._entries({stream: row}, after)
 
     async def read_all(self, prefix: str = "") -> Sequence[Entry]:
         """Every event of the streams that start with `prefix`, by position; see the port. One list, in pages."""
@@ -223,14 +228,37 @@ class KubernetesJournal:
         self._learn(known, {stream: row})
         return row
 
+    async def _look_on(self, stream: str, after: int) -> Sequence[Segment]:
+        """The stream from the last segment that is known, learned; empty where that is not enough or not there."""
+        known = self._tips.get(stream)
+        if known is None or known.number == 0 or after == 0:
+            return ()
+        items: list[Json] = []
+        try:
+            while True:
+                name = name_of(self._place, stream, known.number + len(items))
+                items.append(await self._cluster.get(Kind.SECRET, self._place.namespace, name))
+        except NotFound:
+            row = self._trusted(lambda: segments.following(self._place, known, items))
+        except ClusterError as error:
+            raise self._unusable("read", error) from error
+        if not row or row[0].after > after:
+            return ()
+        self._learn({stream: known}, {stream: row})
+        return row
+
     async def _listed(self, selector: str) -> Mapping[str, Sequence[Segment]]:
         try:
             items = await self._cluster.list(Kind.SECRET, self._place.namespace, selector)
-            return segments.read(self._place, items)
-        except Untrusted as error:
-            raise JournalUnavailable(f"the journal {self._place} cannot be read: {error}") from error
         except ClusterError as error:
             raise self._unusable("read", error) from error
+        return self._trusted(lambda: segments.read(self._place, items))
+
+    def _trusted(self, read: Callable[[], T]) -> T:
+        try:
+            return read()
+        except Untrusted as error:
+            raise JournalUnavailable(f"the journal {self._place} cannot be read: {error}") from error
 
     def _learn(self, known: Mapping[str, Segment], found: Mapping[str, Sequence[Segment]]) -> None:
         """Take up what was listed; `known` is what was known before it was asked for."""
@@ -247,8 +275,13 @@ class KubernetesJournal:
                 self._tips[stream] = row[-1].ended
             self._position = max([self._position, *(r.position for r in _records(row))])
 
-    def _entries(self, found: Mapping[str, Sequence[Segment]]) -> Sequence[Entry]:
-        rows = [(record.position, stream, record) for stream, row in found.items() for record in _records(row)]
+    def _entries(self, found: Mapping[str, Sequence[Segment]], after: int = 0) -> Sequence[Entry]:
+        rows = [
+            (record.position, stream, record)
+            for stream, row in found.items()
+            for record in _records(row)
+            if record.seq > after
+        ]
         entries = []
         for position, stream, record in sorted(rows, key=lambda r: (r[0], r[1])):
             try:

@@ -157,6 +157,20 @@ def read(place: Place, items: Iterable[Json]) -> Mapping[str, Sequence[Segment]]
     return found
 
 
+def following(place: Place, known: Segment, items: Iterable[Json]) -> Sequence[Segment]:
+    """The segments in `items`, in order, the first being `known` (`ended`) as it is now; empty if they do not go on.
+
+    Raises `Untrusted` for whatever cannot be believed.
+    """
+    found = [_segment(place, item) for item in items]
+    if not found or known.digest not in {found[0].before, *(r.digest for r in found[0].records)}:
+        return ()
+    before = replace(found[0], number=found[0].number - 1, after=found[0].after, records=())
+    for last, segment in pairwise([before, *found]):
+        _check(place, last, segment)
+    return found
+
+
 def _segment(place: Place, item: Json) -> Segment:
     header, data = place.opened(item, KEEPS)
     metadata = item["metadata"]
