@@ -1,10 +1,11 @@
 # Each target sets up .venv by itself; only Python >= 3.11, git and make are needed.
 PYTHON ?= python3
 BIN := .venv/bin
+quoted = '$(subst ','\'',$(1))'
 # For one core, or a debugger: make test EVERY_CORE=
 EVERY_CORE := --numprocesses auto --dist worksteal
 .DELETE_ON_ERROR:
-.PHONY: setup demo test lint bench cluster-test fuzz lock clean
+.PHONY: setup demo test matrix lint bench cluster-test fuzz lock clean
 
 setup: .venv/.ready
 
@@ -20,6 +21,11 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest $(EVERY_CORE) $(ARGS)
+
+# Every rollback with one thing gone wrong, hours of CPU: all, or MATRIX=offset:count, or MATRIX='the name of a cell'.
+# ARGS="--seconds 600" bounds the time, ARGS="--plane real" plays on the control plane in KUBEBUILDER_ASSETS.
+matrix: setup
+	MATRIX=$(call quoted,$(MATRIX)) $(BIN)/python -m tests.matrix $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

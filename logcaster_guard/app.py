@@ -1,23 +1,17 @@
-"""The composition root: builds the adapters from a configuration, runs the engine over them, and shuts them down."""
+"""The composition root: builds a guard over the adapters that a configuration names, and closes them."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import secrets
-import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from itertools import chain
-from pathlib import Path
-from typing import Any
 
 import structlog
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from apscheduler.triggers.cron import CronTrigger
 
-from logcaster_guard import __version__, stores
+from logcaster_guard import stores
 from logcaster_guard.adapters import logs
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.kubernetes.access import (
@@ -38,13 +32,11 @@ from logcaster_guard.adapters.probe import ProbeSource
 from logcaster_guard.adapters.prometheus import PrometheusSource
 from logcaster_guard.adapters.scrape import Endpoint, MetricNames, ScrapeSource
 from logcaster_guard.adapters.slack import Slack, SlackApp
-from logcaster_guard.adapters.threads import DaemonThreads
 from logcaster_guard.adapters.token_gate import TokenGate
 from logcaster_guard.adapters.translated import Translated
 from logcaster_guard.adapters.webhook import Webhook
 from logcaster_guard.config.channels import SlackSection
-from logcaster_guard.config.loading import Loaded, load
-from logcaster_guard.config.mounted import fingerprint
+from logcaster_guard.config.loading import Loaded
 from logcaster_guard.config.sections import JournalSection
 from logcaster_guard.config.settings import Settings
 from logcaster_guard.domain.authority import Terms
@@ -55,7 +47,6 @@ from logcaster_guard.domain.errors import (
     NotFound,
     SecretUnreadable,
 )
-from logcaster_guard.domain.rules import difference
 from logcaster_guard.domain.signals import SourceError, SourceName, Target
 from logcaster_guard.domain.translation import Language
 from logcaster_guard.effects.own import OwnPod, own_workload
@@ -64,10 +55,6 @@ from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.engine.composition import Orders
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.ports import Channel, Clock, Cluster, Gate, Journal, Source
-from logcaster_guard.web.server import serving
-
-_LOOK_AT_FILES = 0.5
-"""Seconds between two looks at the configuration files."""
 
 
 @contextlib.asynccontextmanager
@@ -110,46 +97,8 @@ async def built(loaded: Loaded, *, clock: Clock | None = None, by_hand: bool = F
         )
 
 
-async def serve(loaded: Loaded, paths: Sequence[Path]) -> None:
-    """Run the daemon until SIGTERM or SIGINT; raises what `built` raises.
-
-    Rules that change in `paths` are applied while it runs. Other settings that change begin it anew over its journal.
-    """
-    asyncio.get_running_loop().set_default_executor(DaemonThreads())
-    following: Loaded | None = loaded
-    while following is not None:
-        following = await _serve(following, paths)
-    structlog.get_logger().info("guard.stopped")
-
-
-async def _serve(loaded: Loaded, paths: Sequence[Path]) -> Loaded | None:
-    """Serve one configuration; returns the one to go on with, None when told to stop."""
-    log = structlog.get_logger()
-    web = loaded.settings.web
-    async with (
-        built(loaded) as guard,
-        _gate(loaded.settings) as gate,
-        serving(guard, web.listen, gate, probes=web.probes, hosts=web.hosts),
-    ):
-        log.info(
-            "guard.started",
-            version=__version__,
-            targets=[t.key for t in loaded.settings.targets],
-            rules=[r.name for r in loaded.rules],
-            files=[str(f) for f in loaded.files],
-        )
-        for warning in loaded.warnings:
-            log.warning("config.warning", detail=warning)
-        calendar = _calendar(guard)
-        calendar.start()
-        try:
-            return await _until_told_to_stop(guard.run(), _new_settings(guard, loaded, paths))
-        finally:
-            calendar.shutdown(wait=False)
-
-
 @contextlib.asynccontextmanager
-async def _gate(settings: Settings) -> AsyncIterator[Gate | None]:
+async def gate_of(settings: Settings) -> AsyncIterator[Gate | None]:
     """Who may change something over HTTP, by the settings; None: nobody."""
     auth = settings.web.auth
     if auth is None or settings.web.listen is None:
@@ -166,52 +115,19 @@ async def _gate(settings: Settings) -> AsyncIterator[Gate | None]:
         await gate.aclose()
 
 
-async def _until_told_to_stop(
-    work: Coroutine[Any, Any, None], renewal: Coroutine[Any, Any, Loaded]
-) -> Loaded | None:  # fmt: skip
-    """Run both; returns the renewal's configuration when it comes, None after a signal. The work is always ended."""
-    told = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
-    working, renewing = asyncio.create_task(work), asyncio.create_task(renewal)
-    stopping = asyncio.create_task(told.wait())
+async def check_taken_up(settings: Settings, before: Settings) -> None:
+    """Try what would keep a guard with these settings from beginning, while another with those `before` is at work.
+
+    Raises `ConfigurationError`, a `ClusterError` or, for a journal that is another one, `JournalUnavailable`.
+    """
+    cluster = await stores.connected(settings.sources.kubernetes)
     try:
-        done, _ = await asyncio.wait({working, renewing, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-        return renewing.result() if renewing in done and stopping not in done else None
+        _channels(settings, cluster)
+        await _own_pod(settings, cluster)
+        if settings.journal != before.journal:
+            await (await stores.journal_of(settings.journal, cluster)).aclose()
     finally:
-        for task in (working, renewing, stopping):
-            task.cancel()
-        await asyncio.gather(working, renewing, stopping, return_exceptions=True)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-
-
-async def _new_settings(guard: Guard, loaded: Loaded, paths: Sequence[Path]) -> Loaded:
-    """Apply each change of the rules in `paths`; returns once the settings are others: those need a new start."""
-    seen = fingerprint(paths)
-    while True:
-        await asyncio.sleep(_LOOK_AT_FILES)
-        now = fingerprint(paths)
-        if now == seen:
-            continue
-        found = await asyncio.to_thread(load, *paths)
-        if fingerprint(paths) != now:
-            # Swapped while it was read: what was read may be half old, half new.
-            continue
-        seen = now
-        if isinstance(found, list):
-            await guard.refuse_reload([str(fault) for fault in found])
-        elif not found.rules:
-            await guard.refuse_reload(["found no rules; allowed files with rollback_triggers"])
-        elif found.settings != loaded.settings:
-            structlog.get_logger().info("config.settings_changed", effect="the guard begins anew over its journal")
-            return found
-        elif difference(loaded.rules, found.rules):
-            await guard.reload(found.rules)
-            loaded = found
+        await cluster.aclose()
 
 
 def _sources(loaded: Loaded, cluster: KubernetesCluster, clock: Clock) -> Mapping[SourceName, Source]:
@@ -403,10 +319,3 @@ async def _tell_missing_permissions(cluster: KubernetesCluster, settings: Settin
             log.warning("permission.missing", detail=sentence)
     except ClusterError as error:
         log.warning("cluster.unreachable", detail=str(error))
-
-
-def _calendar(guard: Guard) -> AsyncIOScheduler:
-    """Jobs that belong to a time of day: here the nightly removal of releases that no rollback can need any more."""
-    scheduler = AsyncIOScheduler(timezone="UTC")
-    scheduler.add_job(guard.forget_old_releases, CronTrigger(hour=3, minute=17), id="retention", coalesce=True)
-    return scheduler

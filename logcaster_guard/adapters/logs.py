@@ -4,24 +4,29 @@ Everything that is logged, by the guard through structlog or by a library throug
 context, UTC time, exceptions as fields, redaction, then JSON lines or a console line. Libraries speak from WARNING up,
 as the event `library.logged`: at lower levels some of them write whole URLs.
 
+What has a file descriptor is written by a thread of its own (`log_stream`): nobody who logs waits for a reader.
+
 Nothing happens at import; `configure` sets the process up, and may be called again.
 """
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import logging
 import math
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Literal, TextIO
 from urllib.parse import quote, quote_plus
 
 import structlog
+
+from logcaster_guard.adapters.log_stream import LogStream
 
 Format = Literal["auto", "json", "console"]
 
@@ -113,15 +118,47 @@ def scrubbed(text: str) -> str:
     return text
 
 
-class _Handler(logging.StreamHandler[TextIO]):
+def dropped() -> int:
+    """How many lines were dropped since `configure`, because they could not be written."""
+    return sum(h.stream.dropped for h in _handlers() if isinstance(h.stream, LogStream))
+
+
+class _Handler(logging.Handler):
     """Never raises and never prints a record by itself: a broken stream must not stop the guard or leak what failed."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        encoding = getattr(self.stream, "encoding", None) or "utf-8"
-        return super().format(record).encode(encoding, "backslashreplace").decode(encoding)
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._encoding = getattr(stream, "encoding", None) or "utf-8"
+        self.stream = _behind_a_thread(stream)
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 # the name that logging calls
-        del record
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = f"{self.format(record)}\n".encode(self._encoding, "backslashreplace")
+            if isinstance(self.stream, LogStream):
+                self.stream.put(line)
+            else:
+                self.stream.write(line.decode(self._encoding))
+                self.stream.flush()
+        except Exception:  # noqa: BLE001, S110 # a record that cannot be written must not stop whoever logs
+            pass
+
+    def retire(self) -> None:
+        """Write what waits; not `flush`, which `logging` calls with a lock held that the writing thread may need."""
+        if isinstance(self.stream, LogStream):
+            self.stream.drain()
+
+
+def _behind_a_thread(stream: TextIO) -> TextIO | LogStream:
+    try:
+        descriptor = stream.fileno()
+        stream.flush()
+    except (OSError, ValueError):
+        return stream
+    return LogStream(descriptor, lambda lines: structlog.get_logger().warning("log.dropped", lines=lines))
+
+
+def _handlers() -> Sequence[_Handler]:
+    return [h for h in logging.getLogger().handlers if isinstance(h, _Handler)]
 
 
 def _handler(stream: TextIO, *, console: bool) -> _Handler:
@@ -153,9 +190,12 @@ def _handler(stream: TextIO, *, console: bool) -> _Handler:
 
 def _install(handler: _Handler) -> None:
     root = logging.getLogger()
-    for present in [h for h in root.handlers if isinstance(h, _Handler)]:
+    for present in _handlers():
         root.removeHandler(present)
+        present.retire()
+        atexit.unregister(present.retire)
     root.addHandler(handler)
+    atexit.register(handler.retire)
 
 
 def _library_line(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -5,6 +5,10 @@ Exit codes: 0 done; 1 it ran and the outcome is bad; 2 the input is bad; 3 somet
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+
 import typer
 
 from logcaster_guard import __version__
@@ -55,4 +59,16 @@ def _options(
 
 def main() -> None:
     """The entry point."""
+    _open_standard_streams()
     app()
+
+
+def _open_standard_streams() -> None:
+    """Open those that were closed at the start: else the next file, such as the journal, would take their place."""
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            with contextlib.suppress(OSError):
+                os.fstat(descriptor)
+                continue
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(descriptor, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 # open until the end

@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from logcaster_guard import app, stores
 from logcaster_guard.adapters import logs
@@ -69,7 +70,7 @@ def rollback(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     address: Address = DEFAULT_ADDRESS,
 ) -> None:
-    """Roll a target back by hand; exits 1 if it does not recover."""
+    """Roll a target back by hand, and follow the runs that follow from it; exits 1 if it does not recover."""
     loaded = load(*paths)
     if isinstance(loaded, list):
         print_faults(loaded)
@@ -150,15 +151,15 @@ def _asked(loaded: Loaded, target: Target, wish: Wish, reason: str, *, address: 
     written = writing.write(way, place, inbox.ROLLBACK, lambda _: value)
     show([plain(f"Asked the guard by the annotation {inbox.ROLLBACK} on {shown['workload']}.")])
 
-    async def look() -> Json | None:
+    async def look() -> Sequence[Json]:
         told = await asyncio.to_thread(way.target, target.key)
         heard = writing.heard(told, written.digest)
         if heard is not None and not heard["counted"]:
             raise _refused([heard["words"]])
         if heard is None:
-            return None
+            return []
         answer = await asyncio.to_thread(ask, address, "/api/v1/history", target=target.key, limit="20")
-        return next((r for r in answer["runs"] if r["run"] == heard["run"]), None)
+        return line_of(answer["runs"], heard["run"])
 
     patience = 2 * loaded.settings.policy.polling.interval + 30.0
     return asyncio.run(_followed(look, patience))
@@ -204,8 +205,8 @@ async def _carried_out(guard: Guard, runs: ManualRuns, wish: Wish, ticket: str, 
             raise _refused(begun)
         name = begun
 
-        async def look() -> Json | None:
-            return run_answer(guard.chronicle.run(name))
+        async def look() -> Sequence[Json]:
+            return line_of([run_answer(run) for run in guard.chronicle.runs()], name)
 
         return await _followed(look, patience=0.0)
 
@@ -221,17 +222,36 @@ async def _working(guard: Guard) -> AsyncIterator[None]:
             await task
 
 
-async def _followed(look: Callable[[], Awaitable[Json | None]], patience: float) -> bool:
-    """Tell each step of the run as it is done; whether the target recovered. `patience` is in seconds."""
+def line_of(runs: Sequence[Json], first: str) -> Sequence[Json]:
+    """The run `first` and those that followed from its end, each from the one before; empty while it is not there."""
+    found = [run for run in runs if run["run"] == first]
+    while found and (following := [run for run in runs if run["parent"] == found[-1]["run"]]):
+        found += following[:1]
+    return found
+
+
+async def _followed(look: Callable[[], Awaitable[Sequence[Json]]], patience: float) -> bool:
+    """Tell each step of the runs as it is done; whether the target recovered. `patience` is in seconds.
+
+    A run that takes over is opened in the append that closes the one before, so the last one that is closed is the end.
+    """
     began, told = time.monotonic(), 0
     while True:
-        run = await look()
-        if run is None and time.monotonic() - began > patience:
+        line = await look()
+        if not line and time.monotonic() - began > patience:
             raise _refused(["The guard has not taken the request: its log and its notices say why."])
-        done = [] if run is None else run["steps_done"]
-        show([plain(f"  done: {step}") for step in done[told:]])
-        told = len(done)
-        if run is not None and run["closed_at"] is not None:
-            show([plain(f"Run {run['run']} closed: {run['outcome']} ({run['outcome_reason']}).", "bold")])
-            return bool(run["outcome"] == RECOVERED)
+        lines = [text for run in line for text in _told(run, follows=run is not line[0])]
+        show(lines[told:])
+        told = len(lines)
+        if line and line[-1]["closed_at"] is not None:
+            return bool(line[-1]["outcome"] == RECOVERED)
         await asyncio.sleep(0.5)
+
+
+def _told(run: Json, *, follows: bool) -> list[Text]:
+    """All that is to be told of a run so far: more is only ever added at its end."""
+    lines = [plain(f"Run {run['run']} follows: {run['reason']}", "bold")] if follows else []
+    lines += [plain(f"  done: {step}") for step in run["steps_done"]]
+    if run["closed_at"] is not None:
+        lines.append(plain(f"Run {run['run']} closed: {run['outcome']} ({run['outcome_reason']}).", "bold"))
+    return lines

@@ -9,10 +9,9 @@ from typing import Annotated
 import structlog
 import typer
 
-from logcaster_guard import app
-from logcaster_guard.adapters import logs
 from logcaster_guard.cli.check import BAD_INPUT, print_faults
 from logcaster_guard.config.loading import load
+from logcaster_guard.daemon import Daemon
 from logcaster_guard.domain.errors import ClusterError, ConfigurationError
 
 Config = Annotated[
@@ -33,9 +32,8 @@ def run(paths: Config) -> None:
     if not loaded.rules:
         typer.echo("error: no rules in these files: name a file with rollback_triggers", err=True)
         raise typer.Exit(BAD_INPUT)
-    logs.configure(loaded.settings.log.format, loaded.settings.log.level)
     try:
-        asyncio.run(app.serve(loaded, paths))
+        asyncio.run(Daemon(paths).serve(loaded))
     except ConfigurationError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(BAD_INPUT) from None

@@ -180,7 +180,10 @@ def _apply(ledger: Ledger, event: Event) -> Ledger:
         case RevisionMarked():
             return _marked(ledger, event)
         case RunOpened():
-            return _bad(ledger, event.plan.from_template, event.at, f"left by run {event.run}")
+            known = ledger.records.get(event.plan.from_template)
+            # That it did not even start, say, tells more than that it was left then.
+            reason = known.bad_reason if known is not None and known.bad_since is not None else ""
+            return _bad(ledger, event.plan.from_template, event.at, reason or f"left by run {event.run}")
         case TargetFrozen():
             return replace(ledger, freeze=Freeze(event.at, event.by, event.reason, event.spec))
         case RunClosed(freeze=True):

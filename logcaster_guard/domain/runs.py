@@ -53,6 +53,7 @@ VETOED = "vetoed"
 NOT_APPROVED = "not approved"
 SUBSIDED = "subsided"
 ESCALATED = "escalated"
+PUT_BACK = "put back"
 
 HARMLESS = frozenset({VETOED, NOT_APPROVED, SUBSIDED})
 """Ends of a run that changed nothing: the target is not frozen."""
@@ -147,6 +148,15 @@ class Run:
     def witnessed(self) -> float:
         """Seconds for which guards are known to have waited in the present step: the journal tells of each reminder."""
         return self.reminded * self.present.remind_every if isinstance(self.present, AskPeople) else 0.0
+
+    def lasted(self, now: datetime) -> float:
+        """Seconds since the present step was begun, by the wall clock."""
+        return 0.0 if self.started is None else (now - self.started).total_seconds()
+
+    @property
+    def verifies(self) -> bool:
+        """Whether the run judges what it has done, as all do but one that puts the release before back."""
+        return any(isinstance(step, VerifyRecovery) for step in self.opened.plan.steps)
 
     @property
     def switched(self) -> bool:
@@ -244,6 +254,8 @@ def next(  # noqa: A001 - the protocol's word
     if run.said is not None and run.said.answer is Answer.ABANDON:
         return _end(run, now, ABANDONED, f"a person abandoned it: {_words(run.said)}", freeze=True)
     step = run.present
+    if step is None and not run.verifies:
+        return _end(run, now, PUT_BACK, f"the release before is in place again. {run.opened.reason}", freeze=True)
     if step is None:
         return _end(run, now, RECOVERED, "quiet after the rollback", freeze=False)
     if objection:

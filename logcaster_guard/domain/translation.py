@@ -70,7 +70,8 @@ ENGLISH_STATES: Mapping[str, str] = {
     "channel.failing": "a channel takes no notices",
     "notice.left_out": "notices were left out",
     "config.reloaded": "new rules in force",
-    "config.refused": "old rules in force",
+    "config.refused": "old configuration in force",
+    "config.settings_changed": "new settings in force",
 }
 
 KOREAN: Mapping[str, Words] = {
@@ -213,11 +214,16 @@ KOREAN: Mapping[str, Words] = {
         "logcaster-guard history, 로그, 다른 채널에서 확인해 주세요.",
         "알림 일부 생략",
     ),
-    "config.reloaded": Words("{target}: 새 규칙 적용", "새 규칙을 적용했습니다. {text}", "새 규칙 적용됨"),
+    "config.reloaded": Words("{targets}: 새 규칙 적용", "새 규칙을 적용했습니다. {text}", "새 규칙 적용됨"),
     "config.refused": Words(
-        "{target}: 새 규칙을 적용하지 않음, 기존 규칙 유지",
-        "새 규칙 파일에 오류가 있어 적용하지 않았습니다. 기존 규칙을 그대로 사용합니다.\n{text}",
-        "기존 규칙 유지",
+        "{targets}: 새 설정을 적용하지 않음, 기존 설정 유지",
+        "바뀐 규칙 또는 설정 파일에 문제가 있어 적용하지 않았습니다. 기존 설정을 그대로 사용합니다.\n{text}",
+        "기존 설정 유지",
+    ),
+    "config.settings_changed": Words(
+        "{targets}: 가드의 설정이 변경됨",
+        "가드의 설정이 변경되어 새 설정으로 다시 시작합니다. {text}",
+        "새 설정 적용됨",
     ),
 }
 """One entry for each kind of notice."""
@@ -230,6 +236,10 @@ KOREAN_OUTCOMES: Mapping[str, tuple[str, str]] = {
     "destination bad": (
         "이전 버전도 비정상",
         "되돌릴 버전도 정상적으로 응답하지 않아 변경한 것을 모두 원래대로 돌려놓았습니다.",
+    ),
+    "put back": (
+        "이전 상태로 복귀",
+        "되돌릴 버전이 시작되지 않아 롤백 전의 버전을 다시 배포했습니다. 문제는 그대로 남아 있습니다.",
     ),
     "vetoed": ("거부됨", "담당자가 거부하여 롤백하지 않았습니다."),
     "not approved": ("승인되지 않음", "제한 시간 안에 승인되지 않았거나 상태를 확인할 수 없어 롤백하지 않았습니다."),

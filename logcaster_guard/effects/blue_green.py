@@ -43,7 +43,7 @@ def registry(
     handlers: dict[type[Step], Handler] = {
         RestoreEnvironment: made,
         ScaleEnvironment: size,
-        AwaitEnvironment: AwaitEnvironmentHandler(cluster),
+        AwaitEnvironment: AwaitEnvironmentHandler(cluster, clock),
         CheckEnvironment: CheckEnvironmentHandler(cluster, checker),
         SwitchService: switch,
         AwaitEndpoints: AwaitEndpointsHandler(cluster),

@@ -12,10 +12,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, Rejected
-from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Unclear
+from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
 from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.signals import Value
 from logcaster_guard.domain.snapshots import Snapshot, SnapshotUnreadable
+from logcaster_guard.domain.startup import never_starts
 from logcaster_guard.domain.steps import (
     AwaitEnvironment,
     CheckEnvironment,
@@ -30,7 +31,7 @@ from logcaster_guard.effects.inspection import Checker
 from logcaster_guard.effects.interference import RUN, changed, foreign_workload, selector_of
 from logcaster_guard.effects.looking import own_pods, service_of, undisturbed, workload_of
 from logcaster_guard.effects.sizing import scale
-from logcaster_guard.ports import Blobs, Cluster, Json, Kind
+from logcaster_guard.ports import Blobs, Clock, Cluster, Json, Kind
 
 SIZE: Final = "environment_size"
 MADE: Final = "environment"
@@ -138,8 +139,9 @@ class ScaleEnvironmentHandler:
 class AwaitEnvironmentHandler:
     """Waits until the other environment could take all of the requests."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, clock: Clock) -> None:
         self._cluster = cluster
+        self._clock = clock
 
     async def observe(self, step: AwaitEnvironment, run: Run) -> Observation:
         """Done when enough pods are Ready, all of the good release; pods that crash show that the release is bad."""
@@ -156,6 +158,9 @@ class AwaitEnvironmentHandler:
             return Done(text)
         if ready >= step.replicas:
             text = f"{text}, but its controller has not brought the rollout to its end: {workload.progress}"
+        said = never_starts(pods, self._clock.now(), lasted=run.lasted(self._clock.now()))
+        if said is not None:
+            return Failed(DESTINATION_BAD, f"the good release does not start: {said}")
         crashed = sum(restarts(p) > 0 for p in pods)
         if crashed:
             return Before(text, overdue=(DESTINATION_BAD, f"{text}, and {crashed} of them have crashed"))

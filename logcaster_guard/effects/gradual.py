@@ -40,7 +40,7 @@ def registry(
     handlers: dict[type[Step], Handler] = {
         CreateHelper: CreateHelperHandler(cluster, blobs),
         ScaleHelper: ScaleHelperHandler(cluster),
-        AwaitHelper: AwaitHelperHandler(cluster),
+        AwaitHelper: AwaitHelperHandler(cluster, clock),
         ScaleProduction: scale,
         PinAutoscaler: pin,
         JudgeHelper: JudgeHelperHandler(cluster, clock, inspector),

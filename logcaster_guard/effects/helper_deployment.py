@@ -13,15 +13,16 @@ from logcaster_guard.domain import capacity, field_owners
 from logcaster_guard.domain.capacity import HELPER_LABEL
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, Rejected
 from logcaster_guard.domain.field_owners import written_by
-from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Pending, Unclear
+from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Pending, Unclear
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.sidecar import without_guard
+from logcaster_guard.domain.startup import never_starts
 from logcaster_guard.domain.steps import AwaitHelper, CreateHelper, Hold, RemoveHelper, ScaleHelper
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects.interference import RUN, foreign, foreign_workload
 from logcaster_guard.effects.looking import both, deployment_called, own_pods, workload_of
-from logcaster_guard.ports import Blobs, Cluster, Json, Kind
+from logcaster_guard.ports import Blobs, Clock, Cluster, Json, Kind
 
 MANAGED = {"app.kubernetes.io/managed-by": "logcaster-guard"}
 FIELDS_KEPT = ("minReadySeconds", "progressDeadlineSeconds")
@@ -110,6 +111,10 @@ class ScaleHelperHandler(HelperHandler):
 class AwaitHelperHandler(HelperHandler):
     """Waits until the helper's pods serve."""
 
+    def __init__(self, cluster: Cluster, clock: Clock) -> None:
+        super().__init__(cluster)
+        self._clock = clock
+
     async def observe(self, step: AwaitHelper, run: Run) -> Observation:
         """Done when enough of them are Ready and selected; pods that crash show that the release is bad."""
         seen = await self._seen(run, step.helper)
@@ -129,6 +134,9 @@ class AwaitHelperHandler(HelperHandler):
             return Done(text)
         if serving >= step.replicas:
             text = f"{text}, but its controller has not seen its last change"
+        said = never_starts(pods, self._clock.now(), lasted=run.lasted(self._clock.now()))
+        if said is not None:
+            return Failed(DESTINATION_BAD, f"the good release does not start: {said}")
         crashed = sum(restarts(p) > 0 for p in pods)
         if crashed:
             return Before(text, overdue=(DESTINATION_BAD, f"{text}, and {crashed} of them have crashed"))

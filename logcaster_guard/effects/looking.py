@@ -8,7 +8,8 @@ from typing import Any
 
 from logcaster_guard.domain.errors import NotFound
 from logcaster_guard.domain.runs import Run
-from logcaster_guard.domain.workload import Workload
+from logcaster_guard.domain.startup import held_up
+from logcaster_guard.domain.workload import HASH_LABEL, REVISION_LABEL, Workload, revisions_of
 from logcaster_guard.effects.interference import foreign, foreign_live
 from logcaster_guard.ports import Cluster, Json, Kind
 
@@ -62,6 +63,21 @@ async def undisturbed(cluster: Cluster, run: Run) -> tuple[str | None, Workload 
         workload_of(cluster, run), service_of(cluster, run), live_of(cluster, run)
     )
     return foreign(run, workload, service) or foreign_live(run, live), workload, live
+
+
+async def held_up_pods(cluster: Cluster, workload: Workload, template: str) -> Sequence[Json]:
+    """The workload's pods that carry this release, if some pod is held up. Raises the `ClusterError` it met."""
+    pods = await own_pods(cluster, workload)
+    if not any(map(held_up, pods)):
+        return []
+    kept_in, label = Kind.CONTROLLER_REVISION, REVISION_LABEL
+    if workload.kind == Kind.DEPLOYMENT:
+        kept_in, label = Kind.REPLICA_SET, HASH_LABEL
+    listed = await cluster.list(kept_in, workload.namespace)
+    names = {r.name for r in revisions_of(workload, listed) if r.hash == template}
+    # A StatefulSet's label is the whole name of the revision, the others' only its last part.
+    marks = ((p, str((p["metadata"].get("labels") or {}).get(label, ""))) for p in pods)
+    return [p for p, mark in marks if mark and {mark, f"{workload.name}-{mark}"} & names]
 
 
 async def own_pods(cluster: Cluster, workload: Workload) -> Sequence[Json]:

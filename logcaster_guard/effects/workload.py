@@ -15,7 +15,8 @@ from logcaster_guard.domain.errors import BlobMissing, ClusterError, NotFound, R
 from logcaster_guard.domain.field_owners import released_by, written_by
 from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Pending, Unclear
 from logcaster_guard.domain.releases import Release
-from logcaster_guard.domain.runs import ABANDONED, FAILED, Run
+from logcaster_guard.domain.runs import ABANDONED, DESTINATION_BAD, FAILED, Run
+from logcaster_guard.domain.startup import never_starts
 from logcaster_guard.domain.steps import (
     AwaitRollout,
     DeleteStuckPods,
@@ -26,7 +27,7 @@ from logcaster_guard.domain.steps import (
 )
 from logcaster_guard.domain.workload import REVISION_LABEL, Workload
 from logcaster_guard.effects.interference import foreign, foreign_workload
-from logcaster_guard.effects.looking import both, undisturbed, workload_of
+from logcaster_guard.effects.looking import both, held_up_pods, undisturbed, workload_of
 from logcaster_guard.ports import Blobs, Clock, Cluster, Json, Kind
 
 
@@ -159,21 +160,34 @@ class AwaitRolloutHandler:
         self._clock = clock
 
     async def observe(self, step: AwaitRollout, run: Run) -> Observation:  # noqa: ARG002 - the protocol's shape
-        """Done when every pod is of the good release and available; failed when Kubernetes has given up."""
-        return await _looked_at(self._cluster, run, lambda w: self._progress(w, run))
+        """Done when every pod is the good release's and available; failed when Kubernetes gave up, or none starts."""
+        try:
+            theirs, workload, _ = await undisturbed(self._cluster, run)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        if theirs is not None or workload is None:
+            return Foreign(theirs or "the Deployment is gone")
+        seen = self._progress(workload, run)
+        return await self._unstartable(workload, run) or seen if isinstance(seen, Before) else seen
+
+    async def _unstartable(self, workload: Workload, run: Run) -> Failed | None:
+        try:
+            pods = await held_up_pods(self._cluster, workload, _to(run))
+        except ClusterError:
+            # Whoever may not see the pods waits for the deadline.
+            return None
+        said = never_starts(pods, self._clock.now(), lasted=run.lasted(self._clock.now()))
+        return None if said is None else Failed(DESTINATION_BAD, f"the good release does not start: {said}")
 
     def _progress(self, workload: Workload, run: Run) -> Observation:
         if workload.hash != _to(run):
             return _again(workload, run)
         if workload.rolled_out:
             return Done(workload.progress)
-        if workload.progress_deadline_exceeded and self._lasted(run) >= workload.progress_deadline:
+        # A condition of the bad rollout can outlive it: only one that the good rollout had time to earn counts.
+        if workload.progress_deadline_exceeded and run.lasted(self._clock.now()) >= workload.progress_deadline:
             return Failed(FAILED, f"the rollout of the good release made no progress: {workload.progress}")
         return Before(workload.progress)
-
-    def _lasted(self, run: Run) -> float:
-        # A condition of the bad rollout can outlive it: only one that the good rollout had time to earn counts.
-        return 0.0 if run.started is None else (self._clock.now() - run.started).total_seconds()
 
     async def apply(self, step: AwaitRollout, run: Run) -> None:
         """Nothing to do: the Deployment controller does it."""

@@ -10,15 +10,16 @@ from typing import Protocol
 
 import structlog
 
-from logcaster_guard.domain import attribution, description, gitops, guardrails, narration
+from logcaster_guard.domain import attribution, description, gitops, guardrails, manual, narration
 from logcaster_guard.domain.attribution import Attribution
 from logcaster_guard.domain.events import NoticeQueued, RunClosed, RunOpened
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import Guardrail, Refusal, Situation
+from logcaster_guard.domain.manual import Wish
 from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.runs import DESTINATION_BAD, NOT_RECOVERED, Run
 from logcaster_guard.domain.signals import Reading, Target, Unit
-from logcaster_guard.domain.steps import Plan
+from logcaster_guard.domain.steps import Plan, VerifyRecovery
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects import snapshotting
 from logcaster_guard.engine.chronicle import Chronicle, run_stream
@@ -199,6 +200,27 @@ class Decisions:
         reason = f"Run {old.id} ended with {closed.outcome}: {closed.reason}. Falling back to the next good release."
         snapshot = await self._snapshot(workload)
         return self._opened(situation, planned, old.opened.evidence, snapshot, reason=reason, parent=old.id)
+
+    async def put_back(self, old: Run, closed: RunClosed, *, workload: Workload | None) -> RunOpened | None:
+        """The run that puts the release before `old` back, whose destination never served; None if nothing is in place.
+
+        No guardrail holds it up: the pods that serve are of that release, and it ends what the guard itself began.
+        """
+        ledger, plan = self._chronicle.ledger(self._target.key), old.opened.plan
+        before = ledger.records.get(plan.from_template)
+        if before is None or workload is None or workload.hash != plan.to_template:
+            return None
+        rule = manual.as_rule(Wish(Action.IMMEDIATE))
+        planned = await self._planner.plan(Action.IMMEDIATE, workload, [before], rule=rule)
+        if isinstance(planned, Unfit):
+            self._log.warning("fallback.refused", run=old.id, reasons=list(planned.reasons))
+            return None
+        planned = replace(planned, steps=tuple(s for s in planned.steps if not isinstance(s, VerifyRecovery)))
+        situation = self._situation(rule, old.opened.at, workload, follows=old.id)
+        reason = f"Run {old.id} ended with {closed.outcome}: {closed.reason}. The release before it is put back."
+        snapshot = await self._snapshot(workload)
+        opened = self._opened(situation, planned, old.opened.evidence, snapshot, reason=reason, parent=old.id)
+        return replace(opened, rule=old.opened.rule, condition=old.opened.condition, onset=old.opened.onset)
 
     def manual_objections(self, rule: Rule, workload: Workload | None) -> Sequence[str]:
         """Why even a person's own request cannot be carried out now, as sentences."""

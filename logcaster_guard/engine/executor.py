@@ -356,7 +356,8 @@ class Executor:
                 found.append(NoticeQueued(event.at, narration.owner_suspended(run, event)))
             if isinstance(event, PeopleReminded):
                 found.append(NoticeQueued(event.at, narration.reminded(run, event)))
-            if isinstance(event, StepDone) and isinstance(run.opened.plan.steps[event.step], _IN_PLACE):
+            in_place = isinstance(event, StepDone) and isinstance(run.opened.plan.steps[event.step], _IN_PLACE)
+            if isinstance(event, StepDone) and in_place and run.verifies:
                 found.append(NoticeQueued(event.at, narration.restored(run, event.at, event.detail)))
         return tuple(found)
 

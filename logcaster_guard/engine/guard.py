@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 
 import structlog
 
@@ -19,7 +18,7 @@ from logcaster_guard.domain.events import NoticeQueued, RunClosed, RunOpened
 from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.rules import Policy, Rule, RulesDiff, difference
 from logcaster_guard.domain.runs import ESCALATED, Run
-from logcaster_guard.domain.signals import SourceName, Target
+from logcaster_guard.domain.signals import SourceName
 from logcaster_guard.domain.steps import AskPeople, Step, VerifyRecovery
 from logcaster_guard.effects import blue_green, gitops, gradual, stamping
 from logcaster_guard.effects.asking import AskPeopleHandler
@@ -29,7 +28,7 @@ from logcaster_guard.effects.workload import Handler, registry
 from logcaster_guard.engine.alarm import Alarm
 from logcaster_guard.engine.answers import Answers
 from logcaster_guard.engine.authority import Keeper, during
-from logcaster_guard.engine.chronicle import Chronicle, target_stream
+from logcaster_guard.engine.chronicle import GUARD, Chronicle
 from logcaster_guard.engine.composition import Composition, Orders
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.fencing import fenced
@@ -163,7 +162,7 @@ class Guard:
 
     async def reload(self, rules: Sequence[Rule]) -> RulesDiff:
         """Go over to these rules between two evaluations, and tell people what is different."""
-        diff = difference(self._orders.rules, rules)
+        before, diff = self._orders.rules, difference(self._orders.rules, rules)
         self._orders = replace(self._orders, rules=tuple(rules))
         for watch in self.watches.values():
             await watch.reload(rules, self._orders.signals)
@@ -171,21 +170,31 @@ class Guard:
         structlog.get_logger().info(
             "config.reloaded", added=diff.added, removed=diff.removed, changed=diff.changed
         )  # fmt: skip
-        await self._tell_of_rules(narration.rules_reloaded, str(diff))
+        names = {*diff.added, *diff.removed, *diff.changed}
+        edited = [rule for rule in (*before, *rules) if rule.name in names]
+        concerned = [t for t in self._orders.targets if any(rule.applies_to(t) for rule in edited)]
+        await self._tell(narration.rules_reloaded(concerned, str(diff), self._clock.now()))
         return diff
 
     async def refuse_reload(self, faults: Sequence[str]) -> None:
-        """Keep the rules in force: the new files have these faults, in the words of `check`."""
+        """Keep the configuration in force: the new files have these faults, in the words of `check`."""
         self.reloads["refused"] += 1
-        structlog.get_logger().error("config.refused", faults=list(faults), effect="the rules in force stay")
-        await self._tell_of_rules(narration.rules_refused, "\n".join(faults))
+        structlog.get_logger().error("config.refused", faults=list(faults), effect="the configuration in force stays")
+        told = "\n".join(faults)
+        await self._tell(narration.configuration_refused(self._orders.targets, told, self._clock.now()))
 
-    async def _tell_of_rules(self, narrate: Callable[[Target, str, datetime], Notice], text: str) -> None:
-        at = self._clock.now()
-        for watch in self.watches.values():
-            notice = narrate(watch.target, text, at)
-            with contextlib.suppress(JournalUnavailable):
-                await self.chronicle.tell(target_stream(watch.target.key), NoticeQueued(at, notice))
+    async def settings_changed(self, keys: Sequence[str], rules: Sequence[Rule]) -> None:
+        """Tell people that these settings are others, before a guard with them and with `rules` takes its place."""
+        self.reloads["applied"] += 1
+        structlog.get_logger().info(
+            "config.settings_changed", changed=list(keys), effect="the guard begins anew over its journal"
+        )
+        diff = str(difference(self._orders.rules, rules))
+        await self._tell(narration.settings_changed(self._orders.targets, keys, diff, self._clock.now()))
+
+    async def _tell(self, notice: Notice) -> None:
+        with contextlib.suppress(JournalUnavailable):
+            await self.chronicle.tell(GUARD, NoticeQueued(notice.at, notice))
 
     @property
     def standby(self) -> bool:

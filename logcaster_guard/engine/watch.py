@@ -14,7 +14,7 @@ from logcaster_guard.domain.errors import ClusterError, JournalUnavailable, Unav
 from logcaster_guard.domain.events import RunClosed, RunOpened
 from logcaster_guard.domain.problems import ProblemKind
 from logcaster_guard.domain.rules import Rule
-from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.runs import DESTINATION_BAD, Run
 from logcaster_guard.domain.signals import Signal, SourceName, Target, Unit
 from logcaster_guard.domain.triggers import Phase, TriggerState
 from logcaster_guard.domain.workload import Workload
@@ -345,11 +345,18 @@ class TargetWatch:
     async def fall_back(self, run: Run, closed: RunClosed, rungs: int) -> RunOpened | None:
         """The run that follows from the end of `run`, if one may; raises `ClusterError`."""
         rule = self.rules.get(run.opened.rule)
+        falls_back = rule is not None and self._decisions.may_fall_back(closed.outcome, rungs)
+        in_place = run.done_instant("restore_template") is not None
+        stranded = closed.outcome == DESTINATION_BAD and run.verifies and in_place
         # Where nothing can follow, an API server that is away must not keep people from being told.
-        if rule is None or not self._decisions.may_fall_back(closed.outcome, rungs):
+        if not falls_back and not stranded:
             return None
-        workload = await self._revisions.look()
-        return await self._decisions.fallen_back(run, closed, rule=rule, workload=workload)
+        workload, following = await self._revisions.look(), None
+        if rule is not None and falls_back:
+            following = await self._decisions.fallen_back(run, closed, rule=rule, workload=workload)
+        if following is None and stranded:
+            following = await self._decisions.put_back(run, closed, workload=workload)
+        return following
 
 
 def _unseen(target: Target) -> str:

@@ -51,7 +51,7 @@ class State(StrEnum):
     """Where the pod's process is."""
 
     WAITING = "waiting"
-    UNPULLABLE = "unpullable"
+    HELD_UP = "held up"
     RUNNING = "running"
     CRASHED = "crashed"
 
@@ -159,8 +159,8 @@ class Life:
             too_big = self._limit is not None and process.memory(now) > self._limit
             if outlived or too_big:
                 self._crash(now, wall, "OOMKilled" if too_big else "Error", 137 if too_big else 1)
-        elif not behaviour.pullable and self.starts == 0:
-            self._enter(State.UNPULLABLE, wall)
+        elif behaviour.waits_for and self.starts == 0:
+            self._enter(State.HELD_UP, wall)
         elif now >= self._resume_at:
             self._start(now, wall)
 
@@ -203,7 +203,7 @@ class Life:
         since = _stamp(self._ready_at or bound_at)
         unready = {} if ready else {"reason": "ContainersNotReady", "message": "a container is not ready"}
         return {
-            "phase": "Pending" if self.state in {State.WAITING, State.UNPULLABLE} else "Running",
+            "phase": "Pending" if self.state in {State.WAITING, State.HELD_UP} else "Running",
             "startTime": _stamp(bound_at),
             "podIP": self.ip,
             "podIPs": [{"ip": self.ip}],
@@ -235,8 +235,9 @@ class Life:
                 return {"running": {"startedAt": _stamp(self._state_at or bound_at)}}
             case State.CRASHED:
                 return {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off restarting failed container"}}
-            case State.UNPULLABLE:
-                return {"waiting": {"reason": "ImagePullBackOff", "message": f'back-off pulling image "{image}"'}}
+            case State.HELD_UP:
+                reason, message = self._releases.of(image).waits_for or ("ContainerCreating", "")
+                return {"waiting": {"reason": reason, "message": message}}
             case State.WAITING:
                 return {"waiting": {"reason": "ContainerCreating"}}
 

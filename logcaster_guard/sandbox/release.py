@@ -31,6 +31,7 @@ class Behaviour:
         crash_every: seconds after which the process exits with an error; None if it never does.
         startup: seconds from the start of the process until it listens and can be ready.
         pullable: whether a node gets the image at all.
+        held_up: reason and message with which the kubelet never starts the container; empty where it does.
     """
 
     error_rate: float = 0.0
@@ -42,6 +43,13 @@ class Behaviour:
     crash_every: float | None = None
     startup: float = 0.0
     pullable: bool = True
+    held_up: tuple[str, ...] = ()
+
+    @property
+    def waits_for(self) -> tuple[str, ...]:
+        """What the kubelet says of a container that it cannot start."""
+        absent = ("ImagePullBackOff", "Back-off pulling image: ErrImagePull: rpc error: code = NotFound: not found")
+        return self.held_up if self.pullable else absent
 
 
 class Releases:

@@ -292,6 +292,7 @@ def _run(run: Run) -> Json:
     opened, plan, closed = run.opened, run.opened.plan, run.closed
     return {
         "run": run.id,
+        "parent": opened.parent,
         "target": opened.target,
         "rule": opened.rule,
         "reason": opened.reason,

@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from logcaster_guard import __version__
+from logcaster_guard.adapters import logs
 from logcaster_guard.domain.problems import ProblemKind
 from logcaster_guard.domain.signals import Fault
 from logcaster_guard.domain.triggers import Phase
@@ -65,6 +66,7 @@ class GuardCollector(Collector):
             ("outcome",),
             [((outcome,), self._guard.reloads[outcome]) for outcome in ("applied", "refused")],
         )
+        yield _counter("log_lines_dropped", "Log lines that could not be written.", (), [((), logs.dropped())])
 
     def _runs(self) -> Iterable[Metric]:
         chronicle, policy = self._guard.chronicle, self._guard.policy.ledger

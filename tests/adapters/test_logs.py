@@ -8,10 +8,13 @@ import json
 import logging
 import math
 import string
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 from typing import Any
 
 import pytest
@@ -289,6 +292,59 @@ def test_korean_is_readable_in_both_formats_and_survives_an_ascii_terminal() -> 
         logs.configure("console", "info", stream)
         structlog.get_logger().info("x.y", text="롤백")
         assert rb"\ub864\ubc31" in raw.getvalue()
+
+
+UNREAD = """
+import sys
+import structlog
+from logcaster_guard.adapters import log_stream, logs
+log_stream.BOUND = 65_536
+logs.configure("json", "info")
+for number in range(1_000):
+    structlog.get_logger().info("x.y", number=number, detail="d" * 200)
+print(logs.dropped(), flush=True)
+if sys.stdin.readline():
+    structlog.get_logger().info("x.z")
+"""
+
+
+def test_nobody_waits_for_a_log_that_nobody_reads_and_what_is_lost_is_told() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", UNREAD], stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True, encoding="utf-8"
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        # It comes through although its standard error is full.
+        dropped = int(process.stdout.readline())
+        assert 0 < dropped < 1_000
+        lines = []
+        for text in process.stderr:
+            lines.append(json.loads(text))
+            if lines[-1]["event"] == "log.dropped":
+                process.stdin.write("go on\n")
+                process.stdin.flush()
+        assert process.wait() == 0
+    numbers = [line["number"] for line in lines if line["event"] == "x.y"]
+    assert numbers == list(range(len(numbers)))
+    assert [(line["event"], line.get("lines")) for line in lines[len(numbers) :]] == [
+        ("log.dropped", dropped),
+        ("x.z", None),
+    ]
+    assert len(numbers) + dropped == 1_000
+
+
+def test_a_process_ends_although_nobody_reads_its_log() -> None:
+    with subprocess.Popen([sys.executable, "-c", UNREAD], stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE) as process:
+        assert process.wait(30) == 0
+
+
+def test_a_full_disk_is_counted_and_ends_nothing() -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        logs.configure("json", "info", full)
+        structlog.get_logger().info("x.y")
+        logging.getLogger().handlers[-1].retire()  # type: ignore[attr-defined] # the handler of this module
+        assert logs.dropped() == 1
 
 
 def test_a_broken_stream_stops_nobody(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from logcaster_guard.adapters.kubernetes.connect import connect
+from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.sandbox.client import ApiRefused, Client
 from tests.real.control_plane import write_kubeconfig
 from tests.real.waiting import until
@@ -39,6 +41,8 @@ class Cluster:
 
     `admin_token` and `node_token` may do everything; `guard_token` may do on a real control plane only what was granted
     with `grant`. `admin` is a client with the admin's token, and `node` makes one for the world around the guard.
+    `within` makes the guard's adapter without HTTP between, where the API server is in this process. `audit_of` tells
+    the requests for a namespace, for any where none is named; those for one can be forgotten.
     `alice` and `bob`, in `others`, are people with the rights that were granted; the embedded server is told of them by
     `on_grant`, and tells of them only in reviews.
     """
@@ -55,18 +59,29 @@ class Cluster:
     node: Callable[[], Client]
     folder: Path
     subjects: Callable[[str], Json]
-    read_audit: Callable[[], Awaitable[Sequence[AuditRecord]]]
+    audit_of: Callable[[str], Awaitable[Sequence[AuditRecord]]]
+    forget: Callable[[str], None]
     others: Mapping[str, str] = field(default_factory=dict)
     on_grant: Callable[[str], None] = lambda _: None
+    within: Callable[[], ClusterPort] | None = None
+
+    async def read_audit(self) -> Sequence[AuditRecord]:
+        """Every request so far that the API server records."""
+        return await self.audit_of("")
 
     async def audit(self) -> list[AuditRecord]:
         """Every mutating request for this namespace so far, those of the control plane itself left out."""
-        records = await self.read_audit()
-        return [r for r in records if r.namespace == self.namespace and r.verb in MUTATING]
+        return [r for r in await self.audit_of(self.namespace) if r.verb in MUTATING]
 
     def token(self, user: str) -> str:
         own = {"admin": self.admin_token, "guard": self.guard_token, "node": self.node_token}
         return {**self.others, **own}[user]
+
+    async def guard_api(self) -> ClusterPort:
+        """The guard's own adapter, without HTTP between where the API server is in this process."""
+        if self.within is not None:
+            return self.within()
+        return await connect(kubeconfig=self.kubeconfig("guard"), context=None, timeout=10)
 
     def kubeconfig(self, user: str) -> Path:
         """A kubeconfig file for `admin`, `guard` or `node`."""
@@ -93,18 +108,26 @@ class Cluster:
             await self.admin.patch(path, {"rules": list(rules)})
 
 
-async def flushed_audit(log: Path, admin: Client, namespace: str) -> list[AuditRecord]:
-    """The audit log, once it holds everything that was answered before: a marker written now must be in it."""
+async def read_marked(log: Path, start: int, admin: Client, namespace: str) -> tuple[list[AuditRecord], int]:
+    """The audit log from byte `start` on, and where it ends, once it holds everything that was answered before.
+
+    A marker that is written now must be in it.
+    """
     name = f"audit-marker-{asyncio.get_running_loop().time():.6f}"
     await admin.create(f"/api/v1/namespaces/{namespace}/configmaps", {"metadata": {"name": name}})
 
-    async def holds_marker() -> str:
-        text = await asyncio.to_thread(log.read_text)
-        return text if name in text and text.endswith("\n") else ""
+    def rest() -> bytes:
+        with log.open("rb") as file:
+            file.seek(start)
+            return file.read()
+
+    async def holds_marker() -> bytes:
+        text = await asyncio.to_thread(rest)
+        return text if name.encode() in text and text.endswith(b"\n") else b""
 
     text = await until(holds_marker, FLUSH_WITHIN)
     records = [_record(json.loads(line)) for line in text.splitlines()]
-    return [r for r in records if not r.name.startswith("audit-marker-")]
+    return [r for r in records if not r.name.startswith("audit-marker-")], start + len(text)
 
 
 def _record(event: Json) -> AuditRecord:

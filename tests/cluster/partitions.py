@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-import pytest
-
 from logcaster_guard.adapters.kubernetes.lease import KubernetesLease
 from logcaster_guard.domain.authority import Record, Role, Terms
 from logcaster_guard.domain.errors import ClusterError
@@ -239,13 +237,13 @@ async def record(
                 await first.stop()
             facts = await scene.facts_of(journal)
         if not first.gate.refused:
-            writes, marks = effects_of(await cluster.read_audit(), scene.cluster.namespace)
+            writes, marks = effects_of(await cluster.audit_of(scene.cluster.namespace), scene.cluster.namespace)
             known = Undisturbed(writes, facts.changes)
             end = "given back, frozen, told" if case.beside else "rolled back once"
             assert ending(facts, writes, minimum, known, case=case) == (end, [])
             assert not marks
             return first.gate.points, known
-    pytest.fail("in each recording some request was refused")
+    raise AssertionError("in each recording some request was refused")
 
 
 def effects_of(records: Sequence[AuditRecord], namespace: str) -> tuple[Counter[str], Counter[tuple[str, str]]]:

@@ -95,3 +95,35 @@ async def test_the_service_is_sent_only_to_an_environment_that_answers_well(
         assert "does not answer well" in run.closed.reason
     else:
         assert (run.closed.outcome, selected) == (runs.RECOVERED, BLUE)
+
+
+PRUNED = Behaviour(held_up=("CreateContainerConfigError", 'configmap "web-config" not found'))
+ABSENT = Behaviour(pullable=False)
+
+
+@pytest.mark.parametrize(
+    ("action", "behaviour"),
+    [(Action.IMMEDIATE, ABSENT), (Action.IMMEDIATE, PRUNED), (Action.GRADUAL, PRUNED), (Action.BLUE_GREEN, ABSENT)],
+    ids=["immediate, no image", "immediate, no configuration", "gradual", "blue-green"],
+)
+async def test_a_good_release_that_cannot_start_is_given_up_at_once_and_what_serves_is_put_back(
+    cluster: Cluster, api: ClusterPort, rights: Sequence[Json], action: Action, behaviour: Behaviour
+) -> None:
+    async with Scene.set_up(cluster, api, rights, None, case=Case(action)) as scene:
+        scene.world.releases.register(objects.image(GOOD), behaviour)
+        # Longer than the test may last: nothing waits for it.
+        scene.policy = replace(scene.policy, rollout=RolloutPolicy(timeout=600.0))
+        async with sampled(scene) as sample:
+            await scene.life(None)
+        facts = await scene.facts()
+    words = behaviour.waits_for[0]
+    first, *rest = [run.closed for run in facts.runs]
+    assert first is not None
+    assert (first.outcome, words in first.reason) == (runs.DESTINATION_BAD, True)
+    assert [c.outcome for c in rest if c] == ([runs.PUT_BACK] if action is Action.IMMEDIATE else [])
+    assert sample.lowest >= REPLICAS
+    assert (facts.image, facts.deployments) == (objects.image(BAD), scene.case.left)
+    assert facts.ledger.freeze is not None
+    bad = facts.ledger.records[facts.runs[0].opened.plan.to_template]
+    assert words in bad.bad_reason
+    assert len([q for q in facts.settled if q.endswith("/closed")]) == len(facts.runs)

@@ -17,6 +17,7 @@ from logcaster_guard.ports import Json
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import MERGE_PATCH
 from logcaster_guard.sandbox.lifecycle import Pace
+from logcaster_guard.sandbox.release import Behaviour
 from logcaster_guard.sandbox.world import World
 from tests.cluster.case import image_of
 from tests.cluster.daemon import Daemon
@@ -140,6 +141,18 @@ async def test_people_roll_back_through_the_guard_that_runs_and_without_one(
     ]
     # Two templates, and the annotation that asked for one of them.
     assert len([r for r in changed if r.code < 300]) == 3
+
+
+async def test_without_a_daemon_the_command_follows_what_follows_from_its_run(world: World, daemon: Daemon) -> None:
+    await daemon.start()
+    await daemon.until("revision.good")
+    assert await daemon.stop() == 0
+    await world.deploy("2.0")
+    await world.rolled_out(30)
+    world.releases.register(objects.image("1.0"), Behaviour(pullable=False))
+    code, told = await rollback(daemon, "--yes")
+    assert (code, "closed: destination bad" in told, "closed: put back" in told) == (1, True, True), told
+    assert await live(world) == objects.image("2.0")
 
 
 @pytest.mark.parametrize(

@@ -1,75 +1,33 @@
-"""The leader is stopped at every point of a rollback for longer than its lease, and let go when the other is done."""
+"""Guards as processes that share a lease: the leader is stopped, or told to end, in the middle of a rollback."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import math
 import signal
 import sqlite3
-import sys
-import time
-from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import pytest
-import structlog
 import yaml
 
-from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.domain import runs
 from logcaster_guard.domain.rules import Action
-from logcaster_guard.domain.runs import ABANDONED, Run
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Json
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.release import Behaviour
 from tests.cluster.case import BAD, Case
-from tests.cluster.crashes import Cell, Moment, cells
 from tests.cluster.daemon import Daemon
-from tests.cluster.ending import Facts, Undisturbed, ending
 from tests.cluster.harness import AuditRecord, Cluster
-from tests.cluster.matrix import share, strategies_whole
-from tests.cluster.partitions import (
-    LEASES,
-    NAME,
-    WITHIN,
-    Contender,
-    Gate,
-    effects_of,
-    free_lease,
-    guarded,
-    over,
-    record,
-)
+from tests.cluster.partitions import LEASES, NAME, free_lease
 from tests.cluster.scene import Scene
 from tests.real.waiting import until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-AT_ONCE = 8
-EVERY = 7
-"""One cell in so many is played; of the first case all, and where the strategies are to be played whole of each."""
 
-PLAYS = 3
-PASSED_BY = "the first guard lost the lease on the way to the point"
-MATRIX = (
-    (Case(Action.IMMEDIATE), None),
-    (Case(Action.IMMEDIATE), 2),
-    (Case(Action.IMMEDIATE, in_cluster=True), None),
-    (Case(Action.ALERT_THEN), None),
-    (Case(Action.GRADUAL), None),
-    (Case(Action.GRADUAL, beside=0.5), None),
-    (Case(Action.BLUE_GREEN), None),
-    (Case(Action.BLUE_GREEN, missing=True), 2),
-)
-OPENING = "append to run: RunOpened + NoticeQueued run.opened"
-HELPER = "create Deployment"
-
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @pytest.fixture
@@ -77,147 +35,6 @@ def rights() -> Sequence[Json]:
     documents = yaml.safe_load_all((DEPLOY / "rbac.yaml").read_text())
     rules: Sequence[Json] = next(d for d in documents if d["kind"] == "Role")["rules"]
     return [*rules, LEASES]
-
-
-@pytest.fixture
-async def api(cluster: Cluster) -> AsyncIterator[ClusterPort]:
-    made = await connect(kubeconfig=cluster.kubeconfig("guard"), context=None, timeout=10)
-    yield made
-    await made.aclose()
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a cell: `facts` once both guards were ended, or why there are none."""
-
-    cell: Cell
-    namespace: str
-    facts: Facts | None
-    fault: str
-    seconds: float
-
-
-@pytest.mark.parametrize(("case", "minimum"), MATRIX, ids=str)
-async def test_a_leader_may_be_cut_off_at_every_point_of_a_rollback(  # noqa: PLR0917 - fixtures
-    cluster: Cluster,
-    api: ClusterPort,
-    rights: Sequence[Json],
-    case: Case,
-    minimum: int | None,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(runs, "POLL", 0.05)
-    with structlog.testing.capture_logs() as log:
-        points, known = await record(cluster, api, rights, case, minimum)
-        every_cell = cells(points)
-        whole = (case, minimum) == MATRIX[0] or (cluster.kind == "sandbox" and strategies_whole())
-        part = share(
-            every_cell, None if whole else math.ceil(len(every_cell) / EVERY), row=len(every_cell) // len(points)
-        )
-        slots = asyncio.Semaphore(AT_ONCE)
-
-        async def play(cell: Cell) -> Outcome:
-            async with slots:
-                return await played(cluster, api, rights, case, minimum, cell=cell)
-
-        outcomes = await asyncio.gather(*map(play, part.played))
-    audit = await cluster.read_audit()
-    rows = []
-    for o in outcomes:
-        writes, marks = effects_of(audit, o.namespace)
-        rows.append((o, marks.total(), *judged(o, writes, marks, minimum, known, case=case)))
-    table = "\n".join(f"{o.seconds:5.1f} s  {o.cell}: {end}, {n} marks {'; '.join(f)}" for o, n, end, f in rows)
-    ends = Counter(end for *_, end, _ in rows)
-    sys.stdout.write(f"{len(points)} points, {part.words}: {dict(ends)}\n{table}\n")
-    assert not [e for e in log if e["event"] in {"run.crashed", "watch.crashed"}]
-    assert not [row for row in rows if row[3]], table
-
-
-async def played(
-    cluster: Cluster, api: ClusterPort, rights: Sequence[Json], case: Case, minimum: int | None, *, cell: Cell
-) -> Outcome:
-    """The first guard is stopped as the cell says, the second takes over and ends the run, the first is let go."""
-    for _ in range(PLAYS):
-        found = await played_once(cluster, api, rights, case, minimum, cell=cell)
-        if found.fault != PASSED_BY:
-            break
-    return found
-
-
-async def played_once(
-    cluster: Cluster, api: ClusterPort, rights: Sequence[Json], case: Case, minimum: int | None, *, cell: Cell
-) -> Outcome:
-    """As `played`; not at all where the machine was so busy that the first lost the lease on the way to the point."""
-    began = time.monotonic()
-    namespace, facts, fault = "", None, ""
-    try:
-        async with guarded(cluster, api, rights, case, minimum) as (scene, theirs, journal):
-            namespace = scene.cluster.namespace
-            first = Contender(scene, theirs, "first", Gate(cell))
-            await until(first.acts, WITHIN)
-            second = Contender(scene, journal, "second", Gate())
-            try:
-                if await until(partial(met, first, second), WITHIN) == PASSED_BY:
-                    return Outcome(cell, namespace, None, PASSED_BY, time.monotonic() - began)
-                await until(second.acts, WITHIN)
-                await over(scene, journal)
-                first.gate.let_go()
-                await first.looks_on()
-                await second.guard.sweep()
-                await scene.alone()
-                await over(scene, journal)
-                if not await second.acts():
-                    fault = "the second holds the lease no longer"
-            finally:
-                await second.stop()
-                await first.stop()
-            facts = await scene.facts_of(journal)
-    except Exception as error:  # noqa: BLE001 - one cell's failure must not hide how the others end
-        fault = f"{type(error).__name__}: {error}"
-    return Outcome(cell, namespace, facts, fault, time.monotonic() - began)
-
-
-async def met(first: Contender, second: Contender) -> str:
-    """What became of the first on its way to the point; empty while it is on its way."""
-    if first.gate.stopped.is_set():
-        return "stopped"
-    return PASSED_BY if await second.acts() else ""
-
-
-def judged(
-    outcome: Outcome,
-    writes: Counter[str],
-    marks: Counter[tuple[str, str]],
-    minimum: int | None,
-    known: Undisturbed,
-    *,
-    case: Case,
-) -> tuple[str, list[str]]:
-    if outcome.facts is None:
-        return "never ended", [outcome.fault]
-    # An annotation that changes is a generation of the Deployment, and no change of its spec.
-    marked = sum(marks["deployments", name] for name in outcome.facts.sizes)
-    facts = replace(outcome.facts, changes=outcome.facts.changes - marked)
-    late = [r for r in facts.runs if is_void(r)]
-    if late:
-        # It was told, and changed nothing.
-        reasons = facts.reasons - Counter({"RunOpened": len(late), "RunClosed": len(late)})
-        facts = replace(facts, runs=[r for r in facts.runs if not is_void(r)], reasons=reasons)
-        writes = writes - Counter(events=2 * len(late))
-    before = outcome.cell.moment is Moment.BEFORE
-    # What arrives after the end of the run is deleted again: two writes more.
-    cleared = before and outcome.cell.point.what == HELPER
-    end, faults = ending(facts, writes, minimum, known, case=case, shared=cleared)
-    if bool(late) != (before and outcome.cell.point.what == OPENING):
-        faults.append(f"{len(late)} void runs")
-    void = f", {len(late)} opened late and closed" if late else ""
-    return end + void, [*faults, *([outcome.fault] if outcome.fault else [])]
-
-
-def is_void(run: Run) -> bool:
-    """Whether it was opened when its guard held the lease no longer."""
-    closed = run.closed
-    return closed is not None and closed.outcome == ABANDONED and not run.touched and "held the lease" in closed.reason
 
 
 @contextlib.asynccontextmanager

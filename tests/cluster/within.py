@@ -1,10 +1,16 @@
-"""The sandbox's client for tests that have the embedded API server in their own process, without HTTP between."""
+"""Clients for tests that have the embedded API server in their own process, without HTTP between."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 
+from kubernetes_asyncio.client.configuration import Configuration
+
+from logcaster_guard.adapters.kubernetes.answers import failure
+from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster, Request
+from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.sandbox.apiserver import ApiServer
 from logcaster_guard.sandbox.apiserver.errors import ApiError
 from logcaster_guard.sandbox.apiserver.handlers import Query
@@ -14,10 +20,7 @@ from logcaster_guard.sandbox.client import ApiRefused, Client, Json
 
 
 class ClientWithin(Client):
-    """Asks `server` as `user`; what it answers is not to be changed.
-
-    A guard's calls go over HTTP all the same: this one is for the world around it.
-    """
+    """Asks `server` as `user`; what it answers is not to be changed."""
 
     def __init__(self, server: ApiServer, user: str) -> None:
         super().__init__(server.url, "")
@@ -49,3 +52,28 @@ class ClientWithin(Client):
             return self._server.ask(method, path, self._user, Query(query, content_type, body, Caller(self._user)))
         except ApiError as refusal:
             raise ApiRefused(refusal.code, refusal.message) from refusal
+
+
+class GuardWithin(KubernetesCluster):
+    """The guard's adapter, whose requests `server` answers as those of `user` without HTTP.
+
+    What it answers is not to be changed. It asks for no reviews.
+    """
+
+    def __init__(self, server: ApiServer, user: str) -> None:
+        super().__init__(Configuration(), timeout=10.0)
+        self._server = server
+        self._user = user
+
+    async def _call(self, request: Request) -> tuple[Json, int]:
+        # Others come in between while the request is on its way, and while its answer is.
+        await asyncio.sleep(0)
+        query = {k: v for k, v in request.query.items() if k != "limit"}
+        asked = Query(query, request.content_type, cloned(request.body), Caller(query.get("fieldManager", MANAGER)))
+        try:
+            answer = self._server.ask(request.method, request.path, self._user, asked)
+        except ApiError as refusal:
+            body = json.dumps(refusal.status()).encode()
+            raise failure(request.what, refusal.code, {}, body) from refusal
+        await asyncio.sleep(0)
+        return answer, 0

@@ -29,7 +29,7 @@ KIND = re.compile(r"[a-z_]+(\.[a-z_]+)+")
 HANGUL = re.compile(r"[가-힣]")
 OUTCOMES = (
     *(runs.RECOVERED, runs.NOT_RECOVERED, runs.INCONCLUSIVE, runs.FAILED, runs.ABANDONED),
-    *(runs.DESTINATION_BAD, runs.ESCALATED, *runs.HARMLESS),
+    *(runs.DESTINATION_BAD, runs.ESCALATED, runs.PUT_BACK, *runs.HARMLESS),
 )
 
 
@@ -42,7 +42,7 @@ def kinds() -> Iterator[str]:
                 continue
             name = getattr(call.func, "attr", getattr(call.func, "id", ""))
             given = [k.value for k in call.keywords if k.arg == "event"] if name in {"Notice", "_of_run"} else []
-            given += call.args[:1] if name in {"guard_notice", "_of_problem"} else []
+            given += call.args[:1] if name in {"guard_notice", "_of_problem", "_of_configuration"} else []
             for value in given:
                 if isinstance(value, ast.Constant) and isinstance(value.value, str) and KIND.fullmatch(value.value):
                     yield value.value

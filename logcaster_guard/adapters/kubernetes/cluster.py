@@ -76,8 +76,8 @@ RESOURCES: Mapping[Kind, Resource] = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
-    """`what` is the request in words, for the sentence that tells of its failure."""
+class Request:
+    """One request. `what` is the request in words, for the sentence that tells of its failure."""
 
     what: str
     method: str
@@ -166,7 +166,7 @@ class KubernetesCluster:
         name = str((body.get("metadata") or {}).get("name", ""))
         what = f"create {kind.value} {namespace}/{name}"
         path = _filled(RESOURCES[kind].path, what, namespace=namespace)
-        answer, _ = await self._call(_Request(what, "POST", path, body, query={"fieldManager": MANAGER}))
+        answer, _ = await self._call(Request(what, "POST", path, body, query={"fieldManager": MANAGER}))
         return _checked(what, answer, kind, namespace, name)
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, resource_version: str | None) -> None:
@@ -184,7 +184,7 @@ class KubernetesCluster:
         }
         what = f"delete {kind.value} {namespace}/{name}"
         path = _filled(RESOURCES[kind].path + "/{name}", what, namespace=namespace, name=name)
-        await self._call(_Request(what, "DELETE", path, body))
+        await self._call(Request(what, "DELETE", path, body))
 
     async def may(self, verb: str, group: str, resource: str, namespace: str, name: str = "") -> bool | None:
         """Whether this guard's own account may do `verb`; None where the API does not tell.
@@ -199,7 +199,7 @@ class KubernetesCluster:
             "spec": {"resourceAttributes": wanted | ({"name": name} if name else {})},
         }
         try:
-            answer, _ = await self._call(_Request(what, "POST", ACCESS_REVIEWS, body))
+            answer, _ = await self._call(Request(what, "POST", ACCESS_REVIEWS, body))
         except ClusterError as error:
             if error.status in {403, 404, 405}:
                 return None
@@ -234,7 +234,7 @@ class KubernetesCluster:
         """
         what = f"create a {kind}"
         body = {"apiVersion": api_version, "kind": kind, "spec": spec}
-        answer, _ = await self._call(_Request(what, "POST", f"/apis/{api_version}/{plural}", body))
+        answer, _ = await self._call(Request(what, "POST", f"/apis/{api_version}/{plural}", body))
         status = answer.get("status")
         if answer.get("kind") != kind or not isinstance(status, dict):
             raise NoAnswer(f"Cannot {what}: the answer is not one.", fault=Fault.MALFORMED, status=200)
@@ -258,7 +258,7 @@ class KubernetesCluster:
     ) -> Json:
         what = f"{verb} {kind.value} {namespace}/{name}"
         path = _filled(RESOURCES[kind].path + "/{name}", what, namespace=namespace, name=name)
-        answer, _ = await self._call(_Request(what, method, path, body, content_type, query or {}))
+        answer, _ = await self._call(Request(what, method, path, body, content_type, query or {}))
         return _checked(what, answer, kind, namespace, name)
 
     async def _pages(self, kind: Kind, namespace: str, selector: str, page: int | None) -> Sequence[Json]:
@@ -268,7 +268,7 @@ class KubernetesCluster:
         found: list[Json] = []
         room = self._max_bytes
         for _ in range(MAX_PAGES):
-            answer, size = await self._call(_Request(what, "GET", path, query=dict(query), max_bytes=room))
+            answer, size = await self._call(Request(what, "GET", path, query=dict(query), max_bytes=room))
             room -= size
             found += _items(what, answer, kind)
             metadata = answer.get("metadata")
@@ -282,7 +282,7 @@ class KubernetesCluster:
             status=200,
         )
 
-    async def _call(self, request: _Request) -> tuple[Json, int]:
+    async def _call(self, request: Request) -> tuple[Json, int]:
         """The JSON object answered, and its size in bytes; raises a `ClusterError` for anything else."""
         what = request.what
         try:
@@ -304,7 +304,7 @@ class KubernetesCluster:
             )
         return found, len(answer)
 
-    async def _send(self, request: _Request) -> tuple[int, Mapping[str, str], bytes]:
+    async def _send(self, request: Request) -> tuple[int, Mapping[str, str], bytes]:
         # The body is read here and not by the library, which reads without a limit; a failing status is then an
         # answer like any other, which _call looks at.
         limit = self._max_bytes if request.max_bytes is None else request.max_bytes

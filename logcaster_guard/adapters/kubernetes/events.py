@@ -20,7 +20,7 @@ REASON_LENGTH = 128
 
 ABOUT_THE_WORKLOAD = frozenset(
     {
-        *("config.reloaded", "config.refused", "revision.marked"),
+        *("config.reloaded", "config.refused", "config.settings_changed", "revision.marked"),
         *("trigger.refused", "decision.postponed", "request.refused", "answer.denied"),
         *("trigger.blind", "trigger.seeing", "workload.unseen", "workload.seen", "source.failing", "source.recovered"),
     }

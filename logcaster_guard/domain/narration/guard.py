@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from logcaster_guard.domain.narration.words import sentence
+from logcaster_guard.domain.narration.words import listed, sentence
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.signals import Target
 
@@ -14,33 +14,43 @@ OF_A_CHANNEL = frozenset({GIVEN_UP, FAILING, SUMMED_UP})
 """Event names of the notices that tell about a channel, the first two of them on the others."""
 
 
-def rules_reloaded(target: Target, diff: str, at: datetime) -> Notice:
-    """New rules are in force for the target."""
-    return Notice(
-        id=f"config.reloaded/{target.key}/{at.isoformat()}",
-        at=at,
-        event="config.reloaded",
-        severity=Severity.INFO,
-        title=f"New rules for {target.key}",
-        text=sentence(diff),
-        target=target.key,
-        namespace=target.namespace,
-        deployment=target.deployment,
-    )
+def rules_reloaded(targets: Sequence[Target], diff: str, at: datetime) -> Notice:
+    """New rules are in force for these targets."""
+    title = f"New rules for {listed(t.key for t in targets)}"
+    return _of_configuration("config.reloaded", Severity.INFO, title, sentence(diff), targets=targets, at=at)
 
 
-def rules_refused(target: Target, faults: str, at: datetime) -> Notice:
-    """The files were changed and have faults: the rules in force stay."""
+def configuration_refused(targets: Sequence[Target], faults: str, at: datetime) -> Notice:
+    """The files were changed and cannot be taken up: what is in force stays."""
+    title = f"New rules or settings for {listed(t.key for t in targets)} were refused; the old ones stay in force"
+    return _of_configuration("config.refused", Severity.WARNING, title, faults, targets=targets, at=at)
+
+
+def settings_changed(targets: Sequence[Target], keys: Sequence[str], diff: str, at: datetime) -> Notice:
+    """Settings were changed, and the guard begins anew with them; `diff` tells of rules that changed with them."""
+    title = f"The guard's settings were changed; it begins anew for {listed(t.key for t in targets)}"
+    text = f"Changed: {listed(keys, MOST_KEYS)}. {sentence(diff)}"
+    return _of_configuration("config.settings_changed", Severity.WARNING, title, text, targets=targets, at=at)
+
+
+MOST_KEYS = 20
+
+
+def _of_configuration(
+    event: str, severity: Severity, title: str, text: str, *, targets: Sequence[Target], at: datetime
+) -> Notice:
+    """One notice for one edit. Its Event stands at the first of the targets, since it must stand at an object."""
     return Notice(
-        id=f"config.refused/{target.key}/{at.isoformat()}",
+        id=f"{event}/{at.isoformat()}",
         at=at,
-        event="config.refused",
-        severity=Severity.WARNING,
-        title=f"New rules for {target.key} were refused; the old ones stay in force",
-        text=faults,
-        target=target.key,
-        namespace=target.namespace,
-        deployment=target.deployment,
+        event=event,
+        severity=severity,
+        title=title,
+        text=text,
+        target=targets[0].key if len(targets) == 1 else "",
+        namespace=targets[0].namespace if targets else "",
+        deployment=targets[0].deployment if targets else "",
+        facts={"targets": listed(t.key for t in targets)},
     )
 
 
