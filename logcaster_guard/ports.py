@@ -140,6 +140,9 @@ class Cluster(Protocol):
         Of what nothing can depend on, such as a Secret, it is done at once.
         """
 
+    def ahead(self) -> float:
+        """By how many seconds the API server's clock is ahead of this machine's, at most; 0: it may not differ."""
+
     async def aclose(self) -> None:
         """Release connections."""
 

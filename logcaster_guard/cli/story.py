@@ -107,7 +107,10 @@ def _tellers() -> Mapping[str, Callable[[Fields], tuple[str, str]]]:
         )
 
     return {
-        "revision.live": lambda f: (f"sees release {_images(f.get('images'))} (revision {f.get('revision')})", ""),
+        "revision.live": lambda f: (
+            f"sees release {_images(f.get('images'))} (revision {f.get('revision') or 'not numbered yet'})",
+            "",
+        ),
         "revision.good": lambda f: (f"release {str(f.get('template'))[:12]} is known good from now on", "green"),
         "trigger.pending": lambda f: (f"{f.get('rule')}: condition met since {f.get('onset')}", "yellow"),
         "trigger.fired": lambda f: (f"{f.get('rule')} FIRED: {_evidence(f)}", "bold red"),

@@ -112,7 +112,8 @@ class Witness:
     """Another target (or the one in question) as it is seen at the moment of a decision.
 
     `breaching`: its own rule on one of the signals is met; `onset` is since when. `rolled`: when its present release
-    was rolled out by somebody, None if nobody knows or the guard did it. Both are monotonic seconds.
+    was rolled out by somebody, None if nobody knows or the guard did it. Both are monotonic seconds. `undone`: what is
+    read of it still shows a bad release that a rollback, the guard's or a person's, is leaving or has just left.
     """
 
     target: str
@@ -121,6 +122,7 @@ class Witness:
     onset: float | None = None
     rolled: float | None = None
     levels: Mapping[str, Level] = field(default_factory=dict)
+    undone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,8 @@ class Attribution:
     """What a decision rests on. `beside` is the comparison with the old pods, `rival` the one with the next suspect.
 
     `suspects` are all that breach together, the first one first; `watched` counts the other targets looked at. `lag` is
-    seconds from the rollout to the breach.
+    seconds from the rollout to the breach. `began_with` is the revision of an earlier release than the present one,
+    with whose rollout the breach began, empty where it was the present one's.
     """
 
     cause: Cause
@@ -151,6 +154,12 @@ class Attribution:
     suspects: tuple[Suspect, ...] = ()
     watched: int = 0
     lag: float | None = None
+    began_with: str = ""
+
+    @property
+    def accuses(self) -> bool:
+        """Whether it shows that the release is bad: its rollout is the cause, and the breach was not there before."""
+        return self.cause is Cause.ROLLOUT and self.past.before is Before.QUIET
 
 
 _WORST = 0.1
@@ -254,8 +263,9 @@ def attributed(
     """What the breach of `me` comes from; it began after the rollout, and both instants are known.
 
     Breaches together: those of targets of the same namespace, and those anywhere of targets without a recent rollout
-    (a breach elsewhere right after a rollout of its own is that rollout's affair). Where the own old pods do not tell,
-    a suspect must be the first by score and stand out from each of the others.
+    (a breach elsewhere right after a rollout of its own is that rollout's affair). What is explained by a release that
+    is being undone tells nothing of a breach right after another rollout. Where the own old pods do not tell, a suspect
+    must be the first by score and stand out from each of the others.
     """
     together = [w for w in others if _together(me, w, policy)]
     ranked = sorted((_suspect(w, measures, policy) for w in (me, *together)), key=lambda s: (-s.score, s.target))
@@ -298,7 +308,7 @@ def _against(
 def _together(me: Witness, other: Witness, policy: AttributionPolicy) -> bool:
     if not other.breaching or other.onset is None or me.onset is None:
         return False
-    if abs(other.onset - me.onset) > policy.together:
+    if abs(other.onset - me.onset) > policy.together or (other.undone and _recent(me, policy)):
         return False
     return other.namespace == me.namespace or not _recent(other, policy)
 
@@ -355,7 +365,8 @@ def ranking(found: Attribution) -> str:
 
 def evidence(found: Attribution, units: Mapping[str, Unit]) -> str:
     """What the attribution rests on, as sentences."""
-    said = [] if found.lag is None else [f"The breach began {found.lag:.4g} s after the rollout."]
+    of = f" of revision {found.began_with}, which never earned good, and goes on since" if found.began_with else ""
+    said = [] if found.lag is None else [f"The breach began {found.lag:.4g} s after the rollout{of}."]
     said.append(_past_text(found.past))
     if found.beside is not None:
         said.append(_comparison_text(found.beside, units))

@@ -20,8 +20,9 @@ from logcaster_guard.domain.steps import Hold, Plan
 class RevisionLive:
     """A template became the Deployment's.
 
-    It changed between `earliest` and `at`. `blob` is the digest of the saved release (template, change-cause,
-    last-applied). `undo_of` is the hash that was left when the template is an older one; `by_guard` names the run.
+    It changed between `earliest` and `at`. `revision` is its number, empty before its controller has given it one.
+    `blob` is the digest of the saved release (template, change-cause, last-applied). `undo_of` is the hash that was
+    left when the template is an older one; `by_guard` names the run.
     """
 
     at: datetime
@@ -34,6 +35,30 @@ class RevisionLive:
     known_since: datetime | None = None
     undo_of: str | None = None
     by_guard: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionNumbered:
+    """The present release has another revision number than was told of it, or has got one."""
+
+    at: datetime
+    template: str
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class PodsReplaced:
+    """All pods of the present release were replaced without a new one, between `earliest` and `at`.
+
+    `changed` names the annotations of the pod template that were changed (`kubectl rollout restart` writes one, Helm
+    charts a checksum of the configuration); `blob` is the digest of the release as it is now.
+    """
+
+    at: datetime
+    template: str
+    changed: tuple[str, ...]
+    blob: str
+    earliest: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +183,7 @@ class RunOpened:
     """A run exists: its plan never changes. `parent` is the run that it follows, whose `holds` it takes over.
 
     `snapshot` is the digest of the blob with the manifests of all that it may touch. `request` is the digest of the
-    annotation by which a person asked for it.
+    annotation by which a person asked for it. `attributed`: a rule fired, and its breach was put down to the release.
     """
 
     at: datetime
@@ -174,6 +199,7 @@ class RunOpened:
     holds: tuple[Hold, ...] = ()
     snapshot: str = ""
     request: str = ""
+    attributed: bool = False
 
     @property
     def ticket(self) -> str:
@@ -329,6 +355,8 @@ class NoticeSettled:
 
 Event = (
     RevisionLive
+    | RevisionNumbered
+    | PodsReplaced
     | RevisionSeeded
     | RevisionGood
     | RevisionBad

@@ -14,10 +14,12 @@ from enum import StrEnum
 
 from logcaster_guard.domain.events import (
     Event,
+    PodsReplaced,
     RevisionBad,
     RevisionGood,
     RevisionLive,
     RevisionMarked,
+    RevisionNumbered,
     RevisionSeeded,
     RunClosed,
     RunOpened,
@@ -31,6 +33,8 @@ from logcaster_guard.domain.workload import Revision
 
 _SHORTEST = 6
 """Digits of a hash that name a release."""
+_ROLLOUTS = 50
+"""Rollouts without a good release among them that are kept."""
 
 
 class Standing(StrEnum):
@@ -46,6 +50,8 @@ class Standing(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Record:
     """One release. `first_live` and `last_live` are places in the order of releases; `stood` is in seconds.
+
+    `revision` is its number, empty while it has none.
 
     `snapshot` is the digest of the manifests as they were when it earned good last, `good_on` are the signals that had
     given a value by then, `unmeasured` the rules that never saw this release. `objection` is what a person said who
@@ -67,6 +73,11 @@ class Record:
     snapshot: str = ""
     good_on: frozenset[str] = frozenset()
     unmeasured: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What people call it by: its revision's number, else the first digits of its hash."""
+        return self.revision or self.template[:8]
 
     def standing(self, policy: LedgerPolicy) -> Standing:
         """What this record proves under `policy`."""
@@ -113,25 +124,73 @@ class Freeze:
 
 
 @dataclass(frozen=True, slots=True)
+class Rollout:
+    """A release became the live one between `earliest` (None: nobody knows) and `at`.
+
+    `by_guard` is the run that put it there, if the guard did. `previous` is the release that was live before it, since
+    `previous_since` at the latest.
+    """
+
+    template: str
+    at: datetime
+    earliest: datetime | None = None
+    by_guard: str | None = None
+    previous: str | None = None
+    previous_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """All pods of the present release, which had earned good, were replaced without a new one, at `since` or later.
+
+    `changed` names the annotations of the pod template that were changed.
+    """
+
+    since: datetime
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Ledger:
     """All that is known of a target's releases.
 
-    `present` is the live release, which became so between `changed_earliest` (None: nobody knows) and `changed_at`;
-    `restored_by` is the run that put it there, if the guard did. `previous` is the release that was live before it,
-    since `previous_since` at the latest.
+    `present` is the live release. `rollouts` are those since the last release that had earned good, or since a
+    rollback, the present one last; `replacement` is the last one since then.
     """
 
     records: Mapping[str, Record] = field(default_factory=dict)
     present: str | None = None
     uid: str | None = None
-    changed_at: datetime | None = None
-    changed_earliest: datetime | None = None
-    restored_by: str | None = None
-    previous: str | None = None
-    previous_since: datetime | None = None
+    rollouts: tuple[Rollout, ...] = ()
+    replacement: Replacement | None = None
     freeze: Freeze | None = None
     signals_seen: frozenset[str] = frozenset()
     length: int = 0
+
+    @property
+    def rollout(self) -> Rollout | None:
+        """The rollout of the present release; None before anything is known."""
+        return self.rollouts[-1] if self.rollouts else None
+
+    def rollout_of(self, onset: datetime) -> Rollout | None:
+        """The rollout that a breach since `onset` can be put down to.
+
+        A release that never earned good answers for its breach also while the next ones go on with it. The first
+        rollout that is known where the breach is older than all of them.
+        """
+        known = [r for r in self.rollouts if r.earliest is not None]
+        begun = [r for r in known if r.earliest is not None and r.earliest <= onset]
+        return next(iter(begun[-1:] or known[:1] or self.rollouts[-1:]), None)
+
+    def replaced_before(self, onset: datetime) -> Replacement | None:
+        """The replacement of all pods that a breach since `onset` came after: it is not the rollout's."""
+        return self.replacement if self.replacement is not None and self.replacement.since <= onset else None
+
+    def suspected(self, onset: datetime) -> frozenset[str]:
+        """The releases that answer for a breach since `onset`: that of its rollout, and those that came after it."""
+        rollout = self.rollout_of(onset)
+        since = self.rollouts.index(rollout) if rollout is not None else 0
+        return frozenset(r.template for r in self.rollouts[since:])
 
     def destination(self, policy: LedgerPolicy) -> Record | None:
         """Where a rollback goes: the best of `destinations`."""
@@ -173,27 +232,34 @@ def _apply(ledger: Ledger, event: Event) -> Ledger:
             return _seeded(ledger, event)
         case RevisionLive():
             return _live(ledger, event)
+        case RevisionNumbered() | PodsReplaced():
+            return _renewed(ledger, event)
         case RevisionGood():
             return _good(ledger, event)
         case RevisionBad():
             return _bad(ledger, event.template, event.at, event.reason)
         case RevisionMarked():
             return _marked(ledger, event)
-        case RunOpened():
-            known = ledger.records.get(event.plan.from_template)
-            # That it did not even start, say, tells more than that it was left then.
-            reason = known.bad_reason if known is not None and known.bad_since is not None else ""
-            return _bad(ledger, event.plan.from_template, event.at, reason or f"left by run {event.run}")
-        case TargetFrozen():
-            return replace(ledger, freeze=Freeze(event.at, event.by, event.reason, event.spec))
-        case RunClosed(freeze=True):
-            return replace(ledger, freeze=Freeze(event.at, "guard", f"run {event.run}: {event.reason}"))
-        case TargetThawed():
-            return replace(ledger, freeze=None)
+        case RunOpened(attributed=True):
+            for template in {event.plan.from_template, *ledger.suspected(event.onset or event.at)}:
+                ledger = _left(ledger, template, event.at, f"rule {event.rule} fired after its rollout")
+            return ledger
+        case TargetFrozen() | TargetThawed() | RunClosed(freeze=True):
+            return replace(ledger, freeze=_freeze(event))
         case SignalSeen():
             return replace(ledger, signals_seen=ledger.signals_seen | {event.signal})
         case _:
             return ledger
+
+
+def _freeze(event: TargetFrozen | TargetThawed | RunClosed) -> Freeze | None:
+    match event:
+        case TargetFrozen():
+            return Freeze(event.at, event.by, event.reason, event.spec)
+        case RunClosed():
+            return Freeze(event.at, "guard", f"run {event.run}: {event.reason}")
+        case TargetThawed():
+            return None
 
 
 def _with(ledger: Ledger, record: Record) -> Ledger:
@@ -221,11 +287,12 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
     since = event.earliest or event.at
     before = ledger.records.get(ledger.present or "")
     if before is not None and before.template != event.template:
-        began = ledger.changed_earliest
+        began = None if ledger.rollout is None else ledger.rollout.earliest
         stood = max(before.stood, (since - began).total_seconds()) if began else before.stood
         ledger = _with(ledger, replace(before, stood=stood))
-        if event.undo_of == before.template:
-            ledger = _bad(ledger, before.template, event.at, "an undo left it")
+        if event.by_guard is not None or event.undo_of == before.template:
+            left_by = "an undo left it" if event.by_guard is None else f"run {event.by_guard} left it"
+            ledger = _left(ledger, before.template, event.at, left_by)
     known = ledger.records.get(event.template)
     record = Record(
         template=event.template,
@@ -240,16 +307,31 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
     if event.by_guard is not None and record.objection:
         # Only a person's rollout speaks against a person's word.
         record = replace(record, bad_since=ledger.length)
-    if before is not None and before.template != event.template:
-        ledger = replace(ledger, previous=before.template, previous_since=ledger.changed_at)
-    return replace(
-        _with(ledger, record),
-        present=event.template,
-        uid=event.uid,
-        changed_at=event.at,
-        changed_earliest=event.earliest,
-        restored_by=event.by_guard,
-    )
+    rollouts = _rollouts(ledger, before, event)
+    ledger = replace(_with(ledger, record), present=event.template, uid=event.uid, rollouts=rollouts)
+    return replace(ledger, replacement=None)
+
+
+def _renewed(ledger: Ledger, event: RevisionNumbered | PodsReplaced) -> Ledger:
+    record = ledger.records[event.template]
+    if isinstance(event, RevisionNumbered):
+        return _with(ledger, replace(record, revision=event.revision))
+    # What has never been well may be at fault whatever else was changed.
+    found = Replacement(event.earliest or event.at, event.changed) if record.good_at is not None else None
+    return replace(_with(ledger, replace(record, blob=event.blob)), replacement=found)
+
+
+def _rollouts(ledger: Ledger, before: Record | None, event: RevisionLive) -> tuple[Rollout, ...]:
+    """The rollouts that a breach may be put down to from now on."""
+    rollout, last = Rollout(event.template, event.at, event.earliest, event.by_guard), ledger.rollout
+    if before is None or last is None:
+        return (rollout,)
+    if before.template == event.template:
+        rollout = replace(rollout, previous=last.previous, previous_since=last.previous_since)
+        return (*ledger.rollouts[:-1], rollout)
+    rollout = replace(rollout, previous=before.template, previous_since=last.at)
+    answered = before.good_at is not None or event.by_guard is not None or event.undo_of is not None
+    return (rollout,) if answered else (*ledger.rollouts, rollout)[-_ROLLOUTS:]
 
 
 def _good(ledger: Ledger, event: RevisionGood) -> Ledger:
@@ -267,6 +349,13 @@ def _bad(ledger: Ledger, template: str, at: datetime, reason: str) -> Ledger:
     if record is None:
         return ledger
     return _with(ledger, replace(record, bad_at=at, bad_since=ledger.length, bad_reason=reason))
+
+
+def _left(ledger: Ledger, template: str, at: datetime, reason: str) -> Ledger:
+    """As `_bad`; what it was bad for already, that it did not even start, say, tells more than that it was left."""
+    known = ledger.records.get(template)
+    before = known.bad_reason if known is not None and known.bad_since is not None else ""
+    return _bad(ledger, template, at, before or reason)
 
 
 def _marked(ledger: Ledger, event: RevisionMarked) -> Ledger:
@@ -322,47 +411,3 @@ def proofs(revisions: Sequence[Revision]) -> Sequence[Proof]:
             stood = max(stood, successor.created - revision.created)
         found.append(Proof(revision, stood.total_seconds(), revision.uid in left_by_undo))
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Probation:
-    """How long a release has been watched, and which rules were quiet in each stretch of the last `good_after` seconds.
-
-    `measured` are the rules that saw the release at any time, `blind` those that never did.
-    """
-
-    spans: tuple[tuple[float, float, frozenset[str]], ...] = ()
-    last: float | None = None
-    measured: frozenset[str] = frozenset()
-    blind: frozenset[str] = frozenset()
-
-    def observed(
-        self, now: float, *, quiet: Mapping[str, bool | None], staleness: float, good_after: float
-    ) -> Probation:  # fmt: skip
-        """With the stretch up to `now` added; one longer than `staleness` was not watched and counts as not quiet.
-
-        `quiet` tells of each rule that applies whether it is quiet now, None where it sees nothing.
-        """
-        seeing = frozenset(rule for rule, is_quiet in quiet.items() if is_quiet is not None)
-        measured = (self.measured | seeing) & quiet.keys()
-        spans = self.spans
-        if self.last is not None:
-            calm = frozenset(rule for rule, is_quiet in quiet.items() if is_quiet)
-            spans = (*spans, (self.last, now, calm if now - self.last <= staleness else frozenset()))
-        kept = tuple(s for s in spans if s[1] > now - good_after)
-        return Probation(kept, now, measured, frozenset(quiet) - measured)
-
-    def verdict(self, now: float, policy: LedgerPolicy) -> tuple[bool, float]:
-        """Whether the release has earned good at `now`, and the quiet share of the last `good_after` seconds.
-
-        Each rule that measured it must have been quiet for long enough, and be so now; one at least must have.
-        """
-        begin = now - policy.good_after
-        if not self.measured or not self.spans or self.spans[0][0] > begin:
-            return False, 0.0
-        quiet = dict.fromkeys(self.measured, 0.0)
-        for start, end, calm in self.spans:
-            for rule in calm & self.measured:
-                quiet[rule] += max(0.0, end - max(start, begin))
-        share = min(quiet.values()) / policy.good_after
-        return share >= policy.good_share and self.measured <= self.spans[-1][2], share

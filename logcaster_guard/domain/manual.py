@@ -102,7 +102,7 @@ def named(ledger: Ledger, policy: LedgerPolicy, name: str) -> Record | str:
 
 
 def _known(ledger: Ledger, policy: LedgerPolicy) -> str:
-    shown = (f"{r.revision} ({r.template[:8]}) {r.standing(policy)}" for r in ledger.records.values())
+    shown = (f"{r.name} ({r.template[:8]}) {r.standing(policy)}" for r in ledger.records.values())
     return ", ".join(shown) or "none yet"
 
 

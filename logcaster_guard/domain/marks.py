@@ -55,7 +55,7 @@ def judged(ledger: Ledger, run: Run | None, value: str, now: datetime) -> Markin
     if found.mark is Mark.BAD:
         return found
     if record.bad_since is None:
-        return Denied(f"revision {record.revision} is not bad")
+        return Denied(f"revision {record.name} is not bad")
     if run is not None and run.opened.plan.from_template == found.template:
-        return Denied(f"run {run.id} is rolling revision {record.revision} back: abandon that first, or let it end")
+        return Denied(f"run {run.id} is rolling revision {record.name} back: abandon that first, or let it end")
     return found

@@ -273,6 +273,10 @@ KOREAN_GUARDRAILS: Mapping[str, str] = {
     Guardrail.PAUSED: "Deployment의 롤아웃이 일시 중지되어 있습니다. 가드가 조치하게 하려면 재개해 주세요.",
     Guardrail.NOT_YET_OBSERVED: "방금 바뀐 파드 템플릿을 아직 확인하지 못했습니다.",
     Guardrail.ROLLOUT_UNKNOWN: "현재 릴리스가 언제 배포되었는지 알 수 없습니다. 다른 원인을 찾거나 직접 롤백해 주세요.",
+    Guardrail.PODS_REPLACED: (
+        "정상으로 확인된 릴리스가 그대로인 채 파드만 모두 교체된 뒤에 문제가 시작되었습니다. "
+        "바뀐 파드 템플릿 애너테이션: {changed}. 설정(ConfigMap, Secret) 등 함께 바뀐 것부터 확인해 주세요."
+    ),
     Guardrail.NOT_CAUSED_BY_A_ROLLOUT: "배포가 원인이 아닌 것 같습니다. 의존 서비스 등 다른 변화부터 확인해 주세요.",
     Guardrail.HISTORY_TOO_SHORT: (
         "배포 전에 정상이었다는 기록이 부족하여 배포가 원인인지 판단할 수 없습니다. 필요하면 직접 롤백해 주세요."
@@ -444,7 +448,8 @@ def _facts(notice: Notice) -> _Facts:
         "frozen_sentence": _korean_freeze(facts),
         "question": _korean_question(facts),
         "cause": _korean_cause(facts),
-        "guardrail_sentences": " ".join(KOREAN_GUARDRAILS.get(n, n) for n in names) or notice.text,
+        "guardrail_sentences": " ".join(KOREAN_GUARDRAILS.get(n, n) for n in names).format_map(_Facts(facts))
+        or notice.text,
         "source": notice.title,
         "mark_words": KOREAN_MARKS.get(facts.get("mark", ""), "-"),
         "words_or_none": facts.get("words") or "없음",

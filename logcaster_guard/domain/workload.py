@@ -49,6 +49,11 @@ def restorable(template: Mapping[str, Any]) -> Json:
     return kept
 
 
+def annotations_of(template: Mapping[str, Any]) -> Mapping[str, str]:
+    """The pod template's annotations: a change of them replaces all pods, and is no new release."""
+    return dict((template.get("metadata") or {}).get("annotations") or {})
+
+
 def template_hash(template: Mapping[str, Any]) -> str:
     """SHA-256 (hex) of the release that this pod template carries."""
     canonical = json.dumps(release_of(template), sort_keys=True, separators=(",", ":"))

@@ -15,6 +15,7 @@ from logcaster_guard.domain import attribution
 from logcaster_guard.domain.attribution import Attribution, Comparison, Level, Past, Witness, Yardstick
 from logcaster_guard.domain.conditions import Verdict, judge
 from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.ledger import Rollout
 from logcaster_guard.domain.rules import Policy, Rule
 from logcaster_guard.domain.signals import Reading, Series, Signal, SourceName, Target, Value
 from logcaster_guard.domain.workload import HASH_LABEL, Revision, Workload, revisions_of
@@ -76,16 +77,18 @@ class Attributor:
     async def weigh(self, rule: Rule, *, onset: datetime, workload: Workload | None) -> Attribution | None:
         """What the breach since `onset` comes from; None where no rollout can be meant, or the rule does not ask."""
         ledger = self._chronicle.ledger(self._target.key)
-        changed = ledger.changed_earliest
-        if rule.rollout_window is None or workload is None or changed is None or ledger.restored_by is not None:
+        rollout = ledger.rollout_of(onset)
+        if rule.rollout_window is None or workload is None or rollout is None or rollout.by_guard is not None:
             return None
-        rolled, began = self._revisions.changed, self._triggers.of(rule.name).state.onset
-        if onset < changed or rolled is None or began is None:
+        if ledger.replaced_before(onset) is not None:
+            return None
+        rolled, began = self._revisions.rolled(rollout), self._triggers.of(rule.name).state.onset
+        if rolled is None or began is None or rollout.earliest is None or onset < rollout.earliest:
             return None
         await self._refresh(rule.signals, began)
         # As of one moment: what is looked up meanwhile may take longer than a reading counts.
         readings = self._readings(rule.signals)
-        past, before = await self._past(rule, rolled)
+        past, before = await self._past(rule, rollout, rolled)
         measures = _met(rule, readings)
         me = Witness(
             self._target.key,
@@ -96,12 +99,14 @@ class Attributor:
             levels=_levels({y.signal for y in measures}, readings, before),
         )
         beside, others = await asyncio.gather(
-            self._beside(measures, me, workload),
+            self._beside(measures, me, workload, ledger.suspected(onset)),
             asyncio.gather(*(o.witness(rule.signals, began) for o in self._others())),
         )
         found = attribution.attributed(
             me, others, past=past, beside=beside, measures=measures, policy=self._policy.attribution
         )
+        if rollout.template != ledger.present:
+            found = replace(found, began_with=ledger.records[rollout.template].name)
         self._say(rule, onset, found)
         return found
 
@@ -116,22 +121,34 @@ class Attributor:
 
     async def witness(self, signals: frozenset[str], since: float) -> Witness:
         """How this target fares on these signals, now that a breach of another began at monotonic second `since`."""
-        ledger = self._chronicle.ledger(self._target.key)
-        rolled = None if ledger.restored_by is not None else self._revisions.changed
-        rules = [r for r in self._triggers.rules.values() if r.signals & signals]
-        names = frozenset().union(*(r.signals for r in rules))
+        triggers = [t for t in self._triggers.all() if t.rule.signals & signals]
+        names = frozenset().union(*(t.rule.signals for t in triggers))
         await self._refresh(names, since)
-        now, states, readings = self._clock.monotonic(), self._triggers.states, self._readings(names)
-        met = [rule.name for rule in rules if judge(rule.condition, readings).verdict is Verdict.MET]
-        known = [states[n].onset for n in met if n in states]
-        onsets = [now if onset is None else onset for onset in known]
-        found = Witness(self._target.key, self._target.namespace, rolled=rolled)
-        if not onsets:
+        now, readings = self._clock.monotonic(), self._readings(names)
+        met = [
+            t for t in triggers if judge(t.rule.condition, readings).verdict is Verdict.MET and self._triggers.has(t)
+        ]
+        found = Witness(self._target.key, self._target.namespace)
+        if not met:
             return found
-        onset = min(onsets)
+        onset, instant = min((now if t.state.onset is None else t.state.onset, self._triggers.onset(t)) for t in met)
+        rollout = self._chronicle.ledger(self._target.key).rollout_of(instant)
+        by_guard = rollout is not None and rollout.by_guard is not None
+        rolled = None if by_guard else self._revisions.rolled(rollout)
         began = rolled if rolled is not None and rolled <= onset else onset
         before = await self._levels_before(signals & names, began)
-        return replace(found, breaching=True, onset=onset, levels=_levels(signals & names, readings, before))
+        levels = _levels(signals & names, readings, before)
+        undone = self._being_undone(readings)
+        return replace(found, breaching=True, onset=onset, rolled=rolled, levels=levels, undone=undone)
+
+    def _being_undone(self, readings: Mapping[str, Reading]) -> bool:
+        """Whether these readings still show a bad release that a rollback is leaving, or has just left."""
+        ledger, run = self._chronicle.ledger(self._target.key), self._chronicle.open_run_on(self._target.key)
+        if run is not None and run.touched and run.opened.plan.from_template == ledger.present:
+            return True
+        left = ledger.records.get((ledger.rollout and ledger.rollout.previous) or "")
+        since = min(r.at - self._signals[name].lookback for name, r in readings.items())
+        return left is not None and left.bad_since is not None and since < self._revisions.served_alone_since
 
     async def _refresh(self, names: frozenset[str], since: float) -> None:
         """Read anew what was not read since then, or a poll ago.
@@ -150,17 +167,16 @@ class Attributor:
 
     # Before the rollout
 
-    async def _past(self, rule: Rule, rolled: float) -> tuple[Past, Mapping[str, float]]:
+    async def _past(self, rule: Rule, rollout: Rollout, rolled: float) -> tuple[Past, Mapping[str, float]]:
         """What the rule said before the rollout, and the level of each of its signals then; looked for once."""
-        ledger = self._chronicle.ledger(self._target.key)
-        previous = ledger.records.get(ledger.previous or "")
-        key = (rolled, ledger.present, rule)
+        previous = self._chronicle.ledger(self._target.key).records.get(rollout.previous or "")
+        key = (rolled, rollout.template, rule)
         known = self._pasts.get(rule.name)
         if known is not None and known[0] == key:
             return known[1], known[2]
         start, end, stood = rolled - self._policy.attribution.before, rolled, float("-inf")
-        if ledger.previous_since is not None and ledger.changed_earliest is not None:
-            stood = end - (ledger.changed_earliest - ledger.previous_since).total_seconds()
+        if rollout.previous_since is not None and rollout.earliest is not None:
+            stood = end - (rollout.earliest - rollout.previous_since).total_seconds()
             start = max(start, stood)
         series = await self._series(rule.signals, start, end)
         met = seen = 0.0
@@ -210,8 +226,10 @@ class Attributor:
 
     # Old and new pods side by side
 
-    async def _beside(self, measures: Sequence[Yardstick], me: Witness, workload: Workload) -> Sequence[Comparison]:
-        """Comparisons of new and old pods while there were both and the breach was on."""
+    async def _beside(
+        self, measures: Sequence[Yardstick], me: Witness, workload: Workload, suspected: frozenset[str]
+    ) -> Sequence[Comparison]:
+        """Comparisons of the `suspected` releases' pods and older ones while there were both and the breach was on."""
         target, onset = self._aim.known, me.onset
         if target is None or onset is None:
             return []
@@ -219,7 +237,7 @@ class Attributor:
         if end is None or end - onset < self._policy.polling.interval:
             return []
         try:
-            new, old = await self._groups(workload)
+            new, old = await self._groups(workload, suspected)
         except ClusterError as error:
             self._log.warning("workload.unread", detail=str(error))
             return []
@@ -228,11 +246,11 @@ class Attributor:
         found = await asyncio.gather(*(self._one_beside(y, me, new, old, (onset, end)) for y in measures))
         return [c for c in found if c is not None]
 
-    async def _groups(self, workload: Workload) -> tuple[Pods, Pods]:
+    async def _groups(self, workload: Workload, suspected: frozenset[str]) -> tuple[Pods, Pods]:
         kept_in = Kind.REPLICA_SET if workload.kind == Kind.DEPLOYMENT else Kind.CONTROLLER_REVISION
         revisions = revisions_of(workload, await self._cluster.list(kept_in, workload.namespace))
-        new = [r for r in revisions if r.hash == workload.hash]
-        old = [r for r in revisions if r.hash != workload.hash]
+        new = [r for r in revisions if r.hash in suspected]
+        old = [r for r in revisions if r.hash not in suspected]
         return _pods(new, others=old), _pods(old, others=new)
 
     async def _one_beside(

@@ -103,6 +103,7 @@ class Chronicle:
         self._suspended: dict[tuple[str, str], OwnerSuspended] = {}
         self._resuming: dict[tuple[str, str], str] = {}
         self.loaded = False
+        self._loaded_at = monotonic()
         self.fault = ""
         self._log = structlog.get_logger()
 
@@ -121,7 +122,7 @@ class Chronicle:
         try:
             for entry in await self._journal.read_all():
                 self._remember(entry.stream, entry.seq, [entry.event])
-            self.loaded = True
+            self.loaded, self._loaded_at = True, self._monotonic()
         except JournalOutOfReach:
             raise
         except GuardError as error:
@@ -166,6 +167,7 @@ class Chronicle:
                 outcome="" if r.closed is None else r.closed.outcome,
                 opened_ago=now - self._opened_at[r.id] if r.id in self._opened_at else None,
                 closed_ago=now - self._closed_at[r.id] if r.id in self._closed_at else None,
+                known_for=now - self._loaded_at,
             )
             for r in self._runs.values()
         ]

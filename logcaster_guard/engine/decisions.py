@@ -24,7 +24,7 @@ from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects import snapshotting
 from logcaster_guard.engine.chronicle import Chronicle, run_stream
 from logcaster_guard.engine.planning import Planner
-from logcaster_guard.engine.refusing import NO_JOURNAL, Refusals
+from logcaster_guard.engine.refusing import Refusals
 from logcaster_guard.ports import Blobs, Clock, Cluster
 from logcaster_guard.strategies.unfit import Unfit
 
@@ -225,8 +225,7 @@ class Decisions:
     def manual_objections(self, rule: Rule, workload: Workload | None) -> Sequence[str]:
         """Why even a person's own request cannot be carried out now, as sentences."""
         situation = self._situation(rule, self._clock.now(), workload)
-        found = [r.sentence for r in guardrails.manual_refusals(situation, self._policy)]
-        return found if self._chronicle.available else [*found, NO_JOURNAL]
+        return [r.sentence for r in guardrails.manual_refusals(situation, self._policy)]
 
     async def open_manual(
         self, rule: Rule, plan: Plan, workload: Workload, reason: str, *, request: str
@@ -266,7 +265,9 @@ class Decisions:
         """Weigh the cause for the decision that follows; returns the evidence with it."""
         found = await self._attributor.weigh(rule, onset=onset, workload=workload)
         self._weighed[rule.name] = Weighed(onset, found, await self._attributor.request_rate(rule))
-        return evidence if found is None else {**evidence, **attribution.facts(found, self._units)}
+        replaced = self._chronicle.ledger(self._target.key).replaced_before(onset)
+        told = {} if replaced is None else {"changed": ", ".join(replaced.changed)}
+        return {**evidence, **told, **({} if found is None else attribution.facts(found, self._units))}
 
     def _situation(
         self,
@@ -294,6 +295,7 @@ class Decisions:
             request_rate=known.request_rate,
             gitops=self._target.gitops,
             own=workload is not None and workload.uid == self._own(),
+            journal=self._chronicle.available,
         )
 
     async def _open(
@@ -327,6 +329,7 @@ class Decisions:
             evidence=dict(evidence),
             condition=rule.text,
             snapshot=snapshot,
+            attributed=situation.attribution is not None and situation.attribution.accuses,
         )
 
     def _warning(self, situation: Situation) -> str:

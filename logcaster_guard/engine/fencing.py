@@ -61,6 +61,10 @@ class FencedCluster:
         self._authority.check(self._authority.timeout)
         await self._cluster.delete(kind, namespace, name, uid=uid, resource_version=resource_version)
 
+    def ahead(self) -> float:
+        """As the cluster's own."""
+        return self._cluster.ahead()
+
     async def aclose(self) -> None:
         """As the cluster's own."""
         await self._cluster.aclose()

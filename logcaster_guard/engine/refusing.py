@@ -9,9 +9,8 @@ from datetime import datetime
 import structlog
 
 from logcaster_guard.domain import description, gitops, guardrails, narration
-from logcaster_guard.domain.events import Event, NoticeQueued, RevisionBad, TargetFrozen
+from logcaster_guard.domain.events import Event, NoticeQueued, RevisionBad
 from logcaster_guard.domain.guardrails import Guardrail, Refusal, Situation
-from logcaster_guard.domain.ledger import Standing
 from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.workload import Workload
@@ -20,8 +19,6 @@ from logcaster_guard.engine.chronicle import Chronicle, target_stream
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.ports import Clock, Cluster
 from logcaster_guard.strategies.unfit import Unfit
-
-NO_JOURNAL = "There is no usable journal: the guard only watches. Mend the journal and restart the guard."
 
 _OUT_OF_REACH = 60.0
 """Seconds after which people are told that a trigger has fired and cannot be decided on."""
@@ -67,11 +64,8 @@ class Refusals:
         self._log = structlog.get_logger().bind(target=target.key)
 
     def of(self, situation: Situation) -> Sequence[Refusal]:
-        """Every reason to refuse, the want of a journal included; empty if the rollback may go ahead."""
-        reasons = guardrails.refusals(situation, self._policy)
-        if self._chronicle.available:
-            return reasons
-        return [*reasons, Refusal(Guardrail.NO_JOURNAL, NO_JOURNAL)]
+        """Every reason to refuse; empty if the rollback may go ahead."""
+        return guardrails.refusals(situation, self._policy)
 
     async def tell(self, situation: Situation, reasons: Sequence[Refusal], evidence: Mapping[str, str]) -> None:
         """Log the refusal and queue a notice of it, with what it means for the ledger; raises `JournalUnavailable`."""
@@ -100,10 +94,8 @@ class Refusals:
                 at=at,
                 onset=situation.onset,
             )
-            events: list[Event] = [NoticeQueued(at, notice), *self._verdict(situation, names, at)]
-            if names == (Guardrail.NO_GOOD_REVISION,):
-                events.append(TargetFrozen(at, "guard", f"{rule.name} fired and no revision is known to be good"))
-            await self._chronicle.tell(target_stream(self._target.key), *events)
+            verdict = self._verdict(situation, names, at)
+            await self._chronicle.tell(target_stream(self._target.key), NoticeQueued(at, notice), *verdict)
         self._told[rule.name] = notice_id
 
     async def postpone(self, rule: Rule, onset: datetime, reason: str) -> None:
@@ -135,12 +127,13 @@ class Refusals:
         return f"refused/{self._target.key}/{situation.rule.name}/{onset}/{'+'.join(names)}"
 
     def _verdict(self, situation: Situation, names: tuple[str, ...], at: datetime) -> list[Event]:
-        """A rollout that caused the breach is bad, even where nothing may be rolled back."""
-        present = situation.ledger.records.get(situation.ledger.present or "")
-        attributed = situation.rule.rollout_window is not None and _ACCUSING.issuperset(names)
-        if not attributed or present is None or present.standing(self._policy.ledger) is Standing.BAD:
+        """A release whose rollout caused the breach is bad, even where nothing may be rolled back."""
+        found, reason = situation.attribution, f"rule {situation.rule.name} fired after its rollout"
+        if found is None or not found.accuses or not _ACCUSING.issuperset(names):
             return []
-        return [RevisionBad(at, present.template, f"rule {situation.rule.name} fired after its rollout")]
+        ledger = situation.ledger
+        suspected = [ledger.records[template] for template in sorted(ledger.suspected(situation.onset))]
+        return [RevisionBad(at, r.template, reason) for r in suspected if r.bad_since is None]
 
     async def in_full(self, situation: Situation, reasons: Sequence[Refusal]) -> Sequence[Refusal]:
         """The reasons, with what has to be looked up for them where they are news. Raises `ClusterError`."""

@@ -10,24 +10,31 @@ from itertools import takewhile
 import structlog
 
 from logcaster_guard.domain import inbox, ledger, releases
-from logcaster_guard.domain.errors import ClusterError, NotFound
+from logcaster_guard.domain.errors import BlobMissing, ClusterError, NotFound
 from logcaster_guard.domain.events import (
     Event,
+    PodsReplaced,
     RevisionGood,
     RevisionLive,
+    RevisionNumbered,
     RevisionSeeded,
     TargetFrozen,
     TargetThawed,
 )
 from logcaster_guard.domain.inbox import Seen, Wish
-from logcaster_guard.domain.ledger import Probation, Record
+from logcaster_guard.domain.ledger import Record, Rollout
+from logcaster_guard.domain.probation import Probation
+from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.signals import Target
-from logcaster_guard.domain.workload import Revision, Workload, images_of, revisions_of
+from logcaster_guard.domain.workload import Revision, Workload, annotations_of, images_of, revisions_of
 from logcaster_guard.effects import snapshotting
 from logcaster_guard.engine.aim import Aim
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
-from logcaster_guard.ports import Blobs, Clock, Cluster, Kind
+from logcaster_guard.ports import Blobs, Clock, Cluster, Json, Kind
+
+_NAMED = 10
+"""Annotations that are named where all pods were replaced."""
 
 
 class RevisionWatch:
@@ -63,13 +70,14 @@ class RevisionWatch:
         self._stream = target_stream(target.key)
         self._looked: float | None = None
         self._inbox: Seen | None = None
+        self._annotations: Mapping[str, str] | None = None
         self._wipe_told = False
         self.absence = ""
         self._probation = Probation()
         self._was_whole = False
         self._seen_partial = False
         self._whole_since: float | None = None
-        self._changed: tuple[datetime | None, float | None] = (None, None)
+        self._rolled: Mapping[datetime, float] = {}
         self._lock = asyncio.Lock()
         self._log = structlog.get_logger().bind(target=target.key)
 
@@ -79,12 +87,18 @@ class RevisionWatch:
         return self._whole_since
 
     @property
-    def changed(self) -> float | None:
-        """Monotonic second from which on the present release may have been live; None if nobody knows.
+    def served_alone_since(self) -> float:
+        """Monotonic second since which only the present release serves, as far as is known; infinity: not yet."""
+        rolled = self.rolled(self._chronicle.ledger(self._target.key).rollout)
+        known = self._whole_since if self._whole_since is not None else rolled
+        return float("-inf" if known is None else known) if self._was_whole else float("inf")
+
+    def rolled(self, rollout: Rollout | None) -> float | None:
+        """Monotonic second from which on what was rolled out may have been live; None if nobody knows.
 
         Taken from the wall clock once: a later jump of that clock must not move it.
         """
-        return self._changed[1]
+        return None if rollout is None or rollout.earliest is None else self._rolled.get(rollout.earliest)
 
     async def look(self) -> Workload | None:
         """The Deployment as it is now, every change told to the journal; None if it does not exist.
@@ -95,6 +109,7 @@ class RevisionWatch:
             return await self._look()
 
     async def _look(self) -> Workload | None:
+        began = self._clock.monotonic()
         before, live = self._aim.known, await self._aim.look()
         if live is None:
             service = f"Service {self._target.namespace}/{self._target.service}"
@@ -113,16 +128,15 @@ class RevisionWatch:
             self._note_wholeness(workload)
             await self._note_inbox(workload)
             await self._note_probation(workload)
-        self._looked = self._clock.monotonic()
+        self._looked = began
         return workload
 
     async def _note_release(self, workload: Workload, *, switched: bool) -> None:
         known = self._chronicle.ledger(self._target.key)
         if known.present == workload.hash and known.uid == workload.uid:
+            await self._note_renewal(workload, known.records[workload.hash])
             return
-        kept_in = Kind.REPLICA_SET if workload.kind == Kind.DEPLOYMENT else Kind.CONTROLLER_REVISION
-        listed = await self._cluster.list(kept_in, self._target.namespace)
-        revisions = revisions_of(workload, listed)
+        revisions = await self._revisions_of(workload)
         events: list[Event] = [*(await self._seeds(workload, revisions))]
         by_guard = self._guards_own(workload)
         undo_of = known.present if by_guard is None and known.is_undo(workload.hash) else None
@@ -132,7 +146,7 @@ class RevisionWatch:
             RevisionLive(
                 at=self._clock.now(),
                 template=workload.hash,
-                revision=workload.revision or (str(revisions[-1].number) if revisions else ""),
+                revision=_number(workload, revisions),
                 uid=workload.uid,
                 blob=await self._blobs.put(releases.of_workload(workload).to_bytes()),
                 images=workload.images,
@@ -142,17 +156,54 @@ class RevisionWatch:
             )
         )
         await self._chronicle.tell(self._stream, *events)
+        self._annotations = annotations_of(workload.template)
         self._probation, self._was_whole = Probation(), False
         # Whoever saw the release before has seen this one come.
         self._seen_partial, self._whole_since = known.present is not None and self._looked is not None, None
         if by_guard is None and known.present is not None:
             self._template_changed(earliest)
 
+    async def _revisions_of(self, workload: Workload) -> Sequence[Revision]:
+        kept_in = Kind.REPLICA_SET if workload.kind == Kind.DEPLOYMENT else Kind.CONTROLLER_REVISION
+        return revisions_of(workload, await self._cluster.list(kept_in, self._target.namespace))
+
+    async def _note_renewal(self, workload: Workload, record: Record) -> None:
+        """The release is what it was: its number may be new, and all its pods may have been replaced."""
+        before, now = await self._annotations_before(record, workload.template), annotations_of(workload.template)
+        changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+        renumbered = workload.observed and workload.revision not in {"", record.revision}
+        if not changed and not renumbered and record.revision:
+            return
+        revisions, events = await self._revisions_of(workload), list[Event]()
+        number = _number(workload, revisions)
+        if number not in {"", record.revision}:
+            events.append(RevisionNumbered(self._clock.now(), workload.hash, number))
+        if changed:
+            blob = await self._blobs.put(releases.of_workload(workload).to_bytes())
+            made = next((r for r in reversed(revisions) if annotations_of(r.template) == now), None)
+            since = self._began(workload, made)
+            names = tuple(changed[:_NAMED])
+            events.append(PodsReplaced(self._clock.now(), workload.hash, names, blob, since))
+        if events:
+            await self._chronicle.tell(self._stream, *events)
+        self._annotations = now
+
+    async def _annotations_before(self, record: Record, now: Json) -> Mapping[str, str]:
+        """The pod template's annotations as they were when it was looked at last; those of `now` if nobody knows."""
+        if self._annotations is None:
+            try:
+                kept = Release.from_bytes(await self._blobs.get(record.blob)).template
+            except BlobMissing:
+                kept = now
+            self._annotations = annotations_of(kept)
+        return self._annotations
+
     def _note_change(self) -> None:
-        earliest = self._chronicle.ledger(self._target.key).changed_earliest
-        if earliest != self._changed[0]:
-            ago = None if earliest is None else max(0.0, (self._clock.now() - earliest).total_seconds())
-            self._changed = earliest, None if ago is None else self._clock.monotonic() - ago
+        instants = [r.earliest for r in self._chronicle.ledger(self._target.key).rollouts if r.earliest is not None]
+        self._rolled = {at: self._rolled.get(at, self._monotonic(at)) for at in instants}
+
+    def _monotonic(self, at: datetime) -> float:
+        return self._clock.monotonic() - max(0.0, (self._clock.now() - at).total_seconds())
 
     def _note_wholeness(self, workload: Workload) -> None:
         if not workload.rolled_out:
@@ -200,17 +251,30 @@ class RevisionWatch:
         A ReplicaSet that was made for it tells to the second. One that is re-used keeps its old creation time: then the
         field managers' time tells, where it lies between the last look and now, and else the last look.
         """
-        now, last = self._clock.now(), self._last_look()
         known = workload.hash in self._chronicle.ledger(self._target.key).records
         # A restart makes a new ReplicaSet of the same release, which has been live since the first of them.
         same = list(takewhile(lambda r: r.hash == workload.hash, reversed(revisions)))
-        if same and not same[-1].earlier and not known and workload.observed:
-            return same[-1].created
+        return self._began(workload, same[-1] if same and not known else None)
+
+    def _began(self, workload: Workload, made: Revision | None) -> datetime | None:
+        """The earliest instant at which the pod template may have become what it is; `made` may be its own revision."""
+        now, last = self._clock.now(), self._last_look()
+        if made is not None and made.hash == workload.hash and not made.earlier and workload.observed:
+            return self._by_own_clock(made.created, now, last)
         written = workload.template_written_at
+        written = None if written is None else written - timedelta(seconds=self._cluster.ahead())
         # The API server's times have whole seconds.
         if written is not None and (last is None or written >= last - timedelta(seconds=1)) and written <= now:
             return written
         return last
+
+    def _by_own_clock(self, created: datetime, now: datetime, last: datetime | None) -> datetime:
+        """When something was created that was not there at the `last` look, by the guard's own clock."""
+        at = created - timedelta(seconds=self._cluster.ahead())
+        if at > now:
+            # Its clock is ahead, and nobody knows by how much.
+            return last or now
+        return at if last is None else max(at, last)
 
     async def _note_inbox(self, workload: Workload) -> None:
         freeze = self._chronicle.ledger(self._target.key).freeze
@@ -268,3 +332,10 @@ def _news(record: Record, blind: frozenset[str]) -> bool:
     if record.bad_since is not None:
         return record.last_live > record.bad_since
     return record.good_at is None or blind < frozenset(record.unmeasured)
+
+
+def _number(workload: Workload, revisions: Sequence[Revision]) -> str:
+    """The present revision's number; empty while its controller has given it none and shows the last one's."""
+    if not workload.observed:
+        return ""
+    return workload.revision or next((str(r.number) for r in reversed(revisions) if r.hash == workload.hash), "")

@@ -232,9 +232,9 @@ class Triggers:
     def restore(self) -> None:
         """Take up what the journal tells of each trigger."""
         ledger, closed = self._chronicle.ledger(self._target.key), self._chronicle.last_closed(self._target.key)
-        released = ledger.changed_earliest or ledger.changed_at
-        if released is not None and ledger.restored_by is None:
-            self._released = self._monotonic(released)
+        rollout = ledger.rollout
+        if rollout is not None and rollout.by_guard is None:
+            self._released = self._monotonic(rollout.earliest or rollout.at)
         for trigger in self._triggers.values():
             if closed is not None:
                 trigger.state = self._after(closed, self._monotonic(closed.at))

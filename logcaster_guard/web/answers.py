@@ -276,7 +276,7 @@ def _release(guard: Guard, target: str, record: Record) -> Json:
     ledger = guard.chronicle.ledger(target)
     return {
         "target": target,
-        "revision": record.revision,
+        "revision": record.name,
         "template": record.template,
         "images": list(record.images),
         "standing": record.standing(guard.policy.ledger),

@@ -214,5 +214,8 @@ class FaultyCluster:
             (name, uid),
         )
 
+    def ahead(self) -> float:
+        return self._cluster.ahead()
+
     async def aclose(self) -> None:
         pass

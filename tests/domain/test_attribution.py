@@ -182,12 +182,20 @@ def test_old_pods_that_fare_alike_acquit_it_and_old_pods_that_do_not_single_it_o
         (witness(OTHER, 0.25), Cause.SEVERAL),
         (witness(OTHER, 0.1, rolled=None), Cause.ROLLOUT),
         (replace(witness(OTHER, 0.1), levels={}), Cause.SEVERAL),
+        (replace(witness(OTHER, 0.3, rolled=None), undone=True), Cause.ROLLOUT),
     ],
     ids=["alike", "not rolled out", "rolled out long ago", "much later", "much earlier", "a rollout elsewhere",
-         "no rollout elsewhere", "stands out", "no margin", "stands out from one not rolled out", "cannot be compared"],
+         "no rollout elsewhere", "stands out", "no margin", "stands out from one not rolled out", "cannot be compared",
+         "is being undone"],
 )  # fmt: skip
 def test_what_breaches_together_must_be_stood_out_from(other: Witness, cause: Cause) -> None:
     assert judged([other]).cause is cause
+
+
+def test_a_rollback_elsewhere_does_not_blame_a_release_that_had_been_well_for_long() -> None:
+    other, me = replace(witness(OTHER, 0.3, rolled=None), undone=True), witness(ME, 0.3, rolled=1_000.0 - 3_601.0)
+    found = attributed(me, [other], past=QUIET, beside=[], measures=[ERRORS], policy=POLICY)
+    assert found.cause is Cause.SHARED
 
 
 def test_suspects_are_ranked_by_how_far_they_rose_and_how_soon_after_their_rollout() -> None:

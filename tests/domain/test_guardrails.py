@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import Guardrail, PastRun, Situation, manual_refusals, refusals, span
 from logcaster_guard.domain.inbox import FREEZE
-from logcaster_guard.domain.ledger import Freeze, Ledger, Record
+from logcaster_guard.domain.ledger import Freeze, Ledger, Record, Rollout
 from logcaster_guard.domain.rules import Action, Limits, Policy
 from logcaster_guard.domain.runs import SUBSIDED, VETOED
 from logcaster_guard.domain.workload import Workload
@@ -29,13 +29,15 @@ TARGET, OTHER = "default/logcaster-prod", "default/another"
 
 KNOWN_GOOD = Record("good", "1", "blob", ("logcaster/logcaster-c:1.0",), 0, 0, good_at=at(0))
 PRESENT = Record(HASH, "2", "blob 2", ("logcaster/logcaster-c:2.0",), 1, 1)
+ROLLOUT = Rollout(HASH, at(9_030), at(9_000), previous="good", previous_since=at(0))
 LEDGER = Ledger(
     records={"good": KNOWN_GOOD, HASH: PRESENT},
     present=HASH,
     uid=UID,
-    changed_at=at(9_030),
-    changed_earliest=at(9_000),
+    rollouts=(ROLLOUT,),
 )
+RESTORED = replace(LEDGER, rollouts=(replace(ROLLOUT, by_guard="run-1"),))
+UNDATED = replace(LEDGER, rollouts=(replace(ROLLOUT, earliest=None),))
 ALLOWED = Situation(
     rule=rule(), target=TARGET, onset=at(9_100), now=NOW, workload=Workload(BAD), ledger=LEDGER, runs=()
 )
@@ -80,12 +82,12 @@ NAMELESS = seen_as({"managedFields": [{"manager": "argocd-controller", "fieldsV1
         ({"workload": seen_as({}, paused=True)}, Guardrail.PAUSED),
         ({"workload": seen_as({"uid": "another"})}, Guardrail.NOT_YET_OBSERVED),
         ({"workload": Workload(deployment(template("v3")))}, Guardrail.NOT_YET_OBSERVED),
-        ({"ledger": replace(LEDGER, changed_earliest=None)}, Guardrail.ROLLOUT_UNKNOWN),
+        ({"ledger": UNDATED}, Guardrail.ROLLOUT_UNKNOWN),
         ({"onset": at(8_999)}, Guardrail.NOT_CAUSED_BY_A_ROLLOUT),
         ({"onset": at(9_001 + 86_400)}, Guardrail.NOT_CAUSED_BY_A_ROLLOUT),
-        ({"ledger": replace(LEDGER, restored_by="run-1")}, Guardrail.NOT_CAUSED_BY_A_ROLLOUT),
+        ({"ledger": RESTORED}, Guardrail.NOT_CAUSED_BY_A_ROLLOUT),
         ({**BEGUN, "rule": rule(rollout_window=None)}, Guardrail.ROLLOUT_IN_PROGRESS),
-        ({**BEGUN, "ledger": replace(LEDGER, restored_by="run-1")}, Guardrail.NOT_CAUSED_BY_A_ROLLOUT),
+        ({**BEGUN, "ledger": RESTORED}, Guardrail.NOT_CAUSED_BY_A_ROLLOUT),
         ({"ledger": replace(LEDGER, freeze=Freeze(at(0), "annotation", "move"))}, Guardrail.FROZEN),
         ({"runs": [PastRun("r", TARGET, NOW - timedelta(seconds=60), None)]}, Guardrail.ANOTHER_RUN),
         ({"runs": [ended(1_799)]}, Guardrail.COOLDOWN),
@@ -119,8 +121,8 @@ def test_one_fact_is_enough_to_refuse(change: Mapping[str, Any], guardrail: Guar
         {"onset": at(9_000)},
         {"onset": at(9_000 + 86_400)},
         {"rule": rule(rollout_window=None), "onset": at(0)},
-        {"rule": rule(rollout_window=None), "ledger": replace(LEDGER, changed_earliest=None)},
-        {"rule": rule(rollout_window=None), "ledger": replace(LEDGER, restored_by="run-1")},
+        {"rule": rule(rollout_window=None), "ledger": UNDATED},
+        {"rule": rule(rollout_window=None), "ledger": RESTORED},
         {"workload": OWNED, "gitops": GitOps.PROCEED},
         {"workload": OWNED, "gitops": GitOps.SUSPEND},
         {"workload": NAMELESS, "gitops": GitOps.PROCEED},
@@ -158,8 +160,38 @@ def test_what_following_another_run_does_not_lift(change: Mapping[str, Any], gua
     assert found(replace(ALLOWED, **change)) == [guardrail]
 
 
-def test_a_clock_set_back_lifts_no_limit() -> None:
-    assert found(replace(ALLOWED, runs=[ended(-600)])) == [Guardrail.COOLDOWN]
+@pytest.mark.parametrize("ahead", [600.0, 7_200.0, 90_000.0])
+def test_a_clock_set_back_and_a_restart_lift_no_limit(ahead: float) -> None:
+    """What the journal tells of an instant to come was at least as long ago as this process has known it."""
+    found_for = {
+        known: found(replace(ALLOWED, runs=[replace(ended(-ahead), known_for=known), replace(ended(-ahead), run="r2")]))
+        for known in (0.0, 1_801.0, 86_401.0)
+    }
+    both = [Guardrail.COOLDOWN, Guardrail.TARGET_BUDGET]
+    assert found_for == {0.0: both, 1_801.0: both, 86_401.0: [Guardrail.COOLDOWN]}
+    alone = replace(ALLOWED, runs=[replace(ended(-ahead), known_for=1_801.0)])
+    assert found(alone) == []
+
+
+@pytest.mark.parametrize("judged", [refusals, manual_refusals])
+def test_without_a_journal_nothing_is_said_of_releases_and_runs(judged: Any) -> None:
+    blind = replace(ALLOWED, journal=False, ledger=Ledger(), runs=[])
+    [refusal] = judged(blind, POLICY)
+    assert (refusal.guardrail, "journal" in refusal.sentence) == (Guardrail.NO_JOURNAL, True)
+    gone = replace(blind, workload=None)
+    assert [r.guardrail for r in judged(gone, POLICY)] == [Guardrail.TARGET_MISSING, Guardrail.NO_JOURNAL]
+
+
+@pytest.mark.parametrize(
+    ("ledger", "words"),
+    [
+        (Ledger(), "has not been looked at yet"),
+        (replace(LEDGER, present="another"), "since its pod template changed a moment ago"),
+        (replace(LEDGER, uid="another"), "since it was made anew a moment ago"),
+    ],
+)
+def test_what_has_not_been_looked_at_is_told_as_it_is(ledger: Ledger, words: str) -> None:
+    assert words in next(r.sentence for r in refusals(replace(ALLOWED, ledger=ledger), POLICY))
 
 
 def test_a_clock_set_forward_lifts_no_limit_of_what_this_process_has_seen() -> None:
@@ -203,8 +235,7 @@ def test_who_is_rolling_out_another_release_is_told_from_whose_rollout_has_ended
     begun = replace(ALLOWED, **BEGUN)
     assert found(begun) == both
     assert "after the breach began (1 of 3 updated" in refusals(begun, POLICY)[1].sentence
-    restored = replace(LEDGER, restored_by="run-1")
-    assert found(replace(begun, ledger=restored, rule=rule(rollout_window=None))) == both[1:]
+    assert found(replace(begun, ledger=RESTORED, rule=rule(rollout_window=None))) == both[1:]
     for onset in (at(9_001), at(9_500)):
         assert found(replace(begun, onset=onset)) == []
     assert found(replace(begun, workload=Workload(BAD))) == both[:1]

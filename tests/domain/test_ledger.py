@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import example, given
@@ -21,7 +21,8 @@ from logcaster_guard.domain.events import (
     TargetThawed,
 )
 from logcaster_guard.domain.inbox import Mark
-from logcaster_guard.domain.ledger import Ledger, Probation, Standing, fold, proofs
+from logcaster_guard.domain.ledger import Ledger, Standing, fold, proofs
+from logcaster_guard.domain.probation import Probation
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload, revisions_of
@@ -49,9 +50,9 @@ def seeded(name: str, order: int, *, stood: float = 2 * DAY, undone: bool = Fals
     return RevisionSeeded(at(0), name, str(order), order, f"rs {name}", f"blob {name}", (name,), stood, undone)
 
 
-def opened(run: str, source: str, to: str) -> RunOpened:
+def opened(run: str, source: str, to: str, *, attributed: bool = False) -> RunOpened:
     plan = Plan("immediate", "default", "d", UID, source, to, (source,), (to,), 3, False, None, None, ())
-    return RunOpened(at(0), run, "default/d", "rule", "reason", plan)
+    return RunOpened(at(0), run, "default/d", "rule", "reason", plan, attributed=attributed)
 
 
 def destination(events: Sequence[Event]) -> str | None:
@@ -92,8 +93,18 @@ def test_destination(events: Sequence[Event], expected: str | None) -> None:
     assert destination(events) == expected
 
 
-def test_a_rollback_of_the_guard_leaves_a_bad_revision() -> None:
-    assert standing([live("v1"), live("v2"), opened("r", "v2", "v1")], "v2") is Standing.BAD
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([opened("r", "v2", "v1")], Standing.UNPROVEN),  # vetoed, or the breach went away: nothing was left
+        ([opened("r", "v2", "v1", attributed=True)], Standing.BAD),
+        ([opened("r", "v2", "v1"), live("v1", by="r")], Standing.BAD),
+    ],
+)
+def test_a_run_makes_the_release_bad_that_a_breach_was_put_down_to_or_that_it_left(
+    events: Sequence[Event], expected: Standing
+) -> None:
+    assert standing([live("v1"), live("v2"), *events], "v2") is expected
 
 
 def test_a_second_rollback_does_not_return_to_the_bad_one() -> None:
@@ -131,8 +142,41 @@ def test_a_release_stands_from_its_rollout_to_the_next() -> None:
 
 
 def test_who_put_the_present_release_there_is_known() -> None:
-    assert fold([live("v1", by="r")]).restored_by == "r"
-    assert fold([live("v1", by="r"), live("v2")]).restored_by is None
+    assert [r.by_guard for r in fold([live("v1", by="r")]).rollouts] == ["r"]
+    assert [r.by_guard for r in fold([live("v1", by="r"), good("v1"), live("v2")]).rollouts] == [None]
+
+
+@pytest.mark.parametrize(
+    ("events", "onset", "expected"),
+    [
+        ([live("v1"), good("v1"), live("v2", 100), live("v3", 200)], 150, {"v2", "v3"}),  # the fix did not mend it
+        ([live("v1"), good("v1"), live("v2", 100), live("v3", 200)], 200, {"v3"}),
+        ([live("v1"), good("v1"), live("v2", 100), live("v3", 200), live("v4", 300)], 120, {"v2", "v3", "v4"}),
+        ([live("v1"), good("v1"), live("v2", 100), good("v2"), live("v3", 200)], 150, set()),  # v2 had been well
+        ([live("v1"), good("v1"), live("v2", 100), live("v3", 200)], 50, set()),
+        ([live("v1"), good("v1"), live("v2", 100), live("v1", 200, undo_of="v2")], 150, set()),
+        ([live("v1"), live("v2", 100), live("v1", 200, undo_of="v2")], 150, set()),
+        ([live("v1"), good("v1"), live("v2", 100), live("v1", 200, by="r"), live("v3", 300)], 150, set()),
+        ([live("v1"), good("v1"), live("v2", 100), replace(live("v3", 200), earliest=None)], 150, {"v2", "v3"}),
+    ],
+)  # fmt: skip
+def test_a_breach_that_began_with_a_release_that_never_earned_good_is_still_that_rollouts(
+    events: Sequence[Event], onset: float, expected: set[str]
+) -> None:
+    ledger = fold(events)
+    rollout = ledger.rollout_of(at(onset))
+    assert rollout is not None
+    assert rollout.earliest is not None
+    began_after = rollout.earliest <= at(onset)
+    assert (ledger.suspected(at(onset)) if began_after else set()) == expected
+
+
+def test_a_run_makes_every_release_bad_that_answers_for_the_breach() -> None:
+    events: list[Event] = [live("v1"), good("v1"), live("v2", 100), live("v3", 200)]
+    run = replace(opened("r", "v3", "v1", attributed=True), onset=at(150))
+    assert {n: standing([*events, run], n) for n in ("v1", "v2", "v3")} == {
+        "v1": Standing.GOOD, "v2": Standing.BAD, "v3": Standing.BAD,
+    }  # fmt: skip
 
 
 def test_freezes() -> None:
@@ -156,10 +200,11 @@ def test_a_bad_revision_is_never_a_destination(moves: Sequence[tuple[str, str]])
     ledger, bad, relived = Ledger(), set[str](), set[str]()
     for move, name in moves:
         for event in _events(ledger, move, name):
-            ledger = ledgers.extend(ledger, [event])
+            before, ledger = ledger.present, ledgers.extend(ledger, [event])
             match event:
-                case RevisionLive(template=now, undo_of=left):
+                case RevisionLive(template=now, undo_of=undone, by_guard=run):
                     relived |= {now} & bad
+                    left = undone if run is None else before
                     if left is not None:
                         bad.add(left)
                         relived.discard(left)
@@ -169,9 +214,6 @@ def test_a_bad_revision_is_never_a_destination(moves: Sequence[tuple[str, str]])
                 case RevisionBad(template=found) | RevisionMarked(template=found):
                     bad.add(found)
                     relived.discard(found)
-                case RunOpened(plan=plan):
-                    bad.add(plan.from_template)
-                    relived.discard(plan.from_template)
                 case RevisionSeeded(template=found, superseded_by_undo=True):
                     bad.add(found)
                 case RevisionGood(template=found) if found in relived:

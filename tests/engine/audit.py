@@ -146,6 +146,8 @@ class Auditor:
             case RevisionLive():
                 if event.undo_of is not None:
                     self._mark_bad(name, event.undo_of)
+                if event.by_guard is not None and seen.live not in {None, event.template}:
+                    self._mark_bad(name, str(seen.live))
                 seen.live = event.template
                 seen.known += [event.template] if event.template not in seen.known else []
             case RevisionSeeded():
@@ -204,11 +206,12 @@ class Auditor:
         if parent is None or parent.outcome == "escalated":
             self._had_its_duration(second, name, self._rules[event.rule])
         self.runs[event.run] = Opened(event, second, theirs.rolls)
-        self._mark_bad(name, plan.from_template)
+        if event.attributed:
+            self._mark_bad(name, plan.from_template)
 
     def _ago(self, event: RunOpened, second: float, then: float, instant: datetime) -> float:
         """How long ago a guard can know something was: across its restarts there is nothing but the wall clock."""
-        by_the_wall = abs((event.at - instant).total_seconds())
+        by_the_wall = (event.at - instant).total_seconds()
         restarted = any(then <= start <= second for start in self.world.starts)
         return max(second - then, by_the_wall) if restarted else second - then
 

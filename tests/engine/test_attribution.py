@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
 from logcaster_guard.domain.events import RevisionBad, RunOpened
-from logcaster_guard.domain.rules import Limits, Policy
+from logcaster_guard.domain.rules import Limits, Policy, Polling
 from logcaster_guard.domain.signals import Gap, NoData, Reading, Signal, SourceName, Target, Value
 from logcaster_guard.domain.translation import Language, translated
 from logcaster_guard.ports import Clock, Kind, Pods
 from logcaster_guard.web import answers
-from tests.engine.bench import ANOTHER, ERRORS, FIRES, KEY, PROD, Bench, bench
+from tests.engine.bench import ANOTHER, ERRORS, FIRES, KEY, PROD, Bench, bench, rule, wall
 from tests.fakes.source import FakeSource
 
 TEN = [PROD, *(f"service-{n}" for n in range(1, 10))]
 # No budget may be what keeps the others from being rolled back.
 GENEROUS = Policy(limits=Limits(per_target_per_day=100, per_cluster_per_hour=100))
+SWIFT = replace(GENEROUS, polling=Polling(interval=1.0, staleness=60.0))
 
 
 class DividingSource(FakeSource):
@@ -246,7 +248,7 @@ async def test_what_a_refusal_was_put_down_to_is_explained() -> None:
         assert made.cluster.object(Kind.DEPLOYMENT, PROD)["spec"]["replicas"] == 3
 
 
-async def test_the_others_are_decided_on_once_the_first_one_is_well_again() -> None:
+async def test_the_others_are_decided_on_once_the_first_one_is_being_undone() -> None:
     """Two bad releases: the worse one goes back, and then the other breaches alone."""
     async with bench(deployments=[PROD, ANOTHER], policy=GENEROUS, rules=[ERRORS]) as made:
         made.errors["v3"] = 0.9
@@ -254,14 +256,12 @@ async def test_the_others_are_decided_on_once_the_first_one_is_well_again() -> N
         made.cluster.roll(PROD, "v3")
         made.cluster.roll(ANOTHER, "v2")
         await made.pass_(FIRES)
-        assert opened(made) == [KEY]
-        await made.pass_(FIRES)
         assert opened(made) == [KEY, f"default/{ANOTHER}"]
 
 
 @pytest.mark.parametrize("between", [0.0, 0.3], ids=["good", "bad"])
 async def test_releases_in_quick_succession_are_told_apart(between: float) -> None:
-    """A release that stood for less than a reading looks back is judged by what is known of it: that it was quiet."""
+    """A release that stood for less than a reading looks back was quiet, or the breach began with it."""
     async with bench(rules=[ERRORS], policy=GENEROUS, lookback=200.0) as made:
         made.errors["v4"] = between
         await made.good_v1()
@@ -269,8 +269,9 @@ async def test_releases_in_quick_succession_are_told_apart(between: float) -> No
         await made.pass_(120.0)
         made.cluster.roll(PROD, "v2")
         await made.pass_(FIRES)
-        assert opened(made) == ([] if between else [KEY])
-        assert refusals(made) == ({KEY: ["not_caused_by_a_rollout"]} if between else {})
+        [run] = made.told(RunOpened)
+        assert ("which never earned good" in run.evidence["attribution"]) is (between > 0)
+        assert refusals(made) == {}
 
 
 async def test_what_the_pods_of_the_release_before_last_showed_is_not_the_last_ones() -> None:
@@ -286,3 +287,65 @@ async def test_what_the_pods_of_the_release_before_last_showed_is_not_the_last_o
         await made.pass_(FIRES)
         assert opened(made) == [KEY]
         assert refusals(made) == {}
+
+
+async def test_a_fix_that_does_not_mend_what_began_before_it_goes_back_to_the_good_release() -> None:
+    """v1 good, v2 bad, and its fix bad as well: the fix gets its whole duration, and then v1 is put back."""
+    async with bench(rules=[ERRORS]) as made:
+        await made.bad_v2()
+        await made.pass_(200.0)
+        made.cluster.roll(PROD, "v3")
+        rolled = made.clock.monotonic()
+        await made.pass_(290.0)
+        assert opened(made) == []
+        await made.pass_(40.0)
+        [run] = made.told(RunOpened)
+        assert (run.plan.from_images, run.plan.to_images) == (("v3",), ("v1",))
+        assert (run.at - wall(rolled)).total_seconds() >= ERRORS.duration
+        assert "of revision 2, which never earned good, and goes on since" in run.evidence["attribution"]
+        records = made.guard.chronicle.ledger(KEY).records.values()
+        assert {r.images[0]: r.bad_since is not None for r in records} == {"v1": False, "v2": True, "v3": True}
+        assert made.cluster.image(PROD) == "v1"
+
+
+async def test_a_breach_that_began_with_the_good_release_is_not_the_fixs() -> None:
+    async with bench(rules=[ERRORS]) as made:
+        await made.good_v1()
+        made.prometheus.set(PROD, "error_rate", 0.3)
+        await made.pass_(60.0)
+        made.cluster.roll(PROD, "v3")
+        await made.pass_(2 * FIRES)
+        assert opened(made) == []
+        assert refusals(made) == {KEY: ["not_caused_by_a_rollout"]}
+
+
+@pytest.mark.parametrize("by_hand", [False, True], ids=["by the guard", "by a person"])
+async def test_a_target_whose_bad_release_is_being_undone_acquits_no_other(by_hand: bool) -> None:
+    """Two services roll out bad releases 7 s apart; what the first one's readings look back to is still its own."""
+    quick = rule(duration=6.0)
+    async with bench(deployments=[PROD, ANOTHER], policy=SWIFT, rules=[quick], lookback=60.0) as made:
+        await made.good_v1()
+        made.cluster.roll(PROD, "v2")
+        made.errors["v1"] = 0.3  # the lookback of the release that was put back
+        await made.pass_(5.0)
+        if by_hand:
+            made.cluster.roll(PROD, "v1")
+        await made.pass_(2.0)
+        made.cluster.roll(ANOTHER, "v2")
+        await made.pass_(30.0)
+        assert opened(made) == ([f"default/{ANOTHER}"] if by_hand else [KEY, f"default/{ANOTHER}"])
+        assert f"default/{ANOTHER}" not in refusals(made)
+
+
+async def test_a_target_that_still_breaches_long_after_its_release_was_undone_is_a_witness() -> None:
+    """What its new readings show cannot be the release's any more: something is wrong that both share."""
+    async with bench(deployments=[PROD, ANOTHER], policy=SWIFT, rules=[rule(duration=10.0)], lookback=60.0) as made:
+        await made.good_v1()
+        made.errors["v1"] = 0.3
+        made.cluster.roll(PROD, "v2")
+        await made.pass_(100.0)
+        assert opened(made) == [KEY]
+        made.cluster.roll(ANOTHER, "v2")
+        await made.pass_(30.0)
+        assert opened(made) == [KEY]
+        assert refusals(made)[f"default/{ANOTHER}"] == ["shared_cause"]

@@ -72,8 +72,7 @@ class Row:
     """The one fact by which the worlds differ is `fact`, or `refused`, options of the bench.
 
     `when` it happens: before the `roll` of v2, `then`, or `late`. `options` are those of both worlds. The world goes
-    through `watch`, `roll`, `fire`; `otherwise` takes the place of the fact where it is allowed. `beside` are
-    guardrails that come with the fact.
+    through `watch`, `roll`, `fire`; `otherwise` takes the place of the fact where it is allowed.
     """
 
     fact: Act | None = None
@@ -84,7 +83,6 @@ class Row:
     watch: Act = watched
     roll: Act = rolled_out
     fire: Act = fired
-    beside: frozenset[Guardrail] = frozenset()
 
 
 def edit(**changes: Any) -> Act:
@@ -144,7 +142,7 @@ def traffic(rate: float | None) -> Act:
 
 def forget_when_it_changed(made: Bench) -> None:
     ledgers = made.guard.chronicle._ledgers
-    ledgers[KEY] = replace(ledgers[KEY], changed_earliest=None)
+    ledgers[KEY] = replace(ledgers[KEY], rollouts=tuple(replace(r, earliest=None) for r in ledgers[KEY].rollouts))
 
 
 async def began_late(made: Bench) -> None:
@@ -218,6 +216,10 @@ def set_errors_of(image: str, share: float) -> Act:
     return lambda made: made.errors.update({image: share})
 
 
+def restarted(made: Bench) -> None:
+    made.cluster.restart(PROD, restartedAt="now")
+
+
 def stuck(made: Bench) -> None:
     made.cluster.stuck = True
 
@@ -249,6 +251,10 @@ ROWS: Mapping[Guardrail, Row] = {
     Guardrail.PAUSED: Row(fact=edit(paused=True)),
     Guardrail.NOT_YET_OBSERVED: Row(fact=asked_with_another_template, otherwise=asked_directly, fire=nothing),
     Guardrail.ROLLOUT_UNKNOWN: Row(fact=forget_when_it_changed),
+    Guardrail.PODS_REPLACED: Row(
+        fact=each(watched_long_enough, restarted, errors(PROD, 0.3)), when="then", roll=quiet_v2,
+        otherwise=each(watched_long_enough, errors(PROD, 0.3)),
+    ),
     Guardrail.NOT_CAUSED_BY_A_ROLLOUT: Row(fact=errors(PROD, 0.3), when="roll"),
     Guardrail.HISTORY_TOO_SHORT: Row(watch=began_late, roll=nothing, options={"past": True}, refused={"past": False}),
     Guardrail.SHARED_CAUSE: Row(fact=errors(ANOTHER, 0.3), when="then", watch=watched_for_long, options=TWO),
@@ -278,9 +284,7 @@ ROWS: Mapping[Guardrail, Row] = {
     Guardrail.NO_GOOD_REVISION: Row(
         watch=watched_for_a_moment, fact=nothing, otherwise=watched_long_enough, when="roll",
     ),
-    Guardrail.NO_JOURNAL: Row(refused={"journal": None}, beside=frozenset({
-        Guardrail.NOT_YET_OBSERVED, Guardrail.ROLLOUT_UNKNOWN, Guardrail.NO_GOOD_REVISION,
-    })),
+    Guardrail.NO_JOURNAL: Row(refused={"journal": None}),
     Guardrail.GITOPS_OWNER: Row(fact=owned),
     Guardrail.STRATEGY_UNFIT: Row(
         options={**BY_SWITCH, "policy": Policy(blue_green=BlueGreenPolicy(otherwise=Action.IMMEDIATE))},
@@ -292,8 +296,7 @@ ROWS: Mapping[Guardrail, Row] = {
 FURTHER: Mapping[str, tuple[Guardrail, Row]] = {
     "somebody is rolling out another release, and the cause is asked for": (
         Guardrail.ROLLOUT_IN_PROGRESS,
-        Row(fact=another_is_being_rolled_out, when="then", fire=fired_after_it,
-            beside=frozenset({Guardrail.NOT_CAUSED_BY_A_ROLLOUT})),
+        Row(fact=another_is_being_rolled_out, when="then", fire=fired_after_it),
     ),
     "the rollout is longer ago than the rule's window": (
         Guardrail.NOT_CAUSED_BY_A_ROLLOUT,
@@ -365,7 +368,7 @@ async def test_it_is_allowed_but_for_one_fact(case: str) -> None:
                 continue
             assert opened == []
             assert made.writes() == 0
-            assert {n for line in said for n in line["guardrails"]} - row.beside == {guardrail}
+            assert {n for line in said for n in line["guardrails"]} == {guardrail}
             [sentence] = [
                 r
                 for line in said[:1]

@@ -6,11 +6,20 @@ from dataclasses import replace
 import pytest
 
 from logcaster_guard.domain.conditions import NoDataPolicy
-from logcaster_guard.domain.events import RevisionBad, RevisionGood, RevisionLive, RevisionSeeded, RunOpened
+from logcaster_guard.domain.events import (
+    PodsReplaced,
+    RevisionBad,
+    RevisionGood,
+    RevisionLive,
+    RevisionNumbered,
+    RevisionSeeded,
+    RunOpened,
+)
 from logcaster_guard.domain.ledger import Standing
 from logcaster_guard.domain.rules import Action, LedgerPolicy
+from logcaster_guard.domain.translation import Language, translated
 from logcaster_guard.ports import Json, Kind
-from tests.engine.bench import ERRORS, HEALTH, KEY, PROD, PROVEN, Bench, bench, wall
+from tests.engine.bench import ERRORS, FIRES, HEALTH, KEY, PROD, PROVEN, Bench, bench, wall
 
 DAY = 86_400.0
 
@@ -201,6 +210,27 @@ async def test_the_instant_of_a_rollout_comes_from_its_replica_set(made: Bench) 
     assert made.told(RevisionLive)[-1].earliest == wall(rolled).replace(microsecond=0)
 
 
+@pytest.mark.parametrize("skew", [8.0, 30.0, -8.0, 3_600.0])
+@pytest.mark.parametrize("told", [True, False], ids=["measured", "not measured"])
+async def test_an_api_server_whose_clock_differs_dates_no_rollout_after_its_breach(
+    made: Bench, skew: float, told: bool
+) -> None:
+    made.cluster.skew, made.cluster.told_skew = skew, told
+    await made.good_v1()
+    await made.pass_(13.0)
+    looked, rolled = made.clock.monotonic() - 23.0, made.clock.monotonic()
+    made.cluster.roll(PROD, "v2")
+    await made.pass_(FIRES + 30.0)
+    earliest = made.told(RevisionLive)[1].earliest
+    assert earliest is not None
+    assert wall(looked) <= earliest
+    if told:
+        assert wall(rolled - 1.0) <= earliest <= wall(rolled)
+    # What is not measured shows where its time is still to come; else a breach may seem older than the rollout.
+    if told or skew != 8.0:
+        assert len(made.told(RunOpened)) == 1
+
+
 async def test_an_old_release_that_is_live_again_changed_after_the_last_look(made: Bench) -> None:
     made.errors["v2"] = 0.0
     await made.good_v1()
@@ -235,3 +265,92 @@ async def test_a_missing_target_is_no_reason_to_stop(made: Bench) -> None:
     made.cluster.add_deployment(PROD, "v1")
     await made.pass_(60.0)
     assert len({live.uid for live in made.told(RevisionLive)}) == 2
+
+
+CHECKSUM = {"checksum/config": "b"}
+
+
+async def replaced_with_a_bad_configuration(made: Bench) -> float:
+    """v1, then v2, both good; then v2's pods are replaced for the sake of a ConfigMap, which is bad. Returns when."""
+    made.errors["v2"] = 0.0
+    await made.good_v1()
+    made.cluster.roll(PROD, "v2")
+    await made.pass_(PROVEN)
+    made.cluster.restart(PROD, **CHECKSUM)
+    made.prometheus.set(PROD, "error_rate", 0.3)
+    return made.clock.monotonic()
+
+
+@pytest.mark.parametrize("when", ["at once", "after a restart", "while it was away"])
+async def test_pods_that_were_replaced_without_a_new_release_are_not_its_rollout(made: Bench, when: str) -> None:
+    if when == "while it was away":
+        made.errors["v2"] = 0.0
+        await made.good_v1()
+        made.cluster.roll(PROD, "v2")
+        await made.pass_(PROVEN)
+        await made.stop()
+        made.cluster.restart(PROD, **CHECKSUM)
+        made.prometheus.set(PROD, "error_rate", 0.3)
+        at = made.clock.monotonic()
+        await made.start()
+    else:
+        at = await replaced_with_a_bad_configuration(made)
+        await made.pass_(60.0)
+    if when == "after a restart":
+        await made.restart()
+    await made.pass_(400.0)
+    [replaced] = made.told(PodsReplaced)
+    assert (replaced.changed, replaced.earliest) == (("checksum/config",), wall(at).replace(microsecond=0))
+    [notice] = made.notices("trigger.refused")
+    assert notice.facts["guardrails"] == "pods_replaced"
+    assert "(checksum/config)" in notice.text
+    assert "checksum/config" in translated(notice, Language.KOREAN).text
+    assert "cause" not in notice.facts
+    assert standings(made) == {"v1": Standing.GOOD, "v2": Standing.GOOD}
+    assert (made.cluster.writes, made.told(RunOpened)) == ([], [])
+
+
+async def test_a_restart_acquits_no_release_that_was_never_well_nor_a_breach_that_was_there_before(made: Bench) -> None:
+    await made.bad_v2()
+    await made.pass_(60.0)
+    made.cluster.restart(PROD, **{"kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z"})
+    await made.pass_(FIRES)
+    assert len(made.told(RunOpened)) == len(made.told(PodsReplaced)) == 1
+    assert made.cluster.image(PROD) == "v1"
+
+
+async def test_a_new_release_after_pods_were_replaced_is_judged_by_its_own_rollout(made: Bench) -> None:
+    await replaced_with_a_bad_configuration(made)
+    made.prometheus.set(PROD, "error_rate", 0.0)
+    await made.pass_(60.0)
+    made.cluster.roll(PROD, "v3")
+    await made.pass_(FIRES + 30.0)
+    [run] = made.told(RunOpened)
+    assert run.plan.to_images == ("v2",)
+    template = made.cluster.object(Kind.DEPLOYMENT, PROD)["spec"]["template"]
+    assert template["metadata"]["annotations"] == CHECKSUM
+
+
+@pytest.mark.parametrize("seen", [1, 3])
+async def test_the_number_is_read_again_once_the_controller_has_given_one(made: Bench, seen: int) -> None:
+    """The Deployment shows the last revision's number until its controller has looked at the new one."""
+    await made.good_v1()
+
+    def early(deployment: Json) -> None:
+        deployment["status"]["observedGeneration"] -= 1
+
+    made.cluster.roll(PROD, "v2")
+    deployment = made.cluster.object(Kind.DEPLOYMENT, PROD)
+    deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = "1"
+    early(deployment)
+    await made.pass_(30.0 * seen)
+    assert [r.revision for r in made.told(RevisionLive)] == ["1", ""]
+    ledger = made.guard.chronicle.ledger(KEY)
+    assert [r.images for r in ledger.named("1")] == [("v1",)]
+    assert ledger.records[ledger.present or ""].name == made.told(RevisionLive)[1].template[:8]
+    deployment["status"]["observedGeneration"] += 1
+    deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = "2"
+    await made.pass_(30.0)
+    [numbered] = made.told(RevisionNumbered)
+    assert numbered.revision == "2"
+    assert [[r.images for r in made.guard.chronicle.ledger(KEY).named(n)] for n in ("1", "2")] == [[("v1",)], [("v2",)]]

@@ -14,6 +14,7 @@ from logcaster_guard.domain.events import (
     NoticeQueued,
     RevisionBad,
     RevisionGood,
+    RevisionLive,
     RunClosed,
     RunOpened,
     StepIntended,
@@ -30,6 +31,7 @@ from tests.engine.bench import (
     HEALTH,
     KEY,
     PROD,
+    PROVEN,
     Bench,
     bench,
     hpa,
@@ -354,7 +356,7 @@ async def test_a_run_pauses_while_the_journal_cannot_be_written(scaled: Bench) -
     assert minimum(scaled) == 2
 
 
-async def test_no_good_revision_freezes_and_alerts_once(made: Bench) -> None:
+async def test_no_good_revision_alerts_once_and_neither_freezes_nor_accuses(made: Bench) -> None:
     await made.start()
     await made.pass_(30.0)
     made.cluster.roll(PROD, "v2")
@@ -362,10 +364,39 @@ async def test_no_good_revision_freezes_and_alerts_once(made: Bench) -> None:
     assert made.told(RunOpened) == []
     [notice] = made.notices("trigger.refused")
     assert notice.facts["guardrails"] == "no_good_revision"
-    assert len(made.told(TargetFrozen)) == 1
     await made.restart()
     await made.pass_(700.0)
-    assert len(made.notices("trigger.refused")) == len(made.told(TargetFrozen)) == 1
+    assert len(made.notices("trigger.refused")) == 1
+    assert (made.told(TargetFrozen), made.told(RevisionBad)) == ([], [])
+
+
+async def test_a_sole_release_that_becomes_quiet_earns_good_and_the_next_bad_one_goes_back_to_it() -> None:
+    """A first release whose Service answers 503 while it starts: nothing to go back to, and nothing it is to blame."""
+    async with bench(rules=[rule(duration=6.0)]) as made:
+        made.prometheus.set(PROD, "error_rate", 1.0)
+        await made.start()
+        await made.pass_(60.0)
+        assert [n.facts["guardrails"] for n in made.notices("trigger.refused")] == ["no_good_revision"]
+        made.prometheus.set(PROD, "error_rate", 0.0)
+        await made.pass_(PROVEN)
+        assert [g.template for g in made.told(RevisionGood)] == [r.template for r in made.told(RevisionLive)]
+        made.cluster.roll(PROD, "v2")
+        await made.pass_(60.0)
+        assert made.cluster.image(PROD) == "v1"
+
+
+async def test_an_outside_incident_on_the_first_release_leaves_it_good_and_the_target_free() -> None:
+    async with bench(rules=[rule(duration=6.0)]) as made:
+        await made.good_v1()
+        made.prometheus.set(PROD, "error_rate", 0.5)
+        await made.pass_(60.0)
+        made.prometheus.set(PROD, "error_rate", 0.0)
+        await made.pass_(60.0)
+        assert len(made.notices("trigger.refused")) == 1
+        assert (made.told(RevisionBad), made.told(TargetFrozen)) == ([], [])
+        made.cluster.roll(PROD, "v2")
+        await made.pass_(60.0)
+        assert made.cluster.image(PROD) == "v1"
 
 
 async def test_a_frozen_target_is_not_rolled_back_and_its_release_is_bad_all_the_same(made: Bench) -> None:

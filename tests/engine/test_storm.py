@@ -56,6 +56,9 @@ class Namespaces:
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, resource_version: str | None) -> None:
         raise NotImplementedError
 
+    def ahead(self) -> float:
+        return 0.0
+
     async def aclose(self) -> None:
         pass
 

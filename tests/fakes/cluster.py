@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from logcaster_guard.domain.errors import ClusterError, Conflict, NotFound
-from logcaster_guard.domain.workload import REVISION, REVISION_HISTORY, template_hash
+from logcaster_guard.domain.workload import REVISION, REVISION_HISTORY, restorable
 from logcaster_guard.ports import Clock, Json, Kind
 
 NAMESPACE = "default"
@@ -18,7 +19,8 @@ class FakeCluster:
     """Implements `ports.Cluster`.
 
     `fault` may answer a call (`get`, `list`, `patch`) with an error, before it has any effect. `writes` are the guard's
-    patches that had one. With `stuck`, rollouts begin and never end. `on_rolled` is told the image of each rollout. All
+    patches that had one. Its clock is `skew` seconds ahead, which it tells
+    or not (`told_skew`). With `stuck`, rollouts begin and never end. `on_rolled` is told the image of each rollout. All
     objects are in one `namespace`.
     """
 
@@ -30,6 +32,8 @@ class FakeCluster:
         self.fault: Fault = lambda *_: None
         self.writes: list[tuple[Kind, str, Sequence[Json]]] = []
         self.stuck = False
+        self.skew = 0.0
+        self.told_skew = True
         self.on_rolled: Callable[[str, str], None] = lambda *_: None
 
     # What people and controllers do
@@ -64,6 +68,14 @@ class FakeCluster:
     def roll(self, name: str, image: str) -> None:
         """Somebody rolls out an image."""
         self.change(Kind.DEPLOYMENT, name, lambda d: d["spec"]["template"]["spec"]["containers"][0].update(image=image))
+
+    def restart(self, name: str, **annotations: str) -> None:
+        """Somebody changes annotations of the pod template, and nothing else."""
+        self.change(
+            Kind.DEPLOYMENT,
+            name,
+            lambda d: d["spec"]["template"]["metadata"].setdefault("annotations", {}).update(annotations),
+        )
 
     def annotate(self, name: str, **annotations: str | None) -> None:
         def edit(deployment: Json) -> None:
@@ -124,6 +136,9 @@ class FakeCluster:
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, resource_version: str | None) -> None:
         raise NotImplementedError
 
+    def ahead(self) -> float:
+        return self.skew if self.told_skew else 0.0
+
     async def aclose(self) -> None:
         pass
 
@@ -166,8 +181,8 @@ class FakeCluster:
             return
         mine = [o for (k, _), o in self._objects.items() if k is Kind.REPLICA_SET and o["owner"] == name]
         newest = max((int(o["metadata"]["annotations"][REVISION]) for o in mine), default=0)
-        wanted = template_hash(deployment["spec"]["template"])
-        found = next((o for o in mine if template_hash(o["spec"]["template"]) == wanted), None)
+        wanted = restorable(deployment["spec"]["template"])
+        found = next((o for o in mine if restorable(o["spec"]["template"]) == wanted), None)
         if found is None:
             self._make_replica_set(name, deployment, newest + 1)
         elif int(found["metadata"]["annotations"][REVISION]) != newest:
@@ -188,7 +203,7 @@ class FakeCluster:
         self.add(Kind.REPLICA_SET, replica_set, spec={"template": deployment["spec"]["template"]}, owner=name)
         self._objects[Kind.REPLICA_SET, replica_set]["metadata"] |= {
             "annotations": {REVISION: str(number)},
-            "creationTimestamp": self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "creationTimestamp": (self._clock.now() + timedelta(seconds=self.skew)).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "ownerReferences": [
                 {"kind": "Deployment", "name": name, "uid": deployment["metadata"]["uid"], "controller": True}
             ],

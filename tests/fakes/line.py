@@ -73,6 +73,9 @@ class LinedCluster:
             lambda: self._cluster.delete(kind, namespace, name, uid=uid, resource_version=resource_version)
         )
 
+    def ahead(self) -> float:
+        return self._cluster.ahead()
+
     async def aclose(self) -> None:
         pass
 

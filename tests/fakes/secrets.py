@@ -101,6 +101,9 @@ class Secrets:
 
         self._through("delete", effect)
 
+    def ahead(self) -> float:
+        return 0.0
+
     async def aclose(self) -> None:
         pass
 

@@ -82,5 +82,8 @@ class StillCluster:
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, resource_version: str | None) -> None:
         raise AssertionError(f"{kind} {namespace}/{name} is deleted: {uid}, {resource_version}")
 
+    def ahead(self) -> float:
+        return 0.0
+
     async def aclose(self) -> None:
         pass

@@ -7,6 +7,7 @@ written back mutilated.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -17,6 +18,7 @@ from kubernetes_asyncio.client.configuration import Configuration
 
 from logcaster_guard import __version__
 from logcaster_guard.adapters.kubernetes.answers import NoAnswer, failure, no_answer, parsed, printable
+from logcaster_guard.adapters.kubernetes.skew import ClockSkew
 from logcaster_guard.domain.errors import ClusterError, Rejected, Unavailable
 from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.domain.signals import Fault
@@ -112,7 +114,7 @@ class KubernetesCluster:
 
     `timeout` is the total time, in seconds, of one request with its answer and of the credentials it may have to fetch.
     `reload` fetches the credentials of `configuration` anew; it is called after a 401, and the request, which then had
-    no effect, is repeated once if they changed.
+    no effect, is repeated once if they changed. `wall` is this machine's clock, in seconds since the epoch.
     """
 
     def __init__(
@@ -122,11 +124,14 @@ class KubernetesCluster:
         timeout: float,
         reload: Callable[[], Awaitable[None]] | None = None,
         max_bytes: int = MAX_BYTES,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._configuration = configuration
         self._timeout = timeout
         self._reload = reload
         self._max_bytes = max_bytes
+        self._wall = wall
+        self._skew = ClockSkew()
         self._api = ApiClient(configuration)
         self._api.user_agent = f"{MANAGER}/{__version__}"
         self._api.rest_client.pool_manager = cast("Any", _Session(self._api.rest_client.pool_manager))
@@ -240,6 +245,10 @@ class KubernetesCluster:
             raise NoAnswer(f"Cannot {what}: the answer is not one.", fault=Fault.MALFORMED, status=200)
         return status
 
+    def ahead(self) -> float:
+        """By how many seconds the API server's clock is ahead of this machine's, at most."""
+        return self._skew.ahead
+
     async def aclose(self) -> None:
         """Release connections."""
         await self._api.close()
@@ -308,6 +317,7 @@ class KubernetesCluster:
         # The body is read here and not by the library, which reads without a limit; a failing status is then an
         # answer like any other, which _call looks at.
         limit = self._max_bytes if request.max_bytes is None else request.max_bytes
+        sent = self._wall()
         response: aiohttp.ClientResponse = await self._api.call_api(
             request.path,
             request.method,
@@ -318,6 +328,7 @@ class KubernetesCluster:
             _preload_content=False,
             _request_timeout=aiohttp.ClientTimeout(total=self._timeout),
         )
+        self._skew.note(response.headers, sent, self._wall())
         async with response:
             content = bytearray()
             async for chunk in response.content.iter_any():

@@ -16,13 +16,14 @@ def not_this_rollout(s: Situation, policy: Policy) -> list[Refusal]:
     window = s.rule.rollout_window
     if window is None:
         return []
-    if s.ledger.restored_by is not None:
+    rollout = s.ledger.rollout_of(s.onset)
+    if rollout is not None and rollout.by_guard is not None:
         sentence = (
-            f"The present release of {s.target} is the good one that run {s.ledger.restored_by} went back to: "
+            f"The present release of {s.target} is the good one that run {rollout.by_guard} went back to: "
             "no new rollout can be the cause. Look at what else changed, a dependency first."
         )
         return [Refusal(Guardrail.NOT_CAUSED_BY_A_ROLLOUT, sentence)]
-    changed = s.ledger.changed_earliest
+    changed = None if rollout is None else rollout.earliest
     if changed is None:
         sentence = (
             f"Nobody can tell when the present release of {s.target} was rolled out, so the breach since "
@@ -35,6 +36,15 @@ def not_this_rollout(s: Situation, policy: Policy) -> list[Refusal]:
             "its cause. Look at what else changed, a dependency first."
         )
         return [Refusal(Guardrail.NOT_CAUSED_BY_A_ROLLOUT, sentence)]
+    replaced = s.ledger.replaced_before(s.onset)
+    if replaced is not None:
+        sentence = (
+            f"The breach began at {instant(s.onset)}, after all pods of {s.target} had been replaced at "
+            f"{instant(replaced.since)} without a new release: annotations of the pod template were changed "
+            f"({', '.join(replaced.changed)}). The release had been well before: look at what else changed with that, "
+            "its configuration first."
+        )
+        return [Refusal(Guardrail.PODS_REPLACED, sentence)]
     if s.onset > changed + timedelta(seconds=window):
         sentence = (
             f"The breach began at {instant(s.onset)}, more than {span(window)} after the last rollout "

@@ -31,7 +31,7 @@ def another_run(s: Situation) -> list[Refusal]:
 def _cooldown(s: Situation, mine: Sequence[PastRun], cooldown: float) -> list[Refusal]:
     if s.follows is not None:
         return []
-    ended = [(_ago(s.now, r.closed, r.closed_ago), r.closed) for r in mine if r.closed is not None and r.cools_down]
+    ended = [(_ago(s.now, r.closed, r, r.closed_ago), r.closed) for r in mine if r.closed is not None and r.cools_down]
     ago, last = min(ended, default=(cooldown, s.now))
     if ago >= cooldown:
         return []
@@ -42,13 +42,13 @@ def _cooldown(s: Situation, mine: Sequence[PastRun], cooldown: float) -> list[Re
 
 def _budgets(s: Situation, mine: Sequence[PastRun], limits: Limits) -> list[Refusal]:
     found = []
-    day = [r for r in mine if r.counts and _ago(s.now, r.opened, r.opened_ago) < 86_400]
+    day = [r for r in mine if r.counts and _ago(s.now, r.opened, r, r.opened_ago) < 86_400]
     if len(day) >= limits.per_target_per_day:
         sentence = (
             f"{s.target} was rolled back {len(day)} times within a day; the limit is {limits.per_target_per_day}."
         )
         found.append(Refusal(Guardrail.TARGET_BUDGET, sentence))
-    hour = [r for r in s.runs if r.counts and _ago(s.now, r.opened, r.opened_ago) < 3_600]
+    hour = [r for r in s.runs if r.counts and _ago(s.now, r.opened, r, r.opened_ago) < 3_600]
     if len(hour) >= limits.per_cluster_per_hour:
         sentence = (
             f"{len(hour)} rollbacks were begun in this cluster within an hour; the limit is "
@@ -58,6 +58,7 @@ def _budgets(s: Situation, mine: Sequence[PastRun], limits: Limits) -> list[Refu
     return found
 
 
-def _ago(now: datetime, then: datetime, known: float | None) -> float:
-    # A wall clock that was set back makes the past look like the future: that must not lift a limit.
-    return abs((now - then).total_seconds()) if known is None else known
+def _ago(now: datetime, then: datetime, run: PastRun, known: float | None) -> float:
+    """Seconds since `then`, an instant of `run`; `known` is what the monotonic clock says of it."""
+    # A wall clock that was set back puts the past into the future: it was at least as long ago as this process knows.
+    return max(run.known_for, (now - then).total_seconds()) if known is None else known

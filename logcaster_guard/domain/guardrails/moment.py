@@ -34,10 +34,11 @@ def _rollout(s: Situation) -> list[Refusal]:
 
     Where the cause is asked for, such a breach is older than the rollout, and is refused as that too.
     """
-    changed, workload = s.ledger.changed_earliest, s.workload
-    if workload is None or changed is None or changed <= s.onset:
+    rollout, workload = s.ledger.rollout, s.workload
+    changed = None if rollout is None else rollout.earliest
+    if workload is None or rollout is None or changed is None or changed <= s.onset:
         return []
-    if s.rule.rollout_window is not None and s.ledger.restored_by is not None:
+    if s.rule.rollout_window is not None and rollout.by_guard is not None:
         return []  # It is the guard's own, and told as that.
     if workload.rolled_out or workload.progress_deadline_exceeded or workload.paused:
         return []

@@ -11,10 +11,13 @@ from logcaster_guard.domain.rules import Action, Policy
 
 def refusals(situation: Situation, policy: Policy) -> Sequence[Refusal]:
     """Every guardrail that forbids the rollback; empty if it may go ahead."""
+    if not situation.journal:
+        return [*_action(situation), *_unrecorded(situation, policy)]
     return [
         *_action(situation),
         *target.own_workload(situation),
         *target.not_ready_for_it(situation),
+        *target.not_yet_observed(situation),
         *(cause.not_this_rollout(situation, policy) if situation.follows is None or situation.escalates else ()),
         *(moment.wrong_moment(situation, policy) if situation.follows is None else ()),
         *moment.frozen(situation.ledger.freeze),
@@ -30,11 +33,14 @@ def manual_refusals(situation: Situation, policy: Policy) -> Sequence[Refusal]:
     A person knows better than cause, cooldown and budgets, and than a freeze that the guard put there itself; an owner
     undoes a person's rollback as it does the guard's.
     """
+    if not situation.journal:
+        return _unrecorded(situation, policy)
     freeze = situation.ledger.freeze
     people = moment.frozen_by_annotation(situation) if freeze is None or freeze.by == "guard" else moment.frozen(freeze)
     return [
         *target.own_workload(situation),
         *target.not_ready_for_it(situation),
+        *target.not_yet_observed(situation),
         *people,
         *limits.another_run(situation),
         *target.owned(situation, policy),
@@ -45,3 +51,15 @@ def _action(s: Situation) -> list[Refusal]:
     if s.rule.action is Action.ALERT_ONLY:
         return [Refusal(Guardrail.ALERT_ONLY, f"Rule {s.rule.name} asks for an alert only.")]
     return []
+
+
+def _unrecorded(s: Situation, policy: Policy) -> list[Refusal]:
+    """What can be said without a journal: nothing of the target's releases and runs."""
+    sentence = "There is no usable journal: the guard only watches. Mend the journal and restart the guard."
+    return [
+        *target.own_workload(s),
+        *target.not_ready_for_it(s),
+        *moment.frozen_by_annotation(s),
+        *target.owned(s, policy),
+        Refusal(Guardrail.NO_JOURNAL, sentence),
+    ]

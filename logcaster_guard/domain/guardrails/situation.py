@@ -26,6 +26,7 @@ class Guardrail(StrEnum):
     PAUSED = "paused"
     NOT_YET_OBSERVED = "not_yet_observed"
     ROLLOUT_UNKNOWN = "rollout_unknown"
+    PODS_REPLACED = "pods_replaced"
     NOT_CAUSED_BY_A_ROLLOUT = "not_caused_by_a_rollout"
     HISTORY_TOO_SHORT = "history_too_short"
     SHARED_CAUSE = "shared_cause"
@@ -58,7 +59,8 @@ class PastRun:
     """A run as the limits count it: when it opened, and when it closed (None while it is open).
 
     `touched`: it changed something, so that it counts as a rollback. `opened_ago` and `closed_ago` are seconds on the
-    guard's monotonic clock; None if that was before this process, so that only the instants can tell.
+    guard's monotonic clock; None if that was before this process, so that only the instants can tell, and the
+    `known_for` seconds for which this process has known the run.
     """
 
     run: str
@@ -69,6 +71,7 @@ class PastRun:
     outcome: str = ""
     opened_ago: float | None = None
     closed_ago: float | None = None
+    known_for: float = 0.0
 
     @property
     def counts(self) -> bool:
@@ -91,6 +94,7 @@ class Situation:
     down to, None where that was not looked into; `request_rate` the latest reading of that signal. `gitops` is what the
     target has in place of the policy's; `bad_commit` the revision that the workload's owner rolled out, or why it
     cannot be read (None: nobody has looked). `own`: the guard runs in the workload's pods, and is not meant to.
+    `journal`: there is one; without it nothing is known of releases and runs.
     """
 
     rule: Rule
@@ -108,3 +112,4 @@ class Situation:
     gitops: GitOps | None = None
     bad_commit: str | None = None
     own: bool = False
+    journal: bool = True

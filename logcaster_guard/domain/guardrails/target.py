@@ -20,7 +20,7 @@ def own_workload(s: Situation) -> list[Refusal]:
 
 
 def not_ready_for_it(s: Situation) -> list[Refusal]:
-    """A workload that is missing, on its way out, paused, or not yet known as it is now."""
+    """A workload that is missing, on its way out, or paused."""
     if s.workload is None:
         return [Refusal(Guardrail.TARGET_MISSING, f"Deployment {s.target} does not exist.")]
     found = []
@@ -29,10 +29,17 @@ def not_ready_for_it(s: Situation) -> list[Refusal]:
     if s.workload.paused:
         sentence = f"Deployment {s.target} is paused: resume it if the guard is to act."
         found.append(Refusal(Guardrail.PAUSED, sentence))
-    if s.workload.hash != s.ledger.present or s.workload.uid != s.ledger.uid:
-        sentence = f"The pod template of {s.target} changed a moment ago and has not been looked at yet."
-        found.append(Refusal(Guardrail.NOT_YET_OBSERVED, sentence))
     return found
+
+
+def not_yet_observed(s: Situation) -> list[Refusal]:
+    """A workload that the ledger does not know as it is now."""
+    if s.workload is None or (s.workload.hash == s.ledger.present and s.workload.uid == s.ledger.uid):
+        return []
+    what = "" if s.ledger.present is None else " since its pod template changed a moment ago"
+    if s.ledger.present is not None and s.workload.uid != s.ledger.uid:
+        what = " since it was made anew a moment ago"
+    return [Refusal(Guardrail.NOT_YET_OBSERVED, f"{s.target} has not been looked at{what or ' yet'}.")]
 
 
 def no_destination(s: Situation, policy: Policy) -> list[Refusal]:
@@ -45,7 +52,7 @@ def no_destination(s: Situation, policy: Policy) -> list[Refusal]:
 
 
 def _standing(record: Record, policy: Policy) -> str:
-    return f"revision {record.revision} {record.standing(policy.ledger)}"
+    return f"revision {record.name} {record.standing(policy.ledger)}"
 
 
 def owned(s: Situation, policy: Policy) -> list[Refusal]:

@@ -127,7 +127,7 @@ AFTER = {
 def marked(target: str, workload: Workload, record: Record, event: RevisionMarked, *, standing: Standing) -> Notice:
     """Somebody marked a release, which is `record` since then."""
     bad = event.mark is Mark.BAD
-    release = f"revision {record.revision} ({images(record.images)})"
+    release = f"revision {record.name} ({images(record.images)})"
     return Notice(
         id=f"revision.marked/{target}/{event.digest}",
         at=event.at,
@@ -140,7 +140,7 @@ def marked(target: str, workload: Workload, record: Record, event: RevisionMarke
         deployment=workload.name,
         facts={
             "release": images(record.images),
-            "revision": record.revision,
+            "revision": record.name,
             "template": event.template,
             "mark": event.mark,
             "standing": standing,
