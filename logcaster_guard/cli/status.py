@@ -65,6 +65,8 @@ def _target(target: Json, problems: Sequence[Json]) -> Iterator[Text | Table]:
             f"{owner['revision'] or 'the bad one'}",
             "bold cyan",
         )
+    for sentence in target["unproven"]:
+        yield plain(f"  marks      {sentence}", "bold red")
     if run is not None:
         yield plain(
             f"  run        {run['run']}: {run['step'] or 'ending'}, since {instant(run['opened_at'])}", "bold yellow"

@@ -177,6 +177,10 @@ DESCRIPTIONS: Mapping[str, str] = {
     "alert.require_approval": "whether it waits for an approval instead",
     "alert.approval_timeout": "how long it waits for one",
     "alert.remind_every": "between two reminders",
+    "alert.veto_for": (
+        "how long a veto holds for that release at least, by whatever rule: longer where the veto itself names a later "
+        "instant; a person who marks the release bad, or rolls it back, lifts it"
+    ),
     "fallback": "whether a further good release is tried",
     "fallback.destination_bad": "how many after one that proved bad before it took over, 0 to 5",
     "fallback.not_recovered": "how many after one that did not help, 0 to 5",

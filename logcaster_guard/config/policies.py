@@ -116,12 +116,13 @@ class BlueGreenSection(Section):
 
 
 class AlertSection(Section):
-    """How long people have a say before an `alert_then_rollback`."""
+    """How long people have a say before an `alert_then_rollback`, and how long their veto holds."""
 
     grace: Duration = 300.0
     require_approval: bool = False
     approval_timeout: Duration = 3_600.0
     remind_every: Duration = 120.0
+    veto_for: Duration = 86_400.0
 
 
 class FallbackSection(Section):

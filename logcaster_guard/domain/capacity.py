@@ -49,7 +49,7 @@ def serving(pods: Iterable[Mapping[str, Any]], selector: Mapping[str, str] | Non
 
 def budgets_for(budgets: Iterable[Json], labels: Mapping[str, str]) -> list[Json]:
     """The disruption budgets that count a pod with these labels."""
-    return [b for b in budgets if _matches((b.get("spec") or {}).get("selector"), labels)]
+    return [b for b in budgets if matches((b.get("spec") or {}).get("selector"), labels)]
 
 
 def wanted_healthy(budget: Mapping[str, Any], expected: int) -> int:
@@ -66,7 +66,7 @@ def short_of(
     """Which budget would be broken if `removed` healthy pods went and `expected` were wanted; None if none would."""
     for budget in budgets:
         selector = (budget.get("spec") or {}).get("selector")
-        healthy = sum(is_serving(p, None) and _matches(selector, labels_of(p)) for p in pods)
+        healthy = sum(is_serving(p, None) and matches(selector, labels_of(p)) for p in pods)
         wanted = wanted_healthy(budget, expected)
         if healthy - removed < wanted:
             name = budget["metadata"]["name"]
@@ -85,7 +85,7 @@ def _amount(value: Any, of: int) -> int:  # noqa: ANN401 - an int or a percentag
     return int(value)
 
 
-def _matches(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bool:
+def matches(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bool:
     """Whether a LabelSelector takes these labels; an empty one takes all, none takes none."""
     if selector is None:
         return False

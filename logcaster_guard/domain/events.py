@@ -248,13 +248,17 @@ class PeopleReminded:
 
 @dataclass(frozen=True, slots=True)
 class RunAnswered:
-    """A person's answer counts for the run. `digest` is that of the annotation, which counts once; `words` theirs."""
+    """A person's answer counts for the run. `digest` is that of the annotation, which counts once; `words` theirs.
+
+    `until`: how long a veto holds for the release that the run would have left.
+    """
 
     at: datetime
     run: str
     answer: Answer
     digest: str
     words: str = ""
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +287,8 @@ class RunEnding:
 class HoldReleased:
     """What was borrowed is back, or no longer the guard's to give back (`detail` says which).
 
-    `kept_out`: it is still out, because giving it back was refused; a person has to.
+    `kept_out`: it is still out, because giving it back was refused; a person has to. `theirs`: a size or a bound stays
+    as somebody else has set it.
     """
 
     at: datetime
@@ -291,6 +296,7 @@ class HoldReleased:
     hold: str
     detail: str = ""
     kept_out: bool = False
+    theirs: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,9 @@ the fields that it owns, as a tree of `f:<name>` keys (API reference, ManagedFie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -78,3 +80,95 @@ def _owns(entry: Entry, path: tuple[str, ...]) -> bool:
         if node is None:
             return False
     return True
+
+
+@dataclass(frozen=True, slots=True)
+class FieldOwner:
+    """Who owns a field: a manager, by `Apply` or by `Update`, of an API version, perhaps through a subresource.
+
+    `path` is dotted: `spec.replicas`.
+    """
+
+    path: str
+    manager: str
+    operation: str
+    api_version: str
+    subresource: str = ""
+
+
+def owners_of(raw: Mapping[str, Any], *paths: tuple[str, ...]) -> tuple[FieldOwner, ...]:
+    """Everybody but the guard who owns one of these fields."""
+    return tuple(
+        FieldOwner(
+            ".".join(path),
+            str(entry.get("manager", "")),
+            str(entry.get("operation", "")),
+            str(entry.get("apiVersion", "")),
+            str(entry.get("subresource", "")),
+        )
+        for path in paths
+        for entry in entries_of(raw)
+        if entry.get("manager") != MANAGER and _owns(entry, path)
+    )
+
+
+def is_guards(raw: Mapping[str, Any], *paths: tuple[str, ...]) -> bool:
+    """Whether the guard owns one of these fields."""
+    return any(e.get("manager") == MANAGER and _owns(e, path) for e in entries_of(raw) for path in paths)
+
+
+def handed_back(
+    raw: Mapping[str, Any], owners: Sequence[FieldOwner], *paths: tuple[str, ...]
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The object's `managedFields` with these fields the guard's no more, but `owners`'."""
+    found: list[dict[str, Any]] = []
+    for entry in entries_of(raw):
+        kept = copy.deepcopy(dict(entry))
+        if entry.get("manager") == MANAGER:
+            for path in paths:
+                _drop(kept.get("fieldsV1") or {}, path)
+            if not _says_anything(kept.get("fieldsV1") or {}):
+                continue
+        found.append(kept)
+    for owner in owners:
+        path = tuple(owner.path.split("."))
+        if path not in paths or not is_guards(raw, path):
+            continue
+        mine = [e for e in found if _is_of(e, owner)] or [_added(found, owner)]
+        node = mine[0]["fieldsV1"]
+        for name in path:
+            node = node.setdefault(f"f:{name}", {})
+    return found
+
+
+def _is_of(entry: Entry, owner: FieldOwner) -> bool:
+    whose = (entry.get("manager"), entry.get("operation"), entry.get("apiVersion"), entry.get("subresource", ""))
+    return whose == (owner.manager, owner.operation, owner.api_version, owner.subresource)
+
+
+def _added(found: list[dict[str, Any]], owner: FieldOwner) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "manager": owner.manager,
+        "operation": owner.operation,
+        "apiVersion": owner.api_version,
+        "fieldsType": "FieldsV1",
+        "fieldsV1": {},
+    }
+    if owner.subresource:
+        entry["subresource"] = owner.subresource
+    found.append(entry)
+    return entry
+
+
+def _drop(fields: dict[str, Any], path: tuple[str, ...]) -> None:
+    name = f"f:{path[0]}"
+    if name not in fields:
+        return
+    if len(path) > 1:
+        _drop(fields[name], path[1:])
+    if len(path) == 1 or not _says_anything(fields[name]):
+        del fields[name]
+
+
+def _says_anything(fields: Mapping[str, Any]) -> bool:
+    return bool(fields.keys() - {"."})

@@ -269,10 +269,14 @@ def _suspends(entry: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What the guard's annotation on a suspended owner says: the run, and the fields as they were (absent ones not)."""
+    """What the guard's annotation on a suspended owner says: the run, and the fields as they were (absent ones not).
+
+    The fields are for people: the guard puts back what its journal tells. `token` is that of the journalled hold.
+    """
 
     run: str
     fields: Mapping[str, Any] = field(default_factory=dict)
+    token: str = ""
 
 
 def mark_of(owner: Mapping[str, Any]) -> Mark | None:
@@ -284,7 +288,7 @@ def mark_of(owner: Mapping[str, Any]) -> Mark | None:
         return None
     if not isinstance(found, dict) or not isinstance(found.get("fields"), dict):
         return None
-    return Mark(str(found.get("run", "")), found["fields"])
+    return Mark(str(found.get("run", "")), found["fields"], str(found.get("token", "")))
 
 
 def fields_of(owner: Mapping[str, Any]) -> Json:
@@ -294,14 +298,14 @@ def fields_of(owner: Mapping[str, Any]) -> Json:
     return {name: place[name]} if name in place else {}
 
 
-def suspending(owner: Mapping[str, Any], run: str) -> list[Json]:
+def suspending(owner: Mapping[str, Any], run: str, token: str) -> list[Json]:
     """The JSON Patch that suspends it and leaves the mark, bound to this very state.
 
     Argo CD's automated sync is taken out and not switched off by `automated.enabled`: a server older than 3.1 drops
     that field in silence. The annotation `argocd.argoproj.io/skip-reconcile` is alpha, and stops the status from which
     a new revision is seen.
     """
-    mark = json.dumps({"run": run, "fields": fields_of(owner)})
+    mark = json.dumps({"run": run, "fields": fields_of(owner), "token": token})
     annotations = (owner.get("metadata") or {}).get("annotations")
     noted: list[Json] = [] if annotations else [{"op": "add", "path": "/metadata/annotations", "value": {}}]
     noted += [{"op": "add", "path": f"/metadata/annotations/{_pointer(MARK)}", "value": mark}]

@@ -148,9 +148,10 @@ def wish(before: Seen | None, now: Seen, *, frozen_by_annotation: bool) -> Wish:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A person's answer counts; `words` are what they wrote with it."""
+    """A person's answer counts; `words` are what they wrote with it, `expiry` the instant until which it holds."""
 
     words: str
+    expiry: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,4 +181,4 @@ def answer(value: str, ticket: str, now: datetime) -> Given | Denied:
         return Denied("its instant has no time zone")
     if not now < expiry <= now + LONGEST_ANSWER:
         return Denied("it has expired, or holds for more than a day")
-    return Given(words.strip())
+    return Given(words.strip(), expiry.astimezone(UTC))

@@ -21,6 +21,7 @@ from logcaster_guard.domain.events import (
     RevisionMarked,
     RevisionNumbered,
     RevisionSeeded,
+    RunAnswered,
     RunClosed,
     RunOpened,
     SignalSeen,
@@ -151,6 +152,15 @@ class Replacement:
 
 
 @dataclass(frozen=True, slots=True)
+class Veto:
+    """A person does not want the release `template` to be rolled back before `until`, in their `words`."""
+
+    template: str
+    until: datetime
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ledger:
     """All that is known of a target's releases.
 
@@ -164,6 +174,7 @@ class Ledger:
     rollouts: tuple[Rollout, ...] = ()
     replacement: Replacement | None = None
     freeze: Freeze | None = None
+    veto: Veto | None = None
     signals_seen: frozenset[str] = frozenset()
     length: int = 0
 
@@ -240,16 +251,32 @@ def _apply(ledger: Ledger, event: Event) -> Ledger:
             return _bad(ledger, event.template, event.at, event.reason)
         case RevisionMarked():
             return _marked(ledger, event)
-        case RunOpened(attributed=True):
-            for template in {event.plan.from_template, *ledger.suspected(event.onset or event.at)}:
-                ledger = _left(ledger, template, event.at, f"rule {event.rule} fired after its rollout")
-            return ledger
+        case RunAnswered():
+            return _answered(ledger, event)
+        case RunOpened():
+            return _opened(ledger, event)
         case TargetFrozen() | TargetThawed() | RunClosed(freeze=True):
             return replace(ledger, freeze=_freeze(event))
         case SignalSeen():
             return replace(ledger, signals_seen=ledger.signals_seen | {event.signal})
         case _:
             return ledger
+
+
+def _answered(ledger: Ledger, event: RunAnswered) -> Ledger:
+    if event.until is None or ledger.present is None:
+        return ledger
+    return replace(ledger, veto=Veto(ledger.present, event.until, event.words))
+
+
+def _opened(ledger: Ledger, event: RunOpened) -> Ledger:
+    if event.request:
+        # Whoever asks for the rollback thinks otherwise.
+        ledger = replace(ledger, veto=None)
+    if event.attributed:
+        for template in {event.plan.from_template, *ledger.suspected(event.onset or event.at)}:
+            ledger = _left(ledger, template, event.at, f"rule {event.rule} fired after its rollout")
+    return ledger
 
 
 def _freeze(event: TargetFrozen | TargetThawed | RunClosed) -> Freeze | None:
@@ -366,6 +393,8 @@ def _marked(ledger: Ledger, event: RevisionMarked) -> Ledger:
         return _with(ledger, record.lifted)
     words = event.words or "no reason was given"
     record = replace(record, objection=words)
+    if ledger.veto is not None and ledger.veto.template == event.template:
+        ledger = replace(ledger, veto=None)
     return _bad(_with(ledger, record), event.template, event.at, f"a person marked it bad: {words}")
 
 

@@ -173,12 +173,13 @@ class BlueGreenPolicy:
 
 @dataclass(frozen=True, slots=True)
 class AlertPolicy:
-    """How long people have a say before an `alert_then_rollback` (seconds)."""
+    """How long people have a say before an `alert_then_rollback`, and how long their veto holds (seconds)."""
 
     grace: float = 300.0
     require_approval: bool = False
     approval_timeout: float = 3_600.0
     remind_every: float = 120.0
+    veto_for: float = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,7 +107,8 @@ class Run:
     """A run folded from its events. `step` is the index of the present step; `attempts` counts its intents.
 
     `reminded` counts how often people were reminded of a question; `touched`: the run has begun to change something.
-    `said` is what a person answered to the present step, and stays until it is acted upon.
+    `said` is what a person answered to the present step, and stays until it is acted upon. `taken` are all holds that
+    it ever took or took over, also those that were given back.
     """
 
     opened: RunOpened
@@ -115,6 +116,7 @@ class Run:
     started: datetime | None = None
     attempts: int = 0
     holds: Mapping[str, Hold] = field(default_factory=dict)
+    taken: Mapping[str, Hold] = field(default_factory=dict)
     done_at: Mapping[int, datetime] = field(default_factory=dict)
     reminded: int = 0
     touched: bool = False
@@ -195,7 +197,8 @@ def extend(runs: Mapping[str, Run], event: Event) -> Run | None:
     """The run that `event` tells of as it is then, `runs` being those before; None if it tells of none."""
     match event:
         case RunOpened():
-            return Run(event, holds={h.id: h for h in event.holds})
+            held = {h.id: h for h in event.holds}
+            return Run(event, holds=held, taken=held)
         case (
             StepStarted()
             | StepIntended()
@@ -222,7 +225,9 @@ def _after(
             return replace(run, step=event.step, started=event.at, attempts=0)
         case StepIntended():
             held = {} if event.hold is None else {event.hold.id: event.hold}
-            return replace(run, attempts=event.attempt, holds={**run.holds, **held}, touched=True)
+            return replace(
+                run, attempts=event.attempt, holds={**run.holds, **held}, taken={**run.taken, **held}, touched=True
+            )
         case StepDone():
             done = {**run.done_at, event.step: event.at}
             return replace(run, step=event.step + 1, started=None, attempts=0, done_at=done, said=None)
@@ -328,8 +333,10 @@ def _ending(
     if hold is None:
         return Close(RunClosed(now, run.id, ending.outcome, ending.reason, ending.freeze))
     match observation:
-        case Done(detail) | Foreign(detail):
+        case Done(detail):
             return Commit((HoldReleased(now, run.id, hold.id, detail),))
+        case Foreign(detail):
+            return Commit((HoldReleased(now, run.id, hold.id, detail, theirs=hold.original is not None),))
         case Failed(_, detail) if _stood_in_for(run, hold):
             return WaitUntil(_pause(int(elapsed), None), detail)
         case Failed(_, detail):

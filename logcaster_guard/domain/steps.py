@@ -9,7 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Literal
+
+from logcaster_guard.domain.field_owners import FieldOwner
 
 HoldKind = Literal[
     "autoscaler_minimum",
@@ -31,7 +34,9 @@ class Hold:
     are the values before and by the guard, `earlier` those that it wrote before `written`: it is given back only while
     the object still shows one of the guard's. `original_maximum` is an autoscaler's own upper bound. `run` is the run
     that took it, which a helper names on itself. `revision` and `content` are what a suspended GitOps owner wanted when
-    its bad release was live, `saved` the JSON of the fields that suspending it changed.
+    its bad release was live, `saved` the JSON of the fields that suspending it changed. `token` is random and stands on
+    what the run made or marked (empty in journals of earlier versions), `since` is when that run was opened. `owners`
+    are the field managers that had the fields before: they get them back with their values.
     """
 
     id: str
@@ -46,6 +51,9 @@ class Hold:
     revision: str = ""
     content: str = ""
     saved: str = ""
+    token: str = ""
+    since: datetime | None = None
+    owners: tuple[FieldOwner, ...] = ()
 
     @property
     def ours(self) -> frozenset[int]:

@@ -46,7 +46,9 @@ ENGLISH_STATES: Mapping[str, str] = {
     "run.crashed": "stopped, needs a restart of the guard",
     "hold.not_given_back": "needs a person",
     "hold.held_up": "still giving back",
+    "hold.theirs": "left as somebody else set it",
     "run.hindered": "stands still",
+    "marks.unproven": "left alone, needs a person",
     "owner.suspended": "rolled back, GitOps owner suspended",
     "owner.resumed": "GitOps owner at work",
     "owner.not_resumed": "needs a person",
@@ -91,7 +93,7 @@ KOREAN: Mapping[str, Words] = {
         "복원 완료, 확인 중",
     ),
     "run.closed": Words(
-        "{target} 롤백 종료: {outcome_words}", "{outcome_sentence}{frozen_sentence}", "{outcome_words}"
+        "{target} 롤백 종료: {outcome_words}", "{outcome_sentence}{veto_sentence}{frozen_sentence}", "{outcome_words}"
     ),
     "run.crashed": Words(
         "롤백 작업이 내부 오류로 멈췄습니다",
@@ -103,6 +105,12 @@ KOREAN: Mapping[str, Words] = {
         "가드가 바꾼 것을 되돌리지 못했습니다. 직접 되돌려 주세요: {remedy}",
         "사람의 조치 필요",
     ),
+    "hold.theirs": Words(
+        "{target}: {object}은(는) 담당자가 바꾼 값을 그대로 둡니다",
+        "롤백 중에 다른 사람이 바꾼 값이므로 가드가 되돌리지 않습니다. 롤백 전 값: {original}. 사유: {reason}. "
+        "롤백 전 값으로 되돌리려면: {remedy}",
+        "변경된 값 유지",
+    ),
     "run.hindered": Words(
         "{target} 롤백이 멈춰 있습니다",
         "지금까지 바꾼 것은 그대로 두고 가드가 계속 시도합니다. 단계: {step}, 원인: {detail}",
@@ -112,6 +120,11 @@ KOREAN: Mapping[str, Words] = {
         "{target}: {object}을(를) 아직 되돌리지 못했습니다",
         "가드가 계속 시도하고 있으며, 그동안 이 대상은 롤백하지 않습니다. 원인: {detail}",
         "되돌리는 중",
+    ),
+    "marks.unproven": Words(
+        "{object}에 가드의 표시가 있지만 가드가 만든 것이 아닙니다",
+        "저널로 확인되지 않으므로 가드는 아무것도 하지 않습니다. 원인: {reason} 직접 정리해 주세요: {remedy}",
+        "수동 조치 필요",
     ),
     "owner.suspended": Words(
         "{target}: {owner} 일시 중지 유지",
@@ -270,6 +283,14 @@ KOREAN_GUARDRAILS: Mapping[str, str] = {
     ),
     Guardrail.TARGET_MISSING: "Deployment가 없습니다. 설정의 targets를 확인해 주세요.",
     Guardrail.BEING_DELETED: "Deployment가 삭제되는 중입니다.",
+    Guardrail.SCALED_TO_ZERO: (
+        "워크로드의 파드 수가 0입니다. 파드가 없으면 버전이 정상인지 알 수 없고, 되돌려도 서비스되지 않습니다. "
+        "서비스해야 한다면 파드 수를 늘려 주세요."
+    ),
+    Guardrail.SELECTOR_CHANGED: (
+        "되돌릴 버전의 파드에 현재 워크로드의 셀렉터가 고르는 레이블이 없습니다(다른 셀렉터로 다시 만든 워크로드). "
+        "정상 버전을 직접 배포해 주세요."
+    ),
     Guardrail.PAUSED: "Deployment의 롤아웃이 일시 중지되어 있습니다. 가드가 조치하게 하려면 재개해 주세요.",
     Guardrail.NOT_YET_OBSERVED: "방금 바뀐 파드 템플릿을 아직 확인하지 못했습니다.",
     Guardrail.ROLLOUT_UNKNOWN: "현재 릴리스가 언제 배포되었는지 알 수 없습니다. 다른 원인을 찾거나 직접 롤백해 주세요.",
@@ -291,6 +312,10 @@ KOREAN_GUARDRAILS: Mapping[str, str] = {
     Guardrail.ROLLOUT_IN_PROGRESS: "문제가 시작된 뒤에 다른 사람이 새 릴리스를 배포하는 중입니다.",
     Guardrail.MAINTENANCE: "점검(maintenance) 시간입니다. 끝난 뒤에도 문제가 계속되면 다시 판단합니다.",
     Guardrail.FROZEN: "대상이 동결(freeze)되어 있습니다. 원인을 해결한 뒤 동결을 풀어 주세요.",
+    Guardrail.VETOED: (
+        "담당자가 이 릴리스의 롤백을 거부했고 그 기한이 지나지 않았습니다. 해제하려면 릴리스를 불량으로 표시하거나 "
+        "직접 롤백해 주세요."
+    ),
     Guardrail.ANOTHER_RUN: "이미 다른 롤백이 진행 중입니다.",
     Guardrail.COOLDOWN: "마지막 롤백 뒤의 대기 시간이 아직 지나지 않았습니다.",
     Guardrail.TARGET_BUDGET: "이 대상의 하루 롤백 한도를 다 썼습니다. 릴리스가 계속 실패하는 원인을 찾아 주세요.",
@@ -428,6 +453,16 @@ def _korean_freeze(facts: Mapping[str, str]) -> str:
     return f" 사람이 해제할 때까지 대상을 동결합니다.{how}"
 
 
+def _korean_veto(facts: Mapping[str, str]) -> str:
+    """Until when a veto holds for the release, and how it is lifted."""
+    if "vetoed_until" not in facts:
+        return ""
+    return (
+        f" {facts['vetoed_until']}까지 이 릴리스는 롤백하지 않습니다. 담당자가 불량으로 표시하거나 직접 롤백하면 "
+        "해제됩니다."
+    )
+
+
 class _Facts(dict[str, str]):
     """Facts to fill in; one that an older journal does not tell is a dash."""
 
@@ -446,6 +481,7 @@ def _facts(notice: Notice) -> _Facts:
         "outcome_words": word,
         "outcome_sentence": sentence,
         "frozen_sentence": _korean_freeze(facts),
+        "veto_sentence": _korean_veto(facts),
         "question": _korean_question(facts),
         "cause": _korean_cause(facts),
         "guardrail_sentences": " ".join(KOREAN_GUARDRAILS.get(n, n) for n in names).format_map(_Facts(facts))

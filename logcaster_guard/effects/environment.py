@@ -6,13 +6,14 @@ Nothing here touches what serves. What was borrowed for it goes back unless the 
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-from logcaster_guard.domain import capacity
+from logcaster_guard.domain import capacity, field_owners, provenance
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, Rejected
 from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
+from logcaster_guard.domain.provenance import MANAGED
 from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.signals import Value
 from logcaster_guard.domain.snapshots import Snapshot, SnapshotUnreadable
@@ -26,15 +27,15 @@ from logcaster_guard.domain.steps import (
     SwitchService,
 )
 from logcaster_guard.domain.workload import REVISION, Workload
-from logcaster_guard.effects.helper_deployment import MANAGED, restarts
+from logcaster_guard.effects.handing_back import FieldOwnership
+from logcaster_guard.effects.helper_deployment import restarts
 from logcaster_guard.effects.inspection import Checker
-from logcaster_guard.effects.interference import RUN, changed, foreign_workload, selector_of
-from logcaster_guard.effects.looking import own_pods, service_of, undisturbed, workload_of
+from logcaster_guard.effects.interference import MADE, changed, foreign_workload, selector_of
+from logcaster_guard.effects.looking import Selectors, own_pods, service_of, undisturbed, workload_of
 from logcaster_guard.effects.sizing import scale
 from logcaster_guard.ports import Blobs, Clock, Cluster, Json, Kind
 
 SIZE: Final = "environment_size"
-MADE: Final = "environment"
 KEPT = ("labels", "annotations")
 
 
@@ -55,10 +56,11 @@ class RestoreEnvironmentHandler:
         if theirs is not None:
             return Foreign(theirs)
         if workload is None:
-            return Before(
-                f"there is no {name}", borrows=Hold(MADE, MADE, name, "", original=None, written=0, run=run.id)
-            )
-        if workload.annotations.get(RUN) != run.id:
+            known = run.taken.get(MADE)
+            # A request that was sent before may still take effect: it carries the same token.
+            return Before(f"there is no {name}", borrows=known if known and known.token else _hold(run))
+        hold = run.taken.get(MADE)
+        if hold is None or provenance.disowned(workload.raw, hold) is not None:
             return Foreign(f"Somebody created {name} again.")
         return Done(f"{name} is there")
 
@@ -71,20 +73,23 @@ class RestoreEnvironmentHandler:
             raise Rejected(f"The snapshot cannot be read: {error}") from error
         if shown is None:
             raise Rejected(f"The snapshot does not show {plan.kind} {plan.deployment}.")
-        await self._cluster.create(Kind.DEPLOYMENT, plan.namespace, manifest(shown, run.id, step.replicas))
+        await self._cluster.create(Kind.DEPLOYMENT, plan.namespace, manifest(shown, run.holds[MADE], step.replicas))
 
     async def observe_release(self, hold: Hold, run: Run) -> Observation:
         """It stays where it serves, or where somebody has made it theirs; else it goes, as it was not there before."""
 
         def theirs(workload: Workload) -> bool:
-            return workload.annotations.get(RUN) != hold.run or changed(run, workload)
+            return provenance.disowned(workload.raw, hold) is not None or changed(run, workload)
 
-        return await _given_back(self._cluster, run, theirs, "it is somebody else's")
+        seen = await _given_back(self._cluster, run, theirs, "it is somebody else's")
+        if isinstance(seen, Foreign) and not hold.token:
+            return Failed(FAILED, f"Whether the run made {hold.object} cannot be told: {provenance.WITHOUT_TOKEN}.")
+        return seen
 
     async def release(self, hold: Hold, run: Run) -> None:
         """Delete it in the foreground, with its pods."""
         workload = await workload_of(self._cluster, run)
-        if workload is None or workload.deleting or workload.annotations.get(RUN) != hold.run:
+        if workload is None or workload.deleting or provenance.disowned(workload.raw, hold) is not None:
             return
         await self._cluster.delete(
             Kind.DEPLOYMENT,
@@ -100,6 +105,7 @@ class ScaleEnvironmentHandler:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self._fields = FieldOwnership(cluster)
 
     async def observe(self, step: ScaleEnvironment, run: Run) -> Observation:
         """Done when that many pods are wanted."""
@@ -112,7 +118,8 @@ class ScaleEnvironmentHandler:
         if workload.replicas >= step.replicas:
             return Done(f"{workload.replicas} pods are wanted")
         size = workload.replicas
-        hold = Hold(SIZE, SIZE, workload.name, workload.uid, original=size, written=step.replicas)
+        owners = field_owners.owners_of(workload.raw, field_owners.REPLICAS)
+        hold = Hold(SIZE, SIZE, workload.name, workload.uid, original=size, written=step.replicas, owners=owners)
         return Before(f"{size} pods are wanted", borrows=run.holds.get(SIZE, hold))
 
     async def apply(self, step: ScaleEnvironment, run: Run) -> None:
@@ -124,16 +131,37 @@ class ScaleEnvironmentHandler:
 
     async def observe_release(self, hold: Hold, run: Run) -> Observation:
         """It keeps its pods where it serves; else it gets its size back, unless somebody else gave it another one."""
-        return await _given_back(
-            self._cluster, run, lambda w: w.uid != hold.uid or w.replicas != hold.written, "its size is another one"
+        seen = await self._size_given_back(hold, run)
+        if not isinstance(seen, Done):
+            return seen
+        try:
+            workload = await workload_of(self._cluster, run)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        if workload is not None and self._fields.due(workload.raw, hold, field_owners.REPLICAS):
+            return Before(f"{seen.detail}, and its size is the guard's field")
+        return seen
+
+    async def _size_given_back(self, hold: Hold, run: Run) -> Observation:
+        """`Before` if it is to be, `Done` if its size is as it is to stay."""
+        ours = {hold.original, hold.written}
+        seen = await _given_back(
+            self._cluster, run, lambda w: w.uid != hold.uid or w.replicas not in ours, "its size is another one"
         )
+        workload = await workload_of(self._cluster, run) if isinstance(seen, Before) else None
+        back = workload is not None and workload.replicas == hold.original
+        return Done(f"{hold.original} pods are wanted") if back else seen
 
     async def release(self, hold: Hold, run: Run) -> None:
-        """Bring it to its size again."""
+        """Bring it to its size again, or hand the field back where the size is as it is to stay."""
+        seen = await self._size_given_back(hold, run)
         workload = await workload_of(self._cluster, run)
-        if workload is None or workload.uid != hold.uid or workload.replicas != hold.written:
+        if workload is None or workload.uid != hold.uid:
             return
-        await scale(self._cluster, workload, hold.original or 0)
+        if isinstance(seen, Done):
+            await self._fields.hand_back(workload.raw, hold, field_owners.REPLICAS)
+        elif isinstance(seen, Before) and workload.replicas == hold.written:
+            await scale(self._cluster, workload, hold.original or 0)
 
 
 class AwaitEnvironmentHandler:
@@ -248,8 +276,22 @@ def serves(workload: Workload, service: Mapping[str, Any] | None) -> bool:
     return capacity.selects(selector, capacity.labels_of(workload.template))
 
 
-def manifest(shown: Json, run: str, replicas: int) -> Json:
-    """The Deployment of a snapshot as it is created again by this run."""
+def _hold(run: Run) -> Hold:
+    return Hold(
+        id=MADE,
+        kind=MADE,
+        object=run.opened.plan.deployment,
+        uid="",
+        original=None,
+        written=0,
+        run=run.id,
+        token=provenance.new_token(),
+        since=run.opened.at,
+    )
+
+
+def manifest(shown: Json, hold: Hold, replicas: int) -> Json:
+    """The Deployment of a snapshot as it is created again for this hold."""
     metadata = shown["metadata"]
     kept = {key: copy.deepcopy(metadata[key]) for key in KEPT if metadata.get(key)}
     annotations = {k: v for k, v in kept.get("annotations", {}).items() if k != REVISION}
@@ -261,23 +303,28 @@ def manifest(shown: Json, run: str, replicas: int) -> Json:
             "name": metadata["name"],
             "namespace": metadata["namespace"],
             "labels": {**kept.get("labels", {}), **MANAGED},
-            "annotations": {**annotations, RUN: run},
+            "annotations": {**annotations, **provenance.marks(hold)},
         },
         "spec": {**copy.deepcopy(shown["spec"]), "replicas": replicas},
     }
 
 
-async def sweep(cluster: Cluster, namespace: str, service: str, closed: Collection[str]) -> Sequence[str]:
-    """Delete environments that a request of a guard that is gone may have created too late; the names of those deleted.
+async def sweep(cluster: Cluster, run: Run, hold: Hold, selectors: Selectors) -> bool:
+    """Delete the environment that a request of a guard that is gone may have created too late; True if it was.
 
-    Only those of runs in `closed` that the Service sends nothing. Raises the `ClusterError` it met.
+    Not where a target's Service takes its pods, or where somebody has made it theirs. Raises the `ClusterError` it met.
     """
-    found = []
-    selected = await cluster.get(Kind.SERVICE, namespace, service)
-    for raw in await cluster.list(Kind.DEPLOYMENT, namespace, ",".join(f"{k}={v}" for k, v in MANAGED.items())):
-        workload = Workload(raw)
-        late = workload.annotations.get(RUN) in closed and not workload.deleting
-        if late and not capacity.is_helper(raw) and not serves(workload, selected):
-            await cluster.delete(Kind.DEPLOYMENT, namespace, workload.name, uid=workload.uid, resource_version=None)
-            found.append(workload.name)
-    return found
+    workload = await workload_of(cluster, run)
+    if workload is None or workload.deleting or provenance.disowned(workload.raw, hold) is not None:
+        return False
+    labels = capacity.labels_of(workload.template)
+    if changed(run, workload) or any(capacity.selects(selector, labels) for selector in await selectors()):
+        return False
+    await cluster.delete(
+        Kind.DEPLOYMENT,
+        workload.namespace,
+        workload.name,
+        uid=workload.uid,
+        resource_version=workload.resource_version,
+    )
+    return True

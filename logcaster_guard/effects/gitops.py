@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping
+from hmac import compare_digest
 from typing import Any
 
-from logcaster_guard.domain import gitops
+from logcaster_guard.domain import gitops, provenance
 from logcaster_guard.domain.errors import ClusterError, NotFound
-from logcaster_guard.domain.gitops import Mark, Owner
+from logcaster_guard.domain.gitops import Owner
 from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Unclear
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Hold, Step, SuspendOwner
@@ -55,7 +56,7 @@ class SuspendOwnerHandler:
             hold = run.holds[_hold_id(step.owner)]
             if raw["metadata"]["uid"] != step.uid or gitops.is_suspended(raw) or _saved(raw) != hold.saved:
                 return
-            await _patch(self._cluster, raw, gitops.suspending(raw, hold.run))
+            await _patch(self._cluster, raw, gitops.suspending(raw, hold.run, hold.token))
 
     async def observe_release(self, hold: Hold, run: Run) -> Observation:  # noqa: ARG002 - the protocol's shape
         """The owner is resumed only while it carries the mark of the run that suspended it."""
@@ -79,7 +80,7 @@ def released(raw: Json, hold: Hold) -> Observation:
     """Whether the owner is still the guard's to resume (`Before`), resumed (`Done`), or somebody else's (`Foreign`)."""
     if raw["metadata"]["uid"] != hold.uid:
         return Foreign(f"{hold.object} was created again by somebody else")
-    marked, suspended = marked_by(raw, {hold.run}) is not None, gitops.is_suspended(raw)
+    marked, suspended = is_marked(raw, hold), gitops.is_suspended(raw)
     if marked and suspended and not gitops.is_suspended_by_another(raw):
         return Before(f"{hold.object} is suspended")
     if marked and not suspended:
@@ -89,10 +90,10 @@ def released(raw: Json, hold: Hold) -> Observation:
     return Done(f"{hold.object} is not suspended")
 
 
-def marked_by(raw: Json, runs: set[str]) -> Mark | None:
-    """The mark, if one of these runs left it."""
+def is_marked(raw: Json, hold: Hold) -> bool:
+    """Whether the owner carries the mark that was journalled with the hold."""
     mark = gitops.mark_of(raw)
-    return mark if mark is not None and mark.run in runs else None
+    return mark is not None and mark.run == hold.run and compare_digest(mark.token.encode(), hold.token.encode())
 
 
 async def resume(cluster: Cluster, raw: Json, fields: Mapping[str, Any]) -> None:
@@ -112,7 +113,7 @@ def registry(cluster: Cluster) -> tuple[dict[type[Step], Handler], dict[str, Len
 
 def _hold(step: SuspendOwner, run: Run, raw: Json) -> Hold:
     # A run that took over suspends for the run that suspended first: that one's mark may still be on its way.
-    known = run.holds.get(_hold_id(step.owner))
+    known = run.taken.get(_hold_id(step.owner))
     return Hold(
         id=_hold_id(step.owner),
         kind="gitops_owner",
@@ -121,6 +122,7 @@ def _hold(step: SuspendOwner, run: Run, raw: Json) -> Hold:
         original=None,
         written=1,
         run=run.id if known is None else known.run,
+        token=provenance.new_token() if known is None else known.token,
         revision=step.revision,
         content=step.content,
         saved=_saved(raw),

@@ -1,30 +1,30 @@
 """Step handlers of the helper: a second Deployment that runs the good release beside production for a while.
 
 It has a selector of its own and pods that the Service selects. It belongs to production's Deployment, so that it goes
-with it, and names the run that made it: no other run's helper is ever touched.
+with it, and carries the token that its run wrote down before it made it: nothing else is ever touched.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 
-from logcaster_guard.domain import capacity, field_owners
+from logcaster_guard.domain import capacity, field_owners, provenance
 from logcaster_guard.domain.capacity import HELPER_LABEL
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, Rejected
 from logcaster_guard.domain.field_owners import written_by
 from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Pending, Unclear
+from logcaster_guard.domain.provenance import MANAGED, RUN
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.sidecar import without_guard
 from logcaster_guard.domain.startup import never_starts
 from logcaster_guard.domain.steps import AwaitHelper, CreateHelper, Hold, RemoveHelper, ScaleHelper
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.effects.interference import RUN, foreign, foreign_workload
-from logcaster_guard.effects.looking import both, deployment_called, own_pods, workload_of
+from logcaster_guard.effects.interference import foreign, foreign_workload
+from logcaster_guard.effects.looking import Selectors, both, deployment_called, own_pods, workload_of
 from logcaster_guard.ports import Blobs, Clock, Cluster, Json, Kind
 
-MANAGED = {"app.kubernetes.io/managed-by": "logcaster-guard"}
 FIELDS_KEPT = ("minReadySeconds", "progressDeadlineSeconds")
 
 
@@ -58,14 +58,17 @@ class CreateHelperHandler(HelperHandler):
         seen = await self._seen(run, step.helper)
         if not isinstance(seen, tuple):
             return seen
-        helper = seen[1]
+        workload, helper = seen
         if helper is None:
-            hold = Hold(f"helper/{step.helper}", "helper", step.helper, uid="", original=None, written=0, run=run.id)
+            known = run.taken.get(_hold_id(step.helper))
+            # A request that was sent before may still take effect: it carries the same token.
+            hold = known if known is not None and known.token else _hold(step.helper, run)
             return Before("there is no helper", borrows=hold)
         if helper.deleting:
             return Pending(f"an earlier {step.helper} is being deleted")
-        if helper.annotations.get(RUN) != run.id:
-            return Unclear(f"there is a Deployment {step.helper} of another run: delete it")
+        theirs = disowned(run, helper, workload)
+        if theirs is not None:
+            return Unclear(f"there is another Deployment {step.helper}, and {theirs}: delete it, if nobody needs it")
         return Done(f"{step.helper} is there")
 
     async def apply(self, step: CreateHelper, run: Run) -> None:
@@ -77,7 +80,7 @@ class CreateHelperHandler(HelperHandler):
             release = Release.from_bytes(await self._blobs.get(step.release))
         except BlobMissing as error:
             raise Rejected(f"The saved release cannot be read: {error}") from error
-        body = manifest(step, run.id, workload, release)
+        body = manifest(step, run.holds[_hold_id(step.helper)], workload, release)
         await self._cluster.create(Kind.DEPLOYMENT, run.opened.plan.namespace, body)
 
 
@@ -89,9 +92,10 @@ class ScaleHelperHandler(HelperHandler):
         seen = await self._seen(run, step.helper)
         if not isinstance(seen, tuple):
             return seen
-        helper = seen[1]
-        if helper is None or helper.deleting:
-            return Foreign(f"Somebody deleted the helper {step.helper}.")
+        workload, helper = seen
+        theirs = _gone(run, helper, step.helper, workload)
+        if theirs is not None or helper is None:
+            return Foreign(theirs or "the helper is gone")
         if helper.replicas == step.replicas:
             return Done(f"{step.replicas} pods are wanted")
         return Before(f"{helper.replicas} pods are wanted")
@@ -99,7 +103,7 @@ class ScaleHelperHandler(HelperHandler):
     async def apply(self, step: ScaleHelper, run: Run) -> None:
         """One request, bound to the resourceVersion that was looked at."""
         helper = await deployment_called(self._cluster, run, step.helper)
-        if helper is None or not _made_by(helper, run):
+        if helper is None or disowned(run, helper, await workload_of(self._cluster, run)) is not None:
             return
         patch: list[Json] = [
             {"op": "replace", "path": "/metadata/resourceVersion", "value": helper.resource_version},
@@ -120,8 +124,8 @@ class AwaitHelperHandler(HelperHandler):
         seen = await self._seen(run, step.helper)
         if not isinstance(seen, tuple):
             return seen
-        helper = seen[1]
-        theirs = foreign_helper(run, helper, step.helper, step.replicas)
+        workload, helper = seen
+        theirs = foreign_helper(run, helper, step.helper, step.replicas, workload)
         if theirs is not None or helper is None:
             return Foreign(theirs or "the helper is gone")
         try:
@@ -154,7 +158,9 @@ class RemoveHelperHandler(HelperHandler):
         seen = await self._seen(run, step.helper)
         if not isinstance(seen, tuple):
             return seen
-        return await self._removable(run, *seen)
+        workload, helper = seen
+        theirs = None if helper is None else disowned(run, helper, workload)
+        return Foreign(_stands(step.helper, theirs)) if theirs else await self._removable(run, workload, helper)
 
     async def apply(self, step: RemoveHelper, run: Run) -> None:
         """Delete in the foreground: orphaned ReplicaSets would be taken in by production."""
@@ -167,9 +173,10 @@ class RemoveHelperHandler(HelperHandler):
             helper = await deployment_called(self._cluster, run, hold.object)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
-        if helper is not None and helper.annotations.get(RUN) != hold.run:
-            return Foreign(f"{hold.object} is not the one that the run made")
-        return await self._removable(run, workload, helper)
+        theirs = None if helper is None else disowned(run, helper, workload)
+        if theirs == provenance.WITHOUT_TOKEN:
+            return Failed(FAILED, _stands(hold.object, theirs))
+        return Foreign(_stands(hold.object, theirs)) if theirs else await self._removable(run, workload, helper)
 
     async def release(self, hold: Hold, run: Run) -> None:
         """As the step."""
@@ -199,15 +206,17 @@ class RemoveHelperHandler(HelperHandler):
 
     async def _delete(self, run: Run, name: str) -> None:
         helper = await deployment_called(self._cluster, run, name)
-        if helper is None or helper.deleting or not _made_by(helper, run):
+        if helper is None or helper.deleting:
+            return
+        if disowned(run, helper, await workload_of(self._cluster, run)) is not None:
             return
         await self._cluster.delete(
             Kind.DEPLOYMENT, helper.namespace, name, uid=helper.uid, resource_version=helper.resource_version
         )
 
 
-def manifest(step: CreateHelper, run: str, workload: Workload, release: Release) -> Json:
-    """The helper Deployment of this run."""
+def manifest(step: CreateHelper, hold: Hold, workload: Workload, release: Release) -> Json:
+    """The helper Deployment that this hold was journalled for."""
     own = {HELPER_LABEL: capacity.helper_label(step.helper)}
     # A guard in the pods is production's alone.
     template = copy.deepcopy(without_guard(release.template))
@@ -222,7 +231,7 @@ def manifest(step: CreateHelper, run: str, workload: Workload, release: Release)
             "name": step.helper,
             "namespace": workload.namespace,
             "labels": {**MANAGED, **own},
-            "annotations": {RUN: run},
+            "annotations": provenance.marks(hold),
             "ownerReferences": [owner],
         },
         "spec": {
@@ -234,28 +243,63 @@ def manifest(step: CreateHelper, run: str, workload: Workload, release: Release)
     }
 
 
-def foreign_helper(run: Run, helper: Workload | None, name: str, size: int) -> str | None:
+def foreign_helper(
+    run: Run, helper: Workload | None, name: str, size: int, workload: Workload | None
+) -> str | None:  # fmt: skip
     """What somebody else did to the helper, which the run has given `size` pods, as a sentence; None if nothing."""
-    if helper is None or helper.deleting or not _made_by(helper, run):
-        return f"Somebody deleted the helper {name}."
+    theirs = _gone(run, helper, name, workload)
+    if theirs is not None or helper is None:
+        return theirs
     if helper.replicas != size:
         who = written_by(helper.raw, field_owners.REPLICAS, since=run.opened.at)
         return f"Somebody scaled the helper {name} from {size} to {helper.replicas}{who}."
     return None
 
 
-async def sweep(cluster: Cluster, namespace: str, closed: Collection[str]) -> Sequence[str]:
-    """Delete helpers that a request of a guard that is gone may have made too late; the names of those deleted.
+def disowned(run: Run, helper: Workload, workload: Workload | None) -> str | None:
+    """Why the Deployment is not the helper that the run has made, as a clause; None if it is.
 
-    Only those of runs in `closed`. Raises the `ClusterError` it met.
+    `workload` is production as it is now.
     """
-    found = []
-    for raw in await cluster.list(Kind.DEPLOYMENT, namespace, ",".join(f"{k}={v}" for k, v in MANAGED.items())):
-        helper = Workload(raw)
-        if helper.annotations.get(RUN) in closed and capacity.is_helper(raw) and not helper.deleting:
-            await cluster.delete(Kind.DEPLOYMENT, namespace, helper.name, uid=helper.uid, resource_version=None)
-            found.append(helper.name)
-    return found
+    hold, owner = run.taken.get(_hold_id(helper.name)), run.opened.plan.uid
+    if hold is None:
+        return f"run {run.id} did not make it"
+    orphaned = workload is None or workload.uid != owner
+    return provenance.disowned(helper.raw, hold, owner=owner, orphaned=orphaned)
+
+
+def _gone(run: Run, helper: Workload | None, name: str, workload: Workload | None) -> str | None:
+    if helper is None or helper.deleting:
+        return f"Somebody deleted the helper {name}."
+    theirs = disowned(run, helper, workload)
+    return None if theirs is None else _stands(name, theirs)
+
+
+def _stands(name: str, theirs: str) -> str:
+    return f"In the place of the helper {name} stands a Deployment that the guard leaves alone: {theirs}."
+
+
+async def sweep(cluster: Cluster, run: Run, hold: Hold, selectors: Selectors) -> bool:
+    """Delete the helper that a request of a guard that is gone may have made after the run had closed; True if it was.
+
+    Not while a target's Service would select nobody else. Raises the `ClusterError` it met.
+    """
+    helper = await deployment_called(cluster, run, hold.object)
+    if helper is None or helper.deleting:
+        return False
+    if disowned(run, helper, await workload_of(cluster, run)) is not None:
+        return False
+    pods = await cluster.list(Kind.POD, helper.namespace)
+    if any(_serves_alone(helper, pods, selector) for selector in await selectors()):
+        return False
+    await cluster.delete(
+        Kind.DEPLOYMENT, helper.namespace, helper.name, uid=helper.uid, resource_version=helper.resource_version
+    )
+    return True
+
+
+def _serves_alone(helper: Workload, pods: Sequence[Json], selector: Mapping[str, str]) -> bool:
+    return capacity.serving(pods, selector, helper.name) > 0 and not capacity.serving(pods, selector, None)
 
 
 async def left(cluster: Cluster, namespace: str) -> Sequence[str]:
@@ -275,9 +319,22 @@ async def helper_pods(cluster: Cluster, run: Run, helper: str) -> Sequence[Json]
     return await cluster.list(Kind.POD, run.opened.plan.namespace, selector)
 
 
-def _made_by(helper: Workload, run: Run) -> bool:
-    hold = run.holds.get(f"helper/{helper.name}")
-    return helper.annotations.get(RUN) == (run.id if hold is None else hold.run)
+def _hold_id(helper: str) -> str:
+    return f"helper/{helper}"
+
+
+def _hold(helper: str, run: Run) -> Hold:
+    return Hold(
+        id=_hold_id(helper),
+        kind="helper",
+        object=helper,
+        uid="",
+        original=None,
+        written=0,
+        run=run.id,
+        token=provenance.new_token(),
+        since=run.opened.at,
+    )
 
 
 def restarts(pod: Json) -> int:

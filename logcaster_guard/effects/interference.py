@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from logcaster_guard.domain import field_owners, inbox
+from logcaster_guard.domain import field_owners, inbox, provenance
 from logcaster_guard.domain.field_owners import released_by, written_by
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import (
@@ -20,8 +20,8 @@ from logcaster_guard.domain.steps import (
 )
 from logcaster_guard.domain.workload import Workload
 
-RUN = "guard.logcaster.io/run"
-"""Names, on a Deployment, the run that made it."""
+MADE: Final = "environment"
+"""The hold of an environment that a run has made."""
 
 
 def foreign(run: Run, workload: Workload | None, service: Mapping[str, Any] | None) -> str | None:
@@ -129,9 +129,13 @@ def _selectors(planned: dict[str, str], run: Run) -> list[dict[str, str]]:
 
 
 def _replaces_the_runs_own(run: Run, workload: Workload) -> bool:
-    """Whether the run has made the workload, and this is another one of that name."""
+    """Whether the run has made the workload, and this is another one of that name.
+
+    Without a token, in a journal of an earlier version, nobody can tell.
+    """
+    hold = run.taken.get(MADE)
     made = any(isinstance(s, RestoreEnvironment) for s in run.opened.plan.steps[: run.step])
-    return made and workload.annotations.get(RUN) != run.id
+    return made and hold is not None and bool(hold.token) and provenance.disowned(workload.raw, hold) is not None
 
 
 def _is_to_be_made(run: Run) -> bool:

@@ -57,7 +57,7 @@ class JudgeHelperHandler:
                 self._since.pop(run.id, None)
                 return Foreign(theirs or "the Deployment is gone")
             helper = await deployment_called(self._cluster, run, step.helper)
-            theirs = foreign_helper(run, helper, step.helper, _wanted(step, run))
+            theirs = foreign_helper(run, helper, step.helper, _wanted(step, run), workload)
             if theirs is not None:
                 return Foreign(theirs)
             pods = await helper_pods(self._cluster, run, step.helper)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from logcaster_guard.domain.errors import NotFound
@@ -12,6 +12,9 @@ from logcaster_guard.domain.startup import held_up
 from logcaster_guard.domain.workload import HASH_LABEL, REVISION_LABEL, Workload, revisions_of
 from logcaster_guard.effects.interference import foreign, foreign_live
 from logcaster_guard.ports import Cluster, Json, Kind
+
+Selectors = Callable[[], Awaitable[Sequence[Mapping[str, str]]]]
+"""Asks for what the targets' Services in a namespace select."""
 
 
 async def workload_of(cluster: Cluster, run: Run) -> Workload | None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from logcaster_guard.domain import capacity, field_owners
 from logcaster_guard.domain.errors import ClusterError, NotFound
-from logcaster_guard.domain.field_owners import written_by
+from logcaster_guard.domain.field_owners import owners_of, written_by
 from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Pending, Unclear
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Hold, PinAutoscaler, ScaleProduction
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.effects.handing_back import FieldOwnership
 from logcaster_guard.effects.interference import foreign, foreign_workload
 from logcaster_guard.effects.looking import both, own_pods, workload_of
 from logcaster_guard.ports import Cluster, Json, Kind
@@ -24,6 +26,7 @@ class ScaleProductionHandler:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self._fields = FieldOwnership(cluster)
 
     async def observe(self, step: ScaleProduction, run: Run) -> Observation:
         """Done when that many pods are wanted, whoever wrote it."""
@@ -48,6 +51,7 @@ class ScaleProductionHandler:
             original=run.opened.plan.full_size,
             written=step.replicas,
             earlier=(workload.replicas,) if known is None else tuple(sorted(known.ours)),
+            owners=owners_of(workload.raw, field_owners.REPLICAS) if known is None else known.owners,
         )
         return Before(f"{workload.replicas} pods are wanted", borrows=hold)
 
@@ -90,12 +94,14 @@ class ScaleProductionHandler:
             pods = await own_pods(self._cluster, workload)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
+        if workload.replicas == hold.original and self._fields.due(workload.raw, hold, field_owners.REPLICAS):
+            return Before("its size is back, and the guard's field")
         if workload.replicas == hold.original:
             return _carried(run, workload, pods)
         if workload.replicas in _made(hold, run):
             return Before(f"{workload.replicas} pods are wanted")
         who = written_by(workload.raw, field_owners.REPLICAS, since=run.opened.at)
-        return Foreign(f"somebody else scaled it to {workload.replicas}{who}")
+        return Foreign(f"somebody else scaled it to {workload.replicas}{who}; it was {hold.original}")
 
     async def release(self, hold: Hold, run: Run) -> None:
         """Bring production to its size, its autoscalers first, which would undo it."""
@@ -106,6 +112,8 @@ class ScaleProductionHandler:
             return
         if workload.replicas != hold.original:
             await scale(self._cluster, workload, hold.original)
+        elif workload.uid == hold.uid:
+            await self._fields.hand_back(workload.raw, hold, field_owners.REPLICAS)
 
     async def _pinned_elsewhere(self, hold: Hold, run: Run, workload: Workload | None) -> str | None:
         """The autoscaler that the run has pinned to another size than the one that is to stay; None if none is."""
@@ -125,6 +133,7 @@ class PinAutoscalerHandler:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self._fields = FieldOwnership(cluster)
 
     async def observe(self, step: PinAutoscaler, run: Run) -> Observation:
         """Done when both bounds are the size, or the autoscaler is gone; bounds of somebody else's end the run."""
@@ -152,6 +161,7 @@ class PinAutoscalerHandler:
                 original=bounds[0],
                 original_maximum=bounds[1],
                 written=step.size,
+                owners=owners_of(raw, *BOUNDS),
             )
             return Before(f"bounds {bounds}", borrows=hold)
         if bounds not in _ours(known):
@@ -180,16 +190,31 @@ class PinAutoscalerHandler:
             return Unclear(str(error), error.retry_after)
         if raw["metadata"]["uid"] != hold.uid:
             return Foreign("the autoscaler was created again by somebody else")
-        bounds = _bounds(raw)
+        bounds, due = _bounds(raw), _given_back(raw, hold)
+        if bounds != due:
+            return Before(f"bounds {bounds}")
+        if self._fields.due(raw, hold, *_mended(raw, hold)):
+            return Before(f"bounds {bounds}, and the guard's fields")
         if bounds == (hold.original, hold.original_maximum):
             return Done(f"bounds {bounds}")
-        if bounds in _ours(hold):
-            return Before(f"bounds {bounds}")
-        return Foreign(f"somebody else set {bounds}{written_by(raw, *BOUNDS, since=run.opened.at)}")
+        who = written_by(raw, *BOUNDS, since=run.opened.at)
+        before = f"{hold.original} and {hold.original_maximum}"
+        return Foreign(f"somebody else set its bounds to {bounds[0]} and {bounds[1]}{who}; they were {before}")
 
     async def release(self, hold: Hold, run: Run) -> None:
-        """Write the original bounds back, if the autoscaler still shows what the guard wrote."""
-        await _bound(self._cluster, run, hold, hold.original or 1, hold.original_maximum or hold.written)
+        """Write each bound back that still shows what the guard wrote, and then hand it back."""
+        namespace = run.opened.plan.namespace
+        try:
+            raw = await self._cluster.get(Kind.AUTOSCALER, namespace, hold.object)
+        except NotFound:
+            return
+        due = _given_back(raw, hold)
+        if raw["metadata"]["uid"] != hold.uid:
+            return
+        if _bounds(raw) != due:
+            await _write_bounds(self._cluster, raw, *due)
+        else:
+            await self._fields.hand_back(raw, hold, *_mended(raw, hold))
 
 
 def _made(hold: Hold, run: Run) -> frozenset[int]:
@@ -221,24 +246,50 @@ def _hold_id(autoscaler: str) -> str:
 
 def _bounds(raw: Json) -> tuple[int, int]:
     # The API server fills an absent minimum in as 1.
-    return int(raw["spec"].get("minReplicas") or 1), int(raw["spec"]["maxReplicas"])
+    return int(raw["spec"].get("minReplicas", 1)), int(raw["spec"]["maxReplicas"])
 
 
 def _ours(hold: Hold) -> set[tuple[int | None, int | None]]:
     return {(size, size) for size in hold.ours} | {(hold.original, hold.original_maximum)}
 
 
+def _given_back(raw: Json, hold: Hold) -> tuple[int, int]:
+    """The bounds that the autoscaler is to have: each that is still the guard's as it was, others' as they are.
+
+    One that was could be on the wrong side of the other that is somebody's: then it stays as well.
+    """
+    minimum, maximum = _bounds(raw)
+    own_minimum, own_maximum = _guards_bounds(raw, hold)
+    least = hold.original if own_minimum and hold.original is not None else minimum
+    most = hold.original_maximum if own_maximum and hold.original_maximum else maximum
+    if least <= most:
+        return least, most
+    return (minimum, most) if minimum <= most else (least, maximum) if least <= maximum else (minimum, maximum)
+
+
+def _guards_bounds(raw: Json, hold: Hold) -> tuple[bool, bool]:
+    """Whether each bound is still as the guard wrote it: a person may have set the very number that it wrote before.
+
+    The field's manager tells. Without one, what stands beside somebody's bound is the guard's if it wrote that last.
+    """
+    bounds = _bounds(raw)
+    if field_owners.entries_of(raw):
+        owned = [field_owners.is_guards(raw, path) for path in BOUNDS]
+    else:
+        alone = all(bound in hold.ours for bound in bounds)
+        owned = [alone or bound == hold.written for bound in bounds]
+    minimum, maximum = (own and bound in hold.ours for own, bound in zip(owned, bounds, strict=True))
+    return minimum, maximum
+
+
+def _mended(raw: Json, hold: Hold) -> list[tuple[str, ...]]:
+    """The fields of the bounds that are as they were."""
+    were = (hold.original, hold.original_maximum)
+    return [path for path, now, was in zip(BOUNDS, _bounds(raw), were, strict=True) if now == was]
+
+
 def _rewritten(hold: Hold, size: int) -> Hold:
-    return Hold(
-        id=hold.id,
-        kind=hold.kind,
-        object=hold.object,
-        uid=hold.uid,
-        original=hold.original,
-        original_maximum=hold.original_maximum,
-        written=size,
-        earlier=tuple(sorted(hold.ours)),
-    )
+    return replace(hold, written=size, earlier=tuple(sorted(hold.ours)))
 
 
 async def _pin(cluster: Cluster, run: Run, hold: Hold, size: int) -> None:
@@ -251,14 +302,18 @@ async def _bound(cluster: Cluster, run: Run, hold: Hold, minimum: int, maximum: 
         raw = await cluster.get(Kind.AUTOSCALER, namespace, hold.object)
     except NotFound:
         return
-    if raw["metadata"]["uid"] != hold.uid or _bounds(raw) not in _ours(hold) or _bounds(raw) == (minimum, maximum):
-        return
+    if raw["metadata"]["uid"] == hold.uid and _bounds(raw) in _ours(hold) and _bounds(raw) != (minimum, maximum):
+        await _write_bounds(cluster, raw, minimum, maximum)
+
+
+async def _write_bounds(cluster: Cluster, raw: Json, minimum: int, maximum: int) -> None:
+    metadata = raw["metadata"]
     patch: list[Json] = [
         _at_version(raw),
         {"op": "add", "path": "/spec/minReplicas", "value": minimum},
         {"op": "replace", "path": "/spec/maxReplicas", "value": maximum},
     ]
-    await cluster.json_patch(Kind.AUTOSCALER, namespace, hold.object, patch)
+    await cluster.json_patch(Kind.AUTOSCALER, metadata["namespace"], metadata["name"], patch)
 
 
 async def scale(cluster: Cluster, workload: Workload, replicas: int) -> None:

@@ -13,6 +13,7 @@ from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, O
 from logcaster_guard.domain.runs import ABANDONED, DESTINATION_BAD, FAILED, INCONCLUSIVE, Run
 from logcaster_guard.domain.signals import Value
 from logcaster_guard.domain.steps import AwaitEndpoints, Hold, JudgeEnvironment, SwitchService
+from logcaster_guard.effects.handing_back import FieldOwnership
 from logcaster_guard.effects.inspection import Inspector
 from logcaster_guard.effects.interference import selector_of
 from logcaster_guard.effects.judging import said
@@ -30,6 +31,7 @@ class SwitchServiceHandler:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self._fields = FieldOwnership(cluster)
 
     async def observe(self, step: SwitchService, run: Run) -> Observation:
         """Done when the selector names the new environment, whoever wrote it."""
@@ -46,7 +48,10 @@ class SwitchServiceHandler:
         floor = run.opened.plan.floor
         if ready < floor:
             return Unclear(f"{ready} pods of the other environment are Ready, and the floor is {floor}")
-        hold = Hold(SELECTOR, SELECTOR, service["metadata"]["name"], service["metadata"]["uid"], None, written=0)
+        name, uid = service["metadata"]["name"], service["metadata"]["uid"]
+        owners = field_owners.owners_of(service, field_owners.SELECTOR)
+        known = run.holds.get(SELECTOR)
+        hold = known or Hold(SELECTOR, SELECTOR, name, uid, None, written=0, owners=owners)
         return Before(f"the Service selects {step.label}={step.before}", borrows=hold)
 
     async def apply(self, step: SwitchService, run: Run) -> None:
@@ -57,6 +62,19 @@ class SwitchServiceHandler:
 
     async def observe_release(self, hold: Hold, run: Run) -> Observation:
         """It stays switched, unless the new environment proved worse, or is empty, and the one before it can serve."""
+        seen = await self._to_be_switched_back(hold, run)
+        if not isinstance(seen, Done):
+            return seen
+        try:
+            service = await service_of(self._cluster, run)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        if service is not None and self._fields.due(service, hold, field_owners.SELECTOR):
+            return Before(f"{seen.detail}, and the selector is the guard's field")
+        return seen
+
+    async def _to_be_switched_back(self, hold: Hold, run: Run) -> Observation:
+        """`Before` if it is, `Done` if the selector is as it is to stay."""
         step = _step(run)
         try:
             service, live = await service_of(self._cluster, run), await live_of(self._cluster, run)
@@ -86,9 +104,14 @@ class SwitchServiceHandler:
             return True
         return not any(capacity.is_serving(p, None) for p in await own_pods(self._cluster, workload))
 
-    async def release(self, hold: Hold, run: Run) -> None:  # noqa: ARG002 - the protocol's shape
-        """Write the label back."""
+    async def release(self, hold: Hold, run: Run) -> None:
+        """Write the label back, or hand the field back where the selector is as it is to stay."""
         step = _step(run)
+        if isinstance(await self._to_be_switched_back(hold, run), Done):
+            service = await service_of(self._cluster, run)
+            if service is not None:
+                await self._fields.hand_back(service, hold, field_owners.SELECTOR)
+            return
         await self._write(run, shown=_switched(run, step), label=step.label, value=step.before)
 
     async def _write(self, run: Run, *, shown: dict[str, str] | None, label: str, value: str) -> None:

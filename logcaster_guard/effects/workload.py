@@ -26,6 +26,7 @@ from logcaster_guard.domain.steps import (
     Step,
 )
 from logcaster_guard.domain.workload import REVISION_LABEL, Workload
+from logcaster_guard.effects.handing_back import FieldOwnership
 from logcaster_guard.effects.interference import foreign, foreign_workload
 from logcaster_guard.effects.looking import both, held_up_pods, undisturbed, workload_of
 from logcaster_guard.ports import Blobs, Clock, Cluster, Json, Kind
@@ -198,6 +199,7 @@ class RaiseAutoscalerMinimumHandler:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self._fields = FieldOwnership(cluster)
 
     async def observe(self, step: RaiseAutoscalerMinimum, run: Run) -> Observation:
         """Done when the minimum is high enough, or the autoscaler is gone."""
@@ -228,6 +230,7 @@ class RaiseAutoscalerMinimumHandler:
                 original=minimum if known is None else known.original,
                 written=step.minimum,
                 earlier=() if known is None else tuple(sorted(known.ours)),
+                owners=field_owners.owners_of(raw, field_owners.MINIMUM) if known is None else known.owners,
             ),
         )
 
@@ -251,13 +254,19 @@ class RaiseAutoscalerMinimumHandler:
             return Foreign("the autoscaler was created again by somebody else")
         if minimum in hold.ours:
             return Before(f"minimum {minimum}")
+        if minimum == _floor(hold) and self._fields.due(raw, hold, field_owners.MINIMUM):
+            return Before(f"minimum {minimum}, and the guard's field")
         if minimum == _floor(hold):
             return Done(f"minimum {minimum}")
         who = written_by(raw, field_owners.MINIMUM, since=run.opened.at)
-        return Foreign(f"somebody else set the minimum to {minimum}{who}")
+        return Foreign(f"somebody else set the minimum to {minimum}{who}; it was {_floor(hold)}")
 
     async def release(self, hold: Hold, run: Run) -> None:
         """Write the original minimum back, if the autoscaler still shows what the guard wrote."""
+        raw = await self._cluster.get(Kind.AUTOSCALER, run.opened.plan.namespace, hold.object)
+        if raw["metadata"]["uid"] == hold.uid and raw["spec"].get("minReplicas") == _floor(hold):
+            await self._fields.hand_back(raw, hold, field_owners.MINIMUM)
+            return
         await self._write(run, hold, shown=hold.ours, minimum=_floor(hold))
 
     async def _write(self, run: Run, hold: Hold, *, shown: Collection[int | None], minimum: int) -> None:

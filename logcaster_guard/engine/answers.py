@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Protocol
 
 from logcaster_guard.domain import answers, inbox, marks, narration
@@ -35,13 +36,16 @@ class Carrier(Protocol):
 
 
 class Answers:
-    """Listens for every target."""
+    """Listens for every target; a veto holds for `veto_for` seconds at least."""
 
-    def __init__(self, cluster: Cluster, chronicle: Chronicle, clock: Clock, marks: Marks) -> None:
+    def __init__(
+        self, cluster: Cluster, chronicle: Chronicle, clock: Clock, marks: Marks, *, veto_for: float
+    ) -> None:  # fmt: skip
         self._cluster = cluster
         self._chronicle = chronicle
         self._clock = clock
         self._marks = marks
+        self._veto_for = timedelta(seconds=veto_for)
         self._lines = RecurringLog(clock)
         self._listened: dict[str, float] = {}
         self._taking = asyncio.Lock()
@@ -135,5 +139,6 @@ class Answers:
             denied = AnswerDenied(at, annotation, digest, reason, name)
             await self._chronicle.tell(target_stream(target), denied, NoticeQueued(at, notice))
             return False
-        await self._chronicle.tell(stream, RunAnswered(at, name, answer, digest, found.words))
+        until = max(found.expiry, at + self._veto_for) if answer is Answer.VETO else None
+        await self._chronicle.tell(stream, RunAnswered(at, name, answer, digest, found.words, until))
         return True

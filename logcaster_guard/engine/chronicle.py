@@ -360,7 +360,7 @@ class Chronicle:
 
     def _remember_answer(self, target: str, event: RunAnswered | AnswerDenied | RunOpened | RevisionMarked) -> None:
         match event:
-            case RunAnswered(at, run, answer, digest, words):
+            case RunAnswered(at, run, answer, digest, words, _):
                 annotation = next(name for name, kind in inbox.ANSWERS.items() if kind is answer)
                 heard = Heard(at, annotation, digest, run, counted=True, words=words)
             case AnswerDenied(at, annotation, digest, reason, run_or_none):

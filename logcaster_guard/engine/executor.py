@@ -352,6 +352,8 @@ class Executor:
                 found.append(NoticeQueued(event.at, narration.ended(run, event)))
             if isinstance(event, HoldReleased) and event.kept_out:
                 found.append(NoticeQueued(event.at, narration.not_given_back(run, event)))
+            if isinstance(event, HoldReleased) and event.theirs:
+                found.append(NoticeQueued(event.at, narration.left_as_theirs(run, event)))
             if isinstance(event, OwnerSuspended):
                 found.append(NoticeQueued(event.at, narration.owner_suspended(run, event)))
             if isinstance(event, PeopleReminded):

@@ -103,10 +103,16 @@ class Guard:
         cluster = self._cluster
         self.outbox = None if journal is None else Outbox(journal, channels, clock)
         self.chronicle = Chronicle(journal, on_append=self._appended, on_found=self._found, monotonic=clock.monotonic)
-        answers = Answers(cluster, self.chronicle, clock, Marks(self.chronicle, clock, orders.policy.ledger))
+        answers = Answers(
+            cluster,
+            self.chronicle,
+            clock,
+            Marks(self.chronicle, clock, orders.policy.ledger),
+            veto_for=orders.policy.alert.veto_for,
+        )
         inspector = SignalInspector(orders.targets, orders.signals, sources, clock)
         self.executor = self._executor(cluster, inspector, answers)
-        self._sweeper = Sweeper(self.chronicle, cluster, clock)
+        self.sweeper = Sweeper(self.chronicle, cluster, clock, orders.targets)
         self._suspensions = Suspensions(
             chronicle=self.chronicle, cluster=cluster, clock=clock, interval=orders.policy.polling.interval
         )
@@ -305,8 +311,8 @@ class Guard:
 
     async def sweep(self) -> None:
         """Clear away what guards that are gone have left behind, whatever it is."""
-        await self._sweeper.sweep()
-        await self._suspensions.sweep()
+        await self.sweeper.sweep()
+        await self.sweeper.look_for_claims(await self._suspensions.sweep())
         if self._term is not None:
             with contextlib.suppress(JournalUnavailable):
                 await self.executor.catch_up()

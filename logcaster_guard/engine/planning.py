@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from logcaster_guard.domain import gitops, rights
-from logcaster_guard.domain.capacity import labels_of, selects
+from logcaster_guard.domain.capacity import labels_of, matches
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, NotFound
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import Guardrail
@@ -19,7 +19,7 @@ from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.sidecar import account_of, holds_guard
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import AskPeople, Plan, SuspendOwner
-from logcaster_guard.domain.workload import Workload
+from logcaster_guard.domain.workload import Workload, images_of
 from logcaster_guard.effects import blue_green as environments
 from logcaster_guard.effects import owners
 from logcaster_guard.effects.gradual import gathered
@@ -142,17 +142,18 @@ class Planner:
 
     async def _fits(self, workload: Workload, destination: Record) -> bool:
         """Whether the release carries the labels by which the workload knows its pods."""
-        release = Release.from_bytes(await self._blobs.get(destination.blob))
-        wanted = (workload.raw["spec"].get("selector") or {}).get("matchLabels") or {}
-        return selects(wanted, labels_of(release.template))
+        return _another_selector(workload, await self._release(destination)) is None
+
+    async def _release(self, destination: Record) -> Release:
+        return Release.from_bytes(await self._blobs.get(destination.blob))
 
     async def _gradual(self, workload: Workload, destination: Record, rule: Rule) -> Plan | Unfit:
         if self._target.environments:
             service = f"Service {self._target.namespace}/{self._target.service}"
             return Unfit((f"{service} switches between environments: choose blue_green_rollback.",))
-        stranger = await self._stranger(workload, destination)
-        if stranger is not None:
-            return stranger
+        unfit = _unfit_release(workload, await self._release(destination))
+        if unfit is not None:
+            return unfit
         around = await gathered(self._cluster, self._blobs, self._target, destination)
         return gradual.plan(workload, destination, rule=rule, policy=self._policy, around=around)
 
@@ -171,25 +172,10 @@ class Planner:
         )
         return blue_green.plan(workload, destinations, target=target, rule=rule, policy=self._policy, around=around)
 
-    async def _stranger(self, workload: Workload, destination: Record) -> Unfit | None:
-        """Why a guard in the workload's pods could not go on in those of the release; None if it could."""
-        if not holds_guard(workload.template):
-            return None
-        release = Release.from_bytes(await self._blobs.get(destination.blob))
-        now, then = (account_of(t) for t in (workload.template, release.template))
-        if now == then:
-            return None
-        name = f"{workload.namespace}/{workload.name}"
-        reason = (
-            f"The pods of {name} run as {now}, those of the good release as {then}, where the guard in them would "
-            "have no rights: roll back by hand."
-        )
-        return Unfit((reason,))
-
     async def _immediate(self, workload: Workload, destination: Record, rule: Rule) -> Plan | Unfit:
-        stranger = await self._stranger(workload, destination)
-        if stranger is not None:
-            return stranger
+        unfit = _unfit_release(workload, await self._release(destination))
+        if unfit is not None:
+            return unfit
         return immediate.plan(
             workload,
             destination,
@@ -214,3 +200,34 @@ async def _may(account: Rights, right: Right) -> bool | None:
         return await account.may(right.verb, right.group, right.resource, right.namespace, right.name)
     except ClusterError:
         return None
+
+
+def _unfit_release(workload: Workload, release: Release) -> Unfit | None:
+    """Why the workload cannot carry the release, whichever way it is brought there; None if it can."""
+    return _another_selector(workload, release) or _another_account(workload, release)
+
+
+def _another_selector(workload: Workload, release: Release) -> Unfit | None:
+    """A workload that was deleted and made again may know its pods by other labels: a selector cannot be changed."""
+    selector = workload.raw["spec"].get("selector")
+    if selector is None or matches(selector, labels_of(release.template)):
+        return None
+    name = f"{workload.kind} {workload.namespace}/{workload.name}"
+    reason = (
+        f"The pods of the good release ({', '.join(images_of(release.template))}) do not carry the labels that {name} "
+        "selects: it was made again with another selector since. Roll a good release out by hand."
+    )
+    return Unfit((reason,), Guardrail.SELECTOR_CHANGED)
+
+
+def _another_account(workload: Workload, release: Release) -> Unfit | None:
+    """A guard in the workload's pods could not go on in those of a release that runs as another account."""
+    now, then = (account_of(t) for t in (workload.template, release.template))
+    if not holds_guard(workload.template) or now == then:
+        return None
+    name = f"{workload.namespace}/{workload.name}"
+    reason = (
+        f"The pods of {name} run as {now}, those of the good release as {then}, where the guard in them would "
+        "have no rights: roll back by hand."
+    )
+    return Unfit((reason,))

@@ -26,8 +26,10 @@ _OUT_OF_REACH = 60.0
 _ACCUSING = frozenset(
     {
         Guardrail.FROZEN,
+        Guardrail.VETOED,
         Guardrail.NO_GOOD_REVISION,
         Guardrail.GITOPS_OWNER,
+        Guardrail.SELECTOR_CHANGED,
         Guardrail.STRATEGY_UNFIT,
         Guardrail.DRY_RUN,
     }
@@ -121,6 +123,9 @@ class Refusals:
         if Guardrail.NOT_CAUSED_BY_A_ROLLOUT in names:
             # That a rollout comes to its end is none where it was not the cause.
             names = tuple(n for n in names if n != Guardrail.ROLLOUT_IN_PROGRESS)
+        if Guardrail.VETOED in names:
+            # Nor that the cooldown after the vetoed run is over.
+            names = tuple(n for n in names if n != Guardrail.COOLDOWN)
         # Which of the two it is may change with every pod that comes or goes: the news is the same.
         names = tuple(Guardrail.SHARED_CAUSE if n == Guardrail.SEVERAL_SUSPECTS else n for n in names)
         onset = f"{situation.onset:%Y%m%dT%H%M%S.%fZ}"

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 import structlog
 
-from logcaster_guard.domain import gitops, narration
+from logcaster_guard.domain import claims, gitops, narration
+from logcaster_guard.domain.claims import Claim
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable, NotFound, Rejected
 from logcaster_guard.domain.events import NoticeQueued, OwnerResumed, OwnerResuming, OwnerSuspended
 from logcaster_guard.domain.gitops import Desired, Owner
 from logcaster_guard.domain.observations import Before, Foreign
-from logcaster_guard.domain.steps import SuspendOwner
+from logcaster_guard.domain.steps import Hold
 from logcaster_guard.effects import gitops as effects
 from logcaster_guard.effects import owners
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
@@ -104,28 +105,51 @@ class Suspensions:
             self._lines.warning("owner.unread", about=f"{target} {owner}", target=target, owner=owner, detail=detail)
         self._told[owner] = detail
 
-    async def sweep(self) -> None:
-        """Resume what a request of a guard that is gone suspended after its run had closed."""
+    async def sweep(self) -> Sequence[tuple[str, Claim]]:
+        """Resume what a request of a guard that is gone suspended after its run had closed.
+
+        Only what the journal tells of is resumed, and to what the journal tells; the owners whose mark it does not bear
+        out are returned, each with its target.
+        """
         since = self._clock.now() - _LATEST
-        runs = [r for r in self._chronicle.runs() if r.closed is not None and r.closed.at >= since]
-        steps = {s.owner for r in runs for s in r.opened.plan.steps if isinstance(s, SuspendOwner)}
+        closed = [r for r in self._chronicle.runs() if r.closed is not None and r.closed.at >= since]
         kept = {event.hold.run for _, event in self._chronicle.suspended()}
         kept |= {h.run for r in self._chronicle.open_runs().values() for h in r.holds.values()}
-        for name in sorted(steps):
-            await self._swept(effects.place_of(name), {r.id for r in runs} - kept)
+        holds: dict[str, list[Hold]] = {}
+        targets: dict[str, str] = {}
+        for run in closed:
+            for hold in (h for h in run.taken.values() if h.kind == "gitops_owner"):
+                holds.setdefault(hold.object, []).append(hold)
+                targets[hold.object] = run.opened.target
+        found = [(targets[name], await self._swept(name, holds[name], kept)) for name in sorted(holds)]
+        return [(target, claim) for target, claim in found if claim is not None]
 
-    async def _swept(self, owner: Owner, runs: Collection[str]) -> None:
+    async def _swept(self, name: str, holds: Sequence[Hold], kept: Collection[str]) -> Claim | None:
+        owner = effects.place_of(name)
         try:
             raw = await self._cluster.get(Kind(owner.kind), owner.namespace, owner.name)
-            mark = effects.marked_by(raw, set(runs))
-            if mark is not None:
-                await effects.resume(self._cluster, raw, mark.fields)
-                resumed = gitops.is_suspended(raw) and not gitops.is_suspended_by_another(raw)
-                self._log.warning("owner.mark_removed", owner=owner.object, resumed=resumed)
+            mark = gitops.mark_of(raw)
+            if mark is None or mark.run in kept:
+                return None
+            hold = next((h for h in holds if h.token and effects.is_marked(raw, h)), None)
+            if hold is None or raw["metadata"]["uid"] != hold.uid:
+                return _claim(owner, raw)
+            await effects.resume(self._cluster, raw, json.loads(hold.saved))
+            resumed = gitops.is_suspended(raw) and not gitops.is_suspended_by_another(raw)
+            self._log.warning("owner.mark_removed", owner=owner.object, resumed=resumed)
         except NotFound:
-            return
+            pass
         except ClusterError as error:
             self._lines.warning("owner.unread", about=owner.object, owner=owner.object, detail=str(error))
+        return None
+
+
+def _claim(owner: Owner, raw: Json) -> Claim:
+    metadata = raw["metadata"]
+    reason = "its annotation does not carry the token that the journal tells"
+    kubectl = f"kubectl -n {metadata['namespace']}"
+    remedy = f"{kubectl} annotate {owner.kind.lower()} {metadata['name']} {gitops.MARK}-"
+    return claims.claim(owner.object, metadata["uid"], metadata["annotations"][gitops.MARK], reason, remedy)
 
 
 def _wanted(now: Desired) -> str:

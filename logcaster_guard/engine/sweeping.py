@@ -1,31 +1,44 @@
-"""Clears away what a request of a guard that is gone created after its run had closed."""
+"""Clears away what a request of a guard that is gone created after its run had closed, and tells of what is not its."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import structlog
 
-from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain import claims, narration
+from logcaster_guard.domain.claims import Claim
+from logcaster_guard.domain.errors import ClusterError, JournalUnavailable, NotFound
+from logcaster_guard.domain.events import NoticeQueued
+from logcaster_guard.domain.provenance import MANAGED
 from logcaster_guard.domain.runs import Run
-from logcaster_guard.domain.steps import CreateHelper, RestoreEnvironment
+from logcaster_guard.domain.signals import Target
+from logcaster_guard.domain.steps import Hold
 from logcaster_guard.effects import environment, helper_deployment
-from logcaster_guard.engine.chronicle import Chronicle
+from logcaster_guard.effects.interference import selector_of
+from logcaster_guard.engine.chronicle import Chronicle, target_stream
 from logcaster_guard.engine.recurring_log import RecurringLog
-from logcaster_guard.ports import Clock, Cluster
+from logcaster_guard.ports import Clock, Cluster, Json, Kind
 
 _LATEST = timedelta(days=1)
 """How long after the end of a run a request of its own is looked out for."""
 
 
 class Sweeper:
-    """Looks for the helpers and environments that closed runs would have created, and deletes them."""
+    """Deletes the helpers and environments that closed runs have created too late.
 
-    def __init__(self, chronicle: Chronicle, cluster: Cluster, clock: Clock) -> None:
+    What they are called and which token they carry is the journal's word alone; the marks on an object are no reason
+    to delete it. `unproven` are, by target, the objects whose marks the journal does not bear out.
+    """
+
+    def __init__(self, chronicle: Chronicle, cluster: Cluster, clock: Clock, targets: Sequence[Target]) -> None:
         self._chronicle = chronicle
         self._cluster = cluster
         self._clock = clock
+        self._targets = targets
+        self._failing: dict[str, str] = {}
+        self.unproven: Mapping[str, Sequence[Claim]] = {}
         self._log = structlog.get_logger()
         self._lines = RecurringLog(clock)
 
@@ -35,25 +48,88 @@ class Sweeper:
         # What a run has handed over serves the one that took over from it.
         handed = {hold.run for run in self._chronicle.open_runs().values() for hold in run.holds.values()}
         closed = [r for r in self._chronicle.runs() if r.closed is not None and r.closed.at >= since]
-        late = [r for r in closed if r.id not in handed]
-        helped = [r for r in late if _creates(r, CreateHelper)]
-        # Where the creation was seen to be done, the run itself has given the environment back, or left it to serve.
-        unseen = [r for r in late if _creates(r, RestoreEnvironment) and not r.done_instant("restore_environment")]
-        for namespace in sorted({r.opened.plan.namespace for r in helped}):
-            runs = {r.id for r in helped if r.opened.plan.namespace == namespace}
-            await self._swept(namespace, helper_deployment.sweep(self._cluster, namespace, runs))
-        for run in unseen:
-            plan = run.opened.plan
-            swept = environment.sweep(self._cluster, plan.namespace, plan.service or "", {run.id})
-            await self._swept(plan.namespace, swept)
+        for run in (r for r in closed if r.id not in handed):
+            for hold in (h for h in run.taken.values() if h.run == run.id):
+                await self._sweep_one(run, hold)
 
-    async def _swept(self, namespace: str, sweep: Awaitable[Sequence[str]]) -> None:
+    async def _sweep_one(self, run: Run, hold: Hold) -> None:
+        namespace = run.opened.plan.namespace
+
+        async def selectors() -> Sequence[Mapping[str, str]]:
+            return await self._selectors(namespace)
+
         try:
-            for name in await sweep:
-                self._log.warning("helper.removed", namespace=namespace, deployment=name)
+            match hold.kind:
+                case "helper" if not self._is_target(namespace, hold.object):
+                    swept = await helper_deployment.sweep(self._cluster, run, hold, selectors)
+                # Where the creation was seen to be done, the run itself has given it back, or left it to serve.
+                case "environment" if not run.done_instant("restore_environment"):
+                    swept = await environment.sweep(self._cluster, run, hold, selectors)
+                case _:
+                    return
         except ClusterError as error:
             self._lines.warning("helper.left", about=namespace, namespace=namespace, detail=str(error))
+            return
+        if swept:
+            self._log.warning("helper.removed", namespace=namespace, deployment=hold.object)
+
+    def _is_target(self, namespace: str, name: str) -> bool:
+        return any(name in _workloads(t) for t in self._targets if t.namespace == namespace)
+
+    async def _selectors(self, namespace: str) -> Sequence[Mapping[str, str]]:
+        """What the Services of the namespace's targets select. Raises the `ClusterError` it met."""
+        found = []
+        for service in sorted({t.service for t in self._targets if t.namespace == namespace and t.service}):
+            try:
+                found.append(selector_of(await self._cluster.get(Kind.SERVICE, namespace, service)) or {})
+            except NotFound:
+                continue
+        return found
+
+    async def look_for_claims(self, more: Sequence[tuple[str, Claim]] = ()) -> None:
+        """Find the Deployments whose marks the journal does not bear out, and tell people once of each.
+
+        `more` are such objects of other kinds, each with the target that it is told to.
+        """
+        found = [*more]
+        for namespace in sorted({t.namespace for t in self._targets}):
+            found += await self._claims(namespace)
+        self.unproven = {t.key: [c for key, c in found if key == t.key] for t in self._targets}
+        for key, claim in found:
+            await self._tell(next(t for t in self._targets if t.key == key), claim)
+
+    async def _claims(self, namespace: str) -> Sequence[tuple[str, Claim]]:
+        selector = ",".join(f"{k}={v}" for k, v in MANAGED.items())
+        try:
+            listed = await self._cluster.list(Kind.DEPLOYMENT, namespace, selector)
+        except ClusterError as error:
+            if self._failing.get(namespace) != str(error):
+                self._log.warning("helper.left", namespace=namespace, detail=str(error))
+            self._failing[namespace] = str(error)
+            return []
+        self._failing.pop(namespace, None)
+        runs = self._chronicle.runs()
+        present = [raw for raw in listed if "deletionTimestamp" not in raw["metadata"]]
+        found = [(raw, claims.of_deployment(raw, runs)) for raw in present]
+        return [(self._told_to(namespace, raw), claim) for raw, claim in found if claim is not None]
+
+    def _told_to(self, namespace: str, raw: Json) -> str:
+        """The target that it is, or that it says to belong to; else the first of its namespace."""
+        metadata = raw["metadata"]
+        names = {metadata["name"], *(o.get("name") for o in metadata.get("ownerReferences") or [])}
+        here = [t for t in self._targets if t.namespace == namespace]
+        return next((t.key for t in here if names & _workloads(t)), here[0].key)
+
+    async def _tell(self, target: Target, claim: Claim) -> None:
+        notice = narration.unproven(target, claim, self._clock.now())
+        if self._chronicle.knows_notice(notice.id):
+            return
+        self._log.warning("marks.unproven", target=target.key, object=claim.object, detail=claim.reason)
+        try:
+            await self._chronicle.tell(target_stream(target.key), NoticeQueued(notice.at, notice))
+        except JournalUnavailable as error:
+            self._log.error("journal.unavailable", target=target.key, detail=str(error))
 
 
-def _creates(run: Run, kind: type[CreateHelper | RestoreEnvironment]) -> bool:
-    return any(isinstance(step, kind) for step in run.opened.plan.steps)
+def _workloads(target: Target) -> set[str]:
+    return {target.deployment, *target.environments.values()}

@@ -29,7 +29,7 @@ from logcaster_guard.domain.steps import (
     VerifyRecovery,
 )
 from logcaster_guard.domain.workload import Workload, template_hash
-from logcaster_guard.strategies.immediate import scales
+from logcaster_guard.strategies.immediate import scaled_object, scales
 from logcaster_guard.strategies.unfit import Unfit
 
 Json = Mapping[str, Any]
@@ -137,6 +137,13 @@ def _unfit(
         if most < live.replicas:
             called = autoscaler["metadata"]["name"]
             found.append(f"Autoscaler {called} allows {name} {most} pods, and {live.replicas} are needed.")
+        owner, least = scaled_object(autoscaler), int(autoscaler["spec"].get("minReplicas") or 1)
+        if owner is not None and least < live.replicas:
+            called = autoscaler["metadata"]["name"]
+            found.append(
+                f"Autoscaler {called} may shrink {name} to {least} pods while it idles, and {live.replicas} are "
+                f"needed: raise the minimum in KEDA's ScaledObject {owner}, which puts back what is written here."
+            )
     return found
 
 

@@ -31,7 +31,7 @@ from logcaster_guard.domain.steps import (
     VerifyRecovery,
 )
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.strategies.immediate import scales
+from logcaster_guard.strategies.immediate import scaled_object, scales
 from logcaster_guard.strategies.unfit import Unfit
 
 Json = Mapping[str, Any]
@@ -211,7 +211,13 @@ def _unfit(workload: Workload, around: Surroundings) -> list[str]:
         found.append(f"{name} has the strategy Recreate: two releases of it must not run side by side.")
     if workload.replicas == 0:
         found.append(f"{name} has no replicas: there is nothing to shift.")
-    return [*found, *_unshareable(name, around), *_unselectable(name, around), *_unaffordable(workload, around)]
+    return [
+        *found,
+        *_unshareable(name, around),
+        *_unselectable(name, around),
+        *_unaffordable(workload, around),
+        *_unheld(workload, around),
+    ]
 
 
 def _unshareable(name: str, around: Surroundings) -> list[str]:
@@ -254,6 +260,16 @@ def _unaffordable(workload: Workload, around: Surroundings) -> list[str]:
         f"pods, more than the {workload.replicas} of {workload.namespace}/{workload.name}."
         for b in budgets
         if capacity.wanted_healthy(b, workload.replicas) > workload.replicas
+    ]
+
+
+def _unheld(workload: Workload, around: Surroundings) -> list[str]:
+    mine = [(a["metadata"]["name"], scaled_object(a)) for a in around.autoscalers if scales(a, workload)]
+    return [
+        f"Autoscaler {name} belongs to KEDA's ScaledObject {owner}, which puts its bounds back within seconds, so that "
+        f"{workload.namespace}/{workload.name} could not be kept at the size of a step."
+        for name, owner in mine
+        if owner is not None
     ]
 
 

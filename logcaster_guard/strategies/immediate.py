@@ -19,6 +19,9 @@ from logcaster_guard.domain.steps import (
 from logcaster_guard.domain.workload import DAEMON_SET, STATEFUL_SET, Workload
 from logcaster_guard.strategies.unfit import Unfit
 
+SCALED_OBJECT = "scaledobject.keda.sh/name"
+"""KEDA's own label on an autoscaler that it makes."""
+
 
 def plan(
     workload: Workload,
@@ -33,7 +36,7 @@ def plan(
 
     `service` and `autoscalers` are raw objects as the API gives them; autoscalers of other workloads are ignored. An
     autoscaler's minimum is raised to the present size first, so that it cannot shrink a service whose pods idle because
-    they fail.
+    they fail; not one of KEDA's, which would put it back within seconds.
     """
     idle = _not_updating(workload)
     if idle is not None:
@@ -41,7 +44,7 @@ def plan(
     mine = [a for a in autoscalers if scales(a, workload)]
     verify = policy.verify
     steps: list[Step] = [
-        *_raised_minimums(mine, workload.replicas),
+        *_raised_minimums([a for a in mine if scaled_object(a) is None], workload.replicas),
         RestoreTemplate(release=destination.blob),
         *([DeleteStuckPods(timeout=policy.rollout.timeout)] if workload.kind == STATEFUL_SET else []),
         AwaitRollout(timeout=policy.rollout.timeout),
@@ -89,3 +92,8 @@ def scales(autoscaler: Mapping[str, Any], workload: Workload) -> bool:
     """Whether this HorizontalPodAutoscaler owns the workload's replica count."""
     reference = autoscaler["spec"].get("scaleTargetRef") or {}
     return reference.get("kind") == workload.kind and reference.get("name") == workload.name
+
+
+def scaled_object(autoscaler: Mapping[str, Any]) -> str | None:
+    """The ScaledObject from which KEDA makes this autoscaler, whose bounds it keeps as they are there; else None."""
+    return (autoscaler["metadata"].get("labels") or {}).get(SCALED_OBJECT)

@@ -156,6 +156,7 @@ def _target(guard: Guard, watch: TargetWatch) -> Json:
             for target, event in guard.chronicle.suspended()
             if target == key
         ],
+        "unproven": [claim.sentence for claim in guard.sweeper.unproven.get(key, ())],
         "run": None if run is None else _run(run),
         "heard": [_heard(heard) for heard in guard.chronicle.heard(key)],
         "triggers": [_trigger(watch.account(rule)) for rule in watch.states],

@@ -38,7 +38,7 @@ def answered(answer: Answer) -> RunAnswered:
 
 @pytest.mark.parametrize("answer", list(Answer))
 def test_a_fresh_answer_to_the_very_plan_counts_with_its_words(answer: Answer) -> None:
-    assert judged(ASKING, answer, value(), NOW) == Given("because")
+    assert judged(ASKING, answer, value(), NOW) == Given("because", NOW + timedelta(seconds=60.0))
 
 
 @pytest.mark.parametrize("answer", list(Answer))

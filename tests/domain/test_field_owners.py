@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from logcaster_guard.domain.field_owners import MANAGER, PAUSED, REPLICAS, released_by, written_by
+from logcaster_guard.domain.field_owners import (
+    MANAGER,
+    PAUSED,
+    REPLICAS,
+    handed_back,
+    is_guards,
+    owners_of,
+    released_by,
+    written_by,
+)
 
 SINCE = datetime(2026, 1, 1, 10, 0, 30, tzinfo=UTC)
 IMAGE: dict[str, Any] = {"f:spec": {"f:containers": {'k:{"name":"app"}': {".": {}, "f:image": {}}}}}
@@ -67,3 +77,54 @@ def test_nobody_is_named_who_cannot_have_changed_it(entries: list[dict[str, Any]
 def test_a_clock_that_is_a_little_behind_hides_nobody() -> None:
     deployment = raw(entry("argocd-controller", "10:00:00", {"f:paused": {}}))
     assert written_by(deployment, PAUSED, since=SINCE) == " (field manager argocd-controller, 2026-01-01T10:00:00Z)"
+
+
+def owned_spec(manager: str, *fields: str, operation: str = "Update", **more: str) -> dict[str, Any]:
+    spec: dict[str, Any] = {f"f:{name}": {} for name in fields}
+    return {
+        "manager": manager,
+        "operation": operation,
+        "apiVersion": "apps/v1",
+        "fieldsType": "FieldsV1",
+        "fieldsV1": {"f:spec": spec},
+        **more,
+    }
+
+
+BEFORE = raw(owned_spec("ci", "replicas", "paused", operation="Apply"))
+AFTER = raw(owned_spec("ci", "paused", operation="Apply"), owned_spec(MANAGER, "replicas", "minReadySeconds"))
+
+
+def test_a_field_goes_back_to_the_manager_that_applied_it_and_to_nobody_else() -> None:
+    mended = handed_back(AFTER, owners_of(BEFORE, REPLICAS), REPLICAS)
+    assert mended == [
+        owned_spec("ci", "paused", "replicas", operation="Apply"),
+        owned_spec(MANAGER, "minReadySeconds"),
+    ]
+    assert not is_guards(raw(*mended), REPLICAS)
+
+
+def test_a_manager_that_had_nothing_else_is_there_again() -> None:
+    before = raw(owned_spec("kube-controller-manager", "replicas", subresource="scale"))
+    after = raw(owned_spec("ci", "paused", operation="Apply"), owned_spec(MANAGER, "replicas"))
+    assert handed_back(after, owners_of(before, REPLICAS), REPLICAS) == [
+        owned_spec("ci", "paused", operation="Apply"),
+        owned_spec("kube-controller-manager", "replicas", subresource="scale"),
+    ]
+
+
+def test_what_nobody_owned_is_nobodys_again() -> None:
+    after = raw(owned_spec(MANAGER, "replicas"))
+    assert handed_back(after, (), REPLICAS) == []
+
+
+@pytest.mark.parametrize("operation", ["Update", "Apply"])
+def test_what_the_guard_does_not_own_is_nobodys_to_give(operation: str) -> None:
+    taken = raw(owned_spec("kubectl-edit", "replicas", operation=operation))
+    assert handed_back(taken, owners_of(BEFORE, REPLICAS), REPLICAS) == taken["metadata"]["managedFields"]
+
+
+def test_the_object_that_was_looked_at_stays_as_it_is() -> None:
+    seen = copy.deepcopy(AFTER)
+    handed_back(AFTER, owners_of(BEFORE, REPLICAS), REPLICAS)
+    assert seen == AFTER

@@ -108,7 +108,7 @@ AUTOMATED = {"prune": True, "selfHeal": True, "allowEmpty": False}
 def test_what_is_suspended_comes_back_exactly(raw: Json) -> None:
     assert not gitops.is_suspended(raw)
     before, fields = copy.deepcopy(raw), gitops.fields_of(raw)
-    suspended = json_patch(raw, gitops.suspending(raw, "run-1"))
+    suspended = json_patch(raw, gitops.suspending(raw, "run-1", "token"))
     mark = gitops.mark_of(suspended)
     assert gitops.is_suspended(suspended)
     assert (mark.run, mark.fields) == ("run-1", fields) if mark else False
@@ -123,14 +123,14 @@ def test_what_is_suspended_comes_back_exactly(raw: Json) -> None:
 
 def test_an_application_whose_sync_policy_was_taken_away_gets_its_own_back() -> None:
     raw = application({"syncPolicy": {"automated": AUTOMATED}})
-    suspended = json_patch(raw, gitops.suspending(raw, "run-1"))
+    suspended = json_patch(raw, gitops.suspending(raw, "run-1", "token"))
     del suspended["spec"]["syncPolicy"]
     assert json_patch(suspended, gitops.resuming(suspended, gitops.fields_of(raw)))["spec"] == raw["spec"]
 
 
 def test_who_was_resumed_by_somebody_else_only_loses_the_mark() -> None:
     raw = kustomization()
-    suspended = json_patch(raw, gitops.suspending(raw, "run-1"))
+    suspended = json_patch(raw, gitops.suspending(raw, "run-1", "token"))
     suspended["spec"]["suspend"] = False
     theirs = json_patch(suspended, gitops.resuming(suspended, {}))
     assert (theirs["spec"], gitops.mark_of(theirs)) == (suspended["spec"], None)

@@ -80,6 +80,8 @@ NAMELESS = seen_as({"managedFields": [{"manager": "argocd-controller", "fieldsV1
         ({"workload": None}, Guardrail.TARGET_MISSING),
         ({"workload": seen_as({"deletionTimestamp": "2026-01-01T00:00:00Z"})}, Guardrail.BEING_DELETED),
         ({"workload": seen_as({}, paused=True)}, Guardrail.PAUSED),
+        ({"workload": seen_as({}, replicas=0)}, Guardrail.SCALED_TO_ZERO),
+        ({"workload": seen_as({}, replicas=0), "follows": "r"}, Guardrail.SCALED_TO_ZERO),
         ({"workload": seen_as({"uid": "another"})}, Guardrail.NOT_YET_OBSERVED),
         ({"workload": Workload(deployment(template("v3")))}, Guardrail.NOT_YET_OBSERVED),
         ({"ledger": UNDATED}, Guardrail.ROLLOUT_UNKNOWN),

@@ -15,12 +15,13 @@ from logcaster_guard.domain.events import (
     RevisionLive,
     RevisionMarked,
     RevisionSeeded,
+    RunAnswered,
     RunClosed,
     RunOpened,
     TargetFrozen,
     TargetThawed,
 )
-from logcaster_guard.domain.inbox import Mark
+from logcaster_guard.domain.inbox import Answer, Mark
 from logcaster_guard.domain.ledger import Ledger, Standing, fold, proofs
 from logcaster_guard.domain.probation import Probation
 from logcaster_guard.domain.rules import LedgerPolicy
@@ -177,6 +178,26 @@ def test_a_run_makes_every_release_bad_that_answers_for_the_breach() -> None:
     assert {n: standing([*events, run], n) for n in ("v1", "v2", "v3")} == {
         "v1": Standing.GOOD, "v2": Standing.BAD, "v3": Standing.BAD,
     }  # fmt: skip
+
+
+VETO = RunAnswered(at(300), "r", Answer.VETO, "digest", "not now", until=at(9_000))
+VETOED: list[Event] = [live("v1"), good("v1"), live("v2"), opened("r", "v2", "v1", attributed=True), VETO]
+
+
+@pytest.mark.parametrize(
+    ("events", "held"),
+    [
+        ([], "v2"),
+        ([live("v3")], "v2"),  # and again for v2, should somebody roll it out again
+        ([RevisionMarked(at(400), "v2", Mark.BAD, "digest")], None),
+        ([RevisionMarked(at(400), "v1", Mark.BAD, "digest")], "v2"),
+        ([replace(opened("q", "v2", "v1"), request="digest")], None),
+        ([replace(VETO, answer=Answer.APPROVE, until=None)], "v2"),
+    ],
+)
+def test_a_veto_holds_for_its_release_until_a_persons_word(events: Sequence[Event], held: str | None) -> None:
+    veto = fold([*VETOED, *events]).veto
+    assert (None if veto is None else veto.template) == held
 
 
 def test_freezes() -> None:

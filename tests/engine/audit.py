@@ -30,9 +30,9 @@ from logcaster_guard.domain.events import (
     TriggerFired,
 )
 from logcaster_guard.domain.inbox import Mark
+from logcaster_guard.domain.provenance import RUN
 from logcaster_guard.domain.rules import Rule
 from logcaster_guard.domain.workload import template_hash
-from logcaster_guard.effects.interference import RUN
 from logcaster_guard.ports import Json, Kind
 from tests.engine.world import HPA, Answer, World, entries
 from tests.fakes.clock import START

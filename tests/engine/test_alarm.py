@@ -12,8 +12,7 @@ from logcaster_guard.domain.capacity import HELPER_LABEL
 from logcaster_guard.domain.errors import ClusterError, Unavailable
 from logcaster_guard.domain.events import NoticeQueued, NoticeSettled
 from logcaster_guard.domain.notices import Severity
-from logcaster_guard.effects.helper_deployment import MANAGED
-from logcaster_guard.effects.interference import RUN
+from logcaster_guard.domain.provenance import MANAGED, RUN
 from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.ports import Kind
 from tests.engine.bench import PROD, Bench, bench, in_mid_run

@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 
 from logcaster_guard.domain.events import PeopleReminded, RunClosed, RunOpened
-from logcaster_guard.domain.rules import Action, AlertPolicy, Policy
+from logcaster_guard.domain.rules import Action, AlertPolicy, Limits, Policy
 from logcaster_guard.domain.signals import Fault
+from logcaster_guard.domain.translation import Language, translated
 from tests.engine.bench import KEY, PROD, Bench, bench, rule
 
 ASKS = rule(action=Action.ALERT_THEN)
@@ -62,6 +63,40 @@ async def test_a_veto_ends_it_and_leaves_everything_as_it_was() -> None:
         await made.pass_(600.0)
         assert (outcome(made), made.writes()) == ("vetoed", 0)
         assert made.guard.chronicle.ledger(KEY).freeze is None
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["in one life", "across a restart"])
+async def test_a_veto_holds_for_that_release_until_its_end_and_then_people_are_asked_again(restarted: bool) -> None:
+    policy = Policy(alert=AlertPolicy(veto_for=7_200.0))
+    async with bench(rules=[ASKS], policy=policy) as made:
+        opened = await asked(made)
+        made.cluster.annotate(PROD, veto=said(made, opened))
+        await made.pass_(5.0)
+        until = (made.clock.now() + timedelta(seconds=7_200.0)).strftime("%Y-%m-%dT%H:%M")
+        [closed] = made.notices("run.closed")
+        assert closed.facts["vetoed_until"].startswith(until)
+        for language in Language:
+            assert closed.facts["vetoed_until"] in translated(closed, language).text
+        if restarted:
+            await made.restart()
+        await made.pass_(6_900.0)
+        assert (len(made.told(RunOpened)), made.writes()) == (1, 0)
+        [refused] = made.notices("trigger.refused")
+        assert "vetoed" in refused.facts["guardrails"]
+        assert "by the one on call" in refused.text
+        await made.pass_(400.0)
+        assert len(made.told(RunOpened)) == 2
+
+
+async def test_a_veto_is_lifted_by_a_person_and_is_none_of_the_next_release() -> None:
+    async with bench(rules=[ASKS], policy=Policy(limits=Limits(cooldown=60.0))) as made:
+        opened = await asked(made)
+        made.cluster.annotate(PROD, veto=said(made, opened))
+        await made.pass_(900.0)
+        assert len(made.told(RunOpened)) == 1
+        made.cluster.roll(PROD, "v3")
+        await made.pass_(900.0)
+        assert [run.plan.from_images for run in made.told(RunOpened)] == [("v2",), ("v3",)]
 
 
 async def test_an_approval_shortens_the_grace() -> None:

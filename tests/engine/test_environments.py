@@ -11,12 +11,13 @@ import pytest
 
 from logcaster_guard.domain.events import RunEnding, RunOpened
 from logcaster_guard.domain.observations import Before, Done, Foreign, Observation
+from logcaster_guard.domain.provenance import RUN, TOKEN
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.runs import ABANDONED, FAILED, RECOVERED, Run
 from logcaster_guard.domain.steps import Hold, Plan, RestoreEnvironment, ScaleEnvironment, SwitchService
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects.environment import ScaleEnvironmentHandler
-from logcaster_guard.effects.interference import RUN, foreign_workload
+from logcaster_guard.effects.interference import foreign_workload
 from logcaster_guard.effects.switching import SwitchServiceHandler
 from logcaster_guard.engine.people import People
 from logcaster_guard.ports import Kind
@@ -124,13 +125,17 @@ async def test_the_service_is_not_sent_to_what_somebody_has_just_paused() -> Non
     assert not cluster.writes
 
 
-@pytest.mark.parametrize("run", ["r", "another"])
-async def test_an_environment_that_the_run_has_made_is_known_by_its_name(run: str) -> None:
+@pytest.mark.parametrize("token", ["7" * 32, "8" * 32])
+async def test_an_environment_that_the_run_has_made_is_known_by_its_token(token: str) -> None:
     cluster, opened = switching({LABEL: "green"})
-    cluster.object(Kind.DEPLOYMENT, BLUE)["metadata"]["annotations"][RUN] = run
+    metadata = cluster.object(Kind.DEPLOYMENT, BLUE)["metadata"]
+    metadata["annotations"] |= {RUN: "r", TOKEN: token}
+    metadata["creationTimestamp"] = opened.at.isoformat()
+    made = Hold("environment", "environment", BLUE, "", None, written=0, run="r", token="7" * 32, since=opened.at)
     plan = replace(opened.plan, uid="", steps=(RestoreEnvironment("snapshot", 3), *opened.plan.steps))
-    found = foreign_workload(Run(replace(opened, plan=plan), step=1), Workload(cluster.object(Kind.DEPLOYMENT, BLUE)))
-    assert (found is None) == (run == "r")
+    run = Run(replace(opened, plan=plan), step=1, taken={made.id: made})
+    found = foreign_workload(run, Workload(cluster.object(Kind.DEPLOYMENT, BLUE)))
+    assert (found is None) == (token == made.token)
 
 
 @pytest.mark.parametrize(("seen", "place"), [(GREEN, GREEN), (BLUE, BLUE), (None, GREEN)])

@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 from logcaster_guard.domain.events import Event, RunClosed, RunOpened, StepIntended, StepStarted
 from logcaster_guard.domain.gitops import TRACKING_ID
 from logcaster_guard.domain.guardrails import Guardrail
+from logcaster_guard.domain.ledger import Veto
 from logcaster_guard.domain.maintenance import MaintenanceWindow
 from logcaster_guard.domain.rules import Action, BlueGreenPolicy, Limits, Policy
 from logcaster_guard.domain.steps import Plan, VerifyRecovery
@@ -216,6 +217,17 @@ def set_errors_of(image: str, share: float) -> Act:
     return lambda made: made.errors.update({image: share})
 
 
+def vetoed(image: str) -> Act:
+    """A person had said no to a rollback of the release with this image."""
+
+    def say(made: Bench) -> None:
+        ledgers = made.guard.chronicle._ledgers
+        [record] = [r for r in ledgers[KEY].records.values() if r.images == (image,)]
+        ledgers[KEY] = replace(ledgers[KEY], veto=Veto(record.template, made.clock.now() + timedelta(hours=1), "no"))
+
+    return say
+
+
 def restarted(made: Bench) -> None:
     made.cluster.restart(PROD, restartedAt="now")
 
@@ -238,6 +250,7 @@ UNASKED = {"rules": [rule(rollout_window=None)]}
 LITTLE = {"policy": Policy(limits=Limits(min_request_rate=10.0))}
 ONE_A_DAY = {"policy": Policy(limits=Limits(per_target_per_day=1))}
 ONE_AN_HOUR = {"policy": Policy(limits=Limits(per_cluster_per_hour=1))}
+SAME, OTHER = {"matchLabels": {"app": PROD}}, {"matchLabels": {"app": "web2"}}
 BY_SWITCH = {"rules": [rule(action=Action.BLUE_GREEN)]}
 
 ROWS: Mapping[Guardrail, Row] = {
@@ -249,6 +262,8 @@ ROWS: Mapping[Guardrail, Row] = {
     Guardrail.TARGET_MISSING: Row(fact=lambda m: m.cluster.remove(Kind.DEPLOYMENT, PROD)),
     Guardrail.BEING_DELETED: Row(fact=edit(deletionTimestamp="2026-01-01T00:00:00Z")),
     Guardrail.PAUSED: Row(fact=edit(paused=True)),
+    Guardrail.SCALED_TO_ZERO: Row(fact=edit(replicas=0), otherwise=edit(replicas=1)),
+    Guardrail.SELECTOR_CHANGED: Row(fact=edit(selector=OTHER), otherwise=edit(selector=SAME)),
     Guardrail.NOT_YET_OBSERVED: Row(fact=asked_with_another_template, otherwise=asked_directly, fire=nothing),
     Guardrail.ROLLOUT_UNKNOWN: Row(fact=forget_when_it_changed),
     Guardrail.PODS_REPLACED: Row(
@@ -266,6 +281,7 @@ ROWS: Mapping[Guardrail, Row] = {
     Guardrail.ROLLOUT_IN_PROGRESS: Row(fact=stuck, when="roll", roll=v3_while_v2_fails, options=UNASKED),
     Guardrail.MAINTENANCE: Row(options=window(12, 13), refused=window(0, 2)),
     Guardrail.FROZEN: Row(fact=lambda m: m.cluster.annotate(PROD, freeze="database move")),
+    Guardrail.VETOED: Row(fact=vetoed("v2"), otherwise=vetoed("v1")),
     Guardrail.ANOTHER_RUN: Row(
         fact=past_run(ago=timedelta(hours=3), still_open=True), otherwise=past_run(ago=timedelta(hours=3)),
         fire=asked_directly,

@@ -318,13 +318,13 @@ async def test_a_run_that_is_much_older_than_any_mistake_of_a_clock_ends_though_
     assert [c.outcome for c in made.told(RunClosed)] == ["failed"]
 
 
-async def test_a_release_that_is_gone_from_the_store_is_told(made: Bench) -> None:
+async def test_a_release_that_is_gone_from_the_store_is_told_before_anything_is_opened(made: Bench) -> None:
     await made.bad_v2()
     await made.blobs.keep_only([], older_than=0.0)
     await made.pass_(400.0)
-    [closed] = made.told(RunClosed)
-    assert closed.outcome == "failed"
-    assert "saved release cannot be read" in closed.reason
+    [notice] = made.notices("trigger.refused")
+    assert "saved release cannot be read" in notice.text
+    assert made.told(RunOpened) == []
     assert made.writes() == 0
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from logcaster_guard.domain.events import RunOpened
+from logcaster_guard.domain.field_owners import MANAGER, MAXIMUM, MINIMUM, FieldOwner, owners_of
 from logcaster_guard.domain.observations import Before, Done, Foreign
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Hold, PinAutoscaler, Plan, ScaleProduction
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.effects.sizing import ScaleProductionHandler
+from logcaster_guard.effects.sizing import PinAutoscalerHandler, ScaleProductionHandler
 from logcaster_guard.ports import Kind
 from tests.engine.bench import PROD, hpa
 from tests.fakes.clock import FakeClock
@@ -108,3 +110,112 @@ async def test_production_that_was_created_again_is_not_left_at_the_size_of_the_
     await lender.release(hold, run)
     assert cluster.object(Kind.DEPLOYMENT, PROD)["spec"]["replicas"] == SIZE
     assert isinstance(await lender.observe_release(hold, run), Foreign)
+
+
+def wants_bounds(cluster: FakeCluster, minimum: int, maximum: int) -> None:
+    cluster.change(Kind.AUTOSCALER, HPA, lambda a: a["spec"].update(minReplicas=minimum, maxReplicas=maximum))
+
+
+def owned_by(cluster: FakeCluster, **managers: str) -> None:
+    entries = [
+        {
+            "manager": manager,
+            "operation": "Update",
+            "apiVersion": "autoscaling/v2",
+            "fieldsType": "FieldsV1",
+            "fieldsV1": {"f:spec": {f"f:{field}": {}}},
+        }
+        for field, manager in managers.items()
+    ]
+    cluster.object(Kind.AUTOSCALER, HPA)["metadata"]["managedFields"] = entries
+
+
+@pytest.mark.parametrize(
+    ("theirs", "back"),
+    [
+        ((PINNED, PINNED), (1, 6)),
+        ((PINNED, 20), (1, 20)),
+        ((1, PINNED), (1, 6)),
+        ((SIZE, 20), (SIZE, 20)),
+        ((5, 20), (5, 20)),
+    ],
+)
+async def test_each_bound_is_given_back_by_itself(
+    cluster: FakeCluster, theirs: tuple[int, int], back: tuple[int, int]
+) -> None:
+    run, _ = run_of(cluster)
+    hold = replace(run.holds[f"autoscaler/{HPA}"], original=1)
+    lender = PinAutoscalerHandler(cluster)
+    wants_bounds(cluster, *theirs)
+    if theirs != back:
+        assert isinstance(await lender.observe_release(hold, run), Before)
+        await lender.release(hold, run)
+    assert bounds(cluster) == back
+    seen = await lender.observe_release(hold, run)
+    if back == (1, 6):
+        assert isinstance(seen, Done)
+    else:
+        assert isinstance(seen, Foreign)
+        assert seen.detail.endswith(f"bounds to {back[0]} and {back[1]}; they were 1 and 6")
+
+
+@pytest.mark.parametrize(
+    ("original", "theirs", "back"), [((8, 20), (PINNED, 5), (PINNED, 5)), ((1, 4), (4, 9), (4, 9))]
+)
+async def test_a_bound_never_goes_past_the_other_that_is_somebodys(
+    cluster: FakeCluster, original: tuple[int, int], theirs: tuple[int, int], back: tuple[int, int]
+) -> None:
+    run, _ = run_of(cluster)
+    hold = replace(run.holds[f"autoscaler/{HPA}"], original=original[0], original_maximum=original[1])
+    wants_bounds(cluster, *theirs)
+    lender = PinAutoscalerHandler(cluster)
+    await lender.release(hold, run)
+    assert bounds(cluster) == back
+    assert isinstance(await lender.observe_release(hold, run), Foreign)
+
+
+@pytest.mark.parametrize(("manager", "back"), [(MANAGER, 1), ("kubectl-edit", SIZE)])
+async def test_the_field_manager_tells_whose_number_it_is(cluster: FakeCluster, manager: str, back: int) -> None:
+    """The guard has written 3 before, and a person may set 3."""
+    run, _ = run_of(cluster)
+    hold = replace(run.holds[f"autoscaler/{HPA}"], original=1)
+    wants_bounds(cluster, SIZE, 20)
+    owned_by(cluster, minReplicas=manager, maxReplicas="kubectl-edit")
+    await PinAutoscalerHandler(cluster).release(hold, run)
+    assert bounds(cluster) == (back, 20)
+
+
+async def test_the_fields_go_back_to_their_managers_once_their_values_are(cluster: FakeCluster) -> None:
+    run, _ = run_of(cluster)
+    hold = run.holds[f"autoscaler/{HPA}"]
+    owners = tuple(FieldOwner(".".join(p), "ci", "Apply", "autoscaling/v2") for p in (MINIMUM, MAXIMUM))
+    hold, lender = replace(hold, owners=owners), PinAutoscalerHandler(cluster)
+    owned_by(cluster, minReplicas=MANAGER, maxReplicas=MANAGER)
+    for _ in range(2):
+        assert isinstance(await lender.observe_release(hold, run), Before)
+        await lender.release(hold, run)
+    assert isinstance(await lender.observe_release(hold, run), Done)
+    raw = cluster.object(Kind.AUTOSCALER, HPA)
+    assert bounds(cluster) == (2, 6)
+    assert [(e["manager"], e["operation"]) for e in raw["metadata"]["managedFields"]] == [("ci", "Apply")]
+    assert owners_of(raw, MINIMUM, MAXIMUM) == owners
+
+
+async def test_a_server_that_keeps_the_owners_as_they_are_holds_no_run_up(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, hold = run_of(cluster)
+    run = replace(run, holds={hold.id: hold})
+    raw = cluster.object(Kind.DEPLOYMENT, PROD)
+    raw["metadata"]["managedFields"] = [{"manager": MANAGER, "fieldsV1": {"f:spec": {"f:replicas": {}}}}]
+    lender = ScaleProductionHandler(cluster)
+
+    async def deaf(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr(cluster, "json_patch", deaf)
+    seen = [await lender.observe_release(hold, run)]
+    for _ in range(3):
+        await lender.release(hold, run)
+        seen.append(await lender.observe_release(hold, run))
+    assert [type(s) for s in seen] == [Before, Before, Before, Done]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -205,3 +206,30 @@ async def test_a_run_that_follows_finds_the_owner_suspended_and_leaves_it_so() -
         wants(made, FIX)
         await made.pass_(60.0)
         assert not suspended(made)
+
+
+@pytest.mark.parametrize(
+    ("mark", "resumed"),
+    [({}, True), ({"token": "0" * 32}, False), ({"token": ""}, False), ({"run": "another"}, False)],
+)
+async def test_only_what_the_journal_tells_of_is_resumed_after_a_run(
+    made: Bench, mark: dict[str, object], resumed: bool
+) -> None:
+    before = gitops.mark_of(made.cluster.object(Kind.KUSTOMIZATION, "web"))
+    assert before is not None
+    wants(made, FIX)
+    await made.pass_(60.0)
+    assert not suspended(made)
+    fields = {"suspend": False, "force": True}
+    text = json.dumps({"run": before.run, "token": before.token, "fields": fields} | mark)
+
+    def late(owner: dict[str, Any]) -> None:
+        owner["spec"]["suspend"] = True
+        owner["metadata"]["annotations"][gitops.MARK] = text
+
+    made.cluster.change(Kind.KUSTOMIZATION, "web", late)
+    await made.pass_(200.0)
+    assert suspended(made) is not resumed
+    assert len(made.notices("marks.unproven")) == (0 if resumed else 1)
+    # What stood there comes from the journal: the field was absent, whatever the annotation says.
+    assert resumed is ("suspend" not in made.cluster.object(Kind.KUSTOMIZATION, "web")["spec"])

@@ -49,7 +49,9 @@ class PopulatedCluster(FakeCluster):
         if (kind, name) in self._objects:
             raise Conflict(f"{kind} {name} exists already", status=409)
         made = {**copy.deepcopy(body), "kind": str(kind), "status": {}}
+        created = self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         identity = {"uid": self._next("uid"), "resourceVersion": self._next(""), "generation": 1}
+        identity |= {"creationTimestamp": created}
         made["metadata"] = {"annotations": {}, **made["metadata"], **identity}
         self._objects[kind, name] = made
         self._roll_out(name)

@@ -15,7 +15,7 @@ from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.snapshots import Snapshot
 from logcaster_guard.domain.steps import JudgeEnvironment, Plan, SwitchService
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.strategies import blue_green
+from logcaster_guard.strategies import blue_green, immediate
 from logcaster_guard.strategies.blue_green import Environments
 from logcaster_guard.strategies.unfit import Unfit
 from tests.domain.build import deployment, rule, template
@@ -154,3 +154,13 @@ def test_what_is_not_proven_is_refused_in_a_sentence(around: Environments, live:
     found = planned(around, live)
     assert isinstance(found, Unfit)
     assert words in " ".join(found.reasons)
+
+
+@pytest.mark.parametrize(("least", "fits"), [(2, False), (3, True)])
+def test_kedas_autoscaler_must_keep_enough_pods_by_itself(least: int, fits: bool) -> None:
+    scaler = autoscaler(6)
+    scaler["metadata"]["labels"] = {immediate.SCALED_OBJECT: "blue"}
+    scaler["spec"]["minReplicas"] = least
+    found = planned(replace(AROUND, autoscalers=[scaler]))
+    reasons = " ".join(found.reasons) if isinstance(found, Unfit) else ""
+    assert ("raise the minimum in KEDA's ScaledObject blue" in reasons) is not fits

@@ -33,7 +33,7 @@ from tests.domain.build import deployment, rule, template
 SHARES = GradualPolicy().steps
 RECORD = Record("goodgoodgood", "1", "blob", ("v1",), 0, 0)
 SERVICE: dict[str, Any] = {"metadata": {"name": "svc"}, "spec": {"selector": {"app": "logcaster"}}}
-HPA = {
+HPA: dict[str, Any] = {
     "metadata": {"name": "hpa", "uid": "u"},
     "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "logcaster-prod"}, "minReplicas": 2, "maxReplicas": 9},
 }
@@ -190,3 +190,11 @@ def test_every_step_has_a_line() -> None:
 )
 def test_what_a_disruption_budget_wants(spec: dict[str, Any], expected: int, wanted: int) -> None:
     assert capacity.wanted_healthy({"spec": spec}, expected) == wanted
+
+
+def test_an_autoscaler_of_kedas_cannot_be_pinned() -> None:
+    labels = {immediate.SCALED_OBJECT: "web"}
+    found = planned(replace(AROUND, autoscalers=[{**HPA, "metadata": {**HPA["metadata"], "labels": labels}}]))
+    assert isinstance(found, Unfit)
+    [reason] = found.reasons
+    assert reason.startswith("Autoscaler hpa belongs to KEDA's ScaledObject web, which puts its bounds back")

@@ -55,6 +55,13 @@ def test_a_minimum_is_raised_only_where_the_autoscaler_could_shrink_the_target(
     assert plan.autoscaled is autoscaled
 
 
+def test_the_bounds_of_kedas_autoscaler_are_left_to_keda() -> None:
+    scaler = autoscaler(2)
+    scaler["metadata"]["labels"] = {immediate.SCALED_OBJECT: "web"}
+    plan = planned(scaler)
+    assert (plan.steps, plan.autoscaled) == (REST, True)
+
+
 def test_the_plan_says_what_it_was_made_from() -> None:
     plan = planned()
     assert (plan.uid, plan.replicas, plan.from_template, plan.to_template) == (UID, 4, BAD.hash, "good")

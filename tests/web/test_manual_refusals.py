@@ -53,6 +53,7 @@ async def frozen(made: Bench) -> None:
 
 FACTS: Mapping[Guardrail, Act] = {
     Guardrail.PAUSED: edit("spec", paused=True),
+    Guardrail.SCALED_TO_ZERO: edit("spec", replicas=0),
     Guardrail.BEING_DELETED: edit("metadata", deletionTimestamp="2026-01-01T00:00:00Z"),
     Guardrail.ANOTHER_RUN: another_run_begins,
     Guardrail.FROZEN: frozen,

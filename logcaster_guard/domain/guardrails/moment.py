@@ -73,6 +73,18 @@ def frozen(freeze: Freeze | None) -> list[Refusal]:
     return [Refusal(Guardrail.FROZEN, sentence)]
 
 
+def vetoed(s: Situation) -> list[Refusal]:
+    """A person's veto, which holds for the present release."""
+    veto = s.ledger.veto
+    if veto is None or veto.template != s.ledger.present or s.now >= veto.until:
+        return []
+    sentence = (
+        f"A person vetoed that this release of {s.target} is rolled back, until {instant(veto.until)} "
+        f"({veto.words or 'no reason was given'}): to lift that, mark the release bad, or roll it back by hand."
+    )
+    return [Refusal(Guardrail.VETOED, sentence)]
+
+
 def frozen_by_annotation(s: Situation) -> list[Refusal]:
     """A person's freeze that the journal does not tell, because the guard had frozen the target before."""
     words = None if s.workload is None else s.workload.annotations.get(inbox.FREEZE)

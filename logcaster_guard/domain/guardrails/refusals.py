@@ -21,6 +21,7 @@ def refusals(situation: Situation, policy: Policy) -> Sequence[Refusal]:
         *(cause.not_this_rollout(situation, policy) if situation.follows is None or situation.escalates else ()),
         *(moment.wrong_moment(situation, policy) if situation.follows is None else ()),
         *moment.frozen(situation.ledger.freeze),
+        *moment.vetoed(situation),
         *limits.over_limit(situation, policy),
         *target.no_destination(situation, policy),
         *target.owned(situation, policy),

@@ -24,6 +24,7 @@ class Guardrail(StrEnum):
     TARGET_MISSING = "target_missing"
     BEING_DELETED = "being_deleted"
     PAUSED = "paused"
+    SCALED_TO_ZERO = "scaled_to_zero"
     NOT_YET_OBSERVED = "not_yet_observed"
     ROLLOUT_UNKNOWN = "rollout_unknown"
     PODS_REPLACED = "pods_replaced"
@@ -35,6 +36,7 @@ class Guardrail(StrEnum):
     ROLLOUT_IN_PROGRESS = "rollout_in_progress"
     MAINTENANCE = "maintenance"
     FROZEN = "frozen"
+    VETOED = "vetoed"
     ANOTHER_RUN = "another_run"
     COOLDOWN = "cooldown"
     TARGET_BUDGET = "target_budget"
@@ -42,6 +44,7 @@ class Guardrail(StrEnum):
     NO_GOOD_REVISION = "no_good_revision"
     NO_JOURNAL = "no_journal"
     GITOPS_OWNER = "gitops_owner"
+    SELECTOR_CHANGED = "selector_changed"
     STRATEGY_UNFIT = "strategy_unfit"
     DRY_RUN = "dry_run"
 

@@ -20,7 +20,7 @@ def own_workload(s: Situation) -> list[Refusal]:
 
 
 def not_ready_for_it(s: Situation) -> list[Refusal]:
-    """A workload that is missing, on its way out, or paused."""
+    """A workload that is missing, on its way out, paused, or without pods."""
     if s.workload is None:
         return [Refusal(Guardrail.TARGET_MISSING, f"Deployment {s.target} does not exist.")]
     found = []
@@ -29,6 +29,13 @@ def not_ready_for_it(s: Situation) -> list[Refusal]:
     if s.workload.paused:
         sentence = f"Deployment {s.target} is paused: resume it if the guard is to act."
         found.append(Refusal(Guardrail.PAUSED, sentence))
+    # The run that is taken over may have brought production down itself, while its helper serves.
+    if not s.workload.replicas and not s.escalates:
+        sentence = (
+            f"{s.workload.kind} {s.workload.namespace}/{s.workload.name} is scaled to zero: without a pod nothing "
+            "tells whether its release is bad, and another one would serve nobody. Scale it up if it is to serve."
+        )
+        found.append(Refusal(Guardrail.SCALED_TO_ZERO, sentence))
     return found
 
 

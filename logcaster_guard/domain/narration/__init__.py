@@ -24,6 +24,7 @@ from logcaster_guard.domain.narration.runs import (
     ended,
     held_up,
     hindered,
+    left_as_theirs,
     not_given_back,
     opened,
     owner_not_resumed,
@@ -32,7 +33,15 @@ from logcaster_guard.domain.narration.runs import (
     reminded,
     restored,
 )
-from logcaster_guard.domain.narration.targets import AFTER, answer_denied, marked, postponed, refused, request_refused
+from logcaster_guard.domain.narration.targets import (
+    AFTER,
+    answer_denied,
+    marked,
+    postponed,
+    refused,
+    request_refused,
+    unproven,
+)
 
 __all__ = [
     "AFTER",
@@ -52,6 +61,7 @@ __all__ = [
     "journal_failing",
     "journal_lost",
     "journal_recovered",
+    "left_as_theirs",
     "marked",
     "not_given_back",
     "notice_lost",
@@ -70,4 +80,5 @@ __all__ = [
     "settings_changed",
     "summed_up",
     "summed_up_id",
+    "unproven",
 ]

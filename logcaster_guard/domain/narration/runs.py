@@ -141,6 +141,9 @@ def ended(run: Run, event: RunClosed) -> Notice:
         _command(run.opened, FREEZE, "false: WHY", switched=run.switched and event.outcome != DESTINATION_BAD),
     )
     frozen = f" The target is frozen until a person lifts it: {resume} , or {lift} ." if event.freeze else ""
+    until = None if run.said is None else run.said.until
+    lifted = "unless a person marks it bad or rolls it back"
+    held = f" This release is not rolled back before {stamp(until)}, {lifted}." if until is not None else ""
     return _of_run(
         run.opened,
         id=f"{run.id}/closed",
@@ -148,7 +151,7 @@ def ended(run: Run, event: RunClosed) -> Notice:
         event="run.closed",
         severity=Severity.INFO if well else Severity.CRITICAL,
         title=f"Rollback of {run.opened.target}: {event.outcome}",
-        text=f"{sentence(event.reason)}{frozen}",
+        text=f"{sentence(event.reason)}{held}{frozen}",
         facts={
             "outcome": event.outcome,
             "rule": run.opened.rule,
@@ -156,6 +159,7 @@ def ended(run: Run, event: RunClosed) -> Notice:
             "to": images(plan.to_images),
             "frozen": "yes" if event.freeze else "no",
             **({"resume": lift, "resume_command": resume} if event.freeze else {}),
+            **({"vetoed_until": stamp(until)} if until is not None else {}),
         },
     )
 
@@ -178,6 +182,29 @@ def not_given_back(run: Run, event: HoldReleased) -> Notice:
             "object": hold.object,
             "written": str(hold.written),
             "original": str(original),
+            "remedy": by_hand(run, hold),
+        },
+    )
+
+
+def left_as_theirs(run: Run, event: HoldReleased) -> Notice:
+    """Something that a run borrowed is not given back, because somebody else has set it meanwhile."""
+    hold = run.holds[event.hold]
+    bounds = hold.kind == "autoscaler_bounds"
+    original = f"{hold.original} and {hold.original_maximum}" if bounds else str(hold.original)
+    return _of_run(
+        run.opened,
+        id=f"{run.id}/theirs/{hold.id}",
+        at=event.at,
+        event="hold.theirs",
+        severity=Severity.WARNING,
+        title=f"{hold.object} of {run.opened.target} stays as somebody else has set it",
+        text=f"{sentence(event.detail)} To have it as it was before the run: {by_hand(run, hold)}.",
+        facts={
+            "hold": hold.id,
+            "object": hold.object,
+            "reason": event.detail,
+            "original": original,
             "remedy": by_hand(run, hold),
         },
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from logcaster_guard.domain.claims import Claim
 from logcaster_guard.domain.events import RevisionMarked
 from logcaster_guard.domain.guardrails import Guardrail, Refusal
 from logcaster_guard.domain.inbox import Mark
@@ -146,4 +147,22 @@ def marked(target: str, workload: Workload, record: Record, event: RevisionMarke
             "standing": standing,
             "words": event.words,
         },
+    )
+
+
+def unproven(target: Target, claim: Claim, at: datetime) -> Notice:
+    """Something carries the guard's marks, and the journal does not bear them out."""
+    where = "docs/refusals.md, A helper of no known run" if claim.orphan else "docs/security.md, Labels and annotations"
+    lead = "Give production its size back before you delete it" if claim.orphan else "To take the marks away"
+    return Notice(
+        id=f"marks.unproven/{claim.key}",
+        at=at,
+        event="marks.unproven",
+        severity=Severity.CRITICAL if claim.orphan else Severity.WARNING,
+        title=f"{claim.object} carries the guard's marks, and is not known to be its own",
+        text=f"{sentence(claim.reason)} The guard leaves it alone. {lead}: {claim.remedy} . See {where}.",
+        target=target.key,
+        namespace=target.namespace,
+        deployment=target.deployment,
+        facts={"object": claim.object, "reason": claim.reason, "remedy": claim.remedy},
     )

@@ -264,10 +264,14 @@ class Objects:
             raise conflict(resource, name, cause)
         if version and version != old["metadata"]["resourceVersion"]:
             raise stale(resource, name)
+        known, told = old["metadata"].get("managedFields") or [], metadata.get("managedFields")
+        owners = told if told and told != known else known
         for field in ("name", "namespace", *_SERVER_FIELDS):
             metadata.pop(field, None)
             if field in old["metadata"]:
                 metadata[field] = old["metadata"][field]
+        # Whoever writes may say who owns what; what the same request changes is its writer's all the same.
+        metadata["managedFields"] = owners
         metadata["resourceVersion"] = old["metadata"]["resourceVersion"]
         if resource.has_status:
             item = _status_only(resource, old, item) if subresource == "status" else _all_but_status(old, item)
@@ -280,10 +284,11 @@ class Objects:
         metadata = item["metadata"]
         if item == old:
             return old
+        owners = metadata.get("managedFields")
         if resource.counts_generation and subresource not in {"status", "binding"} and _advances(resource, old, item):
             metadata["generation"] = old["metadata"].get("generation", 0) + 1
         metadata["managedFields"] = self._ownership.record(
-            old, item, manager=caller.manager, subresource=subresource, time=self._now()
+            old, item, manager=caller.manager, subresource=subresource, time=self._now(), owners=owners
         )
         if caller.dry_run:
             return item

@@ -95,16 +95,27 @@ class Ownership:
         self._leaves: dict[tuple[str, str], Recent[Fields]] = {}
         self._owned = Recent(_entry_paths)
 
-    def record(self, old: Json | None, new: Json, *, manager: str, subresource: str, time: str) -> list[Json]:
+    def record(
+        self,
+        old: Json | None,
+        new: Json,
+        *,
+        manager: str,
+        subresource: str,
+        time: str,
+        owners: list[Json] | None = None,
+    ) -> list[Json]:
         """The managedFields of `new`, written over `old` by `manager` at RFC 3339 `time`.
 
-        Neither is changed any more afterwards, but for what nobody owns.
+        `owners` are those that the request itself says, None where it says nothing. Neither object is changed any more
+        afterwards, but for what nobody owns.
         """
         changed, gone = _differences({} if old is None else self._parts.of(old), self._parts.of(new))
         me = (manager, subresource, "Update")
         kept: list[Json] = []
         mine: Json | None = None
-        for entry in (old or {}).get("metadata", {}).get("managedFields") or []:
+        known = (old or {}).get("metadata", {}).get("managedFields") or []
+        for entry in known if owners is None else owners:
             lost = changed | gone
             if _entry_key(entry) == me:
                 mine, lost = entry, gone

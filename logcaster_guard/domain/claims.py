@@ -1,0 +1,110 @@
+"""Objects that carry the guard's marks, and are not proven to be the guard's: people are told, and nothing is done."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from logcaster_guard.domain import provenance
+from logcaster_guard.domain.capacity import HELPER_LABEL, is_helper
+from logcaster_guard.domain.provenance import MANAGED, RUN, TOKEN
+from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.steps import Hold
+from logcaster_guard.domain.workload import Workload
+
+LONGEST = 80
+"""Characters of somebody else's words that are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """`object` (`Deployment default/web`) carries marks that the journal does not bear out.
+
+    `key` is the same for the same marks on the same object. `reason` is a clause; `remedy` is what a person does, as
+    commands. `orphan`: it looks like the helper of a run that the journal does not know.
+    """
+
+    object: str
+    key: str
+    reason: str
+    remedy: str
+    orphan: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """As status shows it."""
+        return f"{self.object} carries the guard's marks, but {self.reason}. The guard leaves it alone."
+
+
+def claim(object: str, uid: str, marks: str, reason: str, remedy: str, *, orphan: bool = False) -> Claim:  # noqa: A002
+    """A claim whose key is made of the object's uid and its marks."""
+    digest = hashlib.sha256(f"{uid}/{marks}".encode()).hexdigest()[:16]
+    return Claim(object, f"{object}/{digest}", reason, remedy, orphan=orphan)
+
+
+def of_deployment(raw: Mapping[str, Any], runs: Iterable[Run]) -> Claim | None:
+    """What the Deployment's marks claim in vain; None where it is the guard's own, or carries no marks that count.
+
+    `runs` are all that the journal knows. An environment that a run has made keeps its marks for good, so that one of a
+    run which the journal has forgotten claims nothing.
+    """
+    found = Workload(dict(raw))
+    marker = found.annotations.get(RUN, "")
+    known: Run | None = None
+    for run in runs:
+        known = run if run.id == marker else known
+        if any(_bears_out(run, hold, raw) for hold in run.taken.values()):
+            return None
+    if known is not None and (known.closed is None or _is_old(known, found)):
+        return None
+    if not is_helper(raw) and known is None:
+        return None
+    name = f"{found.namespace}/{found.name}"
+    return claim(
+        f"Deployment {name}",
+        found.uid,
+        f"{marker}/{found.annotations.get(TOKEN, '')}/{is_helper(raw)}",
+        _reason(found, known, marker[:LONGEST]),
+        _remedy(found, orphan=known is None),
+        orphan=known is None,
+    )
+
+
+def _bears_out(run: Run, hold: Hold, raw: Mapping[str, Any]) -> bool:
+    if hold.kind not in {"helper", "environment"} or hold.object != raw["metadata"]["name"]:
+        return False
+    owner = run.opened.plan.uid if hold.kind == "helper" else ""
+    return provenance.disowned(raw, hold, owner=owner, orphaned=True) is None
+
+
+def _is_old(run: Run, found: Workload) -> bool:
+    """Whether an earlier version of the guard has made the environment, and left it to serve."""
+    hold = run.taken.get("environment")
+    made = run.done_instant("restore_environment") is not None
+    return made and hold is not None and not hold.token and hold.object == found.name
+
+
+def _reason(found: Workload, known: Run | None, marker: str) -> str:
+    if known is None:
+        who = f"names run {marker}, which the journal does not know" if marker else "names no run"
+        return f"it {who}"
+    for hold in known.taken.values():
+        if hold.object == found.name:
+            owner = known.opened.plan.uid if hold.kind == "helper" else ""
+            return provenance.disowned(found.raw, hold, owner=owner) or "it is another one"
+    return f"run {known.id}, which it names, did not make it"
+
+
+def _remedy(found: Workload, *, orphan: bool) -> str:
+    kubectl = f"kubectl -n {found.namespace}"
+    label = next(iter(MANAGED))
+    unmark = (
+        f"{kubectl} label deployment {found.name} {label}- {HELPER_LABEL}- && "
+        f"{kubectl} annotate deployment {found.name} {RUN}- {TOKEN}-"
+    )
+    owners = [o.get("name") for o in found.raw["metadata"].get("ownerReferences") or [] if o.get("kind")]
+    if not orphan or not owners:
+        return unmark
+    return f"{kubectl} scale deployment {owners[0]} --replicas N && {kubectl} delete deployment {found.name}"

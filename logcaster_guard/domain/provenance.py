@@ -1,0 +1,59 @@
+"""Whether a Deployment is one that the guard made.
+
+Labels and annotations can be written by anybody who may edit the object, so they are hints and never authority. What
+counts is the journal: the random token that was written down with the intent, before the Deployment was created.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from datetime import timedelta
+from hmac import compare_digest
+from typing import Any
+
+from logcaster_guard.domain.steps import Hold
+from logcaster_guard.domain.workload import instant
+
+RUN = "guard.logcaster.io/run"
+"""Names, on a Deployment, the run that made it."""
+TOKEN = "guard.logcaster.io/token"  # noqa: S105 - the annotation's name
+"""Holds, on a Deployment or in the mark on a suspended owner, the token of the journalled intent."""
+MANAGED = {"app.kubernetes.io/managed-by": "logcaster-guard"}
+CLOCKS_APART = timedelta(minutes=5)
+"""By how much the API server's clock may be behind the guard's."""
+WITHOUT_TOKEN = "an earlier version of the guard made it, and wrote no token down"  # noqa: S105 - a sentence
+
+
+def new_token() -> str:
+    """128 random bits in hex."""
+    return secrets.token_hex(16)
+
+
+def marks(hold: Hold) -> dict[str, str]:
+    """The annotations of a Deployment that is made for this hold."""
+    return {RUN: hold.run, TOKEN: hold.token}
+
+
+def disowned(raw: Mapping[str, Any], hold: Hold, *, owner: str = "", orphaned: bool = False) -> str | None:
+    """Why the Deployment is not the one that `hold` was journalled for, as a clause; None if it is.
+
+    `owner` is the uid of the workload that it must belong to, empty for none. `orphaned`: that workload is gone, and
+    Kubernetes has taken the owner reference away.
+    """
+    metadata = raw["metadata"]
+    notes = metadata.get("annotations") or {}
+    if metadata["name"] != hold.object:
+        return f"the run made {hold.object}"
+    if not hold.token:
+        return WITHOUT_TOKEN
+    told = str(notes.get(TOKEN, "")).encode()
+    if notes.get(RUN) != hold.run or not compare_digest(told, hold.token.encode()):
+        return f"it does not carry the token of run {hold.run}"
+    owners = [o.get("uid") for o in metadata.get("ownerReferences") or []]
+    if owner and owner not in owners and not (orphaned and not owners):
+        return "it does not belong to the workload that was rolled back"
+    created = instant(metadata.get("creationTimestamp"))
+    if created is None or hold.since is None or created < hold.since - CLOCKS_APART:
+        return f"it was there before run {hold.run}"
+    return None

@@ -1,0 +1,246 @@
+"""What a closed run's late requests made is swept away; what only carries the guard's marks is told, and stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import pytest
+
+from logcaster_guard.domain import provenance
+from logcaster_guard.domain.capacity import HELPER_LABEL
+from logcaster_guard.domain.errors import Rejected
+from logcaster_guard.domain.events import (
+    HoldReleased,
+    NoticeQueued,
+    RunClosed,
+    RunEnding,
+    RunOpened,
+    StepIntended,
+    StepStarted,
+)
+from logcaster_guard.domain.provenance import MANAGED, RUN, TOKEN
+from logcaster_guard.domain.signals import Target
+from logcaster_guard.domain.steps import CreateHelper, Hold, Plan
+from logcaster_guard.engine.chronicle import Chronicle, run_stream
+from logcaster_guard.engine.sweeping import Sweeper
+from logcaster_guard.ports import Json, Kind
+from tests.fakes.clock import START, FakeClock
+from tests.fakes.journal import MemoryJournal
+from tests.fakes.pods import PopulatedCluster
+
+PROD, SHOP = "logcaster-prod", "shop"
+HELPER = f"{PROD}-rollback-1a2b3c4d"
+SECRET = "7" * 32
+
+
+@dataclass
+class Swept:
+    """A gradual run that has closed with its helper's creation still on its way, and a sweeper after it."""
+
+    clock: FakeClock
+    cluster: PopulatedCluster
+    journal: MemoryJournal
+    chronicle: Chronicle
+    sweeper: Sweeper
+
+    async def sweep(self) -> None:
+        await self.sweeper.sweep()
+        await self.sweeper.look_for_claims()
+
+    @property
+    def deployments(self) -> Sequence[str]:
+        return sorted(self.cluster.names(Kind.DEPLOYMENT))
+
+    @property
+    def notices(self) -> list[str]:
+        queued = [e.event.notice for e in self.journal.entries if isinstance(e.event, NoticeQueued)]
+        return [n.title for n in queued if n.event == "marks.unproven"]
+
+    def mark(self, name: str, *, token: str = SECRET) -> None:
+        """Somebody puts the marks of the run's helper on a Deployment."""
+        metadata = self.cluster.object(Kind.DEPLOYMENT, name)["metadata"]
+        metadata["labels"] = {**MANAGED, HELPER_LABEL: HELPER}
+        metadata["annotations"] |= {RUN: "r", **({TOKEN: token} if token else {})}
+
+    async def create(self, name: str = HELPER, *, token: str = SECRET) -> None:
+        """The late request takes effect."""
+        owner = self.cluster.object(Kind.DEPLOYMENT, PROD)["metadata"]["uid"]
+        labels = {HELPER_LABEL: name}
+        template = {
+            "metadata": {"labels": {"app": PROD, **labels}},
+            "spec": {"containers": [{"name": "c", "image": "v1"}]},
+        }
+        body: Json = {
+            "metadata": {
+                "name": name,
+                "namespace": "default",
+                "labels": {**MANAGED, **labels},
+                "annotations": {RUN: "r", TOKEN: token},
+                "ownerReferences": [{"kind": "Deployment", "name": PROD, "uid": owner}],
+            },
+            "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template},
+        }
+        await self.cluster.create(Kind.DEPLOYMENT, "default", body)
+
+
+async def swept(*, token: str = SECRET, run: bool = True, targets: Sequence[str] = (PROD,)) -> Swept:
+    clock = FakeClock()
+    cluster = PopulatedCluster(clock)
+    for name in (PROD, SHOP):
+        cluster.add_deployment(name, "v1")
+        cluster.add(Kind.SERVICE, name, spec={"selector": {"app": name}})
+    journal = MemoryJournal()
+    if run:
+        await journal.append(run_stream("r"), _run(cluster.object(Kind.DEPLOYMENT, PROD)["metadata"]["uid"], token), 0)
+    chronicle = Chronicle(journal)
+    await chronicle.load()
+    found = [Target(n, "default", n, service=n if n in (PROD, SHOP) else None) for n in targets]
+    return Swept(clock, cluster, journal, chronicle, Sweeper(chronicle, cluster, clock, found))
+
+
+def _run(uid: str, token: str) -> list[RunOpened | StepStarted | StepIntended | RunEnding | HoldReleased | RunClosed]:
+    plan = Plan(
+        strategy="gradual",
+        namespace="default",
+        deployment=PROD,
+        uid=uid,
+        from_template="bad",
+        to_template="good",
+        from_images=("v2",),
+        to_images=("v1",),
+        replicas=3,
+        autoscaled=False,
+        service=PROD,
+        selector={"app": PROD},
+        steps=(CreateHelper(HELPER, "blob", 1, {"app": PROD}),),
+        floor=3,
+    )
+    name = f"helper/{HELPER}"
+    since = START if token else None
+    hold = Hold(name, "helper", HELPER, "", original=None, written=0, run="r", token=token, since=since)
+    end = START + timedelta(seconds=9)
+    return [
+        RunOpened(START, "r", f"default/{PROD}", "rule", "it was met", plan),
+        StepStarted(START, "r", 0),
+        StepIntended(START, "r", 0, 1, hold),
+        RunEnding(end, "r", "abandoned", "somebody did something", freeze=True),
+        HoldReleased(end, "r", name, "the helper is gone"),
+        RunClosed(end, "r", "abandoned", "somebody did something", freeze=True),
+    ]
+
+
+async def test_a_helper_that_a_late_request_made_is_swept_away() -> None:
+    made = await swept()
+    await made.create()
+    await made.sweep()
+    assert (made.deployments, made.notices) == ([PROD, SHOP], [])
+
+
+@pytest.mark.parametrize("name", [PROD, SHOP])
+@pytest.mark.parametrize("token", [SECRET, ""])
+async def test_marks_on_somebody_elses_deployment_are_told_once_and_nothing_is_deleted(name: str, token: str) -> None:
+    made = await swept()
+    made.mark(name, token=token)
+    for _ in range(3):
+        await made.sweep()
+    assert made.deployments == [PROD, SHOP]
+    assert len(made.notices) == 1
+    assert f"default/{name}" in made.notices[0]
+    assert [f"default/{name}" in c.sentence for c in made.sweeper.unproven[f"default/{PROD}"]] == [True]
+
+
+async def test_a_guard_that_is_started_again_does_not_tell_it_again_and_other_marks_are_told() -> None:
+    made = await swept()
+    made.mark(PROD)
+    await made.sweep()
+    again = Chronicle(made.journal)
+    await again.load()
+    sweeper = Sweeper(again, made.cluster, made.clock, [Target(PROD, "default", PROD)])
+    await sweeper.look_for_claims()
+    assert len(made.notices) == 1
+    made.mark(PROD, token="8" * 32)
+    await sweeper.look_for_claims()
+    assert len(made.notices) == 2
+
+
+async def test_a_deployment_under_the_helpers_name_needs_the_token() -> None:
+    made = await swept()
+    await made.create(token="8" * 32)
+    await made.sweep()
+    assert HELPER in made.deployments
+    assert len(made.notices) == 1
+
+
+async def test_what_an_earlier_version_made_without_a_token_is_told_and_stays() -> None:
+    made = await swept(token="")
+    await made.create(token="")
+    await made.sweep()
+    assert HELPER in made.deployments
+    assert len(made.notices) == 1
+    [claim] = made.sweeper.unproven[f"default/{PROD}"]
+    assert "earlier version" in claim.sentence
+
+
+async def test_whoever_serves_alone_stays() -> None:
+    made = await swept()
+    await made.create()
+    made.cluster.change(Kind.DEPLOYMENT, PROD, lambda d: d["spec"].update(replicas=0))
+    await made.sweep()
+    assert HELPER in made.deployments
+    made.cluster.change(Kind.DEPLOYMENT, PROD, lambda d: d["spec"].update(replicas=1))
+    await made.sweep()
+    assert HELPER not in made.deployments
+
+
+async def test_a_target_is_never_swept_away() -> None:
+    made = await swept(targets=(PROD, HELPER))
+    await made.create()
+    await made.sweep()
+    assert HELPER in made.deployments
+
+
+async def test_it_is_deleted_as_it_was_looked_at_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = await swept()
+    await made.create()
+    given: list[tuple[str, str | None]] = []
+    delete = made.cluster.delete
+
+    async def meanwhile(kind: Kind, namespace: str, name: str, *, uid: str, resource_version: str | None) -> None:
+        given.append((uid, resource_version))
+        made.cluster.change(kind, name, lambda d: d["metadata"]["annotations"].update(mine="yes"))
+        await delete(kind, namespace, name, uid=uid, resource_version=resource_version)
+
+    monkeypatch.setattr(made.cluster, "delete", meanwhile)
+    await made.sweep()
+    assert HELPER in made.deployments
+    assert all(uid and version for uid, version in given)
+    assert given
+
+
+async def test_the_helper_of_a_run_that_no_journal_knows_is_told_with_what_mends_it() -> None:
+    made = await swept(run=False)
+    await made.create()
+    await made.sweep()
+    assert HELPER in made.deployments
+    assert len(made.notices) == 1
+    [claim] = made.sweeper.unproven[f"default/{PROD}"]
+    assert "run r, which the journal does not know" in claim.sentence
+    assert f"scale deployment {PROD}" in claim.remedy
+
+
+async def test_what_may_not_be_listed_is_no_reason_to_stop() -> None:
+    made = await swept()
+    await made.create()
+    made.mark(SHOP)
+    made.cluster.fault = lambda verb, kind, _: (
+        Rejected("no", status=403) if (verb, kind) == ("list", Kind.DEPLOYMENT) else None
+    )
+    await made.sweep()
+    assert HELPER not in made.deployments
+
+
+def test_the_marks_hold_the_token() -> None:
+    hold = Hold("h", "helper", HELPER, "", original=None, written=0, run="r")
+    assert provenance.marks(replace(hold, token=SECRET)) == {RUN: "r", TOKEN: SECRET}
