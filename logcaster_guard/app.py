@@ -27,6 +27,7 @@ from logcaster_guard.adapters.kubernetes.events import EventChannel
 from logcaster_guard.adapters.kubernetes.lease import KubernetesLease
 from logcaster_guard.adapters.kubernetes.pods import endpoints_of
 from logcaster_guard.adapters.kubernetes.reviews import KubernetesGate
+from logcaster_guard.adapters.kubernetes.rosters import Rosters
 from logcaster_guard.adapters.kubernetes.signals import KubernetesSource, fault_of
 from logcaster_guard.adapters.probe import ProbeSource
 from logcaster_guard.adapters.prometheus import PrometheusSource
@@ -54,7 +55,7 @@ from logcaster_guard.effects.owners import to_suspend
 from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.engine.composition import Orders
 from logcaster_guard.engine.guard import Guard
-from logcaster_guard.ports import Channel, Clock, Cluster, Gate, Journal, Source
+from logcaster_guard.ports import Channel, Clock, Cluster, Gate, Journal, Kind, Source
 
 
 @contextlib.asynccontextmanager
@@ -134,7 +135,7 @@ def _sources(loaded: Loaded, cluster: KubernetesCluster, clock: Clock) -> Mappin
     """Every source that is configured: rules that come later may read from another than those of now."""
     settings = loaded.settings
     makers: Mapping[SourceName, Callable[[], Source]] = {
-        SourceName.PROMETHEUS: lambda: _prometheus(settings, clock),
+        SourceName.PROMETHEUS: lambda: _prometheus(settings, cluster, clock),
         SourceName.HTTP: lambda: _probe(settings, clock),
         SourceName.SCRAPE: lambda: _scrape(settings, cluster, clock),
         SourceName.KUBERNETES: lambda: KubernetesSource(cluster, clock),
@@ -143,7 +144,7 @@ def _sources(loaded: Loaded, cluster: KubernetesCluster, clock: Clock) -> Mappin
     return {name: make() for name, make in makers.items() if name not in blind}
 
 
-def _prometheus(settings: Settings, clock: Clock) -> Source:
+def _prometheus(settings: Settings, cluster: Cluster, clock: Clock) -> Source:
     section = settings.sources.prometheus
     return PrometheusSource(
         section.url or "",
@@ -152,6 +153,7 @@ def _prometheus(settings: Settings, clock: Clock) -> Source:
         staleness=settings.policy.polling.staleness,
         max_bytes=section.max_bytes,
         max_series=section.max_series,
+        rosters=Rosters(cluster, clock),
         token=None if section.token is None else section.token.read,
         ca_file=section.ca_file,
     )
@@ -194,6 +196,7 @@ def _scrape(settings: Settings, cluster: KubernetesCluster, clock: Clock) -> Sou
             requests=metrics.requests,
             status_label=metrics.status_label,
             duration=metrics.duration,
+            duration_unit=metrics.seconds_per_unit,
             memory=metrics.memory,
         ),
         proxy=section.proxy,
@@ -209,7 +212,8 @@ def _channels(settings: Settings, cluster: Cluster) -> Sequence[Channel]:
         Webhook(w.name, w.url.read, None if w.token is None else w.token.read, timeout=w.timeout)
         for w in notify.webhooks
     ]
-    channels += [EventChannel(cluster)] if notify.events else []
+    kinds = {(t.namespace, t.deployment): Kind(t.kind) for t in settings.targets}
+    channels += [EventChannel(cluster, kinds)] if notify.events else []
     return [Translated(channel, notify.language) for channel in channels]
 
 

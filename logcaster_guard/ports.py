@@ -46,24 +46,17 @@ class Source(Protocol):
         """Release connections and threads."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pods:
-    """Pods of some releases of a target, told in two ways.
-
-    `templates` are the releases' hashes as the ledger knows them, `marks` what labels of metrics call them: names of
-    ReplicaSets, `pod-template-hash`es, versions.
-    """
-
-    templates: frozenset[str]
-    marks: frozenset[str]
-
-
 @runtime_checkable
 class Divisible(Protocol):
     """A `Source` that can read a signal of some of a target's pods alone."""
 
-    async def portion(self, target: Target, signal: Signal, pods: Pods, start: float, end: float) -> Reading:
-        """What `signal` would have shown at monotonic `end`, looking back to `start`, if there were no other pods."""
+    async def portion(
+        self, target: Target, signal: Signal, releases: frozenset[str], start: float, end: float
+    ) -> Reading:  # fmt: skip
+        """What `signal` would have shown at monotonic `end`, looking back to `start`, of the pods of these releases.
+
+        `releases` are hashes of templates, as the ledger knows them.
+        """
 
 
 class Kind(StrEnum):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from tests.real import attached, control_plane, presence
 from tests.real.prometheus import Prometheus
+from tests.real.victoria_metrics import VictoriaMetrics
 
 # Speed is not asserted; what is random is searched anew by people and the same in CI.
 settings.register_profile("people", deadline=None)
@@ -42,14 +43,27 @@ def real_control_plane(
 @pytest.fixture
 async def start_prometheus(tmp_path: Path) -> AsyncIterator[StartPrometheus]:
     """Starts real Prometheus servers that end with the test: `await start_prometheus([scrape_config, ...])`."""
-    binary = presence.required("prometheus")
+    async with _starting(Prometheus, presence.required("prometheus"), tmp_path) as start:
+        yield start
+
+
+@pytest.fixture(params=["prometheus", "victoria-metrics"])
+async def start_backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[StartPrometheus]:
+    """As `start_prometheus`, of each backend that answers PromQL."""
+    kind = VictoriaMetrics if request.param == "victoria-metrics" else Prometheus
+    async with _starting(kind, presence.required(request.param), tmp_path) as start:
+        yield start
+
+
+@asynccontextmanager
+async def _starting(kind: type[Prometheus], binary: str, folder: Path) -> AsyncIterator[StartPrometheus]:
     numbers = count()
     async with AsyncExitStack() as stack:
 
         async def start(scrape_configs: Sequence[Mapping[str, Any]]) -> Prometheus:
-            folder = tmp_path / f"prometheus-{next(numbers)}"
-            folder.mkdir()
-            server = Prometheus(binary, folder)
+            place = folder / f"prometheus-{next(numbers)}"
+            place.mkdir()
+            server = kind(binary, place)
             stack.push_async_callback(server.stop)
             await server.start(scrape_configs)
             return server

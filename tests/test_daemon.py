@@ -128,7 +128,7 @@ async def test_an_edit_is_told_once_with_the_targets_that_it_concerns(running: R
     running.rules.write_text(RULES.replace('> 5"', '> 6"'))
     await running.until("config.reloaded", changed=["high_error_rate", "crash_loop"])
     running.rules.write_text(RULES.replace("restart_count", "restart_cuont"))
-    await running.until("config.refused")
+    await running.until("notice.queued", about="config.refused")
     await stopped(running)
     told = [(n.event, n.target, n.deployment, n.facts["targets"]) for n in await running.notices()]
     assert told == [
@@ -166,7 +166,7 @@ async def test_settings_that_cannot_be_used_are_refused_and_the_guard_goes_on(
     assert words in refused["faults"][0]
     running.settings.write_text(running.settings.read_text().replace(after, before))
     running.rules.write_text(RULES.replace("5%", "6%"))
-    await running.until("config.reloaded", changed=["high_error_rate"])
+    await running.until("notice.queued", about="config.reloaded")
     await stopped(running)
     assert [n.event for n in await running.notices()] == ["config.refused", "config.reloaded"]
 

@@ -129,6 +129,7 @@ def _show(shown: Json) -> None:
         ),
         plain(f"Plan {shown['ticket']}, {shown['strategy']}:"),
         *(plain(f"  {number}. {line}") for number, line in enumerate(shown["steps"], 1)),
+        *([plain(shown["leftover"], "yellow")] if shown["leftover"] else []),
     ]
     show(lines)
 

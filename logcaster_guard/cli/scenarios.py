@@ -98,10 +98,9 @@ class BadRelease:
     async def _verdict(self, stage: Stage, remark: str) -> bool:
         finding = await self._look(stage)
         colour, word = ("green", "Recovered") if finding.well else ("red", "Not recovered")
-        stage.console.print(
-            f"\n[bold {colour}]{word}[/] after {stage.timeline.elapsed:.0f} s, as {self.judge.witness} saw it: "
-            f"{finding.text}. {remark}",
-            soft_wrap=True,
+        stage.timeline.verdict(
+            f"\n[bold {colour}]{word}[/] {stage.since_rolled_out:.0f} s after {NEW} was rolled out, as "
+            f"{self.judge.witness} saw it: {finding.text}. {remark}"
         )
         return finding.well
 
@@ -139,10 +138,9 @@ class InnocentRelease:
         well, told = untouched and attempts == 0, stage.told("trigger.refused")
         colour, word = ("green", "Nothing was rolled back") if well else ("red", "An innocent release was touched")
         people = "Nobody watched." if not stage.guarded else f"People were told {'why' if told else 'nothing'}."
-        stage.console.print(
+        stage.timeline.verdict(
             f"\n[bold {colour}]{word}[/]: {attempts} mutating requests of the guard in the API server's audit; "
-            f"{NEW} {'still serves' if untouched else 'was replaced'}. {people}",
-            soft_wrap=True,
+            f"{NEW} {'still serves' if untouched else 'was replaced'}. {people}"
         )
         return well and (told or not stage.guarded)
 

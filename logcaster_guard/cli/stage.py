@@ -39,7 +39,7 @@ SETTINGS = """\
 targets:
   - {{name: logcaster, namespace: {namespace}, {target}, health_url: "{health}", traffic_url: "{traffic}"}}
 sources:
-  prometheus: {{url: {prometheus}}}
+  prometheus: {{url: {prometheus}, min_requests: 20}}
   http: {{proxy: "{network}"}}
   scrape: {{proxy: "{network}", min_requests: 20}}
   kubernetes: {{kubeconfig: {kubeconfig}}}
@@ -66,7 +66,6 @@ class Stage:
     """
 
     def __init__(self, console: Console, server: ApiServer, world: World, *, guarded: bool, switching: bool) -> None:
-        self.console = console
         self.timeline = Timeline(console)
         self.log = GuardLog(self.timeline)
         self.world = world
@@ -76,6 +75,12 @@ class Stage:
             _address(HEALTH_PORT, "/health", switching=switching), lambda: world.network.url, rate=4.0
         )
         self._server = server
+        self._rolled_out = 0.0
+
+    @property
+    def since_rolled_out(self) -> float:
+        """Seconds since somebody rolled the new release out."""
+        return self.timeline.elapsed - self._rolled_out
 
     async def install(self) -> None:
         """Bring the good release into service; with a guard, until it has earned good."""
@@ -89,7 +94,8 @@ class Stage:
             await self.world.install(GOOD)
             await self.world.rolled_out(20)
         self.timeline.say("cluster", f"{GOOD} is rolled out; users send 40 requests a second")
-        await self.world.traffic.until(lambda t: t.window(2).total > 40 and not t.window(2).failed, 15)
+        # As far back as users look: what failed while the first pods started is no part of the story.
+        await self.world.traffic.until(lambda t: t.window(3).total > 40 and not t.window(3).failed, 15)
         await self.health.start()
         if self.guarded:
             await self.until(lambda: self.told("revision.good"), 40)
@@ -97,6 +103,7 @@ class Stage:
     async def roll_out(self, remark: str, *, within: float = 20.0) -> None:
         """Roll out the new release, and wait `within` seconds for it to be there."""
         self.timeline.say("people", f"roll out {image(NEW)}{remark}", "bold")
+        self._rolled_out = self.timeline.elapsed
         name = ENVIRONMENTS[GREEN] if self.switching else DEPLOYMENT
         await self.world.deploy(NEW, name=name)
         if self.switching:

@@ -58,7 +58,8 @@ def _target(target: Json, problems: Sequence[Json]) -> Iterator[Text | Table]:
     yield plain(f"  goes back  {_release(target['destination'], 'nowhere: no other release is known to be good')}")
     frozen, run = target["frozen"], target["run"]
     if frozen is not None:
-        yield plain(f"  frozen     since {instant(frozen['at'])} by {frozen['by']}: {frozen['reason']}", "bold cyan")
+        by = " ".join(filter(None, (frozen["by"], frozen["who"])))
+        yield plain(f"  frozen     since {instant(frozen['at'])} by {by}: {frozen['reason']}", "bold cyan")
     for owner in target["suspended"]:
         yield plain(
             f"  suspended  {owner['owner']} since {instant(owner['since'])}, until it wants another revision than "

@@ -6,10 +6,14 @@ import io
 import json
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
+
+from logcaster_guard.domain.notices import Silence
 
 Fields = Mapping[str, Any]
 
@@ -28,10 +32,18 @@ class Timeline:
 
     def say(self, who: str, what: str, style: str = "") -> None:
         """`who` is one of people, cluster, users, guard."""
-        line = Text(f"{self.elapsed:6.1f} s  ", style="dim")
-        line.append(f"{who:<8} ", style={"guard": "bold cyan", "users": "magenta"}.get(who, "bold"))
-        line.append(what, style=style)
-        self._console.print(line, soft_wrap=True)
+        since = Text(f"{self.elapsed:6.1f} s ", style="dim")
+        name = Text(f"{who:<8}", style={"guard": "bold cyan", "users": "magenta"}.get(who, "bold"))
+        if not self._console.is_terminal:
+            self._console.print(Text(" ").join([since, name, Text(what)]), soft_wrap=True)
+            return
+        line = Table.grid(padding=(0, 1, 0, 0))
+        line.add_row(since, name, Text(what, style=style))
+        self._console.print(line)
+
+    def verdict(self, text: str) -> None:
+        """The last line, broken only where a terminal would break it."""
+        self._console.print(text, soft_wrap=not self._console.is_terminal)
 
 
 class GuardLog(io.StringIO):
@@ -70,25 +82,54 @@ def _evidence(fields: Fields) -> str:
     return ", ".join(f"{k} {v}" for k, v in (fields.get("evidence") or {}).items())
 
 
-_STEPS = {
-    "raise_autoscaler_minimum": "autoscaler held at its present size",
+STEPS: Mapping[str, str] = {
+    "suspend_owner": "the GitOps owner is suspended",
+    "raise_autoscaler_minimum": "the autoscaler may not shrink the target",
+    "pin_autoscaler": "the autoscaler keeps production at its next size",
     "restore_template": "the good pod template is written",
-    "await_rollout": "every pod is of the good release and available",
-    "verify_recovery": "the target is quiet",
+    "delete_stuck_pods": "no pod holds the rollout up",
+    "create_helper": "a helper Deployment with the good release is there",
+    "scale_helper": "the helper is scaled up",
+    "await_helper": "the helper's pods are Ready",
+    "scale_production": "production is scaled down",
+    "judge_helper": "the good release is healthy beside production",
+    "remove_helper": "the helper is removed",
+    "restore_environment": "the other environment is there again",
     "scale_environment": "the other environment is scaled up",
     "await_environment": "the other environment is Ready",
-    "check_environment": "it is healthy",
+    "check_environment": "the other environment is healthy",
     "switch_service": "the Service is switched",
     "await_endpoints": "only the other environment is reached",
-    "judge_environment": "it is no worse",
+    "judge_environment": "the other environment is no worse",
+    "ask_people": "people were asked",
+    "await_rollout": "every pod is of the good release and available",
+    "verify_recovery": "the target is quiet",
 }
+"""What it means that a step is done, by its kind."""
 
 
 def _step_done(fields: Fields, steps: list[str]) -> tuple[str, str]:
     index = int(fields.get("step", 0))
     name = steps[index] if index < len(steps) else str(index)
-    detail = fields.get("detail")
-    return f"step done: {_STEPS.get(name, name)}" + (f" ({detail})" if detail else ""), ""
+    detail = str(fields.get("detail") or "")
+    words = STEPS.get(name, name)
+    return f"step done: {words}" + (f" ({'revision ' if detail.isdigit() else ''}{detail})" if detail else ""), ""
+
+
+def _time(value: object) -> str:
+    """The time of day of an instant, in UTC."""
+    try:
+        return f"{datetime.fromisoformat(str(value)).astimezone(UTC):%H:%M:%S} UTC"
+    except ValueError:
+        return str(value)
+
+
+def _asked(fields: Fields) -> str:
+    """What people are asked, where they are asked before anything is changed."""
+    if "until" not in fields:
+        return ""
+    silence = "it begins" if fields.get("silence") == Silence.CONSENT else "nothing is changed"
+    return f"; `{fields.get('veto')}` stops it, without an answer {silence} at {_time(fields['until'])}"
 
 
 def _tellers() -> Mapping[str, Callable[[Fields], tuple[str, str]]]:
@@ -96,8 +137,9 @@ def _tellers() -> Mapping[str, Callable[[Fields], tuple[str, str]]]:
 
     def opened(fields: Fields) -> tuple[str, str]:
         steps[:] = list(fields.get("steps") or [])
-        text = f"ROLLBACK opened: {_images(fields.get('from_images'))} → {_images(fields.get('to_images'))}"
-        return f"{text} ({fields.get('strategy')}, run {fields.get('run')})", "bold yellow"
+        title = "ROLLBACK opened" if "until" not in fields else "PEOPLE ARE ASKED to roll back"
+        text = f"{title}: {_images(fields.get('from_images'))} → {_images(fields.get('to_images'))}"
+        return f"{text} ({fields.get('strategy')}, run {fields.get('run')}){_asked(fields)}", "bold yellow"
 
     def closed(fields: Fields) -> tuple[str, str]:
         well = fields.get("outcome") == "recovered"
@@ -112,7 +154,7 @@ def _tellers() -> Mapping[str, Callable[[Fields], tuple[str, str]]]:
             "",
         ),
         "revision.good": lambda f: (f"release {str(f.get('template'))[:12]} is known good from now on", "green"),
-        "trigger.pending": lambda f: (f"{f.get('rule')}: condition met since {f.get('onset')}", "yellow"),
+        "trigger.pending": lambda f: (f"{f.get('rule')}: condition met since {_time(f.get('onset'))}", "yellow"),
         "trigger.fired": lambda f: (f"{f.get('rule')} FIRED: {_evidence(f)}", "bold red"),
         "trigger.cleared": lambda f: (f"{f.get('rule')}: {f.get('reason')}", "green"),
         "trigger.refused": lambda f: (f"nothing is rolled back: {' '.join(f.get('reasons') or [])}", "bold yellow"),

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, model_validator
 
 from logcaster_guard.config.durations import show_duration
 from logcaster_guard.config.faults import Refused, closest, described
-from logcaster_guard.config.schema import Duration, Metric, Name, Section, Share, Sized, WholeNumber, pattern_of
+from logcaster_guard.config.schema import Duration, Name, Section, Share, Sized, WholeNumber, pattern_of
 from logcaster_guard.domain.maintenance import MaintenanceWindow
 
 MAX_WINDOWS = 100
@@ -47,7 +47,6 @@ class AttributionSection(Section):
     before: Duration = 600.0
     least_history: Duration | None = 60.0
     min_requests: WholeNumber = 100
-    label: Metric = "pod"
 
     @model_validator(mode="after")
     def _enough_is_looked_at(self) -> AttributionSection:
@@ -64,11 +63,13 @@ class MaintenanceSection(Section):
     """A time of the week in which nothing is rolled back."""
 
     name: Name
-    days: Annotated[tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...], Sized(1, 7)] | None = None
+    days: (
+        Annotated[tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...], Sized(1, 7, "days")] | None
+    ) = None
     start: Annotated[str, AfterValidator(_check_clock_time), pattern_of(_CLOCK_TIME)]
     end: Annotated[str, AfterValidator(_check_clock_time), pattern_of(_CLOCK_TIME)]
     timezone: Annotated[str, AfterValidator(_check_zone), pattern_of(_ZONE)] = "UTC"
-    targets: Annotated[tuple[str, ...], Sized(1, MAX_WINDOWS)] | None = None
+    targets: Annotated[tuple[str, ...], Sized(1, MAX_WINDOWS, "targets")] | None = None
 
 
 def maintenance_of(section: MaintenanceSection) -> MaintenanceWindow:

@@ -57,6 +57,6 @@ class NotifySection(Section):
     """Who is told, and in which language; `events` also writes Kubernetes Events on the Deployment."""
 
     language: Annotated[Language, Strict(False)] = Language.ENGLISH
-    slack: Annotated[tuple[SlackSection, ...], Sized(0, 20)] = ()
-    webhooks: Annotated[tuple[WebhookSection, ...], Sized(0, 20)] = ()
+    slack: Annotated[tuple[SlackSection, ...], Sized(0, 20, "Slack channels")] = ()
+    webhooks: Annotated[tuple[WebhookSection, ...], Sized(0, 20, "webhooks")] = ()
     events: bool = True

@@ -14,6 +14,7 @@ from logcaster_guard.config.durations import show_duration
 from logcaster_guard.config.faults import ConfigFault, Refused, closest, listed, quoted
 from logcaster_guard.config.policies import PollingSection
 from logcaster_guard.config.promql import check_query
+from logcaster_guard.config.queries import check_selector
 from logcaster_guard.config.schema import Section, node_at, refusal_fault, validate
 from logcaster_guard.config.sections import MAX_ITEMS, AuthoritySection, JournalSection
 from logcaster_guard.config.signals import signal_refusals
@@ -80,6 +81,7 @@ def _refusals(root: Node) -> Iterator[tuple[_Loc, Refused]]:
     if metrics:
         try:
             check_query(metrics.selector, targets)
+            check_selector(metrics.selector)
         except Refused as refusal:
             yield ("metrics", "selector"), refusal
     yield from _signals(root, targets)
@@ -138,7 +140,8 @@ def _signals(root: Node, targets: tuple[Target, ...] | None) -> Iterator[tuple[_
         signal = _sound(root, ("signals", name), SignalSection)
         if signal is not None:
             blind = prometheus is not None and prometheus.url is None
-            for refusal in signal_refusals(name, signal, targets, no_prometheus=blind):
+            metricsql = prometheus is None or prometheus.dialect == "metricsql"
+            for refusal in signal_refusals(name, signal, targets, no_prometheus=blind, metricsql=metricsql):
                 yield ("signals",), refusal
 
 

@@ -10,8 +10,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "rollback_triggers[].condition": "what must be true of the signals; see Conditions",
     "rollback_triggers[].duration": "how long the condition must hold; at least two polls",
     "rollback_triggers[].action": (
-        "`immediate_rollback`, `gradual_rollback`, `blue_green_rollback`, `alert_then_rollback` or "
-        "`alert_only`; in this version `blue_green_rollback` only alerts"
+        "`immediate_rollback`, `gradual_rollback`, `blue_green_rollback`, `alert_then_rollback` or `alert_only`"
     ),
     "rollback_triggers[].targets": "the targets that the rule is for; `null` for all",
     "rollback_triggers[].rollout_window": (
@@ -61,10 +60,14 @@ DESCRIPTIONS: Mapping[str, str] = {
     "sources.prometheus.timeout": "for a whole answer",
     "sources.prometheus.max_bytes": "larger answers are refused",
     "sources.prometheus.max_series": "answers with more series are refused",
+    "sources.prometheus.min_requests": (
+        "with fewer requests in the lookback `error_rate` and `p95_latency` have no data; not for queries of one's own"
+    ),
     "sources.prometheus.token": "bearer token",
     "sources.prometheus.token.file": "the file that holds it",
     "sources.prometheus.token.env": "the environment variable that holds it",
     "sources.prometheus.ca_file": "certificates that are trusted instead of the system's",
+    "sources.prometheus.dialect": "`metricsql` for VictoriaMetrics: what is no PromQL is warned of, not refused",
     "sources.http": "the guard's own requests to `health_url` and `traffic_url`",
     "sources.http.timeout": "for a whole answer",
     "sources.http.slow_after": "an answer that takes longer is slow; shorter than `timeout`",
@@ -87,7 +90,8 @@ DESCRIPTIONS: Mapping[str, str] = {
     "metrics.requests": "counter of requests",
     "metrics.status_label": "its label with the HTTP status",
     "metrics.duration": "histogram of request durations, without `_bucket`",
-    "metrics.memory": "gauge of a process's memory, used where cAdvisor's metrics are missing",
+    "metrics.duration_unit": "`seconds`, or `milliseconds` as Istio, Linkerd and Envoy count",
+    "metrics.memory": "gauge of a process's memory, used for pods whose containers' memory or limits are not known",
     "metrics.client_errors_count": "whether 4xx answers count as failed; 5xx always do, 2xx and 3xx never",
     "signals": "by signal name (lower-case letters, digits, `_`), at most 100",
     "signals.<name>.source": (
@@ -128,9 +132,6 @@ DESCRIPTIONS: Mapping[str, str] = {
         "its signals; at most `before`. `null`: it may be unknown"
     ),
     "attribution.min_requests": "with fewer requests the error rate or latency of old or new pods proves nothing",
-    "attribution.label": (
-        "the label of the metrics in Prometheus that tells a pod, its `pod-template-hash` or its version"
-    ),
     "maintenance": "times of the week in which nothing is rolled back, at most 100",
     "maintenance[].name": "unique, told in the refusal",
     "maintenance[].days": "`mon` to `sun`; `null`: every day",

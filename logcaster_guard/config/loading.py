@@ -11,7 +11,8 @@ from pathlib import Path
 
 from logcaster_guard.config.crosschecks import salvage
 from logcaster_guard.config.faults import MAX_FAULTS, ConfigFault, closest
-from logcaster_guard.config.rules import RULES_KEY, RawRules, RuleContext, read_rules, repeated_names
+from logcaster_guard.config.queries import query_warnings
+from logcaster_guard.config.rules import RULES_KEY, RawRules, RuleContext, read_rules, repeated_names, rule_count
 from logcaster_guard.config.sections import SettingsFile
 from logcaster_guard.config.settings import (
     Settings,
@@ -19,11 +20,16 @@ from logcaster_guard.config.settings import (
     read_settings,
 )
 from logcaster_guard.config.warnings import warnings_of
-from logcaster_guard.config.yaml import MAX_BYTES, Node, Table, load_yaml
+from logcaster_guard.config.yaml import MAX_BYTES, MAX_VALUES, Document, Node, Table, load_yaml
 from logcaster_guard.domain.rules import Rule
 
 MAX_FILES = 200
-"""Configuration files in one directory; more means that another directory was meant."""
+"""Configuration files; more means that another directory was meant."""
+
+MAX_ALL_BYTES = 8 * MAX_BYTES
+MAX_ALL_VALUES = 4 * MAX_VALUES
+MAX_ALL_RULES = 1_000
+"""Of all files together: whatever they hold, reading them takes seconds, not minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ class _Loading:
     def __init__(self, paths: Sequence[Path | str]) -> None:
         self._faults: list[ConfigFault] = []
         self._seen: set[tuple[int, int]] = set()
-        self._files = [self._parsed(name, content) for path in paths for name, content in self._contents(str(path))]
+        self._files = list(self._read(paths))
 
     def result(self) -> Loaded | list[ConfigFault]:
         """The configuration, or the faults."""
@@ -78,8 +84,31 @@ class _Loading:
             rules=rules,
             files=tuple(Path(f.name) for f in self._files),
             settings_file=Path(settings_files[0].name) if settings_files else None,
-            warnings=warnings_of(settings, rules, given=bool(settings_files)),
+            warnings=(
+                *warnings_of(settings, rules, given=bool(settings_files)),
+                *itertools.chain(*(query_warnings(settings.signals, f.root, f.name) for f in settings_files if f.root)),
+            ),
         )
+
+    def _read(self, paths: Sequence[Path | str]) -> Iterator[_File]:
+        """The files, until they are too many or hold too much."""
+        size = values = 0
+        contents = (found for path in paths for found in self._contents(str(path)))
+        for count, (name, content) in enumerate(contents, start=1):
+            size += len(content) if len(content) <= MAX_BYTES else 0  # a larger one is not parsed
+            if count > MAX_FILES:
+                self._fault(name, f"more than {MAX_FILES} configuration files", f"at most {MAX_FILES} in all")
+                return
+            if size > MAX_ALL_BYTES:
+                self._fault(name, "more than 8 MiB with the files before it", "at most 8 MiB of configuration in all")
+                return
+            document = load_yaml(content, name)
+            values += document.values
+            if values > MAX_ALL_VALUES:
+                allowed = f"at most {MAX_ALL_VALUES:,} in all files"
+                self._fault(name, f"more than {MAX_ALL_VALUES:,} values with the files before it", allowed)
+                return
+            yield self._parsed(name, content, document)
 
     def _settings(self, files: Sequence[_File]) -> Settings | None:
         for extra in files[1:]:
@@ -106,6 +135,9 @@ class _Loading:
         else:
             context = RuleContext(settings.units)
         files = [(f.name, f.root) for f in self._files if f.is_rules and f.root is not None]
+        if sum(rule_count(root) for _, root in files) > MAX_ALL_RULES:
+            self._fault(files[-1][0], f"more than {MAX_ALL_RULES:,} rules", f"at most {MAX_ALL_RULES:,} in all files")
+            return []
         self._faults += repeated_names(files)
         results = [read_rules(root, name, context) for name, root in files]
         for result in results:
@@ -113,8 +145,7 @@ class _Loading:
                 self._faults += result
         return [r for r in results if isinstance(r, RawRules)]
 
-    def _parsed(self, name: str, content: bytes) -> _File:
-        document = load_yaml(content, name)
+    def _parsed(self, name: str, content: bytes, document: Document) -> _File:
         self._faults += document.faults
         root = document.root
         if root is None:

@@ -93,10 +93,13 @@ class RolloutSection(Section):
     timeout: Duration = 600.0
 
 
+_Steps = Annotated[tuple[Share, ...], Sized(1, 20, "steps"), AfterValidator(_check_steps)]
+
+
 class GradualSection(Section):
     """How a gradual rollback goes."""
 
-    steps: Annotated[tuple[Share, ...], Sized(1, 20), AfterValidator(_check_steps)] = (0.1, 0.25, 0.5, 0.75, 1.0)
+    steps: _Steps = (0.1, 0.25, 0.5, 0.75, 1.0)
     wait: Duration = 60.0
     window: Duration = 60.0
     threshold: Share = 0.01

@@ -7,47 +7,62 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from logcaster_guard.config.faults import Refused, closest, listed, quoted
 from logcaster_guard.domain.promql import FIELDS, LABEL_PREFIX, TemplateFault, allowed, placeholders, render
-from logcaster_guard.domain.signals import Target
+from logcaster_guard.domain.signals import ByPod, Measure, Target
 
 MAX_LENGTH = 10_000
-POD_SELECTOR = 'namespace="$namespace", pod=~"$deployment-[a-z0-9]+-[a-z0-9]+"'
-"""What Prometheus' Kubernetes service discovery calls the pods of a Deployment."""
+POD_SELECTOR = 'namespace="$namespace", pod=~"$pods"'
+"""What Prometheus' Kubernetes service discovery calls a workload's pods."""
+_SCRAPERS = ("job", "endpoint", "prometheus", "prometheus_replica", "replica", "receive_replica", "__replica__")
+"""Labels that tell who scraped: series that differ in nothing else are the same one."""
 
 _WORD = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*", re.ASCII)
 _FIXED_RANGE = re.compile(r"\[\s*\d")
 
 
 def builtin_queries(
-    *, selector: str, requests: str, status_label: str, duration: str, memory: str, client_errors_count: bool
-) -> Mapping[str, str]:
-    """The default query of each built-in signal that Prometheus can answer, by signal name.
+    *,
+    selector: str,
+    requests: str,
+    status_label: str,
+    duration: str,
+    duration_unit: float,
+    memory: str,
+    client_errors_count: bool,
+) -> Mapping[str, tuple[str, ByPod]]:
+    """The default query of each built-in signal that Prometheus can answer, by signal name, and what is made of it.
 
-    The error rate is failed / all over every series. With no failing series at all `failed` is empty, hence the
-    `or 0 * all`; without traffic the whole is empty: no data, not 0. Memory is the fullest container's working set as
-    cAdvisor knows it, or the process's own gauge against the limit that kube-state-metrics knows.
+    Each answers with series of pods; which of them count is decided by who owns the pods. Memory is the container's
+    working set as cAdvisor knows it against the limit that kube-state-metrics or cAdvisor know, or, in pods of which
+    neither is there, the process's own gauge against the sum of the containers' limits.
     """
-    failed_status = "[45].." if client_errors_count else "5.."
-    every = f"sum(rate({requests}{{{selector}}}[$lookback]))"
-    failed = f'sum(rate({requests}{{{selector}, {status_label}=~"{failed_status}"}}[$lookback]))'
-    used, limit = "container_memory_working_set_bytes", "container_spec_memory_limit_bytes"
-    own_limit = f'sum by (namespace, pod) (kube_pod_container_resource_limits{{{selector}, resource="memory"}})'
+    failed = frozenset("45" if client_errors_count else "5")
+    example = f"topk(1, {requests}{{{selector}}})"
+    every = _rate_by_pod(requests, selector, status_label)
+    buckets = f"{duration}_bucket"
     return {
-        "error_rate": f"({failed} or 0 * {every}) / ({every} > 0)",
-        "request_rate": every,
-        "p95_latency": f"histogram_quantile(0.95, sum by (le) (rate({duration}_bucket{{{selector}}}[$lookback])))",
-        "memory_usage": (
-            f'max({used}{{{selector}, container!=""}} / ({limit}{{{selector}, container!=""}} > 0))'
-            f" or max({memory}{{{selector}}} / on (namespace, pod) group_left () {own_limit})"
-        ),
+        "error_rate": (every, ByPod(Measure.FAILED_SHARE, requests, status_label, failed, example)),
+        "request_rate": (every, ByPod(Measure.TOTAL, requests)),
+        "p95_latency": (_rate_by_pod(buckets, selector, "le"), ByPod(Measure.P95, buckets, bucket_unit=duration_unit)),
+        "memory_usage": (_memory(memory, selector), ByPod(Measure.HIGHEST, "container_memory_working_set_bytes")),
     }
 
 
-def of_some_pods(selector: str, label: str) -> str:
-    """The selector narrowed to pods by their marks in `label`.
+def _rate_by_pod(counter: str, selector: str, label: str) -> str:
+    """What each pod counts a second, by the label; the series of several scrapers of one instance are one."""
+    own = f"namespace, pod, {label}"
+    rate = f"rate({counter}{{{selector}}}[$lookback])"
+    once = f"max by ({own}, instance) (sum by ({own}, instance, {', '.join(_SCRAPERS)}) ({rate}))"
+    return f"sum by ({own}) ({once})"
 
-    A pod's name begins with its ReplicaSet's; a `pod-template-hash` or a version is the whole value.
-    """
-    return f'{selector}, {label}=~"(?:$pods)(?:-[a-z0-9]+)?"'
+
+def _memory(gauge: str, selector: str) -> str:
+    container, pod = "(namespace, pod, container)", "(namespace, pod)"
+    real = f'{selector}, container!="", container!="POD"'
+    used = f"max by {container} (container_memory_working_set_bytes{{{real}}})"
+    asked = f'max by {container} (kube_pod_container_resource_limits{{{selector}, resource="memory"}})'
+    known = f"max by {container} (container_spec_memory_limit_bytes{{{real}}})"
+    own = f"max by {pod} ({gauge}{{{selector}}})"
+    return f"({used} / ({asked} > 0) or {used} / ({known} > 0)) or on {pod} {own} / (sum by {pod} ({asked}) > 0)"
 
 
 def uses_lookback(query: str) -> bool:

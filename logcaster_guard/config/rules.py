@@ -81,7 +81,7 @@ class RuleSection(Section):
     condition: Annotated[Parsed, PlainValidator(_parsed), WithJsonSchema(SHOWN_CONDITION)]
     duration: Annotated[Duration, AfterValidator(_check_duration)]
     action: Annotated[Action, Strict(False)]
-    targets: Annotated[tuple[str, ...], Sized(1, 100), AfterValidator(_check_targets)] | None = None
+    targets: Annotated[tuple[str, ...], Sized(1, 100, "targets"), AfterValidator(_check_targets)] | None = None
     rollout_window: Duration | None = None
     no_data: Annotated[NoDataPolicy, Strict(False)] = NoDataPolicy.HOLD
     grace: Duration | None = None
@@ -102,7 +102,7 @@ class RuleSection(Section):
 class RulesFile(Section):
     """The keys of a rule file."""
 
-    rollback_triggers: Annotated[tuple[RuleSection, ...], Sized(1, MAX_RULES)]
+    rollback_triggers: Annotated[tuple[RuleSection, ...], Sized(1, MAX_RULES, "rules")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +146,19 @@ def read_rules(root: Node, file: str, context: RuleContext) -> RawRules | list[C
     return RawRules(found.rollback_triggers, lines, file)
 
 
+def rule_count(root: Node) -> int:
+    """How many rules stand in a loaded file, sound or not; 0 if they are more than a file may have."""
+    rules, _ = node_at(root, (RULES_KEY,))
+    count = len(getattr(rules, "items", ()))
+    return count if count <= MAX_RULES else 0
+
+
 def repeated_names(files: Sequence[tuple[str, Node]]) -> list[ConfigFault]:
     """A fault for each rule name that stands more than once in these rule files, at each place but the first."""
     first: dict[str, str] = {}
     faults = []
     for file, root in files:
-        rules, _ = node_at(root, (RULES_KEY,))
-        for index in range(len(getattr(rules, "items", ()))):
+        for index in range(rule_count(root)):
             leaf, entry = node_at(root, (RULES_KEY, index, "name"))
             if entry is None or not isinstance(leaf, Leaf) or not isinstance(leaf.value, str):
                 continue

@@ -86,10 +86,11 @@ def check_metric(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sized:
-    """Bounds the number of items before any of them is looked at; refuses with `Refused`."""
+    """Bounds the number of items, called `noun`, before any of them is looked at; refuses with `Refused`."""
 
     least: int
     most: int
+    noun: str = "items"
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         """The items' own schema behind the check."""
@@ -105,7 +106,7 @@ class Sized:
         if isinstance(items, tuple | dict) and len(items) < self.least:
             raise Refused("an empty list", "at least one item")
         if isinstance(items, tuple | dict) and len(items) > self.most:
-            raise Refused(f"{len(items):,} items", f"at most {self.most}")
+            raise Refused(f"{len(items):,} {self.noun}", f"at most {self.most}")
         return items
 
 

@@ -127,7 +127,7 @@ class WebSection(Section):
 
     listen: ListenAddress | None = "127.0.0.1:9997"
     probes: ListenAddress | None = None
-    hosts: Annotated[tuple[Subdomain, ...], Sized(0, 20)] = ()
+    hosts: Annotated[tuple[Subdomain, ...], Sized(0, 20, "hosts")] = ()
     auth: AuthSection | None = None
 
     @model_validator(mode="after")
@@ -154,16 +154,16 @@ class SettingsFile(Section):
     """The keys of `guard.yaml`."""
 
     mode: Literal["standalone", "sidecar"] = "standalone"
-    targets: Annotated[tuple[TargetSection, ...], Sized(1, MAX_ITEMS)] = (DEFAULT_TARGET,)
+    targets: Annotated[tuple[TargetSection, ...], Sized(1, MAX_ITEMS, "targets")] = (DEFAULT_TARGET,)
     sources: SourcesSection = SourcesSection()
     metrics: MetricsSection = MetricsSection()
-    signals: Annotated[dict[str, SignalSection], Sized(0, MAX_ITEMS)] = Field(
+    signals: Annotated[dict[str, SignalSection], Sized(0, MAX_ITEMS, "signals")] = Field(
         default_factory=dict, json_schema_extra=keys_like(LABEL_KEY)
     )
     polling: PollingSection = PollingSection()
     limits: LimitsSection = LimitsSection()
     attribution: AttributionSection = AttributionSection()
-    maintenance: Annotated[tuple[MaintenanceSection, ...], Sized(0, MAX_ITEMS)] = ()
+    maintenance: Annotated[tuple[MaintenanceSection, ...], Sized(0, MAX_ITEMS, "maintenance windows")] = ()
     ledger: LedgerSection = LedgerSection()
     verify: VerifySection = VerifySection()
     rollout: RolloutSection = RolloutSection()

@@ -10,12 +10,12 @@ from logcaster_guard.config.promql import (
     builtin_queries,
     check_query,
     has_fixed_range,
-    of_some_pods,
     uses_lookback,
 )
+from logcaster_guard.config.queries import check_syntax
 from logcaster_guard.config.sections import SettingsFile
 from logcaster_guard.config.sources import MetricsSection, SignalSection
-from logcaster_guard.domain.signals import BUILT_IN_UNITS, Signal, SourceName, Target
+from logcaster_guard.domain.signals import BUILT_IN_UNITS, ByPod, Signal, SourceName, Target
 
 DEFAULT_LOOKBACK = 300.0
 """Seconds that a rate looks back, as the plan's `[5m]`."""
@@ -40,7 +40,7 @@ def signals_in(file: SettingsFile) -> dict[str, Signal]:
 
 
 def signal_refusals(
-    name: str, signal: SignalSection, targets: Sequence[Target] | None, *, no_prometheus: bool
+    name: str, signal: SignalSection, targets: Sequence[Target] | None, *, no_prometheus: bool, metricsql: bool = False
 ) -> Iterator[Refused]:
     """What is wrong with one signal of the settings; `key` of each leads from the `signals` mapping."""
     if not _NAME.fullmatch(name) or name in _RESERVED:
@@ -51,6 +51,7 @@ def signal_refusals(
     if signal.query is not None:
         try:
             check_query(signal.query, targets)
+            check_syntax(signal.query, metricsql=metricsql)
         except Refused as refusal:
             refusal.key = (name, "query")
             yield refusal
@@ -116,20 +117,21 @@ def _signal(name: str, file: SettingsFile) -> Signal:
     if unit is None:
         raise ValueError(f"signal {name} passed its checks without a unit")
     if source is SourceName.PROMETHEUS:
-        metrics, label = file.metrics, file.attribution.label
-        query = section.query or _builtin(metrics, metrics.selector)[name]
+        query, by_pod = (section.query, None) if section.query else _builtin(file.metrics)[name]
         lookback = section.lookback or (DEFAULT_LOOKBACK if uses_lookback(query) else 0.0)
-        narrowed = None if section.query else _builtin(metrics, of_some_pods(metrics.selector, label))[name]
-        return Signal(name, unit, source, lookback, query, narrowed)
+        return Signal(
+            name, unit, source, lookback, query, by_pod, file.sources.prometheus.min_requests if by_pod else 0
+        )
     return Signal(name, unit, source, (section.lookback or DEFAULT_LOOKBACK) if _looks_back(name, source) else 0.0)
 
 
-def _builtin(metrics: MetricsSection, selector: str) -> Mapping[str, str]:
+def _builtin(metrics: MetricsSection) -> Mapping[str, tuple[str, ByPod]]:
     return builtin_queries(
-        selector=selector,
+        selector=metrics.selector,
         requests=metrics.requests,
         status_label=metrics.status_label,
         duration=metrics.duration,
+        duration_unit=metrics.seconds_per_unit,
         memory=metrics.memory,
         client_errors_count=metrics.client_errors_count,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, Strict, model_validator
 
@@ -38,9 +38,11 @@ class PrometheusSection(Section):
     url: BaseUrl | None = "http://prometheus:9090"
     timeout: Duration = 10.0
     max_bytes: Size = 8 << 20
-    max_series: WholeNumber = 1_000
+    max_series: WholeNumber = 20_000
+    min_requests: WholeNumber = 100
     token: SecretSource | None = None
     ca_file: PathName | None = None
+    dialect: Literal["promql", "metricsql"] = "promql"
 
 
 class HttpSection(Section):
@@ -98,8 +100,14 @@ class MetricsSection(Section):
     requests: Metric = "http_requests_total"
     status_label: Metric = "status"
     duration: Metric = "http_request_duration_seconds"
+    duration_unit: Literal["seconds", "milliseconds"] = "seconds"
     memory: Metric = "process_resident_memory_bytes"
     client_errors_count: bool = True
+
+    @property
+    def seconds_per_unit(self) -> float:
+        """How many seconds `duration` counts in."""
+        return 0.001 if self.duration_unit == "milliseconds" else 1.0
 
 
 class SignalSection(Section):

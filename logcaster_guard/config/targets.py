@@ -54,14 +54,14 @@ class TargetSection(Section):
     service: Label | None = "logcaster"
     health_url: Url | None = "http://logcaster:9998/health"
     traffic_url: Url | None = "http://logcaster:9999/"
-    labels: Annotated[dict[str, str], Sized(0, 50), AfterValidator(_check_labels)] = Field(
+    labels: Annotated[dict[str, str], Sized(0, 50, "labels"), AfterValidator(_check_labels)] = Field(
         default_factory=dict, json_schema_extra=keys_like(LABEL_KEY)
     )
     kind: Literal["Deployment", "StatefulSet", "DaemonSet"] = "Deployment"
     dry_run: bool = False
-    environments: Annotated[dict[str, Subdomain], Sized(2, 2), AfterValidator(_check_environments)] | None = Field(
-        default=None, json_schema_extra=keys_like(_LABEL_VALUE)
-    )
+    environments: (
+        Annotated[dict[str, Subdomain], Sized(2, 2, "environments"), AfterValidator(_check_environments)] | None
+    ) = Field(default=None, json_schema_extra=keys_like(_LABEL_VALUE))
     environment_label: Annotated[str, AfterValidator(_check_label_key), pattern_of(_LABEL_NAME)] = "environment"
     gitops: Annotated[GitOps, Strict(False)] | None = None
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from logcaster_guard.config import pods
 from logcaster_guard.config.durations import show_duration
 from logcaster_guard.config.faults import listed
+from logcaster_guard.config.queries import in_milliseconds
 from logcaster_guard.config.settings import Settings
-from logcaster_guard.domain.conditions import And, Comparator, Compare, Condition, Not, Number, Or, SignalRef
+from logcaster_guard.domain.conditions import out_of_reach
 from logcaster_guard.domain.rules import Action, Rule
 from logcaster_guard.domain.signals import Target, Unit
 
@@ -17,7 +19,22 @@ def warnings_of(settings: Settings, rules: Sequence[Rule], *, given: bool) -> tu
     if not rules:
         return ("there are no rules: nothing is watched for",)
     of_rules = (sentence for rule in rules for sentence in _of_rule(settings, rule, given=given))
-    return (*_of_journal(settings), *_of_web(settings), *of_rules)
+    return (
+        *_of_journal(settings),
+        *_of_web(settings),
+        *_of_metrics(settings),
+        *pods.missed(settings),
+        *of_rules,
+    )
+
+
+def _of_metrics(settings: Settings) -> Iterator[str]:
+    metrics = settings.metrics
+    if in_milliseconds(metrics.duration) and "duration_unit" not in metrics.model_fields_set:
+        yield (
+            f"metrics.duration: {metrics.duration} looks like milliseconds and is read as seconds; say "
+            "metrics.duration_unit: milliseconds (or seconds)"
+        )
 
 
 def _of_web(settings: Settings) -> Iterator[str]:
@@ -45,18 +62,14 @@ def _of_journal(settings: Settings) -> Iterator[str]:
 
 
 def _of_rule(settings: Settings, rule: Rule, *, given: bool) -> Iterator[str]:
-    if "p95_latency" in rule.signals:
-        yield (
-            f"rule {rule.name}: a p95_latency threshold above the largest finite bucket of the histogram can never be "
-            "met, and the buckets cannot be seen from here; compare them"
-        )
     shortest = 2 * settings.policy.polling.interval
     if not given and rule.duration < shortest:
         yield (
             f"rule {rule.name}: the duration {show_duration(rule.duration)} is shorter than two polls of the default "
             f"interval ({show_duration(shortest)}); check it together with its settings"
         )
-    if _out_of_reach(rule.condition, settings):
+    yield from pods.unjudged(rule, settings)
+    if out_of_reach(rule.condition, {name: 1.0 for name, unit in settings.units.items() if unit is Unit.RATIO}):
         yield f"rule {rule.name}: a share never exceeds 100%, so part of the condition can never be met"
     for target in settings.targets:
         if rule.applies_to(target):
@@ -82,17 +95,3 @@ def _unread(rule: Rule, target: Target) -> Iterator[str]:
         missing = sorted(signals & rule.signals)
         if missing:
             yield f"rule {rule.name}: target {target.name} has no {key}, so {listed(missing)} is never known there"
-
-
-def _out_of_reach(condition: Condition, settings: Settings) -> bool:
-    match condition:
-        case And(operands) | Or(operands):
-            return any(_out_of_reach(o, settings) for o in operands)
-        case Not(operand):
-            return _out_of_reach(operand, settings)
-        case Compare(Comparator.GT, SignalRef(name), Number(value)):
-            return settings.units.get(name) is Unit.RATIO and value >= 1
-        case Compare(Comparator.GE, SignalRef(name), Number(value)):
-            return settings.units.get(name) is Unit.RATIO and value > 1
-        case _:
-            return False

@@ -127,11 +127,12 @@ Node = Leaf | Items | Table
 class Document:
     """What a file holds; `root` is None if nothing could be made of it.
 
-    A file of comments alone is an empty mapping.
+    A file of comments alone is an empty mapping. `values` is how many were read.
     """
 
     root: Node | None
     faults: tuple[ConfigFault, ...]
+    values: int
 
 
 def plain(node: Node) -> Any:  # noqa: ANN401 - JSON-like data is for pydantic to type
@@ -150,7 +151,7 @@ def load_yaml(content: bytes, file: str) -> Document:
     composer = _Composer(file)
     text = _decoded(content, composer)
     root = None if text is None else composer.compose(text)
-    return Document(root, tuple(sorted(composer.faults)))
+    return Document(root, tuple(sorted(composer.faults)), composer.values)
 
 
 def _decoded(content: bytes, composer: _Composer) -> str | None:
@@ -205,7 +206,7 @@ class _Composer:
         self.faults: list[ConfigFault] = []
         self._file = file
         self._lines: list[str] = []
-        self._values = 0
+        self.values = 0
 
     @property
     def full(self) -> bool:
@@ -254,11 +255,11 @@ class _Composer:
 
     def _node(self, event: Any, events: Iterator[Any], depth: int) -> Node:  # noqa: ANN401 - PyYAML's events are untyped
         at = _at(event)
-        self._values += 1
+        self.values += 1
         if depth > MAX_DEPTH:
             self.fault(at, f"more than {MAX_DEPTH} levels of nesting", f"at most {MAX_DEPTH}")
             raise _Stop
-        if self._values > MAX_VALUES:
+        if self.values > MAX_VALUES:
             self.fault(at, f"more than {MAX_VALUES:,} values", f"at most {MAX_VALUES:,} in a file")
             raise _Stop
         if isinstance(event, yaml.AliasEvent):

@@ -165,6 +165,21 @@ _OPPOSITE = {
 }
 
 
+def out_of_reach(condition: Condition, highest: Mapping[str, float]) -> bool:
+    """Whether a comparison in it can never hold, since no signal exceeds its number in `highest`."""
+    match condition:
+        case And(operands) | Or(operands):
+            return any(out_of_reach(o, highest) for o in operands)
+        case Not(operand):
+            return out_of_reach(operand, highest)
+        case Compare(Comparator.GT, SignalRef(name), Number(value)):
+            return value >= highest.get(name, math.inf)
+        case Compare(Comparator.GE, SignalRef(name), Number(value)):
+            return value > highest.get(name, math.inf)
+        case _:
+            return False
+
+
 def _value(condition: Condition, readings: Mapping[str, Reading], policy: NoDataPolicy) -> Verdict:
     match condition:
         case Compare():

@@ -1,4 +1,4 @@
-"""A plan in words: one line for each step, for people who decide about it or read of it."""
+"""A plan in words: one line for each step, and how many pods it speaks of."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ from typing import assert_never
 
 from logcaster_guard.domain import steps as s
 from logcaster_guard.domain.steps import Plan, Step
+
+
+def pods(count: int) -> str:
+    """So many pods."""
+    return "1 pod" if count == 1 else f"{count} pods"
+
+
+def wanted(count: int) -> str:
+    """How many pods a workload asks for."""
+    return f"{pods(count)} wanted"
 
 
 def plan_lines(plan: Plan) -> list[str]:

@@ -81,6 +81,15 @@ class RevisionSeeded:
 
 
 @dataclass(frozen=True, slots=True)
+class RevisionKept:
+    """A release that could not be saved when it became live is saved now, as `blob`."""
+
+    at: datetime
+    template: str
+    blob: str
+
+
+@dataclass(frozen=True, slots=True)
 class RevisionGood:
     """The template earned good: at least `quiet_share` of `watched` seconds each rule that measured it was quiet.
 
@@ -160,13 +169,14 @@ class TriggerCleared:
 class TargetFrozen:
     """Nothing may be rolled back here until the freeze is lifted. `by` is `annotation`, `guard` or a person.
 
-    `spec` is the digest of the Deployment's spec when an annotation said so.
+    `spec` is the digest of the Deployment's spec when an annotation said so, `who` its field manager, where it is told.
     """
 
     at: datetime
     by: str
     reason: str
     spec: str = ""
+    who: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,6 +374,7 @@ Event = (
     | RevisionNumbered
     | PodsReplaced
     | RevisionSeeded
+    | RevisionKept
     | RevisionGood
     | RevisionBad
     | RevisionMarked

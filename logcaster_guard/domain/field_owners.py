@@ -23,6 +23,8 @@ SELECTOR = ("spec", "selector")
 MINIMUM = ("spec", "minReplicas")
 MAXIMUM = ("spec", "maxReplicas")
 
+_EVER = datetime(1970, 1, 2, tzinfo=UTC)
+
 SKEW = timedelta(minutes=1)
 """By how much the API server's clock may be behind the guard's."""
 
@@ -40,6 +42,11 @@ def written_by(raw: Mapping[str, Any], *paths: tuple[str, ...], since: datetime)
     never counts. Empty where nobody is to be named.
     """
     return _last(raw, lambda entry: any(_owns(entry, path) for path in paths), since)
+
+
+def annotated_by(raw: Mapping[str, Any], annotation: str) -> str:
+    """Likewise, who owns an annotation: whoever gave it its present value."""
+    return written_by(raw, ("metadata", "annotations", annotation), since=_EVER)
 
 
 def released_by(raw: Mapping[str, Any], *, since: datetime) -> str:

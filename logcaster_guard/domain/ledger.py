@@ -17,6 +17,7 @@ from logcaster_guard.domain.events import (
     PodsReplaced,
     RevisionBad,
     RevisionGood,
+    RevisionKept,
     RevisionLive,
     RevisionMarked,
     RevisionNumbered,
@@ -53,7 +54,7 @@ class Record:
     """One release. `first_live` and `last_live` are places in the order of releases; `stood` is in seconds.
 
     `revision` is its number, empty while it has none.
-
+    `blob` is the digest of what is saved of it, empty while it could not be saved: nothing goes back to it then.
     `snapshot` is the digest of the manifests as they were when it earned good last, `good_on` are the signals that had
     given a value by then, `unmeasured` the rules that never saw this release. `objection` is what a person said who
     marked it bad, empty where nobody did.
@@ -116,12 +117,13 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """Why nothing may be rolled back here. `spec` is the digest of the Deployment's when an annotation said so."""
+    """Why nothing may be rolled back here; see `TargetFrozen`."""
 
     at: datetime
     by: str
     reason: str
     spec: str = ""
+    who: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +211,7 @@ class Ledger:
 
     def destinations(self, policy: LedgerPolicy) -> Sequence[Record]:
         """Every release that a rollback may go to: of those with the most merit the one that was live last first."""
-        merits = {r: r.merit(policy) for r in self.records.values() if r.template != self.present}
+        merits = {r: r.merit(policy) for r in self.records.values() if r.template != self.present and r.blob}
         best = min((merit for merit in merits.values() if merit >= 0), default=None)
         return sorted((r for r, merit in merits.items() if merit == best), key=lambda r: r.last_live, reverse=True)
 
@@ -243,7 +245,7 @@ def _apply(ledger: Ledger, event: Event) -> Ledger:
             return _seeded(ledger, event)
         case RevisionLive():
             return _live(ledger, event)
-        case RevisionNumbered() | PodsReplaced():
+        case RevisionNumbered() | RevisionKept() | PodsReplaced():
             return _renewed(ledger, event)
         case RevisionGood():
             return _good(ledger, event)
@@ -282,7 +284,7 @@ def _opened(ledger: Ledger, event: RunOpened) -> Ledger:
 def _freeze(event: TargetFrozen | TargetThawed | RunClosed) -> Freeze | None:
     match event:
         case TargetFrozen():
-            return Freeze(event.at, event.by, event.reason, event.spec)
+            return Freeze(event.at, event.by, event.reason, event.spec, event.who)
         case RunClosed():
             return Freeze(event.at, "guard", f"run {event.run}: {event.reason}")
         case TargetThawed():
@@ -339,13 +341,15 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
     return replace(ledger, replacement=None)
 
 
-def _renewed(ledger: Ledger, event: RevisionNumbered | PodsReplaced) -> Ledger:
+def _renewed(ledger: Ledger, event: RevisionNumbered | RevisionKept | PodsReplaced) -> Ledger:
     record = ledger.records[event.template]
+    if isinstance(event, RevisionKept):
+        return _with(ledger, replace(record, blob=event.blob))
     if isinstance(event, RevisionNumbered):
         return _with(ledger, replace(record, revision=event.revision))
     # What has never been well may be at fault whatever else was changed.
     found = Replacement(event.earliest or event.at, event.changed) if record.good_at is not None else None
-    return replace(_with(ledger, replace(record, blob=event.blob)), replacement=found)
+    return replace(_with(ledger, replace(record, blob=event.blob or record.blob)), replacement=found)
 
 
 def _rollouts(ledger: Ledger, before: Record | None, event: RevisionLive) -> tuple[Rollout, ...]:

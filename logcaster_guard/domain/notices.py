@@ -16,6 +16,13 @@ class Severity(StrEnum):
     CRITICAL = "critical"
 
 
+class Silence(StrEnum):
+    """What it means if nobody answers a question."""
+
+    CONSENT = "consent"
+    REFUSAL = "refusal"
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """One message. `id` is unique for ever: a channel that sees it twice shows it once.

@@ -3,23 +3,24 @@
 `$namespace`, `$deployment`, `$service`, `$lookback` and `$label_<name>` (or `${...}`) are replaced; `$$` is a dollar
 sign, and so is a `$` that no name follows (`status=~"5..$"`). A value is escaped for the quotes that it stands in, so
 no name can end its string and add to the query; in a string right behind `=~` or `!~` it is escaped as a regular
-expression too, so that the dot of a name matches a dot only. Queries of the guard's own have `$pods` there: what the
-pods of some releases are known by, as alternatives.
+expression too, so that the dot of a name matches a dot only. There alone stands `$pods`, which is a regular expression:
+it finds the names of the workload's pods.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from logcaster_guard.domain.errors import GuardError
 from logcaster_guard.domain.signals import Target
 
-FIELDS = ("namespace", "deployment", "service", "lookback")
-LABEL_PREFIX = "label_"
 PODS = "pods"
+FIELDS = ("namespace", "deployment", "service", "lookback", PODS)
+LABEL_PREFIX = "label_"
+ANY_POD = ".+"
 
 _TOKEN = re.compile(
     r"""(?P<escape>\\.)|(?P<dollar>\$\$)|\$(?:\{(?P<braced>[^{}]*)\}|(?P<named>[A-Za-z_][A-Za-z0-9_]*))"""
@@ -27,6 +28,7 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _MATCHER = re.compile(r"[=!]~\s*\Z")
+_POD_MATCHER = re.compile(r"""\bpod\s*=~\s*(["'])((?:\\.|(?!\1)[^\\])*)\1""")
 _AHEAD = 40
 """Characters before a string that are looked at for its operator."""
 _SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
@@ -60,9 +62,22 @@ def duration(seconds: float) -> str:
     return f"{milliseconds // size}{unit}"
 
 
-def render(query: str, target: Target, lookback: float, pods: Collection[str] = ()) -> str:
-    """The query with the target's fields, `lookback` (seconds) and `pods` filled in; raises `TemplateFault`."""
+def render(query: str, target: Target, lookback: float, pods: str = ANY_POD) -> str:
+    """The query with the target's fields, `lookback` (seconds) and `pods` filled in; raises `TemplateFault`.
+
+    `pods` is a regular expression (RE2), for `$pods`.
+    """
     return "".join(_filled(piece, target, lookback, pods) for piece in _pieces(query))
+
+
+def names_workload(query: str) -> bool:
+    """Whether the query is another one for each workload, so that it can tell one's pods from another's."""
+    return not placeholders(query).isdisjoint({"deployment", PODS})
+
+
+def patterns_of_pods(query: str) -> Sequence[str]:
+    """The regular expressions, templates themselves, that the label `pod` is to match somewhere in the query."""
+    return [m[2].replace(r"\\", "\\") for m in _POD_MATCHER.finditer(query)]
 
 
 class _Piece(NamedTuple):
@@ -100,11 +115,13 @@ def _pieces(query: str) -> Iterator[_Piece]:
             comment = False
 
 
-def _filled(piece: _Piece, target: Target, lookback: float, pods: Collection[str]) -> str:
+def _filled(piece: _Piece, target: Target, lookback: float, pods: str) -> str:
     if piece.name is None:
         return piece.text
-    if piece.name == PODS and piece.pattern and pods:
-        return "|".join(_escaped(PODS, pod, piece) for pod in sorted(pods))
+    if piece.name == PODS:
+        if not piece.pattern:
+            raise TemplateFault(f"${PODS} is a regular expression; it stands between quotes right behind =~ or !~.")
+        return _quoted(PODS, pods, piece.quote)
     return _escaped(piece.name, _value(piece.name, target, lookback), piece)
 
 
@@ -122,9 +139,12 @@ def _value(name: str, target: Target, lookback: float) -> str:
 
 
 def _escaped(name: str, value: str, piece: _Piece) -> str:
-    quote = piece.quote
     if piece.pattern:
         value = _SPECIAL.sub(r"\\\g<0>", value)
+    return _quoted(name, value, piece.quote)
+
+
+def _quoted(name: str, value: str, quote: str) -> str:
     if quote in {'"', "'"}:
         escaped = value.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
         return escaped.replace(quote, "\\" + quote)

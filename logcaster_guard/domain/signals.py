@@ -38,6 +38,9 @@ class Gap(StrEnum):
     STALE = "stale"
     TOO_FEW = "too few requests"
     WRONG_TYPE = "wrong type"
+    NO_STATUS = "no HTTP status"
+    NOT_BY_POD = "not told apart by pod"
+    IMPOSSIBLE = "impossible number"
     NOT_READ = "not read yet"
 
 
@@ -61,10 +64,16 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A finite number, read at `at` (seconds on the guard's monotonic clock), in the signal's base unit."""
+    """A finite number, read at `at` (seconds on the guard's monotonic clock), in the signal's base unit.
+
+    `sampled` is when the newest sample behind it was taken (same clock, None: not known); `ceiling` the highest number
+    that it can show, as the largest finite bucket of a histogram is.
+    """
 
     at: float
     number: float
+    sampled: float | None = field(default=None, compare=False)
+    ceiling: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +98,41 @@ class SourceError:
 Reading = Value | NoData | SourceError
 
 
+class Measure(StrEnum):
+    """What is made of series of pods."""
+
+    FAILED_SHARE = "failed / all"
+    TOTAL = "sum"
+    P95 = "95th percentile"
+    HIGHEST = "highest"
+
+
+@dataclass(frozen=True, slots=True)
+class ByPod:
+    """How one number is made of a query's series, each of which is of one pod (`domain.fold`).
+
+    `metric` is what people know them by. For a share of failures, `status_label` holds the HTTP status, of whose
+    classes (`4`, `5`) `failed` are failures; `example` is PromQL that answers with one series as it was scraped.
+    `bucket_unit` is how many seconds a histogram's bounds count in.
+    """
+
+    measure: Measure
+    metric: str
+    status_label: str = ""
+    failed: frozenset[str] = frozenset()
+    example: str = ""
+    bucket_unit: float = 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class Signal:
     """A named number of a target.
 
     `lookback` is how many seconds behind its instant a reading reaches (0 for an instantaneous one).
-    `query` is PromQL, with the target's fields and `$lookback` still to be filled in; `by_release` is the same of some
-    pods alone, with their marks as `$pods`.
+    `query` is PromQL, with the target's fields and `$lookback` still to be filled in. The guard's own answers with
+    series of pods, which `by_pod` makes one number of; an operator's with that number. With fewer than `min_requests`
+    in the lookback there is no data. `apart`: nothing but the target's own pods may be in the number, for judging one
+    Deployment against another.
     """
 
     name: str
@@ -103,7 +140,9 @@ class Signal:
     source: SourceName
     lookback: float = 0.0
     query: str | None = None
-    by_release: str | None = None
+    by_pod: ByPod | None = None
+    min_requests: int = 0
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,3 +209,15 @@ BUILT_IN_UNITS: Mapping[str, Unit] = {
     "unready_pods": Unit.COUNT,
     "rollout_stalled": Unit.COUNT,
 }
+
+_ROUNDING = 1e-9
+
+
+def possible(signal: Signal, number: float) -> bool:
+    """Whether the signal can have this number: none of the built-in ones is below 0, nor more than all requests fail.
+
+    An operator's own signal, whatever its unit, may be below 0 and a ratio above 1.
+    """
+    if signal.name not in BUILT_IN_UNITS:
+        return True
+    return number >= -_ROUNDING and (signal.name != "error_rate" or number <= 1 + _ROUNDING)

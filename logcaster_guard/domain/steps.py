@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Literal
 
 from logcaster_guard.domain.field_owners import FieldOwner
+from logcaster_guard.domain.leftovers import Leftover
 
 HoldKind = Literal[
     "autoscaler_minimum",
@@ -334,6 +335,8 @@ class Plan:
 
     Where the Service goes over to another environment, `deployment`, `uid` (empty: it is to be created) and `replicas`
     are that environment's, and `live` and `live_uid` name the Deployment that it leaves, which carries `from_template`.
+
+    `leftover` is what people have to know of the next deployment, None where there is nothing to know.
     """
 
     strategy: str
@@ -354,11 +357,13 @@ class Plan:
     floor: int = 0
     live: str = ""
     live_uid: str = ""
+    leftover: Leftover | None = None
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the plan: what an approval is bound to."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        """SHA-256 of what the plan does: what an approval is bound to."""
+        done = {key: part for key, part in asdict(self).items() if key != "leftover"}
+        return hashlib.sha256(json.dumps(done, sort_keys=True).encode()).hexdigest()
 
     @property
     def full_size(self) -> int:

@@ -1,8 +1,8 @@
 """Notices in the language that their readers asked for.
 
 The journal keeps every notice in English; a channel's words are made of its facts when it is delivered, so that a
-change of language holds for what is still owed too. What Korean has no own words for stays readable: the English text
-is kept as the fact `detail`.
+change of language holds for what is still owed too. Where the English text says more than the Korean words do, it is
+kept as the fact `detail`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from logcaster_guard.domain.attribution import Cause
 from logcaster_guard.domain.guardrails import Guardrail
 from logcaster_guard.domain.inbox import Mark
 from logcaster_guard.domain.ledger import Standing
-from logcaster_guard.domain.notices import Notice
+from logcaster_guard.domain.notices import Notice, Silence
+from logcaster_guard.domain.runs import INCONCLUSIVE, NOT_RECOVERED, RECOVERED
 
 
 class Language(StrEnum):
@@ -40,6 +41,7 @@ class Words:
 
 ENGLISH_STATES: Mapping[str, str] = {
     "run.opened": "rolling back",
+    "run.asked": "waiting for people",
     "people.reminded": "waiting for people",
     "run.restored": "rolled back, being verified",
     "run.closed": "{outcome}",
@@ -57,6 +59,8 @@ ENGLISH_STATES: Mapping[str, str] = {
     "request.refused": "not rolled back",
     "answer.denied": "an answer did not count",
     "revision.marked": "{standing}",
+    "target.frozen": "frozen",
+    "target.thawed": "guarded again",
     "source.failing": "blind",
     "source.recovered": "seeing again",
     "workload.unseen": "not seen",
@@ -68,6 +72,8 @@ ENGLISH_STATES: Mapping[str, str] = {
     "journal.lost": "only watched",
     "journal.failing": "nothing can be changed",
     "journal.recovered": "at work again",
+    "blobs.failing": "releases cannot be saved",
+    "blobs.recovered": "releases are saved again",
     "notice.given_up": "a notice was lost",
     "channel.failing": "a channel takes no notices",
     "notice.left_out": "notices were left out",
@@ -79,8 +85,13 @@ ENGLISH_STATES: Mapping[str, str] = {
 KOREAN: Mapping[str, Words] = {
     "run.opened": Words(
         "{target} 롤백 시작",
-        "{cause} 이전 버전으로 되돌립니다. 현재 버전: {from}, 되돌릴 버전: {to}.{question}",
+        "{because} 이전 버전으로 되돌립니다. 현재 버전: {from}, 되돌릴 버전: {to}.",
         "롤백 진행 중",
+    ),
+    "run.asked": Words(
+        "{target} 롤백 예정, 확인을 기다리고 있습니다",
+        "{because} 이전 버전으로 되돌리려고 합니다. 현재 버전: {from}, 되돌릴 버전: {to}.{question}",
+        "확인 대기 중",
     ),
     "people.reminded": Words(
         "{target}: 롤백 전 확인을 기다리고 있습니다",
@@ -93,7 +104,9 @@ KOREAN: Mapping[str, Words] = {
         "복원 완료, 확인 중",
     ),
     "run.closed": Words(
-        "{target} 롤백 종료: {outcome_words}", "{outcome_sentence}{veto_sentence}{frozen_sentence}", "{outcome_words}"
+        "{target} 롤백 종료: {outcome_words}",
+        "{outcome_sentence}{veto_sentence}{frozen_sentence}{leftover_sentence}",
+        "{outcome_words}",
     ),
     "run.crashed": Words(
         "롤백 작업이 내부 오류로 멈췄습니다",
@@ -103,7 +116,7 @@ KOREAN: Mapping[str, Words] = {
     "hold.not_given_back": Words(
         "{target}: {object} 설정이 원래대로 돌아가지 않았습니다",
         "가드가 바꾼 것을 되돌리지 못했습니다. 직접 되돌려 주세요: {remedy}",
-        "사람의 조치 필요",
+        "수동 조치 필요",
     ),
     "hold.theirs": Words(
         "{target}: {object}은(는) 담당자가 바꾼 값을 그대로 둡니다",
@@ -140,7 +153,7 @@ KOREAN: Mapping[str, Words] = {
     "owner.not_resumed": Words(
         "{target}: {owner}을(를) 재개하지 못했습니다",
         "가드가 계속 시도합니다. 원인: {reason} 직접 재개하려면: {resume}",
-        "사람의 조치 필요",
+        "수동 조치 필요",
     ),
     "trigger.refused": Words(
         "{target}: 규칙 {rule} 발동, 롤백하지 않음",
@@ -167,13 +180,20 @@ KOREAN: Mapping[str, Words] = {
         "담당자가 리비전 {revision}({release})을(를) {mark_words}했습니다. 사유: {words_or_none}. {standing_sentence}",
         "{standing_words}",
     ),
+    "target.frozen": Words(
+        "{target}: 동결됨, 롤백하지 않음",
+        "담당자가 애너테이션으로 대상을 동결했습니다. 사유: {words}. 설정한 주체: {who}. "
+        "해제할 때까지 규칙이 발동해도 알림만 보냅니다. 해제: {lift}",
+        "동결됨",
+    ),
+    "target.thawed": Words("{target}: 동결 해제", "동결이 해제되어 규칙이 다시 동작합니다. ({words})", "정상"),
     "source.failing": Words(
-        "가드가 데이터를 읽지 못합니다: {source}",
+        "가드가 데이터를 읽지 못합니다: {notice_title}",
         "다시 응답할 때까지 관련 규칙의 판단을 보류합니다. 그동안 롤백하지 않으며, 회복된 것으로 보지도 않습니다. "
         "원인: {detail}",
         "데이터 없음",
     ),
-    "source.recovered": Words("가드가 데이터를 다시 읽습니다: {source}", "규칙 판단을 다시 시작합니다.", "정상"),
+    "source.recovered": Words("가드가 데이터를 다시 읽습니다: {notice_title}", "규칙 판단을 다시 시작합니다.", "정상"),
     "workload.unseen": Words(
         "{target}: 워크로드를 확인할 수 없습니다",
         "확인할 수 있을 때까지 이 대상은 롤백하지 않습니다. 설정의 kind, namespace, 이름과 가드 계정의 조회 권한을 "
@@ -211,6 +231,13 @@ KOREAN: Mapping[str, Words] = {
         "변경 중단",
     ),
     "journal.recovered": Words("가드가 저널에 다시 씁니다", "멈춰 있던 롤백을 이어서 진행합니다.", "정상"),
+    "blobs.failing": Words(
+        "가드가 릴리스를 저장하지 못합니다",
+        "이미 저장된 버전으로의 롤백은 계속됩니다. 그동안 배포된 버전은 저장되지 않아 정상으로 확인되지 않으며, "
+        "그 버전으로는 롤백하지 않습니다. 계속 다시 시도합니다. 원인: {detail}",
+        "릴리스 저장 불가",
+    ),
+    "blobs.recovered": Words("가드가 릴리스를 다시 저장합니다", "저장하지 못한 릴리스를 다시 저장했습니다.", "정상"),
     "notice.given_up": Words(
         "알림 채널 {channel}: 알림을 보내지 못했습니다",
         "채널 {channel}의 설정과 상태를 확인해 주세요. 다시 동작할 때까지 이후의 실패는 로그에만 남깁니다.",
@@ -239,7 +266,13 @@ KOREAN: Mapping[str, Words] = {
         "새 설정 적용됨",
     ),
 }
-"""One entry for each kind of notice."""
+"""One entry for each kind of notice, and one for the opening of a run that asks people first (`run.asked`)."""
+
+_ENGLISH_SAYS_MORE = frozenset(
+    {"run.closed", "run.crashed", "trigger.refused", "source.failing", "source.recovered", "journal.lost"}
+    | {"journal.failing", "notice.given_up", "channel.failing"}
+)
+"""Kinds whose Korean words leave out something that the English text tells, which is then kept as the fact `detail`."""
 
 KOREAN_OUTCOMES: Mapping[str, tuple[str, str]] = {
     "recovered": ("회복됨", "이전 버전으로 되돌린 뒤 서비스가 회복되었습니다."),
@@ -264,6 +297,12 @@ KOREAN_OUTCOMES: Mapping[str, tuple[str, str]] = {
     ),
 }
 """A word and a sentence for each outcome of a run."""
+
+KOREAN_SILENCE: Mapping[str, str] = {
+    Silence.CONSENT: "응답이 없으면 {until}에 롤백을 시작합니다.",
+    Silence.REFUSAL: "{until}까지 승인이 없으면 롤백하지 않습니다.",
+}
+"""What follows if nobody answers."""
 
 KOREAN_CAUSES: Mapping[str, str] = {
     Cause.ROLLOUT: "배포 전에는 정상이었으며, 이번 배포가 원인으로 판단됩니다.",
@@ -328,7 +367,7 @@ KOREAN_GUARDRAILS: Mapping[str, str] = {
     Guardrail.NO_JOURNAL: "저널을 쓸 수 없어 감시만 합니다. 저널을 복구하고 가드를 다시 시작해 주세요.",
 }
 
-KOREAN_MARKS: Mapping[str, str] = {Mark.BAD: "나쁜 버전으로 표시", Mark.NOT_BAD: "나쁜 버전 표시 해제"}
+KOREAN_MARKS: Mapping[str, str] = {Mark.BAD: "불량 버전으로 표시", Mark.NOT_BAD: "불량 버전 표시 해제"}
 """What a person said of a release."""
 
 KOREAN_STANDINGS: Mapping[str, tuple[str, str]] = {
@@ -343,7 +382,7 @@ KOREAN_STANDINGS: Mapping[str, tuple[str, str]] = {
         "정상으로 확인되기 전에는 자동 롤백 대상이 되지 않으며, 담당자가 직접 지정해 롤백할 수 있습니다.",
     ),
     Standing.BAD: (
-        "나쁜 버전",
+        "불량 버전",
         "표시를 해제하거나 다시 배포하여 정상으로 확인되기 전에는 이 버전으로 롤백하지 않습니다.",
     ),
 }
@@ -357,6 +396,7 @@ LABELS: Mapping[Language, Mapping[str, str]] = {
         "measured": "Measured",
         "from": "From",
         "to": "To",
+        "restored": "Restored",
         "version": "Version",
         "state": "State",
         "since": "Breach since",
@@ -376,6 +416,7 @@ LABELS: Mapping[Language, Mapping[str, str]] = {
         "measured": "측정값",
         "from": "문제 버전",
         "to": "되돌릴 버전",
+        "restored": "복원한 버전",
         "version": "현재 버전",
         "state": "상태",
         "since": "문제 시작",
@@ -394,25 +435,37 @@ LABELS: Mapping[Language, Mapping[str, str]] = {
 
 def translated(notice: Notice, language: Language) -> Notice:
     """The notice in `language`; a kind without words in it stays as it is."""
-    words = KOREAN.get(notice.event) if language is Language.KOREAN else None
+    words = KOREAN.get(_kind(notice)) if language is Language.KOREAN else None
     if words is None:
         return notice
     facts = _facts(notice)
+    original = {"detail": notice.text} if notice.event in _ENGLISH_SAYS_MORE else {}
     return replace(
         notice,
         title=words.title.format_map(facts),
         text=words.text.format_map(facts),
-        facts={**notice.facts, **_korean_attribution(notice.facts), "detail": notice.text},
+        facts={**notice.facts, **_korean_attribution(notice.facts), **original},
     )
 
 
 def state(notice: Notice, language: Language) -> str:
     """What the target is going through, in a word or two; empty for a kind that nothing is known of."""
-    words = KOREAN.get(notice.event)
-    pattern = ENGLISH_STATES.get(notice.event, "")
+    words = KOREAN.get(_kind(notice))
+    pattern = ENGLISH_STATES.get(_kind(notice), "")
     if language is Language.KOREAN and words is not None:
         pattern = words.state
     return pattern.format_map(_facts(notice))
+
+
+def label(notice: Notice, fact: str, language: Language) -> str | None:
+    """What a fact of this notice is called before people; None for one that has no name."""
+    restored = notice.event == "run.restored" or notice.facts.get("outcome") in {RECOVERED, NOT_RECOVERED, INCONCLUSIVE}
+    return LABELS[language].get("restored" if fact == "to" and restored else fact)
+
+
+def _kind(notice: Notice) -> str:
+    """The key of its words: while people are only asked, nothing has begun."""
+    return "run.asked" if notice.event == "run.opened" and "until" in notice.facts else notice.event
 
 
 def _korean_cause(facts: Mapping[str, str]) -> str:
@@ -432,12 +485,11 @@ def _korean_attribution(facts: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _korean_question(facts: Mapping[str, str]) -> str:
-    """How people answer, where the notice asks them something."""
+    """How people answer, where the notice asks them something, and what follows if they do not."""
     if "until" not in facts:
         return ""
-    return (
-        f" 응답 기한: {facts['until']}. 거부: {_korean_ways(facts, 'veto')} . 승인: {_korean_ways(facts, 'approve')} ."
-    )
+    silence = KOREAN_SILENCE.get(facts.get("silence", ""), "응답 기한: {until}.").format(until=facts["until"])
+    return f" {silence} 거부: {_korean_ways(facts, 'veto')} . 승인: {_korean_ways(facts, 'approve')} ."
 
 
 def _korean_ways(facts: Mapping[str, str], key: str) -> str:
@@ -451,6 +503,19 @@ def _korean_freeze(facts: Mapping[str, str]) -> str:
         return ""
     how = f" 해제: {_korean_ways(facts, 'resume')} ." if "resume" in facts else ""
     return f" 사람이 해제할 때까지 대상을 동결합니다.{how}"
+
+
+def _korean_leftover(facts: Mapping[str, str]) -> str:
+    """What the next deployment leaves in place, and what mends it."""
+    if "leftover" not in facts:
+        return ""
+    stays = f" 복원한 버전에만 있는 항목({facts['leftover']})은 다음 배포 후에도 남습니다." if facts["leftover"] else ""
+    if "helm_rollback" not in facts:
+        return f"{stays} 필요 없으면 직접 제거해 주세요."
+    return (
+        f"{stays} Helm은 여전히 문제 버전을 배포된 것으로 기록하고 있습니다. "
+        f"맞추려면: {facts['helm_rollback']} , 리비전 확인: {facts['helm_history']} ."
+    )
 
 
 def _korean_veto(facts: Mapping[str, str]) -> str:
@@ -480,16 +545,17 @@ def _facts(notice: Notice) -> _Facts:
         "text": notice.text,
         "outcome_words": word,
         "outcome_sentence": sentence,
+        "leftover_sentence": _korean_leftover(facts),
         "frozen_sentence": _korean_freeze(facts),
         "veto_sentence": _korean_veto(facts),
         "question": _korean_question(facts),
-        "cause": _korean_cause(facts),
+        "because": _korean_cause(facts),
         "guardrail_sentences": " ".join(KOREAN_GUARDRAILS.get(n, n) for n in names).format_map(_Facts(facts))
         or notice.text,
-        "source": notice.title,
+        "notice_title": notice.title,
         "mark_words": KOREAN_MARKS.get(facts.get("mark", ""), "-"),
         "words_or_none": facts.get("words") or "없음",
         "standing_words": standing_word,
         "standing_sentence": standing_sentence,
     }
-    return _Facts({**made, **facts})
+    return _Facts({**facts, **made})

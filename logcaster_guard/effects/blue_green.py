@@ -75,6 +75,7 @@ async def gathered(
         pods=await cluster.list(Kind.POD, target.namespace),
         snapshots={} if there is not None else await _snapshots(blobs, destinations),
         error_rate=seen.error_rate.number if enough and isinstance(seen.error_rate, Value) else None,
+        inseparable=seen.inseparable,
     )
 
 

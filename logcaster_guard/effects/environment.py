@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from logcaster_guard.domain import capacity, field_owners, provenance
+from logcaster_guard.domain.description import wanted
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, Rejected
 from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
 from logcaster_guard.domain.provenance import MANAGED
@@ -116,11 +117,11 @@ class ScaleEnvironmentHandler:
         if theirs is not None or workload is None:
             return Foreign(theirs or "the Deployment is gone")
         if workload.replicas >= step.replicas:
-            return Done(f"{workload.replicas} pods are wanted")
+            return Done(wanted(workload.replicas))
         size = workload.replicas
         owners = field_owners.owners_of(workload.raw, field_owners.REPLICAS)
         hold = Hold(SIZE, SIZE, workload.name, workload.uid, original=size, written=step.replicas, owners=owners)
-        return Before(f"{size} pods are wanted", borrows=run.holds.get(SIZE, hold))
+        return Before(wanted(size), borrows=run.holds.get(SIZE, hold))
 
     async def apply(self, step: ScaleEnvironment, run: Run) -> None:
         """One request, bound to the resourceVersion that was looked at."""

@@ -6,11 +6,13 @@ with it, and carries the token that its run wrote down before it made it: nothin
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Mapping, Sequence
 
 from logcaster_guard.domain import capacity, field_owners, provenance
 from logcaster_guard.domain.capacity import HELPER_LABEL
+from logcaster_guard.domain.description import wanted
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, Rejected
 from logcaster_guard.domain.field_owners import written_by
 from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Pending, Unclear
@@ -97,8 +99,8 @@ class ScaleHelperHandler(HelperHandler):
         if theirs is not None or helper is None:
             return Foreign(theirs or "the helper is gone")
         if helper.replicas == step.replicas:
-            return Done(f"{step.replicas} pods are wanted")
-        return Before(f"{helper.replicas} pods are wanted")
+            return Done(wanted(step.replicas))
+        return Before(wanted(helper.replicas))
 
     async def apply(self, step: ScaleHelper, run: Run) -> None:
         """One request, bound to the resourceVersion that was looked at."""
@@ -129,7 +131,7 @@ class AwaitHelperHandler(HelperHandler):
         if theirs is not None or helper is None:
             return Foreign(theirs or "the helper is gone")
         try:
-            pods = await helper_pods(self._cluster, run, step.helper)
+            pods = await helper_pods(self._cluster, helper)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
         serving = capacity.serving(pods, run.opened.plan.selector, step.helper)
@@ -313,10 +315,18 @@ async def left(cluster: Cluster, namespace: str) -> Sequence[str]:
     ]
 
 
-async def helper_pods(cluster: Cluster, run: Run, helper: str) -> Sequence[Json]:
-    """The helper's pods. Raises the `ClusterError` it met."""
-    selector = f"{HELPER_LABEL}={capacity.helper_label(helper)}"
-    return await cluster.list(Kind.POD, run.opened.plan.namespace, selector)
+async def helper_pods(cluster: Cluster, helper: Workload) -> Sequence[Json]:
+    """The helper's pods, by their owners: others may carry its label. Raises the `ClusterError` it met."""
+    selector = f"{HELPER_LABEL}={capacity.helper_label(helper.name)}"
+    pods, replica_sets = await asyncio.gather(
+        cluster.list(Kind.POD, helper.namespace, selector), cluster.list(Kind.REPLICA_SET, helper.namespace, selector)
+    )
+    owners = {helper.uid, *(r["metadata"]["uid"] for r in replica_sets if _owners(r) & {helper.uid})}
+    return [p for p in pods if _owners(p) & owners]
+
+
+def _owners(raw: Json) -> set[str]:
+    return {str(o.get("uid")) for o in raw["metadata"].get("ownerReferences") or []}
 
 
 def _hold_id(helper: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from logcaster_guard.domain.signals import Reading
+from logcaster_guard.domain.signals import Gap, NoData, Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +14,14 @@ class Inspection:
 
     error_rate: Reading
     requests: Reading
+
+    @property
+    def inseparable(self) -> str | None:
+        """Why nothing can be read of one Deployment's pods apart from another's; None if it can, or nobody knows."""
+        for reading in (self.error_rate, self.requests):
+            if isinstance(reading, NoData) and reading.gap is Gap.NOT_BY_POD:
+                return reading.detail
+        return None
 
 
 class Inspector(Protocol):

@@ -58,9 +58,9 @@ class JudgeHelperHandler:
                 return Foreign(theirs or "the Deployment is gone")
             helper = await deployment_called(self._cluster, run, step.helper)
             theirs = foreign_helper(run, helper, step.helper, _wanted(step, run), workload)
-            if theirs is not None:
-                return Foreign(theirs)
-            pods = await helper_pods(self._cluster, run, step.helper)
+            if theirs is not None or helper is None:
+                return Foreign(theirs or "the helper is gone")
+            pods = await helper_pods(self._cluster, helper)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
         now = self._clock.monotonic()

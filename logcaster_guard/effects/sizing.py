@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from logcaster_guard.domain import capacity, field_owners
+from logcaster_guard.domain.description import wanted
 from logcaster_guard.domain.errors import ClusterError, NotFound
 from logcaster_guard.domain.field_owners import owners_of, written_by
 from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Pending, Unclear
@@ -36,7 +37,7 @@ class ScaleProductionHandler:
             if theirs is not None or workload is None:
                 return Foreign(theirs or "the Deployment is gone")
             if workload.replicas == step.replicas and REPLICAS in run.holds:
-                return Done(f"{step.replicas} pods are wanted")
+                return Done(wanted(step.replicas))
             short = await self._short(step, run, workload)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
@@ -53,7 +54,7 @@ class ScaleProductionHandler:
             earlier=(workload.replicas,) if known is None else tuple(sorted(known.ours)),
             owners=owners_of(workload.raw, field_owners.REPLICAS) if known is None else known.owners,
         )
-        return Before(f"{workload.replicas} pods are wanted", borrows=hold)
+        return Before(wanted(workload.replicas), borrows=hold)
 
     async def _short(self, step: ScaleProduction, run: Run, workload: Workload) -> str | None:
         """What forbids going down to that many pods now; None if nothing does."""
@@ -99,7 +100,7 @@ class ScaleProductionHandler:
         if workload.replicas == hold.original:
             return _carried(run, workload, pods)
         if workload.replicas in _made(hold, run):
-            return Before(f"{workload.replicas} pods are wanted")
+            return Before(wanted(workload.replicas))
         who = written_by(workload.raw, field_owners.REPLICAS, since=run.opened.at)
         return Foreign(f"somebody else scaled it to {workload.replicas}{who}; it was {hold.original}")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from logcaster_guard.domain import capacity, field_owners
+from logcaster_guard.domain.description import pods as so_many_pods
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.field_owners import written_by
 from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
@@ -94,7 +95,7 @@ class SwitchServiceHandler:
             return Done(f"the Service stays with {step.label}={step.after}")
         ready = sum(capacity.is_serving(p, run.opened.plan.selector) for p in pods)
         if live is None or live.hash != run.opened.plan.from_template or ready < run.opened.plan.floor:
-            return Foreign(f"the environment before could not serve any more: {ready} pods are Ready")
+            return Foreign(f"the environment before could not serve any more: {so_many_pods(ready)} Ready")
         return Before(f"the Service selects {step.label}={step.after}")
 
     async def _is_empty(self, run: Run) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from typing import Any, Protocol
 
 from logcaster_guard.domain import field_owners, releases
+from logcaster_guard.domain.description import pods
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, NotFound, Rejected
 from logcaster_guard.domain.field_owners import released_by, written_by
 from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Pending, Unclear
@@ -123,7 +124,7 @@ class DeleteStuckPodsHandler:
             return Unclear(str(error), error.retry_after)
         if not workload.observed or not workload.update_revision:
             return Pending("the controller has not seen the good template yet")
-        return Before(f"{len(stuck)} pods are stuck") if stuck else Done("no pod is stuck")
+        return Before(f"{pods(len(stuck))} stuck") if stuck else Done("no pod is stuck")
 
     async def apply(self, step: DeleteStuckPods, run: Run) -> None:  # noqa: ARG002 - the protocol's shape
         """Delete each of them, bound to its uid."""

@@ -1,4 +1,4 @@
-"""Tells people of the one thing that the journal cannot carry: that it is not there, or takes nothing.
+"""Tells people of what the journal cannot carry: that it, or the store of releases, is not there or takes nothing.
 
 What is told so goes straight to every channel and is kept by this process alone: one that is started again tells it
 again.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from datetime import datetime
 
 import structlog
 
@@ -18,7 +19,7 @@ from logcaster_guard.domain.events import Event, NoticeQueued
 from logcaster_guard.domain.notices import Notice
 from logcaster_guard.effects import helper_deployment
 from logcaster_guard.engine.outbox import Outbox
-from logcaster_guard.engine.tally import TalliedJournal
+from logcaster_guard.engine.tally import TalliedBlobs, TalliedJournal
 from logcaster_guard.ports import Channel, Clock, Cluster, Entry
 
 _STREAM = "alarm"
@@ -29,7 +30,7 @@ _LOOK_FOR_LEFT = 60.0
 
 
 class Alarm:
-    """Looks after the journal for as long as the guard runs; `journal` is None where there was none to begin with.
+    """Looks after journal and blobs while the guard runs; `journal` is None where there was none to begin with.
 
     `stranded` are the helpers that some run has left in the target's `namespaces`, while nobody can carry that run on.
     """
@@ -37,6 +38,7 @@ class Alarm:
     def __init__(
         self,
         journal: TalliedJournal | None,
+        blobs: TalliedBlobs,
         channels: Sequence[Channel],
         cluster: Cluster,
         clock: Clock,
@@ -44,6 +46,7 @@ class Alarm:
         namespaces: Collection[str],
     ) -> None:
         self._journal = journal
+        self._blobs = blobs
         self._cluster = cluster
         self._clock = clock
         self._namespaces = sorted(set(namespaces))
@@ -64,7 +67,10 @@ class Alarm:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._outbox.run(), name="alarms")
             group.create_task(self._tell_lost(), name="journal lost")
-            group.create_task(self._tell_failing(), name="journal failing")
+            words = narration.journal_failing, narration.journal_recovered
+            group.create_task(self._tell_failing(self._journal_fault, *words), name="journal failing")
+            words = narration.blobs_failing, narration.blobs_recovered
+            group.create_task(self._tell_failing(self._blobs.try_again, *words), name="blobs failing")
 
     async def _tell_lost(self) -> None:
         await self._lost.wait()
@@ -90,17 +96,25 @@ class Alarm:
         self.stranded = found
         return ""
 
-    async def _tell_failing(self) -> None:
+    async def _journal_fault(self) -> str:
+        return "" if self._journal is None else self._journal.fault
+
+    async def _tell_failing(
+        self,
+        look: Callable[[], Awaitable[str]],
+        failing: Callable[[str, datetime], Notice],
+        recovered: Callable[[datetime], Notice],
+    ) -> None:
         since, told = None, False
         while True:
             await self._clock.sleep_until(self._clock.monotonic() + _LOOK)
-            fault, now = "" if self._journal is None else self._journal.fault, self._clock.monotonic()
+            fault, now = await look(), self._clock.monotonic()
             since = (since or now) if fault else None
             if since is not None and now - since >= _FAILING and not told:
-                await self._tell(narration.journal_failing(fault, self._clock.now()))
+                await self._tell(failing(fault, self._clock.now()))
                 told = True
             elif told and not fault:
-                await self._tell(narration.journal_recovered(self._clock.now()))
+                await self._tell(recovered(self._clock.now()))
                 told = False
 
     async def _tell(self, notice: Notice) -> None:

@@ -18,19 +18,18 @@ from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.ledger import Rollout
 from logcaster_guard.domain.rules import Policy, Rule
 from logcaster_guard.domain.signals import Reading, Series, Signal, SourceName, Target, Value
-from logcaster_guard.domain.workload import HASH_LABEL, Revision, Workload, revisions_of
+from logcaster_guard.domain.workload import Workload, revisions_of
 from logcaster_guard.engine.aim import Aim
 from logcaster_guard.engine.chronicle import Chronicle
 from logcaster_guard.engine.history import judged, whole
 from logcaster_guard.engine.reader import Reader
 from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.engine.triggers import Triggers
-from logcaster_guard.ports import Clock, Cluster, Divisible, Kind, Pods, Source
+from logcaster_guard.ports import Clock, Cluster, Divisible, Kind, Source
 
 _COUNTED = frozenset({"error_rate", "p95_latency"})
 """Signals that prove nothing on a few requests."""
 _OLD_PODS = "the old pods"
-_VERSION_LABELS = ("app.kubernetes.io/version", "version")
 
 
 class Attributor:
@@ -237,24 +236,22 @@ class Attributor:
         if end is None or end - onset < self._policy.polling.interval:
             return []
         try:
-            new, old = await self._groups(workload, suspected)
+            old = await self._releases(workload) - suspected
         except ClusterError as error:
             self._log.warning("workload.unread", detail=str(error))
             return []
-        if not old.templates:
+        if not old:
             return []
-        found = await asyncio.gather(*(self._one_beside(y, me, new, old, (onset, end)) for y in measures))
+        found = await asyncio.gather(*(self._one_beside(y, me, suspected, old, (onset, end)) for y in measures))
         return [c for c in found if c is not None]
 
-    async def _groups(self, workload: Workload, suspected: frozenset[str]) -> tuple[Pods, Pods]:
+    async def _releases(self, workload: Workload) -> frozenset[str]:
         kept_in = Kind.REPLICA_SET if workload.kind == Kind.DEPLOYMENT else Kind.CONTROLLER_REVISION
         revisions = revisions_of(workload, await self._cluster.list(kept_in, workload.namespace))
-        new = [r for r in revisions if r.hash in suspected]
-        old = [r for r in revisions if r.hash not in suspected]
-        return _pods(new, others=old), _pods(old, others=new)
+        return frozenset(r.hash for r in revisions)
 
     async def _one_beside(
-        self, yardstick: Yardstick, me: Witness, new: Pods, old: Pods, window: tuple[float, float]
+        self, yardstick: Yardstick, me: Witness, new: frozenset[str], old: frozenset[str], window: tuple[float, float]
     ) -> Comparison | None:
         name = yardstick.signal
         shown, before = await self._both(name, new, old, window), me.levels.get(name)
@@ -272,17 +269,19 @@ class Attributor:
             yardstick, after_new, after_old, against=_OLD_PODS, policy=self._policy.attribution, least=least
         )
 
-    async def _both(self, name: str, new: Pods, old: Pods, window: tuple[float, float]) -> tuple[float, float] | None:
+    async def _both(
+        self, name: str, new: frozenset[str], old: frozenset[str], window: tuple[float, float]
+    ) -> tuple[float, float] | None:
         """The signal of the new pods and of the old ones; None unless both are known."""
         one, other = await self._portion(name, new, window), await self._portion(name, old, window)
         return None if one is None or other is None else (one, other)
 
-    async def _portion(self, name: str, pods: Pods, window: tuple[float, float]) -> float | None:
+    async def _portion(self, name: str, releases: frozenset[str], window: tuple[float, float]) -> float | None:
         signal, target = self._signals.get(name), self._aim.known
         source: object = None if signal is None else self._sources.get(signal.source)
         if signal is None or target is None or not isinstance(source, Divisible):
             return None
-        reading = await source.portion(target, signal, pods, *window)
+        reading = await source.portion(target, signal, releases, *window)
         return reading.number if isinstance(reading, Value) else None
 
     def _say(self, rule: Rule, onset: datetime, found: Attribution) -> None:
@@ -315,15 +314,3 @@ def _levels(
 def _medians(series: Mapping[str, Series]) -> Mapping[str, float]:
     """The typical level of each signal: one outlier moves it little."""
     return {name: statistics.median(number for _, number in s.points) for name, s in series.items()}
-
-
-def _pods(revisions: Sequence[Revision], *, others: Sequence[Revision]) -> Pods:
-    """What these revisions' pods are known by, and the others' are not."""
-    foreign = frozenset().union(*(_marks(r) for r in others))
-    marks = frozenset().union(*(_marks(r) for r in revisions)) - foreign
-    return Pods(frozenset(r.hash for r in revisions), marks)
-
-
-def _marks(revision: Revision) -> frozenset[str]:
-    labels = (revision.template.get("metadata") or {}).get("labels") or {}
-    return frozenset({revision.name, *(str(labels[k]) for k in (HASH_LABEL, *_VERSION_LABELS) if labels.get(k))})

@@ -49,11 +49,11 @@ class Board:
         return {name: self._aged(name, now) for name in names}
 
     def since(self, signals: Iterable[Signal], now: float, since: float) -> Mapping[str, Reading]:
-        """As `readings`, but one whose lookback reaches to before `since` counts as no data."""
+        """As `readings`, but one whose samples or lookback reach to before `since` counts as no data."""
         found: dict[str, Reading] = {}
         for signal in signals:
             reading = self._aged(signal.name, now)
-            if isinstance(reading, Value) and reading.at - signal.lookback < since:
+            if isinstance(reading, Value) and _newest(reading) - signal.lookback < since:
                 reading = NoData(reading.at, Gap.STALE, "reaches back to before the rollout ended")
             found[signal.name] = reading
         return found
@@ -66,6 +66,11 @@ class Board:
         if age > self._staleness and not isinstance(reading, SourceError):
             return SourceError(now, Fault.TIMED_OUT, f"no reading for {age:.0f} s")
         return reading
+
+
+def _newest(value: Value) -> float:
+    """When what it shows was the case, at the latest."""
+    return value.at if value.sampled is None else min(value.at, value.sampled)
 
 
 def text(reading: Reading, signal: Signal | None = None) -> str:

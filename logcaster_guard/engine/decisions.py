@@ -12,6 +12,7 @@ import structlog
 
 from logcaster_guard.domain import attribution, description, gitops, guardrails, manual, narration
 from logcaster_guard.domain.attribution import Attribution
+from logcaster_guard.domain.errors import JournalUnavailable
 from logcaster_guard.domain.events import NoticeQueued, RunClosed, RunOpened
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import Guardrail, Refusal, Situation
@@ -341,8 +342,15 @@ class Decisions:
         return f" It belongs to {owner}, which may undo this: revert the bad release in its source."
 
     async def _snapshot(self, workload: Workload) -> str:
-        """The digest of the manifests of all that a run may touch, as they are now."""
-        return await snapshotting.take(self._cluster, self._target, workload, self._blobs, self._clock.now())
+        """The digest of the manifests of all that a run may touch, as they are now; empty if it cannot be saved.
+
+        A snapshot is for people: no rollback waits for one.
+        """
+        try:
+            return await snapshotting.take(self._cluster, self._target, workload, self._blobs, self._clock.now())
+        except JournalUnavailable as error:
+            self._log.warning("snapshot.failed", detail=str(error))
+            return ""
 
 
 def _because(rule: Rule) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from logcaster_guard.domain.events import AnswerDenied, Event, NoticeQueued, RevisionLive, RevisionSeeded, RunOpened
+from logcaster_guard.domain.narration.runs import asked
 
 _UNTOLD = frozenset({"at", "plan", "blob", "uid", "holds", "target"})
 
@@ -31,10 +32,19 @@ def _fields(event: Event) -> dict[str, Any]:
             "from_images": plan.from_images,
             "to_images": plan.to_images,
             "steps": [s.kind for s in plan.steps],
+            **_question(event),
         }
+        fields |= {} if plan.leftover is None else {"leftover": plan.leftover.sentence}
     if isinstance(event, RevisionLive | RevisionSeeded):
         fields["template"] = event.template[:12]
     return fields
+
+
+def _question(event: RunOpened) -> dict[str, str]:
+    """Until when people are asked, what it means if they do not answer, and how they answer."""
+    question = asked(event)
+    names = {"until": "until", "silence": "silence", "veto_command": "veto", "approve_command": "approve"}
+    return {} if question is None else {name: question.facts[fact] for fact, name in names.items()}
 
 
 def event_name(event: Event) -> str:

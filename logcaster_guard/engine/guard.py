@@ -30,6 +30,7 @@ from logcaster_guard.engine.answers import Answers
 from logcaster_guard.engine.authority import Keeper, during
 from logcaster_guard.engine.chronicle import GUARD, Chronicle
 from logcaster_guard.engine.composition import Composition, Orders
+from logcaster_guard.engine.credible import CredibleSource
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.fencing import fenced
 from logcaster_guard.engine.inspection import SignalInspector
@@ -40,7 +41,7 @@ from logcaster_guard.engine.problems import Problems
 from logcaster_guard.engine.source_health import SourceHealth
 from logcaster_guard.engine.suspensions import Suspensions
 from logcaster_guard.engine.sweeping import Sweeper
-from logcaster_guard.engine.tally import TalliedJournal
+from logcaster_guard.engine.tally import TalliedBlobs, TalliedJournal
 from logcaster_guard.ports import Blobs, Channel, Clock, Cluster, Journal, Rights, Source
 
 _DRAIN = 5.0
@@ -80,8 +81,8 @@ class Guard:
         self._clock = clock
         self._whole_cluster = cluster
         self._channels = channels
-        self._blobs = blobs
-        self._sources = sources
+        self.blobs = TalliedBlobs(blobs)
+        self._sources = {name: CredibleSource(source) for name, source in sources.items()}
         self._orders = orders
         self.authority = authority
         self._own_pod = own_pod
@@ -90,7 +91,7 @@ class Guard:
         self.reloads: Counter[str] = Counter()
         self.journal = None if journal is None else TalliedJournal(journal)
         places = {target.namespace for target in orders.targets}
-        self.alarm = Alarm(self.journal, channels, cluster, clock, namespaces=places)
+        self.alarm = Alarm(self.journal, self.blobs, channels, cluster, clock, namespaces=places)
         if journal_fault:
             self.alarm.lost(journal_fault)
         self._begin()
@@ -98,7 +99,7 @@ class Guard:
     def _begin(self) -> None:
         """Make the inside anew, which knows nothing yet."""
         self._term = None if self.authority is None else self.authority.term()
-        orders, clock, blobs, sources = self._orders, self._clock, self._blobs, self._sources
+        orders, clock, blobs, sources = self._orders, self._clock, self.blobs, self._sources
         self._cluster, journal, channels = fenced(self._whole_cluster, self.journal, self._channels, self._term)
         cluster = self._cluster
         self.outbox = None if journal is None else Outbox(journal, channels, clock)
@@ -136,7 +137,7 @@ class Guard:
         self.people = People(cluster, self.chronicle, clock, self.watches, orders.policy.ledger)
 
     def _executor(self, cluster: Cluster, inspector: SignalInspector, answers: Answers) -> Executor:
-        clock, blobs = self._clock, self._blobs
+        clock, blobs = self._clock, self.blobs
         handlers, lenders = registry(cluster, blobs, clock)
         shifting, borrowed = gradual.registry(cluster, blobs, clock, inspector)
         switching, lent = blue_green.registry(cluster, blobs, clock, inspector, inspector.check)
@@ -337,7 +338,7 @@ class Guard:
             return
         kept = self.chronicle.releases_to_keep(self._orders.policy.ledger)
         try:
-            removed = await self._blobs.keep_only(kept, older_than=_YOUNG)
+            removed = await self.blobs.keep_only(kept, older_than=_YOUNG)
         except JournalUnavailable as error:
             structlog.get_logger().error(
                 "journal.unavailable", detail=str(error), effect="old releases stay a day longer"

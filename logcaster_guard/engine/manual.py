@@ -49,6 +49,7 @@ class Preview:
             "to_images": list(self.plan.to_images),
             "differences": list(self.differences),
             "steps": list(self.lines),
+            "leftover": "" if self.plan.leftover is None else self.plan.leftover.sentence,
             "ticket": self.ticket,
         }
 

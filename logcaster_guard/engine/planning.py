@@ -12,13 +12,14 @@ from logcaster_guard.domain.errors import BlobMissing, ClusterError, NotFound
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import Guardrail
 from logcaster_guard.domain.ledger import Record
+from logcaster_guard.domain.leftovers import leftover
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rights import Right
 from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.sidecar import account_of, holds_guard
 from logcaster_guard.domain.signals import Target
-from logcaster_guard.domain.steps import AskPeople, Plan, SuspendOwner
+from logcaster_guard.domain.steps import AskPeople, Plan, RestoreTemplate, SuspendOwner
 from logcaster_guard.domain.workload import Workload, images_of
 from logcaster_guard.effects import blue_green as environments
 from logcaster_guard.effects import owners
@@ -26,7 +27,7 @@ from logcaster_guard.effects.gradual import gathered
 from logcaster_guard.effects.inspection import Inspector
 from logcaster_guard.ports import Blobs, Cluster, Json, Kind, Rights
 from logcaster_guard.strategies import alert_then, blue_green, gradual, immediate
-from logcaster_guard.strategies.unfit import Unfit
+from logcaster_guard.strategies.unfit import Unfit, unjudged
 
 FORBIDDEN = 403
 
@@ -67,7 +68,7 @@ class Planner:
             planned = await self._planned(action, workload, destinations, rule)
         except BlobMissing as error:
             return Unfit((f"The saved release cannot be read: {error}.",))
-        planned = await self._with_owner(planned, workload)
+        planned = await self._with_owner(await self._with_leftover(planned, workload), workload)
         dry = self._policy.dry_run or self._target.dry_run or rule.dry_run
         return planned if dry or action is Action.ALERT_ONLY else await self._allowed(planned)
 
@@ -80,7 +81,7 @@ class Planner:
             case Action.GRADUAL:
                 return await self._gradual(workload, destinations[0], rule)
             case Action.BLUE_GREEN:
-                return await self._blue_green(workload, destinations, rule)
+                return await self._blue_green(workload, destinations, rule, judged=True)
             case Action.ALERT_THEN:
                 planned = await self._quickest(workload, destinations, rule)
                 return (
@@ -96,8 +97,19 @@ class Planner:
         """
         if old.opened.plan.strategy == "gradual":
             planned = gradual.take_over(old, workload, destinations[0], rule=rule, policy=self._policy)
-            return await self._with_owner(planned, workload)
+            return await self._with_owner(await self._with_leftover(planned, workload), workload)
         return await self.plan(Action.IMMEDIATE, workload, destinations, rule=rule)
+
+    async def _with_leftover(self, planned: Plan | Unfit, workload: Workload) -> Plan | Unfit:
+        """The plan with what the tool that deploys will not know of; a release that is gone tells of itself later."""
+        written = [] if isinstance(planned, Unfit) else [s for s in planned.steps if isinstance(s, RestoreTemplate)]
+        if isinstance(planned, Unfit) or not written:
+            return planned
+        try:
+            release = Release.from_bytes(await self._blobs.get(written[0].release))
+        except BlobMissing:
+            return planned
+        return replace(planned, leftover=leftover(workload, release))
 
     async def _with_owner(self, planned: Plan | Unfit, workload: Workload) -> Plan | Unfit:
         """The plan with the owner's suspension before its first change, or why the owner cannot be suspended."""
@@ -137,7 +149,7 @@ class Planner:
     async def _quickest(self, workload: Workload, destinations: Sequence[Record], rule: Rule) -> Plan | Unfit:
         """Immediate; where the good release is the other environment's, the switch to that."""
         if self._target.environments and not await self._fits(workload, destinations[0]):
-            return await self._blue_green(workload, destinations, rule)
+            return await self._blue_green(workload, destinations, rule, judged=False)
         return await self._immediate(workload, destinations[0], rule)
 
     async def _fits(self, workload: Workload, destination: Record) -> bool:
@@ -154,11 +166,17 @@ class Planner:
         unfit = _unfit_release(workload, await self._release(destination))
         if unfit is not None:
             return unfit
+        seen = await self._inspector(self._target.key, workload.name, self._policy.gradual.window)
+        if seen.inseparable is not None:
+            return unjudged(seen.inseparable)
         around = await gathered(self._cluster, self._blobs, self._target, destination)
         return gradual.plan(workload, destination, rule=rule, policy=self._policy, around=around)
 
-    async def _blue_green(self, workload: Workload, destinations: Sequence[Record], rule: Rule) -> Plan | Unfit:
-        target, judged = self._target, self._policy.blue_green
+    async def _blue_green(
+        self, workload: Workload, destinations: Sequence[Record], rule: Rule, *, judged: bool
+    ) -> Plan | Unfit:  # fmt: skip
+        """The switch; where the other environment must be `judged`, only if it can be read apart from the live one."""
+        target = self._target
         if not target.environments:
             return Unfit((f"{target.key} has no environments to switch between: set targets[].environments.",))
         around = await environments.gathered(
@@ -168,8 +186,10 @@ class Planner:
             target=target,
             live=workload,
             destinations=destinations,
-            policy=judged,
+            policy=self._policy.blue_green,
         )
+        if judged and around.inseparable is not None:
+            return unjudged(around.inseparable)
         return blue_green.plan(workload, destinations, target=target, rule=rule, policy=self._policy, around=around)
 
     async def _immediate(self, workload: Workload, destination: Record, rule: Rule) -> Plan | Unfit:

@@ -5,6 +5,7 @@ It is kept by this process alone: one that is started again tells what still las
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 
 from logcaster_guard.domain import narration
@@ -14,13 +15,14 @@ from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.problems import Problem, ProblemKind
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.engine.chronicle import GUARD, Chronicle, target_stream
+from logcaster_guard.engine.loops import until
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.ports import Clock
 
 LASTS = 60.0
 """Seconds after which people are told."""
 
-_LOOK = 5.0
+_RETRY = 5.0
 
 
 class Problems:
@@ -31,6 +33,7 @@ class Problems:
         self._clock = clock
         self._problems: dict[str, Problem] = {}
         self._over: list[tuple[Problem, float]] = []
+        self._changed = asyncio.Event()
         self._lines = RecurringLog(clock)
 
     def note(
@@ -52,6 +55,7 @@ class Problems:
         problem.cause = cause
         problem.places.setdefault((target.key, name), now + tell_after)
         problem.targets[target.key] = target
+        self._changed.set()
         return known is None
 
     def clear(self, key: str, target: Target, name: str) -> float | None:
@@ -64,6 +68,7 @@ class Problems:
             del problem.places[target.key, name]
             return None
         del self._problems[key]
+        self._changed.set()
         if problem.told:
             self._over.append((problem, now - problem.since))
         return now - problem.since
@@ -88,18 +93,26 @@ class Problems:
     async def run(self) -> None:
         """Tell people, until cancelled."""
         while True:
-            await self._clock.sleep_until(self._clock.monotonic() + _LOOK)
+            self._changed.clear()
+            waiting = self._waiting() if self._chronicle.available else []
+            await until(self._clock, self._changed, min((p.due for p in waiting), default=None))
             try:
                 await self._tell()
             except JournalUnavailable as error:
                 self._lines.error("journal.unavailable", detail=str(error))
+                await self._clock.sleep_until(self._clock.monotonic() + _RETRY)
+                self._changed.set()
+
+    def _waiting(self) -> Sequence[Problem]:
+        """Those that people are still to be told of."""
+        return [p for p in self._problems.values() if not p.told and not self._explained(p)]
 
     async def _tell(self) -> None:
         if not self._chronicle.available:
             return
         now, at = self._clock.monotonic(), self._clock.now()
-        for problem in list(self._problems.values()):
-            if not problem.told and problem.due <= now and not self._explained(problem):
+        for problem in self._waiting():
+            if problem.due <= now:
                 await self._queue(narration.problem_lasts(problem, at))
                 problem.told = True
         while self._over:

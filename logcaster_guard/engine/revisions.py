@@ -9,18 +9,21 @@ from itertools import takewhile
 
 import structlog
 
-from logcaster_guard.domain import inbox, ledger, releases
-from logcaster_guard.domain.errors import BlobMissing, ClusterError, NotFound
+from logcaster_guard.domain import inbox, ledger, narration, releases
+from logcaster_guard.domain.errors import BlobMissing, ClusterError, JournalUnavailable, NotFound
 from logcaster_guard.domain.events import (
     Event,
+    NoticeQueued,
     PodsReplaced,
     RevisionGood,
+    RevisionKept,
     RevisionLive,
     RevisionNumbered,
     RevisionSeeded,
     TargetFrozen,
     TargetThawed,
 )
+from logcaster_guard.domain.field_owners import annotated_by
 from logcaster_guard.domain.inbox import Seen, Wish
 from logcaster_guard.domain.ledger import Record, Rollout
 from logcaster_guard.domain.probation import Probation
@@ -134,6 +137,7 @@ class RevisionWatch:
     async def _note_release(self, workload: Workload, *, switched: bool) -> None:
         known = self._chronicle.ledger(self._target.key)
         if known.present == workload.hash and known.uid == workload.uid:
+            await self._save_late(workload)
             await self._note_renewal(workload, known.records[workload.hash])
             return
         revisions = await self._revisions_of(workload)
@@ -148,7 +152,7 @@ class RevisionWatch:
                 template=workload.hash,
                 revision=_number(workload, revisions),
                 uid=workload.uid,
-                blob=await self._blobs.put(releases.of_workload(workload).to_bytes()),
+                blob=await self._saved(workload),
                 images=workload.images,
                 earliest=earliest,
                 undo_of=undo_of,
@@ -162,6 +166,20 @@ class RevisionWatch:
         self._seen_partial, self._whole_since = known.present is not None and self._looked is not None, None
         if by_guard is None and known.present is not None:
             self._template_changed(earliest)
+
+    async def _saved(self, workload: Workload) -> str:
+        """The digest of the release; empty if it cannot be saved now, which keeps nobody from leaving it."""
+        try:
+            return await self._blobs.put(releases.of_workload(workload).to_bytes())
+        except JournalUnavailable as error:
+            self._log.warning("release.not_saved", detail=str(error))
+            return ""
+
+    async def _save_late(self, workload: Workload) -> None:
+        if not self._chronicle.ledger(self._target.key).records[workload.hash].blob:
+            blob = await self._saved(workload)
+            if blob:
+                await self._chronicle.tell(self._stream, RevisionKept(self._clock.now(), workload.hash, blob))
 
     async def _revisions_of(self, workload: Workload) -> Sequence[Revision]:
         kept_in = Kind.REPLICA_SET if workload.kind == Kind.DEPLOYMENT else Kind.CONTROLLER_REVISION
@@ -179,7 +197,7 @@ class RevisionWatch:
         if number not in {"", record.revision}:
             events.append(RevisionNumbered(self._clock.now(), workload.hash, number))
         if changed:
-            blob = await self._blobs.put(releases.of_workload(workload).to_bytes())
+            blob = await self._saved(workload)
             made = next((r for r in reversed(revisions) if annotations_of(r.template) == now), None)
             since = self._began(workload, made)
             names = tuple(changed[:_NAMED])
@@ -288,10 +306,14 @@ class RevisionWatch:
         # A person's freeze counts beside the guard's own, which a person's request for a rollback passes.
         anew = before is not None and before.value != seen.value
         if wish is Wish.FREEZE and (freeze is None or (anew and freeze.reason != seen.value)):
-            frozen = TargetFrozen(at, "annotation", str(seen.value), seen.spec)
-            await self._chronicle.tell(self._stream, frozen)
+            who = annotated_by(workload.raw, inbox.FREEZE)
+            frozen = TargetFrozen(at, "annotation", str(seen.value), seen.spec, who)
+            notice = narration.frozen(self._target, workload, frozen)
+            await self._chronicle.tell(self._stream, frozen, NoticeQueued(at, notice))
         elif wish is Wish.THAW and freeze is not None:
-            await self._chronicle.tell(self._stream, TargetThawed(at, "annotation", f"set to {seen.value}"))
+            thawed = TargetThawed(at, "annotation", f"set to {seen.value}")
+            notice = narration.thawed(self._target, workload, thawed)
+            await self._chronicle.tell(self._stream, thawed, NoticeQueued(at, notice))
         elif wish is Wish.WIPED and freeze is not None and not self._wipe_told:
             detail = "the freeze annotation changed together with the spec, as an undo does it: the freeze still holds"
             self._log.warning("freeze.kept", detail=detail)
@@ -312,7 +334,7 @@ class RevisionWatch:
             now, quiet=self._quiet(), staleness=staleness, good_after=policy.ledger.good_after
         )
         earned, share = self._probation.verdict(now, policy.ledger)
-        if earned and _news(record, self._probation.blind):
+        if earned and record.blob and _news(record, self._probation.blind):
             snapshot, blind = await self._snapshot(workload), tuple(sorted(self._probation.blind))
             after = policy.ledger.good_after
             good = RevisionGood(self._clock.now(), workload.hash, round(share, 4), after, snapshot, blind)
@@ -322,7 +344,7 @@ class RevisionWatch:
         """The digest of the manifests as they are; empty if they cannot be read, which takes no good away."""
         try:
             return await snapshotting.take(self._cluster, self._target, workload, self._blobs, self._clock.now())
-        except ClusterError as error:
+        except (ClusterError, JournalUnavailable) as error:
             self._log.warning("snapshot.failed", detail=str(error))
             return ""
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from logcaster_guard.domain.conditions import Verdict
-from logcaster_guard.domain.errors import JournalUnavailable
+from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
 from logcaster_guard.domain.events import Event, NoticeSettled
 from logcaster_guard.domain.signals import Fault, Reading, SourceError, SourceName
-from logcaster_guard.ports import Entry, Journal
+from logcaster_guard.ports import Blobs, Entry, Journal
 
 
 @dataclass(slots=True)
@@ -90,6 +91,46 @@ class TalliedJournal:
     async def aclose(self) -> None:
         """As the journal's own."""
         await self._journal.aclose()
+
+
+class TalliedBlobs:
+    """`Blobs` that count what cannot be kept. `fault` is why the last content could not, empty if it was."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+        self._owed = b""
+        self.failures = 0
+        self.fault = ""
+
+    async def put(self, content: bytes) -> str:
+        """As the blobs' own."""
+        try:
+            digest = await self._blobs.put(content)
+        except JournalUnavailable as error:
+            self.failures += 1
+            self.fault, self._owed = str(error), content
+            raise
+        self.fault = ""
+        return digest
+
+    async def try_again(self) -> str:
+        """Try to keep what could not be kept last; returns why that cannot be, empty if it can."""
+        if self.fault:
+            with contextlib.suppress(JournalUnavailable, ClusterError):
+                await self.put(self._owed)
+        return self.fault
+
+    async def get(self, digest: str) -> bytes:
+        """As the blobs' own."""
+        return await self._blobs.get(digest)
+
+    async def digests(self) -> Sequence[str]:
+        """As the blobs' own."""
+        return await self._blobs.digests()
+
+    async def keep_only(self, digests: Collection[str], *, older_than: float) -> int:
+        """As the blobs' own."""
+        return await self._blobs.keep_only(digests, older_than=older_than)
 
 
 def _outcome(text: str) -> str:

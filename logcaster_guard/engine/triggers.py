@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 import structlog
 
 from logcaster_guard.domain import triggers
-from logcaster_guard.domain.conditions import Judgement, Verdict, judge
+from logcaster_guard.domain.conditions import Judgement, Verdict, judge, out_of_reach
 from logcaster_guard.domain.errors import JournalUnavailable
 from logcaster_guard.domain.events import Event, RunClosed, TriggerCleared, TriggerFired, TriggerPending
 from logcaster_guard.domain.problems import ProblemKind
 from logcaster_guard.domain.rules import Policy, Rule, difference, quicker
 from logcaster_guard.domain.runs import SUBSIDED
-from logcaster_guard.domain.signals import NoData, Reading, Signal, SourceError, SourceName, Target
+from logcaster_guard.domain.signals import NoData, Reading, Signal, SourceError, SourceName, Target, Value
 from logcaster_guard.domain.triggers import Change, Phase, TriggerState
 from logcaster_guard.effects.verification import Assessment
 from logcaster_guard.engine import verdicts
@@ -48,6 +48,7 @@ class Trigger:
     known_onset: tuple[float, datetime] | None = None
     unseen_since: float | None = None
     blind_told: bool = False
+    told_out_of_reach: bool = False
 
 
 class Triggers:
@@ -263,6 +264,7 @@ class Triggers:
         resets, now = self._resets, self._clock.monotonic()
         readings = self.board.readings(sorted(rule.signals), now)
         judgement = judge(rule.condition, readings, rule.no_data)
+        self._tell_out_of_reach(trigger, readings)
         state, changes = await self._advance(trigger, judgement, now, fresh=fresh)
         if self._resets != resets or self.silenced(rule):
             return self.silenced(rule)
@@ -318,6 +320,14 @@ class Triggers:
             self._lines.warning(
                 "trigger.blind", about=name, rule=name, since=self.blind_since(trigger), detail=detail
             )  # fmt: skip
+
+    def _tell_out_of_reach(self, trigger: Trigger, readings: Mapping[str, Reading]) -> None:
+        highest = {n: r.ceiling for n, r in readings.items() if isinstance(r, Value) and r.ceiling is not None}
+        if trigger.told_out_of_reach or not out_of_reach(trigger.rule.condition, highest):
+            return
+        trigger.told_out_of_reach = True
+        rule, largest = trigger.rule, max(highest.values())
+        self._log.warning("rule.out_of_reach", rule=rule.name, condition=rule.text, largest_bucket=largest)
 
     async def _advance(
         self, trigger: Trigger, judgement: Judgement, now: float, *, fresh: bool

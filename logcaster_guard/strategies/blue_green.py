@@ -40,7 +40,8 @@ class Environments:
     """Raw objects that a switch rests on.
 
     `other` is the Deployment that is not live, None if it is missing; `pods` are the namespace's; `snapshots` are those
-    of the good releases by digest; `error_rate` is the live environment's (of 1), None if nobody knows.
+    of the good releases by digest; `error_rate` is the live environment's (of 1), None if nobody knows; `inseparable`
+    is why it cannot be read apart from the other's.
     """
 
     service: Json | None
@@ -49,6 +50,7 @@ class Environments:
     pods: Sequence[Json]
     snapshots: Mapping[str, Snapshot]
     error_rate: float | None
+    inseparable: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,18 +174,23 @@ def _steps(
     steps.append(AwaitEnvironment(replicas=size, timeout=timeout))
     if target.health_url is not None:
         steps.append(CheckEnvironment(health_url=target.health_url, timeout=timeout))
-    label, judged, verify = target.environment_label, policy.blue_green, policy.verify
+    label, verify = target.environment_label, policy.verify
     return [
         *steps,
         SwitchService(label=label, before=selector[label], after=after),
         AwaitEndpoints(least=size, timeout=timeout),
-        JudgeEnvironment(
-            wait=judged.wait,
-            window=judged.window,
-            threshold=judged.threshold,
-            baseline=around.error_rate,
-            min_requests=judged.min_requests,
-            timeout=max(judged.wait, judged.window) + timeout,
-        ),
+        *([] if around.inseparable is not None else [_judgement(policy, around.error_rate)]),
         VerifyRecovery(rule=rule.name, stable_for=verify.stable_for, timeout=verify.timeout),
     ]
+
+
+def _judgement(policy: Policy, baseline: float | None) -> JudgeEnvironment:
+    judged = policy.blue_green
+    return JudgeEnvironment(
+        wait=judged.wait,
+        window=judged.window,
+        threshold=judged.threshold,
+        baseline=baseline,
+        min_requests=judged.min_requests,
+        timeout=max(judged.wait, judged.window) + policy.rollout.timeout,
+    )

@@ -16,3 +16,8 @@ class Unfit:
 
     reasons: tuple[str, ...]
     guardrail: Guardrail = Guardrail.STRATEGY_UNFIT
+
+
+def unjudged(why: str) -> Unfit:
+    """The good release's pods cannot be read apart from the bad one's, so that neither would prove anything."""
+    return Unfit((f"The good release cannot be judged by its own pods: {why}. Read metrics that name their pods.",))

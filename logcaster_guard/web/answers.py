@@ -47,6 +47,8 @@ def missing(guard: Guard) -> list[str]:
         found += [f"Nobody carries a run on: {sentence}" for sentence in guard.alarm.stranded]
     elif not guard.chronicle.loaded:
         found.append("The journal is not read yet.")
+    if guard.blobs.fault:
+        found.append(f"Releases cannot be saved: {guard.blobs.fault}.")
     for target, watch in guard.watches.items():
         if watch.looked_at is None:
             found.append(f"{target}: the Deployment was not looked at yet.")
@@ -177,7 +179,7 @@ def _problem(problem: Problem) -> Json:
 
 
 def _frozen(freeze: Freeze) -> Json:
-    return {"at": freeze.at, "by": freeze.by, "reason": freeze.reason}
+    return {"at": freeze.at, "by": freeze.by, "who": freeze.who.strip(), "reason": freeze.reason}
 
 
 def _heard(heard: Heard) -> Json:

@@ -120,6 +120,10 @@ class GuardCollector(Collector):
         usable = self._guard.chronicle.available or (self._guard.standby and journal is not None)
         yield _gauge("journal_usable", "0 while the guard only watches for want of a journal.", (), [((), usable)])
         yield _counter("journal_appends", "Appends that became durable.", (), [((), appends)])
+        failures_of_blobs = self._guard.blobs.failures
+        yield _counter(
+            "blob_failures", "Releases and snapshots that could not be saved.", (), [((), failures_of_blobs)]
+        )
         yield _counter("journal_failures", "Appends that could not be made durable.", (), [((), failures)])
 
     def _notices(self) -> Iterable[Metric]:

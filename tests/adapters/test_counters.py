@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logcaster_guard.adapters.scrape.counters import Track, increase, quantile
-from logcaster_guard.adapters.scrape.exposition import Labels
-from logcaster_guard.adapters.scrape.metrics import PodScrape
+from logcaster_guard.adapters.scrape.counters import Track, increase
+from logcaster_guard.adapters.scrape.exposition import Labels, parse
+from logcaster_guard.adapters.scrape.metrics import MetricNames, PodScrape, pod_scrape
+from logcaster_guard.domain.fold import quantile
 
 OK: Labels = (("status", "200"),)
 BAD: Labels = (("status", "500"),)
@@ -138,3 +139,10 @@ def test_a_quantile_lies_in_the_bucket_of_the_true_one(observed: list[float], bo
     else:
         slack = 1e-9
         assert (bounds[bucket - 1] if bucket else 0.0) - slack <= found <= bounds[bucket] + slack
+
+
+def test_a_histogram_of_milliseconds_is_kept_in_seconds() -> None:
+    names = MetricNames(duration="d_milliseconds", duration_unit=0.001)
+    text = b'd_milliseconds_bucket{le="500"} 3\nd_milliseconds_bucket{le="+Inf"} 4\n'
+    found = pod_scrape(parse(text, names.series, max_series=10), names, client_errors=True)
+    assert found.buckets == {(): {0.5: 3.0, math.inf: 4.0}}

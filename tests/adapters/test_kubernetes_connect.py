@@ -1,6 +1,12 @@
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import shutil
+import ssl
+import subprocess
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -16,6 +22,7 @@ from tests.adapters.misbehaving import (
     deployment,
     failing_get,
     http,
+    listening,
     refusal,
     server_side,
     serving,
@@ -117,3 +124,82 @@ async def test_in_a_pod_the_service_account_is_used_and_its_token_read_anew(
         await cluster.aclose()
     assert ["Bearer one" in server.requests[0], "Bearer two" in server.requests[1]] == [True, True]
     assert len(server.requests) == 2
+
+
+@dataclass
+class ByCertificate:
+    """A server that lets in whom the client's certificate calls `new`, and says 401 to anybody else."""
+
+    seen: list[str] = field(default_factory=list)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        certificate = writer.get_extra_info("ssl_object").getpeercert() or {}
+        name = "".join(value for part in certificate.get("subject", ()) for key, value in part if key == "commonName")
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                self.seen.append(name)
+                writer.write(http(200, deployment()) if name == "new" else http(401, refusal(401)))
+                await writer.drain()
+                if name != "new":
+                    break
+        writer.close()
+
+
+def certify(folder: Path, name: str, file: str) -> Path:
+    """A self-signed certificate with its key in one file."""
+    path = folder / file
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+    ]
+    subprocess.run([*command, "-subj", f"/CN={name}", "-keyout", path, "-out", folder / "part"], check=True)
+    path.write_text(path.read_text() + (folder / "part").read_text())
+    return path
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made with openssl")
+async def test_a_client_certificate_that_is_renewed_on_disk_is_taken_up_after_a_401(
+    tmp_path: Path, certificate: Path
+) -> None:
+    used, renewed = certify(tmp_path, "old", "used.pem"), certify(tmp_path, "new", "renewed.pem")
+    tls, server = server_side(certificate), ByCertificate()
+    tls.verify_mode = ssl.CERT_OPTIONAL
+    for known in (used, renewed):
+        tls.load_verify_locations(known)
+    async with listening(server.serve, tls) as port:
+        url = f"https://127.0.0.1:{port}"
+        path = kubeconfig(tmp_path, {"client-certificate": str(used), "client-key": str(used)}, url)
+        content = json.loads(path.read_text())
+        content["clusters"][0]["cluster"]["insecure-skip-tls-verify"] = True
+        path.write_text(json.dumps(content))
+        cluster = await connect(kubeconfig=path, context=None, timeout=5.0)
+        for _ in range(2):
+            assert (await failing_get(cluster)).status == 401
+        used.write_text(used.read_text()[:200])
+        assert (await failing_get(cluster)).status == 401
+        renewed.replace(used)
+        for _ in range(2):
+            await cluster.get(Kind.DEPLOYMENT, "shop", "web")
+        await cluster.aclose()
+    assert server.seen == ["old", "old", "old", "old", "new", "new"]
+
+
+async def test_a_program_for_credentials_is_not_run_at_each_refusal() -> None:
+    asked = 0
+
+    async def reload() -> None:
+        nonlocal asked
+        asked += 1
+
+    async with serving(*[http(401, refusal(401))] * 5, reload=reload) as (cluster, _):
+        for _ in range(5):
+            assert (await failing_get(cluster)).status == 401
+    assert asked == 1

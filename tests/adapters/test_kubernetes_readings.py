@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from logcaster_guard.adapters.kubernetes.events import ABOUT_THE_WORKLOAD, EventChannel
+from logcaster_guard.adapters.kubernetes.events import ABOUT_THE_WORKLOAD, EventChannel, event_of
 from logcaster_guard.adapters.kubernetes.signals import KubernetesSource
 from logcaster_guard.domain.notices import Delivered, Notice, Severity, TryLater, Undeliverable
 from logcaster_guard.domain.signals import Fault, Gap, NoData, Signal, SourceError, SourceName, Target, Unit
+from logcaster_guard.ports import Kind
 from tests.adapters.misbehaving import (
     deployment,
     http,
@@ -96,3 +97,12 @@ async def test_a_notice_of_no_run_sends_no_request(changes: dict[str, str]) -> N
     async with serving(http(500, b"")) as (cluster, server):
         assert isinstance(await EventChannel(cluster).deliver(notice(**changes)), Delivered)
     assert server.requests == []
+
+
+async def test_an_event_stands_at_the_workload_by_its_kind_and_uid() -> None:
+    stateful = deployment() | {"kind": "StatefulSet"}
+    async with serving(http(200, stateful), http(201, {})) as (cluster, server):
+        await EventChannel(cluster, {("shop", "web"): Kind.STATEFUL_SET}).deliver(notice())
+    assert "/apis/apps/v1/namespaces/shop/statefulsets/web" in str(server.requests[0])
+    made = event_of(notice(), "u1", Kind.STATEFUL_SET)["involvedObject"]
+    assert (made["kind"], made["uid"]) == ("StatefulSet", "u1")

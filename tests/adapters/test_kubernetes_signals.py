@@ -70,14 +70,17 @@ def seen(*pods: Pod, workload: Workload | None = None) -> Observation:
         ([pod(terminating=True, restarts=(9,))], None),
         ([pod(phase="Failed", restarts=(9,))], None),
         ([pod(restarts=(2,)), pod(restarts=(7,)), pod(template="older", restarts=(99,))], 7),
-        ([pod(restarts=(2, 3))], 5),
+        ([pod(restarts=(2, 3))], 3),
+        ([pod(restarts=(1,) * 6, ready_for=2)], 1),
         ([pod(restarts=(6,), ready_for=599)], 6),
         ([pod(restarts=(6,), ready_for=600)], 0),
         ([pod(restarts=(6,), ready_for=-60)], 6),
         ([pod(restarts=(6,), ready_for=900), pod(restarts=(1,), ready_for=1)], 1),
     ],
 )
-def test_restart_count_is_that_of_the_worst_pod_of_the_present_release(pods: list[Pod], expected: float | None) -> None:
+def test_restart_count_is_that_of_the_worst_container_of_the_present_release(
+    pods: list[Pod], expected: float | None
+) -> None:
     assert seen(*pods).restart_count() == expected
 
 

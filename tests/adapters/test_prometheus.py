@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import itertools
 import logging
 import math
 import ssl
@@ -9,20 +10,26 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from structlog.testing import capture_logs
 
 from logcaster_guard.adapters.prometheus import PrometheusSource
 from logcaster_guard.adapters.prometheus.workers import Line, Workers
 from logcaster_guard.domain.errors import SecretUnreadable
+from logcaster_guard.domain.ownership import Roster
 from logcaster_guard.domain.signals import (
+    ByPod,
     Fault,
     Gap,
+    Measure,
     NoData,
     Reading,
     Series,
@@ -33,7 +40,6 @@ from logcaster_guard.domain.signals import (
     Unit,
     Value,
 )
-from logcaster_guard.ports import Pods
 from tests.adapters import sources_server as server
 from tests.adapters.sources_server import Exchange, Script, serving
 from tests.fakes.clock import START, FakeClock
@@ -41,6 +47,7 @@ from tests.fakes.clock import START, FakeClock
 TARGET = Target("shop", "prod", "web", service="web")
 QUERY = 'sum(rate(x{namespace="$namespace"}[$lookback]))'
 SIGNAL = Signal("error_rate", Unit.RATIO, SourceName.PROMETHEUS, 300.0, QUERY)
+SIGNAL_OF_MINE = Signal("mine", Unit.COUNT, SourceName.PROMETHEUS, 0.0, "sum(y)")
 EPOCH = START.timestamp()
 SHORT, LONG = 0.3, 30.0  # seconds: where the deadline must come, and where it must not
 MAX_BYTES = 100_000
@@ -59,7 +66,21 @@ async def read(url: str, clock: FakeClock | None = None, **options: Any) -> Read
 
 
 def success(result_type: str, result: object, **more: object) -> Script:
-    return server.json_answer({"status": "success", "data": {"resultType": result_type, "result": result}, **more})
+    """Answers so to everything but the question how old the samples are, which it leaves open."""
+
+    async def script(exchange: Exchange) -> None:
+        data: dict[str, object] = {"resultType": result_type, "result": result}
+        if "timestamp" in exchange.path:
+            data = {"resultType": "vector", "result": []}
+        await server.json_answer({"status": "success", "data": data, **more})(exchange)
+
+    return script
+
+
+def queries_in(exchanges: Sequence[Exchange]) -> list[str]:
+    """What was asked for but the age of samples."""
+    asked = (parse_qs(urlsplit(e.path).query)["query"][0] for e in exchanges)
+    return [query for query in asked if "timestamp" not in query]
 
 
 def vector(*texts: str, at: float = EPOCH) -> list[object]:
@@ -162,6 +183,16 @@ async def test_a_handshake_that_hangs_is_cut() -> None:
         (success("vector", vector("-Inf")), NoData(1000.0, Gap.INFINITE, "-Inf")),
         (success("vector", vector("1", "2")), NoData(1000.0, Gap.WRONG_TYPE, "2 series; aggregate to one")),
         (success("vector", vector("1"), warnings=["store\ngone"]), NoData(1000.0, Gap.PARTIAL, "store gone")),
+        (success("vector", vector("1"), warnings=["PromQL info: metric might not be a counter"]), Value(1000.0, 1.0)),
+        (
+            success("vector", vector("1"), warnings=["PromQL info: x", "No StoreAPIs matched for this query"]),
+            NoData(1000.0, Gap.PARTIAL, "No StoreAPIs matched for this query"),
+        ),
+        (
+            success("vector", vector("1"), isPartial=True),
+            NoData(1000.0, Gap.PARTIAL, "the backend says isPartial"),
+        ),
+        (success("vector", vector("1"), isPartial=False), Value(1000.0, 1.0)),
         (success("vector", vector("1", at=EPOCH - 61)), NoData(1000.0, Gap.STALE, "61 s behind the guard's clock")),
         (success("vector", vector("1", at=EPOCH + 99)), NoData(1000.0, Gap.STALE, "99 s ahead of the guard's clock")),
         (
@@ -213,9 +244,10 @@ async def test_the_token_is_read_for_every_query_and_a_bad_one_is_never_told() -
             raise SecretUnreadable("the secret in file /run/secret cannot be read")
         return value
 
+    signal = replace(SIGNAL, query="time()")
     async with serving(success("vector", vector("1"))) as prometheus:
         made = source(prometheus.url, token=token)
-        readings = [(await made.read(TARGET, [SIGNAL]))["error_rate"] for _ in range(5)]
+        readings = [(await made.read(TARGET, [signal]))["error_rate"] for _ in range(5)]
         await made.aclose()
         sent = [exchange.header("Authorization") for exchange in prometheus.exchanges]
     assert sent == ["Bearer first", "Bearer second"]
@@ -252,6 +284,69 @@ async def test_signals_of_a_target_are_asked_at_the_same_time() -> None:
         readings = await made.read(TARGET, signals)
         await made.aclose()
     assert readings == {"a": Value(1000.0, 1.0), "b": Value(1000.0, 1.0)}
+
+
+def aged(seconds: float) -> Script:
+    """Answers 1, of samples that are `seconds` old and newer at each question."""
+    polls = itertools.count()
+
+    async def script(exchange: Exchange) -> None:
+        asked = parse_qs(urlsplit(exchange.path).query)
+        assert asked["nocache"] == ["1"]  # VictoriaMetrics would answer with older data, stamped as new
+        result = vector("1")
+        if "timestamp" in asked["query"][0]:
+            now = EPOCH + next(polls) * 30
+            result = [{"metric": {"n": "0"}, "value": [now, str(now - seconds)]}]
+        await server.json_answer({"status": "success", "data": {"resultType": "vector", "result": result}})(exchange)
+
+    return script
+
+
+async def test_a_value_tells_when_its_newest_sample_was_taken() -> None:
+    async with serving(aged(12.5)) as prometheus:
+        reading = await read(prometheus.url)
+        assert len(prometheus.exchanges) == 2
+        [query] = [
+            q for e in prometheus.exchanges if "timestamp" in (q := parse_qs(urlsplit(e.path).query)["query"][0])
+        ]
+    assert isinstance(reading, Value)
+    assert reading.sampled == 987.5
+    assert query == 'label_replace(max(timestamp(x{namespace="prod"})), "n", "0", "", "")'
+
+
+@pytest.mark.parametrize(
+    ("seconds", "polls", "old"), [(140.0, 1, False), (160.0, 1, True), (70.0, 2, False), (80.0, 2, True)]
+)
+async def test_samples_that_lag_behind_their_pace_are_no_data_and_named(seconds: float, polls: int, old: bool) -> None:
+    async with serving(aged(seconds)) as prometheus:
+        made = source(prometheus.url)
+        with capture_logs() as logs:
+            readings = [(await made.read(TARGET, [SIGNAL]))["error_rate"] for _ in range(polls)]
+        await made.aclose()
+    told = [line for line in logs if line["event"] == "source.lagging"]
+    if old:
+        assert readings[-1] == NoData(1000.0, Gap.STALE, f"the newest sample of x is {seconds:.0f} s old")
+        assert [(line["metric"], line["behind_seconds"]) for line in told] == [("x", seconds)]
+    else:
+        assert isinstance(readings[-1], Value)
+        assert told == []
+
+
+async def test_a_clock_that_is_ahead_makes_nothing_stale_and_moves_no_point() -> None:
+    ahead = START + timedelta(seconds=100)
+    script = server.json_answer(
+        {"status": "success", "data": {"resultType": "vector", "result": vector("1", at=EPOCH + 100)}},
+        Date=format_datetime(ahead, usegmt=True),
+    )
+    async with serving(script) as prometheus:
+        made = source(prometheus.url)
+        # The first answer tells the skew.
+        assert isinstance((await made.read(TARGET, [replace(SIGNAL, query="time()")]))["error_rate"], Value)
+        await made.history(TARGET, SIGNAL, 990.0, 1000.0, 10.0)
+        await made.aclose()
+        asked = parse_qs(urlsplit(prometheus.exchanges[-1].path).query)
+    assert made.skew == pytest.approx(100.5)
+    assert float(asked["end"][0]) == pytest.approx(EPOCH + 100, abs=1.0)
 
 
 async def test_a_target_whose_queries_hang_leaves_the_others_their_places() -> None:
@@ -352,6 +447,7 @@ async def test_history_of_the_future_is_empty() -> None:
         (success("matrix", matrix([]) * 2), Fault.MALFORMED, "2 series; aggregate to one"),
         (success("vector", []), Fault.MALFORMED, "a vector"),
         (success("matrix", matrix([]), warnings=["gone"]), Fault.MALFORMED, "partial answer: gone"),
+        (success("matrix", matrix([]), isPartial=True), Fault.MALFORMED, "partial answer: the backend says isPartial"),
         (success("matrix", matrix([(EPOCH, "1"), (EPOCH, "2")])), Fault.MALFORMED, "sample"),
         (success("matrix", [{"metric": {}, "histograms": []}]), Fault.MALFORMED, "values"),
         (success("matrix", matrix([]) * 1001), Fault.TOO_LARGE, "1001 series"),
@@ -377,19 +473,137 @@ async def test_a_wall_clock_that_jumps_during_the_query_moves_no_point() -> None
     assert [(round(at, 3), number) for at, number in answer.points] == [(999.0, 1.0)]
 
 
-async def test_some_pods_alone_are_asked_for_over_their_window() -> None:
-    async with serving(success("vector", vector("0.4", at=EPOCH - 60))) as prometheus:
-        made = source(prometheus.url)
-        narrowed = replace(SIGNAL, by_release='sum(rate(x{pod=~"$pods-.+"}[$lookback]))')
-        pods = Pods(frozenset({"t"}), frozenset({"web-b", "web-a"}))
-        found = await made.portion(TARGET, narrowed, pods, 850.0, 940.0)
-        unknown = await made.portion(TARGET, SIGNAL, pods, 850.0, 940.0)
+WEB = Roster({"web-5f-aaaaa": "v1", "web-6d-bbbbb": "v2"}, pattern="web-.+")
+PODS = 'sum by (namespace, pod, status) (rate(x{pod=~"$pods"}[$lookback]))'
+BY_POD = ByPod(Measure.FAILED_SHARE, "x", "status", frozenset("45"), 'topk(1, x{pod=~"$pods"})')
+ERRORS = Signal("error_rate", Unit.RATIO, SourceName.PROMETHEUS, 300.0, PODS, BY_POD)
+REQUESTS = Signal("request_rate", Unit.PER_SECOND, SourceName.PROMETHEUS, 300.0, PODS, ByPod(Measure.TOTAL, "x"))
+
+
+def by_pod(*series: tuple[str, str, str], at: float = EPOCH) -> list[object]:
+    return [
+        {"metric": {"namespace": "prod", "pod": pod, "status": status}, "value": [at, number]}
+        for pod, status, number in series
+    ]
+
+
+MIXED = by_pod(
+    ("web-5f-aaaaa", "200", "3"), ("web-6d-bbbbb", "200", "0.5"), ("web-6d-bbbbb", "500", "0.5"),
+    ("web-migrate-x8k2p", "500", "96"),
+)  # fmt: skip
+
+
+async def web(_: Target) -> Roster:
+    return WEB
+
+
+async def test_series_of_pods_are_read_of_the_targets_own_and_asked_for_once() -> None:
+    async with serving(success("vector", MIXED)) as prometheus:
+        made = source(prometheus.url, rosters=web)
+        readings = await made.read(TARGET, [ERRORS, REQUESTS])
+        await made.aclose()
+        (asked,) = queries_in(prometheus.exchanges)
+    assert readings == {"error_rate": Value(1000.0, 0.125), "request_rate": Value(1000.0, 4.0)}
+    assert asked == 'sum by (namespace, pod, status) (rate(x{pod=~"web-.+"}[5m]))'
+
+
+async def test_some_releases_alone_are_read_over_their_window() -> None:
+    async with serving(success("vector", [{**s, "value": [EPOCH - 60, s["value"][1]]} for s in MIXED])) as prometheus:  # type: ignore[dict-item, index]
+        made = source(prometheus.url, rosters=web)
+        found = [
+            await made.portion(TARGET, ERRORS, frozenset({release}), 850.0, 940.0) for release in ("v1", "v2", "v3")
+        ]
+        own = await made.portion(TARGET, SIGNAL, frozenset({"v1"}), 850.0, 940.0)
         await made.aclose()
         asked = parse_qs(urlsplit(prometheus.exchanges[0].path).query)
-    assert found == Value(940.0, 0.4)
-    assert isinstance(unknown, NoData)
-    assert asked["query"] == ['sum(rate(x{pod=~"web-a|web-b-.+"}[90s]))']
+    assert found[:2] == [Value(940.0, 0.0), Value(940.0, 0.5)]
+    assert isinstance(found[2], NoData)
+    assert isinstance(own, NoData)
+    assert own.gap is Gap.NOT_BY_POD
+    assert "[90s]" in asked["query"][0]
     assert asked["time"] == [f"{EPOCH - 60:.3f}"]
+
+
+async def test_history_is_of_the_targets_own_pods_at_each_instant() -> None:
+    series = [
+        {"metric": {"pod": "web-5f-aaaaa", "status": "200"}, "values": [[EPOCH - 20, "1"], [EPOCH - 10, "1"]]},
+        {"metric": {"pod": "web-6d-bbbbb", "status": "500"}, "values": [[EPOCH - 10, "1"], [EPOCH, "1"]]},
+        {"metric": {"pod": "web-migrate-x8k2p", "status": "500"}, "values": [[EPOCH - 20, "9"], [EPOCH, "9"]]},
+    ]
+    async with serving(success("matrix", series)) as prometheus:
+        made = source(prometheus.url, rosters=web)
+        past = await made.history(TARGET, ERRORS, 980.0, 1000.0, 10.0)
+        await made.aclose()
+    assert isinstance(past, Series)
+    assert [(round(at), number) for at, number in past.points] == [(980, 0.0), (990, 0.5), (1000, 1.0)]
+
+
+async def test_a_range_that_is_too_large_is_asked_for_in_parts() -> None:
+    async def script(exchange: Exchange) -> None:
+        asked = parse_qs(urlsplit(exchange.path).query)
+        start, end = (float(asked[k][0]) for k in ("start", "end"))
+        points = [(start + n, "1") for n in range(round(end - start) + 1)]
+        long = server.answer("x" * (MAX_BYTES + 1))
+        await (success("matrix", matrix(points)) if len(points) <= 30 else long)(exchange)
+
+    answer, _ = await history(script, FakeClock(), 901.0, 1000.0, 1.0)
+    assert isinstance(answer, Series)
+    assert [round(at) for at, _ in answer.points] == list(range(901, 1001))
+
+
+async def test_which_labels_there_are_is_told_where_none_is_a_status() -> None:
+    async def script(exchange: Exchange) -> None:
+        labels = {"pod": "web-5f-aaaaa", "code": "500", "__name__": "x"}
+        asked = parse_qs(urlsplit(exchange.path).query)["query"][0]
+        kept = labels if asked.startswith("topk(1, x{") else {"pod": "web-5f-aaaaa"}
+        await success("vector", [{"metric": kept, "value": [EPOCH, "1"]}])(exchange)
+
+    async with serving(script) as prometheus:
+        made = source(prometheus.url, rosters=web)
+        reading = (await made.read(TARGET, [ERRORS]))["error_rate"]
+        await made.aclose()
+    assert reading == NoData(1000.0, Gap.NO_STATUS, "x has no label status; its labels are code, pod")
+
+
+@pytest.mark.parametrize("unknown", [NoData(5.0, Gap.EMPTY, "not found"), SourceError(5.0, Fault.SERVER_ERROR, "503")])
+async def test_without_knowing_whose_pods_they_are_nothing_is_asked(unknown: NoData | SourceError) -> None:
+    async def rosters(_: Target) -> NoData | SourceError:
+        return unknown
+
+    async with serving(success("vector", vector("0.25"))) as prometheus:
+        made = source(prometheus.url, rosters=rosters)
+        readings = await made.read(TARGET, [ERRORS, SIGNAL_OF_MINE])
+        past = await made.history(TARGET, ERRORS, 900.0, 1000.0, 10.0)
+        await made.aclose()
+        assert len(queries_in(prometheus.exchanges)) == 1
+    assert readings == {"error_rate": replace(unknown, at=1000.0), "mine": Value(1000.0, 0.25)}
+    assert past == (replace(unknown, at=1000.0) if isinstance(unknown, SourceError) else Series((), 10.0))
+
+
+async def test_series_that_name_no_pod_are_read_whole_and_never_apart() -> None:
+    ingress = [{"metric": {"service": "web", "status": "200"}, "value": [EPOCH, "1"]}]
+    whole = replace(ERRORS, query='sum by (namespace, pod, status) (rate(x{service="web"}[$lookback]))')
+    async with serving(success("vector", ingress)) as prometheus:
+        made = source(prometheus.url, rosters=web)
+        readings = await made.read(TARGET, [whole, replace(whole, name="apart", apart=True)])
+        portion = await made.portion(TARGET, whole, frozenset({"v1"}), 900.0, 1000.0)
+        await made.aclose()
+    assert readings["error_rate"] == Value(1000.0, 0.0)
+    for apart in (readings["apart"], portion):
+        assert isinstance(apart, NoData)
+        assert apart.gap is Gap.NOT_BY_POD
+
+
+async def test_a_query_that_is_the_same_for_each_deployment_is_not_read_of_one_apart() -> None:
+    apart = replace(SIGNAL_OF_MINE, apart=True)
+    telling = replace(apart, name="telling", query='sum(x{pod=~"$deployment-.+"})')
+    async with serving(success("vector", vector("0.25"))) as prometheus:
+        made = source(prometheus.url)
+        readings = await made.read(TARGET, [apart, telling])
+        await made.aclose()
+    assert readings["telling"] == Value(1000.0, 0.25)
+    assert isinstance(readings["mine"], NoData)
+    assert readings["mine"].gap is Gap.NOT_BY_POD
 
 
 @pytest.fixture(autouse=True)

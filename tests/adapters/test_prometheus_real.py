@@ -10,7 +10,7 @@ import pytest
 
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.prometheus import PrometheusSource
-from logcaster_guard.adapters.scrape.counters import quantile
+from logcaster_guard.domain.fold import quantile
 from logcaster_guard.domain.signals import (
     Fault,
     Gap,
@@ -27,6 +27,7 @@ from logcaster_guard.domain.signals import (
 from tests.adapters import sources_server as server
 from tests.adapters.sources_server import Exchange, serving
 from tests.real.prometheus import Prometheus, static_job
+from tests.real.victoria_metrics import VictoriaMetrics
 
 pytestmark = pytest.mark.slow
 
@@ -81,10 +82,10 @@ class Asking:
 
 
 @pytest.fixture
-async def asking(start_prometheus: Start) -> AsyncIterator[Asking]:
+async def asking(start_backend: Start) -> AsyncIterator[Asking]:
     exporter = Exporter()
     async with serving(exporter) as app:
-        prometheus = await start_prometheus([static_job([f"127.0.0.1:{app.port}"])])
+        prometheus = await start_backend([static_job([f"127.0.0.1:{app.port}"])])
         await prometheus.until_value("sum(rate(http_requests_total[1m] offset 1s))", above=0.0)
         made = Asking(prometheus, exporter)
         yield made
@@ -96,12 +97,16 @@ async def test_a_perfect_service_reads_zero_then_and_now(asking: Asking) -> None
     reading = await asking.read(ERROR_RATE)
     assert isinstance(reading, Value)
     assert reading.number == 0.0
+    # VictoriaMetrics would answer with the state of 30 s ago.
+    assert reading.sampled is not None
+    assert reading.at - reading.sampled < 15.0
 
     now = asking.clock.monotonic()
     past = await asking.source.history(asking.target, signal(ERROR_RATE), now - 30.25, now, 0.5)
     assert isinstance(past, Series)
-    assert past.points
-    assert {number for _, number in past.points} == {0.0}
+    # Of the last 30 s VictoriaMetrics has no range data of its own.
+    assert past.points or isinstance(asking.prometheus, VictoriaMetrics)
+    assert {number for _, number in past.points} <= {0.0}
     assert all(now - 30.25 <= at <= now + 0.001 for at, _ in past.points)
 
     asking.exporter.bad = True
@@ -111,6 +116,7 @@ async def test_a_perfect_service_reads_zero_then_and_now(asking: Asking) -> None
     assert 0.0 < worse.number < 1.0
 
 
+@pytest.mark.parametrize("start_backend", ["prometheus"], indirect=True)
 async def test_answers_are_what_a_real_server_gives(asking: Asking) -> None:
     await _answers_of_every_kind(asking)
     await _our_quantile_is_its_own(asking)

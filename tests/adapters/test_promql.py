@@ -48,11 +48,12 @@ def test_in_a_regular_expression_a_value_matches_itself_only(template: str, rend
     assert render(template, target, 300) == rendered
 
 
-def test_pods_are_alternatives_that_match_themselves_only() -> None:
-    rendered = render('x{pod=~"(?:$pods)(?:-[a-z0-9]+)?"}', TARGET, 300, {"web-6d5f", "v1.2"})
-    assert rendered == r'x{pod=~"(?:v1\\.2|web-6d5f)(?:-[a-z0-9]+)?"}'
-    with pytest.raises(TemplateFault, match="pods"):
-        render('x{pod=~"$pods"}', TARGET, 300)
+def test_the_pattern_of_the_pods_is_filled_in_as_it_is_and_stands_in_regular_expressions_only() -> None:
+    assert render('x{pod=~"$pods"}', TARGET, 300, r"a\.b-[0-9]+") == r'x{pod=~"a\\.b-[0-9]+"}'
+    assert render('x{pod=~"$pods"}', TARGET, 300) == 'x{pod=~".+"}'
+    for template in ('x{pod="$pods"}', "$pods"):
+        with pytest.raises(TemplateFault, match="regular expression"):
+            render(template, TARGET, 300)
 
 
 @given(value=st.text(max_size=20), other=st.text(max_size=20))

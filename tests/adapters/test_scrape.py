@@ -23,7 +23,6 @@ from logcaster_guard.domain.signals import (
     Target,
     Value,
 )
-from logcaster_guard.ports import Pods as Members
 from tests.adapters import sources_server as server
 from tests.adapters.sources_server import Exchange, RawServer, Script, serving
 from tests.fakes.clock import FakeClock
@@ -141,9 +140,7 @@ async def test_old_and_new_pods_are_measured_each_alone() -> None:
             world.apps[1].serve(60, 40)
             await world.over(30)
         found = {
-            (release, name): await world.source.portion(
-                TARGET, signal(name), Members(frozenset({release}), frozenset()), 1_030.0, 1_090.0
-            )
+            (release, name): await world.source.portion(TARGET, signal(name), frozenset({release}), 1_030.0, 1_090.0)
             for release in ("old", "new", "none")
             for name in ("error_rate", "request_rate", "memory_usage")
         }
@@ -340,7 +337,20 @@ async def test_what_an_application_does_not_tell_is_no_data() -> None:
         await world.over(30)
         world.apps[0].script = server.answer("http_requests_total 1000\n")
         untold = (await world.over(30))["error_rate"]
-    assert untold == NoData(1090.0, Gap.WRONG_TYPE, "no series of http_requests_total tells its status")
+    assert untold == NoData(
+        1090.0, Gap.NO_STATUS, "no series of http_requests_total has an HTTP status in status on 1 of 1 pods"
+    )
+
+
+async def test_a_pod_that_tells_no_status_makes_the_error_rate_unknown() -> None:
+    async with pods(2) as world:
+        world.apps[1].script = server.answer("http_requests_total 10\n")
+        await world.read()
+        world.apps[0].serve(100, 0)
+        world.apps[1].script = server.answer("http_requests_total 1000\n")
+        untold = (await world.over(30))["error_rate"]
+    assert isinstance(untold, NoData)
+    assert untold.gap is Gap.NO_STATUS
 
 
 async def test_memory_needs_a_limit_and_sums_the_pods_processes() -> None:

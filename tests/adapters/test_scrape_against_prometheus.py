@@ -28,11 +28,12 @@ from pathlib import Path
 
 import pytest
 
-from logcaster_guard.adapters.scrape.counters import increase, quantile
+from logcaster_guard.adapters.scrape.counters import increase
 from logcaster_guard.adapters.scrape.exposition import parse
 from logcaster_guard.adapters.scrape.metrics import MetricNames, PodScrape, pod_scrape
 from logcaster_guard.adapters.scrape.past import Limits, Past, Round
 from logcaster_guard.config.settings import default_settings
+from logcaster_guard.domain.fold import quantile
 from logcaster_guard.domain.promql import render
 from logcaster_guard.domain.signals import Value
 from tests.real import presence

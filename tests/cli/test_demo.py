@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 import re
 import sys
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
+from rich.console import Console
 
 from logcaster_guard.cli.scenarios import SCENARIOS, Name, rules_text
+from logcaster_guard.cli.story import STEPS, GuardLog, Timeline
 from logcaster_guard.config.loading import load
+from logcaster_guard.domain.steps import Step
 from tests.real import presence
 
 DEMO = [str(Path(sys.executable).with_name("logcaster-guard")), "demo"]
-RECOVERED = r"Recovered after \d+ s, as {} saw it: {} The guard changed {}\."
-BROKEN = r"Not recovered after \d+ s, as {} saw it: {} Nobody rolled it back\."
+RECOVERED = r"Recovered \d+ s after 2\.0\.0 was rolled out, as {} saw it: {} The guard changed {}\."
+BROKEN = r"Not recovered \d+ s after 2\.0\.0 was rolled out, as {} saw it: {} Nobody rolled it back\."
 IN_ORDER = {
     Name.ERRORS: ("the users' own client", r"0\.\d% of the last 3 s' requests failed\."),
     Name.SLOW: ("the users' own client", r"95 % of the last 3 s' requests took no longer than 0\.\d\d s\."),
@@ -98,6 +104,34 @@ async def test_without_the_program_prometheus_is_one_sentence(tmp_path: Path) ->
     code, said = await demo("--prometheus", path=tmp_path)
     assert said.startswith("error: there is no `prometheus` on the PATH")
     assert code == 3
+
+
+def test_every_step_is_told_in_words() -> None:
+    kinds = {get_args(get_type_hints(step)["kind"])[0] for step in get_args(Step)}
+    assert set(STEPS) == kinds
+
+
+def test_a_question_is_shown_with_what_silence_means() -> None:
+    out = io.StringIO()
+    log = GuardLog(Timeline(Console(file=out, highlight=False)))
+    opened = {"event": "run.opened", "from_images": ["web:2"], "to_images": ["web:1"], "strategy": "alert_then"}
+    asked = {"run": "r", "until": "2026-01-01T09:05:00+09:00", "veto": "logcaster-guard veto --ticket t"}
+    log.write(json.dumps({**opened, **asked, "silence": "consent"}) + "\n")
+    assert out.getvalue().partition("guard    ")[2] == (
+        "PEOPLE ARE ASKED to roll back: web:2 → web:1 (alert_then, run r); `logcaster-guard veto --ticket t` stops it, "
+        "without an answer it begins at 00:05:00 UTC\n"
+    )
+
+
+def test_on_a_terminal_lines_break_between_words() -> None:
+    out = io.StringIO()
+    Timeline(Console(file=out, force_terminal=True, width=40, color_system=None)).say(
+        "guard", "one two three four " * 5
+    )
+    lines = out.getvalue().rstrip().splitlines()
+    assert len(lines) > 2
+    assert {word for line in lines[1:] for word in line.split()} == {"one", "two", "three", "four"}
+    assert {line[:18].strip() for line in lines[1:]} == {""}
 
 
 def test_every_bad_release_is_judged_here() -> None:

@@ -43,7 +43,7 @@ targets:
   - {{name: logcaster, namespace: {namespace}, deployment: logcaster-prod, service: logcaster,
      health_url: "http://logcaster:9998/health", traffic_url: "http://logcaster:9999/"}}
 sources:
-  prometheus: {{url: {prometheus}, timeout: 2s}}
+  prometheus: {{url: {prometheus}, timeout: 2s, min_requests: 20}}
   http: {{proxy: {network}, timeout: 3s}}
   scrape: {{proxy: {network}, min_requests: 20}}
   kubernetes: {{kubeconfig: {kubeconfig}}}

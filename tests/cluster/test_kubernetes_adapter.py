@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.adapters.kubernetes.events import EventChannel
 from logcaster_guard.adapters.kubernetes.pods import endpoints_of
+from logcaster_guard.adapters.kubernetes.rosters import Rosters
 from logcaster_guard.adapters.kubernetes.signals import KubernetesSource
 from logcaster_guard.domain.errors import Conflict, NotFound, Rejected
 from logcaster_guard.domain.notices import Delivered, Notice, Severity
+from logcaster_guard.domain.ownership import Roster
 from logcaster_guard.domain.signals import NoData, Signal, SourceName, Target, Unit, Value
 from logcaster_guard.domain.workload import Workload, template_hash
 from logcaster_guard.ports import Json, Kind
@@ -315,6 +318,37 @@ async def test_running_pods_can_be_scraped(cluster: Cluster, guard: KubernetesCl
     workload = await guard.get(Kind.DEPLOYMENT, cluster.namespace, "web")
     assert (found.name, found.ip, found.memory_limit) == (name, "10.1.2.3", 64 * 1024**2)
     assert found.template == template_hash(workload["spec"]["template"])
+
+
+@pytest.mark.parametrize("name", ["web", "logcaster-relay-of-the-second-region-with-a-name-of-its-own"])
+async def test_whose_pod_a_name_is_follows_from_who_owns_it(
+    cluster: Cluster, guard: KubernetesCluster, name: str
+) -> None:
+    for called, of in ((name, "one"), (f"{name}-b", "other")):
+        body = deployment(1, called)
+        body["spec"]["selector"]["matchLabels"]["of"] = body["spec"]["template"]["metadata"]["labels"]["of"] = of
+        await cluster.admin.create(deployments(cluster), body)
+    hook = f"{name}-"[:50] + "x8k2p"
+    await cluster.admin.create(pods(cluster), bare_pod(hook, {"app": "web", "of": "one"}))
+
+    async def made() -> list[Json]:
+        found = await cluster.admin.list(pods(cluster))
+        return found if len(found) == 3 else []
+
+    items = await until(made)
+    workload = await guard.get(Kind.DEPLOYMENT, cluster.namespace, name)
+    sets = await guard.list(Kind.REPLICA_SET, cluster.namespace)
+    (own_set,) = (s["metadata"] for s in sets if s["metadata"]["ownerReferences"][0]["name"] == name)
+    (own,) = (
+        i["metadata"]["name"]
+        for i in items
+        if (i["metadata"].get("ownerReferences") or [{}])[0].get("uid") == own_set["uid"]
+    )
+    roster = await Rosters(guard, FakeClock())(Target("t", cluster.namespace, name))
+    assert isinstance(roster, Roster)
+    assert roster.release(own) == template_hash(workload["spec"]["template"])
+    assert [i["metadata"]["name"] for i in items if roster.release(i["metadata"]["name"]) is not None] == [own]
+    assert re.fullmatch(roster.pattern, own)
 
 
 def notice(cluster: Cluster, **changes: Any) -> Notice:

@@ -143,7 +143,12 @@ async def test_people_roll_back_through_the_guard_that_runs_and_without_one(
     assert len([r for r in changed if r.code < 300]) == 3
 
 
-async def test_without_a_daemon_the_command_follows_what_follows_from_its_run(world: World, daemon: Daemon) -> None:
+async def test_without_a_daemon_the_command_follows_what_follows_from_its_run(
+    cluster: Cluster, world: World, daemon: Daemon
+) -> None:
+    path = f"/apis/apps/v1/namespaces/{cluster.namespace}/deployments/{objects.DEPLOYMENT}"
+    helm = {"metadata": {"annotations": {"meta.helm.sh/release-name": "shop"}}}
+    await world.client.patch(path, helm, MERGE_PATCH)
     await daemon.start()
     await daemon.until("revision.good")
     assert await daemon.stop() == 0
@@ -151,6 +156,7 @@ async def test_without_a_daemon_the_command_follows_what_follows_from_its_run(wo
     await world.rolled_out(30)
     world.releases.register(objects.image("1.0"), Behaviour(pullable=False))
     code, told = await rollback(daemon, "--yes")
+    assert f"helm -n {cluster.namespace} rollback shop REVISION" in told
     assert (code, "closed: destination bad" in told, "closed: put back" in told) == (1, True, True), told
     assert await live(world) == objects.image("2.0")
 

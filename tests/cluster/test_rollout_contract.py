@@ -70,6 +70,17 @@ async def test_a_rollout_makes_a_replicaset_named_after_the_template(api: Conver
     assert counts == {"observedGeneration": item["metadata"]["generation"], **replicas}
 
 
+async def test_the_names_of_pods_are_cut_after_58_characters(api: Conversation) -> None:
+    name = "logcaster-relay-of-the-second-region-with-a-name-of-its-own"
+    await api.create("deployments", deployment(name))
+    await api.rolled_out(name)
+    (only,) = await api.sets()
+    assert only["metadata"]["name"].startswith(f"{name}-")
+    names_of_pods = names(await api.items("pods"))
+    assert len(names_of_pods) == 2
+    assert {(n[:58], len(n)) for n in names_of_pods} == {(name[:58], 63)}
+
+
 async def test_going_back_renumbers_the_old_replicaset_and_remembers(api: Conversation) -> None:
     await api.create("deployments", deployment())
     await api.rolled_out("web")

@@ -15,11 +15,13 @@ from logcaster_guard.adapters.blobs import FolderBlobs
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.journal import SqliteJournal
 from logcaster_guard.adapters.kubernetes.connect import connect
+from logcaster_guard.adapters.kubernetes.events import EventChannel
 from logcaster_guard.domain import runs
 from logcaster_guard.domain.ledger import Standing
 from logcaster_guard.domain.signals import History, NoHistory, Reading, Signal, SourceName, Target, Value
 from logcaster_guard.engine.composition import Orders
 from logcaster_guard.engine.guard import Guard
+from logcaster_guard.ports import Kind
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import STRATEGIC_PATCH
 from logcaster_guard.sandbox.release import Behaviour
@@ -78,7 +80,7 @@ async def guarding(cluster: Cluster, kind: str, path: str, folder: Path) -> Asyn
         sources={SourceName.SCRAPE: ErrorsOf(cluster, path, clock)},
         journal=journal,
         blobs=FolderBlobs(folder / "blobs"),
-        channels=[],
+        channels=[EventChannel(api, {(cluster.namespace, NAME): Kind(kind)})],
         clock=clock,
     )
     task = asyncio.create_task(guard.run())
@@ -139,6 +141,13 @@ async def test_it_is_back_on_the_good_template(cluster: Cluster, kind: str, new:
                 runs.RECOVERED,
                 objects.image(GOOD),
             ), run.closed.reason
+
+            async def told() -> list[Json]:
+                events = await cluster.admin.list(f"/api/v1/namespaces/{cluster.namespace}/events")
+                return [e["involvedObject"] for e in events if e.get("reason") == "RunClosed"]
+
+            (about,) = await until(told, 30)
+            assert (about["kind"], about["uid"]) == (kind, run.opened.plan.uid)
         pods = await cluster.admin.list(f"/api/v1/namespaces/{cluster.namespace}/pods")
         assert {p["spec"]["containers"][0]["image"] for p in pods} == {objects.image(GOOD)}
         mine = [r for r in await cluster.audit() if r.user == "guard" and r.resource == PLURALS[kind] and r.code < 300]

@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -207,6 +208,33 @@ assert isinstance(found, list), found
         [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=30, check=False
     )
     assert outcome.returncode == 0, outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "copies", "told"),
+    [
+        (b"x: [" + b"1," * 49_000 + b"]\n", 200, "found more than 200,000 values"),
+        (b"log: {level: info}\n#" + b"x" * 1_000_000, 9, "found more than 8 MiB"),
+        (b"log: {level: info}\n", 201, "found more than 200 configuration files"),
+        (b"rollback_triggers:\n" + b"  - {name: n}\n" * 100, 11, "found more than 1,000 rules"),
+    ],
+)
+def test_the_whole_is_bounded_and_not_only_each_file(tmp_path: Path, content: bytes, copies: int, told: str) -> None:
+    files = [tmp_path / f"{number:03}.yaml" for number in range(copies)]
+    for file in files:
+        file.write_bytes(content)
+    begun = time.process_time()
+    found = load(*files)
+    assert time.process_time() - begun < 20
+    assert isinstance(found, list)
+    assert told in "\n".join(map(str, found))
+
+
+def test_too_many_are_told_by_what_they_are(tmp_path: Path) -> None:
+    (tmp_path / "guard.yaml").write_text("targets:\n" + "  - {}\n" * 300)
+    found = load(tmp_path)
+    assert isinstance(found, list)
+    assert "found 300 targets; allowed at most 100" in str(found[0])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")

@@ -29,8 +29,7 @@ def test_sound_files_exit_0_with_rules_targets_and_warnings(app: typer.Typer) ->
         "OK: 5 rules (high_error_rate, health_check_failure, response_time_degradation, memory_leak, crash_loop); "
         f"1 target logcaster (logcaster/logcaster-prod); settings: {CONFIG / 'guard.yaml'}"
     )
-    assert len(rest) == 1
-    assert all(line.startswith("warning: rule ") for line in rest)
+    assert rest == []  # a warning that nobody can act on hides the others
 
 
 def test_faults_exit_2_with_place_remedy_and_count(app: typer.Typer, tmp_path: Path) -> None:

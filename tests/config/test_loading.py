@@ -252,13 +252,61 @@ def test_warnings_name_what_may_surprise(tmp_path: Path) -> None:
         )
     )
     warnings = loaded(tmp_path).warnings
-    assert [w.split(": ")[0] for w in warnings] == ["rule slow", "rule slow", "rule probe", "rule never"]
+    assert [w.split(": ")[0] for w in warnings] == ["rule slow", "rule probe", "rule never"]
     for warning, words in zip(
         warnings,
-        ["largest finite bucket", "so alert_only takes its place", "has no health_url", "exceeds 100%"],
+        ["so alert_only takes its place", "has no health_url", "exceeds 100%"],
         strict=True,
     ):
         assert words in warning
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("{}", None),
+        ("signals: {error_rate: {query: 'sum(rate(x{pod=~\"$deployment-.+\"}[$lookback]))'}}", None),
+        (
+            "signals: {error_rate: {query: 'sum(rate(x{service=\"$service\"}[$lookback]))'}}",
+            "so the good release cannot be judged by its own pods and immediate_rollback takes its place",
+        ),
+        ("metrics: {selector: 'service=\"$service\"'}", "metrics.selector is the same for each Deployment"),
+        ("sources: {prometheus: {url: null}}\nmetrics: {selector: 'service=\"$service\"'}", None),
+    ],
+)
+def test_a_way_back_that_cannot_be_judged_is_warned_of(tmp_path: Path, written: str, words: str | None) -> None:
+    (tmp_path / "guard.yaml").write_text(written)
+    (tmp_path / "rules.yaml").write_text(
+        rules_text("{name: a, condition: error_rate > 5%, duration: 5m, action: gradual_rollback}")
+    )
+    found = [w for w in loaded(tmp_path).warnings if "its own pods" in w]
+    assert (len(found), words is None or words in found[0]) == (int(words is not None), True)
+
+
+LONG = "logcaster-relay-of-the-second-region-with-a-longer-name"
+
+
+@pytest.mark.parametrize(
+    ("target", "pod"),
+    [
+        ("{deployment: web}", None),
+        ("{kind: StatefulSet, deployment: web}", "web-0"),
+        ("{kind: DaemonSet, deployment: web}", "web-x8k2p"),
+        (f"{{deployment: {LONG}}}", f"{LONG}-7dx8k2p"),
+    ],
+)
+def test_a_query_that_does_not_find_the_pods_of_a_target_is_warned_of(
+    tmp_path: Path, target: str, pod: str | None
+) -> None:
+    by_hand = "metrics: {selector: 'pod=~\"$deployment-[a-z0-9]+-[a-z0-9]+\"'}"
+    (tmp_path / "rules.yaml").write_text(
+        rules_text("{name: a, condition: error_rate > 5%, duration: 5m, action: alert_only}")
+    )
+    for written, called in ((f"targets: [{target}]", None), (f"targets: [{target}]\n{by_hand}", pod)):
+        (tmp_path / "guard.yaml").write_text(written)
+        found = [w for w in loaded(tmp_path).warnings if "does not find the pods" in w]
+        assert len(found) == (0 if called is None else 1)
+        assert called is None or f"called like {called}; use pod=~" in found[0]
 
 
 def test_of_a_directory_only_its_own_visible_yaml_is_read(folder: Path) -> None:

@@ -10,6 +10,7 @@ import yaml
 from logcaster_guard.config.faults import ConfigFault
 from logcaster_guard.config.settings import Settings, default_settings, read_settings
 from logcaster_guard.config.yaml import load_yaml
+from logcaster_guard.domain import ownership
 from logcaster_guard.domain.promql import render
 from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.signals import BUILT_IN_UNITS, SourceName, Target, Unit
@@ -92,10 +93,13 @@ def test_without_prometheus_the_pods_are_scraped() -> None:
 
 
 def test_client_errors_count_unless_told_otherwise() -> None:
-    assert 'status=~"[45].."' in str(default_settings().signals["error_rate"].query)
+    counted = default_settings().signals["error_rate"].by_pod
+    assert counted is not None
+    assert (counted.failed, counted.status_label, counted.metric) == (frozenset("45"), "status", "http_requests_total")
     spared = settings("metrics: {client_errors_count: false, status_label: code, requests: hits}").signals["error_rate"]
-    assert 'code=~"5.."' in str(spared.query)
-    assert "hits{" in str(spared.query)
+    assert spared.by_pod is not None
+    assert (spared.by_pod.failed, spared.by_pod.status_label, spared.by_pod.metric) == (frozenset("5"), "code", "hits")
+    assert "rate(hits{" in str(spared.query)
 
 
 def test_a_signal_is_read_as_the_settings_say() -> None:
@@ -278,74 +282,100 @@ def promtool(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str
     return subprocess.run([program, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
 
 
-SERIES = '{namespace="logcaster", pod="logcaster-prod-6d5f7c9b8-abcde"'
+POD = 'namespace="logcaster", pod="logcaster-prod-6d5f7c9b8-abcde"'
+SERIES = "{" + POD
+LIMIT = 'kube_pod_container_resource_limits%s, resource="memory", container="app"}'
+APP, SIDECAR = (f'container_memory_working_set_bytes%s, container="{name}"}}' for name in ("app", "istio-proxy"))
 
 
 @pytest.mark.parametrize(
     ("series", "signal", "expected"),
     [
-        ({'http_requests_total%s, status="200"}': "0+60x20"}, "error_rate", 0),
         (
-            {'http_requests_total%s, status="200"}': "0+90x20", 'http_requests_total%s, status="503"}': "0+10x20"},
+            {'http_requests_total%s, status="200"}': "0+90x20", 'http_requests_total%s, status="503"}': "0+30x20"},
             "error_rate",
-            0.1,
+            {'status="200"': 1.5, 'status="503"': 0.5},
         ),
         (
-            {'http_requests_total%s, status="302"}': "0+90x20", 'http_requests_total%s, status="404"}': "0+10x20"},
+            {
+                'http_requests_total%s, status="200", path="/a"}': "0+60x20",
+                'http_requests_total%s, path="/b"}': "0+6x20",
+            },
             "error_rate",
-            0.1,
+            {'status="200"': 1, "": 0.1},
         ),
-        ({'http_requests_total%s, status="200"}': "5+0x20"}, "error_rate", None),
         (
             {'http_requests_total{namespace="logcaster", pod="other-6d5f7c9b8-abcde", status="500"}': "0+9x20"},
             "error_rate",
-            None,
+            {},
         ),
-        ({'http_requests_total%s, status="200"}': "0+60x20"}, "request_rate", 1),
+        (
+            {f'http_requests_total%s, status="200", replica="{r}", instance="i"}}': "0+60x20" for r in "ab"},
+            "request_rate",
+            {'status="200"': 1},
+        ),
+        (
+            {f'http_requests_total%s, status="200", instance="{i}", job="{i}"}}': "0+60x20" for i in "ab"},
+            "request_rate",
+            {'status="200"': 2},
+        ),
         (
             {
-                'http_request_duration_seconds_bucket%s, le="1"}': "0+0x20",
-                'http_request_duration_seconds_bucket%s, le="2"}': "0+60x20",
-                'http_request_duration_seconds_bucket%s, le="+Inf"}': "0+60x20",
+                f'http_request_duration_seconds_bucket%s, le="{le}", job="{j}"}}': "0+60x20"
+                for le in (1, "+Inf")
+                for j in "ab"
             },
             "p95_latency",
-            1.95,
+            {'le="1"': 1, 'le="+Inf"': 1},
         ),
+        ({APP: "97x20", SIDECAR: "10x20", LIMIT: "100x20"}, "memory_usage", {'container="app"': 0.97}),
         (
             {
-                'container_memory_working_set_bytes%s, container="app"}': "90x20",
-                'container_memory_working_set_bytes%s, container=""}': "95x20",
-                'container_spec_memory_limit_bytes%s, container="app"}': "100x20",
-                'container_spec_memory_limit_bytes%s, container=""}': "100x20",
+                APP: "50x20",
+                SIDECAR: "97x20",
+                APP.replace("app", "POD"): "99x20",
+                APP.replace("app", ""): "99x20",
+                LIMIT: "100x20",
+                LIMIT.replace("app", "istio-proxy"): "100x20",
+                LIMIT.replace("memory", "cpu"): "1x20",
             },
             "memory_usage",
-            0.9,
+            {'container="app"': 0.5, 'container="istio-proxy"': 0.97},
         ),
         (
-            {
-                "process_resident_memory_bytes%s}": "40x20",
-                'kube_pod_container_resource_limits%s, container="app", resource="memory"}': "100x20",
-                'kube_pod_container_resource_limits%s, container="app", resource="cpu"}': "2x20",
-            },
+            {APP: "90x20", SIDECAR: "5x20", APP.replace("working_set", "x"): "1x20"}
+            | {'container_spec_memory_limit_bytes%s, container="app"}': "100x20"}
+            | {'container_spec_memory_limit_bytes%s, container="istio-proxy"}': "0x20"},
             "memory_usage",
-            0.4,
+            {'container="app"': 0.9},
         ),
         (
-            {
-                'container_memory_working_set_bytes%s, container="app"}': "90x20",
-                'container_spec_memory_limit_bytes%s, container="app"}': "0x20",
-            },
+            {f'{name[:-1]}, id="{n}"}}': f"{number}x20" for n in "12" for name, number in ((APP, 97), (LIMIT, 100))},
             "memory_usage",
-            None,
+            {'container="app"': 0.97},
         ),
+        (
+            {f'process_resident_memory_bytes%s, replica="{r}"}}': "97x20" for r in "ab"}
+            | {f'{LIMIT[:-1]}, replica="{r}"}}': "100x20" for r in "ab"},
+            "memory_usage",
+            {"": 0.97},
+        ),
+        (
+            {APP: "40x20", LIMIT: "100x20", "process_resident_memory_bytes%s}": "99x20"},
+            "memory_usage",
+            {'container="app"': 0.4},
+        ),
+        ({APP: "90x20"}, "memory_usage", {}),
     ],
 )
-def test_the_built_in_promql_means_what_it_says(
-    tmp_path: Path, series: dict[str, str], signal: str, expected: float | None
+def test_the_built_in_promql_answers_with_series_of_pods(
+    tmp_path: Path, series: dict[str, str], signal: str, expected: dict[str, float]
 ) -> None:
     found = default_settings()
     chosen = found.signals[signal]
     assert chosen.query is not None
+    pods = ownership.of_deployment("logcaster-prod", {}, {}).pattern
+    samples = [{"labels": f"{{{POD}{', ' if labels else ''}{labels}}}", "value": n} for labels, n in expected.items()]
     case = {
         "evaluation_interval": "1m",
         "tests": [
@@ -354,9 +384,9 @@ def test_the_built_in_promql_means_what_it_says(
                 "input_series": [{"series": k.replace("%s", SERIES), "values": v} for k, v in series.items()],
                 "promql_expr_test": [
                     {
-                        "expr": render(chosen.query, found.targets[0], chosen.lookback),
+                        "expr": render(chosen.query, found.targets[0], chosen.lookback, pods),
                         "eval_time": "15m",
-                        "exp_samples": [] if expected is None else [{"labels": "{}", "value": expected}],
+                        "exp_samples": samples,
                     }
                 ],
             }
@@ -367,43 +397,15 @@ def test_the_built_in_promql_means_what_it_says(
     assert outcome.returncode == 0, outcome.stderr
 
 
-@pytest.mark.parametrize(
-    ("label", "values", "marks"),
-    [
-        ("pod", ("logcaster-prod-6d5f7c9b8-abcde", "logcaster-prod-77f9d5c4b-xyz12"), "logcaster-prod-77f9d5c4b"),
-        ("pod_template_hash", ("6d5f7c9b8", "77f9d5c4b"), "77f9d5c4b"),
-        ("version", ("1.0", "2.0"), "2.0"),
-    ],
-)
-def test_the_built_in_promql_of_some_pods_alone(
-    tmp_path: Path, label: str, values: tuple[str, str], marks: str
-) -> None:
-    found = settings(f"attribution: {{label: {label}}}")
-    more = "" if label == "pod" else ', pod="logcaster-prod-6d5f7c9b8-abcde"'
-    series = {}
-    for value, failed in zip(values, (1, 40), strict=True):
-        labels = f'namespace="logcaster", {label}="{value}"{more}'
-        series[f'http_requests_total{{{labels}, status="200"}}'] = f"0+{100 - failed}x20"
-        series[f'http_requests_total{{{labels}, status="500"}}'] = f"0+{failed}x20"
-    asked = [
-        {
-            "expr": render(str(found.signals[name].by_release), found.targets[0], 300.0, {marks}),
-            "eval_time": "15m",
-            "exp_samples": [{"labels": "{}", "value": expected}],
-        }
-        for name, expected in (("error_rate", 0.4), ("request_rate", 100 / 60))
-    ]
-    inputs = [{"series": k, "values": v} for k, v in series.items()]
-    case = {"interval": "1m", "input_series": inputs, "promql_expr_test": asked}
-    (tmp_path / "case.yaml").write_text(yaml.safe_dump({"evaluation_interval": "1m", "tests": [case]}))
-    outcome = promtool(tmp_path, "test", "rules", "case.yaml")
-    assert outcome.returncode == 0, outcome.stderr
-
-
-def test_a_query_of_the_operators_own_is_not_narrowed_to_some_pods() -> None:
+def test_a_query_of_the_operators_own_is_one_number() -> None:
     found = settings("signals: {error_rate: {query: 'sum(x)'}, own: {unit: count, query: 'sum(y)'}}").signals
-    assert [found[name].by_release for name in ("error_rate", "own", "restart_count")] == [None, None, None]
-    assert found["p95_latency"].by_release is not None
+    assert [(s.by_pod, s.min_requests) for s in (found["error_rate"], found["own"])] == [(None, 0)] * 2
+    assert found["p95_latency"].by_pod is not None
+
+
+def test_the_least_number_of_requests_is_the_source_s() -> None:
+    found = settings("sources: {prometheus: {min_requests: 7}}").signals
+    assert (found["error_rate"].min_requests, default_settings().signals["error_rate"].min_requests) == (7, 100)
 
 
 def test_maintenance_windows_go_by_the_clocks_of_a_zone() -> None:
@@ -425,7 +427,6 @@ def test_maintenance_windows_go_by_the_clocks_of_a_zone() -> None:
     [
         ("attribution: {margin: 0.5}", 23, "the number 0.5", "a percentage"),
         ("attribution: {before: 5m, least_history: 6m}", 42, "least_history of 6m", "at most before"),
-        ("attribution: {label: 'a b'}", 22, 'the text "a b"', "a metric name"),
         ("attribution: {margn: 50%}", 15, 'the unknown key "margn"', "margin"),
         ("limits: {min_request_rate: 0}", 28, "the number 0", "at least 0.001"),
         ("limits: {min_request_rate: 5/s}", 28, 'the text "5/s"', "a number"),

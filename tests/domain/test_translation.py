@@ -12,7 +12,7 @@ import pytest
 
 from logcaster_guard.domain import narration, runs
 from logcaster_guard.domain.guardrails import Guardrail
-from logcaster_guard.domain.notices import Notice, Severity
+from logcaster_guard.domain.notices import Notice, Severity, Silence
 from logcaster_guard.domain.translation import (
     ENGLISH_STATES,
     KOREAN,
@@ -20,6 +20,7 @@ from logcaster_guard.domain.translation import (
     KOREAN_OUTCOMES,
     LABELS,
     Language,
+    label,
     state,
     translated,
 )
@@ -63,7 +64,7 @@ def test_the_kinds_are_found() -> None:
 
 
 def test_no_words_are_left_from_a_kind_that_is_gone() -> None:
-    assert set(KOREAN) == set(ENGLISH_STATES) == set(KINDS)
+    assert set(KOREAN) == set(ENGLISH_STATES) == {*KINDS, "run.asked"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -74,7 +75,7 @@ def test_every_kind_has_both_languages(kind: str) -> None:
     assert HANGUL.search(korean.title)
     assert HANGUL.search(korean.text)
     assert "{" not in korean.title + korean.text
-    assert korean.facts["detail"] == "Text."
+    assert korean.facts.get("detail", "Text.") == "Text."
     assert korean.facts.items() >= english.facts.items()
     assert (korean.id, korean.event, korean.severity, korean.target) == ("id", kind, Severity.INFO, "shop/web")
     assert state(english, Language.ENGLISH)
@@ -89,6 +90,58 @@ def test_every_label_is_in_both_languages() -> None:
 def test_every_outcome_and_guardrail_has_korean_words() -> None:
     assert set(KOREAN_OUTCOMES) == set(OUTCOMES)
     assert set(KOREAN_GUARDRAILS) == set(Guardrail)
+
+
+def test_a_run_that_an_attributed_rule_opens_says_which_rule_it_was() -> None:
+    facts = {"rule": "high_error_rate", "cause": "rollout", "from": "web:2", "to": "web:1"}
+    korean = translated(notice("run.opened", **facts), Language.KOREAN)
+    assert korean.title == "shop/web 롤백 시작"
+    assert korean.text == (
+        "규칙 high_error_rate의 조건이 정해진 시간 동안 계속 충족되어 이전 버전으로 되돌립니다. "
+        "현재 버전: web:2, 되돌릴 버전: web:1."
+    )
+    assert "detail" not in korean.facts
+
+
+@pytest.mark.parametrize("event", ["run.opened", "people.reminded"])
+@pytest.mark.parametrize(
+    ("silence", "said"),
+    [
+        (Silence.CONSENT, "응답이 없으면 2026-01-01T00:05:00Z에 롤백을 시작합니다."),
+        (Silence.REFUSAL, "2026-01-01T00:05:00Z까지 승인이 없으면 롤백하지 않습니다."),
+        ("", "응답 기한: 2026-01-01T00:05:00Z."),
+    ],
+)
+def test_while_people_are_asked_nothing_has_begun_and_they_are_told_what_silence_means(
+    event: str, silence: str, said: str
+) -> None:
+    until = "2026-01-01T00:05:00Z"
+    asked = notice(event, until=until, silence=silence, veto_command="no", approve_command="yes")
+    korean = translated(asked, Language.KOREAN)
+    assert said in korean.text
+    assert "롤백 시작" not in korean.title
+    assert state(asked, Language.KOREAN) == "확인 대기 중"
+    assert state(asked, Language.ENGLISH) == "waiting for people"
+
+
+def test_what_korean_says_whole_is_not_said_again_in_english() -> None:
+    again = {k for k in KINDS if "detail" in translated(notice(k), Language.KOREAN).facts}
+    assert {"run.closed", "trigger.refused"} <= again
+    assert not again & {"run.opened", "people.reminded", "run.restored", "config.refused", "request.refused"}
+
+
+@pytest.mark.parametrize(
+    ("event", "outcome", "names"),
+    [
+        ("run.opened", "", ("To", "되돌릴 버전")),
+        ("run.restored", "", ("Restored", "복원한 버전")),
+        ("run.closed", runs.RECOVERED, ("Restored", "복원한 버전")),
+        ("run.closed", runs.VETOED, ("To", "되돌릴 버전")),
+    ],
+)
+def test_the_version_is_called_restored_once_it_is(event: str, outcome: str, names: tuple[str, str]) -> None:
+    told = notice(event, outcome=outcome)
+    assert tuple(label(told, "to", language) for language in (Language.ENGLISH, Language.KOREAN)) == names
 
 
 def test_a_freeze_is_told_only_where_there_is_one() -> None:

@@ -10,12 +10,13 @@ from structlog.testing import capture_logs
 from logcaster_guard.domain.authority import Terms
 from logcaster_guard.domain.capacity import HELPER_LABEL
 from logcaster_guard.domain.errors import ClusterError, Unavailable
-from logcaster_guard.domain.events import NoticeQueued, NoticeSettled
+from logcaster_guard.domain.events import NoticeQueued, NoticeSettled, RunClosed
 from logcaster_guard.domain.notices import Severity
 from logcaster_guard.domain.provenance import MANAGED, RUN
 from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.ports import Kind
-from tests.engine.bench import PROD, Bench, bench, in_mid_run
+from logcaster_guard.web.answers import missing
+from tests.engine.bench import KEY, PROD, Bench, bench, in_mid_run
 from tests.fakes.lease import MemoryLease, Shelf
 
 HELPER = f"{PROD}-rollback-1a2b3c4d"
@@ -56,6 +57,36 @@ async def test_a_journal_that_takes_nothing_for_a_minute_is_told_once_and_so_is_
     made.cluster.roll(PROD, "v3")
     await made.pass_(200.0)
     assert len(made.notices("journal.failing")) == 2
+
+
+async def test_where_no_release_can_be_saved_the_bad_one_is_rolled_back_and_people_are_told(made: Bench) -> None:
+    await made.good_v1()
+    made.blobs.full = True
+    made.cluster.roll(PROD, "v2")
+    await made.pass_(900.0)
+    (closed,) = made.told(RunClosed)
+    assert (closed.outcome, made.cluster.image(PROD)) == ("recovered", "v1")
+    (failing,) = made.notices("blobs.failing")
+    assert (failing.severity, "no space left" in failing.text.lower()) == (Severity.CRITICAL, True)
+    assert made.guard.blobs.failures > 0
+    assert any("no space left" in sentence for sentence in missing(made.guard))
+
+
+async def test_a_release_that_could_not_be_saved_earns_good_and_is_gone_back_to_once_it_could(made: Bench) -> None:
+    await made.good_v1()
+    made.blobs.full, made.errors["v5"] = True, 0.0
+    made.cluster.roll(PROD, "v5")
+    await made.pass_(900.0)
+    ledger = made.guard.chronicle.ledger(KEY)
+    present = ledger.records[ledger.present or ""]
+    assert (present.images, present.good_at, present.blob) == (("v5",), None, "")
+    made.blobs.full = False
+    await made.pass_(900.0)
+    assert len(made.notices("blobs.recovered")) == 1
+    assert missing(made.guard) == []
+    made.cluster.roll(PROD, "v2")
+    await made.pass_(900.0)
+    assert made.cluster.image(PROD) == "v5"
 
 
 async def test_a_hiccup_of_the_journal_is_no_alarm(made: Bench) -> None:

@@ -12,7 +12,8 @@ from logcaster_guard.domain.events import RevisionBad, RunOpened
 from logcaster_guard.domain.rules import Limits, Policy, Polling
 from logcaster_guard.domain.signals import Gap, NoData, Reading, Signal, SourceName, Target, Value
 from logcaster_guard.domain.translation import Language, translated
-from logcaster_guard.ports import Clock, Kind, Pods
+from logcaster_guard.domain.workload import template_hash
+from logcaster_guard.ports import Clock, Kind
 from logcaster_guard.web import answers
 from tests.engine.bench import ANOTHER, ERRORS, FIRES, KEY, PROD, Bench, bench, rule, wall
 from tests.fakes.source import FakeSource
@@ -32,13 +33,20 @@ class DividingSource(FakeSource):
         self.requests = 1_000.0
         self.windows: list[tuple[float, float]] = []
 
-    async def portion(self, target: Target, signal: Signal, pods: Pods, start: float, end: float) -> Reading:
-        del target
+    async def portion(
+        self, target: Target, signal: Signal, releases: frozenset[str], start: float, end: float
+    ) -> Reading:  # fmt: skip
         if signal.name == "request_rate":
             return Value(end, self.requests / (end - start))
         self.windows.append((start, end))
-        share = self.shares.get("new" if f"{PROD}-2" in pods.marks else "old")
+        share = self.shares.get("old" if releases == {release(target.deployment, "v1")} else "new")
         return NoData(end, Gap.EMPTY) if share is None else Value(end, share)
+
+
+def release(name: str, image: str) -> str:
+    """What the ledger knows the fake cluster's template with this image by."""
+    template = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "c", "image": image}]}}
+    return template_hash(template)
 
 
 class HangingSource(FakeSource):

@@ -10,17 +10,32 @@ from typing import Any, cast
 import pytest
 
 from logcaster_guard.domain.events import RunEnding, RunOpened
+from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.observations import Before, Done, Foreign, Observation
 from logcaster_guard.domain.provenance import RUN, TOKEN
-from logcaster_guard.domain.rules import LedgerPolicy
+from logcaster_guard.domain.releases import Release
+from logcaster_guard.domain.rules import Action, LedgerPolicy, Policy
 from logcaster_guard.domain.runs import ABANDONED, FAILED, RECOVERED, Run
-from logcaster_guard.domain.steps import Hold, Plan, RestoreEnvironment, ScaleEnvironment, SwitchService
+from logcaster_guard.domain.signals import Gap, NoData, Target
+from logcaster_guard.domain.steps import (
+    Hold,
+    JudgeEnvironment,
+    Plan,
+    RestoreEnvironment,
+    ScaleEnvironment,
+    SwitchService,
+)
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects.environment import ScaleEnvironmentHandler
+from logcaster_guard.effects.inspection import Inspection
 from logcaster_guard.effects.interference import foreign_workload
 from logcaster_guard.effects.switching import SwitchServiceHandler
 from logcaster_guard.engine.people import People
+from logcaster_guard.engine.planning import Planner
 from logcaster_guard.ports import Kind
+from logcaster_guard.strategies.unfit import Unfit
+from tests.engine.bench import rule
+from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster
 
@@ -147,3 +162,38 @@ def test_what_people_say_goes_where_the_service_was_seen_to_lead_to(seen: str | 
     chronicle = SimpleNamespace(open_run_on=lambda _: Run(opened, step=1))
     people = People(cluster, cast("Any", chronicle), FakeClock(), {"t": cast("Any", watch)}, LedgerPolicy())
     assert people.place("t").name == place
+
+
+@pytest.mark.parametrize(
+    ("action", "untold", "judged"),
+    [
+        (Action.BLUE_GREEN, None, True),
+        (Action.BLUE_GREEN, "of a Service", None),
+        (Action.IMMEDIATE, None, True),
+        (Action.IMMEDIATE, "of a Service", False),
+    ],
+)
+async def test_an_environment_is_judged_only_by_what_can_be_read_of_its_own_pods(
+    action: Action, untold: str | None, *, judged: bool | None
+) -> None:
+    cluster, opened = switching({LABEL: "green"})
+    gap = NoData(0.0, Gap.EMPTY if untold is None else Gap.NOT_BY_POD, untold or "")
+
+    async def inspector(target: str, deployment: str, window: float) -> Inspection:
+        assert (target, deployment, window) == ("default/active", GREEN, 60.0)
+        return Inspection(error_rate=gap, requests=gap)
+
+    target = Target("active", "default", SERVICE, service=SERVICE, environments={"blue": BLUE, "green": GREEN})
+    blobs = MemoryBlobs()
+    live = Workload(cluster.object(Kind.DEPLOYMENT, GREEN))
+    good = Workload(cluster.object(Kind.DEPLOYMENT, BLUE))
+    blob = await blobs.put(Release(good.template).to_bytes())
+    record = Record(opened.plan.to_template, "1", blob, good.images, 0, 0)
+    planner = Planner(target, cluster=cluster, blobs=blobs, policy=Policy(), inspector=inspector)
+    plan = await planner.plan(action, live, [record], rule=rule(action=action))
+    if judged is None:
+        assert isinstance(plan, Unfit)
+        assert str(untold) in plan.reasons[0]
+    else:
+        assert isinstance(plan, Plan)
+        assert any(isinstance(step, JudgeEnvironment) for step in plan.steps) is judged

@@ -24,6 +24,7 @@ from logcaster_guard.domain.events import (
 )
 from logcaster_guard.domain.ledger import Standing
 from logcaster_guard.domain.rules import Action, GradualPolicy, LedgerPolicy, Limits, Policy
+from logcaster_guard.domain.translation import Language, translated
 from logcaster_guard.ports import Json, Kind
 from tests.engine.bench import (
     ANOTHER,
@@ -412,6 +413,48 @@ async def test_a_frozen_target_is_not_rolled_back_and_its_release_is_bad_all_the
     await made.pass_(60.0)
     assert len(made.told(TargetThawed)) == 1
     assert made.cluster.image(PROD) == "v1"
+
+
+async def test_what_the_next_deployment_leaves_in_place_is_told_at_the_end_and_logged(made: Bench) -> None:
+    await made.good_v1()
+
+    def deploy(deployment: Json) -> None:
+        deployment["metadata"]["annotations"] |= {"meta.helm.sh/release-name": "shop"}
+        deployment["spec"]["template"]["spec"]["containers"][0]["image"] = "v2"
+
+    made.errors["v2"] = 0.3
+    made.cluster.change(Kind.DEPLOYMENT, PROD, deploy)
+    made.prometheus.set(PROD, "error_rate", 0.3)
+    with capture_logs() as logs:
+        await made.pass_(900.0)
+    (closed,) = made.notices("run.closed")
+    assert "helm -n default rollback shop REVISION" in closed.text
+    assert "helm -n default rollback shop REVISION" in translated(closed, Language.KOREAN).text
+    assert ["shop" in entry["leftover"] for entry in logs if entry["event"] == "run.opened"] == [True]
+
+
+async def test_a_freeze_is_told_with_who_wrote_it_and_so_is_its_end(made: Bench) -> None:
+    await made.good_v1()
+
+    def freeze(deployment: Json) -> None:
+        deployment["metadata"]["annotations"]["guard.logcaster.io/freeze"] = "move"
+        owned: Json = {"f:metadata": {"f:annotations": {"f:guard.logcaster.io/freeze": {}}}}
+        entry = {"manager": "kubectl-annotate", "time": "2026-01-01T10:00:00Z", "fieldsV1": owned}
+        deployment["metadata"]["managedFields"] = [entry]
+
+    made.cluster.change(Kind.DEPLOYMENT, PROD, freeze)
+    await made.pass_(60.0)
+    (told,) = made.notices("target.frozen")
+    assert "kubectl-annotate" in told.text
+    assert (told.deployment, told.facts["words"]) == (PROD, "move")
+    made.cluster.roll(PROD, "v2")
+    await made.pass_(400.0)
+    (refused,) = made.notices("trigger.refused")
+    assert "by annotation (field manager kubectl-annotate" in refused.text
+    made.cluster.annotate(PROD, freeze="false: done")
+    await made.pass_(60.0)
+    assert len(made.notices("target.thawed")) == 1
+    assert len(made.notices("target.frozen")) == 1
 
 
 async def test_a_freeze_holds_through_an_undo_and_a_restart(made: Bench) -> None:

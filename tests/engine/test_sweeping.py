@@ -21,11 +21,16 @@ from logcaster_guard.domain.events import (
     StepStarted,
 )
 from logcaster_guard.domain.provenance import MANAGED, RUN, TOKEN
+from logcaster_guard.domain.rules import Action, GradualPolicy, Policy
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import CreateHelper, Hold, Plan
+from logcaster_guard.domain.workload import Workload
+from logcaster_guard.effects.helper_deployment import helper_pods
 from logcaster_guard.engine.chronicle import Chronicle, run_stream
 from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.ports import Json, Kind
+from logcaster_guard.web import answers
+from tests.engine.bench import FIRES, bench, rule
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.journal import MemoryJournal
 from tests.fakes.pods import PopulatedCluster
@@ -244,3 +249,37 @@ async def test_what_may_not_be_listed_is_no_reason_to_stop() -> None:
 def test_the_marks_hold_the_token() -> None:
     hold = Hold("h", "helper", HELPER, "", original=None, written=0, run="r")
     assert provenance.marks(replace(hold, token=SECRET)) == {RUN: "r", TOKEN: SECRET}
+
+
+async def test_pods_that_only_carry_the_helpers_label_are_none_of_the_helpers() -> None:
+    made = await swept()
+    await made.create()
+    made.cluster.change(
+        Kind.DEPLOYMENT, SHOP, lambda d: d["spec"]["template"]["metadata"]["labels"].update({HELPER_LABEL: HELPER})
+    )
+    helper = Workload(made.cluster.object(Kind.DEPLOYMENT, HELPER))
+    listed = await made.cluster.list(Kind.POD, "default", f"{HELPER_LABEL}={HELPER}")
+    found = await helper_pods(made.cluster, helper)
+    assert (len(listed), len(found)) == (4, 1)
+    assert found[0]["metadata"]["ownerReferences"] == [{"uid": helper.uid}]
+
+
+async def test_a_helper_that_its_run_left_is_found_at_the_start_where_the_journal_is_lost() -> None:
+    policy = Policy(gradual=GradualPolicy(steps=(0.5, 1.0)))
+    async with bench(rules=[rule(action=Action.GRADUAL)], policy=policy, cluster=PopulatedCluster) as made:
+        await made.bad_v2()
+        await made.pass_(FIRES + 10.0)
+        [helper] = set(made.cluster.names(Kind.DEPLOYMENT)) - {PROD}
+        size = made.cluster.object(Kind.DEPLOYMENT, PROD)["spec"]["replicas"]
+        assert size < 3
+        await made.stop()
+        made.journal = MemoryJournal()
+        await made.start()
+        await made.pass_(200.0)
+        [notice] = made.notices("marks.unproven")
+        assert helper in notice.title
+        assert "which the journal does not know" in notice.text
+        [shown] = answers.status(made.guard)["targets"][0]["unproven"]
+        assert helper in shown
+        assert helper in made.cluster.names(Kind.DEPLOYMENT)
+        assert made.cluster.object(Kind.DEPLOYMENT, PROD)["spec"]["replicas"] == size

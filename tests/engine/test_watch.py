@@ -64,6 +64,15 @@ async def test_without_range_data_it_fires_a_duration_after_the_first_bad_readin
     assert fired.at - pending.at == timedelta(seconds=300)
 
 
+async def test_a_threshold_that_the_histogram_cannot_show_is_told_once(made: Bench) -> None:
+    made.prometheus.ceiling = 0.05  # and the rule asks for more
+    with capture_logs() as logs:
+        await made.good_v1()
+        await made.pass_(120.0)
+    [told] = [line for line in logs if line["event"] == "rule.out_of_reach"]
+    assert (told["rule"], told["largest_bucket"], told["log_level"]) == (ERRORS.name, 0.05, "warning")
+
+
 async def test_one_missing_scrape_does_not_reset_the_onset(pastless: Bench) -> None:
     await pastless.bad_v2()
     await pastless.pass_(100.0)

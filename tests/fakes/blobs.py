@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Sequence
 
-from logcaster_guard.domain.errors import BlobMissing
+from logcaster_guard.domain.errors import BlobMissing, JournalUnavailable
 
 
 class MemoryBlobs:
-    """Implements `ports.Blobs`."""
+    """Implements `ports.Blobs`; one that is `full` takes nothing."""
 
     def __init__(self) -> None:
         self._kept: dict[str, bytes] = {}
+        self.full = False
 
     async def put(self, content: bytes) -> str:
+        if self.full:
+            raise JournalUnavailable("no space left on device")
         digest = hashlib.sha256(content).hexdigest()
         self._kept[digest] = bytes(content)
         return digest

@@ -29,7 +29,7 @@ class FakeSource:
 
     With `past` it answers for the past too. While `fault` is set it fails with `detail`, and asks to be left alone for
     `retry_after` seconds; while `gate` is not set, it hangs. A read takes `delay` seconds. `defect` is raised instead
-    of an answer.
+    of an answer. Samples are `lag` seconds old, and show no more than `ceiling`.
     """
 
     def __init__(self, name: SourceName, clock: Clock, *, past: bool) -> None:
@@ -42,6 +42,8 @@ class FakeSource:
         self.delay = 0.0
         self.retry_after: float | None = None
         self.defect: Exception | None = None
+        self.lag = 0.0
+        self.ceiling: float | None = None
         self.gate = asyncio.Event()
         self.gate.set()
         self.history_gate = asyncio.Event()
@@ -82,8 +84,10 @@ class FakeSource:
     def _reading(self, key: Key, at: float) -> Reading:
         if self.fault is not None:
             return SourceError(at, self.fault, self.detail, self.retry_after)
-        number = self._level(key, at)
-        return NoData(at, Gap.EMPTY) if number is None else Value(at, number)
+        number = self._level(key, at - self.lag)
+        if number is None:
+            return NoData(at, Gap.EMPTY)
+        return Value(at, number, sampled=at - self.lag if self.lag else None, ceiling=self.ceiling)
 
     def _level(self, key: Key, at: float) -> float | None:
         found = [number for since, number in self._levels.get(key, []) if since <= at]

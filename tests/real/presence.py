@@ -40,11 +40,11 @@ def prometheus_binary() -> str | None:
 
 
 def required(program: str) -> str:
-    """Where `program` of Debian's package `prometheus` is; without it the test is skipped, and fails in CI."""
+    """Where `program` of Debian is; without it the test is skipped, and fails in CI."""
     found = shutil.which(program)
     if found is not None:
         return found
-    reason = f"no real Prometheus: `{program}` is not on PATH"
+    reason = f"`{program}` is not on PATH"
     if continuous_integration():
         pytest.fail(reason)
     pytest.skip(reason)

@@ -17,7 +17,8 @@ class Prometheus(PrometheusServer):
     async def query(self, expression: str) -> list[Json]:
         """The vector that an instant query answers with."""
         assert self._session is not None
-        async with self._session.get(f"{self.url}/api/v1/query", params={"query": expression}) as response:
+        asked = {"query": expression, "nocache": "1"}  # VictoriaMetrics answers with older data without it
+        async with self._session.get(f"{self.url}/api/v1/query", params=asked) as response:
             body = await response.json()
         assert body["status"] == "success", body
         result = body["data"]["result"]

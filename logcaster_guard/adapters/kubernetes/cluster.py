@@ -7,9 +7,12 @@ written back mutilated.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import aiohttp
@@ -30,6 +33,9 @@ PAGE = 500
 MAX_PAGES = 200
 MAX_BYTES = 64 * 1024 * 1024
 """Of one answer, or of all pages of one list, after decompression."""
+
+RENEW_EVERY = 5.0
+"""Seconds between two reloads of credentials that are refused: a kubeconfig may run a program for them."""
 
 JSON_PATCH = "application/json-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
@@ -113,8 +119,10 @@ class KubernetesCluster:
     """`ports.Cluster` on an API server. To be made inside the running event loop that uses it, and closed.
 
     `timeout` is the total time, in seconds, of one request with its answer and of the credentials it may have to fetch.
-    `reload` fetches the credentials of `configuration` anew; it is called after a 401, and the request, which then had
-    no effect, is repeated once if they changed. `wall` is this machine's clock, in seconds since the epoch.
+    `reload` fetches the credentials of `configuration` anew; it is called after a 401, at most every `RENEW_EVERY`
+    seconds, and the request, which then had no effect, is repeated once if they changed. Certificates that were
+    replaced on disk are taken up likewise, also where TLS itself failed: the client is then built anew. `wall` is this
+    machine's clock, in seconds since the epoch.
     """
 
     def __init__(
@@ -132,9 +140,10 @@ class KubernetesCluster:
         self._max_bytes = max_bytes
         self._wall = wall
         self._skew = ClockSkew()
-        self._api = ApiClient(configuration)
-        self._api.user_agent = f"{MANAGER}/{__version__}"
-        self._api.rest_client.pool_manager = cast("Any", _Session(self._api.rest_client.pool_manager))
+        self._api, self._files = _client(configuration), _contents(configuration)
+        self._retired: list[ApiClient] = []
+        self._renewing = asyncio.Lock()
+        self._reloaded = -math.inf
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Json:
         """The object; raises `NotFound`."""
@@ -251,7 +260,8 @@ class KubernetesCluster:
 
     async def aclose(self) -> None:
         """Release connections."""
-        await self._api.close()
+        for api in (self._api, *self._retired):
+            await api.close()
 
     async def _one(
         self,
@@ -296,10 +306,7 @@ class KubernetesCluster:
         what = request.what
         try:
             async with asyncio.timeout(self._timeout):
-                used = dict(self._configuration.api_key)
-                status, headers, answer = await self._send(request)
-                if status == 401 and await self._renewed(used):
-                    status, headers, answer = await self._send(request)
+                status, headers, answer = await self._sent(request)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise no_answer(what, error, self._timeout) from error
         if not 200 <= status < 300:
@@ -312,6 +319,18 @@ class KubernetesCluster:
                 status=status,
             )
         return found, len(answer)
+
+    async def _sent(self, request: Request) -> tuple[int, Mapping[str, str], bytes]:
+        """What was answered, with the credentials as they are on disk if those in use are refused."""
+        used, api = dict(self._configuration.api_key), self._api
+        try:
+            found = await self._send(request)
+        except aiohttp.ClientSSLError:
+            # The handshake failed, so the request was not sent.
+            if await self._renewed(used, api):
+                return await self._send(request)
+            raise
+        return await self._send(request) if found[0] == 401 and await self._renewed(used, api) else found
 
     async def _send(self, request: Request) -> tuple[int, Mapping[str, str], bytes]:
         # The body is read here and not by the library, which reads without a limit; a failing status is then an
@@ -342,11 +361,51 @@ class KubernetesCluster:
                     )
             return response.status, response.headers, bytes(content)
 
-    async def _renewed(self, used: Mapping[str, str]) -> bool:
-        """Whether there are other credentials than those that were `used`."""
-        if self._reload is not None and self._configuration.api_key == used:
-            await self._reload()
-        return bool(self._configuration.api_key != used)
+    async def _renewed(self, used: Mapping[str, str], api: ApiClient) -> bool:
+        """Whether there are other credentials than those that were `used`, with this client."""
+        async with self._renewing:
+            now = asyncio.get_running_loop().time()
+            if self._reload is not None and self._configuration.api_key == used and now - self._reloaded >= RENEW_EVERY:
+                self._reloaded = now
+                await self._reload()
+            await self._build_anew()
+        return self._configuration.api_key != used or self._api is not api
+
+    async def _build_anew(self) -> None:
+        """Take up the files of the configuration if they are others than those that the client was built of."""
+        files = await asyncio.to_thread(_contents, self._configuration)
+        if files == self._files:
+            return
+        try:
+            made = _client(self._configuration)
+        except (OSError, ValueError):
+            # Certificate and key are replaced one after the other; the next refusal finds both.
+            return
+        # Requests that are on their way end over the one before; what was retired earlier has none left.
+        retired, self._retired = self._retired, [self._api]
+        self._api, self._files = made, files
+        for api in retired:
+            await api.close()
+
+
+def _client(configuration: Configuration) -> ApiClient:
+    api = ApiClient(configuration)
+    api.user_agent = f"{MANAGER}/{__version__}"
+    api.rest_client.pool_manager = cast("Any", _Session(api.rest_client.pool_manager))
+    return api
+
+
+def _contents(configuration: Configuration) -> Sequence[bytes]:
+    """What the files of certificates and keys hold, as digests."""
+    names = (configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file)
+    return [_digest(Path(name)) if name else b"" for name in names]
+
+
+def _digest(path: Path) -> bytes:
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError:
+        return b""
 
 
 def _filled(path: str, what: str, **parts: str) -> str:

@@ -1,9 +1,10 @@
-"""Tells the people who watch the Deployment: its runs appear in `kubectl describe deployment`."""
+"""Tells the people who watch the workload: its runs appear in `kubectl describe deployment`, or what else it is."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from datetime import UTC
 
 from logcaster_guard.adapters.kubernetes.answers import printable
@@ -20,7 +21,8 @@ REASON_LENGTH = 128
 
 ABOUT_THE_WORKLOAD = frozenset(
     {
-        *("config.reloaded", "config.refused", "config.settings_changed", "revision.marked"),
+        *("config.reloaded", "config.refused", "config.settings_changed"),
+        *("revision.marked", "target.frozen", "target.thawed"),
         *("trigger.refused", "decision.postponed", "request.refused", "answer.denied"),
         *("trigger.blind", "trigger.seeing", "workload.unseen", "workload.seen", "source.failing", "source.recovered"),
     }
@@ -30,14 +32,16 @@ act on because the guard does not or cannot."""
 
 
 class EventChannel:
-    """`ports.Channel` that writes a Kubernetes Event on the Deployment for each notice that is about it.
+    """`ports.Channel` that writes a Kubernetes Event on the workload for each notice that is about it.
 
     Any other notice is taken without a request.
     The Event's name comes from the notice's id: a repeat finds the name taken. The cluster is not closed with it.
+    `kinds` tells, by namespace and name, which workloads are no Deployments.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, kinds: Mapping[tuple[str, str], Kind] | None = None) -> None:
         self._cluster = cluster
+        self._kinds = kinds or {}
 
     @property
     def name(self) -> str:
@@ -50,8 +54,9 @@ class EventChannel:
         if not (about_the_workload and notice.namespace and notice.deployment):
             return Delivered()
         try:
-            uid = await self._uid(notice)
-            await self._cluster.create(Kind.EVENT, notice.namespace, event_of(notice, uid))
+            kind = self._kinds.get((notice.namespace, notice.deployment), Kind.DEPLOYMENT)
+            uid = await self._uid(notice, kind)
+            await self._cluster.create(Kind.EVENT, notice.namespace, event_of(notice, uid, kind))
         except Conflict:
             return Delivered()
         except Unavailable as error:
@@ -64,9 +69,9 @@ class EventChannel:
     async def aclose(self) -> None:
         """Nothing of its own to release."""
 
-    async def _uid(self, notice: Notice) -> str:
+    async def _uid(self, notice: Notice, kind: Kind) -> str:
         try:
-            found = await self._cluster.get(Kind.DEPLOYMENT, notice.namespace, notice.deployment)
+            found = await self._cluster.get(kind, notice.namespace, notice.deployment)
         except NotFound:
             return ""
         except Rejected as error:
@@ -77,12 +82,12 @@ class EventChannel:
         return str(found["metadata"].get("uid", ""))
 
 
-def event_of(notice: Notice, uid: str) -> Json:
-    """The Event for `notice`; `uid` is the Deployment's, empty when it is gone."""
+def event_of(notice: Notice, uid: str, kind: Kind = Kind.DEPLOYMENT) -> Json:
+    """The Event for `notice`; `kind` and `uid` are the workload's, the latter empty when it is gone."""
     at = notice.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     involved = {
         "apiVersion": "apps/v1",
-        "kind": Kind.DEPLOYMENT.value,
+        "kind": kind.value,
         "namespace": notice.namespace,
         "name": notice.deployment,
     }

@@ -9,6 +9,8 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from logcaster_guard.domain import ownership
+from logcaster_guard.domain.ownership import Roster
 from logcaster_guard.domain.sidecar import is_guard
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.workload import REVISION_LABEL, Workload, instant, revisions_of, template_hash
@@ -71,8 +73,11 @@ class Pod:
 
     @property
     def restarts(self) -> int:
-        """Restarts of all its containers, init containers and sidecars included, but not the guard's own."""
-        return sum(int(c.get("restartCount") or 0) for c in self._containers)
+        """Restarts of the container that had most, init containers and sidecars included, but not the guard's own.
+
+        A node that reboots restarts each container once: that is one restart of the pod, however many it has.
+        """
+        return max((int(c.get("restartCount") or 0) for c in self._containers), default=0)
 
     @property
     def waiting_reasons(self) -> frozenset[str]:
@@ -122,20 +127,39 @@ async def pods_of(cluster: Cluster, target: Target) -> tuple[Workload, Sequence[
 
     Raises `ClusterError`s, `NotFound` when the workload is not there.
     """
+    workload, _, pods = await _owned(cluster, target)
+    return workload, pods
+
+
+async def roster_of(cluster: Cluster, target: Target) -> Roster:
+    """The names that pods of the target have now, and had before. Raises as `pods_of`."""
+    workload, replica_sets, pods = await _owned(cluster, target)
+    live = {pod.name: pod.template for pod in pods}
+    if workload.kind == Kind.STATEFUL_SET:
+        return ownership.of_stateful_set(workload.name, live)
+    if workload.kind == Kind.DAEMON_SET:
+        return ownership.of_daemon_set(workload.name, live)
+    return ownership.of_deployment(workload.name, replica_sets, live)
+
+
+async def _owned(cluster: Cluster, target: Target) -> tuple[Workload, Mapping[str, str], Sequence[Pod]]:
+    """The workload, the templates of its ReplicaSets by their names, and its pods."""
     workload = Workload(await cluster.get(Kind(target.kind), target.namespace, target.deployment))
     # The selector only keeps the answer small; ownership decides.
     labels = ((workload.raw["spec"].get("selector") or {}).get("matchLabels") or {}).items()
     selector = ",".join(f"{key}={value}" for key, value in sorted(labels))
     if workload.kind != Kind.DEPLOYMENT:
-        return workload, await _directly_owned(cluster, workload, selector)
-    templates = {
-        str(item["metadata"]["uid"]): template_hash(item["spec"]["template"])
+        return workload, {}, await _directly_owned(cluster, workload, selector)
+    owned = [
+        item
         for item in await cluster.list(Kind.REPLICA_SET, target.namespace, selector)
         if _owner(item) == workload.uid
-    }
+    ]
+    templates = {str(item["metadata"]["uid"]): template_hash(item["spec"]["template"]) for item in owned}
+    named = {str(item["metadata"]["name"]): templates[str(item["metadata"]["uid"])] for item in owned}
     items = await cluster.list(Kind.POD, target.namespace, selector)
     found = [Pod(raw=item, template=templates[owner]) for item in items if (owner := _owner(item)) in templates]
-    return workload, sorted(found, key=lambda pod: pod.name)
+    return workload, named, sorted(found, key=lambda pod: pod.name)
 
 
 async def _directly_owned(cluster: Cluster, workload: Workload, selector: str) -> Sequence[Pod]:

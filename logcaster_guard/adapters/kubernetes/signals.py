@@ -58,7 +58,10 @@ class Observation:
     now: datetime
 
     def restart_count(self) -> float | None:
-        """Restarts of the worst pod of the present release; a pod Ready for 10 minutes counts 0. None without a pod."""
+        """Restarts of the worst container of the present release; in a pod Ready for 10 minutes they count 0.
+
+        None without a pod.
+        """
         present = [p for p in self.pods if p.counts and p.template == self.workload.hash]
         return max((0.0 if self._settled(p) else float(p.restarts) for p in present), default=None)
 

@@ -12,8 +12,9 @@ from logcaster_guard.domain.signals import Fault, Gap, NoData, Reading, SourceEr
 
 def reading_of(answer: PromAnswer, *, at: float, epoch: float, staleness: float, max_series: int) -> Reading:
     """The one number of an instant query, as read at monotonic second `at` when the wall clock showed `epoch`."""
-    if answer.warnings:
-        return NoData(at, Gap.PARTIAL, answer.warnings[0])
+    partial = partial_of(answer, at)
+    if partial is not None:
+        return partial
     if answer.result_type == "scalar":
         return _sample(answer.result, at, epoch, staleness)
     if answer.result_type != "vector":
@@ -48,7 +49,7 @@ def points_of(answer: PromAnswer, *, offset: float, max_series: int) -> tuple[tu
         return Failure(Fault.MALFORMED, "a series without plain values")
     points: list[tuple[float, float]] = []
     for value in values:
-        pair = _pair(value)
+        pair = pair_of(value)
         if pair is None or (points and pair[0] + offset <= points[-1][0]):
             return Failure(Fault.MALFORMED, "a sample that cannot be read")
         if math.isfinite(pair[1]):
@@ -56,17 +57,27 @@ def points_of(answer: PromAnswer, *, offset: float, max_series: int) -> tuple[tu
     return tuple(points)
 
 
+def partial_of(answer: PromAnswer, at: float) -> NoData | None:
+    """Why the answer may lack series; None if it is whole."""
+    return NoData(at, Gap.PARTIAL, answer.warnings[0]) if answer.warnings else None
+
+
+def stale(at: float, seconds: float, epoch: float, staleness: float) -> NoData | None:
+    """Why a sample of Unix second `seconds` does not tell the present, which is `epoch`; None if it does."""
+    if abs(seconds - epoch) <= staleness:
+        return None
+    where = "behind" if seconds < epoch else "ahead of"
+    return NoData(at, Gap.STALE, f"{abs(seconds - epoch):.0f} s {where} the guard's clock")
+
+
 def _sample(value: Any, at: float, epoch: float, staleness: float) -> Reading:  # noqa: ANN401 - JSON
-    pair = _pair(value)
+    pair = pair_of(value)
     if pair is None:
         return SourceError(at, Fault.MALFORMED, "a sample that cannot be read")
     seconds, number = pair
-    if abs(seconds - epoch) > staleness:
-        return NoData(
-            at,
-            Gap.STALE,
-            f"{abs(seconds - epoch):.0f} s {'behind' if seconds < epoch else 'ahead of'} the guard's clock",
-        )
+    old = stale(at, seconds, epoch, staleness)
+    if old is not None:
+        return old
     if math.isnan(number):
         return NoData(at, Gap.NOT_A_NUMBER)
     if math.isinf(number):
@@ -74,8 +85,8 @@ def _sample(value: Any, at: float, epoch: float, staleness: float) -> Reading:  
     return Value(at, number)
 
 
-def _pair(value: Any) -> tuple[float, float] | None:  # noqa: ANN401 - JSON
-    """`[seconds, "number"]`; None for anything else."""
+def pair_of(value: Any) -> tuple[float, float] | None:  # noqa: ANN401 - JSON
+    """A sample, `[seconds, "number"]`; None for anything else."""
     if not isinstance(value, list) or len(value) != 2 or isinstance(value[0], bool):
         return None
     seconds, text = value

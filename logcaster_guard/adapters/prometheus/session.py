@@ -11,7 +11,7 @@ import json
 import logging
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -25,10 +25,13 @@ from urllib3.exceptions import HTTPError
 from logcaster_guard import __version__
 from logcaster_guard.adapters.faults import Failure, failure_of, plain, status_failure
 from logcaster_guard.adapters.prometheus.workers import Line
+from logcaster_guard.adapters.skew import Skew
 from logcaster_guard.domain.signals import Fault
 
 CHUNK = 1 << 16
 LARGEST_ERROR = 1 << 16
+_INFO = "PromQL info:"
+"""How an annotation begins that does not touch the result; Prometheus 2.48 to 2.53 puts these into `warnings`."""
 
 
 class Failed(Exception):
@@ -41,7 +44,7 @@ class Failed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PromAnswer:
-    """`data` of a successful answer, and its `warnings` (the answer may be partial)."""
+    """`data` of a successful answer; `warnings` say why it may be partial, and are empty for a whole one."""
 
     result_type: str
     result: list[Any]
@@ -60,7 +63,14 @@ class BoundedSession(requests.Session):
     """For one exchange. `answer` is what the last `send` was given; `send` raises `Failed` for everything else."""
 
     def __init__(
-        self, line: Line, bounds: Bounds, *, now: Callable[[], datetime], ca_file: str | None, proxy: str | None
+        self,
+        line: Line,
+        bounds: Bounds,
+        *,
+        now: Callable[[], datetime],
+        ca_file: str | None,
+        proxy: str | None,
+        skew: Skew,
     ) -> None:
         super().__init__()
         for name in ("urllib3", "requests", "prometheus_api_client"):  # they log addresses and queries
@@ -74,6 +84,7 @@ class BoundedSession(requests.Session):
         self._line = line
         self._bounds = bounds
         self._now = now
+        self._skew = skew
         self._deadline = time.monotonic() + bounds.timeout
 
     def adapter(self) -> HTTPAdapter:
@@ -87,8 +98,10 @@ class BoundedSession(requests.Session):
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:  # noqa: ANN401 - requests' signature
         """The checked answer as a response with `json()` only; raises `Failed`."""
         kwargs |= {"stream": True, "allow_redirects": False, "timeout": self._bounds.timeout}
+        sent = self._now()
         try:
             response = super().send(request, **kwargs)
+            self._skew.note(response.headers, sent, self._now())
             with response:
                 document = self._document(response)
         except requests.exceptions.ChunkedEncodingError as error:
@@ -210,4 +223,10 @@ def _answer(document: Any) -> PromAnswer:  # noqa: ANN401 - JSON
         or not isinstance(warnings, list)
     ):
         raise Failed(Failure(Fault.MALFORMED, "the answer has no result"))
-    return PromAnswer(plain(data["resultType"]), data["result"], tuple(plain(str(w)) for w in warnings[:10]))
+    return PromAnswer(plain(data["resultType"]), data["result"], _partial(document, warnings))
+
+
+def _partial(document: Mapping[str, Any], warnings: Sequence[object]) -> tuple[str, ...]:
+    """Why the answer may be partial. VictoriaMetrics says so in a key, Thanos in a warning."""
+    said = ["the backend says isPartial"] if document.get("isPartial") else []
+    return tuple([*said, *(plain(str(w)) for w in warnings if not str(w).startswith(_INFO))][:10])

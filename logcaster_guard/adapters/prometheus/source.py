@@ -8,34 +8,55 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from prometheus_api_client import PrometheusConnect
 
 from logcaster_guard.adapters.faults import Failure
-from logcaster_guard.adapters.prometheus.answers import points_of, reading_of
+from logcaster_guard.adapters.prometheus.answers import partial_of, points_of, reading_of, stale
+from logcaster_guard.adapters.prometheus.freshness import Freshness, age_question
+from logcaster_guard.adapters.prometheus.questions import Question, Span, Unasked, needs_roster, question
+from logcaster_guard.adapters.prometheus.series import series_of
 from logcaster_guard.adapters.prometheus.session import BoundedSession, Bounds, Failed, PromAnswer
 from logcaster_guard.adapters.prometheus.workers import Line, Workers
+from logcaster_guard.adapters.skew import Skew
 from logcaster_guard.domain.errors import SecretUnreadable
-from logcaster_guard.domain.promql import TemplateFault, render
-from logcaster_guard.domain.signals import Fault, Gap, History, NoData, Reading, Series, Signal, SourceName, Target
-from logcaster_guard.ports import Clock, Pods
+from logcaster_guard.domain.ownership import Roster
+from logcaster_guard.domain.signals import (
+    Fault,
+    Gap,
+    History,
+    NoData,
+    Reading,
+    Series,
+    Signal,
+    SourceError,
+    SourceName,
+    Target,
+    Value,
+)
+from logcaster_guard.ports import Clock
 
 MAX_POINTS = 11_000  # per series, in Prometheus' web/api/v1
+_MOST_HALVINGS = 4
+_MOST_LABELS = 12
+_PRESENT = {"nocache": "1", "latency_offset": "1s"}
+"""VictoriaMetrics answers with data of 30 s ago, stamped with the present, unless it is asked not to."""
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 Query = Callable[[PrometheusConnect], object]
+Rosters = Callable[[Target], Awaitable[Roster | NoData | SourceError]]
 
 
 class PrometheusSource:
     """Instant and range queries of one Prometheus; implements `ports.Source` and `ports.Divisible`.
 
     `timeout` (seconds) bounds a query as a whole. `max_bytes` and `max_series` bound its answer. A sample whose
-    timestamp is more than `staleness` seconds from the guard's clock is no data. `token` is called for each query and
-    gives the bearer token; it may raise `SecretUnreadable`. `workers` bounds the threads, `workers_per_target` those
-    that serve one target.
+    timestamp is more than `staleness` seconds from the guard's clock is no data. `rosters` tells who owns which pods.
+    `token` is called for each query and gives the bearer token; it may raise `SecretUnreadable`. `workers` bounds the
+    threads, `workers_per_target` those that serve one target.
     """
 
     def __init__(
@@ -47,6 +68,7 @@ class PrometheusSource:
         staleness: float = 60.0,
         max_bytes: int = 4 << 20,
         max_series: int = 1_000,
+        rosters: Rosters | None = None,
         token: Callable[[], str] | None = None,
         ca_file: str | None = None,
         proxy: str | None = None,
@@ -58,10 +80,13 @@ class PrometheusSource:
         self._bounds = Bounds(timeout, max_bytes)
         self._staleness = staleness
         self._max_series = max_series
+        self._rosters = rosters or _nobody
         self._token = token
         self._ca_file = ca_file
         self._proxy = proxy
         self._workers = Workers(total=workers, per_lane=workers_per_target)
+        self._freshness = Freshness(staleness)
+        self._skew = Skew()
 
     @property
     def name(self) -> SourceName:
@@ -69,72 +94,167 @@ class PrometheusSource:
         return SourceName.PROMETHEUS
 
     async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
-        """One reading for each signal, all asked at the same time; `at` is when the query was sent."""
-        readings = await asyncio.gather(*(self._read(target, s) for s in signals))
-        return {s.name: r for s, r in zip(signals, readings, strict=True)}
+        """One reading for each signal, all asked at the same time; `at` is when the query was sent.
+
+        What several signals are made of is asked for once. Where there are values, one more query tells the age of
+        their samples.
+        """
+        roster = await self._roster(target, signals)
+        answers: dict[str, asyncio.Task[PromAnswer | Failure]] = {}
+        queries: dict[str, str] = {}
+
+        async def reading(signal: Signal) -> Reading:
+            at, asked = self._clock.monotonic(), question(target, signal, roster)
+            if not isinstance(asked, Question):
+                return _at(asked, at)
+            queries[signal.name] = asked.promql
+            if asked.promql not in answers:
+                answers[asked.promql] = asyncio.create_task(self._instant(target, asked.promql))
+            return await self._reading(asked, await answers[asked.promql], at)
+
+        try:
+            readings = await asyncio.gather(*(reading(s) for s in signals))
+        finally:
+            for answer in answers.values():
+                answer.cancel()
+        return await self._dated(target, {s.name: r for s, r in zip(signals, readings, strict=True)}, queries)
+
+    async def _dated(
+        self, target: Target, readings: Mapping[str, Reading], queries: Mapping[str, str]
+    ) -> Mapping[str, Reading]:
+        """The values with the instants of their samples, as far as the backend tells them."""
+        asked = age_question(queries[name] for name, r in readings.items() if isinstance(r, Value))
+        if asked is None:
+            return readings
+        at, answer = self._clock.monotonic(), await self._instant(target, asked.promql)
+        if isinstance(answer, Failure):
+            return readings
+        return self._freshness.dated(target, readings, queries, asked.ages(answer), at)
 
     async def history(self, target: Target, signal: Signal, start: float, end: float, step: float) -> History:
-        """Range data from `start` to `end` or now; NaN and infinite points are left out.
+        """Range data from `start` to `end` or now; where there is no number, there is no point.
 
         Prometheus gives at most 11,000 points: a longer range has a wider step, which the Series tells. Instants are
-        converted with the wall clock of this moment, both ways, so a jump of it during the query does no harm.
+        converted with the wall clock of this moment, both ways, so a jump of it during the query does no harm. A range
+        whose answer is too large is asked for in parts.
         """
         now = self._clock.monotonic()
-        offset = now - (self._clock.now() - _EPOCH).total_seconds()
+        offset = now - self._epoch()
         end = min(end, now)
         if end < start:
             return Series((), step)
         step = math.ceil(1000 * max(step, 0.001, (end - start) / (MAX_POINTS - 1)) - 1e-6) / 1000
-        prepared = _prepared(target, signal)
-        if isinstance(prepared, Failure):
-            return prepared.reading(now)
-        params = {
-            "start": f"{start - offset:.3f}",
-            "end": f"{end - offset:.3f}",
-            "timeout": f"{self._bounds.timeout:g}",
-        }
+        asked = question(target, signal, await self._roster(target, [signal]))
+        if not isinstance(asked, Question):
+            reading = _at(asked, now)
+            return reading if isinstance(reading, SourceError) else Series((), step)
+        points = await self._points(asked, Span(start, end, step, offset), _MOST_HALVINGS)
+        return points.reading(now) if isinstance(points, Failure) else Series(points, step)
 
-        def query(client: PrometheusConnect) -> object:
-            return client.custom_query_range(prepared, _EPOCH, _EPOCH, f"{step:.3f}", params=params)
-
-        answer = await self._ask(target, query)
-        if isinstance(answer, PromAnswer):
-            points = points_of(answer, offset=offset, max_series=self._max_series)
-            if not isinstance(points, Failure):
-                return Series(points, step)
-            answer = points
-        return answer.reading(now)
-
-    async def portion(self, target: Target, signal: Signal, pods: Pods, start: float, end: float) -> Reading:
-        """The signal over the window, of the pods with these marks alone; no data for an operator's own query."""
-        if signal.by_release is None or not pods.marks or end <= start:
-            return NoData(end, Gap.NOT_READ, "it cannot be read of some pods alone")
-        narrowed = replace(signal, query=signal.by_release, lookback=end - start if signal.lookback else 0.0)
-        prepared = _prepared(target, narrowed, pods.marks)
-        if isinstance(prepared, Failure):
-            return prepared.reading(end)
-        epoch = (self._clock.now() - _EPOCH).total_seconds() - (self._clock.monotonic() - end)
-        params = {"time": f"{epoch:.3f}", "timeout": f"{self._bounds.timeout:g}"}
-        answer = await self._ask(target, lambda client: client.custom_query(prepared, params=params))
+    async def portion(
+        self, target: Target, signal: Signal, releases: frozenset[str], start: float, end: float
+    ) -> Reading:  # fmt: skip
+        """The signal over the window, of the pods of these releases alone; no data for an operator's own query."""
+        if signal.by_pod is None or end <= start:
+            return NoData(end, Gap.NOT_BY_POD, "a query of one's own cannot be read of some pods alone")
+        window = replace(signal, lookback=end - start if signal.lookback else 0.0, min_requests=0)
+        asked = question(target, window, await self._roster(target, [window]))
+        if not isinstance(asked, Question):
+            return _at(asked, end)
+        epoch = self._epoch() - (self._clock.monotonic() - end)
+        answer = await self._instant(target, asked.promql, {"time": f"{epoch:.3f}"})
         if isinstance(answer, Failure):
             return answer.reading(end)
-        return reading_of(answer, at=end, epoch=epoch, staleness=self._staleness, max_series=self._max_series)
+        return self._number(asked, answer, at=end, epoch=epoch, releases=releases)
 
     async def aclose(self) -> None:
         """Cut what is under way."""
         await self._workers.aclose()
 
-    async def _read(self, target: Target, signal: Signal) -> Reading:
-        at = self._clock.monotonic()
-        prepared = _prepared(target, signal)
-        if isinstance(prepared, Failure):
-            return prepared.reading(at)
-        params = {"timeout": f"{self._bounds.timeout:g}"}
-        answer = await self._ask(target, lambda client: client.custom_query(prepared, params=params))
+    @property
+    def skew(self) -> float:
+        """How many seconds the server's clock is ahead of the guard's; 0 as long as both may agree."""
+        return self._skew.seconds
+
+    def _epoch(self) -> float:
+        """The present second since the epoch, by the server's clock."""
+        return (self._clock.now() - _EPOCH).total_seconds() + self._skew.seconds
+
+    async def _roster(self, target: Target, signals: Iterable[Signal]) -> Roster | NoData | SourceError:
+        """Who owns which pods, if a signal needs to know."""
+        return await self._rosters(target) if any(map(needs_roster, signals)) else Roster()
+
+    async def _reading(self, asked: Question, answer: PromAnswer | Failure, at: float) -> Reading:
         if isinstance(answer, Failure):
             return answer.reading(at)
-        epoch = (self._clock.now() - _EPOCH).total_seconds()
-        return reading_of(answer, at=at, epoch=epoch, staleness=self._staleness, max_series=self._max_series)
+        epoch = self._epoch()
+        if asked.signal.by_pod is None:
+            return reading_of(answer, at=at, epoch=epoch, staleness=self._staleness, max_series=self._max_series)
+        reading = self._number(asked, answer, at=at, epoch=epoch)
+        if isinstance(reading, NoData) and reading.gap is Gap.NO_STATUS:
+            return replace(reading, detail=f"{reading.detail}; {await self._labels(asked)}")
+        return reading
+
+    def _number(
+        self,
+        asked: Question,
+        answer: PromAnswer,
+        *,
+        at: float,
+        epoch: float,
+        releases: frozenset[str] | None = None,
+    ) -> Reading:
+        """The number of an answer by pod, as read at monotonic second `at` when the wall clock showed `epoch`."""
+        partial = partial_of(answer, at)
+        if partial is not None:
+            return partial
+        series = series_of(answer, offset=0.0, max_series=self._max_series)
+        if isinstance(series, Failure):
+            return series.reading(at)
+        found = asked.numbers(series, releases)
+        if not found:
+            return NoData(at, Gap.EMPTY)
+        return stale(at, found[-1].at, epoch, self._staleness) or replace(found[-1], at=at)
+
+    async def _labels(self, asked: Question) -> str:
+        """Which labels a series has as it was scraped."""
+        answer = await self._instant(asked.target, asked.example)
+        series = answer if isinstance(answer, Failure) else series_of(answer, offset=0.0, max_series=1)
+        names = [] if isinstance(series, Failure) else sorted(n for s in series for n in s.labels if n != "__name__")
+        return (
+            f"its labels are {', '.join(n[:60] for n in names[:_MOST_LABELS])}" if names else "its labels are unknown"
+        )
+
+    async def _points(self, asked: Question, span: Span, halvings: int) -> tuple[tuple[float, float], ...] | Failure:
+        params = {
+            "start": f"{span.start - span.offset:.3f}",
+            "end": f"{span.end - span.offset:.3f}",
+            "timeout": f"{self._bounds.timeout:g}",
+        }
+
+        def query(client: PrometheusConnect) -> object:
+            return client.custom_query_range(asked.promql, _EPOCH, _EPOCH, f"{span.step:.3f}", params=params)
+
+        answer = await self._ask(asked.target, query)
+        if isinstance(answer, Failure):
+            if answer.fault is not Fault.TOO_LARGE or not halvings or span.end - span.start <= span.step:
+                return answer
+            early, late = [await self._points(asked, half, halvings - 1) for half in span.halves()]
+            return early if isinstance(early, Failure) else late if isinstance(late, Failure) else early + late
+        if asked.signal.by_pod is None:
+            return points_of(answer, offset=span.offset, max_series=self._max_series)
+        if answer.warnings:
+            return Failure(Fault.MALFORMED, f"a partial answer: {answer.warnings[0]}")
+        series = series_of(answer, offset=span.offset, max_series=self._max_series)
+        if isinstance(series, Failure):
+            return series
+        return tuple((r.at, r.number) for r in asked.numbers(series) if isinstance(r, Value))
+
+    async def _instant(
+        self, target: Target, promql: str, params: Mapping[str, str] | None = None
+    ) -> PromAnswer | Failure:  # fmt: skip
+        asked = {"timeout": f"{self._bounds.timeout:g}", **(params or {})}
+        return await self._ask(target, lambda client: client.custom_query(promql, params=asked))
 
     async def _ask(self, target: Target, query: Query) -> PromAnswer | Failure:
         try:
@@ -150,10 +270,11 @@ class PrometheusSource:
         if isinstance(headers, Failure):
             return headers
         with BoundedSession(
-            line, self._bounds, now=self._clock.now, ca_file=self._ca_file, proxy=self._proxy
+            line, self._bounds, now=self._clock.now, ca_file=self._ca_file, proxy=self._proxy, skew=self._skew
         ) as session:
             client = PrometheusConnect(url=self._url, headers=headers, session=session)
             session.mount(self._url, session.adapter())
+            session.params = _PRESENT
             try:
                 query(client)
             except Failed as failed:
@@ -172,10 +293,9 @@ class PrometheusSource:
         return {"Authorization": f"Bearer {token}"}
 
 
-def _prepared(target: Target, signal: Signal, pods: Collection[str] = ()) -> str | Failure:
-    if not signal.query:
-        return Failure(Fault.CLIENT_ERROR, f"the signal {signal.name} has no query", local=True)
-    try:
-        return render(signal.query, target, signal.lookback, pods)
-    except TemplateFault as fault:
-        return Failure(Fault.CLIENT_ERROR, str(fault), local=True)
+def _at(unasked: Unasked, at: float) -> Reading:
+    return unasked.reading(at) if isinstance(unasked, Failure) else replace(unasked, at=at)
+
+
+async def _nobody(_: Target) -> Roster:
+    return Roster()

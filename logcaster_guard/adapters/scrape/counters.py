@@ -9,7 +9,6 @@ by the time between these two.
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -103,31 +102,6 @@ def increase(tracks: Iterable[Track], start: float, end: float) -> Increase:
         edges += [first.at, last.at]
         pods += 1
     return Increase(requests, failed, buckets, max(edges) - min(edges) if edges else 0.0, pods)
-
-
-def quantile(q: float, buckets: Mapping[float, float]) -> float:
-    """The q-quantile of a histogram, q between 0 and 1; `buckets` are cumulative counts by upper bound.
-
-    As Prometheus' `histogram_quantile` (promql/quantile.go, bucketQuantile): linear within a bucket, the lowest of
-    which begins at 0 if its bound is positive; the highest finite bound if the rank is in the +Inf bucket; NaN
-    without a +Inf bucket, without a finite one, or without observations.
-    """
-    bounds = sorted(buckets)
-    if len(bounds) < 2 or not math.isinf(bounds[-1]):
-        return math.nan
-    counts: list[float] = []
-    for bound in bounds:  # pods with other bounds leave counts that fall; each becomes the highest before it
-        counts.append(max(buckets[bound], counts[-1] if counts else 0.0))
-    if counts[-1] <= 0:
-        return math.nan
-    rank = q * counts[-1]
-    at = bisect_left(counts, rank, hi=len(counts) - 1)
-    if at == len(counts) - 1:
-        return bounds[-2]
-    if at == 0 and bounds[0] <= 0:
-        return bounds[0]
-    lower, below = (bounds[at - 1], counts[at - 1]) if at else (0.0, 0.0)
-    return lower + (bounds[at] - lower) * ((rank - below) / (counts[at] - below))
 
 
 def _at(totals: Totals) -> float:

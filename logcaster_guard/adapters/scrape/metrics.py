@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from logcaster_guard.adapters.scrape.exposition import Labels, Sample
+from logcaster_guard.domain.fold import STATUS
 
 START_TIME = "process_start_time_seconds"
-
-_STATUS = re.compile(r"([1-5])(?:[0-9][0-9]|xx|XX)")
 
 
 @dataclass(frozen=True, slots=True)
 class MetricNames:
-    """Names of the counter of requests, its status label, the histogram of seconds and the gauge of bytes."""
+    """Names of the counter of requests, its status label, the histogram of durations and the gauge of bytes.
+
+    `duration_unit` is how many seconds the histogram counts in.
+    """
 
     requests: str = "http_requests_total"
     status_label: str = "status"
     duration: str = "http_request_duration_seconds"
+    duration_unit: float = 1.0
     memory: str = "process_resident_memory_bytes"
 
     @property
@@ -57,7 +59,7 @@ def pod_scrape(samples: Iterable[Sample], names: MetricNames, *, client_errors: 
             continue
         if sample.name == names.requests:
             requests[sample.labels] = sample.value
-            status = _STATUS.fullmatch(dict(sample.labels).get(names.status_label, ""))
+            status = STATUS.fullmatch(dict(sample.labels).get(names.status_label, ""))
             if status is not None:
                 classes[sample.labels] = status[1]
         elif sample.name == names.memory:
@@ -66,7 +68,7 @@ def pod_scrape(samples: Iterable[Sample], names: MetricNames, *, client_errors: 
             started = sample.value if started is None else max(started, sample.value)
         elif (bound := _bound(sample.labels)) is not None:
             rest = tuple(pair for pair in sample.labels if pair[0] != "le")
-            buckets.setdefault(rest, {})[bound] = sample.value
+            buckets.setdefault(rest, {})[bound * names.duration_unit] = sample.value
     bad = {"5", "4"} if client_errors else {"5"}
     return PodScrape(
         requests=requests,

@@ -7,8 +7,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from logcaster_guard.adapters.scrape.counters import Increase, Totals, Track, increase, quantile
+from logcaster_guard.adapters.scrape.counters import Increase, Totals, Track, increase
 from logcaster_guard.adapters.scrape.metrics import MetricNames, PodScrape
+from logcaster_guard.domain.fold import quantile
 from logcaster_guard.domain.signals import Gap, NoData, Value
 
 ERROR_RATE = "error_rate"
@@ -117,8 +118,11 @@ class Past:
             return Value(at, counted.requests / counted.span)
         if signal == P95_LATENCY:
             return self._latency(at, counted)
-        if not any(s.classified for s in newest):
-            return NoData(at, Gap.WRONG_TYPE, f"no series of {self.names.requests} tells its {self.names.status_label}")
+        untold = sum(s.requests > 0 and not s.classified for s in newest)
+        if untold or not any(s.classified for s in newest):
+            which = f"{untold or len(newest)} of {len(newest)} pods"
+            detail = f"no series of {self.names.requests} has an HTTP status in {self.names.status_label} on {which}"
+            return NoData(at, Gap.NO_STATUS, detail)
         too_few = self._too_few(at, counted.requests, counted.span)
         return too_few or Value(at, counted.failed / counted.requests)
 

@@ -40,7 +40,7 @@ from logcaster_guard.domain.signals import (
     Target,
     Value,
 )
-from logcaster_guard.ports import Clock, Pods
+from logcaster_guard.ports import Clock
 
 MAX_POINTS = 11_000
 CONCURRENT = 20
@@ -151,13 +151,15 @@ class ScrapeSource:
                 await asyncio.sleep(0)
         return Series(tuple(points), step)
 
-    async def portion(self, target: Target, signal: Signal, pods: Pods, start: float, end: float) -> Reading:
+    async def portion(
+        self, target: Target, signal: Signal, releases: frozenset[str], start: float, end: float
+    ) -> Reading:  # fmt: skip
         """The signal over the window, of the pods of these releases alone, out of the samples that are kept."""
         unusable = _unusable(signal, end)
         past = self._pasts.get(target.key)
         if unusable is not None or past is None:
             return unusable or NoData(end, Gap.NOT_READ)
-        return past.portion(signal.name, pods.templates, start, end)
+        return past.portion(signal.name, releases, start, end)
 
     async def aclose(self) -> None:
         """Close the client."""

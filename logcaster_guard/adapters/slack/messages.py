@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from logcaster_guard.domain.notices import Notice, Severity
-from logcaster_guard.domain.translation import LABELS, Language, state
+from logcaster_guard.domain.translation import LABELS, Language, label, state
 
 HEADER_LENGTH = 150
 TEXT_LENGTH = 3_000
@@ -40,7 +40,7 @@ _SHOWN = (
 )
 _TOLD_ELSEWHERE = frozenset({*_SHOWN, "outcome", "frozen", "plan", "detail", "hold", "object", "written", "original"})
 _WAYS_TO_ANSWER = frozenset(
-    {"until", "veto", "veto_command", "approve", "approve_command", "resume", "resume_command", "annotation"}
+    {"until", "silence", "veto", "veto_command", "approve", "approve_command", "resume", "resume_command", "annotation"}
 )
 _NOT_MEASURED = _TOLD_ELSEWHERE | _WAYS_TO_ANSWER | {"channel", "notice", "source", "fault", "cause", "suspects"}
 _MENTION = re.compile(r"@(?=(?:channel|here|everyone|group)\b)", re.IGNORECASE)
@@ -56,7 +56,9 @@ def message(notice: Notice, language: Language = Language.ENGLISH, *, repeated: 
     if notice.text.strip():
         blocks.append({"type": "section", "text": _mrkdwn(mrkdwn(notice.text.strip(), TEXT_LENGTH))})
     fields = [
-        _mrkdwn(f"*{labels[key]}*\n{value}") for key, value in _fields(notice, language) if value and key in labels
+        _mrkdwn(f"*{name}*\n{value}")
+        for key, value in _fields(notice, language)
+        if value and (name := label(notice, key, language))
     ]
     blocks += [{"type": "section", "fields": fields[i : i + FIELDS]} for i in range(0, len(fields), FIELDS)]
     detail = notice.facts.get("detail", "").strip()

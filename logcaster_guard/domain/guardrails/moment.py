@@ -67,7 +67,7 @@ def frozen(freeze: Freeze | None) -> list[Refusal]:
     if freeze is None:
         return []
     sentence = (
-        f"The target is frozen since {instant(freeze.at)} by {freeze.by} ({freeze.reason}): change the "
+        f"The target is frozen since {instant(freeze.at)} by {freeze.by}{freeze.who} ({freeze.reason}): change the "
         'annotation guard.logcaster.io/freeze to a value that begins with "false" to lift it.'
     )
     return [Refusal(Guardrail.FROZEN, sentence)]

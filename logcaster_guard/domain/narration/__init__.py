@@ -5,6 +5,8 @@ from logcaster_guard.domain.narration.guard import (
     GIVEN_UP,
     OF_A_CHANNEL,
     SUMMED_UP,
+    blobs_failing,
+    blobs_recovered,
     channel_failing,
     configuration_refused,
     guard_notice,
@@ -36,10 +38,12 @@ from logcaster_guard.domain.narration.runs import (
 from logcaster_guard.domain.narration.targets import (
     AFTER,
     answer_denied,
+    frozen,
     marked,
     postponed,
     refused,
     request_refused,
+    thawed,
     unproven,
 )
 
@@ -52,9 +56,12 @@ __all__ = [
     "Question",
     "answer_denied",
     "asked",
+    "blobs_failing",
+    "blobs_recovered",
     "channel_failing",
     "configuration_refused",
     "ended",
+    "frozen",
     "guard_notice",
     "held_up",
     "hindered",
@@ -80,5 +87,6 @@ __all__ = [
     "settings_changed",
     "summed_up",
     "summed_up_id",
+    "thawed",
     "unproven",
 ]

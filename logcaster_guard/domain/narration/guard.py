@@ -110,6 +110,23 @@ def journal_recovered(at: datetime) -> Notice:
     return guard_notice("journal.recovered", Severity.INFO, title, text, id=id_, at=at)
 
 
+def blobs_failing(fault: str, at: datetime) -> Notice:
+    """Releases could not be saved for long."""
+    text = (
+        f"{sentence(fault)} A rollback to a release that is saved already goes on. What is rolled out meanwhile cannot "
+        "be saved: it does not earn good, and nothing goes back to it. It is tried again all the time."
+    )
+    title, id_ = "The guard cannot save releases", f"blobs.failing/{at.isoformat()}"
+    return guard_notice("blobs.failing", Severity.CRITICAL, title, text, id=id_, at=at, facts={"detail": fault})
+
+
+def blobs_recovered(at: datetime) -> Notice:
+    """They can be saved again."""
+    title, id_ = "The guard can save releases again", f"blobs.recovered/{at.isoformat()}"
+    text = "What could not be saved is saved now, if it still runs."
+    return guard_notice("blobs.recovered", Severity.INFO, title, text, id=id_, at=at)
+
+
 def notice_lost(about: Notice, channel: str, detail: str, at: datetime) -> Notice:
     """A channel will never carry the notice `about`."""
     text = (

@@ -15,9 +15,10 @@ from logcaster_guard.domain.events import (
     RunOpened,
 )
 from logcaster_guard.domain.inbox import APPROVE, FREEZE, VETO, stamp
+from logcaster_guard.domain.leftovers import Leftover
 from logcaster_guard.domain.narration.returning import by_hand, remedy
 from logcaster_guard.domain.narration.words import images, sentence
-from logcaster_guard.domain.notices import Notice, Severity
+from logcaster_guard.domain.notices import Notice, Severity, Silence
 from logcaster_guard.domain.runs import DESTINATION_BAD, ESCALATED, RECOVERED, SUBSIDED, VETOED, Run
 from logcaster_guard.domain.steps import AskPeople, Hold
 
@@ -82,6 +83,7 @@ def asked(event: RunOpened) -> Question | None:
         )
     facts = {
         "until": stamp(until),
+        "silence": Silence.REFUSAL if step.require_approval else Silence.CONSENT,
         "veto": veto,
         "approve": approve,
         "veto_command": say_no,
@@ -141,6 +143,8 @@ def ended(run: Run, event: RunClosed) -> Notice:
         _command(run.opened, FREEZE, "false: WHY", switched=run.switched and event.outcome != DESTINATION_BAD),
     )
     frozen = f" The target is frozen until a person lifts it: {resume} , or {lift} ." if event.freeze else ""
+    in_place = run.done_instant("restore_template") is not None and event.outcome != DESTINATION_BAD
+    leftover = plan.leftover if in_place else None
     until = None if run.said is None else run.said.until
     lifted = "unless a person marks it bad or rolls it back"
     held = f" This release is not rolled back before {stamp(until)}, {lifted}." if until is not None else ""
@@ -151,7 +155,7 @@ def ended(run: Run, event: RunClosed) -> Notice:
         event="run.closed",
         severity=Severity.INFO if well else Severity.CRITICAL,
         title=f"Rollback of {run.opened.target}: {event.outcome}",
-        text=f"{sentence(event.reason)}{held}{frozen}",
+        text=f"{sentence(event.reason)}{held}{frozen}" + ("" if leftover is None else f" {leftover.sentence}"),
         facts={
             "outcome": event.outcome,
             "rule": run.opened.rule,
@@ -159,9 +163,17 @@ def ended(run: Run, event: RunClosed) -> Notice:
             "to": images(plan.to_images),
             "frozen": "yes" if event.freeze else "no",
             **({"resume": lift, "resume_command": resume} if event.freeze else {}),
+            **_leftover(leftover),
             **({"vetoed_until": stamp(until)} if until is not None else {}),
         },
     )
+
+
+def _leftover(found: Leftover | None) -> Mapping[str, str]:
+    if found is None:
+        return {}
+    helm = {"helm_rollback": found.remedy, "helm_history": found.history} if found.helm else {}
+    return {"leftover": found.shown, **helm}
 
 
 def not_given_back(run: Run, event: HoldReleased) -> Notice:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from logcaster_guard.domain.claims import Claim
-from logcaster_guard.domain.events import RevisionMarked
+from logcaster_guard.domain.events import RevisionMarked, TargetFrozen, TargetThawed
 from logcaster_guard.domain.guardrails import Guardrail, Refusal
 from logcaster_guard.domain.inbox import Mark
 from logcaster_guard.domain.ledger import Record, Standing
@@ -112,6 +112,40 @@ def answer_denied(
         namespace=workload.namespace,
         deployment=workload.name,
         facts={"annotation": annotation, "detail": reason},
+    )
+
+
+def frozen(target: Target, workload: Workload, event: TargetFrozen) -> Notice:
+    """Somebody froze the target by an annotation."""
+    lift = f"logcaster-guard unfreeze {target.key} --reason WHY"
+    return Notice(
+        id=f"target.frozen/{target.key}/{event.at.isoformat()}",
+        at=event.at,
+        event="target.frozen",
+        severity=Severity.WARNING,
+        title=f"{target.key} is frozen: nothing is rolled back there",
+        text=f"Somebody{event.who} froze it by annotation ({event.reason}). Rules that fire only alert until it is "
+        f"lifted: {lift} .",
+        target=target.key,
+        namespace=workload.namespace,
+        deployment=workload.name,
+        facts={"words": event.reason, "who": event.who.strip(" ()"), "lift": lift},
+    )
+
+
+def thawed(target: Target, workload: Workload, event: TargetThawed) -> Notice:
+    """Somebody lifted the freeze."""
+    return Notice(
+        id=f"target.thawed/{target.key}/{event.at.isoformat()}",
+        at=event.at,
+        event="target.thawed",
+        severity=Severity.INFO,
+        title=f"{target.key} is no longer frozen",
+        text=f"The freeze annotation was lifted ({event.reason}): rules act again.",
+        target=target.key,
+        namespace=workload.namespace,
+        deployment=workload.name,
+        facts={"words": event.reason},
     )
 
 

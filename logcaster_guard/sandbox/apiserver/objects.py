@@ -33,6 +33,8 @@ from logcaster_guard.sandbox.apiserver.store import Store
 from logcaster_guard.sandbox.apiserver.validation import check
 
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+_LONGEST_STEM = 58
+"""Characters of `generateName` that are kept: with the suffix the name is a DNS label (names/generate.go)."""
 _EVENT_LIFETIME = timedelta(hours=1)
 _EVENTS_BETWEEN_SWEEPS = 256
 _SERVER_FIELDS = (
@@ -107,7 +109,7 @@ class Objects:
             metadata.pop(field, None)
         self._place(resource, namespace, metadata)
         if not metadata.get("name") and metadata.get("generateName"):
-            metadata["name"] = f"{metadata['generateName']}{random_suffix()}"
+            metadata["name"] = f"{metadata['generateName'][:_LONGEST_STEM]}{random_suffix()}"
         if resource.has_status:
             item.pop("status", None)
         item = _fit(resource, item, None)

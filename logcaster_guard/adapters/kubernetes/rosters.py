@@ -1,0 +1,55 @@
+"""Tells sources outside the cluster which pods belong to a target."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from logcaster_guard.adapters.kubernetes.pods import roster_of
+from logcaster_guard.adapters.kubernetes.signals import fault_of
+from logcaster_guard.domain.errors import ClusterError, NotFound
+from logcaster_guard.domain.ownership import Roster
+from logcaster_guard.domain.signals import Gap, NoData, SourceError, Target
+from logcaster_guard.ports import Clock, Cluster
+
+_FRESH = 1.0
+"""Seconds for which one look serves all who ask."""
+_KEPT = 600.0
+"""Seconds for which the last look serves while the API server does not answer: nothing is rolled out meanwhile."""
+_MOST = 1_000
+
+
+@dataclass(slots=True)
+class _Known:
+    at: float = float("-inf")
+    roster: Roster = field(default_factory=Roster)
+    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Rosters:
+    """The roster of a target, looked up when it is asked for."""
+
+    def __init__(self, cluster: Cluster, clock: Clock) -> None:
+        self._cluster = cluster
+        self._clock = clock
+        self._known: dict[str, _Known] = {}
+
+    async def __call__(self, target: Target) -> Roster | NoData | SourceError:
+        """The target's roster; no data where its workload is not there."""
+        if len(self._known) >= _MOST:
+            self._known.clear()
+        known = self._known.setdefault(f"{target.kind}/{target.key}", _Known())
+        async with known.looking:
+            now = self._clock.monotonic()
+            if now - known.at < _FRESH:
+                return known.roster
+            try:
+                known.roster = await roster_of(self._cluster, target)
+            except NotFound as error:
+                return NoData(now, Gap.EMPTY, str(error))
+            except ClusterError as error:
+                if now - known.at < _KEPT:
+                    return known.roster
+                return SourceError(now, fault_of(error), str(error), error.retry_after)
+            known.at = now
+            return known.roster

@@ -1,0 +1,63 @@
+"""A source whose numbers can be ones of their signals: what cannot is no data, whoever has read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from logcaster_guard.domain.signals import (
+    Gap,
+    History,
+    NoData,
+    Reading,
+    Series,
+    Signal,
+    SourceName,
+    Target,
+    Value,
+    possible,
+)
+from logcaster_guard.ports import Divisible, Source
+
+
+class CredibleSource:
+    """`ports.Source` and `ports.Divisible` over another source."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    @property
+    def name(self) -> SourceName:
+        """The other source's."""
+        return self._source.name
+
+    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
+        """The other's readings, less the impossible ones."""
+        by_name = {signal.name: signal for signal in signals}
+        readings = await self._source.read(target, signals)
+        return {name: _checked(by_name[name], reading) for name, reading in readings.items()}
+
+    async def history(self, target: Target, signal: Signal, start: float, end: float, step: float) -> History:
+        """The other's past, with holes in it where that is impossible."""
+        past = await self._source.history(target, signal, start, end, step)
+        if not isinstance(past, Series):
+            return past
+        return replace(past, points=tuple(p for p in past.points if possible(signal, p[1])))
+
+    async def portion(
+        self, target: Target, signal: Signal, releases: frozenset[str], start: float, end: float
+    ) -> Reading:  # fmt: skip
+        """The other's portion; no data where it has none to give."""
+        if not isinstance(self._source, Divisible):
+            return NoData(end, Gap.NOT_BY_POD, f"the source {self.name} cannot read some pods alone")
+        return _checked(signal, await self._source.portion(target, signal, releases, start, end))
+
+    async def aclose(self) -> None:
+        """Close the other."""
+        await self._source.aclose()
+
+
+def _checked(signal: Signal, reading: Reading) -> Reading:
+    if isinstance(reading, Value) and not possible(signal, reading.number):
+        return NoData(reading.at, Gap.IMPOSSIBLE, f"{signal.name} is read as {reading.number:g}")
+    return reading
