@@ -29,7 +29,7 @@ ENV PATH=/opt/logcaster-guard/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONUNBUFFERED=1
 WORKDIR /var/lib/logcaster-guard
 USER 10001:10001
-EXPOSE 9997
+EXPOSE 9997 9996
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["logcaster-guard"]
 CMD ["run", "/etc/logcaster-guard"]

@@ -48,6 +48,7 @@ from logcaster_guard.domain.errors import (
     NotFound,
     SecretUnreadable,
 )
+from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.signals import SourceError, SourceName, Target
 from logcaster_guard.domain.translation import Language
 from logcaster_guard.effects.own import OwnPod, own_workload
@@ -73,7 +74,7 @@ async def built(loaded: Loaded, *, clock: Clock | None = None, by_hand: bool = F
         sources = _sources(loaded, cluster, clock)
         channels = _channels(settings, cluster)
         own_pod = None if by_hand else await _own_pod(settings, cluster)
-        await _tell_missing_permissions(cluster, settings)
+        await _tell_missing_permissions(cluster, loaded)
         for source in sources.values():
             stack.push_async_callback(source.aclose)
         for channel in channels:
@@ -307,10 +308,11 @@ async def _journal(
         return None, str(error)
 
 
-async def _tell_missing_permissions(cluster: KubernetesCluster, settings: Settings) -> None:
-    log, lease = structlog.get_logger(), settings.authority.lease
+async def _tell_missing_permissions(cluster: KubernetesCluster, loaded: Loaded) -> None:
+    log, settings = structlog.get_logger(), loaded.settings
+    lease, gradual = settings.authority.lease, any(rule.action is Action.GRADUAL for rule in loaded.rules)
     try:
-        missing = list(await missing_permissions(cluster, settings.targets))
+        missing = list(await missing_permissions(cluster, settings.targets, gradual=gradual))
         found = [await to_suspend(cluster, target, settings.policy) for target in settings.targets]
         missing += await missing_for_owners(cluster, chain.from_iterable(found))
         if stores.in_cluster(settings.journal):

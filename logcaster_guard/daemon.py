@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Coroutine, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,10 +39,11 @@ _T = TypeVar("_T")
 
 
 class Daemon:
-    """A guard over the configuration in `paths`, which it follows."""
+    """A guard over the configuration in `paths`, which it follows; `below` is as `load` takes it."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], below: Sequence[Path] = ()) -> None:
         self._paths = paths
+        self._load = partial(load, *paths, below=below)
         self._seen = fingerprint(paths)
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
@@ -127,7 +129,7 @@ class Daemon:
             now = fingerprint(self._paths)
             if now == self._seen and not asked:
                 continue
-            found = await asyncio.to_thread(load, *self._paths)
+            found = await asyncio.to_thread(self._load)
             if fingerprint(self._paths) != now:
                 # Swapped while it was read: what was read may be half old, half new.
                 continue

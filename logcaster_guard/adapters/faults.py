@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from logcaster_guard.adapters.outgoing import AddressRefused
 from logcaster_guard.domain.signals import Fault, SourceError
 
 LONGEST_RETRY_AFTER = 300.0
@@ -45,7 +46,7 @@ class Failure:
 def failure_of(error: BaseException) -> Failure:
     """Name the cause of a failed exchange; what no rule knows is `UNREACHABLE` with the exception's type."""
     chain = list(_chain(error))
-    for rule in (_tls, _name, _timeout, _connection, _protocol):
+    for rule in (_refused, _tls, _name, _timeout, _connection, _protocol):
         for link in chain:
             if (found := rule(link)) is not None:
                 return found
@@ -105,6 +106,10 @@ def _chain(error: BaseException, limit: int = 50) -> Iterator[BaseException]:
         linked = [link.__cause__, link.__context__, getattr(link, "reason", None), *link.args]
         linked += link.exceptions if isinstance(link, BaseExceptionGroup) else ()
         waiting += [x for x in linked if isinstance(x, BaseException)]
+
+
+def _refused(error: BaseException) -> Failure | None:
+    return Failure(Fault.UNREACHABLE, plain(str(error)), local=True) if isinstance(error, AddressRefused) else None
 
 
 def _tls(error: BaseException) -> Failure | None:

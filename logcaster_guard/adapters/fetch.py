@@ -18,6 +18,7 @@ import httpx
 
 from logcaster_guard import __version__
 from logcaster_guard.adapters.faults import Failure, failure_of
+from logcaster_guard.adapters.outgoing import transport
 from logcaster_guard.domain.signals import Fault
 
 _DECODERS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
@@ -59,12 +60,14 @@ class Fetcher:
         self._client = httpx.AsyncClient(
             follow_redirects=False,
             trust_env=False,
-            proxy=proxy,
-            verify=ssl.create_default_context(cafile=ca_file) if ca_file else True,
+            transport=transport(
+                proxy=proxy,
+                verify=ssl.create_default_context(cafile=ca_file) if ca_file else True,
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+            ),
             # Earlier than the whole, because httpcore leaves the socket open when a TLS handshake is cancelled from
             # outside, and because it tells a proxy that does not answer from a server that hangs.
             timeout=httpx.Timeout(None, connect=timeout * 0.9),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
             headers={
                 "User-Agent": f"logcaster-guard/{__version__}",
                 "Accept-Encoding": "identity",

@@ -20,6 +20,8 @@ from urllib.parse import urlencode
 
 import httpx
 
+from logcaster_guard.adapters.outgoing import AddressRefused, transport
+from logcaster_guard.domain.addresses import refusal
 from logcaster_guard.domain.errors import SecretUnreadable
 from logcaster_guard.domain.notices import Delivered, Delivery, TryLater, Undeliverable
 
@@ -81,9 +83,8 @@ class Poster:
         self._client = httpx.AsyncClient(
             follow_redirects=False,
             trust_env=False,
-            proxy=proxy,
+            transport=transport(proxy=proxy, verify=tls or ssl.create_default_context()),
             timeout=timeout,
-            verify=tls or ssl.create_default_context(),
             headers={"User-Agent": "logcaster-guard", "Accept-Encoding": "identity"},
         )
 
@@ -209,16 +210,19 @@ def _checked(text: str) -> httpx.URL:
         raise _Unusable("the channel's URL must start with https:// or http:// and name a host")
     if url.port is not None and not 0 < url.port < 65_536:
         raise _Unusable("the channel's URL names a port that does not exist: use 1 to 65535")
-    try:
-        address = ipaddress.ip_address(url.host)
-    except ValueError:
-        if not _HOST.fullmatch(url.raw_host):
-            raise _Unusable("the channel's URL names a host with characters that no name has") from None
-        return url
-    mapped = getattr(address, "ipv4_mapped", None) or address
-    if mapped.is_link_local or mapped.is_multicast or mapped.is_unspecified:
-        raise _Unusable("the channel's URL names a link-local, multicast or unspecified address, which is refused")
+    if (why := refusal(url.host)) is not None:
+        raise _Unusable(f"the channel's URL names {why}")
+    if not _is_address(url.host) and not _HOST.fullmatch(url.raw_host):
+        raise _Unusable("the channel's URL names a host with characters that no name has")
     return url
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _cause(error: BaseException) -> str:
@@ -227,6 +231,8 @@ def _cause(error: BaseException) -> str:
     for _ in range(8):
         if link is None:
             break
+        if isinstance(link, AddressRefused):
+            return str(link)
         if isinstance(link, ssl.SSLCertVerificationError):
             return f"TLS failure: {link.verify_message}"
         if isinstance(link, ssl.SSLError):

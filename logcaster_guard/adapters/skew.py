@@ -1,40 +1,57 @@
-"""How far another machine's clock is from the guard's, by the Date header of its answers; pure."""
+"""How far another machine's clock is ahead of this one's, as the `Date` of its answers tells.
+
+A `Date` has whole seconds: an answer that says `d` was made between `d` and `d + 1` by its clock, and between sending
+and receiving by this one, so that the offset lies between `d - received` and `d + 1 - sent`. Each answer narrows that,
+until a clock is set and one contradicts it.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-_RESOLUTION = timedelta(seconds=1)
-"""The header has whole seconds, cut off."""
+import structlog
+
+_TOLD = 2.0
+"""Seconds from which on the difference is told, and again when it has changed by as much."""
 
 
-class Skew:
-    """What each answer leaves possible, narrowed down by the next ones; begun anew where they contradict each other."""
+class ClockSkew:
+    """Narrowed with each answer. `low` and `high` are seconds; `whose` clock it is and what follows are for the log."""
 
-    def __init__(self) -> None:
-        self._low: timedelta | None = None
-        self._high = timedelta()
+    def __init__(self, whose: str, detail: str) -> None:
+        self._whose = whose
+        self._detail = detail
+        self.low, self.high = -math.inf, math.inf
+        self._told = 0.0
+        self._log = structlog.get_logger()
 
-    def note(self, headers: Mapping[str, str], sent: datetime, received: datetime) -> None:
-        """Take in the headers of an answer to a request that was sent and answered at these instants of the guard's."""
+    @property
+    def ahead(self) -> float:
+        """By how many seconds its clock is ahead, at most; 0 where it may not differ at all."""
+        return 0.0 if self.low <= 0.0 <= self.high else self.high
+
+    @property
+    def likely(self) -> float:
+        """By how many seconds it is most likely ahead; 0 where it may not differ at all."""
+        return 0.0 if self.low <= 0.0 <= self.high else (self.low + self.high) / 2
+
+    def note(self, headers: Mapping[str, str], sent: float, received: float) -> None:
+        """Take in an answer; `sent` and `received` are seconds since the epoch by this machine's clock."""
         if "Age" in headers:  # a cache's answer has the date of somebody else's question
             return
         try:
-            date = parsedate_to_datetime(headers.get("Date", ""))
+            found = parsedate_to_datetime(headers.get("Date", ""))
         except ValueError:
             return
-        date = date if date.tzinfo else date.replace(tzinfo=UTC)
-        low, high = date - received, date + _RESOLUTION - sent
-        if self._low is None or low > self._high or high < self._low:
-            self._low, self._high = low, high
-        else:
-            self._low, self._high = max(low, self._low), min(high, self._high)
-
-    @property
-    def seconds(self) -> float:
-        """How far the other clock is ahead of the guard's; 0 as long as both may agree."""
-        if self._low is None or self._low <= timedelta() <= self._high:
-            return 0.0
-        return ((self._low + self._high) / 2).total_seconds()
+        stamp = found.replace(tzinfo=found.tzinfo or UTC).timestamp()
+        low, high = stamp - received, stamp + 1.0 - sent
+        contradicts = low > self.high or high < self.low
+        self.low, self.high = (low, high) if contradicts else (max(low, self.low), min(high, self.high))
+        if abs(self.ahead - self._told) >= _TOLD:
+            self._told = self.ahead
+            self._log.warning(
+                "clock.skewed", whose=self._whose, seconds_ahead=round(self.ahead, 1), detail=self._detail
+            )

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from logcaster_guard.config import ConfigFault, Loaded, load
 from logcaster_guard.config.faults import MAX_FAULTS, escaped
+from logcaster_guard.config.named_files import absent
+
+FilesBelow = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Refuse settings that name a file elsewhere than below this folder; may be given several times.",
+        show_default=False,
+    ),
+]
 
 BAD_INPUT = 2
 """Exit code: the files have faults."""
@@ -22,6 +33,7 @@ def check(
             metavar="PATH…", help="Files, or directories whose *.yaml and *.yml are read.", show_default=False
         ),
     ],
+    files_below: FilesBelow = None,
 ) -> None:
     """Validate rules and settings.
 
@@ -31,7 +43,7 @@ def check(
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that cannot show a character is no reason to fail.
         sys.stdout.reconfigure(errors="backslashreplace")
-    found = load(*paths)
+    found = load(*paths, below=files_below or ())
     lines = _summary(found) if isinstance(found, Loaded) else _faults(found)
     print("\n".join(lines))
     if not isinstance(found, Loaded):
@@ -58,7 +70,7 @@ def _summary(loaded: Loaded) -> list[str]:
         f"OK: {_counted(len(loaded.rules), 'rule')} ({rules}); "
         f"{_counted(len(loaded.settings.targets), 'target')} {targets}; settings: {settings}"
     )
-    return [ok, *(f"warning: {sentence}" for sentence in loaded.warnings)]
+    return [ok, *(f"warning: {sentence}" for sentence in (*loaded.warnings, *absent(loaded.settings)))]
 
 
 def _counted(number: int, noun: str) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 import structlog
 import typer
 
-from logcaster_guard.cli.check import BAD_INPUT, print_faults
+from logcaster_guard.cli.check import BAD_INPUT, FilesBelow, print_faults
 from logcaster_guard.config.loading import load
 from logcaster_guard.daemon import Daemon
 from logcaster_guard.domain.errors import ClusterError, ConfigurationError
@@ -23,9 +23,9 @@ Config = Annotated[
 ]
 
 
-def run(paths: Config) -> None:
+def run(paths: Config, files_below: FilesBelow = None) -> None:
     """Watch the targets and roll bad releases back, until stopped."""
-    loaded = load(*paths)
+    loaded = load(*paths, below=files_below or ())
     if isinstance(loaded, list):
         print_faults(loaded)
         raise typer.Exit(BAD_INPUT)
@@ -33,7 +33,7 @@ def run(paths: Config) -> None:
         typer.echo("error: no rules in these files: name a file with rollback_triggers", err=True)
         raise typer.Exit(BAD_INPUT)
     try:
-        asyncio.run(Daemon(paths).serve(loaded))
+        asyncio.run(Daemon(paths, files_below or ()).serve(loaded))
     except ConfigurationError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(BAD_INPUT) from None

@@ -202,7 +202,8 @@ def _address(port: int, path: str, *, switching: bool) -> str:
 
 
 def _configured(folder: Path, stage: Stage, server: ApiServer, rules: str, prometheus: str | None) -> Loaded:
-    kubeconfig = folder / "kubeconfig"
+    kubeconfig = folder / "credentials" / "kubeconfig"
+    kubeconfig.parent.mkdir()
     kubeconfig.write_text(
         json.dumps(
             {

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from logcaster_guard.config.crosschecks import salvage
 from logcaster_guard.config.faults import MAX_FAULTS, ConfigFault, closest
+from logcaster_guard.config.named_files import refusals
 from logcaster_guard.config.queries import query_warnings
 from logcaster_guard.config.rules import RULES_KEY, RawRules, RuleContext, read_rules, repeated_names, rule_count
+from logcaster_guard.config.schema import refusal_fault
 from logcaster_guard.config.sections import SettingsFile
 from logcaster_guard.config.settings import (
     Settings,
@@ -47,13 +49,15 @@ class Loaded:
     warnings: tuple[str, ...] = ()
 
 
-def load(*paths: Path | str) -> Loaded | list[ConfigFault]:
+def load(*paths: Path | str, below: Sequence[Path] = ()) -> Loaded | list[ConfigFault]:
     """Everything in these files and directories, or every fault in them, sorted.
+
+    Every path that the settings name has to lie below one of the folders in `below`, if there are any.
 
     Of a directory each `*.yaml` and `*.yml` is read, hidden ones and subdirectories apart. A file with
     `rollback_triggers` holds rules, any other settings. No path at all gives the default settings and no rules.
     """
-    return _Loading(paths).result()
+    return _Loading(paths, below).result()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +70,9 @@ class _File:
 
 
 class _Loading:
-    def __init__(self, paths: Sequence[Path | str]) -> None:
+    def __init__(self, paths: Sequence[Path | str], below: Sequence[Path]) -> None:
         self._faults: list[ConfigFault] = []
+        self._below = below
         self._seen: set[tuple[int, int]] = set()
         self._files = list(self._read(paths))
 
@@ -122,7 +127,11 @@ class _Loading:
         for result in results:
             if isinstance(result, list):
                 self._faults += result
-        return next((r for r in results if isinstance(r, Settings)), None)
+        settings = next((r for r in results if isinstance(r, Settings)), None)
+        if settings is not None and files[0].root is not None:
+            named = refusals(settings, [Path(f.name) for f in self._files], self._below)
+            self._faults += [refusal_fault(files[0].root, files[0].name, loc, refusal) for loc, refusal in named]
+        return settings
 
     def _rules(self, settings: Settings | None, settings_files: Sequence[_File]) -> list[RawRules]:
         root = settings_files[0].root if settings_files else None

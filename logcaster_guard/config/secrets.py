@@ -18,7 +18,7 @@ MAX_BYTES = 64 << 10
 _ALLOWED = "{file: PATH} or {env: NAME}; a secret never stands in this file itself"
 _BYTE_ORDER_MARK = "\ufeff"
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}", re.ASCII)
-_TOKEN_LIKE = re.compile(r"(?=[^/]*\d)(?=[^/]*[A-Za-z])[A-Za-z0-9_~.-]{16,}", re.ASCII)
+_TOKEN_LIKE = re.compile(r"(?=[^/]*\d)(?=[^/]*[A-Za-z])[A-Za-z0-9_~.:=%-]{16,}", re.ASCII)
 _SECRET_HOSTS = ("hooks.slack.com", "discord.com", "discordapp.com", "webhook.office.com", "chat.googleapis.com")
 
 

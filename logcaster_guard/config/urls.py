@@ -7,14 +7,11 @@ import re
 from urllib.parse import SplitResult, urlsplit
 
 from logcaster_guard.config.faults import Refused, closest, quoted
+from logcaster_guard.domain.addresses import refusal
 
 MAX_LENGTH = 2_000
 
 _ALLOWED = "an http:// or https:// address such as http://logcaster:9998/health"
-_FORBIDDEN_NETWORKS = tuple(
-    ipaddress.ip_network(n) for n in ("169.254.0.0/16", "fe80::/10", "fd00:ec2::/32", "100.100.100.200/32")
-)
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _FORBIDDEN_NAMES = frozenset({"metadata", "metadata.google.internal", "instance-data", "instance-data.ec2.internal"})
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?", re.ASCII)
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*", re.ASCII)
@@ -46,7 +43,10 @@ def _check(text: str) -> SplitResult:
         raise Refused("a malformed address", _ALLOWED) from None
     # What stands before an @ may be a password: it is never shown.
     if "@" in parts.netloc:
-        raise Refused("an address with a user name or password", "credentials from {file: …} or {env: …}")
+        raise Refused(
+            "an address with a user name or password",
+            "an address without: a token goes under the key `token`, and basic authentication is not supported",
+        )
     if parts.scheme not in {"http", "https"}:
         meant = closest(parts.scheme, ("http", "https")) if parts.netloc else None
         raise Refused(f"the address {quoted(text)}", _ALLOWED, meant)
@@ -61,10 +61,8 @@ def _check(text: str) -> SplitResult:
 def _check_host(host: str, text: str) -> None:
     address = _address(host)
     if address is not None:
-        if any(a in n for a in (address, *_embedded(address)) for n in _FORBIDDEN_NETWORKS if a.version == n.version):
-            raise Refused(f"the address {quoted(text)}", "no link-local or metadata addresses")
-        if address.is_multicast:
-            raise Refused(f"the address {quoted(text)}", "the address of one host")
+        if refusal(host) is not None:
+            raise Refused(f"the address {quoted(text)}", "no link-local, metadata, multicast or unspecified addresses")
         return
     name = host.rstrip(".")
     if not _HOST_NAME.fullmatch(host) or ".." in host:
@@ -80,11 +78,3 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
-
-
-def _embedded(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> tuple[ipaddress.IPv4Address, ...]:
-    """The IPv4 addresses that an IPv6 address leads to."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return ()
-    low = (ipaddress.IPv4Address(int(address) & 0xFFFFFFFF),) if address in _NAT64 else ()
-    return tuple(a for a in (address.ipv4_mapped, address.sixtofour, *low) if a is not None)

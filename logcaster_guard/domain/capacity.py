@@ -5,11 +5,13 @@ The floor of a run that shifts pods about is min(wanted, Ready) at its start; a 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 Json = dict[str, Any]
+_LONGEST_HELPER, _HELPER_ENDING = 46, "-rollback"
 HELPER_LABEL = "guard.logcaster.io/helper"
 """Carried by the pods of a helper Deployment alone; its value is the helper's name, cut to a label's length."""
 
@@ -17,6 +19,19 @@ HELPER_LABEL = "guard.logcaster.io/helper"
 def labels_of(pod: Mapping[str, Any]) -> Mapping[str, str]:
     """An object's labels."""
     return pod["metadata"].get("labels") or {}
+
+
+def helper_name(deployment: str) -> str:
+    """The name of a Deployment's helper: always the same, so that there are never two, and that a Role can name it.
+
+    Short enough that Kubernetes keeps it and the ReplicaSet's hash whole in the names of its pods: 58 characters less
+    a hash of 10 and two hyphens. What is cut off a long name is told by a digest.
+    """
+    room = _LONGEST_HELPER - len(_HELPER_ENDING)
+    if len(deployment) > room:
+        digest = hashlib.sha256(deployment.encode()).hexdigest()[:4]
+        deployment = f"{deployment[: room - 5].rstrip('-.')}-{digest}"
+    return deployment + _HELPER_ENDING
 
 
 def helper_label(helper: str) -> str:

@@ -342,7 +342,9 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
 
 
 def _renewed(ledger: Ledger, event: RevisionNumbered | RevisionKept | PodsReplaced) -> Ledger:
-    record = ledger.records[event.template]
+    record = ledger.records.get(event.template)
+    if record is None:
+        return ledger
     if isinstance(event, RevisionKept):
         return _with(ledger, replace(record, blob=event.blob))
     if isinstance(event, RevisionNumbered):

@@ -27,6 +27,8 @@ from logcaster_guard.domain.steps import (
 from logcaster_guard.domain.workload import DAEMON_SET, STATEFUL_SET
 
 ROLE = "deploy/rbac.yaml"
+GRADUAL_ROLE = "deploy/components/gradual"
+SWITCHING_ROLE = "deploy/components/blue-green"
 OWNER_ROLE = "deploy/components/gitops"
 
 
@@ -81,6 +83,13 @@ _WORKLOADS: Mapping[str, str] = {
     STATEFUL_SET: "statefulsets",
     DAEMON_SET: "daemonsets",
 }
+KIND_ROLES: Mapping[str, str] = {
+    "Deployment": ROLE,
+    STATEFUL_SET: "deploy/components/statefulset",
+    DAEMON_SET: "deploy/components/daemonset",
+}
+"""What grants the guard a target of each kind."""
+
 _OWNERS: Mapping[OwnerKind, tuple[str, str]] = {
     OwnerKind.APPLICATION: ("argoproj.io", "applications"),
     OwnerKind.KUSTOMIZATION: ("kustomize.toolkit.fluxcd.io", "kustomizations"),
@@ -101,20 +110,22 @@ def _right(step: Write, verb: str, plan: Plan) -> Right:
     no name to ask for.
     """
 
-    def there(group: str, resource: str, name: str) -> Right:
-        return Right(verb, group, resource, plan.namespace, "" if verb == "create" else name)
+    def there(group: str, resource: str, name: str, role: str = ROLE) -> Right:
+        return Right(verb, group, resource, plan.namespace, "" if verb == "create" else name, role)
 
     match step:
-        case RestoreTemplate() | ScaleProduction() | RestoreEnvironment() | ScaleEnvironment():
-            return there("apps", _WORKLOADS[plan.kind], plan.deployment)
+        case RestoreTemplate() | ScaleProduction():
+            return there("apps", _WORKLOADS[plan.kind], plan.deployment, KIND_ROLES[plan.kind])
+        case RestoreEnvironment() | ScaleEnvironment():
+            return there("apps", _WORKLOADS[plan.kind], plan.deployment, SWITCHING_ROLE)
         case CreateHelper(helper=name) | ScaleHelper(helper=name) | RemoveHelper(helper=name):
-            return there("apps", "deployments", name)
+            return there("apps", "deployments", name, GRADUAL_ROLE)
         case RaiseAutoscalerMinimum(autoscaler=name) | PinAutoscaler(autoscaler=name):
             return there("autoscaling", "horizontalpodautoscalers", name)
         case SwitchService():
-            return there("", "services", plan.service or "")
+            return there("", "services", plan.service or "", SWITCHING_ROLE)
         case DeleteStuckPods():
-            return there("", "pods", "")
+            return there("", "pods", "", KIND_ROLES[STATEFUL_SET])
         case SuspendOwner(owner=owner):
             return _on_owner(verb, owner)
         case _:

@@ -29,6 +29,7 @@ from logcaster_guard.ports import Clock, Cluster, Divisible, Kind, Source
 
 _COUNTED = frozenset({"error_rate", "p95_latency"})
 """Signals that prove nothing on a few requests."""
+_ERRORS, _CLIENT = "error_rate", "4"
 _OLD_PODS = "the old pods"
 
 
@@ -117,6 +118,18 @@ class Attributor:
         if self._policy.min_request_rate(rule) is None or signal is None or source is None or target is None:
             return None
         return (await source.read(target, [signal]))[signal.name]
+
+    async def client_errors(self, rule: Rule) -> float | None:
+        """The share of requests that fail with 4xx, where the rule reads the error rate and its source can tell."""
+        signal, target = self._signals.get(_ERRORS), self._aim.known
+        source = None if signal is None else self._sources.get(signal.source)
+        if _ERRORS not in rule.signals or signal is None or source is None or target is None:
+            return None
+        if signal.by_pod is None or _CLIENT not in signal.by_pod.failed:
+            return None
+        asked = replace(signal, by_pod=replace(signal.by_pod, failed=frozenset({_CLIENT})))
+        reading = (await source.read(target, [asked]))[asked.name]
+        return reading.number if isinstance(reading, Value) else None
 
     async def witness(self, signals: frozenset[str], since: float) -> Witness:
         """How this target fares on these signals, now that a breach of another began at monotonic second `since`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -44,6 +45,9 @@ class Attributor(Protocol):
 
     async def weigh(self, rule: Rule, *, onset: datetime, workload: Workload | None) -> Attribution | None:
         """What the breach since `onset` is put down to; None where that is not asked."""
+
+    async def client_errors(self, rule: Rule) -> float | None:
+        """The share of requests that fail with 4xx, where its source can tell."""
 
     async def request_rate(self, rule: Rule) -> Reading | None:
         """The traffic, where some is asked for; else None."""
@@ -264,7 +268,12 @@ class Decisions:
         self, rule: Rule, onset: datetime, workload: Workload | None, evidence: Mapping[str, str]
     ) -> Mapping[str, str]:
         """Weigh the cause for the decision that follows; returns the evidence with it."""
-        found = await self._attributor.weigh(rule, onset=onset, workload=workload)
+        found, client = await asyncio.gather(
+            self._attributor.weigh(rule, onset=onset, workload=workload), self._attributor.client_errors(rule)
+        )
+        if client is not None and "error_rate" in evidence:
+            of_it = f"{evidence['error_rate']} (4xx: {attribution.shown(client, Unit.RATIO)})"
+            evidence = {**evidence, "error_rate": of_it}
         self._weighed[rule.name] = Weighed(onset, found, await self._attributor.request_rate(rule))
         replaced = self._chronicle.ledger(self._target.key).replaced_before(onset)
         told = {} if replaced is None else {"changed": ", ".join(replaced.changed)}

@@ -6,7 +6,6 @@ production itself carries the good template, at its full size, and the helper is
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +37,6 @@ from logcaster_guard.strategies.unfit import Unfit
 Json = Mapping[str, Any]
 VERSION = "version"
 ROLLBACK = "rollback"
-_LONGEST_HELPER = 46
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +87,7 @@ def plan(
     if reasons or around.service is None:
         return Unfit(tuple(reasons))
     selector = dict((around.service.get("spec") or {}).get("selector") or {})
-    helper = helper_name(workload, destination)
+    helper = capacity.helper_name(workload.name)
     mine = [a for a in around.autoscalers if scales(a, workload)]
     serving = capacity.serving(_own(workload, around.pods), selector, None)
     return Plan(
@@ -139,20 +137,6 @@ def take_over(
         replicas=workload.replicas,
         steps=tuple(steps),
     )
-
-
-def helper_name(workload: Workload, destination: Record) -> str:
-    """The same for the same rollback, so that it cannot be created twice.
-
-    Short enough that Kubernetes keeps it and the ReplicaSet's hash whole in the names of its pods: 58 characters less
-    a hash of 10 and two hyphens. What is cut off a long name is told by a digest.
-    """
-    ending = f"-rollback-{destination.template[:8]}"
-    stem, room = workload.name, _LONGEST_HELPER - len(ending)
-    if len(stem) > room:
-        digest = hashlib.sha256(stem.encode()).hexdigest()[:4]
-        stem = f"{stem[: room - 5].rstrip('-.')}-{digest}"
-    return stem + ending
 
 
 def _steps(

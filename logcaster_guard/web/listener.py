@@ -18,6 +18,9 @@ from aiohttp import web
 _AFTER_FAILURE = 1.0
 """Seconds until the next attempt to accept a connection after one that failed, as where file descriptors are short."""
 
+_SILENT = 60.0
+"""Seconds after one that is told in which further ones are not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -68,19 +71,19 @@ class _Listener:
     async def accept(self) -> None:
         """Accept connections until cancelled."""
         loop = asyncio.get_running_loop()
-        failing = False
+        told, silent_until = False, loop.time()
         while True:
             try:
                 accepted, _ = await loop.sock_accept(self._opened)
             except OSError as error:
-                if not failing:
+                if loop.time() >= silent_until:
                     self._log.error("web.not_accepting", detail=str(error), effect="nobody is answered")
-                failing = True
+                    told, silent_until = True, loop.time() + _SILENT
                 await asyncio.sleep(_AFTER_FAILURE)
                 continue
-            if failing:
+            if told:
                 self._log.info("web.accepting")
-            failing = False
+                told = False
             try:
                 while not self._made_room():
                     self._freed.clear()

@@ -18,6 +18,7 @@ from logcaster_guard.adapters.kubernetes.access import (
     missing_for_owners,
     missing_permissions,
 )
+from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import Rejected
 from logcaster_guard.domain.gitops import Reference
 from logcaster_guard.domain.signals import Target
@@ -26,15 +27,20 @@ from logcaster_guard.ports import Json, Kind
 DEPLOY = Path(__file__).parents[2] / "deploy"
 OWNERS = "components/gitops/rbac.yaml"
 JOURNAL = "components/kubernetes-journal/rbac.yaml"
-ROLES = [("rbac.yaml", PERMISSIONS), (OWNERS, OWNER_PERMISSIONS), (JOURNAL, JOURNAL_PERMISSIONS)]
+ROLES = [
+    *((role, [p for p in PERMISSIONS if p.granted_by == role]) for role in sorted({p.granted_by for p in PERMISSIONS})),
+    (OWNERS, OWNER_PERMISSIONS),
+    (JOURNAL, JOURNAL_PERMISSIONS),
+]
 
 
 def documents(file: str = "rbac.yaml") -> dict[str, dict[str, Any]]:
-    return {d["kind"]: d for d in yaml.safe_load_all((DEPLOY / file).read_text())}
+    path = DEPLOY / file.removeprefix("deploy/")
+    return {d["kind"]: d for d in yaml.safe_load_all((path / "rbac.yaml" if path.is_dir() else path).read_text())}
 
 
 @pytest.mark.parametrize(("file", "permissions"), ROLES)
-def test_the_shipped_role_grants_exactly_what_the_guard_needs(file: str, permissions: tuple[Permission, ...]) -> None:
+def test_each_shipped_role_grants_exactly_what_the_guard_needs(file: str, permissions: Sequence[Permission]) -> None:
     granted = [
         (group, resource, verb)
         for rule in documents(file)["Role"]["rules"]
@@ -53,7 +59,26 @@ def test_the_shipped_binding_gives_the_role_to_the_account() -> None:
     ]
 
 
-@pytest.mark.parametrize("file", [OWNERS, JOURNAL])
+def test_nothing_of_a_targets_can_be_changed_or_deleted_that_its_role_does_not_name() -> None:
+    unnamed = {
+        (file, resource, verb)
+        for file, _ in ROLES
+        for rule in documents(file)["Role"]["rules"]
+        for resource in rule["resources"]
+        for verb in {"patch", "delete"} & set(rule["verbs"])
+        if file not in {OWNERS, JOURNAL} and not rule.get("resourceNames")
+    }
+    # Which of a StatefulSet's pods holds up a rollback is not known before.
+    assert unnamed == {("deploy/components/statefulset", "pods", "delete")}
+
+
+def test_the_roles_name_the_helper_as_the_guard_calls_it() -> None:
+    rules = documents("components/gradual")["Role"]["rules"]
+    [named] = [rule["resourceNames"] for rule in rules if "resourceNames" in rule]
+    assert named == [capacity.helper_name("logcaster-prod")]
+
+
+@pytest.mark.parametrize("file", [file for file, _ in ROLES if file != "deploy/rbac.yaml"])
 def test_the_role_of_a_component_is_bound_to_the_guards_account(file: str) -> None:
     found, base = documents(file), documents()
     assert found["RoleBinding"]["roleRef"]["name"] == found["Role"]["metadata"]["name"]
@@ -122,7 +147,8 @@ API = Target(name="api", namespace="shop", deployment="api")
 
 async def test_a_missing_permission_is_one_sentence_that_says_what_to_grant() -> None:
     missing = await missing_permissions(Account({("patch", "deployments"): False, ("list", "pods"): None}), [WEB])
-    (sentence,) = missing
+    sentence, of_helper = missing
+    assert "web-rollback" in of_helper
     assert sentence == (
         "The guard cannot patch deployments.apps web in namespace shop, so it cannot roll the Deployment back, and no "
         "rollback begins that has to change it: grant its account the verb patch on deployments.apps there, as "
@@ -134,7 +160,8 @@ async def test_what_is_off_without_it_is_said() -> None:
     account = Account({("create", "deployments"): False, ("patch", "horizontalpodautoscalers"): False})
     helper, autoscaler = await missing_permissions(account, [WEB])
     assert "cannot create deployments.apps in namespace shop" in helper
-    assert "gradual_rollback is off, and a missing environment is not made: grant" in helper
+    assert "gradual_rollback is off: grant" in helper
+    assert helper.endswith("as deploy/components/gradual does.")
     assert "no rollback begins that has to change one: grant" in autoscaler
 
 
@@ -167,9 +194,27 @@ async def test_of_an_autoscaler_only_what_is_known_to_be_missing_is_told(
 
 async def test_a_role_that_names_objects_is_believed_only_of_verbs_that_it_can_name_them_for() -> None:
     words = [("create", "deployments"), ("delete", "deployments"), ("list", "pods")]
-    account = Account(dict.fromkeys(words, False), {}, {word: {"web-rollback"} for word in words})
+    account = Account(dict.fromkeys(words, False), {}, {word: {capacity.helper_name("web")} for word in words})
     missing = await missing_permissions(account, [WEB])
     assert [sentence.split()[3:5] for sentence in missing] == [["create", "deployments.apps"], ["list", "pods"]]
+
+
+async def test_a_role_that_names_targets_and_helpers_is_enough_and_one_that_forgets_any_is_told() -> None:
+    blue = Target("blue", "shop", "front", service="front", environments={"b": "front-b", "g": "front-g"})
+    named = {("patch", "deployments"): {"web", "web-rollback", "front-b"}, ("delete", "deployments"): {"web-rollback"}}
+    missing = await missing_permissions(Account(dict.fromkeys(named, False), {}, named), [WEB, blue])
+    assert [sentence.split()[3:6] for sentence in missing] == [
+        ["patch", "deployments.apps", "front-g"],
+        ["delete", "deployments.apps", "front-b"],
+        ["delete", "deployments.apps", "front-g"],
+    ]
+    assert all("as deploy/components/blue-green does." in sentence for sentence in missing)
+
+
+async def test_what_only_gradual_needs_is_not_missed_where_no_rule_asks_for_it() -> None:
+    account = Account({("create", "deployments"): False, ("delete", "deployments"): False})
+    assert await missing_permissions(account, [WEB], gradual=False) == []
+    assert len(await missing_permissions(account, [WEB])) == 2
 
 
 async def test_each_question_is_asked_once_for_all_targets() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from logcaster_guard.adapters.prometheus import PrometheusSource
 from logcaster_guard.adapters.scrape import Endpoint, ScrapeSource
 from logcaster_guard.adapters.slack import Slack
 from logcaster_guard.adapters.webhook import Webhook
+from logcaster_guard.domain.notices import TryLater
 from logcaster_guard.domain.signals import (
     BUILT_IN_UNITS,
     Fault,
@@ -224,3 +227,58 @@ async def test_a_source_that_drips_or_hangs_leaves_the_others_on_time(bad: Scrip
         (reading,) = (await stuck_read).values()
     assert isinstance(reading, SourceError)
     assert reading.fault is Fault.TIMED_OUT
+
+
+@pytest.fixture
+def led_astray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that somebody who can write DNS records has pointed at a metadata service."""
+    there = socket.getaddrinfo
+
+    def resolve(host: str | bytes | None, port: int, *arguments: int, **named: int) -> list[Any]:
+        if host == "metrics.example":
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.169.254", port))]
+        return list(there(host, port, *arguments, **named))
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+
+
+@pytest.mark.usefixtures("led_astray")
+@pytest.mark.parametrize("name", [SourceName.PROMETHEUS, SourceName.HTTP])
+async def test_no_source_is_asked_where_a_name_leads_to_a_metadata_service(name: SourceName) -> None:
+    clock, asked = FakeClock(), signal(name)
+    made: Source = (
+        PrometheusSource("http://metrics.example:80", clock, timeout=5)
+        if name is SourceName.PROMETHEUS
+        else ProbeSource(clock, timeout=5)
+    )
+    where = Target("t", "ns", "d", health_url="http://metrics.example/", traffic_url="http://metrics.example/")
+    reading = (await made.read(where, [asked]))[asked.name]
+    await made.aclose()
+    assert isinstance(reading, SourceError)
+    assert "the name leads to 169.254.169.254, a link-local or metadata address" in reading.detail
+
+
+@pytest.mark.usefixtures("led_astray")
+async def test_no_channel_is_told_where_a_name_leads_to_a_metadata_service() -> None:
+    channel = Webhook("hook", lambda: "http://metrics.example/hook", None, timeout=5, proxy=None, tls=None)
+    delivery = await channel.deliver(NOTICE)
+    await channel.aclose()
+    assert isinstance(delivery, TryLater)
+    assert "the name leads to 169.254.169.254" in delivery.detail
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[2002:a9fe:a9fe::1]/x",
+        "http://[64:ff9b::a9fe:a9fe]/x",
+        "http://100.100.100.200/x",
+        "http://[fd00:ec2::254]/",
+    ],
+)
+async def test_no_channel_is_told_at_a_metadata_address_that_a_secret_names(url: str) -> None:
+    channel = Webhook("hook", lambda: url, None, timeout=5, proxy=None, tls=None)
+    delivery = await channel.deliver(NOTICE)
+    await channel.aclose()
+    assert isinstance(delivery, TryLater)
+    assert "a link-local or metadata address, which is refused" in delivery.detail

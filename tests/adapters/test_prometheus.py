@@ -340,8 +340,10 @@ async def test_a_clock_that_is_ahead_makes_nothing_stale_and_moves_no_point() ->
     )
     async with serving(script) as prometheus:
         made = source(prometheus.url)
-        # The first answer tells the skew.
-        assert isinstance((await made.read(TARGET, [replace(SIGNAL, query="time()")]))["error_rate"], Value)
+        with capture_logs() as logs:  # the first answer tells the skew
+            reading = (await made.read(TARGET, [replace(SIGNAL, query="time()")]))["error_rate"]
+        assert isinstance(reading, Value)
+        assert [(line["whose"], line["seconds_ahead"]) for line in logs if line["event"] == "clock.skewed"]
         await made.history(TARGET, SIGNAL, 990.0, 1000.0, 10.0)
         await made.aclose()
         asked = parse_qs(urlsplit(prometheus.exchanges[-1].path).query)

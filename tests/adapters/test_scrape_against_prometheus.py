@@ -33,7 +33,8 @@ from logcaster_guard.adapters.scrape.exposition import parse
 from logcaster_guard.adapters.scrape.metrics import MetricNames, PodScrape, pod_scrape
 from logcaster_guard.adapters.scrape.past import Limits, Past, Round
 from logcaster_guard.config.settings import default_settings
-from logcaster_guard.domain.fold import quantile
+from logcaster_guard.domain import ownership
+from logcaster_guard.domain.fold import Enough, PodSeries, Scope, folded, quantile
 from logcaster_guard.domain.promql import render
 from logcaster_guard.domain.signals import Value
 from tests.real import presence
@@ -92,6 +93,9 @@ class Pod:
             yield "process_start_time_seconds", "", self.started
         for bound, count in zip(BOUNDS, self.buckets, strict=True):
             yield "http_request_duration_seconds_bucket", f'le="{bound}"', count
+
+
+ROSTER = ownership.of_deployment("logcaster-prod", {"logcaster-prod-6d5f7c9b8": "t"}, {})
 
 
 def pods() -> list[Pod]:
@@ -158,12 +162,15 @@ class Both:
 
     async def theirs(self, signal: str, at: float) -> float:
         settings = default_settings()
-        query = settings.signals[signal].query
-        assert query is not None
-        rendered = render(query, settings.targets[0], WINDOW)
-        value = await self._prometheus.value(rendered.replace("[5m]", f"[5m] @ {self.samples.base + at}"))
-        assert value is not None
-        return value
+        wanted = settings.signals[signal]
+        assert wanted.query is not None
+        assert wanted.by_pod is not None
+        rendered = render(wanted.query, settings.targets[0], WINDOW)
+        found = await self._prometheus.query(rendered.replace("[5m]", f"[5m] @ {self.samples.base + at}"))
+        series = [PodSeries(one["metric"], ((at, float(one["value"][1])),)) for one in found]
+        [reading] = folded(wanted.by_pod, series, Scope("logcaster", ROSTER), Enough(1, WINDOW))
+        assert isinstance(reading, Value), reading
+        return reading.number
 
 
 @pytest.fixture

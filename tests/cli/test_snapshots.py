@@ -88,8 +88,9 @@ def test_a_cluster_that_cannot_be_reached_is_a_sentence(tmp_path: Path, names: l
         "users": [{"name": "u", "user": {"token": "t"}}],
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
     }
-    (tmp_path / "kubeconfig").write_text(json.dumps(kubeconfig))
-    text = f"sources: {{kubernetes: {{kubeconfig: {tmp_path}/kubeconfig}}}}\n"
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "kubeconfig").write_text(json.dumps(kubeconfig))
+    text = f"sources: {{kubernetes: {{kubeconfig: {tmp_path}/kept/kubeconfig}}}}\n"
     (tmp_path / "guard.yaml").write_text((tmp_path / "guard.yaml").read_text() + text)
     shown = call(tmp_path, "diff", names[0])
     assert (shown.exit_code, "Traceback" in shown.output) == (3, False)

@@ -5,18 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.domain import runs
 from logcaster_guard.ports import Cluster as ClusterPort
 from tests.cluster import planes
 from tests.cluster.harness import Cluster
+from tests.cluster.roles import OF_TARGETS
 from tests.conftest import RealControlPlane
 
 Json = dict[str, Any]
 HERE = Path(__file__).parent
-ROLE = HERE.parents[1] / "deploy" / "rbac.yaml"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -39,9 +38,8 @@ async def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 
 @pytest.fixture
 def rights() -> Sequence[Json]:
-    """What the shipped role lets the guard do."""
-    rules: Sequence[Json] = next(d["rules"] for d in yaml.safe_load_all(ROLE.read_text()) if d["kind"] == "Role")
-    return rules
+    """What the shipped Roles let the guard do."""
+    return OF_TARGETS
 
 
 @pytest.fixture

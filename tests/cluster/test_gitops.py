@@ -6,11 +6,9 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from logcaster_guard.adapters.journal import SqliteJournal
 from logcaster_guard.adapters.kubernetes.cluster import RESOURCES
@@ -28,12 +26,11 @@ from tests.cluster.case import BAD, GOOD, WITHIN, Case, ImageSource, image_of
 from tests.cluster.crashes import Cell, Moment, Point, Tape
 from tests.cluster.harness import Cluster
 from tests.cluster.owners import AUTOMATED, Fighter, Owned
+from tests.cluster.roles import OF_TARGETS
 from tests.cluster.scene import Scene
 from tests.real.waiting import until
 
 Json = dict[str, Any]
-ROLE = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
-RIGHTS: Sequence[Json] = next(d["rules"] for d in yaml.safe_load_all(ROLE.read_text()) if d["kind"] == "Role")
 FIX = "3.0"
 OWNERS = list(OwnerKind)
 pytestmark = [pytest.mark.timeout(180)]
@@ -111,7 +108,7 @@ class Watched:
 
 @contextlib.asynccontextmanager
 async def watched(
-    cluster: Cluster, kind: OwnerKind, policy: GitOps, *, rights: Sequence[Json] = RIGHTS
+    cluster: Cluster, kind: OwnerKind, policy: GitOps, *, rights: Sequence[Json] = OF_TARGETS
 ) -> AsyncIterator[Watched]:
     api = await connect(kubeconfig=cluster.kubeconfig("guard"), context=None, timeout=10.0)
     try:
@@ -148,7 +145,7 @@ async def test_without_rights_the_commit_is_not_named_and_suspending_is_refused(
         pytest.skip("the embedded API server asks for no rights")
     for policy in (GitOps.REFUSE, GitOps.SUSPEND):
         async with watched(cluster, OwnerKind.KUSTOMIZATION, policy) as world:
-            await world.scene.cluster.regrant("guard", RIGHTS)
+            await world.scene.cluster.regrant("guard", OF_TARGETS)
             async with world.guarded():
 
                 async def refused(world: Watched = world) -> list[Notice]:

@@ -8,11 +8,9 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.kubernetes.connect import connect
@@ -37,13 +35,13 @@ from logcaster_guard.sandbox.world import World
 from logcaster_guard.strategies import gradual
 from tests.cluster.case import BAD, GOOD, PACE, RULE, image_of
 from tests.cluster.harness import Cluster
+from tests.cluster.roles import OF_TARGETS
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.journal import MemoryJournal
 from tests.real.waiting import until
 
 pytestmark = [pytest.mark.timeout(240)]
 Json = dict[str, Any]
-ROLE = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
 WITHIN = 60.0
 POLICY = Policy(
     gradual=GradualPolicy(wait=0.2, window=0.2, hold=2.0),
@@ -125,8 +123,7 @@ def budget(least: int) -> Json:
 
 @contextlib.asynccontextmanager
 async def shifting(cluster: Cluster, replicas: int, *, borrowed: bool, policy: Policy = POLICY) -> AsyncIterator[Shift]:
-    rules = next(d["rules"] for d in yaml.safe_load_all(ROLE.read_text()) if d["kind"] == "Role")
-    await cluster.grant("guard", rules)
+    await cluster.grant("guard", OF_TARGETS)
     async with contextlib.AsyncExitStack() as stack:
         world = World(
             cluster.node(),
@@ -199,9 +196,7 @@ async def test_nobody_is_missed_from_breach_to_recovery(cluster: Cluster, replic
         assert run.holds == {}
         if borrowed:
             assert await bounds(shift) == (replicas, replicas * 2)
-        assert set(shift.sight.asked) == {
-            gradual.helper_name(Workload(production), Record(run.opened.plan.to_template, "", "", (), 0, 0))
-        }
+        assert set(shift.sight.asked) == {capacity.helper_name(objects.DEPLOYMENT)}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.lifecycle import Pace
@@ -16,11 +15,11 @@ from logcaster_guard.sandbox.release import Behaviour, Releases
 from logcaster_guard.sandbox.world import World
 from tests.cluster.daemon import Daemon
 from tests.cluster.harness import Cluster
+from tests.cluster.roles import OF_TARGETS
 from tests.conftest import StartPrometheus
 from tests.real.prometheus import Prometheus
 
 Json = dict[str, Any]
-DEPLOY = Path(__file__).parents[2] / "deploy"
 PACE = Pace(start_delay=0.1, drain=0.6, crash_backoff=0.2, crash_backoff_most=0.2)
 CLIENT_SIDE = "--validate=false"  # the embedded API server has no schema to validate by
 BAD = ("2.0", "3.0")
@@ -29,9 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 def role() -> Sequence[Json]:
-    documents = yaml.safe_load_all((DEPLOY / "rbac.yaml").read_text())
-    rules: Sequence[Json] = next(d for d in documents if d["kind"] == "Role")["rules"]
-    return rules
+    return OF_TARGETS
 
 
 @pytest.fixture

@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from logcaster_guard.adapters.kubernetes.access import PERMISSIONS, missing_permissions
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
@@ -21,15 +19,13 @@ from logcaster_guard.domain.ownership import Roster
 from logcaster_guard.domain.signals import NoData, Signal, SourceName, Target, Unit, Value
 from logcaster_guard.domain.workload import Workload, template_hash
 from logcaster_guard.ports import Json, Kind
+from logcaster_guard.sandbox import objects
 from tests.cluster.harness import Cluster
+from tests.cluster.roles import TARGETS, rules_in
 from tests.fakes.clock import START, FakeClock
 from tests.real.waiting import until
 
-RULES = next(
-    d["rules"]
-    for d in yaml.safe_load_all((Path(__file__).parents[2] / "deploy" / "rbac.yaml").read_text())
-    if d["kind"] == "Role"
-)
+RULES = rules_in(*TARGETS, names={objects.DEPLOYMENT: "web"})
 LONG_AGO = "2025-12-31T23:00:00Z"
 SIGNALS = [Signal(n, Unit.COUNT, SourceName.KUBERNETES) for n in ("restart_count", "unready_pods", "rollout_stalled")]
 

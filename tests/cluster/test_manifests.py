@@ -51,13 +51,39 @@ async def test_the_manifests_are_accepted_whole(cluster: Cluster, tmp_path: Path
     assert "Warning" not in err
     kinds = (
         "configmap",
+        "networkpolicy.networking.k8s.io",
         "deployment.apps",
         "persistentvolumeclaim",
         "role.rbac.authorization.k8s.io",
         "rolebinding.rbac.authorization.k8s.io",
         "serviceaccount",
     )
-    assert {line.split()[0] for line in out.splitlines()} == {f"{kind}/logcaster-guard" for kind in kinds}
+    made = {line.split()[0] for line in out.splitlines()}
+    assert made == {"configmap/logcaster-guard-rules", *(f"{kind}/logcaster-guard" for kind in kinds)}
+
+
+async def test_the_account_that_the_readme_makes_is_the_one_that_the_role_is_for(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    if shutil.which("kubectl") is None or cluster.kind == "sandbox":
+        pytest.skip("it takes kubectl and an API server that asks for rights")
+    text = (DEPLOY.parent / "README.md").read_text("utf-8")
+    lines = [line for line in text.splitlines() if line.startswith("kubectl ") and "kustom" not in line]
+    steps = "\n".join(line for line in lines if "-k deploy/" not in line).replace("logcaster ", f"{cluster.namespace} ")
+    steps = steps.replace("deploy/rbac.yaml", str(DEPLOY / "rbac.yaml"))
+    asked = f"kubectl --kubeconfig guard.kubeconfig auth can-i --namespace {cluster.namespace} patch deployments.apps/"
+    process = await asyncio.create_subprocess_exec(
+        "bash",
+        "-euc",
+        f"{steps}\n{asked}logcaster-prod\n! {asked}logcaster-other\n! {asked[: asked.index('patch')]}get secrets",
+        cwd=tmp_path,
+        env=os.environ | {"KUBECONFIG": str(cluster.kubeconfig("admin")), "KUBECACHEDIR": str(tmp_path / "cache")},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0, out.decode()
+    assert out.decode().split("\n")[-4:] == ["yes", "no", "no", ""]
 
 
 async def test_the_namespace_may_demand_the_strictest_pod_security(cluster: Cluster, tmp_path: Path) -> None:

@@ -7,13 +7,12 @@ import json
 import re
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from logcaster_guard.ports import Json
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import MERGE_PATCH
 from logcaster_guard.sandbox.lifecycle import Pace
@@ -24,6 +23,7 @@ from tests.cluster.daemon import Daemon
 from tests.cluster.harness import Cluster
 from tests.cluster.keeping import journal_rights
 from tests.cluster.partitions import LEASES, NAME
+from tests.cluster.roles import OF_TARGETS
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PACE = Pace(start_delay=0.1, drain=0.2)
@@ -33,9 +33,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 @pytest.fixture
 async def world(cluster: Cluster) -> AsyncIterator[World]:
-    documents = yaml.safe_load_all((DEPLOY / "rbac.yaml").read_text())
-    rules: Sequence[Json] = next(d for d in documents if d["kind"] == "Role")["rules"]
-    await cluster.grant("guard", [*rules, *journal_rights(), LEASES])
+    await cluster.grant("guard", [*OF_TARGETS, *journal_rights(), LEASES])
     world = World(
         cluster.node(),
         namespace=cluster.namespace,

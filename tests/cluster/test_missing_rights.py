@@ -24,11 +24,13 @@ from tests.cluster.case import BAD, GOOD, POLICY, WITHIN, Case, image_of
 from tests.cluster.ending import Facts
 from tests.cluster.environments import BLUE, GREEN, IDLE
 from tests.cluster.harness import Cluster
+from tests.cluster.roles import FURTHER, TARGETS, rules_in
 from tests.cluster.scene import Scene
-from tests.cluster.test_role import RULES, without
+from tests.cluster.test_role import without
 from tests.real.waiting import until
 
 pytestmark = [pytest.mark.timeout(240)]
+RULES = rules_in(*TARGETS, *FURTHER)
 SERVICES, DEPLOYMENTS = ("", "services"), ("apps", "deployments")
 AUTOSCALERS = ("autoscaling", "horizontalpodautoscalers")
 
@@ -56,12 +58,13 @@ class Lacking:
     scene: Scene
     account: Rights
     right: tuple[str, str, str]
+    name: str
 
     async def take_away(self) -> None:
         if isinstance(self.account, Told):
             self.account.lacking.add(self.right)
         else:
-            await self.scene.cluster.regrant("guard", without(*self.right))
+            await self.scene.cluster.regrant("guard", without(*self.right, RULES))
             await until(lambda: self._may(False), WITHIN)
 
     async def granted(self) -> None:
@@ -73,8 +76,9 @@ class Lacking:
 
     async def _may(self, wanted: bool) -> bool:
         group, resource, verb = self.right
-        others = [await self.account.may("patch", *DEPLOYMENTS, self.scene.cluster.namespace)] if wanted else [True]
-        return [await self.account.may(verb, group, resource, self.scene.cluster.namespace), *others] == [wanted, True]
+        namespace = self.scene.cluster.namespace
+        others = await self.account.may("patch", *DEPLOYMENTS, namespace, objects.DEPLOYMENT) if wanted else True
+        return (await self.account.may(verb, group, resource, namespace, self.name), others) == (wanted, True)
 
     async def lived(self) -> Facts:
         """How it stands when a guard has nothing left to do; it has tried nothing that it may not do."""
@@ -96,13 +100,13 @@ class Lacking:
 
 @contextlib.asynccontextmanager
 async def lacking(
-    cluster: Cluster, case: Case, right: tuple[str, str, str], *, minimum: int | None = None
+    cluster: Cluster, case: Case, right: tuple[str, str, str], name: str, *, minimum: int | None = None
 ) -> AsyncIterator[Lacking]:
     api = await connect(kubeconfig=cluster.kubeconfig("guard"), context=None, timeout=10.0)
     try:
         async with Scene.set_up(cluster, api, RULES, minimum, case=case) as scene:
             scene.account = Told() if cluster.kind == "sandbox" else api
-            made = Lacking(scene, scene.account, right)
+            made = Lacking(scene, scene.account, right, name)
             await made.take_away()
             yield made
     finally:
@@ -133,11 +137,12 @@ async def test_a_switch_that_may_not_be_made_is_refused_until_it_may(
     cluster: Cluster, right: tuple[str, str, str], name: str, missing: bool, minimum: int | None
 ) -> None:
     case = Case(Action.BLUE_GREEN, missing=missing, refused=True)
-    async with lacking(cluster, case, right, minimum=minimum) as lack:
+    async with lacking(cluster, case, right, name, minimum=minimum) as lack:
         facts = await lack.lived()
         assert (facts.image, facts.changes, facts.runs, facts.ledger.freeze) == (objects.image(BAD), 0, [], None)
         namespace = lack.scene.cluster.namespace
-        assert sentence(right, name, namespace, "blue_green", "deploy/rbac.yaml") in await lack.refusal()
+        granted_by = "deploy/rbac.yaml" if right[:2] == AUTOSCALERS else "deploy/components/blue-green"
+        assert sentence(right, name, namespace, "blue_green", granted_by) in await lack.refusal()
 
         await lack.granted()
         lack.scene.case = replace(case, refused=False)
@@ -168,7 +173,7 @@ async def live_was_good(scene: Scene) -> None:
 async def test_without_the_right_to_switch_what_is_configured_otherwise_is_done(
     cluster: Cluster, granted: bool
 ) -> None:
-    async with lacking(cluster, Case(Action.BLUE_GREEN), (*SERVICES, "patch")) as lack:
+    async with lacking(cluster, Case(Action.BLUE_GREEN), (*SERVICES, "patch"), objects.ACTIVE_SERVICE) as lack:
         await live_was_good(lack.scene)
         judged = BlueGreenPolicy(wait=0.1, window=0.1, otherwise=Action.IMMEDIATE)
         lack.scene.policy = replace(POLICY, blue_green=judged)
@@ -191,7 +196,7 @@ async def test_an_owner_that_may_not_be_suspended_is_the_reason_to_refuse(
     resource = RESOURCES[Kind(kind)]
     right = (resource.group, resource.plural, verb)
     case = Case(Action.IMMEDIATE, owner=kind, refused=True)
-    async with lacking(cluster, case, right) as lack:
+    async with lacking(cluster, case, right, owners.NAME) as lack:
         assert lack.scene.owned is not None
         before, facts = await lack.scene.owned.raw(), await lack.lived()
         assert (facts.image, facts.changes, facts.runs) == (objects.image(BAD), 0, [])

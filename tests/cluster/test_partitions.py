@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
-import yaml
 
 from logcaster_guard.domain import runs
 from logcaster_guard.domain.rules import Action
@@ -22,19 +21,16 @@ from tests.cluster.case import BAD, Case
 from tests.cluster.daemon import Daemon
 from tests.cluster.harness import AuditRecord, Cluster
 from tests.cluster.partitions import LEASES, NAME, free_lease
+from tests.cluster.roles import OF_TARGETS
 from tests.cluster.scene import Scene
 from tests.real.waiting import until
-
-DEPLOY = Path(__file__).parents[2] / "deploy"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @pytest.fixture
 def rights() -> Sequence[Json]:
-    documents = yaml.safe_load_all((DEPLOY / "rbac.yaml").read_text())
-    rules: Sequence[Json] = next(d for d in documents if d["kind"] == "Role")["rules"]
-    return [*rules, LEASES]
+    return [*OF_TARGETS, LEASES]
 
 
 @contextlib.asynccontextmanager

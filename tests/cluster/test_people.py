@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -19,6 +19,7 @@ from logcaster_guard.sandbox.world import World
 from tests.cluster.case import image_of
 from tests.cluster.daemon import Daemon
 from tests.cluster.harness import Cluster
+from tests.cluster.roles import OF_TARGETS
 from tests.cluster.test_manual import command, free_address
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -33,9 +34,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 @pytest.fixture
 async def world(cluster: Cluster) -> AsyncIterator[World]:
-    documents = yaml.safe_load_all((DEPLOY / "rbac.yaml").read_text())
-    rules: Sequence[Json] = next(d for d in documents if d["kind"] == "Role")["rules"]
-    await cluster.grant("guard", rules)
+    await cluster.grant("guard", OF_TARGETS)
     world = World(
         cluster.node(),
         namespace=cluster.namespace,

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from logcaster_guard.adapters.kubernetes.access import (
     JOURNAL_PERMISSIONS,
@@ -34,6 +33,7 @@ from tests.cluster.case import GOOD, Case
 from tests.cluster.ending import Facts
 from tests.cluster.harness import Cluster
 from tests.cluster.owners import define
+from tests.cluster.roles import FURTHER, OF_TARGETS, TARGETS, rules_in
 from tests.cluster.scene import Scene, autoscaler
 from tests.fakes.clock import START
 from tests.real.waiting import until
@@ -43,14 +43,15 @@ Use = Callable[[KubernetesCluster, str], Awaitable[object]]
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
 
-def rules_in(*files: str) -> Sequence[Json]:
-    """The rules of the Roles that are shipped in these files."""
-    documents = [d for file in files for d in yaml.safe_load_all((DEPLOY / file).read_text())]
-    return [rule for document in documents if document["kind"] == "Role" for rule in document["rules"]]
-
-
-OTHERS = rules_in("rbac.yaml", "components/gitops/rbac.yaml")
-RULES = [*OTHERS, *rules_in("components/kubernetes-journal/rbac.yaml")]
+NAMES = {
+    "logcaster-prod": "web",
+    "logcaster-prod-rollback": "web-rollback",
+    "logcaster-active": "web",
+    "logcaster-blue": "web-blue",
+    "logcaster-green": "web-green",
+}
+OTHERS = rules_in(*TARGETS, FURTHER[0], names=NAMES)
+RULES = rules_in(*TARGETS, *FURTHER, names=NAMES)
 PAUSE = [{"op": "add", "path": "/metadata/annotations", "value": {}}]
 EMPTY = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}}
 NOTE = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "note"}}
@@ -62,8 +63,8 @@ async def tell(guard: KubernetesCluster, namespace: str) -> object:
     return await guard.create(Kind.EVENT, namespace, event)
 
 
-async def gone(guard: KubernetesCluster, kind: Kind, namespace: str) -> object:
-    await guard.delete(kind, namespace, "web", uid="u1", resource_version=None)
+async def gone(guard: KubernetesCluster, kind: Kind, namespace: str, name: str = "web") -> object:
+    await guard.delete(kind, namespace, name, uid="u1", resource_version=None)
     return None
 
 
@@ -72,7 +73,7 @@ USES: Mapping[tuple[str, str], Use] = {
     ("deployments", "patch"): lambda guard, ns: guard.json_patch(Kind.DEPLOYMENT, ns, "web", PAUSE),
     ("deployments", "list"): lambda guard, ns: guard.list(Kind.DEPLOYMENT, ns),
     ("deployments", "create"): lambda guard, ns: guard.create(Kind.DEPLOYMENT, ns, EMPTY),
-    ("deployments", "delete"): lambda guard, ns: gone(guard, Kind.DEPLOYMENT, ns),
+    ("deployments", "delete"): lambda guard, ns: gone(guard, Kind.DEPLOYMENT, ns, "web-rollback"),
     ("statefulsets", "get"): lambda guard, ns: guard.get(Kind.STATEFUL_SET, ns, "web"),
     ("statefulsets", "patch"): lambda guard, ns: guard.json_patch(Kind.STATEFUL_SET, ns, "web", PAUSE),
     ("daemonsets", "get"): lambda guard, ns: guard.get(Kind.DAEMON_SET, ns, "web"),
@@ -106,20 +107,22 @@ USES: Mapping[tuple[str, str], Use] = {
     ("secrets", "patch"): lambda guard, ns: guard.json_patch(Kind.SECRET, ns, "web", PAUSE),
     ("secrets", "delete"): lambda guard, ns: gone(guard, Kind.SECRET, ns),
 }
-VERBS = [
-    (group, resource, verb)
-    for rule in RULES
-    for group in rule["apiGroups"]
-    for resource in rule["resources"]
-    for verb in rule["verbs"]
-]
+VERBS = list(
+    dict.fromkeys(
+        (group, resource, verb)
+        for rule in RULES
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    )
+)
 
 
 def targets(cluster: Cluster) -> list[Target]:
     """One of each kind: together they need the whole Role."""
     web = Target(name="web", namespace=cluster.namespace, deployment="web", service="web")
     kinds = [replace(web, kind=kind) for kind in ("StatefulSet", "DaemonSet")]
-    return [web, *kinds, replace(web, environments={"blue": "web", "green": "web-green"})]
+    return [web, *kinds, replace(web, environments={"blue": "web-blue", "green": "web-green"})]
 
 
 async def missing(guard: KubernetesCluster, cluster: Cluster) -> list[str]:
@@ -152,10 +155,10 @@ async def guard_with(cluster: Cluster, rules: Sequence[Json], lacking: int) -> K
     return made
 
 
-def without(group: str, resource: str, verb: str) -> list[Json]:
+def without(group: str, resource: str, verb: str, rules: Sequence[Json] = RULES) -> list[Json]:
     """The Roles' rules less one verb on one resource."""
     found = []
-    for rule in RULES:
+    for rule in rules:
         for name in rule["resources"]:
             hit = group in rule["apiGroups"] and resource == name
             verbs = [v for v in rule["verbs"] if not (hit and v == verb)]
@@ -196,9 +199,10 @@ async def test_with_the_whole_role_nothing_is_refused(cluster: Cluster) -> None:
 async def test_without_the_verb_it_is_named_and_its_use_is_refused(
     cluster: Cluster, group: str, resource: str, verb: str
 ) -> None:
-    # A sentence for each object that is asked for by name: the guard's targets are of two Deployments.
-    lacking = 2 if (resource, verb) in {("deployments", "get"), ("deployments", "patch")} else 1
-    guard = await guard_with(cluster, without(group, resource, verb), lacking=lacking)
+    # A sentence for each object that is asked for by name: two Deployments of a target with environments beside the
+    # other one, and its helper.
+    named = {"get": 3, "patch": 4, "delete": 3} if resource == "deployments" else {}
+    guard = await guard_with(cluster, without(group, resource, verb), lacking=named.get(verb, 1))
     try:
         sentences = await missing(guard, cluster)
         found = {key for key, use in USES.items() if await refused(use, guard, cluster.namespace)}
@@ -247,6 +251,23 @@ async def test_a_role_that_names_what_may_be_deleted_claims_nothing_of_what_will
     await guard.aclose()
 
 
+@pytest.mark.parametrize(
+    ("verb", "resource"),
+    [
+        ("patch", "deployments.apps"), ("delete", "deployments.apps"), ("patch", "statefulsets.apps"),
+        ("patch", "daemonsets.apps"), ("patch", "services"), ("patch", "horizontalpodautoscalers.autoscaling"),
+    ],
+)  # fmt: skip
+async def test_what_is_not_named_may_not_be_changed(cluster: Cluster, verb: str, resource: str) -> None:
+    guard = await guard_with(cluster, RULES, lacking=0)
+    name, _, group = resource.partition(".")
+    try:
+        assert await guard.may(verb, group, name, cluster.namespace, "somebody-elses") is False
+        assert await guard.may(verb, group, name, cluster.namespace) is False
+    finally:
+        await guard.aclose()
+
+
 @pytest.mark.parametrize("verb", ["create", "update", "deletecollection"])
 @pytest.mark.parametrize("resource", ["statefulsets.apps", "configmaps", "pods"])
 async def test_nothing_beyond_the_role_is_allowed(cluster: Cluster, resource: str, verb: str) -> None:
@@ -283,7 +304,7 @@ async def lacking(cluster: Cluster, verb: str, *, refused: bool) -> AsyncIterato
         pytest.skip("the embedded API server asks for no rights")
     account = await connect(kubeconfig=cluster.kubeconfig("guard"), context=None, timeout=10.0)
     case = Case(Action.GRADUAL, refused=refused)
-    rights = without("apps", "deployments", verb)
+    rights = without("apps", "deployments", verb, OF_TARGETS)
     try:
         async with Scene.set_up(cluster, account, rights, None, case=case) as scene:
             scene.account = account
@@ -323,7 +344,7 @@ async def test_what_may_not_be_rolled_back_is_refused_until_it_may(cluster: Clus
         facts = await lived(scene)
         assert (facts.changes, facts.runs, facts.ledger.freeze) == (0, [], None)
 
-        await scene.cluster.regrant("guard", RULES)
+        await scene.cluster.regrant("guard", OF_TARGETS)
         account, scene.case = scene.account, Case(Action.GRADUAL)
         assert isinstance(account, KubernetesCluster)
         await until(lambda: allowed(scene, account, "patch"))

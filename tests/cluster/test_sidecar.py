@@ -114,7 +114,7 @@ async def test_the_next_guard_takes_the_lease_and_ends_the_rollback(
         scene.folder.mkdir()
         daemon = Daemon(scene.cluster, scene.folder, network=scene.world.network.url, prometheus=None)
         daemon.keep_in_cluster()
-        text = "mode: sidecar\nauthority: {lease: guard, duration: 6s, renew_every: 1s}\n"
+        text = "mode: sidecar\nauthority: {lease: logcaster-guard, duration: 6s, renew_every: 1s}\n"
         daemon.settings.write_text(
             daemon.settings.read_text().replace("kubernetes: {", "kubernetes: {timeout: 3s, ") + text
         )

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from logcaster_guard.adapters.blobs import FolderBlobs
 from logcaster_guard.adapters.clock import SystemClock
@@ -28,12 +27,12 @@ from logcaster_guard.sandbox.release import Behaviour
 from logcaster_guard.sandbox.world import World
 from tests.cluster.case import BAD, GOOD, PACE, POLICY, RULE, SIGNAL, image_of
 from tests.cluster.harness import Cluster
+from tests.cluster.roles import OF_TARGETS
 from tests.real.waiting import until
 
 pytestmark = [pytest.mark.timeout(180)]
 Json = dict[str, Any]
 NAME = "logcaster-prod"
-ROLE = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
 PLURALS = {"StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
 
 
@@ -107,8 +106,7 @@ async def guarding(cluster: Cluster, kind: str, path: str, folder: Path) -> Asyn
 async def test_it_is_back_on_the_good_template(cluster: Cluster, kind: str, new: Behaviour, tmp_path: Path) -> None:
     if cluster.kind == "sandbox":
         pytest.skip("the embedded API server has neither StatefulSets nor DaemonSets")
-    rules = next(d["rules"] for d in yaml.safe_load_all(ROLE.read_text()) if d["kind"] == "Role")
-    await cluster.grant("guard", rules)
+    await cluster.grant("guard", OF_TARGETS)
     path = f"/apis/apps/v1/namespaces/{cluster.namespace}/{PLURALS[kind]}/{NAME}"
     world = World(cluster.node(), namespace=cluster.namespace, pace=PACE)
     world.releases.register(objects.image(BAD), new)

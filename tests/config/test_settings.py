@@ -158,7 +158,7 @@ def test_settings_do_not_change() -> None:
         ("targets: {name: a}", 10, "a mapping", "a list"),
         ("targets: [{name: 5}]", 18, "the number 5", "text"),
         ("targets: [{namespace: A_b}]", 23, 'the text "A_b"', "lower-case letters"),
-        ("targets: [{health_url: 'http://u:p@x/'}]", 24, "a user name or password", "{file: …} or {env: …}"),
+        ("targets: [{health_url: 'http://u:p@x/'}]", 24, "a user name or password", "is not supported"),
         ("targets: [{labels: {'a-b': c}}]", 21, 'the label "a-b"', "lower-case letters, digits and _"),
         ("targets: [{name: a}, {name: a, deployment: b}]", 29, 'the target "a" again', "each one once"),
         ("targets: [{name: a}, {name: b}]", 22, 'the Deployment "logcaster/logcaster-prod" again', "each one once"),

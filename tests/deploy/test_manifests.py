@@ -12,28 +12,32 @@ import pytest
 import yaml
 
 from logcaster_guard.adapters.kubernetes.access import DELEGATED, LEASE_PERMISSIONS, PERMISSIONS
+from logcaster_guard.adapters.kubernetes.connect import SERVICE_ACCOUNT
 from logcaster_guard.config.loading import Loaded, load
 from logcaster_guard.config.settings import default_settings
+from logcaster_guard.domain.rights import ROLE
 from logcaster_guard.domain.sidecar import CONTAINER, is_guard, without_guard
 from logcaster_guard.sandbox import objects
 from tests.deploy.dockerfile import ROOT
 
 Json = dict[str, Any]
 DEPLOY = ROOT / "deploy"
+RULES = "Rules"
+OF_DEPLOYMENTS = [p for p in PERMISSIONS if p.granted_by == ROLE]
+"""What a target needs that is a Deployment and is rolled back at once."""
 
 
 @pytest.fixture(scope="module")
 def built() -> dict[str, Json]:
     """The objects of the base, by kind."""
-    if shutil.which("kubectl") is None:
-        pytest.skip("no kubectl: it is not on PATH")
-    done = subprocess.run(
-        ["kubectl", "kustomize", str(DEPLOY)], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    objects = list(yaml.safe_load_all(done.stdout))
-    assert len({o["kind"] for o in objects}) == len(objects)
-    return {o["kind"]: o for o in objects}
+    return by_kind(build(DEPLOY))
+
+
+def by_kind(objects: list[Json]) -> dict[str, Json]:
+    """Each by its kind; of the two ConfigMaps the rules' is called `Rules`."""
+    found = {RULES if o["metadata"]["name"] == "logcaster-guard-rules" else o["kind"]: o for o in objects}
+    assert len(found) == len(objects)
+    return found
 
 
 def pod(built: dict[str, Json]) -> Json:
@@ -47,8 +51,8 @@ def container(built: dict[str, Json]) -> Json:
 
 
 def test_everything_is_there_and_in_one_namespace(built: dict[str, Json]) -> None:
-    kinds = {"ConfigMap", "Deployment", "PersistentVolumeClaim", "Role", "RoleBinding", "ServiceAccount"}
-    assert set(built) == kinds
+    kinds = {"ConfigMap", RULES, "Deployment", "PersistentVolumeClaim", "Role", "RoleBinding", "ServiceAccount"}
+    assert set(built) == kinds | {"NetworkPolicy"}
     assert {o["metadata"]["namespace"] for o in built.values()} == {"logcaster"}
 
 
@@ -85,11 +89,19 @@ def test_only_the_journals_volume_is_written(built: dict[str, Json]) -> None:
     assert (
         volumes["journal"]["persistentVolumeClaim"]["claimName"] == built["PersistentVolumeClaim"]["metadata"]["name"]
     )
-    assert volumes["config"]["configMap"]["name"] == built["ConfigMap"]["metadata"]["name"]
+    for volume, kind in (("config", "ConfigMap"), ("rules", RULES)):
+        assert volumes[volume]["configMap"]["name"] == built[kind]["metadata"]["name"]
+        assert mounts[volume]["mountPath"] in container(built)["args"]
 
 
-def test_an_edit_of_the_rules_does_not_rename_their_configmap(built: dict[str, Json]) -> None:
+def test_an_edit_of_rules_or_settings_renames_no_configmap(built: dict[str, Json]) -> None:
     assert built["ConfigMap"]["metadata"]["name"] == "logcaster-guard"
+    assert built[RULES]["metadata"]["name"] == "logcaster-guard-rules"
+
+
+def test_who_may_edit_the_rules_need_not_be_allowed_to_edit_the_settings(built: dict[str, Json]) -> None:
+    assert list(built[RULES]["data"]) == ["rollback-rules.yaml"]
+    assert list(built["ConfigMap"]["data"]) == ["guard.yaml"]
 
 
 def test_the_guard_is_told_its_own_pod(built: dict[str, Json]) -> None:
@@ -104,32 +116,46 @@ def test_the_image_is_named_with_a_version(built: dict[str, Json]) -> None:
 
 
 def mounted(built: dict[str, Json], folder: Path) -> Loaded:
-    """The ConfigMap's files as the guard in the pod reads them."""
-    for name, text in built["ConfigMap"]["data"].items():
-        (folder / name).write_text(text)
-    found = load(folder)
+    """The ConfigMaps' files as the guard in the pod reads them, each in its folder."""
+    folders = [folder / kind for kind in (RULES, "ConfigMap")]
+    for place in folders:
+        place.mkdir()
+        for name, text in built[place.name]["data"].items():
+            (place / name).write_text(text)
+    found = load(*folders)
     assert isinstance(found, Loaded), found
     return found
 
 
-def test_the_configmap_is_sound_and_holds_the_shipped_rules(built: dict[str, Json], tmp_path: Path) -> None:
+def test_the_configmaps_are_sound_and_hold_the_shipped_rules(built: dict[str, Json], tmp_path: Path) -> None:
     found = mounted(built, tmp_path)
-    assert built["ConfigMap"]["data"]["rollback-rules.yaml"] == (ROOT / "config" / "rollback-rules.yaml").read_text()
+    assert built[RULES]["data"]["rollback-rules.yaml"] == (ROOT / "config" / "rollback-rules.yaml").read_text()
     assert len(found.rules) == 5
     assert {t.namespace for t in found.settings.targets} == {"logcaster"}
 
 
 def test_the_probes_reach_the_guards_own_server(built: dict[str, Json], tmp_path: Path) -> None:
-    listen = mounted(built, tmp_path).settings.web.listen
-    (port,) = container(built)["ports"]
-    assert listen == f"0.0.0.0:{port['containerPort']}"
+    settings = mounted(built, tmp_path).settings.web
+    web, own = container(built)["ports"]
+    assert settings.listen == f"0.0.0.0:{web['containerPort']}"
+    assert settings.probes == f"0.0.0.0:{own['containerPort']}"
     probes = {k: v["httpGet"] for k, v in container(built).items() if k.endswith("Probe")}
     assert {k: v["path"] for k, v in probes.items()} == {
         "startupProbe": "/healthz",
         "livenessProbe": "/healthz",
         "readinessProbe": "/readyz",
     }
-    assert {v["port"] for v in probes.values()} == {port["name"]}
+    assert {v["port"] for v in probes.values()} == {own["name"]}
+
+
+def test_only_prometheus_reaches_the_api_and_nobody_in_the_cluster_the_probes(built: dict[str, Json]) -> None:
+    spec = built["NetworkPolicy"]["spec"]
+    labels = built["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert (spec["podSelector"], spec["policyTypes"]) == ({"matchLabels": labels}, ["Ingress"])
+    (allowed,) = spec["ingress"]
+    (peer,) = allowed["from"]
+    assert peer["podSelector"] == {"matchLabels": {"app.kubernetes.io/name": "prometheus"}}
+    assert allowed["ports"] == [{"protocol": "TCP", "port": container(built)["ports"][0]["name"]}]
 
 
 def test_the_role_is_exactly_what_the_code_uses_and_the_pods_account_has_it(built: dict[str, Json]) -> None:
@@ -140,7 +166,7 @@ def test_the_role_is_exactly_what_the_code_uses_and_the_pods_account_has_it(buil
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
-    assert granted == {(p.group, p.resource, verb) for p in PERMISSIONS for verb in p.verbs}
+    assert granted == {(p.group, p.resource, verb) for p in OF_DEPLOYMENTS for verb in p.verbs}
     (subject,) = built["RoleBinding"]["subjects"]
     assert subject["name"] == pod(built)["serviceAccountName"] == built["ServiceAccount"]["metadata"]["name"]
     assert built["RoleBinding"]["roleRef"]["name"] == built["Role"]["metadata"]["name"]
@@ -155,6 +181,20 @@ def build(folder: Path) -> list[Json]:
     )
     assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(done.stdout))
+
+
+@pytest.mark.parametrize("component", ["gradual", "blue-green", "statefulset", "daemonset"])
+def test_further_rights_build_beside_the_base_in_its_namespace_and_for_its_account(
+    component: str, tmp_path: Path
+) -> None:
+    deploy = os.path.relpath(DEPLOY, tmp_path.resolve())
+    text = f"namespace: shop\nresources: [{deploy}]\ncomponents: [{deploy}/components/{component}]\n"
+    (tmp_path / "kustomization.yaml").write_text(text)
+    found = build(tmp_path.resolve())
+    role, binding = (the(found, kind, f"logcaster-guard-{component}") for kind in ("Role", "RoleBinding"))
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert {o["metadata"]["namespace"] for o in (role, binding)} == {"shop"}
+    assert binding["subjects"] == the(found, "RoleBinding")["subjects"]
 
 
 def test_the_rights_on_gitops_owners_build_apart_from_the_base() -> None:
@@ -208,7 +248,7 @@ def test_two_guards_run_apart_from_each_other_and_need_no_volume(taking_turns: l
     assert spec["replicas"] == 2
     assert spec["strategy"]["type"] == "RollingUpdate"
     made = spec["template"]["spec"]
-    assert {v["name"] for v in made["volumes"]} == {"config", "secrets"}
+    assert {v["name"] for v in made["volumes"]} == {"rules", "config", "secrets"}
     assert all(m["readOnly"] for m in made["containers"][0]["volumeMounts"])
     labels = spec["template"]["metadata"]["labels"]
     (apart,) = made["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
@@ -224,7 +264,8 @@ def test_two_guards_run_apart_from_each_other_and_need_no_volume(taking_turns: l
 def test_their_settings_are_sound_and_name_the_lease_that_their_role_is_for(
     taking_turns: list[Json], tmp_path: Path
 ) -> None:
-    loaded = mounted({"ConfigMap": the(taking_turns, "ConfigMap")}, tmp_path)
+    maps = {"ConfigMap": the(taking_turns, "ConfigMap"), RULES: the(taking_turns, "ConfigMap", "logcaster-guard-rules")}
+    loaded = mounted(maps, tmp_path)
     assert len(loaded.rules) == 5
     assert (loaded.settings.authority.lease, loaded.settings.journal.backend) == ("logcaster-guard", "kubernetes")
     role = the(taking_turns, "Role", "logcaster-guard-lease")
@@ -245,13 +286,11 @@ def beside(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Json]:
     overlay = os.path.relpath(DEPLOY / "overlays" / "sidecar", folder)
     text = f"namespace: logcaster\nresources: [deployment.yaml]\ncomponents: [{overlay}]\n"
     (folder / "kustomization.yaml").write_text(text)
-    found = build(folder)
-    assert len({o["kind"] for o in found}) == len(found)
-    return {o["kind"]: o for o in found}
+    return by_kind(build(folder))
 
 
 def test_the_sidecar_is_added_and_nothing_of_the_release_is_changed(beside: dict[str, Json]) -> None:
-    assert set(beside) == {"ConfigMap", "Deployment", "Role", "RoleBinding", "ServiceAccount"}
+    assert set(beside) == {"ConfigMap", RULES, "Deployment", "Role", "RoleBinding", "ServiceAccount"}
     assert {o["metadata"]["namespace"] for o in beside.values()} == {"logcaster"}
     spec = pod(beside)
     theirs = objects.deployment("logcaster/logcaster-c:1.0")["spec"]["template"]
@@ -297,12 +336,28 @@ def test_the_sidecars_settings_are_sound_and_its_role_is_what_they_need(
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
-    needed = [*(p for p in PERMISSIONS if p.concerns(target)), *LEASE_PERMISSIONS]
+    needed = [*(p for p in OF_DEPLOYMENTS if p.concerns(target)), *LEASE_PERMISSIONS]
     assert granted == {(p.group, p.resource, verb) for p in needed for verb in p.verbs}
     (guard,) = [c for c in pod(beside)["containers"] if is_guard(c)]
-    (port,) = guard["ports"]
-    assert loaded.settings.web.listen == f"0.0.0.0:{port['containerPort']}"
-    assert guard["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": port["name"]}
+    web, probes = guard["ports"]
+    assert loaded.settings.web.listen == f"0.0.0.0:{web['containerPort']}"
+    assert loaded.settings.web.probes == f"0.0.0.0:{probes['containerPort']}"
+    assert guard["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": probes["name"]}
+
+
+def test_no_other_container_of_the_pods_is_given_the_guards_token(beside: dict[str, Json]) -> None:
+    spec = pod(beside)
+    assert spec["automountServiceAccountToken"] is False
+    assert beside["ServiceAccount"]["automountServiceAccountToken"] is False
+    (token,) = [v for v in spec["volumes"] if "projected" in v]
+    mounts = {
+        c["name"]: [m["mountPath"] for m in c.get("volumeMounts", []) if m["name"] == token["name"]]
+        for c in spec["containers"]
+    }
+    assert mounts.pop(CONTAINER) == [str(SERVICE_ACCOUNT)]
+    assert not any(mounts.values())
+    files = [item for source in token["projected"]["sources"] for item in source.values()]
+    assert [f.get("path") or f["items"][0]["path"] for f in files] == ["token", "ca.crt", "namespace"]
 
 
 def test_the_secret_of_the_settings_example_is_the_one_that_is_mounted(built: dict[str, Json]) -> None:

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from logcaster_guard.domain import ledger as ledgers
 from logcaster_guard.domain.events import (
     Event,
+    PodsReplaced,
     RevisionBad,
     RevisionGood,
     RevisionLive,
     RevisionMarked,
+    RevisionNumbered,
     RevisionSeeded,
     RunAnswered,
     RunClosed,
@@ -198,6 +200,20 @@ VETOED: list[Event] = [live("v1"), good("v1"), live("v2"), opened("r", "v2", "v1
 def test_a_veto_holds_for_its_release_until_a_persons_word(events: Sequence[Event], held: str | None) -> None:
     veto = fold([*VETOED, *events]).veto
     assert (None if veto is None else veto.template) == held
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        RevisionNumbered(at(0), "v9", "9"),
+        PodsReplaced(at(0), "v9", ("a",), "blob"),
+        RevisionBad(at(0), "v9", ""),
+        good("v9"),
+    ],
+)
+def test_what_is_told_of_a_release_that_is_not_known_changes_nothing(event: Event) -> None:
+    before: list[Event] = [live("v1")]
+    assert replace(fold([*before, event]), length=1) == fold(before)
 
 
 def test_freezes() -> None:

@@ -43,7 +43,8 @@ PLAN = Plan(
 )
 WEB, HELPER = ("apps", "deployments", "shop", "web"), ("apps", "deployments", "shop", "web-rollback")
 AUTOSCALER = ("autoscaling", "horizontalpodautoscalers", "shop", "hpa")
-MADE = Right("create", "apps", "deployments", "shop")
+MADE = ("create", "apps", "deployments", "shop", "")
+GRADUAL, SWITCHING = rights.GRADUAL_ROLE, rights.SWITCHING_ROLE
 FLUX = ("kustomize.toolkit.fluxcd.io", "kustomizations", "flux-system", "web")
 ROWS: list[tuple[Write, list[Right]]] = [
     (SuspendOwner("Kustomization flux-system/web", "u", "r", "c"), [Right("patch", *FLUX, rights.OWNER_ROLE)]),
@@ -51,13 +52,13 @@ ROWS: list[tuple[Write, list[Right]]] = [
     (PinAutoscaler("hpa", "u", 3), [Right("patch", *AUTOSCALER)]),
     (RestoreTemplate("blob"), [Right("patch", *WEB)]),
     (DeleteStuckPods(60.0), []),
-    (CreateHelper("web-rollback", "blob", 1, {}), [MADE, Right("delete", *HELPER)]),
-    (ScaleHelper("web-rollback", 2), [Right("patch", *HELPER)]),
+    (CreateHelper("web-rollback", "blob", 1, {}), [Right(*MADE, GRADUAL), Right("delete", *HELPER, GRADUAL)]),
+    (ScaleHelper("web-rollback", 2), [Right("patch", *HELPER, GRADUAL)]),
     (ScaleProduction(2), [Right("patch", *WEB)]),
-    (RemoveHelper("web-rollback"), [Right("delete", *HELPER)]),
-    (RestoreEnvironment("snapshot", 3), [MADE, Right("delete", *WEB)]),
-    (ScaleEnvironment(3), [Right("patch", *WEB)]),
-    (SwitchService("environment", "green", "blue"), [Right("patch", "", "services", "shop", "web-http")]),
+    (RemoveHelper("web-rollback"), [Right("delete", *HELPER, GRADUAL)]),
+    (RestoreEnvironment("snapshot", 3), [Right(*MADE, SWITCHING), Right("delete", *WEB, SWITCHING)]),
+    (ScaleEnvironment(3), [Right("patch", *WEB, SWITCHING)]),
+    (SwitchService("environment", "green", "blue"), [Right("patch", "", "services", "shop", "web-http", SWITCHING)]),
 ]
 
 
@@ -77,4 +78,4 @@ def test_what_a_step_needs(step: Step, expected: list[Right]) -> None:
 )
 def test_a_template_is_of_the_targets_kind(kind: str, resource: str) -> None:
     found = needed(replace(PLAN, kind=kind, steps=(RestoreTemplate("blob"),)))
-    assert found == [Right("patch", "apps", resource, "shop", "web")]
+    assert found == [Right("patch", "apps", resource, "shop", "web", rights.KIND_ROLES[kind])]

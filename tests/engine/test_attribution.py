@@ -10,7 +10,7 @@ import pytest
 
 from logcaster_guard.domain.events import RevisionBad, RunOpened
 from logcaster_guard.domain.rules import Limits, Policy, Polling
-from logcaster_guard.domain.signals import Gap, NoData, Reading, Signal, SourceName, Target, Value
+from logcaster_guard.domain.signals import ByPod, Gap, Measure, NoData, Reading, Signal, SourceName, Target, Value
 from logcaster_guard.domain.translation import Language, translated
 from logcaster_guard.domain.workload import template_hash
 from logcaster_guard.ports import Clock, Kind
@@ -357,3 +357,24 @@ async def test_a_target_that_still_breaches_long_after_its_release_was_undone_is
         await made.pass_(30.0)
         assert opened(made) == [KEY]
         assert refusals(made)[f"default/{ANOTHER}"] == ["shared_cause"]
+
+
+class TellingSource(FakeSource):
+    """Tells how much of the error rate is 4xx."""
+
+    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
+        found = await super().read(target, signals)
+        client = [s for s in signals if s.by_pod is not None and s.by_pod.failed == {"4"}]
+        return {**found, **{s.name: Value(self._clock.monotonic(), 0.25) for s in client}}
+
+
+async def test_what_is_told_of_an_error_rate_says_how_much_of_it_is_4xx() -> None:
+    async with bench(rules=[ERRORS]) as made:
+        made.prometheus = TellingSource(SourceName.PROMETHEUS, made.clock, past=True)
+        made.prometheus.set(PROD, "error_rate", 0.0)
+        by_pod = ByPod(Measure.FAILED_SHARE, "http_requests_total", "status", frozenset("45"))
+        made._signals["error_rate"] = replace(made._signals["error_rate"], by_pod=by_pod)
+        await made.bad_v2()
+        await made.pass_(FIRES)
+        [notice] = made.notices("run.opened")
+        assert notice.facts["error_rate"] == "30% (4xx: 25%)"

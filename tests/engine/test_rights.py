@@ -24,7 +24,7 @@ CREATE, DELETE, PATCH = ("create", "deployments"), ("delete", "deployments"), ("
 AUTOSCALER = ("patch", "horizontalpodautoscalers")
 SENTENCE = (
     "The guard cannot create deployments.apps in namespace default, so it cannot carry out gradual_rollback: grant its "
-    "account the verb create on deployments.apps there, as deploy/rbac.yaml does."
+    "account the verb create on deployments.apps there, as deploy/components/gradual does."
 )
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-import yaml
 
 from tests.cluster import planes
 from tests.cluster.matrix import unless_crash
+from tests.cluster.roles import OF_TARGETS
 from tests.matrix.board import Board, Ground, Play, Result
 from tests.matrix.boards import BOARDS
 
@@ -27,7 +27,6 @@ WITHIN = 240.0
 """Seconds that a cell may take on a busy machine."""
 SET_UP_AT_ONCE = 4
 DEFECTS = frozenset({"run.crashed", "watch.crashed"})
-ROLE = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
 
 _defects: ContextVar[list[str]] = ContextVar("defects", default=[])  # noqa: B039 - what no cell did is nobody's
 
@@ -35,11 +34,10 @@ _defects: ContextVar[list[str]] = ContextVar("defects", default=[])  # noqa: B03
 @asynccontextmanager
 async def ground(way: planes.Way | None, folder: Path) -> AsyncIterator[Ground]:
     """The embedded API server, or a real control plane where there is a way into one."""
-    rights = next(d["rules"] for d in yaml.safe_load_all(ROLE.read_text()) if d["kind"] == "Role")
     async with planes.sandbox(folder) if way is None else planes.real(way, folder) as cluster:
         api = await cluster.guard_api()
         try:
-            yield Ground(cluster, api, rights)
+            yield Ground(cluster, api, OF_TARGETS)
         finally:
             await api.aclose()
 

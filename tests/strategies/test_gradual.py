@@ -169,19 +169,6 @@ def test_a_volume_that_may_be_shared_is_no_obstacle() -> None:
     assert isinstance(planned(replace(AROUND, claims={"data": volume("ReadWriteMany")})), Plan)
 
 
-@pytest.mark.parametrize("length", [14, 28, 29, 40, 63])
-def test_the_names_of_the_helpers_pods_hold_its_own_name_and_the_hash(length: int) -> None:
-    name = ("logcaster-relay-" * 4)[:length].rstrip("-")
-    raw = deployment(template("v2"))
-    one, other = (
-        gradual.helper_name(Workload({**raw, "metadata": {**raw["metadata"], "name": n}}), RECORD)
-        for n in (name, f"{name}s")
-    )
-    assert len(f"{one}-{'5' * 10}-") <= 58
-    assert one.endswith("-rollback-goodgood")
-    assert one != other
-
-
 def test_every_step_has_a_line() -> None:
     plan = steps(planned(replace(AROUND, autoscalers=[HPA])))
     assert len(plan_lines(plan)) == len(plan.steps)

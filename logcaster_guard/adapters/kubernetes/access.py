@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import NotFound, Rejected
 from logcaster_guard.domain.gitops import Reference
-from logcaster_guard.domain.rights import OWNER_ROLE, ROLE, Right
+from logcaster_guard.domain.rights import GRADUAL_ROLE, KIND_ROLES, OWNER_ROLE, ROLE, SWITCHING_ROLE, Right
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.ports import Json, Kind, Rights
 
@@ -27,8 +28,8 @@ class Account(Rights, Protocol):
 class Permission:
     """`verbs` on a resource of an API group (empty for the core group), and what becomes impossible without them.
 
-    `kinds`: the targets that need it; `switching`: only those with environments. `off` says what the guard leaves alone
-    without them, where it does so by itself.
+    `kinds`: the targets that need it; `switching`: only those with environments, or only those without. `off` says what
+    the guard leaves alone without them, where it does so by itself; `granted_by` is the shipped file that grants them.
     """
 
     group: str
@@ -36,21 +37,22 @@ class Permission:
     verbs: tuple[str, ...]
     purpose: str
     kinds: frozenset[str] = frozenset({"Deployment"})
-    switching: bool = False
+    switching: bool | None = None
     off: str = ""
+    granted_by: str = ROLE
 
     def concerns(self, target: Target) -> bool:
         """Whether this target needs it."""
-        if self.switching and not target.environments:
+        if self.switching not in {None, bool(target.environments)}:
             return False
         if self.resource == "services" and not target.service:
             return False
         return target.kind in self.kinds
 
-    def sentence(self, verb: str, namespace: str, name: str = "", granted_by: str = ROLE) -> str:
+    def sentence(self, verb: str, namespace: str, name: str = "", granted_by: str = "") -> str:
         """That this verb is missing there, what becomes of it, and what grants it."""
         off = f", and {self.off}" if self.off else ""
-        right = Right(verb, self.group, self.resource, namespace, name, granted_by)
+        right = Right(verb, self.group, self.resource, namespace, name, granted_by or self.granted_by)
         return right.missing(f"it cannot {self.purpose}{off}")
 
     @property
@@ -59,28 +61,60 @@ class Permission:
         return f"{self.resource}.{self.group}" if self.group else self.resource
 
 
-_DEPLOYMENT = frozenset({"Deployment"})
 _STATEFUL_SET = frozenset({"StatefulSet"})
-_DAEMON_SET = frozenset({"DaemonSet"})
-_ANY = _DEPLOYMENT | _STATEFUL_SET | _DAEMON_SET
+_ANY = frozenset(KIND_ROLES)
 
 _HELPER = "run the good release beside production"
+_SWITCH = "put the other environment in order"
 _NONE_BEGINS = "no rollback begins that has to change it"
-_NO_HELPER = "gradual_rollback is off, and a missing environment is not made"
+_NO_HELPER = "gradual_rollback is off"
+_NO_SWITCH = "blue_green_rollback is off"
+
+
+def _of_kind(kind: str, resource: str) -> tuple[Permission, ...]:
+    """What a target of this kind, which is no Deployment, needs beside what all need."""
+    kinds, role = frozenset({kind}), KIND_ROLES[kind]
+    return (
+        Permission("apps", resource, ("get",), f"watch the {kind}", kinds, granted_by=role),
+        Permission("apps", resource, ("patch",), f"roll the {kind} back", kinds, off=_NONE_BEGINS, granted_by=role),
+        Permission("apps", "controllerrevisions", ("list",), "know its revisions", kinds, granted_by=role),
+    )
+
 
 PERMISSIONS: tuple[Permission, ...] = (
     Permission("apps", "deployments", ("get",), "watch the Deployment"),
-    Permission("apps", "deployments", ("patch",), "roll the Deployment back", off=_NONE_BEGINS),
-    Permission("apps", "deployments", ("create", "delete"), _HELPER, off=_NO_HELPER),
     Permission("apps", "deployments", ("list",), "find what a run has left behind"),
+    Permission("apps", "deployments", ("patch",), "roll the Deployment back", switching=False, off=_NONE_BEGINS),
+    Permission(
+        "apps",
+        "deployments",
+        ("create", "patch", "delete"),
+        _HELPER,
+        switching=False,
+        off=_NO_HELPER,
+        granted_by=GRADUAL_ROLE,
+    ),
+    Permission(
+        "apps",
+        "deployments",
+        ("create", "patch", "delete"),
+        _SWITCH,
+        switching=True,
+        off=_NO_SWITCH,
+        granted_by=SWITCHING_ROLE,
+    ),
     Permission("apps", "replicasets", ("list",), "know its revisions"),
-    Permission("apps", "statefulsets", ("get",), "watch the StatefulSet", _STATEFUL_SET),
-    Permission("apps", "statefulsets", ("patch",), "roll the StatefulSet back", _STATEFUL_SET, off=_NONE_BEGINS),
-    Permission("apps", "daemonsets", ("get",), "watch the DaemonSet", _DAEMON_SET),
-    Permission("apps", "daemonsets", ("patch",), "roll the DaemonSet back", _DAEMON_SET, off=_NONE_BEGINS),
-    Permission("apps", "controllerrevisions", ("list",), "know its revisions", _STATEFUL_SET | _DAEMON_SET),
+    *_of_kind("StatefulSet", "statefulsets"),
+    Permission(
+        "",
+        "pods",
+        ("delete",),
+        "free a StatefulSet from a pod that it waits for",
+        _STATEFUL_SET,
+        granted_by=KIND_ROLES["StatefulSet"],
+    ),
+    *_of_kind("DaemonSet", "daemonsets"),
     Permission("", "pods", ("list",), "see its pods", _ANY),
-    Permission("", "pods", ("delete",), "free a StatefulSet from a pod that it waits for", _STATEFUL_SET),
     Permission("", "services", ("get",), "see which pods its Service selects", _ANY),
     Permission(
         "",
@@ -88,9 +122,17 @@ PERMISSIONS: tuple[Permission, ...] = (
         ("patch",),
         "switch its Service to the other environment",
         switching=True,
-        off="blue_green_rollback is off",
+        off=_NO_SWITCH,
+        granted_by=SWITCHING_ROLE,
     ),
-    Permission("discovery.k8s.io", "endpointslices", ("list",), "see whom its Service reaches", switching=True),
+    Permission(
+        "discovery.k8s.io",
+        "endpointslices",
+        ("list",),
+        "see whom its Service reaches",
+        switching=True,
+        granted_by=SWITCHING_ROLE,
+    ),
     Permission("policy", "poddisruptionbudgets", ("list",), "keep to its disruption budgets", _ANY),
     Permission("", "persistentvolumeclaims", ("get",), "know whether two releases can share its volumes"),
     Permission(
@@ -110,7 +152,7 @@ PERMISSIONS: tuple[Permission, ...] = (
     ),
     Permission("", "events", ("create",), "tell of a rollback on the workload", _ANY),
 )
-"""What is needed in a target's namespace; `deploy/rbac.yaml` grants exactly this."""
+"""What is needed in a target's namespace; what each is `granted_by` grants exactly this."""
 
 _SUSPEND = "suspend and resume the target's GitOps owner"
 _NEWS = "see that the target's GitOps owner wants another revision"
@@ -149,9 +191,10 @@ LEASE_PERMISSIONS: tuple[Permission, ...] = (
 """What a guard that shares a Lease needs in its namespace; `deploy/overlays/high-availability` grants exactly this."""
 
 
-async def missing_permissions(account: Account, targets: Iterable[Target]) -> Sequence[str]:
+async def missing_permissions(account: Account, targets: Iterable[Target], *, gradual: bool = True) -> Sequence[str]:
     """A sentence for each permission that the targets need and the guard does not have, each once.
 
+    `gradual`: whether anything is to be rolled back step by step, so that what only that needs is asked for too.
     What the API server does not tell counts as there: the first use will show. Raises `ClusterError`s.
     """
     asked: dict[tuple[str, str, str, str], str | None] = {}
@@ -159,9 +202,9 @@ async def missing_permissions(account: Account, targets: Iterable[Target]) -> Se
     for target in targets:
         if target.namespace not in scalers:
             scalers[target.namespace] = await _autoscalers(account, target.namespace)
-        for permission in (p for p in PERMISSIONS if p.concerns(target)):
+        for permission in (p for p in PERMISSIONS if p.concerns(target) and (gradual or p.granted_by != GRADUAL_ROLE)):
             for verb in permission.verbs:
-                for name in _names(target, permission.resource, verb, scalers[target.namespace]):
+                for name in _names(target, permission, verb, scalers[target.namespace]):
                     key = (verb, permission.full_name, target.namespace, name)
                     if key not in asked:
                         asked[key] = await _missing(account, permission, verb, target.namespace, name)
@@ -237,16 +280,18 @@ _OF_ONE = frozenset({"get", "patch", "delete"})
 """Verbs that a Role can allow on single objects; what is created or listed has no name to ask for."""
 
 
-def _names(target: Target, resource: str, verb: str, autoscalers: Sequence[Json]) -> Sequence[str]:
+def _names(target: Target, permission: Permission, verb: str, autoscalers: Sequence[Json]) -> Sequence[str]:
     """The objects to ask for; one empty name where the question is of the resource as a whole.
 
-    A Role may name single objects, and then only a question that names one is answered with yes. What is deleted is a
-    helper or a pod, whose name is not known yet.
+    A Role may name single objects, and then only a question that names one is answered with yes. Which pod is deleted
+    is not known yet.
     """
-    if verb not in {"get", "patch"}:
+    if verb not in _OF_ONE:
         return [""]
     workloads = [*target.environments.values()] or [target.deployment]
-    match resource:
+    match permission.resource:
+        case "deployments" if permission.granted_by == GRADUAL_ROLE:
+            return [capacity.helper_name(target.deployment)]
         case "deployments" | "statefulsets" | "daemonsets":
             return workloads
         case "services":

@@ -21,7 +21,7 @@ from kubernetes_asyncio.client.configuration import Configuration
 
 from logcaster_guard import __version__
 from logcaster_guard.adapters.kubernetes.answers import NoAnswer, failure, no_answer, parsed, printable
-from logcaster_guard.adapters.kubernetes.skew import ClockSkew
+from logcaster_guard.adapters.skew import ClockSkew
 from logcaster_guard.domain.errors import ClusterError, Rejected, Unavailable
 from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.domain.signals import Fault
@@ -139,7 +139,9 @@ class KubernetesCluster:
         self._reload = reload
         self._max_bytes = max_bytes
         self._wall = wall
-        self._skew = ClockSkew()
+        self._skew = ClockSkew(
+            "API server", "rollouts are dated by the guard's clock; set both by the same source of time"
+        )
         self._api, self._files = _client(configuration), _contents(configuration)
         self._retired: list[ApiClient] = []
         self._renewing = asyncio.Lock()

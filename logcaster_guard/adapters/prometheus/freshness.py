@@ -25,6 +25,8 @@ _SCRAPED_EVERY = 60.0
 """Seconds between two samples as long as they are not known: what Prometheus has by default."""
 _MISSED = 2.5
 """Intervals without a sample after which the newest one is old."""
+_HARMLESS = 10.0
+"""Seconds that any backend may be behind: a machine that is busy is no backend that lags."""
 _OPERATORS = {str(MatchOp.Equal): "=", str(MatchOp.NotEqual): "!=", str(MatchOp.Re): "=~", str(MatchOp.NotRe): "!~"}
 _REMEMBERED = 5
 _Matchers = frozenset[tuple[str, str, str]]
@@ -104,7 +106,7 @@ class Pace:
 
     def is_old(self, age: float, staleness: float) -> bool:
         """Whether a newest sample of this age shows that the backend lags; never within `staleness` seconds."""
-        return age > max(staleness, _MISSED * max(self._intervals, default=_SCRAPED_EVERY))
+        return age > max(staleness, _HARMLESS, _MISSED * max(self._intervals, default=_SCRAPED_EVERY))
 
 
 class Freshness:

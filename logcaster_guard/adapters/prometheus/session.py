@@ -24,8 +24,9 @@ from urllib3.exceptions import HTTPError
 
 from logcaster_guard import __version__
 from logcaster_guard.adapters.faults import Failure, failure_of, plain, status_failure
+from logcaster_guard.adapters.outgoing import AddressRefused, check_peer, check_resolved
 from logcaster_guard.adapters.prometheus.workers import Line
-from logcaster_guard.adapters.skew import Skew
+from logcaster_guard.adapters.skew import ClockSkew
 from logcaster_guard.domain.signals import Fault
 
 CHUNK = 1 << 16
@@ -70,7 +71,7 @@ class BoundedSession(requests.Session):
         now: Callable[[], datetime],
         ca_file: str | None,
         proxy: str | None,
-        skew: Skew,
+        skew: ClockSkew,
     ) -> None:
         super().__init__()
         for name in ("urllib3", "requests", "prometheus_api_client"):  # they log addresses and queries
@@ -98,10 +99,10 @@ class BoundedSession(requests.Session):
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:  # noqa: ANN401 - requests' signature
         """The checked answer as a response with `json()` only; raises `Failed`."""
         kwargs |= {"stream": True, "allow_redirects": False, "timeout": self._bounds.timeout}
-        sent = self._now()
+        sent = self._now().timestamp()
         try:
             response = super().send(request, **kwargs)
-            self._skew.note(response.headers, sent, self._now())
+            self._skew.note(response.headers, sent, self._now().timestamp())
             with response:
                 document = self._document(response)
         except requests.exceptions.ChunkedEncodingError as error:
@@ -179,13 +180,23 @@ def _watch(manager: PoolManager, line: Line) -> None:
             raise
         return connection
 
+    def checked(connection: HTTPConnection, connect: Callable[[], socket.socket]) -> socket.socket:
+        check_resolved(connection.host, connection.port or 0)
+        made = connect()
+        try:
+            check_peer(connection.host, made)
+        except AddressRefused:
+            made.close()
+            raise
+        return attached(made)
+
     class Plain(HTTPConnection):
         def _new_conn(self) -> socket.socket:
-            return attached(super()._new_conn())
+            return checked(self, super()._new_conn)
 
     class Secure(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
-            return attached(super()._new_conn())
+            return checked(self, super()._new_conn)
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = Plain

@@ -21,7 +21,7 @@ from logcaster_guard.adapters.prometheus.questions import Question, Span, Unaske
 from logcaster_guard.adapters.prometheus.series import series_of
 from logcaster_guard.adapters.prometheus.session import BoundedSession, Bounds, Failed, PromAnswer
 from logcaster_guard.adapters.prometheus.workers import Line, Workers
-from logcaster_guard.adapters.skew import Skew
+from logcaster_guard.adapters.skew import ClockSkew
 from logcaster_guard.domain.errors import SecretUnreadable
 from logcaster_guard.domain.ownership import Roster
 from logcaster_guard.domain.signals import (
@@ -86,7 +86,7 @@ class PrometheusSource:
         self._proxy = proxy
         self._workers = Workers(total=workers, per_lane=workers_per_target)
         self._freshness = Freshness(staleness)
-        self._skew = Skew()
+        self._skew = ClockSkew("Prometheus", "its data is read at its own time; set both by the same source of time")
 
     @property
     def name(self) -> SourceName:
@@ -174,11 +174,11 @@ class PrometheusSource:
     @property
     def skew(self) -> float:
         """How many seconds the server's clock is ahead of the guard's; 0 as long as both may agree."""
-        return self._skew.seconds
+        return self._skew.likely
 
     def _epoch(self) -> float:
         """The present second since the epoch, by the server's clock."""
-        return (self._clock.now() - _EPOCH).total_seconds() + self._skew.seconds
+        return (self._clock.now() - _EPOCH).total_seconds() + self._skew.likely
 
     async def _roster(self, target: Target, signals: Iterable[Signal]) -> Roster | NoData | SourceError:
         """Who owns which pods, if a signal needs to know."""

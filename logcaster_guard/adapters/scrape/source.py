@@ -27,6 +27,7 @@ from logcaster_guard.adapters.fetch import Fetcher
 from logcaster_guard.adapters.scrape.exposition import Unreadable, parse
 from logcaster_guard.adapters.scrape.metrics import MetricNames, PodScrape, pod_scrape
 from logcaster_guard.adapters.scrape.past import MEMORY_USAGE, SIGNALS, Limits, Past, Round
+from logcaster_guard.domain.addresses import refusal
 from logcaster_guard.domain.signals import (
     Fault,
     Gap,
@@ -205,9 +206,8 @@ def _host(ip: str) -> str | Failure:
         address = ipaddress.ip_address(ip)
     except ValueError:
         return Failure(Fault.UNREACHABLE, "the pod has no IP address", local=True)
-    mapped = getattr(address, "ipv4_mapped", None) or address
-    if mapped.is_link_local or mapped.is_multicast or mapped.is_unspecified:
-        return Failure(Fault.UNREACHABLE, f"{address} is no address of a pod", local=True)
+    if (why := refusal(ip)) is not None:
+        return Failure(Fault.UNREACHABLE, f"the pod's address {address} is {why}", local=True)
     return f"[{address}]" if address.version == 6 else str(address)
 
 

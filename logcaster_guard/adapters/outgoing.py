@@ -1,0 +1,94 @@
+"""One check for every outgoing connection: where a name really leads to, looked at before anything is sent there.
+
+What stands in the settings is checked when they are read; an address from a secret, and what a name resolves to, only
+show when they are used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterable
+
+import httpcore
+import httpx
+
+from logcaster_guard.domain.addresses import refusal
+
+
+class AddressRefused(OSError):
+    """A name or address leads to where the guard does not speak to anybody; the message says where."""
+
+
+def check_host(host: str, resolved: Iterable[str]) -> None:
+    """Raise `AddressRefused` if the host is, or leads to, an address that is refused."""
+    for address in resolved:
+        if (why := refusal(address)) is not None:
+            raise AddressRefused(f"{address} is {why}" if address == host else f"the name leads to {address}, {why}")
+
+
+def check_resolved(host: str, port: int) -> None:
+    """As `check_host`, of what the host resolves to now. A name that does not resolve is left to whoever connects."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return
+    check_host(host, (str(address[0]) for *_, address in found))
+
+
+def check_peer(host: str, connection: socket.socket) -> None:
+    """As `check_host`, of where a connection leads to: the name may have been resolved anew since."""
+    check_host(host, [str(connection.getpeername()[0])])
+
+
+def transport(
+    *, proxy: str | None, verify: ssl.SSLContext | bool, limits: httpx.Limits | None = None
+) -> httpx.AsyncHTTPTransport:
+    """A transport of httpx whose connections are checked, those to a proxy too."""
+    made = httpx.AsyncHTTPTransport(verify=verify, trust_env=False, proxy=proxy, limits=limits or httpx.Limits())
+    # httpx has no parameter for it; httpcore, to which it hands each connection, has.
+    made._pool._network_backend = _Checked(made._pool._network_backend)  # noqa: SLF001 # as told above
+    return made
+
+
+class _Checked(httpcore.AsyncNetworkBackend):
+    """Connects as `inner` does, to nobody who is refused."""
+
+    def __init__(self, inner: httpcore.AsyncNetworkBackend) -> None:
+        self._inner = inner
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 # httpcore's signature
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.to_thread(check_resolved, host, port)
+            stream = await self._inner.connect_tcp(host, port, timeout, local_address, socket_options)
+        except AddressRefused as error:
+            raise httpcore.ConnectError(str(error)) from error
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout("the name was not resolved in time") from error
+        peer = stream.get_extra_info("server_addr")
+        try:
+            check_host(host, [str(peer[0])] if peer else [])
+        except AddressRefused as error:
+            await stream.aclose()
+            raise httpcore.ConnectError(str(error)) from error
+        return stream
+
+    async def connect_unix_socket(
+        self,
+        path: str,
+        timeout: float | None = None,  # noqa: ASYNC109 # httpcore's signature
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        return await self._inner.connect_unix_socket(path, timeout, socket_options)
+
+    async def sleep(self, seconds: float) -> None:
+        await self._inner.sleep(seconds)
