@@ -199,6 +199,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "journal.blobs": "with `sqlite`: folder of saved releases and evidence",
     "journal.namespace": "with `kubernetes`: the namespace of the Secrets; it should hold nothing else",
     "journal.name": "with `kubernetes`: tells this guard's Secrets from those of another guard in that namespace",
+    "journal.retention": "for how long the steps and notices of closed runs stay; what decisions need stays for ever",
     "authority": "which of several guards over one journal acts; see several guards",
     "authority.lease": "name of the Lease that they share; `null`: this guard is alone",
     "authority.namespace": "the Lease's; `null`: the pod's own, or outside a pod the first target's",

@@ -33,6 +33,9 @@ from logcaster_guard.domain.inbox import Mark
 from logcaster_guard.domain.rules import LedgerPolicy, Rule
 from logcaster_guard.domain.workload import Revision
 
+_ORDERED = RevisionSeeded | RevisionLive | RevisionGood | RevisionBad | RevisionMarked | RunOpened | SignalSeen
+"""What has a place in the order of releases; nothing else counts, so that it may go from the journal."""
+
 _SHORTEST = 6
 """Digits of a hash that name a release."""
 _ROLLOUTS = 50
@@ -235,7 +238,10 @@ def fold(events: Iterable[Event]) -> Ledger:
 def extend(ledger: Ledger, events: Iterable[Event]) -> Ledger:
     """The ledger after further events."""
     for event in events:
-        ledger = replace(_apply(ledger, event), length=ledger.length + 1)
+        if isinstance(event, _ORDERED):
+            ledger = replace(_apply(ledger, event), length=ledger.length + 1)
+        else:
+            ledger = _apply(ledger, event)
     return ledger
 
 

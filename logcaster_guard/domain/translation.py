@@ -71,6 +71,7 @@ ENGLISH_STATES: Mapping[str, str] = {
     "polls.kept": "keeping up again",
     "journal.lost": "only watched",
     "journal.failing": "nothing can be changed",
+    "journal.growing": "at work",
     "journal.recovered": "at work again",
     "blobs.failing": "releases cannot be saved",
     "blobs.recovered": "releases are saved again",
@@ -229,6 +230,12 @@ KOREAN: Mapping[str, Words] = {
         "저널 없이는 아무것도 바꾸지 않으므로, 진행 중인 롤백은 그대로 멈춰 있습니다. "
         "계속 다시 시도하며, 쓸 수 있게 되면 자동으로 이어서 진행합니다.",
         "변경 중단",
+    ),
+    "journal.growing": Words(
+        "가드의 저널이 한계에 가까워지고 있습니다",
+        "저널 크기 {used}, 한계 {limit}. 가득 차면 롤백하지 못합니다. "
+        "발동과 해제를 되풀이하는 규칙이나 계속 바뀌는 애너테이션이 있는지 확인하고 공간을 확보하십시오.",
+        "정상 동작",
     ),
     "journal.recovered": Words("가드가 저널에 다시 씁니다", "멈춰 있던 롤백을 이어서 진행합니다.", "정상"),
     "blobs.failing": Words(

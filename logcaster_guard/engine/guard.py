@@ -19,6 +19,7 @@ from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.rules import Policy, Rule, RulesDiff, difference
 from logcaster_guard.domain.runs import ESCALATED, Run
 from logcaster_guard.domain.signals import SourceName
+from logcaster_guard.domain.state import GUARD
 from logcaster_guard.domain.steps import AskPeople, Step, VerifyRecovery
 from logcaster_guard.effects import blue_green, gitops, gradual, stamping
 from logcaster_guard.effects.asking import AskPeopleHandler
@@ -28,7 +29,8 @@ from logcaster_guard.effects.workload import Handler, registry
 from logcaster_guard.engine.alarm import Alarm
 from logcaster_guard.engine.answers import Answers
 from logcaster_guard.engine.authority import Keeper, during
-from logcaster_guard.engine.chronicle import GUARD, Chronicle
+from logcaster_guard.engine.chronicle import Chronicle
+from logcaster_guard.engine.compaction import Compactor
 from logcaster_guard.engine.composition import Composition, Orders
 from logcaster_guard.engine.credible import CredibleSource
 from logcaster_guard.engine.executor import Executor
@@ -104,6 +106,11 @@ class Guard:
         cluster = self._cluster
         self.outbox = None if journal is None else Outbox(journal, channels, clock)
         self.chronicle = Chronicle(journal, on_append=self._appended, on_found=self._found, monotonic=clock.monotonic)
+        self._compactor = None
+        if journal is not None and self.outbox is not None:
+            self._compactor = Compactor(
+                self.chronicle, journal, self.outbox, clock, retention=orders.policy.retention
+            )  # fmt: skip
         answers = Answers(
             cluster,
             self.chronicle,
@@ -327,6 +334,8 @@ class Guard:
         self.executor.resume()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_swept(), name="sweep")
+            if self._compactor is not None and self.chronicle.available:
+                group.create_task(self._compactor.run(), name="journal size")
             group.create_task(self._suspensions.run(), name="suspensions")
             group.create_task(self.problems.run(), name="problems")
             for watch in self.watches.values():
@@ -345,6 +354,11 @@ class Guard:
             )
             return
         structlog.get_logger().info("releases.forgotten", removed=removed, kept=len(kept))
+
+    async def compact_journal(self) -> None:
+        """Let go of what no decision can need any more, if this guard acts."""
+        if self._compactor is not None and not (self._term is not None and self._term.over):
+            await self._compactor.compact()
 
     def _appended(self, stream: str) -> None:
         if self.outbox is not None:

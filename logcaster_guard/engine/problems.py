@@ -14,7 +14,8 @@ from logcaster_guard.domain.events import NoticeQueued
 from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.problems import Problem, ProblemKind
 from logcaster_guard.domain.signals import Target
-from logcaster_guard.engine.chronicle import GUARD, Chronicle, target_stream
+from logcaster_guard.domain.state import GUARD
+from logcaster_guard.engine.chronicle import Chronicle, target_stream
 from logcaster_guard.engine.loops import until
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.ports import Clock

@@ -297,7 +297,7 @@ class RevisionWatch:
     async def _note_inbox(self, workload: Workload) -> None:
         freeze = self._chronicle.ledger(self._target.key).freeze
         by_annotation = freeze is not None and freeze.by == "annotation"
-        seen = Seen(workload.annotations.get(inbox.FREEZE), workload.spec_digest)
+        seen = Seen(inbox.freeze_of(workload.annotations), workload.spec_digest)
         before = self._inbox
         if before is None and freeze is not None and by_annotation:
             before = Seen(freeze.reason, freeze.spec)

@@ -126,6 +126,11 @@ class GuardCollector(Collector):
         )
         yield _counter("journal_failures", "Appends that could not be made durable.", (), [((), failures)])
 
+        size = None if journal is None else journal.seen_size
+        if size is not None:
+            yield _gauge("journal_bytes", "About what the journal takes.", (), [((), size.used)])
+            yield _gauge("journal_limit_bytes", "About the most that it can take.", (), [((), size.limit)])
+
     def _notices(self) -> Iterable[Metric]:
         outbox, journal = self._guard.outbox, self._guard.journal
         pending = {} if outbox is None else outbox.pending()

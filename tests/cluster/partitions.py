@@ -256,4 +256,5 @@ def effects_of(records: Sequence[AuditRecord], namespace: str) -> tuple[Counter[
 def is_mark(record: AuditRecord) -> bool:
     """Whether it writes an epoch and nothing else."""
     operations = record.body if isinstance(record.body, list) else []
-    return len(operations) == 2 and EPOCH in str(operations[1].get("value"))
+    # Who owns the annotation is told by managedFields, which are written too.
+    return [o.get("path") for o in operations[1:]] == ["/metadata/annotations"] and EPOCH in operations[1]["value"]
