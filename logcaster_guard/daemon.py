@@ -186,7 +186,8 @@ async def _set_within(event: asyncio.Event, seconds: float) -> bool:
 
 
 def _calendar(guard: Guard) -> AsyncIOScheduler:
-    """Jobs that belong to a time of day: here the nightly removal of releases that no rollback can need any more."""
+    """Jobs that belong to a time of day: what no decision can need any more goes from the journal and the blobs."""
     scheduler = AsyncIOScheduler(timezone="UTC")
+    scheduler.add_job(guard.compact_journal, CronTrigger(hour=3, minute=7), id="compaction", coalesce=True)
     scheduler.add_job(guard.forget_old_releases, CronTrigger(hour=3, minute=17), id="retention", coalesce=True)
     return scheduler

@@ -157,8 +157,16 @@ class Entry:
     event: Event
 
 
+@dataclass(frozen=True, slots=True)
+class JournalSize:
+    """Bytes that a journal takes, and the most that it can take where it is."""
+
+    used: int
+    limit: int
+
+
 class Journal(Protocol):
-    """Append-only streams of events, durable before `append` returns."""
+    """Streams of events, durable before `append` returns; what is in them never changes, and may go by `compact`."""
 
     async def append(self, stream: str, events: Sequence[Event], expected_seq: int) -> int:
         """Append all or nothing after seq `expected_seq` (0: a new stream); returns the stream's new last seq.
@@ -174,6 +182,15 @@ class Journal(Protocol):
 
         Like `read` it raises `JournalUnavailable`, as `JournalOutOfReach` if that may pass by itself.
         """
+
+    async def compact(self, superfluous: Collection[tuple[str, int]]) -> None:
+        """Let go of these events, by stream and seq; all others keep seq and position, and so does each stream's last.
+
+        Each stream is compacted whole or not at all, whenever the process ends. Raises `JournalUnavailable`.
+        """
+
+    async def size(self) -> JournalSize:
+        """How much room it takes; raises `JournalUnavailable`."""
 
     async def aclose(self) -> None:
         """Release what it is kept in."""

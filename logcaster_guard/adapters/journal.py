@@ -1,9 +1,9 @@
 """The journal in one SQLite file: WAL, synchronous=FULL, and a single thread that touches it.
 
 Each row carries a SHA-256 over itself and the row before it in its stream, so a changed, swapped or missing row is
-found. A file that is damaged, foreign or from a newer version is refused and left as it is. Beside it lies
-`<file>.lock`, held while the journal is open: two guards cannot share one file, unless both say so. The file must be on
-a local disk (WAL needs shared memory).
+found; where compaction has let rows go, the next one vouches for the gap. A file that is damaged, foreign or from a
+newer version is refused and left as it is. Beside it lies `<file>.lock`, held while the journal is open: two guards
+cannot share one file, unless both say so. The file must be on a local disk (WAL needs shared memory).
 
 What no file can tell is the loss of its own newest part: a `-wal` file cut at a transaction's end looks like a shorter
 history.
@@ -20,15 +20,16 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
 from logcaster_guard.adapters import journal_codec
 from logcaster_guard.domain.errors import JournalConflict, JournalUnavailable
 from logcaster_guard.domain.events import Event
-from logcaster_guard.ports import Entry
+from logcaster_guard.ports import Entry, JournalSize
 
 APPLICATION_ID = 0x4C434731
 """SQLite's `application_id` of a journal: "LCG1"."""
@@ -112,6 +113,18 @@ class SqliteJournal:
         """Every event of the streams that start with `prefix`, by position; see the port."""
         return await self._run(lambda: self._file.read_all(prefix))
 
+    async def compact(self, superfluous: Collection[tuple[str, int]]) -> None:
+        """Let go of these events; see the port. The room is used again, the file itself does not become smaller."""
+        by_stream: dict[str, set[int]] = {}
+        for stream, seq in superfluous:
+            by_stream.setdefault(stream, set()).add(seq)
+        for stream, seqs in by_stream.items():
+            await self._run(partial(self._file.compact, stream, seqs))
+
+    async def size(self) -> JournalSize:
+        """Bytes in use, and with them what is free on the volume; see the port."""
+        return await self._run(self._file.size)
+
     async def aclose(self) -> None:
         """Finish what was begun, close the file and let the lock go; a second call does nothing."""
         if not self._closed:
@@ -165,24 +178,51 @@ class _File:
             self._lock = None
 
     def append(self, stream: str, bodies: Sequence[str], expected_seq: int) -> int:
-        with self._told("written"):
-            database = self._still_ours()
-            database.execute("BEGIN IMMEDIATE")
-            try:
-                seq, digest = _tip(database, stream, expected_seq)
-                for body in bodies:
-                    seq += 1
-                    digest = _digest(digest, stream, seq, body)
-                    database.execute(
-                        "INSERT INTO events (stream, seq, body, digest) VALUES (?, ?, ?, ?)",
-                        (stream, seq, body, digest),
-                    )
-                database.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    database.execute("ROLLBACK")
-                raise
+        with self._told("written"), self._transaction() as database:
+            seq, digest = _tip(database, stream, expected_seq)
+            for body in bodies:
+                seq, digest = seq + 1, _digest(digest, stream, seq + 1, body, seq)
+                database.execute(
+                    "INSERT INTO events (stream, seq, body, digest) VALUES (?, ?, ?, ?)",
+                    (stream, seq, body, digest),
+                )
             return seq
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Committed at the end, undone where anything is raised."""
+        database = self._still_ours()
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            yield database
+            database.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                database.execute("ROLLBACK")
+            raise
+
+    def compact(self, stream: str, superfluous: Collection[int]) -> None:
+        with self._told("written"), self._transaction() as database:
+            query = f"{_SELECT} WHERE stream = ? ORDER BY seq"
+            rows = list(self._verified(database.execute(query, (stream,))))
+            kept = [row for row in rows if row[2] not in superfluous or row is rows[-1]]
+            stays = {position for position, *_ in kept}
+            database.executemany(
+                "DELETE FROM events WHERE position = ?", [(row[0],) for row in rows if row[0] not in stays]
+            )
+            before, digest = 0, _NO_DIGEST
+            for position, _, seq, body, _ in kept:
+                before, digest = seq, _digest(digest, stream, seq, body, before)
+                database.execute("UPDATE events SET digest = ? WHERE position = ?", (digest, position))
+
+    def size(self) -> JournalSize:
+        with self._told("read"):
+            database = self._still_ours()
+            (pages,), (free,), (size,) = (
+                database.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count", "page_size")
+            )
+            volume = os.statvfs(self.path)
+            return JournalSize((pages - free) * size, pages * size + volume.f_bavail * volume.f_frsize)
 
     def read(self, stream: str, after: int) -> Sequence[Entry]:
         with self._told("read"):
@@ -215,7 +255,7 @@ class _File:
         for row in rows:
             _, stream, seq, body, digest = row
             before, chained = last.get(stream, (0, _NO_DIGEST))
-            if seq != before + 1 or digest != _digest(chained, stream, seq, body):
+            if seq <= before or digest != _digest(chained, stream, seq, body, before):
                 raise JournalUnavailable(
                     f"the journal {self.path} is damaged at stream {stream!r}, seq {seq}: "
                     "move it away with its -wal file and restore a copy"
@@ -378,8 +418,10 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")
 
 
-def _digest(before: bytes, stream: str, seq: int, body: str) -> bytes:
-    return hashlib.sha256(before + json.dumps([stream, seq, body]).encode()).digest()
+def _digest(chained: bytes, stream: str, seq: int, body: str, before: int) -> bytes:
+    """Of a row that follows seq `before`: a gap, which compaction leaves, is vouched for as any content is."""
+    gap = [] if seq == before + 1 else [before]
+    return hashlib.sha256(chained + json.dumps([stream, seq, body, *gap]).encode()).digest()
 
 
 def _inode(path: Path) -> tuple[int, int]:

@@ -82,6 +82,11 @@ class Stage:
         """Seconds since somebody rolled the new release out."""
         return self.timeline.elapsed - self._rolled_out
 
+    @property
+    def url(self) -> str:
+        """Where the API server is."""
+        return self._server.url
+
     async def install(self) -> None:
         """Bring the good release into service; with a guard, until it has earned good."""
         self.timeline.say("people", f"install {image(GOOD)}, 3 pods")
@@ -180,7 +185,7 @@ async def staged(
             url = running.url
             stage.timeline.say("cluster", f"Prometheus ({prometheus}) scrapes the pods every second")
         if guarded:
-            await stack.enter_async_context(_watching(_configured(folder, stage, server, rules, url)))
+            await stack.enter_async_context(_watching(_configured(folder, stage, rules, url)))
         yield stage
 
 
@@ -201,7 +206,15 @@ def _address(port: int, path: str, *, switching: bool) -> str:
     return f"http://{service}.{NAMESPACE}.svc.cluster.local:{port}{path}"
 
 
-def _configured(folder: Path, stage: Stage, server: ApiServer, rules: str, prometheus: str | None) -> Loaded:
+def _configured(folder: Path, stage: Stage, rules: str, prometheus: str | None) -> Loaded:
+    loaded = load(*written(folder, stage, rules, prometheus))
+    if isinstance(loaded, list):
+        raise TypeError("; ".join(map(str, loaded)))
+    return loaded
+
+
+def written(folder: Path, stage: Stage, rules: str, prometheus: str | None) -> tuple[Path, Path]:
+    """The files in `folder` by which a guard watches the stage: settings and rules."""
     kubeconfig = folder / "credentials" / "kubeconfig"
     kubeconfig.parent.mkdir()
     kubeconfig.write_text(
@@ -210,7 +223,7 @@ def _configured(folder: Path, stage: Stage, server: ApiServer, rules: str, prome
                 "apiVersion": "v1",
                 "kind": "Config",
                 "current-context": "demo",
-                "clusters": [{"name": "demo", "cluster": {"server": server.url}}],
+                "clusters": [{"name": "demo", "cluster": {"server": stage.url}}],
                 "users": [{"name": "guard", "user": {"token": "guard"}}],
                 "contexts": [{"name": "demo", "context": {"cluster": "demo", "user": "guard"}}],
             }
@@ -230,7 +243,4 @@ def _configured(folder: Path, stage: Stage, server: ApiServer, rules: str, prome
         )
     )
     rules_file.write_text(rules)
-    loaded = load(settings, rules_file)
-    if isinstance(loaded, list):
-        raise TypeError("; ".join(map(str, loaded)))
-    return loaded
+    return settings, rules_file

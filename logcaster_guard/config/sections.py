@@ -40,6 +40,7 @@ from logcaster_guard.config.schema import (
 from logcaster_guard.config.sources import MetricsSection, SignalSection, SourcesSection
 from logcaster_guard.config.targets import DEFAULT_TARGET, LABEL_KEY, TargetSection
 from logcaster_guard.domain.gitops import ARGOCD_NAMESPACE, GitOps
+from logcaster_guard.domain.rules import LEAST_RETENTION
 
 MAX_ITEMS = 100
 """Targets, and signals, of one guard."""
@@ -69,6 +70,17 @@ class JournalSection(Section):
     blobs: PathName = "/var/lib/logcaster-guard/blobs"
     namespace: Label = "logcaster-guard"
     name: Label = "logcaster-guard"
+    retention: Duration = 2_592_000.0
+
+    @model_validator(mode="after")
+    def _kept_while_it_is_owed(self) -> JournalSection:
+        if self.retention < LEAST_RETENTION:
+            raise Refused(
+                f"a retention of {show_duration(self.retention)}",
+                f"at least {show_duration(LEAST_RETENTION)}: notices are owed for a day",
+                key=("retention",),
+            )
+        return self
 
     @model_validator(mode="after")
     def _every_key_has_an_effect(self) -> JournalSection:

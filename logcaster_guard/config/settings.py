@@ -91,6 +91,7 @@ def _settings(file: SettingsFile) -> Settings:
         attribution=AttributionPolicy(**file.attribution.model_dump(exclude={"label"})),
         maintenance=tuple(maintenance_of(m) for m in file.maintenance),
         dry_run=file.dry_run,
+        retention=file.journal.retention,
         gitops=file.gitops,
         argocd_namespace=file.argocd_namespace,
     )

@@ -97,6 +97,20 @@ def freezing(word: Freezing, frozen: Frozen, reason: str, at: datetime) -> str |
     return lifted(reason, at)
 
 
+def freeze_of(annotations: Mapping[str, str]) -> str | None:
+    """What `FREEZE` says (None: it is not there), bounded: it is journalled, and an annotation may be of any size.
+
+    Of a longer value the end gives way to its length and digest, so that two that differ in it still do.
+    """
+    if FREEZE not in annotations:
+        return None
+    value = annotations[FREEZE].strip()
+    if len(value) <= MAX_ANSWER:
+        return value
+    whole = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{value[:MAX_ANSWER]}… ({len(value)} characters, SHA-256 {whole})"
+
+
 def is_freeze(value: str | None) -> bool:
     """Whether a value of `FREEZE` (None: there is none) freezes."""
     return value is not None and not value.strip().lower().startswith(_LIFTED)

@@ -212,11 +212,16 @@ class AttributionPolicy:
     min_requests: int = 100
 
 
+LEAST_RETENTION = 2 * 86_400.0
+"""Seconds that people may set it to at least: notices are owed for a day, and limits count one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """Everything that is not a rule and shapes a decision.
 
-    `gitops` is for targets that name none; Applications are in `argocd_namespace` unless they tell another.
+    `retention` is for how many seconds the journal keeps the details of closed runs. `gitops` is for targets that name
+    none; Applications are in `argocd_namespace` unless they tell another.
     """
 
     polling: Polling = Polling()
@@ -231,6 +236,7 @@ class Policy:
     attribution: AttributionPolicy = AttributionPolicy()
     maintenance: tuple[MaintenanceWindow, ...] = ()
     dry_run: bool = False
+    retention: float = 2_592_000.0
     gitops: GitOps = GitOps.REFUSE
     argocd_namespace: str = ARGOCD_NAMESPACE
 

@@ -20,7 +20,7 @@ from logcaster_guard.domain.notices import Notice
 from logcaster_guard.effects import helper_deployment
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.engine.tally import TalliedBlobs, TalliedJournal
-from logcaster_guard.ports import Channel, Clock, Cluster, Entry
+from logcaster_guard.ports import Channel, Clock, Cluster, Entry, JournalSize
 
 _STREAM = "alarm"
 _LOOK = 5.0
@@ -138,6 +138,12 @@ class _Kept:
 
     async def read_all(self, prefix: str = "") -> Sequence[Entry]:
         return [entry for name, kept in self._streams.items() if name.startswith(prefix) for entry in kept]
+
+    async def compact(self, superfluous: Collection[tuple[str, int]]) -> None:
+        """It lives no longer than its process."""
+
+    async def size(self) -> JournalSize:
+        return JournalSize(0, 1)
 
     async def aclose(self) -> None:
         pass

@@ -6,27 +6,18 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
 import structlog
 
-from logcaster_guard.domain import inbox
-from logcaster_guard.domain import ledger as ledgers
-from logcaster_guard.domain import runs as run_domain
 from logcaster_guard.domain.answers import Heard
 from logcaster_guard.domain.errors import GuardError, JournalConflict, JournalOutOfReach, JournalUnavailable
 from logcaster_guard.domain.events import (
-    AnswerDenied,
     Event,
     NoticeQueued,
     NoticeSettled,
-    OwnerResumed,
-    OwnerResuming,
     OwnerSuspended,
-    RevisionBad,
-    RevisionMarked,
-    RunAnswered,
     RunClosed,
     RunOpened,
     TriggerCleared,
@@ -37,11 +28,11 @@ from logcaster_guard.domain.guardrails import PastRun
 from logcaster_guard.domain.ledger import Ledger, Standing
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.state import State, target_of
 from logcaster_guard.domain.steps import CreateHelper, RestoreEnvironment, RestoreTemplate
 from logcaster_guard.engine.event_log import write
 from logcaster_guard.ports import Journal
 
-GUARD = "guard"
 _CONTRADICTED = (
     "The journal contradicts itself ({}, and nothing newer can be read): it is damaged, restart the guard, which looks "
     "through the whole of it."
@@ -49,9 +40,7 @@ _CONTRADICTED = (
 _ATTEMPTS = 20
 _SNAPSHOTS = 100
 """Runs whose snapshots are kept."""
-_USABLE = (Standing.GOOD, Standing.PRESUMED_GOOD)
-_HEARD = 20
-"""Answers of people that are shown, of each target."""
+_USABLE = (Standing.GOOD, Standing.UNMEASURED, Standing.PRESUMED_GOOD)
 
 
 def target_stream(target: str) -> str:
@@ -91,17 +80,7 @@ class Chronicle:
         self._unsure: set[str] = set()
         self._seq: dict[str, int] = {}
         self._writing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._ledgers: dict[str, Ledger] = {}
-        self._runs: dict[str, Run] = {}
-        self._open: dict[str, str] = {}
-        self._last_closed: dict[str, RunClosed] = {}
-        self._triggers: dict[tuple[str, str], TriggerPending | TriggerFired | TriggerCleared] = {}
-        self._over: set[tuple[str, str]] = set()
-        self._notices: set[str] = set()
-        self._answers: set[str] = set()
-        self._heard: defaultdict[str, deque[Heard]] = defaultdict(lambda: deque(maxlen=_HEARD))
-        self._suspended: dict[tuple[str, str], OwnerSuspended] = {}
-        self._resuming: dict[tuple[str, str], str] = {}
+        self._state = State()
         self.loaded = False
         self._loaded_at = monotonic()
         self.fault = ""
@@ -128,31 +107,31 @@ class Chronicle:
         except GuardError as error:
             self._log.error("journal.unavailable", detail=str(error), effect="the guard only watches")
             self._journal, self.fault = None, str(error)
-            self._ledgers, self._runs, self._open, self._triggers, self._suspended = {}, {}, {}, {}, {}
+            self._state = State()
 
     def ledger(self, target: str) -> Ledger:
         """What is known of the target's releases."""
-        return self._ledgers.get(target, Ledger())
+        return self._state.ledgers.get(target, Ledger())
 
     def runs(self) -> Sequence[Run]:
         """Every run, in the order of their opening."""
-        return list(self._runs.values())
+        return list(self._state.runs.values())
 
     def run(self, run: str) -> Run:
         """The run as its stream tells it."""
-        return self._runs[run]
+        return self._state.runs[run]
 
     def open_runs(self) -> Mapping[str, Run]:
         """The runs that are not closed, by the name of their stream."""
-        return {stream: self._runs[run] for run, stream in self._open.items()}
+        return {stream: self._state.runs[run] for run, stream in self._state.open.items()}
 
     def open_runs_stream(self, run: str) -> str | None:
         """The stream of the run while it is open."""
-        return self._open.get(run)
+        return self._state.open.get(run)
 
     def open_run_on(self, target: str) -> Run | None:
         """The target's run that is not closed, if there is one."""
-        return next((r for r in map(self._runs.get, self._open) if r and r.opened.target == target), None)
+        return next((r for r in map(self._state.runs.get, self._state.open) if r and r.opened.target == target), None)
 
     def past_runs(self) -> Sequence[PastRun]:
         """All runs, as the limits count them."""
@@ -169,41 +148,41 @@ class Chronicle:
                 closed_ago=now - self._closed_at[r.id] if r.id in self._closed_at else None,
                 known_for=now - self._loaded_at,
             )
-            for r in self._runs.values()
+            for r in self._state.runs.values()
         ]
 
     def last_trigger(self, target: str, rule: str) -> TriggerPending | TriggerFired | TriggerCleared | None:
         """The newest transition of a trigger that the journal tells; None if there was none."""
-        return self._triggers.get((target, rule))
+        return self._state.triggers.get((target, rule))
 
     def trigger_to_resume(self, target: str, rule: str) -> TriggerPending | TriggerFired | None:
         """The breach that a guard which is started again takes up: none that was cleared, or that a run has ended."""
-        last = self._triggers.get((target, rule))
-        return None if isinstance(last, TriggerCleared) or (target, rule) in self._over else last
+        last = self._state.triggers.get((target, rule))
+        return None if isinstance(last, TriggerCleared) or (target, rule) in self._state.over else last
 
     def knows_notice(self, notice: str) -> bool:
         """Whether a notice with this id was ever queued in the stream of a target or of a run."""
-        return notice in self._notices
+        return notice in self._state.notices
 
     def knows_answer(self, digest: str) -> bool:
         """Whether the annotation with this digest has counted, or was denied, at any time before."""
-        return digest in self._answers
+        return self._state.knows_answer(digest)
 
     def heard(self, target: str) -> Sequence[Heard]:
         """What became of the newest of people's annotations, the newest last."""
-        return list(self._heard.get(target, ()))
+        return list(self._state.heard.get(target, ()))
 
     def suspended(self) -> Sequence[tuple[str, OwnerSuspended]]:
         """The GitOps owners that stay suspended after a run, each with the target that it is for."""
-        return [(target, event) for (target, _), event in self._suspended.items()]
+        return [(target, event) for (target, _), event in self._state.suspended.items()]
 
     def resuming(self, target: str, owner: str) -> str | None:
         """Why the guard meant to resume this suspended owner; None if it did not yet."""
-        return self._resuming.get((target, owner))
+        return self._state.resuming.get((target, owner))
 
     def last_closed(self, target: str) -> RunClosed | None:
         """How the run of the target that closed last ended."""
-        return self._last_closed.get(target)
+        return self._state.last_closed.get(target)
 
     def releases_to_keep(self, policy: LedgerPolicy) -> frozenset[str]:
         """Digests of the releases that a rollback may need: present, newest good and presumed ones, open runs' own.
@@ -211,7 +190,7 @@ class Chronicle:
         Also the newest bad ones that would be good if a person lifted that.
         """
         kept = set()
-        for ledger in self._ledgers.values():
+        for ledger in self._state.ledgers.values():
             kept |= {r.blob for r in ledger.records.values() if r.template == ledger.present}
             lifted = [r.lifted for r in ledger.records.values() if r.bad_since is not None]
             for records, standing in itertools.product((ledger.records.values(), lifted), _USABLE):
@@ -222,7 +201,7 @@ class Chronicle:
             steps = run.opened.plan.steps
             kept |= {s.release for s in steps if isinstance(s, RestoreTemplate | CreateHelper)}
             kept |= {s.snapshot for s in steps if isinstance(s, RestoreEnvironment)}
-        recent = sorted(self._runs.values(), key=lambda r: r.opened.at)[-_SNAPSHOTS:]
+        recent = sorted(self._state.runs.values(), key=lambda r: r.opened.at)[-_SNAPSHOTS:]
         kept |= {run.opened.snapshot for run in recent if run.opened.snapshot}
         return frozenset(kept)
 
@@ -260,7 +239,7 @@ class Chronicle:
         """
         async with self._writing[stream]:
             for _ in range(_ATTEMPTS):
-                if of is not None and self._runs.get(of.id) is not of:
+                if of is not None and self._state.runs.get(of.id) is not of:
                     return False
                 try:
                     await self._append(stream, events)
@@ -274,6 +253,10 @@ class Chronicle:
                     return True
         return False
 
+    def forget_notices(self, notices: Collection[str]) -> None:
+        """These are no longer in the journal, and no later notice can have one of these ids."""
+        self._state.notices.difference_update(notices)
+
     async def newcomers(self) -> Mapping[str, Run]:
         """Read again; the open runs, by stream, that somebody else appended since. Raises `JournalUnavailable`."""
         if self._journal is None:
@@ -284,7 +267,7 @@ class Chronicle:
             # Under its lock nothing of one's own is on its way to the stream.
             async with self._writing[stream]:
                 opened = [e.run for e in await self._catch_up(stream) if isinstance(e, RunOpened)]
-            for run in (self._runs[name] for name in opened):
+            for run in (self._state.runs[name] for name in opened):
                 if run.closed is None:
                     found[stream] = run
         return found
@@ -308,81 +291,25 @@ class Chronicle:
         for entry in newer:
             self._remember(stream, entry.seq, [entry.event])
         for run in [e.event.run for e in newer if isinstance(e.event, RunOpened)]:
-            if run in self._open:
+            if run in self._state.open:
                 self._on_found(stream, run)
         return [e.event for e in newer]
 
     def _remember(self, stream: str, seq: int, events: Sequence[Event]) -> None:
         self._seq[stream] = seq
         for event in events:
-            run = run_domain.extend(self._runs, event)
-            if run is not None:
-                self._remember_run(stream, run)
-            if run is None and isinstance(event, RevisionBad | OwnerSuspended):
-                run = self._runs.get(event.run)
-            if isinstance(event, NoticeQueued) and stream != GUARD:
-                self._notices.add(event.notice.id)
-            target = run.opened.target if run is not None else _target_of(stream)
-            if target is not None:
-                self._remember_of_target(target, event)
-
-    def _remember_run(self, stream: str, run: Run) -> None:
-        if self.loaded and run.id not in self._runs:
-            self._opened_at[run.id] = self._monotonic()
-        if self.loaded and run.closed is not None:
-            self._closed_at[run.id] = self._monotonic()
-        self._runs[run.id] = run
-        if run.closed is None:
-            self._open[run.id] = stream
-        else:
-            self._open.pop(run.id, None)
-            self._last_closed[run.opened.target] = run.closed
-            # By the order of the journal: a wall clock that was set in between tells nothing.
-            self._over |= {key for key in self._triggers if key[0] == run.opened.target}
-
-    def _remember_of_target(self, target: str, event: Event) -> None:
-        self._ledgers[target] = ledgers.extend(self._ledgers.get(target, Ledger()), [event])
-        match event:
-            case TriggerPending() | TriggerFired() | TriggerCleared():
-                self._triggers[target, event.rule] = event
-                self._over.discard((target, event.rule))
-            case RunAnswered() | AnswerDenied() | RunOpened() | RevisionMarked():
-                self._remember_answer(target, event)
-            case OwnerSuspended():
-                self._suspended[target, event.hold.object] = event
-            case OwnerResuming():
-                self._resuming[target, event.owner] = event.reason
-            case OwnerResumed():
-                self._suspended.pop((target, event.owner), None)
-                self._resuming.pop((target, event.owner), None)
-            case _:
-                pass
-
-    def _remember_answer(self, target: str, event: RunAnswered | AnswerDenied | RunOpened | RevisionMarked) -> None:
-        match event:
-            case RunAnswered(at, run, answer, digest, words, _):
-                annotation = next(name for name, kind in inbox.ANSWERS.items() if kind is answer)
-                heard = Heard(at, annotation, digest, run, counted=True, words=words)
-            case AnswerDenied(at, annotation, digest, reason, run_or_none):
-                heard = Heard(at, annotation, digest, run_or_none, counted=False, words=reason)
-            case RevisionMarked(at, _, _, digest, words):
-                heard = Heard(at, inbox.MARK, digest, None, counted=True, words=words)
-            case RunOpened():
-                if not event.request:
-                    return
-                heard = Heard(
-                    event.at, inbox.ROLLBACK, event.request, event.run, counted=True, words=event.reason
-                )  # fmt: skip
-        self._answers.add(heard.digest)
-        self._heard[target].append(heard)
+            before = len(self._state.runs)
+            run = self._state.take(stream, event)
+            if run is None or not self.loaded:
+                continue
+            if len(self._state.runs) > before:
+                self._opened_at[run.id] = self._monotonic()
+            if run.closed is not None:
+                self._closed_at[run.id] = self._monotonic()
 
     def log(self, stream: str, *events: Event) -> None:
         """Write a line for each fact, whether or not it could be appended."""
         for event in events:
             if not isinstance(event, NoticeSettled):
-                run = self._runs.get(getattr(event, "run", ""))
-                write(self._log, event, target=_target_of(stream) if run is None else run.opened.target)
-
-
-def _target_of(stream: str) -> str | None:
-    return stream.removeprefix("target/") if stream.startswith("target/") else None
+                run = self._state.runs.get(getattr(event, "run", ""))
+                write(self._log, event, target=target_of(stream) if run is None else run.opened.target)

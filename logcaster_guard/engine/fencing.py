@@ -6,13 +6,13 @@ by the resourceVersion that it names, see `effects.stamping`; an append by the s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from logcaster_guard.domain.errors import NoAuthority
 from logcaster_guard.domain.events import Event
 from logcaster_guard.domain.notices import Delivery, Notice, TryLater
 from logcaster_guard.engine.authority import Term
-from logcaster_guard.ports import Authority, Channel, Cluster, Entry, Journal, Json, Kind
+from logcaster_guard.ports import Authority, Channel, Cluster, Entry, Journal, JournalSize, Json, Kind
 
 
 def fenced(
@@ -89,6 +89,15 @@ class FencedJournal:
     async def read_all(self, prefix: str = "") -> Sequence[Entry]:
         """As the journal's own."""
         return await self._journal.read_all(prefix)
+
+    async def compact(self, superfluous: Collection[tuple[str, int]]) -> None:
+        """As the journal's own."""
+        self._authority.check(self._authority.timeout)
+        await self._journal.compact(superfluous)
+
+    async def size(self) -> JournalSize:
+        """As the journal's own."""
+        return await self._journal.size()
 
     async def aclose(self) -> None:
         """As the journal's own."""

@@ -19,6 +19,7 @@ from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.rules import Policy, Rule, RulesDiff, difference
 from logcaster_guard.domain.runs import ESCALATED, Run
 from logcaster_guard.domain.signals import SourceName
+from logcaster_guard.domain.state import GUARD
 from logcaster_guard.domain.steps import AskPeople, Step, VerifyRecovery
 from logcaster_guard.effects import blue_green, gitops, gradual, stamping
 from logcaster_guard.effects.asking import AskPeopleHandler
@@ -28,16 +29,18 @@ from logcaster_guard.effects.workload import Handler, registry
 from logcaster_guard.engine.alarm import Alarm
 from logcaster_guard.engine.answers import Answers
 from logcaster_guard.engine.authority import Keeper, during
-from logcaster_guard.engine.chronicle import GUARD, Chronicle
+from logcaster_guard.engine.chronicle import Chronicle
+from logcaster_guard.engine.compaction import Compactor
 from logcaster_guard.engine.composition import Composition, Orders
 from logcaster_guard.engine.credible import CredibleSource
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.fencing import fenced
 from logcaster_guard.engine.inspection import SignalInspector
 from logcaster_guard.engine.marks import Marks
-from logcaster_guard.engine.outages import Outages
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.engine.people import People
+from logcaster_guard.engine.problems import Problems
+from logcaster_guard.engine.source_health import SourceHealth
 from logcaster_guard.engine.suspensions import Suspensions
 from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.engine.tally import TalliedBlobs, TalliedJournal
@@ -103,6 +106,11 @@ class Guard:
         cluster = self._cluster
         self.outbox = None if journal is None else Outbox(journal, channels, clock)
         self.chronicle = Chronicle(journal, on_append=self._appended, on_found=self._found, monotonic=clock.monotonic)
+        self._compactor = None
+        if journal is not None and self.outbox is not None:
+            self._compactor = Compactor(
+                self.chronicle, journal, self.outbox, clock, retention=orders.policy.retention
+            )  # fmt: skip
         answers = Answers(
             cluster,
             self.chronicle,
@@ -116,6 +124,7 @@ class Guard:
         self._suspensions = Suspensions(
             chronicle=self.chronicle, cluster=cluster, clock=clock, interval=orders.policy.polling.interval
         )
+        self.problems = Problems(self.chronicle, clock)
         shared = Composition(
             orders=orders,
             cluster=cluster,
@@ -123,7 +132,8 @@ class Guard:
             blobs=blobs,
             clock=clock,
             chronicle=self.chronicle,
-            outages=Outages(self.chronicle, clock),
+            health=SourceHealth(self.problems, clock),
+            problems=self.problems,
             answers=answers,
             executor=self.executor,
             inspector=inspector,
@@ -324,7 +334,10 @@ class Guard:
         self.executor.resume()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_swept(), name="sweep")
+            if self._compactor is not None and self.chronicle.available:
+                group.create_task(self._compactor.run(), name="journal size")
             group.create_task(self._suspensions.run(), name="suspensions")
+            group.create_task(self.problems.run(), name="problems")
             for watch in self.watches.values():
                 group.create_task(watch.run(), name=f"watch {watch.target.key}")
 
@@ -341,6 +354,11 @@ class Guard:
             )
             return
         structlog.get_logger().info("releases.forgotten", removed=removed, kept=len(kept))
+
+    async def compact_journal(self) -> None:
+        """Let go of what no decision can need any more, if this guard acts."""
+        if self._compactor is not None and not (self._term is not None and self._term.over):
+            await self._compactor.compact()
 
     def _appended(self, stream: str) -> None:
         if self.outbox is not None:

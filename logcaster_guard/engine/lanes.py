@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +15,22 @@ from logcaster_guard.ports import Channel
 
 LEFT_OUT = "left out"
 """What the outcome of a notice begins with that was one too many."""
+
+
+def left_out(events: Iterable[Event]) -> frozenset[str]:
+    """Of a journal in its order, the notices that were left out on some channel which was not told of it since."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for event in events:
+        match event:
+            case NoticeQueued(notice=notice):
+                for channel in [c for c in found if notice.id == narration.summed_up_id(c, notice.at)]:
+                    found[channel].clear()
+            case NoticeSettled(notice=id_, channel=channel, outcome=outcome) if outcome.startswith(LEFT_OUT):
+                found[channel].add(id_)
+            case _:
+                pass
+    return frozenset().union(*found.values())
+
 
 _LOUDNESS = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
 

@@ -66,6 +66,13 @@ class Outbox:
         """How many notices each channel still owes."""
         return {lane.channel.name: len(lane.pending) for lane in self._lanes}
 
+    def owed(self) -> frozenset[str] | None:
+        """The notices that some channel is still owed, or the journal as to it; None before that is known."""
+        if not self._loaded:
+            return None
+        waiting = [id_ for lane in self._lanes for id_ in (*lane.pending, *(owed.notice for owed in lane.owed))]
+        return frozenset(waiting)
+
     async def run(self) -> None:
         """Deliver until cancelled. What was under way then is delivered again after the next start."""
         self._loaded = self._reading = False

@@ -85,7 +85,7 @@ class People:
         reason = f"{said.reason} ({said.signature})"
 
         def compose(workload: Workload) -> str | Denied:
-            frozen = Frozen(workload.annotations.get(inbox.FREEZE), by)
+            frozen = Frozen(inbox.freeze_of(workload.annotations), by)
             return inbox.freezing(word, frozen, reason, self._clock.now())
 
         return await annotate(self._cluster, said.place, inbox.FREEZE, compose)

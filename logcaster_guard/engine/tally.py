@@ -12,7 +12,7 @@ from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
 from logcaster_guard.domain.events import Event, NoticeSettled
 from logcaster_guard.domain.signals import Fault, Reading, SourceError, SourceName
-from logcaster_guard.ports import Blobs, Entry, Journal
+from logcaster_guard.ports import Blobs, Entry, Journal, JournalSize
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ class TalliedJournal:
     """A `Journal` that counts what is appended to another.
 
     `settled` counts the notices that are settled, by channel and by the first word of the outcome. `fault` is why the
-    last append could not be made durable, empty if it was.
+    last append could not be made durable, empty if it was. `seen_size` is what was found when it was looked at last.
     """
 
     def __init__(self, journal: Journal) -> None:
@@ -65,6 +65,7 @@ class TalliedJournal:
         self.appends = 0
         self.failures = 0
         self.fault = ""
+        self.seen_size: JournalSize | None = None
         self.settled: Counter[tuple[str, str]] = Counter()
 
     async def append(self, stream: str, events: Sequence[Event], expected_seq: int) -> int:
@@ -87,6 +88,15 @@ class TalliedJournal:
     async def read_all(self, prefix: str = "") -> Sequence[Entry]:
         """As the journal's own."""
         return await self._journal.read_all(prefix)
+
+    async def compact(self, superfluous: Collection[tuple[str, int]]) -> None:
+        """As the journal's own."""
+        await self._journal.compact(superfluous)
+
+    async def size(self) -> JournalSize:
+        """As the journal's own."""
+        self.seen_size = await self._journal.size()
+        return self.seen_size
 
     async def aclose(self) -> None:
         """As the journal's own."""

@@ -102,3 +102,29 @@ async def test_a_stream_is_read_from_where_the_reader_is(journal: Journal) -> No
     assert [(e.seq, e.event) for e in await journal.read("run/1", 2)] == [(3, *seen("c")), (4, *seen("d"))]
     assert [list(await journal.read("run/1", after)) for after in (4, 9)] == [[], []]
     assert await journal.append("run/1", seen("e"), 4) == 5
+
+
+async def test_what_stays_of_a_compacted_stream_keeps_its_place_and_the_stream_goes_on(journal: Journal) -> None:
+    for n, name in enumerate("abcdef"):
+        await journal.append("run/1", seen(name), n)
+        await journal.append("run/2", seen(name.upper()), n)
+    before = {e.seq: e for e in await journal.read("run/1")}
+    await journal.compact({("run/1", seq) for seq in (1, 3, 4, 6)})
+    expected = [before[2], before[5], before[6]]
+    assert list(await journal.read("run/1")) == expected
+    assert list(await journal.read("run/1", 3)) == expected[1:]
+    assert [e.event for e in await journal.read("run/2")] == seen(*"ABCDEF")
+    assert await journal.append("run/1", seen("g"), 6) == 7
+    await journal.compact({("run/1", 2), ("run/1", 6), ("run/3", 1)})
+    assert [(e.seq, e.event) for e in await journal.read("run/1")] == [(5, *seen("e")), (7, *seen("g"))]
+    every = await journal.read_all()
+    assert [e.position for e in every] == sorted(e.position for e in every)
+    assert await journal.append("run/1", seen("h"), 7) == 8
+
+
+async def test_a_journal_tells_its_size_and_takes_less_when_it_was_compacted(journal: Journal) -> None:
+    await journal.append("run/1", seen(*(str(n) * 100 for n in range(500))), 0)
+    before = await journal.size()
+    await journal.compact({("run/1", n) for n in range(500)})
+    after = await journal.size()
+    assert 0 < after.used < before.used / 10 < before.limit

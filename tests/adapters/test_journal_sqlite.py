@@ -482,3 +482,14 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path, existing: bool)
         folder.chmod(0o700)
     assert "cannot be opened: Permission denied" in done.stdout
     assert len(done.stdout.splitlines()) == 1
+
+
+async def test_a_compacted_file_is_trusted_and_a_row_that_is_missing_from_it_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    await filled(path)
+    journal = await SqliteJournal.open(path)
+    await journal.compact({("run/0", seq) for seq in (1, 2, 5, 9)})
+    await journal.aclose()
+    assert [seq for stream, seq, _ in await content(path) if stream == "run/0"] == [3, 4, 6, 7, 8, 10, 11, 12, 13, 14]
+    statement("DELETE FROM events WHERE stream = 'run/0' AND seq = 4")(path)
+    assert "damaged at" in await refused(path)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.events import Event, NoticeQueued, NoticeSettled, StepDone, StepIntended, StepStarted
-from logcaster_guard.ports import Blobs, Cluster, Entry, Journal, Json, Kind
+from logcaster_guard.ports import Blobs, Cluster, Entry, Journal, JournalSize, Json, Kind
 
 T = TypeVar("T")
 Effect = Callable[[], Coroutine[Any, Any, T]]
@@ -159,6 +159,13 @@ class MortalJournal:
     async def read_all(self, prefix: str = "") -> Sequence[Entry]:
         self._tape.check()
         return await self._journal.read_all(prefix)
+
+    async def compact(self, superfluous: Collection[tuple[str, int]]) -> None:
+        self._tape.check()
+        await self._journal.compact(superfluous)
+
+    async def size(self) -> JournalSize:
+        return await self._journal.size()
 
     async def aclose(self) -> None:
         await self._journal.aclose()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from logcaster_guard.adapters.kubernetes.blobs import KubernetesBlobs
 from logcaster_guard.adapters.kubernetes.journal import KubernetesJournal
 from logcaster_guard.adapters.kubernetes.stored import Place
 from logcaster_guard.domain.events import Event
-from logcaster_guard.ports import Blobs, Cluster, Entry, Journal
+from logcaster_guard.ports import Blobs, Cluster, Entry, Journal, JournalSize
 
 Json = dict[str, Any]
 COMPONENT = Path(__file__).parents[2] / "deploy" / "components" / "kubernetes-journal" / "rbac.yaml"
@@ -47,6 +47,12 @@ class CountedJournal:
 
     async def read_all(self, prefix: str = "") -> Sequence[Entry]:
         return await self._journal.read_all(prefix)
+
+    async def compact(self, superfluous: Collection[tuple[str, int]]) -> None:
+        await self._journal.compact(superfluous)
+
+    async def size(self) -> JournalSize:
+        return await self._journal.size()
 
     async def aclose(self) -> None:
         await self._journal.aclose()

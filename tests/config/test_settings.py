@@ -197,6 +197,7 @@ def test_settings_do_not_change() -> None:
         ("verify: {stable_for: 5m, timeout: 5m}", 35, "a timeout of 5m", "longer than stable_for"),
         ("rollout_window: 0s", 17, 'the duration "0s"', "longer than zero"),
         ("journal: {path: ''}", 17, 'the text ""', "a path"),
+        ("journal: {retention: 1d}", 22, "a retention of 24h", "at least 2d"),
         ("journal: {backend: etcd}", 20, 'the text "etcd"', "sqlite, kubernetes"),
         ("journal: {backend: kubernetes, namespace: A_b}", 43, 'the text "A_b"', "lower-case letters"),
         (

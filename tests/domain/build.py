@@ -101,3 +101,10 @@ def replica_set(
         },
         "spec": {"template": template(image, labels={HASH_LABEL: image})},
     }
+
+
+def pod(labels: Mapping[str, str] | None = None, *, ready: bool = True, going: bool = False) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"labels": {"app": "logcaster", **(labels or {})}}
+    if going:
+        metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    return {"metadata": metadata, "status": {"conditions": [{"type": "Ready", "status": str(ready)}]}}

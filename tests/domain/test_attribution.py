@@ -192,6 +192,13 @@ def test_what_breaches_together_must_be_stood_out_from(other: Witness, cause: Ca
     assert judged([other]).cause is cause
 
 
+def test_who_stands_out_is_not_blamed_while_another_is_the_first_suspect() -> None:
+    """Further from the breach than the other's rollout, though the error rate rose more."""
+    me = witness(ME, 0.3, rolled=1_000.0 - 3_000.0)
+    found = attributed(me, [witness(OTHER, 0.1)], past=QUIET, beside=[], measures=[ERRORS], policy=POLICY)
+    assert (found.suspects[0].target, found.cause) == (OTHER, Cause.SEVERAL)
+
+
 def test_a_rollback_elsewhere_does_not_blame_a_release_that_had_been_well_for_long() -> None:
     other, me = replace(witness(OTHER, 0.3, rolled=None), undone=True), witness(ME, 0.3, rolled=1_000.0 - 3_601.0)
     found = attributed(me, [other], past=QUIET, beside=[], measures=[ERRORS], policy=POLICY)

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logcaster_guard.domain.inbox import Seen, Wish, wish
+from logcaster_guard.domain import inbox
+from logcaster_guard.domain.inbox import Freezing, Frozen, Seen, Wish, wish
+from tests.domain.build import START
 
 A, B = "spec A", "spec B"
 
@@ -53,3 +55,28 @@ def test_whatever_comes_with_a_change_of_the_spec_lifts_nothing(
     before: Seen | None, value: str | None, frozen: bool
 ) -> None:
     assert wish(before, Seen(value, B), frozen_by_annotation=frozen) is not Wish.THAW
+
+
+@pytest.mark.parametrize(
+    ("word", "frozen", "written"),
+    [
+        (Freezing.FREEZE, Frozen(None, None), True),
+        (Freezing.UNFREEZE, Frozen(None, None), False),
+        (Freezing.UNFREEZE, Frozen("move", "annotation"), True),
+        (Freezing.UNFREEZE, Frozen(None, "guard"), True),
+        (Freezing.RESUME, Frozen(None, "guard"), True),
+        (Freezing.RESUME, Frozen("move", "guard"), False),
+        (Freezing.RESUME, Frozen(None, "annotation"), False),
+        (Freezing.RESUME, Frozen("false: over", "guard"), True),
+    ],
+)
+def test_a_persons_freeze_is_lifted_by_unfreeze_alone(word: Freezing, frozen: Frozen, written: bool) -> None:
+    assert isinstance(inbox.freezing(word, frozen, "why", START), str) is written
+
+
+def test_what_an_annotation_is_remembered_by_is_of_the_object_the_name_and_the_value() -> None:
+    said = ("u", inbox.VETO, "text")
+    assert inbox.digest(*said) == inbox.digest(*said)
+    others = [("v", inbox.VETO, "text"), ("u", inbox.APPROVE, "text"), ("u", inbox.VETO, "another")]
+    assert len({inbox.digest(*one) for one in (said, *others)}) == 4
+    assert len(inbox.digest("u", inbox.VETO, "\ud800")) == 16

@@ -189,6 +189,16 @@ def test_people_are_reminded_now_and_then(elapsed: float, reminded: int, number:
     assert decision == expected
 
 
+def test_of_two_runs_on_a_target_none_is_dropped_that_has_changed_or_borrowed_something() -> None:
+    fresh, touched, holding = Run(OPENED), Run(OPENED, touched=True), Run(OPENED, holds={HOLD.id: HOLD})
+    assert runs.superfluous([fresh, fresh]) == [fresh]
+    assert runs.superfluous([fresh]) == []
+    for both in ([fresh, touched], [touched, fresh], [fresh, holding], [holding, fresh]):
+        assert runs.superfluous(both) == [fresh]
+    for both in ([touched, holding], [holding, touched], [holding, holding]):
+        assert runs.superfluous(both) == []
+
+
 def test_a_run_takes_over_the_holds_that_it_was_opened_with() -> None:
     handed = runs.fold([replace(OPENED, parent="slower", holds=(HOLD,))])["r"]
     assert handed.owed == HOLD
@@ -244,6 +254,8 @@ def test_while_a_helper_stands_in_productions_size_is_not_given_up() -> None:
     helper, size = (replace(HOLD, id=kind, kind=kind) for kind in ("helper", "replicas"))
     run = replace(ending(holding=True), holds={helper.id: helper, size.id: size})
     assert isinstance(runs.next(run, Failed(FAILED, "403"), NOW, 1e9), WaitUntil)
+    alone = replace(run, holds={size.id: size})
+    assert told(runs.next(alone, Failed(FAILED, "403"), NOW, 1e9)) == ["HoldReleased"]
     owner = replace(HOLD, id="owner", kind="gitops_owner")
     for last in (helper, owner):
         given_up = replace(run, holds={h.id: h for h in (size, helper, owner) if h is not last} | {last.id: last})

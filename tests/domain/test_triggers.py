@@ -254,6 +254,14 @@ def test_a_template_change_restarts_the_clock_and_keeps_the_onset() -> None:
     assert tick(state, MET, 600.0).phase is Phase.FIRING
 
 
+def test_the_time_from_a_template_change_to_the_next_reading_does_not_count() -> None:
+    state = triggers.restart_clock(play(met_from(0.0, 270.0)), 280.0)
+    assert state.due_at(RULE) is None
+    assert state.unproven_since(281.0, STALENESS) == 280.0
+    state = tick(state, MET, 300.0)
+    assert (state.credit, state.due_at(RULE)) == (0.0, 600.0)
+
+
 def test_a_template_change_unfires() -> None:
     assert triggers.restart_clock(play(met_from(0.0, 300.0)), 310.0).phase is Phase.PENDING
     assert triggers.restart_clock(TriggerState(), 310.0) == TriggerState()

@@ -223,3 +223,19 @@ async def test_the_annotations_of_another_object_of_the_same_name_are_others() -
         made.cluster.annotate(PROD, approve=again["metadata"]["annotations"][inbox.APPROVE])
         await made.pass_(60.0)
         assert len({d.digest for d in made.told(AnswerDenied)}) == 2
+
+
+async def test_of_a_freeze_of_half_a_megabyte_the_journal_has_the_beginning_and_the_digest() -> None:
+    async with bench() as made:
+        await made.start()
+        for end in "ab":
+            made.cluster.annotate(PROD, freeze="look into it " + "x" * 500_000 + end)
+            await made.pass_(100.0)
+        first, second = made.told(TargetFrozen)
+        assert first.reason != second.reason
+        assert first.reason.startswith("look into it xxx")
+        assert "500014 characters, SHA-256 " in first.reason
+        assert len(first.reason) < 1_200
+        made.cluster.annotate(PROD, freeze=" " * 2_000 + "false: over")
+        await made.pass_(100.0)
+        assert [len(e.reason) < 1_200 for e in made.told(TargetThawed)] == [True]

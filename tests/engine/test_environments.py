@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -131,12 +132,37 @@ async def test_the_service_goes_back_where_somebody_has_deleted_what_it_was_sent
         assert cluster.object(Kind.SERVICE, SERVICE)["spec"]["selector"] == {LABEL: "green"}
 
 
-async def test_the_service_is_not_sent_to_what_somebody_has_just_paused() -> None:
+def paused(deployment: dict[str, Any]) -> None:
+    deployment["spec"]["paused"] = True
+
+
+def going(deployment: dict[str, Any]) -> None:
+    deployment["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+
+
+async def test_the_service_goes_back_where_what_it_was_sent_to_is_being_deleted_though_its_pods_still_serve() -> None:
+    cluster, opened = switching({LABEL: "blue"})
+    service = cluster.object(Kind.SERVICE, SERVICE)["metadata"]["uid"]
+    hold = Hold("selector", "selector", SERVICE, service, None, written=0)
+    run = Run(opened, step=1, holds={hold.id: hold}, ending=RunEnding(opened.at, "r", ABANDONED, "r", freeze=True))
+    for name in (BLUE, GREEN):
+        serves(cluster, name)
+    lender = SwitchServiceHandler(cluster)
+    assert isinstance(await lender.observe_release(hold, run), Done)
+    going(cluster.object(Kind.DEPLOYMENT, BLUE))
+    assert isinstance(await lender.observe_release(hold, run), Before)
+
+
+@pytest.mark.parametrize("edit", [paused, going])
+async def test_the_service_is_not_sent_to_what_somebody_has_just_paused_or_deleted(
+    edit: Callable[[dict[str, Any]], None],
+) -> None:
     cluster, opened = switching({LABEL: "green"})
     serves(cluster, BLUE)
-    cluster.change(Kind.DEPLOYMENT, BLUE, lambda d: d["spec"].update(paused=True))
-    run = Run(opened, step=1, started=opened.at)
-    await SwitchServiceHandler(cluster).apply(TO_BLUE, run)
+    cluster.change(Kind.DEPLOYMENT, BLUE, edit)
+    run, handler = Run(opened, step=1, started=opened.at), SwitchServiceHandler(cluster)
+    assert isinstance(await handler.observe(TO_BLUE, run), Foreign)
+    await handler.apply(TO_BLUE, run)
     assert not cluster.writes
 
 

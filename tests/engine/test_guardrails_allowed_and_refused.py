@@ -142,7 +142,7 @@ def traffic(rate: float | None) -> Act:
 
 
 def forget_when_it_changed(made: Bench) -> None:
-    ledgers = made.guard.chronicle._ledgers
+    ledgers = made.guard.chronicle._state.ledgers
     ledgers[KEY] = replace(ledgers[KEY], rollouts=tuple(replace(r, earliest=None) for r in ledgers[KEY].rollouts))
 
 
@@ -221,7 +221,7 @@ def vetoed(image: str) -> Act:
     """A person had said no to a rollback of the release with this image."""
 
     def say(made: Bench) -> None:
-        ledgers = made.guard.chronicle._ledgers
+        ledgers = made.guard.chronicle._state.ledgers
         [record] = [r for r in ledgers[KEY].records.values() if r.images == (image,)]
         ledgers[KEY] = replace(ledgers[KEY], veto=Veto(record.template, made.clock.now() + timedelta(hours=1), "no"))
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
+from logcaster_guard.domain.capacity import HELPER_LABEL
 from logcaster_guard.domain.events import RunOpened
 from logcaster_guard.domain.field_owners import MANAGER, MAXIMUM, MINIMUM, FieldOwner, owners_of
-from logcaster_guard.domain.observations import Before, Done, Foreign
+from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Pending
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Hold, PinAutoscaler, Plan, ScaleProduction
 from logcaster_guard.domain.workload import Workload
@@ -36,7 +38,7 @@ def cluster() -> FakeCluster:
     return made
 
 
-def run_of(cluster: FakeCluster) -> tuple[Run, Hold]:
+def run_of(cluster: FakeCluster, *, floor: int = SIZE) -> tuple[Run, Hold]:
     workload = Workload(cluster.object(Kind.DEPLOYMENT, PROD))
     autoscaler = cluster.object(Kind.AUTOSCALER, HPA)["metadata"]["uid"]
     pin = Hold(
@@ -65,7 +67,7 @@ def run_of(cluster: FakeCluster) -> tuple[Run, Hold]:
         selector=None,
         steps=(PinAutoscaler(HPA, autoscaler, PINNED), ScaleProduction(PINNED)),
         size=SIZE,
-        floor=SIZE,
+        floor=floor,
     )
     opened = RunOpened(at=datetime.now(UTC), run="r", target=f"default/{PROD}", rule="r", reason="r", plan=plan)
     return Run(opened, holds={pin.id: pin, size.id: size}), size
@@ -110,6 +112,74 @@ async def test_production_that_was_created_again_is_not_left_at_the_size_of_the_
     await lender.release(hold, run)
     assert cluster.object(Kind.DEPLOYMENT, PROD)["spec"]["replicas"] == SIZE
     assert isinstance(await lender.observe_release(hold, run), Foreign)
+
+
+def unready(cluster: FakeCluster, *numbers: int) -> None:
+    for number in numbers:
+        cluster.object(Kind.POD, f"{PROD}-{number}")["status"]["conditions"][0]["status"] = "False"
+
+
+async def scaled_down(cluster: FakeCluster, run: Run) -> Observation:
+    """What is seen of the step from three pods to two."""
+    return await ScaleProductionHandler(cluster).observe(ScaleProduction(PINNED), run)
+
+
+@pytest.mark.parametrize(
+    ("floor", "ready", "goes"),
+    [(2, 3, True), (3, 3, False), (2, 2, True), (2, 1, False), (1, 1, True), (1, 0, False)],
+)
+async def test_production_goes_down_only_while_the_floor_goes_on_serving(
+    cluster: FakeCluster, floor: int, ready: int, goes: bool
+) -> None:
+    run, _ = run_of(cluster, floor=floor)
+    unready(cluster, *range(ready, SIZE))
+    assert isinstance(await scaled_down(cluster, run), Before if goes else Pending)
+
+
+@pytest.mark.parametrize(("helping", "goes"), [(0, False), (1, True)])
+async def test_a_helper_that_serves_counts_beside_production(cluster: FakeCluster, helping: int, goes: bool) -> None:
+    run, _ = run_of(cluster)
+    helper = Hold("helper", "helper", "web-rollback-1", "u", None, 1)
+    run = replace(run, holds={**run.holds, helper.id: helper})
+    for number in range(helping):
+        cluster.add(Kind.POD, f"helper-{number}", status={"conditions": [{"type": "Ready", "status": "True"}]})
+        labels = {"app": PROD, HELPER_LABEL: helper.object}
+        cluster.object(Kind.POD, f"helper-{number}")["metadata"]["labels"] = labels
+    assert isinstance(await scaled_down(cluster, run), Before if goes else Pending)
+
+
+@pytest.mark.parametrize(
+    ("spec", "goes"), [({"minAvailable": 2}, True), ({"minAvailable": 3}, False), ({"maxUnavailable": 0}, True)]
+)
+async def test_a_disruption_budget_holds_for_the_guard_too(
+    cluster: FakeCluster, spec: dict[str, Any], goes: bool
+) -> None:
+    run, _ = run_of(cluster, floor=1)
+    cluster.add(Kind.DISRUPTION_BUDGET, "pdb", spec={"selector": {"matchLabels": {"app": PROD}}, **spec})
+    seen = await scaled_down(cluster, run)
+    assert isinstance(seen, Before if goes else Pending)
+    if not goes:
+        assert "disruption budget pdb" in str(seen)
+
+
+async def test_a_floor_above_the_size_asks_for_the_size(cluster: FakeCluster) -> None:
+    run, hold = run_of(cluster, floor=SIZE + 2)
+    cluster.change(Kind.AUTOSCALER, HPA, lambda a: a["spec"].update(minReplicas=2, maxReplicas=6))
+    lender = ScaleProductionHandler(cluster)
+    assert isinstance(await lender.observe_release(hold, run), Done)
+    unready(cluster, 0)
+    assert isinstance(await lender.observe_release(hold, run), Pending)
+
+
+@pytest.mark.parametrize("theirs", [(4, 9), (2, 9), (4, 6), (1, 6)])
+async def test_bounds_that_somebody_else_has_set_are_not_pinned(cluster: FakeCluster, theirs: tuple[int, int]) -> None:
+    run, _ = run_of(cluster)
+    wants_bounds(cluster, *theirs)
+    handler = PinAutoscalerHandler(cluster)
+    step = PinAutoscaler(HPA, run.holds[f"autoscaler/{HPA}"].uid, PINNED)
+    assert isinstance(await handler.observe(step, run), Foreign)
+    await handler.apply(step, run)
+    assert bounds(cluster) == theirs
 
 
 def wants_bounds(cluster: FakeCluster, minimum: int, maximum: int) -> None:
@@ -219,3 +289,15 @@ async def test_a_server_that_keeps_the_owners_as_they_are_holds_no_run_up(
         await lender.release(hold, run)
         seen.append(await lender.observe_release(hold, run))
     assert [type(s) for s in seen] == [Before, Before, Before, Done]
+
+
+async def test_an_autoscaler_that_was_created_again_is_somebodys(cluster: FakeCluster) -> None:
+    run, _ = run_of(cluster)
+    hold = run.holds[f"autoscaler/{HPA}"]
+    cluster.remove(Kind.AUTOSCALER, HPA)
+    cluster.add(Kind.AUTOSCALER, HPA, spec=hpa(PINNED, PINNED))
+    handler = PinAutoscalerHandler(cluster)
+    assert isinstance(await handler.observe(PinAutoscaler(HPA, hold.uid, PINNED), run), Foreign)
+    assert isinstance(await handler.observe_release(hold, run), Foreign)
+    await handler.release(hold, run)
+    assert bounds(cluster) == (PINNED, PINNED)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from logcaster_guard.domain.errors import JournalConflict, JournalUnavailable
 from logcaster_guard.domain.events import Event
-from logcaster_guard.ports import Entry
+from logcaster_guard.ports import Entry, JournalSize
 
 
 class MemoryJournal:
@@ -16,6 +16,7 @@ class MemoryJournal:
     def __init__(self) -> None:
         self._entries: list[Entry] = []
         self.fault: str | None = None
+        self.limit = 64 * 1024 * 1024
 
     @property
     def entries(self) -> Sequence[Entry]:
@@ -24,12 +25,12 @@ class MemoryJournal:
 
     async def append(self, stream: str, events: Sequence[Event], expected_seq: int) -> int:
         self._check()
-        seq = sum(entry.stream == stream for entry in self._entries)
+        seq = next((e.seq for e in reversed(self._entries) if e.stream == stream), 0)
         if seq != expected_seq:
             raise JournalConflict(f"the stream {stream} is at {seq}, not at {expected_seq}: read it again")
         for event in events:
             seq += 1
-            self._entries.append(Entry(stream, seq, len(self._entries) + 1, event))
+            self._entries.append(Entry(stream, seq, self._entries[-1].position + 1 if self._entries else 1, event))
         return seq
 
     async def read(self, stream: str, after: int = 0) -> Sequence[Entry]:
@@ -39,6 +40,17 @@ class MemoryJournal:
     async def read_all(self, prefix: str = "") -> Sequence[Entry]:
         self._check()
         return [entry for entry in self._entries if entry.stream.startswith(prefix)]
+
+    async def compact(self, superfluous: Collection[tuple[str, int]]) -> None:
+        self._check()
+        last = {entry.stream: entry.seq for entry in self._entries}
+        self._entries = [
+            e for e in self._entries if (e.stream, e.seq) not in superfluous or e.seq == last[e.stream]
+        ]  # fmt: skip
+
+    async def size(self) -> JournalSize:
+        self._check()
+        return JournalSize(1_000 * len(self._entries), self.limit)
 
     async def aclose(self) -> None:
         self.fault = "the journal is closed"

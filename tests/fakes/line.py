@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 from logcaster_guard.domain.events import Event
 from logcaster_guard.domain.notices import Delivery, Notice
 from logcaster_guard.domain.signals import History, Reading, Signal, Target
-from logcaster_guard.ports import Channel, Cluster, Entry, Journal, Json, Kind, Source
+from logcaster_guard.ports import Channel, Cluster, Entry, Journal, JournalSize, Json, Kind, Source
 
 T = TypeVar("T")
 
@@ -94,6 +94,12 @@ class LinedJournal:
 
     async def read_all(self, prefix: str = "") -> Sequence[Entry]:
         return await self._line.read(lambda: self._journal.read_all(prefix))
+
+    async def compact(self, superfluous: Collection[tuple[str, int]]) -> None:
+        await self._line.write(lambda: self._journal.compact(superfluous))
+
+    async def size(self) -> JournalSize:
+        return await self._line.read(self._journal.size)
 
     async def aclose(self) -> None:
         pass

@@ -18,7 +18,7 @@ from logcaster_guard.domain.workload import Workload
 from logcaster_guard.strategies import blue_green, immediate
 from logcaster_guard.strategies.blue_green import Environments
 from logcaster_guard.strategies.unfit import Unfit
-from tests.domain.build import deployment, rule, template
+from tests.domain.build import deployment, pod, rule, template
 
 TARGET = Target(
     "web",
@@ -41,6 +41,11 @@ def environment(name: str, colour: str, version: str, **spec: Any) -> Workload:
     raw = deployment(made, **{"replicas": 3, **spec})
     raw["metadata"] = {**raw["metadata"], "name": name, "uid": f"uid-{name}"}
     return Workload(raw)
+
+
+def going(workload: Workload) -> Workload:
+    metadata = {**workload.raw["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}
+    return Workload({**workload.raw, "metadata": metadata})
 
 
 LIVE = environment("web-green", "green", "v2")
@@ -135,6 +140,7 @@ def test_one_that_is_missing_comes_from_the_snapshot_of_the_good_release() -> No
         ),
         (replace(AROUND, other=environment("web-blue", "blue", "v9")), LIVE, "is not known to be good"),
         (replace(AROUND, other=environment("web-blue", "blue", "v1", paused=True)), LIVE, "is paused"),
+        (replace(AROUND, other=going(OTHER)), LIVE, "is being deleted"),
         (replace(AROUND, service=None), LIVE, "does not send its requests to web-green"),
         (
             replace(AROUND, service={**SERVICE, "spec": {"selector": {"app": "logcaster", "environment": "blue"}}}),
@@ -154,6 +160,15 @@ def test_what_is_not_proven_is_refused_in_a_sentence(around: Environments, live:
     found = planned(around, live)
     assert isinstance(found, Unfit)
     assert words in " ".join(found.reasons)
+
+
+@pytest.mark.parametrize(("ready", "floor"), [(3, 3), (2, 2), (0, 0), (5, 3)])
+def test_the_floor_is_what_the_service_has_at_the_start_and_at_most_what_is_wanted(ready: int, floor: int) -> None:
+    green = {"environment": "green"}
+    others = [pod(green, ready=False), pod({"environment": "blue"}), pod(green, going=True)]
+    found = planned(replace(AROUND, pods=[*(pod(green) for _ in range(ready)), *others]))
+    assert isinstance(found, Plan)
+    assert found.floor == floor
 
 
 @pytest.mark.parametrize(("least", "fits"), [(2, False), (3, True)])

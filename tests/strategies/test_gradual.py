@@ -28,7 +28,7 @@ from logcaster_guard.domain.workload import Workload
 from logcaster_guard.strategies import alert_then, gradual, immediate
 from logcaster_guard.strategies.gradual import Surroundings
 from logcaster_guard.strategies.unfit import Unfit
-from tests.domain.build import deployment, rule, template
+from tests.domain.build import deployment, pod, rule, template
 
 SHARES = GradualPolicy().steps
 RECORD = Record("goodgoodgood", "1", "blob", ("v1",), 0, 0)
@@ -190,6 +190,14 @@ def test_every_step_has_a_line() -> None:
 )
 def test_what_a_disruption_budget_wants(spec: dict[str, Any], expected: int, wanted: int) -> None:
     assert capacity.wanted_healthy({"spec": spec}, expected) == wanted
+
+
+@pytest.mark.parametrize(("ready", "floor"), [(4, 4), (3, 3), (0, 0), (6, 4)])
+def test_the_floor_is_what_serves_at_the_start_and_at_most_what_is_wanted(ready: int, floor: int) -> None:
+    others = [pod(ready=False), pod(going=True), pod({"app": "another"}), pod({capacity.HELPER_LABEL: "left"})]
+    mine = {"matchLabels": {"app": "logcaster"}}
+    found = steps(planned(replace(AROUND, pods=[*(pod() for _ in range(ready)), *others]), bad(selector=mine)))
+    assert (found.floor, found.size) == (floor, 4)
 
 
 def test_an_autoscaler_of_kedas_cannot_be_pinned() -> None:

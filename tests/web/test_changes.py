@@ -238,6 +238,18 @@ async def test_where_kubernetes_cannot_be_asked_nothing_is_done() -> None:
         assert noted(made) == {}
 
 
+async def test_without_a_journal_nothing_is_taken_in_that_it_could_not_tell_of() -> None:
+    async with bench() as made:
+        made.journal, made.journal_fault = None, "it is damaged"
+        await made.start()
+        async with served(made.guard, TokenGate(lambda: HELD)) as client:
+            answers = [await client.post(word, freeze()) for word in ("freeze", "unfreeze", "resume")]
+            answers.append(await client.post("mark", freeze(mark="bad", revision="1")))
+        assert {a.status_code for a in answers} == {503}
+        assert all("no usable journal" in a.json()["error"] for a in answers)
+        assert noted(made) == {}
+
+
 async def test_a_veto_over_http_counts_and_can_be_followed_by_its_digest() -> None:
     async with bench(rules=[ASKS]) as made:
         opened = await asked(made)

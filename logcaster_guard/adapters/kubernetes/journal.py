@@ -9,15 +9,17 @@ that stream: looked for, and if it is not there, shut out by a write that makes 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from logcaster_guard.adapters import journal_codec
 from logcaster_guard.adapters.kubernetes import segments
+from logcaster_guard.adapters.kubernetes.cluster import MAX_BYTES
 from logcaster_guard.adapters.kubernetes.segments import LIMIT, SEGMENT, Segment, beginning, name_of, stream_label
 from logcaster_guard.adapters.kubernetes.stored import Place, Untrusted
 from logcaster_guard.domain.errors import (
@@ -30,12 +32,16 @@ from logcaster_guard.domain.errors import (
     Unavailable,
 )
 from logcaster_guard.domain.events import Event
-from logcaster_guard.ports import Cluster, Entry, Json, Kind
+from logcaster_guard.ports import Cluster, Entry, JournalSize, Json, Kind
 
 T = TypeVar("T")
 
 ATTEMPTS = 3
 """How often one append is tried where it is known each time that it has not happened."""
+
+
+class _TooLarge(JournalUnavailable):
+    """What would stay of a stream does not fit into one object: the stream stays as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,8 @@ class KubernetesJournal:
         self._by = secrets.token_hex(8)
         self._position = 0
         self._tips: dict[str, Segment] = {}
+        self._sizes: dict[str, int] = {}
+        self._superfluous: dict[str, Sequence[Segment]] = {}
         self._doubtful: dict[str, _Write] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._closed = False
@@ -92,6 +100,29 @@ class KubernetesJournal:
             row = await self._look_on(stream, after) or await self._look(stream)
             return self._entries({stream: row}, after)
 
+    async def compact(self, superfluous: Collection[tuple[str, int]]) -> None:
+        """Let go of these events, and of objects that an interrupted compaction has left; see the port."""
+        self._still_open()
+        by_stream: dict[str, set[int]] = {stream: set() for stream, left in self._superfluous.items() if left}
+        for stream, seq in superfluous:
+            by_stream.setdefault(stream, set()).add(seq)
+        too_large: _TooLarge | None = None
+        for stream, seqs in by_stream.items():
+            async with self._locks[stream]:
+                await self._settle(stream)
+                try:
+                    await self._compact(stream, seqs)
+                except _TooLarge as error:
+                    too_large = error
+                except ClusterError as error:
+                    raise self._unusable("compacted", error) from error
+        if too_large is not None:
+            raise too_large
+
+    async def size(self) -> JournalSize:
+        """About what the one list takes that reads all of it, which is bounded; see the port."""
+        return JournalSize(sum(self._sizes.values()), MAX_BYTES)
+
     async def read_all(self, prefix: str = "") -> Sequence[Entry]:
         """Every event of the streams that start with `prefix`, by position; see the port. One list, in pages."""
         self._still_open()
@@ -101,7 +132,9 @@ class KubernetesJournal:
         known = dict(self._tips)
         found = await self._listed(self._place.selector(segments.KEEPS))
         self._learn(known, dict.fromkeys(known, ()) | dict(found))
-        return self._entries({stream: row for stream, row in found.items() if stream.startswith(prefix)})
+        wanted = {stream: row for stream, row in found.items() if stream.startswith(prefix)}
+        # Much of it takes seconds to decode, in which a lease has to be renewed.
+        return await asyncio.to_thread(self._entries, wanted)
 
     async def aclose(self) -> None:
         """Every later call says that the journal is closed."""
@@ -122,6 +155,12 @@ class KubernetesJournal:
             try:
                 self._doubtful[stream] = write
                 self._tips[stream] = await self._send(write)
+            except NotFound as error:
+                # Compacted by somebody else, else it is lost.
+                failure = error
+                del self._doubtful[stream]
+                await self._look(stream)
+                continue
             except (Conflict, Unavailable) as error:
                 # A conflict too may be the second arrival of a request whose first one was taken.
                 failure = error
@@ -131,9 +170,33 @@ class KubernetesJournal:
                 del self._doubtful[stream]
                 raise self._unusable("written", error) from error
             self._doubtful.pop(stream, None)
+            grown = write.after.listed - (0 if write.creates else tip.listed)
+            self._sizes[stream] = self._sizes.get(stream, 0) + grown
             return write.after.seq
         assert failure is not None  # noqa: S101 - the loop ends without an answer only after a failure
         raise self._unusable("written (nothing was)", failure) from failure
+
+    async def _compact(self, stream: str, superfluous: Collection[int]) -> None:
+        """Begin the stream anew with what stays, then delete what that covers; raises the `ClusterError` it met."""
+        row = await self._look(stream)
+        if any(record.seq in superfluous for record in _records(row)[:-1]):
+            write = _Write(row[-1], segments.summary_of(self._place, row, superfluous))
+            if write.after.size > LIMIT:
+                raise _TooLarge(
+                    f"the journal {self._place} cannot hold what stays of the stream {stream} in one object: that has "
+                    f"{write.after.size} bytes, and the limit is {LIMIT}"
+                )
+            self._doubtful[stream] = write
+            self._tips[stream] = await self._send(write)
+            del self._doubtful[stream]
+            await self._look(stream)
+        for segment in self._superfluous.get(stream, ()):
+            name = name_of(self._place, stream, segment.number)
+            with contextlib.suppress(NotFound):
+                await self._cluster.delete(
+                    Kind.SECRET, self._place.namespace, name, uid=segment.uid, resource_version=segment.version
+                )
+        await self._look(stream)
 
     def _prepared(self, tip: Segment, bodies: Sequence[str]) -> _Write:
         positions = [self._next_position() for _ in bodies]
@@ -187,7 +250,7 @@ class KubernetesJournal:
         failure: Conflict | None = None
         for _ in range(ATTEMPTS):
             row = await self._look(stream)
-            if any(r.digest == write.after.digest for r in _records(row)[write.before.seq :]):
+            if any(record.digest == write.after.digest for record in reversed(_records(row))):
                 return True
             tip = self._tips.get(stream) or beginning(self._place, stream)
             if write.shut_out(tip):
@@ -252,7 +315,11 @@ class KubernetesJournal:
             items = await self._cluster.list(Kind.SECRET, self._place.namespace, selector)
         except ClusterError as error:
             raise self._unusable("read", error) from error
-        return self._trusted(lambda: segments.read(self._place, items))
+        found = self._trusted(lambda: segments.read(self._place, items))
+        for stream, row in found.items():
+            self._superfluous[stream] = row.superfluous
+            self._sizes[stream] = sum(s.listed for s in (*row.segments, *row.superfluous))
+        return {stream: row.segments for stream, row in found.items()}
 
     def _trusted(self, read: Callable[[], T]) -> T:
         try:
@@ -312,4 +379,4 @@ def _seen(segment: Segment, item: Json) -> Segment:
 
 
 def _records(row: Sequence[Segment]) -> Sequence[segments.Record]:
-    return [record for segment in row for record in segment.records]
+    return [record for segment in row for record in segment.all_records]

@@ -4,15 +4,20 @@ An object ("segment") holds a header, one value for each record and a tip. Each 
 the record before it, the first one of a stream over whose stream it is; the header of a segment repeats where the one
 before it ended, the tip where this one ends. So a changed, swapped, missing or copied record or segment is found. What
 no object can tell is the loss of a stream's last segments.
+
+A stream is compacted by a segment that begins it anew (`summary`): compressed, the records that stay, and up to where
+it covers the segments before it, which are then superfluous. One that was written too late, when the stream had gone
+on, covers less than is there: it is void, and nothing is lost by it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 from logcaster_guard.adapters.kubernetes.stored import FORMAT, Place, damaged, encoded, parsed
@@ -20,14 +25,19 @@ from logcaster_guard.ports import Json
 
 KEEPS = "journal"
 
+LARGEST = 32 * 1024 * 1024
+"""Bytes of the records of a summary, before they are compressed."""
+
 SEGMENT = 128 * 1024
 """Bytes of records in an object before the next one is begun. The whole object is written anew with each append."""
 
 LIMIT = 640 * 1024
 """Bytes of the records of one append; the API takes 1 MiB in an object, and a request has them in base64."""
 
+_OBJECT, _NAMES = 2_048, 64
 _TIP = "tip"
 _FENCE = "fence"
+_SUMMARY = "summary"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +64,20 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Covered:
+    """Up to where a summary tells the stream: to the end of the segment `number`, at the record `seq`."""
+
+    number: int
+    seq: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """One object: the `number`-th of its stream, after the record `after`, whose digest is `before`.
 
-    `version` is the resourceVersion that it was seen at; `size` are the bytes of its records.
+    `version` is the resourceVersion that it was seen at; `size` are the bytes of its records. One that begins the
+    stream anew has a `summary` of what it `covers`. `taken` is the highest number that an object of the stream has.
     """
 
     stream: str
@@ -67,26 +87,40 @@ class Segment:
     records: tuple[Record, ...] = ()
     version: str = ""
     size: int = 0
+    summary: tuple[Record, ...] = ()
+    covers: Covered | None = None
+    taken: int = 0
+    uid: str = ""
+
+    @property
+    def all_records(self) -> tuple[Record, ...]:
+        """The summary's and those after it."""
+        return self.summary + self.records
 
     @property
     def seq(self) -> int:
         """The last seq in it, or before it if it is empty."""
-        return self.records[-1].seq if self.records else self.after
+        return self.all_records[-1].seq if self.all_records else self.after
 
     @property
     def digest(self) -> str:
         """The digest that the next record goes on from."""
-        return self.records[-1].digest if self.records else self.before
+        return self.all_records[-1].digest if self.all_records else self.before
+
+    @property
+    def listed(self) -> int:
+        """About how many bytes it takes in a list: base64, and the names of its values as the API server keeps them."""
+        return _OBJECT + 4 * self.size // 3 + _NAMES * len(self.records)
 
     @property
     def following(self) -> Segment:
         """The next one, not written yet."""
-        return Segment(self.stream, self.number + 1, self.seq, self.digest)
+        return Segment(self.stream, max(self.number, self.taken) + 1, self.seq, self.digest)
 
     @property
     def ended(self) -> Segment:
         """What an append needs to know of it, without the records that it has."""
-        return replace(self, after=self.seq, before=self.digest, records=())
+        return replace(self, after=self.seq, before=self.digest, records=(), summary=(), covers=None)
 
     def extended(self, bodies: Sequence[str], positions: Iterable[int], by: str) -> Segment:
         """With these events after those that it has."""
@@ -94,8 +128,9 @@ class Segment:
         seq, digest = self.seq, self.digest
         for body, position in zip(bodies, positions, strict=True):
             seq += 1
-            digest = _digest(digest, seq, position, by, body)
-            records.append(Record(seq, position, by, body, digest))
+            record = Record(seq, position, by, body, "")
+            digest = _digest(digest, record, seq - 1)
+            records.append(replace(record, digest=digest))
         size = self.size + sum(len(r.to_bytes()) for r in records[len(self.records) :])
         return replace(self, records=tuple(records), size=size)
 
@@ -108,6 +143,9 @@ class Segment:
         """The object that holds it."""
         header = {"stream": self.stream, "number": self.number, "after": self.after, "before": self.before}
         data = {_TIP: self.tip, **{r.key: r.to_bytes() for r in self.records}}
+        if self.covers is not None:
+            header["covers"] = [self.covers.number, self.covers.seq, self.covers.digest]
+            data[_SUMMARY] = _compressed(self.summary)
         labels, annotations = {"stream": stream_label(self.stream)}, {"guard.logcaster.io/stream": self.stream}
         name = name_of(place, self.stream, self.number)
         return place.manifest(name, KEEPS, header, data, labels=labels, annotations=annotations)
@@ -144,17 +182,57 @@ def name_of(place: Place, stream: str, number: int) -> str:
     return f"{place.name}-journal-{stream_label(stream)}-{number:06d}"
 
 
-def read(place: Place, items: Iterable[Json]) -> Mapping[str, Sequence[Segment]]:
-    """The segments in `items`, by stream and in order; raises `Untrusted` for whatever cannot be believed."""
+def summary_of(place: Place, row: Sequence[Segment], superfluous: Collection[int]) -> Segment:
+    """What begins the stream anew after all of its segments, without these records; not written yet."""
+    last, begun = row[-1], beginning(place, row[-1].stream)
+    records = [r for segment in row for r in segment.all_records]
+    kept: list[Record] = []
+    for record in records:
+        if record.seq not in superfluous or record is records[-1]:
+            before, digest = (kept[-1].seq, kept[-1].digest) if kept else (0, begun.digest)
+            kept.append(replace(record, digest=_digest(digest, record, before)))
+    covers = Covered(last.number, last.seq, last.digest)
+    made = replace(begun, number=last.following.number, summary=tuple(kept), covers=covers)
+    return replace(made, size=len(_compressed(made.summary)))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A stream as it is told by its `segments`, in order; the objects of `superfluous` ones can go, the newest first.
+
+    The newest first, since that is what somebody may still append to: once it is gone nobody can.
+    """
+
+    segments: Sequence[Segment]
+    superfluous: Sequence[Segment] = ()
+
+
+def read(place: Place, items: Iterable[Json]) -> Mapping[str, Row]:
+    """The segments in `items`, by stream; raises `Untrusted` for whatever cannot be believed."""
     found: dict[str, list[Segment]] = {}
     for item in items:
         segment = _segment(place, item)
         found.setdefault(segment.stream, []).append(segment)
-    for stream, segments in found.items():
-        segments.sort(key=lambda s: s.number)
-        for before, segment in pairwise([beginning(place, stream), *segments]):
-            _check(place, before, segment)
-    return found
+    return {stream: _row(place, sorted(every, key=lambda s: s.number)) for stream, every in found.items()}
+
+
+def _row(place: Place, every: Sequence[Segment]) -> Row:
+    by_number = {segment.number: segment for segment in every}
+    void = {s.number for s in every if s.covers is not None and _is_void(s.covers, by_number)}
+    summaries = [s.number for s in every if s.covers is not None and s.number not in void]
+    first = summaries[-1] if summaries else 0
+    row = [s for s in every if s.number >= first and s.number not in void]
+    number = first - 1 if summaries else 0
+    for before, segment in pairwise([replace(beginning(place, every[0].stream), number=number), *row]):
+        number = next(n for n in count(before.number + 1) if n not in void)
+        _check(place, replace(before, number=number - 1), segment)
+    row[-1:] = [replace(s, taken=every[-1].number) for s in row[-1:]]
+    return Row(row, [s for s in reversed(every) if s.number < first])
+
+
+def _is_void(covers: Covered, by_number: Mapping[int, Segment]) -> bool:
+    last = by_number.get(covers.number)
+    return last is not None and (last.seq, last.digest) != (covers.seq, covers.digest)
 
 
 def following(place: Place, known: Segment, items: Iterable[Json]) -> Sequence[Segment]:
@@ -165,7 +243,9 @@ def following(place: Place, known: Segment, items: Iterable[Json]) -> Sequence[S
     found = [_segment(place, item) for item in items]
     if not found or known.digest not in {found[0].before, *(r.digest for r in found[0].records)}:
         return ()
-    before = replace(found[0], number=found[0].number - 1, after=found[0].after, records=())
+    if any(segment.covers is not None for segment in found):
+        return ()
+    before = replace(found[0], number=found[0].number - 1, records=())
     for last, segment in pairwise([before, *found]):
         _check(place, last, segment)
     return found
@@ -176,7 +256,8 @@ def _segment(place: Place, item: Json) -> Segment:
     metadata = item["metadata"]
     name = str(metadata.get("name"))
     try:
-        records = tuple(_record(key, data[key]) for key in sorted(data.keys() - {_TIP, _FENCE}))
+        records = tuple(_record(key, data[key]) for key in sorted(data.keys() - {_TIP, _FENCE, _SUMMARY}))
+        summary = _uncompressed(data[_SUMMARY]) if "covers" in header else ()
         tip = parsed(data[_TIP])
         segment = Segment(
             stream=_text(header["stream"]),
@@ -185,7 +266,11 @@ def _segment(place: Place, item: Json) -> Segment:
             before=_text(header["before"]),
             records=records,
             version=version_of(item),
-            size=sum(len(record.to_bytes()) for record in records),
+            size=sum(len(record.to_bytes()) for record in records) + len(data.get(_SUMMARY, b"")),
+            summary=summary,
+            covers=_covered(header["covers"]) if "covers" in header else None,
+            taken=_whole(header["number"]),
+            uid=_text(metadata["uid"]),
         )
         ended = _whole(tip["seq"]), _text(tip["digest"])
     except (KeyError, TypeError, ValueError, RecursionError) as error:
@@ -204,11 +289,12 @@ def _check(place: Place, before: Segment, segment: Segment) -> None:
     if (segment.after, segment.before) != (before.seq, before.digest):
         raise damaged(name, f"it does not follow from seq {before.seq}, where the one before it ends")
     digest, seq = segment.before, segment.after
-    for record in segment.records:
-        seq += 1
-        digest = _digest(digest, record.seq, record.position, record.by, record.body)
-        if record.seq != seq or record.digest != digest:
-            raise damaged(name, f"at stream {segment.stream!r:.80}, seq {seq}")
+    for record in segment.all_records:
+        gap = record.seq > seq + 1 and record not in segment.summary
+        digest = _digest(digest, record, seq)
+        if record.seq <= seq or gap or record.digest != digest:
+            raise damaged(name, f"at stream {segment.stream!r:.80}, seq {seq + 1}")
+        seq = record.seq
 
 
 def _record(key: str, value: bytes) -> Record:
@@ -228,8 +314,34 @@ def version_of(item: Json) -> str:
     return version
 
 
-def _digest(before: str, seq: int, position: int, by: str, body: str) -> str:
-    return hashlib.sha256(bytes.fromhex(before) + json.dumps([seq, position, by, body]).encode()).hexdigest()
+def _digest(chained: str, record: Record, before: int) -> str:
+    """Of a record that follows seq `before`: a gap, which compaction leaves, is vouched for as any content is."""
+    gap = [] if record.seq == before + 1 else [before]
+    content = [record.seq, record.position, record.by, record.body, *gap]
+    return hashlib.sha256(bytes.fromhex(chained) + json.dumps(content).encode()).hexdigest()
+
+
+def _compressed(records: Sequence[Record]) -> bytes:
+    return zlib.compress(json.dumps([[r.seq, r.position, r.by, r.body, r.digest] for r in records]).encode())
+
+
+def _uncompressed(value: bytes) -> tuple[Record, ...]:
+    stream = zlib.decompressobj()
+    try:
+        text = stream.decompress(value, LARGEST)
+    except zlib.error as error:
+        raise ValueError("its summary cannot be read") from error
+    if not stream.eof:
+        raise ValueError("its summary is cut short or too large")
+    return tuple(
+        Record(_whole(seq), _whole(position), _text(by), _text(body), _text(digest))
+        for seq, position, by, body, digest in json.loads(text)
+    )
+
+
+def _covered(value: Any) -> Covered:  # noqa: ANN401 - whatever was found
+    number, seq, digest = value
+    return Covered(_whole(number), _whole(seq), _text(digest))
 
 
 def _whole(value: Any) -> int:  # noqa: ANN401 - whatever was found

@@ -87,5 +87,5 @@ def vetoed(s: Situation) -> list[Refusal]:
 
 def frozen_by_annotation(s: Situation) -> list[Refusal]:
     """A person's freeze that the journal does not tell, because the guard had frozen the target before."""
-    words = None if s.workload is None else s.workload.annotations.get(inbox.FREEZE)
+    words = None if s.workload is None else inbox.freeze_of(s.workload.annotations)
     return frozen(Freeze(s.now, "annotation", words)) if words is not None and inbox.is_freeze(words) else []

@@ -11,6 +11,7 @@ from logcaster_guard.domain.narration.guard import (
     configuration_refused,
     guard_notice,
     journal_failing,
+    journal_growing,
     journal_lost,
     journal_recovered,
     notice_lost,
@@ -19,6 +20,7 @@ from logcaster_guard.domain.narration.guard import (
     summed_up,
     summed_up_id,
 )
+from logcaster_guard.domain.narration.problems import problem_lasts, problem_over
 from logcaster_guard.domain.narration.runs import (
     Question,
     asked,
@@ -65,6 +67,7 @@ __all__ = [
     "held_up",
     "hindered",
     "journal_failing",
+    "journal_growing",
     "journal_lost",
     "journal_recovered",
     "left_as_theirs",
@@ -76,6 +79,8 @@ __all__ = [
     "owner_resumed",
     "owner_suspended",
     "postponed",
+    "problem_lasts",
+    "problem_over",
     "refused",
     "reminded",
     "request_refused",

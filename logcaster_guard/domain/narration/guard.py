@@ -68,6 +68,7 @@ def guard_notice(
     return Notice(id=id, at=at, event=event, severity=severity, title=title, text=text, facts=facts or {})
 
 
+_MEBI = 1024 * 1024
 _MEND = "See docs/refusals.md, When the journal cannot be used."
 
 
@@ -100,6 +101,19 @@ def journal_failing(fault: str, at: datetime) -> Notice:
     title = "The guard cannot write its journal"
     id_ = f"journal.failing/{at.isoformat()}"
     return guard_notice("journal.failing", Severity.CRITICAL, title, text, id=id_, at=at, facts={"detail": fault})
+
+
+def journal_growing(used: int, limit: int, at: datetime) -> Notice:
+    """It takes a large part of the room that it has (bytes), and compaction does not help."""
+    facts = {"used": f"{used / _MEBI:.1f} MiB", "limit": f"{limit / _MEBI:.1f} MiB"}
+    text = (
+        f"It takes {facts['used']} of at most {facts['limit']}. Once it is full nothing is rolled back. Look for a "
+        "rule that flaps or an annotation that is written all the time, and make room; see docs/configuration.md, "
+        "Size of the journal."
+    )
+    id_ = f"journal.growing/{at.isoformat()}"
+    title = "The guard's journal grows towards its limit"
+    return guard_notice("journal.growing", Severity.WARNING, title, text, id=id_, at=at, facts=facts)
 
 
 def journal_recovered(at: datetime) -> Notice:
