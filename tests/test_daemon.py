@@ -30,7 +30,7 @@ SETTINGS = """\
 targets:
   - {{name: web, namespace: shop, deployment: web, service: web}}
   - {{name: till, namespace: shop, deployment: till, service: till}}
-sources: {{prometheus: {{url: null}}, kubernetes: {{kubeconfig: {folder}/kubeconfig, timeout: 1s}}}}
+sources: {{prometheus: {{url: null}}, kubernetes: {{kubeconfig: {folder}/access/kubeconfig, timeout: 1s}}}}
 journal: {{path: {folder}/journal.db, blobs: {folder}/blobs}}
 web: {{listen: null}}
 notify: {{events: false}}
@@ -80,7 +80,8 @@ class Running:
 async def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
     output = io.StringIO()
     monkeypatch.setattr(logs, "configure", partial(logs.configure, stream=output))
-    write_kubeconfig(tmp_path / "kubeconfig", "http://127.0.0.1:9", None, "none")
+    (tmp_path / "access").mkdir()
+    write_kubeconfig(tmp_path / "access" / "kubeconfig", "http://127.0.0.1:9", None, "none")
     made = Running(tmp_path, output)
     made.settings.write_text(SETTINGS.format(folder=tmp_path))
     made.rules.write_text(RULES)

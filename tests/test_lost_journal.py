@@ -12,7 +12,7 @@ from tests.real.control_plane import write_kubeconfig
 
 SETTINGS = """\
 targets: [{{name: web, namespace: shop, deployment: web, service: web}}]
-sources: {{prometheus: {{url: null}}, kubernetes: {{kubeconfig: {folder}/kubeconfig, timeout: 1s}}}}
+sources: {{prometheus: {{url: null}}, kubernetes: {{kubeconfig: {folder}/access/kubeconfig, timeout: 1s}}}}
 journal: {{path: {folder}/journal.db, blobs: {folder}/blobs}}
 """
 RULES = """\
@@ -22,7 +22,8 @@ rollback_triggers: [{name: high_error_rate, condition: "error_rate > 5%", durati
 
 @pytest.mark.parametrize("by_hand", [False, True])
 async def test_only_a_daemon_sounds_the_alarm(tmp_path: Path, by_hand: bool) -> None:
-    write_kubeconfig(tmp_path / "kubeconfig", "http://127.0.0.1:9", None, "none")
+    (tmp_path / "access").mkdir()
+    write_kubeconfig(tmp_path / "access" / "kubeconfig", "http://127.0.0.1:9", None, "none")
     (tmp_path / "journal.db").write_text("no journal at all")
     files = tmp_path / "guard.yaml", tmp_path / "rollback-rules.yaml"
     files[0].write_text(SETTINGS.format(folder=tmp_path))

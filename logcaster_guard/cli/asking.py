@@ -21,6 +21,7 @@ from logcaster_guard.adapters.fetch import Answer, Fetcher
 from logcaster_guard.cli.check import BAD_INPUT
 from logcaster_guard.config.faults import Refused, escaped
 from logcaster_guard.config.urls import check_base_url
+from logcaster_guard.domain.ledger import Standing
 
 Json = dict[str, Any]
 
@@ -103,6 +104,12 @@ def readings(values: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items()) or "-"
 
 
+def standing(release: Json) -> str:
+    """What the ledger says of a release, with the rules that never measured it."""
+    blind = ", ".join(release["unmeasured"])
+    return f"{release['standing']} by {blind}" if release["standing"] == Standing.UNMEASURED else release["standing"]
+
+
 def span(seconds: float) -> str:
     """A length of time: `4.2s`, `5m`, `1h30m`."""
     if seconds < 60:
@@ -112,7 +119,13 @@ def span(seconds: float) -> str:
     return "".join(f"{n}{unit}" for n, unit in ((hours, "h"), (minutes, "m"), (rest, "s")) if n)
 
 
-PHASE_STYLES = {"firing": "bold red", "pending": "yellow", "cooling down": "cyan", "inactive": "green"}
+PHASE_STYLES = {
+    "firing": "bold red",
+    "pending": "yellow",
+    "cooling down": "cyan",
+    "inactive": "green",
+    "blind": "bold red",
+}
 
 
 def _base(address: str) -> str:

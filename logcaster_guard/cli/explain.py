@@ -49,6 +49,8 @@ def _lines(trigger: Json) -> Iterator[Text]:
     yield _row("condition", f"{trigger['condition']}  (for {span(trigger['duration_seconds'])})")
     yield _row("action", trigger["action"])
     yield _row("phase", trigger["phase"])
+    if trigger["blind_since"] is not None:
+        yield plain(f"  {'blind since':<12} {instant(trigger['blind_since'])}", "bold red")
     yield _row("verdict", trigger["verdict"] + _why(trigger))
     yield _row("onset", instant(trigger["onset"]))
     yield _row("proven met", f"{span(trigger['credit_seconds'])} of {span(trigger['duration_seconds'])}")

@@ -18,10 +18,11 @@ from logcaster_guard.cli.asking import (
     show,
     show_json,
     span,
+    standing,
     table,
 )
 
-_STANDINGS = {"good": "green", "presumed good": "green", "bad": "red"}
+_STANDINGS = {"good": "green", "good, unmeasured": "yellow", "presumed good": "green", "bad": "red"}
 
 
 def history(
@@ -45,7 +46,7 @@ def history(
                 r["target"] + (" (present)" if r["present"] else ""),
                 r["revision"],
                 ", ".join(r["images"]),
-                plain(r["standing"], _STANDINGS.get(r["standing"], "")),
+                plain(standing(r), _STANDINGS.get(r["standing"], "")),
                 r["bad_reason"] or (f"since {instant(r['good_at'])}" if r["good_at"] else "-"),
             )
             for r in answer["releases"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -20,6 +20,7 @@ from logcaster_guard.cli.asking import (
     show,
     show_json,
     span,
+    standing,
     table,
 )
 
@@ -40,13 +41,19 @@ def _lines(answer: Json) -> Iterator[Text | Table]:
         yield plain(f"  {held['role']}: {whom} holds the lease {held['lease']} (epoch {held['epoch']})")
     for sentence in [*answer["stuck"], *answer["missing"]]:
         yield plain(sentence, "bold red")
+    yield from (_problem(p, "") for p in answer["problems"] if len(p["targets"]) != 1)
     for target in answer["targets"]:
         yield Text()
-        yield from _target(target)
+        yield from _target(target, [p for p in answer["problems"] if p["targets"] == [target["target"]]])
 
 
-def _target(target: Json) -> Iterator[Text | Table]:
+def _problem(problem: Json, margin: str) -> Text:
+    return plain(f"{margin}since {instant(problem['since'])}: {problem['sentence']}", "bold red")
+
+
+def _target(target: Json, problems: Sequence[Json]) -> Iterator[Text | Table]:
     yield plain(f"{target['target']} ({target['name']}), looked at {instant(target['looked_at'])}", "bold")
+    yield from (_problem(p, "  ") for p in problems)
     yield plain(f"  serves     {_release(target['present'], 'not known yet')}")
     yield plain(f"  goes back  {_release(target['destination'], 'nowhere: no other release is known to be good')}")
     frozen, run = target["frozen"], target["run"]
@@ -98,4 +105,4 @@ def _target(target: Json) -> Iterator[Text | Table]:
 def _release(release: Json | None, otherwise: str) -> str:
     if release is None:
         return otherwise
-    return f"{', '.join(release['images'])} (revision {release['revision']}, {release['standing']})"
+    return f"{', '.join(release['images'])} (revision {release['revision']}, {standing(release)})"

@@ -141,7 +141,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "maintenance[].targets": "the targets under maintenance; `null`: all",
     "ledger": "when a release counts as good",
     "ledger.good_after": "how long it must be watched",
-    "ledger.good_share": "of that time every rule must be quiet",
+    "ledger.good_share": "of that time each rule that measures the release must be quiet",
     "ledger.presumed_after": "a release from before the guard's time that stood this long is presumed good",
     "ledger.keep": "good releases kept to go back to, 1 to 50",
     "verify": "how a rollback is judged",

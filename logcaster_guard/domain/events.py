@@ -91,9 +91,10 @@ class RevisionKept:
 
 @dataclass(frozen=True, slots=True)
 class RevisionGood:
-    """The template earned good: `quiet_share` of `watched` seconds every rule was quiet on values.
+    """The template earned good: at least `quiet_share` of `watched` seconds each rule that measured it was quiet.
 
     `snapshot` is the digest of the blob with the manifests as they were then, empty if they could not be read.
+    `unmeasured` are the rules that never saw this release: they prove nothing of it.
     """
 
     at: datetime
@@ -101,6 +102,7 @@ class RevisionGood:
     quiet_share: float
     watched: float
     snapshot: str = ""
+    unmeasured: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,6 @@
-"""What is known of each release of a target: good, bad, presumed good or unproven, folded from the journal.
+"""What is known of each release of a target: good (measured or not), bad, presumed good or unproven.
+
+It is folded from the journal.
 
 The order of releases is the order of the journal; revisions from before the guard's time come first, by number.
 """
@@ -28,7 +30,7 @@ from logcaster_guard.domain.events import (
     TargetThawed,
 )
 from logcaster_guard.domain.inbox import Mark
-from logcaster_guard.domain.rules import LedgerPolicy
+from logcaster_guard.domain.rules import LedgerPolicy, Rule
 from logcaster_guard.domain.workload import Revision
 
 _ORDERED = RevisionSeeded | RevisionLive | RevisionGood | RevisionBad | RevisionMarked | RunOpened | SignalSeen
@@ -44,6 +46,7 @@ class Standing(StrEnum):
     """What the ledger says of a release."""
 
     GOOD = "good"
+    UNMEASURED = "good, unmeasured"
     PRESUMED_GOOD = "presumed good"
     UNPROVEN = "unproven"
     BAD = "bad"
@@ -55,8 +58,9 @@ class Record:
 
     `revision` is its number, empty while it has none.
     `blob` is the digest of what is saved of it, empty while it could not be saved: nothing goes back to it then.
-    `snapshot` is the digest of the manifests as they were when it earned good last, `good_on` are the signals that it
-    was judged by. `objection` is what a person said who marked it bad, empty where nobody did.
+    `snapshot` is the digest of the manifests as they were when it earned good last, `good_on` are the signals that had
+    given a value by then, `unmeasured` the rules that never saw this release. `objection` is what a person said who
+    marked it bad, empty where nobody did.
     """
 
     template: str
@@ -73,6 +77,7 @@ class Record:
     stood: float = 0.0
     snapshot: str = ""
     good_on: frozenset[str] = frozenset()
+    unmeasured: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -84,8 +89,28 @@ class Record:
         if self.bad_since is not None:
             return Standing.BAD
         if self.good_at is not None:
-            return Standing.GOOD
+            return Standing.UNMEASURED if self.unmeasured else Standing.GOOD
         return Standing.PRESUMED_GOOD if self.stood >= policy.presumed_after else Standing.UNPROVEN
+
+    def earned_by(self, rule: Rule) -> bool:
+        """Whether this rule was among those that it earned good by."""
+        return self.good_at is not None and rule.signals <= self.good_on and rule.name not in self.unmeasured
+
+    def merit(self, policy: LedgerPolicy) -> int:
+        """How much speaks for going back to it, 0 the most; -1: nothing does, or it is bad.
+
+        One that a rule never saw may still be worse in what that rule looks at. It counts as much as a presumed one
+        once it has stood as long as those.
+        """
+        match self.standing(policy):
+            case Standing.GOOD:
+                return 0
+            case Standing.PRESUMED_GOOD:
+                return 1
+            case Standing.UNMEASURED:
+                return 1 if self.stood >= policy.presumed_after else 2
+            case Standing.UNPROVEN | Standing.BAD:
+                return -1
 
     @property
     def lifted(self) -> Record:
@@ -184,17 +209,14 @@ class Ledger:
         return frozenset(r.template for r in self.rollouts[since:])
 
     def destination(self, policy: LedgerPolicy) -> Record | None:
-        """Where a rollback goes: the good release, not the present one, that was live last; else a presumed one."""
+        """Where a rollback goes: the best of `destinations`."""
         return next(iter(self.destinations(policy)), None)
 
     def destinations(self, policy: LedgerPolicy) -> Sequence[Record]:
-        """Every release that a rollback may go to, the best first; presumed ones only where none is good."""
-        others = [r for r in self.records.values() if r.template != self.present and r.blob]
-        for wanted in (Standing.GOOD, Standing.PRESUMED_GOOD):
-            found = [r for r in others if r.standing(policy) is wanted]
-            if found:
-                return sorted(found, key=lambda r: r.last_live, reverse=True)
-        return []
+        """Every release that a rollback may go to: of those with the most merit the one that was live last first."""
+        merits = {r: r.merit(policy) for r in self.records.values() if r.template != self.present and r.blob}
+        best = min((merit for merit in merits.values() if merit >= 0), default=None)
+        return sorted((r for r, merit in merits.items() if merit == best), key=lambda r: r.last_live, reverse=True)
 
     def named(self, name: str) -> Sequence[Record]:
         """The releases that people may mean by `name`; see the function of that name."""
@@ -357,7 +379,7 @@ def _good(ledger: Ledger, event: RevisionGood) -> Ledger:
         return ledger
     if record.bad_since is not None and record.last_live <= record.bad_since:
         return ledger
-    record = replace(record.lifted, good_at=event.at, good_on=ledger.signals_seen)
+    record = replace(record.lifted, good_at=event.at, good_on=ledger.signals_seen, unmeasured=event.unmeasured)
     return _with(ledger, replace(record, snapshot=event.snapshot or record.snapshot))
 
 
@@ -430,27 +452,3 @@ def proofs(revisions: Sequence[Revision]) -> Sequence[Proof]:
             stood = max(stood, successor.created - revision.created)
         found.append(Proof(revision, stood.total_seconds(), revision.uid in left_by_undo))
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Probation:
-    """How long a release has been watched, and how much of that was quiet, over the last `good_after` seconds."""
-
-    spans: tuple[tuple[float, float, bool], ...] = ()
-    last: float | None = None
-
-    def observed(self, now: float, *, quiet: bool, staleness: float, good_after: float) -> Probation:
-        """With the stretch up to `now` added; one longer than `staleness` was not watched and counts as not quiet."""
-        if self.last is None:
-            return Probation(last=now)
-        spans = (*self.spans, (self.last, now, quiet and now - self.last <= staleness))
-        return Probation(spans=tuple(s for s in spans if s[1] > now - good_after), last=now)
-
-    def verdict(self, now: float, policy: LedgerPolicy) -> tuple[bool, float]:
-        """Whether the release has earned good at `now`, and the quiet share of the last `good_after` seconds."""
-        begin = now - policy.good_after
-        if not self.spans or self.spans[0][0] > begin:
-            return False, 0.0
-        quiet = sum(max(0.0, end - max(start, begin)) for start, end, is_quiet in self.spans if is_quiet)
-        share = quiet / policy.good_after
-        return share >= policy.good_share and self.spans[-1][2], share

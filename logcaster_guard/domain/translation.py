@@ -63,6 +63,12 @@ ENGLISH_STATES: Mapping[str, str] = {
     "target.thawed": "guarded again",
     "source.failing": "blind",
     "source.recovered": "seeing again",
+    "workload.unseen": "not seen",
+    "workload.seen": "seen again",
+    "trigger.blind": "rules see nothing",
+    "trigger.seeing": "rules see again",
+    "polls.missed": "falling behind",
+    "polls.kept": "keeping up again",
     "journal.lost": "only watched",
     "journal.failing": "nothing can be changed",
     "journal.growing": "at work",
@@ -184,10 +190,35 @@ KOREAN: Mapping[str, Words] = {
     "target.thawed": Words("{target}: 동결 해제", "동결이 해제되어 규칙이 다시 동작합니다. ({words})", "정상"),
     "source.failing": Words(
         "가드가 데이터를 읽지 못합니다: {notice_title}",
-        "다시 응답할 때까지 관련 규칙의 판단을 보류합니다. 그동안 롤백하지 않으며, 회복된 것으로 보지도 않습니다.",
+        "다시 응답할 때까지 관련 규칙의 판단을 보류합니다. 그동안 롤백하지 않으며, 회복된 것으로 보지도 않습니다. "
+        "원인: {detail}",
         "데이터 없음",
     ),
     "source.recovered": Words("가드가 데이터를 다시 읽습니다: {notice_title}", "규칙 판단을 다시 시작합니다.", "정상"),
+    "workload.unseen": Words(
+        "{target}: 워크로드를 확인할 수 없습니다",
+        "확인할 수 있을 때까지 이 대상은 롤백하지 않습니다. 설정의 kind, namespace, 이름과 가드 계정의 조회 권한을 "
+        "확인해 주세요. 원인: {detail}",
+        "확인 불가",
+    ),
+    "workload.seen": Words("{target}: 워크로드를 다시 확인합니다", "감시를 다시 시작합니다.", "정상"),
+    "trigger.blind": Words(
+        "{target}: 측정값이 없는 규칙이 있습니다",
+        "규칙의 지속 시간 동안 {source}에서 값을 받지 못했습니다. 해당 규칙은 발동할 수 없고, "
+        "이 규칙으로는 어떤 버전도 정상으로 확인되지 않습니다. "
+        "트래픽과 메트릭·레이블 이름을 확인해 주세요. 규칙: {where}, 원인: {detail}",
+        "측정값 없음",
+    ),
+    "trigger.seeing": Words(
+        "{target}: 규칙의 측정값이 다시 들어옵니다", "{source}에서 값을 다시 받고 있습니다.", "정상"
+    ),
+    "polls.missed": Words(
+        "가드가 측정 주기를 따라가지 못합니다",
+        "규칙 판단이 늦어집니다. polling.interval을 늘리거나 가드의 CPU를 늘리고, 느린 소스를 확인해 주세요. "
+        "대상: {where}, 원인: {detail}",
+        "처리 지연",
+    ),
+    "polls.kept": Words("가드가 측정 주기를 다시 따라갑니다", "규칙을 제때 판단합니다.", "정상"),
     "journal.lost": Words(
         "가드가 감시만 합니다: 저널을 쓸 수 없습니다",
         "저널을 복구하고 가드를 다시 시작할 때까지 롤백하지 않으며, 문제가 있는 버전도 알리지 않습니다. "
@@ -348,6 +379,10 @@ KOREAN_MARKS: Mapping[str, str] = {Mark.BAD: "불량 버전으로 표시", Mark.
 
 KOREAN_STANDINGS: Mapping[str, tuple[str, str]] = {
     Standing.GOOD: ("정상", "이전에 정상으로 확인되었으므로 다시 롤백 대상이 됩니다."),
+    Standing.UNMEASURED: (
+        "정상(일부 규칙 미측정)",
+        "일부 규칙이 측정하지 못했으므로 더 나은 버전이 없을 때만 롤백 대상이 됩니다.",
+    ),
     Standing.PRESUMED_GOOD: ("정상 추정", "정상으로 확인된 다른 버전이 없을 때 롤백 대상이 됩니다."),
     Standing.UNPROVEN: (
         "미확인",

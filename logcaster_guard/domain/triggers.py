@@ -1,5 +1,7 @@
 """The life of a trigger: `inactive → pending → firing → cooling down`, as a pure state machine.
 
+A trigger that would be shown as inactive is shown as blind while its rule sees nothing.
+
 Invariant: a trigger fires only at an instant at which its condition was freshly read as met, and only when at least
 `duration` seconds before it were proven met: by readings not more than `staleness` apart, or by range data. Unknown
 time is never credited. All instants are seconds on the guard's monotonic clock.
@@ -22,6 +24,7 @@ class Phase(StrEnum):
     PENDING = "pending"
     FIRING = "firing"
     COOLING_DOWN = "cooling down"
+    BLIND = "blind"
 
 
 class Change(StrEnum):

@@ -200,7 +200,11 @@ class RemoveHelperHandler(HelperHandler):
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
         serving = capacity.serving(pods, plan.selector, None)
-        needed = plan.floor if workload is None or gone else min(plan.floor, workload.replicas)
+        wanted = max(plan.floor, 1) if workload is None or gone else workload.replicas
+        needed = min(plan.floor, wanted)
+        if wanted and capacity.serving(pods, plan.selector, helper.name):
+            # Whoever serves alone stays, however few served at the start.
+            needed = max(needed, 1)
         whose = f"pods serve without {plan.deployment}, which is gone" if gone else "of production's pods serve"
         if serving < needed:
             return Pending(f"the helper goes on serving: {serving} {whose}, and {needed} are needed")

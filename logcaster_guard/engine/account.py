@@ -20,7 +20,8 @@ class Account:
     `onset` is None while there is no breach. `credit` is how many seconds of the rule's duration are proven met.
     `evidence` are the readings as text, by signal. `refusals` are the guardrails that would hold if it fired now, on
     the Deployment as it was looked at last; None if it was not looked at yet. `attribution` is what the present breach
-    was put down to at the last decision; None if there was none.
+    was put down to at the last decision; None if there was none. `blind_since` is since when the rule has seen nothing,
+    None if it sees or has not for less than its duration.
     """
 
     rule: Rule
@@ -31,3 +32,4 @@ class Account:
     evidence: Mapping[str, str]
     refusals: Sequence[Refusal] | None
     attribution: Attribution | None = None
+    blind_since: datetime | None = None

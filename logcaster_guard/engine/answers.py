@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Protocol
 
-import structlog
-
 from logcaster_guard.domain import answers, inbox, marks, narration
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.events import AnswerDenied, NoticeQueued, RunAnswered
@@ -23,6 +21,7 @@ from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects.looking import live_of, workload_of
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
 from logcaster_guard.engine.marks import Look, Marks
+from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.ports import Clock, Cluster
 
 
@@ -47,7 +46,7 @@ class Answers:
         self._clock = clock
         self._marks = marks
         self._veto_for = timedelta(seconds=veto_for)
-        self._log = structlog.get_logger()
+        self._lines = RecurringLog(clock)
         self._listened: dict[str, float] = {}
         self._taking = asyncio.Lock()
 
@@ -113,7 +112,7 @@ class Answers:
             others = [w for w in found if w is not None and w.name != workload.name]
             return any([await self._take(target, None if run is None else run.id, w) for w in others])
         except ClusterError as error:
-            self._log.warning("workload.unread", detail=str(error))
+            self._lines.warning("workload.unread", about=target, target=target, detail=str(error))
             return False
 
     async def _take(self, target: str, run: str | None, workload: Workload) -> bool:

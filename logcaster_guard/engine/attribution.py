@@ -15,7 +15,7 @@ from logcaster_guard.domain import attribution
 from logcaster_guard.domain.attribution import Attribution, Comparison, Level, Past, Witness, Yardstick
 from logcaster_guard.domain.conditions import Verdict, judge
 from logcaster_guard.domain.errors import ClusterError
-from logcaster_guard.domain.ledger import Rollout, Standing
+from logcaster_guard.domain.ledger import Rollout
 from logcaster_guard.domain.rules import Policy, Rule
 from logcaster_guard.domain.signals import Reading, Series, Signal, SourceName, Target, Value
 from logcaster_guard.domain.workload import Workload, revisions_of
@@ -203,8 +203,7 @@ class Attributor:
             reach = max(self._signals[n].lookback for n in rule.signals)
             met = step * sum(s.verdict is Verdict.MET and s.at - reach >= stood for s in samples)
             seen = met + step * sum(s.verdict is Verdict.NOT_MET for s in samples)
-        good = previous is not None and previous.standing(self._policy.ledger) is Standing.GOOD
-        by_ledger = previous is not None and good and rule.signals <= previous.good_on
+        by_ledger = previous is not None and previous.bad_since is None and previous.earned_by(rule)
         past = attribution.judged_past(seen, met, by_ledger=by_ledger, policy=self._policy.attribution)
         levels = _medians(series)
         if seen:

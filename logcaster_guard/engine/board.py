@@ -28,9 +28,14 @@ class Board:
                 if isinstance(reading, Value):
                     self._values[name].append(reading)
 
+    @property
+    def seen(self) -> frozenset[str]:
+        """The signals that have given a value."""
+        return frozenset(self._values)
+
     def values(self, name: str, start: float, end: float) -> Sequence[Value]:
         """The values that were read between two monotonic instants, as far as they are remembered, oldest first."""
-        return [v for v in self._values[name] if start <= v.at <= end]
+        return [v for v in self._values.get(name, ()) if start <= v.at <= end]
 
     def latest(self, name: str) -> Reading | None:
         """The reading that was put last, however old; None if there was none."""

@@ -40,7 +40,7 @@ _CONTRADICTED = (
 _ATTEMPTS = 20
 _SNAPSHOTS = 100
 """Runs whose snapshots are kept."""
-_USABLE = (Standing.GOOD, Standing.PRESUMED_GOOD)
+_USABLE = (Standing.GOOD, Standing.UNMEASURED, Standing.PRESUMED_GOOD)
 
 
 def target_stream(target: str) -> str:

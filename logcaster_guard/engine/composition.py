@@ -15,11 +15,12 @@ from logcaster_guard.engine.decisions import Decisions
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.inspection import SignalInspector
 from logcaster_guard.engine.manual import ManualRuns
-from logcaster_guard.engine.outages import Outages
 from logcaster_guard.engine.planning import Planner
+from logcaster_guard.engine.problems import Problems
 from logcaster_guard.engine.reader import Reader
 from logcaster_guard.engine.refusing import Refusals
 from logcaster_guard.engine.revisions import RevisionWatch
+from logcaster_guard.engine.source_health import SourceHealth
 from logcaster_guard.engine.tally import Tally
 from logcaster_guard.engine.triggers import Triggers
 from logcaster_guard.engine.watch import TargetWatch
@@ -50,7 +51,8 @@ class Composition:
     blobs: Blobs
     clock: Clock
     chronicle: Chronicle
-    outages: Outages
+    health: SourceHealth
+    problems: Problems
     answers: Answers
     executor: Executor
     inspector: SignalInspector
@@ -86,6 +88,7 @@ class Composition:
             chronicle=self.chronicle,
             clock=self.clock,
             tally=tally,
+            problems=self.problems,
             interval=self.orders.policy.polling.interval,
         )
 
@@ -100,6 +103,7 @@ class Composition:
             clock=self.clock,
             chronicle=self.chronicle,
             tally=tally,
+            problems=self.problems,
         )
 
     def _reader(self, target: Target, aim: Aim, triggers: Triggers, tally: Tally) -> Reader:
@@ -112,7 +116,8 @@ class Composition:
             board=triggers.board,
             clock=self.clock,
             chronicle=self.chronicle,
-            outages=self.outages,
+            health=self.health,
+            problems=self.problems,
             tally=tally,
         )
 

@@ -23,7 +23,7 @@ def write(log: structlog.typing.FilteringBoundLogger, event: Event, *, target: s
 def _fields(event: Event) -> dict[str, Any]:
     if isinstance(event, NoticeQueued):
         return {"notice": event.notice.id, "about": event.notice.event, "title": event.notice.title}
-    fields = {k: v for k, v in asdict(event).items() if v is not None and k not in _UNTOLD}
+    fields = {k: v for k, v in asdict(event).items() if v is not None and v != () and k not in _UNTOLD}
     if isinstance(event, RunOpened):
         plan = event.plan
         fields |= {

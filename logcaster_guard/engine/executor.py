@@ -28,6 +28,7 @@ from logcaster_guard.domain.runs import FAILED, Close, Commit, GiveBack, Perform
 from logcaster_guard.domain.steps import AwaitEndpoints, AwaitRollout, Step
 from logcaster_guard.effects.workload import Handler, Lender
 from logcaster_guard.engine.chronicle import Chronicle
+from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.ports import Clock
 
 _JOURNAL_RETRY = 5.0
@@ -85,6 +86,7 @@ class Executor:
         self._void: set[str] = set()
         self._grace = _GRACE
         self._log = structlog.get_logger()
+        self._lines = RecurringLog(clock)
 
     def resume(self) -> None:
         """Take up every run that the journal tells to be open."""
@@ -221,7 +223,8 @@ class Executor:
                     await self._tell_held_up(stream, run, decision.reason, barred=barred)
                 failure = await self._carry(stream, run, decision)
             except JournalUnavailable as error:
-                self._log.error("journal.unavailable", detail=str(error), effect="nothing is changed without a journal")
+                effect = "nothing is changed without a journal"
+                self._lines.error("journal.unavailable", detail=str(error), effect=effect)
                 await self._clock.sleep_until(self._clock.monotonic() + _JOURNAL_RETRY)
 
     def _next(self, run: Run, observation: Observation | None) -> runs.Decision:
@@ -284,7 +287,7 @@ class Executor:
             if self._elapsed(run) >= _SUCCESSION:
                 await self._followed(stream, run, closed, None)
                 return
-            self._log.warning("step.unclear", step="close", detail=str(error))
+            self._lines.warning("step.unclear", about=f"close {run.id}", step="close", detail=str(error))
             await self._clock.sleep_until(self._clock.monotonic() + min(error.retry_after or 1.0, _LONGEST_PAUSE))
 
     async def _followed(self, stream: str, run: Run, closed: RunClosed, opened: RunOpened | None) -> None:
@@ -307,7 +310,7 @@ class Executor:
             await asyncio.gather(task, return_exceptions=True)
             raise
         except ClusterError as error:
-            self._log.warning("step.refused", step=what, detail=str(error), status=error.status)
+            self._lines.warning("step.refused", about=what, step=what, detail=str(error), status=error.status)
             return error
         return None
 
@@ -320,7 +323,9 @@ class Executor:
             return None
         observation = await self._handlers[type(step)].observe(step, run)
         if isinstance(observation, Unclear):
-            self._log.warning("step.unclear", step=step.kind, detail=observation.detail)
+            self._lines.warning(
+                "step.unclear", about=f"{step.kind} {run.id}", step=step.kind, detail=observation.detail
+            )
         return observation
 
     def _elapsed(self, run: Run) -> float:

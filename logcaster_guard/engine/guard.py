@@ -37,9 +37,10 @@ from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.fencing import fenced
 from logcaster_guard.engine.inspection import SignalInspector
 from logcaster_guard.engine.marks import Marks
-from logcaster_guard.engine.outages import Outages
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.engine.people import People
+from logcaster_guard.engine.problems import Problems
+from logcaster_guard.engine.source_health import SourceHealth
 from logcaster_guard.engine.suspensions import Suspensions
 from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.engine.tally import TalliedBlobs, TalliedJournal
@@ -123,6 +124,7 @@ class Guard:
         self._suspensions = Suspensions(
             chronicle=self.chronicle, cluster=cluster, clock=clock, interval=orders.policy.polling.interval
         )
+        self.problems = Problems(self.chronicle, clock)
         shared = Composition(
             orders=orders,
             cluster=cluster,
@@ -130,7 +132,8 @@ class Guard:
             blobs=blobs,
             clock=clock,
             chronicle=self.chronicle,
-            outages=Outages(self.chronicle, clock),
+            health=SourceHealth(self.problems, clock),
+            problems=self.problems,
             answers=answers,
             executor=self.executor,
             inspector=inspector,
@@ -334,6 +337,7 @@ class Guard:
             if self._compactor is not None and self.chronicle.available:
                 group.create_task(self._compactor.run(), name="journal size")
             group.create_task(self._suspensions.run(), name="suspensions")
+            group.create_task(self.problems.run(), name="problems")
             for watch in self.watches.values():
                 group.create_task(watch.run(), name=f"watch {watch.target.key}")
 

@@ -6,19 +6,21 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import structlog
-
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
 from logcaster_guard.domain.events import SignalSeen
+from logcaster_guard.domain.problems import ProblemKind
 from logcaster_guard.domain.signals import Signal, SourceError, SourceName, Target, Value
 from logcaster_guard.engine.aim import Aim
 from logcaster_guard.engine.board import Board
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
-from logcaster_guard.engine.outages import Outages
+from logcaster_guard.engine.problems import LASTS, Problems
+from logcaster_guard.engine.recurring_log import RecurringLog
+from logcaster_guard.engine.source_health import SourceHealth
 from logcaster_guard.engine.tally import Tally
 from logcaster_guard.ports import Clock, Source
 
 _LONGEST_WAIT = 600.0
+_POLLS = "polls"
 
 LONGEST_BACKOFF = 60.0
 """Seconds between polls of a failing source, at most: the guard is blind as long. Longer where the interval is."""
@@ -56,7 +58,8 @@ class Reader:
         board: Board,
         clock: Clock,
         chronicle: Chronicle,
-        outages: Outages,
+        health: SourceHealth,
+        problems: Problems,
         tally: Tally,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -68,14 +71,16 @@ class Reader:
         self._board = board
         self._clock = clock
         self._chronicle = chronicle
-        self._outages = outages
+        self._health = health
+        self._problems = problems
         self._tally = tally
         self._jitter = jitter
         self._failing: set[SourceName] = set()
         self._failures: dict[SourceName, int] = {}
         self._missed: dict[SourceName, int] = {}
         self._busy_until: dict[SourceName, float] = {}
-        self._log = structlog.get_logger().bind(target=target.key)
+        self._missed_last: dict[SourceName, float] = {}
+        self._lines = RecurringLog(clock, target=target.key)
 
     @property
     def missed(self) -> Mapping[SourceName, int]:
@@ -98,7 +103,7 @@ class Reader:
         self._note_answer(source, answered=not all(isinstance(r, SourceError) for r in readings.values()))
         self._board.put(readings)
         self._tally.read(source, readings, self._clock.now())
-        await self._outages.note(source, self._target, readings)
+        self._health.note(source, self._target, readings)
         await self._note_first_values([n for n, r in readings.items() if isinstance(r, Value)])
         waits = [r.retry_after for r in readings.values() if isinstance(r, SourceError) and r.retry_after]
         wait = min(max(waits, default=0.0), _LONGEST_WAIT)
@@ -109,7 +114,7 @@ class Reader:
         try:
             return await self._aim.look()
         except ClusterError as error:
-            self._log.warning("workload.unread", detail=str(error))
+            self._lines.warning("workload.unread", detail=str(error))
             return self._aim.known
 
     async def read_all(self, names: Iterable[str]) -> None:
@@ -135,14 +140,24 @@ class Reader:
         if now > following:
             missed = int((now - following) // interval) + 1
             self._missed[source] = self._missed.get(source, 0) + missed
-            self._log.warning("poll.missed", source=str(source), slots=missed, total=self._missed[source])
             following += missed * interval
+            self._note_missed(source)
+        elif now - self._missed_last.get(source, now) > LASTS:
+            self._problems.clear(_POLLS, self._target, source)
         if source in self._failing:
             failures = self._failures[source] = self._failures.get(source, 0) + 1
             following = max(following, now + backoff(interval, failures, self._jitter()))
         while following < now + retry_after:
             following += interval
         return following
+
+    def _note_missed(self, source: SourceName) -> None:
+        self._missed_last[source] = self._clock.monotonic()
+        cause = f"polls take longer than the interval of {self._interval:g} s"
+        self._lines.warning("poll.missed", about=source, detail=cause, source=str(source), total=self._missed[source])
+        self._problems.note(
+            ProblemKind.POLLS, _POLLS, self._target, source, what="The guard is overloaded", cause=cause
+        )
 
     def _note_answer(self, source: SourceName, *, answered: bool) -> None:
         if answered:
@@ -159,4 +174,4 @@ class Reader:
         try:
             await self._chronicle.tell(target_stream(self._target.key), *new)
         except JournalUnavailable as error:
-            self._log.error("journal.unavailable", detail=str(error))
+            self._lines.error("journal.unavailable", detail=str(error))

@@ -25,7 +25,8 @@ from logcaster_guard.domain.events import (
 )
 from logcaster_guard.domain.field_owners import annotated_by
 from logcaster_guard.domain.inbox import Seen, Wish
-from logcaster_guard.domain.ledger import Probation, Record, Rollout
+from logcaster_guard.domain.ledger import Record, Rollout
+from logcaster_guard.domain.probation import Probation
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.signals import Target
@@ -42,8 +43,9 @@ _NAMED = 10
 class RevisionWatch:
     """Keeps the ledger of one target in step with the cluster.
 
-    `quiet` tells whether every rule that applies is quiet on values now; `template_changed` is called when somebody
-    other than the guard changed the pod template, with the earliest instant at which that may have been.
+    `quiet` tells of each rule whether it is quiet now, None where it sees nothing; `template_changed` is called when
+    somebody other than the guard changed the pod template, with the earliest instant at which that may have been.
+    `absence` is what the last look that was answered found missing, empty if it found the workload.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class RevisionWatch:
         chronicle: Chronicle,
         clock: Clock,
         policy: Policy,
-        quiet: Callable[[], bool],
+        quiet: Callable[[], Mapping[str, bool | None]],
         template_changed: Callable[[datetime | None], None],
     ) -> None:
         self._target = target
@@ -73,6 +75,7 @@ class RevisionWatch:
         self._inbox: Seen | None = None
         self._annotations: Mapping[str, str] | None = None
         self._wipe_told = False
+        self.absence = ""
         self._probation = Probation()
         self._was_whole = False
         self._seen_partial = False
@@ -113,13 +116,14 @@ class RevisionWatch:
         before, live = self._aim.known, await self._aim.look()
         if live is None:
             service = f"Service {self._target.namespace}/{self._target.service}"
-            self._log.warning("target.missing", detail=f"{service} does not exist, or selects no environment")
+            self.absence = f"{service} does not exist, or selects no environment"
             return None
         try:
             raw = await self._cluster.get(Kind(live.kind), live.namespace, live.deployment)
         except NotFound:
-            self._log.warning("target.missing", detail=f"{live.kind} {live.key} does not exist")
+            self.absence = f"{live.kind} {live.key} does not exist"
             return None
+        self.absence = ""
         workload = Workload(raw)
         if self._chronicle.available:
             await self._note_release(workload, switched=before is not None and before != live)
@@ -330,10 +334,10 @@ class RevisionWatch:
             now, quiet=self._quiet(), staleness=staleness, good_after=policy.ledger.good_after
         )
         earned, share = self._probation.verdict(now, policy.ledger)
-        lifts = record.bad_since is not None and record.last_live > record.bad_since
-        if earned and record.blob and (lifts or (record.good_at is None and record.bad_since is None)):
-            snapshot = await self._snapshot(workload)
-            good = RevisionGood(self._clock.now(), workload.hash, round(share, 4), policy.ledger.good_after, snapshot)
+        if earned and record.blob and _news(record, self._probation.blind):
+            snapshot, blind = await self._snapshot(workload), tuple(sorted(self._probation.blind))
+            after = policy.ledger.good_after
+            good = RevisionGood(self._clock.now(), workload.hash, round(share, 4), after, snapshot, blind)
             await self._chronicle.tell(self._stream, good)
 
     async def _snapshot(self, workload: Workload) -> str:
@@ -343,6 +347,13 @@ class RevisionWatch:
         except (ClusterError, JournalUnavailable) as error:
             self._log.warning("snapshot.failed", detail=str(error))
             return ""
+
+
+def _news(record: Record, blind: frozenset[str]) -> bool:
+    """Whether it is news that the release has earned good, or that fewer rules are blind for it than before."""
+    if record.bad_since is not None:
+        return record.last_live > record.bad_since
+    return record.good_at is None or blind < frozenset(record.unmeasured)
 
 
 def _number(workload: Workload, revisions: Sequence[Revision]) -> str:

@@ -18,6 +18,7 @@ from logcaster_guard.domain.steps import Hold
 from logcaster_guard.effects import gitops as effects
 from logcaster_guard.effects import owners
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
+from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.ports import Clock, Cluster, Json, Kind
 
 _LATEST = timedelta(days=1)
@@ -35,6 +36,7 @@ class Suspensions:
         self._interval = interval
         self._told: dict[str, str] = {}
         self._log = structlog.get_logger()
+        self._lines = RecurringLog(clock)
 
     async def run(self) -> None:
         """Look at every suspended owner, over and over."""
@@ -50,7 +52,7 @@ class Suspensions:
             except ClusterError as error:
                 await self._failed(target, event, error)
             except JournalUnavailable as error:
-                self._log.error("journal.unavailable", target=target, detail=str(error))
+                self._lines.error("journal.unavailable", about=target, target=target, detail=str(error))
 
     async def _look_at(self, target: str, event: OwnerSuspended) -> None:
         hold = event.hold
@@ -100,7 +102,7 @@ class Suspensions:
 
     def _tell_once(self, target: str, owner: str, detail: str) -> None:
         if detail and self._told.get(owner) != detail:
-            self._log.warning("owner.unread", target=target, owner=owner, detail=detail)
+            self._lines.warning("owner.unread", about=f"{target} {owner}", target=target, owner=owner, detail=detail)
         self._told[owner] = detail
 
     async def sweep(self) -> Sequence[tuple[str, Claim]]:
@@ -138,7 +140,7 @@ class Suspensions:
         except NotFound:
             pass
         except ClusterError as error:
-            self._log.warning("owner.unread", owner=owner.object, detail=str(error))
+            self._lines.warning("owner.unread", about=owner.object, owner=owner.object, detail=str(error))
         return None
 
 

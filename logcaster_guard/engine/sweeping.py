@@ -18,6 +18,7 @@ from logcaster_guard.domain.steps import Hold
 from logcaster_guard.effects import environment, helper_deployment
 from logcaster_guard.effects.interference import selector_of
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
+from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.ports import Clock, Cluster, Json, Kind
 
 _LATEST = timedelta(days=1)
@@ -39,6 +40,7 @@ class Sweeper:
         self._failing: dict[str, str] = {}
         self.unproven: Mapping[str, Sequence[Claim]] = {}
         self._log = structlog.get_logger()
+        self._lines = RecurringLog(clock)
 
     async def sweep(self) -> None:
         """Once; what fails is logged and left to the next time."""
@@ -66,7 +68,7 @@ class Sweeper:
                 case _:
                     return
         except ClusterError as error:
-            self._log.warning("helper.left", namespace=namespace, detail=str(error))
+            self._lines.warning("helper.left", about=namespace, namespace=namespace, detail=str(error))
             return
         if swept:
             self._log.warning("helper.removed", namespace=namespace, deployment=hold.object)

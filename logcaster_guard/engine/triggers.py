@@ -13,9 +13,10 @@ from logcaster_guard.domain import triggers
 from logcaster_guard.domain.conditions import Judgement, Verdict, judge, out_of_reach
 from logcaster_guard.domain.errors import JournalUnavailable
 from logcaster_guard.domain.events import Event, RunClosed, TriggerCleared, TriggerFired, TriggerPending
+from logcaster_guard.domain.problems import ProblemKind
 from logcaster_guard.domain.rules import Policy, Rule, difference, quicker
 from logcaster_guard.domain.runs import SUBSIDED
-from logcaster_guard.domain.signals import Reading, Signal, SourceName, Target, Value
+from logcaster_guard.domain.signals import NoData, Reading, Signal, SourceError, SourceName, Target, Value
 from logcaster_guard.domain.triggers import Change, Phase, TriggerState
 from logcaster_guard.effects.verification import Assessment
 from logcaster_guard.engine import verdicts
@@ -23,6 +24,8 @@ from logcaster_guard.engine.aim import Aim
 from logcaster_guard.engine.board import Board, text
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
 from logcaster_guard.engine.history import ConditionHistory
+from logcaster_guard.engine.problems import Problems
+from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.engine.tally import Tally
 from logcaster_guard.ports import Clock, Source
 
@@ -32,7 +35,8 @@ class Trigger:
     """One rule applied to the target.
 
     `news`: the sources that were read since it was evaluated; `changed` is set whenever there is something to look at.
-    `undecided`: it fires, by `evidence`, and nobody has decided on that yet.
+    `undecided`: it fires, by `evidence`, and nobody has decided on that yet. `unseen_since`: since when the rule has
+    seen nothing (monotonic seconds), None while it sees; `blind_told`: that was logged.
     """
 
     rule: Rule
@@ -42,6 +46,8 @@ class Trigger:
     evidence: Mapping[str, str] = field(default_factory=dict)
     undecided: bool = False
     known_onset: tuple[float, datetime] | None = None
+    unseen_since: float | None = None
+    blind_told: bool = False
     told_out_of_reach: bool = False
 
 
@@ -63,12 +69,14 @@ class Triggers:
         clock: Clock,
         chronicle: Chronicle,
         tally: Tally,
+        problems: Problems,
     ) -> None:
         self._target = target
         self._policy = policy
         self._clock = clock
         self._chronicle = chronicle
         self._tally = tally
+        self._problems = problems
         self._staleness = max(policy.polling.staleness, 2 * policy.polling.interval)
         self._triggers = {r.name: Trigger(r) for r in rules if r.applies_to(target)}
         self._signals = _read_by(self.rules.values(), signals)
@@ -78,6 +86,7 @@ class Triggers:
         self._released = float("-inf")
         self.board = Board(self._staleness)
         self._log = structlog.get_logger().bind(target=target.key)
+        self._lines = RecurringLog(clock, target=target.key)
 
     @property
     def rules(self) -> Mapping[str, Rule]:
@@ -115,15 +124,38 @@ class Triggers:
         """The sources that its condition is read from."""
         return frozenset(self._signals[n].source for n in trigger.rule.signals)
 
-    def quiet(self) -> bool:
-        """Whether every rule that applies is quiet on values now."""
-        seen = self._chronicle.ledger(self._target.key).signals_seen
-        return verdicts.quiet(self.rules.values(), self.board, seen=seen, now=self._clock.monotonic())
+    def quiet(self) -> Mapping[str, bool | None]:
+        """Whether each rule is quiet now, by name; None where it sees nothing."""
+        return verdicts.quiet(self.rules.values(), self.board, seen=self._seen, now=self._clock.monotonic())
+
+    @property
+    def _seen(self) -> frozenset[str]:
+        """The signals that have given a value of the target, ever."""
+        return self._chronicle.ledger(self._target.key).signals_seen | self.board.seen
 
     def assess(self, fired: str, since: float) -> Assessment:
         """What the rules say on values that reach back no further than `since` (monotonic seconds)."""
         now = self._clock.monotonic()
         return verdicts.assess(self.rules, self._signals, self.board, fired=fired, since=since, now=now)
+
+    def phase(self, trigger: Trigger) -> Phase:
+        """The trigger's phase as people are shown it: a rule that would look inactive may be blind."""
+        phase = trigger.state.phase_at(self._clock.monotonic())
+        return Phase.BLIND if phase is Phase.INACTIVE and self._is_blind(trigger) else phase
+
+    def blind_since(self, trigger: Trigger) -> datetime | None:
+        """Since when the rule has seen nothing; None if it sees, or has not for less than its duration."""
+        if not self._is_blind(trigger) or trigger.unseen_since is None:
+            return None
+        return self._clock.now() - timedelta(seconds=self._clock.monotonic() - trigger.unseen_since)
+
+    def _is_blind(self, trigger: Trigger) -> bool:
+        since = trigger.unseen_since
+        return since is not None and self._clock.monotonic() - since >= self._blind_after(trigger.rule)
+
+    def _blind_after(self, rule: Rule) -> float:
+        """Seconds without a value after which a rule is blind: two polls at least."""
+        return max(rule.duration, self._staleness)
 
     def silenced(self, rule: Rule) -> bool:
         """Whether a run under way leaves the rule nothing to say: one that is slower may still be taken over."""
@@ -240,6 +272,7 @@ class Triggers:
         self._tally.evaluations[rule.name, judgement.verdict] += 1
         evidence = {n: text(r, self._signals[n]) for n, r in readings.items()}
         self._log.debug("rule.evaluated", rule=rule.name, verdict=str(judgement.verdict), evidence=evidence)
+        self._note_sight(trigger, judgement, readings, evidence)
         for change in changes:
             await self._tell_change(trigger, state, change, evidence)
         if judgement.verdict is not Verdict.MET:
@@ -248,6 +281,45 @@ class Triggers:
             trigger.evidence, trigger.undecided = evidence, True
             self._firing.set()
         return True
+
+    def _note_sight(
+        self, trigger: Trigger, judgement: Judgement, readings: Mapping[str, Reading], evidence: Mapping[str, str]
+    ) -> None:
+        """Keep how long the rule has seen nothing; people are told once for all rules that lack a source's values.
+
+        That a source fails is told by itself.
+        """
+        rule, now, key = trigger.rule, self._clock.monotonic(), ""
+        seeing = verdicts.sees(rule, judgement, self._seen)
+        if not seeing and trigger.unseen_since is None:
+            trigger.unseen_since = now
+        missing = [n for n, r in readings.items() if isinstance(r, NoData)]
+        failing = any(isinstance(r, SourceError) for r in readings.values())
+        if not seeing and missing and not failing and trigger.unseen_since is not None:
+            source = self._signals[missing[0]].source
+            key = f"values from {source} of {self._target.key}"
+            left = trigger.unseen_since + self._blind_after(rule) - now
+            self._problems.note(
+                ProblemKind.RULE, key, self._target, rule.name,
+                what=str(source), cause=evidence[missing[0]], tell_after=left,
+            )  # fmt: skip
+        for other in self._problems.keys_at(ProblemKind.RULE, self._target, rule.name):
+            if other != key:
+                self._problems.clear(other, self._target, rule.name)
+        self._log_sight(trigger, evidence, seeing=seeing)
+
+    def _log_sight(self, trigger: Trigger, evidence: Mapping[str, str], *, seeing: bool) -> None:
+        name = trigger.rule.name
+        if seeing:
+            if trigger.blind_told:
+                self._lines.info("trigger.seeing", about=name, rule=name, evidence=dict(evidence))
+            trigger.unseen_since, trigger.blind_told = None, False
+        elif self._is_blind(trigger) and not trigger.blind_told:
+            trigger.blind_told = True
+            detail = ", ".join(f"{signal} {reading}" for signal, reading in evidence.items())
+            self._lines.warning(
+                "trigger.blind", about=name, rule=name, since=self.blind_since(trigger), detail=detail
+            )  # fmt: skip
 
     def _tell_out_of_reach(self, trigger: Trigger, readings: Mapping[str, Reading]) -> None:
         highest = {n: r.ceiling for n, r in readings.items() if isinstance(r, Value) and r.ceiling is not None}
@@ -298,7 +370,7 @@ class Triggers:
         try:
             await self._chronicle.tell(stream, *events)
         except JournalUnavailable as error:
-            self._log.error("journal.unavailable", detail=str(error))
+            self._lines.error("journal.unavailable", detail=str(error))
 
     def _onset(self, trigger: Trigger, state: TriggerState) -> datetime:
         now = self._clock.monotonic()

@@ -5,22 +5,31 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from logcaster_guard.domain import manual
-from logcaster_guard.domain.conditions import Verdict, judge
+from logcaster_guard.domain.conditions import Judgement, NoDataPolicy, Verdict, judge
 from logcaster_guard.domain.rules import Action, Rule
 from logcaster_guard.domain.signals import Signal
 from logcaster_guard.effects.verification import Assessment
 from logcaster_guard.engine.board import Board, text
 
 
-def quiet(rules: Collection[Rule], board: Board, *, seen: frozenset[str], now: float) -> bool:
-    """Whether every rule that applies is quiet on values now.
+def sees(rule: Rule, judgement: Judgement, seen: frozenset[str]) -> bool:
+    """Whether the rule, judged by its own policy for missing data, sees the target.
 
-    A rule applies once each of its signals has given a value (`seen`); if none does, nothing is known.
+    One that never had a value of each of its signals (`seen`) does not, whatever it takes missing data for: what is
+    misspelt is missing for ever. Only where missing data is a breach the rule says so by itself.
     """
-    applying = [r for r in rules if r.signals <= seen]
-    # Without the rules' policies: what no value shows is no proof.
-    verdicts = [judge(r.condition, board.readings(r.signals, now)).verdict for r in applying]
-    return bool(verdicts) and all(v is Verdict.NOT_MET for v in verdicts)
+    if judgement.verdict is Verdict.UNKNOWN:
+        return False
+    return rule.no_data is NoDataPolicy.BREACH or rule.signals <= seen
+
+
+def quiet(rules: Collection[Rule], board: Board, *, seen: frozenset[str], now: float) -> Mapping[str, bool | None]:
+    """Whether each rule is quiet now, by name; None where it sees nothing."""
+    found: dict[str, bool | None] = {}
+    for rule in rules:
+        judgement = judge(rule.condition, board.readings(rule.signals, now), rule.no_data)
+        found[rule.name] = judgement.verdict is Verdict.NOT_MET if sees(rule, judgement, seen) else None
+    return found
 
 
 def assess(

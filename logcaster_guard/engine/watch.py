@@ -10,8 +10,9 @@ from functools import partial
 import structlog
 
 from logcaster_guard.domain.conditions import judge
-from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
+from logcaster_guard.domain.errors import ClusterError, JournalUnavailable, Unavailable
 from logcaster_guard.domain.events import RunClosed, RunOpened
+from logcaster_guard.domain.problems import ProblemKind
 from logcaster_guard.domain.rules import Rule
 from logcaster_guard.domain.runs import DESTINATION_BAD, Run
 from logcaster_guard.domain.signals import Signal, SourceName, Target, Unit
@@ -25,9 +26,12 @@ from logcaster_guard.engine.decisions import Decisions
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.loops import LoopTasks, until
 from logcaster_guard.engine.manual import ManualRuns
+from logcaster_guard.engine.problems import Problems
 from logcaster_guard.engine.pulse import Pulse
 from logcaster_guard.engine.reader import Reader
+from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.engine.revisions import RevisionWatch
+from logcaster_guard.engine.source_health import KUBERNETES
 from logcaster_guard.engine.tally import Tally
 from logcaster_guard.engine.triggers import Trigger, Triggers
 from logcaster_guard.ports import Clock
@@ -35,6 +39,7 @@ from logcaster_guard.ports import Clock
 _BREATH = 0.01
 _LOOK = "look at the workload"
 _DECIDE = "decide"
+_WORKLOAD = "the workload"
 
 
 class TargetWatch:
@@ -58,6 +63,7 @@ class TargetWatch:
         chronicle: Chronicle,
         clock: Clock,
         tally: Tally,
+        problems: Problems,
         interval: float,
     ) -> None:
         self.target = target
@@ -72,11 +78,13 @@ class TargetWatch:
         self._executor = executor
         self._chronicle = chronicle
         self._clock = clock
+        self._problems = problems
         self._interval = interval
         self._workload: Workload | None = None
         self._loops: LoopTasks | None = None
         self._deciding = True
         self._log = structlog.get_logger().bind(target=target.key)
+        self._lines = RecurringLog(clock, target=target.key)
 
     @property
     def workload(self) -> Workload | None:
@@ -111,8 +119,12 @@ class TargetWatch:
     @property
     def phases(self) -> Mapping[str, Phase]:
         """The triggers' phases as people are shown them, by rule name."""
-        now = self._clock.monotonic()
-        return {name: state.phase_at(now) for name, state in self.states.items()}
+        return {t.rule.name: self._triggers.phase(t) for t in self._triggers.all()}
+
+    @property
+    def blind(self) -> Mapping[str, datetime | None]:
+        """Since when each rule sees nothing, by name; None for those that do, or have not long enough."""
+        return {t.rule.name: self._triggers.blind_since(t) for t in self._triggers.all()}
 
     @property
     def sources(self) -> Sequence[SourceName]:
@@ -132,7 +144,8 @@ class TargetWatch:
             weighed = self._decisions.weighed(rule, onset=began)
         return Account(
             rule=rule,
-            phase=state.phase_at(now),
+            phase=self._triggers.phase(trigger),
+            blind_since=self._triggers.blind_since(trigger),
             onset=onset,
             credit=state.credit,
             judgement=judge(rule.condition, readings, rule.no_data),
@@ -173,6 +186,9 @@ class TargetWatch:
     async def reload(self, rules: Sequence[Rule], signals: Mapping[str, Signal]) -> None:
         """Follow these rules from now on; one that is what it was keeps its window and its place in time."""
         gone = self._triggers.reload(rules, signals)
+        self._problems.keep(ProblemKind.SOURCE, self.target, {*self._triggers.signals, _WORKLOAD})
+        self._problems.keep(ProblemKind.RULE, self.target, self.rules)
+        self._problems.keep(ProblemKind.POLLS, self.target, self.sources)
         for trigger in gone:
             if self._loops is not None and self._loops.running(_follow_of(trigger)):
                 self._loops.end(_follow_of(trigger))
@@ -242,21 +258,45 @@ class TargetWatch:
             try:
                 self._workload = await self._revisions.look()
                 self.looked_at = self._clock.now()
+                self._note_presence()
                 if self._workload is not None:
                     await self.manual.look(self._workload)
             except ClusterError as error:
-                self._log.warning("workload.unread", detail=str(error))
+                self._note_unread(error)
             except JournalUnavailable as error:
-                self._log.error("journal.unavailable", detail=str(error))
+                self._lines.error("journal.unavailable", detail=str(error))
             slot = max(slot + self._interval, self._clock.monotonic())
             self.pulse.made(_LOOK, again=slot)
             await self._clock.sleep_until(slot)
+
+    def _note_presence(self) -> None:
+        """The API server has answered: the workload is there, or is not."""
+        self._problems.clear(KUBERNETES, self.target, _WORKLOAD)
+        if self._workload is None:
+            self._lines.warning("target.missing", detail=self._revisions.absence)
+            self._note_unseen(self._revisions.absence)
+        elif (lasted := self._problems.clear(_unseen(self.target), self.target, _WORKLOAD)) is not None:
+            self._lines.info("workload.seen", after_seconds=round(lasted, 1))
+
+    def _note_unread(self, error: ClusterError) -> None:
+        """It could not be looked at: the API server is away, for everybody, or does not let the guard."""
+        self._lines.warning("workload.unread", detail=str(error))
+        if isinstance(error, Unavailable):
+            self._problems.note(
+                ProblemKind.SOURCE, KUBERNETES, self.target, _WORKLOAD, what=KUBERNETES, cause=str(error)
+            )
+        else:
+            self._note_unseen(str(error))
+
+    def _note_unseen(self, cause: str) -> None:
+        key = _unseen(self.target)
+        self._problems.note(ProblemKind.WORKLOAD, key, self.target, _WORKLOAD, what=self.target.key, cause=cause)
 
     async def _settle(self) -> None:
         try:
             await self._chronicle.settle()
         except JournalUnavailable as error:
-            self._log.error("journal.unavailable", detail=str(error))
+            self._lines.error("journal.unavailable", detail=str(error))
 
     async def _decide(self) -> None:
         while True:
@@ -265,7 +305,7 @@ class TargetWatch:
                 try:
                     await self._decide_or_tell(trigger)
                 except JournalUnavailable as error:
-                    self._log.error("journal.unavailable", rule=trigger.rule.name, detail=str(error))
+                    self._lines.error("journal.unavailable", about=trigger.rule.name, detail=str(error))
             self.pulse.made(_DECIDE)
 
     async def _decide_or_tell(self, trigger: Trigger) -> None:
@@ -274,7 +314,7 @@ class TargetWatch:
         try:
             await self._decide_on(trigger)
         except ClusterError as error:
-            self._log.warning("decision.postponed", rule=rule.name, detail=str(error))
+            self._lines.warning("decision.postponed", about=rule.name, rule=rule.name, detail=str(error))
             if self._triggers.has(trigger) and trigger.state.phase is Phase.FIRING:
                 await self._decisions.postponed(rule, self._triggers.onset(trigger), str(error))
         else:
@@ -317,6 +357,10 @@ class TargetWatch:
         if following is None and stranded:
             following = await self._decisions.put_back(run, closed, workload=workload)
         return following
+
+
+def _unseen(target: Target) -> str:
+    return f"workload {target.key}"
 
 
 def _poll_of(source: SourceName) -> str:

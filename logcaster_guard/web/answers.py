@@ -15,6 +15,7 @@ from logcaster_guard.domain.attribution import Attribution
 from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.ledger import Freeze, Record
 from logcaster_guard.domain.manual import Wish
+from logcaster_guard.domain.problems import Problem
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import SourceName
 from logcaster_guard.domain.steps import AskPeople
@@ -55,6 +56,11 @@ def missing(guard: Guard) -> list[str]:
     return found
 
 
+def degraded(guard: Guard) -> list[str]:
+    """What keeps a guard that is ready from seeing, or from keeping up, one sentence each."""
+    return [scrubbed(f"{p.sentence} Since {p.at:%Y-%m-%dT%H:%M:%SZ}.") for p in guard.problems.current()]
+
+
 def status(guard: Guard) -> Json:
     """The guard and every target now."""
     return _told(
@@ -64,6 +70,7 @@ def status(guard: Guard) -> Json:
             "polling_interval_seconds": guard.policy.polling.interval,
             "stuck": stuck(guard),
             "missing": missing(guard),
+            "problems": [_problem(p) for p in guard.problems.current()],
             "authority": _authority(guard),
             "standing_by": standing_by(guard),
             "targets": [_target(guard, watch) for watch in guard.watches.values()],
@@ -159,6 +166,18 @@ def _target(guard: Guard, watch: TargetWatch) -> Json:
     }
 
 
+def _problem(problem: Problem) -> Json:
+    return {
+        "kind": problem.kind,
+        "what": problem.what,
+        "cause": problem.cause,
+        "since": problem.at,
+        "targets": sorted(problem.targets),
+        "told": problem.told,
+        "sentence": problem.sentence,
+    }
+
+
 def _frozen(freeze: Freeze) -> Json:
     return {"at": freeze.at, "by": freeze.by, "who": freeze.who.strip(), "reason": freeze.reason}
 
@@ -192,6 +211,7 @@ def _trigger(account: Account) -> Json:
         "condition": rule.text,
         "action": rule.action,
         "phase": account.phase,
+        "blind_since": account.blind_since,
         "verdict": account.judgement.verdict,
         "onset": account.onset,
         "credit_seconds": round(account.credit, 3),
@@ -236,9 +256,12 @@ def summary(account: Account) -> str:
         names = ", ".join(r.guardrail for r in account.refusals or ())
         refused = f" Nothing is rolled back: {names}." if names else ""
         return f"Firing: {rule.text} was met for {_seconds(rule.duration)} without interruption.{refused}"
+    since = "" if account.blind_since is None else f" since {account.blind_since:%Y-%m-%dT%H:%M:%SZ}"
     if account.judgement.verdict is Verdict.UNKNOWN:
         held = [*(f"{n} cannot be read" for n in sorted(blind)), *(f"{n} has no data" for n in sorted(missing_data))]
-        return f"Not firing: {', '.join(held)}, and blind is not bad."
+        return f"Not firing: {', '.join(held)}{since}, and blind is not bad."
+    if account.phase is Phase.BLIND:
+        return f"Not firing: {', '.join(sorted(rule.signals))} never had a value{since}, so the rule sees nothing."
     if account.phase is Phase.PENDING:
         return f"Not firing yet: {rule.text} is proven met for {_seconds(account.credit)} of {_seconds(rule.duration)}."
     if account.phase is Phase.COOLING_DOWN:
@@ -260,6 +283,7 @@ def _release(guard: Guard, target: str, record: Record) -> Json:
         "template": record.template,
         "images": list(record.images),
         "standing": record.standing(guard.policy.ledger),
+        "unmeasured": list(record.unmeasured),
         "present": record.template == ledger.present,
         "good_at": record.good_at,
         "bad_at": record.bad_at,

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from logcaster_guard import __version__
 from logcaster_guard.adapters import logs
+from logcaster_guard.domain.problems import ProblemKind
 from logcaster_guard.domain.signals import Fault
 from logcaster_guard.domain.triggers import Phase
 from logcaster_guard.engine.guard import Guard
@@ -44,6 +45,17 @@ class GuardCollector(Collector):
             "1 while this guard may act; 0 while it stands by.",
             (),
             [((), not self._guard.standby)],
+        )
+        problems = self._guard.problems.current()
+        yield _gauge(
+            "problems",
+            "What keeps the guard from seeing the target, or from keeping up with it, by kind.",
+            ("target", "kind"),
+            [
+                ((w.target.key, kind), sum(p.kind is kind and p.concerns(w.target) for p in problems))
+                for w in watches
+                for kind in ProblemKind
+            ],
         )
         yield from self._runs()
         yield from self._journal()
@@ -174,6 +186,12 @@ def _triggers(watches: Sequence[TargetWatch]) -> Iterable[Metric]:
             for rule, current in w.phases.items()
             for phase in Phase
         ],
+    )
+    yield _gauge(
+        "rule_blind",
+        "1 while the rule has had no value for its duration.",
+        ("target", "rule"),
+        [((w.target.key, rule), since is not None) for w in watches for rule, since in w.blind.items()],
     )
     yield _gauge(
         "trigger_credit_seconds",

@@ -166,7 +166,7 @@ class _Pages:
         return _verdict(answers.stuck(self._guard))
 
     async def readyz(self, _request: web.Request) -> web.Response:
-        return _verdict(answers.missing(self._guard))
+        return _verdict(answers.missing(self._guard), answers.degraded(self._guard))
 
     async def metrics(self, _request: web.Request) -> web.Response:
         text = generate_latest(self._metrics)
@@ -220,8 +220,10 @@ def _known_keys(request: web.Request, *names: str) -> web.Response | None:
     return _refused(f"Only these may be asked for here: {', '.join(names) or 'nothing'}.", 400) if unknown else None
 
 
-def _verdict(faults: list[str]) -> web.Response:
-    return web.Response(text="\n".join(faults or ["ok"]) + "\n", status=503 if faults else 200)
+def _verdict(faults: list[str], degraded: list[str] | None = None) -> web.Response:
+    """503 with the faults; else 200, and what is degraded: without its API nobody could look at that."""
+    lines = faults or ["ok", *(f"degraded: {sentence}" for sentence in degraded or [])]
+    return web.Response(text="\n".join(lines) + "\n", status=503 if faults else 200)
 
 
 def _json(value: dict[str, Any], status: int = 200) -> web.Response:

@@ -67,6 +67,13 @@ def test_what_could_not_be_read_back_is_not_written(event: Event) -> None:
         encode(event)
 
 
+def test_a_release_that_earned_good_before_rules_were_told_apart_is_good_by_all_of_them() -> None:
+    old = {"at": "2026-01-01T00:00:00+00:00", "template": "t", "quiet_share": 1.0, "watched": 9.0}
+    event = decode(json.dumps({"type": "RevisionGood", **old}))
+    assert isinstance(event, RevisionGood)
+    assert event.unmeasured == ()
+
+
 GOOD = {"type": "SignalSeen", "at": "2026-01-01T00:00:00+00:00", "signal": "s"}
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from logcaster_guard.adapters.kubernetes.events import EventChannel, event_of
+from logcaster_guard.adapters.kubernetes.events import ABOUT_THE_WORKLOAD, EventChannel, event_of
 from logcaster_guard.adapters.kubernetes.signals import KubernetesSource
 from logcaster_guard.domain.notices import Delivered, Notice, Severity, TryLater, Undeliverable
 from logcaster_guard.domain.signals import Fault, Gap, NoData, Signal, SourceError, SourceName, Target, Unit
@@ -83,6 +83,13 @@ async def test_a_throttled_notice_carries_the_wait() -> None:
         delivery = await EventChannel(cluster).deliver(notice())
     assert isinstance(delivery, TryLater)
     assert delivery.after == 9.0
+
+
+@pytest.mark.parametrize("event", sorted(ABOUT_THE_WORKLOAD))
+async def test_what_people_have_to_act_on_is_an_event_without_a_run(event: str) -> None:
+    async with serving(http(200, deployment()), http(409, refusal(409))) as (cluster, server):
+        assert isinstance(await EventChannel(cluster).deliver(notice(run="", event=event)), Delivered)
+    assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize("changes", [{"run": ""}, {"namespace": ""}, {"deployment": ""}])

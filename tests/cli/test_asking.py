@@ -41,6 +41,19 @@ async def test_status_shows_release_triggers_and_sources(scene: Guarded) -> None
         assert part in result.stdout
 
 
+async def test_status_says_in_red_what_the_guard_cannot_see(scene: Guarded) -> None:
+    scene.source.answer = Fault.REFUSED
+    await scene.clock.advance(RULE.duration + 2 * INTERVAL)
+    result = await run("status", "--address", scene.url, FORCE_COLOR="1")
+    red = "\x1b[1;31m"
+    [line] = [text for text in result.stdout.splitlines() if "source prometheus: connection refused" in text]
+    assert red in line
+    assert "since 2026-01-01 00:0" in line
+    assert f"{red}blind" in result.stdout
+    explained = (await run("explain", RULE.name, "--address", scene.url)).stdout
+    assert "blind since  2026-01-01 00:0" in explained
+
+
 async def test_the_address_may_come_from_the_environment_without_a_scheme(scene: Guarded) -> None:
     result = await run("status", LOGCASTER_GUARD_ADDRESS=scene.url.removeprefix("http://"))
     assert result.exit_code == 0, result.output

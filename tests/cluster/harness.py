@@ -85,7 +85,10 @@ class Cluster:
 
     def kubeconfig(self, user: str) -> Path:
         """A kubeconfig file for `admin`, `guard` or `node`."""
-        return write_kubeconfig(self.folder / f"kubeconfig-{user}", self.url, self.ca_file, self.token(user))
+        # Not beside the configuration that tests write, where a guard takes none.
+        credentials = self.folder.with_name(f"{self.folder.name}-credentials")
+        credentials.mkdir(exist_ok=True)
+        return write_kubeconfig(credentials / f"kubeconfig-{user}", self.url, self.ca_file, self.token(user))
 
     async def grant(self, user: str, rules: Sequence[Json]) -> None:
         """Let `user` do what `rules` (of a Role) say in this namespace; the embedded server asks for no rights."""

@@ -178,6 +178,11 @@ async def test_kubectl_says_the_same_and_what_does_not_count_is_told(
     assert (denied["run"], denied["reason"]) == (opened["run"], "it names another run or plan")
     await daemon.until("notice.queued", about="answer.denied")
     assert image_of(await world.deployment()) == objects.image("2.0")
+    freeze = {"metadata": {"annotations": {"guard.logcaster.io/freeze": "move"}}}
+    await world.client.patch(path, freeze, MERGE_PATCH)
+    frozen = await daemon.until("target.frozen", by="annotation")
+    assert "field manager" in frozen["who"]
+    await daemon.until("notice.delivered", about="target.frozen")
 
 
 async def releases(person: Person) -> dict[str, Json]:

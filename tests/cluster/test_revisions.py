@@ -56,7 +56,7 @@ class Watched:
             chronicle=self.chronicle,
             clock=ClockBehind(),
             policy=Policy(),
-            quiet=lambda: True,
+            quiet=lambda: {"rule": True},
             template_changed=lambda _: None,
         )
 

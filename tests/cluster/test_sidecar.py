@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from logcaster_guard.domain import runs
 from logcaster_guard.domain.rules import Action
@@ -24,10 +22,10 @@ from tests.cluster.crashes import Cell, Moment, Point
 from tests.cluster.daemon import Daemon
 from tests.cluster.ending import Undisturbed, ending, writes_of
 from tests.cluster.harness import Cluster
+from tests.cluster.roles import rules_in
 from tests.cluster.scene import Scene
 from tests.real.waiting import until
 
-SIDECAR = Path(__file__).parents[2] / "deploy" / "overlays" / "sidecar"
 CASE = Case(Action.IMMEDIATE, in_cluster=True, sidecar=True)
 DECIDED = Cell(Point("patch Deployment", 1), Moment.BEFORE)
 WRITTEN = Cell(Point("patch Deployment", 1), Moment.AFTER)
@@ -37,9 +35,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 @pytest.fixture
 def rights() -> Sequence[Json]:
-    """What is shipped for a guard in the pods."""
-    documents = yaml.safe_load_all((SIDECAR / "rbac.yaml").read_text())
-    return next(list(d["rules"]) for d in documents if d["kind"] == "Role")
+    """What is shipped for a guard in the pods whose rules ask for gradual_rollback too."""
+    return rules_in("overlays/sidecar/rbac.yaml", "components/gradual/rbac.yaml")
 
 
 def images(deployment: Json) -> dict[str, str]:

@@ -140,6 +140,13 @@ def test_one_fact_is_enough_to_refuse(change: Mapping[str, Any], guardrail: Guar
         {"runs": [ended(10)], "follows": "run-10"},
         {"onset": at(0), "follows": "run-10", "runs": [ended(10)]},
         {"runs": [PastRun("r", TARGET, NOW, None), ended(10), ended(20)], "follows": "r", "escalates": True},
+        # A gradual run that is taken over has brought production down to no pod itself.
+        {
+            "workload": seen_as({}, replicas=0),
+            "runs": [PastRun("r", TARGET, NOW, None)],
+            "follows": "r",
+            "escalates": True,
+        },
     ],
 )
 def test_what_is_just_within_the_limits_is_allowed(change: Mapping[str, Any]) -> None:

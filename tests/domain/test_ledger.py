@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -24,7 +24,8 @@ from logcaster_guard.domain.events import (
     TargetThawed,
 )
 from logcaster_guard.domain.inbox import Answer, Mark
-from logcaster_guard.domain.ledger import Ledger, Probation, Standing, fold, proofs
+from logcaster_guard.domain.ledger import Ledger, Standing, fold, proofs
+from logcaster_guard.domain.probation import Probation
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload, revisions_of
@@ -42,6 +43,10 @@ def live(name: str, seconds: float = 0.0, *, undo_of: str | None = None, by: str
 
 def good(name: str, seconds: float = 0.0) -> RevisionGood:
     return RevisionGood(at(seconds), name, 1.0, 600.0)
+
+
+def partly(name: str) -> RevisionGood:
+    return RevisionGood(at(0), name, 1.0, 600.0, unmeasured=("errors",))
 
 
 def seeded(name: str, order: int, *, stood: float = 2 * DAY, undone: bool = False) -> RevisionSeeded:
@@ -78,6 +83,12 @@ def standing(events: Sequence[Event], name: str) -> Standing:
         ([seeded("v1", 1), seeded("v2", 2), live("v3")], "v2"),
         ([seeded("v1", 1), live("v2"), good("v2"), live("v3")], "v2"),  # a good one before any presumed one
         ([live("v1"), good("v1"), seeded("v0", 1), live("v2")], "v1"),
+        ([live("v1"), good("v1"), live("v2"), partly("v2"), live("v3")], "v1"),  # all rules saw v1
+        ([live("v1"), live("v2"), partly("v2"), live("v3")], "v2"),  # none is better
+        ([live("v1"), partly("v1"), live("v2"), partly("v2"), live("v3")], "v2"),
+        ([live("v1"), partly("v1"), good("v1"), live("v2"), partly("v2"), live("v3")], "v1"),  # measured later
+        ([seeded("v1", 1), live("v2"), partly("v2"), live("v3", DAY - 1)], "v1"),  # a day proves more than it
+        ([seeded("v1", 1), live("v2"), partly("v2"), live("v3", DAY + 1)], "v2"),  # it has stood a day as well
         ([live("v1"), good("v1"), live("v2"), opened("r", "v2", "v1"), live("v1", by="r"), live("v3")], "v1"),
     ],
 )
@@ -361,7 +372,7 @@ def watched(text: str, *, step: float = 60.0, staleness: float = 60.0) -> tuple[
     probation, now = Probation(), 0.0
     for mark in text:
         if mark != ".":
-            probation = probation.observed(now, quiet=mark == "+", staleness=staleness, good_after=600.0)
+            probation = probation.observed(now, quiet={"errors": mark == "+"}, staleness=staleness, good_after=600.0)
         now += step
     return probation.verdict(now - step, POLICY)
 
@@ -382,6 +393,41 @@ def watched(text: str, *, step: float = 60.0, staleness: float = 60.0) -> tuple[
 )
 def test_good_is_earned_by_being_watched_quiet(seen: str, *, earned: bool) -> None:
     assert watched(seen)[0] is earned
+
+
+@pytest.mark.parametrize(
+    ("rules", "earned", "blind"),
+    [
+        ({"a": "+" * 11, "b": "?" * 11}, True, {"b"}),  # a rule that never saw it proves nothing, and does no harm
+        ({"a": "?" * 11, "b": "?" * 11}, False, {"a", "b"}),  # nobody saw it
+        ({"a": "+" * 11, "b": "?" * 9 + "++"}, False, set()),  # it has to be quiet for as long as every other
+        ({"a": "+" * 11, "b": "+" + "?" * 10}, False, set()),  # a look is no proof
+        ({"a": "+" * 11, "b": "++?" + "+" * 8}, True, set()),
+        ({"a": "+" * 11, "b": "-" + "?" * 20}, False, set()),  # what it saw was bad
+        ({"a": "+" * 11, "b": "+" * 5 + "-" * 2 + "+" * 4}, False, set()),  # each by itself
+        ({}, False, set()),
+    ],
+)
+def test_good_is_earned_by_the_rules_that_measured(
+    rules: Mapping[str, str], *, earned: bool, blind: Collection[str]
+) -> None:  # fmt: skip
+    probation = Probation()
+    told = {"+": True, "-": False, "?": None}
+    minutes = max((len(marks) for marks in rules.values()), default=11)
+    for minute in range(minutes):
+        quiet = {rule: told[marks.rjust(minutes, "?")[minute]] for rule, marks in rules.items()}
+        probation = probation.observed(60.0 * minute, quiet=quiet, staleness=60.0, good_after=600.0)
+    assert probation.verdict(60.0 * (minutes - 1), POLICY)[0] is earned
+    assert probation.blind == blind
+
+
+def test_a_rule_that_is_gone_keeps_no_release_from_being_good() -> None:
+    probation = Probation()
+    for minute in range(12):
+        quiet = {"a": True} if minute else {"a": True, "gone": False}
+        probation = probation.observed(60.0 * minute, quiet=quiet, staleness=60.0, good_after=600.0)
+    assert probation.verdict(660.0, POLICY)[0] is True
+    assert probation.blind == frozenset()
 
 
 @given(st.text("+-.", max_size=40))

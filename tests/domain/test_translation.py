@@ -43,7 +43,7 @@ def kinds() -> Iterator[str]:
                 continue
             name = getattr(call.func, "attr", getattr(call.func, "id", ""))
             given = [k.value for k in call.keywords if k.arg == "event"] if name in {"Notice", "_of_run"} else []
-            given += call.args[:1] if name in {"guard_notice", "_notify", "_of_configuration"} else []
+            given += call.args[:1] if name in {"guard_notice", "_of_problem", "_of_configuration"} else []
             for value in given:
                 if isinstance(value, ast.Constant) and isinstance(value.value, str) and KIND.fullmatch(value.value):
                     yield value.value

@@ -94,7 +94,7 @@ class Bench:
         self.blobs = MemoryBlobs()
         self.prometheus = FakeSource(SourceName.PROMETHEUS, self.clock, past=past)
         self.http = FakeSource(SourceName.HTTP, self.clock, past=False)
-        self.errors = {"v1": 0.0, "v2": 0.3, "v3": 0.3}
+        self.errors: dict[str, float | None] = {"v1": 0.0, "v2": 0.3, "v3": 0.3}
         self.inbox = Inbox()
         self._rules, self._policy, self._deployments = rules, policy or Policy(), deployments
         self._signals = {name: replace(signal, lookback=lookback) for name, signal in SIGNALS.items()}

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
+from logcaster_guard.domain.conditions import NoDataPolicy
 from logcaster_guard.domain.events import (
     PodsReplaced,
     RevisionBad,
@@ -14,10 +16,10 @@ from logcaster_guard.domain.events import (
     RunOpened,
 )
 from logcaster_guard.domain.ledger import Standing
-from logcaster_guard.domain.rules import LedgerPolicy
+from logcaster_guard.domain.rules import Action, LedgerPolicy
 from logcaster_guard.domain.translation import Language, translated
 from logcaster_guard.ports import Json, Kind
-from tests.engine.bench import FIRES, KEY, PROD, PROVEN, Bench, bench, wall
+from tests.engine.bench import ERRORS, FIRES, HEALTH, KEY, PROD, PROVEN, Bench, bench, wall
 
 DAY = 86_400.0
 
@@ -71,11 +73,73 @@ async def test_good_is_not_earned_without_a_pod(made: Bench) -> None:
     assert standings(made) == {"v1": Standing.GOOD}
 
 
-async def test_a_signal_that_never_gave_a_value_does_not_stand_in_the_way(made: Bench) -> None:
+async def test_a_release_that_a_rule_never_saw_is_good_by_the_others_alone_until_it_does(made: Bench) -> None:
     made.prometheus.set(PROD, "error_rate", None)
+    await made.good_v1()
+    assert [e.unmeasured for e in made.told(RevisionGood)] == [("high_error_rate",)]
+    assert standings(made) == {"v1": Standing.UNMEASURED}
+    made.prometheus.set(PROD, "error_rate", 0.0)
+    await made.pass_(500.0)
+    assert standings(made) == {"v1": Standing.UNMEASURED}
+    await made.pass_(90.0)
+    assert standings(made) == {"v1": Standing.GOOD}
+    made.prometheus.set(PROD, "error_rate", None)
+    await made.pass_(2_000.0)
+    assert standings(made) == {"v1": Standing.GOOD}
+
+
+async def test_a_release_that_no_rule_saw_earns_nothing(made: Bench) -> None:
+    made.prometheus.set(PROD, "error_rate", None)
+    made.http.set(PROD, "health_check_fails", None)
     await made.start()
-    await made.pass_(700.0)
-    assert len(made.told(RevisionGood)) == 1
+    await made.pass_(2_000.0)
+    assert standings(made) == {"v1": Standing.UNPROVEN}
+
+
+async def test_a_release_that_every_rule_saw_is_gone_back_to_rather_than_a_newer_one(made: Bench) -> None:
+    made.errors["v2"] = None
+    await made.bad_v2()
+    await made.pass_(PROVEN)
+    assert standings(made) == {"v1": Standing.GOOD, "v2": Standing.UNMEASURED}
+    made.cluster.roll(PROD, "v3")
+    made.http.set(PROD, "health_check_fails", 9)
+    await made.pass_(200.0)
+    assert [run.plan.to_images for run in made.told(RunOpened)] == [("v1",)]
+
+
+async def test_a_release_that_one_rule_never_saw_is_gone_back_to_where_none_is_better() -> None:
+    async with bench() as made:
+        made.prometheus.set(PROD, "error_rate", None)
+        made.errors["v2"] = None
+        await made.bad_v2()
+        assert standings(made)["v1"] is Standing.UNMEASURED
+        made.http.set(PROD, "health_check_fails", 9)
+        await made.pass_(200.0)
+        assert [run.plan.to_images for run in made.told(RunOpened)] == [("v1",)]
+
+
+@pytest.mark.parametrize(
+    ("policy", "ever", "standing"),
+    [
+        (NoDataPolicy.HOLD, True, Standing.UNPROVEN),  # a value, and then none: nothing proves it quiet
+        (NoDataPolicy.OK, True, Standing.GOOD),  # it has been seen to give values: that it gives none is fine
+        (NoDataPolicy.OK, False, Standing.UNMEASURED),  # it may be misspelt
+        (NoDataPolicy.BREACH, False, Standing.UNPROVEN),  # it is met
+    ],
+)
+async def test_what_missing_data_counts_as_counts_for_good_too(
+    policy: NoDataPolicy, *, ever: bool, standing: Standing
+) -> None:
+    quiet_rule = replace(ERRORS, no_data=policy, action=Action.ALERT_ONLY)
+    async with bench(rules=[quiet_rule, HEALTH]) as made:
+        if not ever:
+            made.errors["v1"] = None
+            made.prometheus.set(PROD, "error_rate", None)
+        await made.start()
+        await made.pass_(60.0)
+        made.prometheus.set(PROD, "error_rate", None)
+        await made.pass_(PROVEN)
+        assert standings(made) == {"v1": standing}
 
 
 async def test_revisions_of_before_the_guard_are_presumed_good_where_they_stood_for_a_day(made: Bench) -> None:

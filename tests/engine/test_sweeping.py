@@ -20,12 +20,14 @@ from logcaster_guard.domain.events import (
     StepIntended,
     StepStarted,
 )
+from logcaster_guard.domain.observations import Before, Failed, Foreign, Observation, Pending
 from logcaster_guard.domain.provenance import MANAGED, RUN, TOKEN
 from logcaster_guard.domain.rules import Action, GradualPolicy, Policy
+from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import CreateHelper, Hold, Plan
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.effects.helper_deployment import helper_pods
+from logcaster_guard.effects.helper_deployment import RemoveHelperHandler, helper_pods
 from logcaster_guard.engine.chronicle import Chronicle, run_stream
 from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.ports import Json, Kind
@@ -283,3 +285,55 @@ async def test_a_helper_that_its_run_left_is_found_at_the_start_where_the_journa
         assert helper in shown
         assert helper in made.cluster.names(Kind.DEPLOYMENT)
         assert made.cluster.object(Kind.DEPLOYMENT, PROD)["spec"]["replicas"] == size
+
+
+def in_mid_run(made: Swept, *, floor: int = 3) -> Run:
+    """The run before its end, with its helper out."""
+    run = made.chronicle.run("r")
+    plan = replace(run.opened.plan, floor=floor)
+    return replace(run, opened=replace(run.opened, plan=plan), holds=run.taken, closed=None)
+
+
+async def given_back(made: Swept, run: Run) -> Observation:
+    """What is seen of the helper, after an attempt to give it back."""
+    lender, (hold,) = RemoveHelperHandler(made.cluster), run.holds.values()
+    seen = await lender.observe_release(hold, run)
+    if not isinstance(seen, Pending):
+        await lender.release(hold, run)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("journalled", "shown", "seen"),
+    [(SECRET, SECRET, Before), (SECRET, "8" * 32, Foreign), ("", "", Failed)],
+    ids=["the runs own", "somebody elses", "of an earlier version"],
+)
+async def test_a_run_gives_back_its_own_helper_alone(journalled: str, shown: str, seen: type[Observation]) -> None:
+    made = await swept(token=journalled)
+    await made.create(token=shown)
+    assert isinstance(await given_back(made, in_mid_run(made)), seen)
+    assert (HELPER in made.deployments) is (seen is not Before)
+
+
+@pytest.mark.parametrize("replicas", [0, 1])
+async def test_a_helper_goes_where_production_serves_or_nobody_is_to(replicas: int) -> None:
+    made = await swept()
+    await made.create()
+    made.cluster.change(Kind.DEPLOYMENT, PROD, lambda d: d["spec"].update(replicas=replicas))
+    await given_back(made, in_mid_run(made, floor=0))
+    assert HELPER not in made.deployments
+
+
+async def test_a_helper_that_serves_alone_stays_though_nobody_served_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = await swept()
+    await made.create()
+    pods = made.cluster._pods
+
+    def unready() -> Sequence[Json]:
+        return [p for p in pods() if HELPER_LABEL in p["metadata"]["labels"]]
+
+    monkeypatch.setattr(made.cluster, "_pods", unready)
+    assert isinstance(await given_back(made, in_mid_run(made, floor=0)), Pending)
+    assert HELPER in made.deployments

@@ -27,9 +27,9 @@ Key = tuple[str, str]
 class FakeSource:
     """Implements `ports.Source`; each signal of each target is a step function of time, `None` for no data.
 
-    With `past` it answers for the past too. While `fault` is set it fails, and asks to be left alone for `retry_after`
-    seconds; while `gate` is not set, it hangs. `defect` is raised instead of an answer. Samples are `lag` seconds
-    old, and show no more than `ceiling`.
+    With `past` it answers for the past too. While `fault` is set it fails with `detail`, and asks to be left alone for
+    `retry_after` seconds; while `gate` is not set, it hangs. A read takes `delay` seconds. `defect` is raised instead
+    of an answer. Samples are `lag` seconds old, and show no more than `ceiling`.
     """
 
     def __init__(self, name: SourceName, clock: Clock, *, past: bool) -> None:
@@ -38,6 +38,8 @@ class FakeSource:
         self._levels: dict[Key, list[tuple[float, float | None]]] = {}
         self.past = past
         self.fault: Fault | None = None
+        self.detail = ""
+        self.delay = 0.0
         self.retry_after: float | None = None
         self.defect: Exception | None = None
         self.lag = 0.0
@@ -60,6 +62,8 @@ class FakeSource:
         at = self._clock.monotonic()
         self.reads.append(at)
         await self.gate.wait()
+        if self.delay:
+            await self._clock.sleep_until(at + self.delay)
         if self.defect is not None:
             raise self.defect
         return {s.name: self._reading((target.deployment, s.name), at) for s in signals}
@@ -79,7 +83,7 @@ class FakeSource:
 
     def _reading(self, key: Key, at: float) -> Reading:
         if self.fault is not None:
-            return SourceError(at, self.fault, retry_after=self.retry_after)
+            return SourceError(at, self.fault, self.detail, self.retry_after)
         number = self._level(key, at - self.lag)
         if number is None:
             return NoData(at, Gap.EMPTY)

@@ -80,8 +80,8 @@ async def test_history_tells_runs_and_releases_and_keeps_to_limits() -> None:
         (
             Fault.TIMED_OUT,
             330.0,
-            ("inactive", "unknown", 0.0),
-            "Not firing: error_rate cannot be read, and blind is not bad.",
+            ("blind", "unknown", 0.0),
+            "Not firing: error_rate cannot be read since 2026-01-01T00:00:00Z, and blind is not bad.",
         ),
     ],
 )

@@ -34,7 +34,11 @@ async def test_a_failing_source_makes_it_neither_unready_nor_sick() -> None:
         scene.source.answer = Fault.REFUSED
         async with scene.running():
             await scene.clock.advance(20 * INTERVAL)
-            assert (await scene.get("/readyz")).status_code == 200
+            answer = await scene.get("/readyz")
+            assert answer.status_code == 200
+            first, second = answer.text.splitlines()
+            assert first == "ok"
+            assert second.startswith("degraded: source prometheus: connection refused")
             assert (await scene.get("/healthz")).status_code == 200
 
 

@@ -21,21 +21,20 @@ REASON_LENGTH = 128
 
 ABOUT_THE_WORKLOAD = frozenset(
     {
-        "config.reloaded",
-        "config.refused",
-        "config.settings_changed",
-        "revision.marked",
-        "target.frozen",
-        "target.thawed",
+        *("config.reloaded", "config.refused", "config.settings_changed"),
+        *("revision.marked", "target.frozen", "target.thawed"),
+        *("trigger.refused", "decision.postponed", "request.refused", "answer.denied"),
+        *("trigger.blind", "trigger.seeing", "workload.unseen", "workload.seen", "source.failing", "source.recovered"),
     }
 )
-"""Notices without a run that are Events all the same: what guards the workload, what people said of a release."""
+"""Notices without a run that are Events all the same: what guards the workload, what people said, and what they have to
+act on because the guard does not or cannot."""
 
 
 class EventChannel:
-    """`ports.Channel` that writes a Kubernetes Event on the workload for each notice of a run.
+    """`ports.Channel` that writes a Kubernetes Event on the workload for each notice that is about it.
 
-    A notice that belongs to no run is taken without a request, so that a target which is only watched sees no write.
+    Any other notice is taken without a request.
     The Event's name comes from the notice's id: a repeat finds the name taken. The cluster is not closed with it.
     `kinds` tells, by namespace and name, which workloads are no Deployments.
     """

@@ -20,6 +20,7 @@ from logcaster_guard.domain.narration.guard import (
     summed_up,
     summed_up_id,
 )
+from logcaster_guard.domain.narration.problems import problem_lasts, problem_over
 from logcaster_guard.domain.narration.runs import (
     Question,
     asked,
@@ -78,6 +79,8 @@ __all__ = [
     "owner_resumed",
     "owner_suspended",
     "postponed",
+    "problem_lasts",
+    "problem_over",
     "refused",
     "reminded",
     "request_refused",

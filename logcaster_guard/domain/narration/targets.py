@@ -151,6 +151,7 @@ def thawed(target: Target, workload: Workload, event: TargetThawed) -> Notice:
 
 AFTER = {
     Standing.GOOD: "It is good again, as it had earned: it can be gone back to.",
+    Standing.UNMEASURED: "It is good again by the rules that saw it: it can be gone back to where no other is better.",
     Standing.PRESUMED_GOOD: "It is presumed good again: it can be gone back to where no other release is good.",
     Standing.UNPROVEN: "It is unproven: it has to earn good before it is gone back to, and a person may choose it.",
     Standing.BAD: "It is never gone back to, unless somebody lifts that, or rolls it out again and it earns good.",

@@ -1,0 +1,133 @@
+"""Keeps what is wrong now, and tells people of it: once when it has lasted, and once when it is over.
+
+It is kept by this process alone: one that is started again tells what still lasts again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+
+from logcaster_guard.domain import narration
+from logcaster_guard.domain.errors import JournalUnavailable
+from logcaster_guard.domain.events import NoticeQueued
+from logcaster_guard.domain.notices import Notice
+from logcaster_guard.domain.problems import Problem, ProblemKind
+from logcaster_guard.domain.signals import Target
+from logcaster_guard.domain.state import GUARD
+from logcaster_guard.engine.chronicle import Chronicle, target_stream
+from logcaster_guard.engine.loops import until
+from logcaster_guard.engine.recurring_log import RecurringLog
+from logcaster_guard.ports import Clock
+
+LASTS = 60.0
+"""Seconds after which people are told."""
+
+_RETRY = 5.0
+
+
+class Problems:
+    """Those of all targets, by a key of the caller's: one cause is one problem, in however many places it shows."""
+
+    def __init__(self, chronicle: Chronicle, clock: Clock) -> None:
+        self._chronicle = chronicle
+        self._clock = clock
+        self._problems: dict[str, Problem] = {}
+        self._over: list[tuple[Problem, float]] = []
+        self._changed = asyncio.Event()
+        self._lines = RecurringLog(clock)
+
+    def note(
+        self,
+        kind: ProblemKind,
+        key: str,
+        target: Target,
+        name: str,
+        *,
+        what: str,
+        cause: str,
+        tell_after: float = LASTS,
+    ) -> bool:
+        """It shows at `name` of `target`; people are told `tell_after` seconds from now. Whether that is news."""
+        now = self._clock.monotonic()
+        known = self._problems.get(key)
+        problem = known or Problem(kind, what, cause, now, self._clock.now())
+        self._problems[key] = problem
+        problem.cause = cause
+        problem.places.setdefault((target.key, name), now + tell_after)
+        problem.targets[target.key] = target
+        self._changed.set()
+        return known is None
+
+    def clear(self, key: str, target: Target, name: str) -> float | None:
+        """It does not show there; the seconds that it lasted if it is over with that, else None."""
+        problem = self._problems.get(key)
+        if problem is None or (target.key, name) not in problem.places:
+            return None
+        now = self._clock.monotonic()
+        if len(problem.places) > 1:
+            del problem.places[target.key, name]
+            return None
+        del self._problems[key]
+        self._changed.set()
+        if problem.told:
+            self._over.append((problem, now - problem.since))
+        return now - problem.since
+
+    def keys_at(self, kind: ProblemKind, target: Target, name: str) -> Sequence[str]:
+        """The problems of this kind that show at `name` of `target`."""
+        return [k for k, p in self._problems.items() if p.kind is kind and (target.key, name) in p.places]
+
+    def keep(self, kind: ProblemKind, target: Target, names: Collection[str]) -> None:
+        """Only these are left at the target: what shows anywhere else there is over, as nobody looks there any more."""
+        for key, problem in list(self._problems.items()):
+            for place, name in list(problem.places):
+                if problem.kind is kind and place == target.key and name not in names:
+                    self.clear(key, target, name)
+
+    def current(self) -> Sequence[Problem]:
+        """What is wrong now, the oldest first; a rule counts once it has seen nothing for its whole duration."""
+        now = self._clock.monotonic()
+        found = [p for p in self._problems.values() if p.kind is not ProblemKind.RULE or p.due <= now]
+        return sorted(found, key=lambda p: p.since)
+
+    async def run(self) -> None:
+        """Tell people, until cancelled."""
+        while True:
+            self._changed.clear()
+            waiting = self._waiting() if self._chronicle.available else []
+            await until(self._clock, self._changed, min((p.due for p in waiting), default=None))
+            try:
+                await self._tell()
+            except JournalUnavailable as error:
+                self._lines.error("journal.unavailable", detail=str(error))
+                await self._clock.sleep_until(self._clock.monotonic() + _RETRY)
+                self._changed.set()
+
+    def _waiting(self) -> Sequence[Problem]:
+        """Those that people are still to be told of."""
+        return [p for p in self._problems.values() if not p.told and not self._explained(p)]
+
+    async def _tell(self) -> None:
+        if not self._chronicle.available:
+            return
+        now, at = self._clock.monotonic(), self._clock.now()
+        for problem in self._waiting():
+            if problem.due <= now:
+                await self._queue(narration.problem_lasts(problem, at))
+                problem.told = True
+        while self._over:
+            problem, lasted = self._over[0]
+            await self._queue(narration.problem_over(problem, lasted, at))
+            self._over.pop(0)
+
+    def _explained(self, problem: Problem) -> bool:
+        """Whether rules see nothing because there is nothing: people are told that instead."""
+        if problem.kind is not ProblemKind.RULE:
+            return False
+        unseen = {key for p in self._problems.values() if p.kind is ProblemKind.WORKLOAD for key, _ in p.places}
+        return all(key in unseen for key, _ in problem.places)
+
+    async def _queue(self, notice: Notice) -> None:
+        stream = target_stream(notice.target) if notice.target else GUARD
+        await self._chronicle.tell(stream, NoticeQueued(notice.at, notice))

@@ -1,0 +1,227 @@
+"""What keeps the guard from seeing: rules without values, sources and workloads that are away, missed polls."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from structlog.testing import capture_logs
+
+from logcaster_guard.domain.conditions import NoDataPolicy
+from logcaster_guard.domain.errors import ClusterError, NotFound, Rejected, Unavailable
+from logcaster_guard.domain.events import RunOpened
+from logcaster_guard.domain.rules import Action
+from logcaster_guard.domain.signals import Fault
+from logcaster_guard.domain.triggers import Phase
+from logcaster_guard.ports import Kind
+from tests.engine.bench import ANOTHER, ERRORS, HEALTH, KEY, PROD, Bench, bench, in_mid_run, rule
+
+TRAFFIC = rule("no_traffic", "request_rate", 1e9, 600.0)
+BLIND, SEEING = "trigger.blind", "trigger.seeing"
+
+
+def phase(made: Bench, name: str = ERRORS.name) -> Phase:
+    return made.guard.watches[KEY].phases[name]
+
+
+def sentences(made: Bench) -> list[str]:
+    return [p.sentence for p in made.guard.problems.current()]
+
+
+async def test_a_rule_that_never_had_a_value_is_blind_after_its_duration_and_people_are_told_once() -> None:
+    async with bench(rules=[ERRORS, TRAFFIC, HEALTH]) as made:
+        made.prometheus.set(PROD, "error_rate", None)
+        with capture_logs() as logs:
+            await made.start()
+            await made.pass_(290.0)
+            assert phase(made) is Phase.INACTIVE
+            assert made.notices(BLIND) == []
+            await made.pass_(60.0)
+            assert phase(made) is Phase.BLIND
+            assert phase(made, HEALTH.name) is Phase.INACTIVE
+            await made.pass_(1_200.0)
+            # Both rules lack the same source's values: that is one message.
+            assert [(n.target, n.deployment) for n in made.notices(BLIND)] == [(KEY, PROD)]
+            assert "high_error_rate, no_traffic of default/logcaster-prod" in made.notices(BLIND)[0].text
+            assert sentences(made) == [
+                "high_error_rate, no_traffic of default/logcaster-prod: no value from prometheus (no data: empty)."
+            ]
+            made.prometheus.set(PROD, "error_rate", 0.0)
+            await made.pass_(60.0)
+            assert phase(made) is Phase.INACTIVE
+            assert made.notices(SEEING) == []
+            made.prometheus.set(PROD, "request_rate", 5.0)
+            await made.pass_(60.0)
+            assert len(made.notices(SEEING)) == 1
+            assert len(made.notices(BLIND)) == 1
+        assert sentences(made) == []
+        told = [(e["event"], e["rule"]) for e in logs if e["event"] in {BLIND, SEEING}]
+        assert told == [(BLIND, ERRORS.name), (BLIND, TRAFFIC.name), (SEEING, ERRORS.name), (SEEING, TRAFFIC.name)]
+
+
+async def test_traffic_that_stops_for_ever_makes_the_rule_blind() -> None:
+    async with bench() as made:
+        await made.good_v1()
+        made.prometheus.set(PROD, "error_rate", None)
+        await made.pass_(280.0)
+        assert phase(made) is Phase.INACTIVE
+        await made.pass_(60.0)
+        assert phase(made) is Phase.BLIND
+        assert len(made.notices(BLIND)) == 1
+
+
+@pytest.mark.parametrize(
+    ("policy", "ever", "expected"),
+    [
+        (NoDataPolicy.OK, True, Phase.INACTIVE),
+        (NoDataPolicy.OK, False, Phase.BLIND),
+        (NoDataPolicy.BREACH, False, Phase.FIRING),
+    ],
+)
+async def test_a_rule_that_missing_data_means_something_to_is_blind_only_without_any_value_ever(
+    policy: NoDataPolicy, *, ever: bool, expected: Phase
+) -> None:
+    async with bench(rules=[replace(ERRORS, no_data=policy, action=Action.ALERT_ONLY)]) as made:
+        made.prometheus.set(PROD, "error_rate", 0.0 if ever else None)
+        await made.start()
+        await made.pass_(60.0)
+        made.prometheus.set(PROD, "error_rate", None)
+        await made.pass_(400.0)
+        assert phase(made) is expected
+        assert len(made.notices(BLIND)) == (expected is Phase.BLIND)
+
+
+async def test_a_source_that_fails_is_told_after_a_minute_and_its_blind_rules_are_not() -> None:
+    async with bench(rules=[ERRORS, TRAFFIC, HEALTH], deployments=[PROD, ANOTHER]) as made:
+        for name in (PROD, ANOTHER):
+            made.prometheus.set(name, "request_rate", 5.0)
+        await made.good_v1()
+        made.prometheus.fault = Fault.REFUSED
+        await made.pass_(55.0)
+        assert made.notices("source.failing") == []
+        assert len(sentences(made)) == 1
+        await made.pass_(400.0)
+        [notice] = made.notices("source.failing")
+        assert "error_rate, request_rate of default/logcaster-prod; error_rate, request_rate of default/another" in (
+            notice.text
+        )
+        assert phase(made) is Phase.BLIND
+        assert made.notices(BLIND) == []
+        made.prometheus.fault = None
+        await made.pass_(60.0)
+        assert len(made.notices("source.recovered")) == 1
+
+
+async def test_a_refusal_is_told_once_for_all_that_it_refuses_in_the_words_of_the_answer() -> None:
+    async with bench(rules=[ERRORS, TRAFFIC, HEALTH], deployments=[PROD, ANOTHER]) as made:
+        await made.start()
+        made.prometheus.fault = Fault.CLIENT_ERROR
+        made.prometheus.detail = "answered 400: Client sent an HTTP request to an HTTPS server."
+        await made.pass_(700.0)
+        [notice] = made.notices("source.failing")
+        assert "Client sent an HTTP request to an HTTPS server." in notice.text
+        assert made.notices(BLIND) == []
+
+
+async def test_a_source_that_fails_for_a_moment_is_logged_and_nobody_is_told() -> None:
+    async with bench() as made:
+        await made.good_v1()
+        with capture_logs() as logs:
+            for _ in range(20):
+                made.prometheus.fault = Fault.REFUSED
+                await made.pass_(30.0)
+                made.prometheus.fault = None
+                await made.pass_(60.0)
+        assert made.notices("source.failing") == made.notices("source.recovered") == []
+        assert 1 <= len([e for e in logs if e["event"] == "source.failing"]) <= 20
+
+
+MISSING = NotFound(f'deployments.apps "{PROD}" not found', status=404)
+DENIED = Rejected(f'deployments.apps "{PROD}" is forbidden', status=403)
+
+
+@pytest.mark.parametrize(
+    ("error", "event", "cause"),
+    [
+        (MISSING, "target.missing", f"Deployment {KEY} does not exist"),
+        (DENIED, "workload.unread", str(DENIED)),
+    ],
+)
+async def test_a_workload_that_is_missing_or_may_not_be_read_is_told_once(
+    error: ClusterError, event: str, cause: str
+) -> None:
+    def refuse(verb: str, kind: Kind, _: str) -> ClusterError | None:
+        return error if (verb, kind) == ("get", Kind.DEPLOYMENT) else None
+
+    async with bench() as made:
+        made.cluster.fault = refuse
+        made.prometheus.set(PROD, "error_rate", None)
+        with capture_logs() as logs:
+            await made.start()
+            await made.pass_(50.0)
+            assert made.notices("workload.unseen") == []
+            assert sentences(made) == [f"{KEY}: {cause}."]
+            await made.pass_(1_200.0)
+        assert len([e for e in logs if e["event"] == event]) <= 8
+        [notice] = made.notices("workload.unseen")
+        assert notice.facts["detail"] == cause
+        # Of what is not there nothing can be read: that is no news of its own.
+        assert made.notices(BLIND) == []
+        made.cluster.fault = lambda *_: None
+        made.prometheus.set(PROD, "error_rate", 0.0)
+        await made.pass_(60.0)
+        assert len(made.notices("workload.seen")) == 1
+        assert sentences(made) == []
+
+
+async def test_an_api_server_that_is_away_is_one_problem_for_all_targets() -> None:
+    async with bench(deployments=[PROD, ANOTHER]) as made:
+        await made.good_v1()
+        made.cluster.fault = lambda *_: Unavailable("connection refused")
+        with capture_logs() as logs:
+            await made.pass_(1_200.0)
+        assert len([e for e in logs if e["event"] == "workload.unread"]) <= 2 * 8
+        [notice] = made.notices("source.failing")
+        assert notice.facts["source"] == "source kubernetes"
+        made.cluster.fault = lambda *_: None
+        await made.pass_(60.0)
+        assert len(made.notices("source.recovered")) == 1
+
+
+async def test_a_run_that_cannot_be_looked_at_is_logged_at_growing_intervals() -> None:
+    async with bench() as made:
+        await in_mid_run(made)
+        assert len(made.told(RunOpened)) == 1
+        made.cluster.fault = lambda *_: Unavailable("connection refused")
+        with capture_logs() as logs:
+            await made.pass_(240.0)
+        lines = [e for e in logs if e["event"] == "step.unclear"]
+        assert 1 <= len(lines) <= 4
+        assert sum(e.get("times", 1) for e in lines) > len(lines)
+
+
+async def test_missed_polls_are_told_once_and_summed() -> None:
+    async with bench(deployments=[PROD, ANOTHER]) as made:
+        await made.good_v1()
+        made.prometheus.delay = 70.0
+        with capture_logs() as logs:
+            await made.pass_(1_800.0)
+        lines = [e for e in logs if e["event"] == "poll.missed"]
+        assert 2 <= len(lines) <= 2 * 8
+        assert lines[-1]["total"] > 20
+        assert len(made.notices("polls.missed")) == 1
+        assert "prometheus of default/logcaster-prod" in made.notices("polls.missed")[0].text
+        made.prometheus.delay = 0.0
+        await made.pass_(240.0)
+        assert len(made.notices("polls.kept")) == 1
+        assert sentences(made) == []
+
+
+async def test_what_a_rule_that_is_gone_lacked_is_no_problem_any_more() -> None:
+    async with bench(rules=[ERRORS, TRAFFIC, HEALTH]) as made:
+        made.prometheus.fault = Fault.REFUSED
+        await made.start()
+        await made.pass_(100.0)
+        assert len(sentences(made)) == 1
+        await made.guard.reload([HEALTH])
+        assert sentences(made) == []
