@@ -25,7 +25,7 @@ from tests.cluster.roles import TARGETS, rules_in
 from tests.fakes.clock import START, FakeClock
 from tests.real.waiting import until
 
-RULES = rules_in(*TARGETS, names={objects.DEPLOYMENT: "web"})
+RULES = rules_in(*TARGETS, names={objects.DEPLOYMENT: "web", f"{objects.DEPLOYMENT}-rollback": "web-rollback"})
 LONG_AGO = "2025-12-31T23:00:00Z"
 SIGNALS = [Signal(n, Unit.COUNT, SourceName.KUBERNETES) for n in ("restart_count", "unready_pods", "rollout_stalled")]
 
