@@ -10,6 +10,7 @@ import pytest
 
 from logcaster_guard.domain import provenance
 from logcaster_guard.domain.capacity import HELPER_LABEL
+from logcaster_guard.domain.claims import Claim
 from logcaster_guard.domain.errors import Rejected
 from logcaster_guard.domain.events import (
     HoldReleased,
@@ -235,6 +236,13 @@ async def test_the_helper_of_a_run_that_no_journal_knows_is_told_with_what_mends
     [claim] = made.sweeper.unproven[f"default/{PROD}"]
     assert "run r, which the journal does not know" in claim.sentence
     assert f"scale deployment {PROD}" in claim.remedy
+
+
+async def test_marks_on_the_owner_of_a_target_that_is_no_longer_configured_stop_nothing() -> None:
+    made = await swept(targets=(PROD,))
+    made.mark(SHOP)
+    await made.sweeper.look_for_claims([(f"default/{SHOP}", Claim("Kustomization flux/shop", "k", "r", "c"))])
+    assert len(made.notices) == len(made.sweeper.unproven[f"default/{PROD}"]) == 1
 
 
 async def test_what_may_not_be_listed_is_no_reason_to_stop() -> None:
