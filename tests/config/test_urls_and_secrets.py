@@ -179,6 +179,7 @@ def test_an_address_without_secrets_may_stand_in_clear() -> None:
     "url",
     [
         "https://hooks.slack.com/x",
+        "https://chat.example.org/bot123456789:AAF4-abcdefghijklmnopqrstuvwxyz/send",
         "https://acme.webhook.office.com/x",
         "https://example.org/?token=hunter2",
         "https://user:hunter2@example.org/",

@@ -12,18 +12,9 @@ import pytest
 
 from logcaster_guard.domain import narration, runs
 from logcaster_guard.domain.guardrails import Guardrail
+from logcaster_guard.domain.korean import KOREAN, KOREAN_GUARDRAILS, KOREAN_OUTCOMES
 from logcaster_guard.domain.notices import Notice, Severity, Silence
-from logcaster_guard.domain.translation import (
-    ENGLISH_STATES,
-    KOREAN,
-    KOREAN_GUARDRAILS,
-    KOREAN_OUTCOMES,
-    LABELS,
-    Language,
-    label,
-    state,
-    translated,
-)
+from logcaster_guard.domain.translation import ENGLISH_STATES, LABELS, Language, label, state, translated
 
 PACKAGE = Path(__file__).parents[2] / "logcaster_guard"
 KIND = re.compile(r"[a-z_]+(\.[a-z_]+)+")
