@@ -111,6 +111,20 @@ def plan(
     )
 
 
+def unprovable(planned: Plan, rate: float) -> Unfit | None:
+    """Why no step of the plan would prove anything at so many requests per second; None if it may."""
+    first = next(step for step in planned.steps if isinstance(step, JudgeHelper))
+    expected = rate * first.share * first.window
+    if expected >= first.min_requests:
+        return None
+    reason = (
+        f"{planned.kind} {planned.namespace}/{planned.deployment} has {rate:.3g} requests per second: the first step, "
+        f"{first.share:.0%} of the pods, would be judged by {expected:.0f} in {first.window:g} s, of at least "
+        f"{first.min_requests} (gradual.min_requests). Lower that, or choose another action."
+    )
+    return Unfit((reason,))
+
+
 def take_over(
     old: Run, workload: Workload, destination: Record, *, rule: Rule, policy: Policy
 ) -> Plan:  # fmt: skip
