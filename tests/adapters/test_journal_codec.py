@@ -82,7 +82,7 @@ def test_a_release_that_earned_good_before_rules_were_told_apart_is_good_by_all_
     assert event.unmeasured == ()
 
 
-OLD_HOLD = {
+OLD_HOLD: dict[str, Any] = {
     "id": "helper/h",
     "kind": "helper",
     "object": "h",
@@ -96,7 +96,7 @@ OLD_HOLD = {
     "content": "",
     "saved": "",
 }
-OLD_PLAN = {
+OLD_PLAN: dict[str, Any] = {
     "strategy": "gradual",
     "namespace": "shop",
     "deployment": "web",
@@ -116,7 +116,7 @@ OLD_PLAN = {
     "live_uid": "",
     "steps": [{"helper": "h", "kind": "remove_helper"}],
 }
-OLD_RUN = {
+OLD_RUN: dict[str, Any] = {
     "run": "r",
     "target": "shop/web",
     "rule": "x",
