@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -194,6 +195,17 @@ async def test_a_more_urgent_rule_takes_over_at_once() -> None:
         await made.pass_(700.0)
         assert [c.outcome for c in made.told(RunClosed)] == ["escalated", "recovered"]
         assert len(set(made.streams(RunOpened))) == 1
+
+
+async def test_a_more_urgent_rule_on_trial_neither_takes_over_nor_keeps_people_from_being_reminded() -> None:
+    urgent = replace(rule("health_check_failure", "health_check_fails", 3, 30.0), dry_run=True)
+    async with bench(rules=[ASKS, urgent]) as made:
+        await asked(made)
+        made.http.set(PROD, "health_check_fails", 9)
+        await made.pass_(200.0)
+        assert (len(made.told(RunOpened)), made.writes()) == (1, 0)
+        assert [n.facts["guardrails"] for n in made.notices("trigger.refused")] == ["dry_run"]
+        assert [reminded.number for reminded in made.told(PeopleReminded)] == [1]
 
 
 async def test_nobody_is_asked_any_more_once_somebody_has_rolled_back_and_theirs_is_kept() -> None:
