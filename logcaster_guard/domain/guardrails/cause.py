@@ -25,8 +25,8 @@ def not_this_rollout(s: Situation, policy: Policy) -> list[Refusal]:
         )
         if present is not None and present.bad_since is not None:
             sentence = (
-                f"The present release of {s.target} is bad, and run {rollout.by_guard} itself put it there: roll a good "
-                "one out by hand."
+                f"The present release of {s.target} is bad, and run {rollout.by_guard} itself put it there: roll a "
+                "good one out by hand."
             )
         return [Refusal(Guardrail.NOT_CAUSED_BY_A_ROLLOUT, sentence)]
     changed = None if rollout is None else rollout.earliest
