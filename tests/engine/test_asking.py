@@ -135,6 +135,16 @@ async def test_a_breach_that_goes_away_is_not_rolled_back() -> None:
         assert (outcome(made), made.writes()) == ("subsided", 0)
 
 
+async def test_a_breach_that_goes_away_is_not_rolled_back_for_what_another_rule_says() -> None:
+    """The other one has not been met for its duration, and nobody has asked where that comes from."""
+    async with bench(rules=[ASKS, rule("memory_leak", "request_rate", 0.9, 3_600.0)]) as made:
+        await asked(made)
+        made.prometheus.set(PROD, "request_rate", 0.95)
+        made.prometheus.set(PROD, "error_rate", 0.0)
+        await made.pass_(320.0)
+        assert (outcome(made), made.writes()) == ("subsided", 0)
+
+
 async def test_a_breach_that_cannot_be_seen_is_not_rolled_back() -> None:
     async with bench(rules=[ASKS]) as made:
         await asked(made)
