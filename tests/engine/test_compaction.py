@@ -237,15 +237,16 @@ def test_of_a_closed_run_the_plan_the_steps_and_the_end_stay() -> None:
 
 def test_what_a_closed_run_has_taken_and_given_back_is_known_for_good() -> None:
     plan = Plan("gradual", "default", "d", "u", "v2", "v1", (), (), 1, False, None, None, (STEP, STEP))
-    taken = [StepIntended(START, "r", 0, n, HOLDS[name]) for name in ("h1", "h2") for n in (1, 2)]
-    back = [HoldReleased(START, "r", name) for name in ("h2", "h1")]
+    holds = HOLDS | {"h3": replace(HOLDS["h1"], id="h3")}
+    taken = [StepIntended(START, "r", 0, n, hold) for hold in holds.values() for n in (1, 2)]
+    back = [HoldReleased(START, "r", name) for name in reversed(holds)]
     end = RunEnding(START, "r", "failed", "why", freeze=True), RunClosed(START, "r", "failed", "why", freeze=True)
     opened = RunOpened(START, "r", TARGETS[0], "errors", "why", plan)
     history = placed(opened, StepStarted(START, "r", 0), *taken, end[0], *back, end[1], stream="run/r")
     found = compaction(history, owed=(), before=START + DAY)
     kept = state_of(e for e in history if (e.stream, e.seq) not in found.superfluous)
     assert found.superfluous
-    assert kept.runs["r"].taken == HOLDS
+    assert kept.runs["r"].taken == holds
 
 
 def test_a_notice_that_a_channel_is_owed_stays_and_so_does_one_of_a_breach_that_goes_on() -> None:
