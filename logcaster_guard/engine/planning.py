@@ -166,16 +166,18 @@ class Planner:
         unfit = _unfit_release(workload, await self._release(destination))
         if unfit is not None:
             return unfit
-        # A step may be held as long for enough requests.
-        window = max(self._policy.gradual.window, self._policy.gradual.hold)
-        seen = await self._inspector(self._target.key, workload.name, window)
-        if seen.inseparable is not None:
-            return unjudged(seen.inseparable)
+        # A step may be held for enough requests: the busier of the two counts.
+        windows = (self._policy.gradual.window, self._policy.gradual.hold)
+        seen = {w: await self._inspector(self._target.key, workload.name, w) for w in windows if w}
+        why = next((s.inseparable for s in seen.values() if s.inseparable is not None), None)
+        if why is not None:
+            return unjudged(why)
         around = await gathered(self._cluster, self._blobs, self._target, destination)
         planned = gradual.plan(workload, destination, rule=rule, policy=self._policy, around=around)
-        if isinstance(planned, Unfit) or not isinstance(seen.requests, Value):
+        rates = [s.requests.number / w for w, s in seen.items() if isinstance(s.requests, Value)]
+        if isinstance(planned, Unfit) or not rates:
             return planned
-        return gradual.unprovable(planned, seen.requests.number / window) or planned
+        return gradual.unprovable(planned, max(rates)) or planned
 
     async def _blue_green(
         self, workload: Workload, destinations: Sequence[Record], rule: Rule, *, judged: bool
