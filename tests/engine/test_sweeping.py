@@ -20,6 +20,7 @@ from logcaster_guard.domain.events import (
     RunClosed,
     RunEnding,
     RunOpened,
+    StepDone,
     StepIntended,
     StepStarted,
 )
@@ -295,6 +296,18 @@ async def test_a_helper_that_its_run_left_is_found_at_the_start_where_the_journa
         assert helper in shown
         assert helper in made.cluster.names(Kind.DEPLOYMENT)
         assert made.cluster.object(Kind.DEPLOYMENT, PROD)["spec"]["replicas"] == size
+
+
+@pytest.mark.parametrize("skew", [-900.0, 900.0])
+async def test_a_run_knows_its_own_helper_whatever_the_clocks_differ_by(skew: float) -> None:
+    policy = Policy(gradual=GradualPolicy(steps=(0.5, 1.0)))
+    async with bench(rules=[rule(action=Action.GRADUAL)], policy=policy, cluster=PopulatedCluster) as made:
+        made.cluster.skew = skew
+        await made.bad_v2()
+        await made.pass_(1_000.0)
+        assert [done.step for done in made.told(StepDone)][:2] == [0, 1]
+        assert made.told(RunClosed)
+        assert made.cluster.names(Kind.DEPLOYMENT) == [PROD]
 
 
 def of_an_earlier_version(entry: Entry) -> Entry:
