@@ -2,10 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 quoted = '$(subst ','\'',$(1))'
-# For one core, or a debugger: make test EVERY_CORE=
-EVERY_CORE := --numprocesses auto --dist worksteal
+# Most tests of processes wait: half as many again as there are cores. For one, or a debugger: make test EVERY_CORE=
+EVERY_CORE := --numprocesses $(shell $(PYTHON) -c 'import os; n = os.cpu_count() or 1; print(n + n // 2)') --dist worksteal
 .DELETE_ON_ERROR:
-.PHONY: setup demo test matrix lint bench cluster-test fuzz lock clean
+.PHONY: setup demo test slow-test matrix lint bench cluster-test fuzz lock clean
 
 setup: .venv/.ready
 
@@ -20,7 +20,11 @@ demo: setup
 	$(BIN)/logcaster-guard demo $(ARGS)
 
 test: setup
-	$(BIN)/python -m pytest $(EVERY_CORE) $(ARGS)
+	$(BIN)/python -m pytest $(EVERY_CORE) -m "not slow" $(ARGS)
+
+# Guards as processes that are stopped, killed, starved, renewed and led astray, in real time: ten minutes and more.
+slow-test: setup
+	$(BIN)/python -m pytest $(EVERY_CORE) -m slow $(ARGS)
 
 # Every rollback with one thing gone wrong, hours of CPU: all, or MATRIX=offset:count, or MATRIX='the name of a cell'.
 # ARGS="--seconds 600" bounds the time, ARGS="--plane real" plays on the control plane in KUBEBUILDER_ASSETS.

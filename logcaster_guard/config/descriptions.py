@@ -156,7 +156,10 @@ DESCRIPTIONS: Mapping[str, str] = {
         "how far back their error rate is read; at least four scrapes. A shorter `wait` becomes this long"
     ),
     "gradual.threshold": "above this error rate of theirs everything is given back",
-    "gradual.min_requests": "with fewer requests in the window nothing is proved",
+    "gradual.min_requests": (
+        "with fewer requests in the window nothing is proved; where the first step would have fewer at the present "
+        "traffic, `gradual.otherwise` is done"
+    ),
     "gradual.hold": "how long a step that proves nothing is held before everything is given back",
     "gradual.otherwise": (
         "what happens where a gradual rollback is not possible: `immediate_rollback`, `alert_then_rollback` or "

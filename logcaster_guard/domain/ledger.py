@@ -339,8 +339,8 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
     )
     if known is not None:
         record = replace(known, revision=event.revision, blob=event.blob, last_live=ledger.length)
-    if event.by_guard is not None and record.objection:
-        # Only a person's rollout speaks against a person's word.
+    if event.by_guard is not None and record.bad_since is not None:
+        # Only a person's rollout speaks for a bad release: the guard puts one back where nothing better can start.
         record = replace(record, bad_since=ledger.length)
     rollouts = _rollouts(ledger, before, event)
     ledger = replace(_with(ledger, record), present=event.template, uid=event.uid, rollouts=rollouts)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hmac import compare_digest
 from typing import Any
 
@@ -21,13 +21,18 @@ TOKEN = "guard.logcaster.io/token"  # noqa: S105 - the annotation's name
 """Holds, on a Deployment or in the mark on a suspended owner, the token of the journalled intent."""
 MANAGED = {"app.kubernetes.io/managed-by": "logcaster-guard"}
 CLOCKS_APART = timedelta(minutes=5)
-"""By how much the API server's clock may be behind the guard's."""
+"""By how much the API server's clock may be behind what is known of it."""
 WITHOUT_TOKEN = "an earlier version of the guard made it, and wrote no token down"  # noqa: S105 - a sentence
 
 
 def new_token() -> str:
     """128 random bits in hex."""
     return secrets.token_hex(16)
+
+
+def opened(at: datetime, ahead: float) -> datetime:
+    """When a run was opened, by the clock of the API server, which is `ahead` of the guard's by so many seconds."""
+    return at + timedelta(seconds=ahead)
 
 
 def marks(hold: Hold) -> dict[str, str]:

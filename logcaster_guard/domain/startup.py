@@ -36,6 +36,9 @@ IN_TIME = frozenset(
 PATIENCE = 30.0
 """Seconds: long enough for the kubelet's second pull, ten seconds after the first."""
 
+_NAMES_WHAT_IS_ABSENT = frozenset({"ErrImagePull", "ImagePullBackOff", "CreateContainerConfigError"})
+"""Reasons that tell of an image or of a configuration; a runtime that finds no sandbox or snapshot may find it next."""
+
 LOOPING, CRASHES = "CrashLoopBackOff", 3
 """A container that was started again so often, and waits for the next time, will not stay up."""
 
@@ -86,7 +89,8 @@ def _message(container: Mapping[str, Any]) -> str:
 
 def _is_absent(container: Mapping[str, Any]) -> bool:
     reason = _reason(container)
-    return reason in AT_ONCE or (reason in IN_TIME and _ABSENT.search(_message(container)) is not None)
+    named = reason in _NAMES_WHAT_IS_ABSENT and _ABSENT.search(_message(container)) is not None
+    return named or reason in AT_ONCE
 
 
 def _stays(container: Mapping[str, Any], age: float) -> bool:

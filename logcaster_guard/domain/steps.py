@@ -36,8 +36,8 @@ class Hold:
     the object still shows one of the guard's. `original_maximum` is an autoscaler's own upper bound. `run` is the run
     that took it, which a helper names on itself. `revision` and `content` are what a suspended GitOps owner wanted when
     its bad release was live, `saved` the JSON of the fields that suspending it changed. `token` is random and stands on
-    what the run made or marked (empty in journals of earlier versions), `since` is when that run was opened. `owners`
-    are the field managers that had the fields before: they get them back with their values.
+    what the run made or marked (empty in journals of earlier versions), `since` is when that run was opened, by the API
+    server's clock. `owners` are the field managers that had the fields before: they get them back with their values.
     """
 
     id: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from logcaster_guard.domain import inbox
@@ -11,7 +12,7 @@ from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, O
 from logcaster_guard.domain.runs import NOT_APPROVED, SUBSIDED, VETOED, Run
 from logcaster_guard.domain.steps import AskPeople
 from logcaster_guard.effects.looking import undisturbed
-from logcaster_guard.effects.verification import Assessor
+from logcaster_guard.effects.verification import Assessment
 from logcaster_guard.ports import Clock, Cluster
 
 
@@ -27,13 +28,14 @@ class AskPeopleHandler:
     """Looks for a freeze; answers are heard by the engine.
 
     Nothing is rolled back on a breach that is over, or that cannot be seen. Silence while no guard was there to hear is
-    no consent: after a restart the time for a say begins anew, but for what the journal shows.
+    no consent: after a restart the time for a say begins anew, but for what the journal shows. `goes_on` judges by
+    target and rule; a breach of another rule is that rule's affair.
     """
 
-    def __init__(self, cluster: Cluster, clock: Clock, assess: Assessor) -> None:
+    def __init__(self, cluster: Cluster, clock: Clock, goes_on: Callable[[str, str], Assessment]) -> None:
         self._cluster = cluster
         self._clock = clock
-        self._assess = assess
+        self._goes_on = goes_on
         self._asked: dict[str, _Asked] = {}
 
     async def observe(self, step: AskPeople, run: Run) -> Observation:
@@ -55,7 +57,7 @@ class AskPeopleHandler:
         asked = self._asked.get(run.id)
         if asked is None:
             asked = self._asked[run.id] = _Asked(began=now - run.witnessed)
-        assessment = self._assess(run.opened.target, step.rule, float("-inf"))
+        assessment = self._goes_on(run.opened.target, step.rule)
         if assessment.verdict is not Verdict.NOT_MET:
             asked.quiet = None
         elif asked.quiet is None:

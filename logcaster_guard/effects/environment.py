@@ -59,7 +59,7 @@ class RestoreEnvironmentHandler:
         if workload is None:
             known = run.taken.get(MADE)
             # A request that was sent before may still take effect: it carries the same token.
-            return Before(f"there is no {name}", borrows=known if known and known.token else _hold(run))
+            return Before(f"there is no {name}", borrows=known if known and known.token else _hold(self._cluster, run))
         hold = run.taken.get(MADE)
         if hold is None or provenance.disowned(workload.raw, hold) is not None:
             return Foreign(f"Somebody created {name} again.")
@@ -277,7 +277,7 @@ def serves(workload: Workload, service: Mapping[str, Any] | None) -> bool:
     return capacity.selects(selector, capacity.labels_of(workload.template))
 
 
-def _hold(run: Run) -> Hold:
+def _hold(cluster: Cluster, run: Run) -> Hold:
     return Hold(
         id=MADE,
         kind=MADE,
@@ -287,7 +287,7 @@ def _hold(run: Run) -> Hold:
         written=0,
         run=run.id,
         token=provenance.new_token(),
-        since=run.opened.at,
+        since=provenance.opened(run.opened.at, cluster.ahead()),
     )
 
 

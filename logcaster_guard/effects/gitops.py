@@ -93,7 +93,10 @@ def released(raw: Json, hold: Hold) -> Observation:
 def is_marked(raw: Json, hold: Hold) -> bool:
     """Whether the owner carries the mark that was journalled with the hold."""
     mark = gitops.mark_of(raw)
-    return mark is not None and mark.run == hold.run and compare_digest(mark.token.encode(), hold.token.encode())
+    if mark is None or mark.run != hold.run:
+        return False
+    # Anybody may write the annotation: JSON can hold half a surrogate pair, which UTF-8 cannot.
+    return compare_digest(mark.token.encode(errors="replace"), hold.token.encode())
 
 
 async def resume(cluster: Cluster, raw: Json, fields: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from logcaster_guard.domain.capacity import helper_name
 from logcaster_guard.domain.errors import NotFound
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.releases import Release
@@ -67,6 +68,7 @@ async def gathered(cluster: Cluster, blobs: Blobs, target: Target, destination: 
         budgets=list(await cluster.list(Kind.DISRUPTION_BUDGET, target.namespace)),
         claims=claims,
         release=release,
+        namesake=await _found(cluster, Kind.DEPLOYMENT, target.namespace, helper_name(target.deployment)),
     )
 
 

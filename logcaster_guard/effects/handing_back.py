@@ -24,7 +24,8 @@ _TRIES = 3
 class FieldOwnership:
     """Hands fields back, bound to the resourceVersion that was looked at.
 
-    A server that refuses it, or does not do it, is asked no more: the value is back, which is what a run must wait for.
+    A server that refuses it, or does not do it, is asked no more for that: the value is back, which is what a run must
+    wait for. One that does it is asked again when a later run has written the field.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -51,7 +52,12 @@ class FieldOwnership:
             },
         ]
         try:
-            await self._cluster.json_patch(Kind(str(raw["kind"])), metadata["namespace"], metadata["name"], patch)
+            made = await self._cluster.json_patch(
+                Kind(str(raw["kind"])), metadata["namespace"], metadata["name"], patch
+            )  # fmt: skip
         except Rejected as error:
             self._tries[key] = _TRIES
             self._log.warning("fields.kept", object=metadata["name"], detail=str(error))
+            return
+        if not field_owners.is_guards(made, *paths):
+            del self._tries[key]

@@ -64,7 +64,7 @@ class CreateHelperHandler(HelperHandler):
         if helper is None:
             known = run.taken.get(_hold_id(step.helper))
             # A request that was sent before may still take effect: it carries the same token.
-            hold = known if known is not None and known.token else _hold(step.helper, run)
+            hold = known if known is not None and known.token else _hold(self._cluster, run, step.helper)
             return Before("there is no helper", borrows=hold)
         if helper.deleting:
             return Pending(f"an earlier {step.helper} is being deleted")
@@ -337,7 +337,7 @@ def _hold_id(helper: str) -> str:
     return f"helper/{helper}"
 
 
-def _hold(helper: str, run: Run) -> Hold:
+def _hold(cluster: Cluster, run: Run, helper: str) -> Hold:
     return Hold(
         id=_hold_id(helper),
         kind="helper",
@@ -347,7 +347,7 @@ def _hold(helper: str, run: Run) -> Hold:
         written=0,
         run=run.id,
         token=provenance.new_token(),
-        since=run.opened.at,
+        since=provenance.opened(run.opened.at, cluster.ahead()),
     )
 
 

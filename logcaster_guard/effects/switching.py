@@ -63,26 +63,23 @@ class SwitchServiceHandler:
 
     async def observe_release(self, hold: Hold, run: Run) -> Observation:
         """It stays switched, unless the new environment proved worse, or is empty, and the one before it can serve."""
-        seen = await self._to_be_switched_back(hold, run)
-        if not isinstance(seen, Done):
-            return seen
         try:
+            seen = await self._to_be_switched_back(hold, run)
             service = await service_of(self._cluster, run)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
+        if not isinstance(seen, Done):
+            return seen
         if service is not None and self._fields.due(service, hold, field_owners.SELECTOR):
             return Before(f"{seen.detail}, and the selector is the guard's field")
         return seen
 
     async def _to_be_switched_back(self, hold: Hold, run: Run) -> Observation:
-        """`Before` if it is, `Done` if the selector is as it is to stay."""
+        """`Before` if it is, `Done` if the selector is as it is to stay. Raises the `ClusterError` it met."""
         step = _step(run)
-        try:
-            service, live = await service_of(self._cluster, run), await live_of(self._cluster, run)
-            pods = [] if live is None else await own_pods(self._cluster, live)
-            empty = await self._is_empty(run)
-        except ClusterError as error:
-            return Unclear(str(error), error.retry_after)
+        service, live = await service_of(self._cluster, run), await live_of(self._cluster, run)
+        pods = [] if live is None else await own_pods(self._cluster, live)
+        empty = await self._is_empty(run)
         if service is None or service["metadata"]["uid"] != hold.uid:
             return Foreign("the Service is another one")
         if selector_of(service) == run.opened.plan.selector:
@@ -107,13 +104,12 @@ class SwitchServiceHandler:
 
     async def release(self, hold: Hold, run: Run) -> None:
         """Write the label back, or hand the field back where the selector is as it is to stay."""
-        step = _step(run)
-        if isinstance(await self._to_be_switched_back(hold, run), Done):
-            service = await service_of(self._cluster, run)
-            if service is not None:
-                await self._fields.hand_back(service, hold, field_owners.SELECTOR)
-            return
-        await self._write(run, shown=_switched(run, step), label=step.label, value=step.before)
+        step, seen = _step(run), await self._to_be_switched_back(hold, run)
+        service = await service_of(self._cluster, run)
+        if isinstance(seen, Done) and service is not None:
+            await self._fields.hand_back(service, hold, field_owners.SELECTOR)
+        elif isinstance(seen, Before):
+            await self._write(run, shown=_switched(run, step), label=step.label, value=step.before)
 
     async def _write(self, run: Run, *, shown: dict[str, str] | None, label: str, value: str) -> None:
         service = await service_of(self._cluster, run)

@@ -157,11 +157,11 @@ def _details(entries: Sequence[Entry], state: State, before: datetime) -> Iterat
 
 
 def _details_of(run: Run, told: Sequence[Entry]) -> Iterator[Entry]:
-    """What the run is the same without: but for its first intent, the last of each, and what is still out."""
+    """What the run is the same without: but for its first intent, the last of each, and all that it has taken."""
     intents = [e for e in told if isinstance(e.event, StepIntended)]
     needed = {e.seq for e in intents[:1]}
     needed |= {e.seq for e in {type(e.event): e for e in told}.values()}
-    needed |= {e.seq for e in intents if isinstance(e.event, StepIntended) and _held(e.event) in run.holds}
+    needed |= {e.seq for hold, e in {_held(e.event): e for e in intents}.items() if hold in run.taken}
     borrowed = {_held(e.event) for e in intents if e.seq in needed} | {h.id for h in run.opened.holds}
     for entry in told:
         released = isinstance(entry.event, HoldReleased) and entry.event.hold in borrowed

@@ -142,9 +142,10 @@ class Decisions:
                 planned = await self._planner.plan(otherwise, workload, destinations, rule=rule)
         if isinstance(planned, Unfit):
             return refusals if planned.guardrail is Guardrail.STRATEGY_UNFIT else _unfit(planned)
-        if self._policy.dry_run or self._target.dry_run or rule.dry_run:
-            return [_dry_run(planned)]
-        return planned
+        return [_dry_run(planned)] if self._dry(rule) else planned
+
+    def _dry(self, rule: Rule) -> bool:
+        return self._policy.dry_run or self._target.dry_run or rule.dry_run
 
     def _otherwise(self, action: Action) -> Action:
         match action:
@@ -167,8 +168,9 @@ class Decisions:
             await self._refusals.tell(situation, reasons, evidence)
             return None
         planned = await self._planner.take_over(old, workload, destinations, rule=rule)
-        if isinstance(planned, Unfit):
-            await self._refusals.tell(situation, _unfit(planned), evidence)
+        if isinstance(planned, Unfit) or self._dry(rule):
+            told = _unfit(planned) if isinstance(planned, Unfit) else [_dry_run(planned)]
+            await self._refusals.tell(situation, told, evidence)
             return None
         reason = f"{_because(rule)} It takes over from run {old.id}, which was slower."
         return self._opened(situation, planned, evidence, await self._snapshot(workload), reason=reason, parent=old.id)

@@ -182,8 +182,10 @@ class Executor:
                     self._on_close(target)
             finally:
                 self._tasks.pop(run, None)
-                self._marks.pop(run, None)
-                self._hindered.pop(run, None)
+                # One that stood still, and was not taken over, has lasted all the while.
+                if self._chronicle.run(run).closed is not None:
+                    self._marks.pop(run, None)
+                    self._hindered.pop(run, None)
 
     async def _crashed(self, stream: str, run: str, error: Exception) -> None:
         self._log.error("run.crashed", exc_info=error)

@@ -152,7 +152,7 @@ class Guard:
         staleness = self._orders.policy.polling.staleness
         verify: dict[type[Step], Handler] = {
             VerifyRecovery: VerifyRecoveryHandler(cluster, clock, self._assess, staleness),
-            AskPeople: AskPeopleHandler(cluster, clock, self._assess),
+            AskPeople: AskPeopleHandler(cluster, clock, self._goes_on),
         }
         return Executor(
             chronicle=self.chronicle,
@@ -368,9 +368,10 @@ class Guard:
         self.executor.start(stream, run)
 
     def _assess(self, target: str, rule: str, since: float) -> Assessment:
-        if target not in self.watches:
-            return Assessment(Verdict.UNKNOWN, f"{target} is no longer among the targets")
-        return self.watches[target].assess(rule, since)
+        return self.watches[target].assess(rule, since) if target in self.watches else _unwatched(target)
+
+    def _goes_on(self, target: str, rule: str) -> Assessment:
+        return self.watches[target].goes_on(rule) if target in self.watches else _unwatched(target)
 
     async def _successor(self, run: Run, closed: RunClosed) -> RunOpened | None:
         if run.opened.target not in self.watches:
@@ -389,3 +390,7 @@ class Guard:
     def _run_closed(self, target: str) -> None:
         if target in self.watches:
             self.watches[target].run_closed()
+
+
+def _unwatched(target: str) -> Assessment:
+    return Assessment(Verdict.UNKNOWN, f"{target} is no longer among the targets")

@@ -18,7 +18,7 @@ from logcaster_guard.domain.rights import Right
 from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.sidecar import account_of, holds_guard
-from logcaster_guard.domain.signals import Target
+from logcaster_guard.domain.signals import Target, Value
 from logcaster_guard.domain.steps import AskPeople, Plan, RestoreTemplate, SuspendOwner
 from logcaster_guard.domain.workload import Workload, images_of
 from logcaster_guard.effects import blue_green as environments
@@ -166,11 +166,18 @@ class Planner:
         unfit = _unfit_release(workload, await self._release(destination))
         if unfit is not None:
             return unfit
-        seen = await self._inspector(self._target.key, workload.name, self._policy.gradual.window)
-        if seen.inseparable is not None:
-            return unjudged(seen.inseparable)
+        # A step may be held for enough requests: the busier of the two counts.
+        windows = (self._policy.gradual.window, self._policy.gradual.hold)
+        seen = {w: await self._inspector(self._target.key, workload.name, w) for w in windows if w}
+        why = next((s.inseparable for s in seen.values() if s.inseparable is not None), None)
+        if why is not None:
+            return unjudged(why)
         around = await gathered(self._cluster, self._blobs, self._target, destination)
-        return gradual.plan(workload, destination, rule=rule, policy=self._policy, around=around)
+        planned = gradual.plan(workload, destination, rule=rule, policy=self._policy, around=around)
+        rates = [s.requests.number / w for w, s in seen.items() if isinstance(s.requests, Value)]
+        if isinstance(planned, Unfit) or not rates:
+            return planned
+        return gradual.unprovable(planned, max(rates)) or planned
 
     async def _blue_green(
         self, workload: Workload, destinations: Sequence[Record], rule: Rule, *, judged: bool

@@ -1,5 +1,8 @@
 """Keeps what is wrong now, and tells people of it: once when it has lasted, and once when it is over.
 
+What comes back before people were told that it is over is the same problem still. That is told at once the first time,
+and later and later if it goes on coming back: what comes and goes all night is told a few times.
+
 It is kept by this process alone: one that is started again tells what still lasts again.
 """
 
@@ -23,6 +26,9 @@ from logcaster_guard.ports import Clock
 LASTS = 60.0
 """Seconds after which people are told."""
 
+_SETTLED, _LONGEST = 600.0, 3_600.0
+"""Seconds that what came back within an hour must be away before people are told that it is over; they double."""
+
 _RETRY = 5.0
 
 
@@ -33,7 +39,8 @@ class Problems:
         self._chronicle = chronicle
         self._clock = clock
         self._problems: dict[str, Problem] = {}
-        self._over: list[tuple[Problem, float]] = []
+        self._over: dict[str, tuple[Problem, float, float]] = {}
+        self._ended: dict[str, tuple[float, float]] = {}
         self._changed = asyncio.Event()
         self._lines = RecurringLog(clock)
 
@@ -51,7 +58,7 @@ class Problems:
         """It shows at `name` of `target`; people are told `tell_after` seconds from now. Whether that is news."""
         now = self._clock.monotonic()
         known = self._problems.get(key)
-        problem = known or Problem(kind, what, cause, now, self._clock.now())
+        problem = known or self._back(key) or Problem(kind, what, cause, now, self._clock.now())
         self._problems[key] = problem
         problem.cause = cause
         problem.places.setdefault((target.key, name), now + tell_after)
@@ -71,8 +78,24 @@ class Problems:
         del self._problems[key]
         self._changed.set()
         if problem.told:
-            self._over.append((problem, now - problem.since))
+            self._over[key] = (problem, now - problem.since, now + self._settling(key, now))
         return now - problem.since
+
+    def _back(self, key: str) -> Problem | None:
+        """The problem that people do not know to have been over; None if there is none."""
+        if key not in self._over:
+            return None
+        problem, _, _ = self._over.pop(key)
+        problem.places.clear()
+        return problem
+
+    def _settling(self, key: str, now: float) -> float:
+        """For how many seconds it must stay away before people are told."""
+        self._ended = {k: ended for k, ended in self._ended.items() if now - ended[0] <= _LONGEST}
+        before = self._ended.get(key)
+        settling = 0.0 if before is None else min(max(_SETTLED, 2 * before[1]), _LONGEST)
+        self._ended[key] = now, settling
+        return settling
 
     def keys_at(self, kind: ProblemKind, target: Target, name: str) -> Sequence[str]:
         """The problems of this kind that show at `name` of `target`."""
@@ -96,7 +119,9 @@ class Problems:
         while True:
             self._changed.clear()
             waiting = self._waiting() if self._chronicle.available else []
-            await until(self._clock, self._changed, min((p.due for p in waiting), default=None))
+            over = self._over.values() if self._chronicle.available else []
+            due = [*(p.due for p in waiting), *(at for _, _, at in over)]
+            await until(self._clock, self._changed, min(due, default=None))
             try:
                 await self._tell()
             except JournalUnavailable as error:
@@ -116,10 +141,11 @@ class Problems:
             if problem.due <= now:
                 await self._queue(narration.problem_lasts(problem, at))
                 problem.told = True
-        while self._over:
-            problem, lasted = self._over[0]
-            await self._queue(narration.problem_over(problem, lasted, at))
-            self._over.pop(0)
+        for key, (problem, lasted, due) in list(self._over.items()):
+            if due <= now:
+                problem.told = False  # What comes back from now on is news.
+                await self._queue(narration.problem_over(problem, lasted, at))
+                self._over.pop(key, None)
 
     def _explained(self, problem: Problem) -> bool:
         """Whether rules see nothing because there is nothing: people are told that instead."""

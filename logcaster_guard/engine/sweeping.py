@@ -91,7 +91,8 @@ class Sweeper:
 
         `more` are such objects of other kinds, each with the target that it is told to.
         """
-        found = [*more]
+        # A run may be of a target that is no longer configured: there is nobody left to tell of it.
+        found = [(key, claim) for key, claim in more if any(t.key == key for t in self._targets)]
         for namespace in sorted({t.namespace for t in self._targets}):
             found += await self._claims(namespace)
         self.unproven = {t.key: [c for key, c in found if key == t.key] for t in self._targets}

@@ -138,6 +138,11 @@ class Triggers:
         now = self._clock.monotonic()
         return verdicts.assess(self.rules, self._signals, self.board, fired=fired, since=since, now=now)
 
+    def goes_on(self, fired: str) -> Assessment:
+        """What the rule that fired says by itself, now."""
+        now, alone = self._clock.monotonic(), {name: rule for name, rule in self.rules.items() if name == fired}
+        return verdicts.assess(alone, self._signals, self.board, fired=fired, since=float("-inf"), now=now)
+
     def phase(self, trigger: Trigger) -> Phase:
         """The trigger's phase as people are shown it: a rule that would look inactive may be blind."""
         phase = trigger.state.phase_at(self._clock.monotonic())

@@ -37,12 +37,13 @@ def assess(
 ) -> Assessment:
     """What the rules say on values that reach back no further than `since` (monotonic seconds).
 
-    After a rollback that no rule has asked for, any rule that is quiet on values will do. Their policies for missing
-    data are left aside: neither recovery nor failure is taken for granted.
+    Of those that only tell people none but the one that fired has a say. After a rollback that no rule has asked for,
+    any rule that is quiet on values will do. Their policies for missing data are left aside: neither recovery nor
+    failure is taken for granted.
     """
     breached, verdict_of_fired, evidence = [], Verdict.UNKNOWN, f"rule {fired} is gone from the rules"
     for rule in rules.values():
-        if rule.action is Action.ALERT_ONLY and rule.name != fired:
+        if (rule.action is Action.ALERT_ONLY or rule.dry_run) and rule.name != fired:
             continue
         readings = board.since([signals[n] for n in sorted(rule.signals)], now, since)
         verdict = judge(rule.condition, readings).verdict

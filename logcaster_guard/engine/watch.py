@@ -158,6 +158,10 @@ class TargetWatch:
         """See `Triggers.assess`."""
         return self._triggers.assess(fired, since)
 
+    def goes_on(self, fired: str) -> Assessment:
+        """See `Triggers.goes_on`."""
+        return self._triggers.goes_on(fired)
+
     def run_closed(self) -> None:
         """See `Triggers.run_closed`."""
         self._triggers.run_closed()

@@ -44,7 +44,8 @@ class Surroundings:
     """Raw objects that a gradual rollback rests on.
 
     `service` is None if there is none; `pods` are the namespace's; `claims` are the volume claims that the template
-    names, None where one could not be found; `release` is the destination.
+    names, None where one could not be found; `release` is the destination. `namesake` is the Deployment that has the
+    helper's name already, None if there is none.
     """
 
     service: Json | None
@@ -53,6 +54,7 @@ class Surroundings:
     budgets: Sequence[dict[str, Any]]
     claims: Mapping[str, Json | None]
     release: Release
+    namesake: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,20 @@ def plan(
         size=workload.replicas,
         floor=min(workload.replicas, serving),
     )
+
+
+def unprovable(planned: Plan, rate: float) -> Unfit | None:
+    """Why no step of the plan would prove anything at so many requests per second; None if it may."""
+    first = next(step for step in planned.steps if isinstance(step, JudgeHelper))
+    expected = rate * first.share * first.window
+    if expected >= first.min_requests:
+        return None
+    reason = (
+        f"{planned.kind} {planned.namespace}/{planned.deployment} has {rate:.3g} requests per second: the first step, "
+        f"{first.share:.0%} of the pods, would be judged by {expected:.0f} in {first.window:g} s, of at least "
+        f"{first.min_requests} (gradual.min_requests). Lower that, or choose another action."
+    )
+    return Unfit((reason,))
 
 
 def take_over(
@@ -212,6 +228,7 @@ def _unfit(workload: Workload, around: Surroundings) -> list[str]:
         *_unselectable(name, around),
         *_unaffordable(workload, around),
         *_unheld(workload, around),
+        *_unnamed(workload, around),
     ]
 
 
@@ -266,6 +283,14 @@ def _unheld(workload: Workload, around: Surroundings) -> list[str]:
         for name, owner in mine
         if owner is not None
     ]
+
+
+def _unnamed(workload: Workload, around: Surroundings) -> list[str]:
+    # One that is being deleted already is waited for.
+    if around.namesake is None or "deletionTimestamp" in around.namesake["metadata"]:
+        return []
+    name = f"{workload.namespace}/{capacity.helper_name(workload.name)}"
+    return [f"There is a Deployment {name} already, where the helper would be: delete it, if nobody needs it."]
 
 
 def _own(workload: Workload, pods: Sequence[Json]) -> list[Json]:

@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logcaster_guard.adapters.journal_codec import Unreadable, decode, encode
-from logcaster_guard.domain.events import Event, NoticeQueued, RevisionGood, SignalSeen, StepDone
+from logcaster_guard.domain.events import (
+    Event,
+    NoticeQueued,
+    OwnerSuspended,
+    RevisionGood,
+    SignalSeen,
+    StepDone,
+    StepIntended,
+)
 from logcaster_guard.domain.notices import Notice, Severity
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
@@ -72,6 +80,76 @@ def test_a_release_that_earned_good_before_rules_were_told_apart_is_good_by_all_
     event = decode(json.dumps({"type": "RevisionGood", **old}))
     assert isinstance(event, RevisionGood)
     assert event.unmeasured == ()
+
+
+OLD_HOLD: dict[str, Any] = {
+    "id": "helper/h",
+    "kind": "helper",
+    "object": "h",
+    "uid": "",
+    "original": None,
+    "written": 0,
+    "original_maximum": None,
+    "earlier": [],
+    "run": "r",
+    "revision": "",
+    "content": "",
+    "saved": "",
+}
+OLD_PLAN: dict[str, Any] = {
+    "strategy": "gradual",
+    "namespace": "shop",
+    "deployment": "web",
+    "uid": "u",
+    "kind": "Deployment",
+    "from_template": "b",
+    "to_template": "g",
+    "from_images": ["v2"],
+    "to_images": ["v1"],
+    "replicas": 2,
+    "autoscaled": False,
+    "service": "web",
+    "selector": {"app": "web"},
+    "size": 2,
+    "floor": 2,
+    "live": "",
+    "live_uid": "",
+    "steps": [{"helper": "h", "kind": "remove_helper"}],
+}
+OLD_RUN: dict[str, Any] = {
+    "run": "r",
+    "target": "shop/web",
+    "rule": "x",
+    "reason": "y",
+    "onset": None,
+    "parent": None,
+    "evidence": {},
+    "condition": "",
+    "holds": [OLD_HOLD],
+    "snapshot": "",
+    "request": "",
+    "plan": OLD_PLAN,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "since"),
+    [
+        ("TargetFrozen", {"by": "annotation", "reason": "why", "spec": "d"}, {"who": ""}),
+        ("RunOpened", OLD_RUN, {"attributed": False}),
+        ("StepIntended", {"run": "r", "step": 0, "attempt": 1, "hold": OLD_HOLD}, {}),
+        ("RunAnswered", {"run": "r", "answer": "veto", "digest": "d", "words": "no"}, {"until": None}),
+        ("OwnerSuspended", {"run": "r", "hold": OLD_HOLD}, {}),
+        ("HoldReleased", {"run": "r", "hold": "h", "detail": "back", "kept_out": False}, {"theirs": False}),
+    ],
+)
+def test_an_event_of_an_earlier_version_is_read_without_the_fields_of_this_one(
+    name: str, old: dict[str, Any], since: dict[str, Any]
+) -> None:
+    event = decode(json.dumps({"type": name, "at": "2026-01-01T00:00:00+00:00", **old}))
+    assert {field: getattr(event, field) for field in since} == since
+    held = [*getattr(event, "holds", ()), *([event.hold] if isinstance(event, StepIntended | OwnerSuspended) else [])]
+    assert [(h.token, h.since, h.owners) for h in held if h] == [("", None, ())] * len(held)
 
 
 GOOD = {"type": "SignalSeen", "at": "2026-01-01T00:00:00+00:00", "signal": "s"}

@@ -39,17 +39,18 @@ OUT_OF_ORDER = {
     Name.STALLED: ("the Kubernetes API", r"0 of 4 pods are Ready and of .* release; waiting: ImagePullBackOff\."),
 }
 CHANGED = {
-    Name.GRADUAL: "the Deployment 9 times",
-    Name.BLUE_GREEN: "the Service or its Deployments 2 times",
+    Name.GRADUAL: "the Deployment 10 times",
+    Name.BLUE_GREEN: "the Service or its Deployments 4 times",
 }
 ONCE = "the Deployment 1 time"
-QUICK = {Name.ERRORS, Name.STALLED}
+QUICK = {Name.ERRORS, Name.STALLED, Name.GRADUAL, Name.ALERT_FIRST, Name.BLUE_GREEN}
+"""Each way back once, and a release that never arrives."""
 
 pytestmark = pytest.mark.timeout(150)
 
 
 def cases(names: set[Name]) -> list[object]:
-    """In the order of the table; all but two take part as slow tests."""
+    """In the order of the table; all but the quick ones take part as slow tests."""
     marks = {n: () if n in QUICK else (pytest.mark.slow,) for n in Name}
     return [pytest.param(n, marks=marks[n], id=str(n)) for n in Name if n in names]
 

@@ -194,7 +194,10 @@ async def test_what_is_said_on_the_environment_that_the_service_has_just_left_is
     if annotation == inbox.MARK:
         assert left.ledger.records[good].bad_since is not None
     denied = [e.event.reason for e in left.entries if isinstance(e.event, AnswerDenied)]
-    assert denied == ([] if annotation == inbox.MARK else ["no rollback is open here"])
+    # Whether the run is still listening when it is read is a matter of timing: either way its author is told, once.
+    wanted = set[str]() if annotation == inbox.MARK else {"no rollback is open here", "it names another run or plan"}
+    assert len(denied) == bool(wanted)
+    assert set(denied) <= wanted
 
 
 @pytest.mark.parametrize("before", ["patch Service", "append to run: StepStarted 3", "append to run: StepDone 4"])

@@ -163,7 +163,9 @@ async def held(
     async with Holding.before(cluster, HANGS) as proxy, underway(cluster, api, rights, IMMEDIATE) as made:
         assert isinstance(proxy, Holding)
         proxy.taken = taken
-        through = write_kubeconfig(made.scene.folder / "held", proxy.url, None, cluster.token("guard"))
+        through = write_kubeconfig(
+            made.scene.folder.with_name(f"{made.scene.folder.name}-held"), proxy.url, None, cluster.token("guard")
+        )
         sources = yaml.safe_load(made.daemon.settings.read_text())["sources"]
         made.edit(sources={**sources, "kubernetes": {"kubeconfig": str(through), "timeout": f"{HANGS:.0f}s"}})
         await made.daemon.start()

@@ -250,6 +250,13 @@ def test_who_is_rolling_out_another_release_is_told_from_whose_rollout_has_ended
     assert found(replace(begun, workload=Workload(BAD))) == both[:1]
 
 
+def test_a_bad_release_that_the_guard_put_back_is_not_called_a_good_one() -> None:
+    (good,) = refusals(replace(ALLOWED, ledger=RESTORED), POLICY)
+    bad = {t: replace(r, bad_since=1) if t == ROLLOUT.template else r for t, r in LEDGER.records.items()}
+    (left,) = refusals(replace(ALLOWED, ledger=replace(RESTORED, records=bad)), POLICY)
+    assert ("the good one" in good.sentence, "is bad" in left.sentence) == (True, True)
+
+
 def test_every_reason_is_given() -> None:
     situation = replace(
         ALLOWED, workload=seen_as({}, paused=True), onset=at(0), runs=[ended(1)], ledger=replace(LEDGER, records={})

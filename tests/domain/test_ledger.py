@@ -138,6 +138,13 @@ def test_bad_is_lifted_only_when_rolled_out_again_and_earned() -> None:
     assert standing([*again, good("v2")], "v2") is Standing.GOOD
 
 
+def test_a_bad_release_that_the_guard_itself_put_back_does_not_earn_good() -> None:
+    left: list[Event] = [live("v1"), good("v1"), live("v2"), opened("r", "v2", "v1", attributed=True)]
+    left += [live("v1", by="r"), RevisionBad(at(0), "v1", "its pods cannot start"), live("v2", by="q")]
+    assert standing([*left, good("v2")], "v2") is Standing.BAD
+    assert destination([*left, good("v2"), live("v3")]) is None
+
+
 def test_a_release_stands_from_its_rollout_to_the_next() -> None:
     ledger = fold([live("v1"), live("v2", DAY + 1), live("v3", DAY + 2)])
     assert ledger.records["v1"].standing(POLICY) is Standing.PRESUMED_GOOD

@@ -58,6 +58,8 @@ def test_what_passes_is_waited_for_and_what_does_not_is_told_in_the_kubelets_wor
     [
         (pod("ImagePullBackOff", "i/o timeout"), False),
         (pod("CrashLoopBackOff", restarts=9), False),
+        (pod("CreateContainerError", "failed to create containerd container: snapshot 7 does not exist"), False),
+        (pod("RunContainerError", 'sandbox "1a2b" not found'), False),
         (pod("ImagePullBackOff", "NotFound: not found"), True),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -134,6 +135,16 @@ async def test_a_breach_that_goes_away_is_not_rolled_back() -> None:
         assert (outcome(made), made.writes()) == ("subsided", 0)
 
 
+async def test_a_breach_that_goes_away_is_not_rolled_back_for_what_another_rule_says() -> None:
+    """The other one has not been met for its duration, and nobody has asked where that comes from."""
+    async with bench(rules=[ASKS, rule("memory_leak", "request_rate", 0.9, 3_600.0)]) as made:
+        await asked(made)
+        made.prometheus.set(PROD, "request_rate", 0.95)
+        made.prometheus.set(PROD, "error_rate", 0.0)
+        await made.pass_(320.0)
+        assert (outcome(made), made.writes()) == ("subsided", 0)
+
+
 async def test_a_breach_that_cannot_be_seen_is_not_rolled_back() -> None:
     async with bench(rules=[ASKS]) as made:
         await asked(made)
@@ -194,6 +205,17 @@ async def test_a_more_urgent_rule_takes_over_at_once() -> None:
         await made.pass_(700.0)
         assert [c.outcome for c in made.told(RunClosed)] == ["escalated", "recovered"]
         assert len(set(made.streams(RunOpened))) == 1
+
+
+async def test_a_more_urgent_rule_on_trial_neither_takes_over_nor_keeps_people_from_being_reminded() -> None:
+    urgent = replace(rule("health_check_failure", "health_check_fails", 3, 30.0), dry_run=True)
+    async with bench(rules=[ASKS, urgent]) as made:
+        await asked(made)
+        made.http.set(PROD, "health_check_fails", 9)
+        await made.pass_(200.0)
+        assert (len(made.told(RunOpened)), made.writes()) == (1, 0)
+        assert [n.facts["guardrails"] for n in made.notices("trigger.refused")] == ["dry_run"]
+        assert [reminded.number for reminded in made.told(PeopleReminded)] == [1]
 
 
 async def test_nobody_is_asked_any_more_once_somebody_has_rolled_back_and_theirs_is_kept() -> None:

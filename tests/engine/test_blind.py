@@ -59,6 +59,22 @@ async def test_a_rule_that_never_had_a_value_is_blind_after_its_duration_and_peo
         assert told == [(BLIND, ERRORS.name), (BLIND, TRAFFIC.name), (SEEING, ERRORS.name), (SEEING, TRAFFIC.name)]
 
 
+async def test_what_comes_and_goes_all_night_is_told_a_few_times() -> None:
+    """Traffic at the least number of requests: there is no error rate for 8 minutes, then one for 2."""
+    async with bench(rules=[ERRORS, HEALTH]) as made:
+        await made.good_v1()
+        for _ in range(18):
+            made.prometheus.set(PROD, "error_rate", None)
+            await made.pass_(480.0)
+            made.prometheus.set(PROD, "error_rate", 0.0)
+            await made.pass_(120.0)
+        assert [len(made.notices(BLIND)), len(made.notices(SEEING))] == [2, 1]
+        await made.pass_(700.0)
+        assert [len(made.notices(BLIND)), len(made.notices(SEEING))] == [2, 1]
+        await made.pass_(2_900.0)
+        assert [len(made.notices(BLIND)), len(made.notices(SEEING))] == [2, 2]
+
+
 async def test_traffic_that_stops_for_ever_makes_the_rule_blind() -> None:
     async with bench() as made:
         await made.good_v1()

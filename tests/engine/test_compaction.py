@@ -46,7 +46,7 @@ from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.state import DENIALS
 from logcaster_guard.domain.steps import Hold, Plan, RestoreTemplate
 from logcaster_guard.engine.chronicle import Chronicle, run_stream, target_stream
-from logcaster_guard.engine.compaction import FULL, PRESSED, Compaction, Compactor, compaction
+from logcaster_guard.engine.compaction import FULL, PRESSED, Compaction, Compactor, compaction, state_of
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.ports import Entry, Journal
 from tests.engine.bench import FIRES, KEY, PROD, Inbox, bench
@@ -226,7 +226,6 @@ def test_of_a_closed_run_the_plan_the_steps_and_the_end_stay() -> None:
             StepIntended,
             StepIntended,
             PeopleReminded,
-            PodsReplaced,
             NoticeSettled,
             StepDone,
             RunEnding,
@@ -234,6 +233,20 @@ def test_of_a_closed_run_the_plan_the_steps_and_the_end_stay() -> None:
         ]
     )
     assert not compaction(history, owed=(), before=START).superfluous
+
+
+def test_what_a_closed_run_has_taken_and_given_back_is_known_for_good() -> None:
+    plan = Plan("gradual", "default", "d", "u", "v2", "v1", (), (), 1, False, None, None, (STEP, STEP))
+    holds = HOLDS | {"h3": replace(HOLDS["h1"], id="h3")}
+    taken = [StepIntended(START, "r", 0, n, hold) for hold in holds.values() for n in (1, 2)]
+    back = [HoldReleased(START, "r", name) for name in reversed(holds)]
+    end = RunEnding(START, "r", "failed", "why", freeze=True), RunClosed(START, "r", "failed", "why", freeze=True)
+    opened = RunOpened(START, "r", TARGETS[0], "errors", "why", plan)
+    history = placed(opened, StepStarted(START, "r", 0), *taken, end[0], *back, end[1], stream="run/r")
+    found = compaction(history, owed=(), before=START + DAY)
+    kept = state_of(e for e in history if (e.stream, e.seq) not in found.superfluous)
+    assert found.superfluous
+    assert kept.runs["r"].taken == holds
 
 
 def test_a_notice_that_a_channel_is_owed_stays_and_so_does_one_of_a_breach_that_goes_on() -> None:

@@ -10,7 +10,9 @@ from typing import Any, cast
 
 import pytest
 
+from logcaster_guard.domain.errors import Unavailable
 from logcaster_guard.domain.events import RunEnding, RunOpened
+from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.observations import Before, Done, Foreign, Observation
 from logcaster_guard.domain.provenance import RUN, TOKEN
@@ -151,6 +153,26 @@ async def test_the_service_goes_back_where_what_it_was_sent_to_is_being_deleted_
     assert isinstance(await lender.observe_release(hold, run), Done)
     going(cluster.object(Kind.DEPLOYMENT, BLUE))
     assert isinstance(await lender.observe_release(hold, run), Before)
+
+
+async def test_a_service_that_stays_is_not_sent_back_where_a_second_look_fails() -> None:
+    cluster, opened = switching({LABEL: "blue"})
+    for name in (BLUE, GREEN):
+        serves(cluster, name)
+    metadata = cluster.object(Kind.SERVICE, SERVICE)["metadata"]
+    metadata["managedFields"] = [{"manager": MANAGER, "fieldsV1": {"f:spec": {"f:selector": {}}}}]
+    hold = Hold("selector", "selector", SERVICE, metadata["uid"], None, written=0)
+    run = Run(opened, step=2, holds={hold.id: hold}, ending=RunEnding(opened.at, "r", RECOVERED, "r", freeze=False))
+    lender = SwitchServiceHandler(cluster)
+    assert isinstance(await lender.observe_release(hold, run), Before)
+    cluster.fault = lambda verb, kind, _: Unavailable("away") if (verb, kind) == ("list", Kind.POD) else None
+    with pytest.raises(Unavailable):
+        await lender.release(hold, run)
+    assert cluster.object(Kind.SERVICE, SERVICE)["spec"]["selector"] == {LABEL: "blue"}
+    cluster.fault = lambda *_: None
+    await lender.release(hold, run)
+    assert isinstance(await lender.observe_release(hold, run), Done)
+    assert cluster.object(Kind.SERVICE, SERVICE)["spec"]["selector"] == {LABEL: "blue"}
 
 
 @pytest.mark.parametrize("edit", [paused, going])

@@ -64,6 +64,17 @@ async def test_a_good_release_is_not_run_beside_the_bad_one_where_it_cannot_be_r
             assert "The good release cannot be judged by its own pods: of a Service." in str(notice)
 
 
+@pytest.mark.parametrize(("rate", "expected"), [(1.0, "immediate"), (40.0, "gradual"), (None, "gradual")])
+async def test_a_service_with_too_few_requests_to_judge_a_step_is_rolled_back_otherwise(
+    rate: float | None, expected: str
+) -> None:
+    async with bench(rules=[rule(action=Action.GRADUAL)], policy=POLICY, cluster=PopulatedCluster) as made:
+        made.prometheus.set(PROD, "request_rate", rate)
+        await made.bad_v2()
+        await made.pass_(FIRES + 10.0)
+        assert [run.plan.strategy for run in made.told(RunOpened)] == [expected]
+
+
 async def test_a_judge_asks_for_the_deployments_own_pods_whatever_the_least_number_of_requests() -> None:
     clock = FakeClock()
     source = WholeService(SourceName.PROMETHEUS, clock, past=False)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pytest
 from structlog.testing import capture_logs
 
+from logcaster_guard.domain.capacity import helper_name
 from logcaster_guard.domain.errors import ClusterError, Rejected, Unavailable
 from logcaster_guard.domain.events import RunClosed, RunOpened
 from logcaster_guard.domain.manual import Wish
@@ -67,6 +68,16 @@ async def test_a_gradual_rollback_that_may_not_create_its_helper_is_refused_and_
         assert SENTENCE in notice.text
         assert made.guard.chronicle.ledger(KEY).freeze is None
         assert made.cluster.names(Kind.DEPLOYMENT) == [PROD]
+
+
+async def test_what_is_configured_otherwise_is_done_where_something_has_the_helpers_name() -> None:
+    async with bench(rules=[BY_STEPS], policy=LENIENT, cluster=PopulatedCluster) as made:
+        await made.bad_v2()
+        made.cluster.add_deployment(helper_name(PROD), "v1")
+        await made.pass_(1_000.0)
+        assert strategies(made) == ["immediate"]
+        assert outcomes(made) == ["recovered"]
+        assert made.cluster.names(Kind.DEPLOYMENT) == [PROD, helper_name(PROD)]
 
 
 async def test_what_is_configured_otherwise_is_done_where_it_is_allowed() -> None:

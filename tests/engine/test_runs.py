@@ -3,7 +3,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -141,6 +143,16 @@ async def test_not_recovered_freezes_and_goes_no_further(made: Bench) -> None:
     assert (closed.outcome, closed.freeze) == ("not recovered", True)
     assert made.writes() == 1
     assert len(made.notices("run.closed")) == 1
+
+
+@pytest.mark.parametrize("trial", [{"action": Action.ALERT_ONLY}, {"dry_run": True}], ids=["alert only", "dry run"])
+async def test_a_rule_that_only_tells_people_has_no_say_in_whether_a_rollback_helped(trial: dict[str, Any]) -> None:
+    busy = replace(rule("busy", "request_rate", 0.9), **trial)
+    async with bench(rules=[rule(), busy]) as made:
+        await made.bad_v2()
+        made.prometheus.set(PROD, "request_rate", 5.0)
+        await made.pass_(1_000.0)
+        assert [c.outcome for c in made.told(RunClosed)] == ["recovered"]
 
 
 async def test_blind_after_the_rollback_is_inconclusive_and_frozen(made: Bench) -> None:

@@ -280,8 +280,8 @@ async def test_a_server_that_keeps_the_owners_as_they_are_holds_no_run_up(
     raw["metadata"]["managedFields"] = [{"manager": MANAGER, "fieldsV1": {"f:spec": {"f:replicas": {}}}}]
     lender = ScaleProductionHandler(cluster)
 
-    async def deaf(*_: object) -> None:
-        return None
+    async def deaf(*_: object) -> dict[str, Any]:
+        return raw
 
     monkeypatch.setattr(cluster, "json_patch", deaf)
     seen = [await lender.observe_release(hold, run)]
@@ -289,6 +289,17 @@ async def test_a_server_that_keeps_the_owners_as_they_are_holds_no_run_up(
         await lender.release(hold, run)
         seen.append(await lender.observe_release(hold, run))
     assert [type(s) for s in seen] == [Before, Before, Before, Done]
+
+
+async def test_a_field_goes_back_after_every_run_of_a_guard_that_lives_long(cluster: FakeCluster) -> None:
+    run, hold = run_of(cluster)
+    run, lender = replace(run, holds={hold.id: hold}), ScaleProductionHandler(cluster)
+    for _ in range(5):
+        raw = cluster.object(Kind.DEPLOYMENT, PROD)
+        raw["metadata"]["managedFields"] = [{"manager": MANAGER, "fieldsV1": {"f:spec": {"f:replicas": {}}}}]
+        assert isinstance(await lender.observe_release(hold, run), Before)
+        await lender.release(hold, run)
+        assert isinstance(await lender.observe_release(hold, run), Done)
 
 
 async def test_an_autoscaler_that_was_created_again_is_somebodys(cluster: FakeCluster) -> None:

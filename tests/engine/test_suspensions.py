@@ -210,7 +210,13 @@ async def test_a_run_that_follows_finds_the_owner_suspended_and_leaves_it_so() -
 
 @pytest.mark.parametrize(
     ("mark", "resumed"),
-    [({}, True), ({"token": "0" * 32}, False), ({"token": ""}, False), ({"run": "another"}, False)],
+    [
+        ({}, True),
+        ({"token": "0" * 32}, False),
+        ({"token": ""}, False),
+        ({"token": "\ud800"}, False),
+        ({"run": "another"}, False),
+    ],
 )
 async def test_only_what_the_journal_tells_of_is_resumed_after_a_run(
     made: Bench, mark: dict[str, object], resumed: bool

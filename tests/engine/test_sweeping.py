@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import pytest
 
+from logcaster_guard.adapters import journal_codec
 from logcaster_guard.domain import provenance
 from logcaster_guard.domain.capacity import HELPER_LABEL
+from logcaster_guard.domain.claims import Claim
 from logcaster_guard.domain.errors import Rejected
 from logcaster_guard.domain.events import (
     HoldReleased,
@@ -17,20 +20,21 @@ from logcaster_guard.domain.events import (
     RunClosed,
     RunEnding,
     RunOpened,
+    StepDone,
     StepIntended,
     StepStarted,
 )
 from logcaster_guard.domain.observations import Before, Failed, Foreign, Observation, Pending
 from logcaster_guard.domain.provenance import MANAGED, RUN, TOKEN
 from logcaster_guard.domain.rules import Action, GradualPolicy, Policy
-from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.runs import ABANDONED, Run
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import CreateHelper, Hold, Plan
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects.helper_deployment import RemoveHelperHandler, helper_pods
 from logcaster_guard.engine.chronicle import Chronicle, run_stream
 from logcaster_guard.engine.sweeping import Sweeper
-from logcaster_guard.ports import Json, Kind
+from logcaster_guard.ports import Entry, Json, Kind
 from logcaster_guard.web import answers
 from tests.engine.bench import FIRES, bench, rule
 from tests.fakes.clock import START, FakeClock
@@ -237,6 +241,13 @@ async def test_the_helper_of_a_run_that_no_journal_knows_is_told_with_what_mends
     assert f"scale deployment {PROD}" in claim.remedy
 
 
+async def test_marks_on_the_owner_of_a_target_that_is_no_longer_configured_stop_nothing() -> None:
+    made = await swept(targets=(PROD,))
+    made.mark(SHOP)
+    await made.sweeper.look_for_claims([(f"default/{SHOP}", Claim("Kustomization flux/shop", "k", "r", "c"))])
+    assert len(made.notices) == len(made.sweeper.unproven[f"default/{PROD}"]) == 1
+
+
 async def test_what_may_not_be_listed_is_no_reason_to_stop() -> None:
     made = await swept()
     await made.create()
@@ -285,6 +296,48 @@ async def test_a_helper_that_its_run_left_is_found_at_the_start_where_the_journa
         assert helper in shown
         assert helper in made.cluster.names(Kind.DEPLOYMENT)
         assert made.cluster.object(Kind.DEPLOYMENT, PROD)["spec"]["replicas"] == size
+
+
+@pytest.mark.parametrize("skew", [-900.0, 900.0])
+async def test_a_run_knows_its_own_helper_whatever_the_clocks_differ_by(skew: float) -> None:
+    policy = Policy(gradual=GradualPolicy(steps=(0.5, 1.0)))
+    async with bench(rules=[rule(action=Action.GRADUAL)], policy=policy, cluster=PopulatedCluster) as made:
+        made.cluster.skew = skew
+        await made.bad_v2()
+        await made.pass_(1_000.0)
+        assert [done.step for done in made.told(StepDone)][:2] == [0, 1]
+        assert made.told(RunClosed)
+        assert made.cluster.names(Kind.DEPLOYMENT) == [PROD]
+
+
+def of_an_earlier_version(entry: Entry) -> Entry:
+    """The event without what that version did not write down."""
+    document = json.loads(journal_codec.encode(entry.event))
+    for held in (document, document.get("hold") or {}):
+        for name in ("token", "since", "owners", "attributed", "theirs"):
+            held.pop(name, None)
+    document.get("plan", {}).pop("leftover", None)
+    return replace(entry, event=journal_codec.decode(json.dumps(document)))
+
+
+async def test_a_run_that_an_earlier_version_has_left_open_comes_to_its_end_and_its_helper_is_told() -> None:
+    policy = Policy(gradual=GradualPolicy(steps=(0.5, 1.0)))
+    async with bench(rules=[rule(action=Action.GRADUAL)], policy=policy, cluster=PopulatedCluster) as made:
+        await made.bad_v2()
+        await made.pass_(FIRES + 10.0)
+        [helper] = set(made.cluster.names(Kind.DEPLOYMENT)) - {PROD}
+        del made.cluster.object(Kind.DEPLOYMENT, helper)["metadata"]["annotations"][TOKEN]
+        await made.stop()
+        assert made.journal is not None
+        made.journal.rewrite(of_an_earlier_version)
+        await made.start()
+        await made.pass_(200.0)
+        [closed] = made.told(RunClosed)
+        assert (closed.outcome, closed.freeze) == (ABANDONED, True)
+        [notice] = made.notices("hold.not_given_back")
+        assert helper in notice.text
+        assert helper in made.cluster.names(Kind.DEPLOYMENT)
+        assert made.cluster.object(Kind.DEPLOYMENT, PROD)["spec"]["replicas"] == 3
 
 
 def in_mid_run(made: Swept, *, floor: int = 3) -> Run:

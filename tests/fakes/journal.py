@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from logcaster_guard.domain.errors import JournalConflict, JournalUnavailable
 from logcaster_guard.domain.events import Event
@@ -22,6 +22,10 @@ class MemoryJournal:
     def entries(self) -> Sequence[Entry]:
         """Everything, whatever `fault` says."""
         return list(self._entries)
+
+    def rewrite(self, entry: Callable[[Entry], Entry]) -> None:
+        """As if another version of the guard had written everything."""
+        self._entries = [entry(e) for e in self._entries]
 
     async def append(self, stream: str, events: Sequence[Event], expected_seq: int) -> int:
         self._check()

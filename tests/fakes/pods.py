@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 from logcaster_guard.domain.errors import ClusterError, Conflict
@@ -49,7 +50,7 @@ class PopulatedCluster(FakeCluster):
         if (kind, name) in self._objects:
             raise Conflict(f"{kind} {name} exists already", status=409)
         made = {**copy.deepcopy(body), "kind": str(kind), "status": {}}
-        created = self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        created = (self._clock.now() + timedelta(seconds=self.skew)).strftime("%Y-%m-%dT%H:%M:%SZ")
         identity = {"uid": self._next("uid"), "resourceVersion": self._next(""), "generation": 1}
         identity |= {"creationTimestamp": created}
         made["metadata"] = {"annotations": {}, **made["metadata"], **identity}

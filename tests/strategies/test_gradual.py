@@ -156,6 +156,7 @@ BUDGET = {"metadata": {"name": "pdb"}, "spec": {"minAvailable": 5, "selector": {
         (replace(AROUND, service={**SERVICE, "spec": {"selector": {"version": "2"}}}), {}, "version=2"),
         (replace(AROUND, service={**SERVICE, "spec": {}}), {}, "selects nothing"),
         (replace(AROUND, budgets=[BUDGET]), {}, "pdb wants 5"),
+        (replace(AROUND, namesake={"metadata": {}}), {}, "already, where the helper would be"),
     ],
 )
 def test_where_it_cannot_be_done_it_says_why(around: Surroundings, spec: dict[str, Any], words: str) -> None:
@@ -167,6 +168,10 @@ def test_where_it_cannot_be_done_it_says_why(around: Surroundings, spec: dict[st
 
 def test_a_volume_that_may_be_shared_is_no_obstacle() -> None:
     assert isinstance(planned(replace(AROUND, claims={"data": volume("ReadWriteMany")})), Plan)
+
+
+def test_a_former_helper_that_is_being_deleted_is_no_obstacle() -> None:
+    assert isinstance(planned(replace(AROUND, namesake={"metadata": {"deletionTimestamp": "now"}})), Plan)
 
 
 def test_every_step_has_a_line() -> None:

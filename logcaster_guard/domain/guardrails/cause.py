@@ -18,10 +18,16 @@ def not_this_rollout(s: Situation, policy: Policy) -> list[Refusal]:
         return []
     rollout = s.ledger.rollout_of(s.onset)
     if rollout is not None and rollout.by_guard is not None:
+        present = s.ledger.records.get(rollout.template)
         sentence = (
             f"The present release of {s.target} is the good one that run {rollout.by_guard} went back to: "
             "no new rollout can be the cause. Look at what else changed, a dependency first."
         )
+        if present is not None and present.bad_since is not None:
+            sentence = (
+                f"The present release of {s.target} is bad, and run {rollout.by_guard} itself put it there: roll a "
+                "good one out by hand."
+            )
         return [Refusal(Guardrail.NOT_CAUSED_BY_A_ROLLOUT, sentence)]
     changed = None if rollout is None else rollout.earliest
     if changed is None:
