@@ -42,6 +42,23 @@ def test_a_lease_is_free_when_it_stood_unchanged_for_its_own_time(
     assert authority.may_take(waiting(record), 100.0 + waited, "me", TERMS) is free
 
 
+@pytest.mark.parametrize(
+    ("state", "now", "then"),
+    [
+        (Standby(), 100.0, 100.0 + TERMS.retry_every),
+        (waiting(None), 100.0, 100.0 + TERMS.retry_every),
+        (authority.held(THEIRS, 100.0, TERMS), 100.0, 100.0 + TERMS.retry_every),
+        (waiting(replace(THEIRS, holder="")), 101.0, 101.0 + TERMS.retry_every),
+        (waiting(THEIRS), 105.0, 110.0),
+        (waiting(THEIRS), 127.0, 130.0),  # when the wait is over
+        (waiting(THEIRS), 129.9, 129.9 + TERMS.retry_every),
+        (waiting(replace(THEIRS, duration=60.0)), 127.0, 132.0),
+    ],
+)
+def test_who_stands_by_looks_again_soon_and_when_its_wait_is_over(state: State, now: float, then: float) -> None:
+    assert authority.next_look(state, now, "me", TERMS) == then
+
+
 def test_nothing_is_taken_unseen() -> None:
     assert not authority.may_take(Standby(), 1e9, "me", TERMS)
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logcaster_guard.domain.attribution import Attribution, Before, Cause, Past
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import Guardrail, PastRun, Situation, manual_refusals, refusals, span
 from logcaster_guard.domain.inbox import FREEZE
@@ -299,6 +300,37 @@ def test_no_limit_is_passed_whatever_the_wall_clock_does(
         assert sum(now - at < 86_400 and whose == target for at, whose in counted) < 3
         assert sum(now - at < 3_600 for at, _ in counted) < 4
         runs.append((now, PastRun(f"run {now}", target, wall, wall, touched=touched)))
+
+
+@pytest.mark.parametrize(
+    ("cause", "guardrails", "without_good"),
+    [
+        (Cause.ROLLOUT, [], []),
+        (Cause.OLDER, [Guardrail.NOT_CAUSED_BY_A_ROLLOUT], [Guardrail.NOT_CAUSED_BY_A_ROLLOUT]),
+        (Cause.UNPROVEN, [Guardrail.HISTORY_TOO_SHORT], []),
+        (Cause.SHARED, [Guardrail.SHARED_CAUSE], [Guardrail.SHARED_CAUSE]),
+        (Cause.SEVERAL, [Guardrail.SEVERAL_SUSPECTS], [Guardrail.SEVERAL_SUSPECTS]),
+    ],
+)
+def test_a_missing_history_alone_goes_unsaid_where_there_is_no_good_release(
+    cause: Cause, guardrails: list[Guardrail], without_good: list[Guardrail]
+) -> None:
+    put_down = replace(ALLOWED, attribution=Attribution(cause, Past(Before.UNKNOWN)))
+    assert found(put_down) == guardrails
+    unproven = replace(put_down, ledger=replace(LEDGER, records={HASH: PRESENT}))
+    assert found(unproven) == [*without_good, Guardrail.NO_GOOD_REVISION]
+
+
+@pytest.mark.parametrize(
+    ("records", "words"),
+    [
+        ({}, "(no revision is known)"),
+        ({HASH: PRESENT, "good": replace(KNOWN_GOOD, bad_since=3)}, "(revision 2 unproven, revision 1 bad)"),
+    ],
+)
+def test_how_each_revision_stands_is_told_where_none_is_good(records: Mapping[str, Record], words: str) -> None:
+    [refusal] = refusals(replace(ALLOWED, ledger=replace(LEDGER, records=records)), POLICY)
+    assert words in refusal.sentence
 
 
 def test_limits_are_settings() -> None:

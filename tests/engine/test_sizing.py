@@ -182,6 +182,18 @@ async def test_bounds_that_somebody_else_has_set_are_not_pinned(cluster: FakeClu
     assert bounds(cluster) == theirs
 
 
+async def test_what_an_autoscaler_wanted_is_known_before_it_is_pinned(cluster: FakeCluster) -> None:
+    run, _ = run_of(cluster)
+    step = PinAutoscaler(HPA, run.holds[f"autoscaler/{HPA}"].uid, PINNED)
+    run, handler = replace(run, holds={}), PinAutoscalerHandler(cluster)
+    assert isinstance(await handler.observe(step, run), Done)
+    wants_bounds(cluster, 1, 7)
+    seen = await handler.observe(step, run)
+    assert isinstance(seen, Before)
+    assert seen.borrows is not None
+    assert (seen.borrows.original, seen.borrows.original_maximum, seen.borrows.written) == (1, 7, PINNED)
+
+
 def wants_bounds(cluster: FakeCluster, minimum: int, maximum: int) -> None:
     cluster.change(Kind.AUTOSCALER, HPA, lambda a: a["spec"].update(minReplicas=minimum, maxReplicas=maximum))
 
