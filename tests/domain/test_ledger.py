@@ -181,6 +181,27 @@ def test_a_breach_that_began_with_a_release_that_never_earned_good_is_still_that
     assert (ledger.suspected(at(onset)) if began_after else set()) == expected
 
 
+UNDATED = [replace(live(name, seconds), earliest=None) for name, seconds in (("v2", 100), ("v3", 200))]
+
+
+@pytest.mark.parametrize(
+    ("rollouts", "onset", "expected"),
+    [
+        ([live("v2", 100), live("v3", 200)], 50, "v2"),
+        ([live("v2", 100), live("v3", 200)], 199, "v2"),
+        ([live("v2", 100), live("v3", 200)], 200, "v3"),
+        ([UNDATED[0], live("v3", 200)], 50, "v3"),
+        (UNDATED, 150, "v3"),
+    ],
+)
+def test_a_breach_older_than_every_rollout_is_held_against_the_first_that_is_known(
+    rollouts: Sequence[Event], onset: float, expected: str
+) -> None:
+    found = fold([live("v1"), good("v1"), *rollouts]).rollout_of(at(onset))
+    assert found is not None
+    assert found.template == expected
+
+
 def test_a_run_makes_every_release_bad_that_answers_for_the_breach() -> None:
     events: list[Event] = [live("v1"), good("v1"), live("v2", 100), live("v3", 200)]
     run = replace(opened("r", "v3", "v1", attributed=True), onset=at(150))

@@ -176,6 +176,16 @@ def test_refining_the_onset(seen: str, onset: float, credit: float) -> None:
     assert (found.onset, found.credit, found.credited_to) == (onset, credit, 100.0)
 
 
+@pytest.mark.parametrize(
+    ("gap", "onset", "credit"), [(15.0, 85.0, 15.0), (15.5, 84.5, 0.0), (20.0, 80.0, 0.0), (20.5, 100.0, 0.0)]
+)
+def test_how_far_apart_readings_of_one_breach_may_be(gap: float, onset: float, credit: float) -> None:
+    state = tick(TriggerState(), MET, 100.0)
+    seen = [Sample(100.0 - gap, Verdict.MET), Sample(100.0, Verdict.MET)]
+    found = refine(state, seen, step=10.0, now=100.0, hole=20.0, credit_from=0.0)
+    assert (found.onset, found.credit) == (onset, credit)
+
+
 def test_an_onset_is_never_before_the_last_quiet_reading() -> None:
     state = tick(TriggerState(quiet_at=55.0), MET, 100.0)
     found = refine(state, samples("++++++++", end=100.0, step=10.0), step=10.0, now=100.0, hole=20.0, credit_from=0.0)
@@ -227,6 +237,12 @@ def test_what_was_firing_needs_its_whole_duration_again_after_a_quiet_stretch() 
 def test_holes_in_range_data_are_not_credited() -> None:
     filled = backfill(interrupted(), samples("++??+", end=200.0, step=25.0), step=25.0)
     assert (filled.onset, filled.credit) == (0.0, 125.0)
+
+
+@pytest.mark.parametrize(("gap", "credit"), [(37.5, 137.5), (38.0, 100.0)])
+def test_time_between_range_samples_is_credited_up_to_one_and_a_half_steps(gap: float, credit: float) -> None:
+    seen = [Sample(100.0, Verdict.MET), Sample(100.0 + gap, Verdict.MET)]
+    assert backfill(interrupted(), seen, step=25.0).credit == credit
 
 
 @pytest.mark.parametrize("nothing", ["", "?????"])
