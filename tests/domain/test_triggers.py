@@ -177,12 +177,20 @@ def test_refining_the_onset(seen: str, onset: float, credit: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("gap", "onset", "credit"), [(15.0, 85.0, 15.0), (15.5, 84.5, 0.0), (20.0, 80.0, 0.0), (20.5, 100.0, 0.0)]
+    ("gap", "hole", "onset", "credit"),
+    [
+        (15.0, 20.0, 85.0, 15.0),
+        (15.5, 20.0, 84.5, 0.0),
+        (20.0, 20.0, 80.0, 0.0),
+        (20.5, 20.0, 100.0, 0.0),
+        (15.0, 5.0, 85.0, 15.0),
+        (15.5, 5.0, 100.0, 0.0),
+    ],
 )
-def test_how_far_apart_readings_of_one_breach_may_be(gap: float, onset: float, credit: float) -> None:
+def test_how_far_apart_readings_of_one_breach_may_be(gap: float, hole: float, onset: float, credit: float) -> None:
     state = tick(TriggerState(), MET, 100.0)
     seen = [Sample(100.0 - gap, Verdict.MET), Sample(100.0, Verdict.MET)]
-    found = refine(state, seen, step=10.0, now=100.0, hole=20.0, credit_from=0.0)
+    found = refine(state, seen, step=10.0, now=100.0, hole=hole, credit_from=0.0)
     assert (found.onset, found.credit) == (onset, credit)
 
 
