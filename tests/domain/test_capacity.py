@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from logcaster_guard.domain import capacity
@@ -104,6 +104,9 @@ POD_STEM, REPLICA_SET_HASH = 58, 10
 
 
 @given(NAMES)
+@example("a" * 37)
+@example("a" * 38)
+@example("a" * 63)
 def test_a_helpers_name_is_kept_whole_in_those_of_its_pods_and_as_its_label(name: str) -> None:
     helper = helper_name(name)
     assert len(f"{helper}-{'x' * REPLICA_SET_HASH}-") <= POD_STEM

@@ -155,6 +155,21 @@ async def test_the_service_goes_back_where_what_it_was_sent_to_is_being_deleted_
     assert isinstance(await lender.observe_release(hold, run), Before)
 
 
+async def test_the_service_stays_where_a_single_pod_of_what_it_was_sent_to_still_serves() -> None:
+    cluster, opened = switching({LABEL: "blue"})
+    service = cluster.object(Kind.SERVICE, SERVICE)["metadata"]["uid"]
+    hold = Hold("selector", "selector", SERVICE, service, None, written=0)
+    run = Run(opened, step=1, holds={hold.id: hold}, ending=RunEnding(opened.at, "r", FAILED, "r", freeze=True))
+    for name in (BLUE, GREEN):
+        serves(cluster, name)
+    lender = SwitchServiceHandler(cluster)
+    seen = []
+    for number in range(3):
+        cluster.object(Kind.POD, f"{BLUE}-{number}")["status"]["conditions"][0]["status"] = "False"
+        seen.append(type(await lender.observe_release(hold, run)))
+    assert seen == [Done, Done, Before]
+
+
 async def test_a_service_that_stays_is_not_sent_back_where_a_second_look_fails() -> None:
     cluster, opened = switching({LABEL: "blue"})
     for name in (BLUE, GREEN):

@@ -9,6 +9,7 @@ from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.steps import AwaitRollout, Plan, RaiseAutoscalerMinimum, RestoreTemplate, VerifyRecovery
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.strategies import immediate
+from logcaster_guard.strategies.unfit import Unfit
 from tests.domain.build import UID, deployment, rule, template
 
 BAD = Workload(deployment(template("logcaster/logcaster-c:2.0"), replicas=4))
@@ -60,6 +61,25 @@ def test_the_bounds_of_kedas_autoscaler_are_left_to_keda() -> None:
     scaler["metadata"]["labels"] = {immediate.SCALED_OBJECT: "web"}
     plan = planned(scaler)
     assert (plan.steps, plan.autoscaled) == (REST, True)
+
+
+@pytest.mark.parametrize(
+    ("updates", "words"),
+    [
+        ({"type": "OnDelete"}, "set RollingUpdate"),
+        ({"rollingUpdate": {"partition": 2}}, "the partition 2"),
+        ({"rollingUpdate": {"partition": 0}}, None),
+        ({"type": "RollingUpdate"}, None),
+    ],
+)
+def test_where_no_pod_would_change_there_is_no_plan(updates: dict[str, Any], words: str | None) -> None:
+    workload = Workload(deployment(template("logcaster/logcaster-c:2.0"), updateStrategy=updates))
+    found = immediate.plan(workload, GOOD, rule=rule(), policy=Policy(), service=None, autoscalers=())
+    if words is None:
+        assert isinstance(found, Plan)
+    else:
+        assert isinstance(found, Unfit)
+        assert words in found.reasons[0]
 
 
 def test_the_plan_says_what_it_was_made_from() -> None:
