@@ -52,6 +52,8 @@ def beside(new: float, old: float, before: float | None = 0.0, measure: Yardstic
         (0.30, 0.30, None, Space.ALIKE),
         (0.30, 0.01, None, Space.STANDS_OUT),
         (0.02, 0.30, 0.00, Space.ALIKE),  # only the old pods fail
+        (0.03, 0.025, 0.00, Space.ALIKE),  # half of what it takes to breach
+        (0.03, 0.024, 0.00, Space.INCONCLUSIVE),
     ],
 )
 def test_what_hits_old_and_new_alike_blames_nobody(
@@ -66,6 +68,20 @@ def test_what_may_be_chance_is_inconclusive() -> None:
         least = chance(0.055, requests, 0.04, requests)
         found = compared(ERRORS, Level(0.055, 0.04), Level(0.04, 0.04), against=OTHER, policy=POLICY, least=least)
         assert found.verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("new", "requests", "other", "other_requests", "expected"),
+    [
+        (0.1, 100.0, 0.2, 300.0, 3.0 * (0.175 * 0.825 * (1 / 100 + 1 / 300)) ** 0.5),
+        (0.0, 100.0, 0.0, 300.0, 0.0),
+        (1.0, 100.0, 1.0, 300.0, 0.0),
+    ],
+)
+def test_chance_is_three_standard_errors_of_the_pooled_share(
+    new: float, requests: float, other: float, other_requests: float, expected: float
+) -> None:
+    assert chance(new, requests, other, other_requests) == pytest.approx(expected)
 
 
 def test_the_difference_in_differences_is_of_both_changes() -> None:
@@ -133,6 +149,11 @@ def test_the_time_before_the_rollout_is_judged_on_values_then_by_the_ledger(
     known: float, met: float, by_ledger: bool, expected: Before
 ) -> None:
     assert judged_past(known, met, by_ledger=by_ledger, policy=POLICY).before is expected
+
+
+def test_no_history_is_needed_where_the_policy_asks_for_none() -> None:
+    policy = AttributionPolicy(least_history=None)
+    assert judged_past(1.0, 0.0, by_ledger=False, policy=policy).before is Before.QUIET
 
 
 def witness(

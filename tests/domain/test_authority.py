@@ -87,6 +87,8 @@ def test_each_taking_is_an_epoch_of_its_own() -> None:
 def test_a_lease_that_was_deleted_does_not_begin_the_epochs_again() -> None:
     gone = authority.seen(waiting(THEIRS), None, 200.0, "me")
     assert authority.is_missing(gone)
+    assert not authority.is_missing(Standby())
+    assert not authority.is_missing(authority.held(THEIRS, 200.0, TERMS))
     made = authority.placeholder(gone, NOW, TERMS)
     assert (made.holder, made.epoch, made.version) == ("", 4, "")
     there = authority.seen(gone, replace(made, version="9"), 201.0, "me")

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from logcaster_guard.domain import ownership
-from logcaster_guard.domain.fold import Enough, PodSeries, Scope, folded
+from logcaster_guard.domain.fold import Enough, PodSeries, Scope, folded, quantile
 from logcaster_guard.domain.signals import ByPod, Gap, Measure, NoData, Value
 
 NAMESPACE = "prod"
@@ -133,6 +133,27 @@ def test_the_quantile_is_of_all_pods_together() -> None:
     assert number(one(P95, *found)) == pytest.approx(1.9)
     assert gap(one(P95, series(OLD, 1.0, le="1")))[0] is Gap.NOT_A_NUMBER
     assert gap(one(P95, series(OLD, 0.0, le="1"), series(OLD, 0.0, le="+Inf")))[0] is Gap.EMPTY
+
+
+@pytest.mark.parametrize(
+    ("buckets", "expected"),
+    [
+        ({-0.5: 4.0, 1.0: 8.0, math.inf: 8.0}, -0.5),
+        ({0.0: 4.0, 1.0: 8.0, math.inf: 8.0}, 0.0),
+        ({0.0: 0.0, 1.0: 8.0, math.inf: 8.0}, 0.25),
+        ({1.0: 4.0, 2.0: 8.0, math.inf: 8.0}, 0.5),
+        ({1.0: 0.0, 2.0: 1.0, math.inf: 8.0}, 2.0),
+    ],
+)
+def test_the_lowest_bucket_begins_at_zero_where_its_bound_is_positive(
+    buckets: dict[float, float], expected: float
+) -> None:
+    assert quantile(0.25, buckets) == expected
+
+
+@pytest.mark.parametrize("buckets", [{}, {math.inf: 8.0}, {1.0: 4.0, 2.0: 8.0}, {1.0: 0.0, math.inf: 0.0}])
+def test_too_little_of_a_histogram_has_no_quantile(buckets: dict[float, float]) -> None:
+    assert math.isnan(quantile(0.25, buckets))
 
 
 @pytest.mark.parametrize(("bad", "expected"), [(math.nan, Gap.NOT_A_NUMBER), (math.inf, Gap.INFINITE)])

@@ -234,6 +234,7 @@ def test_a_persons_freeze_is_seen_behind_the_guards_own() -> None:
 def test_an_owner_undoes_a_persons_rollback_too() -> None:
     assert [r.guardrail for r in manual_refusals(replace(ALLOWED, workload=OWNED), POLICY)] == [Guardrail.GITOPS_OWNER]
     assert manual_refusals(replace(ALLOWED, workload=OWNED, gitops=GitOps.SUSPEND), POLICY) == []
+    assert found(replace(ALLOWED, workload=OWNED), replace(POLICY, gitops=GitOps.PROCEED)) == []
 
 
 def test_not_even_a_person_has_the_guard_roll_back_its_own_workload() -> None:

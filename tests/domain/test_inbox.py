@@ -47,6 +47,15 @@ def test_what_the_annotation_says(before: Seen | None, now: Seen, expected: Wish
     assert wish(before, now, frozen_by_annotation=frozen) is expected
 
 
+def test_an_annotation_that_is_kept_is_bounded() -> None:
+    longest = "x" * inbox.MAX_ANSWER
+    assert inbox.freeze_of({inbox.FREEZE: f" {longest} "}) == longest
+    one, other = (inbox.freeze_of({inbox.FREEZE: longest + end}) for end in "ab")
+    assert one is not None
+    assert one.startswith(f"{longest}… (1025 characters")
+    assert one != other
+
+
 VALUES = st.none() | st.sampled_from(["move", "false", "false: over", ""])
 
 

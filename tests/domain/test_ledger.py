@@ -110,6 +110,14 @@ def test_a_run_makes_the_release_bad_that_a_breach_was_put_down_to_or_that_it_le
     assert standing([live("v1"), live("v2"), *events], "v2") is expected
 
 
+def test_a_release_stays_bad_for_what_it_was_bad_for_before_it_was_left() -> None:
+    run = opened("r", "v2", "v1", attributed=True)
+    left: list[Event] = [live("v1"), good("v1"), live("v2")]
+    assert fold([*left, run]).records["v2"].bad_reason == "rule rule fired after its rollout"
+    crashed = RevisionBad(at(0), "v2", "its pods cannot start")
+    assert fold([*left, crashed, run]).records["v2"].bad_reason == "its pods cannot start"
+
+
 def test_a_second_rollback_does_not_return_to_the_bad_one() -> None:
     events: list[Event] = [live("v1"), good("v1")]
     events += [live("v2"), good("v2"), opened("r", "v2", "v1"), live("v1", by="r")]

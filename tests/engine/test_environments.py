@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -21,6 +21,7 @@ from logcaster_guard.domain.rules import Action, LedgerPolicy, Policy
 from logcaster_guard.domain.runs import ABANDONED, FAILED, RECOVERED, Run
 from logcaster_guard.domain.signals import Gap, NoData, Target
 from logcaster_guard.domain.steps import (
+    AwaitEndpoints,
     Hold,
     JudgeEnvironment,
     Plan,
@@ -32,7 +33,7 @@ from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects.environment import ScaleEnvironmentHandler
 from logcaster_guard.effects.inspection import Inspection
 from logcaster_guard.effects.interference import foreign_workload
-from logcaster_guard.effects.switching import SwitchServiceHandler
+from logcaster_guard.effects.switching import AwaitEndpointsHandler, SwitchServiceHandler
 from logcaster_guard.engine.people import People
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.ports import Kind
@@ -188,6 +189,35 @@ async def test_a_service_that_stays_is_not_sent_back_where_a_second_look_fails()
     await lender.release(hold, run)
     assert isinstance(await lender.observe_release(hold, run), Done)
     assert cluster.object(Kind.SERVICE, SERVICE)["spec"]["selector"] == {LABEL: "blue"}
+
+
+@pytest.mark.parametrize(
+    ("listed", "unready", "seen"),
+    [
+        ((f"{BLUE}-0", f"{BLUE}-1", f"{BLUE}-2"), (), Done),
+        ((f"{BLUE}-0", f"{BLUE}-1"), (), Before),
+        ((f"{BLUE}-0", f"{BLUE}-1"), (f"{BLUE}-2",), Before),
+        ((f"{BLUE}-0", f"{BLUE}-1", f"{BLUE}-2", f"{GREEN}-0"), (), Before),
+        ((f"{BLUE}-0", f"{BLUE}-1", f"{BLUE}-2"), (f"{GREEN}-0",), Done),
+        ((), (), Before),
+    ],
+)
+async def test_requests_reach_the_new_environment_alone_once_no_slice_lists_another(
+    listed: Sequence[str], unready: Sequence[str], seen: type[Observation]
+) -> None:
+    cluster, opened = switching({LABEL: "blue"})
+    for name in (BLUE, GREEN):
+        serves(cluster, name)
+    for number, (pod, conditions) in enumerate([*((p, {}) for p in listed), *((p, {"ready": False}) for p in unready)]):
+        uid = cluster.object(Kind.POD, pod)["metadata"]["uid"]
+        endpoint = {"targetRef": {"kind": "Pod", "name": pod, "uid": uid}, "conditions": conditions}
+        cluster.add(Kind.ENDPOINT_SLICE, f"{SERVICE}-{number}", endpoints=[endpoint])
+        labels = {"kubernetes.io/service-name": SERVICE}
+        cluster.object(Kind.ENDPOINT_SLICE, f"{SERVICE}-{number}")["metadata"]["labels"] = labels
+    run, handler = Run(opened, step=1, started=opened.at), AwaitEndpointsHandler(cluster)
+    assert isinstance(await handler.observe(AwaitEndpoints(3, 60.0), run), seen)
+    going(cluster.object(Kind.DEPLOYMENT, BLUE))
+    assert isinstance(await handler.observe(AwaitEndpoints(3, 60.0), run), Foreign)
 
 
 @pytest.mark.parametrize("edit", [paused, going])

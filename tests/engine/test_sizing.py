@@ -171,6 +171,15 @@ async def test_a_floor_above_the_size_asks_for_the_size(cluster: FakeCluster) ->
     assert isinstance(await lender.observe_release(hold, run), Pending)
 
 
+async def test_production_that_is_gone_has_no_size_to_get_back(cluster: FakeCluster) -> None:
+    run, hold = run_of(cluster)
+    run, lender = replace(run, holds={}), ScaleProductionHandler(cluster)
+    cluster.remove(Kind.DEPLOYMENT, PROD)
+    assert isinstance(await lender.observe_release(hold, run), Done)
+    await lender.release(hold, run)
+    assert not cluster.writes
+
+
 @pytest.mark.parametrize("theirs", [(4, 9), (2, 9), (4, 6), (1, 6)])
 async def test_bounds_that_somebody_else_has_set_are_not_pinned(cluster: FakeCluster, theirs: tuple[int, int]) -> None:
     run, _ = run_of(cluster)

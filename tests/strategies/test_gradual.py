@@ -15,6 +15,7 @@ from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import Action, GradualPolicy, Policy
 from logcaster_guard.domain.steps import (
+    AskPeople,
     AwaitHelper,
     CreateHelper,
     JudgeHelper,
@@ -181,6 +182,17 @@ def test_every_step_has_a_line() -> None:
     assert isinstance(found, Plan)
     asking = alert_then.plan(found, rule=rule(), policy=Policy())
     assert plan_lines(asking)[0] == "wait 300 s for a veto"
+
+
+@pytest.mark.parametrize(("grace", "quiet_for", "timeout"), [(60.0, 60.0, 660.0), (900.0, 300.0, 1_800.0)])
+def test_trouble_is_gone_when_it_is_quiet_for_the_grace_or_as_long_as_a_recovery_takes(
+    grace: float, quiet_for: float, timeout: float
+) -> None:
+    found = immediate.plan(bad(), RECORD, rule=rule(), policy=Policy(), service=SERVICE, autoscalers=[HPA])
+    assert isinstance(found, Plan)
+    question = alert_then.plan(found, rule=replace(rule(), grace=grace), policy=Policy()).steps[0]
+    assert isinstance(question, AskPeople)
+    assert (question.grace, question.quiet_for, question.timeout) == (grace, quiet_for, timeout)
 
 
 @pytest.mark.parametrize(
