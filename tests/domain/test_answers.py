@@ -121,6 +121,14 @@ def test_a_veto_ends_it_without_a_freeze_whatever_is_seen(seen: Observation | No
     assert decision == Commit((RunEnding(NOW, "r", VETOED, "somebody vetoed it: because", freeze=False),))
 
 
+def test_an_answer_without_words_says_so() -> None:
+    said = replace(answered(Answer.VETO), words="")
+    decision = runs.next(replace(ASKING, said=said), None, NOW, 1.0)
+    assert isinstance(decision, Commit)
+    assert isinstance(decision.events[0], RunEnding)
+    assert decision.events[0].reason == "somebody vetoed it: no reason was given"
+
+
 @given(OBSERVED)
 def test_an_approval_counts_only_where_nothing_speaks_against_it(seen: Observation | None) -> None:
     decision = runs.next(replace(ASKING, said=answered(Answer.APPROVE)), seen, NOW, 1.0)

@@ -143,6 +143,7 @@ def test_the_quantile_is_of_all_pods_together() -> None:
         ({0.0: 0.0, 1.0: 8.0, math.inf: 8.0}, 0.25),
         ({1.0: 4.0, 2.0: 8.0, math.inf: 8.0}, 0.5),
         ({1.0: 0.0, 2.0: 1.0, math.inf: 8.0}, 2.0),
+        ({1.0: 0.5, math.inf: 1.0}, 0.5),
     ],
 )
 def test_the_lowest_bucket_begins_at_zero_where_its_bound_is_positive(

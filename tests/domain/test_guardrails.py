@@ -345,3 +345,8 @@ def test_limits_are_settings() -> None:
 )
 def test_lengths_of_time_are_written_as_operators_write_them(seconds: float, text: str) -> None:
     assert span(seconds) == text
+
+
+def test_an_instant_is_written_to_the_second() -> None:
+    [refusal] = refusals(replace(ALLOWED, onset=at(8_999)), POLICY)
+    assert "began at 2026-01-01 02:29:59Z, before the rollout of 2026-01-01 02:30:00Z" in refusal.sentence

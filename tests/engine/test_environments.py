@@ -14,12 +14,12 @@ from logcaster_guard.domain.errors import Unavailable
 from logcaster_guard.domain.events import RunEnding, RunOpened
 from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.domain.ledger import Record
-from logcaster_guard.domain.observations import Before, Done, Foreign, Observation
+from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation
 from logcaster_guard.domain.provenance import RUN, TOKEN
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import Action, LedgerPolicy, Policy
 from logcaster_guard.domain.runs import ABANDONED, FAILED, RECOVERED, Run
-from logcaster_guard.domain.signals import Gap, NoData, Target
+from logcaster_guard.domain.signals import Gap, NoData, Reading, Target, Value
 from logcaster_guard.domain.steps import (
     AwaitEndpoints,
     Hold,
@@ -33,7 +33,7 @@ from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects.environment import ScaleEnvironmentHandler
 from logcaster_guard.effects.inspection import Inspection
 from logcaster_guard.effects.interference import foreign_workload
-from logcaster_guard.effects.switching import AwaitEndpointsHandler, SwitchServiceHandler
+from logcaster_guard.effects.switching import AwaitEndpointsHandler, JudgeEnvironmentHandler, SwitchServiceHandler
 from logcaster_guard.engine.people import People
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.ports import Kind
@@ -218,6 +218,61 @@ async def test_requests_reach_the_new_environment_alone_once_no_slice_lists_anot
     assert isinstance(await handler.observe(AwaitEndpoints(3, 60.0), run), seen)
     going(cluster.object(Kind.DEPLOYMENT, BLUE))
     assert isinstance(await handler.observe(AwaitEndpoints(3, 60.0), run), Foreign)
+
+
+GAP = NoData(0.0, Gap.EMPTY)
+
+
+def judging(error_rate: Reading = GAP, requests: Reading = GAP) -> tuple[FakeCluster, FakeClock, Run, Any]:
+    """The Service sent to blue, whose pods all serve, a judge of it, and what is read of its pods."""
+
+    async def inspector(target: str, deployment: str, window: float) -> Inspection:
+        assert (target, deployment, window) == ("default/active", BLUE, 60.0)
+        return Inspection(error_rate, requests)
+
+    cluster, opened = switching({LABEL: "blue"})
+    for name in (BLUE, GREEN):
+        serves(cluster, name)
+    clock = FakeClock()
+    return cluster, clock, Run(opened, step=1, started=opened.at), JudgeEnvironmentHandler(cluster, clock, inspector)
+
+
+@pytest.mark.parametrize(
+    ("error_rate", "requests", "baseline", "seen"),
+    [
+        (Value(0.0, 0.05), Value(0.0, 100.0), None, Done),
+        (Value(0.0, 0.06), Value(0.0, 100.0), None, Failed),
+        (Value(0.0, 0.06), Value(0.0, 99.0), None, Done),  # too few to prove anything
+        (Value(0.0, 0.06), Value(0.0, 100.0), 0.06, Done),  # no worse than the one before
+        (Value(0.0, 0.07), Value(0.0, 100.0), 0.06, Failed),
+        (GAP, Value(0.0, 100.0), None, Done),
+        (Value(0.0, 0.06), GAP, None, Done),
+    ],
+)
+async def test_the_environment_that_took_over_is_worse_above_the_threshold_and_the_one_before(
+    error_rate: Reading, requests: Reading, baseline: float | None, seen: type[Observation]
+) -> None:
+    cluster, clock, run, handler = judging(error_rate, requests)
+    step = JudgeEnvironment(30.0, 60.0, 0.05, baseline, 100, 600.0)
+    assert isinstance(await handler.observe(step, run), Before)
+    await clock.advance(59.0)
+    assert isinstance(await handler.observe(step, run), Before)
+    await clock.advance(1.0)
+    assert isinstance(await handler.observe(step, run), seen)
+    going(cluster.object(Kind.DEPLOYMENT, BLUE))
+    assert isinstance(await handler.observe(step, run), Foreign)
+
+
+async def test_the_environment_that_took_over_has_seconds_to_have_its_pods_back() -> None:
+    cluster, clock, run, handler = judging()
+    step = JudgeEnvironment(30.0, 60.0, 0.05, None, 100, 600.0)
+    ready = cluster.object(Kind.POD, f"{BLUE}-0")["status"]["conditions"][0]
+    seen = []
+    for status, wait in (("False", 4.0), ("False", 0.0), ("True", 1.0), ("False", 4.9), ("False", 0.1), ("False", 0.0)):
+        ready["status"] = status
+        seen.append(type(await handler.observe(step, run)))
+        await clock.advance(wait)
+    assert seen == [Before, Before, Before, Before, Before, Failed]
 
 
 @pytest.mark.parametrize("edit", [paused, going])
