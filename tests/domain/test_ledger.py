@@ -230,6 +230,7 @@ VETOED: list[Event] = [live("v1"), good("v1"), live("v2"), opened("r", "v2", "v1
         ([RevisionMarked(at(400), "v2", Mark.BAD, "digest")], None),
         ([RevisionMarked(at(400), "v1", Mark.BAD, "digest")], "v2"),
         ([replace(opened("q", "v2", "v1"), request="digest")], None),
+        ([opened("q", "v2", "v1")], "v2"),
         ([replace(VETO, answer=Answer.APPROVE, until=None)], "v2"),
     ],
 )

@@ -38,6 +38,8 @@ def long(length: int, *hashes: str, live: dict[str, str] | None = None) -> Roste
         (WEB, "web-0", None),
         (WEB, "web", None),
         (WEB, "", None),
+        (long(46), generated("x" * 46 + "-7d9f8c6b55"), UNKNOWN),  # the longest that keeps the whole hash
+        (long(47), generated("x" * 47 + "-7d9f8c6b55"), None),
         (long(50, "7d9f8c6b5", "55bf4c9d88"), generated(f"{AT_50}-7d9f8c6b5"), "7d9f8c6b5"),
         (long(50, "7d9f8c6b55", "7d9f8c6b44"), generated(f"{AT_50}-7d9f8c6b55"), UNKNOWN),  # cut before they differ
         (long(56, "7d9f8c6b5"), generated("x" * 56 + "-7d9f8c6b5"), None),  # one character of the hash proves nothing

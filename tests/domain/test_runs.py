@@ -207,6 +207,7 @@ def test_a_run_takes_over_the_holds_that_it_was_opened_with() -> None:
 def test_a_run_is_past_taking_over_once_its_template_is_written() -> None:
     assert [at_step(step).restoring for step in (RAISE, RESTORE, ROLLOUT, VERIFY)] == [False, False, True, True]
     assert ending(holding=False).restoring
+    assert replace(at_step(RAISE), ending=ending(holding=False).ending).restoring
 
 
 def test_an_effect_is_only_tried_with_its_intent_and_what_it_borrows() -> None:

@@ -102,8 +102,14 @@ async def test_a_size_of_theirs_gets_the_autoscalers_own_bounds_first(cluster: F
     assert cluster.object(Kind.DEPLOYMENT, PROD)["spec"]["replicas"] == 5
 
 
-async def test_production_that_was_created_again_is_not_left_at_the_size_of_the_pin(cluster: FakeCluster) -> None:
+@pytest.mark.parametrize("pins", [1, 2])
+async def test_production_that_was_created_again_is_not_left_at_the_size_of_the_pin(
+    cluster: FakeCluster, pins: int
+) -> None:
     run, hold = run_of(cluster)
+    pin = run.holds[f"autoscaler/{HPA}"]
+    others = [replace(pin, id=f"gone {n}", object=f"gone {n}", written=9, earlier=()) for n in range(1, pins)]
+    run = replace(run, holds={**run.holds, **{h.id: h for h in others}})
     lender = ScaleProductionHandler(cluster)
     cluster.remove(Kind.DEPLOYMENT, PROD)
     cluster.add_deployment(PROD, "v1", replicas=SIZE)
