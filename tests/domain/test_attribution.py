@@ -15,6 +15,7 @@ from logcaster_guard.domain.attribution import (
     Level,
     Past,
     Space,
+    Suspect,
     Witness,
     Yardstick,
     attributed,
@@ -23,6 +24,7 @@ from logcaster_guard.domain.attribution import (
     evidence,
     facts,
     judged_past,
+    shown,
     yardsticks,
 )
 from logcaster_guard.domain.conditions import And, Comparator, Compare, Negate, Not, Number, SignalRef
@@ -149,6 +151,25 @@ def test_the_time_before_the_rollout_is_judged_on_values_then_by_the_ledger(
     known: float, met: float, by_ledger: bool, expected: Before
 ) -> None:
     assert judged_past(known, met, by_ledger=by_ledger, policy=POLICY).before is expected
+
+
+@pytest.mark.parametrize(
+    ("number", "unit", "text"),
+    [
+        (0.0512, Unit.RATIO, "5.12%"),
+        (1.5, Unit.SECONDS, "1.5s"),
+        (2.0, Unit.PER_SECOND, "2/s"),
+        (3.0, Unit.COUNT, "3"),
+        (3.0, None, "3"),
+    ],
+)
+def test_a_number_is_told_with_its_unit(number: float, unit: Unit | None, text: str) -> None:
+    assert shown(number, unit) == text
+
+
+def test_that_no_other_target_breaches_is_evidence_too() -> None:
+    alone = Attribution(Cause.ROLLOUT, QUIET, suspects=(Suspect(ME, 1.0, rolled=True),), watched=3)
+    assert "None of the 3 other targets breaches at the same moment." in evidence(alone, UNITS)
 
 
 def test_no_history_is_needed_where_the_policy_asks_for_none() -> None:

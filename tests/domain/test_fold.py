@@ -131,6 +131,7 @@ def test_the_quantile_is_of_all_pods_together() -> None:
     counts = ((OLD, 10, 10, 10), (NEW, 0, 10, 10), (HOOK, 0, 0, 900))
     found = [series(pod, n, le=le) for pod, *ns in counts for le, n in zip(("1", "2", "+Inf"), ns, strict=True)]
     assert number(one(P95, *found)) == pytest.approx(1.9)
+    assert number(one(P95, *found, series(OLD, 5.0, le="much"), series(OLD, 5.0))) == pytest.approx(1.9)
     assert gap(one(P95, series(OLD, 1.0, le="1")))[0] is Gap.NOT_A_NUMBER
     assert gap(one(P95, series(OLD, 0.0, le="1"), series(OLD, 0.0, le="+Inf")))[0] is Gap.EMPTY
 

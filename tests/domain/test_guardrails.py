@@ -341,7 +341,16 @@ def test_limits_are_settings() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0s"), (45, "45s"), (0.25, "0.25s"), (300, "5m"), (5_400, "1h30m"), (86_400, "1d"), (90_061, "1d1h1m1s")],
+    [
+        (0, "0s"),
+        (45, "45s"),
+        (0.25, "0.25s"),
+        (300, "5m"),
+        (5_400, "1h30m"),
+        (86_400, "1d"),
+        (90_061, "1d1h1m1s"),
+        (172_799, "1d23h59m59s"),
+    ],
 )
 def test_lengths_of_time_are_written_as_operators_write_them(seconds: float, text: str) -> None:
     assert span(seconds) == text
