@@ -275,7 +275,9 @@ async def test_signals_of_a_target_are_asked_at_the_same_time() -> None:
     both = asyncio.Barrier(2)
 
     async def script(exchange: Exchange) -> None:
-        await both.wait()
+        # The age of the samples is asked for afterwards, alone.
+        if "timestamp" not in exchange.path:
+            await both.wait()
         await success("vector", vector("1"))(exchange)
 
     async with serving(script) as prometheus:
