@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 quoted = '$(subst ','\'',$(1))'
-# Most tests of processes wait: half as many again as there are cores. For one, or a debugger: make test EVERY_CORE=
-EVERY_CORE := --numprocesses $(shell $(PYTHON) -c 'import os; n = os.cpu_count() or 1; print(n + n // 2)') --dist worksteal
+# Workers: tests wait now and then, those of processes most of the time. For one, or a debugger: make test EVERY_CORE=
+workers = --numprocesses $(shell $(PYTHON) -c 'import os; print(round($(1) * (os.cpu_count() or 1)))') --dist worksteal
+EVERY_CORE = $(call workers,1.5)
 .DELETE_ON_ERROR:
 .PHONY: setup demo test slow-test matrix lint bench cluster-test fuzz lock clean
 
@@ -25,6 +26,8 @@ test: setup
 # Guards as processes that are stopped, killed, starved, renewed and led astray, in real time: ten minutes and more.
 slow-test: setup
 	$(BIN)/python -m pytest $(EVERY_CORE) -m slow $(ARGS)
+
+slow-test: EVERY_CORE = $(call workers,2.5)
 
 # Every rollback with one thing gone wrong, hours of CPU: all, or MATRIX=offset:count, or MATRIX='the name of a cell'.
 # ARGS="--seconds 600" bounds the time, ARGS="--plane real" plays on the control plane in KUBEBUILDER_ASSETS.
