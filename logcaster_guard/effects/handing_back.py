@@ -56,6 +56,10 @@ class FieldOwnership:
                 Kind(str(raw["kind"])), metadata["namespace"], metadata["name"], patch
             )  # fmt: skip
         except Rejected as error:
+            if error.status == 401:
+                # Credentials that have expired are waited for, as for any other write.
+                self._tries[key] -= 1
+                raise
             self._tries[key] = _TRIES
             self._log.warning("fields.kept", object=metadata["name"], detail=str(error))
             return

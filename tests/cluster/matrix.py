@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from logcaster_guard import strategies
+from logcaster_guard.domain.errors import JournalConflict
 from logcaster_guard.domain.gitops import OwnerKind
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.ports import Cluster as ClusterPort
@@ -77,7 +78,8 @@ def unless_crash(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> No
     error = context.get("exception")
     if isinstance(error, BaseExceptionGroup):
         error = None if error.split(Crash)[1] is None else error
-    elif isinstance(error, Crash):
+    elif isinstance(error, Crash | JournalConflict):
+        # A conflict is how a dead guard's last append ends when the next one has written.
         error = None
     if error is not None:
         loop.default_exception_handler(context)

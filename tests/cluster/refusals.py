@@ -42,6 +42,8 @@ ENOUGH = 4
 HINDERED = "hindered"
 NEEDS = {"apply": "patch"}
 """What RBAC calls it."""
+HASTENS = frozenset({("list", Kind.POD), ("get", Kind.SECRET)})
+"""Reads that may only show sooner that a step fails, or what to tell at the end; without them it can go on as well."""
 NO_STEP = frozenset({Kind.EVENT, Kind.REPLICA_SET, Kind.SECRET})
 """What a run can do without, or, where its journal is refused, waits for as long as that takes."""
 
@@ -208,13 +210,16 @@ def judged(  # noqa: PLR0917 - everything that has a say in it
             f"{len(closed)} of {len(facts.runs)} runs closed, it stood still: {tape.stood}",
         ]
     outcome, reason = closed[0].outcome, closed[0].reason
-    due = {runs.DESTINATION_BAD if case.beside else runs.RECOVERED}
+    undisturbed = runs.DESTINATION_BAD if case.beside else runs.RECOVERED
+    due = {undisturbed}
     if any(r.writes for r in forward):
         due = {runs.FAILED}
     elif forward and tape.stood != HINDERED:
         # An autoscaler that is pinned may have done what the guard was not let look at.
         also = due if case.action is Action.GRADUAL and minimum is not None else set[str]()
         due = {*also, runs.FAILED, runs.INCONCLUSIVE, runs.NOT_APPROVED}
+        if all((r.call.verb, r.call.kind) in HASTENS for r in forward):
+            due.add(undisturbed)
     faults += [] if outcome in due else [f"{outcome} where {' or '.join(sorted(due))} was due: {reason}"]
     if forward and outcome in {runs.FAILED, runs.INCONCLUSIVE} and WORDS[tape.cell.fault] not in reason:
         faults.append(f"nobody is told what was refused: {reason}")
