@@ -56,6 +56,11 @@ def selects(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
     return bool(selector) and all(labels.get(key) == value for key, value in selector.items())
 
 
+def written(selector: Mapping[str, str]) -> str:
+    """A Service's selector as people write it: `app=logcaster,tier=web`."""
+    return ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
+
+
 def serving(pods: Iterable[Mapping[str, Any]], selector: Mapping[str, str] | None, helper: str | None) -> int:
     """How many pods of the helper serve; with `helper=None` those that are of no helper."""
     wanted = None if helper is None else helper_label(helper)

@@ -269,8 +269,8 @@ KOREAN_GUARDRAILS: Mapping[str, str] = {
         "서비스해야 한다면 파드 수를 늘려 주세요."
     ),
     Guardrail.SELECTOR_CHANGED: (
-        "되돌릴 버전의 파드에 현재 워크로드의 셀렉터가 고르는 레이블이 없습니다(다른 셀렉터로 다시 만든 워크로드). "
-        "정상 버전을 직접 배포해 주세요."
+        "되돌릴 버전의 파드에 현재 워크로드나 Service의 셀렉터가 고르는 레이블이 없습니다. "
+        "정상 버전을 직접 배포하거나 Service의 셀렉터를 고쳐 주세요."
     ),
     Guardrail.PAUSED: "Deployment의 롤아웃이 일시 중지되어 있습니다. 가드가 조치하게 하려면 재개해 주세요.",
     Guardrail.NOT_YET_OBSERVED: "방금 바뀐 파드 템플릿을 아직 확인하지 못했습니다.",

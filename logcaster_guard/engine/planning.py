@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from logcaster_guard.domain import gitops, rights
+from logcaster_guard.domain import capacity, gitops, rights
 from logcaster_guard.domain.capacity import labels_of, matches
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, NotFound
 from logcaster_guard.domain.gitops import GitOps
@@ -200,7 +200,8 @@ class Planner:
         return blue_green.plan(workload, destinations, target=target, rule=rule, policy=self._policy, around=around)
 
     async def _immediate(self, workload: Workload, destination: Record, rule: Rule) -> Plan | Unfit:
-        unfit = _unfit_release(workload, await self._release(destination))
+        release, service = await self._release(destination), await self._service()
+        unfit = _unfit_release(workload, release) or _deselected(workload, release, service)
         if unfit is not None:
             return unfit
         return immediate.plan(
@@ -208,7 +209,7 @@ class Planner:
             destination,
             rule=rule,
             policy=self._policy,
-            service=await self._service(),
+            service=service,
             autoscalers=await self._cluster.list(Kind.AUTOSCALER, self._target.namespace),
         )
 
@@ -243,6 +244,20 @@ def _another_selector(workload: Workload, release: Release) -> Unfit | None:
     reason = (
         f"The pods of the good release ({', '.join(images_of(release.template))}) do not carry the labels that {name} "
         "selects: it was made again with another selector since. Roll a good release out by hand."
+    )
+    return Unfit((reason,), Guardrail.SELECTOR_CHANGED)
+
+
+def _deselected(workload: Workload, release: Release, service: Json | None) -> Unfit | None:
+    """A Service that selects by a label which came with the present release would send the good one no requests."""
+    selector = {} if service is None else (service.get("spec") or {}).get("selector") or {}
+    now, then = (capacity.selects(selector, labels_of(t)) for t in (workload.template, release.template))
+    if service is None or not now or then:
+        return None
+    reason = (
+        f"The pods of the good release ({', '.join(images_of(release.template))}) do not carry the labels that Service "
+        f"{workload.namespace}/{service['metadata']['name']} selects ({capacity.written(selector)}): it would send "
+        "them no requests. Let it select them, or roll a good release out by hand."
     )
     return Unfit((reason,), Guardrail.SELECTOR_CHANGED)
 

@@ -225,7 +225,7 @@ def _unfit(workload: Workload, around: Surroundings) -> list[str]:
     return [
         *found,
         *_unshareable(name, around),
-        *_unselectable(name, around),
+        *_unselectable(name, workload, around),
         *_unaffordable(workload, around),
         *_unheld(workload, around),
         *_unnamed(workload, around),
@@ -252,7 +252,7 @@ def _shared(claim: Json) -> bool:
     return bool(modes) and modes <= {"ReadWriteMany", "ReadOnlyMany"}
 
 
-def _unselectable(name: str, around: Surroundings) -> list[str]:
+def _unselectable(name: str, workload: Workload, around: Surroundings) -> list[str]:
     if around.service is None:
         return [f"{name} has no Service that would send a share of its requests to the good release."]
     selector = (around.service.get("spec") or {}).get("selector") or {}
@@ -262,7 +262,13 @@ def _unselectable(name: str, around: Surroundings) -> list[str]:
     if selector.get(VERSION, ROLLBACK) != ROLLBACK:
         pinned = selector[VERSION]
         return [f"{service} selects {VERSION}={pinned}, so that it would send the good release no requests."]
-    return []
+    templates = {"present": workload.template, "good": around.release.template}
+    missed = [w for w, t in templates.items() if not capacity.selects(selector, capacity.labels_of(t))]
+    return [
+        f"{service} selects {capacity.written(selector)}, which the pods of the {which} release of {name} do not "
+        "carry: it would send them no requests once the helper is gone. Let the Service select them."
+        for which in missed[:1]
+    ]
 
 
 def _unaffordable(workload: Workload, around: Surroundings) -> list[str]:

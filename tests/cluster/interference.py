@@ -23,7 +23,7 @@ from logcaster_guard.domain import capacity, runs
 from logcaster_guard.domain.ledger import Ledger
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.runs import Run
-from logcaster_guard.domain.steps import AskPeople, PinAutoscaler, SwitchService
+from logcaster_guard.domain.steps import AskPeople, JudgeEnvironment, JudgeHelper, PinAutoscaler, SwitchService
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Entry, Kind
 from logcaster_guard.sandbox import objects
@@ -308,7 +308,9 @@ def _end(cell: Disturbance, case: Case, tape: Disturbed, run: Run) -> tuple[str,
     assert tape.began is not None
     end, faults = run.closed.outcome, [f"{h.object} is out" for h in run.holds.values()]
     ended = run.ending.at if run.ending is not None else run.closed.at
-    undisturbed = runs.DESTINATION_BAD if case.beside else runs.RECOVERED
+    # What they have made of it may be no place for a judgement: then the plan is the immediate one.
+    judges = any(isinstance(s, JudgeHelper | JudgeEnvironment) for s in run.opened.plan.steps)
+    undisturbed = runs.DESTINATION_BAD if case.beside and judges else runs.RECOVERED
     if run.opened.at >= tape.began or ended < tape.began or tape.nothing:
         # It was planned from what they had made; but what an autoscaler makes of their bounds may come after that.
         sized_late = cell.act.on is On.AUTOSCALER and run.opened.plan.replicas < BOUNDS[0]

@@ -240,6 +240,15 @@ def nothing(made: Bench) -> None:
     del made
 
 
+def v2_brings_a_label(made: Bench) -> None:
+    made.cluster.roll(PROD, "v2")
+    made.cluster.change(Kind.DEPLOYMENT, PROD, lambda d: d["spec"]["template"]["metadata"]["labels"].update(tier="web"))
+
+
+def the_service_selects_it(made: Bench) -> None:
+    made.cluster.change(Kind.SERVICE, PROD, lambda s: s["spec"]["selector"].update(tier="web"))
+
+
 def window(start: int, end: int, *targets: str) -> Mapping[str, Any]:
     of = frozenset(targets) if targets else None
     daily = MaintenanceWindow("upkeep", frozenset(range(7)), time(start), time(end), UTC, of)
@@ -325,6 +334,9 @@ FURTHER: Mapping[str, tuple[Guardrail, Row]] = {
     ),
     "the window is of this target alone": (
         Guardrail.MAINTENANCE, Row(options=window(0, 2, ANOTHER), refused=window(0, 2, PROD)),
+    ),
+    "a Service that selects by a label of the bad release": (
+        Guardrail.SELECTOR_CHANGED, Row(fact=the_service_selects_it, roll=v2_brings_a_label),
     ),
     "two a day by default": (
         Guardrail.TARGET_BUDGET,

@@ -17,7 +17,7 @@ from tests.cluster.ending import Undisturbed
 from tests.cluster.harness import Cluster
 from tests.cluster.matrix import record
 
-AT_ONCE = 8
+AT_ONCE = 12
 """Cells that are played at once in a process: none of them needs a core for itself."""
 
 

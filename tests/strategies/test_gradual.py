@@ -156,6 +156,16 @@ BUDGET = {"metadata": {"name": "pdb"}, "spec": {"minAvailable": 5, "selector": {
         (replace(AROUND, service=None), {}, "no Service"),
         (replace(AROUND, service={**SERVICE, "spec": {"selector": {"version": "2"}}}), {}, "version=2"),
         (replace(AROUND, service={**SERVICE, "spec": {}}), {}, "selects nothing"),
+        (
+            replace(AROUND, service={**SERVICE, "spec": {"selector": {"app": "logcaster", "track": "canary"}}}),
+            {},
+            "selects app=logcaster,track=canary, which the pods of the present release",
+        ),
+        (
+            replace(AROUND, release=Release({**template("v1"), "metadata": {"labels": {"name": "logcaster"}}})),
+            {},
+            "selects app=logcaster, which the pods of the good release",
+        ),
         (replace(AROUND, budgets=[BUDGET]), {}, "pdb wants 5"),
         (replace(AROUND, namesake={"metadata": {}}), {}, "already, where the helper would be"),
     ],
