@@ -113,9 +113,10 @@ class Chronicle:
         """What is known of the target's releases."""
         return self._state.ledgers.get(target, Ledger())
 
-    def runs(self) -> Sequence[Run]:
-        """Every run, in the order of their opening."""
-        return list(self._state.runs.values())
+    def runs(self, target: str | None = None) -> Sequence[Run]:
+        """Every run, or those of one target, in the order of their opening."""
+        found = self._state.runs if target is None else self._state.runs_of.get(target, {})
+        return list(found.values())
 
     def run(self, run: str) -> Run:
         """The run as its stream tells it."""
