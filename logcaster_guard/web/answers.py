@@ -10,11 +10,10 @@ from typing import Any
 from logcaster_guard import __version__
 from logcaster_guard.adapters.logs import scrubbed
 from logcaster_guard.domain import attribution, narration
-from logcaster_guard.domain.answers import Heard
 from logcaster_guard.domain.attribution import Attribution
 from logcaster_guard.domain.conditions import Verdict
+from logcaster_guard.domain.inbox.commands import Heard, Wish
 from logcaster_guard.domain.ledger import Freeze, Record
-from logcaster_guard.domain.manual import Wish
 from logcaster_guard.domain.problems import Problem
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import SourceName
@@ -299,7 +298,7 @@ def _run(run: Run) -> Json:
         "target": opened.target,
         "rule": opened.rule,
         "reason": opened.reason,
-        "ticket": opened.ticket,
+        "ticket": opened.approval_token,
         "workload": plan.live or plan.deployment,
         "question": _question(run),
         "strategy": plan.strategy,
