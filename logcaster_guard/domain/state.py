@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 
-from logcaster_guard.domain import inbox
 from logcaster_guard.domain import ledger as ledgers
 from logcaster_guard.domain import runs as run_domain
-from logcaster_guard.domain.answers import Heard
 from logcaster_guard.domain.events import (
     AnswerDenied,
     Event,
@@ -29,6 +27,8 @@ from logcaster_guard.domain.events import (
     TriggerFired,
     TriggerPending,
 )
+from logcaster_guard.domain.inbox.annotations import MARK, ROLLBACK
+from logcaster_guard.domain.inbox.commands import Heard
 from logcaster_guard.domain.ledger import Ledger
 from logcaster_guard.domain.runs import Run
 
@@ -125,19 +125,16 @@ class State:
 
     def _take_answer(self, target: str, event: RunAnswered | AnswerDenied | RunOpened | RevisionMarked) -> None:
         match event:
-            case RunAnswered(at, run, answer, digest, words, _):
-                annotation = next(name for name, kind in inbox.ANSWERS.items() if kind is answer)
-                heard = Heard(at, annotation, digest, run, counted=True, words=words)
+            case RunAnswered(at, run, command, digest, words, _):
+                heard = Heard(at, command.annotation, digest, run, counted=True, words=words)
             case AnswerDenied(at, annotation, digest, reason, run_or_none):
                 heard = Heard(at, annotation, digest, run_or_none, counted=False, words=reason)
             case RevisionMarked(at, _, _, digest, words):
-                heard = Heard(at, inbox.MARK, digest, None, counted=True, words=words)
+                heard = Heard(at, MARK, digest, None, counted=True, words=words)
             case RunOpened():
                 if not event.request:
                     return
-                heard = Heard(
-                    event.at, inbox.ROLLBACK, event.request, event.run, counted=True, words=event.reason
-                )  # fmt: skip
+                heard = Heard(event.at, ROLLBACK, event.request, event.run, counted=True, words=event.reason)
         if heard.counted:
             self.counted.add(heard.digest)
         else:

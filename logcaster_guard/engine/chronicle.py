@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 
 import structlog
 
-from logcaster_guard.domain.answers import Heard
 from logcaster_guard.domain.errors import GuardError, JournalConflict, JournalOutOfReach, JournalUnavailable
 from logcaster_guard.domain.events import (
     Event,
@@ -25,6 +24,7 @@ from logcaster_guard.domain.events import (
     TriggerPending,
 )
 from logcaster_guard.domain.guardrails import PastRun
+from logcaster_guard.domain.inbox.commands import Heard
 from logcaster_guard.domain.ledger import Ledger, Standing
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.runs import Run

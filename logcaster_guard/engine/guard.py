@@ -27,9 +27,9 @@ from logcaster_guard.effects.own import OwnPod, own_workload
 from logcaster_guard.effects.verification import Assessment, VerifyRecoveryHandler
 from logcaster_guard.effects.workload import Handler, registry
 from logcaster_guard.engine.alarm import Alarm
-from logcaster_guard.engine.answers import Answers
 from logcaster_guard.engine.authority import Keeper, during
 from logcaster_guard.engine.chronicle import Chronicle
+from logcaster_guard.engine.command_writer import CommandWriter
 from logcaster_guard.engine.compaction import Compactor
 from logcaster_guard.engine.composition import Composition, Orders
 from logcaster_guard.engine.credible import CredibleSource
@@ -37,9 +37,8 @@ from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.fencing import fenced
 from logcaster_guard.engine.inspection import SignalInspector
 from logcaster_guard.engine.manual import ManualRuns
-from logcaster_guard.engine.marks import Marks
+from logcaster_guard.engine.operator_inbox import OperatorInbox
 from logcaster_guard.engine.outbox import Outbox
-from logcaster_guard.engine.people import People
 from logcaster_guard.engine.problems import Problems
 from logcaster_guard.engine.source_health import SourceHealth
 from logcaster_guard.engine.status import Parts, ReadModel
@@ -113,15 +112,9 @@ class Guard:
             self._compactor = Compactor(
                 self.chronicle, journal, self.outbox, clock, retention=orders.policy.retention
             )  # fmt: skip
-        answers = Answers(
-            cluster,
-            self.chronicle,
-            clock,
-            Marks(self.chronicle, clock, orders.policy.ledger),
-            veto_for=orders.policy.alert.veto_for,
-        )
+        inbox = OperatorInbox(cluster, self.chronicle, clock, orders.policy)
         inspector = SignalInspector(orders.targets, orders.signals, sources, clock)
-        self.executor = self._executor(cluster, inspector, answers)
+        self.executor = self._executor(cluster, inspector, inbox)
         self.sweeper = Sweeper(self.chronicle, cluster, clock, orders.targets)
         self._suspensions = Suspensions(
             chronicle=self.chronicle, cluster=cluster, clock=clock, interval=orders.policy.polling.interval
@@ -136,14 +129,14 @@ class Guard:
             chronicle=self.chronicle,
             health=SourceHealth(self.problems, clock),
             problems=self.problems,
-            answers=answers,
+            inbox=inbox,
             executor=self.executor,
             inspector=inspector,
             own=lambda: self._own_uid or "",
             rights=self._rights,
         )
         self.watches = {target.key: shared.watch(target) for target in orders.targets}
-        self.people = People(cluster, self.chronicle, clock, self.watches, orders.policy.ledger)
+        self.commands = CommandWriter(cluster, self.chronicle, clock, self.watches, orders.policy.ledger)
         self.read_model = ReadModel(self._parts())
 
     def _parts(self) -> Parts:
@@ -162,7 +155,7 @@ class Guard:
             clock=self._clock,
         )
 
-    def _executor(self, cluster: Cluster, inspector: SignalInspector, answers: Answers) -> Executor:
+    def _executor(self, cluster: Cluster, inspector: SignalInspector, inbox: OperatorInbox) -> Executor:
         clock, blobs = self._clock, self.blobs
         handlers, lenders = registry(cluster, blobs, clock)
         shifting, borrowed = gradual.registry(cluster, blobs, clock, inspector)
@@ -180,7 +173,7 @@ class Guard:
             lenders={**lenders, **borrowed, **lent, **suspended},
             on_close=self._run_closed,
             successor=self._successor,
-            listen=answers.listen,
+            listen=inbox.listen,
         )
 
     @property

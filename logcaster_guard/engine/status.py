@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from logcaster_guard.domain.answers import Heard
 from logcaster_guard.domain.attribution import Attribution
 from logcaster_guard.domain.authority import Role
 from logcaster_guard.domain.conditions import Judgement, Verdict, judge
 from logcaster_guard.domain.events import OwnerSuspended, TriggerCleared, TriggerFired, TriggerPending
 from logcaster_guard.domain.guardrails import Refusal
+from logcaster_guard.domain.inbox.commands import Heard
 from logcaster_guard.domain.ledger import Freeze, Ledger, Record, Standing
 from logcaster_guard.domain.problems import Problem
 from logcaster_guard.domain.rules import Policy, Rule

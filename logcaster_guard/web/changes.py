@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import re
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
@@ -14,14 +13,20 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import web
 
-from logcaster_guard.domain import inbox, manual
 from logcaster_guard.domain.errors import ClusterError
-from logcaster_guard.domain.inbox import Answer, Denied, Freezing, Mark
-from logcaster_guard.domain.manual import Wish
+from logcaster_guard.domain.inbox.annotations import Denied, objection_to_reason
+from logcaster_guard.domain.inbox.commands import (
+    ASKABLE,
+    Mark,
+    RunCommand,
+    Wish,
+    is_approval_token,
+    is_name_of_release,
+)
+from logcaster_guard.domain.inbox.freezes import FreezeCommand
 from logcaster_guard.domain.rules import Action
-from logcaster_guard.effects.annotating import Written
+from logcaster_guard.engine.command_writer import CommandWriter, Said, Written
 from logcaster_guard.engine.manual import ManualRuns
-from logcaster_guard.engine.people import People, Said
 from logcaster_guard.engine.status import ReadModel
 from logcaster_guard.ports import Caller, Clock, Gate
 
@@ -31,7 +36,6 @@ PATH = "/api/v1/"
 _BODY_WITHIN = 10.0
 _OFTEN, _WITHIN, _PEERS = 10, 60.0, 1_024
 _AT_ONCE = 4
-_TICKET = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _CHALLENGE = 'Bearer realm="logcaster-guard"'
 
 Json = dict[str, str]
@@ -77,8 +81,8 @@ class ServedGuard(Protocol):
         """What is shown."""
 
     @property
-    def people(self) -> People:
-        """What takes in what people say."""
+    def commands(self) -> CommandWriter:
+        """What writes on the workload what people say."""
 
     @property
     def clock(self) -> Clock:
@@ -100,8 +104,8 @@ class Changes:
         self._suspected = asyncio.Lock()
         self._log = structlog.get_logger()
         self._ways: Mapping[str, tuple[frozenset[str], Say]] = {
-            **{str(answer): (frozenset({"ticket"}), self._answering(answer)) for answer in Answer},
-            **{str(word): (frozenset(), self._freezing(word)) for word in Freezing},
+            **{str(command): (frozenset({"ticket"}), self._answering(command)) for command in RunCommand},
+            **{str(command): (frozenset(), self._freezing(command)) for command in FreezeCommand},
             "mark": (frozenset({"mark", "revision"}), self._mark),
             "rollback": (frozenset({"ticket", "action", "to"}), self._roll_back),
         }
@@ -141,7 +145,7 @@ class Changes:
         async with lane, self._places:
             caller = await self._caller(self._gate, token, peer)
             given = self._given(word, body)
-            place = self._guard.people.place(given["target"])
+            place = self._guard.commands.place(given["target"])
             if not await self._gate.may_change(caller, place.kind, place.namespace, place.name):
                 raise NotTaken(403, f"{caller.name} may not patch {place}.")
             return await self._said(word, Said(given["target"], place, given["reason"], caller.name), given)
@@ -163,10 +167,10 @@ class Changes:
         targets = self._guard.read_model.targets
         if given.get("target") not in targets:
             raise NotTaken(404, f"No such target; there are {', '.join(targets)}.")
-        unfit = inbox.unfit_words(given.get("reason", ""))
-        if unfit is not None:
-            raise NotTaken(400, f"reason: {unfit}.")
-        if "ticket" in wanted and not _TICKET.fullmatch(given.get("ticket", "")):
+        objection = objection_to_reason(given.get("reason", ""))
+        if objection is not None:
+            raise NotTaken(400, f"reason: {objection}.")
+        if "ticket" in wanted and not is_approval_token(given.get("ticket", "")):
             raise NotTaken(400, "ticket: the 16 digits that /api/v1/status or /api/v1/plan shows of what is meant.")
         return given
 
@@ -188,31 +192,27 @@ class Changes:
         }
         return told | ({"ticket": given["ticket"]} if "ticket" in given else {}), 202
 
-    def _answering(self, answer: Answer) -> Say:
-        return lambda said, given: self._guard.people.answer(said, answer, given["ticket"])
+    def _answering(self, command: RunCommand) -> Say:
+        return lambda said, given: self._guard.commands.answer(said, command, given["ticket"])
 
-    def _freezing(self, word: Freezing) -> Say:
-        return lambda said, _: self._guard.people.freezing(said, word)
+    def _freezing(self, command: FreezeCommand) -> Say:
+        return lambda said, _: self._guard.commands.freeze(said, command)
 
     async def _mark(self, said: Said, given: Json) -> Written | Denied:
         mark, revision = given.get("mark", ""), given.get("revision", "")
         if mark not in set(Mark):
             raise NotTaken(400, f"mark: one of {', '.join(Mark)}.")
-        if not _word(revision):
+        if not is_name_of_release(revision):
             raise NotTaken(400, "revision: a revision's number, or the first digits of its hash.")
-        return await self._guard.people.mark(said, Mark(mark), revision)
+        return await self._guard.commands.mark(said, Mark(mark), revision)
 
     async def _roll_back(self, said: Said, given: Json) -> Written | Denied:
         action, to = given.get("action", ""), given.get("to", "")
-        if action not in manual.ASKABLE:
-            raise NotTaken(400, f"action: one of {', '.join(manual.ASKABLE)}.")
-        if to and not _word(to):
+        if action not in ASKABLE:
+            raise NotTaken(400, f"action: one of {', '.join(ASKABLE)}.")
+        if to and not is_name_of_release(to):
             raise NotTaken(400, "to: a revision's number, or the first digits of its hash.")
-        return await self._guard.people.rollback(said, Wish(Action(action), to), given["ticket"])
-
-
-def _word(text: str) -> bool:
-    return bool(text) and " " not in text and text.isprintable()
+        return await self._guard.commands.roll_back(said, Wish(Action(action), to), given["ticket"])
 
 
 def _token(request: web.Request) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 from logcaster_guard import __version__
 from logcaster_guard.adapters.logs import scrubbed
 from logcaster_guard.domain import attribution, narration
-from logcaster_guard.domain.answers import Heard
 from logcaster_guard.domain.attribution import Attribution
 from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.guardrails import Refusal
+from logcaster_guard.domain.inbox.commands import Heard
 from logcaster_guard.domain.ledger import Freeze
 from logcaster_guard.domain.problems import Problem
 from logcaster_guard.domain.runs import Run
@@ -242,7 +242,7 @@ def _run(run: Run) -> Json:
         "target": opened.target,
         "rule": opened.rule,
         "reason": opened.reason,
-        "ticket": opened.ticket,
+        "ticket": opened.approval_token,
         "workload": plan.live or plan.deployment,
         "question": _question(run),
         "strategy": plan.strategy,

@@ -17,9 +17,8 @@ from aiohttp.typedefs import Middleware
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from logcaster_guard.domain import manual
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
-from logcaster_guard.domain.manual import Wish
+from logcaster_guard.domain.inbox.commands import ASKABLE, Wish
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.engine.status import ReadModel
 from logcaster_guard.ports import Gate
@@ -208,8 +207,8 @@ class _Pages:
         target, action, to = (request.query.get(k, "") for k in ("target", "action", "to"))
         if target not in self._model.targets:
             return self._no_such_target()
-        if action not in manual.ASKABLE:
-            return _refused(f"Name an action, one of {', '.join(manual.ASKABLE)}.", 400)
+        if action not in ASKABLE:
+            return _refused(f"Name an action, one of {', '.join(ASKABLE)}.", 400)
         try:
             # One at a time: each asks the API server for what the plan rests on.
             async with self._planning:

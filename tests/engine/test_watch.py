@@ -316,7 +316,7 @@ async def test_what_was_before_a_runs_end_counts_no_more_after_a_restart() -> No
         await made.pass_(FIRES)
         [opened] = made.told(RunOpened)
         expiry = made.clock.now() + timedelta(seconds=600)
-        made.cluster.annotate(PROD, veto=f"{opened.ticket} {expiry:%Y-%m-%dT%H:%M:%SZ} no")
+        made.cluster.annotate(PROD, veto=f"{opened.approval_token} {expiry:%Y-%m-%dT%H:%M:%SZ} no")
         await made.pass_(10.0)
         [closed] = made.told(RunClosed)
         await made.restart()
