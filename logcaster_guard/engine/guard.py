@@ -29,6 +29,7 @@ from logcaster_guard.effects.workload import Handler, registry
 from logcaster_guard.engine.alarm import Alarm
 from logcaster_guard.engine.authority import Keeper, during
 from logcaster_guard.engine.chronicle import Chronicle
+from logcaster_guard.engine.clock_comparison import ClockComparison
 from logcaster_guard.engine.command_writer import CommandWriter
 from logcaster_guard.engine.compaction import Compactor
 from logcaster_guard.engine.composition import Composition, Orders
@@ -348,8 +349,13 @@ class Guard:
                 group.create_task(self._compactor.run(), name="journal size")
             group.create_task(self._suspensions.run(), name="suspensions")
             group.create_task(self.problems.run(), name="problems")
+            group.create_task(self._clock_comparison().run(), name="clocks")
             for watch in self.watches.values():
                 group.create_task(watch.run(), name=f"watch {watch.target.key}")
+
+    def _clock_comparison(self) -> ClockComparison:
+        clocks = {"the API server": self._cluster.ahead, **{str(n): s.ahead for n, s in self._sources.items()}}
+        return ClockComparison(clocks, self._orders.targets, self.problems, self._clock)
 
     async def forget_old_releases(self) -> None:
         """Remove the saved releases that no rollback can need any more, if the journal tells which those are."""

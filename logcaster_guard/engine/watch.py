@@ -136,6 +136,7 @@ class TargetWatch:
         """Follow these rules from now on; one that is what it was keeps its window and its place in time."""
         gone = self.triggers.reload(rules, signals)
         self._problems.keep(ProblemKind.SOURCE, self.target, {*self.triggers.signals, _WORKLOAD})
+        self._problems.keep(ProblemKind.LAG, self.target, self.triggers.signals)
         self._problems.keep(ProblemKind.RULE, self.target, self.rules)
         self._problems.keep(ProblemKind.POLLS, self.target, self.sources)
         for trigger in gone:
