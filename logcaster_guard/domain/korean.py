@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from logcaster_guard.domain.attribution import Cause
 from logcaster_guard.domain.guardrails import Guardrail
-from logcaster_guard.domain.inbox import Mark
+from logcaster_guard.domain.inbox.commands import Mark
 from logcaster_guard.domain.ledger import Standing
 from logcaster_guard.domain.notices import Silence
 

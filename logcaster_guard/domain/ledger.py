@@ -30,7 +30,7 @@ from logcaster_guard.domain.events import (
     TargetFrozen,
     TargetThawed,
 )
-from logcaster_guard.domain.inbox import Mark
+from logcaster_guard.domain.inbox.commands import Mark
 from logcaster_guard.domain.rules import LedgerPolicy, Rule
 from logcaster_guard.domain.workload import Revision
 

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 
 import structlog
 
-from logcaster_guard.domain.answers import Heard
 from logcaster_guard.domain.errors import GuardError, JournalConflict, JournalOutOfReach, JournalUnavailable
 from logcaster_guard.domain.events import (
     Event,
@@ -25,6 +24,7 @@ from logcaster_guard.domain.events import (
     TriggerPending,
 )
 from logcaster_guard.domain.guardrails import PastRun
+from logcaster_guard.domain.inbox.commands import Heard
 from logcaster_guard.domain.ledger import Ledger, Standing
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.runs import Run
@@ -117,9 +117,10 @@ class Chronicle:
         """What is known of the target's releases."""
         return self._state.ledgers.get(target, Ledger())
 
-    def runs(self) -> Sequence[Run]:
-        """Every run, in the order of their opening."""
-        return list(self._state.runs.values())
+    def runs(self, target: str | None = None) -> Sequence[Run]:
+        """Every run, or those of one target, in the order of their opening."""
+        found = self._state.runs if target is None else self._state.runs_of.get(target, {})
+        return list(found.values())
 
     def run(self, run: str) -> Run:
         """The run as its stream tells it."""

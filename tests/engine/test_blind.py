@@ -21,11 +21,11 @@ BLIND, SEEING = "trigger.blind", "trigger.seeing"
 
 
 def phase(made: Bench, name: str = ERRORS.name) -> Phase:
-    return made.guard.watches[KEY].phases[name]
+    return made.guard.read_model.target(KEY).rule(name).phase
 
 
 def sentences(made: Bench) -> list[str]:
-    return [p.sentence for p in made.guard.problems.current()]
+    return [p.sentence for p in made.guard.read_model.problems()]
 
 
 async def test_a_rule_that_never_had_a_value_is_blind_after_its_duration_and_people_are_told_once() -> None:

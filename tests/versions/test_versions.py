@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from logcaster_guard.domain import inbox
 from logcaster_guard.domain.events import NoticeQueued, RunClosed
+from logcaster_guard.domain.inbox.commands import AnswerRun, RunCommand, value_of
 from logcaster_guard.domain.runs import ABANDONED, RECOVERED
 from logcaster_guard.ports import Kind
 from tests.fakes.journal import MemoryJournal
@@ -35,8 +35,8 @@ async def test_each_open_run_is_resumed_and_ends_well(version: str, backend: str
     guard = await services.start()
     found = {run.opened.target: run.opened for run in guard.chronicle.open_runs().values()}
     assert sorted(found) == sorted(f"default/{name}" for name in PLAYED)
-    answer = inbox.written(found["default/asked"].ticket, services.clock.now() + APPROVAL, "go on")
-    services.cluster.annotate("asked", approve=answer)
+    token, until = found["default/asked"].approval_token, services.clock.now() + APPROVAL
+    services.cluster.annotate("asked", approve=value_of(AnswerRun(RunCommand.APPROVE, token, until, "go on")))
     await services.pass_(1_500.0)
     assert ends(services) == dict.fromkeys(PLAYED, RECOVERED)
     assert {services.cluster.image(name) for name in ("gradual", "asked", "plain", "switched-blue")} == {"v1"}
