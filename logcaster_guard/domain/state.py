@@ -41,6 +41,7 @@ DENIALS = 1_000
 _HEARD = 20
 """Answers of people that are shown, of each target."""
 
+_UNKNOWN = Ledger()
 Transition = TriggerPending | TriggerFired | TriggerCleared
 
 
@@ -106,7 +107,7 @@ class State:
         self.over |= {key for key in self.triggers if key[0] == run.opened.target}
 
     def _take_of_target(self, target: str, event: Event) -> None:
-        self.ledgers[target] = ledgers.extend(self.ledgers.get(target, Ledger()), [event])
+        self.ledgers[target] = ledgers.extend(self.ledgers.get(target, _UNKNOWN), [event])
         match event:
             case TriggerPending() | TriggerFired() | TriggerCleared():
                 self.triggers[target, event.rule] = event

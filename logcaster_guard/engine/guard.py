@@ -46,7 +46,7 @@ from logcaster_guard.engine.status import Parts, ReadModel
 from logcaster_guard.engine.suspensions import Suspensions
 from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.engine.tally import TalliedBlobs, TalliedJournal
-from logcaster_guard.ports import Blobs, Channel, Clock, Cluster, Journal, Rights, Source
+from logcaster_guard.ports import Blobs, Channel, Clock, Cluster, Entry, Journal, Rights, Source
 
 _DRAIN = 5.0
 _SWEEP = 60.0
@@ -265,7 +265,7 @@ class Guard:
             await asyncio.Event().wait()
 
     async def _act(self) -> None:
-        await self._load()
+        known = await self._load()
         if self.chronicle.fault:
             self.alarm.lost(self.chronicle.fault)
         if self._term is not None and not self.chronicle.available:
@@ -273,7 +273,8 @@ class Guard:
         await self._find_itself()
         outbox = self.outbox if self.chronicle.available else None
         async with asyncio.TaskGroup() as group:
-            delivering = None if outbox is None else group.create_task(outbox.run(), name="outbox")
+            delivering = None if outbox is None else group.create_task(outbox.run(known), name="outbox")
+            del known
             try:
                 await self._take_over()
                 await self._watch_all()
@@ -299,15 +300,13 @@ class Guard:
                 log.warning("cluster.unreachable", detail=str(error))
                 await self._clock.sleep_until(self._clock.monotonic() + _LOAD_RETRY)
 
-    async def _load(self) -> None:
+    async def _load(self) -> Sequence[Entry] | None:
         """Read the journal; one that gives no answer is waited for, since only what it tells may be acted on."""
         while True:
             try:
-                await self.chronicle.load()
+                return await self.chronicle.load()
             except JournalOutOfReach as error:
                 detail = str(error)
-            else:
-                return
             structlog.get_logger().error(
                 "journal.out_of_reach", detail=detail, effect="nothing is done until it answers"
             )
