@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -24,9 +23,8 @@ from logcaster_guard.cli.asking import (
 )
 from logcaster_guard.cli.check import BAD_INPUT
 from logcaster_guard.cli.writing import REFUSED, Config, Manner, NoWait, Outcome, Reason, Way, Yes
-from logcaster_guard.domain import inbox
-from logcaster_guard.domain.inbox import Answer
-from logcaster_guard.effects.annotating import Place, Written
+from logcaster_guard.domain.inbox.commands import AnswerRun, RunCommand, expiry_of_answer, is_approval_token
+from logcaster_guard.engine.command_writer import Place, Written
 
 Which = Annotated[str, typer.Option("--target", metavar="NAME", help="The target's name, or NAMESPACE/DEPLOYMENT.")]
 RunName = Annotated[str, typer.Option("--run", metavar="RUN", help="The run's name; else the one that is open.")]
@@ -35,12 +33,8 @@ Ticket = Annotated[
     typer.Option("--ticket", metavar="TICKET", help="The 16 digits of the notice; needed where no daemon answers."),
 ]
 
-_VALID = timedelta(minutes=10)
-"""For how long an answer stands to which no question names an end."""
 _GIVING_BACK = 600.0
 """Seconds within which a run that ends has given back what it borrowed."""
-_TICKET = re.compile(r"[0-9a-f]{16}")
-_NAMES = {answer: annotation for annotation, answer in inbox.ANSWERS.items()}
 
 
 def approve(
@@ -56,7 +50,9 @@ def approve(
     as_json: AsJson = False,
 ) -> None:
     """Say yes to the rollback that asks for it, so that it begins at once."""
-    _answer(Answer.APPROVE, writing.way(address, config), (target, run, ticket), Manner(reason, yes, no_wait, as_json))
+    _answer(
+        RunCommand.APPROVE, writing.way(address, config), (target, run, ticket), Manner(reason, yes, no_wait, as_json)
+    )
 
 
 def veto(
@@ -72,7 +68,9 @@ def veto(
     as_json: AsJson = False,
 ) -> None:
     """Say no to the rollback that asks first; nothing is changed."""
-    _answer(Answer.VETO, writing.way(address, config), (target, run, ticket), Manner(reason, True, no_wait, as_json))
+    _answer(
+        RunCommand.VETO, writing.way(address, config), (target, run, ticket), Manner(reason, True, no_wait, as_json)
+    )
 
 
 def abandon(
@@ -88,7 +86,9 @@ def abandon(
     as_json: AsJson = False,
 ) -> None:
     """End the open run where it stands: what it borrowed is given back, and the target is frozen."""
-    _answer(Answer.ABANDON, writing.way(address, config), (target, run, ticket), Manner(reason, yes, no_wait, as_json))
+    _answer(
+        RunCommand.ABANDON, writing.way(address, config), (target, run, ticket), Manner(reason, yes, no_wait, as_json)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,31 +97,31 @@ class _Addressed:
 
     target: str
     place: Place
-    ticket: str
+    approval_token: str
     expiry: datetime
     run: Json | None
 
 
-def _answer(answer: Answer, way: Way, names: tuple[str, str, str], manner: Manner) -> None:
+def _answer(command: RunCommand, way: Way, names: tuple[str, str, str], manner: Manner) -> None:
     writing.check_reason(manner.reason)
     target, run, ticket = names
-    if ticket and not _TICKET.fullmatch(ticket):
+    if ticket and not is_approval_token(ticket):
         raise ended("--ticket: 16 digits of 0-9 and a-f, as the notice shows them", BAD_INPUT)
-    addressed = _found(answer, way, target, run, ticket) if way.there else _blindly(way, target, ticket)
+    addressed = _found(command, way, target, run, ticket) if way.there else _blindly(command, way, target, ticket)
     if not manner.as_json:
-        show([plain(line) for line in _lines(answer, addressed)])
-    writing.agree(f"{answer.capitalize()} it?", yes=manner.yes)
-    value = inbox.written(addressed.ticket, addressed.expiry, manner.reason)
-    written = writing.write(way, addressed.place, _NAMES[answer], lambda _: value)
+        show([plain(line) for line in _lines(command, addressed)])
+    writing.agree(f"{command.capitalize()} it?", yes=manner.yes)
+    said = AnswerRun(command, addressed.approval_token, addressed.expiry, manner.reason)
+    written = writing.write(way, addressed.place, said)
     writing.echo(written, as_json=manner.as_json)
     if manner.no_wait or not way.there:
         why = "" if way.there else " No daemon answers here: status tells what became of it."
         outcome = Outcome("written", f"Written.{why}", _named(addressed))
         raise writing.finish(written, outcome, as_json=manner.as_json)
-    raise writing.finish(written, _became(answer, way, addressed, written), as_json=manner.as_json)
+    raise writing.finish(written, _became(command, way, addressed, written), as_json=manner.as_json)
 
 
-def _found(answer: Answer, way: Way, target: str, run: str, ticket: str) -> _Addressed:
+def _found(command: RunCommand, way: Way, target: str, run: str, ticket: str) -> _Addressed:
     """The run that is meant, from the daemon's account."""
     targets = way.status()["targets"]
     if target:
@@ -129,54 +129,53 @@ def _found(answer: Answer, way: Way, target: str, run: str, ticket: str) -> _Add
     candidates = [(t, t["run"]) for t in targets if t["run"] is not None]
     if run or ticket:
         candidates = [(t, r) for t, r in candidates if run in {"", r["run"]} and ticket in {"", r["ticket"]}]
-    elif answer is not Answer.ABANDON:
+    elif command is not RunCommand.ABANDON:
         candidates = [(t, r) for t, r in candidates if r["question"] is not None]
     if not candidates:
-        raise ended(f"nothing to {answer}: no such run is open; see logcaster-guard status", REFUSED)
+        raise ended(f"nothing to {command}: no such run is open; see logcaster-guard status", REFUSED)
     if len(candidates) > 1:
         names = ", ".join(f"{t['name']} ({r['run']})" for t, r in candidates)
         raise ended(f"--target: found none; allowed one of {names}", BAD_INPUT)
     ((place, open_run),) = candidates
     question = open_run["question"]
-    if question is None and answer is not Answer.ABANDON:
+    if question is None and command is not RunCommand.ABANDON:
         raise ended(f"run {open_run['run']} does not ask any more; abandon it if it is to end", REFUSED)
-    expiry = datetime.now(UTC) + _VALID
-    if question is not None and answer is not Answer.ABANDON:
-        expiry = min(datetime.fromisoformat(question["expiry"]), datetime.now(UTC) + inbox.LONGEST_ANSWER)
+    asked_until = None if question is None else datetime.fromisoformat(question["expiry"])
+    expiry = expiry_of_answer(command, asked_until, datetime.now(UTC))
     where = writing.place_in(place, open_run["workload"])
     return _Addressed(place["target"], where, open_run["ticket"], expiry, open_run)
 
 
-def _blindly(way: Way, target: str, ticket: str) -> _Addressed:
+def _blindly(command: RunCommand, way: Way, target: str, ticket: str) -> _Addressed:
     if not target or not ticket:
         raise ended(
             f"no daemon answers at {way.address}: give --target and --ticket as the notice names them, or --address",
             UNREACHABLE,
         )
     place = way.place_of(target)
-    return _Addressed(writing.key_of(place), place, ticket, datetime.now(UTC) + _VALID, None)
+    return _Addressed(writing.key_of(place), place, ticket, expiry_of_answer(command, None, datetime.now(UTC)), None)
 
 
-def _lines(answer: Answer, addressed: _Addressed) -> list[str]:
+def _lines(command: RunCommand, addressed: _Addressed) -> list[str]:
     run = addressed.run
     holds = f"The answer holds until {instant(addressed.expiry.isoformat())}."
     if run is None:
-        return [f"{addressed.target}: plan {addressed.ticket}, unseen as no daemon answers. {holds}"]
+        return [f"{addressed.target}: plan {addressed.approval_token}, unseen as no daemon answers. {holds}"]
     until = "" if run["question"] is None else f", asks until {instant(run['question']['until'])}"
     return [
         f"{run['target']}: run {run['run']}, {run['strategy']}, plan {run['ticket']}{until}",
         f"  {', '.join(run['from_images'])} → {', '.join(run['to_images'])}",
         f"  {run['reason']}",
         f"  at step {run['step'] or 'none'}; done: {', '.join(run['steps_done']) or 'nothing yet'}",
-        holds if answer is not Answer.ABANDON else "What it borrowed is given back, and the target is frozen.",
+        holds if command is not RunCommand.ABANDON else "What it borrowed is given back, and the target is frozen.",
     ]
 
 
 def _named(addressed: _Addressed) -> Json:
-    return {"run": "" if addressed.run is None else addressed.run["run"], "ticket": addressed.ticket}
+    return {"run": "" if addressed.run is None else addressed.run["run"], "ticket": addressed.approval_token}
 
 
-def _became(answer: Answer, way: Way, addressed: _Addressed, written: Written) -> Outcome:
+def _became(command: RunCommand, way: Way, addressed: _Addressed, written: Written) -> Outcome:
     heard = writing.awaited(way, lambda t: writing.heard(t, written.digest), addressed.target)
     more = _named(addressed)
     name = more["run"]
@@ -184,7 +183,7 @@ def _became(answer: Answer, way: Way, addressed: _Addressed, written: Written) -
         return Outcome("unknown", "The guard has not looked at it yet: see status, and its log.", more)
     if not heard["counted"]:
         return Outcome("refused", f"It does not count: {heard['words']}.", more)
-    if answer is Answer.APPROVE:
+    if command is RunCommand.APPROVE:
         return Outcome("done", f"Run {name} was approved and goes on; see logcaster-guard history.", more)
 
     def closed(_: Json) -> Json | None:

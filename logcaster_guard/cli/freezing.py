@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -10,10 +9,8 @@ import typer
 from logcaster_guard.cli import writing
 from logcaster_guard.cli.asking import DEFAULT_ADDRESS, Address, AsJson, Json, plain, show
 from logcaster_guard.cli.writing import Config, Manner, NoWait, Outcome, Reason, Way, Yes
-from logcaster_guard.domain import inbox
-from logcaster_guard.domain.inbox import Denied, Freezing, Frozen
-from logcaster_guard.domain.workload import Workload
-from logcaster_guard.effects.annotating import Written
+from logcaster_guard.domain.inbox.freezes import FreezeCommand, SetFreeze
+from logcaster_guard.engine.command_writer import Written
 
 _QUOTED = 100
 
@@ -31,7 +28,7 @@ def freeze(
     as_json: AsJson = False,
 ) -> None:
     """Let nothing be rolled back on a target until it is unfrozen."""
-    _say(Freezing.FREEZE, writing.way(address, config), target, Manner(reason, True, no_wait, as_json))
+    _say(FreezeCommand.FREEZE, writing.way(address, config), target, Manner(reason, True, no_wait, as_json))
 
 
 def unfreeze(
@@ -45,7 +42,7 @@ def unfreeze(
     as_json: AsJson = False,
 ) -> None:
     """Lift every freeze of a target, a person's and the guard's own."""
-    _say(Freezing.UNFREEZE, writing.way(address, config), target, Manner(reason, yes, no_wait, as_json))
+    _say(FreezeCommand.UNFREEZE, writing.way(address, config), target, Manner(reason, yes, no_wait, as_json))
 
 
 def resume(
@@ -59,28 +56,24 @@ def resume(
     as_json: AsJson = False,
 ) -> None:
     """Lift the freeze that the guard itself put on a target after a run that did not end well; a person's stays."""
-    _say(Freezing.RESUME, writing.way(address, config), target, Manner(reason, yes, no_wait, as_json))
+    _say(FreezeCommand.RESUME, writing.way(address, config), target, Manner(reason, yes, no_wait, as_json))
 
 
-def _say(word: Freezing, way: Way, name: str, manner: Manner) -> None:
+def _say(command: FreezeCommand, way: Way, name: str, manner: Manner) -> None:
     writing.check_reason(manner.reason)
     target = way.target(name) if way.there else None
     place = way.place_of(name) if target is None else writing.place_in(target, target["workload"])
     if target is not None and target["frozen"] is not None and not manner.as_json:
         frozen = target["frozen"]
         show([plain(f"{target['target']} is frozen by {frozen['by']}: {frozen['reason']}")])
-    writing.agree(f"{word.capitalize()} {name}?", yes=manner.yes)
+    writing.agree(f"{command.capitalize()} {name}?", yes=manner.yes)
 
-    def compose(workload: Workload) -> str | Denied:
-        held = Frozen(workload.annotations.get(inbox.FREEZE), _by(target))
-        return inbox.freezing(word, held, manner.reason, datetime.now(UTC))
-
-    written = writing.write(way, place, inbox.FREEZE, compose)
+    written = writing.write(way, place, SetFreeze(command, manner.reason, _by(target)))
     writing.echo(written, as_json=manner.as_json)
     if manner.no_wait or target is None:
         why = " No daemon answers here: status tells what became of it." if target is None else ""
         raise writing.finish(written, Outcome("written", f"Written.{why}", {}), as_json=manner.as_json)
-    raise writing.finish(written, _became(word, way, target["target"], written), as_json=manner.as_json)
+    raise writing.finish(written, _became(command, way, target["target"], written), as_json=manner.as_json)
 
 
 def _by(target: Json | None) -> str | None:
@@ -89,16 +82,16 @@ def _by(target: Json | None) -> str | None:
     return None if target["frozen"] is None else str(target["frozen"]["by"])
 
 
-def _became(word: Freezing, way: Way, target: str, written: Written) -> Outcome:
+def _became(command: FreezeCommand, way: Way, target: str, written: Written) -> Outcome:
     def held(account: Json) -> bool | None:
         frozen = account["frozen"]
-        if word is Freezing.FREEZE:
+        if command is FreezeCommand.FREEZE:
             # A run that the freeze has ended froze the target in its turn, and quotes it.
             return True if frozen is not None and written.value[:_QUOTED] in frozen["reason"] else None
         return True if frozen is None else None
 
     if writing.awaited(way, held, target) is not None:
-        sentence = "is frozen: nothing is rolled back" if word is Freezing.FREEZE else "is not frozen any more"
+        sentence = "is frozen: nothing is rolled back" if command is FreezeCommand.FREEZE else "is not frozen any more"
         return Outcome("done", f"{target} {sentence}.", {"target": target})
     sentence = f"The guard has not taken it in: {target} is as it was. See status, and freeze.kept in its log."
     return Outcome("unknown", sentence, {"target": target})

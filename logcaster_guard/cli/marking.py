@@ -13,12 +13,11 @@ from logcaster_guard.cli import writing
 from logcaster_guard.cli.asking import DEFAULT_ADDRESS, UNREACHABLE, Address, AsJson, Json, ask, ended, plain, show
 from logcaster_guard.cli.check import BAD_INPUT
 from logcaster_guard.cli.writing import REFUSED, Config, Manner, NoWait, Outcome, Reason, Way, Yes
-from logcaster_guard.domain import inbox, ledger, marks
-from logcaster_guard.domain.inbox import Mark
+from logcaster_guard.domain import ledger
+from logcaster_guard.domain.inbox.commands import MARK_VALID_FOR, Mark, MarkRelease
 from logcaster_guard.domain.ledger import Standing
-from logcaster_guard.domain.marks import Marking
 from logcaster_guard.domain.narration import AFTER
-from logcaster_guard.effects.annotating import Place, Written
+from logcaster_guard.engine.command_writer import Place, Written
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _WORDS = {Mark.BAD: "bad", Mark.NOT_BAD: "not bad any more"}
@@ -58,8 +57,8 @@ def mark(
         show([plain(line) for line in release.lines])
         show([plain(_BEFORE[verdict])])
     writing.agree(f"Mark it {verdict}?", yes=yes)
-    value = marks.written(Marking(release.template, verdict, reason), datetime.now(UTC) + marks.VALID_FOR)
-    written = writing.write(way, release.place, inbox.MARK, lambda _: value)
+    command = MarkRelease(release.template, datetime.now(UTC) + MARK_VALID_FOR, verdict, reason)
+    written = writing.write(way, release.place, command)
     writing.echo(written, as_json=as_json)
     raise writing.finish(written, _outcome(way, verdict, release, written, manner), as_json=as_json)
 

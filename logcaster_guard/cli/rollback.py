@@ -27,17 +27,17 @@ from logcaster_guard.cli.check import BAD_INPUT, print_faults
 from logcaster_guard.cli.run import Config
 from logcaster_guard.cli.writing import Way
 from logcaster_guard.config.loading import Loaded, load
-from logcaster_guard.domain import inbox, manual
 from logcaster_guard.domain.errors import ClusterError, ConfigurationError, JournalUnavailable, Unavailable
-from logcaster_guard.domain.manual import Request, Wish
+from logcaster_guard.domain.inbox.annotations import MAX_REASON
+from logcaster_guard.domain.inbox.commands import ROLLBACK_VALID_FOR, RollBack, Wish, is_name_of_release
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.runs import RECOVERED
 from logcaster_guard.domain.signals import Target
-from logcaster_guard.effects.annotating import Place
+from logcaster_guard.engine.command_writer import Place
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.engine.manual import ManualRuns, Preview
 from logcaster_guard.ports import Kind
-from logcaster_guard.web.answers import run_answer, standing_by
+from logcaster_guard.web.rendering import one_run
 
 PATIENCE = 5.0
 """Seconds beyond its duration for which the lease of a guard that is gone is waited for."""
@@ -76,7 +76,7 @@ def rollback(
         print_faults(loaded)
         raise typer.Exit(BAD_INPUT)
     chosen = _chosen(loaded, target)
-    if not reason.isprintable() or len(reason) > inbox.MAX_ANSWER // 2 or not to.isprintable() or " " in to:
+    if not reason.isprintable() or len(reason) > MAX_REASON or (to and not is_name_of_release(to)):
         raise ended("--reason and --to are short and of printable characters, and --to is one word", BAD_INPUT)
     wish = Wish(strategy.action, to)
     logs.configure("auto", "error")
@@ -146,11 +146,11 @@ def _asked(loaded: Loaded, target: Target, wish: Wish, reason: str, *, address: 
     _show(shown)
     if not agree():
         return True
-    value = manual.written(Request(wish, shown["ticket"], reason), datetime.now(UTC) + manual.VALID_FOR)
+    request = RollBack(shown["ticket"], datetime.now(UTC) + ROLLBACK_VALID_FOR, wish, reason)
     way = Way(address, there=True, settings=loaded.settings)
     place = Place(Kind(target.kind), target.namespace, shown["workload"])
-    written = writing.write(way, place, inbox.ROLLBACK, lambda _: value)
-    show([plain(f"Asked the guard by the annotation {inbox.ROLLBACK} on {shown['workload']}.")])
+    written = writing.write(way, place, request)
+    show([plain(f"Asked the guard by the annotation {written.annotation} on {shown['workload']}.")])
 
     async def look() -> Sequence[Json]:
         told = await asyncio.to_thread(way.target, target.key)
@@ -171,43 +171,43 @@ async def _alone(loaded: Loaded, target: Target, wish: Wish, reason: str, agree:
     alone = replace(loaded, settings=replace(loaded.settings, targets=(target,)))
     async with app.built(alone, by_hand=True) as guard, contextlib.AsyncExitStack() as stack:
         if guard.authority is None:
-            await guard.chronicle.load()
+            await guard.read_journal()
         else:
             await stack.enter_async_context(_working(guard))
             await _turn(guard, guard.authority.terms.duration + PATIENCE)
-        if not guard.chronicle.available:
+        if not guard.read_model.journal_usable:
             raise JournalUnavailable(
                 "no guard answers, and the journal cannot be used: if a guard runs, name its address with --address; "
                 f"else see {stores.described(loaded.settings.journal)}"
             )
-        runs = guard.watches[target.key].manual
+        runs = guard.manual(target.key)
         found = await runs.preview(wish)
         if not isinstance(found, Preview):
             raise _refused(found)
         _show({"target": target.key, **found.told()})
         if not await asyncio.to_thread(agree):
             return True
-        return await _carried_out(guard, runs, wish, found.ticket, reason)
+        return await _carried_out(guard, runs, wish, found.approval_token, reason)
 
 
 async def _turn(guard: Guard, within: float) -> None:
     """Wait until this process holds the lease and has read the journal; raises `Unavailable`."""
     end = time.monotonic() + within
-    while guard.standby or not guard.chronicle.loaded:
+    while guard.read_model.standby or not guard.read_model.journal_read:
         if time.monotonic() > end:
-            raise Unavailable(standing_by(guard) or "the journal cannot be used")
+            raise Unavailable(guard.read_model.standing_by or "the journal cannot be used")
         await asyncio.sleep(0.1)
 
 
-async def _carried_out(guard: Guard, runs: ManualRuns, wish: Wish, ticket: str, reason: str) -> bool:
+async def _carried_out(guard: Guard, runs: ManualRuns, wish: Wish, token: str, reason: str) -> bool:
     async with contextlib.nullcontext() if guard.authority is not None else _working(guard):
-        begun = await runs.begin(wish, ticket, reason)
+        begun = await runs.begin(wish, token, reason)
         if not isinstance(begun, str):
             raise _refused(begun)
         name = begun
 
         async def look() -> Sequence[Json]:
-            return line_of([run_answer(run) for run in guard.chronicle.runs()], name)
+            return line_of([one_run(run) for run in guard.read_model.runs()], name)
 
         return await _followed(look, patience=0.0)
 

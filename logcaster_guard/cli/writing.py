@@ -13,16 +13,18 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from logcaster_guard import stores
+from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.cli.asking import UNREACHABLE, Json, ask, ended, is_there, plain, show, show_json
 from logcaster_guard.cli.check import BAD_INPUT, print_faults
 from logcaster_guard.config.faults import escaped
 from logcaster_guard.config.loading import load
 from logcaster_guard.config.settings import Settings, default_settings
-from logcaster_guard.domain import inbox
 from logcaster_guard.domain.errors import ClusterError, ConfigurationError
-from logcaster_guard.domain.inbox import Denied
+from logcaster_guard.domain.inbox.annotations import Denied, objection_to_reason
+from logcaster_guard.domain.inbox.commands import Command
 from logcaster_guard.domain.signals import Target
-from logcaster_guard.effects.annotating import Compose, Place, Written, annotate
+from logcaster_guard.engine import command_writer
+from logcaster_guard.engine.command_writer import Place, Written
 from logcaster_guard.ports import Kind
 
 REFUSED = 1
@@ -117,9 +119,9 @@ def place_in(target: Json, workload: str) -> Place:
 
 def check_reason(reason: str) -> None:
     """End the command with 2 for a reason that cannot be written."""
-    unfit = inbox.unfit_words(reason)
-    if unfit is not None:
-        raise ended(f"--reason: {unfit}", BAD_INPUT)
+    objection = objection_to_reason(reason)
+    if objection is not None:
+        raise ended(f"--reason: {objection}", BAD_INPUT)
 
 
 def agree(question: str, *, yes: bool) -> None:
@@ -132,10 +134,10 @@ def agree(question: str, *, yes: bool) -> None:
         raise ended("nothing was done", REFUSED)
 
 
-def write(way: Way, place: Place, annotation: str, compose: Compose) -> Written:
+def write(way: Way, place: Place, command: Command) -> Written:
     """Write it with the caller's own rights; ends the command where it is refused (1) or nobody answers (3)."""
     try:
-        found = asyncio.run(_write(way, place, annotation, compose))
+        found = asyncio.run(_write(way, place, command))
     except ConfigurationError as error:
         raise ended(str(error), BAD_INPUT) from None
     except ClusterError as error:
@@ -145,10 +147,10 @@ def write(way: Way, place: Place, annotation: str, compose: Compose) -> Written:
     return found
 
 
-async def _write(way: Way, place: Place, annotation: str, compose: Compose) -> Written | Denied:
+async def _write(way: Way, place: Place, command: Command) -> Written | Denied:
     cluster = await stores.connected(way.settings.sources.kubernetes)
     try:
-        return await annotate(cluster, place, annotation, compose)
+        return await command_writer.write(cluster, place, command, SystemClock())
     finally:
         await cluster.aclose()
 

@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from logcaster_guard.domain.inbox import Answer, Mark
+from logcaster_guard.domain.inbox.commands import Mark, RunCommand
 from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.steps import Hold, Plan
 
@@ -212,7 +212,7 @@ class RunOpened:
     attributed: bool = False
 
     @property
-    def ticket(self) -> str:
+    def approval_token(self) -> str:
         """What an approval or a veto of this run has to name: 16 hex digits of the SHA-256 of run and plan."""
         return hashlib.sha256(f"{self.run}/{self.plan.digest}".encode()).hexdigest()[:16]
 
@@ -265,7 +265,7 @@ class RunAnswered:
 
     at: datetime
     run: str
-    answer: Answer
+    answer: RunCommand
     digest: str
     words: str = ""
     until: datetime | None = None

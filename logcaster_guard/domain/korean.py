@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from logcaster_guard.domain.attribution import Cause
 from logcaster_guard.domain.guardrails import Guardrail
-from logcaster_guard.domain.inbox import Mark
+from logcaster_guard.domain.inbox.commands import Mark
 from logcaster_guard.domain.ledger import Standing
 from logcaster_guard.domain.notices import Silence
 
@@ -160,6 +160,20 @@ KOREAN: Mapping[str, Words] = {
         "처리 지연",
     ),
     "polls.kept": Words("가드가 측정 주기를 다시 따라갑니다", "규칙을 제때 판단합니다.", "정상"),
+    "source.lagging": Words(
+        "데이터가 늦게 들어옵니다: {source}",
+        "너무 오래된 값은 데이터 없음으로 처리하며, 따라잡을 때까지 관련 규칙의 판단을 보류합니다. "
+        "메트릭 저장소와 수집 경로를 확인해 주세요. 대상: {where}, 원인: {detail}",
+        "데이터 지연",
+    ),
+    "source.caught_up": Words("데이터가 다시 제때 들어옵니다: {source}", "규칙 판단을 다시 시작합니다.", "정상"),
+    "clock.skewed": Words(
+        "시계가 서로 다릅니다: {source}",
+        "롤아웃 시각은 가드의 시계로 정하고 데이터는 저장소의 시각으로 읽으므로, 표시되는 시각이 서로 맞지 않을 수 "
+        "있습니다. 모든 시계를 같은 시각 서버에 맞춰 주세요. 차이: {detail}",
+        "시계 차이",
+    ),
+    "clock.agrees": Words("시계가 다시 일치합니다: {source}", "모든 시각을 같은 기준으로 읽습니다.", "정상"),
     "journal.lost": Words(
         "가드가 감시만 합니다: 저널을 쓸 수 없습니다",
         "저널을 복구하고 가드를 다시 시작할 때까지 롤백하지 않으며, 문제가 있는 버전도 알리지 않습니다. "

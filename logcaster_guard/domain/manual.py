@@ -1,48 +1,20 @@
-"""A rollback that a person asks for: what they ask, what they agree to, and what would differ."""
+"""A rollback that a person asks for: what they agree to, where it may go, and what would differ."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
-from logcaster_guard.domain import inbox
 from logcaster_guard.domain.conditions import Comparator, Compare, Number
-from logcaster_guard.domain.inbox import Denied
+from logcaster_guard.domain.inbox.commands import Wish
 from logcaster_guard.domain.ledger import Ledger, Record, Standing
-from logcaster_guard.domain.rules import Action, LedgerPolicy, Rule
+from logcaster_guard.domain.rules import LedgerPolicy, Rule
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import release_of
 
 RULE = "manual"
 """Stands for the rule's name in a run that nobody's rule has asked for."""
-
-ASKABLE = (Action.IMMEDIATE, Action.GRADUAL, Action.BLUE_GREEN)
-NEWEST = "-"
-VALID_FOR = timedelta(minutes=5)
-"""For how long a request that nobody has taken in stands."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What a person wants done.
-
-    `to` is the revision's number or the first digits (six at least) of its template's hash; empty for the best one.
-    """
-
-    action: Action
-    to: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A wish with what was agreed to: `ticket` names the plan that was shown, `reason` is the person's."""
-
-    wish: Wish
-    ticket: str
-    reason: str
 
 
 def as_rule(wish: Wish) -> Rule:
@@ -51,29 +23,10 @@ def as_rule(wish: Wish) -> Rule:
     return Rule(name=RULE, text="", condition=never, duration=0.0, action=wish.action, rollout_window=None)
 
 
-def ticket(plan: Plan) -> str:
+def approval_token(plan: Plan) -> str:
     """What a person agrees to, as 16 hex digits: this way, of this workload, from this release to that one."""
     agreed = (plan.strategy, plan.namespace, plan.deployment, plan.live, plan.from_template, plan.to_template)
     return hashlib.sha256("/".join(agreed).encode()).hexdigest()[:16]
-
-
-def written(request: Request, expiry: datetime) -> str:
-    """The value of the annotation `inbox.ROLLBACK`: `<ticket> <expiry> <action> <revision or -> [reason]`."""
-    wish, instant = request.wish, expiry.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return f"{request.ticket} {instant} {wish.action} {wish.to or NEWEST} {request.reason}".strip()
-
-
-def read(value: str, now: datetime) -> Request | Denied:
-    """The request that the annotation holds at `now`; whether its ticket fits is for whoever plans it to say."""
-    given = value.strip().partition(" ")[0] if len(value) <= inbox.MAX_ANSWER else ""
-    found = inbox.answer(value, given, now)
-    if isinstance(found, Denied):
-        return found
-    action, _, rest = found.words.partition(" ")
-    to, _, reason = rest.strip().partition(" ")
-    if action not in ASKABLE or not to:
-        return Denied(f"it does not name one of {', '.join(ASKABLE)}, and a revision or {NEWEST}")
-    return Request(Wish(Action(action), "" if to == NEWEST else to), given, reason.strip())
 
 
 def destinations(ledger: Ledger, policy: LedgerPolicy, to: str) -> Sequence[Record] | str:

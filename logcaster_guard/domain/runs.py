@@ -25,7 +25,7 @@ from logcaster_guard.domain.events import (
     StepIntended,
     StepStarted,
 )
-from logcaster_guard.domain.inbox import Answer
+from logcaster_guard.domain.inbox.commands import RunCommand
 from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Pending, Unclear
 from logcaster_guard.domain.steps import (
     AskPeople,
@@ -256,7 +256,7 @@ def next(  # noqa: A001 - the protocol's word
         raise GuardError(f"Run {run.id} is closed.")
     if run.ending is not None:
         return _ending(run, run.ending, observation, now, elapsed)
-    if run.said is not None and run.said.answer is Answer.ABANDON:
+    if run.said is not None and run.said.answer is RunCommand.ABANDON:
         return _end(run, now, ABANDONED, f"a person abandoned it: {_words(run.said)}", freeze=True)
     step = run.present
     if step is None and not run.verifies:
@@ -275,7 +275,7 @@ def _answered(run: Run, step: Step, observation: Observation | None, now: dateti
     """What follows from a person's answer to the question; an approval counts once the question can be looked at."""
     if run.said is None or not isinstance(step, AskPeople):
         return None
-    if run.said.answer is Answer.VETO:
+    if run.said.answer is RunCommand.VETO:
         return _end(run, now, VETOED, f"somebody vetoed it: {_words(run.said)}", freeze=False)
     if isinstance(observation, Before | Done):
         return Commit((StepDone(now, run.id, run.step, f"somebody approved it: {_words(run.said)}"),))

@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 
-from logcaster_guard.domain import inbox
 from logcaster_guard.domain import ledger as ledgers
 from logcaster_guard.domain import runs as run_domain
-from logcaster_guard.domain.answers import Heard
 from logcaster_guard.domain.events import (
     AnswerDenied,
     Event,
@@ -29,6 +27,8 @@ from logcaster_guard.domain.events import (
     TriggerFired,
     TriggerPending,
 )
+from logcaster_guard.domain.inbox.annotations import MARK, ROLLBACK
+from logcaster_guard.domain.inbox.commands import Heard
 from logcaster_guard.domain.ledger import Ledger
 from logcaster_guard.domain.runs import Run
 
@@ -41,6 +41,7 @@ DENIALS = 1_000
 _HEARD = 20
 """Answers of people that are shown, of each target."""
 
+_UNKNOWN = Ledger()
 Transition = TriggerPending | TriggerFired | TriggerCleared
 
 
@@ -53,14 +54,15 @@ def target_of(stream: str) -> str | None:
 class State:
     """The state after the events that it has taken in, in the order of the journal.
 
-    `open` names the stream of each run that is not closed. `over` are the triggers whose breach a run has ended.
-    `notices` are the ids that were queued in the stream of a target or of a run; `counted` and `denied` are the digests
-    of people's annotations, the denied ones by target, the newest last. `suspended` and `resuming` are by target and
-    GitOps owner.
+    `runs` are in the order of their opening, and `runs_of` are those of each target. `open` names the stream of each
+    run that is not closed. `over` are the triggers whose breach a run has ended. `notices` are the ids that were queued
+    in the stream of a target or of a run; `counted` and `denied` are the digests of people's annotations, the denied
+    ones by target, the newest last. `suspended` and `resuming` are by target and GitOps owner.
     """
 
     ledgers: dict[str, Ledger] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
+    runs_of: defaultdict[str, dict[str, Run]] = field(default_factory=lambda: defaultdict(dict), compare=False)
     open: dict[str, str] = field(default_factory=dict)
     last_closed: dict[str, RunClosed] = field(default_factory=dict)
     triggers: dict[tuple[str, str], Transition] = field(default_factory=dict)
@@ -95,7 +97,7 @@ class State:
         return digest in self.counted or any(digest in denied for denied in self.denied.values())
 
     def _take_run(self, stream: str, run: Run) -> None:
-        self.runs[run.id] = run
+        self.runs[run.id] = self.runs_of[run.opened.target][run.id] = run
         if run.closed is None:
             self.open[run.id] = stream
             return
@@ -105,7 +107,7 @@ class State:
         self.over |= {key for key in self.triggers if key[0] == run.opened.target}
 
     def _take_of_target(self, target: str, event: Event) -> None:
-        self.ledgers[target] = ledgers.extend(self.ledgers.get(target, Ledger()), [event])
+        self.ledgers[target] = ledgers.extend(self.ledgers.get(target, _UNKNOWN), [event])
         match event:
             case TriggerPending() | TriggerFired() | TriggerCleared():
                 self.triggers[target, event.rule] = event
@@ -124,19 +126,16 @@ class State:
 
     def _take_answer(self, target: str, event: RunAnswered | AnswerDenied | RunOpened | RevisionMarked) -> None:
         match event:
-            case RunAnswered(at, run, answer, digest, words, _):
-                annotation = next(name for name, kind in inbox.ANSWERS.items() if kind is answer)
-                heard = Heard(at, annotation, digest, run, counted=True, words=words)
+            case RunAnswered(at, run, command, digest, words, _):
+                heard = Heard(at, command.annotation, digest, run, counted=True, words=words)
             case AnswerDenied(at, annotation, digest, reason, run_or_none):
                 heard = Heard(at, annotation, digest, run_or_none, counted=False, words=reason)
             case RevisionMarked(at, _, _, digest, words):
-                heard = Heard(at, inbox.MARK, digest, None, counted=True, words=words)
+                heard = Heard(at, MARK, digest, None, counted=True, words=words)
             case RunOpened():
                 if not event.request:
                     return
-                heard = Heard(
-                    event.at, inbox.ROLLBACK, event.request, event.run, counted=True, words=event.reason
-                )  # fmt: skip
+                heard = Heard(event.at, ROLLBACK, event.request, event.run, counted=True, words=event.reason)
         if heard.counted:
             self.counted.add(heard.digest)
         else:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from logcaster_guard.domain import inbox
 from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.inbox.freezes import freeze_on
 from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
 from logcaster_guard.domain.runs import NOT_APPROVED, SUBSIDED, VETOED, Run
 from logcaster_guard.domain.steps import AskPeople
@@ -47,7 +47,7 @@ class AskPeopleHandler:
         asked = [w for w in (workload, live) if w is not None]
         if theirs is not None or not asked:
             return Foreign(theirs or "the workload is gone")
-        frozen = next((f for f in (w.annotations.get(inbox.FREEZE) for w in asked) if inbox.is_freeze(f)), None)
+        frozen = next((f for f in (freeze_on(w.annotations) for w in asked) if f is not None), None)
         if frozen is not None:
             return Failed(VETOED, f"the target was frozen: {frozen[:200]}")
         return self._waited(step, run)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from logcaster_guard.domain import field_owners, inbox, provenance
+from logcaster_guard.domain import field_owners, provenance
 from logcaster_guard.domain.field_owners import released_by, written_by
+from logcaster_guard.domain.inbox.annotations import FREEZE
+from logcaster_guard.domain.inbox.freezes import freeze_on
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import (
     AskPeople,
@@ -103,12 +105,12 @@ def _paused_or_frozen(run: Run, workload: Workload) -> str | None:
 
 
 def _frozen(run: Run, workload: Workload) -> str | None:
-    words = workload.annotations.get(inbox.FREEZE)
+    reason = freeze_on(workload.annotations)
     # A freeze while people are asked is their answer to the question.
-    if words is None or not inbox.is_freeze(words) or isinstance(run.present, AskPeople):
+    if reason is None or isinstance(run.present, AskPeople):
         return None
-    who = written_by(workload.raw, ("metadata", "annotations", inbox.FREEZE), since=run.opened.at)
-    return f"Somebody froze {workload.namespace}/{workload.name} ({words[:200]}){who}."
+    who = written_by(workload.raw, ("metadata", "annotations", FREEZE), since=run.opened.at)
+    return f"Somebody froze {workload.namespace}/{workload.name} ({reason[:200]}){who}."
 
 
 def _another_release(run: Run, workload: Workload, *planned: str) -> str | None:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from logcaster_guard.domain.rules import Policy, Rule
 from logcaster_guard.domain.signals import Signal, SourceName, Target
 from logcaster_guard.engine.aim import Aim
-from logcaster_guard.engine.answers import Answers
 from logcaster_guard.engine.attribution import Attributor
 from logcaster_guard.engine.chronicle import Chronicle
 from logcaster_guard.engine.decisions import Decisions
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.inspection import SignalInspector
 from logcaster_guard.engine.manual import ManualRuns
+from logcaster_guard.engine.operator_inbox import OperatorInbox
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.engine.problems import Problems
 from logcaster_guard.engine.reader import Reader
@@ -53,7 +53,7 @@ class Composition:
     chronicle: Chronicle
     health: SourceHealth
     problems: Problems
-    answers: Answers
+    inbox: OperatorInbox
     executor: Executor
     inspector: SignalInspector
     own: Callable[[], str]
@@ -66,7 +66,7 @@ class Composition:
         triggers = self._triggers(target, aim, tally)
         reader = self._reader(target, aim, triggers, tally)
         revisions = self._revisions(target, aim, triggers)
-        self.answers.follow(target.key, revisions.look)
+        self.inbox.follow(target.key, revisions.look)
         planner = Planner(
             target,
             cluster=self.cluster,
@@ -130,6 +130,7 @@ class Composition:
             chronicle=self.chronicle,
             clock=self.clock,
             policy=self.orders.policy,
+            inbox=self.inbox,
             quiet=triggers.quiet,
             template_changed=triggers.template_changed,
         )
@@ -185,9 +186,8 @@ class Composition:
             decisions=decisions,
             planner=planner,
             chronicle=self.chronicle,
-            answers=self.answers,
+            inbox=self.inbox,
             carrier=self.executor,
             blobs=self.blobs,
-            clock=self.clock,
             policy=self.orders.policy,
         )

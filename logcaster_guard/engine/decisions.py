@@ -17,7 +17,7 @@ from logcaster_guard.domain.errors import JournalUnavailable
 from logcaster_guard.domain.events import NoticeQueued, RunClosed, RunOpened
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import Guardrail, Refusal, Situation
-from logcaster_guard.domain.manual import Wish
+from logcaster_guard.domain.inbox.commands import Wish
 from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.runs import DESTINATION_BAD, NOT_RECOVERED, Run
 from logcaster_guard.domain.signals import Reading, Target, Unit

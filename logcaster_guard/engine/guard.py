@@ -16,7 +16,7 @@ from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.errors import ClusterError, JournalOutOfReach, JournalUnavailable, Rejected
 from logcaster_guard.domain.events import NoticeQueued, RunClosed, RunOpened
 from logcaster_guard.domain.notices import Notice
-from logcaster_guard.domain.rules import Policy, Rule, RulesDiff, difference
+from logcaster_guard.domain.rules import Rule, RulesDiff, difference
 from logcaster_guard.domain.runs import ESCALATED, Run
 from logcaster_guard.domain.signals import SourceName
 from logcaster_guard.domain.state import GUARD
@@ -27,24 +27,26 @@ from logcaster_guard.effects.own import OwnPod, own_workload
 from logcaster_guard.effects.verification import Assessment, VerifyRecoveryHandler
 from logcaster_guard.effects.workload import Handler, registry
 from logcaster_guard.engine.alarm import Alarm
-from logcaster_guard.engine.answers import Answers
 from logcaster_guard.engine.authority import Keeper, during
 from logcaster_guard.engine.chronicle import Chronicle
+from logcaster_guard.engine.clock_comparison import ClockComparison
+from logcaster_guard.engine.command_writer import CommandWriter
 from logcaster_guard.engine.compaction import Compactor
 from logcaster_guard.engine.composition import Composition, Orders
 from logcaster_guard.engine.credible import CredibleSource
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.fencing import fenced
 from logcaster_guard.engine.inspection import SignalInspector
-from logcaster_guard.engine.marks import Marks
+from logcaster_guard.engine.manual import ManualRuns
+from logcaster_guard.engine.operator_inbox import OperatorInbox
 from logcaster_guard.engine.outbox import Outbox
-from logcaster_guard.engine.people import People
 from logcaster_guard.engine.problems import Problems
 from logcaster_guard.engine.source_health import SourceHealth
+from logcaster_guard.engine.status import Parts, ReadModel
 from logcaster_guard.engine.suspensions import Suspensions
 from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.engine.tally import TalliedBlobs, TalliedJournal
-from logcaster_guard.ports import Blobs, Channel, Clock, Cluster, Journal, Rights, Source
+from logcaster_guard.ports import Blobs, Channel, Clock, Cluster, Entry, Journal, Rights, Source
 
 _DRAIN = 5.0
 _SWEEP = 60.0
@@ -111,15 +113,9 @@ class Guard:
             self._compactor = Compactor(
                 self.chronicle, journal, self.outbox, clock, retention=orders.policy.retention
             )  # fmt: skip
-        answers = Answers(
-            cluster,
-            self.chronicle,
-            clock,
-            Marks(self.chronicle, clock, orders.policy.ledger),
-            veto_for=orders.policy.alert.veto_for,
-        )
+        inbox = OperatorInbox(cluster, self.chronicle, clock, orders.policy)
         inspector = SignalInspector(orders.targets, orders.signals, sources, clock)
-        self.executor = self._executor(cluster, inspector, answers)
+        self.executor = self._executor(cluster, inspector, inbox)
         self.sweeper = Sweeper(self.chronicle, cluster, clock, orders.targets)
         self._suspensions = Suspensions(
             chronicle=self.chronicle, cluster=cluster, clock=clock, interval=orders.policy.polling.interval
@@ -134,16 +130,33 @@ class Guard:
             chronicle=self.chronicle,
             health=SourceHealth(self.problems, clock),
             problems=self.problems,
-            answers=answers,
+            inbox=inbox,
             executor=self.executor,
             inspector=inspector,
             own=lambda: self._own_uid or "",
             rights=self._rights,
         )
         self.watches = {target.key: shared.watch(target) for target in orders.targets}
-        self.people = People(cluster, self.chronicle, clock, self.watches, orders.policy.ledger)
+        self.commands = CommandWriter(cluster, self.chronicle, clock, self.watches, orders.policy.ledger)
+        self.read_model = ReadModel(self._parts())
 
-    def _executor(self, cluster: Cluster, inspector: SignalInspector, answers: Answers) -> Executor:
+    def _parts(self) -> Parts:
+        return Parts(
+            watches=self.watches,
+            chronicle=self.chronicle,
+            problems=self.problems,
+            sweeper=self.sweeper,
+            outbox=self.outbox,
+            journal=self.journal,
+            blobs=self.blobs,
+            alarm=self.alarm,
+            authority=self.authority,
+            reloads=self.reloads,
+            policy=self._orders.policy,
+            clock=self._clock,
+        )
+
+    def _executor(self, cluster: Cluster, inspector: SignalInspector, inbox: OperatorInbox) -> Executor:
         clock, blobs = self._clock, self.blobs
         handlers, lenders = registry(cluster, blobs, clock)
         shifting, borrowed = gradual.registry(cluster, blobs, clock, inspector)
@@ -161,18 +174,21 @@ class Guard:
             lenders={**lenders, **borrowed, **lent, **suspended},
             on_close=self._run_closed,
             successor=self._successor,
-            listen=answers.listen,
+            listen=inbox.listen,
         )
-
-    @property
-    def policy(self) -> Policy:
-        """What is decided by, apart from the rules."""
-        return self._orders.policy
 
     @property
     def clock(self) -> Clock:
         """The clock that everything here is told by."""
         return self._clock
+
+    def manual(self, target: str) -> ManualRuns:
+        """The rollbacks of this target that people ask for; raises `KeyError`."""
+        return self.watches[target].manual
+
+    async def read_journal(self) -> None:
+        """Read the journal without watching anything; raises `JournalOutOfReach`."""
+        await self.chronicle.load()
 
     async def reload(self, rules: Sequence[Rule]) -> RulesDiff:
         """Go over to these rules between two evaluations, and tell people what is different."""
@@ -210,11 +226,6 @@ class Guard:
         with contextlib.suppress(JournalUnavailable):
             await self.chronicle.tell(GUARD, NoticeQueued(notice.at, notice))
 
-    @property
-    def standby(self) -> bool:
-        """Whether another guard may act, and this one may not."""
-        return self.authority is not None and self.authority.role is not Role.HOLDING
-
     async def run(self) -> None:
         """Take up what the journal tells to be open, then watch, until cancelled; see the class for an authority."""
         async with asyncio.TaskGroup() as group:
@@ -236,7 +247,7 @@ class Guard:
                     await during(self._stand_by(), authority.taken())
                     self._begin()
                     await during(self._act(), authority.lost())
-                    if not self.standby:
+                    if authority.role is Role.HOLDING:
                         # Without the journal another guard may do better.
                         await authority.release(abstain=authority.terms.duration)
                     self._begin()
@@ -254,7 +265,7 @@ class Guard:
             await asyncio.Event().wait()
 
     async def _act(self) -> None:
-        await self._load()
+        known = await self._load()
         if self.chronicle.fault:
             self.alarm.lost(self.chronicle.fault)
         if self._term is not None and not self.chronicle.available:
@@ -262,7 +273,8 @@ class Guard:
         await self._find_itself()
         outbox = self.outbox if self.chronicle.available else None
         async with asyncio.TaskGroup() as group:
-            delivering = None if outbox is None else group.create_task(outbox.run(), name="outbox")
+            delivering = None if outbox is None else group.create_task(outbox.run(known), name="outbox")
+            del known
             try:
                 await self._take_over()
                 await self._watch_all()
@@ -288,15 +300,13 @@ class Guard:
                 log.warning("cluster.unreachable", detail=str(error))
                 await self._clock.sleep_until(self._clock.monotonic() + _LOAD_RETRY)
 
-    async def _load(self) -> None:
+    async def _load(self) -> Sequence[Entry] | None:
         """Read the journal; one that gives no answer is waited for, since only what it tells may be acted on."""
         while True:
             try:
-                await self.chronicle.load()
+                return await self.chronicle.load()
             except JournalOutOfReach as error:
                 detail = str(error)
-            else:
-                return
             structlog.get_logger().error(
                 "journal.out_of_reach", detail=detail, effect="nothing is done until it answers"
             )
@@ -338,8 +348,13 @@ class Guard:
                 group.create_task(self._compactor.run(), name="journal size")
             group.create_task(self._suspensions.run(), name="suspensions")
             group.create_task(self.problems.run(), name="problems")
+            group.create_task(self._clock_comparison().run(), name="clocks")
             for watch in self.watches.values():
                 group.create_task(watch.run(), name=f"watch {watch.target.key}")
+
+    def _clock_comparison(self) -> ClockComparison:
+        clocks = {"the API server": self._cluster.ahead, **{str(n): s.ahead for n, s in self._sources.items()}}
+        return ClockComparison(clocks, self._orders.targets, self.problems, self._clock)
 
     async def forget_old_releases(self) -> None:
         """Remove the saved releases that no rollback can need any more, if the journal tells which those are."""

@@ -6,39 +6,36 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-
-from logcaster_guard.domain import description, inbox, manual, narration
+from logcaster_guard.domain import description, manual
 from logcaster_guard.domain.errors import BlobMissing
-from logcaster_guard.domain.events import AnswerDenied, NoticeQueued
-from logcaster_guard.domain.inbox import Denied
-from logcaster_guard.domain.manual import Wish
+from logcaster_guard.domain.inbox.annotations import Denied
+from logcaster_guard.domain.inbox.commands import Wish
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.engine.answers import Answers, Carrier
-from logcaster_guard.engine.chronicle import Chronicle, target_stream
+from logcaster_guard.engine.chronicle import Chronicle
 from logcaster_guard.engine.decisions import Decisions
+from logcaster_guard.engine.operator_inbox import Carrier, OperatorInbox
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.engine.revisions import RevisionWatch
-from logcaster_guard.ports import Blobs, Clock
+from logcaster_guard.ports import Blobs
 from logcaster_guard.strategies.unfit import Unfit
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What would be done: `differences` are between the two pod templates, `ticket` is what agreeing to it names."""
+    """What would be done: `differences` are between the two pod templates."""
 
     plan: Plan
     workload: Workload
     differences: Sequence[str]
 
     @property
-    def ticket(self) -> str:
-        """See `domain.manual.ticket`."""
-        return manual.ticket(self.plan)
+    def approval_token(self) -> str:
+        """What agreeing to it names: see `domain.manual.approval_token`."""
+        return manual.approval_token(self.plan)
 
     def told(self) -> Mapping[str, Any]:
         """The plan for people, as plain values: no content of a template but its images."""
@@ -50,7 +47,7 @@ class Preview:
             "differences": list(self.differences),
             "steps": list(self.lines),
             "leftover": "" if self.plan.leftover is None else self.plan.leftover.sentence,
-            "ticket": self.ticket,
+            "ticket": self.approval_token,
         }
 
     @property
@@ -73,10 +70,9 @@ class ManualRuns:
         decisions: Decisions,
         planner: Planner,
         chronicle: Chronicle,
-        answers: Answers,
+        inbox: OperatorInbox,
         carrier: Carrier,
         blobs: Blobs,
-        clock: Clock,
         policy: Policy,
     ) -> None:
         self._target = target
@@ -84,12 +80,10 @@ class ManualRuns:
         self._decisions = decisions
         self._planner = planner
         self._chronicle = chronicle
-        self._answers = answers
+        self._inbox = inbox
         self._carrier = carrier
         self._blobs = blobs
-        self._clock = clock
         self._policy = policy
-        self._log = structlog.get_logger().bind(target=target.key)
 
     async def preview(self, wish: Wish) -> Preview | Sequence[str]:
         """The plan as it would be now, or why there is none."""
@@ -110,39 +104,33 @@ class ManualRuns:
             return [f"The saved release cannot be read: {error}"]
         return Preview(planned, workload, manual.differences(workload.template, release.template))
 
-    async def begin(self, wish: Wish, ticket: str, reason: str, *, request: str = "") -> str | Sequence[str]:
-        """Open the run that `ticket` agreed to and give its name, or say why it is not opened."""
+    async def begin(self, wish: Wish, approval_token: str, reason: str, *, request: str = "") -> str | Sequence[str]:
+        """Open the run that `approval_token` agreed to and give its name, or say why it is not opened."""
         shown = await self.preview(wish)
         if not isinstance(shown, Preview):
             return shown
-        if shown.ticket != ticket:
+        if shown.approval_token != approval_token:
             return ["What would be done now is not what was agreed to: look at it again."]
         if self._policy.dry_run or self._target.dry_run:
             return [f"This is a dry run: nothing is written. It would have been: {'; '.join(shown.lines)}."]
         rule = manual.as_rule(wish)
-        because = f"Asked for by hand ({ticket}): {reason or 'no reason was given'}."
+        because = f"Asked for by hand ({approval_token}): {reason or 'no reason was given'}."
         return await self._decisions.open_manual(rule, shown.plan, shown.workload, because, request=request)
 
     async def look(self, workload: Workload) -> None:
         """Take in what people wrote on the workload: a request for a rollback, or an answer that no run listens for."""
         if not self._chronicle.available:
             return
-        await self._answers.look(self._target.key, workload, self._carrier)
-        value = workload.annotations.get(inbox.ROLLBACK)
-        digest = "" if value is None else inbox.digest(workload.uid, inbox.ROLLBACK, value)
-        if value is None or self._chronicle.knows_answer(digest):
+        await self._inbox.look(self._target.key, workload, self._carrier)
+        request = self._inbox.requested(workload)
+        if request is None:
             return
-        found = manual.read(value, self._clock.now())
-        if isinstance(found, Denied):
-            reasons: Sequence[str] = [f"The annotation {inbox.ROLLBACK} is no request: {found.reason}."]
+        said, message = request.said, request.message
+        if isinstance(said, Denied):
+            reasons: Sequence[str] = [f"The annotation {message.annotation} is no request: {said.reason}."]
         else:
-            begun = await self.begin(found.wish, found.ticket, found.reason, request=digest)
+            begun = await self.begin(said.wish, said.approval_token, said.reason, request=message.digest)
             if isinstance(begun, str):
                 return
             reasons = begun
-        self._log.warning("request.refused", reasons=list(reasons), request=digest)
-        at = self._clock.now()
-        notice_id = f"request.refused/{self._target.key}/{digest}"
-        notice = narration.request_refused(self._target, workload, reasons, id=notice_id, at=at)
-        denied = AnswerDenied(at, inbox.ROLLBACK, digest, " ".join(reasons))
-        await self._chronicle.tell(target_stream(self._target.key), denied, NoticeQueued(at, notice))
+        await self._inbox.refuse(self._target, workload, message, reasons)

@@ -1,4 +1,4 @@
-"""Watches a Deployment: which release it carries, since when, and what people wrote on it."""
+"""Watches a workload: which release it carries, and since when."""
 
 from __future__ import annotations
 
@@ -9,22 +9,17 @@ from itertools import takewhile
 
 import structlog
 
-from logcaster_guard.domain import inbox, ledger, narration, releases
+from logcaster_guard.domain import ledger, releases
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, JournalUnavailable, NotFound
 from logcaster_guard.domain.events import (
     Event,
-    NoticeQueued,
     PodsReplaced,
     RevisionGood,
     RevisionKept,
     RevisionLive,
     RevisionNumbered,
     RevisionSeeded,
-    TargetFrozen,
-    TargetThawed,
 )
-from logcaster_guard.domain.field_owners import annotated_by
-from logcaster_guard.domain.inbox import Seen, Wish
 from logcaster_guard.domain.ledger import Record, Rollout
 from logcaster_guard.domain.probation import Probation
 from logcaster_guard.domain.releases import Release
@@ -34,6 +29,7 @@ from logcaster_guard.domain.workload import Revision, Workload, annotations_of, 
 from logcaster_guard.effects import snapshotting
 from logcaster_guard.engine.aim import Aim
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
+from logcaster_guard.engine.operator_inbox import OperatorInbox
 from logcaster_guard.ports import Blobs, Clock, Cluster, Json, Kind
 
 _NAMED = 10
@@ -58,6 +54,7 @@ class RevisionWatch:
         chronicle: Chronicle,
         clock: Clock,
         policy: Policy,
+        inbox: OperatorInbox,
         quiet: Callable[[], Mapping[str, bool | None]],
         template_changed: Callable[[datetime | None], None],
     ) -> None:
@@ -68,13 +65,12 @@ class RevisionWatch:
         self._chronicle = chronicle
         self._clock = clock
         self._policy = policy
+        self._inbox = inbox
         self._quiet = quiet
         self._template_changed = template_changed
         self._stream = target_stream(target.key)
         self._looked: float | None = None
-        self._inbox: Seen | None = None
         self._annotations: Mapping[str, str] | None = None
-        self._wipe_told = False
         self.absence = ""
         self._probation = Probation()
         self._was_whole = False
@@ -129,7 +125,7 @@ class RevisionWatch:
             await self._note_release(workload, switched=before is not None and before != live)
             self._note_change()
             self._note_wholeness(workload)
-            await self._note_inbox(workload)
+            await self._inbox.take_freeze(self._target, workload)
             await self._note_probation(workload)
         self._looked = began
         return workload
@@ -293,32 +289,6 @@ class RevisionWatch:
             # Its clock is ahead, and nobody knows by how much.
             return last or now
         return at if last is None else max(at, last)
-
-    async def _note_inbox(self, workload: Workload) -> None:
-        freeze = self._chronicle.ledger(self._target.key).freeze
-        by_annotation = freeze is not None and freeze.by == "annotation"
-        seen = Seen(inbox.freeze_of(workload.annotations), workload.spec_digest)
-        before = self._inbox
-        if before is None and freeze is not None and by_annotation:
-            before = Seen(freeze.reason, freeze.spec)
-        wish = inbox.wish(before, seen, frozen_by_annotation=by_annotation)
-        at = self._clock.now()
-        # A person's freeze counts beside the guard's own, which a person's request for a rollback passes.
-        anew = before is not None and before.value != seen.value
-        if wish is Wish.FREEZE and (freeze is None or (anew and freeze.reason != seen.value)):
-            who = annotated_by(workload.raw, inbox.FREEZE)
-            frozen = TargetFrozen(at, "annotation", str(seen.value), seen.spec, who)
-            notice = narration.frozen(self._target, workload, frozen)
-            await self._chronicle.tell(self._stream, frozen, NoticeQueued(at, notice))
-        elif wish is Wish.THAW and freeze is not None:
-            thawed = TargetThawed(at, "annotation", f"set to {seen.value}")
-            notice = narration.thawed(self._target, workload, thawed)
-            await self._chronicle.tell(self._stream, thawed, NoticeQueued(at, notice))
-        elif wish is Wish.WIPED and freeze is not None and not self._wipe_told:
-            detail = "the freeze annotation changed together with the spec, as an undo does it: the freeze still holds"
-            self._log.warning("freeze.kept", detail=detail)
-        self._wipe_told = wish is Wish.WIPED
-        self._inbox = seen
 
     async def _note_probation(self, workload: Workload) -> None:
         busy = self._chronicle.open_run_on(self._target.key) is not None

@@ -5,25 +5,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import re
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
 
-from logcaster_guard.domain import inbox, manual
 from logcaster_guard.domain.errors import ClusterError
-from logcaster_guard.domain.inbox import Answer, Denied, Freezing, Mark
-from logcaster_guard.domain.manual import Wish
+from logcaster_guard.domain.inbox.annotations import Denied, objection_to_reason
+from logcaster_guard.domain.inbox.commands import (
+    ASKABLE,
+    Mark,
+    RunCommand,
+    Wish,
+    is_approval_token,
+    is_name_of_release,
+)
+from logcaster_guard.domain.inbox.freezes import FreezeCommand
 from logcaster_guard.domain.rules import Action
-from logcaster_guard.effects.annotating import Written
-from logcaster_guard.engine.guard import Guard
-from logcaster_guard.engine.people import Said
-from logcaster_guard.ports import Caller, Gate
-from logcaster_guard.web.answers import standing_by
+from logcaster_guard.engine.command_writer import CommandWriter, Said, Written
+from logcaster_guard.engine.manual import ManualRuns
+from logcaster_guard.engine.status import ReadModel
+from logcaster_guard.ports import Caller, Clock, Gate
 
 MAX_BODY = 16 << 10
 PATH = "/api/v1/"
@@ -31,7 +36,6 @@ PATH = "/api/v1/"
 _BODY_WITHIN = 10.0
 _OFTEN, _WITHIN, _PEERS = 10, 60.0, 1_024
 _AT_ONCE = 4
-_TICKET = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _CHALLENGE = 'Bearer realm="logcaster-guard"'
 
 Json = dict[str, str]
@@ -69,10 +73,29 @@ class Recent:
             self._seen.popitem(last=False)
 
 
+class ServedGuard(Protocol):
+    """What is served of a guard. Its inside begins anew with each term, so each part is asked for when it is needed."""
+
+    @property
+    def read_model(self) -> ReadModel:
+        """What is shown."""
+
+    @property
+    def commands(self) -> CommandWriter:
+        """What writes on the workload what people say."""
+
+    @property
+    def clock(self) -> Clock:
+        """The guard's clock."""
+
+    def manual(self, target: str) -> ManualRuns:
+        """The rollbacks of this target that people ask for."""
+
+
 class Changes:
     """Answers POST requests with what was written on the workload. With no `gate` nothing can be changed."""
 
-    def __init__(self, guard: Guard, gate: Gate | None) -> None:
+    def __init__(self, guard: ServedGuard, gate: Gate | None) -> None:
         self._guard = guard
         self._gate = gate
         self._failures = Recent(guard.clock.monotonic)
@@ -81,8 +104,8 @@ class Changes:
         self._suspected = asyncio.Lock()
         self._log = structlog.get_logger()
         self._ways: Mapping[str, tuple[frozenset[str], Say]] = {
-            **{str(answer): (frozenset({"ticket"}), self._answering(answer)) for answer in Answer},
-            **{str(word): (frozenset(), self._freezing(word)) for word in Freezing},
+            **{str(command): (frozenset({"ticket"}), self._answering(command)) for command in RunCommand},
+            **{str(command): (frozenset(), self._freezing(command)) for command in FreezeCommand},
             "mark": (frozenset({"mark", "revision"}), self._mark),
             "rollback": (frozenset({"ticket", "action", "to"}), self._roll_back),
         }
@@ -110,7 +133,7 @@ class Changes:
     async def _taken(self, word: str, request: web.Request) -> tuple[dict[str, Any], int]:
         if self._gate is None:
             raise NotTaken(403, "Nothing can be changed over HTTP here: set web.auth, or use the command line.")
-        elsewhere = standing_by(self._guard)
+        elsewhere = self._guard.read_model.standing_by
         if elsewhere is not None:
             raise NotTaken(503, elsewhere)
         token = _token(request)
@@ -122,7 +145,7 @@ class Changes:
         async with lane, self._places:
             caller = await self._caller(self._gate, token, peer)
             given = self._given(word, body)
-            place = self._guard.people.place(given["target"])
+            place = self._guard.commands.place(given["target"])
             if not await self._gate.may_change(caller, place.kind, place.namespace, place.name):
                 raise NotTaken(403, f"{caller.name} may not patch {place}.")
             return await self._said(word, Said(given["target"], place, given["reason"], caller.name), given)
@@ -141,17 +164,18 @@ class Changes:
     def _given(self, word: str, body: object) -> Json:
         wanted = self._ways[word][0]
         given = _strings(body, {"target", "reason", *wanted})
-        if given.get("target") not in self._guard.watches:
-            raise NotTaken(404, f"No such target; there are {', '.join(self._guard.watches)}.")
-        unfit = inbox.unfit_words(given.get("reason", ""))
-        if unfit is not None:
-            raise NotTaken(400, f"reason: {unfit}.")
-        if "ticket" in wanted and not _TICKET.fullmatch(given.get("ticket", "")):
+        targets = self._guard.read_model.targets
+        if given.get("target") not in targets:
+            raise NotTaken(404, f"No such target; there are {', '.join(targets)}.")
+        objection = objection_to_reason(given.get("reason", ""))
+        if objection is not None:
+            raise NotTaken(400, f"reason: {objection}.")
+        if "ticket" in wanted and not is_approval_token(given.get("ticket", "")):
             raise NotTaken(400, "ticket: the 16 digits that /api/v1/status or /api/v1/plan shows of what is meant.")
         return given
 
     async def _said(self, word: str, said: Said, given: Json) -> tuple[dict[str, Any], int]:
-        if not self._guard.chronicle.available:
+        if not self._guard.read_model.journal_usable:
             raise NotTaken(503, "There is no usable journal: the guard only watches, and takes nothing in.")
         written = await self._ways[word][1](said, given)
         if isinstance(written, Denied):
@@ -168,31 +192,27 @@ class Changes:
         }
         return told | ({"ticket": given["ticket"]} if "ticket" in given else {}), 202
 
-    def _answering(self, answer: Answer) -> Say:
-        return lambda said, given: self._guard.people.answer(said, answer, given["ticket"])
+    def _answering(self, command: RunCommand) -> Say:
+        return lambda said, given: self._guard.commands.answer(said, command, given["ticket"])
 
-    def _freezing(self, word: Freezing) -> Say:
-        return lambda said, _: self._guard.people.freezing(said, word)
+    def _freezing(self, command: FreezeCommand) -> Say:
+        return lambda said, _: self._guard.commands.freeze(said, command)
 
     async def _mark(self, said: Said, given: Json) -> Written | Denied:
         mark, revision = given.get("mark", ""), given.get("revision", "")
         if mark not in set(Mark):
             raise NotTaken(400, f"mark: one of {', '.join(Mark)}.")
-        if not _word(revision):
+        if not is_name_of_release(revision):
             raise NotTaken(400, "revision: a revision's number, or the first digits of its hash.")
-        return await self._guard.people.mark(said, Mark(mark), revision)
+        return await self._guard.commands.mark(said, Mark(mark), revision)
 
     async def _roll_back(self, said: Said, given: Json) -> Written | Denied:
         action, to = given.get("action", ""), given.get("to", "")
-        if action not in manual.ASKABLE:
-            raise NotTaken(400, f"action: one of {', '.join(manual.ASKABLE)}.")
-        if to and not _word(to):
+        if action not in ASKABLE:
+            raise NotTaken(400, f"action: one of {', '.join(ASKABLE)}.")
+        if to and not is_name_of_release(to):
             raise NotTaken(400, "to: a revision's number, or the first digits of its hash.")
-        return await self._guard.people.rollback(said, Wish(Action(action), to), given["ticket"])
-
-
-def _word(text: str) -> bool:
-    return bool(text) and " " not in text and text.isprintable()
+        return await self._guard.commands.roll_back(said, Wish(Action(action), to), given["ticket"])
 
 
 def _token(request: web.Request) -> str:

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from logcaster_guard.domain import inbox, marks, runs
+from logcaster_guard.domain import runs
 from logcaster_guard.domain.events import AnswerDenied
-from logcaster_guard.domain.inbox import Mark
-from logcaster_guard.domain.marks import Marking
+from logcaster_guard.domain.inbox.annotations import ABANDON, FREEZE, MARK
+from logcaster_guard.domain.inbox.commands import AnswerRun, Mark, MarkRelease, RunCommand, value_of
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Cluster as ClusterPort
@@ -171,7 +171,7 @@ async def test_somebody_elses_change_wins(
 
 @pytest.mark.parametrize(
     ("annotation", "on", "beside"),
-    [(inbox.MARK, On.LIVE, 0.0), (inbox.ABANDON, On.LIVE, 0.0), (inbox.ABANDON, On.OTHER, 0.5)],
+    [(MARK, On.LIVE, 0.0), (ABANDON, On.LIVE, 0.0), (ABANDON, On.OTHER, 0.5)],
 )
 async def test_what_is_said_on_the_environment_that_the_service_has_just_left_is_heard(  # noqa: PLR0917 - fixtures
     cluster: Cluster, api: ClusterPort, rights: Sequence[Json], annotation: str, on: On, beside: float
@@ -182,20 +182,20 @@ async def test_what_is_said_on_the_environment_that_the_service_has_just_left_is
 
         async def say(_: Scene, name: str) -> str:
             until_then = datetime.now(UTC) + timedelta(minutes=1)
-            mark = marks.written(Marking(good, Mark.BAD, "it loses logs"), until_then)
-            value = mark if annotation == inbox.MARK else inbox.written("some-ticket", until_then, "stop")
-            body = {"metadata": {"annotations": {annotation: value}}}
+            mark = MarkRelease(good, until_then, Mark.BAD, "it loses logs")
+            stop = AnswerRun(RunCommand.ABANDON, "some-token", until_then, "stop")
+            body = {"metadata": {"annotations": {annotation: value_of(mark if annotation == MARK else stop)}}}
             await scene.world.client.patch(f"{scene.deployments}/{name}", body, MERGE_PATCH)
             return ""
 
         _, left = await scene.disturbed(Disturbance(LAST, Act("says something on", on, say)))
     outcomes = [r.closed.outcome for r in left.runs if r.closed is not None]
     assert outcomes == [runs.DESTINATION_BAD if beside else runs.RECOVERED]
-    if annotation == inbox.MARK:
+    if annotation == MARK:
         assert left.ledger.records[good].bad_since is not None
     denied = [e.event.reason for e in left.entries if isinstance(e.event, AnswerDenied)]
     # Whether the run is still listening when it is read is a matter of timing: either way its author is told, once.
-    wanted = set[str]() if annotation == inbox.MARK else {"no rollback is open here", "it names another run or plan"}
+    wanted = set[str]() if annotation == MARK else {"no rollback is open here", "it names another run or plan"}
     assert len(denied) == bool(wanted)
     assert set(denied) <= wanted
 
@@ -205,7 +205,7 @@ async def test_a_freeze_on_the_environment_that_the_service_is_just_leaving_ends
     cluster: Cluster, api: ClusterPort, rights: Sequence[Json], before: str
 ) -> None:
     async def freeze(scene: Scene, name: str) -> str:
-        body = {"metadata": {"annotations": {inbox.FREEZE: "hands off"}}}
+        body = {"metadata": {"annotations": {FREEZE: "hands off"}}}
         await scene.world.client.patch(f"{scene.deployments}/{name}", body, MERGE_PATCH)
         return ""
 

@@ -15,6 +15,7 @@ from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.engine.aim import Aim
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
+from logcaster_guard.engine.operator_inbox import OperatorInbox
 from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Json
@@ -56,6 +57,7 @@ class Watched:
             chronicle=self.chronicle,
             clock=ClockBehind(),
             policy=Policy(),
+            inbox=OperatorInbox(api, self.chronicle, ClockBehind(), Policy()),
             quiet=lambda: {"rule": True},
             template_changed=lambda _: None,
         )

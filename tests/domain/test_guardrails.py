@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from logcaster_guard.domain.attribution import Attribution, Before, Cause, Past
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import Guardrail, PastRun, Situation, manual_refusals, refusals, span
-from logcaster_guard.domain.inbox import FREEZE
+from logcaster_guard.domain.inbox.annotations import FREEZE
 from logcaster_guard.domain.ledger import Freeze, Ledger, Record, Rollout
 from logcaster_guard.domain.rules import Action, Limits, Policy
 from logcaster_guard.domain.runs import SUBSIDED, VETOED

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logcaster_guard.domain import inbox
-from logcaster_guard.domain.inbox import Freezing, Frozen, Seen, Wish, wish
-from tests.domain.build import START
+from logcaster_guard.domain.inbox import freezes
+from logcaster_guard.domain.inbox.annotations import FREEZE, MAX_LENGTH
+from logcaster_guard.domain.inbox.freezes import FreezeChange, Seen, change
 
 A, B = "spec A", "spec B"
 
@@ -14,43 +14,43 @@ A, B = "spec A", "spec B"
 @pytest.mark.parametrize(
     ("before", "now", "frozen", "expected"),
     [
-        (None, Seen(None, A), False, Wish.NOTHING),
-        (None, Seen("move", A), False, Wish.FREEZE),
-        (Seen(None, A), Seen("move", A), False, Wish.FREEZE),
-        (Seen(None, A), Seen("move", B), False, Wish.FREEZE),
-        (Seen("move", A), Seen("move", A), True, Wish.FREEZE),
-        (Seen("move", A), Seen("another move", B), True, Wish.FREEZE),
-        (Seen("move", A), Seen("", A), True, Wish.FREEZE),
+        (None, Seen(None, A), False, FreezeChange.NOTHING),
+        (None, Seen("move", A), False, FreezeChange.FREEZE),
+        (Seen(None, A), Seen("move", A), False, FreezeChange.FREEZE),
+        (Seen(None, A), Seen("move", B), False, FreezeChange.FREEZE),
+        (Seen("move", A), Seen("move", A), True, FreezeChange.FREEZE),
+        (Seen("move", A), Seen("another move", B), True, FreezeChange.FREEZE),
+        (Seen("move", A), Seen("", A), True, FreezeChange.FREEZE),
         # Lifted by removal alone.
-        (Seen("move", A), Seen(None, A), True, Wish.THAW),
-        (Seen("move", A), Seen(None, B), True, Wish.WIPED),
-        (Seen(None, B), Seen(None, B), True, Wish.WIPED),
-        (None, Seen(None, A), True, Wish.WIPED),
+        (Seen("move", A), Seen(None, A), True, FreezeChange.LIFT),
+        (Seen("move", A), Seen(None, B), True, FreezeChange.OVERWRITTEN),
+        (Seen(None, B), Seen(None, B), True, FreezeChange.OVERWRITTEN),
+        (None, Seen(None, A), True, FreezeChange.OVERWRITTEN),
         # Lifted by a new value that begins with false.
-        (Seen("move", A), Seen("false", A), True, Wish.THAW),
-        (Seen("move", A), Seen(" False: over", A), True, Wish.THAW),
-        (Seen(None, B), Seen("false", B), True, Wish.THAW),
-        (Seen("false: over", A), Seen("false: again", A), True, Wish.THAW),
-        (Seen("false", A), Seen("false", A), True, Wish.NOTHING),
-        (Seen("false", A), Seen("false", A), False, Wish.NOTHING),
-        (None, Seen("false", A), False, Wish.NOTHING),
+        (Seen("move", A), Seen("false", A), True, FreezeChange.LIFT),
+        (Seen("move", A), Seen(" False: over", A), True, FreezeChange.LIFT),
+        (Seen(None, B), Seen("false", B), True, FreezeChange.LIFT),
+        (Seen("false: over", A), Seen("false: again", A), True, FreezeChange.LIFT),
+        (Seen("false", A), Seen("false", A), True, FreezeChange.NOTHING),
+        (Seen("false", A), Seen("false", A), False, FreezeChange.NOTHING),
+        (None, Seen("false", A), False, FreezeChange.NOTHING),
         # The guard's own freeze is lifted in the same way, and not by taking away what is not there.
-        (Seen(None, A), Seen("false", A), False, Wish.THAW),
-        (Seen("false", A), Seen(None, A), False, Wish.NOTHING),
+        (Seen(None, A), Seen("false", A), False, FreezeChange.LIFT),
+        (Seen("false", A), Seen(None, A), False, FreezeChange.NOTHING),
         # An undo brings the annotations of an older ReplicaSet back: an old false among them lifts nothing.
-        (Seen("move", A), Seen("false: long ago", B), True, Wish.WIPED),
-        (Seen("false: long ago", B), Seen("false: long ago", B), True, Wish.NOTHING),
-        (Seen("false: long ago", B), Seen("false: now", B), True, Wish.THAW),
+        (Seen("move", A), Seen("false: long ago", B), True, FreezeChange.OVERWRITTEN),
+        (Seen("false: long ago", B), Seen("false: long ago", B), True, FreezeChange.NOTHING),
+        (Seen("false: long ago", B), Seen("false: now", B), True, FreezeChange.LIFT),
     ],
 )
-def test_what_the_annotation_says(before: Seen | None, now: Seen, expected: Wish, *, frozen: bool) -> None:
-    assert wish(before, now, frozen_by_annotation=frozen) is expected
+def test_what_the_annotation_says(before: Seen | None, now: Seen, expected: FreezeChange, *, frozen: bool) -> None:
+    assert change(before, now, frozen_by_annotation=frozen) is expected
 
 
 def test_an_annotation_that_is_kept_is_bounded() -> None:
-    longest = "x" * inbox.MAX_ANSWER
-    assert inbox.freeze_of({inbox.FREEZE: f" {longest} "}) == longest
-    one, other = (inbox.freeze_of({inbox.FREEZE: longest + end}) for end in "ab")
+    longest = "x" * MAX_LENGTH
+    assert freezes.text_on({FREEZE: f" {longest} "}) == longest
+    one, other = (freezes.text_on({FREEZE: longest + end}) for end in "ab")
     assert one is not None
     assert one.startswith(f"{longest}… (1025 characters")
     assert one != other
@@ -63,29 +63,8 @@ VALUES = st.none() | st.sampled_from(["move", "false", "false: over", ""])
 def test_whatever_comes_with_a_change_of_the_spec_lifts_nothing(
     before: Seen | None, value: str | None, frozen: bool
 ) -> None:
-    assert wish(before, Seen(value, B), frozen_by_annotation=frozen) is not Wish.THAW
+    assert change(before, Seen(value, B), frozen_by_annotation=frozen) is not FreezeChange.LIFT
 
 
-@pytest.mark.parametrize(
-    ("word", "frozen", "written"),
-    [
-        (Freezing.FREEZE, Frozen(None, None), True),
-        (Freezing.UNFREEZE, Frozen(None, None), False),
-        (Freezing.UNFREEZE, Frozen("move", "annotation"), True),
-        (Freezing.UNFREEZE, Frozen(None, "guard"), True),
-        (Freezing.RESUME, Frozen(None, "guard"), True),
-        (Freezing.RESUME, Frozen("move", "guard"), False),
-        (Freezing.RESUME, Frozen(None, "annotation"), False),
-        (Freezing.RESUME, Frozen("false: over", "guard"), True),
-    ],
-)
-def test_a_persons_freeze_is_lifted_by_unfreeze_alone(word: Freezing, frozen: Frozen, written: bool) -> None:
-    assert isinstance(inbox.freezing(word, frozen, "why", START), str) is written
-
-
-def test_what_an_annotation_is_remembered_by_is_of_the_object_the_name_and_the_value() -> None:
-    said = ("u", inbox.VETO, "text")
-    assert inbox.digest(*said) == inbox.digest(*said)
-    others = [("v", inbox.VETO, "text"), ("u", inbox.APPROVE, "text"), ("u", inbox.VETO, "another")]
-    assert len({inbox.digest(*one) for one in (said, *others)}) == 4
-    assert len(inbox.digest("u", inbox.VETO, "\ud800")) == 16
+def test_an_empty_annotation_freezes_and_a_missing_one_does_not() -> None:
+    assert (freezes.freeze_on({FREEZE: ""}), freezes.freeze_on({})) == ("", None)

@@ -23,7 +23,7 @@ from logcaster_guard.domain.events import (
     TargetFrozen,
     TargetThawed,
 )
-from logcaster_guard.domain.inbox import Answer, Mark
+from logcaster_guard.domain.inbox.commands import Mark, RunCommand
 from logcaster_guard.domain.ledger import Ledger, Standing, fold, proofs
 from logcaster_guard.domain.probation import Probation
 from logcaster_guard.domain.rules import LedgerPolicy
@@ -218,7 +218,7 @@ def test_a_run_makes_every_release_bad_that_answers_for_the_breach() -> None:
     }  # fmt: skip
 
 
-VETO = RunAnswered(at(300), "r", Answer.VETO, "digest", "not now", until=at(9_000))
+VETO = RunAnswered(at(300), "r", RunCommand.VETO, "digest", "not now", until=at(9_000))
 VETOED: list[Event] = [live("v1"), good("v1"), live("v2"), opened("r", "v2", "v1", attributed=True), VETO]
 
 
@@ -231,7 +231,7 @@ VETOED: list[Event] = [live("v1"), good("v1"), live("v2"), opened("r", "v2", "v1
         ([RevisionMarked(at(400), "v1", Mark.BAD, "digest")], "v2"),
         ([replace(opened("q", "v2", "v1"), request="digest")], None),
         ([opened("q", "v2", "v1")], "v2"),
-        ([replace(VETO, answer=Answer.APPROVE, until=None)], "v2"),
+        ([replace(VETO, answer=RunCommand.APPROVE, until=None)], "v2"),
     ],
 )
 def test_a_veto_holds_for_its_release_until_a_persons_word(events: Sequence[Event], held: str | None) -> None:

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logcaster_guard.domain import manual
-from logcaster_guard.domain.inbox import Denied
+from logcaster_guard.domain.inbox import reading
+from logcaster_guard.domain.inbox.annotations import Denied
+from logcaster_guard.domain.inbox.commands import ASKABLE, RollBack, Wish, value_of
 from logcaster_guard.domain.ledger import Ledger, Record
-from logcaster_guard.domain.manual import Request, Wish
 from logcaster_guard.domain.rules import Action, LedgerPolicy
 from tests.domain.build import at, template
 
@@ -27,13 +28,13 @@ REASONS = st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), max_
 
 
 @given(
-    st.sampled_from(manual.ASKABLE),
+    st.sampled_from(ASKABLE),
     st.sampled_from(["", "7", "abcdef"]),
     st.lists(REASONS.filter(bool), max_size=5).map(" ".join),
 )
 def test_what_is_written_is_what_is_read(action: Action, to: str, reason: str) -> None:
-    request = Request(Wish(action, to), "0123456789abcdef", reason)
-    assert manual.read(manual.written(request, NOW + timedelta(minutes=5)), NOW) == request
+    request = RollBack("0123456789abcdef", NOW + timedelta(minutes=5), Wish(action, to), reason)
+    assert reading.rollback(value_of(request), NOW) == request
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def test_what_is_written_is_what_is_read(action: Action, to: str, reason: str) -
     ],
 )
 def test_what_is_no_request_is_denied_in_words(value: str) -> None:
-    found = manual.read(value, NOW)
+    found = reading.rollback(value, NOW)
     assert isinstance(found, Denied)
     assert found.reason
 

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logcaster_guard.domain import inbox, marks, runs
 from logcaster_guard.domain import ledger as ledgers
+from logcaster_guard.domain import runs
 from logcaster_guard.domain.events import Event, RevisionBad, RevisionMarked
-from logcaster_guard.domain.inbox import Denied, Mark
+from logcaster_guard.domain.inbox import reading
+from logcaster_guard.domain.inbox.annotations import MAX_LENGTH, Denied
+from logcaster_guard.domain.inbox.commands import Mark, MarkRelease, value_of
 from logcaster_guard.domain.ledger import Standing, fold
-from logcaster_guard.domain.marks import Marking
 from logcaster_guard.domain.observations import Done, Observation
 from logcaster_guard.domain.runs import Commit, Run
 from logcaster_guard.domain.steps import AskPeople
@@ -83,8 +84,9 @@ def test_why_it_is_bad_is_told_in_the_persons_words_until_it_is_lifted() -> None
 
 @given(st.sampled_from(Mark), st.lists(WORDS.filter(bool), max_size=5).map(" ".join))
 def test_what_is_written_is_what_is_read(mark: Mark, words: str) -> None:
-    marking = Marking(V2, mark, words)
-    assert marks.read(marks.written(marking, SOON), NOW) == marking
+    marking = MarkRelease("v2", SOON, mark, words)
+    ledger = fold([live("v2"), marked("v2", Mark.BAD)])
+    assert reading.mark(value_of(marking), ledger, None, NOW) == marking
 
 
 @pytest.mark.parametrize(
@@ -100,11 +102,11 @@ def test_what_is_written_is_what_is_read(mark: Mark, words: str) -> None:
         (f"{V2} {SOON.isoformat()} good", "one of bad, not-bad"),
         (f"{V2} {SOON.isoformat()} BAD", "one of bad, not-bad"),
         (f"{V2} {SOON.isoformat()} bad a\nline", "control characters"),
-        (f"{V2} {SOON.isoformat()} bad " + "x" * inbox.MAX_ANSWER, "longer than"),
+        (f"{V2} {SOON.isoformat()} bad " + "x" * MAX_LENGTH, "longer than"),
     ],
 )
 def test_what_is_no_mark_is_denied_in_words(value: str, words: str) -> None:
-    found = marks.read(value, NOW)
+    found = reading.mark(value, LEDGER, None, NOW)
     assert isinstance(found, Denied)
     assert words in found.reason
 
@@ -129,8 +131,8 @@ OPEN = Run(opened("q", "v2", "v1"))
     ],
 )
 def test_what_counts_and_what_does_not(template: str, mark: Mark, run: Run | None, words: str | None) -> None:
-    marking = Marking(template, mark, "because")
-    found = marks.judged(LEDGER, run, marks.written(marking, SOON), NOW)
+    marking = MarkRelease(template, SOON, mark, "because")
+    found = reading.mark(value_of(marking), LEDGER, run, NOW)
     if words is None:
         assert found == marking
     else:

@@ -7,7 +7,7 @@ import pytest
 from logcaster_guard.domain import narration
 from logcaster_guard.domain.events import HoldReleased, RevisionMarked, RunOpened
 from logcaster_guard.domain.guardrails import Guardrail, Refusal
-from logcaster_guard.domain.inbox import Mark
+from logcaster_guard.domain.inbox.commands import Mark
 from logcaster_guard.domain.ledger import Record, Standing
 from logcaster_guard.domain.notices import Severity
 from logcaster_guard.domain.runs import Run

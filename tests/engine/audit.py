@@ -29,7 +29,7 @@ from logcaster_guard.domain.events import (
     TargetThawed,
     TriggerFired,
 )
-from logcaster_guard.domain.inbox import Mark
+from logcaster_guard.domain.inbox.commands import Mark
 from logcaster_guard.domain.provenance import RUN
 from logcaster_guard.domain.rules import Rule
 from logcaster_guard.domain.workload import template_hash

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from logcaster_guard.domain import inbox
 from logcaster_guard.domain.errors import ClusterError, Unavailable
 from logcaster_guard.domain.events import AnswerDenied, RunAnswered, RunClosed, RunOpened, TargetFrozen, TargetThawed
-from logcaster_guard.domain.inbox import Answer
+from logcaster_guard.domain.inbox.annotations import ABANDON, APPROVE, FREEZE, ROLLBACK, VETO
+from logcaster_guard.domain.inbox.commands import AnswerRun, RunCommand, value_of
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.ports import Kind
 from tests.engine.bench import KEY, PROD, Bench, bench, hpa, in_mid_run, minimum, rule
@@ -27,7 +27,9 @@ async def asked(made: Bench) -> RunOpened:
 
 
 def to(made: Bench, opened: RunOpened, words: str = "by the one on call") -> str:
-    return inbox.written(opened.ticket, made.clock.now() + timedelta(minutes=10), words)
+    return value_of(
+        AnswerRun(RunCommand.ABANDON, opened.approval_token, made.clock.now() + timedelta(minutes=10), words)
+    )
 
 
 def heard(made: Bench) -> list[tuple[str, bool]]:
@@ -40,7 +42,7 @@ async def test_an_answer_is_in_the_journal_before_its_consequence() -> None:
         made.cluster.annotate(PROD, approve=to(made, opened))
         await made.pass_(10.0)
         [answer] = made.told(RunAnswered)
-        assert (answer.answer, answer.run, answer.words) == (Answer.APPROVE, opened.run, "by the one on call")
+        assert (answer.answer, answer.run, answer.words) == (RunCommand.APPROVE, opened.run, "by the one on call")
         assert made.writes() == 1
         assert heard(made) == [("approve", True)]
 
@@ -92,7 +94,7 @@ async def test_annotations_of_replica_sets_are_nobodys_word() -> None:
         value = to(made, opened)
 
         def edit(replica_set: dict[str, Any]) -> None:
-            names = (inbox.VETO, inbox.ABANDON, inbox.FREEZE, inbox.ROLLBACK)
+            names = (VETO, ABANDON, FREEZE, ROLLBACK)
             replica_set["metadata"]["annotations"].update(dict.fromkeys(names, value))
 
         for number in (1, 2):
@@ -111,7 +113,7 @@ async def test_a_denial_is_told_once_with_its_reason_over_restarts_and_while_no_
         await made.pass_(60.0)
         [denied] = made.told(AnswerDenied)
         [notice] = made.notices("answer.denied")
-        assert (denied.annotation, denied.run) == (inbox.APPROVE, None)
+        assert (denied.annotation, denied.run) == (APPROVE, None)
         assert "no rollback is open here" in notice.text
         assert heard(made) == [("approve", False)]
 
@@ -163,11 +165,12 @@ async def test_abandoning_gives_back_what_is_borrowed_freezes_and_tells() -> Non
         assert len(made.told(RunOpened)) == 1
 
 
-@pytest.mark.parametrize("ticket", ["0" * 16, ""])
-async def test_abandoning_another_run_is_denied(ticket: str) -> None:
+@pytest.mark.parametrize("token", ["0" * 16, ""])
+async def test_abandoning_another_run_is_denied(token: str) -> None:
     async with bench() as made:
         await in_mid_run(made)
-        made.cluster.annotate(PROD, abandon=inbox.written(ticket, made.clock.now() + timedelta(minutes=1), ""))
+        soon = made.clock.now() + timedelta(minutes=1)
+        made.cluster.annotate(PROD, abandon=value_of(AnswerRun(RunCommand.ABANDON, token, soon, "")))
         await made.pass_(10.0)
         assert made.told(RunClosed) == []
         assert len(made.told(AnswerDenied)) == 1
@@ -206,7 +209,7 @@ async def test_a_persons_freeze_counts_beside_the_guards_own_and_one_word_lifts_
         freeze = made.guard.chronicle.ledger(KEY).freeze
         assert freeze is not None
         assert (freeze.by, freeze.reason) == ("annotation", "we look into it")
-        made.cluster.annotate(PROD, freeze=inbox.lifted("over", made.clock.now()))
+        made.cluster.annotate(PROD, freeze="false: over")
         await made.pass_(60.0)
         assert made.guard.chronicle.ledger(KEY).freeze is None
         assert len(made.told(TargetThawed)) == 1
@@ -220,7 +223,7 @@ async def test_the_annotations_of_another_object_of_the_same_name_are_others() -
         again = copy.deepcopy(made.cluster.object(Kind.DEPLOYMENT, PROD))
         made.cluster.remove(Kind.DEPLOYMENT, PROD)
         made.cluster.add_deployment(PROD, "v1")
-        made.cluster.annotate(PROD, approve=again["metadata"]["annotations"][inbox.APPROVE])
+        made.cluster.annotate(PROD, approve=again["metadata"]["annotations"][APPROVE])
         await made.pass_(60.0)
         assert len({d.digest for d in made.told(AnswerDenied)}) == 2
 

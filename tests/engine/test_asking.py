@@ -26,9 +26,9 @@ async def asked(made: Bench) -> RunOpened:
     return opened
 
 
-def said(made: Bench, opened: RunOpened, ahead: float = 600.0, ticket: str = "") -> str:
+def said(made: Bench, opened: RunOpened, ahead: float = 600.0, token: str = "") -> str:
     expiry = made.clock.now() + timedelta(seconds=ahead)
-    return f"{ticket or opened.ticket} {expiry:%Y-%m-%dT%H:%M:%SZ} by the one on call"
+    return f"{token or opened.approval_token} {expiry:%Y-%m-%dT%H:%M:%SZ} by the one on call"
 
 
 def outcome(made: Bench) -> str:
@@ -52,7 +52,7 @@ async def test_the_alert_says_how_to_veto_and_until_when() -> None:
     async with bench(rules=[ASKS]) as made:
         opened = await asked(made)
         [notice] = made.notices("run.opened")
-        assert f"guard.logcaster.io/veto='{opened.ticket} " in notice.facts["veto"]
+        assert f"guard.logcaster.io/veto='{opened.approval_token} " in notice.facts["veto"]
         assert notice.facts["until"] in notice.text
         assert notice.facts["veto"] in notice.text
 
@@ -109,12 +109,12 @@ async def test_an_approval_shortens_the_grace() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ahead", "ticket"), [(600.0, "0" * 16), (-1.0, ""), (90_000.0, ""), (600.0, "0" * 2_000)]
+    ("ahead", "token"), [(600.0, "0" * 16), (-1.0, ""), (90_000.0, ""), (600.0, "0" * 2_000)]
 )  # fmt: skip
-async def test_an_answer_to_another_run_or_at_another_time_is_none(ahead: float, ticket: str) -> None:
+async def test_an_answer_to_another_run_or_at_another_time_is_none(ahead: float, token: str) -> None:
     async with bench(rules=[ASKS]) as made:
         opened = await asked(made)
-        made.cluster.annotate(PROD, approve=said(made, opened, ahead, ticket))
+        made.cluster.annotate(PROD, approve=said(made, opened, ahead, token))
         await made.pass_(60.0)
         assert made.writes() == 0
 

@@ -40,7 +40,7 @@ from logcaster_guard.domain.events import (
     TriggerFired,
     TriggerPending,
 )
-from logcaster_guard.domain.inbox import Answer, Mark
+from logcaster_guard.domain.inbox.commands import Mark, RunCommand
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.state import DENIALS
@@ -135,7 +135,7 @@ class History:
             StepIntended(at, run, step, 1, hold),
             StepDone(at, run, step),
             PeopleReminded(at, run, len(self.entries)),
-            RunAnswered(at, run, self.draw(st.sampled_from(Answer)), f"digest {len(self.entries)}", until=at + DAY),
+            RunAnswered(at, run, self.draw(st.sampled_from(RunCommand)), f"digest {len(self.entries)}", until=at + DAY),
             HoldReleased(at, run, self.draw(st.sampled_from(sorted(HOLDS)))),
             RunEnding(at, run, "failed", "why", freeze=True),
             RunClosed(at, run, "failed", "why", freeze=self.draw(st.booleans())),

@@ -34,7 +34,7 @@ from logcaster_guard.effects.environment import ScaleEnvironmentHandler
 from logcaster_guard.effects.inspection import Inspection
 from logcaster_guard.effects.interference import foreign_workload
 from logcaster_guard.effects.switching import AwaitEndpointsHandler, JudgeEnvironmentHandler, SwitchServiceHandler
-from logcaster_guard.engine.people import People
+from logcaster_guard.engine.command_writer import CommandWriter
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.ports import Kind
 from logcaster_guard.strategies.unfit import Unfit
@@ -308,8 +308,8 @@ def test_what_people_say_goes_where_the_service_was_seen_to_lead_to(seen: str | 
     workload = None if seen is None else Workload(cluster.object(Kind.DEPLOYMENT, seen))
     watch = SimpleNamespace(target=target, workload=workload)
     chronicle = SimpleNamespace(open_run_on=lambda _: Run(opened, step=1))
-    people = People(cluster, cast("Any", chronicle), FakeClock(), {"t": cast("Any", watch)}, LedgerPolicy())
-    assert people.place("t").name == place
+    writer = CommandWriter(cluster, cast("Any", chronicle), FakeClock(), {"t": cast("Any", watch)}, LedgerPolicy())
+    assert writer.place("t").name == place
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from logcaster_guard.domain import inbox, manual
+from logcaster_guard.domain import manual
 from logcaster_guard.domain.events import NoticeQueued, RevisionGood, RevisionLive, RunOpened
-from logcaster_guard.domain.manual import Request, Wish
+from logcaster_guard.domain.inbox.annotations import ROLLBACK
+from logcaster_guard.domain.inbox.commands import RollBack, Wish, value_of
 from logcaster_guard.domain.releases import of_workload
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.workload import Workload
@@ -33,7 +34,7 @@ async def knowing_a_good_release(scene: Guarded) -> None:
 
 
 def write(scene: Guarded, value: str) -> None:
-    scene.cluster.deployment["metadata"]["annotations"][inbox.ROLLBACK] = value
+    scene.cluster.deployment["metadata"]["annotations"][ROLLBACK] = value
 
 
 async def told(scene: Guarded) -> tuple[list[RunOpened], list[NoticeQueued]]:
@@ -52,7 +53,7 @@ async def test_a_request_is_carried_out_once() -> None:
             shown = await runs.preview(WISH)
             assert isinstance(shown, Preview)
             expiry = scene.clock.now() + timedelta(minutes=5)
-            write(scene, manual.written(Request(WISH, shown.ticket, "customers call"), expiry))
+            write(scene, value_of(RollBack(shown.approval_token, expiry, WISH, "customers call")))
             await scene.clock.advance(3 * INTERVAL)
             opened, refused = await told(scene)
     assert ([o.rule for o in opened], refused) == ([manual.RULE], [])
@@ -63,7 +64,7 @@ async def test_a_request_for_another_plan_is_refused_and_told_once_over_restarts
     async with Guarded.serving() as scene:
         await knowing_a_good_release(scene)
         expiry = scene.clock.now() + timedelta(hours=5)
-        write(scene, manual.written(Request(WISH, "0123456789abcdef", "because"), expiry))
+        write(scene, value_of(RollBack("0123456789abcdef", expiry, WISH, "because")))
         async with scene.running():
             await scene.clock.advance(5 * INTERVAL)
         again = scene.restarted()

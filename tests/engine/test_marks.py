@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import pytest
 
-from logcaster_guard.domain import inbox, marks
 from logcaster_guard.domain.events import (
     AnswerDenied,
     RevisionMarked,
@@ -18,10 +17,9 @@ from logcaster_guard.domain.events import (
     StepIntended,
     TargetFrozen,
 )
-from logcaster_guard.domain.inbox import Mark
+from logcaster_guard.domain.inbox.annotations import MARK, stamp
+from logcaster_guard.domain.inbox.commands import Mark, MarkRelease, Wish, value_of
 from logcaster_guard.domain.ledger import Standing
-from logcaster_guard.domain.manual import Wish
-from logcaster_guard.domain.marks import Marking
 from logcaster_guard.domain.rules import Action, FallbackPolicy, LedgerPolicy, Limits, Policy
 from logcaster_guard.engine.manual import Preview
 from logcaster_guard.ports import Clock, Json, Kind
@@ -39,8 +37,8 @@ def template(made: Bench, image: str) -> str:
 
 
 def say(made: Bench, image: str, mark: Mark, words: str = "by the one on call") -> None:
-    value = marks.written(Marking(template(made, image), mark, words), made.clock.now() + timedelta(minutes=10))
-    made.cluster.annotate(PROD, mark=value)
+    expiry = made.clock.now() + timedelta(minutes=10)
+    made.cluster.annotate(PROD, mark=value_of(MarkRelease(template(made, image), expiry, mark, words)))
 
 
 def standing(made: Bench, image: str) -> Standing:
@@ -167,7 +165,7 @@ async def test_a_mark_is_told_once_and_counts_over_restarts_and_undos() -> None:
         await made.pass_(60.0)
         say(made, "v1", Mark.BAD, "it loses data")
         await made.pass_(60.0)
-        value = made.cluster.object(Kind.DEPLOYMENT, PROD)["metadata"]["annotations"][inbox.MARK]
+        value = made.cluster.object(Kind.DEPLOYMENT, PROD)["metadata"]["annotations"][MARK]
         say(made, "v1", Mark.NOT_BAD, "it does not")
         await made.pass_(60.0)
         # An undo brings the older annotation back.
@@ -181,7 +179,7 @@ async def test_a_mark_is_told_once_and_counts_over_restarts_and_undos() -> None:
         assert bad.text.startswith("It loses data. It is never gone back to")
         assert lifted.text == "It does not. It is good again, as it had earned: it can be gone back to."
         heard = [(h.annotation, h.counted) for h in made.guard.chronicle.heard(KEY)]
-        assert heard == [(inbox.MARK, True)] * 2
+        assert heard == [(MARK, True)] * 2
 
 
 @pytest.mark.parametrize(
@@ -199,7 +197,7 @@ async def test_what_does_not_count_is_told_once_with_its_reason(value: str, word
     async with bench() as made:
         await made.good_v1()
         known, now = template(made, "v1"), made.clock.now()
-        times = {"soon": inbox.stamp(now + timedelta(minutes=5)), "late": inbox.stamp(now - timedelta(minutes=5))}
+        times = {"soon": stamp(now + timedelta(minutes=5)), "late": stamp(now - timedelta(minutes=5))}
         made.cluster.annotate(PROD, mark=value.format(v1=known, prefix=known[:12], unknown="0" * 64, **times))
         await made.pass_(60.0)
         await made.restart()

@@ -19,10 +19,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from logcaster_guard.domain import marks
 from logcaster_guard.domain.errors import ClusterError, Conflict, Rejected, Unavailable
-from logcaster_guard.domain.inbox import Mark
-from logcaster_guard.domain.marks import Marking
+from logcaster_guard.domain.inbox.commands import Mark, MarkRelease, value_of
 from logcaster_guard.domain.rules import (
     Action,
     AlertPolicy,
@@ -259,8 +257,8 @@ class GuardMachine(RuleBasedStateMachine):
         run = self.audit.open_run(name)
         if run is not None and self._there(name):
             expiry = self.world.clock.now() + timedelta(seconds=600)
-            ticket = "0" * 16 if wrong else run.event.ticket
-            self.world.cluster.annotate(name, **{word: f"{ticket} {expiry:%Y-%m-%dT%H:%M:%SZ} by me"})
+            token = "0" * 16 if wrong else run.event.approval_token
+            self.world.cluster.annotate(name, **{word: f"{token} {expiry:%Y-%m-%dT%H:%M:%SZ} by me"})
 
     @rule(name=names, number=st.integers(0, 5), mark=st.sampled_from(Mark), seconds=st.sampled_from([0.0, 1.0, 15.0]))
     def somebody_marks(self, name: str, number: int, mark: Mark, seconds: float) -> None:
@@ -280,8 +278,8 @@ class GuardMachine(RuleBasedStateMachine):
             self.do(self.world.pass_(seconds))
 
     def _mark(self, name: str, template: str, mark: Mark) -> None:
-        value = marks.written(Marking(template, mark, "by me"), self.world.clock.now() + timedelta(seconds=600))
-        self.world.cluster.annotate(name, mark=value)
+        expiry = self.world.clock.now() + timedelta(seconds=600)
+        self.world.cluster.annotate(name, mark=value_of(MarkRelease(template, expiry, mark, "by me")))
 
     # Faults
 

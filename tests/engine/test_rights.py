@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from logcaster_guard.domain.capacity import helper_name
 from logcaster_guard.domain.errors import ClusterError, Rejected, Unavailable
 from logcaster_guard.domain.events import RunClosed, RunOpened
-from logcaster_guard.domain.manual import Wish
+from logcaster_guard.domain.inbox.commands import Wish
 from logcaster_guard.domain.rules import Action, GradualPolicy, Policy
 from logcaster_guard.engine.manual import Preview
 from logcaster_guard.ports import Kind

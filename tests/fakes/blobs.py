@@ -15,6 +15,11 @@ class MemoryBlobs:
         self._kept: dict[str, bytes] = {}
         self.full = False
 
+    @property
+    def contents(self) -> Sequence[bytes]:
+        """Everything that is kept."""
+        return list(self._kept.values())
+
     async def put(self, content: bytes) -> str:
         if self.full:
             raise JournalUnavailable("no space left on device")

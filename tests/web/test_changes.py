@@ -16,7 +16,7 @@ from logcaster_guard.adapters.token_gate import TokenGate
 from logcaster_guard.config.secrets import Secret
 from logcaster_guard.domain.errors import Unavailable
 from logcaster_guard.domain.events import AnswerDenied, RevisionMarked, RunAnswered, RunClosed, RunOpened
-from logcaster_guard.domain.manual import Wish
+from logcaster_guard.domain.inbox.commands import Wish
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.engine.manual import Preview
@@ -254,11 +254,11 @@ async def test_a_veto_over_http_counts_and_can_be_followed_by_its_digest() -> No
     async with bench(rules=[ASKS]) as made:
         opened = await asked(made)
         async with served(made.guard, Reviews("alice")) as client:
-            body = freeze(ticket=opened.ticket)
+            body = freeze(ticket=opened.approval_token)
             wrong = await client.post("veto", {**body, "ticket": TICKET}, by="alice")
             assert (wrong.status_code, "another run or plan" in wrong.json()["error"]) == (409, True)
             answer = await client.post("veto", body, by="alice")
-            assert (answer.status_code, answer.json()["ticket"]) == (202, opened.ticket)
+            assert (answer.status_code, answer.json()["ticket"]) == (202, opened.approval_token)
             await made.pass_(5.0)
             [closed] = made.told(RunClosed)
             assert closed.outcome == "vetoed"
@@ -276,9 +276,9 @@ async def test_an_open_run_is_abandoned_and_the_guards_freeze_lifted_over_http()
         await in_mid_run(made)
         [opened] = made.told(RunOpened)
         async with served(made.guard, TokenGate(lambda: HELD)) as client:
-            early = await client.post("approve", freeze(ticket=opened.ticket))
+            early = await client.post("approve", freeze(ticket=opened.approval_token))
             assert (early.status_code, "does not ask any more" in early.json()["error"]) == (409, True)
-            assert (await client.post("abandon", freeze(ticket=opened.ticket))).status_code == 202
+            assert (await client.post("abandon", freeze(ticket=opened.approval_token))).status_code == 202
             await made.pass_(10.0)
             [closed] = made.told(RunClosed)
             assert (closed.outcome, closed.freeze) == ("abandoned", True)
@@ -298,7 +298,7 @@ async def test_a_rollback_over_http_is_that_of_the_plan_that_was_shown() -> None
             runs = made.guard.watches[KEY].manual
             shown = await runs.preview(Wish(Action.IMMEDIATE))
             assert isinstance(shown, Preview)
-            body = freeze(ticket=shown.ticket, action="immediate_rollback")
+            body = freeze(ticket=shown.approval_token, action="immediate_rollback")
             for wrong, status in (({"action": "sideways"}, 400), ({"to": "1 2"}, 400)):
                 assert (await client.post("rollback", {**body, **wrong})).status_code == status
             assert (await client.post("rollback", body)).status_code == 202
@@ -347,7 +347,7 @@ async def test_names_cannot_pass_for_something_else_in_what_is_written() -> None
     async with bench(rules=[ASKS]) as made:
         opened = await asked(made)
         async with served(made.guard, Reviews("eve\u202e\x1b[2J")) as client:
-            answer = await client.post("veto", freeze(ticket=opened.ticket), by="eve")
+            answer = await client.post("veto", freeze(ticket=opened.approval_token), by="eve")
         assert answer.status_code == 202
         await made.pass_(5.0)
         assert [c.outcome for c in made.told(RunClosed)] == ["vetoed"]

@@ -16,10 +16,11 @@ from typer.testing import CliRunner
 
 from logcaster_guard.adapters.token_gate import TokenGate
 from logcaster_guard.cli.main import app
-from logcaster_guard.domain import inbox, manual
+from logcaster_guard.domain import manual
 from logcaster_guard.domain.events import RunOpened
 from logcaster_guard.domain.guardrails import Guardrail
-from logcaster_guard.domain.manual import Request, Wish
+from logcaster_guard.domain.inbox.annotations import ROLLBACK
+from logcaster_guard.domain.inbox.commands import RollBack, Wish, value_of
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.engine.manual import Preview
 from logcaster_guard.ports import Kind
@@ -72,18 +73,17 @@ async def shown(made: Bench) -> Preview:
 async def sentence(made: Bench, guardrail: Guardrail) -> str:
     """What a rule would be refused with, once the fact is known."""
     await made.pass_(31.0)
-    found = made.guard.watches[KEY].account(ERRORS.name).refusals
-    assert found is not None
-    return next(r.sentence for r in found if r.guardrail is guardrail)
+    [found] = made.guard.read_model.explain(ERRORS.name, KEY)
+    return next(r.sentence for r in found.refusals or () if r.guardrail is guardrail)
 
 
 def by_hand(made: Bench) -> list[str]:
     return [o.rule for o in made.told(RunOpened) if o.rule == manual.RULE]
 
 
-def write(made: Bench, ticket: str) -> None:
+def write(made: Bench, token: str) -> None:
     expiry = made.clock.now() + timedelta(minutes=5)
-    made.cluster.annotate(PROD, rollback=manual.written(Request(WISH, ticket, "customers call"), expiry))
+    made.cluster.annotate(PROD, rollback=value_of(RollBack(token, expiry, WISH, "customers call")))
 
 
 @pytest.mark.parametrize("guardrail", FACTS, ids=str)
@@ -93,7 +93,7 @@ async def test_a_request_on_the_workload_is_refused_with_the_rules_own_sentence(
         await FACTS[guardrail](made)
         told, before = await sentence(made, guardrail), made.writes()
         with capture_logs() as logs:
-            write(made, plan.ticket)
+            write(made, plan.approval_token)
             await made.pass_(60.0)
         assert [n.text for n in made.notices("request.refused")] == [told]
         [line] = [line for line in logs if line["event"] == "request.refused"]
@@ -103,7 +103,7 @@ async def test_a_request_on_the_workload_is_refused_with_the_rules_own_sentence(
 
 async def test_a_request_on_the_workload_is_carried_out_where_nothing_of_this_holds() -> None:
     async with bench(rules=[ERRORS]) as made:
-        write(made, (await shown(made)).ticket)
+        write(made, (await shown(made)).approval_token)
         await made.pass_(60.0)
         assert (by_hand(made), made.notices("request.refused")) == ([manual.RULE], [])
 
@@ -120,11 +120,11 @@ async def test_over_http_the_plan_and_the_request_are_refused_with_it(guardrail:
                 asked = {"target": KEY, "action": str(WISH.action)}
                 answer = await http.get(f"{client._url}/api/v1/plan", params=asked)
             assert (answer.status_code, answer.json()["reasons"]) == (200, reasons)
-            taken = await client.post("rollback", freeze(ticket=plan.ticket, action=str(WISH.action)))
+            taken = await client.post("rollback", freeze(ticket=plan.approval_token, action=str(WISH.action)))
             assert taken.status_code == 202
             await made.pass_(60.0)
             [heard] = [h for h in await client.heard() if h["digest"] == taken.json()["digest"]]
-        assert heard["annotation"] == inbox.ROLLBACK
+        assert heard["annotation"] == ROLLBACK
         assert (heard["counted"], len(by_hand(made))) == ((True, 1) if guardrail is None else (False, 0))
         assert guardrail is None or heard["words"] == reasons[0]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from logcaster_guard.domain import attribution, inbox
+from logcaster_guard.domain import attribution
 from logcaster_guard.domain.guardrails.situation import Guardrail, Refusal, Situation
 from logcaster_guard.domain.guardrails.wording import instant
+from logcaster_guard.domain.inbox.annotations import FREEZE
+from logcaster_guard.domain.inbox.freezes import BY_ANNOTATION, LIFTED, freeze_on
 from logcaster_guard.domain.ledger import Freeze
 from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.signals import Unit, Value
@@ -68,7 +70,7 @@ def frozen(freeze: Freeze | None) -> list[Refusal]:
         return []
     sentence = (
         f"The target is frozen since {instant(freeze.at)} by {freeze.by}{freeze.who} ({freeze.reason}): change the "
-        'annotation guard.logcaster.io/freeze to a value that begins with "false" to lift it.'
+        f'annotation {FREEZE} to a value that begins with "{LIFTED}" to lift it.'
     )
     return [Refusal(Guardrail.FROZEN, sentence)]
 
@@ -87,5 +89,5 @@ def vetoed(s: Situation) -> list[Refusal]:
 
 def frozen_by_annotation(s: Situation) -> list[Refusal]:
     """A person's freeze that the journal does not tell, because the guard had frozen the target before."""
-    words = None if s.workload is None else inbox.freeze_of(s.workload.annotations)
-    return frozen(Freeze(s.now, "annotation", words)) if words is not None and inbox.is_freeze(words) else []
+    reason = None if s.workload is None else freeze_on(s.workload.annotations)
+    return [] if reason is None else frozen(Freeze(s.now, BY_ANNOTATION, reason))

@@ -14,7 +14,10 @@ from logcaster_guard.domain.events import (
     RunClosed,
     RunOpened,
 )
-from logcaster_guard.domain.inbox import APPROVE, FREEZE, VETO, stamp
+from logcaster_guard.domain.inbox import commands
+from logcaster_guard.domain.inbox.annotations import FREEZE, stamp
+from logcaster_guard.domain.inbox.commands import AnswerRun, RunCommand
+from logcaster_guard.domain.inbox.freezes import LIFTED
 from logcaster_guard.domain.leftovers import Leftover
 from logcaster_guard.domain.narration.returning import by_hand, remedy
 from logcaster_guard.domain.narration.words import images, sentence
@@ -67,10 +70,12 @@ def asked(event: RunOpened) -> Question | None:
         return None
     until = event.at + timedelta(seconds=step.timeout if step.require_approval else step.grace)
     expiry = event.at + timedelta(seconds=step.timeout + 60.0)
-    veto, approve = (_command(event, name, f"{event.ticket} {stamp(expiry)}") for name in (VETO, APPROVE))
-    say_no, say_yes = (
-        f"logcaster-guard {word} --target {event.target} --ticket {event.ticket}" for word in ("veto", "approve")
+    veto, approve = (
+        _command(event, said.annotation, commands.value_of(AnswerRun(said, event.approval_token, expiry, "")))
+        for said in (RunCommand.VETO, RunCommand.APPROVE)
     )
+    whom = f"--target {event.target} --ticket {event.approval_token}"
+    say_no, say_yes = f"logcaster-guard veto {whom}", f"logcaster-guard approve {whom}"
     if step.require_approval:
         sentence = (
             f"Nothing happens unless somebody approves it until {stamp(until)}: {say_yes} , or {approve} . "
@@ -140,7 +145,7 @@ def ended(run: Run, event: RunClosed) -> Notice:
     well = event.outcome in {RECOVERED, SUBSIDED, VETOED, ESCALATED}
     resume, lift = (
         f"logcaster-guard resume {run.opened.target} --reason WHY",
-        _command(run.opened, FREEZE, "false: WHY", switched=run.switched and event.outcome != DESTINATION_BAD),
+        _command(run.opened, FREEZE, f"{LIFTED}: WHY", switched=run.switched and event.outcome != DESTINATION_BAD),
     )
     frozen = f" The target is frozen until a person lifts it: {resume} , or {lift} ." if event.freeze else ""
     in_place = run.done_instant("restore_template") is not None and event.outcome != DESTINATION_BAD

@@ -8,7 +8,7 @@ from datetime import datetime
 from logcaster_guard.domain.claims import Claim
 from logcaster_guard.domain.events import RevisionMarked, TargetFrozen, TargetThawed
 from logcaster_guard.domain.guardrails import Guardrail, Refusal
-from logcaster_guard.domain.inbox import Mark
+from logcaster_guard.domain.inbox.commands import Mark
 from logcaster_guard.domain.ledger import Record, Standing
 from logcaster_guard.domain.narration.words import images, sentence
 from logcaster_guard.domain.notices import Notice, Severity

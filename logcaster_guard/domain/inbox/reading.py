@@ -1,0 +1,116 @@
+"""What an annotation says, and whether it applies: to the open run, to a release of the ledger, to a rollback."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from logcaster_guard.domain.inbox.annotations import MAX_LENGTH, Denied
+from logcaster_guard.domain.inbox.commands import (
+    ASKABLE,
+    BEST,
+    LONGEST,
+    AnswerRun,
+    Mark,
+    MarkRelease,
+    RollBack,
+    RunCommand,
+    Wish,
+)
+from logcaster_guard.domain.ledger import Ledger
+from logcaster_guard.domain.rules import Action
+from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.steps import AskPeople
+
+_SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    subject: str
+    expiry: datetime
+    rest: str
+
+
+def answer(command: RunCommand, value: str, run: Run | None, now: datetime) -> AnswerRun | Denied:
+    """What the annotation for `command` says to the target's open run (None: there is none)."""
+    if run is None:
+        return Denied("no rollback is open here")
+    token = run.opened.approval_token
+    # The comparison takes the same time whatever was given.
+    found = _parsed(value, now, lambda given: hmac.compare_digest(given.encode(), token.encode()))
+    if isinstance(found, Denied):
+        return found
+    objection = _objection(run, command)
+    return AnswerRun(command, token, found.expiry, found.rest) if objection is None else Denied(objection)
+
+
+def _objection(run: Run, command: RunCommand) -> str | None:
+    said = None if run.said is None else run.said.answer
+    if run.closed is not None or run.ending is not None or said is RunCommand.ABANDON:
+        return f"run {run.id} is ending already"
+    if command is RunCommand.ABANDON:
+        return None
+    if not isinstance(run.present, AskPeople):
+        return f"run {run.id} does not ask any more: abandon it if it is to end"
+    if said is RunCommand.VETO or said is command:
+        return f"run {run.id} was answered already ({said})"
+    return None
+
+
+def mark(value: str, ledger: Ledger, run: Run | None, now: datetime) -> MarkRelease | Denied:
+    """What the annotation says of a release, or why it does not count; `run` is the target's open one.
+
+    What a run is leaving stays bad until that has ended: its fallback must not go back there.
+    """
+    found = _parsed(value, now)
+    if isinstance(found, Denied):
+        return found
+    text, _, reason = found.rest.partition(" ")
+    if text not in set(Mark):
+        return Denied(f"it does not say one of {', '.join(Mark)} after its instant")
+    said = MarkRelease(found.subject, found.expiry, Mark(text), reason.strip())
+    record = ledger.records.get(said.template)
+    if record is None:
+        return Denied(f"{said.template[:_SHOWN]} is not the whole hash of a release that the guard knows")
+    if said.mark is Mark.BAD:
+        return said
+    if record.bad_since is None:
+        return Denied(f"revision {record.name} is not bad")
+    if run is not None and run.opened.plan.from_template == said.template:
+        return Denied(f"run {run.id} is rolling revision {record.name} back: abandon that first, or let it end")
+    return said
+
+
+def rollback(value: str, now: datetime) -> RollBack | Denied:
+    """The rollback that the annotation asks for; whether its approval token fits is for whoever plans it to say."""
+    found = _parsed(value, now)
+    if isinstance(found, Denied):
+        return found
+    action, _, rest = found.rest.partition(" ")
+    to, _, reason = rest.strip().partition(" ")
+    if action not in ASKABLE or not to:
+        return Denied(f"it does not name one of {', '.join(ASKABLE)}, and a revision or {BEST}")
+    wish = Wish(Action(action), "" if to == BEST else to)
+    return RollBack(found.subject, found.expiry, wish, reason.strip())
+
+
+def _parsed(value: str, now: datetime, fits: Callable[[str], bool] = lambda _: True) -> _Parsed | Denied:
+    """`<subject> <instant> [rest]` where the subject fits and the instant, in RFC 3339, is at most a day ahead."""
+    if len(value) > MAX_LENGTH or not value.isprintable():
+        return Denied(f"it is longer than {MAX_LENGTH} characters, or holds control characters")
+    subject, _, rest = value.strip().partition(" ")
+    instant, _, rest = rest.strip().partition(" ")
+    if not fits(subject):
+        return Denied("it names another run or plan")
+    try:
+        expiry = datetime.fromisoformat(instant)
+    except ValueError:
+        return Denied("it names no instant until which it holds, such as 2026-01-31T12:00:00Z")
+    if expiry.tzinfo is None:
+        return Denied("its instant has no time zone")
+    if not now < expiry <= now + LONGEST:
+        return Denied("it has expired, or holds for more than a day")
+    return _Parsed(subject, expiry.astimezone(UTC), rest.strip())
