@@ -286,4 +286,4 @@ async def test_only_running_pods_that_the_deployment_owns_are_scraped() -> None:
         ],
     )
     found = await endpoints_of(shop, Target(name="web", namespace="shop", deployment="web"))
-    assert [(e.name, e.ip, e.template) for e in found] == [("a", "10.0.0.1", PRESENT), ("b", "10.0.0.1", PRESENT)]
+    assert [(e.pod, e.ip, e.template) for e in found] == [("a", "10.0.0.1", PRESENT), ("b", "10.0.0.1", PRESENT)]

@@ -8,11 +8,15 @@ from collections.abc import Mapping
 from datetime import UTC
 
 from logcaster_guard.adapters.kubernetes.answers import printable
+from logcaster_guard.adapters.plugin import ChannelPlugin
 from logcaster_guard.domain.errors import ClusterError, Conflict, NotFound, Rejected, Unavailable
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice, Severity, TryLater, Undeliverable
 from logcaster_guard.ports import Cluster, Json, Kind
 
 COMPONENT = "logcaster-guard"
+NAME = "kubernetes-events"
+"""Of the only channel of this kind."""
+
 MESSAGE_BYTES = 1024
 """What the API takes for an Event's note."""
 
@@ -46,7 +50,7 @@ class EventChannel:
     @property
     def name(self) -> str:
         """Unique among the configured channels; stable over restarts."""
-        return "kubernetes-events"
+        return NAME
 
     async def deliver(self, notice: Notice) -> Delivery:
         """Try once."""
@@ -125,3 +129,13 @@ def _message(notice: Notice) -> str:
         return whole
     mark = "…"
     return encoded[: MESSAGE_BYTES - len(mark.encode())].decode("utf-8", "ignore") + mark
+
+
+PLUGIN = ChannelPlugin(
+    key="events",
+    section=None,
+    noun="Kubernetes Events",
+    meaning="also as Kubernetes Events on the Deployment",
+    make=lambda _, services: EventChannel(services.cluster, services.kinds),
+    own_name=NAME,
+)
