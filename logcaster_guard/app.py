@@ -23,7 +23,7 @@ from logcaster_guard.adapters.kubernetes.access import (
 )
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.connect import own_namespace
-from logcaster_guard.adapters.kubernetes.events import EventChannel
+from logcaster_guard.adapters.kubernetes.events import EventChannel, Subject
 from logcaster_guard.adapters.kubernetes.lease import KubernetesLease
 from logcaster_guard.adapters.kubernetes.pods import endpoints_of
 from logcaster_guard.adapters.kubernetes.reviews import KubernetesGate
@@ -214,8 +214,15 @@ def _channels(settings: Settings, cluster: Cluster) -> Sequence[Channel]:
         for w in notify.webhooks
     ]
     kinds = {(t.namespace, t.deployment): Kind(t.kind) for t in settings.targets}
-    channels += [EventChannel(cluster, kinds)] if notify.events else []
+    channels += [EventChannel(cluster, kinds, _guard_itself(settings))] if notify.events else []
     return [Translated(channel, notify.language) for channel in channels]
+
+
+def _guard_itself(settings: Settings) -> Sequence[Subject]:
+    """Where Events of the guard itself stand: at its pod, or at the first target where that pod is not known."""
+    pod, first = _pod(), settings.targets[0]
+    target = Subject(Kind(first.kind), first.namespace, first.deployment)
+    return [*([Subject(Kind.POD, pod.namespace, pod.name)] if pod else []), target]
 
 
 def _slack(section: SlackSection, language: Language) -> Channel:
@@ -251,17 +258,22 @@ def _redact_secrets(settings: Settings) -> None:
             structlog.get_logger().warning("secret.unreadable", detail=str(error))
 
 
+def _pod() -> OwnPod | None:
+    """The pod that this process runs in, as the downward API tells it; None where it does not."""
+    pod = OwnPod(os.environ.get("POD_NAMESPACE", ""), os.environ.get("POD_NAME", ""))
+    return pod if pod.namespace and pod.name else None
+
+
 async def _own_pod(settings: Settings, cluster: Cluster) -> OwnPod | None:
     """The pod that this process runs in, None where nobody tells or it cannot be a target's.
 
     Raises `ConfigurationError` where the guard is in the pods of a target and not meant to, or the other way round.
     While the cluster does not answer, that is left to the guardrail.
     """
-    pod = OwnPod(os.environ.get("POD_NAMESPACE", ""), os.environ.get("POD_NAME", ""))
-    told = bool(pod.namespace and pod.name)
-    if settings.sidecar and not told:
+    pod = _pod()
+    if settings.sidecar and pod is None:
         raise ConfigurationError("mode sidecar: set POD_NAME and POD_NAMESPACE from the downward API.")
-    if not told or pod.namespace not in {t.namespace for t in settings.targets}:
+    if pod is None or pod.namespace not in {t.namespace for t in settings.targets}:
         if settings.sidecar:
             raise ConfigurationError(f"mode sidecar: no target is in the guard's own namespace {pod.namespace}.")
         return None
