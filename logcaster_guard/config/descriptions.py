@@ -209,7 +209,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "authority.duration": "how long a guard that died is waited for; in whole seconds",
     "authority.renew_every": "between two renewals; at most a third of `duration`",
     "notify": "who is told",
-    "notify.events": "also as Kubernetes Events on the workload; those of the guard itself on its own pod, or else on the first target",
+    "notify.events": "also as Kubernetes Events on the workload; of the guard itself, on its pod or the first target",
     "notify.language": "language of the messages, `en` or `ko` (Korean); the log stays English",
     "notify.slack": "channels of Slack, at most 20; see Slack",
     "notify.slack[].name": "unique among all channels",

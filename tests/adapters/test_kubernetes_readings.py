@@ -128,7 +128,7 @@ def of_the_guard(event: str = "journal.failing") -> Notice:
 @pytest.mark.parametrize("event", sorted(ABOUT_THE_GUARD))
 async def test_what_is_about_the_guard_itself_stands_at_its_own_pod(event: str) -> None:
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": POD.name, "namespace": POD.namespace, "uid": "u7"}}
-    async with serving(http(200, pod), http(201, {})) as (cluster, server):
+    async with serving(http(200, pod), http(409, refusal(409))) as (cluster, server):
         assert isinstance(await EventChannel(cluster, guard=[POD, FIRST]).deliver(of_the_guard(event)), Delivered)
     look, create = map(str, server.requests)
     assert "GET /api/v1/namespaces/guards/pods/guard-0" in look
@@ -150,7 +150,7 @@ async def test_it_is_told_in_the_language_of_the_settings() -> None:
 
 async def test_where_no_event_may_stand_at_the_guards_pod_it_stands_at_a_target() -> None:
     denied = http(403, refusal(403))
-    async with serving(denied, denied, http(200, deployment()), http(201, {})) as (cluster, server):
+    async with serving(denied, denied, http(200, deployment()), http(409, refusal(409))) as (cluster, server):
         assert isinstance(await EventChannel(cluster, guard=[POD, FIRST]).deliver(of_the_guard()), Delivered)
     assert "POST /api/v1/namespaces/shop/events" in str(server.requests[-1])
 
