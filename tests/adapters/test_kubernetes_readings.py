@@ -14,10 +14,11 @@ from logcaster_guard.adapters.kubernetes.events import (
 from logcaster_guard.adapters.kubernetes.signals import KubernetesSource
 from logcaster_guard.adapters.translated import Translated
 from logcaster_guard.domain import narration
+from logcaster_guard.domain.errors import NotFound
 from logcaster_guard.domain.notices import Delivered, Notice, Severity, TryLater, Undeliverable
 from logcaster_guard.domain.signals import Fault, Gap, NoData, Signal, SourceError, SourceName, Target, Unit
 from logcaster_guard.domain.translation import Language
-from logcaster_guard.ports import Kind
+from logcaster_guard.ports import Json, Kind
 from tests.adapters.misbehaving import (
     deployment,
     http,
@@ -137,13 +138,24 @@ async def test_what_is_about_the_guard_itself_stands_at_its_own_pod(event: str) 
     assert made == {"apiVersion": "v1", "kind": "Pod", "namespace": "guards", "name": "guard-0", "uid": "u7"}
 
 
+class Noting(FakeCluster):
+    """Keeps what is created."""
+
+    made: tuple[Json, ...] = ()
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Json:
+        raise NotFound(f"{kind} {namespace}/{name}", status=404)
+
+    async def create(self, kind: Kind, namespace: str, body: Json) -> Json:
+        self.made += (body,)
+        return body
+
+
 async def test_it_is_told_in_the_language_of_the_settings() -> None:
-    cluster = FakeCluster(FakeClock(), FIRST.namespace)
-    cluster.add(Kind.DEPLOYMENT, FIRST.name)
+    cluster = Noting(FakeClock(), FIRST.namespace)
     channel = Translated(EventChannel(cluster, guard=[FIRST]), Language.KOREAN)
     assert isinstance(await channel.deliver(narration.journal_failing("the disk is full", START)), Delivered)
-    (event,) = cluster.names(Kind.EVENT)
-    made = cluster.object(Kind.EVENT, event)
+    (made,) = cluster.made
     assert made["message"].startswith("가드가 ")
     assert made["involvedObject"]["name"] == FIRST.name
 
