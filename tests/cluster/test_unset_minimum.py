@@ -1,4 +1,4 @@
-"""An autoscaler that was made with a maximum alone: the API server sets its minimum to 1, and 1 is what it gets back."""
+"""An autoscaler made with a maximum alone: the API server sets its minimum to 1, and 1 is what it gets back."""
 
 from __future__ import annotations
 
