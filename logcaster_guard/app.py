@@ -271,9 +271,11 @@ async def _own_pod(settings: Settings, cluster: Cluster) -> OwnPod | None:
     While the cluster does not answer, that is left to the guardrail.
     """
     pod = _pod()
-    if settings.sidecar and pod is None:
-        raise ConfigurationError("mode sidecar: set POD_NAME and POD_NAMESPACE from the downward API.")
-    if pod is None or pod.namespace not in {t.namespace for t in settings.targets}:
+    if pod is None:
+        if settings.sidecar:
+            raise ConfigurationError("mode sidecar: set POD_NAME and POD_NAMESPACE from the downward API.")
+        return None
+    if pod.namespace not in {t.namespace for t in settings.targets}:
         if settings.sidecar:
             raise ConfigurationError(f"mode sidecar: no target is in the guard's own namespace {pod.namespace}.")
         return None
