@@ -59,6 +59,14 @@ class Divisible(Protocol):
         """
 
 
+@runtime_checkable
+class Clocked(Protocol):
+    """A `Source` that knows how the clock of its backend differs from the guard's."""
+
+    def ahead(self) -> float:
+        """By how many seconds it is ahead of this machine's, at most; 0: it may not differ."""
+
+
 class Kind(StrEnum):
     """Kubernetes kinds that the guard touches."""
 

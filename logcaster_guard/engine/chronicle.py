@@ -32,7 +32,7 @@ from logcaster_guard.domain.state import State, target_of
 from logcaster_guard.domain.steps import CreateHelper, RestoreEnvironment, RestoreTemplate
 from logcaster_guard.engine.event_log import write
 from logcaster_guard.engine.hub import Hub, JournalAppended, RunFound
-from logcaster_guard.ports import Journal
+from logcaster_guard.ports import Entry, Journal
 
 _CONTRADICTED = (
     "The journal contradicts itself ({}, and nothing newer can be read): it is damaged, restart the guard, which looks "
@@ -90,15 +90,17 @@ class Chronicle:
         """Whether there is a journal at all."""
         return self._journal is not None
 
-    async def load(self) -> None:
-        """Read the whole journal, once. One that cannot be read, or contradicts itself, is told and given up.
+    async def load(self) -> Sequence[Entry] | None:
+        """Read the whole journal, once; returns it, None where nothing was read.
 
-        Raises `JournalOutOfReach`: one that gives no answer now may be read later.
+        One that cannot be read, or contradicts itself, is told and given up. Raises `JournalOutOfReach`: one that gives
+        no answer now may be read later.
         """
         if self._journal is None or self.loaded:
-            return
+            return None
         try:
-            for entry in await self._journal.read_all():
+            entries = await self._journal.read_all()
+            for entry in entries:
                 self._remember(entry.stream, entry.seq, [entry.event])
             self.loaded, self._loaded_at = True, self._monotonic()
         except JournalOutOfReach:
@@ -107,14 +109,17 @@ class Chronicle:
             self._log.error("journal.unavailable", detail=str(error), effect="the guard only watches")
             self._journal, self.fault = None, str(error)
             self._state = State()
+            return None
+        return entries
 
     def ledger(self, target: str) -> Ledger:
         """What is known of the target's releases."""
         return self._state.ledgers.get(target, Ledger())
 
-    def runs(self) -> Sequence[Run]:
-        """Every run, in the order of their opening."""
-        return list(self._state.runs.values())
+    def runs(self, target: str | None = None) -> Sequence[Run]:
+        """Every run, or those of one target, in the order of their opening."""
+        found = self._state.runs if target is None else self._state.runs_of.get(target, {})
+        return list(found.values())
 
     def run(self, run: str) -> Run:
         """The run as its stream tells it."""

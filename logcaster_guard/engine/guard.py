@@ -16,7 +16,7 @@ from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.errors import ClusterError, JournalOutOfReach, JournalUnavailable, Rejected
 from logcaster_guard.domain.events import NoticeQueued, RunClosed, RunOpened
 from logcaster_guard.domain.notices import Notice
-from logcaster_guard.domain.rules import Policy, Rule, RulesDiff, difference
+from logcaster_guard.domain.rules import Rule, RulesDiff, difference
 from logcaster_guard.domain.runs import ESCALATED, Run
 from logcaster_guard.domain.signals import SourceName
 from logcaster_guard.domain.state import GUARD
@@ -29,6 +29,7 @@ from logcaster_guard.effects.workload import Handler, registry
 from logcaster_guard.engine.alarm import Alarm
 from logcaster_guard.engine.authority import Keeper, during
 from logcaster_guard.engine.chronicle import Chronicle
+from logcaster_guard.engine.clock_comparison import ClockComparison
 from logcaster_guard.engine.command_writer import CommandWriter
 from logcaster_guard.engine.compaction import Compactor
 from logcaster_guard.engine.composition import Composition, Orders
@@ -37,15 +38,17 @@ from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.fencing import fenced
 from logcaster_guard.engine.hub import Hub, JournalAppended, RunEnded, RunFound
 from logcaster_guard.engine.inspection import SignalInspector
+from logcaster_guard.engine.manual import ManualRuns
 from logcaster_guard.engine.operator_inbox import OperatorInbox
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.engine.problems import Problems
 from logcaster_guard.engine.services import SelfWorkload, Services
 from logcaster_guard.engine.source_health import SourceHealth
+from logcaster_guard.engine.status import Parts, ReadModel
 from logcaster_guard.engine.suspensions import Suspensions
 from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.engine.tally import TalliedBlobs, TalliedJournal
-from logcaster_guard.ports import Blobs, Channel, Clock, Cluster, Journal, Rights, Source
+from logcaster_guard.ports import Blobs, Channel, Clock, Cluster, Entry, Journal, Rights, Source
 
 _DRAIN = 5.0
 _SWEEP = 60.0
@@ -142,6 +145,23 @@ class Guard:
         )
         self.watches = {target.key: shared.watch(target) for target in orders.targets}
         self.commands = CommandWriter(cluster, self.chronicle, clock, self.watches, orders.policy.ledger)
+        self.read_model = ReadModel(self._parts())
+
+    def _parts(self) -> Parts:
+        return Parts(
+            watches=self.watches,
+            chronicle=self.chronicle,
+            problems=self.problems,
+            sweeper=self.sweeper,
+            outbox=self.outbox,
+            journal=self.journal,
+            blobs=self.blobs,
+            alarm=self.alarm,
+            authority=self.authority,
+            reloads=self.reloads,
+            policy=self._orders.policy,
+            clock=self._clock,
+        )
 
     def _executor(self, services: Services, inspector: SignalInspector) -> Executor:
         cluster, clock, blobs, hub = services.cluster, services.clock, services.blobs, services.hub
@@ -165,14 +185,17 @@ class Guard:
         )
 
     @property
-    def policy(self) -> Policy:
-        """What is decided by, apart from the rules."""
-        return self._orders.policy
-
-    @property
     def clock(self) -> Clock:
         """The clock that everything here is told by."""
         return self._clock
+
+    def manual(self, target: str) -> ManualRuns:
+        """The rollbacks of this target that people ask for; raises `KeyError`."""
+        return self.watches[target].manual
+
+    async def read_journal(self) -> None:
+        """Read the journal without watching anything; raises `JournalOutOfReach`."""
+        await self.chronicle.load()
 
     async def reload(self, rules: Sequence[Rule]) -> RulesDiff:
         """Go over to these rules between two evaluations, and tell people what is different."""
@@ -210,11 +233,6 @@ class Guard:
         with contextlib.suppress(JournalUnavailable):
             await self.chronicle.tell(GUARD, NoticeQueued(notice.at, notice))
 
-    @property
-    def standby(self) -> bool:
-        """Whether another guard may act, and this one may not."""
-        return self.authority is not None and self.authority.role is not Role.HOLDING
-
     async def run(self) -> None:
         """Take up what the journal tells to be open, then watch, until cancelled; see the class for an authority."""
         async with asyncio.TaskGroup() as group:
@@ -236,7 +254,7 @@ class Guard:
                     await during(self._stand_by(), authority.taken())
                     self._begin()
                     await during(self._act(), authority.lost())
-                    if not self.standby:
+                    if authority.role is Role.HOLDING:
                         # Without the journal another guard may do better.
                         await authority.release(abstain=authority.terms.duration)
                     self._begin()
@@ -254,7 +272,7 @@ class Guard:
             await asyncio.Event().wait()
 
     async def _act(self) -> None:
-        await self._load()
+        known = await self._load()
         if self.chronicle.fault:
             self.alarm.lost(self.chronicle.fault)
         if self._term is not None and not self.chronicle.available:
@@ -262,7 +280,8 @@ class Guard:
         await self._find_itself()
         outbox = self.outbox if self.chronicle.available else None
         async with asyncio.TaskGroup() as group:
-            delivering = None if outbox is None else group.create_task(outbox.run(), name="outbox")
+            delivering = None if outbox is None else group.create_task(outbox.run(known), name="outbox")
+            del known
             try:
                 await self._take_over()
                 await self._watch_all()
@@ -288,15 +307,13 @@ class Guard:
                 log.warning("cluster.unreachable", detail=str(error))
                 await self._clock.sleep_until(self._clock.monotonic() + _LOAD_RETRY)
 
-    async def _load(self) -> None:
+    async def _load(self) -> Sequence[Entry] | None:
         """Read the journal; one that gives no answer is waited for, since only what it tells may be acted on."""
         while True:
             try:
-                await self.chronicle.load()
+                return await self.chronicle.load()
             except JournalOutOfReach as error:
                 detail = str(error)
-            else:
-                return
             structlog.get_logger().error(
                 "journal.out_of_reach", detail=detail, effect="nothing is done until it answers"
             )
@@ -338,8 +355,13 @@ class Guard:
                 group.create_task(self._compactor.run(), name="journal size")
             group.create_task(self._suspensions.run(), name="suspensions")
             group.create_task(self.problems.run(), name="problems")
+            group.create_task(self._clock_comparison().run(), name="clocks")
             for watch in self.watches.values():
                 group.create_task(watch.run(), name=f"watch {watch.target.key}")
+
+    def _clock_comparison(self) -> ClockComparison:
+        clocks = {"the API server": self._cluster.ahead, **{str(n): s.ahead for n, s in self._sources.items()}}
+        return ClockComparison(clocks, self._orders.targets, self.problems, self._clock)
 
     async def forget_old_releases(self) -> None:
         """Remove the saved releases that no rollback can need any more, if the journal tells which those are."""

@@ -16,7 +16,7 @@ from logcaster_guard.domain.events import Event, RunClosed, TriggerCleared, Trig
 from logcaster_guard.domain.problems import ProblemKind
 from logcaster_guard.domain.rules import Rule, difference, quicker
 from logcaster_guard.domain.runs import SUBSIDED
-from logcaster_guard.domain.signals import NoData, Reading, Signal, SourceError, SourceName, Value
+from logcaster_guard.domain.signals import NoData, Reading, Signal, SourceError, SourceName, Value, is_lagging
 from logcaster_guard.domain.triggers import Change, Phase, TriggerState
 from logcaster_guard.effects.verification import Assessment
 from logcaster_guard.engine import verdicts
@@ -280,14 +280,14 @@ class Triggers:
     ) -> None:
         """Keep how long the rule has seen nothing; people are told once for all rules that lack a source's values.
 
-        That a source fails is told by itself.
+        That a source fails or lags is told by itself.
         """
         rule, now, key = trigger.rule, self._clock.monotonic(), ""
         seeing = verdicts.sees(rule, judgement, self._seen)
         if not seeing and trigger.unseen_since is None:
             trigger.unseen_since = now
         missing = [n for n, r in readings.items() if isinstance(r, NoData)]
-        failing = any(isinstance(r, SourceError) for r in readings.values())
+        failing = any(isinstance(r, SourceError) or is_lagging(r) for r in readings.values())
         if not seeing and missing and not failing and trigger.unseen_since is not None:
             source = self._signals[missing[0]].source
             key = f"values from {source} of {self._target.key}"

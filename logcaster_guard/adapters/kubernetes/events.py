@@ -25,6 +25,7 @@ ABOUT_THE_WORKLOAD = frozenset(
         *("revision.marked", "target.frozen", "target.thawed"),
         *("trigger.refused", "decision.postponed", "request.refused", "answer.denied"),
         *("trigger.blind", "trigger.seeing", "workload.unseen", "workload.seen", "source.failing", "source.recovered"),
+        *("source.lagging", "source.caught_up", "clock.skewed", "clock.agrees"),
     }
 )
 """Notices without a run that are Events all the same: what guards the workload, what people said, and what they have to
