@@ -383,10 +383,10 @@ class Guard:
             await self._compactor.compact()
 
     def _assess(self, target: str, rule: str, since: float) -> Assessment:
-        return self.watches[target].assess(rule, since) if target in self.watches else _unwatched(target)
+        return self.watches[target].triggers.assess(rule, since) if target in self.watches else _unwatched(target)
 
     def _goes_on(self, target: str, rule: str) -> Assessment:
-        return self.watches[target].goes_on(rule) if target in self.watches else _unwatched(target)
+        return self.watches[target].triggers.goes_on(rule) if target in self.watches else _unwatched(target)
 
     async def _successor(self, run: Run, closed: RunClosed) -> RunOpened | None:
         if run.opened.target not in self.watches:

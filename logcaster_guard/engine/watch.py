@@ -18,7 +18,6 @@ from logcaster_guard.domain.runs import DESTINATION_BAD, Run
 from logcaster_guard.domain.signals import Signal, SourceName, Target
 from logcaster_guard.domain.triggers import Phase
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.effects.verification import Assessment
 from logcaster_guard.engine.decisions import Decisions
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.loops import LoopTasks, until
@@ -92,14 +91,6 @@ class TargetWatch:
     def sources(self) -> Sequence[SourceName]:
         """The sources that its rules read from."""
         return sorted({s.source for s in self.triggers.signals.values()})
-
-    def assess(self, fired: str, since: float) -> Assessment:
-        """See `Triggers.assess`."""
-        return self.triggers.assess(fired, since)
-
-    def goes_on(self, fired: str) -> Assessment:
-        """See `Triggers.goes_on`."""
-        return self.triggers.goes_on(fired)
 
     async def run(self, *, deciding: bool = True) -> None:
         """Watch until cancelled; without `deciding` only read the sources, so that they are warm."""
