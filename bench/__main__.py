@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import sqlite3
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import structlog
 import yaml
 
 from logcaster_guard.adapters.journal import SqliteJournal
@@ -19,10 +24,16 @@ from logcaster_guard.config.yaml import load_yaml
 from logcaster_guard.domain.conditions import judge
 from logcaster_guard.domain.events import SignalSeen
 from logcaster_guard.domain.signals import BUILT_IN_UNITS, Value
+from logcaster_guard.engine.chronicle import run_stream
+from logcaster_guard.web import rendering
+from tests.engine.bench import ERRORS, HEALTH, Bench, rule
+from tests.fakes.guarded import past_run
+from tests.fakes.journal import MemoryJournal
 
 ROUNDS = 9
 CONDITION = "error_rate > 5% and (request_rate > 10 or not p95_latency < 2s)"
 PLAIN = compile("e > 0.05 and (r > 10 or not p < 2)", "plain", "eval")
+TARGETS, PAST_RUNS = 100, 2_000
 RULES = Path(__file__).parents[1] / "config" / "rollback-rules.yaml"
 
 
@@ -88,7 +99,44 @@ def journal() -> None:
         runner.run(ours.aclose())
 
 
+async def watched(past_runs: int) -> Bench:
+    """A guard over fakes that has watched `TARGETS` targets for a minute, after as many rollbacks as are asked for."""
+    names = [f"service-{n}" for n in range(TARGETS)]
+    made = Bench(rules=[ERRORS, HEALTH, rule("no_traffic", "request_rate", 1e9, 60.0)], deployments=names)
+    journal = made.journal = MemoryJournal()
+    for n in range(past_runs):
+        opened, closed = past_run()
+        run, at = f"r{n}", opened.at - timedelta(minutes=n)
+        opened = replace(opened, run=run, target=f"default/{names[n % TARGETS]}", at=at)
+        closed = replace(closed, run=run, at=at + timedelta(seconds=90))
+        await journal.append(run_stream(run), (opened, closed), 0)
+    await made.start()
+    await made.pass_(60.0)
+    return made
+
+
+def status() -> None:
+    """What `/api/v1/status` answers after many rollbacks, against the same after none, and against `json.dumps`."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    with asyncio.Runner() as runner:
+        old, new = runner.run(watched(PAST_RUNS)), runner.run(watched(0))
+
+        def answer(made: Bench) -> dict[str, Any]:
+            return rendering.status(made.guard.read_model.status())
+
+        told = answer(old)
+        began = time.process_time()
+        answer(old)
+        spent = 1_000 * (time.process_time() - began)
+        print(f"status of {TARGETS} targets, {PAST_RUNS:,} past runs: {spent:.0f} ms of CPU")
+        side_by_side("status after 2,000 runs / after none", lambda: answer(old), lambda: answer(new), 3)
+        side_by_side("status after 2,000 runs / json.dumps of it", lambda: answer(old), lambda: json.dumps(told), 3)
+        for made in (old, new):
+            runner.run(made.stop())
+
+
 if __name__ == "__main__":
     conditions()
     rules_file()
     journal()
+    status()

@@ -28,7 +28,7 @@ from logcaster_guard.adapters.kubernetes.lease import KubernetesLease
 from logcaster_guard.adapters.kubernetes.reviews import KubernetesGate
 from logcaster_guard.adapters.kubernetes.rosters import Pods, Rosters
 from logcaster_guard.adapters.kubernetes.section import KubernetesSection
-from logcaster_guard.adapters.plugin import ChannelServices, SourceServices
+from logcaster_guard.adapters.plugin import ChannelServices, SourceServices, Subject
 from logcaster_guard.adapters.token_gate import TokenGate
 from logcaster_guard.config import named_files
 from logcaster_guard.config.loading import Loaded
@@ -142,9 +142,16 @@ def _sources(settings: Settings, cluster: Cluster, clock: Clock) -> Mapping[Sour
 
 def _channels(settings: Settings, cluster: Cluster) -> Sequence[Channel]:
     notify, kinds = settings.notify, {(t.namespace, t.deployment): Kind(t.kind) for t in settings.targets}
-    services = ChannelServices(cluster, kinds, notify.language)
+    services = ChannelServices(cluster, kinds, _guard_itself(settings), notify.language)
     made = [plugin.make(section, services) for plugin in CHANNELS for section in notify.of(plugin)]
     return [Translated(channel, notify.language) for channel in made]
+
+
+def _guard_itself(settings: Settings) -> Sequence[Subject]:
+    """Where Events of the guard itself stand: at its pod, or at the first target where that pod is not known."""
+    pod, first = _pod(), settings.targets[0]
+    target = Subject(Kind(first.kind), first.namespace, first.deployment)
+    return [*([Subject(Kind.POD, pod.namespace, pod.name)] if pod else []), target]
 
 
 def _redact_secrets(settings: Settings) -> None:
@@ -157,17 +164,24 @@ def _redact_secrets(settings: Settings) -> None:
             structlog.get_logger().warning("secret.unreadable", detail=str(error))
 
 
+def _pod() -> OwnPod | None:
+    """The pod that this process runs in, as the downward API tells it; None where it does not."""
+    pod = OwnPod(os.environ.get("POD_NAMESPACE", ""), os.environ.get("POD_NAME", ""))
+    return pod if pod.namespace and pod.name else None
+
+
 async def _own_pod(settings: Settings, cluster: Cluster) -> OwnPod | None:
     """The pod that this process runs in, None where nobody tells or it cannot be a target's.
 
     Raises `ConfigurationError` where the guard is in the pods of a target and not meant to, or the other way round.
     While the cluster does not answer, that is left to the guardrail.
     """
-    pod = OwnPod(os.environ.get("POD_NAMESPACE", ""), os.environ.get("POD_NAME", ""))
-    told = bool(pod.namespace and pod.name)
-    if settings.sidecar and not told:
-        raise ConfigurationError("mode sidecar: set POD_NAME and POD_NAMESPACE from the downward API.")
-    if not told or pod.namespace not in {t.namespace for t in settings.targets}:
+    pod = _pod()
+    if pod is None:
+        if settings.sidecar:
+            raise ConfigurationError("mode sidecar: set POD_NAME and POD_NAMESPACE from the downward API.")
+        return None
+    if pod.namespace not in {t.namespace for t in settings.targets}:
         if settings.sidecar:
             raise ConfigurationError(f"mode sidecar: no target is in the guard's own namespace {pod.namespace}.")
         return None

@@ -60,6 +60,14 @@ class Divisible(Protocol):
         """
 
 
+@runtime_checkable
+class Clocked(Protocol):
+    """A `Source` that knows how the clock of its backend differs from the guard's."""
+
+    def ahead(self) -> float:
+        """By how many seconds it is ahead of this machine's, at most; 0: it may not differ."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """A running pod that can be asked for its metrics.

@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import fcntl
 import hashlib
-import json
 import os
 import sqlite3
 import stat
@@ -23,6 +22,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from json.encoder import encode_basestring_ascii as _quoted
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -420,8 +420,10 @@ def _text(raw: bytes) -> str:
 
 def _digest(chained: bytes, stream: str, seq: int, body: str, before: int) -> bytes:
     """Of a row that follows seq `before`: a gap, which compaction leaves, is vouched for as any content is."""
-    gap = [] if seq == before + 1 else [before]
-    return hashlib.sha256(chained + json.dumps([stream, seq, body, *gap]).encode()).digest()
+    gap = "" if seq == before + 1 else f", {before}"
+    # As `json.dumps` of a list, which takes three times as long.
+    content = f"[{_quoted(stream)}, {seq}, {_quoted(body)}{gap}]"
+    return hashlib.sha256(chained + content.encode()).digest()
 
 
 def _inode(path: Path) -> tuple[int, int]:

@@ -2,22 +2,35 @@
 
 The fields are those of the frozen types in `domain.events`; nothing is written that could not be read back, and nothing
 is read that does not fit its type exactly.
+
+`VERSION` counts the vocabulary. It goes up with each change by which an earlier version could not read an event, or
+would take it for something else; what is new and may be left out is no such change. An event that is written with
+another version than 1 says so: `{"type": …, "codec": 2, …}`. One of a newer version is refused, never guessed at.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import SchemaValidator
 
 from logcaster_guard.domain.events import Event
 
+VERSION = 1
+"""The vocabulary that this version writes, and the newest that it reads."""
+
 TYPES: Mapping[str, type[Event]] = {t.__name__: t for t in get_args(Event)}
+
+_EXACTLY = ConfigDict(extra="forbid", strict=True)
+_WRITTEN = re.compile(r'\{"type": "(\w{1,60})", (?!"codec")')
+"""How `encode` begins an event of version 1: its fields follow, and need not be looked at here."""
 
 
 class Unreadable(ValueError):
@@ -30,7 +43,9 @@ def encode(event: Event) -> str:
     Lone surrogates, which no UTF-8 file can hold, become U+FFFD. Raises `ValueError` for an event whose fields are not
     of their declared types or whose instants are not UTC-aware: a defect, found before anything is written.
     """
-    raw = json.dumps({"type": type(event).__name__, **_shallow(event)}, default=_plain, ensure_ascii=False)
+    version = {} if VERSION == 1 else {"codec": VERSION}
+    document = {"type": type(event).__name__, **version, **_shallow(event)}
+    raw = json.dumps(document, default=_plain, ensure_ascii=False)
     text = raw.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     decode(text)
     return text
@@ -38,30 +53,64 @@ def encode(event: Event) -> str:
 
 def decode(text: str) -> Event:
     """The event that `encode` wrote; raises `Unreadable`."""
+    written = _WRITTEN.match(text)
+    name, rest = (written[1], f"{{{text[written.end() :]}") if written is not None else _opened(text)
+    if name not in TYPES:
+        raise Unreadable(f"{name!r:.60} is no event type of this version")
+    try:
+        event: Event = _validator(name).validate_json(f"[{rest}]")[0]
+    except ValidationError as error:
+        raise Unreadable(_sentence(name, error)) from error
+    _require_aware(event)
+    return event
+
+
+def _opened(text: str) -> tuple[str, str]:
+    """Type and fields of an event that is not written as `encode` writes version 1; raises `Unreadable`."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Unreadable("it is not JSON") from error
     if not isinstance(document, dict):
         raise Unreadable("it is not a JSON object")
-    name = document.pop("type", None)
-    if not isinstance(name, str) or name not in TYPES:
+    name, version = document.pop("type", None), document.pop("codec", 1)
+    if version not in range(1, VERSION + 1):
+        raise Unreadable(
+            f"it is of a newer version of LogCaster Guard (event codec {version!r:.20}, and this one reads {VERSION})"
+        )
+    if not isinstance(name, str):
         raise Unreadable(f"{name!r:.60} is no event type of this version")
-    try:
-        event = _adapter(name).validate_json(json.dumps([document]))[0]
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"][1:])
-        raise Unreadable(f"{name} does not fit: {where}: {first['msg']}") from error
-    _require_aware(event)
-    return event
+    return name, json.dumps(document)
+
+
+def _sentence(name: str, error: ValidationError) -> str:
+    first = error.errors(include_input=False, include_url=False)[0]
+    if first["type"] == "json_invalid":
+        return "it is not JSON"
+    where = ".".join(str(part) for part in first["loc"][1:])
+    if first["type"] == "union_tag_invalid":
+        return f"{name} does not fit: {where}: {first['ctx']['tag']!r:.60} is no kind of this version"
+    return f"{name} does not fit: {where}: {first['msg']}"
 
 
 @cache
-def _adapter(name: str) -> TypeAdapter[tuple[Event]]:
+def _validator(name: str) -> SchemaValidator:
     # pydantic takes no configuration for a bare stdlib dataclass; a tuple of one hands it down to every nested one.
     single: Any = tuple.__class_getitem__(TYPES[name])
-    return TypeAdapter(single, config=ConfigDict(extra="forbid", strict=True))
+    return SchemaValidator(_told_apart(TypeAdapter(single, config=_EXACTLY).core_schema))
+
+
+def _told_apart(schema: Any) -> Any:  # noqa: ANN401 - any part of a core schema
+    """Of a union the value with the right `kind` is taken: a plan has many steps, and trying each type takes long."""
+    if isinstance(schema, list | tuple):
+        return type(schema)(map(_told_apart, schema))
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: _told_apart(part) for key, part in schema.items() if key != "metadata"}
+    if found.get("type") != "union" or any(choice["type"] != "dataclass" for choice in found["choices"]):
+        return found
+    choices = {choice["cls"].__dataclass_fields__["kind"].default: choice for choice in found["choices"]}
+    return {"type": "tagged-union", "discriminator": "kind", "choices": choices}
 
 
 def _shallow(value: Any) -> dict[str, Any]:  # noqa: ANN401 # any dataclass
@@ -82,14 +131,23 @@ def _plain(value: object) -> object:
 
 
 def _require_aware(value: object) -> None:
-    if isinstance(value, datetime):
-        if value.utcoffset() is None:
-            raise Unreadable(f"the instant {value.isoformat()} has no time zone")
-    elif is_dataclass(value) and not isinstance(value, type):
-        for name in _names(type(value)):
-            _require_aware(getattr(value, name))
+    for name in _instants(type(value)):  # type: ignore[arg-type] # every class can be hashed
+        part = getattr(value, name)
+        if not isinstance(part, datetime):
+            _require_aware(part)
+        elif part.tzinfo is None:
+            raise Unreadable(f"the instant {part.isoformat()} has no time zone")
 
 
 @cache
-def _names(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(f.name for f in fields(kind))
+def _instants(kind: type[Any]) -> tuple[str, ...]:
+    """The fields that can hold an instant, be it in a value of their own."""
+    if not is_dataclass(kind):
+        return ()
+    hints = get_type_hints(kind)
+    parts = {f.name: get_args(hints[f.name]) or (hints[f.name],) for f in fields(kind)}
+    return tuple(name for name, found in parts.items() if any(p is datetime or _is_dated(p) for p in found))
+
+
+def _is_dated(part: object) -> bool:
+    return isinstance(part, type) and bool(_instants(part))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
@@ -54,15 +54,25 @@ class SourcePlugin(Generic[SectionT]):
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """An object that Events stand at."""
+
+    kind: Kind
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelServices:
     """What the channels of a guard share.
 
-    `kinds` are the targets' by namespace and name. `proxy` is a URL and the environment's is ignored; `tls` replaces
-    the system's certificate authorities.
+    `kinds` are the targets' by namespace and name. `itself` is what stands for the guard in the cluster, the best first.
+    `proxy` is a URL and the environment's is ignored; `tls` replaces the system's certificate authorities.
     """
 
     cluster: Cluster
     kinds: Mapping[tuple[str, str], Kind]
+    itself: Sequence[Subject]
     language: Language = Language.ENGLISH
     proxy: str | None = None
     tls: ssl.SSLContext | None = None

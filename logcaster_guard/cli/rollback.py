@@ -37,7 +37,7 @@ from logcaster_guard.engine.command_writer import Place
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.engine.manual import ManualRuns, Preview
 from logcaster_guard.ports import Kind
-from logcaster_guard.web.answers import run_answer, standing_by
+from logcaster_guard.web.rendering import one_run
 
 PATIENCE = 5.0
 """Seconds beyond its duration for which the lease of a guard that is gone is waited for."""
@@ -171,16 +171,16 @@ async def _alone(loaded: Loaded, target: Target, wish: Wish, reason: str, agree:
     alone = replace(loaded, settings=replace(loaded.settings, targets=(target,)))
     async with app.built(alone, by_hand=True) as guard, contextlib.AsyncExitStack() as stack:
         if guard.authority is None:
-            await guard.chronicle.load()
+            await guard.read_journal()
         else:
             await stack.enter_async_context(_working(guard))
             await _turn(guard, guard.authority.terms.duration + PATIENCE)
-        if not guard.chronicle.available:
+        if not guard.read_model.journal_usable:
             raise JournalUnavailable(
                 "no guard answers, and the journal cannot be used: if a guard runs, name its address with --address; "
                 f"else see {stores.described(loaded.settings.journal)}"
             )
-        runs = guard.watches[target.key].manual
+        runs = guard.manual(target.key)
         found = await runs.preview(wish)
         if not isinstance(found, Preview):
             raise _refused(found)
@@ -193,9 +193,9 @@ async def _alone(loaded: Loaded, target: Target, wish: Wish, reason: str, agree:
 async def _turn(guard: Guard, within: float) -> None:
     """Wait until this process holds the lease and has read the journal; raises `Unavailable`."""
     end = time.monotonic() + within
-    while guard.standby or not guard.chronicle.loaded:
+    while guard.read_model.standby or not guard.read_model.journal_read:
         if time.monotonic() > end:
-            raise Unavailable(standing_by(guard) or "the journal cannot be used")
+            raise Unavailable(guard.read_model.standing_by or "the journal cannot be used")
         await asyncio.sleep(0.1)
 
 
@@ -207,7 +207,7 @@ async def _carried_out(guard: Guard, runs: ManualRuns, wish: Wish, token: str, r
         name = begun
 
         async def look() -> Sequence[Json]:
-            return line_of([run_answer(run) for run in guard.chronicle.runs()], name)
+            return line_of([one_run(run) for run in guard.read_model.runs()], name)
 
         return await _followed(look, patience=0.0)
 

@@ -7,10 +7,11 @@ The order of releases is the order of the journal; revisions from before the gua
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from logcaster_guard.domain.events import (
     Event,
@@ -33,7 +34,9 @@ from logcaster_guard.domain.inbox.commands import Mark
 from logcaster_guard.domain.rules import LedgerPolicy, Rule
 from logcaster_guard.domain.workload import Revision
 
-_ORDERED = RevisionSeeded | RevisionLive | RevisionGood | RevisionBad | RevisionMarked | RunOpened | SignalSeen
+_ORDERED = frozenset(
+    {RevisionSeeded, RevisionLive, RevisionGood, RevisionBad, RevisionMarked, RunOpened, SignalSeen}
+)  # fmt: skip
 """What has a place in the order of releases; nothing else counts, so that it may go from the journal."""
 
 _SHORTEST = 6
@@ -238,37 +241,14 @@ def fold(events: Iterable[Event]) -> Ledger:
 def extend(ledger: Ledger, events: Iterable[Event]) -> Ledger:
     """The ledger after further events."""
     for event in events:
-        if isinstance(event, _ORDERED):
-            ledger = replace(_apply(ledger, event), length=ledger.length + 1)
-        else:
-            ledger = _apply(ledger, event)
+        kind = type(event)
+        if kind not in _FOLDS:
+            continue
+        length = ledger.length + (kind in _ORDERED)
+        ledger = _FOLDS[kind](ledger, event)
+        if ledger.length != length:
+            ledger = replace(ledger, length=length)
     return ledger
-
-
-def _apply(ledger: Ledger, event: Event) -> Ledger:
-    match event:
-        case RevisionSeeded():
-            return _seeded(ledger, event)
-        case RevisionLive():
-            return _live(ledger, event)
-        case RevisionNumbered() | RevisionKept() | PodsReplaced():
-            return _renewed(ledger, event)
-        case RevisionGood():
-            return _good(ledger, event)
-        case RevisionBad():
-            return _bad(ledger, event.template, event.at, event.reason)
-        case RevisionMarked():
-            return _marked(ledger, event)
-        case RunAnswered():
-            return _answered(ledger, event)
-        case RunOpened():
-            return _opened(ledger, event)
-        case TargetFrozen() | TargetThawed() | RunClosed(freeze=True):
-            return replace(ledger, freeze=_freeze(event))
-        case SignalSeen():
-            return replace(ledger, signals_seen=ledger.signals_seen | {event.signal})
-        case _:
-            return ledger
 
 
 def _answered(ledger: Ledger, event: RunAnswered) -> Ledger:
@@ -287,18 +267,18 @@ def _opened(ledger: Ledger, event: RunOpened) -> Ledger:
     return ledger
 
 
-def _freeze(event: TargetFrozen | TargetThawed | RunClosed) -> Freeze | None:
-    match event:
-        case TargetFrozen():
-            return Freeze(event.at, event.by, event.reason, event.spec, event.who)
-        case RunClosed():
-            return Freeze(event.at, "guard", f"run {event.run}: {event.reason}")
-        case TargetThawed():
-            return None
+def _frozen(ledger: Ledger, event: TargetFrozen) -> Ledger:
+    return replace(ledger, freeze=Freeze(event.at, event.by, event.reason, event.spec, event.who))
 
 
-def _with(ledger: Ledger, record: Record) -> Ledger:
-    return replace(ledger, records={**ledger.records, record.template: record})
+def _closed(ledger: Ledger, event: RunClosed) -> Ledger:
+    if not event.freeze:
+        return ledger
+    return replace(ledger, freeze=Freeze(event.at, "guard", f"run {event.run}: {event.reason}"))
+
+
+def _with(ledger: Ledger, record: Record, **changes: Any) -> Ledger:  # noqa: ANN401 - fields of a ledger
+    return replace(ledger, records={**ledger.records, record.template: record}, **changes)
 
 
 def _seeded(ledger: Ledger, event: RevisionSeeded) -> Ledger:
@@ -343,8 +323,9 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
         # Only a person's rollout speaks for a bad release: the guard puts one back where nothing better can start.
         record = replace(record, bad_since=ledger.length)
     rollouts = _rollouts(ledger, before, event)
-    ledger = replace(_with(ledger, record), present=event.template, uid=event.uid, rollouts=rollouts)
-    return replace(ledger, replacement=None)
+    return _with(
+        ledger, record, present=event.template, uid=event.uid, rollouts=rollouts, replacement=None
+    )  # fmt: skip
 
 
 def _renewed(ledger: Ledger, event: RevisionNumbered | RevisionKept | PodsReplaced) -> Ledger:
@@ -357,7 +338,7 @@ def _renewed(ledger: Ledger, event: RevisionNumbered | RevisionKept | PodsReplac
         return _with(ledger, replace(record, revision=event.revision))
     # What has never been well may be at fault whatever else was changed.
     found = Replacement(event.earliest or event.at, event.changed) if record.good_at is not None else None
-    return replace(_with(ledger, replace(record, blob=event.blob or record.blob)), replacement=found)
+    return _with(ledger, replace(record, blob=event.blob or record.blob), replacement=found)
 
 
 def _rollouts(ledger: Ledger, before: Record | None, event: RevisionLive) -> tuple[Rollout, ...]:
@@ -379,8 +360,14 @@ def _good(ledger: Ledger, event: RevisionGood) -> Ledger:
         return ledger
     if record.bad_since is not None and record.last_live <= record.bad_since:
         return ledger
-    record = replace(record.lifted, good_at=event.at, good_on=ledger.signals_seen, unmeasured=event.unmeasured)
-    return _with(ledger, replace(record, snapshot=event.snapshot or record.snapshot))
+    record = replace(
+        record.lifted,
+        good_at=event.at,
+        good_on=ledger.signals_seen,
+        unmeasured=event.unmeasured,
+        snapshot=event.snapshot or record.snapshot,
+    )
+    return _with(ledger, record)
 
 
 def _bad(ledger: Ledger, template: str, at: datetime, reason: str) -> Ledger:
@@ -408,6 +395,25 @@ def _marked(ledger: Ledger, event: RevisionMarked) -> Ledger:
     if ledger.veto is not None and ledger.veto.template == event.template:
         ledger = replace(ledger, veto=None)
     return _bad(_with(ledger, record), event.template, event.at, f"a person marked it bad: {words}")
+
+
+_FOLDS: Mapping[type[Event], Callable[[Ledger, Any], Ledger]] = {
+    RevisionSeeded: _seeded,
+    RevisionLive: _live,
+    RevisionNumbered: _renewed,
+    RevisionKept: _renewed,
+    PodsReplaced: _renewed,
+    RevisionGood: _good,
+    RevisionBad: lambda ledger, event: _bad(ledger, event.template, event.at, event.reason),
+    RevisionMarked: _marked,
+    RunAnswered: _answered,
+    RunOpened: _opened,
+    RunClosed: _closed,
+    TargetFrozen: _frozen,
+    TargetThawed: lambda ledger, _: replace(ledger, freeze=None),
+    SignalSeen: lambda ledger, event: replace(ledger, signals_seen=ledger.signals_seen | {event.signal}),
+}
+"""What each event means here. By its type, since most events of a journal mean nothing here and there are many."""
 
 
 def named(revisions: Mapping[str, str], name: str) -> Sequence[str]:

@@ -41,6 +41,7 @@ DENIALS = 1_000
 _HEARD = 20
 """Answers of people that are shown, of each target."""
 
+_UNKNOWN = Ledger()
 Transition = TriggerPending | TriggerFired | TriggerCleared
 
 
@@ -53,14 +54,15 @@ def target_of(stream: str) -> str | None:
 class State:
     """The state after the events that it has taken in, in the order of the journal.
 
-    `open` names the stream of each run that is not closed. `over` are the triggers whose breach a run has ended.
-    `notices` are the ids that were queued in the stream of a target or of a run; `counted` and `denied` are the digests
-    of people's annotations, the denied ones by target, the newest last. `suspended` and `resuming` are by target and
-    GitOps owner.
+    `runs` are in the order of their opening, and `runs_of` are those of each target. `open` names the stream of each
+    run that is not closed. `over` are the triggers whose breach a run has ended. `notices` are the ids that were queued
+    in the stream of a target or of a run; `counted` and `denied` are the digests of people's annotations, the denied
+    ones by target, the newest last. `suspended` and `resuming` are by target and GitOps owner.
     """
 
     ledgers: dict[str, Ledger] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
+    runs_of: defaultdict[str, dict[str, Run]] = field(default_factory=lambda: defaultdict(dict), compare=False)
     open: dict[str, str] = field(default_factory=dict)
     last_closed: dict[str, RunClosed] = field(default_factory=dict)
     triggers: dict[tuple[str, str], Transition] = field(default_factory=dict)
@@ -95,7 +97,7 @@ class State:
         return digest in self.counted or any(digest in denied for denied in self.denied.values())
 
     def _take_run(self, stream: str, run: Run) -> None:
-        self.runs[run.id] = run
+        self.runs[run.id] = self.runs_of[run.opened.target][run.id] = run
         if run.closed is None:
             self.open[run.id] = stream
             return
@@ -105,7 +107,7 @@ class State:
         self.over |= {key for key in self.triggers if key[0] == run.opened.target}
 
     def _take_of_target(self, target: str, event: Event) -> None:
-        self.ledgers[target] = ledgers.extend(self.ledgers.get(target, Ledger()), [event])
+        self.ledgers[target] = ledgers.extend(self.ledgers.get(target, _UNKNOWN), [event])
         match event:
             case TriggerPending() | TriggerFired() | TriggerCleared():
                 self.triggers[target, event.rule] = event

@@ -31,7 +31,8 @@ from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.state import State, target_of
 from logcaster_guard.domain.steps import CreateHelper, RestoreEnvironment, RestoreTemplate
 from logcaster_guard.engine.event_log import write
-from logcaster_guard.ports import Journal
+from logcaster_guard.engine.hub import Hub, JournalAppended, RunFound
+from logcaster_guard.ports import Entry, Journal
 
 _CONTRADICTED = (
     "The journal contradicts itself ({}, and nothing newer can be read): it is damaged, restart the guard, which looks "
@@ -56,9 +57,9 @@ def run_stream(run: str) -> str:
 class Chronicle:
     """Everything the guard knows from its journal, kept in step with it: what events add up to, not the events.
 
-    `on_append` is called with the stream's name after each append. Without a journal (`None`) nothing can be appended:
+    Each append is published on the `hub`. Without a journal (`None`) nothing can be appended:
     the guard only watches. An append that failed, or was cut short, may have happened all the same: `settle` tells, and
-    calls `on_found` with stream and run for each open run that was not known of. `monotonic` is the clock by which it
+    publishes each open run that was not known of. `monotonic` is the clock by which it
     knows how long ago its own runs were. `fault` is why a journal was given up.
     """
 
@@ -66,13 +67,11 @@ class Chronicle:
         self,
         journal: Journal | None,
         *,
-        on_append: Callable[[str], None] = lambda _: None,
-        on_found: Callable[[str, str], None] = lambda *_: None,
+        hub: Hub | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._journal = journal
-        self._on_append = on_append
-        self._on_found = on_found
+        self._hub = Hub() if hub is None else hub
         self._monotonic = monotonic
         self._opened_at: dict[str, float] = {}
         self._closed_at: dict[str, float] = {}
@@ -91,15 +90,17 @@ class Chronicle:
         """Whether there is a journal at all."""
         return self._journal is not None
 
-    async def load(self) -> None:
-        """Read the whole journal, once. One that cannot be read, or contradicts itself, is told and given up.
+    async def load(self) -> Sequence[Entry] | None:
+        """Read the whole journal, once; returns it, None where nothing was read.
 
-        Raises `JournalOutOfReach`: one that gives no answer now may be read later.
+        One that cannot be read, or contradicts itself, is told and given up. Raises `JournalOutOfReach`: one that gives
+        no answer now may be read later.
         """
         if self._journal is None or self.loaded:
-            return
+            return None
         try:
-            for entry in await self._journal.read_all():
+            entries = await self._journal.read_all()
+            for entry in entries:
                 self._remember(entry.stream, entry.seq, [entry.event])
             self.loaded, self._loaded_at = True, self._monotonic()
         except JournalOutOfReach:
@@ -108,14 +109,17 @@ class Chronicle:
             self._log.error("journal.unavailable", detail=str(error), effect="the guard only watches")
             self._journal, self.fault = None, str(error)
             self._state = State()
+            return None
+        return entries
 
     def ledger(self, target: str) -> Ledger:
         """What is known of the target's releases."""
         return self._state.ledgers.get(target, Ledger())
 
-    def runs(self) -> Sequence[Run]:
-        """Every run, in the order of their opening."""
-        return list(self._state.runs.values())
+    def runs(self, target: str | None = None) -> Sequence[Run]:
+        """Every run, or those of one target, in the order of their opening."""
+        found = self._state.runs if target is None else self._state.runs_of.get(target, {})
+        return list(found.values())
 
     def run(self, run: str) -> Run:
         """The run as its stream tells it."""
@@ -280,7 +284,7 @@ class Chronicle:
         self._unsure.discard(stream)
         self._remember(stream, seq, events)
         self.log(stream, *events)
-        self._on_append(stream)
+        self._hub.publish(JournalAppended(stream))
 
     async def _catch_up(self, stream: str) -> Sequence[Event]:
         if self._journal is None:
@@ -292,7 +296,7 @@ class Chronicle:
             self._remember(stream, entry.seq, [entry.event])
         for run in [e.event.run for e in newer if isinstance(e.event, RunOpened)]:
             if run in self._state.open:
-                self._on_found(stream, run)
+                self._hub.publish(RunFound(stream, run))
         return [e.event for e in newer]
 
     def _remember(self, stream: str, seq: int, events: Sequence[Event]) -> None:

@@ -73,9 +73,17 @@ class Outbox:
         waiting = [id_ for lane in self._lanes for id_ in (*lane.pending, *(owed.notice for owed in lane.owed))]
         return frozenset(waiting)
 
-    async def run(self) -> None:
-        """Deliver until cancelled. What was under way then is delivered again after the next start."""
+    async def run(self, known: Sequence[Entry] | None = None) -> None:
+        """Deliver until cancelled. What was under way then is delivered again after the next start.
+
+        `known` is the whole journal, where it has just been read; every stream that grew since was told by `wake`.
+        """
         self._loaded = self._reading = False
+        if known is not None:
+            self._load(known)
+            self._loaded = True
+            # This lives as long as the guard.
+            del known
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._take_in())
             for lane in self._lanes:

@@ -4,37 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
 import structlog
 
-from logcaster_guard.domain.conditions import judge
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable, Unavailable
 from logcaster_guard.domain.events import RunClosed, RunOpened
 from logcaster_guard.domain.problems import ProblemKind
 from logcaster_guard.domain.rules import Rule
 from logcaster_guard.domain.runs import DESTINATION_BAD, Run
-from logcaster_guard.domain.signals import Signal, SourceName, Target, Unit
-from logcaster_guard.domain.triggers import Phase, TriggerState
+from logcaster_guard.domain.signals import Signal, SourceName, Target
+from logcaster_guard.domain.triggers import Phase
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.effects.verification import Assessment
-from logcaster_guard.engine.account import Account
-from logcaster_guard.engine.board import Board, text
-from logcaster_guard.engine.chronicle import Chronicle
 from logcaster_guard.engine.decisions import Decisions
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.loops import LoopTasks, until
 from logcaster_guard.engine.manual import ManualRuns
-from logcaster_guard.engine.problems import Problems
 from logcaster_guard.engine.pulse import Pulse
 from logcaster_guard.engine.reader import Reader
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.engine.revisions import RevisionWatch
+from logcaster_guard.engine.services import Services, TargetContext
 from logcaster_guard.engine.source_health import KUBERNETES
-from logcaster_guard.engine.tally import Tally
 from logcaster_guard.engine.triggers import Trigger, Triggers
-from logcaster_guard.ports import Clock
 
 _BREATH = 0.01
 _LOOK = "look at the workload"
@@ -42,43 +36,40 @@ _DECIDE = "decide"
 _WORKLOAD = "the workload"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetParts:
+    """The parts of one target's watch; `manual` are the rollbacks that people ask for."""
+
+    triggers: Triggers
+    reader: Reader
+    revisions: RevisionWatch
+    decisions: Decisions
+    manual: ManualRuns
+
+
 class TargetWatch:
-    """One target's loops: one per source, one per rule, one for the Deployment, one for decisions.
+    """One target's loops: one per source, one per rule, one for the workload, one for decisions.
 
     A source's loop only reads; a rule's loop alone evaluates it, after each poll of a source that it needs and, with a
     read of its own, at the instant at which its duration is full. So nothing slow holds up anything else.
-    `manual` are the rollbacks that people ask for; `interval` is that of the polls, in seconds.
+    `looked_at` is when the workload was looked at last. The parts are there to be read by `engine/status.py`.
     """
 
-    def __init__(
-        self,
-        target: Target,
-        *,
-        triggers: Triggers,
-        reader: Reader,
-        revisions: RevisionWatch,
-        decisions: Decisions,
-        manual: ManualRuns,
-        executor: Executor,
-        chronicle: Chronicle,
-        clock: Clock,
-        tally: Tally,
-        problems: Problems,
-        interval: float,
-    ) -> None:
+    def __init__(self, context: TargetContext, services: Services, parts: TargetParts, executor: Executor) -> None:
+        target, clock, interval = context.target, services.clock, services.policy.polling.interval
         self.target = target
-        self.manual = manual
-        self.tally = tally
+        self.triggers = parts.triggers
+        self.reader = parts.reader
+        self.decisions = parts.decisions
+        self.manual = parts.manual
+        self.tally = context.tally
         self.pulse = Pulse(clock, interval)
         self.looked_at: datetime | None = None
-        self._triggers = triggers
-        self._reader = reader
-        self._revisions = revisions
-        self._decisions = decisions
+        self._revisions = parts.revisions
         self._executor = executor
-        self._chronicle = chronicle
+        self._chronicle = services.chronicle
         self._clock = clock
-        self._problems = problems
+        self._problems = services.problems
         self._interval = interval
         self._workload: Workload | None = None
         self._loops: LoopTasks | None = None
@@ -94,82 +85,17 @@ class TargetWatch:
     @property
     def rules(self) -> Mapping[str, Rule]:
         """The rules that are for this target, by name."""
-        return self._triggers.rules
-
-    @property
-    def units(self) -> Mapping[str, Unit]:
-        """The units of the signals that its rules read."""
-        return {name: signal.unit for name, signal in self._triggers.signals.items()}
-
-    @property
-    def board(self) -> Board:
-        """The latest readings."""
-        return self._triggers.board
-
-    @property
-    def states(self) -> Mapping[str, TriggerState]:
-        """The triggers by rule name."""
-        return self._triggers.states
-
-    @property
-    def missed(self) -> Mapping[SourceName, int]:
-        """Poll slots that a slow source let pass."""
-        return self._reader.missed
-
-    @property
-    def phases(self) -> Mapping[str, Phase]:
-        """The triggers' phases as people are shown them, by rule name."""
-        return {t.rule.name: self._triggers.phase(t) for t in self._triggers.all()}
-
-    @property
-    def blind(self) -> Mapping[str, datetime | None]:
-        """Since when each rule sees nothing, by name; None for those that do, or have not long enough."""
-        return {t.rule.name: self._triggers.blind_since(t) for t in self._triggers.all()}
+        return self.triggers.rules
 
     @property
     def sources(self) -> Sequence[SourceName]:
         """The sources that its rules read from."""
-        return sorted({s.source for s in self._triggers.signals.values()})
-
-    def account(self, name: str) -> Account:
-        """Why the rule did or did not fire; raises `KeyError`."""
-        trigger, now = self._triggers.of(name), self._clock.monotonic()
-        rule, state = trigger.rule, trigger.state
-        readings = self.board.readings(sorted(rule.signals), now)
-        onset = None if state.onset is None else self._triggers.onset(trigger)
-        refusals = weighed = None
-        if self.looked_at is not None:
-            began = self._clock.now() if onset is None else onset
-            refusals = self._decisions.objections(rule, onset=began, workload=self._workload)
-            weighed = self._decisions.weighed(rule, onset=began)
-        return Account(
-            rule=rule,
-            phase=self._triggers.phase(trigger),
-            blind_since=self._triggers.blind_since(trigger),
-            onset=onset,
-            credit=state.credit,
-            judgement=judge(rule.condition, readings, rule.no_data),
-            evidence={n: text(r, self._triggers.signals[n]) for n, r in readings.items()},
-            refusals=refusals,
-            attribution=weighed,
-        )
-
-    def assess(self, fired: str, since: float) -> Assessment:
-        """See `Triggers.assess`."""
-        return self._triggers.assess(fired, since)
-
-    def goes_on(self, fired: str) -> Assessment:
-        """See `Triggers.goes_on`."""
-        return self._triggers.goes_on(fired)
-
-    def run_closed(self) -> None:
-        """See `Triggers.run_closed`."""
-        self._triggers.run_closed()
+        return sorted({s.source for s in self.triggers.signals.values()})
 
     async def run(self, *, deciding: bool = True) -> None:
         """Watch until cancelled; without `deciding` only read the sources, so that they are warm."""
         self._deciding = deciding
-        self._triggers.restore()
+        self.triggers.restore()
         async with asyncio.TaskGroup() as group:
             self._loops = LoopTasks(group)
             self._begin()
@@ -182,22 +108,23 @@ class TargetWatch:
         """Begin the loop of every source and rule that has none yet."""
         loops: dict[str, Callable[[], Awaitable[None]]] = {_poll_of(n): partial(self._poll, n) for n in self.sources}
         if self._deciding:
-            loops |= {_follow_of(t): partial(self._follow, t) for t in self._triggers.all()}
+            loops |= {_follow_of(t): partial(self._follow, t) for t in self.triggers.all()}
         for name, loop in loops.items():
             if self._loops is not None and not self._loops.running(name):
                 self._loops.begin(name, self._lasting(loop, name))
 
     async def reload(self, rules: Sequence[Rule], signals: Mapping[str, Signal]) -> None:
         """Follow these rules from now on; one that is what it was keeps its window and its place in time."""
-        gone = self._triggers.reload(rules, signals)
-        self._problems.keep(ProblemKind.SOURCE, self.target, {*self._triggers.signals, _WORKLOAD})
+        gone = self.triggers.reload(rules, signals)
+        self._problems.keep(ProblemKind.SOURCE, self.target, {*self.triggers.signals, _WORKLOAD})
+        self._problems.keep(ProblemKind.LAG, self.target, self.triggers.signals)
         self._problems.keep(ProblemKind.RULE, self.target, self.rules)
         self._problems.keep(ProblemKind.POLLS, self.target, self.sources)
         for trigger in gone:
             if self._loops is not None and self._loops.running(_follow_of(trigger)):
                 self._loops.end(_follow_of(trigger))
         self._begin()
-        await self._triggers.tell_gone(gone)
+        await self.triggers.tell_gone(gone)
 
     async def _lasting(self, loop: Callable[[], Awaitable[None]], name: str) -> None:
         """Begin a loop again that a defect has ended: one must not blind the guard to everything else."""
@@ -216,23 +143,23 @@ class TargetWatch:
         slot = self._clock.monotonic()
         while True:
             self.pulse.owes(_poll_of(name))
-            signals = self._reader.of(name)
-            retry_after = await self._reader.read(name, signals)
-            for trigger in self._triggers.read(name, frozenset(s.name for s in signals)):
+            signals = self.reader.of(name)
+            retry_after = await self.reader.read(name, signals)
+            for trigger in self.triggers.read(name, frozenset(s.name for s in signals)):
                 if self._deciding:
                     self.pulse.owes(_follow_of(trigger))
-            slot = self._reader.next_slot(name, slot, retry_after)
+            slot = self.reader.next_slot(name, slot, retry_after)
             self.pulse.made(_poll_of(name), again=slot)
             await self._clock.sleep_until(slot)
 
     async def _follow(self, trigger: Trigger) -> None:
         """Evaluate the rule whenever there is news of it, and when its duration is full."""
-        rule, sources = trigger.rule, self._triggers.sources_of(trigger)
+        rule, sources = trigger.rule, self.triggers.sources_of(trigger)
         while True:
-            due = None if self._triggers.silenced(rule) else trigger.state.due_at(rule)
-            due = None if due is None else max(due, self._reader.free_at(sources))
+            due = None if self.triggers.silenced(rule) else trigger.state.due_at(rule)
+            due = None if due is None else max(due, self.reader.free_at(sources))
             if due is not None and due <= self._clock.monotonic():
-                await self._reader.read_all(rule.signals)
+                await self.reader.read_all(rule.signals)
                 # What came with it is judged with it: later it would count for time that nobody has read.
                 trigger.news = set()
                 if not await self._evaluate(trigger, fresh=True):
@@ -248,7 +175,7 @@ class TargetWatch:
                 await until(self._clock, trigger.changed, due)
 
     async def _evaluate(self, trigger: Trigger, *, fresh: bool) -> bool:
-        done = await self._triggers.evaluate(trigger, fresh=fresh)
+        done = await self.triggers.evaluate(trigger, fresh=fresh)
         if trigger.undecided:
             self.pulse.owes(_DECIDE)
         self.pulse.made(_follow_of(trigger))
@@ -304,7 +231,7 @@ class TargetWatch:
 
     async def _decide(self) -> None:
         while True:
-            for trigger in await self._triggers.fired():
+            for trigger in await self.triggers.fired():
                 trigger.undecided = False
                 try:
                     await self._decide_or_tell(trigger)
@@ -319,13 +246,13 @@ class TargetWatch:
             await self._decide_on(trigger)
         except ClusterError as error:
             self._lines.warning("decision.postponed", about=rule.name, rule=rule.name, detail=str(error))
-            if self._triggers.has(trigger) and trigger.state.phase is Phase.FIRING:
-                await self._decisions.postponed(rule, self._triggers.onset(trigger), str(error))
+            if self.triggers.has(trigger) and trigger.state.phase is Phase.FIRING:
+                await self.decisions.postponed(rule, self.triggers.onset(trigger), str(error))
         else:
-            self._decisions.decided(rule)
+            self.decisions.decided(rule)
 
     async def _decide_on(self, trigger: Trigger) -> None:
-        triggers = self._triggers
+        triggers = self.triggers
         if not triggers.has(trigger) or triggers.silenced(trigger.rule):
             return
         resets = triggers.resets
@@ -334,7 +261,7 @@ class TargetWatch:
             return
         onset, slower = triggers.onset(trigger), self._chronicle.open_run_on(self.target.key)
         if slower is None:
-            await self._decisions.decide(trigger.rule, onset=onset, workload=workload, evidence=trigger.evidence)
+            await self.decisions.decide(trigger.rule, onset=onset, workload=workload, evidence=trigger.evidence)
             return
         escalated = partial(self._escalated, slower, trigger.rule, onset=onset, evidence=trigger.evidence)
         await self._executor.take_over(slower, escalated)
@@ -344,12 +271,12 @@ class TargetWatch:
     ) -> RunOpened | None:
         # The write that was under way when the run was made to stand still has had its effect only now.
         workload = await self._revisions.look()
-        return await self._decisions.escalated(slower, rule, onset=onset, workload=workload, evidence=evidence)
+        return await self.decisions.escalated(slower, rule, onset=onset, workload=workload, evidence=evidence)
 
     async def fall_back(self, run: Run, closed: RunClosed, rungs: int) -> RunOpened | None:
         """The run that follows from the end of `run`, if one may; raises `ClusterError`."""
         rule = self.rules.get(run.opened.rule)
-        falls_back = rule is not None and self._decisions.may_fall_back(closed.outcome, rungs)
+        falls_back = rule is not None and self.decisions.may_fall_back(closed.outcome, rungs)
         in_place = run.done_instant("restore_template") is not None
         stranded = closed.outcome == DESTINATION_BAD and run.verifies and in_place
         # Where nothing can follow, an API server that is away must not keep people from being told.
@@ -357,9 +284,9 @@ class TargetWatch:
             return None
         workload, following = await self._revisions.look(), None
         if rule is not None and falls_back:
-            following = await self._decisions.fallen_back(run, closed, rule=rule, workload=workload)
+            following = await self.decisions.fallen_back(run, closed, rule=rule, workload=workload)
         if following is None and stranded:
-            following = await self._decisions.put_back(run, closed, workload=workload)
+            following = await self.decisions.put_back(run, closed, workload=workload)
         return following
 
 

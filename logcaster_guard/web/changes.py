@@ -7,7 +7,7 @@ import contextlib
 import json
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import structlog
@@ -25,10 +25,10 @@ from logcaster_guard.domain.inbox.commands import (
 )
 from logcaster_guard.domain.inbox.freezes import FreezeCommand
 from logcaster_guard.domain.rules import Action
-from logcaster_guard.engine.command_writer import Said, Written
-from logcaster_guard.engine.guard import Guard
-from logcaster_guard.ports import Caller, Gate
-from logcaster_guard.web.answers import standing_by
+from logcaster_guard.engine.command_writer import CommandWriter, Said, Written
+from logcaster_guard.engine.manual import ManualRuns
+from logcaster_guard.engine.status import ReadModel
+from logcaster_guard.ports import Caller, Clock, Gate
 
 MAX_BODY = 16 << 10
 PATH = "/api/v1/"
@@ -73,10 +73,29 @@ class Recent:
             self._seen.popitem(last=False)
 
 
+class ServedGuard(Protocol):
+    """What is served of a guard. Its inside begins anew with each term, so each part is asked for when it is needed."""
+
+    @property
+    def read_model(self) -> ReadModel:
+        """What is shown."""
+
+    @property
+    def commands(self) -> CommandWriter:
+        """What writes on the workload what people say."""
+
+    @property
+    def clock(self) -> Clock:
+        """The guard's clock."""
+
+    def manual(self, target: str) -> ManualRuns:
+        """The rollbacks of this target that people ask for."""
+
+
 class Changes:
     """Answers POST requests with what was written on the workload. With no `gate` nothing can be changed."""
 
-    def __init__(self, guard: Guard, gate: Gate | None) -> None:
+    def __init__(self, guard: ServedGuard, gate: Gate | None) -> None:
         self._guard = guard
         self._gate = gate
         self._failures = Recent(guard.clock.monotonic)
@@ -114,7 +133,7 @@ class Changes:
     async def _taken(self, word: str, request: web.Request) -> tuple[dict[str, Any], int]:
         if self._gate is None:
             raise NotTaken(403, "Nothing can be changed over HTTP here: set web.auth, or use the command line.")
-        elsewhere = standing_by(self._guard)
+        elsewhere = self._guard.read_model.standing_by
         if elsewhere is not None:
             raise NotTaken(503, elsewhere)
         token = _token(request)
@@ -145,8 +164,9 @@ class Changes:
     def _given(self, word: str, body: object) -> Json:
         wanted = self._ways[word][0]
         given = _strings(body, {"target", "reason", *wanted})
-        if given.get("target") not in self._guard.watches:
-            raise NotTaken(404, f"No such target; there are {', '.join(self._guard.watches)}.")
+        targets = self._guard.read_model.targets
+        if given.get("target") not in targets:
+            raise NotTaken(404, f"No such target; there are {', '.join(targets)}.")
         objection = objection_to_reason(given.get("reason", ""))
         if objection is not None:
             raise NotTaken(400, f"reason: {objection}.")
@@ -155,7 +175,7 @@ class Changes:
         return given
 
     async def _said(self, word: str, said: Said, given: Json) -> tuple[dict[str, Any], int]:
-        if not self._guard.chronicle.available:
+        if not self._guard.read_model.journal_usable:
             raise NotTaken(503, "There is no usable journal: the guard only watches, and takes nothing in.")
         written = await self._ways[word][1](said, given)
         if isinstance(written, Denied):

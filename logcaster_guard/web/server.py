@@ -8,22 +8,22 @@ import ipaddress
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from typing import Any
 
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
 from logcaster_guard.domain.inbox.commands import ASKABLE, Wish
 from logcaster_guard.domain.rules import Action
-from logcaster_guard.engine.guard import Guard
+from logcaster_guard.engine.status import ReadModel
 from logcaster_guard.ports import Gate
-from logcaster_guard.web import answers
-from logcaster_guard.web.changes import MAX_BODY, PATH, Changes, NotTaken, Recent
+from logcaster_guard.web import rendering
+from logcaster_guard.web.changes import MAX_BODY, PATH, Changes, NotTaken, Recent, ServedGuard
 from logcaster_guard.web.listener import Bounds, listening, request_began
 from logcaster_guard.web.metrics import registry
 
@@ -48,7 +48,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @contextlib.asynccontextmanager
 async def serving(
-    guard: Guard,
+    guard: ServedGuard,
     listen: str | None,
     gate: Gate | None = None,
     *,
@@ -113,18 +113,18 @@ class _Faults:
         """Nothing: what is not even HTTP."""
 
 
-def probe_application(guard: Guard) -> web.Application:
+def probe_application(guard: ServedGuard) -> web.Application:
     """The application that answers probes alone, whatever name it is asked under."""
-    pages = _Pages(guard, registry(guard))
+    pages = _Pages(guard)
     app = web.Application(middlewares=[_guarded])
     app.router.add_get("/healthz", pages.healthz, allow_head=False)
     app.router.add_get("/readyz", pages.readyz, allow_head=False)
     return app
 
 
-def application(guard: Guard, gate: Gate | None = None, *, hosts: Collection[str] = ()) -> web.Application:
+def application(guard: ServedGuard, gate: Gate | None = None, *, hosts: Collection[str] = ()) -> web.Application:
     """The application over this guard."""
-    pages = _Pages(guard, registry(guard))
+    pages = _Pages(guard)
     changes = Changes(guard, gate)
     app = web.Application(middlewares=[_guarded, _asked_as(hosts)], client_max_size=MAX_BODY)
     for path, handler in {
@@ -156,62 +156,69 @@ def _changing(changes: Changes, word: str) -> Handler:
 
 
 class _Pages:
-    def __init__(self, guard: Guard, metrics: CollectorRegistry) -> None:
+    def __init__(self, guard: ServedGuard) -> None:
         self._guard = guard
-        self._metrics = metrics
+        self._metrics = registry(lambda: guard.read_model.status())  # noqa: PLW0108 - each term has its own read model
         self._planning = asyncio.Lock()
 
+    @property
+    def _model(self) -> ReadModel:
+        return self._guard.read_model
+
     async def healthz(self, _request: web.Request) -> web.Response:
-        return _verdict(answers.stuck(self._guard))
+        return _verdict(self._model.stuck())
 
     async def readyz(self, _request: web.Request) -> web.Response:
-        return _verdict(answers.missing(self._guard), answers.degraded(self._guard))
+        return _verdict(self._model.missing(), rendering.degraded(self._model.problems()))
 
     async def metrics(self, _request: web.Request) -> web.Response:
         text = generate_latest(self._metrics)
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
     async def status(self, request: web.Request) -> web.Response:
-        return _known_keys(request) or _json(answers.status(self._guard))
+        return _known_keys(request) or _json(rendering.status(self._model.status()))
 
     async def history(self, request: web.Request) -> web.Response:
-        if (elsewhere := answers.standing_by(self._guard)) is not None:
+        if (elsewhere := self._model.standing_by) is not None:
             return _refused(elsewhere, 503)
         limit = request.query.get("limit", str(_SHOWN))
         if not (limit.isascii() and limit.isdigit() and len(limit) < 6 and 1 <= int(limit) <= LONGEST_HISTORY):
             return _refused(f"limit is a number from 1 to {LONGEST_HISTORY}.", 400)
         target = request.query.get("target")
-        if target is not None and target not in self._guard.watches:
-            return _refused(f"No such target; there are {', '.join(self._guard.watches)}.", 404)
-        found = answers.history(self._guard, target=target, limit=int(limit))
+        if target is not None and target not in self._model.targets:
+            return self._no_such_target()
+        found = rendering.history(self._model.runs(target, limit=int(limit)), self._model.releases(target))
         return _known_keys(request, "target", "limit") or _json(found)
 
     async def explain(self, request: web.Request) -> web.Response:
-        if (elsewhere := answers.standing_by(self._guard)) is not None:
+        if (elsewhere := self._model.standing_by) is not None:
             return _refused(elsewhere, 503)
         rule = request.query.get("rule")
         if not rule:
             return _refused("Name a rule: /api/v1/explain?target=NAMESPACE/DEPLOYMENT&rule=NAME.", 400)
-        found = answers.explain(self._guard, target=request.query.get("target"), rule=rule)
-        if not found["triggers"]:
-            return _refused(f"No such trigger; there are {', '.join(answers.known(self._guard)) or 'none'}.", 404)
-        return _known_keys(request, "target", "rule") or _json(found)
+        found = self._model.explain(rule, request.query.get("target"))
+        if not found:
+            return _refused(f"No such trigger; there are {', '.join(self._model.triggers) or 'none'}.", 404)
+        return _known_keys(request, "target", "rule") or _json(rendering.explanations(found))
 
     async def plan(self, request: web.Request) -> web.Response:
-        if (elsewhere := answers.standing_by(self._guard)) is not None:
+        if (elsewhere := self._model.standing_by) is not None:
             return _refused(elsewhere, 503)
         target, action, to = (request.query.get(k, "") for k in ("target", "action", "to"))
-        if target not in self._guard.watches:
-            return _refused(f"No such target; there are {', '.join(self._guard.watches)}.", 404)
+        if target not in self._model.targets:
+            return self._no_such_target()
         if action not in ASKABLE:
             return _refused(f"Name an action, one of {', '.join(ASKABLE)}.", 400)
         try:
             # One at a time: each asks the API server for what the plan rests on.
             async with self._planning:
-                found = await answers.plan(self._guard, target=target, wish=Wish(Action(action), to))
+                found = await self._guard.manual(target).preview(Wish(Action(action), to))
         except (ClusterError, JournalUnavailable) as error:
             return _refused(str(error), 503)
-        return _known_keys(request, "target", "action", "to") or _json(found)
+        return _known_keys(request, "target", "action", "to") or _json(rendering.plan(target, found))
+
+    def _no_such_target(self) -> web.Response:
+        return _refused(f"No such target; there are {', '.join(self._model.targets)}.", 404)
 
 
 def _known_keys(request: web.Request, *names: str) -> web.Response | None:
@@ -219,9 +226,9 @@ def _known_keys(request: web.Request, *names: str) -> web.Response | None:
     return _refused(f"Only these may be asked for here: {', '.join(names) or 'nothing'}.", 400) if unknown else None
 
 
-def _verdict(faults: list[str], degraded: list[str] | None = None) -> web.Response:
+def _verdict(faults: Sequence[str], degraded: Sequence[str] = ()) -> web.Response:
     """503 with the faults; else 200, and what is degraded: without its API nobody could look at that."""
-    lines = faults or ["ok", *(f"degraded: {sentence}" for sentence in degraded or [])]
+    lines = faults or ["ok", *(f"degraded: {sentence}" for sentence in degraded)]
     return web.Response(text="\n".join(lines) + "\n", status=503 if faults else 200)
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from logcaster_guard.adapters import journal_codec
 from logcaster_guard.adapters.journal_codec import Unreadable, decode, encode
 from logcaster_guard.domain.events import (
     Event,
@@ -168,8 +169,28 @@ GOOD = {"type": "SignalSeen", "at": "2026-01-01T00:00:00+00:00", "signal": "s"}
         (json.dumps(GOOD | {"extra": 7}), "SignalSeen does not fit: extra"),
         (json.dumps(GOOD | {"at": "2026-01-01T00:00:00"}), "no time zone"),
         (json.dumps({"type": "SignalSeen", "signal": "s"}), "SignalSeen does not fit: at"),
+        ('{"type": "SignalSeen", "signal": "s"', "not JSON"),
+        ('{"type": "SignalSeen", ' + "[" * 100_000, "not JSON"),
+        (json.dumps({"type": "SignalSeen", "codec": 2, **GOOD}), "newer version of LogCaster Guard .event codec 2"),
+        (json.dumps({"type": "SignalSeen", "codec": "x", **GOOD}), "newer version"),
+        (
+            json.dumps({"type": "RunOpened", **OLD_RUN, "at": "2026-01-01T00:00:00+00:00"}).replace("remove_", "move_"),
+            "RunOpened does not fit: plan.steps.0: 'move_helper' is no kind of this version",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_reason(text: str, says: str) -> None:
     with pytest.raises(Unreadable, match=says):
         decode(text)
+
+
+def test_each_version_reads_what_it_and_those_before_it_have_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    event = SignalSeen(NOW, "error_rate")
+    of_one = encode(event)
+    assert "codec" not in json.loads(of_one)
+    monkeypatch.setattr(journal_codec, "VERSION", 2)
+    of_two = encode(event)
+    assert (json.loads(of_two)["codec"], decode(of_one), decode(of_two)) == (2, event, event)
+    monkeypatch.setattr(journal_codec, "VERSION", 1)
+    with pytest.raises(Unreadable, match="event codec 2, and this one reads 1"):
+        decode(of_two)

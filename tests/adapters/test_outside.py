@@ -198,7 +198,7 @@ async def test_a_clock_set_wrong_makes_prometheus_stale_and_not_bad() -> None:
     data = {"resultType": "vector", "result": [{"metric": {}, "value": [at, "0.5"]}]}
     reading = await read(SourceName.PROMETHEUS, server.json_answer({"status": "success", "data": data}), clock)
     assert isinstance(reading, NoData)
-    assert reading.gap is Gap.STALE
+    assert reading.gap is Gap.LAGGING
 
 
 @pytest.mark.parametrize("bad", [server.hang, server.drip_body, server.drip_headers])

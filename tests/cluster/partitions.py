@@ -167,7 +167,7 @@ class Contender:
         """Whether it holds the lease and has read the journal; raises what has ended it."""
         if self._task.done():
             await self._task
-        return not self.guard.standby and self.guard.chronicle.loaded
+        return not self.guard.read_model.standby and self.guard.read_model.journal_read
 
     async def looks_on(self) -> None:
         """Return once it stands by, knows who acts, and has read its source as often as it may need to act wrongly."""

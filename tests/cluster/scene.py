@@ -209,7 +209,7 @@ class Scene:
         """A guard over the scene, whose calls go through the tape."""
         cluster = MortalCluster(self.failing or self.api, tape)
         return Guard(
-            Orders([self.target], SIGNALS, [replace(RULE, action=self.case.action)], self.policy),
+            self.orders,
             cluster=cluster,
             sources={SourceName.SCRAPE: source} | ({SourceName.HTTP: self.health} if self.health else {}),
             journal=MortalJournal(journal, tape),
@@ -219,6 +219,11 @@ class Scene:
             authority=authority,
             rights=self.account,
         )
+
+    @property
+    def orders(self) -> Orders:
+        """What the guard is told to watch, by which rules."""
+        return Orders([self.target], SIGNALS, [replace(RULE, action=self.case.action)], self.policy)
 
     @property
     def target(self) -> Target:

@@ -118,8 +118,7 @@ async def test_it_is_back_on_the_good_template(cluster: Cluster, kind: str, new:
             key = f"{cluster.namespace}/{NAME}"
 
             def standings() -> list[Standing]:
-                records = guard.chronicle.ledger(key).records.values()
-                return [r.standing(guard.policy.ledger) for r in records]
+                return [release.standing for release in guard.read_model.releases(key)]
 
             async def good() -> bool:
                 status = (await cluster.admin.get(path)).get("status") or {}

@@ -15,7 +15,6 @@ from logcaster_guard.domain.notices import Severity
 from logcaster_guard.domain.provenance import MANAGED, RUN
 from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.ports import Kind
-from logcaster_guard.web.answers import missing
 from tests.engine.bench import KEY, PROD, Bench, bench, in_mid_run
 from tests.fakes.lease import MemoryLease, Shelf
 
@@ -69,7 +68,7 @@ async def test_where_no_release_can_be_saved_the_bad_one_is_rolled_back_and_peop
     (failing,) = made.notices("blobs.failing")
     assert (failing.severity, "no space left" in failing.text.lower()) == (Severity.CRITICAL, True)
     assert made.guard.blobs.failures > 0
-    assert any("no space left" in sentence for sentence in missing(made.guard))
+    assert any("no space left" in sentence for sentence in made.guard.read_model.missing())
 
 
 async def test_a_release_that_could_not_be_saved_earns_good_and_is_gone_back_to_once_it_could(made: Bench) -> None:
@@ -83,7 +82,7 @@ async def test_a_release_that_could_not_be_saved_earns_good_and_is_gone_back_to_
     made.blobs.full = False
     await made.pass_(900.0)
     assert len(made.notices("blobs.recovered")) == 1
-    assert missing(made.guard) == []
+    assert made.guard.read_model.missing() == []
     made.cluster.roll(PROD, "v2")
     await made.pass_(900.0)
     assert made.cluster.image(PROD) == "v5"

@@ -14,7 +14,7 @@ from logcaster_guard.domain.signals import ByPod, Gap, Measure, NoData, Reading,
 from logcaster_guard.domain.translation import Language, translated
 from logcaster_guard.domain.workload import template_hash
 from logcaster_guard.ports import Clock, Kind
-from logcaster_guard.web import answers
+from logcaster_guard.web import rendering
 from tests.engine.bench import ANOTHER, ERRORS, FIRES, KEY, PROD, Bench, bench, rule, wall
 from tests.fakes.source import FakeSource
 
@@ -249,7 +249,7 @@ async def test_what_a_refusal_was_put_down_to_is_explained() -> None:
         for name in (PROD, ANOTHER):
             made.cluster.roll(name, "v2")
         await made.pass_(FIRES + 60.0)
-        [found] = answers.explain(made.guard, target=KEY, rule=ERRORS.name)["triggers"]
+        [found] = rendering.explanations(made.guard.read_model.explain(ERRORS.name, KEY))["triggers"]
         assert found["attribution"]["cause"] == "several suspects"
         assert [s["target"] for s in found["attribution"]["suspects"]] == [f"default/{ANOTHER}", KEY]
         assert "several_suspects" in [g["guardrail"] for g in found["guardrails"]]

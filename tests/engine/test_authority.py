@@ -237,7 +237,7 @@ class Two:
 
     @property
     def acting(self) -> list[bool]:
-        return [not b.guard.standby for b in (self.first, self.second)]
+        return [not b.guard.read_model.standby for b in (self.first, self.second)]
 
 
 @pytest.fixture

@@ -63,8 +63,8 @@ async def asked_directly(made: Bench) -> None:
 async def _decide(made: Bench, workload: Workload) -> None:
     watch = made.guard.watches[KEY]
     found = watch.rules["high_error_rate"]
-    since = made.clock.now() - timedelta(seconds=watch.board._staleness)
-    await watch._decisions.decide(found, onset=since, workload=workload, evidence={})
+    since = made.clock.now() - timedelta(seconds=watch.triggers.board._staleness)
+    await watch.decisions.decide(found, onset=since, workload=workload, evidence={})
     await made.pass_(1.0)
 
 
@@ -404,7 +404,7 @@ async def test_it_is_allowed_but_for_one_fact(case: str) -> None:
                 if n == guardrail
             ]
             assert sentence.endswith(".")
-            counted = registry(made.guard).get_sample_value(
+            counted = registry(made.guard.read_model.status).get_sample_value(
                 "logcaster_guard_refusals_total",
                 {"target": KEY, "rule": "high_error_rate", "guardrail": str(guardrail)},
             )

@@ -22,6 +22,7 @@ from logcaster_guard.domain.narration import FAILING, GIVEN_UP
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice, Severity, TryLater, Undeliverable
 from logcaster_guard.engine.lanes import RetryPolicy
 from logcaster_guard.engine.outbox import Outbox
+from logcaster_guard.ports import Entry
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.journal import MemoryJournal
 
@@ -88,8 +89,8 @@ def outbox(journal: MemoryJournal, clock: FakeClock, *channels: FakeChannel, **p
 
 
 @asynccontextmanager
-async def running(box: Outbox) -> AsyncIterator[Outbox]:
-    task = asyncio.create_task(box.run())
+async def running(box: Outbox, known: Sequence[Entry] | None = None) -> AsyncIterator[Outbox]:
+    task = asyncio.create_task(box.run(known))
     await settle()
     try:
         yield box
@@ -123,6 +124,22 @@ async def test_a_restart_delivers_what_is_owed_and_nothing_else(journal: MemoryJ
         await settle()
     assert one.ids == ["b", "c"]
     assert two.ids == ["a", "b", "c"]
+
+
+async def test_a_journal_that_was_just_read_is_not_read_again(journal: MemoryJournal, clock: FakeClock) -> None:
+    channel = FakeChannel("one", clock)
+    box = outbox(journal, clock, channel)
+    await append(journal, queued(clock, "a"))
+    known = await journal.read_all()
+    await append(journal, queued(clock, "b"))
+    box.wake(STREAM)
+    journal.read_all = read_again  # type: ignore[method-assign]
+    async with running(box, known):
+        assert channel.ids == ["a", "b"]
+
+
+async def read_again(prefix: str = "") -> Sequence[Entry]:
+    raise AssertionError(f"all of {prefix!r} is read again")
 
 
 async def test_a_delivery_cut_off_by_shutdown_is_made_again(journal: MemoryJournal, clock: FakeClock) -> None:

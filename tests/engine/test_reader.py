@@ -51,7 +51,7 @@ async def test_a_back_off_is_no_missed_poll() -> None:
         made.prometheus.fault = Fault.TIMED_OUT
         await made.pass_(900.0)
         [watch] = made.guard.watches.values()
-        assert not watch.missed
+        assert not watch.reader.missed
         assert not watch.pulse.stuck()
 
 
@@ -84,7 +84,7 @@ async def test_a_source_that_names_a_time_is_not_asked_before_it_and_the_others_
 ) -> None:
     async with bench() as made:
         await made.bad_v2()
-        made.guard.watches[KEY]._reader._jitter = lambda: chance
+        made.guard.watches[KEY].reader._jitter = lambda: chance
         await made.pass_(100.0)
         made.prometheus.fault, made.prometheus.retry_after = Fault.THROTTLED, asked
         began = made.clock.monotonic()
@@ -155,7 +155,7 @@ async def test_a_source_that_is_left_alone_holds_up_no_rule_of_another() -> None
 async def test_without_one_it_is_asked_at_random_intervals_up_to_a_bound(chance: float, waits: list[float]) -> None:
     async with bench() as made:
         await made.good_v1()
-        made.guard.watches[KEY]._reader._jitter = lambda: chance
+        made.guard.watches[KEY].reader._jitter = lambda: chance
         made.prometheus.fault = Fault.TIMED_OUT
         began = made.clock.monotonic()
         await made.pass_(POLL + sum(waits) + 1.0)

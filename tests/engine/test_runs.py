@@ -502,7 +502,7 @@ async def test_limits_hold_over_targets_that_fire_at_once() -> None:
         workloads = [await watch._revisions.look() for watch in parts]
         await asyncio.gather(
             *(
-                watch._decisions.decide(rules[0], onset=onset, workload=workload, evidence={})
+                watch.decisions.decide(rules[0], onset=onset, workload=workload, evidence={})
                 for watch, workload in zip(parts, workloads, strict=True)
             )
         )

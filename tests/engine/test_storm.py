@@ -133,7 +133,7 @@ class Storm:
         return Counter(part.image(name) for name, part in self.cluster.parts.items())
 
     def refusals(self, guardrail: str) -> float:
-        found = [f for f in registry(self.guard).collect() if f.name == "logcaster_guard_refusals"]
+        found = [f for f in registry(self.guard.read_model.status).collect() if f.name == "logcaster_guard_refusals"]
         return sum(s.value for f in found for s in f.samples if s.labels.get("guardrail") == guardrail)
 
 

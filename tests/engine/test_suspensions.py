@@ -15,7 +15,7 @@ from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.rules import FallbackPolicy, Policy
 from logcaster_guard.domain.runs import NOT_RECOVERED, RECOVERED
 from logcaster_guard.ports import Kind
-from logcaster_guard.web import answers, metrics
+from logcaster_guard.web import metrics, rendering
 from tests.engine.bench import KEY, PROD, PROVEN, Bench, bench
 
 OWNER = "Kustomization default/web"
@@ -53,7 +53,7 @@ async def made() -> AsyncIterator[Bench]:
 
 
 def shown(made: Bench) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = answers.status(made.guard)["targets"][0]["suspended"]
+    found: list[dict[str, Any]] = rendering.status(made.guard.read_model.status())["targets"][0]["suspended"]
     return found
 
 
@@ -157,7 +157,9 @@ async def test_the_mark_that_is_left_after_somebody_elses_resume_is_taken_away(m
 
 async def test_the_metric_says_whether_one_is_suspended(made: Bench) -> None:
     def shown_as() -> float | None:
-        return metrics.registry(made.guard).get_sample_value("logcaster_guard_owner_suspended", {"target": KEY})
+        return metrics.registry(made.guard.read_model.status).get_sample_value(
+            "logcaster_guard_owner_suspended", {"target": KEY}
+        )
 
     assert shown_as() == 1.0
     wants(made, FIX)

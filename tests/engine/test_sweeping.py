@@ -35,7 +35,6 @@ from logcaster_guard.effects.helper_deployment import RemoveHelperHandler, helpe
 from logcaster_guard.engine.chronicle import Chronicle, run_stream
 from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.ports import Entry, Json, Kind
-from logcaster_guard.web import answers
 from tests.engine.bench import FIRES, bench, rule
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.journal import MemoryJournal
@@ -292,7 +291,7 @@ async def test_a_helper_that_its_run_left_is_found_at_the_start_where_the_journa
         [notice] = made.notices("marks.unproven")
         assert helper in notice.title
         assert "which the journal does not know" in notice.text
-        [shown] = answers.status(made.guard)["targets"][0]["unproven"]
+        [shown] = made.guard.read_model.target(made.guard.read_model.targets[0]).unproven
         assert helper in shown
         assert helper in made.cluster.names(Kind.DEPLOYMENT)
         assert made.cluster.object(Kind.DEPLOYMENT, PROD)["spec"]["replicas"] == size

@@ -111,7 +111,7 @@ async def test_a_hanging_source_delays_nothing_else() -> None:
         hung = len(made.http.reads)
         made.http.gate.set()
         await made.pass_(60.0)
-        missed = [w.missed for w in made.guard.watches.values()]
+        missed = [w.reader.missed for w in made.guard.watches.values()]
         assert all(9 <= m[SourceName.HTTP] <= 11 for m in missed)
         assert all(SourceName.PROMETHEUS not in m for m in missed)
         # Counted, and not made up for: two targets, a poll each 30 s.
@@ -436,7 +436,7 @@ async def test_while_a_rule_fires_and_is_refused_nothing_is_read_out_of_turn(mad
     await made.pass_(30.0)
     made.cluster.roll(PROD, "v2")
     await made.pass_(400.0)
-    assert made.guard.watches[KEY].states[ERRORS.name].phase is Phase.FIRING
+    assert made.guard.read_model.target(KEY).rule(ERRORS.name).phase is Phase.FIRING
     before = len(made.prometheus.reads)
     await made.pass_(300.0)
     assert len(made.prometheus.reads) - before == 10
@@ -446,7 +446,7 @@ async def test_while_a_rule_fires_and_is_refused_nothing_is_read_out_of_turn(mad
 async def test_retry_after_is_honoured(made: Bench) -> None:
     await made.start()
     watch = made.guard.watches[KEY]
-    assert watch._reader.next_slot(SourceName.HTTP, made.clock.monotonic(), 100.0) == made.clock.monotonic() + 120.0
+    assert watch.reader.next_slot(SourceName.HTTP, made.clock.monotonic(), 100.0) == made.clock.monotonic() + 120.0
 
 
 async def test_stopping_is_prompt_while_a_source_hangs(made: Bench) -> None:

@@ -71,7 +71,7 @@ def channel_services(
     tls: ssl.SSLContext | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> ChannelServices:
-    return ChannelServices(NO_CLUSTER, {}, language, proxy, tls, now)
+    return ChannelServices(NO_CLUSTER, {}, (), language, proxy, tls, now)
 
 
 def webhook(

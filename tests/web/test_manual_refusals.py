@@ -73,9 +73,8 @@ async def shown(made: Bench) -> Preview:
 async def sentence(made: Bench, guardrail: Guardrail) -> str:
     """What a rule would be refused with, once the fact is known."""
     await made.pass_(31.0)
-    found = made.guard.watches[KEY].account(ERRORS.name).refusals
-    assert found is not None
-    return next(r.sentence for r in found if r.guardrail is guardrail)
+    [found] = made.guard.read_model.explain(ERRORS.name, KEY)
+    return next(r.sentence for r in found.refusals or () if r.guardrail is guardrail)
 
 
 def by_hand(made: Bench) -> list[str]:

@@ -36,7 +36,7 @@ async def test_every_metric_is_documented_with_its_type_and_labels_and_no_other(
         scene.source.answer = 0.3
         async with scene.running():
             await scene.clock.advance(RULE.duration + 2 * INTERVAL)
-            told = list(registry(scene.guard).collect())
+            told = list(registry(scene.guard.read_model.status).collect())
     expected = {
         f"{family.name}{'_total' if family.type == 'counter' else ''}": (
             family.type,
@@ -57,7 +57,7 @@ async def test_every_metric_is_documented_with_its_type_and_labels_and_no_other(
 
 async def test_names_follow_the_rules_of_prometheus() -> None:
     async with Guarded.serving(run=True) as scene:
-        for family in registry(scene.guard).collect():
+        for family in registry(scene.guard.read_model.status).collect():
             assert re.fullmatch(r"(logcaster_guard|process)_[a-z0-9_]+", family.name)
             assert not re.search(r"_(ms|millis|milliseconds|minutes|percent|kb|mb|count|bucket|sum)$", family.name)
             assert family.documentation

@@ -66,8 +66,8 @@ def stale(at: float, seconds: float, epoch: float, staleness: float) -> NoData |
     """Why a sample of Unix second `seconds` does not tell the present, which is `epoch`; None if it does."""
     if abs(seconds - epoch) <= staleness:
         return None
-    where = "behind" if seconds < epoch else "ahead of"
-    return NoData(at, Gap.STALE, f"{abs(seconds - epoch):.0f} s {where} the guard's clock")
+    gap, where = (Gap.LAGGING, "behind") if seconds < epoch else (Gap.STALE, "ahead of")
+    return NoData(at, gap, f"{abs(seconds - epoch):.0f} s {where} the guard's clock")
 
 
 def _sample(value: Any, at: float, epoch: float, staleness: float) -> Reading:  # noqa: ANN401 - JSON

@@ -7,19 +7,18 @@ sampled is asked for: one query tells, for each metric that the signals read, wh
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-import structlog
 from promql_parser import MatchOp, VectorSelector
 
 from logcaster_guard.adapters.failures import Failure
 from logcaster_guard.adapters.sources.prometheus.series import series_of
 from logcaster_guard.adapters.sources.prometheus.session import PromAnswer
 from logcaster_guard.domain.promql_syntax import SyntaxFault, metric, parsed, walk
-from logcaster_guard.domain.signals import Gap, NoData, Reading, SourceName, Target, Value
+from logcaster_guard.domain.signals import Gap, NoData, Reading, Target, Value
 
 _SCRAPED_EVERY = 60.0
 """Seconds between two samples as long as they are not known: what Prometheus has by default."""
@@ -110,41 +109,19 @@ class Pace:
 
 
 class Freshness:
-    """Dates the values of each target by their newest samples; old ones are no data, and a metric that lags is logged.
-
-    Never within `staleness` seconds.
-    """
+    """Dates values by their newest samples: a value whose samples are older than `staleness` seconds may be no data."""
 
     def __init__(self, staleness: float) -> None:
         self._staleness = staleness
-        self._paces: dict[tuple[str, str], Pace] = {}
-        self._lagging: set[tuple[str, str]] = set()
-        self._log = structlog.get_logger()
+        self._paces: defaultdict[tuple[str, str], Pace] = defaultdict(Pace)
 
     def dated(
         self, target: Target, readings: Mapping[str, Reading], queries: Mapping[str, str], ages: Ages, at: float
     ) -> Mapping[str, Reading]:
         """The readings of `queries` (by signal name) with the instants of their samples, asked for at second `at`."""
         for name in {name for name, _, _ in ages.values()}:
-            self._note(target.key, name, [(newest, age) for n, newest, age in ages.values() if n == name])
+            self._paces[target.key, name].see(max(newest for n, newest, _ in ages.values() if n == name))
         return {name: self._dated(target.key, r, queries.get(name), ages, at) for name, r in readings.items()}
-
-    def _note(self, target: str, name: str, found: Sequence[tuple[float, float]]) -> None:
-        newest, age = max(found)
-        key = (target, name)
-        pace = self._paces.setdefault(key, Pace())
-        pace.see(newest)
-        if pace.is_old(age, self._staleness) == (key in self._lagging):
-            return
-        if key in self._lagging:
-            self._lagging.discard(key)
-            self._log.info("source.caught_up", source=str(SourceName.PROMETHEUS), target=target, metric=name)
-        else:
-            self._lagging.add(key)
-            behind = round(age, 1)
-            self._log.warning(
-                "source.lagging", source=str(SourceName.PROMETHEUS), target=target, metric=name, behind_seconds=behind
-            )
 
     def _dated(self, target: str, reading: Reading, query: str | None, ages: Ages, at: float) -> Reading:
         if query is None or not isinstance(reading, Value):
@@ -154,5 +131,5 @@ class Freshness:
             return reading
         name, _, age = max(found, key=lambda one: one[2])
         if self._paces[target, name].is_old(age, self._staleness):
-            return NoData(reading.at, Gap.STALE, f"the newest sample of {name} is {age:.0f} s old")
+            return NoData(reading.at, Gap.LAGGING, f"the newest sample of {name} is {age:.0f} s old")
         return replace(reading, sampled=min(reading.at, at - age))

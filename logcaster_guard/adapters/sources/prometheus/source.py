@@ -75,7 +75,7 @@ class PrometheusSource:
         self._proxy = proxy
         self._workers = workers or Workers(total=32, per_lane=4)
         self._freshness = Freshness(self._staleness)
-        self._skew = ClockSkew("Prometheus", "its data is read at its own time; set both by the same source of time")
+        self._skew = ClockSkew()
 
     @property
     def name(self) -> SourceName:
@@ -160,10 +160,9 @@ class PrometheusSource:
         """Cut what is under way."""
         await self._workers.aclose()
 
-    @property
-    def skew(self) -> float:
-        """How many seconds the server's clock is ahead of the guard's; 0 as long as both may agree."""
-        return self._skew.likely
+    def ahead(self) -> float:
+        """By how many seconds the server's clock is ahead of the guard's, at most; 0: it may not differ."""
+        return self._skew.ahead
 
     def _epoch(self) -> float:
         """The present second since the epoch, by the server's clock."""

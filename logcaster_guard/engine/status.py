@@ -1,0 +1,394 @@
+"""The read model: what the guard knows now, as frozen values for the API, the metrics and the command line.
+
+Nothing outside the engine looks at its parts; everything that is shown is asked for here.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from logcaster_guard.domain.attribution import Attribution
+from logcaster_guard.domain.authority import Role
+from logcaster_guard.domain.conditions import Judgement, Verdict, judge
+from logcaster_guard.domain.events import OwnerSuspended, TriggerCleared, TriggerFired, TriggerPending
+from logcaster_guard.domain.guardrails import Refusal
+from logcaster_guard.domain.inbox.commands import Heard
+from logcaster_guard.domain.ledger import Freeze, Ledger, Record, Standing
+from logcaster_guard.domain.problems import Problem
+from logcaster_guard.domain.rules import Policy, Rule
+from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.signals import Fault, SourceName, Target, Unit
+from logcaster_guard.domain.triggers import Phase
+from logcaster_guard.engine.alarm import Alarm
+from logcaster_guard.engine.authority import Keeper
+from logcaster_guard.engine.board import text
+from logcaster_guard.engine.chronicle import Chronicle
+from logcaster_guard.engine.outbox import Outbox
+from logcaster_guard.engine.problems import Problems
+from logcaster_guard.engine.sweeping import Sweeper
+from logcaster_guard.engine.tally import TalliedBlobs, TalliedJournal
+from logcaster_guard.engine.watch import TargetWatch
+from logcaster_guard.ports import Clock, JournalSize
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleStatus:
+    """A rule on a target now.
+
+    `blind_since`: since when the rule has seen nothing; None if it sees, or has not for less than its duration. `onset`
+    is None while there is no breach. `credit` is how many seconds of the rule's duration are proven met. `evidence` are
+    the readings as text, by signal. Counted since the start of the guard are `evaluations` by verdict, `firings`, and
+    `refusals` by guardrail.
+    """
+
+    rule: Rule
+    phase: Phase
+    blind_since: datetime | None
+    onset: datetime | None
+    credit: float
+    judgement: Judgement
+    evidence: Mapping[str, str]
+    evaluations: Mapping[Verdict, int]
+    firings: int
+    refusals: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceStatus:
+    """The reads of a source for a target since the start of the guard.
+
+    `up`: the last read gave an answer for at least one signal; `last_answer_at`: when that was last so. `errors` counts
+    by fault the reads in which at least one signal got no usable answer.
+    """
+
+    source: SourceName
+    up: bool
+    reads: int
+    errors: Mapping[Fault, int]
+    last_answer_at: datetime | None
+    missed_polls: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseStatus:
+    """A release of a target, as the ledger has it. `present`: the workload carries it now."""
+
+    target: str
+    record: Record
+    standing: Standing
+    present: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetStatus:
+    """A target now.
+
+    `workload` is the name of what the Service leads to, as it was looked at last (`looked_at`; None: not yet).
+    `destination` is the release that a rollback would go back to. `unproven` are sentences about objects whose marks
+    the journal does not bear out. `run` is the open one; `runs_opened` and `runs_closed` (by outcome) count those that
+    the journal tells. `heard` is what became of people's annotations, the newest last. `stuck_loops` are those over
+    their bound, `crashes` counts the loops that a defect ended.
+    """
+
+    target: Target
+    workload: str
+    looked_at: datetime | None
+    present: ReleaseStatus | None
+    destination: ReleaseStatus | None
+    freeze: Freeze | None
+    suspended: Sequence[OwnerSuspended]
+    unproven: Sequence[str]
+    run: Run | None
+    runs_opened: int
+    runs_closed: Mapping[str, int]
+    heard: Sequence[Heard]
+    rules: Sequence[RuleStatus]
+    sources: Sequence[SourceStatus]
+    stuck_loops: Sequence[str]
+    crashes: int
+
+    def rule(self, name: str) -> RuleStatus:
+        """The rule of this name; raises `KeyError`."""
+        return {status.rule.name: status for status in self.rules}[name]
+
+
+@dataclass(frozen=True, slots=True)
+class LeadershipStatus:
+    """Who may act. `holder` is None if nobody does, or nobody is known to."""
+
+    lease: str
+    identity: str
+    role: Role
+    holder: str | None
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageStatus:
+    """What becomes durable. `usable`: the guard can act by its journal. Counted since the start of the guard."""
+
+    usable: bool
+    appends: int
+    failures: int
+    size: JournalSize | None
+    blob_failures: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardStatus:
+    """The guard and every target now.
+
+    `stuck` and `missing` are sentences, see `ReadModel`. `leadership` is None for a guard that acts alone. `reloads`
+    counts what became of changed files, `notices_pending` the notices that each channel owes, `notices_settled` those
+    that need nothing more, by channel and outcome.
+    """
+
+    at: datetime
+    polling_interval: float
+    stuck: Sequence[str]
+    missing: Sequence[str]
+    problems: Sequence[Problem]
+    leadership: LeadershipStatus | None
+    standing_by: str | None
+    targets: Sequence[TargetStatus]
+    storage: StorageStatus
+    reloads: Mapping[str, int]
+    notices_pending: Mapping[str, int]
+    notices_settled: Mapping[tuple[str, str], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why a rule did or did not fire on a target.
+
+    `refusals` are the guardrails that would hold if it fired now, on the workload as it was looked at last; None if it
+    was not looked at yet. `attribution` is what the present breach was put down to at the last decision. `units` are
+    those of the signals that the target's rules read.
+    """
+
+    target: str
+    status: RuleStatus
+    refusals: Sequence[Refusal] | None
+    attribution: Attribution | None
+    units: Mapping[str, Unit]
+    last_change: TriggerPending | TriggerFired | TriggerCleared | None
+    run: Run | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the read model is made from: the parts of one term, and those that outlive it."""
+
+    watches: Mapping[str, TargetWatch]
+    chronicle: Chronicle
+    problems: Problems
+    sweeper: Sweeper
+    outbox: Outbox | None
+    journal: TalliedJournal | None
+    blobs: TalliedBlobs
+    alarm: Alarm
+    authority: Keeper | None
+    reloads: Counter[str]
+    policy: Policy
+    clock: Clock
+
+
+class ReadModel:
+    """Answers what is asked of the guard, as of now; changes nothing, and asks nobody else."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._watches, self._chronicle = parts.watches, parts.chronicle
+
+    @property
+    def targets(self) -> Sequence[str]:
+        """The key of each target."""
+        return list(self._watches)
+
+    @property
+    def triggers(self) -> Sequence[str]:
+        """Each trigger as `namespace/deployment/rule`."""
+        return [f"{key}/{rule}" for key, watch in self._watches.items() for rule in watch.rules]
+
+    @property
+    def standby(self) -> bool:
+        """Whether another guard may act, and this one may not."""
+        authority = self._parts.authority
+        return authority is not None and authority.role is not Role.HOLDING
+
+    @property
+    def standing_by(self) -> str | None:
+        """Where to ask instead, in a sentence, if this guard stands by and so knows of no run; None if it acts."""
+        authority = self._parts.authority
+        if authority is None or not self.standby:
+            return None
+        whom = f"ask {authority.holder}, which holds it" if authority.holder else "nobody holds it now; ask again"
+        return f"This guard stands by under the lease {authority.lease}: {whom}."
+
+    @property
+    def journal_usable(self) -> bool:
+        """Whether what people say can be taken in; without a journal the guard only watches."""
+        return self._chronicle.available
+
+    @property
+    def journal_read(self) -> bool:
+        """Whether the journal was read, so that the runs are known."""
+        return self._chronicle.loaded
+
+    def stuck(self) -> Sequence[str]:
+        """The loops that are over their bound, one sentence each; empty if the guard is alive."""
+        return [
+            f"{target}: the loop '{loop}' is {over:.0f} s over its bound of {watch.pulse.grace:.0f} s."
+            for target, watch in self._watches.items()
+            for loop, over in watch.pulse.stuck().items()
+        ]
+
+    def missing(self) -> Sequence[str]:
+        """What is still missing before the guard can act, one sentence each; empty if it is ready."""
+        parts, found = self._parts, list[str]()
+        if self.standby and parts.journal is not None:
+            return found
+        if not self._chronicle.available:
+            found.append("The journal cannot be used: the guard only watches.")
+            found += [f"Nobody carries a run on: {sentence}" for sentence in parts.alarm.stranded]
+        elif not self._chronicle.loaded:
+            found.append("The journal is not read yet.")
+        if parts.blobs.fault:
+            found.append(f"Releases cannot be saved: {parts.blobs.fault}.")
+        for target, watch in self._watches.items():
+            if watch.looked_at is None:
+                found.append(f"{target}: the Deployment was not looked at yet.")
+            found += [f"{target}: {s} was not read yet." for s in watch.sources if not watch.tally.reads[s].count]
+        return found
+
+    def problems(self) -> Sequence[Problem]:
+        """What keeps the guard from seeing, or from keeping up, the oldest first."""
+        return self._parts.problems.current()
+
+    def status(self) -> GuardStatus:
+        """The guard and every target."""
+        parts = self._parts
+        return GuardStatus(
+            at=parts.clock.now(),
+            polling_interval=parts.policy.polling.interval,
+            stuck=self.stuck(),
+            missing=self.missing(),
+            problems=self.problems(),
+            leadership=self._leadership(),
+            standing_by=self.standing_by,
+            targets=[self.target(key) for key in self._watches],
+            storage=self._storage(),
+            reloads=dict(parts.reloads),
+            notices_pending={} if parts.outbox is None else parts.outbox.pending(),
+            notices_settled={} if parts.journal is None else dict(parts.journal.settled),
+        )
+
+    def target(self, key: str) -> TargetStatus:
+        """One target; raises `KeyError`."""
+        watch, ledger = self._watches[key], self._chronicle.ledger(key)
+        present, destination = ledger.records.get(ledger.present or ""), ledger.destination(self._parts.policy.ledger)
+        runs = self._chronicle.runs(key)
+        return TargetStatus(
+            target=watch.target,
+            workload=watch.target.deployment if watch.workload is None else watch.workload.name,
+            looked_at=watch.looked_at,
+            present=None if present is None else self._release(key, ledger, present),
+            destination=None if destination is None else self._release(key, ledger, destination),
+            freeze=ledger.freeze,
+            suspended=[event for target, event in self._chronicle.suspended() if target == key],
+            unproven=[claim.sentence for claim in self._parts.sweeper.unproven.get(key, ())],
+            run=self._chronicle.open_run_on(key),
+            runs_opened=len(runs),
+            runs_closed=Counter(run.closed.outcome for run in runs if run.closed is not None),
+            heard=self._chronicle.heard(key),
+            rules=[self._rule(watch, name) for name in watch.rules],
+            sources=[_source(watch, source) for source in watch.sources],
+            stuck_loops=list(watch.pulse.stuck()),
+            crashes=watch.tally.crashes.total(),
+        )
+
+    def runs(self, target: str | None = None, *, limit: int | None = None) -> Sequence[Run]:
+        """The runs of one target or of all, the newest first; the newest `limit` of them."""
+        runs = self._chronicle.runs(target)
+        return heapq.nlargest(len(runs) if limit is None else limit, runs, key=lambda run: run.opened.at)
+
+    def releases(self, target: str | None = None) -> Sequence[ReleaseStatus]:
+        """What is known of each release, of one target or of all."""
+        ledgers = {key: self._chronicle.ledger(key) for key in self._watches if target in {None, key}}
+        return [self._release(key, ledger, r) for key, ledger in ledgers.items() for r in ledger.records.values()]
+
+    def explain(self, rule: str, target: str | None = None) -> Sequence[Explanation]:
+        """Why the rule did or did not fire, on one target (by key or name) or on each that it is for."""
+        chosen = [w for key, w in self._watches.items() if target in {None, key, w.target.name} and rule in w.rules]
+        return [self._explanation(watch, rule) for watch in chosen]
+
+    def _explanation(self, watch: TargetWatch, name: str) -> Explanation:
+        status, key = self._rule(watch, name), watch.target.key
+        refusals = weighed = None
+        if watch.looked_at is not None:
+            onset = self._parts.clock.now() if status.onset is None else status.onset
+            refusals = watch.decisions.objections(status.rule, onset=onset, workload=watch.workload)
+            weighed = watch.decisions.weighed(status.rule, onset=onset)
+        return Explanation(
+            target=key,
+            status=status,
+            refusals=refusals,
+            attribution=weighed,
+            units={name: signal.unit for name, signal in watch.triggers.signals.items()},
+            last_change=self._chronicle.last_trigger(key, name),
+            run=self._chronicle.open_run_on(key),
+        )
+
+    def _rule(self, watch: TargetWatch, name: str) -> RuleStatus:
+        triggers, tally = watch.triggers, watch.tally
+        trigger, now = triggers.of(name), self._parts.clock.monotonic()
+        rule = trigger.rule
+        readings = triggers.board.readings(sorted(rule.signals), now)
+        return RuleStatus(
+            rule=rule,
+            phase=triggers.phase(trigger),
+            blind_since=triggers.blind_since(trigger),
+            onset=None if trigger.state.onset is None else triggers.onset(trigger),
+            credit=trigger.state.credit,
+            judgement=judge(rule.condition, readings, rule.no_data),
+            evidence={n: text(reading, triggers.signals[n]) for n, reading in readings.items()},
+            evaluations={verdict: n for (r, verdict), n in tally.evaluations.items() if r == name},
+            firings=tally.firings[name],
+            refusals={guardrail: n for (r, guardrail), n in tally.refusals.items() if r == name},
+        )
+
+    def _release(self, target: str, ledger: Ledger, record: Record) -> ReleaseStatus:
+        standing = record.standing(self._parts.policy.ledger)
+        return ReleaseStatus(target, record, standing, present=record.template == ledger.present)
+
+    def _leadership(self) -> LeadershipStatus | None:
+        found = self._parts.authority
+        if found is None:
+            return None
+        return LeadershipStatus(found.lease, found.identity, found.role, found.holder or None, found.epoch)
+
+    def _storage(self) -> StorageStatus:
+        journal = self._parts.journal
+        return StorageStatus(
+            usable=self._chronicle.available or (self.standby and journal is not None),
+            appends=0 if journal is None else journal.appends,
+            failures=0 if journal is None else journal.failures,
+            size=None if journal is None else journal.seen_size,
+            blob_failures=self._parts.blobs.failures,
+        )
+
+
+def _source(watch: TargetWatch, source: SourceName) -> SourceStatus:
+    reads = watch.tally.reads[source]
+    return SourceStatus(
+        source=source,
+        up=reads.up,
+        reads=reads.count,
+        errors=dict(reads.errors),
+        last_answer_at=reads.answered_at,
+        missed_polls=watch.reader.missed.get(source, 0),
+    )
