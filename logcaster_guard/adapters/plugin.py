@@ -66,7 +66,7 @@ class Subject:
 class ChannelServices:
     """What the channels of a guard share.
 
-    `kinds` are the targets' by namespace and name. `itself` is what stands for the guard in the cluster, the best first.
+    `kinds` are the targets' by namespace and name. `itself` is what stands for the guard in the cluster, best first.
     `proxy` is a URL and the environment's is ignored; `tls` replaces the system's certificate authorities.
     """
 
