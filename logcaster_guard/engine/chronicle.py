@@ -31,6 +31,7 @@ from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.state import State, target_of
 from logcaster_guard.domain.steps import CreateHelper, RestoreEnvironment, RestoreTemplate
 from logcaster_guard.engine.event_log import write
+from logcaster_guard.engine.hub import Hub, JournalAppended, RunFound
 from logcaster_guard.ports import Entry, Journal
 
 _CONTRADICTED = (
@@ -56,9 +57,9 @@ def run_stream(run: str) -> str:
 class Chronicle:
     """Everything the guard knows from its journal, kept in step with it: what events add up to, not the events.
 
-    `on_append` is called with the stream's name after each append. Without a journal (`None`) nothing can be appended:
+    Each append is published on the `hub`. Without a journal (`None`) nothing can be appended:
     the guard only watches. An append that failed, or was cut short, may have happened all the same: `settle` tells, and
-    calls `on_found` with stream and run for each open run that was not known of. `monotonic` is the clock by which it
+    publishes each open run that was not known of. `monotonic` is the clock by which it
     knows how long ago its own runs were. `fault` is why a journal was given up.
     """
 
@@ -66,13 +67,11 @@ class Chronicle:
         self,
         journal: Journal | None,
         *,
-        on_append: Callable[[str], None] = lambda _: None,
-        on_found: Callable[[str, str], None] = lambda *_: None,
+        hub: Hub | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._journal = journal
-        self._on_append = on_append
-        self._on_found = on_found
+        self._hub = Hub() if hub is None else hub
         self._monotonic = monotonic
         self._opened_at: dict[str, float] = {}
         self._closed_at: dict[str, float] = {}
@@ -285,7 +284,7 @@ class Chronicle:
         self._unsure.discard(stream)
         self._remember(stream, seq, events)
         self.log(stream, *events)
-        self._on_append(stream)
+        self._hub.publish(JournalAppended(stream))
 
     async def _catch_up(self, stream: str) -> Sequence[Event]:
         if self._journal is None:
@@ -297,7 +296,7 @@ class Chronicle:
             self._remember(stream, entry.seq, [entry.event])
         for run in [e.event.run for e in newer if isinstance(e.event, RunOpened)]:
             if run in self._state.open:
-                self._on_found(stream, run)
+                self._hub.publish(RunFound(stream, run))
         return [e.event for e in newer]
 
     def _remember(self, stream: str, seq: int, events: Sequence[Event]) -> None:

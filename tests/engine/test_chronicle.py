@@ -27,6 +27,7 @@ from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.steps import Plan, RestoreTemplate
 from logcaster_guard.engine.chronicle import Chronicle, run_stream, target_stream
 from logcaster_guard.engine.event_log import event_name
+from logcaster_guard.engine.hub import Hub, JournalAppended, RunFound
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.ports import Entry
 from tests.engine.bench import Inbox
@@ -101,7 +102,9 @@ class Mumbling(MemoryJournal):
 
 async def test_an_append_that_was_not_confirmed_is_settled_before_runs_are_counted() -> None:
     journal, found = Mumbling(), list[tuple[str, str]]()
-    chronicle = Chronicle(journal, on_found=lambda stream, run: found.append((stream, run)))
+    hub = Hub()
+    chronicle = Chronicle(journal, hub=hub)
+    hub.subscribe(RunFound, lambda m: found.append((m.stream, m.run)))
     with pytest.raises(JournalUnavailable):
         await chronicle.decide(RUN, OPENED)
     assert chronicle.open_run_on(KEY) is None
@@ -128,7 +131,9 @@ async def test_what_was_decided_of_a_run_falls_when_the_run_was_settled_to_have_
 
 async def test_a_run_that_was_over_when_it_was_found_is_not_taken_up() -> None:
     journal, found = Mumbling(), list[str]()
-    chronicle = Chronicle(journal, on_found=lambda _, run: found.append(run))
+    hub = Hub()
+    chronicle = Chronicle(journal, hub=hub)
+    hub.subscribe(RunFound, lambda m: found.append(m.run))
     with pytest.raises(JournalUnavailable):
         await chronicle.decide(RUN, OPENED, CLOSED)
     await chronicle.settle()
@@ -223,7 +228,9 @@ async def test_neither_appending_nor_delivering_reads_the_past_again() -> None:
     journal, clock, inbox = ReadJournal(), FakeClock(), Inbox()
     await journal.append(TARGET, [TriggerPending(NOW, "rule", NOW)] * 1_000, 0)
     outbox = Outbox(journal, [inbox], clock)
-    chronicle = Chronicle(journal, on_append=outbox.wake)
+    hub = Hub()
+    chronicle = Chronicle(journal, hub=hub)
+    hub.subscribe(JournalAppended, lambda m: outbox.wake(m.stream))
     await chronicle.load()
     delivering = asyncio.create_task(outbox.run())
     await settle()
