@@ -46,7 +46,7 @@ from logcaster_guard.domain.signals import SourceName
 from logcaster_guard.effects.own import OwnPod, own_workload
 from logcaster_guard.effects.owners import to_suspend
 from logcaster_guard.engine.authority import Keeper
-from logcaster_guard.engine.composition import Orders
+from logcaster_guard.engine.composition import GuardPorts, Orders
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.plugins import CHANNELS, SOURCES
 from logcaster_guard.ports import Channel, Clock, Cluster, Gate, Journal, Kind, Source
@@ -78,15 +78,17 @@ async def built(loaded: Loaded, *, clock: Clock | None = None, by_hand: bool = F
         _redact_secrets(settings)
         yield Guard(
             Orders(settings.targets, settings.signals, loaded.rules, settings.policy),
-            cluster=cluster,
-            sources=sources,
-            journal=journal,
-            blobs=stores.blobs_of(settings.journal, cluster),
-            channels=channels,
-            clock=clock,
+            GuardPorts(
+                cluster=cluster,
+                sources=sources,
+                journal=journal,
+                blobs=stores.blobs_of(settings.journal, cluster),
+                channels=channels,
+                clock=clock,
+                rights=cluster,
+            ),
             authority=_authority(settings, cluster, clock),
             own_pod=None if settings.sidecar else own_pod,
-            rights=cluster,
             # A person who rolls back by hand is told on the spot; a guard that has the journal may be at work.
             journal_fault="" if by_hand else fault,
         )

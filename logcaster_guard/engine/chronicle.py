@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 import structlog
 
@@ -32,7 +31,7 @@ from logcaster_guard.domain.state import State, target_of
 from logcaster_guard.domain.steps import CreateHelper, RestoreEnvironment, RestoreTemplate
 from logcaster_guard.engine.event_log import write
 from logcaster_guard.engine.hub import Hub, JournalAppended, RunFound
-from logcaster_guard.ports import Entry, Journal
+from logcaster_guard.ports import Clock, Entry, Journal
 
 _CONTRADICTED = (
     "The journal contradicts itself ({}, and nothing newer can be read): it is damaged, restart the guard, which looks "
@@ -57,22 +56,20 @@ def run_stream(run: str) -> str:
 class Chronicle:
     """Everything the guard knows from its journal, kept in step with it: what events add up to, not the events.
 
-    Each append is published on the `hub`. Without a journal (`None`) nothing can be appended:
-    the guard only watches. An append that failed, or was cut short, may have happened all the same: `settle` tells, and
-    publishes each open run that was not known of. `monotonic` is the clock by which it
-    knows how long ago its own runs were. `fault` is why a journal was given up.
+    Each append is published on the `hub`. Without a journal (`None`) nothing can be appended: the guard only watches.
+    An append that failed, or was cut short, may have happened all the same: `settle` tells, and publishes each open run
+    that was not known of. `fault` is why a journal was given up.
     """
 
     def __init__(
         self,
         journal: Journal | None,
-        *,
+        clock: Clock,
         hub: Hub | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._journal = journal
         self._hub = Hub() if hub is None else hub
-        self._monotonic = monotonic
+        self._clock = clock
         self._opened_at: dict[str, float] = {}
         self._closed_at: dict[str, float] = {}
         self._counting = asyncio.Lock()
@@ -81,7 +78,7 @@ class Chronicle:
         self._writing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._state = State()
         self.loaded = False
-        self._loaded_at = monotonic()
+        self._loaded_at = clock.monotonic()
         self.fault = ""
         self._log = structlog.get_logger()
 
@@ -102,7 +99,7 @@ class Chronicle:
             entries = await self._journal.read_all()
             for entry in entries:
                 self._remember(entry.stream, entry.seq, [entry.event])
-            self.loaded, self._loaded_at = True, self._monotonic()
+            self.loaded, self._loaded_at = True, self._clock.monotonic()
         except JournalOutOfReach:
             raise
         except GuardError as error:
@@ -139,7 +136,7 @@ class Chronicle:
 
     def past_runs(self) -> Sequence[PastRun]:
         """All runs, as the limits count them."""
-        now = self._monotonic()
+        now = self._clock.monotonic()
         return [
             PastRun(
                 r.id,
@@ -307,9 +304,9 @@ class Chronicle:
             if run is None or not self.loaded:
                 continue
             if len(self._state.runs) > before:
-                self._opened_at[run.id] = self._monotonic()
+                self._opened_at[run.id] = self._clock.monotonic()
             if run.closed is not None:
-                self._closed_at[run.id] = self._monotonic()
+                self._closed_at[run.id] = self._clock.monotonic()
 
     def log(self, stream: str, *events: Event) -> None:
         """Write a line for each fact, whether or not it could be appended."""

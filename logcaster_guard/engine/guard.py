@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import structlog
@@ -18,7 +18,6 @@ from logcaster_guard.domain.events import NoticeQueued, RunClosed, RunOpened
 from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.rules import Rule, RulesDiff, difference
 from logcaster_guard.domain.runs import ESCALATED, Run
-from logcaster_guard.domain.signals import SourceName
 from logcaster_guard.domain.state import GUARD
 from logcaster_guard.domain.steps import AskPeople, Step, VerifyRecovery
 from logcaster_guard.effects import blue_green, gitops, gradual, stamping
@@ -32,7 +31,7 @@ from logcaster_guard.engine.chronicle import Chronicle
 from logcaster_guard.engine.clock_comparison import ClockComparison
 from logcaster_guard.engine.command_writer import CommandWriter
 from logcaster_guard.engine.compaction import Compactor
-from logcaster_guard.engine.composition import Composition, Orders
+from logcaster_guard.engine.composition import Composition, GuardPorts, Orders
 from logcaster_guard.engine.credible import CredibleSource
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.fencing import fenced
@@ -48,7 +47,7 @@ from logcaster_guard.engine.status import Parts, ReadModel
 from logcaster_guard.engine.suspensions import Suspensions
 from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.engine.tally import TalliedBlobs, TalliedJournal
-from logcaster_guard.ports import Blobs, Channel, Clock, Cluster, Entry, Journal, Rights, Source
+from logcaster_guard.ports import Clock, Entry
 
 _DRAIN = 5.0
 _SWEEP = 60.0
@@ -63,41 +62,34 @@ class Guard:
     With an `authority` it acts only while that is held: it stands by until then, and its inside begins anew over the
     journal at each taking and each loss. It lives in one task, that of `run`.
 
-    `own_pod` is the pod that it runs in, whose workload is then never rolled back. `rights` tells what its account may
-    do; without it that shows with the first write. `journal_fault` is why there is no journal, empty where nobody is to
-    be told.
+    `own_pod` is the pod that it runs in, whose workload is then never rolled back. `journal_fault` is why there is no
+    journal, empty where nobody is to be told.
     `reloads` counts what became of changed configuration files: `applied` or `refused`.
     """
 
     def __init__(
         self,
         orders: Orders,
+        ports: GuardPorts,
         *,
-        cluster: Cluster,
-        sources: Mapping[SourceName, Source],
-        journal: Journal | None,
-        blobs: Blobs,
-        channels: Sequence[Channel],
-        clock: Clock,
         authority: Keeper | None = None,
         own_pod: OwnPod | None = None,
-        rights: Rights | None = None,
         journal_fault: str = "",
     ) -> None:
-        self._clock = clock
-        self._whole_cluster = cluster
-        self._channels = channels
-        self.blobs = TalliedBlobs(blobs)
-        self._sources = {name: CredibleSource(source) for name, source in sources.items()}
+        self._clock = ports.clock
+        self._whole_cluster = ports.cluster
+        self._channels = ports.channels
+        self.blobs = TalliedBlobs(ports.blobs)
+        self._sources = {name: CredibleSource(source) for name, source in ports.sources.items()}
         self._orders = orders
         self.authority = authority
         self._own_pod = own_pod
-        self._rights = rights
+        self._rights = ports.rights
         self._self_workload = SelfWorkload()
         self.reloads: Counter[str] = Counter()
-        self.journal = None if journal is None else TalliedJournal(journal)
+        self.journal = None if ports.journal is None else TalliedJournal(ports.journal)
         places = {target.namespace for target in orders.targets}
-        self.alarm = Alarm(self.journal, self.blobs, channels, cluster, clock, namespaces=places)
+        self.alarm = Alarm(self.journal, self.blobs, ports.channels, ports.cluster, ports.clock, namespaces=places)
         if journal_fault:
             self.alarm.lost(journal_fault)
         self._begin()
@@ -108,7 +100,7 @@ class Guard:
         orders, clock, hub = self._orders, self._clock, Hub()
         cluster, journal, channels = fenced(self._whole_cluster, self.journal, self._channels, self._term)
         self._cluster = cluster
-        self.chronicle = Chronicle(journal, hub=hub, monotonic=clock.monotonic)
+        self.chronicle = Chronicle(journal, clock, hub)
         self.problems = Problems(self.chronicle, clock)
         services = Services(
             cluster=cluster,

@@ -170,7 +170,7 @@ async def told(entries: list[Entry], now: datetime) -> tuple[object, ...]:
     journal, clock = MemoryJournal(), FakeClock()
     journal._entries = list(entries)
     clock.jump_wall((now - clock.now()).total_seconds())
-    chronicle = Chronicle(journal, monotonic=clock.monotonic)
+    chronicle = Chronicle(journal, clock)
     await chronicle.load()
     outbox = Outbox(journal, [Inbox()], clock)
     outbox._load(entries)
@@ -273,7 +273,7 @@ class Flapping:
         self.outbox = Outbox(journal, [self.inbox], self.clock)
         hub = Hub()
         hub.subscribe(JournalAppended, lambda m: self.outbox.wake(m.stream))
-        self.chronicle = Chronicle(journal, hub=hub, monotonic=self.clock.monotonic)
+        self.chronicle = Chronicle(journal, self.clock, hub)
         self.compactor = Compactor(self.chronicle, journal, self.outbox, self.clock, retention=30 * 86_400.0)
 
     async def flap(self, text: str = "") -> None:
