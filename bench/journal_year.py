@@ -208,7 +208,7 @@ async def opening(path: Path) -> dict[str, float]:
     marks = [time.process_time()]
     journal = await SqliteJournal.open(path)
     marks.append(time.process_time())
-    chronicle = Chronicle(journal)
+    chronicle = Chronicle(journal, SystemClock())
     known = await chronicle.load()
     marks.append(time.process_time())
     outbox = Outbox(journal, (), SystemClock())

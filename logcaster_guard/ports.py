@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -11,7 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 from logcaster_guard.domain.authority import Record
 from logcaster_guard.domain.events import Event
 from logcaster_guard.domain.notices import Delivery, Notice
-from logcaster_guard.domain.signals import History, Reading, Signal, SourceName, Target
+from logcaster_guard.domain.ownership import Roster
+from logcaster_guard.domain.signals import History, NoData, Reading, Signal, SourceError, SourceName, Target
 
 Json = dict[str, Any]
 
@@ -57,6 +58,34 @@ class Divisible(Protocol):
 
         `releases` are hashes of templates, as the ledger knows them.
         """
+
+
+@runtime_checkable
+class Clocked(Protocol):
+    """A `Source` that knows how the clock of its backend differs from the guard's."""
+
+    def ahead(self) -> float:
+        """By how many seconds it is ahead of this machine's, at most; 0: it may not differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A running pod that can be asked for its metrics.
+
+    `template` is the normalised hash of its pod template, `memory_limit` is in bytes.
+    """
+
+    pod: str
+    ip: str
+    template: str
+    memory_limit: float | None = None
+
+
+Rosters = Callable[[Target], Awaitable[Roster | NoData | SourceError]]
+"""Tells the names that pods of a target have and had; no data where its workload is not there."""
+
+Endpoints = Callable[[Target], Awaitable[Sequence[Endpoint] | SourceError]]
+"""Tells the running pods of a target; none where its workload is not there."""
 
 
 class Kind(StrEnum):

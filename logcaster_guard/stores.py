@@ -12,15 +12,16 @@ from logcaster_guard.adapters.kubernetes.blobs import KubernetesBlobs
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.adapters.kubernetes.journal import KubernetesJournal
+from logcaster_guard.adapters.kubernetes.section import KubernetesSection
 from logcaster_guard.adapters.kubernetes.stored import Place
 from logcaster_guard.config.sections import JournalSection
 from logcaster_guard.config.settings import Settings
-from logcaster_guard.config.sources import KubernetesSection
 from logcaster_guard.ports import Blobs, Cluster, Journal
 
 
-async def connected(section: KubernetesSection) -> KubernetesCluster:
+async def connected(settings: Settings) -> KubernetesCluster:
     """The API server of the settings; nothing was asked of it yet. Raises what `connect` raises."""
+    section = settings.sources.of(KubernetesSection)
     path = None if section.kubeconfig is None else Path(section.kubeconfig)
     return await connect(kubeconfig=path, context=section.context, timeout=section.timeout)
 
@@ -56,7 +57,7 @@ async def blobs_alone(settings: Settings) -> AsyncIterator[Blobs]:
     if not in_cluster(settings.journal):
         yield FolderBlobs(Path(settings.journal.blobs))
         return
-    cluster = await connected(settings.sources.kubernetes)
+    cluster = await connected(settings)
     try:
         yield blobs_of(settings.journal, cluster)
     finally:

@@ -12,21 +12,12 @@ from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-import structlog
-
-_TOLD = 2.0
-"""Seconds from which on the difference is told, and again when it has changed by as much."""
-
 
 class ClockSkew:
-    """Narrowed with each answer. `low` and `high` are seconds; `whose` clock it is and what follows are for the log."""
+    """Narrowed with each answer. `low` and `high` are seconds."""
 
-    def __init__(self, whose: str, detail: str) -> None:
-        self._whose = whose
-        self._detail = detail
+    def __init__(self) -> None:
         self.low, self.high = -math.inf, math.inf
-        self._told = 0.0
-        self._log = structlog.get_logger()
 
     @property
     def ahead(self) -> float:
@@ -50,8 +41,3 @@ class ClockSkew:
         low, high = stamp - received, stamp + 1.0 - sent
         contradicts = low > self.high or high < self.low
         self.low, self.high = (low, high) if contradicts else (max(low, self.low), min(high, self.high))
-        if abs(self.ahead - self._told) >= _TOLD:
-            self._told = self.ahead
-            self._log.warning(
-                "clock.skewed", whose=self._whose, seconds_ahead=round(self.ahead, 1), detail=self._detail
-            )

@@ -19,9 +19,9 @@ from rich.text import Text
 
 from logcaster_guard.adapters.fetch import Answer, Fetcher
 from logcaster_guard.cli.check import BAD_INPUT
-from logcaster_guard.config.faults import Refused, escaped
-from logcaster_guard.config.urls import check_base_url
 from logcaster_guard.domain.ledger import Standing
+from logcaster_guard.fields.faults import Refused, escaped
+from logcaster_guard.fields.urls import check_base_url
 
 Json = dict[str, Any]
 

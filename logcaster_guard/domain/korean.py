@@ -160,6 +160,20 @@ KOREAN: Mapping[str, Words] = {
         "처리 지연",
     ),
     "polls.kept": Words("가드가 측정 주기를 다시 따라갑니다", "규칙을 제때 판단합니다.", "정상"),
+    "source.lagging": Words(
+        "데이터가 늦게 들어옵니다: {source}",
+        "너무 오래된 값은 데이터 없음으로 처리하며, 따라잡을 때까지 관련 규칙의 판단을 보류합니다. "
+        "메트릭 저장소와 수집 경로를 확인해 주세요. 대상: {where}, 원인: {detail}",
+        "데이터 지연",
+    ),
+    "source.caught_up": Words("데이터가 다시 제때 들어옵니다: {source}", "규칙 판단을 다시 시작합니다.", "정상"),
+    "clock.skewed": Words(
+        "시계가 서로 다릅니다: {source}",
+        "롤아웃 시각은 가드의 시계로 정하고 데이터는 저장소의 시각으로 읽으므로, 표시되는 시각이 서로 맞지 않을 수 "
+        "있습니다. 모든 시계를 같은 시각 서버에 맞춰 주세요. 차이: {detail}",
+        "시계 차이",
+    ),
+    "clock.agrees": Words("시계가 다시 일치합니다: {source}", "모든 시각을 같은 기준으로 읽습니다.", "정상"),
     "journal.lost": Words(
         "가드가 감시만 합니다: 저널을 쓸 수 없습니다",
         "저널을 복구하고 가드를 다시 시작할 때까지 롤백하지 않으며, 문제가 있는 버전도 알리지 않습니다. "
@@ -277,7 +291,8 @@ KOREAN_GUARDRAILS: Mapping[str, str] = {
     Guardrail.ROLLOUT_UNKNOWN: "현재 릴리스가 언제 배포되었는지 알 수 없습니다. 다른 원인을 찾거나 직접 롤백해 주세요.",
     Guardrail.PODS_REPLACED: (
         "정상으로 확인된 릴리스가 그대로인 채 파드만 모두 교체된 뒤에 문제가 시작되었습니다. "
-        "바뀐 파드 템플릿 애너테이션: {changed}. 설정(ConfigMap, Secret) 등 함께 바뀐 것부터 확인해 주세요."
+        "바뀐 파드 템플릿 애너테이션: {changed}. 설정(ConfigMap, Secret) 등 함께 바뀐 것부터 확인해 주세요. "
+        "교체하고 오래 지나서 시작되었다면 릴리스 자체의 누수일 수도 있습니다."
     ),
     Guardrail.NOT_CAUSED_BY_A_ROLLOUT: "배포가 원인이 아닌 것 같습니다. 의존 서비스 등 다른 변화부터 확인해 주세요.",
     Guardrail.HISTORY_TOO_SHORT: (

@@ -20,6 +20,8 @@ class ProblemKind(StrEnum):
     WORKLOAD = "workload"
     RULE = "rule"
     POLLS = "polls"
+    LAG = "lag"
+    CLOCK = "clock"
 
 
 @dataclass(slots=True)
@@ -69,9 +71,9 @@ class Problem:
     def sentence(self) -> str:
         """All of it, in one sentence."""
         match self.kind:
-            case ProblemKind.SOURCE | ProblemKind.POLLS:
+            case ProblemKind.SOURCE | ProblemKind.LAG | ProblemKind.POLLS:
                 return f"{self.what}: {self.cause}. It concerns {self.where}."
-            case ProblemKind.WORKLOAD:
+            case ProblemKind.WORKLOAD | ProblemKind.CLOCK:
                 return f"{self.what}: {self.cause}."
             case ProblemKind.RULE:
                 return f"{self.where}: no value from {self.what} ({self.cause})."

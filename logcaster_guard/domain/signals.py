@@ -36,6 +36,7 @@ class Gap(StrEnum):
     INFINITE = "infinite"
     PARTIAL = "partial"
     STALE = "stale"
+    LAGGING = "lagging"
     TOO_FEW = "too few requests"
     WRONG_TYPE = "wrong type"
     NO_STATUS = "no HTTP status"
@@ -209,6 +210,12 @@ BUILT_IN_UNITS: Mapping[str, Unit] = {
     "unready_pods": Unit.COUNT,
     "rollout_stalled": Unit.COUNT,
 }
+
+
+def is_lagging(reading: Reading) -> bool:
+    """Whether the source has only old data of it: that is the fault of what stores or sends the metrics."""
+    return isinstance(reading, NoData) and reading.gap is Gap.LAGGING
+
 
 _ROUNDING = 1e-9
 

@@ -17,11 +17,11 @@ from logcaster_guard.domain.signals import (
     Value,
     possible,
 )
-from logcaster_guard.ports import Divisible, Source
+from logcaster_guard.ports import Clocked, Divisible, Source
 
 
 class CredibleSource:
-    """`ports.Source` and `ports.Divisible` over another source."""
+    """`ports.Source`, `ports.Divisible` and `ports.Clocked` over another source."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -51,6 +51,10 @@ class CredibleSource:
         if not isinstance(self._source, Divisible):
             return NoData(end, Gap.NOT_BY_POD, f"the source {self.name} cannot read some pods alone")
         return _checked(signal, await self._source.portion(target, signal, releases, start, end))
+
+    def ahead(self) -> float:
+        """The other's; 0 where it cannot tell."""
+        return self._source.ahead() if isinstance(self._source, Clocked) else 0.0
 
     async def aclose(self) -> None:
         """Close the other."""

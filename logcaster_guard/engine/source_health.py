@@ -1,11 +1,11 @@
-"""Which sources are failing: one warning when one goes, one word when it is back, however many targets it serves."""
+"""Which sources fail or lag: one warning when it begins, one word when it is over, however many targets they serve."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from logcaster_guard.domain.problems import ProblemKind
-from logcaster_guard.domain.signals import Fault, Reading, SourceError, SourceName, Target
+from logcaster_guard.domain.signals import Fault, NoData, Reading, SourceError, SourceName, Target, is_lagging
 from logcaster_guard.engine.problems import Problems
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.ports import Clock
@@ -20,7 +20,7 @@ KUBERNETES = f"source {SourceName.KUBERNETES}"
 
 
 class SourceHealth:
-    """Takes in what every read gave, and notes what is failing."""
+    """Takes in what every read gave, and notes what is failing or lags."""
 
     def __init__(self, problems: Problems, clock: Clock) -> None:
         self._problems = problems
@@ -36,6 +36,16 @@ class SourceHealth:
                     self._mended(other, what, target, signal)
             if key is not None and isinstance(reading, SourceError):
                 self._broken(key, what, target, signal, reading)
+            self._note_lag(what, target, signal, reading)
+
+    def _note_lag(self, what: str, target: Target, signal: str, reading: Reading) -> None:
+        """All that comes late from a source is one problem, whatever the metric. A failing read tells nothing of it."""
+        key = f"lag of {what}"
+        if isinstance(reading, NoData) and is_lagging(reading):
+            if self._problems.note(ProblemKind.LAG, key, target, signal, what=what, cause=reading.detail):
+                self._lines.warning("source.lagging", about=what, what=what, detail=reading.detail)
+        elif not isinstance(reading, SourceError) and (lasted := self._problems.clear(key, target, signal)) is not None:
+            self._lines.info("source.caught_up", about=what, what=what, after_seconds=round(lasted, 1))
 
     def _broken(self, key: str, what: str, target: Target, signal: str, reading: SourceError) -> None:
         cause = f"{reading.fault} ({reading.detail})" if reading.detail else str(reading.fault)

@@ -1,4 +1,4 @@
-"""What keeps the guard from seeing: rules without values, sources and workloads that are away, missed polls."""
+"""What keeps the guard from seeing: rules without values, sources and workloads that are away, late data, clocks."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from structlog.testing import capture_logs
 from logcaster_guard.domain.conditions import NoDataPolicy
 from logcaster_guard.domain.errors import ClusterError, NotFound, Rejected, Unavailable
 from logcaster_guard.domain.events import RunOpened
+from logcaster_guard.domain.notices import Severity
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.signals import Fault
 from logcaster_guard.domain.triggers import Phase
 from logcaster_guard.ports import Kind
+from logcaster_guard.web import rendering
+from logcaster_guard.web.metrics import registry
 from tests.engine.bench import ANOTHER, ERRORS, HEALTH, KEY, PROD, Bench, bench, in_mid_run, rule
 
 TRAFFIC = rule("no_traffic", "request_rate", 1e9, 600.0)
@@ -231,6 +234,79 @@ async def test_missed_polls_are_told_once_and_summed() -> None:
         await made.pass_(240.0)
         assert len(made.notices("polls.kept")) == 1
         assert sentences(made) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "event", "over", "cause"),
+    [
+        ("clock", "clock.skewed", "clock.agrees", "clock of the API server: 30 s ahead of the guard's."),
+        ("clock", "clock.skewed", "clock.agrees", "clock of prometheus: 7 s behind the guard's."),
+        (
+            "lag",
+            "source.lagging",
+            "source.caught_up",
+            (
+                "source prometheus: the newest sample is 95 s old. It concerns error_rate, request_rate of "
+                "default/logcaster-prod; error_rate, request_rate of default/another."
+            ),
+        ),
+    ],
+    ids=["API server", "Prometheus", "lag"],
+)
+async def test_what_is_wrong_with_time_is_told_once_and_shown_while_it_lasts(
+    kind: str, event: str, over: str, cause: str
+) -> None:
+    async with bench(rules=[ERRORS, TRAFFIC, HEALTH], deployments=[PROD, ANOTHER]) as made:
+        for name in (PROD, ANOTHER):
+            made.prometheus.set(name, "request_rate", 5.0)
+        await made.good_v1()
+
+        def shown() -> list[float | None]:
+            metrics = registry(made.guard.read_model.status)
+            return [
+                metrics.get_sample_value("logcaster_guard_problems", {"target": key, "kind": kind})
+                for key in (KEY, f"default/{ANOTHER}")
+            ]
+
+        with capture_logs() as logs:
+            made.cluster.skew = 30.0 if "API server" in cause else 0.0
+            made.prometheus.skew = -7.0 if "prometheus: 7 s" in cause else 0.0
+            made.prometheus.behind = 95.0 if kind == "lag" else 0.0
+            await made.pass_(50.0)
+            assert (sentences(made), shown(), made.notices(event)) == ([cause], [1.0, 1.0], [])
+            told = rendering.status(made.guard.read_model.status())["problems"]
+            assert [(p["kind"], p["targets"]) for p in told] == [(kind, ["default/another", KEY])]
+            await made.pass_(1_200.0)
+            [notice] = made.notices(event)
+            assert notice.severity is Severity.WARNING
+            assert notice.facts["detail"] in cause
+            assert sentences(made) == [cause]
+            # Data that comes late is told as such, and not as a rule without data.
+            assert made.notices(BLIND) == []
+            made.cluster.skew = made.prometheus.skew = made.prometheus.behind = 0.0
+            await made.pass_(60.0)
+        assert (sentences(made), shown()) == ([], [0.0, 0.0])
+        assert [len(made.notices(e)) for e in (event, over)] == [1, 1]
+        assert [e["event"] for e in logs if e["event"] in {event, over}] == [event, over]
+
+
+async def test_a_difference_that_an_answer_may_take_is_no_problem() -> None:
+    async with bench() as made:
+        made.cluster.skew = 1.9
+        await made.good_v1()
+        assert sentences(made) == []
+
+
+async def test_data_that_comes_late_is_neither_good_nor_bad() -> None:
+    async with bench() as made:
+        await made.bad_v2()
+        made.prometheus.behind = 95.0
+        await made.pass_(900.0)
+        assert made.told(RunOpened) == []
+        assert phase(made) is Phase.BLIND
+        made.prometheus.behind = 0.0
+        await made.pass_(330.0)
+        assert len(made.told(RunOpened)) == 1
 
 
 async def test_what_a_rule_that_is_gone_lacked_is_no_problem_any_more() -> None:

@@ -29,7 +29,8 @@ class FakeSource:
 
     With `past` it answers for the past too. While `fault` is set it fails with `detail`, and asks to be left alone for
     `retry_after` seconds; while `gate` is not set, it hangs. A read takes `delay` seconds. `defect` is raised instead
-    of an answer. Samples are `lag` seconds old, and show no more than `ceiling`.
+    of an answer. Samples are `lag` seconds old, and show no more than `ceiling`; those of a backend that is `behind` so
+    many seconds are no data. Its clock is `skew` seconds ahead.
     """
 
     def __init__(self, name: SourceName, clock: Clock, *, past: bool) -> None:
@@ -43,6 +44,8 @@ class FakeSource:
         self.retry_after: float | None = None
         self.defect: Exception | None = None
         self.lag = 0.0
+        self.behind = 0.0
+        self.skew = 0.0
         self.ceiling: float | None = None
         self.gate = asyncio.Event()
         self.gate.set()
@@ -78,6 +81,9 @@ class FakeSource:
         numbers = [(t, self._level((target.deployment, signal.name), t)) for t in instants]
         return Series(tuple((t, n) for t, n in numbers if n is not None), step)
 
+    def ahead(self) -> float:
+        return self.skew
+
     async def aclose(self) -> None:
         pass
 
@@ -85,6 +91,8 @@ class FakeSource:
         if self.fault is not None:
             return SourceError(at, self.fault, self.detail, self.retry_after)
         number = self._level(key, at - self.lag)
+        if self.behind:
+            return NoData(at, Gap.LAGGING, f"the newest sample is {self.behind:.0f} s old")
         if number is None:
             return NoData(at, Gap.EMPTY)
         return Value(at, number, sampled=at - self.lag if self.lag else None, ceiling=self.ceiling)

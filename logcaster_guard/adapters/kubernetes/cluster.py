@@ -139,9 +139,7 @@ class KubernetesCluster:
         self._reload = reload
         self._max_bytes = max_bytes
         self._wall = wall
-        self._skew = ClockSkew(
-            "API server", "rollouts are dated by the guard's clock; set both by the same source of time"
-        )
+        self._skew = ClockSkew()
         self._api, self._files = _client(configuration), _contents(configuration)
         self._retired: list[ApiClient] = []
         self._renewing = asyncio.Lock()

@@ -42,6 +42,21 @@ def problem_lasts(problem: Problem, at: datetime) -> Notice:
                 "CPU, or mend the source that is slow."
             )
             return _of_problem("polls.missed", problem, at, title, text)
+        case ProblemKind.LAG:
+            title = f"Data comes late: {problem.what}"
+            text = (
+                f"{cause} It concerns {where}. Values that old are no data: the rules that need them are held until it "
+                "catches up. Check what stores the metrics, and what sends them there."
+            )
+            return _of_problem("source.lagging", problem, at, title, text)
+        case ProblemKind.CLOCK:
+            title = f"Clocks differ: {problem.what}"
+            text = (
+                f"The {problem.what} is {sentence(problem.cause)} Rollouts are dated by the guard's clock, and data is "
+                "read at the time of its backend, so what is told of instants may be confusing. Set all clocks by the "
+                "same source of time."
+            )
+            return _of_problem("clock.skewed", problem, at, title, text)
 
 
 def problem_over(problem: Problem, lasted: float, at: datetime) -> Notice:
@@ -57,9 +72,15 @@ def problem_over(problem: Problem, lasted: float, at: datetime) -> Notice:
             return _of_problem("trigger.seeing", problem, at, title, f"There are values from {problem.what}. {text}")
         case ProblemKind.POLLS:
             return _of_problem("polls.kept", problem, at, "The guard keeps up with its polls again", text)
+        case ProblemKind.LAG:
+            return _of_problem("source.caught_up", problem, at, f"Data comes in time again: {problem.what}", text)
+        case ProblemKind.CLOCK:
+            return _of_problem("clock.agrees", problem, at, f"Clocks agree again: {problem.what}", text)
 
 
-_OVER = frozenset({"source.recovered", "workload.seen", "trigger.seeing", "polls.kept"})
+_OVER = frozenset(
+    {"source.recovered", "workload.seen", "trigger.seeing", "polls.kept", "source.caught_up", "clock.agrees"}
+)
 
 
 def _of_problem(event: str, problem: Problem, at: datetime, title: str, text: str) -> Notice:
