@@ -135,7 +135,7 @@ async def _alone_with(settings: Settings, *, stopped: bool) -> AsyncIterator[Jou
         async with contextlib.aclosing(journal):
             yield journal
         return
-    cluster = await stores.connected(settings.sources.kubernetes)
+    cluster = await stores.connected(settings)
     async with contextlib.aclosing(cluster):
         await _refuse_beside_a_guard(settings, cluster, stopped=stopped)
         yield KubernetesJournal(cluster, stores.place_of(section))
@@ -226,7 +226,7 @@ async def _pack_secrets(settings: Settings, draft: Path) -> None:
 
 
 async def _secrets(settings: Settings) -> Sequence[Json]:
-    cluster = await stores.connected(settings.sources.kubernetes)
+    cluster = await stores.connected(settings)
     try:
         return await secrets_copy.copies(cluster, stores.place_of(settings.journal))
     finally:

@@ -14,8 +14,6 @@ import typer
 from logcaster_guard import journal_tools, stores
 from logcaster_guard.cli.asking import UNREACHABLE, ended, lenient_output
 from logcaster_guard.cli.check import BAD_INPUT, print_faults
-from logcaster_guard.config.durations import parse_duration
-from logcaster_guard.config.faults import Refused, escaped
 from logcaster_guard.config.loading import load
 from logcaster_guard.config.settings import Settings, default_settings
 from logcaster_guard.domain.errors import (
@@ -26,6 +24,8 @@ from logcaster_guard.domain.errors import (
     JournalOutOfReach,
     JournalUnavailable,
 )
+from logcaster_guard.fields.durations import parse_duration
+from logcaster_guard.fields.faults import Refused, escaped
 from logcaster_guard.journal_tools import BackupFailed, Copy
 from logcaster_guard.ports import Flaw
 
