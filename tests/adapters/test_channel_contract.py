@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
-from logcaster_guard.adapters.channels.posting import ANSWER_CAP
+from logcaster_guard.adapters.posting import ANSWER_CAP
 from logcaster_guard.domain.errors import SecretUnreadable
 from logcaster_guard.domain.notices import Delivered, TryLater, Undeliverable
 from logcaster_guard.ports import Channel

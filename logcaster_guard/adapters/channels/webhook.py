@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 from pydantic import Field
 
-from logcaster_guard.adapters.channels.posting import Poster, judged
 from logcaster_guard.adapters.plugin import ChannelPlugin, ChannelSection, ChannelServices
+from logcaster_guard.adapters.posting import Poster, judged
 from logcaster_guard.domain.notices import Delivery, Notice
 from logcaster_guard.fields.section import Duration, SecretSource, SecretUrl
 

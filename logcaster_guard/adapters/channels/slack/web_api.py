@@ -12,10 +12,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from logcaster_guard.adapters.channels.posting import ANSWER_CAP, Answer, Poster, Reader, Unanswered, judged
 from logcaster_guard.adapters.channels.slack.messages import message
 from logcaster_guard.adapters.channels.slack.section import SlackSection
 from logcaster_guard.adapters.plugin import ChannelServices
+from logcaster_guard.adapters.posting import ANSWER_CAP, Answer, Poster, Reader, Unanswered, judged
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice, TryLater, Undeliverable
 
 EVENT_TYPE = "logcaster_guard_notice"
