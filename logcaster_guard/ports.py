@@ -194,6 +194,33 @@ class JournalSize:
     limit: int
 
 
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """Something in a journal that is not as a guard writes it: where, what was found, and what to do.
+
+    `seq` is 0 where it is of the stream as a whole; an empty `stream`: of the journal.
+    """
+
+    stream: str
+    seq: int
+    found: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """In one line."""
+        seq = f", seq {self.seq}" if self.seq else ""
+        where = f"stream {self.stream}{seq}: " if self.stream else ""
+        return f"{where}{self.found}; {self.remedy}"
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """What was found in a journal that nobody is to change: the events that can be read, by position, and the rest."""
+
+    entries: Sequence[Entry]
+    flaws: Sequence[Flaw]
+
+
 class Journal(Protocol):
     """Streams of events, durable before `append` returns; what is in them never changes, and may go by `compact`."""
 

@@ -33,7 +33,7 @@ def in_cluster(section: JournalSection) -> bool:
 
 def described(section: JournalSection) -> str:
     """Where the journal is, for people."""
-    return f"the Secrets of {_place(section)}" if in_cluster(section) else section.path
+    return f"the Secrets of {place_of(section)}" if in_cluster(section) else section.path
 
 
 async def journal_of(section: JournalSection, cluster: Cluster, *, shared: bool = False) -> Journal:
@@ -42,13 +42,13 @@ async def journal_of(section: JournalSection, cluster: Cluster, *, shared: bool 
     `shared`: a lease tells which of the guards that have the file open appends.
     """
     if in_cluster(section):
-        return KubernetesJournal(cluster, _place(section))
+        return KubernetesJournal(cluster, place_of(section))
     return await SqliteJournal.open(Path(section.path), shared=shared)
 
 
 def blobs_of(section: JournalSection, cluster: Cluster) -> Blobs:
     """The blobs."""
-    return KubernetesBlobs(cluster, _place(section)) if in_cluster(section) else FolderBlobs(Path(section.blobs))
+    return KubernetesBlobs(cluster, place_of(section)) if in_cluster(section) else FolderBlobs(Path(section.blobs))
 
 
 @contextlib.asynccontextmanager
@@ -64,5 +64,6 @@ async def blobs_alone(settings: Settings) -> AsyncIterator[Blobs]:
         await cluster.aclose()
 
 
-def _place(section: JournalSection) -> Place:
+def place_of(section: JournalSection) -> Place:
+    """Where in the cluster they are kept."""
     return Place(section.namespace, section.name)

@@ -53,6 +53,28 @@ def run_stream(run: str) -> str:
     return f"run/{run}"
 
 
+def releases_to_keep(state: State, policy: LedgerPolicy) -> frozenset[str]:
+    """Digests of the releases that a rollback may need: present, newest good and presumed ones, open runs' own.
+
+    Also the newest bad ones that would be good if a person lifted that.
+    """
+    kept = set()
+    for ledger in state.ledgers.values():
+        kept |= {r.blob for r in ledger.records.values() if r.template == ledger.present}
+        lifted = [r.lifted for r in ledger.records.values() if r.bad_since is not None]
+        for records, standing in itertools.product((ledger.records.values(), lifted), _USABLE):
+            usable = [r for r in records if r.standing(policy) is standing]
+            newest = sorted(usable, key=lambda r: r.last_live)[-policy.keep :]
+            kept |= {digest for r in newest for digest in (r.blob, r.snapshot) if digest}
+    for run in map(state.runs.__getitem__, state.open):
+        steps = run.opened.plan.steps
+        kept |= {s.release for s in steps if isinstance(s, RestoreTemplate | CreateHelper)}
+        kept |= {s.snapshot for s in steps if isinstance(s, RestoreEnvironment)}
+    recent = sorted(state.runs.values(), key=lambda r: r.opened.at)[-_SNAPSHOTS:]
+    kept |= {run.opened.snapshot for run in recent if run.opened.snapshot}
+    return frozenset(kept)
+
+
 class Chronicle:
     """Everything the guard knows from its journal, kept in step with it: what events add up to, not the events.
 
@@ -186,25 +208,8 @@ class Chronicle:
         return self._state.last_closed.get(target)
 
     def releases_to_keep(self, policy: LedgerPolicy) -> frozenset[str]:
-        """Digests of the releases that a rollback may need: present, newest good and presumed ones, open runs' own.
-
-        Also the newest bad ones that would be good if a person lifted that.
-        """
-        kept = set()
-        for ledger in self._state.ledgers.values():
-            kept |= {r.blob for r in ledger.records.values() if r.template == ledger.present}
-            lifted = [r.lifted for r in ledger.records.values() if r.bad_since is not None]
-            for records, standing in itertools.product((ledger.records.values(), lifted), _USABLE):
-                usable = [r for r in records if r.standing(policy) is standing]
-                newest = sorted(usable, key=lambda r: r.last_live)[-policy.keep :]
-                kept |= {digest for r in newest for digest in (r.blob, r.snapshot) if digest}
-        for run in self.open_runs().values():
-            steps = run.opened.plan.steps
-            kept |= {s.release for s in steps if isinstance(s, RestoreTemplate | CreateHelper)}
-            kept |= {s.snapshot for s in steps if isinstance(s, RestoreEnvironment)}
-        recent = sorted(self._state.runs.values(), key=lambda r: r.opened.at)[-_SNAPSHOTS:]
-        kept |= {run.opened.snapshot for run in recent if run.opened.snapshot}
-        return frozenset(kept)
+        """Digests of the blobs that a rollback may need; see the function of that name."""
+        return releases_to_keep(self._state, policy)
 
     @contextlib.asynccontextmanager
     async def counting(self) -> AsyncIterator[None]:
