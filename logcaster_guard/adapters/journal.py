@@ -26,7 +26,7 @@ from json.encoder import encode_basestring_ascii as _quoted
 from pathlib import Path
 from typing import Self, TypeVar
 
-from logcaster_guard.adapters import journal_codec
+from logcaster_guard.adapters.journal_codec import EventCodec, Unreadable
 from logcaster_guard.domain.errors import JournalConflict, JournalUnavailable
 from logcaster_guard.domain.events import Event
 from logcaster_guard.ports import Entry, JournalSize
@@ -80,19 +80,20 @@ class SqliteJournal:
     happens; one that had begun is finished, and a following `read` tells which.
     """
 
-    def __init__(self, path: Path, *, shared: bool = False) -> None:
-        self._file = _File(path, shared=shared)
+    def __init__(self, codec: EventCodec, path: Path, *, shared: bool = False) -> None:
+        self._codec = codec
+        self._file = _File(codec, path, shared=shared)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._closed = False
 
     @classmethod
-    async def open(cls, path: Path, *, shared: bool = False) -> Self:
+    async def open(cls, codec: EventCodec, path: Path, *, shared: bool = False) -> Self:
         """Open the journal at `path`, or create it (0600, missing folders 0700).
 
         `shared`: others of this machine that say the same may have it open too; a lease tells which of them appends.
         Raises `JournalUnavailable` if it cannot be opened, is locked by another guard, or cannot be trusted.
         """
-        journal = cls(path, shared=shared)
+        journal = cls(codec, path, shared=shared)
         try:
             await journal._run(journal._file.open)
         except BaseException:
@@ -102,7 +103,7 @@ class SqliteJournal:
 
     async def append(self, stream: str, events: Sequence[Event], expected_seq: int) -> int:
         """Append all or nothing, durable on return; see the port."""
-        bodies = [journal_codec.encode(event) for event in events]
+        bodies = [self._codec.encode(event) for event in events]
         return await self._run(lambda: self._file.append(stream, bodies, expected_seq))
 
     async def read(self, stream: str, after: int = 0) -> Sequence[Entry]:
@@ -145,7 +146,8 @@ class SqliteJournal:
 class _File:
     """The blocking part; every method runs on the journal's thread."""
 
-    def __init__(self, path: Path, *, shared: bool) -> None:
+    def __init__(self, codec: EventCodec, path: Path, *, shared: bool) -> None:
+        self._codec = codec
         self.path = path.absolute()
         self._shared = shared
         self._lock: int | None = None
@@ -242,8 +244,8 @@ class _File:
     def _entry(self, row: _Row) -> Entry:
         position, stream, seq, body, _ = row
         try:
-            return Entry(stream=stream, seq=seq, position=position, event=journal_codec.decode(body))
-        except journal_codec.Unreadable as error:
+            return Entry(stream=stream, seq=seq, position=position, event=self._codec.decode(body))
+        except Unreadable as error:
             raise JournalUnavailable(
                 f"the journal {self.path} holds an event that cannot be read (stream {stream}, seq {seq}: {error}): "
                 "run the version that wrote it, or restore a copy"

@@ -20,12 +20,9 @@ from logcaster_guard.domain.rules import Rule, RulesDiff, difference
 from logcaster_guard.domain.runs import ESCALATED, Run
 from logcaster_guard.domain.signals import SourceName
 from logcaster_guard.domain.state import GUARD
-from logcaster_guard.domain.steps import AskPeople, Step, VerifyRecovery
-from logcaster_guard.effects import blue_green, gitops, gradual, stamping
-from logcaster_guard.effects.asking import AskPeopleHandler
+from logcaster_guard.domain.steps import CLUSTER
+from logcaster_guard.effects import stamping
 from logcaster_guard.effects.own import OwnPod, own_workload
-from logcaster_guard.effects.verification import Assessment, VerifyRecoveryHandler
-from logcaster_guard.effects.workload import Handler, registry
 from logcaster_guard.engine.alarm import Alarm
 from logcaster_guard.engine.authority import Keeper, during
 from logcaster_guard.engine.chronicle import Chronicle
@@ -47,6 +44,8 @@ from logcaster_guard.engine.suspensions import Suspensions
 from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.engine.tally import TalliedBlobs, TalliedJournal
 from logcaster_guard.ports import Blobs, Channel, Clock, Cluster, Entry, Journal, Rights, Source
+from logcaster_guard.steps.kinds import KINDS
+from logcaster_guard.steps.services import Assessment, HandlerContext, StepKind, handlers_of, lenders_of
 
 _DRAIN = 5.0
 _SWEEP = 60.0
@@ -63,7 +62,7 @@ class Guard:
 
     `own_pod` is the pod that it runs in, whose workload is then never rolled back. `rights` tells what its account may
     do; without it that shows with the first write. `journal_fault` is why there is no journal, empty where nobody is to
-    be told.
+    be told. `kinds` are the steps that it can carry out.
     `reloads` counts what became of changed configuration files: `applied` or `refused`.
     """
 
@@ -81,6 +80,7 @@ class Guard:
         own_pod: OwnPod | None = None,
         rights: Rights | None = None,
         journal_fault: str = "",
+        kinds: Sequence[StepKind] = KINDS,
     ) -> None:
         self._clock = clock
         self._whole_cluster = cluster
@@ -90,6 +90,7 @@ class Guard:
         self._orders = orders
         self.authority = authority
         self._own_pod = own_pod
+        self._kinds = kinds
         self._rights = rights
         self._own_uid: str | None = None
         self.reloads: Counter[str] = Counter()
@@ -157,21 +158,22 @@ class Guard:
         )
 
     def _executor(self, cluster: Cluster, inspector: SignalInspector, inbox: OperatorInbox) -> Executor:
-        clock, blobs = self._clock, self.blobs
-        handlers, lenders = registry(cluster, blobs, clock)
-        shifting, borrowed = gradual.registry(cluster, blobs, clock, inspector)
-        switching, lent = blue_green.registry(cluster, blobs, clock, inspector, inspector.check)
-        suspending, suspended = gitops.registry(cluster)
-        staleness = self._orders.policy.polling.staleness
-        verify: dict[type[Step], Handler] = {
-            VerifyRecovery: VerifyRecoveryHandler(cluster, clock, self._assess, staleness),
-            AskPeople: AskPeopleHandler(cluster, clock, self._goes_on),
-        }
+        context = HandlerContext(
+            cluster=cluster,
+            blobs=self.blobs,
+            clock=self._clock,
+            inspect=inspector,
+            check=inspector.check,
+            assess=self._assess,
+            goes_on=self._goes_on,
+            staleness=self._orders.policy.polling.staleness,
+        )
+        made = {kind: kind.handler(context) for kind in self._kinds}
         return Executor(
             chronicle=self.chronicle,
-            clock=clock,
-            handlers={**handlers, **shifting, **switching, **suspending, **verify},
-            lenders={**lenders, **borrowed, **lent, **suspended},
+            clock=self._clock,
+            handlers=handlers_of(made),
+            lenders=lenders_of(made),
             on_close=self._run_closed,
             successor=self._successor,
             listen=inbox.listen,
@@ -320,7 +322,7 @@ class Guard:
         places = places.union(*map(stamping.touched_by, self.chronicle.open_runs().values()))
         while True:
             try:
-                await stamping.stamp(self._cluster, places, self._term.stamp)
+                await stamping.stamp({CLUSTER: stamping.cluster_marker(self._cluster)}, places, self._term.stamp)
             except ClusterError as error:
                 structlog.get_logger().warning("authority.not_stamped", detail=str(error))
                 await self._clock.sleep_until(self._clock.monotonic() + _STAMP_RETRY)

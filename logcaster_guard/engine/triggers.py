@@ -18,7 +18,6 @@ from logcaster_guard.domain.rules import Policy, Rule, difference, quicker
 from logcaster_guard.domain.runs import SUBSIDED
 from logcaster_guard.domain.signals import NoData, Reading, Signal, SourceError, SourceName, Target, Value, is_lagging
 from logcaster_guard.domain.triggers import Change, Phase, TriggerState
-from logcaster_guard.effects.verification import Assessment
 from logcaster_guard.engine import verdicts
 from logcaster_guard.engine.aim import Aim
 from logcaster_guard.engine.board import Board, text
@@ -28,6 +27,7 @@ from logcaster_guard.engine.problems import Problems
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.engine.tally import Tally
 from logcaster_guard.ports import Clock, Source
+from logcaster_guard.steps.services import Assessment
 
 
 @dataclass(slots=True, eq=False)

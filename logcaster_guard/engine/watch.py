@@ -17,7 +17,6 @@ from logcaster_guard.domain.runs import DESTINATION_BAD, Run
 from logcaster_guard.domain.signals import Signal, SourceName, Target
 from logcaster_guard.domain.triggers import Phase
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.effects.verification import Assessment
 from logcaster_guard.engine.chronicle import Chronicle
 from logcaster_guard.engine.decisions import Decisions
 from logcaster_guard.engine.executor import Executor
@@ -32,6 +31,7 @@ from logcaster_guard.engine.source_health import KUBERNETES
 from logcaster_guard.engine.tally import Tally
 from logcaster_guard.engine.triggers import Trigger, Triggers
 from logcaster_guard.ports import Clock
+from logcaster_guard.steps.services import Assessment
 
 _BREATH = 0.01
 _LOOK = "look at the workload"
