@@ -205,7 +205,7 @@ async def opening(path: Path) -> dict[str, float]:
     marks = [time.process_time()]
     journal = await SqliteJournal.open(CODEC, path)
     marks.append(time.process_time())
-    chronicle = Chronicle(journal)
+    chronicle = Chronicle(journal, SystemClock())
     known = await chronicle.load()
     marks.append(time.process_time())
     outbox = Outbox(journal, (), SystemClock())

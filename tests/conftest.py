@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from tests.real import attached, control_plane, presence
@@ -22,6 +23,13 @@ settings.load_profile("ci" if presence.continuous_integration() else "people")
 USED_PLANE = pytest.StashKey[str]()
 RealControlPlane = control_plane.ControlPlane | attached.Attached
 StartPrometheus = Callable[[Sequence[Mapping[str, Any]]], Awaitable[Prometheus]]
+
+
+@pytest.fixture(autouse=True)
+def _logs_of_each_test() -> Iterator[None]:
+    """A command that a test runs in this process sets the process's log up: not for the tests after it."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

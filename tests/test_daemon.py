@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from logcaster_guard.adapters import logs
 from logcaster_guard.adapters.journal import SqliteJournal
@@ -95,7 +94,6 @@ async def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     made.task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await made.task
-    structlog.reset_defaults()
 
 
 def send(number: int) -> None:

@@ -72,7 +72,12 @@ def _target(target: Json, problems: Sequence[Json]) -> Iterator[Text | Table]:
         yield plain(
             f"  run        {run['run']}: {run['step'] or 'ending'}, since {instant(run['opened_at'])}", "bold yellow"
         )
-    yield table(
+    yield _triggers(target["triggers"])
+    yield _sources(target["sources"])
+
+
+def _triggers(triggers: Sequence[Json]) -> Table:
+    return table(
         "triggers",
         ("rule", "phase", "met for", "of", "readings"),
         [
@@ -83,10 +88,13 @@ def _target(target: Json, problems: Sequence[Json]) -> Iterator[Text | Table]:
                 span(t["duration_seconds"]),
                 readings(t["readings"]),
             )
-            for t in target["triggers"]
+            for t in triggers
         ],
     )
-    yield table(
+
+
+def _sources(sources: Sequence[Json]) -> Table:
+    return table(
         "sources",
         ("source", "state", "last answer", "reads", "missed polls"),
         [
@@ -97,7 +105,7 @@ def _target(target: Json, problems: Sequence[Json]) -> Iterator[Text | Table]:
                 str(s["reads"]),
                 str(s["missed_polls"]),
             )
-            for s in target["sources"]
+            for s in sources
         ],
     )
 

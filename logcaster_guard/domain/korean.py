@@ -291,7 +291,8 @@ KOREAN_GUARDRAILS: Mapping[str, str] = {
     Guardrail.ROLLOUT_UNKNOWN: "현재 릴리스가 언제 배포되었는지 알 수 없습니다. 다른 원인을 찾거나 직접 롤백해 주세요.",
     Guardrail.PODS_REPLACED: (
         "정상으로 확인된 릴리스가 그대로인 채 파드만 모두 교체된 뒤에 문제가 시작되었습니다. "
-        "바뀐 파드 템플릿 애너테이션: {changed}. 설정(ConfigMap, Secret) 등 함께 바뀐 것부터 확인해 주세요."
+        "바뀐 파드 템플릿 애너테이션: {changed}. 설정(ConfigMap, Secret) 등 함께 바뀐 것부터 확인해 주세요. "
+        "교체하고 오래 지나서 시작되었다면 릴리스 자체의 누수일 수도 있습니다."
     ),
     Guardrail.NOT_CAUSED_BY_A_ROLLOUT: "배포가 원인이 아닌 것 같습니다. 의존 서비스 등 다른 변화부터 확인해 주세요.",
     Guardrail.HISTORY_TOO_SHORT: (

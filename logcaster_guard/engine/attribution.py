@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import dropwhile
@@ -16,16 +16,15 @@ from logcaster_guard.domain.attribution import Attribution, Comparison, Level, P
 from logcaster_guard.domain.conditions import Verdict, judge
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.ledger import Rollout
-from logcaster_guard.domain.rules import Policy, Rule
-from logcaster_guard.domain.signals import Reading, Series, Signal, SourceName, Target, Value
+from logcaster_guard.domain.rules import Rule
+from logcaster_guard.domain.signals import Reading, Series, Signal, Value
 from logcaster_guard.domain.workload import Workload, revisions_of
-from logcaster_guard.engine.aim import Aim
-from logcaster_guard.engine.chronicle import Chronicle
 from logcaster_guard.engine.history import judged, whole
 from logcaster_guard.engine.reader import Reader
 from logcaster_guard.engine.revisions import RevisionWatch
+from logcaster_guard.engine.services import Services, TargetContext
 from logcaster_guard.engine.triggers import Triggers
-from logcaster_guard.ports import Clock, Cluster, Divisible, Kind, Source
+from logcaster_guard.ports import Divisible, Kind
 
 _COUNTED = frozenset({"error_rate", "p95_latency"})
 """Signals that prove nothing on a few requests."""
@@ -34,45 +33,43 @@ _OLD_PODS = "the old pods"
 
 
 class Attributor:
-    """One target's. `others` gives those of the guard's other targets; `signals` are all that are configured.
+    """One target's. `all_targets` are those of all of the guard's targets, by the target's key.
 
     Sources that fail, and whatever cannot be read, leave the question open; nothing is raised.
     """
 
     def __init__(
         self,
-        target: Target,
+        context: TargetContext,
+        services: Services,
         *,
         triggers: Triggers,
         reader: Reader,
-        aim: Aim,
         revisions: RevisionWatch,
-        cluster: Cluster,
-        clock: Clock,
-        chronicle: Chronicle,
-        policy: Policy,
-        signals: Mapping[str, Signal],
-        sources: Mapping[SourceName, Source],
-        others: Callable[[], Sequence[Attributor]],
+        all_targets: Mapping[str, Attributor],
     ) -> None:
-        self._target = target
+        self._target = context.target
+        self._aim = context.aim
+        self._cluster = services.cluster
+        self._clock = services.clock
+        self._chronicle = services.chronicle
+        self._policy = services.policy
+        self._signals = services.signals
+        self._sources = services.sources
         self._triggers = triggers
         self._reader = reader
-        self._aim = aim
         self._revisions = revisions
-        self._cluster = cluster
-        self._clock = clock
-        self._chronicle = chronicle
-        self._policy = policy
-        self._signals = signals
-        self._sources = sources
-        self._others = others
+        self._all_targets = all_targets
         self._pasts: dict[str, tuple[tuple[object, ...], Past, Mapping[str, float]]] = {}
         self._befores: dict[frozenset[str], tuple[float, Mapping[str, float]]] = {}
         self._looking_back = asyncio.Lock()
         self._refreshing = asyncio.Lock()
         self._said: dict[str, tuple[datetime, str]] = {}
-        self._log = structlog.get_logger().bind(target=target.key)
+        self._log = structlog.get_logger().bind(target=context.target.key)
+
+    @property
+    def _others(self) -> Sequence[Attributor]:
+        return [other for key, other in self._all_targets.items() if key != self._target.key]
 
     async def weigh(self, rule: Rule, *, onset: datetime, workload: Workload | None) -> Attribution | None:
         """What the breach since `onset` comes from; None where no rollout can be meant, or the rule does not ask."""
@@ -100,7 +97,7 @@ class Attributor:
         )
         beside, others = await asyncio.gather(
             self._beside(measures, me, workload, ledger.suspected(onset)),
-            asyncio.gather(*(o.witness(rule.signals, began) for o in self._others())),
+            asyncio.gather(*(o.witness(rule.signals, began) for o in self._others)),
         )
         found = attribution.attributed(
             me, others, past=past, beside=beside, measures=measures, policy=self._policy.attribution

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
@@ -18,16 +18,16 @@ from logcaster_guard.domain.events import NoticeQueued, RunClosed, RunOpened
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import Guardrail, Refusal, Situation
 from logcaster_guard.domain.inbox.commands import Wish
-from logcaster_guard.domain.rules import Action, Policy, Rule
+from logcaster_guard.domain.rules import Action, Rule
 from logcaster_guard.domain.runs import DESTINATION_BAD, NOT_RECOVERED, Run
 from logcaster_guard.domain.signals import Reading, Target, Unit
 from logcaster_guard.domain.steps import Plan, Purpose
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects import snapshotting
-from logcaster_guard.engine.chronicle import Chronicle, run_stream
+from logcaster_guard.engine.chronicle import run_stream
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.engine.refusing import Refusals
-from logcaster_guard.ports import Blobs, Clock, Cluster
+from logcaster_guard.engine.services import Services
 from logcaster_guard.strategies.unfit import Unfit
 
 _MARKED = "The destination was marked bad just now"
@@ -63,36 +63,30 @@ class Weighed:
 
 
 class Decisions:
-    """Decides for one target; the journal is the only memory. `units` are the signals'."""
+    """Decides for one target; the journal is the only memory."""
 
     def __init__(
         self,
         target: Target,
+        services: Services,
         *,
-        cluster: Cluster,
-        chronicle: Chronicle,
-        clock: Clock,
-        policy: Policy,
         planner: Planner,
-        blobs: Blobs,
-        starter: Starter,
         attributor: Attributor,
-        units: Mapping[str, Unit],
         refusals: Refusals,
-        own: Callable[[], str] = lambda: "",
+        starter: Starter,
     ) -> None:
         self._target = target
-        self._cluster = cluster
-        self._chronicle = chronicle
-        self._clock = clock
-        self._policy = policy
+        self._cluster = services.cluster
+        self._chronicle = services.chronicle
+        self._clock = services.clock
+        self._policy = services.policy
+        self._blobs = services.blobs
+        self._self_workload = services.self_workload
+        self._units = {name: signal.unit for name, signal in services.signals.items()}
         self._planner = planner
-        self._blobs = blobs
-        self._starter = starter
         self._attributor = attributor
-        self._units = units
-        self._own = own
         self._refusals = refusals
+        self._starter = starter
         self._weighed: dict[str, Weighed] = {}
         self._log = structlog.get_logger().bind(target=target.key)
 
@@ -306,7 +300,7 @@ class Decisions:
             attribution=known.attribution,
             request_rate=known.request_rate,
             gitops=self._target.gitops,
-            own=workload is not None and workload.uid == self._own(),
+            own=workload is not None and workload.uid == self._self_workload.uid,
             journal=self._chronicle.available,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import structlog
@@ -18,7 +18,6 @@ from logcaster_guard.domain.events import NoticeQueued, RunClosed, RunOpened
 from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.rules import Rule, RulesDiff, difference
 from logcaster_guard.domain.runs import ESCALATED, Run
-from logcaster_guard.domain.signals import SourceName
 from logcaster_guard.domain.state import GUARD
 from logcaster_guard.domain.steps import CLUSTER
 from logcaster_guard.effects import stamping
@@ -29,21 +28,23 @@ from logcaster_guard.engine.chronicle import Chronicle
 from logcaster_guard.engine.clock_comparison import ClockComparison
 from logcaster_guard.engine.command_writer import CommandWriter
 from logcaster_guard.engine.compaction import Compactor
-from logcaster_guard.engine.composition import Composition, Orders
+from logcaster_guard.engine.composition import Composition, GuardPorts, Orders
 from logcaster_guard.engine.credible import CredibleSource
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.fencing import fenced
+from logcaster_guard.engine.hub import Hub, JournalAppended, RunEnded, RunFound
 from logcaster_guard.engine.inspection import SignalInspector
 from logcaster_guard.engine.manual import ManualRuns
 from logcaster_guard.engine.operator_inbox import OperatorInbox
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.engine.problems import Problems
+from logcaster_guard.engine.services import SelfWorkload, Services
 from logcaster_guard.engine.source_health import SourceHealth
 from logcaster_guard.engine.status import Parts, ReadModel
 from logcaster_guard.engine.suspensions import Suspensions
 from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.engine.tally import TalliedBlobs, TalliedJournal
-from logcaster_guard.ports import Blobs, Channel, Clock, Cluster, Entry, Journal, Rights, Source
+from logcaster_guard.ports import Clock, Entry
 from logcaster_guard.steps.kinds import KINDS
 from logcaster_guard.steps.services import Assessment, HandlerContext, StepKind, handlers_of, lenders_of
 
@@ -60,43 +61,36 @@ class Guard:
     With an `authority` it acts only while that is held: it stands by until then, and its inside begins anew over the
     journal at each taking and each loss. It lives in one task, that of `run`.
 
-    `own_pod` is the pod that it runs in, whose workload is then never rolled back. `rights` tells what its account may
-    do; without it that shows with the first write. `journal_fault` is why there is no journal, empty where nobody is to
-    be told. `kinds` are the steps that it can carry out.
+    `own_pod` is the pod that it runs in, whose workload is then never rolled back. `journal_fault` is why there is no
+    journal, empty where nobody is to be told. `kinds` are the steps that it can carry out.
     `reloads` counts what became of changed configuration files: `applied` or `refused`.
     """
 
     def __init__(
         self,
         orders: Orders,
+        ports: GuardPorts,
         *,
-        cluster: Cluster,
-        sources: Mapping[SourceName, Source],
-        journal: Journal | None,
-        blobs: Blobs,
-        channels: Sequence[Channel],
-        clock: Clock,
         authority: Keeper | None = None,
         own_pod: OwnPod | None = None,
-        rights: Rights | None = None,
         journal_fault: str = "",
         kinds: Sequence[StepKind] = KINDS,
     ) -> None:
-        self._clock = clock
-        self._whole_cluster = cluster
-        self._channels = channels
-        self.blobs = TalliedBlobs(blobs)
-        self._sources = {name: CredibleSource(source) for name, source in sources.items()}
+        self._clock = ports.clock
+        self._whole_cluster = ports.cluster
+        self._channels = ports.channels
+        self.blobs = TalliedBlobs(ports.blobs)
+        self._sources = {name: CredibleSource(source) for name, source in ports.sources.items()}
         self._orders = orders
         self.authority = authority
         self._own_pod = own_pod
         self._kinds = kinds
-        self._rights = rights
-        self._own_uid: str | None = None
+        self._rights = ports.rights
+        self._self_workload = SelfWorkload()
         self.reloads: Counter[str] = Counter()
-        self.journal = None if journal is None else TalliedJournal(journal)
+        self.journal = None if ports.journal is None else TalliedJournal(ports.journal)
         places = {target.namespace for target in orders.targets}
-        self.alarm = Alarm(self.journal, self.blobs, channels, cluster, clock, namespaces=places)
+        self.alarm = Alarm(self.journal, self.blobs, ports.channels, ports.cluster, ports.clock, namespaces=places)
         if journal_fault:
             self.alarm.lost(journal_fault)
         self._begin()
@@ -104,37 +98,42 @@ class Guard:
     def _begin(self) -> None:
         """Make the inside anew, which knows nothing yet."""
         self._term = None if self.authority is None else self.authority.term()
-        orders, clock, blobs, sources = self._orders, self._clock, self.blobs, self._sources
-        self._cluster, journal, channels = fenced(self._whole_cluster, self.journal, self._channels, self._term)
-        cluster = self._cluster
-        self.outbox = None if journal is None else Outbox(journal, channels, clock)
-        self.chronicle = Chronicle(journal, on_append=self._appended, on_found=self._found, monotonic=clock.monotonic)
-        self._compactor = None
-        if journal is not None and self.outbox is not None:
-            self._compactor = Compactor(
-                self.chronicle, journal, self.outbox, clock, retention=orders.policy.retention
-            )  # fmt: skip
-        inbox = OperatorInbox(cluster, self.chronicle, clock, orders.policy)
-        inspector = SignalInspector(orders.targets, orders.signals, sources, clock)
-        self.executor = self._executor(cluster, inspector, inbox)
+        orders, clock, hub = self._orders, self._clock, Hub()
+        cluster, journal, channels = fenced(self._whole_cluster, self.journal, self._channels, self._term)
+        self._cluster = cluster
+        self.chronicle = Chronicle(journal, clock, hub)
+        self.problems = Problems(self.chronicle, clock)
+        services = Services(
+            cluster=cluster,
+            clock=clock,
+            chronicle=self.chronicle,
+            blobs=self.blobs,
+            policy=orders.policy,
+            sources=self._sources,
+            signals=orders.signals,
+            hub=hub,
+            problems=self.problems,
+            inbox=OperatorInbox(cluster, self.chronicle, clock, orders.policy),
+            self_workload=self._self_workload,
+        )
+        self.outbox = self._compactor = None
+        if journal is not None:
+            self.outbox = outbox = Outbox(journal, channels, clock)
+            hub.subscribe(JournalAppended, lambda appended: outbox.wake(appended.stream))
+            self._compactor = Compactor(self.chronicle, journal, outbox, clock, retention=orders.policy.retention)
+        inspector = SignalInspector(orders.targets, orders.signals, self._sources, clock)
+        self.executor = executor = self._executor(services, inspector)
+        hub.subscribe(RunFound, lambda found: executor.start(found.stream, found.run))
         self.sweeper = Sweeper(self.chronicle, cluster, clock, orders.targets)
         self._suspensions = Suspensions(
             chronicle=self.chronicle, cluster=cluster, clock=clock, interval=orders.policy.polling.interval
         )
-        self.problems = Problems(self.chronicle, clock)
         shared = Composition(
-            orders=orders,
-            cluster=cluster,
-            sources=sources,
-            blobs=blobs,
-            clock=clock,
-            chronicle=self.chronicle,
+            rules=orders.rules,
+            services=services,
             health=SourceHealth(self.problems, clock),
-            problems=self.problems,
-            inbox=inbox,
-            executor=self.executor,
+            executor=executor,
             inspector=inspector,
-            own=lambda: self._own_uid or "",
             rights=self._rights,
         )
         self.watches = {target.key: shared.watch(target) for target in orders.targets}
@@ -157,11 +156,12 @@ class Guard:
             clock=self._clock,
         )
 
-    def _executor(self, cluster: Cluster, inspector: SignalInspector, inbox: OperatorInbox) -> Executor:
+    def _executor(self, services: Services, inspector: SignalInspector) -> Executor:
+        hub = services.hub
         context = HandlerContext(
-            cluster=cluster,
-            blobs=self.blobs,
-            clock=self._clock,
+            cluster=services.cluster,
+            blobs=services.blobs,
+            clock=services.clock,
             inspect=inspector,
             check=inspector.check,
             assess=self._assess,
@@ -170,13 +170,13 @@ class Guard:
         )
         made = {kind: kind.handler(context) for kind in self._kinds}
         return Executor(
-            chronicle=self.chronicle,
-            clock=self._clock,
+            chronicle=services.chronicle,
+            clock=services.clock,
             handlers=handlers_of(made),
             lenders=lenders_of(made),
-            on_close=self._run_closed,
+            on_close=lambda target: hub.publish(RunEnded(target)),
             successor=self._successor,
-            listen=inbox.listen,
+            listen=services.inbox.listen,
         )
 
     @property
@@ -291,12 +291,12 @@ class Guard:
     async def _find_itself(self) -> None:
         """Find out, once, which workload its pod is of, before anything is decided of any."""
         log = structlog.get_logger()
-        while self._own_pod is not None and self._own_uid is None:
+        while self._own_pod is not None and self._self_workload.uid is None:
             try:
                 found = await own_workload(self._whole_cluster, self._own_pod)
-                self._own_uid = "" if found is None else found.uid
+                self._self_workload.uid = "" if found is None else found.uid
             except Rejected as error:
-                self._own_uid = ""
+                self._self_workload.uid = ""
                 log.warning("own_workload.unknown", detail=str(error))
             except ClusterError as error:
                 log.warning("cluster.unreachable", detail=str(error))
@@ -377,18 +377,11 @@ class Guard:
         if self._compactor is not None and not (self._term is not None and self._term.over):
             await self._compactor.compact()
 
-    def _appended(self, stream: str) -> None:
-        if self.outbox is not None:
-            self.outbox.wake(stream)
-
-    def _found(self, stream: str, run: str) -> None:
-        self.executor.start(stream, run)
-
     def _assess(self, target: str, rule: str, since: float) -> Assessment:
-        return self.watches[target].assess(rule, since) if target in self.watches else _unwatched(target)
+        return self.watches[target].triggers.assess(rule, since) if target in self.watches else _unwatched(target)
 
     def _goes_on(self, target: str, rule: str) -> Assessment:
-        return self.watches[target].goes_on(rule) if target in self.watches else _unwatched(target)
+        return self.watches[target].triggers.goes_on(rule) if target in self.watches else _unwatched(target)
 
     async def _successor(self, run: Run, closed: RunClosed) -> RunOpened | None:
         if run.opened.target not in self.watches:
@@ -403,10 +396,6 @@ class Guard:
             count += before.closed is not None and before.closed.outcome != ESCALATED
             parent = before.opened.parent
         return count
-
-    def _run_closed(self, target: str) -> None:
-        if target in self.watches:
-            self.watches[target].run_closed()
 
 
 def _unwatched(target: str) -> Assessment:

@@ -11,16 +11,14 @@ from logcaster_guard.domain.errors import BlobMissing
 from logcaster_guard.domain.inbox.annotations import Denied
 from logcaster_guard.domain.inbox.commands import Wish
 from logcaster_guard.domain.releases import Release
-from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.engine.chronicle import Chronicle
 from logcaster_guard.engine.decisions import Decisions
-from logcaster_guard.engine.operator_inbox import Carrier, OperatorInbox
+from logcaster_guard.engine.operator_inbox import Carrier
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.engine.revisions import RevisionWatch
-from logcaster_guard.ports import Blobs
+from logcaster_guard.engine.services import Services
 from logcaster_guard.strategies.unfit import Unfit
 
 
@@ -65,25 +63,22 @@ class ManualRuns:
     def __init__(
         self,
         target: Target,
+        services: Services,
         *,
         revisions: RevisionWatch,
         decisions: Decisions,
         planner: Planner,
-        chronicle: Chronicle,
-        inbox: OperatorInbox,
         carrier: Carrier,
-        blobs: Blobs,
-        policy: Policy,
     ) -> None:
         self._target = target
+        self._chronicle = services.chronicle
+        self._inbox = services.inbox
+        self._blobs = services.blobs
+        self._policy = services.policy
         self._revisions = revisions
         self._decisions = decisions
         self._planner = planner
-        self._chronicle = chronicle
-        self._inbox = inbox
         self._carrier = carrier
-        self._blobs = blobs
-        self._policy = policy
 
     async def preview(self, wish: Wish) -> Preview | Sequence[str]:
         """The plan as it would be now, or why there is none."""

@@ -10,14 +10,12 @@ from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
 from logcaster_guard.domain.events import SignalSeen
 from logcaster_guard.domain.problems import ProblemKind
 from logcaster_guard.domain.signals import Signal, SourceError, SourceName, Target, Value
-from logcaster_guard.engine.aim import Aim
-from logcaster_guard.engine.board import Board
-from logcaster_guard.engine.chronicle import Chronicle, target_stream
-from logcaster_guard.engine.problems import LASTS, Problems
+from logcaster_guard.engine.chronicle import target_stream
+from logcaster_guard.engine.problems import LASTS
 from logcaster_guard.engine.recurring_log import RecurringLog
+from logcaster_guard.engine.services import Services, TargetContext
 from logcaster_guard.engine.source_health import SourceHealth
-from logcaster_guard.engine.tally import Tally
-from logcaster_guard.ports import Clock, Source
+from logcaster_guard.engine.triggers import Triggers
 
 _LONGEST_WAIT = 600.0
 _POLLS = "polls"
@@ -42,45 +40,37 @@ def backoff(interval: float, failures: int, chance: float) -> float:
 
 
 class Reader:
-    """`signals` are those that are read now; whoever owns the mapping may change it while this reads.
+    """Reads the signals that the target's rules need into their board: whoever reloads the rules may do so meanwhile.
 
     `jitter` gives a random number in [0, 1).
     """
 
     def __init__(
         self,
-        target: Target,
-        *,
-        aim: Aim,
-        signals: Mapping[str, Signal],
-        sources: Mapping[SourceName, Source],
-        interval: float,
-        board: Board,
-        clock: Clock,
-        chronicle: Chronicle,
+        context: TargetContext,
+        services: Services,
+        triggers: Triggers,
         health: SourceHealth,
-        problems: Problems,
-        tally: Tally,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._target = target
-        self._aim = aim
-        self._signals = signals
-        self._sources = sources
-        self._interval = interval
-        self._board = board
-        self._clock = clock
-        self._chronicle = chronicle
+        self._target = context.target
+        self._aim = context.aim
+        self._tally = context.tally
+        self._signals = triggers.signals
+        self._board = triggers.board
+        self._sources = services.sources
+        self._interval = services.policy.polling.interval
+        self._clock = services.clock
+        self._chronicle = services.chronicle
+        self._problems = services.problems
         self._health = health
-        self._problems = problems
-        self._tally = tally
         self._jitter = jitter
         self._failing: set[SourceName] = set()
         self._failures: dict[SourceName, int] = {}
         self._missed: dict[SourceName, int] = {}
         self._busy_until: dict[SourceName, float] = {}
         self._missed_last: dict[SourceName, float] = {}
-        self._lines = RecurringLog(clock, target=target.key)
+        self._lines = RecurringLog(services.clock, target=context.target.key)
 
     @property
     def missed(self) -> Mapping[SourceName, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -11,13 +11,14 @@ import structlog
 from logcaster_guard.domain import gitops, guardrails, narration
 from logcaster_guard.domain.events import Event, NoticeQueued, RevisionBad
 from logcaster_guard.domain.guardrails import Guardrail, Refusal, Situation
-from logcaster_guard.domain.rules import Action, Policy, Rule
+from logcaster_guard.domain.rules import Action, Rule
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects import owners
-from logcaster_guard.engine.chronicle import Chronicle, target_stream
+from logcaster_guard.engine.chronicle import target_stream
+from logcaster_guard.engine.hub import RuleRefused
 from logcaster_guard.engine.planning import Planner
-from logcaster_guard.ports import Clock, Cluster
+from logcaster_guard.engine.services import Services
 from logcaster_guard.strategies.unfit import Unfit
 
 _OUT_OF_REACH = 60.0
@@ -40,27 +41,17 @@ _ACCUSING = frozenset(
 class Refusals:
     """Those of one target: which there are, and who is told. What was told already is not told again.
 
-    `on_refusal` is called with the rule and the guardrails whenever a refusal is told.
+    Whenever a refusal is told it is published, too.
     """
 
-    def __init__(
-        self,
-        target: Target,
-        *,
-        cluster: Cluster,
-        chronicle: Chronicle,
-        clock: Clock,
-        policy: Policy,
-        planner: Planner,
-        on_refusal: Callable[[str, Iterable[str]], None] = lambda *_: None,
-    ) -> None:
+    def __init__(self, target: Target, services: Services, planner: Planner) -> None:
         self._target = target
-        self._cluster = cluster
-        self._chronicle = chronicle
-        self._clock = clock
-        self._policy = policy
+        self._cluster = services.cluster
+        self._chronicle = services.chronicle
+        self._clock = services.clock
+        self._policy = services.policy
+        self._hub = services.hub
         self._planner = planner
-        self._on_refusal = on_refusal
         self._told: dict[str, str] = {}
         self._postponed: dict[str, tuple[datetime, float]] = {}
         self._log = structlog.get_logger().bind(target=target.key)
@@ -75,7 +66,7 @@ class Refusals:
         notice_id = self._notice_id(situation, names)
         if self._told.get(rule.name) == notice_id:
             return
-        self._on_refusal(rule.name, names)
+        self._hub.publish(RuleRefused(self._target.key, rule.name, names))
         self._log.warning(
             "trigger.refused",
             rule=rule.name,

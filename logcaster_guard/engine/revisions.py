@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import takewhile
+from typing import Protocol
 
 import structlog
 
@@ -23,51 +24,43 @@ from logcaster_guard.domain.events import (
 from logcaster_guard.domain.ledger import Record, Rollout
 from logcaster_guard.domain.probation import Probation
 from logcaster_guard.domain.releases import Release
-from logcaster_guard.domain.rules import Policy
-from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.workload import Revision, Workload, annotations_of, images_of, revisions_of
 from logcaster_guard.effects import snapshotting
-from logcaster_guard.engine.aim import Aim
-from logcaster_guard.engine.chronicle import Chronicle, target_stream
-from logcaster_guard.engine.operator_inbox import OperatorInbox
-from logcaster_guard.ports import Blobs, Clock, Cluster, Json, Kind
+from logcaster_guard.engine.chronicle import target_stream
+from logcaster_guard.engine.hub import TemplateChanged
+from logcaster_guard.engine.services import Services, TargetContext
+from logcaster_guard.ports import Json, Kind
 
 _NAMED = 10
 """Annotations that are named where all pods were replaced."""
 
 
+class QuietRules(Protocol):
+    """The rules of the target, as far as they tell how a release does."""
+
+    def quiet(self) -> Mapping[str, bool | None]:
+        """Whether each rule is quiet now, by name; None where it sees nothing."""
+
+
 class RevisionWatch:
     """Keeps the ledger of one target in step with the cluster.
 
-    `quiet` tells of each rule whether it is quiet now, None where it sees nothing; `template_changed` is called when
-    somebody other than the guard changed the pod template, with the earliest instant at which that may have been.
-    `absence` is what the last look that was answered found missing, empty if it found the workload.
+    It publishes each change of the pod template that is not the guard's own. `rules` are the target's. `absence` is
+    what the last look that was answered found missing, empty if it found the workload.
     """
 
-    def __init__(
-        self,
-        target: Target,
-        *,
-        aim: Aim,
-        cluster: Cluster,
-        blobs: Blobs,
-        chronicle: Chronicle,
-        clock: Clock,
-        policy: Policy,
-        inbox: OperatorInbox,
-        quiet: Callable[[], Mapping[str, bool | None]],
-        template_changed: Callable[[datetime | None], None],
-    ) -> None:
+    def __init__(self, context: TargetContext, services: Services, rules: QuietRules) -> None:
+        target = context.target
         self._target = target
-        self._aim = aim
-        self._cluster = cluster
-        self._blobs = blobs
-        self._chronicle = chronicle
-        self._clock = clock
-        self._policy = policy
-        self._inbox = inbox
-        self._quiet = quiet
-        self._template_changed = template_changed
+        self._aim = context.aim
+        self._cluster = services.cluster
+        self._blobs = services.blobs
+        self._chronicle = services.chronicle
+        self._clock = services.clock
+        self._policy = services.policy
+        self._inbox = services.inbox
+        self._hub = services.hub
+        self._rules = rules
         self._stream = target_stream(target.key)
         self._looked: float | None = None
         self._annotations: Mapping[str, str] | None = None
@@ -161,7 +154,7 @@ class RevisionWatch:
         # Whoever saw the release before has seen this one come.
         self._seen_partial, self._whole_since = known.present is not None and self._looked is not None, None
         if by_guard is None and known.present is not None:
-            self._template_changed(earliest)
+            self._hub.publish(TemplateChanged(self._target.key, earliest))
 
     async def _saved(self, workload: Workload) -> str:
         """The digest of the release; empty if it cannot be saved now, which keeps nobody from leaving it."""
@@ -301,7 +294,7 @@ class RevisionWatch:
         policy, now = self._policy, self._clock.monotonic()
         staleness = max(policy.polling.staleness, policy.polling.interval * 2)
         self._probation = self._probation.observed(
-            now, quiet=self._quiet(), staleness=staleness, good_after=policy.ledger.good_after
+            now, quiet=self._rules.quiet(), staleness=staleness, good_after=policy.ledger.good_after
         )
         earned, share = self._probation.verdict(now, policy.ledger)
         if earned and record.blob and _news(record, self._probation.blind):

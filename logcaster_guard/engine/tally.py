@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -12,6 +12,7 @@ from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
 from logcaster_guard.domain.events import Event, NoticeSettled
 from logcaster_guard.domain.signals import Fault, Reading, SourceError, SourceName
+from logcaster_guard.engine.hub import RuleRefused
 from logcaster_guard.ports import Blobs, Entry, Journal, JournalSize
 
 
@@ -48,9 +49,9 @@ class Tally:
         if entry.up:
             entry.answered_at = at
 
-    def refused(self, rule: str, guardrails: Iterable[str]) -> None:
-        """A firing rule was refused by these guardrails."""
-        self.refusals.update((rule, guardrail) for guardrail in guardrails)
+    def refused(self, refusal: RuleRefused) -> None:
+        """A firing rule was refused."""
+        self.refusals.update((refusal.rule, guardrail) for guardrail in refusal.guardrails)
 
 
 class TalliedJournal:

@@ -14,19 +14,17 @@ from logcaster_guard.domain.conditions import Judgement, Verdict, judge, out_of_
 from logcaster_guard.domain.errors import JournalUnavailable
 from logcaster_guard.domain.events import Event, RunClosed, TriggerCleared, TriggerFired, TriggerPending
 from logcaster_guard.domain.problems import ProblemKind
-from logcaster_guard.domain.rules import Policy, Rule, difference, quicker
+from logcaster_guard.domain.rules import Rule, difference, quicker
 from logcaster_guard.domain.runs import SUBSIDED
-from logcaster_guard.domain.signals import NoData, Reading, Signal, SourceError, SourceName, Target, Value, is_lagging
+from logcaster_guard.domain.signals import NoData, Reading, Signal, SourceError, SourceName, Value, is_lagging
 from logcaster_guard.domain.triggers import Change, Phase, TriggerState
 from logcaster_guard.engine import verdicts
-from logcaster_guard.engine.aim import Aim
 from logcaster_guard.engine.board import Board, text
-from logcaster_guard.engine.chronicle import Chronicle, target_stream
+from logcaster_guard.engine.chronicle import target_stream
 from logcaster_guard.engine.history import ConditionHistory
-from logcaster_guard.engine.problems import Problems
+from logcaster_guard.engine.hub import RunEnded, TemplateChanged
 from logcaster_guard.engine.recurring_log import RecurringLog
-from logcaster_guard.engine.tally import Tally
-from logcaster_guard.ports import Clock, Source
+from logcaster_guard.engine.services import Services, TargetContext
 from logcaster_guard.steps.services import Assessment
 
 
@@ -57,36 +55,26 @@ class Triggers:
     Only the target's own loops evaluate: this decides what follows from it, and keeps it.
     """
 
-    def __init__(
-        self,
-        target: Target,
-        *,
-        aim: Aim,
-        rules: Sequence[Rule],
-        signals: Mapping[str, Signal],
-        sources: Mapping[SourceName, Source],
-        policy: Policy,
-        clock: Clock,
-        chronicle: Chronicle,
-        tally: Tally,
-        problems: Problems,
-    ) -> None:
+    def __init__(self, context: TargetContext, services: Services, rules: Sequence[Rule]) -> None:
+        target, policy, clock = context.target, services.policy, services.clock
         self._target = target
         self._policy = policy
         self._clock = clock
-        self._chronicle = chronicle
-        self._tally = tally
-        self._problems = problems
+        self._chronicle = services.chronicle
+        self._tally = context.tally
+        self._problems = services.problems
         self._staleness = max(policy.polling.staleness, 2 * policy.polling.interval)
         self._triggers = {r.name: Trigger(r) for r in rules if r.applies_to(target)}
-        self._signals = _read_by(self.rules.values(), signals)
-        self._history = ConditionHistory(aim, self._signals, sources, policy.polling.interval)
+        self._signals = _read_by(self.rules.values(), services.signals)
+        self._history = ConditionHistory(context.aim, self._signals, services.sources, policy.polling.interval)
         self._firing = asyncio.Event()
         self._resets = 0
         self._released = float("-inf")
         self.board = Board(self._staleness)
         self._log = structlog.get_logger().bind(target=target.key)
         self._lines = RecurringLog(clock, target=target.key)
+        services.hub.subscribe(TemplateChanged, self._template_changed, target=target.key)
+        services.hub.subscribe(RunEnded, self._run_ended, target=target.key)
 
     @property
     def rules(self) -> Mapping[str, Rule]:
@@ -206,20 +194,20 @@ class Triggers:
         if ended:
             await self._tell(*(TriggerCleared(at, name, "its rule was changed") for name in ended))
 
-    def template_changed(self, earliest: datetime | None) -> None:
-        """Somebody else changed the pod template, at `earliest` or since: theirs gets its whole duration.
+    def _template_changed(self, change: TemplateChanged) -> None:
+        """Somebody else's release gets its whole duration.
 
         A breach that began only after it has nothing to start again for.
         """
-        at = self._clock.monotonic() if earliest is None else self._monotonic(earliest)
+        at = self._clock.monotonic() if change.earliest is None else self._monotonic(change.earliest)
         self._released = at
         for trigger in self._triggers.values():
             if trigger.state.onset is not None and trigger.state.onset < at:
                 trigger.state = triggers.restart_clock(trigger.state, at)
         self._note_reset()
 
-    def run_closed(self) -> None:
-        """A run on this target has ended: what was seen before it no longer counts."""
+    def _run_ended(self, _: RunEnded) -> None:
+        """What was seen before the end of a run no longer counts."""
         state = self._after(self._chronicle.last_closed(self._target.key), self._clock.monotonic())
         for trigger in self._triggers.values():
             trigger.state = state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -17,21 +18,17 @@ from logcaster_guard.domain.runs import DESTINATION_BAD, Run
 from logcaster_guard.domain.signals import Signal, SourceName, Target
 from logcaster_guard.domain.triggers import Phase
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.engine.chronicle import Chronicle
 from logcaster_guard.engine.decisions import Decisions
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.loops import LoopTasks, until
 from logcaster_guard.engine.manual import ManualRuns
-from logcaster_guard.engine.problems import Problems
 from logcaster_guard.engine.pulse import Pulse
 from logcaster_guard.engine.reader import Reader
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.engine.revisions import RevisionWatch
+from logcaster_guard.engine.services import Services, TargetContext
 from logcaster_guard.engine.source_health import KUBERNETES
-from logcaster_guard.engine.tally import Tally
 from logcaster_guard.engine.triggers import Trigger, Triggers
-from logcaster_guard.ports import Clock
-from logcaster_guard.steps.services import Assessment
 
 _BREATH = 0.01
 _LOOK = "look at the workload"
@@ -39,44 +36,40 @@ _DECIDE = "decide"
 _WORKLOAD = "the workload"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetParts:
+    """The parts of one target's watch; `manual` are the rollbacks that people ask for."""
+
+    triggers: Triggers
+    reader: Reader
+    revisions: RevisionWatch
+    decisions: Decisions
+    manual: ManualRuns
+
+
 class TargetWatch:
-    """One target's loops: one per source, one per rule, one for the Deployment, one for decisions.
+    """One target's loops: one per source, one per rule, one for the workload, one for decisions.
 
     A source's loop only reads; a rule's loop alone evaluates it, after each poll of a source that it needs and, with a
     read of its own, at the instant at which its duration is full. So nothing slow holds up anything else.
-    `manual` are the rollbacks that people ask for; `interval` is that of the polls, in seconds. `looked_at` is when the
-    workload was looked at last. The parts are there to be read by `engine/status.py`.
+    `looked_at` is when the workload was looked at last. The parts are there to be read by `engine/status.py`.
     """
 
-    def __init__(
-        self,
-        target: Target,
-        *,
-        triggers: Triggers,
-        reader: Reader,
-        revisions: RevisionWatch,
-        decisions: Decisions,
-        manual: ManualRuns,
-        executor: Executor,
-        chronicle: Chronicle,
-        clock: Clock,
-        tally: Tally,
-        problems: Problems,
-        interval: float,
-    ) -> None:
+    def __init__(self, context: TargetContext, services: Services, parts: TargetParts, executor: Executor) -> None:
+        target, clock, interval = context.target, services.clock, services.policy.polling.interval
         self.target = target
-        self.triggers = triggers
-        self.reader = reader
-        self.decisions = decisions
-        self.manual = manual
-        self.tally = tally
+        self.triggers = parts.triggers
+        self.reader = parts.reader
+        self.decisions = parts.decisions
+        self.manual = parts.manual
+        self.tally = context.tally
         self.pulse = Pulse(clock, interval)
         self.looked_at: datetime | None = None
-        self._revisions = revisions
+        self._revisions = parts.revisions
         self._executor = executor
-        self._chronicle = chronicle
+        self._chronicle = services.chronicle
         self._clock = clock
-        self._problems = problems
+        self._problems = services.problems
         self._interval = interval
         self._workload: Workload | None = None
         self._loops: LoopTasks | None = None
@@ -98,18 +91,6 @@ class TargetWatch:
     def sources(self) -> Sequence[SourceName]:
         """The sources that its rules read from."""
         return sorted({s.source for s in self.triggers.signals.values()})
-
-    def assess(self, fired: str, since: float) -> Assessment:
-        """See `Triggers.assess`."""
-        return self.triggers.assess(fired, since)
-
-    def goes_on(self, fired: str) -> Assessment:
-        """See `Triggers.goes_on`."""
-        return self.triggers.goes_on(fired)
-
-    def run_closed(self) -> None:
-        """See `Triggers.run_closed`."""
-        self.triggers.run_closed()
 
     async def run(self, *, deciding: bool = True) -> None:
         """Watch until cancelled; without `deciding` only read the sources, so that they are warm."""

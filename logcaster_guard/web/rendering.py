@@ -24,7 +24,7 @@ from logcaster_guard.engine.status import (
     Explanation,
     GuardStatus,
     LeadershipStatus,
-    ReleaseStatus,
+    ReleaseSummary,
     RuleStatus,
     SourceStatus,
     TargetStatus,
@@ -55,7 +55,7 @@ def status(found: GuardStatus) -> Json:
     )
 
 
-def history(runs: Sequence[Run], releases: Sequence[ReleaseStatus]) -> Json:
+def history(runs: Sequence[Run], releases: Sequence[ReleaseSummary]) -> Json:
     """These runs, and what is known of each release."""
     return _told({"runs": [_run(run) for run in runs], "releases": [_release(release) for release in releases]})
 
@@ -217,7 +217,7 @@ def _under_way(run: Run) -> str:
     return f"Run {run.id} of rule {run.opened.rule} is under way: no trigger of this target is evaluated meanwhile."
 
 
-def _release(found: ReleaseStatus) -> Json:
+def _release(found: ReleaseSummary) -> Json:
     record = found.record
     return {
         "target": found.target,

@@ -268,7 +268,8 @@ DAMAGES: Sequence[tuple[str, Change, str]] = [
     ("another guard", value("header", lambda h: h.update(journal="other")), r"belongs to another guard \(other in"),
     ("another namespace", value("header", lambda h: h.update(namespace="prod")), "belongs to another guard"),
     ("another kind of object", field(lambda i: i.update(type="Opaque")), "belongs to another guard"),
-    ("a newer format", value("header", lambda h: h.update(format=2)), "format 2 and this version reads format 1"),
+    ("a newer format", value("header", lambda h: h.update(format=2)), "a newer version of LogCaster Guard"),
+    ("an older format", value("header", lambda h: h.update(format=0)), "an older version of LogCaster Guard"),
 ]
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from logcaster_guard.adapters.journal import APPLICATION_ID, FORMAT, SqliteJournal
+from logcaster_guard.adapters.journal import SqliteJournal
+from logcaster_guard.adapters.sqlite_layout import APPLICATION_ID, FORMAT
 from logcaster_guard.domain.errors import JournalConflict, JournalUnavailable
 from logcaster_guard.domain.events import Event, SignalSeen
 from logcaster_guard.stores import CODEC
@@ -127,9 +128,17 @@ def foreign(path: Path) -> None:
         database.commit()
 
 
+def older(path: Path) -> None:
+    of_format(path, FORMAT - 1)
+
+
 def newer(path: Path) -> None:
+    of_format(path, FORMAT + 1)
+
+
+def of_format(path: Path, number: int) -> None:
     with contextlib.closing(sqlite3.connect(path)) as database:
-        database.execute(f"PRAGMA user_version = {FORMAT + 1}")
+        database.execute(f"PRAGMA user_version = {number}")
         # Back from WAL, so that the number is in the file itself as a newer version would leave it after closing.
         database.execute("PRAGMA journal_mode = DELETE")
 
@@ -167,7 +176,8 @@ def statement(sql: str) -> Callable[[Path], None]:
         (half, "damaged"),
         (text, "not a journal of LogCaster Guard"),
         (foreign, "not a journal of LogCaster Guard"),
-        (newer, "format 2 and this version reads format 1"),
+        (newer, "a newer version of LogCaster Guard (it has format 2, and this version reads format 1)"),
+        (older, "an older version of LogCaster Guard (it has format 0, and this version reads format 1)"),
         (statement("UPDATE events SET body = replace(body, 'signal-7', 'signal-8') WHERE position = 8"), "damaged at"),
         (statement("DELETE FROM events WHERE position = 5"), "damaged at"),
         (statement("UPDATE events SET stream = 'run/9' WHERE stream = 'run/1'"), "damaged at"),

@@ -4,11 +4,21 @@ from typing import Any
 
 import pytest
 
-from logcaster_guard.adapters.kubernetes.events import ABOUT_THE_WORKLOAD, EventChannel, event_of
+from logcaster_guard.adapters.channels.translated import Translated
+from logcaster_guard.adapters.kubernetes.events import (
+    ABOUT_THE_GUARD,
+    ABOUT_THE_WORKLOAD,
+    EventChannel,
+    event_of,
+)
 from logcaster_guard.adapters.kubernetes.signals import KubernetesSource
+from logcaster_guard.adapters.plugin import Subject
+from logcaster_guard.domain import narration
+from logcaster_guard.domain.errors import NotFound
 from logcaster_guard.domain.notices import Delivered, Notice, Severity, TryLater, Undeliverable
 from logcaster_guard.domain.signals import Fault, Gap, NoData, Signal, SourceError, SourceName, Target, Unit
-from logcaster_guard.ports import Kind
+from logcaster_guard.domain.translation import Language
+from logcaster_guard.ports import Json, Kind
 from tests.adapters.misbehaving import (
     deployment,
     http,
@@ -16,6 +26,7 @@ from tests.adapters.misbehaving import (
     serving,
 )
 from tests.fakes.clock import START, FakeClock
+from tests.fakes.cluster import FakeCluster
 
 TARGET = Target(name="web", namespace="shop", deployment="web")
 STALLED = Signal("rollout_stalled", Unit.COUNT, SourceName.KUBERNETES)
@@ -104,5 +115,60 @@ async def test_an_event_stands_at_the_workload_by_its_kind_and_uid() -> None:
     async with serving(http(200, stateful), http(201, {})) as (cluster, server):
         await EventChannel(cluster, {("shop", "web"): Kind.STATEFUL_SET}).deliver(notice())
     assert "/apis/apps/v1/namespaces/shop/statefulsets/web" in str(server.requests[0])
-    made = event_of(notice(), "u1", Kind.STATEFUL_SET)["involvedObject"]
+    made = event_of(notice(), Subject(Kind.STATEFUL_SET, "shop", "web"), "u1")["involvedObject"]
     assert (made["kind"], made["uid"]) == ("StatefulSet", "u1")
+
+
+POD, FIRST = Subject(Kind.POD, "guards", "guard-0"), Subject(Kind.DEPLOYMENT, "shop", "web")
+
+
+def of_the_guard(event: str = "journal.failing") -> Notice:
+    return notice(run="", namespace="", deployment="", event=event)
+
+
+@pytest.mark.parametrize("event", sorted(ABOUT_THE_GUARD))
+async def test_what_is_about_the_guard_itself_stands_at_its_own_pod(event: str) -> None:
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": POD.name, "namespace": POD.namespace, "uid": "u7"}}
+    async with serving(http(200, pod), http(409, refusal(409))) as (cluster, server):
+        assert isinstance(await EventChannel(cluster, guard=[POD, FIRST]).deliver(of_the_guard(event)), Delivered)
+    look, create = map(str, server.requests)
+    assert "GET /api/v1/namespaces/guards/pods/guard-0" in look
+    assert "POST /api/v1/namespaces/guards/events" in create
+    made = event_of(of_the_guard(event), POD, "u7")["involvedObject"]
+    assert made == {"apiVersion": "v1", "kind": "Pod", "namespace": "guards", "name": "guard-0", "uid": "u7"}
+
+
+class Noting(FakeCluster):
+    """Keeps what is created."""
+
+    made: tuple[Json, ...] = ()
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Json:
+        raise NotFound(f"{kind} {namespace}/{name}", status=404)
+
+    async def create(self, kind: Kind, namespace: str, body: Json) -> Json:
+        del kind, namespace
+        self.made += (body,)
+        return body
+
+
+async def test_it_is_told_in_the_language_of_the_settings() -> None:
+    cluster = Noting(FakeClock(), FIRST.namespace)
+    channel = Translated(EventChannel(cluster, guard=[FIRST]), Language.KOREAN)
+    assert isinstance(await channel.deliver(narration.journal_failing("the disk is full", START)), Delivered)
+    (made,) = cluster.made
+    assert made["message"].startswith("가드가 ")
+    assert made["involvedObject"]["name"] == FIRST.name
+
+
+async def test_where_no_event_may_stand_at_the_guards_pod_it_stands_at_a_target() -> None:
+    denied = http(403, refusal(403))
+    async with serving(denied, denied, http(200, deployment()), http(409, refusal(409))) as (cluster, server):
+        assert isinstance(await EventChannel(cluster, guard=[POD, FIRST]).deliver(of_the_guard()), Delivered)
+    assert "POST /api/v1/namespaces/shop/events" in str(server.requests[-1])
+
+
+async def test_an_api_server_that_is_away_does_not_move_the_guards_event_elsewhere() -> None:
+    async with serving(http(503, refusal(503)), http(503, refusal(503))) as (cluster, server):
+        assert isinstance(await EventChannel(cluster, guard=[POD, FIRST]).deliver(of_the_guard()), TryLater)
+    assert len(server.requests) == 1

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from logcaster_guard.adapters.kubernetes.events import event_of
 from logcaster_guard.adapters.kubernetes.pods import Pod, endpoints_of, quantity
 from logcaster_guard.adapters.kubernetes.signals import Observation
+from logcaster_guard.adapters.plugin import Subject
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.ports import Json
+from logcaster_guard.ports import Json, Kind
 from tests.fakes.clock import START
 
+WEB = Subject(Kind.DEPLOYMENT, "shop", "web")
 TEMPLATE: Json = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "web:2"}]}}
 
 
@@ -209,7 +211,7 @@ def notice(**changes: Any) -> Notice:
 
 
 def test_an_event_names_the_deployment_and_says_what_happened() -> None:
-    event = event_of(notice(), "u1")
+    event = event_of(notice(), WEB, "u1")
     assert event["reason"] == "RunOpened"
     assert event["message"] == "Rollback of web: error_rate is 31 %."
     assert event["type"] == "Normal"
@@ -219,7 +221,7 @@ def test_an_event_names_the_deployment_and_says_what_happened() -> None:
 
 @pytest.mark.parametrize("severity", [Severity.WARNING, Severity.CRITICAL])
 def test_what_is_not_mere_information_is_a_warning(severity: Severity) -> None:
-    assert event_of(notice(severity=severity), "")["type"] == "Warning"
+    assert event_of(notice(severity=severity), WEB, "")["type"] == "Warning"
 
 
 @given(
@@ -234,14 +236,14 @@ def test_what_is_not_mere_information_is_a_warning(severity: Severity) -> None:
     )
 )
 def test_every_notice_makes_an_event_that_the_api_takes(told: Notice) -> None:
-    event = event_of(told, "")
+    event = event_of(told, WEB, "")
     message, reason, name = event["message"], event["reason"], event["metadata"]["name"]
     assert len(message.encode()) <= 1024
     assert not any(c in message for c in "\n\r\t\x00\x1b\u2028\u202e")
     assert reason.isalnum()
     assert reason.isascii()
     assert len(reason) <= 128
-    assert name == event_of(told, "other")["metadata"]["name"]
+    assert name == event_of(told, WEB, "other")["metadata"]["name"]
     assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-.")
     assert len(name) <= 253
 
@@ -286,4 +288,4 @@ async def test_only_running_pods_that_the_deployment_owns_are_scraped() -> None:
         ],
     )
     found = await endpoints_of(shop, Target(name="web", namespace="shop", deployment="web"))
-    assert [(e.name, e.ip, e.template) for e in found] == [("a", "10.0.0.1", PRESENT), ("b", "10.0.0.1", PRESENT)]
+    assert [(e.pod, e.ip, e.template) for e in found] == [("a", "10.0.0.1", PRESENT), ("b", "10.0.0.1", PRESENT)]

@@ -35,7 +35,6 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(logs, "_literals", ())
     yield
     structlog.contextvars.clear_contextvars()
-    structlog.reset_defaults()
     for name, level in before.items():
         logging.getLogger(name).setLevel(level)
     logging.getLogger().handlers[:] = handlers

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from logcaster_guard.adapters.scrape import Endpoint, MetricNames, ScrapeSource
+from logcaster_guard.adapters.sources.scrape import ScrapeSection, ScrapeSource
 from logcaster_guard.domain.signals import (
     BUILT_IN_UNITS,
     Fault,
@@ -23,9 +23,12 @@ from logcaster_guard.domain.signals import (
     Target,
     Value,
 )
+from logcaster_guard.fields.metrics import MetricsSection
+from logcaster_guard.ports import Endpoint
 from tests.adapters import sources_server as server
 from tests.adapters.sources_server import Exchange, RawServer, Script, serving
 from tests.fakes.clock import FakeClock
+from tests.fakes.services import source_services
 
 TARGET = Target("shop", "prod", "web")
 MIB = 1024 * 1024
@@ -75,8 +78,18 @@ class Pods:
         self.endpoints: Sequence[Endpoint] | SourceError = [
             Endpoint(f"web-{n}", f"127.0.0.{n}", "abc", 100.0 * MIB) for n in range(1, len(apps) + 1)
         ]
-        defaults: dict[str, Any] = {"port": servers[0].port, "timeout": 30.0, "max_bytes": 100_000, "min_requests": 10}
-        self.source = ScrapeSource(self._list, self.clock, **defaults | options)
+        defaults: dict[str, Any] = {
+            "port": servers[0].port,
+            "timeout": 30.0,
+            "max_bytes": 100_000,
+            "min_requests": 10,
+            "max_series": 5_000,
+        }
+        section = defaults | options
+        outside = {"keep": section.pop("keep", 3_600.0), "metrics": section.pop("metrics", None)}
+        services = source_services(self.clock, endpoints=self._list, **outside)
+        bounds = {key: section.pop(key) for key in ("max_samples", "max_pods") if key in section}
+        self.source = ScrapeSource(ScrapeSection.model_construct(**section), services, **bounds)
 
     async def _list(self, _: Target) -> Sequence[Endpoint] | SourceError:
         return self.endpoints
@@ -164,7 +177,7 @@ async def test_old_and_new_pods_are_measured_each_alone() -> None:
     ],
 )
 async def test_what_is_a_failed_request(status: str, client_errors: bool, rate: float) -> None:
-    async with pods(client_errors=client_errors) as world:
+    async with pods(metrics=MetricsSection(client_errors_count=client_errors)) as world:
         await world.read()
         reading = (await world.over(30, lambda: world.apps[0].serve(50, 50, status)))["error_rate"]
     assert reading == Value(1030.0, rate)
@@ -367,8 +380,8 @@ async def test_memory_needs_a_limit_and_sums_the_pods_processes() -> None:
 
 
 async def test_metrics_may_have_other_names() -> None:
-    names = MetricNames(requests="hits", status_label="code")
-    async with pods(names=names) as world:
+    names = MetricsSection(requests="hits", status_label="code")
+    async with pods(metrics=names) as world:
         world.apps[0].script = server.answer('hits{code="500"} 0\nhits{code="200"} 0\n')
         await world.read()
         world.apps[0].script = server.answer('hits{code="500"} 25\nhits{code="200"} 75\n')

@@ -54,6 +54,17 @@ async def test_status_says_in_red_what_the_guard_cannot_see(scene: Guarded) -> N
     assert "blind since  2026-01-01 00:0" in explained
 
 
+async def test_a_clock_that_differs_is_shown_by_status_and_by_the_probe(scene: Guarded) -> None:
+    scene.cluster.skew = 42.0
+    await scene.clock.advance(2 * INTERVAL)
+    sentence = "clock of the API server: 42 s ahead of the guard's."
+    assert sentence in (await run("status", "--address", scene.url)).stdout
+    assert f"degraded: {sentence}" in (await scene.get("/readyz")).text
+    scene.cluster.skew = 0.0
+    await scene.clock.advance(2 * INTERVAL)
+    assert sentence not in (await run("status", "--address", scene.url)).stdout
+
+
 async def test_the_address_may_come_from_the_environment_without_a_scheme(scene: Guarded) -> None:
     result = await run("status", LOGCASTER_GUARD_ADDRESS=scene.url.removeprefix("http://"))
     assert result.exit_code == 0, result.output

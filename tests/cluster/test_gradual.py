@@ -152,7 +152,7 @@ async def shifting(cluster: Cluster, replicas: int, *, borrowed: bool, policy: P
         around = await effects.gathered(api, blobs, target, record)
         plan = gradual.plan(bad, record, rule=RULE, policy=policy, around=around)
         assert isinstance(plan, Plan)
-        sight, chronicle = Sight(), Chronicle(MemoryJournal())
+        sight, chronicle = Sight(), Chronicle(MemoryJournal(), SystemClock())
         now = datetime.now(UTC)
         live = [RevisionLive(now, w.hash, w.revision, w.uid, blob, w.images, earliest=now) for w in (good, bad)]
         await chronicle.tell(target_stream(target.key), live[0], RevisionGood(now, good.hash, 1.0, 1.0), live[1])

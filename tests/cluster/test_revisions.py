@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import pytest
@@ -15,8 +16,11 @@ from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.engine.aim import Aim
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
+from logcaster_guard.engine.hub import Hub
 from logcaster_guard.engine.operator_inbox import OperatorInbox
+from logcaster_guard.engine.problems import Problems
 from logcaster_guard.engine.revisions import RevisionWatch
+from logcaster_guard.engine.services import Services, TargetContext
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Json
 from logcaster_guard.sandbox import objects
@@ -38,6 +42,11 @@ class ClockBehind(SystemClock):
         return super().now() - timedelta(seconds=BEHIND)
 
 
+class OneQuietRule:
+    def quiet(self) -> Mapping[str, bool | None]:
+        return {"rule": True}
+
+
 class Watched:
     """A Deployment without pods, and the watch of its release by a guard whose clock is behind."""
 
@@ -48,19 +57,21 @@ class Watched:
         self.path = f"/apis/apps/v1/namespaces/{cluster.namespace}/deployments"
         self.target = Target("web", cluster.namespace, objects.DEPLOYMENT)
         self.journal = MemoryJournal()
-        self.chronicle = Chronicle(self.journal)
-        self.watch = RevisionWatch(
-            self.target,
-            aim=Aim(self.target, api),
+        clock, policy = ClockBehind(), Policy()
+        self.chronicle = Chronicle(self.journal, clock)
+        services = Services(
             cluster=api,
-            blobs=MemoryBlobs(),
+            clock=clock,
             chronicle=self.chronicle,
-            clock=ClockBehind(),
-            policy=Policy(),
-            inbox=OperatorInbox(api, self.chronicle, ClockBehind(), Policy()),
-            quiet=lambda: {"rule": True},
-            template_changed=lambda _: None,
+            blobs=MemoryBlobs(),
+            policy=policy,
+            sources={},
+            signals={},
+            hub=Hub(),
+            problems=Problems(self.chronicle, clock),
+            inbox=OperatorInbox(api, self.chronicle, clock, policy),
         )
+        self.watch = RevisionWatch(TargetContext(self.target, Aim(self.target, api)), services, OneQuietRule())
 
     async def patch(self, body: Json) -> datetime:
         """Somebody changes the Deployment; returns the latest instant, by the guard's clock, at which it was not so."""

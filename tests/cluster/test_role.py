@@ -21,6 +21,7 @@ from logcaster_guard.adapters.kubernetes.access import (
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.adapters.kubernetes.events import event_of
+from logcaster_guard.adapters.plugin import Subject
 from logcaster_guard.domain.errors import ClusterError, Conflict, NotFound, Rejected
 from logcaster_guard.domain.events import RunOpened
 from logcaster_guard.domain.gitops import Reference
@@ -55,11 +56,11 @@ RULES = rules_in(*TARGETS, *FURTHER, names=NAMES)
 PAUSE = [{"op": "add", "path": "/metadata/annotations", "value": {}}]
 EMPTY = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}}
 NOTE = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "note"}}
-NOTICE = Notice("run-1/1", START, "run.opened", Severity.WARNING, "t", "x", deployment="web", run="run-1")
+NOTICE = Notice("run-1/1", START, "run.opened", Severity.WARNING, "t", "x", run="run-1")
 
 
 async def tell(guard: KubernetesCluster, namespace: str) -> object:
-    event = event_of(replace(NOTICE, namespace=namespace), "")
+    event = event_of(NOTICE, Subject(Kind.DEPLOYMENT, namespace, "web"), "")
     return await guard.create(Kind.EVENT, namespace, event)
 
 

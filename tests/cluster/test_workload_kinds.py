@@ -18,7 +18,7 @@ from logcaster_guard.adapters.kubernetes.events import EventChannel
 from logcaster_guard.domain import runs
 from logcaster_guard.domain.ledger import Standing
 from logcaster_guard.domain.signals import History, NoHistory, Reading, Signal, SourceName, Target, Value
-from logcaster_guard.engine.composition import Orders
+from logcaster_guard.engine.composition import GuardPorts, Orders
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.ports import Kind
 from logcaster_guard.sandbox import objects
@@ -76,12 +76,14 @@ async def guarding(cluster: Cluster, kind: str, path: str, folder: Path) -> Asyn
     target = Target("logcaster", cluster.namespace, NAME, service=objects.SERVICE, kind=kind)
     guard = Guard(
         Orders([target], {SIGNAL.name: SIGNAL}, [RULE], POLICY),
-        cluster=api,
-        sources={SourceName.SCRAPE: ErrorsOf(cluster, path, clock)},
-        journal=journal,
-        blobs=FolderBlobs(folder / "blobs"),
-        channels=[EventChannel(api, {(cluster.namespace, NAME): Kind(kind)})],
-        clock=clock,
+        GuardPorts(
+            cluster=api,
+            sources={SourceName.SCRAPE: ErrorsOf(cluster, path, clock)},
+            journal=journal,
+            blobs=FolderBlobs(folder / "blobs"),
+            channels=[EventChannel(api, {(cluster.namespace, NAME): Kind(kind)})],
+            clock=clock,
+        ),
     )
     task = asyncio.create_task(guard.run())
     try:

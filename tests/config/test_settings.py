@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from logcaster_guard.config.faults import ConfigFault
+from logcaster_guard.adapters.sources.prometheus.section import PrometheusSection
 from logcaster_guard.config.settings import Settings, default_settings, read_settings
 from logcaster_guard.config.yaml import load_yaml
 from logcaster_guard.domain import ownership
 from logcaster_guard.domain.promql import render
 from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.signals import BUILT_IN_UNITS, SourceName, Target, Unit
+from logcaster_guard.fields.faults import ConfigFault
 from tests.real import presence
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -52,7 +53,7 @@ def test_the_defaults_fit_the_plan() -> None:
     )
     assert found.policy == Policy()
     assert found.rollout_window == 86_400
-    assert found.sources.prometheus.url == "http://prometheus:9090"
+    assert found.sources.of(PrometheusSection).url == "http://prometheus:9090"
     assert dict(found.units) == dict(BUILT_IN_UNITS)
 
 

@@ -15,7 +15,7 @@ from logcaster_guard.domain.attribution import Attribution, Before, Cause, Past
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import Guardrail, PastRun, Situation, manual_refusals, refusals, span
 from logcaster_guard.domain.inbox.annotations import FREEZE
-from logcaster_guard.domain.ledger import Freeze, Ledger, Record, Rollout
+from logcaster_guard.domain.ledger import Freeze, Ledger, Record, Replacement, Rollout
 from logcaster_guard.domain.rules import Action, Limits, Policy
 from logcaster_guard.domain.runs import SUBSIDED, VETOED
 from logcaster_guard.domain.workload import Workload
@@ -250,6 +250,36 @@ def test_who_is_rolling_out_another_release_is_told_from_whose_rollout_has_ended
     for onset in (at(9_001), at(9_500)):
         assert found(replace(begun, onset=onset)) == []
     assert found(replace(begun, workload=Workload(BAD))) == both[:1]
+
+
+HOUR, DAY = 3_600.0, 86_400.0
+RESTARTED = replace(LEDGER, replacement=Replacement(at(9_050), ("checksum/config",)))
+"""Its pods were all replaced 50 s after the rollout, which had earned good."""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "says", "says_not"),
+    [
+        (HOUR, "its configuration first", "leaks"),
+        (HOUR + 1, "from the release itself", "its configuration first"),
+        (3 * HOUR, "3h after all pods", "had been well"),
+        (DAY, "from the release itself", "well before"),
+    ],
+)
+def test_what_begins_long_after_the_pods_were_replaced_is_put_down_to_nothing(
+    seconds: float, says: str, says_not: str
+) -> None:
+    (refusal,) = refusals(replace(ALLOWED, ledger=RESTARTED, onset=at(9_050 + seconds)), POLICY)
+    assert refusal.guardrail is Guardrail.PODS_REPLACED
+    assert "(checksum/config)" in refusal.sentence
+    assert says in refusal.sentence
+    assert says_not not in refusal.sentence
+
+
+def test_a_replacement_longer_ago_than_a_rollout_counts_is_not_spoken_of() -> None:
+    (refusal,) = refusals(replace(ALLOWED, ledger=RESTARTED, onset=at(9_051 + DAY)), POLICY)
+    assert refusal.guardrail is Guardrail.NOT_CAUSED_BY_A_ROLLOUT
+    assert "replaced" not in refusal.sentence
 
 
 def test_a_bad_release_that_the_guard_put_back_is_not_called_a_good_one() -> None:

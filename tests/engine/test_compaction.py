@@ -47,6 +47,7 @@ from logcaster_guard.domain.state import DENIALS
 from logcaster_guard.domain.steps import Hold, Plan
 from logcaster_guard.engine.chronicle import Chronicle, run_stream, target_stream
 from logcaster_guard.engine.compaction import FULL, PRESSED, Compaction, Compactor, compaction, state_of
+from logcaster_guard.engine.hub import Hub, JournalAppended
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.ports import Entry, Journal
 from logcaster_guard.steps.restore_template import RestoreTemplate
@@ -170,7 +171,7 @@ async def told(entries: list[Entry], now: datetime) -> tuple[object, ...]:
     journal, clock = MemoryJournal(), FakeClock()
     journal._entries = list(entries)
     clock.jump_wall((now - clock.now()).total_seconds())
-    chronicle = Chronicle(journal, monotonic=clock.monotonic)
+    chronicle = Chronicle(journal, clock)
     await chronicle.load()
     outbox = Outbox(journal, [Inbox()], clock)
     outbox._load(entries)
@@ -271,7 +272,9 @@ class Flapping:
         self.clock, self.inbox = FakeClock(), Inbox()
         self.journal = journal
         self.outbox = Outbox(journal, [self.inbox], self.clock)
-        self.chronicle = Chronicle(journal, on_append=self.outbox.wake, monotonic=self.clock.monotonic)
+        hub = Hub()
+        hub.subscribe(JournalAppended, lambda m: self.outbox.wake(m.stream))
+        self.chronicle = Chronicle(journal, self.clock, hub)
         self.compactor = Compactor(self.chronicle, journal, self.outbox, self.clock, retention=30 * 86_400.0)
 
     async def flap(self, text: str = "") -> None:

@@ -106,7 +106,7 @@ async def swept(*, token: str = SECRET, run: bool = True, targets: Sequence[str]
     journal = MemoryJournal()
     if run:
         await journal.append(run_stream("r"), _run(cluster.object(Kind.DEPLOYMENT, PROD)["metadata"]["uid"], token), 0)
-    chronicle = Chronicle(journal)
+    chronicle = Chronicle(journal, FakeClock())
     await chronicle.load()
     found = [Target(n, "default", n, service=n if n in (PROD, SHOP) else None) for n in targets]
     return Swept(clock, cluster, journal, chronicle, Sweeper(chronicle, cluster, clock, found))
@@ -167,7 +167,7 @@ async def test_a_guard_that_is_started_again_does_not_tell_it_again_and_other_ma
     made = await swept()
     made.mark(PROD)
     await made.sweep()
-    again = Chronicle(made.journal)
+    again = Chronicle(made.journal, FakeClock())
     await again.load()
     sweeper = Sweeper(again, made.cluster, made.clock, [Target(PROD, "default", PROD)])
     await sweeper.look_for_claims()

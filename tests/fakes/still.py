@@ -52,11 +52,15 @@ class AnsweringSource:
 
 
 class StillCluster:
-    """Implements the reading half of `ports.Cluster`: one Deployment, nothing else; a write is a defect."""
+    """Implements the reading half of `ports.Cluster`: one Deployment, nothing else; a write is a defect.
+
+    Its clock is `skew` seconds ahead.
+    """
 
     def __init__(self, deployment: Json) -> None:
         self.deployment = deployment
         self.away = False
+        self.skew = 0.0
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Json:
         del namespace
@@ -83,7 +87,7 @@ class StillCluster:
         raise AssertionError(f"{kind} {namespace}/{name} is deleted: {uid}, {resource_version}")
 
     def ahead(self) -> float:
-        return 0.0
+        return self.skew
 
     async def aclose(self) -> None:
         pass

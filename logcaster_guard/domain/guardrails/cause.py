@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from logcaster_guard.domain import attribution
 from logcaster_guard.domain.attribution import Attribution, Cause
 from logcaster_guard.domain.guardrails.situation import Guardrail, Refusal, Situation
 from logcaster_guard.domain.guardrails.wording import instant, span
+from logcaster_guard.domain.ledger import Replacement
 from logcaster_guard.domain.rules import Policy
 
 
@@ -43,25 +44,38 @@ def not_this_rollout(s: Situation, policy: Policy) -> list[Refusal]:
         )
         return [Refusal(Guardrail.NOT_CAUSED_BY_A_ROLLOUT, sentence)]
     replaced = s.ledger.replaced_before(s.onset)
-    if replaced is not None:
-        sentence = (
-            f"The breach began at {instant(s.onset)}, after all pods of {s.target} had been replaced at "
-            f"{instant(replaced.since)} without a new release: annotations of the pod template were changed "
-            f"({', '.join(replaced.changed)}). The release had been well before: look at what else changed with that, "
-            "its configuration first."
-        )
-        return [Refusal(Guardrail.PODS_REPLACED, sentence)]
-    if s.onset > changed + timedelta(seconds=window):
+    latest = changed if replaced is None else max(changed, replaced.since)
+    if s.onset > latest + timedelta(seconds=window):
         sentence = (
             f"The breach began at {instant(s.onset)}, more than {span(window)} after the last rollout "
             f"({instant(changed)}): a rollout is not its likely cause. Look at what else changed, a dependency first."
         )
         return [Refusal(Guardrail.NOT_CAUSED_BY_A_ROLLOUT, sentence)]
+    if replaced is not None:
+        return [Refusal(Guardrail.PODS_REPLACED, _replaced(s, replaced, changed, policy.attribution.recent))]
     if s.attribution is None:
         return []
     # Without a destination there is nothing that it would have to be better than.
     pointless = s.attribution.cause is Cause.UNPROVEN and s.ledger.destination(policy.ledger) is None
     return [] if pointless else _attributed(s.target, s.attribution)
+
+
+def _replaced(s: Situation, replaced: Replacement, changed: datetime, recent: float) -> str:
+    """Why the breach is not put down to the release; more than `recent` seconds after it the replacement is no clue."""
+    lag = (s.onset - replaced.since).total_seconds()
+    which = f"without a new release: annotations of the pod template were changed ({', '.join(replaced.changed)})"
+    if lag <= recent:
+        return (
+            f"The breach began at {instant(s.onset)}, after all pods of {s.target} had been replaced at "
+            f"{instant(replaced.since)} {which}. The release had been well before: look at what else changed with "
+            "that, its configuration first."
+        )
+    return (
+        f"The breach began at {instant(s.onset)}, {span(lag)} after all pods of {s.target} had been replaced at "
+        f"{instant(replaced.since)} {which}. That long after, it may come from what changed with that, from something "
+        f"else, or from the release itself, which was rolled out at {instant(changed)}: what it leaks begins anew with "
+        "new pods. Look for what has grown since then; if it is the release, roll back by hand."
+    )
 
 
 def _attributed(target: str, found: Attribution) -> list[Refusal]:
