@@ -8,6 +8,7 @@ import json
 import shutil
 import sqlite3
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -239,6 +240,57 @@ def test_a_copy_that_cannot_be_trusted_is_no_backup(folder: Path) -> None:
         True,
     )
     assert sorted(p.name for p in folder.iterdir()) == ["blobs", "guard.yaml", "journal.db"]
+
+
+GUARD = """
+import asyncio, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from logcaster_guard.adapters.journal import SqliteJournal
+from logcaster_guard.domain.events import SignalSeen
+
+async def main():
+    journal, seq = await SqliteJournal.open(Path(sys.argv[1])), 0
+    while True:
+        seq = await journal.append("guard", [SignalSeen(datetime.now(UTC), str(seq))] * 3, seq)
+        print(seq, flush=True)
+
+asyncio.run(main())
+"""
+
+
+def written(guard: subprocess.Popen[str], at_least: int) -> None:
+    """Wait until the other process has appended so much."""
+    assert guard.stdout is not None
+    assert any(int(line) >= at_least for line in guard.stdout)
+
+
+@pytest.mark.slow
+def test_a_copy_made_beside_a_process_that_never_stops_writing_is_whole(folder: Path) -> None:
+    program = [str(Path(sys.executable).with_name("logcaster-guard")), "journal"]
+    arguments = [sys.executable, "-c", GUARD, str(folder / "journal.db")]
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        whole = [*program, *command, "--config", str(folder / "guard.yaml")]
+        return subprocess.run(whole, capture_output=True, text=True, timeout=60, check=False)
+
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as guard:
+        try:
+            written(guard, 30)
+            done = [run("verify"), run("backup", str(folder / "copy.tar")), run("compact")]
+            assert guard.poll() is None
+        finally:
+            guard.kill()
+    assert [d.returncode for d in done] == [0, 0, 1], [d.stdout + d.stderr for d in done]
+    assert "stop it first" in done[2].stderr
+    count = asyncio.run(copied(folder / "copy.tar"))
+    # An append of three is in a copy whole or not at all.
+    assert (count >= 30, count % 3) == (True, 0)
+
+
+async def copied(file: Path) -> int:
+    async with journal_tools.backup(file) as copy:
+        return sum(entry.stream == "guard" for entry in copy.journal.entries)
 
 
 @pytest.mark.parametrize("name", ["../escape", "journal.db.lock", "/etc/passwd"])
