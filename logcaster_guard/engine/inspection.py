@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from logcaster_guard.domain.signals import Gap, NoData, Reading, Signal, SourceName, Target, Unit, Value
-from logcaster_guard.effects.inspection import Inspection
 from logcaster_guard.ports import Clock, Source
+from logcaster_guard.steps.services import Inspection
 
 ERROR_RATE, REQUEST_RATE, HEALTH = "error_rate", "request_rate", "health_check_fails"
 

@@ -19,7 +19,6 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from logcaster_guard import journal_tools, stores
-from logcaster_guard.adapters import journal_codec
 from logcaster_guard.adapters import sqlite_layout as layout
 from logcaster_guard.adapters.blobs import FolderBlobs
 from logcaster_guard.adapters.journal import SqliteJournal
@@ -29,6 +28,7 @@ from logcaster_guard.cli.main import app
 from logcaster_guard.domain.authority import Record
 from logcaster_guard.domain.events import Event, SignalSeen, TriggerCleared, TriggerPending
 from logcaster_guard.ports import Entry, Json, Kind
+from logcaster_guard.stores import CODEC
 from tests.fakes.lease import MemoryLease, Shelf
 from tests.fakes.secrets import Secrets
 from tests.versions.kept import FOLDER, PLACE, secrets_of, sqlite_file
@@ -189,7 +189,7 @@ def test_what_cannot_be_read_is_one_sentence(
 
 
 async def test_beside_a_running_guard_it_is_verified_and_backed_up_and_not_compacted(folder: Path) -> None:
-    guards = await SqliteJournal.open(folder / "journal.db")
+    guards = await SqliteJournal.open(CODEC, folder / "journal.db")
     await guards.append(
         "target/default/plain", [SignalSeen(NOW, "late")], len(await guards.read("target/default/plain"))
     )
@@ -205,7 +205,7 @@ async def test_beside_a_running_guard_it_is_verified_and_backed_up_and_not_compa
 
 
 async def entries_of(folder: Path) -> Sequence[Entry]:
-    async with contextlib.aclosing(await SqliteJournal.open(folder / "journal.db")) as journal:
+    async with contextlib.aclosing(await SqliteJournal.open(CODEC, folder / "journal.db")) as journal:
         return await journal.read_all()
 
 
@@ -304,7 +304,7 @@ def test_only_a_backup_is_unpacked(tmp_path: Path, name: str) -> None:
 
 
 async def test_by_hand_goes_what_the_guard_lets_go_of(folder: Path) -> None:
-    journal = await SqliteJournal.open(folder / "journal.db")
+    journal = await SqliteJournal.open(CODEC, folder / "journal.db")
     seq = len(await journal.read("target/default/plain"))
     for day in range(40):
         at = datetime.now(UTC) - timedelta(days=40 - day)
@@ -370,7 +370,7 @@ async def test_a_backup_of_the_cluster_is_created_again_as_it_was(tmp_path: Path
     copy = tmp_path / "copy.tar"
     assert (await asyncio.to_thread(call, tmp_path, "backup", str(copy))).exit_code == 0
     assert (await asyncio.to_thread(call, tmp_path, "verify", str(copy))).exit_code == 0
-    before = list(await KubernetesJournal(cluster, PLACE).read_all())
+    before = list(await KubernetesJournal(CODEC, cluster, PLACE).read_all())
     with tarfile.open(copy) as archive:
         member = archive.extractfile("secrets.json")
         assert member is not None
@@ -379,7 +379,7 @@ async def test_a_backup_of_the_cluster_is_created_again_as_it_was(tmp_path: Path
     for item in items:
         assert item["metadata"].keys() <= {"name", "namespace", "labels", "annotations"}
         await cluster.create(Kind.SECRET, PLACE.namespace, item)
-    restored: list[Entry] = list(await KubernetesJournal(cluster, PLACE).read_all())
+    restored: list[Entry] = list(await KubernetesJournal(CODEC, cluster, PLACE).read_all())
     assert restored == before
     assert (await asyncio.to_thread(call, tmp_path, "verify")).exit_code == 0
 
@@ -407,5 +407,5 @@ def test_in_the_cluster_nothing_is_compacted_beside_a_guard(
 def test_the_words_of_an_export_are_those_of_the_journal() -> None:
     entry = Entry("target/a/b", 1, 1, SignalSeen(NOW, "error_rate"))
     (line,) = journal_tools.exported([entry])
-    body = json.loads(journal_codec.encode(entry.event))
+    body = json.loads(CODEC.encode(entry.event))
     assert {"type": line["type"], "at": line["at"], **line["data"]} == body

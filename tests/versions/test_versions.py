@@ -17,6 +17,7 @@ from logcaster_guard.domain.errors import JournalUnavailable
 from logcaster_guard.domain.events import NoticeQueued, RunClosed, RunOpened, SignalSeen
 from logcaster_guard.domain.runs import ABANDONED, RECOVERED
 from logcaster_guard.ports import Journal, Kind
+from logcaster_guard.stores import CODEC
 from tests.fakes.journal import MemoryJournal
 from tests.versions.kept import PLACE, VERSIONS, secrets_of, sqlite_file, taken_over
 from tests.versions.world import AUTOSCALER, PLAYED, Services
@@ -77,7 +78,7 @@ async def test_where_somebody_has_gone_on_meanwhile_each_open_run_is_abandoned(v
 def test_what_an_earlier_version_knew_is_still_written_as_that_version_reads_it(version: str, tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(sqlite_file(version, tmp_path / "journal.db"))) as database:
         bodies = [body for (body,) in database.execute("SELECT body FROM events")]
-    assert [journal_codec.encode(journal_codec.decode(body)) for body in bodies] == bodies
+    assert [CODEC.encode(CODEC.decode(body)) for body in bodies] == bodies
 
 
 AT = "2026-01-01T00:00:00+00:00"
@@ -94,17 +95,17 @@ NEWER: dict[str, tuple[dict[str, Any], str]] = {
 
 async def refused(change: dict[str, Any], backend: str, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """What this version says of a journal that a newer one went on with."""
-    journal: Journal = KubernetesJournal(secrets_of("0.1.0"), PLACE)
+    journal: Journal = KubernetesJournal(CODEC, secrets_of("0.1.0"), PLACE)
     if backend == "sqlite":
-        journal = await SqliteJournal.open(sqlite_file("0.1.0", scratch / "newer.db"))
+        journal = await SqliteJournal.open(CODEC, sqlite_file("0.1.0", scratch / "newer.db"))
     entries = await journal.read_all()
     body = dict(change)
     if body["type"] == "RunOpened":
         opened = next(e.event for e in entries if isinstance(e.event, RunOpened))
-        body["plan"] = json.loads(journal_codec.encode(opened))["plan"]
+        body["plan"] = json.loads(CODEC.encode(opened))["plan"]
         body["plan"]["steps"][0] = {"kind": "restore_configuration", "version": 3}
     with monkeypatch.context() as newer:
-        newer.setattr(journal_codec, "encode", lambda _: json.dumps(body))
+        newer.setattr(journal_codec.EventCodec, "encode", lambda *_: json.dumps(body))
         await journal.append("run/r", [SignalSeen(entries[0].event.at, "s")], 0)
     with pytest.raises(JournalUnavailable) as caught:
         await journal.read_all()
