@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import gc
 import os
 import sqlite3
 import time
@@ -201,7 +202,7 @@ class _File:
             ]
 
     def read_all(self, prefix: str) -> Sequence[Entry]:
-        with layout.told(self.path, "read"):
+        with layout.told(self.path, "read"), _uncollected():
             rows = self._still_ours().execute(
                 f"{layout.SELECT} WHERE substr(stream, 1, ?) = ? ORDER BY position", (len(prefix), prefix)
             )
@@ -294,6 +295,18 @@ class _File:
                 f"the journal {self.path} or its lock was moved or replaced while in use: put it back and restart"
             )
         return self._database
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without garbage collection: a year's events are many, none is garbage, and each pass looks at all of them."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _tip(database: sqlite3.Connection, stream: str, expected_seq: int) -> tuple[int, bytes]:

@@ -307,16 +307,16 @@ def _seeded(ledger: Ledger, event: RevisionSeeded) -> Ledger:
 
 
 def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
-    since = event.earliest or event.at
+    since, key = event.earliest or event.at, event.release.key
     before = ledger.records.get(ledger.present or "")
-    if before is not None and before.release != event.release:
+    if before is not None and before.release.key != key:
         began = None if ledger.rollout is None else ledger.rollout.earliest
         stood = max(before.stood, (since - began).total_seconds()) if began else before.stood
         ledger = _with(ledger, replace(before, stood=stood))
         if event.by_guard is not None or event.undo_of == before.template:
             left_by = "an undo left it" if event.by_guard is None else f"run {event.by_guard} left it"
             ledger = _left(ledger, before.release.key, event.at, left_by)
-    known = ledger.records.get(event.release.key)
+    known = ledger.records.get(key)
     record = Record(
         template=event.template,
         configuration=event.configuration,
@@ -333,7 +333,7 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
         record = replace(record, bad_since=ledger.length)
     rollouts = _rollouts(ledger, before, event)
     return _with(
-        ledger, record, present=event.release.key, uid=event.uid, rollouts=rollouts, replacement=None
+        ledger, record, present=key, uid=event.uid, rollouts=rollouts, replacement=None
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import pytest
 
 from logcaster_guard.adapters.kubernetes import journal as under_test
+from logcaster_guard.adapters.kubernetes import journal_copy
 from logcaster_guard.adapters.kubernetes.blobs import KubernetesBlobs
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.connect import connect
@@ -177,3 +178,30 @@ async def test_a_small_blob_is_one_request_and_cannot_be_changed(
 async def own_names(api: KubernetesCluster, place: Place) -> Sequence[str]:
     items = await api.list(Kind.SECRET, place.namespace)
     return [i["metadata"]["name"] for i in items if i["metadata"]["name"].startswith(NAME)]
+
+
+async def test_a_copy_of_all_of_it_is_created_again_as_it_was(
+    api: KubernetesCluster, place: Place, journal: Journal, blobs: Blobs
+) -> None:
+    digest = await blobs.put(secrets.token_bytes(700_000))
+    for n, name in enumerate("abc"):
+        await journal.append("run/1", seen(name), n)
+    await journal.compact({("run/1", 1)})
+    await journal.append("run/1", seen("d"), 3)
+    before = list(await journal.read_all())
+    kept = await journal_copy.copies(api, place)
+    assert (journal_copy.inspect(CODEC, place, kept).entries, journal_copy.inspect(CODEC, place, kept).flaws) == (
+        before,
+        [],
+    )
+    for item in kept:
+        found = (await api.get(Kind.SECRET, place.namespace, item["metadata"]["name"]))["metadata"]
+        await api.delete(Kind.SECRET, place.namespace, found["name"], uid=found["uid"], resource_version=None)
+    assert list(await KubernetesJournal(CODEC, api, place).read_all()) == []
+    for item in kept:
+        await api.create(Kind.SECRET, place.namespace, item)
+    restored = KubernetesJournal(CODEC, api, place)
+    assert list(await restored.read_all()) == before
+    assert await restored.append("run/1", seen("e"), 4) == 5
+    content = await journal_copy.blobs_in(place, await journal_copy.copies(api, place)).get(digest)
+    assert content == await blobs.get(digest)
