@@ -123,7 +123,8 @@ def _schema(kind: type[Any]) -> Any:  # noqa: ANN401 - a core schema
 
 
 def _shallow(value: Any) -> dict[str, Any]:  # noqa: ANN401 # any dataclass
-    return {f.name: getattr(value, f.name) for f in fields(value)}
+    told = ((f, getattr(value, f.name)) for f in fields(value))
+    return {f.name: part for f, part in told if not (f.metadata.get("left_out") and part == f.default)}
 
 
 def _plain(value: object) -> object:

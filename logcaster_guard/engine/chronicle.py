@@ -59,7 +59,7 @@ def releases_to_keep(state: State, policy: LedgerPolicy) -> frozenset[str]:
     """
     kept = set()
     for ledger in state.ledgers.values():
-        kept |= {r.blob for r in ledger.records.values() if r.template == ledger.present}
+        kept |= {r.blob for r in ledger.records.values() if r.release.key == ledger.present}
         lifted = [r.lifted for r in ledger.records.values() if r.bad_since is not None]
         for records, standing in itertools.product((ledger.records.values(), lifted), _USABLE):
             usable = [r for r in records if r.standing(policy) is standing]

@@ -15,6 +15,7 @@ from logcaster_guard.domain.events import (
     Event,
     NoticeQueued,
     OwnerSuspended,
+    RevisionBad,
     RevisionGood,
     SignalSeen,
     StepDone,
@@ -206,3 +207,9 @@ def test_each_version_reads_what_it_and_those_before_it_have_written(monkeypatch
     monkeypatch.setattr(journal_codec, "VERSION", 1)
     with pytest.raises(Unreadable, match="event codec 2, and this one reads 1"):
         CODEC.decode(of_two)
+
+
+def test_a_configuration_is_written_only_where_it_is_known() -> None:
+    unknown, known = (RevisionBad(NOW, "t", "why", configuration=c) for c in ("", "c"))
+    assert "configuration" not in CODEC.encode(unknown)
+    assert [CODEC.decode(CODEC.encode(event)) for event in (unknown, known)] == [unknown, known]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,13 @@ async def test_where_somebody_has_gone_on_meanwhile_each_open_run_is_abandoned(v
     assert frozen == {*PLAYED} - {"asked"}
     assert services.cluster.object(Kind.AUTOSCALER, "gradual")["spec"] == AUTOSCALER
     await services.kill()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_an_earlier_version_knew_is_still_written_as_that_version_reads_it(version: str, tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(sqlite_file(version, tmp_path / "journal.db"))) as database:
+        bodies = [body for (body,) in database.execute("SELECT body FROM events")]
+    assert [CODEC.encode(CODEC.decode(body)) for body in bodies] == bodies
 
 
 AT = "2026-01-01T00:00:00+00:00"
