@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from logcaster_guard.adapters.kubernetes.connect import connect
-from logcaster_guard.domain import steps
+from logcaster_guard.domain import runs, steps
 from logcaster_guard.engine import executor
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Kind
