@@ -222,23 +222,24 @@ class Look(Step):
 class Hold:
     """Something borrowed that must be given back.
 
-    `id` is unique in its run; `kind` names the handler; `object` is the Kubernetes name. `original` and `written`
-    are the values before and by the guard, `earlier` those that it wrote before `written`: it is given back only while
-    the object still shows one of the guard's. `original_maximum` is an autoscaler's own upper bound. `run` is the run
-    that took it, which a helper names on itself. `revision` and `content` are what a suspended GitOps owner wanted when
-    its bad release was live, `saved` the JSON of the fields that suspending it changed. `token` is random and stands on
-    what the run made or marked (empty in journals of earlier versions), `since` is when that run was opened, by the API
-    server's clock. `owners` are the field managers that had the fields before: they get them back with their values.
+    `id` is unique in its run; `kind` names the step that gives it back; `object` is its name. `original` and
+    `written` are the values before and by the guard, of any JSON type (None: there was none), `earlier` those that it
+    wrote before `written`: it is given back only while the object still shows one of the guard's. `original_maximum`
+    is an autoscaler's own upper bound. `run` is the run that took it, which a helper names on itself. `revision` and
+    `content` are what a suspended GitOps owner wanted when its bad release was live, `saved` the JSON of the fields
+    that suspending it changed. `token` is random and stands on what the run made or marked (empty in journals of
+    earlier versions), `since` is when that run was opened, by the API server's clock. `owners` are the field managers
+    that had the fields before: they get them back with their values.
     """
 
     id: str
     kind: str
     object: str
     uid: str
-    original: int | None
-    written: int
+    original: Any
+    written: Any
     original_maximum: int | None = None
-    earlier: tuple[int, ...] = ()
+    earlier: tuple[Any, ...] = ()
     run: str = ""
     revision: str = ""
     content: str = ""
@@ -248,9 +249,9 @@ class Hold:
     owners: tuple[FieldOwner, ...] = ()
 
     @property
-    def ours(self) -> frozenset[int]:
+    def ours(self) -> tuple[Any, ...]:
         """Every value that the guard wrote."""
-        return frozenset({self.written, *self.earlier})
+        return (self.written, *self.earlier)
 
 
 @dataclass(frozen=True, slots=True)

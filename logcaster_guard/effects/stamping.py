@@ -14,23 +14,22 @@ from logcaster_guard.domain.errors import Conflict, GuardError, NotFound, Reject
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Hold, ObjectReference
 from logcaster_guard.ports import Cluster, Json, Kind
-from logcaster_guard.steps.suspend_owner import OWNER, owner_reference
+from logcaster_guard.steps.services import StepKind
+from logcaster_guard.steps.suspend_owner import owner_reference
 
 EPOCH = "guard.logcaster.io/epoch"
 
-_HELD = {"autoscaler_minimum": Kind.AUTOSCALER, "autoscaler_bounds": Kind.AUTOSCALER, "selector": Kind.SERVICE}
 _TRIES = 50
 
 
-def touched_by(run: Run) -> frozenset[ObjectReference]:
-    """The objects that the run may still change, in the cluster or outside."""
+def touched_by(run: Run, kinds: Iterable[StepKind]) -> frozenset[ObjectReference]:
+    """The objects that the run may still change, in the cluster or outside; `kinds` are the steps that there are."""
     plan = run.opened.plan
     found = {plan.object(plan.kind, name) for name in (plan.deployment, plan.live) if name}
     found |= {touched for step in plan.steps for touched in step.touches(plan)}
-    owners = [hold for hold in run.holds.values() if hold.kind == OWNER]
-    borrowed = [hold for hold in run.holds.values() if hold.kind != OWNER]
-    found |= {plan.object(_HELD.get(hold.kind, plan.kind), hold.object) for hold in borrowed if hold.object}
-    return frozenset(found) | kept_suspended(owners)
+    given_back = {kind.gives_back.kind: kind.gives_back for kind in kinds if kind.gives_back is not None}
+    found |= {touched for hold in run.holds.values() for touched in given_back[hold.kind].touches(plan, hold)}
+    return frozenset(found)
 
 
 def kept_suspended(holds: Iterable[Hold]) -> frozenset[ObjectReference]:

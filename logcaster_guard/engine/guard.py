@@ -319,7 +319,7 @@ class Guard:
         if self._term is None:
             return
         places = stamping.kept_suspended(event.hold for _, event in self.chronicle.suspended())
-        places = places.union(*map(stamping.touched_by, self.chronicle.open_runs().values()))
+        places = places.union(*(stamping.touched_by(run, self._kinds) for run in self.chronicle.open_runs().values()))
         while True:
             try:
                 await stamping.stamp({CLUSTER: stamping.cluster_marker(self._cluster)}, places, self._term.stamp)

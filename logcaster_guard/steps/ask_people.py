@@ -129,4 +129,4 @@ class AskPeopleHandler:
         """Nothing to do: asking is a notice."""
 
 
-KIND = StepKind(AskPeople, lambda c: AskPeopleHandler(c.cluster, c.clock, c.goes_on))
+KIND = StepKind(AskPeople, lambda c: AskPeopleHandler(c.cluster, c.clock, c.goes_on), gives_back=None)

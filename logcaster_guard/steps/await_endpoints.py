@@ -97,4 +97,4 @@ def _ready_pods(slices: Sequence[Json]) -> dict[str, str]:
     return found
 
 
-KIND = StepKind(AwaitEndpoints, lambda c: AwaitEndpointsHandler(c.cluster))
+KIND = StepKind(AwaitEndpoints, lambda c: AwaitEndpointsHandler(c.cluster), gives_back=None)

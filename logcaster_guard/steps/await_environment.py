@@ -93,4 +93,4 @@ class AwaitEnvironmentHandler:
         """Nothing to do: the Deployment controller does it."""
 
 
-KIND = StepKind(AwaitEnvironment, lambda c: AwaitEnvironmentHandler(c.cluster, c.clock))
+KIND = StepKind(AwaitEnvironment, lambda c: AwaitEnvironmentHandler(c.cluster, c.clock), gives_back=None)

@@ -103,4 +103,4 @@ class AwaitRolloutHandler:
         """Nothing to do: the Deployment controller does it."""
 
 
-KIND = StepKind(AwaitRollout, lambda c: AwaitRolloutHandler(c.cluster, c.clock))
+KIND = StepKind(AwaitRollout, lambda c: AwaitRolloutHandler(c.cluster, c.clock), gives_back=None)

@@ -163,4 +163,4 @@ def _hold(cluster: Cluster, run: Run, helper: str) -> Hold:
     )
 
 
-KIND = StepKind(CreateHelper, lambda c: CreateHelperHandler(c.cluster, c.blobs))
+KIND = StepKind(CreateHelper, lambda c: CreateHelperHandler(c.cluster, c.blobs), gives_back=None)

@@ -126,4 +126,4 @@ def _is_stuck(pod: Json, workload: Workload) -> bool:
     return owned and not ready and "deletionTimestamp" not in metadata and revision != workload.update_revision
 
 
-KIND = StepKind(DeleteStuckPods, lambda c: DeleteStuckPodsHandler(c.cluster))
+KIND = StepKind(DeleteStuckPods, lambda c: DeleteStuckPodsHandler(c.cluster), gives_back=None)

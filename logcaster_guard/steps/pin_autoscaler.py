@@ -28,7 +28,7 @@ from logcaster_guard.steps.observe import (
     both,
     workload_of,
 )
-from logcaster_guard.steps.services import StepKind
+from logcaster_guard.steps.services import Compensation, StepKind
 
 BOUNDS = (field_owners.MINIMUM, field_owners.MAXIMUM)
 
@@ -220,7 +220,7 @@ def _mended(raw: Json, hold: Hold) -> list[tuple[str, ...]]:
 
 
 def _rewritten(hold: Hold, size: int) -> Hold:
-    return replace(hold, written=size, earlier=tuple(sorted(hold.ours)))
+    return replace(hold, written=size, earlier=tuple(sorted(set(hold.ours))))
 
 
 async def _pin(cluster: Cluster, run: Run, hold: Hold, size: int) -> None:
@@ -252,4 +252,10 @@ async def _write_bounds(cluster: Cluster, raw: Json, minimum: int, maximum: int)
     await cluster.json_patch(Kind.AUTOSCALER, metadata["namespace"], metadata["name"], patch)
 
 
-KIND = StepKind(PinAutoscaler, lambda c: PinAutoscalerHandler(c.cluster), gives_back="autoscaler_bounds")
+KIND = StepKind(
+    PinAutoscaler,
+    lambda c: PinAutoscalerHandler(c.cluster),
+    gives_back=Compensation(
+        "autoscaler_bounds", lambda plan, hold: (plan.object("HorizontalPodAutoscaler", hold.object),)
+    ),
+)

@@ -27,7 +27,7 @@ from logcaster_guard.steps.observe import (
     both,
     workload_of,
 )
-from logcaster_guard.steps.services import StepKind
+from logcaster_guard.steps.services import Compensation, StepKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class RaiseAutoscalerMinimumHandler:
                 uid=step.uid,
                 original=minimum if known is None else known.original,
                 written=step.minimum,
-                earlier=() if known is None else tuple(sorted(known.ours)),
+                earlier=() if known is None else tuple(sorted(set(known.ours))),
                 owners=field_owners.owners_of(raw, field_owners.MINIMUM) if known is None else known.owners,
             ),
         )
@@ -170,5 +170,9 @@ def _floor(hold: Hold) -> int:
 
 
 KIND = StepKind(
-    RaiseAutoscalerMinimum, lambda c: RaiseAutoscalerMinimumHandler(c.cluster), gives_back="autoscaler_minimum"
+    RaiseAutoscalerMinimum,
+    lambda c: RaiseAutoscalerMinimumHandler(c.cluster),
+    gives_back=Compensation(
+        "autoscaler_minimum", lambda plan, hold: (plan.object("HorizontalPodAutoscaler", hold.object),)
+    ),
 )

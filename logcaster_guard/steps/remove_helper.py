@@ -26,7 +26,7 @@ from logcaster_guard.steps.observe import (
     own_pods,
     workload_of,
 )
-from logcaster_guard.steps.services import StepKind
+from logcaster_guard.steps.services import Compensation, StepKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,4 +172,8 @@ async def left(cluster: Cluster, namespace: str) -> Sequence[str]:
     ]
 
 
-KIND = StepKind(RemoveHelper, lambda c: RemoveHelperHandler(c.cluster), gives_back="helper")
+KIND = StepKind(
+    RemoveHelper,
+    lambda c: RemoveHelperHandler(c.cluster),
+    gives_back=Compensation("helper", lambda plan, hold: (plan.object("Deployment", hold.object),)),
+)

@@ -24,7 +24,7 @@ from logcaster_guard.steps.observe import (
     undisturbed,
     workload_of,
 )
-from logcaster_guard.steps.services import StepKind
+from logcaster_guard.steps.services import Compensation, StepKind
 
 KEPT = ("labels", "annotations")
 
@@ -192,4 +192,8 @@ async def sweep(cluster: Cluster, run: Run, hold: Hold, selectors: Selectors) ->
     return True
 
 
-KIND = StepKind(RestoreEnvironment, lambda c: RestoreEnvironmentHandler(c.cluster, c.blobs), gives_back="environment")
+KIND = StepKind(
+    RestoreEnvironment,
+    lambda c: RestoreEnvironmentHandler(c.cluster, c.blobs),
+    gives_back=Compensation("environment", lambda plan, hold: (plan.object(plan.kind, hold.object),)),
+)

@@ -22,7 +22,7 @@ from logcaster_guard.steps.observe import (
     workload_of,
 )
 from logcaster_guard.steps.scale_production import scale
-from logcaster_guard.steps.services import StepKind
+from logcaster_guard.steps.services import Compensation, StepKind
 
 SIZE: Final = "environment_size"
 
@@ -131,4 +131,8 @@ class ScaleEnvironmentHandler:
             await scale(self._cluster, workload, hold.original or 0)
 
 
-KIND = StepKind(ScaleEnvironment, lambda c: ScaleEnvironmentHandler(c.cluster), gives_back="environment_size")
+KIND = StepKind(
+    ScaleEnvironment,
+    lambda c: ScaleEnvironmentHandler(c.cluster),
+    gives_back=Compensation("environment_size", lambda plan, hold: (plan.object(plan.kind, hold.object),)),
+)

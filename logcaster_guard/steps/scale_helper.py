@@ -93,4 +93,4 @@ class ScaleHelperHandler(HelperHandler):
         await self._cluster.json_patch(Kind.DEPLOYMENT, helper.namespace, helper.name, patch)
 
 
-KIND = StepKind(ScaleHelper, lambda c: ScaleHelperHandler(c.cluster))
+KIND = StepKind(ScaleHelper, lambda c: ScaleHelperHandler(c.cluster), gives_back=None)

@@ -32,7 +32,7 @@ from logcaster_guard.steps.observe import (
     workload_of,
 )
 from logcaster_guard.steps.pin_autoscaler import bounds_of, bounds_written, pins, set_bounds
-from logcaster_guard.steps.services import StepKind
+from logcaster_guard.steps.services import Compensation, StepKind
 
 REPLICAS = "replicas"
 
@@ -106,7 +106,7 @@ class ScaleProductionHandler:
             uid=workload.uid,
             original=run.opened.plan.full_size,
             written=step.replicas,
-            earlier=(workload.replicas,) if known is None else tuple(sorted(known.ours)),
+            earlier=(workload.replicas,) if known is None else tuple(sorted(set(known.ours))),
             owners=owners_of(workload.raw, field_owners.REPLICAS) if known is None else known.owners,
         )
         return Before(wanted(workload.replicas), borrows=hold)
@@ -186,7 +186,7 @@ class ScaleProductionHandler:
 
 def _made(hold: Hold, run: Run) -> frozenset[int]:
     """The sizes that the run wrote, or let an autoscaler write."""
-    return hold.ours.union(*(h.ours for h in pins(run)))
+    return frozenset(hold.ours).union(*(h.ours for h in pins(run)))
 
 
 def _is_ours(hold: Hold, run: Run, workload: Workload) -> bool:
@@ -221,4 +221,8 @@ def _carried(run: Run, workload: Workload, pods: Any) -> Observation:  # noqa: A
     return Done(text) if serving >= wanted else Pending(text)
 
 
-KIND = StepKind(ScaleProduction, lambda c: ScaleProductionHandler(c.cluster), gives_back="replicas")
+KIND = StepKind(
+    ScaleProduction,
+    lambda c: ScaleProductionHandler(c.cluster),
+    gives_back=Compensation("replicas", lambda plan, hold: (plan.object(plan.kind, hold.object),)),
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,7 +10,7 @@ from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.observations import Observation
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Gap, NoData, Reading, SourceError, Value
-from logcaster_guard.domain.steps import Hold, Step, kind_of
+from logcaster_guard.domain.steps import Hold, ObjectReference, Plan, Step, kind_of
 from logcaster_guard.ports import Blobs, Clock, Cluster
 
 
@@ -118,12 +118,20 @@ class HandlerContext:
 
 
 @dataclass(frozen=True, slots=True)
+class Compensation:
+    """What a handler gives back: holds of this kind, and the objects that it changes for that."""
+
+    kind: str
+    touches: Callable[[Plan, Hold], Sequence[ObjectReference]]
+
+
+@dataclass(frozen=True, slots=True)
 class StepKind:
-    """One row of the list of steps: the value, how its handler is made, and the kind of hold that this gives back."""
+    """One row of the list of steps: the value, how its handler is made, and what this gives back, if anything."""
 
     step: type[Step]
     handler: Callable[[HandlerContext], Handler]
-    gives_back: str = ""
+    gives_back: Compensation | None
 
     @property
     def name(self) -> str:
@@ -140,9 +148,9 @@ def lenders_of(made: Mapping[StepKind, Handler]) -> Mapping[str, Lender]:
     """Those that give something back, by the kind of hold; raises `TypeError` for one that says so and cannot."""
     found: dict[str, Lender] = {}
     for kind, handler in made.items():
-        if not kind.gives_back:
+        if kind.gives_back is None:
             continue
         if not isinstance(handler, Lender):
-            raise TypeError(f"the handler of {kind.name} cannot give back {kind.gives_back}")
-        found[kind.gives_back] = handler
+            raise TypeError(f"the handler of {kind.name} cannot give back {kind.gives_back.kind}")
+        found[kind.gives_back.kind] = handler
     return found

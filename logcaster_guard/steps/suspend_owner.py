@@ -26,7 +26,7 @@ from logcaster_guard.domain.steps import (
 )
 from logcaster_guard.ports import Cluster, Json, Kind
 from logcaster_guard.steps.observe import undisturbed
-from logcaster_guard.steps.services import StepKind
+from logcaster_guard.steps.services import Compensation, StepKind
 
 OWNER = "gitops_owner"
 """The kind of the hold of a suspended owner."""
@@ -217,4 +217,8 @@ async def _patch(cluster: Cluster, raw: Json, patch: list[Json]) -> None:
     await cluster.json_patch(Kind(str(raw["kind"])), metadata["namespace"], metadata["name"], patch)
 
 
-KIND = StepKind(SuspendOwner, lambda c: SuspendOwnerHandler(c.cluster), gives_back=OWNER)
+KIND = StepKind(
+    SuspendOwner,
+    lambda c: SuspendOwnerHandler(c.cluster),
+    gives_back=Compensation(OWNER, lambda _, hold: owner_reference(hold.object)),
+)

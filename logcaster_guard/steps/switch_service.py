@@ -24,7 +24,7 @@ from logcaster_guard.steps.observe import (
     undisturbed,
     workload_of,
 )
-from logcaster_guard.steps.services import StepKind
+from logcaster_guard.steps.services import Compensation, StepKind
 
 SELECTOR: Final = "selector"
 
@@ -180,4 +180,8 @@ def _pointer(key: str) -> str:
     return key.replace("~", "~0").replace("/", "~1")
 
 
-KIND = StepKind(SwitchService, lambda c: SwitchServiceHandler(c.cluster), gives_back="selector")
+KIND = StepKind(
+    SwitchService,
+    lambda c: SwitchServiceHandler(c.cluster),
+    gives_back=Compensation("selector", lambda plan, hold: (plan.object("Service", hold.object),)),
+)

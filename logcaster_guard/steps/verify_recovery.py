@@ -112,4 +112,6 @@ class VerifyRecoveryHandler:
         """Nothing to do: judging has no effect."""
 
 
-KIND = StepKind(VerifyRecovery, lambda c: VerifyRecoveryHandler(c.cluster, c.clock, c.assess, c.staleness))
+KIND = StepKind(
+    VerifyRecovery, lambda c: VerifyRecoveryHandler(c.cluster, c.clock, c.assess, c.staleness), gives_back=None
+)

@@ -22,7 +22,7 @@ from logcaster_guard.domain.events import (
     StepIntended,
 )
 from logcaster_guard.domain.notices import Notice, Severity
-from logcaster_guard.domain.steps import Step
+from logcaster_guard.domain.steps import Hold, Step
 from logcaster_guard.steps.kinds import KINDS
 from logcaster_guard.stores import CODEC
 
@@ -32,6 +32,12 @@ MEMBERS: tuple[type[Any], ...] = get_args(Event)
 ZONES = st.sampled_from([UTC, timezone(timedelta(hours=9)), timezone(timedelta(hours=-3))])
 st.register_type_strategy(datetime, st.datetimes(min_value=datetime(1970, 1, 2), timezones=ZONES))  # noqa: DTZ001 # a bound
 st.register_type_strategy(float, st.floats(allow_nan=False))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda part: st.lists(part) | st.dictionaries(st.text(), part),
+    max_leaves=5,
+)
+st.register_type_strategy(Hold, st.builds(Hold, original=JSON, written=JSON))
 st.register_type_strategy(Step, st.one_of([st.builds(kind.step) for kind in KINDS]))
 
 

@@ -248,9 +248,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from logcaster_guard.adapters.journal import SqliteJournal
 from logcaster_guard.domain.events import SignalSeen
+from logcaster_guard.stores import CODEC
 
 async def main():
-    journal, seq = await SqliteJournal.open(Path(sys.argv[1])), 0
+    journal, seq = await SqliteJournal.open(CODEC, Path(sys.argv[1])), 0
     while True:
         seq = await journal.append("guard", [SignalSeen(datetime.now(UTC), str(seq))] * 3, seq)
         print(seq, flush=True)
