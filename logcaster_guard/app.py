@@ -136,6 +136,7 @@ def _sources(settings: Settings, cluster: Cluster, clock: Clock) -> Mapping[Sour
         endpoints=Pods(cluster, clock),
         metrics=settings.metrics,
         staleness=settings.policy.polling.staleness,
+        gauges=frozenset(s.gauge.metric for s in settings.signals.values() if s.gauge is not None),
         keep=max(3_600.0, 2 * max((s.lookback for s in settings.signals.values()), default=0.0)),
     )
     made = {plugin.name: plugin.make(settings.sources.of(plugin.section), services) for plugin in SOURCES}

@@ -24,7 +24,7 @@ class SourceServices:
     """What the sources of a guard share.
 
     `rosters` and `endpoints` tell which pods a target has. A sample older than `staleness` seconds is no data; a source
-    that remembers samples keeps them for `keep` seconds.
+    that remembers samples keeps them for `keep` seconds. `gauges` are the metrics of operators' own signals.
     """
 
     clock: Clock
@@ -34,6 +34,7 @@ class SourceServices:
     metrics: MetricsSection
     staleness: float
     keep: float
+    gauges: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,9 @@ class SourcePlugin(Generic[SectionT]):
     """A source.
 
     `name` is its key under `sources`, `meaning` what the documentation says of that key. `answers` are the built-in
-    signals that it answers without a query, `looks_back` those of them that it reads over a lookback. `make` gives
-    None where the section says that there is no such source.
+    signals that it answers without a query, `looks_back` those of them that it reads over a lookback. `own_metrics`:
+    it answers an operator's own signal by a `metric`. `make` gives None where the section says that there is no such
+    source.
     """
 
     name: SourceName
@@ -51,6 +53,7 @@ class SourcePlugin(Generic[SectionT]):
     make: Callable[[SectionT, SourceServices], Source | None]
     answers: frozenset[str]
     looks_back: frozenset[str] = frozenset()
+    own_metrics: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from logcaster_guard.config.promql import (
 from logcaster_guard.config.queries import check_syntax
 from logcaster_guard.config.sections import SettingsFile
 from logcaster_guard.config.sources import SignalSection
-from logcaster_guard.domain.signals import BUILT_IN_UNITS, Signal, SourceName, Target
+from logcaster_guard.domain.signals import BUILT_IN_UNITS, Aggregate, Gauge, Signal, SourceName, Target
 from logcaster_guard.fields.faults import Refused, closest, listed, quoted
 from logcaster_guard.plugins import SOURCES
 
@@ -30,6 +30,8 @@ _SOURCES: Mapping[str, tuple[SourceName, ...]] = {
     name: tuple(dict.fromkeys([*(p.name for p in SOURCES if name in p.answers), _QUERIED])) for name in BUILT_IN_UNITS
 }
 """The sources that can answer a built-in signal, the default first."""
+_METRICS = tuple(plugin.name for plugin in SOURCES if plugin.own_metrics)
+"""The sources that answer an operator's own signal by a metric, without a query."""
 _ANSWERS = {plugin.name: plugin.answers for plugin in SOURCES}
 _LOOKS_BACK = {plugin.name: plugin.looks_back for plugin in SOURCES}
 
@@ -56,12 +58,14 @@ def signal_refusals(
         except Refused as refusal:
             refusal.key = (name, "query")
             yield refusal
-    usable = _SOURCES.get(name, (_QUERIED,))
+    usable = _SOURCES.get(name, (_QUERIED, *_METRICS))
     source = signal.source or _default_source(name, signal, no_prometheus=no_prometheus)
     if source not in usable:
         found = f"the source {source} for {quoted(name)}"
         yield Refused(found, f"the sources {listed(usable)}", key=(name, "source"))
-    elif source is _QUERIED:
+        return
+    yield from _metric_refusals(name, signal, source)
+    if source is _QUERIED:
         yield from _promql_refusals(name, signal, no_prometheus=no_prometheus)
     else:
         yield from _probe_refusals(name, signal, source)
@@ -99,6 +103,18 @@ def _probe_refusals(name: str, signal: SignalSection, source: SourceName) -> Ite
         yield Refused(found, "no lookback", key=(name, "lookback"))
 
 
+def _metric_refusals(name: str, signal: SignalSection, source: SourceName) -> Iterator[Refused]:
+    own = name not in BUILT_IN_UNITS and source in _METRICS
+    if own and signal.metric is None:
+        yield Refused(
+            f"no metric for {quoted(name)}", f"metric: the gauge that {source} reads from the pods", key=(name,)
+        )
+    for key in ("metric", "aggregate"):
+        if getattr(signal, key) is not None and not own:
+            allowed = f"{key} only for a signal of one's own from {listed(_METRICS)}"
+            yield Refused(f"the {key} of {quoted(name)} from {source}", allowed, key=(name, key))
+
+
 def _default_source(name: str, signal: SignalSection, *, no_prometheus: bool) -> SourceName:
     if signal.query is not None or name not in _SOURCES:
         return _QUERIED
@@ -116,4 +132,6 @@ def _signal(name: str, file: SettingsFile) -> Signal:
         query, by_pod = (section.query, None) if section.query else builtin_queries(file.metrics)[name]
         lookback = section.lookback or (DEFAULT_LOOKBACK if uses_lookback(query) else 0.0)
         return Signal(name, unit, source, lookback, query, by_pod, prometheus.min_requests if by_pod else 0)
-    return Signal(name, unit, source, (section.lookback or DEFAULT_LOOKBACK) if name in _LOOKS_BACK[source] else 0.0)
+    lookback = (section.lookback or DEFAULT_LOOKBACK) if name in _LOOKS_BACK[source] else 0.0
+    gauge = None if section.metric is None else Gauge(section.metric, section.aggregate or Aggregate.MAX)
+    return Signal(name, unit, source, lookback, gauge=gauge)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field, Strict, create_model
 
-from logcaster_guard.domain.signals import SourceName, Unit
-from logcaster_guard.fields.section import Duration, Section
+from logcaster_guard.domain.signals import Aggregate, SourceName, Unit
+from logcaster_guard.fields.section import Duration, Metric, Section
 from logcaster_guard.plugins import SOURCES
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -40,7 +40,15 @@ class SignalSection(Section):
         ),
     )
     query: str | None = Field(
-        default=None, title="PromQL", description="what Prometheus is asked; required for one's own"
+        default=None, title="PromQL", description="what Prometheus is asked; required for one's own that it answers"
+    )
+    metric: Metric | None = Field(
+        default=None,
+        description="in place of a query, with the source `scrape`: a gauge of the pods; for one's own only",
+    )
+    aggregate: Annotated[Aggregate, Strict(False)] | None = Field(
+        default=None,
+        description="what is made of all series of `metric`: `max` (the default), `sum`, `min` or `avg`",
     )
     lookback: Duration | None = Field(
         default=None,

@@ -38,8 +38,9 @@ def source_services(
     endpoints: Endpoints = one_pod,
     metrics: MetricsSection | None = None,
     keep: float = 3_600.0,
+    gauges: frozenset[str] = frozenset(),
 ) -> SourceServices:
-    return SourceServices(clock, NO_CLUSTER, rosters, endpoints, metrics or MetricsSection(), 60.0, keep)
+    return SourceServices(clock, NO_CLUSTER, rosters, endpoints, metrics or MetricsSection(), 60.0, keep, gauges)
 
 
 def prometheus(url: str, clock: Clock, *, rosters: Rosters = nobody, **section: Any) -> PrometheusSource:

@@ -15,4 +15,5 @@ PLUGIN = SourcePlugin(
     make=ScrapeSource,
     answers=SIGNALS,
     looks_back=SIGNALS - {MEMORY_USAGE},
+    own_metrics=True,
 )

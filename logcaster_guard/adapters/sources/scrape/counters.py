@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from logcaster_guard.adapters.sources.scrape.exposition import Labels
-from logcaster_guard.adapters.sources.scrape.metrics import PodScrape
+from logcaster_guard.adapters.sources.scrape.metrics import PodScrape, Spread
 
 START_TIME_SLACK = 1.0
 MAX_REMEMBERED = 10_000
@@ -25,7 +25,7 @@ class Totals:
     """A pod's unwrapped counters at monotonic second `at`; `buckets` by upper bound, cumulative. They never fall.
 
     `memory` is the share of the limit in use, None if either is not known. `counted`: it has the requests' counter;
-    `classified`: at least one series of it tells a status.
+    `classified`: at least one series of it tells a status. `gauges` are operators' own.
     """
 
     at: float
@@ -35,6 +35,7 @@ class Totals:
     memory: float | None
     counted: bool
     classified: bool
+    gauges: Mapping[str, Spread] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class Track:
                 memory=used,
                 counted=bool(scrape.requests),
                 classified=bool(scrape.classified),
+                gauges=scrape.gauges,
             )
         )
         self.last = _remembered(self.last, scrape)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from logcaster_guard.adapters.sources.scrape.counters import Increase, Totals, Track, increase
 from logcaster_guard.adapters.sources.scrape.metrics import PodScrape
 from logcaster_guard.domain.fold import quantile
-from logcaster_guard.domain.signals import Gap, NoData, Value
+from logcaster_guard.domain.signals import Gap, Gauge, NoData, Value
 from logcaster_guard.fields.metrics import MetricsSection
 
 ERROR_RATE = "error_rate"
@@ -68,7 +68,7 @@ class Past:
             self.tracks.setdefault(key, Track()).add(this.at, scrape, memory_limit)
         self._forget(this.at - self.limits.keep)
 
-    def at(self, signal: str, at: float, lookback: float) -> Value | NoData:
+    def at(self, signal: str, at: float, lookback: float, gauge: Gauge | None = None) -> Value | NoData:
         """The signal at monotonic second `at`, of what had been seen by then."""
         index = bisect_right(self.rounds, at, key=lambda r: r.at)
         if not index:
@@ -81,17 +81,23 @@ class Past:
         if latest.partial:
             return NoData(at, Gap.PARTIAL, f"{latest.lost} of {latest.pods} pods could not be scraped")
         newest = [s for t in self.tracks.values() for s in t.within(latest.at, latest.at)]
+        if gauge is not None:
+            return _own(gauge, at, newest)
         if signal == MEMORY_USAGE:
             return self._memory(at, newest)
         return self._counted(signal, at, newest, increase(self.tracks.values(), at - lookback, at))
 
-    def portion(self, signal: str, templates: Collection[str], start: float, end: float) -> Value | NoData:
+    def portion(
+        self, signal: str, templates: Collection[str], start: float, end: float, gauge: Gauge | None = None
+    ) -> Value | NoData:
         """The signal over the window, of the pods of these templates alone."""
         tracks = [track for (_, template), track in self.tracks.items() if template in templates]
         windows = [samples for track in tracks if (samples := track.within(start, end))]
         newest = [samples[-1] for samples in windows]
         if not newest:
             return NoData(end, Gap.EMPTY, "none of these pods was scraped then")
+        if gauge is not None:
+            return _own(gauge, end, newest)
         if signal == MEMORY_USAGE:
             return self._memory(end, newest)
         return self._counted(signal, end, newest, increase(tracks, start, end))
@@ -146,3 +152,12 @@ class Past:
                 at, Gap.TOO_FEW, f"{requests:.0f} requests in {span:.0f} s; {self.limits.min_requests:.0f} are needed"
             )
         return None
+
+
+def _own(gauge: Gauge, at: float, newest: Sequence[Totals]) -> Value | NoData:
+    """An operator's own gauge, of every series that these pods have."""
+    found = [spread for totals in newest if (spread := totals.gauges.get(gauge.metric)) is not None]
+    if not found:
+        return NoData(at, Gap.EMPTY, f"no pod has {gauge.metric}")
+    first, *others = found
+    return Value(at, sum(others, start=first).made(gauge.aggregate))

@@ -6,6 +6,7 @@
 | `request_rate` | the sum of increases / seconds between the window's oldest and newest sample |
 | `p95_latency` | Prometheus' `histogram_quantile(0.95, …)` on the increases, summed by `le` |
 | `memory_usage` | the largest gauge / memory limit of the pods just scraped |
+| an operator's own | sum, max, min or avg over all series of its metric, of the pods just scraped |
 
 A window that is not yet covered whole gives a number as soon as a pod has two samples in it and, for `error_rate` and
 `p95_latency`, `min_requests` were counted; until then it is `TOO_FEW`, without any request `EMPTY`. Pods that could
@@ -63,6 +64,7 @@ class ScrapeSource:
         self._pods = services.endpoints
         self._clock = services.clock
         self._names = services.metrics
+        self._own = services.gauges
         self._limits = Limits(float(section.min_requests), services.staleness, services.keep, max_samples, max_pods)
         self._pasts: dict[str, Past] = {}
         self._fetcher = Fetcher(
@@ -94,7 +96,7 @@ class ScrapeSource:
         if failures and len(failures) == len(outcomes):
             error = _common(failures, len(outcomes)).reading(at)
             return {s.name: error for s in signals}
-        return {s.name: _unusable(s, at) or past.at(s.name, at, s.lookback) for s in signals}
+        return {s.name: _unusable(s, at) or past.at(s.name, at, s.lookback, s.gauge) for s in signals}
 
     async def history(self, target: Target, signal: Signal, start: float, end: float, step: float) -> History:
         """The signal at `start`, `start + step`, … as `read` would have told it then; at most 11,000 points.
@@ -113,7 +115,7 @@ class ScrapeSource:
         points: list[tuple[float, float]] = []
         first = max(0, math.ceil((past.rounds[0].at - start) / step))
         for n in range(first, math.floor((end - start) / step + 1e-9) + 1):
-            reading = past.at(signal.name, start + n * step, signal.lookback)
+            reading = past.at(signal.name, start + n * step, signal.lookback, signal.gauge)
             if isinstance(reading, Value):
                 points.append((reading.at, reading.number))
             if n % 500 == 499:
@@ -128,7 +130,7 @@ class ScrapeSource:
         past = self._pasts.get(target.key)
         if unusable is not None or past is None:
             return unusable or NoData(end, Gap.NOT_READ)
-        return past.portion(signal.name, releases, start, end)
+        return past.portion(signal.name, releases, start, end, signal.gauge)
 
     async def aclose(self) -> None:
         """Close the client."""
@@ -162,10 +164,10 @@ class ScrapeSource:
         if failure is not None:
             return failure
         try:
-            samples = parse(answer.body, series_names(self._names), max_series=self._section.max_series)
+            samples = parse(answer.body, series_names(self._names) | self._own, max_series=self._section.max_series)
         except Unreadable as unreadable:
             return unreadable.failure
-        return pod_scrape(samples, self._names, client_errors=self._names.client_errors_count)
+        return pod_scrape(samples, self._names, self._own, client_errors=self._names.client_errors_count)
 
 
 def _host(ip: str) -> str | Failure:
@@ -180,6 +182,8 @@ def _host(ip: str) -> str | Failure:
 
 
 def _unusable(signal: Signal, at: float) -> SourceError | None:
+    if signal.gauge is not None:
+        return None
     if signal.name not in SIGNALS:
         known = ", ".join(sorted(SIGNALS))
         return SourceError(at, Fault.CLIENT_ERROR, f"the scrape source has no signal {signal.name}; it has {known}")
