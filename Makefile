@@ -6,7 +6,7 @@ quoted = '$(subst ','\'',$(1))'
 workers = --numprocesses $(shell $(PYTHON) -c 'import os; print(round($(1) * (os.cpu_count() or 1)))') --dist worksteal
 EVERY_CORE = $(call workers,1.5)
 .DELETE_ON_ERROR:
-.PHONY: setup demo test slow-test matrix lint bench cluster-test fuzz lock clean
+.PHONY: setup demo docs test slow-test matrix lint bench cluster-test fuzz lock clean
 
 setup: .venv/.ready
 
@@ -33,6 +33,12 @@ slow-test: EVERY_CORE = $(call workers,2.5)
 # ARGS="--seconds 600" bounds the time, ARGS="--plane real" plays on the control plane in KUBEBUILDER_ASSETS.
 matrix: setup
 	MATRIX=$(call quoted,$(MATRIX)) $(BIN)/python -m tests.matrix $(ARGS)
+
+# What is made of the settings: the tables of keys, and the schemas for editors.
+docs: setup
+	$(BIN)/python -m tests.config.key_tables
+	$(BIN)/logcaster-guard schema rules > config/schema/rules.schema.json
+	$(BIN)/logcaster-guard schema settings > config/schema/settings.schema.json
 
 lint: setup
 	$(BIN)/ruff check .

@@ -15,7 +15,6 @@ from pydantic import BaseModel
 
 from logcaster_guard.config import ConfigFault, Loaded, load
 from logcaster_guard.config import yaml as strict
-from logcaster_guard.config.faults import MAX_FAULTS, AllRefused
 from logcaster_guard.config.grammar import parse_condition
 from logcaster_guard.config.json_schema import KINDS, json_schema
 from logcaster_guard.config.rules import RULES_KEY, RulesFile
@@ -34,6 +33,7 @@ from logcaster_guard.domain.signals import (
     Unit,
     Value,
 )
+from logcaster_guard.fields.faults import MAX_FAULTS, AllRefused
 from tests.config.json_schema_validator import violations
 
 SCHEMAS = {kind: json_schema(kind) for kind in KINDS}

@@ -6,13 +6,14 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from itertools import chain
 
 import structlog
 
 from logcaster_guard import stores
 from logcaster_guard.adapters import logs
+from logcaster_guard.adapters.channels.translated import Translated
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.kubernetes.access import (
     missing_delegations,
@@ -23,20 +24,13 @@ from logcaster_guard.adapters.kubernetes.access import (
 )
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.connect import own_namespace
-from logcaster_guard.adapters.kubernetes.events import EventChannel, Subject
 from logcaster_guard.adapters.kubernetes.lease import KubernetesLease
-from logcaster_guard.adapters.kubernetes.pods import endpoints_of
 from logcaster_guard.adapters.kubernetes.reviews import KubernetesGate
-from logcaster_guard.adapters.kubernetes.rosters import Rosters
-from logcaster_guard.adapters.kubernetes.signals import KubernetesSource, fault_of
-from logcaster_guard.adapters.probe import ProbeSource
-from logcaster_guard.adapters.prometheus import PrometheusSource
-from logcaster_guard.adapters.scrape import Endpoint, MetricNames, ScrapeSource
-from logcaster_guard.adapters.slack import Slack, SlackApp
+from logcaster_guard.adapters.kubernetes.rosters import Pods, Rosters
+from logcaster_guard.adapters.kubernetes.section import KubernetesSection
+from logcaster_guard.adapters.plugin import ChannelServices, SourceServices, Subject
 from logcaster_guard.adapters.token_gate import TokenGate
-from logcaster_guard.adapters.translated import Translated
-from logcaster_guard.adapters.webhook import Webhook
-from logcaster_guard.config.channels import SlackSection
+from logcaster_guard.config import named_files
 from logcaster_guard.config.loading import Loaded
 from logcaster_guard.config.sections import JournalSection
 from logcaster_guard.config.settings import Settings
@@ -45,17 +39,16 @@ from logcaster_guard.domain.errors import (
     ClusterError,
     ConfigurationError,
     JournalUnavailable,
-    NotFound,
     SecretUnreadable,
 )
 from logcaster_guard.domain.rules import Action
-from logcaster_guard.domain.signals import SourceError, SourceName, Target
-from logcaster_guard.domain.translation import Language
+from logcaster_guard.domain.signals import SourceName
 from logcaster_guard.effects.own import OwnPod, own_workload
 from logcaster_guard.effects.owners import to_suspend
 from logcaster_guard.engine.authority import Keeper
-from logcaster_guard.engine.composition import Orders
+from logcaster_guard.engine.composition import GuardPorts, Orders
 from logcaster_guard.engine.guard import Guard
+from logcaster_guard.plugins import CHANNELS, SOURCES
 from logcaster_guard.ports import Channel, Clock, Cluster, Gate, Journal, Kind, Source
 
 
@@ -69,9 +62,9 @@ async def built(loaded: Loaded, *, clock: Clock | None = None, by_hand: bool = F
     clock = clock or SystemClock()
     settings = loaded.settings
     async with contextlib.AsyncExitStack() as stack:
-        cluster = await stores.connected(settings.sources.kubernetes)
+        cluster = await stores.connected(settings)
         stack.push_async_callback(cluster.aclose)
-        sources = _sources(loaded, cluster, clock)
+        sources = _sources(settings, cluster, clock)
         channels = _channels(settings, cluster)
         own_pod = None if by_hand else await _own_pod(settings, cluster)
         await _tell_missing_permissions(cluster, loaded)
@@ -85,15 +78,17 @@ async def built(loaded: Loaded, *, clock: Clock | None = None, by_hand: bool = F
         _redact_secrets(settings)
         yield Guard(
             Orders(settings.targets, settings.signals, loaded.rules, settings.policy),
-            cluster=cluster,
-            sources=sources,
-            journal=journal,
-            blobs=stores.blobs_of(settings.journal, cluster),
-            channels=channels,
-            clock=clock,
+            GuardPorts(
+                cluster=cluster,
+                sources=sources,
+                journal=journal,
+                blobs=stores.blobs_of(settings.journal, cluster),
+                channels=channels,
+                clock=clock,
+                rights=cluster,
+            ),
             authority=_authority(settings, cluster, clock),
             own_pod=None if settings.sidecar else own_pod,
-            rights=cluster,
             # A person who rolls back by hand is told on the spot; a guard that has the journal may be at work.
             journal_fault="" if by_hand else fault,
         )
@@ -108,7 +103,7 @@ async def gate_of(settings: Settings) -> AsyncIterator[Gate | None]:
         return
     gate: Gate
     if auth.token is None:
-        gate = KubernetesGate(await stores.connected(settings.sources.kubernetes), auth.audience)
+        gate = KubernetesGate(await stores.connected(settings), auth.audience)
     else:
         gate = TokenGate(auth.token.read)
     try:
@@ -122,7 +117,7 @@ async def check_taken_up(settings: Settings, before: Settings) -> None:
 
     Raises `ConfigurationError`, a `ClusterError` or, for a journal that is another one, `JournalUnavailable`.
     """
-    cluster = await stores.connected(settings.sources.kubernetes)
+    cluster = await stores.connected(settings)
     try:
         _channels(settings, cluster)
         await _own_pod(settings, cluster)
@@ -132,90 +127,27 @@ async def check_taken_up(settings: Settings, before: Settings) -> None:
         await cluster.aclose()
 
 
-def _sources(loaded: Loaded, cluster: KubernetesCluster, clock: Clock) -> Mapping[SourceName, Source]:
+def _sources(settings: Settings, cluster: Cluster, clock: Clock) -> Mapping[SourceName, Source]:
     """Every source that is configured: rules that come later may read from another than those of now."""
-    settings = loaded.settings
-    makers: Mapping[SourceName, Callable[[], Source]] = {
-        SourceName.PROMETHEUS: lambda: _prometheus(settings, cluster, clock),
-        SourceName.HTTP: lambda: _probe(settings, clock),
-        SourceName.SCRAPE: lambda: _scrape(settings, cluster, clock),
-        SourceName.KUBERNETES: lambda: KubernetesSource(cluster, clock),
-    }
-    blind = {SourceName.PROMETHEUS} if settings.sources.prometheus.url is None else set()
-    return {name: make() for name, make in makers.items() if name not in blind}
-
-
-def _prometheus(settings: Settings, cluster: Cluster, clock: Clock) -> Source:
-    section = settings.sources.prometheus
-    return PrometheusSource(
-        section.url or "",
-        clock,
-        timeout=section.timeout,
-        staleness=settings.policy.polling.staleness,
-        max_bytes=section.max_bytes,
-        max_series=section.max_series,
+    services = SourceServices(
+        clock=clock,
+        cluster=cluster,
         rosters=Rosters(cluster, clock),
-        token=None if section.token is None else section.token.read,
-        ca_file=section.ca_file,
-    )
-
-
-def _probe(settings: Settings, clock: Clock) -> Source:
-    section = settings.sources.http
-    return ProbeSource(
-        clock,
-        timeout=section.timeout,
-        slow_after=section.slow_after,
-        max_bytes=section.max_bytes,
-        proxy=section.proxy,
-    )
-
-
-def _scrape(settings: Settings, cluster: KubernetesCluster, clock: Clock) -> Source:
-    section, metrics = settings.sources.scrape, settings.metrics
-
-    async def endpoints(target: Target) -> Sequence[Endpoint] | SourceError:
-        try:
-            pods = await endpoints_of(cluster, target)
-        except NotFound:
-            return []
-        except ClusterError as error:
-            return SourceError(clock.monotonic(), fault_of(error), str(error), error.retry_after)
-        return [Endpoint(p.name, p.ip, p.template, p.memory_limit) for p in pods]
-
-    return ScrapeSource(
-        endpoints,
-        clock,
-        port=section.port,
-        path=section.path,
-        timeout=section.timeout,
-        max_bytes=section.max_bytes,
-        max_series=section.max_series,
-        min_requests=section.min_requests,
-        client_errors=metrics.client_errors_count,
-        names=MetricNames(
-            requests=metrics.requests,
-            status_label=metrics.status_label,
-            duration=metrics.duration,
-            duration_unit=metrics.seconds_per_unit,
-            memory=metrics.memory,
-        ),
-        proxy=section.proxy,
+        endpoints=Pods(cluster, clock),
+        metrics=settings.metrics,
         staleness=settings.policy.polling.staleness,
+        gauges=frozenset(s.gauge.metric for s in settings.signals.values() if s.gauge is not None),
         keep=max(3_600.0, 2 * max((s.lookback for s in settings.signals.values()), default=0.0)),
     )
+    made = {plugin.name: plugin.make(settings.sources.of(plugin.section), services) for plugin in SOURCES}
+    return {name: source for name, source in made.items() if source is not None}
 
 
 def _channels(settings: Settings, cluster: Cluster) -> Sequence[Channel]:
-    notify = settings.notify
-    channels: list[Channel] = [_slack(section, notify.language) for section in notify.slack]
-    channels += [
-        Webhook(w.name, w.url.read, None if w.token is None else w.token.read, timeout=w.timeout)
-        for w in notify.webhooks
-    ]
-    kinds = {(t.namespace, t.deployment): Kind(t.kind) for t in settings.targets}
-    channels += [EventChannel(cluster, kinds, _guard_itself(settings))] if notify.events else []
-    return [Translated(channel, notify.language) for channel in channels]
+    notify, kinds = settings.notify, {(t.namespace, t.deployment): Kind(t.kind) for t in settings.targets}
+    services = ChannelServices(cluster, kinds, _guard_itself(settings), notify.language)
+    made = [plugin.make(section, services) for plugin in CHANNELS for section in notify.of(plugin)]
+    return [Translated(channel, notify.language) for channel in made]
 
 
 def _guard_itself(settings: Settings) -> Sequence[Subject]:
@@ -225,34 +157,11 @@ def _guard_itself(settings: Settings) -> Sequence[Subject]:
     return [*([Subject(Kind.POD, pod.namespace, pod.name)] if pod else []), target]
 
 
-def _slack(section: SlackSection, language: Language) -> Channel:
-    if section.url is not None:
-        return Slack(section.name, section.url.read, language=language, timeout=section.timeout)
-    if section.token is None or section.channel is None:
-        raise ConfigurationError(f"Slack channel {section.name} has neither a url nor a token and a channel.")
-    return SlackApp(
-        section.name,
-        section.token.read,
-        section.channel,
-        api=section.api,
-        language=language,
-        timeout=section.timeout,
-    )
-
-
 def _redact_secrets(settings: Settings) -> None:
     """Teach the log what must never stand in it; a secret that cannot be read yet is told and used later."""
-    notify = settings.notify
-    urls = [*(s.url for s in notify.slack), *(w.url for w in notify.webhooks)]
-    auth = settings.web.auth
-    tokens = [
-        *(s.token for s in notify.slack),
-        *(w.token for w in notify.webhooks),
-        None if auth is None else auth.token,
-    ]
-    for secret in (settings.sources.prometheus.token, *urls, *tokens):
+    for secret in named_files.secrets(settings):
         try:
-            if secret is not None and secret.plain is None:
+            if secret.plain is None:
                 logs.redact(secret.read())
         except SecretUnreadable as error:
             structlog.get_logger().warning("secret.unreadable", detail=str(error))
@@ -303,7 +212,7 @@ def _authority(settings: Settings, cluster: Cluster, clock: Clock) -> Keeper | N
     if section.lease is None:
         return None
     identity = f"{socket.gethostname()}_{secrets.token_hex(4)}"
-    terms = Terms(section.duration, section.renew_every, settings.sources.kubernetes.timeout)
+    terms = Terms(section.duration, section.renew_every, settings.sources.of(KubernetesSection).timeout)
     return Keeper(KubernetesLease(cluster, _lease_namespace(settings), section.lease), clock, terms, identity)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -11,7 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 from logcaster_guard.domain.authority import Record
 from logcaster_guard.domain.events import Event
 from logcaster_guard.domain.notices import Delivery, Notice
-from logcaster_guard.domain.signals import History, Reading, Signal, SourceName, Target
+from logcaster_guard.domain.ownership import Roster
+from logcaster_guard.domain.signals import History, NoData, Reading, Signal, SourceError, SourceName, Target
 
 Json = dict[str, Any]
 
@@ -65,6 +66,26 @@ class Clocked(Protocol):
 
     def ahead(self) -> float:
         """By how many seconds it is ahead of this machine's, at most; 0: it may not differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A running pod that can be asked for its metrics.
+
+    `template` is the normalised hash of its pod template, `memory_limit` is in bytes.
+    """
+
+    pod: str
+    ip: str
+    template: str
+    memory_limit: float | None = None
+
+
+Rosters = Callable[[Target], Awaitable[Roster | NoData | SourceError]]
+"""Tells the names that pods of a target have and had; no data where its workload is not there."""
+
+Endpoints = Callable[[Target], Awaitable[Sequence[Endpoint] | SourceError]]
+"""Tells the running pods of a target; none where its workload is not there."""
 
 
 class Kind(StrEnum):
@@ -171,6 +192,33 @@ class JournalSize:
 
     used: int
     limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """Something in a journal that is not as a guard writes it: where, what was found, and what to do.
+
+    `seq` is 0 where it is of the stream as a whole; an empty `stream`: of the journal.
+    """
+
+    stream: str
+    seq: int
+    found: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """In one line."""
+        seq = f", seq {self.seq}" if self.seq else ""
+        where = f"stream {self.stream}{seq}: " if self.stream else ""
+        return f"{where}{self.found}; {self.remedy}"
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """What was found in a journal that nobody is to change: the events that can be read, by position, and the rest."""
+
+    entries: Sequence[Entry]
+    flaws: Sequence[Flaw]
 
 
 class Journal(Protocol):

@@ -8,19 +8,25 @@ from pathlib import Path
 
 from logcaster_guard.adapters.blobs import FolderBlobs
 from logcaster_guard.adapters.journal import SqliteJournal
+from logcaster_guard.adapters.journal_codec import EventCodec
 from logcaster_guard.adapters.kubernetes.blobs import KubernetesBlobs
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.adapters.kubernetes.journal import KubernetesJournal
+from logcaster_guard.adapters.kubernetes.section import KubernetesSection
 from logcaster_guard.adapters.kubernetes.stored import Place
 from logcaster_guard.config.sections import JournalSection
 from logcaster_guard.config.settings import Settings
-from logcaster_guard.config.sources import KubernetesSection
 from logcaster_guard.ports import Blobs, Cluster, Journal
+from logcaster_guard.steps.kinds import KINDS
+
+CODEC = EventCodec(kind.step for kind in KINDS)
+"""Reads and writes events with every step that there is."""
 
 
-async def connected(section: KubernetesSection) -> KubernetesCluster:
+async def connected(settings: Settings) -> KubernetesCluster:
     """The API server of the settings; nothing was asked of it yet. Raises what `connect` raises."""
+    section = settings.sources.of(KubernetesSection)
     path = None if section.kubeconfig is None else Path(section.kubeconfig)
     return await connect(kubeconfig=path, context=section.context, timeout=section.timeout)
 
@@ -32,7 +38,7 @@ def in_cluster(section: JournalSection) -> bool:
 
 def described(section: JournalSection) -> str:
     """Where the journal is, for people."""
-    return f"the Secrets of {_place(section)}" if in_cluster(section) else section.path
+    return f"the Secrets of {place_of(section)}" if in_cluster(section) else section.path
 
 
 async def journal_of(section: JournalSection, cluster: Cluster, *, shared: bool = False) -> Journal:
@@ -41,13 +47,13 @@ async def journal_of(section: JournalSection, cluster: Cluster, *, shared: bool 
     `shared`: a lease tells which of the guards that have the file open appends.
     """
     if in_cluster(section):
-        return KubernetesJournal(cluster, _place(section))
-    return await SqliteJournal.open(Path(section.path), shared=shared)
+        return KubernetesJournal(CODEC, cluster, place_of(section))
+    return await SqliteJournal.open(CODEC, Path(section.path), shared=shared)
 
 
 def blobs_of(section: JournalSection, cluster: Cluster) -> Blobs:
     """The blobs."""
-    return KubernetesBlobs(cluster, _place(section)) if in_cluster(section) else FolderBlobs(Path(section.blobs))
+    return KubernetesBlobs(cluster, place_of(section)) if in_cluster(section) else FolderBlobs(Path(section.blobs))
 
 
 @contextlib.asynccontextmanager
@@ -56,12 +62,13 @@ async def blobs_alone(settings: Settings) -> AsyncIterator[Blobs]:
     if not in_cluster(settings.journal):
         yield FolderBlobs(Path(settings.journal.blobs))
         return
-    cluster = await connected(settings.sources.kubernetes)
+    cluster = await connected(settings)
     try:
         yield blobs_of(settings.journal, cluster)
     finally:
         await cluster.aclose()
 
 
-def _place(section: JournalSection) -> Place:
+def place_of(section: JournalSection) -> Place:
+    """Where in the cluster they are kept."""
     return Place(section.namespace, section.name)

@@ -17,7 +17,7 @@ from http.cookiejar import DefaultCookiePolicy
 import httpx
 
 from logcaster_guard import __version__
-from logcaster_guard.adapters.faults import Failure, failure_of
+from logcaster_guard.adapters.failures import Failure, failure_of
 from logcaster_guard.adapters.outgoing import transport
 from logcaster_guard.domain.signals import Fault
 

@@ -1,9 +1,8 @@
 """The journal in one SQLite file: WAL, synchronous=FULL, and a single thread that touches it.
 
-Each row carries a SHA-256 over itself and the row before it in its stream, so a changed, swapped or missing row is
-found; where compaction has let rows go, the next one vouches for the gap. A file that is damaged, foreign or from a
-newer version is refused and left as it is. Beside it lies `<file>.lock`, held while the journal is open: two guards
-cannot share one file, unless both say so. The file must be on a local disk (WAL needs shared memory).
+A file that is damaged, foreign or from another version is refused and left as it is (`sqlite_layout`). Beside it lies
+`<file>.lock`, held while the journal is open: two guards cannot share one file, unless both say so. The file must be on
+a local disk (WAL needs shared memory).
 
 What no file can tell is the loss of its own newest part: a `-wal` file cut at a transaction's end looks like a shorter
 history.
@@ -14,63 +13,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import hashlib
+import gc
 import os
 import sqlite3
-import stat
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from json.encoder import encode_basestring_ascii as _quoted
 from pathlib import Path
 from typing import Self, TypeVar
 
-from logcaster_guard.adapters import journal_codec
-from logcaster_guard.domain.errors import JournalConflict, JournalUnavailable
+from logcaster_guard.adapters import sqlite_layout as layout
+from logcaster_guard.adapters.journal_codec import EventCodec
+from logcaster_guard.domain.errors import JournalConflict, JournalInUse, JournalUnavailable
 from logcaster_guard.domain.events import Event
 from logcaster_guard.ports import Entry, JournalSize
-
-APPLICATION_ID = 0x4C434731
-"""SQLite's `application_id` of a journal: "LCG1"."""
-
-FORMAT = 1
-"""SQLite's `user_version`: the layout of the table and of the digests."""
 
 BUSY_TIMEOUT = 2.0
 """Seconds that an append waits for another program that has the file locked."""
 
 _LOCK_PAUSE = 0.02
 
-_SCHEMA = """
-CREATE TABLE events (
-  position INTEGER PRIMARY KEY,
-  stream TEXT NOT NULL,
-  seq INTEGER NOT NULL,
-  body TEXT NOT NULL,
-  digest BLOB NOT NULL,
-  UNIQUE (stream, seq)
-) STRICT
-"""
-_NO_DIGEST = bytes(32)
-_SELECT = "SELECT position, stream, seq, body, digest FROM events"
-_HEADER_SIZE = 100
-_NOTHING: Mapping[str, tuple[int, bytes]] = {}
-
-_Row = tuple[int, str, int, str, bytes]
 _T = TypeVar("_T")
-
-_CAUSES = {
-    sqlite3.SQLITE_FULL: "the disk is full: free some space",
-    sqlite3.SQLITE_BUSY: "another program has it locked: close that program",
-    sqlite3.SQLITE_LOCKED: "another program has it locked: close that program",
-    sqlite3.SQLITE_READONLY: "it cannot be written: check its permissions and that its volume is not read-only",
-    sqlite3.SQLITE_PERM: "it cannot be written: check its permissions",
-    sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check its permissions and those of its folder",
-    sqlite3.SQLITE_CORRUPT: "it is damaged: move it away with its -wal file and restore a copy",
-    sqlite3.SQLITE_NOTADB: "it is damaged: move it away with its -wal file and restore a copy",
-    sqlite3.SQLITE_IOERR: "the disk failed or is full: check the volume",
-}
 
 
 class SqliteJournal:
@@ -80,19 +44,20 @@ class SqliteJournal:
     happens; one that had begun is finished, and a following `read` tells which.
     """
 
-    def __init__(self, path: Path, *, shared: bool = False) -> None:
-        self._file = _File(path, shared=shared)
+    def __init__(self, codec: EventCodec, path: Path, *, shared: bool = False) -> None:
+        self._codec = codec
+        self._file = _File(codec, path, shared=shared)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._closed = False
 
     @classmethod
-    async def open(cls, path: Path, *, shared: bool = False) -> Self:
+    async def open(cls, codec: EventCodec, path: Path, *, shared: bool = False) -> Self:
         """Open the journal at `path`, or create it (0600, missing folders 0700).
 
         `shared`: others of this machine that say the same may have it open too; a lease tells which of them appends.
         Raises `JournalUnavailable` if it cannot be opened, is locked by another guard, or cannot be trusted.
         """
-        journal = cls(path, shared=shared)
+        journal = cls(codec, path, shared=shared)
         try:
             await journal._run(journal._file.open)
         except BaseException:
@@ -102,7 +67,7 @@ class SqliteJournal:
 
     async def append(self, stream: str, events: Sequence[Event], expected_seq: int) -> int:
         """Append all or nothing, durable on return; see the port."""
-        bodies = [journal_codec.encode(event) for event in events]
+        bodies = [self._codec.encode(event) for event in events]
         return await self._run(lambda: self._file.append(stream, bodies, expected_seq))
 
     async def read(self, stream: str, after: int = 0) -> Sequence[Entry]:
@@ -145,7 +110,8 @@ class SqliteJournal:
 class _File:
     """The blocking part; every method runs on the journal's thread."""
 
-    def __init__(self, path: Path, *, shared: bool) -> None:
+    def __init__(self, codec: EventCodec, path: Path, *, shared: bool) -> None:
+        self._codec = codec
         self.path = path.absolute()
         self._shared = shared
         self._lock: int | None = None
@@ -153,13 +119,13 @@ class _File:
         self._identity: tuple[int, int] | None = None
 
     def open(self) -> None:
-        with self._told("opened"):
+        with layout.told(self.path, "opened"):
             try:
                 _make_folders(self.path.parent)
                 self._take_lock()
                 self._create_if_absent()
                 self._share_lock()
-                self._check_header()
+                layout.check_header(self.path)
                 self._check_content()
                 self._connect()
             except BaseException:
@@ -178,10 +144,10 @@ class _File:
             self._lock = None
 
     def append(self, stream: str, bodies: Sequence[str], expected_seq: int) -> int:
-        with self._told("written"), self._transaction() as database:
+        with layout.told(self.path, "written"), self._transaction() as database:
             seq, digest = _tip(database, stream, expected_seq)
             for body in bodies:
-                seq, digest = seq + 1, _digest(digest, stream, seq + 1, body, seq)
+                seq, digest = seq + 1, layout.digest(digest, stream, seq + 1, body, seq)
                 database.execute(
                     "INSERT INTO events (stream, seq, body, digest) VALUES (?, ?, ?, ?)",
                     (stream, seq, body, digest),
@@ -202,21 +168,21 @@ class _File:
             raise
 
     def compact(self, stream: str, superfluous: Collection[int]) -> None:
-        with self._told("written"), self._transaction() as database:
-            query = f"{_SELECT} WHERE stream = ? ORDER BY seq"
-            rows = list(self._verified(database.execute(query, (stream,))))
+        with layout.told(self.path, "written"), self._transaction() as database:
+            query = f"{layout.SELECT} WHERE stream = ? ORDER BY seq"
+            rows = list(layout.verified(self.path, database.execute(query, (stream,))))
             kept = [row for row in rows if row[2] not in superfluous or row is rows[-1]]
             stays = {position for position, *_ in kept}
             database.executemany(
                 "DELETE FROM events WHERE position = ?", [(row[0],) for row in rows if row[0] not in stays]
             )
-            before, digest = 0, _NO_DIGEST
+            before, digest = 0, layout.NO_DIGEST
             for position, _, seq, body, _ in kept:
-                before, digest = seq, _digest(digest, stream, seq, body, before)
+                before, digest = seq, layout.digest(digest, stream, seq, body, before)
                 database.execute("UPDATE events SET digest = ? WHERE position = ?", (digest, position))
 
     def size(self) -> JournalSize:
-        with self._told("read"):
+        with layout.told(self.path, "read"):
             database = self._still_ours()
             (pages,), (free,), (size,) = (
                 database.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count", "page_size")
@@ -225,50 +191,29 @@ class _File:
             return JournalSize((pages - free) * size, pages * size + volume.f_bavail * volume.f_frsize)
 
     def read(self, stream: str, after: int) -> Sequence[Entry]:
-        with self._told("read"):
+        with layout.told(self.path, "read"):
             database = self._still_ours()
             query = "SELECT seq, digest FROM events WHERE stream = ? AND seq <= ? ORDER BY seq DESC LIMIT 1"
-            known: tuple[int, bytes] = database.execute(query, (stream, after)).fetchone() or (0, _NO_DIGEST)
-            rows = database.execute(f"{_SELECT} WHERE stream = ? AND seq > ? ORDER BY seq", (stream, after))
-            return [self._entry(row) for row in self._verified(rows, {stream: known})]
+            known: tuple[int, bytes] = database.execute(query, (stream, after)).fetchone() or (0, layout.NO_DIGEST)
+            rows = database.execute(f"{layout.SELECT} WHERE stream = ? AND seq > ? ORDER BY seq", (stream, after))
+            return [
+                layout.entry_of(self._codec, self.path, row)
+                for row in layout.verified(self.path, rows, {stream: known})
+            ]
 
     def read_all(self, prefix: str) -> Sequence[Entry]:
-        with self._told("read"):
+        with layout.told(self.path, "read"), _uncollected():
             rows = self._still_ours().execute(
-                f"{_SELECT} WHERE substr(stream, 1, ?) = ? ORDER BY position", (len(prefix), prefix)
+                f"{layout.SELECT} WHERE substr(stream, 1, ?) = ? ORDER BY position", (len(prefix), prefix)
             )
-            return [self._entry(row) for row in self._verified(rows)]
-
-    def _entry(self, row: _Row) -> Entry:
-        position, stream, seq, body, _ = row
-        try:
-            return Entry(stream=stream, seq=seq, position=position, event=journal_codec.decode(body))
-        except journal_codec.Unreadable as error:
-            raise JournalUnavailable(
-                f"the journal {self.path} holds an event that cannot be read (stream {stream}, seq {seq}: {error}): "
-                "run the version that wrote it, or restore a copy"
-            ) from error
-
-    def _verified(self, rows: Iterable[_Row], known: Mapping[str, tuple[int, bytes]] = _NOTHING) -> Iterator[_Row]:
-        """The rows as they are, each checked against the one before it in its stream; `known` are those before them."""
-        last = dict(known)
-        for row in rows:
-            _, stream, seq, body, digest = row
-            before, chained = last.get(stream, (0, _NO_DIGEST))
-            if seq <= before or digest != _digest(chained, stream, seq, body, before):
-                raise JournalUnavailable(
-                    f"the journal {self.path} is damaged at stream {stream!r}, seq {seq}: "
-                    "move it away with its -wal file and restore a copy"
-                )
-            last[stream] = (seq, digest)
-            yield row
+            return [layout.entry_of(self._codec, self.path, row) for row in layout.verified(self.path, rows)]
 
     def _take_lock(self) -> None:
         self._lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         end = time.monotonic() + (BUSY_TIMEOUT if self._shared else 0.0)
         while not self._locked():
             if time.monotonic() >= end:
-                raise JournalUnavailable(
+                raise JournalInUse(
                     f"the journal {self.path} is in use by another guard: give each guard a file of its own"
                 )
             time.sleep(_LOCK_PAUSE)
@@ -288,7 +233,7 @@ class _File:
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise JournalUnavailable(f"the journal {self.path} is in use by another guard") from error
+                raise JournalInUse(f"the journal {self.path} is in use by another guard") from error
 
     def _create_if_absent(self) -> None:
         """A journal appears whole or not at all, so that an empty or partial file is always a damaged one."""
@@ -304,9 +249,9 @@ class _File:
             leftover.unlink(missing_ok=True)
         os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         with contextlib.closing(sqlite3.connect(draft, isolation_level=None)) as database:
-            database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            database.execute(f"PRAGMA user_version = {FORMAT}")
-            database.execute(_SCHEMA)
+            database.execute(f"PRAGMA application_id = {layout.APPLICATION_ID}")
+            database.execute(f"PRAGMA user_version = {layout.FORMAT}")
+            database.execute(layout.SCHEMA)
             if database.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
                 raise JournalUnavailable(
                     f"the journal {self.path} cannot be kept here: its volume does not support SQLite's WAL mode"
@@ -315,54 +260,22 @@ class _File:
         draft.rename(self.path)
         _sync(self.path.parent)
 
-    def _check_header(self) -> None:
-        """Identity and format from the plain bytes: SQLite, which may write on opening, never sees a foreign file."""
-        if not stat.S_ISREG(self.path.stat().st_mode):
-            raise JournalUnavailable(f"the journal {self.path} is not a regular file: name a file")
-        with self.path.open("rb") as file:
-            header = file.read(_HEADER_SIZE)
-        if len(header) < _HEADER_SIZE:
-            raise JournalUnavailable(
-                f"the journal {self.path} is cut short ({len(header)} bytes): move it away and restore a copy"
-            )
-        identity = int.from_bytes(header[68:72], "big")
-        if not header.startswith(b"SQLite format 3\0") or identity != APPLICATION_ID:
-            raise JournalUnavailable(f"{self.path} is not a journal of LogCaster Guard: name another file")
-        version = int.from_bytes(header[60:64], "big")
-        if version != FORMAT:
-            raise JournalUnavailable(
-                f"the journal {self.path} has format {version} and this version reads format {FORMAT}: "
-                "run the version that wrote it, or name another file"
-            )
-
     def _check_content(self) -> None:
         """Look through the whole file without the right to write it, so that a damaged one stays evidence."""
         log = Path(f"{self.path}-wal")
         alone = not self._shared and (not log.exists() or log.stat().st_size == 0)
         uri = f"{self.path.as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
         with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as database:
-            database.text_factory = _text
-            # Not quick_check: it passes by an index that does not fit its table, and appends go by the index.
-            found = database.execute("PRAGMA integrity_check(1)").fetchone()
-            if found != ("ok",):
-                raise JournalUnavailable(
-                    f"the journal {self.path} is damaged ({found[0]!r:.200}): "
-                    "move it away with its -wal file and restore a copy"
-                )
-            objects = database.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").fetchall()
-            if [" ".join(sql.split()) for (sql,) in objects] != [" ".join(_SCHEMA.split())]:
-                raise JournalUnavailable(
-                    f"the journal {self.path} holds tables, indexes or triggers that no guard made: "
-                    "move it away with its -wal file and restore a copy"
-                )
-            for _ in self._verified(database.execute(f"{_SELECT} ORDER BY position")):
+            database.text_factory = layout.text
+            layout.check_structure(self.path, database)
+            for _ in layout.verified(self.path, database.execute(f"{layout.SELECT} ORDER BY position")):
                 pass
 
     def _connect(self) -> None:
         self._database = sqlite3.connect(
             f"{self.path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=BUSY_TIMEOUT
         )
-        self._database.text_factory = _text
+        self._database.text_factory = layout.text
         self._database.execute("PRAGMA synchronous = FULL")
         self._database.execute("PRAGMA trusted_schema = OFF")
         if self._database.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
@@ -383,47 +296,26 @@ class _File:
             )
         return self._database
 
-    @contextlib.contextmanager
-    def _told(self, verb: str) -> Iterator[None]:
-        """Failures of the disk and of SQLite as one sentence."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", 0)
-            cause = _CAUSES.get(code & 0xFF, "SQLite failed")
-            name = getattr(error, "sqlite_errorname", type(error).__name__)
-            raise JournalUnavailable(f"the journal {self.path} cannot be {verb}: {cause} ({name})") from error
-        except UnicodeDecodeError as error:
-            # Python's binding fails so when SQLite's own message quotes a damaged schema.
-            raise JournalUnavailable(
-                f"the journal {self.path} cannot be {verb}: {_CAUSES[sqlite3.SQLITE_CORRUPT]}"
-            ) from error
-        except OSError as error:
-            raise JournalUnavailable(
-                f"the journal {self.path} cannot be {verb}: {error.strerror or error}: check its folder and volume"
-            ) from error
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without garbage collection: a year's events are many, none is garbage, and each pass looks at all of them."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _tip(database: sqlite3.Connection, stream: str, expected_seq: int) -> tuple[int, bytes]:
     """The last seq and digest of the stream; raises `JournalConflict` if it is not at `expected_seq`."""
     query = "SELECT seq, digest FROM events WHERE stream = ? ORDER BY seq DESC LIMIT 1"
-    row: tuple[int, bytes] = database.execute(query, (stream,)).fetchone() or (0, _NO_DIGEST)
+    row: tuple[int, bytes] = database.execute(query, (stream,)).fetchone() or (0, layout.NO_DIGEST)
     if row[0] != expected_seq:
         raise JournalConflict(f"the stream {stream} is at {row[0]}, not at {expected_seq}: read it again")
     return row
-
-
-def _text(raw: bytes) -> str:
-    """Damaged text as text that its digest will not fit."""
-    return raw.decode("utf-8", "replace")
-
-
-def _digest(chained: bytes, stream: str, seq: int, body: str, before: int) -> bytes:
-    """Of a row that follows seq `before`: a gap, which compaction leaves, is vouched for as any content is."""
-    gap = "" if seq == before + 1 else f", {before}"
-    # As `json.dumps` of a list, which takes three times as long.
-    content = f"[{_quoted(stream)}, {seq}, {_quoted(body)}{gap}]"
-    return hashlib.sha256(chained + content.encode()).digest()
 
 
 def _inode(path: Path) -> tuple[int, int]:

@@ -19,9 +19,9 @@ from rich.text import Text
 
 from logcaster_guard.adapters.fetch import Answer, Fetcher
 from logcaster_guard.cli.check import BAD_INPUT
-from logcaster_guard.config.faults import Refused, escaped
-from logcaster_guard.config.urls import check_base_url
 from logcaster_guard.domain.ledger import Standing
+from logcaster_guard.fields.faults import Refused, escaped
+from logcaster_guard.fields.urls import check_base_url
 
 Json = dict[str, Any]
 
@@ -65,7 +65,7 @@ def is_there(address: str) -> bool:
 
 def show(lines: Sequence[Text | Table]) -> None:
     """Print to standard output; colours only on a terminal, and never with NO_COLOR."""
-    _lenient_output()
+    lenient_output()
     # What is not shown on a terminal is not folded to fit one.
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _UNFOLDED
     console = Console(highlight=False, markup=False, emoji=False, width=width)
@@ -75,7 +75,7 @@ def show(lines: Sequence[Text | Table]) -> None:
 
 def show_json(value: Json) -> None:
     """Print as JSON."""
-    _lenient_output()
+    lenient_output()
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
@@ -171,7 +171,8 @@ def ended(sentence: str, code: int) -> typer.Exit:
     return typer.Exit(code)
 
 
-def _lenient_output() -> None:
+def lenient_output() -> None:
+    """Let standard output show what it can of characters that it does not know."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that cannot show a character is no reason to fail.
         sys.stdout.reconfigure(errors="backslashreplace")

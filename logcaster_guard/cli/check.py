@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from logcaster_guard.config import ConfigFault, Loaded, load
-from logcaster_guard.config.faults import MAX_FAULTS, escaped
 from logcaster_guard.config.named_files import absent
+from logcaster_guard.fields.faults import MAX_FAULTS, escaped
 
 FilesBelow = Annotated[
     list[Path] | None,

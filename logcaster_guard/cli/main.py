@@ -18,6 +18,7 @@ from logcaster_guard.cli.demo import demo
 from logcaster_guard.cli.explain import explain
 from logcaster_guard.cli.freezing import freeze, resume, unfreeze
 from logcaster_guard.cli.history import history
+from logcaster_guard.cli.journal import journal
 from logcaster_guard.cli.marking import mark
 from logcaster_guard.cli.rollback import rollback
 from logcaster_guard.cli.run import run
@@ -40,6 +41,7 @@ app.command()(unfreeze)
 app.command()(resume)
 app.command()(mark)
 app.add_typer(snapshots, name="snapshots")
+app.add_typer(journal, name="journal")
 app.command()(schema)
 app.command()(demo)
 

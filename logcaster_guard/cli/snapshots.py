@@ -141,7 +141,7 @@ def _now(loaded: Loaded, before: Snapshot) -> Snapshot:
 
 async def _present(loaded: Loaded, before: Snapshot) -> Snapshot:
     """The same objects as they are now."""
-    cluster = await stores.connected(loaded.settings.sources.kubernetes)
+    cluster = await stores.connected(loaded.settings)
     found: list[Json] = []
     try:
         for manifest in before.manifests:

@@ -16,7 +16,6 @@ from logcaster_guard import stores
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.cli.asking import UNREACHABLE, Json, ask, ended, is_there, plain, show, show_json
 from logcaster_guard.cli.check import BAD_INPUT, print_faults
-from logcaster_guard.config.faults import escaped
 from logcaster_guard.config.loading import load
 from logcaster_guard.config.settings import Settings, default_settings
 from logcaster_guard.domain.errors import ClusterError, ConfigurationError
@@ -25,6 +24,7 @@ from logcaster_guard.domain.inbox.commands import Command
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.engine import command_writer
 from logcaster_guard.engine.command_writer import Place, Written
+from logcaster_guard.fields.faults import escaped
 from logcaster_guard.ports import Kind
 
 REFUSED = 1
@@ -148,7 +148,7 @@ def write(way: Way, place: Place, command: Command) -> Written:
 
 
 async def _write(way: Way, place: Place, command: Command) -> Written | Denied:
-    cluster = await stores.connected(way.settings.sources.kubernetes)
+    cluster = await stores.connected(way.settings)
     try:
         return await command_writer.write(cluster, place, command, SystemClock())
     finally:

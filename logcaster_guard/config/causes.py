@@ -7,12 +7,12 @@ from datetime import time
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from logcaster_guard.config.durations import show_duration
-from logcaster_guard.config.faults import Refused, closest, described
-from logcaster_guard.config.schema import Duration, Name, Section, Share, Sized, WholeNumber, pattern_of
 from logcaster_guard.domain.maintenance import MaintenanceWindow
+from logcaster_guard.fields.durations import show_duration
+from logcaster_guard.fields.faults import Refused, closest, described
+from logcaster_guard.fields.section import Duration, Name, Section, Share, Sized, WholeNumber, pattern_of
 
 MAX_WINDOWS = 100
 
@@ -41,12 +41,31 @@ def _check_zone(text: str) -> str:
 class AttributionSection(Section):
     """When a rollout counts as the cause of a breach."""
 
-    margin: Share = 0.5
-    together: Duration = 600.0
-    recent: Duration = 3_600.0
-    before: Duration = 600.0
-    least_history: Duration | None = 60.0
-    min_requests: WholeNumber = 100
+    margin: Share = Field(
+        default=0.5,
+        description=(
+            "by how much the new release must stand out: this share of what it takes to breach, "
+            "and of what the old pods or the other targets show"
+        ),
+    )
+    together: Duration = Field(default=600.0, description="breaches that began at most so far apart may have one cause")
+    recent: Duration = Field(
+        default=3_600.0,
+        description=(
+            "a target rolled out so long before its breach is suspected itself; others point to a shared cause"
+        ),
+    )
+    before: Duration = Field(default=600.0, description="how far back before the rollout the release is compared with")
+    least_history: Duration | None = Field(
+        default=60.0,
+        description=(
+            "for how much of that the rule must have been quiet on values, unless the release "
+            "before had earned good on its signals; at most `before`. `null`: it may be unknown"
+        ),
+    )
+    min_requests: WholeNumber = Field(
+        default=100, description="with fewer requests the error rate or latency of old or new pods proves nothing"
+    )
 
     @model_validator(mode="after")
     def _enough_is_looked_at(self) -> AttributionSection:
@@ -62,14 +81,22 @@ class AttributionSection(Section):
 class MaintenanceSection(Section):
     """A time of the week in which nothing is rolled back."""
 
-    name: Name
+    name: Name = Field(description="unique, told in the refusal")
     days: (
         Annotated[tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...], Sized(1, 7, "days")] | None
-    ) = None
-    start: Annotated[str, AfterValidator(_check_clock_time), pattern_of(_CLOCK_TIME)]
-    end: Annotated[str, AfterValidator(_check_clock_time), pattern_of(_CLOCK_TIME)]
-    timezone: Annotated[str, AfterValidator(_check_zone), pattern_of(_ZONE)] = "UTC"
-    targets: Annotated[tuple[str, ...], Sized(1, MAX_WINDOWS, "targets")] | None = None
+    ) = Field(default=None, description="`mon` to `sun`; `null`: every day")
+    start: Annotated[str, AfterValidator(_check_clock_time), pattern_of(_CLOCK_TIME)] = Field(
+        description="when it begins on such a day, such as `22:30`"
+    )
+    end: Annotated[str, AfterValidator(_check_clock_time), pattern_of(_CLOCK_TIME)] = Field(
+        description="when it ends; not after `start`: on the following day"
+    )
+    timezone: Annotated[str, AfterValidator(_check_zone), pattern_of(_ZONE)] = Field(
+        default="UTC", description="whose clocks it goes by, such as `Asia/Seoul`"
+    )
+    targets: Annotated[tuple[str, ...], Sized(1, MAX_WINDOWS, "targets")] | None = Field(
+        default=None, description="the targets under maintenance; `null`: all"
+    )
 
 
 def maintenance_of(section: MaintenanceSection) -> MaintenanceWindow:

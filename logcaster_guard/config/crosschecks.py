@@ -8,21 +8,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from logcaster_guard.adapters.kubernetes.section import KubernetesSection
+from logcaster_guard.adapters.sources.prometheus.section import PrometheusSection
 from logcaster_guard.config.causes import MaintenanceSection
-from logcaster_guard.config.channels import EVENTS_CHANNEL, SlackSection, WebhookSection
-from logcaster_guard.config.durations import show_duration
-from logcaster_guard.config.faults import ConfigFault, Refused, closest, listed, quoted
 from logcaster_guard.config.policies import PollingSection
 from logcaster_guard.config.promql import check_query
 from logcaster_guard.config.queries import check_selector
-from logcaster_guard.config.schema import Section, node_at, refusal_fault, validate
+from logcaster_guard.config.schema import node_at, refusal_fault, validate
 from logcaster_guard.config.sections import MAX_ITEMS, AuthoritySection, JournalSection
 from logcaster_guard.config.signals import signal_refusals
-from logcaster_guard.config.sources import KubernetesSection, MetricsSection, PrometheusSection, SignalSection
+from logcaster_guard.config.sources import SignalSection
 from logcaster_guard.config.targets import TargetSection, target_of
 from logcaster_guard.config.yaml import Items, Leaf, Node, Table
 from logcaster_guard.domain.authority import Terms
 from logcaster_guard.domain.signals import BUILT_IN_UNITS, Target, Unit
+from logcaster_guard.fields.durations import show_duration
+from logcaster_guard.fields.faults import ConfigFault, Refused, closest, listed, quoted
+from logcaster_guard.fields.metrics import MetricsSection
+from logcaster_guard.fields.section import Section
+from logcaster_guard.plugins import CHANNELS
 
 SectionT = TypeVar("SectionT", bound=Section)
 _Loc = tuple[str | int, ...]
@@ -68,12 +72,7 @@ def _refusals(root: Node) -> Iterator[tuple[_Loc, Refused]]:
     yield from _repeated(
         "Deployment", "deployment", [(loc, f"{t.namespace}/{t.deployment}") for loc, t in entries if t]
     )
-    webhooks = [(loc, w.name) for loc, w in _sections(root, ("notify", "webhooks"), WebhookSection) if w]
-    slack = [(loc, s.name) for loc, s in _sections(root, ("notify", "slack"), SlackSection) if s]
-    yield from _repeated("channel", "name", [*webhooks, *slack])
-    for loc, name in (*webhooks, *slack):
-        if name == EVENTS_CHANNEL:
-            yield loc, Refused(f"the channel {quoted(name)}", "another name: this is the guard's own", key=("name",))
+    yield from _channels(root)
     windows = [(loc, w) for loc, w in _sections(root, ("maintenance",), MaintenanceSection) if w]
     yield from _repeated("maintenance window", "name", [(loc, w.name) for loc, w in windows])
     yield from _unknown_targets(windows, _names(root) if isinstance(root, Table) else None)
@@ -87,6 +86,16 @@ def _refusals(root: Node) -> Iterator[tuple[_Loc, Refused]]:
     yield from _signals(root, targets)
     yield from _authority(root)
     yield from _sidecar(root)
+
+
+def _channels(root: Node) -> Iterator[tuple[_Loc, Refused]]:
+    kinds = [(plugin.key, plugin.section) for plugin in CHANNELS if plugin.section is not None]
+    channels = [(at, c.name) for key, kind in kinds for at, c in _sections(root, ("notify", key), kind) if c]
+    yield from _repeated("channel", "name", channels)
+    taken = {plugin.own_name for plugin in CHANNELS}
+    for loc, name in channels:
+        if name in taken:
+            yield loc, Refused(f"the channel {quoted(name)}", "another name: this is the guard's own", key=("name",))
 
 
 def _sidecar(root: Node) -> Iterator[tuple[_Loc, Refused]]:

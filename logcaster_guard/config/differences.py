@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel
 
-from logcaster_guard.config.secrets import Secret
 from logcaster_guard.config.settings import Settings
+from logcaster_guard.fields.secrets import Secret
 
 _WRITTEN = {"sidecar": "mode"}
 _WITHOUT_A_KEY = "policy"

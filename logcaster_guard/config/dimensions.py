@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
-from logcaster_guard.config.faults import listed
 from logcaster_guard.domain.conditions import Operator
 from logcaster_guard.domain.signals import Unit
+from logcaster_guard.fields.faults import listed
 
 
 class Plain(StrEnum):

@@ -27,7 +27,6 @@ from logcaster_guard.config.dimensions import (
     shared,
     units_of,
 )
-from logcaster_guard.config.faults import AllRefused, Refused, closest, listed, quoted
 from logcaster_guard.config.syntax import parsed
 from logcaster_guard.domain.conditions import (
     And,
@@ -44,6 +43,7 @@ from logcaster_guard.domain.conditions import (
     SignalRef,
 )
 from logcaster_guard.domain.signals import Unit
+from logcaster_guard.fields.faults import AllRefused, Refused, closest, listed, quoted
 
 MAX_LENGTH = 1_000
 MAX_WORDS = 500

@@ -6,6 +6,7 @@ signals, dimensions, two keys that contradict each other) it lets pass; it never
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -14,12 +15,11 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from logcaster_guard.config.amounts import show_share, show_size
-from logcaster_guard.config.descriptions import DESCRIPTIONS
-from logcaster_guard.config.durations import show_duration
 from logcaster_guard.config.rules import RulesFile
-from logcaster_guard.config.schema import SHOWN_DURATION, SHOWN_SHARE, SHOWN_SIZE
 from logcaster_guard.config.sections import SettingsFile
+from logcaster_guard.fields.amounts import show_share, show_size
+from logcaster_guard.fields.durations import show_duration
+from logcaster_guard.fields.section import SHOWN_DURATION, SHOWN_SHARE, SHOWN_SIZE
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 """The draft that every editor's YAML support knows."""
@@ -29,13 +29,14 @@ KINDS: Mapping[str, type[BaseModel]] = MappingProxyType({"rules": RulesFile, "se
 
 _TITLES = {"rules": "Rules of LogCaster Guard", "settings": "Settings of LogCaster Guard"}
 _NOTATIONS = ((SHOWN_DURATION, show_duration), (SHOWN_SHARE, show_share), (SHOWN_SIZE, show_size))
-_OF_PYDANTIC = frozenset({"$defs", "$ref", "title", "description"})
+_OF_PYDANTIC = frozenset({"$defs", "$ref", "title"})
+_LINK = re.compile(r"\[([^]]+)\]\([^)]*\)")
 
 
 def json_schema(kind: str) -> dict[str, Any]:
     """The schema of one of `KINDS`, self-contained, each key with its description and its default as written."""
     raw = KINDS[kind].model_json_schema(schema_generator=_Generator)
-    return {"$schema": DRAFT, "title": _TITLES[kind], **_inlined(raw, raw.get("$defs", {}), "")}
+    return {"$schema": DRAFT, "title": _TITLES[kind], **_inlined(_anonymous(raw), raw.get("$defs", {}))}
 
 
 class _Generator(GenerateJsonSchema):
@@ -59,24 +60,22 @@ def _shown(made: JsonSchemaValue, value: object) -> object:
     return next((show(value) for shown, show in _NOTATIONS if shown["pattern"] in patterns), value)
 
 
-def _inlined(schema: Mapping[str, Any], definitions: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """The schema without references, so that one section can be told differently at each place."""
+def _inlined(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema without references; of a section's own description nothing is told, but that of its key."""
     name = schema.get("$ref", "").rpartition("/")[2]
-    found = {**definitions[name], **schema} if name else dict(schema)
+    found = {**_anonymous(definitions[name]), **schema} if name else dict(schema)
     made = {key: value for key, value in found.items() if key not in _OF_PYDANTIC}
+    if "description" in made:
+        made["description"] = _LINK.sub(r"\1", made.pop("description"))
     if "properties" in made:
-        prefix = f"{path}." if path else ""
-        made["properties"] = {
-            key: {
-                **_inlined(inner, definitions, prefix + key),
-                **({"description": DESCRIPTIONS[prefix + key]} if prefix + key in DESCRIPTIONS else {}),
-            }
-            for key, inner in made["properties"].items()
-        }
-    if isinstance(made.get("items"), dict):
-        made["items"] = _inlined(made["items"], definitions, f"{path}[]")
-    if isinstance(made.get("additionalProperties"), dict):
-        made["additionalProperties"] = _inlined(made["additionalProperties"], definitions, f"{path}.<name>")
+        made["properties"] = {key: _inlined(inner, definitions) for key, inner in made["properties"].items()}
+    for key in ("items", "additionalProperties"):
+        if isinstance(made.get(key), dict):
+            made[key] = _inlined(made[key], definitions)
     if "anyOf" in made:
-        made["anyOf"] = [_inlined(option, definitions, path) for option in made["anyOf"]]
+        made["anyOf"] = [_inlined(option, definitions) for option in made["anyOf"]]
     return made
+
+
+def _anonymous(definition: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in definition.items() if key != "description"}

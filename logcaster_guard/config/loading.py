@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from logcaster_guard.config.crosschecks import salvage
-from logcaster_guard.config.faults import MAX_FAULTS, ConfigFault, closest
 from logcaster_guard.config.named_files import refusals
 from logcaster_guard.config.queries import query_warnings
 from logcaster_guard.config.rules import RULES_KEY, RawRules, RuleContext, read_rules, repeated_names, rule_count
@@ -24,6 +23,7 @@ from logcaster_guard.config.settings import (
 from logcaster_guard.config.warnings import warnings_of
 from logcaster_guard.config.yaml import MAX_BYTES, MAX_VALUES, Document, Node, Table, load_yaml
 from logcaster_guard.domain.rules import Rule
+from logcaster_guard.fields.faults import MAX_FAULTS, ConfigFault, closest
 
 MAX_FILES = 200
 """Configuration files; more means that another directory was meant."""

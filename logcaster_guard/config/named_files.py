@@ -13,10 +13,10 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from logcaster_guard.config.faults import Refused, escaped, listed
-from logcaster_guard.config.schema import check_path
-from logcaster_guard.config.secrets import Secret
 from logcaster_guard.config.settings import Settings
+from logcaster_guard.fields.faults import Refused, escaped, listed
+from logcaster_guard.fields.secrets import Secret
+from logcaster_guard.fields.section import check_path
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where the kubelet mounts a pod's token."""
@@ -59,6 +59,11 @@ def places(settings: Settings) -> Iterator[tuple[Loc, Path]]:
             yield loc, value
         elif value.file is not None:
             yield (*loc, "file"), Path(value.file)
+
+
+def secrets(settings: Settings) -> Iterator[Secret]:
+    """Each place of a secret that the settings name."""
+    return (value for _, value in _named(settings) if isinstance(value, Secret))
 
 
 def absent(settings: Settings) -> Iterator[str]:

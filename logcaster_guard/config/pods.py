@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from logcaster_guard.config.faults import quoted
 from logcaster_guard.config.settings import Settings
 from logcaster_guard.domain import ownership
 from logcaster_guard.domain.promql import TemplateFault, names_workload, patterns_of_pods, render
 from logcaster_guard.domain.rules import Action, Rule
 from logcaster_guard.domain.signals import SourceName, Target
+from logcaster_guard.fields.faults import quoted
 
 _SIMPLE = re.compile(r"[a-z0-9$_.*+?\[\]\\-]{1,200}", re.ASCII)
 _MOST_REPEATS = 4

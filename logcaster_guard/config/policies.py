@@ -6,17 +6,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, Strict, model_validator
 
-from logcaster_guard.config.durations import show_duration
-from logcaster_guard.config.faults import Refused, quoted
-from logcaster_guard.config.schema import (
-    Duration,
-    Rate,
-    Section,
-    Share,
-    Sized,
-    WholeNumber,
-)
 from logcaster_guard.domain.rules import Action
+from logcaster_guard.fields.durations import show_duration
+from logcaster_guard.fields.faults import Refused, quoted
+from logcaster_guard.fields.section import Duration, Rate, Section, Share, Sized, WholeNumber
 
 
 def _check_steps(shares: tuple[float, ...]) -> tuple[float, ...]:
@@ -36,8 +29,11 @@ def _check_otherwise(action: Action) -> Action:
 class PollingSection(Section):
     """How often signals are read; `staleness: null` means two intervals."""
 
-    interval: Duration = 30.0
-    staleness: Duration | None = None
+    interval: Duration = Field(default=30.0, description="between two reads; at least `100ms`")
+    staleness: Duration | None = Field(
+        default=None,
+        description=("how long a reading may be missing before the clock of a rule starts anew; `null`: two intervals"),
+    )
 
     @model_validator(mode="after")
     def _a_reading_outlives_a_poll(self) -> PollingSection:
@@ -55,26 +51,37 @@ class PollingSection(Section):
 class LimitsSection(Section):
     """How often the guard may act, and on how much traffic."""
 
-    cooldown: Duration = 1_800.0
-    per_target_per_day: WholeNumber = 2
-    per_cluster_per_hour: WholeNumber = 3
-    min_request_rate: Rate | None = None
+    cooldown: Duration = Field(default=1_800.0, description="after a rollback of a target")
+    per_target_per_day: WholeNumber = Field(default=2, description="rollbacks of one target in 24 hours")
+    per_cluster_per_hour: WholeNumber = Field(default=3, description="rollbacks of all targets in an hour")
+    min_request_rate: Rate | None = Field(
+        default=None,
+        description=(
+            "requests per second of a target; with fewer, or an unknown number, nothing is rolled "
+            "back. `null`: no such limit"
+        ),
+    )
 
 
 class LedgerSection(Section):
     """When a revision counts as good."""
 
-    good_after: Duration = 600.0
-    good_share: Share = 0.9
-    presumed_after: Duration = 86_400.0
-    keep: Annotated[int, Field(ge=1, le=50)] = 5
+    good_after: Duration = Field(default=600.0, description="how long it must be watched")
+    good_share: Share = Field(default=0.9, description="of that time each rule that measures the release must be quiet")
+    presumed_after: Duration = Field(
+        default=86_400.0, description="a release from before the guard's time that stood this long is presumed good"
+    )
+    keep: Annotated[int, Field(ge=1, le=50)] = Field(default=5, description="good releases kept to go back to, 1 to 50")
 
 
 class VerifySection(Section):
     """How a rollback is judged."""
 
-    stable_for: Duration = 300.0
-    timeout: Duration = 1_200.0
+    stable_for: Duration = Field(default=300.0, description="quiet for this long, the target has recovered")
+    timeout: Duration = Field(
+        default=1_200.0,
+        description=("not settled by then, the target is frozen and people are told; longer than `stable_for`"),
+    )
 
     @model_validator(mode="after")
     def _time_to_be_stable(self) -> VerifySection:
@@ -90,7 +97,7 @@ class VerifySection(Section):
 class RolloutSection(Section):
     """How a rollout of the guard's is followed."""
 
-    timeout: Duration = 600.0
+    timeout: Duration = Field(default=600.0, description="until every pod must be up")
 
 
 _Steps = Annotated[tuple[Share, ...], Sized(1, 20, "steps"), AfterValidator(_check_steps)]
@@ -99,37 +106,83 @@ _Steps = Annotated[tuple[Share, ...], Sized(1, 20, "steps"), AfterValidator(_che
 class GradualSection(Section):
     """How a gradual rollback goes."""
 
-    steps: _Steps = (0.1, 0.25, 0.5, 0.75, 1.0)
-    wait: Duration = 60.0
-    window: Duration = 60.0
-    threshold: Share = 0.01
-    min_requests: WholeNumber = 100
-    hold: Duration = 300.0
-    otherwise: Annotated[Action, Strict(False), AfterValidator(_check_otherwise)] = Action.IMMEDIATE
+    steps: _Steps = Field(
+        default=(0.1, 0.25, 0.5, 0.75, 1.0),
+        description="shares of the pods that run the good release, rising to `100%`",
+    )
+    wait: Duration = Field(default=60.0, description="at each step, from when its pods are Ready until they are judged")
+    window: Duration = Field(
+        default=60.0,
+        description=(
+            "how far back their error rate is read; at least four scrapes. A shorter `wait` becomes this long"
+        ),
+    )
+    threshold: Share = Field(default=0.01, description="above this error rate of theirs everything is given back")
+    min_requests: WholeNumber = Field(
+        default=100,
+        description=(
+            "with fewer requests in the window nothing is proved; where the first step would have "
+            "fewer at the present traffic, `gradual.otherwise` is done"
+        ),
+    )
+    hold: Duration = Field(
+        default=300.0, description="how long a step that proves nothing is held before everything is given back"
+    )
+    otherwise: Annotated[Action, Strict(False), AfterValidator(_check_otherwise)] = Field(
+        default=Action.IMMEDIATE,
+        description=(
+            "what happens where a gradual rollback is not possible: `immediate_rollback`, "
+            "`alert_then_rollback` or `alert_only`"
+        ),
+    )
 
 
 class BlueGreenSection(Section):
     """How a switch to the other environment is judged."""
 
-    wait: Duration = 60.0
-    window: Duration = 60.0
-    threshold: Share = 0.01
-    min_requests: WholeNumber = 100
-    otherwise: Annotated[Action, Strict(False), AfterValidator(_check_otherwise)] = Action.ALERT_ONLY
+    wait: Duration = Field(default=60.0, description="from the switch until the other environment is judged")
+    window: Duration = Field(
+        default=60.0,
+        description=("how far back its error rate is read; at least four scrapes. A shorter `wait` becomes this long"),
+    )
+    threshold: Share = Field(
+        default=0.01, description="above this, and above what it was before, the Service is switched back"
+    )
+    min_requests: WholeNumber = Field(
+        default=100, description="with fewer requests in the window nothing is proved, and the Service stays"
+    )
+    otherwise: Annotated[Action, Strict(False), AfterValidator(_check_otherwise)] = Field(
+        default=Action.ALERT_ONLY,
+        description=(
+            "what happens where the other environment cannot take over: `immediate_rollback`, "
+            "`alert_then_rollback` or `alert_only`"
+        ),
+    )
 
 
 class AlertSection(Section):
     """How long people have a say before an `alert_then_rollback`, and how long their veto holds."""
 
-    grace: Duration = 300.0
-    require_approval: bool = False
-    approval_timeout: Duration = 3_600.0
-    remind_every: Duration = 120.0
-    veto_for: Duration = 86_400.0
+    grace: Duration = Field(default=300.0, description="how long they may veto it")
+    require_approval: bool = Field(default=False, description="whether it waits for an approval instead")
+    approval_timeout: Duration = Field(default=3_600.0, description="how long it waits for one")
+    remind_every: Duration = Field(default=120.0, description="between two reminders")
+    veto_for: Duration = Field(
+        default=86_400.0,
+        description=(
+            "how long a veto holds for that release at least, by whatever rule: longer where the "
+            "veto itself names a later instant; a person who marks the release bad, or rolls it "
+            "back, lifts it"
+        ),
+    )
 
 
 class FallbackSection(Section):
     """How many further good releases may be tried after one that did not do."""
 
-    destination_bad: Annotated[int, Field(ge=0, le=5)] = 1
-    not_recovered: Annotated[int, Field(ge=0, le=5)] = 0
+    destination_bad: Annotated[int, Field(ge=0, le=5)] = Field(
+        default=1, description="how many after one that proved bad before it took over, 0 to 5"
+    )
+    not_recovered: Annotated[int, Field(ge=0, le=5)] = Field(
+        default=0, description="how many after one that did not help, 0 to 5"
+    )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from logcaster_guard.config.faults import Refused, closest, listed, quoted
 from logcaster_guard.domain.promql import FIELDS, LABEL_PREFIX, TemplateFault, allowed, placeholders, render
 from logcaster_guard.domain.signals import ByPod, Measure, Target
+from logcaster_guard.fields.faults import Refused, closest, listed, quoted
+from logcaster_guard.fields.metrics import MetricsSection
 
 MAX_LENGTH = 10_000
-POD_SELECTOR = 'namespace="$namespace", pod=~"$pods"'
 """What Prometheus' Kubernetes service discovery calls a workload's pods."""
 _SCRAPERS = ("job", "endpoint", "prometheus", "prometheus_replica", "replica", "receive_replica", "__replica__")
 """Labels that tell who scraped: series that differ in nothing else are the same one."""
@@ -19,31 +19,26 @@ _WORD = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*", re.ASCII)
 _FIXED_RANGE = re.compile(r"\[\s*\d")
 
 
-def builtin_queries(
-    *,
-    selector: str,
-    requests: str,
-    status_label: str,
-    duration: str,
-    duration_unit: float,
-    memory: str,
-    client_errors_count: bool,
-) -> Mapping[str, tuple[str, ByPod]]:
+def builtin_queries(metrics: MetricsSection) -> Mapping[str, tuple[str, ByPod]]:
     """The default query of each built-in signal that Prometheus can answer, by signal name, and what is made of it.
 
     Each answers with series of pods; which of them count is decided by who owns the pods. Memory is the container's
     working set as cAdvisor knows it against the limit that kube-state-metrics or cAdvisor know, or, in pods of which
     neither is there, the process's own gauge against the sum of the containers' limits.
     """
-    failed = frozenset("45" if client_errors_count else "5")
+    failed = frozenset("45" if metrics.client_errors_count else "5")
+    requests, selector, unit = metrics.requests, metrics.selector, metrics.seconds_per_unit
     example = f"topk(1, {requests}{{{selector}}})"
-    every = _rate_by_pod(requests, selector, status_label)
-    buckets = f"{duration}_bucket"
+    every = _rate_by_pod(requests, selector, metrics.status_label)
+    buckets = f"{metrics.duration}_bucket"
     return {
-        "error_rate": (every, ByPod(Measure.FAILED_SHARE, requests, status_label, failed, example)),
+        "error_rate": (every, ByPod(Measure.FAILED_SHARE, requests, metrics.status_label, failed, example)),
         "request_rate": (every, ByPod(Measure.TOTAL, requests)),
-        "p95_latency": (_rate_by_pod(buckets, selector, "le"), ByPod(Measure.P95, buckets, bucket_unit=duration_unit)),
-        "memory_usage": (_memory(memory, selector), ByPod(Measure.HIGHEST, "container_memory_working_set_bytes")),
+        "p95_latency": (_rate_by_pod(buckets, selector, "le"), ByPod(Measure.P95, buckets, bucket_unit=unit)),
+        "memory_usage": (
+            _memory(metrics.memory, selector),
+            ByPod(Measure.HIGHEST, "container_memory_working_set_bytes"),
+        ),
     }
 
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 
 from promql_parser import AggregateExpr, BinaryExpr, Expr, NumberLiteral, ParenExpr, UnaryExpr, VectorSelector
 
-from logcaster_guard.config.durations import show_duration
-from logcaster_guard.config.faults import Refused, escaped, quoted
 from logcaster_guard.config.schema import node_at
 from logcaster_guard.config.yaml import Leaf, Node
 from logcaster_guard.domain.promql import LABEL_PREFIX, TemplateFault, placeholders, render
 from logcaster_guard.domain.promql_syntax import SyntaxFault, metric, parsed, reach, walk
 from logcaster_guard.domain.signals import Signal, Target, Unit
+from logcaster_guard.fields.durations import show_duration
+from logcaster_guard.fields.faults import Refused, escaped, quoted
 
 _COMPARISONS = frozenset({">", "<", ">=", "<=", "==", "!="})
 _MILLISECONDS = re.compile(r"_(?:milliseconds|ms|time)(?:_bucket|_sum|_count)?")

@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import AfterValidator, PlainValidator, Strict, ValidationInfo, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, PlainValidator, Strict, ValidationInfo, WithJsonSchema, model_validator
 
-from logcaster_guard.config.durations import show_duration
-from logcaster_guard.config.faults import ConfigFault, Refused, closest, described, listed, quoted
 from logcaster_guard.config.grammar import SHOWN_CONDITION, parse_condition
-from logcaster_guard.config.schema import Duration, Name, Rate, Section, Sized, node_at, validate
+from logcaster_guard.config.schema import node_at, validate
 from logcaster_guard.config.yaml import Leaf, Node
 from logcaster_guard.domain.conditions import Condition, NoDataPolicy
 from logcaster_guard.domain.rules import Action, Rule
 from logcaster_guard.domain.signals import Unit
+from logcaster_guard.fields.durations import show_duration
+from logcaster_guard.fields.faults import ConfigFault, Refused, closest, described, listed, quoted
+from logcaster_guard.fields.section import Duration, Name, Rate, Section, Sized
 
 RULES_KEY = "rollback_triggers"
 """The top-level key that makes a file a rule file."""
@@ -77,17 +78,51 @@ def _check_targets(names: tuple[str, ...], info: ValidationInfo) -> tuple[str, .
 class RuleSection(Section):
     """One trigger rule."""
 
-    name: Name
-    condition: Annotated[Parsed, PlainValidator(_parsed), WithJsonSchema(SHOWN_CONDITION)]
-    duration: Annotated[Duration, AfterValidator(_check_duration)]
-    action: Annotated[Action, Strict(False)]
-    targets: Annotated[tuple[str, ...], Sized(1, 100, "targets"), AfterValidator(_check_targets)] | None = None
-    rollout_window: Duration | None = None
-    no_data: Annotated[NoDataPolicy, Strict(False)] = NoDataPolicy.HOLD
-    grace: Duration | None = None
-    require_approval: bool | None = None
-    dry_run: bool = False
-    min_request_rate: Rate | None = None
+    name: Name = Field(description="unique over all rule files")
+    condition: Annotated[Parsed, PlainValidator(_parsed), WithJsonSchema(SHOWN_CONDITION)] = Field(
+        description="what must be true of the signals; see [Conditions](#conditions)"
+    )
+    duration: Annotated[Duration, AfterValidator(_check_duration)] = Field(
+        description="how long the condition must hold; at least two polls"
+    )
+    action: Annotated[Action, Strict(False)] = Field(
+        description=(
+            "`immediate_rollback`, `gradual_rollback`, `blue_green_rollback`, `alert_then_rollback` or `alert_only`"
+        )
+    )
+    targets: Annotated[tuple[str, ...], Sized(1, 100, "targets"), AfterValidator(_check_targets)] | None = Field(
+        default=None, description="the targets that the rule is for; `null` for all"
+    )
+    rollout_window: Duration | None = Field(
+        default=None,
+        description=(
+            "how soon after a rollout the trouble must begin for the rollout to be its cause. "
+            "Left out: the setting `rollout_window`. Written as `null`: the cause is not asked "
+            "for"
+        ),
+    )
+    no_data: Annotated[NoDataPolicy, Strict(False)] = Field(
+        default=NoDataPolicy.HOLD,
+        description=(
+            "what a comparison without data counts as: `hold` stops the clock, `ok` is not met, "
+            "`breach` is met. A source that fails is never counted"
+        ),
+    )
+    grace: Duration | None = Field(
+        default=None, description="with `alert_then_rollback`: how long people may veto it; `null`: `alert.grace`"
+    )
+    require_approval: bool | None = Field(
+        default=None,
+        description=("with `alert_then_rollback`: whether it waits for an approval; `null`: `alert.require_approval`"),
+    )
+    dry_run: bool = Field(default=False, description="whether this rule only tells what it would do")
+    min_request_rate: Rate | None = Field(
+        default=None,
+        description=(
+            "requests per second; with fewer, or an unknown number, nothing is rolled back. "
+            "`null`: `limits.min_request_rate`"
+        ),
+    )
 
     @model_validator(mode="after")
     def _only_a_question_waits(self) -> RuleSection:
@@ -102,7 +137,9 @@ class RuleSection(Section):
 class RulesFile(Section):
     """The keys of a rule file."""
 
-    rollback_triggers: Annotated[tuple[RuleSection, ...], Sized(1, MAX_RULES, "rules")]
+    rollback_triggers: Annotated[tuple[RuleSection, ...], Sized(1, MAX_RULES, "rules")] = Field(
+        description="the rules, 1 to 100 a file"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,10 @@ from types import MappingProxyType
 from logcaster_guard.config.causes import maintenance_of
 from logcaster_guard.config.channels import NotifySection
 from logcaster_guard.config.crosschecks import cross_check
-from logcaster_guard.config.faults import ConfigFault
 from logcaster_guard.config.schema import validate
 from logcaster_guard.config.sections import AuthoritySection, JournalSection, LogSection, SettingsFile, WebSection
 from logcaster_guard.config.signals import signals_in
-from logcaster_guard.config.sources import MetricsSection, SourcesSection
+from logcaster_guard.config.sources import SourcesSection
 from logcaster_guard.config.targets import target_of
 from logcaster_guard.config.yaml import Node
 from logcaster_guard.domain.rules import (
@@ -31,6 +30,8 @@ from logcaster_guard.domain.rules import (
     VerifyPolicy,
 )
 from logcaster_guard.domain.signals import Signal, SourceName, Target, Unit
+from logcaster_guard.fields.faults import ConfigFault
+from logcaster_guard.fields.metrics import MetricsSection
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from logcaster_guard.config.faults import Refused, closest, listed, quoted
+from logcaster_guard.adapters.sources.prometheus.section import PrometheusSection
 from logcaster_guard.config.promql import (
     builtin_queries,
     check_query,
@@ -14,23 +14,26 @@ from logcaster_guard.config.promql import (
 )
 from logcaster_guard.config.queries import check_syntax
 from logcaster_guard.config.sections import SettingsFile
-from logcaster_guard.config.sources import MetricsSection, SignalSection
-from logcaster_guard.domain.signals import BUILT_IN_UNITS, ByPod, Signal, SourceName, Target
+from logcaster_guard.config.sources import SignalSection
+from logcaster_guard.domain.signals import BUILT_IN_UNITS, Aggregate, Gauge, Signal, SourceName, Target
+from logcaster_guard.fields.faults import Refused, closest, listed, quoted
+from logcaster_guard.plugins import SOURCES
 
 DEFAULT_LOOKBACK = 300.0
 """Seconds that a rate looks back, as the plan's `[5m]`."""
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}", re.ASCII)
 _RESERVED = frozenset({"and", "or", "not"})
-_PROBED = frozenset({"health_check_fails", "response_time", "slow_responses"})
-_OBSERVED = frozenset({"restart_count", "unready_pods", "rollout_stalled"})
-_MEASURED = frozenset({"error_rate", "request_rate", "p95_latency", "memory_usage"})
+_QUERIED = SourceName.PROMETHEUS
+"""The source that answers any signal, built in or not, for which there is a query."""
 _SOURCES: Mapping[str, tuple[SourceName, ...]] = {
-    **dict.fromkeys(_PROBED, (SourceName.HTTP, SourceName.PROMETHEUS)),
-    **dict.fromkeys(_OBSERVED, (SourceName.KUBERNETES, SourceName.PROMETHEUS)),
-    **dict.fromkeys(_MEASURED, (SourceName.PROMETHEUS, SourceName.SCRAPE)),
+    name: tuple(dict.fromkeys([*(p.name for p in SOURCES if name in p.answers), _QUERIED])) for name in BUILT_IN_UNITS
 }
 """The sources that can answer a built-in signal, the default first."""
+_METRICS = tuple(plugin.name for plugin in SOURCES if plugin.own_metrics)
+"""The sources that answer an operator's own signal by a metric, without a query."""
+_ANSWERS = {plugin.name: plugin.answers for plugin in SOURCES}
+_LOOKS_BACK = {plugin.name: plugin.looks_back for plugin in SOURCES}
 
 
 def signals_in(file: SettingsFile) -> dict[str, Signal]:
@@ -55,12 +58,14 @@ def signal_refusals(
         except Refused as refusal:
             refusal.key = (name, "query")
             yield refusal
-    usable = _SOURCES.get(name, (SourceName.PROMETHEUS,))
+    usable = _SOURCES.get(name, (_QUERIED, *_METRICS))
     source = signal.source or _default_source(name, signal, no_prometheus=no_prometheus)
     if source not in usable:
         found = f"the source {source} for {quoted(name)}"
         yield Refused(found, f"the sources {listed(usable)}", key=(name, "source"))
-    elif source is SourceName.PROMETHEUS:
+        return
+    yield from _metric_refusals(name, signal, source)
+    if source is _QUERIED:
         yield from _promql_refusals(name, signal, no_prometheus=no_prometheus)
     else:
         yield from _probe_refusals(name, signal, source)
@@ -82,7 +87,7 @@ def _promql_refusals(name: str, signal: SignalSection, *, no_prometheus: bool) -
         found = f"the source prometheus for {quoted(name)} and no Prometheus"
         yield Refused(found, "a signal like this with a sources.prometheus.url only", key=(name,))
     if signal.query is None:
-        if name not in _MEASURED:
+        if name not in _ANSWERS[_QUERIED]:
             yield Refused(f"no query for {quoted(name)}", "query: the PromQL that Prometheus is asked", key=(name,))
         return
     if signal.lookback is None and has_fixed_range(signal.query) and not uses_lookback(signal.query):
@@ -93,45 +98,40 @@ def _promql_refusals(name: str, signal: SignalSection, *, no_prometheus: bool) -
 def _probe_refusals(name: str, signal: SignalSection, source: SourceName) -> Iterator[Refused]:
     if signal.query is not None:
         yield Refused(f"a query for the source {source}", "queries for the source prometheus only", key=(name, "query"))
-    if signal.lookback is not None and not _looks_back(name, source):
+    if signal.lookback is not None and name not in _LOOKS_BACK[source]:
         found = f"a lookback for {quoted(name)} from {source}, which reads the present"
         yield Refused(found, "no lookback", key=(name, "lookback"))
 
 
+def _metric_refusals(name: str, signal: SignalSection, source: SourceName) -> Iterator[Refused]:
+    own = name not in BUILT_IN_UNITS and source in _METRICS
+    if own and signal.metric is None:
+        yield Refused(
+            f"no metric for {quoted(name)}", f"metric: the gauge that {source} reads from the pods", key=(name,)
+        )
+    for key in ("metric", "aggregate"):
+        if getattr(signal, key) is not None and not own:
+            allowed = f"{key} only for a signal of one's own from {listed(_METRICS)}"
+            yield Refused(f"the {key} of {quoted(name)} from {source}", allowed, key=(name, key))
+
+
 def _default_source(name: str, signal: SignalSection, *, no_prometheus: bool) -> SourceName:
     if signal.query is not None or name not in _SOURCES:
-        return SourceName.PROMETHEUS
-    if name in _MEASURED and no_prometheus:
-        return SourceName.SCRAPE
-    return _SOURCES[name][0]
-
-
-def _looks_back(name: str, source: SourceName) -> bool:
-    return source is SourceName.SCRAPE and name != "memory_usage"
+        return _QUERIED
+    first, *others = _SOURCES[name]
+    return others[0] if no_prometheus and first is _QUERIED else first
 
 
 def _signal(name: str, file: SettingsFile) -> Signal:
-    section = file.signals.get(name, SignalSection())
-    source = section.source or _default_source(name, section, no_prometheus=file.sources.prometheus.url is None)
+    section, prometheus = file.signals.get(name, SignalSection()), file.sources.of(PrometheusSection)
+    source = section.source or _default_source(name, section, no_prometheus=prometheus.url is None)
     unit = BUILT_IN_UNITS.get(name) or section.unit
     if unit is None:
         raise ValueError(f"signal {name} passed its checks without a unit")
-    if source is SourceName.PROMETHEUS:
-        query, by_pod = (section.query, None) if section.query else _builtin(file.metrics)[name]
+    if source is _QUERIED:
+        query, by_pod = (section.query, None) if section.query else builtin_queries(file.metrics)[name]
         lookback = section.lookback or (DEFAULT_LOOKBACK if uses_lookback(query) else 0.0)
-        return Signal(
-            name, unit, source, lookback, query, by_pod, file.sources.prometheus.min_requests if by_pod else 0
-        )
-    return Signal(name, unit, source, (section.lookback or DEFAULT_LOOKBACK) if _looks_back(name, source) else 0.0)
-
-
-def _builtin(metrics: MetricsSection) -> Mapping[str, tuple[str, ByPod]]:
-    return builtin_queries(
-        selector=metrics.selector,
-        requests=metrics.requests,
-        status_label=metrics.status_label,
-        duration=metrics.duration,
-        duration_unit=metrics.seconds_per_unit,
-        memory=metrics.memory,
-        client_errors_count=metrics.client_errors_count,
-    )
+        return Signal(name, unit, source, lookback, query, by_pod, prometheus.min_requests if by_pod else 0)
+    lookback = (section.lookback or DEFAULT_LOOKBACK) if name in _LOOKS_BACK[source] else 0.0
+    gauge = None if section.metric is None else Gauge(section.metric, section.aggregate or Aggregate.MAX)
+    return Signal(name, unit, source, lookback, gauge=gauge)

@@ -1,119 +1,64 @@
-"""The sections of `guard.yaml` about where signals are read, and what the service calls its metrics."""
+"""The sections of `guard.yaml` about where signals are read."""
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, Field, Strict, model_validator
+from pydantic import Field, Strict, create_model
 
-from logcaster_guard.config.durations import show_duration
-from logcaster_guard.config.faults import Refused, described
-from logcaster_guard.config.promql import POD_SELECTOR
-from logcaster_guard.config.schema import (
-    BaseUrl,
-    Duration,
-    Metric,
-    PathName,
-    SecretSource,
-    Section,
-    Size,
-    WholeNumber,
-    pattern_of,
-)
-from logcaster_guard.domain.signals import SourceName, Unit
+from logcaster_guard.domain.signals import Aggregate, SourceName, Unit
+from logcaster_guard.fields.section import Duration, Metric, Section
+from logcaster_guard.plugins import SOURCES
 
-_HTTP_PATH = re.compile(r"/[\x21-\x22\x24-\x3e\x40-\x7e]{0,500}")
+SectionT = TypeVar("SectionT", bound=Section)
 
 
-def _check_http_path(text: str) -> str:
-    if not _HTTP_PATH.fullmatch(text):
-        raise Refused(described(text), "a path that starts with /, without ? or #")
-    return text
+class Sources(Section):
+    """Where signals are read: a key for each source that there is."""
+
+    def of(self, section: type[SectionT]) -> SectionT:
+        """The section of this type."""
+        return next(s for name in type(self).model_fields if isinstance(s := getattr(self, name), section))
 
 
-class PrometheusSection(Section):
-    """The Prometheus that answers PromQL; `url: null` for none."""
-
-    url: BaseUrl | None = "http://prometheus:9090"
-    timeout: Duration = 10.0
-    max_bytes: Size = 8 << 20
-    max_series: WholeNumber = 20_000
-    min_requests: WholeNumber = 100
-    token: SecretSource | None = None
-    ca_file: PathName | None = None
-    dialect: Literal["promql", "metricsql"] = "promql"
-
-
-class HttpSection(Section):
-    """The guard's own requests to the health and traffic addresses."""
-
-    timeout: Duration = 5.0
-    slow_after: Duration = 2.0
-    proxy: BaseUrl | None = None
-    max_bytes: Size = 1 << 20
-
-    @model_validator(mode="after")
-    def _slow_answers_arrive(self) -> HttpSection:
-        if self.slow_after >= self.timeout:
-            raise Refused(
-                f"slow_after of {show_duration(self.slow_after)} with a timeout of {show_duration(self.timeout)}",
-                "a slow_after shorter than the timeout, else no answer is ever slow",
-                key=("slow_after",),
-            )
-        return self
-
-
-class KubernetesSection(Section):
-    """The API server; `kubeconfig: null` means the pod's service account, or the default kubeconfig outside a pod."""
-
-    kubeconfig: PathName | None = None
-    context: str | None = None
-    timeout: Duration = 10.0
-
-
-class ScrapeSection(Section):
-    """The pods' own /metrics, for a guard without Prometheus."""
-
-    port: Annotated[int, Field(ge=1, le=65_535)] = 9999
-    path: Annotated[str, AfterValidator(_check_http_path), pattern_of(_HTTP_PATH)] = "/metrics"
-    timeout: Duration = 5.0
-    max_bytes: Size = 4 << 20
-    max_series: WholeNumber = 20_000
-    min_requests: WholeNumber = 100
-    proxy: BaseUrl | None = None
-
-
-class SourcesSection(Section):
-    """Where signals are read."""
-
-    prometheus: PrometheusSection = PrometheusSection()
-    http: HttpSection = HttpSection()
-    kubernetes: KubernetesSection = KubernetesSection()
-    scrape: ScrapeSection = ScrapeSection()
-
-
-class MetricsSection(Section):
-    """What the service calls its metrics: for the built-in PromQL and for scraping alike."""
-
-    selector: str = POD_SELECTOR
-    requests: Metric = "http_requests_total"
-    status_label: Metric = "status"
-    duration: Metric = "http_request_duration_seconds"
-    duration_unit: Literal["seconds", "milliseconds"] = "seconds"
-    memory: Metric = "process_resident_memory_bytes"
-    client_errors_count: bool = True
-
-    @property
-    def seconds_per_unit(self) -> float:
-        """How many seconds `duration` counts in."""
-        return 0.001 if self.duration_unit == "milliseconds" else 1.0
+if TYPE_CHECKING:
+    SourcesSection = Sources  # its keys are those of a tuple, which no type checker follows
+else:
+    _KEYS: dict[str, Any] = {
+        p.name.value: (p.section, Field(default=p.section(), description=p.meaning)) for p in SOURCES
+    }
+    SourcesSection = create_model("SourcesSection", __base__=Sources, **_KEYS)
 
 
 class SignalSection(Section):
     """How one signal is read; what is left out of a built-in signal keeps its default."""
 
-    source: Annotated[SourceName, Strict(False)] | None = None
-    query: str | None = None
-    lookback: Duration | None = None
-    unit: Annotated[Unit, Strict(False)] | None = None
+    source: Annotated[SourceName, Strict(False)] | None = Field(
+        default=None,
+        description=(
+            "`prometheus`, `http`, `kubernetes` or `scrape`; `null`: as in the table above, `prometheus` for one's own"
+        ),
+    )
+    query: str | None = Field(
+        default=None, title="PromQL", description="what Prometheus is asked; required for one's own that it answers"
+    )
+    metric: Metric | None = Field(
+        default=None,
+        description="in place of a query, with the source `scrape`: a gauge of the pods; for one's own only",
+    )
+    aggregate: Annotated[Aggregate, Strict(False)] | None = Field(
+        default=None,
+        description="what is made of all series of `metric`: `max` (the default), `sum`, `min` or `avg`",
+    )
+    lookback: Duration | None = Field(
+        default=None,
+        description=(
+            "how far back a reading reaches; `null`: `5m` where the query uses `$lookback`, else the present only"
+        ),
+    )
+    unit: Annotated[Unit, Strict(False)] | None = Field(
+        default=None,
+        description=(
+            "`ratio`, `seconds`, `bytes`, `per_second` or `count`; required for one's own, fixed for a built-in one"
+        ),
+    )

@@ -10,7 +10,7 @@ from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput, UnexpectedToken
 
 from logcaster_guard.config.dimensions import UNITS, UNITS_MEANT
-from logcaster_guard.config.faults import AllRefused, Refused, listed, quoted
+from logcaster_guard.fields.faults import AllRefused, Refused, listed, quoted
 
 _SHOUTED = re.compile(r"\b(?!(?-i:and|or|not)\b)(?:and|or|not)\b", re.ASCII | re.IGNORECASE)
 _FOREIGN = {"&&": "and", "||": "or", "&": "and", "|": "or", "=>": ">=", "=<": "<=", "<>": "!=", "=": "=="}

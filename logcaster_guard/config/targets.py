@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, Strict, model_validator
 
-from logcaster_guard.config.faults import Refused, described, quoted
-from logcaster_guard.config.schema import Label, Name, Section, Sized, Subdomain, Url, keys_like, pattern_of
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.signals import Target
+from logcaster_guard.fields.faults import Refused, described, quoted
+from logcaster_guard.fields.section import Label, Name, Section, Sized, Subdomain, Url, keys_like, pattern_of
 
 LABEL_KEY = re.compile(r"[a-z_][a-z0-9_]{0,62}", re.ASCII)
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
@@ -48,22 +48,40 @@ def _check_label_key(text: str) -> str:
 class TargetSection(Section):
     """One guarded workload."""
 
-    name: Name = "logcaster"
-    namespace: Label = "logcaster"
-    deployment: Subdomain = "logcaster-prod"
-    service: Label | None = "logcaster"
-    health_url: Url | None = "http://logcaster:9998/health"
-    traffic_url: Url | None = "http://logcaster:9999/"
-    labels: Annotated[dict[str, str], Sized(0, 50, "labels"), AfterValidator(_check_labels)] = Field(
-        default_factory=dict, json_schema_extra=keys_like(LABEL_KEY)
+    name: Name = Field(default="logcaster", description="the name in rules, logs and messages")
+    namespace: Label = Field(default="logcaster", description="its namespace")
+    deployment: Subdomain = Field(default="logcaster-prod", description="its Deployment")
+    service: Label | None = Field(default="logcaster", description="the Service in front of it")
+    health_url: Url | None = Field(default="http://logcaster:9998/health", description="asked for `health_check_fails`")
+    traffic_url: Url | None = Field(
+        default="http://logcaster:9999/", description="asked for `response_time` and `slow_responses`"
     )
-    kind: Literal["Deployment", "StatefulSet", "DaemonSet"] = "Deployment"
-    dry_run: bool = False
+    labels: Annotated[dict[str, str], Sized(0, 50, "labels"), AfterValidator(_check_labels)] = Field(
+        default_factory=dict,
+        json_schema_extra=keys_like(LABEL_KEY),
+        description='further placeholders for PromQL: `version: "1"` is `$label_version`',
+    )
+    kind: Literal["Deployment", "StatefulSet", "DaemonSet"] = Field(
+        default="Deployment",
+        description="`Deployment`, or `StatefulSet` or `DaemonSet`, which are rolled back at once only",
+    )
+    dry_run: bool = Field(default=False, description="whether nothing is written for this target")
     environments: (
         Annotated[dict[str, Subdomain], Sized(2, 2, "environments"), AfterValidator(_check_environments)] | None
-    ) = Field(default=None, json_schema_extra=keys_like(_LABEL_VALUE))
-    environment_label: Annotated[str, AfterValidator(_check_label_key), pattern_of(_LABEL_NAME)] = "environment"
-    gitops: Annotated[GitOps, Strict(False)] | None = None
+    ) = Field(
+        default=None,
+        json_schema_extra=keys_like(_LABEL_VALUE),
+        description=(
+            "for blue-green, in place of `deployment`: two Deployments by the value of "
+            "`environment_label`; `service` is the one that switches"
+        ),
+    )
+    environment_label: Annotated[str, AfterValidator(_check_label_key), pattern_of(_LABEL_NAME)] = Field(
+        default="environment", description="the label of the Service's selector that names the live environment"
+    )
+    gitops: Annotated[GitOps, Strict(False)] | None = Field(
+        default=None, description="what is done where Argo CD or Flux owns it; `null`: the setting `gitops`"
+    )
 
     @model_validator(mode="after")
     def _environments_take_turns_behind_a_service(self) -> TargetSection:

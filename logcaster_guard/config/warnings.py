@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from logcaster_guard.config import pods
-from logcaster_guard.config.durations import show_duration
-from logcaster_guard.config.faults import listed
 from logcaster_guard.config.queries import in_milliseconds
 from logcaster_guard.config.settings import Settings
 from logcaster_guard.domain.conditions import out_of_reach
 from logcaster_guard.domain.rules import Action, Rule
 from logcaster_guard.domain.signals import Target, Unit
+from logcaster_guard.fields.durations import show_duration
+from logcaster_guard.fields.faults import listed
 
 
 def warnings_of(settings: Settings, rules: Sequence[Rule], *, given: bool) -> tuple[str, ...]:

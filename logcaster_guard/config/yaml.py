@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from logcaster_guard.config.faults import MAX_FAULTS, ConfigFault, quoted
+from logcaster_guard.fields.faults import MAX_FAULTS, ConfigFault, quoted
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 50

@@ -23,6 +23,10 @@ class JournalUnavailable(GuardError):
     """The journal cannot be written or read; without it nothing may be changed."""
 
 
+class JournalInUse(JournalUnavailable):
+    """Somebody else has the journal open, and must be the only one."""
+
+
 class JournalOutOfReach(JournalUnavailable):
     """The journal is kept somewhere that gives no answer now; it may again."""
 

@@ -125,6 +125,23 @@ class ByPod:
     bucket_unit: float = 1.0
 
 
+class Aggregate(StrEnum):
+    """What is made of the series of one metric, over all pods of a target."""
+
+    SUM = "sum"
+    MAX = "max"
+    MIN = "min"
+    AVG = "avg"
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """A metric that a source reads from the pods themselves, and what is made of its series."""
+
+    metric: str
+    aggregate: Aggregate
+
+
 @dataclass(frozen=True, slots=True)
 class Signal:
     """A named number of a target.
@@ -133,7 +150,7 @@ class Signal:
     `query` is PromQL, with the target's fields and `$lookback` still to be filled in. The guard's own answers with
     series of pods, which `by_pod` makes one number of; an operator's with that number. With fewer than `min_requests`
     in the lookback there is no data. `apart`: nothing but the target's own pods may be in the number, for judging one
-    Deployment against another.
+    Deployment against another. `gauge` is an operator's own metric, for a source that is asked without a query.
     """
 
     name: str
@@ -144,6 +161,7 @@ class Signal:
     by_pod: ByPod | None = None
     min_requests: int = 0
     apart: bool = False
+    gauge: Gauge | None = None
 
 
 @dataclass(frozen=True, slots=True)

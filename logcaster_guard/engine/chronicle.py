@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 import structlog
 
@@ -29,10 +28,9 @@ from logcaster_guard.domain.ledger import Ledger, Standing
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.state import State, target_of
-from logcaster_guard.domain.steps import CreateHelper, RestoreEnvironment, RestoreTemplate
 from logcaster_guard.engine.event_log import write
 from logcaster_guard.engine.hub import Hub, JournalAppended, RunFound
-from logcaster_guard.ports import Entry, Journal
+from logcaster_guard.ports import Clock, Entry, Journal
 
 _CONTRADICTED = (
     "The journal contradicts itself ({}, and nothing newer can be read): it is damaged, restart the guard, which looks "
@@ -54,25 +52,43 @@ def run_stream(run: str) -> str:
     return f"run/{run}"
 
 
+def releases_to_keep(state: State, policy: LedgerPolicy) -> frozenset[str]:
+    """Digests of the releases that a rollback may need: present, newest good and presumed ones, open runs' own.
+
+    Also the newest bad ones that would be good if a person lifted that.
+    """
+    kept = set()
+    for ledger in state.ledgers.values():
+        kept |= {r.blob for r in ledger.records.values() if r.release.key == ledger.present}
+        lifted = [r.lifted for r in ledger.records.values() if r.bad_since is not None]
+        for records, standing in itertools.product((ledger.records.values(), lifted), _USABLE):
+            usable = [r for r in records if r.standing(policy) is standing]
+            newest = sorted(usable, key=lambda r: r.last_live)[-policy.keep :]
+            kept |= {digest for r in newest for digest in (r.blob, r.snapshot) if digest}
+    for run in map(state.runs.__getitem__, state.open):
+        kept |= {digest for step in run.opened.plan.steps for digest in step.blobs}
+    recent = sorted(state.runs.values(), key=lambda r: r.opened.at)[-_SNAPSHOTS:]
+    kept |= {run.opened.snapshot for run in recent if run.opened.snapshot}
+    return frozenset(kept)
+
+
 class Chronicle:
     """Everything the guard knows from its journal, kept in step with it: what events add up to, not the events.
 
-    Each append is published on the `hub`. Without a journal (`None`) nothing can be appended:
-    the guard only watches. An append that failed, or was cut short, may have happened all the same: `settle` tells, and
-    publishes each open run that was not known of. `monotonic` is the clock by which it
-    knows how long ago its own runs were. `fault` is why a journal was given up.
+    Each append is published on the `hub`. Without a journal (`None`) nothing can be appended: the guard only watches.
+    An append that failed, or was cut short, may have happened all the same: `settle` tells, and publishes each open run
+    that was not known of. `fault` is why a journal was given up.
     """
 
     def __init__(
         self,
         journal: Journal | None,
-        *,
+        clock: Clock,
         hub: Hub | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._journal = journal
         self._hub = Hub() if hub is None else hub
-        self._monotonic = monotonic
+        self._clock = clock
         self._opened_at: dict[str, float] = {}
         self._closed_at: dict[str, float] = {}
         self._counting = asyncio.Lock()
@@ -81,7 +97,7 @@ class Chronicle:
         self._writing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._state = State()
         self.loaded = False
-        self._loaded_at = monotonic()
+        self._loaded_at = clock.monotonic()
         self.fault = ""
         self._log = structlog.get_logger()
 
@@ -102,7 +118,7 @@ class Chronicle:
             entries = await self._journal.read_all()
             for entry in entries:
                 self._remember(entry.stream, entry.seq, [entry.event])
-            self.loaded, self._loaded_at = True, self._monotonic()
+            self.loaded, self._loaded_at = True, self._clock.monotonic()
         except JournalOutOfReach:
             raise
         except GuardError as error:
@@ -139,7 +155,7 @@ class Chronicle:
 
     def past_runs(self) -> Sequence[PastRun]:
         """All runs, as the limits count them."""
-        now = self._monotonic()
+        now = self._clock.monotonic()
         return [
             PastRun(
                 r.id,
@@ -189,25 +205,8 @@ class Chronicle:
         return self._state.last_closed.get(target)
 
     def releases_to_keep(self, policy: LedgerPolicy) -> frozenset[str]:
-        """Digests of the releases that a rollback may need: present, newest good and presumed ones, open runs' own.
-
-        Also the newest bad ones that would be good if a person lifted that.
-        """
-        kept = set()
-        for ledger in self._state.ledgers.values():
-            kept |= {r.blob for r in ledger.records.values() if r.template == ledger.present}
-            lifted = [r.lifted for r in ledger.records.values() if r.bad_since is not None]
-            for records, standing in itertools.product((ledger.records.values(), lifted), _USABLE):
-                usable = [r for r in records if r.standing(policy) is standing]
-                newest = sorted(usable, key=lambda r: r.last_live)[-policy.keep :]
-                kept |= {digest for r in newest for digest in (r.blob, r.snapshot) if digest}
-        for run in self.open_runs().values():
-            steps = run.opened.plan.steps
-            kept |= {s.release for s in steps if isinstance(s, RestoreTemplate | CreateHelper)}
-            kept |= {s.snapshot for s in steps if isinstance(s, RestoreEnvironment)}
-        recent = sorted(self._state.runs.values(), key=lambda r: r.opened.at)[-_SNAPSHOTS:]
-        kept |= {run.opened.snapshot for run in recent if run.opened.snapshot}
-        return frozenset(kept)
+        """Digests of the blobs that a rollback may need; see the function of that name."""
+        return releases_to_keep(self._state, policy)
 
     @contextlib.asynccontextmanager
     async def counting(self) -> AsyncIterator[None]:
@@ -307,9 +306,9 @@ class Chronicle:
             if run is None or not self.loaded:
                 continue
             if len(self._state.runs) > before:
-                self._opened_at[run.id] = self._monotonic()
+                self._opened_at[run.id] = self._clock.monotonic()
             if run.closed is not None:
-                self._closed_at[run.id] = self._monotonic()
+                self._closed_at[run.id] = self._clock.monotonic()
 
     def log(self, stream: str, *events: Event) -> None:
         """Write a line for each fact, whether or not it could be appended."""

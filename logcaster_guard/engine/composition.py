@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from logcaster_guard.domain.rules import Policy, Rule
-from logcaster_guard.domain.signals import Signal, Target
+from logcaster_guard.domain.signals import Signal, SourceName, Target
 from logcaster_guard.engine.aim import Aim
 from logcaster_guard.engine.attribution import Attributor
 from logcaster_guard.engine.decisions import Decisions
@@ -22,7 +22,7 @@ from logcaster_guard.engine.services import Services, TargetContext
 from logcaster_guard.engine.source_health import SourceHealth
 from logcaster_guard.engine.triggers import Triggers
 from logcaster_guard.engine.watch import TargetParts, TargetWatch
-from logcaster_guard.ports import Rights
+from logcaster_guard.ports import Blobs, Channel, Clock, Cluster, Journal, Rights, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,19 @@ class Orders:
     signals: Mapping[str, Signal]
     rules: Sequence[Rule]
     policy: Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardPorts:
+    """What the guard reaches the outside through. `rights` tells what its account may do; without it a write shows."""
+
+    cluster: Cluster
+    sources: Mapping[SourceName, Source]
+    journal: Journal | None
+    blobs: Blobs
+    channels: Sequence[Channel]
+    clock: Clock
+    rights: Rights | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import structlog
@@ -18,21 +18,17 @@ from logcaster_guard.domain.events import NoticeQueued, RunClosed, RunOpened
 from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.rules import Rule, RulesDiff, difference
 from logcaster_guard.domain.runs import ESCALATED, Run
-from logcaster_guard.domain.signals import SourceName
 from logcaster_guard.domain.state import GUARD
-from logcaster_guard.domain.steps import AskPeople, Step, VerifyRecovery
-from logcaster_guard.effects import blue_green, gitops, gradual, stamping
-from logcaster_guard.effects.asking import AskPeopleHandler
+from logcaster_guard.domain.steps import CLUSTER
+from logcaster_guard.effects import stamping
 from logcaster_guard.effects.own import OwnPod, own_workload
-from logcaster_guard.effects.verification import Assessment, VerifyRecoveryHandler
-from logcaster_guard.effects.workload import Handler, registry
 from logcaster_guard.engine.alarm import Alarm
 from logcaster_guard.engine.authority import Keeper, during
 from logcaster_guard.engine.chronicle import Chronicle
 from logcaster_guard.engine.clock_comparison import ClockComparison
 from logcaster_guard.engine.command_writer import CommandWriter
 from logcaster_guard.engine.compaction import Compactor
-from logcaster_guard.engine.composition import Composition, Orders
+from logcaster_guard.engine.composition import Composition, GuardPorts, Orders
 from logcaster_guard.engine.credible import CredibleSource
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.fencing import fenced
@@ -48,7 +44,9 @@ from logcaster_guard.engine.status import Parts, ReadModel
 from logcaster_guard.engine.suspensions import Suspensions
 from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.engine.tally import TalliedBlobs, TalliedJournal
-from logcaster_guard.ports import Blobs, Channel, Clock, Cluster, Entry, Journal, Rights, Source
+from logcaster_guard.ports import Clock, Entry
+from logcaster_guard.steps.kinds import KINDS
+from logcaster_guard.steps.services import Assessment, HandlerContext, StepKind, handlers_of, lenders_of
 
 _DRAIN = 5.0
 _SWEEP = 60.0
@@ -63,41 +61,36 @@ class Guard:
     With an `authority` it acts only while that is held: it stands by until then, and its inside begins anew over the
     journal at each taking and each loss. It lives in one task, that of `run`.
 
-    `own_pod` is the pod that it runs in, whose workload is then never rolled back. `rights` tells what its account may
-    do; without it that shows with the first write. `journal_fault` is why there is no journal, empty where nobody is to
-    be told.
+    `own_pod` is the pod that it runs in, whose workload is then never rolled back. `journal_fault` is why there is no
+    journal, empty where nobody is to be told. `kinds` are the steps that it can carry out.
     `reloads` counts what became of changed configuration files: `applied` or `refused`.
     """
 
     def __init__(
         self,
         orders: Orders,
+        ports: GuardPorts,
         *,
-        cluster: Cluster,
-        sources: Mapping[SourceName, Source],
-        journal: Journal | None,
-        blobs: Blobs,
-        channels: Sequence[Channel],
-        clock: Clock,
         authority: Keeper | None = None,
         own_pod: OwnPod | None = None,
-        rights: Rights | None = None,
         journal_fault: str = "",
+        kinds: Sequence[StepKind] = KINDS,
     ) -> None:
-        self._clock = clock
-        self._whole_cluster = cluster
-        self._channels = channels
-        self.blobs = TalliedBlobs(blobs)
-        self._sources = {name: CredibleSource(source) for name, source in sources.items()}
+        self._clock = ports.clock
+        self._whole_cluster = ports.cluster
+        self._channels = ports.channels
+        self.blobs = TalliedBlobs(ports.blobs)
+        self._sources = {name: CredibleSource(source) for name, source in ports.sources.items()}
         self._orders = orders
         self.authority = authority
         self._own_pod = own_pod
-        self._rights = rights
+        self._kinds = kinds
+        self._rights = ports.rights
         self._self_workload = SelfWorkload()
         self.reloads: Counter[str] = Counter()
-        self.journal = None if journal is None else TalliedJournal(journal)
+        self.journal = None if ports.journal is None else TalliedJournal(ports.journal)
         places = {target.namespace for target in orders.targets}
-        self.alarm = Alarm(self.journal, self.blobs, channels, cluster, clock, namespaces=places)
+        self.alarm = Alarm(self.journal, self.blobs, ports.channels, ports.cluster, ports.clock, namespaces=places)
         if journal_fault:
             self.alarm.lost(journal_fault)
         self._begin()
@@ -108,7 +101,7 @@ class Guard:
         orders, clock, hub = self._orders, self._clock, Hub()
         cluster, journal, channels = fenced(self._whole_cluster, self.journal, self._channels, self._term)
         self._cluster = cluster
-        self.chronicle = Chronicle(journal, hub=hub, monotonic=clock.monotonic)
+        self.chronicle = Chronicle(journal, clock, hub)
         self.problems = Problems(self.chronicle, clock)
         services = Services(
             cluster=cluster,
@@ -164,21 +157,23 @@ class Guard:
         )
 
     def _executor(self, services: Services, inspector: SignalInspector) -> Executor:
-        cluster, clock, blobs, hub = services.cluster, services.clock, services.blobs, services.hub
-        handlers, lenders = registry(cluster, blobs, clock)
-        shifting, borrowed = gradual.registry(cluster, blobs, clock, inspector)
-        switching, lent = blue_green.registry(cluster, blobs, clock, inspector, inspector.check)
-        suspending, suspended = gitops.registry(cluster)
-        staleness = self._orders.policy.polling.staleness
-        verify: dict[type[Step], Handler] = {
-            VerifyRecovery: VerifyRecoveryHandler(cluster, clock, self._assess, staleness),
-            AskPeople: AskPeopleHandler(cluster, clock, self._goes_on),
-        }
+        hub = services.hub
+        context = HandlerContext(
+            cluster=services.cluster,
+            blobs=services.blobs,
+            clock=services.clock,
+            inspect=inspector,
+            check=inspector.check,
+            assess=self._assess,
+            goes_on=self._goes_on,
+            staleness=self._orders.policy.polling.staleness,
+        )
+        made = {kind: kind.handler(context) for kind in self._kinds}
         return Executor(
             chronicle=services.chronicle,
-            clock=clock,
-            handlers={**handlers, **shifting, **switching, **suspending, **verify},
-            lenders={**lenders, **borrowed, **lent, **suspended},
+            clock=services.clock,
+            handlers=handlers_of(made),
+            lenders=lenders_of(made),
             on_close=lambda target: hub.publish(RunEnded(target)),
             successor=self._successor,
             listen=services.inbox.listen,
@@ -324,10 +319,10 @@ class Guard:
         if self._term is None:
             return
         places = stamping.kept_suspended(event.hold for _, event in self.chronicle.suspended())
-        places = places.union(*map(stamping.touched_by, self.chronicle.open_runs().values()))
+        places = places.union(*(stamping.touched_by(run, self._kinds) for run in self.chronicle.open_runs().values()))
         while True:
             try:
-                await stamping.stamp(self._cluster, places, self._term.stamp)
+                await stamping.stamp({CLUSTER: stamping.cluster_marker(self._cluster)}, places, self._term.stamp)
             except ClusterError as error:
                 structlog.get_logger().warning("authority.not_stamped", detail=str(error))
                 await self._clock.sleep_until(self._clock.monotonic() + _STAMP_RETRY)

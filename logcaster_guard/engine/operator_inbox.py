@@ -34,12 +34,11 @@ from logcaster_guard.domain.ledger import Freeze
 from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.runs import POLL, Run
 from logcaster_guard.domain.signals import Target
-from logcaster_guard.domain.steps import AskPeople
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.effects.looking import live_of, workload_of
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.ports import Clock, Cluster
+from logcaster_guard.steps.observe import live_of, workload_of
 
 Look = Callable[[], Awaitable[object]]
 
@@ -92,7 +91,7 @@ class OperatorInbox:
             self._listened.pop(run.id, None)
             return False
         now = self._clock.monotonic()
-        asked = isinstance(run.present, AskPeople)
+        asked = run.asks is not None
         if not asked and now - self._listened.get(run.id, float("-inf")) < POLL:
             return False
         try:

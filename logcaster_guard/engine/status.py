@@ -74,7 +74,7 @@ class SourceStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class ReleaseStatus:
+class ReleaseSummary:
     """A release of a target, as the ledger has it. `present`: the workload carries it now."""
 
     target: str
@@ -97,8 +97,8 @@ class TargetStatus:
     target: Target
     workload: str
     looked_at: datetime | None
-    present: ReleaseStatus | None
-    destination: ReleaseStatus | None
+    present: ReleaseSummary | None
+    destination: ReleaseSummary | None
     freeze: Freeze | None
     suspended: Sequence[OwnerSuspended]
     unproven: Sequence[str]
@@ -316,7 +316,7 @@ class ReadModel:
         runs = self._chronicle.runs(target)
         return heapq.nlargest(len(runs) if limit is None else limit, runs, key=lambda run: run.opened.at)
 
-    def releases(self, target: str | None = None) -> Sequence[ReleaseStatus]:
+    def releases(self, target: str | None = None) -> Sequence[ReleaseSummary]:
         """What is known of each release, of one target or of all."""
         ledgers = {key: self._chronicle.ledger(key) for key in self._watches if target in {None, key}}
         return [self._release(key, ledger, r) for key, ledger in ledgers.items() for r in ledger.records.values()]
@@ -361,9 +361,9 @@ class ReadModel:
             refusals={guardrail: n for (r, guardrail), n in tally.refusals.items() if r == name},
         )
 
-    def _release(self, target: str, ledger: Ledger, record: Record) -> ReleaseStatus:
+    def _release(self, target: str, ledger: Ledger, record: Record) -> ReleaseSummary:
         standing = record.standing(self._parts.policy.ledger)
-        return ReleaseStatus(target, record, standing, present=record.template == ledger.present)
+        return ReleaseSummary(target, record, standing, present=record.template == ledger.present)
 
     def _leadership(self) -> LeadershipStatus | None:
         found = self._parts.authority

@@ -18,14 +18,13 @@ from logcaster_guard.domain.ledger import Freeze
 from logcaster_guard.domain.problems import Problem
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Unit
-from logcaster_guard.domain.steps import AskPeople
 from logcaster_guard.domain.triggers import Phase
 from logcaster_guard.engine.manual import Preview
 from logcaster_guard.engine.status import (
     Explanation,
     GuardStatus,
     LeadershipStatus,
-    ReleaseStatus,
+    ReleaseSummary,
     RuleStatus,
     SourceStatus,
     TargetStatus,
@@ -56,7 +55,7 @@ def status(found: GuardStatus) -> Json:
     )
 
 
-def history(runs: Sequence[Run], releases: Sequence[ReleaseStatus]) -> Json:
+def history(runs: Sequence[Run], releases: Sequence[ReleaseSummary]) -> Json:
     """These runs, and what is known of each release."""
     return _told({"runs": [_run(run) for run in runs], "releases": [_release(release) for release in releases]})
 
@@ -218,7 +217,7 @@ def _under_way(run: Run) -> str:
     return f"Run {run.id} of rule {run.opened.rule} is under way: no trigger of this target is evaluated meanwhile."
 
 
-def _release(found: ReleaseStatus) -> Json:
+def _release(found: ReleaseSummary) -> Json:
     record = found.record
     return {
         "target": found.target,
@@ -262,9 +261,9 @@ def _run(run: Run) -> Json:
 def _question(run: Run) -> Json | None:
     """What people are asked now: until when, and how long an answer may hold; None if they are not asked."""
     asked = narration.asked(run.opened)
-    if asked is None or run.closed is not None or run.ending is not None or not isinstance(run.present, AskPeople):
+    if asked is None or run.closed is not None or run.ending is not None or run.asks is None:
         return None
-    return {"until": asked.until, "expiry": asked.expiry, "require_approval": run.present.require_approval}
+    return {"until": asked.until, "expiry": asked.expiry, "require_approval": run.asks.require_approval}
 
 
 def _seconds(seconds: float) -> str:

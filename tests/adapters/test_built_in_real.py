@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from logcaster_guard.adapters.clock import SystemClock
-from logcaster_guard.adapters.prometheus import PrometheusSource
 from logcaster_guard.config.settings import default_settings
 from logcaster_guard.domain import ownership
 from logcaster_guard.domain.ownership import Roster
 from logcaster_guard.domain.signals import Gap, NoData, Reading, Series, Target, Value
+from tests.fakes.services import prometheus as prometheus_at
 from tests.real import presence
 from tests.real.prometheus import Prometheus
 
@@ -113,7 +113,7 @@ class Reader:
     def __init__(self, prometheus: Prometheus) -> None:
         self.prometheus = prometheus
         self.clock = SystemClock()
-        self.source = PrometheusSource(prometheus.url, self.clock, rosters=self._roster, max_series=20_000)
+        self.source = prometheus_at(prometheus.url, self.clock, rosters=self._roster)
 
     async def _roster(self, target: Target) -> Roster:
         return ROSTERS.get(target.namespace, WEB)

@@ -9,13 +9,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
-from logcaster_guard.adapters.posting import ANSWER_CAP
-from logcaster_guard.adapters.slack import Slack
-from logcaster_guard.adapters.webhook import Webhook
+from logcaster_guard.adapters.channels.posting import ANSWER_CAP
 from logcaster_guard.domain.errors import SecretUnreadable
 from logcaster_guard.domain.notices import Delivered, TryLater, Undeliverable
 from logcaster_guard.ports import Channel
 from tests.adapters.receiver import NOTICE, NOW, SECRET, Reply, answers, drip, hang, receiver, slow_body, status
+from tests.fakes.services import channel_services, slack, webhook
 
 Hook = Callable[..., AbstractAsyncContextManager[Channel]]
 OK = status("200 OK", body=b"ok")
@@ -30,10 +29,11 @@ def hook(request: pytest.FixtureRequest) -> Hook:
         url: str | Callable[[], str], *, within: float = 10.0, proxy: str | None = None
     ) -> AsyncIterator[Channel]:
         read = url if callable(url) else lambda: url
+        services = channel_services(proxy=proxy, now=lambda: NOW)
         channel: Channel = (
-            Webhook("ops", read, timeout=within, proxy=proxy, now=lambda: NOW)
+            webhook("ops", read, timeout=within, services=services)
             if request.param == "webhook"
-            else Slack("ops", read, timeout=within, proxy=proxy, now=lambda: NOW)
+            else slack("ops", read, timeout=within, services=services)
         )
         try:
             yield channel

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logcaster_guard.adapters.scrape.counters import Track, increase
-from logcaster_guard.adapters.scrape.exposition import Labels, parse
-from logcaster_guard.adapters.scrape.metrics import MetricNames, PodScrape, pod_scrape
+from logcaster_guard.adapters.sources.scrape.counters import Track, increase
+from logcaster_guard.adapters.sources.scrape.exposition import Labels, parse
+from logcaster_guard.adapters.sources.scrape.metrics import PodScrape, pod_scrape, series_names
 from logcaster_guard.domain.fold import quantile
+from logcaster_guard.fields.metrics import MetricsSection
 
 OK: Labels = (("status", "200"),)
 BAD: Labels = (("status", "500"),)
@@ -142,7 +143,7 @@ def test_a_quantile_lies_in_the_bucket_of_the_true_one(observed: list[float], bo
 
 
 def test_a_histogram_of_milliseconds_is_kept_in_seconds() -> None:
-    names = MetricNames(duration="d_milliseconds", duration_unit=0.001)
+    names = MetricsSection(duration="d_milliseconds", duration_unit="milliseconds")
     text = b'd_milliseconds_bucket{le="500"} 3\nd_milliseconds_bucket{le="+Inf"} 4\n'
-    found = pod_scrape(parse(text, names.series, max_series=10), names, client_errors=True)
+    found = pod_scrape(parse(text, series_names(names), max_series=10), names, client_errors=True)
     assert found.buckets == {(): {0.5: 3.0, math.inf: 4.0}}

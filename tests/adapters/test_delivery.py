@@ -8,9 +8,9 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from logcaster_guard.adapters.slack import Slack
-from logcaster_guard.adapters.translated import Translated
-from logcaster_guard.adapters.webhook import Webhook
+from logcaster_guard.adapters.channels.slack import Slack
+from logcaster_guard.adapters.channels.translated import Translated
+from logcaster_guard.adapters.channels.webhook import Webhook
 from logcaster_guard.domain.events import NoticeQueued, NoticeSettled
 from logcaster_guard.domain.narration import GIVEN_UP
 from logcaster_guard.domain.notices import Notice, Severity
@@ -20,6 +20,8 @@ from logcaster_guard.ports import Channel
 from tests.adapters.receiver import Receiver, hang, receiver, status
 from tests.fakes.clock import FakeClock
 from tests.fakes.journal import MemoryJournal
+from tests.fakes.services import slack as slack_to
+from tests.fakes.services import webhook as webhook_to
 from tests.real.waiting import until
 
 STREAM = "run/1"
@@ -64,11 +66,11 @@ def shown(to: Receiver) -> list[str]:
 
 
 def slack(to: Receiver, name: str = "slack", within: float = 10.0) -> Slack:
-    return Slack(name, lambda: to.url, timeout=within)
+    return slack_to(name, lambda: to.url, timeout=within)
 
 
 def webhook(to: Receiver) -> Webhook:
-    return Webhook("hook", lambda: to.url)
+    return webhook_to("hook", lambda: to.url)
 
 
 async def test_notices_stand_in_slack_in_order_and_once() -> None:

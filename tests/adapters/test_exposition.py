@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logcaster_guard.adapters.scrape.exposition import Sample, Unreadable, parse
+from logcaster_guard.adapters.sources.scrape.exposition import Sample, Unreadable, parse
 from logcaster_guard.domain.signals import Fault
 
 WANTED = frozenset({"m", "n"})

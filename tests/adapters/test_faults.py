@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from logcaster_guard.adapters.faults import failure_of, plain, retry_after, status_failure
+from logcaster_guard.adapters.failures import failure_of, plain, retry_after, status_failure
 from logcaster_guard.domain.signals import Fault
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

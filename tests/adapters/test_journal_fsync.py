@@ -37,7 +37,7 @@ from logcaster_guard.domain.events import SignalSeen
 async def main():
     event = SignalSeen(datetime(2026, 1, 1, tzinfo=UTC), "error_rate")
     switch = Path(os.environ["FAILING_DISK"])
-    journal = await SqliteJournal.open(Path(sys.argv[1]))
+    journal = await SqliteJournal.open(CODEC, Path(sys.argv[1]))
     await journal.append("target/a", [event], 0)
     switch.touch()
     try:

@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
+from logcaster_guard.adapters.channels.translated import Translated
 from logcaster_guard.adapters.kubernetes.events import (
     ABOUT_THE_GUARD,
     ABOUT_THE_WORKLOAD,
     EventChannel,
-    Subject,
     event_of,
 )
 from logcaster_guard.adapters.kubernetes.signals import KubernetesSource
-from logcaster_guard.adapters.translated import Translated
+from logcaster_guard.adapters.plugin import Subject
 from logcaster_guard.domain import narration
 from logcaster_guard.domain.errors import NotFound
 from logcaster_guard.domain.notices import Delivered, Notice, Severity, TryLater, Undeliverable

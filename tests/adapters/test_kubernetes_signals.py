@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logcaster_guard.adapters.kubernetes.events import Subject, event_of
+from logcaster_guard.adapters.kubernetes.events import event_of
 from logcaster_guard.adapters.kubernetes.pods import Pod, endpoints_of, quantity
 from logcaster_guard.adapters.kubernetes.signals import Observation
+from logcaster_guard.adapters.plugin import Subject
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.workload import Workload
@@ -287,4 +288,4 @@ async def test_only_running_pods_that_the_deployment_owns_are_scraped() -> None:
         ],
     )
     found = await endpoints_of(shop, Target(name="web", namespace="shop", deployment="web"))
-    assert [(e.name, e.ip, e.template) for e in found] == [("a", "10.0.0.1", PRESENT), ("b", "10.0.0.1", PRESENT)]
+    assert [(e.pod, e.ip, e.template) for e in found] == [("a", "10.0.0.1", PRESENT), ("b", "10.0.0.1", PRESENT)]

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from logcaster_guard.adapters.prometheus import PrometheusSource
-from logcaster_guard.adapters.slack import Slack, SlackApp
+from logcaster_guard.adapters.channels.slack import SlackApp, SlackSection
 from logcaster_guard.adapters.token_gate import TokenGate
-from logcaster_guard.adapters.webhook import Webhook
-from logcaster_guard.config.secrets import Secret
 from logcaster_guard.domain.notices import Notice, Severity, TryLater
 from logcaster_guard.domain.signals import Fault, Signal, SourceError, SourceName, Target, Unit
+from logcaster_guard.fields.secrets import Secret
 from logcaster_guard.ports import Channel
 from tests.fakes.clock import START, FakeClock
+from tests.fakes.services import channel_services, prometheus, slack, webhook
 
 UNREACHED = "http://127.0.0.1:9/"
 NOTICE = Notice("n", START, "run.opened", Severity.INFO, "title", "text")
@@ -46,7 +45,7 @@ LOST = (gone, emptied, folder, marked)
 async def test_a_source_names_the_file_of_its_token(tmp_path: Path, lose: Callable[[Path], None]) -> None:
     file = tmp_path / "token"
     file.write_text("hunter2")
-    source = PrometheusSource(UNREACHED, FakeClock(), token=Secret(file=str(file)).read)
+    source = prometheus(UNREACHED, FakeClock(), token=Secret(file=str(file)))
     signal = Signal("mine", Unit.COUNT, SourceName.PROMETHEUS, query="1")
     target = Target("shop", "prod", "web")
     lose(file)
@@ -64,10 +63,12 @@ async def test_a_source_names_the_file_of_its_token(tmp_path: Path, lose: Callab
 
 
 CHANNELS: Mapping[str, Callable[[Callable[[], str]], Channel]] = {
-    "webhook url": lambda read: Webhook("c", read),
-    "webhook token": lambda read: Webhook("c", lambda: UNREACHED, read),
-    "slack url": lambda read: Slack("c", read),
-    "slack token": lambda read: SlackApp("c", read, "C1", api=UNREACHED),
+    "webhook url": lambda read: webhook("c", read),
+    "webhook token": lambda read: webhook("c", lambda: UNREACHED, read),
+    "slack url": lambda read: slack("c", read),
+    "slack token": lambda read: SlackApp(
+        SlackSection.model_construct(name="c", api=UNREACHED), read, "C1", channel_services()
+    ),
 }
 
 

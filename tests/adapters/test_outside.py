@@ -5,17 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import tracemalloc
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from logcaster_guard.adapters.probe import ProbeSource
-from logcaster_guard.adapters.prometheus import PrometheusSource
-from logcaster_guard.adapters.scrape import Endpoint, ScrapeSource
-from logcaster_guard.adapters.slack import Slack
-from logcaster_guard.adapters.webhook import Webhook
 from logcaster_guard.domain.notices import TryLater
 from logcaster_guard.domain.signals import (
     BUILT_IN_UNITS,
@@ -29,11 +24,12 @@ from logcaster_guard.domain.signals import (
     Target,
     Value,
 )
-from logcaster_guard.ports import Source
+from logcaster_guard.ports import Channel, Source
 from tests.adapters import sources_server as server
 from tests.adapters.receiver import NOTICE
 from tests.adapters.sources_server import Script, serving
 from tests.fakes.clock import FakeClock
+from tests.fakes.services import probe, prometheus, scrape, slack, webhook
 
 MIB = 1 << 20
 OF_A_SOURCE = {
@@ -51,16 +47,13 @@ def signal(source: SourceName, name: str | None = None) -> Signal:
 
 @asynccontextmanager
 async def asking(name: SourceName, port: int, clock: FakeClock, within: float = 30.0) -> AsyncIterator[Source]:
-    async def pods(_: Target) -> Sequence[Endpoint]:
-        return [Endpoint("web-1", "127.0.0.1", "abc", 1000.0)]
-
     made: Source
     if name is SourceName.PROMETHEUS:
-        made = PrometheusSource(f"http://127.0.0.1:{port}", clock, timeout=within)
+        made = prometheus(f"http://127.0.0.1:{port}", clock, timeout=within)
     elif name is SourceName.SCRAPE:
-        made = ScrapeSource(pods, clock, port=port, timeout=within, min_requests=1)
+        made = scrape(clock, port=port, timeout=within, min_requests=1)
     else:
-        made = ProbeSource(clock, timeout=within)
+        made = probe(clock, timeout=within)
     yield made
     await made.aclose()
 
@@ -96,9 +89,9 @@ async def test_a_source_is_not_led_to_where_clouds_keep_credentials(name: Source
     assert "root" not in str(reading)
 
 
-@pytest.mark.parametrize("make", [Webhook, Slack])
+@pytest.mark.parametrize("make", [webhook, slack])
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-async def test_a_channel_is_not_led_to_another_host(make: type[Webhook] | type[Slack], status: int) -> None:
+async def test_a_channel_is_not_led_to_another_host(make: Callable[..., Channel], status: int) -> None:
     async with serving(server.answer("")) as elsewhere, serving(server.hang) as receiver:
         receiver.script = server.answer("", status, Location=f"{elsewhere.url}/")
         channel = make("w", lambda: f"{receiver.url}/hook", timeout=30.0)
@@ -247,9 +240,9 @@ def led_astray(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_no_source_is_asked_where_a_name_leads_to_a_metadata_service(name: SourceName) -> None:
     clock, asked = FakeClock(), signal(name)
     made: Source = (
-        PrometheusSource("http://metrics.example:80", clock, timeout=5)
+        prometheus("http://metrics.example:80", clock, timeout=5)
         if name is SourceName.PROMETHEUS
-        else ProbeSource(clock, timeout=5)
+        else probe(clock, timeout=5)
     )
     where = Target("t", "ns", "d", health_url="http://metrics.example/", traffic_url="http://metrics.example/")
     reading = (await made.read(where, [asked]))[asked.name]
@@ -260,7 +253,7 @@ async def test_no_source_is_asked_where_a_name_leads_to_a_metadata_service(name:
 
 @pytest.mark.usefixtures("led_astray")
 async def test_no_channel_is_told_where_a_name_leads_to_a_metadata_service() -> None:
-    channel = Webhook("hook", lambda: "http://metrics.example/hook", None, timeout=5, proxy=None, tls=None)
+    channel = webhook("hook", lambda: "http://metrics.example/hook", timeout=5)
     delivery = await channel.deliver(NOTICE)
     await channel.aclose()
     assert isinstance(delivery, TryLater)
@@ -277,7 +270,7 @@ async def test_no_channel_is_told_where_a_name_leads_to_a_metadata_service() -> 
     ],
 )
 async def test_no_channel_is_told_at_a_metadata_address_that_a_secret_names(url: str) -> None:
-    channel = Webhook("hook", lambda: url, None, timeout=5, proxy=None, tls=None)
+    channel = webhook("hook", lambda: url, timeout=5)
     delivery = await channel.deliver(NOTICE)
     await channel.aclose()
     assert isinstance(delivery, TryLater)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from logcaster_guard.adapters.probe import ProbeSource
+from logcaster_guard.adapters.sources.probe import HttpSection, ProbeSource
 from logcaster_guard.domain.signals import (
     BUILT_IN_UNITS,
     Fault,
@@ -25,6 +25,7 @@ from logcaster_guard.domain.signals import (
 from tests.adapters import sources_server as server
 from tests.adapters.sources_server import Exchange, Script, serving
 from tests.fakes.clock import FakeClock
+from tests.fakes.services import probe, source_services
 
 NAMES = ("health_check_fails", "response_time", "slow_responses")
 SIGNALS = [Signal(name, BUILT_IN_UNITS[name], SourceName.HTTP) for name in NAMES]
@@ -37,7 +38,9 @@ def target(url: str) -> Target:
 
 
 async def read_often(url: str, times: int, clock: FakeClock | None = None, **options: Any) -> list[dict[str, Reading]]:
-    source = ProbeSource(clock or FakeClock(), **{"timeout": LONG, "max_bytes": 100_000, **options})
+    section = {"timeout": LONG, "max_bytes": 100_000, **options}
+    services, authority = source_services(clock or FakeClock()), section.pop("ca_file", None)
+    source = ProbeSource(HttpSection.model_construct(**section), services, ca_file=authority)
     try:
         return [dict(await source.read(target(url), SIGNALS)) for _ in range(times)]
     finally:
@@ -148,7 +151,7 @@ async def test_a_url_that_cannot_be_used_says_nothing_about_the_target() -> None
 
 async def test_counts_are_kept_while_the_guard_cannot_look() -> None:
     async with serving(server.answer("", 500)) as app:
-        source = ProbeSource(FakeClock())
+        source = probe(FakeClock())
         await source.read(target(app.url), SIGNALS)
         seen = [
             dict(await source.read(target("http://[::bad"), SIGNALS)),
@@ -168,7 +171,7 @@ async def test_answers_are_timed_and_slow_ones_in_a_row_counted() -> None:
         await OK(exchange)
 
     async with serving(traffic) as app:
-        source = ProbeSource(clock)
+        source = probe(clock)
         signals = [s for s in SIGNALS if s.name != "health_check_fails"]
         readings = [dict(await source.read(target(app.url), signals)) for _ in range(4)]
         await source.aclose()
@@ -184,7 +187,7 @@ async def test_signals_of_one_url_share_one_request() -> None:
 
 async def test_counts_belong_to_their_target() -> None:
     async with serving(server.answer("", 500)) as app:
-        source = ProbeSource(FakeClock())
+        source = probe(FakeClock())
         for deployment in ("a", "a", "b"):
             last = await source.read(Target("t", "ns", deployment, health_url=app.url), SIGNALS[:1])
         await source.aclose()
@@ -192,7 +195,7 @@ async def test_counts_belong_to_their_target() -> None:
 
 
 async def test_a_target_without_urls_is_no_data() -> None:
-    source = ProbeSource(FakeClock())
+    source = probe(FakeClock())
     readings = await source.read(Target("t", "ns", "d"), SIGNALS)
     await source.aclose()
     assert readings == {

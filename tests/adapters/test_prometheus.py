@@ -20,8 +20,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from logcaster_guard.adapters.prometheus import PrometheusSource
-from logcaster_guard.adapters.prometheus.workers import Line, Workers
+from logcaster_guard.adapters.sources.prometheus import PrometheusSection, PrometheusSource
+from logcaster_guard.adapters.sources.prometheus.workers import Line, Workers
 from logcaster_guard.domain.errors import SecretUnreadable
 from logcaster_guard.domain.ownership import Roster
 from logcaster_guard.domain.signals import (
@@ -42,6 +42,7 @@ from logcaster_guard.domain.signals import (
 from tests.adapters import sources_server as server
 from tests.adapters.sources_server import Exchange, Script, serving
 from tests.fakes.clock import START, FakeClock
+from tests.fakes.services import Told, nobody, source_services
 
 TARGET = Target("shop", "prod", "web", service="web")
 QUERY = 'sum(rate(x{namespace="$namespace"}[$lookback]))'
@@ -53,7 +54,10 @@ MAX_BYTES = 100_000
 
 
 def source(url: str, clock: FakeClock | None = None, **options: Any) -> PrometheusSource:
-    return PrometheusSource(url, clock or FakeClock(), **{"timeout": LONG, "max_bytes": MAX_BYTES, **options})
+    section = {"timeout": LONG, "max_bytes": MAX_BYTES, "max_series": 1_000, **options}
+    services = source_services(clock or FakeClock(), rosters=section.pop("rosters", nobody))
+    outside = {"proxy": section.pop("proxy", None), "workers": section.pop("workers", None)}
+    return PrometheusSource(PrometheusSection.model_construct(url=url, **section), services, **outside)
 
 
 async def read(url: str, clock: FakeClock | None = None, **options: Any) -> Reading:
@@ -245,7 +249,7 @@ async def test_the_token_is_read_for_every_query_and_a_bad_one_is_never_told() -
 
     signal = replace(SIGNAL, query="time()")
     async with serving(success("vector", vector("1"))) as prometheus:
-        made = source(prometheus.url, token=token)
+        made = source(prometheus.url, token=Told(token))
         readings = [(await made.read(TARGET, [signal]))["error_rate"] for _ in range(5)]
         await made.aclose()
         sent = [exchange.header("Authorization") for exchange in prometheus.exchanges]
@@ -257,7 +261,7 @@ async def test_the_token_is_read_for_every_query_and_a_bad_one_is_never_told() -
 async def test_logs_hold_no_credentials(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     async with serving(server.cut_length) as prometheus:
-        reading = await read(prometheus.url.replace("//", "//user:hunter2@"), token=lambda: "t0ken")
+        reading = await read(prometheus.url.replace("//", "//user:hunter2@"), token=Told(lambda: "t0ken"))
     assert "hunter2" not in caplog.text + repr(reading)
     assert "t0ken" not in caplog.text + repr(reading)
 
@@ -351,7 +355,7 @@ async def test_a_target_whose_queries_hang_leaves_the_others_their_places() -> N
         await (server.hang if "slow" in exchange.path else success("vector", vector("1")))(exchange)
 
     async with serving(script) as prometheus:
-        made = source(prometheus.url, workers=4, workers_per_target=2)
+        made = source(prometheus.url, workers=Workers(total=4, per_lane=2))
         slow = [Signal(f"s{n}", Unit.COUNT, SourceName.PROMETHEUS, 0.0, "slow") for n in range(6)]
         hanging = asyncio.create_task(made.read(TARGET, slow))
         quick = await made.read(Target("other", "prod", "api"), [SIGNAL])
@@ -389,7 +393,7 @@ async def test_a_defect_in_a_thread_is_raised_where_it_is_awaited() -> None:
 def test_a_stuck_thread_does_not_hold_the_exit_of_the_process() -> None:
     program = (
         "import asyncio, threading\n"
-        "from logcaster_guard.adapters.prometheus.workers import Workers\n"
+        "from logcaster_guard.adapters.sources.prometheus.workers import Workers\n"
         "async def main():\n"
         "    try:\n"
         "        await Workers(total=1, per_lane=1).run('a', lambda _: threading.Event().wait(600), 0.05)\n"

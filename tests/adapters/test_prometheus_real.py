@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from logcaster_guard.adapters.clock import SystemClock
-from logcaster_guard.adapters.prometheus import PrometheusSource
 from logcaster_guard.domain.fold import quantile
 from logcaster_guard.domain.signals import (
     Fault,
@@ -26,6 +25,7 @@ from logcaster_guard.domain.signals import (
 )
 from tests.adapters import sources_server as server
 from tests.adapters.sources_server import Exchange, serving
+from tests.fakes.services import prometheus as prometheus_at
 from tests.real.prometheus import Prometheus, static_job
 from tests.real.victoria_metrics import VictoriaMetrics
 
@@ -74,7 +74,7 @@ class Asking:
         self.prometheus = prometheus
         self.exporter = exporter
         self.clock = SystemClock()
-        self.source = PrometheusSource(prometheus.url, self.clock)
+        self.source = prometheus_at(prometheus.url, self.clock)
         self.target = Target("t", "ns", "d", labels={"job": "static"})
 
     async def read(self, query: str) -> Reading:

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from logcaster_guard.adapters.scrape import Endpoint, MetricNames, ScrapeSource
+from logcaster_guard.adapters.sources.scrape import ScrapeSection, ScrapeSource
 from logcaster_guard.domain.signals import (
     BUILT_IN_UNITS,
+    Aggregate,
     Fault,
     Gap,
+    Gauge,
     NoData,
     Reading,
     Series,
@@ -21,11 +23,15 @@ from logcaster_guard.domain.signals import (
     SourceError,
     SourceName,
     Target,
+    Unit,
     Value,
 )
+from logcaster_guard.fields.metrics import MetricsSection
+from logcaster_guard.ports import Endpoint
 from tests.adapters import sources_server as server
 from tests.adapters.sources_server import Exchange, RawServer, Script, serving
 from tests.fakes.clock import FakeClock
+from tests.fakes.services import source_services
 
 TARGET = Target("shop", "prod", "web")
 MIB = 1024 * 1024
@@ -45,6 +51,7 @@ class App:
         self.counts: dict[str, int] = {"200": 0}
         self.buckets: dict[str, int] = {"0.5": 0, "1": 0, "+Inf": 0}
         self.memory: float | None = 50 * MIB
+        self.queue: list[float] = []
         self.script: Script | None = None
 
     def serve(self, ok: int, failed: int = 0, status: str = "500", fast: float = 1.0) -> None:
@@ -62,6 +69,7 @@ class App:
         lines = [f'http_requests_total{{path="/",status="{k}"}} {n}' for k, n in self.counts.items()]
         lines += [f'http_request_duration_seconds_bucket{{le="{k}"}} {n}' for k, n in self.buckets.items()]
         lines += [] if self.memory is None else [f"process_resident_memory_bytes {self.memory}"]
+        lines += [f'queue{{shard="{n}"}} {number}' for n, number in enumerate(self.queue)]
         await (self.script or server.answer("\n".join(lines) + "\n"))(exchange)
 
 
@@ -75,8 +83,19 @@ class Pods:
         self.endpoints: Sequence[Endpoint] | SourceError = [
             Endpoint(f"web-{n}", f"127.0.0.{n}", "abc", 100.0 * MIB) for n in range(1, len(apps) + 1)
         ]
-        defaults: dict[str, Any] = {"port": servers[0].port, "timeout": 30.0, "max_bytes": 100_000, "min_requests": 10}
-        self.source = ScrapeSource(self._list, self.clock, **defaults | options)
+        defaults: dict[str, Any] = {
+            "port": servers[0].port,
+            "timeout": 30.0,
+            "max_bytes": 100_000,
+            "min_requests": 10,
+            "max_series": 5_000,
+        }
+        section = defaults | options
+        outside = {"keep": section.pop("keep", 3_600.0), "metrics": section.pop("metrics", None)}
+        outside["gauges"] = section.pop("gauges", frozenset())
+        services = source_services(self.clock, endpoints=self._list, **outside)
+        bounds = {key: section.pop(key) for key in ("max_samples", "max_pods") if key in section}
+        self.source = ScrapeSource(ScrapeSection.model_construct(**section), services, **bounds)
 
     async def _list(self, _: Target) -> Sequence[Endpoint] | SourceError:
         return self.endpoints
@@ -164,7 +183,7 @@ async def test_old_and_new_pods_are_measured_each_alone() -> None:
     ],
 )
 async def test_what_is_a_failed_request(status: str, client_errors: bool, rate: float) -> None:
-    async with pods(client_errors=client_errors) as world:
+    async with pods(metrics=MetricsSection(client_errors_count=client_errors)) as world:
         await world.read()
         reading = (await world.over(30, lambda: world.apps[0].serve(50, 50, status)))["error_rate"]
     assert reading == Value(1030.0, rate)
@@ -367,8 +386,8 @@ async def test_memory_needs_a_limit_and_sums_the_pods_processes() -> None:
 
 
 async def test_metrics_may_have_other_names() -> None:
-    names = MetricNames(requests="hits", status_label="code")
-    async with pods(names=names) as world:
+    names = MetricsSection(requests="hits", status_label="code")
+    async with pods(metrics=names) as world:
         world.apps[0].script = server.answer('hits{code="500"} 0\nhits{code="200"} 0\n')
         await world.read()
         world.apps[0].script = server.answer('hits{code="500"} 25\nhits{code="200"} 75\n')
@@ -436,3 +455,38 @@ async def test_what_is_kept_is_bounded() -> None:
         world.endpoints = []
         await world.source.read(Target("other", "prod", "api"), SIGNALS)
         assert list(world.source._pasts) == ["prod/api"]
+
+
+def own(aggregate: Aggregate) -> Signal:
+    return Signal(f"queue_{aggregate}", Unit.COUNT, SourceName.SCRAPE, gauge=Gauge("queue", aggregate))
+
+
+@pytest.mark.parametrize(("aggregate", "number"), [("sum", 10.0), ("max", 9.0), ("min", -2.0), ("avg", 2.5)])
+async def test_an_operators_own_gauge_is_made_of_every_series_of_every_pod(aggregate: str, number: float) -> None:
+    signal = own(Aggregate(aggregate))
+    async with pods(2, gauges=frozenset({"queue"})) as world:
+        world.apps[0].queue, world.apps[1].queue = [9.0, -2.0], [1.0, 2.0]
+        assert (await world.read(signal))[signal.name] == Value(1000.0, number)
+        world.clock.skip(30)
+        past = await world.source.history(TARGET, signal, 1000.0, 1000.0, 1.0)
+        assert isinstance(past, Series)
+        assert past.points == ((1000.0, number),)
+        portion = await world.source.portion(TARGET, signal, frozenset({"abc"}), 990.0, 1010.0)
+    assert portion == Value(1010.0, number)
+
+
+async def test_a_gauge_that_no_pod_has_is_no_data() -> None:
+    signal = own(Aggregate.SUM)
+    async with pods(gauges=frozenset({"queue"})) as world:
+        reading = (await world.read(signal))[signal.name]
+    assert reading == NoData(1000.0, Gap.EMPTY, "no pod has queue")
+
+
+async def test_an_own_metric_may_be_one_of_the_built_in_ones() -> None:
+    signal = Signal(
+        "memory", Unit.BYTES, SourceName.SCRAPE, gauge=Gauge("process_resident_memory_bytes", Aggregate.MAX)
+    )
+    async with pods(gauges=frozenset({"process_resident_memory_bytes"})) as world:
+        readings = await world.read(signal, *SIGNALS)
+    assert readings["memory"] == Value(1000.0, 50.0 * MIB)
+    assert readings["memory_usage"] == Value(1000.0, 0.5)

@@ -28,15 +28,16 @@ from pathlib import Path
 
 import pytest
 
-from logcaster_guard.adapters.scrape.counters import increase
-from logcaster_guard.adapters.scrape.exposition import parse
-from logcaster_guard.adapters.scrape.metrics import MetricNames, PodScrape, pod_scrape
-from logcaster_guard.adapters.scrape.past import Limits, Past, Round
+from logcaster_guard.adapters.sources.scrape.counters import increase
+from logcaster_guard.adapters.sources.scrape.exposition import parse
+from logcaster_guard.adapters.sources.scrape.metrics import PodScrape, pod_scrape, series_names
+from logcaster_guard.adapters.sources.scrape.past import Limits, Past, Round
 from logcaster_guard.config.settings import default_settings
 from logcaster_guard.domain import ownership
 from logcaster_guard.domain.fold import Enough, PodSeries, Scope, folded, quantile
 from logcaster_guard.domain.promql import render
 from logcaster_guard.domain.signals import Value
+from logcaster_guard.fields.metrics import MetricsSection
 from tests.real import presence
 from tests.real.prometheus import Prometheus
 
@@ -45,7 +46,7 @@ pytestmark = pytest.mark.slow
 STEP = 15
 END = 1_500
 WINDOW = 300
-NAMES = MetricNames()
+NAMES = MetricsSection()
 SIGNALS = ("error_rate", "request_rate", "p95_latency")
 STEADY = range(300, 390, STEP)
 """Instants whose window saw every pod of the time at each of its scrapes, and no restart."""
@@ -131,7 +132,7 @@ class Samples:
     @staticmethod
     def _scraped(pod: Pod) -> PodScrape:
         text = "".join(f"{metric}{{{labels}}} {value}\n" for metric, labels, value in pod.lines())
-        return pod_scrape(parse(text.encode(), NAMES.series, max_series=100), NAMES, client_errors=True)
+        return pod_scrape(parse(text.encode(), series_names(NAMES), max_series=100), NAMES, client_errors=True)
 
     def _imported(self, pod: Pod, at: int) -> Iterator[str]:
         own = f'namespace="logcaster",pod="logcaster-prod-6d5f7c9b8-{pod.name * 5}"'

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logcaster_guard.adapters.slack import Slack
-from logcaster_guard.adapters.slack.messages import (
+from logcaster_guard.adapters.channels.slack import Slack
+from logcaster_guard.adapters.channels.slack.messages import (
     BLOCKS,
     FIELD_LENGTH,
     FIELDS,
@@ -27,6 +27,8 @@ from logcaster_guard.adapters.slack.messages import (
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice, Severity, TryLater, Undeliverable
 from logcaster_guard.domain.translation import Language, translated
 from tests.adapters.receiver import NOW, SECRET, Receiver, Reply, answers, hang, receiver, status
+from tests.fakes.services import channel_services
+from tests.fakes.services import slack as slack_to
 
 OPENED = Notice(
     id="web-20260102t030405-ab12/opened",
@@ -172,7 +174,7 @@ def test_a_header_is_one_line_within_its_length() -> None:
 @asynccontextmanager
 async def slack(to: Receiver | str, within: float = 10.0) -> AsyncIterator[Slack]:
     url = to if isinstance(to, str) else to.url
-    made = Slack("ops", lambda: url, timeout=within, now=lambda: NOW)
+    made = slack_to("ops", lambda: url, timeout=within, services=channel_services(now=lambda: NOW))
     try:
         yield made
     finally:

@@ -9,11 +9,12 @@ from datetime import timedelta
 
 import pytest
 
-from logcaster_guard.adapters.slack import SlackApp
-from logcaster_guard.adapters.slack.messages import message
+from logcaster_guard.adapters.channels.slack import SlackApp, SlackSection
+from logcaster_guard.adapters.channels.slack.messages import message
 from logcaster_guard.domain.notices import Delivered, Delivery, TryLater, Undeliverable
 from tests.adapters.receiver import NOTICE, NOW, TOKEN
 from tests.adapters.workspace import Workspace, workspace
+from tests.fakes.services import channel_services
 
 POST, HISTORY = "chat.postMessage", "conversations.history"
 LATER = replace(NOTICE, at=NOW + timedelta(seconds=60))
@@ -23,7 +24,12 @@ LATER = replace(NOTICE, at=NOW + timedelta(seconds=60))
 @asynccontextmanager
 async def app(to: Workspace, within: float = 10.0, token: str = TOKEN) -> AsyncIterator[SlackApp]:
     started = NOW + timedelta(seconds=30)
-    made = SlackApp("ops", lambda: token, "C0123456789", api=to.url, timeout=within, now=lambda: started)
+    made = SlackApp(
+        SlackSection.model_construct(name="ops", api=to.url, timeout=within),
+        lambda: token,
+        "C0123456789",
+        channel_services(now=lambda: started),
+    )
     try:
         yield made
     finally:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from logcaster_guard.adapters.probe import ProbeSource
-from logcaster_guard.adapters.prometheus import PrometheusSource
-from logcaster_guard.adapters.scrape import Endpoint, ScrapeSource
 from logcaster_guard.domain.signals import (
     BUILT_IN_UNITS,
     NoData,
@@ -27,23 +24,21 @@ from logcaster_guard.ports import Clock, Source
 from tests.adapters import sources_server as server
 from tests.adapters.sources_server import Script, serving
 from tests.fakes.clock import FakeClock
+from tests.fakes.services import probe, prometheus, scrape
 
 Make = Callable[[Clock, int], Source]
 
 
 def make_prometheus(clock: Clock, port: int) -> Source:
-    return PrometheusSource(f"http://127.0.0.1:{port}", clock, timeout=0.3, max_bytes=50_000)
+    return prometheus(f"http://127.0.0.1:{port}", clock, timeout=0.3, max_bytes=50_000)
 
 
 def make_probe(clock: Clock, port: int) -> Source:  # noqa: ARG001 - the target holds the port
-    return ProbeSource(clock, timeout=0.3, max_bytes=50_000)
+    return probe(clock, timeout=0.3, max_bytes=50_000)
 
 
 def make_scrape(clock: Clock, port: int) -> Source:
-    async def pods(_: Target) -> Sequence[Endpoint]:
-        return [Endpoint("web-1", "127.0.0.1", "abc", 1000.0)]
-
-    return ScrapeSource(pods, clock, port=port, timeout=0.3, max_bytes=50_000)
+    return scrape(clock, port=port, timeout=0.3, max_bytes=50_000)
 
 
 MAKERS: dict[SourceName, Make] = {

@@ -10,21 +10,23 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from logcaster_guard.adapters.webhook import Webhook, document
+from logcaster_guard.adapters.channels.webhook import Webhook, document
 from logcaster_guard.domain.notices import Delivered, Notice, Severity, TryLater
 from tests.adapters.receiver import NOTICE, NOW, SECRET, TOKEN, receiver, status
+from tests.fakes.services import channel_services
+from tests.fakes.services import webhook as webhook_to
 
 
 @asynccontextmanager
 async def hook(
     url: str | Callable[[], str], *, within: float = 10.0, token: str | None = TOKEN
 ) -> AsyncIterator[Webhook]:
-    made = Webhook(
+    made = webhook_to(
         "ops",
         url if callable(url) else lambda: url,
         None if token is None else lambda: token,
         timeout=within,
-        now=lambda: NOW,
+        services=channel_services(now=lambda: NOW),
     )
     try:
         yield made
@@ -92,5 +94,5 @@ async def test_a_token_that_a_header_cannot_carry_is_not_sent(token: str) -> Non
 
 def test_a_private_authority_can_be_trusted() -> None:
     context = ssl.create_default_context()
-    webhook = Webhook("ops", lambda: "https://x/", tls=context)
+    webhook = webhook_to("ops", lambda: "https://x/", services=channel_services(tls=context))
     asyncio.run(webhook.aclose())

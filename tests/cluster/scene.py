@@ -22,7 +22,7 @@ from logcaster_guard.domain.sidecar import CONTAINER
 from logcaster_guard.domain.signals import SourceName, Target
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.authority import Keeper
-from logcaster_guard.engine.composition import Orders
+from logcaster_guard.engine.composition import GuardPorts, Orders
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.ports import Channel, Clock, Entry, Journal, Json, Rights, Source
 from logcaster_guard.ports import Cluster as ClusterPort
@@ -210,14 +210,16 @@ class Scene:
         cluster = MortalCluster(self.failing or self.api, tape)
         return Guard(
             self.orders,
-            cluster=cluster,
-            sources={SourceName.SCRAPE: source} | ({SourceName.HTTP: self.health} if self.health else {}),
-            journal=MortalJournal(journal, tape),
-            blobs=MortalBlobs(self.kept.blobs, tape),
-            channels=[EventChannel(cluster), *self.channels],
-            clock=clock or self.clock,
+            GuardPorts(
+                cluster=cluster,
+                sources={SourceName.SCRAPE: source} | ({SourceName.HTTP: self.health} if self.health else {}),
+                journal=MortalJournal(journal, tape),
+                blobs=MortalBlobs(self.kept.blobs, tape),
+                channels=[EventChannel(cluster), *self.channels],
+                clock=clock or self.clock,
+                rights=self.account,
+            ),
             authority=authority,
-            rights=self.account,
         )
 
     @property

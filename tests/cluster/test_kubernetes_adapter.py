@@ -312,7 +312,7 @@ async def test_running_pods_can_be_scraped(cluster: Cluster, guard: KubernetesCl
     await set_status(cluster, name, ready=False)
     (found,) = await endpoints_of(guard, target(cluster))
     workload = await guard.get(Kind.DEPLOYMENT, cluster.namespace, "web")
-    assert (found.name, found.ip, found.memory_limit) == (name, "10.1.2.3", 64 * 1024**2)
+    assert (found.pod, found.ip, found.memory_limit) == (name, "10.1.2.3", 64 * 1024**2)
     assert found.template == template_hash(workload["spec"]["template"])
 
 

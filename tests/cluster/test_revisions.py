@@ -57,8 +57,8 @@ class Watched:
         self.path = f"/apis/apps/v1/namespaces/{cluster.namespace}/deployments"
         self.target = Target("web", cluster.namespace, objects.DEPLOYMENT)
         self.journal = MemoryJournal()
-        self.chronicle = Chronicle(self.journal)
         clock, policy = ClockBehind(), Policy()
+        self.chronicle = Chronicle(self.journal, clock)
         services = Services(
             cluster=api,
             clock=clock,

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from logcaster_guard.adapters.slack import Slack
-from logcaster_guard.adapters.translated import Translated
+from logcaster_guard.adapters.channels.translated import Translated
 from logcaster_guard.domain import runs
 from logcaster_guard.domain.translation import Language
 from logcaster_guard.ports import Channel
@@ -22,6 +21,7 @@ from tests.adapters.receiver import Receiver, hang, receiver, status
 from tests.cluster.case import BAD, GOOD
 from tests.cluster.harness import Cluster
 from tests.cluster.scene import Scene
+from tests.fakes.services import channel_services, slack
 from tests.real.waiting import until
 
 Json = dict[str, Any]
@@ -57,8 +57,10 @@ async def test_a_channel_that_hangs_is_in_no_rollbacks_way(
         Scene.set_up(cluster, api, rights(), None) as scene,
     ):
         channels: list[Channel] = [
-            Slack("dead", lambda: dead.url, timeout=600),
-            Translated(Slack("alive", lambda: alive.url, language=Language.KOREAN), Language.KOREAN),
+            slack("dead", lambda: dead.url, timeout=600),
+            Translated(
+                slack("alive", lambda: alive.url, services=channel_services(language=Language.KOREAN)), Language.KOREAN
+            ),
         ]
         scene.channels = channels
         life = asyncio.create_task(scene.life(None))

@@ -18,13 +18,14 @@ from logcaster_guard.adapters.kubernetes.events import EventChannel
 from logcaster_guard.domain import runs
 from logcaster_guard.domain.ledger import Standing
 from logcaster_guard.domain.signals import History, NoHistory, Reading, Signal, SourceName, Target, Value
-from logcaster_guard.engine.composition import Orders
+from logcaster_guard.engine.composition import GuardPorts, Orders
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.ports import Kind
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import STRATEGIC_PATCH
 from logcaster_guard.sandbox.release import Behaviour
 from logcaster_guard.sandbox.world import World
+from logcaster_guard.stores import CODEC
 from tests.cluster.case import BAD, GOOD, PACE, POLICY, RULE, SIGNAL, image_of
 from tests.cluster.harness import Cluster
 from tests.cluster.roles import OF_TARGETS
@@ -71,16 +72,18 @@ class ErrorsOf:
 async def guarding(cluster: Cluster, kind: str, path: str, folder: Path) -> AsyncIterator[Guard]:
     clock = SystemClock()
     api = await connect(kubeconfig=cluster.kubeconfig("guard"), context=None, timeout=10.0)
-    journal = await SqliteJournal.open(folder / "journal.db")
+    journal = await SqliteJournal.open(CODEC, folder / "journal.db")
     target = Target("logcaster", cluster.namespace, NAME, service=objects.SERVICE, kind=kind)
     guard = Guard(
         Orders([target], {SIGNAL.name: SIGNAL}, [RULE], POLICY),
-        cluster=api,
-        sources={SourceName.SCRAPE: ErrorsOf(cluster, path, clock)},
-        journal=journal,
-        blobs=FolderBlobs(folder / "blobs"),
-        channels=[EventChannel(api, {(cluster.namespace, NAME): Kind(kind)})],
-        clock=clock,
+        GuardPorts(
+            cluster=api,
+            sources={SourceName.SCRAPE: ErrorsOf(cluster, path, clock)},
+            journal=journal,
+            blobs=FolderBlobs(folder / "blobs"),
+            channels=[EventChannel(api, {(cluster.namespace, NAME): Kind(kind)})],
+            clock=clock,
+        ),
     )
     task = asyncio.create_task(guard.run())
     try:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from logcaster_guard.config import ConfigFault, load
-from logcaster_guard.config.faults import MAX_FAULTS
 from logcaster_guard.config.yaml import MAX_BYTES
+from logcaster_guard.fields.faults import MAX_FAULTS
 
 MIB = 1 << 20
 RULE = (

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logcaster_guard.config.amounts import parse_share, parse_size
-from logcaster_guard.config.durations import parse_duration, show_duration
-from logcaster_guard.config.faults import Refused
+from logcaster_guard.fields.amounts import parse_share, parse_size
+from logcaster_guard.fields.durations import parse_duration, show_duration
+from logcaster_guard.fields.faults import Refused
 
 
 @pytest.mark.parametrize(

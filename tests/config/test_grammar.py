@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logcaster_guard.config.faults import AllRefused, Refused
 from logcaster_guard.config.grammar import MAX_LENGTH, parse_condition
 from logcaster_guard.domain.conditions import (
     And,
@@ -24,6 +23,7 @@ from logcaster_guard.domain.conditions import (
     signals_of,
 )
 from logcaster_guard.domain.signals import BUILT_IN_UNITS, Unit, Value
+from logcaster_guard.fields.faults import AllRefused, Refused
 
 UNITS = {**BUILT_IN_UNITS, "heap": Unit.BYTES, "odd": None}
 

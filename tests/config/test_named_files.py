@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from logcaster_guard.config import named_files
-from logcaster_guard.config.faults import ConfigFault
 from logcaster_guard.config.loading import Loaded, load
 from logcaster_guard.config.named_files import absent, places
 from logcaster_guard.config.settings import default_settings
+from logcaster_guard.fields.faults import ConfigFault
 
 EVERY_FILE = """\
 sources:

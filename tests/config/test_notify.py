@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from logcaster_guard.adapters.channels.slack import PLUGIN, SlackSection
 from logcaster_guard.config.loading import Loaded, load
 from logcaster_guard.domain.translation import Language
 
@@ -25,7 +26,8 @@ def test_a_slack_channel_reads_its_address_at_each_use(tmp_path: Path) -> None:
     assert isinstance(found, Loaded)
     notify = found.settings.notify
     assert notify.language is Language.KOREAN
-    (slack,) = notify.slack
+    (slack,) = notify.of(PLUGIN)
+    assert isinstance(slack, SlackSection)
     assert (slack.name, slack.timeout) == ("ops", 10.0)
     assert slack.url is not None
     for url in (URL, URL + "2"):
@@ -38,7 +40,7 @@ def test_english_is_the_default(tmp_path: Path) -> None:
     found = read(tmp_path, "notify: {events: true}\n")
     assert isinstance(found, Loaded)
     assert found.settings.notify.language is Language.ENGLISH
-    assert found.settings.notify.slack == ()
+    assert found.settings.notify.of(PLUGIN) == ()
 
 
 @pytest.mark.parametrize(

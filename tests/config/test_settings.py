@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from logcaster_guard.config.faults import ConfigFault
+from logcaster_guard.adapters.sources.prometheus.section import PrometheusSection
 from logcaster_guard.config.settings import Settings, default_settings, read_settings
 from logcaster_guard.config.yaml import load_yaml
 from logcaster_guard.domain import ownership
 from logcaster_guard.domain.promql import render
 from logcaster_guard.domain.rules import Policy
-from logcaster_guard.domain.signals import BUILT_IN_UNITS, SourceName, Target, Unit
+from logcaster_guard.domain.signals import BUILT_IN_UNITS, Aggregate, Gauge, Signal, SourceName, Target, Unit
+from logcaster_guard.fields.faults import ConfigFault
 from tests.real import presence
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -52,7 +53,7 @@ def test_the_defaults_fit_the_plan() -> None:
     )
     assert found.policy == Policy()
     assert found.rollout_window == 86_400
-    assert found.sources.prometheus.url == "http://prometheus:9090"
+    assert found.sources.of(PrometheusSection).url == "http://prometheus:9090"
     assert dict(found.units) == dict(BUILT_IN_UNITS)
 
 
@@ -452,3 +453,27 @@ def test_a_fault_of_attribution_or_maintenance_has_its_place(text: str, column: 
     assert (fault.line, fault.column) == (1, column), fault
     assert found in fault.found
     assert allowed in fault.allowed
+
+
+def test_a_signal_of_ones_own_may_be_a_gauge_of_the_pods() -> None:
+    found = settings("signals: {queue: {unit: count, source: scrape, metric: queue_length, aggregate: sum}}")
+    assert isinstance(found, Settings)
+    expected = Signal("queue", Unit.COUNT, SourceName.SCRAPE, gauge=Gauge("queue_length", Aggregate.SUM))
+    assert found.signals["queue"] == expected
+
+
+@pytest.mark.parametrize(
+    ("signal", "says"),
+    [
+        ("queue: {unit: count, source: scrape}", 'no metric for "queue"'),
+        ("queue: {unit: count, source: scrape, query: up}", "a query for the source scrape"),
+        ("queue: {unit: count, source: scrape, metric: q, lookback: 5m}", "which reads the present"),
+        ("queue: {unit: count, source: http, metric: q}", "the source http for"),
+        ("queue: {unit: count, query: up, metric: q}", 'the metric of "queue" from prometheus'),
+        ("error_rate: {source: scrape, aggregate: sum}", 'the aggregate of "error_rate" from scrape'),
+    ],
+)
+def test_a_metric_stands_only_where_a_source_reads_it(signal: str, says: str) -> None:
+    found = read(f"signals: {{{signal}}}")
+    assert isinstance(found, list)
+    assert says in "\n".join(map(str, found))

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logcaster_guard.config.faults import Refused
-from logcaster_guard.config.secrets import MAX_BYTES, Secret, to_secret, to_secret_url
-from logcaster_guard.config.urls import check_base_url, check_url
 from logcaster_guard.domain.errors import SecretUnreadable
+from logcaster_guard.fields.faults import Refused
+from logcaster_guard.fields.secrets import MAX_BYTES, Secret, to_secret, to_secret_url
+from logcaster_guard.fields.urls import check_base_url, check_url
 
 
 @pytest.mark.parametrize(

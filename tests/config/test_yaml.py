@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logcaster_guard.config import yaml as strict
-from logcaster_guard.config.faults import MAX_FAULTS
 from logcaster_guard.config.yaml import Leaf, Position, Table, load_yaml, plain
+from logcaster_guard.fields.faults import MAX_FAULTS
 
 
 @pytest.fixture(params=["libyaml", "pure Python"])

@@ -1,12 +1,19 @@
+"""The inbox: what counts as a freeze, how long an answer holds, and what was processed before."""
+
 from __future__ import annotations
+
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from logcaster_guard.domain.inbox import freezes
-from logcaster_guard.domain.inbox.annotations import FREEZE, MAX_LENGTH
+from logcaster_guard.domain.inbox.annotations import APPROVE, FREEZE, MAX_LENGTH, VETO, unprocessed
+from logcaster_guard.domain.inbox.commands import RunCommand, expiry_of_answer
 from logcaster_guard.domain.inbox.freezes import FreezeChange, Seen, change
+from logcaster_guard.domain.workload import Workload
+from tests.domain.build import START
 
 A, B = "spec A", "spec B"
 
@@ -68,3 +75,34 @@ def test_whatever_comes_with_a_change_of_the_spec_lifts_nothing(
 
 def test_an_empty_annotation_freezes_and_a_missing_one_does_not() -> None:
     assert (freezes.freeze_on({FREEZE: ""}), freezes.freeze_on({})) == ("", None)
+
+
+@pytest.mark.parametrize(
+    ("command", "asked", "holds"),
+    [
+        (RunCommand.APPROVE, None, 600.0),
+        (RunCommand.VETO, None, 600.0),
+        (RunCommand.VETO, 3_600.0, 3_600.0),
+        (RunCommand.APPROVE, 200_000.0, 86_400.0),  # no answer holds for more than a day
+        (RunCommand.ABANDON, 3_600.0, 600.0),  # no question asks for it
+    ],
+)
+def test_an_answer_holds_as_long_as_its_question_and_no_longer_than_one_may(
+    command: RunCommand, asked: float | None, holds: float
+) -> None:
+    until = None if asked is None else START + timedelta(seconds=asked)
+    assert expiry_of_answer(command, until, START) == START + timedelta(seconds=holds)
+
+
+def test_an_annotation_is_a_message_until_it_is_known_and_again_on_another_object() -> None:
+    found = unprocessed(carrying("u", "said"), VETO, lambda _: False)
+    assert found is not None
+    assert (found.annotation, found.value) == (VETO, "said")
+    assert unprocessed(carrying("u", "said"), VETO, lambda digest: digest == found.digest) is None
+    for again in (carrying("v", "said"), carrying("u", "said anew")):
+        assert unprocessed(again, VETO, lambda digest: digest == found.digest) is not None
+    assert unprocessed(carrying("u", "said"), APPROVE, lambda _: False) is None
+
+
+def carrying(uid: str, value: str) -> Workload:
+    return Workload({"metadata": {"uid": uid, "annotations": {VETO: value}}})

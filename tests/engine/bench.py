@@ -16,7 +16,7 @@ from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.signals import Signal, SourceName, Target, Unit
 from logcaster_guard.effects.own import OwnPod
 from logcaster_guard.engine.authority import Keeper
-from logcaster_guard.engine.composition import Orders
+from logcaster_guard.engine.composition import GuardPorts, Orders
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.ports import Clock, Kind, Rights
 from tests.fakes.blobs import MemoryBlobs
@@ -121,15 +121,17 @@ class Bench:
         targets = [Target(n, "default", n, service=n) for n in self._deployments]
         self._guard = Guard(
             Orders(targets, self._signals, self._rules, self._policy),
-            cluster=self.cluster,
-            sources={SourceName.PROMETHEUS: self.prometheus, SourceName.HTTP: self.http},
-            journal=self.journal,
-            blobs=self.blobs,
-            channels=[self.inbox],
-            clock=self.clock,
+            GuardPorts(
+                cluster=self.cluster,
+                sources={SourceName.PROMETHEUS: self.prometheus, SourceName.HTTP: self.http},
+                journal=self.journal,
+                blobs=self.blobs,
+                channels=[self.inbox],
+                clock=self.clock,
+                rights=self._rights,
+            ),
             authority=self.authority,
             own_pod=self._own_pod,
-            rights=self._rights,
             journal_fault=self.journal_fault,
         )
         self._task = asyncio.create_task(self._guard.run())

@@ -24,12 +24,13 @@ from logcaster_guard.domain.events import (
 )
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.rules import LedgerPolicy
-from logcaster_guard.domain.steps import Plan, RestoreTemplate
+from logcaster_guard.domain.steps import Plan
 from logcaster_guard.engine.chronicle import Chronicle, run_stream, target_stream
 from logcaster_guard.engine.event_log import event_name
 from logcaster_guard.engine.hub import Hub, JournalAppended, RunFound
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.ports import Entry
+from logcaster_guard.steps.restore_template import RestoreTemplate
 from tests.engine.bench import Inbox
 from tests.fakes.clock import START as NOW
 from tests.fakes.clock import FakeClock, settle
@@ -49,7 +50,7 @@ def live(name: str) -> RevisionLive:
 
 async def test_many_writers_of_one_process_lose_and_double_nothing() -> None:
     journal = SlowJournal()
-    chronicle = Chronicle(journal)
+    chronicle = Chronicle(journal, FakeClock())
     await asyncio.gather(*(chronicle.tell(TARGET, SignalSeen(NOW, str(n))) for n in range(50)))
     assert len(journal.entries) == chronicle.ledger(KEY).length == 50
 
@@ -83,7 +84,7 @@ async def test_a_journal_that_gives_no_answer_at_the_start_is_waited_for_and_not
 
 async def test_what_another_process_appended_is_taken_in_once() -> None:
     journal = SlowJournal()
-    mine, theirs = Chronicle(journal), Chronicle(journal)
+    mine, theirs = Chronicle(journal, FakeClock()), Chronicle(journal, FakeClock())
     for n in range(5):
         await theirs.tell(TARGET, SignalSeen(NOW, f"theirs {n}"))
         await mine.tell(TARGET, SignalSeen(NOW, f"mine {n}"))
@@ -103,7 +104,7 @@ class Mumbling(MemoryJournal):
 async def test_an_append_that_was_not_confirmed_is_settled_before_runs_are_counted() -> None:
     journal, found = Mumbling(), list[tuple[str, str]]()
     hub = Hub()
-    chronicle = Chronicle(journal, hub=hub)
+    chronicle = Chronicle(journal, FakeClock(), hub)
     hub.subscribe(RunFound, lambda m: found.append((m.stream, m.run)))
     with pytest.raises(JournalUnavailable):
         await chronicle.decide(RUN, OPENED)
@@ -116,7 +117,7 @@ async def test_an_append_that_was_not_confirmed_is_settled_before_runs_are_count
 
 async def test_what_was_decided_of_a_run_falls_when_the_run_was_settled_to_have_gone_on() -> None:
     journal = MemoryJournal()
-    chronicle = Chronicle(journal)
+    chronicle = Chronicle(journal, FakeClock())
     assert await chronicle.decide(RUN, OPENED)
     run = chronicle.run("r")
     seen = Mumbling()
@@ -132,7 +133,7 @@ async def test_what_was_decided_of_a_run_falls_when_the_run_was_settled_to_have_
 async def test_a_run_that_was_over_when_it_was_found_is_not_taken_up() -> None:
     journal, found = Mumbling(), list[str]()
     hub = Hub()
-    chronicle = Chronicle(journal, hub=hub)
+    chronicle = Chronicle(journal, FakeClock(), hub)
     hub.subscribe(RunFound, lambda m: found.append(m.run))
     with pytest.raises(JournalUnavailable):
         await chronicle.decide(RUN, OPENED, CLOSED)
@@ -142,7 +143,7 @@ async def test_a_run_that_was_over_when_it_was_found_is_not_taken_up() -> None:
 
 async def test_a_decision_falls_when_the_stream_tells_more_now_but_not_for_a_delivered_notice() -> None:
     journal = MemoryJournal()
-    mine, theirs = Chronicle(journal), Chronicle(journal)
+    mine, theirs = Chronicle(journal, FakeClock()), Chronicle(journal, FakeClock())
     assert await mine.decide(RUN, OPENED)
     await theirs.load()
     await theirs.tell(RUN, NoticeSettled(NOW, "n", "channel", "delivered"))
@@ -154,11 +155,11 @@ async def test_a_decision_falls_when_the_stream_tells_more_now_but_not_for_a_del
 
 async def test_a_loaded_chronicle_knows_what_the_writing_one_knew() -> None:
     journal = MemoryJournal()
-    written = Chronicle(journal)
+    written = Chronicle(journal, FakeClock())
     await written.tell(TARGET, live("v1"), RevisionGood(NOW, "v1", 1.0, 600.0), live("v2"))
     await written.tell(TARGET, TriggerPending(NOW, "rule", NOW), TriggerFired(NOW, "rule", NOW))
     await written.tell(RUN, OPENED, StepStarted(NOW, "r", 0))
-    read = Chronicle(journal)
+    read = Chronicle(journal, FakeClock())
     await read.load()
     for chronicle in (written, read):
         assert chronicle.ledger(KEY) == written.ledger(KEY)
@@ -175,7 +176,7 @@ async def test_a_loaded_chronicle_knows_what_the_writing_one_knew() -> None:
 
 
 async def test_the_releases_that_a_rollback_may_need_are_kept() -> None:
-    chronicle = Chronicle(MemoryJournal())
+    chronicle = Chronicle(MemoryJournal(), FakeClock())
     await chronicle.tell(TARGET, live("old"), RevisionGood(NOW, "old", 1.0, 600.0))
     await chronicle.tell(TARGET, live("good"), RevisionGood(NOW, "good", 1.0, 600.0))
     # Any number of releases that proved nothing must not push the good ones out.
@@ -190,7 +191,7 @@ async def test_a_journal_that_contradicts_itself_is_given_up() -> None:
     journal = MemoryJournal()
     await journal.append(TARGET, [live("v1")], 0)
     await journal.append(RUN, [StepDone(NOW, "r", 0)], 0)
-    chronicle = Chronicle(journal)
+    chronicle = Chronicle(journal, FakeClock())
     await chronicle.load()
     assert not chronicle.available
     with pytest.raises(JournalUnavailable):
@@ -198,7 +199,7 @@ async def test_a_journal_that_contradicts_itself_is_given_up() -> None:
 
 
 async def test_events_do_not_pile_up_in_memory() -> None:
-    chronicle = Chronicle(MemoryJournal())
+    chronicle = Chronicle(MemoryJournal(), FakeClock())
     for _ in range(100):
         await chronicle.tell(TARGET, TriggerPending(NOW, "rule", NOW), TriggerFired(NOW, "rule", NOW))
     state = chronicle._state
@@ -229,7 +230,7 @@ async def test_neither_appending_nor_delivering_reads_the_past_again() -> None:
     await journal.append(TARGET, [TriggerPending(NOW, "rule", NOW)] * 1_000, 0)
     outbox = Outbox(journal, [inbox], clock)
     hub = Hub()
-    chronicle = Chronicle(journal, hub=hub)
+    chronicle = Chronicle(journal, FakeClock(), hub)
     hub.subscribe(JournalAppended, lambda m: outbox.wake(m.stream))
     await chronicle.load()
     delivering = asyncio.create_task(outbox.run())
@@ -252,7 +253,7 @@ class Contradicting(MemoryJournal):
 
 
 async def test_a_conflict_with_nothing_newer_is_told_as_damage_and_not_as_another_guard() -> None:
-    chronicle = Chronicle(Contradicting())
+    chronicle = Chronicle(Contradicting(), FakeClock())
     with pytest.raises(JournalUnavailable, match="contradicts itself"):
         await chronicle.tell(TARGET, SignalSeen(NOW, "a"))
     with pytest.raises(JournalUnavailable, match="contradicts itself"):

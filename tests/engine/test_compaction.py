@@ -44,12 +44,13 @@ from logcaster_guard.domain.inbox.commands import Mark, RunCommand
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.state import DENIALS
-from logcaster_guard.domain.steps import Hold, Plan, RestoreTemplate
+from logcaster_guard.domain.steps import Hold, Plan
 from logcaster_guard.engine.chronicle import Chronicle, run_stream, target_stream
 from logcaster_guard.engine.compaction import FULL, PRESSED, Compaction, Compactor, compaction, state_of
 from logcaster_guard.engine.hub import Hub, JournalAppended
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.ports import Entry, Journal
+from logcaster_guard.steps.restore_template import RestoreTemplate
 from tests.engine.bench import FIRES, KEY, PROD, Inbox, bench
 from tests.fakes.clock import START, FakeClock, settle
 from tests.fakes.journal import MemoryJournal
@@ -170,7 +171,7 @@ async def told(entries: list[Entry], now: datetime) -> tuple[object, ...]:
     journal, clock = MemoryJournal(), FakeClock()
     journal._entries = list(entries)
     clock.jump_wall((now - clock.now()).total_seconds())
-    chronicle = Chronicle(journal, monotonic=clock.monotonic)
+    chronicle = Chronicle(journal, clock)
     await chronicle.load()
     outbox = Outbox(journal, [Inbox()], clock)
     outbox._load(entries)
@@ -273,7 +274,7 @@ class Flapping:
         self.outbox = Outbox(journal, [self.inbox], self.clock)
         hub = Hub()
         hub.subscribe(JournalAppended, lambda m: self.outbox.wake(m.stream))
-        self.chronicle = Chronicle(journal, hub=hub, monotonic=self.clock.monotonic)
+        self.chronicle = Chronicle(journal, self.clock, hub)
         self.compactor = Compactor(self.chronicle, journal, self.outbox, self.clock, retention=30 * 86_400.0)
 
     async def flap(self, text: str = "") -> None:

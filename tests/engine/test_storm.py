@@ -15,7 +15,7 @@ from logcaster_guard.domain.narration import SUMMED_UP
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice, TryLater
 from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.signals import SourceName, Target
-from logcaster_guard.engine.composition import Orders
+from logcaster_guard.engine.composition import GuardPorts, Orders
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.engine.lanes import RetryPolicy
 from logcaster_guard.ports import Json, Kind
@@ -101,12 +101,14 @@ class Storm:
             part.add_deployment(name, "v1")
         self.guard = Guard(
             Orders([Target(n, n, n) for n in NAMES], SIGNALS, [ERRORS], Policy()),
-            cluster=self.cluster,
-            sources={SourceName.PROMETHEUS: self.prometheus},
-            journal=self.journal,
-            blobs=MemoryBlobs(),
-            channels=self.channels,
-            clock=self.clock,
+            GuardPorts(
+                cluster=self.cluster,
+                sources={SourceName.PROMETHEUS: self.prometheus},
+                journal=self.journal,
+                blobs=MemoryBlobs(),
+                channels=self.channels,
+                clock=self.clock,
+            ),
         )
         assert self.guard.outbox is not None
         self.outbox = self.guard.outbox

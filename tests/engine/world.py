@@ -17,7 +17,7 @@ from logcaster_guard.domain.events import Event
 from logcaster_guard.domain.rules import Policy, Rule
 from logcaster_guard.domain.signals import History, Reading, Series, Signal, SourceName, Target, Unit, Value
 from logcaster_guard.domain.workload import template_hash
-from logcaster_guard.engine.composition import Orders
+from logcaster_guard.engine.composition import GuardPorts, Orders
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.ports import Entry, Json, Kind
 from tests.engine.bench import Inbox
@@ -195,12 +195,14 @@ class World:
         self.starts.append(self.clock.monotonic())
         guard = Guard(
             Orders([Target(n, "default", n, service=n) for n in self.names], SIGNALS, self.rules, self.policy),
-            cluster=LinedCluster(line, self.cluster),
-            sources={s.name: LinedSource(line, s) for s in (self.prometheus, self.http)},
-            journal=LinedJournal(line, self.journal),
-            blobs=self.blobs,
-            channels=[LinedInbox(line, self.inbox)],
-            clock=self.clock,
+            GuardPorts(
+                cluster=LinedCluster(line, self.cluster),
+                sources={s.name: LinedSource(line, s) for s in (self.prometheus, self.http)},
+                journal=LinedJournal(line, self.journal),
+                blobs=self.blobs,
+                channels=[LinedInbox(line, self.inbox)],
+                clock=self.clock,
+            ),
         )
         self._task = asyncio.create_task(guard.run())
         await rest()

@@ -20,7 +20,7 @@ from logcaster_guard.domain.rules import (
     RolloutPolicy,
 )
 from logcaster_guard.domain.signals import SourceName, Target
-from logcaster_guard.engine.composition import Orders
+from logcaster_guard.engine.composition import GuardPorts, Orders
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.ports import Blobs, Clock, Journal, Json, Kind
 from tests.engine.bench import PROVEN, SIGNALS, Inbox, rule
@@ -132,12 +132,14 @@ class Services:
         self._line = line = Line()
         guard = Guard(
             Orders(self.targets, SIGNALS, RULES, POLICY),
-            cluster=LinedCluster(line, self.cluster),
-            sources={SourceName.PROMETHEUS: LinedSource(line, self.source)},
-            journal=LinedJournal(line, self.journal),
-            blobs=self.blobs,
-            channels=[LinedInbox(line, self.inbox)],
-            clock=self.clock,
+            GuardPorts(
+                cluster=LinedCluster(line, self.cluster),
+                sources={SourceName.PROMETHEUS: LinedSource(line, self.source)},
+                journal=LinedJournal(line, self.journal),
+                blobs=self.blobs,
+                channels=[LinedInbox(line, self.inbox)],
+                clock=self.clock,
+            ),
         )
         self._task = asyncio.create_task(guard.run())
         await rest()

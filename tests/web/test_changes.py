@@ -13,13 +13,13 @@ import httpx
 import pytest
 
 from logcaster_guard.adapters.token_gate import TokenGate
-from logcaster_guard.config.secrets import Secret
 from logcaster_guard.domain.errors import Unavailable
 from logcaster_guard.domain.events import AnswerDenied, RevisionMarked, RunAnswered, RunClosed, RunOpened
 from logcaster_guard.domain.inbox.commands import Wish
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.engine.manual import Preview
+from logcaster_guard.fields.secrets import Secret
 from logcaster_guard.ports import Caller, Gate, Kind
 from logcaster_guard.web.changes import MAX_BODY, Recent
 from logcaster_guard.web.server import serving

@@ -8,15 +8,18 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC
 
 from logcaster_guard.adapters.kubernetes.answers import printable
+from logcaster_guard.adapters.plugin import ChannelPlugin, Subject
 from logcaster_guard.domain.errors import ClusterError, Conflict, NotFound, Rejected, Unavailable
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice, Severity, TryLater, Undeliverable
 from logcaster_guard.ports import Cluster, Json, Kind
 
 COMPONENT = "logcaster-guard"
+NAME = "kubernetes-events"
+"""Of the only channel of this kind."""
+
 MESSAGE_BYTES = 1024
 """What the API takes for an Event's note."""
 
@@ -41,15 +44,6 @@ ABOUT_THE_GUARD = frozenset(
 """Notices of no workload that are Events all the same: without its journal the guard rolls nothing back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """An object that Events stand at."""
-
-    kind: Kind
-    namespace: str
-    name: str
-
-
 class EventChannel:
     """`ports.Channel` that writes a Kubernetes Event on the workload for each notice that is about it.
 
@@ -71,7 +65,7 @@ class EventChannel:
     @property
     def name(self) -> str:
         """Unique among the configured channels; stable over restarts."""
-        return "kubernetes-events"
+        return NAME
 
     async def deliver(self, notice: Notice) -> Delivery:
         """Try once."""
@@ -163,3 +157,13 @@ def _message(notice: Notice) -> str:
         return whole
     mark = "…"
     return encoded[: MESSAGE_BYTES - len(mark.encode())].decode("utf-8", "ignore") + mark
+
+
+PLUGIN = ChannelPlugin(
+    key="events",
+    section=None,
+    noun="Kubernetes Events",
+    meaning="also as Kubernetes Events on the workload; of the guard itself, on its pod or the first target",
+    make=lambda _, services: EventChannel(services.cluster, services.kinds, services.itself),
+    own_name=NAME,
+)

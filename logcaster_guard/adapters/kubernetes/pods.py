@@ -14,7 +14,7 @@ from logcaster_guard.domain.ownership import Roster
 from logcaster_guard.domain.sidecar import is_guard
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.workload import REVISION_LABEL, Workload, instant, revisions_of, template_hash
-from logcaster_guard.ports import Cluster, Json, Kind
+from logcaster_guard.ports import Cluster, Endpoint, Json, Kind
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 
@@ -109,19 +109,6 @@ class Pod:
         return [c for c in found if not is_guard(c)]
 
 
-@dataclass(frozen=True, slots=True)
-class PodEndpoint:
-    """A running pod that can be asked for its metrics.
-
-    `template` is the normalised hash of its pod template, `memory_limit` is in bytes.
-    """
-
-    name: str
-    ip: str
-    template: str
-    memory_limit: float | None
-
-
 async def pods_of(cluster: Cluster, target: Target) -> tuple[Workload, Sequence[Pod]]:
     """The target's workload and every pod of its revisions, by name.
 
@@ -175,14 +162,14 @@ async def _directly_owned(cluster: Cluster, workload: Workload, selector: str) -
     return sorted(found, key=lambda pod: pod.name)
 
 
-async def endpoints_of(cluster: Cluster, target: Target) -> Sequence[PodEndpoint]:
+async def endpoints_of(cluster: Cluster, target: Target) -> Sequence[Endpoint]:
     """The target's pods that run, are not terminating and have an address, by name; Ready or not.
 
     Raises `ClusterError`s, `NotFound` when the Deployment is not there.
     """
     _, pods = await pods_of(cluster, target)
     return [
-        PodEndpoint(name=pod.name, ip=pod.ip, template=pod.template, memory_limit=pod.memory_limit)
+        Endpoint(pod=pod.name, ip=pod.ip, template=pod.template, memory_limit=pod.memory_limit)
         for pod in pods
         if pod.counts and pod.phase == "Running" and pod.ip
     ]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from logcaster_guard.adapters.kubernetes.pods import roster_of
+from logcaster_guard.adapters.kubernetes.pods import endpoints_of, roster_of
 from logcaster_guard.adapters.kubernetes.signals import fault_of
 from logcaster_guard.domain.errors import ClusterError, NotFound
 from logcaster_guard.domain.ownership import Roster
 from logcaster_guard.domain.signals import Gap, NoData, SourceError, Target
-from logcaster_guard.ports import Clock, Cluster
+from logcaster_guard.ports import Clock, Cluster, Endpoint
 
 _FRESH = 1.0
 """Seconds for which one look serves all who ask."""
@@ -53,3 +54,20 @@ class Rosters:
                 return SourceError(now, fault_of(error), str(error), error.retry_after)
             known.at = now
             return known.roster
+
+
+class Pods:
+    """The running pods of a target, looked up when they are asked for."""
+
+    def __init__(self, cluster: Cluster, clock: Clock) -> None:
+        self._cluster = cluster
+        self._clock = clock
+
+    async def __call__(self, target: Target) -> Sequence[Endpoint] | SourceError:
+        """The target's running pods; none where its workload is not there."""
+        try:
+            return await endpoints_of(self._cluster, target)
+        except NotFound:
+            return []
+        except ClusterError as error:
+            return SourceError(self._clock.monotonic(), fault_of(error), str(error), error.retry_after)

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 
 from logcaster_guard.adapters.kubernetes.answers import NoAnswer
 from logcaster_guard.adapters.kubernetes.pods import Pod, pods_of
+from logcaster_guard.adapters.kubernetes.section import KubernetesSection
+from logcaster_guard.adapters.plugin import SourcePlugin
 from logcaster_guard.domain.errors import ClusterError, NotFound, Rejected
 from logcaster_guard.domain.signals import (
     Fault,
@@ -170,3 +172,12 @@ def fault_of(error: ClusterError) -> Fault:
     if isinstance(error, Rejected) or 400 <= error.status < 500:
         return Fault.CLIENT_ERROR
     return Fault.SERVER_ERROR if error.status >= 500 else Fault.UNREACHABLE
+
+
+PLUGIN = SourcePlugin(
+    name=SourceName.KUBERNETES,
+    section=KubernetesSection,
+    meaning="the API server",
+    make=lambda _, services: KubernetesSource(services.cluster, services.clock),
+    answers=frozenset(_NUMBERS),
+)

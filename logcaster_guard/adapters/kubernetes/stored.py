@@ -93,9 +93,10 @@ class Place:
         except (KeyError, TypeError, ValueError, RecursionError, binascii.Error) as error:
             raise Untrusted(f"{called} is damaged or was not written by a guard: {_AWAY}") from error
         if found[0] != FORMAT:
+            older = isinstance(found[0], int) and found[0] < FORMAT
             raise Untrusted(
-                f"{called} has format {found[0]!r:.20} and this version reads format {FORMAT}: "
-                "run the version that wrote it"
+                f"{called} is of {'an older' if older else 'a newer'} version of LogCaster Guard (it has format "
+                f"{found[0]!r:.20}, and this version reads format {FORMAT}): run the version that wrote it"
             )
         if found[1:] != (self.name, self.namespace) or item.get("type") != f"guard.logcaster.io/{keeps}":
             theirs = printable(f"{found[1]} in namespace {found[2]}")[:120]

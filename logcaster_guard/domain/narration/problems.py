@@ -50,7 +50,7 @@ def problem_lasts(problem: Problem, at: datetime) -> Notice:
             )
             return _of_problem("source.lagging", problem, at, title, text)
         case ProblemKind.CLOCK:
-            title = f"Clocks differ: {problem.what}"
+            title = f"The {problem.what} differs from the guard's"
             text = (
                 f"The {problem.what} is {sentence(problem.cause)} Rollouts are dated by the guard's clock, and data is "
                 "read at the time of its backend, so what is told of instants may be confusing. Set all clocks by the "
@@ -75,7 +75,7 @@ def problem_over(problem: Problem, lasted: float, at: datetime) -> Notice:
         case ProblemKind.LAG:
             return _of_problem("source.caught_up", problem, at, f"Data comes in time again: {problem.what}", text)
         case ProblemKind.CLOCK:
-            return _of_problem("clock.agrees", problem, at, f"Clocks agree again: {problem.what}", text)
+            return _of_problem("clock.agrees", problem, at, f"The {problem.what} agrees with the guard's again", text)
 
 
 _OVER = frozenset(

@@ -1,0 +1,1 @@
+"""Who is told: one module or package for each channel."""

@@ -1,0 +1,1 @@
+"""Where signals are read: one module or package for each source."""

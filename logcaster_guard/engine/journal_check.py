@@ -1,0 +1,48 @@
+"""Whether a journal tells something that a guard can go on from: each run folds, and each blob it needs is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from logcaster_guard.domain.errors import BlobMissing, GuardError
+from logcaster_guard.domain.rules import LedgerPolicy
+from logcaster_guard.domain.state import State
+from logcaster_guard.engine.chronicle import releases_to_keep
+from logcaster_guard.ports import Entry, Flaw, Inspected
+
+_CONTRADICTION = "an event before it is missing or another one: restore a copy"
+_BLOB = "restore it from a backup; until then no rollback goes there"
+
+
+class ReadableBlobs(Protocol):
+    """The part of `Blobs` that reads."""
+
+    async def get(self, digest: str) -> bytes:
+        """As of `Blobs`."""
+
+
+async def flaws_of(found: Inspected, blobs: ReadableBlobs, policy: LedgerPolicy) -> Sequence[Flaw]:
+    """Everything that is wrong, in the order of the journal; blobs that no rollback needs may be gone.
+
+    Raises the `ClusterError` that the blobs met.
+    """
+    state, contradictions = State(), list[Flaw]()
+    for entry in found.entries:
+        try:
+            state.take(entry.stream, entry.event)
+        except GuardError as error:
+            contradictions.append(Flaw(entry.stream, entry.seq, str(error).rstrip("."), _CONTRADICTION))
+    missing: list[Flaw] = []
+    for digest in sorted(releases_to_keep(state, policy) - {""}):
+        try:
+            await blobs.get(digest)
+        except BlobMissing as error:
+            entry = _naming(found.entries, digest)
+            missing.append(Flaw(entry.stream, entry.seq, str(error), _BLOB))
+    return (*found.flaws, *contradictions, *missing)
+
+
+def _naming(entries: Sequence[Entry], digest: str) -> Entry:
+    """The last event that names the blob."""
+    return next(entry for entry in reversed(entries) if digest in repr(entry.event))

@@ -1,0 +1,107 @@
+"""Secrets: settings name where they lie, and nothing holds them longer than one use."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from logcaster_guard.domain.errors import SecretUnreadable
+from logcaster_guard.fields.faults import Refused, closest, escaped, quoted
+from logcaster_guard.fields.urls import check_base_url
+
+MAX_BYTES = 64 << 10
+
+_ALLOWED = "{file: PATH} or {env: NAME}; a secret never stands in this file itself"
+_BYTE_ORDER_MARK = "\ufeff"
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}", re.ASCII)
+_TOKEN_LIKE = re.compile(r"(?=[^/]*\d)(?=[^/]*[A-Za-z])[A-Za-z0-9_~.:=%-]{16,}", re.ASCII)
+_SECRET_HOSTS = ("hooks.slack.com", "discord.com", "discordapp.com", "webhook.office.com", "chat.googleapis.com")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Secret:
+    """Where a secret lies: a file or an environment variable. `plain` is for what turned out to be no secret."""
+
+    file: str | None = None
+    env: str | None = None
+    plain: str | None = None
+
+    def read(self) -> str:
+        """The secret as it is now, without its final line end; raises `SecretUnreadable`."""
+        if self.plain is not None:
+            return self.plain
+        text = self._from_file(self.file) if self.file is not None else os.environ.get(self.env or "", "")
+        text = text.rstrip("\r\n")
+        if not text:
+            raise SecretUnreadable(f"the secret from {self.place} is empty; write it there")
+        if text.startswith(_BYTE_ORDER_MARK):
+            raise SecretUnreadable(f"the secret from {self.place} begins with a byte order mark; save it without one")
+        if not text.isprintable():
+            raise SecretUnreadable(f"the secret from {self.place} holds a line break or control character")
+        return text
+
+    @property
+    def place(self) -> str:
+        """Where it lies, in words."""
+        if self.file is not None:
+            return f'file "{escaped(self.file)}"'
+        return "the settings" if self.env is None else f"environment variable {self.env}"
+
+    def __repr__(self) -> str:
+        return f"Secret({self.place})"
+
+    def _from_file(self, name: str) -> str:
+        try:
+            path = Path(name)
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise SecretUnreadable(f"the secret in {self.place} is not a regular file")
+            with path.open("rb") as stream:
+                content = stream.read(MAX_BYTES + 1)
+            if len(content) > MAX_BYTES:
+                raise SecretUnreadable(f"the secret in {self.place} is larger than {MAX_BYTES:,} bytes")
+            return content.decode("utf-8")
+        except OSError as error:
+            raise SecretUnreadable(f"the secret in {self.place} cannot be read: {error.strerror}") from None
+        except ValueError:
+            raise SecretUnreadable(f"the secret in {self.place} is not UTF-8 text") from None
+
+
+def to_secret(value: object) -> Secret:
+    """`{file: …}` or `{env: …}` from the settings; raises `Refused`, which never shows the value."""
+    if isinstance(value, Secret):
+        return value
+    if not isinstance(value, dict):
+        raise Refused("a secret in clear" if isinstance(value, str) else "something else than a mapping", _ALLOWED)
+    for key in value:
+        if key not in {"file", "env"}:
+            raise Refused(
+                f"the unknown key {quoted(str(key))}", _ALLOWED, closest(str(key), ("file", "env")), key=(key,)
+            )
+    if len(value) != 1:
+        raise Refused(f"{len(value)} places for one secret", _ALLOWED)
+    ((key, place),) = value.items()
+    if not isinstance(place, str) or not place.strip() or "\0" in place:
+        raise Refused(f"no usable {key}", _ALLOWED, key=(key,))
+    if key == "env" and not _ENV_NAME.fullmatch(place):
+        raise Refused("something that is no variable's name", "the name of an environment variable", key=(key,))
+    return Secret(**{key: place})
+
+
+def to_secret_url(value: object) -> Secret:
+    """An address that may be secret: plain only if it holds no credentials; raises `Refused`."""
+    if not isinstance(value, str):
+        return to_secret(value)
+    try:
+        parts = urlsplit(value)
+        host = (parts.hostname or "").rstrip(".")
+    except ValueError:
+        raise Refused("a malformed address", "an http:// or https:// address") from None
+    if "@" in parts.netloc or parts.query or any(_TOKEN_LIKE.fullmatch(s) for s in parts.path.split("/")):
+        raise Refused("an address with something secret in it", _ALLOWED)
+    if any(host == h or host.endswith("." + h) for h in _SECRET_HOSTS):
+        raise Refused(f"an address of {host}, whose path is a secret", _ALLOWED)
+    return Secret(plain=check_base_url(value))

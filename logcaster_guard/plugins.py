@@ -1,0 +1,16 @@
+"""Every source and channel that there is. Settings, schema, documentation and the guard's parts go over these rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from logcaster_guard.adapters.channels import slack, webhook
+from logcaster_guard.adapters.kubernetes import events, signals
+from logcaster_guard.adapters.plugin import ChannelPlugin, SourcePlugin
+from logcaster_guard.adapters.sources import probe, prometheus, scrape
+
+SOURCES: tuple[SourcePlugin[Any], ...] = (prometheus.PLUGIN, probe.PLUGIN, signals.PLUGIN, scrape.PLUGIN)
+"""In the order of their keys; of two that answer a signal, the first is its default."""
+
+CHANNELS: tuple[ChannelPlugin, ...] = (slack.PLUGIN, webhook.PLUGIN, events.PLUGIN)
+"""In the order of their keys."""

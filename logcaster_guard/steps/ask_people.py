@@ -1,0 +1,132 @@
+"""Asks people whether a rollback may begin: a freeze, or the end of the time in which they have a say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from logcaster_guard.domain.conditions import Verdict
+from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.inbox.freezes import freeze_on
+from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
+from logcaster_guard.domain.runs import NOT_APPROVED, SUBSIDED, VETOED, Run
+from logcaster_guard.domain.steps import (
+    Consultation,
+    Look,
+    Plan,
+    Purpose,
+)
+from logcaster_guard.ports import Clock, Cluster
+from logcaster_guard.steps.observe import undisturbed
+from logcaster_guard.steps.services import Assessment, StepKind
+
+
+@dataclass(frozen=True, slots=True)
+class AskPeople(Look):
+    """Ask: people may veto until the deadline, or approve before it.
+
+    `grace` seconds without a veto are consent, unless `require_approval`. `remind_every` is in seconds.
+    """
+
+    rule: str
+    grace: float
+    require_approval: bool
+    remind_every: float
+    quiet_for: float
+    timeout: float
+    kind: Literal["ask_people"] = "ask_people"
+
+    @property
+    def deadline(self) -> float:
+        """See `Step`."""
+        return self.timeout
+
+    def overdue(self, detail: str) -> tuple[str, str]:
+        """See `Step`."""
+        return NOT_APPROVED, f"nobody approved in time: {detail}"
+
+    @property
+    def inconclusive_if_unseen(self) -> bool:
+        """See `Step`."""
+        return False
+
+    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
+        """See `Step`."""
+        return "wait for somebody's approval" if self.require_approval else f"wait {self.grace:g} s for a veto"
+
+    @property
+    def purpose(self) -> Purpose:
+        """See `Step`."""
+        return Purpose.PREPARATION
+
+    @property
+    def asks(self) -> Consultation | None:
+        """See `Step`."""
+        return Consultation(self.grace, self.require_approval, self.remind_every, self.timeout)
+
+
+@dataclass(slots=True)
+class _Asked:
+    """`began` and `quiet` are monotonic seconds: since when people were heard, since when the breach is over."""
+
+    began: float
+    quiet: float | None = None
+
+
+class AskPeopleHandler:
+    """Looks for a freeze; answers are heard by the engine.
+
+    Nothing is rolled back on a breach that is over, or that cannot be seen. Silence while no guard was there to hear is
+    no consent: after a restart the time for a say begins anew, but for what the journal shows. `goes_on` judges by
+    target and rule; a breach of another rule is that rule's affair.
+    """
+
+    def __init__(self, cluster: Cluster, clock: Clock, goes_on: Callable[[str, str], Assessment]) -> None:
+        self._cluster = cluster
+        self._clock = clock
+        self._goes_on = goes_on
+        self._asked: dict[str, _Asked] = {}
+
+    async def observe(self, step: AskPeople, run: Run) -> Observation:
+        """Done when nobody objected in time and the rule is still met; an answer of theirs is in the run already."""
+        try:
+            theirs, workload, live = await undisturbed(self._cluster, run)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        asked = [w for w in (workload, live) if w is not None]
+        if theirs is not None or not asked:
+            return Foreign(theirs or "the workload is gone")
+        frozen = next((f for f in (freeze_on(w.annotations) for w in asked) if f is not None), None)
+        if frozen is not None:
+            return Failed(VETOED, f"the target was frozen: {frozen[:200]}")
+        return self._waited(step, run)
+
+    def _waited(self, step: AskPeople, run: Run) -> Observation:
+        now = self._clock.monotonic()
+        asked = self._asked.get(run.id)
+        if asked is None:
+            asked = self._asked[run.id] = _Asked(began=now - run.witnessed)
+        assessment = self._goes_on(run.opened.target, step.rule)
+        if assessment.verdict is not Verdict.NOT_MET:
+            asked.quiet = None
+        elif asked.quiet is None:
+            asked.quiet = now
+        left = step.grace - (now - asked.began)
+        over = asked.quiet is not None and (now - asked.quiet >= step.quiet_for or left <= 0)
+        if over:
+            return Failed(SUBSIDED, f"the breach went away by itself: {assessment.detail}")
+        if step.require_approval:
+            return Before("nobody has approved it yet", overdue=(NOT_APPROVED, "nobody approved it in time"))
+        if left > 0:
+            return Before(f"{left:.0f} s are left for a veto")
+        if assessment.verdict is Verdict.MET:
+            return Done("nobody objected in time")
+        blind = f"whether the breach goes on cannot be seen: {assessment.detail}"
+        return Before(blind, overdue=(NOT_APPROVED, blind))
+
+    async def apply(self, step: AskPeople, run: Run) -> None:
+        """Nothing to do: asking is a notice."""
+
+
+KIND = StepKind(AskPeople, lambda c: AskPeopleHandler(c.cluster, c.clock, c.goes_on), gives_back=None)

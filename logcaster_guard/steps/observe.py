@@ -1,0 +1,127 @@
+"""What every handler looks at first: the workload, its Service and its pods, as they are at this moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from logcaster_guard.domain.errors import ClusterError, NotFound
+from logcaster_guard.domain.external_changes import foreign, foreign_live
+from logcaster_guard.domain.field_owners import released_by
+from logcaster_guard.domain.observations import Done, Failed, Foreign, Observation, Unclear
+from logcaster_guard.domain.runs import ABANDONED, Run
+from logcaster_guard.domain.startup import held_up
+from logcaster_guard.domain.workload import HASH_LABEL, REVISION_LABEL, Workload, revisions_of
+from logcaster_guard.ports import Cluster, Json, Kind
+
+Selectors = Callable[[], Awaitable[Sequence[Mapping[str, str]]]]
+"""Asks for what the targets' Services in a namespace select."""
+
+
+async def workload_of(cluster: Cluster, run: Run) -> Workload | None:
+    """The workload that the run is about; None if it is gone. Raises the `ClusterError` it met."""
+    plan = run.opened.plan
+    try:
+        return Workload(await cluster.get(Kind(plan.kind), plan.namespace, plan.deployment))
+    except NotFound:
+        return None
+
+
+async def service_of(cluster: Cluster, run: Run) -> Mapping[str, Any] | None:
+    """Its Service; None if it has none or it is gone. Raises the `ClusterError` it met."""
+    plan = run.opened.plan
+    if plan.service is None:
+        return None
+    try:
+        return await cluster.get(Kind.SERVICE, plan.namespace, plan.service)
+    except NotFound:
+        return None
+
+
+async def deployment_called(cluster: Cluster, run: Run, name: str) -> Workload | None:
+    """Another Deployment of the same namespace; None if it is not there. Raises the `ClusterError` it met."""
+    try:
+        return Workload(await cluster.get(Kind.DEPLOYMENT, run.opened.plan.namespace, name))
+    except NotFound:
+        return None
+
+
+async def both(cluster: Cluster, run: Run) -> tuple[Workload | None, Mapping[str, Any] | None]:
+    """Workload and Service, asked for at once."""
+    workload, service = await asyncio.gather(workload_of(cluster, run), service_of(cluster, run))
+    return workload, service
+
+
+async def live_of(cluster: Cluster, run: Run) -> Workload | None:
+    """The environment that the Service is to leave; None if the plan has none or it is gone. Raises `ClusterError`."""
+    live = run.opened.plan.live
+    return await deployment_called(cluster, run, live) if live else None
+
+
+async def undisturbed(cluster: Cluster, run: Run) -> tuple[str | None, Workload | None, Workload | None]:
+    """What somebody else changed of anything the plan rests on, the workload, and the environment that is left.
+
+    Raises the `ClusterError` it met.
+    """
+    workload, service, live = await asyncio.gather(
+        workload_of(cluster, run), service_of(cluster, run), live_of(cluster, run)
+    )
+    return foreign(run, workload, service) or foreign_live(run, live), workload, live
+
+
+async def held_up_pods(cluster: Cluster, workload: Workload, template: str) -> Sequence[Json]:
+    """The workload's pods that carry this release, if some pod is held up. Raises the `ClusterError` it met."""
+    pods = await own_pods(cluster, workload)
+    if not any(map(held_up, pods)):
+        return []
+    kept_in, label = Kind.CONTROLLER_REVISION, REVISION_LABEL
+    if workload.kind == Kind.DEPLOYMENT:
+        kept_in, label = Kind.REPLICA_SET, HASH_LABEL
+    listed = await cluster.list(kept_in, workload.namespace)
+    names = {r.name for r in revisions_of(workload, listed) if r.hash == template}
+    # A StatefulSet's label is the whole name of the revision, the others' only its last part.
+    marks = ((p, str((p["metadata"].get("labels") or {}).get(label, ""))) for p in pods)
+    return [p for p, mark in marks if mark and {mark, f"{workload.name}-{mark}"} & names]
+
+
+async def own_pods(cluster: Cluster, workload: Workload) -> Sequence[Json]:
+    """The pods that the workload's own selector takes, a helper's included where it carries the same labels."""
+    labels = (workload.raw["spec"].get("selector") or {}).get("matchLabels") or {}
+    selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+    return await cluster.list(Kind.POD, workload.namespace, selector)
+
+
+class _Judge(Protocol):
+    def __call__(self, workload: Workload) -> Observation: ...
+
+
+async def looked_at(cluster: Cluster, run: Run, judge: _Judge) -> Observation:
+    """What `judge` says of the workload while nothing that the plan rests on was changed by somebody else."""
+    try:
+        theirs, workload, _ = await undisturbed(cluster, run)
+    except ClusterError as error:
+        return Unclear(str(error), error.retry_after)
+    if theirs is not None or workload is None:
+        return Foreign(theirs or "the Deployment is gone")
+    return judge(workload)
+
+
+async def look(cluster: Cluster, run: Run) -> Observation:
+    """`Done` while nothing that the plan rests on was changed by somebody else and the good release is in place."""
+    return await looked_at(
+        cluster,
+        run,
+        lambda w: Done() if w.hash == destination(run) else rolled_out_again(w, run),
+    )
+
+
+def destination(run: Run) -> str:
+    """The hash of the good release's template."""
+    return run.opened.plan.to_template
+
+
+def rolled_out_again(workload: Workload, run: Run) -> Failed:
+    """The end of a run whose bad release somebody has rolled out once more."""
+    who = released_by(workload.raw, since=run.opened.at)
+    return Failed(ABANDONED, f"Somebody rolled the bad release out again{who}.")

@@ -1,0 +1,224 @@
+"""Suspends the GitOps owner of a workload while it is rolled back, and resumes it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hmac import compare_digest
+from typing import Any, Literal
+
+from logcaster_guard.domain import gitops, provenance
+from logcaster_guard.domain.errors import ClusterError, NotFound
+from logcaster_guard.domain.gitops import Owner
+from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Unclear
+from logcaster_guard.domain.rights import Right, on_owner
+from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.steps import (
+    CLUSTER,
+    Claim,
+    Hold,
+    ObjectReference,
+    Plan,
+    Purpose,
+    Write,
+)
+from logcaster_guard.ports import Cluster, Json, Kind
+from logcaster_guard.steps.observe import undisturbed
+from logcaster_guard.steps.services import Compensation, StepKind
+
+OWNER = "gitops_owner"
+"""The kind of the hold of a suspended owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class SuspendOwner(Write):
+    """Write: the GitOps owner `owner` (its `object`) is suspended, so that it does not undo the rollback.
+
+    `revision` and `content` are what it wanted when its bad release was live (see `gitops.Desired`).
+    """
+
+    owner: str
+    uid: str
+    revision: str
+    content: str
+    kind: Literal["suspend_owner"] = "suspend_owner"
+
+    def touches(self, plan: Plan) -> Sequence[ObjectReference]:  # noqa: ARG002 - the base's shape
+        """See `Step`."""
+        return owner_reference(self.owner)
+
+    def rights(self, plan: Plan) -> Sequence[Right]:  # noqa: ARG002 - the base's shape
+        """See `Step`."""
+        return (on_owner("patch", self.owner),)
+
+    @property
+    def blobs(self) -> Sequence[str]:
+        """See `Step`."""
+        return ()
+
+    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
+        """See `Step`."""
+        return f"suspend {self.owner}, until it wants another revision"
+
+    @property
+    def claims(self) -> Sequence[Claim]:
+        """See `Step`."""
+        return ()
+
+    @property
+    def borrows(self) -> str | None:
+        """See `Step`."""
+        return OWNER
+
+    @property
+    def purpose(self) -> Purpose:
+        """See `Step`."""
+        return Purpose.PREPARATION
+
+
+class SuspendOwnerHandler:
+    """Borrows the owner's own pause. What stood there before is in the journal, and in the mark on the owner itself.
+
+    The owner was planned with, but is not what the plan rests on: one that is gone, or that somebody else has
+    suspended, undoes nothing.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def observe(self, step: SuspendOwner, run: Run) -> Observation:
+        """Done when the owner is suspended, whoever did it."""
+        try:
+            theirs, _, _ = await undisturbed(self._cluster, run)
+            if theirs is not None:
+                return Foreign(theirs)
+            raw = await _owner(self._cluster, step.owner)
+        except NotFound:
+            return Done(f"{step.owner} is gone")
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        if raw["metadata"]["uid"] != step.uid:
+            return Foreign(f"{step.owner} was deleted and created again.")
+        if "deletionTimestamp" in raw["metadata"]:
+            return Foreign(f"{step.owner} is being deleted.")
+        if gitops.is_suspended(raw):
+            mark = gitops.mark_of(raw)
+            return Done(f"{step.owner} is suspended" + ("" if mark else ", by somebody else"))
+        return Before(f"{step.owner} is not suspended", borrows=_hold(step, run, raw))
+
+    async def apply(self, step: SuspendOwner, run: Run) -> None:
+        """One request, bound to the resourceVersion of an owner that is not suspended."""
+        with contextlib.suppress(NotFound):
+            raw = await _owner(self._cluster, step.owner)
+            hold = run.holds[_hold_id(step.owner)]
+            if raw["metadata"]["uid"] != step.uid or gitops.is_suspended(raw) or _saved(raw) != hold.saved:
+                return
+            await _patch(self._cluster, raw, gitops.suspending(raw, hold.run, hold.token))
+
+    async def observe_release(self, hold: Hold, run: Run) -> Observation:  # noqa: ARG002 - the protocol's shape
+        """The owner is resumed only while it carries the mark of the run that suspended it."""
+        try:
+            raw = await _owner(self._cluster, hold.object)
+        except NotFound:
+            return Done(f"{hold.object} is gone")
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        return released(raw, hold)
+
+    async def release(self, hold: Hold, run: Run) -> None:  # noqa: ARG002 - the protocol's shape
+        """Put back what stood there, if the owner still carries the mark."""
+        with contextlib.suppress(NotFound):
+            raw = await _owner(self._cluster, hold.object)
+            if isinstance(released(raw, hold), Before):
+                await resume(self._cluster, raw, json.loads(hold.saved))
+
+
+def released(raw: Json, hold: Hold) -> Observation:
+    """Whether the owner is still the guard's to resume (`Before`), resumed (`Done`), or somebody else's (`Foreign`)."""
+    if raw["metadata"]["uid"] != hold.uid:
+        return Foreign(f"{hold.object} was created again by somebody else")
+    marked, suspended = is_marked(raw, hold), gitops.is_suspended(raw)
+    if marked and suspended and not gitops.is_suspended_by_another(raw):
+        return Before(f"{hold.object} is suspended")
+    if marked and not suspended:
+        return Foreign(f"somebody else has resumed {hold.object}")
+    if suspended:
+        return Foreign(f"somebody else keeps {hold.object} suspended")
+    return Done(f"{hold.object} is not suspended")
+
+
+def is_marked(raw: Json, hold: Hold) -> bool:
+    """Whether the owner carries the mark that was journalled with the hold."""
+    mark = gitops.mark_of(raw)
+    if mark is None or mark.run != hold.run:
+        return False
+    # Anybody may write the annotation: JSON can hold half a surrogate pair, which UTF-8 cannot.
+    return compare_digest(mark.token.encode(errors="replace"), hold.token.encode())
+
+
+async def resume(cluster: Cluster, raw: Json, fields: Mapping[str, Any]) -> None:
+    """Take the mark away and put `fields` back, in one request that is bound to this very look at a marked owner.
+
+    One that somebody else has suspended since only loses the mark.
+    """
+    theirs = gitops.is_suspended_by_another(raw)
+    await _patch(cluster, raw, gitops.unmarking(raw) if theirs else gitops.resuming(raw, fields))
+
+
+def _hold(step: SuspendOwner, run: Run, raw: Json) -> Hold:
+    # A run that took over suspends for the run that suspended first: that one's mark may still be on its way.
+    known = run.taken.get(_hold_id(step.owner))
+    return Hold(
+        id=_hold_id(step.owner),
+        kind=OWNER,
+        object=step.owner,
+        uid=step.uid,
+        original=None,
+        written=1,
+        run=run.id if known is None else known.run,
+        token=provenance.new_token() if known is None else known.token,
+        revision=step.revision,
+        content=step.content,
+        saved=_saved(raw),
+    )
+
+
+def _saved(raw: Json) -> str:
+    return json.dumps(gitops.fields_of(raw))
+
+
+def _hold_id(owner: str) -> str:
+    return f"owner/{owner}"
+
+
+def owner_reference(owner: str) -> tuple[ObjectReference, ...]:
+    """The object of the owner that a step or a hold names; nothing for what is none."""
+    found = gitops.owner_called(owner)
+    return () if found is None else (ObjectReference(CLUSTER, found.kind, found.namespace, found.name),)
+
+
+def place_of(owner: str) -> Owner:
+    """The owner that a hold or a step names; raises `NotFound` for what is none."""
+    found = gitops.owner_called(owner)
+    if found is None:
+        raise NotFound(f"{owner} is no GitOps owner", status=404)
+    return found
+
+
+async def _owner(cluster: Cluster, owner: str) -> Json:
+    found = place_of(owner)
+    return await cluster.get(Kind(found.kind), found.namespace, found.name)
+
+
+async def _patch(cluster: Cluster, raw: Json, patch: list[Json]) -> None:
+    metadata = raw["metadata"]
+    await cluster.json_patch(Kind(str(raw["kind"])), metadata["namespace"], metadata["name"], patch)
+
+
+KIND = StepKind(
+    SuspendOwner,
+    lambda c: SuspendOwnerHandler(c.cluster),
+    gives_back=Compensation(OWNER, lambda _, hold: owner_reference(hold.object)),
+)

@@ -1,0 +1,187 @@
+"""Moves the Service to the other environment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from logcaster_guard.domain import capacity, field_owners
+from logcaster_guard.domain.description import pods as so_many_pods
+from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.external_changes import selector_of
+from logcaster_guard.domain.field_owners import written_by
+from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Unclear
+from logcaster_guard.domain.rights import SWITCHING_ROLE, Right
+from logcaster_guard.domain.runs import ABANDONED, DESTINATION_BAD, FAILED, INCONCLUSIVE, Run
+from logcaster_guard.domain.steps import Claim, Field, Hold, ObjectReference, Plan, Purpose, Write
+from logcaster_guard.ports import Cluster, Json, Kind
+from logcaster_guard.steps.field_ownership import FieldOwnership
+from logcaster_guard.steps.observe import (
+    live_of,
+    own_pods,
+    service_of,
+    undisturbed,
+    workload_of,
+)
+from logcaster_guard.steps.services import Compensation, StepKind
+
+SELECTOR: Final = "selector"
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchService(Write):
+    """Write: the Service's selector says `label: after` in place of `label: before`."""
+
+    label: str
+    before: str
+    after: str
+    kind: Literal["switch_service"] = "switch_service"
+
+    def touches(self, plan: Plan) -> Sequence[ObjectReference]:
+        """See `Step`."""
+        return () if plan.service is None else (plan.object("Service", plan.service),)
+
+    def rights(self, plan: Plan) -> Sequence[Right]:
+        """See `Step`."""
+        return (Right("patch", "", "services", plan.namespace, plan.service or "", SWITCHING_ROLE),)
+
+    @property
+    def blobs(self) -> Sequence[str]:
+        """See `Step`."""
+        return ()
+
+    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
+        """See `Step`."""
+        return f"switch the Service from {self.label}={self.before} to {self.label}={self.after}"
+
+    @property
+    def claims(self) -> Sequence[Claim]:
+        """See `Step`."""
+        return (Claim(Field.SELECTOR, {self.label: self.after}),)
+
+    @property
+    def borrows(self) -> str | None:
+        """See `Step`."""
+        return "selector"
+
+    @property
+    def purpose(self) -> Purpose:
+        """See `Step`."""
+        return Purpose.TAKEOVER
+
+
+class SwitchServiceHandler:
+    """Writes one label of the Service's selector; as the lender, writes it back if the new environment is worse."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._fields = FieldOwnership(cluster)
+
+    async def observe(self, step: SwitchService, run: Run) -> Observation:
+        """Done when the selector names the new environment, whoever wrote it."""
+        try:
+            theirs, workload, _ = await undisturbed(self._cluster, run)
+            service = await service_of(self._cluster, run)
+            if theirs is not None or workload is None or service is None:
+                return Foreign(theirs or "the other environment is gone")
+            ready = sum(capacity.is_serving(p, None) for p in await own_pods(self._cluster, workload))
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        if selector_of(service) == _switched(run, step):
+            return Done(f"the Service selects {step.label}={step.after}")
+        floor = run.opened.plan.floor
+        if ready < floor:
+            return Unclear(f"{ready} pods of the other environment are Ready, and the floor is {floor}")
+        name, uid = service["metadata"]["name"], service["metadata"]["uid"]
+        owners = field_owners.owners_of(service, field_owners.SELECTOR)
+        known = run.holds.get(SELECTOR)
+        hold = known or Hold(SELECTOR, SELECTOR, name, uid, None, written=0, owners=owners)
+        return Before(f"the Service selects {step.label}={step.before}", borrows=hold)
+
+    async def apply(self, step: SwitchService, run: Run) -> None:
+        """One request, bound to the resourceVersion of a Service that still has the selector of the plan."""
+        theirs, _, _ = await undisturbed(self._cluster, run)
+        if theirs is None:
+            await self._write(run, shown=run.opened.plan.selector, label=step.label, value=step.after)
+
+    async def observe_release(self, hold: Hold, run: Run) -> Observation:
+        """It stays switched, unless the new environment proved worse, or is empty, and the one before it can serve."""
+        try:
+            seen = await self._to_be_switched_back(hold, run)
+            service = await service_of(self._cluster, run)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        if not isinstance(seen, Done):
+            return seen
+        if service is not None and self._fields.due(service, hold, field_owners.SELECTOR):
+            return Before(f"{seen.detail}, and the selector is the guard's field")
+        return seen
+
+    async def _to_be_switched_back(self, hold: Hold, run: Run) -> Observation:
+        """`Before` if it is, `Done` if the selector is as it is to stay. Raises the `ClusterError` it met."""
+        step = _step(run)
+        service, live = await service_of(self._cluster, run), await live_of(self._cluster, run)
+        pods = [] if live is None else await own_pods(self._cluster, live)
+        empty = await self._is_empty(run)
+        if service is None or service["metadata"]["uid"] != hold.uid:
+            return Foreign("the Service is another one")
+        if selector_of(service) == run.opened.plan.selector:
+            return Done(f"the Service selects {step.label}={step.before}")
+        if selector_of(service) != _switched(run, step):
+            who = written_by(service, field_owners.SELECTOR, since=run.opened.at)
+            return Foreign(f"somebody else changed the Service's selector{who}")
+        outcome = "" if run.ending is None else run.ending.outcome
+        if outcome != DESTINATION_BAD and not (empty and outcome in {ABANDONED, FAILED, INCONCLUSIVE}):
+            return Done(f"the Service stays with {step.label}={step.after}")
+        ready = sum(capacity.is_serving(p, run.opened.plan.selector) for p in pods)
+        if live is None or live.hash != run.opened.plan.from_template or ready < run.opened.plan.floor:
+            return Foreign(f"the environment before could not serve any more: {so_many_pods(ready)} Ready")
+        return Before(f"the Service selects {step.label}={step.after}")
+
+    async def _is_empty(self, run: Run) -> bool:
+        """Whether the Service's requests would reach nobody in the new environment."""
+        workload = await workload_of(self._cluster, run)
+        if workload is None or workload.deleting:
+            return True
+        return not any(capacity.is_serving(p, None) for p in await own_pods(self._cluster, workload))
+
+    async def release(self, hold: Hold, run: Run) -> None:
+        """Write the label back, or hand the field back where the selector is as it is to stay."""
+        step, seen = _step(run), await self._to_be_switched_back(hold, run)
+        service = await service_of(self._cluster, run)
+        if isinstance(seen, Done) and service is not None:
+            await self._fields.hand_back(service, hold, field_owners.SELECTOR)
+        elif isinstance(seen, Before):
+            await self._write(run, shown=_switched(run, step), label=step.label, value=step.before)
+
+    async def _write(self, run: Run, *, shown: dict[str, str] | None, label: str, value: str) -> None:
+        service = await service_of(self._cluster, run)
+        if service is None or selector_of(service) != shown:
+            return
+        metadata = service["metadata"]
+        patch: list[Json] = [
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
+            {"op": "replace", "path": f"/spec/selector/{_pointer(label)}", "value": value},
+        ]
+        await self._cluster.json_patch(Kind.SERVICE, run.opened.plan.namespace, metadata["name"], patch)
+
+
+def _step(run: Run) -> SwitchService:
+    return next(s for s in run.opened.plan.steps if isinstance(s, SwitchService))
+
+
+def _switched(run: Run, step: SwitchService) -> dict[str, str]:
+    return {**(run.opened.plan.selector or {}), step.label: step.after}
+
+
+def _pointer(key: str) -> str:
+    """A key as a part of an RFC 6901 pointer."""
+    return key.replace("~", "~0").replace("/", "~1")
+
+
+KIND = StepKind(
+    SwitchService,
+    lambda c: SwitchServiceHandler(c.cluster),
+    gives_back=Compensation("selector", lambda plan, hold: (plan.object("Service", hold.object),)),
+)

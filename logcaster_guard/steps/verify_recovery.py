@@ -1,0 +1,117 @@
+"""Judges whether a rollback helped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from logcaster_guard.domain.conditions import Verdict
+from logcaster_guard.domain.observations import Before, Done, Foreign, Observation
+from logcaster_guard.domain.runs import INCONCLUSIVE, NOT_RECOVERED, Run
+from logcaster_guard.domain.steps import (
+    Consultation,
+    Look,
+    Plan,
+    Purpose,
+)
+from logcaster_guard.ports import Clock, Cluster
+from logcaster_guard.steps.observe import look
+from logcaster_guard.steps.services import Assessor, StepKind
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyRecovery(Look):
+    """Judge: quiet for `stable_for` seconds within `timeout` seconds, on readings from after the rollout."""
+
+    rule: str
+    stable_for: float
+    timeout: float
+    kind: Literal["verify_recovery"] = "verify_recovery"
+
+    @property
+    def deadline(self) -> float:
+        """See `Step`."""
+        return self.timeout
+
+    def overdue(self, detail: str) -> tuple[str, str]:
+        """See `Step`."""
+        return INCONCLUSIVE, f"recovery could not be shown in time: {detail}"
+
+    @property
+    def inconclusive_if_unseen(self) -> bool:
+        """See `Step`."""
+        return False
+
+    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
+        """See `Step`."""
+        return f"watch until the rules are quiet for {self.stable_for:g} s, {self.timeout:g} s at most"
+
+    @property
+    def purpose(self) -> Purpose:
+        """See `Step`."""
+        return Purpose.VERIFICATION
+
+    @property
+    def asks(self) -> Consultation | None:
+        """See `Step`."""
+        return None
+
+
+@dataclass(slots=True)
+class _Quiet:
+    since: float
+    last: float
+    proven: float = 0.0
+    verdict: Verdict = Verdict.UNKNOWN
+
+
+class VerifyRecoveryHandler:
+    """Waits until the target was quiet for long enough after the rollout ended.
+
+    Quiet time is counted anew when a guard is started again. Unknown time is not counted; a breach starts the count
+    again.
+    """
+
+    def __init__(self, cluster: Cluster, clock: Clock, assess: Assessor, staleness: float) -> None:
+        self._cluster = cluster
+        self._clock = clock
+        self._assess = assess
+        self._staleness = staleness
+        self._quiet: dict[str, _Quiet] = {}
+
+    async def observe(self, step: VerifyRecovery, run: Run) -> Observation:
+        """Done when quiet for `stable_for`; failed when the time is up and the rules are still breached."""
+        looked = await look(self._cluster, run)
+        if isinstance(looked, Foreign):
+            self._quiet.pop(run.id, None)
+            return looked
+        if not isinstance(looked, Done):
+            return looked
+        now = self._clock.monotonic()
+        quiet = self._quiet.get(run.id)
+        if quiet is None:
+            quiet = self._quiet[run.id] = _Quiet(since=now, last=now)
+        assessment = self._assess(run.opened.target, step.rule, quiet.since)
+        self._count(quiet, assessment.verdict, now)
+        if quiet.proven >= step.stable_for:
+            del self._quiet[run.id]
+            return Done(f"quiet for {quiet.proven:.0f} s: {assessment.detail}")
+        text = f"quiet for {quiet.proven:.0f} of {step.stable_for:.0f} s: {assessment.detail}"
+        if assessment.verdict is Verdict.MET:
+            return Before(text, overdue=(NOT_RECOVERED, f"still in breach after the rollback: {assessment.detail}"))
+        return Before(text)
+
+    def _count(self, quiet: _Quiet, verdict: Verdict, now: float) -> None:
+        if verdict is Verdict.MET:
+            quiet.proven = 0.0
+        elif verdict is quiet.verdict is Verdict.NOT_MET and now - quiet.last <= self._staleness:
+            quiet.proven += now - quiet.last
+        quiet.last, quiet.verdict = now, verdict
+
+    async def apply(self, step: VerifyRecovery, run: Run) -> None:
+        """Nothing to do: judging has no effect."""
+
+
+KIND = StepKind(
+    VerifyRecovery, lambda c: VerifyRecoveryHandler(c.cluster, c.clock, c.assess, c.staleness), gives_back=None
+)
