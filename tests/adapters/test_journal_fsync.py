@@ -31,6 +31,7 @@ import asyncio, os, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from logcaster_guard.adapters.journal import SqliteJournal
+from logcaster_guard.stores import CODEC
 from logcaster_guard.domain.errors import JournalUnavailable
 from logcaster_guard.domain.events import SignalSeen
 

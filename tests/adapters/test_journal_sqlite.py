@@ -338,6 +338,7 @@ from pathlib import Path
 from logcaster_guard.adapters.journal import SqliteJournal
 from logcaster_guard.domain.errors import JournalUnavailable
 from logcaster_guard.domain.events import SignalSeen
+from logcaster_guard.stores import CODEC
 PATH, NOW = Path(sys.argv[1]), datetime(2026, 1, 1, tzinfo=UTC)
 """
 
