@@ -25,6 +25,7 @@ from logcaster_guard.domain.conditions import judge
 from logcaster_guard.domain.events import SignalSeen
 from logcaster_guard.domain.signals import BUILT_IN_UNITS, Value
 from logcaster_guard.engine.chronicle import run_stream
+from logcaster_guard.stores import CODEC
 from logcaster_guard.web import rendering
 from tests.engine.bench import ERRORS, HEALTH, Bench, rule
 from tests.fakes.guarded import past_run
@@ -80,7 +81,7 @@ def journal() -> None:
     """A durable, checked append against a bare INSERT that waits for no disk."""
     at = datetime(2026, 1, 1, tzinfo=UTC)
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
-        ours = runner.run(SqliteJournal.open(Path(folder, "journal.db")))
+        ours = runner.run(SqliteJournal.open(CODEC, Path(folder, "journal.db")))
         bare = sqlite3.connect(Path(folder, "bare.db"), isolation_level=None)
         bare.executescript("PRAGMA synchronous=OFF; CREATE TABLE event (body TEXT)")
         seq = 0

@@ -43,24 +43,21 @@ from logcaster_guard.domain.events import (
     TriggerPending,
 )
 from logcaster_guard.domain.runs import RECOVERED, Run
-from logcaster_guard.domain.steps import (
-    AwaitHelper,
-    AwaitRollout,
-    CreateHelper,
-    Hold,
-    JudgeHelper,
-    Plan,
-    RemoveHelper,
-    RestoreTemplate,
-    ScaleHelper,
-    ScaleProduction,
-    Step,
-    VerifyRecovery,
-)
+from logcaster_guard.domain.steps import Hold, Plan, Step
 from logcaster_guard.engine.chronicle import Chronicle
 from logcaster_guard.engine.compaction import compaction
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.ports import Entry
+from logcaster_guard.steps.await_helper import AwaitHelper
+from logcaster_guard.steps.await_rollout import AwaitRollout
+from logcaster_guard.steps.create_helper import CreateHelper
+from logcaster_guard.steps.judge_helper import JudgeHelper
+from logcaster_guard.steps.remove_helper import RemoveHelper
+from logcaster_guard.steps.restore_template import RestoreTemplate
+from logcaster_guard.steps.scale_helper import ScaleHelper
+from logcaster_guard.steps.scale_production import ScaleProduction
+from logcaster_guard.steps.verify_recovery import VerifyRecovery
+from logcaster_guard.stores import CODEC
 
 DAYS, RETENTION, ROUNDS = 365, timedelta(days=30), 5
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -196,7 +193,7 @@ def _numbered(told: Sequence[tuple[datetime, str, Event]]) -> Iterator[Entry]:
 
 async def write(entries: Sequence[Entry], path: Path) -> None:
     """The journal's file with these events, in this order."""
-    journal = await SqliteJournal.open(path)
+    journal = await SqliteJournal.open(CODEC, path)
     seqs: dict[str, int] = {}
     for entry in entries:
         seqs[entry.stream] = await journal.append(entry.stream, [entry.event], seqs.get(entry.stream, 0))
@@ -206,7 +203,7 @@ async def write(entries: Sequence[Entry], path: Path) -> None:
 async def opening(path: Path) -> dict[str, float]:
     """Seconds of CPU of each part of the opening."""
     marks = [time.process_time()]
-    journal = await SqliteJournal.open(path)
+    journal = await SqliteJournal.open(CODEC, path)
     marks.append(time.process_time())
     chronicle = Chronicle(journal, SystemClock())
     known = await chronicle.load()

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from logcaster_guard import stores
-from logcaster_guard.adapters import journal_codec, journal_copy
+from logcaster_guard.adapters import journal_copy
 from logcaster_guard.adapters.blobs import FolderBlobs
 from logcaster_guard.adapters.journal import SqliteJournal
 from logcaster_guard.adapters.kubernetes import journal_copy as secrets_copy
@@ -76,7 +76,7 @@ async def present(settings: Settings) -> Copy:
     """
     section = settings.journal
     if not stores.in_cluster(section):
-        found = await asyncio.to_thread(journal_copy.inspect, Path(section.path))
+        found = await asyncio.to_thread(journal_copy.inspect, stores.CODEC, Path(section.path))
         return Copy(found, FolderBlobs(Path(section.blobs)))
     return _of_secrets(await _secrets(settings))
 
@@ -90,7 +90,7 @@ async def backup(file: Path) -> AsyncIterator[Copy]:
         if (folder / SECRETS).exists():
             yield _of_secrets(await asyncio.to_thread(_read_secrets, folder / SECRETS))
         else:
-            found = await asyncio.to_thread(journal_copy.inspect, folder / JOURNAL)
+            found = await asyncio.to_thread(journal_copy.inspect, stores.CODEC, folder / JOURNAL)
             yield Copy(found, FolderBlobs(folder / "blobs"))
 
 
@@ -129,7 +129,7 @@ async def _alone_with(settings: Settings, *, stopped: bool) -> AsyncIterator[Jou
     if not stores.in_cluster(section):
         await asyncio.to_thread(journal_copy.check_is_there, Path(section.path))
         try:
-            journal = await SqliteJournal.open(Path(section.path))
+            journal = await SqliteJournal.open(stores.CODEC, Path(section.path))
         except JournalInUse as error:
             raise JournalInUse(f"a guard has the journal {section.path} open: {_STAYS}; stop it first") from error
         async with contextlib.aclosing(journal):
@@ -138,7 +138,7 @@ async def _alone_with(settings: Settings, *, stopped: bool) -> AsyncIterator[Jou
     cluster = await stores.connected(settings)
     async with contextlib.aclosing(cluster):
         await _refuse_beside_a_guard(settings, cluster, stopped=stopped)
-        yield KubernetesJournal(cluster, stores.place_of(section))
+        yield KubernetesJournal(stores.CODEC, cluster, stores.place_of(section))
 
 
 async def _refuse_beside_a_guard(settings: Settings, cluster: Cluster, *, stopped: bool) -> None:
@@ -167,7 +167,7 @@ def exported(entries: Sequence[Entry]) -> Iterator[Json]:
             targets[event.run] = event.target
         run = event.notice.run if isinstance(event, NoticeQueued) else str(getattr(event, "run", "") or "")
         run = run or (entry.stream.removeprefix("run/") if entry.stream.startswith("run/") else "")
-        data = json.loads(journal_codec.encode(event))
+        data = json.loads(stores.CODEC.encode(event))
         yield {
             "position": entry.position,
             "stream": entry.stream,
@@ -235,7 +235,7 @@ async def _secrets(settings: Settings) -> Sequence[Json]:
 
 def _of_secrets(secrets: Sequence[Json]) -> Copy:
     place = secrets_copy.place_of(secrets)
-    return Copy(secrets_copy.inspect(place, secrets), secrets_copy.blobs_in(place, secrets))
+    return Copy(secrets_copy.inspect(stores.CODEC, place, secrets), secrets_copy.blobs_in(place, secrets))
 
 
 def _pack(draft: Path, contents: Mapping[str, bytes]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from logcaster_guard.adapters.blobs import FolderBlobs
 from logcaster_guard.adapters.journal import SqliteJournal
+from logcaster_guard.adapters.journal_codec import EventCodec
 from logcaster_guard.adapters.kubernetes.blobs import KubernetesBlobs
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.connect import connect
@@ -17,6 +18,10 @@ from logcaster_guard.adapters.kubernetes.stored import Place
 from logcaster_guard.config.sections import JournalSection
 from logcaster_guard.config.settings import Settings
 from logcaster_guard.ports import Blobs, Cluster, Journal
+from logcaster_guard.steps.kinds import KINDS
+
+CODEC = EventCodec(kind.step for kind in KINDS)
+"""Reads and writes events with every step that there is."""
 
 
 async def connected(settings: Settings) -> KubernetesCluster:
@@ -42,8 +47,8 @@ async def journal_of(section: JournalSection, cluster: Cluster, *, shared: bool 
     `shared`: a lease tells which of the guards that have the file open appends.
     """
     if in_cluster(section):
-        return KubernetesJournal(cluster, place_of(section))
-    return await SqliteJournal.open(Path(section.path), shared=shared)
+        return KubernetesJournal(CODEC, cluster, place_of(section))
+    return await SqliteJournal.open(CODEC, Path(section.path), shared=shared)
 
 
 def blobs_of(section: JournalSection, cluster: Cluster) -> Blobs:

@@ -23,6 +23,7 @@ from logcaster_guard.config.loading import load
 from logcaster_guard.daemon import Daemon
 from logcaster_guard.domain.events import NoticeQueued
 from logcaster_guard.domain.notices import Notice
+from logcaster_guard.stores import CODEC
 from tests.real.control_plane import write_kubeconfig
 
 SETTINGS = """\
@@ -67,7 +68,7 @@ class Running:
 
     async def notices(self) -> list[Notice]:
         """What people were told of the configuration; the daemon has ended."""
-        journal = await SqliteJournal.open(self.journal)
+        journal = await SqliteJournal.open(CODEC, self.journal)
         try:
             told = [e.event.notice for e in await journal.read_all() if isinstance(e.event, NoticeQueued)]
         finally:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import gc
 import os
 import sqlite3
 import time
@@ -22,8 +23,8 @@ from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
-from logcaster_guard.adapters import journal_codec
 from logcaster_guard.adapters import sqlite_layout as layout
+from logcaster_guard.adapters.journal_codec import EventCodec
 from logcaster_guard.domain.errors import JournalConflict, JournalInUse, JournalUnavailable
 from logcaster_guard.domain.events import Event
 from logcaster_guard.ports import Entry, JournalSize
@@ -43,19 +44,20 @@ class SqliteJournal:
     happens; one that had begun is finished, and a following `read` tells which.
     """
 
-    def __init__(self, path: Path, *, shared: bool = False) -> None:
-        self._file = _File(path, shared=shared)
+    def __init__(self, codec: EventCodec, path: Path, *, shared: bool = False) -> None:
+        self._codec = codec
+        self._file = _File(codec, path, shared=shared)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._closed = False
 
     @classmethod
-    async def open(cls, path: Path, *, shared: bool = False) -> Self:
+    async def open(cls, codec: EventCodec, path: Path, *, shared: bool = False) -> Self:
         """Open the journal at `path`, or create it (0600, missing folders 0700).
 
         `shared`: others of this machine that say the same may have it open too; a lease tells which of them appends.
         Raises `JournalUnavailable` if it cannot be opened, is locked by another guard, or cannot be trusted.
         """
-        journal = cls(path, shared=shared)
+        journal = cls(codec, path, shared=shared)
         try:
             await journal._run(journal._file.open)
         except BaseException:
@@ -65,7 +67,7 @@ class SqliteJournal:
 
     async def append(self, stream: str, events: Sequence[Event], expected_seq: int) -> int:
         """Append all or nothing, durable on return; see the port."""
-        bodies = [journal_codec.encode(event) for event in events]
+        bodies = [self._codec.encode(event) for event in events]
         return await self._run(lambda: self._file.append(stream, bodies, expected_seq))
 
     async def read(self, stream: str, after: int = 0) -> Sequence[Entry]:
@@ -108,7 +110,8 @@ class SqliteJournal:
 class _File:
     """The blocking part; every method runs on the journal's thread."""
 
-    def __init__(self, path: Path, *, shared: bool) -> None:
+    def __init__(self, codec: EventCodec, path: Path, *, shared: bool) -> None:
+        self._codec = codec
         self.path = path.absolute()
         self._shared = shared
         self._lock: int | None = None
@@ -193,14 +196,17 @@ class _File:
             query = "SELECT seq, digest FROM events WHERE stream = ? AND seq <= ? ORDER BY seq DESC LIMIT 1"
             known: tuple[int, bytes] = database.execute(query, (stream, after)).fetchone() or (0, layout.NO_DIGEST)
             rows = database.execute(f"{layout.SELECT} WHERE stream = ? AND seq > ? ORDER BY seq", (stream, after))
-            return [layout.entry_of(self.path, row) for row in layout.verified(self.path, rows, {stream: known})]
+            return [
+                layout.entry_of(self._codec, self.path, row)
+                for row in layout.verified(self.path, rows, {stream: known})
+            ]
 
     def read_all(self, prefix: str) -> Sequence[Entry]:
-        with layout.told(self.path, "read"):
+        with layout.told(self.path, "read"), _uncollected():
             rows = self._still_ours().execute(
                 f"{layout.SELECT} WHERE substr(stream, 1, ?) = ? ORDER BY position", (len(prefix), prefix)
             )
-            return [layout.entry_of(self.path, row) for row in layout.verified(self.path, rows)]
+            return [layout.entry_of(self._codec, self.path, row) for row in layout.verified(self.path, rows)]
 
     def _take_lock(self) -> None:
         self._lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -289,6 +295,18 @@ class _File:
                 f"the journal {self.path} or its lock was moved or replaced while in use: put it back and restart"
             )
         return self._database
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without garbage collection: a year's events are many, none is garbage, and each pass looks at all of them."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _tip(database: sqlite3.Connection, stream: str, expected_seq: int) -> tuple[int, bytes]:

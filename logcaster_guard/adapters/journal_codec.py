@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -22,51 +22,74 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import SchemaValidator
 
 from logcaster_guard.domain.events import Event
+from logcaster_guard.domain.steps import Step, kind_of
 
 VERSION = 1
 """The vocabulary that this version writes, and the newest that it reads."""
 
 TYPES: Mapping[str, type[Event]] = {t.__name__: t for t in get_args(Event)}
 
-_EXACTLY = ConfigDict(extra="forbid", strict=True)
+_EXACTLY = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
 _WRITTEN = re.compile(r'\{"type": "(\w{1,60})", (?!"codec")')
-"""How `encode` begins an event of version 1: its fields follow, and need not be looked at here."""
+"""How `EventCodec.encode` begins an event of version 1: its fields follow, and need not be looked at here."""
 
 
 class Unreadable(ValueError):
     """The text is not an event that this version knows; the message says why, without quoting values."""
 
 
-def encode(event: Event) -> str:
-    """The event as one line of JSON.
+class EventCodec:
+    """Writes and reads events whose plans are made of these kinds of steps."""
 
-    Lone surrogates, which no UTF-8 file can hold, become U+FFFD. Raises `ValueError` for an event whose fields are not
-    of their declared types or whose instants are not UTC-aware: a defect, found before anything is written.
-    """
-    version = {} if VERSION == 1 else {"codec": VERSION}
-    document = {"type": type(event).__name__, **version, **_shallow(event)}
-    raw = json.dumps(document, default=_plain, ensure_ascii=False)
-    text = raw.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    decode(text)
-    return text
+    def __init__(self, steps: Iterable[type[Step]]) -> None:
+        self._steps = {kind_of(step): step for step in steps}
+        self._validators: dict[str, SchemaValidator] = {}
 
+    def encode(self, event: Event) -> str:
+        """The event as one line of JSON.
 
-def decode(text: str) -> Event:
-    """The event that `encode` wrote; raises `Unreadable`."""
-    written = _WRITTEN.match(text)
-    name, rest = (written[1], f"{{{text[written.end() :]}") if written is not None else _opened(text)
-    if name not in TYPES:
-        raise Unreadable(f"{name!r:.60} is no event type of this version")
-    try:
-        event: Event = _validator(name).validate_json(f"[{rest}]")[0]
-    except ValidationError as error:
-        raise Unreadable(_sentence(name, error)) from error
-    _require_aware(event)
-    return event
+        Lone surrogates, which no UTF-8 file can hold, become U+FFFD. Raises `ValueError` for an event whose fields are
+        not of their declared types or whose instants are not UTC-aware: a defect, found before anything is written.
+        """
+        version = {} if VERSION == 1 else {"codec": VERSION}
+        document = {"type": type(event).__name__, **version, **_shallow(event)}
+        raw = json.dumps(document, default=_plain, ensure_ascii=False)
+        text = raw.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        self.decode(text)
+        return text
+
+    def decode(self, text: str) -> Event:
+        """The event that `encode` wrote; raises `Unreadable`."""
+        written = _WRITTEN.match(text)
+        name, rest = (written[1], f"{{{text[written.end() :]}") if written is not None else _opened(text)
+        if name not in TYPES:
+            raise Unreadable(f"{name!r:.60} is no event type of this version")
+        try:
+            event: Event = self._validator(name).validate_json(f"[{rest}]")[0]
+        except ValidationError as error:
+            raise Unreadable(_sentence(name, error)) from error
+        _require_aware(event)
+        return event
+
+    def _validator(self, name: str) -> SchemaValidator:
+        if name not in self._validators:
+            self._validators[name] = SchemaValidator(self._with_steps(_schema(TYPES[name])))
+        return self._validators[name]
+
+    def _with_steps(self, schema: Any) -> Any:  # noqa: ANN401 - any part of a core schema
+        """Where a step is wanted the value of the right `kind` is taken: trying each type would take long."""
+        if isinstance(schema, list | tuple):
+            return type(schema)(map(self._with_steps, schema))
+        if not isinstance(schema, dict):
+            return schema
+        if schema.get("type") == "is-instance" and schema["cls"] is Step:
+            choices = {kind: _schema(step)["items_schema"][0] for kind, step in self._steps.items()}
+            return {"type": "tagged-union", "discriminator": "kind", "choices": choices}
+        return {key: self._with_steps(part) for key, part in schema.items() if key != "metadata"}
 
 
 def _opened(text: str) -> tuple[str, str]:
-    """Type and fields of an event that is not written as `encode` writes version 1; raises `Unreadable`."""
+    """Type and fields of an event that is not written as `EventCodec.encode` writes version 1; raises `Unreadable`."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -93,28 +116,15 @@ def _sentence(name: str, error: ValidationError) -> str:
     return f"{name} does not fit: {where}: {first['msg']}"
 
 
-@cache
-def _validator(name: str) -> SchemaValidator:
+def _schema(kind: type[Any]) -> Any:  # noqa: ANN401 - a core schema
     # pydantic takes no configuration for a bare stdlib dataclass; a tuple of one hands it down to every nested one.
-    single: Any = tuple.__class_getitem__(TYPES[name])
-    return SchemaValidator(_told_apart(TypeAdapter(single, config=_EXACTLY).core_schema))
-
-
-def _told_apart(schema: Any) -> Any:  # noqa: ANN401 - any part of a core schema
-    """Of a union the value with the right `kind` is taken: a plan has many steps, and trying each type takes long."""
-    if isinstance(schema, list | tuple):
-        return type(schema)(map(_told_apart, schema))
-    if not isinstance(schema, dict):
-        return schema
-    found = {key: _told_apart(part) for key, part in schema.items() if key != "metadata"}
-    if found.get("type") != "union" or any(choice["type"] != "dataclass" for choice in found["choices"]):
-        return found
-    choices = {choice["cls"].__dataclass_fields__["kind"].default: choice for choice in found["choices"]}
-    return {"type": "tagged-union", "discriminator": "kind", "choices": choices}
+    single: Any = tuple.__class_getitem__(kind)
+    return TypeAdapter(single, config=_EXACTLY).core_schema
 
 
 def _shallow(value: Any) -> dict[str, Any]:  # noqa: ANN401 # any dataclass
-    return {f.name: getattr(value, f.name) for f in fields(value)}
+    told = ((f, getattr(value, f.name)) for f in fields(value))
+    return {f.name: part for f, part in told if not (f.metadata.get("left_out") and part == f.default)}
 
 
 def _plain(value: object) -> object:

@@ -8,8 +8,8 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from logcaster_guard.adapters import journal_codec
 from logcaster_guard.adapters import sqlite_layout as layout
+from logcaster_guard.adapters.journal_codec import EventCodec, Unreadable
 from logcaster_guard.domain.errors import JournalUnavailable
 from logcaster_guard.ports import Entry, Flaw, Inspected
 
@@ -17,7 +17,7 @@ _DAMAGED = f"the file is damaged: {layout.RESTORE}"
 _ANOTHER_VERSION = "run the version that wrote it; nothing is lost"
 
 
-def inspect(path: Path) -> Inspected:
+def inspect(codec: EventCodec, path: Path) -> Inspected:
     """Every event that can be read, and everything that is wrong with the others; reads only.
 
     Raises `JournalUnavailable` where nothing can be read.
@@ -35,8 +35,8 @@ def inspect(path: Path) -> Inspected:
                 flaws.append(Flaw(stream, seq, f"it does not follow from seq {before[0]} as it was written", _DAMAGED))
                 continue
             try:
-                entries.append(Entry(stream, seq, row[0], journal_codec.decode(body)))
-            except journal_codec.Unreadable as error:
+                entries.append(Entry(stream, seq, row[0], codec.decode(body)))
+            except Unreadable as error:
                 flaws.append(Flaw(stream, seq, f"the event cannot be read: {error}", _ANOTHER_VERSION))
         return Inspected(entries, flaws)
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from json.encoder import encode_basestring_ascii as _quoted
 from pathlib import Path
 
-from logcaster_guard.adapters import journal_codec
+from logcaster_guard.adapters.journal_codec import EventCodec, Unreadable
 from logcaster_guard.domain.errors import JournalUnavailable
 from logcaster_guard.ports import Entry
 
@@ -141,12 +141,12 @@ def digest(chained: bytes, stream: str, seq: int, body: str, before: int) -> byt
     return hashlib.sha256(chained + content.encode()).digest()
 
 
-def entry_of(path: Path, row: Row) -> Entry:
+def entry_of(codec: EventCodec, path: Path, row: Row) -> Entry:
     """The row's event; raises `JournalUnavailable` for one that this version cannot read."""
     position, stream, seq, body, _ = row
     try:
-        return Entry(stream=stream, seq=seq, position=position, event=journal_codec.decode(body))
-    except journal_codec.Unreadable as error:
+        return Entry(stream=stream, seq=seq, position=position, event=codec.decode(body))
+    except Unreadable as error:
         raise JournalUnavailable(
             f"the journal {path} holds an event that cannot be read (stream {stream}, seq {seq}: {error}): "
             "run the version that wrote it, or restore a copy"

@@ -114,11 +114,8 @@ def _answer(command: RunCommand, way: Way, names: tuple[str, str, str], manner: 
     said = AnswerRun(command, addressed.approval_token, addressed.expiry, manner.reason)
     written = writing.write(way, addressed.place, said)
     writing.echo(written, as_json=manner.as_json)
-    if manner.no_wait or not way.there:
-        why = "" if way.there else " No daemon answers here: status tells what became of it."
-        outcome = Outcome("written", f"Written.{why}", _named(addressed))
-        raise writing.finish(written, outcome, as_json=manner.as_json)
-    raise writing.finish(written, _became(command, way, addressed, written), as_json=manner.as_json)
+    outcome = writing.left_alone(way, manner, _named(addressed)) or _became(command, way, addressed, written)
+    raise writing.finish(written, outcome, as_json=manner.as_json)
 
 
 def _found(command: RunCommand, way: Way, target: str, run: str, ticket: str) -> _Addressed:
@@ -176,13 +173,10 @@ def _named(addressed: _Addressed) -> Json:
 
 
 def _became(command: RunCommand, way: Way, addressed: _Addressed, written: Written) -> Outcome:
-    heard = writing.awaited(way, lambda t: writing.heard(t, written.digest), addressed.target)
     more = _named(addressed)
     name = more["run"]
-    if heard is None:
-        return Outcome("unknown", "The guard has not looked at it yet: see status, and its log.", more)
-    if not heard["counted"]:
-        return Outcome("refused", f"It does not count: {heard['words']}.", more)
+    if (denied := writing.not_counted(way, addressed.target, written, more)) is not None:
+        return denied
     if command is RunCommand.APPROVE:
         return Outcome("done", f"Run {name} was approved and goes on; see logcaster-guard history.", more)
 

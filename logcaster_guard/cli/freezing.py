@@ -67,13 +67,11 @@ def _say(command: FreezeCommand, way: Way, name: str, manner: Manner) -> None:
         frozen = target["frozen"]
         show([plain(f"{target['target']} is frozen by {frozen['by']}: {frozen['reason']}")])
     writing.agree(f"{command.capitalize()} {name}?", yes=manner.yes)
-
     written = writing.write(way, place, SetFreeze(command, manner.reason, _by(target)))
     writing.echo(written, as_json=manner.as_json)
-    if manner.no_wait or target is None:
-        why = " No daemon answers here: status tells what became of it." if target is None else ""
-        raise writing.finish(written, Outcome("written", f"Written.{why}", {}), as_json=manner.as_json)
-    raise writing.finish(written, _became(command, way, target["target"], written), as_json=manner.as_json)
+    key = writing.key_of(place) if target is None else target["target"]
+    outcome = writing.left_alone(way, manner, {}) or _became(command, way, key, written)
+    raise writing.finish(written, outcome, as_json=manner.as_json)
 
 
 def _by(target: Json | None) -> str | None:

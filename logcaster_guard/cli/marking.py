@@ -113,14 +113,10 @@ def _blindly(way: Way, target: str, revision: str) -> _Release:
 
 
 def _outcome(way: Way, verdict: Mark, release: _Release, written: Written, manner: Manner) -> Outcome:
-    if manner.no_wait or not way.there:
-        why = "" if way.there else " No daemon answers here: status tells what became of it."
-        return Outcome("written", f"Written.{why}", release.told)
-    heard = writing.awaited(way, lambda t: writing.heard(t, written.digest), release.target)
-    if heard is None:
-        return Outcome("unknown", "The guard has not looked at it yet: see status, and its log.", release.told)
-    if not heard["counted"]:
-        return Outcome("refused", f"It does not count: {heard['words']}.", release.told)
+    ended_early = writing.left_alone(way, manner, release.told)
+    ended_early = ended_early or writing.not_counted(way, release.target, written, release.told)
+    if ended_early is not None:
+        return ended_early
     now = next(r for r in _releases(way, release.target) if r["template"] == release.template)
     sentence = (
         f"Revision {now['revision']} of {release.target} is {_WORDS[verdict]}. {AFTER[Standing(now['standing'])]}"

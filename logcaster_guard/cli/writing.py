@@ -187,6 +187,22 @@ class Outcome:
         return 0 if self.word in {"done", "written"} else REFUSED
 
 
+def left_alone(way: Way, manner: Manner, more: Json) -> Outcome | None:
+    """The outcome where nobody waits for what the guard makes of it; None where somebody does."""
+    if way.there and not manner.no_wait:
+        return None
+    why = "" if way.there else " No daemon answers here: status tells what became of it."
+    return Outcome("written", f"Written.{why}", more)
+
+
+def not_counted(way: Way, target: str, written: Written, more: Json) -> Outcome | None:
+    """Wait until the guard has looked at it; the outcome where it does not count, None where it does."""
+    found = awaited(way, lambda t: heard(t, written.digest), target)
+    if found is None:
+        return Outcome("unknown", "The guard has not looked at it yet: see status, and its log.", more)
+    return None if found["counted"] else Outcome("refused", f"It does not count: {found['words']}.", more)
+
+
 def finish(written: Written, outcome: Outcome, *, as_json: bool) -> typer.Exit:
     """Tell how it ended; raised, the answer ends the command."""
     if as_json:

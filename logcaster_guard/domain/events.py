@@ -13,11 +13,29 @@ from datetime import datetime
 
 from logcaster_guard.domain.inbox.commands import Mark, RunCommand
 from logcaster_guard.domain.notices import Notice
+from logcaster_guard.domain.releases import ReleaseId
 from logcaster_guard.domain.steps import Hold, Plan
+
+LEFT_OUT = {"left_out": True}
+"""Metadata of a field that is not written while it has its default: a version that does not know it reads the rest."""
 
 
 @dataclass(frozen=True, slots=True)
-class RevisionLive:
+class OfRelease:
+    """An event about a release. `configuration` is the digest of the release's configuration, empty where unknown."""
+
+    at: datetime
+    template: str
+    configuration: str = field(default="", metadata=LEFT_OUT, kw_only=True)
+
+    @property
+    def release(self) -> ReleaseId:
+        """Which release it is about."""
+        return ReleaseId(self.template, self.configuration)
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionLive(OfRelease):
     """A template became the Deployment's.
 
     It changed between `earliest` and `at`. `revision` is its number, empty before its controller has given it one.
@@ -25,8 +43,6 @@ class RevisionLive:
     left when the template is an older one; `by_guard` names the run.
     """
 
-    at: datetime
-    template: str
     revision: str
     uid: str
     blob: str
@@ -38,39 +54,33 @@ class RevisionLive:
 
 
 @dataclass(frozen=True, slots=True)
-class RevisionNumbered:
+class RevisionNumbered(OfRelease):
     """The present release has another revision number than was told of it, or has got one."""
 
-    at: datetime
-    template: str
     revision: str
 
 
 @dataclass(frozen=True, slots=True)
-class PodsReplaced:
+class PodsReplaced(OfRelease):
     """All pods of the present release were replaced without a new one, between `earliest` and `at`.
 
     `changed` names the annotations of the pod template that were changed (`kubectl rollout restart` writes one, Helm
     charts a checksum of the configuration); `blob` is the digest of the release as it is now.
     """
 
-    at: datetime
-    template: str
     changed: tuple[str, ...]
     blob: str
     earliest: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class RevisionSeeded:
+class RevisionSeeded(OfRelease):
     """A revision from before the guard's time, as the ReplicaSets tell it.
 
     `stood` is for how many seconds they prove that it was live, `superseded_by_undo` that a rollback left it.
     `order` is the revision number.
     """
 
-    at: datetime
-    template: str
     revision: str
     order: int
     uid: str
@@ -81,24 +91,20 @@ class RevisionSeeded:
 
 
 @dataclass(frozen=True, slots=True)
-class RevisionKept:
+class RevisionKept(OfRelease):
     """A release that could not be saved when it became live is saved now, as `blob`."""
 
-    at: datetime
-    template: str
     blob: str
 
 
 @dataclass(frozen=True, slots=True)
-class RevisionGood:
+class RevisionGood(OfRelease):
     """The template earned good: at least `quiet_share` of `watched` seconds each rule that measured it was quiet.
 
     `snapshot` is the digest of the blob with the manifests as they were then, empty if they could not be read.
     `unmeasured` are the rules that never saw this release: they prove nothing of it.
     """
 
-    at: datetime
-    template: str
     quiet_share: float
     watched: float
     snapshot: str = ""
@@ -106,24 +112,20 @@ class RevisionGood:
 
 
 @dataclass(frozen=True, slots=True)
-class RevisionBad:
+class RevisionBad(OfRelease):
     """The template is bad, for `reason`; `run` is the run that found it so, if one did."""
 
-    at: datetime
-    template: str
     reason: str
     run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class RevisionMarked:
+class RevisionMarked(OfRelease):
     """A person called the template bad, or lifted that it is; `words` are theirs.
 
     `digest` is that of the annotation, which counts once.
     """
 
-    at: datetime
-    template: str
     mark: Mark
     digest: str
     words: str = ""

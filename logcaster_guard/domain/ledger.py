@@ -31,6 +31,7 @@ from logcaster_guard.domain.events import (
     TargetThawed,
 )
 from logcaster_guard.domain.inbox.commands import Mark
+from logcaster_guard.domain.releases import ReleaseId
 from logcaster_guard.domain.rules import LedgerPolicy, Rule
 from logcaster_guard.domain.workload import Revision
 
@@ -81,6 +82,12 @@ class Record:
     snapshot: str = ""
     good_on: frozenset[str] = frozenset()
     unmeasured: tuple[str, ...] = ()
+    configuration: str = ""
+
+    @property
+    def release(self) -> ReleaseId:
+        """Which release it is."""
+        return ReleaseId(self.template, self.configuration)
 
     @property
     def name(self) -> str:
@@ -170,7 +177,7 @@ class Veto:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """All that is known of a target's releases.
+    """All that is known of a target's releases, each by its key (see `ReleaseId`).
 
     `present` is the live release. `rollouts` are those since the last release that had earned good, or since a
     rollback, the present one last; `replacement` is the last one since then.
@@ -217,18 +224,18 @@ class Ledger:
 
     def destinations(self, policy: LedgerPolicy) -> Sequence[Record]:
         """Every release that a rollback may go to: of those with the most merit the one that was live last first."""
-        merits = {r: r.merit(policy) for r in self.records.values() if r.template != self.present and r.blob}
+        merits = {r: r.merit(policy) for r in self.records.values() if r.release.key != self.present and r.blob}
         best = min((merit for merit in merits.values() if merit >= 0), default=None)
         return sorted((r for r, merit in merits.items() if merit == best), key=lambda r: r.last_live, reverse=True)
 
     def named(self, name: str) -> Sequence[Record]:
         """The releases that people may mean by `name`; see the function of that name."""
-        return [self.records[t] for t in named({r.template: r.revision for r in self.records.values()}, name)]
+        return [self.records[k] for k in named({k: r.revision for k, r in self.records.items()}, name)]
 
     def is_undo(self, template: str) -> bool:
         """Whether going from the present release to `template` goes back to an older one that is not bad."""
         new, old = self.records.get(template), self.records.get(self.present or "")
-        if new is None or old is None or new.template == old.template or new.bad_since is not None:
+        if new is None or old is None or new.release == old.release or new.bad_since is not None:
             return False
         return new.first_live < old.first_live
 
@@ -278,14 +285,15 @@ def _closed(ledger: Ledger, event: RunClosed) -> Ledger:
 
 
 def _with(ledger: Ledger, record: Record, **changes: Any) -> Ledger:  # noqa: ANN401 - fields of a ledger
-    return replace(ledger, records={**ledger.records, record.template: record}, **changes)
+    return replace(ledger, records={**ledger.records, record.release.key: record}, **changes)
 
 
 def _seeded(ledger: Ledger, event: RevisionSeeded) -> Ledger:
-    if event.template in ledger.records:
+    if event.release.key in ledger.records:
         return ledger
     record = Record(
         template=event.template,
+        configuration=event.configuration,
         revision=event.revision,
         blob=event.blob,
         images=event.images,
@@ -299,18 +307,19 @@ def _seeded(ledger: Ledger, event: RevisionSeeded) -> Ledger:
 
 
 def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
-    since = event.earliest or event.at
+    since, key = event.earliest or event.at, event.release.key
     before = ledger.records.get(ledger.present or "")
-    if before is not None and before.template != event.template:
+    if before is not None and before.release.key != key:
         began = None if ledger.rollout is None else ledger.rollout.earliest
         stood = max(before.stood, (since - began).total_seconds()) if began else before.stood
         ledger = _with(ledger, replace(before, stood=stood))
         if event.by_guard is not None or event.undo_of == before.template:
             left_by = "an undo left it" if event.by_guard is None else f"run {event.by_guard} left it"
-            ledger = _left(ledger, before.template, event.at, left_by)
-    known = ledger.records.get(event.template)
+            ledger = _left(ledger, before.release.key, event.at, left_by)
+    known = ledger.records.get(key)
     record = Record(
         template=event.template,
+        configuration=event.configuration,
         revision=event.revision,
         blob=event.blob,
         images=event.images,
@@ -324,12 +333,12 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
         record = replace(record, bad_since=ledger.length)
     rollouts = _rollouts(ledger, before, event)
     return _with(
-        ledger, record, present=event.template, uid=event.uid, rollouts=rollouts, replacement=None
+        ledger, record, present=key, uid=event.uid, rollouts=rollouts, replacement=None
     )  # fmt: skip
 
 
 def _renewed(ledger: Ledger, event: RevisionNumbered | RevisionKept | PodsReplaced) -> Ledger:
-    record = ledger.records.get(event.template)
+    record = ledger.records.get(event.release.key)
     if record is None:
         return ledger
     if isinstance(event, RevisionKept):
@@ -343,19 +352,19 @@ def _renewed(ledger: Ledger, event: RevisionNumbered | RevisionKept | PodsReplac
 
 def _rollouts(ledger: Ledger, before: Record | None, event: RevisionLive) -> tuple[Rollout, ...]:
     """The rollouts that a breach may be put down to from now on."""
-    rollout, last = Rollout(event.template, event.at, event.earliest, event.by_guard), ledger.rollout
+    rollout, last = Rollout(event.release.key, event.at, event.earliest, event.by_guard), ledger.rollout
     if before is None or last is None:
         return (rollout,)
-    if before.template == event.template:
+    if before.release == event.release:
         rollout = replace(rollout, previous=last.previous, previous_since=last.previous_since)
         return (*ledger.rollouts[:-1], rollout)
-    rollout = replace(rollout, previous=before.template, previous_since=last.at)
+    rollout = replace(rollout, previous=before.release.key, previous_since=last.at)
     answered = before.good_at is not None or event.by_guard is not None or event.undo_of is not None
     return (rollout,) if answered else (*ledger.rollouts, rollout)[-_ROLLOUTS:]
 
 
 def _good(ledger: Ledger, event: RevisionGood) -> Ledger:
-    record = ledger.records.get(event.template)
+    record = ledger.records.get(event.release.key)
     if record is None:
         return ledger
     if record.bad_since is not None and record.last_live <= record.bad_since:
@@ -385,16 +394,16 @@ def _left(ledger: Ledger, template: str, at: datetime, reason: str) -> Ledger:
 
 
 def _marked(ledger: Ledger, event: RevisionMarked) -> Ledger:
-    record = ledger.records.get(event.template)
+    record = ledger.records.get(event.release.key)
     if record is None:
         return ledger
     if event.mark is Mark.NOT_BAD:
         return _with(ledger, record.lifted)
     words = event.words or "no reason was given"
     record = replace(record, objection=words)
-    if ledger.veto is not None and ledger.veto.template == event.template:
+    if ledger.veto is not None and ledger.veto.template == event.release.key:
         ledger = replace(ledger, veto=None)
-    return _bad(_with(ledger, record), event.template, event.at, f"a person marked it bad: {words}")
+    return _bad(_with(ledger, record), event.release.key, event.at, f"a person marked it bad: {words}")
 
 
 _FOLDS: Mapping[type[Event], Callable[[Ledger, Any], Ledger]] = {
@@ -404,7 +413,7 @@ _FOLDS: Mapping[type[Event], Callable[[Ledger, Any], Ledger]] = {
     RevisionKept: _renewed,
     PodsReplaced: _renewed,
     RevisionGood: _good,
-    RevisionBad: lambda ledger, event: _bad(ledger, event.template, event.at, event.reason),
+    RevisionBad: lambda ledger, event: _bad(ledger, event.release.key, event.at, event.reason),
     RevisionMarked: _marked,
     RunAnswered: _answered,
     RunOpened: _opened,

@@ -54,7 +54,7 @@ class Leftover:
             )
         return (
             f"kubectl's last-applied-configuration stays at the bad release: its next apply leaves {stays} in place. "
-            "If the next release is to be without that, remove it by hand."
+            "To mend that: apply the restored release's own manifest before the next one, or remove it by hand."
         )
 
 

@@ -19,6 +19,22 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class ReleaseId:
+    """What a release is known by: the normalised hash of its template, and the digest of its configuration.
+
+    An empty `configuration` is *unknown*: it tells no two releases apart, as in journals that know of none.
+    """
+
+    template: str
+    configuration: str = ""
+
+    @property
+    def key(self) -> str:
+        """The release's key in the ledger; the template's hash alone where the configuration is unknown."""
+        return f"{self.template}+{self.configuration}" if self.configuration else self.template
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """What is kept of a release. `applied_template` is last-applied's copy of the template, None if none was known."""
 

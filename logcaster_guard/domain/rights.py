@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import assert_never
 
 from logcaster_guard.domain import gitops
 from logcaster_guard.domain.gitops import Owner, OwnerKind
-from logcaster_guard.domain.steps import (
-    CreateHelper,
-    DeleteStuckPods,
-    PinAutoscaler,
-    Plan,
-    RaiseAutoscalerMinimum,
-    RemoveHelper,
-    RestoreEnvironment,
-    RestoreTemplate,
-    ScaleEnvironment,
-    ScaleHelper,
-    ScaleProduction,
-    SuspendOwner,
-    SwitchService,
-    Write,
-)
 from logcaster_guard.domain.workload import DAEMON_SET, STATEFUL_SET
 
 ROLE = "deploy/rbac.yaml"
@@ -60,24 +43,6 @@ class Right:
         )
 
 
-VERBS: Mapping[type[Write], tuple[str, ...]] = {
-    SuspendOwner: ("patch",),
-    RaiseAutoscalerMinimum: ("patch",),
-    PinAutoscaler: ("patch",),
-    RestoreTemplate: ("patch",),
-    # Seldom needed, and a good template whose pods a person has to free is better than a bad one.
-    DeleteStuckPods: (),
-    # What cannot be deleted again could not be given back.
-    CreateHelper: ("create", "delete"),
-    ScaleHelper: ("patch",),
-    ScaleProduction: ("patch",),
-    RemoveHelper: ("delete",),
-    RestoreEnvironment: ("create", "delete"),
-    ScaleEnvironment: ("patch",),
-    SwitchService: ("patch",),
-}
-"""What each step that writes does to its object."""
-
 _WORKLOADS: Mapping[str, str] = {
     "Deployment": "deployments",
     STATEFUL_SET: "statefulsets",
@@ -97,39 +62,9 @@ _OWNERS: Mapping[OwnerKind, tuple[str, str]] = {
 }
 
 
-def needed(plan: Plan) -> Sequence[Right]:
-    """What the plan's steps need, each once, in the order of the steps."""
-    steps = [step for step in plan.steps if isinstance(step, Write)]
-    return list(dict.fromkeys(_right(step, verb, plan) for step in steps for verb in VERBS[type(step)]))
-
-
-def _right(step: Write, verb: str, plan: Plan) -> Right:
-    """The verb on what the step writes.
-
-    A Role may name single objects, and then only a question that names one is answered with yes; what is created has
-    no name to ask for.
-    """
-
-    def there(group: str, resource: str, name: str, role: str = ROLE) -> Right:
-        return Right(verb, group, resource, plan.namespace, "" if verb == "create" else name, role)
-
-    match step:
-        case RestoreTemplate() | ScaleProduction():
-            return there("apps", _WORKLOADS[plan.kind], plan.deployment, KIND_ROLES[plan.kind])
-        case RestoreEnvironment() | ScaleEnvironment():
-            return there("apps", _WORKLOADS[plan.kind], plan.deployment, SWITCHING_ROLE)
-        case CreateHelper(helper=name) | ScaleHelper(helper=name) | RemoveHelper(helper=name):
-            return there("apps", "deployments", name, GRADUAL_ROLE)
-        case RaiseAutoscalerMinimum(autoscaler=name) | PinAutoscaler(autoscaler=name):
-            return there("autoscaling", "horizontalpodautoscalers", name)
-        case SwitchService():
-            return there("", "services", plan.service or "", SWITCHING_ROLE)
-        case DeleteStuckPods():
-            return there("", "pods", "", KIND_ROLES[STATEFUL_SET])
-        case SuspendOwner(owner=owner):
-            return _on_owner(verb, owner)
-        case _:
-            assert_never(step)
+def on_workload(verb: str, kind: str, namespace: str, name: str, granted_by: str = "") -> Right:
+    """The verb on a workload of this kind; without a name on all of them, as what is created has none to ask for."""
+    return Right(verb, "apps", _WORKLOADS[kind], namespace, name, granted_by or KIND_ROLES[kind])
 
 
 def to_read(owner: Owner) -> Right:
@@ -138,7 +73,8 @@ def to_read(owner: Owner) -> Right:
     return Right("get", group, resource, owner.namespace, owner.name, OWNER_ROLE)
 
 
-def _on_owner(verb: str, called: str) -> Right:
+def on_owner(verb: str, called: str) -> Right:
+    """The verb on the GitOps owner of this name (`Owner.object`); raises `ValueError` for what is none."""
     owner = gitops.owner_called(called)
     if owner is None:
         raise ValueError(f"{called!a} is no GitOps owner")

@@ -27,27 +27,13 @@ from logcaster_guard.domain.events import (
 )
 from logcaster_guard.domain.inbox.commands import RunCommand
 from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Pending, Unclear
-from logcaster_guard.domain.steps import (
-    AskPeople,
-    AwaitEndpoints,
-    AwaitRollout,
-    CheckEnvironment,
-    DeleteStuckPods,
-    Hold,
-    JudgeEnvironment,
-    JudgeHelper,
-    RestoreTemplate,
-    Step,
-    SwitchService,
-    VerifyRecovery,
-    Write,
-)
+from logcaster_guard.domain.steps import FAILED as FAILED  # noqa: PLC0414 - one of the outcomes of a run, for all who ask for them here
+from logcaster_guard.domain.steps import Consultation, Field, Hold, Purpose, Step
 
 RECOVERED = "recovered"
 ABANDONED = "abandoned"
 NOT_RECOVERED = "not recovered"
 INCONCLUSIVE = "inconclusive"
-FAILED = "failed"
 DESTINATION_BAD = "destination bad"
 VETOED = "vetoed"
 NOT_APPROVED = "not approved"
@@ -57,9 +43,6 @@ PUT_BACK = "put back"
 
 HARMLESS = frozenset({VETOED, NOT_APPROVED, SUBSIDED})
 """Ends of a run that changed nothing: the target is not frozen."""
-
-WRITE_TIMEOUT = 300.0
-"""Seconds for which a write is tried; the API server may be away for that long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +119,11 @@ class Run:
         return steps[self.step] if self.step < len(steps) else None
 
     @property
+    def asks(self) -> Consultation | None:
+        """The question that it waits for people to answer; None if it asks nothing now."""
+        return None if self.present is None else self.present.asks
+
+    @property
     def owed(self) -> Hold | None:
         """The hold to give back next: the one taken last."""
         return list(self.holds.values())[-1] if self.holds else None
@@ -149,7 +137,7 @@ class Run:
     @property
     def witnessed(self) -> float:
         """Seconds for which guards are known to have waited in the present step: the journal tells of each reminder."""
-        return self.reminded * self.present.remind_every if isinstance(self.present, AskPeople) else 0.0
+        return 0.0 if self.asks is None else self.reminded * self.asks.remind_every
 
     def lasted(self, now: datetime) -> float:
         """Seconds since the present step was begun, by the wall clock."""
@@ -158,18 +146,18 @@ class Run:
     @property
     def verifies(self) -> bool:
         """Whether the run judges what it has done, as all do but one that puts the release before back."""
-        return any(isinstance(step, VerifyRecovery) for step in self.opened.plan.steps)
+        return any(step.purpose is Purpose.VERIFICATION for step in self.opened.plan.steps)
 
     @property
     def switched(self) -> bool:
         """Whether the Service was seen to have left the environment that the plan calls live."""
-        return any(isinstance(step, SwitchService) for step in self.opened.plan.steps[: self.step])
+        return any(c.field is Field.SELECTOR for step in self.opened.plan.steps[: self.step] for c in step.claims)
 
     @property
     def restoring(self) -> bool:
         """Whether the destination takes the bad release's place already, or the run is ending: too late for more."""
         steps = self.opened.plan.steps
-        places = [i for i, step in enumerate(steps) if isinstance(step, RestoreTemplate | SwitchService)]
+        places = [i for i, step in enumerate(steps) if step.purpose is Purpose.TAKEOVER]
         return self.ending is not None or not places or self.step > places[0]
 
 
@@ -264,7 +252,7 @@ def next(  # noqa: A001 - the protocol's word
     if step is None:
         return _end(run, now, RECOVERED, "quiet after the rollback", freeze=False)
     if objection:
-        outcome = VETOED if isinstance(step, AskPeople) else ABANDONED
+        outcome = ABANDONED if step.asks is None else VETOED
         return _end(run, now, outcome, f"a person marked its destination bad: {objection}", freeze=True)
     if run.started is None:
         return Commit((StepStarted(now, run.id, run.step),))
@@ -273,7 +261,7 @@ def next(  # noqa: A001 - the protocol's word
 
 def _answered(run: Run, step: Step, observation: Observation | None, now: datetime) -> Commit | None:
     """What follows from a person's answer to the question; an approval counts once the question can be looked at."""
-    if run.said is None or not isinstance(step, AskPeople):
+    if run.said is None or step.asks is None:
         return None
     if run.said.answer is RunCommand.VETO:
         return _end(run, now, VETOED, f"somebody vetoed it: {_words(run.said)}", freeze=False)
@@ -293,14 +281,14 @@ def _working(run: Run, step: Step, observation: Observation | None, now: datetim
         case Done(detail):
             return Commit((StepDone(now, run.id, run.step, detail),))
         case Foreign(detail):
-            return _end(run, now, ABANDONED, detail, freeze=not isinstance(step, AskPeople))
+            return _end(run, now, ABANDONED, detail, freeze=step.asks is None)
         case Failed(outcome, detail):
             return _end(run, now, outcome, detail, freeze=True)
-        case Unclear(detail) if isinstance(step, _IN_PLACE) and elapsed >= _deadline(step):
+        case Unclear(detail) if step.inconclusive_if_unseen and elapsed >= step.deadline:
             reason = f"whether the good release has taken over could not be seen in time: {detail}"
             return _end(run, now, INCONCLUSIVE, reason, freeze=True)
-        case Unclear(detail) | Pending(detail) if elapsed >= _deadline(step):
-            return _end(run, now, *_overdue(step, detail), freeze=True)
+        case Unclear(detail) | Pending(detail) if elapsed >= step.deadline:
+            return _end(run, now, *step.overdue(detail), freeze=True)
         case Unclear(detail, retry_after):
             return WaitUntil(_pause(run.attempts, retry_after), detail)
         case Pending(detail):
@@ -310,17 +298,14 @@ def _working(run: Run, step: Step, observation: Observation | None, now: datetim
 
 
 def _before(run: Run, step: Step, observation: Before, now: datetime, elapsed: float) -> Decision:
-    if elapsed >= _deadline(step):
-        return _end(run, now, *(observation.overdue or _overdue(step, observation.detail)), freeze=True)
-    if isinstance(step, Write):
+    if elapsed >= step.deadline:
+        return _end(run, now, *(observation.overdue or step.overdue(observation.detail)), freeze=True)
+    if step.writes:
         return Perform(StepIntended(now, run.id, run.step, run.attempts + 1, observation.borrows), step)
-    if isinstance(step, AskPeople) and elapsed >= (run.reminded + 1) * step.remind_every:
-        return Commit((PeopleReminded(now, run.id, int(elapsed // step.remind_every)),))
+    if step.asks is not None and elapsed >= (run.reminded + 1) * step.asks.remind_every:
+        return Commit((PeopleReminded(now, run.id, int(elapsed // step.asks.remind_every)),))
     return WaitUntil(POLL, observation.detail)
 
-
-_IN_PLACE = (AwaitRollout, AwaitEndpoints, JudgeEnvironment)
-"""Steps before which the good release has taken the bad one's place: not to be let look at it is no failure of it."""
 
 POLL = 1.0
 """Seconds between two looks at a step that is waited for."""
@@ -362,7 +347,8 @@ def _stood_in_for(run: Run, hold: Hold) -> bool:
 
 def _stays(run: Run, ending: RunEnding) -> bool:
     """Whether the run leaves the good release in place: its GitOps owner would roll the bad one out again."""
-    restored = run.done_instant("restore_template", "switch_service") is not None
+    steps = run.opened.plan.steps
+    restored = any(steps[index].purpose is Purpose.TAKEOVER for index in run.done_at)
     return restored and ending.outcome in {RECOVERED, NOT_RECOVERED, INCONCLUSIVE}
 
 
@@ -371,26 +357,6 @@ def _end(run: Run, now: datetime, outcome: str, reason: str, *, freeze: bool) ->
     if outcome == DESTINATION_BAD:
         return Commit((ending, RevisionBad(now, run.opened.plan.to_template, reason, run.id)))
     return Commit((ending,))
-
-
-def _deadline(step: Step) -> float:
-    return WRITE_TIMEOUT if isinstance(step, Write) and not isinstance(step, DeleteStuckPods) else step.timeout
-
-
-def _overdue(step: Step, detail: str) -> tuple[str, str]:
-    match step:
-        case VerifyRecovery():
-            return INCONCLUSIVE, f"recovery could not be shown in time: {detail}"
-        case JudgeHelper():
-            return INCONCLUSIVE, f"whether the good release serves well could not be told in time: {detail}"
-        case AskPeople():
-            return NOT_APPROVED, f"nobody approved in time: {detail}"
-        case _ if isinstance(step, Write):
-            return FAILED, f"the change could not be made in time: {detail}"
-        case CheckEnvironment():
-            return FAILED, f"the other environment did not answer its health check in time: {detail}"
-        case _:
-            return FAILED, f"the rollout of the good release was not complete in time: {detail}"
 
 
 def _pause(attempts: int, retry_after: float | None) -> float:

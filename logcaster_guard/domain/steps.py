@@ -1,53 +1,245 @@
-"""The typed steps of a plan, and what may be borrowed on the way.
+"""What a step of a plan is: a frozen value that answers for itself everything that others ask of a step.
 
 A step is a write, which is tried until it is seen to be done, or a wait, a judgement or a question, which have no
-effect of their own.
+effect of their own. Nothing here has a default: a step that leaves a question unanswered cannot be made, and mypy
+says so where it is listed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from typing import Literal
+from enum import StrEnum
+from typing import Any, Final
 
 from logcaster_guard.domain.field_owners import FieldOwner
 from logcaster_guard.domain.leftovers import Leftover
+from logcaster_guard.domain.rights import Right
 
-HoldKind = Literal[
-    "autoscaler_minimum",
-    "autoscaler_bounds",
-    "helper",
-    "replicas",
-    "environment",
-    "environment_size",
-    "selector",
-    "gitops_owner",
-]
+CLUSTER: Final = "kubernetes"
+"""The system of every object in the cluster."""
+
+WRITE_TIMEOUT = 300.0
+"""Seconds for which a write is tried; the API server may be away for that long."""
+
+FAILED = "failed"
+"""The outcome of a run whose step could not be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectReference:
+    """One object that a step changes, in the cluster or outside; `namespace` is empty where there is none."""
+
+    system: str
+    kind: str
+    namespace: str
+    name: str
+
+
+class Field(StrEnum):
+    """What a step writes, of a workload and its Service. `AUTOSCALED_SIZE` is a size that an autoscaler then writes."""
+
+    EXISTENCE = "existence"
+    TEMPLATE = "template"
+    SIZE = "size"
+    AUTOSCALED_SIZE = "autoscaled size"
+    SELECTOR = "selector"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A field of what the plan rests on will have this value, and nobody else has written it then."""
+
+    field: Field
+    value: Any
+
+
+class Purpose(StrEnum):
+    """What a step is for in its run.
+
+    `TAKEOVER` puts the good release in the bad one's place, `SETTLING` waits until it is there whole, `VERIFICATION`
+    judges whether that helped.
+    """
+
+    PREPARATION = "preparation"
+    TAKEOVER = "takeover"
+    SETTLING = "settling"
+    VERIFICATION = "verification"
+
+
+@dataclass(frozen=True, slots=True)
+class Consultation:
+    """What people are asked before anything happens. `grace`, `remind_every` and `timeout` are in seconds."""
+
+    grace: float
+    require_approval: bool
+    remind_every: float
+    timeout: float
+
+
+class Step(ABC):
+    """The base of every step; each is a frozen dataclass whose fields are what the journal keeps of it."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """Its name in the journal, in logs and in the read model."""
+
+    @property
+    @abstractmethod
+    def writes(self) -> bool:
+        """Whether it has an effect, which is intended in the journal before it is tried. It may be tried twice."""
+
+    @abstractmethod
+    def touches(self, plan: Plan) -> Sequence[ObjectReference]:
+        """The objects that it may change, beside the plan's own workloads: a new leader marks them first."""
+
+    @abstractmethod
+    def rights(self, plan: Plan) -> Sequence[Right]:
+        """What the guard's account must be allowed."""
+
+    @property
+    @abstractmethod
+    def blobs(self) -> Sequence[str]:
+        """Digests of what it reads from the blob store, which is kept as long as its run is open."""
+
+    @property
+    @abstractmethod
+    def deadline(self) -> float:
+        """Seconds after which it is given up."""
+
+    @abstractmethod
+    def overdue(self, detail: str) -> tuple[str, str]:
+        """The run's outcome, and the reason, when the deadline has passed; `detail` is what was seen last."""
+
+    @property
+    @abstractmethod
+    def inconclusive_if_unseen(self) -> bool:
+        """Whether a run that cannot observe it until the deadline ends inconclusive: what it waits for may be there."""
+
+    @abstractmethod
+    def line(self, plan: Plan) -> str:
+        """How it reads in a plan: what is done, in one line."""
+
+    @property
+    @abstractmethod
+    def claims(self) -> Sequence[Claim]:
+        """The values that it writes into what the plan rests on, so that nobody takes them for somebody else's."""
+
+    @property
+    @abstractmethod
+    def borrows(self) -> str | None:
+        """The kind of the `Hold` that it takes and its handler gives back; None if it takes nothing."""
+
+    @property
+    @abstractmethod
+    def purpose(self) -> Purpose:
+        """What it is for in its run."""
+
+    @property
+    @abstractmethod
+    def asks(self) -> Consultation | None:
+        """The question that it puts to people; None if it asks nobody."""
+
+
+def kind_of(step: type[Step]) -> str:
+    """The `kind` of every value of this class."""
+    found = {field.name: field.default for field in fields(step)}  # type: ignore[arg-type] # every step is a dataclass
+    return str(found["kind"])
+
+
+class Write(Step):
+    """A step with an effect: it is tried until it is seen to be done, for as long as the API server may be away."""
+
+    __slots__ = ()
+
+    @property
+    def writes(self) -> bool:
+        """It does."""
+        return True
+
+    @property
+    def deadline(self) -> float:
+        """The same for every write."""
+        return WRITE_TIMEOUT
+
+    def overdue(self, detail: str) -> tuple[str, str]:
+        """The run has failed."""
+        return FAILED, f"the change could not be made in time: {detail}"
+
+    @property
+    def inconclusive_if_unseen(self) -> bool:
+        """A write that was not seen to be done counts as not done."""
+        return False
+
+    @property
+    def asks(self) -> Consultation | None:
+        """A write asks nobody."""
+        return None
+
+
+class Look(Step):
+    """A wait, a judgement or a question: it changes nothing, and so it touches, needs, claims and borrows nothing."""
+
+    __slots__ = ()
+
+    @property
+    def writes(self) -> bool:
+        """It has no effect."""
+        return False
+
+    def touches(self, plan: Plan) -> Sequence[ObjectReference]:  # noqa: ARG002 - the base's shape
+        """Nothing."""
+        return ()
+
+    def rights(self, plan: Plan) -> Sequence[Right]:  # noqa: ARG002 - the base's shape
+        """What every guard may read."""
+        return ()
+
+    @property
+    def blobs(self) -> Sequence[str]:
+        """None."""
+        return ()
+
+    @property
+    def claims(self) -> Sequence[Claim]:
+        """Nothing."""
+        return ()
+
+    @property
+    def borrows(self) -> str | None:
+        """Nothing."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
     """Something borrowed that must be given back.
 
-    `id` is unique in its run; `kind` names the handler; `object` is the Kubernetes name. `original` and `written`
-    are the values before and by the guard, `earlier` those that it wrote before `written`: it is given back only while
-    the object still shows one of the guard's. `original_maximum` is an autoscaler's own upper bound. `run` is the run
-    that took it, which a helper names on itself. `revision` and `content` are what a suspended GitOps owner wanted when
-    its bad release was live, `saved` the JSON of the fields that suspending it changed. `token` is random and stands on
-    what the run made or marked (empty in journals of earlier versions), `since` is when that run was opened, by the API
-    server's clock. `owners` are the field managers that had the fields before: they get them back with their values.
+    `id` is unique in its run; `kind` names the step that gives it back; `object` is its name. `original` and
+    `written` are the values before and by the guard, of any JSON type (None: there was none), `earlier` those that it
+    wrote before `written`: it is given back only while the object still shows one of the guard's. `original_maximum`
+    is an autoscaler's own upper bound. `run` is the run that took it, which a helper names on itself. `revision` and
+    `content` are what a suspended GitOps owner wanted when its bad release was live, `saved` the JSON of the fields
+    that suspending it changed. `token` is random and stands on what the run made or marked (empty in journals of
+    earlier versions), `since` is when that run was opened, by the API server's clock. `owners` are the field managers
+    that had the fields before: they get them back with their values.
     """
 
     id: str
-    kind: HoldKind
+    kind: str
     object: str
     uid: str
-    original: int | None
-    written: int
+    original: Any
+    written: Any
     original_maximum: int | None = None
-    earlier: tuple[int, ...] = ()
+    earlier: tuple[Any, ...] = ()
     run: str = ""
     revision: str = ""
     content: str = ""
@@ -57,270 +249,9 @@ class Hold:
     owners: tuple[FieldOwner, ...] = ()
 
     @property
-    def ours(self) -> frozenset[int]:
+    def ours(self) -> tuple[Any, ...]:
         """Every value that the guard wrote."""
-        return frozenset({self.written, *self.earlier})
-
-
-@dataclass(frozen=True, slots=True)
-class SuspendOwner:
-    """Write: the GitOps owner `owner` (its `object`) is suspended, so that it does not undo the rollback.
-
-    `revision` and `content` are what it wanted when its bad release was live (see `gitops.Desired`).
-    """
-
-    owner: str
-    uid: str
-    revision: str
-    content: str
-    kind: Literal["suspend_owner"] = "suspend_owner"
-
-
-@dataclass(frozen=True, slots=True)
-class RaiseAutoscalerMinimum:
-    """Write: an autoscaler may not shrink the target below `minimum` pods while it is rolled back."""
-
-    autoscaler: str
-    uid: str
-    minimum: int
-    kind: Literal["raise_autoscaler_minimum"] = "raise_autoscaler_minimum"
-
-
-@dataclass(frozen=True, slots=True)
-class PinAutoscaler:
-    """Write: both bounds of an autoscaler become `size`, so that it keeps the target at that many pods."""
-
-    autoscaler: str
-    uid: str
-    size: int
-    kind: Literal["pin_autoscaler"] = "pin_autoscaler"
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreTemplate:
-    """Write: the workload's pod template becomes the release saved under `release` (a blob digest)."""
-
-    release: str
-    kind: Literal["restore_template"] = "restore_template"
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteStuckPods:
-    """Write: pods of the bad release that are not Ready are deleted, where their controller would wait for them.
-
-    A StatefulSet with ordered pods does not go on while one of them is not Ready, even when its template is put back.
-    """
-
-    timeout: float
-    kind: Literal["delete_stuck_pods"] = "delete_stuck_pods"
-
-
-@dataclass(frozen=True, slots=True)
-class CreateHelper:
-    """Write: a second Deployment `helper` runs the release saved under `release` beside production, `replicas` pods.
-
-    `labels` are what the Service selects, on top of the release's own.
-    """
-
-    helper: str
-    release: str
-    replicas: int
-    labels: dict[str, str]
-    kind: Literal["create_helper"] = "create_helper"
-
-
-@dataclass(frozen=True, slots=True)
-class ScaleHelper:
-    """Write: the helper gets `replicas` pods."""
-
-    helper: str
-    replicas: int
-    kind: Literal["scale_helper"] = "scale_helper"
-
-
-@dataclass(frozen=True, slots=True)
-class AwaitHelper:
-    """Wait: until `replicas` pods of the helper are Ready and the Service selects them; `timeout` in seconds."""
-
-    helper: str
-    replicas: int
-    timeout: float
-    kind: Literal["await_helper"] = "await_helper"
-
-
-@dataclass(frozen=True, slots=True)
-class ScaleProduction:
-    """Write: the target gets `replicas` pods, never so few that fewer than the plan's `floor` would serve."""
-
-    replicas: int
-    kind: Literal["scale_production"] = "scale_production"
-
-
-@dataclass(frozen=True, slots=True)
-class JudgeHelper:
-    """Judge: the helper's own error rate at this share of the pods.
-
-    `share` is helper / all. Judged `wait` seconds after the step's pods were Ready, on readings that look back `window`
-    seconds and no further than that; it is bad above `threshold` (of 1). Fewer than `min_requests` in the window, or
-    no data, prove nothing: it is held until `timeout` (seconds) and then stopped.
-    """
-
-    helper: str
-    share: float
-    wait: float
-    window: float
-    threshold: float
-    min_requests: int
-    timeout: float
-    kind: Literal["judge_helper"] = "judge_helper"
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveHelper:
-    """Write: the helper is deleted, with its pods, once production carries the load alone."""
-
-    helper: str
-    kind: Literal["remove_helper"] = "remove_helper"
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreEnvironment:
-    """Write: the plan's Deployment, which is missing, is created as the snapshot (a blob digest) shows it.
-
-    It gets `replicas` pods; nobody sends it a request before the Service is switched.
-    """
-
-    snapshot: str
-    replicas: int
-    kind: Literal["restore_environment"] = "restore_environment"
-
-
-@dataclass(frozen=True, slots=True)
-class ScaleEnvironment:
-    """Write: the environment that is to take over gets `replicas` pods."""
-
-    replicas: int
-    kind: Literal["scale_environment"] = "scale_environment"
-
-
-@dataclass(frozen=True, slots=True)
-class AwaitEnvironment:
-    """Wait: until `replicas` pods of the other environment are Ready, all of the good release; `timeout` in seconds."""
-
-    replicas: int
-    timeout: float
-    kind: Literal["await_environment"] = "await_environment"
-
-
-@dataclass(frozen=True, slots=True)
-class CheckEnvironment:
-    """Wait: until every pod of the other environment answers its health check.
-
-    `health_url` is the Service's; its port and path are asked of each pod. `timeout` in seconds.
-    """
-
-    health_url: str
-    timeout: float
-    kind: Literal["check_environment"] = "check_environment"
-
-
-@dataclass(frozen=True, slots=True)
-class SwitchService:
-    """Write: the Service's selector says `label: after` in place of `label: before`."""
-
-    label: str
-    before: str
-    after: str
-    kind: Literal["switch_service"] = "switch_service"
-
-
-@dataclass(frozen=True, slots=True)
-class AwaitEndpoints:
-    """Wait: until the Service's EndpointSlices list the new environment's pods only, at least `least` of them Ready."""
-
-    least: int
-    timeout: float
-    kind: Literal["await_endpoints"] = "await_endpoints"
-
-
-@dataclass(frozen=True, slots=True)
-class JudgeEnvironment:
-    """Judge: whether the environment that took over is worse than the one before it.
-
-    Its error rate over the `window` seconds before, looked at `wait` seconds after the switch, is worse above
-    `threshold` and above `baseline`, the other's before the switch (both of 1; None: unknown). Fewer than
-    `min_requests`, or no data, prove nothing; the judgement of the rules follows.
-    """
-
-    wait: float
-    window: float
-    threshold: float
-    baseline: float | None
-    min_requests: int
-    timeout: float
-    kind: Literal["judge_environment"] = "judge_environment"
-
-
-@dataclass(frozen=True, slots=True)
-class AskPeople:
-    """Ask: people may veto until the deadline, or approve before it.
-
-    `grace` seconds without a veto are consent, unless `require_approval`. `remind_every` is in seconds.
-    """
-
-    rule: str
-    grace: float
-    require_approval: bool
-    remind_every: float
-    quiet_for: float
-    timeout: float
-    kind: Literal["ask_people"] = "ask_people"
-
-
-@dataclass(frozen=True, slots=True)
-class AwaitRollout:
-    """Wait: until every pod is of the restored template and available; `timeout` in seconds."""
-
-    timeout: float
-    kind: Literal["await_rollout"] = "await_rollout"
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyRecovery:
-    """Judge: quiet for `stable_for` seconds within `timeout` seconds, on readings from after the rollout."""
-
-    rule: str
-    stable_for: float
-    timeout: float
-    kind: Literal["verify_recovery"] = "verify_recovery"
-
-
-Write = (
-    SuspendOwner
-    | RaiseAutoscalerMinimum
-    | PinAutoscaler
-    | RestoreTemplate
-    | DeleteStuckPods
-    | CreateHelper
-    | ScaleHelper
-    | ScaleProduction
-    | RemoveHelper
-    | RestoreEnvironment
-    | ScaleEnvironment
-    | SwitchService
-)
-Step = (
-    Write
-    | AwaitHelper
-    | JudgeHelper
-    | AwaitEnvironment
-    | CheckEnvironment
-    | AwaitEndpoints
-    | JudgeEnvironment
-    | AskPeople
-    | AwaitRollout
-    | VerifyRecovery
-)
+        return (self.written, *self.earlier)
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,6 +289,25 @@ class Plan:
     live: str = ""
     live_uid: str = ""
     leftover: Leftover | None = None
+
+    @property
+    def good(self) -> str:
+        """The images of the good release, as people read them."""
+        return ", ".join(self.to_images) or "the good release"
+
+    @property
+    def rights(self) -> Sequence[Right]:
+        """What its steps need, each once, in the order of the steps."""
+        return list(dict.fromkeys(right for step in self.steps for right in step.rights(self)))
+
+    @property
+    def lines(self) -> list[str]:
+        """What each step does, in its order."""
+        return [step.line(self) for step in self.steps]
+
+    def object(self, kind: str, name: str) -> ObjectReference:
+        """An object of the plan's namespace."""
+        return ObjectReference(CLUSTER, kind, self.namespace, name)
 
     @property
     def digest(self) -> str:

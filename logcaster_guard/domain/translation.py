@@ -209,7 +209,7 @@ def _korean_leftover(facts: Mapping[str, str]) -> str:
         return ""
     stays = f" 복원한 버전에만 있는 항목({facts['leftover']})은 다음 배포 후에도 남습니다." if facts["leftover"] else ""
     if "helm_rollback" not in facts:
-        return f"{stays} 필요 없으면 직접 제거해 주세요."
+        return f"{stays} 필요 없으면 다음 배포 전에 복원한 버전의 매니페스트를 먼저 적용하거나 직접 제거해 주세요."
     return (
         f"{stays} Helm은 여전히 문제 버전을 배포된 것으로 기록하고 있습니다. "
         f"맞추려면: {facts['helm_rollback']} , 리비전 확인: {facts['helm_history']} ."

@@ -1,4 +1,4 @@
-"""What a blue-green rollback needs: its handlers and lenders, and the objects that its plan rests on."""
+"""The objects that a blue-green rollback rests on, as they are now."""
 
 from __future__ import annotations
 
@@ -10,46 +10,10 @@ from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.rules import BlueGreenPolicy
 from logcaster_guard.domain.signals import Target, Value
 from logcaster_guard.domain.snapshots import Snapshot, SnapshotUnreadable
-from logcaster_guard.domain.steps import (
-    AwaitEndpoints,
-    AwaitEnvironment,
-    CheckEnvironment,
-    JudgeEnvironment,
-    RestoreEnvironment,
-    ScaleEnvironment,
-    Step,
-    SwitchService,
-)
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.effects.environment import (
-    AwaitEnvironmentHandler,
-    CheckEnvironmentHandler,
-    RestoreEnvironmentHandler,
-    ScaleEnvironmentHandler,
-)
-from logcaster_guard.effects.inspection import Checker, Inspector
-from logcaster_guard.effects.switching import AwaitEndpointsHandler, JudgeEnvironmentHandler, SwitchServiceHandler
-from logcaster_guard.effects.workload import Handler, Lender
-from logcaster_guard.ports import Blobs, Clock, Cluster, Json, Kind
+from logcaster_guard.ports import Blobs, Cluster, Json, Kind
+from logcaster_guard.steps.services import Inspector
 from logcaster_guard.strategies.blue_green import Environments, other_of
-
-
-def registry(
-    cluster: Cluster, blobs: Blobs, clock: Clock, inspector: Inspector, checker: Checker
-) -> tuple[dict[type[Step], Handler], dict[str, Lender]]:
-    """The handlers of a blue-green rollback by step type, and the lenders by kind of hold."""
-    made, size = RestoreEnvironmentHandler(cluster, blobs), ScaleEnvironmentHandler(cluster)
-    switch = SwitchServiceHandler(cluster)
-    handlers: dict[type[Step], Handler] = {
-        RestoreEnvironment: made,
-        ScaleEnvironment: size,
-        AwaitEnvironment: AwaitEnvironmentHandler(cluster, clock),
-        CheckEnvironment: CheckEnvironmentHandler(cluster, checker),
-        SwitchService: switch,
-        AwaitEndpoints: AwaitEndpointsHandler(cluster),
-        JudgeEnvironment: JudgeEnvironmentHandler(cluster, clock, inspector),
-    }
-    return handlers, {"environment": made, "environment_size": size, "selector": switch}
 
 
 async def gathered(

@@ -1,4 +1,4 @@
-"""What a gradual rollback needs: its handlers and lenders, and the objects that its plan rests on."""
+"""The objects that a gradual rollback rests on, as they are now."""
 
 from __future__ import annotations
 
@@ -9,45 +9,8 @@ from logcaster_guard.domain.errors import NotFound
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.signals import Target
-from logcaster_guard.domain.steps import (
-    AwaitHelper,
-    CreateHelper,
-    JudgeHelper,
-    PinAutoscaler,
-    RemoveHelper,
-    ScaleHelper,
-    ScaleProduction,
-    Step,
-)
-from logcaster_guard.effects.helper_deployment import (
-    AwaitHelperHandler,
-    CreateHelperHandler,
-    RemoveHelperHandler,
-    ScaleHelperHandler,
-)
-from logcaster_guard.effects.inspection import Inspector
-from logcaster_guard.effects.judging import JudgeHelperHandler
-from logcaster_guard.effects.sizing import PinAutoscalerHandler, ScaleProductionHandler
-from logcaster_guard.effects.workload import Handler, Lender
-from logcaster_guard.ports import Blobs, Clock, Cluster, Json, Kind
+from logcaster_guard.ports import Blobs, Cluster, Json, Kind
 from logcaster_guard.strategies.gradual import Surroundings
-
-
-def registry(
-    cluster: Cluster, blobs: Blobs, clock: Clock, inspector: Inspector
-) -> tuple[dict[type[Step], Handler], dict[str, Lender]]:
-    """The handlers of a gradual rollback by step type, and the lenders by kind of hold."""
-    scale, pin, remove = ScaleProductionHandler(cluster), PinAutoscalerHandler(cluster), RemoveHelperHandler(cluster)
-    handlers: dict[type[Step], Handler] = {
-        CreateHelper: CreateHelperHandler(cluster, blobs),
-        ScaleHelper: ScaleHelperHandler(cluster),
-        AwaitHelper: AwaitHelperHandler(cluster, clock),
-        ScaleProduction: scale,
-        PinAutoscaler: pin,
-        JudgeHelper: JudgeHelperHandler(cluster, clock, inspector),
-        RemoveHelper: remove,
-    }
-    return handlers, {"replicas": scale, "autoscaler_bounds": pin, "helper": remove}
 
 
 async def gathered(cluster: Cluster, blobs: Blobs, target: Target, destination: Record) -> Surroundings:

@@ -7,71 +7,64 @@ finds its name taken, or is swept away; a late delete names a uid.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
-from logcaster_guard.domain.errors import Conflict, NotFound, Rejected
-from logcaster_guard.domain.gitops import owner_called
+from logcaster_guard.domain.errors import Conflict, GuardError, NotFound, Rejected
 from logcaster_guard.domain.runs import Run
-from logcaster_guard.domain.steps import (
-    CreateHelper,
-    Hold,
-    PinAutoscaler,
-    RaiseAutoscalerMinimum,
-    SuspendOwner,
-    SwitchService,
-)
+from logcaster_guard.domain.steps import Hold, ObjectReference
 from logcaster_guard.ports import Cluster, Json, Kind
+from logcaster_guard.steps.services import StepKind
+from logcaster_guard.steps.suspend_owner import owner_reference
 
 EPOCH = "guard.logcaster.io/epoch"
 
-Place = tuple[Kind, str, str]
-
-_HELD = {"autoscaler_minimum": Kind.AUTOSCALER, "autoscaler_bounds": Kind.AUTOSCALER, "selector": Kind.SERVICE}
 _TRIES = 50
 
 
-def touched_by(run: Run) -> frozenset[Place]:
-    """The objects that the run may still change, as (kind, namespace, name)."""
+def touched_by(run: Run, kinds: Iterable[StepKind]) -> frozenset[ObjectReference]:
+    """The objects that the run may still change, in the cluster or outside; `kinds` are the steps that there are."""
     plan = run.opened.plan
-    workload = Kind(plan.kind)
-    found, owners = {(workload, plan.deployment)}, set()
-    if plan.live:
-        found.add((workload, plan.live))
-    for step in plan.steps:
-        match step:
-            case CreateHelper(helper=name):
-                found.add((Kind.DEPLOYMENT, name))
-            case RaiseAutoscalerMinimum(autoscaler=name) | PinAutoscaler(autoscaler=name):
-                found.add((Kind.AUTOSCALER, name))
-            case SuspendOwner(owner=owner):
-                owners.add(owner)
-            case SwitchService() if plan.service:
-                found.add((Kind.SERVICE, plan.service))
-            case _:
-                pass
-    owners |= {hold.object for hold in run.holds.values() if hold.kind == "gitops_owner"}
-    borrowed = (hold for hold in run.holds.values() if hold.kind != "gitops_owner")
-    found |= {(_HELD.get(hold.kind, workload), hold.object) for hold in borrowed}
-    return frozenset((kind, plan.namespace, name) for kind, name in found if name) | _owners(owners)
+    found = {plan.object(plan.kind, name) for name in (plan.deployment, plan.live) if name}
+    found |= {touched for step in plan.steps for touched in step.touches(plan)}
+    given_back = {kind.gives_back.kind: kind.gives_back for kind in kinds if kind.gives_back is not None}
+    found |= {touched for hold in run.holds.values() for touched in given_back[hold.kind].touches(plan, hold)}
+    return frozenset(found)
 
 
-def kept_suspended(holds: Iterable[Hold]) -> frozenset[Place]:
+def kept_suspended(holds: Iterable[Hold]) -> frozenset[ObjectReference]:
     """The GitOps owners that these holds keep suspended after their runs."""
-    return _owners(hold.object for hold in holds)
+    return frozenset(reference for hold in holds for reference in owner_reference(hold.object))
 
 
-async def stamp(cluster: Cluster, places: Iterable[Place], value: str) -> None:
-    """Mark these objects with `value`, which nobody ever wrote before. Raises the `ClusterError` it met."""
-    for place in sorted(set(places)):
-        await _stamp_one(cluster, place, value)
+class EpochMarker(Protocol):
+    """Marks the objects of one system; raises the `ClusterError` it met."""
+
+    async def __call__(self, place: ObjectReference, value: str) -> None:
+        """Write `value`, which nobody ever wrote before, so that what was decided on the object before is stale."""
 
 
-def _owners(names: Iterable[str]) -> frozenset[Place]:
-    found = (owner_called(name) for name in names)
-    return frozenset((Kind(o.kind), o.namespace, o.name) for o in found if o is not None)
+async def stamp(markers: Mapping[str, EpochMarker], places: Iterable[ObjectReference], value: str) -> None:
+    """Mark these objects, each by the marker of its system. Raises the `ClusterError` it met.
+
+    A system that nobody can mark is a `GuardError`: a run whose objects are not fenced must not go on.
+    """
+    for place in sorted(set(places), key=str):
+        if place.system not in markers:
+            raise GuardError(f"Nothing marks objects of {place.system}, such as {place.kind} {place.name}.")
+        await markers[place.system](place, value)
 
 
-async def _stamp_one(cluster: Cluster, place: Place, value: str) -> None:
+def cluster_marker(cluster: Cluster) -> EpochMarker:
+    """The marker of objects in the cluster."""
+
+    async def mark(place: ObjectReference, value: str) -> None:
+        await _stamp_one(cluster, (Kind(place.kind), place.namespace, place.name), value)
+
+    return mark
+
+
+async def _stamp_one(cluster: Cluster, place: tuple[Kind, str, str], value: str) -> None:
     for left in reversed(range(_TRIES)):
         try:
             metadata = (await cluster.get(*place))["metadata"]

@@ -17,10 +17,10 @@ from logcaster_guard.domain import narration
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.events import Event, NoticeQueued
 from logcaster_guard.domain.notices import Notice
-from logcaster_guard.effects import helper_deployment
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.engine.tally import TalliedBlobs, TalliedJournal
 from logcaster_guard.ports import Channel, Clock, Cluster, Entry, JournalSize
+from logcaster_guard.steps import remove_helper
 
 _STREAM = "alarm"
 _LOOK = 5.0
@@ -87,7 +87,7 @@ class Alarm:
         found: list[str] = []
         try:
             for namespace in self._namespaces:
-                found += await helper_deployment.left(self._cluster, namespace)
+                found += await remove_helper.left(self._cluster, namespace)
         except ClusterError as error:
             self._log.warning("helper.left", detail=str(error))
             return str(error)

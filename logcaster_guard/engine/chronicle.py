@@ -28,7 +28,6 @@ from logcaster_guard.domain.ledger import Ledger, Standing
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.state import State, target_of
-from logcaster_guard.domain.steps import CreateHelper, RestoreEnvironment, RestoreTemplate
 from logcaster_guard.engine.event_log import write
 from logcaster_guard.engine.hub import Hub, JournalAppended, RunFound
 from logcaster_guard.ports import Clock, Entry, Journal
@@ -60,16 +59,14 @@ def releases_to_keep(state: State, policy: LedgerPolicy) -> frozenset[str]:
     """
     kept = set()
     for ledger in state.ledgers.values():
-        kept |= {r.blob for r in ledger.records.values() if r.template == ledger.present}
+        kept |= {r.blob for r in ledger.records.values() if r.release.key == ledger.present}
         lifted = [r.lifted for r in ledger.records.values() if r.bad_since is not None]
         for records, standing in itertools.product((ledger.records.values(), lifted), _USABLE):
             usable = [r for r in records if r.standing(policy) is standing]
             newest = sorted(usable, key=lambda r: r.last_live)[-policy.keep :]
             kept |= {digest for r in newest for digest in (r.blob, r.snapshot) if digest}
     for run in map(state.runs.__getitem__, state.open):
-        steps = run.opened.plan.steps
-        kept |= {s.release for s in steps if isinstance(s, RestoreTemplate | CreateHelper)}
-        kept |= {s.snapshot for s in steps if isinstance(s, RestoreEnvironment)}
+        kept |= {digest for step in run.opened.plan.steps for digest in step.blobs}
     recent = sorted(state.runs.values(), key=lambda r: r.opened.at)[-_SNAPSHOTS:]
     kept |= {run.opened.snapshot for run in recent if run.opened.snapshot}
     return frozenset(kept)

@@ -68,7 +68,7 @@ class Composition:
         triggers = Triggers(context, services, self.rules)
         reader = Reader(context, services, triggers, self.health)
         revisions = RevisionWatch(context, services, triggers)
-        services.inbox.follow(target.key, revisions.look)
+        services.inbox.follow(target.key, revisions)
         attributor = self._attributors[target.key] = Attributor(
             context,
             services,

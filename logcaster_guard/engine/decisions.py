@@ -11,7 +11,7 @@ from typing import Protocol
 
 import structlog
 
-from logcaster_guard.domain import attribution, description, gitops, guardrails, manual, narration
+from logcaster_guard.domain import attribution, gitops, guardrails, manual, narration
 from logcaster_guard.domain.attribution import Attribution
 from logcaster_guard.domain.errors import JournalUnavailable
 from logcaster_guard.domain.events import NoticeQueued, RunClosed, RunOpened
@@ -21,7 +21,7 @@ from logcaster_guard.domain.inbox.commands import Wish
 from logcaster_guard.domain.rules import Action, Rule
 from logcaster_guard.domain.runs import DESTINATION_BAD, NOT_RECOVERED, Run
 from logcaster_guard.domain.signals import Reading, Target, Unit
-from logcaster_guard.domain.steps import Plan, VerifyRecovery
+from logcaster_guard.domain.steps import Plan, Purpose
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects import snapshotting
 from logcaster_guard.engine.chronicle import run_stream
@@ -216,7 +216,7 @@ class Decisions:
         if isinstance(planned, Unfit):
             self._log.warning("fallback.refused", run=old.id, reasons=list(planned.reasons))
             return None
-        planned = replace(planned, steps=tuple(s for s in planned.steps if not isinstance(s, VerifyRecovery)))
+        planned = replace(planned, steps=tuple(s for s in planned.steps if s.purpose is not Purpose.VERIFICATION))
         situation = self._situation(rule, old.opened.at, workload, follows=old.id)
         reason = f"Run {old.id} ended with {closed.outcome}: {closed.reason}. The release before it is put back."
         snapshot = await self._snapshot(workload)
@@ -367,6 +367,6 @@ def _unfit(planned: Unfit) -> list[Refusal]:
 
 
 def _dry_run(plan: Plan) -> Refusal:
-    steps = "; ".join(description.plan_lines(plan))
+    steps = "; ".join(plan.lines)
     sentence = f"This is a dry run: nothing is written. The plan {plan.digest[:16]} would have been: {steps}."
     return Refusal(Guardrail.DRY_RUN, sentence)

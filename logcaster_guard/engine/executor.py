@@ -25,16 +25,15 @@ from logcaster_guard.domain.events import (
 from logcaster_guard.domain.notices import Severity
 from logcaster_guard.domain.observations import Failed, Observation, Unclear
 from logcaster_guard.domain.runs import FAILED, Close, Commit, GiveBack, Perform, Run, WaitUntil
-from logcaster_guard.domain.steps import AwaitEndpoints, AwaitRollout, Step
-from logcaster_guard.effects.workload import Handler, Lender
+from logcaster_guard.domain.steps import Purpose
 from logcaster_guard.engine.chronicle import Chronicle
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.ports import Clock
+from logcaster_guard.steps.services import Handler, Lender
 
 _JOURNAL_RETRY = 5.0
 _LONGEST_PAUSE = 60.0
 _CONFLICTS_AT_ONCE = 5
-_IN_PLACE = (AwaitRollout, AwaitEndpoints)
 _GRACE = 10.0
 _VOID = "it was opened by a guard that no longer held the lease, and has changed nothing"
 _HELD_UP = 600.0
@@ -67,7 +66,7 @@ class Executor:
         *,
         chronicle: Chronicle,
         clock: Clock,
-        handlers: Mapping[type[Step], Handler],
+        handlers: Mapping[str, Handler],
         lenders: Mapping[str, Lender],
         on_close: Callable[[str], None] = lambda _: None,
         successor: Callable[[Run, RunClosed], Awaitable[RunOpened | None]] = _nobody,
@@ -246,7 +245,7 @@ class Executor:
             case Perform(intent, step):
                 if await self._chronicle.decide(stream, intent, of=run):
                     intended = self._chronicle.run(run.id)
-                    return await self._effect(self._handlers[type(step)].apply(step, intended), step.kind)
+                    return await self._effect(self._handlers[step.kind].apply(step, intended), step.kind)
             case GiveBack(hold):
                 return await self._effect(self._lenders[hold.kind].release(hold, run), f"release {hold.kind}")
             case WaitUntil(seconds, reason):
@@ -323,7 +322,7 @@ class Executor:
         step = run.present
         if step is None or run.started is None:
             return None
-        observation = await self._handlers[type(step)].observe(step, run)
+        observation = await self._handlers[step.kind].observe(step, run)
         if isinstance(observation, Unclear):
             self._lines.warning(
                 "step.unclear", about=f"{step.kind} {run.id}", step=step.kind, detail=observation.detail
@@ -360,8 +359,8 @@ class Executor:
                 found.append(NoticeQueued(event.at, narration.owner_suspended(run, event)))
             if isinstance(event, PeopleReminded):
                 found.append(NoticeQueued(event.at, narration.reminded(run, event)))
-            in_place = isinstance(event, StepDone) and isinstance(run.opened.plan.steps[event.step], _IN_PLACE)
-            if isinstance(event, StepDone) and in_place and run.verifies:
+            settled = isinstance(event, StepDone) and run.opened.plan.steps[event.step].purpose is Purpose.SETTLING
+            if isinstance(event, StepDone) and settled and run.verifies:
                 found.append(NoticeQueued(event.at, narration.restored(run, event.at, event.detail)))
         return tuple(found)
 

@@ -19,12 +19,9 @@ from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.rules import Rule, RulesDiff, difference
 from logcaster_guard.domain.runs import ESCALATED, Run
 from logcaster_guard.domain.state import GUARD
-from logcaster_guard.domain.steps import AskPeople, Step, VerifyRecovery
-from logcaster_guard.effects import blue_green, gitops, gradual, stamping
-from logcaster_guard.effects.asking import AskPeopleHandler
+from logcaster_guard.domain.steps import CLUSTER
+from logcaster_guard.effects import stamping
 from logcaster_guard.effects.own import OwnPod, own_workload
-from logcaster_guard.effects.verification import Assessment, VerifyRecoveryHandler
-from logcaster_guard.effects.workload import Handler, registry
 from logcaster_guard.engine.alarm import Alarm
 from logcaster_guard.engine.authority import Keeper, during
 from logcaster_guard.engine.chronicle import Chronicle
@@ -48,6 +45,8 @@ from logcaster_guard.engine.suspensions import Suspensions
 from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.engine.tally import TalliedBlobs, TalliedJournal
 from logcaster_guard.ports import Clock, Entry
+from logcaster_guard.steps.kinds import KINDS
+from logcaster_guard.steps.services import Assessment, HandlerContext, StepKind, handlers_of, lenders_of
 
 _DRAIN = 5.0
 _SWEEP = 60.0
@@ -63,7 +62,7 @@ class Guard:
     journal at each taking and each loss. It lives in one task, that of `run`.
 
     `own_pod` is the pod that it runs in, whose workload is then never rolled back. `journal_fault` is why there is no
-    journal, empty where nobody is to be told.
+    journal, empty where nobody is to be told. `kinds` are the steps that it can carry out.
     `reloads` counts what became of changed configuration files: `applied` or `refused`.
     """
 
@@ -75,6 +74,7 @@ class Guard:
         authority: Keeper | None = None,
         own_pod: OwnPod | None = None,
         journal_fault: str = "",
+        kinds: Sequence[StepKind] = KINDS,
     ) -> None:
         self._clock = ports.clock
         self._whole_cluster = ports.cluster
@@ -84,6 +84,7 @@ class Guard:
         self._orders = orders
         self.authority = authority
         self._own_pod = own_pod
+        self._kinds = kinds
         self._rights = ports.rights
         self._self_workload = SelfWorkload()
         self.reloads: Counter[str] = Counter()
@@ -156,21 +157,23 @@ class Guard:
         )
 
     def _executor(self, services: Services, inspector: SignalInspector) -> Executor:
-        cluster, clock, blobs, hub = services.cluster, services.clock, services.blobs, services.hub
-        handlers, lenders = registry(cluster, blobs, clock)
-        shifting, borrowed = gradual.registry(cluster, blobs, clock, inspector)
-        switching, lent = blue_green.registry(cluster, blobs, clock, inspector, inspector.check)
-        suspending, suspended = gitops.registry(cluster)
-        staleness = self._orders.policy.polling.staleness
-        verify: dict[type[Step], Handler] = {
-            VerifyRecovery: VerifyRecoveryHandler(cluster, clock, self._assess, staleness),
-            AskPeople: AskPeopleHandler(cluster, clock, self._goes_on),
-        }
+        hub = services.hub
+        context = HandlerContext(
+            cluster=services.cluster,
+            blobs=services.blobs,
+            clock=services.clock,
+            inspect=inspector,
+            check=inspector.check,
+            assess=self._assess,
+            goes_on=self._goes_on,
+            staleness=self._orders.policy.polling.staleness,
+        )
+        made = {kind: kind.handler(context) for kind in self._kinds}
         return Executor(
             chronicle=services.chronicle,
-            clock=clock,
-            handlers={**handlers, **shifting, **switching, **suspending, **verify},
-            lenders={**lenders, **borrowed, **lent, **suspended},
+            clock=services.clock,
+            handlers=handlers_of(made),
+            lenders=lenders_of(made),
             on_close=lambda target: hub.publish(RunEnded(target)),
             successor=self._successor,
             listen=services.inbox.listen,
@@ -316,10 +319,10 @@ class Guard:
         if self._term is None:
             return
         places = stamping.kept_suspended(event.hold for _, event in self.chronicle.suspended())
-        places = places.union(*map(stamping.touched_by, self.chronicle.open_runs().values()))
+        places = places.union(*(stamping.touched_by(run, self._kinds) for run in self.chronicle.open_runs().values()))
         while True:
             try:
-                await stamping.stamp(self._cluster, places, self._term.stamp)
+                await stamping.stamp({CLUSTER: stamping.cluster_marker(self._cluster)}, places, self._term.stamp)
             except ClusterError as error:
                 structlog.get_logger().warning("authority.not_stamped", detail=str(error))
                 await self._clock.sleep_until(self._clock.monotonic() + _STAMP_RETRY)

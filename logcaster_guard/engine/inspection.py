@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from logcaster_guard.domain.signals import Gap, NoData, Reading, Signal, SourceName, Target, Unit, Value
-from logcaster_guard.effects.inspection import Inspection
 from logcaster_guard.ports import Clock, Source
+from logcaster_guard.steps.services import Inspection
 
 ERROR_RATE, REQUEST_RATE, HEALTH = "error_rate", "request_rate", "health_check_fails"
 
 
 class SignalInspector:
-    """`effects.inspection.Inspector` over the signals `error_rate` and `request_rate`, with a lookback of its own."""
+    """`steps.services.Inspector` over the signals `error_rate` and `request_rate`, with a lookback of its own."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class SignalInspector:
         return Inspection(error_rate=errors, requests=requests)
 
     async def check(self, target: str, url: str) -> Reading:
-        """`effects.inspection.Checker` through the source of health checks, whatever the target's own address is."""
+        """`steps.services.Checker` through the source of health checks, whatever the target's own address is."""
         known, source = self._targets.get(target), self._sources.get(SourceName.HTTP)
         signal = Signal(HEALTH, Unit.COUNT, SourceName.HTTP)
         if known is None or source is None:

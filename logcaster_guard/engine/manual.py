@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from logcaster_guard.domain import description, manual
+from logcaster_guard.domain import manual
 from logcaster_guard.domain.errors import BlobMissing
 from logcaster_guard.domain.inbox.annotations import Denied
 from logcaster_guard.domain.inbox.commands import Wish
@@ -51,7 +51,7 @@ class Preview:
     @property
     def lines(self) -> Sequence[str]:
         """The steps in words."""
-        return description.plan_lines(self.plan)
+        return self.plan.lines
 
 
 class ManualRuns:

@@ -7,7 +7,7 @@ back; what counted or was denied before is known by its digest and passed over.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -34,14 +34,18 @@ from logcaster_guard.domain.ledger import Freeze
 from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.runs import POLL, Run
 from logcaster_guard.domain.signals import Target
-from logcaster_guard.domain.steps import AskPeople
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.effects.looking import live_of, workload_of
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.ports import Clock, Cluster
+from logcaster_guard.steps.observe import live_of, workload_of
 
-Look = Callable[[], Awaitable[object]]
+
+class ReleaseWatch(Protocol):
+    """Knows which release is rolled out on a target."""
+
+    async def look(self) -> object:
+        """Note down what is rolled out now."""
 
 
 class Carrier(Protocol):
@@ -74,13 +78,13 @@ class OperatorInbox:
         self._log = structlog.get_logger()
         self._listened: dict[str, float] = {}
         self._taking = asyncio.Lock()
-        self._looks: dict[str, Look] = {}
+        self._releases: dict[str, ReleaseWatch] = {}
         self._freezes: dict[str, Seen] = {}
         self._overwritten: set[str] = set()
 
-    def follow(self, target: str, look: Look) -> None:
-        """`look` notes down what is rolled out, which comes before what people say of it: else it would seem newer."""
-        self._looks[target] = look
+    def follow(self, target: str, releases: ReleaseWatch) -> None:
+        """What is rolled out on the target is noted before what people say of it: else it would seem newer."""
+        self._releases[target] = releases
 
     async def listen(self, run: Run) -> bool:
         """Look at the workloads of an open run; whether a command for it counts from now on.
@@ -92,7 +96,7 @@ class OperatorInbox:
             self._listened.pop(run.id, None)
             return False
         now = self._clock.monotonic()
-        asked = isinstance(run.present, AskPeople)
+        asked = run.asks is not None
         if not asked and now - self._listened.get(run.id, float("-inf")) < POLL:
             return False
         try:
@@ -161,8 +165,8 @@ class OperatorInbox:
         message = unprocessed(workload, MARK, self._chronicle.knows_answer)
         if message is None:
             return
-        if (look := self._looks.get(target)) is not None:
-            await look()
+        if (releases := self._releases.get(target)) is not None:
+            await releases.look()
         # No run is opened meanwhile to what is called bad here.
         async with self._chronicle.counting():
             if not self._chronicle.knows_answer(message.digest):

@@ -19,13 +19,15 @@ from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.sidecar import account_of, holds_guard
 from logcaster_guard.domain.signals import Target, Value
-from logcaster_guard.domain.steps import AskPeople, Plan, RestoreTemplate, SuspendOwner
+from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload, images_of
 from logcaster_guard.effects import blue_green as environments
 from logcaster_guard.effects import owners
 from logcaster_guard.effects.gradual import gathered
-from logcaster_guard.effects.inspection import Inspector
 from logcaster_guard.ports import Blobs, Cluster, Json, Kind, Rights
+from logcaster_guard.steps.restore_template import RestoreTemplate
+from logcaster_guard.steps.services import Inspector
+from logcaster_guard.steps.suspend_owner import SuspendOwner
 from logcaster_guard.strategies import alert_then, blue_green, gradual, immediate
 from logcaster_guard.strategies.unfit import Unfit, unjudged
 
@@ -130,14 +132,14 @@ class Planner:
             return Unfit((reason,), Guardrail.GITOPS_OWNER)
         before = gitops.baseline(seen.raw, seen.source)
         step = SuspendOwner(owner.object, seen.raw["metadata"]["uid"], before.revision, before.content)
-        asked = 1 if planned.steps and isinstance(planned.steps[0], AskPeople) else 0
+        asked = 1 if planned.steps and planned.steps[0].asks is not None else 0
         return replace(planned, steps=(*planned.steps[:asked], step, *planned.steps[asked:]))
 
     async def _allowed(self, planned: Plan | Unfit) -> Plan | Unfit:
         """The plan, or which of its writes the guard's account is known not to be allowed."""
         if isinstance(planned, Unfit) or self._rights is None:
             return planned
-        needed = rights.needed(planned)
+        needed = planned.rights
         answers = await asyncio.gather(*(_may(self._rights, right) for right in needed))
         missing = [right for right, may in zip(needed, answers, strict=True) if may is False]
         if not missing:

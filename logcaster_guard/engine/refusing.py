@@ -8,7 +8,7 @@ from datetime import datetime
 
 import structlog
 
-from logcaster_guard.domain import description, gitops, guardrails, narration
+from logcaster_guard.domain import gitops, guardrails, narration
 from logcaster_guard.domain.events import Event, NoticeQueued, RevisionBad
 from logcaster_guard.domain.guardrails import Guardrail, Refusal, Situation
 from logcaster_guard.domain.rules import Action, Rule
@@ -154,5 +154,5 @@ class Refusals:
         )  # fmt: skip
         if isinstance(planned, Unfit):
             return reasons
-        steps = "; ".join(description.plan_lines(planned))
+        steps = "; ".join(planned.lines)
         return [Refusal(Guardrail.ALERT_ONLY, f"{reasons[0].sentence} An immediate rollback would be: {steps}.")]

@@ -15,11 +15,11 @@ from logcaster_guard.domain.events import NoticeQueued, OwnerResumed, OwnerResum
 from logcaster_guard.domain.gitops import Desired, Owner
 from logcaster_guard.domain.observations import Before, Foreign
 from logcaster_guard.domain.steps import Hold
-from logcaster_guard.effects import gitops as effects
 from logcaster_guard.effects import owners
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.ports import Clock, Cluster, Json, Kind
+from logcaster_guard.steps.suspend_owner import is_marked, place_of, released, resume
 
 _LATEST = timedelta(days=1)
 """How long after the end of a run a request of its own is looked out for."""
@@ -56,7 +56,7 @@ class Suspensions:
 
     async def _look_at(self, target: str, event: OwnerSuspended) -> None:
         hold = event.hold
-        owner = effects.place_of(hold.object)
+        owner = place_of(hold.object)
         try:
             seen = await owners.seen(self._cluster, owner)
         except NotFound:
@@ -64,7 +64,7 @@ class Suspensions:
             return
         self._tell_once(target, hold.object, seen.unread)
         before, now = Desired(hold.revision, hold.content), gitops.desired(seen.raw, seen.source)
-        match effects.released(seen.raw, hold):
+        match released(seen.raw, hold):
             case Before():
                 # A run under way is let end first: what the owner rolls out would abandon it half way.
                 if gitops.differs(before, now) and self._chronicle.open_run_on(target) is None:
@@ -81,7 +81,7 @@ class Suspensions:
         owner = event.hold.object
         if self._chronicle.resuming(target, owner) is None:
             await self._chronicle.tell(target_stream(target), OwnerResuming(self._clock.now(), owner, reason))
-        await effects.resume(self._cluster, raw, json.loads(event.hold.saved))
+        await resume(self._cluster, raw, json.loads(event.hold.saved))
         await self._resumed(target, event, GUARD, reason)
 
     async def _resumed(self, target: str, event: OwnerSuspended, by: str, reason: str) -> None:
@@ -125,16 +125,16 @@ class Suspensions:
         return [(target, claim) for target, claim in found if claim is not None]
 
     async def _swept(self, name: str, holds: Sequence[Hold], kept: Collection[str]) -> Claim | None:
-        owner = effects.place_of(name)
+        owner = place_of(name)
         try:
             raw = await self._cluster.get(Kind(owner.kind), owner.namespace, owner.name)
             mark = gitops.mark_of(raw)
             if mark is None or mark.run in kept:
                 return None
-            hold = next((h for h in holds if h.token and effects.is_marked(raw, h)), None)
+            hold = next((h for h in holds if h.token and is_marked(raw, h)), None)
             if hold is None or raw["metadata"]["uid"] != hold.uid:
                 return _claim(owner, raw)
-            await effects.resume(self._cluster, raw, json.loads(hold.saved))
+            await resume(self._cluster, raw, json.loads(hold.saved))
             resumed = gitops.is_suspended(raw) and not gitops.is_suspended_by_another(raw)
             self._log.warning("owner.mark_removed", owner=owner.object, resumed=resumed)
         except NotFound:

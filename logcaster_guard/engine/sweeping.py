@@ -11,15 +11,15 @@ from logcaster_guard.domain import claims, narration
 from logcaster_guard.domain.claims import Claim
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable, NotFound
 from logcaster_guard.domain.events import NoticeQueued
+from logcaster_guard.domain.external_changes import selector_of
 from logcaster_guard.domain.provenance import MANAGED
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import Hold
-from logcaster_guard.effects import environment, helper_deployment
-from logcaster_guard.effects.interference import selector_of
 from logcaster_guard.engine.chronicle import Chronicle, target_stream
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.ports import Clock, Cluster, Json, Kind
+from logcaster_guard.steps import remove_helper, restore_environment
 
 _LATEST = timedelta(days=1)
 """How long after the end of a run a request of its own is looked out for."""
@@ -61,10 +61,10 @@ class Sweeper:
         try:
             match hold.kind:
                 case "helper" if not self._is_target(namespace, hold.object):
-                    swept = await helper_deployment.sweep(self._cluster, run, hold, selectors)
+                    swept = await remove_helper.sweep(self._cluster, run, hold, selectors)
                 # Where the creation was seen to be done, the run itself has given it back, or left it to serve.
                 case "environment" if not run.done_instant("restore_environment"):
-                    swept = await environment.sweep(self._cluster, run, hold, selectors)
+                    swept = await restore_environment.sweep(self._cluster, run, hold, selectors)
                 case _:
                     return
         except ClusterError as error:

@@ -18,7 +18,6 @@ from logcaster_guard.domain.rules import Rule, difference, quicker
 from logcaster_guard.domain.runs import SUBSIDED
 from logcaster_guard.domain.signals import NoData, Reading, Signal, SourceError, SourceName, Value, is_lagging
 from logcaster_guard.domain.triggers import Change, Phase, TriggerState
-from logcaster_guard.effects.verification import Assessment
 from logcaster_guard.engine import verdicts
 from logcaster_guard.engine.board import Board, text
 from logcaster_guard.engine.chronicle import target_stream
@@ -26,6 +25,7 @@ from logcaster_guard.engine.history import ConditionHistory
 from logcaster_guard.engine.hub import RunEnded, TemplateChanged
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.engine.services import Services, TargetContext
+from logcaster_guard.steps.services import Assessment
 
 
 @dataclass(slots=True, eq=False)

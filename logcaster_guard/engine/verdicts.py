@@ -8,8 +8,8 @@ from logcaster_guard.domain import manual
 from logcaster_guard.domain.conditions import Judgement, NoDataPolicy, Verdict, judge
 from logcaster_guard.domain.rules import Action, Rule
 from logcaster_guard.domain.signals import Signal
-from logcaster_guard.effects.verification import Assessment
 from logcaster_guard.engine.board import Board, text
+from logcaster_guard.steps.services import Assessment
 
 
 def sees(rule: Rule, judgement: Judgement, seen: frozenset[str]) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from logcaster_guard.domain.rules import Policy, Rule
-from logcaster_guard.domain.steps import AskPeople, Plan
+from logcaster_guard.domain.steps import Plan
+from logcaster_guard.steps.ask_people import AskPeople
 
 BLIND = 600.0
 """Seconds beyond the grace for which a decision is held back at least while nothing can be read."""

@@ -15,20 +15,17 @@ from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.rules import Policy, Rule
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.snapshots import Snapshot
-from logcaster_guard.domain.steps import (
-    AwaitEndpoints,
-    AwaitEnvironment,
-    CheckEnvironment,
-    JudgeEnvironment,
-    Plan,
-    RaiseAutoscalerMinimum,
-    RestoreEnvironment,
-    ScaleEnvironment,
-    Step,
-    SwitchService,
-    VerifyRecovery,
-)
+from logcaster_guard.domain.steps import Plan, Step
 from logcaster_guard.domain.workload import Workload, template_hash
+from logcaster_guard.steps.await_endpoints import AwaitEndpoints
+from logcaster_guard.steps.await_environment import AwaitEnvironment
+from logcaster_guard.steps.check_environment import CheckEnvironment
+from logcaster_guard.steps.judge_environment import JudgeEnvironment
+from logcaster_guard.steps.raise_autoscaler_minimum import RaiseAutoscalerMinimum
+from logcaster_guard.steps.restore_environment import RestoreEnvironment
+from logcaster_guard.steps.scale_environment import ScaleEnvironment
+from logcaster_guard.steps.switch_service import SwitchService
+from logcaster_guard.steps.verify_recovery import VerifyRecovery
 from logcaster_guard.strategies.immediate import scaled_object, scales
 from logcaster_guard.strategies.unfit import Unfit
 

@@ -16,21 +16,18 @@ from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import GradualPolicy, Policy, Rule
 from logcaster_guard.domain.runs import Run
-from logcaster_guard.domain.steps import (
-    AwaitHelper,
-    AwaitRollout,
-    CreateHelper,
-    JudgeHelper,
-    PinAutoscaler,
-    Plan,
-    RemoveHelper,
-    RestoreTemplate,
-    ScaleHelper,
-    ScaleProduction,
-    Step,
-    VerifyRecovery,
-)
+from logcaster_guard.domain.steps import Plan, Step
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.steps.await_helper import AwaitHelper
+from logcaster_guard.steps.await_rollout import AwaitRollout
+from logcaster_guard.steps.create_helper import CreateHelper
+from logcaster_guard.steps.judge_helper import JudgeHelper
+from logcaster_guard.steps.pin_autoscaler import PinAutoscaler
+from logcaster_guard.steps.remove_helper import RemoveHelper
+from logcaster_guard.steps.restore_template import RestoreTemplate
+from logcaster_guard.steps.scale_helper import ScaleHelper
+from logcaster_guard.steps.scale_production import ScaleProduction
+from logcaster_guard.steps.verify_recovery import VerifyRecovery
 from logcaster_guard.strategies.immediate import scaled_object, scales
 from logcaster_guard.strategies.unfit import Unfit
 

@@ -7,16 +7,13 @@ from typing import Any
 
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.rules import Policy, Rule
-from logcaster_guard.domain.steps import (
-    AwaitRollout,
-    DeleteStuckPods,
-    Plan,
-    RaiseAutoscalerMinimum,
-    RestoreTemplate,
-    Step,
-    VerifyRecovery,
-)
+from logcaster_guard.domain.steps import Plan, Step
 from logcaster_guard.domain.workload import DAEMON_SET, STATEFUL_SET, Workload
+from logcaster_guard.steps.await_rollout import AwaitRollout
+from logcaster_guard.steps.delete_stuck_pods import DeleteStuckPods
+from logcaster_guard.steps.raise_autoscaler_minimum import RaiseAutoscalerMinimum
+from logcaster_guard.steps.restore_template import RestoreTemplate
+from logcaster_guard.steps.verify_recovery import VerifyRecovery
 from logcaster_guard.strategies.unfit import Unfit
 
 SCALED_OBJECT = "scaledobject.keda.sh/name"

@@ -18,7 +18,6 @@ from logcaster_guard.domain.ledger import Freeze
 from logcaster_guard.domain.problems import Problem
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Unit
-from logcaster_guard.domain.steps import AskPeople
 from logcaster_guard.domain.triggers import Phase
 from logcaster_guard.engine.manual import Preview
 from logcaster_guard.engine.status import (
@@ -262,9 +261,9 @@ def _run(run: Run) -> Json:
 def _question(run: Run) -> Json | None:
     """What people are asked now: until when, and how long an answer may hold; None if they are not asked."""
     asked = narration.asked(run.opened)
-    if asked is None or run.closed is not None or run.ending is not None or not isinstance(run.present, AskPeople):
+    if asked is None or run.closed is not None or run.ending is not None or run.asks is None:
         return None
-    return {"until": asked.until, "expiry": asked.expiry, "require_approval": run.present.require_approval}
+    return {"until": asked.until, "expiry": asked.expiry, "require_approval": run.asks.require_approval}
 
 
 def _seconds(seconds: float) -> str:

@@ -10,17 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logcaster_guard.adapters import journal_codec
-from logcaster_guard.adapters.journal_codec import Unreadable, decode, encode
+from logcaster_guard.adapters.journal_codec import Unreadable
 from logcaster_guard.domain.events import (
     Event,
     NoticeQueued,
     OwnerSuspended,
+    RevisionBad,
     RevisionGood,
     SignalSeen,
     StepDone,
     StepIntended,
 )
 from logcaster_guard.domain.notices import Notice, Severity
+from logcaster_guard.domain.steps import Hold, Step
+from logcaster_guard.steps.kinds import KINDS
+from logcaster_guard.stores import CODEC
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 MEMBERS: tuple[type[Any], ...] = get_args(Event)
@@ -28,6 +32,13 @@ MEMBERS: tuple[type[Any], ...] = get_args(Event)
 ZONES = st.sampled_from([UTC, timezone(timedelta(hours=9)), timezone(timedelta(hours=-3))])
 st.register_type_strategy(datetime, st.datetimes(min_value=datetime(1970, 1, 2), timezones=ZONES))  # noqa: DTZ001 # a bound
 st.register_type_strategy(float, st.floats(allow_nan=False))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda part: st.lists(part) | st.dictionaries(st.text(), part),
+    max_leaves=5,
+)
+st.register_type_strategy(Hold, st.builds(Hold, original=JSON, written=JSON))
+st.register_type_strategy(Step, st.one_of([st.builds(kind.step) for kind in KINDS]))
 
 
 @pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.__name__)
@@ -35,9 +46,9 @@ def test_every_event_type_survives_the_round_trip(member: type[Any]) -> None:
     @settings(max_examples=30)
     @given(st.builds(member))
     def round_trip(event: Event) -> None:
-        text = encode(event)
-        assert decode(text) == event
-        assert type(decode(text)) is type(event)
+        text = CODEC.encode(event)
+        assert CODEC.decode(text) == event
+        assert type(CODEC.decode(text)) is type(event)
         assert json.loads(text)["type"] == member.__name__
 
     round_trip()
@@ -49,16 +60,18 @@ def test_no_event_has_a_field_that_the_envelope_needs() -> None:
 
 def test_instants_are_written_in_utc() -> None:
     seoul = NOW.astimezone(timezone(timedelta(hours=9)))
-    assert json.loads(encode(SignalSeen(seoul, "error_rate")))["at"] == "2026-01-02T03:04:05.000678+00:00"
+    assert json.loads(CODEC.encode(SignalSeen(seoul, "error_rate")))["at"] == "2026-01-02T03:04:05.000678+00:00"
 
 
 def test_a_lone_surrogate_becomes_a_replacement_and_is_readable() -> None:
-    assert decode(encode(StepDone(NOW, "r", 0, "bad \ud800 text"))) == StepDone(NOW, "r", 0, "bad \ufffd text")
+    assert CODEC.decode(CODEC.encode(StepDone(NOW, "r", 0, "bad \ud800 text"))) == StepDone(
+        NOW, "r", 0, "bad \ufffd text"
+    )
 
 
 def test_read_only_mappings_are_written_as_objects() -> None:
     notice = Notice("n", NOW, "e", Severity.INFO, "t", "x", facts=MappingProxyType({"a": "b"}))
-    assert decode(encode(NoticeQueued(NOW, notice))) == NoticeQueued(
+    assert CODEC.decode(CODEC.encode(NoticeQueued(NOW, notice))) == NoticeQueued(
         NOW, Notice("n", NOW, "e", Severity.INFO, "t", "x", facts={"a": "b"})
     )
 
@@ -73,12 +86,12 @@ def test_read_only_mappings_are_written_as_objects() -> None:
 )
 def test_what_could_not_be_read_back_is_not_written(event: Event) -> None:
     with pytest.raises(ValueError, match=r"event|does not fit"):
-        encode(event)
+        CODEC.encode(event)
 
 
 def test_a_release_that_earned_good_before_rules_were_told_apart_is_good_by_all_of_them() -> None:
     old = {"at": "2026-01-01T00:00:00+00:00", "template": "t", "quiet_share": 1.0, "watched": 9.0}
-    event = decode(json.dumps({"type": "RevisionGood", **old}))
+    event = CODEC.decode(json.dumps({"type": "RevisionGood", **old}))
     assert isinstance(event, RevisionGood)
     assert event.unmeasured == ()
 
@@ -147,7 +160,7 @@ OLD_RUN: dict[str, Any] = {
 def test_an_event_of_an_earlier_version_is_read_without_the_fields_of_this_one(
     name: str, old: dict[str, Any], since: dict[str, Any]
 ) -> None:
-    event = decode(json.dumps({"type": name, "at": "2026-01-01T00:00:00+00:00", **old}))
+    event = CODEC.decode(json.dumps({"type": name, "at": "2026-01-01T00:00:00+00:00", **old}))
     assert {field: getattr(event, field) for field in since} == since
     held = [*getattr(event, "holds", ()), *([event.hold] if isinstance(event, StepIntended | OwnerSuspended) else [])]
     assert [(h.token, h.since, h.owners) for h in held if h] == [("", None, ())] * len(held)
@@ -181,16 +194,22 @@ GOOD = {"type": "SignalSeen", "at": "2026-01-01T00:00:00+00:00", "signal": "s"}
 )
 def test_what_does_not_fit_is_refused_with_the_reason(text: str, says: str) -> None:
     with pytest.raises(Unreadable, match=says):
-        decode(text)
+        CODEC.decode(text)
 
 
 def test_each_version_reads_what_it_and_those_before_it_have_written(monkeypatch: pytest.MonkeyPatch) -> None:
     event = SignalSeen(NOW, "error_rate")
-    of_one = encode(event)
+    of_one = CODEC.encode(event)
     assert "codec" not in json.loads(of_one)
     monkeypatch.setattr(journal_codec, "VERSION", 2)
-    of_two = encode(event)
-    assert (json.loads(of_two)["codec"], decode(of_one), decode(of_two)) == (2, event, event)
+    of_two = CODEC.encode(event)
+    assert (json.loads(of_two)["codec"], CODEC.decode(of_one), CODEC.decode(of_two)) == (2, event, event)
     monkeypatch.setattr(journal_codec, "VERSION", 1)
     with pytest.raises(Unreadable, match="event codec 2, and this one reads 1"):
-        decode(of_two)
+        CODEC.decode(of_two)
+
+
+def test_a_configuration_is_written_only_where_it_is_known() -> None:
+    unknown, known = (RevisionBad(NOW, "t", "why", configuration=c) for c in ("", "c"))
+    assert "configuration" not in CODEC.encode(unknown)
+    assert [CODEC.decode(CODEC.encode(event)) for event in (unknown, known)] == [unknown, known]

@@ -15,6 +15,7 @@ from logcaster_guard.adapters.kubernetes.stored import Place
 from logcaster_guard.domain.errors import JournalConflict, JournalUnavailable
 from logcaster_guard.domain.events import Event, SignalSeen
 from logcaster_guard.ports import Journal
+from logcaster_guard.stores import CODEC
 from tests.fakes.journal import MemoryJournal
 from tests.fakes.secrets import Secrets
 
@@ -29,9 +30,9 @@ def seen(*signals: str) -> list[Event]:
 async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Journal]:
     made: Journal = MemoryJournal()
     if request.param == "sqlite":
-        made = await SqliteJournal.open(tmp_path / "j.db")
+        made = await SqliteJournal.open(CODEC, tmp_path / "j.db")
     if request.param == "kubernetes":
-        made = KubernetesJournal(Secrets(), Place("guards", "logcaster-guard"))
+        made = KubernetesJournal(CODEC, Secrets(), Place("guards", "logcaster-guard"))
     yield made
     await made.aclose()
 

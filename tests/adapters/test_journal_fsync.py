@@ -31,13 +31,14 @@ import asyncio, os, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from logcaster_guard.adapters.journal import SqliteJournal
+from logcaster_guard.stores import CODEC
 from logcaster_guard.domain.errors import JournalUnavailable
 from logcaster_guard.domain.events import SignalSeen
 
 async def main():
     event = SignalSeen(datetime(2026, 1, 1, tzinfo=UTC), "error_rate")
     switch = Path(os.environ["FAILING_DISK"])
-    journal = await SqliteJournal.open(Path(sys.argv[1]))
+    journal = await SqliteJournal.open(CODEC, Path(sys.argv[1]))
     await journal.append("target/a", [event], 0)
     switch.touch()
     try:

@@ -23,6 +23,7 @@ from logcaster_guard.adapters.kubernetes.stored import Place
 from logcaster_guard.domain.errors import JournalConflict, JournalOutOfReach, JournalUnavailable
 from logcaster_guard.domain.events import Event, SignalSeen
 from logcaster_guard.ports import Json, Kind
+from logcaster_guard.stores import CODEC
 from tests.fakes.secrets import Fate, Secrets
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -35,7 +36,7 @@ def seen(*signals: str) -> list[Event]:
 
 
 def journal_on(secrets: Secrets, place: Place = PLACE) -> KubernetesJournal:
-    return KubernetesJournal(secrets, place)
+    return KubernetesJournal(CODEC, secrets, place)
 
 
 async def content(secrets: Secrets, stream: str = "run/1") -> list[str]:
@@ -64,10 +65,10 @@ async def test_an_append_is_one_request() -> None:
 async def test_a_journal_that_was_read_goes_on_with_one_request_and_its_positions_rise() -> None:
     secrets = Secrets()
     clock = count(1_000)
-    first = KubernetesJournal(secrets, PLACE, now=lambda: next(clock))
+    first = KubernetesJournal(CODEC, secrets, PLACE, now=lambda: next(clock))
     await first.append("run/1", seen("a"), 0)
     # The wall clock of the next one is behind.
-    second = KubernetesJournal(secrets, PLACE, now=lambda: 1)
+    second = KubernetesJournal(CODEC, secrets, PLACE, now=lambda: 1)
     await second.read_all()
     secrets.calls.clear()
     await second.append("run/2", seen("b"), 0)
@@ -326,7 +327,9 @@ async def test_guards_of_different_names_share_a_namespace() -> None:
 async def test_an_event_of_an_unknown_type_is_named_by_stream_and_seq(monkeypatch: pytest.MonkeyPatch) -> None:
     secrets = Secrets()
     with monkeypatch.context() as patched:
-        patched.setattr("logcaster_guard.adapters.journal_codec.encode", lambda _: '{"type":"FromTheFuture"}')
+        patched.setattr(
+            "logcaster_guard.adapters.journal_codec.EventCodec.encode", lambda *_: '{"type":"FromTheFuture"}'
+        )
         await journal_on(secrets).append("run/7", seen("a"), 0)
     with pytest.raises(JournalUnavailable, match=r"stream run/7, seq 1: 'FromTheFuture' is no event type"):
         await journal_on(secrets).read("run/7")

@@ -17,6 +17,7 @@ from logcaster_guard.adapters.journal import SqliteJournal
 from logcaster_guard.config.sections import JournalSection
 from logcaster_guard.domain.errors import JournalUnavailable
 from logcaster_guard.domain.events import SignalSeen
+from logcaster_guard.stores import CODEC
 from tests.fakes.secrets import Secrets
 
 EVENT = SignalSeen(datetime(2026, 1, 1, tzinfo=UTC), "error_rate")
@@ -47,13 +48,13 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("path", ["journal.db", "new.db", "folder/new.db"])
 async def test_it_cannot_be_opened_and_nothing_changes(volume: Path, path: str) -> None:
-    journal = await SqliteJournal.open(volume / "journal.db")
+    journal = await SqliteJournal.open(CODEC, volume / "journal.db")
     await journal.append("target/a", [EVENT], 0)
     await journal.aclose()
     assert mount("-o", "remount,ro", str(volume))
     before = contents(volume)
     with pytest.raises(JournalUnavailable, match=r"(?i)read-?only"):
-        await SqliteJournal.open(volume / path)
+        await SqliteJournal.open(CODEC, volume / path)
     assert contents(volume) == before
 
 

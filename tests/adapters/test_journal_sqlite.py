@@ -21,6 +21,7 @@ from logcaster_guard.adapters.journal import SqliteJournal
 from logcaster_guard.adapters.sqlite_layout import APPLICATION_ID, FORMAT
 from logcaster_guard.domain.errors import JournalConflict, JournalUnavailable
 from logcaster_guard.domain.events import Event, SignalSeen
+from logcaster_guard.stores import CODEC
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CHILD_LIMIT = 30.0
@@ -31,14 +32,14 @@ def seen(*signals: str) -> list[Event]:
 
 
 async def filled(path: Path, count: int = 40) -> None:
-    journal = await SqliteJournal.open(path)
+    journal = await SqliteJournal.open(CODEC, path)
     for n in range(count):
         await journal.append(f"run/{n % 3}", seen(f"signal-{n}"), n // 3)
     await journal.aclose()
 
 
 async def content(path: Path) -> list[tuple[str, int, Event]]:
-    journal = await SqliteJournal.open(path)
+    journal = await SqliteJournal.open(CODEC, path)
     try:
         return [(e.stream, e.seq, e.event) for e in await journal.read_all()]
     finally:
@@ -54,7 +55,7 @@ async def refused(path: Path) -> str:
     """The sentence with which opening fails; file and log are the same before and after."""
     before = files(path)
     with pytest.raises(JournalUnavailable) as caught:
-        await SqliteJournal.open(path)
+        await SqliteJournal.open(CODEC, path)
     assert files(path) == before
     return str(caught.value)
 
@@ -63,7 +64,7 @@ async def test_events_and_conflicts_outlive_the_process(tmp_path: Path) -> None:
     path = tmp_path / "j.db"
     await filled(path)
     assert len(await content(path)) == 40
-    journal = await SqliteJournal.open(path)
+    journal = await SqliteJournal.open(CODEC, path)
     with pytest.raises(JournalConflict):
         await journal.append("run/0", seen("x"), 0)
     await journal.aclose()
@@ -71,7 +72,7 @@ async def test_events_and_conflicts_outlive_the_process(tmp_path: Path) -> None:
 
 async def test_file_and_new_folders_are_for_the_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "state" / "guard" / "j.db"
-    journal = await SqliteJournal.open(path)
+    journal = await SqliteJournal.open(CODEC, path)
     await journal.append("run/1", seen("a"), 0)
     modes = {p.name: p.stat().st_mode & 0o777 for p in path.parent.iterdir()}
     await journal.aclose()
@@ -96,9 +97,9 @@ async def test_the_file_says_what_it_is(tmp_path: Path) -> None:
 
 async def test_two_guards_cannot_share_one_file(tmp_path: Path) -> None:
     path = tmp_path / "j.db"
-    journal = await SqliteJournal.open(path)
+    journal = await SqliteJournal.open(CODEC, path)
     with pytest.raises(JournalUnavailable, match="in use by another guard"):
-        await SqliteJournal.open(path)
+        await SqliteJournal.open(CODEC, path)
     await journal.append("run/1", seen("a"), 0)
     await journal.aclose()
     assert len(await content(path)) == 1
@@ -212,8 +213,10 @@ async def test_an_event_of_an_unknown_type_is_named_by_stream_and_seq(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr("logcaster_guard.adapters.journal_codec.encode", lambda _: '{"type":"FromTheFuture"}')
-        journal = await SqliteJournal.open(tmp_path / "j.db")
+        patched.setattr(
+            "logcaster_guard.adapters.journal_codec.EventCodec.encode", lambda *_: '{"type":"FromTheFuture"}'
+        )
+        journal = await SqliteJournal.open(CODEC, tmp_path / "j.db")
         await journal.append("run/7", seen("a"), 0)
     with pytest.raises(JournalUnavailable, match=r"stream run/7, seq 1: 'FromTheFuture' is no event type"):
         await journal.read("run/7")
@@ -243,7 +246,7 @@ async def test_a_crash_while_the_file_is_made_is_made_good(tmp_path: Path) -> No
 
 async def test_a_file_moved_away_under_the_guard_takes_no_more_appends(tmp_path: Path) -> None:
     path = tmp_path / "j.db"
-    journal = await SqliteJournal.open(path)
+    journal = await SqliteJournal.open(CODEC, path)
     await journal.append("run/1", seen("a"), 0)
     path.rename(tmp_path / "away")
     with pytest.raises(JournalUnavailable):
@@ -260,7 +263,7 @@ async def test_an_append_works_again_once_another_program_lets_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("logcaster_guard.adapters.journal.BUSY_TIMEOUT", 0.05)
-    journal = await SqliteJournal.open(tmp_path / "j.db")
+    journal = await SqliteJournal.open(CODEC, tmp_path / "j.db")
     with contextlib.closing(sqlite3.connect(tmp_path / "j.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(JournalUnavailable, match="another program has it locked"):
@@ -271,7 +274,7 @@ async def test_an_append_works_again_once_another_program_lets_go(
 
 
 async def test_a_cancelled_append_is_whole_or_absent_and_read_tells(tmp_path: Path) -> None:
-    journal = await SqliteJournal.open(tmp_path / "j.db")
+    journal = await SqliteJournal.open(CODEC, tmp_path / "j.db")
     seq = 0
     for turns in range(30):
         task = asyncio.create_task(journal.append("run/1", seen("a", "b", "c"), seq))
@@ -291,7 +294,7 @@ async def test_an_append_that_had_begun_when_cancelled_is_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, go_on = threading.Event(), threading.Event()
-    journal = await SqliteJournal.open(tmp_path / "j.db")
+    journal = await SqliteJournal.open(CODEC, tmp_path / "j.db")
     append = journal._file.append
 
     def held(stream: str, bodies: list[str], expected: int) -> int:
@@ -314,7 +317,7 @@ async def test_an_append_that_had_begun_when_cancelled_is_finished(
 
 async def test_a_cancelled_opening_leaves_nothing_locked(tmp_path: Path) -> None:
     for turns in range(5):
-        task = asyncio.create_task(SqliteJournal.open(tmp_path / f"{turns}.db"))
+        task = asyncio.create_task(SqliteJournal.open(CODEC, tmp_path / f"{turns}.db"))
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
@@ -335,12 +338,13 @@ from pathlib import Path
 from logcaster_guard.adapters.journal import SqliteJournal
 from logcaster_guard.domain.errors import JournalUnavailable
 from logcaster_guard.domain.events import SignalSeen
+from logcaster_guard.stores import CODEC
 PATH, NOW = Path(sys.argv[1]), datetime(2026, 1, 1, tzinfo=UTC)
 """
 
 APPENDER = """
 async def main():
-    journal = await SqliteJournal.open(PATH)
+    journal = await SqliteJournal.open(CODEC, PATH)
     seq = len(await journal.read("run/1"))
     for _ in range(100_000):
         seq = await journal.append("run/1", [SignalSeen(NOW, f"{seq}a"), SignalSeen(NOW, f"{seq}b")], seq)
@@ -351,7 +355,7 @@ asyncio.run(main())
 
 async def test_guards_that_take_turns_share_one_file_and_see_each_others_appends(tmp_path: Path) -> None:
     path = tmp_path / "j.db"
-    first, second = [await SqliteJournal.open(path, shared=True) for _ in range(2)]
+    first, second = [await SqliteJournal.open(CODEC, path, shared=True) for _ in range(2)]
     await first.append("run/1", seen("a"), 0)
     assert [e.event for e in await second.read("run/1")] == seen("a")
     with pytest.raises(JournalConflict):
@@ -366,7 +370,7 @@ async def test_guards_that_take_turns_share_one_file_and_see_each_others_appends
 
 async def test_at_their_first_start_they_make_one_file(tmp_path: Path) -> None:
     path = tmp_path / "j.db"
-    made = await asyncio.gather(*(SqliteJournal.open(path, shared=True) for _ in range(6)))
+    made = await asyncio.gather(*(SqliteJournal.open(CODEC, path, shared=True) for _ in range(6)))
     for n, journal in enumerate(made):
         await journal.append("run/1", seen(str(n)), n)
     for journal in made:
@@ -378,9 +382,9 @@ async def test_at_their_first_start_they_make_one_file(tmp_path: Path) -> None:
 async def test_one_that_shares_and_one_that_does_not_keep_each_other_out(tmp_path: Path, first: bool) -> None:
     path = tmp_path / "j.db"
     await filled(path)
-    journal = await SqliteJournal.open(path, shared=first)
+    journal = await SqliteJournal.open(CODEC, path, shared=first)
     with pytest.raises(JournalUnavailable, match="in use by another guard"):
-        await SqliteJournal.open(path, shared=not first)
+        await SqliteJournal.open(CODEC, path, shared=not first)
     await journal.aclose()
     assert len(await content(path)) == 40
 
@@ -407,7 +411,7 @@ def test_what_was_acknowledged_before_a_sigkill_is_there(tmp_path: Path) -> None
 
 FULL_DISK = """
 async def main():
-    journal = await SqliteJournal.open(PATH)
+    journal = await SqliteJournal.open(CODEC, PATH)
     seq, limit = 0, 200_000
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     for _ in range(1000):
@@ -442,7 +446,7 @@ def test_a_full_disk_is_told_and_a_later_append_works_again(tmp_path: Path) -> N
 
 async def test_a_journal_left_by_a_crash_is_checked_without_being_written(tmp_path: Path) -> None:
     live, path = tmp_path / "live.db", tmp_path / "j.db"
-    journal = await SqliteJournal.open(live)
+    journal = await SqliteJournal.open(CODEC, live)
     await journal.append("run/1", seen("a", "b"), 0)
     for suffix in ("", "-wal"):
         shutil.copyfile(f"{live}{suffix}", f"{path}{suffix}")
@@ -461,7 +465,7 @@ async def test_a_journal_left_by_a_crash_is_checked_without_being_written(tmp_pa
 READ_ONLY = """
 async def main():
     try:
-        await SqliteJournal.open(PATH)
+        await SqliteJournal.open(CODEC, PATH)
     except JournalUnavailable as error:
         print(error)
 asyncio.run(main())
@@ -497,7 +501,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path, existing: bool)
 async def test_a_compacted_file_is_trusted_and_a_row_that_is_missing_from_it_is_found(tmp_path: Path) -> None:
     path = tmp_path / "j.db"
     await filled(path)
-    journal = await SqliteJournal.open(path)
+    journal = await SqliteJournal.open(CODEC, path)
     await journal.compact({("run/0", seq) for seq in (1, 2, 5, 9)})
     await journal.aclose()
     assert [seq for stream, seq, _ in await content(path) if stream == "run/0"] == [3, 4, 6, 7, 8, 10, 11, 12, 13, 14]

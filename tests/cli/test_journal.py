@@ -8,6 +8,7 @@ import json
 import shutil
 import sqlite3
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,6 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from logcaster_guard import journal_tools, stores
-from logcaster_guard.adapters import journal_codec
 from logcaster_guard.adapters import sqlite_layout as layout
 from logcaster_guard.adapters.blobs import FolderBlobs
 from logcaster_guard.adapters.journal import SqliteJournal
@@ -28,6 +28,7 @@ from logcaster_guard.cli.main import app
 from logcaster_guard.domain.authority import Record
 from logcaster_guard.domain.events import Event, SignalSeen, TriggerCleared, TriggerPending
 from logcaster_guard.ports import Entry, Json, Kind
+from logcaster_guard.stores import CODEC
 from tests.fakes.lease import MemoryLease, Shelf
 from tests.fakes.secrets import Secrets
 from tests.versions.kept import FOLDER, PLACE, secrets_of, sqlite_file
@@ -188,7 +189,7 @@ def test_what_cannot_be_read_is_one_sentence(
 
 
 async def test_beside_a_running_guard_it_is_verified_and_backed_up_and_not_compacted(folder: Path) -> None:
-    guards = await SqliteJournal.open(folder / "journal.db")
+    guards = await SqliteJournal.open(CODEC, folder / "journal.db")
     await guards.append(
         "target/default/plain", [SignalSeen(NOW, "late")], len(await guards.read("target/default/plain"))
     )
@@ -204,7 +205,7 @@ async def test_beside_a_running_guard_it_is_verified_and_backed_up_and_not_compa
 
 
 async def entries_of(folder: Path) -> Sequence[Entry]:
-    async with contextlib.aclosing(await SqliteJournal.open(folder / "journal.db")) as journal:
+    async with contextlib.aclosing(await SqliteJournal.open(CODEC, folder / "journal.db")) as journal:
         return await journal.read_all()
 
 
@@ -241,6 +242,58 @@ def test_a_copy_that_cannot_be_trusted_is_no_backup(folder: Path) -> None:
     assert sorted(p.name for p in folder.iterdir()) == ["blobs", "guard.yaml", "journal.db"]
 
 
+GUARD = """
+import asyncio, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from logcaster_guard.adapters.journal import SqliteJournal
+from logcaster_guard.domain.events import SignalSeen
+from logcaster_guard.stores import CODEC
+
+async def main():
+    journal, seq = await SqliteJournal.open(CODEC, Path(sys.argv[1])), 0
+    while True:
+        seq = await journal.append("guard", [SignalSeen(datetime.now(UTC), str(seq))] * 3, seq)
+        print(seq, flush=True)
+
+asyncio.run(main())
+"""
+
+
+def written(guard: subprocess.Popen[str], at_least: int) -> None:
+    """Wait until the other process has appended so much."""
+    assert guard.stdout is not None
+    assert any(int(line) >= at_least for line in guard.stdout)
+
+
+@pytest.mark.slow
+def test_a_copy_made_beside_a_process_that_never_stops_writing_is_whole(folder: Path) -> None:
+    program = [str(Path(sys.executable).with_name("logcaster-guard")), "journal"]
+    arguments = [sys.executable, "-c", GUARD, str(folder / "journal.db")]
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        whole = [*program, *command, "--config", str(folder / "guard.yaml")]
+        return subprocess.run(whole, capture_output=True, text=True, timeout=60, check=False)
+
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as guard:
+        try:
+            written(guard, 30)
+            done = [run("verify"), run("backup", str(folder / "copy.tar")), run("compact")]
+            assert guard.poll() is None
+        finally:
+            guard.kill()
+    assert [d.returncode for d in done] == [0, 0, 1], [d.stdout + d.stderr for d in done]
+    assert "stop it first" in done[2].stderr
+    count = asyncio.run(copied(folder / "copy.tar"))
+    # An append of three is in a copy whole or not at all.
+    assert (count >= 30, count % 3) == (True, 0)
+
+
+async def copied(file: Path) -> int:
+    async with journal_tools.backup(file) as copy:
+        return sum(entry.stream == "guard" for entry in copy.journal.entries)
+
+
 @pytest.mark.parametrize("name", ["../escape", "journal.db.lock", "/etc/passwd"])
 def test_only_a_backup_is_unpacked(tmp_path: Path, name: str) -> None:
     (tmp_path / "x").write_text("x")
@@ -252,7 +305,7 @@ def test_only_a_backup_is_unpacked(tmp_path: Path, name: str) -> None:
 
 
 async def test_by_hand_goes_what_the_guard_lets_go_of(folder: Path) -> None:
-    journal = await SqliteJournal.open(folder / "journal.db")
+    journal = await SqliteJournal.open(CODEC, folder / "journal.db")
     seq = len(await journal.read("target/default/plain"))
     for day in range(40):
         at = datetime.now(UTC) - timedelta(days=40 - day)
@@ -318,7 +371,7 @@ async def test_a_backup_of_the_cluster_is_created_again_as_it_was(tmp_path: Path
     copy = tmp_path / "copy.tar"
     assert (await asyncio.to_thread(call, tmp_path, "backup", str(copy))).exit_code == 0
     assert (await asyncio.to_thread(call, tmp_path, "verify", str(copy))).exit_code == 0
-    before = list(await KubernetesJournal(cluster, PLACE).read_all())
+    before = list(await KubernetesJournal(CODEC, cluster, PLACE).read_all())
     with tarfile.open(copy) as archive:
         member = archive.extractfile("secrets.json")
         assert member is not None
@@ -327,7 +380,7 @@ async def test_a_backup_of_the_cluster_is_created_again_as_it_was(tmp_path: Path
     for item in items:
         assert item["metadata"].keys() <= {"name", "namespace", "labels", "annotations"}
         await cluster.create(Kind.SECRET, PLACE.namespace, item)
-    restored: list[Entry] = list(await KubernetesJournal(cluster, PLACE).read_all())
+    restored: list[Entry] = list(await KubernetesJournal(CODEC, cluster, PLACE).read_all())
     assert restored == before
     assert (await asyncio.to_thread(call, tmp_path, "verify")).exit_code == 0
 
@@ -355,5 +408,5 @@ def test_in_the_cluster_nothing_is_compacted_beside_a_guard(
 def test_the_words_of_an_export_are_those_of_the_journal() -> None:
     entry = Entry("target/a/b", 1, 1, SignalSeen(NOW, "error_rate"))
     (line,) = journal_tools.exported([entry])
-    body = json.loads(journal_codec.encode(entry.event))
+    body = json.loads(CODEC.encode(entry.event))
     assert {"type": line["type"], "at": line["at"], **line["data"]} == body

@@ -23,11 +23,15 @@ from logcaster_guard.domain import capacity, runs
 from logcaster_guard.domain.ledger import Ledger
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.runs import Run
-from logcaster_guard.domain.steps import AskPeople, JudgeEnvironment, JudgeHelper, PinAutoscaler, SwitchService
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Entry, Kind
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import MERGE_PATCH, STRATEGIC_PATCH, ApiRefused
+from logcaster_guard.steps.ask_people import AskPeople
+from logcaster_guard.steps.judge_environment import JudgeEnvironment
+from logcaster_guard.steps.judge_helper import JudgeHelper
+from logcaster_guard.steps.pin_autoscaler import PinAutoscaler
+from logcaster_guard.steps.switch_service import SwitchService
 from tests.cluster import environments
 from tests.cluster.case import BAD, GOOD, REPLICAS, WITHIN, Case, ImageSource, image_of
 from tests.cluster.crashes import Point, Tape

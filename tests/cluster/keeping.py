@@ -17,6 +17,7 @@ from logcaster_guard.adapters.kubernetes.journal import KubernetesJournal
 from logcaster_guard.adapters.kubernetes.stored import Place
 from logcaster_guard.domain.events import Event
 from logcaster_guard.ports import Blobs, Cluster, Entry, Journal, JournalSize
+from logcaster_guard.stores import CODEC
 
 Json = dict[str, Any]
 COMPONENT = Path(__file__).parents[2] / "deploy" / "components" / "kubernetes-journal" / "rbac.yaml"
@@ -85,9 +86,9 @@ class Keeping:
     async def journal(self, *, shared: bool = False) -> AsyncIterator[Journal]:
         """The journal, opened anew; `shared`: by several at once."""
         made: Journal = (
-            await SqliteJournal.open(self.folder / "journal.db", shared=shared)
+            await SqliteJournal.open(CODEC, self.folder / "journal.db", shared=shared)
             if self.api is None
-            else KubernetesJournal(self.api, Place(self.namespace, "logcaster-guard"))
+            else KubernetesJournal(CODEC, self.api, Place(self.namespace, "logcaster-guard"))
         )
         try:
             yield made

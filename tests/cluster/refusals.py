@@ -20,9 +20,9 @@ from structlog.contextvars import get_contextvars
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.domain import runs
 from logcaster_guard.domain.rules import Action
-from logcaster_guard.domain.steps import AskPeople
 from logcaster_guard.ports import Entry, Kind
 from logcaster_guard.sandbox import objects
+from logcaster_guard.steps.ask_people import AskPeople
 from tests.cluster import environments
 from tests.cluster.api_faults import WORDS, WRITES, Call, Failing, Failures, Fault, error_of
 from tests.cluster.case import BAD, REPLICAS, WITHIN, Case, ImageSource

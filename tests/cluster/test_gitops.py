@@ -21,6 +21,7 @@ from logcaster_guard.domain.rules import Action
 from logcaster_guard.ports import Kind
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import MERGE_PATCH, STRATEGIC_PATCH, ApiRefused
+from logcaster_guard.stores import CODEC
 from tests.cluster import owners
 from tests.cluster.case import BAD, GOOD, WITHIN, Case, ImageSource, image_of
 from tests.cluster.crashes import Cell, Moment, Point, Tape
@@ -73,7 +74,7 @@ class Watched:
     @contextlib.asynccontextmanager
     async def guarded(self) -> AsyncIterator[None]:
         """A guard from its start to its end."""
-        self.journal = await SqliteJournal.open(self.scene.folder / "journal.db")
+        self.journal = await SqliteJournal.open(CODEC, self.scene.folder / "journal.db")
         source = ImageSource(self.scene.world, self.scene.clock, self.scene.case)
         guard = self.scene.guard(self.journal, source, Tape(None))
         task = asyncio.create_task(guard.run())

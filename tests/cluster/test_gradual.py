@@ -21,17 +21,18 @@ from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.rules import GradualPolicy, Policy, RolloutPolicy, VerifyPolicy
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Gap, NoData, Reading, Target, Value
-from logcaster_guard.domain.steps import JudgeHelper, Plan, RestoreTemplate, VerifyRecovery
+from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects import gradual as effects
-from logcaster_guard.effects.inspection import Inspection
-from logcaster_guard.effects.verification import Assessment, VerifyRecoveryHandler
-from logcaster_guard.effects.workload import registry
 from logcaster_guard.engine.chronicle import Chronicle, run_stream, target_stream
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import MERGE_PATCH
 from logcaster_guard.sandbox.world import World
+from logcaster_guard.steps.judge_helper import JudgeHelper
+from logcaster_guard.steps.kinds import KINDS
+from logcaster_guard.steps.restore_template import RestoreTemplate
+from logcaster_guard.steps.services import Assessment, HandlerContext, Inspection, handlers_of, lenders_of
 from logcaster_guard.strategies import gradual
 from tests.cluster.case import BAD, GOOD, PACE, RULE, image_of
 from tests.cluster.harness import Cluster
@@ -155,20 +156,27 @@ async def shifting(cluster: Cluster, replicas: int, *, borrowed: bool, policy: P
         now = datetime.now(UTC)
         live = [RevisionLive(now, w.hash, w.revision, w.uid, blob, w.images, earliest=now) for w in (good, bad)]
         await chronicle.tell(target_stream(target.key), live[0], RevisionGood(now, good.hash, 1.0, 1.0), live[1])
-        handlers, lenders = registry(api, blobs, clock)
-        more, loans = effects.registry(api, blobs, clock, sight)
-        verify = VerifyRecoveryHandler(api, clock, lambda *_: Assessment(Verdict.NOT_MET, "quiet"), 5.0)
+
+        def quiet(target: str, rule: str, since: float = 0.0) -> Assessment:  # noqa: ARG001 - the protocol's shape
+            return Assessment(Verdict.NOT_MET, "quiet")
+
+        context = HandlerContext(api, blobs, clock, sight, healthy, quiet, quiet, 5.0)
+        made = {kind: kind.handler(context) for kind in KINDS}
         executor = Executor(
             chronicle=chronicle,
             clock=clock,
-            handlers={**handlers, **more, VerifyRecovery: verify},
-            lenders={**lenders, **loans},
+            handlers=handlers_of(made),
+            lenders=lenders_of(made),
         )
         stack.push_async_callback(executor.stop)
         opened = RunOpened(now, "run-1", target.key, RULE.name, "because", plan)
         await chronicle.decide(run_stream("run-1"), opened)
         executor.start(run_stream("run-1"), "run-1")
         yield Shift(cluster, world, sight, plan, executor, chronicle, "run-1")
+
+
+async def healthy(target: str, url: str) -> Reading:  # noqa: ARG001 - the protocol's shape
+    return Value(0.0, 0.0)
 
 
 async def bounds(shift: Shift) -> tuple[int, int]:
@@ -286,7 +294,7 @@ async def test_a_quicker_run_takes_over_from_where_a_gradual_one_stands(cluster:
         before = shift.chronicle.run(shift.run)
         assert set(before.holds) == {
             f"autoscaler/{objects.DEPLOYMENT}",
-            f"helper/{shift.plan.steps[1].helper}",  # type: ignore[union-attr] # CreateHelper
+            f"helper/{capacity.helper_name(objects.DEPLOYMENT)}",
             "replicas",
         }
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import pytest
 
 from logcaster_guard.adapters.kubernetes import journal as under_test
+from logcaster_guard.adapters.kubernetes import journal_copy
 from logcaster_guard.adapters.kubernetes.blobs import KubernetesBlobs
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.connect import connect
@@ -21,6 +22,7 @@ from logcaster_guard.adapters.kubernetes.stored import Place
 from logcaster_guard.domain.errors import BlobMissing, JournalConflict, JournalOutOfReach, JournalUnavailable
 from logcaster_guard.domain.events import Event, SignalSeen
 from logcaster_guard.ports import Blobs, Journal, Kind
+from logcaster_guard.stores import CODEC
 from tests.adapters import test_blobs_contract, test_journal_contract
 from tests.cluster.harness import Cluster
 
@@ -52,7 +54,7 @@ def place(cluster: Cluster) -> Place:
 
 @pytest.fixture
 async def journal(api: KubernetesCluster, place: Place) -> Journal:
-    return KubernetesJournal(api, place)
+    return KubernetesJournal(CODEC, api, place)
 
 
 @pytest.fixture
@@ -71,11 +73,11 @@ async def test_an_append_is_one_request(cluster: Cluster, journal: Journal) -> N
 
 
 async def test_what_one_guard_wrote_the_next_one_reads_and_goes_on_with(api: KubernetesCluster, place: Place) -> None:
-    first = KubernetesJournal(api, place)
+    first = KubernetesJournal(CODEC, api, place)
     for n in range(3):
         await first.append("target/shop/web", seen(f"{n}"), n)
         await first.append("run/1", seen(f"run {n}"), n)
-    second = KubernetesJournal(api, place)
+    second = KubernetesJournal(CODEC, api, place)
     expected = [e for n in range(3) for e in seen(f"{n}", f"run {n}")]
     assert [e.event for e in await second.read_all()] == expected
     assert await second.append("run/1", seen("on"), 3) == 4
@@ -85,7 +87,7 @@ async def test_what_one_guard_wrote_the_next_one_reads_and_goes_on_with(api: Kub
 
 
 async def test_of_writers_that_race_one_wins_each_time(api: KubernetesCluster, place: Place) -> None:
-    writers = [KubernetesJournal(api, place) for _ in range(4)]
+    writers = [KubernetesJournal(CODEC, api, place) for _ in range(4)]
     for n in range(6):
         results = await asyncio.gather(*(w.append("run/1", seen(f"{n}"), n) for w in writers), return_exceptions=True)
         assert results.count(n + 1) == 1
@@ -98,44 +100,44 @@ async def test_a_long_stream_lies_in_several_objects(
     api: KubernetesCluster, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(under_test, "SEGMENT", 1_000)
-    journal = KubernetesJournal(api, place)
+    journal = KubernetesJournal(CODEC, api, place)
     for n in range(12):
         await journal.append("run/1", seen(f"{n}"), n)
     names = sorted(item["metadata"]["name"] for item in await api.list(Kind.SECRET, place.namespace))
     mine = [name for name in names if name.startswith(NAME)]
     assert mine == [name_of(place, "run/1", n) for n in range(1, len(mine) + 1)]
     assert len(mine) == 3
-    assert [e.event for e in await KubernetesJournal(api, place).read("run/1")] == seen(*map(str, range(12)))
+    assert [e.event for e in await KubernetesJournal(CODEC, api, place).read("run/1")] == seen(*map(str, range(12)))
     middle = await api.get(Kind.SECRET, place.namespace, mine[1])
     await api.delete(
         Kind.SECRET, place.namespace, mine[1], uid=middle["metadata"]["uid"], resource_version=None
     )  # fmt: skip
     with pytest.raises(JournalUnavailable, match=rf"{mine[1]} is damaged \(it is missing"):
-        await KubernetesJournal(api, place).read_all()
+        await KubernetesJournal(CODEC, api, place).read_all()
 
 
 async def test_the_largest_append_fits_into_an_object(api: KubernetesCluster, place: Place) -> None:
-    journal = KubernetesJournal(api, place)
+    journal = KubernetesJournal(CODEC, api, place)
     text = "x" * (LIMIT - 1_000)
     await journal.append("run/1", seen(text), 0)
-    assert [e.event for e in await KubernetesJournal(api, place).read_all()] == seen(text)
+    assert [e.event for e in await KubernetesJournal(CODEC, api, place).read_all()] == seen(text)
 
 
 async def test_a_changed_value_is_found(cluster: Cluster, api: KubernetesCluster, place: Place) -> None:
-    await KubernetesJournal(api, place).append("run/1", seen("a", "b"), 0)
+    await KubernetesJournal(CODEC, api, place).append("run/1", seen("a", "b"), 0)
     name = name_of(place, "run/1", 1)
     stored = await api.get(Kind.SECRET, place.namespace, name)
     text = base64.b64decode(stored["data"]["0000000001"]).replace(b'\\"a\\"', b'\\"c\\"')
     path = f"/api/v1/namespaces/{place.namespace}/secrets/{name}"
     await cluster.admin.patch(path, {"data": {"0000000001": base64.b64encode(text).decode()}})
     with pytest.raises(JournalUnavailable, match="is damaged"):
-        await KubernetesJournal(api, place).read_all()
+        await KubernetesJournal(CODEC, api, place).read_all()
 
 
 async def test_an_api_server_that_is_not_there_is_out_of_reach(cluster: Cluster, place: Place) -> None:
     made = await connect(kubeconfig=cluster.kubeconfig("admin"), context=None, timeout=2.0)
     made._configuration.host = "http://127.0.0.1:9"
-    journal = KubernetesJournal(made, place)
+    journal = KubernetesJournal(CODEC, made, place)
     with pytest.raises(JournalOutOfReach):
         await journal.read_all()
     with pytest.raises(JournalOutOfReach):
@@ -176,3 +178,30 @@ async def test_a_small_blob_is_one_request_and_cannot_be_changed(
 async def own_names(api: KubernetesCluster, place: Place) -> Sequence[str]:
     items = await api.list(Kind.SECRET, place.namespace)
     return [i["metadata"]["name"] for i in items if i["metadata"]["name"].startswith(NAME)]
+
+
+async def test_a_copy_of_all_of_it_is_created_again_as_it_was(
+    api: KubernetesCluster, place: Place, journal: Journal, blobs: Blobs
+) -> None:
+    digest = await blobs.put(secrets.token_bytes(700_000))
+    for n, name in enumerate("abc"):
+        await journal.append("run/1", seen(name), n)
+    await journal.compact({("run/1", 1)})
+    await journal.append("run/1", seen("d"), 3)
+    before = list(await journal.read_all())
+    kept = await journal_copy.copies(api, place)
+    assert (journal_copy.inspect(CODEC, place, kept).entries, journal_copy.inspect(CODEC, place, kept).flaws) == (
+        before,
+        [],
+    )
+    for item in kept:
+        found = (await api.get(Kind.SECRET, place.namespace, item["metadata"]["name"]))["metadata"]
+        await api.delete(Kind.SECRET, place.namespace, found["name"], uid=found["uid"], resource_version=None)
+    assert list(await KubernetesJournal(CODEC, api, place).read_all()) == []
+    for item in kept:
+        await api.create(Kind.SECRET, place.namespace, item)
+    restored = KubernetesJournal(CODEC, api, place)
+    assert list(await restored.read_all()) == before
+    assert await restored.append("run/1", seen("e"), 4) == 5
+    content = await journal_copy.blobs_in(place, await journal_copy.copies(api, place)).get(digest)
+    assert content == await blobs.get(digest)

@@ -25,6 +25,7 @@ from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import STRATEGIC_PATCH
 from logcaster_guard.sandbox.release import Behaviour
 from logcaster_guard.sandbox.world import World
+from logcaster_guard.stores import CODEC
 from tests.cluster.case import BAD, GOOD, PACE, POLICY, RULE, SIGNAL, image_of
 from tests.cluster.harness import Cluster
 from tests.cluster.roles import OF_TARGETS
@@ -71,7 +72,7 @@ class ErrorsOf:
 async def guarding(cluster: Cluster, kind: str, path: str, folder: Path) -> AsyncIterator[Guard]:
     clock = SystemClock()
     api = await connect(kubeconfig=cluster.kubeconfig("guard"), context=None, timeout=10.0)
-    journal = await SqliteJournal.open(folder / "journal.db")
+    journal = await SqliteJournal.open(CODEC, folder / "journal.db")
     target = Target("logcaster", cluster.namespace, NAME, service=objects.SERVICE, kind=kind)
     guard = Guard(
         Orders([target], {SIGNAL.name: SIGNAL}, [RULE], POLICY),

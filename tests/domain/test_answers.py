@@ -18,7 +18,9 @@ from logcaster_guard.domain.inbox.freezes import FreezeCommand, SetFreeze
 from logcaster_guard.domain.inbox.reading import answer
 from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
 from logcaster_guard.domain.runs import ABANDONED, SUBSIDED, VETOED, Commit, Run
-from logcaster_guard.domain.steps import AskPeople, Plan, RestoreTemplate
+from logcaster_guard.domain.steps import Plan
+from logcaster_guard.steps.ask_people import AskPeople
+from logcaster_guard.steps.restore_template import RestoreTemplate
 from tests.domain.build import UID, at
 
 ASK = AskPeople("high_error_rate", 300.0, False, 120.0, 60.0, 3_600.0)

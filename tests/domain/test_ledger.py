@@ -26,6 +26,7 @@ from logcaster_guard.domain.events import (
 from logcaster_guard.domain.inbox.commands import Mark, RunCommand
 from logcaster_guard.domain.ledger import Ledger, Standing, fold, proofs
 from logcaster_guard.domain.probation import Probation
+from logcaster_guard.domain.releases import ReleaseId
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload, revisions_of
@@ -474,3 +475,19 @@ def test_probation_never_counts_more_than_was_seen_quiet(seen: str) -> None:
     assert 0.0 <= share <= 1.0 + 1e-9
     if earned:
         assert seen[-11:].count("+") >= 10
+
+
+def configured(configuration: str, seconds: float) -> RevisionLive:
+    return replace(live("t", seconds), configuration=configuration, blob=f"blob of {configuration}")
+
+
+def test_two_configurations_of_one_template_are_two_releases_and_an_unknown_one_is_the_template() -> None:
+    bad = RevisionBad(at(2), "t", "why", configuration="two")
+    ledger = fold([configured("one", 0), replace(good("t", 1), configuration="one"), configured("two", 2), bad])
+    assert (ledger.present, sorted(ledger.records)) == ("t+two", ["t+one", "t+two"])
+    back = ledger.destination(POLICY)
+    assert back is not None
+    assert (back.release, back.blob) == (ReleaseId("t", "one"), "blob of one")
+    assert ledger.records["t+two"].standing(POLICY) is Standing.BAD
+    unknown = fold([configured("", 0), good("t", 1), configured("", 2)])
+    assert (unknown.present, list(unknown.records), unknown.destination(POLICY)) == ("t", ["t"], None)

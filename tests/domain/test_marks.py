@@ -19,7 +19,7 @@ from logcaster_guard.domain.inbox.commands import Mark, MarkRelease, value_of
 from logcaster_guard.domain.ledger import Standing, fold
 from logcaster_guard.domain.observations import Done, Observation
 from logcaster_guard.domain.runs import Commit, Run
-from logcaster_guard.domain.steps import AskPeople
+from logcaster_guard.steps.ask_people import AskPeople
 from tests.domain.build import at
 from tests.domain.test_ledger import DAY, destination, good, live, opened, seeded, standing
 from tests.domain.test_runs import OBSERVATIONS, OPENED, PLAN, at_step, ending, outcome, told

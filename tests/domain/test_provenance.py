@@ -13,7 +13,9 @@ from logcaster_guard.domain.capacity import HELPER_LABEL
 from logcaster_guard.domain.events import RunClosed, RunOpened, StepDone, StepIntended, StepStarted
 from logcaster_guard.domain.provenance import MANAGED, RUN, TOKEN
 from logcaster_guard.domain.runs import Run, fold
-from logcaster_guard.domain.steps import CreateHelper, Hold, Plan, RestoreEnvironment
+from logcaster_guard.domain.steps import Hold, Plan
+from logcaster_guard.steps.create_helper import CreateHelper
+from logcaster_guard.steps.restore_environment import RestoreEnvironment
 from tests.domain.build import at
 
 HELPER, OWNER, TOKEN_OF_IT = "web-rollback-1a2b3c4d", "web-uid", "7" * 32

@@ -11,33 +11,27 @@ from logcaster_guard.domain import runs
 from logcaster_guard.domain.events import Event, HoldReleased, RunClosed, RunOpened, StepDone, StepIntended
 from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Pending, Unclear
 from logcaster_guard.domain.runs import FAILED, Close, Commit, GiveBack, Perform, Run, WaitUntil
-from logcaster_guard.domain.steps import (
-    AskPeople,
-    AwaitEndpoints,
-    AwaitEnvironment,
-    AwaitHelper,
-    AwaitRollout,
-    CheckEnvironment,
-    CreateHelper,
-    DeleteStuckPods,
-    Hold,
-    HoldKind,
-    JudgeEnvironment,
-    JudgeHelper,
-    PinAutoscaler,
-    Plan,
-    RaiseAutoscalerMinimum,
-    RemoveHelper,
-    RestoreEnvironment,
-    RestoreTemplate,
-    ScaleEnvironment,
-    ScaleHelper,
-    ScaleProduction,
-    Step,
-    SwitchService,
-    VerifyRecovery,
-    Write,
-)
+from logcaster_guard.domain.steps import Hold, Plan, Step, Write
+from logcaster_guard.steps.ask_people import AskPeople
+from logcaster_guard.steps.await_endpoints import AwaitEndpoints
+from logcaster_guard.steps.await_environment import AwaitEnvironment
+from logcaster_guard.steps.await_helper import AwaitHelper
+from logcaster_guard.steps.await_rollout import AwaitRollout
+from logcaster_guard.steps.check_environment import CheckEnvironment
+from logcaster_guard.steps.create_helper import CreateHelper
+from logcaster_guard.steps.delete_stuck_pods import DeleteStuckPods
+from logcaster_guard.steps.judge_environment import JudgeEnvironment
+from logcaster_guard.steps.judge_helper import JudgeHelper
+from logcaster_guard.steps.pin_autoscaler import PinAutoscaler
+from logcaster_guard.steps.raise_autoscaler_minimum import RaiseAutoscalerMinimum
+from logcaster_guard.steps.remove_helper import RemoveHelper
+from logcaster_guard.steps.restore_environment import RestoreEnvironment
+from logcaster_guard.steps.restore_template import RestoreTemplate
+from logcaster_guard.steps.scale_environment import ScaleEnvironment
+from logcaster_guard.steps.scale_helper import ScaleHelper
+from logcaster_guard.steps.scale_production import ScaleProduction
+from logcaster_guard.steps.switch_service import SwitchService
+from logcaster_guard.steps.verify_recovery import VerifyRecovery
 from tests.domain.build import UID, at
 
 VERIFY = VerifyRecovery("high_error_rate", 300.0, 1_200.0)
@@ -80,7 +74,7 @@ STRATEGIES: dict[str, tuple[Step, ...]] = {
         VERIFY,
     ),
 }
-BORROWS: dict[type[Step], tuple[HoldKind, str]] = {
+BORROWS: dict[type[Step], tuple[str, str]] = {
     RaiseAutoscalerMinimum: ("autoscaler_minimum", "autoscaler/hpa"),
     PinAutoscaler: ("autoscaler_bounds", "autoscaler/hpa"),
     CreateHelper: ("helper", "helper/helper"),
@@ -232,7 +226,7 @@ def test_what_is_never_seen_done_comes_to_its_end_in_time(strategy: str, word: s
         turn(world, journal, word, "before the effect")
         world.now += 9.0
     assert runs.fold(journal)["r"].ending is not None
-    longest = max(getattr(s, "timeout", runs.WRITE_TIMEOUT) for s in STRATEGIES[strategy])
+    longest = max(s.deadline for s in STRATEGIES[strategy])
     assert world.now <= longest + 80.0
 
 

@@ -33,7 +33,6 @@ from logcaster_guard.domain.runs import (
     INCONCLUSIVE,
     NOT_RECOVERED,
     RECOVERED,
-    WRITE_TIMEOUT,
     Close,
     Commit,
     GiveBack,
@@ -41,15 +40,12 @@ from logcaster_guard.domain.runs import (
     Run,
     WaitUntil,
 )
-from logcaster_guard.domain.steps import (
-    AskPeople,
-    AwaitRollout,
-    Hold,
-    Plan,
-    RaiseAutoscalerMinimum,
-    RestoreTemplate,
-    VerifyRecovery,
-)
+from logcaster_guard.domain.steps import WRITE_TIMEOUT, Hold, Plan
+from logcaster_guard.steps.ask_people import AskPeople
+from logcaster_guard.steps.await_rollout import AwaitRollout
+from logcaster_guard.steps.raise_autoscaler_minimum import RaiseAutoscalerMinimum
+from logcaster_guard.steps.restore_template import RestoreTemplate
+from logcaster_guard.steps.verify_recovery import VerifyRecovery
 from tests.domain.build import UID, at
 
 HOLD = Hold("autoscaler/hpa", "autoscaler_minimum", "hpa", "hpa-uid", 2, 4)

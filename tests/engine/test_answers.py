@@ -242,3 +242,14 @@ async def test_of_a_freeze_of_half_a_megabyte_the_journal_has_the_beginning_and_
         made.cluster.annotate(PROD, freeze=" " * 2_000 + "false: over")
         await made.pass_(100.0)
         assert [len(e.reason) < 1_200 for e in made.told(TargetThawed)] == [True]
+
+
+async def test_every_rule_of_a_target_cools_down_when_a_run_on_it_has_ended() -> None:
+    async with bench() as made:
+        await in_mid_run(made)
+        [opened] = made.told(RunOpened)
+        made.cluster.annotate(PROD, abandon=to(made, opened))
+        ended = made.clock.monotonic()
+        await made.pass_(60.0)
+        assert len(made.told(RunClosed)) == 1
+        assert all((state.cooling_until or 0.0) > ended for state in made.guard.watches[KEY].triggers.states.values())

@@ -24,12 +24,13 @@ from logcaster_guard.domain.events import (
 )
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.rules import LedgerPolicy
-from logcaster_guard.domain.steps import Plan, RestoreTemplate
+from logcaster_guard.domain.steps import Plan
 from logcaster_guard.engine.chronicle import Chronicle, run_stream, target_stream
 from logcaster_guard.engine.event_log import event_name
 from logcaster_guard.engine.hub import Hub, JournalAppended, RunFound
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.ports import Entry
+from logcaster_guard.steps.restore_template import RestoreTemplate
 from tests.engine.bench import Inbox
 from tests.fakes.clock import START as NOW
 from tests.fakes.clock import FakeClock, settle

@@ -44,12 +44,13 @@ from logcaster_guard.domain.inbox.commands import Mark, RunCommand
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.state import DENIALS
-from logcaster_guard.domain.steps import Hold, Plan, RestoreTemplate
+from logcaster_guard.domain.steps import Hold, Plan
 from logcaster_guard.engine.chronicle import Chronicle, run_stream, target_stream
 from logcaster_guard.engine.compaction import FULL, PRESSED, Compaction, Compactor, compaction, state_of
 from logcaster_guard.engine.hub import Hub, JournalAppended
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.ports import Entry, Journal
+from logcaster_guard.steps.restore_template import RestoreTemplate
 from tests.engine.bench import FIRES, KEY, PROD, Inbox, bench
 from tests.fakes.clock import START, FakeClock, settle
 from tests.fakes.journal import MemoryJournal

@@ -12,6 +12,7 @@ import pytest
 
 from logcaster_guard.domain.errors import Unavailable
 from logcaster_guard.domain.events import RunEnding, RunOpened
+from logcaster_guard.domain.external_changes import foreign_workload
 from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation
@@ -20,23 +21,17 @@ from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import Action, LedgerPolicy, Policy
 from logcaster_guard.domain.runs import ABANDONED, FAILED, RECOVERED, Run
 from logcaster_guard.domain.signals import Gap, NoData, Reading, Target, Value
-from logcaster_guard.domain.steps import (
-    AwaitEndpoints,
-    Hold,
-    JudgeEnvironment,
-    Plan,
-    RestoreEnvironment,
-    ScaleEnvironment,
-    SwitchService,
-)
+from logcaster_guard.domain.steps import Hold, Plan
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.effects.environment import ScaleEnvironmentHandler
-from logcaster_guard.effects.inspection import Inspection
-from logcaster_guard.effects.interference import foreign_workload
-from logcaster_guard.effects.switching import AwaitEndpointsHandler, JudgeEnvironmentHandler, SwitchServiceHandler
 from logcaster_guard.engine.command_writer import CommandWriter
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.ports import Kind
+from logcaster_guard.steps.await_endpoints import AwaitEndpoints, AwaitEndpointsHandler
+from logcaster_guard.steps.judge_environment import JudgeEnvironment, JudgeEnvironmentHandler
+from logcaster_guard.steps.restore_environment import RestoreEnvironment
+from logcaster_guard.steps.scale_environment import ScaleEnvironment, ScaleEnvironmentHandler
+from logcaster_guard.steps.services import Inspection
+from logcaster_guard.steps.switch_service import SwitchService, SwitchServiceHandler
 from logcaster_guard.strategies.unfit import Unfit
 from tests.engine.bench import rule
 from tests.fakes.blobs import MemoryBlobs

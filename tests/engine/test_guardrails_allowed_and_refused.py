@@ -22,11 +22,12 @@ from logcaster_guard.domain.guardrails import Guardrail
 from logcaster_guard.domain.ledger import Veto
 from logcaster_guard.domain.maintenance import MaintenanceWindow
 from logcaster_guard.domain.rules import Action, BlueGreenPolicy, Limits, Policy
-from logcaster_guard.domain.steps import Plan, VerifyRecovery
+from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects.own import OwnPod
 from logcaster_guard.engine.chronicle import run_stream
 from logcaster_guard.ports import Kind
+from logcaster_guard.steps.verify_recovery import VerifyRecovery
 from logcaster_guard.web.metrics import registry
 from tests.engine.bench import ANOTHER, FIRES, KEY, PROD, PROVEN, Bench, bench, rule
 

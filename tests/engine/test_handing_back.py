@@ -7,8 +7,8 @@ import pytest
 from logcaster_guard.domain import field_owners
 from logcaster_guard.domain.errors import Rejected
 from logcaster_guard.domain.steps import Hold
-from logcaster_guard.effects.handing_back import FieldOwnership
 from logcaster_guard.ports import Json, Kind
+from logcaster_guard.steps.field_ownership import FieldOwnership
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster
 

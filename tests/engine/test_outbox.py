@@ -23,6 +23,7 @@ from logcaster_guard.domain.notices import Delivered, Delivery, Notice, Severity
 from logcaster_guard.engine.lanes import RetryPolicy
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.ports import Entry
+from logcaster_guard.stores import CODEC
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.journal import MemoryJournal
 
@@ -313,7 +314,7 @@ async def test_a_lost_race_for_the_stream_is_run_again_without_a_second_delivery
 async def test_a_run_and_the_outbox_write_to_one_stream_on_disk_at_the_same_time(
     tmp_path: Path, clock: FakeClock
 ) -> None:
-    disk = await SqliteJournal.open(tmp_path / "j.db")
+    disk = await SqliteJournal.open(CODEC, tmp_path / "j.db")
     one, two = FakeChannel("one", clock), FakeChannel("two", clock)
     box = Outbox(disk, [one, two], clock)
     ids = [f"n{n}" for n in range(20)]

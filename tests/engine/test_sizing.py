@@ -13,10 +13,11 @@ from logcaster_guard.domain.events import RunOpened
 from logcaster_guard.domain.field_owners import MANAGER, MAXIMUM, MINIMUM, FieldOwner, owners_of
 from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Pending
 from logcaster_guard.domain.runs import Run
-from logcaster_guard.domain.steps import Hold, PinAutoscaler, Plan, ScaleProduction
+from logcaster_guard.domain.steps import Hold, Plan
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.effects.sizing import PinAutoscalerHandler, ScaleProductionHandler
 from logcaster_guard.ports import Kind
+from logcaster_guard.steps.pin_autoscaler import PinAutoscaler, PinAutoscalerHandler
+from logcaster_guard.steps.scale_production import ScaleProduction, ScaleProductionHandler
 from tests.engine.bench import PROD, hpa
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster

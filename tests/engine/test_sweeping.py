@@ -9,7 +9,6 @@ from datetime import timedelta
 
 import pytest
 
-from logcaster_guard.adapters import journal_codec
 from logcaster_guard.domain import provenance
 from logcaster_guard.domain.capacity import HELPER_LABEL
 from logcaster_guard.domain.claims import Claim
@@ -29,12 +28,15 @@ from logcaster_guard.domain.provenance import MANAGED, RUN, TOKEN
 from logcaster_guard.domain.rules import Action, GradualPolicy, Policy
 from logcaster_guard.domain.runs import ABANDONED, Run
 from logcaster_guard.domain.signals import Target
-from logcaster_guard.domain.steps import CreateHelper, Hold, Plan
+from logcaster_guard.domain.steps import Hold, Plan
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.effects.helper_deployment import RemoveHelperHandler, helper_pods
 from logcaster_guard.engine.chronicle import Chronicle, run_stream
 from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.ports import Entry, Json, Kind
+from logcaster_guard.steps.create_helper import CreateHelper
+from logcaster_guard.steps.helper_deployment import helper_pods
+from logcaster_guard.steps.remove_helper import RemoveHelperHandler
+from logcaster_guard.stores import CODEC
 from tests.engine.bench import FIRES, bench, rule
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.journal import MemoryJournal
@@ -311,12 +313,12 @@ async def test_a_run_knows_its_own_helper_whatever_the_clocks_differ_by(skew: fl
 
 def of_an_earlier_version(entry: Entry) -> Entry:
     """The event without what that version did not write down."""
-    document = json.loads(journal_codec.encode(entry.event))
+    document = json.loads(CODEC.encode(entry.event))
     for held in (document, document.get("hold") or {}):
         for name in ("token", "since", "owners", "attributed", "theirs"):
             held.pop(name, None)
     document.get("plan", {}).pop("leftover", None)
-    return replace(entry, event=journal_codec.decode(json.dumps(document)))
+    return replace(entry, event=CODEC.decode(json.dumps(document)))
 
 
 async def test_a_run_that_an_earlier_version_has_left_open_comes_to_its_end_and_its_helper_is_told() -> None:

@@ -15,12 +15,13 @@ from logcaster_guard.domain.conditions import Comparator, Compare, Number, Signa
 from logcaster_guard.domain.events import RunClosed, RunOpened
 from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.signals import Signal, SourceName, Target, Unit
-from logcaster_guard.domain.steps import Plan, VerifyRecovery
+from logcaster_guard.domain.steps import Plan
 from logcaster_guard.engine.authority import Keeper
 from logcaster_guard.engine.chronicle import run_stream
 from logcaster_guard.engine.composition import GuardPorts, Orders
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.sandbox import objects
+from logcaster_guard.steps.verify_recovery import VerifyRecovery
 from logcaster_guard.web.server import serving
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import START, FakeClock

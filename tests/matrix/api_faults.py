@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from logcaster_guard.adapters.kubernetes.connect import connect
-from logcaster_guard.domain import runs
+from logcaster_guard.domain import runs, steps
 from logcaster_guard.engine import executor
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Kind
@@ -44,7 +44,7 @@ UNHURRIED = replace(PACE, start_delay=0.4)
 SHORT, LONG = 1.5, 8.0
 """Seconds for which the API server is away."""
 ANSWERS_WITHIN = 2.0
-AWAY = (QUICK, (runs, "WRITE_TIMEOUT", DEADLINE), (executor, "_JOURNAL_RETRY", SHORT / 3))
+AWAY = (QUICK, (steps, "WRITE_TIMEOUT", DEADLINE), (executor, "_JOURNAL_RETRY", SHORT / 3))
 
 Cells = Callable[[Sequence[Call]], Sequence[Failing]]
 

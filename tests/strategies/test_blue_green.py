@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from logcaster_guard.domain.description import plan_lines
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.rules import Action, Policy
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.snapshots import Snapshot
-from logcaster_guard.domain.steps import JudgeEnvironment, Plan, SwitchService
+from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.steps.judge_environment import JudgeEnvironment
+from logcaster_guard.steps.switch_service import SwitchService
 from logcaster_guard.strategies import blue_green, immediate
 from logcaster_guard.strategies.blue_green import Environments
 from logcaster_guard.strategies.unfit import Unfit
@@ -88,7 +89,7 @@ def test_the_other_environment_is_proven_before_the_service_goes_there() -> None
     assert (switch.label, switch.before, switch.after) == ("environment", "green", "blue")
     (judged,) = (s for s in found.steps if isinstance(s, JudgeEnvironment))
     assert judged.baseline == 0.3
-    assert len(plan_lines(found)) == len(found.steps)
+    assert len(found.lines) == len(found.steps)
 
 
 def test_one_that_idles_with_fewer_pods_is_given_as_many_as_the_live_one() -> None:

@@ -10,22 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logcaster_guard.domain import capacity
-from logcaster_guard.domain.description import plan_lines
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import Action, GradualPolicy, Policy
-from logcaster_guard.domain.steps import (
-    AskPeople,
-    AwaitHelper,
-    CreateHelper,
-    JudgeHelper,
-    PinAutoscaler,
-    Plan,
-    RemoveHelper,
-    ScaleHelper,
-    ScaleProduction,
-)
+from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.steps.ask_people import AskPeople
+from logcaster_guard.steps.await_helper import AwaitHelper
+from logcaster_guard.steps.create_helper import CreateHelper
+from logcaster_guard.steps.judge_helper import JudgeHelper
+from logcaster_guard.steps.pin_autoscaler import PinAutoscaler
+from logcaster_guard.steps.remove_helper import RemoveHelper
+from logcaster_guard.steps.scale_helper import ScaleHelper
+from logcaster_guard.steps.scale_production import ScaleProduction
 from logcaster_guard.strategies import alert_then, gradual, immediate
 from logcaster_guard.strategies.gradual import Surroundings
 from logcaster_guard.strategies.unfit import Unfit
@@ -187,11 +184,11 @@ def test_a_former_helper_that_is_being_deleted_is_no_obstacle() -> None:
 
 def test_every_step_has_a_line() -> None:
     plan = steps(planned(replace(AROUND, autoscalers=[HPA])))
-    assert len(plan_lines(plan)) == len(plan.steps)
+    assert len(plan.lines) == len(plan.steps)
     found = immediate.plan(bad(), RECORD, rule=rule(), policy=Policy(), service=SERVICE, autoscalers=[HPA])
     assert isinstance(found, Plan)
     asking = alert_then.plan(found, rule=rule(), policy=Policy())
-    assert plan_lines(asking)[0] == "wait 300 s for a veto"
+    assert asking.lines[0] == "wait 300 s for a veto"
 
 
 @pytest.mark.parametrize(("grace", "quiet_for", "timeout"), [(60.0, 60.0, 660.0), (900.0, 300.0, 1_800.0)])

@@ -6,8 +6,12 @@ import pytest
 
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.rules import Policy
-from logcaster_guard.domain.steps import AwaitRollout, Plan, RaiseAutoscalerMinimum, RestoreTemplate, VerifyRecovery
+from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.steps.await_rollout import AwaitRollout
+from logcaster_guard.steps.raise_autoscaler_minimum import RaiseAutoscalerMinimum
+from logcaster_guard.steps.restore_template import RestoreTemplate
+from logcaster_guard.steps.verify_recovery import VerifyRecovery
 from logcaster_guard.strategies import immediate
 from logcaster_guard.strategies.unfit import Unfit
 from tests.domain.build import UID, deployment, rule, template

@@ -20,6 +20,7 @@ from logcaster_guard.adapters.journal import SqliteJournal
 from logcaster_guard.adapters.kubernetes.journal import KubernetesJournal
 from logcaster_guard.adapters.kubernetes.stored import Place
 from logcaster_guard.ports import Entry, Journal
+from logcaster_guard.stores import CODEC
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.journal import MemoryJournal
 from tests.fakes.secrets import Secrets
@@ -46,7 +47,7 @@ def write(folder: Path) -> None:
 async def _as_sql(entries: Sequence[Entry]) -> str:
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "journal.db")
-        kept = await SqliteJournal.open(path)
+        kept = await SqliteJournal.open(CODEC, path)
         await _copy(entries, kept)
         await kept.aclose()
         with contextlib.closing(sqlite3.connect(path)) as database:
@@ -56,7 +57,7 @@ async def _as_sql(entries: Sequence[Entry]) -> str:
 
 async def _as_secrets(entries: Sequence[Entry]) -> Secrets:
     secrets = Secrets()
-    await _copy(entries, KubernetesJournal(secrets, PLACE, now=lambda: 1))
+    await _copy(entries, KubernetesJournal(CODEC, secrets, PLACE, now=lambda: 1))
     return secrets
 
 
@@ -70,9 +71,9 @@ async def taken_over(version: str, backend: str, scratch: Path) -> Services:
     folder, played, blobs = FOLDER / version, MemoryJournal(), MemoryBlobs()
     for content in _read_json(folder / "blobs.json"):
         await blobs.put(content.encode())
-    kept: Journal = KubernetesJournal(secrets_of(version), PLACE)
+    kept: Journal = KubernetesJournal(CODEC, secrets_of(version), PLACE)
     if backend == "sqlite":
-        kept = await SqliteJournal.open(sqlite_file(version, scratch / "journal.db"))
+        kept = await SqliteJournal.open(CODEC, sqlite_file(version, scratch / "journal.db"))
     # The clock of the services waits for no thread.
     await _copy(await kept.read_all(), played)
     await kept.aclose()

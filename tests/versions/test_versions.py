@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from datetime import timedelta
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,12 @@ from logcaster_guard.adapters.journal import SqliteJournal
 from logcaster_guard.adapters.kubernetes.journal import KubernetesJournal
 from logcaster_guard.domain.errors import JournalUnavailable
 from logcaster_guard.domain.events import NoticeQueued, RunClosed, RunOpened, SignalSeen
-from logcaster_guard.domain.inbox.commands import AnswerRun, RunCommand, value_of
 from logcaster_guard.domain.runs import ABANDONED, RECOVERED
 from logcaster_guard.ports import Journal, Kind
+from logcaster_guard.stores import CODEC
 from tests.fakes.journal import MemoryJournal
 from tests.versions.kept import PLACE, VERSIONS, secrets_of, sqlite_file, taken_over
 from tests.versions.world import AUTOSCALER, PLAYED, Services
-
-APPROVAL = timedelta(hours=1)
 
 
 def ends(services: Services) -> dict[str, str]:
@@ -33,6 +32,16 @@ def ends(services: Services) -> dict[str, str]:
     return {e.run.split("-")[0]: e.outcome for e in closed}
 
 
+def approval_told(services: Services) -> str:
+    """What the earlier version told people to write, who may do so only now."""
+    assert isinstance(services.journal, MemoryJournal)
+    told = [
+        e.event.notice.facts.get("approve", "") for e in services.journal.entries if isinstance(e.event, NoticeQueued)
+    ]
+    (command,) = filter(None, told)
+    return command.split("'")[1]
+
+
 @pytest.mark.parametrize("backend", ["sqlite", "kubernetes"])
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_each_open_run_is_resumed_and_ends_well(version: str, backend: str, tmp_path: Path) -> None:
@@ -41,8 +50,7 @@ async def test_each_open_run_is_resumed_and_ends_well(version: str, backend: str
     guard = await services.start()
     found = {run.opened.target: run.opened for run in guard.chronicle.open_runs().values()}
     assert sorted(found) == sorted(f"default/{name}" for name in PLAYED)
-    token, until = found["default/asked"].approval_token, services.clock.now() + APPROVAL
-    services.cluster.annotate("asked", approve=value_of(AnswerRun(RunCommand.APPROVE, token, until, "go on")))
+    services.cluster.annotate("asked", approve=approval_told(services))
     await services.pass_(1_500.0)
     assert ends(services) == dict.fromkeys(PLAYED, RECOVERED)
     assert {services.cluster.image(name) for name in ("gradual", "asked", "plain", "switched-blue")} == {"v1"}
@@ -66,6 +74,13 @@ async def test_where_somebody_has_gone_on_meanwhile_each_open_run_is_abandoned(v
     await services.kill()
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_an_earlier_version_knew_is_still_written_as_that_version_reads_it(version: str, tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(sqlite_file(version, tmp_path / "journal.db"))) as database:
+        bodies = [body for (body,) in database.execute("SELECT body FROM events")]
+    assert [CODEC.encode(CODEC.decode(body)) for body in bodies] == bodies
+
+
 AT = "2026-01-01T00:00:00+00:00"
 NEWER: dict[str, tuple[dict[str, Any], str]] = {
     "an event": ({"type": "ReleasePraised", "at": AT}, "'ReleasePraised' is no event type of this version"),
@@ -80,17 +95,17 @@ NEWER: dict[str, tuple[dict[str, Any], str]] = {
 
 async def refused(change: dict[str, Any], backend: str, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """What this version says of a journal that a newer one went on with."""
-    journal: Journal = KubernetesJournal(secrets_of("0.1.0"), PLACE)
+    journal: Journal = KubernetesJournal(CODEC, secrets_of("0.1.0"), PLACE)
     if backend == "sqlite":
-        journal = await SqliteJournal.open(sqlite_file("0.1.0", scratch / "newer.db"))
+        journal = await SqliteJournal.open(CODEC, sqlite_file("0.1.0", scratch / "newer.db"))
     entries = await journal.read_all()
     body = dict(change)
     if body["type"] == "RunOpened":
         opened = next(e.event for e in entries if isinstance(e.event, RunOpened))
-        body["plan"] = json.loads(journal_codec.encode(opened))["plan"]
+        body["plan"] = json.loads(CODEC.encode(opened))["plan"]
         body["plan"]["steps"][0] = {"kind": "restore_configuration", "version": 3}
     with monkeypatch.context() as newer:
-        newer.setattr(journal_codec, "encode", lambda _: json.dumps(body))
+        newer.setattr(journal_codec.EventCodec, "encode", lambda *_: json.dumps(body))
         await journal.append("run/r", [SignalSeen(entries[0].event.at, "s")], 0)
     with pytest.raises(JournalUnavailable) as caught:
         await journal.read_all()

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from logcaster_guard.adapters import journal_codec
+from logcaster_guard.adapters.journal_codec import EventCodec, Unreadable
 from logcaster_guard.adapters.kubernetes import segments
 from logcaster_guard.adapters.kubernetes.cluster import MAX_BYTES
 from logcaster_guard.adapters.kubernetes.segments import LIMIT, SEGMENT, Segment, beginning, name_of, stream_label
@@ -67,7 +67,10 @@ class KubernetesJournal:
     happened; a following `read` tells.
     """
 
-    def __init__(self, cluster: Cluster, place: Place, *, now: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self, codec: EventCodec, cluster: Cluster, place: Place, *, now: Callable[[], int] = time.time_ns
+    ) -> None:
+        self._codec = codec
         self._cluster = cluster
         self._place = place
         self._now = now
@@ -86,7 +89,7 @@ class KubernetesJournal:
         `JournalOutOfReach` says in its sentence whether nothing was written, or that this cannot be told yet: then it
         is settled before the stream is read or written again.
         """
-        bodies = [journal_codec.encode(event) for event in events]
+        bodies = [self._codec.encode(event) for event in events]
         self._still_open()
         async with self._locks[stream]:
             await self._settle(stream)
@@ -352,8 +355,8 @@ class KubernetesJournal:
         entries = []
         for position, stream, record in sorted(rows, key=lambda r: (r[0], r[1])):
             try:
-                event = journal_codec.decode(record.body)
-            except journal_codec.Unreadable as error:
+                event = self._codec.decode(record.body)
+            except Unreadable as error:
                 raise JournalUnavailable(
                     f"the journal {self._place} holds an event that cannot be read (stream {stream}, seq {record.seq}: "
                     f"{error}): run the version that wrote it, or restore a copy"

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
-from logcaster_guard.adapters import journal_codec
+from logcaster_guard.adapters.journal_codec import EventCodec, Unreadable
 from logcaster_guard.adapters.kubernetes import blobs, segments
 from logcaster_guard.adapters.kubernetes.segments import Segment
 from logcaster_guard.adapters.kubernetes.stored import KEEPS, LABEL, Place, Untrusted
@@ -37,7 +37,7 @@ def place_of(secrets: Sequence[Json]) -> Place:
         raise JournalUnavailable("there is no Secret of a journal in it: name another file") from error
 
 
-def inspect(place: Place, secrets: Iterable[Json]) -> Inspected:
+def inspect(codec: EventCodec, place: Place, secrets: Iterable[Json]) -> Inspected:
     """Every event that can be read, and everything that is wrong with the others."""
     entries: list[Entry] = []
     flaws: list[Flaw] = []
@@ -49,15 +49,15 @@ def inspect(place: Place, secrets: Iterable[Json]) -> Inspected:
             flaws.append(Flaw(_named(items, label), 0, found, remedy))
             continue
         for stream, told in row.items():
-            _decode(stream, told.segments, entries, flaws)
+            _decode(codec, stream, told.segments, entries, flaws)
     return Inspected(sorted(entries, key=lambda e: (e.position, e.stream, e.seq)), flaws)
 
 
-def _decode(stream: str, row: Sequence[Segment], entries: list[Entry], flaws: list[Flaw]) -> None:
+def _decode(codec: EventCodec, stream: str, row: Sequence[Segment], entries: list[Entry], flaws: list[Flaw]) -> None:
     for record in (record for segment in row for record in segment.all_records):
         try:
-            entries.append(Entry(stream, record.seq, record.position, journal_codec.decode(record.body)))
-        except journal_codec.Unreadable as error:
+            entries.append(Entry(stream, record.seq, record.position, codec.decode(record.body)))
+        except Unreadable as error:
             flaws.append(Flaw(stream, record.seq, f"the event cannot be read: {error}", _ANOTHER_VERSION))
 
 

@@ -22,7 +22,6 @@ from logcaster_guard.domain.inbox.commands import (
 from logcaster_guard.domain.ledger import Ledger
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.runs import Run
-from logcaster_guard.domain.steps import AskPeople
 
 _SHOWN = 12
 
@@ -53,7 +52,7 @@ def _objection(run: Run, command: RunCommand) -> str | None:
         return f"run {run.id} is ending already"
     if command is RunCommand.ABANDON:
         return None
-    if not isinstance(run.present, AskPeople):
+    if run.asks is None:
         return f"run {run.id} does not ask any more: abandon it if it is to end"
     if said is RunCommand.VETO or said is command:
         return f"run {run.id} was answered already ({said})"

@@ -45,7 +45,7 @@ def by_hand(run: Run, hold: Hold) -> str:
             return _patch(kubectl, "hpa", name, {"minReplicas": hold.original})
         case "autoscaler_bounds":
             return _patch(kubectl, "hpa", name, {"minReplicas": hold.original, "maxReplicas": hold.original_maximum})
-        case "replicas" | "environment_size":
+        case _:
             return f"{kubectl} scale {plan.kind.lower()} {name} --replicas {hold.original or 0}"
 
 

@@ -23,7 +23,7 @@ from logcaster_guard.domain.narration.returning import by_hand, remedy
 from logcaster_guard.domain.narration.words import images, sentence
 from logcaster_guard.domain.notices import Notice, Severity, Silence
 from logcaster_guard.domain.runs import DESTINATION_BAD, ESCALATED, RECOVERED, SUBSIDED, VETOED, Run
-from logcaster_guard.domain.steps import AskPeople, Hold
+from logcaster_guard.domain.steps import Hold
 
 
 def opened(event: RunOpened) -> Notice:
@@ -65,8 +65,8 @@ class Question:
 
 def asked(event: RunOpened) -> Question | None:
     """The question with which a run begins; None if it begins without one."""
-    step = event.plan.steps[0] if event.plan.steps else None
-    if not isinstance(step, AskPeople):
+    step = event.plan.steps[0].asks if event.plan.steps else None
+    if step is None:
         return None
     until = event.at + timedelta(seconds=step.timeout if step.require_approval else step.grace)
     expiry = event.at + timedelta(seconds=step.timeout + 60.0)

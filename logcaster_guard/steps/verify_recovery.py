@@ -1,34 +1,60 @@
-"""The step that judges whether a rollback helped."""
+"""Judges whether a rollback helped."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal
 
 from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.observations import Before, Done, Foreign, Observation
-from logcaster_guard.domain.runs import NOT_RECOVERED, Run
-from logcaster_guard.domain.steps import VerifyRecovery
-from logcaster_guard.effects.workload import look
+from logcaster_guard.domain.runs import INCONCLUSIVE, NOT_RECOVERED, Run
+from logcaster_guard.domain.steps import (
+    Consultation,
+    Look,
+    Plan,
+    Purpose,
+)
 from logcaster_guard.ports import Clock, Cluster
+from logcaster_guard.steps.observe import look
+from logcaster_guard.steps.services import Assessor, StepKind
 
 
 @dataclass(frozen=True, slots=True)
-class Assessment:
-    """What the rules say of a target, on readings that reach back no further than asked for.
+class VerifyRecovery(Look):
+    """Judge: quiet for `stable_for` seconds within `timeout` seconds, on readings from after the rollout."""
 
-    `MET`: some rule is breached. `NOT_MET`: the rule that fired is quiet on values and no other is breached.
-    """
+    rule: str
+    stable_for: float
+    timeout: float
+    kind: Literal["verify_recovery"] = "verify_recovery"
 
-    verdict: Verdict
-    detail: str
+    @property
+    def deadline(self) -> float:
+        """See `Step`."""
+        return self.timeout
 
+    def overdue(self, detail: str) -> tuple[str, str]:
+        """See `Step`."""
+        return INCONCLUSIVE, f"recovery could not be shown in time: {detail}"
 
-class Assessor(Protocol):
-    """Judges a target on readings from after an instant (seconds on the guard's monotonic clock)."""
+    @property
+    def inconclusive_if_unseen(self) -> bool:
+        """See `Step`."""
+        return False
 
-    def __call__(self, target: str, rule: str, since: float) -> Assessment:
-        """`target` is its key, `rule` the one that fired."""
+    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
+        """See `Step`."""
+        return f"watch until the rules are quiet for {self.stable_for:g} s, {self.timeout:g} s at most"
+
+    @property
+    def purpose(self) -> Purpose:
+        """See `Step`."""
+        return Purpose.VERIFICATION
+
+    @property
+    def asks(self) -> Consultation | None:
+        """See `Step`."""
+        return None
 
 
 @dataclass(slots=True)
@@ -84,3 +110,8 @@ class VerifyRecoveryHandler:
 
     async def apply(self, step: VerifyRecovery, run: Run) -> None:
         """Nothing to do: judging has no effect."""
+
+
+KIND = StepKind(
+    VerifyRecovery, lambda c: VerifyRecoveryHandler(c.cluster, c.clock, c.assess, c.staleness), gives_back=None
+)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from logcaster_guard.domain.errors import NotFound
-from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.errors import ClusterError, NotFound
+from logcaster_guard.domain.external_changes import foreign, foreign_live
+from logcaster_guard.domain.field_owners import released_by
+from logcaster_guard.domain.observations import Done, Failed, Foreign, Observation, Unclear
+from logcaster_guard.domain.runs import ABANDONED, Run
 from logcaster_guard.domain.startup import held_up
 from logcaster_guard.domain.workload import HASH_LABEL, REVISION_LABEL, Workload, revisions_of
-from logcaster_guard.effects.interference import foreign, foreign_live
 from logcaster_guard.ports import Cluster, Json, Kind
 
 Selectors = Callable[[], Awaitable[Sequence[Mapping[str, str]]]]
@@ -88,3 +90,38 @@ async def own_pods(cluster: Cluster, workload: Workload) -> Sequence[Json]:
     labels = (workload.raw["spec"].get("selector") or {}).get("matchLabels") or {}
     selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
     return await cluster.list(Kind.POD, workload.namespace, selector)
+
+
+class _Judge(Protocol):
+    def __call__(self, workload: Workload) -> Observation: ...
+
+
+async def looked_at(cluster: Cluster, run: Run, judge: _Judge) -> Observation:
+    """What `judge` says of the workload while nothing that the plan rests on was changed by somebody else."""
+    try:
+        theirs, workload, _ = await undisturbed(cluster, run)
+    except ClusterError as error:
+        return Unclear(str(error), error.retry_after)
+    if theirs is not None or workload is None:
+        return Foreign(theirs or "the Deployment is gone")
+    return judge(workload)
+
+
+async def look(cluster: Cluster, run: Run) -> Observation:
+    """`Done` while nothing that the plan rests on was changed by somebody else and the good release is in place."""
+    return await looked_at(
+        cluster,
+        run,
+        lambda w: Done() if w.hash == destination(run) else rolled_out_again(w, run),
+    )
+
+
+def destination(run: Run) -> str:
+    """The hash of the good release's template."""
+    return run.opened.plan.to_template
+
+
+def rolled_out_again(workload: Workload, run: Run) -> Failed:
+    """The end of a run whose bad release somebody has rolled out once more."""
+    who = released_by(workload.raw, since=run.opened.at)
+    return Failed(ABANDONED, f"Somebody rolled the bad release out again{who}.")

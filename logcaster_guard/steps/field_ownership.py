@@ -18,6 +18,7 @@ from logcaster_guard.domain.steps import Hold
 from logcaster_guard.ports import Cluster, Json, Kind
 
 Path = tuple[str, ...]
+
 _TRIES = 3
 
 

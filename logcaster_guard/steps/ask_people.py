@@ -1,19 +1,69 @@
-"""The step that waits for people: a freeze, or the end of the time in which they have a say."""
+"""Asks people whether a rollback may begin: a freeze, or the end of the time in which they have a say."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.inbox.freezes import freeze_on
 from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
 from logcaster_guard.domain.runs import NOT_APPROVED, SUBSIDED, VETOED, Run
-from logcaster_guard.domain.steps import AskPeople
-from logcaster_guard.effects.looking import undisturbed
-from logcaster_guard.effects.verification import Assessment
+from logcaster_guard.domain.steps import (
+    Consultation,
+    Look,
+    Plan,
+    Purpose,
+)
 from logcaster_guard.ports import Clock, Cluster
+from logcaster_guard.steps.observe import undisturbed
+from logcaster_guard.steps.services import Assessment, StepKind
+
+
+@dataclass(frozen=True, slots=True)
+class AskPeople(Look):
+    """Ask: people may veto until the deadline, or approve before it.
+
+    `grace` seconds without a veto are consent, unless `require_approval`. `remind_every` is in seconds.
+    """
+
+    rule: str
+    grace: float
+    require_approval: bool
+    remind_every: float
+    quiet_for: float
+    timeout: float
+    kind: Literal["ask_people"] = "ask_people"
+
+    @property
+    def deadline(self) -> float:
+        """See `Step`."""
+        return self.timeout
+
+    def overdue(self, detail: str) -> tuple[str, str]:
+        """See `Step`."""
+        return NOT_APPROVED, f"nobody approved in time: {detail}"
+
+    @property
+    def inconclusive_if_unseen(self) -> bool:
+        """See `Step`."""
+        return False
+
+    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
+        """See `Step`."""
+        return "wait for somebody's approval" if self.require_approval else f"wait {self.grace:g} s for a veto"
+
+    @property
+    def purpose(self) -> Purpose:
+        """See `Step`."""
+        return Purpose.PREPARATION
+
+    @property
+    def asks(self) -> Consultation | None:
+        """See `Step`."""
+        return Consultation(self.grace, self.require_approval, self.remind_every, self.timeout)
 
 
 @dataclass(slots=True)
@@ -77,3 +127,6 @@ class AskPeopleHandler:
 
     async def apply(self, step: AskPeople, run: Run) -> None:
         """Nothing to do: asking is a notice."""
+
+
+KIND = StepKind(AskPeople, lambda c: AskPeopleHandler(c.cluster, c.clock, c.goes_on), gives_back=None)

@@ -1,25 +1,85 @@
-"""The steps that judge how the good release's own pods fare before everything is given to them."""
+"""Judges how the good release's own pods fare before everything is given to them."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.external_changes import foreign
 from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
 from logcaster_guard.domain.runs import DESTINATION_BAD, INCONCLUSIVE, Run
-from logcaster_guard.domain.signals import Reading, SourceError, Value
-from logcaster_guard.domain.steps import JudgeHelper
-from logcaster_guard.effects.helper_deployment import foreign_helper, helper_pods
-from logcaster_guard.effects.inspection import Inspection, Inspector
-from logcaster_guard.effects.interference import foreign
-from logcaster_guard.effects.looking import both, deployment_called
+from logcaster_guard.domain.signals import SourceError, Value
+from logcaster_guard.domain.steps import (
+    Consultation,
+    Look,
+    Plan,
+    Purpose,
+)
 from logcaster_guard.ports import Clock, Cluster
+from logcaster_guard.steps.helper_deployment import (
+    foreign_helper,
+    helper_pods,
+)
+from logcaster_guard.steps.observe import (
+    both,
+    deployment_called,
+)
+from logcaster_guard.steps.services import Inspection, Inspector, StepKind, said
 
 _AGAIN, _LONGEST = 1.0, 60.0
 """Seconds until a source that failed once is read again, and the most of them if it goes on to fail."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeHelper(Look):
+    """Judge: the helper's own error rate at this share of the pods.
+
+    `share` is helper / all. Judged `wait` seconds after the step's pods were Ready, on readings that look back `window`
+    seconds and no further than that; it is bad above `threshold` (of 1). Fewer than `min_requests` in the window, or
+    no data, prove nothing: it is held until `timeout` (seconds) and then stopped.
+    """
+
+    helper: str
+    share: float
+    wait: float
+    window: float
+    threshold: float
+    min_requests: int
+    timeout: float
+    kind: Literal["judge_helper"] = "judge_helper"
+
+    @property
+    def deadline(self) -> float:
+        """See `Step`."""
+        return self.timeout
+
+    def overdue(self, detail: str) -> tuple[str, str]:
+        """See `Step`."""
+        return INCONCLUSIVE, f"whether the good release serves well could not be told in time: {detail}"
+
+    @property
+    def inconclusive_if_unseen(self) -> bool:
+        """See `Step`."""
+        return False
+
+    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
+        """See `Step`."""
+        share, most = f"{self.share:.0%}", f"{self.threshold:.2%}"
+        return f"at {share} of the pods: after {self.wait:g} s its error rate must not be above {most}"
+
+    @property
+    def purpose(self) -> Purpose:
+        """See `Step`."""
+        return Purpose.PREPARATION
+
+    @property
+    def asks(self) -> Consultation | None:
+        """See `Step`."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,20 +167,6 @@ class JudgeHelperHandler:
         """Nothing to do: judging has no effect."""
 
 
-def said(seen: Inspection) -> str:
-    """Error rate and number of requests as people read them."""
-    rate, requests = seen.error_rate, seen.requests
-    errors = f"{rate.number:.2%} errors" if isinstance(rate, Value) else _unread(rate)
-    count = f"{requests.number:.0f} requests" if isinstance(requests, Value) else _unread(requests)
-    return f"{errors} of {count}"
-
-
-def _unread(reading: Reading) -> str:
-    if isinstance(reading, SourceError):
-        return f"unread ({reading.fault})"
-    return "no data" if isinstance(reading, Value) else f"no data ({reading.gap})"
-
-
 def _wanted(step: JudgeHelper, run: Run) -> int:
     """How many pods the helper was given for this step."""
     sizes = [
@@ -129,3 +175,6 @@ def _wanted(step: JudgeHelper, run: Run) -> int:
         if s.kind == "await_helper" and getattr(s, "helper", "") == step.helper
     ]
     return sizes[-1] if sizes else 1
+
+
+KIND = StepKind(JudgeHelper, lambda c: JudgeHelperHandler(c.cluster, c.clock, c.inspect), gives_back=None)

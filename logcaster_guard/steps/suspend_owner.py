@@ -4,19 +4,78 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hmac import compare_digest
-from typing import Any
+from typing import Any, Literal
 
 from logcaster_guard.domain import gitops, provenance
 from logcaster_guard.domain.errors import ClusterError, NotFound
 from logcaster_guard.domain.gitops import Owner
 from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Unclear
+from logcaster_guard.domain.rights import Right, on_owner
 from logcaster_guard.domain.runs import Run
-from logcaster_guard.domain.steps import Hold, Step, SuspendOwner
-from logcaster_guard.effects.looking import undisturbed
-from logcaster_guard.effects.workload import Handler, Lender
+from logcaster_guard.domain.steps import (
+    CLUSTER,
+    Claim,
+    Hold,
+    ObjectReference,
+    Plan,
+    Purpose,
+    Write,
+)
 from logcaster_guard.ports import Cluster, Json, Kind
+from logcaster_guard.steps.observe import undisturbed
+from logcaster_guard.steps.services import Compensation, StepKind
+
+OWNER = "gitops_owner"
+"""The kind of the hold of a suspended owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class SuspendOwner(Write):
+    """Write: the GitOps owner `owner` (its `object`) is suspended, so that it does not undo the rollback.
+
+    `revision` and `content` are what it wanted when its bad release was live (see `gitops.Desired`).
+    """
+
+    owner: str
+    uid: str
+    revision: str
+    content: str
+    kind: Literal["suspend_owner"] = "suspend_owner"
+
+    def touches(self, plan: Plan) -> Sequence[ObjectReference]:  # noqa: ARG002 - the base's shape
+        """See `Step`."""
+        return owner_reference(self.owner)
+
+    def rights(self, plan: Plan) -> Sequence[Right]:  # noqa: ARG002 - the base's shape
+        """See `Step`."""
+        return (on_owner("patch", self.owner),)
+
+    @property
+    def blobs(self) -> Sequence[str]:
+        """See `Step`."""
+        return ()
+
+    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
+        """See `Step`."""
+        return f"suspend {self.owner}, until it wants another revision"
+
+    @property
+    def claims(self) -> Sequence[Claim]:
+        """See `Step`."""
+        return ()
+
+    @property
+    def borrows(self) -> str | None:
+        """See `Step`."""
+        return OWNER
+
+    @property
+    def purpose(self) -> Purpose:
+        """See `Step`."""
+        return Purpose.PREPARATION
 
 
 class SuspendOwnerHandler:
@@ -108,18 +167,12 @@ async def resume(cluster: Cluster, raw: Json, fields: Mapping[str, Any]) -> None
     await _patch(cluster, raw, gitops.unmarking(raw) if theirs else gitops.resuming(raw, fields))
 
 
-def registry(cluster: Cluster) -> tuple[dict[type[Step], Handler], dict[str, Lender]]:
-    """The handler of this module by step type, and the lender by kind of hold."""
-    handler = SuspendOwnerHandler(cluster)
-    return {SuspendOwner: handler}, {"gitops_owner": handler}
-
-
 def _hold(step: SuspendOwner, run: Run, raw: Json) -> Hold:
     # A run that took over suspends for the run that suspended first: that one's mark may still be on its way.
     known = run.taken.get(_hold_id(step.owner))
     return Hold(
         id=_hold_id(step.owner),
-        kind="gitops_owner",
+        kind=OWNER,
         object=step.owner,
         uid=step.uid,
         original=None,
@@ -140,6 +193,12 @@ def _hold_id(owner: str) -> str:
     return f"owner/{owner}"
 
 
+def owner_reference(owner: str) -> tuple[ObjectReference, ...]:
+    """The object of the owner that a step or a hold names; nothing for what is none."""
+    found = gitops.owner_called(owner)
+    return () if found is None else (ObjectReference(CLUSTER, found.kind, found.namespace, found.name),)
+
+
 def place_of(owner: str) -> Owner:
     """The owner that a hold or a step names; raises `NotFound` for what is none."""
     found = gitops.owner_called(owner)
@@ -156,3 +215,10 @@ async def _owner(cluster: Cluster, owner: str) -> Json:
 async def _patch(cluster: Cluster, raw: Json, patch: list[Json]) -> None:
     metadata = raw["metadata"]
     await cluster.json_patch(Kind(str(raw["kind"])), metadata["namespace"], metadata["name"], patch)
+
+
+KIND = StepKind(
+    SuspendOwner,
+    lambda c: SuspendOwnerHandler(c.cluster),
+    gives_back=Compensation(OWNER, lambda _, hold: owner_reference(hold.object)),
+)

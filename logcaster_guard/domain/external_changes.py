@@ -10,16 +10,7 @@ from logcaster_guard.domain.field_owners import released_by, written_by
 from logcaster_guard.domain.inbox.annotations import FREEZE
 from logcaster_guard.domain.inbox.freezes import freeze_on
 from logcaster_guard.domain.runs import Run
-from logcaster_guard.domain.steps import (
-    AskPeople,
-    PinAutoscaler,
-    Plan,
-    RestoreEnvironment,
-    RestoreTemplate,
-    ScaleEnvironment,
-    ScaleProduction,
-    SwitchService,
-)
+from logcaster_guard.domain.steps import Field, Plan, Step
 from logcaster_guard.domain.workload import Workload
 
 MADE: Final = "environment"
@@ -107,7 +98,7 @@ def _paused_or_frozen(run: Run, workload: Workload) -> str | None:
 def _frozen(run: Run, workload: Workload) -> str | None:
     reason = freeze_on(workload.annotations)
     # A freeze while people are asked is their answer to the question.
-    if reason is None or isinstance(run.present, AskPeople):
+    if reason is None or run.asks is not None:
         return None
     who = written_by(workload.raw, ("metadata", "annotations", FREEZE), since=run.opened.at)
     return f"Somebody froze {workload.namespace}/{workload.name} ({reason[:200]}){who}."
@@ -121,12 +112,18 @@ def _another_release(run: Run, workload: Workload, *planned: str) -> str | None:
     return f"Somebody rolled out another release of {workload.namespace}/{workload.name} ({release}){who}."
 
 
+def _claimed(step: Step, *fields: Field) -> list[Any]:
+    """The values that the step writes into any of these fields."""
+    return [claim.value for claim in step.claims if claim.field in fields]
+
+
 def _selectors(planned: dict[str, str], run: Run) -> list[dict[str, str]]:
     """The selectors that the Service may have now: as it was planned from, or as the run switches it."""
     for index, step in enumerate(run.opened.plan.steps):
-        if isinstance(step, SwitchService) and run.step >= index:
-            switched = {**planned, step.label: step.after}
-            return [planned, switched] if run.step == index else [switched]
+        for labels in _claimed(step, Field.SELECTOR):
+            if run.step >= index:
+                switched = {**planned, **labels}
+                return [planned, switched] if run.step == index else [switched]
     return [planned]
 
 
@@ -136,12 +133,12 @@ def _replaces_the_runs_own(run: Run, workload: Workload) -> bool:
     Without a token, in a journal of an earlier version, nobody can tell.
     """
     hold = run.taken.get(MADE)
-    made = any(isinstance(s, RestoreEnvironment) for s in run.opened.plan.steps[: run.step])
+    made = any(_claimed(s, Field.EXISTENCE) for s in run.opened.plan.steps[: run.step])
     return made and hold is not None and bool(hold.token) and provenance.disowned(workload.raw, hold) is not None
 
 
 def _is_to_be_made(run: Run) -> bool:
-    return any(isinstance(s, RestoreEnvironment) for s in run.opened.plan.steps[run.step :])
+    return any(_claimed(s, Field.EXISTENCE) for s in run.opened.plan.steps[run.step :])
 
 
 def selector_of(service: Mapping[str, Any] | None) -> dict[str, str] | None:
@@ -152,12 +149,12 @@ def selector_of(service: Mapping[str, Any] | None) -> dict[str, str] | None:
 def _leaves_nothing_to_do(run: Run) -> bool:
     """Whether the good release in production would be somebody else's work, and the steps to come would undo it."""
     plan = run.opened.plan
-    due = any(isinstance(s, RestoreTemplate) for s in plan.steps[: run.step + 1])
-    return not due and (plan.strategy == "gradual" or isinstance(run.present, AskPeople)) and not plan.live
+    due = any(_claimed(s, Field.TEMPLATE) for s in plan.steps[: run.step + 1])
+    return not due and (plan.strategy == "gradual" or run.asks is not None) and not plan.live
 
 
 def _pins(plan: Plan) -> bool:
-    return any(isinstance(s, PinAutoscaler) for s in plan.steps)
+    return any(_claimed(s, Field.AUTOSCALED_SIZE) for s in plan.steps)
 
 
 def _sizes(run: Run) -> set[int]:
@@ -166,13 +163,9 @@ def _sizes(run: Run) -> set[int]:
     size: int = plan.replicas
     pinned: int | None = None
     for step in plan.steps[: run.step]:
-        match step:
-            case ScaleProduction(replicas=written) | ScaleEnvironment(replicas=written):
-                size = written
-            case PinAutoscaler(size=bound):
-                pinned = bound
+        size = next(iter(_claimed(step, Field.SIZE)), size)
+        pinned = next(iter(_claimed(step, Field.AUTOSCALED_SIZE)), pinned)
     found = {size} if pinned is None else {size, pinned}
-    match run.present:
-        case ScaleProduction(replicas=due) | ScaleEnvironment(replicas=due) | PinAutoscaler(size=due):
-            found.add(due)
+    if run.present is not None:
+        found.update(_claimed(run.present, Field.SIZE, Field.AUTOSCALED_SIZE))
     return found

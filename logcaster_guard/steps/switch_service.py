@@ -1,30 +1,74 @@
-"""Step handlers that move the Service to the other environment, and see whether that was for the better."""
+"""Moves the Service to the other environment."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from logcaster_guard.domain import capacity, field_owners
 from logcaster_guard.domain.description import pods as so_many_pods
 from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.external_changes import selector_of
 from logcaster_guard.domain.field_owners import written_by
-from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
+from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Unclear
+from logcaster_guard.domain.rights import SWITCHING_ROLE, Right
 from logcaster_guard.domain.runs import ABANDONED, DESTINATION_BAD, FAILED, INCONCLUSIVE, Run
-from logcaster_guard.domain.signals import Value
-from logcaster_guard.domain.steps import AwaitEndpoints, Hold, JudgeEnvironment, SwitchService
-from logcaster_guard.effects.handing_back import FieldOwnership
-from logcaster_guard.effects.inspection import Inspector
-from logcaster_guard.effects.interference import selector_of
-from logcaster_guard.effects.judging import said
-from logcaster_guard.effects.looking import live_of, own_pods, service_of, undisturbed, workload_of
-from logcaster_guard.ports import Clock, Cluster, Json, Kind
+from logcaster_guard.domain.steps import Claim, Field, Hold, ObjectReference, Plan, Purpose, Write
+from logcaster_guard.ports import Cluster, Json, Kind
+from logcaster_guard.steps.field_ownership import FieldOwnership
+from logcaster_guard.steps.observe import (
+    live_of,
+    own_pods,
+    service_of,
+    undisturbed,
+    workload_of,
+)
+from logcaster_guard.steps.services import Compensation, StepKind
 
 SELECTOR: Final = "selector"
-SERVICE_NAME = "kubernetes.io/service-name"
-SHORT = 5.0
-"""Seconds for which the new environment may be short of pods before the Service is switched back."""
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchService(Write):
+    """Write: the Service's selector says `label: after` in place of `label: before`."""
+
+    label: str
+    before: str
+    after: str
+    kind: Literal["switch_service"] = "switch_service"
+
+    def touches(self, plan: Plan) -> Sequence[ObjectReference]:
+        """See `Step`."""
+        return () if plan.service is None else (plan.object("Service", plan.service),)
+
+    def rights(self, plan: Plan) -> Sequence[Right]:
+        """See `Step`."""
+        return (Right("patch", "", "services", plan.namespace, plan.service or "", SWITCHING_ROLE),)
+
+    @property
+    def blobs(self) -> Sequence[str]:
+        """See `Step`."""
+        return ()
+
+    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
+        """See `Step`."""
+        return f"switch the Service from {self.label}={self.before} to {self.label}={self.after}"
+
+    @property
+    def claims(self) -> Sequence[Claim]:
+        """See `Step`."""
+        return (Claim(Field.SELECTOR, {self.label: self.after}),)
+
+    @property
+    def borrows(self) -> str | None:
+        """See `Step`."""
+        return "selector"
+
+    @property
+    def purpose(self) -> Purpose:
+        """See `Step`."""
+        return Purpose.TAKEOVER
 
 
 class SwitchServiceHandler:
@@ -123,87 +167,6 @@ class SwitchServiceHandler:
         await self._cluster.json_patch(Kind.SERVICE, run.opened.plan.namespace, metadata["name"], patch)
 
 
-class AwaitEndpointsHandler:
-    """Waits until the Service's requests can only reach the new environment."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-
-    async def observe(self, step: AwaitEndpoints, run: Run) -> Observation:
-        """Done when the EndpointSlices list nobody else's pods, and enough of them are ready."""
-        plan = run.opened.plan
-        try:
-            theirs, workload, _ = await undisturbed(self._cluster, run)
-            if theirs is not None or workload is None:
-                return Foreign(theirs or "the Deployment is gone")
-            pods = await own_pods(self._cluster, workload)
-            slices = await self._cluster.list(Kind.ENDPOINT_SLICE, plan.namespace, f"{SERVICE_NAME}={plan.service}")
-        except ClusterError as error:
-            return Unclear(str(error), error.retry_after)
-        own = {p["metadata"]["uid"] for p in pods}
-        listed = _ready_pods(slices)
-        others = sorted(name for uid, name in listed.items() if uid not in own)
-        if others:
-            return Before(f"the Service still lists {len(others)} pods of the environment before, such as {others[0]}")
-        text = f"the Service lists {len(listed)} pods of {workload.name} and no other"
-        return Done(text) if len(listed) >= min(step.least, plan.floor or 1) else Before(text)
-
-    async def apply(self, step: AwaitEndpoints, run: Run) -> None:
-        """Nothing to do: the EndpointSlice controller does it."""
-
-
-@dataclass(slots=True)
-class _Watched:
-    """Monotonic seconds: when the judgement began, since when pods are missing."""
-
-    began: float
-    short: float | None = None
-
-
-class JudgeEnvironmentHandler:
-    """Sees whether the environment that took over is worse; the wait begins anew with a new guard."""
-
-    def __init__(self, cluster: Cluster, clock: Clock, inspector: Inspector) -> None:
-        self._cluster = cluster
-        self._clock = clock
-        self._inspector = inspector
-        self._watched: dict[str, _Watched] = {}
-
-    async def observe(self, step: JudgeEnvironment, run: Run) -> Observation:
-        """Done when it is no worse, or when it cannot be told; failed when its pods go, or its error rate is worse."""
-        try:
-            theirs, workload, _ = await undisturbed(self._cluster, run)
-            if theirs is not None or workload is None:
-                return Foreign(theirs or "the Deployment is gone")
-            pods = await own_pods(self._cluster, workload)
-        except ClusterError as error:
-            return Unclear(str(error), error.retry_after)
-        now = self._clock.monotonic()
-        watched = self._watched.setdefault(run.id, _Watched(now))
-        ready, floor = sum(capacity.is_serving(p, None) for p in pods), run.opened.plan.floor
-        if ready < floor:
-            watched.short = now if watched.short is None else watched.short
-            text = f"{ready} pods of {workload.name} are Ready, and {floor} are needed"
-            if now - watched.short >= min(SHORT, step.wait):
-                return Failed(DESTINATION_BAD, f"the other environment does not stay up: {text}")
-            return Before(text, overdue=(DESTINATION_BAD, text))
-        watched.short = None
-        due = max(step.wait, step.window)
-        if now - watched.began < due:
-            return Before(f"judged in {due - (now - watched.began):.0f} s")
-        seen = await self._inspector(run.opened.target, workload.name, step.window)
-        rate, requests = seen.error_rate, seen.requests
-        if not isinstance(rate, Value) or not isinstance(requests, Value) or requests.number < step.min_requests:
-            return Done(f"whether it is worse cannot be told: {said(seen)}")
-        if rate.number > max(step.threshold, step.baseline or 0.0):
-            before = "unknown" if step.baseline is None else f"{step.baseline:.2%}"
-            return Failed(DESTINATION_BAD, f"the other environment is worse: {said(seen)}, before: {before}")
-        return Done(said(seen))
-
-    async def apply(self, step: JudgeEnvironment, run: Run) -> None:
-        """Nothing to do: judging has no effect."""
-
-
 def _step(run: Run) -> SwitchService:
     return next(s for s in run.opened.plan.steps if isinstance(s, SwitchService))
 
@@ -212,17 +175,13 @@ def _switched(run: Run, step: SwitchService) -> dict[str, str]:
     return {**(run.opened.plan.selector or {}), step.label: step.after}
 
 
-def _ready_pods(slices: Sequence[Json]) -> dict[str, str]:
-    """The names of the pods that are listed as ready, by uid."""
-    found = {}
-    for endpoint in (e for s in slices for e in s.get("endpoints") or []):
-        reference = endpoint.get("targetRef") or {}
-        # An endpoint that does not say so is ready, by the API's convention.
-        if reference.get("kind") == "Pod" and (endpoint.get("conditions") or {}).get("ready") is not False:
-            found[str(reference.get("uid"))] = str(reference.get("name"))
-    return found
-
-
 def _pointer(key: str) -> str:
     """A key as a part of an RFC 6901 pointer."""
     return key.replace("~", "~0").replace("/", "~1")
+
+
+KIND = StepKind(
+    SwitchService,
+    lambda c: SwitchServiceHandler(c.cluster),
+    gives_back=Compensation("selector", lambda plan, hold: (plan.object("Service", hold.object),)),
+)

@@ -1,0 +1,100 @@
+"""Waits until the Service's requests can only reach the new environment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Unclear
+from logcaster_guard.domain.runs import FAILED, Run
+from logcaster_guard.domain.steps import Consultation, Look, Plan, Purpose
+from logcaster_guard.ports import Cluster, Json, Kind
+from logcaster_guard.steps.observe import (
+    own_pods,
+    undisturbed,
+)
+from logcaster_guard.steps.services import StepKind
+
+SERVICE_NAME = "kubernetes.io/service-name"
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitEndpoints(Look):
+    """Wait: until the Service's EndpointSlices list the new environment's pods only, at least `least` of them Ready."""
+
+    least: int
+    timeout: float
+    kind: Literal["await_endpoints"] = "await_endpoints"
+
+    @property
+    def deadline(self) -> float:
+        """See `Step`."""
+        return self.timeout
+
+    def overdue(self, detail: str) -> tuple[str, str]:
+        """See `Step`."""
+        return FAILED, f"the rollout of the good release was not complete in time: {detail}"
+
+    @property
+    def inconclusive_if_unseen(self) -> bool:
+        """See `Step`."""
+        return True
+
+    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
+        """See `Step`."""
+        return f"wait until the Service lists only the other environment, at least {self.least} pods"
+
+    @property
+    def purpose(self) -> Purpose:
+        """See `Step`."""
+        return Purpose.SETTLING
+
+    @property
+    def asks(self) -> Consultation | None:
+        """See `Step`."""
+        return None
+
+
+class AwaitEndpointsHandler:
+    """Waits until the Service's requests can only reach the new environment."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def observe(self, step: AwaitEndpoints, run: Run) -> Observation:
+        """Done when the EndpointSlices list nobody else's pods, and enough of them are ready."""
+        plan = run.opened.plan
+        try:
+            theirs, workload, _ = await undisturbed(self._cluster, run)
+            if theirs is not None or workload is None:
+                return Foreign(theirs or "the Deployment is gone")
+            pods = await own_pods(self._cluster, workload)
+            slices = await self._cluster.list(Kind.ENDPOINT_SLICE, plan.namespace, f"{SERVICE_NAME}={plan.service}")
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        own = {p["metadata"]["uid"] for p in pods}
+        listed = _ready_pods(slices)
+        others = sorted(name for uid, name in listed.items() if uid not in own)
+        if others:
+            return Before(f"the Service still lists {len(others)} pods of the environment before, such as {others[0]}")
+        text = f"the Service lists {len(listed)} pods of {workload.name} and no other"
+        return Done(text) if len(listed) >= min(step.least, plan.floor or 1) else Before(text)
+
+    async def apply(self, step: AwaitEndpoints, run: Run) -> None:
+        """Nothing to do: the EndpointSlice controller does it."""
+
+
+def _ready_pods(slices: Sequence[Json]) -> dict[str, str]:
+    """The names of the pods that are listed as ready, by uid."""
+    found = {}
+    for endpoint in (e for s in slices for e in s.get("endpoints") or []):
+        reference = endpoint.get("targetRef") or {}
+        # An endpoint that does not say so is ready, by the API's convention.
+        if reference.get("kind") == "Pod" and (endpoint.get("conditions") or {}).get("ready") is not False:
+            found[str(reference.get("uid"))] = str(reference.get("name"))
+    return found
+
+
+KIND = StepKind(AwaitEndpoints, lambda c: AwaitEndpointsHandler(c.cluster), gives_back=None)

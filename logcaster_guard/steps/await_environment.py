@@ -1,0 +1,96 @@
+"""Waits until the other environment could take all of the requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from logcaster_guard.domain import capacity
+from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
+from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
+from logcaster_guard.domain.startup import never_starts
+from logcaster_guard.domain.steps import Consultation, Look, Plan, Purpose
+from logcaster_guard.ports import Clock, Cluster
+from logcaster_guard.steps.helper_deployment import (
+    restarts,
+)
+from logcaster_guard.steps.observe import (
+    own_pods,
+    undisturbed,
+)
+from logcaster_guard.steps.services import StepKind
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitEnvironment(Look):
+    """Wait: until `replicas` pods of the other environment are Ready, all of the good release; `timeout` in seconds."""
+
+    replicas: int
+    timeout: float
+    kind: Literal["await_environment"] = "await_environment"
+
+    @property
+    def deadline(self) -> float:
+        """See `Step`."""
+        return self.timeout
+
+    def overdue(self, detail: str) -> tuple[str, str]:
+        """See `Step`."""
+        return FAILED, f"the rollout of the good release was not complete in time: {detail}"
+
+    @property
+    def inconclusive_if_unseen(self) -> bool:
+        """See `Step`."""
+        return False
+
+    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
+        """See `Step`."""
+        return f"wait until {self.replicas} pods of the other environment are Ready"
+
+    @property
+    def purpose(self) -> Purpose:
+        """See `Step`."""
+        return Purpose.PREPARATION
+
+    @property
+    def asks(self) -> Consultation | None:
+        """See `Step`."""
+        return None
+
+
+class AwaitEnvironmentHandler:
+    """Waits until the other environment could take all of the requests."""
+
+    def __init__(self, cluster: Cluster, clock: Clock) -> None:
+        self._cluster = cluster
+        self._clock = clock
+
+    async def observe(self, step: AwaitEnvironment, run: Run) -> Observation:
+        """Done when enough pods are Ready, all of the good release; pods that crash show that the release is bad."""
+        try:
+            theirs, workload, _ = await undisturbed(self._cluster, run)
+            if theirs is not None or workload is None:
+                return Foreign(theirs or "the Deployment is gone")
+            pods = await own_pods(self._cluster, workload)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        ready = sum(capacity.is_serving(p, None) for p in pods)
+        text = f"{ready} of {step.replicas} pods of {workload.name} are Ready{workload.refusal}"
+        if ready >= step.replicas and workload.observed and workload.rolled_out:
+            return Done(text)
+        if ready >= step.replicas:
+            text = f"{text}, but its controller has not brought the rollout to its end: {workload.progress}"
+        said = never_starts(pods, self._clock.now(), lasted=run.lasted(self._clock.now()))
+        if said is not None:
+            return Failed(DESTINATION_BAD, f"the good release does not start: {said}")
+        crashed = sum(restarts(p) > 0 for p in pods)
+        if crashed:
+            return Before(text, overdue=(DESTINATION_BAD, f"{text}, and {crashed} of them have crashed"))
+        return Before(text, overdue=(FAILED, f"the other environment does not come up: {text}"))
+
+    async def apply(self, step: AwaitEnvironment, run: Run) -> None:
+        """Nothing to do: the Deployment controller does it."""
+
+
+KIND = StepKind(AwaitEnvironment, lambda c: AwaitEnvironmentHandler(c.cluster, c.clock), gives_back=None)

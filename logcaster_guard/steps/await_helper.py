@@ -1,0 +1,100 @@
+"""Waits until the helper's pods serve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from logcaster_guard.domain import capacity
+from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
+from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
+from logcaster_guard.domain.startup import never_starts
+from logcaster_guard.domain.steps import Consultation, Look, Plan, Purpose
+from logcaster_guard.ports import Clock, Cluster
+from logcaster_guard.steps.helper_deployment import (
+    HelperHandler,
+    foreign_helper,
+    helper_pods,
+    restarts,
+)
+from logcaster_guard.steps.services import StepKind
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitHelper(Look):
+    """Wait: until `replicas` pods of the helper are Ready and the Service selects them; `timeout` in seconds."""
+
+    helper: str
+    replicas: int
+    timeout: float
+    kind: Literal["await_helper"] = "await_helper"
+
+    @property
+    def deadline(self) -> float:
+        """See `Step`."""
+        return self.timeout
+
+    def overdue(self, detail: str) -> tuple[str, str]:
+        """See `Step`."""
+        return FAILED, f"the rollout of the good release was not complete in time: {detail}"
+
+    @property
+    def inconclusive_if_unseen(self) -> bool:
+        """See `Step`."""
+        return False
+
+    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
+        """See `Step`."""
+        return f"wait until {self.replicas} pods of {self.helper} serve"
+
+    @property
+    def purpose(self) -> Purpose:
+        """See `Step`."""
+        return Purpose.PREPARATION
+
+    @property
+    def asks(self) -> Consultation | None:
+        """See `Step`."""
+        return None
+
+
+class AwaitHelperHandler(HelperHandler):
+    """Waits until the helper's pods serve."""
+
+    def __init__(self, cluster: Cluster, clock: Clock) -> None:
+        super().__init__(cluster)
+        self._clock = clock
+
+    async def observe(self, step: AwaitHelper, run: Run) -> Observation:
+        """Done when enough of them are Ready and selected; pods that crash show that the release is bad."""
+        seen = await self._seen(run, step.helper)
+        if not isinstance(seen, tuple):
+            return seen
+        workload, helper = seen
+        theirs = foreign_helper(run, helper, step.helper, step.replicas, workload)
+        if theirs is not None or helper is None:
+            return Foreign(theirs or "the helper is gone")
+        try:
+            pods = await helper_pods(self._cluster, helper)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        serving = capacity.serving(pods, run.opened.plan.selector, step.helper)
+        text = f"{serving} of {step.replicas} pods of {step.helper} serve{helper.refusal}"
+        if serving >= step.replicas and helper.observed:
+            return Done(text)
+        if serving >= step.replicas:
+            text = f"{text}, but its controller has not seen its last change"
+        said = never_starts(pods, self._clock.now(), lasted=run.lasted(self._clock.now()))
+        if said is not None:
+            return Failed(DESTINATION_BAD, f"the good release does not start: {said}")
+        crashed = sum(restarts(p) > 0 for p in pods)
+        if crashed:
+            return Before(text, overdue=(DESTINATION_BAD, f"{text}, and {crashed} of them have crashed"))
+        return Before(text, overdue=(FAILED, f"the good release does not come up: {text}"))
+
+    async def apply(self, step: AwaitHelper, run: Run) -> None:
+        """Nothing to do: the Deployment controller does it."""
+
+
+KIND = StepKind(AwaitHelper, lambda c: AwaitHelperHandler(c.cluster, c.clock), gives_back=None)

@@ -1,0 +1,106 @@
+"""Waits for the rollout of the good release."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
+from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
+from logcaster_guard.domain.startup import never_starts
+from logcaster_guard.domain.steps import (
+    Consultation,
+    Look,
+    Plan,
+    Purpose,
+)
+from logcaster_guard.domain.workload import Workload
+from logcaster_guard.ports import Clock, Cluster
+from logcaster_guard.steps.observe import (
+    destination,
+    held_up_pods,
+    rolled_out_again,
+    undisturbed,
+)
+from logcaster_guard.steps.services import StepKind
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitRollout(Look):
+    """Wait: until every pod is of the restored template and available; `timeout` in seconds."""
+
+    timeout: float
+    kind: Literal["await_rollout"] = "await_rollout"
+
+    @property
+    def deadline(self) -> float:
+        """See `Step`."""
+        return self.timeout
+
+    def overdue(self, detail: str) -> tuple[str, str]:
+        """See `Step`."""
+        return FAILED, f"the rollout of the good release was not complete in time: {detail}"
+
+    @property
+    def inconclusive_if_unseen(self) -> bool:
+        """See `Step`."""
+        return True
+
+    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
+        """See `Step`."""
+        return f"wait for the rollout, {self.timeout:g} s at most"
+
+    @property
+    def purpose(self) -> Purpose:
+        """See `Step`."""
+        return Purpose.SETTLING
+
+    @property
+    def asks(self) -> Consultation | None:
+        """See `Step`."""
+        return None
+
+
+class AwaitRolloutHandler:
+    """Follows the rollout of the good release to its end."""
+
+    def __init__(self, cluster: Cluster, clock: Clock) -> None:
+        self._cluster = cluster
+        self._clock = clock
+
+    async def observe(self, step: AwaitRollout, run: Run) -> Observation:  # noqa: ARG002 - the protocol's shape
+        """Done when every pod is the good release's and available; failed when Kubernetes gave up, or none starts."""
+        try:
+            theirs, workload, _ = await undisturbed(self._cluster, run)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        if theirs is not None or workload is None:
+            return Foreign(theirs or "the Deployment is gone")
+        seen = self._progress(workload, run)
+        return await self._unstartable(workload, run) or seen if isinstance(seen, Before) else seen
+
+    async def _unstartable(self, workload: Workload, run: Run) -> Failed | None:
+        try:
+            pods = await held_up_pods(self._cluster, workload, destination(run))
+        except ClusterError:
+            # Whoever may not see the pods waits for the deadline.
+            return None
+        said = never_starts(pods, self._clock.now(), lasted=run.lasted(self._clock.now()))
+        return None if said is None else Failed(DESTINATION_BAD, f"the good release does not start: {said}")
+
+    def _progress(self, workload: Workload, run: Run) -> Observation:
+        if workload.hash != destination(run):
+            return rolled_out_again(workload, run)
+        if workload.rolled_out:
+            return Done(workload.progress)
+        # A condition of the bad rollout can outlive it: only one that the good rollout had time to earn counts.
+        if workload.progress_deadline_exceeded and run.lasted(self._clock.now()) >= workload.progress_deadline:
+            return Failed(FAILED, f"the rollout of the good release made no progress: {workload.progress}")
+        return Before(workload.progress)
+
+    async def apply(self, step: AwaitRollout, run: Run) -> None:
+        """Nothing to do: the Deployment controller does it."""
+
+
+KIND = StepKind(AwaitRollout, lambda c: AwaitRolloutHandler(c.cluster, c.clock), gives_back=None)

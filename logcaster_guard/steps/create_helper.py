@@ -1,0 +1,166 @@
+"""Creates the helper Deployment."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from logcaster_guard.domain import capacity, provenance
+from logcaster_guard.domain.capacity import HELPER_LABEL
+from logcaster_guard.domain.errors import BlobMissing, Rejected
+from logcaster_guard.domain.external_changes import foreign_workload
+from logcaster_guard.domain.observations import Before, Done, Observation, Pending, Unclear
+from logcaster_guard.domain.provenance import MANAGED
+from logcaster_guard.domain.releases import Release
+from logcaster_guard.domain.rights import GRADUAL_ROLE, Right
+from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.sidecar import without_guard
+from logcaster_guard.domain.steps import Claim, Hold, ObjectReference, Plan, Purpose, Write
+from logcaster_guard.domain.workload import Workload
+from logcaster_guard.ports import Blobs, Cluster, Json, Kind
+from logcaster_guard.steps.helper_deployment import (
+    HelperHandler,
+    disowned,
+    helper_hold,
+)
+from logcaster_guard.steps.observe import (
+    workload_of,
+)
+from logcaster_guard.steps.services import StepKind
+
+FIELDS_KEPT = ("minReadySeconds", "progressDeadlineSeconds")
+
+
+@dataclass(frozen=True, slots=True)
+class CreateHelper(Write):
+    """Write: a second Deployment `helper` runs the release saved under `release` beside production, `replicas` pods.
+
+    `labels` are what the Service selects, on top of the release's own.
+    """
+
+    helper: str
+    release: str
+    replicas: int
+    labels: dict[str, str]
+    kind: Literal["create_helper"] = "create_helper"
+
+    def touches(self, plan: Plan) -> Sequence[ObjectReference]:
+        """See `Step`."""
+        return (plan.object("Deployment", self.helper),)
+
+    def rights(self, plan: Plan) -> Sequence[Right]:
+        """See `Step`."""
+        return (
+            Right("create", "apps", "deployments", plan.namespace, granted_by=GRADUAL_ROLE),
+            # What cannot be deleted again could not be given back.
+            Right("delete", "apps", "deployments", plan.namespace, self.helper, GRADUAL_ROLE),
+        )
+
+    @property
+    def blobs(self) -> Sequence[str]:
+        """See `Step`."""
+        return (self.release,)
+
+    def line(self, plan: Plan) -> str:
+        """See `Step`."""
+        return f"run {plan.good} beside production as Deployment {self.helper}, pods: {self.replicas}"
+
+    @property
+    def claims(self) -> Sequence[Claim]:
+        """See `Step`."""
+        return ()
+
+    @property
+    def borrows(self) -> str | None:
+        """See `Step`."""
+        return "helper"
+
+    @property
+    def purpose(self) -> Purpose:
+        """See `Step`."""
+        return Purpose.PREPARATION
+
+
+class CreateHelperHandler(HelperHandler):
+    """Creates the helper under the name that the plan gave it, so that it cannot be there twice."""
+
+    def __init__(self, cluster: Cluster, blobs: Blobs) -> None:
+        super().__init__(cluster)
+        self._blobs = blobs
+
+    async def observe(self, step: CreateHelper, run: Run) -> Observation:
+        """Done when this run's helper is there."""
+        seen = await self._seen(run, step.helper)
+        if not isinstance(seen, tuple):
+            return seen
+        workload, helper = seen
+        if helper is None:
+            known = run.taken.get(helper_hold(step.helper))
+            # A request that was sent before may still take effect: it carries the same token.
+            hold = known if known is not None and known.token else _hold(self._cluster, run, step.helper)
+            return Before("there is no helper", borrows=hold)
+        if helper.deleting:
+            return Pending(f"an earlier {step.helper} is being deleted")
+        theirs = disowned(run, helper, workload)
+        if theirs is not None:
+            return Unclear(f"there is another Deployment {step.helper}, and {theirs}: delete it, if nobody needs it")
+        return Done(f"{step.helper} is there")
+
+    async def apply(self, step: CreateHelper, run: Run) -> None:
+        """One create; a name that is taken is a `Conflict`, which is looked at again."""
+        workload = await workload_of(self._cluster, run)
+        if workload is None or foreign_workload(run, workload) is not None:
+            return
+        try:
+            release = Release.from_bytes(await self._blobs.get(step.release))
+        except BlobMissing as error:
+            raise Rejected(f"The saved release cannot be read: {error}") from error
+        body = manifest(step, run.holds[helper_hold(step.helper)], workload, release)
+        await self._cluster.create(Kind.DEPLOYMENT, run.opened.plan.namespace, body)
+
+
+def manifest(step: CreateHelper, hold: Hold, workload: Workload, release: Release) -> Json:
+    """The helper Deployment that this hold was journalled for."""
+    own = {HELPER_LABEL: capacity.helper_label(step.helper)}
+    # A guard in the pods is production's alone.
+    template = copy.deepcopy(without_guard(release.template))
+    metadata = template.setdefault("metadata", {})
+    metadata["labels"] = {**(metadata.get("labels") or {}), **step.labels, **own}
+    spec = workload.raw["spec"]
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": workload.name, "uid": workload.uid}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": step.helper,
+            "namespace": workload.namespace,
+            "labels": {**MANAGED, **own},
+            "annotations": provenance.marks(hold),
+            "ownerReferences": [owner],
+        },
+        "spec": {
+            "replicas": step.replicas,
+            "selector": {"matchLabels": own},
+            "template": template,
+            **{field: spec[field] for field in FIELDS_KEPT if field in spec},
+        },
+    }
+
+
+def _hold(cluster: Cluster, run: Run, helper: str) -> Hold:
+    return Hold(
+        id=helper_hold(helper),
+        kind="helper",
+        object=helper,
+        uid="",
+        original=None,
+        written=0,
+        run=run.id,
+        token=provenance.new_token(),
+        since=provenance.opened(run.opened.at, cluster.ahead()),
+    )
+
+
+KIND = StepKind(CreateHelper, lambda c: CreateHelperHandler(c.cluster, c.blobs), gives_back=None)

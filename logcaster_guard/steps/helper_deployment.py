@@ -1,0 +1,105 @@
+"""What the steps of a helper share: a Deployment that runs the good release beside production for a while.
+
+It has a selector of its own and pods that the Service selects. It belongs to production's Deployment, so that it goes
+with it, and carries the token that its run wrote down before it made it: nothing else is ever touched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from logcaster_guard.domain import capacity, field_owners, provenance
+from logcaster_guard.domain.capacity import HELPER_LABEL
+from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.external_changes import foreign
+from logcaster_guard.domain.field_owners import written_by
+from logcaster_guard.domain.observations import Foreign, Unclear
+from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.workload import Workload
+from logcaster_guard.ports import Cluster, Json, Kind
+from logcaster_guard.steps.observe import (
+    both,
+    deployment_called,
+)
+
+
+class HelperHandler:
+    """Looks at the workload, the Service and the helper; its subclasses say what is to be done."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def _seen(self, run: Run, helper: str) -> Foreign | Unclear | tuple[Workload, Workload | None]:
+        """Production and the helper, if nothing of somebody else's speaks against going on."""
+        try:
+            workload, service = await both(self._cluster, run)
+            theirs = foreign(run, workload, service)
+            if theirs is not None or workload is None:
+                return Foreign(theirs or "the Deployment is gone")
+            return workload, await deployment_called(self._cluster, run, helper)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+
+
+def foreign_helper(
+    run: Run, helper: Workload | None, name: str, size: int, workload: Workload | None
+) -> str | None:  # fmt: skip
+    """What somebody else did to the helper, which the run has given `size` pods, as a sentence; None if nothing."""
+    theirs = gone(run, helper, name, workload)
+    if theirs is not None or helper is None:
+        return theirs
+    if helper.replicas != size:
+        who = written_by(helper.raw, field_owners.REPLICAS, since=run.opened.at)
+        return f"Somebody scaled the helper {name} from {size} to {helper.replicas}{who}."
+    return None
+
+
+def disowned(run: Run, helper: Workload, workload: Workload | None) -> str | None:
+    """Why the Deployment is not the helper that the run has made, as a clause; None if it is.
+
+    `workload` is production as it is now.
+    """
+    hold, owner = run.taken.get(helper_hold(helper.name)), run.opened.plan.uid
+    if hold is None:
+        return f"run {run.id} did not make it"
+    orphaned = workload is None or workload.uid != owner
+    return provenance.disowned(helper.raw, hold, owner=owner, orphaned=orphaned)
+
+
+def gone(run: Run, helper: Workload | None, name: str, workload: Workload | None) -> str | None:
+    """What became of the helper, or what stands in its place, as a sentence; None if it is there."""
+    if helper is None or helper.deleting:
+        return f"Somebody deleted the helper {name}."
+    theirs = disowned(run, helper, workload)
+    return None if theirs is None else stands(name, theirs)
+
+
+def stands(name: str, theirs: str) -> str:
+    """The sentence for a Deployment of the helper's name that is none of the run's."""
+    return f"In the place of the helper {name} stands a Deployment that the guard leaves alone: {theirs}."
+
+
+async def helper_pods(cluster: Cluster, helper: Workload) -> Sequence[Json]:
+    """The helper's pods, by their owners: others may carry its label. Raises the `ClusterError` it met."""
+    selector = f"{HELPER_LABEL}={capacity.helper_label(helper.name)}"
+    pods, replica_sets = await asyncio.gather(
+        cluster.list(Kind.POD, helper.namespace, selector), cluster.list(Kind.REPLICA_SET, helper.namespace, selector)
+    )
+    owners = {helper.uid, *(r["metadata"]["uid"] for r in replica_sets if _owners(r) & {helper.uid})}
+    return [p for p in pods if _owners(p) & owners]
+
+
+def _owners(raw: Json) -> set[str]:
+    return {str(o.get("uid")) for o in raw["metadata"].get("ownerReferences") or []}
+
+
+def helper_hold(helper: str) -> str:
+    """The id of the helper's hold."""
+    return f"helper/{helper}"
+
+
+def restarts(pod: Json) -> int:
+    """How often its containers have been started again."""
+    statuses = (pod.get("status") or {}).get("containerStatuses") or []
+    return sum(int(c.get("restartCount") or 0) for c in statuses)

@@ -1,0 +1,125 @@
+"""Sees whether the environment that took over is worse than the one before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from logcaster_guard.domain import capacity
+from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
+from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
+from logcaster_guard.domain.signals import Value
+from logcaster_guard.domain.steps import Consultation, Look, Plan, Purpose
+from logcaster_guard.ports import Clock, Cluster
+from logcaster_guard.steps.observe import (
+    own_pods,
+    undisturbed,
+)
+from logcaster_guard.steps.services import Inspector, StepKind, said
+
+SHORT = 5.0
+"""Seconds for which the new environment may be short of pods before the Service is switched back."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeEnvironment(Look):
+    """Judge: whether the environment that took over is worse than the one before it.
+
+    Its error rate over the `window` seconds before, looked at `wait` seconds after the switch, is worse above
+    `threshold` and above `baseline`, the other's before the switch (both of 1; None: unknown). Fewer than
+    `min_requests`, or no data, prove nothing; the judgement of the rules follows.
+    """
+
+    wait: float
+    window: float
+    threshold: float
+    baseline: float | None
+    min_requests: int
+    timeout: float
+    kind: Literal["judge_environment"] = "judge_environment"
+
+    @property
+    def deadline(self) -> float:
+        """See `Step`."""
+        return self.timeout
+
+    def overdue(self, detail: str) -> tuple[str, str]:
+        """See `Step`."""
+        return FAILED, f"the rollout of the good release was not complete in time: {detail}"
+
+    @property
+    def inconclusive_if_unseen(self) -> bool:
+        """See `Step`."""
+        return True
+
+    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
+        """See `Step`."""
+        return (
+            f"after {self.wait:g} s: switch back if its error rate is above {self.threshold:.2%} and above what it was"
+        )
+
+    @property
+    def purpose(self) -> Purpose:
+        """See `Step`."""
+        return Purpose.PREPARATION
+
+    @property
+    def asks(self) -> Consultation | None:
+        """See `Step`."""
+        return None
+
+
+@dataclass(slots=True)
+class _Watched:
+    """Monotonic seconds: when the judgement began, since when pods are missing."""
+
+    began: float
+    short: float | None = None
+
+
+class JudgeEnvironmentHandler:
+    """Sees whether the environment that took over is worse; the wait begins anew with a new guard."""
+
+    def __init__(self, cluster: Cluster, clock: Clock, inspector: Inspector) -> None:
+        self._cluster = cluster
+        self._clock = clock
+        self._inspector = inspector
+        self._watched: dict[str, _Watched] = {}
+
+    async def observe(self, step: JudgeEnvironment, run: Run) -> Observation:
+        """Done when it is no worse, or when it cannot be told; failed when its pods go, or its error rate is worse."""
+        try:
+            theirs, workload, _ = await undisturbed(self._cluster, run)
+            if theirs is not None or workload is None:
+                return Foreign(theirs or "the Deployment is gone")
+            pods = await own_pods(self._cluster, workload)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        now = self._clock.monotonic()
+        watched = self._watched.setdefault(run.id, _Watched(now))
+        ready, floor = sum(capacity.is_serving(p, None) for p in pods), run.opened.plan.floor
+        if ready < floor:
+            watched.short = now if watched.short is None else watched.short
+            text = f"{ready} pods of {workload.name} are Ready, and {floor} are needed"
+            if now - watched.short >= min(SHORT, step.wait):
+                return Failed(DESTINATION_BAD, f"the other environment does not stay up: {text}")
+            return Before(text, overdue=(DESTINATION_BAD, text))
+        watched.short = None
+        due = max(step.wait, step.window)
+        if now - watched.began < due:
+            return Before(f"judged in {due - (now - watched.began):.0f} s")
+        seen = await self._inspector(run.opened.target, workload.name, step.window)
+        rate, requests = seen.error_rate, seen.requests
+        if not isinstance(rate, Value) or not isinstance(requests, Value) or requests.number < step.min_requests:
+            return Done(f"whether it is worse cannot be told: {said(seen)}")
+        if rate.number > max(step.threshold, step.baseline or 0.0):
+            before = "unknown" if step.baseline is None else f"{step.baseline:.2%}"
+            return Failed(DESTINATION_BAD, f"the other environment is worse: {said(seen)}, before: {before}")
+        return Done(said(seen))
+
+    async def apply(self, step: JudgeEnvironment, run: Run) -> None:
+        """Nothing to do: judging has no effect."""
+
+
+KIND = StepKind(JudgeEnvironment, lambda c: JudgeEnvironmentHandler(c.cluster, c.clock, c.inspect), gives_back=None)

@@ -1,0 +1,261 @@
+"""Sets both bounds of an autoscaler to one size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from logcaster_guard.domain import field_owners
+from logcaster_guard.domain.errors import ClusterError, NotFound
+from logcaster_guard.domain.external_changes import foreign, foreign_workload
+from logcaster_guard.domain.field_owners import owners_of, written_by
+from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Unclear
+from logcaster_guard.domain.rights import Right
+from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.steps import (
+    Claim,
+    Field,
+    Hold,
+    ObjectReference,
+    Plan,
+    Purpose,
+    Write,
+)
+from logcaster_guard.ports import Cluster, Json, Kind
+from logcaster_guard.steps.field_ownership import FieldOwnership
+from logcaster_guard.steps.observe import (
+    both,
+    workload_of,
+)
+from logcaster_guard.steps.services import Compensation, StepKind
+
+BOUNDS = (field_owners.MINIMUM, field_owners.MAXIMUM)
+
+
+@dataclass(frozen=True, slots=True)
+class PinAutoscaler(Write):
+    """Write: both bounds of an autoscaler become `size`, so that it keeps the target at that many pods."""
+
+    autoscaler: str
+    uid: str
+    size: int
+    kind: Literal["pin_autoscaler"] = "pin_autoscaler"
+
+    def touches(self, plan: Plan) -> Sequence[ObjectReference]:
+        """See `Step`."""
+        return (plan.object("HorizontalPodAutoscaler", self.autoscaler),)
+
+    def rights(self, plan: Plan) -> Sequence[Right]:
+        """See `Step`."""
+        return (Right("patch", "autoscaling", "horizontalpodautoscalers", plan.namespace, self.autoscaler),)
+
+    @property
+    def blobs(self) -> Sequence[str]:
+        """See `Step`."""
+        return ()
+
+    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
+        """See `Step`."""
+        return f"set both bounds of autoscaler {self.autoscaler} to {self.size}"
+
+    @property
+    def claims(self) -> Sequence[Claim]:
+        """See `Step`."""
+        return (Claim(Field.AUTOSCALED_SIZE, self.size),)
+
+    @property
+    def borrows(self) -> str | None:
+        """See `Step`."""
+        return "autoscaler_bounds"
+
+    @property
+    def purpose(self) -> Purpose:
+        """See `Step`."""
+        return Purpose.PREPARATION
+
+
+class PinAutoscalerHandler:
+    """Borrows both bounds of an autoscaler, so that it wants what the guard wants."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._fields = FieldOwnership(cluster)
+
+    async def observe(self, step: PinAutoscaler, run: Run) -> Observation:
+        """Done when both bounds are the size, or the autoscaler is gone; bounds of somebody else's end the run."""
+        try:
+            workload, service = await both(self._cluster, run)
+            theirs = foreign(run, workload, service)
+            if theirs is not None:
+                return Foreign(theirs)
+            raw = await self._cluster.get(Kind.AUTOSCALER, run.opened.plan.namespace, step.autoscaler)
+        except NotFound:
+            return Done("the autoscaler is gone")
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        if raw["metadata"]["uid"] != step.uid:
+            return Foreign(f"Autoscaler {step.autoscaler} was created again by somebody else.")
+        bounds, known = bounds_of(raw), run.holds.get(_hold_id(step.autoscaler))
+        if known is None:
+            if bounds == (step.size, step.size):
+                return Done(f"both bounds are {step.size}")
+            hold = Hold(
+                id=_hold_id(step.autoscaler),
+                kind="autoscaler_bounds",
+                object=step.autoscaler,
+                uid=step.uid,
+                original=bounds[0],
+                original_maximum=bounds[1],
+                written=step.size,
+                owners=owners_of(raw, *BOUNDS),
+            )
+            return Before(f"bounds {bounds}", borrows=hold)
+        if bounds not in bounds_written(known):
+            who = written_by(raw, *BOUNDS, since=run.opened.at)
+            return Foreign(
+                f"Somebody set the bounds of autoscaler {step.autoscaler} to {bounds[0]} and {bounds[1]}{who}."
+            )
+        if bounds == (step.size, step.size) and known.written == step.size:
+            return Done(f"both bounds are {step.size}")
+        hold = _rewritten(known, step.size)
+        return Before(f"bounds {bounds}", borrows=hold)
+
+    async def apply(self, step: PinAutoscaler, run: Run) -> None:
+        """One request, bound to the resourceVersion that was looked at."""
+        if foreign_workload(run, await workload_of(self._cluster, run)) is not None:
+            return
+        await _pin(self._cluster, run, run.holds[_hold_id(step.autoscaler)], step.size)
+
+    async def observe_release(self, hold: Hold, run: Run) -> Observation:
+        """The originals come back only while the autoscaler still shows what the guard wrote."""
+        try:
+            raw = await self._cluster.get(Kind.AUTOSCALER, run.opened.plan.namespace, hold.object)
+        except NotFound:
+            return Done("the autoscaler is gone")
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        if raw["metadata"]["uid"] != hold.uid:
+            return Foreign("the autoscaler was created again by somebody else")
+        bounds, due = bounds_of(raw), _given_back(raw, hold)
+        if bounds != due:
+            return Before(f"bounds {bounds}")
+        if self._fields.due(raw, hold, *_mended(raw, hold)):
+            return Before(f"bounds {bounds}, and the guard's fields")
+        if bounds == (hold.original, hold.original_maximum):
+            return Done(f"bounds {bounds}")
+        who = written_by(raw, *BOUNDS, since=run.opened.at)
+        before = f"{hold.original} and {hold.original_maximum}"
+        return Foreign(f"somebody else set its bounds to {bounds[0]} and {bounds[1]}{who}; they were {before}")
+
+    async def release(self, hold: Hold, run: Run) -> None:
+        """Write each bound back that still shows what the guard wrote, and then hand it back."""
+        namespace = run.opened.plan.namespace
+        try:
+            raw = await self._cluster.get(Kind.AUTOSCALER, namespace, hold.object)
+        except NotFound:
+            return
+        due = _given_back(raw, hold)
+        if raw["metadata"]["uid"] != hold.uid:
+            return
+        if bounds_of(raw) != due:
+            await _write_bounds(self._cluster, raw, *due)
+        else:
+            await self._fields.hand_back(raw, hold, *_mended(raw, hold))
+
+
+def pins(run: Run) -> list[Hold]:
+    """The autoscalers that the run has pinned."""
+    return [h for h in run.holds.values() if h.kind == "autoscaler_bounds"]
+
+
+def _hold_id(autoscaler: str) -> str:
+    return f"autoscaler/{autoscaler}"
+
+
+def bounds_of(raw: Json) -> tuple[int, int]:
+    """The least and the most pods that the autoscaler may ask for."""
+    # The API server fills an absent minimum in as 1.
+    return int(raw["spec"].get("minReplicas", 1)), int(raw["spec"]["maxReplicas"])
+
+
+def bounds_written(hold: Hold) -> set[tuple[int | None, int | None]]:
+    """Every pair of bounds that the guard wrote, and the one that was there before."""
+    return {(size, size) for size in hold.ours} | {(hold.original, hold.original_maximum)}
+
+
+def _given_back(raw: Json, hold: Hold) -> tuple[int, int]:
+    """The bounds that the autoscaler is to have: each that is still the guard's as it was, others' as they are.
+
+    One that was could be on the wrong side of the other that is somebody's: then it stays as well.
+    """
+    minimum, maximum = bounds_of(raw)
+    own_minimum, own_maximum = _guards_bounds(raw, hold)
+    least = hold.original if own_minimum and hold.original is not None else minimum
+    most = hold.original_maximum if own_maximum and hold.original_maximum else maximum
+    if least <= most:
+        return least, most
+    return (minimum, most) if minimum <= most else (least, maximum) if least <= maximum else (minimum, maximum)
+
+
+def _guards_bounds(raw: Json, hold: Hold) -> tuple[bool, bool]:
+    """Whether each bound is still as the guard wrote it: a person may have set the very number that it wrote before.
+
+    The field's manager tells. Without one, what stands beside somebody's bound is the guard's if it wrote that last.
+    """
+    bounds = bounds_of(raw)
+    if field_owners.entries_of(raw):
+        owned = [field_owners.is_guards(raw, path) for path in BOUNDS]
+    else:
+        alone = all(bound in hold.ours for bound in bounds)
+        owned = [alone or bound == hold.written for bound in bounds]
+    minimum, maximum = (own and bound in hold.ours for own, bound in zip(owned, bounds, strict=True))
+    return minimum, maximum
+
+
+def _mended(raw: Json, hold: Hold) -> list[tuple[str, ...]]:
+    """The fields of the bounds that are as they were."""
+    were = (hold.original, hold.original_maximum)
+    return [path for path, now, was in zip(BOUNDS, bounds_of(raw), were, strict=True) if now == was]
+
+
+def _rewritten(hold: Hold, size: int) -> Hold:
+    return replace(hold, written=size, earlier=tuple(sorted(set(hold.ours))))
+
+
+async def _pin(cluster: Cluster, run: Run, hold: Hold, size: int) -> None:
+    await set_bounds(cluster, run, hold, size, size)
+
+
+async def set_bounds(cluster: Cluster, run: Run, hold: Hold, minimum: int, maximum: int) -> None:
+    """Write these bounds while the autoscaler shows others of the guard's; raises the `ClusterError` it met."""
+    namespace = run.opened.plan.namespace
+    try:
+        raw = await cluster.get(Kind.AUTOSCALER, namespace, hold.object)
+    except NotFound:
+        return
+    if (
+        raw["metadata"]["uid"] == hold.uid
+        and bounds_of(raw) in bounds_written(hold)
+        and bounds_of(raw) != (minimum, maximum)
+    ):
+        await _write_bounds(cluster, raw, minimum, maximum)
+
+
+async def _write_bounds(cluster: Cluster, raw: Json, minimum: int, maximum: int) -> None:
+    metadata = raw["metadata"]
+    patch: list[Json] = [
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
+        {"op": "add", "path": "/spec/minReplicas", "value": minimum},
+        {"op": "replace", "path": "/spec/maxReplicas", "value": maximum},
+    ]
+    await cluster.json_patch(Kind.AUTOSCALER, metadata["namespace"], metadata["name"], patch)
+
+
+KIND = StepKind(
+    PinAutoscaler,
+    lambda c: PinAutoscalerHandler(c.cluster),
+    gives_back=Compensation(
+        "autoscaler_bounds", lambda plan, hold: (plan.object("HorizontalPodAutoscaler", hold.object),)
+    ),
+)

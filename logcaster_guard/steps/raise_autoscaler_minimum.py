@@ -1,0 +1,178 @@
+"""Raises the minimum of an autoscaler, so that it does not shrink the target while it is rolled back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from logcaster_guard.domain import field_owners
+from logcaster_guard.domain.errors import ClusterError, NotFound
+from logcaster_guard.domain.external_changes import foreign, foreign_workload
+from logcaster_guard.domain.field_owners import written_by
+from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Unclear
+from logcaster_guard.domain.rights import Right
+from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.steps import (
+    Claim,
+    Hold,
+    ObjectReference,
+    Plan,
+    Purpose,
+    Write,
+)
+from logcaster_guard.ports import Cluster, Json, Kind
+from logcaster_guard.steps.field_ownership import FieldOwnership
+from logcaster_guard.steps.observe import (
+    both,
+    workload_of,
+)
+from logcaster_guard.steps.services import Compensation, StepKind
+
+
+@dataclass(frozen=True, slots=True)
+class RaiseAutoscalerMinimum(Write):
+    """Write: an autoscaler may not shrink the target below `minimum` pods while it is rolled back."""
+
+    autoscaler: str
+    uid: str
+    minimum: int
+    kind: Literal["raise_autoscaler_minimum"] = "raise_autoscaler_minimum"
+
+    def touches(self, plan: Plan) -> Sequence[ObjectReference]:
+        """See `Step`."""
+        return (plan.object("HorizontalPodAutoscaler", self.autoscaler),)
+
+    def rights(self, plan: Plan) -> Sequence[Right]:
+        """See `Step`."""
+        return (Right("patch", "autoscaling", "horizontalpodautoscalers", plan.namespace, self.autoscaler),)
+
+    @property
+    def blobs(self) -> Sequence[str]:
+        """See `Step`."""
+        return ()
+
+    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
+        """See `Step`."""
+        return f"raise the minimum of autoscaler {self.autoscaler} to {self.minimum}"
+
+    @property
+    def claims(self) -> Sequence[Claim]:
+        """See `Step`."""
+        return ()
+
+    @property
+    def borrows(self) -> str | None:
+        """See `Step`."""
+        return "autoscaler_minimum"
+
+    @property
+    def purpose(self) -> Purpose:
+        """See `Step`."""
+        return Purpose.PREPARATION
+
+
+class RaiseAutoscalerMinimumHandler:
+    """Borrows an autoscaler's minimum, so that it does not shrink the target while it is rolled back."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._fields = FieldOwnership(cluster)
+
+    async def observe(self, step: RaiseAutoscalerMinimum, run: Run) -> Observation:
+        """Done when the minimum is high enough, or the autoscaler is gone."""
+        try:
+            workload, service = await both(self._cluster, run)
+            raw = await self._cluster.get(Kind.AUTOSCALER, run.opened.plan.namespace, step.autoscaler)
+        except NotFound:
+            return Done("the autoscaler is gone")
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        theirs = foreign(run, workload, service)
+        if theirs is not None:
+            return Foreign(theirs)
+        minimum = raw["spec"].get("minReplicas")
+        if raw["metadata"]["uid"] != step.uid or int(minimum or 1) >= step.minimum:
+            return Done(f"minimum {minimum}")
+        # A minimum that was raised before already is not the one to go back to.
+        known = run.holds.get(_hold_id(step))
+        if known is not None and minimum not in known.ours:
+            known = None
+        return Before(
+            f"minimum {minimum}",
+            borrows=Hold(
+                id=_hold_id(step),
+                kind="autoscaler_minimum",
+                object=step.autoscaler,
+                uid=step.uid,
+                original=minimum if known is None else known.original,
+                written=step.minimum,
+                earlier=() if known is None else tuple(sorted(set(known.ours))),
+                owners=field_owners.owners_of(raw, field_owners.MINIMUM) if known is None else known.owners,
+            ),
+        )
+
+    async def apply(self, step: RaiseAutoscalerMinimum, run: Run) -> None:
+        """Raise the minimum, bound to the resourceVersion that was looked at, if the hold tells what it was."""
+        if foreign_workload(run, await workload_of(self._cluster, run)) is not None:
+            return
+        hold = run.holds[_hold_id(step)]
+        await self._write(run, hold, shown={hold.original, *hold.earlier}, minimum=step.minimum)
+
+    async def observe_release(self, hold: Hold, run: Run) -> Observation:
+        """The original comes back only while the autoscaler still shows what the guard wrote."""
+        try:
+            raw = await self._cluster.get(Kind.AUTOSCALER, run.opened.plan.namespace, hold.object)
+        except NotFound:
+            return Done("the autoscaler is gone")
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        minimum = raw["spec"].get("minReplicas")
+        if raw["metadata"]["uid"] != hold.uid:
+            return Foreign("the autoscaler was created again by somebody else")
+        if minimum in hold.ours:
+            return Before(f"minimum {minimum}")
+        if minimum == _floor(hold) and self._fields.due(raw, hold, field_owners.MINIMUM):
+            return Before(f"minimum {minimum}, and the guard's field")
+        if minimum == _floor(hold):
+            return Done(f"minimum {minimum}")
+        who = written_by(raw, field_owners.MINIMUM, since=run.opened.at)
+        return Foreign(f"somebody else set the minimum to {minimum}{who}; it was {_floor(hold)}")
+
+    async def release(self, hold: Hold, run: Run) -> None:
+        """Write the original minimum back, if the autoscaler still shows what the guard wrote."""
+        raw = await self._cluster.get(Kind.AUTOSCALER, run.opened.plan.namespace, hold.object)
+        if raw["metadata"]["uid"] == hold.uid and raw["spec"].get("minReplicas") == _floor(hold):
+            await self._fields.hand_back(raw, hold, field_owners.MINIMUM)
+            return
+        await self._write(run, hold, shown=hold.ours, minimum=_floor(hold))
+
+    async def _write(self, run: Run, hold: Hold, *, shown: Collection[int | None], minimum: int) -> None:
+        namespace, name = run.opened.plan.namespace, hold.object
+        raw = await self._cluster.get(Kind.AUTOSCALER, namespace, name)
+        if raw["metadata"]["uid"] != hold.uid or raw["spec"].get("minReplicas") not in shown:
+            return
+        version = raw["metadata"]["resourceVersion"]
+        patch: list[Json] = [
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": version},
+            {"op": "add", "path": "/spec/minReplicas", "value": minimum},
+        ]
+        await self._cluster.json_patch(Kind.AUTOSCALER, namespace, name, patch)
+
+
+def _hold_id(step: RaiseAutoscalerMinimum) -> str:
+    return f"autoscaler/{step.autoscaler}"
+
+
+def _floor(hold: Hold) -> int:
+    # The API server fills an absent minimum in as 1.
+    return 1 if hold.original is None else hold.original
+
+
+KIND = StepKind(
+    RaiseAutoscalerMinimum,
+    lambda c: RaiseAutoscalerMinimumHandler(c.cluster),
+    gives_back=Compensation(
+        "autoscaler_minimum", lambda plan, hold: (plan.object("HorizontalPodAutoscaler", hold.object),)
+    ),
+)

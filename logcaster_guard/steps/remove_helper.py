@@ -1,0 +1,179 @@
+"""Deletes the helper once production carries the load alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from logcaster_guard.domain import capacity, provenance
+from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Pending, Unclear
+from logcaster_guard.domain.provenance import MANAGED, RUN
+from logcaster_guard.domain.rights import GRADUAL_ROLE, Right
+from logcaster_guard.domain.runs import FAILED, Run
+from logcaster_guard.domain.steps import Claim, Hold, ObjectReference, Plan, Purpose, Write
+from logcaster_guard.domain.workload import Workload
+from logcaster_guard.ports import Cluster, Json, Kind
+from logcaster_guard.steps.helper_deployment import (
+    HelperHandler,
+    disowned,
+    stands,
+)
+from logcaster_guard.steps.observe import (
+    Selectors,
+    deployment_called,
+    own_pods,
+    workload_of,
+)
+from logcaster_guard.steps.services import Compensation, StepKind
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveHelper(Write):
+    """Write: the helper is deleted, with its pods, once production carries the load alone."""
+
+    helper: str
+    kind: Literal["remove_helper"] = "remove_helper"
+
+    def touches(self, plan: Plan) -> Sequence[ObjectReference]:
+        """See `Step`."""
+        return (plan.object("Deployment", self.helper),)
+
+    def rights(self, plan: Plan) -> Sequence[Right]:
+        """See `Step`."""
+        return (Right("delete", "apps", "deployments", plan.namespace, self.helper, GRADUAL_ROLE),)
+
+    @property
+    def blobs(self) -> Sequence[str]:
+        """See `Step`."""
+        return ()
+
+    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
+        """See `Step`."""
+        return f"delete Deployment {self.helper}"
+
+    @property
+    def claims(self) -> Sequence[Claim]:
+        """See `Step`."""
+        return ()
+
+    @property
+    def borrows(self) -> str | None:
+        """See `Step`."""
+        return None
+
+    @property
+    def purpose(self) -> Purpose:
+        """See `Step`."""
+        return Purpose.PREPARATION
+
+
+class RemoveHelperHandler(HelperHandler):
+    """Deletes the helper once production carries the load alone; as a step, and as the lender of the hold."""
+
+    async def observe(self, step: RemoveHelper, run: Run) -> Observation:
+        """Done when it is gone, with its pods on their way."""
+        seen = await self._seen(run, step.helper)
+        if not isinstance(seen, tuple):
+            return seen
+        workload, helper = seen
+        theirs = None if helper is None else disowned(run, helper, workload)
+        return Foreign(stands(step.helper, theirs)) if theirs else await self._removable(run, workload, helper)
+
+    async def apply(self, step: RemoveHelper, run: Run) -> None:
+        """Delete in the foreground: orphaned ReplicaSets would be taken in by production."""
+        await self._delete(run, step.helper)
+
+    async def observe_release(self, hold: Hold, run: Run) -> Observation:
+        """As the step; whatever became of production."""
+        try:
+            workload = await workload_of(self._cluster, run)
+            helper = await deployment_called(self._cluster, run, hold.object)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        theirs = None if helper is None else disowned(run, helper, workload)
+        if theirs == provenance.WITHOUT_TOKEN:
+            return Failed(FAILED, stands(hold.object, theirs))
+        return Foreign(stands(hold.object, theirs)) if theirs else await self._removable(run, workload, helper)
+
+    async def release(self, hold: Hold, run: Run) -> None:
+        """As the step."""
+        await self._delete(run, hold.object)
+
+    async def _removable(self, run: Run, workload: Workload | None, helper: Workload | None) -> Observation:
+        if helper is None:
+            return Done("the helper is gone")
+        if helper.deleting:
+            return Pending("the helper is being deleted")
+        plan = run.opened.plan
+        gone = workload is None or workload.deleting
+        try:
+            # Deleted with its pods, production takes the helper along; pods that it has left behind serve all the same.
+            if workload is None or gone:
+                pods = await self._cluster.list(Kind.POD, plan.namespace)
+            else:
+                pods = await own_pods(self._cluster, workload)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        serving = capacity.serving(pods, plan.selector, None)
+        wanted = max(plan.floor, 1) if workload is None or gone else workload.replicas
+        needed = min(plan.floor, wanted)
+        if wanted and capacity.serving(pods, plan.selector, helper.name):
+            # Whoever serves alone stays, however few served at the start.
+            needed = max(needed, 1)
+        whose = f"pods serve without {plan.deployment}, which is gone" if gone else "of production's pods serve"
+        if serving < needed:
+            return Pending(f"the helper goes on serving: {serving} {whose}, and {needed} are needed")
+        return Before(f"{serving} {whose}")
+
+    async def _delete(self, run: Run, name: str) -> None:
+        helper = await deployment_called(self._cluster, run, name)
+        if helper is None or helper.deleting:
+            return
+        if disowned(run, helper, await workload_of(self._cluster, run)) is not None:
+            return
+        await self._cluster.delete(
+            Kind.DEPLOYMENT, helper.namespace, name, uid=helper.uid, resource_version=helper.resource_version
+        )
+
+
+async def sweep(cluster: Cluster, run: Run, hold: Hold, selectors: Selectors) -> bool:
+    """Delete the helper that a request of a guard that is gone may have made after the run had closed; True if it was.
+
+    Not while a target's Service would select nobody else. Raises the `ClusterError` it met.
+    """
+    helper = await deployment_called(cluster, run, hold.object)
+    if helper is None or helper.deleting:
+        return False
+    if disowned(run, helper, await workload_of(cluster, run)) is not None:
+        return False
+    pods = await cluster.list(Kind.POD, helper.namespace)
+    if any(_serves_alone(helper, pods, selector) for selector in await selectors()):
+        return False
+    await cluster.delete(
+        Kind.DEPLOYMENT, helper.namespace, helper.name, uid=helper.uid, resource_version=helper.resource_version
+    )
+    return True
+
+
+def _serves_alone(helper: Workload, pods: Sequence[Json], selector: Mapping[str, str]) -> bool:
+    return capacity.serving(pods, selector, helper.name) > 0 and not capacity.serving(pods, selector, None)
+
+
+async def left(cluster: Cluster, namespace: str) -> Sequence[str]:
+    """The helpers that are there, each in a sentence with the run that made it. Raises the `ClusterError` it met."""
+    listed = await cluster.list(Kind.DEPLOYMENT, namespace, ",".join(f"{k}={v}" for k, v in MANAGED.items()))
+    helpers = [Workload(raw) for raw in listed if capacity.is_helper(raw)]
+    return [
+        f"Deployment {h.namespace}/{h.name} with {h.replicas} pods is the helper of run {h.annotations.get(RUN)}."
+        for h in helpers
+        if not h.deleting
+    ]
+
+
+KIND = StepKind(
+    RemoveHelper,
+    lambda c: RemoveHelperHandler(c.cluster),
+    gives_back=Compensation("helper", lambda plan, hold: (plan.object("Deployment", hold.object),)),
+)

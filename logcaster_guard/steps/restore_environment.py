@@ -1,0 +1,199 @@
+"""Creates the environment that is missing, as a snapshot shows it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from logcaster_guard.domain import capacity, provenance
+from logcaster_guard.domain.errors import BlobMissing, ClusterError, Rejected
+from logcaster_guard.domain.external_changes import MADE, changed
+from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
+from logcaster_guard.domain.provenance import MANAGED
+from logcaster_guard.domain.rights import SWITCHING_ROLE, Right, on_workload
+from logcaster_guard.domain.runs import FAILED, Run
+from logcaster_guard.domain.snapshots import Snapshot, SnapshotUnreadable
+from logcaster_guard.domain.steps import Claim, Field, Hold, ObjectReference, Plan, Purpose, Write
+from logcaster_guard.domain.workload import REVISION, Workload
+from logcaster_guard.ports import Blobs, Cluster, Json, Kind
+from logcaster_guard.steps.environment import given_back
+from logcaster_guard.steps.observe import (
+    Selectors,
+    undisturbed,
+    workload_of,
+)
+from logcaster_guard.steps.services import Compensation, StepKind
+
+KEPT = ("labels", "annotations")
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreEnvironment(Write):
+    """Write: the plan's Deployment, which is missing, is created as the snapshot (a blob digest) shows it.
+
+    It gets `replicas` pods; nobody sends it a request before the Service is switched.
+    """
+
+    snapshot: str
+    replicas: int
+    kind: Literal["restore_environment"] = "restore_environment"
+
+    def touches(self, plan: Plan) -> Sequence[ObjectReference]:  # noqa: ARG002 - the base's shape
+        """See `Step`."""
+        return ()
+
+    def rights(self, plan: Plan) -> Sequence[Right]:
+        """See `Step`."""
+        return (
+            on_workload("create", plan.kind, plan.namespace, "", SWITCHING_ROLE),
+            # What cannot be deleted again could not be given back.
+            on_workload("delete", plan.kind, plan.namespace, plan.deployment, SWITCHING_ROLE),
+        )
+
+    @property
+    def blobs(self) -> Sequence[str]:
+        """See `Step`."""
+        return (self.snapshot,)
+
+    def line(self, plan: Plan) -> str:
+        """See `Step`."""
+        return f"create the other environment with {plan.good} again, pods: {self.replicas}"
+
+    @property
+    def claims(self) -> Sequence[Claim]:
+        """See `Step`."""
+        return (Claim(Field.EXISTENCE, True),)
+
+    @property
+    def borrows(self) -> str | None:
+        """See `Step`."""
+        return "environment"
+
+    @property
+    def purpose(self) -> Purpose:
+        """See `Step`."""
+        return Purpose.PREPARATION
+
+
+class RestoreEnvironmentHandler:
+    """Creates the environment that is missing, as the snapshot shows it; as the lender, deletes what was in vain."""
+
+    def __init__(self, cluster: Cluster, blobs: Blobs) -> None:
+        self._cluster = cluster
+        self._blobs = blobs
+
+    async def observe(self, step: RestoreEnvironment, run: Run) -> Observation:  # noqa: ARG002 - the protocol's shape
+        """Done when this run's Deployment is there; somebody else's is theirs."""
+        try:
+            theirs, workload, _ = await undisturbed(self._cluster, run)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        name = run.opened.plan.deployment
+        if theirs is not None:
+            return Foreign(theirs)
+        if workload is None:
+            known = run.taken.get(MADE)
+            # A request that was sent before may still take effect: it carries the same token.
+            return Before(f"there is no {name}", borrows=known if known and known.token else _hold(self._cluster, run))
+        hold = run.taken.get(MADE)
+        if hold is None or provenance.disowned(workload.raw, hold) is not None:
+            return Foreign(f"Somebody created {name} again.")
+        return Done(f"{name} is there")
+
+    async def apply(self, step: RestoreEnvironment, run: Run) -> None:
+        """One create; a name that is taken is a `Conflict`, which is looked at again."""
+        plan = run.opened.plan
+        try:
+            shown = Snapshot.from_bytes(await self._blobs.get(step.snapshot)).find(plan.kind, plan.deployment)
+        except (BlobMissing, SnapshotUnreadable) as error:
+            raise Rejected(f"The snapshot cannot be read: {error}") from error
+        if shown is None:
+            raise Rejected(f"The snapshot does not show {plan.kind} {plan.deployment}.")
+        await self._cluster.create(Kind.DEPLOYMENT, plan.namespace, manifest(shown, run.holds[MADE], step.replicas))
+
+    async def observe_release(self, hold: Hold, run: Run) -> Observation:
+        """It stays where it serves, or where somebody has made it theirs; else it goes, as it was not there before."""
+
+        def theirs(workload: Workload) -> bool:
+            return provenance.disowned(workload.raw, hold) is not None or changed(run, workload)
+
+        seen = await given_back(self._cluster, run, theirs, "it is somebody else's")
+        if isinstance(seen, Foreign) and not hold.token:
+            return Failed(FAILED, f"Whether the run made {hold.object} cannot be told: {provenance.WITHOUT_TOKEN}.")
+        return seen
+
+    async def release(self, hold: Hold, run: Run) -> None:
+        """Delete it in the foreground, with its pods."""
+        workload = await workload_of(self._cluster, run)
+        if workload is None or workload.deleting or provenance.disowned(workload.raw, hold) is not None:
+            return
+        await self._cluster.delete(
+            Kind.DEPLOYMENT,
+            workload.namespace,
+            workload.name,
+            uid=workload.uid,
+            resource_version=workload.resource_version,
+        )
+
+
+def _hold(cluster: Cluster, run: Run) -> Hold:
+    return Hold(
+        id=MADE,
+        kind=MADE,
+        object=run.opened.plan.deployment,
+        uid="",
+        original=None,
+        written=0,
+        run=run.id,
+        token=provenance.new_token(),
+        since=provenance.opened(run.opened.at, cluster.ahead()),
+    )
+
+
+def manifest(shown: Json, hold: Hold, replicas: int) -> Json:
+    """The Deployment of a snapshot as it is created again for this hold."""
+    metadata = shown["metadata"]
+    kept = {key: copy.deepcopy(metadata[key]) for key in KEPT if metadata.get(key)}
+    annotations = {k: v for k, v in kept.get("annotations", {}).items() if k != REVISION}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            **kept,
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "labels": {**kept.get("labels", {}), **MANAGED},
+            "annotations": {**annotations, **provenance.marks(hold)},
+        },
+        "spec": {**copy.deepcopy(shown["spec"]), "replicas": replicas},
+    }
+
+
+async def sweep(cluster: Cluster, run: Run, hold: Hold, selectors: Selectors) -> bool:
+    """Delete the environment that a request of a guard that is gone may have created too late; True if it was.
+
+    Not where a target's Service takes its pods, or where somebody has made it theirs. Raises the `ClusterError` it met.
+    """
+    workload = await workload_of(cluster, run)
+    if workload is None or workload.deleting or provenance.disowned(workload.raw, hold) is not None:
+        return False
+    labels = capacity.labels_of(workload.template)
+    if changed(run, workload) or any(capacity.selects(selector, labels) for selector in await selectors()):
+        return False
+    await cluster.delete(
+        Kind.DEPLOYMENT,
+        workload.namespace,
+        workload.name,
+        uid=workload.uid,
+        resource_version=workload.resource_version,
+    )
+    return True
+
+
+KIND = StepKind(
+    RestoreEnvironment,
+    lambda c: RestoreEnvironmentHandler(c.cluster, c.blobs),
+    gives_back=Compensation("environment", lambda plan, hold: (plan.object(plan.kind, hold.object),)),
+)

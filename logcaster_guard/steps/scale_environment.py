@@ -1,0 +1,138 @@
+"""Gives the other environment as many pods as the live one has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from logcaster_guard.domain import field_owners
+from logcaster_guard.domain.description import wanted
+from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.external_changes import foreign_workload
+from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Unclear
+from logcaster_guard.domain.rights import SWITCHING_ROLE, Right, on_workload
+from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.steps import Claim, Field, Hold, ObjectReference, Plan, Purpose, Write
+from logcaster_guard.ports import Cluster
+from logcaster_guard.steps.environment import given_back
+from logcaster_guard.steps.field_ownership import FieldOwnership
+from logcaster_guard.steps.observe import (
+    undisturbed,
+    workload_of,
+)
+from logcaster_guard.steps.scale_production import scale
+from logcaster_guard.steps.services import Compensation, StepKind
+
+SIZE: Final = "environment_size"
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleEnvironment(Write):
+    """Write: the environment that is to take over gets `replicas` pods."""
+
+    replicas: int
+    kind: Literal["scale_environment"] = "scale_environment"
+
+    def touches(self, plan: Plan) -> Sequence[ObjectReference]:  # noqa: ARG002 - the base's shape
+        """See `Step`."""
+        return ()
+
+    def rights(self, plan: Plan) -> Sequence[Right]:
+        """See `Step`."""
+        return (on_workload("patch", plan.kind, plan.namespace, plan.deployment, SWITCHING_ROLE),)
+
+    @property
+    def blobs(self) -> Sequence[str]:
+        """See `Step`."""
+        return ()
+
+    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
+        """See `Step`."""
+        return f"scale the other environment to {self.replicas}"
+
+    @property
+    def claims(self) -> Sequence[Claim]:
+        """See `Step`."""
+        return (Claim(Field.SIZE, self.replicas),)
+
+    @property
+    def borrows(self) -> str | None:
+        """See `Step`."""
+        return "environment_size"
+
+    @property
+    def purpose(self) -> Purpose:
+        """See `Step`."""
+        return Purpose.PREPARATION
+
+
+class ScaleEnvironmentHandler:
+    """Gives the other environment as many pods as the live one has."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._fields = FieldOwnership(cluster)
+
+    async def observe(self, step: ScaleEnvironment, run: Run) -> Observation:
+        """Done when that many pods are wanted."""
+        try:
+            theirs, workload, _ = await undisturbed(self._cluster, run)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        if theirs is not None or workload is None:
+            return Foreign(theirs or "the Deployment is gone")
+        if workload.replicas >= step.replicas:
+            return Done(wanted(workload.replicas))
+        size = workload.replicas
+        owners = field_owners.owners_of(workload.raw, field_owners.REPLICAS)
+        hold = Hold(SIZE, SIZE, workload.name, workload.uid, original=size, written=step.replicas, owners=owners)
+        return Before(wanted(size), borrows=run.holds.get(SIZE, hold))
+
+    async def apply(self, step: ScaleEnvironment, run: Run) -> None:
+        """One request, bound to the resourceVersion that was looked at."""
+        workload = await workload_of(self._cluster, run)
+        if workload is None or foreign_workload(run, workload) is not None or workload.replicas >= step.replicas:
+            return
+        await scale(self._cluster, workload, step.replicas)
+
+    async def observe_release(self, hold: Hold, run: Run) -> Observation:
+        """It keeps its pods where it serves; else it gets its size back, unless somebody else gave it another one."""
+        seen = await self._size_given_back(hold, run)
+        if not isinstance(seen, Done):
+            return seen
+        try:
+            workload = await workload_of(self._cluster, run)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        if workload is not None and self._fields.due(workload.raw, hold, field_owners.REPLICAS):
+            return Before(f"{seen.detail}, and its size is the guard's field")
+        return seen
+
+    async def _size_given_back(self, hold: Hold, run: Run) -> Observation:
+        """`Before` if it is to be, `Done` if its size is as it is to stay."""
+        ours = {hold.original, hold.written}
+        seen = await given_back(
+            self._cluster, run, lambda w: w.uid != hold.uid or w.replicas not in ours, "its size is another one"
+        )
+        workload = await workload_of(self._cluster, run) if isinstance(seen, Before) else None
+        back = workload is not None and workload.replicas == hold.original
+        return Done(f"{hold.original} pods are wanted") if back else seen
+
+    async def release(self, hold: Hold, run: Run) -> None:
+        """Bring it to its size again, or hand the field back where the size is as it is to stay."""
+        seen = await self._size_given_back(hold, run)
+        workload = await workload_of(self._cluster, run)
+        if workload is None or workload.uid != hold.uid:
+            return
+        if isinstance(seen, Done):
+            await self._fields.hand_back(workload.raw, hold, field_owners.REPLICAS)
+        elif isinstance(seen, Before) and workload.replicas == hold.written:
+            await scale(self._cluster, workload, hold.original or 0)
+
+
+KIND = StepKind(
+    ScaleEnvironment,
+    lambda c: ScaleEnvironmentHandler(c.cluster),
+    gives_back=Compensation("environment_size", lambda plan, hold: (plan.object(plan.kind, hold.object),)),
+)

@@ -1,0 +1,228 @@
+"""Changes how many pods the target has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from logcaster_guard.domain import capacity, field_owners
+from logcaster_guard.domain.description import wanted
+from logcaster_guard.domain.errors import ClusterError, NotFound
+from logcaster_guard.domain.external_changes import foreign, foreign_workload
+from logcaster_guard.domain.field_owners import owners_of, written_by
+from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Pending, Unclear
+from logcaster_guard.domain.rights import Right, on_workload
+from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.steps import (
+    Claim,
+    Field,
+    Hold,
+    ObjectReference,
+    Plan,
+    Purpose,
+    Write,
+)
+from logcaster_guard.domain.workload import Workload
+from logcaster_guard.ports import Cluster, Json, Kind
+from logcaster_guard.steps.field_ownership import FieldOwnership
+from logcaster_guard.steps.observe import (
+    both,
+    own_pods,
+    workload_of,
+)
+from logcaster_guard.steps.pin_autoscaler import bounds_of, bounds_written, pins, set_bounds
+from logcaster_guard.steps.services import Compensation, StepKind
+
+REPLICAS = "replicas"
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleProduction(Write):
+    """Write: the target gets `replicas` pods, never so few that fewer than the plan's `floor` would serve."""
+
+    replicas: int
+    kind: Literal["scale_production"] = "scale_production"
+
+    def touches(self, plan: Plan) -> Sequence[ObjectReference]:  # noqa: ARG002 - the base's shape
+        """See `Step`."""
+        return ()
+
+    def rights(self, plan: Plan) -> Sequence[Right]:
+        """See `Step`."""
+        return (on_workload("patch", plan.kind, plan.namespace, plan.deployment),)
+
+    @property
+    def blobs(self) -> Sequence[str]:
+        """See `Step`."""
+        return ()
+
+    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
+        """See `Step`."""
+        return f"scale production to {self.replicas}"
+
+    @property
+    def claims(self) -> Sequence[Claim]:
+        """See `Step`."""
+        return (Claim(Field.SIZE, self.replicas),)
+
+    @property
+    def borrows(self) -> str | None:
+        """See `Step`."""
+        return "replicas"
+
+    @property
+    def purpose(self) -> Purpose:
+        """See `Step`."""
+        return Purpose.PREPARATION
+
+
+class ScaleProductionHandler:
+    """Gives the target another number of pods, never so few that the run's floor, or a disruption budget, is broken."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._fields = FieldOwnership(cluster)
+
+    async def observe(self, step: ScaleProduction, run: Run) -> Observation:
+        """Done when that many pods are wanted, whoever wrote it."""
+        try:
+            workload, service = await both(self._cluster, run)
+            theirs = foreign(run, workload, service)
+            if theirs is not None or workload is None:
+                return Foreign(theirs or "the Deployment is gone")
+            if workload.replicas == step.replicas and REPLICAS in run.holds:
+                return Done(wanted(step.replicas))
+            short = await self._short(step, run, workload)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        if short is not None:
+            return Pending(short)
+        known = run.holds.get(REPLICAS)
+        hold = Hold(
+            id=REPLICAS,
+            kind="replicas",
+            object=workload.name,
+            uid=workload.uid,
+            original=run.opened.plan.full_size,
+            written=step.replicas,
+            earlier=(workload.replicas,) if known is None else tuple(sorted(set(known.ours))),
+            owners=owners_of(workload.raw, field_owners.REPLICAS) if known is None else known.owners,
+        )
+        return Before(wanted(workload.replicas), borrows=hold)
+
+    async def _short(self, step: ScaleProduction, run: Run, workload: Workload) -> str | None:
+        """What forbids going down to that many pods now; None if nothing does."""
+        if step.replicas >= workload.replicas:
+            return None
+        plan, pods = run.opened.plan, await own_pods(self._cluster, workload)
+        helper = next((h.object for h in run.holds.values() if h.kind == "helper"), None)
+        beside = 0 if helper is None else capacity.serving(pods, plan.selector, helper)
+        own = capacity.serving(pods, plan.selector, None)
+        left = beside + min(own, step.replicas)
+        if left < plan.floor:
+            return f"{left} pods would serve, and the floor is {plan.floor}"
+        budgets = await self._cluster.list(Kind.DISRUPTION_BUDGET, plan.namespace)
+        mine = capacity.budgets_for(budgets, capacity.labels_of(workload.template))
+        return capacity.short_of(mine, pods, removed=max(0, own - step.replicas), expected=left)
+
+    async def apply(self, step: ScaleProduction, run: Run) -> None:
+        """One request, bound to the resourceVersion that was looked at."""
+        workload = await workload_of(self._cluster, run)
+        if workload is None or foreign_workload(run, workload) is not None or workload.replicas == step.replicas:
+            return
+        await scale(self._cluster, workload, step.replicas)
+
+    async def observe_release(self, hold: Hold, run: Run) -> Observation:
+        """Done when production has its size again and serves as before; somebody else's size stays as it is.
+
+        Not before no autoscaler is pinned to another size: it would write that over either.
+        """
+        try:
+            workload = await workload_of(self._cluster, run)
+            pinned = await self._pinned_elsewhere(hold, run, workload)
+            if pinned is not None:
+                return Before(pinned)
+            if workload is None or workload.deleting:
+                return Done("the Deployment is gone")
+            if workload.uid != hold.uid and (workload.replicas == hold.original or not _is_ours(hold, run, workload)):
+                return Foreign("the Deployment was created again by somebody else")
+            pods = await own_pods(self._cluster, workload)
+        except ClusterError as error:
+            return Unclear(str(error), error.retry_after)
+        if workload.replicas == hold.original and self._fields.due(workload.raw, hold, field_owners.REPLICAS):
+            return Before("its size is back, and the guard's field")
+        if workload.replicas == hold.original:
+            return _carried(run, workload, pods)
+        if workload.replicas in _made(hold, run):
+            return Before(wanted(workload.replicas))
+        who = written_by(workload.raw, field_owners.REPLICAS, since=run.opened.at)
+        return Foreign(f"somebody else scaled it to {workload.replicas}{who}; it was {hold.original}")
+
+    async def release(self, hold: Hold, run: Run) -> None:
+        """Bring production to its size, its autoscalers first, which would undo it."""
+        workload = await workload_of(self._cluster, run)
+        for pinned in pins(run):
+            await set_bounds(self._cluster, run, pinned, *_due(hold, run, workload, pinned))
+        if workload is None or hold.original is None or not _is_ours(hold, run, workload):
+            return
+        if workload.replicas != hold.original:
+            await scale(self._cluster, workload, hold.original)
+        elif workload.uid == hold.uid:
+            await self._fields.hand_back(workload.raw, hold, field_owners.REPLICAS)
+
+    async def _pinned_elsewhere(self, hold: Hold, run: Run, workload: Workload | None) -> str | None:
+        """The autoscaler that the run has pinned to another size than the one that is to stay; None if none is."""
+        for pinned in pins(run):
+            try:
+                raw = await self._cluster.get(Kind.AUTOSCALER, run.opened.plan.namespace, pinned.object)
+            except NotFound:
+                continue
+            kept = {_due(hold, run, workload, pinned), (pinned.original, pinned.original_maximum)}
+            if raw["metadata"]["uid"] == pinned.uid and bounds_of(raw) in bounds_written(pinned) - kept:
+                return f"autoscaler {pinned.object} is pinned to {bounds_of(raw)[0]} pods"
+        return None
+
+
+def _made(hold: Hold, run: Run) -> frozenset[int]:
+    """The sizes that the run wrote, or let an autoscaler write."""
+    return frozenset(hold.ours).union(*(h.ours for h in pins(run)))
+
+
+def _is_ours(hold: Hold, run: Run, workload: Workload) -> bool:
+    """Whether production has a size of the run's; one that was created again, because of an autoscaler of its name."""
+    if workload.uid != hold.uid:
+        return any(workload.replicas in pinned.ours for pinned in pins(run))
+    return workload.replicas in {hold.original, *_made(hold, run)}
+
+
+def _due(hold: Hold, run: Run, workload: Workload | None, pinned: Hold) -> tuple[int, int]:
+    """The bounds under which production can get its size back; the autoscaler's own where the size is theirs."""
+    if workload is not None and hold.original and _is_ours(hold, run, workload):
+        return hold.original, hold.original
+    return pinned.original or 1, pinned.original_maximum or pinned.written
+
+
+async def scale(cluster: Cluster, workload: Workload, replicas: int) -> None:
+    """Ask for that many pods, bound to the resourceVersion of `workload`; raises the `ClusterError` it met."""
+    patch: list[Json] = [_at_version(workload.raw), {"op": "replace", "path": "/spec/replicas", "value": replicas}]
+    await cluster.json_patch(Kind(workload.kind), workload.namespace, workload.name, patch)
+
+
+def _at_version(raw: Json) -> Json:
+    return {"op": "replace", "path": "/metadata/resourceVersion", "value": raw["metadata"]["resourceVersion"]}
+
+
+def _carried(run: Run, workload: Workload, pods: Any) -> Observation:  # noqa: ANN401 - raw objects
+    plan = run.opened.plan
+    serving = capacity.serving(pods, plan.selector, None)
+    wanted = min(plan.floor, workload.replicas)
+    text = f"{serving} of {workload.replicas} pods serve, {wanted} are needed"
+    return Done(text) if serving >= wanted else Pending(text)
+
+
+KIND = StepKind(
+    ScaleProduction,
+    lambda c: ScaleProductionHandler(c.cluster),
+    gives_back=Compensation("replicas", lambda plan, hold: (plan.object(plan.kind, hold.object),)),
+)

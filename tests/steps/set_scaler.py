@@ -1,0 +1,75 @@
+"""A step as somebody would add it: a scaler outside the cluster is told how many pods the target is to have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from logcaster_guard.domain.observations import Before, Done, Observation
+from logcaster_guard.domain.rights import Right
+from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.steps import Claim, Field, Hold, ObjectReference, Plan, Purpose, Write
+from logcaster_guard.steps.services import Compensation, StepKind
+
+SCALERS: dict[str, Any] = {}
+"""What each scaler is set to: the system outside."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetScaler(Write):
+    """Write: the scaler gets the settings saved under `settings` (a blob digest), which ask for `size` pods."""
+
+    scaler: str
+    settings: str
+    size: int
+    kind: Literal["set_scaler"] = "set_scaler"
+
+    def touches(self, plan: Plan) -> Sequence[ObjectReference]:  # noqa: ARG002 - the base's shape
+        return (ObjectReference("scalers", "Scaler", "", self.scaler),)
+
+    def rights(self, plan: Plan) -> Sequence[Right]:
+        return (Right("get", "", "secrets", plan.namespace, self.scaler),)
+
+    @property
+    def blobs(self) -> Sequence[str]:
+        return (self.settings,)
+
+    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
+        return f"let scaler {self.scaler} ask for {self.size}"
+
+    @property
+    def claims(self) -> Sequence[Claim]:
+        return (Claim(Field.AUTOSCALED_SIZE, self.size),)
+
+    @property
+    def borrows(self) -> str | None:
+        return "scaler"
+
+    @property
+    def purpose(self) -> Purpose:
+        return Purpose.PREPARATION
+
+
+class SetScalerHandler:
+    async def observe(self, step: SetScaler, run: Run) -> Observation:  # noqa: ARG002 - the protocol's shape
+        if SCALERS[step.scaler] == {"size": step.size}:
+            return Done("set")
+        hold = Hold("scaler", "scaler", step.scaler, "", original=SCALERS[step.scaler], written={"size": step.size})
+        return Before("not set", borrows=hold)
+
+    async def apply(self, step: SetScaler, run: Run) -> None:
+        SCALERS[step.scaler] = run.holds["scaler"].written
+
+    async def observe_release(self, hold: Hold, run: Run) -> Observation:  # noqa: ARG002 - as above
+        return Before() if SCALERS[hold.object] in hold.ours else Done()
+
+    async def release(self, hold: Hold, run: Run) -> None:  # noqa: ARG002 - as above
+        SCALERS[hold.object] = hold.original
+
+
+KIND = StepKind(
+    SetScaler,
+    lambda _: SetScalerHandler(),
+    gives_back=Compensation("scaler", lambda _, hold: (ObjectReference("scalers", "Scaler", "", hold.object),)),
+)

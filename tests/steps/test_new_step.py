@@ -1,0 +1,141 @@
+"""A step that is one file and a row is guarded by everything that guards the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from logcaster_guard.adapters.journal_codec import EventCodec, Unreadable
+from logcaster_guard.domain import runs
+from logcaster_guard.domain.errors import GuardError
+from logcaster_guard.domain.events import RunClosed, RunOpened, StepDone, StepIntended
+from logcaster_guard.domain.external_changes import foreign_workload
+from logcaster_guard.domain.observations import Before
+from logcaster_guard.domain.rights import Right
+from logcaster_guard.domain.rules import LedgerPolicy
+from logcaster_guard.domain.runs import PUT_BACK, Run
+from logcaster_guard.domain.steps import CLUSTER, ObjectReference, Plan, Step, Write
+from logcaster_guard.domain.workload import Workload
+from logcaster_guard.effects import stamping
+from logcaster_guard.engine.chronicle import Chronicle, run_stream
+from logcaster_guard.engine.executor import Executor
+from logcaster_guard.steps.kinds import KINDS
+from logcaster_guard.steps.services import HandlerContext, handlers_of, lenders_of
+from logcaster_guard.stores import CODEC
+from tests.domain.build import UID, at, deployment
+from tests.fakes.clock import FakeClock
+from tests.fakes.journal import MemoryJournal
+from tests.steps.set_scaler import KIND, SCALERS, SetScaler
+
+WITH_IT = (*KINDS, KIND)
+STEP = SetScaler("outer", "digest-of-settings", 7)
+BEFORE: Any = {"size": 3, "days": ["mon", "tue"], "burst": None}
+SCALER = ObjectReference("scalers", "Scaler", "", "outer")
+HASH = Workload(deployment()).hash
+PLAN = Plan(
+    "immediate", "default", "logcaster-prod", UID, HASH, "good", ("bad",), ("good",), 3, True, None, None, (STEP,)
+)  # fmt: skip
+OPENED = RunOpened(at(0), "r", "default/logcaster-prod", "high_error_rate", "reason", PLAN)
+
+
+async def carried_out() -> tuple[MemoryJournal, Chronicle]:
+    """The journal of a run of that one step."""
+    journal, clock = MemoryJournal(), FakeClock()
+    chronicle = Chronicle(journal, clock)
+    nothing: Any = None
+    context = HandlerContext(nothing, nothing, clock, nothing, nothing, nothing, nothing, 5.0)
+    made = {KIND: KIND.handler(context)}
+    executor = Executor(chronicle=chronicle, clock=clock, handlers=handlers_of(made), lenders=lenders_of(made))
+    await chronicle.decide(run_stream("r"), OPENED)
+    executor.start(run_stream("r"), "r")
+    await asyncio.wait_for(executor.join(), 10.0)
+    return journal, chronicle
+
+
+async def test_the_executor_carries_it_out_and_gives_back_what_it_borrowed_whatever_that_is() -> None:
+    SCALERS["outer"] = BEFORE
+    journal, chronicle = await carried_out()
+    events = [e.event for e in journal.entries]
+    assert [e.hold.written for e in events if isinstance(e, StepIntended) and e.hold] == [{"size": 7}]
+    assert [e.step for e in events if isinstance(e, StepDone)] == [0]
+    assert [e.outcome for e in events if isinstance(e, RunClosed)] == [PUT_BACK]
+    assert SCALERS["outer"] == BEFORE
+    codec = EventCodec(kind.step for kind in WITH_IT)
+    assert [codec.decode(codec.encode(event)) for event in events] == events
+    assert chronicle.run("r").closed is not None
+
+
+def test_the_journal_knows_it_where_it_is_listed_and_nowhere_else() -> None:
+    text = EventCodec(kind.step for kind in WITH_IT).encode(OPENED)
+    with pytest.raises(Unreadable, match="'set_scaler' is no kind of this version"):
+        CODEC.decode(text)
+
+
+async def test_a_new_leader_marks_what_it_touches_also_outside_the_cluster() -> None:
+    marked: list[ObjectReference] = []
+
+    async def mark(place: ObjectReference, value: str) -> None:  # noqa: ARG001 - the protocol's shape
+        marked.append(place)
+
+    hold = await borrowed()
+    held = Run(replace(OPENED, plan=replace(PLAN, steps=())), holds={"scaler": hold})
+    for run in (Run(OPENED), held):
+        marked.clear()
+        touched = stamping.touched_by(run, WITH_IT)
+        assert SCALER in touched
+        await stamping.stamp({CLUSTER: mark, "scalers": mark}, touched, "epoch-2")
+        assert set(marked) == touched
+        with pytest.raises(GuardError, match="Nothing marks objects of scalers"):
+            await stamping.stamp({CLUSTER: mark}, touched, "epoch-2")
+
+
+async def borrowed() -> Any:
+    SCALERS["outer"] = BEFORE
+    seen = await KIND.handler(None).observe(STEP, Run(OPENED))  # type: ignore[arg-type] # it asks for nothing
+    return seen.borrows  # type: ignore[union-attr] # `Before`
+
+
+async def test_its_blob_is_kept_while_its_run_is_open() -> None:
+    chronicle = Chronicle(MemoryJournal(), FakeClock())
+    await chronicle.decide(run_stream("r"), OPENED)
+    assert "digest-of-settings" in chronicle.releases_to_keep(LedgerPolicy())
+
+
+def test_its_rights_are_asked_for_and_the_plan_tells_of_it() -> None:
+    assert PLAN.rights == [Right("get", "", "secrets", "default", "outer")]
+    assert PLAN.lines == ["let scaler outer ask for 7"]
+
+
+@pytest.mark.parametrize(("replicas", "theirs"), [(3, False), (7, False), (5, True)])
+def test_the_size_that_it_claims_is_nobody_elses(replicas: int, theirs: bool) -> None:
+    run = Run(replace(OPENED, plan=replace(PLAN, autoscaled=False)))
+    found = foreign_workload(run, Workload(deployment(replicas=replicas)))
+    assert (found is not None) is theirs
+
+
+def test_its_deadline_is_its_own() -> None:
+    run = Run(OPENED, started=at(0))
+    decided = runs.next(run, Before("not set"), at(400), STEP.deadline)
+    assert isinstance(decided, runs.Commit)
+    assert "the change could not be made in time: not set" in str(decided)
+
+
+@pytest.mark.parametrize("question", sorted(Step.__abstractmethods__))
+def test_a_step_that_leaves_a_question_open_cannot_be_made(question: str) -> None:
+    answers = {name: None for name in Step.__abstractmethods__ if name != question}
+    unfinished = type("Unfinished", (Step,), answers)
+    with pytest.raises(TypeError, match=question):
+        unfinished()
+
+
+def test_every_hold_that_a_step_takes_is_given_back_by_one() -> None:
+    given: Sequence[str] = [kind.gives_back.kind for kind in KINDS if kind.gives_back is not None]
+    assert len(set(given)) == len(given)
+    writes = [kind.step for kind in KINDS if issubclass(kind.step, Write)]
+    # `borrows` follows from the class alone.
+    taken = {step.borrows.fget(None) for step in writes}  # type: ignore[attr-defined] # a property
+    assert taken - {None} == set(given)
