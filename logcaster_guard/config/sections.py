@@ -289,7 +289,9 @@ class SettingsFile(Section):
         default=ARGOCD_NAMESPACE,
         description="where Argo CD's Applications are, unless their tracking id names another namespace",
     )
-    journal: JournalSection = Field(default=JournalSection(), description="where the guard keeps what it has done")
+    journal: JournalSection = Field(
+        default=JournalSection(), description="where the guard keeps [what it has done](journal.md)"
+    )
     authority: AuthoritySection = Field(
         default=AuthoritySection(),
         description="which of several guards over one journal acts; see [several guards](#several-guards)",
