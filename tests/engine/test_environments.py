@@ -151,9 +151,7 @@ async def test_the_service_goes_back_where_what_it_was_sent_to_is_being_deleted_
     assert isinstance(await lender.observe_release(hold, run), Before)
 
 
-async def test_the_service_is_not_sent_back_to_what_is_being_deleted_though_its_pods_still_serve() -> (
-    None
-):
+async def test_the_service_is_not_sent_back_to_what_is_being_deleted_though_its_pods_still_serve() -> None:
     cluster, opened = switching({LABEL: "blue"})
     service = cluster.object(Kind.SERVICE, SERVICE)["metadata"]["uid"]
     hold = Hold("selector", "selector", SERVICE, service, None, written=0)
