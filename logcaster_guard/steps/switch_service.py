@@ -135,7 +135,8 @@ class SwitchServiceHandler:
         if outcome != DESTINATION_BAD and not (empty and outcome in {ABANDONED, FAILED, INCONCLUSIVE}):
             return Done(f"the Service stays with {step.label}={step.after}")
         ready = sum(capacity.is_serving(p, run.opened.plan.selector) for p in pods)
-        if live is None or live.hash != run.opened.plan.from_template or ready < run.opened.plan.floor:
+        fit = live is not None and not live.deleting and live.hash == run.opened.plan.from_template
+        if not fit or ready < run.opened.plan.floor:
             return Foreign(f"the environment before could not serve any more: {so_many_pods(ready)} Ready")
         return Before(f"the Service selects {step.label}={step.after}")
 

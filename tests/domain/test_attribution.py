@@ -255,6 +255,37 @@ def test_suspects_are_ranked_by_how_far_they_rose_and_how_soon_after_their_rollo
     assert found.cause is Cause.SHARED
 
 
+SPEED = Yardstick("speed", 10.0, rising=False)
+"""Worse the lower it is."""
+
+
+@pytest.mark.parametrize(
+    ("levels", "lag", "score"),
+    [
+        ({"error_rate": Level(0.3, 0.0)}, 0.0, 6.0),  # right with the rollout
+        ({"error_rate": Level(0.3, 0.0)}, 600.0, 3.0),  # `together` seconds later: half
+        ({"error_rate": Level(0.3, 0.04)}, 0.0, 26.0),  # what was there before is no rise
+        ({"error_rate": Level(0.123, 0.0)}, 0.0, 2.46),
+        ({"error_rate": Level(0.3, 0.05)}, 0.0, 1.0),  # in breach before: by how much it rose cannot be told
+        ({}, 0.0, 1.0),
+        ({"error_rate": Level(0.1, 0.0), "speed": Level(0.0, 20.0)}, 0.0, 2.0),
+        ({"error_rate": Level(0.2, 0.0), "speed": Level(5.0, 20.0)}, 0.0, 4.0),  # the signal that rose most
+        ({"speed": Level(5.0, 20.0)}, 0.0, 1.5),
+    ],
+)
+def test_a_suspects_score_is_its_rise_in_terms_of_a_breach(
+    levels: Mapping[str, Level], lag: float, score: float
+) -> None:
+    me = replace(witness(ME, 0.3, rolled=1_000.0 - lag), levels=levels)
+    found = attributed(me, [], past=QUIET, beside=[], measures=[ERRORS, SPEED], policy=POLICY)
+    assert found.suspects == (Suspect(ME, score, rolled=True),)
+
+
+def test_who_was_not_rolled_out_scores_nothing() -> None:
+    found = judged([witness(OTHER, 0.9, rolled=None)])
+    assert found.suspects[-1] == Suspect(OTHER, 0.0, rolled=False)
+
+
 def test_of_ten_that_fail_alike_nobody_is_blamed_and_of_ten_with_one_worse_that_one() -> None:
     alike = [witness(f"shop/s{n}", 0.20 + n / 200) for n in range(10)]
     for n, me in enumerate(alike):

@@ -48,6 +48,8 @@ def gap(reading: Value | NoData) -> tuple[Gap, str]:
 def test_only_the_targets_own_pods_count() -> None:
     assert number(one(MEMORY, series(OLD, 0.4), series(HOOK, 0.97))) == 0.4
     assert number(one(RATE, series(OLD, 2.0), series(NEW, 3.0), series(HOOK, 90.0))) == 5.0
+    unnamed = PodSeries({"namespace": "", "pod": OLD}, ((7.0, 1.0),))
+    assert number(one(RATE, series(OLD, 2.0), unnamed)) == 3.0
     elsewhere = PodSeries({"namespace": "staging", "pod": OLD}, ((7.0, 99.0),))
     assert number(one(RATE, series(OLD, 2.0), elsewhere)) == 2.0
     assert gap(one(MEMORY, series(HOOK, 0.97))) == (Gap.EMPTY, f"x is of other workloads' pods alone: {HOOK}")
@@ -57,7 +59,8 @@ def test_a_release_is_read_of_its_own_pods_alone_gone_ones_included() -> None:
     found = [series(OLD, 9.0, status="200"), series(NEW, 3.0, status="200"), series(NEW, 1.0, status="500")]
     rates = [number(one(ERRORS, *found, releases=frozenset({r}), whole=False)) for r in ("v1", "v2")]
     assert rates == [0.0, 0.25]
-    assert gap(one(ERRORS, *found, releases=frozenset({"v3"}), whole=False))[0] is Gap.EMPTY
+    none = one(ERRORS, *found, releases=frozenset({"v3"}), whole=False)
+    assert gap(none) == (Gap.EMPTY, "http_requests_total of none of these pods")
 
 
 def test_bounds_in_milliseconds_are_told_in_seconds_and_the_largest_is_the_ceiling() -> None:

@@ -19,7 +19,7 @@ from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, O
 from logcaster_guard.domain.provenance import RUN, TOKEN
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import Action, LedgerPolicy, Policy
-from logcaster_guard.domain.runs import ABANDONED, FAILED, RECOVERED, Run
+from logcaster_guard.domain.runs import ABANDONED, DESTINATION_BAD, FAILED, RECOVERED, Run
 from logcaster_guard.domain.signals import Gap, NoData, Reading, Target, Value
 from logcaster_guard.domain.steps import Hold, Plan
 from logcaster_guard.domain.workload import Workload
@@ -149,6 +149,23 @@ async def test_the_service_goes_back_where_what_it_was_sent_to_is_being_deleted_
     assert isinstance(await lender.observe_release(hold, run), Done)
     going(cluster.object(Kind.DEPLOYMENT, BLUE))
     assert isinstance(await lender.observe_release(hold, run), Before)
+
+
+async def test_the_service_is_not_sent_back_to_what_is_being_deleted_though_its_pods_still_serve() -> None:
+    cluster, opened = switching({LABEL: "blue"})
+    service = cluster.object(Kind.SERVICE, SERVICE)["metadata"]["uid"]
+    hold = Hold("selector", "selector", SERVICE, service, None, written=0)
+    run = Run(
+        opened, step=1, holds={hold.id: hold}, ending=RunEnding(opened.at, "r", DESTINATION_BAD, "r", freeze=True)
+    )
+    for name in (BLUE, GREEN):
+        serves(cluster, name)
+    lender = SwitchServiceHandler(cluster)
+    assert isinstance(await lender.observe_release(hold, run), Before)
+    going(cluster.object(Kind.DEPLOYMENT, GREEN))
+    assert isinstance(await lender.observe_release(hold, run), Foreign)
+    await lender.release(hold, run)
+    assert cluster.object(Kind.SERVICE, SERVICE)["spec"]["selector"] == {LABEL: "blue"}
 
 
 async def test_the_service_stays_where_a_single_pod_of_what_it_was_sent_to_still_serves() -> None:
