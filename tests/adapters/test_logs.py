@@ -320,17 +320,16 @@ def test_nobody_waits_for_a_log_that_nobody_reads_and_what_is_lost_is_told() -> 
         lines = []
         for text in process.stderr:
             lines.append(json.loads(text))
-            if lines[-1]["event"] == "log.dropped":
+            if [line["event"] for line in lines].count("log.dropped") == 1 and lines[-1]["event"] == "log.dropped":
                 process.stdin.write("go on\n")
                 process.stdin.flush()
         assert process.wait() == 0
     numbers = [line["number"] for line in lines if line["event"] == "x.y"]
-    assert numbers == list(range(len(numbers)))
-    assert [(line["event"], line.get("lines")) for line in lines[len(numbers) :]] == [
-        ("log.dropped", dropped),
-        ("x.z", None),
-    ]
+    # On a busy machine the writing thread may fall behind before the pipe is full, so that a gap comes earlier.
+    assert numbers == sorted(set(numbers))
     assert len(numbers) + dropped == 1_000
+    assert sum(line["lines"] for line in lines if line["event"] == "log.dropped") == dropped
+    assert [line["event"] for line in lines].count("x.z") == 1
 
 
 def test_a_process_ends_although_nobody_reads_its_log() -> None:
