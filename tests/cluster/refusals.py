@@ -235,7 +235,10 @@ def judged(  # noqa: PLR0917 - everything that has a say in it
     writes = writes + Counter(events=max(0, known.writes["events"] - writes["events"]))
     writes["events"] = known.writes["events"]
     either = bool(kept) or (case.action is Action.GRADUAL and minimum is not None)
-    _, wrong = ending(forgiven, writes, minimum, known, case=left, shared=either)
+    # That a field goes back to its former manager may be refused: the value is back all the same, by one write less.
+    _, wrong = ending(
+        forgiven, writes, minimum, known, case=left, shared=either, cut_off=any(r.writes for r in tape.denied)
+    )
     stood = "" if tape.stood == "over" else f", mended while it stood still ({tape.stood})"
     return f"{outcome}{', some kept and told' if kept else ''}{stood}", [*faults, *wrong]
 
