@@ -15,7 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.cluster import planes
@@ -24,6 +25,9 @@ from tests.matrix.order import PLACES, CellName, Stretch, digest, from_commit, w
 from tests.matrix.players import Players, Told
 from tests.matrix.summary import Summary
 from tests.real import control_plane, presence
+
+PROGRESS = 60.0
+"""Seconds between two lines about how far it is."""
 
 
 def main() -> int:
@@ -64,11 +68,29 @@ async def play(folder: Path, asked: Stretch | CellName | None, seconds: float | 
         where = f"order {digest(players.cells)}, {PLACES} places from {stretch.offset} on"
         print(f"{len(players.cells)} cells in {where}; API server: {way.version if way else 'embedded'}", flush=True)
         until = began + seconds if seconds is not None and asked is None else None
-        told = await players.play(cells, until)
+        async with _progress(players, len(cells)):
+            told = await players.play(cells, until)
         again = {t.name: t for t in [await players.play_alone(t.name) for t in told if t.faults]}
     summary = Summary(told, again, players.unset)
     print(summary.text(asked or _played(stretch, told, cells), players.cpu, time.monotonic() - began))
     return 1 if summary.faults else 0
+
+
+@asynccontextmanager
+async def _progress(players: Players, count: int) -> AsyncIterator[None]:
+    """A line each minute: a whole run takes an hour and more, and can be cut."""
+
+    async def tell() -> None:
+        while True:
+            await asyncio.sleep(PROGRESS)
+            failed = [str(t.name) for t in players.told if t.faults]
+            print(f"{len(players.told)} of {count} cells played, failed: {'; '.join(failed) or 'none'}", flush=True)
+
+    telling = asyncio.create_task(tell())
+    try:
+        yield
+    finally:
+        telling.cancel()
 
 
 def _played(stretch: Stretch, told: Sequence[Told], cells: Sequence[CellName]) -> Stretch:

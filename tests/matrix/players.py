@@ -42,11 +42,15 @@ class Player:
 
 
 class Players:
-    """All processes. `cells` are the names of all cells; `unset` tells why a board could not be set up."""
+    """All processes. `cells` are the names of all cells; `unset` tells why a board could not be set up.
+
+    `told` is how the cells ended that have been played so far.
+    """
 
     def __init__(self) -> None:
         self.cells: list[CellName] = []
         self.unset: dict[str, str] = {}
+        self.told: list[Told] = []
         self.cpu = 0.0
         self._players: list[Player] = []
         self._owner: dict[str, Player] = {}
@@ -122,7 +126,8 @@ class Players:
             self.cpu += told["cpu"]
         elif "cell" in told:
             name = CellName(told["board"], told["cell"])
-            player.waiting.pop(name).set_result(Told(name, told["end"], told["faults"], told["seconds"]))
+            self.told.append(Told(name, told["end"], told["faults"], told["seconds"]))
+            player.waiting.pop(name).set_result(self.told[-1])
         else:
             player.heard += 1
             if "error" in told:
