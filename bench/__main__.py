@@ -24,7 +24,7 @@ from logcaster_guard.config.yaml import load_yaml
 from logcaster_guard.domain.conditions import judge
 from logcaster_guard.domain.events import SignalSeen
 from logcaster_guard.domain.signals import BUILT_IN_UNITS, Value
-from logcaster_guard.engine.chronicle import run_stream
+from logcaster_guard.engine.journal_state import run_stream
 from logcaster_guard.stores import CODEC
 from logcaster_guard.web import rendering
 from tests.engine.bench import ERRORS, HEALTH, Bench, rule

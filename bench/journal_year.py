@@ -20,9 +20,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
+from logcaster_guard import messages
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.journal import SqliteJournal
-from logcaster_guard.domain import narration
 from logcaster_guard.domain.events import (
     Event,
     HoldReleased,
@@ -44,8 +44,8 @@ from logcaster_guard.domain.events import (
 )
 from logcaster_guard.domain.runs import RECOVERED, Run
 from logcaster_guard.domain.steps import Hold, Plan, Step
-from logcaster_guard.engine.chronicle import Chronicle
 from logcaster_guard.engine.compaction import compaction
+from logcaster_guard.engine.journal_state import JournalState
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.ports import Entry
 from logcaster_guard.steps.await_helper import AwaitHelper
@@ -125,14 +125,14 @@ class Year:
             fired, run, key, rule, "Rule high_error_rate (error_rate > 5%) has been met for 5m.", plan, onset,
             evidence=evidence, condition="error_rate > 5%", snapshot=digest("before", run), attributed=True,
         )  # fmt: skip
-        self._tell(f"run/{run}", NoticeQueued(fired, narration.opened(opened)), opened)
+        self._tell(f"run/{run}", NoticeQueued(fired, messages.opened(opened)), opened)
         ended = self._steps(opened, fired)
         back = RevisionLive(ended, plan.to_template, "", plan.uid, digest("blob"), plan.to_images, ended, by_guard=run)
         self._put(stream, back, TriggerCleared(ended, rule, "quiet"))
         closed = RunClosed(ended, run, RECOVERED, "quiet after the rollback", freeze=False)
         self._put(f"run/{run}", RunEnding(ended, run, closed.outcome, closed.reason, freeze=False))
         self._put(f"run/{run}", HoldReleased(ended, run, "replicas"), HoldReleased(ended, run, "helper"))
-        self._tell(f"run/{run}", NoticeQueued(ended, narration.ended(Run(opened), closed)), closed)
+        self._tell(f"run/{run}", NoticeQueued(ended, messages.ended(Run(opened), closed)), closed)
 
     def _steps(self, opened: RunOpened, began: datetime) -> datetime:
         stream, at = f"run/{opened.run}", began
@@ -205,8 +205,8 @@ async def opening(path: Path) -> dict[str, float]:
     marks = [time.process_time()]
     journal = await SqliteJournal.open(CODEC, path)
     marks.append(time.process_time())
-    chronicle = Chronicle(journal, SystemClock())
-    known = await chronicle.load()
+    state = JournalState(journal, SystemClock())
+    known = await state.load()
     marks.append(time.process_time())
     outbox = Outbox(journal, (), SystemClock())
     serving = asyncio.create_task(outbox.run(known))

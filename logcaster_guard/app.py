@@ -34,20 +34,20 @@ from logcaster_guard.config import named_files
 from logcaster_guard.config.loading import Loaded
 from logcaster_guard.config.sections import JournalSection
 from logcaster_guard.config.settings import Settings
-from logcaster_guard.domain.authority import Terms
 from logcaster_guard.domain.errors import (
     ClusterError,
     ConfigurationError,
     JournalUnavailable,
     SecretUnreadable,
 )
+from logcaster_guard.domain.leadership import Terms
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.signals import SourceName
-from logcaster_guard.effects.own import OwnPod, own_workload
-from logcaster_guard.effects.owners import to_suspend
-from logcaster_guard.engine.authority import Keeper
-from logcaster_guard.engine.composition import GuardPorts, Orders
+from logcaster_guard.engine.gitops_owners import to_suspend
 from logcaster_guard.engine.guard import Guard
+from logcaster_guard.engine.leader_elector import LeaderElector
+from logcaster_guard.engine.self_workload import OwnPod, own_workload
+from logcaster_guard.engine.services import Configuration, GuardPorts
 from logcaster_guard.plugins import CHANNELS, SOURCES
 from logcaster_guard.ports import Channel, Clock, Cluster, Gate, Journal, Kind, Source
 
@@ -77,7 +77,7 @@ async def built(loaded: Loaded, *, clock: Clock | None = None, by_hand: bool = F
             stack.push_async_callback(journal.aclose)
         _redact_secrets(settings)
         yield Guard(
-            Orders(settings.targets, settings.signals, loaded.rules, settings.policy),
+            Configuration(settings.targets, settings.signals, loaded.rules, settings.policy),
             GuardPorts(
                 cluster=cluster,
                 sources=sources,
@@ -206,14 +206,14 @@ async def _own_pod(settings: Settings, cluster: Cluster) -> OwnPod | None:
     return pod
 
 
-def _authority(settings: Settings, cluster: Cluster, clock: Clock) -> Keeper | None:
+def _authority(settings: Settings, cluster: Cluster, clock: Clock) -> LeaderElector | None:
     """What keeps the Lease, as a holder of a name that no other process ever has; None for a guard that is alone."""
     section = settings.authority
     if section.lease is None:
         return None
     identity = f"{socket.gethostname()}_{secrets.token_hex(4)}"
     terms = Terms(section.duration, section.renew_every, settings.sources.of(KubernetesSection).timeout)
-    return Keeper(KubernetesLease(cluster, _lease_namespace(settings), section.lease), clock, terms, identity)
+    return LeaderElector(KubernetesLease(cluster, _lease_namespace(settings), section.lease), clock, terms, identity)
 
 
 def _lease_namespace(settings: Settings) -> str:

@@ -8,8 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
-from logcaster_guard.domain.authority import Record
 from logcaster_guard.domain.events import Event
+from logcaster_guard.domain.leadership import Record
 from logcaster_guard.domain.notices import Delivery, Notice
 from logcaster_guard.domain.ownership import Roster
 from logcaster_guard.domain.signals import History, NoData, Reading, Signal, SourceError, SourceName, Target

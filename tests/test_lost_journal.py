@@ -31,5 +31,5 @@ async def test_only_a_daemon_sounds_the_alarm(tmp_path: Path, by_hand: bool) -> 
     loaded = load(*files)
     assert not isinstance(loaded, list), loaded
     async with app.built(loaded, by_hand=by_hand) as guard:
-        assert not guard.chronicle.available
-        assert guard.alarm._lost.is_set() is not by_hand
+        assert not guard.state.available
+        assert guard.journal_down._lost.is_set() is not by_hand

@@ -88,7 +88,7 @@ def retry_after(header: str | None, now: datetime, longest: float = LONGEST_RETR
 
 
 def plain(text: str, longest: int = LONGEST_DETAIL) -> str:
-    """Foreign text made safe for one line of a log: printable, at most `longest` characters."""
+    """ExternalChange text made safe for one line of a log: printable, at most `longest` characters."""
     safe = "".join(c if c.isprintable() else " " for c in text[: longest + 1]).strip()
     return safe if len(safe) <= longest else safe[: longest - 1] + "…"
 

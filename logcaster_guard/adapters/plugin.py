@@ -11,9 +11,9 @@ from typing import Any, Generic, TypeVar
 from pydantic import Field
 
 from logcaster_guard.domain.signals import SourceName
-from logcaster_guard.domain.translation import Language
 from logcaster_guard.fields.metrics import MetricsSection
 from logcaster_guard.fields.section import Name, Section
+from logcaster_guard.messages.languages import Language
 from logcaster_guard.ports import Channel, Clock, Cluster, Endpoints, Kind, Rosters, Source
 
 SectionT = TypeVar("SectionT", bound=Section)

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from logcaster_guard.adapters.fetch import Answer, Fetcher
 from logcaster_guard.cli.check import BAD_INPUT
-from logcaster_guard.domain.ledger import Standing
+from logcaster_guard.domain.ledger import ReleaseStatus
 from logcaster_guard.fields.faults import Refused, escaped
 from logcaster_guard.fields.urls import check_base_url
 
@@ -107,7 +107,9 @@ def readings(values: Mapping[str, str]) -> str:
 def standing(release: Json) -> str:
     """What the ledger says of a release, with the rules that never measured it."""
     blind = ", ".join(release["unmeasured"])
-    return f"{release['standing']} by {blind}" if release["standing"] == Standing.UNMEASURED else release["standing"]
+    return (
+        f"{release['standing']} by {blind}" if release["standing"] == ReleaseStatus.UNMEASURED else release["standing"]
+    )
 
 
 def span(seconds: float) -> str:

@@ -15,9 +15,9 @@ from logcaster_guard.cli.check import BAD_INPUT
 from logcaster_guard.cli.writing import REFUSED, Config, Manner, NoWait, Outcome, Reason, Way, Yes
 from logcaster_guard.domain import ledger
 from logcaster_guard.domain.inbox.commands import MARK_VALID_FOR, Mark, MarkRelease
-from logcaster_guard.domain.ledger import Standing
-from logcaster_guard.domain.narration import AFTER
+from logcaster_guard.domain.ledger import ReleaseStatus
 from logcaster_guard.engine.command_writer import Place, Written
+from logcaster_guard.messages import AFTER
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _WORDS = {Mark.BAD: "bad", Mark.NOT_BAD: "not bad any more"}
@@ -86,7 +86,7 @@ def _found(way: Way, verdict: Mark, target: str, revision: str) -> _Release:
         known = ", ".join(f"{r['revision']} ({r['template'][:8]}) {r['standing']}" for r in releases.values())
         raise ended(f"--revision: found {revision}; allowed one of {known or 'none yet'}", BAD_INPUT)
     release = releases[names[0]]
-    if verdict is Mark.NOT_BAD and release["standing"] != Standing.BAD:
+    if verdict is Mark.NOT_BAD and release["standing"] != ReleaseStatus.BAD:
         raise ended(f"nothing is written: revision {release['revision']} is {release['standing']}, not bad", REFUSED)
     why = f" ({release['bad_reason']})" if release["bad_reason"] else ""
     images = ", ".join(release["images"])
@@ -119,6 +119,6 @@ def _outcome(way: Way, verdict: Mark, release: _Release, written: Written, manne
         return ended_early
     now = next(r for r in _releases(way, release.target) if r["template"] == release.template)
     sentence = (
-        f"Revision {now['revision']} of {release.target} is {_WORDS[verdict]}. {AFTER[Standing(now['standing'])]}"
+        f"Revision {now['revision']} of {release.target} is {_WORDS[verdict]}. {AFTER[ReleaseStatus(now['standing'])]}"
     )
     return Outcome("done", sentence, {**release.told, "standing": now["standing"]})

@@ -20,7 +20,7 @@ from logcaster_guard.config.signals import signal_refusals
 from logcaster_guard.config.sources import SignalSection
 from logcaster_guard.config.targets import TargetSection, target_of
 from logcaster_guard.config.yaml import Items, Leaf, Node, Table
-from logcaster_guard.domain.authority import Terms
+from logcaster_guard.domain.leadership import Terms
 from logcaster_guard.domain.signals import BUILT_IN_UNITS, Target, Unit
 from logcaster_guard.fields.durations import show_duration
 from logcaster_guard.fields.faults import ConfigFault, Refused, closest, listed, quoted

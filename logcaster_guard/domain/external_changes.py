@@ -17,13 +17,13 @@ MADE: Final = "environment"
 """The hold of an environment that a run has made."""
 
 
-def foreign(run: Run, workload: Workload | None, service: Mapping[str, Any] | None) -> str | None:
+def external_change(run: Run, workload: Workload | None, service: Mapping[str, Any] | None) -> str | None:
     """What somebody else changed of the things that the plan rests on, as a sentence; None if nothing.
 
     Someone else's change is one of the workload (see `foreign_workload`), or of its Service's selector.
     """
     plan = run.opened.plan
-    theirs = foreign_workload(run, workload)
+    theirs = external_workload_change(run, workload)
     if theirs is None and plan.selector is not None and selector_of(service) not in _selectors(plan.selector, run):
         if service is None:
             return f"Service {plan.namespace}/{plan.service} was deleted."
@@ -32,7 +32,7 @@ def foreign(run: Run, workload: Workload | None, service: Mapping[str, Any] | No
     return theirs
 
 
-def foreign_workload(run: Run, workload: Workload | None) -> str | None:
+def external_workload_change(run: Run, workload: Workload | None) -> str | None:
     """What somebody else changed of the workload, as a sentence; None if nothing.
 
     That is: it is gone, re-created, being deleted, paused or frozen; its template is neither the bad nor the good
@@ -71,7 +71,7 @@ def changed(run: Run, workload: Workload) -> bool:
     return not plan.autoscaled and workload.replicas not in _sizes(run)
 
 
-def foreign_live(run: Run, live: Workload | None) -> str | None:
+def external_live_change(run: Run, live: Workload | None) -> str | None:
     """What somebody else changed of the environment that the Service is to leave, as a sentence; None if nothing.
 
     Once the Service has left it, it is nobody's destination and theirs to change; but a freeze that somebody has just

@@ -46,7 +46,7 @@ _ROLLOUTS = 50
 """Rollouts without a good release among them that are kept."""
 
 
-class Standing(StrEnum):
+class ReleaseStatus(StrEnum):
     """What the ledger says of a release."""
 
     GOOD = "good"
@@ -94,13 +94,13 @@ class Record:
         """What people call it by: its revision's number, else the first digits of its hash."""
         return self.revision or self.template[:8]
 
-    def standing(self, policy: LedgerPolicy) -> Standing:
+    def standing(self, policy: LedgerPolicy) -> ReleaseStatus:
         """What this record proves under `policy`."""
         if self.bad_since is not None:
-            return Standing.BAD
+            return ReleaseStatus.BAD
         if self.good_at is not None:
-            return Standing.UNMEASURED if self.unmeasured else Standing.GOOD
-        return Standing.PRESUMED_GOOD if self.stood >= policy.presumed_after else Standing.UNPROVEN
+            return ReleaseStatus.UNMEASURED if self.unmeasured else ReleaseStatus.GOOD
+        return ReleaseStatus.PRESUMED_GOOD if self.stood >= policy.presumed_after else ReleaseStatus.UNPROVEN
 
     def earned_by(self, rule: Rule) -> bool:
         """Whether this rule was among those that it earned good by."""
@@ -113,13 +113,13 @@ class Record:
         once it has stood as long as those.
         """
         match self.standing(policy):
-            case Standing.GOOD:
+            case ReleaseStatus.GOOD:
                 return 0
-            case Standing.PRESUMED_GOOD:
+            case ReleaseStatus.PRESUMED_GOOD:
                 return 1
-            case Standing.UNMEASURED:
+            case ReleaseStatus.UNMEASURED:
                 return 1 if self.stood >= policy.presumed_after else 2
-            case Standing.UNPROVEN | Standing.BAD:
+            case ReleaseStatus.UNPROVEN | ReleaseStatus.BAD:
                 return -1
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 
 from logcaster_guard.domain.conditions import Comparator, Compare, Number
 from logcaster_guard.domain.inbox.commands import Wish
-from logcaster_guard.domain.ledger import Ledger, Record, Standing
+from logcaster_guard.domain.ledger import Ledger, Record, ReleaseStatus
 from logcaster_guard.domain.rules import LedgerPolicy, Rule
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import release_of
@@ -40,7 +40,7 @@ def destinations(ledger: Ledger, policy: LedgerPolicy, to: str) -> Sequence[Reco
         return record
     if record.template == ledger.present:
         return f"Revision {to} is the present one already."
-    if record.standing(policy) is Standing.BAD:
+    if record.standing(policy) is ReleaseStatus.BAD:
         return f"Revision {to} is bad ({record.bad_reason}): mark it not-bad if you know better."
     return [record]
 

@@ -34,7 +34,7 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Foreign:
+class ExternalChange:
     """Somebody else changed what the plan rests on."""
 
     detail: str
@@ -56,4 +56,4 @@ class Failed:
     detail: str
 
 
-Observation = Before | Pending | Done | Foreign | Unclear | Failed
+Observation = Before | Pending | Done | ExternalChange | Unclear | Failed

@@ -26,7 +26,7 @@ from logcaster_guard.domain.events import (
     StepStarted,
 )
 from logcaster_guard.domain.inbox.commands import RunCommand
-from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Pending, Unclear
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Pending, Unclear
 from logcaster_guard.domain.steps import FAILED as FAILED  # noqa: PLC0414 - one of the outcomes of a run, for all who ask for them here
 from logcaster_guard.domain.steps import Consultation, Field, Hold, Purpose, Step
 
@@ -280,7 +280,7 @@ def _working(run: Run, step: Step, observation: Observation | None, now: datetim
             return WaitUntil(0.0, "nothing was observed yet")
         case Done(detail):
             return Commit((StepDone(now, run.id, run.step, detail),))
-        case Foreign(detail):
+        case ExternalChange(detail):
             return _end(run, now, ABANDONED, detail, freeze=step.asks is None)
         case Failed(outcome, detail):
             return _end(run, now, outcome, detail, freeze=True)
@@ -320,7 +320,7 @@ def _ending(
     match observation:
         case Done(detail):
             return Commit((HoldReleased(now, run.id, hold.id, detail),))
-        case Foreign(detail):
+        case ExternalChange(detail):
             return Commit((HoldReleased(now, run.id, hold.id, detail, theirs=hold.original is not None),))
         case Failed(_, detail) if _stood_in_for(run, hold):
             return WaitUntil(_pause(int(elapsed), None), detail)

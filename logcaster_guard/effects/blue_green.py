@@ -12,8 +12,8 @@ from logcaster_guard.domain.signals import Target, Value
 from logcaster_guard.domain.snapshots import Snapshot, SnapshotUnreadable
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Blobs, Cluster, Json, Kind
+from logcaster_guard.rollbacks.blue_green import Environments, other_of
 from logcaster_guard.steps.services import Inspector
-from logcaster_guard.strategies.blue_green import Environments, other_of
 
 
 async def gathered(

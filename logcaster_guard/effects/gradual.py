@@ -10,7 +10,7 @@ from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.ports import Blobs, Cluster, Json, Kind
-from logcaster_guard.strategies.gradual import Surroundings
+from logcaster_guard.rollbacks.gradual import Surroundings
 
 
 async def gathered(cluster: Cluster, blobs: Blobs, target: Target, destination: Record) -> Surroundings:

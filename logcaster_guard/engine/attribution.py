@@ -49,10 +49,10 @@ class Attributor:
         all_targets: Mapping[str, Attributor],
     ) -> None:
         self._target = context.target
-        self._aim = context.aim
+        self._live_workload = context.live_workload
         self._cluster = services.cluster
         self._clock = services.clock
-        self._chronicle = services.chronicle
+        self._state = services.state
         self._policy = services.policy
         self._signals = services.signals
         self._sources = services.sources
@@ -73,7 +73,7 @@ class Attributor:
 
     async def weigh(self, rule: Rule, *, onset: datetime, workload: Workload | None) -> Attribution | None:
         """What the breach since `onset` comes from; None where no rollout can be meant, or the rule does not ask."""
-        ledger = self._chronicle.ledger(self._target.key)
+        ledger = self._state.ledger(self._target.key)
         rollout = ledger.rollout_of(onset)
         if rule.rollout_window is None or workload is None or rollout is None or rollout.by_guard is not None:
             return None
@@ -111,14 +111,14 @@ class Attributor:
         """A fresh reading of the traffic, where the rule or the settings ask for some; else None."""
         signal = self._signals.get("request_rate")
         source = None if signal is None else self._sources.get(signal.source)
-        target = self._aim.known
+        target = self._live_workload.known
         if self._policy.min_request_rate(rule) is None or signal is None or source is None or target is None:
             return None
         return (await source.read(target, [signal]))[signal.name]
 
     async def client_errors(self, rule: Rule) -> float | None:
         """The share of requests that fail with 4xx, where the rule reads the error rate and its source can tell."""
-        signal, target = self._signals.get(_ERRORS), self._aim.known
+        signal, target = self._signals.get(_ERRORS), self._live_workload.known
         source = None if signal is None else self._sources.get(signal.source)
         if _ERRORS not in rule.signals or signal is None or source is None or target is None:
             return None
@@ -141,7 +141,7 @@ class Attributor:
         if not met:
             return found
         onset, instant = min((now if t.state.onset is None else t.state.onset, self._triggers.onset(t)) for t in met)
-        rollout = self._chronicle.ledger(self._target.key).rollout_of(instant)
+        rollout = self._state.ledger(self._target.key).rollout_of(instant)
         by_guard = rollout is not None and rollout.by_guard is not None
         rolled = None if by_guard else self._revisions.rolled(rollout)
         began = rolled if rolled is not None and rolled <= onset else onset
@@ -152,7 +152,7 @@ class Attributor:
 
     def _being_undone(self, readings: Mapping[str, Reading]) -> bool:
         """Whether these readings still show a bad release that a rollback is leaving, or has just left."""
-        ledger, run = self._chronicle.ledger(self._target.key), self._chronicle.open_run_on(self._target.key)
+        ledger, run = self._state.ledger(self._target.key), self._state.open_run_on(self._target.key)
         if run is not None and run.touched and run.opened.plan.from_template == ledger.present:
             return True
         left = ledger.records.get((ledger.rollout and ledger.rollout.previous) or "")
@@ -166,19 +166,19 @@ class Attributor:
         because a poll of it was missed, would pass for well. One read serves all who ask at the same time.
         """
         async with self._refreshing:
-            board, oldest = self._triggers.board, max(since, self._clock.monotonic() - self._policy.polling.interval)
-            old = [n for n in names if (reading := board.latest(n)) is None or reading.at < oldest]
+            cache, oldest = self._triggers.cache, max(since, self._clock.monotonic() - self._policy.polling.interval)
+            old = [n for n in names if (reading := cache.latest(n)) is None or reading.at < oldest]
             if old:
                 await self._reader.read_all(old)
 
     def _readings(self, names: frozenset[str]) -> Mapping[str, Reading]:
-        return self._triggers.board.readings(sorted(names), self._clock.monotonic())
+        return self._triggers.cache.readings(sorted(names), self._clock.monotonic())
 
     # Before the rollout
 
     async def _past(self, rule: Rule, rollout: Rollout, rolled: float) -> tuple[Past, Mapping[str, float]]:
         """What the rule said before the rollout, and the level of each of its signals then; looked for once."""
-        previous = self._chronicle.ledger(self._target.key).records.get(rollout.previous or "")
+        previous = self._state.ledger(self._target.key).records.get(rollout.previous or "")
         key = (rolled, rollout.template, rule)
         known = self._pasts.get(rule.name)
         if known is not None and known[0] == key:
@@ -224,13 +224,13 @@ class Attributor:
         return {n: s for n, s in zip(names, found, strict=True) if s.points}
 
     async def _one_series(self, signal: Signal, start: float, end: float) -> Series:
-        step, target = whole(end - start, max(self._policy.polling.interval, 0.05)), self._aim.known
+        step, target = whole(end - start, max(self._policy.polling.interval, 0.05)), self._live_workload.known
         source = self._sources.get(signal.source)
         if source is not None and target is not None:
             history = await source.history(target, signal, start, end, step)
             if isinstance(history, Series) and any(at < end for at, _ in history.points):
                 return Series(tuple(p for p in history.points if p[0] < end), history.step)
-        values = self._triggers.board.values(signal.name, start, end)
+        values = self._triggers.cache.values(signal.name, start, end)
         return Series(tuple((v.at, v.number) for v in values if v.at < end), step)
 
     # Old and new pods side by side
@@ -239,7 +239,7 @@ class Attributor:
         self, measures: Sequence[Yardstick], me: Witness, workload: Workload, suspected: frozenset[str]
     ) -> Sequence[Comparison]:
         """Comparisons of the `suspected` releases' pods and older ones while there were both and the breach was on."""
-        target, onset = self._aim.known, me.onset
+        target, onset = self._live_workload.known, me.onset
         if target is None or onset is None:
             return []
         end = self._revisions.whole_since if workload.rolled_out else self._clock.monotonic()
@@ -287,7 +287,7 @@ class Attributor:
         return None if one is None or other is None else (one, other)
 
     async def _portion(self, name: str, releases: frozenset[str], window: tuple[float, float]) -> float | None:
-        signal, target = self._signals.get(name), self._aim.known
+        signal, target = self._signals.get(name), self._live_workload.known
         source: object = None if signal is None else self._sources.get(signal.source)
         if signal is None or target is None or not isinstance(source, Divisible):
             return None

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from logcaster_guard.domain import manual, narration
+from logcaster_guard import messages
+from logcaster_guard.domain import manual
 from logcaster_guard.domain.errors import Conflict
 from logcaster_guard.domain.inbox import commands, reading
 from logcaster_guard.domain.inbox.annotations import Denied, digest
@@ -28,7 +29,7 @@ from logcaster_guard.domain.inbox.freezes import FreezeCommand, SetFreeze
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.engine.chronicle import Chronicle
+from logcaster_guard.engine.journal_state import JournalState
 from logcaster_guard.ports import Clock, Cluster, Kind
 
 _ATTEMPTS = 5
@@ -123,20 +124,20 @@ class CommandWriter:
     def __init__(
         self,
         cluster: Cluster,
-        chronicle: Chronicle,
+        state: JournalState,
         clock: Clock,
         watches: Mapping[str, Watched],
         policy: LedgerPolicy,
     ) -> None:
         self._cluster = cluster
-        self._chronicle = chronicle
+        self._state = state
         self._clock = clock
         self._watches = watches
         self._policy = policy
 
     def place(self, target: str) -> Place:
         """The object that annotations about the target go on now: what the Service was last seen to lead to."""
-        watch, run = self._watches[target], self._chronicle.open_run_on(target)
+        watch, run = self._watches[target], self._state.open_run_on(target)
         name = watch.target.deployment if watch.workload is None else watch.workload.name
         plan = None if run is None else run.opened.plan
         if plan is not None and name not in {plan.live, plan.deployment}:
@@ -145,8 +146,8 @@ class CommandWriter:
 
     async def answer(self, said: Said, command: RunCommand, approval_token: str) -> Written | Denied:
         """Answer the open run that has this approval token."""
-        run, now = self._chronicle.open_run_on(said.target), self._clock.now()
-        question = None if run is None else narration.asked(run.opened)
+        run, now = self._state.open_run_on(said.target), self._clock.now()
+        question = None if run is None else messages.asked(run.opened)
         expiry = commands.expiry_of_answer(command, None if question is None else question.expiry, now)
         answer = AnswerRun(command, approval_token, expiry, said.reason)
         found = reading.answer(command, commands.value_of(answer), run, now)
@@ -154,19 +155,19 @@ class CommandWriter:
 
     async def freeze(self, said: Said, command: FreezeCommand) -> Written | Denied:
         """Freeze the target, or lift a freeze."""
-        freeze = self._chronicle.ledger(said.target).freeze
+        freeze = self._state.ledger(said.target).freeze
         # The name comes last: what a freeze begins with is what it means.
         reason = f"{said.words} ({said.signature})"
         return await self._write(said, SetFreeze(command, reason, None if freeze is None else freeze.by))
 
     async def mark(self, said: Said, mark: Mark, revision: str) -> Written | Denied:
         """Mark the release that this number or hash is of."""
-        now, ledger = self._clock.now(), self._chronicle.ledger(said.target)
+        now, ledger = self._clock.now(), self._state.ledger(said.target)
         record = manual.named(ledger, self._policy, revision)
         if isinstance(record, str):
             return Denied(record.removesuffix("."))
         marking = MarkRelease(record.template, now + MARK_VALID_FOR, mark, said.reason)
-        found = reading.mark(commands.value_of(marking), ledger, self._chronicle.open_run_on(said.target), now)
+        found = reading.mark(commands.value_of(marking), ledger, self._state.open_run_on(said.target), now)
         return found if isinstance(found, Denied) else await self._write(said, marking)
 
     async def roll_back(self, said: Said, wish: Wish, approval_token: str) -> Written | Denied:

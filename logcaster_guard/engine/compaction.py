@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from logcaster_guard.domain import narration
+from logcaster_guard import messages
 from logcaster_guard.domain.errors import GuardError, JournalUnavailable
 from logcaster_guard.domain.events import (
     AnswerDenied,
@@ -36,8 +36,8 @@ from logcaster_guard.domain.events import (
 )
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.state import GUARD, State, target_of
-from logcaster_guard.engine.chronicle import Chronicle
-from logcaster_guard.engine.lanes import LEFT_OUT, left_out
+from logcaster_guard.engine.channel_queues import LEFT_OUT, left_out
+from logcaster_guard.engine.journal_state import JournalState
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.ports import Clock, Entry, Journal
 
@@ -180,9 +180,9 @@ class Compactor:
     """
 
     def __init__(
-        self, chronicle: Chronicle, journal: Journal, outbox: Outbox, clock: Clock, *, retention: float
+        self, state: JournalState, journal: Journal, outbox: Outbox, clock: Clock, *, retention: float
     ) -> None:  # fmt: skip
-        self._chronicle = chronicle
+        self._state = state
         self._journal = journal
         self._outbox = outbox
         self._clock = clock
@@ -206,7 +206,7 @@ class Compactor:
         What fails is logged and left to the next time.
         """
         owed = self._outbox.owed()
-        if owed is None or not self._chronicle.loaded:
+        if owed is None or not self._state.loaded:
             return
         before = self._clock.now() - timedelta(seconds=self._retention if keep is None else keep)
         try:
@@ -218,7 +218,7 @@ class Compactor:
         except GuardError as error:
             self._log.error("journal.not_compacted", detail=str(error))
             return
-        self._chronicle.forget_notices(found.notices)
+        self._state.forget_notices(found.notices)
         self._log.info("journal.compacted", removed=len(found.superfluous), of=len(entries), bytes=self._left)
 
     async def _look(self) -> None:
@@ -233,5 +233,5 @@ class Compactor:
         elif not self._told:
             self._log.error("journal.growing", bytes=size.used, limit=size.limit)
             at = self._clock.now()
-            await self._chronicle.tell(GUARD, NoticeQueued(at, narration.journal_growing(size.used, size.limit, at)))
+            await self._state.tell(GUARD, NoticeQueued(at, messages.journal_growing(size.used, size.limit, at)))
             self._told = True

@@ -11,24 +11,25 @@ from typing import Protocol
 
 import structlog
 
-from logcaster_guard.domain import attribution, gitops, guardrails, manual, narration
+from logcaster_guard import messages
+from logcaster_guard.domain import attribution, gitops, guardrails, manual
 from logcaster_guard.domain.attribution import Attribution
 from logcaster_guard.domain.errors import JournalUnavailable
 from logcaster_guard.domain.events import NoticeQueued, RunClosed, RunOpened
 from logcaster_guard.domain.gitops import GitOps
-from logcaster_guard.domain.guardrails import Guardrail, Refusal, Situation
+from logcaster_guard.domain.guardrails import DecisionContext, Guardrail, Refusal
 from logcaster_guard.domain.inbox.commands import Wish
 from logcaster_guard.domain.rules import Action, Rule
 from logcaster_guard.domain.runs import DESTINATION_BAD, NOT_RECOVERED, Run
 from logcaster_guard.domain.signals import Reading, Target, Unit
 from logcaster_guard.domain.steps import Plan, Purpose
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.effects import snapshotting
-from logcaster_guard.engine.chronicle import run_stream
+from logcaster_guard.engine import snapshotting
+from logcaster_guard.engine.journal_state import run_stream
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.engine.refusing import Refusals
 from logcaster_guard.engine.services import Services
-from logcaster_guard.strategies.unfit import Unfit
+from logcaster_guard.rollbacks.not_applicable import NotApplicable
 
 _MARKED = "The destination was marked bad just now"
 
@@ -77,7 +78,7 @@ class Decisions:
     ) -> None:
         self._target = target
         self._cluster = services.cluster
-        self._chronicle = services.chronicle
+        self._state = services.state
         self._clock = services.clock
         self._policy = services.policy
         self._blobs = services.blobs
@@ -104,7 +105,7 @@ class Decisions:
         snapshot = ""
         if isinstance(planned, Plan):
             snapshot = await self._snapshot(workload)
-        async with self._chronicle.counting():
+        async with self._state.counting():
             situation = self._situation(rule, onset, workload)
             reasons = self._refusals.of(situation)
             if not reasons and isinstance(planned, Plan):
@@ -118,15 +119,15 @@ class Decisions:
 
     async def _planned(self, rule: Rule, workload: Workload) -> Plan | Sequence[Refusal]:
         """The plan of the rule's action, or of the one that is configured for when it does not fit; or why not."""
-        ledger = self._chronicle.ledger(self._target.key)
+        ledger = self._state.ledger(self._target.key)
         destinations = ledger.destinations(self._policy.ledger)
         if not destinations:
             return []
         planned = await self._planner.plan(rule.action, workload, destinations, rule=rule)
         refusals: list[Refusal] = []
-        if isinstance(planned, Unfit) and planned.guardrail is not Guardrail.STRATEGY_UNFIT:
+        if isinstance(planned, NotApplicable) and planned.guardrail is not Guardrail.STRATEGY_UNFIT:
             return _unfit(planned)
-        if isinstance(planned, Unfit):
+        if isinstance(planned, NotApplicable):
             refusals = _unfit(planned)
             otherwise = self._otherwise(rule.action)
             self._log.warning(
@@ -134,7 +135,7 @@ class Decisions:
             )
             if otherwise is not Action.ALERT_ONLY:
                 planned = await self._planner.plan(otherwise, workload, destinations, rule=rule)
-        if isinstance(planned, Unfit):
+        if isinstance(planned, NotApplicable):
             return refusals if planned.guardrail is Guardrail.STRATEGY_UNFIT else _unfit(planned)
         return [_dry_run(planned)] if self._dry(rule) else planned
 
@@ -162,8 +163,8 @@ class Decisions:
             await self._refusals.tell(situation, reasons, evidence)
             return None
         planned = await self._planner.take_over(old, workload, destinations, rule=rule)
-        if isinstance(planned, Unfit) or self._dry(rule):
-            told = _unfit(planned) if isinstance(planned, Unfit) else [_dry_run(planned)]
+        if isinstance(planned, NotApplicable) or self._dry(rule):
+            told = _unfit(planned) if isinstance(planned, NotApplicable) else [_dry_run(planned)]
             await self._refusals.tell(situation, told, evidence)
             return None
         reason = f"{_because(rule)} It takes over from run {old.id}, which was slower."
@@ -195,7 +196,7 @@ class Decisions:
             self._log.warning("fallback.refused", run=old.id, reasons=[r.sentence for r in reasons])
             return None
         planned = await self._planner.plan(Action.IMMEDIATE, workload, destinations, rule=rule)
-        if isinstance(planned, Unfit):
+        if isinstance(planned, NotApplicable):
             self._log.warning("fallback.refused", run=old.id, reasons=list(planned.reasons))
             return None
         reason = f"Run {old.id} ended with {closed.outcome}: {closed.reason}. Falling back to the next good release."
@@ -207,13 +208,13 @@ class Decisions:
 
         No guardrail holds it up: the pods that serve are of that release, and it ends what the guard itself began.
         """
-        ledger, plan = self._chronicle.ledger(self._target.key), old.opened.plan
+        ledger, plan = self._state.ledger(self._target.key), old.opened.plan
         before = ledger.records.get(plan.from_template)
         if before is None or workload is None or workload.hash != plan.to_template:
             return None
         rule = manual.as_rule(Wish(Action.IMMEDIATE))
         planned = await self._planner.plan(Action.IMMEDIATE, workload, [before], rule=rule)
-        if isinstance(planned, Unfit):
+        if isinstance(planned, NotApplicable):
             self._log.warning("fallback.refused", run=old.id, reasons=list(planned.reasons))
             return None
         planned = replace(planned, steps=tuple(s for s in planned.steps if s.purpose is not Purpose.VERIFICATION))
@@ -233,7 +234,7 @@ class Decisions:
     ) -> str | Sequence[str]:
         """Open the run that a person asked for, and give its name; or say why not."""
         snapshot = await self._snapshot(workload)
-        async with self._chronicle.counting():
+        async with self._state.counting():
             reasons = self.manual_objections(rule, workload)
             if reasons or self._marked_meanwhile(plan):
                 return reasons or [f"{_MARKED}: look at it again."]
@@ -241,14 +242,14 @@ class Decisions:
             opened = self._opened(situation, plan, {}, snapshot, reason=reason)
             opened = replace(opened, onset=None, request=request)
             stream = run_stream(opened.run)
-            if not await self._chronicle.decide(stream, opened, NoticeQueued(opened.at, narration.opened(opened))):
+            if not await self._state.decide(stream, opened, NoticeQueued(opened.at, messages.opened(opened))):
                 return ["Somebody else wrote the journal just now: ask again."]
         self._starter.start(stream, opened.run)
         return opened.run
 
     def _marked_meanwhile(self, plan: Plan) -> bool:
         """Whether the destination was good when it was planned, and is bad now."""
-        record = self._chronicle.ledger(self._target.key).records.get(plan.to_template)
+        record = self._state.ledger(self._target.key).records.get(plan.to_template)
         return record is not None and record.bad_since is not None
 
     def weighed(self, rule: Rule, *, onset: datetime) -> Attribution | None:
@@ -271,7 +272,7 @@ class Decisions:
             of_it = f"{evidence['error_rate']} (4xx: {attribution.shown(client, Unit.RATIO)})"
             evidence = {**evidence, "error_rate": of_it}
         self._weighed[rule.name] = Weighed(onset, found, await self._attributor.request_rate(rule))
-        replaced = self._chronicle.ledger(self._target.key).replaced_before(onset)
+        replaced = self._state.ledger(self._target.key).replaced_before(onset)
         told = {} if replaced is None else {"changed": ", ".join(replaced.changed)}
         return {**evidence, **told, **({} if found is None else attribution.facts(found, self._units))}
 
@@ -283,17 +284,17 @@ class Decisions:
         *,
         follows: str | None = None,
         escalates: bool = False,
-    ) -> Situation:
+    ) -> DecisionContext:
         known = self._weighed.get(rule.name, Weighed(onset))
         known = known if known.onset == onset else Weighed(onset)
-        return Situation(
+        return DecisionContext(
             rule=rule,
             target=self._target.key,
             onset=onset,
             now=self._clock.now(),
             workload=workload,
-            ledger=self._chronicle.ledger(self._target.key),
-            runs=self._chronicle.past_runs(),
+            ledger=self._state.ledger(self._target.key),
+            runs=self._state.past_runs(),
             follows=follows,
             escalates=escalates,
             name=self._target.name,
@@ -301,20 +302,20 @@ class Decisions:
             request_rate=known.request_rate,
             gitops=self._target.gitops,
             own=workload is not None and workload.uid == self._self_workload.uid,
-            journal=self._chronicle.available,
+            journal=self._state.available,
         )
 
     async def _open(
-        self, situation: Situation, plan: Plan, evidence: Mapping[str, str], snapshot: str
+        self, situation: DecisionContext, plan: Plan, evidence: Mapping[str, str], snapshot: str
     ) -> None:  # fmt: skip
         opened = self._opened(situation, plan, evidence, snapshot, reason=_because(situation.rule))
         stream = run_stream(opened.run)
-        if await self._chronicle.decide(stream, opened, NoticeQueued(opened.at, narration.opened(opened))):
+        if await self._state.decide(stream, opened, NoticeQueued(opened.at, messages.opened(opened))):
             self._starter.start(stream, opened.run)
 
     def _opened(
         self,
-        situation: Situation,
+        situation: DecisionContext,
         plan: Plan,
         evidence: Mapping[str, str],
         snapshot: str,
@@ -338,7 +339,7 @@ class Decisions:
             attributed=situation.attribution is not None and situation.attribution.accuses,
         )
 
-    def _warning(self, situation: Situation) -> str:
+    def _warning(self, situation: DecisionContext) -> str:
         """What people are warned of where the run goes on in spite of a GitOps owner."""
         workload = situation.workload
         owner = None if workload is None else gitops.owner_of(workload.raw, self._policy.argocd_namespace)
@@ -362,7 +363,7 @@ def _because(rule: Rule) -> str:
     return f"Rule {rule.name} ({rule.text}) has been met for {guardrails.span(rule.duration)}."
 
 
-def _unfit(planned: Unfit) -> list[Refusal]:
+def _unfit(planned: NotApplicable) -> list[Refusal]:
     return [Refusal(planned.guardrail, reason) for reason in planned.reasons]
 
 

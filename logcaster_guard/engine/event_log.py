@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from logcaster_guard.domain.events import AnswerDenied, Event, NoticeQueued, RevisionLive, RevisionSeeded, RunOpened
-from logcaster_guard.domain.narration.runs import asked
+from logcaster_guard.messages.runs import asked
 
 _UNTOLD = frozenset({"at", "plan", "blob", "uid", "holds", "target"})
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import structlog
 
-from logcaster_guard.domain import narration, runs
+from logcaster_guard import messages
+from logcaster_guard.domain import runs
 from logcaster_guard.domain.errors import ClusterError, Conflict, JournalUnavailable, Rejected
 from logcaster_guard.domain.events import (
     Event,
@@ -26,7 +27,7 @@ from logcaster_guard.domain.notices import Severity
 from logcaster_guard.domain.observations import Failed, Observation, Unclear
 from logcaster_guard.domain.runs import FAILED, Close, Commit, GiveBack, Perform, Run, WaitUntil
 from logcaster_guard.domain.steps import Purpose
-from logcaster_guard.engine.chronicle import Chronicle
+from logcaster_guard.engine.journal_state import JournalState
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.ports import Clock
 from logcaster_guard.steps.services import Handler, Lender
@@ -64,7 +65,7 @@ class Executor:
     def __init__(
         self,
         *,
-        chronicle: Chronicle,
+        state: JournalState,
         clock: Clock,
         handlers: Mapping[str, Handler],
         lenders: Mapping[str, Lender],
@@ -72,7 +73,7 @@ class Executor:
         successor: Callable[[Run, RunClosed], Awaitable[RunOpened | None]] = _nobody,
         listen: Callable[[Run], Awaitable[bool]] = _silence,
     ) -> None:
-        self._chronicle = chronicle
+        self._state = state
         self._clock = clock
         self._handlers = handlers
         self._lenders = lenders
@@ -89,7 +90,7 @@ class Executor:
 
     def resume(self) -> None:
         """Take up every run that the journal tells to be open."""
-        open_runs = self._chronicle.open_runs()
+        open_runs = self._state.open_runs()
         for stream, run in open_runs.items():
             if run in runs.superfluous(r for r in open_runs.values() if r.opened.target == run.opened.target):
                 self._void.add(run.id)
@@ -102,7 +103,7 @@ class Executor:
         A run that it opened so has changed nothing, and is closed: it was decided on a past that is over. One that
         follows from another run has taken over its holds, and is carried on.
         """
-        for stream, run in (await self._chronicle.newcomers()).items():
+        for stream, run in (await self._state.newcomers()).items():
             if run.opened.parent is None:
                 self._void.add(run.id)
             self.start(stream, run.id)
@@ -118,14 +119,14 @@ class Executor:
 
     def busy(self, target: str) -> bool:
         """Whether a run on the target is open."""
-        return self._chronicle.open_run_on(target) is not None
+        return self._state.open_run_on(target) is not None
 
     async def take_over(self, run: Run, plan: Callable[[], Awaitable[RunOpened | None]]) -> bool:
         """Open the run that `plan` makes in place of `run`, whose holds it takes over; False if there is none.
 
         `run` stands still meanwhile, and goes on if it is not taken over.
         """
-        stream = self._chronicle.open_runs_stream(run.id)
+        stream = self._state.open_runs_stream(run.id)
         if stream is None:
             return False
         task = self._tasks.get(run.id)
@@ -133,21 +134,21 @@ class Executor:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         try:
-            async with self._chronicle.counting():
+            async with self._state.counting():
                 return await self._taken_over(stream, run, plan)
         finally:
-            if self._chronicle.run(run.id).closed is None:
+            if self._state.run(run.id).closed is None:
                 self.start(stream, run.id)
 
     async def _taken_over(self, stream: str, run: Run, plan: Callable[[], Awaitable[RunOpened | None]]) -> bool:
-        opened = None if self._chronicle.run(run.id).restoring else await plan()
-        if opened is None or self._chronicle.run(run.id).said is not None:
+        opened = None if self._state.run(run.id).restoring else await plan()
+        if opened is None or self._state.run(run.id).said is not None:
             return False
         closed = RunClosed(opened.at, run.id, runs.ESCALATED, opened.reason, freeze=False)
-        present = self._chronicle.run(run.id)
+        present = self._state.run(run.id)
         opened = replace(opened, holds=tuple(present.holds.values()))
-        notice = NoticeQueued(opened.at, narration.opened(opened))
-        if not await self._chronicle.decide(stream, closed, opened, notice, of=present):
+        notice = NoticeQueued(opened.at, messages.opened(opened))
+        if not await self._state.decide(stream, closed, opened, notice, of=present):
             return False
         self.start(stream, opened.run)
         return True
@@ -169,7 +170,7 @@ class Executor:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _guarded(self, stream: str, run: str) -> None:
-        opened = self._chronicle.run(run).opened
+        opened = self._state.run(run).opened
         target = opened.target
         with structlog.contextvars.bound_contextvars(run=run, target=target, rule=opened.rule):
             try:
@@ -182,7 +183,7 @@ class Executor:
             finally:
                 self._tasks.pop(run, None)
                 # One that stood still, and was not taken over, has lasted all the while.
-                if self._chronicle.run(run).closed is not None:
+                if self._state.run(run).closed is not None:
                     self._marks.pop(run, None)
                     self._hindered.pop(run, None)
 
@@ -190,17 +191,17 @@ class Executor:
         self._log.error("run.crashed", exc_info=error)
         at = self._clock.now()
         text = f"{type(error).__name__}: {error}. The run stays open and is resumed when the guard is started again."
-        notice = narration.guard_notice(
+        notice = messages.guard_notice(
             "run.crashed", Severity.CRITICAL, f"Run {run} stopped on a defect", text, id=f"{run}/crashed", at=at
         )
         with contextlib.suppress(JournalUnavailable):
-            await self._chronicle.tell(stream, NoticeQueued(at, notice))
+            await self._state.tell(stream, NoticeQueued(at, notice))
 
     async def _carry_out(self, stream: str, run_id: str) -> None:
         failure: ClusterError | None = None
         conflicts = 0
         while True:
-            run = self._chronicle.run(run_id)
+            run = self._state.run(run_id)
             if run.closed is not None:
                 return
             try:
@@ -229,7 +230,7 @@ class Executor:
                 await self._clock.sleep_until(self._clock.monotonic() + _JOURNAL_RETRY)
 
     def _next(self, run: Run, observation: Observation | None) -> runs.Decision:
-        destination = self._chronicle.ledger(run.opened.target).records.get(run.opened.plan.to_template)
+        destination = self._state.ledger(run.opened.target).records.get(run.opened.plan.to_template)
         objection = "" if destination is None else destination.objection
         return runs.next(run, observation, self._clock.now(), self._elapsed(run), objection=objection)
 
@@ -241,10 +242,10 @@ class Executor:
     async def _carry(self, stream: str, run: Run, decision: runs.Decision) -> ClusterError | None:
         match decision:
             case Commit(events):
-                await self._chronicle.decide(stream, *events, *self._notices(run, events), of=run)
+                await self._state.decide(stream, *events, *self._notices(run, events), of=run)
             case Perform(intent, step):
-                if await self._chronicle.decide(stream, intent, of=run):
-                    intended = self._chronicle.run(run.id)
+                if await self._state.decide(stream, intent, of=run):
+                    intended = self._state.run(run.id)
                     return await self._effect(self._handlers[step.kind].apply(step, intended), step.kind)
             case GiveBack(hold):
                 return await self._effect(self._lenders[hold.kind].release(hold, run), f"release {hold.kind}")
@@ -259,9 +260,9 @@ class Executor:
         """Tell people, once, that something borrowed has not come back for long."""
         if run.owed is None or run.ending is None or self._elapsed(run) < (_OUT_OF_REACH if barred else _HELD_UP):
             return
-        notice = narration.held_up(run, run.owed, self._clock.now(), reason)
-        if not self._chronicle.knows_notice(notice.id):
-            await self._chronicle.tell(stream, NoticeQueued(notice.at, notice))
+        notice = messages.held_up(run, run.owed, self._clock.now(), reason)
+        if not self._state.knows_notice(notice.id):
+            await self._state.tell(stream, NoticeQueued(notice.at, notice))
 
     def _note_hindrance(self, run: Run, decision: runs.Decision, seen: ClusterError | Observation | None) -> None:
         if isinstance(seen, ClusterError | Unclear):
@@ -276,13 +277,13 @@ class Executor:
         since, reason = self._hindered.get(run.id, (self._clock.monotonic(), ""))
         if run.ending is not None or run.present is None or self._clock.monotonic() - since < _OUT_OF_REACH:
             return
-        notice = narration.hindered(run, self._clock.now(), reason)
-        if not self._chronicle.knows_notice(notice.id):
-            await self._chronicle.tell(stream, NoticeQueued(notice.at, notice))
+        notice = messages.hindered(run, self._clock.now(), reason)
+        if not self._state.knows_notice(notice.id):
+            await self._state.tell(stream, NoticeQueued(notice.at, notice))
 
     async def _close(self, stream: str, run: Run, closed: RunClosed) -> None:
         try:
-            async with self._chronicle.counting():
+            async with self._state.counting():
                 await self._followed(stream, run, closed, await self._successor(run, closed))
         except ClusterError as error:
             if self._elapsed(run) >= _SUCCESSION:
@@ -294,11 +295,11 @@ class Executor:
     async def _followed(self, stream: str, run: Run, closed: RunClosed, opened: RunOpened | None) -> None:
         """Close the run, and open the one that follows from it if there is one, in the same append."""
         if opened is None:
-            await self._chronicle.decide(stream, closed, *self._notices(run, (closed,)), of=run)
+            await self._state.decide(stream, closed, *self._notices(run, (closed,)), of=run)
             return
         closed = replace(closed, freeze=False)
-        notices = (*self._notices(run, (closed,)), NoticeQueued(opened.at, narration.opened(opened)))
-        if await self._chronicle.decide(stream, closed, opened, *notices, of=run):
+        notices = (*self._notices(run, (closed,)), NoticeQueued(opened.at, messages.opened(opened)))
+        if await self._state.decide(stream, closed, opened, *notices, of=run):
             self.start(stream, opened.run)
 
     async def _effect(self, effect: Any, what: str) -> ClusterError | None:  # noqa: ANN401 - a coroutine
@@ -350,18 +351,18 @@ class Executor:
         found = []
         for event in events:
             if isinstance(event, RunClosed):
-                found.append(NoticeQueued(event.at, narration.ended(run, event)))
+                found.append(NoticeQueued(event.at, messages.ended(run, event)))
             if isinstance(event, HoldReleased) and event.kept_out:
-                found.append(NoticeQueued(event.at, narration.not_given_back(run, event)))
+                found.append(NoticeQueued(event.at, messages.not_given_back(run, event)))
             if isinstance(event, HoldReleased) and event.theirs:
-                found.append(NoticeQueued(event.at, narration.left_as_theirs(run, event)))
+                found.append(NoticeQueued(event.at, messages.left_as_theirs(run, event)))
             if isinstance(event, OwnerSuspended):
-                found.append(NoticeQueued(event.at, narration.owner_suspended(run, event)))
+                found.append(NoticeQueued(event.at, messages.owner_suspended(run, event)))
             if isinstance(event, PeopleReminded):
-                found.append(NoticeQueued(event.at, narration.reminded(run, event)))
+                found.append(NoticeQueued(event.at, messages.reminded(run, event)))
             settled = isinstance(event, StepDone) and run.opened.plan.steps[event.step].purpose is Purpose.SETTLING
             if isinstance(event, StepDone) and settled and run.verifies:
-                found.append(NoticeQueued(event.at, narration.restored(run, event.at, event.detail)))
+                found.append(NoticeQueued(event.at, messages.restored(run, event.at, event.detail)))
         return tuple(found)
 
 

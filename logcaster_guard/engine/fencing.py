@@ -11,12 +11,12 @@ from collections.abc import Collection, Sequence
 from logcaster_guard.domain.errors import NoAuthority
 from logcaster_guard.domain.events import Event
 from logcaster_guard.domain.notices import Delivery, Notice, TryLater
-from logcaster_guard.engine.authority import Term
+from logcaster_guard.engine.leader_elector import LeadershipTerm
 from logcaster_guard.ports import Authority, Channel, Cluster, Entry, Journal, JournalSize, Json, Kind
 
 
 def fenced(
-    cluster: Cluster, journal: Journal | None, channels: Sequence[Channel], term: Term | None
+    cluster: Cluster, journal: Journal | None, channels: Sequence[Channel], term: LeadershipTerm | None
 ) -> tuple[Cluster, Journal | None, Sequence[Channel]]:
     """What a guard may use in this term: no journal and nobody to tell while it stands by; all if it is alone."""
     if term is None:

@@ -10,40 +10,40 @@ from dataclasses import replace
 
 import structlog
 
-from logcaster_guard.domain import narration
-from logcaster_guard.domain.authority import Role
+from logcaster_guard import messages
 from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.errors import ClusterError, JournalOutOfReach, JournalUnavailable, Rejected
 from logcaster_guard.domain.events import NoticeQueued, RunClosed, RunOpened
+from logcaster_guard.domain.leadership import Role
 from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.rules import Rule, RulesDiff, difference
 from logcaster_guard.domain.runs import ESCALATED, Run
 from logcaster_guard.domain.state import GUARD
 from logcaster_guard.domain.steps import CLUSTER
-from logcaster_guard.effects import stamping
-from logcaster_guard.effects.own import OwnPod, own_workload
-from logcaster_guard.engine.alarm import Alarm
-from logcaster_guard.engine.authority import Keeper, during
-from logcaster_guard.engine.chronicle import Chronicle
+from logcaster_guard.engine import epoch_marker
 from logcaster_guard.engine.clock_comparison import ClockComparison
 from logcaster_guard.engine.command_writer import CommandWriter
 from logcaster_guard.engine.compaction import Compactor
-from logcaster_guard.engine.composition import Composition, GuardPorts, Orders
+from logcaster_guard.engine.counters import CountedBlobs, CountedJournal
 from logcaster_guard.engine.credible import CredibleSource
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.fencing import fenced
 from logcaster_guard.engine.hub import Hub, JournalAppended, RunEnded, RunFound
 from logcaster_guard.engine.inspection import SignalInspector
+from logcaster_guard.engine.journal_down import JournalDownNotifier
+from logcaster_guard.engine.journal_state import JournalState
+from logcaster_guard.engine.leader_elector import LeaderElector, during
 from logcaster_guard.engine.manual import ManualRuns
 from logcaster_guard.engine.operator_inbox import OperatorInbox
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.engine.problems import Problems
-from logcaster_guard.engine.services import SelfWorkload, Services
+from logcaster_guard.engine.self_workload import OwnPod, own_workload
+from logcaster_guard.engine.services import Configuration, GuardPorts, SelfWorkload, Services
 from logcaster_guard.engine.source_health import SourceHealth
 from logcaster_guard.engine.status import Parts, ReadModel
 from logcaster_guard.engine.suspensions import Suspensions
 from logcaster_guard.engine.sweeping import Sweeper
-from logcaster_guard.engine.tally import TalliedBlobs, TalliedJournal
+from logcaster_guard.engine.watch_factory import WatchFactory
 from logcaster_guard.ports import Clock, Entry
 from logcaster_guard.steps.kinds import KINDS
 from logcaster_guard.steps.services import Assessment, HandlerContext, StepKind, handlers_of, lenders_of
@@ -68,10 +68,10 @@ class Guard:
 
     def __init__(
         self,
-        orders: Orders,
+        configuration: Configuration,
         ports: GuardPorts,
         *,
-        authority: Keeper | None = None,
+        authority: LeaderElector | None = None,
         own_pod: OwnPod | None = None,
         journal_fault: str = "",
         kinds: Sequence[StepKind] = KINDS,
@@ -79,80 +79,82 @@ class Guard:
         self._clock = ports.clock
         self._whole_cluster = ports.cluster
         self._channels = ports.channels
-        self.blobs = TalliedBlobs(ports.blobs)
+        self.blobs = CountedBlobs(ports.blobs)
         self._sources = {name: CredibleSource(source) for name, source in ports.sources.items()}
-        self._orders = orders
+        self._configuration = configuration
         self.authority = authority
         self._own_pod = own_pod
         self._kinds = kinds
         self._rights = ports.rights
         self._self_workload = SelfWorkload()
         self.reloads: Counter[str] = Counter()
-        self.journal = None if ports.journal is None else TalliedJournal(ports.journal)
-        places = {target.namespace for target in orders.targets}
-        self.alarm = Alarm(self.journal, self.blobs, ports.channels, ports.cluster, ports.clock, namespaces=places)
+        self.journal = None if ports.journal is None else CountedJournal(ports.journal)
+        places = {target.namespace for target in configuration.targets}
+        self.journal_down = JournalDownNotifier(
+            self.journal, self.blobs, ports.channels, ports.cluster, ports.clock, namespaces=places
+        )
         if journal_fault:
-            self.alarm.lost(journal_fault)
+            self.journal_down.lost(journal_fault)
         self._begin()
 
     def _begin(self) -> None:
         """Make the inside anew, which knows nothing yet."""
         self._term = None if self.authority is None else self.authority.term()
-        orders, clock, hub = self._orders, self._clock, Hub()
+        configuration, clock, hub = self._configuration, self._clock, Hub()
         cluster, journal, channels = fenced(self._whole_cluster, self.journal, self._channels, self._term)
         self._cluster = cluster
-        self.chronicle = Chronicle(journal, clock, hub)
-        self.problems = Problems(self.chronicle, clock)
+        self.state = JournalState(journal, clock, hub)
+        self.problems = Problems(self.state, clock)
         services = Services(
             cluster=cluster,
             clock=clock,
-            chronicle=self.chronicle,
+            state=self.state,
             blobs=self.blobs,
-            policy=orders.policy,
+            policy=configuration.policy,
             sources=self._sources,
-            signals=orders.signals,
+            signals=configuration.signals,
             hub=hub,
             problems=self.problems,
-            inbox=OperatorInbox(cluster, self.chronicle, clock, orders.policy),
+            inbox=OperatorInbox(cluster, self.state, clock, configuration.policy),
             self_workload=self._self_workload,
         )
         self.outbox = self._compactor = None
         if journal is not None:
             self.outbox = outbox = Outbox(journal, channels, clock)
             hub.subscribe(JournalAppended, lambda appended: outbox.wake(appended.stream))
-            self._compactor = Compactor(self.chronicle, journal, outbox, clock, retention=orders.policy.retention)
-        inspector = SignalInspector(orders.targets, orders.signals, self._sources, clock)
+            self._compactor = Compactor(self.state, journal, outbox, clock, retention=configuration.policy.retention)
+        inspector = SignalInspector(configuration.targets, configuration.signals, self._sources, clock)
         self.executor = executor = self._executor(services, inspector)
         hub.subscribe(RunFound, lambda found: executor.start(found.stream, found.run))
-        self.sweeper = Sweeper(self.chronicle, cluster, clock, orders.targets)
+        self.sweeper = Sweeper(self.state, cluster, clock, configuration.targets)
         self._suspensions = Suspensions(
-            chronicle=self.chronicle, cluster=cluster, clock=clock, interval=orders.policy.polling.interval
+            state=self.state, cluster=cluster, clock=clock, interval=configuration.policy.polling.interval
         )
-        shared = Composition(
-            rules=orders.rules,
+        shared = WatchFactory(
+            rules=configuration.rules,
             services=services,
             health=SourceHealth(self.problems, clock),
             executor=executor,
             inspector=inspector,
             rights=self._rights,
         )
-        self.watches = {target.key: shared.watch(target) for target in orders.targets}
-        self.commands = CommandWriter(cluster, self.chronicle, clock, self.watches, orders.policy.ledger)
+        self.watches = {target.key: shared.watch(target) for target in configuration.targets}
+        self.commands = CommandWriter(cluster, self.state, clock, self.watches, configuration.policy.ledger)
         self.read_model = ReadModel(self._parts())
 
     def _parts(self) -> Parts:
         return Parts(
             watches=self.watches,
-            chronicle=self.chronicle,
+            state=self.state,
             problems=self.problems,
             sweeper=self.sweeper,
             outbox=self.outbox,
             journal=self.journal,
             blobs=self.blobs,
-            alarm=self.alarm,
+            journal_down=self.journal_down,
             authority=self.authority,
             reloads=self.reloads,
-            policy=self._orders.policy,
+            policy=self._configuration.policy,
             clock=self._clock,
         )
 
@@ -166,11 +168,11 @@ class Guard:
             check=inspector.check,
             assess=self._assess,
             goes_on=self._goes_on,
-            staleness=self._orders.policy.polling.staleness,
+            staleness=self._configuration.policy.polling.staleness,
         )
         made = {kind: kind.handler(context) for kind in self._kinds}
         return Executor(
-            chronicle=services.chronicle,
+            state=services.state,
             clock=services.clock,
             handlers=handlers_of(made),
             lenders=lenders_of(made),
@@ -190,22 +192,22 @@ class Guard:
 
     async def read_journal(self) -> None:
         """Read the journal without watching anything; raises `JournalOutOfReach`."""
-        await self.chronicle.load()
+        await self.state.load()
 
     async def reload(self, rules: Sequence[Rule]) -> RulesDiff:
         """Go over to these rules between two evaluations, and tell people what is different."""
-        before, diff = self._orders.rules, difference(self._orders.rules, rules)
-        self._orders = replace(self._orders, rules=tuple(rules))
+        before, diff = self._configuration.rules, difference(self._configuration.rules, rules)
+        self._configuration = replace(self._configuration, rules=tuple(rules))
         for watch in self.watches.values():
-            await watch.reload(rules, self._orders.signals)
+            await watch.reload(rules, self._configuration.signals)
         self.reloads["applied"] += 1
         structlog.get_logger().info(
             "config.reloaded", added=diff.added, removed=diff.removed, changed=diff.changed
         )  # fmt: skip
         names = {*diff.added, *diff.removed, *diff.changed}
         edited = [rule for rule in (*before, *rules) if rule.name in names]
-        concerned = [t for t in self._orders.targets if any(rule.applies_to(t) for rule in edited)]
-        await self._tell(narration.rules_reloaded(concerned, str(diff), self._clock.now()))
+        concerned = [t for t in self._configuration.targets if any(rule.applies_to(t) for rule in edited)]
+        await self._tell(messages.rules_reloaded(concerned, str(diff), self._clock.now()))
         return diff
 
     async def refuse_reload(self, faults: Sequence[str]) -> None:
@@ -213,7 +215,7 @@ class Guard:
         self.reloads["refused"] += 1
         structlog.get_logger().error("config.refused", faults=list(faults), effect="the configuration in force stays")
         told = "\n".join(faults)
-        await self._tell(narration.configuration_refused(self._orders.targets, told, self._clock.now()))
+        await self._tell(messages.configuration_refused(self._configuration.targets, told, self._clock.now()))
 
     async def settings_changed(self, keys: Sequence[str], rules: Sequence[Rule]) -> None:
         """Tell people that these settings are others, before a guard with them and with `rules` takes its place."""
@@ -221,17 +223,17 @@ class Guard:
         structlog.get_logger().info(
             "config.settings_changed", changed=list(keys), effect="the guard begins anew over its journal"
         )
-        diff = str(difference(self._orders.rules, rules))
-        await self._tell(narration.settings_changed(self._orders.targets, keys, diff, self._clock.now()))
+        diff = str(difference(self._configuration.rules, rules))
+        await self._tell(messages.settings_changed(self._configuration.targets, keys, diff, self._clock.now()))
 
     async def _tell(self, notice: Notice) -> None:
         with contextlib.suppress(JournalUnavailable):
-            await self.chronicle.tell(GUARD, NoticeQueued(notice.at, notice))
+            await self.state.tell(GUARD, NoticeQueued(notice.at, notice))
 
     async def run(self) -> None:
         """Take up what the journal tells to be open, then watch, until cancelled; see the class for an authority."""
         async with asyncio.TaskGroup() as group:
-            alarm = group.create_task(self.alarm.run(), name="alarm")
+            alarm = group.create_task(self.journal_down.run(), name="alarm")
             try:
                 await self._run()
             finally:
@@ -268,12 +270,12 @@ class Guard:
 
     async def _act(self) -> None:
         known = await self._load()
-        if self.chronicle.fault:
-            self.alarm.lost(self.chronicle.fault)
-        if self._term is not None and not self.chronicle.available:
+        if self.state.fault:
+            self.journal_down.lost(self.state.fault)
+        if self._term is not None and not self.state.available:
             return
         await self._find_itself()
-        outbox = self.outbox if self.chronicle.available else None
+        outbox = self.outbox if self.state.available else None
         async with asyncio.TaskGroup() as group:
             delivering = None if outbox is None else group.create_task(outbox.run(known), name="outbox")
             del known
@@ -306,7 +308,7 @@ class Guard:
         """Read the journal; one that gives no answer is waited for, since only what it tells may be acted on."""
         while True:
             try:
-                return await self.chronicle.load()
+                return await self.state.load()
             except JournalOutOfReach as error:
                 detail = str(error)
             structlog.get_logger().error(
@@ -318,11 +320,13 @@ class Guard:
         """Make sure that nothing which an earlier holder has sent for a run that is open can still take hold."""
         if self._term is None:
             return
-        places = stamping.kept_suspended(event.hold for _, event in self.chronicle.suspended())
-        places = places.union(*(stamping.touched_by(run, self._kinds) for run in self.chronicle.open_runs().values()))
+        places = epoch_marker.kept_suspended(event.hold for _, event in self.state.suspended())
+        places = places.union(*(epoch_marker.touched_by(run, self._kinds) for run in self.state.open_runs().values()))
         while True:
             try:
-                await stamping.stamp({CLUSTER: stamping.cluster_marker(self._cluster)}, places, self._term.stamp)
+                await epoch_marker.stamp(
+                    {CLUSTER: epoch_marker.cluster_marker(self._cluster)}, places, self._term.stamp
+                )
             except ClusterError as error:
                 structlog.get_logger().warning("authority.not_stamped", detail=str(error))
                 await self._clock.sleep_until(self._clock.monotonic() + _STAMP_RETRY)
@@ -346,7 +350,7 @@ class Guard:
         self.executor.resume()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_swept(), name="sweep")
-            if self._compactor is not None and self.chronicle.available:
+            if self._compactor is not None and self.state.available:
                 group.create_task(self._compactor.run(), name="journal size")
             group.create_task(self._suspensions.run(), name="suspensions")
             group.create_task(self.problems.run(), name="problems")
@@ -356,13 +360,13 @@ class Guard:
 
     def _clock_comparison(self) -> ClockComparison:
         clocks = {"the API server": self._cluster.ahead, **{str(n): s.ahead for n, s in self._sources.items()}}
-        return ClockComparison(clocks, self._orders.targets, self.problems, self._clock)
+        return ClockComparison(clocks, self._configuration.targets, self.problems, self._clock)
 
     async def forget_old_releases(self) -> None:
         """Remove the saved releases that no rollback can need any more, if the journal tells which those are."""
-        if not self.chronicle.loaded or not self.chronicle.available or (self._term is not None and self._term.over):
+        if not self.state.loaded or not self.state.available or (self._term is not None and self._term.over):
             return
-        kept = self.chronicle.releases_to_keep(self._orders.policy.ledger)
+        kept = self.state.releases_to_keep(self._configuration.policy.ledger)
         try:
             removed = await self.blobs.keep_only(kept, older_than=_YOUNG)
         except JournalUnavailable as error:
@@ -392,7 +396,7 @@ class Guard:
         """How many runs of this line were fallbacks already."""
         count, parent = 0, run.opened.parent
         while parent is not None:
-            before = self.chronicle.run(parent)
+            before = self.state.run(parent)
             count += before.closed is not None and before.closed.outcome != ESCALATED
             parent = before.opened.parent
         return count

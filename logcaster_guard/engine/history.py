@@ -12,7 +12,7 @@ from logcaster_guard.domain.conditions import judge
 from logcaster_guard.domain.rules import Rule
 from logcaster_guard.domain.signals import Gap, NoData, Reading, Series, Signal, SourceName, Value
 from logcaster_guard.domain.triggers import Sample, TriggerState
-from logcaster_guard.engine.aim import Aim
+from logcaster_guard.engine.live_workload import LiveWorkload
 from logcaster_guard.ports import Source
 
 
@@ -20,9 +20,13 @@ class ConditionHistory:
     """Asks the sources for the past of one target and evaluates conditions over it."""
 
     def __init__(
-        self, aim: Aim, signals: Mapping[str, Signal], sources: Mapping[SourceName, Source], interval: float
+        self,
+        live_workload: LiveWorkload,
+        signals: Mapping[str, Signal],
+        sources: Mapping[SourceName, Source],
+        interval: float,
     ) -> None:
-        self._aim = aim
+        self._live_workload = live_workload
         self._signals = signals
         self._sources = sources
         self._interval = interval
@@ -32,7 +36,7 @@ class ConditionHistory:
 
         `end - start` is a whole number of steps.
         """
-        signals, target = [self._signals[name] for name in sorted(rule.signals)], self._aim.known
+        signals, target = [self._signals[name] for name in sorted(rule.signals)], self._live_workload.known
         if target is None:
             return []
         found = await asyncio.gather(*(self._sources[s.source].history(target, s, start, end, step) for s in signals))

@@ -8,7 +8,7 @@ from typing import Protocol
 from logcaster_guard.domain.errors import BlobMissing, GuardError
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.state import State
-from logcaster_guard.engine.chronicle import releases_to_keep
+from logcaster_guard.engine.journal_state import releases_to_keep
 from logcaster_guard.ports import Entry, Flaw, Inspected
 
 _CONTRADICTION = "an event before it is missing or another one: restore a copy"

@@ -19,7 +19,7 @@ from logcaster_guard.engine.operator_inbox import Carrier
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.engine.services import Services
-from logcaster_guard.strategies.unfit import Unfit
+from logcaster_guard.rollbacks.not_applicable import NotApplicable
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class ManualRuns:
         carrier: Carrier,
     ) -> None:
         self._target = target
-        self._chronicle = services.chronicle
+        self._state = services.state
         self._inbox = services.inbox
         self._blobs = services.blobs
         self._policy = services.policy
@@ -86,12 +86,12 @@ class ManualRuns:
         reasons = self._decisions.manual_objections(manual.as_rule(wish), workload)
         if reasons or workload is None:
             return reasons
-        found = manual.destinations(self._chronicle.ledger(self._target.key), self._policy.ledger, wish.to)
+        found = manual.destinations(self._state.ledger(self._target.key), self._policy.ledger, wish.to)
         if isinstance(found, str):
             return [found]
         try:
             planned = await self._planner.plan(wish.action, workload, found, rule=manual.as_rule(wish))
-            if isinstance(planned, Unfit):
+            if isinstance(planned, NotApplicable):
                 return planned.reasons
             good = next(r for r in found if r.template == planned.to_template)
             release = Release.from_bytes(await self._blobs.get(good.blob))
@@ -114,7 +114,7 @@ class ManualRuns:
 
     async def look(self, workload: Workload) -> None:
         """Take in what people wrote on the workload: a request for a rollback, or an answer that no run listens for."""
-        if not self._chronicle.available:
+        if not self._state.available:
             return
         await self._inbox.look(self._target.key, workload, self._carrier)
         request = self._inbox.requested(workload)

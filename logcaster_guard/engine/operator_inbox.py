@@ -14,8 +14,8 @@ from typing import Protocol
 
 import structlog
 
+from logcaster_guard import messages
 from logcaster_guard.domain import ledger as ledgers
-from logcaster_guard.domain import narration
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.events import (
     AnswerDenied,
@@ -35,7 +35,7 @@ from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.runs import POLL, Run
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.engine.chronicle import Chronicle, target_stream
+from logcaster_guard.engine.journal_state import JournalState, target_stream
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.ports import Clock, Cluster
 from logcaster_guard.steps.observe import live_of, workload_of
@@ -69,9 +69,9 @@ class Requested:
 class OperatorInbox:
     """The inbox of every target. Whatever takes something in raises `JournalUnavailable`."""
 
-    def __init__(self, cluster: Cluster, chronicle: Chronicle, clock: Clock, policy: Policy) -> None:
+    def __init__(self, cluster: Cluster, state: JournalState, clock: Clock, policy: Policy) -> None:
         self._cluster = cluster
-        self._chronicle = chronicle
+        self._state = state
         self._clock = clock
         self._policy = policy
         self._lines = RecurringLog(clock)
@@ -110,13 +110,13 @@ class OperatorInbox:
 
     async def look(self, target: str, workload: Workload, carrier: Carrier) -> None:
         """Take in what nobody listens for: where no run is open, or one that is ending or has stopped on a defect."""
-        run = self._chronicle.open_run_on(target)
+        run = self._state.open_run_on(target)
         if run is not None and run.ending is None and carrier.carries(run.id):
             return
         name = None if run is None else run.id
         counted = await self._take(target, name, workload)
         counted = await self._take_beside(target, run, workload) or counted
-        stream = None if run is None else self._chronicle.open_runs_stream(run.id)
+        stream = None if run is None else self._state.open_runs_stream(run.id)
         if counted and run is not None and stream is not None:
             carrier.start(stream, run.id)
 
@@ -125,9 +125,9 @@ class OperatorInbox:
 
         The Service may have left it, or come back from it, just after somebody had written there.
         """
-        closed, plays = self._chronicle.last_closed(target), run
+        closed, plays = self._state.last_closed(target), run
         if plays is None and closed is not None and self._clock.now() < closed.at + MARK_VALID_FOR:
-            plays = self._chronicle.run(closed.run)
+            plays = self._state.run(closed.run)
         if plays is None or not plays.opened.plan.live:
             return False
         try:
@@ -145,53 +145,53 @@ class OperatorInbox:
         return any(counted)
 
     async def _take_answer(self, target: str, name: str | None, workload: Workload, command: RunCommand) -> bool:
-        message = unprocessed(workload, command.annotation, self._chronicle.knows_answer)
+        message = unprocessed(workload, command.annotation, self._state.knows_answer)
         if message is None:
             return False
-        run = None if name is None else self._chronicle.run(name)
+        run = None if name is None else self._state.run(name)
         at = self._clock.now()
         found = reading.answer(command, message.value, run, at)
-        stream = None if name is None else self._chronicle.open_runs_stream(name)
+        stream = None if name is None else self._state.open_runs_stream(name)
         if isinstance(found, Denied) or name is None or stream is None:
             reason = found.reason if isinstance(found, Denied) else "the rollback is over"
             await self._deny(target, workload, message, reason, name)
             return False
         veto_for = timedelta(seconds=self._policy.alert.veto_for)
         until = max(found.expiry, at + veto_for) if command is RunCommand.VETO else None
-        await self._chronicle.tell(stream, RunAnswered(at, name, command, message.digest, found.reason, until))
+        await self._state.tell(stream, RunAnswered(at, name, command, message.digest, found.reason, until))
         return True
 
     async def _take_mark(self, target: str, workload: Workload) -> None:
-        message = unprocessed(workload, MARK, self._chronicle.knows_answer)
+        message = unprocessed(workload, MARK, self._state.knows_answer)
         if message is None:
             return
         if (releases := self._releases.get(target)) is not None:
             await releases.look()
         # No run is opened meanwhile to what is called bad here.
-        async with self._chronicle.counting():
-            if not self._chronicle.knows_answer(message.digest):
+        async with self._state.counting():
+            if not self._state.knows_answer(message.digest):
                 await self._mark(target, workload, message)
 
     async def _mark(self, target: str, workload: Workload, message: Message) -> None:
-        at, ledger, run = self._clock.now(), self._chronicle.ledger(target), self._chronicle.open_run_on(target)
+        at, ledger, run = self._clock.now(), self._state.ledger(target), self._state.open_run_on(target)
         found = reading.mark(message.value, ledger, run, at)
         if isinstance(found, Denied):
             await self._deny(target, workload, message, found.reason, None if run is None else run.id)
             return
         marked = RevisionMarked(at, found.template, found.mark, message.digest, found.reason)
         record = ledgers.extend(ledger, [marked]).records[found.template]
-        notice = narration.marked(target, workload, record, marked, standing=record.standing(self._policy.ledger))
-        await self._chronicle.tell(target_stream(target), marked, NoticeQueued(at, notice))
+        notice = messages.marked(target, workload, record, marked, standing=record.standing(self._policy.ledger))
+        await self._state.tell(target_stream(target), marked, NoticeQueued(at, notice))
 
     async def _deny(self, target: str, workload: Workload, message: Message, reason: str, run: str | None) -> None:
         at = self._clock.now()
-        notice = narration.answer_denied(target, workload, message.annotation, reason, id=message.digest, at=at)
+        notice = messages.answer_denied(target, workload, message.annotation, reason, id=message.digest, at=at)
         denied = AnswerDenied(at, message.annotation, message.digest, reason, run)
-        await self._chronicle.tell(target_stream(target), denied, NoticeQueued(at, notice))
+        await self._state.tell(target_stream(target), denied, NoticeQueued(at, notice))
 
     def requested(self, workload: Workload) -> Requested | None:
         """The rollback that the workload's annotation asks for, if that is new; it is for the asker to carry it out."""
-        message = unprocessed(workload, ROLLBACK, self._chronicle.knows_answer)
+        message = unprocessed(workload, ROLLBACK, self._state.knows_answer)
         return None if message is None else Requested(message, reading.rollback(message.value, self._clock.now()))
 
     async def refuse(self, target: Target, workload: Workload, message: Message, reasons: Sequence[str]) -> None:
@@ -199,14 +199,14 @@ class OperatorInbox:
         self._log.warning("request.refused", reasons=list(reasons), request=message.digest, target=target.key)
         at = self._clock.now()
         notice_id = f"request.refused/{target.key}/{message.digest}"
-        notice = narration.request_refused(target, workload, reasons, id=notice_id, at=at)
+        notice = messages.request_refused(target, workload, reasons, id=notice_id, at=at)
         denied = AnswerDenied(at, message.annotation, message.digest, " ".join(reasons))
-        await self._chronicle.tell(target_stream(target.key), denied, NoticeQueued(at, notice))
+        await self._state.tell(target_stream(target.key), denied, NoticeQueued(at, notice))
 
     async def take_freeze(self, target: Target, workload: Workload) -> None:
         """Take in that somebody froze the target, or lifted that."""
         key, at = target.key, self._clock.now()
-        freeze, before = self._chronicle.ledger(key).freeze, self._freezes.get(key)
+        freeze, before = self._state.ledger(key).freeze, self._freezes.get(key)
         by_annotation = freeze is not None and freeze.by == BY_ANNOTATION
         seen = Seen(freezes.text_on(workload.annotations), workload.spec_digest)
         if before is None and freeze is not None and by_annotation:
@@ -215,12 +215,12 @@ class OperatorInbox:
         if change is FreezeChange.FREEZE and _is_news(freeze, before, seen):
             who = annotated_by(workload.raw, FREEZE)
             frozen = TargetFrozen(at, BY_ANNOTATION, str(seen.text), seen.spec, who)
-            notice = narration.frozen(target, workload, frozen)
-            await self._chronicle.tell(target_stream(key), frozen, NoticeQueued(at, notice))
+            notice = messages.frozen(target, workload, frozen)
+            await self._state.tell(target_stream(key), frozen, NoticeQueued(at, notice))
         elif change is FreezeChange.LIFT and freeze is not None:
             thawed = TargetThawed(at, BY_ANNOTATION, f"set to {seen.text}")
-            notice = narration.thawed(target, workload, thawed)
-            await self._chronicle.tell(target_stream(key), thawed, NoticeQueued(at, notice))
+            notice = messages.thawed(target, workload, thawed)
+            await self._state.tell(target_stream(key), thawed, NoticeQueued(at, notice))
         self._note_overwritten(key, by_undo=change is FreezeChange.OVERWRITTEN and freeze is not None)
         self._freezes[key] = seen
 

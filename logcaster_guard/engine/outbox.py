@@ -14,11 +14,11 @@ from typing import Any
 
 import structlog
 
-from logcaster_guard.domain import narration
+from logcaster_guard import messages
 from logcaster_guard.domain.errors import JournalConflict, JournalUnavailable
 from logcaster_guard.domain.events import Event, NoticeQueued, NoticeSettled
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice, TryLater, Undeliverable
-from logcaster_guard.engine.lanes import LEFT_OUT, Item, Lane, RetryPolicy, Settlement
+from logcaster_guard.engine.channel_queues import LEFT_OUT, ChannelQueue, Item, RetryPolicy, Settlement
 from logcaster_guard.ports import Channel, Clock, Entry, Journal
 
 _SETTLE_TRIES = 50
@@ -49,7 +49,7 @@ class Outbox:
         self._policy = policy or RetryPolicy()
         self._jitter = jitter
         self._log: structlog.typing.FilteringBoundLogger = log or structlog.get_logger()
-        self._lanes = [Lane(channel) for channel in channels]
+        self._queues = [ChannelQueue(channel) for channel in channels]
         self._woken: dict[str, None] = {}
         self._seq: dict[str, int] = {}
         self._loaded = False
@@ -64,13 +64,13 @@ class Outbox:
 
     def pending(self) -> Mapping[str, int]:
         """How many notices each channel still owes."""
-        return {lane.channel.name: len(lane.pending) for lane in self._lanes}
+        return {queue.channel.name: len(queue.pending) for queue in self._queues}
 
     def owed(self) -> frozenset[str] | None:
         """The notices that some channel is still owed, or the journal as to it; None before that is known."""
         if not self._loaded:
             return None
-        waiting = [id_ for lane in self._lanes for id_ in (*lane.pending, *(owed.notice for owed in lane.owed))]
+        waiting = [id_ for queue in self._queues for id_ in (*queue.pending, *(owed.notice for owed in queue.owed))]
         return frozenset(waiting)
 
     async def run(self, known: Sequence[Entry] | None = None) -> None:
@@ -86,8 +86,8 @@ class Outbox:
             del known
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._take_in())
-            for lane in self._lanes:
-                tasks.create_task(self._serve(lane))
+            for queue in self._queues:
+                tasks.create_task(self._serve(queue))
 
     async def drain(self, deadline: float) -> int:
         """While `run` runs: wait until nothing more can be done by monotonic second `deadline`.
@@ -101,11 +101,11 @@ class Outbox:
                 await _either(alarm, self._moved)
         finally:
             alarm.cancel()
-        return sum(len(lane.pending) for lane in self._lanes)
+        return sum(len(queue.pending) for queue in self._queues)
 
     def _busy(self, deadline: float) -> bool:
         unread = not self._loaded or self._reading or bool(self._woken)
-        dues = (lane.due() for lane in self._lanes)
+        dues = (queue.due() for queue in self._queues)
         return unread or any(due is not None and due <= deadline for due in dues)
 
     async def _take_in(self) -> None:
@@ -139,189 +139,189 @@ class Outbox:
 
     def _load(self, entries: Sequence[Entry]) -> None:
         settled = [e.event for e in entries if isinstance(e.event, NoticeSettled)]
-        for lane in self._lanes:
-            lane.since = min((s.at for s in settled if s.channel == lane.channel.name), default=self._clock.now())
-            lane.remember(e.event for e in entries)
+        for queue in self._queues:
+            queue.since = min((s.at for s in settled if s.channel == queue.channel.name), default=self._clock.now())
+            queue.remember(e.event for e in entries)
         self._enqueue(entries)
 
     def _enqueue(self, entries: Sequence[Entry]) -> None:
         settled = {(e.event.notice, e.event.channel) for e in entries if isinstance(e.event, NoticeSettled)}
         self._seq.update((entry.stream, entry.seq) for entry in entries)
-        for lane in self._lanes:
+        for queue in self._queues:
             for entry in entries:
                 if isinstance(entry.event, NoticeQueued):
-                    self._offer(lane, entry, entry.event, settled)
-            lane.changed.set()
+                    self._offer(queue, entry, entry.event, settled)
+            queue.changed.set()
 
-    def _offer(self, lane: Lane, entry: Entry, queued: NoticeQueued, settled: set[tuple[str, str]]) -> None:
+    def _offer(self, queue: ChannelQueue, entry: Entry, queued: NoticeQueued, settled: set[tuple[str, str]]) -> None:
         id_ = queued.notice.id
-        known = (id_, lane.channel.name) in settled or id_ in lane.closed or id_ in lane.pending
+        known = (id_, queue.channel.name) in settled or id_ in queue.closed or id_ in queue.pending
         # A channel that was added today does not owe people last year's notices.
-        before = lane.since is not None and queued.at < lane.since - timedelta(seconds=self._policy.max_age)
+        before = queue.since is not None and queued.at < queue.since - timedelta(seconds=self._policy.max_age)
         if known or before:
             return
         # Counted on the monotonic clock from here on: a wall clock that jumps must not age what is already taken in.
         age = max(0.0, (self._clock.now() - queued.at).total_seconds())
         expires = self._clock.monotonic() + self._policy.max_age - age
-        if not lane.pending:
-            lane.attempt, lane.next_try = 0, self._clock.monotonic()
-        lane.pending[id_] = Item(entry.position, entry.stream, entry.seq, queued.notice, expires)
-        if len(lane.pending) > self._policy.most:
-            self._leave_out(lane, lane.least())
+        if not queue.pending:
+            queue.attempt, queue.next_try = 0, self._clock.monotonic()
+        queue.pending[id_] = Item(entry.position, entry.stream, entry.seq, queued.notice, expires)
+        if len(queue.pending) > self._policy.most:
+            self._leave_out(queue, queue.least())
 
-    async def _serve(self, lane: Lane) -> None:
+    async def _serve(self, queue: ChannelQueue) -> None:
         while True:
-            lane.changed.clear()
+            queue.changed.clear()
             self._moved.set()
-            due = lane.due()
+            due = queue.due()
             if due is None:
-                await lane.changed.wait()
+                await queue.changed.wait()
                 continue
             if due > self._clock.monotonic():
                 alarm = asyncio.ensure_future(self._clock.sleep_until(due))
                 try:
-                    await _either(alarm, lane.changed)
+                    await _either(alarm, queue.changed)
                 finally:
                     alarm.cancel()
                 continue
-            item = lane.head()
-            if item is not None and lane.next_try <= self._clock.monotonic():
-                await self._try(lane, item)
-            if lane.owed and lane.next_settle <= self._clock.monotonic():
-                await self._settle(lane)
+            item = queue.head()
+            if item is not None and queue.next_try <= self._clock.monotonic():
+                await self._try(queue, item)
+            if queue.owed and queue.next_settle <= self._clock.monotonic():
+                await self._settle(queue)
 
-    async def _try(self, lane: Lane, item: Item) -> None:
+    async def _try(self, queue: ChannelQueue, item: Item) -> None:
         if self._clock.monotonic() >= item.expires:
-            self._give_up(lane, item, "it is older than notices are kept", lane.attempt)
+            self._give_up(queue, item, "it is older than notices are kept", queue.attempt)
             return
-        lane.attempt += 1
+        queue.attempt += 1
         began = self._clock.monotonic()
-        match await self._deliver(lane, item.notice):
+        match await self._deliver(queue, item.notice):
             case Delivered():
-                lane.complained, lane.failing_since = False, None
-                self._say(lane, item).info("notice.delivered", attempt=lane.attempt)
-                self._close(lane, item, "delivered", ())
-                self._sum_up(lane, item)
+                queue.complained, queue.failing_since = False, None
+                self._say(queue, item).info("notice.delivered", attempt=queue.attempt)
+                self._close(queue, item, "delivered", ())
+                self._sum_up(queue, item)
             case Undeliverable(detail=detail):
-                self._say(lane, item).error("notice.undeliverable", attempt=lane.attempt, detail=detail)
-                self._close(lane, item, f"undeliverable: {detail}", self._lost(lane, item, detail))
-            case TryLater(detail=detail) if lane.attempt >= self._policy.max_attempts:
-                self._give_up(lane, item, detail, lane.attempt)
+                self._say(queue, item).error("notice.undeliverable", attempt=queue.attempt, detail=detail)
+                self._close(queue, item, f"undeliverable: {detail}", self._lost(queue, item, detail))
+            case TryLater(detail=detail) if queue.attempt >= self._policy.max_attempts:
+                self._give_up(queue, item, detail, queue.attempt)
             case TryLater(detail=detail, after=after):
-                wait = self._policy.wait(lane.attempt, after, self._jitter())
-                lane.next_try = min(self._clock.monotonic() + wait, item.expires)
-                say = self._say(lane, item)
-                (say.warning if lane.attempt == 1 else say.info)(
-                    "notice.retrying", attempt=lane.attempt, detail=detail, seconds=round(wait, 3)
+                wait = self._policy.wait(queue.attempt, after, self._jitter())
+                queue.next_try = min(self._clock.monotonic() + wait, item.expires)
+                say = self._say(queue, item)
+                (say.warning if queue.attempt == 1 else say.info)(
+                    "notice.retrying", attempt=queue.attempt, detail=detail, seconds=round(wait, 3)
                 )
-                lane.failing_since = began if lane.failing_since is None else lane.failing_since
-                self._report_failing(lane, item, detail)
+                queue.failing_since = began if queue.failing_since is None else queue.failing_since
+                self._report_failing(queue, item, detail)
 
-    async def _deliver(self, lane: Lane, notice: Notice) -> Delivery:
-        lane.trying = notice.id
+    async def _deliver(self, queue: ChannelQueue, notice: Notice) -> Delivery:
+        queue.trying = notice.id
         try:
             async with asyncio.timeout(None) as limit:
                 alarm = asyncio.ensure_future(self._cut_off(limit))
                 try:
-                    return await lane.channel.deliver(notice)
+                    return await queue.channel.deliver(notice)
                 finally:
                     alarm.cancel()
         except Exception as error:  # noqa: BLE001 # a channel's defect must not end the others' deliveries
             if isinstance(error, TimeoutError) and limit.expired():
                 return TryLater(f"it has not ended after {self._policy.cut_off_after:.0f} s")
-            self._log.exception("notice.channel_failed", channel=lane.channel.name, notice=notice.id)
+            self._log.exception("notice.channel_failed", channel=queue.channel.name, notice=notice.id)
             return TryLater("the channel failed unexpectedly")
         finally:
-            lane.trying = ""
+            queue.trying = ""
 
     async def _cut_off(self, limit: asyncio.Timeout) -> None:
         """End what the limit is around when it has lasted too long by the guard's own clock."""
         await self._clock.sleep_until(self._clock.monotonic() + self._policy.cut_off_after)
         limit.reschedule(asyncio.get_running_loop().time())
 
-    def _give_up(self, lane: Lane, item: Item, detail: str, attempts: int) -> None:
-        self._say(lane, item).error("notice.given_up", attempts=attempts, detail=detail)
-        self._close(lane, item, f"given up after {attempts} attempts: {detail}", self._lost(lane, item, detail))
+    def _give_up(self, queue: ChannelQueue, item: Item, detail: str, attempts: int) -> None:
+        self._say(queue, item).error("notice.given_up", attempts=attempts, detail=detail)
+        self._close(queue, item, f"given up after {attempts} attempts: {detail}", self._lost(queue, item, detail))
 
-    def _close(self, lane: Lane, item: Item, outcome: str, more: tuple[Event, ...]) -> None:
-        lane.attempt, lane.next_try = 0, self._clock.monotonic()
-        self._settled(lane, item, outcome, more)
+    def _close(self, queue: ChannelQueue, item: Item, outcome: str, more: tuple[Event, ...]) -> None:
+        queue.attempt, queue.next_try = 0, self._clock.monotonic()
+        self._settled(queue, item, outcome, more)
 
-    def _settled(self, lane: Lane, item: Item, outcome: str, more: tuple[Event, ...]) -> None:
+    def _settled(self, queue: ChannelQueue, item: Item, outcome: str, more: tuple[Event, ...]) -> None:
         """The notice leaves the queue; its settlement is owed until the journal has it."""
         id_ = item.notice.id
-        del lane.pending[id_]
-        lane.closed.add(id_)
-        settled = NoticeSettled(self._clock.now(), id_, lane.channel.name, outcome)
-        self._owe(lane, Settlement(item.stream, item.seq, id_, (settled, *more)))
+        del queue.pending[id_]
+        queue.closed.add(id_)
+        settled = NoticeSettled(self._clock.now(), id_, queue.channel.name, outcome)
+        self._owe(queue, Settlement(item.stream, item.seq, id_, (settled, *more)))
 
-    def _leave_out(self, lane: Lane, item: Item) -> None:
-        self._say(lane, item).warning("notice.left_out", waiting=self._policy.most)
-        self._settled(lane, item, f"{LEFT_OUT}: more than {self._policy.most} were waiting", ())
-        lane.left_out[item.notice.event] += 1
+    def _leave_out(self, queue: ChannelQueue, item: Item) -> None:
+        self._say(queue, item).warning("notice.left_out", waiting=self._policy.most)
+        self._settled(queue, item, f"{LEFT_OUT}: more than {self._policy.most} were waiting", ())
+        queue.left_out[item.notice.event] += 1
 
-    def _sum_up(self, lane: Lane, item: Item) -> None:
+    def _sum_up(self, queue: ChannelQueue, item: Item) -> None:
         """Tell a channel that works again what it was not told; the others know."""
-        if not lane.left_out:
+        if not queue.left_out:
             return
         at = self._clock.now()
-        notice = narration.summed_up(lane.channel.name, lane.left_out, at)
-        lane.left_out.clear()
-        others = (o.channel.name for o in self._lanes if o is not lane)
+        notice = messages.summed_up(queue.channel.name, queue.left_out, at)
+        queue.left_out.clear()
+        others = (o.channel.name for o in self._queues if o is not queue)
         settled = (NoticeSettled(at, notice.id, name, "not for other channels") for name in others)
-        self._owe(lane, Settlement(item.stream, item.seq, notice.id, (NoticeQueued(at, notice), *settled)))
+        self._owe(queue, Settlement(item.stream, item.seq, notice.id, (NoticeQueued(at, notice), *settled)))
 
-    def _report_failing(self, lane: Lane, item: Item, detail: str) -> None:
+    def _report_failing(self, queue: ChannelQueue, item: Item, detail: str) -> None:
         """Tell the other channels, once, of one that has taken nothing for long; the notice itself stays pending."""
         now = self._clock.monotonic()
-        lasted = now - (now if lane.failing_since is None else lane.failing_since)
-        if lane.complained or lasted < self._policy.reported_after:
+        lasted = now - (now if queue.failing_since is None else queue.failing_since)
+        if queue.complained or lasted < self._policy.reported_after:
             return
-        self._say(lane, item).error("channel.failing", seconds=round(lasted), detail=detail)
-        notice = narration.channel_failing(item.notice, lane.channel.name, lasted, detail, self._clock.now())
-        complaint = self._complaint(lane, item, notice)
+        self._say(queue, item).error("channel.failing", seconds=round(lasted), detail=detail)
+        notice = messages.channel_failing(item.notice, queue.channel.name, lasted, detail, self._clock.now())
+        complaint = self._complaint(queue, item, notice)
         if complaint:
-            self._owe(lane, Settlement(item.stream, item.seq, notice.id, complaint))
+            self._owe(queue, Settlement(item.stream, item.seq, notice.id, complaint))
 
-    def _lost(self, lane: Lane, item: Item, detail: str) -> tuple[Event, ...]:
-        notice = narration.notice_lost(item.notice, lane.channel.name, detail, self._clock.now())
-        return self._complaint(lane, item, notice)
+    def _lost(self, queue: ChannelQueue, item: Item, detail: str) -> tuple[Event, ...]:
+        notice = messages.notice_lost(item.notice, queue.channel.name, detail, self._clock.now())
+        return self._complaint(queue, item, notice)
 
-    def _complaint(self, lane: Lane, item: Item, notice: Notice) -> tuple[Event, ...]:
+    def _complaint(self, queue: ChannelQueue, item: Item, notice: Notice) -> tuple[Event, ...]:
         """The notice for the other channels, once until this one works again; a complaint's own loss is only logged."""
-        if lane.complained or len(self._lanes) < 2 or item.notice.event in narration.OF_A_CHANNEL:
+        if queue.complained or len(self._queues) < 2 or item.notice.event in messages.OF_A_CHANNEL:
             return ()
-        lane.complained = True
-        name = lane.channel.name
+        queue.complained = True
+        name = queue.channel.name
         settled = NoticeSettled(notice.at, notice.id, name, "not for the channel it tells about")
         return (NoticeQueued(notice.at, notice), settled)
 
-    def _owe(self, lane: Lane, settlement: Settlement) -> None:
-        if not lane.owed:
-            lane.settle_failures, lane.next_settle = 0, self._clock.monotonic()
-        lane.owed.append(settlement)
+    def _owe(self, queue: ChannelQueue, settlement: Settlement) -> None:
+        if not queue.owed:
+            queue.settle_failures, queue.next_settle = 0, self._clock.monotonic()
+        queue.owed.append(settlement)
 
-    async def _settle(self, lane: Lane) -> None:
+    async def _settle(self, queue: ChannelQueue) -> None:
         """Write what is owed; the journal's absence delays neither this channel's next notice nor anybody else."""
         try:
-            while lane.owed:
-                owed = lane.owed[0]
-                await self._append(owed, lane.channel.name)
-                lane.owed.pop(0)
-                lane.settled.add(owed.notice)
+            while queue.owed:
+                owed = queue.owed[0]
+                await self._append(owed, queue.channel.name)
+                queue.owed.pop(0)
+                queue.settled.add(owed.notice)
                 if any(isinstance(event, NoticeQueued) for event in owed.events):
                     self.wake(owed.stream)
-            lane.settle_failures = 0
+            queue.settle_failures = 0
             if not self._reading:
                 # Whoever reads the journal from now on finds these settled there.
-                lane.closed -= lane.settled
-                lane.settled.clear()
+                queue.closed -= queue.settled
+                queue.settled.clear()
         except (JournalUnavailable, JournalConflict) as error:
-            lane.settle_failures += 1
-            pause = self._policy.wait(lane.settle_failures, None, self._jitter())
-            lane.next_settle = self._clock.monotonic() + pause
-            if lane.settle_failures == 1:
-                self._log.error("outbox.journal_unavailable", channel=lane.channel.name, detail=str(error))
+            queue.settle_failures += 1
+            pause = self._policy.wait(queue.settle_failures, None, self._jitter())
+            queue.next_settle = self._clock.monotonic() + pause
+            if queue.settle_failures == 1:
+                self._log.error("outbox.journal_unavailable", channel=queue.channel.name, detail=str(error))
 
     async def _append(self, owed: Settlement, channel: str) -> None:
         """Append behind whatever others wrote to the stream meanwhile, unless it is there already."""
@@ -339,11 +339,11 @@ class Outbox:
             else:
                 return
 
-    def _say(self, lane: Lane, item: Item) -> structlog.typing.FilteringBoundLogger:
+    def _say(self, queue: ChannelQueue, item: Item) -> structlog.typing.FilteringBoundLogger:
         notice = item.notice
         about: Mapping[str, str] = {"run": notice.run, "target": notice.target}
         bound: structlog.typing.FilteringBoundLogger = self._log.bind(
-            channel=lane.channel.name, notice=notice.id, about=notice.event, **{k: v for k, v in about.items() if v}
+            channel=queue.channel.name, notice=notice.id, about=notice.event, **{k: v for k, v in about.items() if v}
         )
         return bound
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 
-from logcaster_guard.domain import narration
+from logcaster_guard import messages
 from logcaster_guard.domain.errors import JournalUnavailable
 from logcaster_guard.domain.events import NoticeQueued
 from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.problems import Problem, ProblemKind
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.state import GUARD
-from logcaster_guard.engine.chronicle import Chronicle, target_stream
+from logcaster_guard.engine.journal_state import JournalState, target_stream
 from logcaster_guard.engine.loops import until
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.ports import Clock
@@ -35,8 +35,8 @@ _RETRY = 5.0
 class Problems:
     """Those of all targets, by a key of the caller's: one cause is one problem, in however many places it shows."""
 
-    def __init__(self, chronicle: Chronicle, clock: Clock) -> None:
-        self._chronicle = chronicle
+    def __init__(self, state: JournalState, clock: Clock) -> None:
+        self._state = state
         self._clock = clock
         self._problems: dict[str, Problem] = {}
         self._over: dict[str, tuple[Problem, float, float]] = {}
@@ -118,8 +118,8 @@ class Problems:
         """Tell people, until cancelled."""
         while True:
             self._changed.clear()
-            waiting = self._waiting() if self._chronicle.available else []
-            over = self._over.values() if self._chronicle.available else []
+            waiting = self._waiting() if self._state.available else []
+            over = self._over.values() if self._state.available else []
             due = [*(p.due for p in waiting), *(at for _, _, at in over)]
             await until(self._clock, self._changed, min(due, default=None))
             try:
@@ -134,17 +134,17 @@ class Problems:
         return [p for p in self._problems.values() if not p.told and not self._explained(p)]
 
     async def _tell(self) -> None:
-        if not self._chronicle.available:
+        if not self._state.available:
             return
         now, at = self._clock.monotonic(), self._clock.now()
         for problem in self._waiting():
             if problem.due <= now:
-                await self._queue(narration.problem_lasts(problem, at))
+                await self._queue(messages.problem_lasts(problem, at))
                 problem.told = True
         for key, (problem, lasted, due) in list(self._over.items()):
             if due <= now:
                 problem.told = False  # What comes back from now on is news.
-                await self._queue(narration.problem_over(problem, lasted, at))
+                await self._queue(messages.problem_over(problem, lasted, at))
                 self._over.pop(key, None)
 
     def _explained(self, problem: Problem) -> bool:
@@ -156,4 +156,4 @@ class Problems:
 
     async def _queue(self, notice: Notice) -> None:
         stream = target_stream(notice.target) if notice.target else GUARD
-        await self._chronicle.tell(stream, NoticeQueued(notice.at, notice))
+        await self._state.tell(stream, NoticeQueued(notice.at, notice))

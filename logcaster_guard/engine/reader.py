@@ -1,4 +1,4 @@
-"""Reads the signals of one target from their sources into its board, in slots that a slow source cannot pile up."""
+"""Reads the signals of one target from their sources into its cache, in slots that a slow source cannot pile up."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
 from logcaster_guard.domain.events import SignalSeen
 from logcaster_guard.domain.problems import ProblemKind
 from logcaster_guard.domain.signals import Signal, SourceError, SourceName, Target, Value
-from logcaster_guard.engine.chronicle import target_stream
+from logcaster_guard.engine.journal_state import target_stream
 from logcaster_guard.engine.problems import LASTS
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.engine.services import Services, TargetContext
@@ -40,7 +40,7 @@ def backoff(interval: float, failures: int, chance: float) -> float:
 
 
 class Reader:
-    """Reads the signals that the target's rules need into their board: whoever reloads the rules may do so meanwhile.
+    """Reads the signals that the target's rules need into their cache: whoever reloads the rules may do so meanwhile.
 
     `jitter` gives a random number in [0, 1).
     """
@@ -54,14 +54,14 @@ class Reader:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._target = context.target
-        self._aim = context.aim
-        self._tally = context.tally
+        self._live_workload = context.live_workload
+        self._counters = context.counters
         self._signals = triggers.signals
-        self._board = triggers.board
+        self._cache = triggers.cache
         self._sources = services.sources
         self._interval = services.policy.polling.interval
         self._clock = services.clock
-        self._chronicle = services.chronicle
+        self._state = services.state
         self._problems = services.problems
         self._health = health
         self._jitter = jitter
@@ -91,8 +91,8 @@ class Reader:
             return 0.0
         readings = await self._sources[source].read(target, signals)
         self._note_answer(source, answered=not all(isinstance(r, SourceError) for r in readings.values()))
-        self._board.put(readings)
-        self._tally.read(source, readings, self._clock.now())
+        self._cache.put(readings)
+        self._counters.read(source, readings, self._clock.now())
         self._health.note(source, self._target, readings)
         await self._note_first_values([n for n, r in readings.items() if isinstance(r, Value)])
         waits = [r.retry_after for r in readings.values() if isinstance(r, SourceError) and r.retry_after]
@@ -102,10 +102,10 @@ class Reader:
 
     async def _aimed(self) -> Target | None:
         try:
-            return await self._aim.look()
+            return await self._live_workload.look()
         except ClusterError as error:
             self._lines.warning("workload.unread", detail=str(error))
-            return self._aim.known
+            return self._live_workload.known
 
     async def read_all(self, names: Iterable[str]) -> None:
         """Read these signals afresh, all sources at once but those that have asked to be left alone for now."""
@@ -157,11 +157,11 @@ class Reader:
             self._failing.add(source)
 
     async def _note_first_values(self, names: Iterable[str]) -> None:
-        seen = self._chronicle.ledger(self._target.key).signals_seen
+        seen = self._state.ledger(self._target.key).signals_seen
         new = [SignalSeen(self._clock.now(), name) for name in names if name not in seen]
-        if not new or not self._chronicle.available:
+        if not new or not self._state.available:
             return
         try:
-            await self._chronicle.tell(target_stream(self._target.key), *new)
+            await self._state.tell(target_stream(self._target.key), *new)
         except JournalUnavailable as error:
             self._lines.error("journal.unavailable", detail=str(error))

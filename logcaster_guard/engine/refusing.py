@@ -8,18 +8,19 @@ from datetime import datetime
 
 import structlog
 
-from logcaster_guard.domain import gitops, guardrails, narration
+from logcaster_guard import messages
+from logcaster_guard.domain import gitops, guardrails
 from logcaster_guard.domain.events import Event, NoticeQueued, RevisionBad
-from logcaster_guard.domain.guardrails import Guardrail, Refusal, Situation
+from logcaster_guard.domain.guardrails import DecisionContext, Guardrail, Refusal
 from logcaster_guard.domain.rules import Action, Rule
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.effects import owners
-from logcaster_guard.engine.chronicle import target_stream
+from logcaster_guard.engine import gitops_owners
 from logcaster_guard.engine.hub import RuleRefused
+from logcaster_guard.engine.journal_state import target_stream
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.engine.services import Services
-from logcaster_guard.strategies.unfit import Unfit
+from logcaster_guard.rollbacks.not_applicable import NotApplicable
 
 _OUT_OF_REACH = 60.0
 """Seconds after which people are told that a trigger has fired and cannot be decided on."""
@@ -47,7 +48,7 @@ class Refusals:
     def __init__(self, target: Target, services: Services, planner: Planner) -> None:
         self._target = target
         self._cluster = services.cluster
-        self._chronicle = services.chronicle
+        self._state = services.state
         self._clock = services.clock
         self._policy = services.policy
         self._hub = services.hub
@@ -56,11 +57,11 @@ class Refusals:
         self._postponed: dict[str, tuple[datetime, float]] = {}
         self._log = structlog.get_logger().bind(target=target.key)
 
-    def of(self, situation: Situation) -> Sequence[Refusal]:
+    def of(self, situation: DecisionContext) -> Sequence[Refusal]:
         """Every reason to refuse; empty if the rollback may go ahead."""
         return guardrails.refusals(situation, self._policy)
 
-    async def tell(self, situation: Situation, reasons: Sequence[Refusal], evidence: Mapping[str, str]) -> None:
+    async def tell(self, situation: DecisionContext, reasons: Sequence[Refusal], evidence: Mapping[str, str]) -> None:
         """Log the refusal and queue a notice of it, with what it means for the ledger; raises `JournalUnavailable`."""
         rule, names = situation.rule, tuple(str(r.guardrail) for r in reasons)
         notice_id = self._notice_id(situation, names)
@@ -75,9 +76,9 @@ class Refusals:
             onset=situation.onset,
             evidence=dict(evidence),
         )
-        if self._chronicle.available and not self._chronicle.knows_notice(notice_id):
+        if self._state.available and not self._state.knows_notice(notice_id):
             at = self._clock.now()
-            notice = narration.refused(
+            notice = messages.refused(
                 self._target,
                 rule,
                 reasons,
@@ -88,7 +89,7 @@ class Refusals:
                 onset=situation.onset,
             )
             verdict = self._verdict(situation, names, at)
-            await self._chronicle.tell(target_stream(self._target.key), NoticeQueued(at, notice), *verdict)
+            await self._state.tell(target_stream(self._target.key), NoticeQueued(at, notice), *verdict)
         self._told[rule.name] = notice_id
 
     async def postpone(self, rule: Rule, onset: datetime, reason: str) -> None:
@@ -96,17 +97,17 @@ class Refusals:
         now = self._clock.monotonic()
         known, since = self._postponed.get(rule.name, (onset, now))
         self._postponed[rule.name] = (onset, since if known == onset else now)
-        if now - self._postponed[rule.name][1] < _OUT_OF_REACH or not self._chronicle.available:
+        if now - self._postponed[rule.name][1] < _OUT_OF_REACH or not self._state.available:
             return
-        notice = narration.postponed(self._target, rule, reason, at=self._clock.now(), onset=onset)
-        if not self._chronicle.knows_notice(notice.id):
-            await self._chronicle.tell(target_stream(self._target.key), NoticeQueued(notice.at, notice))
+        notice = messages.postponed(self._target, rule, reason, at=self._clock.now(), onset=onset)
+        if not self._state.knows_notice(notice.id):
+            await self._state.tell(target_stream(self._target.key), NoticeQueued(notice.at, notice))
 
     def decided(self, rule: Rule) -> None:
         """The rule could be decided on, whatever came of it."""
         self._postponed.pop(rule.name, None)
 
-    def _notice_id(self, situation: Situation, names: tuple[str, ...]) -> str:
+    def _notice_id(self, situation: DecisionContext, names: tuple[str, ...]) -> str:
         """The same for the same news: the guard's own freeze is none where another reason was told with it."""
         freeze = situation.ledger.freeze
         if freeze is not None and freeze.by == "guard" and len(names) > 1:
@@ -122,7 +123,7 @@ class Refusals:
         onset = f"{situation.onset:%Y%m%dT%H%M%S.%fZ}"
         return f"refused/{self._target.key}/{situation.rule.name}/{onset}/{'+'.join(names)}"
 
-    def _verdict(self, situation: Situation, names: tuple[str, ...], at: datetime) -> list[Event]:
+    def _verdict(self, situation: DecisionContext, names: tuple[str, ...], at: datetime) -> list[Event]:
         """A release whose rollout caused the breach is bad, even where nothing may be rolled back."""
         found, reason = situation.attribution, f"rule {situation.rule.name} fired after its rollout"
         if found is None or not found.accuses or not _ACCUSING.issuperset(names):
@@ -131,7 +132,7 @@ class Refusals:
         suspected = [ledger.records[template] for template in sorted(ledger.suspected(situation.onset))]
         return [RevisionBad(at, r.template, reason) for r in suspected if r.bad_since is None]
 
-    async def in_full(self, situation: Situation, reasons: Sequence[Refusal]) -> Sequence[Refusal]:
+    async def in_full(self, situation: DecisionContext, reasons: Sequence[Refusal]) -> Sequence[Refusal]:
         """The reasons, with what has to be looked up for them where they are news. Raises `ClusterError`."""
         names = tuple(str(r.guardrail) for r in reasons)
         if self._told.get(situation.rule.name) == self._notice_id(situation, names) or situation.workload is None:
@@ -142,9 +143,9 @@ class Refusals:
 
     async def _bad_commit(self, workload: Workload) -> str | None:
         owner = gitops.owner_of(workload.raw, self._policy.argocd_namespace)
-        return None if owner is None else await owners.bad_commit(self._cluster, owner)
+        return None if owner is None else await gitops_owners.bad_commit(self._cluster, owner)
 
-    async def _with_plan(self, situation: Situation, reasons: Sequence[Refusal]) -> Sequence[Refusal]:
+    async def _with_plan(self, situation: DecisionContext, reasons: Sequence[Refusal]) -> Sequence[Refusal]:
         """The reasons, with the plan that a person could run where the rule itself asks for nothing but an alert."""
         destinations = situation.ledger.destinations(self._policy.ledger)
         if situation.workload is None or not destinations:
@@ -152,7 +153,7 @@ class Refusals:
         planned = await self._planner.plan(
             Action.ALERT_ONLY, situation.workload, destinations, rule=situation.rule
         )  # fmt: skip
-        if isinstance(planned, Unfit):
+        if isinstance(planned, NotApplicable):
             return reasons
         steps = "; ".join(planned.lines)
         return [Refusal(Guardrail.ALERT_ONLY, f"{reasons[0].sentence} An immediate rollback would be: {steps}.")]

@@ -25,9 +25,9 @@ from logcaster_guard.domain.ledger import Record, Rollout
 from logcaster_guard.domain.probation import Probation
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.workload import Revision, Workload, annotations_of, images_of, revisions_of
-from logcaster_guard.effects import snapshotting
-from logcaster_guard.engine.chronicle import target_stream
+from logcaster_guard.engine import snapshotting
 from logcaster_guard.engine.hub import TemplateChanged
+from logcaster_guard.engine.journal_state import target_stream
 from logcaster_guard.engine.services import Services, TargetContext
 from logcaster_guard.ports import Json, Kind
 
@@ -52,10 +52,10 @@ class RevisionWatch:
     def __init__(self, context: TargetContext, services: Services, rules: QuietRules) -> None:
         target = context.target
         self._target = target
-        self._aim = context.aim
+        self._live_workload = context.live_workload
         self._cluster = services.cluster
         self._blobs = services.blobs
-        self._chronicle = services.chronicle
+        self._state = services.state
         self._clock = services.clock
         self._policy = services.policy
         self._inbox = services.inbox
@@ -81,7 +81,7 @@ class RevisionWatch:
     @property
     def served_alone_since(self) -> float:
         """Monotonic second since which only the present release serves, as far as is known; infinity: not yet."""
-        rolled = self.rolled(self._chronicle.ledger(self._target.key).rollout)
+        rolled = self.rolled(self._state.ledger(self._target.key).rollout)
         known = self._whole_since if self._whole_since is not None else rolled
         return float("-inf" if known is None else known) if self._was_whole else float("inf")
 
@@ -102,7 +102,7 @@ class RevisionWatch:
 
     async def _look(self) -> Workload | None:
         began = self._clock.monotonic()
-        before, live = self._aim.known, await self._aim.look()
+        before, live = self._live_workload.known, await self._live_workload.look()
         if live is None:
             service = f"Service {self._target.namespace}/{self._target.service}"
             self.absence = f"{service} does not exist, or selects no environment"
@@ -114,7 +114,7 @@ class RevisionWatch:
             return None
         self.absence = ""
         workload = Workload(raw)
-        if self._chronicle.available:
+        if self._state.available:
             await self._note_release(workload, switched=before is not None and before != live)
             self._note_change()
             self._note_wholeness(workload)
@@ -124,7 +124,7 @@ class RevisionWatch:
         return workload
 
     async def _note_release(self, workload: Workload, *, switched: bool) -> None:
-        known = self._chronicle.ledger(self._target.key)
+        known = self._state.ledger(self._target.key)
         if known.present == workload.hash and known.uid == workload.uid:
             await self._save_late(workload)
             await self._note_renewal(workload, known.records[workload.hash])
@@ -148,7 +148,7 @@ class RevisionWatch:
                 by_guard=by_guard,
             )
         )
-        await self._chronicle.tell(self._stream, *events)
+        await self._state.tell(self._stream, *events)
         self._annotations = annotations_of(workload.template)
         self._probation, self._was_whole = Probation(), False
         # Whoever saw the release before has seen this one come.
@@ -165,10 +165,10 @@ class RevisionWatch:
             return ""
 
     async def _save_late(self, workload: Workload) -> None:
-        if not self._chronicle.ledger(self._target.key).records[workload.hash].blob:
+        if not self._state.ledger(self._target.key).records[workload.hash].blob:
             blob = await self._saved(workload)
             if blob:
-                await self._chronicle.tell(self._stream, RevisionKept(self._clock.now(), workload.hash, blob))
+                await self._state.tell(self._stream, RevisionKept(self._clock.now(), workload.hash, blob))
 
     async def _revisions_of(self, workload: Workload) -> Sequence[Revision]:
         kept_in = Kind.REPLICA_SET if workload.kind == Kind.DEPLOYMENT else Kind.CONTROLLER_REVISION
@@ -192,7 +192,7 @@ class RevisionWatch:
             names = tuple(changed[:_NAMED])
             events.append(PodsReplaced(self._clock.now(), workload.hash, names, blob, since))
         if events:
-            await self._chronicle.tell(self._stream, *events)
+            await self._state.tell(self._stream, *events)
         self._annotations = now
 
     async def _annotations_before(self, record: Record, now: Json) -> Mapping[str, str]:
@@ -206,7 +206,7 @@ class RevisionWatch:
         return self._annotations
 
     def _note_change(self) -> None:
-        instants = [r.earliest for r in self._chronicle.ledger(self._target.key).rollouts if r.earliest is not None]
+        instants = [r.earliest for r in self._state.ledger(self._target.key).rollouts if r.earliest is not None]
         self._rolled = {at: self._rolled.get(at, self._monotonic(at)) for at in instants}
 
     def _monotonic(self, at: datetime) -> float:
@@ -219,7 +219,7 @@ class RevisionWatch:
             self._whole_since = self._clock.monotonic()
 
     async def _seeds(self, workload: Workload, revisions: Sequence[Revision]) -> Sequence[RevisionSeeded]:
-        known = self._chronicle.ledger(self._target.key).records
+        known = self._state.ledger(self._target.key).records
         found: dict[str, RevisionSeeded] = {}
         for proof in ledger.proofs(revisions):
             revision = proof.revision
@@ -241,7 +241,7 @@ class RevisionWatch:
         return list(found.values())
 
     def _guards_own(self, workload: Workload) -> str | None:
-        run = self._chronicle.open_run_on(self._target.key)
+        run = self._state.open_run_on(self._target.key)
         if run is None or run.opened.plan.to_template != workload.hash:
             return None
         return run.id if run.opened.plan.uid in {"", workload.uid} else None
@@ -258,7 +258,7 @@ class RevisionWatch:
         A ReplicaSet that was made for it tells to the second. One that is re-used keeps its old creation time: then the
         field managers' time tells, where it lies between the last look and now, and else the last look.
         """
-        known = workload.hash in self._chronicle.ledger(self._target.key).records
+        known = workload.hash in self._state.ledger(self._target.key).records
         # A restart makes a new ReplicaSet of the same release, which has been live since the first of them.
         same = list(takewhile(lambda r: r.hash == workload.hash, reversed(revisions)))
         return self._began(workload, same[-1] if same and not known else None)
@@ -284,9 +284,9 @@ class RevisionWatch:
         return at if last is None else max(at, last)
 
     async def _note_probation(self, workload: Workload) -> None:
-        busy = self._chronicle.open_run_on(self._target.key) is not None
+        busy = self._state.open_run_on(self._target.key) is not None
         self._was_whole = self._was_whole or workload.rolled_out
-        record = self._chronicle.ledger(self._target.key).records[workload.hash]
+        record = self._state.ledger(self._target.key).records[workload.hash]
         # Without a pod nothing fails, which proves nothing.
         if busy or not self._was_whole or not workload.replicas:
             self._probation = Probation()
@@ -301,7 +301,7 @@ class RevisionWatch:
             snapshot, blind = await self._snapshot(workload), tuple(sorted(self._probation.blind))
             after = policy.ledger.good_after
             good = RevisionGood(self._clock.now(), workload.hash, round(share, 4), after, snapshot, blind)
-            await self._chronicle.tell(self._stream, good)
+            await self._state.tell(self._stream, good)
 
     async def _snapshot(self, workload: Workload) -> str:
         """The digest of the manifests as they are; empty if they cannot be read, which takes no good away."""

@@ -1,19 +1,42 @@
-"""What the parts of the engine work with: the services of a term of leadership, and the context of a target."""
+"""What the engine is given, and what its parts work with: the services of a term, and the context of a target."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from logcaster_guard.domain.rules import Policy
+from logcaster_guard.domain.rules import Policy, Rule
 from logcaster_guard.domain.signals import Signal, SourceName, Target
-from logcaster_guard.engine.aim import Aim
-from logcaster_guard.engine.chronicle import Chronicle
+from logcaster_guard.engine.counters import Counters
 from logcaster_guard.engine.hub import Hub
+from logcaster_guard.engine.journal_state import JournalState
+from logcaster_guard.engine.live_workload import LiveWorkload
 from logcaster_guard.engine.operator_inbox import OperatorInbox
 from logcaster_guard.engine.problems import Problems
-from logcaster_guard.engine.tally import Tally
-from logcaster_guard.ports import Blobs, Clock, Cluster, Source
+from logcaster_guard.ports import Blobs, Channel, Clock, Cluster, Journal, Rights, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What is guarded, by which rules, and how."""
+
+    targets: Sequence[Target]
+    signals: Mapping[str, Signal]
+    rules: Sequence[Rule]
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardPorts:
+    """What the guard reaches the outside through. `rights` tells what its account may do; without it a write shows."""
+
+    cluster: Cluster
+    sources: Mapping[SourceName, Source]
+    journal: Journal | None
+    blobs: Blobs
+    channels: Sequence[Channel]
+    clock: Clock
+    rights: Rights | None = None
 
 
 @dataclass(slots=True)
@@ -29,7 +52,7 @@ class Services:
 
     cluster: Cluster
     clock: Clock
-    chronicle: Chronicle
+    state: JournalState
     blobs: Blobs
     policy: Policy
     sources: Mapping[SourceName, Source]
@@ -45,5 +68,5 @@ class TargetContext:
     """One target, where its live workload is found, and what is counted of it."""
 
     target: Target
-    aim: Aim
-    tally: Tally = field(default_factory=Tally)
+    live_workload: LiveWorkload
+    counters: Counters = field(default_factory=Counters)

@@ -12,25 +12,25 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from logcaster_guard.domain.attribution import Attribution
-from logcaster_guard.domain.authority import Role
 from logcaster_guard.domain.conditions import Judgement, Verdict, judge
 from logcaster_guard.domain.events import OwnerSuspended, TriggerCleared, TriggerFired, TriggerPending
 from logcaster_guard.domain.guardrails import Refusal
 from logcaster_guard.domain.inbox.commands import Heard
-from logcaster_guard.domain.ledger import Freeze, Ledger, Record, Standing
+from logcaster_guard.domain.leadership import Role
+from logcaster_guard.domain.ledger import Freeze, Ledger, Record, ReleaseStatus
 from logcaster_guard.domain.problems import Problem
 from logcaster_guard.domain.rules import Policy, Rule
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Fault, SourceName, Target, Unit
 from logcaster_guard.domain.triggers import Phase
-from logcaster_guard.engine.alarm import Alarm
-from logcaster_guard.engine.authority import Keeper
-from logcaster_guard.engine.board import text
-from logcaster_guard.engine.chronicle import Chronicle
+from logcaster_guard.engine.counters import CountedBlobs, CountedJournal
+from logcaster_guard.engine.journal_down import JournalDownNotifier
+from logcaster_guard.engine.journal_state import JournalState
+from logcaster_guard.engine.leader_elector import LeaderElector
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.engine.problems import Problems
+from logcaster_guard.engine.reading_cache import text
 from logcaster_guard.engine.sweeping import Sweeper
-from logcaster_guard.engine.tally import TalliedBlobs, TalliedJournal
 from logcaster_guard.engine.watch import TargetWatch
 from logcaster_guard.ports import Clock, JournalSize
 
@@ -79,7 +79,7 @@ class ReleaseSummary:
 
     target: str
     record: Record
-    standing: Standing
+    standing: ReleaseStatus
     present: bool
 
 
@@ -184,14 +184,14 @@ class Parts:
     """What the read model is made from: the parts of one term, and those that outlive it."""
 
     watches: Mapping[str, TargetWatch]
-    chronicle: Chronicle
+    state: JournalState
     problems: Problems
     sweeper: Sweeper
     outbox: Outbox | None
-    journal: TalliedJournal | None
-    blobs: TalliedBlobs
-    alarm: Alarm
-    authority: Keeper | None
+    journal: CountedJournal | None
+    blobs: CountedBlobs
+    journal_down: JournalDownNotifier
+    authority: LeaderElector | None
     reloads: Counter[str]
     policy: Policy
     clock: Clock
@@ -202,7 +202,7 @@ class ReadModel:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._watches, self._chronicle = parts.watches, parts.chronicle
+        self._watches, self._state = parts.watches, parts.state
 
     @property
     def targets(self) -> Sequence[str]:
@@ -232,19 +232,19 @@ class ReadModel:
     @property
     def journal_usable(self) -> bool:
         """Whether what people say can be taken in; without a journal the guard only watches."""
-        return self._chronicle.available
+        return self._state.available
 
     @property
     def journal_read(self) -> bool:
         """Whether the journal was read, so that the runs are known."""
-        return self._chronicle.loaded
+        return self._state.loaded
 
     def stuck(self) -> Sequence[str]:
         """The loops that are over their bound, one sentence each; empty if the guard is alive."""
         return [
-            f"{target}: the loop '{loop}' is {over:.0f} s over its bound of {watch.pulse.grace:.0f} s."
+            f"{target}: the loop '{loop}' is {over:.0f} s over its bound of {watch.watchdog.grace:.0f} s."
             for target, watch in self._watches.items()
-            for loop, over in watch.pulse.stuck().items()
+            for loop, over in watch.watchdog.stuck().items()
         ]
 
     def missing(self) -> Sequence[str]:
@@ -252,17 +252,17 @@ class ReadModel:
         parts, found = self._parts, list[str]()
         if self.standby and parts.journal is not None:
             return found
-        if not self._chronicle.available:
+        if not self._state.available:
             found.append("The journal cannot be used: the guard only watches.")
-            found += [f"Nobody carries a run on: {sentence}" for sentence in parts.alarm.stranded]
-        elif not self._chronicle.loaded:
+            found += [f"Nobody carries a run on: {sentence}" for sentence in parts.journal_down.stranded]
+        elif not self._state.loaded:
             found.append("The journal is not read yet.")
         if parts.blobs.fault:
             found.append(f"Releases cannot be saved: {parts.blobs.fault}.")
         for target, watch in self._watches.items():
             if watch.looked_at is None:
                 found.append(f"{target}: the Deployment was not looked at yet.")
-            found += [f"{target}: {s} was not read yet." for s in watch.sources if not watch.tally.reads[s].count]
+            found += [f"{target}: {s} was not read yet." for s in watch.sources if not watch.counters.reads[s].count]
         return found
 
     def problems(self) -> Sequence[Problem]:
@@ -289,9 +289,9 @@ class ReadModel:
 
     def target(self, key: str) -> TargetStatus:
         """One target; raises `KeyError`."""
-        watch, ledger = self._watches[key], self._chronicle.ledger(key)
+        watch, ledger = self._watches[key], self._state.ledger(key)
         present, destination = ledger.records.get(ledger.present or ""), ledger.destination(self._parts.policy.ledger)
-        runs = self._chronicle.runs(key)
+        runs = self._state.runs(key)
         return TargetStatus(
             target=watch.target,
             workload=watch.target.deployment if watch.workload is None else watch.workload.name,
@@ -299,26 +299,26 @@ class ReadModel:
             present=None if present is None else self._release(key, ledger, present),
             destination=None if destination is None else self._release(key, ledger, destination),
             freeze=ledger.freeze,
-            suspended=[event for target, event in self._chronicle.suspended() if target == key],
+            suspended=[event for target, event in self._state.suspended() if target == key],
             unproven=[claim.sentence for claim in self._parts.sweeper.unproven.get(key, ())],
-            run=self._chronicle.open_run_on(key),
+            run=self._state.open_run_on(key),
             runs_opened=len(runs),
             runs_closed=Counter(run.closed.outcome for run in runs if run.closed is not None),
-            heard=self._chronicle.heard(key),
+            heard=self._state.heard(key),
             rules=[self._rule(watch, name) for name in watch.rules],
             sources=[_source(watch, source) for source in watch.sources],
-            stuck_loops=list(watch.pulse.stuck()),
-            crashes=watch.tally.crashes.total(),
+            stuck_loops=list(watch.watchdog.stuck()),
+            crashes=watch.counters.crashes.total(),
         )
 
     def runs(self, target: str | None = None, *, limit: int | None = None) -> Sequence[Run]:
         """The runs of one target or of all, the newest first; the newest `limit` of them."""
-        runs = self._chronicle.runs(target)
+        runs = self._state.runs(target)
         return heapq.nlargest(len(runs) if limit is None else limit, runs, key=lambda run: run.opened.at)
 
     def releases(self, target: str | None = None) -> Sequence[ReleaseSummary]:
         """What is known of each release, of one target or of all."""
-        ledgers = {key: self._chronicle.ledger(key) for key in self._watches if target in {None, key}}
+        ledgers = {key: self._state.ledger(key) for key in self._watches if target in {None, key}}
         return [self._release(key, ledger, r) for key, ledger in ledgers.items() for r in ledger.records.values()]
 
     def explain(self, rule: str, target: str | None = None) -> Sequence[Explanation]:
@@ -339,15 +339,15 @@ class ReadModel:
             refusals=refusals,
             attribution=weighed,
             units={name: signal.unit for name, signal in watch.triggers.signals.items()},
-            last_change=self._chronicle.last_trigger(key, name),
-            run=self._chronicle.open_run_on(key),
+            last_change=self._state.last_trigger(key, name),
+            run=self._state.open_run_on(key),
         )
 
     def _rule(self, watch: TargetWatch, name: str) -> RuleStatus:
-        triggers, tally = watch.triggers, watch.tally
+        triggers, counters = watch.triggers, watch.counters
         trigger, now = triggers.of(name), self._parts.clock.monotonic()
         rule = trigger.rule
-        readings = triggers.board.readings(sorted(rule.signals), now)
+        readings = triggers.cache.readings(sorted(rule.signals), now)
         return RuleStatus(
             rule=rule,
             phase=triggers.phase(trigger),
@@ -356,9 +356,9 @@ class ReadModel:
             credit=trigger.state.credit,
             judgement=judge(rule.condition, readings, rule.no_data),
             evidence={n: text(reading, triggers.signals[n]) for n, reading in readings.items()},
-            evaluations={verdict: n for (r, verdict), n in tally.evaluations.items() if r == name},
-            firings=tally.firings[name],
-            refusals={guardrail: n for (r, guardrail), n in tally.refusals.items() if r == name},
+            evaluations={verdict: n for (r, verdict), n in counters.evaluations.items() if r == name},
+            firings=counters.firings[name],
+            refusals={guardrail: n for (r, guardrail), n in counters.refusals.items() if r == name},
         )
 
     def _release(self, target: str, ledger: Ledger, record: Record) -> ReleaseSummary:
@@ -374,7 +374,7 @@ class ReadModel:
     def _storage(self) -> StorageStatus:
         journal = self._parts.journal
         return StorageStatus(
-            usable=self._chronicle.available or (self.standby and journal is not None),
+            usable=self._state.available or (self.standby and journal is not None),
             appends=0 if journal is None else journal.appends,
             failures=0 if journal is None else journal.failures,
             size=None if journal is None else journal.seen_size,
@@ -383,7 +383,7 @@ class ReadModel:
 
 
 def _source(watch: TargetWatch, source: SourceName) -> SourceStatus:
-    reads = watch.tally.reads[source]
+    reads = watch.counters.reads[source]
     return SourceStatus(
         source=source,
         up=reads.up,

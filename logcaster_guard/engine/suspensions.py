@@ -8,15 +8,16 @@ from datetime import timedelta
 
 import structlog
 
-from logcaster_guard.domain import claims, gitops, narration
+from logcaster_guard import messages
+from logcaster_guard.domain import claims, gitops
 from logcaster_guard.domain.claims import Claim
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable, NotFound, Rejected
 from logcaster_guard.domain.events import NoticeQueued, OwnerResumed, OwnerResuming, OwnerSuspended
 from logcaster_guard.domain.gitops import Desired, Owner
-from logcaster_guard.domain.observations import Before, Foreign
+from logcaster_guard.domain.observations import Before, ExternalChange
 from logcaster_guard.domain.steps import Hold
-from logcaster_guard.effects import owners
-from logcaster_guard.engine.chronicle import Chronicle, target_stream
+from logcaster_guard.engine import gitops_owners
+from logcaster_guard.engine.journal_state import JournalState, target_stream
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.ports import Clock, Cluster, Json, Kind
 from logcaster_guard.steps.suspend_owner import is_marked, place_of, released, resume
@@ -29,8 +30,8 @@ GUARD, SOMEBODY_ELSE = "guard", "somebody else"
 class Suspensions:
     """Keeps what the journal tells of suspended owners in step with the cluster. The journal is the only memory."""
 
-    def __init__(self, *, chronicle: Chronicle, cluster: Cluster, clock: Clock, interval: float) -> None:
-        self._chronicle = chronicle
+    def __init__(self, *, state: JournalState, cluster: Cluster, clock: Clock, interval: float) -> None:
+        self._state = state
         self._cluster = cluster
         self._clock = clock
         self._interval = interval
@@ -46,7 +47,7 @@ class Suspensions:
 
     async def look(self) -> None:
         """Resume the owners that want another revision, and notice those that others have resumed."""
-        for target, event in self._chronicle.suspended():
+        for target, event in self._state.suspended():
             try:
                 await self._look_at(target, event)
             except ClusterError as error:
@@ -58,7 +59,7 @@ class Suspensions:
         hold = event.hold
         owner = place_of(hold.object)
         try:
-            seen = await owners.seen(self._cluster, owner)
+            seen = await gitops_owners.seen(self._cluster, owner)
         except NotFound:
             await self._resumed(target, event, SOMEBODY_ELSE, f"{hold.object} is gone")
             return
@@ -67,38 +68,38 @@ class Suspensions:
         match released(seen.raw, hold):
             case Before():
                 # A run under way is let end first: what the owner rolls out would abandon it half way.
-                if gitops.differs(before, now) and self._chronicle.open_run_on(target) is None:
+                if gitops.differs(before, now) and self._state.open_run_on(target) is None:
                     await self._resume(target, event, seen.raw, _wanted(now))
-            case Foreign(detail):
+            case ExternalChange(detail):
                 await self._resumed(target, event, SOMEBODY_ELSE, detail)
             case _:
                 # Without its mark, and meant to be resumed: the guard did it, and could not write it down.
-                meant = self._chronicle.resuming(target, hold.object)
+                meant = self._state.resuming(target, hold.object)
                 by = SOMEBODY_ELSE if meant is None else GUARD
                 await self._resumed(target, event, by, meant or "it is not suspended any more")
 
     async def _resume(self, target: str, event: OwnerSuspended, raw: Json, reason: str) -> None:
         owner = event.hold.object
-        if self._chronicle.resuming(target, owner) is None:
-            await self._chronicle.tell(target_stream(target), OwnerResuming(self._clock.now(), owner, reason))
+        if self._state.resuming(target, owner) is None:
+            await self._state.tell(target_stream(target), OwnerResuming(self._clock.now(), owner, reason))
         await resume(self._cluster, raw, json.loads(event.hold.saved))
         await self._resumed(target, event, GUARD, reason)
 
     async def _resumed(self, target: str, event: OwnerSuspended, by: str, reason: str) -> None:
         at = self._clock.now()
         resumed = OwnerResumed(at, event.hold.object, by, reason)
-        notice = narration.owner_resumed(self._chronicle.run(event.run), event, resumed)
-        await self._chronicle.tell(target_stream(target), resumed, NoticeQueued(at, notice))
+        notice = messages.owner_resumed(self._state.run(event.run), event, resumed)
+        await self._state.tell(target_stream(target), resumed, NoticeQueued(at, notice))
 
     async def _failed(self, target: str, event: OwnerSuspended, error: ClusterError) -> None:
         self._tell_once(target, event.hold.object, str(error))
         if not isinstance(error, Rejected):
             return
-        notice = narration.owner_not_resumed(
-            self._chronicle.run(event.run), event, self._clock.now(), str(error)
+        notice = messages.owner_not_resumed(
+            self._state.run(event.run), event, self._clock.now(), str(error)
         )  # fmt: skip
-        if not self._chronicle.knows_notice(notice.id):
-            await self._chronicle.tell(target_stream(target), NoticeQueued(notice.at, notice))
+        if not self._state.knows_notice(notice.id):
+            await self._state.tell(target_stream(target), NoticeQueued(notice.at, notice))
 
     def _tell_once(self, target: str, owner: str, detail: str) -> None:
         if detail and self._told.get(owner) != detail:
@@ -112,9 +113,9 @@ class Suspensions:
         out are returned, each with its target.
         """
         since = self._clock.now() - _LATEST
-        closed = [r for r in self._chronicle.runs() if r.closed is not None and r.closed.at >= since]
-        kept = {event.hold.run for _, event in self._chronicle.suspended()}
-        kept |= {h.run for r in self._chronicle.open_runs().values() for h in r.holds.values()}
+        closed = [r for r in self._state.runs() if r.closed is not None and r.closed.at >= since]
+        kept = {event.hold.run for _, event in self._state.suspended()}
+        kept |= {h.run for r in self._state.open_runs().values() for h in r.holds.values()}
         holds: dict[str, list[Hold]] = {}
         targets: dict[str, str] = {}
         for run in closed:

@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import structlog
 
-from logcaster_guard.domain import claims, narration
+from logcaster_guard import messages
+from logcaster_guard.domain import claims
 from logcaster_guard.domain.claims import Claim
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable, NotFound
 from logcaster_guard.domain.events import NoticeQueued
@@ -16,7 +17,7 @@ from logcaster_guard.domain.provenance import MANAGED
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import Hold
-from logcaster_guard.engine.chronicle import Chronicle, target_stream
+from logcaster_guard.engine.journal_state import JournalState, target_stream
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.ports import Clock, Cluster, Json, Kind
 from logcaster_guard.steps import remove_helper, restore_environment
@@ -32,8 +33,8 @@ class Sweeper:
     to delete it. `unproven` are, by target, the objects whose marks the journal does not bear out.
     """
 
-    def __init__(self, chronicle: Chronicle, cluster: Cluster, clock: Clock, targets: Sequence[Target]) -> None:
-        self._chronicle = chronicle
+    def __init__(self, state: JournalState, cluster: Cluster, clock: Clock, targets: Sequence[Target]) -> None:
+        self._state = state
         self._cluster = cluster
         self._clock = clock
         self._targets = targets
@@ -46,8 +47,8 @@ class Sweeper:
         """Once; what fails is logged and left to the next time."""
         since = self._clock.now() - _LATEST
         # What a run has handed over serves the one that took over from it.
-        handed = {hold.run for run in self._chronicle.open_runs().values() for hold in run.holds.values()}
-        closed = [r for r in self._chronicle.runs() if r.closed is not None and r.closed.at >= since]
+        handed = {hold.run for run in self._state.open_runs().values() for hold in run.holds.values()}
+        closed = [r for r in self._state.runs() if r.closed is not None and r.closed.at >= since]
         for run in (r for r in closed if r.id not in handed):
             for hold in (h for h in run.taken.values() if h.run == run.id):
                 await self._sweep_one(run, hold)
@@ -109,7 +110,7 @@ class Sweeper:
             self._failing[namespace] = str(error)
             return []
         self._failing.pop(namespace, None)
-        runs = self._chronicle.runs()
+        runs = self._state.runs()
         present = [raw for raw in listed if "deletionTimestamp" not in raw["metadata"]]
         found = [(raw, claims.of_deployment(raw, runs)) for raw in present]
         return [(self._told_to(namespace, raw), claim) for raw, claim in found if claim is not None]
@@ -122,12 +123,12 @@ class Sweeper:
         return next((t.key for t in here if names & _workloads(t)), here[0].key)
 
     async def _tell(self, target: Target, claim: Claim) -> None:
-        notice = narration.unproven(target, claim, self._clock.now())
-        if self._chronicle.knows_notice(notice.id):
+        notice = messages.unproven(target, claim, self._clock.now())
+        if self._state.knows_notice(notice.id):
             return
         self._log.warning("marks.unproven", target=target.key, object=claim.object, detail=claim.reason)
         try:
-            await self._chronicle.tell(target_stream(target.key), NoticeQueued(notice.at, notice))
+            await self._state.tell(target_stream(target.key), NoticeQueued(notice.at, notice))
         except JournalUnavailable as error:
             self._log.error("journal.unavailable", target=target.key, detail=str(error))
 

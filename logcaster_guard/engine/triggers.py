@@ -19,10 +19,10 @@ from logcaster_guard.domain.runs import SUBSIDED
 from logcaster_guard.domain.signals import NoData, Reading, Signal, SourceError, SourceName, Value, is_lagging
 from logcaster_guard.domain.triggers import Change, Phase, TriggerState
 from logcaster_guard.engine import verdicts
-from logcaster_guard.engine.board import Board, text
-from logcaster_guard.engine.chronicle import target_stream
 from logcaster_guard.engine.history import ConditionHistory
 from logcaster_guard.engine.hub import RunEnded, TemplateChanged
+from logcaster_guard.engine.journal_state import target_stream
+from logcaster_guard.engine.reading_cache import ReadingCache, text
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.engine.services import Services, TargetContext
 from logcaster_guard.steps.services import Assessment
@@ -60,17 +60,19 @@ class Triggers:
         self._target = target
         self._policy = policy
         self._clock = clock
-        self._chronicle = services.chronicle
-        self._tally = context.tally
+        self._state = services.state
+        self._counters = context.counters
         self._problems = services.problems
         self._staleness = max(policy.polling.staleness, 2 * policy.polling.interval)
         self._triggers = {r.name: Trigger(r) for r in rules if r.applies_to(target)}
         self._signals = _read_by(self.rules.values(), services.signals)
-        self._history = ConditionHistory(context.aim, self._signals, services.sources, policy.polling.interval)
+        self._history = ConditionHistory(
+            context.live_workload, self._signals, services.sources, policy.polling.interval
+        )
         self._firing = asyncio.Event()
         self._resets = 0
         self._released = float("-inf")
-        self.board = Board(self._staleness)
+        self.cache = ReadingCache(self._staleness)
         self._log = structlog.get_logger().bind(target=target.key)
         self._lines = RecurringLog(clock, target=target.key)
         services.hub.subscribe(TemplateChanged, self._template_changed, target=target.key)
@@ -114,22 +116,22 @@ class Triggers:
 
     def quiet(self) -> Mapping[str, bool | None]:
         """Whether each rule is quiet now, by name; None where it sees nothing."""
-        return verdicts.quiet(self.rules.values(), self.board, seen=self._seen, now=self._clock.monotonic())
+        return verdicts.quiet(self.rules.values(), self.cache, seen=self._seen, now=self._clock.monotonic())
 
     @property
     def _seen(self) -> frozenset[str]:
         """The signals that have given a value of the target, ever."""
-        return self._chronicle.ledger(self._target.key).signals_seen | self.board.seen
+        return self._state.ledger(self._target.key).signals_seen | self.cache.seen
 
     def assess(self, fired: str, since: float) -> Assessment:
         """What the rules say on values that reach back no further than `since` (monotonic seconds)."""
         now = self._clock.monotonic()
-        return verdicts.assess(self.rules, self._signals, self.board, fired=fired, since=since, now=now)
+        return verdicts.assess(self.rules, self._signals, self.cache, fired=fired, since=since, now=now)
 
     def goes_on(self, fired: str) -> Assessment:
         """What the rule that fired says by itself, now."""
         now, alone = self._clock.monotonic(), {name: rule for name, rule in self.rules.items() if name == fired}
-        return verdicts.assess(alone, self._signals, self.board, fired=fired, since=float("-inf"), now=now)
+        return verdicts.assess(alone, self._signals, self.cache, fired=fired, since=float("-inf"), now=now)
 
     def phase(self, trigger: Trigger) -> Phase:
         """The trigger's phase as people are shown it: a rule that would look inactive may be blind."""
@@ -152,7 +154,7 @@ class Triggers:
 
     def silenced(self, rule: Rule) -> bool:
         """Whether a run under way leaves the rule nothing to say: one that is slower may still be taken over."""
-        run = self._chronicle.open_run_on(self._target.key)
+        run = self._state.open_run_on(self._target.key)
         return run is not None and (run.restoring or not quicker(rule.action, run.opened.plan.strategy))
 
     def onset(self, trigger: Trigger) -> datetime:
@@ -208,7 +210,7 @@ class Triggers:
 
     def _run_ended(self, _: RunEnded) -> None:
         """What was seen before the end of a run no longer counts."""
-        state = self._after(self._chronicle.last_closed(self._target.key), self._clock.monotonic())
+        state = self._after(self._state.last_closed(self._target.key), self._clock.monotonic())
         for trigger in self._triggers.values():
             trigger.state = state
         self._note_reset()
@@ -225,14 +227,14 @@ class Triggers:
 
     def restore(self) -> None:
         """Take up what the journal tells of each trigger."""
-        ledger, closed = self._chronicle.ledger(self._target.key), self._chronicle.last_closed(self._target.key)
+        ledger, closed = self._state.ledger(self._target.key), self._state.last_closed(self._target.key)
         rollout = ledger.rollout
         if rollout is not None and rollout.by_guard is None:
             self._released = self._monotonic(rollout.earliest or rollout.at)
         for trigger in self._triggers.values():
             if closed is not None:
                 trigger.state = self._after(closed, self._monotonic(closed.at))
-            last = self._chronicle.trigger_to_resume(self._target.key, trigger.rule.name)
+            last = self._state.trigger_to_resume(self._target.key, trigger.rule.name)
             # What is told of an instant to come was written by another clock: how long ago it was, nobody knows.
             if last is not None and last.at <= self._clock.now():
                 self._resume(trigger, last)
@@ -255,14 +257,14 @@ class Triggers:
         if self.silenced(rule):
             return True
         resets, now = self._resets, self._clock.monotonic()
-        readings = self.board.readings(sorted(rule.signals), now)
+        readings = self.cache.readings(sorted(rule.signals), now)
         judgement = judge(rule.condition, readings, rule.no_data)
         self._tell_out_of_reach(trigger, readings)
         state, changes = await self._advance(trigger, judgement, now, fresh=fresh)
         if self._resets != resets or self.silenced(rule):
             return self.silenced(rule)
         trigger.state = state
-        self._tally.evaluations[rule.name, judgement.verdict] += 1
+        self._counters.evaluations[rule.name, judgement.verdict] += 1
         evidence = {n: text(r, self._signals[n]) for n, r in readings.items()}
         self._log.debug("rule.evaluated", rule=rule.name, verdict=str(judgement.verdict), evidence=evidence)
         self._note_sight(trigger, judgement, readings, evidence)
@@ -350,18 +352,18 @@ class Triggers:
             case Change.PENDING:
                 await self._tell(TriggerPending(at, name, self._onset(trigger, state)))
             case Change.FIRED:
-                self._tally.firings[name] += 1
+                self._counters.firings[name] += 1
                 await self._tell(TriggerFired(at, name, self._onset(trigger, state), dict(evidence)))
             case Change.RECOVERED | Change.DATA_LOST:
                 await self._tell(TriggerCleared(at, name, str(change)))
 
     async def _tell(self, *events: Event) -> None:
         stream = target_stream(self._target.key)
-        if not self._chronicle.available:
-            self._chronicle.log(stream, *events)
+        if not self._state.available:
+            self._state.log(stream, *events)
             return
         try:
-            await self._chronicle.tell(stream, *events)
+            await self._state.tell(stream, *events)
         except JournalUnavailable as error:
             self._lines.error("journal.unavailable", detail=str(error))
 

@@ -8,7 +8,7 @@ from logcaster_guard.domain import manual
 from logcaster_guard.domain.conditions import Judgement, NoDataPolicy, Verdict, judge
 from logcaster_guard.domain.rules import Action, Rule
 from logcaster_guard.domain.signals import Signal
-from logcaster_guard.engine.board import Board, text
+from logcaster_guard.engine.reading_cache import ReadingCache, text
 from logcaster_guard.steps.services import Assessment
 
 
@@ -23,17 +23,25 @@ def sees(rule: Rule, judgement: Judgement, seen: frozenset[str]) -> bool:
     return rule.no_data is NoDataPolicy.BREACH or rule.signals <= seen
 
 
-def quiet(rules: Collection[Rule], board: Board, *, seen: frozenset[str], now: float) -> Mapping[str, bool | None]:
+def quiet(
+    rules: Collection[Rule], cache: ReadingCache, *, seen: frozenset[str], now: float
+) -> Mapping[str, bool | None]:
     """Whether each rule is quiet now, by name; None where it sees nothing."""
     found: dict[str, bool | None] = {}
     for rule in rules:
-        judgement = judge(rule.condition, board.readings(rule.signals, now), rule.no_data)
+        judgement = judge(rule.condition, cache.readings(rule.signals, now), rule.no_data)
         found[rule.name] = judgement.verdict is Verdict.NOT_MET if sees(rule, judgement, seen) else None
     return found
 
 
 def assess(
-    rules: Mapping[str, Rule], signals: Mapping[str, Signal], board: Board, *, fired: str, since: float, now: float
+    rules: Mapping[str, Rule],
+    signals: Mapping[str, Signal],
+    cache: ReadingCache,
+    *,
+    fired: str,
+    since: float,
+    now: float,
 ) -> Assessment:
     """What the rules say on values that reach back no further than `since` (monotonic seconds).
 
@@ -45,7 +53,7 @@ def assess(
     for rule in rules.values():
         if (rule.action is Action.ALERT_ONLY or rule.dry_run) and rule.name != fired:
             continue
-        readings = board.since([signals[n] for n in sorted(rule.signals)], now, since)
+        readings = cache.since([signals[n] for n in sorted(rule.signals)], now, since)
         verdict = judge(rule.condition, readings).verdict
         detail = ", ".join(f"{n} {text(r, signals[n])}" for n, r in readings.items())
         if verdict is Verdict.MET:

@@ -22,13 +22,13 @@ from logcaster_guard.engine.decisions import Decisions
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.loops import LoopTasks, until
 from logcaster_guard.engine.manual import ManualRuns
-from logcaster_guard.engine.pulse import Pulse
 from logcaster_guard.engine.reader import Reader
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.engine.services import Services, TargetContext
 from logcaster_guard.engine.source_health import KUBERNETES
 from logcaster_guard.engine.triggers import Trigger, Triggers
+from logcaster_guard.engine.watchdog import Watchdog
 
 _BREATH = 0.01
 _LOOK = "look at the workload"
@@ -62,12 +62,12 @@ class TargetWatch:
         self.reader = parts.reader
         self.decisions = parts.decisions
         self.manual = parts.manual
-        self.tally = context.tally
-        self.pulse = Pulse(clock, interval)
+        self.counters = context.counters
+        self.watchdog = Watchdog(clock, interval)
         self.looked_at: datetime | None = None
         self._revisions = parts.revisions
         self._executor = executor
-        self._chronicle = services.chronicle
+        self._state = services.state
         self._clock = clock
         self._problems = services.problems
         self._interval = interval
@@ -133,23 +133,23 @@ class TargetWatch:
                 try:
                     await loop()
                 except Exception as error:  # noqa: BLE001 - the edge of a task: a defect must not pass in silence
-                    self.tally.crashes[name] += 1
+                    self.counters.crashes[name] += 1
                     self._log.error("watch.crashed", loop=name, exc_info=error)
                 await self._clock.sleep_until(self._clock.monotonic() + self._interval)
         finally:
-            self.pulse.ended(name)
+            self.watchdog.ended(name)
 
     async def _poll(self, name: SourceName) -> None:
         slot = self._clock.monotonic()
         while True:
-            self.pulse.owes(_poll_of(name))
+            self.watchdog.owes(_poll_of(name))
             signals = self.reader.of(name)
             retry_after = await self.reader.read(name, signals)
             for trigger in self.triggers.read(name, frozenset(s.name for s in signals)):
                 if self._deciding:
-                    self.pulse.owes(_follow_of(trigger))
+                    self.watchdog.owes(_follow_of(trigger))
             slot = self.reader.next_slot(name, slot, retry_after)
-            self.pulse.made(_poll_of(name), again=slot)
+            self.watchdog.made(_poll_of(name), again=slot)
             await self._clock.sleep_until(slot)
 
     async def _follow(self, trigger: Trigger) -> None:
@@ -177,14 +177,14 @@ class TargetWatch:
     async def _evaluate(self, trigger: Trigger, *, fresh: bool) -> bool:
         done = await self.triggers.evaluate(trigger, fresh=fresh)
         if trigger.undecided:
-            self.pulse.owes(_DECIDE)
-        self.pulse.made(_follow_of(trigger))
+            self.watchdog.owes(_DECIDE)
+        self.watchdog.made(_follow_of(trigger))
         return done
 
     async def _look_at_workload(self) -> None:
         slot = self._clock.monotonic()
         while True:
-            self.pulse.owes(_LOOK)
+            self.watchdog.owes(_LOOK)
             await self._settle()
             try:
                 self._workload = await self._revisions.look()
@@ -197,7 +197,7 @@ class TargetWatch:
             except JournalUnavailable as error:
                 self._lines.error("journal.unavailable", detail=str(error))
             slot = max(slot + self._interval, self._clock.monotonic())
-            self.pulse.made(_LOOK, again=slot)
+            self.watchdog.made(_LOOK, again=slot)
             await self._clock.sleep_until(slot)
 
     def _note_presence(self) -> None:
@@ -225,7 +225,7 @@ class TargetWatch:
 
     async def _settle(self) -> None:
         try:
-            await self._chronicle.settle()
+            await self._state.settle()
         except JournalUnavailable as error:
             self._lines.error("journal.unavailable", detail=str(error))
 
@@ -237,7 +237,7 @@ class TargetWatch:
                     await self._decide_or_tell(trigger)
                 except JournalUnavailable as error:
                     self._lines.error("journal.unavailable", about=trigger.rule.name, detail=str(error))
-            self.pulse.made(_DECIDE)
+            self.watchdog.made(_DECIDE)
 
     async def _decide_or_tell(self, trigger: Trigger) -> None:
         """Decide on the trigger; one that cannot be decided on for long is told."""
@@ -259,7 +259,7 @@ class TargetWatch:
         workload = await self._revisions.look()
         if triggers.resets != resets or not triggers.has(trigger) or trigger.state.phase is not Phase.FIRING:
             return
-        onset, slower = triggers.onset(trigger), self._chronicle.open_run_on(self.target.key)
+        onset, slower = triggers.onset(trigger), self._state.open_run_on(self.target.key)
         if slower is None:
             await self.decisions.decide(trigger.rule, onset=onset, workload=workload, evidence=trigger.evidence)
             return

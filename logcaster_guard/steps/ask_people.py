@@ -9,7 +9,7 @@ from typing import Literal
 from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.inbox.freezes import freeze_on
-from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.runs import NOT_APPROVED, SUBSIDED, VETOED, Run
 from logcaster_guard.domain.steps import (
     Consultation,
@@ -96,7 +96,7 @@ class AskPeopleHandler:
             return Unclear(str(error), error.retry_after)
         asked = [w for w in (workload, live) if w is not None]
         if theirs is not None or not asked:
-            return Foreign(theirs or "the workload is gone")
+            return ExternalChange(theirs or "the workload is gone")
         frozen = next((f for f in (freeze_on(w.annotations) for w in asked) if f is not None), None)
         if frozen is not None:
             return Failed(VETOED, f"the target was frozen: {frozen[:200]}")

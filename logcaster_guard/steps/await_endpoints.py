@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from logcaster_guard.domain.errors import ClusterError
-from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Unclear
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
 from logcaster_guard.domain.runs import FAILED, Run
 from logcaster_guard.domain.steps import Consultation, Look, Plan, Purpose
 from logcaster_guard.ports import Cluster, Json, Kind
@@ -69,7 +69,7 @@ class AwaitEndpointsHandler:
         try:
             theirs, workload, _ = await undisturbed(self._cluster, run)
             if theirs is not None or workload is None:
-                return Foreign(theirs or "the Deployment is gone")
+                return ExternalChange(theirs or "the Deployment is gone")
             pods = await own_pods(self._cluster, workload)
             slices = await self._cluster.list(Kind.ENDPOINT_SLICE, plan.namespace, f"{SERVICE_NAME}={plan.service}")
         except ClusterError as error:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
-from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.startup import never_starts
 from logcaster_guard.domain.steps import Consultation, Look, Plan, Purpose
@@ -71,7 +71,7 @@ class AwaitEnvironmentHandler:
         try:
             theirs, workload, _ = await undisturbed(self._cluster, run)
             if theirs is not None or workload is None:
-                return Foreign(theirs or "the Deployment is gone")
+                return ExternalChange(theirs or "the Deployment is gone")
             pods = await own_pods(self._cluster, workload)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)

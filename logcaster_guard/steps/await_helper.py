@@ -7,7 +7,7 @@ from typing import Literal
 
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
-from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.startup import never_starts
 from logcaster_guard.domain.steps import Consultation, Look, Plan, Purpose
@@ -74,7 +74,7 @@ class AwaitHelperHandler(HelperHandler):
         workload, helper = seen
         theirs = foreign_helper(run, helper, step.helper, step.replicas, workload)
         if theirs is not None or helper is None:
-            return Foreign(theirs or "the helper is gone")
+            return ExternalChange(theirs or "the helper is gone")
         try:
             pods = await helper_pods(self._cluster, helper)
         except ClusterError as error:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from logcaster_guard.domain.errors import ClusterError
-from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.startup import never_starts
 from logcaster_guard.domain.steps import (
@@ -76,7 +76,7 @@ class AwaitRolloutHandler:
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
         if theirs is not None or workload is None:
-            return Foreign(theirs or "the Deployment is gone")
+            return ExternalChange(theirs or "the Deployment is gone")
         seen = self._progress(workload, run)
         return await self._unstartable(workload, run) or seen if isinstance(seen, Before) else seen
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
-from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Unclear
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
 from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.signals import Value
 from logcaster_guard.domain.steps import Consultation, Look, Plan, Purpose
@@ -75,7 +75,7 @@ class CheckEnvironmentHandler:
             theirs, workload, _ = await undisturbed(self._cluster, run)
             service = await service_of(self._cluster, run)
             if theirs is not None or workload is None or service is None:
-                return Foreign(theirs or "the Deployment is gone")
+                return ExternalChange(theirs or "the Deployment is gone")
             pods = await own_pods(self._cluster, workload)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)

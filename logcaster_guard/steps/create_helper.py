@@ -10,7 +10,7 @@ from typing import Literal
 from logcaster_guard.domain import capacity, provenance
 from logcaster_guard.domain.capacity import HELPER_LABEL
 from logcaster_guard.domain.errors import BlobMissing, Rejected
-from logcaster_guard.domain.external_changes import foreign_workload
+from logcaster_guard.domain.external_changes import external_workload_change
 from logcaster_guard.domain.observations import Before, Done, Observation, Pending, Unclear
 from logcaster_guard.domain.provenance import MANAGED
 from logcaster_guard.domain.releases import Release
@@ -111,7 +111,7 @@ class CreateHelperHandler(HelperHandler):
     async def apply(self, step: CreateHelper, run: Run) -> None:
         """One create; a name that is taken is a `Conflict`, which is looked at again."""
         workload = await workload_of(self._cluster, run)
-        if workload is None or foreign_workload(run, workload) is not None:
+        if workload is None or external_workload_change(run, workload) is not None:
             return
         try:
             release = Release.from_bytes(await self._blobs.get(step.release))

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from logcaster_guard.domain.description import pods
 from logcaster_guard.domain.errors import ClusterError, NotFound
-from logcaster_guard.domain.external_changes import foreign_workload
+from logcaster_guard.domain.external_changes import external_workload_change
 from logcaster_guard.domain.observations import Before, Done, Observation, Pending, Unclear
 from logcaster_guard.domain.rights import Right
 from logcaster_guard.domain.runs import Run
@@ -21,6 +20,7 @@ from logcaster_guard.domain.steps import (
     Write,
 )
 from logcaster_guard.domain.workload import REVISION_LABEL, Workload
+from logcaster_guard.messages.plan_text import pods
 from logcaster_guard.ports import Cluster, Json, Kind
 from logcaster_guard.steps.observe import (
     look,
@@ -101,7 +101,7 @@ class DeleteStuckPodsHandler:
     async def apply(self, step: DeleteStuckPods, run: Run) -> None:  # noqa: ARG002 - the protocol's shape
         """Delete each of them, bound to its uid."""
         workload, stuck = await self._stuck(run)
-        if not workload.observed or foreign_workload(run, workload) is not None:
+        if not workload.observed or external_workload_change(run, workload) is not None:
             return
         for pod in stuck:
             metadata = pod["metadata"]

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.external_changes import selector_of
-from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Unclear
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Cluster
@@ -35,10 +35,10 @@ async def given_back(cluster: Cluster, run: Run, is_theirs: _Test, theirs: str) 
     if workload is None or workload.deleting:
         return Done("it is gone")
     if is_theirs(workload):
-        return Foreign(theirs)
+        return ExternalChange(theirs)
     if service is None and run.switched:
         # Whoever replaces a Service deletes it first.
-        return Foreign("the Service that led there was deleted, and may come back")
+        return ExternalChange("the Service that led there was deleted, and may come back")
     if serves(workload, service) or _is_named(run, service):
         return Done("the Service sends its requests there now")
     return Before("it serves nobody")

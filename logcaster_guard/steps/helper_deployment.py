@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from logcaster_guard.domain import capacity, field_owners, provenance
 from logcaster_guard.domain.capacity import HELPER_LABEL
 from logcaster_guard.domain.errors import ClusterError
-from logcaster_guard.domain.external_changes import foreign
+from logcaster_guard.domain.external_changes import external_change
 from logcaster_guard.domain.field_owners import written_by
-from logcaster_guard.domain.observations import Foreign, Unclear
+from logcaster_guard.domain.observations import ExternalChange, Unclear
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Cluster, Json, Kind
@@ -30,13 +30,13 @@ class HelperHandler:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    async def _seen(self, run: Run, helper: str) -> Foreign | Unclear | tuple[Workload, Workload | None]:
+    async def _seen(self, run: Run, helper: str) -> ExternalChange | Unclear | tuple[Workload, Workload | None]:
         """Production and the helper, if nothing of somebody else's speaks against going on."""
         try:
             workload, service = await both(self._cluster, run)
-            theirs = foreign(run, workload, service)
+            theirs = external_change(run, workload, service)
             if theirs is not None or workload is None:
-                return Foreign(theirs or "the Deployment is gone")
+                return ExternalChange(theirs or "the Deployment is gone")
             return workload, await deployment_called(self._cluster, run, helper)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)

@@ -9,8 +9,8 @@ from typing import Literal
 
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
-from logcaster_guard.domain.external_changes import foreign
-from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
+from logcaster_guard.domain.external_changes import external_change
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.runs import DESTINATION_BAD, INCONCLUSIVE, Run
 from logcaster_guard.domain.signals import SourceError, Value
 from logcaster_guard.domain.steps import (
@@ -112,14 +112,14 @@ class JudgeHelperHandler:
         """Done, or failed with the destination bad; held while it cannot be told."""
         try:
             workload, service = await both(self._cluster, run)
-            theirs = foreign(run, workload, service)
+            theirs = external_change(run, workload, service)
             if theirs is not None or workload is None:
                 self._since.pop(run.id, None)
-                return Foreign(theirs or "the Deployment is gone")
+                return ExternalChange(theirs or "the Deployment is gone")
             helper = await deployment_called(self._cluster, run, step.helper)
             theirs = foreign_helper(run, helper, step.helper, _wanted(step, run), workload)
             if theirs is not None or helper is None:
-                return Foreign(theirs or "the helper is gone")
+                return ExternalChange(theirs or "the helper is gone")
             pods = await helper_pods(self._cluster, helper)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from logcaster_guard.domain.errors import ClusterError, NotFound
-from logcaster_guard.domain.external_changes import foreign, foreign_live
+from logcaster_guard.domain.external_changes import external_change, external_live_change
 from logcaster_guard.domain.field_owners import released_by
-from logcaster_guard.domain.observations import Done, Failed, Foreign, Observation, Unclear
+from logcaster_guard.domain.observations import Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.runs import ABANDONED, Run
 from logcaster_guard.domain.startup import held_up
 from logcaster_guard.domain.workload import HASH_LABEL, REVISION_LABEL, Workload, revisions_of
@@ -67,7 +67,7 @@ async def undisturbed(cluster: Cluster, run: Run) -> tuple[str | None, Workload 
     workload, service, live = await asyncio.gather(
         workload_of(cluster, run), service_of(cluster, run), live_of(cluster, run)
     )
-    return foreign(run, workload, service) or foreign_live(run, live), workload, live
+    return external_change(run, workload, service) or external_live_change(run, live), workload, live
 
 
 async def held_up_pods(cluster: Cluster, workload: Workload, template: str) -> Sequence[Json]:
@@ -103,7 +103,7 @@ async def looked_at(cluster: Cluster, run: Run, judge: _Judge) -> Observation:
     except ClusterError as error:
         return Unclear(str(error), error.retry_after)
     if theirs is not None or workload is None:
-        return Foreign(theirs or "the Deployment is gone")
+        return ExternalChange(theirs or "the Deployment is gone")
     return judge(workload)
 
 

@@ -8,9 +8,9 @@ from typing import Literal
 
 from logcaster_guard.domain import field_owners
 from logcaster_guard.domain.errors import ClusterError, NotFound
-from logcaster_guard.domain.external_changes import foreign, foreign_workload
+from logcaster_guard.domain.external_changes import external_change, external_workload_change
 from logcaster_guard.domain.field_owners import owners_of, written_by
-from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Unclear
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
 from logcaster_guard.domain.rights import Right
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import (
@@ -86,16 +86,16 @@ class PinAutoscalerHandler:
         """Done when both bounds are the size, or the autoscaler is gone; bounds of somebody else's end the run."""
         try:
             workload, service = await both(self._cluster, run)
-            theirs = foreign(run, workload, service)
+            theirs = external_change(run, workload, service)
             if theirs is not None:
-                return Foreign(theirs)
+                return ExternalChange(theirs)
             raw = await self._cluster.get(Kind.AUTOSCALER, run.opened.plan.namespace, step.autoscaler)
         except NotFound:
             return Done("the autoscaler is gone")
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
         if raw["metadata"]["uid"] != step.uid:
-            return Foreign(f"Autoscaler {step.autoscaler} was created again by somebody else.")
+            return ExternalChange(f"Autoscaler {step.autoscaler} was created again by somebody else.")
         bounds, known = bounds_of(raw), run.holds.get(_hold_id(step.autoscaler))
         if known is None:
             if bounds == (step.size, step.size):
@@ -113,7 +113,7 @@ class PinAutoscalerHandler:
             return Before(f"bounds {bounds}", borrows=hold)
         if bounds not in bounds_written(known):
             who = written_by(raw, *BOUNDS, since=run.opened.at)
-            return Foreign(
+            return ExternalChange(
                 f"Somebody set the bounds of autoscaler {step.autoscaler} to {bounds[0]} and {bounds[1]}{who}."
             )
         if bounds == (step.size, step.size) and known.written == step.size:
@@ -123,7 +123,7 @@ class PinAutoscalerHandler:
 
     async def apply(self, step: PinAutoscaler, run: Run) -> None:
         """One request, bound to the resourceVersion that was looked at."""
-        if foreign_workload(run, await workload_of(self._cluster, run)) is not None:
+        if external_workload_change(run, await workload_of(self._cluster, run)) is not None:
             return
         await _pin(self._cluster, run, run.holds[_hold_id(step.autoscaler)], step.size)
 
@@ -136,7 +136,7 @@ class PinAutoscalerHandler:
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
         if raw["metadata"]["uid"] != hold.uid:
-            return Foreign("the autoscaler was created again by somebody else")
+            return ExternalChange("the autoscaler was created again by somebody else")
         bounds, due = bounds_of(raw), _given_back(raw, hold)
         if bounds != due:
             return Before(f"bounds {bounds}")
@@ -146,7 +146,7 @@ class PinAutoscalerHandler:
             return Done(f"bounds {bounds}")
         who = written_by(raw, *BOUNDS, since=run.opened.at)
         before = f"{hold.original} and {hold.original_maximum}"
-        return Foreign(f"somebody else set its bounds to {bounds[0]} and {bounds[1]}{who}; they were {before}")
+        return ExternalChange(f"somebody else set its bounds to {bounds[0]} and {bounds[1]}{who}; they were {before}")
 
     async def release(self, hold: Hold, run: Run) -> None:
         """Write each bound back that still shows what the guard wrote, and then hand it back."""

@@ -8,9 +8,9 @@ from typing import Literal
 
 from logcaster_guard.domain import field_owners
 from logcaster_guard.domain.errors import ClusterError, NotFound
-from logcaster_guard.domain.external_changes import foreign, foreign_workload
+from logcaster_guard.domain.external_changes import external_change, external_workload_change
 from logcaster_guard.domain.field_owners import written_by
-from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Unclear
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
 from logcaster_guard.domain.rights import Right
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import (
@@ -88,9 +88,9 @@ class RaiseAutoscalerMinimumHandler:
             return Done("the autoscaler is gone")
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
-        theirs = foreign(run, workload, service)
+        theirs = external_change(run, workload, service)
         if theirs is not None:
-            return Foreign(theirs)
+            return ExternalChange(theirs)
         minimum = raw["spec"].get("minReplicas")
         if raw["metadata"]["uid"] != step.uid or int(minimum or 1) >= step.minimum:
             return Done(f"minimum {minimum}")
@@ -114,7 +114,7 @@ class RaiseAutoscalerMinimumHandler:
 
     async def apply(self, step: RaiseAutoscalerMinimum, run: Run) -> None:
         """Raise the minimum, bound to the resourceVersion that was looked at, if the hold tells what it was."""
-        if foreign_workload(run, await workload_of(self._cluster, run)) is not None:
+        if external_workload_change(run, await workload_of(self._cluster, run)) is not None:
             return
         hold = run.holds[_hold_id(step)]
         await self._write(run, hold, shown={hold.original, *hold.earlier}, minimum=step.minimum)
@@ -129,7 +129,7 @@ class RaiseAutoscalerMinimumHandler:
             return Unclear(str(error), error.retry_after)
         minimum = raw["spec"].get("minReplicas")
         if raw["metadata"]["uid"] != hold.uid:
-            return Foreign("the autoscaler was created again by somebody else")
+            return ExternalChange("the autoscaler was created again by somebody else")
         if minimum in hold.ours:
             return Before(f"minimum {minimum}")
         if minimum == _floor(hold) and self._fields.due(raw, hold, field_owners.MINIMUM):
@@ -137,7 +137,7 @@ class RaiseAutoscalerMinimumHandler:
         if minimum == _floor(hold):
             return Done(f"minimum {minimum}")
         who = written_by(raw, field_owners.MINIMUM, since=run.opened.at)
-        return Foreign(f"somebody else set the minimum to {minimum}{who}; it was {_floor(hold)}")
+        return ExternalChange(f"somebody else set the minimum to {minimum}{who}; it was {_floor(hold)}")
 
     async def release(self, hold: Hold, run: Run) -> None:
         """Write the original minimum back, if the autoscaler still shows what the guard wrote."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 from logcaster_guard.domain import capacity, provenance
 from logcaster_guard.domain.errors import ClusterError
-from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Pending, Unclear
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Pending, Unclear
 from logcaster_guard.domain.provenance import MANAGED, RUN
 from logcaster_guard.domain.rights import GRADUAL_ROLE, Right
 from logcaster_guard.domain.runs import FAILED, Run
@@ -79,7 +79,7 @@ class RemoveHelperHandler(HelperHandler):
             return seen
         workload, helper = seen
         theirs = None if helper is None else disowned(run, helper, workload)
-        return Foreign(stands(step.helper, theirs)) if theirs else await self._removable(run, workload, helper)
+        return ExternalChange(stands(step.helper, theirs)) if theirs else await self._removable(run, workload, helper)
 
     async def apply(self, step: RemoveHelper, run: Run) -> None:
         """Delete in the foreground: orphaned ReplicaSets would be taken in by production."""
@@ -95,7 +95,7 @@ class RemoveHelperHandler(HelperHandler):
         theirs = None if helper is None else disowned(run, helper, workload)
         if theirs == provenance.WITHOUT_TOKEN:
             return Failed(FAILED, stands(hold.object, theirs))
-        return Foreign(stands(hold.object, theirs)) if theirs else await self._removable(run, workload, helper)
+        return ExternalChange(stands(hold.object, theirs)) if theirs else await self._removable(run, workload, helper)
 
     async def release(self, hold: Hold, run: Run) -> None:
         """As the step."""

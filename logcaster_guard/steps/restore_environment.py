@@ -10,7 +10,7 @@ from typing import Literal
 from logcaster_guard.domain import capacity, provenance
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, Rejected
 from logcaster_guard.domain.external_changes import MADE, changed
-from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.provenance import MANAGED
 from logcaster_guard.domain.rights import SWITCHING_ROLE, Right, on_workload
 from logcaster_guard.domain.runs import FAILED, Run
@@ -92,14 +92,14 @@ class RestoreEnvironmentHandler:
             return Unclear(str(error), error.retry_after)
         name = run.opened.plan.deployment
         if theirs is not None:
-            return Foreign(theirs)
+            return ExternalChange(theirs)
         if workload is None:
             known = run.taken.get(MADE)
             # A request that was sent before may still take effect: it carries the same token.
             return Before(f"there is no {name}", borrows=known if known and known.token else _hold(self._cluster, run))
         hold = run.taken.get(MADE)
         if hold is None or provenance.disowned(workload.raw, hold) is not None:
-            return Foreign(f"Somebody created {name} again.")
+            return ExternalChange(f"Somebody created {name} again.")
         return Done(f"{name} is there")
 
     async def apply(self, step: RestoreEnvironment, run: Run) -> None:
@@ -120,7 +120,7 @@ class RestoreEnvironmentHandler:
             return provenance.disowned(workload.raw, hold) is not None or changed(run, workload)
 
         seen = await given_back(self._cluster, run, theirs, "it is somebody else's")
-        if isinstance(seen, Foreign) and not hold.token:
+        if isinstance(seen, ExternalChange) and not hold.token:
             return Failed(FAILED, f"Whether the run made {hold.object} cannot be told: {provenance.WITHOUT_TOKEN}.")
         return seen
 

@@ -8,9 +8,9 @@ from typing import Literal
 
 from logcaster_guard.domain import releases
 from logcaster_guard.domain.errors import BlobMissing, Rejected
-from logcaster_guard.domain.external_changes import foreign_workload
+from logcaster_guard.domain.external_changes import external_workload_change
 from logcaster_guard.domain.field_owners import released_by
-from logcaster_guard.domain.observations import Before, Done, Foreign, Observation
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rights import Right, on_workload
 from logcaster_guard.domain.runs import Run
@@ -89,7 +89,7 @@ class RestoreTemplateHandler:
         # This process wrote the good release, and there is a later generation with the bad one: somebody fights back.
         if workload.generation > self._written.get(run.id, workload.generation):
             who = released_by(workload.raw, since=run.opened.at)
-            return Foreign(f"Somebody put the bad release back{who}.")
+            return ExternalChange(f"Somebody put the bad release back{who}.")
         return Before()
 
     async def apply(self, step: RestoreTemplate, run: Run) -> None:
@@ -100,7 +100,7 @@ class RestoreTemplateHandler:
         raw = await self._cluster.get(kind, plan.namespace, plan.deployment)
         workload = Workload(raw)
         # The write is bound to this very look, so that what is seen here is what is changed.
-        if workload.hash != plan.from_template or foreign_workload(run, workload) is not None:
+        if workload.hash != plan.from_template or external_workload_change(run, workload) is not None:
             return
         release = release.carried_into(workload)
         manager = workload.server_side_manager()

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from logcaster_guard.domain import field_owners
-from logcaster_guard.domain.description import wanted
 from logcaster_guard.domain.errors import ClusterError
-from logcaster_guard.domain.external_changes import foreign_workload
-from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Unclear
+from logcaster_guard.domain.external_changes import external_workload_change
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
 from logcaster_guard.domain.rights import SWITCHING_ROLE, Right, on_workload
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Claim, Field, Hold, ObjectReference, Plan, Purpose, Write
+from logcaster_guard.messages.plan_text import wanted
 from logcaster_guard.ports import Cluster
 from logcaster_guard.steps.environment import given_back
 from logcaster_guard.steps.field_ownership import FieldOwnership
@@ -81,7 +81,7 @@ class ScaleEnvironmentHandler:
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
         if theirs is not None or workload is None:
-            return Foreign(theirs or "the Deployment is gone")
+            return ExternalChange(theirs or "the Deployment is gone")
         if workload.replicas >= step.replicas:
             return Done(wanted(workload.replicas))
         size = workload.replicas
@@ -92,7 +92,11 @@ class ScaleEnvironmentHandler:
     async def apply(self, step: ScaleEnvironment, run: Run) -> None:
         """One request, bound to the resourceVersion that was looked at."""
         workload = await workload_of(self._cluster, run)
-        if workload is None or foreign_workload(run, workload) is not None or workload.replicas >= step.replicas:
+        if (
+            workload is None
+            or external_workload_change(run, workload) is not None
+            or workload.replicas >= step.replicas
+        ):
             return
         await scale(self._cluster, workload, step.replicas)
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from logcaster_guard.domain.description import wanted
-from logcaster_guard.domain.observations import Before, Done, Foreign, Observation
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation
 from logcaster_guard.domain.rights import GRADUAL_ROLE, Right
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Claim, ObjectReference, Plan, Purpose, Write
+from logcaster_guard.messages.plan_text import wanted
 from logcaster_guard.ports import Json, Kind
 from logcaster_guard.steps.helper_deployment import (
     HelperHandler,
@@ -76,7 +76,7 @@ class ScaleHelperHandler(HelperHandler):
         workload, helper = seen
         theirs = gone(run, helper, step.helper, workload)
         if theirs is not None or helper is None:
-            return Foreign(theirs or "the helper is gone")
+            return ExternalChange(theirs or "the helper is gone")
         if helper.replicas == step.replicas:
             return Done(wanted(step.replicas))
         return Before(wanted(helper.replicas))

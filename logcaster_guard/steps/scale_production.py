@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from logcaster_guard.domain import capacity, field_owners
-from logcaster_guard.domain.description import wanted
 from logcaster_guard.domain.errors import ClusterError, NotFound
-from logcaster_guard.domain.external_changes import foreign, foreign_workload
+from logcaster_guard.domain.external_changes import external_change, external_workload_change
 from logcaster_guard.domain.field_owners import owners_of, written_by
-from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Pending, Unclear
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Pending, Unclear
 from logcaster_guard.domain.rights import Right, on_workload
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import (
@@ -24,6 +23,7 @@ from logcaster_guard.domain.steps import (
     Write,
 )
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.messages.plan_text import wanted
 from logcaster_guard.ports import Cluster, Json, Kind
 from logcaster_guard.steps.field_ownership import FieldOwnership
 from logcaster_guard.steps.observe import (
@@ -88,9 +88,9 @@ class ScaleProductionHandler:
         """Done when that many pods are wanted, whoever wrote it."""
         try:
             workload, service = await both(self._cluster, run)
-            theirs = foreign(run, workload, service)
+            theirs = external_change(run, workload, service)
             if theirs is not None or workload is None:
-                return Foreign(theirs or "the Deployment is gone")
+                return ExternalChange(theirs or "the Deployment is gone")
             if workload.replicas == step.replicas and REPLICAS in run.holds:
                 return Done(wanted(step.replicas))
             short = await self._short(step, run, workload)
@@ -129,7 +129,11 @@ class ScaleProductionHandler:
     async def apply(self, step: ScaleProduction, run: Run) -> None:
         """One request, bound to the resourceVersion that was looked at."""
         workload = await workload_of(self._cluster, run)
-        if workload is None or foreign_workload(run, workload) is not None or workload.replicas == step.replicas:
+        if (
+            workload is None
+            or external_workload_change(run, workload) is not None
+            or workload.replicas == step.replicas
+        ):
             return
         await scale(self._cluster, workload, step.replicas)
 
@@ -146,7 +150,7 @@ class ScaleProductionHandler:
             if workload is None or workload.deleting:
                 return Done("the Deployment is gone")
             if workload.uid != hold.uid and (workload.replicas == hold.original or not _is_ours(hold, run, workload)):
-                return Foreign("the Deployment was created again by somebody else")
+                return ExternalChange("the Deployment was created again by somebody else")
             pods = await own_pods(self._cluster, workload)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
@@ -157,7 +161,7 @@ class ScaleProductionHandler:
         if workload.replicas in _made(hold, run):
             return Before(wanted(workload.replicas))
         who = written_by(workload.raw, field_owners.REPLICAS, since=run.opened.at)
-        return Foreign(f"somebody else scaled it to {workload.replicas}{who}; it was {hold.original}")
+        return ExternalChange(f"somebody else scaled it to {workload.replicas}{who}; it was {hold.original}")
 
     async def release(self, hold: Hold, run: Run) -> None:
         """Bring production to its size, its autoscalers first, which would undo it."""

@@ -94,7 +94,7 @@ class Lender(Protocol):
     """What the executor needs for one kind of hold."""
 
     async def observe_release(self, hold: Hold, run: Run) -> Observation:
-        """`Done` when it is back, `Foreign` when somebody else changed it since, `Before` when it is still out."""
+        """`Done`: it is back; `ExternalChange`: somebody else changed it since; `Before`: it is still out."""
 
     async def release(self, hold: Hold, run: Run) -> None:
         """Give it back, once; raises the `ClusterError` it met."""

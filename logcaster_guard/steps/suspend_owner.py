@@ -12,7 +12,7 @@ from typing import Any, Literal
 from logcaster_guard.domain import gitops, provenance
 from logcaster_guard.domain.errors import ClusterError, NotFound
 from logcaster_guard.domain.gitops import Owner
-from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Unclear
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
 from logcaster_guard.domain.rights import Right, on_owner
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import (
@@ -93,16 +93,16 @@ class SuspendOwnerHandler:
         try:
             theirs, _, _ = await undisturbed(self._cluster, run)
             if theirs is not None:
-                return Foreign(theirs)
+                return ExternalChange(theirs)
             raw = await _owner(self._cluster, step.owner)
         except NotFound:
             return Done(f"{step.owner} is gone")
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
         if raw["metadata"]["uid"] != step.uid:
-            return Foreign(f"{step.owner} was deleted and created again.")
+            return ExternalChange(f"{step.owner} was deleted and created again.")
         if "deletionTimestamp" in raw["metadata"]:
-            return Foreign(f"{step.owner} is being deleted.")
+            return ExternalChange(f"{step.owner} is being deleted.")
         if gitops.is_suspended(raw):
             mark = gitops.mark_of(raw)
             return Done(f"{step.owner} is suspended" + ("" if mark else ", by somebody else"))
@@ -136,16 +136,16 @@ class SuspendOwnerHandler:
 
 
 def released(raw: Json, hold: Hold) -> Observation:
-    """Whether the owner is still the guard's to resume (`Before`), resumed (`Done`), or somebody else's (`Foreign`)."""
+    """`Before`: the owner is still the guard's to resume; `Done`: it is resumed; `ExternalChange`: it is theirs."""
     if raw["metadata"]["uid"] != hold.uid:
-        return Foreign(f"{hold.object} was created again by somebody else")
+        return ExternalChange(f"{hold.object} was created again by somebody else")
     marked, suspended = is_marked(raw, hold), gitops.is_suspended(raw)
     if marked and suspended and not gitops.is_suspended_by_another(raw):
         return Before(f"{hold.object} is suspended")
     if marked and not suspended:
-        return Foreign(f"somebody else has resumed {hold.object}")
+        return ExternalChange(f"somebody else has resumed {hold.object}")
     if suspended:
-        return Foreign(f"somebody else keeps {hold.object} suspended")
+        return ExternalChange(f"somebody else keeps {hold.object} suspended")
     return Done(f"{hold.object} is not suspended")
 
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from logcaster_guard.domain import capacity, field_owners
-from logcaster_guard.domain.description import pods as so_many_pods
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.external_changes import selector_of
 from logcaster_guard.domain.field_owners import written_by
-from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Unclear
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
 from logcaster_guard.domain.rights import SWITCHING_ROLE, Right
 from logcaster_guard.domain.runs import ABANDONED, DESTINATION_BAD, FAILED, INCONCLUSIVE, Run
 from logcaster_guard.domain.steps import Claim, Field, Hold, ObjectReference, Plan, Purpose, Write
+from logcaster_guard.messages.plan_text import pods as so_many_pods
 from logcaster_guard.ports import Cluster, Json, Kind
 from logcaster_guard.steps.field_ownership import FieldOwnership
 from logcaster_guard.steps.observe import (
@@ -84,7 +84,7 @@ class SwitchServiceHandler:
             theirs, workload, _ = await undisturbed(self._cluster, run)
             service = await service_of(self._cluster, run)
             if theirs is not None or workload is None or service is None:
-                return Foreign(theirs or "the other environment is gone")
+                return ExternalChange(theirs or "the other environment is gone")
             ready = sum(capacity.is_serving(p, None) for p in await own_pods(self._cluster, workload))
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
@@ -125,19 +125,19 @@ class SwitchServiceHandler:
         pods = [] if live is None else await own_pods(self._cluster, live)
         empty = await self._is_empty(run)
         if service is None or service["metadata"]["uid"] != hold.uid:
-            return Foreign("the Service is another one")
+            return ExternalChange("the Service is another one")
         if selector_of(service) == run.opened.plan.selector:
             return Done(f"the Service selects {step.label}={step.before}")
         if selector_of(service) != _switched(run, step):
             who = written_by(service, field_owners.SELECTOR, since=run.opened.at)
-            return Foreign(f"somebody else changed the Service's selector{who}")
+            return ExternalChange(f"somebody else changed the Service's selector{who}")
         outcome = "" if run.ending is None else run.ending.outcome
         if outcome != DESTINATION_BAD and not (empty and outcome in {ABANDONED, FAILED, INCONCLUSIVE}):
             return Done(f"the Service stays with {step.label}={step.after}")
         ready = sum(capacity.is_serving(p, run.opened.plan.selector) for p in pods)
         fit = live is not None and not live.deleting and live.hash == run.opened.plan.from_template
         if not fit or ready < run.opened.plan.floor:
-            return Foreign(f"the environment before could not serve any more: {so_many_pods(ready)} Ready")
+            return ExternalChange(f"the environment before could not serve any more: {so_many_pods(ready)} Ready")
         return Before(f"the Service selects {step.label}={step.after}")
 
     async def _is_empty(self, run: Run) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from logcaster_guard.domain.conditions import Verdict
-from logcaster_guard.domain.observations import Before, Done, Foreign, Observation
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation
 from logcaster_guard.domain.runs import INCONCLUSIVE, NOT_RECOVERED, Run
 from logcaster_guard.domain.steps import (
     Consultation,
@@ -82,7 +82,7 @@ class VerifyRecoveryHandler:
     async def observe(self, step: VerifyRecovery, run: Run) -> Observation:
         """Done when quiet for `stable_for`; failed when the time is up and the rules are still breached."""
         looked = await look(self._cluster, run)
-        if isinstance(looked, Foreign):
+        if isinstance(looked, ExternalChange):
             self._quiet.pop(run.id, None)
             return looked
         if not isinstance(looked, Done):

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from logcaster_guard import __version__
 from logcaster_guard.adapters import logs
-from logcaster_guard.domain.authority import Role
+from logcaster_guard.domain.leadership import Role
 from logcaster_guard.domain.problems import ProblemKind
 from logcaster_guard.domain.signals import Fault
 from logcaster_guard.domain.triggers import Phase

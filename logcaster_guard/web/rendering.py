@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
-from logcaster_guard import __version__
+from logcaster_guard import __version__, messages
 from logcaster_guard.adapters.logs import scrubbed
-from logcaster_guard.domain import attribution, narration
+from logcaster_guard.domain import attribution
 from logcaster_guard.domain.attribution import Attribution
 from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.guardrails import Refusal
@@ -260,7 +260,7 @@ def _run(run: Run) -> Json:
 
 def _question(run: Run) -> Json | None:
     """What people are asked now: until when, and how long an answer may hold; None if they are not asked."""
-    asked = narration.asked(run.opened)
+    asked = messages.asked(run.opened)
     if asked is None or run.closed is not None or run.ending is not None or run.asks is None:
         return None
     return {"until": asked.until, "expiry": asked.expiry, "require_approval": run.asks.require_approval}

@@ -12,10 +12,10 @@ from logcaster_guard.adapters.channels.slack import Slack
 from logcaster_guard.adapters.channels.translated import Translated
 from logcaster_guard.adapters.channels.webhook import Webhook
 from logcaster_guard.domain.events import NoticeQueued, NoticeSettled
-from logcaster_guard.domain.narration import GIVEN_UP
 from logcaster_guard.domain.notices import Notice, Severity
-from logcaster_guard.domain.translation import Language
 from logcaster_guard.engine.outbox import Outbox
+from logcaster_guard.messages import GIVEN_UP
+from logcaster_guard.messages.languages import Language
 from logcaster_guard.ports import Channel
 from tests.adapters.receiver import Receiver, hang, receiver, status
 from tests.fakes.clock import FakeClock

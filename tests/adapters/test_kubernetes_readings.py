@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from logcaster_guard import messages
 from logcaster_guard.adapters.channels.translated import Translated
 from logcaster_guard.adapters.kubernetes.events import (
     ABOUT_THE_GUARD,
@@ -13,11 +14,10 @@ from logcaster_guard.adapters.kubernetes.events import (
 )
 from logcaster_guard.adapters.kubernetes.signals import KubernetesSource
 from logcaster_guard.adapters.plugin import Subject
-from logcaster_guard.domain import narration
 from logcaster_guard.domain.errors import NotFound
 from logcaster_guard.domain.notices import Delivered, Notice, Severity, TryLater, Undeliverable
 from logcaster_guard.domain.signals import Fault, Gap, NoData, Signal, SourceError, SourceName, Target, Unit
-from logcaster_guard.domain.translation import Language
+from logcaster_guard.messages.languages import Language
 from logcaster_guard.ports import Json, Kind
 from tests.adapters.misbehaving import (
     deployment,
@@ -155,7 +155,7 @@ class Noting(FakeCluster):
 async def test_it_is_told_in_the_language_of_the_settings() -> None:
     cluster = Noting(FakeClock(), FIRST.namespace)
     channel = Translated(EventChannel(cluster, guard=[FIRST]), Language.KOREAN)
-    assert isinstance(await channel.deliver(narration.journal_failing("the disk is full", START)), Delivered)
+    assert isinstance(await channel.deliver(messages.journal_failing("the disk is full", START)), Delivered)
     (made,) = cluster.made
     assert made["message"].startswith("가드가 ")
     assert made["involvedObject"]["name"] == FIRST.name

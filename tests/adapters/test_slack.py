@@ -25,7 +25,7 @@ from logcaster_guard.adapters.channels.slack.messages import (
     mrkdwn,
 )
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice, Severity, TryLater, Undeliverable
-from logcaster_guard.domain.translation import Language, translated
+from logcaster_guard.messages.languages import Language, translated
 from tests.adapters.receiver import NOW, SECRET, Receiver, Reply, answers, hang, receiver, status
 from tests.fakes.services import channel_services
 from tests.fakes.services import slack as slack_to

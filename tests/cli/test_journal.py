@@ -25,8 +25,8 @@ from logcaster_guard.adapters.journal import SqliteJournal
 from logcaster_guard.adapters.kubernetes.blobs import KubernetesBlobs
 from logcaster_guard.adapters.kubernetes.journal import KubernetesJournal
 from logcaster_guard.cli.main import app
-from logcaster_guard.domain.authority import Record
 from logcaster_guard.domain.events import Event, SignalSeen, TriggerCleared, TriggerPending
+from logcaster_guard.domain.leadership import Record
 from logcaster_guard.ports import Entry, Json, Kind
 from logcaster_guard.stores import CODEC
 from tests.fakes.lease import MemoryLease, Shelf

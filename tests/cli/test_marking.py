@@ -40,7 +40,7 @@ async def test_what_cannot_be_meant_is_refused_in_words(
 
 
 async def test_what_is_known_and_what_follows_is_shown_before_a_person_is_asked(scene: Guarded) -> None:
-    [known] = scene.guard.chronicle.ledger(TARGET.key).records.values()
+    [known] = scene.guard.state.ledger(TARGET.key).records.values()
     result = await run("mark", "bad", "--revision", known.template[:6], *WHY, "--address", scene.url)
     assert f"{TARGET.key}: revision 7, logcaster/logcaster-c:1.0.0, unproven" in result.stdout
     assert known.template in result.stdout

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from logcaster_guard import strategies
+from logcaster_guard import rollbacks
 from logcaster_guard.domain.errors import JournalConflict
 from logcaster_guard.domain.gitops import OwnerKind
 from logcaster_guard.domain.rules import Action
@@ -20,7 +20,7 @@ from tests.cluster.ending import Undisturbed, ending, writes_of
 from tests.cluster.harness import Cluster
 from tests.cluster.scene import Scene
 
-STRATEGIES = Path(strategies.__file__).parent
+STRATEGIES = Path(rollbacks.__file__).parent
 RECORDINGS = 3
 MATRIX = (
     Case(Action.IMMEDIATE),

@@ -16,11 +16,11 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from logcaster_guard.adapters.kubernetes.lease import KubernetesLease
-from logcaster_guard.domain.authority import Record, Role, Terms
 from logcaster_guard.domain.errors import ClusterError
-from logcaster_guard.effects.stamping import EPOCH
-from logcaster_guard.engine.authority import Keeper
+from logcaster_guard.domain.leadership import Record, Role, Terms
+from logcaster_guard.engine.epoch_marker import EPOCH
 from logcaster_guard.engine.guard import Guard
+from logcaster_guard.engine.leader_elector import LeaderElector
 from logcaster_guard.ports import Clock, Journal, Json, Lease
 from logcaster_guard.ports import Cluster as ClusterPort
 from tests.cluster.case import Case, ImageSource
@@ -158,9 +158,9 @@ class Contender:
         self.gate = gate
         clock = GateClock(scene.clock, gate)
         lease = GateLease(KubernetesLease(leases or scene.api, scene.cluster.namespace, NAME), gate)
-        self.keeper = Keeper(lease, clock, TERMS, name)
+        self.elector = LeaderElector(lease, clock, TERMS, name)
         self.source = ImageSource(scene.world, scene.clock, scene.case)
-        self.guard: Guard = scene.guard(journal, self.source, self.gate, clock=clock, authority=self.keeper)
+        self.guard: Guard = scene.guard(journal, self.source, self.gate, clock=clock, authority=self.elector)
         self._task = asyncio.create_task(self.guard.run())
 
     async def acts(self) -> bool:
@@ -175,7 +175,7 @@ class Contender:
         async def stands_by() -> bool:
             if self._task.done():
                 await self._task
-            return self.keeper.role is Role.STANDBY and self.keeper.holder not in {"", self.keeper.identity}
+            return self.elector.role is Role.STANDBY and self.elector.holder not in {"", self.elector.identity}
 
         await until(stands_by, WITHIN)
         enough = self.source.reads + 3

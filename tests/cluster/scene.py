@@ -21,9 +21,9 @@ from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.sidecar import CONTAINER
 from logcaster_guard.domain.signals import SourceName, Target
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.engine.authority import Keeper
-from logcaster_guard.engine.composition import GuardPorts, Orders
 from logcaster_guard.engine.guard import Guard
+from logcaster_guard.engine.leader_elector import LeaderElector
+from logcaster_guard.engine.services import Configuration, GuardPorts
 from logcaster_guard.ports import Channel, Clock, Entry, Journal, Json, Rights, Source
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.sandbox import objects
@@ -204,12 +204,12 @@ class Scene:
         tape: Tape,
         *,
         clock: Clock | None = None,
-        authority: Keeper | None = None,
+        authority: LeaderElector | None = None,
     ) -> Guard:
         """A guard over the scene, whose calls go through the tape."""
         cluster = MortalCluster(self.failing or self.api, tape)
         return Guard(
-            self.orders,
+            self.configuration,
             GuardPorts(
                 cluster=cluster,
                 sources={SourceName.SCRAPE: source} | ({SourceName.HTTP: self.health} if self.health else {}),
@@ -223,9 +223,9 @@ class Scene:
         )
 
     @property
-    def orders(self) -> Orders:
+    def configuration(self) -> Configuration:
         """What the guard is told to watch, by which rules."""
-        return Orders([self.target], SIGNALS, [replace(RULE, action=self.case.action)], self.policy)
+        return Configuration([self.target], SIGNALS, [replace(RULE, action=self.case.action)], self.policy)
 
     @property
     def target(self) -> Target:
@@ -248,7 +248,7 @@ class Scene:
         """A guard looks after what was left behind, once."""
         async with self.keeping.journal() as journal:
             guard = self.guard(journal, ImageSource(self.world, self.clock, self.case), Tape(None))
-            await guard.chronicle.load()
+            await guard.state.load()
             await guard.sweep()
         await self.alone()
 

@@ -13,7 +13,7 @@ from logcaster_guard.domain.conditions import Comparator, Compare, Number, Signa
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice
 from logcaster_guard.domain.rules import Action, AttributionPolicy, GradualPolicy, Rule
 from logcaster_guard.domain.signals import History, NoHistory, Reading, Signal, SourceName, Target, Unit, Value
-from logcaster_guard.engine.composition import Orders
+from logcaster_guard.engine.services import Configuration
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Json
 from logcaster_guard.sandbox import objects
@@ -46,12 +46,17 @@ class TwoRulesScene(Scene):
     """A gradual rule watches the errors and an immediate one the health checks. A stage lasts longer than the test."""
 
     @property
-    def orders(self) -> Orders:
-        orders = super().orders
+    def configuration(self) -> Configuration:
+        configuration = super().configuration
         slow = GradualPolicy(steps=(0.5, 1.0), wait=200.0, window=200.0)
         # No health check was ever asked for before the bad release.
-        policy = replace(orders.policy, gradual=slow, attribution=AttributionPolicy(least_history=None))
-        return Orders(orders.targets, {**orders.signals, HEALTH.name: HEALTH}, [*orders.rules, URGENT], policy)
+        policy = replace(configuration.policy, gradual=slow, attribution=AttributionPolicy(least_history=None))
+        return Configuration(
+            configuration.targets,
+            {**configuration.signals, HEALTH.name: HEALTH},
+            [*configuration.rules, URGENT],
+            policy,
+        )
 
     @property
     def target(self) -> Target:

@@ -24,8 +24,9 @@ from logcaster_guard.domain.signals import Gap, NoData, Reading, Target, Value
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.effects import gradual as effects
-from logcaster_guard.engine.chronicle import Chronicle, run_stream, target_stream
 from logcaster_guard.engine.executor import Executor
+from logcaster_guard.engine.journal_state import JournalState, run_stream, target_stream
+from logcaster_guard.rollbacks import gradual
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import MERGE_PATCH
 from logcaster_guard.sandbox.world import World
@@ -33,7 +34,6 @@ from logcaster_guard.steps.judge_helper import JudgeHelper
 from logcaster_guard.steps.kinds import KINDS
 from logcaster_guard.steps.restore_template import RestoreTemplate
 from logcaster_guard.steps.services import Assessment, HandlerContext, Inspection, handlers_of, lenders_of
-from logcaster_guard.strategies import gradual
 from tests.cluster.case import BAD, GOOD, PACE, RULE, image_of
 from tests.cluster.harness import Cluster
 from tests.cluster.roles import OF_TARGETS
@@ -74,18 +74,18 @@ class Shift:
     sight: Sight
     plan: Plan
     executor: Executor
-    chronicle: Chronicle
+    state: JournalState
     run: str
     lowest: int = 1_000
     samples: int = 0
 
     async def ended(self, within: float = WITHIN) -> Run:
         async def closed() -> bool:
-            return self.chronicle.run(self.run).closed is not None
+            return self.state.run(self.run).closed is not None
 
         async with self.sampled():
             await until(closed, within)
-        return self.chronicle.run(self.run)
+        return self.state.run(self.run)
 
     @contextlib.asynccontextmanager
     async def sampled(self) -> AsyncIterator[None]:
@@ -152,10 +152,10 @@ async def shifting(cluster: Cluster, replicas: int, *, borrowed: bool, policy: P
         around = await effects.gathered(api, blobs, target, record)
         plan = gradual.plan(bad, record, rule=RULE, policy=policy, around=around)
         assert isinstance(plan, Plan)
-        sight, chronicle = Sight(), Chronicle(MemoryJournal(), SystemClock())
+        sight, state = Sight(), JournalState(MemoryJournal(), SystemClock())
         now = datetime.now(UTC)
         live = [RevisionLive(now, w.hash, w.revision, w.uid, blob, w.images, earliest=now) for w in (good, bad)]
-        await chronicle.tell(target_stream(target.key), live[0], RevisionGood(now, good.hash, 1.0, 1.0), live[1])
+        await state.tell(target_stream(target.key), live[0], RevisionGood(now, good.hash, 1.0, 1.0), live[1])
 
         def quiet(target: str, rule: str, since: float = 0.0) -> Assessment:  # noqa: ARG001 - the protocol's shape
             return Assessment(Verdict.NOT_MET, "quiet")
@@ -163,16 +163,16 @@ async def shifting(cluster: Cluster, replicas: int, *, borrowed: bool, policy: P
         context = HandlerContext(api, blobs, clock, sight, healthy, quiet, quiet, 5.0)
         made = {kind: kind.handler(context) for kind in KINDS}
         executor = Executor(
-            chronicle=chronicle,
+            state=state,
             clock=clock,
             handlers=handlers_of(made),
             lenders=lenders_of(made),
         )
         stack.push_async_callback(executor.stop)
         opened = RunOpened(now, "run-1", target.key, RULE.name, "because", plan)
-        await chronicle.decide(run_stream("run-1"), opened)
+        await state.decide(run_stream("run-1"), opened)
         executor.start(run_stream("run-1"), "run-1")
-        yield Shift(cluster, world, sight, plan, executor, chronicle, "run-1")
+        yield Shift(cluster, world, sight, plan, executor, state, "run-1")
 
 
 async def healthy(target: str, url: str) -> Reading:  # noqa: ARG001 - the protocol's shape
@@ -223,7 +223,7 @@ async def test_a_step_that_is_not_good_gives_everything_back(
         async with shift.sampled():
 
             async def half_way() -> bool:
-                return shift.chronicle.run(shift.run).step >= 8
+                return shift.state.run(shift.run).step >= 8
 
             await until(half_way, WITHIN)
             shift.sight.rate, shift.sight.requests = rate, requests
@@ -234,7 +234,7 @@ async def test_a_step_that_is_not_good_gives_everything_back(
         assert (image_of(production), production["spec"]["replicas"]) == (objects.image(BAD), 4)
         assert await bounds(shift) == (4, 8)
         assert shift.lowest >= 4
-        known = shift.chronicle.ledger(run.opened.target).records[run.opened.plan.to_template]
+        known = shift.state.ledger(run.opened.target).records[run.opened.plan.to_template]
         assert (known.bad_since is not None) is (outcome == runs.DESTINATION_BAD)
 
 
@@ -288,10 +288,10 @@ async def test_a_quicker_run_takes_over_from_where_a_gradual_one_stands(cluster:
         judge = next(i for i, step in enumerate(shift.plan.steps) if isinstance(step, JudgeHelper))
 
         async def judging() -> bool:
-            return shift.chronicle.run(shift.run).step == judge
+            return shift.state.run(shift.run).step == judge
 
         await until(judging, WITHIN)
-        before = shift.chronicle.run(shift.run)
+        before = shift.state.run(shift.run)
         assert set(before.holds) == {
             f"autoscaler/{objects.DEPLOYMENT}",
             f"helper/{capacity.helper_name(objects.DEPLOYMENT)}",
@@ -311,7 +311,7 @@ async def test_a_quicker_run_takes_over_from_where_a_gradual_one_stands(cluster:
         run = await shift.ended()
         assert run.closed is not None
         assert (run.closed.outcome, dict(run.holds)) == (runs.RECOVERED, {})
-        closed = shift.chronicle.run(before.id).closed
+        closed = shift.state.run(before.id).closed
         assert closed is not None
         assert closed.outcome == runs.ESCALATED
         [production] = await shift.deployments()

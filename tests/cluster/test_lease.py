@@ -16,10 +16,10 @@ from logcaster_guard.adapters.kubernetes.access import missing_for_lease
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.adapters.kubernetes.lease import KubernetesLease
-from logcaster_guard.domain.authority import Record, Terms
 from logcaster_guard.domain.errors import ClusterError, Conflict, NoAuthority, NotFound
-from logcaster_guard.engine.authority import Keeper
+from logcaster_guard.domain.leadership import Record, Terms
 from logcaster_guard.engine.fencing import FencedCluster
+from logcaster_guard.engine.leader_elector import LeaderElector
 from logcaster_guard.ports import Kind
 from tests.cluster.harness import Cluster
 from tests.fakes.clock import FakeClock
@@ -155,17 +155,17 @@ async def test_without_a_verb_of_the_shipped_role_it_is_named_and_its_use_is_ref
 
 
 class Contender:
-    """A keeper with a clock of its own, whose wall is wherever `skew` puts it."""
+    """An elector with a clock of its own, whose wall is wherever `skew` puts it."""
 
     def __init__(self, api: KubernetesCluster, namespace: str, name: str, *, skew: float = 0.0) -> None:
         self.clock = FakeClock(monotonic=50_000.0 * len(name), now=datetime.now(UTC) + timedelta(seconds=skew))
-        self.keeper = Keeper(KubernetesLease(api, namespace, NAME), self.clock, TERMS, name)
-        self.cluster = FencedCluster(api, self.keeper.term())
-        self.task = asyncio.create_task(self.keeper.run())
+        self.elector = LeaderElector(KubernetesLease(api, namespace, NAME), self.clock, TERMS, name)
+        self.cluster = FencedCluster(api, self.elector.term())
+        self.task = asyncio.create_task(self.elector.run())
 
     @property
     def acts(self) -> bool:
-        return not self.keeper.term().over
+        return not self.elector.term().over
 
     async def pass_(self, seconds: float) -> None:
         """Let its clock advance, with time between for the API server to answer."""
@@ -192,7 +192,7 @@ async def test_a_frozen_holder_is_replaced_and_may_write_nothing(
     )
     try:
         await until(lambda: _acts(first))
-        fenced = FencedCluster(api, first.keeper.term())
+        fenced = FencedCluster(api, first.elector.term())
         mark = [{"op": "add", "path": "/metadata/annotations", "value": {"by": "first"}}]
         await fenced.json_patch(Kind.SERVICE, cluster.namespace, "web", mark)
         # Its clock stands still from here on; the other's does not.
@@ -206,7 +206,7 @@ async def test_a_frozen_holder_is_replaced_and_may_write_nothing(
             await fenced.json_patch(Kind.SERVICE, cluster.namespace, "web", mark)
         await first.pass_(12)
         assert [first.acts, second.acts] == [False, True]
-        assert first.keeper.holder == "the-second"
+        assert first.elector.holder == "the-second"
     finally:
         await first.stop()
         await second.stop()

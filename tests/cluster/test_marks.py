@@ -32,7 +32,7 @@ async def sweep(scene: Scene) -> list[str]:
     async with scene.keeping.journal() as journal:
         for _ in range(2):
             guard = scene.guard(journal, ImageSource(scene.world, scene.clock, scene.case), Tape(None))
-            await guard.chronicle.load()
+            await guard.state.load()
             await guard.sweep()
         queued = [e.event.notice for e in await journal.read_all() if isinstance(e.event, NoticeQueued)]
     return sorted(n.facts["object"] for n in queued if n.event == "marks.unproven")

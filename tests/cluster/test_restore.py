@@ -25,12 +25,12 @@ from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import LAST_APPLIED, Workload
 from logcaster_guard.ports import Kind
+from logcaster_guard.rollbacks import immediate
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.release import Behaviour, Releases
 from logcaster_guard.sandbox.world import World
 from logcaster_guard.steps.await_rollout import AwaitRollout, AwaitRolloutHandler
 from logcaster_guard.steps.restore_template import RestoreTemplate, RestoreTemplateHandler
-from logcaster_guard.strategies import immediate
 from tests.cluster.harness import Cluster
 from tests.cluster.test_guard import CLIENT_SIDE, PACE, environment, images, kubectl, manifest, role
 from tests.fakes.blobs import MemoryBlobs

@@ -14,9 +14,9 @@ from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.domain.events import PodsReplaced, RevisionGood, RevisionLive
 from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.signals import Target
-from logcaster_guard.engine.aim import Aim
-from logcaster_guard.engine.chronicle import Chronicle, target_stream
 from logcaster_guard.engine.hub import Hub
+from logcaster_guard.engine.journal_state import JournalState, target_stream
+from logcaster_guard.engine.live_workload import LiveWorkload
 from logcaster_guard.engine.operator_inbox import OperatorInbox
 from logcaster_guard.engine.problems import Problems
 from logcaster_guard.engine.revisions import RevisionWatch
@@ -58,20 +58,20 @@ class Watched:
         self.target = Target("web", cluster.namespace, objects.DEPLOYMENT)
         self.journal = MemoryJournal()
         clock, policy = ClockBehind(), Policy()
-        self.chronicle = Chronicle(self.journal, clock)
+        self.state = JournalState(self.journal, clock)
         services = Services(
             cluster=api,
             clock=clock,
-            chronicle=self.chronicle,
+            state=self.state,
             blobs=MemoryBlobs(),
             policy=policy,
             sources={},
             signals={},
             hub=Hub(),
-            problems=Problems(self.chronicle, clock),
-            inbox=OperatorInbox(api, self.chronicle, clock, policy),
+            problems=Problems(self.state, clock),
+            inbox=OperatorInbox(api, self.state, clock, policy),
         )
-        self.watch = RevisionWatch(TargetContext(self.target, Aim(self.target, api)), services, OneQuietRule())
+        self.watch = RevisionWatch(TargetContext(self.target, LiveWorkload(self.target, api)), services, OneQuietRule())
 
     async def patch(self, body: Json) -> datetime:
         """Somebody changes the Deployment; returns the latest instant, by the guard's clock, at which it was not so."""
@@ -84,7 +84,7 @@ class Watched:
 
         async def numbered() -> bool:
             await self.watch.look()
-            ledger = self.chronicle.ledger(self.target.key)
+            ledger = self.state.ledger(self.target.key)
             found = ledger.records[ledger.present or ""].revision
             assert found in {before, number}
             return found == number
@@ -110,7 +110,7 @@ async def test_a_release_is_known_by_its_own_number_and_dated_by_the_guards_cloc
     assert isinstance(live, RevisionLive)
     assert live.earliest is not None
     assert before - timedelta(seconds=2.5) <= live.earliest <= ClockBehind().now()
-    ledger = made.chronicle.ledger(made.target.key)
+    ledger = made.state.ledger(made.target.key)
     assert [[r.images for r in ledger.named(n)] for n in ("1", "2")] == [
         [(objects.image("1.0"),)],
         [(objects.image("2.0"),)],
@@ -122,13 +122,13 @@ async def test_a_restart_is_no_new_release(cluster: Cluster, api: ClusterPort, r
     made = Watched(cluster, api)
     await cluster.admin.create(made.path, objects.deployment(objects.image("1.0"), replicas=0))
     await made.look("1")
-    template = made.chronicle.ledger(made.target.key).present or ""
+    template = made.state.ledger(made.target.key).present or ""
     good = RevisionGood(ClockBehind().now(), template, 1.0, 600.0)
-    await made.chronicle.tell(target_stream(made.target.key), good)
+    await made.state.tell(target_stream(made.target.key), good)
     await made.patch({"spec": {"template": {"metadata": {"annotations": {RESTARTED: "now"}}}}})
     await made.look("2", before="1")
     [replaced] = made.told(PodsReplaced)
     assert isinstance(replaced, PodsReplaced)
     assert replaced.changed == (RESTARTED,)
     assert len(made.told(RevisionLive)) == 1
-    assert made.chronicle.ledger(made.target.key).replaced_before(ClockBehind().now()) is not None
+    assert made.state.ledger(made.target.key).replaced_before(ClockBehind().now()) is not None

@@ -13,7 +13,7 @@ import yaml
 
 from logcaster_guard.adapters.channels.translated import Translated
 from logcaster_guard.domain import runs
-from logcaster_guard.domain.translation import Language
+from logcaster_guard.messages.languages import Language
 from logcaster_guard.ports import Channel
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.sandbox import objects

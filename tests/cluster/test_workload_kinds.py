@@ -16,10 +16,10 @@ from logcaster_guard.adapters.journal import SqliteJournal
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.adapters.kubernetes.events import EventChannel
 from logcaster_guard.domain import runs
-from logcaster_guard.domain.ledger import Standing
+from logcaster_guard.domain.ledger import ReleaseStatus
 from logcaster_guard.domain.signals import History, NoHistory, Reading, Signal, SourceName, Target, Value
-from logcaster_guard.engine.composition import GuardPorts, Orders
 from logcaster_guard.engine.guard import Guard
+from logcaster_guard.engine.services import Configuration, GuardPorts
 from logcaster_guard.ports import Kind
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import STRATEGIC_PATCH
@@ -75,7 +75,7 @@ async def guarding(cluster: Cluster, kind: str, path: str, folder: Path) -> Asyn
     journal = await SqliteJournal.open(CODEC, folder / "journal.db")
     target = Target("logcaster", cluster.namespace, NAME, service=objects.SERVICE, kind=kind)
     guard = Guard(
-        Orders([target], {SIGNAL.name: SIGNAL}, [RULE], POLICY),
+        Configuration([target], {SIGNAL.name: SIGNAL}, [RULE], POLICY),
         GuardPorts(
             cluster=api,
             sources={SourceName.SCRAPE: ErrorsOf(cluster, path, clock)},
@@ -120,22 +120,22 @@ async def test_it_is_back_on_the_good_template(cluster: Cluster, kind: str, new:
         async with guarding(cluster, kind, path, tmp_path) as guard:
             key = f"{cluster.namespace}/{NAME}"
 
-            def standings() -> list[Standing]:
+            def standings() -> list[ReleaseStatus]:
                 return [release.standing for release in guard.read_model.releases(key)]
 
             async def good() -> bool:
                 status = (await cluster.admin.get(path)).get("status") or {}
                 there = status.get("readyReplicas", 0) or status.get("numberReady", 0)
-                return bool(there) and standings() == [Standing.GOOD]
+                return bool(there) and standings() == [ReleaseStatus.GOOD]
 
             async def closed() -> bool:
-                found = guard.chronicle.runs()
+                found = guard.state.runs()
                 return bool(found) and all(run.closed is not None for run in found)
 
             await until(good, 60)
             await cluster.admin.patch(path, objects.new_image(objects.image(BAD)), STRATEGIC_PATCH)
             await until(closed, 90)
-            [run] = guard.chronicle.runs()
+            [run] = guard.state.runs()
             assert run.closed is not None
             assert (run.closed.outcome, image_of(await cluster.admin.get(path))) == (
                 runs.RECOVERED,

@@ -16,7 +16,7 @@ from logcaster_guard.domain.inbox.annotations import APPROVE, FREEZE, VETO, Deni
 from logcaster_guard.domain.inbox.commands import AnswerRun, RunCommand
 from logcaster_guard.domain.inbox.freezes import FreezeCommand, SetFreeze
 from logcaster_guard.domain.inbox.reading import answer
-from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Unclear
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.runs import ABANDONED, SUBSIDED, VETOED, Commit, Run
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.steps.ask_people import AskPeople
@@ -112,7 +112,15 @@ def test_a_no_counts_over_a_yes_that_was_not_acted_upon_yet() -> None:
 
 
 OBSERVED = st.sampled_from(
-    [None, Before(), Done("d"), Foreign("theirs"), Unclear("?"), Failed(SUBSIDED, "over"), Failed(VETOED, "frozen")]
+    [
+        None,
+        Before(),
+        Done("d"),
+        ExternalChange("theirs"),
+        Unclear("?"),
+        Failed(SUBSIDED, "over"),
+        Failed(VETOED, "frozen"),
+    ]
 )
 
 

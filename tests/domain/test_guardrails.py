@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from logcaster_guard.domain.attribution import Attribution, Before, Cause, Past
 from logcaster_guard.domain.gitops import GitOps
-from logcaster_guard.domain.guardrails import Guardrail, PastRun, Situation, manual_refusals, refusals, span
+from logcaster_guard.domain.guardrails import DecisionContext, Guardrail, PastRun, manual_refusals, refusals, span
 from logcaster_guard.domain.inbox.annotations import FREEZE
 from logcaster_guard.domain.ledger import Freeze, Ledger, Record, Replacement, Rollout
 from logcaster_guard.domain.rules import Action, Limits, Policy
@@ -39,7 +39,7 @@ LEDGER = Ledger(
 )
 RESTORED = replace(LEDGER, rollouts=(replace(ROLLOUT, by_guard="run-1"),))
 UNDATED = replace(LEDGER, rollouts=(replace(ROLLOUT, earliest=None),))
-ALLOWED = Situation(
+ALLOWED = DecisionContext(
     rule=rule(), target=TARGET, onset=at(9_100), now=NOW, workload=Workload(BAD), ledger=LEDGER, runs=()
 )
 
@@ -52,7 +52,7 @@ def ended(seconds_ago: float, *, target: str = TARGET, lasted: float = 60.0) -> 
 TWICE = [ended(10), ended(20)]
 
 
-def found(situation: Situation, policy: Policy = POLICY) -> list[Guardrail]:
+def found(situation: DecisionContext, policy: Policy = POLICY) -> list[Guardrail]:
     return [r.guardrail for r in refusals(situation, policy)]
 
 

@@ -24,7 +24,7 @@ from logcaster_guard.domain.events import (
     TargetThawed,
 )
 from logcaster_guard.domain.inbox.commands import Mark, RunCommand
-from logcaster_guard.domain.ledger import Ledger, Standing, fold, proofs
+from logcaster_guard.domain.ledger import Ledger, ReleaseStatus, fold, proofs
 from logcaster_guard.domain.probation import Probation
 from logcaster_guard.domain.releases import ReleaseId
 from logcaster_guard.domain.rules import LedgerPolicy
@@ -64,7 +64,7 @@ def destination(events: Sequence[Event]) -> str | None:
     return None if found is None else found.template
 
 
-def standing(events: Sequence[Event], name: str) -> Standing:
+def standing(events: Sequence[Event], name: str) -> ReleaseStatus:
     return fold(events).records[name].standing(POLICY)
 
 
@@ -100,13 +100,13 @@ def test_destination(events: Sequence[Event], expected: str | None) -> None:
 @pytest.mark.parametrize(
     ("events", "expected"),
     [
-        ([opened("r", "v2", "v1")], Standing.UNPROVEN),  # vetoed, or the breach went away: nothing was left
-        ([opened("r", "v2", "v1", attributed=True)], Standing.BAD),
-        ([opened("r", "v2", "v1"), live("v1", by="r")], Standing.BAD),
+        ([opened("r", "v2", "v1")], ReleaseStatus.UNPROVEN),  # vetoed, or the breach went away: nothing was left
+        ([opened("r", "v2", "v1", attributed=True)], ReleaseStatus.BAD),
+        ([opened("r", "v2", "v1"), live("v1", by="r")], ReleaseStatus.BAD),
     ],
 )
 def test_a_run_makes_the_release_bad_that_a_breach_was_put_down_to_or_that_it_left(
-    events: Sequence[Event], expected: Standing
+    events: Sequence[Event], expected: ReleaseStatus
 ) -> None:
     assert standing([live("v1"), live("v2"), *events], "v2") is expected
 
@@ -124,7 +124,7 @@ def test_a_second_rollback_does_not_return_to_the_bad_one() -> None:
     events += [live("v2"), good("v2"), opened("r", "v2", "v1"), live("v1", by="r")]
     events += [live("v3"), opened("q", "v3", "v1"), live("v1", by="q")]
     assert destination(events) is None
-    assert standing(events, "v3") is Standing.BAD
+    assert standing(events, "v3") is ReleaseStatus.BAD
 
 
 def test_an_undo_by_anyone_leaves_a_bad_revision() -> None:
@@ -132,7 +132,7 @@ def test_an_undo_by_anyone_leaves_a_bad_revision() -> None:
     assert fold(before).is_undo("v1")
     assert not fold(before).is_undo("v3")
     assert not fold(before).is_undo("v2")
-    assert standing([*before, live("v1", undo_of="v2")], "v2") is Standing.BAD
+    assert standing([*before, live("v1", undo_of="v2")], "v2") is ReleaseStatus.BAD
 
 
 def test_going_from_an_older_release_to_a_newer_one_is_no_undo() -> None:
@@ -141,23 +141,23 @@ def test_going_from_an_older_release_to_a_newer_one_is_no_undo() -> None:
 
 def test_bad_is_lifted_only_when_rolled_out_again_and_earned() -> None:
     bad: list[Event] = [live("v1"), good("v1"), live("v2"), RevisionBad(at(0), "v2", "")]
-    assert standing([*bad, good("v2")], "v2") is Standing.BAD
+    assert standing([*bad, good("v2")], "v2") is ReleaseStatus.BAD
     again = [*bad, live("v1"), live("v2")]
-    assert standing(again, "v2") is Standing.BAD
-    assert standing([*again, good("v2")], "v2") is Standing.GOOD
+    assert standing(again, "v2") is ReleaseStatus.BAD
+    assert standing([*again, good("v2")], "v2") is ReleaseStatus.GOOD
 
 
 def test_a_bad_release_that_the_guard_itself_put_back_does_not_earn_good() -> None:
     left: list[Event] = [live("v1"), good("v1"), live("v2"), opened("r", "v2", "v1", attributed=True)]
     left += [live("v1", by="r"), RevisionBad(at(0), "v1", "its pods cannot start"), live("v2", by="q")]
-    assert standing([*left, good("v2")], "v2") is Standing.BAD
+    assert standing([*left, good("v2")], "v2") is ReleaseStatus.BAD
     assert destination([*left, good("v2"), live("v3")]) is None
 
 
 def test_a_release_stands_from_its_rollout_to_the_next() -> None:
     ledger = fold([live("v1"), live("v2", DAY + 1), live("v3", DAY + 2)])
-    assert ledger.records["v1"].standing(POLICY) is Standing.PRESUMED_GOOD
-    assert ledger.records["v2"].standing(POLICY) is Standing.UNPROVEN
+    assert ledger.records["v1"].standing(POLICY) is ReleaseStatus.PRESUMED_GOOD
+    assert ledger.records["v2"].standing(POLICY) is ReleaseStatus.UNPROVEN
 
 
 def test_who_put_the_present_release_there_is_known() -> None:
@@ -215,7 +215,7 @@ def test_a_run_makes_every_release_bad_that_answers_for_the_breach() -> None:
     events: list[Event] = [live("v1"), good("v1"), live("v2", 100), live("v3", 200)]
     run = replace(opened("r", "v3", "v1", attributed=True), onset=at(150))
     assert {n: standing([*events, run], n) for n in ("v1", "v2", "v3")} == {
-        "v1": Standing.GOOD, "v2": Standing.BAD, "v3": Standing.BAD,
+        "v1": ReleaseStatus.GOOD, "v2": ReleaseStatus.BAD, "v3": ReleaseStatus.BAD,
     }  # fmt: skip
 
 
@@ -300,7 +300,7 @@ def test_a_bad_revision_is_never_a_destination(moves: Sequence[tuple[str, str]])
         if goal is not None:
             assert goal.template not in bad
             assert goal.template != ledger.present
-            assert goal.standing(POLICY) in {Standing.GOOD, Standing.PRESUMED_GOOD}
+            assert goal.standing(POLICY) in {ReleaseStatus.GOOD, ReleaseStatus.PRESUMED_GOOD}
 
 
 def _events(ledger: Ledger, move: str, name: str) -> list[Event]:
@@ -488,6 +488,6 @@ def test_two_configurations_of_one_template_are_two_releases_and_an_unknown_one_
     back = ledger.destination(POLICY)
     assert back is not None
     assert (back.release, back.blob) == (ReleaseId("t", "one"), "blob of one")
-    assert ledger.records["t+two"].standing(POLICY) is Standing.BAD
+    assert ledger.records["t+two"].standing(POLICY) is ReleaseStatus.BAD
     unknown = fold([configured("", 0), good("t", 1), configured("", 2)])
     assert (unknown.present, list(unknown.records), unknown.destination(POLICY)) == ("t", ["t"], None)

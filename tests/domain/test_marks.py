@@ -16,7 +16,7 @@ from logcaster_guard.domain.events import Event, RevisionBad, RevisionMarked
 from logcaster_guard.domain.inbox import reading
 from logcaster_guard.domain.inbox.annotations import MAX_LENGTH, Denied
 from logcaster_guard.domain.inbox.commands import Mark, MarkRelease, value_of
-from logcaster_guard.domain.ledger import Standing, fold
+from logcaster_guard.domain.ledger import ReleaseStatus, fold
 from logcaster_guard.domain.observations import Done, Observation
 from logcaster_guard.domain.runs import Commit, Run
 from logcaster_guard.steps.ask_people import AskPeople
@@ -42,33 +42,37 @@ ROLLED_BACK: Sequence[Event] = [opened("r", "v2", "v1"), live("v1", by="r")]
     ("events", "expected", "goal"),
     [
         # A rollback left v2; lifted, it is what it had earned.
-        ([live("v1"), good("v1"), live("v2"), *ROLLED_BACK, live("v3")], Standing.BAD, "v1"),
-        ([live("v1"), good("v1"), live("v2"), *ROLLED_BACK, LIFTED, live("v3")], Standing.UNPROVEN, "v1"),
-        ([live("v1"), good("v1"), live("v2"), good("v2"), *ROLLED_BACK, LIFTED, live("v3")], Standing.GOOD, "v1"),
-        ([live("v1"), live("v2"), good("v2"), *ROLLED_BACK, live("v3")], Standing.BAD, None),
-        ([live("v1"), live("v2"), good("v2"), *ROLLED_BACK, LIFTED, live("v3")], Standing.GOOD, "v2"),
-        ([seeded("v2", 1, undone=True), live("v3")], Standing.BAD, None),
-        ([seeded("v2", 1, undone=True), LIFTED, live("v3")], Standing.PRESUMED_GOOD, "v2"),
-        ([seeded("v2", 1, stood=DAY - 1, undone=True), LIFTED, live("v3")], Standing.UNPROVEN, None),
+        ([live("v1"), good("v1"), live("v2"), *ROLLED_BACK, live("v3")], ReleaseStatus.BAD, "v1"),
+        ([live("v1"), good("v1"), live("v2"), *ROLLED_BACK, LIFTED, live("v3")], ReleaseStatus.UNPROVEN, "v1"),
+        ([live("v1"), good("v1"), live("v2"), good("v2"), *ROLLED_BACK, LIFTED, live("v3")], ReleaseStatus.GOOD, "v1"),
+        ([live("v1"), live("v2"), good("v2"), *ROLLED_BACK, live("v3")], ReleaseStatus.BAD, None),
+        ([live("v1"), live("v2"), good("v2"), *ROLLED_BACK, LIFTED, live("v3")], ReleaseStatus.GOOD, "v2"),
+        ([seeded("v2", 1, undone=True), live("v3")], ReleaseStatus.BAD, None),
+        ([seeded("v2", 1, undone=True), LIFTED, live("v3")], ReleaseStatus.PRESUMED_GOOD, "v2"),
+        ([seeded("v2", 1, stood=DAY - 1, undone=True), LIFTED, live("v3")], ReleaseStatus.UNPROVEN, None),
         # An unproven one that was lifted earns good as any other, without being rolled out again.
-        ([live("v1"), live("v2"), RevisionBad(NOW, "v2", ""), LIFTED, good("v2"), live("v3")], Standing.GOOD, "v2"),
+        (
+            [live("v1"), live("v2"), RevisionBad(NOW, "v2", ""), LIFTED, good("v2"), live("v3")],
+            ReleaseStatus.GOOD,
+            "v2",
+        ),
         # Marked bad it is no destination, whatever it had earned, and until it is live again and earns good anew.
-        ([live("v2"), good("v2"), BAD, live("v3")], Standing.BAD, None),
-        ([live("v1"), good("v1"), live("v2"), good("v2"), BAD, live("v3")], Standing.BAD, "v1"),
-        ([seeded("v2", 1), live("v3"), BAD], Standing.BAD, None),
-        ([live("v2"), good("v2"), BAD, good("v2"), live("v3")], Standing.BAD, None),
-        ([live("v2"), BAD, live("v1"), live("v2"), good("v2"), live("v3")], Standing.GOOD, "v2"),
+        ([live("v2"), good("v2"), BAD, live("v3")], ReleaseStatus.BAD, None),
+        ([live("v1"), good("v1"), live("v2"), good("v2"), BAD, live("v3")], ReleaseStatus.BAD, "v1"),
+        ([seeded("v2", 1), live("v3"), BAD], ReleaseStatus.BAD, None),
+        ([live("v2"), good("v2"), BAD, good("v2"), live("v3")], ReleaseStatus.BAD, None),
+        ([live("v2"), BAD, live("v1"), live("v2"), good("v2"), live("v3")], ReleaseStatus.GOOD, "v2"),
         # Where the guard puts it all the same, since the word came too late, that is no person's rollout.
-        ([live("v2"), BAD, live("v1"), live("v2", by="r"), good("v2"), live("v3")], Standing.BAD, None),
+        ([live("v2"), BAD, live("v1"), live("v2", by="r"), good("v2"), live("v3")], ReleaseStatus.BAD, None),
         # The last word counts.
-        ([live("v2"), good("v2"), BAD, LIFTED, live("v3")], Standing.GOOD, "v2"),
-        ([live("v2"), good("v2"), BAD, LIFTED, BAD, live("v3")], Standing.BAD, None),
-        ([live("v2"), good("v2"), BAD, LIFTED, RevisionBad(NOW, "v2", ""), live("v3")], Standing.BAD, None),
+        ([live("v2"), good("v2"), BAD, LIFTED, live("v3")], ReleaseStatus.GOOD, "v2"),
+        ([live("v2"), good("v2"), BAD, LIFTED, BAD, live("v3")], ReleaseStatus.BAD, None),
+        ([live("v2"), good("v2"), BAD, LIFTED, RevisionBad(NOW, "v2", ""), live("v3")], ReleaseStatus.BAD, None),
         # Of what is not known nothing is said.
-        ([live("v2"), good("v2"), marked("v9", Mark.BAD), live("v3")], Standing.GOOD, "v2"),
+        ([live("v2"), good("v2"), marked("v9", Mark.BAD), live("v3")], ReleaseStatus.GOOD, "v2"),
     ],
 )
-def test_the_ledger_after_what_people_said(events: Sequence[Event], expected: Standing, goal: str | None) -> None:
+def test_the_ledger_after_what_people_said(events: Sequence[Event], expected: ReleaseStatus, goal: str | None) -> None:
     assert standing(events, "v2") is expected
     assert destination(events) == goal
 

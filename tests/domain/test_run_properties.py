@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from logcaster_guard.domain import runs
 from logcaster_guard.domain.events import Event, HoldReleased, RunClosed, RunOpened, StepDone, StepIntended
-from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Pending, Unclear
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Pending, Unclear
 from logcaster_guard.domain.runs import FAILED, Close, Commit, GiveBack, Perform, Run, WaitUntil
 from logcaster_guard.domain.steps import Hold, Plan, Step, Write
 from logcaster_guard.steps.ask_people import AskPeople
@@ -139,7 +139,7 @@ def observed(word: str, truth: Observation | None, run: Run) -> Observation | No
         "nothing": None,
         "unclear": Unclear("503"),
         "pending": Pending(),
-        "foreign": Foreign("theirs"),
+        "foreign": ExternalChange("theirs"),
         "failed": Failed(FAILED, "403"),
         "before": truth if isinstance(truth, Before) else Before(),
     }

@@ -24,7 +24,7 @@ from logcaster_guard.domain.events import (
     TargetThawed,
 )
 from logcaster_guard.domain.notices import Notice, Severity
-from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation, Pending, Unclear
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Pending, Unclear
 from logcaster_guard.domain.runs import (
     ABANDONED,
     DESTINATION_BAD,
@@ -63,7 +63,7 @@ OBSERVATIONS: Sequence[Observation | None] = (
     None,
     Before("waiting"),
     Done("seen"),
-    Foreign("theirs"),
+    ExternalChange("theirs"),
     Unclear("unknown"),
     Failed(FAILED, "broken"),
 )
@@ -105,7 +105,7 @@ def test_each_observation_of_each_step(step: int, *, overdue: bool) -> None:
     late = INCONCLUSIVE if step == VERIFY else FAILED
 
     assert runs.next(run, Done("seen"), NOW, elapsed) == Commit((StepDone(NOW, "r", step, "seen"),))
-    assert outcome(runs.next(run, Foreign("theirs"), NOW, elapsed)) == (ABANDONED, True)
+    assert outcome(runs.next(run, ExternalChange("theirs"), NOW, elapsed)) == (ABANDONED, True)
     assert outcome(runs.next(run, Failed(FAILED, "broken"), NOW, elapsed)) == (FAILED, True)
     assert isinstance(runs.next(run, None, NOW, elapsed), WaitUntil)
 
@@ -140,7 +140,7 @@ def test_an_owner_stays_suspended_only_where_the_good_release_is_in_place(end: s
         assert told(decision) == ["OwnerSuspended", "HoldReleased"]
     else:
         assert decision == GiveBack(OWNER)
-    for seen in (Done("resumed"), Foreign("theirs")):
+    for seen in (Done("resumed"), ExternalChange("theirs")):
         assert told(runs.next(run, seen, NOW, 1.0)) == ["HoldReleased"]
 
 
@@ -173,7 +173,7 @@ def asking(*, reminded: int = 0) -> Run:
 @pytest.mark.parametrize("end", sorted(HARMLESS))
 def test_a_question_that_ends_with_no_leaves_the_target_free(end: str) -> None:
     assert outcome(runs.next(asking(), Failed(end, "so"), NOW, 1.0)) == (end, False)
-    assert outcome(runs.next(asking(), Foreign("theirs"), NOW, 1.0)) == (ABANDONED, False)
+    assert outcome(runs.next(asking(), ExternalChange("theirs"), NOW, 1.0)) == (ABANDONED, False)
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_giving_back() -> None:
     run = ending(holding=True)
     assert runs.next(run, Before(), NOW, 0.0) == GiveBack(HOLD)
     assert told(runs.next(run, Done(), NOW, 0.0)) == ["HoldReleased"]
-    assert told(runs.next(run, Foreign("theirs"), NOW, 0.0)) == ["HoldReleased"]
+    assert told(runs.next(run, ExternalChange("theirs"), NOW, 0.0)) == ["HoldReleased"]
     assert isinstance(runs.next(run, Unclear("503"), NOW, 1e9), WaitUntil)
 
 

@@ -14,10 +14,10 @@ from logcaster_guard.domain.events import Event, RunClosed
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice
 from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.signals import Signal, SourceName, Target, Unit
-from logcaster_guard.effects.own import OwnPod
-from logcaster_guard.engine.authority import Keeper
-from logcaster_guard.engine.composition import GuardPorts, Orders
 from logcaster_guard.engine.guard import Guard
+from logcaster_guard.engine.leader_elector import LeaderElector
+from logcaster_guard.engine.self_workload import OwnPod
+from logcaster_guard.engine.services import Configuration, GuardPorts
 from logcaster_guard.ports import Clock, Kind, Rights
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import START, FakeClock, settle
@@ -100,7 +100,7 @@ class Bench:
         self._signals = {name: replace(signal, lookback=lookback) for name, signal in SIGNALS.items()}
         self._task: asyncio.Task[None] | None = None
         self._guard: Guard | None = None
-        self.authority: Keeper | None = None
+        self.authority: LeaderElector | None = None
         self._own_pod = own_pod
         self._rights = rights
         self.cluster.on_rolled = self._rolled
@@ -120,7 +120,7 @@ class Bench:
     async def start(self) -> None:
         targets = [Target(n, "default", n, service=n) for n in self._deployments]
         self._guard = Guard(
-            Orders(targets, self._signals, self._rules, self._policy),
+            Configuration(targets, self._signals, self._rules, self._policy),
             GuardPorts(
                 cluster=self.cluster,
                 sources={SourceName.PROMETHEUS: self.prometheus, SourceName.HTTP: self.http},

@@ -33,7 +33,7 @@ def to(made: Bench, opened: RunOpened, words: str = "by the one on call") -> str
 
 
 def heard(made: Bench) -> list[tuple[str, bool]]:
-    return [(h.annotation.partition("/")[2], h.counted) for h in made.guard.chronicle.heard(KEY)]
+    return [(h.annotation.partition("/")[2], h.counted) for h in made.guard.state.heard(KEY)]
 
 
 async def test_an_answer_is_in_the_journal_before_its_consequence() -> None:
@@ -206,12 +206,12 @@ async def test_a_persons_freeze_counts_beside_the_guards_own_and_one_word_lifts_
         await made.pass_(60.0)
         made.cluster.annotate(PROD, freeze="we look into it")
         await made.pass_(60.0)
-        freeze = made.guard.chronicle.ledger(KEY).freeze
+        freeze = made.guard.state.ledger(KEY).freeze
         assert freeze is not None
         assert (freeze.by, freeze.reason) == ("annotation", "we look into it")
         made.cluster.annotate(PROD, freeze="false: over")
         await made.pass_(60.0)
-        assert made.guard.chronicle.ledger(KEY).freeze is None
+        assert made.guard.state.ledger(KEY).freeze is None
         assert len(made.told(TargetThawed)) == 1
 
 

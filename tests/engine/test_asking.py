@@ -10,7 +10,7 @@ import pytest
 from logcaster_guard.domain.events import PeopleReminded, RunClosed, RunOpened
 from logcaster_guard.domain.rules import Action, AlertPolicy, Limits, Policy
 from logcaster_guard.domain.signals import Fault
-from logcaster_guard.domain.translation import Language, translated
+from logcaster_guard.messages.languages import Language, translated
 from tests.engine.bench import KEY, PROD, Bench, bench, rule
 
 ASKS = rule(action=Action.ALERT_THEN)
@@ -63,7 +63,7 @@ async def test_a_veto_ends_it_and_leaves_everything_as_it_was() -> None:
         made.cluster.annotate(PROD, veto=said(made, opened))
         await made.pass_(600.0)
         assert (outcome(made), made.writes()) == ("vetoed", 0)
-        assert made.guard.chronicle.ledger(KEY).freeze is None
+        assert made.guard.state.ledger(KEY).freeze is None
 
 
 @pytest.mark.parametrize("restarted", [False, True], ids=["in one life", "across a restart"])
@@ -170,7 +170,7 @@ async def test_somebodys_own_rollout_ends_the_question_without_a_freeze() -> Non
         made.cluster.roll(PROD, "v3")
         await made.pass_(20.0)
         assert (outcome(made), made.writes()) == ("abandoned", 0)
-        assert made.guard.chronicle.ledger(KEY).freeze is None
+        assert made.guard.state.ledger(KEY).freeze is None
 
 
 @pytest.mark.parametrize("jump", [0.0, 3_600.0, -3_600.0])
@@ -224,7 +224,7 @@ async def test_nobody_is_asked_any_more_once_somebody_has_rolled_back_and_theirs
         made.cluster.roll(PROD, "v1")
         await made.pass_(5.0)
         assert outcome(made) == "abandoned"
-        assert made.guard.chronicle.ledger(KEY).freeze is None
+        assert made.guard.state.ledger(KEY).freeze is None
         made.cluster.roll(PROD, "v2")
         await made.pass_(280.0)
         assert (made.writes(), made.cluster.image(PROD)) == (0, "v2")

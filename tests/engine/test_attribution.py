@@ -11,8 +11,8 @@ import pytest
 from logcaster_guard.domain.events import RevisionBad, RunOpened
 from logcaster_guard.domain.rules import Limits, Policy, Polling
 from logcaster_guard.domain.signals import ByPod, Gap, Measure, NoData, Reading, Signal, SourceName, Target, Value
-from logcaster_guard.domain.translation import Language, translated
 from logcaster_guard.domain.workload import template_hash
+from logcaster_guard.messages.languages import Language, translated
 from logcaster_guard.ports import Clock, Kind
 from logcaster_guard.web import rendering
 from tests.engine.bench import ANOTHER, ERRORS, FIRES, KEY, PROD, Bench, bench, rule, wall
@@ -311,7 +311,7 @@ async def test_a_fix_that_does_not_mend_what_began_before_it_goes_back_to_the_go
         assert (run.plan.from_images, run.plan.to_images) == (("v3",), ("v1",))
         assert (run.at - wall(rolled)).total_seconds() >= ERRORS.duration
         assert "of revision 2, which never earned good, and goes on since" in run.evidence["attribution"]
-        records = made.guard.chronicle.ledger(KEY).records.values()
+        records = made.guard.state.ledger(KEY).records.values()
         assert {r.images[0]: r.bad_since is not None for r in records} == {"v1": False, "v2": True, "v3": True}
         assert made.cluster.image(PROD) == "v1"
 

@@ -45,9 +45,9 @@ from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.state import DENIALS
 from logcaster_guard.domain.steps import Hold, Plan
-from logcaster_guard.engine.chronicle import Chronicle, run_stream, target_stream
 from logcaster_guard.engine.compaction import FULL, PRESSED, Compaction, Compactor, compaction, state_of
 from logcaster_guard.engine.hub import Hub, JournalAppended
+from logcaster_guard.engine.journal_state import JournalState, run_stream, target_stream
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.ports import Entry, Journal
 from logcaster_guard.steps.restore_template import RestoreTemplate
@@ -171,26 +171,26 @@ async def told(entries: list[Entry], now: datetime) -> tuple[object, ...]:
     journal, clock = MemoryJournal(), FakeClock()
     journal._entries = list(entries)
     clock.jump_wall((now - clock.now()).total_seconds())
-    chronicle = Chronicle(journal, clock)
-    await chronicle.load()
+    state = JournalState(journal, clock)
+    await state.load()
     outbox = Outbox(journal, [Inbox()], clock)
     outbox._load(entries)
     digests = [f"digest {n}" for n in range(70)]
     keys = [(target, rule) for target in TARGETS for rule in RULES]
     return (
-        [chronicle.ledger(t) for t in TARGETS],
-        [chronicle.heard(t) for t in TARGETS],
-        [chronicle.last_closed(t) for t in TARGETS],
-        chronicle.runs(),
-        chronicle.open_runs(),
-        chronicle.past_runs(),
-        [chronicle.last_trigger(*key) for key in keys],
-        [chronicle.trigger_to_resume(*key) for key in keys],
-        [chronicle.knows_answer(digest) for digest in digests],
-        chronicle.suspended(),
-        chronicle.releases_to_keep(LedgerPolicy()),
+        [state.ledger(t) for t in TARGETS],
+        [state.heard(t) for t in TARGETS],
+        [state.last_closed(t) for t in TARGETS],
+        state.runs(),
+        state.open_runs(),
+        state.past_runs(),
+        [state.last_trigger(*key) for key in keys],
+        [state.trigger_to_resume(*key) for key in keys],
+        [state.knows_answer(digest) for digest in digests],
+        state.suspended(),
+        state.releases_to_keep(LedgerPolicy()),
         outbox.owed(),
-        outbox._lanes[0].left_out,
+        outbox._queues[0].left_out,
         {e.stream: e.seq for e in entries},
     )
 
@@ -274,8 +274,8 @@ class Flapping:
         self.outbox = Outbox(journal, [self.inbox], self.clock)
         hub = Hub()
         hub.subscribe(JournalAppended, lambda m: self.outbox.wake(m.stream))
-        self.chronicle = Chronicle(journal, self.clock, hub)
-        self.compactor = Compactor(self.chronicle, journal, self.outbox, self.clock, retention=30 * 86_400.0)
+        self.state = JournalState(journal, self.clock, hub)
+        self.compactor = Compactor(self.state, journal, self.outbox, self.clock, retention=30 * 86_400.0)
 
     async def flap(self, text: str = "") -> None:
         at = self.clock.now()
@@ -283,9 +283,7 @@ class Flapping:
             name = f"refused/{rule}/{at.isoformat()}"
             breach = TriggerPending(at, str(rule), at), TriggerFired(at, str(rule), at, {"error_rate": text})
             queued = NoticeQueued(at, notice(name, at))
-            await self.chronicle.tell(
-                target_stream(TARGETS[0]), *breach, queued, TriggerCleared(at, str(rule), "quiet")
-            )
+            await self.state.tell(target_stream(TARGETS[0]), *breach, queued, TriggerCleared(at, str(rule), "quiet"))
 
     async def a_day(self, times: int = 3, text: str = "") -> None:
         for _ in range(times):
@@ -296,7 +294,7 @@ class Flapping:
 
 @contextlib.asynccontextmanager
 async def working(made: Flapping, *, compacting: bool) -> AsyncIterator[None]:
-    await made.chronicle.load()
+    await made.state.load()
     tasks = [asyncio.create_task(made.outbox.run())]
     tasks += [asyncio.create_task(made.compactor.run())] if compacting else []
     try:
@@ -315,7 +313,7 @@ async def test_the_journal_of_flapping_rules_stays_as_it_is_for_months() -> None
             await made.compactor.compact(PRESSED)
             sizes.append(len(await made.journal.read_all()))
     assert sizes[-1] <= sizes[3] + 1
-    assert len(made.chronicle._state.notices) < 100
+    assert len(made.state._state.notices) < 100
 
 
 async def test_growth_is_told_long_before_the_journal_is_full_and_once() -> None:
@@ -351,18 +349,18 @@ async def test_a_guard_over_a_compacted_journal_knows_what_it_knew_and_goes_on()
     async with bench() as made:
         await made.bad_v2()
         await made.pass_(FIRES + 600.0)
-        before = made.guard.chronicle.runs(), made.guard.chronicle.ledger(KEY)
+        before = made.guard.state.runs(), made.guard.state.ledger(KEY)
         assert before[0][0].closed is not None
         made.clock.jump_wall(40 * 86_400.0)
         assert made.journal is not None
         entries = len(made.journal.entries)
         await made.guard.compact_journal()
         assert len(made.journal.entries) < entries
-        assert (made.guard.chronicle.runs(), made.guard.chronicle.ledger(KEY)) == before
+        assert (made.guard.state.runs(), made.guard.state.ledger(KEY)) == before
         await made.restart()
         await made.pass_(60.0)
-        assert (made.guard.chronicle.runs(), made.guard.chronicle.ledger(KEY)) == before
+        assert (made.guard.state.runs(), made.guard.state.ledger(KEY)) == before
         made.cluster.roll(PROD, "v3")
         await made.pass_(FIRES + 600.0)
-        assert [r.opened.plan.to_images for r in made.guard.chronicle.runs()] == [("v1",), ("v1",)]
+        assert [r.opened.plan.to_images for r in made.guard.state.runs()] == [("v1",), ("v1",)]
         assert made.cluster.image(PROD) == "v1"

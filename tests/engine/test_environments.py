@@ -12,10 +12,10 @@ import pytest
 
 from logcaster_guard.domain.errors import Unavailable
 from logcaster_guard.domain.events import RunEnding, RunOpened
-from logcaster_guard.domain.external_changes import foreign_workload
+from logcaster_guard.domain.external_changes import external_workload_change
 from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.domain.ledger import Record
-from logcaster_guard.domain.observations import Before, Done, Failed, Foreign, Observation
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation
 from logcaster_guard.domain.provenance import RUN, TOKEN
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import Action, LedgerPolicy, Policy
@@ -26,13 +26,13 @@ from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.command_writer import CommandWriter
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.ports import Kind
+from logcaster_guard.rollbacks.not_applicable import NotApplicable
 from logcaster_guard.steps.await_endpoints import AwaitEndpoints, AwaitEndpointsHandler
 from logcaster_guard.steps.judge_environment import JudgeEnvironment, JudgeEnvironmentHandler
 from logcaster_guard.steps.restore_environment import RestoreEnvironment
 from logcaster_guard.steps.scale_environment import ScaleEnvironment, ScaleEnvironmentHandler
 from logcaster_guard.steps.services import Inspection
 from logcaster_guard.steps.switch_service import SwitchService, SwitchServiceHandler
-from logcaster_guard.strategies.unfit import Unfit
 from tests.engine.bench import rule
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import FakeClock
@@ -104,7 +104,7 @@ async def test_the_environment_that_the_service_names_keeps_its_pods(selector: d
     ("outcome", "deleted", "able", "seen"),
     [
         (ABANDONED, True, True, Before),
-        (ABANDONED, True, False, Foreign),
+        (ABANDONED, True, False, ExternalChange),
         (ABANDONED, False, True, Done),
         (FAILED, True, True, Before),
         (RECOVERED, True, True, Done),
@@ -163,7 +163,7 @@ async def test_the_service_is_not_sent_back_to_what_is_being_deleted_though_its_
     lender = SwitchServiceHandler(cluster)
     assert isinstance(await lender.observe_release(hold, run), Before)
     going(cluster.object(Kind.DEPLOYMENT, GREEN))
-    assert isinstance(await lender.observe_release(hold, run), Foreign)
+    assert isinstance(await lender.observe_release(hold, run), ExternalChange)
     await lender.release(hold, run)
     assert cluster.object(Kind.SERVICE, SERVICE)["spec"]["selector"] == {LABEL: "blue"}
 
@@ -229,7 +229,7 @@ async def test_requests_reach_the_new_environment_alone_once_no_slice_lists_anot
     run, handler = Run(opened, step=1, started=opened.at), AwaitEndpointsHandler(cluster)
     assert isinstance(await handler.observe(AwaitEndpoints(3, 60.0), run), seen)
     going(cluster.object(Kind.DEPLOYMENT, BLUE))
-    assert isinstance(await handler.observe(AwaitEndpoints(3, 60.0), run), Foreign)
+    assert isinstance(await handler.observe(AwaitEndpoints(3, 60.0), run), ExternalChange)
 
 
 GAP = NoData(0.0, Gap.EMPTY)
@@ -272,7 +272,7 @@ async def test_the_environment_that_took_over_is_worse_above_the_threshold_and_t
     await clock.advance(1.0)
     assert isinstance(await handler.observe(step, run), seen)
     going(cluster.object(Kind.DEPLOYMENT, BLUE))
-    assert isinstance(await handler.observe(step, run), Foreign)
+    assert isinstance(await handler.observe(step, run), ExternalChange)
 
 
 async def test_the_environment_that_took_over_has_seconds_to_have_its_pods_back() -> None:
@@ -295,7 +295,7 @@ async def test_the_service_is_not_sent_to_what_somebody_has_just_paused_or_delet
     serves(cluster, BLUE)
     cluster.change(Kind.DEPLOYMENT, BLUE, edit)
     run, handler = Run(opened, step=1, started=opened.at), SwitchServiceHandler(cluster)
-    assert isinstance(await handler.observe(TO_BLUE, run), Foreign)
+    assert isinstance(await handler.observe(TO_BLUE, run), ExternalChange)
     await handler.apply(TO_BLUE, run)
     assert not cluster.writes
 
@@ -309,7 +309,7 @@ async def test_an_environment_that_the_run_has_made_is_known_by_its_token(token:
     made = Hold("environment", "environment", BLUE, "", None, written=0, run="r", token="7" * 32, since=opened.at)
     plan = replace(opened.plan, uid="", steps=(RestoreEnvironment("snapshot", 3), *opened.plan.steps))
     run = Run(replace(opened, plan=plan), step=1, taken={made.id: made})
-    found = foreign_workload(run, Workload(cluster.object(Kind.DEPLOYMENT, BLUE)))
+    found = external_workload_change(run, Workload(cluster.object(Kind.DEPLOYMENT, BLUE)))
     assert (found is None) == (token == made.token)
 
 
@@ -319,8 +319,8 @@ def test_what_people_say_goes_where_the_service_was_seen_to_lead_to(seen: str | 
     target = SimpleNamespace(kind="Deployment", namespace="default", deployment="active")
     workload = None if seen is None else Workload(cluster.object(Kind.DEPLOYMENT, seen))
     watch = SimpleNamespace(target=target, workload=workload)
-    chronicle = SimpleNamespace(open_run_on=lambda _: Run(opened, step=1))
-    writer = CommandWriter(cluster, cast("Any", chronicle), FakeClock(), {"t": cast("Any", watch)}, LedgerPolicy())
+    state = SimpleNamespace(open_run_on=lambda _: Run(opened, step=1))
+    writer = CommandWriter(cluster, cast("Any", state), FakeClock(), {"t": cast("Any", watch)}, LedgerPolicy())
     assert writer.place("t").name == place
 
 
@@ -352,7 +352,7 @@ async def test_an_environment_is_judged_only_by_what_can_be_read_of_its_own_pods
     planner = Planner(target, cluster=cluster, blobs=blobs, policy=Policy(), inspector=inspector)
     plan = await planner.plan(action, live, [record], rule=rule(action=action))
     if judged is None:
-        assert isinstance(plan, Unfit)
+        assert isinstance(plan, NotApplicable)
         assert str(untold) in plan.reasons[0]
     else:
         assert isinstance(plan, Plan)

@@ -24,8 +24,8 @@ from logcaster_guard.domain.maintenance import MaintenanceWindow
 from logcaster_guard.domain.rules import Action, BlueGreenPolicy, Limits, Policy
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.effects.own import OwnPod
-from logcaster_guard.engine.chronicle import run_stream
+from logcaster_guard.engine.journal_state import run_stream
+from logcaster_guard.engine.self_workload import OwnPod
 from logcaster_guard.ports import Kind
 from logcaster_guard.steps.verify_recovery import VerifyRecovery
 from logcaster_guard.web.metrics import registry
@@ -64,7 +64,7 @@ async def asked_directly(made: Bench) -> None:
 async def _decide(made: Bench, workload: Workload) -> None:
     watch = made.guard.watches[KEY]
     found = watch.rules["high_error_rate"]
-    since = made.clock.now() - timedelta(seconds=watch.triggers.board._staleness)
+    since = made.clock.now() - timedelta(seconds=watch.triggers.cache._staleness)
     await watch.decisions.decide(found, onset=since, workload=workload, evidence={})
     await made.pass_(1.0)
 
@@ -125,10 +125,10 @@ def past_run(target: str = KEY, *, ago: timedelta, still_open: bool = False) -> 
             StepIntended(at, name, 0, 1),
         ]
         closed: list[Event] = [] if still_open else [RunClosed(at, name, "recovered", "w", freeze=False)]
-        chronicle = made.guard.chronicle
-        await chronicle.tell(run_stream(name), *told, *closed)
+        state = made.guard.state
+        await state.tell(run_stream(name), *told, *closed)
         # It was before this process, so that only the instants tell.
-        for seen in (chronicle._opened_at, chronicle._closed_at):
+        for seen in (state._opened_at, state._closed_at):
             seen.pop(name, None)
 
     return append
@@ -143,7 +143,7 @@ def traffic(rate: float | None) -> Act:
 
 
 def forget_when_it_changed(made: Bench) -> None:
-    ledgers = made.guard.chronicle._state.ledgers
+    ledgers = made.guard.state._state.ledgers
     ledgers[KEY] = replace(ledgers[KEY], rollouts=tuple(replace(r, earliest=None) for r in ledgers[KEY].rollouts))
 
 
@@ -222,7 +222,7 @@ def vetoed(image: str) -> Act:
     """A person had said no to a rollback of the release with this image."""
 
     def say(made: Bench) -> None:
-        ledgers = made.guard.chronicle._state.ledgers
+        ledgers = made.guard.state._state.ledgers
         [record] = [r for r in ledgers[KEY].records.values() if r.images == (image,)]
         ledgers[KEY] = replace(ledgers[KEY], veto=Veto(record.template, made.clock.now() + timedelta(hours=1), "no"))
 

@@ -19,7 +19,7 @@ from logcaster_guard.domain.events import (
 )
 from logcaster_guard.domain.inbox.annotations import MARK, stamp
 from logcaster_guard.domain.inbox.commands import Mark, MarkRelease, Wish, value_of
-from logcaster_guard.domain.ledger import Standing
+from logcaster_guard.domain.ledger import ReleaseStatus
 from logcaster_guard.domain.rules import Action, FallbackPolicy, LedgerPolicy, Limits, Policy
 from logcaster_guard.engine.manual import Preview
 from logcaster_guard.ports import Clock, Json, Kind
@@ -32,7 +32,7 @@ ASKS = rule(action=Action.ALERT_THEN)
 
 def template(made: Bench, image: str) -> str:
     """The hash by which the ledger knows the release."""
-    [found] = [r.template for r in made.guard.chronicle.ledger(KEY).records.values() if r.images == (image,)]
+    [found] = [r.template for r in made.guard.state.ledger(KEY).records.values() if r.images == (image,)]
     return found
 
 
@@ -41,8 +41,8 @@ def say(made: Bench, image: str, mark: Mark, words: str = "by the one on call") 
     made.cluster.annotate(PROD, mark=value_of(MarkRelease(template(made, image), expiry, mark, words)))
 
 
-def standing(made: Bench, image: str) -> Standing:
-    return made.guard.chronicle.ledger(KEY).records[template(made, image)].standing(LedgerPolicy())
+def standing(made: Bench, image: str) -> ReleaseStatus:
+    return made.guard.state.ledger(KEY).records[template(made, image)].standing(LedgerPolicy())
 
 
 def destinations(made: Bench) -> list[tuple[str, ...]]:
@@ -56,11 +56,11 @@ async def rolled_back(made: Bench, *, earned: bool) -> None:
     made.cluster.roll(PROD, "v2")
     if earned:
         await made.pass_(PROVEN)
-        assert standing(made, "v2") is Standing.GOOD
+        assert standing(made, "v2") is ReleaseStatus.GOOD
         made.prometheus.set(PROD, "error_rate", 0.3)
     await made.pass_(1_000.0)
     assert destinations(made) == [("v1",)]
-    assert standing(made, "v2") is Standing.BAD
+    assert standing(made, "v2") is ReleaseStatus.BAD
 
 
 async def breaking(made: Bench, image: str) -> None:
@@ -73,14 +73,14 @@ async def breaking(made: Bench, image: str) -> None:
 @pytest.mark.parametrize(
     ("earned", "lifted", "expected", "goal"),
     [
-        (True, False, Standing.BAD, "v1"),
-        (False, False, Standing.BAD, "v1"),
-        (False, True, Standing.UNPROVEN, "v1"),
-        (True, True, Standing.GOOD, "v1"),  # v1 was live last
+        (True, False, ReleaseStatus.BAD, "v1"),
+        (False, False, ReleaseStatus.BAD, "v1"),
+        (False, True, ReleaseStatus.UNPROVEN, "v1"),
+        (True, True, ReleaseStatus.GOOD, "v1"),  # v1 was live last
     ],
 )
 async def test_a_lifted_release_is_what_it_had_earned(
-    goal: str, expected: Standing, *, earned: bool, lifted: bool
+    goal: str, expected: ReleaseStatus, *, earned: bool, lifted: bool
 ) -> None:
     async with bench(policy=EAGER) as made:
         await rolled_back(made, earned=earned)
@@ -148,7 +148,7 @@ async def test_what_is_marked_bad_while_the_rollback_to_it_is_planned_is_not_gon
         assert isinstance(made.cluster, Slow)
         made.cluster.gate.clear()
         await made.pass_(FIRES + 20.0)
-        assert made.guard.chronicle.runs() == []
+        assert made.guard.state.runs() == []
         say(made, "v4", Mark.BAD)
         await made.pass_(40.0)
         assert [m.mark for m in made.told(RevisionMarked)] == [Mark.BAD]
@@ -173,12 +173,12 @@ async def test_a_mark_is_told_once_and_counts_over_restarts_and_undos() -> None:
         await made.restart()
         await made.pass_(60.0)
         assert [m.mark for m in made.told(RevisionMarked)] == [Mark.BAD, Mark.NOT_BAD]
-        assert (made.told(AnswerDenied), standing(made, "v1")) == ([], Standing.GOOD)
+        assert (made.told(AnswerDenied), standing(made, "v1")) == ([], ReleaseStatus.GOOD)
         bad, lifted = made.notices("revision.marked")
         assert bad.title == f"Somebody marked revision 1 (v1) of {KEY} bad"
         assert bad.text.startswith("It loses data. It is never gone back to")
         assert lifted.text == "It does not. It is good again, as it had earned: it can be gone back to."
-        heard = [(h.annotation, h.counted) for h in made.guard.chronicle.heard(KEY)]
+        heard = [(h.annotation, h.counted) for h in made.guard.state.heard(KEY)]
         assert heard == [(MARK, True)] * 2
 
 
@@ -206,7 +206,7 @@ async def test_what_does_not_count_is_told_once_with_its_reason(value: str, word
         [notice] = made.notices("answer.denied")
         assert words in denied.reason
         assert words in notice.text
-        assert (made.told(RevisionMarked), standing(made, "v1")) == ([], Standing.GOOD)
+        assert (made.told(RevisionMarked), standing(made, "v1")) == ([], ReleaseStatus.GOOD)
 
 
 async def test_an_open_run_ends_when_its_destination_is_marked_bad_and_gives_back_what_it_borrowed() -> None:
@@ -284,7 +284,7 @@ async def test_what_a_run_is_leaving_is_not_lifted_before_that_has_ended() -> No
         [denied] = made.told(AnswerDenied)
         [opened] = made.told(RunOpened)
         assert denied.reason == f"run {opened.run} is rolling revision 2 back: abandon that first, or let it end"
-        assert standing(made, "v2") is Standing.BAD
+        assert standing(made, "v2") is ReleaseStatus.BAD
         assert made.told(RunAnswered) == []
 
 
@@ -294,8 +294,8 @@ async def test_the_saved_release_of_what_was_good_is_kept_for_a_person_who_lifts
         await made.guard.forget_old_releases()
         say(made, "v1", Mark.BAD)
         await made.pass_(60.0)
-        kept = made.guard.chronicle.releases_to_keep(LedgerPolicy())
-        blobs = {r.blob for r in made.guard.chronicle.ledger(KEY).records.values()}
+        kept = made.guard.state.releases_to_keep(LedgerPolicy())
+        blobs = {r.blob for r in made.guard.state.ledger(KEY).records.values()}
         assert blobs <= kept
 
 
@@ -314,4 +314,4 @@ async def test_only_a_rollout_after_the_word_speaks_against_it(*, again: bool) -
             await made.pass_(60.0)
             made.cluster.roll(PROD, "v1")
         await made.pass_(PROVEN + 60.0)
-        assert standing(made, "v1") is (Standing.GOOD if again else Standing.BAD)
+        assert standing(made, "v1") is (ReleaseStatus.GOOD if again else ReleaseStatus.BAD)

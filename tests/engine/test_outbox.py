@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from logcaster_guard.adapters.journal import SqliteJournal
 from logcaster_guard.domain.errors import JournalConflict
 from logcaster_guard.domain.events import Event, NoticeQueued, NoticeSettled, StepDone
-from logcaster_guard.domain.narration import FAILING, GIVEN_UP
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice, Severity, TryLater, Undeliverable
-from logcaster_guard.engine.lanes import RetryPolicy
+from logcaster_guard.engine.channel_queues import RetryPolicy
 from logcaster_guard.engine.outbox import Outbox
+from logcaster_guard.messages import FAILING, GIVEN_UP
 from logcaster_guard.ports import Entry
 from logcaster_guard.stores import CODEC
 from tests.fakes.clock import FakeClock, settle

@@ -8,9 +8,9 @@ import pytest
 import structlog
 
 from logcaster_guard.domain.events import Event, NoticeQueued
-from logcaster_guard.domain.narration import FAILING, SUMMED_UP
 from logcaster_guard.domain.notices import Delivered, Notice, Severity, TryLater
 from logcaster_guard.engine.outbox import Outbox
+from logcaster_guard.messages import FAILING, SUMMED_UP
 from tests.engine.test_outbox import FakeChannel, append, clock, journal, outbox, running, settlements
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.journal import MemoryJournal
@@ -128,5 +128,5 @@ async def test_nothing_is_remembered_of_what_the_journal_has_settled(journal: Me
             await clock.advance(1)
         box.wake("run/1")
         await settle()
-    assert all(len(lane.closed) + len(lane.settled) + len(lane.owed) <= 5 for lane in box._lanes)
+    assert all(len(queue.closed) + len(queue.settled) + len(queue.owed) <= 5 for queue in box._queues)
     assert len(await settlements(journal)) == 400

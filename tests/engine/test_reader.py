@@ -40,9 +40,9 @@ async def test_a_good_answer_ends_the_back_off() -> None:
         made.prometheus.fault = None
         await made.pass_(2 * LONGEST_BACKOFF)
         [watch] = made.guard.watches.values()
-        before = watch.tally.reads[made.prometheus.name].count
+        before = watch.counters.reads[made.prometheus.name].count
         await made.pass_(300.0)
-        assert watch.tally.reads[made.prometheus.name].count - before == 10
+        assert watch.counters.reads[made.prometheus.name].count - before == 10
 
 
 async def test_a_back_off_is_no_missed_poll() -> None:
@@ -52,7 +52,7 @@ async def test_a_back_off_is_no_missed_poll() -> None:
         await made.pass_(900.0)
         [watch] = made.guard.watches.values()
         assert not watch.reader.missed
-        assert not watch.pulse.stuck()
+        assert not watch.watchdog.stuck()
 
 
 def between(reads: Sequence[float]) -> list[float]:

@@ -15,9 +15,9 @@ from logcaster_guard.domain.events import (
     RevisionSeeded,
     RunOpened,
 )
-from logcaster_guard.domain.ledger import Standing
+from logcaster_guard.domain.ledger import ReleaseStatus
 from logcaster_guard.domain.rules import Action, LedgerPolicy
-from logcaster_guard.domain.translation import Language, translated
+from logcaster_guard.messages.languages import Language, translated
 from logcaster_guard.ports import Json, Kind
 from tests.engine.bench import ERRORS, FIRES, HEALTH, KEY, PROD, PROVEN, Bench, bench, wall
 
@@ -30,8 +30,8 @@ async def made() -> AsyncIterator[Bench]:
         yield found
 
 
-def standings(made: Bench) -> dict[str, Standing]:
-    records = made.guard.chronicle.ledger(KEY).records.values()
+def standings(made: Bench) -> dict[str, ReleaseStatus]:
+    records = made.guard.state.ledger(KEY).records.values()
     return {r.images[0]: r.standing(LedgerPolicy()) for r in records}
 
 
@@ -67,25 +67,25 @@ async def test_good_is_not_earned_without_a_pod(made: Bench) -> None:
     await made.start()
     made.cluster.change(Kind.DEPLOYMENT, PROD, lambda d: d["spec"].update(replicas=0))
     await made.pass_(2 * PROVEN)
-    assert standings(made) == {"v1": Standing.UNPROVEN}
+    assert standings(made) == {"v1": ReleaseStatus.UNPROVEN}
     made.cluster.change(Kind.DEPLOYMENT, PROD, lambda d: d["spec"].update(replicas=3))
     await made.pass_(PROVEN)
-    assert standings(made) == {"v1": Standing.GOOD}
+    assert standings(made) == {"v1": ReleaseStatus.GOOD}
 
 
 async def test_a_release_that_a_rule_never_saw_is_good_by_the_others_alone_until_it_does(made: Bench) -> None:
     made.prometheus.set(PROD, "error_rate", None)
     await made.good_v1()
     assert [e.unmeasured for e in made.told(RevisionGood)] == [("high_error_rate",)]
-    assert standings(made) == {"v1": Standing.UNMEASURED}
+    assert standings(made) == {"v1": ReleaseStatus.UNMEASURED}
     made.prometheus.set(PROD, "error_rate", 0.0)
     await made.pass_(500.0)
-    assert standings(made) == {"v1": Standing.UNMEASURED}
+    assert standings(made) == {"v1": ReleaseStatus.UNMEASURED}
     await made.pass_(90.0)
-    assert standings(made) == {"v1": Standing.GOOD}
+    assert standings(made) == {"v1": ReleaseStatus.GOOD}
     made.prometheus.set(PROD, "error_rate", None)
     await made.pass_(2_000.0)
-    assert standings(made) == {"v1": Standing.GOOD}
+    assert standings(made) == {"v1": ReleaseStatus.GOOD}
 
 
 async def test_a_release_that_no_rule_saw_earns_nothing(made: Bench) -> None:
@@ -93,14 +93,14 @@ async def test_a_release_that_no_rule_saw_earns_nothing(made: Bench) -> None:
     made.http.set(PROD, "health_check_fails", None)
     await made.start()
     await made.pass_(2_000.0)
-    assert standings(made) == {"v1": Standing.UNPROVEN}
+    assert standings(made) == {"v1": ReleaseStatus.UNPROVEN}
 
 
 async def test_a_release_that_every_rule_saw_is_gone_back_to_rather_than_a_newer_one(made: Bench) -> None:
     made.errors["v2"] = None
     await made.bad_v2()
     await made.pass_(PROVEN)
-    assert standings(made) == {"v1": Standing.GOOD, "v2": Standing.UNMEASURED}
+    assert standings(made) == {"v1": ReleaseStatus.GOOD, "v2": ReleaseStatus.UNMEASURED}
     made.cluster.roll(PROD, "v3")
     made.http.set(PROD, "health_check_fails", 9)
     await made.pass_(200.0)
@@ -112,7 +112,7 @@ async def test_a_release_that_one_rule_never_saw_is_gone_back_to_where_none_is_b
         made.prometheus.set(PROD, "error_rate", None)
         made.errors["v2"] = None
         await made.bad_v2()
-        assert standings(made)["v1"] is Standing.UNMEASURED
+        assert standings(made)["v1"] is ReleaseStatus.UNMEASURED
         made.http.set(PROD, "health_check_fails", 9)
         await made.pass_(200.0)
         assert [run.plan.to_images for run in made.told(RunOpened)] == [("v1",)]
@@ -121,14 +121,14 @@ async def test_a_release_that_one_rule_never_saw_is_gone_back_to_where_none_is_b
 @pytest.mark.parametrize(
     ("policy", "ever", "standing"),
     [
-        (NoDataPolicy.HOLD, True, Standing.UNPROVEN),  # a value, and then none: nothing proves it quiet
-        (NoDataPolicy.OK, True, Standing.GOOD),  # it has been seen to give values: that it gives none is fine
-        (NoDataPolicy.OK, False, Standing.UNMEASURED),  # it may be misspelt
-        (NoDataPolicy.BREACH, False, Standing.UNPROVEN),  # it is met
+        (NoDataPolicy.HOLD, True, ReleaseStatus.UNPROVEN),  # a value, and then none: nothing proves it quiet
+        (NoDataPolicy.OK, True, ReleaseStatus.GOOD),  # it has been seen to give values: that it gives none is fine
+        (NoDataPolicy.OK, False, ReleaseStatus.UNMEASURED),  # it may be misspelt
+        (NoDataPolicy.BREACH, False, ReleaseStatus.UNPROVEN),  # it is met
     ],
 )
 async def test_what_missing_data_counts_as_counts_for_good_too(
-    policy: NoDataPolicy, *, ever: bool, standing: Standing
+    policy: NoDataPolicy, *, ever: bool, standing: ReleaseStatus
 ) -> None:
     quiet_rule = replace(ERRORS, no_data=policy, action=Action.ALERT_ONLY)
     async with bench(rules=[quiet_rule, HEALTH]) as made:
@@ -150,9 +150,9 @@ async def test_revisions_of_before_the_guard_are_presumed_good_where_they_stood_
     made.cluster.roll(PROD, "v3")
     await made.start()
     assert standings(made) == {
-        "v1": Standing.PRESUMED_GOOD,
-        "v2": Standing.UNPROVEN,
-        "v3": Standing.UNPROVEN,
+        "v1": ReleaseStatus.PRESUMED_GOOD,
+        "v2": ReleaseStatus.UNPROVEN,
+        "v3": ReleaseStatus.UNPROVEN,
     }
     assert [s.order for s in made.told(RevisionSeeded)] == [1, 2]
 
@@ -165,7 +165,7 @@ async def test_a_revision_that_an_undo_left_before_the_guard_is_bad(made: Bench)
     made.clock.skip(2 * DAY)
     made.cluster.roll(PROD, "v3")
     await made.start()
-    assert standings(made) == {"v1": Standing.UNPROVEN, "v2": Standing.BAD, "v3": Standing.UNPROVEN}
+    assert standings(made) == {"v1": ReleaseStatus.UNPROVEN, "v2": ReleaseStatus.BAD, "v3": ReleaseStatus.UNPROVEN}
 
 
 async def test_several_replica_sets_of_one_release_are_one_release_that_was_live_with_the_newest(made: Bench) -> None:
@@ -185,7 +185,7 @@ async def test_several_replica_sets_of_one_release_are_one_release_that_was_live
     made.clock.skip(60.0)
     made.cluster.roll(PROD, "v3")
     await made.start()
-    destination = made.guard.chronicle.ledger(KEY).destination(LedgerPolicy())
+    destination = made.guard.state.ledger(KEY).destination(LedgerPolicy())
     assert destination is not None
     assert destination.images == ("v1",)
 
@@ -197,7 +197,7 @@ async def test_an_undo_by_a_person_leaves_a_bad_release(made: Bench) -> None:
     await made.pass_(60.0)
     made.cluster.roll(PROD, "v1")
     await made.pass_(60.0)
-    assert standings(made) == {"v1": Standing.GOOD, "v2": Standing.BAD}
+    assert standings(made) == {"v1": ReleaseStatus.GOOD, "v2": ReleaseStatus.BAD}
     assert made.told(RevisionLive)[-1].undo_of == made.told(RevisionLive)[1].template
 
 
@@ -247,13 +247,13 @@ async def test_an_old_release_that_is_live_again_changed_after_the_last_look(mad
 async def test_a_bad_release_that_a_person_rolls_out_again_can_earn_good(made: Bench) -> None:
     await made.bad_v2()
     await made.pass_(1_000.0)
-    assert standings(made)["v2"] is Standing.BAD
+    assert standings(made)["v2"] is ReleaseStatus.BAD
     made.errors["v2"] = 0.0
     made.cluster.roll(PROD, "v2")
     await made.pass_(400.0)
-    assert standings(made)["v2"] is Standing.BAD
+    assert standings(made)["v2"] is ReleaseStatus.BAD
     await made.pass_(400.0)
-    assert standings(made)["v2"] is Standing.GOOD
+    assert standings(made)["v2"] is ReleaseStatus.GOOD
     assert len(made.told(RunOpened)) == 1
     assert made.told(RevisionBad) == []
 
@@ -306,7 +306,7 @@ async def test_pods_that_were_replaced_without_a_new_release_are_not_its_rollout
     assert "(checksum/config)" in notice.text
     assert "checksum/config" in translated(notice, Language.KOREAN).text
     assert "cause" not in notice.facts
-    assert standings(made) == {"v1": Standing.GOOD, "v2": Standing.GOOD}
+    assert standings(made) == {"v1": ReleaseStatus.GOOD, "v2": ReleaseStatus.GOOD}
     assert (made.cluster.writes, made.told(RunOpened)) == ([], [])
 
 
@@ -345,7 +345,7 @@ async def test_the_number_is_read_again_once_the_controller_has_given_one(made: 
     early(deployment)
     await made.pass_(30.0 * seen)
     assert [r.revision for r in made.told(RevisionLive)] == ["1", ""]
-    ledger = made.guard.chronicle.ledger(KEY)
+    ledger = made.guard.state.ledger(KEY)
     assert [r.images for r in ledger.named("1")] == [("v1",)]
     assert ledger.records[ledger.present or ""].name == made.told(RevisionLive)[1].template[:8]
     deployment["status"]["observedGeneration"] += 1
@@ -353,4 +353,4 @@ async def test_the_number_is_read_again_once_the_controller_has_given_one(made: 
     await made.pass_(30.0)
     [numbered] = made.told(RevisionNumbered)
     assert numbered.revision == "2"
-    assert [[r.images for r in made.guard.chronicle.ledger(KEY).named(n)] for n in ("1", "2")] == [[("v1",)], [("v2",)]]
+    assert [[r.images for r in made.guard.state.ledger(KEY).named(n)] for n in ("1", "2")] == [[("v1",)], [("v2",)]]

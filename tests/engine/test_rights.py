@@ -66,7 +66,7 @@ async def test_a_gradual_rollback_that_may_not_create_its_helper_is_refused_and_
         [notice] = made.notices("trigger.refused")
         assert notice.facts["guardrails"] == "strategy_unfit"
         assert SENTENCE in notice.text
-        assert made.guard.chronicle.ledger(KEY).freeze is None
+        assert made.guard.state.ledger(KEY).freeze is None
         assert made.cluster.names(Kind.DEPLOYMENT) == [PROD]
 
 

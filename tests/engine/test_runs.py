@@ -24,9 +24,9 @@ from logcaster_guard.domain.events import (
     TargetThawed,
     TriggerFired,
 )
-from logcaster_guard.domain.ledger import Standing
+from logcaster_guard.domain.ledger import ReleaseStatus
 from logcaster_guard.domain.rules import Action, GradualPolicy, LedgerPolicy, Limits, Policy
-from logcaster_guard.domain.translation import Language, translated
+from logcaster_guard.messages.languages import Language, translated
 from logcaster_guard.ports import Json, Kind
 from tests.engine.bench import (
     ANOTHER,
@@ -81,7 +81,7 @@ STRICT = GradualPolicy(otherwise=Action.ALERT_ONLY)
 
 
 def frozen(made: Bench) -> bool:
-    return made.guard.chronicle.ledger(KEY).freeze is not None
+    return made.guard.state.ledger(KEY).freeze is not None
 
 
 async def test_a_fired_rule_opens_one_run_which_ends_on_the_good_release(made: Bench) -> None:
@@ -93,10 +93,10 @@ async def test_a_fired_rule_opens_one_run_which_ends_on_the_good_release(made: B
     assert made.cluster.image(PROD) == "v1"
     assert made.writes() == 1
     assert [n.event for n in made.inbox.notices] == ["run.opened", "run.restored", "run.closed"]
-    ledger = made.guard.chronicle.ledger(KEY)
+    ledger = made.guard.state.ledger(KEY)
     assert {r.images[0]: r.standing(LedgerPolicy()) for r in ledger.records.values()} == {
-        "v1": Standing.GOOD,
-        "v2": Standing.BAD,
+        "v1": ReleaseStatus.GOOD,
+        "v2": ReleaseStatus.BAD,
     }
 
 

@@ -11,7 +11,7 @@ import pytest
 from logcaster_guard.domain.capacity import HELPER_LABEL
 from logcaster_guard.domain.events import RunOpened
 from logcaster_guard.domain.field_owners import MANAGER, MAXIMUM, MINIMUM, FieldOwner, owners_of
-from logcaster_guard.domain.observations import Before, Done, Foreign, Observation, Pending
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Pending
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Hold, Plan
 from logcaster_guard.domain.workload import Workload
@@ -99,7 +99,7 @@ async def test_a_size_of_theirs_gets_the_autoscalers_own_bounds_first(cluster: F
     assert isinstance(await lender.observe_release(hold, run), Before)
     await lender.release(hold, run)
     assert bounds(cluster) == (2, 6)
-    assert isinstance(await lender.observe_release(hold, run), Foreign)
+    assert isinstance(await lender.observe_release(hold, run), ExternalChange)
     assert cluster.object(Kind.DEPLOYMENT, PROD)["spec"]["replicas"] == 5
 
 
@@ -118,7 +118,7 @@ async def test_production_that_was_created_again_is_not_left_at_the_size_of_the_
     assert isinstance(await lender.observe_release(hold, run), Before)
     await lender.release(hold, run)
     assert cluster.object(Kind.DEPLOYMENT, PROD)["spec"]["replicas"] == SIZE
-    assert isinstance(await lender.observe_release(hold, run), Foreign)
+    assert isinstance(await lender.observe_release(hold, run), ExternalChange)
 
 
 def unready(cluster: FakeCluster, *numbers: int) -> None:
@@ -193,7 +193,7 @@ async def test_bounds_that_somebody_else_has_set_are_not_pinned(cluster: FakeClu
     wants_bounds(cluster, *theirs)
     handler = PinAutoscalerHandler(cluster)
     step = PinAutoscaler(HPA, run.holds[f"autoscaler/{HPA}"].uid, PINNED)
-    assert isinstance(await handler.observe(step, run), Foreign)
+    assert isinstance(await handler.observe(step, run), ExternalChange)
     await handler.apply(step, run)
     assert bounds(cluster) == theirs
 
@@ -253,7 +253,7 @@ async def test_each_bound_is_given_back_by_itself(
     if back == (1, 6):
         assert isinstance(seen, Done)
     else:
-        assert isinstance(seen, Foreign)
+        assert isinstance(seen, ExternalChange)
         assert seen.detail.endswith(f"bounds to {back[0]} and {back[1]}; they were 1 and 6")
 
 
@@ -269,7 +269,7 @@ async def test_a_bound_never_goes_past_the_other_that_is_somebodys(
     lender = PinAutoscalerHandler(cluster)
     await lender.release(hold, run)
     assert bounds(cluster) == back
-    assert isinstance(await lender.observe_release(hold, run), Foreign)
+    assert isinstance(await lender.observe_release(hold, run), ExternalChange)
 
 
 @pytest.mark.parametrize(("manager", "back"), [(MANAGER, 1), ("kubectl-edit", SIZE)])
@@ -336,7 +336,7 @@ async def test_an_autoscaler_that_was_created_again_is_somebodys(cluster: FakeCl
     cluster.remove(Kind.AUTOSCALER, HPA)
     cluster.add(Kind.AUTOSCALER, HPA, spec=hpa(PINNED, PINNED))
     handler = PinAutoscalerHandler(cluster)
-    assert isinstance(await handler.observe(PinAutoscaler(HPA, hold.uid, PINNED), run), Foreign)
-    assert isinstance(await handler.observe_release(hold, run), Foreign)
+    assert isinstance(await handler.observe(PinAutoscaler(HPA, hold.uid, PINNED), run), ExternalChange)
+    assert isinstance(await handler.observe_release(hold, run), ExternalChange)
     await handler.release(hold, run)
     assert bounds(cluster) == (PINNED, PINNED)

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from logcaster_guard.domain.events import RunClosed, RunOpened
-from logcaster_guard.engine.chronicle import Chronicle
+from logcaster_guard.engine.journal_state import JournalState
 from logcaster_guard.ports import JournalSize
 from tests.engine.bench import ANOTHER, ERRORS, FIRES, KEY, PROD, Bench, bench
 
@@ -53,10 +53,10 @@ async def test_to_show_the_status_no_decision_is_weighed(monkeypatch: pytest.Mon
     async with bench() as made:
         await made.good_v1()
 
-        def counted(_: Chronicle) -> None:
+        def counted(_: JournalState) -> None:
             raise AssertionError("all runs are counted")
 
-        monkeypatch.setattr(Chronicle, "past_runs", counted)
+        monkeypatch.setattr(JournalState, "past_runs", counted)
         assert made.guard.read_model.status().targets[0].rule(ERRORS.name).evidence == {"error_rate": "0%"}
         with pytest.raises(AssertionError):
             made.guard.read_model.explain(ERRORS.name)

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 import pytest
 
 from logcaster_guard.domain.events import NoticeQueued, NoticeSettled, RunClosed, RunOpened
-from logcaster_guard.domain.narration import SUMMED_UP
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice, TryLater
 from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.signals import SourceName, Target
-from logcaster_guard.engine.composition import GuardPorts, Orders
+from logcaster_guard.engine.channel_queues import RetryPolicy
 from logcaster_guard.engine.guard import Guard
-from logcaster_guard.engine.lanes import RetryPolicy
+from logcaster_guard.engine.services import Configuration, GuardPorts
+from logcaster_guard.messages import SUMMED_UP
 from logcaster_guard.ports import Json, Kind
 from logcaster_guard.web.metrics import registry
 from tests.engine.bench import ERRORS, FIRES, PROVEN, SIGNALS, E
@@ -100,7 +100,7 @@ class Storm:
             part.on_rolled = lambda name, image: self.prometheus.set(name, "error_rate", errors[image])
             part.add_deployment(name, "v1")
         self.guard = Guard(
-            Orders([Target(n, n, n) for n in NAMES], SIGNALS, [ERRORS], Policy()),
+            Configuration([Target(n, n, n) for n in NAMES], SIGNALS, [ERRORS], Policy()),
             GuardPorts(
                 cluster=self.cluster,
                 sources={SourceName.PROMETHEUS: self.prometheus},
@@ -120,7 +120,7 @@ class Storm:
             await self.clock.advance(min(5.0, end - self.clock.monotonic()))
             await settle(60)
             assert max(self.outbox.pending().values()) <= MOST
-            assert all(len(lane.owed) + len(lane.closed) <= 100 for lane in self.outbox._lanes)
+            assert all(len(queue.owed) + len(queue.closed) <= 100 for queue in self.outbox._queues)
 
     async def breaks_out(self) -> None:
         """Every service gets the bad release at the same moment, and each rule fires at the same one."""

@@ -41,7 +41,7 @@ async def test_the_next_good_release_is_tried_only_where_the_policy_allows_it(
         assert len(closed) == len(opened)
         assert made.cluster.image(PROD) == images[-1][0]
         assert [c.outcome for c in closed] == (["not recovered"] if rungs == 0 else ["not recovered", "recovered"])
-        assert (made.guard.chronicle.ledger(KEY).freeze is not None) is (rungs == 0)
+        assert (made.guard.state.ledger(KEY).freeze is not None) is (rungs == 0)
         assert len(set(made.streams(RunOpened))) == 1
 
 
@@ -61,7 +61,7 @@ async def test_a_fallback_that_the_budget_forbids_freezes_the_target() -> None:
         await two_good_ones_then_v2_bad(made)
         await made.pass_(4_000.0)
         assert [c.outcome for c in made.told(RunClosed)] == ["not recovered"]
-        assert made.guard.chronicle.ledger(KEY).freeze is not None
+        assert made.guard.state.ledger(KEY).freeze is not None
 
 
 async def test_a_fallback_and_another_targets_run_are_counted_one_after_the_other() -> None:

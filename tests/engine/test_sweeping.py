@@ -23,14 +23,14 @@ from logcaster_guard.domain.events import (
     StepIntended,
     StepStarted,
 )
-from logcaster_guard.domain.observations import Before, Failed, Foreign, Observation, Pending
+from logcaster_guard.domain.observations import Before, ExternalChange, Failed, Observation, Pending
 from logcaster_guard.domain.provenance import MANAGED, RUN, TOKEN
 from logcaster_guard.domain.rules import Action, GradualPolicy, Policy
 from logcaster_guard.domain.runs import ABANDONED, Run
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import Hold, Plan
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.engine.chronicle import Chronicle, run_stream
+from logcaster_guard.engine.journal_state import JournalState, run_stream
 from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.ports import Entry, Json, Kind
 from logcaster_guard.steps.create_helper import CreateHelper
@@ -54,7 +54,7 @@ class Swept:
     clock: FakeClock
     cluster: PopulatedCluster
     journal: MemoryJournal
-    chronicle: Chronicle
+    state: JournalState
     sweeper: Sweeper
 
     async def sweep(self) -> None:
@@ -106,10 +106,10 @@ async def swept(*, token: str = SECRET, run: bool = True, targets: Sequence[str]
     journal = MemoryJournal()
     if run:
         await journal.append(run_stream("r"), _run(cluster.object(Kind.DEPLOYMENT, PROD)["metadata"]["uid"], token), 0)
-    chronicle = Chronicle(journal, FakeClock())
-    await chronicle.load()
+    state = JournalState(journal, FakeClock())
+    await state.load()
     found = [Target(n, "default", n, service=n if n in (PROD, SHOP) else None) for n in targets]
-    return Swept(clock, cluster, journal, chronicle, Sweeper(chronicle, cluster, clock, found))
+    return Swept(clock, cluster, journal, state, Sweeper(state, cluster, clock, found))
 
 
 def _run(uid: str, token: str) -> list[RunOpened | StepStarted | StepIntended | RunEnding | HoldReleased | RunClosed]:
@@ -167,7 +167,7 @@ async def test_a_guard_that_is_started_again_does_not_tell_it_again_and_other_ma
     made = await swept()
     made.mark(PROD)
     await made.sweep()
-    again = Chronicle(made.journal, FakeClock())
+    again = JournalState(made.journal, FakeClock())
     await again.load()
     sweeper = Sweeper(again, made.cluster, made.clock, [Target(PROD, "default", PROD)])
     await sweeper.look_for_claims()
@@ -343,7 +343,7 @@ async def test_a_run_that_an_earlier_version_has_left_open_comes_to_its_end_and_
 
 def in_mid_run(made: Swept, *, floor: int = 3) -> Run:
     """The run before its end, with its helper out."""
-    run = made.chronicle.run("r")
+    run = made.state.run("r")
     plan = replace(run.opened.plan, floor=floor)
     return replace(run, opened=replace(run.opened, plan=plan), holds=run.taken, closed=None)
 
@@ -359,7 +359,7 @@ async def given_back(made: Swept, run: Run) -> Observation:
 
 @pytest.mark.parametrize(
     ("journalled", "shown", "seen"),
-    [(SECRET, SECRET, Before), (SECRET, "8" * 32, Foreign), ("", "", Failed)],
+    [(SECRET, SECRET, Before), (SECRET, "8" * 32, ExternalChange), ("", "", Failed)],
     ids=["the runs own", "somebody elses", "of an earlier version"],
 )
 async def test_a_run_gives_back_its_own_helper_alone(journalled: str, shown: str, seen: type[Observation]) -> None:

@@ -17,8 +17,8 @@ from logcaster_guard.domain.events import Event
 from logcaster_guard.domain.rules import Policy, Rule
 from logcaster_guard.domain.signals import History, Reading, Series, Signal, SourceName, Target, Unit, Value
 from logcaster_guard.domain.workload import template_hash
-from logcaster_guard.engine.composition import GuardPorts, Orders
 from logcaster_guard.engine.guard import Guard
+from logcaster_guard.engine.services import Configuration, GuardPorts
 from logcaster_guard.ports import Entry, Json, Kind
 from tests.engine.bench import Inbox
 from tests.fakes.blobs import MemoryBlobs
@@ -194,7 +194,7 @@ class World:
         self.line = line = Line()
         self.starts.append(self.clock.monotonic())
         guard = Guard(
-            Orders([Target(n, "default", n, service=n) for n in self.names], SIGNALS, self.rules, self.policy),
+            Configuration([Target(n, "default", n, service=n) for n in self.names], SIGNALS, self.rules, self.policy),
             GuardPorts(
                 cluster=LinedCluster(line, self.cluster),
                 sources={s.name: LinedSource(line, s) for s in (self.prometheus, self.http)},

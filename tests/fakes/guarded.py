@@ -10,16 +10,16 @@ from typing import Any
 
 import httpx
 
-from logcaster_guard.domain.authority import Record, Terms
 from logcaster_guard.domain.conditions import Comparator, Compare, Number, SignalRef
 from logcaster_guard.domain.events import RunClosed, RunOpened
+from logcaster_guard.domain.leadership import Record, Terms
 from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.signals import Signal, SourceName, Target, Unit
 from logcaster_guard.domain.steps import Plan
-from logcaster_guard.engine.authority import Keeper
-from logcaster_guard.engine.chronicle import run_stream
-from logcaster_guard.engine.composition import GuardPorts, Orders
 from logcaster_guard.engine.guard import Guard
+from logcaster_guard.engine.journal_state import run_stream
+from logcaster_guard.engine.leader_elector import LeaderElector
+from logcaster_guard.engine.services import Configuration, GuardPorts
 from logcaster_guard.sandbox import objects
 from logcaster_guard.steps.verify_recovery import VerifyRecovery
 from logcaster_guard.web.server import serving
@@ -56,10 +56,10 @@ def deployment() -> dict[str, Any]:
     return {**body, "status": {"observedGeneration": 1, **counts}}
 
 
-def keeper(clock: FakeClock, holder: str) -> Keeper:
-    """The keeper of a lease that `holder` has taken and never renews."""
+def elector(clock: FakeClock, holder: str) -> LeaderElector:
+    """The elector of a lease that `holder` has taken and never renews."""
     shelf = Shelf(Record(holder, 3, 30.0, renewed=START, version="v0"))
-    return Keeper(MemoryLease(shelf), clock, Terms(30.0, 5.0, 10.0), "this-one")
+    return LeaderElector(MemoryLease(shelf), clock, Terms(30.0, 5.0, 10.0), "this-one")
 
 
 class Guarded:
@@ -67,7 +67,7 @@ class Guarded:
 
     def __init__(self, journal: MemoryJournal | None, *, holder: str | None = None) -> None:
         self.clock = FakeClock()
-        self.authority = None if holder is None else keeper(self.clock, holder)
+        self.authority = None if holder is None else elector(self.clock, holder)
         self.source = AnsweringSource(SourceName.PROMETHEUS, self.clock)
         self.cluster = StillCluster(deployment())
         self.journal = journal
@@ -77,7 +77,7 @@ class Guarded:
 
     def _guard(self) -> Guard:
         return Guard(
-            Orders([TARGET], {SIGNAL.name: SIGNAL}, [RULE, CALM], Policy()),
+            Configuration([TARGET], {SIGNAL.name: SIGNAL}, [RULE, CALM], Policy()),
             GuardPorts(
                 cluster=self.cluster,
                 sources={SourceName.PROMETHEUS: self.source},

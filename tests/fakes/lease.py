@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 
-from logcaster_guard.domain.authority import Record
 from logcaster_guard.domain.errors import Conflict, NotFound, Unavailable
+from logcaster_guard.domain.leadership import Record
 
 
 @dataclass

@@ -15,8 +15,8 @@ from logcaster_guard.adapters.sources.prometheus import PrometheusSection, Prome
 from logcaster_guard.adapters.sources.scrape import ScrapeSection, ScrapeSource
 from logcaster_guard.domain.ownership import Roster
 from logcaster_guard.domain.signals import SourceError, Target
-from logcaster_guard.domain.translation import Language
 from logcaster_guard.fields.metrics import MetricsSection
+from logcaster_guard.messages.languages import Language
 from logcaster_guard.ports import Clock, Cluster, Endpoint, Endpoints, Rosters
 
 NO_CLUSTER = cast("Cluster", None)

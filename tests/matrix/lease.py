@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from logcaster_guard.adapters.kubernetes.connect import connect
-from logcaster_guard.domain.authority import Role
+from logcaster_guard.domain.leadership import Role
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Journal
@@ -79,7 +79,7 @@ async def _played(setting: Setting, lease: _Lease, cell: Cell, way: Fault) -> Re
 async def _contended(gate: Severed, lease: _Lease, place: str, scene: Scene, journals: tuple[Journal, Journal]) -> bool:
     """Whether the guard that has ended the run still holds the lease."""
     first = Contender(scene, journals[0], "first", gate, leases=lease.api)
-    gate.acts = lambda: first.keeper.role is Role.HOLDING
+    gate.acts = lambda: first.elector.role is Role.HOLDING
     guards = [first]
     try:
         await until(first.acts, WITHIN)
@@ -109,7 +109,7 @@ async def _stopped(gate: Severed) -> bool:
 
 
 async def _stands_by(guard: Contender) -> bool:
-    return guard.keeper.role is Role.STANDBY
+    return guard.elector.role is Role.STANDBY
 
 
 async def _judged(setting: Setting, facts: Facts, namespace: str) -> tuple[str, list[str]]:

@@ -13,16 +13,16 @@ from logcaster_guard.adapters.journal_codec import EventCodec, Unreadable
 from logcaster_guard.domain import runs
 from logcaster_guard.domain.errors import GuardError
 from logcaster_guard.domain.events import RunClosed, RunOpened, StepDone, StepIntended
-from logcaster_guard.domain.external_changes import foreign_workload
+from logcaster_guard.domain.external_changes import external_workload_change
 from logcaster_guard.domain.observations import Before
 from logcaster_guard.domain.rights import Right
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.runs import PUT_BACK, Run
 from logcaster_guard.domain.steps import CLUSTER, ObjectReference, Plan, Step, Write
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.effects import stamping
-from logcaster_guard.engine.chronicle import Chronicle, run_stream
+from logcaster_guard.engine import epoch_marker
 from logcaster_guard.engine.executor import Executor
+from logcaster_guard.engine.journal_state import JournalState, run_stream
 from logcaster_guard.steps.kinds import KINDS
 from logcaster_guard.steps.services import HandlerContext, handlers_of, lenders_of
 from logcaster_guard.stores import CODEC
@@ -42,23 +42,23 @@ PLAN = Plan(
 OPENED = RunOpened(at(0), "r", "default/logcaster-prod", "high_error_rate", "reason", PLAN)
 
 
-async def carried_out() -> tuple[MemoryJournal, Chronicle]:
+async def carried_out() -> tuple[MemoryJournal, JournalState]:
     """The journal of a run of that one step."""
     journal, clock = MemoryJournal(), FakeClock()
-    chronicle = Chronicle(journal, clock)
+    state = JournalState(journal, clock)
     nothing: Any = None
     context = HandlerContext(nothing, nothing, clock, nothing, nothing, nothing, nothing, 5.0)
     made = {KIND: KIND.handler(context)}
-    executor = Executor(chronicle=chronicle, clock=clock, handlers=handlers_of(made), lenders=lenders_of(made))
-    await chronicle.decide(run_stream("r"), OPENED)
+    executor = Executor(state=state, clock=clock, handlers=handlers_of(made), lenders=lenders_of(made))
+    await state.decide(run_stream("r"), OPENED)
     executor.start(run_stream("r"), "r")
     await asyncio.wait_for(executor.join(), 10.0)
-    return journal, chronicle
+    return journal, state
 
 
 async def test_the_executor_carries_it_out_and_gives_back_what_it_borrowed_whatever_that_is() -> None:
     SCALERS["outer"] = BEFORE
-    journal, chronicle = await carried_out()
+    journal, state = await carried_out()
     events = [e.event for e in journal.entries]
     assert [e.hold.written for e in events if isinstance(e, StepIntended) and e.hold] == [{"size": 7}]
     assert [e.step for e in events if isinstance(e, StepDone)] == [0]
@@ -66,7 +66,7 @@ async def test_the_executor_carries_it_out_and_gives_back_what_it_borrowed_whate
     assert SCALERS["outer"] == BEFORE
     codec = EventCodec(kind.step for kind in WITH_IT)
     assert [codec.decode(codec.encode(event)) for event in events] == events
-    assert chronicle.run("r").closed is not None
+    assert state.run("r").closed is not None
 
 
 def test_the_journal_knows_it_where_it_is_listed_and_nowhere_else() -> None:
@@ -85,12 +85,12 @@ async def test_a_new_leader_marks_what_it_touches_also_outside_the_cluster() -> 
     held = Run(replace(OPENED, plan=replace(PLAN, steps=())), holds={"scaler": hold})
     for run in (Run(OPENED), held):
         marked.clear()
-        touched = stamping.touched_by(run, WITH_IT)
+        touched = epoch_marker.touched_by(run, WITH_IT)
         assert SCALER in touched
-        await stamping.stamp({CLUSTER: mark, "scalers": mark}, touched, "epoch-2")
+        await epoch_marker.stamp({CLUSTER: mark, "scalers": mark}, touched, "epoch-2")
         assert set(marked) == touched
         with pytest.raises(GuardError, match="Nothing marks objects of scalers"):
-            await stamping.stamp({CLUSTER: mark}, touched, "epoch-2")
+            await epoch_marker.stamp({CLUSTER: mark}, touched, "epoch-2")
 
 
 async def borrowed() -> Any:
@@ -100,9 +100,9 @@ async def borrowed() -> Any:
 
 
 async def test_its_blob_is_kept_while_its_run_is_open() -> None:
-    chronicle = Chronicle(MemoryJournal(), FakeClock())
-    await chronicle.decide(run_stream("r"), OPENED)
-    assert "digest-of-settings" in chronicle.releases_to_keep(LedgerPolicy())
+    state = JournalState(MemoryJournal(), FakeClock())
+    await state.decide(run_stream("r"), OPENED)
+    assert "digest-of-settings" in state.releases_to_keep(LedgerPolicy())
 
 
 def test_its_rights_are_asked_for_and_the_plan_tells_of_it() -> None:
@@ -113,7 +113,7 @@ def test_its_rights_are_asked_for_and_the_plan_tells_of_it() -> None:
 @pytest.mark.parametrize(("replicas", "theirs"), [(3, False), (7, False), (5, True)])
 def test_the_size_that_it_claims_is_nobody_elses(replicas: int, theirs: bool) -> None:
     run = Run(replace(OPENED, plan=replace(PLAN, autoscaled=False)))
-    found = foreign_workload(run, Workload(deployment(replicas=replicas)))
+    found = external_workload_change(run, Workload(deployment(replicas=replicas)))
     assert (found is not None) is theirs
 
 

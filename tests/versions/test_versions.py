@@ -48,7 +48,7 @@ async def test_each_open_run_is_resumed_and_ends_well(version: str, backend: str
     services = await taken_over(version, backend, tmp_path)
     assert ends(services) == {}
     guard = await services.start()
-    found = {run.opened.target: run.opened for run in guard.chronicle.open_runs().values()}
+    found = {run.opened.target: run.opened for run in guard.state.open_runs().values()}
     assert sorted(found) == sorted(f"default/{name}" for name in PLAYED)
     services.cluster.annotate("asked", approve=approval_told(services))
     await services.pass_(1_500.0)
@@ -67,7 +67,7 @@ async def test_where_somebody_has_gone_on_meanwhile_each_open_run_is_abandoned(v
     guard = await services.start()
     await services.pass_(120.0)
     assert ends(services) == dict.fromkeys(PLAYED, ABANDONED)
-    frozen = {name for name in PLAYED if guard.chronicle.ledger(f"default/{name}").freeze is not None}
+    frozen = {name for name in PLAYED if guard.state.ledger(f"default/{name}").freeze is not None}
     # While people were asked nothing was changed yet.
     assert frozen == {*PLAYED} - {"asked"}
     assert services.cluster.object(Kind.AUTOSCALER, "gradual")["spec"] == AUTOSCALER

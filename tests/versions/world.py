@@ -20,8 +20,8 @@ from logcaster_guard.domain.rules import (
     RolloutPolicy,
 )
 from logcaster_guard.domain.signals import SourceName, Target
-from logcaster_guard.engine.composition import GuardPorts, Orders
 from logcaster_guard.engine.guard import Guard
+from logcaster_guard.engine.services import Configuration, GuardPorts
 from logcaster_guard.ports import Blobs, Clock, Journal, Json, Kind
 from tests.engine.bench import PROVEN, SIGNALS, Inbox, rule
 from tests.engine.world import EagerClock, rest
@@ -131,7 +131,7 @@ class Services:
         """A guard begins."""
         self._line = line = Line()
         guard = Guard(
-            Orders(self.targets, SIGNALS, RULES, POLICY),
+            Configuration(self.targets, SIGNALS, RULES, POLICY),
             GuardPorts(
                 cluster=LinedCluster(line, self.cluster),
                 sources={SourceName.PROMETHEUS: LinedSource(line, self.source)},

@@ -219,7 +219,7 @@ async def test_only_whom_kubernetes_lets_patch_the_workload_may_freeze_it_and_th
         assert gate.asked == [(who, "Deployment", "default", PROD) for who in ("bob", "alice")]
         assert noted(made) == {"freeze": "database move (by alice)"}
         await made.pass_(60.0)
-        freeze_ = made.guard.chronicle.ledger(KEY).freeze
+        freeze_ = made.guard.state.ledger(KEY).freeze
         assert freeze_ is not None
         assert freeze_.reason == "database move (by alice)"
         gate.allowed.clear()
@@ -285,7 +285,7 @@ async def test_an_open_run_is_abandoned_and_the_guards_freeze_lifted_over_http()
             assert "by the holder of the guard's token: database move" in closed.reason
             assert (await client.post("resume", freeze())).status_code == 202
             await made.pass_(60.0)
-            assert made.guard.chronicle.ledger(KEY).freeze is None
+            assert made.guard.state.ledger(KEY).freeze is None
             again = await client.post("resume", freeze())
             assert (again.status_code, again.json()["error"]) == (409, "Nothing is written: it is not frozen.")
 
@@ -311,7 +311,7 @@ async def test_a_rollback_over_http_is_that_of_the_plan_that_was_shown() -> None
 async def test_a_release_is_marked_over_http_by_whom_kubernetes_lets_and_lifted_again() -> None:
     async with bench() as made:
         await made.good_v1()
-        [known] = made.guard.chronicle.ledger(KEY).records.values()
+        [known] = made.guard.state.ledger(KEY).records.values()
         bad = freeze(mark="bad", revision=known.revision)
         async with served(made.guard, Reviews("alice")) as client:
             wrong = [
@@ -334,12 +334,12 @@ async def test_a_release_is_marked_over_http_by_whom_kubernetes_lets_and_lifted_
             await made.pass_(60.0)
             (heard,) = await client.heard()
             assert (heard["digest"], heard["counted"]) == (answer.json()["digest"], True)
-            marked = made.guard.chronicle.ledger(KEY).records[known.template]
+            marked = made.guard.state.ledger(KEY).records[known.template]
             assert marked.bad_reason == "a person marked it bad: by alice: database move"
             lift = {**bad, "mark": "not-bad", "revision": known.template[:8]}
             assert (await client.post("mark", lift, by="alice")).status_code == 202
             await made.pass_(60.0)
-        assert made.guard.chronicle.ledger(KEY).records[known.template].bad_since is None
+        assert made.guard.state.ledger(KEY).records[known.template].bad_since is None
         assert [m.mark for m in made.told(RevisionMarked)] == ["bad", "not-bad"]
 
 

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from logcaster_guard.domain.signals import Fault
-from logcaster_guard.engine.pulse import Pulse
+from logcaster_guard.engine.watchdog import Watchdog
 from logcaster_guard.web.server import serving
 from tests.fakes.clock import FakeClock
 from tests.fakes.guarded import CALM, INTERVAL, RULE, TARGET, Guarded
@@ -116,20 +116,20 @@ async def test_no_address_means_no_server() -> None:
 @pytest.mark.parametrize(("interval", "grace"), [(0.1, 60.0), (30.0, 120.0), (300.0, 1_200.0)])
 def test_the_bound_follows_the_polling_interval(interval: float, grace: float) -> None:
     clock = FakeClock()
-    pulse = Pulse(clock, interval)
-    pulse.owes("loop")
+    watchdog = Watchdog(clock, interval)
+    watchdog.owes("loop")
     clock.skip(grace)
-    pulse.owes("loop")
-    assert not pulse.stuck()
+    watchdog.owes("loop")
+    assert not watchdog.stuck()
     clock.skip(1.0)
-    assert pulse.stuck() == {"loop": 1.0}
-    pulse.made("loop", again=clock.monotonic() + 10.0)
+    assert watchdog.stuck() == {"loop": 1.0}
+    watchdog.made("loop", again=clock.monotonic() + 10.0)
     clock.skip(10.0 + grace)
-    assert not pulse.stuck()
+    assert not watchdog.stuck()
     clock.skip(1.0)
-    assert set(pulse.stuck()) == {"loop"}
-    pulse.ended("loop")
-    assert not pulse.stuck()
+    assert set(watchdog.stuck()) == {"loop"}
+    watchdog.ended("loop")
+    assert not watchdog.stuck()
 
 
 async def test_a_guard_that_stands_by_is_alive_and_ready_and_knows_who_acts() -> None:

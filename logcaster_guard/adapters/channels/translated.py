@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from logcaster_guard.domain.notices import Delivery, Notice
-from logcaster_guard.domain.translation import Language, translated
+from logcaster_guard.messages.languages import Language, translated
 from logcaster_guard.ports import Channel
 
 

@@ -10,9 +10,9 @@ import math
 from datetime import UTC, datetime
 from typing import Any
 
-from logcaster_guard.domain.authority import Record
 from logcaster_guard.domain.errors import NotFound
 from logcaster_guard.domain.field_owners import MANAGER
+from logcaster_guard.domain.leadership import Record
 from logcaster_guard.ports import Cluster, Json, Kind
 
 

@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 
 from logcaster_guard.domain import attribution
 from logcaster_guard.domain.attribution import Attribution, Cause
-from logcaster_guard.domain.guardrails.situation import Guardrail, Refusal, Situation
+from logcaster_guard.domain.guardrails.decision_context import DecisionContext, Guardrail, Refusal
 from logcaster_guard.domain.guardrails.wording import instant, span
 from logcaster_guard.domain.ledger import Replacement
 from logcaster_guard.domain.rules import Policy
 
 
-def not_this_rollout(s: Situation, policy: Policy) -> list[Refusal]:
+def not_this_rollout(s: DecisionContext, policy: Policy) -> list[Refusal]:
     """Why the breach cannot be put down to the present release's rollout, where the rule asks for that."""
     window = s.rule.rollout_window
     if window is None:
@@ -60,7 +60,7 @@ def not_this_rollout(s: Situation, policy: Policy) -> list[Refusal]:
     return [] if pointless else _attributed(s.target, s.attribution)
 
 
-def _replaced(s: Situation, replaced: Replacement, changed: datetime, recent: float) -> str:
+def _replaced(s: DecisionContext, replaced: Replacement, changed: datetime, recent: float) -> str:
     """Why the breach is not put down to the release; more than `recent` seconds after it the replacement is no clue."""
     lag = (s.onset - replaced.since).total_seconds()
     which = f"without a new release: annotations of the pod template were changed ({', '.join(replaced.changed)})"

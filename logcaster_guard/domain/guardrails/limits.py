@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from logcaster_guard.domain.guardrails.situation import Guardrail, PastRun, Refusal, Situation
+from logcaster_guard.domain.guardrails.decision_context import DecisionContext, Guardrail, PastRun, Refusal
 from logcaster_guard.domain.guardrails.wording import instant
 from logcaster_guard.domain.rules import Limits, Policy
 
 
-def over_limit(s: Situation, policy: Policy) -> list[Refusal]:
+def over_limit(s: DecisionContext, policy: Policy) -> list[Refusal]:
     """Another run, the cooldown, and the budgets of target and cluster."""
     limits = policy.limits
     mine = [r for r in s.runs if r.target == s.target]
@@ -19,7 +19,7 @@ def over_limit(s: Situation, policy: Policy) -> list[Refusal]:
     return found if s.escalates else [*found, *_cooldown(s, mine, limits.cooldown), *_budgets(s, mine, limits)]
 
 
-def another_run(s: Situation) -> list[Refusal]:
+def another_run(s: DecisionContext) -> list[Refusal]:
     """Runs of the target that are open, but for the one that the new run would follow."""
     return [
         Refusal(Guardrail.ANOTHER_RUN, f"Run {run.run} of {s.target} is still open.")
@@ -28,7 +28,7 @@ def another_run(s: Situation) -> list[Refusal]:
     ]
 
 
-def _cooldown(s: Situation, mine: Sequence[PastRun], cooldown: float) -> list[Refusal]:
+def _cooldown(s: DecisionContext, mine: Sequence[PastRun], cooldown: float) -> list[Refusal]:
     if s.follows is not None:
         return []
     ended = [(_ago(s.now, r.closed, r, r.closed_ago), r.closed) for r in mine if r.closed is not None and r.cools_down]
@@ -40,7 +40,7 @@ def _cooldown(s: Situation, mine: Sequence[PastRun], cooldown: float) -> list[Re
     return [Refusal(Guardrail.COOLDOWN, sentence)]
 
 
-def _budgets(s: Situation, mine: Sequence[PastRun], limits: Limits) -> list[Refusal]:
+def _budgets(s: DecisionContext, mine: Sequence[PastRun], limits: Limits) -> list[Refusal]:
     found = []
     day = [r for r in mine if r.counts and _ago(s.now, r.opened, r, r.opened_ago) < 86_400]
     if len(day) >= limits.per_target_per_day:

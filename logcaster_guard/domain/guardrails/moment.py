@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from logcaster_guard.domain import attribution
-from logcaster_guard.domain.guardrails.situation import Guardrail, Refusal, Situation
+from logcaster_guard.domain.guardrails.decision_context import DecisionContext, Guardrail, Refusal
 from logcaster_guard.domain.guardrails.wording import instant
 from logcaster_guard.domain.inbox.annotations import FREEZE
 from logcaster_guard.domain.inbox.freezes import BY_ANNOTATION, LIFTED, freeze_on
@@ -12,12 +12,12 @@ from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.signals import Unit, Value
 
 
-def wrong_moment(s: Situation, policy: Policy) -> list[Refusal]:
+def wrong_moment(s: DecisionContext, policy: Policy) -> list[Refusal]:
     """Too little traffic, a rollout that somebody is at, a maintenance window."""
     return [*_traffic(s, policy), *_rollout(s), *_maintenance(s, policy)]
 
 
-def _traffic(s: Situation, policy: Policy) -> list[Refusal]:
+def _traffic(s: DecisionContext, policy: Policy) -> list[Refusal]:
     least = policy.min_request_rate(s.rule)
     if least is None or (isinstance(s.request_rate, Value) and s.request_rate.number >= least):
         return []
@@ -31,7 +31,7 @@ def _traffic(s: Situation, policy: Policy) -> list[Refusal]:
     return [Refusal(Guardrail.MINIMUM_REQUEST_RATE, sentence)]
 
 
-def _rollout(s: Situation) -> list[Refusal]:
+def _rollout(s: DecisionContext) -> list[Refusal]:
     """A rollout under way that is not the one the breach is put down to: somebody is at it.
 
     Where the cause is asked for, such a breach is older than the rollout, and is refused as that too.
@@ -51,7 +51,7 @@ def _rollout(s: Situation) -> list[Refusal]:
     return [Refusal(Guardrail.ROLLOUT_IN_PROGRESS, sentence)]
 
 
-def _maintenance(s: Situation, policy: Policy) -> list[Refusal]:
+def _maintenance(s: DecisionContext, policy: Policy) -> list[Refusal]:
     found = []
     for window in policy.maintenance:
         until = window.open_until(s.now) if window.applies_to(s.name) else None
@@ -75,7 +75,7 @@ def frozen(freeze: Freeze | None) -> list[Refusal]:
     return [Refusal(Guardrail.FROZEN, sentence)]
 
 
-def vetoed(s: Situation) -> list[Refusal]:
+def vetoed(s: DecisionContext) -> list[Refusal]:
     """A person's veto, which holds for the present release."""
     veto = s.ledger.veto
     if veto is None or veto.template != s.ledger.present or s.now >= veto.until:
@@ -87,7 +87,7 @@ def vetoed(s: Situation) -> list[Refusal]:
     return [Refusal(Guardrail.VETOED, sentence)]
 
 
-def frozen_by_annotation(s: Situation) -> list[Refusal]:
+def frozen_by_annotation(s: DecisionContext) -> list[Refusal]:
     """A person's freeze that the journal does not tell, because the guard had frozen the target before."""
     reason = None if s.workload is None else freeze_on(s.workload.annotations)
     return [] if reason is None else frozen(Freeze(s.now, BY_ANNOTATION, reason))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from logcaster_guard.domain.guardrails import cause, limits, moment, target
-from logcaster_guard.domain.guardrails.situation import Guardrail, Refusal, Situation
+from logcaster_guard.domain.guardrails.decision_context import DecisionContext, Guardrail, Refusal
 from logcaster_guard.domain.rules import Action, Policy
 
 
-def refusals(situation: Situation, policy: Policy) -> Sequence[Refusal]:
+def refusals(situation: DecisionContext, policy: Policy) -> Sequence[Refusal]:
     """Every guardrail that forbids the rollback; empty if it may go ahead."""
     if not situation.journal:
         return [*_action(situation), *_unrecorded(situation, policy)]
@@ -28,7 +28,7 @@ def refusals(situation: Situation, policy: Policy) -> Sequence[Refusal]:
     ]
 
 
-def manual_refusals(situation: Situation, policy: Policy) -> Sequence[Refusal]:
+def manual_refusals(situation: DecisionContext, policy: Policy) -> Sequence[Refusal]:
     """What keeps even a person's own request from being carried out.
 
     A person knows better than cause, cooldown and budgets, and than a freeze that the guard put there itself; an owner
@@ -48,13 +48,13 @@ def manual_refusals(situation: Situation, policy: Policy) -> Sequence[Refusal]:
     ]
 
 
-def _action(s: Situation) -> list[Refusal]:
+def _action(s: DecisionContext) -> list[Refusal]:
     if s.rule.action is Action.ALERT_ONLY:
         return [Refusal(Guardrail.ALERT_ONLY, f"Rule {s.rule.name} asks for an alert only.")]
     return []
 
 
-def _unrecorded(s: Situation, policy: Policy) -> list[Refusal]:
+def _unrecorded(s: DecisionContext, policy: Policy) -> list[Refusal]:
     """What can be said without a journal: nothing of the target's releases and runs."""
     sentence = "There is no usable journal: the guard only watches. Mend the journal and restart the guard."
     return [

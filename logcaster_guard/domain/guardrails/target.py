@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from logcaster_guard.domain.gitops import GitOps, Owner, owner_of
-from logcaster_guard.domain.guardrails.situation import Guardrail, Refusal, Situation
+from logcaster_guard.domain.guardrails.decision_context import DecisionContext, Guardrail, Refusal
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.rules import Policy
 
 
-def own_workload(s: Situation) -> list[Refusal]:
+def own_workload(s: DecisionContext) -> list[Refusal]:
     """The workload whose pods the guard runs in."""
     if not s.own or s.workload is None:
         return []
@@ -19,7 +19,7 @@ def own_workload(s: Situation) -> list[Refusal]:
     return [Refusal(Guardrail.OWN_WORKLOAD, sentence)]
 
 
-def not_ready_for_it(s: Situation) -> list[Refusal]:
+def not_ready_for_it(s: DecisionContext) -> list[Refusal]:
     """A workload that is missing, on its way out, paused, or without pods."""
     if s.workload is None:
         return [Refusal(Guardrail.TARGET_MISSING, f"Deployment {s.target} does not exist.")]
@@ -39,7 +39,7 @@ def not_ready_for_it(s: Situation) -> list[Refusal]:
     return found
 
 
-def not_yet_observed(s: Situation) -> list[Refusal]:
+def not_yet_observed(s: DecisionContext) -> list[Refusal]:
     """A workload that the ledger does not know as it is now."""
     if s.workload is None or (s.workload.hash == s.ledger.present and s.workload.uid == s.ledger.uid):
         return []
@@ -49,7 +49,7 @@ def not_yet_observed(s: Situation) -> list[Refusal]:
     return [Refusal(Guardrail.NOT_YET_OBSERVED, f"{s.target} has not been looked at{what or ' yet'}.")]
 
 
-def no_destination(s: Situation, policy: Policy) -> list[Refusal]:
+def no_destination(s: DecisionContext, policy: Policy) -> list[Refusal]:
     """No good release to go back to."""
     if s.ledger.destination(policy.ledger) is not None:
         return []
@@ -62,7 +62,7 @@ def _standing(record: Record, policy: Policy) -> str:
     return f"revision {record.name} {record.standing(policy.ledger)}"
 
 
-def owned(s: Situation, policy: Policy) -> list[Refusal]:
+def owned(s: DecisionContext, policy: Policy) -> list[Refusal]:
     """A GitOps owner that would undo the rollback, unless it can be suspended or the guard is to go on."""
     wanted = s.gitops or policy.gitops
     owner = None if s.workload is None else owner_of(s.workload.raw, policy.argocd_namespace)
@@ -71,7 +71,7 @@ def owned(s: Situation, policy: Policy) -> list[Refusal]:
     return [Refusal(Guardrail.GITOPS_OWNER, _would_undo(s, owner, wanted))]
 
 
-def _would_undo(s: Situation, owner: Owner, wanted: GitOps) -> str:
+def _would_undo(s: DecisionContext, owner: Owner, wanted: GitOps) -> str:
     remedy = f"revert {_commit(s.bad_commit)} in its source"
     if wanted is GitOps.SUSPEND:
         return f"{s.target} belongs to {owner}, so that it cannot be suspended: {remedy}, or set gitops: proceed."

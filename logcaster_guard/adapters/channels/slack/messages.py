@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from logcaster_guard.domain.notices import Notice, Severity
-from logcaster_guard.domain.translation import LABELS, Language, label, state
+from logcaster_guard.messages.languages import LABELS, Language, label, state
 
 HEADER_LENGTH = 150
 TEXT_LENGTH = 3_000

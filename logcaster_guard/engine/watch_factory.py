@@ -1,0 +1,76 @@
+"""Puts the parts of one target together, over what all targets share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from logcaster_guard.domain.rules import Rule
+from logcaster_guard.domain.signals import Target
+from logcaster_guard.engine.attribution import Attributor
+from logcaster_guard.engine.decisions import Decisions
+from logcaster_guard.engine.executor import Executor
+from logcaster_guard.engine.hub import RuleRefused
+from logcaster_guard.engine.inspection import SignalInspector
+from logcaster_guard.engine.live_workload import LiveWorkload
+from logcaster_guard.engine.manual import ManualRuns
+from logcaster_guard.engine.planning import Planner
+from logcaster_guard.engine.reader import Reader
+from logcaster_guard.engine.refusing import Refusals
+from logcaster_guard.engine.revisions import RevisionWatch
+from logcaster_guard.engine.services import Services, TargetContext
+from logcaster_guard.engine.source_health import SourceHealth
+from logcaster_guard.engine.triggers import Triggers
+from logcaster_guard.engine.watch import TargetParts, TargetWatch
+from logcaster_guard.ports import Rights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchFactory:
+    """Makes the watches of all targets. `rights` is asked before each plan is given out; None: nobody is."""
+
+    rules: Sequence[Rule]
+    services: Services
+    health: SourceHealth
+    executor: Executor
+    inspector: SignalInspector
+    rights: Rights | None = None
+    _attributors: dict[str, Attributor] = field(default_factory=dict)
+
+    def watch(self, target: Target) -> TargetWatch:
+        """The watch of one target, with everything that it needs."""
+        services = self.services
+        context = TargetContext(target, LiveWorkload(target, services.cluster))
+        services.hub.subscribe(RuleRefused, context.counters.refused, target=target.key)
+        triggers = Triggers(context, services, self.rules)
+        reader = Reader(context, services, triggers, self.health)
+        revisions = RevisionWatch(context, services, triggers)
+        services.inbox.follow(target.key, revisions)
+        attributor = self._attributors[target.key] = Attributor(
+            context,
+            services,
+            triggers=triggers,
+            reader=reader,
+            revisions=revisions,
+            all_targets=self._attributors,
+        )
+        planner = self._planner(target)
+        refusals = Refusals(target, services, planner)
+        decisions = Decisions(
+            target, services, planner=planner, attributor=attributor, refusals=refusals, starter=self.executor
+        )
+        manual = ManualRuns(
+            target, services, revisions=revisions, decisions=decisions, planner=planner, carrier=self.executor
+        )
+        parts = TargetParts(triggers=triggers, reader=reader, revisions=revisions, decisions=decisions, manual=manual)
+        return TargetWatch(context, services, parts, self.executor)
+
+    def _planner(self, target: Target) -> Planner:
+        return Planner(
+            target,
+            cluster=self.services.cluster,
+            blobs=self.services.blobs,
+            policy=self.services.policy,
+            inspector=self.inspector,
+            rights=self.rights,
+        )

@@ -1,0 +1,125 @@
+"""The facts that a notice carries: what channels show of it beside its words."""
+
+from __future__ import annotations
+
+import pytest
+
+from logcaster_guard import messages
+from logcaster_guard.domain.events import HoldReleased, RevisionMarked, RunOpened
+from logcaster_guard.domain.guardrails import Guardrail, Refusal
+from logcaster_guard.domain.inbox.commands import Mark
+from logcaster_guard.domain.ledger import Record, ReleaseStatus
+from logcaster_guard.domain.notices import Severity
+from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.signals import Target
+from logcaster_guard.domain.steps import Hold, Plan
+from logcaster_guard.domain.workload import Workload
+from logcaster_guard.messages.languages import Language, state, translated
+from tests.domain.build import at, rule
+
+TARGET = Target(name="web", namespace="shop", deployment="web")
+CONTAINERS = {"containers": [{"image": "web:2"}]}
+WORKLOAD = Workload({"metadata": {"namespace": "shop", "name": "web"}, "spec": {"template": {"spec": CONTAINERS}}})
+
+
+def test_a_refusal_tells_rule_condition_readings_version_and_onset() -> None:
+    evidence = {"error_rate": "30%", "rule": "a signal of that name does not hide the rule"}
+    notice = messages.refused(
+        TARGET,
+        rule(),
+        [Refusal(Guardrail.COOLDOWN, "Wait."), Refusal(Guardrail.FROZEN, "Lift it.")],
+        evidence,
+        WORKLOAD,
+        id="i",
+        at=at(9),
+        onset=at(3),
+    )
+    assert notice.facts == {
+        "error_rate": "30%",
+        "rule": "high_error_rate",
+        "condition": "error_rate > 0.05",
+        "version": "web:2",
+        "since": at(3).isoformat(),
+        "guardrails": "cooldown, frozen",
+    }
+    assert (notice.text, notice.severity) == ("Wait. Lift it.", Severity.CRITICAL)
+
+
+def test_a_refusal_because_only_an_alert_was_asked_for_is_no_alarm() -> None:
+    reasons = [Refusal(Guardrail.ALERT_ONLY, "Alert.")]
+    notice = messages.refused(TARGET, rule(), reasons, {}, None, id="i", at=at(9), onset=at(3))
+    assert notice.severity is Severity.WARNING
+    assert notice.facts["version"] == "no image"
+
+
+def test_a_notice_of_the_guard_itself_carries_the_facts_it_is_given() -> None:
+    made = messages.guard_notice("source.failing", Severity.WARNING, "t", "x", id="i", at=at(0), facts={"source": "s"})
+    assert made.facts == {"source": "s"}
+    assert messages.guard_notice("run.crashed", Severity.CRITICAL, "t", "x", id="i", at=at(0)).facts == {}
+
+
+@pytest.mark.parametrize(
+    ("mark", "standing", "title", "follows"),
+    [
+        (Mark.BAD, ReleaseStatus.BAD, "Somebody marked revision 3 (web:3) of shop/web bad", "It is never gone back to"),
+        (
+            Mark.NOT_BAD,
+            ReleaseStatus.GOOD,
+            "Somebody marked revision 3 (web:3) of shop/web not bad any more",
+            "good again",
+        ),
+        (Mark.NOT_BAD, ReleaseStatus.UNPROVEN, "of shop/web not bad any more", "has to earn good before"),
+        (Mark.NOT_BAD, ReleaseStatus.PRESUMED_GOOD, "of shop/web not bad any more", "presumed good again"),
+    ],
+)
+def test_a_mark_tells_what_was_said_and_what_follows(
+    mark: Mark, standing: ReleaseStatus, title: str, follows: str
+) -> None:
+    record = Record("aaaa", "3", "blob", ("web:3",), 3, 3)
+    event = RevisionMarked(at(0), "aaaa", mark, "digest", "by alice: it loses data")
+    notice = messages.marked("shop/web", WORKLOAD, record, event, standing=standing)
+    assert title in notice.title
+    assert notice.text.startswith("By alice: it loses data. ")
+    assert follows in notice.text
+    korean = translated(notice, Language.KOREAN)
+    assert "by alice: it loses data" in korean.text
+    assert ("해제" in korean.title) is (mark is Mark.NOT_BAD)
+    assert "{" not in korean.title + korean.text + state(notice, Language.KOREAN)
+    assert state(notice, Language.ENGLISH) == standing
+
+
+@pytest.mark.parametrize(
+    ("hold", "command"),
+    [
+        (
+            Hold("autoscaler/hpa", "autoscaler_bounds", "hpa", "u", 2, 4, original_maximum=6),
+            """kubectl -n shop patch hpa hpa --type merge -p '{"spec": {"minReplicas": 2, "maxReplicas": 6}}'""",
+        ),
+        (
+            Hold("autoscaler/hpa", "autoscaler_minimum", "hpa", "u", 2, 4),
+            """kubectl -n shop patch hpa hpa --type merge -p '{"spec": {"minReplicas": 2}}'""",
+        ),
+        (Hold("replicas", "replicas", "web", "u", 4, 2), "kubectl -n shop scale deployment web --replicas 4"),
+        (Hold("environment_size", "environment_size", "blue", "u", 1, 4), "scale deployment blue --replicas 1"),
+        (Hold("helper/h", "helper", "h", "", None, 0), "kubectl -n shop delete deployment h"),
+        (Hold("environment", "environment", "blue", "", None, 0), "kubectl -n shop delete deployment blue"),
+        (
+            Hold("selector", "selector", "active", "u", None, 0),
+            """kubectl -n shop patch service active --type merge -p '{"spec": {"selector": {"env": "green"}}}'""",
+        ),
+        (
+            Hold("owner/k", "gitops_owner", "Kustomization flux-system/web", "u", None, 1),
+            "flux resume kustomization web",
+        ),
+    ],
+    ids=lambda v: v.kind if isinstance(v, Hold) else "",
+)
+def test_what_a_person_has_to_put_back_is_told_with_the_command(hold: Hold, command: str) -> None:
+    plan = Plan("x", "shop", "web", "u", "bad", "good", ("b",), ("g",), 4, False, "active", {"env": "green"}, ())
+    opened = RunOpened(at(0), "r", "shop/web", "high_error_rate", "reason", plan)
+    run = Run(opened, holds={hold.id: hold})
+    notice = messages.not_given_back(run, HoldReleased(at(9), "r", hold.id, "patch is forbidden", kept_out=True))
+    assert command in notice.facts["remedy"]
+    assert notice.text.startswith("Patch is forbidden.")
+    assert notice.text.endswith(f": {notice.facts['remedy']}.")
+    assert notice.facts["remedy"] in translated(notice, Language.KOREAN).text

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from logcaster_guard.domain.ledger import Record
+from logcaster_guard.domain.rules import Action, Policy
+from logcaster_guard.domain.signals import Target
+from logcaster_guard.domain.snapshots import Snapshot
+from logcaster_guard.domain.steps import Plan
+from logcaster_guard.domain.workload import Workload
+from logcaster_guard.rollbacks import blue_green, immediate
+from logcaster_guard.rollbacks.blue_green import Environments
+from logcaster_guard.rollbacks.not_applicable import NotApplicable
+from logcaster_guard.steps.judge_environment import JudgeEnvironment
+from logcaster_guard.steps.switch_service import SwitchService
+from tests.domain.build import deployment, pod, rule, template
+
+TARGET = Target(
+    "web",
+    "logcaster",
+    "active",
+    service="active",
+    health_url="http://active:9998/health",
+    environments={"blue": "web-blue", "green": "web-green"},
+)
+SERVICE: dict[str, Any] = {
+    "metadata": {"name": "active"},
+    "spec": {"selector": {"app": "logcaster", "environment": "green"}},
+}
+POLICY = Policy()
+
+
+def environment(name: str, colour: str, version: str, **spec: Any) -> Workload:
+    made = template(version)
+    made["metadata"]["labels"] = {**made["metadata"]["labels"], "environment": colour}
+    raw = deployment(made, **{"replicas": 3, **spec})
+    raw["metadata"] = {**raw["metadata"], "name": name, "uid": f"uid-{name}"}
+    return Workload(raw)
+
+
+def going(workload: Workload) -> Workload:
+    metadata = {**workload.raw["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}
+    return Workload({**workload.raw, "metadata": metadata})
+
+
+LIVE = environment("web-green", "green", "v2")
+OTHER = environment("web-blue", "blue", "v1")
+RECORD = Record(OTHER.hash, "1", "blob", ("v1",), 0, 0, snapshot="saved")
+OLDER = Record("older", "0", "blob", ("v0",), 0, 0)
+AROUND = Environments(SERVICE, OTHER, [], [], {}, error_rate=0.3)
+
+
+def planned(around: Environments = AROUND, live: Workload = LIVE, *records: Record) -> Plan | NotApplicable:
+    return blue_green.plan(
+        live,
+        records or (RECORD, OLDER),
+        target=TARGET,
+        rule=rule(action=Action.BLUE_GREEN),
+        policy=POLICY,
+        around=around,
+    )
+
+
+def kinds(found: Plan | NotApplicable) -> list[str]:
+    assert isinstance(found, Plan), found
+    return [s.kind for s in found.steps]
+
+
+REST = ["check_environment", "switch_service", "await_endpoints", "judge_environment", "verify_recovery"]
+
+
+def test_the_other_environment_is_proven_before_the_service_goes_there() -> None:
+    found = planned()
+    assert kinds(found) == ["await_environment", *REST]
+    assert isinstance(found, Plan)
+    assert (found.deployment, found.live, found.from_template, found.to_template) == (
+        "web-blue",
+        "web-green",
+        LIVE.hash,
+        OTHER.hash,
+    )
+    (switch,) = (s for s in found.steps if isinstance(s, SwitchService))
+    assert (switch.label, switch.before, switch.after) == ("environment", "green", "blue")
+    (judged,) = (s for s in found.steps if isinstance(s, JudgeEnvironment))
+    assert judged.baseline == 0.3
+    assert len(found.lines) == len(found.steps)
+
+
+def test_one_that_idles_with_fewer_pods_is_given_as_many_as_the_live_one() -> None:
+    idle = environment("web-blue", "blue", "v1", replicas=0)
+    assert kinds(planned(replace(AROUND, other=idle))) == ["scale_environment", "await_environment", *REST]
+
+
+def test_its_autoscaler_may_neither_shrink_it_meanwhile_nor_undo_what_is_given_back() -> None:
+    idle = environment("web-blue", "blue", "v1", replicas=1)
+    found = kinds(planned(replace(AROUND, other=idle, autoscalers=[autoscaler(6)])))
+    assert found[:2] == ["scale_environment", "raise_autoscaler_minimum"]
+
+
+def test_an_older_release_that_is_good_will_do() -> None:
+    newer = Record("newer", "2", "blob", ("v1.5",), 5, 5)
+    found = planned(AROUND, LIVE, newer, RECORD)
+    assert isinstance(found, Plan)
+    assert found.to_template == OTHER.hash
+
+
+def autoscaler(most: int) -> dict[str, Any]:
+    reference = {"kind": "Deployment", "name": "web-blue"}
+    return {
+        "metadata": {"name": "hpa", "uid": "u"},
+        "spec": {"scaleTargetRef": reference, "minReplicas": 1, "maxReplicas": most},
+    }
+
+
+def saved(workload: Workload) -> Mapping[str, Snapshot]:
+    manifest = {**copy.deepcopy(workload.raw), "kind": "Deployment"}
+    return {"saved": Snapshot(datetime.now(UTC), TARGET.key, (manifest,))}
+
+
+def test_one_that_is_missing_comes_from_the_snapshot_of_the_good_release() -> None:
+    found = planned(replace(AROUND, other=None, snapshots=saved(OTHER)))
+    assert kinds(found) == ["restore_environment", "await_environment", *REST]
+    assert isinstance(found, Plan)
+    assert (found.uid, found.replicas) == ("", 3)
+
+
+@pytest.mark.parametrize(
+    ("around", "live", "words"),
+    [
+        (replace(AROUND, other=None), LIVE, "is missing, and no snapshot shows it"),
+        (
+            replace(AROUND, other=None, snapshots=saved(environment("web-blue", "blue", "v9"))),
+            LIVE,
+            "is missing, and no snapshot shows it",
+        ),
+        (replace(AROUND, other=environment("web-blue", "blue", "v9")), LIVE, "is not known to be good"),
+        (replace(AROUND, other=environment("web-blue", "blue", "v1", paused=True)), LIVE, "is paused"),
+        (replace(AROUND, other=going(OTHER)), LIVE, "is being deleted"),
+        (replace(AROUND, service=None), LIVE, "does not send its requests to web-green"),
+        (
+            replace(AROUND, service={**SERVICE, "spec": {"selector": {"app": "logcaster", "environment": "blue"}}}),
+            LIVE,
+            "does not send its requests to web-green",
+        ),
+        (replace(AROUND, autoscalers=[autoscaler(2)]), LIVE, "allows Deployment default/web-blue 2 pods"),
+        (AROUND, environment("web-green", "green", "v2", replicas=0), "nothing to take over"),
+        (
+            replace(AROUND, service={**SERVICE, "spec": {"selector": {"app": "other", "environment": "green"}}}),
+            LIVE,
+            "do not carry the labels",
+        ),
+    ],
+)
+def test_what_is_not_proven_is_refused_in_a_sentence(around: Environments, live: Workload, words: str) -> None:
+    found = planned(around, live)
+    assert isinstance(found, NotApplicable)
+    assert words in " ".join(found.reasons)
+
+
+@pytest.mark.parametrize(("ready", "floor"), [(3, 3), (2, 2), (0, 0), (5, 3)])
+def test_the_floor_is_what_the_service_has_at_the_start_and_at_most_what_is_wanted(ready: int, floor: int) -> None:
+    green = {"environment": "green"}
+    others = [pod(green, ready=False), pod({"environment": "blue"}), pod(green, going=True)]
+    found = planned(replace(AROUND, pods=[*(pod(green) for _ in range(ready)), *others]))
+    assert isinstance(found, Plan)
+    assert found.floor == floor
+
+
+@pytest.mark.parametrize(("least", "fits"), [(2, False), (3, True)])
+def test_kedas_autoscaler_must_keep_enough_pods_by_itself(least: int, fits: bool) -> None:
+    scaler = autoscaler(6)
+    scaler["metadata"]["labels"] = {immediate.SCALED_OBJECT: "blue"}
+    scaler["spec"]["minReplicas"] = least
+    found = planned(replace(AROUND, autoscalers=[scaler]))
+    reasons = " ".join(found.reasons) if isinstance(found, NotApplicable) else ""
+    assert ("raise the minimum in KEDA's ScaledObject blue" in reasons) is not fits

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logcaster_guard.domain import capacity
+from logcaster_guard.domain.ledger import Record
+from logcaster_guard.domain.releases import Release
+from logcaster_guard.domain.rules import Action, GradualPolicy, Policy
+from logcaster_guard.domain.steps import Plan
+from logcaster_guard.domain.workload import Workload
+from logcaster_guard.rollbacks import alert_then, gradual, immediate
+from logcaster_guard.rollbacks.gradual import Surroundings
+from logcaster_guard.rollbacks.not_applicable import NotApplicable
+from logcaster_guard.steps.ask_people import AskPeople
+from logcaster_guard.steps.await_helper import AwaitHelper
+from logcaster_guard.steps.create_helper import CreateHelper
+from logcaster_guard.steps.judge_helper import JudgeHelper
+from logcaster_guard.steps.pin_autoscaler import PinAutoscaler
+from logcaster_guard.steps.remove_helper import RemoveHelper
+from logcaster_guard.steps.scale_helper import ScaleHelper
+from logcaster_guard.steps.scale_production import ScaleProduction
+from tests.domain.build import deployment, pod, rule, template
+
+SHARES = GradualPolicy().steps
+RECORD = Record("goodgoodgood", "1", "blob", ("v1",), 0, 0)
+SERVICE: dict[str, Any] = {"metadata": {"name": "svc"}, "spec": {"selector": {"app": "logcaster"}}}
+HPA: dict[str, Any] = {
+    "metadata": {"name": "hpa", "uid": "u"},
+    "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "logcaster-prod"}, "minReplicas": 2, "maxReplicas": 9},
+}
+AROUND = Surroundings(SERVICE, [], [], [], {}, Release(template("v1")))
+
+
+def bad(**spec: Any) -> Workload:
+    return Workload(deployment(template("v2"), **{"replicas": 4, **spec}))
+
+
+def planned(around: Surroundings = AROUND, workload: Workload | None = None) -> Plan | NotApplicable:
+    return gradual.plan(workload or bad(), RECORD, rule=rule(action=Action.GRADUAL), policy=Policy(), around=around)
+
+
+def steps(found: Plan | NotApplicable) -> Plan:
+    assert isinstance(found, Plan)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        (1, [(1, 1), (1, 0)]),
+        (3, [(1, 3), (2, 2), (3, 1), (3, 0)]),
+        (4, [(1, 4), (1, 3), (2, 2), (3, 1), (4, 0)]),
+        (10, [(1, 9), (3, 8), (5, 5), (8, 3), (10, 0)]),
+        (50, [(5, 45), (13, 38), (25, 25), (38, 13), (50, 0)]),
+    ],
+)
+def test_the_steps_of_the_plan(size: int, expected: list[tuple[int, int]]) -> None:
+    assert [(s.helper, s.production) for s in gradual.stages(size, SHARES)] == expected
+
+
+@given(st.integers(1, 500), st.lists(st.floats(0.01, 0.99), max_size=8, unique=True))
+def test_there_are_never_fewer_pods_than_before(size: int, shares: list[float]) -> None:
+    found = gradual.stages(size, (*sorted(shares), 1.0))
+    assert all(s.helper + s.production >= size for s in found)
+    assert (found[-1].helper, found[-1].production) == (size, 0)
+    assert all(a != b for a, b in itertools.pairwise(found))
+    assert [s.helper for s in found] == sorted(s.helper for s in found)
+
+
+@given(st.integers(1, 60), st.lists(st.floats(0.01, 0.99), max_size=6, unique=True), st.booleans(), st.data())
+def test_at_no_step_of_the_plan_fewer_pods_serve_than_before(
+    size: int, shares: list[float], scaled: bool, data: st.DataObject
+) -> None:
+    """Pods of the helper count once they were waited for; an autoscaler brings production to its bounds at once."""
+    policy = Policy(gradual=GradualPolicy(steps=(*sorted(shares), 1.0)))
+    around = replace(AROUND, autoscalers=[HPA] if scaled else [])
+    found = gradual.plan(
+        bad(replicas=size), RECORD, rule=rule(action=Action.GRADUAL), policy=policy, around=around
+    )  # fmt: skip
+    plan = steps(found)
+    production, helper, ready = size, 0, 0
+    for step in plan.steps:
+        match step:
+            case CreateHelper(replicas=wanted) | ScaleHelper(replicas=wanted):
+                helper = wanted
+            case AwaitHelper(replicas=wanted):
+                assert wanted == helper
+                ready = helper
+            case PinAutoscaler(size=bound):
+                # With 0 pods an autoscaler is off; else it may act before anything else does.
+                production = bound if production and data.draw(st.booleans()) else production
+            case ScaleProduction(replicas=wanted):
+                production = wanted
+            case RemoveHelper():
+                helper = ready = 0
+        assert production + ready >= size, step
+    assert (production, helper) == (size, 0)
+
+
+def test_the_real_share_is_judged_at_each_step() -> None:
+    shares = [s.share for s in steps(planned()).steps if isinstance(s, JudgeHelper)]
+    assert shares == [1 / 5, 1 / 4, 2 / 4, 3 / 4, 1.0]
+
+
+def test_an_autoscaler_is_pinned_before_each_size_and_never_to_0() -> None:
+    plan = steps(planned(replace(AROUND, autoscalers=[HPA])))
+    sizes = [s.size for s in plan.steps if isinstance(s, PinAutoscaler)]
+    assert sizes == [4, 3, 2, 1, 4]
+    for before, after in zip(plan.steps, plan.steps[1:], strict=False):
+        if isinstance(after, ScaleProduction) and after.replicas and not isinstance(before, AwaitHelper):
+            assert isinstance(before, PinAutoscaler)
+            assert before.size == after.replicas
+
+
+def test_productions_size_is_borrowed_before_an_autoscaler_may_change_it() -> None:
+    plan = steps(planned(replace(AROUND, autoscalers=[HPA])))
+    first = next(s for s in plan.steps if isinstance(s, ScaleProduction))
+    lower = next(s for s in plan.steps if isinstance(s, PinAutoscaler) and s.size < 4)
+    assert first.replicas == 4
+    assert plan.steps.index(first) < plan.steps.index(lower)
+
+
+def test_it_ends_with_production_whole_and_the_helper_gone() -> None:
+    kinds = [s.kind for s in steps(planned()).steps]
+    assert kinds[-5:] == ["restore_template", "scale_production", "await_rollout", "remove_helper", "verify_recovery"]
+    assert [s.replicas for s in steps(planned()).steps if isinstance(s, ScaleProduction)][-2:] == [0, 4]
+
+
+def volume(mode: str) -> Mapping[str, Any]:
+    return {"metadata": {"name": "data"}, "spec": {"accessModes": [mode]}}
+
+
+PORT = template("v1")
+PORT["spec"]["containers"][0]["ports"] = [{"hostPort": 9999}]
+BUDGET = {"metadata": {"name": "pdb"}, "spec": {"minAvailable": 5, "selector": {}}}
+
+
+@pytest.mark.parametrize(
+    ("around", "spec", "words"),
+    [
+        (AROUND, {"strategy": {"type": "Recreate"}}, "Recreate"),
+        (AROUND, {"replicas": 0}, "no replicas"),
+        (replace(AROUND, claims={"data": volume("ReadWriteOnce")}), {}, "volume claim data"),
+        (replace(AROUND, claims={"data": None}), {}, "volume claim data"),
+        (replace(AROUND, release=Release(PORT)), {}, "host port 9999"),
+        (replace(AROUND, service=None), {}, "no Service"),
+        (replace(AROUND, service={**SERVICE, "spec": {"selector": {"version": "2"}}}), {}, "version=2"),
+        (replace(AROUND, service={**SERVICE, "spec": {}}), {}, "selects nothing"),
+        (
+            replace(AROUND, service={**SERVICE, "spec": {"selector": {"app": "logcaster", "track": "canary"}}}),
+            {},
+            "selects app=logcaster,track=canary, which the pods of the present release",
+        ),
+        (
+            replace(AROUND, release=Release({**template("v1"), "metadata": {"labels": {"name": "logcaster"}}})),
+            {},
+            "selects app=logcaster, which the pods of the good release",
+        ),
+        (replace(AROUND, budgets=[BUDGET]), {}, "pdb wants 5"),
+        (replace(AROUND, namesake={"metadata": {}}), {}, "already, where the helper would be"),
+    ],
+)
+def test_where_it_cannot_be_done_it_says_why(around: Surroundings, spec: dict[str, Any], words: str) -> None:
+    found = planned(around, bad(**spec))
+    assert isinstance(found, NotApplicable)
+    [reason] = found.reasons
+    assert words in reason
+
+
+def test_a_volume_that_may_be_shared_is_no_obstacle() -> None:
+    assert isinstance(planned(replace(AROUND, claims={"data": volume("ReadWriteMany")})), Plan)
+
+
+def test_a_former_helper_that_is_being_deleted_is_no_obstacle() -> None:
+    assert isinstance(planned(replace(AROUND, namesake={"metadata": {"deletionTimestamp": "now"}})), Plan)
+
+
+def test_every_step_has_a_line() -> None:
+    plan = steps(planned(replace(AROUND, autoscalers=[HPA])))
+    assert len(plan.lines) == len(plan.steps)
+    found = immediate.plan(bad(), RECORD, rule=rule(), policy=Policy(), service=SERVICE, autoscalers=[HPA])
+    assert isinstance(found, Plan)
+    asking = alert_then.plan(found, rule=rule(), policy=Policy())
+    assert asking.lines[0] == "wait 300 s for a veto"
+
+
+@pytest.mark.parametrize(("grace", "quiet_for", "timeout"), [(60.0, 60.0, 660.0), (900.0, 300.0, 1_800.0)])
+def test_trouble_is_gone_when_it_is_quiet_for_the_grace_or_as_long_as_a_recovery_takes(
+    grace: float, quiet_for: float, timeout: float
+) -> None:
+    found = immediate.plan(bad(), RECORD, rule=rule(), policy=Policy(), service=SERVICE, autoscalers=[HPA])
+    assert isinstance(found, Plan)
+    question = alert_then.plan(found, rule=replace(rule(), grace=grace), policy=Policy()).steps[0]
+    assert isinstance(question, AskPeople)
+    assert (question.grace, question.quiet_for, question.timeout) == (grace, quiet_for, timeout)
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected", "wanted"),
+    [
+        ({"minAvailable": 3}, 4, 3),
+        ({"minAvailable": "50%"}, 5, 3),
+        ({"maxUnavailable": 1}, 4, 3),
+        ({"maxUnavailable": "50%"}, 5, 2),
+        ({"maxUnavailable": 9}, 4, 0),
+    ],
+)
+def test_what_a_disruption_budget_wants(spec: dict[str, Any], expected: int, wanted: int) -> None:
+    assert capacity.wanted_healthy({"spec": spec}, expected) == wanted
+
+
+@pytest.mark.parametrize(("ready", "floor"), [(4, 4), (3, 3), (0, 0), (6, 4)])
+def test_the_floor_is_what_serves_at_the_start_and_at_most_what_is_wanted(ready: int, floor: int) -> None:
+    others = [pod(ready=False), pod(going=True), pod({"app": "another"}), pod({capacity.HELPER_LABEL: "left"})]
+    mine = {"matchLabels": {"app": "logcaster"}}
+    found = steps(planned(replace(AROUND, pods=[*(pod() for _ in range(ready)), *others]), bad(selector=mine)))
+    assert (found.floor, found.size) == (floor, 4)
+
+
+def test_an_autoscaler_of_kedas_cannot_be_pinned() -> None:
+    labels = {immediate.SCALED_OBJECT: "web"}
+    found = planned(replace(AROUND, autoscalers=[{**HPA, "metadata": {**HPA["metadata"], "labels": labels}}]))
+    assert isinstance(found, NotApplicable)
+    [reason] = found.reasons
+    assert reason.startswith("Autoscaler hpa belongs to KEDA's ScaledObject web, which puts its bounds back")

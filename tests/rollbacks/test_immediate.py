@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from logcaster_guard.domain.ledger import Record
+from logcaster_guard.domain.rules import Policy
+from logcaster_guard.domain.steps import Plan
+from logcaster_guard.domain.workload import Workload
+from logcaster_guard.rollbacks import immediate
+from logcaster_guard.rollbacks.not_applicable import NotApplicable
+from logcaster_guard.steps.await_rollout import AwaitRollout
+from logcaster_guard.steps.raise_autoscaler_minimum import RaiseAutoscalerMinimum
+from logcaster_guard.steps.restore_template import RestoreTemplate
+from logcaster_guard.steps.verify_recovery import VerifyRecovery
+from tests.domain.build import UID, deployment, rule, template
+
+BAD = Workload(deployment(template("logcaster/logcaster-c:2.0"), replicas=4))
+GOOD = Record("good", "1", "blob", ("logcaster/logcaster-c:1.0",), 0, 0)
+SERVICE = {"metadata": {"name": "logcaster"}, "spec": {"selector": {"app": "logcaster"}}}
+
+
+def autoscaler(
+    minimum: int | None, maximum: int = 10, *, name: str = "logcaster-prod", kind: str = "Deployment"
+) -> Any:
+    spec: dict[str, Any] = {"scaleTargetRef": {"kind": kind, "name": name}, "maxReplicas": maximum}
+    if minimum is not None:
+        spec["minReplicas"] = minimum
+    return {"metadata": {"name": "hpa", "uid": "hpa-uid"}, "spec": spec}
+
+
+def planned(*autoscalers: Any, service: Any = SERVICE) -> Plan:
+    found = immediate.plan(BAD, GOOD, rule=rule(), policy=Policy(), service=service, autoscalers=autoscalers)
+    assert isinstance(found, Plan)
+    return found
+
+
+REST = (RestoreTemplate("blob"), AwaitRollout(600.0), VerifyRecovery("high_error_rate", 300.0, 1_200.0))
+
+
+@pytest.mark.parametrize(
+    ("scaler", "raised", "autoscaled"),
+    [
+        (autoscaler(2), 4, True),
+        (autoscaler(None), 4, True),
+        (autoscaler(4), None, True),
+        (autoscaler(6), None, True),
+        (autoscaler(2, maximum=3), 3, True),
+        (autoscaler(2, name="another"), None, False),
+        (autoscaler(2, kind="StatefulSet"), None, False),
+    ],
+)
+def test_a_minimum_is_raised_only_where_the_autoscaler_could_shrink_the_target(
+    scaler: Any, raised: int | None, *, autoscaled: bool
+) -> None:
+    plan = planned(scaler)
+    first = () if raised is None else (RaiseAutoscalerMinimum("hpa", "hpa-uid", raised),)
+    assert plan.steps == (*first, *REST)
+    assert plan.autoscaled is autoscaled
+
+
+def test_the_bounds_of_kedas_autoscaler_are_left_to_keda() -> None:
+    scaler = autoscaler(2)
+    scaler["metadata"]["labels"] = {immediate.SCALED_OBJECT: "web"}
+    plan = planned(scaler)
+    assert (plan.steps, plan.autoscaled) == (REST, True)
+
+
+@pytest.mark.parametrize(
+    ("updates", "words"),
+    [
+        ({"type": "OnDelete"}, "set RollingUpdate"),
+        ({"rollingUpdate": {"partition": 2}}, "the partition 2"),
+        ({"rollingUpdate": {"partition": 0}}, None),
+        ({"type": "RollingUpdate"}, None),
+    ],
+)
+def test_where_no_pod_would_change_there_is_no_plan(updates: dict[str, Any], words: str | None) -> None:
+    workload = Workload(deployment(template("logcaster/logcaster-c:2.0"), updateStrategy=updates))
+    found = immediate.plan(workload, GOOD, rule=rule(), policy=Policy(), service=None, autoscalers=())
+    if words is None:
+        assert isinstance(found, Plan)
+    else:
+        assert isinstance(found, NotApplicable)
+        assert words in found.reasons[0]
+
+
+def test_the_plan_says_what_it_was_made_from() -> None:
+    plan = planned()
+    assert (plan.uid, plan.replicas, plan.from_template, plan.to_template) == (UID, 4, BAD.hash, "good")
+    assert (plan.from_images, plan.to_images) == (("logcaster/logcaster-c:2.0",), ("logcaster/logcaster-c:1.0",))
+    assert (plan.service, plan.selector) == ("logcaster", {"app": "logcaster"})
+    assert (planned(service=None).service, planned(service=None).selector) == (None, None)
+
+
+def test_the_digest_is_the_plans_own() -> None:
+    assert planned().digest == planned().digest
+    assert len({planned().digest, planned(autoscaler(2)).digest, planned(service=None).digest}) == 3
