@@ -8,7 +8,7 @@ from pydantic import Field, Strict, create_model
 
 from logcaster_guard.adapters.plugin import ChannelPlugin, ChannelSection
 from logcaster_guard.fields.section import Section, Sized
-from logcaster_guard.messages.languages import Language
+from logcaster_guard.messages.texts import Language
 from logcaster_guard.plugins import CHANNELS
 
 

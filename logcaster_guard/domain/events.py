@@ -12,12 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from logcaster_guard.domain.inbox.commands import Mark, RunCommand
-from logcaster_guard.domain.notices import Notice
+from logcaster_guard.domain.notices import LEFT_OUT, Notice
 from logcaster_guard.domain.releases import ReleaseId
 from logcaster_guard.domain.steps import Hold, Plan
-
-LEFT_OUT = {"left_out": True}
-"""Metadata of a field that is not written while it has its default: a version that does not know it reads the rest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from typing import Any
 import structlog
 
 from logcaster_guard.domain.events import AnswerDenied, Event, NoticeQueued, RevisionLive, RevisionSeeded, RunOpened
-from logcaster_guard.messages.runs import asked
+from logcaster_guard.messages.runs import asked, left_in_place
+from logcaster_guard.messages.texts import english
 
 _UNTOLD = frozenset({"at", "plan", "blob", "uid", "holds", "target"})
 
@@ -34,7 +35,7 @@ def _fields(event: Event) -> dict[str, Any]:
             "steps": [s.kind for s in plan.steps],
             **_question(event),
         }
-        fields |= {} if plan.leftover is None else {"leftover": plan.leftover.sentence}
+        fields |= {} if plan.leftover is None else {"leftover": english().text(left_in_place(plan.leftover))}
     if isinstance(event, RevisionLive | RevisionSeeded):
         fields["template"] = event.template[:12]
     return fields

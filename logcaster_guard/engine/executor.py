@@ -23,7 +23,6 @@ from logcaster_guard.domain.events import (
     RunOpened,
     StepDone,
 )
-from logcaster_guard.domain.notices import Severity
 from logcaster_guard.domain.observations import Failed, Observation, Unclear
 from logcaster_guard.domain.runs import FAILED, Close, Commit, GiveBack, Perform, Run, WaitUntil
 from logcaster_guard.domain.steps import Purpose
@@ -190,10 +189,7 @@ class Executor:
     async def _crashed(self, stream: str, run: str, error: Exception) -> None:
         self._log.error("run.crashed", exc_info=error)
         at = self._clock.now()
-        text = f"{type(error).__name__}: {error}. The run stays open and is resumed when the guard is started again."
-        notice = messages.guard_notice(
-            "run.crashed", Severity.CRITICAL, f"Run {run} stopped on a defect", text, id=f"{run}/crashed", at=at
-        )
+        notice = messages.crashed(run, error, at)
         with contextlib.suppress(JournalUnavailable):
             await self._state.tell(stream, NoticeQueued(at, notice))
 

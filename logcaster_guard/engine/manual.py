@@ -19,6 +19,8 @@ from logcaster_guard.engine.operator_inbox import Carrier
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.engine.services import Services
+from logcaster_guard.messages.runs import left_in_place
+from logcaster_guard.messages.texts import english
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 
 
@@ -44,7 +46,7 @@ class Preview:
             "to_images": list(self.plan.to_images),
             "differences": list(self.differences),
             "steps": list(self.lines),
-            "leftover": "" if self.plan.leftover is None else self.plan.leftover.sentence,
+            "leftover": "" if self.plan.leftover is None else english().text(left_in_place(self.plan.leftover)),
             "ticket": self.approval_token,
         }
 

@@ -9,26 +9,6 @@ from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Hold
 
 
-def remedy(run: Run, hold: Hold) -> str:
-    """What is to be done, as a sentence that ends with the command."""
-    match hold.kind:
-        case "gitops_owner":
-            return f"It is still suspended. To resume it: {by_hand(run, hold)}."
-        case "helper":
-            return f"Delete it once production carries the load without it: {by_hand(run, hold)}."
-        case "environment":
-            return f"It was made in vain. To delete it: {by_hand(run, hold)}."
-        case "selector":
-            return f"Give it the selector back that it had: {by_hand(run, hold)}."
-        case "autoscaler_bounds":
-            before = f"{hold.original} and {hold.original_maximum}"
-            return f"Set its bounds back from {hold.written} and {hold.written} to {before}: {by_hand(run, hold)}."
-        case _:
-            words = hold.kind.replace("_", " ")
-            original = "unset" if hold.original is None else hold.original
-            return f"Set the {words} of {hold.object} back from {hold.written} to {original}: {by_hand(run, hold)}."
-
-
 def by_hand(run: Run, hold: Hold) -> str:
     """The command that puts it back; for a GitOps owner its own."""
     plan, name = run.opened.plan, hold.object

@@ -1,8 +1,13 @@
-"""Pieces of sentences that notices share."""
+"""What the makers of notices share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from logcaster_guard.domain.message import Headline
+from logcaster_guard.domain.notices import Notice, Severity
+from logcaster_guard.messages.texts import english
 
 
 def images(names: Sequence[str]) -> str:
@@ -10,14 +15,32 @@ def images(names: Sequence[str]) -> str:
     return ", ".join(names) or "no image"
 
 
-def listed(names: Iterable[str], most: int = 5) -> str:
-    """The first `most` names in one line, and how many more there are."""
-    found = list(names)
-    more = f" and {len(found) - most} more" if len(found) > most else ""
-    return f"{', '.join(found[:most])}{more}"
-
-
-def sentence(reason: str) -> str:
-    """The reason as a sentence."""
-    text = reason[:1].upper() + reason[1:]
-    return text if text.endswith((".", "!", "?")) else text + "."
+def told(
+    message: Headline,
+    severity: Severity,
+    *,
+    id: str,  # noqa: A002 - the field's name
+    at: datetime,
+    event: str = "",
+    facts: Mapping[str, str] | None = None,
+    target: str = "",
+    namespace: str = "",
+    deployment: str = "",
+    run: str = "",
+) -> Notice:
+    """The notice that says this, in English; its `event` is the message's kind where none is given."""
+    notice = Notice(
+        id=id,
+        at=at,
+        event=event or message.kind,
+        severity=severity,
+        title="",
+        text="",
+        target=target,
+        namespace=namespace,
+        deployment=deployment,
+        run=run,
+        facts=facts or {},
+        message=message,
+    )
+    return english().notice(notice)

@@ -29,13 +29,14 @@ from logcaster_guard.engine.status import (
     SourceStatus,
     TargetStatus,
 )
+from logcaster_guard.messages.texts import english
 
 Json = dict[str, Any]
 
 
 def degraded(problems: Sequence[Problem]) -> list[str]:
     """What keeps a guard that is ready from seeing, or from keeping up, one sentence each."""
-    return [scrubbed(f"{p.sentence} Since {p.at:%Y-%m-%dT%H:%M:%SZ}.") for p in problems]
+    return [scrubbed(f"{english().text(p.summary)} Since {p.at:%Y-%m-%dT%H:%M:%SZ}.") for p in problems]
 
 
 def status(found: GuardStatus) -> Json:
@@ -114,12 +115,12 @@ def _target(found: TargetStatus) -> Json:
 def _problem(problem: Problem) -> Json:
     return {
         "kind": problem.kind,
-        "what": problem.what,
-        "cause": problem.cause,
+        "what": english().text(problem.what),
+        "cause": english().text(problem.cause),
         "since": problem.at,
         "targets": sorted(problem.targets),
         "told": problem.told,
-        "sentence": problem.sentence,
+        "sentence": english().text(problem.summary),
     }
 
 

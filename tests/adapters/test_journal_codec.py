@@ -21,8 +21,11 @@ from logcaster_guard.domain.events import (
     StepDone,
     StepIntended,
 )
+from logcaster_guard.domain.message import Headline, Message
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.steps import Hold, Step
+from logcaster_guard.messages.examples import example
+from logcaster_guard.messages.kinds import MESSAGES
 from logcaster_guard.steps.kinds import KINDS
 from logcaster_guard.stores import CODEC
 
@@ -39,6 +42,9 @@ JSON = st.recursive(
 )
 st.register_type_strategy(Hold, st.builds(Hold, original=JSON, written=JSON))
 st.register_type_strategy(Step, st.one_of([st.builds(kind.step) for kind in KINDS]))
+EXAMPLES = [example(kind, full=full) for kind in MESSAGES for full in (True, False)]
+st.register_type_strategy(Message, st.sampled_from(EXAMPLES))
+st.register_type_strategy(Headline, st.sampled_from([e for e in EXAMPLES if isinstance(e, Headline)]))
 
 
 @pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.__name__)

@@ -8,7 +8,7 @@ import pytest
 
 from logcaster_guard.adapters.channels.slack import PLUGIN, SlackSection
 from logcaster_guard.config.loading import Loaded, load
-from logcaster_guard.messages.languages import Language
+from logcaster_guard.messages.texts import Language
 
 URL = "https://hooks.slack.com/services/T0/B0/x"
 

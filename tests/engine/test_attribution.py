@@ -12,7 +12,7 @@ from logcaster_guard.domain.events import RevisionBad, RunOpened
 from logcaster_guard.domain.rules import Limits, Policy, Polling
 from logcaster_guard.domain.signals import ByPod, Gap, Measure, NoData, Reading, Signal, SourceName, Target, Value
 from logcaster_guard.domain.workload import template_hash
-from logcaster_guard.messages.languages import Language, translated
+from logcaster_guard.messages.texts import Language, Texts
 from logcaster_guard.ports import Clock, Kind
 from logcaster_guard.web import rendering
 from tests.engine.bench import ANOTHER, ERRORS, FIRES, KEY, PROD, Bench, bench, rule, wall
@@ -238,7 +238,7 @@ async def test_the_evidence_is_in_the_run_the_notice_and_the_answer() -> None:
         assert "quiet on 600 s of values" in run.evidence["attribution"]
         [notice] = made.notices("run.opened")
         assert notice.facts["attribution"] == run.evidence["attribution"]
-        korean = translated(notice, Language.KOREAN).facts["attribution"]
+        korean = Texts(Language.KOREAN).notice(notice).facts["attribution"]
         assert korean.startswith("배포 전에는 정상이었으며")
         assert run.evidence["attribution"] in korean
 

@@ -23,6 +23,7 @@ from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine import epoch_marker
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.journal_state import JournalState, run_stream
+from logcaster_guard.messages.kinds import MESSAGES
 from logcaster_guard.steps.kinds import KINDS
 from logcaster_guard.steps.services import HandlerContext, handlers_of, lenders_of
 from logcaster_guard.stores import CODEC
@@ -64,13 +65,13 @@ async def test_the_executor_carries_it_out_and_gives_back_what_it_borrowed_whate
     assert [e.step for e in events if isinstance(e, StepDone)] == [0]
     assert [e.outcome for e in events if isinstance(e, RunClosed)] == [PUT_BACK]
     assert SCALERS["outer"] == BEFORE
-    codec = EventCodec(kind.step for kind in WITH_IT)
+    codec = EventCodec((kind.step for kind in WITH_IT), MESSAGES)
     assert [codec.decode(codec.encode(event)) for event in events] == events
     assert state.run("r").closed is not None
 
 
 def test_the_journal_knows_it_where_it_is_listed_and_nowhere_else() -> None:
-    text = EventCodec(kind.step for kind in WITH_IT).encode(OPENED)
+    text = EventCodec((kind.step for kind in WITH_IT), MESSAGES).encode(OPENED)
     with pytest.raises(Unreadable, match="'set_scaler' is no kind of this version"):
         CODEC.decode(text)
 
