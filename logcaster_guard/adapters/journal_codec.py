@@ -155,7 +155,21 @@ def _sentence(name: str, error: ValidationError) -> str:
 def _schema(kind: type[Any]) -> Any:  # noqa: ANN401 - a core schema
     # pydantic takes no configuration for a bare stdlib dataclass; a tuple of one hands it down to every nested one.
     single: Any = tuple.__class_getitem__(kind)
-    return TypeAdapter(single, config=_EXACTLY).core_schema
+    schema: Any = TypeAdapter(single, config=_EXACTLY).core_schema
+    if schema["type"] != "definitions":
+        return schema
+    return _inlined(schema["schema"], {part["ref"]: part for part in schema["definitions"]})
+
+
+def _inlined(schema: Any, named: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any part of a core schema
+    """The schema with what stands in it more than once in place of the references to that."""
+    if isinstance(schema, list | tuple):
+        return type(schema)(_inlined(part, named) for part in schema)
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("type") == "definition-ref":
+        return _inlined({key: part for key, part in named[schema["schema_ref"]].items() if key != "ref"}, named)
+    return {key: _inlined(part, named) for key, part in schema.items()}
 
 
 def _shallow(value: Any) -> dict[str, Any]:  # noqa: ANN401 # any dataclass

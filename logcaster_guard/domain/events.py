@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from logcaster_guard.domain.inbox.commands import Mark, RunCommand
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.notices import LEFT_OUT, Notice
 from logcaster_guard.domain.releases import ReleaseId
 from logcaster_guard.domain.steps import Hold, Plan
@@ -112,7 +113,7 @@ class RevisionGood(OfRelease):
 class RevisionBad(OfRelease):
     """The template is bad, for `reason`; `run` is the run that found it so, if one did."""
 
-    reason: str
+    reason: Reason
     run: str = ""
 
 
@@ -199,11 +200,11 @@ class RunOpened:
     run: str
     target: str
     rule: str
-    reason: str
+    reason: Reason
     plan: Plan
     onset: datetime | None = None
     parent: str | None = None
-    evidence: dict[str, str] = field(default_factory=dict)
+    evidence: dict[str, Reason] = field(default_factory=dict)
     condition: str = ""
     holds: tuple[Hold, ...] = ()
     snapshot: str = ""
@@ -243,7 +244,7 @@ class StepDone:
     at: datetime
     run: str
     step: int
-    detail: str = ""
+    detail: Reason = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +278,7 @@ class AnswerDenied:
     at: datetime
     annotation: str
     digest: str
-    reason: str
+    reason: Reason
     run: str | None = None
 
 
@@ -288,7 +289,7 @@ class RunEnding:
     at: datetime
     run: str
     outcome: str
-    reason: str
+    reason: Reason
     freeze: bool
 
 
@@ -303,7 +304,7 @@ class HoldReleased:
     at: datetime
     run: str
     hold: str
-    detail: str = ""
+    detail: Reason = ""
     kept_out: bool = False
     theirs: bool = False
 
@@ -326,7 +327,7 @@ class OwnerResuming:
 
     at: datetime
     owner: str
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +337,7 @@ class OwnerResumed:
     at: datetime
     owner: str
     by: str
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,7 +347,7 @@ class RunClosed:
     at: datetime
     run: str
     outcome: str
-    reason: str
+    reason: Reason
     freeze: bool
 
 

@@ -31,6 +31,8 @@ from logcaster_guard.domain.events import (
     TargetThawed,
 )
 from logcaster_guard.domain.inbox.commands import Mark
+from logcaster_guard.domain.message import Reason
+from logcaster_guard.domain.reasons import FiredAfterRollout, MarkedBad, RunFroze, RunLeft, UndoLeft
 from logcaster_guard.domain.releases import ReleaseId
 from logcaster_guard.domain.rules import LedgerPolicy, Rule
 from logcaster_guard.domain.workload import Revision
@@ -76,7 +78,7 @@ class Record:
     good_at: datetime | None = None
     bad_at: datetime | None = None
     bad_since: int | None = None
-    bad_reason: str = ""
+    bad_reason: Reason = ""
     objection: str = ""
     stood: float = 0.0
     snapshot: str = ""
@@ -134,7 +136,7 @@ class Freeze:
 
     at: datetime
     by: str
-    reason: str
+    reason: Reason
     spec: str = ""
     who: str = ""
 
@@ -270,7 +272,7 @@ def _opened(ledger: Ledger, event: RunOpened) -> Ledger:
         ledger = replace(ledger, veto=None)
     if event.attributed:
         for template in {event.plan.from_template, *ledger.suspected(event.onset or event.at)}:
-            ledger = _left(ledger, template, event.at, f"rule {event.rule} fired after its rollout")
+            ledger = _left(ledger, template, event.at, FiredAfterRollout(event.rule))
     return ledger
 
 
@@ -281,7 +283,7 @@ def _frozen(ledger: Ledger, event: TargetFrozen) -> Ledger:
 def _closed(ledger: Ledger, event: RunClosed) -> Ledger:
     if not event.freeze:
         return ledger
-    return replace(ledger, freeze=Freeze(event.at, "guard", f"run {event.run}: {event.reason}"))
+    return replace(ledger, freeze=Freeze(event.at, "guard", RunFroze(event.run, event.reason)))
 
 
 def _with(ledger: Ledger, record: Record, **changes: Any) -> Ledger:  # noqa: ANN401 - fields of a ledger
@@ -302,7 +304,7 @@ def _seeded(ledger: Ledger, event: RevisionSeeded) -> Ledger:
         stood=event.stood,
     )
     if event.superseded_by_undo:
-        record = replace(record, bad_at=event.at, bad_since=ledger.length, bad_reason="an undo had left it")
+        record = replace(record, bad_at=event.at, bad_since=ledger.length, bad_reason=UndoLeft())
     return _with(ledger, record)
 
 
@@ -314,7 +316,7 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
         stood = max(before.stood, (since - began).total_seconds()) if began else before.stood
         ledger = _with(ledger, replace(before, stood=stood))
         if event.by_guard is not None or event.undo_of == before.template:
-            left_by = "an undo left it" if event.by_guard is None else f"run {event.by_guard} left it"
+            left_by: Reason = UndoLeft() if event.by_guard is None else RunLeft(event.by_guard)
             ledger = _left(ledger, before.release.key, event.at, left_by)
     known = ledger.records.get(key)
     record = Record(
@@ -379,14 +381,14 @@ def _good(ledger: Ledger, event: RevisionGood) -> Ledger:
     return _with(ledger, record)
 
 
-def _bad(ledger: Ledger, template: str, at: datetime, reason: str) -> Ledger:
+def _bad(ledger: Ledger, template: str, at: datetime, reason: Reason) -> Ledger:
     record = ledger.records.get(template)
     if record is None:
         return ledger
     return _with(ledger, replace(record, bad_at=at, bad_since=ledger.length, bad_reason=reason))
 
 
-def _left(ledger: Ledger, template: str, at: datetime, reason: str) -> Ledger:
+def _left(ledger: Ledger, template: str, at: datetime, reason: Reason) -> Ledger:
     """As `_bad`; what it was bad for already, that it did not even start, say, tells more than that it was left."""
     known = ledger.records.get(template)
     before = known.bad_reason if known is not None and known.bad_since is not None else ""
@@ -403,7 +405,7 @@ def _marked(ledger: Ledger, event: RevisionMarked) -> Ledger:
     record = replace(record, objection=words)
     if ledger.veto is not None and ledger.veto.template == event.release.key:
         ledger = replace(ledger, veto=None)
-    return _bad(_with(ledger, record), event.release.key, event.at, f"a person marked it bad: {words}")
+    return _bad(_with(ledger, record), event.release.key, event.at, MarkedBad(event.words))
 
 
 _FOLDS: Mapping[type[Event], Callable[[Ledger, Any], Ledger]] = {

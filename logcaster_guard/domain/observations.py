@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.steps import Hold
 
 
@@ -14,37 +15,37 @@ class Before:
     `borrows` is what applying it would borrow; `overdue` the outcome and reason if the time is up like this.
     """
 
-    detail: str = ""
+    detail: Reason = ""
     borrows: Hold | None = None
-    overdue: tuple[str, str] | None = None
+    overdue: tuple[str, Reason] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
     """The effect was asked for and is taking hold: nothing to do but to look again."""
 
-    detail: str = ""
+    detail: Reason = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
     """The step's effect is there."""
 
-    detail: str = ""
+    detail: Reason = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ExternalChange:
     """Somebody else changed what the plan rests on."""
 
-    detail: str
+    detail: Reason
 
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
     """It cannot be told now. `retry_after` is in seconds, where the outside asked for a wait."""
 
-    detail: str
+    detail: Reason
     retry_after: float | None = None
 
 
@@ -53,7 +54,7 @@ class Failed:
     """The step can never be done; the run ends with `outcome`."""
 
     outcome: str
-    detail: str
+    detail: Reason
 
 
 Observation = Before | Pending | Done | ExternalChange | Unclear | Failed

@@ -10,6 +10,7 @@ from logcaster_guard.domain import manual
 from logcaster_guard.domain.errors import BlobMissing
 from logcaster_guard.domain.inbox.annotations import Denied
 from logcaster_guard.domain.inbox.commands import Wish
+from logcaster_guard.domain.reasons import AskedByHand
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import Plan
@@ -111,7 +112,7 @@ class ManualRuns:
         if self._policy.dry_run or self._target.dry_run:
             return [f"This is a dry run: nothing is written. It would have been: {'; '.join(shown.lines)}."]
         rule = manual.as_rule(wish)
-        because = f"Asked for by hand ({approval_token}): {reason or 'no reason was given'}."
+        because = AskedByHand(approval_token, reason)
         return await self._decisions.open_manual(rule, shown.plan, shown.workload, because, request=request)
 
     async def look(self, workload: Workload) -> None:

@@ -42,7 +42,7 @@ from logcaster_guard.messages.run_headlines import (
     RunHindered,
 )
 from logcaster_guard.messages.texts import english
-from logcaster_guard.messages.words import images, told
+from logcaster_guard.messages.words import attribution_of, english_facts, images, told
 
 
 def opened(event: RunOpened) -> Notice:
@@ -50,15 +50,16 @@ def opened(event: RunOpened) -> Notice:
     plan = event.plan
     question = asked(event)
     said = event.target, event.rule, event.reason, plan.from_images, plan.to_images
+    cause = attribution_of(event.evidence)
     return _of_run(
         event,
-        RollbackBegins(*said) if question is None else RollbackAsked(*said, question.message),
+        RollbackBegins(*said, cause) if question is None else RollbackAsked(*said, question.message, cause),
         id=f"{event.run}/opened",
         at=event.at,
         event="run.opened",
         severity=Severity.WARNING,
         facts={
-            **event.evidence,
+            **english_facts(event.evidence),
             "rule": event.rule,
             "condition": event.condition,
             "from": images(plan.from_images),

@@ -10,6 +10,7 @@ from logcaster_guard.domain.events import RevisionMarked, TargetFrozen, TargetTh
 from logcaster_guard.domain.guardrails import Guardrail, Refusal
 from logcaster_guard.domain.inbox.commands import Mark
 from logcaster_guard.domain.ledger import Record, ReleaseStatus
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.rules import Rule
 from logcaster_guard.domain.signals import Target
@@ -25,14 +26,14 @@ from logcaster_guard.messages.run_headlines import (
     TriggerRefused,
 )
 from logcaster_guard.messages.texts import english
-from logcaster_guard.messages.words import images, told
+from logcaster_guard.messages.words import attribution_of, english_facts, images, told
 
 
 def refused(
     target: Target,
     rule: Rule,
     reasons: Sequence[Refusal],
-    evidence: Mapping[str, str],
+    evidence: Mapping[str, Reason],
     workload: Workload | None,
     *,
     id: str,  # noqa: A002 - the field's name
@@ -42,7 +43,7 @@ def refused(
     """A trigger fired and nothing is rolled back, with every reason. `workload` is what runs at present, if any."""
     only_alert = all(r.guardrail is Guardrail.ALERT_ONLY for r in reasons)
     return told(
-        TriggerRefused(target.key, rule.name, tuple(r.sentence for r in reasons)),
+        TriggerRefused(target.key, rule.name, tuple(r.reason for r in reasons), attribution_of(evidence)),
         Severity.WARNING if only_alert else Severity.CRITICAL,
         id=id,
         at=at,
@@ -50,7 +51,7 @@ def refused(
         namespace=target.namespace,
         deployment=target.deployment if workload is None else workload.name,
         facts={
-            **evidence,
+            **english_facts(evidence),
             "rule": rule.name,
             "condition": rule.text,
             "version": images(() if workload is None else workload.images),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from logcaster_guard.domain.message import Headline
+from logcaster_guard.domain.evidence import Evidence
+from logcaster_guard.domain.message import Headline, Message, Reason
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.messages.texts import english
 
@@ -44,3 +45,14 @@ def told(
         message=message,
     )
     return english().notice(notice)
+
+
+def english_facts(facts: Mapping[str, Reason]) -> Mapping[str, str]:
+    """Facts as a notice carries them."""
+    return {name: english().text(fact) if isinstance(fact, Message) else fact for name, fact in facts.items()}
+
+
+def attribution_of(facts: Mapping[str, Reason]) -> Evidence | None:
+    """What the facts of a decision put the breach down to."""
+    found = facts.get("attribution")
+    return found if isinstance(found, Evidence) else None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
 from logcaster_guard.domain.runs import FAILED, Run
 from logcaster_guard.domain.steps import Consultation, Look, Plan, Purpose
@@ -33,7 +34,7 @@ class AwaitEndpoints(Look):
         """See `Step`."""
         return self.timeout
 
-    def overdue(self, detail: str) -> tuple[str, str]:
+    def overdue(self, detail: Reason) -> tuple[str, Reason]:
         """See `Step`."""
         return FAILED, f"the rollout of the good release was not complete in time: {detail}"
 

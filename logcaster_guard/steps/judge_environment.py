@@ -7,6 +7,7 @@ from typing import Literal
 
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.signals import Value
@@ -44,7 +45,7 @@ class JudgeEnvironment(Look):
         """See `Step`."""
         return self.timeout
 
-    def overdue(self, detail: str) -> tuple[str, str]:
+    def overdue(self, detail: Reason) -> tuple[str, Reason]:
         """See `Step`."""
         return FAILED, f"the rollout of the good release was not complete in time: {detail}"
 

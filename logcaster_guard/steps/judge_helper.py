@@ -10,6 +10,7 @@ from typing import Literal
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.external_changes import external_change
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.runs import DESTINATION_BAD, INCONCLUSIVE, Run
 from logcaster_guard.domain.signals import SourceError, Value
@@ -57,7 +58,7 @@ class JudgeHelper(Look):
         """See `Step`."""
         return self.timeout
 
-    def overdue(self, detail: str) -> tuple[str, str]:
+    def overdue(self, detail: Reason) -> tuple[str, Reason]:
         """See `Step`."""
         return INCONCLUSIVE, f"whether the good release serves well could not be told in time: {detail}"
 

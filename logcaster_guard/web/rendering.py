@@ -9,12 +9,13 @@ from typing import Any
 
 from logcaster_guard import __version__, messages
 from logcaster_guard.adapters.logs import scrubbed
-from logcaster_guard.domain import attribution
 from logcaster_guard.domain.attribution import Attribution
 from logcaster_guard.domain.conditions import Verdict
+from logcaster_guard.domain.evidence import evidence
 from logcaster_guard.domain.guardrails import Refusal
 from logcaster_guard.domain.inbox.commands import Heard
 from logcaster_guard.domain.ledger import Freeze
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.problems import Problem
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Unit
@@ -175,7 +176,7 @@ def _explanation(found: Explanation) -> Json:
         "no_data_counts_as": status.rule.no_data,
         "guardrails": None
         if refusals is None
-        else [{"guardrail": r.guardrail, "reason": r.sentence} for r in refusals],
+        else [{"guardrail": r.guardrail, "reason": english().text(r.reason)} for r in refusals],
         "attribution": None if found.attribution is None else _attribution(found.attribution, found.units),
         "last_change": None if last is None else {"at": last.at, "change": type(last).__name__[7:].lower()},
         "run": None if found.run is None else found.run.id,
@@ -187,7 +188,7 @@ def _attribution(found: Attribution, units: Mapping[str, Unit]) -> Json:
     """What the last decision put the breach down to."""
     return {
         "cause": found.cause,
-        "evidence": attribution.evidence(found, units),
+        "evidence": english().text(evidence(found, units)),
         "suspects": [{"target": s.target, "score": s.score, "rolled_out": s.rolled} for s in found.suspects],
     }
 
@@ -283,6 +284,8 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - any value that is told
             return str(value)
         case str():
             return scrubbed(value)
+        case Message():
+            return scrubbed(english().text(value))
         case datetime():
             return value.astimezone(UTC).isoformat()
         case Mapping():

@@ -58,6 +58,7 @@ OPENED = Notice(
         "Rule high_error_rate (error_rate > 5%) has been met for 5m.",
         ("web:2",),
         ("web:1",),
+        None,
     ),
 )
 FOREIGN = st.text(alphabet=st.characters(codec=None), max_size=200)

@@ -21,15 +21,14 @@ from logcaster_guard.domain.attribution import (
     attributed,
     chance,
     compared,
-    evidence,
-    facts,
     judged_past,
-    shown,
     yardsticks,
 )
 from logcaster_guard.domain.conditions import And, Comparator, Compare, Negate, Not, Number, SignalRef
+from logcaster_guard.domain.evidence import evidence, facts, shown
 from logcaster_guard.domain.rules import AttributionPolicy
 from logcaster_guard.domain.signals import Unit
+from logcaster_guard.messages.texts import english
 
 POLICY = AttributionPolicy()
 ERRORS = Yardstick("error_rate", 0.05)
@@ -169,7 +168,7 @@ def test_a_number_is_told_with_its_unit(number: float, unit: Unit | None, text: 
 
 def test_that_no_other_target_breaches_is_evidence_too() -> None:
     alone = Attribution(Cause.ROLLOUT, QUIET, suspects=(Suspect(ME, 1.0, rolled=True),), watched=3)
-    assert "None of the 3 other targets breaches at the same moment." in evidence(alone, UNITS)
+    assert "None of the 3 other targets breaches at the same moment." in english().text(evidence(alone, UNITS))
 
 
 def test_no_history_is_needed_where_the_policy_asks_for_none() -> None:
@@ -301,10 +300,11 @@ def test_of_ten_that_fail_alike_nobody_is_blamed_and_of_ten_with_one_worse_that_
 
 def test_the_evidence_is_told_with_its_numbers() -> None:
     found = judged([witness(OTHER, 0.3, rolled=None)], beside=[beside(0.3, 0.0)])
-    said = evidence(found, UNITS)
+    text = english().text
+    said = text(evidence(found, UNITS))
     assert "10 s after the rollout" in said
     assert "quiet on 600 s of values" in said
     assert "error_rate: 30% (before 0%) against 0% (before 0%) of the old pods: stands out" in said
     assert "difference-in-differences 30%, margin 2.5%" in said
     assert facts(found, UNITS)["cause"] == "rollout"
-    assert facts(found, UNITS)["suspects"] == f"{ME} (score 5.9), {OTHER} (no recent rollout)"
+    assert text(facts(found, UNITS)["suspects"]) == f"{ME} (score 5.9), {OTHER} (no recent rollout)"
