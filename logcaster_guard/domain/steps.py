@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from logcaster_guard.domain.field_owners import FieldOwner
 from logcaster_guard.domain.leftovers import Leftover
@@ -155,33 +155,25 @@ def kind_of(step: type[Step]) -> str:
 
 
 class Write(Step):
-    """A step with an effect: it is tried until it is seen to be done, for as long as the API server may be away."""
+    """A step with an effect: it is tried until it is seen to be done, for as long as the API server may be away.
+
+    One that was not seen to be done counts as not done.
+    """
 
     __slots__ = ()
 
-    @property
-    def writes(self) -> bool:
-        """It does."""
-        return True
+    writes: ClassVar = True
+    inconclusive_if_unseen: ClassVar = False
+    asks: ClassVar = None
 
     @property
     def deadline(self) -> float:
-        """The same for every write."""
+        """The same for most writes."""
         return WRITE_TIMEOUT
 
     def overdue(self, detail: str) -> tuple[str, str]:
         """The run has failed."""
         return FAILED, f"the change could not be made in time: {detail}"
-
-    @property
-    def inconclusive_if_unseen(self) -> bool:
-        """A write that was not seen to be done counts as not done."""
-        return False
-
-    @property
-    def asks(self) -> Consultation | None:
-        """A write asks nobody."""
-        return None
 
 
 class Look(Step):
@@ -189,10 +181,10 @@ class Look(Step):
 
     __slots__ = ()
 
-    @property
-    def writes(self) -> bool:
-        """It has no effect."""
-        return False
+    writes: ClassVar = False
+    blobs: ClassVar = ()
+    claims: ClassVar = ()
+    borrows: ClassVar = None
 
     def touches(self, plan: Plan) -> Sequence[ObjectReference]:  # noqa: ARG002 - the base's shape
         """Nothing."""
@@ -201,21 +193,6 @@ class Look(Step):
     def rights(self, plan: Plan) -> Sequence[Right]:  # noqa: ARG002 - the base's shape
         """What every guard may read."""
         return ()
-
-    @property
-    def blobs(self) -> Sequence[str]:
-        """None."""
-        return ()
-
-    @property
-    def claims(self) -> Sequence[Claim]:
-        """Nothing."""
-        return ()
-
-    @property
-    def borrows(self) -> str | None:
-        """Nothing."""
-        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.startup import never_starts
 from logcaster_guard.domain.steps import (
-    Consultation,
     Look,
     Plan,
     Purpose,
@@ -32,34 +31,19 @@ class AwaitRollout(Look):
 
     timeout: float
     kind: Literal["await_rollout"] = "await_rollout"
+    inconclusive_if_unseen: ClassVar = True
+    purpose: ClassVar = Purpose.SETTLING
+    asks: ClassVar = None
 
     @property
     def deadline(self) -> float:
-        """See `Step`."""
         return self.timeout
 
     def overdue(self, detail: str) -> tuple[str, str]:
-        """See `Step`."""
         return FAILED, f"the rollout of the good release was not complete in time: {detail}"
 
-    @property
-    def inconclusive_if_unseen(self) -> bool:
-        """See `Step`."""
-        return True
-
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        """See `Step`."""
         return f"wait for the rollout, {self.timeout:g} s at most"
-
-    @property
-    def purpose(self) -> Purpose:
-        """See `Step`."""
-        return Purpose.SETTLING
-
-    @property
-    def asks(self) -> Consultation | None:
-        """See `Step`."""
-        return None
 
 
 class AwaitRolloutHandler:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from logcaster_guard.domain import capacity, provenance
 from logcaster_guard.domain.capacity import HELPER_LABEL
@@ -17,7 +17,7 @@ from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rights import GRADUAL_ROLE, Right
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.sidecar import without_guard
-from logcaster_guard.domain.steps import Claim, Hold, ObjectReference, Plan, Purpose, Write
+from logcaster_guard.domain.steps import Hold, ObjectReference, Plan, Purpose, Write
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Blobs, Cluster, Json, Kind
 from logcaster_guard.steps.helper_deployment import (
@@ -45,13 +45,14 @@ class CreateHelper(Write):
     replicas: int
     labels: dict[str, str]
     kind: Literal["create_helper"] = "create_helper"
+    claims: ClassVar = ()
+    borrows: ClassVar = "helper"
+    purpose: ClassVar = Purpose.PREPARATION
 
     def touches(self, plan: Plan) -> Sequence[ObjectReference]:
-        """See `Step`."""
         return (plan.object("Deployment", self.helper),)
 
     def rights(self, plan: Plan) -> Sequence[Right]:
-        """See `Step`."""
         return (
             Right("create", "apps", "deployments", plan.namespace, granted_by=GRADUAL_ROLE),
             # What cannot be deleted again could not be given back.
@@ -60,27 +61,10 @@ class CreateHelper(Write):
 
     @property
     def blobs(self) -> Sequence[str]:
-        """See `Step`."""
         return (self.release,)
 
     def line(self, plan: Plan) -> str:
-        """See `Step`."""
         return f"run {plan.good} beside production as Deployment {self.helper}, pods: {self.replicas}"
-
-    @property
-    def claims(self) -> Sequence[Claim]:
-        """See `Step`."""
-        return ()
-
-    @property
-    def borrows(self) -> str | None:
-        """See `Step`."""
-        return "helper"
-
-    @property
-    def purpose(self) -> Purpose:
-        """See `Step`."""
-        return Purpose.PREPARATION
 
 
 class CreateHelperHandler(HelperHandler):

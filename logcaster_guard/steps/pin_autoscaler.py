@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from logcaster_guard.domain import field_owners
 from logcaster_guard.domain.errors import ClusterError, NotFound
@@ -41,38 +41,22 @@ class PinAutoscaler(Write):
     uid: str
     size: int
     kind: Literal["pin_autoscaler"] = "pin_autoscaler"
+    blobs: ClassVar = ()
+    borrows: ClassVar = "autoscaler_bounds"
+    purpose: ClassVar = Purpose.PREPARATION
 
     def touches(self, plan: Plan) -> Sequence[ObjectReference]:
-        """See `Step`."""
         return (plan.object("HorizontalPodAutoscaler", self.autoscaler),)
 
     def rights(self, plan: Plan) -> Sequence[Right]:
-        """See `Step`."""
         return (Right("patch", "autoscaling", "horizontalpodautoscalers", plan.namespace, self.autoscaler),)
 
-    @property
-    def blobs(self) -> Sequence[str]:
-        """See `Step`."""
-        return ()
-
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        """See `Step`."""
         return f"set both bounds of autoscaler {self.autoscaler} to {self.size}"
 
     @property
     def claims(self) -> Sequence[Claim]:
-        """See `Step`."""
         return (Claim(Field.AUTOSCALED_SIZE, self.size),)
-
-    @property
-    def borrows(self) -> str | None:
-        """See `Step`."""
-        return "autoscaler_bounds"
-
-    @property
-    def purpose(self) -> Purpose:
-        """See `Step`."""
-        return Purpose.PREPARATION
 
 
 class PinAutoscalerHandler:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from logcaster_guard.domain import field_owners
 from logcaster_guard.domain.errors import ClusterError, NotFound
@@ -14,7 +14,6 @@ from logcaster_guard.domain.observations import Before, Done, ExternalChange, Ob
 from logcaster_guard.domain.rights import Right
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import (
-    Claim,
     Hold,
     ObjectReference,
     Plan,
@@ -38,38 +37,19 @@ class RaiseAutoscalerMinimum(Write):
     uid: str
     minimum: int
     kind: Literal["raise_autoscaler_minimum"] = "raise_autoscaler_minimum"
+    blobs: ClassVar = ()
+    claims: ClassVar = ()
+    borrows: ClassVar = "autoscaler_minimum"
+    purpose: ClassVar = Purpose.PREPARATION
 
     def touches(self, plan: Plan) -> Sequence[ObjectReference]:
-        """See `Step`."""
         return (plan.object("HorizontalPodAutoscaler", self.autoscaler),)
 
     def rights(self, plan: Plan) -> Sequence[Right]:
-        """See `Step`."""
         return (Right("patch", "autoscaling", "horizontalpodautoscalers", plan.namespace, self.autoscaler),)
 
-    @property
-    def blobs(self) -> Sequence[str]:
-        """See `Step`."""
-        return ()
-
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        """See `Step`."""
         return f"raise the minimum of autoscaler {self.autoscaler} to {self.minimum}"
-
-    @property
-    def claims(self) -> Sequence[Claim]:
-        """See `Step`."""
-        return ()
-
-    @property
-    def borrows(self) -> str | None:
-        """See `Step`."""
-        return "autoscaler_minimum"
-
-    @property
-    def purpose(self) -> Purpose:
-        """See `Step`."""
-        return Purpose.PREPARATION
 
 
 class RaiseAutoscalerMinimumHandler:

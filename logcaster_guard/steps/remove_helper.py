@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from logcaster_guard.domain import capacity, provenance
 from logcaster_guard.domain.errors import ClusterError
@@ -12,7 +12,7 @@ from logcaster_guard.domain.observations import Before, Done, ExternalChange, Fa
 from logcaster_guard.domain.provenance import MANAGED, RUN
 from logcaster_guard.domain.rights import GRADUAL_ROLE, Right
 from logcaster_guard.domain.runs import FAILED, Run
-from logcaster_guard.domain.steps import Claim, Hold, ObjectReference, Plan, Purpose, Write
+from logcaster_guard.domain.steps import Hold, ObjectReference, Plan, Purpose, Write
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Cluster, Json, Kind
 from logcaster_guard.steps.helper_deployment import (
@@ -35,38 +35,19 @@ class RemoveHelper(Write):
 
     helper: str
     kind: Literal["remove_helper"] = "remove_helper"
+    blobs: ClassVar = ()
+    claims: ClassVar = ()
+    borrows: ClassVar = None
+    purpose: ClassVar = Purpose.PREPARATION
 
     def touches(self, plan: Plan) -> Sequence[ObjectReference]:
-        """See `Step`."""
         return (plan.object("Deployment", self.helper),)
 
     def rights(self, plan: Plan) -> Sequence[Right]:
-        """See `Step`."""
         return (Right("delete", "apps", "deployments", plan.namespace, self.helper, GRADUAL_ROLE),)
 
-    @property
-    def blobs(self) -> Sequence[str]:
-        """See `Step`."""
-        return ()
-
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        """See `Step`."""
         return f"delete Deployment {self.helper}"
-
-    @property
-    def claims(self) -> Sequence[Claim]:
-        """See `Step`."""
-        return ()
-
-    @property
-    def borrows(self) -> str | None:
-        """See `Step`."""
-        return None
-
-    @property
-    def purpose(self) -> Purpose:
-        """See `Step`."""
-        return Purpose.PREPARATION
 
 
 class RemoveHelperHandler(HelperHandler):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from logcaster_guard.domain import capacity, provenance
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, Rejected
@@ -39,13 +39,14 @@ class RestoreEnvironment(Write):
     snapshot: str
     replicas: int
     kind: Literal["restore_environment"] = "restore_environment"
+    claims: ClassVar = (Claim(Field.EXISTENCE, True),)
+    borrows: ClassVar = "environment"
+    purpose: ClassVar = Purpose.PREPARATION
 
     def touches(self, plan: Plan) -> Sequence[ObjectReference]:  # noqa: ARG002 - the base's shape
-        """See `Step`."""
         return ()
 
     def rights(self, plan: Plan) -> Sequence[Right]:
-        """See `Step`."""
         return (
             on_workload("create", plan.kind, plan.namespace, "", SWITCHING_ROLE),
             # What cannot be deleted again could not be given back.
@@ -54,27 +55,10 @@ class RestoreEnvironment(Write):
 
     @property
     def blobs(self) -> Sequence[str]:
-        """See `Step`."""
         return (self.snapshot,)
 
     def line(self, plan: Plan) -> str:
-        """See `Step`."""
         return f"create the other environment with {plan.good} again, pods: {self.replicas}"
-
-    @property
-    def claims(self) -> Sequence[Claim]:
-        """See `Step`."""
-        return (Claim(Field.EXISTENCE, True),)
-
-    @property
-    def borrows(self) -> str | None:
-        """See `Step`."""
-        return "environment"
-
-    @property
-    def purpose(self) -> Purpose:
-        """See `Step`."""
-        return Purpose.PREPARATION
 
 
 class RestoreEnvironmentHandler:

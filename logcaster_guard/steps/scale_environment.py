@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from logcaster_guard.domain import field_owners
 from logcaster_guard.domain.errors import ClusterError
@@ -33,38 +33,22 @@ class ScaleEnvironment(Write):
 
     replicas: int
     kind: Literal["scale_environment"] = "scale_environment"
+    blobs: ClassVar = ()
+    borrows: ClassVar = "environment_size"
+    purpose: ClassVar = Purpose.PREPARATION
 
     def touches(self, plan: Plan) -> Sequence[ObjectReference]:  # noqa: ARG002 - the base's shape
-        """See `Step`."""
         return ()
 
     def rights(self, plan: Plan) -> Sequence[Right]:
-        """See `Step`."""
         return (on_workload("patch", plan.kind, plan.namespace, plan.deployment, SWITCHING_ROLE),)
 
-    @property
-    def blobs(self) -> Sequence[str]:
-        """See `Step`."""
-        return ()
-
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        """See `Step`."""
         return f"scale the other environment to {self.replicas}"
 
     @property
     def claims(self) -> Sequence[Claim]:
-        """See `Step`."""
         return (Claim(Field.SIZE, self.replicas),)
-
-    @property
-    def borrows(self) -> str | None:
-        """See `Step`."""
-        return "environment_size"
-
-    @property
-    def purpose(self) -> Purpose:
-        """See `Step`."""
-        return Purpose.PREPARATION
 
 
 class ScaleEnvironmentHandler:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from logcaster_guard.domain import capacity, field_owners
 from logcaster_guard.domain.errors import ClusterError, NotFound
@@ -43,38 +43,22 @@ class ScaleProduction(Write):
 
     replicas: int
     kind: Literal["scale_production"] = "scale_production"
+    blobs: ClassVar = ()
+    borrows: ClassVar = "replicas"
+    purpose: ClassVar = Purpose.PREPARATION
 
     def touches(self, plan: Plan) -> Sequence[ObjectReference]:  # noqa: ARG002 - the base's shape
-        """See `Step`."""
         return ()
 
     def rights(self, plan: Plan) -> Sequence[Right]:
-        """See `Step`."""
         return (on_workload("patch", plan.kind, plan.namespace, plan.deployment),)
 
-    @property
-    def blobs(self) -> Sequence[str]:
-        """See `Step`."""
-        return ()
-
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        """See `Step`."""
         return f"scale production to {self.replicas}"
 
     @property
     def claims(self) -> Sequence[Claim]:
-        """See `Step`."""
         return (Claim(Field.SIZE, self.replicas),)
-
-    @property
-    def borrows(self) -> str | None:
-        """See `Step`."""
-        return "replicas"
-
-    @property
-    def purpose(self) -> Purpose:
-        """See `Step`."""
-        return Purpose.PREPARATION
 
 
 class ScaleProductionHandler:

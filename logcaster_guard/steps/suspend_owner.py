@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hmac import compare_digest
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from logcaster_guard.domain import gitops, provenance
 from logcaster_guard.domain.errors import ClusterError, NotFound
@@ -17,7 +17,6 @@ from logcaster_guard.domain.rights import Right, on_owner
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import (
     CLUSTER,
-    Claim,
     Hold,
     ObjectReference,
     Plan,
@@ -44,38 +43,19 @@ class SuspendOwner(Write):
     revision: str
     content: str
     kind: Literal["suspend_owner"] = "suspend_owner"
+    blobs: ClassVar = ()
+    claims: ClassVar = ()
+    borrows: ClassVar = OWNER
+    purpose: ClassVar = Purpose.PREPARATION
 
     def touches(self, plan: Plan) -> Sequence[ObjectReference]:  # noqa: ARG002 - the base's shape
-        """See `Step`."""
         return owner_reference(self.owner)
 
     def rights(self, plan: Plan) -> Sequence[Right]:  # noqa: ARG002 - the base's shape
-        """See `Step`."""
         return (on_owner("patch", self.owner),)
 
-    @property
-    def blobs(self) -> Sequence[str]:
-        """See `Step`."""
-        return ()
-
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        """See `Step`."""
         return f"suspend {self.owner}, until it wants another revision"
-
-    @property
-    def claims(self) -> Sequence[Claim]:
-        """See `Step`."""
-        return ()
-
-    @property
-    def borrows(self) -> str | None:
-        """See `Step`."""
-        return OWNER
-
-    @property
-    def purpose(self) -> Purpose:
-        """See `Step`."""
-        return Purpose.PREPARATION
 
 
 class SuspendOwnerHandler:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from logcaster_guard.domain import capacity, field_owners
 from logcaster_guard.domain.errors import ClusterError
@@ -37,38 +37,22 @@ class SwitchService(Write):
     before: str
     after: str
     kind: Literal["switch_service"] = "switch_service"
+    blobs: ClassVar = ()
+    borrows: ClassVar = "selector"
+    purpose: ClassVar = Purpose.TAKEOVER
 
     def touches(self, plan: Plan) -> Sequence[ObjectReference]:
-        """See `Step`."""
         return () if plan.service is None else (plan.object("Service", plan.service),)
 
     def rights(self, plan: Plan) -> Sequence[Right]:
-        """See `Step`."""
         return (Right("patch", "", "services", plan.namespace, plan.service or "", SWITCHING_ROLE),)
 
-    @property
-    def blobs(self) -> Sequence[str]:
-        """See `Step`."""
-        return ()
-
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        """See `Step`."""
         return f"switch the Service from {self.label}={self.before} to {self.label}={self.after}"
 
     @property
     def claims(self) -> Sequence[Claim]:
-        """See `Step`."""
         return (Claim(Field.SELECTOR, {self.label: self.after}),)
-
-    @property
-    def borrows(self) -> str | None:
-        """See `Step`."""
-        return "selector"
-
-    @property
-    def purpose(self) -> Purpose:
-        """See `Step`."""
-        return Purpose.TAKEOVER
 
 
 class SwitchServiceHandler:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from logcaster_guard.domain.observations import Before, Done, Observation
 from logcaster_guard.domain.rights import Right
@@ -24,6 +24,8 @@ class SetScaler(Write):
     settings: str
     size: int
     kind: Literal["set_scaler"] = "set_scaler"
+    borrows: ClassVar = "scaler"
+    purpose: ClassVar = Purpose.PREPARATION
 
     def touches(self, plan: Plan) -> Sequence[ObjectReference]:  # noqa: ARG002 - the base's shape
         return (ObjectReference("scalers", "Scaler", "", self.scaler),)
@@ -41,14 +43,6 @@ class SetScaler(Write):
     @property
     def claims(self) -> Sequence[Claim]:
         return (Claim(Field.AUTOSCALED_SIZE, self.size),)
-
-    @property
-    def borrows(self) -> str | None:
-        return "scaler"
-
-    @property
-    def purpose(self) -> Purpose:
-        return Purpose.PREPARATION
 
 
 class SetScalerHandler:
