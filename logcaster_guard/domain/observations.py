@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from logcaster_guard.domain.events import Event
 from logcaster_guard.domain.steps import Hold
 
 
@@ -28,9 +29,13 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The step's effect is there."""
+    """The step's effect is there, or what was borrowed is as it is to stay.
+
+    `also` is told to the journal in the same append: who gives it back later, where it stays out beyond the run.
+    """
 
     detail: str = ""
+    also: Event | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from logcaster_guard.domain.errors import GuardError
 from logcaster_guard.domain.events import (
     Event,
     HoldReleased,
-    OwnerSuspended,
     PeopleReminded,
     RevisionBad,
     RunAnswered,
@@ -41,6 +40,8 @@ SUBSIDED = "subsided"
 ESCALATED = "escalated"
 PUT_BACK = "put back"
 
+_IN_PLACE = frozenset({RECOVERED, NOT_RECOVERED, INCONCLUSIVE})
+"""Ends of a run that leaves the good release where it has put it."""
 HARMLESS = frozenset({VETOED, NOT_APPROVED, SUBSIDED})
 """Ends of a run that changed nothing: the target is not frozen."""
 
@@ -128,11 +129,24 @@ class Run:
         """The hold to give back next: the one taken last."""
         return list(self.holds.values())[-1] if self.holds else None
 
-    def done_instant(self, *kinds: str) -> datetime | None:
-        """When the last step of one of these kinds was seen to be done."""
-        steps = self.opened.plan.steps
-        done = [at for index, at in sorted(self.done_at.items()) if steps[index].kind in kinds]
-        return done[-1] if done else None
+    @property
+    def done(self) -> Sequence[Step]:
+        """The steps that were seen to be done."""
+        return [self.opened.plan.steps[index] for index in sorted(self.done_at)]
+
+    def wrote(self, field: Field) -> bool:
+        """Whether a step that writes this field was seen to be done."""
+        return any(claim.field is field for step in self.done for claim in step.claims)
+
+    def borrowed(self, kind: str) -> Sequence[Hold]:
+        """What it has borrowed of this kind, and not given back."""
+        return [hold for hold in self.holds.values() if hold.kind == kind]
+
+    @property
+    def leaves_destination(self) -> bool:
+        """Whether it is ending with the good release in place: whoever owns the workload would undo that."""
+        taken_over = any(step.purpose is Purpose.TAKEOVER for step in self.done)
+        return taken_over and self.ending is not None and self.ending.outcome in _IN_PLACE
 
     @property
     def witnessed(self) -> float:
@@ -232,18 +246,25 @@ def _after(
 
 
 def next(  # noqa: A001 - the protocol's word
-    run: Run, observation: Observation | None, now: datetime, elapsed: float, *, objection: str = ""
+    run: Run,
+    observation: Observation | None,
+    now: datetime,
+    elapsed: float,
+    *,
+    objection: str = "",
+    stood_in_for: bool = False,
 ) -> Decision:
     """What the run does next.
 
     `observation` is of the present step, or of the hold that is owed when the run is ending; None if there is nothing
     to observe yet. `elapsed` is how many seconds the present step (or the ending) has lasted. `objection` is what a
-    person said who has marked the destination bad, empty where nobody did.
+    person said who has marked the destination bad, empty where nobody did. `stood_in_for`: something carries what the
+    owed hold is missing, and goes only after it, so that it is not given up.
     """
     if run.closed is not None:
         raise GuardError(f"Run {run.id} is closed.")
     if run.ending is not None:
-        return _ending(run, run.ending, observation, now, elapsed)
+        return _ending(run, run.ending, observation, now, elapsed, stood_in_for=stood_in_for)
     if run.said is not None and run.said.answer is RunCommand.ABANDON:
         return _end(run, now, ABANDONED, f"a person abandoned it: {_words(run.said)}", freeze=True)
     step = run.present
@@ -312,23 +333,21 @@ POLL = 1.0
 
 
 def _ending(
-    run: Run, ending: RunEnding, observation: Observation | None, now: datetime, elapsed: float
-) -> Decision:  # fmt: skip
+    run: Run, ending: RunEnding, observation: Observation | None, now: datetime, elapsed: float, *, stood_in_for: bool
+) -> Decision:
     hold = run.owed
     if hold is None:
         return Close(RunClosed(now, run.id, ending.outcome, ending.reason, ending.freeze))
     match observation:
-        case Done(detail):
-            return Commit((HoldReleased(now, run.id, hold.id, detail),))
+        case Done(detail, also):
+            released = HoldReleased(now, run.id, hold.id, detail)
+            return Commit((released,) if also is None else (also, released))
         case ExternalChange(detail):
             return Commit((HoldReleased(now, run.id, hold.id, detail, theirs=hold.original is not None),))
-        case Failed(_, detail) if _stood_in_for(run, hold):
+        case Failed(_, detail) if stood_in_for:
             return WaitUntil(_pause(int(elapsed), None), detail)
         case Failed(_, detail):
             return Commit((HoldReleased(now, run.id, hold.id, detail, kept_out=True),))
-        case Before() if hold.kind == "gitops_owner" and _stays(run, ending):
-            detail = "it stays suspended until another revision is wanted"
-            return Commit((OwnerSuspended(now, run.id, hold), HoldReleased(now, run.id, hold.id, detail)))
         case Before():
             return GiveBack(hold)
         case Pending(detail):
@@ -337,19 +356,6 @@ def _ending(
             return WaitUntil(_pause(int(elapsed), retry_after), detail)
         case None:
             return WaitUntil(0.0, "nothing was observed yet")
-
-
-def _stood_in_for(run: Run, hold: Hold) -> bool:
-    """Whether a helper carries what is missing: it goes only after production has its size, so that is not given up."""
-    sizes = hold.kind in {"replicas", "autoscaler_bounds"}
-    return sizes and run.done_instant("remove_helper") is None and any(h.kind == "helper" for h in run.holds.values())
-
-
-def _stays(run: Run, ending: RunEnding) -> bool:
-    """Whether the run leaves the good release in place: its GitOps owner would roll the bad one out again."""
-    steps = run.opened.plan.steps
-    restored = any(steps[index].purpose is Purpose.TAKEOVER for index in run.done_at)
-    return restored and ending.outcome in {RECOVERED, NOT_RECOVERED, INCONCLUSIVE}
 
 
 def _end(run: Run, now: datetime, outcome: str, reason: str, *, freeze: bool) -> Commit:

@@ -154,6 +154,13 @@ def kind_of(step: type[Step]) -> str:
     return str(found["kind"])
 
 
+def borrowed_by(step: type[Step]) -> str | None:
+    """What every value of this class borrows."""
+    # Each states it as a constant of its class.
+    borrows: object = step.borrows
+    return borrows if isinstance(borrows, str) else None
+
+
 class Write(Step):
     """A step with an effect: it is tried until it is seen to be done, for as long as the API server may be away.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import structlog
 
 from logcaster_guard import messages
 from logcaster_guard.domain import runs
+from logcaster_guard.domain.compensations import Remedy
 from logcaster_guard.domain.errors import ClusterError, Conflict, JournalUnavailable, Rejected
 from logcaster_guard.domain.events import (
     Event,
@@ -26,11 +27,11 @@ from logcaster_guard.domain.events import (
 from logcaster_guard.domain.notices import Severity
 from logcaster_guard.domain.observations import Failed, Observation, Unclear
 from logcaster_guard.domain.runs import FAILED, Close, Commit, GiveBack, Perform, Run, WaitUntil
-from logcaster_guard.domain.steps import Purpose
+from logcaster_guard.domain.steps import Hold, Purpose
 from logcaster_guard.engine.journal_state import JournalState
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.ports import Clock
-from logcaster_guard.steps.services import Handler, Lender
+from logcaster_guard.steps.services import Handlers
 
 _JOURNAL_RETRY = 5.0
 _LONGEST_PAUSE = 60.0
@@ -67,8 +68,7 @@ class Executor:
         *,
         state: JournalState,
         clock: Clock,
-        handlers: Mapping[str, Handler],
-        lenders: Mapping[str, Lender],
+        handlers: Handlers,
         on_close: Callable[[str], None] = lambda _: None,
         successor: Callable[[Run, RunClosed], Awaitable[RunOpened | None]] = _nobody,
         listen: Callable[[Run], Awaitable[bool]] = _silence,
@@ -76,7 +76,6 @@ class Executor:
         self._state = state
         self._clock = clock
         self._handlers = handlers
-        self._lenders = lenders
         self._on_close = on_close
         self._successor = successor
         self._listen = listen
@@ -232,7 +231,12 @@ class Executor:
     def _next(self, run: Run, observation: Observation | None) -> runs.Decision:
         destination = self._state.ledger(run.opened.target).records.get(run.opened.plan.to_template)
         objection = "" if destination is None else destination.objection
-        return runs.next(run, observation, self._clock.now(), self._elapsed(run), objection=objection)
+        stood_in_for = run.owed is not None and self._handlers.compensations[run.owed.kind].stood_in_for(run)
+        now, elapsed = self._clock.now(), self._elapsed(run)
+        return runs.next(run, observation, now, elapsed, objection=objection, stood_in_for=stood_in_for)
+
+    def _remedy(self, run: Run, hold: Hold) -> Remedy:
+        return self._handlers.compensations[hold.kind].remedy(run.opened.plan, hold)
 
     def _voided(self, run: Run) -> Close | None:
         if run.id not in self._void:
@@ -246,9 +250,9 @@ class Executor:
             case Perform(intent, step):
                 if await self._state.decide(stream, intent, of=run):
                     intended = self._state.run(run.id)
-                    return await self._effect(self._handlers[step.kind].apply(step, intended), step.kind)
+                    return await self._effect(self._handlers.steps[step.kind].apply(step, intended), step.kind)
             case GiveBack(hold):
-                return await self._effect(self._lenders[hold.kind].release(hold, run), f"release {hold.kind}")
+                return await self._effect(self._handlers.lenders[hold.kind].release(hold, run), f"release {hold.kind}")
             case WaitUntil(seconds, reason):
                 self._log.debug("run.waiting", reason=reason, seconds=seconds)
                 await self._clock.sleep_until(self._clock.monotonic() + seconds)
@@ -319,11 +323,11 @@ class Executor:
     async def _observe(self, run: Run) -> Observation | None:
         if run.ending is not None:
             hold = run.owed
-            return None if hold is None else await self._lenders[hold.kind].observe_release(hold, run)
+            return None if hold is None else await self._handlers.lenders[hold.kind].observe_release(hold, run)
         step = run.present
         if step is None or run.started is None:
             return None
-        observation = await self._handlers[step.kind].observe(step, run)
+        observation = await self._handlers.steps[step.kind].observe(step, run)
         if isinstance(observation, Unclear):
             self._lines.warning(
                 "step.unclear", about=f"{step.kind} {run.id}", step=step.kind, detail=observation.detail
@@ -352,12 +356,14 @@ class Executor:
         for event in events:
             if isinstance(event, RunClosed):
                 found.append(NoticeQueued(event.at, messages.ended(run, event)))
-            if isinstance(event, HoldReleased) and event.kept_out:
-                found.append(NoticeQueued(event.at, messages.not_given_back(run, event)))
-            if isinstance(event, HoldReleased) and event.theirs:
-                found.append(NoticeQueued(event.at, messages.left_as_theirs(run, event)))
+            if isinstance(event, HoldReleased) and (event.kept_out or event.theirs):
+                tell = messages.not_given_back if event.kept_out else messages.left_as_theirs
+                remedy = self._remedy(run, run.holds[event.hold])
+                found.append(NoticeQueued(event.at, tell(run, event, remedy)))
             if isinstance(event, OwnerSuspended):
-                found.append(NoticeQueued(event.at, messages.owner_suspended(run, event)))
+                found.append(
+                    NoticeQueued(event.at, messages.owner_suspended(run, event, self._remedy(run, event.hold)))
+                )
             if isinstance(event, PeopleReminded):
                 found.append(NoticeQueued(event.at, messages.reminded(run, event)))
             settled = isinstance(event, StepDone) and run.opened.plan.steps[event.step].purpose is Purpose.SETTLING

@@ -20,7 +20,7 @@ from logcaster_guard.engine import gitops_owners
 from logcaster_guard.engine.journal_state import JournalState, target_stream
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.ports import Clock, Cluster, Json, Kind
-from logcaster_guard.steps.suspend_owner import is_marked, place_of, released, resume
+from logcaster_guard.steps.suspend_owner import OWNER, is_marked, place_of, released, remedy, resume
 
 _LATEST = timedelta(days=1)
 """How long after the end of a run a request of its own is looked out for."""
@@ -95,9 +95,8 @@ class Suspensions:
         self._tell_once(target, event.hold.object, str(error))
         if not isinstance(error, Rejected):
             return
-        notice = messages.owner_not_resumed(
-            self._state.run(event.run), event, self._clock.now(), str(error)
-        )  # fmt: skip
+        run, at = self._state.run(event.run), self._clock.now()
+        notice = messages.owner_not_resumed(run, event, at, str(error), remedy(event.hold))
         if not self._state.knows_notice(notice.id):
             await self._state.tell(target_stream(target), NoticeQueued(notice.at, notice))
 
@@ -119,7 +118,7 @@ class Suspensions:
         holds: dict[str, list[Hold]] = {}
         targets: dict[str, str] = {}
         for run in closed:
-            for hold in (h for h in run.taken.values() if h.kind == "gitops_owner"):
+            for hold in (h for h in run.taken.values() if h.kind == OWNER):
                 holds.setdefault(hold.object, []).append(hold)
                 targets[hold.object] = run.opened.target
         found = [(targets[name], await self._swept(name, holds[name], kept)) for name in sorted(holds)]

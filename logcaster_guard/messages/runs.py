@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from logcaster_guard.domain.compensations import Remedy
 from logcaster_guard.domain.events import (
     HoldReleased,
     OwnerResumed,
@@ -21,8 +22,7 @@ from logcaster_guard.domain.inbox.freezes import LIFTED
 from logcaster_guard.domain.leftovers import Leftover
 from logcaster_guard.domain.notices import Notice, Severity, Silence
 from logcaster_guard.domain.runs import DESTINATION_BAD, ESCALATED, RECOVERED, SUBSIDED, VETOED, Run
-from logcaster_guard.domain.steps import Hold
-from logcaster_guard.messages.remedy import by_hand, remedy
+from logcaster_guard.domain.steps import Field, Hold
 from logcaster_guard.messages.words import images, sentence
 
 
@@ -148,7 +148,7 @@ def ended(run: Run, event: RunClosed) -> Notice:
         _command(run.opened, FREEZE, f"{LIFTED}: WHY", switched=run.switched and event.outcome != DESTINATION_BAD),
     )
     frozen = f" The target is frozen until a person lifts it: {resume} , or {lift} ." if event.freeze else ""
-    in_place = run.done_instant("restore_template") is not None and event.outcome != DESTINATION_BAD
+    in_place = run.wrote(Field.TEMPLATE) and event.outcome != DESTINATION_BAD
     leftover = plan.leftover if in_place else None
     until = None if run.said is None else run.said.until
     lifted = "unless a person marks it bad or rolls it back"
@@ -181,7 +181,7 @@ def _leftover(found: Leftover | None) -> Mapping[str, str]:
     return {"leftover": found.shown, **helm}
 
 
-def not_given_back(run: Run, event: HoldReleased) -> Notice:
+def not_given_back(run: Run, event: HoldReleased, remedy: Remedy) -> Notice:
     """Something that a run borrowed stays as the guard wrote it: a person has to put it back."""
     hold = run.holds[event.hold]
     original = "unset" if hold.original is None else hold.original
@@ -192,22 +192,22 @@ def not_given_back(run: Run, event: HoldReleased) -> Notice:
         event="hold.not_given_back",
         severity=Severity.CRITICAL,
         title=f"{hold.object} of {run.opened.target} was not put back",
-        text=f"{sentence(event.detail)} {remedy(run, hold)}",
+        text=f"{sentence(event.detail)} {remedy.sentence}",
         facts={
             "hold": hold.id,
             "detail": event.detail,
             "object": hold.object,
             "written": str(hold.written),
             "original": str(original),
-            "remedy": by_hand(run, hold),
+            "remedy": remedy.command,
         },
     )
 
 
-def left_as_theirs(run: Run, event: HoldReleased) -> Notice:
+def left_as_theirs(run: Run, event: HoldReleased, remedy: Remedy) -> Notice:
     """Something that a run borrowed is not given back, because somebody else has set it meanwhile."""
     hold = run.holds[event.hold]
-    bounds = hold.kind == "autoscaler_bounds"
+    bounds = hold.original_maximum is not None
     original = f"{hold.original} and {hold.original_maximum}" if bounds else str(hold.original)
     return _of_run(
         run.opened,
@@ -216,18 +216,18 @@ def left_as_theirs(run: Run, event: HoldReleased) -> Notice:
         event="hold.theirs",
         severity=Severity.WARNING,
         title=f"{hold.object} of {run.opened.target} stays as somebody else has set it",
-        text=f"{sentence(event.detail)} To have it as it was before the run: {by_hand(run, hold)}.",
+        text=f"{sentence(event.detail)} To have it as it was before the run: {remedy.command}.",
         facts={
             "hold": hold.id,
             "object": hold.object,
             "reason": event.detail,
             "original": original,
-            "remedy": by_hand(run, hold),
+            "remedy": remedy.command,
         },
     )
 
 
-def owner_suspended(run: Run, event: OwnerSuspended) -> Notice:
+def owner_suspended(run: Run, event: OwnerSuspended, remedy: Remedy) -> Notice:
     """The run is at its end, and the target's GitOps owner stays suspended."""
     hold, plan = event.hold, run.opened.plan
     return _of_run(
@@ -238,8 +238,8 @@ def owner_suspended(run: Run, event: OwnerSuspended) -> Notice:
         severity=Severity.WARNING,
         title=f"{hold.object} of {run.opened.target} stays suspended",
         text=f"It would roll {images(plan.from_images)} out again. Revert {hold.revision or 'the bad release'} in its "
-        f"source: the guard resumes it once it wants another revision. To resume it now: {by_hand(run, hold)}.",
-        facts={"owner": hold.object, "revision": hold.revision, "resume": by_hand(run, hold)},
+        f"source: the guard resumes it once it wants another revision. To resume it now: {remedy.command}.",
+        facts={"owner": hold.object, "revision": hold.revision, "resume": remedy.command},
     )
 
 
@@ -258,7 +258,7 @@ def owner_resumed(run: Run, suspended: OwnerSuspended, event: OwnerResumed) -> N
     )
 
 
-def owner_not_resumed(run: Run, suspended: OwnerSuspended, at: datetime, reason: str) -> Notice:
+def owner_not_resumed(run: Run, suspended: OwnerSuspended, at: datetime, reason: str, remedy: Remedy) -> Notice:
     """The guard is refused what it needs to resume a GitOps owner."""
     hold = suspended.hold
     return _of_run(
@@ -268,8 +268,8 @@ def owner_not_resumed(run: Run, suspended: OwnerSuspended, at: datetime, reason:
         event="owner.not_resumed",
         severity=Severity.CRITICAL,
         title=f"{hold.object} of {run.opened.target} cannot be resumed",
-        text=f"{sentence(reason)} The guard goes on trying. To resume it by hand: {by_hand(run, hold)}.",
-        facts={"owner": hold.object, "reason": reason, "resume": by_hand(run, hold)},
+        text=f"{sentence(reason)} The guard goes on trying. To resume it by hand: {remedy.command}.",
+        facts={"owner": hold.object, "reason": reason, "resume": remedy.command},
     )
 
 

@@ -21,6 +21,7 @@ from logcaster_guard.domain.steps import Hold, ObjectReference, Plan, Purpose, W
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Blobs, Cluster, Json, Kind
 from logcaster_guard.steps.helper_deployment import (
+    HELPER,
     HelperHandler,
     disowned,
     helper_hold,
@@ -46,7 +47,7 @@ class CreateHelper(Write):
     labels: dict[str, str]
     kind: Literal["create_helper"] = "create_helper"
     claims: ClassVar = ()
-    borrows: ClassVar = "helper"
+    borrows: ClassVar = HELPER
     purpose: ClassVar = Purpose.PREPARATION
 
     def touches(self, plan: Plan) -> Sequence[ObjectReference]:
@@ -136,7 +137,7 @@ def manifest(step: CreateHelper, hold: Hold, workload: Workload, release: Releas
 def _hold(cluster: Cluster, run: Run, helper: str) -> Hold:
     return Hold(
         id=helper_hold(helper),
-        kind="helper",
+        kind=HELPER,
         object=helper,
         uid="",
         original=None,

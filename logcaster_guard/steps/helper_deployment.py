@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 from logcaster_guard.domain import capacity, field_owners, provenance
 from logcaster_guard.domain.capacity import HELPER_LABEL
@@ -22,6 +23,9 @@ from logcaster_guard.steps.observe import (
     both,
     deployment_called,
 )
+
+HELPER: Final = "helper"
+"""What creating a helper borrows."""
 
 
 class HelperHandler:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from logcaster_guard.domain import field_owners
+from logcaster_guard.domain.compensations import CompensationKind, Remedy, patching
 from logcaster_guard.domain.errors import ClusterError, NotFound
 from logcaster_guard.domain.external_changes import external_change, external_workload_change
 from logcaster_guard.domain.field_owners import owners_of, written_by
@@ -28,7 +29,8 @@ from logcaster_guard.steps.observe import (
     both,
     workload_of,
 )
-from logcaster_guard.steps.services import Compensation, StepKind
+from logcaster_guard.steps.remove_helper import helper_serves
+from logcaster_guard.steps.services import StepKind
 
 BOUNDS = (field_owners.MINIMUM, field_owners.MAXIMUM)
 
@@ -86,7 +88,7 @@ class PinAutoscalerHandler:
                 return Done(f"both bounds are {step.size}")
             hold = Hold(
                 id=_hold_id(step.autoscaler),
-                kind="autoscaler_bounds",
+                kind=step.borrows,
                 object=step.autoscaler,
                 uid=step.uid,
                 original=bounds[0],
@@ -148,9 +150,9 @@ class PinAutoscalerHandler:
             await self._fields.hand_back(raw, hold, *_mended(raw, hold))
 
 
-def pins(run: Run) -> list[Hold]:
+def pins(run: Run) -> Sequence[Hold]:
     """The autoscalers that the run has pinned."""
-    return [h for h in run.holds.values() if h.kind == "autoscaler_bounds"]
+    return run.borrowed(PinAutoscaler.borrows)
 
 
 def _hold_id(autoscaler: str) -> str:
@@ -236,10 +238,21 @@ async def _write_bounds(cluster: Cluster, raw: Json, minimum: int, maximum: int)
     await cluster.json_patch(Kind.AUTOSCALER, metadata["namespace"], metadata["name"], patch)
 
 
+def _remedy(plan: Plan, hold: Hold) -> Remedy:
+    before = f"{hold.original} and {hold.original_maximum}"
+    bounds = {"minReplicas": hold.original, "maxReplicas": hold.original_maximum}
+    command = patching(plan, "hpa", hold.object, bounds)
+    return Remedy(f"Set its bounds back from {hold.written} and {hold.written} to {before}", command)
+
+
 KIND = StepKind(
     PinAutoscaler,
     lambda c: PinAutoscalerHandler(c.cluster),
-    gives_back=Compensation(
-        "autoscaler_bounds", lambda plan, hold: (plan.object("HorizontalPodAutoscaler", hold.object),)
+    gives_back=CompensationKind(
+        PinAutoscaler.borrows,
+        touches=lambda plan, hold: (plan.object("HorizontalPodAutoscaler", hold.object),),
+        remedy=_remedy,
+        stood_in_for=helper_serves,
+        owner=None,
     ),
 )

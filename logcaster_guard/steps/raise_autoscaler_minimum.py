@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from logcaster_guard.domain import field_owners
+from logcaster_guard.domain.compensations import CompensationKind, Remedy, by_nothing, patching, set_back
 from logcaster_guard.domain.errors import ClusterError, NotFound
 from logcaster_guard.domain.external_changes import external_change, external_workload_change
 from logcaster_guard.domain.field_owners import written_by
@@ -26,7 +27,7 @@ from logcaster_guard.steps.observe import (
     both,
     workload_of,
 )
-from logcaster_guard.steps.services import Compensation, StepKind
+from logcaster_guard.steps.services import StepKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class RaiseAutoscalerMinimumHandler:
             f"minimum {minimum}",
             borrows=Hold(
                 id=_hold_id(step),
-                kind="autoscaler_minimum",
+                kind=step.borrows,
                 object=step.autoscaler,
                 uid=step.uid,
                 original=minimum if known is None else known.original,
@@ -149,10 +150,18 @@ def _floor(hold: Hold) -> int:
     return 1 if hold.original is None else hold.original
 
 
+def _remedy(plan: Plan, hold: Hold) -> Remedy:
+    return set_back(hold, patching(plan, "hpa", hold.object, {"minReplicas": hold.original}))
+
+
 KIND = StepKind(
     RaiseAutoscalerMinimum,
     lambda c: RaiseAutoscalerMinimumHandler(c.cluster),
-    gives_back=Compensation(
-        "autoscaler_minimum", lambda plan, hold: (plan.object("HorizontalPodAutoscaler", hold.object),)
+    gives_back=CompensationKind(
+        RaiseAutoscalerMinimum.borrows,
+        touches=lambda plan, hold: (plan.object("HorizontalPodAutoscaler", hold.object),),
+        remedy=_remedy,
+        stood_in_for=by_nothing,
+        owner=None,
     ),
 )

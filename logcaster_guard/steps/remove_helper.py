@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from logcaster_guard.domain import capacity, provenance
+from logcaster_guard.domain.compensations import CompensationKind, Remedy, by_nothing, deleting
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Pending, Unclear
 from logcaster_guard.domain.provenance import MANAGED, RUN
@@ -16,17 +17,18 @@ from logcaster_guard.domain.steps import Hold, ObjectReference, Plan, Purpose, W
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Cluster, Json, Kind
 from logcaster_guard.steps.helper_deployment import (
+    HELPER,
     HelperHandler,
     disowned,
     stands,
 )
 from logcaster_guard.steps.observe import (
-    Selectors,
+    delete,
     deployment_called,
     own_pods,
     workload_of,
 )
-from logcaster_guard.steps.services import Compensation, StepKind
+from logcaster_guard.steps.services import Neighbours, StepKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,19 @@ class RemoveHelperHandler(HelperHandler):
         """As the step."""
         await self._delete(run, hold.object)
 
+    async def sweep(self, hold: Hold, run: Run, around: Neighbours) -> bool:
+        """Not while a target's Service would select nobody else, nor what is a target's own."""
+        helper = None if hold.object in around.workloads else await deployment_called(self._cluster, run, hold.object)
+        if helper is None or helper.deleting:
+            return False
+        if disowned(run, helper, await workload_of(self._cluster, run)) is not None:
+            return False
+        pods = await self._cluster.list(Kind.POD, helper.namespace)
+        if any(_serves_alone(helper, pods, selector) for selector in await around.selectors()):
+            return False
+        await delete(self._cluster, helper)
+        return True
+
     async def _removable(self, run: Run, workload: Workload | None, helper: Workload | None) -> Observation:
         if helper is None:
             return Done("the helper is gone")
@@ -114,28 +129,12 @@ class RemoveHelperHandler(HelperHandler):
             return
         if disowned(run, helper, await workload_of(self._cluster, run)) is not None:
             return
-        await self._cluster.delete(
-            Kind.DEPLOYMENT, helper.namespace, name, uid=helper.uid, resource_version=helper.resource_version
-        )
+        await delete(self._cluster, helper)
 
 
-async def sweep(cluster: Cluster, run: Run, hold: Hold, selectors: Selectors) -> bool:
-    """Delete the helper that a request of a guard that is gone may have made after the run had closed; True if it was.
-
-    Not while a target's Service would select nobody else. Raises the `ClusterError` it met.
-    """
-    helper = await deployment_called(cluster, run, hold.object)
-    if helper is None or helper.deleting:
-        return False
-    if disowned(run, helper, await workload_of(cluster, run)) is not None:
-        return False
-    pods = await cluster.list(Kind.POD, helper.namespace)
-    if any(_serves_alone(helper, pods, selector) for selector in await selectors()):
-        return False
-    await cluster.delete(
-        Kind.DEPLOYMENT, helper.namespace, helper.name, uid=helper.uid, resource_version=helper.resource_version
-    )
-    return True
+def helper_serves(run: Run) -> bool:
+    """Whether a helper carries what is missing: it goes only after production has its size."""
+    return bool(run.borrowed(HELPER)) and not any(isinstance(step, RemoveHelper) for step in run.done)
 
 
 def _serves_alone(helper: Workload, pods: Sequence[Json], selector: Mapping[str, str]) -> bool:
@@ -153,8 +152,18 @@ async def left(cluster: Cluster, namespace: str) -> Sequence[str]:
     ]
 
 
+def _remedy(plan: Plan, hold: Hold) -> Remedy:
+    return Remedy("Delete it once production carries the load without it", deleting(plan, hold.object))
+
+
 KIND = StepKind(
     RemoveHelper,
     lambda c: RemoveHelperHandler(c.cluster),
-    gives_back=Compensation("helper", lambda plan, hold: (plan.object("Deployment", hold.object),)),
+    gives_back=CompensationKind(
+        HELPER,
+        touches=lambda plan, hold: (plan.object("Deployment", hold.object),),
+        remedy=_remedy,
+        stood_in_for=by_nothing,
+        owner=lambda plan: plan.uid,
+    ),
 )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from logcaster_guard.domain import capacity, provenance
+from logcaster_guard.domain.compensations import CompensationKind, Remedy, by_nothing, deleting
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, Rejected
-from logcaster_guard.domain.external_changes import MADE, changed
+from logcaster_guard.domain.external_changes import changed
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.provenance import MANAGED
 from logcaster_guard.domain.rights import SWITCHING_ROLE, Right, on_workload
@@ -20,12 +21,13 @@ from logcaster_guard.domain.workload import REVISION, Workload
 from logcaster_guard.ports import Blobs, Cluster, Json, Kind
 from logcaster_guard.steps.environment import given_back
 from logcaster_guard.steps.observe import (
-    Selectors,
+    delete,
     undisturbed,
     workload_of,
 )
-from logcaster_guard.steps.services import Compensation, StepKind
+from logcaster_guard.steps.services import Neighbours, StepKind
 
+MADE: Final = "environment"
 KEPT = ("labels", "annotations")
 
 
@@ -40,7 +42,7 @@ class RestoreEnvironment(Write):
     replicas: int
     kind: Literal["restore_environment"] = "restore_environment"
     claims: ClassVar = (Claim(Field.EXISTENCE, True),)
-    borrows: ClassVar = "environment"
+    borrows: ClassVar = MADE
     purpose: ClassVar = Purpose.PREPARATION
 
     def touches(self, plan: Plan) -> Sequence[ObjectReference]:  # noqa: ARG002 - the base's shape
@@ -113,13 +115,19 @@ class RestoreEnvironmentHandler:
         workload = await workload_of(self._cluster, run)
         if workload is None or workload.deleting or provenance.disowned(workload.raw, hold) is not None:
             return
-        await self._cluster.delete(
-            Kind.DEPLOYMENT,
-            workload.namespace,
-            workload.name,
-            uid=workload.uid,
-            resource_version=workload.resource_version,
-        )
+        await delete(self._cluster, workload)
+
+    async def sweep(self, hold: Hold, run: Run, around: Neighbours) -> bool:
+        """Not where a target's Service takes its pods, or where somebody has made it theirs."""
+        # Where the creation was seen to be done, the run itself has given it back, or left it to serve.
+        workload = None if run.wrote(Field.EXISTENCE) else await workload_of(self._cluster, run)
+        if workload is None or workload.deleting or provenance.disowned(workload.raw, hold) is not None:
+            return False
+        labels = capacity.labels_of(workload.template)
+        if changed(run, workload) or any(capacity.selects(selector, labels) for selector in await around.selectors()):
+            return False
+        await delete(self._cluster, workload)
+        return True
 
 
 def _hold(cluster: Cluster, run: Run) -> Hold:
@@ -155,29 +163,18 @@ def manifest(shown: Json, hold: Hold, replicas: int) -> Json:
     }
 
 
-async def sweep(cluster: Cluster, run: Run, hold: Hold, selectors: Selectors) -> bool:
-    """Delete the environment that a request of a guard that is gone may have created too late; True if it was.
-
-    Not where a target's Service takes its pods, or where somebody has made it theirs. Raises the `ClusterError` it met.
-    """
-    workload = await workload_of(cluster, run)
-    if workload is None or workload.deleting or provenance.disowned(workload.raw, hold) is not None:
-        return False
-    labels = capacity.labels_of(workload.template)
-    if changed(run, workload) or any(capacity.selects(selector, labels) for selector in await selectors()):
-        return False
-    await cluster.delete(
-        Kind.DEPLOYMENT,
-        workload.namespace,
-        workload.name,
-        uid=workload.uid,
-        resource_version=workload.resource_version,
-    )
-    return True
+def _remedy(plan: Plan, hold: Hold) -> Remedy:
+    return Remedy("It was made in vain. To delete it", deleting(plan, hold.object))
 
 
 KIND = StepKind(
     RestoreEnvironment,
     lambda c: RestoreEnvironmentHandler(c.cluster, c.blobs),
-    gives_back=Compensation("environment", lambda plan, hold: (plan.object(plan.kind, hold.object),)),
+    gives_back=CompensationKind(
+        MADE,
+        touches=lambda plan, hold: (plan.object(plan.kind, hold.object),),
+        remedy=_remedy,
+        stood_in_for=by_nothing,
+        owner=lambda _: "",
+    ),
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final, Literal
 
 from logcaster_guard.domain import field_owners
+from logcaster_guard.domain.compensations import CompensationKind, by_nothing, scaling, set_back
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.external_changes import external_workload_change
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
@@ -22,7 +23,7 @@ from logcaster_guard.steps.observe import (
     workload_of,
 )
 from logcaster_guard.steps.scale_production import scale
-from logcaster_guard.steps.services import Compensation, StepKind
+from logcaster_guard.steps.services import StepKind
 
 SIZE: Final = "environment_size"
 
@@ -34,7 +35,7 @@ class ScaleEnvironment(Write):
     replicas: int
     kind: Literal["scale_environment"] = "scale_environment"
     blobs: ClassVar = ()
-    borrows: ClassVar = "environment_size"
+    borrows: ClassVar = SIZE
     purpose: ClassVar = Purpose.PREPARATION
 
     def touches(self, plan: Plan) -> Sequence[ObjectReference]:  # noqa: ARG002 - the base's shape
@@ -122,5 +123,11 @@ class ScaleEnvironmentHandler:
 KIND = StepKind(
     ScaleEnvironment,
     lambda c: ScaleEnvironmentHandler(c.cluster),
-    gives_back=Compensation("environment_size", lambda plan, hold: (plan.object(plan.kind, hold.object),)),
+    gives_back=CompensationKind(
+        SIZE,
+        touches=lambda plan, hold: (plan.object(plan.kind, hold.object),),
+        remedy=lambda plan, hold: set_back(hold, scaling(plan, hold)),
+        stood_in_for=by_nothing,
+        owner=None,
+    ),
 )

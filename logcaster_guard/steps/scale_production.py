@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from logcaster_guard.domain import capacity, field_owners
+from logcaster_guard.domain.compensations import CompensationKind, scaling, set_back
 from logcaster_guard.domain.errors import ClusterError, NotFound
 from logcaster_guard.domain.external_changes import external_change, external_workload_change
 from logcaster_guard.domain.field_owners import owners_of, written_by
@@ -26,13 +27,15 @@ from logcaster_guard.domain.workload import Workload
 from logcaster_guard.messages.plan_text import wanted
 from logcaster_guard.ports import Cluster, Json, Kind
 from logcaster_guard.steps.field_ownership import FieldOwnership
+from logcaster_guard.steps.helper_deployment import HELPER
 from logcaster_guard.steps.observe import (
     both,
     own_pods,
     workload_of,
 )
 from logcaster_guard.steps.pin_autoscaler import bounds_of, bounds_written, pins, set_bounds
-from logcaster_guard.steps.services import Compensation, StepKind
+from logcaster_guard.steps.remove_helper import helper_serves
+from logcaster_guard.steps.services import StepKind
 
 REPLICAS = "replicas"
 
@@ -44,7 +47,7 @@ class ScaleProduction(Write):
     replicas: int
     kind: Literal["scale_production"] = "scale_production"
     blobs: ClassVar = ()
-    borrows: ClassVar = "replicas"
+    borrows: ClassVar = REPLICAS
     purpose: ClassVar = Purpose.PREPARATION
 
     def touches(self, plan: Plan) -> Sequence[ObjectReference]:  # noqa: ARG002 - the base's shape
@@ -85,7 +88,7 @@ class ScaleProductionHandler:
         known = run.holds.get(REPLICAS)
         hold = Hold(
             id=REPLICAS,
-            kind="replicas",
+            kind=REPLICAS,
             object=workload.name,
             uid=workload.uid,
             original=run.opened.plan.full_size,
@@ -100,7 +103,7 @@ class ScaleProductionHandler:
         if step.replicas >= workload.replicas:
             return None
         plan, pods = run.opened.plan, await own_pods(self._cluster, workload)
-        helper = next((h.object for h in run.holds.values() if h.kind == "helper"), None)
+        helper = next((h.object for h in run.borrowed(HELPER)), None)
         beside = 0 if helper is None else capacity.serving(pods, plan.selector, helper)
         own = capacity.serving(pods, plan.selector, None)
         left = beside + min(own, step.replicas)
@@ -212,5 +215,11 @@ def _carried(run: Run, workload: Workload, pods: Any) -> Observation:  # noqa: A
 KIND = StepKind(
     ScaleProduction,
     lambda c: ScaleProductionHandler(c.cluster),
-    gives_back=Compensation("replicas", lambda plan, hold: (plan.object(plan.kind, hold.object),)),
+    gives_back=CompensationKind(
+        REPLICAS,
+        touches=lambda plan, hold: (plan.object(plan.kind, hold.object),),
+        remedy=lambda plan, hold: set_back(hold, scaling(plan, hold)),
+        stood_in_for=helper_serves,
+        owner=None,
+    ),
 )

@@ -10,7 +10,9 @@ from hmac import compare_digest
 from typing import Any, ClassVar, Literal
 
 from logcaster_guard.domain import gitops, provenance
+from logcaster_guard.domain.compensations import CompensationKind, Remedy, by_nothing
 from logcaster_guard.domain.errors import ClusterError, NotFound
+from logcaster_guard.domain.events import OwnerSuspended
 from logcaster_guard.domain.gitops import Owner
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
 from logcaster_guard.domain.rights import Right, on_owner
@@ -23,9 +25,9 @@ from logcaster_guard.domain.steps import (
     Purpose,
     Write,
 )
-from logcaster_guard.ports import Cluster, Json, Kind
+from logcaster_guard.ports import Clock, Cluster, Json, Kind
 from logcaster_guard.steps.observe import undisturbed
-from logcaster_guard.steps.services import Compensation, StepKind
+from logcaster_guard.steps.services import StepKind
 
 OWNER = "gitops_owner"
 """The kind of the hold of a suspended owner."""
@@ -65,8 +67,9 @@ class SuspendOwnerHandler:
     suspended, undoes nothing.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, clock: Clock) -> None:
         self._cluster = cluster
+        self._clock = clock
 
     async def observe(self, step: SuspendOwner, run: Run) -> Observation:
         """Done when the owner is suspended, whoever did it."""
@@ -97,15 +100,22 @@ class SuspendOwnerHandler:
                 return
             await _patch(self._cluster, raw, gitops.suspending(raw, hold.run, hold.token))
 
-    async def observe_release(self, hold: Hold, run: Run) -> Observation:  # noqa: ARG002 - the protocol's shape
-        """The owner is resumed only while it carries the mark of the run that suspended it."""
+    async def observe_release(self, hold: Hold, run: Run) -> Observation:
+        """The owner is resumed only while it carries the mark of the run that suspended it.
+
+        Not yet where the good release stays: it would roll the bad one out again.
+        """
         try:
             raw = await _owner(self._cluster, hold.object)
         except NotFound:
             return Done(f"{hold.object} is gone")
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
-        return released(raw, hold)
+        seen = released(raw, hold)
+        if isinstance(seen, Before) and run.leaves_destination:
+            suspended = OwnerSuspended(self._clock.now(), run.id, hold)
+            return Done("it stays suspended until another revision is wanted", suspended)
+        return seen
 
     async def release(self, hold: Hold, run: Run) -> None:  # noqa: ARG002 - the protocol's shape
         """Put back what stood there, if the owner still carries the mark."""
@@ -179,6 +189,13 @@ def owner_reference(owner: str) -> tuple[ObjectReference, ...]:
     return () if found is None else (ObjectReference(CLUSTER, found.kind, found.namespace, found.name),)
 
 
+def remedy(hold: Hold) -> Remedy:
+    """How a person resumes it: by the owner's own command."""
+    owner = gitops.owner_called(hold.object)
+    command = f"put back what its annotation {gitops.MARK} tells" if owner is None else owner.resuming
+    return Remedy("It is still suspended. To resume it", command)
+
+
 def place_of(owner: str) -> Owner:
     """The owner that a hold or a step names; raises `NotFound` for what is none."""
     found = gitops.owner_called(owner)
@@ -199,6 +216,12 @@ async def _patch(cluster: Cluster, raw: Json, patch: list[Json]) -> None:
 
 KIND = StepKind(
     SuspendOwner,
-    lambda c: SuspendOwnerHandler(c.cluster),
-    gives_back=Compensation(OWNER, lambda _, hold: owner_reference(hold.object)),
+    lambda c: SuspendOwnerHandler(c.cluster, c.clock),
+    gives_back=CompensationKind(
+        OWNER,
+        touches=lambda _, hold: owner_reference(hold.object),
+        remedy=lambda _, hold: remedy(hold),
+        stood_in_for=by_nothing,
+        owner=None,
+    ),
 )

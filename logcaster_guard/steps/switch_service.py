@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final, Literal
 
 from logcaster_guard.domain import capacity, field_owners
+from logcaster_guard.domain.compensations import CompensationKind, Remedy, by_nothing, patching
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.external_changes import selector_of
 from logcaster_guard.domain.field_owners import written_by
@@ -24,7 +25,7 @@ from logcaster_guard.steps.observe import (
     undisturbed,
     workload_of,
 )
-from logcaster_guard.steps.services import Compensation, StepKind
+from logcaster_guard.steps.services import StepKind
 
 SELECTOR: Final = "selector"
 
@@ -38,7 +39,7 @@ class SwitchService(Write):
     after: str
     kind: Literal["switch_service"] = "switch_service"
     blobs: ClassVar = ()
-    borrows: ClassVar = "selector"
+    borrows: ClassVar = SELECTOR
     purpose: ClassVar = Purpose.TAKEOVER
 
     def touches(self, plan: Plan) -> Sequence[ObjectReference]:
@@ -165,8 +166,19 @@ def _pointer(key: str) -> str:
     return key.replace("~", "~0").replace("/", "~1")
 
 
+def _remedy(plan: Plan, hold: Hold) -> Remedy:
+    command = patching(plan, "service", hold.object, {"selector": plan.selector})
+    return Remedy("Give it the selector back that it had", command)
+
+
 KIND = StepKind(
     SwitchService,
     lambda c: SwitchServiceHandler(c.cluster),
-    gives_back=Compensation("selector", lambda plan, hold: (plan.object("Service", hold.object),)),
+    gives_back=CompensationKind(
+        SELECTOR,
+        touches=lambda plan, hold: (plan.object("Service", hold.object),),
+        remedy=_remedy,
+        stood_in_for=by_nothing,
+        owner=None,
+    ),
 )

@@ -33,7 +33,7 @@ from logcaster_guard.sandbox.world import World
 from logcaster_guard.steps.judge_helper import JudgeHelper
 from logcaster_guard.steps.kinds import KINDS
 from logcaster_guard.steps.restore_template import RestoreTemplate
-from logcaster_guard.steps.services import Assessment, HandlerContext, Inspection, handlers_of, lenders_of
+from logcaster_guard.steps.services import Assessment, HandlerContext, Inspection, handlers_of
 from tests.cluster.case import BAD, GOOD, PACE, RULE, image_of
 from tests.cluster.harness import Cluster
 from tests.cluster.roles import OF_TARGETS
@@ -161,13 +161,7 @@ async def shifting(cluster: Cluster, replicas: int, *, borrowed: bool, policy: P
             return Assessment(Verdict.NOT_MET, "quiet")
 
         context = HandlerContext(api, blobs, clock, sight, healthy, quiet, quiet, 5.0)
-        made = {kind: kind.handler(context) for kind in KINDS}
-        executor = Executor(
-            state=state,
-            clock=clock,
-            handlers=handlers_of(made),
-            lenders=lenders_of(made),
-        )
+        executor = Executor(state=state, clock=clock, handlers=handlers_of(KINDS, context))
         stack.push_async_callback(executor.stop)
         opened = RunOpened(now, "run-1", target.key, RULE.name, "because", plan)
         await state.decide(run_stream("run-1"), opened)

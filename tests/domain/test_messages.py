@@ -15,6 +15,8 @@ from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import Hold, Plan
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.messages.languages import Language, state, translated
+from logcaster_guard.steps.kinds import KINDS
+from logcaster_guard.steps.services import compensations_of
 from tests.domain.build import at, rule
 
 TARGET = Target(name="web", namespace="shop", deployment="web")
@@ -118,7 +120,10 @@ def test_what_a_person_has_to_put_back_is_told_with_the_command(hold: Hold, comm
     plan = Plan("x", "shop", "web", "u", "bad", "good", ("b",), ("g",), 4, False, "active", {"env": "green"}, ())
     opened = RunOpened(at(0), "r", "shop/web", "high_error_rate", "reason", plan)
     run = Run(opened, holds={hold.id: hold})
-    notice = messages.not_given_back(run, HoldReleased(at(9), "r", hold.id, "patch is forbidden", kept_out=True))
+    remedy = compensations_of(KINDS)[hold.kind].remedy(plan, hold)
+    notice = messages.not_given_back(
+        run, HoldReleased(at(9), "r", hold.id, "patch is forbidden", kept_out=True), remedy
+    )
     assert command in notice.facts["remedy"]
     assert notice.text.startswith("Patch is forbidden.")
     assert notice.text.endswith(f": {notice.facts['remedy']}.")

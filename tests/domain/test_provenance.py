@@ -15,9 +15,12 @@ from logcaster_guard.domain.provenance import MANAGED, RUN, TOKEN
 from logcaster_guard.domain.runs import Run, fold
 from logcaster_guard.domain.steps import Hold, Plan
 from logcaster_guard.steps.create_helper import CreateHelper
+from logcaster_guard.steps.kinds import KINDS
 from logcaster_guard.steps.restore_environment import RestoreEnvironment
+from logcaster_guard.steps.services import compensations_of
 from tests.domain.build import at
 
+BORROWED = compensations_of(KINDS)
 HELPER, OWNER, TOKEN_OF_IT = "web-rollback-1a2b3c4d", "web-uid", "7" * 32
 HOLD = Hold(f"helper/{HELPER}", "helper", HELPER, "", original=None, written=0, run="r", token=TOKEN_OF_IT, since=at(0))
 Json = dict[str, Any]
@@ -125,10 +128,10 @@ def run_of(*holds: Hold, closed: bool = True, done: bool = False) -> Run:
     ids=["production", "production_no_run", "helper_of_no_run", "helper_of_another", "of_an_earlier_version"],
 )
 def test_marks_that_the_journal_does_not_bear_out_are_a_claim(raw: Json, runs: list[Run], orphan: bool) -> None:
-    found = claims.of_deployment(raw, runs)
+    found = claims.of_deployment(raw, runs, BORROWED)
     assert found is not None
     assert found.orphan is orphan
-    assert found == claims.of_deployment(raw, runs)
+    assert found == claims.of_deployment(raw, runs, BORROWED)
     assert raw["metadata"]["name"] in found.remedy
 
 
@@ -154,11 +157,11 @@ ENVIRONMENT = replace(HOLD, id="environment", kind="environment", object="web", 
     ids=["the_guards", "of_an_open_run", "environment_long_ago", "environment_of_an_earlier_version", "a_label_alone"],
 )
 def test_what_claims_nothing(raw: Json, runs: list[Run]) -> None:
-    assert claims.of_deployment(raw, runs) is None
+    assert claims.of_deployment(raw, runs, BORROWED) is None
 
 
 def test_the_helper_of_no_known_run_is_deleted_after_production_has_its_size() -> None:
-    found = claims.of_deployment(helper(), [])
+    found = claims.of_deployment(helper(), [], BORROWED)
     assert found is not None
     scale, delete = found.remedy.split(" && ")
     assert (scale.split()[3:6], delete.split()[-1]) == (["scale", "deployment", "web"], HELPER)

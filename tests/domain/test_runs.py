@@ -14,6 +14,7 @@ from logcaster_guard.domain.events import (
     Event,
     HoldReleased,
     NoticeQueued,
+    OwnerSuspended,
     PeopleReminded,
     RunClosed,
     RunEnding,
@@ -43,11 +44,15 @@ from logcaster_guard.domain.runs import (
 from logcaster_guard.domain.steps import WRITE_TIMEOUT, Hold, Plan
 from logcaster_guard.steps.ask_people import AskPeople
 from logcaster_guard.steps.await_rollout import AwaitRollout
+from logcaster_guard.steps.kinds import KINDS
 from logcaster_guard.steps.raise_autoscaler_minimum import RaiseAutoscalerMinimum
+from logcaster_guard.steps.remove_helper import RemoveHelper
 from logcaster_guard.steps.restore_template import RestoreTemplate
+from logcaster_guard.steps.services import compensations_of
 from logcaster_guard.steps.verify_recovery import VerifyRecovery
 from tests.domain.build import UID, at
 
+BORROWED = compensations_of(KINDS)
 HOLD = Hold("autoscaler/hpa", "autoscaler_minimum", "hpa", "hpa-uid", 2, 4)
 STEPS = (
     RaiseAutoscalerMinimum("hpa", "hpa-uid", 4),
@@ -133,15 +138,16 @@ OWNER = Hold("owner/Kustomization a/b", "gitops_owner", "Kustomization a/b", "u"
 @pytest.mark.parametrize(
     "end", [RECOVERED, NOT_RECOVERED, INCONCLUSIVE, ABANDONED, FAILED, DESTINATION_BAD, *sorted(HARMLESS)]
 )
-def test_an_owner_stays_suspended_only_where_the_good_release_is_in_place(end: str, *, restored: bool) -> None:
-    run = replace(ending(end, holding=False), holds={OWNER.id: OWNER}, done_at={RESTORE: at(55)} if restored else {})
-    decision = runs.next(run, Before("suspended"), NOW, 1.0)
-    if restored and end in {RECOVERED, NOT_RECOVERED, INCONCLUSIVE}:
-        assert told(decision) == ["OwnerSuspended", "HoldReleased"]
-    else:
-        assert decision == GiveBack(OWNER)
-    for seen in (Done("resumed"), ExternalChange("theirs")):
-        assert told(runs.next(run, seen, NOW, 1.0)) == ["HoldReleased"]
+def test_the_good_release_is_left_in_place_by_some_ends_of_a_run_that_put_it_there(end: str, *, restored: bool) -> None:
+    run = replace(ending(end, holding=False), done_at={RESTORE: at(55)} if restored else {})
+    assert run.leaves_destination is (restored and end in {RECOVERED, NOT_RECOVERED, INCONCLUSIVE})
+
+
+def test_what_stays_out_beyond_the_run_is_told_to_the_journal_with_its_release() -> None:
+    run = replace(ending(RECOVERED, holding=False), holds={OWNER.id: OWNER})
+    seen = Done("it stays suspended", OwnerSuspended(NOW, "r", OWNER))
+    assert told(runs.next(run, seen, NOW, 1.0)) == ["OwnerSuspended", "HoldReleased"]
+    assert runs.next(run, Before("suspended"), NOW, 1.0) == GiveBack(OWNER)
 
 
 def test_a_judgement_says_itself_what_running_out_of_time_means() -> None:
@@ -247,16 +253,21 @@ def test_what_cannot_be_given_back_is_said() -> None:
     assert decision == Commit((HoldReleased(NOW, "r", HOLD.id, "403", kept_out=True),))
 
 
-def test_while_a_helper_stands_in_productions_size_is_not_given_up() -> None:
-    helper, size = (replace(HOLD, id=kind, kind=kind) for kind in ("helper", "replicas"))
-    run = replace(ending(holding=True), holds={helper.id: helper, size.id: size})
-    assert isinstance(runs.next(run, Failed(FAILED, "403"), NOW, 1e9), WaitUntil)
-    alone = replace(run, holds={size.id: size})
-    assert told(runs.next(alone, Failed(FAILED, "403"), NOW, 1e9)) == ["HoldReleased"]
-    owner = replace(HOLD, id="owner", kind="gitops_owner")
-    for last in (helper, owner):
-        given_up = replace(run, holds={h.id: h for h in (size, helper, owner) if h is not last} | {last.id: last})
-        assert told(runs.next(given_up, Failed(FAILED, "403"), NOW, 0.0)) == ["HoldReleased"]
+def test_what_something_stands_in_for_is_not_given_up() -> None:
+    run = ending(holding=True)
+    assert isinstance(runs.next(run, Failed(FAILED, "403"), NOW, 1e9, stood_in_for=True), WaitUntil)
+    assert told(runs.next(run, Failed(FAILED, "403"), NOW, 1e9)) == ["HoldReleased"]
+
+
+@pytest.mark.parametrize("kind", sorted(BORROWED))
+def test_while_a_helper_stands_in_productions_size_is_not_given_up(kind: str) -> None:
+    helper, owed = (replace(HOLD, id=kind, kind=kind) for kind in ("helper", kind))
+    run = replace(ending(holding=True), holds={helper.id: helper, owed.id: owed})
+    stands_in = BORROWED[kind].stood_in_for
+    assert stands_in(run) is (kind in {"replicas", "autoscaler_bounds"})
+    assert not stands_in(replace(run, holds={owed.id: owed} if kind != "helper" else {}))
+    plan = replace(PLAN, steps=(RemoveHelper("h"),))
+    assert not stands_in(replace(run, opened=replace(OPENED, plan=plan), done_at={0: at(55)}))
 
 
 def test_holds_are_given_back_in_reverse() -> None:

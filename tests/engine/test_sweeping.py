@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,9 @@ from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.ports import Entry, Json, Kind
 from logcaster_guard.steps.create_helper import CreateHelper
 from logcaster_guard.steps.helper_deployment import helper_pods
+from logcaster_guard.steps.kinds import KINDS
 from logcaster_guard.steps.remove_helper import RemoveHelperHandler
+from logcaster_guard.steps.services import HandlerContext, handlers_of
 from logcaster_guard.stores import CODEC
 from tests.engine.bench import FIRES, bench, rule
 from tests.fakes.clock import START, FakeClock
@@ -97,6 +100,12 @@ class Swept:
         await self.cluster.create(Kind.DEPLOYMENT, "default", body)
 
 
+def sweeper(state: JournalState, cluster: PopulatedCluster, clock: FakeClock, targets: Sequence[Target]) -> Sweeper:
+    nothing: Any = None
+    context = HandlerContext(cluster, nothing, clock, nothing, nothing, nothing, nothing, 5.0)
+    return Sweeper(state, cluster, clock, targets, handlers_of(KINDS, context))
+
+
 async def swept(*, token: str = SECRET, run: bool = True, targets: Sequence[str] = (PROD,)) -> Swept:
     clock = FakeClock()
     cluster = PopulatedCluster(clock)
@@ -109,7 +118,7 @@ async def swept(*, token: str = SECRET, run: bool = True, targets: Sequence[str]
     state = JournalState(journal, FakeClock())
     await state.load()
     found = [Target(n, "default", n, service=n if n in (PROD, SHOP) else None) for n in targets]
-    return Swept(clock, cluster, journal, state, Sweeper(state, cluster, clock, found))
+    return Swept(clock, cluster, journal, state, sweeper(state, cluster, clock, found))
 
 
 def _run(uid: str, token: str) -> list[RunOpened | StepStarted | StepIntended | RunEnding | HoldReleased | RunClosed]:
@@ -169,11 +178,11 @@ async def test_a_guard_that_is_started_again_does_not_tell_it_again_and_other_ma
     await made.sweep()
     again = JournalState(made.journal, FakeClock())
     await again.load()
-    sweeper = Sweeper(again, made.cluster, made.clock, [Target(PROD, "default", PROD)])
-    await sweeper.look_for_claims()
+    started_again = sweeper(again, made.cluster, made.clock, [Target(PROD, "default", PROD)])
+    await started_again.look_for_claims()
     assert len(made.notices) == 1
     made.mark(PROD, token="8" * 32)
-    await sweeper.look_for_claims()
+    await started_again.look_for_claims()
     assert len(made.notices) == 2
 
 

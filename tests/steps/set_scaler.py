@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from logcaster_guard.domain.compensations import CompensationKind, Remedy, by_nothing
 from logcaster_guard.domain.observations import Before, Done, Observation
 from logcaster_guard.domain.rights import Right
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Claim, Field, Hold, ObjectReference, Plan, Purpose, Write
-from logcaster_guard.steps.services import Compensation, StepKind
+from logcaster_guard.steps.services import StepKind
 
 SCALERS: dict[str, Any] = {}
 """What each scaler is set to: the system outside."""
@@ -65,5 +66,11 @@ class SetScalerHandler:
 KIND = StepKind(
     SetScaler,
     lambda _: SetScalerHandler(),
-    gives_back=Compensation("scaler", lambda _, hold: (ObjectReference("scalers", "Scaler", "", hold.object),)),
+    gives_back=CompensationKind(
+        SetScaler.borrows,
+        touches=lambda _, hold: (ObjectReference("scalers", "Scaler", "", hold.object),),
+        remedy=lambda _, hold: Remedy(f"Let scaler {hold.object} ask for what it did", f"scaler set {hold.original}"),
+        stood_in_for=by_nothing,
+        owner=None,
+    ),
 )
