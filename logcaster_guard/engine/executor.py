@@ -307,7 +307,7 @@ class Executor:
             self.start(stream, opened.run)
 
     async def _effect(self, effect: Any, what: str) -> ClusterError | None:  # noqa: ANN401 - a coroutine
-        task = asyncio.ensure_future(effect)
+        task = asyncio.create_task(effect, name=f"effect {what}")
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
