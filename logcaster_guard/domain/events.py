@@ -15,11 +15,8 @@ from datetime import datetime
 
 from logcaster_guard.domain.inbox.commands import Mark, RunCommand
 from logcaster_guard.domain.notices import Notice
-from logcaster_guard.domain.releases import ReleaseId
+from logcaster_guard.domain.releases import LEFT_OUT, ReleaseId
 from logcaster_guard.domain.steps import Compensation, Plan
-
-LEFT_OUT = {"left_out": True}
-"""Metadata of a field that is not written while it has its default: a version that does not know it reads the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +38,8 @@ class RevisionLive(OfRelease):
     """A template became the Deployment's.
 
     It changed between `earliest` and `at`. `revision` is its number, empty before its controller has given it one.
-    `blob` is the digest of the saved release (template, change-cause, last-applied). `undo_of` is the hash that was
-    left when the template is an older one; `by_guard` names the run.
+    `blob` is the digest of the saved release (template, change-cause, last-applied). `undo_of` is the key of the
+    release that was left when the template is an older one; `by_guard` names the run.
     """
 
     revision: str

@@ -269,7 +269,7 @@ def _opened(ledger: Ledger, event: RunOpened) -> Ledger:
         # Whoever asks for the rollback thinks otherwise.
         ledger = replace(ledger, veto=None)
     if event.attributed:
-        for template in {event.plan.from_template, *ledger.suspected(event.onset or event.at)}:
+        for template in {event.plan.origin.key, *ledger.suspected(event.onset or event.at)}:
             ledger = _left(ledger, template, event.at, f"rule {event.rule} fired after its rollout")
     return ledger
 
@@ -313,7 +313,7 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
         began = None if ledger.rollout is None else ledger.rollout.earliest
         stood = max(before.stood, (since - began).total_seconds()) if began else before.stood
         ledger = _with(ledger, replace(before, stood=stood))
-        if event.by_guard is not None or event.undo_of == before.template:
+        if event.by_guard is not None or event.undo_of == before.release.key:
             left_by = "an undo left it" if event.by_guard is None else f"run {event.by_guard} left it"
             ledger = _left(ledger, before.release.key, event.at, left_by)
     known = ledger.records.get(key)

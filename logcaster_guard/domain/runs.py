@@ -365,7 +365,8 @@ def _ending(
 def _end(run: Run, now: datetime, outcome: str, reason: str, *, freeze: bool) -> Commit:
     ending = RunEnding(now, run.id, outcome, reason, freeze and outcome not in HARMLESS)
     if outcome == DESTINATION_BAD:
-        return Commit((ending, RevisionBad(now, run.opened.plan.to_template, reason, run.id)))
+        bad = run.opened.plan.destination
+        return Commit((ending, RevisionBad(now, bad.template, reason, run.id, configuration=bad.configuration)))
     return Commit((ending,))
 
 

@@ -11,13 +11,14 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Final
 
 from logcaster_guard.domain.field_owners import FieldOwner
 from logcaster_guard.domain.leftovers import Leftover
+from logcaster_guard.domain.releases import LEFT_OUT, ReleaseId
 from logcaster_guard.domain.rights import Right
 
 CLUSTER: Final = "kubernetes"
@@ -242,7 +243,8 @@ class Compensation:
 class Plan:
     """The ordered steps of a rollback and what they were planned from.
 
-    `from_template` and `to_template` are normalised template hashes. `uid`, `replicas` and `selector` are what was seen
+    `from_template` and `to_template` are normalised template hashes, `from_configuration` and `to_configuration` the
+    digests that make releases of them (`ReleaseId`; empty: unknown). `uid`, `replicas` and `selector` are what was seen
     of the workload; a change of one by somebody else ends the run. `autoscaled`: an HPA, or the number of nodes, owns
     the replica count. `size` is how many pods the target is to have in the end (None: as many as were seen). `floor` is
     the capacity that a gradual or blue-green run never goes below: the Ready pods that the Service selected, at most
@@ -273,6 +275,18 @@ class Plan:
     live: str = ""
     live_uid: str = ""
     leftover: Leftover | None = None
+    from_configuration: str = field(default="", metadata=LEFT_OUT)
+    to_configuration: str = field(default="", metadata=LEFT_OUT)
+
+    @property
+    def origin(self) -> ReleaseId:
+        """The release that it leaves."""
+        return ReleaseId(self.from_template, self.from_configuration)
+
+    @property
+    def destination(self) -> ReleaseId:
+        """The release that it goes to."""
+        return ReleaseId(self.to_template, self.to_configuration)
 
     @property
     def good(self) -> str:
@@ -296,7 +310,8 @@ class Plan:
     @property
     def digest(self) -> str:
         """SHA-256 of what the plan does: what an approval is bound to."""
-        done = {key: part for key, part in asdict(self).items() if key != "leftover"}
+        unknown = {f.name for f in fields(self) if f.metadata.get("left_out") and not getattr(self, f.name)}
+        done = {key: part for key, part in asdict(self).items() if key not in unknown | {"leftover"}}
         return hashlib.sha256(json.dumps(done, sort_keys=True).encode()).hexdigest()
 
     @property

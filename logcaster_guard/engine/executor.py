@@ -229,7 +229,7 @@ class Executor:
                 await self._clock.sleep_until(self._clock.monotonic() + _JOURNAL_RETRY)
 
     def _next(self, run: Run, observation: Observation | None) -> runs.Decision:
-        destination = self._state.ledger(run.opened.target).records.get(run.opened.plan.to_template)
+        destination = self._state.ledger(run.opened.target).records.get(run.opened.plan.destination.key)
         objection = "" if destination is None else destination.objection
         stood_in_for = run.owed is not None and self._handlers.compensations[run.owed.kind].stood_in_for(run)
         now, elapsed = self._clock.now(), self._elapsed(run)
@@ -308,7 +308,7 @@ class Executor:
             self.start(stream, opened.run)
 
     async def _effect(self, effect: Any, what: str) -> ClusterError | None:  # noqa: ANN401 - a coroutine
-        task = asyncio.ensure_future(effect)
+        task = asyncio.create_task(effect, name=f"effect {what}")
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:

@@ -491,3 +491,10 @@ def test_two_configurations_of_one_template_are_two_releases_and_an_unknown_one_
     assert ledger.records["t+two"].standing(POLICY) is ReleaseStatus.BAD
     unknown = fold([configured("", 0), good("t", 1), configured("", 2)])
     assert (unknown.present, list(unknown.records), unknown.destination(POLICY)) == ("t", ["t"], None)
+
+
+def test_an_undo_leaves_the_release_that_it_names_and_no_other_configuration_of_its_template() -> None:
+    left = replace(configured("one", 2), undo_of="t+two")
+    ledger = fold([configured("one", 0), configured("two", 1), left])
+    statuses = {key: record.standing(POLICY) for key, record in ledger.records.items()}
+    assert statuses == {"t+one": ReleaseStatus.UNPROVEN, "t+two": ReleaseStatus.BAD}
