@@ -9,9 +9,10 @@ from typing import Any
 
 from logcaster_guard.domain import provenance
 from logcaster_guard.domain.capacity import HELPER_LABEL, is_helper
+from logcaster_guard.domain.compensations import CompensationKind
 from logcaster_guard.domain.provenance import MANAGED, RUN, TOKEN
 from logcaster_guard.domain.runs import Run
-from logcaster_guard.domain.steps import Hold
+from logcaster_guard.domain.steps import Compensation, Field
 from logcaster_guard.domain.workload import Workload
 
 LONGEST = 80
@@ -44,20 +45,20 @@ def claim(object: str, uid: str, marks: str, reason: str, remedy: str, *, orphan
     return Claim(object, f"{object}/{digest}", reason, remedy, orphan=orphan)
 
 
-def of_deployment(raw: Mapping[str, Any], runs: Iterable[Run]) -> Claim | None:
+def of_deployment(raw: Mapping[str, Any], runs: Iterable[Run], kinds: Mapping[str, CompensationKind]) -> Claim | None:
     """What the Deployment's marks claim in vain; None where it is the guard's own, or carries no marks that count.
 
-    `runs` are all that the journal knows. An environment that a run has made keeps its marks for good, so that one of a
-    run which the journal has forgotten claims nothing.
+    `runs` are all that the journal knows, `kinds` what they borrow. An environment that a run has made keeps its marks
+    for good, so that one of a run which the journal has forgotten claims nothing.
     """
     found = Workload(dict(raw))
     marker = found.annotations.get(RUN, "")
     known: Run | None = None
     for run in runs:
         known = run if run.id == marker else known
-        if any(_bears_out(run, hold, raw) for hold in run.taken.values()):
+        if any(_bears_out(run, owed, raw, kinds[owed.kind]) for owed in run.taken.values()):
             return None
-    if known is not None and (known.closed is None or _is_old(known, found)):
+    if known is not None and (known.closed is None or _is_old(known, found, kinds)):
         return None
     if not is_helper(raw) and known is None:
         return None
@@ -66,34 +67,33 @@ def of_deployment(raw: Mapping[str, Any], runs: Iterable[Run]) -> Claim | None:
         f"Deployment {name}",
         found.uid,
         f"{marker}/{found.annotations.get(TOKEN, '')}/{is_helper(raw)}",
-        _reason(found, known, marker[:LONGEST]),
+        _reason(found, known, marker[:LONGEST], kinds),
         _remedy(found, orphan=known is None),
         orphan=known is None,
     )
 
 
-def _bears_out(run: Run, hold: Hold, raw: Mapping[str, Any]) -> bool:
-    if hold.kind not in {"helper", "environment"} or hold.object != raw["metadata"]["name"]:
+def _bears_out(run: Run, owed: Compensation, raw: Mapping[str, Any], kind: CompensationKind) -> bool:
+    if kind.owner is None or owed.object != raw["metadata"]["name"]:
         return False
-    owner = run.opened.plan.uid if hold.kind == "helper" else ""
-    return provenance.disowned(raw, hold, owner=owner, orphaned=True) is None
+    return provenance.disowned(raw, owed, owner=kind.owner(run.opened.plan), orphaned=True) is None
 
 
-def _is_old(run: Run, found: Workload) -> bool:
+def _is_old(run: Run, found: Workload, kinds: Mapping[str, CompensationKind]) -> bool:
     """Whether an earlier version of the guard has made the environment, and left it to serve."""
-    hold = run.taken.get("environment")
-    made = run.done_instant("restore_environment") is not None
-    return made and hold is not None and not hold.token and hold.object == found.name
+    made = [owed for owed in run.taken.values() if kinds[owed.kind].owner is not None and owed.object == found.name]
+    return run.wrote(Field.EXISTENCE) and any(not owed.token for owed in made)
 
 
-def _reason(found: Workload, known: Run | None, marker: str) -> str:
+def _reason(found: Workload, known: Run | None, marker: str, kinds: Mapping[str, CompensationKind]) -> str:
     if known is None:
         who = f"names run {marker}, which the journal does not know" if marker else "names no run"
         return f"it {who}"
-    for hold in known.taken.values():
-        if hold.object == found.name:
-            owner = known.opened.plan.uid if hold.kind == "helper" else ""
-            return provenance.disowned(found.raw, hold, owner=owner) or "it is another one"
+    for owed in known.taken.values():
+        if owed.object == found.name:
+            owner = kinds[owed.kind].owner
+            uid = "" if owner is None else owner(known.opened.plan)
+            return provenance.disowned(found.raw, owed, owner=uid) or "it is another one"
     return f"run {known.id}, which it names, did not make it"
 
 

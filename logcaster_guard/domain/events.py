@@ -3,6 +3,8 @@
 Streams: `run/<root run id>` tells a run and the runs that follow from it (fallback, escalation), its notices included;
 `target/<namespace>/<deployment>` tells what was seen of a target; `guard` tells about the guard itself.
 Every event carries `at`, a UTC-aware instant, for people and for spans that outlive a process.
+What a run borrowed, a `Compensation`, is called `hold` here: the journal keeps that word, so that this release and the
+last read each other's.
 """
 
 from __future__ import annotations
@@ -13,9 +15,9 @@ from datetime import datetime
 
 from logcaster_guard.domain.inbox.commands import Mark, RunCommand
 from logcaster_guard.domain.message import Reason
-from logcaster_guard.domain.notices import LEFT_OUT, Notice
-from logcaster_guard.domain.releases import ReleaseId
-from logcaster_guard.domain.steps import Hold, Plan
+from logcaster_guard.domain.notices import Notice
+from logcaster_guard.domain.releases import LEFT_OUT, ReleaseId
+from logcaster_guard.domain.steps import Compensation, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,8 @@ class RevisionLive(OfRelease):
     """A template became the Deployment's.
 
     It changed between `earliest` and `at`. `revision` is its number, empty before its controller has given it one.
-    `blob` is the digest of the saved release (template, change-cause, last-applied). `undo_of` is the hash that was
-    left when the template is an older one; `by_guard` names the run.
+    `blob` is the digest of the saved release (template, change-cause, last-applied). `undo_of` is the key of the
+    release that was left when the template is an older one; `by_guard` names the run.
     """
 
     revision: str
@@ -206,7 +208,7 @@ class RunOpened:
     parent: str | None = None
     evidence: dict[str, Reason] = field(default_factory=dict)
     condition: str = ""
-    holds: tuple[Hold, ...] = ()
+    holds: tuple[Compensation, ...] = ()
     snapshot: str = ""
     request: str = ""
     attributed: bool = False
@@ -234,7 +236,7 @@ class StepIntended:
     run: str
     step: int
     attempt: int
-    hold: Hold | None = None
+    hold: Compensation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,12 +315,12 @@ class HoldReleased:
 class OwnerSuspended:
     """The target's GitOps owner stays suspended after the run that suspended it, until it wants another revision.
 
-    The hold goes over from the run to the target; it is told in the run's own stream, with the hold's release.
+    The compensation goes over from the run to the target; it is told in the run's own stream, with its release there.
     """
 
     at: datetime
     run: str
-    hold: Hold
+    hold: Compensation
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from logcaster_guard.domain import field_owners, provenance
 from logcaster_guard.domain.field_owners import released_by, written_by
@@ -12,9 +12,6 @@ from logcaster_guard.domain.inbox.freezes import freeze_on
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Field, Plan, Step
 from logcaster_guard.domain.workload import Workload
-
-MADE: Final = "environment"
-"""The hold of an environment that a run has made."""
 
 
 def external_change(run: Run, workload: Workload | None, service: Mapping[str, Any] | None) -> str | None:
@@ -132,9 +129,9 @@ def _replaces_the_runs_own(run: Run, workload: Workload) -> bool:
 
     Without a token, in a journal of an earlier version, nobody can tell.
     """
-    hold = run.taken.get(MADE)
     made = any(_claimed(s, Field.EXISTENCE) for s in run.opened.plan.steps[: run.step])
-    return made and hold is not None and bool(hold.token) and provenance.disowned(workload.raw, hold) is not None
+    own = (owed for owed in run.taken.values() if owed.token and owed.object == workload.name)
+    return made and any(provenance.disowned(workload.raw, owed) is not None for owed in own)
 
 
 def _is_to_be_made(run: Run) -> bool:

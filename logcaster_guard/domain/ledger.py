@@ -1,51 +1,21 @@
 """What is known of each release of a target: good (measured or not), bad, presumed good or unproven.
 
-It is folded from the journal.
-
-The order of releases is the order of the journal; revisions from before the guard's time come first, by number.
+It is folded from the journal (`ledger_events`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
-from logcaster_guard.domain.events import (
-    Event,
-    PodsReplaced,
-    RevisionBad,
-    RevisionGood,
-    RevisionKept,
-    RevisionLive,
-    RevisionMarked,
-    RevisionNumbered,
-    RevisionSeeded,
-    RunAnswered,
-    RunClosed,
-    RunOpened,
-    SignalSeen,
-    TargetFrozen,
-    TargetThawed,
-)
-from logcaster_guard.domain.inbox.commands import Mark
 from logcaster_guard.domain.message import Reason
-from logcaster_guard.domain.reasons import FiredAfterRollout, MarkedBad, RunFroze, RunLeft, UndoLeft
 from logcaster_guard.domain.releases import ReleaseId
 from logcaster_guard.domain.rules import LedgerPolicy, Rule
-from logcaster_guard.domain.workload import Revision
-
-_ORDERED = frozenset(
-    {RevisionSeeded, RevisionLive, RevisionGood, RevisionBad, RevisionMarked, RunOpened, SignalSeen}
-)  # fmt: skip
-"""What has a place in the order of releases; nothing else counts, so that it may go from the journal."""
 
 _SHORTEST = 6
 """Digits of a hash that name a release."""
-_ROLLOUTS = 50
-"""Rollouts without a good release among them that are kept."""
 
 
 class ReleaseStatus(StrEnum):
@@ -242,191 +212,6 @@ class Ledger:
         return new.first_live < old.first_live
 
 
-def fold(events: Iterable[Event]) -> Ledger:
-    """The ledger that these events, in journal order, tell: those of the target and those of its runs."""
-    return extend(Ledger(), events)
-
-
-def extend(ledger: Ledger, events: Iterable[Event]) -> Ledger:
-    """The ledger after further events."""
-    for event in events:
-        kind = type(event)
-        if kind not in _FOLDS:
-            continue
-        length = ledger.length + (kind in _ORDERED)
-        ledger = _FOLDS[kind](ledger, event)
-        if ledger.length != length:
-            ledger = replace(ledger, length=length)
-    return ledger
-
-
-def _answered(ledger: Ledger, event: RunAnswered) -> Ledger:
-    if event.until is None or ledger.present is None:
-        return ledger
-    return replace(ledger, veto=Veto(ledger.present, event.until, event.words))
-
-
-def _opened(ledger: Ledger, event: RunOpened) -> Ledger:
-    if event.request:
-        # Whoever asks for the rollback thinks otherwise.
-        ledger = replace(ledger, veto=None)
-    if event.attributed:
-        for template in {event.plan.from_template, *ledger.suspected(event.onset or event.at)}:
-            ledger = _left(ledger, template, event.at, FiredAfterRollout(event.rule))
-    return ledger
-
-
-def _frozen(ledger: Ledger, event: TargetFrozen) -> Ledger:
-    return replace(ledger, freeze=Freeze(event.at, event.by, event.reason, event.spec, event.who))
-
-
-def _closed(ledger: Ledger, event: RunClosed) -> Ledger:
-    if not event.freeze:
-        return ledger
-    return replace(ledger, freeze=Freeze(event.at, "guard", RunFroze(event.run, event.reason)))
-
-
-def _with(ledger: Ledger, record: Record, **changes: Any) -> Ledger:  # noqa: ANN401 - fields of a ledger
-    return replace(ledger, records={**ledger.records, record.release.key: record}, **changes)
-
-
-def _seeded(ledger: Ledger, event: RevisionSeeded) -> Ledger:
-    if event.release.key in ledger.records:
-        return ledger
-    record = Record(
-        template=event.template,
-        configuration=event.configuration,
-        revision=event.revision,
-        blob=event.blob,
-        images=event.images,
-        first_live=ledger.length,
-        last_live=ledger.length,
-        stood=event.stood,
-    )
-    if event.superseded_by_undo:
-        record = replace(record, bad_at=event.at, bad_since=ledger.length, bad_reason=UndoLeft())
-    return _with(ledger, record)
-
-
-def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
-    since, key = event.earliest or event.at, event.release.key
-    before = ledger.records.get(ledger.present or "")
-    if before is not None and before.release.key != key:
-        began = None if ledger.rollout is None else ledger.rollout.earliest
-        stood = max(before.stood, (since - began).total_seconds()) if began else before.stood
-        ledger = _with(ledger, replace(before, stood=stood))
-        if event.by_guard is not None or event.undo_of == before.template:
-            left_by: Reason = UndoLeft() if event.by_guard is None else RunLeft(event.by_guard)
-            ledger = _left(ledger, before.release.key, event.at, left_by)
-    known = ledger.records.get(key)
-    record = Record(
-        template=event.template,
-        configuration=event.configuration,
-        revision=event.revision,
-        blob=event.blob,
-        images=event.images,
-        first_live=ledger.length,
-        last_live=ledger.length,
-    )
-    if known is not None:
-        record = replace(known, revision=event.revision, blob=event.blob, last_live=ledger.length)
-    if event.by_guard is not None and record.bad_since is not None:
-        # Only a person's rollout speaks for a bad release: the guard puts one back where nothing better can start.
-        record = replace(record, bad_since=ledger.length)
-    rollouts = _rollouts(ledger, before, event)
-    return _with(
-        ledger, record, present=key, uid=event.uid, rollouts=rollouts, replacement=None
-    )  # fmt: skip
-
-
-def _renewed(ledger: Ledger, event: RevisionNumbered | RevisionKept | PodsReplaced) -> Ledger:
-    record = ledger.records.get(event.release.key)
-    if record is None:
-        return ledger
-    if isinstance(event, RevisionKept):
-        return _with(ledger, replace(record, blob=event.blob))
-    if isinstance(event, RevisionNumbered):
-        return _with(ledger, replace(record, revision=event.revision))
-    # What has never been well may be at fault whatever else was changed.
-    found = Replacement(event.earliest or event.at, event.changed) if record.good_at is not None else None
-    return _with(ledger, replace(record, blob=event.blob or record.blob), replacement=found)
-
-
-def _rollouts(ledger: Ledger, before: Record | None, event: RevisionLive) -> tuple[Rollout, ...]:
-    """The rollouts that a breach may be put down to from now on."""
-    rollout, last = Rollout(event.release.key, event.at, event.earliest, event.by_guard), ledger.rollout
-    if before is None or last is None:
-        return (rollout,)
-    if before.release == event.release:
-        rollout = replace(rollout, previous=last.previous, previous_since=last.previous_since)
-        return (*ledger.rollouts[:-1], rollout)
-    rollout = replace(rollout, previous=before.release.key, previous_since=last.at)
-    answered = before.good_at is not None or event.by_guard is not None or event.undo_of is not None
-    return (rollout,) if answered else (*ledger.rollouts, rollout)[-_ROLLOUTS:]
-
-
-def _good(ledger: Ledger, event: RevisionGood) -> Ledger:
-    record = ledger.records.get(event.release.key)
-    if record is None:
-        return ledger
-    if record.bad_since is not None and record.last_live <= record.bad_since:
-        return ledger
-    record = replace(
-        record.lifted,
-        good_at=event.at,
-        good_on=ledger.signals_seen,
-        unmeasured=event.unmeasured,
-        snapshot=event.snapshot or record.snapshot,
-    )
-    return _with(ledger, record)
-
-
-def _bad(ledger: Ledger, template: str, at: datetime, reason: Reason) -> Ledger:
-    record = ledger.records.get(template)
-    if record is None:
-        return ledger
-    return _with(ledger, replace(record, bad_at=at, bad_since=ledger.length, bad_reason=reason))
-
-
-def _left(ledger: Ledger, template: str, at: datetime, reason: Reason) -> Ledger:
-    """As `_bad`; what it was bad for already, that it did not even start, say, tells more than that it was left."""
-    known = ledger.records.get(template)
-    before = known.bad_reason if known is not None and known.bad_since is not None else ""
-    return _bad(ledger, template, at, before or reason)
-
-
-def _marked(ledger: Ledger, event: RevisionMarked) -> Ledger:
-    record = ledger.records.get(event.release.key)
-    if record is None:
-        return ledger
-    if event.mark is Mark.NOT_BAD:
-        return _with(ledger, record.lifted)
-    words = event.words or "no reason was given"
-    record = replace(record, objection=words)
-    if ledger.veto is not None and ledger.veto.template == event.release.key:
-        ledger = replace(ledger, veto=None)
-    return _bad(_with(ledger, record), event.release.key, event.at, MarkedBad(event.words))
-
-
-_FOLDS: Mapping[type[Event], Callable[[Ledger, Any], Ledger]] = {
-    RevisionSeeded: _seeded,
-    RevisionLive: _live,
-    RevisionNumbered: _renewed,
-    RevisionKept: _renewed,
-    PodsReplaced: _renewed,
-    RevisionGood: _good,
-    RevisionBad: lambda ledger, event: _bad(ledger, event.release.key, event.at, event.reason),
-    RevisionMarked: _marked,
-    RunAnswered: _answered,
-    RunOpened: _opened,
-    RunClosed: _closed,
-    TargetFrozen: _frozen,
-    TargetThawed: lambda ledger, _: replace(ledger, freeze=None),
-    SignalSeen: lambda ledger, event: replace(ledger, signals_seen=ledger.signals_seen | {event.signal}),
-}
-"""What each event means here. By its type, since most events of a journal mean nothing here and there are many."""
-
-
 def named(revisions: Mapping[str, str], name: str) -> Sequence[str]:
     """The templates that people may mean by `name`: a revision's number, or the first digits of a hash, six at least.
 
@@ -435,37 +220,4 @@ def named(revisions: Mapping[str, str], name: str) -> Sequence[str]:
     found = [template for template, number in revisions.items() if number == name]
     if not found and len(name) >= _SHORTEST:
         found = [template for template in revisions if template.startswith(name)]
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """What the ReplicaSets prove of a revision: seconds it stood, and whether an undo left it."""
-
-    revision: Revision
-    stood: float
-    superseded_by_undo: bool
-
-
-def proofs(revisions: Sequence[Revision]) -> Sequence[Proof]:
-    """What the ReplicaSets prove of every revision but the newest, oldest first by revision number.
-
-    A revision stood from its creation to the creation of the next number's ReplicaSet; only a ReplicaSet that was never
-    re-used tells either instant. Number n of a re-used ReplicaSet is an undo if what it superseded (number n - 1) began
-    after it; the superseded one was then left by that undo.
-    """
-    by_number = {n: r for r in revisions for n in r.numbers}
-    left_by_undo = set()
-    for revision in revisions:
-        for number in revision.numbers[1:]:
-            left = by_number.get(number - 1)
-            if left is not None and left.uid != revision.uid and left.numbers[0] > revision.numbers[0]:
-                left_by_undo.add(left.uid)
-    found = []
-    for revision in revisions[:-1]:
-        successor = by_number.get(revision.number + 1)
-        stood = timedelta(0)
-        if successor is not None and not revision.earlier and successor.numbers[0] == revision.number + 1:
-            stood = max(stood, successor.created - revision.created)
-        found.append(Proof(revision, stood.total_seconds(), revision.uid in left_by_undo))
     return found

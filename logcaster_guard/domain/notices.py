@@ -8,9 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from logcaster_guard.domain.message import Headline
-
-LEFT_OUT = {"left_out": True}
-"""Metadata of a field that is not written while it has its default: a version that does not know it reads the rest."""
+from logcaster_guard.domain.releases import LEFT_OUT
 
 
 class Severity(StrEnum):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from logcaster_guard.domain.events import Event
 from logcaster_guard.domain.message import Reason
-from logcaster_guard.domain.steps import Hold
+from logcaster_guard.domain.steps import Compensation
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,7 @@ class Before:
     """
 
     detail: Reason = ""
-    borrows: Hold | None = None
+    borrows: Compensation | None = None
     overdue: tuple[str, Reason] | None = None
 
 
@@ -29,9 +30,13 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The step's effect is there."""
+    """The step's effect is there, or what was borrowed is as it is to stay.
+
+    `also` is told to the journal in the same append: who gives it back later, where it stays out beyond the run.
+    """
 
     detail: Reason = ""
+    also: Event | None = None
 
 
 @dataclass(frozen=True, slots=True)

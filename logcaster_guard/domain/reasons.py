@@ -173,3 +173,52 @@ class UndoLeft(Message):
     """A release is bad because an undo left it."""
 
     kind: Literal["undo_left"] = "undo_left"
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeOwner(Message):
+    """A person is to resume a GitOps owner."""
+
+    kind: Literal["remedy.resume"] = "remedy.resume"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteHelper(Message):
+    """A person is to delete a helper once it is not needed."""
+
+    kind: Literal["remedy.delete_helper"] = "remedy.delete_helper"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteEnvironment(Message):
+    """A person is to delete an environment that was made in vain."""
+
+    kind: Literal["remedy.delete_environment"] = "remedy.delete_environment"
+
+
+@dataclass(frozen=True, slots=True)
+class GiveSelectorBack(Message):
+    """A person is to give a Service its selector back."""
+
+    kind: Literal["remedy.selector"] = "remedy.selector"
+
+
+@dataclass(frozen=True, slots=True)
+class SetBoundsBack(Message):
+    """A person is to give an autoscaler the bounds back that it had."""
+
+    written: str
+    minimum: str
+    maximum: str
+    kind: Literal["remedy.bounds"] = "remedy.bounds"
+
+
+@dataclass(frozen=True, slots=True)
+class SetNumberBack(Message):
+    """A person is to set a number back; `borrowed` is what it counts."""
+
+    borrowed: str
+    object: str
+    written: str
+    original: str
+    kind: Literal["remedy.number"] = "remedy.number"

@@ -18,6 +18,10 @@ from logcaster_guard.domain.workload import CHANGE_CAUSE, LAST_APPLIED, Revision
 Json = dict[str, Any]
 
 
+LEFT_OUT = {"left_out": True}
+"""Metadata of a field that is not written while it has its default: a version that does not know it reads the rest."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReleaseId:
     """What a release is known by: the normalised hash of its template, and the digest of its configuration.

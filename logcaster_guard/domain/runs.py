@@ -14,7 +14,6 @@ from logcaster_guard.domain.errors import GuardError
 from logcaster_guard.domain.events import (
     Event,
     HoldReleased,
-    OwnerSuspended,
     PeopleReminded,
     RevisionBad,
     RunAnswered,
@@ -34,11 +33,10 @@ from logcaster_guard.domain.reasons import (
     NothingObserved,
     Quiet,
     Said,
-    StaysSuspended,
     UnseenInTime,
 )
 from logcaster_guard.domain.steps import FAILED as FAILED  # noqa: PLC0414 - one of the outcomes of a run, for all who ask for them here
-from logcaster_guard.domain.steps import Consultation, Field, Hold, Purpose, Step
+from logcaster_guard.domain.steps import Compensation, Consultation, Field, Purpose, Step
 
 RECOVERED = "recovered"
 ABANDONED = "abandoned"
@@ -51,6 +49,8 @@ SUBSIDED = "subsided"
 ESCALATED = "escalated"
 PUT_BACK = "put back"
 
+_IN_PLACE = frozenset({RECOVERED, NOT_RECOVERED, INCONCLUSIVE})
+"""Ends of a run that leaves the good release where it has put it."""
 HARMLESS = frozenset({VETOED, NOT_APPROVED, SUBSIDED})
 """Ends of a run that changed nothing: the target is not frozen."""
 
@@ -71,10 +71,10 @@ class Perform:
 
 
 @dataclass(frozen=True, slots=True)
-class GiveBack:
-    """Release the hold (again, if need be): writing it twice does no harm."""
+class Compensate:
+    """Put back what was borrowed (again, if need be): writing it twice does no harm."""
 
-    hold: Hold
+    compensation: Compensation
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Close:
     closed: RunClosed
 
 
-Decision = Commit | Perform | GiveBack | WaitUntil | Close
+Decision = Commit | Perform | Compensate | WaitUntil | Close
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +100,16 @@ class Run:
     """A run folded from its events. `step` is the index of the present step; `attempts` counts its intents.
 
     `reminded` counts how often people were reminded of a question; `touched`: the run has begun to change something.
-    `said` is what a person answered to the present step, and stays until it is acted upon. `taken` are all holds that
-    it ever took or took over, also those that were given back.
+    `said` is what a person answered to the present step, and stays until it is acted upon. `compensations` are owed
+    for what is still borrowed; `taken` are all that it ever took or took over, also those that were given back.
     """
 
     opened: RunOpened
     step: int = 0
     started: datetime | None = None
     attempts: int = 0
-    holds: Mapping[str, Hold] = field(default_factory=dict)
-    taken: Mapping[str, Hold] = field(default_factory=dict)
+    compensations: Mapping[str, Compensation] = field(default_factory=dict)
+    taken: Mapping[str, Compensation] = field(default_factory=dict)
     done_at: Mapping[int, datetime] = field(default_factory=dict)
     reminded: int = 0
     touched: bool = False
@@ -134,15 +134,28 @@ class Run:
         return None if self.present is None else self.present.asks
 
     @property
-    def owed(self) -> Hold | None:
-        """The hold to give back next: the one taken last."""
-        return list(self.holds.values())[-1] if self.holds else None
+    def owed(self) -> Compensation | None:
+        """What to give back next: what was taken last."""
+        return list(self.compensations.values())[-1] if self.compensations else None
 
-    def done_instant(self, *kinds: str) -> datetime | None:
-        """When the last step of one of these kinds was seen to be done."""
-        steps = self.opened.plan.steps
-        done = [at for index, at in sorted(self.done_at.items()) if steps[index].kind in kinds]
-        return done[-1] if done else None
+    @property
+    def done(self) -> Sequence[Step]:
+        """The steps that were seen to be done."""
+        return [self.opened.plan.steps[index] for index in sorted(self.done_at)]
+
+    def wrote(self, field: Field) -> bool:
+        """Whether a step that writes this field was seen to be done."""
+        return any(claim.field is field for step in self.done for claim in step.claims)
+
+    def borrowed(self, kind: str) -> Sequence[Compensation]:
+        """What it has borrowed of this kind, and not given back."""
+        return [owed for owed in self.compensations.values() if owed.kind == kind]
+
+    @property
+    def leaves_destination(self) -> bool:
+        """Whether it is ending with the good release in place: whoever owns the workload would undo that."""
+        taken_over = any(step.purpose is Purpose.TAKEOVER for step in self.done)
+        return taken_over and self.ending is not None and self.ending.outcome in _IN_PLACE
 
     @property
     def witnessed(self) -> float:
@@ -177,8 +190,8 @@ def superfluous(runs: Iterable[Run]) -> Sequence[Run]:
     There can be two where a guard opened one and its append came only after it had lost the lease, when another guard
     had begun its own. The one that has changed or borrowed something is carried on, else the first.
     """
-    found = sorted(runs, key=lambda run: not (run.touched or run.holds))
-    return [run for run in found[1:] if not run.touched and not run.holds]
+    found = sorted(runs, key=lambda run: not (run.touched or run.compensations))
+    return [run for run in found[1:] if not run.touched and not run.compensations]
 
 
 def fold(events: Iterable[Event]) -> Mapping[str, Run]:
@@ -196,7 +209,7 @@ def extend(runs: Mapping[str, Run], event: Event) -> Run | None:
     match event:
         case RunOpened():
             held = {h.id: h for h in event.holds}
-            return Run(event, holds=held, taken=held)
+            return Run(event, compensations=held, taken=held)
         case (
             StepStarted()
             | StepIntended()
@@ -224,7 +237,11 @@ def _after(
         case StepIntended():
             held = {} if event.hold is None else {event.hold.id: event.hold}
             return replace(
-                run, attempts=event.attempt, holds={**run.holds, **held}, taken={**run.taken, **held}, touched=True
+                run,
+                attempts=event.attempt,
+                compensations={**run.compensations, **held},
+                taken={**run.taken, **held},
+                touched=True,
             )
         case StepDone():
             done = {**run.done_at, event.step: event.at}
@@ -236,24 +253,31 @@ def _after(
         case RunEnding():
             return replace(run, ending=event)
         case HoldReleased():
-            return replace(run, holds={k: h for k, h in run.holds.items() if k != event.hold})
+            return replace(run, compensations={k: h for k, h in run.compensations.items() if k != event.hold})
         case RunClosed():
             return replace(run, closed=event)
 
 
 def next(  # noqa: A001 - the protocol's word
-    run: Run, observation: Observation | None, now: datetime, elapsed: float, *, objection: str = ""
+    run: Run,
+    observation: Observation | None,
+    now: datetime,
+    elapsed: float,
+    *,
+    objection: str = "",
+    stood_in_for: bool = False,
 ) -> Decision:
     """What the run does next.
 
-    `observation` is of the present step, or of the hold that is owed when the run is ending; None if there is nothing
+    `observation` is of the present step, or of what is owed when the run is ending; None if there is nothing
     to observe yet. `elapsed` is how many seconds the present step (or the ending) has lasted. `objection` is what a
-    person said who has marked the destination bad, empty where nobody did.
+    person said who has marked the destination bad, empty where nobody did. `stood_in_for`: something carries what the
+    owed compensation is missing, and goes only after it, so that it is not given up.
     """
     if run.closed is not None:
         raise GuardError(f"Run {run.id} is closed.")
     if run.ending is not None:
-        return _ending(run, run.ending, observation, now, elapsed)
+        return _ending(run, run.ending, observation, now, elapsed, stood_in_for=stood_in_for)
     if run.said is not None and run.said.answer is RunCommand.ABANDON:
         return _end(run, now, ABANDONED, Said(run.said.answer, run.said.words), freeze=True)
     step = run.present
@@ -317,24 +341,23 @@ POLL = 1.0
 
 
 def _ending(
-    run: Run, ending: RunEnding, observation: Observation | None, now: datetime, elapsed: float
-) -> Decision:  # fmt: skip
-    hold = run.owed
-    if hold is None:
+    run: Run, ending: RunEnding, observation: Observation | None, now: datetime, elapsed: float, *, stood_in_for: bool
+) -> Decision:
+    owed = run.owed
+    if owed is None:
         return Close(RunClosed(now, run.id, ending.outcome, ending.reason, ending.freeze))
     match observation:
-        case Done(detail):
-            return Commit((HoldReleased(now, run.id, hold.id, detail),))
+        case Done(detail, also):
+            released = HoldReleased(now, run.id, owed.id, detail)
+            return Commit((released,) if also is None else (also, released))
         case ExternalChange(detail):
-            return Commit((HoldReleased(now, run.id, hold.id, detail, theirs=hold.original is not None),))
-        case Failed(_, detail) if _stood_in_for(run, hold):
+            return Commit((HoldReleased(now, run.id, owed.id, detail, theirs=owed.original is not None),))
+        case Failed(_, detail) if stood_in_for:
             return WaitUntil(_pause(int(elapsed), None), detail)
         case Failed(_, detail):
-            return Commit((HoldReleased(now, run.id, hold.id, detail, kept_out=True),))
-        case Before() if hold.kind == "gitops_owner" and _stays(run, ending):
-            return Commit((OwnerSuspended(now, run.id, hold), HoldReleased(now, run.id, hold.id, StaysSuspended())))
+            return Commit((HoldReleased(now, run.id, owed.id, detail, kept_out=True),))
         case Before():
-            return GiveBack(hold)
+            return Compensate(owed)
         case Pending(detail):
             return WaitUntil(POLL, detail)
         case Unclear(detail, retry_after):
@@ -343,23 +366,11 @@ def _ending(
             return WaitUntil(0.0, NothingObserved())
 
 
-def _stood_in_for(run: Run, hold: Hold) -> bool:
-    """Whether a helper carries what is missing: it goes only after production has its size, so that is not given up."""
-    sizes = hold.kind in {"replicas", "autoscaler_bounds"}
-    return sizes and run.done_instant("remove_helper") is None and any(h.kind == "helper" for h in run.holds.values())
-
-
-def _stays(run: Run, ending: RunEnding) -> bool:
-    """Whether the run leaves the good release in place: its GitOps owner would roll the bad one out again."""
-    steps = run.opened.plan.steps
-    restored = any(steps[index].purpose is Purpose.TAKEOVER for index in run.done_at)
-    return restored and ending.outcome in {RECOVERED, NOT_RECOVERED, INCONCLUSIVE}
-
-
 def _end(run: Run, now: datetime, outcome: str, reason: Reason, *, freeze: bool) -> Commit:
     ending = RunEnding(now, run.id, outcome, reason, freeze and outcome not in HARMLESS)
     if outcome == DESTINATION_BAD:
-        return Commit((ending, RevisionBad(now, run.opened.plan.to_template, reason, run.id)))
+        bad = run.opened.plan.destination
+        return Commit((ending, RevisionBad(now, bad.template, reason, run.id, configuration=bad.configuration)))
     return Commit((ending,))
 
 

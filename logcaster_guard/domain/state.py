@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 
-from logcaster_guard.domain import ledger as ledgers
+from logcaster_guard.domain import ledger_events
 from logcaster_guard.domain import runs as run_domain
 from logcaster_guard.domain.events import (
     AnswerDenied,
@@ -108,7 +108,7 @@ class State:
         self.over |= {key for key in self.triggers if key[0] == run.opened.target}
 
     def _take_of_target(self, target: str, event: Event) -> None:
-        self.ledgers[target] = ledgers.extend(self.ledgers.get(target, _UNKNOWN), [event])
+        self.ledgers[target] = ledger_events.extend(self.ledgers.get(target, _UNKNOWN), [event])
         match event:
             case TriggerPending() | TriggerFired() | TriggerCleared():
                 self.triggers[target, event.rule] = event

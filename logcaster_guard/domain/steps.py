@@ -11,15 +11,16 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from logcaster_guard.domain.field_owners import FieldOwner
 from logcaster_guard.domain.leftovers import Leftover
 from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.reasons import NotMadeInTime
+from logcaster_guard.domain.releases import LEFT_OUT, ReleaseId
 from logcaster_guard.domain.rights import Right
 
 CLUSTER: Final = "kubernetes"
@@ -137,7 +138,7 @@ class Step(ABC):
     @property
     @abstractmethod
     def borrows(self) -> str | None:
-        """The kind of the `Hold` that it takes and its handler gives back; None if it takes nothing."""
+        """The kind of the `Compensation` that it takes, which some handler gives back; None if it takes nothing."""
 
     @property
     @abstractmethod
@@ -156,34 +157,33 @@ def kind_of(step: type[Step]) -> str:
     return str(found["kind"])
 
 
+def borrowed_by(step: type[Step]) -> str | None:
+    """What every value of this class borrows."""
+    # Each states it as a constant of its class.
+    borrows: object = step.borrows
+    return borrows if isinstance(borrows, str) else None
+
+
 class Write(Step):
-    """A step with an effect: it is tried until it is seen to be done, for as long as the API server may be away."""
+    """A step with an effect: it is tried until it is seen to be done, for as long as the API server may be away.
+
+    One that was not seen to be done counts as not done.
+    """
 
     __slots__ = ()
 
-    @property
-    def writes(self) -> bool:
-        """It does."""
-        return True
+    writes: ClassVar = True
+    inconclusive_if_unseen: ClassVar = False
+    asks: ClassVar = None
 
     @property
     def deadline(self) -> float:
-        """The same for every write."""
+        """The same for most writes."""
         return WRITE_TIMEOUT
 
     def overdue(self, detail: Reason) -> tuple[str, Reason]:
         """The run has failed."""
         return FAILED, NotMadeInTime(detail)
-
-    @property
-    def inconclusive_if_unseen(self) -> bool:
-        """A write that was not seen to be done counts as not done."""
-        return False
-
-    @property
-    def asks(self) -> Consultation | None:
-        """A write asks nobody."""
-        return None
 
 
 class Look(Step):
@@ -191,10 +191,10 @@ class Look(Step):
 
     __slots__ = ()
 
-    @property
-    def writes(self) -> bool:
-        """It has no effect."""
-        return False
+    writes: ClassVar = False
+    blobs: ClassVar = ()
+    claims: ClassVar = ()
+    borrows: ClassVar = None
 
     def touches(self, plan: Plan) -> Sequence[ObjectReference]:  # noqa: ARG002 - the base's shape
         """Nothing."""
@@ -204,24 +204,9 @@ class Look(Step):
         """What every guard may read."""
         return ()
 
-    @property
-    def blobs(self) -> Sequence[str]:
-        """None."""
-        return ()
-
-    @property
-    def claims(self) -> Sequence[Claim]:
-        """Nothing."""
-        return ()
-
-    @property
-    def borrows(self) -> str | None:
-        """Nothing."""
-        return None
-
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class Compensation:
     """Something borrowed that must be given back.
 
     `id` is unique in its run; `kind` names the step that gives it back; `object` is its name. `original` and
@@ -260,7 +245,8 @@ class Hold:
 class Plan:
     """The ordered steps of a rollback and what they were planned from.
 
-    `from_template` and `to_template` are normalised template hashes. `uid`, `replicas` and `selector` are what was seen
+    `from_template` and `to_template` are normalised template hashes, `from_configuration` and `to_configuration` the
+    digests that make releases of them (`ReleaseId`; empty: unknown). `uid`, `replicas` and `selector` are what was seen
     of the workload; a change of one by somebody else ends the run. `autoscaled`: an HPA, or the number of nodes, owns
     the replica count. `size` is how many pods the target is to have in the end (None: as many as were seen). `floor` is
     the capacity that a gradual or blue-green run never goes below: the Ready pods that the Service selected, at most
@@ -291,6 +277,18 @@ class Plan:
     live: str = ""
     live_uid: str = ""
     leftover: Leftover | None = None
+    from_configuration: str = field(default="", metadata=LEFT_OUT)
+    to_configuration: str = field(default="", metadata=LEFT_OUT)
+
+    @property
+    def origin(self) -> ReleaseId:
+        """The release that it leaves."""
+        return ReleaseId(self.from_template, self.from_configuration)
+
+    @property
+    def destination(self) -> ReleaseId:
+        """The release that it goes to."""
+        return ReleaseId(self.to_template, self.to_configuration)
 
     @property
     def good(self) -> str:
@@ -314,7 +312,8 @@ class Plan:
     @property
     def digest(self) -> str:
         """SHA-256 of what the plan does: what an approval is bound to."""
-        done = {key: part for key, part in asdict(self).items() if key != "leftover"}
+        unknown = {f.name for f in fields(self) if f.metadata.get("left_out") and not getattr(self, f.name)}
+        done = {key: part for key, part in asdict(self).items() if key not in unknown | {"leftover"}}
         return hashlib.sha256(json.dumps(done, sort_keys=True).encode()).hexdigest()
 
     @property

@@ -155,7 +155,7 @@ class Attributor:
     def _being_undone(self, readings: Mapping[str, Reading]) -> bool:
         """Whether these readings still show a bad release that a rollback is leaving, or has just left."""
         ledger, run = self._state.ledger(self._target.key), self._state.open_run_on(self._target.key)
-        if run is not None and run.touched and run.opened.plan.from_template == ledger.present:
+        if run is not None and run.touched and run.opened.plan.origin.key == ledger.present:
             return True
         left = ledger.records.get((ledger.rollout and ledger.rollout.previous) or "")
         since = min(r.at - self._signals[name].lookback for name, r in readings.items())

@@ -214,7 +214,7 @@ class Decisions:
         No guardrail holds it up: the pods that serve are of that release, and it ends what the guard itself began.
         """
         ledger, plan = self._state.ledger(self._target.key), old.opened.plan
-        before = ledger.records.get(plan.from_template)
+        before = ledger.records.get(plan.origin.key)
         if before is None or workload is None or workload.hash != plan.to_template:
             return None
         rule = manual.as_rule(Wish(Action.IMMEDIATE))
@@ -254,7 +254,7 @@ class Decisions:
 
     def _marked_meanwhile(self, plan: Plan) -> bool:
         """Whether the destination was good when it was planned, and is bad now."""
-        record = self._state.ledger(self._target.key).records.get(plan.to_template)
+        record = self._state.ledger(self._target.key).records.get(plan.destination.key)
         return record is not None and record.bad_since is not None
 
     def weighed(self, rule: Rule, *, onset: datetime) -> Attribution | None:

@@ -10,31 +10,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from logcaster_guard.domain.compensations import CompensationKind
 from logcaster_guard.domain.errors import Conflict, GuardError, NotFound, Rejected
 from logcaster_guard.domain.runs import Run
-from logcaster_guard.domain.steps import Hold, ObjectReference
+from logcaster_guard.domain.steps import Compensation, ObjectReference, Plan
 from logcaster_guard.ports import Cluster, Json, Kind
-from logcaster_guard.steps.services import StepKind
-from logcaster_guard.steps.suspend_owner import owner_reference
 
 EPOCH = "guard.logcaster.io/epoch"
 
 _TRIES = 50
 
 
-def touched_by(run: Run, kinds: Iterable[StepKind]) -> frozenset[ObjectReference]:
-    """The objects that the run may still change, in the cluster or outside; `kinds` are the steps that there are."""
+def touched_by(run: Run, kinds: Mapping[str, CompensationKind]) -> frozenset[ObjectReference]:
+    """The objects that the run may still change, in the cluster or outside; `kinds` is what runs borrow."""
     plan = run.opened.plan
-    found = {plan.object(plan.kind, name) for name in (plan.deployment, plan.live) if name}
+    found = frozenset(plan.object(plan.kind, name) for name in (plan.deployment, plan.live) if name)
     found |= {touched for step in plan.steps for touched in step.touches(plan)}
-    given_back = {kind.gives_back.kind: kind.gives_back for kind in kinds if kind.gives_back is not None}
-    found |= {touched for hold in run.holds.values() for touched in given_back[hold.kind].touches(plan, hold)}
-    return frozenset(found)
+    return found | compensated_on(plan, run.compensations.values(), kinds)
 
 
-def kept_suspended(holds: Iterable[Hold]) -> frozenset[ObjectReference]:
-    """The GitOps owners that these holds keep suspended after their runs."""
-    return frozenset(reference for hold in holds for reference in owner_reference(hold.object))
+def compensated_on(
+    plan: Plan, compensations: Iterable[Compensation], kinds: Mapping[str, CompensationKind]
+) -> frozenset[ObjectReference]:
+    """The objects that giving back what a run of this plan has borrowed changes."""
+    return frozenset(touched for owed in compensations for touched in kinds[owed.kind].touches(plan, owed))
 
 
 class EpochMarker(Protocol):

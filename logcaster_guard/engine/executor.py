@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import structlog
 
 from logcaster_guard import messages
 from logcaster_guard.domain import runs
+from logcaster_guard.domain.compensations import Remedy
 from logcaster_guard.domain.errors import ClusterError, Conflict, JournalUnavailable, Rejected
 from logcaster_guard.domain.events import (
     Event,
@@ -26,13 +27,13 @@ from logcaster_guard.domain.events import (
 from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Failed, Observation, Unclear
 from logcaster_guard.domain.reasons import ChangeRefused
-from logcaster_guard.domain.runs import FAILED, Close, Commit, GiveBack, Perform, Run, WaitUntil
-from logcaster_guard.domain.steps import Purpose
+from logcaster_guard.domain.runs import FAILED, Close, Commit, Compensate, Perform, Run, WaitUntil
+from logcaster_guard.domain.steps import Compensation, Purpose
 from logcaster_guard.engine.journal_state import JournalState
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Clock
-from logcaster_guard.steps.services import Handler, Lender
+from logcaster_guard.steps.services import Handlers
 
 _JOURNAL_RETRY = 5.0
 _LONGEST_PAUSE = 60.0
@@ -69,8 +70,7 @@ class Executor:
         *,
         state: JournalState,
         clock: Clock,
-        handlers: Mapping[str, Handler],
-        lenders: Mapping[str, Lender],
+        handlers: Handlers,
         on_close: Callable[[str], None] = lambda _: None,
         successor: Callable[[Run, RunClosed], Awaitable[RunOpened | None]] = _nobody,
         listen: Callable[[Run], Awaitable[bool]] = _silence,
@@ -78,7 +78,6 @@ class Executor:
         self._state = state
         self._clock = clock
         self._handlers = handlers
-        self._lenders = lenders
         self._on_close = on_close
         self._successor = successor
         self._listen = listen
@@ -103,7 +102,7 @@ class Executor:
         """Take in what a guard that no longer holds the lease has appended late. Raises `JournalUnavailable`.
 
         A run that it opened so has changed nothing, and is closed: it was decided on a past that is over. One that
-        follows from another run has taken over its holds, and is carried on.
+        follows from another run has taken over its compensations, and is carried on.
         """
         for stream, run in (await self._state.newcomers()).items():
             if run.opened.parent is None:
@@ -124,7 +123,7 @@ class Executor:
         return self._state.open_run_on(target) is not None
 
     async def take_over(self, run: Run, plan: Callable[[], Awaitable[RunOpened | None]]) -> bool:
-        """Open the run that `plan` makes in place of `run`, whose holds it takes over; False if there is none.
+        """Open the run that `plan` makes in place of `run`, whose compensations it takes over; False if there is none.
 
         `run` stands still meanwhile, and goes on if it is not taken over.
         """
@@ -148,7 +147,7 @@ class Executor:
             return False
         closed = RunClosed(opened.at, run.id, runs.ESCALATED, opened.reason, freeze=False)
         present = self._state.run(run.id)
-        opened = replace(opened, holds=tuple(present.holds.values()))
+        opened = replace(opened, holds=tuple(present.compensations.values()))
         notice = NoticeQueued(opened.at, messages.opened(opened))
         if not await self._state.decide(stream, closed, opened, notice, of=present):
             return False
@@ -216,7 +215,7 @@ class Executor:
                 self._note_hindrance(run, decision, failure or observation)
                 await self._tell_hindered(stream, run)
                 failure = None
-                if pause and isinstance(decision, Perform | GiveBack):
+                if pause and isinstance(decision, Perform | Compensate):
                     await self._clock.sleep_until(self._clock.monotonic() + pause)
                     continue
                 if isinstance(decision, WaitUntil):
@@ -229,9 +228,14 @@ class Executor:
                 await self._clock.sleep_until(self._clock.monotonic() + _JOURNAL_RETRY)
 
     def _next(self, run: Run, observation: Observation | None) -> runs.Decision:
-        destination = self._state.ledger(run.opened.target).records.get(run.opened.plan.to_template)
+        destination = self._state.ledger(run.opened.target).records.get(run.opened.plan.destination.key)
         objection = "" if destination is None else destination.objection
-        return runs.next(run, observation, self._clock.now(), self._elapsed(run), objection=objection)
+        stood_in_for = run.owed is not None and self._handlers.compensations[run.owed.kind].stood_in_for(run)
+        now, elapsed = self._clock.now(), self._elapsed(run)
+        return runs.next(run, observation, now, elapsed, objection=objection, stood_in_for=stood_in_for)
+
+    def _remedy(self, run: Run, owed: Compensation) -> Remedy:
+        return self._handlers.compensations[owed.kind].remedy(run.opened.plan, owed)
 
     def _voided(self, run: Run) -> Close | None:
         if run.id not in self._void:
@@ -245,9 +249,10 @@ class Executor:
             case Perform(intent, step):
                 if await self._state.decide(stream, intent, of=run):
                     intended = self._state.run(run.id)
-                    return await self._effect(self._handlers[step.kind].apply(step, intended), step.kind)
-            case GiveBack(hold):
-                return await self._effect(self._lenders[hold.kind].release(hold, run), f"release {hold.kind}")
+                    return await self._effect(self._handlers.steps[step.kind].apply(step, intended), step.kind)
+            case Compensate(owed):
+                effect = self._handlers.compensators[owed.kind].compensate(owed, run)
+                return await self._effect(effect, f"release {owed.kind}")
             case WaitUntil(seconds, reason):
                 self._log.debug("run.waiting", reason=english().text(reason), seconds=seconds)
                 await self._clock.sleep_until(self._clock.monotonic() + seconds)
@@ -267,7 +272,7 @@ class Executor:
         if isinstance(seen, ClusterError | Unclear):
             since, _ = self._hindered.get(run.id, (self._clock.monotonic(), ""))
             self._hindered[run.id] = (since, seen.detail if isinstance(seen, Unclear) else str(seen))
-        elif not isinstance(decision, Perform | GiveBack):
+        elif not isinstance(decision, Perform | Compensate):
             # Whether a write is taken is not known before it is tried.
             self._hindered.pop(run.id, None)
 
@@ -302,7 +307,7 @@ class Executor:
             self.start(stream, opened.run)
 
     async def _effect(self, effect: Any, what: str) -> ClusterError | None:  # noqa: ANN401 - a coroutine
-        task = asyncio.ensure_future(effect)
+        task = asyncio.create_task(effect, name=f"effect {what}")
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -317,12 +322,14 @@ class Executor:
 
     async def _observe(self, run: Run) -> Observation | None:
         if run.ending is not None:
-            hold = run.owed
-            return None if hold is None else await self._lenders[hold.kind].observe_release(hold, run)
+            owed = run.owed
+            if owed is None:
+                return None
+            return await self._handlers.compensators[owed.kind].observe_compensation(owed, run)
         step = run.present
         if step is None or run.started is None:
             return None
-        observation = await self._handlers[step.kind].observe(step, run)
+        observation = await self._handlers.steps[step.kind].observe(step, run)
         if isinstance(observation, Unclear):
             self._lines.warning(
                 "step.unclear", about=f"{step.kind} {run.id}", step=step.kind, detail=english().text(observation.detail)
@@ -351,12 +358,14 @@ class Executor:
         for event in events:
             if isinstance(event, RunClosed):
                 found.append(NoticeQueued(event.at, messages.ended(run, event)))
-            if isinstance(event, HoldReleased) and event.kept_out:
-                found.append(NoticeQueued(event.at, messages.not_given_back(run, event)))
-            if isinstance(event, HoldReleased) and event.theirs:
-                found.append(NoticeQueued(event.at, messages.left_as_theirs(run, event)))
+            if isinstance(event, HoldReleased) and (event.kept_out or event.theirs):
+                tell = messages.not_given_back if event.kept_out else messages.left_as_theirs
+                remedy = self._remedy(run, run.compensations[event.hold])
+                found.append(NoticeQueued(event.at, tell(run, event, remedy)))
             if isinstance(event, OwnerSuspended):
-                found.append(NoticeQueued(event.at, messages.owner_suspended(run, event)))
+                found.append(
+                    NoticeQueued(event.at, messages.owner_suspended(run, event, self._remedy(run, event.hold)))
+                )
             if isinstance(event, PeopleReminded):
                 found.append(NoticeQueued(event.at, messages.reminded(run, event)))
             settled = isinstance(event, StepDone) and run.opened.plan.steps[event.step].purpose is Purpose.SETTLING

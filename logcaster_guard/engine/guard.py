@@ -46,7 +46,7 @@ from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.engine.watch_factory import WatchFactory
 from logcaster_guard.ports import Clock, Entry
 from logcaster_guard.steps.kinds import KINDS
-from logcaster_guard.steps.services import Assessment, HandlerContext, StepKind, handlers_of, lenders_of
+from logcaster_guard.steps.services import Assessment, HandlerContext, Handlers, StepKind, compensations_of, handlers_of
 
 _DRAIN = 5.0
 _SWEEP = 60.0
@@ -124,9 +124,10 @@ class Guard:
             hub.subscribe(JournalAppended, lambda appended: outbox.wake(appended.stream))
             self._compactor = Compactor(self.state, journal, outbox, clock, retention=configuration.policy.retention)
         inspector = SignalInspector(configuration.targets, configuration.signals, self._sources, clock)
-        self.executor = executor = self._executor(services, inspector)
+        handlers = self._handlers(services, inspector)
+        self.executor = executor = self._executor(services, handlers)
         hub.subscribe(RunFound, lambda found: executor.start(found.stream, found.run))
-        self.sweeper = Sweeper(self.state, cluster, clock, configuration.targets)
+        self.sweeper = Sweeper(self.state, cluster, clock, configuration.targets, handlers)
         self._suspensions = Suspensions(
             state=self.state, cluster=cluster, clock=clock, interval=configuration.policy.polling.interval
         )
@@ -158,8 +159,7 @@ class Guard:
             clock=self._clock,
         )
 
-    def _executor(self, services: Services, inspector: SignalInspector) -> Executor:
-        hub = services.hub
+    def _handlers(self, services: Services, inspector: SignalInspector) -> Handlers:
         context = HandlerContext(
             cluster=services.cluster,
             blobs=services.blobs,
@@ -170,12 +170,14 @@ class Guard:
             goes_on=self._goes_on,
             staleness=self._configuration.policy.polling.staleness,
         )
-        made = {kind: kind.handler(context) for kind in self._kinds}
+        return handlers_of(self._kinds, context)
+
+    def _executor(self, services: Services, handlers: Handlers) -> Executor:
+        hub = services.hub
         return Executor(
             state=services.state,
             clock=services.clock,
-            handlers=handlers_of(made),
-            lenders=lenders_of(made),
+            handlers=handlers,
             on_close=lambda target: hub.publish(RunEnded(target)),
             successor=self._successor,
             listen=services.inbox.listen,
@@ -320,8 +322,12 @@ class Guard:
         """Make sure that nothing which an earlier holder has sent for a run that is open can still take hold."""
         if self._term is None:
             return
-        places = epoch_marker.kept_suspended(event.hold for _, event in self.state.suspended())
-        places = places.union(*(epoch_marker.touched_by(run, self._kinds) for run in self.state.open_runs().values()))
+        kinds = compensations_of(self._kinds)
+        kept = [(self.state.run(event.run).opened.plan, event.hold) for _, event in self.state.suspended()]
+        places = frozenset().union(
+            *(epoch_marker.touched_by(run, kinds) for run in self.state.open_runs().values()),
+            *(epoch_marker.compensated_on(plan, [owed], kinds) for plan, owed in kept),
+        )
         while True:
             try:
                 await epoch_marker.stamp(

@@ -96,7 +96,7 @@ class ManualRuns:
             planned = await self._planner.plan(wish.action, workload, found, rule=manual.as_rule(wish))
             if isinstance(planned, NotApplicable):
                 return planned.reasons
-            good = next(r for r in found if r.template == planned.to_template)
+            good = next(r for r in found if r.release == planned.destination)
             release = Release.from_bytes(await self._blobs.get(good.blob))
         except BlobMissing as error:
             return [f"The saved release cannot be read: {error}"]

@@ -15,7 +15,7 @@ from typing import Protocol
 import structlog
 
 from logcaster_guard import messages
-from logcaster_guard.domain import ledger as ledgers
+from logcaster_guard.domain import ledger_events
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.events import (
     AnswerDenied,
@@ -179,7 +179,7 @@ class OperatorInbox:
             await self._deny(target, workload, message, found.reason, None if run is None else run.id)
             return
         marked = RevisionMarked(at, found.template, found.mark, message.digest, found.reason)
-        record = ledgers.extend(ledger, [marked]).records[found.template]
+        record = ledger_events.extend(ledger, [marked]).records[found.template]
         notice = messages.marked(target, workload, record, marked, standing=record.standing(self._policy.ledger))
         await self._state.tell(target_stream(target), marked, NoticeQueued(at, notice))
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import structlog
 
-from logcaster_guard.domain import ledger, releases
+from logcaster_guard.domain import releases
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, JournalUnavailable, NotFound
 from logcaster_guard.domain.events import (
     Event,
@@ -23,6 +23,7 @@ from logcaster_guard.domain.events import (
 )
 from logcaster_guard.domain.ledger import Record, Rollout
 from logcaster_guard.domain.probation import Probation
+from logcaster_guard.domain.proofs import proofs
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.workload import Revision, Workload, annotations_of, images_of, revisions_of
 from logcaster_guard.engine import snapshotting
@@ -221,7 +222,7 @@ class RevisionWatch:
     async def _seeds(self, workload: Workload, revisions: Sequence[Revision]) -> Sequence[RevisionSeeded]:
         known = self._state.ledger(self._target.key).records
         found: dict[str, RevisionSeeded] = {}
-        for proof in ledger.proofs(revisions):
+        for proof in proofs(revisions):
             revision = proof.revision
             if revision.hash in known or revision.hash == workload.hash:
                 continue

@@ -16,11 +16,11 @@ from logcaster_guard.domain.external_changes import selector_of
 from logcaster_guard.domain.provenance import MANAGED
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Target
-from logcaster_guard.domain.steps import Hold
+from logcaster_guard.domain.steps import Compensation
 from logcaster_guard.engine.journal_state import JournalState, target_stream
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.ports import Clock, Cluster, Json, Kind
-from logcaster_guard.steps import remove_helper, restore_environment
+from logcaster_guard.steps.services import Creator, Handlers, Neighbours
 
 _LATEST = timedelta(days=1)
 """How long after the end of a run a request of its own is looked out for."""
@@ -33,11 +33,14 @@ class Sweeper:
     to delete it. `unproven` are, by target, the objects whose marks the journal does not bear out.
     """
 
-    def __init__(self, state: JournalState, cluster: Cluster, clock: Clock, targets: Sequence[Target]) -> None:
+    def __init__(
+        self, state: JournalState, cluster: Cluster, clock: Clock, targets: Sequence[Target], handlers: Handlers
+    ) -> None:
         self._state = state
         self._cluster = cluster
         self._clock = clock
         self._targets = targets
+        self._handlers = handlers
         self._failing: dict[str, str] = {}
         self.unproven: Mapping[str, Sequence[Claim]] = {}
         self._log = structlog.get_logger()
@@ -47,35 +50,26 @@ class Sweeper:
         """Once; what fails is logged and left to the next time."""
         since = self._clock.now() - _LATEST
         # What a run has handed over serves the one that took over from it.
-        handed = {hold.run for run in self._state.open_runs().values() for hold in run.holds.values()}
+        handed = {owed.run for run in self._state.open_runs().values() for owed in run.compensations.values()}
         closed = [r for r in self._state.runs() if r.closed is not None and r.closed.at >= since]
         for run in (r for r in closed if r.id not in handed):
-            for hold in (h for h in run.taken.values() if h.run == run.id):
-                await self._sweep_one(run, hold)
+            for owed in (h for h in run.taken.values() if h.run == run.id):
+                await self._sweep_one(run, owed)
 
-    async def _sweep_one(self, run: Run, hold: Hold) -> None:
-        namespace = run.opened.plan.namespace
-
-        async def selectors() -> Sequence[Mapping[str, str]]:
-            return await self._selectors(namespace)
-
+    async def _sweep_one(self, run: Run, owed: Compensation) -> None:
+        compensator, namespace = self._handlers.compensators[owed.kind], run.opened.plan.namespace
+        if not isinstance(compensator, Creator):
+            return
+        here = [t for t in self._targets if t.namespace == namespace]
+        workloads = frozenset().union(*map(_workloads, here))
+        around = Neighbours(workloads, lambda: self._selectors(namespace))
         try:
-            match hold.kind:
-                case "helper" if not self._is_target(namespace, hold.object):
-                    swept = await remove_helper.sweep(self._cluster, run, hold, selectors)
-                # Where the creation was seen to be done, the run itself has given it back, or left it to serve.
-                case "environment" if not run.done_instant("restore_environment"):
-                    swept = await restore_environment.sweep(self._cluster, run, hold, selectors)
-                case _:
-                    return
+            swept = await compensator.sweep(owed, run, around)
         except ClusterError as error:
             self._lines.warning("helper.left", about=namespace, namespace=namespace, detail=str(error))
             return
         if swept:
-            self._log.warning("helper.removed", namespace=namespace, deployment=hold.object)
-
-    def _is_target(self, namespace: str, name: str) -> bool:
-        return any(name in _workloads(t) for t in self._targets if t.namespace == namespace)
+            self._log.warning("helper.removed", namespace=namespace, deployment=owed.object)
 
     async def _selectors(self, namespace: str) -> Sequence[Mapping[str, str]]:
         """What the Services of the namespace's targets select. Raises the `ClusterError` it met."""
@@ -112,7 +106,7 @@ class Sweeper:
         self._failing.pop(namespace, None)
         runs = self._state.runs()
         present = [raw for raw in listed if "deletionTimestamp" not in raw["metadata"]]
-        found = [(raw, claims.of_deployment(raw, runs)) for raw in present]
+        found = [(raw, claims.of_deployment(raw, runs, self._handlers.compensations)) for raw in present]
         return [(self._told_to(namespace, raw), claim) for raw, claim in found if claim is not None]
 
     def _told_to(self, namespace: str, raw: Json) -> str:

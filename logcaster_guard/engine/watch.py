@@ -16,6 +16,7 @@ from logcaster_guard.domain.problems import OfSource, ProblemKind
 from logcaster_guard.domain.rules import Rule
 from logcaster_guard.domain.runs import DESTINATION_BAD, Run
 from logcaster_guard.domain.signals import Signal, SourceName, Target
+from logcaster_guard.domain.steps import Field
 from logcaster_guard.domain.triggers import Phase
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.decisions import Decisions
@@ -282,7 +283,7 @@ class TargetWatch:
         """The run that follows from the end of `run`, if one may; raises `ClusterError`."""
         rule = self.rules.get(run.opened.rule)
         falls_back = rule is not None and self.decisions.may_fall_back(closed.outcome, rungs)
-        in_place = run.done_instant("restore_template") is not None
+        in_place = run.wrote(Field.TEMPLATE)
         stranded = closed.outcome == DESTINATION_BAD and run.verifies and in_place
         # Where nothing can follow, an API server that is away must not keep people from being told.
         if not falls_back and not stranded:

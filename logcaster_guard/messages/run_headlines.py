@@ -116,14 +116,12 @@ class RunHindered(Headline):
 
 @dataclass(frozen=True, slots=True)
 class NotGivenBack(Headline):
-    """What a run borrowed stays as the guard wrote it. `borrowed` is the kind of the hold, `command` puts it back."""
+    """What a run borrowed stays as the guard wrote it. `remedy` is what a person does about it, by `command`."""
 
     target: str
     object: str
     reason: Reason
-    borrowed: str
-    written: str
-    original: str
+    remedy: Reason
     command: str
     kind: Literal["hold.not_given_back"] = "hold.not_given_back"
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from logcaster_guard.domain.compensations import Remedy
 from logcaster_guard.domain.events import (
     HoldReleased,
     OwnerResumed,
@@ -22,8 +23,7 @@ from logcaster_guard.domain.leftovers import Leftover
 from logcaster_guard.domain.message import Headline, Reason
 from logcaster_guard.domain.notices import Notice, Severity, Silence
 from logcaster_guard.domain.runs import DESTINATION_BAD, ESCALATED, RECOVERED, SUBSIDED, VETOED, Run
-from logcaster_guard.domain.steps import Hold
-from logcaster_guard.messages.remedy import by_hand
+from logcaster_guard.domain.steps import Compensation, Field
 from logcaster_guard.messages.run_headlines import (
     HeldUp,
     LeftAsTheirs,
@@ -159,7 +159,7 @@ def ended(run: Run, event: RunClosed) -> Notice:
         f"logcaster-guard resume {run.opened.target} --reason WHY",
         _command(run.opened, FREEZE, f"{LIFTED}: WHY", switched=run.switched and event.outcome != DESTINATION_BAD),
     )
-    in_place = run.done_instant("restore_template") is not None and event.outcome != DESTINATION_BAD
+    in_place = run.wrote(Field.TEMPLATE) and event.outcome != DESTINATION_BAD
     leftover = plan.leftover if in_place else None
     until = None if run.said is None else run.said.until
     return _of_run(
@@ -208,14 +208,12 @@ def crashed(run: str, error: Exception, at: datetime) -> Notice:
     return told(message, Severity.CRITICAL, id=f"{run}/crashed", at=at)
 
 
-def not_given_back(run: Run, event: HoldReleased) -> Notice:
+def not_given_back(run: Run, event: HoldReleased, remedy: Remedy) -> Notice:
     """Something that a run borrowed stays as the guard wrote it: a person has to put it back."""
-    hold, command = run.holds[event.hold], by_hand(run, run.holds[event.hold])
+    hold = run.compensations[event.hold]
     return _of_run(
         run.opened,
-        NotGivenBack(
-            run.opened.target, hold.object, event.detail, hold.kind, str(hold.written), _original(hold), command
-        ),
+        NotGivenBack(run.opened.target, hold.object, event.detail, remedy.action, remedy.command),
         id=f"{run.id}/not_given_back/{hold.id}",
         at=event.at,
         severity=Severity.CRITICAL,
@@ -225,25 +223,23 @@ def not_given_back(run: Run, event: HoldReleased) -> Notice:
             "object": hold.object,
             "written": str(hold.written),
             "original": "unset" if hold.original is None else str(hold.original),
-            "remedy": command,
+            "remedy": remedy.command,
         },
     )
 
 
-def _original(hold: Hold) -> str:
-    if hold.kind == "autoscaler_bounds":
-        return f"{hold.original} and {hold.original_maximum}"
-    return "unset" if hold.original is None else str(hold.original)
+def _original(hold: Compensation) -> str:
+    bounds = hold.original_maximum is not None
+    return f"{hold.original} and {hold.original_maximum}" if bounds else str(hold.original)
 
 
-def left_as_theirs(run: Run, event: HoldReleased) -> Notice:
+def left_as_theirs(run: Run, event: HoldReleased, remedy: Remedy) -> Notice:
     """Something that a run borrowed is not given back, because somebody else has set it meanwhile."""
-    hold = run.holds[event.hold]
-    original = _original(hold) if hold.kind == "autoscaler_bounds" else str(hold.original)
-    command = by_hand(run, hold)
+    hold = run.compensations[event.hold]
+    original = _original(hold)
     return _of_run(
         run.opened,
-        LeftAsTheirs(run.opened.target, hold.object, event.detail, original, command),
+        LeftAsTheirs(run.opened.target, hold.object, event.detail, original, remedy.command),
         id=f"{run.id}/theirs/{hold.id}",
         at=event.at,
         severity=Severity.WARNING,
@@ -252,22 +248,21 @@ def left_as_theirs(run: Run, event: HoldReleased) -> Notice:
             "object": hold.object,
             "reason": english().text(event.detail),
             "original": original,
-            "remedy": command,
+            "remedy": remedy.command,
         },
     )
 
 
-def owner_suspended(run: Run, event: OwnerSuspended) -> Notice:
+def owner_suspended(run: Run, event: OwnerSuspended, remedy: Remedy) -> Notice:
     """The run is at its end, and the target's GitOps owner stays suspended."""
     hold, bad = event.hold, run.opened.plan.from_images
-    command = by_hand(run, hold)
     return _of_run(
         run.opened,
-        OwnerStaysSuspended(run.opened.target, hold.object, bad, hold.revision, command),
+        OwnerStaysSuspended(run.opened.target, hold.object, bad, hold.revision, remedy.command),
         id=f"{run.id}/owner_suspended/{hold.object}",
         at=event.at,
         severity=Severity.WARNING,
-        facts={"owner": hold.object, "revision": hold.revision, "resume": command},
+        facts={"owner": hold.object, "revision": hold.revision, "resume": remedy.command},
     )
 
 
@@ -284,16 +279,16 @@ def owner_resumed(run: Run, suspended: OwnerSuspended, event: OwnerResumed) -> N
     )
 
 
-def owner_not_resumed(run: Run, suspended: OwnerSuspended, at: datetime, reason: str) -> Notice:
+def owner_not_resumed(run: Run, suspended: OwnerSuspended, at: datetime, reason: str, remedy: Remedy) -> Notice:
     """The guard is refused what it needs to resume a GitOps owner."""
-    hold, command = suspended.hold, by_hand(run, suspended.hold)
+    hold = suspended.hold
     return _of_run(
         run.opened,
-        OwnerNotResumed(run.opened.target, hold.object, reason, command),
+        OwnerNotResumed(run.opened.target, hold.object, reason, remedy.command),
         id=f"{run.id}/owner_not_resumed/{hold.object}",
         at=at,
         severity=Severity.CRITICAL,
-        facts={"owner": hold.object, "reason": reason, "resume": command},
+        facts={"owner": hold.object, "reason": reason, "resume": remedy.command},
     )
 
 
@@ -310,7 +305,7 @@ def hindered(run: Run, at: datetime, reason: Reason) -> Notice:
     )
 
 
-def held_up(run: Run, hold: Hold, at: datetime, reason: Reason) -> Notice:
+def held_up(run: Run, hold: Compensation, at: datetime, reason: Reason) -> Notice:
     """Something that a run borrowed is still out long after the run has ended: nothing else happens here meanwhile."""
     return _of_run(
         run.opened,

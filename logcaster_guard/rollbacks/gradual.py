@@ -129,8 +129,8 @@ def take_over(
 ) -> Plan:  # fmt: skip
     """The immediate plan from wherever `old`, a gradual run, stands; its holds are handed over with it."""
     before = old.opened.plan
-    pinned = [h for h in old.holds.values() if h.kind == "autoscaler_bounds"]
-    helpers = [h for h in old.holds.values() if h.kind == "helper"]
+    pinned = old.borrowed(PinAutoscaler.borrows)
+    helpers = old.borrowed(CreateHelper.borrows)
     verify = policy.verify
     steps: list[Step] = [
         RestoreTemplate(release=destination.blob),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.errors import ClusterError
@@ -37,33 +37,21 @@ class AskPeople(Look):
     quiet_for: float
     timeout: float
     kind: Literal["ask_people"] = "ask_people"
+    inconclusive_if_unseen: ClassVar = False
+    purpose: ClassVar = Purpose.PREPARATION
 
     @property
     def deadline(self) -> float:
-        """See `Step`."""
         return self.timeout
 
     def overdue(self, detail: Reason) -> tuple[str, Reason]:
-        """See `Step`."""
         return NOT_APPROVED, f"nobody approved in time: {detail}"
 
-    @property
-    def inconclusive_if_unseen(self) -> bool:
-        """See `Step`."""
-        return False
-
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        """See `Step`."""
         return "wait for somebody's approval" if self.require_approval else f"wait {self.grace:g} s for a veto"
 
     @property
-    def purpose(self) -> Purpose:
-        """See `Step`."""
-        return Purpose.PREPARATION
-
-    @property
     def asks(self) -> Consultation | None:
-        """See `Step`."""
         return Consultation(self.grace, self.require_approval, self.remind_every, self.timeout)
 
 
@@ -130,4 +118,4 @@ class AskPeopleHandler:
         """Nothing to do: asking is a notice."""
 
 
-KIND = StepKind(AskPeople, lambda c: AskPeopleHandler(c.cluster, c.clock, c.goes_on), gives_back=None)
+KIND = StepKind(AskPeople, lambda c: AskPeopleHandler(c.cluster, c.clock, c.goes_on), compensates=None)

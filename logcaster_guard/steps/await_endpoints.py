@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
 from logcaster_guard.domain.runs import FAILED, Run
-from logcaster_guard.domain.steps import Consultation, Look, Plan, Purpose
+from logcaster_guard.domain.steps import Look, Plan, Purpose
 from logcaster_guard.ports import Cluster, Json, Kind
 from logcaster_guard.steps.observe import (
     own_pods,
@@ -28,34 +28,19 @@ class AwaitEndpoints(Look):
     least: int
     timeout: float
     kind: Literal["await_endpoints"] = "await_endpoints"
+    inconclusive_if_unseen: ClassVar = True
+    purpose: ClassVar = Purpose.SETTLING
+    asks: ClassVar = None
 
     @property
     def deadline(self) -> float:
-        """See `Step`."""
         return self.timeout
 
     def overdue(self, detail: Reason) -> tuple[str, Reason]:
-        """See `Step`."""
         return FAILED, f"the rollout of the good release was not complete in time: {detail}"
 
-    @property
-    def inconclusive_if_unseen(self) -> bool:
-        """See `Step`."""
-        return True
-
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        """See `Step`."""
         return f"wait until the Service lists only the other environment, at least {self.least} pods"
-
-    @property
-    def purpose(self) -> Purpose:
-        """See `Step`."""
-        return Purpose.SETTLING
-
-    @property
-    def asks(self) -> Consultation | None:
-        """See `Step`."""
-        return None
 
 
 class AwaitEndpointsHandler:
@@ -98,4 +83,4 @@ def _ready_pods(slices: Sequence[Json]) -> dict[str, str]:
     return found
 
 
-KIND = StepKind(AwaitEndpoints, lambda c: AwaitEndpointsHandler(c.cluster), gives_back=None)
+KIND = StepKind(AwaitEndpoints, lambda c: AwaitEndpointsHandler(c.cluster), compensates=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
@@ -11,7 +11,7 @@ from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.startup import never_starts
-from logcaster_guard.domain.steps import Consultation, Look, Plan, Purpose
+from logcaster_guard.domain.steps import Look, Plan, Purpose
 from logcaster_guard.ports import Clock, Cluster
 from logcaster_guard.steps.helper_deployment import (
     restarts,
@@ -30,34 +30,19 @@ class AwaitEnvironment(Look):
     replicas: int
     timeout: float
     kind: Literal["await_environment"] = "await_environment"
+    inconclusive_if_unseen: ClassVar = False
+    purpose: ClassVar = Purpose.PREPARATION
+    asks: ClassVar = None
 
     @property
     def deadline(self) -> float:
-        """See `Step`."""
         return self.timeout
 
     def overdue(self, detail: Reason) -> tuple[str, Reason]:
-        """See `Step`."""
         return FAILED, f"the rollout of the good release was not complete in time: {detail}"
 
-    @property
-    def inconclusive_if_unseen(self) -> bool:
-        """See `Step`."""
-        return False
-
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        """See `Step`."""
         return f"wait until {self.replicas} pods of the other environment are Ready"
-
-    @property
-    def purpose(self) -> Purpose:
-        """See `Step`."""
-        return Purpose.PREPARATION
-
-    @property
-    def asks(self) -> Consultation | None:
-        """See `Step`."""
-        return None
 
 
 class AwaitEnvironmentHandler:
@@ -94,4 +79,4 @@ class AwaitEnvironmentHandler:
         """Nothing to do: the Deployment controller does it."""
 
 
-KIND = StepKind(AwaitEnvironment, lambda c: AwaitEnvironmentHandler(c.cluster, c.clock), gives_back=None)
+KIND = StepKind(AwaitEnvironment, lambda c: AwaitEnvironmentHandler(c.cluster, c.clock), compensates=None)

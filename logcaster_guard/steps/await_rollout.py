@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.message import Reason
@@ -11,7 +11,6 @@ from logcaster_guard.domain.observations import Before, Done, ExternalChange, Fa
 from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.startup import never_starts
 from logcaster_guard.domain.steps import (
-    Consultation,
     Look,
     Plan,
     Purpose,
@@ -33,34 +32,19 @@ class AwaitRollout(Look):
 
     timeout: float
     kind: Literal["await_rollout"] = "await_rollout"
+    inconclusive_if_unseen: ClassVar = True
+    purpose: ClassVar = Purpose.SETTLING
+    asks: ClassVar = None
 
     @property
     def deadline(self) -> float:
-        """See `Step`."""
         return self.timeout
 
     def overdue(self, detail: Reason) -> tuple[str, Reason]:
-        """See `Step`."""
         return FAILED, f"the rollout of the good release was not complete in time: {detail}"
 
-    @property
-    def inconclusive_if_unseen(self) -> bool:
-        """See `Step`."""
-        return True
-
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        """See `Step`."""
         return f"wait for the rollout, {self.timeout:g} s at most"
-
-    @property
-    def purpose(self) -> Purpose:
-        """See `Step`."""
-        return Purpose.SETTLING
-
-    @property
-    def asks(self) -> Consultation | None:
-        """See `Step`."""
-        return None
 
 
 class AwaitRolloutHandler:
@@ -104,4 +88,4 @@ class AwaitRolloutHandler:
         """Nothing to do: the Deployment controller does it."""
 
 
-KIND = StepKind(AwaitRollout, lambda c: AwaitRolloutHandler(c.cluster, c.clock), gives_back=None)
+KIND = StepKind(AwaitRollout, lambda c: AwaitRolloutHandler(c.cluster, c.clock), compensates=None)

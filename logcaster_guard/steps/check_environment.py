@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from logcaster_guard.domain import capacity
@@ -13,7 +13,7 @@ from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
 from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.signals import Value
-from logcaster_guard.domain.steps import Consultation, Look, Plan, Purpose
+from logcaster_guard.domain.steps import Look, Plan, Purpose
 from logcaster_guard.ports import Cluster
 from logcaster_guard.steps.observe import (
     own_pods,
@@ -33,34 +33,19 @@ class CheckEnvironment(Look):
     health_url: str
     timeout: float
     kind: Literal["check_environment"] = "check_environment"
+    inconclusive_if_unseen: ClassVar = False
+    purpose: ClassVar = Purpose.PREPARATION
+    asks: ClassVar = None
 
     @property
     def deadline(self) -> float:
-        """See `Step`."""
         return self.timeout
 
     def overdue(self, detail: Reason) -> tuple[str, Reason]:
-        """See `Step`."""
         return FAILED, f"the other environment did not answer its health check in time: {detail}"
 
-    @property
-    def inconclusive_if_unseen(self) -> bool:
-        """See `Step`."""
-        return False
-
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        """See `Step`."""
         return "wait until each of them answers its health check"
-
-    @property
-    def purpose(self) -> Purpose:
-        """See `Step`."""
-        return Purpose.PREPARATION
-
-    @property
-    def asks(self) -> Consultation | None:
-        """See `Step`."""
-        return None
 
 
 class CheckEnvironmentHandler:
@@ -108,4 +93,4 @@ def pod_url(url: str, service: Mapping[str, Any], pod: Mapping[str, Any]) -> str
     return urlunsplit((parts.scheme, f"{host}:{behind}", parts.path, parts.query, ""))
 
 
-KIND = StepKind(CheckEnvironment, lambda c: CheckEnvironmentHandler(c.cluster, c.check), gives_back=None)
+KIND = StepKind(CheckEnvironment, lambda c: CheckEnvironmentHandler(c.cluster, c.check), compensates=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from logcaster_guard.domain import capacity, provenance
 from logcaster_guard.domain.capacity import HELPER_LABEL
@@ -17,13 +17,14 @@ from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rights import GRADUAL_ROLE, Right
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.sidecar import without_guard
-from logcaster_guard.domain.steps import Claim, Hold, ObjectReference, Plan, Purpose, Write
+from logcaster_guard.domain.steps import Compensation, ObjectReference, Plan, Purpose, Write
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Blobs, Cluster, Json, Kind
 from logcaster_guard.steps.helper_deployment import (
+    HELPER,
     HelperHandler,
     disowned,
-    helper_hold,
+    helper_compensation,
 )
 from logcaster_guard.steps.observe import (
     workload_of,
@@ -45,13 +46,14 @@ class CreateHelper(Write):
     replicas: int
     labels: dict[str, str]
     kind: Literal["create_helper"] = "create_helper"
+    claims: ClassVar = ()
+    borrows: ClassVar = HELPER
+    purpose: ClassVar = Purpose.PREPARATION
 
     def touches(self, plan: Plan) -> Sequence[ObjectReference]:
-        """See `Step`."""
         return (plan.object("Deployment", self.helper),)
 
     def rights(self, plan: Plan) -> Sequence[Right]:
-        """See `Step`."""
         return (
             Right("create", "apps", "deployments", plan.namespace, granted_by=GRADUAL_ROLE),
             # What cannot be deleted again could not be given back.
@@ -60,27 +62,10 @@ class CreateHelper(Write):
 
     @property
     def blobs(self) -> Sequence[str]:
-        """See `Step`."""
         return (self.release,)
 
     def line(self, plan: Plan) -> str:
-        """See `Step`."""
         return f"run {plan.good} beside production as Deployment {self.helper}, pods: {self.replicas}"
-
-    @property
-    def claims(self) -> Sequence[Claim]:
-        """See `Step`."""
-        return ()
-
-    @property
-    def borrows(self) -> str | None:
-        """See `Step`."""
-        return "helper"
-
-    @property
-    def purpose(self) -> Purpose:
-        """See `Step`."""
-        return Purpose.PREPARATION
 
 
 class CreateHelperHandler(HelperHandler):
@@ -97,10 +82,10 @@ class CreateHelperHandler(HelperHandler):
             return seen
         workload, helper = seen
         if helper is None:
-            known = run.taken.get(helper_hold(step.helper))
+            known = run.taken.get(helper_compensation(step.helper))
             # A request that was sent before may still take effect: it carries the same token.
-            hold = known if known is not None and known.token else _hold(self._cluster, run, step.helper)
-            return Before("there is no helper", borrows=hold)
+            owed = known if known is not None and known.token else _compensation(self._cluster, run, step.helper)
+            return Before("there is no helper", borrows=owed)
         if helper.deleting:
             return Pending(f"an earlier {step.helper} is being deleted")
         theirs = disowned(run, helper, workload)
@@ -117,12 +102,12 @@ class CreateHelperHandler(HelperHandler):
             release = Release.from_bytes(await self._blobs.get(step.release))
         except BlobMissing as error:
             raise Rejected(f"The saved release cannot be read: {error}") from error
-        body = manifest(step, run.holds[helper_hold(step.helper)], workload, release)
+        body = manifest(step, run.compensations[helper_compensation(step.helper)], workload, release)
         await self._cluster.create(Kind.DEPLOYMENT, run.opened.plan.namespace, body)
 
 
-def manifest(step: CreateHelper, hold: Hold, workload: Workload, release: Release) -> Json:
-    """The helper Deployment that this hold was journalled for."""
+def manifest(step: CreateHelper, owed: Compensation, workload: Workload, release: Release) -> Json:
+    """The helper Deployment that this compensation was journalled for."""
     own = {HELPER_LABEL: capacity.helper_label(step.helper)}
     # A guard in the pods is production's alone.
     template = copy.deepcopy(without_guard(release.template))
@@ -137,7 +122,7 @@ def manifest(step: CreateHelper, hold: Hold, workload: Workload, release: Releas
             "name": step.helper,
             "namespace": workload.namespace,
             "labels": {**MANAGED, **own},
-            "annotations": provenance.marks(hold),
+            "annotations": provenance.marks(owed),
             "ownerReferences": [owner],
         },
         "spec": {
@@ -149,10 +134,10 @@ def manifest(step: CreateHelper, hold: Hold, workload: Workload, release: Releas
     }
 
 
-def _hold(cluster: Cluster, run: Run, helper: str) -> Hold:
-    return Hold(
-        id=helper_hold(helper),
-        kind="helper",
+def _compensation(cluster: Cluster, run: Run, helper: str) -> Compensation:
+    return Compensation(
+        id=helper_compensation(helper),
+        kind=HELPER,
         object=helper,
         uid="",
         original=None,
@@ -163,4 +148,4 @@ def _hold(cluster: Cluster, run: Run, helper: str) -> Hold:
     )
 
 
-KIND = StepKind(CreateHelper, lambda c: CreateHelperHandler(c.cluster, c.blobs), gives_back=None)
+KIND = StepKind(CreateHelper, lambda c: CreateHelperHandler(c.cluster, c.blobs), compensates=None)

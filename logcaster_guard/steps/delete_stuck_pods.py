@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from logcaster_guard.domain.errors import ClusterError, NotFound
 from logcaster_guard.domain.external_changes import external_workload_change
@@ -13,7 +13,6 @@ from logcaster_guard.domain.observations import Before, Done, Observation, Pendi
 from logcaster_guard.domain.rights import Right
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import (
-    Claim,
     ObjectReference,
     Plan,
     Purpose,
@@ -37,18 +36,15 @@ class DeleteStuckPods(Write):
 
     timeout: float
     kind: Literal["delete_stuck_pods"] = "delete_stuck_pods"
+    blobs: ClassVar = ()
+    claims: ClassVar = ()
+    borrows: ClassVar = None
+    purpose: ClassVar = Purpose.PREPARATION
 
     def touches(self, plan: Plan) -> Sequence[ObjectReference]:  # noqa: ARG002 - the base's shape
-        """See `Step`."""
         return ()
 
     def rights(self, plan: Plan) -> Sequence[Right]:  # noqa: ARG002 - the base's shape
-        """See `Step`."""
-        return ()
-
-    @property
-    def blobs(self) -> Sequence[str]:
-        """See `Step`."""
         return ()
 
     @property
@@ -57,23 +53,7 @@ class DeleteStuckPods(Write):
         return self.timeout
 
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        """See `Step`."""
         return "delete the pods that are not Ready and hold up the rollout"
-
-    @property
-    def claims(self) -> Sequence[Claim]:
-        """See `Step`."""
-        return ()
-
-    @property
-    def borrows(self) -> str | None:
-        """See `Step`."""
-        return None
-
-    @property
-    def purpose(self) -> Purpose:
-        """See `Step`."""
-        return Purpose.PREPARATION
 
 
 class DeleteStuckPodsHandler:
@@ -126,4 +106,4 @@ def _is_stuck(pod: Json, workload: Workload) -> bool:
     return owned and not ready and "deletionTimestamp" not in metadata and revision != workload.update_revision
 
 
-KIND = StepKind(DeleteStuckPods, lambda c: DeleteStuckPodsHandler(c.cluster), gives_back=None)
+KIND = StepKind(DeleteStuckPods, lambda c: DeleteStuckPodsHandler(c.cluster), compensates=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
@@ -11,7 +11,7 @@ from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.signals import Value
-from logcaster_guard.domain.steps import Consultation, Look, Plan, Purpose
+from logcaster_guard.domain.steps import Look, Plan, Purpose
 from logcaster_guard.ports import Clock, Cluster
 from logcaster_guard.steps.observe import (
     own_pods,
@@ -39,36 +39,21 @@ class JudgeEnvironment(Look):
     min_requests: int
     timeout: float
     kind: Literal["judge_environment"] = "judge_environment"
+    inconclusive_if_unseen: ClassVar = True
+    purpose: ClassVar = Purpose.PREPARATION
+    asks: ClassVar = None
 
     @property
     def deadline(self) -> float:
-        """See `Step`."""
         return self.timeout
 
     def overdue(self, detail: Reason) -> tuple[str, Reason]:
-        """See `Step`."""
         return FAILED, f"the rollout of the good release was not complete in time: {detail}"
 
-    @property
-    def inconclusive_if_unseen(self) -> bool:
-        """See `Step`."""
-        return True
-
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        """See `Step`."""
         return (
             f"after {self.wait:g} s: switch back if its error rate is above {self.threshold:.2%} and above what it was"
         )
-
-    @property
-    def purpose(self) -> Purpose:
-        """See `Step`."""
-        return Purpose.PREPARATION
-
-    @property
-    def asks(self) -> Consultation | None:
-        """See `Step`."""
-        return None
 
 
 @dataclass(slots=True)
@@ -123,4 +108,4 @@ class JudgeEnvironmentHandler:
         """Nothing to do: judging has no effect."""
 
 
-KIND = StepKind(JudgeEnvironment, lambda c: JudgeEnvironmentHandler(c.cluster, c.clock, c.inspect), gives_back=None)
+KIND = StepKind(JudgeEnvironment, lambda c: JudgeEnvironmentHandler(c.cluster, c.clock, c.inspect), compensates=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
@@ -15,7 +15,6 @@ from logcaster_guard.domain.observations import Before, Done, ExternalChange, Fa
 from logcaster_guard.domain.runs import DESTINATION_BAD, INCONCLUSIVE, Run
 from logcaster_guard.domain.signals import SourceError, Value
 from logcaster_guard.domain.steps import (
-    Consultation,
     Look,
     Plan,
     Purpose,
@@ -52,35 +51,20 @@ class JudgeHelper(Look):
     min_requests: int
     timeout: float
     kind: Literal["judge_helper"] = "judge_helper"
+    inconclusive_if_unseen: ClassVar = False
+    purpose: ClassVar = Purpose.PREPARATION
+    asks: ClassVar = None
 
     @property
     def deadline(self) -> float:
-        """See `Step`."""
         return self.timeout
 
     def overdue(self, detail: Reason) -> tuple[str, Reason]:
-        """See `Step`."""
         return INCONCLUSIVE, f"whether the good release serves well could not be told in time: {detail}"
 
-    @property
-    def inconclusive_if_unseen(self) -> bool:
-        """See `Step`."""
-        return False
-
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        """See `Step`."""
         share, most = f"{self.share:.0%}", f"{self.threshold:.2%}"
         return f"at {share} of the pods: after {self.wait:g} s its error rate must not be above {most}"
-
-    @property
-    def purpose(self) -> Purpose:
-        """See `Step`."""
-        return Purpose.PREPARATION
-
-    @property
-    def asks(self) -> Consultation | None:
-        """See `Step`."""
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,4 +162,4 @@ def _wanted(step: JudgeHelper, run: Run) -> int:
     return sizes[-1] if sizes else 1
 
 
-KIND = StepKind(JudgeHelper, lambda c: JudgeHelperHandler(c.cluster, c.clock, c.inspect), gives_back=None)
+KIND = StepKind(JudgeHelper, lambda c: JudgeHelperHandler(c.cluster, c.clock, c.inspect), compensates=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from logcaster_guard.domain.errors import ClusterError, NotFound
@@ -14,9 +14,6 @@ from logcaster_guard.domain.runs import ABANDONED, Run
 from logcaster_guard.domain.startup import held_up
 from logcaster_guard.domain.workload import HASH_LABEL, REVISION_LABEL, Workload, revisions_of
 from logcaster_guard.ports import Cluster, Json, Kind
-
-Selectors = Callable[[], Awaitable[Sequence[Mapping[str, str]]]]
-"""Asks for what the targets' Services in a namespace select."""
 
 
 async def workload_of(cluster: Cluster, run: Run) -> Workload | None:
@@ -90,6 +87,12 @@ async def own_pods(cluster: Cluster, workload: Workload) -> Sequence[Json]:
     labels = (workload.raw["spec"].get("selector") or {}).get("matchLabels") or {}
     selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
     return await cluster.list(Kind.POD, workload.namespace, selector)
+
+
+async def delete(cluster: Cluster, deployment: Workload) -> None:
+    """Delete the Deployment in the foreground, with its pods, as it was looked at. Raises the `ClusterError` it met."""
+    name, version = deployment.name, deployment.resource_version
+    await cluster.delete(Kind.DEPLOYMENT, deployment.namespace, name, uid=deployment.uid, resource_version=version)
 
 
 class _Judge(Protocol):

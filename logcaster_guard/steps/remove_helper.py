@@ -4,29 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from logcaster_guard.domain import capacity, provenance
+from logcaster_guard.domain.compensations import CompensationKind, Remedy, by_nothing, deleting
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Pending, Unclear
 from logcaster_guard.domain.provenance import MANAGED, RUN
+from logcaster_guard.domain.reasons import DeleteHelper
 from logcaster_guard.domain.rights import GRADUAL_ROLE, Right
 from logcaster_guard.domain.runs import FAILED, Run
-from logcaster_guard.domain.steps import Claim, Hold, ObjectReference, Plan, Purpose, Write
+from logcaster_guard.domain.steps import Compensation, ObjectReference, Plan, Purpose, Write
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Cluster, Json, Kind
 from logcaster_guard.steps.helper_deployment import (
+    HELPER,
     HelperHandler,
     disowned,
     stands,
 )
 from logcaster_guard.steps.observe import (
-    Selectors,
+    delete,
     deployment_called,
     own_pods,
     workload_of,
 )
-from logcaster_guard.steps.services import Compensation, StepKind
+from logcaster_guard.steps.services import Neighbours, StepKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,42 +38,23 @@ class RemoveHelper(Write):
 
     helper: str
     kind: Literal["remove_helper"] = "remove_helper"
+    blobs: ClassVar = ()
+    claims: ClassVar = ()
+    borrows: ClassVar = None
+    purpose: ClassVar = Purpose.PREPARATION
 
     def touches(self, plan: Plan) -> Sequence[ObjectReference]:
-        """See `Step`."""
         return (plan.object("Deployment", self.helper),)
 
     def rights(self, plan: Plan) -> Sequence[Right]:
-        """See `Step`."""
         return (Right("delete", "apps", "deployments", plan.namespace, self.helper, GRADUAL_ROLE),)
 
-    @property
-    def blobs(self) -> Sequence[str]:
-        """See `Step`."""
-        return ()
-
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        """See `Step`."""
         return f"delete Deployment {self.helper}"
-
-    @property
-    def claims(self) -> Sequence[Claim]:
-        """See `Step`."""
-        return ()
-
-    @property
-    def borrows(self) -> str | None:
-        """See `Step`."""
-        return None
-
-    @property
-    def purpose(self) -> Purpose:
-        """See `Step`."""
-        return Purpose.PREPARATION
 
 
 class RemoveHelperHandler(HelperHandler):
-    """Deletes the helper once production carries the load alone; as a step, and as the lender of the hold."""
+    """Deletes the helper once production carries the load alone; as a step, and at the end of a run."""
 
     async def observe(self, step: RemoveHelper, run: Run) -> Observation:
         """Done when it is gone, with its pods on their way."""
@@ -85,21 +69,34 @@ class RemoveHelperHandler(HelperHandler):
         """Delete in the foreground: orphaned ReplicaSets would be taken in by production."""
         await self._delete(run, step.helper)
 
-    async def observe_release(self, hold: Hold, run: Run) -> Observation:
+    async def observe_compensation(self, owed: Compensation, run: Run) -> Observation:
         """As the step; whatever became of production."""
         try:
             workload = await workload_of(self._cluster, run)
-            helper = await deployment_called(self._cluster, run, hold.object)
+            helper = await deployment_called(self._cluster, run, owed.object)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
         theirs = None if helper is None else disowned(run, helper, workload)
         if theirs == provenance.WITHOUT_TOKEN:
-            return Failed(FAILED, stands(hold.object, theirs))
-        return ExternalChange(stands(hold.object, theirs)) if theirs else await self._removable(run, workload, helper)
+            return Failed(FAILED, stands(owed.object, theirs))
+        return ExternalChange(stands(owed.object, theirs)) if theirs else await self._removable(run, workload, helper)
 
-    async def release(self, hold: Hold, run: Run) -> None:
+    async def compensate(self, owed: Compensation, run: Run) -> None:
         """As the step."""
-        await self._delete(run, hold.object)
+        await self._delete(run, owed.object)
+
+    async def sweep(self, owed: Compensation, run: Run, around: Neighbours) -> bool:
+        """Not while a target's Service would select nobody else, nor what is a target's own."""
+        helper = None if owed.object in around.workloads else await deployment_called(self._cluster, run, owed.object)
+        if helper is None or helper.deleting:
+            return False
+        if disowned(run, helper, await workload_of(self._cluster, run)) is not None:
+            return False
+        pods = await self._cluster.list(Kind.POD, helper.namespace)
+        if any(_serves_alone(helper, pods, selector) for selector in await around.selectors()):
+            return False
+        await delete(self._cluster, helper)
+        return True
 
     async def _removable(self, run: Run, workload: Workload | None, helper: Workload | None) -> Observation:
         if helper is None:
@@ -133,28 +130,12 @@ class RemoveHelperHandler(HelperHandler):
             return
         if disowned(run, helper, await workload_of(self._cluster, run)) is not None:
             return
-        await self._cluster.delete(
-            Kind.DEPLOYMENT, helper.namespace, name, uid=helper.uid, resource_version=helper.resource_version
-        )
+        await delete(self._cluster, helper)
 
 
-async def sweep(cluster: Cluster, run: Run, hold: Hold, selectors: Selectors) -> bool:
-    """Delete the helper that a request of a guard that is gone may have made after the run had closed; True if it was.
-
-    Not while a target's Service would select nobody else. Raises the `ClusterError` it met.
-    """
-    helper = await deployment_called(cluster, run, hold.object)
-    if helper is None or helper.deleting:
-        return False
-    if disowned(run, helper, await workload_of(cluster, run)) is not None:
-        return False
-    pods = await cluster.list(Kind.POD, helper.namespace)
-    if any(_serves_alone(helper, pods, selector) for selector in await selectors()):
-        return False
-    await cluster.delete(
-        Kind.DEPLOYMENT, helper.namespace, helper.name, uid=helper.uid, resource_version=helper.resource_version
-    )
-    return True
+def helper_serves(run: Run) -> bool:
+    """Whether a helper carries what is missing: it goes only after production has its size."""
+    return bool(run.borrowed(HELPER)) and not any(isinstance(step, RemoveHelper) for step in run.done)
 
 
 def _serves_alone(helper: Workload, pods: Sequence[Json], selector: Mapping[str, str]) -> bool:
@@ -172,8 +153,18 @@ async def left(cluster: Cluster, namespace: str) -> Sequence[str]:
     ]
 
 
+def _remedy(plan: Plan, owed: Compensation) -> Remedy:
+    return Remedy(DeleteHelper(), deleting(plan, owed.object))
+
+
 KIND = StepKind(
     RemoveHelper,
     lambda c: RemoveHelperHandler(c.cluster),
-    gives_back=Compensation("helper", lambda plan, hold: (plan.object("Deployment", hold.object),)),
+    compensates=CompensationKind(
+        HELPER,
+        touches=lambda plan, owed: (plan.object("Deployment", owed.object),),
+        remedy=_remedy,
+        stood_in_for=by_nothing,
+        owner=lambda plan: plan.uid,
+    ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from logcaster_guard.domain import releases
 from logcaster_guard.domain.errors import BlobMissing, Rejected
@@ -37,38 +37,25 @@ class RestoreTemplate(Write):
 
     release: str
     kind: Literal["restore_template"] = "restore_template"
+    borrows: ClassVar = None
+    purpose: ClassVar = Purpose.TAKEOVER
 
     def touches(self, plan: Plan) -> Sequence[ObjectReference]:  # noqa: ARG002 - the base's shape
-        """See `Step`."""
         return ()
 
     def rights(self, plan: Plan) -> Sequence[Right]:
-        """See `Step`."""
         return (on_workload("patch", plan.kind, plan.namespace, plan.deployment),)
 
     @property
     def blobs(self) -> Sequence[str]:
-        """See `Step`."""
         return (self.release,)
 
     def line(self, plan: Plan) -> str:
-        """See `Step`."""
         return f"put the template of {plan.good} into {plan.kind} {plan.namespace}/{plan.deployment}"
 
     @property
     def claims(self) -> Sequence[Claim]:
-        """See `Step`."""
         return (Claim(Field.TEMPLATE, self.release),)
-
-    @property
-    def borrows(self) -> str | None:
-        """See `Step`."""
-        return None
-
-    @property
-    def purpose(self) -> Purpose:
-        """See `Step`."""
-        return Purpose.TAKEOVER
 
 
 class RestoreTemplateHandler:
@@ -119,4 +106,4 @@ class RestoreTemplateHandler:
             raise Rejected(f"The saved release cannot be read: {error}") from error
 
 
-KIND = StepKind(RestoreTemplate, lambda c: RestoreTemplateHandler(c.cluster, c.blobs), gives_back=None)
+KIND = StepKind(RestoreTemplate, lambda c: RestoreTemplateHandler(c.cluster, c.blobs), compensates=None)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation
 from logcaster_guard.domain.rights import GRADUAL_ROLE, Right
 from logcaster_guard.domain.runs import Run
-from logcaster_guard.domain.steps import Claim, ObjectReference, Plan, Purpose, Write
+from logcaster_guard.domain.steps import ObjectReference, Plan, Purpose, Write
 from logcaster_guard.messages.plan_text import wanted
 from logcaster_guard.ports import Json, Kind
 from logcaster_guard.steps.helper_deployment import (
@@ -31,38 +31,19 @@ class ScaleHelper(Write):
     helper: str
     replicas: int
     kind: Literal["scale_helper"] = "scale_helper"
+    blobs: ClassVar = ()
+    claims: ClassVar = ()
+    borrows: ClassVar = None
+    purpose: ClassVar = Purpose.PREPARATION
 
     def touches(self, plan: Plan) -> Sequence[ObjectReference]:
-        """See `Step`."""
         return (plan.object("Deployment", self.helper),)
 
     def rights(self, plan: Plan) -> Sequence[Right]:
-        """See `Step`."""
         return (Right("patch", "apps", "deployments", plan.namespace, self.helper, GRADUAL_ROLE),)
 
-    @property
-    def blobs(self) -> Sequence[str]:
-        """See `Step`."""
-        return ()
-
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        """See `Step`."""
         return f"scale Deployment {self.helper} to {self.replicas}"
-
-    @property
-    def claims(self) -> Sequence[Claim]:
-        """See `Step`."""
-        return ()
-
-    @property
-    def borrows(self) -> str | None:
-        """See `Step`."""
-        return None
-
-    @property
-    def purpose(self) -> Purpose:
-        """See `Step`."""
-        return Purpose.PREPARATION
 
 
 class ScaleHelperHandler(HelperHandler):
@@ -93,4 +74,4 @@ class ScaleHelperHandler(HelperHandler):
         await self._cluster.json_patch(Kind.DEPLOYMENT, helper.namespace, helper.name, patch)
 
 
-KIND = StepKind(ScaleHelper, lambda c: ScaleHelperHandler(c.cluster), gives_back=None)
+KIND = StepKind(ScaleHelper, lambda c: ScaleHelperHandler(c.cluster), compensates=None)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from logcaster_guard.domain.compensations import CompensationKind
 from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.observations import Observation
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Gap, NoData, Reading, SourceError, Value
-from logcaster_guard.domain.steps import Hold, ObjectReference, Plan, Step, kind_of
+from logcaster_guard.domain.steps import Compensation, Step, borrowed_by, kind_of
 from logcaster_guard.ports import Blobs, Clock, Cluster
 
 
@@ -90,14 +91,30 @@ class Handler(Protocol):
 
 
 @runtime_checkable
-class Lender(Protocol):
-    """What the executor needs for one kind of hold."""
+class Compensator(Protocol):
+    """What the executor needs for one kind of compensation."""
 
-    async def observe_release(self, hold: Hold, run: Run) -> Observation:
+    async def observe_compensation(self, owed: Compensation, run: Run) -> Observation:
         """`Done`: it is back; `ExternalChange`: somebody else changed it since; `Before`: it is still out."""
 
-    async def release(self, hold: Hold, run: Run) -> None:
+    async def compensate(self, owed: Compensation, run: Run) -> None:
         """Give it back, once; raises the `ClusterError` it met."""
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """The targets of a namespace: the names of their workloads, and what their Services select, which is asked for."""
+
+    workloads: Collection[str]
+    selectors: Callable[[], Awaitable[Sequence[Mapping[str, str]]]]
+
+
+@runtime_checkable
+class Creator(Compensator, Protocol):
+    """A compensator of what a run creates: a request of a guard that is gone may create it after the run has closed."""
+
+    async def sweep(self, owed: Compensation, run: Run, around: Neighbours) -> bool:
+        """Delete what was made too late, unless others need it; True if it was. Raises the `ClusterError` it met."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,20 +135,12 @@ class HandlerContext:
 
 
 @dataclass(frozen=True, slots=True)
-class Compensation:
-    """What a handler gives back: holds of this kind, and the objects that it changes for that."""
-
-    kind: str
-    touches: Callable[[Plan, Hold], Sequence[ObjectReference]]
-
-
-@dataclass(frozen=True, slots=True)
 class StepKind:
     """One row of the list of steps: the value, how its handler is made, and what this gives back, if anything."""
 
     step: type[Step]
     handler: Callable[[HandlerContext], Handler]
-    gives_back: Compensation | None
+    compensates: CompensationKind | None
 
     @property
     def name(self) -> str:
@@ -139,18 +148,44 @@ class StepKind:
         return kind_of(self.step)
 
 
-def handlers_of(made: Mapping[StepKind, Handler]) -> Mapping[str, Handler]:
-    """The handlers by the kind of their step."""
-    return {kind.name: handler for kind, handler in made.items()}
-
-
-def lenders_of(made: Mapping[StepKind, Handler]) -> Mapping[str, Lender]:
-    """Those that give something back, by the kind of hold; raises `TypeError` for one that says so and cannot."""
-    found: dict[str, Lender] = {}
-    for kind, handler in made.items():
-        if kind.gives_back is None:
-            continue
-        if not isinstance(handler, Lender):
-            raise TypeError(f"the handler of {kind.name} cannot give back {kind.gives_back.kind}")
-        found[kind.gives_back.kind] = handler
+def compensations_of(kinds: Iterable[StepKind]) -> Mapping[str, CompensationKind]:
+    """What these steps give back, by name; raises `TypeError` where one borrows what none gives back, or two do."""
+    kinds = list(kinds)
+    given = [kind.compensates for kind in kinds if kind.compensates is not None]
+    found = {kind.name: kind for kind in given}
+    for kind in kinds:
+        borrows = borrowed_by(kind.step)
+        if borrows is not None and borrows not in found:
+            raise TypeError(f"{kind.name} borrows {borrows}, which no step gives back")
+    if len(found) < len(given):
+        raise TypeError(f"two steps give back the same: {sorted(kind.name for kind in given)}")
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """Who does the steps, by the name of their kind, and who gives back what they borrow, by the name of that."""
+
+    steps: Mapping[str, Handler]
+    compensators: Mapping[str, Compensator]
+    compensations: Mapping[str, CompensationKind]
+
+
+def handlers_of(kinds: Iterable[StepKind], context: HandlerContext) -> Handlers:
+    """The handlers of these steps; raises `TypeError` for one that cannot do what its row says."""
+    made = [(kind, kind.handler(context)) for kind in kinds]
+    compensators = {}
+    for kind, handler in made:
+        if kind.compensates is not None:
+            compensators[kind.compensates.name] = _compensator(kind.compensates, handler)
+    return Handlers(
+        {kind.name: handler for kind, handler in made}, compensators, compensations_of(kind for kind, _ in made)
+    )
+
+
+def _compensator(kind: CompensationKind, handler: Handler) -> Compensator:
+    wanted = Compensator if kind.owner is None else Creator
+    if not isinstance(handler, wanted):
+        name = type(handler).__name__
+        raise TypeError(f"{name} cannot give back {kind.name}, as its row says: it is no {wanted.__name__}")
+    return handler

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation
 from logcaster_guard.domain.runs import INCONCLUSIVE, NOT_RECOVERED, Run
 from logcaster_guard.domain.steps import (
-    Consultation,
     Look,
     Plan,
     Purpose,
@@ -28,34 +27,19 @@ class VerifyRecovery(Look):
     stable_for: float
     timeout: float
     kind: Literal["verify_recovery"] = "verify_recovery"
+    inconclusive_if_unseen: ClassVar = False
+    purpose: ClassVar = Purpose.VERIFICATION
+    asks: ClassVar = None
 
     @property
     def deadline(self) -> float:
-        """See `Step`."""
         return self.timeout
 
     def overdue(self, detail: Reason) -> tuple[str, Reason]:
-        """See `Step`."""
         return INCONCLUSIVE, f"recovery could not be shown in time: {detail}"
 
-    @property
-    def inconclusive_if_unseen(self) -> bool:
-        """See `Step`."""
-        return False
-
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        """See `Step`."""
         return f"watch until the rules are quiet for {self.stable_for:g} s, {self.timeout:g} s at most"
-
-    @property
-    def purpose(self) -> Purpose:
-        """See `Step`."""
-        return Purpose.VERIFICATION
-
-    @property
-    def asks(self) -> Consultation | None:
-        """See `Step`."""
-        return None
 
 
 @dataclass(slots=True)
@@ -114,5 +98,5 @@ class VerifyRecoveryHandler:
 
 
 KIND = StepKind(
-    VerifyRecovery, lambda c: VerifyRecoveryHandler(c.cluster, c.clock, c.assess, c.staleness), gives_back=None
+    VerifyRecovery, lambda c: VerifyRecoveryHandler(c.cluster, c.clock, c.assess, c.staleness), compensates=None
 )

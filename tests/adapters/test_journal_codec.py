@@ -24,7 +24,7 @@ from logcaster_guard.domain.events import (
 from logcaster_guard.domain.message import Headline, Message
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.reasons import ChangeRefused, NotMadeInTime
-from logcaster_guard.domain.steps import Hold, Step
+from logcaster_guard.domain.steps import Compensation, Step
 from logcaster_guard.messages.examples import example
 from logcaster_guard.messages.kinds import MESSAGES
 from logcaster_guard.steps.kinds import KINDS
@@ -41,7 +41,7 @@ JSON = st.recursive(
     lambda part: st.lists(part) | st.dictionaries(st.text(), part),
     max_leaves=5,
 )
-st.register_type_strategy(Hold, st.builds(Hold, original=JSON, written=JSON))
+st.register_type_strategy(Compensation, st.builds(Compensation, original=JSON, written=JSON))
 st.register_type_strategy(Step, st.one_of([st.builds(kind.step) for kind in KINDS]))
 EXAMPLES = [example(kind, full=full) for kind in MESSAGES for full in (True, False)]
 st.register_type_strategy(Message, st.sampled_from(EXAMPLES))

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from logcaster_guard.domain import ledger, runs
+from logcaster_guard.domain import ledger_events, runs
 from logcaster_guard.domain.events import NoticeQueued, NoticeSettled
 from logcaster_guard.domain.ledger import Ledger
 from logcaster_guard.domain.runs import Run
@@ -45,7 +45,7 @@ def told(entries: Sequence[Entry]) -> tuple[Sequence[Run], Ledger, frozenset[str
     events = [e.event for e in entries]
     return (
         list(runs.fold(events).values()),
-        ledger.fold(events),
+        ledger_events.fold(events),
         frozenset(e.notice.id for e in events if isinstance(e, NoticeQueued)),
         frozenset(e.notice for e in events if isinstance(e, NoticeSettled)),
     )
@@ -83,7 +83,7 @@ def ending(
     checks = {
         f"{len(facts.runs)} runs": len(facts.runs) == 1,
         "an open run": all(r.closed for r in facts.runs),
-        "a hold is out": not any(r.holds for r in facts.runs),
+        "a hold is out": not any(r.compensations for r in facts.runs),
         f"the autoscaler's bounds are {facts.bounds}": facts.bounds == bounds,
         f"there are {facts.deployments}": facts.deployments == case.left,
         f"production has {facts.replicas} replicas": facts.replicas == REPLICAS,

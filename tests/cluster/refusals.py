@@ -43,10 +43,12 @@ ENOUGH = 4
 HINDERED = "hindered"
 NEEDS = {"apply": "patch"}
 """What RBAC calls it."""
-HASTENS = frozenset({("list", Kind.POD), ("get", Kind.SECRET)})
+HASTENS = frozenset({("list", Kind.POD), ("list", Kind.REPLICA_SET), ("get", Kind.SECRET)})
 """Reads that may only show sooner that a step fails, or what to tell at the end; without them it can go on as well."""
-NO_STEP = frozenset({Kind.EVENT, Kind.REPLICA_SET, Kind.SECRET})
+NO_STEP = frozenset({Kind.EVENT, Kind.SECRET})
 """What a run can do without, or, where its journal is refused, waits for as long as that takes."""
+NO_DECISION = NO_STEP | {Kind.REPLICA_SET}
+"""What a decision can do without: a release goes without its number, and steps know a helper's pods by their owners."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +80,12 @@ class Refusals(Failures):
 
     def waited_for(self, *, running: bool) -> int:
         """How often what somebody waits for was refused: a run where one is open, else whoever decides."""
-        counted = (r for r in self.denied if r.call.kind is Kind.SECRET or r.call.kind not in NO_STEP)
-        return sum(r.mine or not running or r.call.kind is Kind.SECRET for r in counted)
+        return sum(
+            r.call.kind is Kind.SECRET
+            or (r.mine and r.call.kind not in NO_STEP)
+            or (not running and r.call.kind not in NO_DECISION)
+            for r in self.denied
+        )
 
     @property
     def journal_refused(self) -> str:
@@ -237,9 +243,8 @@ def judged(  # noqa: PLR0917 - everything that has a say in it
     writes["events"] = known.writes["events"]
     either = bool(kept) or (case.action is Action.GRADUAL and minimum is not None)
     # That a field goes back to its former manager may be refused: the value is back all the same, by one write less.
-    _, wrong = ending(
-        forgiven, writes, minimum, known, case=left, shared=either, cut_off=any(r.writes for r in tape.denied)
-    )
+    kept_fields = any("/metadata/managedFields" in repr(r.content) for r in tape.denied)
+    _, wrong = ending(forgiven, writes, minimum, known, case=left, shared=either, cut_off=kept_fields)
     stood = "" if tape.stood == "over" else f", mended while it stood still ({tape.stood})"
     return f"{outcome}{', some kept and told' if kept else ''}{stood}", [*faults, *wrong]
 

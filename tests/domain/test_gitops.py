@@ -10,7 +10,7 @@ import pytest
 
 from logcaster_guard.domain import gitops
 from logcaster_guard.domain.gitops import Desired, Owner, OwnerKind, Reference, owner_called, owner_of
-from logcaster_guard.sandbox.apiserver.jsonpatch import json_patch
+from logcaster_guard.sandbox.apiserver.patching import json_patch
 from tests.domain.build import deployment
 
 Json = dict[str, Any]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from logcaster_guard.domain import ledger as ledgers
+from logcaster_guard.domain import ledger_events
 from logcaster_guard.domain.events import (
     Event,
     PodsReplaced,
@@ -24,8 +24,10 @@ from logcaster_guard.domain.events import (
     TargetThawed,
 )
 from logcaster_guard.domain.inbox.commands import Mark, RunCommand
-from logcaster_guard.domain.ledger import Ledger, ReleaseStatus, fold, proofs
+from logcaster_guard.domain.ledger import Ledger, ReleaseStatus
+from logcaster_guard.domain.ledger_events import fold
 from logcaster_guard.domain.probation import Probation
+from logcaster_guard.domain.proofs import proofs
 from logcaster_guard.domain.releases import ReleaseId
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.steps import Plan
@@ -275,7 +277,7 @@ def test_a_bad_revision_is_never_a_destination(moves: Sequence[tuple[str, str]])
     ledger, bad, relived = Ledger(), set[str](), set[str]()
     for move, name in moves:
         for event in _events(ledger, move, name):
-            before, ledger = ledger.present, ledgers.extend(ledger, [event])
+            before, ledger = ledger.present, ledger_events.extend(ledger, [event])
             match event:
                 case RevisionLive(template=now, undo_of=undone, by_guard=run):
                     relived |= {now} & bad
@@ -491,3 +493,10 @@ def test_two_configurations_of_one_template_are_two_releases_and_an_unknown_one_
     assert ledger.records["t+two"].standing(POLICY) is ReleaseStatus.BAD
     unknown = fold([configured("", 0), good("t", 1), configured("", 2)])
     assert (unknown.present, list(unknown.records), unknown.destination(POLICY)) == ("t", ["t"], None)
+
+
+def test_an_undo_leaves_the_release_that_it_names_and_no_other_configuration_of_its_template() -> None:
+    left = replace(configured("one", 2), undo_of="t+two")
+    ledger = fold([configured("one", 0), configured("two", 1), left])
+    statuses = {key: record.standing(POLICY) for key, record in ledger.records.items()}
+    assert statuses == {"t+one": ReleaseStatus.UNPROVEN, "t+two": ReleaseStatus.BAD}

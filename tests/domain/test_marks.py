@@ -16,7 +16,8 @@ from logcaster_guard.domain.events import Event, RevisionBad, RevisionMarked
 from logcaster_guard.domain.inbox import reading
 from logcaster_guard.domain.inbox.annotations import MAX_LENGTH, Denied
 from logcaster_guard.domain.inbox.commands import Mark, MarkRelease, value_of
-from logcaster_guard.domain.ledger import ReleaseStatus, fold
+from logcaster_guard.domain.ledger import ReleaseStatus
+from logcaster_guard.domain.ledger_events import fold
 from logcaster_guard.domain.observations import Done, Observation
 from logcaster_guard.domain.runs import Commit, Run
 from logcaster_guard.steps.ask_people import AskPeople

@@ -13,13 +13,18 @@ from logcaster_guard.domain.capacity import HELPER_LABEL
 from logcaster_guard.domain.events import RunClosed, RunOpened, StepDone, StepIntended, StepStarted
 from logcaster_guard.domain.provenance import MANAGED, RUN, TOKEN
 from logcaster_guard.domain.runs import Run, fold
-from logcaster_guard.domain.steps import Hold, Plan
+from logcaster_guard.domain.steps import Compensation, Plan
 from logcaster_guard.steps.create_helper import CreateHelper
+from logcaster_guard.steps.kinds import KINDS
 from logcaster_guard.steps.restore_environment import RestoreEnvironment
+from logcaster_guard.steps.services import compensations_of
 from tests.domain.build import at
 
+BORROWED = compensations_of(KINDS)
 HELPER, OWNER, TOKEN_OF_IT = "web-rollback-1a2b3c4d", "web-uid", "7" * 32
-HOLD = Hold(f"helper/{HELPER}", "helper", HELPER, "", original=None, written=0, run="r", token=TOKEN_OF_IT, since=at(0))
+HOLD = Compensation(
+    f"helper/{HELPER}", "helper", HELPER, "", original=None, written=0, run="r", token=TOKEN_OF_IT, since=at(0)
+)
 Json = dict[str, Any]
 Edit = Callable[[Json], object]
 
@@ -73,10 +78,10 @@ def test_nothing_else_is(edit: Edit) -> None:
 
 
 def test_without_a_token_in_the_journal_nothing_is() -> None:
-    raw, hold = helper(), replace(HOLD, token="")
-    assert provenance.disowned(raw, hold, owner=OWNER) == provenance.WITHOUT_TOKEN
-    raw["metadata"]["annotations"] = provenance.marks(hold)
-    assert provenance.disowned(raw, hold, owner=OWNER) == provenance.WITHOUT_TOKEN
+    raw, owed = helper(), replace(HOLD, token="")
+    assert provenance.disowned(raw, owed, owner=OWNER) == provenance.WITHOUT_TOKEN
+    raw["metadata"]["annotations"] = provenance.marks(owed)
+    assert provenance.disowned(raw, owed, owner=OWNER) == provenance.WITHOUT_TOKEN
 
 
 def test_one_that_kubernetes_has_orphaned_still_is_and_one_of_another_owner_is_not() -> None:
@@ -91,7 +96,7 @@ def test_no_token_is_like_another() -> None:
     assert len({provenance.new_token() for _ in range(100)}) == 100
 
 
-def run_of(*holds: Hold, closed: bool = True, done: bool = False) -> Run:
+def run_of(*compensations: Compensation, closed: bool = True, done: bool = False) -> Run:
     plan = Plan(
         strategy="gradual",
         namespace="default",
@@ -108,7 +113,7 @@ def run_of(*holds: Hold, closed: bool = True, done: bool = False) -> Run:
         steps=(RestoreEnvironment("s", 3) if done else CreateHelper(HELPER, "blob", 1, {}),),
     )
     events: list[Any] = [RunOpened(at(0), "r", "default/web", "rule", "", plan), StepStarted(at(0), "r", 0)]
-    events += [StepIntended(at(0), "r", 0, n, hold) for n, hold in enumerate(holds, 1)]
+    events += [StepIntended(at(0), "r", 0, n, owed) for n, owed in enumerate(compensations, 1)]
     events += [StepDone(at(0), "r", 0)] if done else []
     return fold([*events, *([RunClosed(at(9), "r", "failed", "", freeze=False)] if closed else [])])["r"]
 
@@ -125,10 +130,10 @@ def run_of(*holds: Hold, closed: bool = True, done: bool = False) -> Run:
     ids=["production", "production_no_run", "helper_of_no_run", "helper_of_another", "of_an_earlier_version"],
 )
 def test_marks_that_the_journal_does_not_bear_out_are_a_claim(raw: Json, runs: list[Run], orphan: bool) -> None:
-    found = claims.of_deployment(raw, runs)
+    found = claims.of_deployment(raw, runs, BORROWED)
     assert found is not None
     assert found.orphan is orphan
-    assert found == claims.of_deployment(raw, runs)
+    assert found == claims.of_deployment(raw, runs, BORROWED)
     assert raw["metadata"]["name"] in found.remedy
 
 
@@ -154,11 +159,11 @@ ENVIRONMENT = replace(HOLD, id="environment", kind="environment", object="web", 
     ids=["the_guards", "of_an_open_run", "environment_long_ago", "environment_of_an_earlier_version", "a_label_alone"],
 )
 def test_what_claims_nothing(raw: Json, runs: list[Run]) -> None:
-    assert claims.of_deployment(raw, runs) is None
+    assert claims.of_deployment(raw, runs, BORROWED) is None
 
 
 def test_the_helper_of_no_known_run_is_deleted_after_production_has_its_size() -> None:
-    found = claims.of_deployment(helper(), [])
+    found = claims.of_deployment(helper(), [], BORROWED)
     assert found is not None
     scale, delete = found.remedy.split(" && ")
     assert (scale.split()[3:6], delete.split()[-1]) == (["scale", "deployment", "web"], HELPER)

@@ -14,6 +14,7 @@ from logcaster_guard.domain.events import (
     Event,
     HoldReleased,
     NoticeQueued,
+    OwnerSuspended,
     PeopleReminded,
     RunClosed,
     RunEnding,
@@ -35,20 +36,24 @@ from logcaster_guard.domain.runs import (
     RECOVERED,
     Close,
     Commit,
-    GiveBack,
+    Compensate,
     Perform,
     Run,
     WaitUntil,
 )
-from logcaster_guard.domain.steps import WRITE_TIMEOUT, Hold, Plan
+from logcaster_guard.domain.steps import WRITE_TIMEOUT, Compensation, Plan
 from logcaster_guard.steps.ask_people import AskPeople
 from logcaster_guard.steps.await_rollout import AwaitRollout
+from logcaster_guard.steps.kinds import KINDS
 from logcaster_guard.steps.raise_autoscaler_minimum import RaiseAutoscalerMinimum
+from logcaster_guard.steps.remove_helper import RemoveHelper
 from logcaster_guard.steps.restore_template import RestoreTemplate
+from logcaster_guard.steps.services import compensations_of
 from logcaster_guard.steps.verify_recovery import VerifyRecovery
 from tests.domain.build import UID, at
 
-HOLD = Hold("autoscaler/hpa", "autoscaler_minimum", "hpa", "hpa-uid", 2, 4)
+BORROWED = compensations_of(KINDS)
+HOLD = Compensation("autoscaler/hpa", "autoscaler_minimum", "hpa", "hpa-uid", 2, 4)
 STEPS = (
     RaiseAutoscalerMinimum("hpa", "hpa-uid", 4),
     RestoreTemplate("blob"),
@@ -71,7 +76,7 @@ OBSERVATIONS: Sequence[Observation | None] = (
 
 def at_step(step: int, *, holding: bool = False, started: bool = True) -> Run:
     run = Run(OPENED, step=step, started=at(50) if started else None)
-    return replace(run, holds={HOLD.id: HOLD}) if holding else run
+    return replace(run, compensations={HOLD.id: HOLD}) if holding else run
 
 
 def ending(outcome: str = RECOVERED, *, holding: bool, freeze: bool = False) -> Run:
@@ -126,22 +131,23 @@ def test_the_deadlines() -> None:
         assert isinstance(runs.next(at_step(step), Before(), NOW, seconds), Commit)
 
 
-OWNER = Hold("owner/Kustomization a/b", "gitops_owner", "Kustomization a/b", "u", None, 1, run="r", saved="{}")
+OWNER = Compensation("owner/Kustomization a/b", "gitops_owner", "Kustomization a/b", "u", None, 1, run="r", saved="{}")
 
 
 @pytest.mark.parametrize("restored", [False, True])
 @pytest.mark.parametrize(
     "end", [RECOVERED, NOT_RECOVERED, INCONCLUSIVE, ABANDONED, FAILED, DESTINATION_BAD, *sorted(HARMLESS)]
 )
-def test_an_owner_stays_suspended_only_where_the_good_release_is_in_place(end: str, *, restored: bool) -> None:
-    run = replace(ending(end, holding=False), holds={OWNER.id: OWNER}, done_at={RESTORE: at(55)} if restored else {})
-    decision = runs.next(run, Before("suspended"), NOW, 1.0)
-    if restored and end in {RECOVERED, NOT_RECOVERED, INCONCLUSIVE}:
-        assert told(decision) == ["OwnerSuspended", "HoldReleased"]
-    else:
-        assert decision == GiveBack(OWNER)
-    for seen in (Done("resumed"), ExternalChange("theirs")):
-        assert told(runs.next(run, seen, NOW, 1.0)) == ["HoldReleased"]
+def test_the_good_release_is_left_in_place_by_some_ends_of_a_run_that_put_it_there(end: str, *, restored: bool) -> None:
+    run = replace(ending(end, holding=False), done_at={RESTORE: at(55)} if restored else {})
+    assert run.leaves_destination is (restored and end in {RECOVERED, NOT_RECOVERED, INCONCLUSIVE})
+
+
+def test_what_stays_out_beyond_the_run_is_told_to_the_journal_with_its_release() -> None:
+    run = replace(ending(RECOVERED, holding=False), compensations={OWNER.id: OWNER})
+    seen = Done("it stays suspended", OwnerSuspended(NOW, "r", OWNER))
+    assert told(runs.next(run, seen, NOW, 1.0)) == ["OwnerSuspended", "HoldReleased"]
+    assert runs.next(run, Before("suspended"), NOW, 1.0) == Compensate(OWNER)
 
 
 def test_a_judgement_says_itself_what_running_out_of_time_means() -> None:
@@ -186,7 +192,7 @@ def test_people_are_reminded_now_and_then(elapsed: float, reminded: int, number:
 
 
 def test_of_two_runs_on_a_target_none_is_dropped_that_has_changed_or_borrowed_something() -> None:
-    fresh, touched, holding = Run(OPENED), Run(OPENED, touched=True), Run(OPENED, holds={HOLD.id: HOLD})
+    fresh, touched, holding = Run(OPENED), Run(OPENED, touched=True), Run(OPENED, compensations={HOLD.id: HOLD})
     assert runs.superfluous([fresh, fresh]) == [fresh]
     assert runs.superfluous([fresh]) == []
     for both in ([fresh, touched], [touched, fresh], [fresh, holding], [holding, fresh]):
@@ -236,7 +242,7 @@ def test_it_closes_only_when_nothing_is_borrowed(observation: Observation | None
 
 def test_giving_back() -> None:
     run = ending(holding=True)
-    assert runs.next(run, Before(), NOW, 0.0) == GiveBack(HOLD)
+    assert runs.next(run, Before(), NOW, 0.0) == Compensate(HOLD)
     assert told(runs.next(run, Done(), NOW, 0.0)) == ["HoldReleased"]
     assert told(runs.next(run, ExternalChange("theirs"), NOW, 0.0)) == ["HoldReleased"]
     assert isinstance(runs.next(run, Unclear("503"), NOW, 1e9), WaitUntil)
@@ -247,21 +253,26 @@ def test_what_cannot_be_given_back_is_said() -> None:
     assert decision == Commit((HoldReleased(NOW, "r", HOLD.id, "403", kept_out=True),))
 
 
-def test_while_a_helper_stands_in_productions_size_is_not_given_up() -> None:
-    helper, size = (replace(HOLD, id=kind, kind=kind) for kind in ("helper", "replicas"))
-    run = replace(ending(holding=True), holds={helper.id: helper, size.id: size})
-    assert isinstance(runs.next(run, Failed(FAILED, "403"), NOW, 1e9), WaitUntil)
-    alone = replace(run, holds={size.id: size})
-    assert told(runs.next(alone, Failed(FAILED, "403"), NOW, 1e9)) == ["HoldReleased"]
-    owner = replace(HOLD, id="owner", kind="gitops_owner")
-    for last in (helper, owner):
-        given_up = replace(run, holds={h.id: h for h in (size, helper, owner) if h is not last} | {last.id: last})
-        assert told(runs.next(given_up, Failed(FAILED, "403"), NOW, 0.0)) == ["HoldReleased"]
+def test_what_something_stands_in_for_is_not_given_up() -> None:
+    run = ending(holding=True)
+    assert isinstance(runs.next(run, Failed(FAILED, "403"), NOW, 1e9, stood_in_for=True), WaitUntil)
+    assert told(runs.next(run, Failed(FAILED, "403"), NOW, 1e9)) == ["HoldReleased"]
+
+
+@pytest.mark.parametrize("kind", sorted(BORROWED))
+def test_while_a_helper_stands_in_productions_size_is_not_given_up(kind: str) -> None:
+    helper, owed = (replace(HOLD, id=kind, kind=kind) for kind in ("helper", kind))
+    run = replace(ending(holding=True), compensations={helper.id: helper, owed.id: owed})
+    stands_in = BORROWED[kind].stood_in_for
+    assert stands_in(run) is (kind in {"replicas", "autoscaler_bounds"})
+    assert not stands_in(replace(run, compensations={owed.id: owed} if kind != "helper" else {}))
+    plan = replace(PLAN, steps=(RemoveHelper("h"),))
+    assert not stands_in(replace(run, opened=replace(OPENED, plan=plan), done_at={0: at(55)}))
 
 
 def test_holds_are_given_back_in_reverse() -> None:
     later = replace(HOLD, id="autoscaler/two")
-    assert replace(at_step(VERIFY), holds={HOLD.id: HOLD, later.id: later}).owed == later
+    assert replace(at_step(VERIFY), compensations={HOLD.id: HOLD, later.id: later}).owed == later
 
 
 def test_a_closed_run_takes_no_further_step() -> None:
@@ -310,9 +321,9 @@ def _carried(run: Run, observation: Observation | None, now: datetime, elapsed: 
             return [intent]
         case Close(closed):
             return [closed]
-        case GiveBack(hold):
+        case Compensate(owed):
             assert run.ending is not None
-            assert hold.id in run.holds
+            assert owed.id in run.compensations
             return []
         case WaitUntil(seconds):
             assert 0.0 <= seconds <= 60.0

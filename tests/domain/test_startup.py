@@ -68,5 +68,5 @@ def test_where_one_pod_serves_only_what_is_not_there_keeps_the_others_from_start
 ) -> None:
     assert (never_starts([found, pod(ready=True)], NOW, lasted=600.0) is not None) is told
     assert never_starts([found], NOW, lasted=600.0) is not None
-    found["metadata"]["deletionTimestamp"] = NOW.isoformat()
-    assert never_starts([found], NOW, lasted=600.0) is None
+    leaving = {**found, "metadata": {**found["metadata"], "deletionTimestamp": NOW.isoformat()}}
+    assert never_starts([leaving], NOW, lasted=600.0) is None

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -28,14 +29,16 @@ from logcaster_guard.domain.provenance import MANAGED, RUN, TOKEN
 from logcaster_guard.domain.rules import Action, GradualPolicy, Policy
 from logcaster_guard.domain.runs import ABANDONED, Run
 from logcaster_guard.domain.signals import Target
-from logcaster_guard.domain.steps import Hold, Plan
+from logcaster_guard.domain.steps import Compensation, Plan
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.journal_state import JournalState, run_stream
 from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.ports import Entry, Json, Kind
 from logcaster_guard.steps.create_helper import CreateHelper
 from logcaster_guard.steps.helper_deployment import helper_pods
+from logcaster_guard.steps.kinds import KINDS
 from logcaster_guard.steps.remove_helper import RemoveHelperHandler
+from logcaster_guard.steps.services import HandlerContext, handlers_of
 from logcaster_guard.stores import CODEC
 from tests.engine.bench import FIRES, bench, rule
 from tests.fakes.clock import START, FakeClock
@@ -97,6 +100,12 @@ class Swept:
         await self.cluster.create(Kind.DEPLOYMENT, "default", body)
 
 
+def sweeper(state: JournalState, cluster: PopulatedCluster, clock: FakeClock, targets: Sequence[Target]) -> Sweeper:
+    nothing: Any = None
+    context = HandlerContext(cluster, nothing, clock, nothing, nothing, nothing, nothing, 5.0)
+    return Sweeper(state, cluster, clock, targets, handlers_of(KINDS, context))
+
+
 async def swept(*, token: str = SECRET, run: bool = True, targets: Sequence[str] = (PROD,)) -> Swept:
     clock = FakeClock()
     cluster = PopulatedCluster(clock)
@@ -109,7 +118,7 @@ async def swept(*, token: str = SECRET, run: bool = True, targets: Sequence[str]
     state = JournalState(journal, FakeClock())
     await state.load()
     found = [Target(n, "default", n, service=n if n in (PROD, SHOP) else None) for n in targets]
-    return Swept(clock, cluster, journal, state, Sweeper(state, cluster, clock, found))
+    return Swept(clock, cluster, journal, state, sweeper(state, cluster, clock, found))
 
 
 def _run(uid: str, token: str) -> list[RunOpened | StepStarted | StepIntended | RunEnding | HoldReleased | RunClosed]:
@@ -131,12 +140,12 @@ def _run(uid: str, token: str) -> list[RunOpened | StepStarted | StepIntended | 
     )
     name = f"helper/{HELPER}"
     since = START if token else None
-    hold = Hold(name, "helper", HELPER, "", original=None, written=0, run="r", token=token, since=since)
+    owed = Compensation(name, "helper", HELPER, "", original=None, written=0, run="r", token=token, since=since)
     end = START + timedelta(seconds=9)
     return [
         RunOpened(START, "r", f"default/{PROD}", "rule", "it was met", plan),
         StepStarted(START, "r", 0),
-        StepIntended(START, "r", 0, 1, hold),
+        StepIntended(START, "r", 0, 1, owed),
         RunEnding(end, "r", "abandoned", "somebody did something", freeze=True),
         HoldReleased(end, "r", name, "the helper is gone"),
         RunClosed(end, "r", "abandoned", "somebody did something", freeze=True),
@@ -169,11 +178,11 @@ async def test_a_guard_that_is_started_again_does_not_tell_it_again_and_other_ma
     await made.sweep()
     again = JournalState(made.journal, FakeClock())
     await again.load()
-    sweeper = Sweeper(again, made.cluster, made.clock, [Target(PROD, "default", PROD)])
-    await sweeper.look_for_claims()
+    started_again = sweeper(again, made.cluster, made.clock, [Target(PROD, "default", PROD)])
+    await started_again.look_for_claims()
     assert len(made.notices) == 1
     made.mark(PROD, token="8" * 32)
-    await sweeper.look_for_claims()
+    await started_again.look_for_claims()
     assert len(made.notices) == 2
 
 
@@ -261,8 +270,8 @@ async def test_what_may_not_be_listed_is_no_reason_to_stop() -> None:
 
 
 def test_the_marks_hold_the_token() -> None:
-    hold = Hold("h", "helper", HELPER, "", original=None, written=0, run="r")
-    assert provenance.marks(replace(hold, token=SECRET)) == {RUN: "r", TOKEN: SECRET}
+    owed = Compensation("h", "helper", HELPER, "", original=None, written=0, run="r")
+    assert provenance.marks(replace(owed, token=SECRET)) == {RUN: "r", TOKEN: SECRET}
 
 
 async def test_pods_that_only_carry_the_helpers_label_are_none_of_the_helpers() -> None:
@@ -345,15 +354,15 @@ def in_mid_run(made: Swept, *, floor: int = 3) -> Run:
     """The run before its end, with its helper out."""
     run = made.state.run("r")
     plan = replace(run.opened.plan, floor=floor)
-    return replace(run, opened=replace(run.opened, plan=plan), holds=run.taken, closed=None)
+    return replace(run, opened=replace(run.opened, plan=plan), compensations=run.taken, closed=None)
 
 
 async def given_back(made: Swept, run: Run) -> Observation:
     """What is seen of the helper, after an attempt to give it back."""
-    lender, (hold,) = RemoveHelperHandler(made.cluster), run.holds.values()
-    seen = await lender.observe_release(hold, run)
+    compensator, (owed,) = RemoveHelperHandler(made.cluster), run.compensations.values()
+    seen = await compensator.observe_compensation(owed, run)
     if not isinstance(seen, Pending):
-        await lender.release(hold, run)
+        await compensator.compensate(owed, run)
     return seen
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logcaster_guard.sandbox.apiserver.errors import ApiError
-from logcaster_guard.sandbox.apiserver.jsonpatch import json_patch, merge_patch
+from logcaster_guard.sandbox.apiserver.patching import json_patch, merge_patch
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
 VALUES = st.recursive(

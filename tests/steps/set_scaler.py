@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
+from logcaster_guard.domain.compensations import CompensationKind, Remedy, by_nothing
 from logcaster_guard.domain.observations import Before, Done, Observation
 from logcaster_guard.domain.rights import Right
 from logcaster_guard.domain.runs import Run
-from logcaster_guard.domain.steps import Claim, Field, Hold, ObjectReference, Plan, Purpose, Write
-from logcaster_guard.steps.services import Compensation, StepKind
+from logcaster_guard.domain.steps import Claim, Compensation, Field, ObjectReference, Plan, Purpose, Write
+from logcaster_guard.steps.services import StepKind
 
 SCALERS: dict[str, Any] = {}
 """What each scaler is set to: the system outside."""
@@ -24,6 +25,8 @@ class SetScaler(Write):
     settings: str
     size: int
     kind: Literal["set_scaler"] = "set_scaler"
+    borrows: ClassVar = "scaler"
+    purpose: ClassVar = Purpose.PREPARATION
 
     def touches(self, plan: Plan) -> Sequence[ObjectReference]:  # noqa: ARG002 - the base's shape
         return (ObjectReference("scalers", "Scaler", "", self.scaler),)
@@ -42,34 +45,34 @@ class SetScaler(Write):
     def claims(self) -> Sequence[Claim]:
         return (Claim(Field.AUTOSCALED_SIZE, self.size),)
 
-    @property
-    def borrows(self) -> str | None:
-        return "scaler"
-
-    @property
-    def purpose(self) -> Purpose:
-        return Purpose.PREPARATION
-
 
 class SetScalerHandler:
     async def observe(self, step: SetScaler, run: Run) -> Observation:  # noqa: ARG002 - the protocol's shape
         if SCALERS[step.scaler] == {"size": step.size}:
             return Done("set")
-        hold = Hold("scaler", "scaler", step.scaler, "", original=SCALERS[step.scaler], written={"size": step.size})
-        return Before("not set", borrows=hold)
+        owed = Compensation(
+            "scaler", "scaler", step.scaler, "", original=SCALERS[step.scaler], written={"size": step.size}
+        )
+        return Before("not set", borrows=owed)
 
     async def apply(self, step: SetScaler, run: Run) -> None:
-        SCALERS[step.scaler] = run.holds["scaler"].written
+        SCALERS[step.scaler] = run.compensations["scaler"].written
 
-    async def observe_release(self, hold: Hold, run: Run) -> Observation:  # noqa: ARG002 - as above
-        return Before() if SCALERS[hold.object] in hold.ours else Done()
+    async def observe_compensation(self, owed: Compensation, run: Run) -> Observation:  # noqa: ARG002 - as above
+        return Before() if SCALERS[owed.object] in owed.ours else Done()
 
-    async def release(self, hold: Hold, run: Run) -> None:  # noqa: ARG002 - as above
-        SCALERS[hold.object] = hold.original
+    async def compensate(self, owed: Compensation, run: Run) -> None:  # noqa: ARG002 - as above
+        SCALERS[owed.object] = owed.original
 
 
 KIND = StepKind(
     SetScaler,
     lambda _: SetScalerHandler(),
-    gives_back=Compensation("scaler", lambda _, hold: (ObjectReference("scalers", "Scaler", "", hold.object),)),
+    compensates=CompensationKind(
+        SetScaler.borrows,
+        touches=lambda _, owed: (ObjectReference("scalers", "Scaler", "", owed.object),),
+        remedy=lambda _, owed: Remedy(f"Let scaler {owed.object} ask for what it did", f"scaler set {owed.original}"),
+        stood_in_for=by_nothing,
+        owner=None,
+    ),
 )

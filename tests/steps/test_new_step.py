@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from logcaster_guard import messages
 from logcaster_guard.adapters.journal_codec import EventCodec, Unreadable
 from logcaster_guard.domain import runs
 from logcaster_guard.domain.errors import GuardError
-from logcaster_guard.domain.events import RunClosed, RunOpened, StepDone, StepIntended
+from logcaster_guard.domain.events import HoldReleased, RunClosed, RunOpened, StepDone, StepIntended
 from logcaster_guard.domain.external_changes import external_workload_change
 from logcaster_guard.domain.observations import Before
 from logcaster_guard.domain.rights import Right
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.runs import PUT_BACK, Run
-from logcaster_guard.domain.steps import CLUSTER, ObjectReference, Plan, Step, Write
+from logcaster_guard.domain.steps import CLUSTER, ObjectReference, Plan, Step
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine import epoch_marker
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.journal_state import JournalState, run_stream
 from logcaster_guard.messages.kinds import MESSAGES
 from logcaster_guard.steps.kinds import KINDS
-from logcaster_guard.steps.services import HandlerContext, handlers_of, lenders_of
+from logcaster_guard.steps.services import compensations_of, handlers_of
 from logcaster_guard.stores import CODEC
 from tests.domain.build import UID, at, deployment
 from tests.fakes.clock import FakeClock
@@ -43,14 +43,15 @@ PLAN = Plan(
 OPENED = RunOpened(at(0), "r", "default/logcaster-prod", "high_error_rate", "reason", PLAN)
 
 
+NOTHING: Any = None
+"""What the handlers of this step need."""
+
+
 async def carried_out() -> tuple[MemoryJournal, JournalState]:
     """The journal of a run of that one step."""
     journal, clock = MemoryJournal(), FakeClock()
     state = JournalState(journal, clock)
-    nothing: Any = None
-    context = HandlerContext(nothing, nothing, clock, nothing, nothing, nothing, nothing, 5.0)
-    made = {KIND: KIND.handler(context)}
-    executor = Executor(state=state, clock=clock, handlers=handlers_of(made), lenders=lenders_of(made))
+    executor = Executor(state=state, clock=clock, handlers=handlers_of([KIND], NOTHING))
     await state.decide(run_stream("r"), OPENED)
     executor.start(run_stream("r"), "r")
     await asyncio.wait_for(executor.join(), 10.0)
@@ -82,16 +83,28 @@ async def test_a_new_leader_marks_what_it_touches_also_outside_the_cluster() -> 
     async def mark(place: ObjectReference, value: str) -> None:  # noqa: ARG001 - the protocol's shape
         marked.append(place)
 
-    hold = await borrowed()
-    held = Run(replace(OPENED, plan=replace(PLAN, steps=())), holds={"scaler": hold})
+    owed = await borrowed()
+    held = Run(replace(OPENED, plan=replace(PLAN, steps=())), compensations={"scaler": owed})
     for run in (Run(OPENED), held):
         marked.clear()
-        touched = epoch_marker.touched_by(run, WITH_IT)
+        touched = epoch_marker.touched_by(run, compensations_of(WITH_IT))
         assert SCALER in touched
         await epoch_marker.stamp({CLUSTER: mark, "scalers": mark}, touched, "epoch-2")
         assert set(marked) == touched
         with pytest.raises(GuardError, match="Nothing marks objects of scalers"):
             await epoch_marker.stamp({CLUSTER: mark}, touched, "epoch-2")
+
+
+async def test_a_person_is_told_how_it_is_put_back_where_the_guard_may_not() -> None:
+    owed = await borrowed()
+    made = handlers_of([KIND], NOTHING)
+    remedy = made.compensations[owed.kind].remedy(PLAN, owed)
+    run = Run(OPENED, compensations={owed.id: owed})
+    for told in (messages.not_given_back, messages.left_as_theirs):
+        notice = told(run, HoldReleased(at(9), "r", owed.id, "it is read-only"), remedy)
+        assert f"scaler set {BEFORE}" in notice.text
+        assert notice.facts["remedy"] == f"scaler set {BEFORE}"
+        assert "kubectl" not in notice.text
 
 
 async def borrowed() -> Any:
@@ -133,10 +146,17 @@ def test_a_step_that_leaves_a_question_open_cannot_be_made(question: str) -> Non
         unfinished()
 
 
-def test_every_hold_that_a_step_takes_is_given_back_by_one() -> None:
-    given: Sequence[str] = [kind.gives_back.kind for kind in KINDS if kind.gives_back is not None]
-    assert len(set(given)) == len(given)
-    writes = [kind.step for kind in KINDS if issubclass(kind.step, Write)]
-    # `borrows` follows from the class alone.
-    taken = {step.borrows.fget(None) for step in writes}  # type: ignore[attr-defined] # a property
-    assert taken - {None} == set(given)
+def test_a_step_that_borrows_what_none_gives_back_is_refused_at_the_start() -> None:
+    with pytest.raises(TypeError, match="set_scaler borrows scaler, which no step gives back"):
+        compensations_of([*KINDS, replace(KIND, compensates=None)])
+    with pytest.raises(TypeError, match="two steps give back the same"):
+        compensations_of([*WITH_IT, KIND])
+
+
+def test_a_handler_that_cannot_do_what_its_row_says_is_refused_at_the_start() -> None:
+    assert KIND.compensates is not None
+    makes = replace(KIND.compensates, owner=lambda _: "")
+    with pytest.raises(TypeError, match="cannot give back scaler, as its row says: it is no Compensator"):
+        handlers_of([replace(KIND, handler=lambda _: NOTHING)], NOTHING)
+    with pytest.raises(TypeError, match="cannot give back scaler, as its row says: it is no Creator"):
+        handlers_of([replace(KIND, compensates=makes)], NOTHING)

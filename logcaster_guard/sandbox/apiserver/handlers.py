@@ -11,10 +11,10 @@ from functools import partial
 
 from logcaster_guard.sandbox.apiserver.deletion import DeleteOptions
 from logcaster_guard.sandbox.apiserver.errors import ApiError, bad_request, expired, unsupported_media
-from logcaster_guard.sandbox.apiserver.jsonpatch import json_patch, merge_patch
 from logcaster_guard.sandbox.apiserver.jsontypes import Json, Value, cloned
 from logcaster_guard.sandbox.apiserver.merging import strategic_merge
 from logcaster_guard.sandbox.apiserver.objects import Caller, Objects
+from logcaster_guard.sandbox.apiserver.patching import json_patch, merge_patch
 from logcaster_guard.sandbox.apiserver.resources import Resource
 from logcaster_guard.sandbox.apiserver.routes import Route, is_true
 from logcaster_guard.sandbox.apiserver.selectors import as_text, matcher
