@@ -146,7 +146,7 @@ def _sources(settings: Settings, cluster: Cluster, clock: Clock) -> Mapping[Sour
 
 def _channels(settings: Settings, cluster: Cluster) -> Sequence[Channel]:
     notify, kinds = settings.notify, {(t.namespace, t.deployment): Kind(t.kind) for t in settings.targets}
-    texts = Texts(notify.language)
+    texts = Texts(notify.language, notify.texts.get(notify.language))
     services = ChannelServices(cluster, kinds, _guard_itself(settings), texts)
     made = [plugin.make(section, services) for plugin in CHANNELS for section in notify.of(plugin)]
     return [Translated(channel, texts) for channel in made]

@@ -143,10 +143,12 @@ def _opened(text: str) -> tuple[str, str]:
 
 
 def _sentence(name: str, error: ValidationError) -> str:
-    first = error.errors(include_input=False, include_url=False)[0]
+    errors = error.errors(include_input=False, include_url=False)
+    # Where text or a message may stand the message's own fault tells more.
+    first = next((e for e in errors if e["loc"][-1:] != ("str",)), errors[0])
     if first["type"] == "json_invalid":
         return "it is not JSON"
-    where = ".".join(str(part) for part in first["loc"][1:])
+    where = ".".join(str(part) for part in first["loc"][1:] if not str(part).startswith("tagged-union"))
     if first["type"] == "union_tag_invalid":
         return f"{name} does not fit: {where}: {first['ctx']['tag']!r:.60} is no kind of this version"
     return f"{name} does not fit: {where}: {first['msg']}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta, nodes
+from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 LONGEST_TEMPLATE = 4_000
@@ -66,7 +66,7 @@ class Templates:
         for node in tree.find_all(nodes.Node):
             if not isinstance(node, _ALLOWED):
                 raise BadTemplate(f"{type(node).__name__.lower()} in line {node.lineno} of the template")
-        unknown = sorted(meta.find_undeclared_variables(tree) - set(parameters))
+        unknown = sorted({node.name for node in tree.find_all(nodes.Name)} - set(parameters))
         if unknown:
             raise BadTemplate(f"the unknown parameter {unknown[0]!r:.60}")
 

@@ -18,7 +18,7 @@ import yaml
 from jinja2 import Template
 
 from logcaster_guard.domain.guardrails import span
-from logcaster_guard.domain.message import Headline, Message, Reason, kind_of
+from logcaster_guard.domain.message import Headline, Message, Reason
 from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.runs import INCONCLUSIVE, NOT_RECOVERED, RECOVERED
 from logcaster_guard.messages.filters import FILTERS
@@ -92,10 +92,7 @@ class Texts:
 
     def part(self, message: Message, part: str) -> str:
         """One part of what it says."""
-        kind = type(message)
-        reasons = _reasons(kind)
-        values = {name: self._value(getattr(message, name), name in reasons) for name in parameters_of(kind)}
-        return self._fill(message.kind, part, values)
+        return self._fill(message.kind, part, self._values(message))
 
     def notice(self, notice: Notice) -> Notice:
         """The notice in this language; one of an earlier version, which has no message, as that has written it."""
@@ -120,11 +117,11 @@ class Texts:
         done = notice.event == "run.restored" or notice.facts.get("outcome") in _RESTORED
         return self._catalogue.labels.get("restored" if name == "to" and done else name)
 
-    def check(self, kind: type[Message], part: str, template: str, example: Message) -> None:
+    def check(self, kind: type[Message], template: str, example: Message) -> None:
         """Raise `BadTemplate` where the template cannot tell messages of this kind, such as `example`."""
-        self._templates.compiled(template, parameters_of(kind))
-        if not Texts(self.language, {kind_of(kind): {part: template}}).part(example, part).strip():
-            raise BadTemplate("a template that says nothing")
+        if not template.strip():
+            raise BadTemplate("an empty text")
+        rendered(self._templates.compiled(template, parameters_of(kind)), self._values(example))
 
     def word(self, value: str, group: str) -> str:
         """The word for a value of an enum; the value itself where there is none."""
@@ -135,6 +132,11 @@ class Texts:
         found = list(names)
         more = self._catalogue.words["listed"]["more"].format(count=len(found) - most) if len(found) > most else ""
         return f"{', '.join(found[:most])}{more}"
+
+    def _values(self, message: Message) -> Mapping[str, Any]:
+        kind = type(message)
+        reasons = _reasons(kind)
+        return {name: self._value(getattr(message, name), name in reasons) for name in parameters_of(kind)}
 
     def _value(self, value: Any, is_reason: bool) -> Any:  # noqa: ANN401 - any parameter; whether a str of it is quoted
         if isinstance(value, Headline):

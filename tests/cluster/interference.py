@@ -324,12 +324,12 @@ def _end(cell: Disturbance, case: Case, tape: Disturbed, run: Run) -> tuple[str,
         must, may = _interferes(cell, case, tape, run)
         wanted = {runs.ABANDONED} if must else {undisturbed, runs.ABANDONED} if may else {undisturbed}
     if end not in wanted:
-        faults.append(f"{end} where {' or '.join(sorted(wanted))} was due: {run.closed.reason}")
+        faults.append(f"{end} where {' or '.join(sorted(wanted))} was due: {english().text(run.closed.reason)}")
     asked = isinstance(run.present, AskPeople)
     if end == runs.ABANDONED and run.closed.freeze == asked:
         faults.append("abandoned, and not frozen" if not asked else "frozen for what changed nothing")
     if end == runs.ABANDONED and cell.act.words in OWNED and "(field manager " not in english().text(run.closed.reason):
-        faults.append(f"whose field it is was not told: {run.closed.reason}")
+        faults.append(f"whose field it is was not told: {english().text(run.closed.reason)}")
     return end, faults
 
 

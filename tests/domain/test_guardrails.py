@@ -188,7 +188,7 @@ def test_a_clock_set_back_and_a_restart_lift_no_limit(ahead: float) -> None:
 def test_without_a_journal_nothing_is_said_of_releases_and_runs(judged: Any) -> None:
     blind = replace(ALLOWED, journal=False, ledger=Ledger(), runs=[])
     [refusal] = judged(blind, POLICY)
-    assert (refusal.guardrail, "journal" in refusal.sentence) == (Guardrail.NO_JOURNAL, True)
+    assert (refusal.guardrail, "journal" in english().text(refusal.reason)) == (Guardrail.NO_JOURNAL, True)
     gone = replace(blind, workload=None)
     assert [r.guardrail for r in judged(gone, POLICY)] == [Guardrail.TARGET_MISSING, Guardrail.NO_JOURNAL]
 

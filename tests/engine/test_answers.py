@@ -159,7 +159,7 @@ async def test_abandoning_gives_back_what_is_borrowed_freezes_and_tells() -> Non
         await made.pass_(10.0)
         [closed] = made.told(RunClosed)
         assert (closed.outcome, closed.freeze, minimum(made)) == ("abandoned", True, 1)
-        assert closed.reason == "a person abandoned it: it makes things worse"
+        assert english().text(closed.reason) == "a person abandoned it: it makes things worse"
         [notice] = made.notices("run.closed")
         assert "logcaster-guard resume default/logcaster-prod" in notice.text
         await made.pass_(2_000.0)

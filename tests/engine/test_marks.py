@@ -219,7 +219,7 @@ async def test_an_open_run_ends_when_its_destination_is_marked_bad_and_gives_bac
         await made.pass_(5.0)
         [closed] = made.told(RunClosed)
         assert (closed.outcome, closed.freeze, minimum(made)) == ("abandoned", True, 1)
-        assert closed.reason == "a person marked its destination bad: it loses data"
+        assert english().text(closed.reason) == "a person marked its destination bad: it loses data"
         assert "it loses data" in made.notices("run.closed")[-1].text
         await made.pass_(2_000.0)
         assert (len(made.told(RunOpened)), made.writes()) == (1, 1)

@@ -135,7 +135,7 @@ def test_its_deadline_is_its_own() -> None:
     run = Run(OPENED, started=at(0))
     decided = runs.next(run, Before("not set"), at(400), STEP.deadline)
     assert isinstance(decided, runs.Commit)
-    assert "the change could not be made in time: not set" in str(decided)
+    assert "NotMadeInTime(detail='not set'" in str(decided)
 
 
 @pytest.mark.parametrize("question", sorted(Step.__abstractmethods__))

@@ -263,7 +263,7 @@ async def test_a_veto_over_http_counts_and_can_be_followed_by_its_digest() -> No
             await made.pass_(5.0)
             [closed] = made.told(RunClosed)
             assert closed.outcome == "vetoed"
-            assert closed.reason == "somebody vetoed it: by alice: database move"
+            assert english().text(closed.reason) == "somebody vetoed it: by alice: database move"
             (heard,) = await client.heard()
             assert (heard["digest"], heard["counted"], heard["run"]) == (answer.json()["digest"], True, opened.run)
             # The same once more, word for word, after the run.
@@ -336,7 +336,7 @@ async def test_a_release_is_marked_over_http_by_whom_kubernetes_lets_and_lifted_
             (heard,) = await client.heard()
             assert (heard["digest"], heard["counted"]) == (answer.json()["digest"], True)
             marked = made.guard.state.ledger(KEY).records[known.template]
-            assert marked.bad_reason == "a person marked it bad: by alice: database move"
+            assert english().text(marked.bad_reason) == "a person marked it bad: by alice: database move"
             lift = {**bad, "mark": "not-bad", "revision": known.template[:8]}
             assert (await client.post("mark", lift, by="alice")).status_code == 202
             await made.pass_(60.0)
