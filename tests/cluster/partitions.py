@@ -210,7 +210,7 @@ async def guarded(
     """A scene with a free lease, and the one journal of its guards as each of them has it open."""
     async with Scene.set_up(cluster, api, rights, minimum, case=case) as scene:
         await free_lease(scene)
-        async with scene.keeping.journal(shared=True) as first, scene.keeping.journal(shared=True) as second:
+        async with scene.stores.journal(shared=True) as first, scene.stores.journal(shared=True) as second:
             yield scene, first, second
 
 
@@ -237,7 +237,7 @@ async def record(
                 await first.stop()
             facts = await scene.facts_of(journal)
         if not first.gate.refused:
-            writes, marks = effects_of(await cluster.audit_of(scene.cluster.namespace), scene.cluster.namespace)
+            writes, marks = effects_of(await cluster.last_audit(scene.cluster.namespace), scene.cluster.namespace)
             known = Undisturbed(writes, facts.changes)
             end = "given back, frozen, told" if case.beside else "rolled back once"
             assert ending(facts, writes, minimum, known, case=case) == (end, [])
