@@ -43,7 +43,7 @@ from logcaster_guard.domain.events import (
     TriggerPending,
 )
 from logcaster_guard.domain.runs import RECOVERED, Run
-from logcaster_guard.domain.steps import Hold, Plan, Step
+from logcaster_guard.domain.steps import Compensation, Plan, Step
 from logcaster_guard.engine.compaction import compaction
 from logcaster_guard.engine.journal_state import JournalState
 from logcaster_guard.engine.outbox import Outbox
@@ -137,8 +137,10 @@ class Year:
     def _steps(self, opened: RunOpened, began: datetime) -> datetime:
         stream, at = f"run/{opened.run}", began
         holds = {
-            CreateHelper: Hold("helper", "helper", "h", "", None, 1, run=opened.run, token=digest(opened.run)[:32]),
-            ScaleProduction: Hold("replicas", "replicas", opened.plan.deployment, opened.plan.uid, 10, 9),
+            CreateHelper: Compensation(
+                "helper", "helper", "h", "", None, 1, run=opened.run, token=digest(opened.run)[:32]
+            ),
+            ScaleProduction: Compensation("replicas", "replicas", opened.plan.deployment, opened.plan.uid, 10, 9),
         }
         for number, step in enumerate(opened.plan.steps):
             self._put(stream, StepStarted(at, opened.run, number))

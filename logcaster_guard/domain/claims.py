@@ -12,7 +12,7 @@ from logcaster_guard.domain.capacity import HELPER_LABEL, is_helper
 from logcaster_guard.domain.compensations import CompensationKind
 from logcaster_guard.domain.provenance import MANAGED, RUN, TOKEN
 from logcaster_guard.domain.runs import Run
-from logcaster_guard.domain.steps import Field, Hold
+from logcaster_guard.domain.steps import Compensation, Field
 from logcaster_guard.domain.workload import Workload
 
 LONGEST = 80
@@ -56,7 +56,7 @@ def of_deployment(raw: Mapping[str, Any], runs: Iterable[Run], kinds: Mapping[st
     known: Run | None = None
     for run in runs:
         known = run if run.id == marker else known
-        if any(_bears_out(run, hold, raw, kinds[hold.kind]) for hold in run.taken.values()):
+        if any(_bears_out(run, owed, raw, kinds[owed.kind]) for owed in run.taken.values()):
             return None
     if known is not None and (known.closed is None or _is_old(known, found, kinds)):
         return None
@@ -73,27 +73,27 @@ def of_deployment(raw: Mapping[str, Any], runs: Iterable[Run], kinds: Mapping[st
     )
 
 
-def _bears_out(run: Run, hold: Hold, raw: Mapping[str, Any], kind: CompensationKind) -> bool:
-    if kind.owner is None or hold.object != raw["metadata"]["name"]:
+def _bears_out(run: Run, owed: Compensation, raw: Mapping[str, Any], kind: CompensationKind) -> bool:
+    if kind.owner is None or owed.object != raw["metadata"]["name"]:
         return False
-    return provenance.disowned(raw, hold, owner=kind.owner(run.opened.plan), orphaned=True) is None
+    return provenance.disowned(raw, owed, owner=kind.owner(run.opened.plan), orphaned=True) is None
 
 
 def _is_old(run: Run, found: Workload, kinds: Mapping[str, CompensationKind]) -> bool:
     """Whether an earlier version of the guard has made the environment, and left it to serve."""
-    made = [hold for hold in run.taken.values() if kinds[hold.kind].owner is not None and hold.object == found.name]
-    return run.wrote(Field.EXISTENCE) and any(not hold.token for hold in made)
+    made = [owed for owed in run.taken.values() if kinds[owed.kind].owner is not None and owed.object == found.name]
+    return run.wrote(Field.EXISTENCE) and any(not owed.token for owed in made)
 
 
 def _reason(found: Workload, known: Run | None, marker: str, kinds: Mapping[str, CompensationKind]) -> str:
     if known is None:
         who = f"names run {marker}, which the journal does not know" if marker else "names no run"
         return f"it {who}"
-    for hold in known.taken.values():
-        if hold.object == found.name:
-            owner = kinds[hold.kind].owner
+    for owed in known.taken.values():
+        if owed.object == found.name:
+            owner = kinds[owed.kind].owner
             uid = "" if owner is None else owner(known.opened.plan)
-            return provenance.disowned(found.raw, hold, owner=uid) or "it is another one"
+            return provenance.disowned(found.raw, owed, owner=uid) or "it is another one"
     return f"run {known.id}, which it names, did not make it"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from logcaster_guard.domain.runs import Run
-from logcaster_guard.domain.steps import Hold, ObjectReference, Plan
+from logcaster_guard.domain.steps import Compensation, ObjectReference, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class CompensationKind:
     """
 
     name: str
-    touches: Callable[[Plan, Hold], Sequence[ObjectReference]]
-    remedy: Callable[[Plan, Hold], Remedy]
+    touches: Callable[[Plan, Compensation], Sequence[ObjectReference]]
+    remedy: Callable[[Plan, Compensation], Remedy]
     stood_in_for: Callable[[Run], bool]
     owner: Callable[[Plan], str] | None
 
@@ -46,16 +46,16 @@ def by_nothing(run: Run) -> bool:  # noqa: ARG001 - the shape of `CompensationKi
     return False
 
 
-def set_back(hold: Hold, command: str) -> Remedy:
+def set_back(owed: Compensation, command: str) -> Remedy:
     """The remedy for a number that the guard has changed."""
-    words = hold.kind.replace("_", " ")
-    original = "unset" if hold.original is None else hold.original
-    return Remedy(f"Set the {words} of {hold.object} back from {hold.written} to {original}", command)
+    words = owed.kind.replace("_", " ")
+    original = "unset" if owed.original is None else owed.original
+    return Remedy(f"Set the {words} of {owed.object} back from {owed.written} to {original}", command)
 
 
-def scaling(plan: Plan, hold: Hold) -> str:
+def scaling(plan: Plan, owed: Compensation) -> str:
     """The command that gives the plan's workload its size back."""
-    return f"{_kubectl(plan)} scale {plan.kind.lower()} {hold.object} --replicas {hold.original or 0}"
+    return f"{_kubectl(plan)} scale {plan.kind.lower()} {owed.object} --replicas {owed.original or 0}"
 
 
 def patching(plan: Plan, kind: str, name: str, spec: Any) -> str:  # noqa: ANN401 - any JSON

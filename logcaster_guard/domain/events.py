@@ -3,6 +3,8 @@
 Streams: `run/<root run id>` tells a run and the runs that follow from it (fallback, escalation), its notices included;
 `target/<namespace>/<deployment>` tells what was seen of a target; `guard` tells about the guard itself.
 Every event carries `at`, a UTC-aware instant, for people and for spans that outlive a process.
+What a run borrowed, a `Compensation`, is called `hold` here: the journal keeps that word, so that this release and the
+last read each other's.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from datetime import datetime
 from logcaster_guard.domain.inbox.commands import Mark, RunCommand
 from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.releases import LEFT_OUT, ReleaseId
-from logcaster_guard.domain.steps import Hold, Plan
+from logcaster_guard.domain.steps import Compensation, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +207,7 @@ class RunOpened:
     parent: str | None = None
     evidence: dict[str, str] = field(default_factory=dict)
     condition: str = ""
-    holds: tuple[Hold, ...] = ()
+    holds: tuple[Compensation, ...] = ()
     snapshot: str = ""
     request: str = ""
     attributed: bool = False
@@ -233,7 +235,7 @@ class StepIntended:
     run: str
     step: int
     attempt: int
-    hold: Hold | None = None
+    hold: Compensation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,12 +314,12 @@ class HoldReleased:
 class OwnerSuspended:
     """The target's GitOps owner stays suspended after the run that suspended it, until it wants another revision.
 
-    The hold goes over from the run to the target; it is told in the run's own stream, with the hold's release.
+    The compensation goes over from the run to the target; it is told in the run's own stream, with its release there.
     """
 
     at: datetime
     run: str
-    hold: Hold
+    hold: Compensation
 
 
 @dataclass(frozen=True, slots=True)

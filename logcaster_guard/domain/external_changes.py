@@ -130,8 +130,8 @@ def _replaces_the_runs_own(run: Run, workload: Workload) -> bool:
     Without a token, in a journal of an earlier version, nobody can tell.
     """
     made = any(_claimed(s, Field.EXISTENCE) for s in run.opened.plan.steps[: run.step])
-    own = (hold for hold in run.taken.values() if hold.token and hold.object == workload.name)
-    return made and any(provenance.disowned(workload.raw, hold) is not None for hold in own)
+    own = (owed for owed in run.taken.values() if owed.token and owed.object == workload.name)
+    return made and any(provenance.disowned(workload.raw, owed) is not None for owed in own)
 
 
 def _is_to_be_made(run: Run) -> bool:

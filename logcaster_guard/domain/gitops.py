@@ -271,7 +271,7 @@ def _suspends(entry: Mapping[str, Any]) -> bool:
 class Mark:
     """What the guard's annotation on a suspended owner says: the run, and the fields as they were (absent ones not).
 
-    The fields are for people: the guard puts back what its journal tells. `token` is that of the journalled hold.
+    The fields are for people: the guard puts back what its journal tells. `token` is that of the compensation there.
     """
 
     run: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from logcaster_guard.domain.events import Event
-from logcaster_guard.domain.steps import Hold
+from logcaster_guard.domain.steps import Compensation
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Before:
     """
 
     detail: str = ""
-    borrows: Hold | None = None
+    borrows: Compensation | None = None
     overdue: tuple[str, str] | None = None
 
 

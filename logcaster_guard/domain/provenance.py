@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from hmac import compare_digest
 from typing import Any
 
-from logcaster_guard.domain.steps import Hold
+from logcaster_guard.domain.steps import Compensation
 from logcaster_guard.domain.workload import instant
 
 RUN = "guard.logcaster.io/run"
@@ -35,30 +35,30 @@ def opened(at: datetime, ahead: float) -> datetime:
     return at + timedelta(seconds=ahead)
 
 
-def marks(hold: Hold) -> dict[str, str]:
-    """The annotations of a Deployment that is made for this hold."""
-    return {RUN: hold.run, TOKEN: hold.token}
+def marks(owed: Compensation) -> dict[str, str]:
+    """The annotations of a Deployment that a run makes and owes."""
+    return {RUN: owed.run, TOKEN: owed.token}
 
 
-def disowned(raw: Mapping[str, Any], hold: Hold, *, owner: str = "", orphaned: bool = False) -> str | None:
-    """Why the Deployment is not the one that `hold` was journalled for, as a clause; None if it is.
+def disowned(raw: Mapping[str, Any], owed: Compensation, *, owner: str = "", orphaned: bool = False) -> str | None:
+    """Why the Deployment is not the one that `owed` was journalled for, as a clause; None if it is.
 
     `owner` is the uid of the workload that it must belong to, empty for none. `orphaned`: that workload is gone, and
     Kubernetes has taken the owner reference away.
     """
     metadata = raw["metadata"]
     notes = metadata.get("annotations") or {}
-    if metadata["name"] != hold.object:
-        return f"the run made {hold.object}"
-    if not hold.token:
+    if metadata["name"] != owed.object:
+        return f"the run made {owed.object}"
+    if not owed.token:
         return WITHOUT_TOKEN
     told = str(notes.get(TOKEN, "")).encode()
-    if notes.get(RUN) != hold.run or not compare_digest(told, hold.token.encode()):
-        return f"it does not carry the token of run {hold.run}"
+    if notes.get(RUN) != owed.run or not compare_digest(told, owed.token.encode()):
+        return f"it does not carry the token of run {owed.run}"
     owners = [o.get("uid") for o in metadata.get("ownerReferences") or []]
     if owner and owner not in owners and not (orphaned and not owners):
         return "it does not belong to the workload that was rolled back"
     created = instant(metadata.get("creationTimestamp"))
-    if created is None or hold.since is None or created < hold.since - CLOCKS_APART:
-        return f"it was there before run {hold.run}"
+    if created is None or owed.since is None or created < owed.since - CLOCKS_APART:
+        return f"it was there before run {owed.run}"
     return None

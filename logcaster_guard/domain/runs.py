@@ -27,7 +27,7 @@ from logcaster_guard.domain.events import (
 from logcaster_guard.domain.inbox.commands import RunCommand
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Pending, Unclear
 from logcaster_guard.domain.steps import FAILED as FAILED  # noqa: PLC0414 - one of the outcomes of a run, for all who ask for them here
-from logcaster_guard.domain.steps import Consultation, Field, Hold, Purpose, Step
+from logcaster_guard.domain.steps import Compensation, Consultation, Field, Purpose, Step
 
 RECOVERED = "recovered"
 ABANDONED = "abandoned"
@@ -62,10 +62,10 @@ class Perform:
 
 
 @dataclass(frozen=True, slots=True)
-class GiveBack:
-    """Release the hold (again, if need be): writing it twice does no harm."""
+class Compensate:
+    """Put back what was borrowed (again, if need be): writing it twice does no harm."""
 
-    hold: Hold
+    compensation: Compensation
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Close:
     closed: RunClosed
 
 
-Decision = Commit | Perform | GiveBack | WaitUntil | Close
+Decision = Commit | Perform | Compensate | WaitUntil | Close
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +91,16 @@ class Run:
     """A run folded from its events. `step` is the index of the present step; `attempts` counts its intents.
 
     `reminded` counts how often people were reminded of a question; `touched`: the run has begun to change something.
-    `said` is what a person answered to the present step, and stays until it is acted upon. `taken` are all holds that
-    it ever took or took over, also those that were given back.
+    `said` is what a person answered to the present step, and stays until it is acted upon. `compensations` are owed
+    for what is still borrowed; `taken` are all that it ever took or took over, also those that were given back.
     """
 
     opened: RunOpened
     step: int = 0
     started: datetime | None = None
     attempts: int = 0
-    holds: Mapping[str, Hold] = field(default_factory=dict)
-    taken: Mapping[str, Hold] = field(default_factory=dict)
+    compensations: Mapping[str, Compensation] = field(default_factory=dict)
+    taken: Mapping[str, Compensation] = field(default_factory=dict)
     done_at: Mapping[int, datetime] = field(default_factory=dict)
     reminded: int = 0
     touched: bool = False
@@ -125,9 +125,9 @@ class Run:
         return None if self.present is None else self.present.asks
 
     @property
-    def owed(self) -> Hold | None:
-        """The hold to give back next: the one taken last."""
-        return list(self.holds.values())[-1] if self.holds else None
+    def owed(self) -> Compensation | None:
+        """What to give back next: what was taken last."""
+        return list(self.compensations.values())[-1] if self.compensations else None
 
     @property
     def done(self) -> Sequence[Step]:
@@ -138,9 +138,9 @@ class Run:
         """Whether a step that writes this field was seen to be done."""
         return any(claim.field is field for step in self.done for claim in step.claims)
 
-    def borrowed(self, kind: str) -> Sequence[Hold]:
+    def borrowed(self, kind: str) -> Sequence[Compensation]:
         """What it has borrowed of this kind, and not given back."""
-        return [hold for hold in self.holds.values() if hold.kind == kind]
+        return [owed for owed in self.compensations.values() if owed.kind == kind]
 
     @property
     def leaves_destination(self) -> bool:
@@ -181,8 +181,8 @@ def superfluous(runs: Iterable[Run]) -> Sequence[Run]:
     There can be two where a guard opened one and its append came only after it had lost the lease, when another guard
     had begun its own. The one that has changed or borrowed something is carried on, else the first.
     """
-    found = sorted(runs, key=lambda run: not (run.touched or run.holds))
-    return [run for run in found[1:] if not run.touched and not run.holds]
+    found = sorted(runs, key=lambda run: not (run.touched or run.compensations))
+    return [run for run in found[1:] if not run.touched and not run.compensations]
 
 
 def fold(events: Iterable[Event]) -> Mapping[str, Run]:
@@ -200,7 +200,7 @@ def extend(runs: Mapping[str, Run], event: Event) -> Run | None:
     match event:
         case RunOpened():
             held = {h.id: h for h in event.holds}
-            return Run(event, holds=held, taken=held)
+            return Run(event, compensations=held, taken=held)
         case (
             StepStarted()
             | StepIntended()
@@ -228,7 +228,11 @@ def _after(
         case StepIntended():
             held = {} if event.hold is None else {event.hold.id: event.hold}
             return replace(
-                run, attempts=event.attempt, holds={**run.holds, **held}, taken={**run.taken, **held}, touched=True
+                run,
+                attempts=event.attempt,
+                compensations={**run.compensations, **held},
+                taken={**run.taken, **held},
+                touched=True,
             )
         case StepDone():
             done = {**run.done_at, event.step: event.at}
@@ -240,7 +244,7 @@ def _after(
         case RunEnding():
             return replace(run, ending=event)
         case HoldReleased():
-            return replace(run, holds={k: h for k, h in run.holds.items() if k != event.hold})
+            return replace(run, compensations={k: h for k, h in run.compensations.items() if k != event.hold})
         case RunClosed():
             return replace(run, closed=event)
 
@@ -256,10 +260,10 @@ def next(  # noqa: A001 - the protocol's word
 ) -> Decision:
     """What the run does next.
 
-    `observation` is of the present step, or of the hold that is owed when the run is ending; None if there is nothing
+    `observation` is of the present step, or of what is owed when the run is ending; None if there is nothing
     to observe yet. `elapsed` is how many seconds the present step (or the ending) has lasted. `objection` is what a
     person said who has marked the destination bad, empty where nobody did. `stood_in_for`: something carries what the
-    owed hold is missing, and goes only after it, so that it is not given up.
+    owed compensation is missing, and goes only after it, so that it is not given up.
     """
     if run.closed is not None:
         raise GuardError(f"Run {run.id} is closed.")
@@ -335,21 +339,21 @@ POLL = 1.0
 def _ending(
     run: Run, ending: RunEnding, observation: Observation | None, now: datetime, elapsed: float, *, stood_in_for: bool
 ) -> Decision:
-    hold = run.owed
-    if hold is None:
+    owed = run.owed
+    if owed is None:
         return Close(RunClosed(now, run.id, ending.outcome, ending.reason, ending.freeze))
     match observation:
         case Done(detail, also):
-            released = HoldReleased(now, run.id, hold.id, detail)
+            released = HoldReleased(now, run.id, owed.id, detail)
             return Commit((released,) if also is None else (also, released))
         case ExternalChange(detail):
-            return Commit((HoldReleased(now, run.id, hold.id, detail, theirs=hold.original is not None),))
+            return Commit((HoldReleased(now, run.id, owed.id, detail, theirs=owed.original is not None),))
         case Failed(_, detail) if stood_in_for:
             return WaitUntil(_pause(int(elapsed), None), detail)
         case Failed(_, detail):
-            return Commit((HoldReleased(now, run.id, hold.id, detail, kept_out=True),))
+            return Commit((HoldReleased(now, run.id, owed.id, detail, kept_out=True),))
         case Before():
-            return GiveBack(hold)
+            return Compensate(owed)
         case Pending(detail):
             return WaitUntil(POLL, detail)
         case Unclear(detail, retry_after):

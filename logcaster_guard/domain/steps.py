@@ -136,7 +136,7 @@ class Step(ABC):
     @property
     @abstractmethod
     def borrows(self) -> str | None:
-        """The kind of the `Hold` that it takes and its handler gives back; None if it takes nothing."""
+        """The kind of the `Compensation` that it takes, which some handler gives back; None if it takes nothing."""
 
     @property
     @abstractmethod
@@ -204,7 +204,7 @@ class Look(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class Compensation:
     """Something borrowed that must be given back.
 
     `id` is unique in its run; `kind` names the step that gives it back; `object` is its name. `original` and

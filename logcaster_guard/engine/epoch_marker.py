@@ -13,7 +13,7 @@ from typing import Protocol
 from logcaster_guard.domain.compensations import CompensationKind
 from logcaster_guard.domain.errors import Conflict, GuardError, NotFound, Rejected
 from logcaster_guard.domain.runs import Run
-from logcaster_guard.domain.steps import Hold, ObjectReference, Plan
+from logcaster_guard.domain.steps import Compensation, ObjectReference, Plan
 from logcaster_guard.ports import Cluster, Json, Kind
 
 EPOCH = "guard.logcaster.io/epoch"
@@ -26,14 +26,14 @@ def touched_by(run: Run, kinds: Mapping[str, CompensationKind]) -> frozenset[Obj
     plan = run.opened.plan
     found = frozenset(plan.object(plan.kind, name) for name in (plan.deployment, plan.live) if name)
     found |= {touched for step in plan.steps for touched in step.touches(plan)}
-    return found | given_back_on(plan, run.holds.values(), kinds)
+    return found | compensated_on(plan, run.compensations.values(), kinds)
 
 
-def given_back_on(
-    plan: Plan, holds: Iterable[Hold], kinds: Mapping[str, CompensationKind]
+def compensated_on(
+    plan: Plan, compensations: Iterable[Compensation], kinds: Mapping[str, CompensationKind]
 ) -> frozenset[ObjectReference]:
     """The objects that giving back what a run of this plan has borrowed changes."""
-    return frozenset(touched for hold in holds for touched in kinds[hold.kind].touches(plan, hold))
+    return frozenset(touched for owed in compensations for touched in kinds[owed.kind].touches(plan, owed))
 
 
 class EpochMarker(Protocol):

@@ -26,8 +26,8 @@ from logcaster_guard.domain.events import (
 )
 from logcaster_guard.domain.notices import Severity
 from logcaster_guard.domain.observations import Failed, Observation, Unclear
-from logcaster_guard.domain.runs import FAILED, Close, Commit, GiveBack, Perform, Run, WaitUntil
-from logcaster_guard.domain.steps import Hold, Purpose
+from logcaster_guard.domain.runs import FAILED, Close, Commit, Compensate, Perform, Run, WaitUntil
+from logcaster_guard.domain.steps import Compensation, Purpose
 from logcaster_guard.engine.journal_state import JournalState
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.ports import Clock
@@ -100,7 +100,7 @@ class Executor:
         """Take in what a guard that no longer holds the lease has appended late. Raises `JournalUnavailable`.
 
         A run that it opened so has changed nothing, and is closed: it was decided on a past that is over. One that
-        follows from another run has taken over its holds, and is carried on.
+        follows from another run has taken over its compensations, and is carried on.
         """
         for stream, run in (await self._state.newcomers()).items():
             if run.opened.parent is None:
@@ -121,7 +121,7 @@ class Executor:
         return self._state.open_run_on(target) is not None
 
     async def take_over(self, run: Run, plan: Callable[[], Awaitable[RunOpened | None]]) -> bool:
-        """Open the run that `plan` makes in place of `run`, whose holds it takes over; False if there is none.
+        """Open the run that `plan` makes in place of `run`, whose compensations it takes over; False if there is none.
 
         `run` stands still meanwhile, and goes on if it is not taken over.
         """
@@ -145,7 +145,7 @@ class Executor:
             return False
         closed = RunClosed(opened.at, run.id, runs.ESCALATED, opened.reason, freeze=False)
         present = self._state.run(run.id)
-        opened = replace(opened, holds=tuple(present.holds.values()))
+        opened = replace(opened, holds=tuple(present.compensations.values()))
         notice = NoticeQueued(opened.at, messages.opened(opened))
         if not await self._state.decide(stream, closed, opened, notice, of=present):
             return False
@@ -216,7 +216,7 @@ class Executor:
                 self._note_hindrance(run, decision, failure or observation)
                 await self._tell_hindered(stream, run)
                 failure = None
-                if pause and isinstance(decision, Perform | GiveBack):
+                if pause and isinstance(decision, Perform | Compensate):
                     await self._clock.sleep_until(self._clock.monotonic() + pause)
                     continue
                 if isinstance(decision, WaitUntil):
@@ -235,8 +235,8 @@ class Executor:
         now, elapsed = self._clock.now(), self._elapsed(run)
         return runs.next(run, observation, now, elapsed, objection=objection, stood_in_for=stood_in_for)
 
-    def _remedy(self, run: Run, hold: Hold) -> Remedy:
-        return self._handlers.compensations[hold.kind].remedy(run.opened.plan, hold)
+    def _remedy(self, run: Run, owed: Compensation) -> Remedy:
+        return self._handlers.compensations[owed.kind].remedy(run.opened.plan, owed)
 
     def _voided(self, run: Run) -> Close | None:
         if run.id not in self._void:
@@ -251,8 +251,9 @@ class Executor:
                 if await self._state.decide(stream, intent, of=run):
                     intended = self._state.run(run.id)
                     return await self._effect(self._handlers.steps[step.kind].apply(step, intended), step.kind)
-            case GiveBack(hold):
-                return await self._effect(self._handlers.lenders[hold.kind].release(hold, run), f"release {hold.kind}")
+            case Compensate(owed):
+                effect = self._handlers.compensators[owed.kind].compensate(owed, run)
+                return await self._effect(effect, f"release {owed.kind}")
             case WaitUntil(seconds, reason):
                 self._log.debug("run.waiting", reason=reason, seconds=seconds)
                 await self._clock.sleep_until(self._clock.monotonic() + seconds)
@@ -272,7 +273,7 @@ class Executor:
         if isinstance(seen, ClusterError | Unclear):
             since, _ = self._hindered.get(run.id, (self._clock.monotonic(), ""))
             self._hindered[run.id] = (since, seen.detail if isinstance(seen, Unclear) else str(seen))
-        elif not isinstance(decision, Perform | GiveBack):
+        elif not isinstance(decision, Perform | Compensate):
             # Whether a write is taken is not known before it is tried.
             self._hindered.pop(run.id, None)
 
@@ -322,8 +323,10 @@ class Executor:
 
     async def _observe(self, run: Run) -> Observation | None:
         if run.ending is not None:
-            hold = run.owed
-            return None if hold is None else await self._handlers.lenders[hold.kind].observe_release(hold, run)
+            owed = run.owed
+            if owed is None:
+                return None
+            return await self._handlers.compensators[owed.kind].observe_compensation(owed, run)
         step = run.present
         if step is None or run.started is None:
             return None
@@ -358,7 +361,7 @@ class Executor:
                 found.append(NoticeQueued(event.at, messages.ended(run, event)))
             if isinstance(event, HoldReleased) and (event.kept_out or event.theirs):
                 tell = messages.not_given_back if event.kept_out else messages.left_as_theirs
-                remedy = self._remedy(run, run.holds[event.hold])
+                remedy = self._remedy(run, run.compensations[event.hold])
                 found.append(NoticeQueued(event.at, tell(run, event, remedy)))
             if isinstance(event, OwnerSuspended):
                 found.append(

@@ -326,7 +326,7 @@ class Guard:
         kept = [(self.state.run(event.run).opened.plan, event.hold) for _, event in self.state.suspended()]
         places = frozenset().union(
             *(epoch_marker.touched_by(run, kinds) for run in self.state.open_runs().values()),
-            *(epoch_marker.given_back_on(plan, [hold], kinds) for plan, hold in kept),
+            *(epoch_marker.compensated_on(plan, [owed], kinds) for plan, owed in kept),
         )
         while True:
             try:

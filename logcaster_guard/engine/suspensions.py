@@ -15,7 +15,7 @@ from logcaster_guard.domain.errors import ClusterError, JournalUnavailable, NotF
 from logcaster_guard.domain.events import NoticeQueued, OwnerResumed, OwnerResuming, OwnerSuspended
 from logcaster_guard.domain.gitops import Desired, Owner
 from logcaster_guard.domain.observations import Before, ExternalChange
-from logcaster_guard.domain.steps import Hold
+from logcaster_guard.domain.steps import Compensation
 from logcaster_guard.engine import gitops_owners
 from logcaster_guard.engine.journal_state import JournalState, target_stream
 from logcaster_guard.engine.recurring_log import RecurringLog
@@ -56,16 +56,16 @@ class Suspensions:
                 self._lines.error("journal.unavailable", about=target, target=target, detail=str(error))
 
     async def _look_at(self, target: str, event: OwnerSuspended) -> None:
-        hold = event.hold
-        owner = place_of(hold.object)
+        owed = event.hold
+        owner = place_of(owed.object)
         try:
             seen = await gitops_owners.seen(self._cluster, owner)
         except NotFound:
-            await self._resumed(target, event, SOMEBODY_ELSE, f"{hold.object} is gone")
+            await self._resumed(target, event, SOMEBODY_ELSE, f"{owed.object} is gone")
             return
-        self._tell_once(target, hold.object, seen.unread)
-        before, now = Desired(hold.revision, hold.content), gitops.desired(seen.raw, seen.source)
-        match released(seen.raw, hold):
+        self._tell_once(target, owed.object, seen.unread)
+        before, now = Desired(owed.revision, owed.content), gitops.desired(seen.raw, seen.source)
+        match released(seen.raw, owed):
             case Before():
                 # A run under way is let end first: what the owner rolls out would abandon it half way.
                 if gitops.differs(before, now) and self._state.open_run_on(target) is None:
@@ -74,7 +74,7 @@ class Suspensions:
                 await self._resumed(target, event, SOMEBODY_ELSE, detail)
             case _:
                 # Without its mark, and meant to be resumed: the guard did it, and could not write it down.
-                meant = self._state.resuming(target, hold.object)
+                meant = self._state.resuming(target, owed.object)
                 by = SOMEBODY_ELSE if meant is None else GUARD
                 await self._resumed(target, event, by, meant or "it is not suspended any more")
 
@@ -114,27 +114,27 @@ class Suspensions:
         since = self._clock.now() - _LATEST
         closed = [r for r in self._state.runs() if r.closed is not None and r.closed.at >= since]
         kept = {event.hold.run for _, event in self._state.suspended()}
-        kept |= {h.run for r in self._state.open_runs().values() for h in r.holds.values()}
-        holds: dict[str, list[Hold]] = {}
+        kept |= {h.run for r in self._state.open_runs().values() for h in r.compensations.values()}
+        compensations: dict[str, list[Compensation]] = {}
         targets: dict[str, str] = {}
         for run in closed:
-            for hold in (h for h in run.taken.values() if h.kind == OWNER):
-                holds.setdefault(hold.object, []).append(hold)
-                targets[hold.object] = run.opened.target
-        found = [(targets[name], await self._swept(name, holds[name], kept)) for name in sorted(holds)]
+            for owed in (h for h in run.taken.values() if h.kind == OWNER):
+                compensations.setdefault(owed.object, []).append(owed)
+                targets[owed.object] = run.opened.target
+        found = [(targets[name], await self._swept(name, compensations[name], kept)) for name in sorted(compensations)]
         return [(target, claim) for target, claim in found if claim is not None]
 
-    async def _swept(self, name: str, holds: Sequence[Hold], kept: Collection[str]) -> Claim | None:
+    async def _swept(self, name: str, compensations: Sequence[Compensation], kept: Collection[str]) -> Claim | None:
         owner = place_of(name)
         try:
             raw = await self._cluster.get(Kind(owner.kind), owner.namespace, owner.name)
             mark = gitops.mark_of(raw)
             if mark is None or mark.run in kept:
                 return None
-            hold = next((h for h in holds if h.token and is_marked(raw, h)), None)
-            if hold is None or raw["metadata"]["uid"] != hold.uid:
+            owed = next((h for h in compensations if h.token and is_marked(raw, h)), None)
+            if owed is None or raw["metadata"]["uid"] != owed.uid:
                 return _claim(owner, raw)
-            await resume(self._cluster, raw, json.loads(hold.saved))
+            await resume(self._cluster, raw, json.loads(owed.saved))
             resumed = gitops.is_suspended(raw) and not gitops.is_suspended_by_another(raw)
             self._log.warning("owner.mark_removed", owner=owner.object, resumed=resumed)
         except NotFound:

@@ -16,11 +16,11 @@ from logcaster_guard.domain.external_changes import selector_of
 from logcaster_guard.domain.provenance import MANAGED
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Target
-from logcaster_guard.domain.steps import Hold
+from logcaster_guard.domain.steps import Compensation
 from logcaster_guard.engine.journal_state import JournalState, target_stream
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.ports import Clock, Cluster, Json, Kind
-from logcaster_guard.steps.services import Handlers, Maker, Neighbours
+from logcaster_guard.steps.services import Creator, Handlers, Neighbours
 
 _LATEST = timedelta(days=1)
 """How long after the end of a run a request of its own is looked out for."""
@@ -50,26 +50,26 @@ class Sweeper:
         """Once; what fails is logged and left to the next time."""
         since = self._clock.now() - _LATEST
         # What a run has handed over serves the one that took over from it.
-        handed = {hold.run for run in self._state.open_runs().values() for hold in run.holds.values()}
+        handed = {owed.run for run in self._state.open_runs().values() for owed in run.compensations.values()}
         closed = [r for r in self._state.runs() if r.closed is not None and r.closed.at >= since]
         for run in (r for r in closed if r.id not in handed):
-            for hold in (h for h in run.taken.values() if h.run == run.id):
-                await self._sweep_one(run, hold)
+            for owed in (h for h in run.taken.values() if h.run == run.id):
+                await self._sweep_one(run, owed)
 
-    async def _sweep_one(self, run: Run, hold: Hold) -> None:
-        lender, namespace = self._handlers.lenders[hold.kind], run.opened.plan.namespace
-        if not isinstance(lender, Maker):
+    async def _sweep_one(self, run: Run, owed: Compensation) -> None:
+        compensator, namespace = self._handlers.compensators[owed.kind], run.opened.plan.namespace
+        if not isinstance(compensator, Creator):
             return
         here = [t for t in self._targets if t.namespace == namespace]
         workloads = frozenset().union(*map(_workloads, here))
         around = Neighbours(workloads, lambda: self._selectors(namespace))
         try:
-            swept = await lender.sweep(hold, run, around)
+            swept = await compensator.sweep(owed, run, around)
         except ClusterError as error:
             self._lines.warning("helper.left", about=namespace, namespace=namespace, detail=str(error))
             return
         if swept:
-            self._log.warning("helper.removed", namespace=namespace, deployment=hold.object)
+            self._log.warning("helper.removed", namespace=namespace, deployment=owed.object)
 
     async def _selectors(self, namespace: str) -> Sequence[Mapping[str, str]]:
         """What the Services of the namespace's targets select. Raises the `ClusterError` it met."""

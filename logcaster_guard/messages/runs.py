@@ -22,7 +22,7 @@ from logcaster_guard.domain.inbox.freezes import LIFTED
 from logcaster_guard.domain.leftovers import Leftover
 from logcaster_guard.domain.notices import Notice, Severity, Silence
 from logcaster_guard.domain.runs import DESTINATION_BAD, ESCALATED, RECOVERED, SUBSIDED, VETOED, Run
-from logcaster_guard.domain.steps import Field, Hold
+from logcaster_guard.domain.steps import Compensation, Field
 from logcaster_guard.messages.words import images, sentence
 
 
@@ -183,7 +183,7 @@ def _leftover(found: Leftover | None) -> Mapping[str, str]:
 
 def not_given_back(run: Run, event: HoldReleased, remedy: Remedy) -> Notice:
     """Something that a run borrowed stays as the guard wrote it: a person has to put it back."""
-    hold = run.holds[event.hold]
+    hold = run.compensations[event.hold]
     original = "unset" if hold.original is None else hold.original
     return _of_run(
         run.opened,
@@ -206,7 +206,7 @@ def not_given_back(run: Run, event: HoldReleased, remedy: Remedy) -> Notice:
 
 def left_as_theirs(run: Run, event: HoldReleased, remedy: Remedy) -> Notice:
     """Something that a run borrowed is not given back, because somebody else has set it meanwhile."""
-    hold = run.holds[event.hold]
+    hold = run.compensations[event.hold]
     bounds = hold.original_maximum is not None
     original = f"{hold.original} and {hold.original_maximum}" if bounds else str(hold.original)
     return _of_run(
@@ -288,7 +288,7 @@ def hindered(run: Run, at: datetime, reason: str) -> Notice:
     )
 
 
-def held_up(run: Run, hold: Hold, at: datetime, reason: str) -> Notice:
+def held_up(run: Run, hold: Compensation, at: datetime, reason: str) -> Notice:
     """Something that a run borrowed is still out long after the run has ended: nothing else happens here meanwhile."""
     return _of_run(
         run.opened,

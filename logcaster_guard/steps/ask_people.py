@@ -117,4 +117,4 @@ class AskPeopleHandler:
         """Nothing to do: asking is a notice."""
 
 
-KIND = StepKind(AskPeople, lambda c: AskPeopleHandler(c.cluster, c.clock, c.goes_on), gives_back=None)
+KIND = StepKind(AskPeople, lambda c: AskPeopleHandler(c.cluster, c.clock, c.goes_on), compensates=None)

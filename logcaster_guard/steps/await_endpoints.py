@@ -82,4 +82,4 @@ def _ready_pods(slices: Sequence[Json]) -> dict[str, str]:
     return found
 
 
-KIND = StepKind(AwaitEndpoints, lambda c: AwaitEndpointsHandler(c.cluster), gives_back=None)
+KIND = StepKind(AwaitEndpoints, lambda c: AwaitEndpointsHandler(c.cluster), compensates=None)

@@ -78,4 +78,4 @@ class AwaitEnvironmentHandler:
         """Nothing to do: the Deployment controller does it."""
 
 
-KIND = StepKind(AwaitEnvironment, lambda c: AwaitEnvironmentHandler(c.cluster, c.clock), gives_back=None)
+KIND = StepKind(AwaitEnvironment, lambda c: AwaitEnvironmentHandler(c.cluster, c.clock), compensates=None)

@@ -82,4 +82,4 @@ class AwaitHelperHandler(HelperHandler):
         """Nothing to do: the Deployment controller does it."""
 
 
-KIND = StepKind(AwaitHelper, lambda c: AwaitHelperHandler(c.cluster, c.clock), gives_back=None)
+KIND = StepKind(AwaitHelper, lambda c: AwaitHelperHandler(c.cluster, c.clock), compensates=None)

@@ -87,4 +87,4 @@ class AwaitRolloutHandler:
         """Nothing to do: the Deployment controller does it."""
 
 
-KIND = StepKind(AwaitRollout, lambda c: AwaitRolloutHandler(c.cluster, c.clock), gives_back=None)
+KIND = StepKind(AwaitRollout, lambda c: AwaitRolloutHandler(c.cluster, c.clock), compensates=None)

@@ -92,4 +92,4 @@ def pod_url(url: str, service: Mapping[str, Any], pod: Mapping[str, Any]) -> str
     return urlunsplit((parts.scheme, f"{host}:{behind}", parts.path, parts.query, ""))
 
 
-KIND = StepKind(CheckEnvironment, lambda c: CheckEnvironmentHandler(c.cluster, c.check), gives_back=None)
+KIND = StepKind(CheckEnvironment, lambda c: CheckEnvironmentHandler(c.cluster, c.check), compensates=None)

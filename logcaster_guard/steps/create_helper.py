@@ -17,14 +17,14 @@ from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rights import GRADUAL_ROLE, Right
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.sidecar import without_guard
-from logcaster_guard.domain.steps import Hold, ObjectReference, Plan, Purpose, Write
+from logcaster_guard.domain.steps import Compensation, ObjectReference, Plan, Purpose, Write
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Blobs, Cluster, Json, Kind
 from logcaster_guard.steps.helper_deployment import (
     HELPER,
     HelperHandler,
     disowned,
-    helper_hold,
+    helper_compensation,
 )
 from logcaster_guard.steps.observe import (
     workload_of,
@@ -82,10 +82,10 @@ class CreateHelperHandler(HelperHandler):
             return seen
         workload, helper = seen
         if helper is None:
-            known = run.taken.get(helper_hold(step.helper))
+            known = run.taken.get(helper_compensation(step.helper))
             # A request that was sent before may still take effect: it carries the same token.
-            hold = known if known is not None and known.token else _hold(self._cluster, run, step.helper)
-            return Before("there is no helper", borrows=hold)
+            owed = known if known is not None and known.token else _compensation(self._cluster, run, step.helper)
+            return Before("there is no helper", borrows=owed)
         if helper.deleting:
             return Pending(f"an earlier {step.helper} is being deleted")
         theirs = disowned(run, helper, workload)
@@ -102,12 +102,12 @@ class CreateHelperHandler(HelperHandler):
             release = Release.from_bytes(await self._blobs.get(step.release))
         except BlobMissing as error:
             raise Rejected(f"The saved release cannot be read: {error}") from error
-        body = manifest(step, run.holds[helper_hold(step.helper)], workload, release)
+        body = manifest(step, run.compensations[helper_compensation(step.helper)], workload, release)
         await self._cluster.create(Kind.DEPLOYMENT, run.opened.plan.namespace, body)
 
 
-def manifest(step: CreateHelper, hold: Hold, workload: Workload, release: Release) -> Json:
-    """The helper Deployment that this hold was journalled for."""
+def manifest(step: CreateHelper, owed: Compensation, workload: Workload, release: Release) -> Json:
+    """The helper Deployment that this compensation was journalled for."""
     own = {HELPER_LABEL: capacity.helper_label(step.helper)}
     # A guard in the pods is production's alone.
     template = copy.deepcopy(without_guard(release.template))
@@ -122,7 +122,7 @@ def manifest(step: CreateHelper, hold: Hold, workload: Workload, release: Releas
             "name": step.helper,
             "namespace": workload.namespace,
             "labels": {**MANAGED, **own},
-            "annotations": provenance.marks(hold),
+            "annotations": provenance.marks(owed),
             "ownerReferences": [owner],
         },
         "spec": {
@@ -134,9 +134,9 @@ def manifest(step: CreateHelper, hold: Hold, workload: Workload, release: Releas
     }
 
 
-def _hold(cluster: Cluster, run: Run, helper: str) -> Hold:
-    return Hold(
-        id=helper_hold(helper),
+def _compensation(cluster: Cluster, run: Run, helper: str) -> Compensation:
+    return Compensation(
+        id=helper_compensation(helper),
         kind=HELPER,
         object=helper,
         uid="",
@@ -148,4 +148,4 @@ def _hold(cluster: Cluster, run: Run, helper: str) -> Hold:
     )
 
 
-KIND = StepKind(CreateHelper, lambda c: CreateHelperHandler(c.cluster, c.blobs), gives_back=None)
+KIND = StepKind(CreateHelper, lambda c: CreateHelperHandler(c.cluster, c.blobs), compensates=None)

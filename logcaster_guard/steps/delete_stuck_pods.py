@@ -106,4 +106,4 @@ def _is_stuck(pod: Json, workload: Workload) -> bool:
     return owned and not ready and "deletionTimestamp" not in metadata and revision != workload.update_revision
 
 
-KIND = StepKind(DeleteStuckPods, lambda c: DeleteStuckPodsHandler(c.cluster), gives_back=None)
+KIND = StepKind(DeleteStuckPods, lambda c: DeleteStuckPodsHandler(c.cluster), compensates=None)

@@ -14,7 +14,7 @@ import structlog
 
 from logcaster_guard.domain import field_owners
 from logcaster_guard.domain.errors import Rejected
-from logcaster_guard.domain.steps import Hold
+from logcaster_guard.domain.steps import Compensation
 from logcaster_guard.ports import Cluster, Json, Kind
 
 Path = tuple[str, ...]
@@ -34,22 +34,22 @@ class FieldOwnership:
         self._tries: dict[tuple[str, str], int] = {}
         self._log = structlog.get_logger()
 
-    def due(self, raw: Mapping[str, Any], hold: Hold, *paths: Path) -> bool:
+    def due(self, raw: Mapping[str, Any], owed: Compensation, *paths: Path) -> bool:
         """Whether the guard still owns one of these fields."""
-        return self._tries.get((hold.id, hold.uid), 0) < _TRIES and field_owners.is_guards(raw, *paths)
+        return self._tries.get((owed.id, owed.uid), 0) < _TRIES and field_owners.is_guards(raw, *paths)
 
-    async def hand_back(self, raw: Mapping[str, Any], hold: Hold, *paths: Path) -> None:
+    async def hand_back(self, raw: Mapping[str, Any], owed: Compensation, *paths: Path) -> None:
         """One request; raises the `ClusterError` it met, but for a refusal."""
-        if not self.due(raw, hold, *paths):
+        if not self.due(raw, owed, *paths):
             return
-        key, metadata = (hold.id, hold.uid), raw["metadata"]
+        key, metadata = (owed.id, owed.uid), raw["metadata"]
         self._tries[key] = self._tries.get(key, 0) + 1
         patch: list[Json] = [
             {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
             {
                 "op": "replace",
                 "path": "/metadata/managedFields",
-                "value": field_owners.handed_back(raw, hold.owners, *paths),
+                "value": field_owners.handed_back(raw, owed.owners, *paths),
             },
         ]
         try:

@@ -64,11 +64,11 @@ def disowned(run: Run, helper: Workload, workload: Workload | None) -> str | Non
 
     `workload` is production as it is now.
     """
-    hold, owner = run.taken.get(helper_hold(helper.name)), run.opened.plan.uid
-    if hold is None:
+    owed, owner = run.taken.get(helper_compensation(helper.name)), run.opened.plan.uid
+    if owed is None:
         return f"run {run.id} did not make it"
     orphaned = workload is None or workload.uid != owner
-    return provenance.disowned(helper.raw, hold, owner=owner, orphaned=orphaned)
+    return provenance.disowned(helper.raw, owed, owner=owner, orphaned=orphaned)
 
 
 def gone(run: Run, helper: Workload | None, name: str, workload: Workload | None) -> str | None:
@@ -98,8 +98,8 @@ def _owners(raw: Json) -> set[str]:
     return {str(o.get("uid")) for o in raw["metadata"].get("ownerReferences") or []}
 
 
-def helper_hold(helper: str) -> str:
-    """The id of the helper's hold."""
+def helper_compensation(helper: str) -> str:
+    """The id of the compensation that a helper is."""
     return f"helper/{helper}"
 
 

@@ -107,4 +107,4 @@ class JudgeEnvironmentHandler:
         """Nothing to do: judging has no effect."""
 
 
-KIND = StepKind(JudgeEnvironment, lambda c: JudgeEnvironmentHandler(c.cluster, c.clock, c.inspect), gives_back=None)
+KIND = StepKind(JudgeEnvironment, lambda c: JudgeEnvironmentHandler(c.cluster, c.clock, c.inspect), compensates=None)

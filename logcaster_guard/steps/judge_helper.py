@@ -161,4 +161,4 @@ def _wanted(step: JudgeHelper, run: Run) -> int:
     return sizes[-1] if sizes else 1
 
 
-KIND = StepKind(JudgeHelper, lambda c: JudgeHelperHandler(c.cluster, c.clock, c.inspect), gives_back=None)
+KIND = StepKind(JudgeHelper, lambda c: JudgeHelperHandler(c.cluster, c.clock, c.inspect), compensates=None)

@@ -16,8 +16,8 @@ from logcaster_guard.domain.rights import Right
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import (
     Claim,
+    Compensation,
     Field,
-    Hold,
     ObjectReference,
     Plan,
     Purpose,
@@ -82,12 +82,12 @@ class PinAutoscalerHandler:
             return Unclear(str(error), error.retry_after)
         if raw["metadata"]["uid"] != step.uid:
             return ExternalChange(f"Autoscaler {step.autoscaler} was created again by somebody else.")
-        bounds, known = bounds_of(raw), run.holds.get(_hold_id(step.autoscaler))
+        bounds, known = bounds_of(raw), run.compensations.get(_compensation_id(step.autoscaler))
         if known is None:
             if bounds == (step.size, step.size):
                 return Done(f"both bounds are {step.size}")
-            hold = Hold(
-                id=_hold_id(step.autoscaler),
+            owed = Compensation(
+                id=_compensation_id(step.autoscaler),
                 kind=step.borrows,
                 object=step.autoscaler,
                 uid=step.uid,
@@ -96,7 +96,7 @@ class PinAutoscalerHandler:
                 written=step.size,
                 owners=owners_of(raw, *BOUNDS),
             )
-            return Before(f"bounds {bounds}", borrows=hold)
+            return Before(f"bounds {bounds}", borrows=owed)
         if bounds not in bounds_written(known):
             who = written_by(raw, *BOUNDS, since=run.opened.at)
             return ExternalChange(
@@ -104,58 +104,58 @@ class PinAutoscalerHandler:
             )
         if bounds == (step.size, step.size) and known.written == step.size:
             return Done(f"both bounds are {step.size}")
-        hold = _rewritten(known, step.size)
-        return Before(f"bounds {bounds}", borrows=hold)
+        owed = _rewritten(known, step.size)
+        return Before(f"bounds {bounds}", borrows=owed)
 
     async def apply(self, step: PinAutoscaler, run: Run) -> None:
         """One request, bound to the resourceVersion that was looked at."""
         if external_workload_change(run, await workload_of(self._cluster, run)) is not None:
             return
-        await _pin(self._cluster, run, run.holds[_hold_id(step.autoscaler)], step.size)
+        await _pin(self._cluster, run, run.compensations[_compensation_id(step.autoscaler)], step.size)
 
-    async def observe_release(self, hold: Hold, run: Run) -> Observation:
+    async def observe_compensation(self, owed: Compensation, run: Run) -> Observation:
         """The originals come back only while the autoscaler still shows what the guard wrote."""
         try:
-            raw = await self._cluster.get(Kind.AUTOSCALER, run.opened.plan.namespace, hold.object)
+            raw = await self._cluster.get(Kind.AUTOSCALER, run.opened.plan.namespace, owed.object)
         except NotFound:
             return Done("the autoscaler is gone")
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
-        if raw["metadata"]["uid"] != hold.uid:
+        if raw["metadata"]["uid"] != owed.uid:
             return ExternalChange("the autoscaler was created again by somebody else")
-        bounds, due = bounds_of(raw), _given_back(raw, hold)
+        bounds, due = bounds_of(raw), _given_back(raw, owed)
         if bounds != due:
             return Before(f"bounds {bounds}")
-        if self._fields.due(raw, hold, *_mended(raw, hold)):
+        if self._fields.due(raw, owed, *_mended(raw, owed)):
             return Before(f"bounds {bounds}, and the guard's fields")
-        if bounds == (hold.original, hold.original_maximum):
+        if bounds == (owed.original, owed.original_maximum):
             return Done(f"bounds {bounds}")
         who = written_by(raw, *BOUNDS, since=run.opened.at)
-        before = f"{hold.original} and {hold.original_maximum}"
+        before = f"{owed.original} and {owed.original_maximum}"
         return ExternalChange(f"somebody else set its bounds to {bounds[0]} and {bounds[1]}{who}; they were {before}")
 
-    async def release(self, hold: Hold, run: Run) -> None:
+    async def compensate(self, owed: Compensation, run: Run) -> None:
         """Write each bound back that still shows what the guard wrote, and then hand it back."""
         namespace = run.opened.plan.namespace
         try:
-            raw = await self._cluster.get(Kind.AUTOSCALER, namespace, hold.object)
+            raw = await self._cluster.get(Kind.AUTOSCALER, namespace, owed.object)
         except NotFound:
             return
-        due = _given_back(raw, hold)
-        if raw["metadata"]["uid"] != hold.uid:
+        due = _given_back(raw, owed)
+        if raw["metadata"]["uid"] != owed.uid:
             return
         if bounds_of(raw) != due:
             await _write_bounds(self._cluster, raw, *due)
         else:
-            await self._fields.hand_back(raw, hold, *_mended(raw, hold))
+            await self._fields.hand_back(raw, owed, *_mended(raw, owed))
 
 
-def pins(run: Run) -> Sequence[Hold]:
+def pins(run: Run) -> Sequence[Compensation]:
     """The autoscalers that the run has pinned."""
     return run.borrowed(PinAutoscaler.borrows)
 
 
-def _hold_id(autoscaler: str) -> str:
+def _compensation_id(autoscaler: str) -> str:
     return f"autoscaler/{autoscaler}"
 
 
@@ -165,26 +165,26 @@ def bounds_of(raw: Json) -> tuple[int, int]:
     return int(raw["spec"].get("minReplicas", 1)), int(raw["spec"]["maxReplicas"])
 
 
-def bounds_written(hold: Hold) -> set[tuple[int | None, int | None]]:
+def bounds_written(owed: Compensation) -> set[tuple[int | None, int | None]]:
     """Every pair of bounds that the guard wrote, and the one that was there before."""
-    return {(size, size) for size in hold.ours} | {(hold.original, hold.original_maximum)}
+    return {(size, size) for size in owed.ours} | {(owed.original, owed.original_maximum)}
 
 
-def _given_back(raw: Json, hold: Hold) -> tuple[int, int]:
+def _given_back(raw: Json, owed: Compensation) -> tuple[int, int]:
     """The bounds that the autoscaler is to have: each that is still the guard's as it was, others' as they are.
 
     One that was could be on the wrong side of the other that is somebody's: then it stays as well.
     """
     minimum, maximum = bounds_of(raw)
-    own_minimum, own_maximum = _guards_bounds(raw, hold)
-    least = hold.original if own_minimum and hold.original is not None else minimum
-    most = hold.original_maximum if own_maximum and hold.original_maximum else maximum
+    own_minimum, own_maximum = _guards_bounds(raw, owed)
+    least = owed.original if own_minimum and owed.original is not None else minimum
+    most = owed.original_maximum if own_maximum and owed.original_maximum else maximum
     if least <= most:
         return least, most
     return (minimum, most) if minimum <= most else (least, maximum) if least <= maximum else (minimum, maximum)
 
 
-def _guards_bounds(raw: Json, hold: Hold) -> tuple[bool, bool]:
+def _guards_bounds(raw: Json, owed: Compensation) -> tuple[bool, bool]:
     """Whether each bound is still as the guard wrote it: a person may have set the very number that it wrote before.
 
     The field's manager tells. Without one, what stands beside somebody's bound is the guard's if it wrote that last.
@@ -193,36 +193,36 @@ def _guards_bounds(raw: Json, hold: Hold) -> tuple[bool, bool]:
     if field_owners.entries_of(raw):
         owned = [field_owners.is_guards(raw, path) for path in BOUNDS]
     else:
-        alone = all(bound in hold.ours for bound in bounds)
-        owned = [alone or bound == hold.written for bound in bounds]
-    minimum, maximum = (own and bound in hold.ours for own, bound in zip(owned, bounds, strict=True))
+        alone = all(bound in owed.ours for bound in bounds)
+        owned = [alone or bound == owed.written for bound in bounds]
+    minimum, maximum = (own and bound in owed.ours for own, bound in zip(owned, bounds, strict=True))
     return minimum, maximum
 
 
-def _mended(raw: Json, hold: Hold) -> list[tuple[str, ...]]:
+def _mended(raw: Json, owed: Compensation) -> list[tuple[str, ...]]:
     """The fields of the bounds that are as they were."""
-    were = (hold.original, hold.original_maximum)
+    were = (owed.original, owed.original_maximum)
     return [path for path, now, was in zip(BOUNDS, bounds_of(raw), were, strict=True) if now == was]
 
 
-def _rewritten(hold: Hold, size: int) -> Hold:
-    return replace(hold, written=size, earlier=tuple(sorted(set(hold.ours))))
+def _rewritten(owed: Compensation, size: int) -> Compensation:
+    return replace(owed, written=size, earlier=tuple(sorted(set(owed.ours))))
 
 
-async def _pin(cluster: Cluster, run: Run, hold: Hold, size: int) -> None:
-    await set_bounds(cluster, run, hold, size, size)
+async def _pin(cluster: Cluster, run: Run, owed: Compensation, size: int) -> None:
+    await set_bounds(cluster, run, owed, size, size)
 
 
-async def set_bounds(cluster: Cluster, run: Run, hold: Hold, minimum: int, maximum: int) -> None:
+async def set_bounds(cluster: Cluster, run: Run, owed: Compensation, minimum: int, maximum: int) -> None:
     """Write these bounds while the autoscaler shows others of the guard's; raises the `ClusterError` it met."""
     namespace = run.opened.plan.namespace
     try:
-        raw = await cluster.get(Kind.AUTOSCALER, namespace, hold.object)
+        raw = await cluster.get(Kind.AUTOSCALER, namespace, owed.object)
     except NotFound:
         return
     if (
-        raw["metadata"]["uid"] == hold.uid
-        and bounds_of(raw) in bounds_written(hold)
+        raw["metadata"]["uid"] == owed.uid
+        and bounds_of(raw) in bounds_written(owed)
         and bounds_of(raw) != (minimum, maximum)
     ):
         await _write_bounds(cluster, raw, minimum, maximum)
@@ -238,19 +238,19 @@ async def _write_bounds(cluster: Cluster, raw: Json, minimum: int, maximum: int)
     await cluster.json_patch(Kind.AUTOSCALER, metadata["namespace"], metadata["name"], patch)
 
 
-def _remedy(plan: Plan, hold: Hold) -> Remedy:
-    before = f"{hold.original} and {hold.original_maximum}"
-    bounds = {"minReplicas": hold.original, "maxReplicas": hold.original_maximum}
-    command = patching(plan, "hpa", hold.object, bounds)
-    return Remedy(f"Set its bounds back from {hold.written} and {hold.written} to {before}", command)
+def _remedy(plan: Plan, owed: Compensation) -> Remedy:
+    before = f"{owed.original} and {owed.original_maximum}"
+    bounds = {"minReplicas": owed.original, "maxReplicas": owed.original_maximum}
+    command = patching(plan, "hpa", owed.object, bounds)
+    return Remedy(f"Set its bounds back from {owed.written} and {owed.written} to {before}", command)
 
 
 KIND = StepKind(
     PinAutoscaler,
     lambda c: PinAutoscalerHandler(c.cluster),
-    gives_back=CompensationKind(
+    compensates=CompensationKind(
         PinAutoscaler.borrows,
-        touches=lambda plan, hold: (plan.object("HorizontalPodAutoscaler", hold.object),),
+        touches=lambda plan, owed: (plan.object("HorizontalPodAutoscaler", owed.object),),
         remedy=_remedy,
         stood_in_for=helper_serves,
         owner=None,

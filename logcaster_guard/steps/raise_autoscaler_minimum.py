@@ -15,7 +15,7 @@ from logcaster_guard.domain.observations import Before, Done, ExternalChange, Ob
 from logcaster_guard.domain.rights import Right
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import (
-    Hold,
+    Compensation,
     ObjectReference,
     Plan,
     Purpose,
@@ -76,13 +76,13 @@ class RaiseAutoscalerMinimumHandler:
         if raw["metadata"]["uid"] != step.uid or int(minimum or 1) >= step.minimum:
             return Done(f"minimum {minimum}")
         # A minimum that was raised before already is not the one to go back to.
-        known = run.holds.get(_hold_id(step))
+        known = run.compensations.get(_compensation_id(step))
         if known is not None and minimum not in known.ours:
             known = None
         return Before(
             f"minimum {minimum}",
-            borrows=Hold(
-                id=_hold_id(step),
+            borrows=Compensation(
+                id=_compensation_id(step),
                 kind=step.borrows,
                 object=step.autoscaler,
                 uid=step.uid,
@@ -94,44 +94,44 @@ class RaiseAutoscalerMinimumHandler:
         )
 
     async def apply(self, step: RaiseAutoscalerMinimum, run: Run) -> None:
-        """Raise the minimum, bound to the resourceVersion that was looked at, if the hold tells what it was."""
+        """Raise the minimum, bound to the resourceVersion that was looked at, if the compensation tells what it was."""
         if external_workload_change(run, await workload_of(self._cluster, run)) is not None:
             return
-        hold = run.holds[_hold_id(step)]
-        await self._write(run, hold, shown={hold.original, *hold.earlier}, minimum=step.minimum)
+        owed = run.compensations[_compensation_id(step)]
+        await self._write(run, owed, shown={owed.original, *owed.earlier}, minimum=step.minimum)
 
-    async def observe_release(self, hold: Hold, run: Run) -> Observation:
+    async def observe_compensation(self, owed: Compensation, run: Run) -> Observation:
         """The original comes back only while the autoscaler still shows what the guard wrote."""
         try:
-            raw = await self._cluster.get(Kind.AUTOSCALER, run.opened.plan.namespace, hold.object)
+            raw = await self._cluster.get(Kind.AUTOSCALER, run.opened.plan.namespace, owed.object)
         except NotFound:
             return Done("the autoscaler is gone")
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
         minimum = raw["spec"].get("minReplicas")
-        if raw["metadata"]["uid"] != hold.uid:
+        if raw["metadata"]["uid"] != owed.uid:
             return ExternalChange("the autoscaler was created again by somebody else")
-        if minimum in hold.ours:
+        if minimum in owed.ours:
             return Before(f"minimum {minimum}")
-        if minimum == _floor(hold) and self._fields.due(raw, hold, field_owners.MINIMUM):
+        if minimum == _floor(owed) and self._fields.due(raw, owed, field_owners.MINIMUM):
             return Before(f"minimum {minimum}, and the guard's field")
-        if minimum == _floor(hold):
+        if minimum == _floor(owed):
             return Done(f"minimum {minimum}")
         who = written_by(raw, field_owners.MINIMUM, since=run.opened.at)
-        return ExternalChange(f"somebody else set the minimum to {minimum}{who}; it was {_floor(hold)}")
+        return ExternalChange(f"somebody else set the minimum to {minimum}{who}; it was {_floor(owed)}")
 
-    async def release(self, hold: Hold, run: Run) -> None:
+    async def compensate(self, owed: Compensation, run: Run) -> None:
         """Write the original minimum back, if the autoscaler still shows what the guard wrote."""
-        raw = await self._cluster.get(Kind.AUTOSCALER, run.opened.plan.namespace, hold.object)
-        if raw["metadata"]["uid"] == hold.uid and raw["spec"].get("minReplicas") == _floor(hold):
-            await self._fields.hand_back(raw, hold, field_owners.MINIMUM)
+        raw = await self._cluster.get(Kind.AUTOSCALER, run.opened.plan.namespace, owed.object)
+        if raw["metadata"]["uid"] == owed.uid and raw["spec"].get("minReplicas") == _floor(owed):
+            await self._fields.hand_back(raw, owed, field_owners.MINIMUM)
             return
-        await self._write(run, hold, shown=hold.ours, minimum=_floor(hold))
+        await self._write(run, owed, shown=owed.ours, minimum=_floor(owed))
 
-    async def _write(self, run: Run, hold: Hold, *, shown: Collection[int | None], minimum: int) -> None:
-        namespace, name = run.opened.plan.namespace, hold.object
+    async def _write(self, run: Run, owed: Compensation, *, shown: Collection[int | None], minimum: int) -> None:
+        namespace, name = run.opened.plan.namespace, owed.object
         raw = await self._cluster.get(Kind.AUTOSCALER, namespace, name)
-        if raw["metadata"]["uid"] != hold.uid or raw["spec"].get("minReplicas") not in shown:
+        if raw["metadata"]["uid"] != owed.uid or raw["spec"].get("minReplicas") not in shown:
             return
         version = raw["metadata"]["resourceVersion"]
         patch: list[Json] = [
@@ -141,25 +141,25 @@ class RaiseAutoscalerMinimumHandler:
         await self._cluster.json_patch(Kind.AUTOSCALER, namespace, name, patch)
 
 
-def _hold_id(step: RaiseAutoscalerMinimum) -> str:
+def _compensation_id(step: RaiseAutoscalerMinimum) -> str:
     return f"autoscaler/{step.autoscaler}"
 
 
-def _floor(hold: Hold) -> int:
+def _floor(owed: Compensation) -> int:
     # The API server fills an absent minimum in as 1.
-    return 1 if hold.original is None else hold.original
+    return 1 if owed.original is None else owed.original
 
 
-def _remedy(plan: Plan, hold: Hold) -> Remedy:
-    return set_back(hold, patching(plan, "hpa", hold.object, {"minReplicas": hold.original}))
+def _remedy(plan: Plan, owed: Compensation) -> Remedy:
+    return set_back(owed, patching(plan, "hpa", owed.object, {"minReplicas": owed.original}))
 
 
 KIND = StepKind(
     RaiseAutoscalerMinimum,
     lambda c: RaiseAutoscalerMinimumHandler(c.cluster),
-    gives_back=CompensationKind(
+    compensates=CompensationKind(
         RaiseAutoscalerMinimum.borrows,
-        touches=lambda plan, hold: (plan.object("HorizontalPodAutoscaler", hold.object),),
+        touches=lambda plan, owed: (plan.object("HorizontalPodAutoscaler", owed.object),),
         remedy=_remedy,
         stood_in_for=by_nothing,
         owner=None,

@@ -13,7 +13,7 @@ from logcaster_guard.domain.observations import Before, Done, ExternalChange, Fa
 from logcaster_guard.domain.provenance import MANAGED, RUN
 from logcaster_guard.domain.rights import GRADUAL_ROLE, Right
 from logcaster_guard.domain.runs import FAILED, Run
-from logcaster_guard.domain.steps import Hold, ObjectReference, Plan, Purpose, Write
+from logcaster_guard.domain.steps import Compensation, ObjectReference, Plan, Purpose, Write
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Cluster, Json, Kind
 from logcaster_guard.steps.helper_deployment import (
@@ -53,7 +53,7 @@ class RemoveHelper(Write):
 
 
 class RemoveHelperHandler(HelperHandler):
-    """Deletes the helper once production carries the load alone; as a step, and as the lender of the hold."""
+    """Deletes the helper once production carries the load alone; as a step, and at the end of a run."""
 
     async def observe(self, step: RemoveHelper, run: Run) -> Observation:
         """Done when it is gone, with its pods on their way."""
@@ -68,25 +68,25 @@ class RemoveHelperHandler(HelperHandler):
         """Delete in the foreground: orphaned ReplicaSets would be taken in by production."""
         await self._delete(run, step.helper)
 
-    async def observe_release(self, hold: Hold, run: Run) -> Observation:
+    async def observe_compensation(self, owed: Compensation, run: Run) -> Observation:
         """As the step; whatever became of production."""
         try:
             workload = await workload_of(self._cluster, run)
-            helper = await deployment_called(self._cluster, run, hold.object)
+            helper = await deployment_called(self._cluster, run, owed.object)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
         theirs = None if helper is None else disowned(run, helper, workload)
         if theirs == provenance.WITHOUT_TOKEN:
-            return Failed(FAILED, stands(hold.object, theirs))
-        return ExternalChange(stands(hold.object, theirs)) if theirs else await self._removable(run, workload, helper)
+            return Failed(FAILED, stands(owed.object, theirs))
+        return ExternalChange(stands(owed.object, theirs)) if theirs else await self._removable(run, workload, helper)
 
-    async def release(self, hold: Hold, run: Run) -> None:
+    async def compensate(self, owed: Compensation, run: Run) -> None:
         """As the step."""
-        await self._delete(run, hold.object)
+        await self._delete(run, owed.object)
 
-    async def sweep(self, hold: Hold, run: Run, around: Neighbours) -> bool:
+    async def sweep(self, owed: Compensation, run: Run, around: Neighbours) -> bool:
         """Not while a target's Service would select nobody else, nor what is a target's own."""
-        helper = None if hold.object in around.workloads else await deployment_called(self._cluster, run, hold.object)
+        helper = None if owed.object in around.workloads else await deployment_called(self._cluster, run, owed.object)
         if helper is None or helper.deleting:
             return False
         if disowned(run, helper, await workload_of(self._cluster, run)) is not None:
@@ -152,16 +152,16 @@ async def left(cluster: Cluster, namespace: str) -> Sequence[str]:
     ]
 
 
-def _remedy(plan: Plan, hold: Hold) -> Remedy:
-    return Remedy("Delete it once production carries the load without it", deleting(plan, hold.object))
+def _remedy(plan: Plan, owed: Compensation) -> Remedy:
+    return Remedy("Delete it once production carries the load without it", deleting(plan, owed.object))
 
 
 KIND = StepKind(
     RemoveHelper,
     lambda c: RemoveHelperHandler(c.cluster),
-    gives_back=CompensationKind(
+    compensates=CompensationKind(
         HELPER,
-        touches=lambda plan, hold: (plan.object("Deployment", hold.object),),
+        touches=lambda plan, owed: (plan.object("Deployment", owed.object),),
         remedy=_remedy,
         stood_in_for=by_nothing,
         owner=lambda plan: plan.uid,

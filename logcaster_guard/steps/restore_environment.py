@@ -16,7 +16,7 @@ from logcaster_guard.domain.provenance import MANAGED
 from logcaster_guard.domain.rights import SWITCHING_ROLE, Right, on_workload
 from logcaster_guard.domain.runs import FAILED, Run
 from logcaster_guard.domain.snapshots import Snapshot, SnapshotUnreadable
-from logcaster_guard.domain.steps import Claim, Field, Hold, ObjectReference, Plan, Purpose, Write
+from logcaster_guard.domain.steps import Claim, Compensation, Field, ObjectReference, Plan, Purpose, Write
 from logcaster_guard.domain.workload import REVISION, Workload
 from logcaster_guard.ports import Blobs, Cluster, Json, Kind
 from logcaster_guard.steps.environment import given_back
@@ -64,7 +64,7 @@ class RestoreEnvironment(Write):
 
 
 class RestoreEnvironmentHandler:
-    """Creates the environment that is missing, as the snapshot shows it; as the lender, deletes what was in vain."""
+    """Creates the environment that is missing, as the snapshot shows it; deletes what it made in vain."""
 
     def __init__(self, cluster: Cluster, blobs: Blobs) -> None:
         self._cluster = cluster
@@ -82,9 +82,11 @@ class RestoreEnvironmentHandler:
         if workload is None:
             known = run.taken.get(MADE)
             # A request that was sent before may still take effect: it carries the same token.
-            return Before(f"there is no {name}", borrows=known if known and known.token else _hold(self._cluster, run))
-        hold = run.taken.get(MADE)
-        if hold is None or provenance.disowned(workload.raw, hold) is not None:
+            return Before(
+                f"there is no {name}", borrows=known if known and known.token else _compensation(self._cluster, run)
+            )
+        owed = run.taken.get(MADE)
+        if owed is None or provenance.disowned(workload.raw, owed) is not None:
             return ExternalChange(f"Somebody created {name} again.")
         return Done(f"{name} is there")
 
@@ -97,31 +99,33 @@ class RestoreEnvironmentHandler:
             raise Rejected(f"The snapshot cannot be read: {error}") from error
         if shown is None:
             raise Rejected(f"The snapshot does not show {plan.kind} {plan.deployment}.")
-        await self._cluster.create(Kind.DEPLOYMENT, plan.namespace, manifest(shown, run.holds[MADE], step.replicas))
+        await self._cluster.create(
+            Kind.DEPLOYMENT, plan.namespace, manifest(shown, run.compensations[MADE], step.replicas)
+        )
 
-    async def observe_release(self, hold: Hold, run: Run) -> Observation:
+    async def observe_compensation(self, owed: Compensation, run: Run) -> Observation:
         """It stays where it serves, or where somebody has made it theirs; else it goes, as it was not there before."""
 
         def theirs(workload: Workload) -> bool:
-            return provenance.disowned(workload.raw, hold) is not None or changed(run, workload)
+            return provenance.disowned(workload.raw, owed) is not None or changed(run, workload)
 
         seen = await given_back(self._cluster, run, theirs, "it is somebody else's")
-        if isinstance(seen, ExternalChange) and not hold.token:
-            return Failed(FAILED, f"Whether the run made {hold.object} cannot be told: {provenance.WITHOUT_TOKEN}.")
+        if isinstance(seen, ExternalChange) and not owed.token:
+            return Failed(FAILED, f"Whether the run made {owed.object} cannot be told: {provenance.WITHOUT_TOKEN}.")
         return seen
 
-    async def release(self, hold: Hold, run: Run) -> None:
+    async def compensate(self, owed: Compensation, run: Run) -> None:
         """Delete it in the foreground, with its pods."""
         workload = await workload_of(self._cluster, run)
-        if workload is None or workload.deleting or provenance.disowned(workload.raw, hold) is not None:
+        if workload is None or workload.deleting or provenance.disowned(workload.raw, owed) is not None:
             return
         await delete(self._cluster, workload)
 
-    async def sweep(self, hold: Hold, run: Run, around: Neighbours) -> bool:
+    async def sweep(self, owed: Compensation, run: Run, around: Neighbours) -> bool:
         """Not where a target's Service takes its pods, or where somebody has made it theirs."""
         # Where the creation was seen to be done, the run itself has given it back, or left it to serve.
         workload = None if run.wrote(Field.EXISTENCE) else await workload_of(self._cluster, run)
-        if workload is None or workload.deleting or provenance.disowned(workload.raw, hold) is not None:
+        if workload is None or workload.deleting or provenance.disowned(workload.raw, owed) is not None:
             return False
         labels = capacity.labels_of(workload.template)
         if changed(run, workload) or any(capacity.selects(selector, labels) for selector in await around.selectors()):
@@ -130,8 +134,8 @@ class RestoreEnvironmentHandler:
         return True
 
 
-def _hold(cluster: Cluster, run: Run) -> Hold:
-    return Hold(
+def _compensation(cluster: Cluster, run: Run) -> Compensation:
+    return Compensation(
         id=MADE,
         kind=MADE,
         object=run.opened.plan.deployment,
@@ -144,8 +148,8 @@ def _hold(cluster: Cluster, run: Run) -> Hold:
     )
 
 
-def manifest(shown: Json, hold: Hold, replicas: int) -> Json:
-    """The Deployment of a snapshot as it is created again for this hold."""
+def manifest(shown: Json, owed: Compensation, replicas: int) -> Json:
+    """The Deployment of a snapshot as it is created again, with the marks of this compensation."""
     metadata = shown["metadata"]
     kept = {key: copy.deepcopy(metadata[key]) for key in KEPT if metadata.get(key)}
     annotations = {k: v for k, v in kept.get("annotations", {}).items() if k != REVISION}
@@ -157,22 +161,22 @@ def manifest(shown: Json, hold: Hold, replicas: int) -> Json:
             "name": metadata["name"],
             "namespace": metadata["namespace"],
             "labels": {**kept.get("labels", {}), **MANAGED},
-            "annotations": {**annotations, **provenance.marks(hold)},
+            "annotations": {**annotations, **provenance.marks(owed)},
         },
         "spec": {**copy.deepcopy(shown["spec"]), "replicas": replicas},
     }
 
 
-def _remedy(plan: Plan, hold: Hold) -> Remedy:
-    return Remedy("It was made in vain. To delete it", deleting(plan, hold.object))
+def _remedy(plan: Plan, owed: Compensation) -> Remedy:
+    return Remedy("It was made in vain. To delete it", deleting(plan, owed.object))
 
 
 KIND = StepKind(
     RestoreEnvironment,
     lambda c: RestoreEnvironmentHandler(c.cluster, c.blobs),
-    gives_back=CompensationKind(
+    compensates=CompensationKind(
         MADE,
-        touches=lambda plan, hold: (plan.object(plan.kind, hold.object),),
+        touches=lambda plan, owed: (plan.object(plan.kind, owed.object),),
         remedy=_remedy,
         stood_in_for=by_nothing,
         owner=lambda _: "",

@@ -106,4 +106,4 @@ class RestoreTemplateHandler:
             raise Rejected(f"The saved release cannot be read: {error}") from error
 
 
-KIND = StepKind(RestoreTemplate, lambda c: RestoreTemplateHandler(c.cluster, c.blobs), gives_back=None)
+KIND = StepKind(RestoreTemplate, lambda c: RestoreTemplateHandler(c.cluster, c.blobs), compensates=None)

@@ -13,7 +13,7 @@ from logcaster_guard.domain.external_changes import external_workload_change
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
 from logcaster_guard.domain.rights import SWITCHING_ROLE, Right, on_workload
 from logcaster_guard.domain.runs import Run
-from logcaster_guard.domain.steps import Claim, Field, Hold, ObjectReference, Plan, Purpose, Write
+from logcaster_guard.domain.steps import Claim, Compensation, Field, ObjectReference, Plan, Purpose, Write
 from logcaster_guard.messages.plan_text import wanted
 from logcaster_guard.ports import Cluster
 from logcaster_guard.steps.environment import given_back
@@ -71,8 +71,10 @@ class ScaleEnvironmentHandler:
             return Done(wanted(workload.replicas))
         size = workload.replicas
         owners = field_owners.owners_of(workload.raw, field_owners.REPLICAS)
-        hold = Hold(SIZE, SIZE, workload.name, workload.uid, original=size, written=step.replicas, owners=owners)
-        return Before(wanted(size), borrows=run.holds.get(SIZE, hold))
+        owed = Compensation(
+            SIZE, SIZE, workload.name, workload.uid, original=size, written=step.replicas, owners=owners
+        )
+        return Before(wanted(size), borrows=run.compensations.get(SIZE, owed))
 
     async def apply(self, step: ScaleEnvironment, run: Run) -> None:
         """One request, bound to the resourceVersion that was looked at."""
@@ -85,48 +87,48 @@ class ScaleEnvironmentHandler:
             return
         await scale(self._cluster, workload, step.replicas)
 
-    async def observe_release(self, hold: Hold, run: Run) -> Observation:
+    async def observe_compensation(self, owed: Compensation, run: Run) -> Observation:
         """It keeps its pods where it serves; else it gets its size back, unless somebody else gave it another one."""
-        seen = await self._size_given_back(hold, run)
+        seen = await self._size_given_back(owed, run)
         if not isinstance(seen, Done):
             return seen
         try:
             workload = await workload_of(self._cluster, run)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
-        if workload is not None and self._fields.due(workload.raw, hold, field_owners.REPLICAS):
+        if workload is not None and self._fields.due(workload.raw, owed, field_owners.REPLICAS):
             return Before(f"{seen.detail}, and its size is the guard's field")
         return seen
 
-    async def _size_given_back(self, hold: Hold, run: Run) -> Observation:
+    async def _size_given_back(self, owed: Compensation, run: Run) -> Observation:
         """`Before` if it is to be, `Done` if its size is as it is to stay."""
-        ours = {hold.original, hold.written}
+        ours = {owed.original, owed.written}
         seen = await given_back(
-            self._cluster, run, lambda w: w.uid != hold.uid or w.replicas not in ours, "its size is another one"
+            self._cluster, run, lambda w: w.uid != owed.uid or w.replicas not in ours, "its size is another one"
         )
         workload = await workload_of(self._cluster, run) if isinstance(seen, Before) else None
-        back = workload is not None and workload.replicas == hold.original
-        return Done(f"{hold.original} pods are wanted") if back else seen
+        back = workload is not None and workload.replicas == owed.original
+        return Done(f"{owed.original} pods are wanted") if back else seen
 
-    async def release(self, hold: Hold, run: Run) -> None:
+    async def compensate(self, owed: Compensation, run: Run) -> None:
         """Bring it to its size again, or hand the field back where the size is as it is to stay."""
-        seen = await self._size_given_back(hold, run)
+        seen = await self._size_given_back(owed, run)
         workload = await workload_of(self._cluster, run)
-        if workload is None or workload.uid != hold.uid:
+        if workload is None or workload.uid != owed.uid:
             return
         if isinstance(seen, Done):
-            await self._fields.hand_back(workload.raw, hold, field_owners.REPLICAS)
-        elif isinstance(seen, Before) and workload.replicas == hold.written:
-            await scale(self._cluster, workload, hold.original or 0)
+            await self._fields.hand_back(workload.raw, owed, field_owners.REPLICAS)
+        elif isinstance(seen, Before) and workload.replicas == owed.written:
+            await scale(self._cluster, workload, owed.original or 0)
 
 
 KIND = StepKind(
     ScaleEnvironment,
     lambda c: ScaleEnvironmentHandler(c.cluster),
-    gives_back=CompensationKind(
+    compensates=CompensationKind(
         SIZE,
-        touches=lambda plan, hold: (plan.object(plan.kind, hold.object),),
-        remedy=lambda plan, hold: set_back(hold, scaling(plan, hold)),
+        touches=lambda plan, owed: (plan.object(plan.kind, owed.object),),
+        remedy=lambda plan, owed: set_back(owed, scaling(plan, owed)),
         stood_in_for=by_nothing,
         owner=None,
     ),

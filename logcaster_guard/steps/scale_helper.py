@@ -74,4 +74,4 @@ class ScaleHelperHandler(HelperHandler):
         await self._cluster.json_patch(Kind.DEPLOYMENT, helper.namespace, helper.name, patch)
 
 
-KIND = StepKind(ScaleHelper, lambda c: ScaleHelperHandler(c.cluster), gives_back=None)
+KIND = StepKind(ScaleHelper, lambda c: ScaleHelperHandler(c.cluster), compensates=None)

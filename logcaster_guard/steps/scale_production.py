@@ -16,8 +16,8 @@ from logcaster_guard.domain.rights import Right, on_workload
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import (
     Claim,
+    Compensation,
     Field,
-    Hold,
     ObjectReference,
     Plan,
     Purpose,
@@ -78,15 +78,15 @@ class ScaleProductionHandler:
             theirs = external_change(run, workload, service)
             if theirs is not None or workload is None:
                 return ExternalChange(theirs or "the Deployment is gone")
-            if workload.replicas == step.replicas and REPLICAS in run.holds:
+            if workload.replicas == step.replicas and REPLICAS in run.compensations:
                 return Done(wanted(step.replicas))
             short = await self._short(step, run, workload)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
         if short is not None:
             return Pending(short)
-        known = run.holds.get(REPLICAS)
-        hold = Hold(
+        known = run.compensations.get(REPLICAS)
+        owed = Compensation(
             id=REPLICAS,
             kind=REPLICAS,
             object=workload.name,
@@ -96,7 +96,7 @@ class ScaleProductionHandler:
             earlier=(workload.replicas,) if known is None else tuple(sorted(set(known.ours))),
             owners=owners_of(workload.raw, field_owners.REPLICAS) if known is None else known.owners,
         )
-        return Before(wanted(workload.replicas), borrows=hold)
+        return Before(wanted(workload.replicas), borrows=owed)
 
     async def _short(self, step: ScaleProduction, run: Run, workload: Workload) -> str | None:
         """What forbids going down to that many pods now; None if nothing does."""
@@ -124,73 +124,73 @@ class ScaleProductionHandler:
             return
         await scale(self._cluster, workload, step.replicas)
 
-    async def observe_release(self, hold: Hold, run: Run) -> Observation:
+    async def observe_compensation(self, owed: Compensation, run: Run) -> Observation:
         """Done when production has its size again and serves as before; somebody else's size stays as it is.
 
         Not before no autoscaler is pinned to another size: it would write that over either.
         """
         try:
             workload = await workload_of(self._cluster, run)
-            pinned = await self._pinned_elsewhere(hold, run, workload)
+            pinned = await self._pinned_elsewhere(owed, run, workload)
             if pinned is not None:
                 return Before(pinned)
             if workload is None or workload.deleting:
                 return Done("the Deployment is gone")
-            if workload.uid != hold.uid and (workload.replicas == hold.original or not _is_ours(hold, run, workload)):
+            if workload.uid != owed.uid and (workload.replicas == owed.original or not _is_ours(owed, run, workload)):
                 return ExternalChange("the Deployment was created again by somebody else")
             pods = await own_pods(self._cluster, workload)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
-        if workload.replicas == hold.original and self._fields.due(workload.raw, hold, field_owners.REPLICAS):
+        if workload.replicas == owed.original and self._fields.due(workload.raw, owed, field_owners.REPLICAS):
             return Before("its size is back, and the guard's field")
-        if workload.replicas == hold.original:
+        if workload.replicas == owed.original:
             return _carried(run, workload, pods)
-        if workload.replicas in _made(hold, run):
+        if workload.replicas in _made(owed, run):
             return Before(wanted(workload.replicas))
         who = written_by(workload.raw, field_owners.REPLICAS, since=run.opened.at)
-        return ExternalChange(f"somebody else scaled it to {workload.replicas}{who}; it was {hold.original}")
+        return ExternalChange(f"somebody else scaled it to {workload.replicas}{who}; it was {owed.original}")
 
-    async def release(self, hold: Hold, run: Run) -> None:
+    async def compensate(self, owed: Compensation, run: Run) -> None:
         """Bring production to its size, its autoscalers first, which would undo it."""
         workload = await workload_of(self._cluster, run)
         for pinned in pins(run):
-            await set_bounds(self._cluster, run, pinned, *_due(hold, run, workload, pinned))
-        if workload is None or hold.original is None or not _is_ours(hold, run, workload):
+            await set_bounds(self._cluster, run, pinned, *_due(owed, run, workload, pinned))
+        if workload is None or owed.original is None or not _is_ours(owed, run, workload):
             return
-        if workload.replicas != hold.original:
-            await scale(self._cluster, workload, hold.original)
-        elif workload.uid == hold.uid:
-            await self._fields.hand_back(workload.raw, hold, field_owners.REPLICAS)
+        if workload.replicas != owed.original:
+            await scale(self._cluster, workload, owed.original)
+        elif workload.uid == owed.uid:
+            await self._fields.hand_back(workload.raw, owed, field_owners.REPLICAS)
 
-    async def _pinned_elsewhere(self, hold: Hold, run: Run, workload: Workload | None) -> str | None:
+    async def _pinned_elsewhere(self, owed: Compensation, run: Run, workload: Workload | None) -> str | None:
         """The autoscaler that the run has pinned to another size than the one that is to stay; None if none is."""
         for pinned in pins(run):
             try:
                 raw = await self._cluster.get(Kind.AUTOSCALER, run.opened.plan.namespace, pinned.object)
             except NotFound:
                 continue
-            kept = {_due(hold, run, workload, pinned), (pinned.original, pinned.original_maximum)}
+            kept = {_due(owed, run, workload, pinned), (pinned.original, pinned.original_maximum)}
             if raw["metadata"]["uid"] == pinned.uid and bounds_of(raw) in bounds_written(pinned) - kept:
                 return f"autoscaler {pinned.object} is pinned to {bounds_of(raw)[0]} pods"
         return None
 
 
-def _made(hold: Hold, run: Run) -> frozenset[int]:
+def _made(owed: Compensation, run: Run) -> frozenset[int]:
     """The sizes that the run wrote, or let an autoscaler write."""
-    return frozenset(hold.ours).union(*(h.ours for h in pins(run)))
+    return frozenset(owed.ours).union(*(h.ours for h in pins(run)))
 
 
-def _is_ours(hold: Hold, run: Run, workload: Workload) -> bool:
+def _is_ours(owed: Compensation, run: Run, workload: Workload) -> bool:
     """Whether production has a size of the run's; one that was created again, because of an autoscaler of its name."""
-    if workload.uid != hold.uid:
+    if workload.uid != owed.uid:
         return any(workload.replicas in pinned.ours for pinned in pins(run))
-    return workload.replicas in {hold.original, *_made(hold, run)}
+    return workload.replicas in {owed.original, *_made(owed, run)}
 
 
-def _due(hold: Hold, run: Run, workload: Workload | None, pinned: Hold) -> tuple[int, int]:
+def _due(owed: Compensation, run: Run, workload: Workload | None, pinned: Compensation) -> tuple[int, int]:
     """The bounds under which production can get its size back; the autoscaler's own where the size is theirs."""
-    if workload is not None and hold.original and _is_ours(hold, run, workload):
-        return hold.original, hold.original
+    if workload is not None and owed.original and _is_ours(owed, run, workload):
+        return owed.original, owed.original
     return pinned.original or 1, pinned.original_maximum or pinned.written
 
 
@@ -215,10 +215,10 @@ def _carried(run: Run, workload: Workload, pods: Any) -> Observation:  # noqa: A
 KIND = StepKind(
     ScaleProduction,
     lambda c: ScaleProductionHandler(c.cluster),
-    gives_back=CompensationKind(
+    compensates=CompensationKind(
         REPLICAS,
-        touches=lambda plan, hold: (plan.object(plan.kind, hold.object),),
-        remedy=lambda plan, hold: set_back(hold, scaling(plan, hold)),
+        touches=lambda plan, owed: (plan.object(plan.kind, owed.object),),
+        remedy=lambda plan, owed: set_back(owed, scaling(plan, owed)),
         stood_in_for=helper_serves,
         owner=None,
     ),

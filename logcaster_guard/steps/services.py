@@ -11,7 +11,7 @@ from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.observations import Observation
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Gap, NoData, Reading, SourceError, Value
-from logcaster_guard.domain.steps import Hold, Step, borrowed_by, kind_of
+from logcaster_guard.domain.steps import Compensation, Step, borrowed_by, kind_of
 from logcaster_guard.ports import Blobs, Clock, Cluster
 
 
@@ -91,13 +91,13 @@ class Handler(Protocol):
 
 
 @runtime_checkable
-class Lender(Protocol):
-    """What the executor needs for one kind of hold."""
+class Compensator(Protocol):
+    """What the executor needs for one kind of compensation."""
 
-    async def observe_release(self, hold: Hold, run: Run) -> Observation:
+    async def observe_compensation(self, owed: Compensation, run: Run) -> Observation:
         """`Done`: it is back; `ExternalChange`: somebody else changed it since; `Before`: it is still out."""
 
-    async def release(self, hold: Hold, run: Run) -> None:
+    async def compensate(self, owed: Compensation, run: Run) -> None:
         """Give it back, once; raises the `ClusterError` it met."""
 
 
@@ -110,10 +110,10 @@ class Neighbours:
 
 
 @runtime_checkable
-class Maker(Lender, Protocol):
-    """A lender of what a run makes, which a request of a guard that is gone may make after the run has closed."""
+class Creator(Compensator, Protocol):
+    """A compensator of what a run creates: a request of a guard that is gone may create it after the run has closed."""
 
-    async def sweep(self, hold: Hold, run: Run, around: Neighbours) -> bool:
+    async def sweep(self, owed: Compensation, run: Run, around: Neighbours) -> bool:
         """Delete what was made too late, unless others need it; True if it was. Raises the `ClusterError` it met."""
 
 
@@ -140,7 +140,7 @@ class StepKind:
 
     step: type[Step]
     handler: Callable[[HandlerContext], Handler]
-    gives_back: CompensationKind | None
+    compensates: CompensationKind | None
 
     @property
     def name(self) -> str:
@@ -151,7 +151,7 @@ class StepKind:
 def compensations_of(kinds: Iterable[StepKind]) -> Mapping[str, CompensationKind]:
     """What these steps give back, by name; raises `TypeError` where one borrows what none gives back, or two do."""
     kinds = list(kinds)
-    given = [kind.gives_back for kind in kinds if kind.gives_back is not None]
+    given = [kind.compensates for kind in kinds if kind.compensates is not None]
     found = {kind.name: kind for kind in given}
     for kind in kinds:
         borrows = borrowed_by(kind.step)
@@ -167,22 +167,24 @@ class Handlers:
     """Who does the steps, by the name of their kind, and who gives back what they borrow, by the name of that."""
 
     steps: Mapping[str, Handler]
-    lenders: Mapping[str, Lender]
+    compensators: Mapping[str, Compensator]
     compensations: Mapping[str, CompensationKind]
 
 
 def handlers_of(kinds: Iterable[StepKind], context: HandlerContext) -> Handlers:
     """The handlers of these steps; raises `TypeError` for one that cannot do what its row says."""
     made = [(kind, kind.handler(context)) for kind in kinds]
-    lenders = {}
+    compensators = {}
     for kind, handler in made:
-        if kind.gives_back is not None:
-            lenders[kind.gives_back.name] = _lender(kind.gives_back, handler)
-    return Handlers({kind.name: handler for kind, handler in made}, lenders, compensations_of(kind for kind, _ in made))
+        if kind.compensates is not None:
+            compensators[kind.compensates.name] = _compensator(kind.compensates, handler)
+    return Handlers(
+        {kind.name: handler for kind, handler in made}, compensators, compensations_of(kind for kind, _ in made)
+    )
 
 
-def _lender(kind: CompensationKind, handler: Handler) -> Lender:
-    wanted = Lender if kind.owner is None else Maker
+def _compensator(kind: CompensationKind, handler: Handler) -> Compensator:
+    wanted = Compensator if kind.owner is None else Creator
     if not isinstance(handler, wanted):
         name = type(handler).__name__
         raise TypeError(f"{name} cannot give back {kind.name}, as its row says: it is no {wanted.__name__}")

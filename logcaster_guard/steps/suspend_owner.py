@@ -19,7 +19,7 @@ from logcaster_guard.domain.rights import Right, on_owner
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import (
     CLUSTER,
-    Hold,
+    Compensation,
     ObjectReference,
     Plan,
     Purpose,
@@ -30,7 +30,7 @@ from logcaster_guard.steps.observe import undisturbed
 from logcaster_guard.steps.services import StepKind
 
 OWNER = "gitops_owner"
-"""The kind of the hold of a suspended owner."""
+"""The kind of compensation that a suspended owner is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,63 +89,63 @@ class SuspendOwnerHandler:
         if gitops.is_suspended(raw):
             mark = gitops.mark_of(raw)
             return Done(f"{step.owner} is suspended" + ("" if mark else ", by somebody else"))
-        return Before(f"{step.owner} is not suspended", borrows=_hold(step, run, raw))
+        return Before(f"{step.owner} is not suspended", borrows=_compensation(step, run, raw))
 
     async def apply(self, step: SuspendOwner, run: Run) -> None:
         """One request, bound to the resourceVersion of an owner that is not suspended."""
         with contextlib.suppress(NotFound):
             raw = await _owner(self._cluster, step.owner)
-            hold = run.holds[_hold_id(step.owner)]
-            if raw["metadata"]["uid"] != step.uid or gitops.is_suspended(raw) or _saved(raw) != hold.saved:
+            owed = run.compensations[_compensation_id(step.owner)]
+            if raw["metadata"]["uid"] != step.uid or gitops.is_suspended(raw) or _saved(raw) != owed.saved:
                 return
-            await _patch(self._cluster, raw, gitops.suspending(raw, hold.run, hold.token))
+            await _patch(self._cluster, raw, gitops.suspending(raw, owed.run, owed.token))
 
-    async def observe_release(self, hold: Hold, run: Run) -> Observation:
+    async def observe_compensation(self, owed: Compensation, run: Run) -> Observation:
         """The owner is resumed only while it carries the mark of the run that suspended it.
 
         Not yet where the good release stays: it would roll the bad one out again.
         """
         try:
-            raw = await _owner(self._cluster, hold.object)
+            raw = await _owner(self._cluster, owed.object)
         except NotFound:
-            return Done(f"{hold.object} is gone")
+            return Done(f"{owed.object} is gone")
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
-        seen = released(raw, hold)
+        seen = released(raw, owed)
         if isinstance(seen, Before) and run.leaves_destination:
-            suspended = OwnerSuspended(self._clock.now(), run.id, hold)
+            suspended = OwnerSuspended(self._clock.now(), run.id, owed)
             return Done("it stays suspended until another revision is wanted", suspended)
         return seen
 
-    async def release(self, hold: Hold, run: Run) -> None:  # noqa: ARG002 - the protocol's shape
+    async def compensate(self, owed: Compensation, run: Run) -> None:  # noqa: ARG002 - the protocol's shape
         """Put back what stood there, if the owner still carries the mark."""
         with contextlib.suppress(NotFound):
-            raw = await _owner(self._cluster, hold.object)
-            if isinstance(released(raw, hold), Before):
-                await resume(self._cluster, raw, json.loads(hold.saved))
+            raw = await _owner(self._cluster, owed.object)
+            if isinstance(released(raw, owed), Before):
+                await resume(self._cluster, raw, json.loads(owed.saved))
 
 
-def released(raw: Json, hold: Hold) -> Observation:
+def released(raw: Json, owed: Compensation) -> Observation:
     """`Before`: the owner is still the guard's to resume; `Done`: it is resumed; `ExternalChange`: it is theirs."""
-    if raw["metadata"]["uid"] != hold.uid:
-        return ExternalChange(f"{hold.object} was created again by somebody else")
-    marked, suspended = is_marked(raw, hold), gitops.is_suspended(raw)
+    if raw["metadata"]["uid"] != owed.uid:
+        return ExternalChange(f"{owed.object} was created again by somebody else")
+    marked, suspended = is_marked(raw, owed), gitops.is_suspended(raw)
     if marked and suspended and not gitops.is_suspended_by_another(raw):
-        return Before(f"{hold.object} is suspended")
+        return Before(f"{owed.object} is suspended")
     if marked and not suspended:
-        return ExternalChange(f"somebody else has resumed {hold.object}")
+        return ExternalChange(f"somebody else has resumed {owed.object}")
     if suspended:
-        return ExternalChange(f"somebody else keeps {hold.object} suspended")
-    return Done(f"{hold.object} is not suspended")
+        return ExternalChange(f"somebody else keeps {owed.object} suspended")
+    return Done(f"{owed.object} is not suspended")
 
 
-def is_marked(raw: Json, hold: Hold) -> bool:
-    """Whether the owner carries the mark that was journalled with the hold."""
+def is_marked(raw: Json, owed: Compensation) -> bool:
+    """Whether the owner carries the mark that was journalled with the compensation."""
     mark = gitops.mark_of(raw)
-    if mark is None or mark.run != hold.run:
+    if mark is None or mark.run != owed.run:
         return False
     # Anybody may write the annotation: JSON can hold half a surrogate pair, which UTF-8 cannot.
-    return compare_digest(mark.token.encode(errors="replace"), hold.token.encode())
+    return compare_digest(mark.token.encode(errors="replace"), owed.token.encode())
 
 
 async def resume(cluster: Cluster, raw: Json, fields: Mapping[str, Any]) -> None:
@@ -157,11 +157,11 @@ async def resume(cluster: Cluster, raw: Json, fields: Mapping[str, Any]) -> None
     await _patch(cluster, raw, gitops.unmarking(raw) if theirs else gitops.resuming(raw, fields))
 
 
-def _hold(step: SuspendOwner, run: Run, raw: Json) -> Hold:
+def _compensation(step: SuspendOwner, run: Run, raw: Json) -> Compensation:
     # A run that took over suspends for the run that suspended first: that one's mark may still be on its way.
-    known = run.taken.get(_hold_id(step.owner))
-    return Hold(
-        id=_hold_id(step.owner),
+    known = run.taken.get(_compensation_id(step.owner))
+    return Compensation(
+        id=_compensation_id(step.owner),
         kind=OWNER,
         object=step.owner,
         uid=step.uid,
@@ -179,25 +179,25 @@ def _saved(raw: Json) -> str:
     return json.dumps(gitops.fields_of(raw))
 
 
-def _hold_id(owner: str) -> str:
+def _compensation_id(owner: str) -> str:
     return f"owner/{owner}"
 
 
 def owner_reference(owner: str) -> tuple[ObjectReference, ...]:
-    """The object of the owner that a step or a hold names; nothing for what is none."""
+    """The object of the owner that a step or a compensation names; nothing for what is none."""
     found = gitops.owner_called(owner)
     return () if found is None else (ObjectReference(CLUSTER, found.kind, found.namespace, found.name),)
 
 
-def remedy(hold: Hold) -> Remedy:
+def remedy(owed: Compensation) -> Remedy:
     """How a person resumes it: by the owner's own command."""
-    owner = gitops.owner_called(hold.object)
+    owner = gitops.owner_called(owed.object)
     command = f"put back what its annotation {gitops.MARK} tells" if owner is None else owner.resuming
     return Remedy("It is still suspended. To resume it", command)
 
 
 def place_of(owner: str) -> Owner:
-    """The owner that a hold or a step names; raises `NotFound` for what is none."""
+    """The owner that a compensation or a step names; raises `NotFound` for what is none."""
     found = gitops.owner_called(owner)
     if found is None:
         raise NotFound(f"{owner} is no GitOps owner", status=404)
@@ -217,10 +217,10 @@ async def _patch(cluster: Cluster, raw: Json, patch: list[Json]) -> None:
 KIND = StepKind(
     SuspendOwner,
     lambda c: SuspendOwnerHandler(c.cluster, c.clock),
-    gives_back=CompensationKind(
+    compensates=CompensationKind(
         OWNER,
-        touches=lambda _, hold: owner_reference(hold.object),
-        remedy=lambda _, hold: remedy(hold),
+        touches=lambda _, owed: owner_reference(owed.object),
+        remedy=lambda _, owed: remedy(owed),
         stood_in_for=by_nothing,
         owner=None,
     ),

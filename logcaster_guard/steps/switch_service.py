@@ -14,7 +14,7 @@ from logcaster_guard.domain.field_owners import written_by
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
 from logcaster_guard.domain.rights import SWITCHING_ROLE, Right
 from logcaster_guard.domain.runs import ABANDONED, DESTINATION_BAD, FAILED, INCONCLUSIVE, Run
-from logcaster_guard.domain.steps import Claim, Field, Hold, ObjectReference, Plan, Purpose, Write
+from logcaster_guard.domain.steps import Claim, Compensation, Field, ObjectReference, Plan, Purpose, Write
 from logcaster_guard.messages.plan_text import pods as so_many_pods
 from logcaster_guard.ports import Cluster, Json, Kind
 from logcaster_guard.steps.field_ownership import FieldOwnership
@@ -57,7 +57,7 @@ class SwitchService(Write):
 
 
 class SwitchServiceHandler:
-    """Writes one label of the Service's selector; as the lender, writes it back if the new environment is worse."""
+    """Writes one label of the Service's selector; writes it back if the new environment is worse."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -80,9 +80,9 @@ class SwitchServiceHandler:
             return Unclear(f"{ready} pods of the other environment are Ready, and the floor is {floor}")
         name, uid = service["metadata"]["name"], service["metadata"]["uid"]
         owners = field_owners.owners_of(service, field_owners.SELECTOR)
-        known = run.holds.get(SELECTOR)
-        hold = known or Hold(SELECTOR, SELECTOR, name, uid, None, written=0, owners=owners)
-        return Before(f"the Service selects {step.label}={step.before}", borrows=hold)
+        known = run.compensations.get(SELECTOR)
+        owed = known or Compensation(SELECTOR, SELECTOR, name, uid, None, written=0, owners=owners)
+        return Before(f"the Service selects {step.label}={step.before}", borrows=owed)
 
     async def apply(self, step: SwitchService, run: Run) -> None:
         """One request, bound to the resourceVersion of a Service that still has the selector of the plan."""
@@ -90,26 +90,26 @@ class SwitchServiceHandler:
         if theirs is None:
             await self._write(run, shown=run.opened.plan.selector, label=step.label, value=step.after)
 
-    async def observe_release(self, hold: Hold, run: Run) -> Observation:
+    async def observe_compensation(self, owed: Compensation, run: Run) -> Observation:
         """It stays switched, unless the new environment proved worse, or is empty, and the one before it can serve."""
         try:
-            seen = await self._to_be_switched_back(hold, run)
+            seen = await self._to_be_switched_back(owed, run)
             service = await service_of(self._cluster, run)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
         if not isinstance(seen, Done):
             return seen
-        if service is not None and self._fields.due(service, hold, field_owners.SELECTOR):
+        if service is not None and self._fields.due(service, owed, field_owners.SELECTOR):
             return Before(f"{seen.detail}, and the selector is the guard's field")
         return seen
 
-    async def _to_be_switched_back(self, hold: Hold, run: Run) -> Observation:
+    async def _to_be_switched_back(self, owed: Compensation, run: Run) -> Observation:
         """`Before` if it is, `Done` if the selector is as it is to stay. Raises the `ClusterError` it met."""
         step = _step(run)
         service, live = await service_of(self._cluster, run), await live_of(self._cluster, run)
         pods = [] if live is None else await own_pods(self._cluster, live)
         empty = await self._is_empty(run)
-        if service is None or service["metadata"]["uid"] != hold.uid:
+        if service is None or service["metadata"]["uid"] != owed.uid:
             return ExternalChange("the Service is another one")
         if selector_of(service) == run.opened.plan.selector:
             return Done(f"the Service selects {step.label}={step.before}")
@@ -132,12 +132,12 @@ class SwitchServiceHandler:
             return True
         return not any(capacity.is_serving(p, None) for p in await own_pods(self._cluster, workload))
 
-    async def release(self, hold: Hold, run: Run) -> None:
+    async def compensate(self, owed: Compensation, run: Run) -> None:
         """Write the label back, or hand the field back where the selector is as it is to stay."""
-        step, seen = _step(run), await self._to_be_switched_back(hold, run)
+        step, seen = _step(run), await self._to_be_switched_back(owed, run)
         service = await service_of(self._cluster, run)
         if isinstance(seen, Done) and service is not None:
-            await self._fields.hand_back(service, hold, field_owners.SELECTOR)
+            await self._fields.hand_back(service, owed, field_owners.SELECTOR)
         elif isinstance(seen, Before):
             await self._write(run, shown=_switched(run, step), label=step.label, value=step.before)
 
@@ -166,17 +166,17 @@ def _pointer(key: str) -> str:
     return key.replace("~", "~0").replace("/", "~1")
 
 
-def _remedy(plan: Plan, hold: Hold) -> Remedy:
-    command = patching(plan, "service", hold.object, {"selector": plan.selector})
+def _remedy(plan: Plan, owed: Compensation) -> Remedy:
+    command = patching(plan, "service", owed.object, {"selector": plan.selector})
     return Remedy("Give it the selector back that it had", command)
 
 
 KIND = StepKind(
     SwitchService,
     lambda c: SwitchServiceHandler(c.cluster),
-    gives_back=CompensationKind(
+    compensates=CompensationKind(
         SELECTOR,
-        touches=lambda plan, hold: (plan.object("Service", hold.object),),
+        touches=lambda plan, owed: (plan.object("Service", owed.object),),
         remedy=_remedy,
         stood_in_for=by_nothing,
         owner=None,

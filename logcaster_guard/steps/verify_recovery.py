@@ -97,5 +97,5 @@ class VerifyRecoveryHandler:
 
 
 KIND = StepKind(
-    VerifyRecovery, lambda c: VerifyRecoveryHandler(c.cluster, c.clock, c.assess, c.staleness), gives_back=None
+    VerifyRecovery, lambda c: VerifyRecoveryHandler(c.cluster, c.clock, c.assess, c.staleness), compensates=None
 )

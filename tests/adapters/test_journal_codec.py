@@ -22,7 +22,7 @@ from logcaster_guard.domain.events import (
     StepIntended,
 )
 from logcaster_guard.domain.notices import Notice, Severity
-from logcaster_guard.domain.steps import Hold, Step
+from logcaster_guard.domain.steps import Compensation, Step
 from logcaster_guard.steps.kinds import KINDS
 from logcaster_guard.stores import CODEC
 
@@ -37,7 +37,7 @@ JSON = st.recursive(
     lambda part: st.lists(part) | st.dictionaries(st.text(), part),
     max_leaves=5,
 )
-st.register_type_strategy(Hold, st.builds(Hold, original=JSON, written=JSON))
+st.register_type_strategy(Compensation, st.builds(Compensation, original=JSON, written=JSON))
 st.register_type_strategy(Step, st.one_of([st.builds(kind.step) for kind in KINDS]))
 
 

@@ -83,7 +83,7 @@ def ending(
     checks = {
         f"{len(facts.runs)} runs": len(facts.runs) == 1,
         "an open run": all(r.closed for r in facts.runs),
-        "a hold is out": not any(r.holds for r in facts.runs),
+        "a hold is out": not any(r.compensations for r in facts.runs),
         f"the autoscaler's bounds are {facts.bounds}": facts.bounds == bounds,
         f"there are {facts.deployments}": facts.deployments == case.left,
         f"production has {facts.replicas} replicas": facts.replicas == REPLICAS,

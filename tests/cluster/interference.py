@@ -310,7 +310,7 @@ def _end(cell: Disturbance, case: Case, tape: Disturbed, run: Run) -> tuple[str,
     if run.closed is None:
         return "open", [f"run {run.id} is open"]
     assert tape.began is not None
-    end, faults = run.closed.outcome, [f"{h.object} is out" for h in run.holds.values()]
+    end, faults = run.closed.outcome, [f"{h.object} is out" for h in run.compensations.values()]
     ended = run.ending.at if run.ending is not None else run.closed.at
     # What they have made of it may be no place for a judgement: then the plan is the immediate one.
     judges = any(isinstance(s, JudgeHelper | JudgeEnvironment) for s in run.opened.plan.steps)

@@ -61,7 +61,7 @@ async def endpoints(scene: Scene) -> set[str]:
 def outcome(facts: Facts) -> str:
     (run,) = facts.runs
     assert run.closed is not None
-    assert not run.holds
+    assert not run.compensations
     return run.closed.outcome
 
 

@@ -72,7 +72,7 @@ async def test_where_the_good_release_does_not_come_up_the_bad_one_goes_on_servi
     assert run.closed.outcome in {runs.FAILED, runs.DESTINATION_BAD}
     assert sample.lowest >= REPLICAS
     assert facts.ledger.freeze is not None
-    assert not run.holds
+    assert not run.compensations
     assert [q for q in facts.settled if q.endswith("/closed")]
     if action is not Action.IMMEDIATE:
         assert (facts.image, facts.deployments) == (objects.image(BAD), scene.case.left)

@@ -136,7 +136,7 @@ async def test_the_immediate_run_ends_what_the_gradual_one_has_begun_and_people_
     assert slow.closed is not None
     assert urgent.closed is not None
     assert (slow.closed.outcome, urgent.closed.outcome) == (runs.ESCALATED, runs.RECOVERED)
-    assert not urgent.holds
+    assert not urgent.compensations
     assert facts.image == objects.image(GOOD)
     assert facts.ledger.freeze is None
     assert sample.lowest >= REPLICAS - 1, "the Deployment's own rolling update may be one short"

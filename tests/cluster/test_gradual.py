@@ -195,7 +195,7 @@ async def test_nobody_is_missed_from_breach_to_recovery(cluster: Cluster, replic
         assert shift.lowest >= replicas
         [production] = await shift.deployments()
         assert (image_of(production), production["spec"]["replicas"]) == (objects.image(GOOD), replicas)
-        assert run.holds == {}
+        assert run.compensations == {}
         if borrowed:
             assert await bounds(shift) == (replicas, replicas * 2)
         assert set(shift.sight.asked) == {capacity.helper_name(objects.DEPLOYMENT)}
@@ -258,7 +258,7 @@ async def test_somebody_elses_change_in_mid_shift_wins(cluster: Cluster, what: s
                 await cluster.admin.patch(path, {"spec": {"minReplicas": 5, "maxReplicas": 9}}, MERGE_PATCH)
         run = await shift.ended()
         assert run.closed is not None
-        assert (run.closed.outcome, run.closed.freeze, dict(run.holds)) == (runs.ABANDONED, True, {})
+        assert (run.closed.outcome, run.closed.freeze, dict(run.compensations)) == (runs.ABANDONED, True, {})
         left = {d["metadata"]["name"]: d for d in await shift.deployments()}
         if what == "deleted":
             assert left == {}
@@ -286,7 +286,7 @@ async def test_a_quicker_run_takes_over_from_where_a_gradual_one_stands(cluster:
 
         await until(judging, WITHIN)
         before = shift.state.run(shift.run)
-        assert set(before.holds) == {
+        assert set(before.compensations) == {
             f"autoscaler/{objects.DEPLOYMENT}",
             f"helper/{capacity.helper_name(objects.DEPLOYMENT)}",
             "replicas",
@@ -304,7 +304,7 @@ async def test_a_quicker_run_takes_over_from_where_a_gradual_one_stands(cluster:
         shift.run = "run-2"
         run = await shift.ended()
         assert run.closed is not None
-        assert (run.closed.outcome, dict(run.holds)) == (runs.RECOVERED, {})
+        assert (run.closed.outcome, dict(run.compensations)) == (runs.RECOVERED, {})
         closed = shift.state.run(before.id).closed
         assert closed is not None
         assert closed.outcome == runs.ESCALATED

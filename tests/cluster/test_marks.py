@@ -12,7 +12,7 @@ from logcaster_guard.domain.events import NoticeQueued
 from logcaster_guard.domain.provenance import MANAGED, marks
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.runs import Run
-from logcaster_guard.domain.steps import Hold
+from logcaster_guard.domain.steps import Compensation
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Json
 from logcaster_guard.sandbox import objects
@@ -44,11 +44,11 @@ async def uids(scene: Scene) -> dict[str, str]:
     return {m["name"]: m["uid"] for m in found if "deletionTimestamp" not in m}
 
 
-def marked(hold: Hold, owner: str) -> Json:
+def marked(owed: Compensation, owner: str) -> Json:
     """All the marks of the helper that this hold was journalled for."""
     return {
-        "labels": {**MANAGED, HELPER_LABEL: hold.object},
-        "annotations": marks(hold),
+        "labels": {**MANAGED, HELPER_LABEL: owed.object},
+        "annotations": marks(owed),
         "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": objects.DEPLOYMENT, "uid": owner}],
     }
 
@@ -70,12 +70,12 @@ async def test_marks_on_production_delete_nothing_and_a_late_helper_is_still_swe
         await scene.life(None)
         run: Run
         (run,) = (await scene.facts()).runs
-        (hold,) = [h for h in run.taken.values() if h.kind == "helper"]
-        assert hold.token
+        (owed,) = [h for h in run.taken.values() if h.kind == "helper"]
+        assert owed.token
         await scene.cluster.admin.create(scene.deployments, deployment(SHOP))
         before = await uids(scene)
         production = before[objects.DEPLOYMENT]
-        everything = marked(hold, production)
+        everything = marked(owed, production)
         await scene.cluster.admin.patch(f"{scene.deployments}/{SHOP}", {"metadata": everything}, MERGE_PATCH)
         # Nothing can own itself.
         del everything["ownerReferences"]
@@ -86,8 +86,8 @@ async def test_marks_on_production_delete_nothing_and_a_late_helper_is_still_swe
         assert await sweep(scene) == told
         assert await uids(scene) == before
 
-        late = deployment(hold.object)
-        late["metadata"] |= marked(hold, production)
+        late = deployment(owed.object)
+        late["metadata"] |= marked(owed, production)
         await scene.cluster.admin.create(scene.deployments, late)
         assert await sweep(scene) == told
 

@@ -69,7 +69,7 @@ async def test_half_shifted_it_leaves_everything_as_it_is_and_the_next_one_ends_
         assert shifted["bounds"] == [(2, 2)]
         run = await made.kept()
         assert (run.id, run.closed, run.step) == (opened["run"], None, opened["steps"].index("judge_helper"))
-        assert len(run.holds) == 3
+        assert len(run.compensations) == 3
         assert "holderIdentity" not in (await made.scene.cluster.admin.get(lease_of(made)))["spec"]
         await made.resumed(opened["run"])
         assert await all_well(cluster, made, minimum, known) == []

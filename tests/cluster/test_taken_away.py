@@ -75,7 +75,7 @@ async def test_what_somebody_does_to_the_helper_is_not_put_down_to_the_good_rele
     assert tape.done is not None
     (run,) = left.runs
     assert run.closed is not None
-    assert (run.closed.outcome, run.closed.freeze, dict(run.holds)) == (runs.ABANDONED, True, {})
+    assert (run.closed.outcome, run.closed.freeze, dict(run.compensations)) == (runs.ABANDONED, True, {})
     assert words in run.closed.reason
     assert left.ledger.records[run.opened.plan.to_template].bad_since is None
     assert {n: (image_of(d.raw), d.replicas) for n, d in left.deployments.items()} == {
@@ -167,7 +167,7 @@ async def test_who_served_is_not_made_smaller_while_their_service_is_being_repla
         facts = await scene.facts()
     run: Run = facts.runs[0]
     assert run.closed is not None
-    assert (run.closed.outcome, dict(run.holds)) == (runs.ABANDONED, {})
+    assert (run.closed.outcome, dict(run.compensations)) == (runs.ABANDONED, {})
     assert run.closed.reason == f"Service {scene.cluster.namespace}/{objects.ACTIVE_SERVICE} was deleted."
     assert facts.sizes[BLUE] == REPLICAS
 

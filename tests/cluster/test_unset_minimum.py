@@ -36,7 +36,7 @@ async def test_an_autoscaler_without_a_minimum_of_its_own_gets_back_what_the_api
     assert run.closed is not None
     assert (run.closed.outcome, facts.image, facts.replicas) == (runs.RECOVERED, objects.image(GOOD), REPLICAS)
     borrowed = run.taken[f"autoscaler/{objects.DEPLOYMENT}"]
-    assert (borrowed.original, run.holds) == (1, {})
+    assert (borrowed.original, run.compensations) == (1, {})
     assert (left["spec"]["minReplicas"], left["spec"]["maxReplicas"]) == (1, MOST)
     # Raised, and given back.
     assert facts.reasons["HoldNotGivenBack"] == 0

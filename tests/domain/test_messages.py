@@ -12,7 +12,7 @@ from logcaster_guard.domain.ledger import Record, ReleaseStatus
 from logcaster_guard.domain.notices import Severity
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Target
-from logcaster_guard.domain.steps import Hold, Plan
+from logcaster_guard.domain.steps import Compensation, Plan
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.messages.languages import Language, state, translated
 from logcaster_guard.steps.kinds import KINDS
@@ -91,38 +91,38 @@ def test_a_mark_tells_what_was_said_and_what_follows(
 
 
 @pytest.mark.parametrize(
-    ("hold", "command"),
+    ("owed", "command"),
     [
         (
-            Hold("autoscaler/hpa", "autoscaler_bounds", "hpa", "u", 2, 4, original_maximum=6),
+            Compensation("autoscaler/hpa", "autoscaler_bounds", "hpa", "u", 2, 4, original_maximum=6),
             """kubectl -n shop patch hpa hpa --type merge -p '{"spec": {"minReplicas": 2, "maxReplicas": 6}}'""",
         ),
         (
-            Hold("autoscaler/hpa", "autoscaler_minimum", "hpa", "u", 2, 4),
+            Compensation("autoscaler/hpa", "autoscaler_minimum", "hpa", "u", 2, 4),
             """kubectl -n shop patch hpa hpa --type merge -p '{"spec": {"minReplicas": 2}}'""",
         ),
-        (Hold("replicas", "replicas", "web", "u", 4, 2), "kubectl -n shop scale deployment web --replicas 4"),
-        (Hold("environment_size", "environment_size", "blue", "u", 1, 4), "scale deployment blue --replicas 1"),
-        (Hold("helper/h", "helper", "h", "", None, 0), "kubectl -n shop delete deployment h"),
-        (Hold("environment", "environment", "blue", "", None, 0), "kubectl -n shop delete deployment blue"),
+        (Compensation("replicas", "replicas", "web", "u", 4, 2), "kubectl -n shop scale deployment web --replicas 4"),
+        (Compensation("environment_size", "environment_size", "blue", "u", 1, 4), "scale deployment blue --replicas 1"),
+        (Compensation("helper/h", "helper", "h", "", None, 0), "kubectl -n shop delete deployment h"),
+        (Compensation("environment", "environment", "blue", "", None, 0), "kubectl -n shop delete deployment blue"),
         (
-            Hold("selector", "selector", "active", "u", None, 0),
+            Compensation("selector", "selector", "active", "u", None, 0),
             """kubectl -n shop patch service active --type merge -p '{"spec": {"selector": {"env": "green"}}}'""",
         ),
         (
-            Hold("owner/k", "gitops_owner", "Kustomization flux-system/web", "u", None, 1),
+            Compensation("owner/k", "gitops_owner", "Kustomization flux-system/web", "u", None, 1),
             "flux resume kustomization web",
         ),
     ],
-    ids=lambda v: v.kind if isinstance(v, Hold) else "",
+    ids=lambda v: v.kind if isinstance(v, Compensation) else "",
 )
-def test_what_a_person_has_to_put_back_is_told_with_the_command(hold: Hold, command: str) -> None:
+def test_what_a_person_has_to_put_back_is_told_with_the_command(owed: Compensation, command: str) -> None:
     plan = Plan("x", "shop", "web", "u", "bad", "good", ("b",), ("g",), 4, False, "active", {"env": "green"}, ())
     opened = RunOpened(at(0), "r", "shop/web", "high_error_rate", "reason", plan)
-    run = Run(opened, holds={hold.id: hold})
-    remedy = compensations_of(KINDS)[hold.kind].remedy(plan, hold)
+    run = Run(opened, compensations={owed.id: owed})
+    remedy = compensations_of(KINDS)[owed.kind].remedy(plan, owed)
     notice = messages.not_given_back(
-        run, HoldReleased(at(9), "r", hold.id, "patch is forbidden", kept_out=True), remedy
+        run, HoldReleased(at(9), "r", owed.id, "patch is forbidden", kept_out=True), remedy
     )
     assert command in notice.facts["remedy"]
     assert notice.text.startswith("Patch is forbidden.")

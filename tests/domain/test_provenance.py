@@ -13,7 +13,7 @@ from logcaster_guard.domain.capacity import HELPER_LABEL
 from logcaster_guard.domain.events import RunClosed, RunOpened, StepDone, StepIntended, StepStarted
 from logcaster_guard.domain.provenance import MANAGED, RUN, TOKEN
 from logcaster_guard.domain.runs import Run, fold
-from logcaster_guard.domain.steps import Hold, Plan
+from logcaster_guard.domain.steps import Compensation, Plan
 from logcaster_guard.steps.create_helper import CreateHelper
 from logcaster_guard.steps.kinds import KINDS
 from logcaster_guard.steps.restore_environment import RestoreEnvironment
@@ -22,7 +22,9 @@ from tests.domain.build import at
 
 BORROWED = compensations_of(KINDS)
 HELPER, OWNER, TOKEN_OF_IT = "web-rollback-1a2b3c4d", "web-uid", "7" * 32
-HOLD = Hold(f"helper/{HELPER}", "helper", HELPER, "", original=None, written=0, run="r", token=TOKEN_OF_IT, since=at(0))
+HOLD = Compensation(
+    f"helper/{HELPER}", "helper", HELPER, "", original=None, written=0, run="r", token=TOKEN_OF_IT, since=at(0)
+)
 Json = dict[str, Any]
 Edit = Callable[[Json], object]
 
@@ -76,10 +78,10 @@ def test_nothing_else_is(edit: Edit) -> None:
 
 
 def test_without_a_token_in_the_journal_nothing_is() -> None:
-    raw, hold = helper(), replace(HOLD, token="")
-    assert provenance.disowned(raw, hold, owner=OWNER) == provenance.WITHOUT_TOKEN
-    raw["metadata"]["annotations"] = provenance.marks(hold)
-    assert provenance.disowned(raw, hold, owner=OWNER) == provenance.WITHOUT_TOKEN
+    raw, owed = helper(), replace(HOLD, token="")
+    assert provenance.disowned(raw, owed, owner=OWNER) == provenance.WITHOUT_TOKEN
+    raw["metadata"]["annotations"] = provenance.marks(owed)
+    assert provenance.disowned(raw, owed, owner=OWNER) == provenance.WITHOUT_TOKEN
 
 
 def test_one_that_kubernetes_has_orphaned_still_is_and_one_of_another_owner_is_not() -> None:
@@ -94,7 +96,7 @@ def test_no_token_is_like_another() -> None:
     assert len({provenance.new_token() for _ in range(100)}) == 100
 
 
-def run_of(*holds: Hold, closed: bool = True, done: bool = False) -> Run:
+def run_of(*compensations: Compensation, closed: bool = True, done: bool = False) -> Run:
     plan = Plan(
         strategy="gradual",
         namespace="default",
@@ -111,7 +113,7 @@ def run_of(*holds: Hold, closed: bool = True, done: bool = False) -> Run:
         steps=(RestoreEnvironment("s", 3) if done else CreateHelper(HELPER, "blob", 1, {}),),
     )
     events: list[Any] = [RunOpened(at(0), "r", "default/web", "rule", "", plan), StepStarted(at(0), "r", 0)]
-    events += [StepIntended(at(0), "r", 0, n, hold) for n, hold in enumerate(holds, 1)]
+    events += [StepIntended(at(0), "r", 0, n, owed) for n, owed in enumerate(compensations, 1)]
     events += [StepDone(at(0), "r", 0)] if done else []
     return fold([*events, *([RunClosed(at(9), "r", "failed", "", freeze=False)] if closed else [])])["r"]
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from logcaster_guard.domain import runs
 from logcaster_guard.domain.events import Event, HoldReleased, RunClosed, RunOpened, StepDone, StepIntended
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Pending, Unclear
-from logcaster_guard.domain.runs import FAILED, Close, Commit, GiveBack, Perform, Run, WaitUntil
-from logcaster_guard.domain.steps import Hold, Plan, Step, Write
+from logcaster_guard.domain.runs import FAILED, Close, Commit, Compensate, Perform, Run, WaitUntil
+from logcaster_guard.domain.steps import Compensation, Plan, Step, Write
 from logcaster_guard.steps.ask_people import AskPeople
 from logcaster_guard.steps.await_endpoints import AwaitEndpoints
 from logcaster_guard.steps.await_environment import AwaitEnvironment
@@ -111,7 +111,7 @@ class World:
         if not isinstance(step, Write) or run.step in self.there:
             return Done()
         kind, name = BORROWS.get(type(step), ("replicas", ""))
-        return Before(borrows=Hold(name, kind, name, UID, original=1, written=4) if name else None)
+        return Before(borrows=Compensation(name, kind, name, UID, original=1, written=4) if name else None)
 
     def apply(self, run: Run) -> None:
         assert run.attempts > 0, "an effect without an intent"
@@ -122,7 +122,7 @@ class World:
         self.there.add(index)
         if type(step) in BORROWS:
             name = BORROWS[type(step)][1]
-            assert name in run.holds, "borrowed without a hold in the journal"
+            assert name in run.compensations, "borrowed without a hold in the journal"
             self.out.add(name)
 
 
@@ -165,10 +165,10 @@ def turn(world: World, journal: list[Event], word: str, death: str | None) -> No
             if death != "before the effect":
                 world.apply(runs.fold(journal)["r"])
             world.now += 0.5
-        case GiveBack(hold):
+        case Compensate(owed):
             assert run.ending is not None
             if death != "before the effect":
-                world.out.discard(hold.id)
+                world.out.discard(owed.id)
         case WaitUntil(seconds):
             assert 0.0 <= seconds <= 60.0
             world.now += max(seconds, 0.5)

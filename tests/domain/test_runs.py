@@ -36,12 +36,12 @@ from logcaster_guard.domain.runs import (
     RECOVERED,
     Close,
     Commit,
-    GiveBack,
+    Compensate,
     Perform,
     Run,
     WaitUntil,
 )
-from logcaster_guard.domain.steps import WRITE_TIMEOUT, Hold, Plan
+from logcaster_guard.domain.steps import WRITE_TIMEOUT, Compensation, Plan
 from logcaster_guard.steps.ask_people import AskPeople
 from logcaster_guard.steps.await_rollout import AwaitRollout
 from logcaster_guard.steps.kinds import KINDS
@@ -53,7 +53,7 @@ from logcaster_guard.steps.verify_recovery import VerifyRecovery
 from tests.domain.build import UID, at
 
 BORROWED = compensations_of(KINDS)
-HOLD = Hold("autoscaler/hpa", "autoscaler_minimum", "hpa", "hpa-uid", 2, 4)
+HOLD = Compensation("autoscaler/hpa", "autoscaler_minimum", "hpa", "hpa-uid", 2, 4)
 STEPS = (
     RaiseAutoscalerMinimum("hpa", "hpa-uid", 4),
     RestoreTemplate("blob"),
@@ -76,7 +76,7 @@ OBSERVATIONS: Sequence[Observation | None] = (
 
 def at_step(step: int, *, holding: bool = False, started: bool = True) -> Run:
     run = Run(OPENED, step=step, started=at(50) if started else None)
-    return replace(run, holds={HOLD.id: HOLD}) if holding else run
+    return replace(run, compensations={HOLD.id: HOLD}) if holding else run
 
 
 def ending(outcome: str = RECOVERED, *, holding: bool, freeze: bool = False) -> Run:
@@ -131,7 +131,7 @@ def test_the_deadlines() -> None:
         assert isinstance(runs.next(at_step(step), Before(), NOW, seconds), Commit)
 
 
-OWNER = Hold("owner/Kustomization a/b", "gitops_owner", "Kustomization a/b", "u", None, 1, run="r", saved="{}")
+OWNER = Compensation("owner/Kustomization a/b", "gitops_owner", "Kustomization a/b", "u", None, 1, run="r", saved="{}")
 
 
 @pytest.mark.parametrize("restored", [False, True])
@@ -144,10 +144,10 @@ def test_the_good_release_is_left_in_place_by_some_ends_of_a_run_that_put_it_the
 
 
 def test_what_stays_out_beyond_the_run_is_told_to_the_journal_with_its_release() -> None:
-    run = replace(ending(RECOVERED, holding=False), holds={OWNER.id: OWNER})
+    run = replace(ending(RECOVERED, holding=False), compensations={OWNER.id: OWNER})
     seen = Done("it stays suspended", OwnerSuspended(NOW, "r", OWNER))
     assert told(runs.next(run, seen, NOW, 1.0)) == ["OwnerSuspended", "HoldReleased"]
-    assert runs.next(run, Before("suspended"), NOW, 1.0) == GiveBack(OWNER)
+    assert runs.next(run, Before("suspended"), NOW, 1.0) == Compensate(OWNER)
 
 
 def test_a_judgement_says_itself_what_running_out_of_time_means() -> None:
@@ -192,7 +192,7 @@ def test_people_are_reminded_now_and_then(elapsed: float, reminded: int, number:
 
 
 def test_of_two_runs_on_a_target_none_is_dropped_that_has_changed_or_borrowed_something() -> None:
-    fresh, touched, holding = Run(OPENED), Run(OPENED, touched=True), Run(OPENED, holds={HOLD.id: HOLD})
+    fresh, touched, holding = Run(OPENED), Run(OPENED, touched=True), Run(OPENED, compensations={HOLD.id: HOLD})
     assert runs.superfluous([fresh, fresh]) == [fresh]
     assert runs.superfluous([fresh]) == []
     for both in ([fresh, touched], [touched, fresh], [fresh, holding], [holding, fresh]):
@@ -242,7 +242,7 @@ def test_it_closes_only_when_nothing_is_borrowed(observation: Observation | None
 
 def test_giving_back() -> None:
     run = ending(holding=True)
-    assert runs.next(run, Before(), NOW, 0.0) == GiveBack(HOLD)
+    assert runs.next(run, Before(), NOW, 0.0) == Compensate(HOLD)
     assert told(runs.next(run, Done(), NOW, 0.0)) == ["HoldReleased"]
     assert told(runs.next(run, ExternalChange("theirs"), NOW, 0.0)) == ["HoldReleased"]
     assert isinstance(runs.next(run, Unclear("503"), NOW, 1e9), WaitUntil)
@@ -262,17 +262,17 @@ def test_what_something_stands_in_for_is_not_given_up() -> None:
 @pytest.mark.parametrize("kind", sorted(BORROWED))
 def test_while_a_helper_stands_in_productions_size_is_not_given_up(kind: str) -> None:
     helper, owed = (replace(HOLD, id=kind, kind=kind) for kind in ("helper", kind))
-    run = replace(ending(holding=True), holds={helper.id: helper, owed.id: owed})
+    run = replace(ending(holding=True), compensations={helper.id: helper, owed.id: owed})
     stands_in = BORROWED[kind].stood_in_for
     assert stands_in(run) is (kind in {"replicas", "autoscaler_bounds"})
-    assert not stands_in(replace(run, holds={owed.id: owed} if kind != "helper" else {}))
+    assert not stands_in(replace(run, compensations={owed.id: owed} if kind != "helper" else {}))
     plan = replace(PLAN, steps=(RemoveHelper("h"),))
     assert not stands_in(replace(run, opened=replace(OPENED, plan=plan), done_at={0: at(55)}))
 
 
 def test_holds_are_given_back_in_reverse() -> None:
     later = replace(HOLD, id="autoscaler/two")
-    assert replace(at_step(VERIFY), holds={HOLD.id: HOLD, later.id: later}).owed == later
+    assert replace(at_step(VERIFY), compensations={HOLD.id: HOLD, later.id: later}).owed == later
 
 
 def test_a_closed_run_takes_no_further_step() -> None:
@@ -321,9 +321,9 @@ def _carried(run: Run, observation: Observation | None, now: datetime, elapsed: 
             return [intent]
         case Close(closed):
             return [closed]
-        case GiveBack(hold):
+        case Compensate(owed):
             assert run.ending is not None
-            assert hold.id in run.holds
+            assert owed.id in run.compensations
             return []
         case WaitUntil(seconds):
             assert 0.0 <= seconds <= 60.0

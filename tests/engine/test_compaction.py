@@ -44,7 +44,7 @@ from logcaster_guard.domain.inbox.commands import Mark, RunCommand
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.state import DENIALS
-from logcaster_guard.domain.steps import Hold, Plan
+from logcaster_guard.domain.steps import Compensation, Plan
 from logcaster_guard.engine.compaction import FULL, PRESSED, Compaction, Compactor, compaction, state_of
 from logcaster_guard.engine.hub import Hub, JournalAppended
 from logcaster_guard.engine.journal_state import JournalState, run_stream, target_stream
@@ -60,7 +60,7 @@ RULES = ("errors", "latency")
 RELEASES = ("v1", "v2", "v3")
 CHANNELS = ("slack", "hook")
 DAY = timedelta(days=1)
-HOLDS = {name: Hold(name, "replicas", f"Deployment/{name}", "u", 4, 2) for name in ("h1", "h2")}
+HOLDS = {name: Compensation(name, "replicas", f"Deployment/{name}", "u", 4, 2) for name in ("h1", "h2")}
 STEP = RestoreTemplate("blob")
 
 
@@ -131,10 +131,10 @@ class History:
             opened = replace(opened, attributed=self.draw(st.booleans()), request=request)
             self.put(run_stream(run), opened)
             return
-        step, hold = self.steps[run], self.draw(st.sampled_from([None, *HOLDS.values()]))
+        step, owed = self.steps[run], self.draw(st.sampled_from([None, *HOLDS.values()]))
         events: list[Event] = [
             StepStarted(at, run, step),
-            StepIntended(at, run, step, 1, hold),
+            StepIntended(at, run, step, 1, owed),
             StepDone(at, run, step),
             PeopleReminded(at, run, len(self.entries)),
             RunAnswered(at, run, self.draw(st.sampled_from(RunCommand)), f"digest {len(self.entries)}", until=at + DAY),
@@ -240,7 +240,7 @@ def test_of_a_closed_run_the_plan_the_steps_and_the_end_stay() -> None:
 def test_what_a_closed_run_has_taken_and_given_back_is_known_for_good() -> None:
     plan = Plan("gradual", "default", "d", "u", "v2", "v1", (), (), 1, False, None, None, (STEP, STEP))
     holds = HOLDS | {"h3": replace(HOLDS["h1"], id="h3")}
-    taken = [StepIntended(START, "r", 0, n, hold) for hold in holds.values() for n in (1, 2)]
+    taken = [StepIntended(START, "r", 0, n, owed) for owed in holds.values() for n in (1, 2)]
     back = [HoldReleased(START, "r", name) for name in reversed(holds)]
     end = RunEnding(START, "r", "failed", "why", freeze=True), RunClosed(START, "r", "failed", "why", freeze=True)
     opened = RunOpened(START, "r", TARGETS[0], "errors", "why", plan)

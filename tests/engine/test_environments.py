@@ -21,7 +21,7 @@ from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import Action, LedgerPolicy, Policy
 from logcaster_guard.domain.runs import ABANDONED, DESTINATION_BAD, FAILED, RECOVERED, Run
 from logcaster_guard.domain.signals import Gap, NoData, Reading, Target, Value
-from logcaster_guard.domain.steps import Hold, Plan
+from logcaster_guard.domain.steps import Compensation, Plan
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.command_writer import CommandWriter
 from logcaster_guard.engine.planning import Planner
@@ -83,8 +83,8 @@ def serves(cluster: FakeCluster, environment: str) -> None:
 async def released(selector: dict[str, str]) -> Observation:
     cluster, opened = switching(selector)
     uid = cluster.object(Kind.DEPLOYMENT, BLUE)["metadata"]["uid"]
-    hold = Hold("size", "environment_size", BLUE, uid, original=1, written=3)
-    return await ScaleEnvironmentHandler(cluster).observe_release(hold, Run(opened, holds={hold.id: hold}))
+    owed = Compensation("size", "environment_size", BLUE, uid, original=1, written=3)
+    return await ScaleEnvironmentHandler(cluster).observe_compensation(owed, Run(opened, compensations={owed.id: owed}))
 
 
 @pytest.mark.parametrize(
@@ -115,18 +115,23 @@ async def test_the_service_goes_back_where_somebody_has_deleted_what_it_was_sent
 ) -> None:
     cluster, opened = switching({LABEL: "blue"})
     service = cluster.object(Kind.SERVICE, SERVICE)["metadata"]["uid"]
-    hold = Hold("selector", "selector", SERVICE, service, None, written=0)
-    run = Run(opened, step=1, holds={hold.id: hold}, ending=RunEnding(opened.at, "r", outcome, "r", freeze=True))
+    owed = Compensation("selector", "selector", SERVICE, service, None, written=0)
+    run = Run(
+        opened,
+        step=1,
+        compensations={owed.id: owed},
+        ending=RunEnding(opened.at, "r", outcome, "r", freeze=True),
+    )
     if deleted:
         cluster.remove(Kind.DEPLOYMENT, BLUE)
     else:
         serves(cluster, BLUE)
     if able:
         serves(cluster, GREEN)
-    lender = SwitchServiceHandler(cluster)
-    assert isinstance(await lender.observe_release(hold, run), seen)
+    compensator = SwitchServiceHandler(cluster)
+    assert isinstance(await compensator.observe_compensation(owed, run), seen)
     if seen is Before:
-        await lender.release(hold, run)
+        await compensator.compensate(owed, run)
         assert cluster.object(Kind.SERVICE, SERVICE)["spec"]["selector"] == {LABEL: "green"}
 
 
@@ -141,45 +146,58 @@ def going(deployment: dict[str, Any]) -> None:
 async def test_the_service_goes_back_where_what_it_was_sent_to_is_being_deleted_though_its_pods_still_serve() -> None:
     cluster, opened = switching({LABEL: "blue"})
     service = cluster.object(Kind.SERVICE, SERVICE)["metadata"]["uid"]
-    hold = Hold("selector", "selector", SERVICE, service, None, written=0)
-    run = Run(opened, step=1, holds={hold.id: hold}, ending=RunEnding(opened.at, "r", ABANDONED, "r", freeze=True))
+    owed = Compensation("selector", "selector", SERVICE, service, None, written=0)
+    run = Run(
+        opened,
+        step=1,
+        compensations={owed.id: owed},
+        ending=RunEnding(opened.at, "r", ABANDONED, "r", freeze=True),
+    )
     for name in (BLUE, GREEN):
         serves(cluster, name)
-    lender = SwitchServiceHandler(cluster)
-    assert isinstance(await lender.observe_release(hold, run), Done)
+    compensator = SwitchServiceHandler(cluster)
+    assert isinstance(await compensator.observe_compensation(owed, run), Done)
     going(cluster.object(Kind.DEPLOYMENT, BLUE))
-    assert isinstance(await lender.observe_release(hold, run), Before)
+    assert isinstance(await compensator.observe_compensation(owed, run), Before)
 
 
 async def test_the_service_is_not_sent_back_to_what_is_being_deleted_though_its_pods_still_serve() -> None:
     cluster, opened = switching({LABEL: "blue"})
     service = cluster.object(Kind.SERVICE, SERVICE)["metadata"]["uid"]
-    hold = Hold("selector", "selector", SERVICE, service, None, written=0)
+    owed = Compensation("selector", "selector", SERVICE, service, None, written=0)
     run = Run(
-        opened, step=1, holds={hold.id: hold}, ending=RunEnding(opened.at, "r", DESTINATION_BAD, "r", freeze=True)
+        opened,
+        step=1,
+        compensations={owed.id: owed},
+        ending=RunEnding(opened.at, "r", DESTINATION_BAD, "r", freeze=True),
     )
     for name in (BLUE, GREEN):
         serves(cluster, name)
-    lender = SwitchServiceHandler(cluster)
-    assert isinstance(await lender.observe_release(hold, run), Before)
+    compensator = SwitchServiceHandler(cluster)
+    assert isinstance(await compensator.observe_compensation(owed, run), Before)
     going(cluster.object(Kind.DEPLOYMENT, GREEN))
-    assert isinstance(await lender.observe_release(hold, run), ExternalChange)
-    await lender.release(hold, run)
+    assert isinstance(await compensator.observe_compensation(owed, run), ExternalChange)
+    await compensator.compensate(owed, run)
     assert cluster.object(Kind.SERVICE, SERVICE)["spec"]["selector"] == {LABEL: "blue"}
 
 
 async def test_the_service_stays_where_a_single_pod_of_what_it_was_sent_to_still_serves() -> None:
     cluster, opened = switching({LABEL: "blue"})
     service = cluster.object(Kind.SERVICE, SERVICE)["metadata"]["uid"]
-    hold = Hold("selector", "selector", SERVICE, service, None, written=0)
-    run = Run(opened, step=1, holds={hold.id: hold}, ending=RunEnding(opened.at, "r", FAILED, "r", freeze=True))
+    owed = Compensation("selector", "selector", SERVICE, service, None, written=0)
+    run = Run(
+        opened,
+        step=1,
+        compensations={owed.id: owed},
+        ending=RunEnding(opened.at, "r", FAILED, "r", freeze=True),
+    )
     for name in (BLUE, GREEN):
         serves(cluster, name)
-    lender = SwitchServiceHandler(cluster)
+    compensator = SwitchServiceHandler(cluster)
     seen = []
     for number in range(3):
         cluster.object(Kind.POD, f"{BLUE}-{number}")["status"]["conditions"][0]["status"] = "False"
-        seen.append(type(await lender.observe_release(hold, run)))
+        seen.append(type(await compensator.observe_compensation(owed, run)))
     assert seen == [Done, Done, Before]
 
 
@@ -189,17 +207,22 @@ async def test_a_service_that_stays_is_not_sent_back_where_a_second_look_fails()
         serves(cluster, name)
     metadata = cluster.object(Kind.SERVICE, SERVICE)["metadata"]
     metadata["managedFields"] = [{"manager": MANAGER, "fieldsV1": {"f:spec": {"f:selector": {}}}}]
-    hold = Hold("selector", "selector", SERVICE, metadata["uid"], None, written=0)
-    run = Run(opened, step=2, holds={hold.id: hold}, ending=RunEnding(opened.at, "r", RECOVERED, "r", freeze=False))
-    lender = SwitchServiceHandler(cluster)
-    assert isinstance(await lender.observe_release(hold, run), Before)
+    owed = Compensation("selector", "selector", SERVICE, metadata["uid"], None, written=0)
+    run = Run(
+        opened,
+        step=2,
+        compensations={owed.id: owed},
+        ending=RunEnding(opened.at, "r", RECOVERED, "r", freeze=False),
+    )
+    compensator = SwitchServiceHandler(cluster)
+    assert isinstance(await compensator.observe_compensation(owed, run), Before)
     cluster.fault = lambda verb, kind, _: Unavailable("away") if (verb, kind) == ("list", Kind.POD) else None
     with pytest.raises(Unavailable):
-        await lender.release(hold, run)
+        await compensator.compensate(owed, run)
     assert cluster.object(Kind.SERVICE, SERVICE)["spec"]["selector"] == {LABEL: "blue"}
     cluster.fault = lambda *_: None
-    await lender.release(hold, run)
-    assert isinstance(await lender.observe_release(hold, run), Done)
+    await compensator.compensate(owed, run)
+    assert isinstance(await compensator.observe_compensation(owed, run), Done)
     assert cluster.object(Kind.SERVICE, SERVICE)["spec"]["selector"] == {LABEL: "blue"}
 
 
@@ -306,7 +329,9 @@ async def test_an_environment_that_the_run_has_made_is_known_by_its_token(token:
     metadata = cluster.object(Kind.DEPLOYMENT, BLUE)["metadata"]
     metadata["annotations"] |= {RUN: "r", TOKEN: token}
     metadata["creationTimestamp"] = opened.at.isoformat()
-    made = Hold("environment", "environment", BLUE, "", None, written=0, run="r", token="7" * 32, since=opened.at)
+    made = Compensation(
+        "environment", "environment", BLUE, "", None, written=0, run="r", token="7" * 32, since=opened.at
+    )
     plan = replace(opened.plan, uid="", steps=(RestoreEnvironment("snapshot", 3), *opened.plan.steps))
     run = Run(replace(opened, plan=plan), step=1, taken={made.id: made})
     found = external_workload_change(run, Workload(cluster.object(Kind.DEPLOYMENT, BLUE)))

@@ -6,13 +6,13 @@ import pytest
 
 from logcaster_guard.domain import field_owners
 from logcaster_guard.domain.errors import Rejected
-from logcaster_guard.domain.steps import Hold
+from logcaster_guard.domain.steps import Compensation
 from logcaster_guard.ports import Json, Kind
 from logcaster_guard.steps.field_ownership import FieldOwnership
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster
 
-HOLD = Hold("replicas", "replicas", "web", "u", original=4, written=2)
+HOLD = Compensation("replicas", "replicas", "web", "u", original=4, written=2)
 OWNED = {
     "kind": "Deployment",
     "metadata": {

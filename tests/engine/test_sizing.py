@@ -13,7 +13,7 @@ from logcaster_guard.domain.events import RunOpened
 from logcaster_guard.domain.field_owners import MANAGER, MAXIMUM, MINIMUM, FieldOwner, owners_of
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Pending
 from logcaster_guard.domain.runs import Run
-from logcaster_guard.domain.steps import Hold, Plan
+from logcaster_guard.domain.steps import Compensation, Plan
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Kind
 from logcaster_guard.steps.pin_autoscaler import PinAutoscaler, PinAutoscalerHandler
@@ -39,10 +39,10 @@ def cluster() -> FakeCluster:
     return made
 
 
-def run_of(cluster: FakeCluster, *, floor: int = SIZE) -> tuple[Run, Hold]:
+def run_of(cluster: FakeCluster, *, floor: int = SIZE) -> tuple[Run, Compensation]:
     workload = Workload(cluster.object(Kind.DEPLOYMENT, PROD))
     autoscaler = cluster.object(Kind.AUTOSCALER, HPA)["metadata"]["uid"]
-    pin = Hold(
+    pin = Compensation(
         f"autoscaler/{HPA}",
         "autoscaler_bounds",
         HPA,
@@ -52,7 +52,7 @@ def run_of(cluster: FakeCluster, *, floor: int = SIZE) -> tuple[Run, Hold]:
         original_maximum=6,
         earlier=(SIZE,),
     )
-    size = Hold("replicas", "replicas", PROD, workload.uid, original=SIZE, written=SIZE)
+    size = Compensation("replicas", "replicas", PROD, workload.uid, original=SIZE, written=SIZE)
     plan = Plan(
         strategy="gradual",
         namespace=workload.namespace,
@@ -71,7 +71,7 @@ def run_of(cluster: FakeCluster, *, floor: int = SIZE) -> tuple[Run, Hold]:
         floor=floor,
     )
     opened = RunOpened(at=datetime.now(UTC), run="r", target=f"default/{PROD}", rule="r", reason="r", plan=plan)
-    return Run(opened, holds={pin.id: pin, size.id: size}), size
+    return Run(opened, compensations={pin.id: pin, size.id: size}), size
 
 
 def bounds(cluster: FakeCluster) -> tuple[int, int]:
@@ -84,22 +84,22 @@ def wants(cluster: FakeCluster, replicas: int) -> None:
 
 
 async def test_a_size_is_not_back_while_an_autoscaler_is_pinned_to_another(cluster: FakeCluster) -> None:
-    run, hold = run_of(cluster)
-    lender = ScaleProductionHandler(cluster)
-    assert isinstance(await lender.observe_release(hold, run), Before)
-    await lender.release(hold, run)
+    run, owed = run_of(cluster)
+    compensator = ScaleProductionHandler(cluster)
+    assert isinstance(await compensator.observe_compensation(owed, run), Before)
+    await compensator.compensate(owed, run)
     assert bounds(cluster) == (SIZE, SIZE)
-    assert isinstance(await lender.observe_release(hold, run), Done)
+    assert isinstance(await compensator.observe_compensation(owed, run), Done)
 
 
 async def test_a_size_of_theirs_gets_the_autoscalers_own_bounds_first(cluster: FakeCluster) -> None:
-    run, hold = run_of(cluster)
-    lender = ScaleProductionHandler(cluster)
+    run, owed = run_of(cluster)
+    compensator = ScaleProductionHandler(cluster)
     wants(cluster, 5)
-    assert isinstance(await lender.observe_release(hold, run), Before)
-    await lender.release(hold, run)
+    assert isinstance(await compensator.observe_compensation(owed, run), Before)
+    await compensator.compensate(owed, run)
     assert bounds(cluster) == (2, 6)
-    assert isinstance(await lender.observe_release(hold, run), ExternalChange)
+    assert isinstance(await compensator.observe_compensation(owed, run), ExternalChange)
     assert cluster.object(Kind.DEPLOYMENT, PROD)["spec"]["replicas"] == 5
 
 
@@ -107,18 +107,18 @@ async def test_a_size_of_theirs_gets_the_autoscalers_own_bounds_first(cluster: F
 async def test_production_that_was_created_again_is_not_left_at_the_size_of_the_pin(
     cluster: FakeCluster, pins: int
 ) -> None:
-    run, hold = run_of(cluster)
-    pin = run.holds[f"autoscaler/{HPA}"]
+    run, owed = run_of(cluster)
+    pin = run.compensations[f"autoscaler/{HPA}"]
     others = [replace(pin, id=f"gone {n}", object=f"gone {n}", written=9, earlier=()) for n in range(1, pins)]
-    run = replace(run, holds={**run.holds, **{h.id: h for h in others}})
-    lender = ScaleProductionHandler(cluster)
+    run = replace(run, compensations={**run.compensations, **{h.id: h for h in others}})
+    compensator = ScaleProductionHandler(cluster)
     cluster.remove(Kind.DEPLOYMENT, PROD)
     cluster.add_deployment(PROD, "v1", replicas=SIZE)
     wants(cluster, PINNED)
-    assert isinstance(await lender.observe_release(hold, run), Before)
-    await lender.release(hold, run)
+    assert isinstance(await compensator.observe_compensation(owed, run), Before)
+    await compensator.compensate(owed, run)
     assert cluster.object(Kind.DEPLOYMENT, PROD)["spec"]["replicas"] == SIZE
-    assert isinstance(await lender.observe_release(hold, run), ExternalChange)
+    assert isinstance(await compensator.observe_compensation(owed, run), ExternalChange)
 
 
 def unready(cluster: FakeCluster, *numbers: int) -> None:
@@ -146,8 +146,8 @@ async def test_production_goes_down_only_while_the_floor_goes_on_serving(
 @pytest.mark.parametrize(("helping", "goes"), [(0, False), (1, True)])
 async def test_a_helper_that_serves_counts_beside_production(cluster: FakeCluster, helping: int, goes: bool) -> None:
     run, _ = run_of(cluster)
-    helper = Hold("helper", "helper", "web-rollback-1", "u", None, 1)
-    run = replace(run, holds={**run.holds, helper.id: helper})
+    helper = Compensation("helper", "helper", "web-rollback-1", "u", None, 1)
+    run = replace(run, compensations={**run.compensations, helper.id: helper})
     for number in range(helping):
         cluster.add(Kind.POD, f"helper-{number}", status={"conditions": [{"type": "Ready", "status": "True"}]})
         labels = {"app": PROD, HELPER_LABEL: helper.object}
@@ -170,20 +170,20 @@ async def test_a_disruption_budget_holds_for_the_guard_too(
 
 
 async def test_a_floor_above_the_size_asks_for_the_size(cluster: FakeCluster) -> None:
-    run, hold = run_of(cluster, floor=SIZE + 2)
+    run, owed = run_of(cluster, floor=SIZE + 2)
     cluster.change(Kind.AUTOSCALER, HPA, lambda a: a["spec"].update(minReplicas=2, maxReplicas=6))
-    lender = ScaleProductionHandler(cluster)
-    assert isinstance(await lender.observe_release(hold, run), Done)
+    compensator = ScaleProductionHandler(cluster)
+    assert isinstance(await compensator.observe_compensation(owed, run), Done)
     unready(cluster, 0)
-    assert isinstance(await lender.observe_release(hold, run), Pending)
+    assert isinstance(await compensator.observe_compensation(owed, run), Pending)
 
 
 async def test_production_that_is_gone_has_no_size_to_get_back(cluster: FakeCluster) -> None:
-    run, hold = run_of(cluster)
-    run, lender = replace(run, holds={}), ScaleProductionHandler(cluster)
+    run, owed = run_of(cluster)
+    run, compensator = replace(run, compensations={}), ScaleProductionHandler(cluster)
     cluster.remove(Kind.DEPLOYMENT, PROD)
-    assert isinstance(await lender.observe_release(hold, run), Done)
-    await lender.release(hold, run)
+    assert isinstance(await compensator.observe_compensation(owed, run), Done)
+    await compensator.compensate(owed, run)
     assert not cluster.writes
 
 
@@ -192,7 +192,7 @@ async def test_bounds_that_somebody_else_has_set_are_not_pinned(cluster: FakeClu
     run, _ = run_of(cluster)
     wants_bounds(cluster, *theirs)
     handler = PinAutoscalerHandler(cluster)
-    step = PinAutoscaler(HPA, run.holds[f"autoscaler/{HPA}"].uid, PINNED)
+    step = PinAutoscaler(HPA, run.compensations[f"autoscaler/{HPA}"].uid, PINNED)
     assert isinstance(await handler.observe(step, run), ExternalChange)
     await handler.apply(step, run)
     assert bounds(cluster) == theirs
@@ -200,8 +200,8 @@ async def test_bounds_that_somebody_else_has_set_are_not_pinned(cluster: FakeClu
 
 async def test_what_an_autoscaler_wanted_is_known_before_it_is_pinned(cluster: FakeCluster) -> None:
     run, _ = run_of(cluster)
-    step = PinAutoscaler(HPA, run.holds[f"autoscaler/{HPA}"].uid, PINNED)
-    run, handler = replace(run, holds={}), PinAutoscalerHandler(cluster)
+    step = PinAutoscaler(HPA, run.compensations[f"autoscaler/{HPA}"].uid, PINNED)
+    run, handler = replace(run, compensations={}), PinAutoscalerHandler(cluster)
     assert isinstance(await handler.observe(step, run), Done)
     wants_bounds(cluster, 1, 7)
     seen = await handler.observe(step, run)
@@ -242,14 +242,14 @@ async def test_each_bound_is_given_back_by_itself(
     cluster: FakeCluster, theirs: tuple[int, int], back: tuple[int, int]
 ) -> None:
     run, _ = run_of(cluster)
-    hold = replace(run.holds[f"autoscaler/{HPA}"], original=1)
-    lender = PinAutoscalerHandler(cluster)
+    owed = replace(run.compensations[f"autoscaler/{HPA}"], original=1)
+    compensator = PinAutoscalerHandler(cluster)
     wants_bounds(cluster, *theirs)
     if theirs != back:
-        assert isinstance(await lender.observe_release(hold, run), Before)
-        await lender.release(hold, run)
+        assert isinstance(await compensator.observe_compensation(owed, run), Before)
+        await compensator.compensate(owed, run)
     assert bounds(cluster) == back
-    seen = await lender.observe_release(hold, run)
+    seen = await compensator.observe_compensation(owed, run)
     if back == (1, 6):
         assert isinstance(seen, Done)
     else:
@@ -264,35 +264,35 @@ async def test_a_bound_never_goes_past_the_other_that_is_somebodys(
     cluster: FakeCluster, original: tuple[int, int], theirs: tuple[int, int], back: tuple[int, int]
 ) -> None:
     run, _ = run_of(cluster)
-    hold = replace(run.holds[f"autoscaler/{HPA}"], original=original[0], original_maximum=original[1])
+    owed = replace(run.compensations[f"autoscaler/{HPA}"], original=original[0], original_maximum=original[1])
     wants_bounds(cluster, *theirs)
-    lender = PinAutoscalerHandler(cluster)
-    await lender.release(hold, run)
+    compensator = PinAutoscalerHandler(cluster)
+    await compensator.compensate(owed, run)
     assert bounds(cluster) == back
-    assert isinstance(await lender.observe_release(hold, run), ExternalChange)
+    assert isinstance(await compensator.observe_compensation(owed, run), ExternalChange)
 
 
 @pytest.mark.parametrize(("manager", "back"), [(MANAGER, 1), ("kubectl-edit", SIZE)])
 async def test_the_field_manager_tells_whose_number_it_is(cluster: FakeCluster, manager: str, back: int) -> None:
     """The guard has written 3 before, and a person may set 3."""
     run, _ = run_of(cluster)
-    hold = replace(run.holds[f"autoscaler/{HPA}"], original=1)
+    owed = replace(run.compensations[f"autoscaler/{HPA}"], original=1)
     wants_bounds(cluster, SIZE, 20)
     owned_by(cluster, minReplicas=manager, maxReplicas="kubectl-edit")
-    await PinAutoscalerHandler(cluster).release(hold, run)
+    await PinAutoscalerHandler(cluster).compensate(owed, run)
     assert bounds(cluster) == (back, 20)
 
 
 async def test_the_fields_go_back_to_their_managers_once_their_values_are(cluster: FakeCluster) -> None:
     run, _ = run_of(cluster)
-    hold = run.holds[f"autoscaler/{HPA}"]
+    owed = run.compensations[f"autoscaler/{HPA}"]
     owners = tuple(FieldOwner(".".join(p), "ci", "Apply", "autoscaling/v2") for p in (MINIMUM, MAXIMUM))
-    hold, lender = replace(hold, owners=owners), PinAutoscalerHandler(cluster)
+    owed, compensator = replace(owed, owners=owners), PinAutoscalerHandler(cluster)
     owned_by(cluster, minReplicas=MANAGER, maxReplicas=MANAGER)
     for _ in range(2):
-        assert isinstance(await lender.observe_release(hold, run), Before)
-        await lender.release(hold, run)
-    assert isinstance(await lender.observe_release(hold, run), Done)
+        assert isinstance(await compensator.observe_compensation(owed, run), Before)
+        await compensator.compensate(owed, run)
+    assert isinstance(await compensator.observe_compensation(owed, run), Done)
     raw = cluster.object(Kind.AUTOSCALER, HPA)
     assert bounds(cluster) == (2, 6)
     assert [(e["manager"], e["operation"]) for e in raw["metadata"]["managedFields"]] == [("ci", "Apply")]
@@ -302,41 +302,41 @@ async def test_the_fields_go_back_to_their_managers_once_their_values_are(cluste
 async def test_a_server_that_keeps_the_owners_as_they_are_holds_no_run_up(
     cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, hold = run_of(cluster)
-    run = replace(run, holds={hold.id: hold})
+    run, owed = run_of(cluster)
+    run = replace(run, compensations={owed.id: owed})
     raw = cluster.object(Kind.DEPLOYMENT, PROD)
     raw["metadata"]["managedFields"] = [{"manager": MANAGER, "fieldsV1": {"f:spec": {"f:replicas": {}}}}]
-    lender = ScaleProductionHandler(cluster)
+    compensator = ScaleProductionHandler(cluster)
 
     async def deaf(*_: object) -> dict[str, Any]:
         return raw
 
     monkeypatch.setattr(cluster, "json_patch", deaf)
-    seen = [await lender.observe_release(hold, run)]
+    seen = [await compensator.observe_compensation(owed, run)]
     for _ in range(3):
-        await lender.release(hold, run)
-        seen.append(await lender.observe_release(hold, run))
+        await compensator.compensate(owed, run)
+        seen.append(await compensator.observe_compensation(owed, run))
     assert [type(s) for s in seen] == [Before, Before, Before, Done]
 
 
 async def test_a_field_goes_back_after_every_run_of_a_guard_that_lives_long(cluster: FakeCluster) -> None:
-    run, hold = run_of(cluster)
-    run, lender = replace(run, holds={hold.id: hold}), ScaleProductionHandler(cluster)
+    run, owed = run_of(cluster)
+    run, compensator = replace(run, compensations={owed.id: owed}), ScaleProductionHandler(cluster)
     for _ in range(5):
         raw = cluster.object(Kind.DEPLOYMENT, PROD)
         raw["metadata"]["managedFields"] = [{"manager": MANAGER, "fieldsV1": {"f:spec": {"f:replicas": {}}}}]
-        assert isinstance(await lender.observe_release(hold, run), Before)
-        await lender.release(hold, run)
-        assert isinstance(await lender.observe_release(hold, run), Done)
+        assert isinstance(await compensator.observe_compensation(owed, run), Before)
+        await compensator.compensate(owed, run)
+        assert isinstance(await compensator.observe_compensation(owed, run), Done)
 
 
 async def test_an_autoscaler_that_was_created_again_is_somebodys(cluster: FakeCluster) -> None:
     run, _ = run_of(cluster)
-    hold = run.holds[f"autoscaler/{HPA}"]
+    owed = run.compensations[f"autoscaler/{HPA}"]
     cluster.remove(Kind.AUTOSCALER, HPA)
     cluster.add(Kind.AUTOSCALER, HPA, spec=hpa(PINNED, PINNED))
     handler = PinAutoscalerHandler(cluster)
-    assert isinstance(await handler.observe(PinAutoscaler(HPA, hold.uid, PINNED), run), ExternalChange)
-    assert isinstance(await handler.observe_release(hold, run), ExternalChange)
-    await handler.release(hold, run)
+    assert isinstance(await handler.observe(PinAutoscaler(HPA, owed.uid, PINNED), run), ExternalChange)
+    assert isinstance(await handler.observe_compensation(owed, run), ExternalChange)
+    await handler.compensate(owed, run)
     assert bounds(cluster) == (PINNED, PINNED)

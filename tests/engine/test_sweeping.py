@@ -29,7 +29,7 @@ from logcaster_guard.domain.provenance import MANAGED, RUN, TOKEN
 from logcaster_guard.domain.rules import Action, GradualPolicy, Policy
 from logcaster_guard.domain.runs import ABANDONED, Run
 from logcaster_guard.domain.signals import Target
-from logcaster_guard.domain.steps import Hold, Plan
+from logcaster_guard.domain.steps import Compensation, Plan
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.journal_state import JournalState, run_stream
 from logcaster_guard.engine.sweeping import Sweeper
@@ -140,12 +140,12 @@ def _run(uid: str, token: str) -> list[RunOpened | StepStarted | StepIntended | 
     )
     name = f"helper/{HELPER}"
     since = START if token else None
-    hold = Hold(name, "helper", HELPER, "", original=None, written=0, run="r", token=token, since=since)
+    owed = Compensation(name, "helper", HELPER, "", original=None, written=0, run="r", token=token, since=since)
     end = START + timedelta(seconds=9)
     return [
         RunOpened(START, "r", f"default/{PROD}", "rule", "it was met", plan),
         StepStarted(START, "r", 0),
-        StepIntended(START, "r", 0, 1, hold),
+        StepIntended(START, "r", 0, 1, owed),
         RunEnding(end, "r", "abandoned", "somebody did something", freeze=True),
         HoldReleased(end, "r", name, "the helper is gone"),
         RunClosed(end, "r", "abandoned", "somebody did something", freeze=True),
@@ -270,8 +270,8 @@ async def test_what_may_not_be_listed_is_no_reason_to_stop() -> None:
 
 
 def test_the_marks_hold_the_token() -> None:
-    hold = Hold("h", "helper", HELPER, "", original=None, written=0, run="r")
-    assert provenance.marks(replace(hold, token=SECRET)) == {RUN: "r", TOKEN: SECRET}
+    owed = Compensation("h", "helper", HELPER, "", original=None, written=0, run="r")
+    assert provenance.marks(replace(owed, token=SECRET)) == {RUN: "r", TOKEN: SECRET}
 
 
 async def test_pods_that_only_carry_the_helpers_label_are_none_of_the_helpers() -> None:
@@ -354,15 +354,15 @@ def in_mid_run(made: Swept, *, floor: int = 3) -> Run:
     """The run before its end, with its helper out."""
     run = made.state.run("r")
     plan = replace(run.opened.plan, floor=floor)
-    return replace(run, opened=replace(run.opened, plan=plan), holds=run.taken, closed=None)
+    return replace(run, opened=replace(run.opened, plan=plan), compensations=run.taken, closed=None)
 
 
 async def given_back(made: Swept, run: Run) -> Observation:
     """What is seen of the helper, after an attempt to give it back."""
-    lender, (hold,) = RemoveHelperHandler(made.cluster), run.holds.values()
-    seen = await lender.observe_release(hold, run)
+    compensator, (owed,) = RemoveHelperHandler(made.cluster), run.compensations.values()
+    seen = await compensator.observe_compensation(owed, run)
     if not isinstance(seen, Pending):
-        await lender.release(hold, run)
+        await compensator.compensate(owed, run)
     return seen
 
 

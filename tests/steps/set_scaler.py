@@ -10,7 +10,7 @@ from logcaster_guard.domain.compensations import CompensationKind, Remedy, by_no
 from logcaster_guard.domain.observations import Before, Done, Observation
 from logcaster_guard.domain.rights import Right
 from logcaster_guard.domain.runs import Run
-from logcaster_guard.domain.steps import Claim, Field, Hold, ObjectReference, Plan, Purpose, Write
+from logcaster_guard.domain.steps import Claim, Compensation, Field, ObjectReference, Plan, Purpose, Write
 from logcaster_guard.steps.services import StepKind
 
 SCALERS: dict[str, Any] = {}
@@ -50,26 +50,28 @@ class SetScalerHandler:
     async def observe(self, step: SetScaler, run: Run) -> Observation:  # noqa: ARG002 - the protocol's shape
         if SCALERS[step.scaler] == {"size": step.size}:
             return Done("set")
-        hold = Hold("scaler", "scaler", step.scaler, "", original=SCALERS[step.scaler], written={"size": step.size})
-        return Before("not set", borrows=hold)
+        owed = Compensation(
+            "scaler", "scaler", step.scaler, "", original=SCALERS[step.scaler], written={"size": step.size}
+        )
+        return Before("not set", borrows=owed)
 
     async def apply(self, step: SetScaler, run: Run) -> None:
-        SCALERS[step.scaler] = run.holds["scaler"].written
+        SCALERS[step.scaler] = run.compensations["scaler"].written
 
-    async def observe_release(self, hold: Hold, run: Run) -> Observation:  # noqa: ARG002 - as above
-        return Before() if SCALERS[hold.object] in hold.ours else Done()
+    async def observe_compensation(self, owed: Compensation, run: Run) -> Observation:  # noqa: ARG002 - as above
+        return Before() if SCALERS[owed.object] in owed.ours else Done()
 
-    async def release(self, hold: Hold, run: Run) -> None:  # noqa: ARG002 - as above
-        SCALERS[hold.object] = hold.original
+    async def compensate(self, owed: Compensation, run: Run) -> None:  # noqa: ARG002 - as above
+        SCALERS[owed.object] = owed.original
 
 
 KIND = StepKind(
     SetScaler,
     lambda _: SetScalerHandler(),
-    gives_back=CompensationKind(
+    compensates=CompensationKind(
         SetScaler.borrows,
-        touches=lambda _, hold: (ObjectReference("scalers", "Scaler", "", hold.object),),
-        remedy=lambda _, hold: Remedy(f"Let scaler {hold.object} ask for what it did", f"scaler set {hold.original}"),
+        touches=lambda _, owed: (ObjectReference("scalers", "Scaler", "", owed.object),),
+        remedy=lambda _, owed: Remedy(f"Let scaler {owed.object} ask for what it did", f"scaler set {owed.original}"),
         stood_in_for=by_nothing,
         owner=None,
     ),

@@ -82,8 +82,8 @@ async def test_a_new_leader_marks_what_it_touches_also_outside_the_cluster() -> 
     async def mark(place: ObjectReference, value: str) -> None:  # noqa: ARG001 - the protocol's shape
         marked.append(place)
 
-    hold = await borrowed()
-    held = Run(replace(OPENED, plan=replace(PLAN, steps=())), holds={"scaler": hold})
+    owed = await borrowed()
+    held = Run(replace(OPENED, plan=replace(PLAN, steps=())), compensations={"scaler": owed})
     for run in (Run(OPENED), held):
         marked.clear()
         touched = epoch_marker.touched_by(run, compensations_of(WITH_IT))
@@ -95,12 +95,12 @@ async def test_a_new_leader_marks_what_it_touches_also_outside_the_cluster() -> 
 
 
 async def test_a_person_is_told_how_it_is_put_back_where_the_guard_may_not() -> None:
-    hold = await borrowed()
+    owed = await borrowed()
     made = handlers_of([KIND], NOTHING)
-    remedy = made.compensations[hold.kind].remedy(PLAN, hold)
-    run = Run(OPENED, holds={hold.id: hold})
+    remedy = made.compensations[owed.kind].remedy(PLAN, owed)
+    run = Run(OPENED, compensations={owed.id: owed})
     for told in (messages.not_given_back, messages.left_as_theirs):
-        notice = told(run, HoldReleased(at(9), "r", hold.id, "it is read-only"), remedy)
+        notice = told(run, HoldReleased(at(9), "r", owed.id, "it is read-only"), remedy)
         assert f"scaler set {BEFORE}" in notice.text
         assert notice.facts["remedy"] == f"scaler set {BEFORE}"
         assert "kubectl" not in notice.text
@@ -147,15 +147,15 @@ def test_a_step_that_leaves_a_question_open_cannot_be_made(question: str) -> Non
 
 def test_a_step_that_borrows_what_none_gives_back_is_refused_at_the_start() -> None:
     with pytest.raises(TypeError, match="set_scaler borrows scaler, which no step gives back"):
-        compensations_of([*KINDS, replace(KIND, gives_back=None)])
+        compensations_of([*KINDS, replace(KIND, compensates=None)])
     with pytest.raises(TypeError, match="two steps give back the same"):
         compensations_of([*WITH_IT, KIND])
 
 
 def test_a_handler_that_cannot_do_what_its_row_says_is_refused_at_the_start() -> None:
-    assert KIND.gives_back is not None
-    makes = replace(KIND.gives_back, owner=lambda _: "")
-    with pytest.raises(TypeError, match="cannot give back scaler, as its row says: it is no Lender"):
+    assert KIND.compensates is not None
+    makes = replace(KIND.compensates, owner=lambda _: "")
+    with pytest.raises(TypeError, match="cannot give back scaler, as its row says: it is no Compensator"):
         handlers_of([replace(KIND, handler=lambda _: NOTHING)], NOTHING)
-    with pytest.raises(TypeError, match="cannot give back scaler, as its row says: it is no Maker"):
-        handlers_of([replace(KIND, gives_back=makes)], NOTHING)
+    with pytest.raises(TypeError, match="cannot give back scaler, as its row says: it is no Creator"):
+        handlers_of([replace(KIND, compensates=makes)], NOTHING)
