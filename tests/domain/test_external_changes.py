@@ -19,7 +19,7 @@ from logcaster_guard.domain.external_changes import (
 )
 from logcaster_guard.domain.inbox.annotations import FREEZE
 from logcaster_guard.domain.runs import Run
-from logcaster_guard.domain.steps import Hold, Plan, Step
+from logcaster_guard.domain.steps import Compensation, Plan, Step
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.steps.ask_people import AskPeople
 from logcaster_guard.steps.await_rollout import AwaitRollout
@@ -44,7 +44,7 @@ TWO, ONE = ScaleProduction(2), ScaleProduction(1)
 BY = " (field manager kubectl-edit, 2026-01-01T00:00:30Z)."
 
 
-def run(*steps: Step, step: int = 0, taken: Hold | None = None, **plan: Any) -> Run:
+def run(*steps: Step, step: int = 0, taken: Compensation | None = None, **plan: Any) -> Run:
     opened = RunOpened(at(0), "r", PROD, "high_error_rate", "reason", replace(PLAN, steps=steps, **plan))
     return Run(opened, step=step, taken={} if taken is None else {taken.id: taken})
 
@@ -118,7 +118,7 @@ def test_what_the_run_did_not_write_is_somebody_elses(made: Run, workload: Workl
     assert external_workload_change(made, workload) == says
 
 
-MADE = Hold(
+MADE = Compensation(
     "environment", "environment", "logcaster-prod", "", original=None, written=0, run="r", token="7" * 32, since=at(0)
 )  # fmt: skip
 MARKED = {"annotations": provenance.marks(MADE), "creationTimestamp": at(1).isoformat()}
