@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from logcaster_guard.domain.conditions import (
@@ -226,8 +226,7 @@ def compared(
     base, baseline = (new.before or 0.0, other.before or 0.0) if known else (0.0, 0.0)
     risen, moved = sign * (new.after - base), sign * (other.after - baseline)
     needed = _needed(yardstick, new.before)
-    margin, did = policy.margin * max(needed, moved if known else sign * other.after, 0.0), risen - moved
-    margin = max(margin, least)
+    did, margin = risen - moved, max(policy.margin * max(needed, moved), least)
     breaches = sign * (other.after - yardstick.threshold) > 0
     verdict = Space.INCONCLUSIVE
     if did > 0 and did >= margin:
@@ -291,7 +290,7 @@ def attributed(
 
 
 def _with(found: Attribution, cause: Cause, rival: Comparison | None = None) -> Attribution:
-    return Attribution(cause, found.past, found.beside, rival, found.suspects, found.watched, found.lag)
+    return replace(found, cause=cause, rival=rival)
 
 
 def _against(
