@@ -26,8 +26,10 @@ from logcaster_guard.ports import Blobs, Clock, Journal, Json, Kind
 from tests.engine.bench import PROVEN, SIGNALS, Inbox, rule
 from tests.engine.world import EagerClock, rest
 from tests.fakes.clock import START
+from tests.fakes.cluster import NAMESPACE
 from tests.fakes.line import Line, LinedCluster, LinedInbox, LinedJournal, LinedSource
 from tests.fakes.pods import PopulatedCluster
+from tests.fakes.services import view_of
 from tests.fakes.source import FakeSource
 
 ERRORS = {"v1": 0.0, "v2": 0.3, "v3": 0.0}
@@ -130,10 +132,12 @@ class Services:
     async def start(self) -> Guard:
         """A guard begins."""
         self._line = line = Line()
+        cluster = LinedCluster(line, self.cluster)
         guard = Guard(
             Configuration(self.targets, SIGNALS, RULES, POLICY),
             GuardPorts(
-                cluster=LinedCluster(line, self.cluster),
+                cluster=cluster,
+                view=view_of(cluster, self.clock, NAMESPACE),
                 sources={SourceName.PROMETHEUS: LinedSource(line, self.source)},
                 journal=LinedJournal(line, self.journal),
                 blobs=self.blobs,
