@@ -24,6 +24,7 @@ from logcaster_guard.domain.ledger import Ledger
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Entry, Kind
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import MERGE_PATCH, STRATEGIC_PATCH, ApiRefused
@@ -37,8 +38,8 @@ from tests.cluster.case import BAD, GOOD, REPLICAS, WITHIN, Case, ImageSource, i
 from tests.cluster.crashes import Point, Tape
 from tests.cluster.ending import refusal_told, told
 from tests.cluster.environments import BLUE, GREEN
-from tests.cluster.keeping import Onlooker
 from tests.cluster.scene import Scene, autoscaler
+from tests.cluster.stores import Onlooker
 from tests.real.waiting import until
 
 Json = dict[str, Any]
@@ -262,7 +263,7 @@ class DisturbedScene(Scene):
     async def remains(self) -> Remains:
         """How it stands; no guard may be alive."""
         admin, namespace = self.cluster.admin, self.cluster.namespace
-        async with self.keeping.journal() as journal:
+        async with self.stores.journal() as journal:
             entries = await journal.read_all()
         found, known, queued, settled = told(entries)
         services = {s["metadata"]["name"]: s for s in await admin.list(f"/api/v1/namespaces/{namespace}/services")}
@@ -323,12 +324,12 @@ def _end(cell: Disturbance, case: Case, tape: Disturbed, run: Run) -> tuple[str,
         must, may = _interferes(cell, case, tape, run)
         wanted = {runs.ABANDONED} if must else {undisturbed, runs.ABANDONED} if may else {undisturbed}
     if end not in wanted:
-        faults.append(f"{end} where {' or '.join(sorted(wanted))} was due: {run.closed.reason}")
+        faults.append(f"{end} where {' or '.join(sorted(wanted))} was due: {english().text(run.closed.reason)}")
     asked = isinstance(run.present, AskPeople)
     if end == runs.ABANDONED and run.closed.freeze == asked:
         faults.append("abandoned, and not frozen" if not asked else "frozen for what changed nothing")
-    if end == runs.ABANDONED and cell.act.words in OWNED and "(field manager " not in run.closed.reason:
-        faults.append(f"whose field it is was not told: {run.closed.reason}")
+    if end == runs.ABANDONED and cell.act.words in OWNED and "(field manager " not in english().text(run.closed.reason):
+        faults.append(f"whose field it is was not told: {english().text(run.closed.reason)}")
     return end, faults
 
 
