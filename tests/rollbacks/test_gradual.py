@@ -10,23 +10,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logcaster_guard.domain import capacity
+from logcaster_guard.domain.events import RunOpened
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.releases import Release
-from logcaster_guard.domain.rules import Action, GradualPolicy, Policy
-from logcaster_guard.domain.steps import Plan
+from logcaster_guard.domain.rules import Action, AlertPolicy, GradualPolicy, Policy
+from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.steps import Compensation, Plan
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.rollbacks import alert_then, gradual, immediate
 from logcaster_guard.rollbacks.gradual import Surroundings
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 from logcaster_guard.steps.ask_people import AskPeople
 from logcaster_guard.steps.await_helper import AwaitHelper
+from logcaster_guard.steps.await_rollout import AwaitRollout
 from logcaster_guard.steps.create_helper import CreateHelper
 from logcaster_guard.steps.judge_helper import JudgeHelper
 from logcaster_guard.steps.pin_autoscaler import PinAutoscaler
 from logcaster_guard.steps.remove_helper import RemoveHelper
+from logcaster_guard.steps.restore_template import RestoreTemplate
 from logcaster_guard.steps.scale_helper import ScaleHelper
 from logcaster_guard.steps.scale_production import ScaleProduction
-from tests.domain.build import deployment, pod, rule, template
+from logcaster_guard.steps.verify_recovery import VerifyRecovery
+from tests.domain.build import UID, at, deployment, pod, rule, template
 
 SHARES = GradualPolicy().steps
 RECORD = Record("goodgoodgood", "1", "blob", ("v1",), 0, 0)
@@ -35,6 +40,8 @@ HPA: dict[str, Any] = {
     "metadata": {"name": "hpa", "uid": "u"},
     "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "logcaster-prod"}, "minReplicas": 2, "maxReplicas": 9},
 }
+HELPER = "logcaster-prod-rollback"
+NAMESAKE = f"There is a Deployment default/{HELPER} already"
 AROUND = Surroundings(SERVICE, [], [], [], {}, Release(template("v1")))
 
 
@@ -127,19 +134,101 @@ def test_productions_size_is_borrowed_before_an_autoscaler_may_change_it() -> No
     assert plan.steps.index(first) < plan.steps.index(lower)
 
 
+def test_the_whole_plan_of_a_target_with_an_autoscaler() -> None:
+    judged = GradualPolicy(steps=(0.5, 1.0), wait=30.0, window=90.0, threshold=0.02, min_requests=50, hold=200.0)
+    others = {**HPA, "spec": {**HPA["spec"], "scaleTargetRef": {"kind": "Deployment", "name": "another"}}}
+    found = gradual.plan(
+        bad(replicas=2),
+        RECORD,
+        rule=rule(action=Action.GRADUAL),
+        policy=Policy(gradual=judged),
+        around=replace(AROUND, autoscalers=[others, HPA]),
+    )
+
+    def judge(share: float) -> JudgeHelper:
+        return JudgeHelper(HELPER, share, 30.0, 90.0, 0.02, 50, 290.0)
+
+    work = (
+        PinAutoscaler("hpa", "u", 2),
+        CreateHelper(HELPER, "blob", 1, {"app": "logcaster", "version": "rollback"}),
+        *(AwaitHelper(HELPER, 1, 600.0), ScaleProduction(2)),
+        *(PinAutoscaler("hpa", "u", 1), ScaleProduction(1), judge(0.5)),
+        *(ScaleHelper(HELPER, 2), AwaitHelper(HELPER, 2, 600.0), ScaleProduction(0), judge(1.0)),
+        *(RestoreTemplate("blob"), PinAutoscaler("hpa", "u", 2), ScaleProduction(2), AwaitRollout(600.0)),
+        *(RemoveHelper(HELPER), VerifyRecovery("high_error_rate", 300.0, 1_200.0)),
+    )
+    assert found == Plan(
+        strategy="gradual",
+        namespace="default",
+        deployment="logcaster-prod",
+        uid=UID,
+        from_template=bad().hash,
+        to_template="goodgoodgood",
+        from_images=("v2",),
+        to_images=("v1",),
+        replicas=2,
+        autoscaled=True,
+        service="svc",
+        selector={"app": "logcaster"},
+        steps=work,
+        size=2,
+    )
+    assert not steps(planned()).autoscaled
+
+
+def test_who_takes_over_goes_on_with_what_is_borrowed() -> None:
+    before = steps(planned(replace(AROUND, autoscalers=[HPA])))
+    borrowed = {
+        "hpa": Compensation("hpa", PinAutoscaler.borrows, "hpa", "u", 2, 4),
+        "helper": Compensation("helper", CreateHelper.borrows, HELPER, "", None, 0),
+    }
+    old = Run(RunOpened(at(0), "r", "default/logcaster-prod", "slow", "", before), compensations=borrowed)
+    third, older = Workload(deployment(template("v3"), replicas=1)), replace(RECORD, template="older", blob="blob 0")
+    found = gradual.take_over(old, third, replace(older, images=("v0",)), rule=rule(), policy=Policy())
+    assert found == replace(
+        before,
+        strategy="immediate",
+        from_template=third.hash,
+        to_template="older",
+        from_images=("v3",),
+        to_images=("v0",),
+        replicas=1,
+        steps=(
+            *(RestoreTemplate("blob 0"), PinAutoscaler("hpa", "u", 4), ScaleProduction(4), AwaitRollout(600.0)),
+            *(RemoveHelper(HELPER), VerifyRecovery("high_error_rate", 300.0, 1_200.0)),
+        ),
+    )
+
+
+@pytest.mark.parametrize(("rate", "proves"), [(2.0, True), (1.9, False)])
+def test_a_first_step_that_would_get_too_few_requests_is_no_step(rate: float, proves: bool) -> None:
+    policy = Policy(gradual=GradualPolicy(steps=(0.25, 1.0), window=60.0, min_requests=30))
+    plan = gradual.plan(bad(replicas=3), RECORD, rule=rule(), policy=policy, around=AROUND)
+    found = gradual.unprovable(steps(plan), rate)
+    assert (found is None) is proves
+    assert found is None or "default/logcaster-prod has 1.9 requests per second" in found.reasons[0]
+
+
 def test_it_ends_with_production_whole_and_the_helper_gone() -> None:
     kinds = [s.kind for s in steps(planned()).steps]
     assert kinds[-5:] == ["restore_template", "scale_production", "await_rollout", "remove_helper", "verify_recovery"]
     assert [s.replicas for s in steps(planned()).steps if isinstance(s, ScaleProduction)][-2:] == [0, 4]
 
 
-def volume(mode: str) -> Mapping[str, Any]:
-    return {"metadata": {"name": "data"}, "spec": {"accessModes": [mode]}}
+def volume(*modes: str) -> Mapping[str, Any]:
+    return {"metadata": {"name": "data"}, "spec": {"accessModes": list(modes)}}
 
 
 PORT = template("v1")
 PORT["spec"]["containers"][0]["ports"] = [{"hostPort": 9999}]
-BUDGET = {"metadata": {"name": "pdb"}, "spec": {"minAvailable": 5, "selector": {}}}
+INIT_PORT = template("v1")
+INIT_PORT["spec"]["initContainers"] = [{"name": "i", "ports": [{"hostPort": 53}]}, {"name": "j"}]
+ON_NODE = template("v1")
+ON_NODE["spec"]["hostNetwork"] = True
+
+
+def budget(**spec: int) -> dict[str, Any]:
+    return {"metadata": {"name": "pdb"}, "spec": {"selector": {"matchLabels": {"app": "logcaster"}}, **spec}}
 
 
 @pytest.mark.parametrize(
@@ -150,8 +239,10 @@ BUDGET = {"metadata": {"name": "pdb"}, "spec": {"minAvailable": 5, "selector": {
         (replace(AROUND, claims={"data": volume("ReadWriteOnce")}), {}, "volume claim data"),
         (replace(AROUND, claims={"data": None}), {}, "volume claim data"),
         (replace(AROUND, release=Release(PORT)), {}, "host port 9999"),
+        (replace(AROUND, release=Release(INIT_PORT)), {}, "host port 53"),
+        (replace(AROUND, release=Release(ON_NODE)), {}, "uses the network of its node"),
         (replace(AROUND, service=None), {}, "no Service"),
-        (replace(AROUND, service={**SERVICE, "spec": {"selector": {"version": "2"}}}), {}, "version=2"),
+        (replace(AROUND, service={**SERVICE, "spec": {"selector": {"version": "2"}}}), {}, "version=2, so that"),
         (replace(AROUND, service={**SERVICE, "spec": {}}), {}, "selects nothing"),
         (
             replace(AROUND, service={**SERVICE, "spec": {"selector": {"app": "logcaster", "track": "canary"}}}),
@@ -163,7 +254,7 @@ BUDGET = {"metadata": {"name": "pdb"}, "spec": {"minAvailable": 5, "selector": {
             {},
             "selects app=logcaster, which the pods of the good release",
         ),
-        (replace(AROUND, budgets=[BUDGET]), {}, "pdb wants 5"),
+        (replace(AROUND, budgets=[budget(minAvailable=5)]), {}, "pdb wants 5"),
         (replace(AROUND, namesake={"metadata": {}}), {}, "already, where the helper would be"),
     ],
 )
@@ -172,10 +263,17 @@ def test_where_it_cannot_be_done_it_says_why(around: Surroundings, spec: dict[st
     assert isinstance(found, NotApplicable)
     [reason] = found.reasons
     assert words in reason
+    assert reason.startswith(("Deployment default/logcaster-prod ", "Service svc ", "Disruption budget pdb ", NAMESAKE))
 
 
-def test_a_volume_that_may_be_shared_is_no_obstacle() -> None:
-    assert isinstance(planned(replace(AROUND, claims={"data": volume("ReadWriteMany")})), Plan)
+@pytest.mark.parametrize("modes", [["ReadWriteMany"], ["ReadOnlyMany"], ["ReadWriteMany", "ReadOnlyMany"]])
+def test_a_volume_that_may_be_shared_is_no_obstacle(modes: list[str]) -> None:
+    assert isinstance(planned(replace(AROUND, claims={"data": volume(*modes)})), Plan)
+
+
+@pytest.mark.parametrize("spec", [{"minAvailable": 4}, {"maxUnavailable": 1}])
+def test_a_budget_that_the_target_can_meet_is_no_obstacle(spec: dict[str, int]) -> None:
+    assert isinstance(planned(replace(AROUND, budgets=[budget(**spec)])), Plan)
 
 
 def test_a_former_helper_that_is_being_deleted_is_no_obstacle() -> None:
@@ -189,6 +287,26 @@ def test_every_step_has_a_line() -> None:
     assert isinstance(found, Plan)
     asking = alert_then.plan(found, rule=rule(), policy=Policy())
     assert asking.lines[0] == "wait 300 s for a veto"
+
+
+@pytest.mark.parametrize(
+    ("policys", "rules", "approval", "timeout"),
+    [
+        (False, None, False, 900.0),
+        (True, None, True, 3_600.0),
+        (False, True, True, 3_600.0),
+        (True, False, False, 900.0),
+    ],
+)
+def test_people_are_asked_before_the_quickest_plan(
+    policys: bool, rules: bool | None, approval: bool, timeout: float
+) -> None:
+    found = immediate.plan(bad(), RECORD, rule=rule(), policy=Policy(), service=SERVICE, autoscalers=[HPA])
+    assert isinstance(found, Plan)
+    policy = Policy(alert=AlertPolicy(require_approval=policys))
+    asking = alert_then.plan(found, rule=replace(rule(), require_approval=rules), policy=policy)
+    question = AskPeople("high_error_rate", 300.0, approval, 120.0, 300.0, timeout)
+    assert asking == replace(found, strategy="alert_then", steps=(question, *found.steps))
 
 
 @pytest.mark.parametrize(("grace", "quiet_for", "timeout"), [(60.0, 60.0, 660.0), (900.0, 300.0, 1_800.0)])
@@ -218,9 +336,11 @@ def test_what_a_disruption_budget_wants(spec: dict[str, Any], expected: int, wan
 
 @pytest.mark.parametrize(("ready", "floor"), [(4, 4), (3, 3), (0, 0), (6, 4)])
 def test_the_floor_is_what_serves_at_the_start_and_at_most_what_is_wanted(ready: int, floor: int) -> None:
-    others = [pod(ready=False), pod(going=True), pod({"app": "another"}), pod({capacity.HELPER_LABEL: "left"})]
-    mine = {"matchLabels": {"app": "logcaster"}}
-    found = steps(planned(replace(AROUND, pods=[*(pod() for _ in range(ready)), *others]), bad(selector=mine)))
+    web = {"tier": "web"}
+    others = [pod(web, ready=False), pod(web, going=True), pod({**web, capacity.HELPER_LABEL: "left"})]
+    others += [pod(), pod({**web, "app": "another"})]  # another workload's; its own, which the Service leaves out
+    pods = [*(pod(web) for _ in range(ready)), *others]
+    found = steps(planned(replace(AROUND, pods=pods), bad(selector={"matchLabels": web})))
     assert (found.floor, found.size) == (floor, 4)
 
 
