@@ -9,17 +9,19 @@ from typing import Any
 import pytest
 
 from logcaster_guard.domain.ledger import Record
-from logcaster_guard.domain.rules import Action, Policy
+from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.snapshots import Snapshot
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.rollbacks import blue_green, immediate
-from logcaster_guard.rollbacks.blue_green import Environments
+from logcaster_guard.rollbacks import blue_green
+from logcaster_guard.rollbacks.autoscaling import SCALED_OBJECT
+from logcaster_guard.rollbacks.blue_green import Facts
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 from logcaster_guard.steps.judge_environment import JudgeEnvironment
 from logcaster_guard.steps.switch_service import SwitchService
 from tests.domain.build import deployment, pod, rule, template
+from tests.rollbacks.build import request, seen
 
 TARGET = Target(
     "web",
@@ -33,7 +35,6 @@ SERVICE: dict[str, Any] = {
     "metadata": {"name": "active"},
     "spec": {"selector": {"app": "logcaster", "environment": "green"}},
 }
-POLICY = Policy()
 
 
 def environment(name: str, colour: str, version: str, **spec: Any) -> Workload:
@@ -53,18 +54,13 @@ LIVE = environment("web-green", "green", "v2")
 OTHER = environment("web-blue", "blue", "v1")
 RECORD = Record(OTHER.hash, "1", "blob", ("v1",), 0, 0, snapshot="saved")
 OLDER = Record("older", "0", "blob", ("v0",), 0, 0)
-AROUND = Environments(SERVICE, OTHER, [], [], {}, error_rate=0.3)
+ASKED = request(LIVE, RECORD, OLDER, target=TARGET, asked=rule(action=Action.BLUE_GREEN))
+AROUND = Facts(ASKED, SERVICE, OTHER, [], [], {}, seen(1_000.0, error_rate=0.3))
 
 
-def planned(around: Environments = AROUND, live: Workload = LIVE, *records: Record) -> Plan | NotApplicable:
-    return blue_green.plan(
-        live,
-        records or (RECORD, OLDER),
-        target=TARGET,
-        rule=rule(action=Action.BLUE_GREEN),
-        policy=POLICY,
-        around=around,
-    )
+def planned(around: Facts = AROUND, live: Workload = LIVE, *records: Record) -> Plan | NotApplicable:
+    asked = replace(ASKED, workload=live, destinations=records or ASKED.destinations)
+    return blue_green.plan(replace(around, request=asked))
 
 
 def kinds(found: Plan | NotApplicable) -> list[str]:
@@ -72,7 +68,7 @@ def kinds(found: Plan | NotApplicable) -> list[str]:
     return [s.kind for s in found.steps]
 
 
-REST = ["check_environment", "switch_service", "await_endpoints", "judge_environment", "verify_recovery"]
+REST = ["check_environment", "switch_service", "await_endpoints", "judge_environment"]
 
 
 def test_the_other_environment_is_proven_before_the_service_goes_there() -> None:
@@ -157,7 +153,7 @@ def test_one_that_is_missing_comes_from_the_snapshot_of_the_good_release() -> No
         ),
     ],
 )
-def test_what_is_not_proven_is_refused_in_a_sentence(around: Environments, live: Workload, words: str) -> None:
+def test_what_is_not_proven_is_refused_in_a_sentence(around: Facts, live: Workload, words: str) -> None:
     found = planned(around, live)
     assert isinstance(found, NotApplicable)
     assert words in " ".join(found.reasons)
@@ -175,8 +171,16 @@ def test_the_floor_is_what_the_service_has_at_the_start_and_at_most_what_is_want
 @pytest.mark.parametrize(("least", "fits"), [(2, False), (3, True)])
 def test_kedas_autoscaler_must_keep_enough_pods_by_itself(least: int, fits: bool) -> None:
     scaler = autoscaler(6)
-    scaler["metadata"]["labels"] = {immediate.SCALED_OBJECT: "blue"}
+    scaler["metadata"]["labels"] = {SCALED_OBJECT: "blue"}
     scaler["spec"]["minReplicas"] = least
     found = planned(replace(AROUND, autoscalers=[scaler]))
     reasons = " ".join(found.reasons) if isinstance(found, NotApplicable) else ""
     assert ("raise the minimum in KEDA's ScaledObject blue" in reasons) is not fits
+
+
+@pytest.mark.parametrize(("requests", "baseline"), [(None, None), (10.0, None), (1_000.0, 0.3)])
+def test_a_handful_of_requests_is_nothing_to_judge_by(requests: float | None, baseline: float | None) -> None:
+    found = planned(replace(AROUND, inspected=seen(requests, error_rate=0.3)))
+    assert isinstance(found, Plan)
+    (judged,) = (s for s in found.steps if isinstance(s, JudgeEnvironment))
+    assert judged.baseline == baseline

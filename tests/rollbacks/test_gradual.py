@@ -13,10 +13,12 @@ from logcaster_guard.domain import capacity
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import Action, GradualPolicy, Policy
+from logcaster_guard.domain.signals import Gap, NoData
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.rollbacks import alert_then, gradual, immediate
-from logcaster_guard.rollbacks.gradual import Surroundings
+from logcaster_guard.rollbacks.autoscaling import SCALED_OBJECT
+from logcaster_guard.rollbacks.gradual import Facts
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 from logcaster_guard.steps.ask_people import AskPeople
 from logcaster_guard.steps.await_helper import AwaitHelper
@@ -26,7 +28,9 @@ from logcaster_guard.steps.pin_autoscaler import PinAutoscaler
 from logcaster_guard.steps.remove_helper import RemoveHelper
 from logcaster_guard.steps.scale_helper import ScaleHelper
 from logcaster_guard.steps.scale_production import ScaleProduction
+from logcaster_guard.steps.services import Inspection
 from tests.domain.build import deployment, pod, rule, template
+from tests.rollbacks.build import request, seen
 
 SHARES = GradualPolicy().steps
 RECORD = Record("goodgoodgood", "1", "blob", ("v1",), 0, 0)
@@ -35,15 +39,33 @@ HPA: dict[str, Any] = {
     "metadata": {"name": "hpa", "uid": "u"},
     "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "logcaster-prod"}, "minReplicas": 2, "maxReplicas": 9},
 }
-AROUND = Surroundings(SERVICE, [], [], [], {}, Release(template("v1")))
 
 
 def bad(**spec: Any) -> Workload:
     return Workload(deployment(template("v2"), **{"replicas": 4, **spec}))
 
 
-def planned(around: Surroundings = AROUND, workload: Workload | None = None) -> Plan | NotApplicable:
-    return gradual.plan(workload or bad(), RECORD, rule=rule(action=Action.GRADUAL), policy=Policy(), around=around)
+AROUND = Facts(
+    request=request(bad(), RECORD, asked=rule(action=Action.GRADUAL)),
+    release=Release(template("v1")),
+    service=SERVICE,
+    autoscalers=[],
+    pods=[],
+    budgets=[],
+    claims={},
+    namesake=None,
+    inspected={60.0: seen(None)},
+)
+NOW = immediate.Facts(request(bad(), RECORD), Release(template("v1")), SERVICE, [HPA])
+
+
+def of(workload: Workload, around: Facts = AROUND, policy: Policy | None = None) -> Facts:
+    """The same for another workload."""
+    return replace(around, request=replace(around.request, workload=workload, policy=policy or Policy()))
+
+
+def planned(around: Facts = AROUND, workload: Workload | None = None) -> Plan | NotApplicable:
+    return gradual.plan(of(workload or bad(), around))
 
 
 def steps(found: Plan | NotApplicable) -> Plan:
@@ -81,10 +103,7 @@ def test_at_no_step_of_the_plan_fewer_pods_serve_than_before(
     """Pods of the helper count once they were waited for; an autoscaler brings production to its bounds at once."""
     policy = Policy(gradual=GradualPolicy(steps=(*sorted(shares), 1.0)))
     around = replace(AROUND, autoscalers=[HPA] if scaled else [])
-    found = gradual.plan(
-        bad(replicas=size), RECORD, rule=rule(action=Action.GRADUAL), policy=policy, around=around
-    )  # fmt: skip
-    plan = steps(found)
+    plan = steps(gradual.plan(of(bad(replicas=size), around, policy)))
     production, helper, ready = size, 0, 0
     for step in plan.steps:
         match step:
@@ -129,7 +148,7 @@ def test_productions_size_is_borrowed_before_an_autoscaler_may_change_it() -> No
 
 def test_it_ends_with_production_whole_and_the_helper_gone() -> None:
     kinds = [s.kind for s in steps(planned()).steps]
-    assert kinds[-5:] == ["restore_template", "scale_production", "await_rollout", "remove_helper", "verify_recovery"]
+    assert kinds[-4:] == ["restore_template", "scale_production", "await_rollout", "remove_helper"]
     assert [s.replicas for s in steps(planned()).steps if isinstance(s, ScaleProduction)][-2:] == [0, 4]
 
 
@@ -167,7 +186,7 @@ BUDGET = {"metadata": {"name": "pdb"}, "spec": {"minAvailable": 5, "selector": {
         (replace(AROUND, namesake={"metadata": {}}), {}, "already, where the helper would be"),
     ],
 )
-def test_where_it_cannot_be_done_it_says_why(around: Surroundings, spec: dict[str, Any], words: str) -> None:
+def test_where_it_cannot_be_done_it_says_why(around: Facts, spec: dict[str, Any], words: str) -> None:
     found = planned(around, bad(**spec))
     assert isinstance(found, NotApplicable)
     [reason] = found.reasons
@@ -185,9 +204,7 @@ def test_a_former_helper_that_is_being_deleted_is_no_obstacle() -> None:
 def test_every_step_has_a_line() -> None:
     plan = steps(planned(replace(AROUND, autoscalers=[HPA])))
     assert len(plan.lines) == len(plan.steps)
-    found = immediate.plan(bad(), RECORD, rule=rule(), policy=Policy(), service=SERVICE, autoscalers=[HPA])
-    assert isinstance(found, Plan)
-    asking = alert_then.plan(found, rule=rule(), policy=Policy())
+    asking = steps(alert_then.plan(NOW))
     assert asking.lines[0] == "wait 300 s for a veto"
 
 
@@ -195,9 +212,8 @@ def test_every_step_has_a_line() -> None:
 def test_trouble_is_gone_when_it_is_quiet_for_the_grace_or_as_long_as_a_recovery_takes(
     grace: float, quiet_for: float, timeout: float
 ) -> None:
-    found = immediate.plan(bad(), RECORD, rule=rule(), policy=Policy(), service=SERVICE, autoscalers=[HPA])
-    assert isinstance(found, Plan)
-    question = alert_then.plan(found, rule=replace(rule(), grace=grace), policy=Policy()).steps[0]
+    asked = replace(NOW.request, rule=replace(rule(), grace=grace))
+    question = steps(alert_then.plan(replace(NOW, request=asked))).steps[0]
     assert isinstance(question, AskPeople)
     assert (question.grace, question.quiet_for, question.timeout) == (grace, quiet_for, timeout)
 
@@ -225,8 +241,25 @@ def test_the_floor_is_what_serves_at_the_start_and_at_most_what_is_wanted(ready:
 
 
 def test_an_autoscaler_of_kedas_cannot_be_pinned() -> None:
-    labels = {immediate.SCALED_OBJECT: "web"}
+    labels = {SCALED_OBJECT: "web"}
     found = planned(replace(AROUND, autoscalers=[{**HPA, "metadata": {**HPA["metadata"], "labels": labels}}]))
     assert isinstance(found, NotApplicable)
     [reason] = found.reasons
     assert reason.startswith("Autoscaler hpa belongs to KEDA's ScaledObject web, which puts its bounds back")
+
+
+@pytest.mark.parametrize(("requests", "refused"), [(None, False), (1_000.0, False), (999.0, True), (0.0, True)])
+def test_a_first_step_that_too_few_requests_would_judge_proves_nothing(requests: float | None, refused: bool) -> None:
+    """At the first step of 4 pods one is the helper's: a quarter of the requests."""
+    policy = Policy(gradual=GradualPolicy(steps=(0.25, 1.0), window=60.0, min_requests=250))
+    found = gradual.plan(replace(of(bad(), policy=policy), inspected={60.0: seen(requests)}))
+    assert isinstance(found, NotApplicable) is refused
+    if refused:
+        assert "of at least 250 (gradual.min_requests)" in found.reasons[0]  # type: ignore[union-attr] # as asserted
+
+
+def test_what_cannot_be_read_by_pod_cannot_be_judged() -> None:
+    blind = NoData(0.0, Gap.NOT_BY_POD, "the series name no pod")
+    found = planned(replace(AROUND, inspected={60.0: Inspection(blind, blind)}))
+    assert isinstance(found, NotApplicable)
+    assert "the series name no pod" in found.reasons[0]
