@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -28,6 +28,7 @@ from logcaster_guard.domain.notices import Severity
 from logcaster_guard.domain.observations import Failed, Observation, Unclear
 from logcaster_guard.domain.runs import FAILED, Close, Commit, Compensate, Perform, Run, WaitUntil
 from logcaster_guard.domain.steps import Compensation, Purpose
+from logcaster_guard.engine.hub import Hub, RunEnded
 from logcaster_guard.engine.journal_state import JournalState
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.ports import Clock
@@ -48,37 +49,43 @@ _SUCCESSION = 300.0
 """Seconds for which the API server may be away before a run that failed closes without a run after it."""
 
 
-async def _nobody(run: Run, closed: RunClosed) -> RunOpened | None:  # noqa: ARG001 - the hook's shape
-    return None
+class Listener(Protocol):
+    """Hears what people say to runs."""
+
+    async def listen(self, run: Run) -> bool:
+        """Whether something that they said counts from now on; raises `ClusterError`."""
 
 
-async def _silence(run: Run) -> bool:  # noqa: ARG001 - the hook's shape
-    return False
+class Follower(Protocol):
+    """Knows what follows from the end of a run on its target."""
+
+    async def fall_back(self, run: Run, closed: RunClosed, rungs: int) -> RunOpened | None:
+        """The run after it, if there is one; `rungs` runs before fell back already. Raises `ClusterError`."""
 
 
 class Executor:
-    """One task per open run. `on_close` is called with the target's key when a run has closed.
+    """One task per open run; publishes `RunEnded` when one has closed and none follows.
 
-    `successor` is asked, when a run is about to close, which run follows from its end; closing the one and opening the
-    other is one append. `listen` is asked whether people have said something to a run, before each of its decisions.
+    `listener` is asked before each decision of a run. Of the `followers`, by target, one is asked when a run is about
+    to close; closing it and opening the one that follows is one append.
     """
 
     def __init__(
         self,
-        *,
         state: JournalState,
         clock: Clock,
         handlers: Handlers,
-        on_close: Callable[[str], None] = lambda _: None,
-        successor: Callable[[Run, RunClosed], Awaitable[RunOpened | None]] = _nobody,
-        listen: Callable[[Run], Awaitable[bool]] = _silence,
+        *,
+        hub: Hub,
+        listener: Listener | None = None,
+        followers: Mapping[str, Follower] | None = None,
     ) -> None:
         self._state = state
         self._clock = clock
         self._handlers = handlers
-        self._on_close = on_close
-        self._successor = successor
-        self._listen = listen
+        self._hub = hub
+        self._listener = listener
+        self._followers = followers or {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._marks: dict[str, tuple[object, float]] = {}
         self._hindered: dict[str, tuple[float, str]] = {}
@@ -178,7 +185,7 @@ class Executor:
                 await self._crashed(stream, run, error)
             else:
                 if run not in self._void:
-                    self._on_close(target)
+                    self._hub.publish(RunEnded(target))
             finally:
                 self._tasks.pop(run, None)
                 # One that stood still, and was not taken over, has lasted all the while.
@@ -205,7 +212,7 @@ class Executor:
                 return
             try:
                 try:
-                    if await self._listen(run):
+                    if self._listener is not None and await self._listener.listen(run):
                         continue
                     observation = _rejected(failure) or await self._observe(run)
                 except ClusterError as error:
@@ -289,13 +296,26 @@ class Executor:
     async def _close(self, stream: str, run: Run, closed: RunClosed) -> None:
         try:
             async with self._state.counting():
-                await self._followed(stream, run, closed, await self._successor(run, closed))
+                await self._followed(stream, run, closed, await self._after(run, closed))
         except ClusterError as error:
             if self._elapsed(run) >= _SUCCESSION:
                 await self._followed(stream, run, closed, None)
                 return
             self._lines.warning("step.unclear", about=f"close {run.id}", step="close", detail=str(error))
             await self._clock.sleep_until(self._clock.monotonic() + min(error.retry_after or 1.0, _LONGEST_PAUSE))
+
+    async def _after(self, run: Run, closed: RunClosed) -> RunOpened | None:
+        follower = self._followers.get(run.opened.target)
+        return None if follower is None else await follower.fall_back(run, closed, self._rungs(run))
+
+    def _rungs(self, run: Run) -> int:
+        """How many runs of this line were fallbacks already."""
+        count, parent = 0, run.opened.parent
+        while parent is not None:
+            before = self._state.run(parent)
+            count += before.closed is not None and before.closed.outcome != runs.ESCALATED
+            parent = before.opened.parent
+        return count
 
     async def _followed(self, stream: str, run: Run, closed: RunClosed, opened: RunOpened | None) -> None:
         """Close the run, and open the one that follows from it if there is one, in the same append."""

@@ -13,11 +13,10 @@ import structlog
 from logcaster_guard import messages
 from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.errors import ClusterError, JournalOutOfReach, JournalUnavailable, Rejected
-from logcaster_guard.domain.events import NoticeQueued, RunClosed, RunOpened
+from logcaster_guard.domain.events import NoticeQueued
 from logcaster_guard.domain.leadership import Role
 from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.rules import Rule, RulesDiff, difference
-from logcaster_guard.domain.runs import ESCALATED, Run
 from logcaster_guard.domain.state import GUARD
 from logcaster_guard.domain.steps import CLUSTER
 from logcaster_guard.engine import epoch_marker
@@ -28,7 +27,7 @@ from logcaster_guard.engine.counters import CountedBlobs, CountedJournal
 from logcaster_guard.engine.credible import CredibleSource
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.fencing import fenced
-from logcaster_guard.engine.hub import Hub, JournalAppended, RunEnded, RunFound
+from logcaster_guard.engine.hub import Hub, JournalAppended, RunFound
 from logcaster_guard.engine.inspection import SignalInspector
 from logcaster_guard.engine.journal_down import JournalDownNotifier
 from logcaster_guard.engine.journal_state import JournalState
@@ -43,6 +42,7 @@ from logcaster_guard.engine.source_health import SourceHealth
 from logcaster_guard.engine.status import Parts, ReadModel
 from logcaster_guard.engine.suspensions import Suspensions
 from logcaster_guard.engine.sweeping import Sweeper
+from logcaster_guard.engine.watch import TargetWatch
 from logcaster_guard.engine.watch_factory import WatchFactory
 from logcaster_guard.ports import Clock, Entry
 from logcaster_guard.steps.kinds import KINDS
@@ -124,8 +124,11 @@ class Guard:
             hub.subscribe(JournalAppended, lambda appended: outbox.wake(appended.stream))
             self._compactor = Compactor(self.state, journal, outbox, clock, retention=configuration.policy.retention)
         inspector = SignalInspector(configuration.targets, configuration.signals, self._sources, clock)
+        self.watches: dict[str, TargetWatch] = {}
         handlers = self._handlers(services, inspector)
-        self.executor = executor = self._executor(services, handlers)
+        self.executor = executor = Executor(
+            self.state, clock, handlers, hub=hub, listener=services.inbox, followers=self.watches
+        )
         hub.subscribe(RunFound, lambda found: executor.start(found.stream, found.run))
         self.sweeper = Sweeper(self.state, cluster, clock, configuration.targets, handlers)
         self._suspensions = Suspensions(
@@ -139,7 +142,7 @@ class Guard:
             inspector=inspector,
             rights=self._rights,
         )
-        self.watches = {target.key: shared.watch(target) for target in configuration.targets}
+        self.watches.update((target.key, shared.watch(target)) for target in configuration.targets)
         self.commands = CommandWriter(cluster, self.state, clock, self.watches, configuration.policy.ledger)
         self.read_model = ReadModel(self._parts())
 
@@ -171,17 +174,6 @@ class Guard:
             staleness=self._configuration.policy.polling.staleness,
         )
         return handlers_of(self._kinds, context)
-
-    def _executor(self, services: Services, handlers: Handlers) -> Executor:
-        hub = services.hub
-        return Executor(
-            state=services.state,
-            clock=services.clock,
-            handlers=handlers,
-            on_close=lambda target: hub.publish(RunEnded(target)),
-            successor=self._successor,
-            listen=services.inbox.listen,
-        )
 
     @property
     def clock(self) -> Clock:
@@ -392,20 +384,6 @@ class Guard:
 
     def _goes_on(self, target: str, rule: str) -> Assessment:
         return self.watches[target].triggers.goes_on(rule) if target in self.watches else _unwatched(target)
-
-    async def _successor(self, run: Run, closed: RunClosed) -> RunOpened | None:
-        if run.opened.target not in self.watches:
-            return None
-        return await self.watches[run.opened.target].fall_back(run, closed, self._rungs(run))
-
-    def _rungs(self, run: Run) -> int:
-        """How many runs of this line were fallbacks already."""
-        count, parent = 0, run.opened.parent
-        while parent is not None:
-            before = self.state.run(parent)
-            count += before.closed is not None and before.closed.outcome != ESCALATED
-            parent = before.opened.parent
-        return count
 
 
 def _unwatched(target: str) -> Assessment:

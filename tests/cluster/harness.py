@@ -69,6 +69,12 @@ class Cluster:
         """Every request so far that the API server records."""
         return await self.audit_of("")
 
+    async def last_audit(self, namespace: str) -> Sequence[AuditRecord]:
+        """Every request for a namespace in which all is over: they are forgotten, as nobody asks for them again."""
+        records = list(await self.audit_of(namespace))
+        self.forget(namespace)
+        return records
+
     async def audit(self) -> list[AuditRecord]:
         """Every mutating request for this namespace so far, those of the control plane itself left out."""
         return [r for r in await self.audit_of(self.namespace) if r.verb in MUTATING]

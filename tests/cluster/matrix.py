@@ -20,7 +20,7 @@ from tests.cluster.ending import Undisturbed, ending, writes_of
 from tests.cluster.harness import Cluster
 from tests.cluster.scene import Scene
 
-STRATEGIES = Path(rollbacks.__file__).parent
+WAYS_BACK = Path(rollbacks.__file__).parent
 RECORDINGS = 3
 MATRIX = (
     Case(Action.IMMEDIATE),
@@ -42,9 +42,9 @@ ONCE = {
 """What an immediate rollback does, without and with an autoscaler: raised, put back, and the field handed back."""
 
 
-def actions_with_a_strategy() -> set[str]:
-    """The actions that change something, by the modules of the strategies."""
-    return {f"{p.stem}_rollback" for p in STRATEGIES.glob("[a-z]*.py")} - {"unfit_rollback"}
+def actions_with_a_way_back() -> set[str]:
+    """The actions that change something, by the modules of the ways back."""
+    return {f"{p.stem}_rollback" for p in WAYS_BACK.glob("[a-z]*.py")} - {"not_applicable_rollback"}
 
 
 async def record(
@@ -57,7 +57,7 @@ async def record(
             facts = await scene.facts()
         if not tape.refused:
             namespace = scene.cluster.namespace
-            writes = writes_of(await cluster.audit_of(namespace), namespace)
+            writes = writes_of(await cluster.last_audit(namespace), namespace)
             known = Undisturbed(writes, facts.changes)
             end = "given back, frozen, told" if case.beside else "rolled back once"
             assert ending(facts, writes, minimum, known, case=case) == (end, [])

@@ -237,7 +237,7 @@ async def record(
                 await first.stop()
             facts = await scene.facts_of(journal)
         if not first.gate.refused:
-            writes, marks = effects_of(await cluster.audit_of(scene.cluster.namespace), scene.cluster.namespace)
+            writes, marks = effects_of(await cluster.last_audit(scene.cluster.namespace), scene.cluster.namespace)
             known = Undisturbed(writes, facts.changes)
             end = "given back, frozen, told" if case.beside else "rolled back once"
             assert ending(facts, writes, minimum, known, case=case) == (end, [])

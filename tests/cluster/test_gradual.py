@@ -24,6 +24,7 @@ from logcaster_guard.domain.signals import Gap, NoData, Reading, Target, Value
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.executor import Executor
+from logcaster_guard.engine.hub import Hub
 from logcaster_guard.engine.journal_state import JournalState, run_stream, target_stream
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.sandbox import objects
@@ -162,7 +163,7 @@ async def shifting(cluster: Cluster, replicas: int, *, borrowed: bool, policy: P
             return Assessment(Verdict.NOT_MET, "quiet")
 
         context = HandlerContext(api, blobs, clock, sight, healthy, quiet, quiet, 5.0)
-        executor = Executor(state=state, clock=clock, handlers=handlers_of(KINDS, context))
+        executor = Executor(state, clock, handlers_of(KINDS, context), hub=Hub())
         stack.push_async_callback(executor.stop)
         opened = RunOpened(now, "run-1", target.key, RULE.name, "because", plan)
         await state.decide(run_stream("run-1"), opened)

@@ -2,8 +2,8 @@
 
 Every cell of every board is one rollback with one thing gone wrong. They stand in one order that mixes all boards
 (`order`). Played are those of `MATRIX=offset:count`, one that `MATRIX` names, or else those from an offset on that
-follows from the commit: all, or as many as are begun within `--seconds`. What fails is played once more by itself, when
-nothing else runs: a defect fails again, and both are told.
+follows from the commit: all, or as many as are begun within `--seconds`, or before Ctrl-C. What fails is played once
+more by itself, when nothing else runs: a defect fails again, and both are told.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -68,6 +69,7 @@ async def play(folder: Path, asked: Stretch | CellName | None, seconds: float | 
         where = f"order {digest(players.cells)}, {PLACES} places from {stretch.offset} on"
         print(f"{len(players.cells)} cells in {where}; API server: {way.version if way else 'embedded'}", flush=True)
         until = began + seconds if seconds is not None and asked is None else None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, players.stop)
         async with _progress(players, len(cells)):
             told = await players.play(cells, until)
         again = {t.name: t for t in [await players.play_alone(t.name) for t in told if t.faults]}

@@ -162,7 +162,7 @@ async def _judged(
 ) -> tuple[str, list[str]]:
     """How it ended, and everything that is wrong with that."""
     case, minimum, known = setting.case, setting.minimum, setting.known
-    writes = writes_of(await setting.ground.cluster.audit_of(namespace), namespace)
+    writes = writes_of(await setting.ground.cluster.last_audit(namespace), namespace)
     if isinstance(tape, Refusals):
         return refusals.judged(facts, tape, writes, known, case, minimum)
     ending_already = any(word in cell.call.phase for word in ("RunEnding", "HoldReleased"))

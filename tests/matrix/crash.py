@@ -45,7 +45,7 @@ async def _played(setting: Setting, cell: Cell) -> Result:
                 faults.append("a request of the dead guard took effect")
             await scene.swept()
         facts = await scene.facts()
-    writes = writes_of(await ground.cluster.audit_of(namespace), namespace)
+    writes = writes_of(await ground.cluster.last_audit(namespace), namespace)
     either = shared(case, minimum) or _cleared_away(cell)
     end, wrong = ending(facts, writes, minimum, setting.known, case=case, shared=either)
     return Result(end, [*wrong, *faults])

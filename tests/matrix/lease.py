@@ -114,7 +114,7 @@ async def _stands_by(guard: Contender) -> bool:
 
 async def _judged(setting: Setting, facts: Facts, namespace: str) -> tuple[str, list[str]]:
     """How it ended, and everything that is wrong with that: whoever ended the run, each effect was had once."""
-    writes, marks = effects_of(await setting.ground.cluster.audit_of(namespace), namespace)
+    writes, marks = effects_of(await setting.ground.cluster.last_audit(namespace), namespace)
     # An annotation that changes is a generation of the Deployment, and no change of its spec.
     marked = sum(marks["deployments", name] for name in facts.sizes)
     facts = replace(facts, changes=facts.changes - marked)

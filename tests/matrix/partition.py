@@ -97,7 +97,7 @@ async def _met(first: Contender, second: Contender) -> str:
 
 
 async def _judged(setting: Setting, cell: Cell, facts: Facts, namespace: str) -> tuple[str, list[str]]:
-    writes, marks = effects_of(await setting.ground.cluster.audit_of(namespace), namespace)
+    writes, marks = effects_of(await setting.ground.cluster.last_audit(namespace), namespace)
     # An annotation that changes is a generation of the Deployment, and no change of its spec.
     marked = sum(marks["deployments", name] for name in facts.sizes)
     facts = replace(facts, changes=facts.changes - marked)

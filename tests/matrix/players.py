@@ -52,6 +52,7 @@ class Players:
         self.unset: dict[str, str] = {}
         self.told: list[Told] = []
         self.cpu = 0.0
+        self._stopped = False
         self._players: list[Player] = []
         self._owner: dict[str, Player] = {}
 
@@ -67,7 +68,10 @@ class Players:
             order = {"folder": str(own), "boards": [b.name for b in part], "way": way and _sent(way)}
             command = [sys.executable, "-m", "tests.matrix.worker", json.dumps(order)]
             pipe = asyncio.subprocess.PIPE
-            process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=LINE)
+            # In a group of its own: a Ctrl-C is for the parent, which lets cells that have begun come to their end.
+            process = await asyncio.create_subprocess_exec(
+                *command, stdin=pipe, stdout=pipe, limit=LINE, process_group=0
+            )
             player = Player(process, part)
             made._players.append(player)
             made._owner |= {b.name: player for b in part}
@@ -92,13 +96,17 @@ class Players:
         for name in cells:
             player = self._owner[name.board]
             await player.slots.acquire()
-            if until is not None and loop.time() >= until:
+            if self._stopped or (until is not None and loop.time() >= until):
                 player.slots.release()
                 break
             task = asyncio.create_task(self.play_alone(name))
             task.add_done_callback(lambda _, player=player: player.slots.release())  # type: ignore[misc] # bound early
             tasks.append(task)
         return await asyncio.gather(*tasks)
+
+    def stop(self) -> None:
+        """Begin no further cell of `play`."""
+        self._stopped = True
 
     async def play_alone(self, name: CellName) -> Told:
         """Play one."""

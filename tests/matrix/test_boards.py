@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.matrix import MATRIX, actions_with_a_strategy
+from tests.cluster.matrix import MATRIX, actions_with_a_way_back
 from tests.matrix.boards import BOARDS
 from tests.matrix.worker import ground
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(120)
 
 
 def test_the_matrices_are_of_every_strategy() -> None:
-    assert actions_with_a_strategy() == {case.action for case in MATRIX}
+    assert actions_with_a_way_back() == {case.action for case in MATRIX}
 
 
 def test_every_board_has_a_name_of_its_own_that_a_cell_can_be_asked_for_by() -> None:

@@ -22,6 +22,7 @@ from logcaster_guard.domain.steps import CLUSTER, ObjectReference, Plan, Step
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine import epoch_marker
 from logcaster_guard.engine.executor import Executor
+from logcaster_guard.engine.hub import Hub
 from logcaster_guard.engine.journal_state import JournalState, run_stream
 from logcaster_guard.steps.kinds import KINDS
 from logcaster_guard.steps.services import compensations_of, handlers_of
@@ -50,7 +51,7 @@ async def carried_out() -> tuple[MemoryJournal, JournalState]:
     """The journal of a run of that one step."""
     journal, clock = MemoryJournal(), FakeClock()
     state = JournalState(journal, clock)
-    executor = Executor(state=state, clock=clock, handlers=handlers_of([KIND], NOTHING))
+    executor = Executor(state, clock, handlers_of([KIND], NOTHING), hub=Hub())
     await state.decide(run_stream("r"), OPENED)
     executor.start(run_stream("r"), "r")
     await asyncio.wait_for(executor.join(), 10.0)
