@@ -64,6 +64,7 @@ class Life:
     behaves, `starts` how often this node started it.
     """
 
+    # Seven: the last four are facts of this one pod, which nothing else puts together.
     def __init__(
         self,
         pod: Mapping[str, Any],

@@ -13,8 +13,9 @@ import random
 import re
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from aiohttp import web
 from yarl import URL
@@ -35,10 +36,21 @@ class Backends:
     by_port: dict[int, tuple[tuple[str, int], ...]] = field(default_factory=dict)
 
 
+class Pods(Protocol):
+    """The pods of a node."""
+
+    @property
+    def lives(self) -> Sequence[Life]:
+        """All of them."""
+
+    def at(self, ip: str) -> Life | None:
+        """The one that has this address."""
+
+
 class Network:
     """Serves `url` (known after `start`) and follows the Services of `namespace` every `period` seconds.
 
-    `find` gives the pod at an address, `pods` all of them. `seed` makes the choice among a Service's pods repeatable.
+    `seed` makes the choice among a Service's pods repeatable.
 
     Asked itself and not as a proxy, it has pages for Prometheus: `/targets` lists every pod in the form of its HTTP
     service discovery, with the meta labels of its Kubernetes discovery, which not every build of Prometheus has;
@@ -49,8 +61,7 @@ class Network:
         self,
         client: Client,
         namespace: str,
-        find: Callable[[str], Life | None],
-        pods: Callable[[], Iterable[Life]],
+        pods: Pods,
         *,
         period: float = 0.2,
         seed: int = 0,
@@ -59,7 +70,6 @@ class Network:
         self.url = ""
         self._client = client
         self._namespace = namespace
-        self._find = find
         self._pods = pods
         self._period = period
         self._clock = clock
@@ -118,12 +128,12 @@ class Network:
     def _page(self, path: str) -> web.Response | None:
         match path:
             case "/targets":
-                return web.json_response([_target(life, self._namespace) for life in self._pods()])
+                return web.json_response([_target(life, self._namespace) for life in self._pods.lives])
             case container_metrics.CADVISOR_PATH:
                 now, wall = self._clock(), time.time()
-                return _metrics(container_metrics.cadvisor(self._pods(), self._namespace, now=now, wall=wall))
+                return _metrics(container_metrics.cadvisor(self._pods.lives, self._namespace, now=now, wall=wall))
             case container_metrics.KUBE_STATE_PATH:
-                return _metrics(container_metrics.kube_state(self._pods(), self._namespace))
+                return _metrics(container_metrics.kube_state(self._pods.lives, self._namespace))
         return None
 
     def _place(self, host: str, port: int) -> tuple[str, int] | web.Response:
@@ -138,7 +148,7 @@ class Network:
         return self._random.choice(pairs)
 
     async def _deliver(self, request: web.BaseRequest, url: URL, address: str, port: int) -> web.StreamResponse:
-        life = self._find(address)
+        life = self._pods.at(address)
         answer = None if life is None else life.answer(request.method, port, url.path, self._clock())
         if life is None or answer is None:
             return _refused(request)

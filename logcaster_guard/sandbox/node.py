@@ -29,6 +29,7 @@ class Node:
     `seed` makes the pods' latencies repeatable. `clock` gives monotonic seconds.
     """
 
+    # Seven: the four with a default are the world's, handed on.
     def __init__(
         self,
         client: Client,

@@ -29,6 +29,7 @@ class World:
     in seconds, node and network look at the API. `releases` stays the caller's to change.
     """
 
+    # Eight, all but two with a default: each is what some demo, drill or test sets of a world, and nothing else.
     def __init__(
         self,
         client: Client,
@@ -45,7 +46,7 @@ class World:
         self.releases = releases or Releases()
         self.client = client
         self.node = Node(self.client, namespace, self.releases, pace=pace, period=period, seed=seed)
-        self.network = Network(self.client, namespace, self.node.at, lambda: self.node.lives, period=period, seed=seed)
+        self.network = Network(self.client, namespace, self.node, period=period, seed=seed)
         url = f"http://{service}.{namespace}.svc.cluster.local:{TRAFFIC_PORT}/"
         self.traffic = Traffic(url, lambda: self.network.url, rate=rate)
         self._deployments = f"/apis/apps/v1/namespaces/{namespace}/deployments"

@@ -41,8 +41,8 @@ class Cluster:
 
     `admin_token` and `node_token` may do everything; `guard_token` may do on a real control plane only what was granted
     with `grant`. `admin` is a client with the admin's token, and `node` makes one for the world around the guard.
-    `within` makes the guard's adapter without HTTP between, where the API server is in this process. `audit_of` tells
-    the requests for a namespace, for any where none is named; those for one can be forgotten.
+    `in_process` makes the guard's adapter without HTTP between, where the API server is in this process. `audit_of`
+    tells the requests for a namespace, for any where none is named; those for one can be forgotten.
     `alice` and `bob`, in `others`, are people with the rights that were granted; the embedded server is told of them by
     `on_grant`, and tells of them only in reviews.
     """
@@ -63,7 +63,7 @@ class Cluster:
     forget: Callable[[str], None]
     others: Mapping[str, str] = field(default_factory=dict)
     on_grant: Callable[[str], None] = lambda _: None
-    within: Callable[[], ClusterPort] | None = None
+    in_process: Callable[[], ClusterPort] | None = None
 
     async def read_audit(self) -> Sequence[AuditRecord]:
         """Every request so far that the API server records."""
@@ -85,8 +85,8 @@ class Cluster:
 
     async def guard_api(self) -> ClusterPort:
         """The guard's own adapter, without HTTP between where the API server is in this process."""
-        if self.within is not None:
-            return self.within()
+        if self.in_process is not None:
+            return self.in_process()
         return await connect(kubeconfig=self.kubeconfig("guard"), context=None, timeout=10)
 
     def kubeconfig(self, user: str) -> Path:

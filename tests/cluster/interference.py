@@ -37,8 +37,8 @@ from tests.cluster.case import BAD, GOOD, REPLICAS, WITHIN, Case, ImageSource, i
 from tests.cluster.crashes import Point, Tape
 from tests.cluster.ending import refusal_told, told
 from tests.cluster.environments import BLUE, GREEN
-from tests.cluster.keeping import Onlooker
 from tests.cluster.scene import Scene, autoscaler
+from tests.cluster.stores import Onlooker
 from tests.real.waiting import until
 
 Json = dict[str, Any]
@@ -262,7 +262,7 @@ class DisturbedScene(Scene):
     async def remains(self) -> Remains:
         """How it stands; no guard may be alive."""
         admin, namespace = self.cluster.admin, self.cluster.namespace
-        async with self.keeping.journal() as journal:
+        async with self.stores.journal() as journal:
             entries = await journal.read_all()
         found, known, queued, settled = told(entries)
         services = {s["metadata"]["name"]: s for s in await admin.list(f"/api/v1/namespaces/{namespace}/services")}

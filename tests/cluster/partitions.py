@@ -210,7 +210,7 @@ async def guarded(
     """A scene with a free lease, and the one journal of its guards as each of them has it open."""
     async with Scene.set_up(cluster, api, rights, minimum, case=case) as scene:
         await free_lease(scene)
-        async with scene.keeping.journal(shared=True) as first, scene.keeping.journal(shared=True) as second:
+        async with scene.stores.journal(shared=True) as first, scene.stores.journal(shared=True) as second:
             yield scene, first, second
 
 

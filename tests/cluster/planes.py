@@ -15,7 +15,7 @@ from logcaster_guard.sandbox.apiserver import ApiServer
 from logcaster_guard.sandbox.apiserver.server import AuditEntry
 from logcaster_guard.sandbox.client import Client
 from tests.cluster.harness import AuditRecord, Cluster, drop_namespace, make_namespace, read_marked
-from tests.cluster.within import ClientWithin, GuardWithin
+from tests.cluster.in_process import InProcessClient, InProcessCluster
 from tests.real.attached import Attached
 from tests.real.control_plane import ControlPlane
 
@@ -54,14 +54,14 @@ async def sandbox(folder: Path) -> AsyncIterator[Cluster]:
             namespace=namespace,
             server_version=version,
             admin=admin,
-            node=lambda: ClientWithin(server, "node"),
+            node=lambda: InProcessClient(server, "node"),
             folder=folder,
             subjects=_user,
             audit_of=audit,
             forget=forget,
             others={user: tokens[user] for user in PEOPLE},
             on_grant=server.readers.discard,
-            within=lambda: GuardWithin(server, "guard"),
+            in_process=lambda: InProcessCluster(server, "guard"),
         )
 
 

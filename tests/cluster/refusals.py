@@ -28,8 +28,8 @@ from tests.cluster.api_faults import WORDS, WRITES, Call, Failing, Failures, Fau
 from tests.cluster.case import BAD, REPLICAS, WITHIN, Case, ImageSource
 from tests.cluster.crashes import Effect, Tape
 from tests.cluster.ending import Facts, Undisturbed, ending, refusal_told, told
-from tests.cluster.keeping import Onlooker
 from tests.cluster.scene import Scene
+from tests.cluster.stores import Onlooker
 from tests.real.waiting import until
 
 T = TypeVar("T")

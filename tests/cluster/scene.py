@@ -49,7 +49,7 @@ from tests.cluster.case import (
 from tests.cluster.crashes import Cell, MortalBlobs, MortalCluster, MortalJournal, Tape
 from tests.cluster.ending import Facts, refusal_told, told
 from tests.cluster.harness import Cluster, drop_namespace, make_namespace
-from tests.cluster.keeping import CountedJournal, Keeping, Onlooker, journal_rights
+from tests.cluster.stores import CountedJournal, Onlooker, Stores, journal_rights
 from tests.real.waiting import until
 
 
@@ -129,7 +129,7 @@ class Scene:
         bad = await self.world.rolled_out(WITHIN)
         if self.case.owner is not None:
             self.owned = await owners.Owned.make(self.cluster, self.case.owner, revision=BAD)
-        await seed(self.keeping, self.target.key, good, bad, then)
+        await seed(self.stores, self.target.key, good, bad, then)
 
     async def add_guard(self, version: str) -> None:
         """Somebody puts this version of the guard into the pods, or in the place of the one that is there."""
@@ -148,7 +148,7 @@ class Scene:
             # It keeps the idle environment small until it is told otherwise.
             await self.cluster.admin.create(self.autoscalers, autoscaler(self.minimum, replicas, environments.BLUE))
             await until(self._idles_as_told, WITHIN)
-        await seed(self.keeping, self.target.key, made.good, made.bad, made.changed, snapshot=made.snapshot)
+        await seed(self.stores, self.target.key, made.good, made.bad, made.changed, snapshot=made.snapshot)
 
     async def _idles_as_told(self) -> bool:
         """Whether the autoscaler has brought the idle environment to its minimum."""
@@ -167,20 +167,20 @@ class Scene:
         return f"/apis/autoscaling/v2/namespaces/{self.cluster.namespace}/horizontalpodautoscalers"
 
     @property
-    def keeping(self) -> Keeping:
+    def stores(self) -> Stores:
         """What its guards have kept, as it is read from outside."""
-        return Keeping(self.folder, self.cluster.namespace, self.api if self.case.in_cluster else None)
+        return Stores(self.folder, self.cluster.namespace, self.api if self.case.in_cluster else None)
 
     @property
-    def kept(self) -> Keeping:
+    def guard_stores(self) -> Stores:
         """Where its guards keep what they do."""
-        return replace(self.keeping, api=(self.failing or self.api) if self.case.in_cluster else None)
+        return replace(self.stores, api=(self.failing or self.api) if self.case.in_cluster else None)
 
     async def life(self, cell: Cell | None, *, tape: Tape | None = None) -> Tape:
         """One guard from its start until it dies as `cell` says, or until it has nothing left to do."""
         tape = tape or Tape(cell)
         source = ImageSource(self.world, self.clock, self.case)
-        async with self.kept.journal() as kept, self.keeping.beside(kept) as seen:
+        async with self.guard_stores.journal() as kept, self.stores.beside(kept) as seen:
             journal = CountedJournal(kept)
             onlooker = Onlooker(journal, seen)
             guard = self.guard(journal, source, tape)
@@ -214,7 +214,7 @@ class Scene:
                 cluster=cluster,
                 sources={SourceName.SCRAPE: source} | ({SourceName.HTTP: self.health} if self.health else {}),
                 journal=MortalJournal(journal, tape),
-                blobs=MortalBlobs(self.kept.blobs, tape),
+                blobs=MortalBlobs(self.guard_stores.blobs, tape),
                 channels=[EventChannel(cluster), *self.channels],
                 clock=clock or self.clock,
                 rights=self.account,
@@ -246,7 +246,7 @@ class Scene:
 
     async def swept(self) -> None:
         """A guard looks after what was left behind, once."""
-        async with self.keeping.journal() as journal:
+        async with self.stores.journal() as journal:
             guard = self.guard(journal, ImageSource(self.world, self.clock, self.case), Tape(None))
             await guard.state.load()
             await guard.sweep()
@@ -292,7 +292,7 @@ class Scene:
 
     async def facts(self) -> Facts:
         """How it stands; no guard may be alive."""
-        async with self.keeping.journal() as journal:
+        async with self.stores.journal() as journal:
             return await self.facts_of(journal)
 
     async def facts_of(self, journal: Journal) -> Facts:
@@ -337,12 +337,12 @@ async def _latest(onlooker: Onlooker) -> str:
     return "; ".join(f"{getattr(e, 'at', '')} {e}"[11:180] for e in events[-6:])
 
 
-async def seed(keeping: Keeping, key: str, good: Json, bad: Json, changed: datetime, *, snapshot: bytes = b"") -> None:
+async def seed(stores: Stores, key: str, good: Json, bad: Json, changed: datetime, *, snapshot: bytes = b"") -> None:
     """A journal: the target was good for a day, and at `changed` the bad release came.
 
     `snapshot` is what was saved with the good one.
     """
-    blobs = keeping.blobs
+    blobs = stores.blobs
     live = []
     for deployment, since in ((good, changed - timedelta(days=1)), (bad, changed)):
         workload = Workload(deployment)
@@ -360,7 +360,7 @@ async def seed(keeping: Keeping, key: str, good: Json, bad: Json, changed: datet
     saved = await blobs.put(snapshot) if snapshot else ""
     earned = RevisionGood(changed, live[0].template, 1.0, POLICY.ledger.good_after, saved)
     seen = SignalSeen(changed, SIGNAL.name)
-    async with keeping.journal() as journal:
+    async with stores.journal() as journal:
         await journal.append(f"target/{key}", [live[0], seen, earned, live[1]], 0)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.harness import Cluster
-from tests.cluster.street import BAD, GOOD, NAMES, NEW, WITHIN, street
+from tests.cluster.many_services import BAD, GOOD, NAMES, NEW, WITHIN, street
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

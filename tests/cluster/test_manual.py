@@ -21,9 +21,9 @@ from logcaster_guard.sandbox.world import World
 from tests.cluster.case import image_of
 from tests.cluster.daemon import Daemon
 from tests.cluster.harness import Cluster
-from tests.cluster.keeping import journal_rights
 from tests.cluster.partitions import LEASES, NAME
 from tests.cluster.roles import OF_TARGETS
+from tests.cluster.stores import journal_rights
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PACE = Pace(start_delay=0.1, drain=0.2)

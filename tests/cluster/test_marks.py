@@ -29,7 +29,7 @@ SHOP = "shop"
 
 async def sweep(scene: Scene) -> list[str]:
     """A guard that is started now looks after what was left behind, twice; what it has told of marks so far."""
-    async with scene.keeping.journal() as journal:
+    async with scene.stores.journal() as journal:
         for _ in range(2):
             guard = scene.guard(journal, ImageSource(scene.world, scene.clock, scene.case), Tape(None))
             await guard.state.load()

@@ -87,13 +87,13 @@ class Lacking:
         return await self.scene.facts()
 
     async def refusal(self) -> str:
-        async with self.scene.keeping.journal() as journal:
+        async with self.scene.stores.journal() as journal:
             events = [e.event for e in await journal.read_all()]
         [notice] = [e.notice for e in events if isinstance(e, NoticeQueued) and e.notice.event == "trigger.refused"]
         return notice.text
 
     async def strategies(self) -> list[str]:
-        async with self.scene.keeping.journal() as journal:
+        async with self.scene.stores.journal() as journal:
             events = [e.event for e in await journal.read_all()]
         return [e.plan.strategy for e in events if isinstance(e, RunOpened)]
 
@@ -153,19 +153,19 @@ async def test_a_switch_that_may_not_be_made_is_refused_until_it_may(
 
 async def live_was_good(scene: Scene) -> None:
     """The live environment carried the good release too, before the bad one."""
-    async with scene.keeping.journal() as journal:
+    async with scene.stores.journal() as journal:
         events = [e.event for e in await journal.read_all()]
     bad = next(e for e in reversed(events) if isinstance(e, RevisionLive))
     raw = copy.deepcopy(await scene.world.deployment(GREEN))
     raw["spec"]["template"]["spec"]["containers"][0]["image"] = objects.image(GOOD)
     workload = Workload(raw)
-    blob = await scene.keeping.blobs.put(releases.of_workload(workload).to_bytes())
+    blob = await scene.stores.blobs.put(releases.of_workload(workload).to_bytes())
     live = replace(bad, at=bad.at, template=workload.hash, revision="1", blob=blob, images=workload.images)
     before = scene.folder
     scene.folder = before.with_name(f"{before.name}-told-anew")
     shutil.copytree(before / "blobs", scene.folder / "blobs")
     good = RevisionGood(bad.at, workload.hash, 1.0, POLICY.ledger.good_after)
-    async with scene.keeping.journal() as journal:
+    async with scene.stores.journal() as journal:
         await journal.append(f"target/{scene.target.key}", [*events[:-1], live, good, bad], 0)
 
 

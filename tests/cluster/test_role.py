@@ -320,7 +320,7 @@ async def allowed(scene: Scene, account: KubernetesCluster, verb: str) -> bool:
 
 
 async def strategies(scene: Scene) -> list[str]:
-    async with scene.keeping.journal() as journal:
+    async with scene.stores.journal() as journal:
         events = [entry.event for entry in await journal.read_all()]
     return [event.plan.strategy for event in events if isinstance(event, RunOpened)]
 

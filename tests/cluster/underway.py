@@ -23,9 +23,9 @@ from logcaster_guard.sandbox.traffic import Traffic
 from tests.cluster.case import BAD, RULE, Case, image_of
 from tests.cluster.daemon import Daemon
 from tests.cluster.harness import Cluster
-from tests.cluster.keeping import journal_rights
 from tests.cluster.partitions import LEASES, NAME, free_lease
 from tests.cluster.scene import Scene
+from tests.cluster.stores import journal_rights
 
 PACE = Pace(start_delay=0.1, drain=0.3)
 JUDGED = {"wait": "3s", "window": "3s", "min_requests": 15}
@@ -71,13 +71,13 @@ class Underway:
 
     async def kept(self) -> Run:
         """The only run, as the journal tells it while no process has it open."""
-        async with self.scene.keeping.journal() as journal:
+        async with self.scene.stores.journal() as journal:
             (run,) = runs.fold(e.event for e in await journal.read_all()).values()
         return run
 
     async def intents(self) -> Counter[str]:
         """How often each kind of step was tried, as the journal tells it."""
-        async with self.scene.keeping.journal() as journal:
+        async with self.scene.stores.journal() as journal:
             events = [e.event for e in await journal.read_all()]
         (run,) = runs.fold(events).values()
         return Counter(f"{e.step} {run.opened.plan.steps[e.step].kind}" for e in events if isinstance(e, StepIntended))

@@ -23,8 +23,8 @@ from logcaster_guard.ports import Entry, Json, Kind
 from tests.engine.bench import Inbox
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import FakeClock
+from tests.fakes.connection import ConnectedCluster, ConnectedInbox, ConnectedJournal, ConnectedSource, Connection
 from tests.fakes.journal import MemoryJournal
-from tests.fakes.line import Line, LinedCluster, LinedInbox, LinedJournal, LinedSource
 from tests.fakes.pods import PopulatedCluster
 from tests.fakes.source import FakeSource
 
@@ -150,7 +150,7 @@ class World:
         self.http = RecordedSource(SourceName.HTTP, self.clock, past=False)
         self.errors = dict(RELEASES)
         self.names, self.rules, self.policy = names, rules, policy
-        self.line = Line()
+        self.line = Connection()
         self.theirs: dict[str, Theirs] = {}
         self._blind_from: float | None = None
         self._blind: list[tuple[float, float]] = []
@@ -191,16 +191,16 @@ class World:
 
     async def start(self) -> None:
         await self.end()
-        self.line = line = Line()
+        self.line = line = Connection()
         self.starts.append(self.clock.monotonic())
         guard = Guard(
             Configuration([Target(n, "default", n, service=n) for n in self.names], SIGNALS, self.rules, self.policy),
             GuardPorts(
-                cluster=LinedCluster(line, self.cluster),
-                sources={s.name: LinedSource(line, s) for s in (self.prometheus, self.http)},
-                journal=LinedJournal(line, self.journal),
+                cluster=ConnectedCluster(line, self.cluster),
+                sources={s.name: ConnectedSource(line, s) for s in (self.prometheus, self.http)},
+                journal=ConnectedJournal(line, self.journal),
                 blobs=self.blobs,
-                channels=[LinedInbox(line, self.inbox)],
+                channels=[ConnectedInbox(line, self.inbox)],
                 clock=self.clock,
             ),
         )

@@ -27,7 +27,7 @@ from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.journal import MemoryJournal
 from tests.fakes.lease import MemoryLease, Shelf
-from tests.fakes.still import AnsweringSource, StillCluster
+from tests.fakes.static_world import AnsweringSource, StaticCluster
 
 TARGET = Target("logcaster", "logcaster", objects.DEPLOYMENT, service=objects.SERVICE)
 SIGNAL = Signal("error_rate", Unit.RATIO, SourceName.PROMETHEUS, lookback=30.0)
@@ -69,7 +69,7 @@ class Guarded:
         self.clock = FakeClock()
         self.authority = None if holder is None else elector(self.clock, holder)
         self.source = AnsweringSource(SourceName.PROMETHEUS, self.clock)
-        self.cluster = StillCluster(deployment())
+        self.cluster = StaticCluster(deployment())
         self.journal = journal
         self.blobs = MemoryBlobs()
         self.url = ""

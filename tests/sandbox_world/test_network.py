@@ -37,8 +37,15 @@ class Place:
     def __init__(self, api: StubApi, client: Client) -> None:
         self.api = api
         self.releases = Releases({IMAGE: Behaviour(latency=0.0)})
-        self.lives = {ip: self._life(ip) for ip in ("10.64.1.0", "10.64.1.1")}
-        self.network = Network(client, "prod", self.lives.get, self.lives.values, clock=lambda: 1.0)
+        self.by_ip = {ip: self._life(ip) for ip in ("10.64.1.0", "10.64.1.1")}
+        self.network = Network(client, "prod", self, clock=lambda: 1.0)
+
+    @property
+    def lives(self) -> list[Life]:
+        return list(self.by_ip.values())
+
+    def at(self, ip: str) -> Life | None:
+        return self.by_ip.get(ip)
 
     def _life(self, ip: str) -> Life:
         pod = {
@@ -103,7 +110,7 @@ async def test_where_nothing_listens_the_connection_is_cut(place: Place, url: st
 
 async def test_a_stale_endpoint_is_a_cut_connection(place: Place) -> None:
     await place.shows(endpoints("logcaster", ("traffic", 9999), {"10.64.1.0": True}))
-    place.lives["10.64.1.0"].stop()
+    place.by_ip["10.64.1.0"].stop()
     with pytest.raises(httpx.TransportError):
         await place.get("http://logcaster/")
 
@@ -115,7 +122,7 @@ async def test_only_ready_endpoints_are_used_and_all_of_them(place: Place) -> No
     assert place.network.ready_addresses("logcaster") == {"10.64.1.0", "10.64.1.1"}
     for _ in range(20):
         assert (await place.get("http://logcaster/")).status_code == 200
-    served = [life.process.metrics(1.0) for life in place.lives.values() if life.process]
+    served = [life.process.metrics(1.0) for life in place.lives if life.process]
     assert all("http_requests_total{" in text for text in served)
 
 

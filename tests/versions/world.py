@@ -26,7 +26,7 @@ from logcaster_guard.ports import Blobs, Clock, Journal, Json, Kind
 from tests.engine.bench import PROVEN, SIGNALS, Inbox, rule
 from tests.engine.world import EagerClock, rest
 from tests.fakes.clock import START
-from tests.fakes.line import Line, LinedCluster, LinedInbox, LinedJournal, LinedSource
+from tests.fakes.connection import ConnectedCluster, ConnectedInbox, ConnectedJournal, ConnectedSource, Connection
 from tests.fakes.pods import PopulatedCluster
 from tests.fakes.source import FakeSource
 
@@ -92,7 +92,7 @@ class Services:
             for n, (a, _) in PLAYED.items()
         ]
         self.traffic: float | None = None
-        self._line = Line()
+        self._line = Connection()
         self._task: asyncio.Task[None] | None = None
         self.cluster.on_rolled = self._rolled
 
@@ -129,15 +129,15 @@ class Services:
 
     async def start(self) -> Guard:
         """A guard begins."""
-        self._line = line = Line()
+        self._line = line = Connection()
         guard = Guard(
             Configuration(self.targets, SIGNALS, RULES, POLICY),
             GuardPorts(
-                cluster=LinedCluster(line, self.cluster),
-                sources={SourceName.PROMETHEUS: LinedSource(line, self.source)},
-                journal=LinedJournal(line, self.journal),
+                cluster=ConnectedCluster(line, self.cluster),
+                sources={SourceName.PROMETHEUS: ConnectedSource(line, self.source)},
+                journal=ConnectedJournal(line, self.journal),
                 blobs=self.blobs,
-                channels=[LinedInbox(line, self.inbox)],
+                channels=[ConnectedInbox(line, self.inbox)],
                 clock=self.clock,
             ),
         )

@@ -75,7 +75,7 @@ class Onlooker:
 
 
 @dataclass(frozen=True)
-class Keeping:
+class Stores:
     """Files in `folder`, or with `api` Secrets of `namespace`."""
 
     folder: Path

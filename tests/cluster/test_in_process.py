@@ -7,7 +7,7 @@ import pytest
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.apiserver import ApiServer
 from logcaster_guard.sandbox.client import MERGE_PATCH, ApiRefused, Client
-from tests.cluster.within import ClientWithin
+from tests.cluster.in_process import InProcessClient
 
 PATH = "/apis/apps/v1/namespaces/default/deployments"
 NAMED = f"{PATH}/{objects.DEPLOYMENT}"
@@ -15,7 +15,7 @@ NAMED = f"{PATH}/{objects.DEPLOYMENT}"
 
 async def test_what_is_asked_within_is_answered_refused_and_recorded_as_over_http() -> None:
     async with ApiServer(tokens={"node": "node"}) as server:
-        over_http, within = Client(server.url, "node"), ClientWithin(server, "node")
+        over_http, within = Client(server.url, "node"), InProcessClient(server, "node")
         made = await within.create(PATH, objects.deployment(objects.image("1.0"), replicas=0))
         assert made["metadata"]["uid"]
         await within.patch(NAMED, {"metadata": {"annotations": {"a": "b"}}}, MERGE_PATCH)

@@ -51,7 +51,7 @@ class AnsweringSource:
         pass
 
 
-class StillCluster:
+class StaticCluster:
     """Implements the reading half of `ports.Cluster`: one Deployment, nothing else; a write is a defect.
 
     Its clock is `skew` seconds ahead.

@@ -46,7 +46,7 @@ SETTINGS: Mapping[str, Any] = {
 
 
 @dataclass
-class Street:
+class ManyServices:
     """The services are rolled out whole on `GOOD`, which the guard knows to be good."""
 
     cluster: Cluster
@@ -85,7 +85,7 @@ class Street:
 @contextlib.asynccontextmanager
 async def street(
     cluster: Cluster, folder: Path, *, names: tuple[str, ...] = NAMES, replicas: int = 2, rate: float = RATE
-) -> AsyncIterator[Street]:
+) -> AsyncIterator[ManyServices]:
     """Everything up to ten good releases, read by the source `scrape`."""
     releases = Releases({objects.image(BAD): Behaviour(error_rate=0.6)})
     world = World(
@@ -112,7 +112,7 @@ async def street(
         stack.push_async_callback(guard.stop)
         for name in names:
             await guard.until("revision.good", target=f"{cluster.namespace}/{name}", within=2 * WITHIN)
-        yield Street(cluster, world, guard, users)
+        yield ManyServices(cluster, world, guard, users)
 
 
 async def _install(world: World, namespace: str, names: tuple[str, ...], replicas: int) -> None:

@@ -19,7 +19,7 @@ from logcaster_guard.sandbox.apiserver.objects import Caller
 from logcaster_guard.sandbox.client import ApiRefused, Client, Json
 
 
-class ClientWithin(Client):
+class InProcessClient(Client):
     """Asks `server` as `user`; what it answers is not to be changed."""
 
     def __init__(self, server: ApiServer, user: str) -> None:
@@ -54,7 +54,7 @@ class ClientWithin(Client):
             raise ApiRefused(refusal.code, refusal.message) from refusal
 
 
-class GuardWithin(KubernetesCluster):
+class InProcessCluster(KubernetesCluster):
     """The guard's adapter, whose requests `server` answers as those of `user` without HTTP.
 
     What it answers is not to be changed. It asks for no reviews.

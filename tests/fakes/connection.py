@@ -14,7 +14,7 @@ from logcaster_guard.ports import Channel, Cluster, Entry, Journal, JournalSize,
 T = TypeVar("T")
 
 
-class Line:
+class Connection:
     """What a process reaches the outside by: once it is cut, nothing goes through and nothing comes back.
 
     `writes_left` cuts it at a write to the cluster or the journal, which then has its effect or (`in_vain`) has not.
@@ -47,10 +47,10 @@ class Line:
         await asyncio.get_running_loop().create_future()
 
 
-class LinedCluster:
+class ConnectedCluster:
     """Implements `ports.Cluster` over a line."""
 
-    def __init__(self, line: Line, cluster: Cluster) -> None:
+    def __init__(self, line: Connection, cluster: Cluster) -> None:
         self._line, self._cluster = line, cluster
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Json:
@@ -80,10 +80,10 @@ class LinedCluster:
         pass
 
 
-class LinedJournal:
+class ConnectedJournal:
     """Implements `ports.Journal` over a line."""
 
-    def __init__(self, line: Line, journal: Journal) -> None:
+    def __init__(self, line: Connection, journal: Journal) -> None:
         self._line, self._journal = line, journal
 
     async def append(self, stream: str, events: Sequence[Event], expected_seq: int) -> int:
@@ -105,10 +105,10 @@ class LinedJournal:
         pass
 
 
-class LinedSource:
+class ConnectedSource:
     """Implements `ports.Source` over a line."""
 
-    def __init__(self, line: Line, source: Source) -> None:
+    def __init__(self, line: Connection, source: Source) -> None:
         self._line, self._source = line, source
         self.name = source.name
 
@@ -122,10 +122,10 @@ class LinedSource:
         pass
 
 
-class LinedInbox:
+class ConnectedInbox:
     """Implements `ports.Channel` over a line."""
 
-    def __init__(self, line: Line, inbox: Channel) -> None:
+    def __init__(self, line: Connection, inbox: Channel) -> None:
         self._line, self._inbox = line, inbox
         self.name = inbox.name
 
