@@ -34,9 +34,10 @@ slow-test: EVERY_CORE = $(call workers,2.5)
 matrix: setup
 	MATRIX=$(call quoted,$(MATRIX)) $(BIN)/python -m tests.matrix $(ARGS)
 
-# What is made of the settings: the tables of keys, and the schemas for editors.
+# What is made of the code: the tables of keys and of messages, and the schemas for editors.
 docs: setup
 	$(BIN)/python -m tests.config.key_tables
+	$(BIN)/python -m tests.messages.kind_table
 	$(BIN)/logcaster-guard schema rules > config/schema/rules.schema.json
 	$(BIN)/logcaster-guard schema settings > config/schema/settings.schema.json
 

@@ -42,6 +42,7 @@ from logcaster_guard.domain.events import (
     TriggerFired,
     TriggerPending,
 )
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.runs import RECOVERED, Run
 from logcaster_guard.domain.steps import Compensation, Plan, Step
 from logcaster_guard.engine.compaction import compaction
@@ -118,8 +119,12 @@ class Year:
         stream, run, rule = f"target/{key}", f"{name}-{at:%Y%m%dt%H%M%S}-{day:04x}", RULES[day % len(RULES)]
         bad = self._release(stream, name, day + 0.5, at, good=False)
         onset, fired = at + timedelta(minutes=1), at + timedelta(minutes=6)
-        evidence = {"error_rate": "31.4%", "request_rate": "812.5/s"}
-        self._put(stream, TriggerPending(onset, rule, onset), TriggerFired(fired, rule, onset, evidence))
+        evidence: dict[str, Reason] = {"error_rate": "31.4%", "request_rate": "812.5/s"}
+        self._put(
+            stream,
+            TriggerPending(onset, rule, onset),
+            TriggerFired(fired, rule, onset, {k: str(v) for k, v in evidence.items()}),
+        )
         plan = plan_of(name, bad, digest(name, day))
         opened = RunOpened(
             fired, run, key, rule, "Rule high_error_rate (error_rate > 5%) has been met for 5m.", plan, onset,

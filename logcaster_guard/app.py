@@ -48,6 +48,7 @@ from logcaster_guard.engine.guard import Guard
 from logcaster_guard.engine.leader_elector import LeaderElector
 from logcaster_guard.engine.self_workload import OwnPod, own_workload
 from logcaster_guard.engine.services import Configuration, GuardPorts
+from logcaster_guard.messages.texts import Texts
 from logcaster_guard.plugins import CHANNELS, SOURCES
 from logcaster_guard.ports import Channel, Clock, Cluster, Gate, Journal, Kind, Source
 
@@ -145,9 +146,10 @@ def _sources(settings: Settings, cluster: Cluster, clock: Clock) -> Mapping[Sour
 
 def _channels(settings: Settings, cluster: Cluster) -> Sequence[Channel]:
     notify, kinds = settings.notify, {(t.namespace, t.deployment): Kind(t.kind) for t in settings.targets}
-    services = ChannelServices(cluster, kinds, _guard_itself(settings), notify.language)
+    texts = Texts(notify.language, notify.texts.get(notify.language))
+    services = ChannelServices(cluster, kinds, _guard_itself(settings), texts)
     made = [plugin.make(section, services) for plugin in CHANNELS for section in notify.of(plugin)]
-    return [Translated(channel, notify.language) for channel in made]
+    return [Translated(channel, texts) for channel in made]
 
 
 def _guard_itself(settings: Settings) -> Sequence[Subject]:

@@ -17,11 +17,12 @@ from logcaster_guard.adapters.kubernetes.section import KubernetesSection
 from logcaster_guard.adapters.kubernetes.stored import Place
 from logcaster_guard.config.sections import JournalSection
 from logcaster_guard.config.settings import Settings
+from logcaster_guard.messages.kinds import MESSAGES
 from logcaster_guard.ports import Blobs, Cluster, Journal
 from logcaster_guard.steps.kinds import KINDS
 
-CODEC = EventCodec(kind.step for kind in KINDS)
-"""Reads and writes events with every step that there is."""
+CODEC = EventCodec((kind.step for kind in KINDS), MESSAGES)
+"""Reads and writes events with every step and message that there is."""
 
 
 async def connected(settings: Settings) -> KubernetesCluster:

@@ -15,23 +15,28 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, get_args, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import SchemaValidator
 
 from logcaster_guard.domain.events import Event
+from logcaster_guard.domain.message import Message
+from logcaster_guard.domain.message import kind_of as kind_of_message
+from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.steps import Step, kind_of
 
-VERSION = 1
-"""The vocabulary that this version writes, and the newest that it reads."""
+VERSION = 2
+"""The newest vocabulary that this version reads: 2 has messages, which stand where there was English text alone."""
 
 TYPES: Mapping[str, type[Event]] = {t.__name__: t for t in get_args(Event)}
 
 _EXACTLY = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
-_WRITTEN = re.compile(r'\{"type": "(\w{1,60})", (?!"codec")')
-"""How `EventCodec.encode` begins an event of version 1: its fields follow, and need not be looked at here."""
+_WRITTEN = re.compile(r'\{"type": "(\w{1,60})", (?:"codec": 2, )?(?!"codec")')
+"""How `EventCodec.encode` begins an event: its fields follow, and need not be looked at here."""
+
+_MESSAGE = "message"
 
 
 class Unreadable(ValueError):
@@ -39,10 +44,11 @@ class Unreadable(ValueError):
 
 
 class EventCodec:
-    """Writes and reads events whose plans are made of these kinds of steps."""
+    """Writes and reads events whose plans are made of these kinds of steps, and which hold these kinds of messages."""
 
-    def __init__(self, steps: Iterable[type[Step]]) -> None:
+    def __init__(self, steps: Iterable[type[Step]], messages: Iterable[type[Message]]) -> None:
         self._steps = {kind_of(step): step for step in steps}
+        self._messages = {kind_of_message(message): message for message in messages}
         self._validators: dict[str, SchemaValidator] = {}
 
     def encode(self, event: Event) -> str:
@@ -51,7 +57,7 @@ class EventCodec:
         Lone surrogates, which no UTF-8 file can hold, become U+FFFD. Raises `ValueError` for an event whose fields are
         not of their declared types or whose instants are not UTC-aware: a defect, found before anything is written.
         """
-        version = {} if VERSION == 1 else {"codec": VERSION}
+        version = {"codec": VERSION} if _holds_message(event) else {}
         document = {"type": type(event).__name__, **version, **_shallow(event)}
         raw = json.dumps(document, default=_plain, ensure_ascii=False)
         text = raw.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -73,19 +79,49 @@ class EventCodec:
 
     def _validator(self, name: str) -> SchemaValidator:
         if name not in self._validators:
-            self._validators[name] = SchemaValidator(self._with_steps(_schema(TYPES[name])))
+            self._validators[name] = SchemaValidator(self._with_messages(self._of_kinds(_schema(TYPES[name]))))
         return self._validators[name]
 
-    def _with_steps(self, schema: Any) -> Any:  # noqa: ANN401 - any part of a core schema
-        """Where a step is wanted the value of the right `kind` is taken: trying each type would take long."""
+    def _of_kinds(self, schema: Any) -> Any:  # noqa: ANN401 - any part of a core schema
+        """A step or message is taken by its `kind`: trying each type would take long."""
         if isinstance(schema, list | tuple):
-            return type(schema)(map(self._with_steps, schema))
+            return type(schema)(map(self._of_kinds, schema))
         if not isinstance(schema, dict):
             return schema
         if schema.get("type") == "is-instance" and schema["cls"] is Step:
             choices = {kind: _schema(step)["items_schema"][0] for kind, step in self._steps.items()}
             return {"type": "tagged-union", "discriminator": "kind", "choices": choices}
-        return {key: self._with_steps(part) for key, part in schema.items() if key != "metadata"}
+        if schema.get("type") == "is-instance" and issubclass(schema["cls"], Message):
+            return {"type": "definition-ref", "schema_ref": _MESSAGE}
+        return {key: self._of_kinds(part) for key, part in schema.items() if key != "metadata"}
+
+    def _with_messages(self, schema: Any) -> Any:  # noqa: ANN401 - a core schema
+        """The schema beside that of a message, where it refers to it: a message may hold further ones."""
+        if _MESSAGE not in _references(schema):
+            return schema
+        return {"type": "definitions", "schema": schema, "definitions": [self._message]}
+
+    @cached_property
+    def _message(self) -> Any:  # noqa: ANN401 - a core schema
+        choices = {
+            kind: self._of_kinds(_schema(message)["items_schema"][0]) for kind, message in self._messages.items()
+        }
+        return {"type": "tagged-union", "discriminator": "kind", "choices": choices, "ref": _MESSAGE}
+
+
+def _references(schema: Any) -> set[str]:  # noqa: ANN401 - any part of a core schema
+    if isinstance(schema, dict):
+        own = {schema["schema_ref"]} if schema.get("type") == "definition-ref" else set()
+        return own.union(*map(_references, schema.values()))
+    return set().union(*map(_references, schema)) if isinstance(schema, list | tuple) else set()
+
+
+def _holds_message(value: Any) -> bool:  # noqa: ANN401 - an event, or what one holds
+    if isinstance(value, Message):
+        return True
+    if isinstance(value, Notice) or type(value).__name__ in TYPES:
+        return any(_holds_message(getattr(value, f.name)) for f in fields(value))
+    return isinstance(value, Mapping) and any(map(_holds_message, value.values()))
 
 
 def _opened(text: str) -> tuple[str, str]:
@@ -107,10 +143,12 @@ def _opened(text: str) -> tuple[str, str]:
 
 
 def _sentence(name: str, error: ValidationError) -> str:
-    first = error.errors(include_input=False, include_url=False)[0]
+    errors = error.errors(include_input=False, include_url=False)
+    # Where text or a message may stand the message's own fault tells more.
+    first = next((e for e in errors if e["loc"][-1:] != ("str",)), errors[0])
     if first["type"] == "json_invalid":
         return "it is not JSON"
-    where = ".".join(str(part) for part in first["loc"][1:])
+    where = ".".join(str(part) for part in first["loc"][1:] if not str(part).startswith("tagged-union"))
     if first["type"] == "union_tag_invalid":
         return f"{name} does not fit: {where}: {first['ctx']['tag']!r:.60} is no kind of this version"
     return f"{name} does not fit: {where}: {first['msg']}"
@@ -119,7 +157,21 @@ def _sentence(name: str, error: ValidationError) -> str:
 def _schema(kind: type[Any]) -> Any:  # noqa: ANN401 - a core schema
     # pydantic takes no configuration for a bare stdlib dataclass; a tuple of one hands it down to every nested one.
     single: Any = tuple.__class_getitem__(kind)
-    return TypeAdapter(single, config=_EXACTLY).core_schema
+    schema: Any = TypeAdapter(single, config=_EXACTLY).core_schema
+    if schema["type"] != "definitions":
+        return schema
+    return _inlined(schema["schema"], {part["ref"]: part for part in schema["definitions"]})
+
+
+def _inlined(schema: Any, named: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any part of a core schema
+    """The schema with what stands in it more than once in place of the references to that."""
+    if isinstance(schema, list | tuple):
+        return type(schema)(_inlined(part, named) for part in schema)
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("type") == "definition-ref":
+        return _inlined({key: part for key, part in named[schema["schema_ref"]].items() if key != "ref"}, named)
+    return {key: _inlined(part, named) for key, part in schema.items()}
 
 
 def _shallow(value: Any) -> dict[str, Any]:  # noqa: ANN401 # any dataclass

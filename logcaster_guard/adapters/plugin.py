@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
@@ -13,7 +13,7 @@ from pydantic import Field
 from logcaster_guard.domain.signals import SourceName
 from logcaster_guard.fields.metrics import MetricsSection
 from logcaster_guard.fields.section import Name, Section
-from logcaster_guard.messages.languages import Language
+from logcaster_guard.messages.texts import Texts, english
 from logcaster_guard.ports import Channel, Clock, Cluster, Endpoints, Kind, Rosters, Source
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -76,7 +76,7 @@ class ChannelServices:
     cluster: Cluster
     kinds: Mapping[tuple[str, str], Kind]
     itself: Sequence[Subject]
-    language: Language = Language.ENGLISH
+    texts: Texts = field(default_factory=english)
     proxy: str | None = None
     tls: ssl.SSLContext | None = None
     now: Callable[[], datetime] = lambda: datetime.now(UTC)

@@ -17,7 +17,7 @@ from logcaster_guard.domain import ledger
 from logcaster_guard.domain.inbox.commands import MARK_VALID_FOR, Mark, MarkRelease
 from logcaster_guard.domain.ledger import ReleaseStatus
 from logcaster_guard.engine.command_writer import Place, Written
-from logcaster_guard.messages import AFTER
+from logcaster_guard.messages import after_mark
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _WORDS = {Mark.BAD: "bad", Mark.NOT_BAD: "not bad any more"}
@@ -118,7 +118,6 @@ def _outcome(way: Way, verdict: Mark, release: _Release, written: Written, manne
     if ended_early is not None:
         return ended_early
     now = next(r for r in _releases(way, release.target) if r["template"] == release.template)
-    sentence = (
-        f"Revision {now['revision']} of {release.target} is {_WORDS[verdict]}. {AFTER[ReleaseStatus(now['standing'])]}"
-    )
+    follows = after_mark(ReleaseStatus(now["standing"]))
+    sentence = f"Revision {now['revision']} of {release.target} is {_WORDS[verdict]}. {follows}"
     return Outcome("done", sentence, {**release.told, "standing": now["standing"]})

@@ -1,15 +1,60 @@
-"""The section of `guard.yaml` about who is told, and in which language."""
+"""The section of `guard.yaml` about who is told, in which language, and with which words."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, Strict, create_model
+from pydantic import AfterValidator, Field, Strict, create_model
 
 from logcaster_guard.adapters.plugin import ChannelPlugin, ChannelSection
+from logcaster_guard.domain.message import Message, kind_of
+from logcaster_guard.fields.faults import AllRefused, Refused, closest, listed, quoted
 from logcaster_guard.fields.section import Section, Sized
-from logcaster_guard.messages.languages import Language
+from logcaster_guard.messages.examples import example
+from logcaster_guard.messages.kinds import MESSAGES
+from logcaster_guard.messages.templates import BadTemplate
+from logcaster_guard.messages.texts import Language, Overrides, Texts, parameters_of, parts_of
 from logcaster_guard.plugins import CHANNELS
+
+_KINDS: Mapping[str, type[Message]] = {kind_of(kind): kind for kind in MESSAGES}
+
+
+def _check_texts(texts: dict[str, Overrides]) -> dict[str, Overrides]:
+    refusals = [r for language, kinds in texts.items() for r in _refusals(language, kinds)]
+    if refusals:
+        raise AllRefused(refusals)
+    return texts
+
+
+def _refusals(language: str, kinds: Overrides) -> Iterator[Refused]:
+    """What is wrong with the texts of one language: each is tried on examples, with and without what may be empty."""
+    if language not in set(Language):
+        found = f"the unknown language {quoted(language)}"
+        yield Refused(found, listed(Language), closest(language, Language), key=(language,), at_key=True)
+        return
+    texts = Texts(Language(language))
+    for name, parts in kinds.items():
+        if name not in _KINDS:
+            found, allowed = f"the unknown message {quoted(name)}", "a kind of docs/messages.md"
+            yield Refused(found, allowed, closest(name, _KINDS), key=(language, name), at_key=True)
+            continue
+        kind = _KINDS[name]
+        for part, template in parts.items():
+            key = (language, name, part)
+            if part not in parts_of(kind):
+                found, allowed = f"the unknown part {quoted(part)} of {name}", listed(parts_of(kind))
+                yield Refused(found, allowed, closest(part, parts_of(kind)), key=key, at_key=True)
+                continue
+            try:
+                for full in (True, False):
+                    texts.check(kind, template, example(kind, full=full))
+            except BadTemplate as error:
+                parameters = listed(parameters_of(kind)) or "none"
+                yield Refused(str(error), f"text, conditions and filters over the parameters {parameters}", key=key)
+
+
+TextsByLanguage = Annotated[dict[str, dict[str, dict[str, str]]], AfterValidator(_check_texts)]
 
 
 class Notify(Section):
@@ -17,6 +62,14 @@ class Notify(Section):
 
     language: Annotated[Language, Strict(False)] = Field(
         default=Language.ENGLISH, description="language of the messages, `en` or `ko` (Korean); the log stays English"
+    )
+
+    texts: TextsByLanguage = Field(
+        default_factory=dict,
+        description=(
+            "words of one's own, by language, message and part, such as `ko: {run.opened: {title: …}}`; see "
+            "[Messages](messages.md)"
+        ),
     )
 
     def of(self, plugin: ChannelPlugin) -> tuple[ChannelSection | None, ...]:

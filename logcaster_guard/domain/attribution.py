@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from logcaster_guard.domain.conditions import (
@@ -38,7 +38,6 @@ from logcaster_guard.domain.conditions import (
     SignalRef,
 )
 from logcaster_guard.domain.rules import AttributionPolicy
-from logcaster_guard.domain.signals import Unit
 
 
 class Cause(StrEnum):
@@ -227,8 +226,7 @@ def compared(
     base, baseline = (new.before or 0.0, other.before or 0.0) if known else (0.0, 0.0)
     risen, moved = sign * (new.after - base), sign * (other.after - baseline)
     needed = _needed(yardstick, new.before)
-    margin, did = policy.margin * max(needed, moved if known else sign * other.after, 0.0), risen - moved
-    margin = max(margin, least)
+    did, margin = risen - moved, max(policy.margin * max(needed, moved), least)
     breaches = sign * (other.after - yardstick.threshold) > 0
     verdict = Space.INCONCLUSIVE
     if did > 0 and did >= margin:
@@ -292,7 +290,7 @@ def attributed(
 
 
 def _with(found: Attribution, cause: Cause, rival: Comparison | None = None) -> Attribution:
-    return Attribution(cause, found.past, found.beside, rival, found.suspects, found.watched, found.lag)
+    return replace(found, cause=cause, rival=rival)
 
 
 def _against(
@@ -341,67 +339,3 @@ def _suspect(witness: Witness, measures: Sequence[Yardstick], policy: Attributio
 
 def _rise(yardstick: Yardstick, level: Level) -> float:
     return (level.after - (level.before or 0.0)) * (1.0 if yardstick.rising else -1.0)
-
-
-def shown(number: float, unit: Unit | None) -> str:
-    """A number as people read it."""
-    if unit is Unit.RATIO:
-        return f"{number * 100:.3g}%"
-    return f"{number:.4g}" + {Unit.SECONDS: "s", Unit.BYTES: "B", Unit.PER_SECOND: "/s"}.get(unit or Unit.COUNT, "")
-
-
-def facts(found: Attribution, units: Mapping[str, Unit]) -> dict[str, str]:
-    """The attribution as facts of a decision: `cause`, the `attribution` in words, and who else breaches."""
-    others = {"suspects": ranking(found)} if len(found.suspects) > 1 else {}
-    return {"cause": str(found.cause), "attribution": evidence(found, units), **others}
-
-
-def ranking(found: Attribution) -> str:
-    """The targets that breach together, the first suspect first."""
-    return ", ".join(
-        f"{s.target} (score {s.score:g})" if s.rolled else f"{s.target} (no recent rollout)" for s in found.suspects
-    )
-
-
-def evidence(found: Attribution, units: Mapping[str, Unit]) -> str:
-    """What the attribution rests on, as sentences."""
-    of = f" of revision {found.began_with}, which never earned good, and goes on since" if found.began_with else ""
-    said = [] if found.lag is None else [f"The breach began {found.lag:.4g} s after the rollout{of}."]
-    said.append(_past_text(found.past))
-    if found.beside is not None:
-        said.append(_comparison_text(found.beside, units))
-    else:
-        said.append("Old and new pods cannot be compared.")
-    if found.rival is not None:
-        said.append(_comparison_text(found.rival, units))
-    if len(found.suspects) > 1:
-        said.append(f"Breaching together: {ranking(found)}.")
-    elif found.watched:
-        said.append(f"None of the {found.watched} other targets breaches at the same moment.")
-    return " ".join(said)
-
-
-def _past_text(past: Past) -> str:
-    share = f", in breach for {past.breached:.0%} of it" if past.breached else ""
-    match past.before:
-        case Before.BREACHED:
-            return f"Before the rollout the rule was watched for {past.seconds:.4g} s{share}."
-        case Before.QUIET if past.by_ledger:
-            return "The release before had earned good on this rule's signals."
-        case Before.QUIET:
-            return f"Before the rollout the rule was quiet on {past.seconds:.4g} s of values{share}."
-        case Before.UNKNOWN:
-            return "Nothing is known of the rule before the rollout."
-
-
-def _comparison_text(found: Comparison, units: Mapping[str, Unit]) -> str:
-    unit = units.get(found.signal)
-
-    def text(level: Level) -> str:
-        before = "" if level.before is None else f" (before {shown(level.before, unit)})"
-        return f"{shown(level.after, unit)}{before}"
-
-    return (
-        f"{found.signal}: {text(found.new)} against {text(found.other)} of {found.against}: "
-        f"{found.verdict}, difference-in-differences {shown(found.did, unit)}, margin {shown(found.margin, unit)}."
-    )

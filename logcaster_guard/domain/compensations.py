@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from logcaster_guard.domain.message import Reason
+from logcaster_guard.domain.reasons import SetNumberBack
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Compensation, ObjectReference, Plan
 
@@ -15,13 +17,8 @@ from logcaster_guard.domain.steps import Compensation, ObjectReference, Plan
 class Remedy:
     """How a person puts back what the guard may not: `action`, a sentence without its full stop, by `command`."""
 
-    action: str
+    action: Reason
     command: str
-
-    @property
-    def sentence(self) -> str:
-        """What is to be done, with the command at its end."""
-        return f"{self.action}: {self.command}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +45,8 @@ def by_nothing(run: Run) -> bool:  # noqa: ARG001 - the shape of `CompensationKi
 
 def set_back(owed: Compensation, command: str) -> Remedy:
     """The remedy for a number that the guard has changed."""
-    words = owed.kind.replace("_", " ")
-    original = "unset" if owed.original is None else owed.original
-    return Remedy(f"Set the {words} of {owed.object} back from {owed.written} to {original}", command)
+    original = "unset" if owed.original is None else str(owed.original)
+    return Remedy(SetNumberBack(owed.kind, owed.object, str(owed.written), original), command)
 
 
 def scaling(plan: Plan, owed: Compensation) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from logcaster_guard.domain.inbox.commands import Mark, RunCommand
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.releases import LEFT_OUT, ReleaseId
 from logcaster_guard.domain.steps import Compensation, Plan
@@ -114,7 +115,7 @@ class RevisionGood(OfRelease):
 class RevisionBad(OfRelease):
     """The template is bad, for `reason`; `run` is the run that found it so, if one did."""
 
-    reason: str
+    reason: Reason
     run: str = ""
 
 
@@ -201,11 +202,11 @@ class RunOpened:
     run: str
     target: str
     rule: str
-    reason: str
+    reason: Reason
     plan: Plan
     onset: datetime | None = None
     parent: str | None = None
-    evidence: dict[str, str] = field(default_factory=dict)
+    evidence: dict[str, Reason] = field(default_factory=dict)
     condition: str = ""
     holds: tuple[Compensation, ...] = ()
     snapshot: str = ""
@@ -245,7 +246,7 @@ class StepDone:
     at: datetime
     run: str
     step: int
-    detail: str = ""
+    detail: Reason = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +280,7 @@ class AnswerDenied:
     at: datetime
     annotation: str
     digest: str
-    reason: str
+    reason: Reason
     run: str | None = None
 
 
@@ -290,7 +291,7 @@ class RunEnding:
     at: datetime
     run: str
     outcome: str
-    reason: str
+    reason: Reason
     freeze: bool
 
 
@@ -305,7 +306,7 @@ class HoldReleased:
     at: datetime
     run: str
     hold: str
-    detail: str = ""
+    detail: Reason = ""
     kept_out: bool = False
     theirs: bool = False
 
@@ -328,7 +329,7 @@ class OwnerResuming:
 
     at: datetime
     owner: str
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,7 +339,7 @@ class OwnerResumed:
     at: datetime
     owner: str
     by: str
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,7 +349,7 @@ class RunClosed:
     at: datetime
     run: str
     outcome: str
-    reason: str
+    reason: Reason
     freeze: bool
 
 

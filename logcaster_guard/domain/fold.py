@@ -86,7 +86,7 @@ def quantile(q: float, buckets: Mapping[float, float]) -> float:
     if counts[-1] <= 0:
         return math.nan
     rank = q * counts[-1]
-    at = bisect_left(counts, rank, hi=len(counts) - 1)
+    at = bisect_left(counts, rank)
     if at == len(counts) - 1:
         return bounds[-2]
     if at == 0 and bounds[0] <= 0:
@@ -133,7 +133,7 @@ def _failed_share(by_pod: ByPod, series: Sequence[PodSeries], enough: Enough) ->
     def number_at(at: float) -> Value | NoData:
         if at in untold:
             return NoData(at, Gap.NO_STATUS, _no_status(by_pod, untold[at]))
-        return _too_few(at, every[at], enough) or Value(at, min(failed[at] / every[at], 1.0))
+        return _too_few(at, every[at], enough) or Value(at, failed[at] / every[at])
 
     return number_at
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TypeGuard
 
 MARGIN_SHARE = 0.1
 """Of the duration: how much earlier the holder stops than a contender may begin."""
@@ -129,15 +130,15 @@ def may_take(state: State, now: float, me: str, terms: Terms) -> bool:
     One that was never held, as `placeholder` makes it, is waited for just as long: the one before it may have been
     deleted under a holder.
     """
-    record = None if isinstance(state, Holding) else state.record
-    if isinstance(state, Holding) or state.since is None or record is None:
+    if isinstance(state, Holding) or state.since is None or state.record is None:
         return False
+    record = state.record
     if record.holder == me or (not record.holder and record.acquired is not None):
         return True
     return now - state.since >= _lasts(record, terms)
 
 
-def is_missing(state: State) -> bool:
+def is_missing(state: State) -> TypeGuard[Standby]:
     """Whether there is no record: then a `placeholder` has to be made, as nobody can tell for how long there was none.
 
     Between two looks that find nothing a record may have been made, taken and deleted, and its holder acts on.
@@ -145,18 +146,16 @@ def is_missing(state: State) -> bool:
     return isinstance(state, Standby) and state.since is not None and state.record is None
 
 
-def placeholder(state: State, at: datetime, terms: Terms) -> Record:
+def placeholder(state: Standby, at: datetime, terms: Terms) -> Record:
     """A record that nobody holds: once it is seen, whoever held one before it cannot renew."""
-    known = state.epoch if isinstance(state, Standby) else state.record.epoch
-    return Record("", known, terms.duration, renewed=at)
+    return Record("", state.epoch, terms.duration, renewed=at)
 
 
 def claim(state: Standby, me: str, at: datetime, terms: Terms) -> Record:
     """The record by which this guard takes it."""
-    known = 0 if state.record is None else state.record.epoch
     version = "" if state.record is None else state.record.version
     renewed = _later(at, state.record)
-    return Record(me, max(known, state.epoch) + 1, terms.duration, acquired=renewed, renewed=renewed, version=version)
+    return Record(me, state.epoch + 1, terms.duration, acquired=renewed, renewed=renewed, version=version)
 
 
 def renewal(state: Holding, at: datetime, terms: Terms) -> Record:

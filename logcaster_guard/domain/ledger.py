@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.releases import ReleaseId
 from logcaster_guard.domain.rules import LedgerPolicy, Rule
 
@@ -47,7 +48,7 @@ class Record:
     good_at: datetime | None = None
     bad_at: datetime | None = None
     bad_since: int | None = None
-    bad_reason: str = ""
+    bad_reason: Reason = ""
     objection: str = ""
     stood: float = 0.0
     snapshot: str = ""
@@ -105,7 +106,7 @@ class Freeze:
 
     at: datetime
     by: str
-    reason: str
+    reason: Reason
     spec: str = ""
     who: str = ""
 

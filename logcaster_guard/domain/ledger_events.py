@@ -29,6 +29,8 @@ from logcaster_guard.domain.events import (
 )
 from logcaster_guard.domain.inbox.commands import Mark
 from logcaster_guard.domain.ledger import Freeze, Ledger, Record, Replacement, Rollout, Veto
+from logcaster_guard.domain.message import Reason
+from logcaster_guard.domain.reasons import FiredAfterRollout, MarkedBad, RunFroze, RunLeft, UndoLeft
 
 _ORDERED = frozenset(
     {RevisionSeeded, RevisionLive, RevisionGood, RevisionBad, RevisionMarked, RunOpened, SignalSeen}
@@ -69,7 +71,7 @@ def _opened(ledger: Ledger, event: RunOpened) -> Ledger:
         ledger = replace(ledger, veto=None)
     if event.attributed:
         for template in {event.plan.origin.key, *ledger.suspected(event.onset or event.at)}:
-            ledger = _left(ledger, template, event.at, f"rule {event.rule} fired after its rollout")
+            ledger = _left(ledger, template, event.at, FiredAfterRollout(event.rule))
     return ledger
 
 
@@ -80,7 +82,7 @@ def _frozen(ledger: Ledger, event: TargetFrozen) -> Ledger:
 def _closed(ledger: Ledger, event: RunClosed) -> Ledger:
     if not event.freeze:
         return ledger
-    return replace(ledger, freeze=Freeze(event.at, "guard", f"run {event.run}: {event.reason}"))
+    return replace(ledger, freeze=Freeze(event.at, "guard", RunFroze(event.run, event.reason)))
 
 
 def _with(ledger: Ledger, record: Record, **changes: Any) -> Ledger:  # noqa: ANN401 - fields of a ledger
@@ -101,7 +103,7 @@ def _seeded(ledger: Ledger, event: RevisionSeeded) -> Ledger:
         stood=event.stood,
     )
     if event.superseded_by_undo:
-        record = replace(record, bad_at=event.at, bad_since=ledger.length, bad_reason="an undo had left it")
+        record = replace(record, bad_at=event.at, bad_since=ledger.length, bad_reason=UndoLeft())
     return _with(ledger, record)
 
 
@@ -113,7 +115,7 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
         stood = max(before.stood, (since - began).total_seconds()) if began else before.stood
         ledger = _with(ledger, replace(before, stood=stood))
         if event.by_guard is not None or event.undo_of == before.release.key:
-            left_by = "an undo left it" if event.by_guard is None else f"run {event.by_guard} left it"
+            left_by: Reason = UndoLeft() if event.by_guard is None else RunLeft(event.by_guard)
             ledger = _left(ledger, before.release.key, event.at, left_by)
     known = ledger.records.get(key)
     record = Record(
@@ -178,14 +180,14 @@ def _good(ledger: Ledger, event: RevisionGood) -> Ledger:
     return _with(ledger, record)
 
 
-def _bad(ledger: Ledger, template: str, at: datetime, reason: str) -> Ledger:
+def _bad(ledger: Ledger, template: str, at: datetime, reason: Reason) -> Ledger:
     record = ledger.records.get(template)
     if record is None:
         return ledger
     return _with(ledger, replace(record, bad_at=at, bad_since=ledger.length, bad_reason=reason))
 
 
-def _left(ledger: Ledger, template: str, at: datetime, reason: str) -> Ledger:
+def _left(ledger: Ledger, template: str, at: datetime, reason: Reason) -> Ledger:
     """As `_bad`; what it was bad for already, that it did not even start, say, tells more than that it was left."""
     known = ledger.records.get(template)
     before = known.bad_reason if known is not None and known.bad_since is not None else ""
@@ -202,7 +204,7 @@ def _marked(ledger: Ledger, event: RevisionMarked) -> Ledger:
     record = replace(record, objection=words)
     if ledger.veto is not None and ledger.veto.template == event.release.key:
         ledger = replace(ledger, veto=None)
-    return _bad(_with(ledger, record), event.release.key, event.at, f"a person marked it bad: {words}")
+    return _bad(_with(ledger, record), event.release.key, event.at, MarkedBad(event.words))
 
 
 _FOLDS: Mapping[type[Event], Callable[[Ledger, Any], Ledger]] = {

@@ -16,7 +16,6 @@ from logcaster_guard.domain.workload import Workload, release_of
 
 HELM_NAME, HELM_NAMESPACE = "meta.helm.sh/release-name", "meta.helm.sh/release-namespace"
 _LONGEST_NAME = 63
-_MOST = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +35,6 @@ class Leftover:
     def remedy(self) -> str:
         """The command that brings Helm's own record back, but for the revision; empty without Helm."""
         return f"helm -n {shlex.quote(self.namespace)} rollback {shlex.quote(self.helm)} REVISION" if self.helm else ""
-
-    @property
-    def shown(self) -> str:
-        """The fields in one line."""
-        more = f" and {len(self.fields) - _MOST} more" if len(self.fields) > _MOST else ""
-        return ", ".join(self.fields[:_MOST]) + more
-
-    @property
-    def sentence(self) -> str:
-        """What people have to know, and what mends it."""
-        stays = f"what only the restored release has ({self.shown})" if self.fields else "nothing but its own"
-        if self.helm:
-            return (
-                f"Helm still counts the bad release as the deployed one of {self.helm}; its next upgrade leaves "
-                f"{stays} in place. To mend that: {self.remedy} , with the revision from {self.history} ."
-            )
-        return (
-            f"kubectl's last-applied-configuration stays at the bad release: its next apply leaves {stays} in place. "
-            "To mend that: apply the restored release's own manifest before the next one, or remove it by hand."
-        )
 
 
 def leftover(workload: Workload, release: Release) -> Leftover | None:

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from logcaster_guard.domain.message import Headline
+from logcaster_guard.domain.releases import LEFT_OUT
+
 
 class Severity(StrEnum):
     """How loudly a notice speaks."""
@@ -25,7 +28,10 @@ class Silence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One message. `id` is unique for ever: a channel that sees it twice shows it once.
+    """What a channel carries. `id` is unique for ever: a channel that sees it twice shows it once.
+
+    `title` and `text` are the words of `message`, English until a channel's language is known; notices of earlier
+    versions have no message.
 
     `event` is the log event's name (`run.opened`, `trigger.refused`, …), `facts` the evidence as short strings.
     `namespace` and `deployment` name the workload, both empty for a notice about the guard itself.
@@ -42,6 +48,7 @@ class Notice:
     deployment: str = ""
     run: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
+    message: Headline | None = field(default=None, metadata=LEFT_OUT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from logcaster_guard.domain.events import Event
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.steps import Compensation
 
 
@@ -15,16 +16,16 @@ class Before:
     `borrows` is what applying it would borrow; `overdue` the outcome and reason if the time is up like this.
     """
 
-    detail: str = ""
+    detail: Reason = ""
     borrows: Compensation | None = None
-    overdue: tuple[str, str] | None = None
+    overdue: tuple[str, Reason] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
     """The effect was asked for and is taking hold: nothing to do but to look again."""
 
-    detail: str = ""
+    detail: Reason = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Done:
     `also` is told to the journal in the same append: who gives it back later, where it stays out beyond the run.
     """
 
-    detail: str = ""
+    detail: Reason = ""
     also: Event | None = None
 
 
@@ -42,14 +43,14 @@ class Done:
 class ExternalChange:
     """Somebody else changed what the plan rests on."""
 
-    detail: str
+    detail: Reason
 
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
     """It cannot be told now. `retry_after` is in seconds, where the outside asked for a wait."""
 
-    detail: str
+    detail: Reason
     retry_after: float | None = None
 
 
@@ -58,7 +59,7 @@ class Failed:
     """The step can never be done; the run ends with `outcome`."""
 
     outcome: str
-    detail: str
+    detail: Reason
 
 
 Observation = Before | Pending | Done | ExternalChange | Unclear | Failed

@@ -76,10 +76,6 @@ class RulesDiff:
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.changed)
 
-    def __str__(self) -> str:
-        parts = (("added", self.added), ("removed", self.removed), ("changed", self.changed))
-        return "; ".join(f"{word} {', '.join(names)}" for word, names in parts if names) or "no rule changed"
-
 
 def difference(old: Sequence[Rule], new: Sequence[Rule]) -> RulesDiff:
     """How `new` differs from `old`; where a rule stands in its file makes no difference."""

@@ -25,7 +25,16 @@ from logcaster_guard.domain.events import (
     StepStarted,
 )
 from logcaster_guard.domain.inbox.commands import RunCommand
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Pending, Unclear
+from logcaster_guard.domain.reasons import (
+    DestinationMarkedBad,
+    IsPutBack,
+    NothingObserved,
+    Quiet,
+    Said,
+    UnseenInTime,
+)
 from logcaster_guard.domain.steps import FAILED as FAILED  # noqa: PLC0414 - one of the outcomes of a run, for all who ask for them here
 from logcaster_guard.domain.steps import Compensation, Consultation, Field, Purpose, Step
 
@@ -73,7 +82,7 @@ class WaitUntil:
     """Look again in `seconds`."""
 
     seconds: float
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,15 +279,15 @@ def next(  # noqa: A001 - the protocol's word
     if run.ending is not None:
         return _ending(run, run.ending, observation, now, elapsed, stood_in_for=stood_in_for)
     if run.said is not None and run.said.answer is RunCommand.ABANDON:
-        return _end(run, now, ABANDONED, f"a person abandoned it: {_words(run.said)}", freeze=True)
+        return _end(run, now, ABANDONED, Said(run.said.answer, run.said.words), freeze=True)
     step = run.present
     if step is None and not run.verifies:
-        return _end(run, now, PUT_BACK, f"the release before is in place again. {run.opened.reason}", freeze=True)
+        return _end(run, now, PUT_BACK, IsPutBack(run.opened.reason), freeze=True)
     if step is None:
-        return _end(run, now, RECOVERED, "quiet after the rollback", freeze=False)
+        return _end(run, now, RECOVERED, Quiet(), freeze=False)
     if objection:
         outcome = ABANDONED if step.asks is None else VETOED
-        return _end(run, now, outcome, f"a person marked its destination bad: {objection}", freeze=True)
+        return _end(run, now, outcome, DestinationMarkedBad(objection), freeze=True)
     if run.started is None:
         return Commit((StepStarted(now, run.id, run.step),))
     return _answered(run, step, observation, now) or _working(run, step, observation, now, elapsed)
@@ -289,20 +298,16 @@ def _answered(run: Run, step: Step, observation: Observation | None, now: dateti
     if run.said is None or step.asks is None:
         return None
     if run.said.answer is RunCommand.VETO:
-        return _end(run, now, VETOED, f"somebody vetoed it: {_words(run.said)}", freeze=False)
+        return _end(run, now, VETOED, Said(run.said.answer, run.said.words), freeze=False)
     if isinstance(observation, Before | Done):
-        return Commit((StepDone(now, run.id, run.step, f"somebody approved it: {_words(run.said)}"),))
+        return Commit((StepDone(now, run.id, run.step, Said(run.said.answer, run.said.words)),))
     return None
-
-
-def _words(said: RunAnswered) -> str:
-    return said.words or "no reason was given"
 
 
 def _working(run: Run, step: Step, observation: Observation | None, now: datetime, elapsed: float) -> Decision:
     match observation:
         case None:
-            return WaitUntil(0.0, "nothing was observed yet")
+            return WaitUntil(0.0, NothingObserved())
         case Done(detail):
             return Commit((StepDone(now, run.id, run.step, detail),))
         case ExternalChange(detail):
@@ -310,8 +315,7 @@ def _working(run: Run, step: Step, observation: Observation | None, now: datetim
         case Failed(outcome, detail):
             return _end(run, now, outcome, detail, freeze=True)
         case Unclear(detail) if step.inconclusive_if_unseen and elapsed >= step.deadline:
-            reason = f"whether the good release has taken over could not be seen in time: {detail}"
-            return _end(run, now, INCONCLUSIVE, reason, freeze=True)
+            return _end(run, now, INCONCLUSIVE, UnseenInTime(detail), freeze=True)
         case Unclear(detail) | Pending(detail) if elapsed >= step.deadline:
             return _end(run, now, *step.overdue(detail), freeze=True)
         case Unclear(detail, retry_after):
@@ -359,10 +363,10 @@ def _ending(
         case Unclear(detail, retry_after):
             return WaitUntil(_pause(int(elapsed), retry_after), detail)
         case None:
-            return WaitUntil(0.0, "nothing was observed yet")
+            return WaitUntil(0.0, NothingObserved())
 
 
-def _end(run: Run, now: datetime, outcome: str, reason: str, *, freeze: bool) -> Commit:
+def _end(run: Run, now: datetime, outcome: str, reason: Reason, *, freeze: bool) -> Commit:
     ending = RunEnding(now, run.id, outcome, reason, freeze and outcome not in HARMLESS)
     if outcome == DESTINATION_BAD:
         bad = run.opened.plan.destination

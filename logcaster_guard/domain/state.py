@@ -30,6 +30,7 @@ from logcaster_guard.domain.events import (
 from logcaster_guard.domain.inbox.annotations import MARK, ROLLBACK
 from logcaster_guard.domain.inbox.commands import Heard
 from logcaster_guard.domain.ledger import Ledger
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.runs import Run
 
 GUARD = "guard"
@@ -72,7 +73,7 @@ class State:
     denied: defaultdict[str, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
     heard: defaultdict[str, deque[Heard]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=_HEARD)))
     suspended: dict[tuple[str, str], OwnerSuspended] = field(default_factory=dict)
-    resuming: dict[tuple[str, str], str] = field(default_factory=dict)
+    resuming: dict[tuple[str, str], Reason] = field(default_factory=dict)
 
     def take(self, stream: str, event: Event) -> Run | None:
         """Take in the next event; the run that it tells of, as it is then, if it tells of one.

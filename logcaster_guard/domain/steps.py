@@ -18,6 +18,8 @@ from typing import Any, ClassVar, Final
 
 from logcaster_guard.domain.field_owners import FieldOwner
 from logcaster_guard.domain.leftovers import Leftover
+from logcaster_guard.domain.message import Reason
+from logcaster_guard.domain.reasons import NotMadeInTime
 from logcaster_guard.domain.releases import LEFT_OUT, ReleaseId
 from logcaster_guard.domain.rights import Right
 
@@ -116,7 +118,7 @@ class Step(ABC):
         """Seconds after which it is given up."""
 
     @abstractmethod
-    def overdue(self, detail: str) -> tuple[str, str]:
+    def overdue(self, detail: Reason) -> tuple[str, Reason]:
         """The run's outcome, and the reason, when the deadline has passed; `detail` is what was seen last."""
 
     @property
@@ -179,9 +181,9 @@ class Write(Step):
         """The same for most writes."""
         return WRITE_TIMEOUT
 
-    def overdue(self, detail: str) -> tuple[str, str]:
+    def overdue(self, detail: Reason) -> tuple[str, Reason]:
         """The run has failed."""
-        return FAILED, f"the change could not be made in time: {detail}"
+        return FAILED, NotMadeInTime(detail)
 
 
 class Look(Step):

@@ -15,6 +15,7 @@ from logcaster_guard.domain import attribution
 from logcaster_guard.domain.attribution import Attribution, Comparison, Level, Past, Witness, Yardstick
 from logcaster_guard.domain.conditions import Verdict, judge
 from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.evidence import evidence
 from logcaster_guard.domain.ledger import Rollout
 from logcaster_guard.domain.rules import Rule
 from logcaster_guard.domain.signals import Reading, Series, Signal, Value
@@ -24,6 +25,7 @@ from logcaster_guard.engine.reader import Reader
 from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.engine.services import Services, TargetContext
 from logcaster_guard.engine.triggers import Triggers
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Divisible, Kind
 
 _COUNTED = frozenset({"error_rate", "p95_latency"})
@@ -300,7 +302,7 @@ class Attributor:
         self._said[rule.name] = (onset, found.cause)
         units = {name: signal.unit for name, signal in self._signals.items()}
         self._log.info(
-            "cause.weighed", rule=rule.name, cause=str(found.cause), evidence=attribution.evidence(found, units)
+            "cause.weighed", rule=rule.name, cause=str(found.cause), evidence=english().text(evidence(found, units))
         )  # fmt: skip
 
 

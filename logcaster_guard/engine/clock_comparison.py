@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
-from logcaster_guard.domain.problems import ProblemKind
+from logcaster_guard.domain.problems import ClockDifference, OfClock, ProblemKind
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.engine.problems import Problems
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Clock
 
 DIFFERS = 2.0
@@ -37,17 +38,20 @@ class ClockComparison:
         while True:
             await self._clock.sleep_until(self._clock.monotonic() + _EVERY)
             for whose, ahead in self._clocks.items():
-                self._compare(f"clock of {whose}", ahead())
+                self._compare(OfClock(whose), ahead())
 
-    def _compare(self, what: str, ahead: float) -> None:
+    def _compare(self, clock: OfClock, ahead: float) -> None:
+        what = english().text(clock)
         if abs(ahead) >= DIFFERS:
-            cause = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the guard's"
+            cause = ClockDifference(abs(ahead), ahead=ahead > 0)
             noted = [
-                self._problems.note(ProblemKind.CLOCK, what, target, what, what=what, cause=cause)
+                self._problems.note(ProblemKind.CLOCK, what, target, what, what=clock, cause=cause)
                 for target in self._targets
             ]
             if any(noted):
-                self._log.warning("clock.skewed", what=what, seconds_ahead=round(ahead, 1), detail=cause)
+                self._log.warning(
+                    "clock.skewed", what=what, seconds_ahead=round(ahead, 1), detail=english().text(cause)
+                )
             return
         lasted = [self._problems.clear(what, target, what) for target in self._targets]
         if any(seconds is not None for seconds in lasted):

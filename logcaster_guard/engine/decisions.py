@@ -12,13 +12,17 @@ from typing import Protocol
 import structlog
 
 from logcaster_guard import messages
-from logcaster_guard.domain import attribution, gitops, guardrails, manual
+from logcaster_guard.domain import gitops, guardrails, manual
 from logcaster_guard.domain.attribution import Attribution
 from logcaster_guard.domain.errors import JournalUnavailable
 from logcaster_guard.domain.events import NoticeQueued, RunClosed, RunOpened
+from logcaster_guard.domain.evidence import facts, shown
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import DecisionContext, Guardrail, Refusal
+from logcaster_guard.domain.guardrails.refusal_messages import DryRun
 from logcaster_guard.domain.inbox.commands import Wish
+from logcaster_guard.domain.message import Reason
+from logcaster_guard.domain.reasons import FallsBack, OwnerMayUndo, PutsBack, RuleMet, TakesOver
 from logcaster_guard.domain.rules import Action, Rule
 from logcaster_guard.domain.runs import DESTINATION_BAD, NOT_RECOVERED, Run
 from logcaster_guard.domain.signals import Reading, Target, Unit
@@ -29,6 +33,7 @@ from logcaster_guard.engine.journal_state import run_stream
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.engine.refusing import Refusals
 from logcaster_guard.engine.services import Services
+from logcaster_guard.messages.texts import english
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 from logcaster_guard.rollbacks.ways import WAYS
 
@@ -93,7 +98,7 @@ class Decisions:
         self._log = structlog.get_logger().bind(target=target.key)
 
     async def decide(
-        self, rule: Rule, *, onset: datetime, workload: Workload | None, evidence: Mapping[str, str]
+        self, rule: Rule, *, onset: datetime, workload: Workload | None, evidence: Mapping[str, Reason]
     ) -> None:  # fmt: skip
         """Open a run, or refuse. Raises `ClusterError` and `JournalUnavailable`: then nothing was decided."""
         evidence = await self._look_into(rule, onset, workload, evidence)
@@ -144,7 +149,7 @@ class Decisions:
         return self._policy.dry_run or self._target.dry_run or rule.dry_run
 
     async def escalated(
-        self, old: Run, rule: Rule, *, onset: datetime, workload: Workload | None, evidence: Mapping[str, str]
+        self, old: Run, rule: Rule, *, onset: datetime, workload: Workload | None, evidence: Mapping[str, Reason]
     ) -> RunOpened | None:
         """The immediate run that takes over from `old`, a slower one; None if something forbids it, which is told."""
         evidence = await self._look_into(rule, onset, workload, evidence)
@@ -159,7 +164,7 @@ class Decisions:
             told = _unfit(planned) if isinstance(planned, NotApplicable) else [_dry_run(planned)]
             await self._refusals.tell(situation, told, evidence)
             return None
-        reason = f"{_because(rule)} It takes over from run {old.id}, which was slower."
+        reason = TakesOver(_because(rule), old.id)
         return self._opened(situation, planned, evidence, await self._snapshot(workload), reason=reason, parent=old.id)
 
     async def postponed(self, rule: Rule, onset: datetime, reason: str) -> None:
@@ -185,13 +190,13 @@ class Decisions:
         reasons = self._refusals.of(situation)
         destinations = situation.ledger.destinations(self._policy.ledger)
         if reasons or workload is None or not destinations:
-            self._log.warning("fallback.refused", run=old.id, reasons=[r.sentence for r in reasons])
+            self._log.warning("fallback.refused", run=old.id, reasons=[english().text(r.reason) for r in reasons])
             return None
         planned = await self._planner.plan(Action.IMMEDIATE, workload, destinations, rule=rule)
         if isinstance(planned, NotApplicable):
             self._log.warning("fallback.refused", run=old.id, reasons=list(planned.reasons))
             return None
-        reason = f"Run {old.id} ended with {closed.outcome}: {closed.reason}. Falling back to the next good release."
+        reason = FallsBack(old.id, closed.outcome, closed.reason)
         snapshot = await self._snapshot(workload)
         return self._opened(situation, planned, old.opened.evidence, snapshot, reason=reason, parent=old.id)
 
@@ -210,7 +215,7 @@ class Decisions:
             self._log.warning("fallback.refused", run=old.id, reasons=list(planned.reasons))
             return None
         situation = self._situation(rule, old.opened.at, workload, follows=old.id)
-        reason = f"Run {old.id} ended with {closed.outcome}: {closed.reason}. The release before it is put back."
+        reason = PutsBack(old.id, closed.outcome, closed.reason)
         snapshot = await self._snapshot(workload)
         opened = self._opened(situation, planned, old.opened.evidence, snapshot, reason=reason, parent=old.id)
         return replace(opened, rule=old.opened.rule, condition=old.opened.condition, onset=old.opened.onset)
@@ -218,10 +223,10 @@ class Decisions:
     def manual_objections(self, rule: Rule, workload: Workload | None) -> Sequence[str]:
         """Why even a person's own request cannot be carried out now, as sentences."""
         situation = self._situation(rule, self._clock.now(), workload)
-        return [r.sentence for r in guardrails.manual_refusals(situation, self._policy)]
+        return [english().text(r.reason) for r in guardrails.manual_refusals(situation, self._policy)]
 
     async def open_manual(
-        self, rule: Rule, plan: Plan, workload: Workload, reason: str, *, request: str
+        self, rule: Rule, plan: Plan, workload: Workload, reason: Reason, *, request: str
     ) -> str | Sequence[str]:
         """Open the run that a person asked for, and give its name; or say why not."""
         snapshot = await self._snapshot(workload)
@@ -253,19 +258,19 @@ class Decisions:
         return self._refusals.of(self._situation(rule, onset, workload))
 
     async def _look_into(
-        self, rule: Rule, onset: datetime, workload: Workload | None, evidence: Mapping[str, str]
-    ) -> Mapping[str, str]:
+        self, rule: Rule, onset: datetime, workload: Workload | None, evidence: Mapping[str, Reason]
+    ) -> Mapping[str, Reason]:
         """Weigh the cause for the decision that follows; returns the evidence with it."""
         found, client = await asyncio.gather(
             self._attributor.weigh(rule, onset=onset, workload=workload), self._attributor.client_errors(rule)
         )
         if client is not None and "error_rate" in evidence:
-            of_it = f"{evidence['error_rate']} (4xx: {attribution.shown(client, Unit.RATIO)})"
+            of_it = f"{evidence['error_rate']} (4xx: {shown(client, Unit.RATIO)})"
             evidence = {**evidence, "error_rate": of_it}
         self._weighed[rule.name] = Weighed(onset, found, await self._attributor.request_rate(rule))
         replaced = self._state.ledger(self._target.key).replaced_before(onset)
         told = {} if replaced is None else {"changed": ", ".join(replaced.changed)}
-        return {**evidence, **told, **({} if found is None else attribution.facts(found, self._units))}
+        return {**evidence, **told, **({} if found is None else facts(found, self._units))}
 
     def _situation(
         self,
@@ -297,7 +302,7 @@ class Decisions:
         )
 
     async def _open(
-        self, situation: DecisionContext, plan: Plan, evidence: Mapping[str, str], snapshot: str
+        self, situation: DecisionContext, plan: Plan, evidence: Mapping[str, Reason], snapshot: str
     ) -> None:  # fmt: skip
         opened = self._opened(situation, plan, evidence, snapshot, reason=_because(situation.rule))
         stream = run_stream(opened.run)
@@ -308,10 +313,10 @@ class Decisions:
         self,
         situation: DecisionContext,
         plan: Plan,
-        evidence: Mapping[str, str],
+        evidence: Mapping[str, Reason],
         snapshot: str,
         *,
-        reason: str,
+        reason: Reason,
         parent: str | None = None,
     ) -> RunOpened:
         at, rule = self._clock.now(), situation.rule
@@ -320,7 +325,7 @@ class Decisions:
             run=f"{self._target.deployment}-{at:%Y%m%dt%H%M%S}-{secrets.token_hex(2)}",
             target=self._target.key,
             rule=rule.name,
-            reason=f"{reason}{self._warning(situation)}",
+            reason=self._warned(situation, reason),
             plan=plan,
             onset=situation.onset,
             parent=parent,
@@ -330,13 +335,13 @@ class Decisions:
             attributed=situation.attribution is not None and situation.attribution.accuses,
         )
 
-    def _warning(self, situation: DecisionContext) -> str:
-        """What people are warned of where the run goes on in spite of a GitOps owner."""
+    def _warned(self, situation: DecisionContext, reason: Reason) -> Reason:
+        """The reason, with a warning where the run goes on in spite of a GitOps owner."""
         workload = situation.workload
         owner = None if workload is None else gitops.owner_of(workload.raw, self._policy.argocd_namespace)
         if owner is None or (situation.gitops or self._policy.gitops) is not GitOps.PROCEED:
-            return ""
-        return f" It belongs to {owner}, which may undo this: revert the bad release in its source."
+            return reason
+        return OwnerMayUndo(reason, str(owner))
 
     async def _snapshot(self, workload: Workload) -> str:
         """The digest of the manifests of all that a run may touch, as they are now; empty if it cannot be saved.
@@ -350,8 +355,8 @@ class Decisions:
             return ""
 
 
-def _because(rule: Rule) -> str:
-    return f"Rule {rule.name} ({rule.text}) has been met for {guardrails.span(rule.duration)}."
+def _because(rule: Rule) -> RuleMet:
+    return RuleMet(rule.name, rule.text, rule.duration)
 
 
 def _unfit(planned: NotApplicable) -> list[Refusal]:
@@ -359,6 +364,4 @@ def _unfit(planned: NotApplicable) -> list[Refusal]:
 
 
 def _dry_run(plan: Plan) -> Refusal:
-    steps = "; ".join(plan.lines)
-    sentence = f"This is a dry run: nothing is written. The plan {plan.digest[:16]} would have been: {steps}."
-    return Refusal(Guardrail.DRY_RUN, sentence)
+    return Refusal(Guardrail.DRY_RUN, DryRun(plan.digest[:16], tuple(plan.lines)))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from dataclasses import fields as fields_of
 from typing import Any
 
 import structlog
 
 from logcaster_guard.domain.events import AnswerDenied, Event, NoticeQueued, RevisionLive, RevisionSeeded, RunOpened
-from logcaster_guard.messages.runs import asked
+from logcaster_guard.domain.message import Message
+from logcaster_guard.messages.runs import asked, left_in_place
+from logcaster_guard.messages.texts import english
 
 _UNTOLD = frozenset({"at", "plan", "blob", "uid", "holds", "target"})
 
@@ -23,7 +27,8 @@ def write(log: structlog.typing.FilteringBoundLogger, event: Event, *, target: s
 def _fields(event: Event) -> dict[str, Any]:
     if isinstance(event, NoticeQueued):
         return {"notice": event.notice.id, "about": event.notice.event, "title": event.notice.title}
-    fields = {k: v for k, v in asdict(event).items() if v is not None and v != () and k not in _UNTOLD}
+    told = {f.name: _shown(getattr(event, f.name)) for f in fields_of(event)}
+    fields = {k: v for k, v in told.items() if v is not None and v != () and k not in _UNTOLD}
     if isinstance(event, RunOpened):
         plan = event.plan
         fields |= {
@@ -34,10 +39,18 @@ def _fields(event: Event) -> dict[str, Any]:
             "steps": [s.kind for s in plan.steps],
             **_question(event),
         }
-        fields |= {} if plan.leftover is None else {"leftover": plan.leftover.sentence}
+        fields |= {} if plan.leftover is None else {"leftover": english().text(left_in_place(plan.leftover))}
     if isinstance(event, RevisionLive | RevisionSeeded):
         fields["template"] = event.template[:12]
     return fields
+
+
+def _shown(value: Any) -> Any:  # noqa: ANN401 - any field of an event
+    if isinstance(value, Message):
+        return english().text(value)
+    if isinstance(value, Mapping):
+        return {name: _shown(part) for name, part in value.items()}
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
 def _question(event: RunOpened) -> dict[str, str]:

@@ -24,13 +24,15 @@ from logcaster_guard.domain.events import (
     RunOpened,
     StepDone,
 )
-from logcaster_guard.domain.notices import Severity
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Failed, Observation, Unclear
+from logcaster_guard.domain.reasons import ChangeRefused
 from logcaster_guard.domain.runs import FAILED, Close, Commit, Compensate, Perform, Run, WaitUntil
 from logcaster_guard.domain.steps import Compensation, Purpose
 from logcaster_guard.engine.hub import Hub, RunEnded
 from logcaster_guard.engine.journal_state import JournalState
 from logcaster_guard.engine.recurring_log import RecurringLog
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Clock
 from logcaster_guard.steps.services import Handlers
 
@@ -88,7 +90,7 @@ class Executor:
         self._followers = followers or {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._marks: dict[str, tuple[object, float]] = {}
-        self._hindered: dict[str, tuple[float, str]] = {}
+        self._hindered: dict[str, tuple[float, Reason]] = {}
         self._void: set[str] = set()
         self._grace = _GRACE
         self._log = structlog.get_logger()
@@ -196,10 +198,7 @@ class Executor:
     async def _crashed(self, stream: str, run: str, error: Exception) -> None:
         self._log.error("run.crashed", exc_info=error)
         at = self._clock.now()
-        text = f"{type(error).__name__}: {error}. The run stays open and is resumed when the guard is started again."
-        notice = messages.guard_notice(
-            "run.crashed", Severity.CRITICAL, f"Run {run} stopped on a defect", text, id=f"{run}/crashed", at=at
-        )
+        notice = messages.crashed(run, error, at)
         with contextlib.suppress(JournalUnavailable):
             await self._state.tell(stream, NoticeQueued(at, notice))
 
@@ -262,13 +261,13 @@ class Executor:
                 effect = self._handlers.compensators[owed.kind].compensate(owed, run)
                 return await self._effect(effect, f"release {owed.kind}")
             case WaitUntil(seconds, reason):
-                self._log.debug("run.waiting", reason=reason, seconds=seconds)
+                self._log.debug("run.waiting", reason=english().text(reason), seconds=seconds)
                 await self._clock.sleep_until(self._clock.monotonic() + seconds)
             case Close(closed):
                 await self._close(stream, run, closed)
         return None
 
-    async def _tell_held_up(self, stream: str, run: Run, reason: str, *, barred: bool) -> None:
+    async def _tell_held_up(self, stream: str, run: Run, reason: Reason, *, barred: bool) -> None:
         """Tell people, once, that something borrowed has not come back for long."""
         if run.owed is None or run.ending is None or self._elapsed(run) < (_OUT_OF_REACH if barred else _HELD_UP):
             return
@@ -353,7 +352,7 @@ class Executor:
         observation = await self._handlers.steps[step.kind].observe(step, run)
         if isinstance(observation, Unclear):
             self._lines.warning(
-                "step.unclear", about=f"{step.kind} {run.id}", step=step.kind, detail=observation.detail
+                "step.unclear", about=f"{step.kind} {run.id}", step=step.kind, detail=english().text(observation.detail)
             )
         return observation
 
@@ -398,7 +397,7 @@ class Executor:
 def _rejected(failure: ClusterError | None) -> Observation | None:
     # Expired credentials come back; whatever else is refused stays so.
     if isinstance(failure, Rejected) and failure.status != 401:
-        return Failed(FAILED, f"the change was refused: {failure}")
+        return Failed(FAILED, ChangeRefused(str(failure)))
     return None
 
 

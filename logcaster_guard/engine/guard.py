@@ -201,7 +201,7 @@ class Guard:
         names = {*diff.added, *diff.removed, *diff.changed}
         edited = [rule for rule in (*before, *rules) if rule.name in names]
         concerned = [t for t in self._configuration.targets if any(rule.applies_to(t) for rule in edited)]
-        await self._tell(messages.rules_reloaded(concerned, str(diff), self._clock.now()))
+        await self._tell(messages.rules_reloaded(concerned, diff, self._clock.now()))
         return diff
 
     async def refuse_reload(self, faults: Sequence[str]) -> None:
@@ -217,7 +217,7 @@ class Guard:
         structlog.get_logger().info(
             "config.settings_changed", changed=list(keys), effect="the guard begins anew over its journal"
         )
-        diff = str(difference(self._configuration.rules, rules))
+        diff = difference(self._configuration.rules, rules)
         await self._tell(messages.settings_changed(self._configuration.targets, keys, diff, self._clock.now()))
 
     async def _tell(self, notice: Notice) -> None:

@@ -25,6 +25,7 @@ from logcaster_guard.domain.events import (
 from logcaster_guard.domain.guardrails import PastRun
 from logcaster_guard.domain.inbox.commands import Heard
 from logcaster_guard.domain.ledger import Ledger, ReleaseStatus
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.state import State, target_of
@@ -196,7 +197,7 @@ class JournalState:
         """The GitOps owners that stay suspended after a run, each with the target that it is for."""
         return [(target, event) for (target, _), event in self._state.suspended.items()]
 
-    def resuming(self, target: str, owner: str) -> str | None:
+    def resuming(self, target: str, owner: str) -> Reason | None:
         """Why the guard meant to resume this suspended owner; None if it did not yet."""
         return self._state.resuming.get((target, owner))
 

@@ -10,6 +10,7 @@ from logcaster_guard.domain import manual
 from logcaster_guard.domain.errors import BlobMissing
 from logcaster_guard.domain.inbox.annotations import Denied
 from logcaster_guard.domain.inbox.commands import Wish
+from logcaster_guard.domain.reasons import AskedByHand
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import Plan
@@ -19,6 +20,8 @@ from logcaster_guard.engine.operator_inbox import Carrier
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.engine.services import Services
+from logcaster_guard.messages.runs import left_in_place
+from logcaster_guard.messages.texts import english
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 
 
@@ -44,7 +47,7 @@ class Preview:
             "to_images": list(self.plan.to_images),
             "differences": list(self.differences),
             "steps": list(self.lines),
-            "leftover": "" if self.plan.leftover is None else self.plan.leftover.sentence,
+            "leftover": "" if self.plan.leftover is None else english().text(left_in_place(self.plan.leftover)),
             "ticket": self.approval_token,
         }
 
@@ -109,7 +112,7 @@ class ManualRuns:
         if self._policy.dry_run or self._target.dry_run:
             return [f"This is a dry run: nothing is written. It would have been: {'; '.join(shown.lines)}."]
         rule = manual.as_rule(wish)
-        because = f"Asked for by hand ({approval_token}): {reason or 'no reason was given'}."
+        because = AskedByHand(approval_token, reason)
         return await self._decisions.open_manual(rule, shown.plan, shown.workload, because, request=request)
 
     async def look(self, workload: Workload) -> None:

@@ -210,7 +210,7 @@ class OperatorInbox:
         by_annotation = freeze is not None and freeze.by == BY_ANNOTATION
         seen = Seen(freezes.text_on(workload.annotations), workload.spec_digest)
         if before is None and freeze is not None and by_annotation:
-            before = Seen(freeze.reason, freeze.spec)
+            before = Seen(freeze.reason if isinstance(freeze.reason, str) else None, freeze.spec)
         change = freezes.change(before, seen, frozen_by_annotation=by_annotation)
         if change is FreezeChange.FREEZE and _is_news(freeze, before, seen):
             who = annotated_by(workload.raw, FREEZE)

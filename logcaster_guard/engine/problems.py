@@ -14,6 +14,7 @@ from collections.abc import Collection, Sequence
 from logcaster_guard import messages
 from logcaster_guard.domain.errors import JournalUnavailable
 from logcaster_guard.domain.events import NoticeQueued
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.problems import Problem, ProblemKind
 from logcaster_guard.domain.signals import Target
@@ -51,8 +52,8 @@ class Problems:
         target: Target,
         name: str,
         *,
-        what: str,
-        cause: str,
+        what: Reason,
+        cause: Reason,
         tell_after: float = LASTS,
     ) -> bool:
         """It shows at `name` of `target`; people are told `tell_after` seconds from now. Whether that is news."""

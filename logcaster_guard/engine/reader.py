@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
 from logcaster_guard.domain.events import SignalSeen
-from logcaster_guard.domain.problems import ProblemKind
+from logcaster_guard.domain.problems import Overload, ProblemKind, SlowPolls
 from logcaster_guard.domain.signals import Signal, SourceError, SourceName, Target, Value
 from logcaster_guard.engine.journal_state import target_stream
 from logcaster_guard.engine.problems import LASTS
@@ -16,6 +16,7 @@ from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.engine.services import Services, TargetContext
 from logcaster_guard.engine.source_health import SourceHealth
 from logcaster_guard.engine.triggers import Triggers
+from logcaster_guard.messages.texts import english
 
 _LONGEST_WAIT = 600.0
 _POLLS = "polls"
@@ -143,11 +144,10 @@ class Reader:
 
     def _note_missed(self, source: SourceName) -> None:
         self._missed_last[source] = self._clock.monotonic()
-        cause = f"polls take longer than the interval of {self._interval:g} s"
-        self._lines.warning("poll.missed", about=source, detail=cause, source=str(source), total=self._missed[source])
-        self._problems.note(
-            ProblemKind.POLLS, _POLLS, self._target, source, what="The guard is overloaded", cause=cause
-        )
+        cause = SlowPolls(self._interval)
+        detail = english().text(cause)
+        self._lines.warning("poll.missed", about=source, detail=detail, source=str(source), total=self._missed[source])
+        self._problems.note(ProblemKind.POLLS, _POLLS, self._target, source, what=Overload(), cause=cause)
 
     def _note_answer(self, source: SourceName, *, answered: bool) -> None:
         if answered:

@@ -12,6 +12,9 @@ from logcaster_guard import messages
 from logcaster_guard.domain import gitops, guardrails
 from logcaster_guard.domain.events import Event, NoticeQueued, RevisionBad
 from logcaster_guard.domain.guardrails import DecisionContext, Guardrail, Refusal
+from logcaster_guard.domain.guardrails.refusal_messages import OnlyAlertOf
+from logcaster_guard.domain.message import Reason
+from logcaster_guard.domain.reasons import FiredAfterRollout
 from logcaster_guard.domain.rules import Action, Rule
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.workload import Workload
@@ -20,6 +23,7 @@ from logcaster_guard.engine.hub import RuleRefused
 from logcaster_guard.engine.journal_state import target_stream
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.engine.services import Services
+from logcaster_guard.messages.texts import english
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 
 _OUT_OF_REACH = 60.0
@@ -61,7 +65,9 @@ class Refusals:
         """Every reason to refuse; empty if the rollback may go ahead."""
         return guardrails.refusals(situation, self._policy)
 
-    async def tell(self, situation: DecisionContext, reasons: Sequence[Refusal], evidence: Mapping[str, str]) -> None:
+    async def tell(
+        self, situation: DecisionContext, reasons: Sequence[Refusal], evidence: Mapping[str, Reason]
+    ) -> None:
         """Log the refusal and queue a notice of it, with what it means for the ledger; raises `JournalUnavailable`."""
         rule, names = situation.rule, tuple(str(r.guardrail) for r in reasons)
         notice_id = self._notice_id(situation, names)
@@ -72,7 +78,7 @@ class Refusals:
             "trigger.refused",
             rule=rule.name,
             guardrails=names,
-            reasons=[r.sentence for r in reasons],
+            reasons=[english().text(r.reason) for r in reasons],
             onset=situation.onset,
             evidence=dict(evidence),
         )
@@ -125,7 +131,7 @@ class Refusals:
 
     def _verdict(self, situation: DecisionContext, names: tuple[str, ...], at: datetime) -> list[Event]:
         """A release whose rollout caused the breach is bad, even where nothing may be rolled back."""
-        found, reason = situation.attribution, f"rule {situation.rule.name} fired after its rollout"
+        found, reason = situation.attribution, FiredAfterRollout(situation.rule.name)
         if found is None or not found.accuses or not _ACCUSING.issuperset(names):
             return []
         ledger = situation.ledger
@@ -155,5 +161,4 @@ class Refusals:
         )  # fmt: skip
         if isinstance(planned, NotApplicable):
             return reasons
-        steps = "; ".join(planned.lines)
-        return [Refusal(Guardrail.ALERT_ONLY, f"{reasons[0].sentence} An immediate rollback would be: {steps}.")]
+        return [Refusal(Guardrail.ALERT_ONLY, OnlyAlertOf(situation.rule.name, tuple(planned.lines)))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from logcaster_guard.domain.problems import ProblemKind
+from logcaster_guard.domain.problems import OfSource, ProblemKind, SourceFault
 from logcaster_guard.domain.signals import Fault, NoData, Reading, SourceError, SourceName, Target, is_lagging
 from logcaster_guard.engine.problems import Problems
 from logcaster_guard.engine.recurring_log import RecurringLog
@@ -28,28 +28,30 @@ class SourceHealth:
 
     def note(self, source: SourceName, target: Target, readings: Mapping[str, Reading]) -> None:
         """Take in what one read of a source gave."""
-        what = f"source {source}" if source in _SHARED else f"source {source} of {target.key}"
+        of = OfSource(source, "" if source in _SHARED else target.key)
+        what = _what(of)
         for signal, reading in readings.items():
             key = _key(what, reading) if isinstance(reading, SourceError) else None
             for other in self._problems.keys_at(ProblemKind.SOURCE, target, signal):
                 if other != key:
                     self._mended(other, what, target, signal)
             if key is not None and isinstance(reading, SourceError):
-                self._broken(key, what, target, signal, reading)
-            self._note_lag(what, target, signal, reading)
+                self._broken(key, of, target, signal, reading)
+            self._note_lag(of, target, signal, reading)
 
-    def _note_lag(self, what: str, target: Target, signal: str, reading: Reading) -> None:
+    def _note_lag(self, of: OfSource, target: Target, signal: str, reading: Reading) -> None:
         """All that comes late from a source is one problem, whatever the metric. A failing read tells nothing of it."""
+        what = _what(of)
         key = f"lag of {what}"
         if isinstance(reading, NoData) and is_lagging(reading):
-            if self._problems.note(ProblemKind.LAG, key, target, signal, what=what, cause=reading.detail):
+            if self._problems.note(ProblemKind.LAG, key, target, signal, what=of, cause=reading.detail):
                 self._lines.warning("source.lagging", about=what, what=what, detail=reading.detail)
         elif not isinstance(reading, SourceError) and (lasted := self._problems.clear(key, target, signal)) is not None:
             self._lines.info("source.caught_up", about=what, what=what, after_seconds=round(lasted, 1))
 
-    def _broken(self, key: str, what: str, target: Target, signal: str, reading: SourceError) -> None:
-        cause = f"{reading.fault} ({reading.detail})" if reading.detail else str(reading.fault)
-        if self._problems.note(ProblemKind.SOURCE, key, target, signal, what=what, cause=cause):
+    def _broken(self, key: str, of: OfSource, target: Target, signal: str, reading: SourceError) -> None:
+        what, cause = _what(of), SourceFault(reading.fault, reading.detail)
+        if self._problems.note(ProblemKind.SOURCE, key, target, signal, what=of, cause=cause):
             self._lines.warning(
                 "source.failing", about=what, what=what, fault=str(reading.fault), detail=reading.detail
             )
@@ -58,6 +60,10 @@ class SourceHealth:
         lasted = self._problems.clear(key, target, signal)
         if lasted is not None:
             self._lines.info("source.recovered", about=what, what=what, after_seconds=round(lasted, 1))
+
+
+def _what(of: OfSource) -> str:
+    return f"source {of.source} of {of.target}" if of.target else f"source {of.source}"
 
 
 def _key(what: str, reading: SourceError) -> str:

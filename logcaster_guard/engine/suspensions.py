@@ -14,6 +14,7 @@ from logcaster_guard.domain.claims import Claim
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable, NotFound, Rejected
 from logcaster_guard.domain.events import NoticeQueued, OwnerResumed, OwnerResuming, OwnerSuspended
 from logcaster_guard.domain.gitops import Desired, Owner
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Before, ExternalChange
 from logcaster_guard.domain.steps import Compensation
 from logcaster_guard.engine import gitops_owners
@@ -78,14 +79,14 @@ class Suspensions:
                 by = SOMEBODY_ELSE if meant is None else GUARD
                 await self._resumed(target, event, by, meant or "it is not suspended any more")
 
-    async def _resume(self, target: str, event: OwnerSuspended, raw: Json, reason: str) -> None:
+    async def _resume(self, target: str, event: OwnerSuspended, raw: Json, reason: Reason) -> None:
         owner = event.hold.object
         if self._state.resuming(target, owner) is None:
             await self._state.tell(target_stream(target), OwnerResuming(self._clock.now(), owner, reason))
         await resume(self._cluster, raw, json.loads(event.hold.saved))
         await self._resumed(target, event, GUARD, reason)
 
-    async def _resumed(self, target: str, event: OwnerSuspended, by: str, reason: str) -> None:
+    async def _resumed(self, target: str, event: OwnerSuspended, by: str, reason: Reason) -> None:
         at = self._clock.now()
         resumed = OwnerResumed(at, event.hold.object, by, reason)
         notice = messages.owner_resumed(self._state.run(event.run), event, resumed)

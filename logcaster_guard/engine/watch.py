@@ -12,7 +12,7 @@ import structlog
 
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable, Unavailable
 from logcaster_guard.domain.events import RunClosed, RunOpened
-from logcaster_guard.domain.problems import ProblemKind
+from logcaster_guard.domain.problems import OfSource, ProblemKind
 from logcaster_guard.domain.rules import Rule
 from logcaster_guard.domain.runs import DESTINATION_BAD, Run
 from logcaster_guard.domain.signals import Signal, SourceName, Target
@@ -215,7 +215,12 @@ class TargetWatch:
         self._lines.warning("workload.unread", detail=str(error))
         if isinstance(error, Unavailable):
             self._problems.note(
-                ProblemKind.SOURCE, KUBERNETES, self.target, _WORKLOAD, what=KUBERNETES, cause=str(error)
+                ProblemKind.SOURCE,
+                KUBERNETES,
+                self.target,
+                _WORKLOAD,
+                what=OfSource(SourceName.KUBERNETES),
+                cause=str(error),
             )
         else:
             self._note_unseen(str(error))

@@ -1,4 +1,4 @@
-"""What people are told, as notices; the words are the same on every channel."""
+"""What people are told: makers of notices, the values that they hold, and the texts of each language."""
 
 from logcaster_guard.messages.guard import (
     FAILING,
@@ -9,7 +9,6 @@ from logcaster_guard.messages.guard import (
     blobs_recovered,
     channel_failing,
     configuration_refused,
-    guard_notice,
     journal_failing,
     journal_growing,
     journal_lost,
@@ -22,12 +21,13 @@ from logcaster_guard.messages.guard import (
 )
 from logcaster_guard.messages.problems import problem_lasts, problem_over
 from logcaster_guard.messages.runs import (
-    Question,
     asked,
+    crashed,
     ended,
     held_up,
     hindered,
     left_as_theirs,
+    left_in_place,
     not_given_back,
     opened,
     owner_not_resumed,
@@ -37,7 +37,7 @@ from logcaster_guard.messages.runs import (
     restored,
 )
 from logcaster_guard.messages.targets import (
-    AFTER,
+    after_mark,
     answer_denied,
     frozen,
     marked,
@@ -49,21 +49,20 @@ from logcaster_guard.messages.targets import (
 )
 
 __all__ = [
-    "AFTER",
     "FAILING",
     "GIVEN_UP",
     "OF_A_CHANNEL",
     "SUMMED_UP",
-    "Question",
+    "after_mark",
     "answer_denied",
     "asked",
     "blobs_failing",
     "blobs_recovered",
     "channel_failing",
     "configuration_refused",
+    "crashed",
     "ended",
     "frozen",
-    "guard_notice",
     "held_up",
     "hindered",
     "journal_failing",
@@ -71,6 +70,7 @@ __all__ = [
     "journal_lost",
     "journal_recovered",
     "left_as_theirs",
+    "left_in_place",
     "marked",
     "not_given_back",
     "notice_lost",

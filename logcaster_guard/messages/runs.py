@@ -20,27 +20,46 @@ from logcaster_guard.domain.inbox.annotations import FREEZE, stamp
 from logcaster_guard.domain.inbox.commands import AnswerRun, RunCommand
 from logcaster_guard.domain.inbox.freezes import LIFTED
 from logcaster_guard.domain.leftovers import Leftover
+from logcaster_guard.domain.message import Headline, Reason
 from logcaster_guard.domain.notices import Notice, Severity, Silence
 from logcaster_guard.domain.runs import DESTINATION_BAD, ESCALATED, RECOVERED, SUBSIDED, VETOED, Run
 from logcaster_guard.domain.steps import Compensation, Field
-from logcaster_guard.messages.words import images, sentence
+from logcaster_guard.messages.run_headlines import (
+    HeldUp,
+    LeftAsTheirs,
+    LeftInPlace,
+    NotGivenBack,
+    OwnerAtWork,
+    OwnerNotResumed,
+    OwnerStaysSuspended,
+    PeopleStillAsked,
+    Question,
+    ReleaseRestored,
+    RollbackAsked,
+    RollbackBegins,
+    RollbackEnded,
+    RunCrashed,
+    RunHindered,
+)
+from logcaster_guard.messages.texts import english
+from logcaster_guard.messages.words import attribution_of, english_facts, images, told
 
 
 def opened(event: RunOpened) -> Notice:
     """A rollback begins, or people are asked first."""
     plan = event.plan
     question = asked(event)
+    said = event.target, event.rule, event.reason, plan.from_images, plan.to_images
+    cause = attribution_of(event.evidence)
     return _of_run(
         event,
+        RollbackBegins(*said, cause) if question is None else RollbackAsked(*said, question.message, cause),
         id=f"{event.run}/opened",
         at=event.at,
         event="run.opened",
         severity=Severity.WARNING,
-        title=f"Rolling back {event.target}" if question is None else f"About to roll back {event.target}",
-        text=f"{event.reason} Rolling back from {images(plan.from_images)} to {images(plan.to_images)}."
-        + ("" if question is None else f" {question.sentence}"),
         facts={
-            **event.evidence,
+            **english_facts(event.evidence),
             "rule": event.rule,
             "condition": event.condition,
             "from": images(plan.from_images),
@@ -54,16 +73,32 @@ def opened(event: RunOpened) -> Notice:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What people are asked, and how they answer. `until` is their deadline, `expiry` what an answer may hold until."""
+class Asked:
+    """What people are asked, and how they answer. `expiry` is what an answer may hold until."""
 
-    sentence: str
-    facts: Mapping[str, str]
-    until: datetime
+    message: Question
     expiry: datetime
 
+    @property
+    def until(self) -> datetime:
+        """The deadline."""
+        return self.message.until
 
-def asked(event: RunOpened) -> Question | None:
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """The same as facts of a notice."""
+        question = self.message
+        return {
+            "until": stamp(question.until),
+            "silence": Silence.REFUSAL if question.needs_approval else Silence.CONSENT,
+            "veto": question.veto,
+            "approve": question.approve,
+            "veto_command": question.veto_command,
+            "approve_command": question.approve_command,
+        }
+
+
+def asked(event: RunOpened) -> Asked | None:
     """The question with which a run begins; None if it begins without one."""
     step = event.plan.steps[0].asks if event.plan.steps else None
     if step is None:
@@ -76,25 +111,7 @@ def asked(event: RunOpened) -> Question | None:
     )
     whom = f"--target {event.target} --ticket {event.approval_token}"
     say_no, say_yes = f"logcaster-guard veto {whom}", f"logcaster-guard approve {whom}"
-    if step.require_approval:
-        sentence = (
-            f"Nothing happens unless somebody approves it until {stamp(until)}: {say_yes} , or {approve} . "
-            f"To say no: {say_no} , or {veto} ."
-        )
-    else:
-        sentence = (
-            f"It begins at {stamp(until)} unless somebody says no: {say_no} , or {veto} . "
-            f"To begin at once: {say_yes} , or {approve} ."
-        )
-    facts = {
-        "until": stamp(until),
-        "silence": Silence.REFUSAL if step.require_approval else Silence.CONSENT,
-        "veto": veto,
-        "approve": approve,
-        "veto_command": say_no,
-        "approve_command": say_yes,
-    }
-    return Question(sentence, facts, until, expiry)
+    return Asked(Question(until, step.require_approval, say_no, veto, say_yes, approve), expiry)
 
 
 def _command(event: RunOpened, annotation: str, value: str, *, switched: bool = False) -> str:
@@ -105,36 +122,31 @@ def _command(event: RunOpened, annotation: str, value: str, *, switched: bool = 
 
 def reminded(run: Run, event: PeopleReminded) -> Notice:
     """A question to people still waits for an answer."""
-    plan = run.opened.plan
-    question = asked(run.opened) or Question("", {}, event.at, event.at)
+    plan, question = run.opened.plan, asked(run.opened)
     return _of_run(
         run.opened,
+        PeopleStillAsked(run.opened.target, None if question is None else question.message),
         id=f"{run.id}/reminder/{event.number}",
         at=event.at,
-        event="people.reminded",
         severity=Severity.WARNING,
-        title=f"{run.opened.target} is still about to be rolled back",
-        text=f"The breach goes on, and nobody has answered. {question.sentence}".strip(),
         facts={
             "rule": run.opened.rule,
             "from": images(plan.from_images),
             "to": images(plan.to_images),
-            **question.facts,
+            **({} if question is None else question.facts),
         },
     )
 
 
-def restored(run: Run, at: datetime, detail: str) -> Notice:
+def restored(run: Run, at: datetime, detail: Reason) -> Notice:
     """The good release is in place whole; whether it helps is being watched."""
     plan = run.opened.plan
     return _of_run(
         run.opened,
+        ReleaseRestored(run.opened.target, plan.to_images, detail),
         id=f"{run.id}/restored",
         at=at,
-        event="run.restored",
         severity=Severity.INFO,
-        title=f"{run.opened.target} is back on {images(plan.to_images)}",
-        text=f"The rollout is complete ({detail}). Watching whether the target recovers.",
         facts={"rule": run.opened.rule, "from": images(plan.from_images), "to": images(plan.to_images)},
     )
 
@@ -147,20 +159,24 @@ def ended(run: Run, event: RunClosed) -> Notice:
         f"logcaster-guard resume {run.opened.target} --reason WHY",
         _command(run.opened, FREEZE, f"{LIFTED}: WHY", switched=run.switched and event.outcome != DESTINATION_BAD),
     )
-    frozen = f" The target is frozen until a person lifts it: {resume} , or {lift} ." if event.freeze else ""
     in_place = run.wrote(Field.TEMPLATE) and event.outcome != DESTINATION_BAD
     leftover = plan.leftover if in_place else None
     until = None if run.said is None else run.said.until
-    lifted = "unless a person marks it bad or rolls it back"
-    held = f" This release is not rolled back before {stamp(until)}, {lifted}." if until is not None else ""
     return _of_run(
         run.opened,
+        RollbackEnded(
+            run.opened.target,
+            event.outcome,
+            event.reason,
+            until,
+            event.freeze,
+            resume,
+            lift,
+            None if leftover is None else left_in_place(leftover),
+        ),
         id=f"{run.id}/closed",
         at=event.at,
-        event="run.closed",
         severity=Severity.INFO if well else Severity.CRITICAL,
-        title=f"Rollback of {run.opened.target}: {event.outcome}",
-        text=f"{sentence(event.reason)}{held}{frozen}" + ("" if leftover is None else f" {leftover.sentence}"),
         facts={
             "outcome": event.outcome,
             "rule": run.opened.rule,
@@ -174,53 +190,63 @@ def ended(run: Run, event: RunClosed) -> Notice:
     )
 
 
+def left_in_place(found: Leftover) -> LeftInPlace:
+    """What people have to know of the next deployment, and what mends it."""
+    return LeftInPlace(found.fields, found.helm, found.remedy, found.history)
+
+
 def _leftover(found: Leftover | None) -> Mapping[str, str]:
     if found is None:
         return {}
     helm = {"helm_rollback": found.remedy, "helm_history": found.history} if found.helm else {}
-    return {"leftover": found.shown, **helm}
+    return {"leftover": english().listed(found.fields, 20), **helm}
+
+
+def crashed(run: str, error: Exception, at: datetime) -> Notice:
+    """A defect stopped the run, which stays open."""
+    message = RunCrashed(run, f"{type(error).__name__}: {error}")
+    return told(message, Severity.CRITICAL, id=f"{run}/crashed", at=at)
 
 
 def not_given_back(run: Run, event: HoldReleased, remedy: Remedy) -> Notice:
     """Something that a run borrowed stays as the guard wrote it: a person has to put it back."""
     hold = run.compensations[event.hold]
-    original = "unset" if hold.original is None else hold.original
     return _of_run(
         run.opened,
+        NotGivenBack(run.opened.target, hold.object, event.detail, remedy.action, remedy.command),
         id=f"{run.id}/not_given_back/{hold.id}",
         at=event.at,
-        event="hold.not_given_back",
         severity=Severity.CRITICAL,
-        title=f"{hold.object} of {run.opened.target} was not put back",
-        text=f"{sentence(event.detail)} {remedy.sentence}",
         facts={
             "hold": hold.id,
-            "detail": event.detail,
+            "detail": english().text(event.detail),
             "object": hold.object,
             "written": str(hold.written),
-            "original": str(original),
+            "original": "unset" if hold.original is None else str(hold.original),
             "remedy": remedy.command,
         },
     )
 
 
+def _original(hold: Compensation) -> str:
+    bounds = hold.original_maximum is not None
+    return f"{hold.original} and {hold.original_maximum}" if bounds else str(hold.original)
+
+
 def left_as_theirs(run: Run, event: HoldReleased, remedy: Remedy) -> Notice:
     """Something that a run borrowed is not given back, because somebody else has set it meanwhile."""
     hold = run.compensations[event.hold]
-    bounds = hold.original_maximum is not None
-    original = f"{hold.original} and {hold.original_maximum}" if bounds else str(hold.original)
+    original = _original(hold)
     return _of_run(
         run.opened,
+        LeftAsTheirs(run.opened.target, hold.object, event.detail, original, remedy.command),
         id=f"{run.id}/theirs/{hold.id}",
         at=event.at,
-        event="hold.theirs",
         severity=Severity.WARNING,
-        title=f"{hold.object} of {run.opened.target} stays as somebody else has set it",
-        text=f"{sentence(event.detail)} To have it as it was before the run: {remedy.command}.",
         facts={
             "hold": hold.id,
             "object": hold.object,
-            "reason": event.detail,
+            "reason": english().text(event.detail),
             "original": original,
             "remedy": remedy.command,
         },
@@ -229,16 +255,13 @@ def left_as_theirs(run: Run, event: HoldReleased, remedy: Remedy) -> Notice:
 
 def owner_suspended(run: Run, event: OwnerSuspended, remedy: Remedy) -> Notice:
     """The run is at its end, and the target's GitOps owner stays suspended."""
-    hold, plan = event.hold, run.opened.plan
+    hold, bad = event.hold, run.opened.plan.from_images
     return _of_run(
         run.opened,
+        OwnerStaysSuspended(run.opened.target, hold.object, bad, hold.revision, remedy.command),
         id=f"{run.id}/owner_suspended/{hold.object}",
         at=event.at,
-        event="owner.suspended",
         severity=Severity.WARNING,
-        title=f"{hold.object} of {run.opened.target} stays suspended",
-        text=f"It would roll {images(plan.from_images)} out again. Revert {hold.revision or 'the bad release'} in its "
-        f"source: the guard resumes it once it wants another revision. To resume it now: {remedy.command}.",
         facts={"owner": hold.object, "revision": hold.revision, "resume": remedy.command},
     )
 
@@ -248,13 +271,11 @@ def owner_resumed(run: Run, suspended: OwnerSuspended, event: OwnerResumed) -> N
     by_guard = event.by == "guard"
     return _of_run(
         run.opened,
+        OwnerAtWork(run.opened.target, event.owner, by_guard, event.reason),
         id=f"{run.id}/owner_resumed/{event.owner}/{suspended.at.isoformat()}",
         at=event.at,
-        event="owner.resumed",
         severity=Severity.INFO if by_guard else Severity.WARNING,
-        title=f"{event.owner} of {run.opened.target} " + ("is resumed" if by_guard else "is no longer the guard's"),
-        text=sentence(event.reason) + ("" if by_guard else " The guard leaves it as it is."),
-        facts={"owner": event.owner, "by": event.by, "reason": event.reason},
+        facts={"owner": event.owner, "by": event.by, "reason": english().text(event.reason)},
     )
 
 
@@ -263,64 +284,56 @@ def owner_not_resumed(run: Run, suspended: OwnerSuspended, at: datetime, reason:
     hold = suspended.hold
     return _of_run(
         run.opened,
+        OwnerNotResumed(run.opened.target, hold.object, reason, remedy.command),
         id=f"{run.id}/owner_not_resumed/{hold.object}",
         at=at,
-        event="owner.not_resumed",
         severity=Severity.CRITICAL,
-        title=f"{hold.object} of {run.opened.target} cannot be resumed",
-        text=f"{sentence(reason)} The guard goes on trying. To resume it by hand: {remedy.command}.",
         facts={"owner": hold.object, "reason": reason, "resume": remedy.command},
     )
 
 
-def hindered(run: Run, at: datetime, reason: str) -> Notice:
+def hindered(run: Run, at: datetime, reason: Reason) -> Notice:
     """A rollback stands still in the middle, for a reason that lies outside of it."""
     step = run.opened.plan.steps[run.step].kind
     return _of_run(
         run.opened,
+        RunHindered(run.opened.target, step, reason),
         id=f"{run.id}/hindered/{run.step}",
         at=at,
-        event="run.hindered",
         severity=Severity.CRITICAL,
-        title=f"Rollback of {run.opened.target} stands still",
-        text=f"{sentence(reason)} What was done so far stays as it is, and the guard goes on trying.",
-        facts={"step": step, "detail": reason},
+        facts={"step": step, "detail": english().text(reason)},
     )
 
 
-def held_up(run: Run, hold: Compensation, at: datetime, reason: str) -> Notice:
+def held_up(run: Run, hold: Compensation, at: datetime, reason: Reason) -> Notice:
     """Something that a run borrowed is still out long after the run has ended: nothing else happens here meanwhile."""
     return _of_run(
         run.opened,
+        HeldUp(run.opened.target, hold.object, reason),
         id=f"{run.id}/held_up/{hold.id}",
         at=at,
-        event="hold.held_up",
         severity=Severity.CRITICAL,
-        title=f"{hold.object} of {run.opened.target} cannot be put back yet",
-        text=f"{sentence(reason)} The guard goes on trying, and rolls nothing back here meanwhile.",
-        facts={"hold": hold.id, "object": hold.object, "detail": reason},
+        facts={"hold": hold.id, "object": hold.object, "detail": english().text(reason)},
     )
 
 
 def _of_run(
     opened: RunOpened,
+    message: Headline,
     *,
     id: str,  # noqa: A002 - the field's name
     at: datetime,
-    event: str,
     severity: Severity,
-    title: str,
-    text: str,
     facts: Mapping[str, str],
+    event: str = "",
 ) -> Notice:
     plan = opened.plan
-    return Notice(
+    return told(
+        message,
+        severity,
         id=id,
         at=at,
         event=event,
-        severity=severity,
-        title=title,
-        text=text,
         target=opened.target,
         namespace=plan.namespace,
         deployment=plan.deployment,

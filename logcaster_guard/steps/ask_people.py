@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.inbox.freezes import freeze_on
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.runs import NOT_APPROVED, SUBSIDED, VETOED, Run
 from logcaster_guard.domain.steps import (
@@ -43,7 +44,7 @@ class AskPeople(Look):
     def deadline(self) -> float:
         return self.timeout
 
-    def overdue(self, detail: str) -> tuple[str, str]:
+    def overdue(self, detail: Reason) -> tuple[str, Reason]:
         return NOT_APPROVED, f"nobody approved in time: {detail}"
 
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape

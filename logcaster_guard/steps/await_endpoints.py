@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
 from logcaster_guard.domain.runs import FAILED, Run
 from logcaster_guard.domain.steps import Look, Plan, Purpose
@@ -35,7 +36,7 @@ class AwaitEndpoints(Look):
     def deadline(self) -> float:
         return self.timeout
 
-    def overdue(self, detail: str) -> tuple[str, str]:
+    def overdue(self, detail: Reason) -> tuple[str, Reason]:
         return FAILED, f"the rollout of the good release was not complete in time: {detail}"
 
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape

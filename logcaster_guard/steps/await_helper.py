@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.startup import never_starts
@@ -37,7 +38,7 @@ class AwaitHelper(Look):
     def deadline(self) -> float:
         return self.timeout
 
-    def overdue(self, detail: str) -> tuple[str, str]:
+    def overdue(self, detail: Reason) -> tuple[str, Reason]:
         return FAILED, f"the rollout of the good release was not complete in time: {detail}"
 
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape

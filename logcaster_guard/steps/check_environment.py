@@ -9,6 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
 from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.signals import Value
@@ -40,7 +41,7 @@ class CheckEnvironment(Look):
     def deadline(self) -> float:
         return self.timeout
 
-    def overdue(self, detail: str) -> tuple[str, str]:
+    def overdue(self, detail: Reason) -> tuple[str, Reason]:
         return FAILED, f"the other environment did not answer its health check in time: {detail}"
 
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape

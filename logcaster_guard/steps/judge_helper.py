@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.external_changes import external_change
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.runs import DESTINATION_BAD, INCONCLUSIVE, Run
 from logcaster_guard.domain.signals import SourceError, Value
@@ -58,7 +59,7 @@ class JudgeHelper(Look):
     def deadline(self) -> float:
         return self.timeout
 
-    def overdue(self, detail: str) -> tuple[str, str]:
+    def overdue(self, detail: Reason) -> tuple[str, Reason]:
         return INCONCLUSIVE, f"whether the good release serves well could not be told in time: {detail}"
 
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape

@@ -12,6 +12,7 @@ from logcaster_guard.domain.errors import ClusterError, NotFound
 from logcaster_guard.domain.external_changes import external_change, external_workload_change
 from logcaster_guard.domain.field_owners import owners_of, written_by
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
+from logcaster_guard.domain.reasons import SetBoundsBack
 from logcaster_guard.domain.rights import Right
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import (
@@ -239,10 +240,9 @@ async def _write_bounds(cluster: Cluster, raw: Json, minimum: int, maximum: int)
 
 
 def _remedy(plan: Plan, owed: Compensation) -> Remedy:
-    before = f"{owed.original} and {owed.original_maximum}"
     bounds = {"minReplicas": owed.original, "maxReplicas": owed.original_maximum}
     command = patching(plan, "hpa", owed.object, bounds)
-    return Remedy(f"Set its bounds back from {owed.written} and {owed.written} to {before}", command)
+    return Remedy(SetBoundsBack(str(owed.written), str(owed.original), str(owed.original_maximum)), command)
 
 
 KIND = StepKind(

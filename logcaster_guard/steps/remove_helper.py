@@ -11,6 +11,7 @@ from logcaster_guard.domain.compensations import CompensationKind, Remedy, by_no
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Pending, Unclear
 from logcaster_guard.domain.provenance import MANAGED, RUN
+from logcaster_guard.domain.reasons import DeleteHelper
 from logcaster_guard.domain.rights import GRADUAL_ROLE, Right
 from logcaster_guard.domain.runs import FAILED, Run
 from logcaster_guard.domain.steps import Compensation, ObjectReference, Plan, Purpose, Write
@@ -153,7 +154,7 @@ async def left(cluster: Cluster, namespace: str) -> Sequence[str]:
 
 
 def _remedy(plan: Plan, owed: Compensation) -> Remedy:
-    return Remedy("Delete it once production carries the load without it", deleting(plan, owed.object))
+    return Remedy(DeleteHelper(), deleting(plan, owed.object))
 
 
 KIND = StepKind(

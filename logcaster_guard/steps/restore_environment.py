@@ -13,6 +13,7 @@ from logcaster_guard.domain.errors import BlobMissing, ClusterError, Rejected
 from logcaster_guard.domain.external_changes import changed
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.provenance import MANAGED
+from logcaster_guard.domain.reasons import DeleteEnvironment
 from logcaster_guard.domain.rights import SWITCHING_ROLE, Right, on_workload
 from logcaster_guard.domain.runs import FAILED, Run
 from logcaster_guard.domain.snapshots import Snapshot, SnapshotUnreadable
@@ -168,7 +169,7 @@ def manifest(shown: Json, owed: Compensation, replicas: int) -> Json:
 
 
 def _remedy(plan: Plan, owed: Compensation) -> Remedy:
-    return Remedy("It was made in vain. To delete it", deleting(plan, owed.object))
+    return Remedy(DeleteEnvironment(), deleting(plan, owed.object))
 
 
 KIND = StepKind(

@@ -15,6 +15,7 @@ from logcaster_guard.domain.errors import ClusterError, NotFound
 from logcaster_guard.domain.events import OwnerSuspended
 from logcaster_guard.domain.gitops import Owner
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
+from logcaster_guard.domain.reasons import ResumeOwner, StaysSuspended
 from logcaster_guard.domain.rights import Right, on_owner
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import (
@@ -114,7 +115,7 @@ class SuspendOwnerHandler:
         seen = released(raw, owed)
         if isinstance(seen, Before) and run.leaves_destination:
             suspended = OwnerSuspended(self._clock.now(), run.id, owed)
-            return Done("it stays suspended until another revision is wanted", suspended)
+            return Done(StaysSuspended(), suspended)
         return seen
 
     async def compensate(self, owed: Compensation, run: Run) -> None:  # noqa: ARG002 - the protocol's shape
@@ -193,7 +194,7 @@ def remedy(owed: Compensation) -> Remedy:
     """How a person resumes it: by the owner's own command."""
     owner = gitops.owner_called(owed.object)
     command = f"put back what its annotation {gitops.MARK} tells" if owner is None else owner.resuming
-    return Remedy("It is still suspended. To resume it", command)
+    return Remedy(ResumeOwner(), command)
 
 
 def place_of(owner: str) -> Owner:

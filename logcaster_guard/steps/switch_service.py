@@ -12,6 +12,7 @@ from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.external_changes import selector_of
 from logcaster_guard.domain.field_owners import written_by
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
+from logcaster_guard.domain.reasons import GiveSelectorBack
 from logcaster_guard.domain.rights import SWITCHING_ROLE, Right
 from logcaster_guard.domain.runs import ABANDONED, DESTINATION_BAD, FAILED, INCONCLUSIVE, Run
 from logcaster_guard.domain.steps import Claim, Compensation, Field, ObjectReference, Plan, Purpose, Write
@@ -168,7 +169,7 @@ def _pointer(key: str) -> str:
 
 def _remedy(plan: Plan, owed: Compensation) -> Remedy:
     command = patching(plan, "service", owed.object, {"selector": plan.selector})
-    return Remedy("Give it the selector back that it had", command)
+    return Remedy(GiveSelectorBack(), command)
 
 
 KIND = StepKind(

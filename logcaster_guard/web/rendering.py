@@ -9,12 +9,13 @@ from typing import Any
 
 from logcaster_guard import __version__, messages
 from logcaster_guard.adapters.logs import scrubbed
-from logcaster_guard.domain import attribution
 from logcaster_guard.domain.attribution import Attribution
 from logcaster_guard.domain.conditions import Verdict
+from logcaster_guard.domain.evidence import evidence
 from logcaster_guard.domain.guardrails import Refusal
 from logcaster_guard.domain.inbox.commands import Heard
 from logcaster_guard.domain.ledger import Freeze
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.problems import Problem
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Unit
@@ -29,13 +30,14 @@ from logcaster_guard.engine.status import (
     SourceStatus,
     TargetStatus,
 )
+from logcaster_guard.messages.texts import english
 
 Json = dict[str, Any]
 
 
 def degraded(problems: Sequence[Problem]) -> list[str]:
     """What keeps a guard that is ready from seeing, or from keeping up, one sentence each."""
-    return [scrubbed(f"{p.sentence} Since {p.at:%Y-%m-%dT%H:%M:%SZ}.") for p in problems]
+    return [scrubbed(f"{english().text(p.summary)} Since {p.at:%Y-%m-%dT%H:%M:%SZ}.") for p in problems]
 
 
 def status(found: GuardStatus) -> Json:
@@ -114,12 +116,12 @@ def _target(found: TargetStatus) -> Json:
 def _problem(problem: Problem) -> Json:
     return {
         "kind": problem.kind,
-        "what": problem.what,
-        "cause": problem.cause,
+        "what": english().text(problem.what),
+        "cause": english().text(problem.cause),
         "since": problem.at,
         "targets": sorted(problem.targets),
         "told": problem.told,
-        "sentence": problem.sentence,
+        "sentence": english().text(problem.summary),
     }
 
 
@@ -174,7 +176,7 @@ def _explanation(found: Explanation) -> Json:
         "no_data_counts_as": status.rule.no_data,
         "guardrails": None
         if refusals is None
-        else [{"guardrail": r.guardrail, "reason": r.sentence} for r in refusals],
+        else [{"guardrail": r.guardrail, "reason": english().text(r.reason)} for r in refusals],
         "attribution": None if found.attribution is None else _attribution(found.attribution, found.units),
         "last_change": None if last is None else {"at": last.at, "change": type(last).__name__[7:].lower()},
         "run": None if found.run is None else found.run.id,
@@ -186,7 +188,7 @@ def _attribution(found: Attribution, units: Mapping[str, Unit]) -> Json:
     """What the last decision put the breach down to."""
     return {
         "cause": found.cause,
-        "evidence": attribution.evidence(found, units),
+        "evidence": english().text(evidence(found, units)),
         "suspects": [{"target": s.target, "score": s.score, "rolled_out": s.rolled} for s in found.suspects],
     }
 
@@ -282,6 +284,8 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - any value that is told
             return str(value)
         case str():
             return scrubbed(value)
+        case Message():
+            return scrubbed(english().text(value))
         case datetime():
             return value.astimezone(UTC).isoformat()
         case Mapping():

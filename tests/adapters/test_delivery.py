@@ -15,7 +15,7 @@ from logcaster_guard.domain.events import NoticeQueued, NoticeSettled
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.messages import GIVEN_UP
-from logcaster_guard.messages.languages import Language
+from logcaster_guard.messages.texts import Language, Texts
 from logcaster_guard.ports import Channel
 from tests.adapters.receiver import Receiver, hang, receiver, status
 from tests.fakes.clock import FakeClock
@@ -127,7 +127,7 @@ async def test_a_dead_channel_is_reported_through_another() -> None:
     async with (
         receiver(gone) as dead,
         receiver(OK) as alive,
-        delivering(journal, clock, [slack(dead), Translated(webhook(alive), Language.KOREAN)], "a", "b"),
+        delivering(journal, clock, [slack(dead), Translated(webhook(alive), Texts(Language.KOREAN))], "a", "b"),
     ):
 
         async def done() -> bool:

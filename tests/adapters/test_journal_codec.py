@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logcaster_guard.adapters import journal_codec
 from logcaster_guard.adapters.journal_codec import Unreadable
 from logcaster_guard.domain.events import (
     Event,
@@ -17,12 +16,17 @@ from logcaster_guard.domain.events import (
     OwnerSuspended,
     RevisionBad,
     RevisionGood,
+    RunClosed,
     SignalSeen,
     StepDone,
     StepIntended,
 )
+from logcaster_guard.domain.message import Headline, Message
 from logcaster_guard.domain.notices import Notice, Severity
+from logcaster_guard.domain.reasons import ChangeRefused, NotMadeInTime
 from logcaster_guard.domain.steps import Compensation, Step
+from logcaster_guard.messages.examples import example
+from logcaster_guard.messages.kinds import MESSAGES
 from logcaster_guard.steps.kinds import KINDS
 from logcaster_guard.stores import CODEC
 
@@ -39,6 +43,9 @@ JSON = st.recursive(
 )
 st.register_type_strategy(Compensation, st.builds(Compensation, original=JSON, written=JSON))
 st.register_type_strategy(Step, st.one_of([st.builds(kind.step) for kind in KINDS]))
+EXAMPLES = [example(kind, full=full) for kind in MESSAGES for full in (True, False)]
+st.register_type_strategy(Message, st.sampled_from(EXAMPLES))
+st.register_type_strategy(Headline, st.sampled_from([e for e in EXAMPLES if isinstance(e, Headline)]))
 
 
 @pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.__name__)
@@ -184,7 +191,7 @@ GOOD = {"type": "SignalSeen", "at": "2026-01-01T00:00:00+00:00", "signal": "s"}
         (json.dumps({"type": "SignalSeen", "signal": "s"}), "SignalSeen does not fit: at"),
         ('{"type": "SignalSeen", "signal": "s"', "not JSON"),
         ('{"type": "SignalSeen", ' + "[" * 100_000, "not JSON"),
-        (json.dumps({"type": "SignalSeen", "codec": 2, **GOOD}), "newer version of LogCaster Guard .event codec 2"),
+        (json.dumps({"type": "SignalSeen", "codec": 3, **GOOD}), "newer version of LogCaster Guard .event codec 3"),
         (json.dumps({"type": "SignalSeen", "codec": "x", **GOOD}), "newer version"),
         (
             json.dumps({"type": "RunOpened", **OLD_RUN, "at": "2026-01-01T00:00:00+00:00"}).replace("remove_", "move_"),
@@ -197,16 +204,34 @@ def test_what_does_not_fit_is_refused_with_the_reason(text: str, says: str) -> N
         CODEC.decode(text)
 
 
-def test_each_version_reads_what_it_and_those_before_it_have_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    event = SignalSeen(NOW, "error_rate")
-    of_one = CODEC.encode(event)
-    assert "codec" not in json.loads(of_one)
-    monkeypatch.setattr(journal_codec, "VERSION", 2)
-    of_two = CODEC.encode(event)
-    assert (json.loads(of_two)["codec"], CODEC.decode(of_one), CODEC.decode(of_two)) == (2, event, event)
-    monkeypatch.setattr(journal_codec, "VERSION", 1)
-    with pytest.raises(Unreadable, match="event codec 2, and this one reads 1"):
-        CODEC.decode(of_two)
+def test_what_holds_a_message_is_of_the_second_version_and_what_holds_none_of_the_first() -> None:
+    assert "codec" not in json.loads(CODEC.encode(RunClosed(NOW, "r", "failed", "text", freeze=True)))
+    closed = RunClosed(NOW, "r", "failed", ChangeRefused(NotMadeInTime("the API server is away")), freeze=True)
+    written = json.loads(CODEC.encode(closed))
+    assert (written["codec"], CODEC.decode(json.dumps(written))) == (2, closed)
+    with pytest.raises(Unreadable, match="event codec 3, and this one reads 2"):
+        CODEC.decode(json.dumps(written | {"codec": 3}))
+
+
+@pytest.mark.parametrize(
+    ("message", "says"),
+    [
+        ({"kind": "not_made_in_time"}, "detail: Field required"),
+        ({"kind": "not_made_in_time", "detail": 5}, "detail"),
+        ({"kind": "weather"}, "weather"),
+    ],
+)
+def test_a_message_that_does_not_fit_is_refused(message: dict[str, Any], says: str) -> None:
+    event = {"type": "RunClosed", "codec": 2, "run": "r", "outcome": "failed", "freeze": True, "reason": message}
+    with pytest.raises(Unreadable, match=says):
+        CODEC.decode(json.dumps(event | {"at": "2026-01-01T00:00:00+00:00"}))
+
+
+@pytest.mark.parametrize("kind", MESSAGES, ids=lambda kind: kind.__name__)
+def test_every_message_survives_the_round_trip(kind: type[Message]) -> None:
+    for full in (True, False):
+        event = StepDone(NOW, "r", 0, example(kind, full=full))
+        assert CODEC.decode(CODEC.encode(event)) == event
 
 
 def test_a_configuration_is_written_only_where_it_is_known() -> None:

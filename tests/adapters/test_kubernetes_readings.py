@@ -17,7 +17,7 @@ from logcaster_guard.adapters.plugin import Subject
 from logcaster_guard.domain.errors import NotFound
 from logcaster_guard.domain.notices import Delivered, Notice, Severity, TryLater, Undeliverable
 from logcaster_guard.domain.signals import Fault, Gap, NoData, Signal, SourceError, SourceName, Target, Unit
-from logcaster_guard.messages.languages import Language
+from logcaster_guard.messages.texts import Language, Texts
 from logcaster_guard.ports import Json, Kind
 from tests.adapters.misbehaving import (
     deployment,
@@ -154,7 +154,7 @@ class Noting(FakeCluster):
 
 async def test_it_is_told_in_the_language_of_the_settings() -> None:
     cluster = Noting(FakeClock(), FIRST.namespace)
-    channel = Translated(EventChannel(cluster, guard=[FIRST]), Language.KOREAN)
+    channel = Translated(EventChannel(cluster, guard=[FIRST]), Texts(Language.KOREAN))
     assert isinstance(await channel.deliver(messages.journal_failing("the disk is full", START)), Delivered)
     (made,) = cluster.made
     assert made["message"].startswith("가드가 ")

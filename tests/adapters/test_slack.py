@@ -25,7 +25,8 @@ from logcaster_guard.adapters.channels.slack.messages import (
     mrkdwn,
 )
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice, Severity, TryLater, Undeliverable
-from logcaster_guard.messages.languages import Language, translated
+from logcaster_guard.messages.run_headlines import RollbackBegins, RollbackEnded
+from logcaster_guard.messages.texts import Language, Texts
 from tests.adapters.receiver import NOW, SECRET, Receiver, Reply, answers, hang, receiver, status
 from tests.fakes.services import channel_services
 from tests.fakes.services import slack as slack_to
@@ -51,6 +52,14 @@ OPENED = Notice(
         "strategy": "immediate",
         "plan": "0123456789ab",
     },
+    message=RollbackBegins(
+        "shop/web",
+        "high_error_rate",
+        "Rule high_error_rate (error_rate > 5%) has been met for 5m.",
+        ("web:2",),
+        ("web:1",),
+        None,
+    ),
 )
 FOREIGN = st.text(alphabet=st.characters(codec=None), max_size=200)
 
@@ -96,7 +105,8 @@ def test_a_message_tells_cause_value_and_threshold_versions_state_and_times() ->
 
 
 def test_labels_and_words_are_korean_where_that_is_asked_for() -> None:
-    sent: Any = message(translated(OPENED, Language.KOREAN), Language.KOREAN)
+    korean = Texts(Language.KOREAN)
+    sent: Any = message(korean.notice(OPENED), korean)
     assert sent["blocks"][0]["text"]["text"] == "\N{LARGE ORANGE CIRCLE} shop/web 롤백 시작"
     told = fields_of(sent)
     assert told["상태"] == "롤백 진행 중"
@@ -108,7 +118,8 @@ def test_labels_and_words_are_korean_where_that_is_asked_for() -> None:
     ("outcome", "shown"), [("recovered", "recovered"), ("not recovered", "not recovered"), ("failed", "failed")]
 )
 def test_the_state_of_a_closed_run_is_its_outcome(outcome: str, shown: str) -> None:
-    closed = replace(OPENED, event="run.closed", facts={"outcome": outcome})
+    ended = RollbackEnded("shop/web", outcome, "quiet", None, frozen=False, resume_command="", resume="", leftover=None)
+    closed = replace(OPENED, event="run.closed", message=ended)
     assert fields_of(message(closed))["State"] == shown
 
 

@@ -24,6 +24,7 @@ from logcaster_guard.domain.ledger import Ledger
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Entry, Kind
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import MERGE_PATCH, STRATEGIC_PATCH, ApiRefused
@@ -323,12 +324,12 @@ def _end(cell: Disturbance, case: Case, tape: Disturbed, run: Run) -> tuple[str,
         must, may = _interferes(cell, case, tape, run)
         wanted = {runs.ABANDONED} if must else {undisturbed, runs.ABANDONED} if may else {undisturbed}
     if end not in wanted:
-        faults.append(f"{end} where {' or '.join(sorted(wanted))} was due: {run.closed.reason}")
+        faults.append(f"{end} where {' or '.join(sorted(wanted))} was due: {english().text(run.closed.reason)}")
     asked = isinstance(run.present, AskPeople)
     if end == runs.ABANDONED and run.closed.freeze == asked:
         faults.append("abandoned, and not frozen" if not asked else "frozen for what changed nothing")
-    if end == runs.ABANDONED and cell.act.words in OWNED and "(field manager " not in run.closed.reason:
-        faults.append(f"whose field it is was not told: {run.closed.reason}")
+    if end == runs.ABANDONED and cell.act.words in OWNED and "(field manager " not in english().text(run.closed.reason):
+        faults.append(f"whose field it is was not told: {english().text(run.closed.reason)}")
     return end, faults
 
 

@@ -20,6 +20,7 @@ from structlog.contextvars import get_contextvars
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.domain import runs
 from logcaster_guard.domain.rules import Action
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Entry, Kind
 from logcaster_guard.sandbox import objects
 from logcaster_guard.steps.ask_people import AskPeople
@@ -227,7 +228,7 @@ def judged(  # noqa: PLR0917 - everything that has a say in it
         if all((r.call.verb, r.call.kind) in HASTENS for r in forward):
             due.add(undisturbed)
     faults += [] if outcome in due else [f"{outcome} where {' or '.join(sorted(due))} was due: {reason}"]
-    if forward and outcome in {runs.FAILED, runs.INCONCLUSIVE} and WORDS[tape.cell.fault] not in reason:
+    if forward and outcome in {runs.FAILED, runs.INCONCLUSIVE} and WORDS[tape.cell.fault] not in english().text(reason):
         faults.append(f"nobody is told what was refused: {reason}")
     kept = {q.partition("/not_given_back/")[2] for q in facts.queued if "/not_given_back/" in q}
     left = replace(case, beside=1.0) if case.missing and facts.image == objects.image(BAD) else case

@@ -16,6 +16,7 @@ from logcaster_guard.domain.inbox.annotations import ABANDON, FREEZE, MARK
 from logcaster_guard.domain.inbox.commands import AnswerRun, Mark, MarkRelease, RunCommand, value_of
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Json
 from logcaster_guard.sandbox import objects
@@ -216,7 +217,7 @@ async def test_a_freeze_on_the_environment_that_the_service_is_just_leaving_ends
     (run,) = left.runs
     assert run.closed is not None
     assert (run.closed.outcome, run.closed.freeze) == (runs.ABANDONED, True)
-    assert f"{GREEN} (hands off) (field manager " in run.closed.reason
+    assert f"{GREEN} (hands off) (field manager " in english().text(run.closed.reason)
     assert left.ledger.freeze is not None
     # Where the Service leads to, all of production stays.
     serves = BLUE if left.selector[objects.ENVIRONMENT] == objects.BLUE else GREEN

@@ -11,6 +11,7 @@ from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.domain import runs
 from logcaster_guard.domain.rules import Action, RolloutPolicy
 from logcaster_guard.domain.signals import History, NoHistory, Reading, Signal, SourceName, Target, Value
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Json
 from logcaster_guard.sandbox import objects
@@ -92,7 +93,7 @@ async def test_the_service_is_sent_only_to_an_environment_that_answers_well(
     if failures:
         assert (run.closed.outcome, selected) == (runs.DESTINATION_BAD, GREEN)
         assert (facts.sizes[BLUE], facts.ledger.freeze is not None) == (IDLE, True)
-        assert "does not answer well" in run.closed.reason
+        assert "does not answer well" in english().text(run.closed.reason)
     else:
         assert (run.closed.outcome, selected) == (runs.RECOVERED, BLUE)
 
@@ -119,11 +120,11 @@ async def test_a_good_release_that_cannot_start_is_given_up_at_once_and_what_ser
     words = behaviour.waits_for[0]
     first, *rest = [run.closed for run in facts.runs]
     assert first is not None
-    assert (first.outcome, words in first.reason) == (runs.DESTINATION_BAD, True)
+    assert (first.outcome, words in english().text(first.reason)) == (runs.DESTINATION_BAD, True)
     assert [c.outcome for c in rest if c] == ([runs.PUT_BACK] if action is Action.IMMEDIATE else [])
     assert sample.lowest >= REPLICAS
     assert (facts.image, facts.deployments) == (objects.image(BAD), scene.case.left)
     assert facts.ledger.freeze is not None
     bad = facts.ledger.records[facts.runs[0].opened.plan.to_template]
-    assert words in bad.bad_reason
+    assert words in english().text(bad.bad_reason)
     assert len([q for q in facts.settled if q.endswith("/closed")]) == len(facts.runs)

@@ -18,6 +18,7 @@ from logcaster_guard.domain.events import Event, OwnerResumed, OwnerSuspended, R
 from logcaster_guard.domain.gitops import GitOps, OwnerKind
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice
 from logcaster_guard.domain.rules import Action
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Kind
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import MERGE_PATCH, STRATEGIC_PATCH, ApiRefused
@@ -180,7 +181,7 @@ async def test_it_stays_suspended_after_the_rollback_until_a_fix_arrives(cluster
                 await world.owned.wants(FIX)
                 resumed = await world.happened(OwnerResumed)
                 assert isinstance(resumed, OwnerResumed)
-                assert (resumed.by, FIX in resumed.reason) == ("guard", True)
+                assert (resumed.by, FIX in english().text(resumed.reason)) == ("guard", True)
                 await until(lambda: _equal(world.image(), objects.image(FIX)), WITHIN)
                 await until(lambda: _there(world.told.of("owner.resumed")), WITHIN)
         raw = await world.owned.raw()
@@ -278,7 +279,7 @@ async def test_an_owner_that_fights_back_is_found_out(cluster: Cluster, kind: Ow
     async with watched(cluster, kind, GitOps.PROCEED) as world, world.fighter.fighting(), world.guarded():
         closed = await world.closed()
         assert (closed.outcome, closed.freeze) == (runs.ABANDONED, True)
-        assert "bad release" in closed.reason
+        assert "bad release" in english().text(closed.reason)
         await until(lambda: _there(world.told.of("run.closed")), WITHIN)
         [opened] = world.told.of("run.opened")
         assert f"{kind} {world.owned.namespace}/{owners.NAME}, which may undo this" in opened.text

@@ -13,7 +13,7 @@ import yaml
 
 from logcaster_guard.adapters.channels.translated import Translated
 from logcaster_guard.domain import runs
-from logcaster_guard.messages.languages import Language
+from logcaster_guard.messages.texts import Language, Texts
 from logcaster_guard.ports import Channel
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.sandbox import objects
@@ -56,11 +56,10 @@ async def test_a_channel_that_hangs_is_in_no_rollbacks_way(
         receiver(status("200 OK", body=b"ok")) as alive,
         Scene.set_up(cluster, api, rights(), None) as scene,
     ):
+        korean = Texts(Language.KOREAN)
         channels: list[Channel] = [
             slack("dead", lambda: dead.url, timeout=600),
-            Translated(
-                slack("alive", lambda: alive.url, services=channel_services(language=Language.KOREAN)), Language.KOREAN
-            ),
+            Translated(slack("alive", lambda: alive.url, services=channel_services(texts=korean)), korean),
         ]
         scene.channels = channels
         life = asyncio.create_task(scene.life(None))

@@ -12,6 +12,7 @@ import pytest
 from logcaster_guard.domain import capacity, runs
 from logcaster_guard.domain.rules import Action, GradualPolicy, RolloutPolicy
 from logcaster_guard.domain.runs import Run
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Json, Kind
 from logcaster_guard.sandbox import objects
@@ -76,7 +77,7 @@ async def test_what_somebody_does_to_the_helper_is_not_put_down_to_the_good_rele
     (run,) = left.runs
     assert run.closed is not None
     assert (run.closed.outcome, run.closed.freeze, dict(run.compensations)) == (runs.ABANDONED, True, {})
-    assert words in run.closed.reason
+    assert words in english().text(run.closed.reason)
     assert left.ledger.records[run.opened.plan.to_template].bad_since is None
     assert {n: (image_of(d.raw), d.replicas) for n, d in left.deployments.items()} == {
         objects.DEPLOYMENT: (objects.image(BAD), REPLICAS)
@@ -190,5 +191,5 @@ async def test_whoever_refuses_pods_of_the_good_release_is_named(
     (run,) = facts.runs
     assert run.closed is not None
     assert run.closed.outcome == runs.FAILED
-    assert "does not come up: 0 of 2 pods" in run.closed.reason
-    assert "exceeded quota: few" in run.closed.reason
+    assert "does not come up: 0 of 2 pods" in english().text(run.closed.reason)
+    assert "exceeded quota: few" in english().text(run.closed.reason)

@@ -8,7 +8,7 @@ import pytest
 
 from logcaster_guard.adapters.channels.slack import PLUGIN, SlackSection
 from logcaster_guard.config.loading import Loaded, load
-from logcaster_guard.messages.languages import Language
+from logcaster_guard.messages.texts import Language
 
 URL = "https://hooks.slack.com/services/T0/B0/x"
 
@@ -68,3 +68,56 @@ def test_faults_are_told_and_no_address_is_shown(tmp_path: Path, text: str, says
     assert len(found) == 1
     assert says in found[0]
     assert "services/T0" not in found[0]
+
+
+def texts(text: str) -> str:
+    return f"notify:\n  texts:\n    ko:\n      {text}\n"
+
+
+def test_operators_words_stand_in_the_place_of_the_catalogues(tmp_path: Path) -> None:
+    found = read(tmp_path, texts("run.opened: {title: 'A {{ target }}'}\n      quiet: {text: 'B'}"))
+    assert isinstance(found, Loaded)
+    assert found.settings.notify.texts == {"ko": {"run.opened": {"title": "A {{ target }}"}, "quiet": {"text": "B"}}}
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "says"),
+    [
+        ("run.opend: {title: x}", "4:7", 'the unknown message "run.opend"'),
+        ("run.opened: {titel: x}", "4:20", 'the unknown part "titel" of run.opened; title, text, state'),
+        ("quiet: {title: x}", "4:15", 'the unknown part "title" of quiet; text'),
+        (
+            "run.opened: {title: '{{ targt }}'}",
+            "4:27",
+            "the unknown parameter 'targt'; text, conditions and filters over",
+        ),
+        ("run.opened: {title: '{{ target'}", "4:27", "no template (line 1:"),
+        ("run.opened: {title: '{{ bad|unknown }}'}", "4:27", "no template (line 1: No filter named 'unknown'.)"),
+        ("run.opened: {title: '{{ reason|percent }}'}", "4:27", "a template that cannot be filled in"),
+        ("run.closed: {title: '{{ vetoed_until|stamp }}'}", "4:27", "a template that cannot be filled in"),
+        ("run.opened: {title: '{% for b in bad %}{{ b }}{% endfor %}'}", "4:27", "for in line 1 of the template"),
+        ("run.opened: {title: ''}", "4:27", "an empty text"),
+        ("run.opened: {title: 5}", "4:27", "the number 5; text"),
+        ("run.opened: x", "4:19", "a mapping"),
+    ],
+)
+def test_words_that_cannot_be_told_are_faults_with_their_place(
+    tmp_path: Path, text: str, place: str, says: str
+) -> None:  # fmt: skip
+    file = tmp_path / "guard.yaml"
+    file.write_text(texts(text))
+    found = load(file)
+    assert not isinstance(found, Loaded)
+    [fault] = found
+    assert f"{fault.line}:{fault.column}" == place
+    assert says in f"{fault.found}; {fault.allowed}"
+
+
+def test_every_fault_of_the_words_is_told_in_one_go(tmp_path: Path) -> None:
+    faults = read(tmp_path, texts("a: {text: x}\n      b: {text: x}") + "    fr: {quiet: {text: x}}\n")
+    assert isinstance(faults, list)
+    assert [f.split(";")[0] for f in faults] == [
+        'the unknown message "a"',
+        'the unknown message "b"',
+        'the unknown language "fr"',
+    ]

@@ -17,8 +17,10 @@ from logcaster_guard.domain.inbox.commands import AnswerRun, RunCommand
 from logcaster_guard.domain.inbox.freezes import FreezeCommand, SetFreeze
 from logcaster_guard.domain.inbox.reading import answer
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
+from logcaster_guard.domain.reasons import Said
 from logcaster_guard.domain.runs import ABANDONED, SUBSIDED, VETOED, Commit, Run
 from logcaster_guard.domain.steps import Plan
+from logcaster_guard.messages.texts import english
 from logcaster_guard.steps.ask_people import AskPeople
 from logcaster_guard.steps.restore_template import RestoreTemplate
 from tests.domain.build import UID, at
@@ -127,13 +129,13 @@ OBSERVED = st.sampled_from(
 @given(OBSERVED, st.sampled_from([ASKING, RESTORING, replace(RESTORING, step=2)]))
 def test_an_abandoned_run_does_nothing_more_but_to_end_frozen(seen: Observation | None, run: Run) -> None:
     decision = runs.next(replace(run, said=answered(RunCommand.ABANDON)), seen, NOW, 1.0)
-    assert decision == Commit((RunEnding(NOW, "r", ABANDONED, "a person abandoned it: because", freeze=True),))
+    assert decision == Commit((RunEnding(NOW, "r", ABANDONED, Said("abandon", "because"), freeze=True),))
 
 
 @given(OBSERVED)
 def test_a_veto_ends_it_without_a_freeze_whatever_is_seen(seen: Observation | None) -> None:
     decision = runs.next(replace(ASKING, said=answered(RunCommand.VETO)), seen, NOW, 1.0)
-    assert decision == Commit((RunEnding(NOW, "r", VETOED, "somebody vetoed it: because", freeze=False),))
+    assert decision == Commit((RunEnding(NOW, "r", VETOED, Said("veto", "because"), freeze=False),))
 
 
 def test_an_answer_without_words_says_so() -> None:
@@ -141,13 +143,13 @@ def test_an_answer_without_words_says_so() -> None:
     decision = runs.next(replace(ASKING, said=said), None, NOW, 1.0)
     assert isinstance(decision, Commit)
     assert isinstance(decision.events[0], RunEnding)
-    assert decision.events[0].reason == "somebody vetoed it: no reason was given"
+    assert english().text(decision.events[0].reason) == "somebody vetoed it: no reason was given"
 
 
 @given(OBSERVED)
 def test_an_approval_counts_only_where_nothing_speaks_against_it(seen: Observation | None) -> None:
     decision = runs.next(replace(ASKING, said=answered(RunCommand.APPROVE)), seen, NOW, 1.0)
-    goes_on = decision == Commit((StepDone(NOW, "r", 0, "somebody approved it: because"),))
+    goes_on = decision == Commit((StepDone(NOW, "r", 0, Said("approve", "because")),))
     assert goes_on == isinstance(seen, Before | Done)
 
 

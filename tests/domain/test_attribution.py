@@ -21,15 +21,14 @@ from logcaster_guard.domain.attribution import (
     attributed,
     chance,
     compared,
-    evidence,
-    facts,
     judged_past,
-    shown,
     yardsticks,
 )
 from logcaster_guard.domain.conditions import And, Comparator, Compare, Negate, Not, Number, SignalRef
+from logcaster_guard.domain.evidence import evidence, facts, shown
 from logcaster_guard.domain.rules import AttributionPolicy
 from logcaster_guard.domain.signals import Unit
+from logcaster_guard.messages.texts import english
 
 POLICY = AttributionPolicy()
 ERRORS = Yardstick("error_rate", 0.05)
@@ -56,6 +55,9 @@ def beside(new: float, old: float, before: float | None = 0.0, measure: Yardstic
         (0.02, 0.30, 0.00, Space.ALIKE),  # only the old pods fail
         (0.03, 0.025, 0.00, Space.ALIKE),  # half of what it takes to breach
         (0.03, 0.024, 0.00, Space.INCONCLUSIVE),
+        (0.025, 0.00, 0.00, Space.STANDS_OUT),  # by just the margin
+        (0.05, 0.05, None, Space.INCONCLUSIVE),  # at the threshold is not beyond it
+        (0.05, 0.05, 0.05, Space.INCONCLUSIVE),  # nothing has moved
     ],
 )
 def test_what_hits_old_and_new_alike_blames_nobody(
@@ -90,11 +92,15 @@ def test_the_difference_in_differences_is_of_both_changes() -> None:
     found = compared(ERRORS, Level(0.40, 0.01), Level(0.25, 0.05), against=OTHER, policy=POLICY)
     assert found.did == pytest.approx((0.40 - 0.01) - (0.25 - 0.05))
     assert found.margin == pytest.approx(0.5 * (0.25 - 0.05))
+    half_known = compared(ERRORS, Level(0.40, 0.30), Level(0.10), against=OTHER, policy=POLICY)
+    assert half_known.did == pytest.approx(0.40 - 0.10)
+    assert half_known.margin == pytest.approx(0.5 * 0.10)
 
 
 def test_a_signal_that_is_worse_the_lower_it_is_counts_the_other_way_round() -> None:
     served = Yardstick("served", 0.95, rising=False)
     assert beside(0.60, 0.99, 1.0, served).verdict is Space.STANDS_OUT
+    assert beside(0.60, 0.99, 1.0, served).did == pytest.approx(0.99 - 0.60)
     assert beside(0.60, 0.62, 1.0, served).verdict is Space.ALIKE
 
 
@@ -159,6 +165,7 @@ def test_the_time_before_the_rollout_is_judged_on_values_then_by_the_ledger(
         (0.0512, Unit.RATIO, "5.12%"),
         (1.5, Unit.SECONDS, "1.5s"),
         (2.0, Unit.PER_SECOND, "2/s"),
+        (512.0, Unit.BYTES, "512B"),
         (3.0, Unit.COUNT, "3"),
         (3.0, None, "3"),
     ],
@@ -169,7 +176,7 @@ def test_a_number_is_told_with_its_unit(number: float, unit: Unit | None, text: 
 
 def test_that_no_other_target_breaches_is_evidence_too() -> None:
     alone = Attribution(Cause.ROLLOUT, QUIET, suspects=(Suspect(ME, 1.0, rolled=True),), watched=3)
-    assert "None of the 3 other targets breaches at the same moment." in evidence(alone, UNITS)
+    assert "None of the 3 other targets breaches at the same moment." in english().text(evidence(alone, UNITS))
 
 
 def test_no_history_is_needed_where_the_policy_asks_for_none() -> None:
@@ -216,6 +223,7 @@ def test_old_pods_that_fare_alike_acquit_it_and_old_pods_that_do_not_single_it_o
         (witness(OTHER, 0.3), Cause.SEVERAL),
         (witness(OTHER, 0.3, rolled=None), Cause.SHARED),
         (witness(OTHER, 0.3, rolled=1_000.0 - 3_601.0), Cause.SHARED),
+        (witness(OTHER, 0.3, onset=1_600.0), Cause.SEVERAL),
         (witness(OTHER, 0.3, onset=1_601.0), Cause.ROLLOUT),
         (witness(OTHER, 0.3, onset=399.0, rolled=390.0), Cause.ROLLOUT),
         (witness("elsewhere/b", 0.3), Cause.ROLLOUT),
@@ -225,10 +233,12 @@ def test_old_pods_that_fare_alike_acquit_it_and_old_pods_that_do_not_single_it_o
         (witness(OTHER, 0.1, rolled=None), Cause.ROLLOUT),
         (replace(witness(OTHER, 0.1), levels={}), Cause.SEVERAL),
         (replace(witness(OTHER, 0.3, rolled=None), undone=True), Cause.ROLLOUT),
+        (witness(OTHER, 0.3, breaching=False), Cause.ROLLOUT),
+        (replace(witness(OTHER, 0.3), onset=None), Cause.ROLLOUT),
     ],
-    ids=["alike", "not rolled out", "rolled out long ago", "much later", "much earlier", "a rollout elsewhere",
-         "no rollout elsewhere", "stands out", "no margin", "stands out from one not rolled out", "cannot be compared",
-         "is being undone"],
+    ids=["alike", "not rolled out", "rolled out long ago", "just together", "much later", "much earlier",
+         "a rollout elsewhere", "no rollout elsewhere", "stands out", "no margin", "stands out from one not rolled out",
+         "cannot be compared", "is being undone", "does not breach", "breaches since nobody knows when"],
 )  # fmt: skip
 def test_what_breaches_together_must_be_stood_out_from(other: Witness, cause: Cause) -> None:
     assert judged([other]).cause is cause
@@ -245,6 +255,14 @@ def test_a_rollback_elsewhere_does_not_blame_a_release_that_had_been_well_for_lo
     other, me = replace(witness(OTHER, 0.3, rolled=None), undone=True), witness(ME, 0.3, rolled=1_000.0 - 3_601.0)
     found = attributed(me, [other], past=QUIET, beside=[], measures=[ERRORS], policy=POLICY)
     assert found.cause is Cause.SHARED
+
+
+def test_whoever_is_not_blamed_what_was_looked_at_is_told() -> None:
+    unclear = replace(beside(0.3, 0.0), verdict=Space.INCONCLUSIVE)
+    found = judged([witness(OTHER, 0.3)], beside=[unclear])
+    assert found.rival is not None
+    assert (found.cause, found.past, found.beside, found.rival.against) == (Cause.SEVERAL, QUIET, unclear, OTHER)
+    assert ({s.target for s in found.suspects}, found.watched, found.lag) == ({ME, OTHER}, 1, 10.0)
 
 
 def test_suspects_are_ranked_by_how_far_they_rose_and_how_soon_after_their_rollout() -> None:
@@ -301,10 +319,11 @@ def test_of_ten_that_fail_alike_nobody_is_blamed_and_of_ten_with_one_worse_that_
 
 def test_the_evidence_is_told_with_its_numbers() -> None:
     found = judged([witness(OTHER, 0.3, rolled=None)], beside=[beside(0.3, 0.0)])
-    said = evidence(found, UNITS)
+    text = english().text
+    said = text(evidence(found, UNITS))
     assert "10 s after the rollout" in said
     assert "quiet on 600 s of values" in said
     assert "error_rate: 30% (before 0%) against 0% (before 0%) of the old pods: stands out" in said
     assert "difference-in-differences 30%, margin 2.5%" in said
     assert facts(found, UNITS)["cause"] == "rollout"
-    assert facts(found, UNITS)["suspects"] == f"{ME} (score 5.9), {OTHER} (no recent rollout)"
+    assert text(facts(found, UNITS)["suspects"]) == f"{ME} (score 5.9), {OTHER} (no recent rollout)"

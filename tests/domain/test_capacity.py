@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -53,6 +54,7 @@ def test_a_helpers_pods_are_counted_apart_and_one_helpers_not_for_another() -> N
     [
         ({"minAvailable": 2}, 4, 2),
         ({"minAvailable": "50%"}, 5, 3),
+        ({"minAvailable": "100%"}, 200, 200),
         ({"minAvailable": 0}, 4, 0),
         ({"maxUnavailable": 1}, 4, 3),
         ({"maxUnavailable": "25%"}, 5, 3),
@@ -64,10 +66,13 @@ def test_what_a_budget_wants_healthy(spec: dict[str, Any], expected: int, wanted
     assert capacity.wanted_healthy(budget(**spec), expected) == wanted
 
 
+@pytest.mark.parametrize("spec", [{"minAvailable": 2}, {"maxUnavailable": 1}])
 @pytest.mark.parametrize(("removed", "broken"), [(0, False), (1, False), (2, True)])
-def test_a_budget_is_broken_by_the_first_pod_that_it_cannot_spare(removed: int, broken: bool) -> None:
+def test_a_budget_is_broken_by_the_first_pod_that_it_cannot_spare(
+    removed: int, spec: dict[str, int], *, broken: bool
+) -> None:
     pods = [pod(), pod(), pod(), pod(ready=False), pod({"app": "other"})]
-    found = capacity.short_of([budget(minAvailable=2)], pods, removed=removed, expected=3)
+    found = capacity.short_of([budget(**spec)], pods, removed=removed, expected=3)
     assert (found is not None) is broken
     if found is not None:
         assert found == "disruption budget pdb wants 2 healthy pods, and 1 would be left"
@@ -82,6 +87,7 @@ def test_a_budget_is_broken_by_the_first_pod_that_it_cannot_spare(removed: int, 
         ({"matchLabels": {"app": "logcaster", "tier": "x"}}, False),
         ({"matchExpressions": [{"key": "app", "operator": "In", "values": ["logcaster", "api"]}]}, True),
         ({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["logcaster"]}]}, False),
+        ({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["x"]}]}, True),
         ({"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["x"]}]}, True),
         ({"matchExpressions": [{"key": "app", "operator": "Exists"}]}, True),
         ({"matchExpressions": [{"key": "tier", "operator": "Exists"}]}, False),
@@ -123,3 +129,9 @@ def test_it_is_told_from_the_deployments_name_alone() -> None:
     assert helper_name("logcaster-prod") == "logcaster-prod-rollback"
     long = "a-deployment-with-a-name-that-is-much-longer"
     assert helper_name(long) == "a-deployment-with-a-name-that-is-1b2c-rollback"
+    assert helper_name("a" * 37) == "a" * 37 + "-rollback"
+    assert re.fullmatch(r"a{31}-[0-9a-f]{4}-rollback", helper_name("a" * 31 + "-" + "b" * 9))
+
+
+def test_the_label_of_a_longer_name_of_an_earlier_version_is_its_end() -> None:
+    assert helper_label("x" * 10 + "." + "y" * 62) == "y" * 62

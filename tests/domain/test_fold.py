@@ -53,6 +53,8 @@ def test_only_the_targets_own_pods_count() -> None:
     elsewhere = PodSeries({"namespace": "staging", "pod": OLD}, ((7.0, 99.0),))
     assert number(one(RATE, series(OLD, 2.0), elsewhere)) == 2.0
     assert gap(one(MEMORY, series(HOOK, 0.97))) == (Gap.EMPTY, f"x is of other workloads' pods alone: {HOOK}")
+    others = gap(one(MEMORY, *(series(f"job-{n}", 1.0) for n in range(4))))
+    assert others == (Gap.EMPTY, "x is of other workloads' pods alone: job-0, job-1, job-2, …")
 
 
 def test_a_release_is_read_of_its_own_pods_alone_gone_ones_included() -> None:
@@ -79,7 +81,8 @@ def test_metrics_that_name_no_pod_are_read_whole_or_not_at_all() -> None:
     ]
     assert number(one(ERRORS, *ingress)) == 0.25
     assert number(one(RATE, PodSeries({}, ((7.0, 4.0),)))) == 4.0
-    assert gap(one(ERRORS, *ingress, whole=False))[0] is Gap.NOT_BY_POD
+    no_pod = "no series of http_requests_total names a pod of prod"
+    assert gap(one(ERRORS, *ingress, whole=False)) == (Gap.NOT_BY_POD, no_pod)
     # Where pods are named, those of the ingress are none of the target's.
     assert number(one(ERRORS, *ingress, series(OLD, 1.0, status="200"))) == 0.0
 
@@ -89,6 +92,7 @@ def test_metrics_that_name_no_pod_are_read_whole_or_not_at_all() -> None:
     [
         ({"200": 9.0, "500": 1.0}, 0.1),
         ({"200": 9.0, "404": 1.0}, 0.1),
+        ({"200": 8.0, "500": 1.0, "503": 1.0}, 0.2),
         ({"2xx": 1.0, "5XX": 1.0}, 0.5),
         ({"200": 9.0}, 0.0),
         ({"500": 9.0}, 1.0),
@@ -127,6 +131,7 @@ def test_few_requests_prove_nothing() -> None:
     assert gap(one(ERRORS, *few, enough=MINUTES)) == (Gap.TOO_FEW, "42 requests in 300 s; 100 are needed")
     buckets = [series(OLD, 42 / 300, le=le) for le in ("1", "+Inf")]
     assert gap(one(P95, *buckets, enough=MINUTES))[0] is Gap.TOO_FEW
+    assert gap(one(ERRORS, series(OLD, 99 / 300, status="200"), enough=MINUTES))[0] is Gap.TOO_FEW
     assert number(one(ERRORS, series(OLD, 100 / 300, status="200"), enough=MINUTES)) == 0.0
 
 
@@ -134,8 +139,10 @@ def test_the_quantile_is_of_all_pods_together() -> None:
     counts = ((OLD, 10, 10, 10), (NEW, 0, 10, 10), (HOOK, 0, 0, 900))
     found = [series(pod, n, le=le) for pod, *ns in counts for le, n in zip(("1", "2", "+Inf"), ns, strict=True)]
     assert number(one(P95, *found)) == pytest.approx(1.9)
-    assert number(one(P95, *found, series(OLD, 5.0, le="much"), series(OLD, 5.0))) == pytest.approx(1.9)
-    assert gap(one(P95, series(OLD, 1.0, le="1")))[0] is Gap.NOT_A_NUMBER
+    unbound = [series(OLD, 5.0, le="much"), series(OLD, 5.0, le="NaN"), series(OLD, 5.0)]
+    assert number(one(P95, *found, *unbound)) == pytest.approx(1.9)
+    incomplete = (Gap.NOT_A_NUMBER, "x needs a +Inf and a finite bucket")
+    assert gap(one(P95, series(OLD, 1.0, le="1"))) == incomplete
     assert gap(one(P95, series(OLD, 0.0, le="1"), series(OLD, 0.0, le="+Inf")))[0] is Gap.EMPTY
 
 
@@ -148,6 +155,9 @@ def test_the_quantile_is_of_all_pods_together() -> None:
         ({1.0: 4.0, 2.0: 8.0, math.inf: 8.0}, 0.5),
         ({1.0: 0.0, 2.0: 1.0, math.inf: 8.0}, 2.0),
         ({1.0: 0.5, math.inf: 1.0}, 0.5),
+        ({1.0: 0.0, math.inf: 8.0}, 1.0),
+        ({1.0: 0.0, 2.0: 0.0, 4.0: 8.0, math.inf: 8.0}, 2.5),
+        ({1.0: 2.0, 2.0: 0.0, 4.0: 6.0, math.inf: 12.0}, 2.5),  # a count never falls
     ],
 )
 def test_the_lowest_bucket_begins_at_zero_where_its_bound_is_positive(
@@ -165,6 +175,18 @@ def test_too_little_of_a_histogram_has_no_quantile(buckets: dict[float, float]) 
 def test_what_is_no_number_is_said(bad: float, expected: Gap) -> None:
     assert gap(one(RATE, series(OLD, 1.0), series(NEW, bad)))[0] is expected
     assert number(one(MEMORY, series(OLD, 0.5), series(NEW, math.nan))) == 0.5
+
+
+def test_the_fullest_pod_counts_whichever_is_listed_first() -> None:
+    for shares in ((0.5, 0.3), (0.3, 0.5)):
+        assert number(one(MEMORY, *(series(pod, n) for pod, n in zip((OLD, NEW), shares, strict=True)))) == 0.5
+
+
+@pytest.mark.parametrize("by_pod", [ERRORS, RATE, P95, MEMORY])
+def test_an_instant_at_which_only_others_have_a_number_has_none(by_pod: ByPod) -> None:
+    found = [series(OLD, 1.0, status="200", le="+Inf"), PodSeries({"pod": HOOK, "le": "+Inf"}, ((8.0, 1.0),))]
+    _, later = folded(by_pod, found, Scope(NAMESPACE, ROSTER), Enough(1, 1.0))
+    assert (later.at, gap(later)[0]) == (8.0, Gap.EMPTY)
 
 
 def test_each_instant_is_folded_by_itself() -> None:

@@ -19,6 +19,7 @@ from logcaster_guard.domain.ledger import Freeze, Ledger, Record, Replacement, R
 from logcaster_guard.domain.rules import Action, Limits, Policy
 from logcaster_guard.domain.runs import SUBSIDED, VETOED
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.messages.texts import english
 from tests.domain.build import UID, at, deployment, rule, template
 
 BAD = deployment(template("logcaster/logcaster-c:2.0"))
@@ -111,8 +112,8 @@ def test_one_fact_is_enough_to_refuse(change: Mapping[str, Any], guardrail: Guar
     situation = replace(ALLOWED, **change)
     assert found(situation) == [guardrail]
     [refusal] = refusals(situation, POLICY)
-    assert refusal.sentence.endswith(".")
-    assert TARGET in refusal.sentence or guardrail in {
+    assert english().text(refusal.reason).endswith(".")
+    assert TARGET in english().text(refusal.reason) or guardrail in {
         *(Guardrail.ALERT_ONLY, Guardrail.FROZEN, Guardrail.CLUSTER_BUDGET),
         Guardrail.NOT_CAUSED_BY_A_ROLLOUT,
     }
@@ -187,7 +188,7 @@ def test_a_clock_set_back_and_a_restart_lift_no_limit(ahead: float) -> None:
 def test_without_a_journal_nothing_is_said_of_releases_and_runs(judged: Any) -> None:
     blind = replace(ALLOWED, journal=False, ledger=Ledger(), runs=[])
     [refusal] = judged(blind, POLICY)
-    assert (refusal.guardrail, "journal" in refusal.sentence) == (Guardrail.NO_JOURNAL, True)
+    assert (refusal.guardrail, "journal" in english().text(refusal.reason)) == (Guardrail.NO_JOURNAL, True)
     gone = replace(blind, workload=None)
     assert [r.guardrail for r in judged(gone, POLICY)] == [Guardrail.TARGET_MISSING, Guardrail.NO_JOURNAL]
 
@@ -201,7 +202,7 @@ def test_without_a_journal_nothing_is_said_of_releases_and_runs(judged: Any) -> 
     ],
 )
 def test_what_has_not_been_looked_at_is_told_as_it_is(ledger: Ledger, words: str) -> None:
-    assert words in next(r.sentence for r in refusals(replace(ALLOWED, ledger=ledger), POLICY))
+    assert words in next(english().text(r.reason) for r in refusals(replace(ALLOWED, ledger=ledger), POLICY))
 
 
 def test_a_clock_set_forward_lifts_no_limit_of_what_this_process_has_seen() -> None:
@@ -218,8 +219,8 @@ def test_a_clock_set_forward_lifts_no_limit_of_what_this_process_has_seen() -> N
 )
 def test_the_owner_and_its_bad_commit_are_named(commit: str | None, words: str) -> None:
     [refusal] = refusals(replace(ALLOWED, workload=OWNED, bad_commit=commit), POLICY)
-    assert "Flux Kustomization default/web" in refusal.sentence
-    assert words in refusal.sentence
+    assert "Flux Kustomization default/web" in english().text(refusal.reason)
+    assert words in english().text(refusal.reason)
 
 
 def test_a_persons_freeze_is_seen_behind_the_guards_own() -> None:
@@ -245,7 +246,7 @@ def test_who_is_rolling_out_another_release_is_told_from_whose_rollout_has_ended
     both = [Guardrail.NOT_CAUSED_BY_A_ROLLOUT, Guardrail.ROLLOUT_IN_PROGRESS]
     begun = replace(ALLOWED, **BEGUN)
     assert found(begun) == both
-    assert "after the breach began (1 of 3 updated" in refusals(begun, POLICY)[1].sentence
+    assert "after the breach began (1 of 3 updated" in english().text(refusals(begun, POLICY)[1].reason)
     assert found(replace(begun, ledger=RESTORED, rule=rule(rollout_window=None))) == both[1:]
     for onset in (at(9_001), at(9_500)):
         assert found(replace(begun, onset=onset)) == []
@@ -271,22 +272,22 @@ def test_what_begins_long_after_the_pods_were_replaced_is_put_down_to_nothing(
 ) -> None:
     (refusal,) = refusals(replace(ALLOWED, ledger=RESTARTED, onset=at(9_050 + seconds)), POLICY)
     assert refusal.guardrail is Guardrail.PODS_REPLACED
-    assert "(checksum/config)" in refusal.sentence
-    assert says in refusal.sentence
-    assert says_not not in refusal.sentence
+    assert "(checksum/config)" in english().text(refusal.reason)
+    assert says in english().text(refusal.reason)
+    assert says_not not in english().text(refusal.reason)
 
 
 def test_a_replacement_longer_ago_than_a_rollout_counts_is_not_spoken_of() -> None:
     (refusal,) = refusals(replace(ALLOWED, ledger=RESTARTED, onset=at(9_051 + DAY)), POLICY)
     assert refusal.guardrail is Guardrail.NOT_CAUSED_BY_A_ROLLOUT
-    assert "replaced" not in refusal.sentence
+    assert "replaced" not in english().text(refusal.reason)
 
 
 def test_a_bad_release_that_the_guard_put_back_is_not_called_a_good_one() -> None:
     (good,) = refusals(replace(ALLOWED, ledger=RESTORED), POLICY)
     bad = {t: replace(r, bad_since=1) if t == ROLLOUT.template else r for t, r in LEDGER.records.items()}
     (left,) = refusals(replace(ALLOWED, ledger=replace(RESTORED, records=bad)), POLICY)
-    assert ("the good one" in good.sentence, "is bad" in left.sentence) == (True, True)
+    assert ("the good one" in english().text(good.reason), "is bad" in english().text(left.reason)) == (True, True)
 
 
 def test_every_reason_is_given() -> None:
@@ -361,7 +362,7 @@ def test_a_missing_history_alone_goes_unsaid_where_there_is_no_good_release(
 )
 def test_how_each_revision_stands_is_told_where_none_is_good(records: Mapping[str, Record], words: str) -> None:
     [refusal] = refusals(replace(ALLOWED, ledger=replace(LEDGER, records=records)), POLICY)
-    assert words in refusal.sentence
+    assert words in english().text(refusal.reason)
 
 
 def test_limits_are_settings() -> None:
@@ -388,4 +389,4 @@ def test_lengths_of_time_are_written_as_operators_write_them(seconds: float, tex
 
 def test_an_instant_is_written_to_the_second() -> None:
     [refusal] = refusals(replace(ALLOWED, onset=at(8_999)), POLICY)
-    assert "began at 2026-01-01 02:29:59Z, before the rollout of 2026-01-01 02:30:00Z" in refusal.sentence
+    assert "began at 2026-01-01 02:29:59Z, before the rollout of 2026-01-01 02:30:00Z" in english().text(refusal.reason)

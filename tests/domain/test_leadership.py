@@ -13,6 +13,7 @@ from logcaster_guard.domain import leadership
 from logcaster_guard.domain.leadership import Holding, Record, Role, Standby, State, Terms
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LATER = NOW + timedelta(microseconds=1)
 TERMS = Terms(duration=30.0, renew_every=5.0, timeout=10.0)
 THEIRS = Record("other", 4, 30.0, acquired=NOW, renewed=NOW, version="7")
 
@@ -29,6 +30,7 @@ def waiting(record: Record | None, since: float = 100.0) -> State:
         (replace(THEIRS, duration=60.0), 59.9, False),
         (replace(THEIRS, duration=60.0), 60.0, True),
         (replace(THEIRS, duration=0.0), 29.9, False),
+        (replace(THEIRS, duration=1.0), 1.0, True),
         (replace(THEIRS, holder=""), 0.0, True),
         (replace(THEIRS, holder="me"), 0.0, True),
         (Record("", 0, 30.0), 29.9, False),
@@ -53,6 +55,8 @@ def test_a_lease_is_free_when_it_stood_unchanged_for_its_own_time(
         (waiting(THEIRS), 127.0, 130.0),  # when the wait is over
         (waiting(THEIRS), 129.9, 129.9 + TERMS.retry_every),
         (waiting(replace(THEIRS, duration=60.0)), 127.0, 132.0),
+        (waiting(replace(THEIRS, duration=0.0)), 127.0, 130.0),
+        (waiting(replace(THEIRS, holder="me")), 101.0, 101.0 + TERMS.retry_every),
     ],
 )
 def test_who_stands_by_looks_again_soon_and_when_its_wait_is_over(state: State, now: float, then: float) -> None:
@@ -61,6 +65,7 @@ def test_who_stands_by_looks_again_soon_and_when_its_wait_is_over(state: State, 
 
 def test_nothing_is_taken_unseen() -> None:
     assert not leadership.may_take(Standby(), 1e9, "me", TERMS)
+    assert not leadership.may_take(leadership.held(THEIRS, 100.0, TERMS), 1e9, "me", TERMS)
 
 
 def test_every_change_of_the_record_begins_the_wait_anew() -> None:
@@ -78,10 +83,12 @@ def test_each_taking_is_an_epoch_of_its_own() -> None:
     state = waiting(THEIRS)
     assert isinstance(state, Standby)
     claim = leadership.claim(state, "me", NOW, TERMS)
-    assert (claim.holder, claim.epoch, claim.version) == ("me", 5, "7")
+    assert claim == Record("me", 5, 30.0, acquired=LATER, renewed=LATER, version="7")
     own = waiting(replace(claim, version="8"))
     assert isinstance(own, Standby)
     assert leadership.claim(own, "me", NOW, TERMS).epoch == 6
+    for first in (Standby(), Standby(Record("", 0, 30.0))):
+        assert leadership.claim(first, "me", NOW, TERMS) == Record("me", 1, 30.0, acquired=NOW, renewed=NOW)
 
 
 def test_a_lease_that_was_deleted_does_not_begin_the_epochs_again() -> None:
@@ -90,7 +97,8 @@ def test_a_lease_that_was_deleted_does_not_begin_the_epochs_again() -> None:
     assert not leadership.is_missing(Standby())
     assert not leadership.is_missing(leadership.held(THEIRS, 200.0, TERMS))
     made = leadership.placeholder(gone, NOW, TERMS)
-    assert (made.holder, made.epoch, made.version) == ("", 4, "")
+    assert made == Record("", 4, 30.0, renewed=NOW)
+    assert waiting(None) == Standby(None, 100.0, 0)
     there = leadership.seen(gone, replace(made, version="9"), 201.0, "me")
     assert isinstance(there, Standby)
     claim = leadership.claim(there, "me", NOW, TERMS)
@@ -105,7 +113,7 @@ def test_the_holders_time_is_counted_from_when_it_sent() -> None:
     assert not leadership.may_act(state, 117.0, 10.0)
     assert [leadership.role(state, at) for at in (126.9, 127.0)] == [Role.HOLDING, Role.LOST]
     assert leadership.stepped_down(state, 126.9) == state
-    assert leadership.role(leadership.stepped_down(state, 127.0), 127.0) is Role.STANDBY
+    assert leadership.stepped_down(state, 127.0) == Standby(THEIRS, 127.0, 4)
 
 
 @pytest.mark.parametrize("wall", [timedelta(0), timedelta(hours=-1), timedelta(seconds=1)])
@@ -114,7 +122,13 @@ def test_a_renewal_always_changes_the_record(wall: timedelta) -> None:
     renewed = leadership.renewal(state, NOW + wall, TERMS).renewed
     assert renewed is not None
     assert renewed > NOW
-    assert (leadership.release(state, NOW + wall).renewed or NOW) > NOW
+    given_back = leadership.release(state, NOW + wall)
+    assert given_back == replace(THEIRS, holder="", renewed=renewed)
+
+
+def test_a_renewal_tells_the_duration_that_holds_from_now_on() -> None:
+    state = leadership.held(replace(THEIRS, duration=60.0), 100.0, TERMS)
+    assert leadership.renewal(state, NOW, TERMS).duration == 30.0
 
 
 @pytest.mark.parametrize(
@@ -122,7 +136,8 @@ def test_a_renewal_always_changes_the_record(wall: timedelta) -> None:
 )
 def test_a_holder_that_sees_another_record_holds_no_longer(record: Record | None) -> None:
     state = leadership.held(THEIRS, 100.0, TERMS)
-    assert isinstance(leadership.seen(state, record, 101.0, "other"), Standby)
+    found = leadership.seen(state, record, 101.0, "other")
+    assert found == Standby(record, 101.0, 4 if record is None else record.epoch)
 
 
 def test_a_holder_that_sees_its_own_renewal_goes_on_but_no_longer_than_it_knows() -> None:

@@ -28,6 +28,7 @@ from logcaster_guard.domain.ledger import Ledger, ReleaseStatus
 from logcaster_guard.domain.ledger_events import fold
 from logcaster_guard.domain.probation import Probation
 from logcaster_guard.domain.proofs import proofs
+from logcaster_guard.domain.reasons import FiredAfterRollout
 from logcaster_guard.domain.releases import ReleaseId
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.steps import Plan
@@ -116,7 +117,7 @@ def test_a_run_makes_the_release_bad_that_a_breach_was_put_down_to_or_that_it_le
 def test_a_release_stays_bad_for_what_it_was_bad_for_before_it_was_left() -> None:
     run = opened("r", "v2", "v1", attributed=True)
     left: list[Event] = [live("v1"), good("v1"), live("v2")]
-    assert fold([*left, run]).records["v2"].bad_reason == "rule rule fired after its rollout"
+    assert fold([*left, run]).records["v2"].bad_reason == FiredAfterRollout("rule")
     crashed = RevisionBad(at(0), "v2", "its pods cannot start")
     assert fold([*left, crashed, run]).records["v2"].bad_reason == "its pods cannot start"
 

@@ -19,6 +19,7 @@ from logcaster_guard.domain.inbox.commands import Mark, MarkRelease, value_of
 from logcaster_guard.domain.ledger import ReleaseStatus
 from logcaster_guard.domain.ledger_events import fold
 from logcaster_guard.domain.observations import Done, Observation
+from logcaster_guard.domain.reasons import MarkedBad
 from logcaster_guard.domain.runs import Commit, Run
 from logcaster_guard.steps.ask_people import AskPeople
 from tests.domain.build import at
@@ -80,7 +81,7 @@ def test_the_ledger_after_what_people_said(events: Sequence[Event], expected: Re
 
 def test_why_it_is_bad_is_told_in_the_persons_words_until_it_is_lifted() -> None:
     record = fold([live("v2"), BAD]).records["v2"]
-    assert (record.bad_reason, record.objection) == ("a person marked it bad: it loses data", "it loses data")
+    assert (record.bad_reason, record.objection) == (MarkedBad("it loses data"), "it loses data")
     lifted = fold([live("v2"), BAD, LIFTED]).records["v2"]
     assert (lifted.bad_reason, lifted.objection, lifted.bad_at) == ("", "", None)
     assert fold([live("v2"), RevisionBad(NOW, "v2", "left by a run")]).records["v2"].objection == ""
@@ -174,7 +175,7 @@ def test_a_run_does_not_go_on_to_what_people_call_bad(
     assert told(decision) == ["RunEnding"]
     assert outcome(decision) == (runs.ABANDONED, True)
     assert isinstance(decision, Commit)
-    assert "a person marked its destination bad: it loses data" in str(decision.events[0])
+    assert "DestinationMarkedBad(words='it loses data'" in str(decision.events[0])
 
 
 def test_while_people_are_asked_it_is_a_veto_and_one_that_is_done_has_ended_well() -> None:

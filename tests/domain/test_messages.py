@@ -14,7 +14,7 @@ from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import Compensation, Plan
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.messages.languages import Language, state, translated
+from logcaster_guard.messages.texts import Language, Texts
 from logcaster_guard.steps.kinds import KINDS
 from logcaster_guard.steps.services import compensations_of
 from tests.domain.build import at, rule
@@ -54,12 +54,6 @@ def test_a_refusal_because_only_an_alert_was_asked_for_is_no_alarm() -> None:
     assert notice.facts["version"] == "no image"
 
 
-def test_a_notice_of_the_guard_itself_carries_the_facts_it_is_given() -> None:
-    made = messages.guard_notice("source.failing", Severity.WARNING, "t", "x", id="i", at=at(0), facts={"source": "s"})
-    assert made.facts == {"source": "s"}
-    assert messages.guard_notice("run.crashed", Severity.CRITICAL, "t", "x", id="i", at=at(0)).facts == {}
-
-
 @pytest.mark.parametrize(
     ("mark", "standing", "title", "follows"),
     [
@@ -83,11 +77,11 @@ def test_a_mark_tells_what_was_said_and_what_follows(
     assert title in notice.title
     assert notice.text.startswith("By alice: it loses data. ")
     assert follows in notice.text
-    korean = translated(notice, Language.KOREAN)
+    korean = Texts(Language.KOREAN).notice(notice)
     assert "by alice: it loses data" in korean.text
     assert ("해제" in korean.title) is (mark is Mark.NOT_BAD)
-    assert "{" not in korean.title + korean.text + state(notice, Language.KOREAN)
-    assert state(notice, Language.ENGLISH) == standing
+    assert "{" not in korean.title + korean.text + Texts(Language.KOREAN).state(notice)
+    assert Texts(Language.ENGLISH).state(notice) == standing
 
 
 @pytest.mark.parametrize(
@@ -127,4 +121,4 @@ def test_what_a_person_has_to_put_back_is_told_with_the_command(owed: Compensati
     assert command in notice.facts["remedy"]
     assert notice.text.startswith("Patch is forbidden.")
     assert notice.text.endswith(f": {notice.facts['remedy']}.")
-    assert notice.facts["remedy"] in translated(notice, Language.KOREAN).text
+    assert notice.facts["remedy"] in Texts(Language.KOREAN).notice(notice).text

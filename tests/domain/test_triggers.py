@@ -84,6 +84,18 @@ def test_no_data_beyond_the_staleness_resets_the_onset(missing: Judgement) -> No
     assert (lost.phase, lost.onset, change) == (Phase.INACTIVE, None, Change.DATA_LOST)
 
 
+def test_lost_data_end_the_breach_alone() -> None:
+    """When it was quiet, and how long it cools down, holds on."""
+    state = play([*met_from(0.0, 150.0), (211.0, EMPTY)], TriggerState(quiet_at=-30.0, cooling_until=400.0))
+    assert state == TriggerState(
+        interrupted=True, known_at=150.0, quiet_at=-30.0, gap_from=150.0, cooling_until=400.0
+    )  # fmt: skip
+
+
+def test_a_source_error_between_two_gaps_is_no_part_of_them() -> None:
+    assert play([*met_from(0.0, 150.0), (180.0, EMPTY), (210.0, BLIND), (240.0, EMPTY)]).onset == 0.0
+
+
 def test_one_missing_scrape_costs_its_time_and_not_the_onset() -> None:
     state = play([*met_from(0.0, 120.0), (150.0, EMPTY), (180.0, MET)])
     assert (state.onset, state.credit) == (0.0, 120.0)
@@ -221,6 +233,12 @@ def test_a_breach_older_than_the_samples_is_followed_over_coarser_ones() -> None
     assert (older.onset, older.credit) == (100.0 - 6 * 60.0, 0.0)
 
 
+@pytest.mark.parametrize(("seen", "onset"), [("++??++++", -80.0), ("++?+++++", -320.0), ("", 100.0)])
+def test_a_breach_is_followed_over_holes_of_two_and_a_half_coarse_steps(seen: str, onset: float) -> None:
+    state = tick(TriggerState(), MET, 100.0)
+    assert triggers.earlier_onset(state, samples(seen, end=100.0, step=60.0), step=60.0, hole=60.0).onset == onset
+
+
 def interrupted(credit: float = 100.0, phase: Phase = Phase.PENDING) -> TriggerState:
     return TriggerState(phase=phase, onset=0.0, credit=credit, credited_to=100.0, interrupted=True)
 
@@ -232,9 +250,18 @@ def test_range_data_credits_the_time_that_nobody_looked() -> None:
     assert tick(filled, MET, 240.0).credit == 240.0
 
 
-def test_not_met_in_range_data_starts_the_breach_again() -> None:
-    filled = backfill(interrupted(), samples("+-+++", end=200.0, step=25.0), step=25.0)
-    assert (filled.onset, filled.credit) == (150.0, 50.0)
+@pytest.mark.parametrize(
+    ("seen", "onset", "credit"),
+    [
+        ("+-+++", 150.0, 50.0),
+        ("-++++", 125.0, 75.0),  # not met at the very instant up to which it is credited
+        ("-+++++", 0.0, 200.0),  # not met before that
+        ("++++", 0.0, 200.0),  # from the first sample after it on
+    ],
+)
+def test_not_met_in_range_data_starts_the_breach_again(seen: str, onset: float, credit: float) -> None:
+    filled = backfill(interrupted(), samples(seen, end=200.0, step=25.0), step=25.0)
+    assert (filled.onset, filled.credit) == (onset, credit)
 
 
 def test_what_was_firing_needs_its_whole_duration_again_after_a_quiet_stretch() -> None:
@@ -256,7 +283,7 @@ def test_time_between_range_samples_is_credited_up_to_one_and_a_half_steps(gap: 
 @pytest.mark.parametrize("nothing", ["", "?????"])
 def test_without_range_data_nothing_is_credited(nothing: str) -> None:
     filled = backfill(interrupted(), samples(nothing, end=200.0, step=25.0), step=25.0)
-    assert (filled.onset, filled.credit, filled.interrupted) == (0.0, 100.0, True)
+    assert (filled.onset, filled.credit, filled.credited_to, filled.interrupted) == (0.0, 100.0, 100.0, True)
     assert tick(filled, MET, 200.0).credit == 100.0
 
 
@@ -314,6 +341,15 @@ def test_a_restored_trigger_starts_its_duration_again_without_range_data() -> No
 
 def test_a_trigger_that_had_fired_fires_again_at_once_after_a_short_absence() -> None:
     assert tick(restored(RULE, onset=0.0, fired_at=300.0), MET, 330.0).phase is Phase.FIRING
+    pending = tick(restored(RULE, onset=0.0, fired_at=None), MET, 30.0)
+    assert (pending.phase, pending.credit) == (Phase.PENDING, 30.0)
+
+
+def test_a_restored_trigger_whose_absence_range_data_do_not_cover_whole_starts_again_after_the_hole() -> None:
+    state = restored(RULE, onset=0.0, fired_at=300.0)
+    filled = backfill(state, samples("++", end=430.0, step=30.0), step=30.0)
+    assert (filled.credit, filled.restored) == (30.0, False)
+    assert backfill(state, samples("?", end=430.0, step=30.0), step=30.0).restored
 
 
 def test_after_a_run_nothing_of_before_counts() -> None:

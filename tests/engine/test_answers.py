@@ -13,6 +13,7 @@ from logcaster_guard.domain.events import AnswerDenied, RunAnswered, RunClosed, 
 from logcaster_guard.domain.inbox.annotations import ABANDON, APPROVE, FREEZE, ROLLBACK, VETO
 from logcaster_guard.domain.inbox.commands import AnswerRun, RunCommand, value_of
 from logcaster_guard.domain.rules import Action
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Kind
 from tests.engine.bench import KEY, PROD, Bench, bench, hpa, in_mid_run, minimum, rule
 
@@ -126,7 +127,7 @@ async def test_a_veto_that_comes_too_late_is_denied_and_does_not_end_the_run() -
         made.cluster.annotate(PROD, veto=to(made, opened))
         await made.pass_(10.0)
         [denied] = made.told(AnswerDenied)
-        assert "does not ask any more: abandon it" in denied.reason
+        assert "does not ask any more: abandon it" in english().text(denied.reason)
         assert made.told(RunClosed) == []
 
 
@@ -158,7 +159,7 @@ async def test_abandoning_gives_back_what_is_borrowed_freezes_and_tells() -> Non
         await made.pass_(10.0)
         [closed] = made.told(RunClosed)
         assert (closed.outcome, closed.freeze, minimum(made)) == ("abandoned", True, 1)
-        assert closed.reason == "a person abandoned it: it makes things worse"
+        assert english().text(closed.reason) == "a person abandoned it: it makes things worse"
         [notice] = made.notices("run.closed")
         assert "logcaster-guard resume default/logcaster-prod" in notice.text
         await made.pass_(2_000.0)

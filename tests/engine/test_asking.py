@@ -10,7 +10,7 @@ import pytest
 from logcaster_guard.domain.events import PeopleReminded, RunClosed, RunOpened
 from logcaster_guard.domain.rules import Action, AlertPolicy, Limits, Policy
 from logcaster_guard.domain.signals import Fault
-from logcaster_guard.messages.languages import Language, translated
+from logcaster_guard.messages.texts import Language, Texts
 from tests.engine.bench import KEY, PROD, Bench, bench, rule
 
 ASKS = rule(action=Action.ALERT_THEN)
@@ -77,7 +77,7 @@ async def test_a_veto_holds_for_that_release_until_its_end_and_then_people_are_a
         [closed] = made.notices("run.closed")
         assert closed.facts["vetoed_until"].startswith(until)
         for language in Language:
-            assert closed.facts["vetoed_until"] in translated(closed, language).text
+            assert closed.facts["vetoed_until"] in Texts(language).notice(closed).text
         if restarted:
             await made.restart()
         await made.pass_(6_900.0)

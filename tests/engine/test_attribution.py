@@ -12,7 +12,7 @@ from logcaster_guard.domain.events import RevisionBad, RunOpened
 from logcaster_guard.domain.rules import Limits, Policy, Polling
 from logcaster_guard.domain.signals import ByPod, Gap, Measure, NoData, Reading, Signal, SourceName, Target, Value
 from logcaster_guard.domain.workload import template_hash
-from logcaster_guard.messages.languages import Language, translated
+from logcaster_guard.messages.texts import Language, Texts, english
 from logcaster_guard.ports import Clock, Kind
 from logcaster_guard.web import rendering
 from tests.engine.bench import ANOTHER, ERRORS, FIRES, KEY, PROD, Bench, bench, rule, wall
@@ -235,12 +235,12 @@ async def test_the_evidence_is_in_the_run_the_notice_and_the_answer() -> None:
         await made.pass_(FIRES)
         [run] = made.told(RunOpened)
         assert run.evidence["cause"] == "rollout"
-        assert "quiet on 600 s of values" in run.evidence["attribution"]
+        assert "quiet on 600 s of values" in english().text(run.evidence["attribution"])
         [notice] = made.notices("run.opened")
-        assert notice.facts["attribution"] == run.evidence["attribution"]
-        korean = translated(notice, Language.KOREAN).facts["attribution"]
+        assert notice.facts["attribution"] == english().text(run.evidence["attribution"])
+        korean = Texts(Language.KOREAN).notice(notice).facts["attribution"]
         assert korean.startswith("배포 전에는 정상이었으며")
-        assert run.evidence["attribution"] in korean
+        assert "600초 동안의 값에서" in korean
 
 
 async def test_what_a_refusal_was_put_down_to_is_explained() -> None:
@@ -278,7 +278,7 @@ async def test_releases_in_quick_succession_are_told_apart(between: float) -> No
         made.cluster.roll(PROD, "v2")
         await made.pass_(FIRES)
         [run] = made.told(RunOpened)
-        assert ("which never earned good" in run.evidence["attribution"]) is (between > 0)
+        assert ("which never earned good" in english().text(run.evidence["attribution"])) is (between > 0)
         assert refusals(made) == {}
 
 
@@ -310,7 +310,9 @@ async def test_a_fix_that_does_not_mend_what_began_before_it_goes_back_to_the_go
         [run] = made.told(RunOpened)
         assert (run.plan.from_images, run.plan.to_images) == (("v3",), ("v1",))
         assert (run.at - wall(rolled)).total_seconds() >= ERRORS.duration
-        assert "of revision 2, which never earned good, and goes on since" in run.evidence["attribution"]
+        assert "of revision 2, which never earned good, and goes on since" in english().text(
+            run.evidence["attribution"]
+        )
         records = made.guard.state.ledger(KEY).records.values()
         assert {r.images[0]: r.bad_since is not None for r in records} == {"v1": False, "v2": True, "v3": True}
         assert made.cluster.image(PROD) == "v1"

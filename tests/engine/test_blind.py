@@ -14,6 +14,7 @@ from logcaster_guard.domain.notices import Severity
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.signals import Fault
 from logcaster_guard.domain.triggers import Phase
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Kind
 from logcaster_guard.web import rendering
 from logcaster_guard.web.metrics import registry
@@ -28,7 +29,7 @@ def phase(made: Bench, name: str = ERRORS.name) -> Phase:
 
 
 def sentences(made: Bench) -> list[str]:
-    return [p.sentence for p in made.guard.read_model.problems()]
+    return [english().text(p.summary) for p in made.guard.read_model.problems()]
 
 
 async def test_a_rule_that_never_had_a_value_is_blind_after_its_duration_and_people_are_told_once() -> None:

@@ -36,19 +36,19 @@ class Recorder:
     """A cluster that notes what it is asked for."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.asked: list[tuple[str, tuple[object, ...], dict[str, object]]] = []
 
     def __getattr__(self, verb: str) -> Callable[..., Awaitable[dict[str, Any]]]:
-        async def call(*_: object, **__: object) -> dict[str, Any]:
-            self.asked.append(verb)
+        async def call(*words: object, **named: object) -> dict[str, Any]:
+            self.asked.append((verb, words, named))
             return {}
 
         return call
 
 
 WRITES: dict[str, Callable[[FencedCluster], Awaitable[object]]] = {
-    "json_patch": lambda c: c.json_patch(Kind.DEPLOYMENT, "n", "d", []),
-    "apply": lambda c: c.apply(Kind.DEPLOYMENT, "n", "d", {}, manager="m", force=False),
+    "json_patch": lambda c: c.json_patch(Kind.DEPLOYMENT, "n", "d", [{}]),
+    "apply": lambda c: c.apply(Kind.DEPLOYMENT, "n", "d", {}, manager="m", force=True),
     "create": lambda c: c.create(Kind.DEPLOYMENT, "n", {}),
     "delete": lambda c: c.delete(Kind.DEPLOYMENT, "n", "d", uid="u", resource_version="1"),
 }
@@ -61,7 +61,9 @@ async def test_a_write_that_may_outlast_the_lease_is_not_sent(verb: str) -> None
         await WRITES[verb](FencedCluster(sent, Left(TIMEOUT - 0.1)))  # type: ignore[arg-type] # by its verbs
     assert sent.asked == []
     await WRITES[verb](FencedCluster(sent, Left(TIMEOUT)))  # type: ignore[arg-type] # by its verbs
-    assert sent.asked == [verb]
+    await WRITES[verb](sent)  # type: ignore[arg-type] # by its verbs
+    through, direct = sent.asked
+    assert (through, through[0]) == (direct, verb)
 
 
 async def test_reading_needs_no_authority() -> None:
@@ -69,7 +71,12 @@ async def test_reading_needs_no_authority() -> None:
     cluster = FencedCluster(sent, Left(-1.0))  # type: ignore[arg-type] # by its verbs
     await cluster.get(Kind.DEPLOYMENT, "n", "d")
     await cluster.list(Kind.DEPLOYMENT, "n")
-    assert sent.asked == ["get", "list"]
+    await cluster.list(Kind.DEPLOYMENT, "n", "app=web")
+    assert sent.asked == [
+        ("get", (Kind.DEPLOYMENT, "n", "d"), {}),
+        ("list", (Kind.DEPLOYMENT, "n", ""), {}),
+        ("list", (Kind.DEPLOYMENT, "n", "app=web"), {}),
+    ]
 
 
 async def test_the_journal_takes_nothing_that_may_outlast_the_lease_and_is_read_without_one() -> None:
@@ -82,11 +89,13 @@ async def test_the_journal_takes_nothing_that_may_outlast_the_lease_and_is_read_
         await short.compact({("guard", 1)})
     assert len(await short.read("guard")) == len(await short.read_all()) == 2
     assert len(await short.read("guard", 1)) == 1
+    await FencedJournal(journal, Left(TIMEOUT)).compact({("guard", 1)})
+    assert [entry.seq for entry in await short.read("guard")] == [2]
 
 
 async def test_only_the_holder_tells_people() -> None:
     inbox, notice = Inbox(), Notice("n", START, "run.opened", Severity.INFO, "title", "text")
-    assert isinstance(await FencedChannel(inbox, Left(-1.0)).deliver(notice), TryLater)
+    assert await FencedChannel(inbox, Left(-1.0)).deliver(notice) == TryLater("the lease ends before that")
     assert inbox.notices == []
     await FencedChannel(inbox, Left(0.0)).deliver(notice)
     assert inbox.notices == [notice]

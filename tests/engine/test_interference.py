@@ -8,6 +8,7 @@ import pytest
 from logcaster_guard.domain.errors import ClusterError, Rejected, Unavailable
 from logcaster_guard.domain.events import HoldReleased, NoticeQueued, RunClosed, RunEnding, RunOpened, StepIntended
 from logcaster_guard.domain.rules import Action, GradualPolicy, Policy
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Json, Kind
 from tests.engine.bench import FIRES, PROD, Bench, bench, hpa, in_mid_run, minimum, rule
 from tests.fakes.pods import PopulatedCluster
@@ -43,7 +44,7 @@ async def test_a_minimum_that_somebody_else_changed_meanwhile_is_left_alone(scal
     await scaled.pass_(1_000.0)
     assert minimum(scaled) == 5
     assert scaled.writes(Kind.AUTOSCALER) == 1
-    assert "somebody else" in scaled.told(HoldReleased)[0].detail
+    assert "somebody else" in english().text(scaled.told(HoldReleased)[0].detail)
 
 
 async def test_a_minimum_that_is_changed_between_look_and_write_is_given_back_as_it_was_then(scaled: Bench) -> None:
@@ -109,7 +110,7 @@ async def test_people_win(scaled: Bench, what: str) -> None:
     await scaled.pass_(10.0)
     [closed] = scaled.told(RunClosed)
     assert (closed.outcome, closed.freeze) == ("abandoned", True)
-    assert what in closed.reason
+    assert what in english().text(closed.reason)
     assert minimum(scaled) == 2
     assert len(scaled.notices("run.closed")) == 1
     await scaled.pass_(1_000.0)
@@ -128,7 +129,7 @@ async def test_nothing_more_is_written_once_a_person_has_frozen_it(made: Bench) 
     await made.pass_(60.0)
     assert made.writes() == 0
     [closed] = made.told(RunClosed)
-    assert (closed.outcome, "hands off" in closed.reason) == ("abandoned", True)
+    assert (closed.outcome, "hands off" in english().text(closed.reason)) == ("abandoned", True)
 
 
 async def test_scaling_by_a_person_wins(made: Bench) -> None:
@@ -137,7 +138,7 @@ async def test_scaling_by_a_person_wins(made: Bench) -> None:
     await made.pass_(10.0)
     [closed] = made.told(RunClosed)
     assert closed.outcome == "abandoned"
-    assert "from 3 to 5" in closed.reason
+    assert "from 3 to 5" in english().text(closed.reason)
 
 
 async def test_scaling_by_an_autoscaler_is_nobodys_interference(scaled: Bench) -> None:

@@ -16,6 +16,7 @@ from logcaster_guard.domain.leadership import Role, Terms
 from logcaster_guard.engine.epoch_marker import EPOCH
 from logcaster_guard.engine.journal_state import run_stream
 from logcaster_guard.engine.leader_elector import LeaderElector
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Json, Kind
 from tests.engine.bench import KEY, PROD, PROVEN, Bench
 from tests.fakes.clock import FakeClock, settle
@@ -364,7 +365,7 @@ async def test_a_run_whose_opening_arrived_late_is_closed_and_changes_nothing(tw
     await two.first.pass_(61.0)
     (closed,) = [c for c in two.first.told(RunClosed) if c.run == run]
     assert (closed.outcome, closed.freeze) == ("abandoned", False)
-    assert "no longer held the lease" in closed.reason
+    assert "no longer held the lease" in english().text(closed.reason)
     assert two.first.writes() == 1
     assert two.first.guard.state.ledger(KEY).freeze is None
 

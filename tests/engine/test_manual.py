@@ -13,6 +13,7 @@ from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.journal_state import target_stream
 from logcaster_guard.engine.manual import Preview
+from logcaster_guard.messages.texts import english
 from logcaster_guard.sandbox import objects
 from tests.fakes.clock import START
 from tests.fakes.guarded import INTERVAL, TARGET, Guarded, deployment
@@ -57,7 +58,7 @@ async def test_a_request_is_carried_out_once() -> None:
             await scene.clock.advance(3 * INTERVAL)
             opened, refused = await told(scene)
     assert ([o.rule for o in opened], refused) == ([manual.RULE], [])
-    assert "customers call" in opened[0].reason
+    assert "customers call" in english().text(opened[0].reason)
 
 
 async def test_a_request_for_another_plan_is_refused_and_told_once_over_restarts() -> None:

@@ -22,6 +22,7 @@ from logcaster_guard.domain.inbox.commands import Mark, MarkRelease, Wish, value
 from logcaster_guard.domain.ledger import ReleaseStatus
 from logcaster_guard.domain.rules import Action, FallbackPolicy, LedgerPolicy, Limits, Policy
 from logcaster_guard.engine.manual import Preview
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Clock, Json, Kind
 from tests.engine.bench import FIRES, KEY, PROD, PROVEN, Bench, bench, hpa, in_mid_run, minimum, rule
 from tests.fakes.cluster import FakeCluster
@@ -204,7 +205,7 @@ async def test_what_does_not_count_is_told_once_with_its_reason(value: str, word
         await made.pass_(60.0)
         [denied] = made.told(AnswerDenied)
         [notice] = made.notices("answer.denied")
-        assert words in denied.reason
+        assert words in english().text(denied.reason)
         assert words in notice.text
         assert (made.told(RevisionMarked), standing(made, "v1")) == ([], ReleaseStatus.GOOD)
 
@@ -218,7 +219,7 @@ async def test_an_open_run_ends_when_its_destination_is_marked_bad_and_gives_bac
         await made.pass_(5.0)
         [closed] = made.told(RunClosed)
         assert (closed.outcome, closed.freeze, minimum(made)) == ("abandoned", True, 1)
-        assert closed.reason == "a person marked its destination bad: it loses data"
+        assert english().text(closed.reason) == "a person marked its destination bad: it loses data"
         assert "it loses data" in made.notices("run.closed")[-1].text
         await made.pass_(2_000.0)
         assert (len(made.told(RunOpened)), made.writes()) == (1, 1)

@@ -17,7 +17,7 @@ from logcaster_guard.domain.events import (
 )
 from logcaster_guard.domain.ledger import ReleaseStatus
 from logcaster_guard.domain.rules import Action, LedgerPolicy
-from logcaster_guard.messages.languages import Language, translated
+from logcaster_guard.messages.texts import Language, Texts
 from logcaster_guard.ports import Json, Kind
 from tests.engine.bench import ERRORS, FIRES, HEALTH, KEY, PROD, PROVEN, Bench, bench, wall
 
@@ -304,7 +304,7 @@ async def test_pods_that_were_replaced_without_a_new_release_are_not_its_rollout
     [notice] = made.notices("trigger.refused")
     assert notice.facts["guardrails"] == "pods_replaced"
     assert "(checksum/config)" in notice.text
-    assert "checksum/config" in translated(notice, Language.KOREAN).text
+    assert "checksum/config" in Texts(Language.KOREAN).notice(notice).text
     assert "cause" not in notice.facts
     assert standings(made) == {"v1": ReleaseStatus.GOOD, "v2": ReleaseStatus.GOOD}
     assert (made.cluster.writes, made.told(RunOpened)) == ([], [])

@@ -26,7 +26,7 @@ from logcaster_guard.domain.events import (
 )
 from logcaster_guard.domain.ledger import ReleaseStatus
 from logcaster_guard.domain.rules import Action, GradualPolicy, LedgerPolicy, Limits, Policy
-from logcaster_guard.messages.languages import Language, translated
+from logcaster_guard.messages.texts import Language, Texts
 from logcaster_guard.ports import Json, Kind
 from tests.engine.bench import (
     ANOTHER,
@@ -441,7 +441,7 @@ async def test_what_the_next_deployment_leaves_in_place_is_told_at_the_end_and_l
         await made.pass_(900.0)
     (closed,) = made.notices("run.closed")
     assert "helm -n default rollback shop REVISION" in closed.text
-    assert "helm -n default rollback shop REVISION" in translated(closed, Language.KOREAN).text
+    assert "helm -n default rollback shop REVISION" in Texts(Language.KOREAN).notice(closed).text
     assert ["shop" in entry["leftover"] for entry in logs if entry["event"] == "run.opened"] == [True]
 
 

@@ -15,6 +15,7 @@ from logcaster_guard.domain.observations import Before, Done, ExternalChange, Ob
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Compensation, Plan
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Kind
 from logcaster_guard.steps.pin_autoscaler import PinAutoscaler, PinAutoscalerHandler
 from logcaster_guard.steps.scale_production import ScaleProduction, ScaleProductionHandler
@@ -254,7 +255,7 @@ async def test_each_bound_is_given_back_by_itself(
         assert isinstance(seen, Done)
     else:
         assert isinstance(seen, ExternalChange)
-        assert seen.detail.endswith(f"bounds to {back[0]} and {back[1]}; they were 1 and 6")
+        assert english().text(seen.detail).endswith(f"bounds to {back[0]} and {back[1]}; they were 1 and 6")
 
 
 @pytest.mark.parametrize(

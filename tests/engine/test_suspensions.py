@@ -14,6 +14,7 @@ from logcaster_guard.domain.events import OwnerResumed, OwnerSuspended, RunClose
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.rules import FallbackPolicy, Policy
 from logcaster_guard.domain.runs import NOT_RECOVERED, RECOVERED
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Kind
 from logcaster_guard.web import metrics, rendering
 from tests.engine.bench import KEY, PROD, PROVEN, Bench, bench
@@ -138,7 +139,7 @@ async def test_what_the_guard_resumed_and_could_not_write_down_is_its_own(made: 
     made.journal.fault = None
     # The outbox waits longer and longer for its journal.
     await made.pass_(900.0)
-    assert [(r.by, FIX in r.reason) for r in made.told(OwnerResumed)] == [("guard", True)]
+    assert [(r.by, FIX in english().text(r.reason)) for r in made.told(OwnerResumed)] == [("guard", True)]
 
 
 async def test_an_owner_that_is_gone_is_let_go(made: Bench) -> None:

@@ -16,7 +16,7 @@ from logcaster_guard.adapters.sources.scrape import ScrapeSection, ScrapeSource
 from logcaster_guard.domain.ownership import Roster
 from logcaster_guard.domain.signals import SourceError, Target
 from logcaster_guard.fields.metrics import MetricsSection
-from logcaster_guard.messages.languages import Language
+from logcaster_guard.messages.texts import Texts, english
 from logcaster_guard.ports import Clock, Cluster, Endpoint, Endpoints, Rosters
 
 NO_CLUSTER = cast("Cluster", None)
@@ -67,12 +67,12 @@ class Told:
 
 def channel_services(
     *,
-    language: Language = Language.ENGLISH,
+    texts: Texts | None = None,
     proxy: str | None = None,
     tls: ssl.SSLContext | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> ChannelServices:
-    return ChannelServices(NO_CLUSTER, {}, (), language, proxy, tls, now)
+    return ChannelServices(NO_CLUSTER, {}, (), texts or english(), proxy, tls, now)
 
 
 def webhook(

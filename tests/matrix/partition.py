@@ -10,6 +10,7 @@ from functools import partial
 
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.runs import ABANDONED, Run
+from logcaster_guard.messages.texts import english
 from tests.cluster.case import Case
 from tests.cluster.crashes import Cell, Moment, cells
 from tests.cluster.ending import Facts, ending
@@ -120,4 +121,9 @@ async def _judged(setting: Setting, cell: Cell, facts: Facts, namespace: str) ->
 def _is_void(run: Run) -> bool:
     """Whether it was opened when its guard held the lease no longer."""
     closed = run.closed
-    return closed is not None and closed.outcome == ABANDONED and not run.touched and "held the lease" in closed.reason
+    return (
+        closed is not None
+        and closed.outcome == ABANDONED
+        and not run.touched
+        and "held the lease" in english().text(closed.reason)
+    )

@@ -24,6 +24,7 @@ from logcaster_guard.engine import epoch_marker
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.hub import Hub
 from logcaster_guard.engine.journal_state import JournalState, run_stream
+from logcaster_guard.messages.kinds import MESSAGES
 from logcaster_guard.steps.kinds import KINDS
 from logcaster_guard.steps.services import compensations_of, handlers_of
 from logcaster_guard.stores import CODEC
@@ -66,13 +67,13 @@ async def test_the_executor_carries_it_out_and_gives_back_what_it_borrowed_whate
     assert [e.step for e in events if isinstance(e, StepDone)] == [0]
     assert [e.outcome for e in events if isinstance(e, RunClosed)] == [PUT_BACK]
     assert SCALERS["outer"] == BEFORE
-    codec = EventCodec(kind.step for kind in WITH_IT)
+    codec = EventCodec((kind.step for kind in WITH_IT), MESSAGES)
     assert [codec.decode(codec.encode(event)) for event in events] == events
     assert state.run("r").closed is not None
 
 
 def test_the_journal_knows_it_where_it_is_listed_and_nowhere_else() -> None:
-    text = EventCodec(kind.step for kind in WITH_IT).encode(OPENED)
+    text = EventCodec((kind.step for kind in WITH_IT), MESSAGES).encode(OPENED)
     with pytest.raises(Unreadable, match="'set_scaler' is no kind of this version"):
         CODEC.decode(text)
 
@@ -135,7 +136,7 @@ def test_its_deadline_is_its_own() -> None:
     run = Run(OPENED, started=at(0))
     decided = runs.next(run, Before("not set"), at(400), STEP.deadline)
     assert isinstance(decided, runs.Commit)
-    assert "the change could not be made in time: not set" in str(decided)
+    assert "NotMadeInTime(detail='not set'" in str(decided)
 
 
 @pytest.mark.parametrize("question", sorted(Step.__abstractmethods__))

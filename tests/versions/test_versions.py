@@ -85,7 +85,7 @@ AT = "2026-01-01T00:00:00+00:00"
 NEWER: dict[str, tuple[dict[str, Any], str]] = {
     "an event": ({"type": "ReleasePraised", "at": AT}, "'ReleasePraised' is no event type of this version"),
     "a field": ({"type": "SignalSeen", "at": AT, "signal": "s", "tenant": "t"}, "tenant: Unexpected keyword"),
-    "a meaning": ({"type": "SignalSeen", "codec": 2, "at": AT, "signal": "s"}, "it is of a newer version"),
+    "a meaning": ({"type": "SignalSeen", "codec": 3, "at": AT, "signal": "s"}, "it is of a newer version"),
     "a step": (
         {"type": "RunOpened", "at": AT, "run": "r", "target": "default/plain", "rule": "r", "reason": "r", "plan": {}},
         "plan.steps.0: 'restore_configuration' is no kind of this version",

@@ -20,6 +20,7 @@ from logcaster_guard.domain.rules import Action
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.engine.manual import Preview
 from logcaster_guard.fields.secrets import Secret
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Caller, Gate, Kind
 from logcaster_guard.web.changes import MAX_BODY, Recent
 from logcaster_guard.web.server import serving
@@ -262,7 +263,7 @@ async def test_a_veto_over_http_counts_and_can_be_followed_by_its_digest() -> No
             await made.pass_(5.0)
             [closed] = made.told(RunClosed)
             assert closed.outcome == "vetoed"
-            assert closed.reason == "somebody vetoed it: by alice: database move"
+            assert english().text(closed.reason) == "somebody vetoed it: by alice: database move"
             (heard,) = await client.heard()
             assert (heard["digest"], heard["counted"], heard["run"]) == (answer.json()["digest"], True, opened.run)
             # The same once more, word for word, after the run.
@@ -282,7 +283,7 @@ async def test_an_open_run_is_abandoned_and_the_guards_freeze_lifted_over_http()
             await made.pass_(10.0)
             [closed] = made.told(RunClosed)
             assert (closed.outcome, closed.freeze) == ("abandoned", True)
-            assert "by the holder of the guard's token: database move" in closed.reason
+            assert "by the holder of the guard's token: database move" in english().text(closed.reason)
             assert (await client.post("resume", freeze())).status_code == 202
             await made.pass_(60.0)
             assert made.guard.state.ledger(KEY).freeze is None
@@ -305,7 +306,7 @@ async def test_a_rollback_over_http_is_that_of_the_plan_that_was_shown() -> None
         await made.pass_(60.0)
         [opened] = made.told(RunOpened)
         assert opened.rule == "manual"
-        assert "by the holder of the guard's token: database move" in opened.reason
+        assert "by the holder of the guard's token: database move" in english().text(opened.reason)
 
 
 async def test_a_release_is_marked_over_http_by_whom_kubernetes_lets_and_lifted_again() -> None:
@@ -335,7 +336,7 @@ async def test_a_release_is_marked_over_http_by_whom_kubernetes_lets_and_lifted_
             (heard,) = await client.heard()
             assert (heard["digest"], heard["counted"]) == (answer.json()["digest"], True)
             marked = made.guard.state.ledger(KEY).records[known.template]
-            assert marked.bad_reason == "a person marked it bad: by alice: database move"
+            assert english().text(marked.bad_reason) == "a person marked it bad: by alice: database move"
             lift = {**bad, "mark": "not-bad", "revision": known.template[:8]}
             assert (await client.post("mark", lift, by="alice")).status_code == 202
             await made.pass_(60.0)

@@ -23,6 +23,7 @@ from logcaster_guard.domain.inbox.annotations import ROLLBACK
 from logcaster_guard.domain.inbox.commands import RollBack, Wish, value_of
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.engine.manual import Preview
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Kind
 from logcaster_guard.web.server import serving
 from tests.engine.bench import ERRORS, KEY, PROD, Bench, bench
@@ -74,7 +75,7 @@ async def sentence(made: Bench, guardrail: Guardrail) -> str:
     """What a rule would be refused with, once the fact is known."""
     await made.pass_(31.0)
     [found] = made.guard.read_model.explain(ERRORS.name, KEY)
-    return next(r.sentence for r in found.refusals or () if r.guardrail is guardrail)
+    return next(english().text(r.reason) for r in found.refusals or () if r.guardrail is guardrail)
 
 
 def by_hand(made: Bench) -> list[str]:

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from logcaster_guard.domain import attribution
-from logcaster_guard.domain.attribution import Attribution, Cause
+from logcaster_guard.domain.attribution import Attribution, Cause, Space
+from logcaster_guard.domain.evidence import ranking
 from logcaster_guard.domain.guardrails.decision_context import DecisionContext, Guardrail, Refusal
-from logcaster_guard.domain.guardrails.wording import instant, span
+from logcaster_guard.domain.guardrails.refusal_messages import (
+    BreachBeforeRollout,
+    BreachLongAfter,
+    GuardPutItThere,
+    NoQuietPast,
+    OthersBreach,
+    PodsAlike,
+    PodsReplacedBefore,
+    PodsReplacedLongAgo,
+    ReleaseBeforeToo,
+    ReleaseIsGood,
+    RolloutUnknown,
+    SeveralSuspects,
+)
 from logcaster_guard.domain.ledger import Replacement
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.rules import Policy
 
 
@@ -20,37 +34,18 @@ def not_this_rollout(s: DecisionContext, policy: Policy) -> list[Refusal]:
     rollout = s.ledger.rollout_of(s.onset)
     if rollout is not None and rollout.by_guard is not None:
         present = s.ledger.records.get(rollout.template)
-        sentence = (
-            f"The present release of {s.target} is the good one that run {rollout.by_guard} went back to: "
-            "no new rollout can be the cause. Look at what else changed, a dependency first."
-        )
-        if present is not None and present.bad_since is not None:
-            sentence = (
-                f"The present release of {s.target} is bad, and run {rollout.by_guard} itself put it there: roll a "
-                "good one out by hand."
-            )
-        return [Refusal(Guardrail.NOT_CAUSED_BY_A_ROLLOUT, sentence)]
+        bad = present is not None and present.bad_since is not None
+        reason = (GuardPutItThere if bad else ReleaseIsGood)(s.target, rollout.by_guard)
+        return [Refusal(Guardrail.NOT_CAUSED_BY_A_ROLLOUT, reason)]
     changed = None if rollout is None else rollout.earliest
     if changed is None:
-        sentence = (
-            f"Nobody can tell when the present release of {s.target} was rolled out, so the breach since "
-            f"{instant(s.onset)} cannot be put down to it: look for another cause, or roll back by hand."
-        )
-        return [Refusal(Guardrail.ROLLOUT_UNKNOWN, sentence)]
+        return [Refusal(Guardrail.ROLLOUT_UNKNOWN, RolloutUnknown(s.target, s.onset))]
     if s.onset < changed:
-        sentence = (
-            f"The breach began at {instant(s.onset)}, before the rollout of {instant(changed)}: that rollout is not "
-            "its cause. Look at what else changed, a dependency first."
-        )
-        return [Refusal(Guardrail.NOT_CAUSED_BY_A_ROLLOUT, sentence)]
+        return [Refusal(Guardrail.NOT_CAUSED_BY_A_ROLLOUT, BreachBeforeRollout(s.onset, changed))]
     replaced = s.ledger.replaced_before(s.onset)
     latest = changed if replaced is None else max(changed, replaced.since)
     if s.onset > latest + timedelta(seconds=window):
-        sentence = (
-            f"The breach began at {instant(s.onset)}, more than {span(window)} after the last rollout "
-            f"({instant(changed)}): a rollout is not its likely cause. Look at what else changed, a dependency first."
-        )
-        return [Refusal(Guardrail.NOT_CAUSED_BY_A_ROLLOUT, sentence)]
+        return [Refusal(Guardrail.NOT_CAUSED_BY_A_ROLLOUT, BreachLongAfter(s.onset, window, changed))]
     if replaced is not None:
         return [Refusal(Guardrail.PODS_REPLACED, _replaced(s, replaced, changed, policy.attribution.recent))]
     if s.attribution is None:
@@ -60,60 +55,27 @@ def not_this_rollout(s: DecisionContext, policy: Policy) -> list[Refusal]:
     return [] if pointless else _attributed(s.target, s.attribution)
 
 
-def _replaced(s: DecisionContext, replaced: Replacement, changed: datetime, recent: float) -> str:
+def _replaced(s: DecisionContext, replaced: Replacement, changed: datetime, recent: float) -> Message:
     """Why the breach is not put down to the release; more than `recent` seconds after it the replacement is no clue."""
     lag = (s.onset - replaced.since).total_seconds()
-    which = f"without a new release: annotations of the pod template were changed ({', '.join(replaced.changed)})"
     if lag <= recent:
-        return (
-            f"The breach began at {instant(s.onset)}, after all pods of {s.target} had been replaced at "
-            f"{instant(replaced.since)} {which}. The release had been well before: look at what else changed with "
-            "that, its configuration first."
-        )
-    return (
-        f"The breach began at {instant(s.onset)}, {span(lag)} after all pods of {s.target} had been replaced at "
-        f"{instant(replaced.since)} {which}. That long after, it may come from what changed with that, from something "
-        f"else, or from the release itself, which was rolled out at {instant(changed)}: what it leaks begins anew with "
-        "new pods. Look for what has grown since then; if it is the release, roll back by hand."
-    )
+        return PodsReplacedBefore(s.target, s.onset, replaced.since, replaced.changed)
+    return PodsReplacedLongAgo(s.target, s.onset, lag, replaced.since, replaced.changed, changed)
 
 
 def _attributed(target: str, found: Attribution) -> list[Refusal]:
+    past = found.past
     match found.cause:
         case Cause.ROLLOUT:
             return []
         case Cause.OLDER:
-            sentence = (
-                f"The release of {target} before the present one was in breach too, for {found.past.breached:.0%} of "
-                f"the last {span(found.past.seconds)} before the rollout: going back to it would not help. Look at "
-                "what else changed, a dependency first."
-            )
-            return [Refusal(Guardrail.NOT_CAUSED_BY_A_ROLLOUT, sentence)]
+            reason = ReleaseBeforeToo(target, past.breached, past.seconds)
+            return [Refusal(Guardrail.NOT_CAUSED_BY_A_ROLLOUT, reason)]
         case Cause.UNPROVEN:
-            sentence = (
-                f"Nobody has seen {target} free of this breach before its rollout ({span(found.past.seconds)} of "
-                "values are known, and no release before had earned good on these signals): roll back by hand, or "
-                "lower attribution.least_history."
-            )
-            return [Refusal(Guardrail.HISTORY_TOO_SHORT, sentence)]
+            return [Refusal(Guardrail.HISTORY_TOO_SHORT, NoQuietPast(target, past.seconds))]
+        case Cause.SHARED if found.beside is not None and found.beside.verdict is Space.ALIKE:
+            return [Refusal(Guardrail.SHARED_CAUSE, PodsAlike(target, found.beside.signal))]
         case Cause.SHARED:
-            return [Refusal(Guardrail.SHARED_CAUSE, _shared(target, found))]
+            return [Refusal(Guardrail.SHARED_CAUSE, OthersBreach(target, ranking(found)))]
         case Cause.SEVERAL:
-            sentence = (
-                f"Several targets breach together, each soon after a rollout of its own, and {target} does not stand "
-                f"out from all of them: {attribution.ranking(found)}. Look at a dependency that they share, or roll "
-                "back the first by hand."
-            )
-            return [Refusal(Guardrail.SEVERAL_SUSPECTS, sentence)]
-
-
-def _shared(target: str, found: Attribution) -> str:
-    if found.beside is not None and found.beside.verdict is attribution.Space.ALIKE:
-        return (
-            f"Old and new pods of {target} fare alike ({found.beside.signal}): the new release is not the cause. Look "
-            "at what they share, a dependency or the traffic first."
-        )
-    return (
-        f"Other targets breach at the same moment and {target} does not stand out from them: "
-        f"{attribution.ranking(found)}. Look at what they share, a dependency first."
-    )
+            return [Refusal(Guardrail.SEVERAL_SUSPECTS, SeveralSuspects(target, ranking(found)))]

@@ -10,6 +10,7 @@ from enum import StrEnum
 from logcaster_guard.domain.attribution import Attribution
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.ledger import Ledger
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.rules import Rule
 from logcaster_guard.domain.runs import ESCALATED, SUBSIDED
 from logcaster_guard.domain.signals import Reading
@@ -54,7 +55,7 @@ class Refusal:
     """A guardrail that holds, and why."""
 
     guardrail: Guardrail
-    sentence: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)

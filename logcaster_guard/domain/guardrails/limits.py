@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from logcaster_guard.domain.guardrails.decision_context import DecisionContext, Guardrail, PastRun, Refusal
-from logcaster_guard.domain.guardrails.wording import instant
+from logcaster_guard.domain.guardrails.refusal_messages import (
+    AnotherRunOpen,
+    ClusterBudgetSpent,
+    CoolingDown,
+    TargetBudgetSpent,
+)
 from logcaster_guard.domain.rules import Limits, Policy
 
 
@@ -22,7 +27,7 @@ def over_limit(s: DecisionContext, policy: Policy) -> list[Refusal]:
 def another_run(s: DecisionContext) -> list[Refusal]:
     """Runs of the target that are open, but for the one that the new run would follow."""
     return [
-        Refusal(Guardrail.ANOTHER_RUN, f"Run {run.run} of {s.target} is still open.")
+        Refusal(Guardrail.ANOTHER_RUN, AnotherRunOpen(s.target, run.run))
         for run in s.runs
         if run.target == s.target and run.closed is None and run.run != s.follows
     ]
@@ -36,25 +41,18 @@ def _cooldown(s: DecisionContext, mine: Sequence[PastRun], cooldown: float) -> l
     if ago >= cooldown:
         return []
     until = s.now + timedelta(seconds=cooldown - ago)
-    sentence = f"The last rollback of {s.target} ended at {instant(last)}; the cooldown lasts until {instant(until)}."
-    return [Refusal(Guardrail.COOLDOWN, sentence)]
+    return [Refusal(Guardrail.COOLDOWN, CoolingDown(s.target, last, until))]
 
 
 def _budgets(s: DecisionContext, mine: Sequence[PastRun], limits: Limits) -> list[Refusal]:
     found = []
     day = [r for r in mine if r.counts and _ago(s.now, r.opened, r, r.opened_ago) < 86_400]
     if len(day) >= limits.per_target_per_day:
-        sentence = (
-            f"{s.target} was rolled back {len(day)} times within a day; the limit is {limits.per_target_per_day}."
-        )
-        found.append(Refusal(Guardrail.TARGET_BUDGET, sentence))
+        reason = TargetBudgetSpent(s.target, len(day), limits.per_target_per_day)
+        found.append(Refusal(Guardrail.TARGET_BUDGET, reason))
     hour = [r for r in s.runs if r.counts and _ago(s.now, r.opened, r, r.opened_ago) < 3_600]
     if len(hour) >= limits.per_cluster_per_hour:
-        sentence = (
-            f"{len(hour)} rollbacks were begun in this cluster within an hour; the limit is "
-            f"{limits.per_cluster_per_hour}."
-        )
-        found.append(Refusal(Guardrail.CLUSTER_BUDGET, sentence))
+        found.append(Refusal(Guardrail.CLUSTER_BUDGET, ClusterBudgetSpent(len(hour), limits.per_cluster_per_hour)))
     return found
 
 

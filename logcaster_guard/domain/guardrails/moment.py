@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from logcaster_guard.domain import attribution
+from logcaster_guard.domain.evidence import shown
 from logcaster_guard.domain.guardrails.decision_context import DecisionContext, Guardrail, Refusal
-from logcaster_guard.domain.guardrails.wording import instant
+from logcaster_guard.domain.guardrails.refusal_messages import (
+    Frozen,
+    InMaintenance,
+    SomebodyRollsOut,
+    TooFewRequests,
+    Vetoed,
+)
 from logcaster_guard.domain.inbox.annotations import FREEZE
 from logcaster_guard.domain.inbox.freezes import BY_ANNOTATION, LIFTED, freeze_on
 from logcaster_guard.domain.ledger import Freeze
@@ -21,14 +27,8 @@ def _traffic(s: DecisionContext, policy: Policy) -> list[Refusal]:
     least = policy.min_request_rate(s.rule)
     if least is None or (isinstance(s.request_rate, Value) and s.request_rate.number >= least):
         return []
-    seen = "an unknown number of"
-    if isinstance(s.request_rate, Value):
-        seen = attribution.shown(s.request_rate.number, Unit.COUNT)
-    sentence = (
-        f"{s.target} has {seen} requests per second, and fewer than {least:g} prove too little (min_request_rate): "
-        "look at it yourself, or lower the limit."
-    )
-    return [Refusal(Guardrail.MINIMUM_REQUEST_RATE, sentence)]
+    seen = shown(s.request_rate.number, Unit.COUNT) if isinstance(s.request_rate, Value) else ""
+    return [Refusal(Guardrail.MINIMUM_REQUEST_RATE, TooFewRequests(s.target, seen, least))]
 
 
 def _rollout(s: DecisionContext) -> list[Refusal]:
@@ -44,11 +44,7 @@ def _rollout(s: DecisionContext) -> list[Refusal]:
         return []  # It is the guard's own, and told as that.
     if workload.rolled_out or workload.progress_deadline_exceeded or workload.paused:
         return []
-    sentence = (
-        f"Somebody has been rolling out another release of {s.target} since {instant(changed)}, after the breach began "
-        f"({workload.progress}): let it end, or undo it by hand."
-    )
-    return [Refusal(Guardrail.ROLLOUT_IN_PROGRESS, sentence)]
+    return [Refusal(Guardrail.ROLLOUT_IN_PROGRESS, SomebodyRollsOut(s.target, changed, workload.progress))]
 
 
 def _maintenance(s: DecisionContext, policy: Policy) -> list[Refusal]:
@@ -56,11 +52,7 @@ def _maintenance(s: DecisionContext, policy: Policy) -> list[Refusal]:
     for window in policy.maintenance:
         until = window.open_until(s.now) if window.applies_to(s.name) else None
         if until is not None:
-            sentence = (
-                f"The maintenance window {window.name} of {s.target} is open until {instant(until)}: it is decided "
-                "again then, if the breach goes on."
-            )
-            found.append(Refusal(Guardrail.MAINTENANCE, sentence))
+            found.append(Refusal(Guardrail.MAINTENANCE, InMaintenance(s.target, window.name, until)))
     return found
 
 
@@ -68,11 +60,8 @@ def frozen(freeze: Freeze | None) -> list[Refusal]:
     """A freeze of the target, as the journal tells it."""
     if freeze is None:
         return []
-    sentence = (
-        f"The target is frozen since {instant(freeze.at)} by {freeze.by}{freeze.who} ({freeze.reason}): change the "
-        f'annotation {FREEZE} to a value that begins with "{LIFTED}" to lift it.'
-    )
-    return [Refusal(Guardrail.FROZEN, sentence)]
+    who = freeze.who.strip(" ()")
+    return [Refusal(Guardrail.FROZEN, Frozen(freeze.at, freeze.by, who, freeze.reason, FREEZE, LIFTED))]
 
 
 def vetoed(s: DecisionContext) -> list[Refusal]:
@@ -80,11 +69,7 @@ def vetoed(s: DecisionContext) -> list[Refusal]:
     veto = s.ledger.veto
     if veto is None or veto.template != s.ledger.present or s.now >= veto.until:
         return []
-    sentence = (
-        f"A person vetoed that this release of {s.target} is rolled back, until {instant(veto.until)} "
-        f"({veto.words or 'no reason was given'}): to lift that, mark the release bad, or roll it back by hand."
-    )
-    return [Refusal(Guardrail.VETOED, sentence)]
+    return [Refusal(Guardrail.VETOED, Vetoed(s.target, veto.until, veto.words))]
 
 
 def frozen_by_annotation(s: DecisionContext) -> list[Refusal]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from logcaster_guard.domain.guardrails import cause, limits, moment, target
 from logcaster_guard.domain.guardrails.decision_context import DecisionContext, Guardrail, Refusal
+from logcaster_guard.domain.guardrails.refusal_messages import NoJournal, OnlyAlert
 from logcaster_guard.domain.rules import Action, Policy
 
 
@@ -50,17 +51,16 @@ def manual_refusals(situation: DecisionContext, policy: Policy) -> Sequence[Refu
 
 def _action(s: DecisionContext) -> list[Refusal]:
     if s.rule.action is Action.ALERT_ONLY:
-        return [Refusal(Guardrail.ALERT_ONLY, f"Rule {s.rule.name} asks for an alert only.")]
+        return [Refusal(Guardrail.ALERT_ONLY, OnlyAlert(s.rule.name))]
     return []
 
 
 def _unrecorded(s: DecisionContext, policy: Policy) -> list[Refusal]:
     """What can be said without a journal: nothing of the target's releases and runs."""
-    sentence = "There is no usable journal: the guard only watches. Mend the journal and restart the guard."
     return [
         *target.own_workload(s),
         *target.not_ready_for_it(s),
         *moment.frozen_by_annotation(s),
         *target.owned(s, policy),
-        Refusal(Guardrail.NO_JOURNAL, sentence),
+        Refusal(Guardrail.NO_JOURNAL, NoJournal()),
     ]

@@ -1,13 +1,6 @@
-"""Instants and lengths of time as the sentences of refusals write them."""
+"""Lengths of time as sentences write them."""
 
 from __future__ import annotations
-
-from datetime import datetime
-
-
-def instant(at: datetime) -> str:
-    """An instant to the second."""
-    return at.strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def span(seconds: float) -> str:

@@ -24,6 +24,7 @@ from logcaster_guard.domain.inbox.annotations import (
     stamp,
 )
 from logcaster_guard.domain.inbox.freezes import SetFreeze
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.rules import Action
 
 LONGEST = timedelta(days=1)
@@ -119,7 +120,7 @@ class Heard:
     digest: str
     run: str | None
     counted: bool
-    words: str
+    words: Reason
 
 
 def is_approval_token(text: str) -> bool:

@@ -40,14 +40,14 @@ _REFUSALS: Mapping[bytes, str] = {
 class Slack:
     """The `Channel` port on one of Slack's incoming webhooks.
 
-    `url` is read for every delivery and never appears in a delivery's detail. The language is that of the labels; the
+    `url` is read for every delivery and never appears in a delivery's detail. `texts` are those of the labels; the
     notice's own words come as they are. Beyond `posting.judged`: a 200 counts only with Slack's `ok`, as a portal on
     the way answers 200 too.
     """
 
     def __init__(self, section: SlackSection, url: Reader, services: ChannelServices) -> None:
         self._name = section.name
-        self._language = services.language
+        self._texts = services.texts
         self._poster = Poster(url, None, section.timeout, services)
         self._unsure = ""
 
@@ -59,7 +59,7 @@ class Slack:
     async def deliver(self, notice: Notice) -> Delivery:
         """Try once; every outcome is a value."""
         repeated = self._unsure == notice.id
-        answer = await self._poster.post(message(notice, self._language, repeated=repeated), {})
+        answer = await self._poster.post(message(notice, self._texts, repeated=repeated), {})
         if isinstance(answer, Unanswered) and answer.sent:
             self._unsure = notice.id
             return TryLater(f"{answer.detail}; Slack may show the message all the same")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from logcaster_guard.domain.notices import Notice, Severity
-from logcaster_guard.messages.languages import LABELS, Language, label, state
+from logcaster_guard.messages.texts import Texts, english
 
 HEADER_LENGTH = 150
 TEXT_LENGTH = 3_000
@@ -48,34 +48,39 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _NO_ENTITIES = str.maketrans({"<": "\u2039", ">": "\u203a"})
 
 
-def message(notice: Notice, language: Language = Language.ENGLISH, *, repeated: bool = False) -> dict[str, object]:
+def message(notice: Notice, texts: Texts | None = None, *, repeated: bool = False) -> dict[str, object]:
     """The notice as Slack takes it, within its limits. `text` is what notifications on a screen show."""
-    labels = LABELS[language]
+    texts = texts or english()
     title = f"{_MARKS[notice.severity]} {_line(notice.title) or notice.event}"
     blocks: list[object] = [{"type": "header", "text": {"type": "plain_text", "text": header(title), "emoji": False}}]
     if notice.text.strip():
         blocks.append({"type": "section", "text": _mrkdwn(mrkdwn(notice.text.strip(), TEXT_LENGTH))})
     fields = [
         _mrkdwn(f"*{name}*\n{value}")
-        for key, value in _fields(notice, language)
-        if value and (name := label(notice, key, language))
+        for key, value in _fields(notice, texts)
+        if value and (name := texts.label(key, notice))
     ]
     blocks += [{"type": "section", "fields": fields[i : i + FIELDS]} for i in range(0, len(fields), FIELDS)]
     detail = notice.facts.get("detail", "").strip()
     if detail and detail not in notice.text:
-        blocks.append({"type": "section", "text": _mrkdwn(f"*{labels['detail']}*\n{mrkdwn(detail, FIELD_LENGTH)}")})
-    notes = [*([labels["repeated"]] if repeated else []), f"{_instant(notice.at)} · {mrkdwn(_line(notice.id), 500)}"]
+        blocks.append(
+            {"type": "section", "text": _mrkdwn(f"*{texts.labels['detail']}*\n{mrkdwn(detail, FIELD_LENGTH)}")}
+        )
+    notes = [
+        *([texts.labels["repeated"]] if repeated else []),
+        f"{_instant(notice.at)} · {mrkdwn(_line(notice.id), 500)}",
+    ]
     blocks.append({"type": "context", "elements": [_mrkdwn(note) for note in notes]})
     fallback = mrkdwn(f"{title}: {_line(notice.text)}", TEXT_LENGTH)
     return {"text": fallback, "blocks": blocks[:BLOCKS], "unfurl_links": False, "unfurl_media": False}
 
 
-def _fields(notice: Notice, language: Language) -> Iterator[tuple[str, str]]:
+def _fields(notice: Notice, texts: Texts) -> Iterator[tuple[str, str]]:
     facts = notice.facts
-    values = {**facts, "target": notice.target, "state": state(notice, language)}
+    values = {**facts, "target": notice.target, "state": texts.state(notice)}
     for key in _SHOWN:
         if key == "measured":
-            yield key, _measured(facts, LABELS[language]["more"])
+            yield key, _measured(facts, texts.labels["more"])
         elif key == "since" and key in facts:
             yield key, _since(facts[key])
         else:

@@ -56,7 +56,7 @@ class SlackApp:
     def __init__(self, section: SlackSection, token: Reader, channel: str, services: ChannelServices) -> None:
         self._name = section.name
         self._channel = channel
-        self._language = services.language
+        self._texts = services.texts
         self._began = services.now()
         self._unsure = ""
 
@@ -83,7 +83,7 @@ class SlackApp:
             if isinstance(stands, TryLater):
                 return stands
             repeated = stands is None
-        body = message(notice, self._language, repeated=repeated)
+        body = message(notice, self._texts, repeated=repeated)
         mark = {"event_type": EVENT_TYPE, "event_payload": {"id": notice.id}}
         answer = await self._post.post({"channel": self._channel, **body, "metadata": mark}, {})
         if isinstance(answer, Unanswered) and answer.sent:
