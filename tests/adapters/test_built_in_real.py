@@ -15,6 +15,7 @@ from logcaster_guard.config.settings import default_settings
 from logcaster_guard.domain import ownership
 from logcaster_guard.domain.ownership import Roster
 from logcaster_guard.domain.signals import Gap, NoData, Reading, Series, Target, Value
+from logcaster_guard.engine.sampling import read_now
 from tests.fakes.services import prometheus as prometheus_at
 from tests.real import presence
 from tests.real.prometheus import Prometheus
@@ -115,12 +116,12 @@ class Reader:
         self.clock = SystemClock()
         self.source = prometheus_at(prometheus.url, self.clock, rosters=self._roster)
 
-    async def _roster(self, target: Target) -> Roster:
+    async def _roster(self, target: Target, __: bool) -> Roster:
         return ROSTERS.get(target.namespace, WEB)
 
     async def read(self, namespace: str, name: str) -> Reading:
         target = Target(namespace, namespace, LONG if namespace == "long" else "web")
-        return (await self.source.read(target, [SIGNALS[name]]))[name]
+        return (await read_now(self.source, target, [SIGNALS[name]]))[name]
 
     async def number(self, namespace: str, name: str) -> float:
         reading = await self.read(namespace, name)

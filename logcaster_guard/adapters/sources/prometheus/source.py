@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from prometheus_api_client import PrometheusConnect
 
 from logcaster_guard.adapters.failures import Failure
+from logcaster_guard.adapters.per_target import each_target
 from logcaster_guard.adapters.plugin import SourceServices
 from logcaster_guard.adapters.skew import ClockSkew
 from logcaster_guard.adapters.sources.prometheus.answers import partial_of, points_of, reading_of, stale
@@ -39,6 +40,7 @@ from logcaster_guard.domain.signals import (
     Target,
     Value,
 )
+from logcaster_guard.ports import Answer, Request
 
 MAX_POINTS = 11_000  # per series, in Prometheus' web/api/v1
 _MOST_HALVINGS = 4
@@ -82,13 +84,16 @@ class PrometheusSource:
         """`prometheus`."""
         return SourceName.PROMETHEUS
 
-    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
-        """One reading for each signal, all asked at the same time; `at` is when the query was sent.
+    def read(self, requests: Sequence[Request]) -> AsyncIterator[Answer]:
+        """All is asked at the same time; `at` of a reading is when the query was sent.
 
         What several signals are made of is asked for once. Where there are values, one more query tells the age of
         their samples.
         """
-        roster = await self._roster(target, signals)
+        return each_target(requests, self._read)
+
+    async def _read(self, target: Target, signals: Sequence[Signal], shared: bool) -> Mapping[str, Reading]:
+        roster = await self._roster(target, signals, shared=shared)
         answers: dict[str, asyncio.Task[PromAnswer | Failure]] = {}
         queries: dict[str, str] = {}
 
@@ -168,9 +173,11 @@ class PrometheusSource:
         """The present second since the epoch, by the server's clock."""
         return (self._clock.now() - _EPOCH).total_seconds() + self._skew.likely
 
-    async def _roster(self, target: Target, signals: Iterable[Signal]) -> Roster | NoData | SourceError:
+    async def _roster(
+        self, target: Target, signals: Iterable[Signal], *, shared: bool = False
+    ) -> Roster | NoData | SourceError:
         """Who owns which pods, if a signal needs to know."""
-        return await self._rosters(target) if any(map(needs_roster, signals)) else Roster()
+        return await self._rosters(target, shared) if any(map(needs_roster, signals)) else Roster()
 
     async def _reading(self, asked: Question, answer: PromAnswer | Failure, at: float) -> Reading:
         if isinstance(answer, Failure):
