@@ -221,8 +221,9 @@ class Executor:
                 decision = self._voided(run) or self._next(run, observation)
                 self._note_hindrance(run, decision, failure or observation)
                 await self._tell_hindered(stream, run)
-                failure = None
+                refused, failure = failure, None
                 if pause and isinstance(decision, Perform | Compensate):
+                    await self._tell_held_up(stream, run, str(refused), barred=True)
                     await self._clock.sleep_until(self._clock.monotonic() + pause)
                     continue
                 if isinstance(decision, WaitUntil):
