@@ -205,6 +205,30 @@ class Look(Step):
         return ()
 
 
+class Wait(Look):
+    """A wait or a judgement that is given up after `timeout` seconds."""
+
+    __slots__ = ()
+
+    timeout: float
+    asks: ClassVar = None
+
+    @property
+    def deadline(self) -> float:
+        """Its timeout."""
+        return self.timeout
+
+
+class RolloutWait(Wait):
+    """A wait for the good release to take over, which has failed if it does not in time."""
+
+    __slots__ = ()
+
+    def overdue(self, detail: Reason) -> tuple[str, Reason]:
+        """The run has failed."""
+        return FAILED, f"the rollout of the good release was not complete in time: {detail}"
+
+
 @dataclass(frozen=True, slots=True)
 class Compensation:
     """Something borrowed that must be given back.

@@ -7,16 +7,12 @@ from typing import ClassVar, Literal
 
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
-from logcaster_guard.domain.message import Reason
-from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
-from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
-from logcaster_guard.domain.startup import never_starts
-from logcaster_guard.domain.steps import Look, Plan, Purpose
+from logcaster_guard.domain.observations import Done, ExternalChange, Observation, Unclear
+from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.steps import Plan, Purpose, RolloutWait
 from logcaster_guard.ports import Clock, Cluster
-from logcaster_guard.steps.helper_deployment import (
-    restarts,
-)
 from logcaster_guard.steps.observe import (
+    coming_up,
     own_pods,
     undisturbed,
 )
@@ -24,7 +20,7 @@ from logcaster_guard.steps.services import StepKind
 
 
 @dataclass(frozen=True, slots=True)
-class AwaitEnvironment(Look):
+class AwaitEnvironment(RolloutWait):
     """Wait: until `replicas` pods of the other environment are Ready, all of the good release; `timeout` in seconds."""
 
     replicas: int
@@ -32,14 +28,6 @@ class AwaitEnvironment(Look):
     kind: Literal["await_environment"] = "await_environment"
     inconclusive_if_unseen: ClassVar = False
     purpose: ClassVar = Purpose.PREPARATION
-    asks: ClassVar = None
-
-    @property
-    def deadline(self) -> float:
-        return self.timeout
-
-    def overdue(self, detail: Reason) -> tuple[str, Reason]:
-        return FAILED, f"the rollout of the good release was not complete in time: {detail}"
 
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
         return f"wait until {self.replicas} pods of the other environment are Ready"
@@ -67,13 +55,7 @@ class AwaitEnvironmentHandler:
             return Done(text)
         if ready >= step.replicas:
             text = f"{text}, but its controller has not brought the rollout to its end: {workload.progress}"
-        said = never_starts(pods, self._clock.now(), lasted=run.lasted(self._clock.now()))
-        if said is not None:
-            return Failed(DESTINATION_BAD, f"the good release does not start: {said}")
-        crashed = sum(restarts(p) > 0 for p in pods)
-        if crashed:
-            return Before(text, overdue=(DESTINATION_BAD, f"{text}, and {crashed} of them have crashed"))
-        return Before(text, overdue=(FAILED, f"the other environment does not come up: {text}"))
+        return coming_up(pods, run, self._clock.now(), text, otherwise="the other environment does not come up")
 
     async def apply(self, step: AwaitEnvironment, run: Run) -> None:
         """Nothing to do: the Deployment controller does it."""

@@ -13,7 +13,7 @@ from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
 from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.signals import Value
-from logcaster_guard.domain.steps import Look, Plan, Purpose
+from logcaster_guard.domain.steps import Plan, Purpose, Wait
 from logcaster_guard.ports import Cluster
 from logcaster_guard.steps.observe import (
     own_pods,
@@ -24,7 +24,7 @@ from logcaster_guard.steps.services import Checker, StepKind
 
 
 @dataclass(frozen=True, slots=True)
-class CheckEnvironment(Look):
+class CheckEnvironment(Wait):
     """Wait: until every pod of the other environment answers its health check.
 
     `health_url` is the Service's; its port and path are asked of each pod. `timeout` in seconds.
@@ -35,11 +35,6 @@ class CheckEnvironment(Look):
     kind: Literal["check_environment"] = "check_environment"
     inconclusive_if_unseen: ClassVar = False
     purpose: ClassVar = Purpose.PREPARATION
-    asks: ClassVar = None
-
-    @property
-    def deadline(self) -> float:
-        return self.timeout
 
     def overdue(self, detail: Reason) -> tuple[str, Reason]:
         return FAILED, f"the other environment did not answer its health check in time: {detail}"

@@ -15,9 +15,9 @@ from logcaster_guard.domain.observations import Before, Done, ExternalChange, Fa
 from logcaster_guard.domain.runs import DESTINATION_BAD, INCONCLUSIVE, Run
 from logcaster_guard.domain.signals import SourceError, Value
 from logcaster_guard.domain.steps import (
-    Look,
     Plan,
     Purpose,
+    Wait,
 )
 from logcaster_guard.ports import Clock, Cluster
 from logcaster_guard.steps.helper_deployment import (
@@ -35,7 +35,7 @@ _AGAIN, _LONGEST = 1.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class JudgeHelper(Look):
+class JudgeHelper(Wait):
     """Judge: the helper's own error rate at this share of the pods.
 
     `share` is helper / all. Judged `wait` seconds after the step's pods were Ready, on readings that look back `window`
@@ -53,11 +53,6 @@ class JudgeHelper(Look):
     kind: Literal["judge_helper"] = "judge_helper"
     inconclusive_if_unseen: ClassVar = False
     purpose: ClassVar = Purpose.PREPARATION
-    asks: ClassVar = None
-
-    @property
-    def deadline(self) -> float:
-        return self.timeout
 
     def overdue(self, detail: Reason) -> tuple[str, Reason]:
         return INCONCLUSIVE, f"whether the good release serves well could not be told in time: {detail}"

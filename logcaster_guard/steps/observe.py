@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 from logcaster_guard.domain.errors import ClusterError, NotFound
 from logcaster_guard.domain.external_changes import external_change, external_live_change
 from logcaster_guard.domain.field_owners import released_by
-from logcaster_guard.domain.observations import Done, ExternalChange, Failed, Observation, Unclear
-from logcaster_guard.domain.runs import ABANDONED, Run
-from logcaster_guard.domain.startup import held_up
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
+from logcaster_guard.domain.runs import ABANDONED, DESTINATION_BAD, FAILED, Run
+from logcaster_guard.domain.startup import held_up, never_starts
 from logcaster_guard.domain.workload import HASH_LABEL, REVISION_LABEL, Workload, revisions_of
 from logcaster_guard.ports import Cluster, Json, Kind
 
@@ -128,3 +129,24 @@ def rolled_out_again(workload: Workload, run: Run) -> Failed:
     """The end of a run whose bad release somebody has rolled out once more."""
     who = released_by(workload.raw, since=run.opened.at)
     return Failed(ABANDONED, f"Somebody rolled the bad release out again{who}.")
+
+
+def _restarts(pod: Json) -> int:
+    """How often its containers have been started again."""
+    statuses = (pod.get("status") or {}).get("containerStatuses") or []
+    return sum(int(c.get("restartCount") or 0) for c in statuses)
+
+
+def coming_up(pods: Sequence[Json], run: Run, now: datetime, text: str, *, otherwise: str) -> Observation:
+    """What pods of the good release show that are not Ready as they should be: they never start, or may come up still.
+
+    `text` tells how many are Ready, `otherwise` what is wrong if it stays like that; pods that crash show that the
+    release is bad.
+    """
+    said = never_starts(pods, now, lasted=run.lasted(now))
+    if said is not None:
+        return Failed(DESTINATION_BAD, f"the good release does not start: {said}")
+    crashed = sum(_restarts(p) > 0 for p in pods)
+    if crashed:
+        return Before(text, overdue=(DESTINATION_BAD, f"{text}, and {crashed} of them have crashed"))
+    return Before(text, overdue=(FAILED, f"{otherwise}: {text}"))

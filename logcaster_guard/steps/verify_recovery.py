@@ -10,9 +10,9 @@ from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation
 from logcaster_guard.domain.runs import INCONCLUSIVE, NOT_RECOVERED, Run
 from logcaster_guard.domain.steps import (
-    Look,
     Plan,
     Purpose,
+    Wait,
 )
 from logcaster_guard.ports import Clock, Cluster
 from logcaster_guard.steps.observe import look
@@ -20,7 +20,7 @@ from logcaster_guard.steps.services import Assessor, StepKind
 
 
 @dataclass(frozen=True, slots=True)
-class VerifyRecovery(Look):
+class VerifyRecovery(Wait):
     """Judge: quiet for `stable_for` seconds within `timeout` seconds, on readings from after the rollout."""
 
     rule: str
@@ -29,11 +29,6 @@ class VerifyRecovery(Look):
     kind: Literal["verify_recovery"] = "verify_recovery"
     inconclusive_if_unseen: ClassVar = False
     purpose: ClassVar = Purpose.VERIFICATION
-    asks: ClassVar = None
-
-    @property
-    def deadline(self) -> float:
-        return self.timeout
 
     def overdue(self, detail: Reason) -> tuple[str, Reason]:
         return INCONCLUSIVE, f"recovery could not be shown in time: {detail}"

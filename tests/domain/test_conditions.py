@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -191,6 +192,7 @@ OTHERS = Compare(Comparator.GT, SignalRef("error_rate"), Number(0.05))
         (AT_LEAST, 5.0, False),
         (BELOW, 1.0, False),
         (OTHERS, 1.0, False),  # of which no highest is known
+        (replace(OTHERS, comparator=Comparator.GE), 1.0, False),
         (Not(ABOVE), 1.0, True),
         (Not(ABOVE), 6.0, False),
         (And((OTHERS, ABOVE)), 1.0, True),

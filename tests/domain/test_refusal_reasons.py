@@ -20,8 +20,8 @@ from logcaster_guard.domain.attribution import (
     Suspect,
 )
 from logcaster_guard.domain.evidence import Ranked, Ranking
-from logcaster_guard.domain.gitops import GitOps
-from logcaster_guard.domain.guardrails import PastRun, manual_refusals, refusals
+from logcaster_guard.domain.gitops import TRACKING_ID, GitOps
+from logcaster_guard.domain.guardrails import Guardrail, PastRun, Refusal, manual_refusals, refusals
 from logcaster_guard.domain.guardrails.refusal_messages import (
     AnotherRunOpen,
     BeingDeleted,
@@ -107,6 +107,7 @@ def needing(rate: float, **seen: Any) -> Mapping[str, Any]:
         ({"rule": rule(action=Action.ALERT_ONLY)}, OnlyAlert("high_error_rate")),
         ({"own": True}, OwnWorkload(WORKLOAD)),
         ({"workload": None}, TargetMissing(TARGET)),
+        ({**BEGUN, "workload": None, "rule": rule(rollout_window=None)}, TargetMissing(TARGET)),
         ({"workload": seen_as({"deletionTimestamp": "2026-01-01T00:00:00Z"})}, BeingDeleted(TARGET)),
         ({"workload": seen_as({}, paused=True)}, Paused(TARGET)),
         ({"workload": seen_as({}, replicas=0)}, ScaledToZero(WORKLOAD)),
@@ -165,7 +166,14 @@ def needing(rate: float, **seen: Any) -> Mapping[str, Any]:
     ],
 )
 def test_a_refusal_tells_its_facts(change: Mapping[str, Any], reason: Message) -> None:
-    assert reason in [r.reason for r in refusals(replace(ALLOWED, **change), POLICY)]
+    found = refusals(replace(ALLOWED, **change), POLICY)
+    assert reason in [r.reason for r in found if isinstance(r.guardrail, Guardrail)]
+
+
+def test_an_application_is_looked_for_where_argo_cd_is() -> None:
+    tracked = seen_as({"annotations": {TRACKING_ID: f"web:apps/Deployment:{TARGET}"}})
+    [refusal] = refusals(replace(ALLOWED, workload=tracked), replace(POLICY, argocd_namespace="tools"))
+    assert refusal.reason == OwnerWouldUndo(TARGET, "Argo CD Application tools/web", "", suspendable=True)
 
 
 def test_an_owner_of_no_name_cannot_be_suspended() -> None:
@@ -188,8 +196,7 @@ def test_what_no_longer_holds_refuses_nothing(change: Mapping[str, Any]) -> None
 
 def test_the_rules_own_least_traffic_counts_before_the_policys() -> None:
     policy = replace(POLICY, limits=Limits(min_request_rate=5.0))
-    [refusal] = refusals(ALLOWED, policy)
-    assert refusal.reason == TooFewRequests(TARGET, "", 5.0)
+    assert refusals(ALLOWED, policy) == [Refusal(Guardrail.MINIMUM_REQUEST_RATE, TooFewRequests(TARGET, "", 5.0))]
     assert refusals(replace(ALLOWED, **needing(1.0, request_rate=Value(0.0, 2.0))), policy) == []
 
 
@@ -201,9 +208,9 @@ def test_each_window_that_is_open_for_the_target_is_told() -> None:
     # It is 02:46 there.
     windows = (window("over", 2), window("theirs", 5, "another"), window("all", 4), window("mine", 5, "prod"))
     found = refusals(replace(ALLOWED, name="prod"), replace(POLICY, maintenance=windows))
-    assert [r.reason for r in found] == [
-        InMaintenance(TARGET, "all", at(4 * HOUR)),
-        InMaintenance(TARGET, "mine", at(5 * HOUR)),
+    assert found == [
+        Refusal(Guardrail.MAINTENANCE, InMaintenance(TARGET, "all", at(4 * HOUR))),
+        Refusal(Guardrail.MAINTENANCE, InMaintenance(TARGET, "mine", at(5 * HOUR))),
     ]
 
 

@@ -10,12 +10,13 @@ import pytest
 
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.rules import Action, Policy
-from logcaster_guard.domain.signals import Target
+from logcaster_guard.domain.signals import Gap, NoData, Target
 from logcaster_guard.domain.snapshots import Snapshot
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.rollbacks import blue_green, immediate
-from logcaster_guard.rollbacks.blue_green import Environments
+from logcaster_guard.rollbacks import blue_green
+from logcaster_guard.rollbacks.autoscaling import SCALED_OBJECT
+from logcaster_guard.rollbacks.blue_green import Facts
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 from logcaster_guard.steps.await_endpoints import AwaitEndpoints
 from logcaster_guard.steps.await_environment import AwaitEnvironment
@@ -24,9 +25,10 @@ from logcaster_guard.steps.judge_environment import JudgeEnvironment
 from logcaster_guard.steps.raise_autoscaler_minimum import RaiseAutoscalerMinimum
 from logcaster_guard.steps.restore_environment import RestoreEnvironment
 from logcaster_guard.steps.scale_environment import ScaleEnvironment
+from logcaster_guard.steps.services import Inspection
 from logcaster_guard.steps.switch_service import SwitchService
-from logcaster_guard.steps.verify_recovery import VerifyRecovery
 from tests.domain.build import deployment, pod, rule, template
+from tests.rollbacks.build import request, seen
 
 TARGET = Target(
     "web",
@@ -60,18 +62,13 @@ LIVE = environment("web-green", "green", "v2")
 OTHER = environment("web-blue", "blue", "v1")
 RECORD = Record(OTHER.hash, "1", "blob", ("v1",), 0, 0, snapshot="saved")
 OLDER = Record("older", "0", "blob", ("v0",), 0, 0)
-AROUND = Environments(SERVICE, OTHER, [], [], {}, error_rate=0.3)
+ASKED = request(LIVE, RECORD, OLDER, target=TARGET, asked=rule(action=Action.BLUE_GREEN))
+AROUND = Facts(ASKED, SERVICE, OTHER, [], [], {}, seen(1_000.0, error_rate=0.3))
 
 
-def planned(around: Environments = AROUND, live: Workload = LIVE, *records: Record) -> Plan | NotApplicable:
-    return blue_green.plan(
-        live,
-        records or (RECORD, OLDER),
-        target=TARGET,
-        rule=rule(action=Action.BLUE_GREEN),
-        policy=POLICY,
-        around=around,
-    )
+def planned(around: Facts = AROUND, live: Workload = LIVE, *records: Record) -> Plan | NotApplicable:
+    asked = replace(ASKED, workload=live, destinations=records or ASKED.destinations)
+    return blue_green.plan(replace(around, request=asked))
 
 
 def kinds(found: Plan | NotApplicable) -> list[str]:
@@ -79,7 +76,7 @@ def kinds(found: Plan | NotApplicable) -> list[str]:
     return [s.kind for s in found.steps]
 
 
-REST = ["check_environment", "switch_service", "await_endpoints", "judge_environment", "verify_recovery"]
+REST = ["check_environment", "switch_service", "await_endpoints", "judge_environment"]
 
 
 def test_the_other_environment_is_proven_before_the_service_goes_there() -> None:
@@ -128,7 +125,6 @@ def test_its_autoscaler_may_neither_shrink_it_meanwhile_nor_undo_what_is_given_b
             *(ScaleEnvironment(3), RaiseAutoscalerMinimum("hpa", "u", 3), AwaitEnvironment(3, 600.0)),
             CheckEnvironment("http://active:9998/health", 600.0),
             *(SwitchService("environment", "green", "blue"), AwaitEndpoints(3, 600.0), judgement),
-            VerifyRecovery("high_error_rate", 300.0, 1_200.0),
         ),
         live="web-green",
         live_uid="uid-web-green",
@@ -147,7 +143,20 @@ def test_a_minimum_is_raised_only_where_the_autoscaler_could_shrink_it(
 
 
 def test_one_whose_errors_cannot_be_told_apart_is_not_judged_by_them() -> None:
-    assert "judge_environment" not in kinds(planned(replace(AROUND, inseparable="its metrics name no pod")))
+    blind = NoData(0.0, Gap.NOT_BY_POD, "its metrics name no pod")
+    around = replace(AROUND, inspected=Inspection(blind, blind))
+    assert "judge_environment" not in kinds(planned(replace(around, judged=False)))
+    found = planned(around)
+    assert isinstance(found, NotApplicable)
+    assert "its metrics name no pod" in found.reasons[0]
+
+
+@pytest.mark.parametrize(("requests", "baseline"), [(None, None), (99.0, None), (100.0, 0.3)])
+def test_a_handful_of_requests_is_nothing_to_judge_by(requests: float | None, baseline: float | None) -> None:
+    found = planned(replace(AROUND, inspected=seen(requests, error_rate=0.3)))
+    assert isinstance(found, Plan)
+    (judged,) = (s for s in found.steps if isinstance(s, JudgeEnvironment))
+    assert judged.baseline == baseline
 
 
 def test_a_deployment_of_no_environment_has_no_other() -> None:
@@ -219,7 +228,7 @@ def test_one_that_is_missing_comes_from_the_snapshot_of_the_good_release() -> No
         ),
     ],
 )
-def test_what_is_not_proven_is_refused_in_a_sentence(around: Environments, live: Workload, words: str) -> None:
+def test_what_is_not_proven_is_refused_in_a_sentence(around: Facts, live: Workload, words: str) -> None:
     found = planned(around, live)
     assert isinstance(found, NotApplicable)
     assert words in " ".join(found.reasons)
@@ -237,7 +246,7 @@ def test_the_floor_is_what_the_service_has_at_the_start_and_at_most_what_is_want
 @pytest.mark.parametrize(("size", "least", "fits"), [(3, 2, False), (3, 3, True), (2, None, False), (1, None, True)])
 def test_kedas_autoscaler_must_keep_enough_pods_by_itself(size: int, least: int | None, fits: bool) -> None:
     scaler = autoscaler(6, least)
-    scaler["metadata"]["labels"] = {immediate.SCALED_OBJECT: "blue"}
+    scaler["metadata"]["labels"] = {SCALED_OBJECT: "blue"}
     found = planned(replace(AROUND, autoscalers=[scaler]), environment("web-green", "green", "v2", replicas=size))
     reasons = " ".join(found.reasons) if isinstance(found, NotApplicable) else ""
     assert ("raise the minimum in KEDA's ScaledObject blue" in reasons) is not fits

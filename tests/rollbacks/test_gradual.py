@@ -15,10 +15,12 @@ from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import Action, AlertPolicy, GradualPolicy, Policy
 from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.signals import Gap, NoData
 from logcaster_guard.domain.steps import Compensation, Plan
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.rollbacks import alert_then, gradual, immediate
-from logcaster_guard.rollbacks.gradual import Surroundings
+from logcaster_guard.rollbacks.autoscaling import SCALED_OBJECT
+from logcaster_guard.rollbacks.gradual import Facts
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 from logcaster_guard.steps.ask_people import AskPeople
 from logcaster_guard.steps.await_helper import AwaitHelper
@@ -30,8 +32,9 @@ from logcaster_guard.steps.remove_helper import RemoveHelper
 from logcaster_guard.steps.restore_template import RestoreTemplate
 from logcaster_guard.steps.scale_helper import ScaleHelper
 from logcaster_guard.steps.scale_production import ScaleProduction
-from logcaster_guard.steps.verify_recovery import VerifyRecovery
+from logcaster_guard.steps.services import Inspection
 from tests.domain.build import UID, at, deployment, pod, rule, template
+from tests.rollbacks.build import request, seen
 
 SHARES = GradualPolicy().steps
 RECORD = Record("goodgoodgood", "1", "blob", ("v1",), 0, 0)
@@ -42,15 +45,33 @@ HPA: dict[str, Any] = {
 }
 HELPER = "logcaster-prod-rollback"
 NAMESAKE = f"There is a Deployment default/{HELPER} already"
-AROUND = Surroundings(SERVICE, [], [], [], {}, Release(template("v1")))
 
 
 def bad(**spec: Any) -> Workload:
     return Workload(deployment(template("v2"), **{"replicas": 4, **spec}))
 
 
-def planned(around: Surroundings = AROUND, workload: Workload | None = None) -> Plan | NotApplicable:
-    return gradual.plan(workload or bad(), RECORD, rule=rule(action=Action.GRADUAL), policy=Policy(), around=around)
+AROUND = Facts(
+    request=request(bad(), RECORD, asked=rule(action=Action.GRADUAL)),
+    release=Release(template("v1")),
+    service=SERVICE,
+    autoscalers=[],
+    pods=[],
+    budgets=[],
+    claims={},
+    namesake=None,
+    inspected={60.0: seen(None)},
+)
+NOW = immediate.Facts(request(bad(), RECORD), Release(template("v1")), SERVICE, [HPA])
+
+
+def of(workload: Workload, around: Facts = AROUND, policy: Policy | None = None) -> Facts:
+    """The same for another workload."""
+    return replace(around, request=replace(around.request, workload=workload, policy=policy or Policy()))
+
+
+def planned(around: Facts = AROUND, workload: Workload | None = None) -> Plan | NotApplicable:
+    return gradual.plan(of(workload or bad(), around))
 
 
 def steps(found: Plan | NotApplicable) -> Plan:
@@ -88,10 +109,7 @@ def test_at_no_step_of_the_plan_fewer_pods_serve_than_before(
     """Pods of the helper count once they were waited for; an autoscaler brings production to its bounds at once."""
     policy = Policy(gradual=GradualPolicy(steps=(*sorted(shares), 1.0)))
     around = replace(AROUND, autoscalers=[HPA] if scaled else [])
-    found = gradual.plan(
-        bad(replicas=size), RECORD, rule=rule(action=Action.GRADUAL), policy=policy, around=around
-    )  # fmt: skip
-    plan = steps(found)
+    plan = steps(gradual.plan(of(bad(replicas=size), around, policy)))
     production, helper, ready = size, 0, 0
     for step in plan.steps:
         match step:
@@ -137,13 +155,8 @@ def test_productions_size_is_borrowed_before_an_autoscaler_may_change_it() -> No
 def test_the_whole_plan_of_a_target_with_an_autoscaler() -> None:
     judged = GradualPolicy(steps=(0.5, 1.0), wait=30.0, window=90.0, threshold=0.02, min_requests=50, hold=200.0)
     others = {**HPA, "spec": {**HPA["spec"], "scaleTargetRef": {"kind": "Deployment", "name": "another"}}}
-    found = gradual.plan(
-        bad(replicas=2),
-        RECORD,
-        rule=rule(action=Action.GRADUAL),
-        policy=Policy(gradual=judged),
-        around=replace(AROUND, autoscalers=[others, HPA]),
-    )
+    around = replace(AROUND, autoscalers=[others, HPA])
+    found = gradual.plan(of(bad(replicas=2), around, Policy(gradual=judged)))
 
     def judge(share: float) -> JudgeHelper:
         return JudgeHelper(HELPER, share, 30.0, 90.0, 0.02, 50, 290.0)
@@ -155,7 +168,7 @@ def test_the_whole_plan_of_a_target_with_an_autoscaler() -> None:
         *(PinAutoscaler("hpa", "u", 1), ScaleProduction(1), judge(0.5)),
         *(ScaleHelper(HELPER, 2), AwaitHelper(HELPER, 2, 600.0), ScaleProduction(0), judge(1.0)),
         *(RestoreTemplate("blob"), PinAutoscaler("hpa", "u", 2), ScaleProduction(2), AwaitRollout(600.0)),
-        *(RemoveHelper(HELPER), VerifyRecovery("high_error_rate", 300.0, 1_200.0)),
+        RemoveHelper(HELPER),
     )
     assert found == Plan(
         strategy="gradual",
@@ -184,7 +197,7 @@ def test_who_takes_over_goes_on_with_what_is_borrowed() -> None:
     }
     old = Run(RunOpened(at(0), "r", "default/logcaster-prod", "slow", "", before), compensations=borrowed)
     third, older = Workload(deployment(template("v3"), replicas=1)), replace(RECORD, template="older", blob="blob 0")
-    found = gradual.take_over(old, third, replace(older, images=("v0",)), rule=rule(), policy=Policy())
+    found = gradual.take_over(old, request(third, replace(older, images=("v0",))))
     assert found == replace(
         before,
         strategy="immediate",
@@ -195,7 +208,7 @@ def test_who_takes_over_goes_on_with_what_is_borrowed() -> None:
         replicas=1,
         steps=(
             *(RestoreTemplate("blob 0"), PinAutoscaler("hpa", "u", 4), ScaleProduction(4), AwaitRollout(600.0)),
-            *(RemoveHelper(HELPER), VerifyRecovery("high_error_rate", 300.0, 1_200.0)),
+            RemoveHelper(HELPER),
         ),
     )
 
@@ -203,15 +216,23 @@ def test_who_takes_over_goes_on_with_what_is_borrowed() -> None:
 @pytest.mark.parametrize(("rate", "proves"), [(2.0, True), (1.9, False)])
 def test_a_first_step_that_would_get_too_few_requests_is_no_step(rate: float, proves: bool) -> None:
     policy = Policy(gradual=GradualPolicy(steps=(0.25, 1.0), window=60.0, min_requests=30))
-    plan = gradual.plan(bad(replicas=3), RECORD, rule=rule(), policy=policy, around=AROUND)
-    found = gradual.unprovable(steps(plan), rate)
-    assert (found is None) is proves
-    assert found is None or "default/logcaster-prod has 1.9 requests per second" in found.reasons[0]
+    facts = of(bad(replicas=3), policy=policy)
+    found = gradual.plan(replace(facts, inspected={60.0: seen(rate * 60.0), 600.0: seen(0.0)}))
+    assert isinstance(found, Plan) is proves
+    if isinstance(found, NotApplicable):
+        assert "default/logcaster-prod has 1.9 requests per second" in found.reasons[0]
+
+
+def test_what_cannot_be_read_by_pod_cannot_be_judged() -> None:
+    blind = NoData(0.0, Gap.NOT_BY_POD, "the series name no pod")
+    found = planned(replace(AROUND, inspected={60.0: Inspection(blind, blind)}))
+    assert isinstance(found, NotApplicable)
+    assert "the series name no pod" in found.reasons[0]
 
 
 def test_it_ends_with_production_whole_and_the_helper_gone() -> None:
     kinds = [s.kind for s in steps(planned()).steps]
-    assert kinds[-5:] == ["restore_template", "scale_production", "await_rollout", "remove_helper", "verify_recovery"]
+    assert kinds[-4:] == ["restore_template", "scale_production", "await_rollout", "remove_helper"]
     assert [s.replicas for s in steps(planned()).steps if isinstance(s, ScaleProduction)][-2:] == [0, 4]
 
 
@@ -258,7 +279,7 @@ def budget(**spec: int) -> dict[str, Any]:
         (replace(AROUND, namesake={"metadata": {}}), {}, "already, where the helper would be"),
     ],
 )
-def test_where_it_cannot_be_done_it_says_why(around: Surroundings, spec: dict[str, Any], words: str) -> None:
+def test_where_it_cannot_be_done_it_says_why(around: Facts, spec: dict[str, Any], words: str) -> None:
     found = planned(around, bad(**spec))
     assert isinstance(found, NotApplicable)
     [reason] = found.reasons
@@ -283,9 +304,7 @@ def test_a_former_helper_that_is_being_deleted_is_no_obstacle() -> None:
 def test_every_step_has_a_line() -> None:
     plan = steps(planned(replace(AROUND, autoscalers=[HPA])))
     assert len(plan.lines) == len(plan.steps)
-    found = immediate.plan(bad(), RECORD, rule=rule(), policy=Policy(), service=SERVICE, autoscalers=[HPA])
-    assert isinstance(found, Plan)
-    asking = alert_then.plan(found, rule=rule(), policy=Policy())
+    asking = steps(alert_then.plan(NOW))
     assert asking.lines[0] == "wait 300 s for a veto"
 
 
@@ -301,10 +320,9 @@ def test_every_step_has_a_line() -> None:
 def test_people_are_asked_before_the_quickest_plan(
     policys: bool, rules: bool | None, approval: bool, timeout: float
 ) -> None:
-    found = immediate.plan(bad(), RECORD, rule=rule(), policy=Policy(), service=SERVICE, autoscalers=[HPA])
-    assert isinstance(found, Plan)
     policy = Policy(alert=AlertPolicy(require_approval=policys))
-    asking = alert_then.plan(found, rule=replace(rule(), require_approval=rules), policy=policy)
+    asked = replace(NOW.request, rule=replace(rule(), require_approval=rules), policy=policy)
+    found, asking = steps(immediate.plan(NOW)), alert_then.plan(replace(NOW, request=asked))
     question = AskPeople("high_error_rate", 300.0, approval, 120.0, 300.0, timeout)
     assert asking == replace(found, strategy="alert_then", steps=(question, *found.steps))
 
@@ -313,9 +331,8 @@ def test_people_are_asked_before_the_quickest_plan(
 def test_trouble_is_gone_when_it_is_quiet_for_the_grace_or_as_long_as_a_recovery_takes(
     grace: float, quiet_for: float, timeout: float
 ) -> None:
-    found = immediate.plan(bad(), RECORD, rule=rule(), policy=Policy(), service=SERVICE, autoscalers=[HPA])
-    assert isinstance(found, Plan)
-    question = alert_then.plan(found, rule=replace(rule(), grace=grace), policy=Policy()).steps[0]
+    asked = replace(NOW.request, rule=replace(rule(), grace=grace))
+    question = steps(alert_then.plan(replace(NOW, request=asked))).steps[0]
     assert isinstance(question, AskPeople)
     assert (question.grace, question.quiet_for, question.timeout) == (grace, quiet_for, timeout)
 
@@ -340,12 +357,13 @@ def test_the_floor_is_what_serves_at_the_start_and_at_most_what_is_wanted(ready:
     others = [pod(web, ready=False), pod(web, going=True), pod({**web, capacity.HELPER_LABEL: "left"})]
     others += [pod(), pod({**web, "app": "another"})]  # another workload's; its own, which the Service leaves out
     pods = [*(pod(web) for _ in range(ready)), *others]
-    found = steps(planned(replace(AROUND, pods=pods), bad(selector={"matchLabels": web})))
+    good = Release({**template("v1"), "metadata": {"labels": {"app": "logcaster", **web}}})
+    found = steps(planned(replace(AROUND, pods=pods, release=good), bad(selector={"matchLabels": web})))
     assert (found.floor, found.size) == (floor, 4)
 
 
 def test_an_autoscaler_of_kedas_cannot_be_pinned() -> None:
-    labels = {immediate.SCALED_OBJECT: "web"}
+    labels = {SCALED_OBJECT: "web"}
     found = planned(replace(AROUND, autoscalers=[{**HPA, "metadata": {**HPA["metadata"], "labels": labels}}]))
     assert isinstance(found, NotApplicable)
     [reason] = found.reasons
