@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from logcaster_guard.domain import ownership
@@ -40,6 +40,13 @@ def long(length: int, *hashes: str, live: dict[str, str] | None = None) -> Roste
         (WEB, "", None),
         (long(46), generated("x" * 46 + "-7d9f8c6b55"), UNKNOWN),  # the longest that keeps the whole hash
         (long(47), generated("x" * 47 + "-7d9f8c6b55"), None),
+        (long(47), generated("x" * 47 + "-7d9f8c6b5"), None),
+        (
+            long(53, "7d9f8c6b5"),
+            generated("x" * 53 + "-7d9f8c6b5"),
+            "7d9f8c6b5",
+        ),  # four characters of the hash are left
+        (long(54, "7d9f8c6b5"), generated("x" * 54 + "-7d9f8c6b5"), None),
         (long(50, "7d9f8c6b5", "55bf4c9d88"), generated(f"{AT_50}-7d9f8c6b5"), "7d9f8c6b5"),
         (long(50, "7d9f8c6b55", "7d9f8c6b44"), generated(f"{AT_50}-7d9f8c6b55"), UNKNOWN),  # cut before they differ
         (long(56, "7d9f8c6b5"), generated("x" * 56 + "-7d9f8c6b5"), None),  # one character of the hash proves nothing
@@ -63,6 +70,7 @@ def test_a_pod_belongs_to_who_owns_it(roster: Roster, pod: str, release: str | N
     digest=st.text("456789bcdf", min_size=4, max_size=10),
     ending=st.text("bcdfghjklmnpqrstvwxz2456789", min_size=5, max_size=5),
 )
+@example(name=AT_60, digest="7d9f8c6b5", ending="x8k2p")
 def test_the_pattern_finds_every_pod_of_the_workload_however_long_its_name(
     name: str, digest: str, ending: str
 ) -> None:  # fmt: skip
