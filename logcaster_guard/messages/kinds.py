@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from logcaster_guard.domain import evidence, problems, reasons
+from logcaster_guard.domain import evidence, problems, reasons, theirs
+from logcaster_guard.domain import step_reasons as steps
 from logcaster_guard.domain.guardrails import refusal_messages as refusals
 from logcaster_guard.domain.message import Message
 from logcaster_guard.messages import guard_headlines as guard
@@ -131,4 +132,47 @@ MESSAGES: tuple[type[Message], ...] = (
     evidence.Ranked,
     evidence.Ranking,
     evidence.Evidence,
+    theirs.ServiceDeleted,
+    theirs.SelectorChanged,
+    theirs.WorkloadDeleted,
+    theirs.WorkloadMadeAnew,
+    theirs.WorkloadBeingDeleted,
+    theirs.GoodReleaseOut,
+    theirs.WorkloadScaled,
+    theirs.WorkloadPaused,
+    theirs.WorkloadFrozen,
+    theirs.AnotherReleaseOut,
+    theirs.BadReleaseOutAgain,
+    theirs.WorkloadGone,
+    theirs.HelperScaled,
+    theirs.HelperDeleted,
+    theirs.AnotherInItsPlace,
+    steps.RolloutIncomplete,
+    steps.RecoveryNotShown,
+    steps.ServesUnknown,
+    steps.NobodyApproved,
+    steps.HealthUnanswered,
+    steps.NotHealthy,
+    steps.StillInBreach,
+    steps.QuietFor,
+    steps.BreachWentAway,
+    steps.TargetWasFrozen,
+    steps.NobodyObjected,
+    steps.DoesNotStart,
+    steps.NoProgress,
+    steps.DoesNotComeUp,
+    steps.PodsCrashed,
+    steps.DoesNotStayUp,
+    steps.FailsToo,
+    steps.FaresUnread,
+    steps.TooFewToJudge,
+    steps.EnvironmentWorse,
+    steps.SizeIsTheirs,
+    steps.MinimumIsTheirs,
+    steps.BoundsAreTheirs,
+    steps.SelectorIsTheirs,
+    steps.MadeAnewByOthers,
+    steps.OwnerResumedByOthers,
+    steps.OwnerKeptByOthers,
+    steps.SomebodyPutBadBack,
 )

@@ -10,7 +10,9 @@ from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
 from logcaster_guard.domain.runs import FAILED, Run
+from logcaster_guard.domain.step_reasons import RolloutIncomplete
 from logcaster_guard.domain.steps import Look, Plan, Purpose
+from logcaster_guard.domain.theirs import WorkloadGone
 from logcaster_guard.ports import Cluster, Json, Kind
 from logcaster_guard.steps.observe import (
     own_pods,
@@ -37,7 +39,7 @@ class AwaitEndpoints(Look):
         return self.timeout
 
     def overdue(self, detail: Reason) -> tuple[str, Reason]:
-        return FAILED, f"the rollout of the good release was not complete in time: {detail}"
+        return FAILED, RolloutIncomplete(detail)
 
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
         return f"wait until the Service lists only the other environment, at least {self.least} pods"
@@ -55,7 +57,7 @@ class AwaitEndpointsHandler:
         try:
             theirs, workload, _ = await undisturbed(self._cluster, run)
             if theirs is not None or workload is None:
-                return ExternalChange(theirs or "the Deployment is gone")
+                return ExternalChange(theirs or WorkloadGone("the Deployment"))
             pods = await own_pods(self._cluster, workload)
             slices = await self._cluster.list(Kind.ENDPOINT_SLICE, plan.namespace, f"{SERVICE_NAME}={plan.service}")
         except ClusterError as error:

@@ -11,7 +11,9 @@ from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.startup import never_starts
+from logcaster_guard.domain.step_reasons import DoesNotComeUp, DoesNotStart, PodsCrashed, RolloutIncomplete
 from logcaster_guard.domain.steps import Look, Plan, Purpose
+from logcaster_guard.domain.theirs import WorkloadGone
 from logcaster_guard.ports import Clock, Cluster
 from logcaster_guard.steps.helper_deployment import (
     restarts,
@@ -39,7 +41,7 @@ class AwaitEnvironment(Look):
         return self.timeout
 
     def overdue(self, detail: Reason) -> tuple[str, Reason]:
-        return FAILED, f"the rollout of the good release was not complete in time: {detail}"
+        return FAILED, RolloutIncomplete(detail)
 
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
         return f"wait until {self.replicas} pods of the other environment are Ready"
@@ -57,7 +59,7 @@ class AwaitEnvironmentHandler:
         try:
             theirs, workload, _ = await undisturbed(self._cluster, run)
             if theirs is not None or workload is None:
-                return ExternalChange(theirs or "the Deployment is gone")
+                return ExternalChange(theirs or WorkloadGone("the Deployment"))
             pods = await own_pods(self._cluster, workload)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
@@ -69,11 +71,11 @@ class AwaitEnvironmentHandler:
             text = f"{text}, but its controller has not brought the rollout to its end: {workload.progress}"
         said = never_starts(pods, self._clock.now(), lasted=run.lasted(self._clock.now()))
         if said is not None:
-            return Failed(DESTINATION_BAD, f"the good release does not start: {said}")
+            return Failed(DESTINATION_BAD, DoesNotStart(said))
         crashed = sum(restarts(p) > 0 for p in pods)
         if crashed:
-            return Before(text, overdue=(DESTINATION_BAD, f"{text}, and {crashed} of them have crashed"))
-        return Before(text, overdue=(FAILED, f"the other environment does not come up: {text}"))
+            return Before(text, overdue=(DESTINATION_BAD, PodsCrashed(text, crashed)))
+        return Before(text, overdue=(FAILED, DoesNotComeUp(other=True, detail=text)))
 
     async def apply(self, step: AwaitEnvironment, run: Run) -> None:
         """Nothing to do: the Deployment controller does it."""

@@ -11,7 +11,9 @@ from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.startup import never_starts
+from logcaster_guard.domain.step_reasons import DoesNotComeUp, DoesNotStart, PodsCrashed, RolloutIncomplete
 from logcaster_guard.domain.steps import Look, Plan, Purpose
+from logcaster_guard.domain.theirs import WorkloadGone
 from logcaster_guard.ports import Clock, Cluster
 from logcaster_guard.steps.helper_deployment import (
     HelperHandler,
@@ -39,7 +41,7 @@ class AwaitHelper(Look):
         return self.timeout
 
     def overdue(self, detail: Reason) -> tuple[str, Reason]:
-        return FAILED, f"the rollout of the good release was not complete in time: {detail}"
+        return FAILED, RolloutIncomplete(detail)
 
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
         return f"wait until {self.replicas} pods of {self.helper} serve"
@@ -60,7 +62,7 @@ class AwaitHelperHandler(HelperHandler):
         workload, helper = seen
         theirs = foreign_helper(run, helper, step.helper, step.replicas, workload)
         if theirs is not None or helper is None:
-            return ExternalChange(theirs or "the helper is gone")
+            return ExternalChange(theirs or WorkloadGone("the helper"))
         try:
             pods = await helper_pods(self._cluster, helper)
         except ClusterError as error:
@@ -73,11 +75,11 @@ class AwaitHelperHandler(HelperHandler):
             text = f"{text}, but its controller has not seen its last change"
         said = never_starts(pods, self._clock.now(), lasted=run.lasted(self._clock.now()))
         if said is not None:
-            return Failed(DESTINATION_BAD, f"the good release does not start: {said}")
+            return Failed(DESTINATION_BAD, DoesNotStart(said))
         crashed = sum(restarts(p) > 0 for p in pods)
         if crashed:
-            return Before(text, overdue=(DESTINATION_BAD, f"{text}, and {crashed} of them have crashed"))
-        return Before(text, overdue=(FAILED, f"the good release does not come up: {text}"))
+            return Before(text, overdue=(DESTINATION_BAD, PodsCrashed(text, crashed)))
+        return Before(text, overdue=(FAILED, DoesNotComeUp(other=False, detail=text)))
 
     async def apply(self, step: AwaitHelper, run: Run) -> None:
         """Nothing to do: the Deployment controller does it."""

@@ -9,9 +9,11 @@ from typing import Any, Protocol
 from logcaster_guard.domain.errors import ClusterError, NotFound
 from logcaster_guard.domain.external_changes import external_change, external_live_change
 from logcaster_guard.domain.field_owners import released_by
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.observations import Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.runs import ABANDONED, Run
 from logcaster_guard.domain.startup import held_up
+from logcaster_guard.domain.theirs import BadReleaseOutAgain, WorkloadGone
 from logcaster_guard.domain.workload import HASH_LABEL, REVISION_LABEL, Workload, revisions_of
 from logcaster_guard.ports import Cluster, Json, Kind
 
@@ -56,7 +58,7 @@ async def live_of(cluster: Cluster, run: Run) -> Workload | None:
     return await deployment_called(cluster, run, live) if live else None
 
 
-async def undisturbed(cluster: Cluster, run: Run) -> tuple[str | None, Workload | None, Workload | None]:
+async def undisturbed(cluster: Cluster, run: Run) -> tuple[Message | None, Workload | None, Workload | None]:
     """What somebody else changed of anything the plan rests on, the workload, and the environment that is left.
 
     Raises the `ClusterError` it met.
@@ -106,7 +108,7 @@ async def looked_at(cluster: Cluster, run: Run, judge: _Judge) -> Observation:
     except ClusterError as error:
         return Unclear(str(error), error.retry_after)
     if theirs is not None or workload is None:
-        return ExternalChange(theirs or "the Deployment is gone")
+        return ExternalChange(theirs or WorkloadGone("the Deployment"))
     return judge(workload)
 
 
@@ -127,4 +129,4 @@ def destination(run: Run) -> str:
 def rolled_out_again(workload: Workload, run: Run) -> Failed:
     """The end of a run whose bad release somebody has rolled out once more."""
     who = released_by(workload.raw, since=run.opened.at)
-    return Failed(ABANDONED, f"Somebody rolled the bad release out again{who}.")
+    return Failed(ABANDONED, BadReleaseOutAgain(who.strip(" ()")))
