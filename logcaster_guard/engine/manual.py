@@ -10,6 +10,8 @@ from logcaster_guard.domain import manual
 from logcaster_guard.domain.errors import BlobMissing
 from logcaster_guard.domain.inbox.annotations import Denied
 from logcaster_guard.domain.inbox.commands import Wish
+from logcaster_guard.domain.inbox.denials import NoRequest
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.reasons import AskedByHand
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.signals import Target
@@ -125,7 +127,7 @@ class ManualRuns:
             return
         said, message = request.said, request.message
         if isinstance(said, Denied):
-            reasons: Sequence[str] = [f"The annotation {message.annotation} is no request: {said.reason}."]
+            reasons: Sequence[Reason] = [NoRequest(message.annotation, said.reason)]
         else:
             begun = await self.begin(said.wish, said.approval_token, said.reason, request=message.digest)
             if isinstance(begun, str):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from logcaster_guard.domain import evidence, problems, reasons, theirs
 from logcaster_guard.domain import step_reasons as steps
 from logcaster_guard.domain.guardrails import refusal_messages as refusals
+from logcaster_guard.domain.inbox import denials
 from logcaster_guard.domain.message import Message
 from logcaster_guard.messages import guard_headlines as guard
 from logcaster_guard.messages import run_headlines as runs
@@ -175,4 +176,23 @@ MESSAGES: tuple[type[Message], ...] = (
     steps.OwnerResumedByOthers,
     steps.OwnerKeptByOthers,
     steps.SomebodyPutBadBack,
+    denials.NoRunOpen,
+    denials.RunIsOver,
+    denials.RunEndsAlready,
+    denials.RunAsksNoMore,
+    denials.AnsweredAlready,
+    denials.NoMark,
+    denials.UnknownRelease,
+    denials.RevisionNotBad,
+    denials.RunLeavesIt,
+    denials.NoAction,
+    denials.NotAnAnnotation,
+    denials.NamesAnother,
+    denials.NoInstant,
+    denials.NoTimeZone,
+    denials.NotInTime,
+    denials.WouldLift,
+    denials.NotFrozen,
+    denials.FrozenByPerson,
+    denials.NoRequest,
 )
