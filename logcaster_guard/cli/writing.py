@@ -144,7 +144,7 @@ def write(way: Way, place: Place, command: Command) -> Written:
     except ClusterError as error:
         raise ended(str(error), REFUSED if error.status in {403, 404, 422} else UNREACHABLE) from None
     if isinstance(found, Denied):
-        raise ended(f"nothing is written: {english().text(found.reason)}", REFUSED)
+        raise ended(f"nothing is written: {english().text(found.reason).removesuffix('.')}", REFUSED)
     return found
 
 

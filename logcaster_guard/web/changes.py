@@ -180,7 +180,7 @@ class Changes:
             raise NotTaken(503, "There is no usable journal: the guard only watches, and takes nothing in.")
         written = await self._ways[word][1](said, given)
         if isinstance(written, Denied):
-            raise NotTaken(409, f"Nothing is written: {english().text(written.reason)}.")
+            raise NotTaken(409, f"Nothing is written: {english().text(written.reason).removesuffix('.')}.")
         self._log.info("web.asked", word=word, target=said.target, user=said.who, annotation=written.annotation)
         told = {
             "target": said.target,

@@ -155,3 +155,85 @@ class NoRequest(Message):
     annotation: str
     reason: Reason
     kind: Literal["denied.no_request"] = "denied.no_request"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRelease(Message):
+    """A release that a person can name, with what the guard knows of it."""
+
+    name: str
+    template: str
+    standing: str
+    kind: Literal["denied.known_release"] = "denied.known_release"
+
+
+@dataclass(frozen=True, slots=True)
+class NoKnownGood(Message):
+    """No release but the present one is known to be good."""
+
+    known: tuple[KnownRelease, ...]
+    kind: Literal["denied.no_known_good"] = "denied.no_known_good"
+
+
+@dataclass(frozen=True, slots=True)
+class PresentAlready(Message):
+    """The release that was named is the present one."""
+
+    revision: str
+    kind: Literal["denied.present_already"] = "denied.present_already"
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionIsBad(Message):
+    """The release that was named is bad, for `reason`."""
+
+    revision: str
+    reason: Reason
+    kind: Literal["denied.revision_is_bad"] = "denied.revision_is_bad"
+
+
+@dataclass(frozen=True, slots=True)
+class NotOneRevision(Message):
+    """The name is none that the guard knows, or that of `several`."""
+
+    name: str
+    several: bool
+    known: tuple[KnownRelease, ...]
+    kind: Literal["denied.not_one_revision"] = "denied.not_one_revision"
+
+
+@dataclass(frozen=True, slots=True)
+class NotWhatWasAgreed(Message):
+    """What would be done now is not what the person agreed to."""
+
+    kind: Literal["denied.not_what_was_agreed"] = "denied.not_what_was_agreed"
+
+
+@dataclass(frozen=True, slots=True)
+class DryRunOnly(Message):
+    """Nothing is written; `steps` are what would have been."""
+
+    steps: tuple[str, ...]
+    kind: Literal["denied.dry_run_only"] = "denied.dry_run_only"
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationBadNow(Message):
+    """The destination was marked bad meanwhile."""
+
+    kind: Literal["denied.destination_bad_now"] = "denied.destination_bad_now"
+
+
+@dataclass(frozen=True, slots=True)
+class JournalMovedOn(Message):
+    """Somebody else wrote the journal meanwhile."""
+
+    kind: Literal["denied.journal_moved_on"] = "denied.journal_moved_on"
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseUnreadable(Message):
+    """The saved release cannot be read, for `reason`."""
+
+    reason: Reason
+    kind: Literal["denied.release_unreadable"] = "denied.release_unreadable"
