@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from itertools import chain
 
@@ -28,8 +29,10 @@ from logcaster_guard.adapters.kubernetes.lease import KubernetesLease
 from logcaster_guard.adapters.kubernetes.reviews import KubernetesGate
 from logcaster_guard.adapters.kubernetes.rosters import Pods, Rosters
 from logcaster_guard.adapters.kubernetes.section import KubernetesSection
+from logcaster_guard.adapters.kubernetes.shared_view import SharedView
 from logcaster_guard.adapters.plugin import ChannelServices, SourceServices, Subject
 from logcaster_guard.adapters.token_gate import TokenGate
+from logcaster_guard.cluster_view import ClusterView
 from logcaster_guard.config import named_files
 from logcaster_guard.config.loading import Loaded
 from logcaster_guard.config.sections import JournalSection
@@ -52,6 +55,9 @@ from logcaster_guard.messages.texts import Texts
 from logcaster_guard.plugins import CHANNELS, SOURCES
 from logcaster_guard.ports import Channel, Clock, Cluster, Gate, Journal, Kind, Source
 
+_SHARED_FOR = 1.0
+"""Seconds for which one look at the cluster serves all who only watch it, at most: polls lie closer together."""
+
 
 @contextlib.asynccontextmanager
 async def built(loaded: Loaded, *, clock: Clock | None = None, by_hand: bool = False) -> AsyncIterator[Guard]:
@@ -65,7 +71,8 @@ async def built(loaded: Loaded, *, clock: Clock | None = None, by_hand: bool = F
     async with contextlib.AsyncExitStack() as stack:
         cluster = await stores.connected(settings)
         stack.push_async_callback(cluster.aclose)
-        sources = _sources(settings, cluster, clock)
+        view = _view(settings, cluster, clock)
+        sources = _sources(settings, cluster, view, clock)
         channels = _channels(settings, cluster)
         own_pod = None if by_hand else await _own_pod(settings, cluster)
         await _tell_missing_permissions(cluster, loaded)
@@ -81,6 +88,7 @@ async def built(loaded: Loaded, *, clock: Clock | None = None, by_hand: bool = F
             Configuration(settings.targets, settings.signals, loaded.rules, settings.policy),
             GuardPorts(
                 cluster=cluster,
+                view=view,
                 sources=sources,
                 journal=journal,
                 blobs=stores.blobs_of(settings.journal, cluster),
@@ -128,13 +136,14 @@ async def check_taken_up(settings: Settings, before: Settings) -> None:
         await cluster.aclose()
 
 
-def _sources(settings: Settings, cluster: Cluster, clock: Clock) -> Mapping[SourceName, Source]:
+def _sources(settings: Settings, cluster: Cluster, view: ClusterView, clock: Clock) -> Mapping[SourceName, Source]:
     """Every source that is configured: rules that come later may read from another than those of now."""
     services = SourceServices(
         clock=clock,
         cluster=cluster,
-        rosters=Rosters(cluster, clock),
-        endpoints=Pods(cluster, clock),
+        view=view,
+        rosters=Rosters(cluster, view, clock),
+        endpoints=Pods(cluster, view, clock),
         metrics=settings.metrics,
         staleness=settings.policy.polling.staleness,
         gauges=frozenset(s.gauge.metric for s in settings.signals.values() if s.gauge is not None),
@@ -142,6 +151,18 @@ def _sources(settings: Settings, cluster: Cluster, clock: Clock) -> Mapping[Sour
     )
     made = {plugin.name: plugin.make(settings.sources.of(plugin.section), services) for plugin in SOURCES}
     return {name: source for name, source in made.items() if source is not None}
+
+
+def _view(settings: Settings, cluster: Cluster, clock: Clock) -> ClusterView:
+    """What all who only watch the cluster are shown."""
+    polling, targets = settings.policy.polling, Counter(target.namespace for target in settings.targets)
+    return SharedView(
+        cluster,
+        clock,
+        crowded=frozenset(namespace for namespace, several in targets.items() if several > 1),
+        shared_for=min(_SHARED_FOR, polling.interval / 2),
+        staleness=polling.staleness,
+    )
 
 
 def _channels(settings: Settings, cluster: Cluster) -> Sequence[Channel]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -30,15 +30,31 @@ class Clock(Protocol):
         """Return at monotonic second `at`, at once if it has passed."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """A signal of a target, as a source is asked for it; each is itself alone, whatever it asks for.
+
+    `shared`: it is only watched, so what the cluster shows of the target may be what others were shown a moment ago.
+    """
+
+    target: Target
+    signal: Signal
+    shared: bool = False
+
+
+Answer = tuple[Request, Reading]
+"""What a source says to one request."""
+
+
 class Source(Protocol):
-    """Reads signals of a target. It never raises for what the outside does: each failure is a `SourceError` reading."""
+    """Reads signals of targets. It never raises for what the outside does: each failure is a `SourceError` reading."""
 
     @property
     def name(self) -> SourceName:
         """The word that settings use for it."""
 
-    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
-        """One reading for each of `signals`, by signal name."""
+    def read(self, requests: Sequence[Request]) -> AsyncIterator[Answer]:
+        """One reading for each request, as soon as it is known: a target that is slow holds up no other."""
 
     async def history(self, target: Target, signal: Signal, start: float, end: float, step: float) -> History:
         """The signal between two monotonic instants, a point each `step` seconds."""
@@ -81,11 +97,11 @@ class Endpoint:
     memory_limit: float | None = None
 
 
-Rosters = Callable[[Target], Awaitable[Roster | NoData | SourceError]]
-"""Tells the names that pods of a target have and had; no data where its workload is not there."""
+Rosters = Callable[[Target, bool], Awaitable[Roster | NoData | SourceError]]
+"""Tells the names that pods of a target have and had (`shared` as in `Request`); no data where its workload is not."""
 
-Endpoints = Callable[[Target], Awaitable[Sequence[Endpoint] | SourceError]]
-"""Tells the running pods of a target; none where its workload is not there."""
+Endpoints = Callable[[Target, bool], Awaitable[Sequence[Endpoint] | SourceError]]
+"""Tells the running pods of a target, `shared` as in `Request`; none where its workload is not there."""
 
 
 class Kind(StrEnum):
@@ -135,17 +151,22 @@ class Gate(Protocol):
         """Release connections."""
 
 
-class Cluster(Protocol):
-    """The Kubernetes API, object for object as JSON. Failures are `domain.errors.ClusterError`s.
-
-    Nothing is retried here: whether a write may be repeated is the caller's to decide.
-    """
+class Reads(Protocol):
+    """The reading half of the Kubernetes API, object for object as JSON."""
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Json:
         """The object; raises `NotFound`."""
 
     async def list(self, kind: Kind, namespace: str, selector: str = "") -> Sequence[Json]:
         """Every object that the label selector matches, over all pages."""
+
+
+class Cluster(Reads, Protocol):
+    """The Kubernetes API, object for object as JSON. Failures are `domain.errors.ClusterError`s.
+
+    Nothing is retried here: whether a write may be repeated is the caller's to decide. Nothing is kept either: every
+    answer is of now. Whoever only watches asks the shared view (`cluster_view`).
+    """
 
     async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
         """The object after an RFC 6902 patch; raises `Conflict` on a stale `replace /metadata/resourceVersion`."""

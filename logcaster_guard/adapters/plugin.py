@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import Field
 
+from logcaster_guard.cluster_view import ClusterView
 from logcaster_guard.domain.signals import SourceName
 from logcaster_guard.fields.metrics import MetricsSection
 from logcaster_guard.fields.section import Name, Section
@@ -23,12 +24,14 @@ SectionT = TypeVar("SectionT", bound=Section)
 class SourceServices:
     """What the sources of a guard share.
 
-    `rosters` and `endpoints` tell which pods a target has. A sample older than `staleness` seconds is no data; a source
-    that remembers samples keeps them for `keep` seconds. `gauges` are the metrics of operators' own signals.
+    `view` is for what is only watched. `rosters` and `endpoints` tell which pods a target has. A sample older than
+    `staleness` seconds is no data; a source that remembers samples keeps them for `keep` seconds. `gauges` are the
+    metrics of operators' own signals.
     """
 
     clock: Clock
     cluster: Cluster
+    view: ClusterView
     rosters: Rosters
     endpoints: Endpoints
     metrics: MetricsSection

@@ -86,9 +86,7 @@ class RuleSection(Section):
         description="how long the condition must hold; at least two polls"
     )
     action: Annotated[Action, Strict(False)] = Field(
-        description=(
-            "`immediate_rollback`, `gradual_rollback`, `blue_green_rollback`, `alert_then_rollback` or `alert_only`"
-        )
+        description=" or ".join([", ".join(f"`{action}`" for action in list(Action)[:-1]), f"`{list(Action)[-1]}`"])
     )
     targets: Annotated[tuple[str, ...], Sized(1, 100, "targets"), AfterValidator(_check_targets)] | None = Field(
         default=None, description="the targets that the rule is for; `null` for all"

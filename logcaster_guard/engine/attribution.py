@@ -23,6 +23,7 @@ from logcaster_guard.domain.workload import Workload, revisions_of
 from logcaster_guard.engine.history import judged, whole
 from logcaster_guard.engine.reader import Reader
 from logcaster_guard.engine.revisions import RevisionWatch
+from logcaster_guard.engine.sampling import read_now
 from logcaster_guard.engine.services import Services, TargetContext
 from logcaster_guard.engine.triggers import Triggers
 from logcaster_guard.messages.texts import english
@@ -116,7 +117,7 @@ class Attributor:
         target = self._live_workload.known
         if self._policy.min_request_rate(rule) is None or signal is None or source is None or target is None:
             return None
-        return (await source.read(target, [signal]))[signal.name]
+        return (await read_now(source, target, [signal]))[signal.name]
 
     async def client_errors(self, rule: Rule) -> float | None:
         """The share of requests that fail with 4xx, where the rule reads the error rate and its source can tell."""
@@ -127,7 +128,7 @@ class Attributor:
         if signal.by_pod is None or _CLIENT not in signal.by_pod.failed:
             return None
         asked = replace(signal, by_pod=replace(signal.by_pod, failed=frozenset({_CLIENT})))
-        reading = (await source.read(target, [asked]))[asked.name]
+        reading = (await read_now(source, target, [asked]))[asked.name]
         return reading.number if isinstance(reading, Value) else None
 
     async def witness(self, signals: frozenset[str], since: float) -> Witness:

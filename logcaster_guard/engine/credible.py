@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 from logcaster_guard.domain.signals import (
@@ -17,7 +17,7 @@ from logcaster_guard.domain.signals import (
     Value,
     possible,
 )
-from logcaster_guard.ports import Clocked, Divisible, Source
+from logcaster_guard.ports import Answer, Clocked, Divisible, Request, Source
 
 
 class CredibleSource:
@@ -31,11 +31,10 @@ class CredibleSource:
         """The other source's."""
         return self._source.name
 
-    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
+    async def read(self, requests: Sequence[Request]) -> AsyncIterator[Answer]:
         """The other's readings, less the impossible ones."""
-        by_name = {signal.name: signal for signal in signals}
-        readings = await self._source.read(target, signals)
-        return {name: _checked(by_name[name], reading) for name, reading in readings.items()}
+        async for request, reading in self._source.read(requests):
+            yield request, _checked(request.signal, reading)
 
     async def history(self, target: Target, signal: Signal, start: float, end: float, step: float) -> History:
         """The other's past, with holes in it where that is impossible."""

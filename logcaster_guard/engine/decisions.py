@@ -27,7 +27,7 @@ from logcaster_guard.domain.reasons import FallsBack, OwnerMayUndo, PutsBack, Ru
 from logcaster_guard.domain.rules import Action, Rule
 from logcaster_guard.domain.runs import DESTINATION_BAD, NOT_RECOVERED, Run
 from logcaster_guard.domain.signals import Reading, Target, Unit
-from logcaster_guard.domain.steps import Plan, Purpose
+from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine import snapshotting
 from logcaster_guard.engine.journal_state import run_stream
@@ -36,6 +36,7 @@ from logcaster_guard.engine.refusing import Refusals
 from logcaster_guard.engine.services import Services
 from logcaster_guard.messages.texts import english
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
+from logcaster_guard.rollbacks.ways import WAYS
 
 _MARKED = "The destination was marked bad just now"
 
@@ -135,7 +136,7 @@ class Decisions:
             return _unfit(planned)
         if isinstance(planned, NotApplicable):
             refusals = _unfit(planned)
-            otherwise = self._otherwise(rule.action)
+            otherwise = next(way.otherwise(self._policy) for way in WAYS if way.action is rule.action)
             self._log.warning(
                 "strategy.unfit", rule=rule.name, action=rule.action, reasons=planned.reasons, otherwise=otherwise
             )
@@ -147,15 +148,6 @@ class Decisions:
 
     def _dry(self, rule: Rule) -> bool:
         return self._policy.dry_run or self._target.dry_run or rule.dry_run
-
-    def _otherwise(self, action: Action) -> Action:
-        match action:
-            case Action.GRADUAL:
-                return self._policy.gradual.otherwise
-            case Action.BLUE_GREEN:
-                return self._policy.blue_green.otherwise
-            case _:
-                return Action.ALERT_ONLY
 
     async def escalated(
         self, old: Run, rule: Rule, *, onset: datetime, workload: Workload | None, evidence: Mapping[str, Reason]
@@ -219,11 +211,10 @@ class Decisions:
         if before is None or workload is None or workload.hash != plan.to_template:
             return None
         rule = manual.as_rule(Wish(Action.IMMEDIATE))
-        planned = await self._planner.plan(Action.IMMEDIATE, workload, [before], rule=rule)
+        planned = await self._planner.plan(Action.IMMEDIATE, workload, [before], rule=rule, verified=False)
         if isinstance(planned, NotApplicable):
             self._log.warning("fallback.refused", run=old.id, reasons=list(planned.reasons))
             return None
-        planned = replace(planned, steps=tuple(s for s in planned.steps if s.purpose is not Purpose.VERIFICATION))
         situation = self._situation(rule, old.opened.at, workload, follows=old.id)
         reason = PutsBack(old.id, closed.outcome, closed.reason)
         snapshot = await self._snapshot(workload)

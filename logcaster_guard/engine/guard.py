@@ -36,6 +36,7 @@ from logcaster_guard.engine.manual import ManualRuns
 from logcaster_guard.engine.operator_inbox import OperatorInbox
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.engine.problems import Problems
+from logcaster_guard.engine.sampling import Sampler
 from logcaster_guard.engine.self_workload import OwnPod, own_workload
 from logcaster_guard.engine.services import Configuration, GuardPorts, SelfWorkload, Services
 from logcaster_guard.engine.source_health import SourceHealth
@@ -78,6 +79,7 @@ class Guard:
     ) -> None:
         self._clock = ports.clock
         self._whole_cluster = ports.cluster
+        self._view = ports.view
         self._channels = ports.channels
         self.blobs = CountedBlobs(ports.blobs)
         self._sources = {name: CredibleSource(source) for name, source in ports.sources.items()}
@@ -112,6 +114,7 @@ class Guard:
             blobs=self.blobs,
             policy=configuration.policy,
             sources=self._sources,
+            sampler=Sampler(self._sources, clock, configuration.policy.polling.interval),
             signals=configuration.signals,
             hub=hub,
             problems=self.problems,
@@ -140,6 +143,7 @@ class Guard:
             health=SourceHealth(self.problems, clock),
             executor=executor,
             inspector=inspector,
+            view=self._view,
             rights=self._rights,
         )
         self.watches.update((target.key, shared.watch(target)) for target in configuration.targets)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from logcaster_guard.domain.signals import Gap, NoData, Reading, Signal, SourceName, Target, Unit, Value
+from logcaster_guard.engine.sampling import read_now
 from logcaster_guard.ports import Clock, Source
 from logcaster_guard.steps.services import Inspection
 
@@ -43,7 +44,7 @@ class SignalInspector:
             return NoData(self._clock.monotonic(), Gap.NOT_READ, "no source asks for health")
         # A name of its own, since checks in a row are counted by target.
         asked = replace(known, deployment=f"{known.deployment} at {url}", health_url=url)
-        return (await source.read(asked, [signal]))[HEALTH]
+        return (await read_now(source, asked, [signal]))[HEALTH]
 
     async def _read(self, target: Target | None, deployment: str, name: str, window: float) -> Reading:
         signal = self._signals.get(name)
@@ -53,4 +54,4 @@ class SignalInspector:
         asked = replace(target, deployment=deployment)
         # How many requests are enough is the judge's to say.
         own = replace(signal, lookback=window, min_requests=0, apart=True)
-        return (await source.read(asked, [own]))[name]
+        return (await read_now(source, asked, [own]))[name]

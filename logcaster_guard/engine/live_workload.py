@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from logcaster_guard.domain.errors import NotFound
 from logcaster_guard.domain.signals import Target
-from logcaster_guard.ports import Cluster, Kind
+from logcaster_guard.ports import Cluster, Kind, Reads
 
 
 class LiveWorkload:
@@ -24,15 +24,18 @@ class LiveWorkload:
 
     async def look(self) -> Target | None:
         """The target with its live Deployment; None if its Service selects no environment. Raises `ClusterError`."""
-        target = self._target
-        if not target.environments:
-            return target
-        try:
-            service = await self._cluster.get(Kind.SERVICE, target.namespace, str(target.service))
-        except NotFound:
-            return None
-        live = target.live((service.get("spec") or {}).get("selector") or {})
-        if live is None:
-            return None
-        self._known = replace(target, deployment=live)
-        return self._known
+        live = await live_target(self._cluster, self._target)
+        self._known = live or self._known
+        return live
+
+
+async def live_target(reads: Reads, target: Target) -> Target | None:
+    """The target with the Deployment that its Service selects; None if it selects no environment."""
+    if not target.environments:
+        return target
+    try:
+        service = await reads.get(Kind.SERVICE, target.namespace, str(target.service))
+    except NotFound:
+        return None
+    live = target.live((service.get("spec") or {}).get("selector") or {})
+    return None if live is None else replace(target, deployment=live)

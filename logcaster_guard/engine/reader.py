@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
 from logcaster_guard.domain.events import SignalSeen
 from logcaster_guard.domain.problems import Overload, ProblemKind, SlowPolls
-from logcaster_guard.domain.signals import Signal, SourceError, SourceName, Target, Value
+from logcaster_guard.domain.signals import Reading, Signal, SourceError, SourceName, Target, Value
 from logcaster_guard.engine.journal_state import target_stream
 from logcaster_guard.engine.problems import LASTS
 from logcaster_guard.engine.recurring_log import RecurringLog
+from logcaster_guard.engine.sampling import read_now
 from logcaster_guard.engine.services import Services, TargetContext
 from logcaster_guard.engine.source_health import SourceHealth
 from logcaster_guard.engine.triggers import Triggers
+from logcaster_guard.engine.watched_workload import WatchedWorkload
 from logcaster_guard.messages.texts import english
 
 _LONGEST_WAIT = 600.0
@@ -50,16 +52,21 @@ class Reader:
         self,
         context: TargetContext,
         services: Services,
+        *,
         triggers: Triggers,
         health: SourceHealth,
+        watched: WatchedWorkload,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._target = context.target
         self._live_workload = context.live_workload
+        self._watched = watched
+        self._last = context.live_workload.known
         self._counters = context.counters
         self._signals = triggers.signals
         self._cache = triggers.cache
         self._sources = services.sources
+        self._sampler = services.sampler
         self._interval = services.policy.polling.interval
         self._clock = services.clock
         self._state = services.state
@@ -82,15 +89,27 @@ class Reader:
         """The signals that are read from this source now."""
         return [s for s in self._signals.values() if s.source is source]
 
-    async def read(self, source: SourceName, signals: Sequence[Signal]) -> float:
-        """Read into the board; returns the longest wait (seconds) that the source asked for."""
+    async def poll(self, source: SourceName, signals: Sequence[Signal]) -> float:
+        """Read these with all other targets that are due; returns the longest wait (seconds) that the source asked for.
+
+        While a run is open on the target its readings judge that run, so that nothing of the cluster is shared.
+        """
         if not signals:
             self._note_answer(source, answered=True)
             return 0.0
-        target = await self._aimed()
+        watching = self._state.open_run_on(self._target.key) is None
+        target = await self._live(shared=watching)
         if target is None:
             return 0.0
-        readings = await self._sources[source].read(target, signals)
+        return await self._take(source, await self._sampler.read(source, target, signals, shared=watching))
+
+    async def _read_now(self, source: SourceName, signals: Sequence[Signal]) -> None:
+        target = await self._live(shared=False)
+        if target is not None:
+            await self._take(source, await read_now(self._sources[source], target, signals))
+
+    async def _take(self, source: SourceName, readings: Mapping[str, Reading]) -> float:
+        """Into the cache, with all that follows from it; returns the wait that was asked for."""
         self._note_answer(source, answered=not all(isinstance(r, SourceError) for r in readings.values()))
         self._cache.put(readings)
         self._counters.read(source, readings, self._clock.now())
@@ -101,12 +120,13 @@ class Reader:
         self._busy_until[source] = self._clock.monotonic() + wait
         return wait
 
-    async def _aimed(self) -> Target | None:
+    async def _live(self, *, shared: bool) -> Target | None:
+        """The target with its live workload; the one that was known last while nobody tells."""
         try:
-            return await self._live_workload.look()
+            self._last = await (self._watched.live() if shared else self._live_workload.look())
         except ClusterError as error:
             self._lines.warning("workload.unread", detail=str(error))
-            return self._live_workload.known
+        return self._last
 
     async def read_all(self, names: Iterable[str]) -> None:
         """Read these signals afresh, all sources at once but those that have asked to be left alone for now."""
@@ -115,7 +135,7 @@ class Reader:
             by_source.setdefault(self._signals[name].source, []).append(self._signals[name])
         now = self._clock.monotonic()
         free = {s: signals for s, signals in by_source.items() if self._busy_until.get(s, now) <= now}
-        await asyncio.gather(*(self.read(source, signals) for source, signals in free.items()))
+        await asyncio.gather(*(self._read_now(source, signals) for source, signals in free.items()))
 
     def free_at(self, sources: Iterable[SourceName]) -> float:
         """From which second on all of these may be read: until then one of them has asked to be left alone."""
@@ -127,7 +147,7 @@ class Reader:
         A source whose last read gave nothing but errors is polled less and less often, until it answers.
         """
         interval, now = self._interval, self._clock.monotonic()
-        following = slot + interval
+        following = self._sampler.slot_after(slot)
         if now > following:
             missed = int((now - following) // interval) + 1
             self._missed[source] = self._missed.get(source, 0) + missed

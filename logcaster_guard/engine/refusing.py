@@ -156,8 +156,8 @@ class Refusals:
         destinations = situation.ledger.destinations(self._policy.ledger)
         if situation.workload is None or not destinations:
             return reasons
-        planned = await self._planner.plan(
-            Action.ALERT_ONLY, situation.workload, destinations, rule=situation.rule
+        planned = await self._planner.shown(
+            Action.IMMEDIATE, situation.workload, destinations, rule=situation.rule
         )  # fmt: skip
         if isinstance(planned, NotApplicable):
             return reasons

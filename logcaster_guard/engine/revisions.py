@@ -25,11 +25,13 @@ from logcaster_guard.domain.ledger import Record, Rollout
 from logcaster_guard.domain.probation import Probation
 from logcaster_guard.domain.proofs import proofs
 from logcaster_guard.domain.releases import Release
+from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.workload import Revision, Workload, annotations_of, images_of, revisions_of
 from logcaster_guard.engine import snapshotting
 from logcaster_guard.engine.hub import TemplateChanged
 from logcaster_guard.engine.journal_state import target_stream
 from logcaster_guard.engine.services import Services, TargetContext
+from logcaster_guard.engine.watched_workload import WatchedWorkload
 from logcaster_guard.ports import Json, Kind
 
 _NAMED = 10
@@ -39,18 +41,21 @@ _NAMED = 10
 class QuietRules(Protocol):
     """The rules of the target, as far as they tell how a release does."""
 
-    def quiet(self) -> Mapping[str, bool | None]:
-        """Whether each rule is quiet now, by name; None where it sees nothing."""
+    def quiet(self, since: float) -> Mapping[str, bool | None]:
+        """Whether each rule is quiet now, by name; None where it has seen nothing since monotonic second `since`."""
 
 
 class RevisionWatch:
     """Keeps the ledger of one target in step with the cluster.
 
-    It publishes each change of the pod template that is not the guard's own. `rules` are the target's. `absence` is
-    what the last look that was answered found missing, empty if it found the workload.
+    It publishes each change of the pod template that is not the guard's own. `rules` are the target's, `watched` shows
+    whether anything has changed since the last look. `absence` is what the last look that was answered found missing,
+    empty if it found the workload.
     """
 
-    def __init__(self, context: TargetContext, services: Services, rules: QuietRules) -> None:
+    def __init__(
+        self, context: TargetContext, services: Services, rules: QuietRules, watched: WatchedWorkload
+    ) -> None:  # fmt: skip
         target = context.target
         self._target = target
         self._live_workload = context.live_workload
@@ -62,11 +67,14 @@ class RevisionWatch:
         self._inbox = services.inbox
         self._hub = services.hub
         self._rules = rules
+        self._watched = watched
+        self._seen: tuple[Target, Workload] | None = None
         self._stream = target_stream(target.key)
         self._looked: float | None = None
         self._annotations: Mapping[str, str] | None = None
         self.absence = ""
         self._probation = Probation()
+        self._live_since = float("-inf")
         self._was_whole = False
         self._seen_partial = False
         self._whole_since: float | None = None
@@ -101,8 +109,18 @@ class RevisionWatch:
         async with self._lock:
             return await self._look()
 
+    async def watch(self) -> Workload | None:
+        """As `look`, but a workload that the shared view shows unchanged is the one that was looked at last."""
+        async with self._lock:
+            if self._seen is not None and self._looked is not None:
+                live, workload = self._seen
+                at = await self._watched.unchanged_at(live, workload)
+                if at is not None:
+                    return await self._note(workload, max(at, self._looked), switched=False)
+            return await self._look()
+
     async def _look(self) -> Workload | None:
-        began = self._clock.monotonic()
+        self._seen, began = None, self._clock.monotonic()
         before, live = self._live_workload.known, await self._live_workload.look()
         if live is None:
             service = f"Service {self._target.namespace}/{self._target.service}"
@@ -115,8 +133,13 @@ class RevisionWatch:
             return None
         self.absence = ""
         workload = Workload(raw)
+        found = await self._note(workload, began, switched=before is not None and before != live)
+        self._seen = (live, workload)
+        return found
+
+    async def _note(self, workload: Workload, began: float, *, switched: bool) -> Workload:
         if self._state.available:
-            await self._note_release(workload, switched=before is not None and before != live)
+            await self._note_release(workload, switched=switched)
             self._note_change()
             self._note_wholeness(workload)
             await self._inbox.take_freeze(self._target, workload)
@@ -152,6 +175,8 @@ class RevisionWatch:
         await self._state.tell(self._stream, *events)
         self._annotations = annotations_of(workload.template)
         self._probation, self._was_whole = Probation(), False
+        # A reading that was taken before tells of the release before.
+        self._live_since = self._clock.monotonic()
         # Whoever saw the release before has seen this one come.
         self._seen_partial, self._whole_since = known.present is not None and self._looked is not None, None
         if by_guard is None and known.present is not None:
@@ -295,7 +320,7 @@ class RevisionWatch:
         policy, now = self._policy, self._clock.monotonic()
         staleness = max(policy.polling.staleness, policy.polling.interval * 2)
         self._probation = self._probation.observed(
-            now, quiet=self._rules.quiet(), staleness=staleness, good_after=policy.ledger.good_after
+            now, quiet=self._rules.quiet(self._live_since), staleness=staleness, good_after=policy.ledger.good_after
         )
         earned, share = self._probation.verdict(now, policy.ledger)
         if earned and record.blob and _news(record, self._probation.blind):

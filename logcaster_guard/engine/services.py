@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from logcaster_guard.cluster_view import ClusterView
 from logcaster_guard.domain.rules import Policy, Rule
 from logcaster_guard.domain.signals import Signal, SourceName, Target
 from logcaster_guard.engine.counters import Counters
@@ -13,6 +14,7 @@ from logcaster_guard.engine.journal_state import JournalState
 from logcaster_guard.engine.live_workload import LiveWorkload
 from logcaster_guard.engine.operator_inbox import OperatorInbox
 from logcaster_guard.engine.problems import Problems
+from logcaster_guard.engine.sampling import Sampler
 from logcaster_guard.ports import Blobs, Channel, Clock, Cluster, Journal, Rights, Source
 
 
@@ -28,9 +30,13 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardPorts:
-    """What the guard reaches the outside through. `rights` tells what its account may do; without it a write shows."""
+    """What the guard reaches the outside through.
+
+    `view` is for what is only watched. `rights` tells what its account may do; without it a write shows.
+    """
 
     cluster: Cluster
+    view: ClusterView
     sources: Mapping[SourceName, Source]
     journal: Journal | None
     blobs: Blobs
@@ -56,6 +62,7 @@ class Services:
     blobs: Blobs
     policy: Policy
     sources: Mapping[SourceName, Source]
+    sampler: Sampler
     signals: Mapping[str, Signal]
     hub: Hub
     problems: Problems

@@ -114,9 +114,10 @@ class Triggers:
         """The sources that its condition is read from."""
         return frozenset(self._signals[n].source for n in trigger.rule.signals)
 
-    def quiet(self) -> Mapping[str, bool | None]:
-        """Whether each rule is quiet now, by name; None where it sees nothing."""
-        return verdicts.quiet(self.rules.values(), self.cache, seen=self._seen, now=self._clock.monotonic())
+    def quiet(self, since: float) -> Mapping[str, bool | None]:
+        """Whether each rule is quiet now, by name; None where it has seen nothing since monotonic second `since`."""
+        now = self._clock.monotonic()
+        return verdicts.quiet(self.rules.values(), self.cache, seen=self._seen, now=now, since=since)
 
     @property
     def _seen(self) -> frozenset[str]:

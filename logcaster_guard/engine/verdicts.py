@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from logcaster_guard.domain import manual
 from logcaster_guard.domain.conditions import Judgement, NoDataPolicy, Verdict, judge
 from logcaster_guard.domain.rules import Action, Rule
-from logcaster_guard.domain.signals import Signal
+from logcaster_guard.domain.signals import Gap, NoData, Signal
 from logcaster_guard.engine.reading_cache import ReadingCache, text
 from logcaster_guard.steps.services import Assessment
 
@@ -24,12 +24,16 @@ def sees(rule: Rule, judgement: Judgement, seen: frozenset[str]) -> bool:
 
 
 def quiet(
-    rules: Collection[Rule], cache: ReadingCache, *, seen: frozenset[str], now: float
+    rules: Collection[Rule], cache: ReadingCache, *, seen: frozenset[str], now: float, since: float
 ) -> Mapping[str, bool | None]:
-    """Whether each rule is quiet now, by name; None where it sees nothing."""
+    """Whether each rule is quiet now, by name; None where it has seen nothing since monotonic second `since`."""
     found: dict[str, bool | None] = {}
     for rule in rules:
-        judgement = judge(rule.condition, cache.readings(rule.signals, now), rule.no_data)
+        readings = {
+            name: reading if reading.at >= since else NoData(reading.at, Gap.STALE)
+            for name, reading in cache.readings(rule.signals, now).items()
+        }
+        judgement = judge(rule.condition, readings, rule.no_data)
         found[rule.name] = judgement.verdict is Verdict.NOT_MET if sees(rule, judgement, seen) else None
     return found
 

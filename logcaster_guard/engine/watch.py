@@ -69,6 +69,7 @@ class TargetWatch:
         self._revisions = parts.revisions
         self._executor = executor
         self._state = services.state
+        self._sampler = services.sampler
         self._clock = clock
         self._problems = services.problems
         self._interval = interval
@@ -141,17 +142,17 @@ class TargetWatch:
             self.watchdog.ended(name)
 
     async def _poll(self, name: SourceName) -> None:
-        slot = self._clock.monotonic()
+        slot = self._sampler.slot_before(self._clock.monotonic())
         while True:
             self.watchdog.owes(_poll_of(name))
             signals = self.reader.of(name)
-            retry_after = await self.reader.read(name, signals)
+            retry_after = await self.reader.poll(name, signals)
             for trigger in self.triggers.read(name, frozenset(s.name for s in signals)):
                 if self._deciding:
                     self.watchdog.owes(_follow_of(trigger))
             slot = self.reader.next_slot(name, slot, retry_after)
             self.watchdog.made(_poll_of(name), again=slot)
-            await self._clock.sleep_until(slot)
+            await self._sampler.until(slot)
 
     async def _follow(self, trigger: Trigger) -> None:
         """Evaluate the rule whenever there is news of it, and when its duration is full."""
@@ -188,7 +189,7 @@ class TargetWatch:
             self.watchdog.owes(_LOOK)
             await self._settle()
             try:
-                self._workload = await self._revisions.look()
+                self._workload = await self._revisions.watch()
                 self.looked_at = self._clock.now()
                 self._note_presence()
                 if self._workload is not None:

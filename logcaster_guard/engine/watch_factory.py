@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from logcaster_guard.cluster_view import ClusterView
 from logcaster_guard.domain.rules import Rule
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.engine.attribution import Attributor
@@ -22,18 +23,23 @@ from logcaster_guard.engine.services import Services, TargetContext
 from logcaster_guard.engine.source_health import SourceHealth
 from logcaster_guard.engine.triggers import Triggers
 from logcaster_guard.engine.watch import TargetParts, TargetWatch
+from logcaster_guard.engine.watched_workload import WatchedWorkload
 from logcaster_guard.ports import Rights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchFactory:
-    """Makes the watches of all targets. `rights` is asked before each plan is given out; None: nobody is."""
+    """Makes the watches of all targets, which watch by `view` and decide without it.
+
+    `rights` is asked before each plan is given out; None: nobody is.
+    """
 
     rules: Sequence[Rule]
     services: Services
     health: SourceHealth
     executor: Executor
     inspector: SignalInspector
+    view: ClusterView
     rights: Rights | None = None
     _attributors: dict[str, Attributor] = field(default_factory=dict)
 
@@ -43,8 +49,9 @@ class WatchFactory:
         context = TargetContext(target, LiveWorkload(target, services.cluster))
         services.hub.subscribe(RuleRefused, context.counters.refused, target=target.key)
         triggers = Triggers(context, services, self.rules)
-        reader = Reader(context, services, triggers, self.health)
-        revisions = RevisionWatch(context, services, triggers)
+        watched = WatchedWorkload(target, self.view)
+        reader = Reader(context, services, triggers=triggers, health=self.health, watched=watched)
+        revisions = RevisionWatch(context, services, triggers, watched)
         services.inbox.follow(target.key, revisions)
         attributor = self._attributors[target.key] = Attributor(
             context,

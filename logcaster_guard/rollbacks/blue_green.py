@@ -6,19 +6,23 @@ Ready pods as the live one, and each of them answers its health check.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from logcaster_guard.domain import capacity
+from logcaster_guard.domain.errors import BlobMissing
 from logcaster_guard.domain.ledger import Record
-from logcaster_guard.domain.rules import Policy, Rule
-from logcaster_guard.domain.signals import Target
-from logcaster_guard.domain.snapshots import Snapshot
+from logcaster_guard.domain.rules import Action, Policy
+from logcaster_guard.domain.signals import Target, Value
+from logcaster_guard.domain.snapshots import Snapshot, SnapshotUnreadable
 from logcaster_guard.domain.steps import Plan, Step
 from logcaster_guard.domain.workload import Workload, template_hash
-from logcaster_guard.rollbacks.immediate import scaled_object, scales
-from logcaster_guard.rollbacks.not_applicable import NotApplicable
+from logcaster_guard.ports import Blobs, Kind
+from logcaster_guard.rollbacks.autoscaling import scaled_object, scales
+from logcaster_guard.rollbacks.not_applicable import NotApplicable, unjudged
+from logcaster_guard.rollbacks.way_back import PlanningPorts, Request, WayBack
 from logcaster_guard.steps.await_endpoints import AwaitEndpoints
 from logcaster_guard.steps.await_environment import AwaitEnvironment
 from logcaster_guard.steps.check_environment import CheckEnvironment
@@ -26,28 +30,54 @@ from logcaster_guard.steps.judge_environment import JudgeEnvironment
 from logcaster_guard.steps.raise_autoscaler_minimum import RaiseAutoscalerMinimum
 from logcaster_guard.steps.restore_environment import RestoreEnvironment
 from logcaster_guard.steps.scale_environment import ScaleEnvironment
+from logcaster_guard.steps.services import Inspection
 from logcaster_guard.steps.switch_service import SwitchService
-from logcaster_guard.steps.verify_recovery import VerifyRecovery
 
 Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Environments:
-    """Raw objects that a switch rests on.
+class Facts:
+    """What the switch rests on: raw objects as the API gives them, and what was saved and measured.
 
     `other` is the Deployment that is not live, None if it is missing; `pods` are the namespace's; `snapshots` are those
-    of the good releases by digest; `error_rate` is the live environment's (of 1), None if nobody knows; `inseparable`
-    is why it cannot be read apart from the other's.
+    of the good releases by digest, where `other` is missing; `inspected` is how the live environment's pods fared.
+    `judged`: the other environment must be one that can be judged apart from the live one.
     """
 
+    request: Request
     service: Json | None
     other: Workload | None
     autoscalers: Sequence[Json]
     pods: Sequence[Json]
     snapshots: Mapping[str, Snapshot]
-    error_rate: float | None
-    inseparable: str | None = None
+    inspected: Inspection
+    judged: bool = True
+
+
+async def gather(request: Request, ports: PlanningPorts) -> Facts | NotApplicable:
+    """Look at it now. Raises `ClusterError`."""
+    target, live = request.target, request.workload
+    if not target.environments:
+        return NotApplicable((f"{target.key} has no environments to switch between: set targets[].environments.",))
+    other = await ports.found(Kind.DEPLOYMENT, target.namespace, other_of(target, live.name))
+    return Facts(
+        request=request,
+        service=await ports.service(target),
+        other=None if other is None else Workload(other),
+        autoscalers=await ports.cluster.list(Kind.AUTOSCALER, target.namespace),
+        pods=await ports.cluster.list(Kind.POD, target.namespace),
+        snapshots={} if other is not None else await _snapshots(ports.blobs, request.destinations),
+        inspected=await ports.inspect(target.key, live.name, request.policy.blue_green.window),
+    )
+
+
+async def _snapshots(blobs: Blobs, destinations: Iterable[Record]) -> Mapping[str, Snapshot]:
+    found = {}
+    for digest in {r.snapshot for r in destinations if r.snapshot}:
+        with contextlib.suppress(BlobMissing, SnapshotUnreadable):
+            found[digest] = Snapshot.from_bytes(await blobs.get(digest))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,26 +95,27 @@ def other_of(target: Target, live: str) -> str | None:
     return others[0] if len(others) == 1 else None
 
 
-def plan(
-    live: Workload, destinations: Sequence[Record], *, target: Target, rule: Rule, policy: Policy, around: Environments
-) -> Plan | NotApplicable:
-    """The plan that takes the Service from `live` to the other environment, or every reason why it cannot be done."""
+def plan(facts: Facts) -> Plan | NotApplicable:
+    """The plan that takes the Service from the live to the other environment, or every reason why it cannot be done."""
+    target, live, service = facts.request.target, facts.request.workload, facts.service
+    if facts.judged and facts.inspected.inseparable is not None:
+        return unjudged(facts.inspected.inseparable)
     other = other_of(target, live.name)
-    selector = dict(((around.service or {}).get("spec") or {}).get("selector") or {})
-    if other is None or around.service is None or target.live(selector) != live.name:
+    selector = dict(((service or {}).get("spec") or {}).get("selector") or {})
+    if other is None or service is None or target.live(selector) != live.name:
         return NotApplicable(
             (f"Service {target.namespace}/{target.service} does not send its requests to {live.name}.",)
         )
-    found = _destination(target, other, destinations, around)
+    found = _destination(other, facts)
     if isinstance(found, NotApplicable):
         return found
     after = next(value for value, name in target.environments.items() if name == other)
-    reasons = _unfit(target, found.workload, live, {**selector, target.environment_label: after}, around)
+    reasons = _unfit(target, found.workload, live, {**selector, target.environment_label: after}, facts)
     if reasons:
         return NotApplicable(tuple(reasons))
-    serving = capacity.serving(around.pods, selector, None)
+    serving = capacity.serving(facts.pods, selector, None)
     return Plan(
-        strategy="blue_green",
+        strategy=WAY.strategy,
         namespace=live.namespace,
         deployment=other,
         uid="" if found.snapshot else found.workload.uid,
@@ -93,40 +124,37 @@ def plan(
         from_images=live.images,
         to_images=found.workload.images,
         replicas=live.replicas if found.snapshot else found.workload.replicas,
-        autoscaled=any(scales(a, found.workload) for a in around.autoscalers),
-        service=str(around.service["metadata"]["name"]),
+        autoscaled=any(scales(a, found.workload) for a in facts.autoscalers),
+        service=str(service["metadata"]["name"]),
         selector=selector,
-        steps=tuple(_steps(live, found, selector, after, target=target, rule=rule, policy=policy, around=around)),
+        steps=tuple(_steps(facts, found, selector, after)),
         floor=min(live.replicas, serving),
         live=live.name,
         live_uid=live.uid,
     )
 
 
-def _destination(
-    target: Target, other: str, destinations: Sequence[Record], around: Environments
-) -> _Destination | NotApplicable:  # fmt: skip
+def _destination(other: str, facts: Facts) -> _Destination | NotApplicable:
     """What the other environment carries, if that is good; for a missing one, what a snapshot shows of it."""
+    target, destinations = facts.request.target, facts.request.destinations
     name = f"Deployment {target.namespace}/{other}"
-    if around.other is not None:
-        carried = next((r for r in destinations if r.template == around.other.hash), None)
+    if facts.other is not None:
+        carried = next((r for r in destinations if r.template == facts.other.hash), None)
         if carried is None:
-            images = ", ".join(around.other.images)
+            images = ", ".join(facts.other.images)
             return NotApplicable(
                 (f"{name} carries {images}, which is not known to be good: roll a good release out there.",)
             )
-        return _Destination(carried, around.other, snapshot="")
+        return _Destination(carried, facts.other, snapshot="")
     for record in destinations:
-        snapshot = around.snapshots.get(record.snapshot)
+        snapshot = facts.snapshots.get(record.snapshot)
         manifest = None if snapshot is None else snapshot.find("Deployment", other)
         if manifest is not None and template_hash(manifest["spec"]["template"]) == record.template:
             return _Destination(record, Workload(manifest), snapshot=record.snapshot)
     return NotApplicable((f"{name} is missing, and no snapshot shows it with a good release: create it again.",))
 
 
-def _unfit(
-    target: Target, other: Workload, live: Workload, selector: Mapping[str, str], around: Environments
-) -> list[str]:
+def _unfit(target: Target, other: Workload, live: Workload, selector: Mapping[str, str], facts: Facts) -> list[str]:
     name, found = f"Deployment {other.namespace}/{other.name}", []
     if live.replicas == 0:
         found.append(f"Deployment {live.namespace}/{live.name} has no replicas: there is nothing to take over.")
@@ -135,7 +163,7 @@ def _unfit(
     if not capacity.selects(selector, capacity.labels_of(other.template)):
         wanted = ", ".join(f"{key}={value}" for key, value in sorted(selector.items()))
         found.append(f"The pods of {name} do not carry the labels {wanted} that Service {target.service} would select.")
-    for autoscaler in (a for a in around.autoscalers if scales(a, other)):
+    for autoscaler in (a for a in facts.autoscalers if scales(a, other)):
         most = int(autoscaler["spec"]["maxReplicas"])
         if most < live.replicas:
             called = autoscaler["metadata"]["name"]
@@ -150,48 +178,42 @@ def _unfit(
     return found
 
 
-def _steps(
-    live: Workload,
-    found: _Destination,
-    selector: Mapping[str, str],
-    after: str,
-    *,
-    target: Target,
-    rule: Rule,
-    policy: Policy,
-    around: Environments,
-) -> list[Step]:
-    size, other, timeout = live.replicas, found.workload, policy.rollout.timeout
+def _steps(facts: Facts, found: _Destination, selector: Mapping[str, str], after: str) -> list[Step]:
+    target, policy = facts.request.target, facts.request.policy
+    size, other, timeout = facts.request.workload.replicas, found.workload, policy.rollout.timeout
     steps: list[Step] = []
     if found.snapshot:
         steps.append(RestoreEnvironment(snapshot=found.snapshot, replicas=size))
     if not found.snapshot and other.replicas < size:
         # Before its autoscaler does it: what is taken last is given back first, and no autoscaler may undo that.
         steps.append(ScaleEnvironment(replicas=size))
-    for autoscaler in (a for a in around.autoscalers if scales(a, other)):
+    for autoscaler in (a for a in facts.autoscalers if scales(a, other)):
         if size > int(autoscaler["spec"].get("minReplicas") or 1):
             metadata = autoscaler["metadata"]
             steps.append(RaiseAutoscalerMinimum(autoscaler=metadata["name"], uid=metadata["uid"], minimum=size))
     steps.append(AwaitEnvironment(replicas=size, timeout=timeout))
     if target.health_url is not None:
         steps.append(CheckEnvironment(health_url=target.health_url, timeout=timeout))
-    label, verify = target.environment_label, policy.verify
+    label = target.environment_label
     return [
         *steps,
         SwitchService(label=label, before=selector[label], after=after),
         AwaitEndpoints(least=size, timeout=timeout),
-        *([] if around.inseparable is not None else [_judgement(policy, around.error_rate)]),
-        VerifyRecovery(rule=rule.name, stable_for=verify.stable_for, timeout=verify.timeout),
+        *([] if facts.inspected.inseparable is not None else [_judgement(policy, facts.inspected)]),
     ]
 
 
-def _judgement(policy: Policy, baseline: float | None) -> JudgeEnvironment:
-    judged = policy.blue_green
+def _judgement(policy: Policy, live: Inspection) -> JudgeEnvironment:
+    judged, rate, requests = policy.blue_green, live.error_rate, live.requests
+    enough = isinstance(requests, Value) and requests.number >= judged.min_requests
     return JudgeEnvironment(
         wait=judged.wait,
         window=judged.window,
         threshold=judged.threshold,
-        baseline=baseline,
+        baseline=rate.number if enough and isinstance(rate, Value) else None,
         min_requests=judged.min_requests,
         timeout=max(judged.wait, judged.window) + policy.rollout.timeout,
     )
+
+
+WAY = WayBack(Action.BLUE_GREEN, gather, plan, take_over=None, otherwise=lambda policy: policy.blue_green.otherwise)

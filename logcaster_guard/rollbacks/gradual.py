@@ -12,14 +12,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from logcaster_guard.domain import capacity
-from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.releases import Release
-from logcaster_guard.domain.rules import GradualPolicy, Policy, Rule
+from logcaster_guard.domain.rules import Action, GradualPolicy
 from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.signals import Value
 from logcaster_guard.domain.steps import Plan, Step
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.rollbacks.immediate import scaled_object, scales
-from logcaster_guard.rollbacks.not_applicable import NotApplicable
+from logcaster_guard.ports import Kind
+from logcaster_guard.rollbacks import immediate
+from logcaster_guard.rollbacks.autoscaling import scaled_object, scales
+from logcaster_guard.rollbacks.fitness import unfit_release
+from logcaster_guard.rollbacks.not_applicable import NotApplicable, unjudged
+from logcaster_guard.rollbacks.way_back import PlanningPorts, Request, WayBack
 from logcaster_guard.steps.await_helper import AwaitHelper
 from logcaster_guard.steps.await_rollout import AwaitRollout
 from logcaster_guard.steps.create_helper import CreateHelper
@@ -29,7 +33,7 @@ from logcaster_guard.steps.remove_helper import RemoveHelper
 from logcaster_guard.steps.restore_template import RestoreTemplate
 from logcaster_guard.steps.scale_helper import ScaleHelper
 from logcaster_guard.steps.scale_production import ScaleProduction
-from logcaster_guard.steps.verify_recovery import VerifyRecovery
+from logcaster_guard.steps.services import Inspection
 
 Json = Mapping[str, Any]
 VERSION = "version"
@@ -37,21 +41,48 @@ ROLLBACK = "rollback"
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """Raw objects that a gradual rollback rests on.
+class Facts:
+    """What it rests on: the destination as it was saved, and raw objects as the API gives them.
 
-    `service` is None if there is none; `pods` are the namespace's; `claims` are the volume claims that the template
-    names, None where one could not be found; `release` is the destination. `namesake` is the Deployment that has the
-    helper's name already, None if there is none.
+    `service` is None if there is none; `pods` are the namespace's; `claims` are the volume claims that the destination
+    names, None where one could not be found. `namesake` is the Deployment that has the helper's name already, None if
+    there is none. `inspected` is how the target's pods fared, by the window in seconds.
     """
 
+    request: Request
+    release: Release
     service: Json | None
     autoscalers: Sequence[Json]
     pods: Sequence[Json]
     budgets: Sequence[dict[str, Any]]
     claims: Mapping[str, Json | None]
-    release: Release
-    namesake: Json | None = None
+    namesake: Json | None
+    inspected: Mapping[float, Inspection]
+
+
+async def gather(request: Request, ports: PlanningPorts) -> Facts | NotApplicable:
+    """Look at it now. Raises `ClusterError` and `BlobMissing`."""
+    target, policy, cluster = request.target, request.policy.gradual, ports.cluster
+    namespace = target.namespace
+    if target.environments:
+        service = f"Service {namespace}/{target.service}"
+        return NotApplicable((f"{service} switches between environments: choose blue_green_rollback.",))
+    release = await ports.release(request.destination)
+    # A step may be held for enough requests: the busier of the two windows counts.
+    windows = [w for w in (policy.window, policy.hold) if w]
+    volumes = (release.template.get("spec") or {}).get("volumes") or []
+    claims = [v["persistentVolumeClaim"]["claimName"] for v in volumes if v.get("persistentVolumeClaim")]
+    return Facts(
+        request=request,
+        release=release,
+        service=await ports.service(target),
+        autoscalers=await cluster.list(Kind.AUTOSCALER, namespace),
+        pods=await cluster.list(Kind.POD, namespace),
+        budgets=list(await cluster.list(Kind.DISRUPTION_BUDGET, namespace)),
+        claims={name: await ports.found(Kind.VOLUME_CLAIM, namespace, name) for name in claims},
+        namesake=await ports.found(Kind.DEPLOYMENT, namespace, capacity.helper_name(target.deployment)),
+        inspected={w: await ports.inspect(target.key, request.workload.name, w) for w in windows},
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +109,21 @@ def stages(size: int, shares: Sequence[float]) -> list[Stage]:
     return found
 
 
-def plan(
-    workload: Workload, destination: Record, *, rule: Rule, policy: Policy, around: Surroundings
-) -> Plan | NotApplicable:  # fmt: skip
-    """The plan that takes `workload` to `destination` step by step, or every reason why it cannot be done so."""
-    reasons = _unfit(workload, around)
-    if reasons or around.service is None:
+def plan(facts: Facts) -> Plan | NotApplicable:
+    """The plan that takes the workload to the good release step by step, or every reason why it cannot be done so."""
+    request, workload = facts.request, facts.request.workload
+    unfit = unfit_release(workload, facts.release)
+    why = next((s.inseparable for s in facts.inspected.values() if s.inseparable is not None), None)
+    if unfit is not None or why is not None:
+        return unfit or unjudged(str(why))
+    reasons = _unfit(workload, facts)
+    if reasons or facts.service is None:
         return NotApplicable(tuple(reasons))
-    selector = dict((around.service.get("spec") or {}).get("selector") or {})
-    helper = capacity.helper_name(workload.name)
-    mine = [a for a in around.autoscalers if scales(a, workload)]
-    serving = capacity.serving(_own(workload, around.pods), selector, None)
-    return Plan(
-        strategy="gradual",
+    selector, destination = dict((facts.service.get("spec") or {}).get("selector") or {}), request.destination
+    mine = [a for a in facts.autoscalers if scales(a, workload)]
+    serving = capacity.serving(_own(workload, facts.pods), selector, None)
+    planned = Plan(
+        strategy=WAY.strategy,
         namespace=workload.namespace,
         deployment=workload.name,
         uid=workload.uid,
@@ -100,19 +133,21 @@ def plan(
         to_images=destination.images,
         replicas=workload.replicas,
         autoscaled=bool(mine),
-        service=str(around.service["metadata"]["name"]),
+        service=str(facts.service["metadata"]["name"]),
         selector=selector,
-        steps=tuple(
-            _steps(workload.replicas, helper, selector, destination, rule=rule, policy=policy, autoscalers=mine)
-        ),
+        steps=tuple(_steps(request, selector, autoscalers=mine)),
         size=workload.replicas,
         floor=min(workload.replicas, serving),
     )
+    return _unprovable(planned, facts) or planned
 
 
-def unprovable(planned: Plan, rate: float) -> NotApplicable | None:
-    """Why no step of the plan would prove anything at so many requests per second; None if it may."""
-    first = next(step for step in planned.steps if isinstance(step, JudgeHelper))
+def _unprovable(planned: Plan, facts: Facts) -> NotApplicable | None:
+    """Why no step of the plan would prove anything at the present traffic; None if it may, or nobody knows."""
+    rates = [s.requests.number / w for w, s in facts.inspected.items() if isinstance(s.requests, Value)]
+    if not rates:
+        return None
+    first, rate = next(step for step in planned.steps if isinstance(step, JudgeHelper)), max(rates)
     expected = rate * first.share * first.window
     if expected >= first.min_requests:
         return None
@@ -124,25 +159,21 @@ def unprovable(planned: Plan, rate: float) -> NotApplicable | None:
     return NotApplicable((reason,))
 
 
-def take_over(
-    old: Run, workload: Workload, destination: Record, *, rule: Rule, policy: Policy
-) -> Plan:  # fmt: skip
-    """The immediate plan from wherever `old`, a gradual run, stands; its holds are handed over with it."""
-    before = old.opened.plan
+def take_over(old: Run, request: Request) -> Plan:
+    """The immediate plan from wherever `old`, a gradual run, stands; its compensations are handed over with it."""
+    before, workload, destination = old.opened.plan, request.workload, request.destination
     pinned = old.borrowed(PinAutoscaler.borrows)
     helpers = old.borrowed(CreateHelper.borrows)
-    verify = policy.verify
     steps: list[Step] = [
         RestoreTemplate(release=destination.blob),
         *(PinAutoscaler(autoscaler=h.object, uid=h.uid, size=before.full_size) for h in pinned),
         ScaleProduction(replicas=before.full_size),
-        AwaitRollout(timeout=policy.rollout.timeout),
+        AwaitRollout(timeout=request.policy.rollout.timeout),
         *(RemoveHelper(helper=h.object) for h in helpers),
-        VerifyRecovery(rule=rule.name, stable_for=verify.stable_for, timeout=verify.timeout),
     ]
     return replace(
         before,
-        strategy="immediate",
+        strategy=immediate.WAY.strategy,
         from_template=workload.hash,
         to_template=destination.template,
         from_images=workload.images,
@@ -152,17 +183,9 @@ def take_over(
     )
 
 
-def _steps(
-    size: int,
-    helper: str,
-    selector: Mapping[str, str],
-    destination: Record,
-    *,
-    rule: Rule,
-    policy: Policy,
-    autoscalers: Sequence[Json],
-) -> list[Step]:
-    timeout, verify = policy.rollout.timeout, policy.verify
+def _steps(request: Request, selector: Mapping[str, str], *, autoscalers: Sequence[Json]) -> list[Step]:
+    policy, destination, size = request.policy, request.destination, request.workload.replicas
+    helper, timeout = capacity.helper_name(request.workload.name), policy.rollout.timeout
     all_stages = stages(size, policy.gradual.steps)
 
     def pinned(to: int) -> list[Step]:
@@ -194,7 +217,6 @@ def _steps(
         ScaleProduction(replicas=size),
         AwaitRollout(timeout=timeout),
         RemoveHelper(helper=helper),
-        VerifyRecovery(rule=rule.name, stable_for=verify.stable_for, timeout=verify.timeout),
     ]
 
 
@@ -210,7 +232,7 @@ def _judgement(helper: str, stage: Stage, policy: GradualPolicy) -> JudgeHelper:
     )
 
 
-def _unfit(workload: Workload, around: Surroundings) -> list[str]:
+def _unfit(workload: Workload, facts: Facts) -> list[str]:
     name = f"{workload.kind} {workload.namespace}/{workload.name}"
     if workload.kind != "Deployment":
         return [f"{name} is no Deployment: two releases of it cannot run side by side."]
@@ -221,19 +243,19 @@ def _unfit(workload: Workload, around: Surroundings) -> list[str]:
         found.append(f"{name} has no replicas: there is nothing to shift.")
     return [
         *found,
-        *_unshareable(name, around),
-        *_unselectable(name, workload, around),
-        *_unaffordable(workload, around),
-        *_unheld(workload, around),
-        *_unnamed(workload, around),
+        *_unshareable(name, facts),
+        *_unselectable(name, workload, facts),
+        *_unaffordable(workload, facts),
+        *_unheld(workload, facts),
+        *_unnamed(workload, facts),
     ]
 
 
-def _unshareable(name: str, around: Surroundings) -> list[str]:
-    spec = around.release.template.get("spec") or {}
+def _unshareable(name: str, facts: Facts) -> list[str]:
+    spec = facts.release.template.get("spec") or {}
     found = [
         f"{name} uses the volume claim {claim}, which one release alone may write."
-        for claim, raw in around.claims.items()
+        for claim, raw in facts.claims.items()
         if raw is None or not _shared(raw)
     ]
     containers = [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]
@@ -249,17 +271,17 @@ def _shared(claim: Json) -> bool:
     return bool(modes) and modes <= {"ReadWriteMany", "ReadOnlyMany"}
 
 
-def _unselectable(name: str, workload: Workload, around: Surroundings) -> list[str]:
-    if around.service is None:
+def _unselectable(name: str, workload: Workload, facts: Facts) -> list[str]:
+    if facts.service is None:
         return [f"{name} has no Service that would send a share of its requests to the good release."]
-    selector = (around.service.get("spec") or {}).get("selector") or {}
-    service = f"Service {around.service['metadata']['name']}"
+    selector = (facts.service.get("spec") or {}).get("selector") or {}
+    service = f"Service {facts.service['metadata']['name']}"
     if not selector:
         return [f"{service} selects nothing, so that it would send the good release no requests."]
     if selector.get(VERSION, ROLLBACK) != ROLLBACK:
         pinned = selector[VERSION]
         return [f"{service} selects {VERSION}={pinned}, so that it would send the good release no requests."]
-    templates = {"present": workload.template, "good": around.release.template}
+    templates = {"present": workload.template, "good": facts.release.template}
     missed = [w for w, t in templates.items() if not capacity.selects(selector, capacity.labels_of(t))]
     return [
         f"{service} selects {capacity.written(selector)}, which the pods of the {which} release of {name} do not "
@@ -268,8 +290,8 @@ def _unselectable(name: str, workload: Workload, around: Surroundings) -> list[s
     ]
 
 
-def _unaffordable(workload: Workload, around: Surroundings) -> list[str]:
-    budgets = capacity.budgets_for(around.budgets, capacity.labels_of(workload.template))
+def _unaffordable(workload: Workload, facts: Facts) -> list[str]:
+    budgets = capacity.budgets_for(facts.budgets, capacity.labels_of(workload.template))
     return [
         f"Disruption budget {b['metadata']['name']} wants {capacity.wanted_healthy(b, workload.replicas)} healthy "
         f"pods, more than the {workload.replicas} of {workload.namespace}/{workload.name}."
@@ -278,8 +300,8 @@ def _unaffordable(workload: Workload, around: Surroundings) -> list[str]:
     ]
 
 
-def _unheld(workload: Workload, around: Surroundings) -> list[str]:
-    mine = [(a["metadata"]["name"], scaled_object(a)) for a in around.autoscalers if scales(a, workload)]
+def _unheld(workload: Workload, facts: Facts) -> list[str]:
+    mine = [(a["metadata"]["name"], scaled_object(a)) for a in facts.autoscalers if scales(a, workload)]
     return [
         f"Autoscaler {name} belongs to KEDA's ScaledObject {owner}, which puts its bounds back within seconds, so that "
         f"{workload.namespace}/{workload.name} could not be kept at the size of a step."
@@ -288,9 +310,9 @@ def _unheld(workload: Workload, around: Surroundings) -> list[str]:
     ]
 
 
-def _unnamed(workload: Workload, around: Surroundings) -> list[str]:
+def _unnamed(workload: Workload, facts: Facts) -> list[str]:
     # One that is being deleted already is waited for.
-    if around.namesake is None or "deletionTimestamp" in around.namesake["metadata"]:
+    if facts.namesake is None or "deletionTimestamp" in facts.namesake["metadata"]:
         return []
     name = f"{workload.namespace}/{capacity.helper_name(workload.name)}"
     return [f"There is a Deployment {name} already, where the helper would be: delete it, if nobody needs it."]
@@ -299,3 +321,6 @@ def _unnamed(workload: Workload, around: Surroundings) -> list[str]:
 def _own(workload: Workload, pods: Sequence[Json]) -> list[Json]:
     wanted = (workload.raw["spec"].get("selector") or {}).get("matchLabels") or {}
     return [p for p in pods if capacity.selects(wanted, capacity.labels_of(p))]
+
+
+WAY = WayBack(Action.GRADUAL, gather, plan, take_over=take_over, otherwise=lambda policy: policy.gradual.otherwise)

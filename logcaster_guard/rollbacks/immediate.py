@@ -3,52 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from logcaster_guard.domain.ledger import Record
-from logcaster_guard.domain.rules import Policy, Rule
+from logcaster_guard.domain.releases import Release
+from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.steps import Plan, Step
 from logcaster_guard.domain.workload import DAEMON_SET, STATEFUL_SET, Workload
+from logcaster_guard.ports import Kind
+from logcaster_guard.rollbacks import blue_green
+from logcaster_guard.rollbacks.autoscaling import scaled_object, scales
+from logcaster_guard.rollbacks.fitness import another_selector, deselected, unfit_release
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
+from logcaster_guard.rollbacks.way_back import PlanningPorts, Request, WayBack, only_told
 from logcaster_guard.steps.await_rollout import AwaitRollout
 from logcaster_guard.steps.delete_stuck_pods import DeleteStuckPods
 from logcaster_guard.steps.raise_autoscaler_minimum import RaiseAutoscalerMinimum
 from logcaster_guard.steps.restore_template import RestoreTemplate
-from logcaster_guard.steps.verify_recovery import VerifyRecovery
-
-SCALED_OBJECT = "scaledobject.keda.sh/name"
-"""KEDA's own label on an autoscaler that it makes."""
 
 
-def plan(
-    workload: Workload,
-    destination: Record,
-    *,
-    rule: Rule,
-    policy: Policy,
-    service: Mapping[str, Any] | None,
-    autoscalers: Sequence[Mapping[str, Any]],
-) -> Plan | NotApplicable:
-    """The plan that takes `workload` to `destination`, or why a new template would not reach its pods.
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What it rests on: the destination as it was saved, and raw objects as the API gives them.
 
-    `service` and `autoscalers` are raw objects as the API gives them; autoscalers of other workloads are ignored. An
-    autoscaler's minimum is raised to the present size first, so that it cannot shrink a service whose pods idle because
-    they fail; not one of KEDA's, which would put it back within seconds.
+    Autoscalers of other workloads are ignored.
     """
-    idle = _not_updating(workload)
-    if idle is not None:
-        return NotApplicable((idle,))
-    mine = [a for a in autoscalers if scales(a, workload)]
-    verify = policy.verify
+
+    request: Request
+    release: Release
+    service: Mapping[str, Any] | None
+    autoscalers: Sequence[Mapping[str, Any]]
+
+
+AnyFacts = Facts | blue_green.Facts
+"""Where the good release is the other environment's, the quickest way is the switch to that, judged or not."""
+
+
+async def gather(request: Request, ports: PlanningPorts) -> AnyFacts | NotApplicable:
+    """Look at it now. Raises `ClusterError` and `BlobMissing`."""
+    release = await ports.release(request.destination)
+    if request.target.environments and another_selector(request.workload, release) is not None:
+        seen = await blue_green.gather(request, ports)
+        return replace(seen, judged=False) if isinstance(seen, blue_green.Facts) else seen
+    service = await ports.service(request.target)
+    return Facts(request, release, service, await ports.cluster.list(Kind.AUTOSCALER, request.target.namespace))
+
+
+def plan(facts: AnyFacts) -> Plan | NotApplicable:
+    """The plan that takes the workload to the good release, or why a new template would not reach its pods.
+
+    An autoscaler's minimum is raised to the present size first, so that it cannot shrink a service whose pods idle
+    because they fail; not one of KEDA's, which would put it back within seconds.
+    """
+    if isinstance(facts, blue_green.Facts):
+        return blue_green.plan(facts)
+    request, service, workload = facts.request, facts.service, facts.request.workload
+    not_applicable = (
+        unfit_release(workload, facts.release)
+        or deselected(workload, facts.release, service)
+        or _not_updating(workload)
+    )
+    if not_applicable is not None:
+        return not_applicable
+    mine = [a for a in facts.autoscalers if scales(a, workload)]
+    timeout, destination = request.policy.rollout.timeout, request.destination
     steps: list[Step] = [
         *_raised_minimums([a for a in mine if scaled_object(a) is None], workload.replicas),
         RestoreTemplate(release=destination.blob),
-        *([DeleteStuckPods(timeout=policy.rollout.timeout)] if workload.kind == STATEFUL_SET else []),
-        AwaitRollout(timeout=policy.rollout.timeout),
-        VerifyRecovery(rule=rule.name, stable_for=verify.stable_for, timeout=verify.timeout),
+        *([DeleteStuckPods(timeout=timeout)] if workload.kind == STATEFUL_SET else []),
+        AwaitRollout(timeout=timeout),
     ]
     return Plan(
-        strategy="immediate",
+        strategy=WAY.strategy,
         namespace=workload.namespace,
         deployment=workload.name,
         uid=workload.uid,
@@ -73,24 +99,17 @@ def _raised_minimums(autoscalers: Sequence[Mapping[str, Any]], replicas: int) ->
             yield RaiseAutoscalerMinimum(autoscaler=metadata["name"], uid=metadata["uid"], minimum=wanted)
 
 
-def _not_updating(workload: Workload) -> str | None:
+def _not_updating(workload: Workload) -> NotApplicable | None:
     """Why its controller would not bring every pod to a new template; None if it does."""
     strategy = workload.raw["spec"].get("updateStrategy") or {}
     name = f"{workload.kind} {workload.namespace}/{workload.name}"
     if strategy.get("type") == "OnDelete":
-        return f"{name} replaces its pods only when they are deleted (OnDelete): set RollingUpdate."
+        return NotApplicable((f"{name} replaces its pods only when they are deleted (OnDelete): set RollingUpdate.",))
     partition = (strategy.get("rollingUpdate") or {}).get("partition") or 0
     if partition:
-        return f"{name} has the partition {partition}, below which no pod would change: set it to 0."
+        reason = f"{name} has the partition {partition}, below which no pod would change: set it to 0."
+        return NotApplicable((reason,))
     return None
 
 
-def scales(autoscaler: Mapping[str, Any], workload: Workload) -> bool:
-    """Whether this HorizontalPodAutoscaler owns the workload's replica count."""
-    reference = autoscaler["spec"].get("scaleTargetRef") or {}
-    return reference.get("kind") == workload.kind and reference.get("name") == workload.name
-
-
-def scaled_object(autoscaler: Mapping[str, Any]) -> str | None:
-    """The ScaledObject from which KEDA makes this autoscaler, whose bounds it keeps as they are there; else None."""
-    return (autoscaler["metadata"].get("labels") or {}).get(SCALED_OBJECT)
+WAY = WayBack(Action.IMMEDIATE, gather, plan, take_over=None, otherwise=only_told)

@@ -15,6 +15,8 @@ from logcaster_guard.config.settings import default_settings
 from logcaster_guard.domain import ownership
 from logcaster_guard.domain.ownership import Roster
 from logcaster_guard.domain.signals import Gap, NoData, Reading, Series, Target, Value
+from logcaster_guard.engine.sampling import read_now
+from logcaster_guard.ports import Request
 from tests.fakes.services import prometheus as prometheus_at
 from tests.real import presence
 from tests.real.prometheus import Prometheus
@@ -85,6 +87,7 @@ ROSTERS: dict[str, Roster] = {
     "long": ownership.of_deployment(LONG, {f"{LONG}-4444444444": "v1"}, {f"{CUT}bbbbb": "v1"}),
     "set": ownership.of_stateful_set("web", {"web-0": "v1", "web-1": "v1"}),
 }
+MIGRATION = ownership.of_daemon_set("web-migrate", {HOOK: "v1"})
 NAMES = {
     "http_requests": ("http_requests_total", "counter"),
     "h": ("http_request_duration_seconds_bucket", "counter"),
@@ -115,12 +118,12 @@ class Reader:
         self.clock = SystemClock()
         self.source = prometheus_at(prometheus.url, self.clock, rosters=self._roster)
 
-    async def _roster(self, target: Target) -> Roster:
-        return ROSTERS.get(target.namespace, WEB)
+    async def _roster(self, target: Target, __: bool) -> Roster:
+        return MIGRATION if target.deployment == "web-migrate" else ROSTERS.get(target.namespace, WEB)
 
     async def read(self, namespace: str, name: str) -> Reading:
         target = Target(namespace, namespace, LONG if namespace == "long" else "web")
-        return (await self.source.read(target, [SIGNALS[name]]))[name]
+        return (await read_now(self.source, target, [SIGNALS[name]]))[name]
 
     async def number(self, namespace: str, name: str) -> float:
         reading = await self.read(namespace, name)
@@ -147,6 +150,7 @@ async def test_the_signals_are_those_of_the_targets_own_pods(tmp_path: Path) -> 
         await _releases_are_told_apart(reader)
         await _each_series_counts_once(reader)
         await _what_tells_no_status_is_no_data(reader)
+        await _several_targets_read_together_what_each_reads_alone(reader)
         await reader.source.aclose()
 
 
@@ -160,6 +164,22 @@ async def _what_others_do_does_not_count(reader: Reader) -> None:
     assert await reader.number("sidecar", "memory_usage") == 0.97
     assert await reader.number("long", "error_rate") == pytest.approx(0.5)
     assert await reader.number("set", "error_rate") == pytest.approx(0.25)
+
+
+async def _several_targets_read_together_what_each_reads_alone(reader: Reader) -> None:
+    names = ("error_rate", "request_rate", "p95_latency", "memory_usage")
+    targets = [Target(name, "hook", name) for name in ("web", "web-migrate")]
+    requests = [Request(target, SIGNALS[name], shared=True) for target in targets for name in names]
+    together = {(r.target.name, r.signal.name): reading async for r, reading in reader.source.read(requests)}
+    for target in targets:
+        for name, alone in (await read_now(reader.source, target, [SIGNALS[name] for name in names])).items():
+            joint = together[target.name, name]
+            assert isinstance(alone, Value)
+            assert isinstance(joint, Value)
+            assert joint.number == pytest.approx(alone.number)
+            assert joint.sampled == pytest.approx(alone.sampled, abs=STEP)
+    assert isinstance(worst := together["web-migrate", "error_rate"], Value)
+    assert worst.number == 1.0
 
 
 async def _releases_are_told_apart(reader: Reader) -> None:

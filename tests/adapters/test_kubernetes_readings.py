@@ -17,6 +17,7 @@ from logcaster_guard.adapters.plugin import Subject
 from logcaster_guard.domain.errors import NotFound
 from logcaster_guard.domain.notices import Delivered, Notice, Severity, TryLater, Undeliverable
 from logcaster_guard.domain.signals import Fault, Gap, NoData, Signal, SourceError, SourceName, Target, Unit
+from logcaster_guard.engine.sampling import read_now
 from logcaster_guard.messages.texts import Language, Texts
 from logcaster_guard.ports import Json, Kind
 from tests.adapters.misbehaving import (
@@ -27,6 +28,7 @@ from tests.adapters.misbehaving import (
 )
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.cluster import FakeCluster
+from tests.fakes.services import view_of
 
 TARGET = Target(name="web", namespace="shop", deployment="web")
 STALLED = Signal("rollout_stalled", Unit.COUNT, SourceName.KUBERNETES)
@@ -47,7 +49,9 @@ STALLED = Signal("rollout_stalled", Unit.COUNT, SourceName.KUBERNETES)
 async def test_the_source_tells_a_failure_as_a_reading(answer: bytes, fault: Fault, wait: float | None) -> None:
     clock = FakeClock()
     async with serving(answer) as (cluster, _):
-        reading = (await KubernetesSource(cluster, clock).read(TARGET, [STALLED]))["rollout_stalled"]
+        reading = (await read_now(KubernetesSource(cluster, view_of(cluster, clock), clock), TARGET, [STALLED]))[
+            "rollout_stalled"
+        ]
     assert isinstance(reading, SourceError)
     assert (reading.fault, reading.retry_after, reading.at) == (fault, wait, clock.monotonic())
     assert reading.detail
@@ -55,7 +59,9 @@ async def test_the_source_tells_a_failure_as_a_reading(answer: bytes, fault: Fau
 
 async def test_a_missing_deployment_is_no_data() -> None:
     async with serving(http(404, refusal(404))) as (cluster, _):
-        reading = (await KubernetesSource(cluster, FakeClock()).read(TARGET, [STALLED]))["rollout_stalled"]
+        reading = (
+            await read_now(KubernetesSource(cluster, view_of(cluster, FakeClock()), FakeClock()), TARGET, [STALLED])
+        )["rollout_stalled"]
     assert isinstance(reading, NoData)
     assert reading.gap is Gap.EMPTY
 

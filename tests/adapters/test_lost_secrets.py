@@ -12,6 +12,7 @@ from logcaster_guard.adapters.channels.slack import SlackApp, SlackSection
 from logcaster_guard.adapters.token_gate import TokenGate
 from logcaster_guard.domain.notices import Notice, Severity, TryLater
 from logcaster_guard.domain.signals import Fault, Signal, SourceError, SourceName, Target, Unit
+from logcaster_guard.engine.sampling import read_now
 from logcaster_guard.fields.secrets import Secret
 from logcaster_guard.ports import Channel
 from tests.fakes.clock import START, FakeClock
@@ -49,14 +50,14 @@ async def test_a_source_names_the_file_of_its_token(tmp_path: Path, lose: Callab
     signal = Signal("mine", Unit.COUNT, SourceName.PROMETHEUS, query="1")
     target = Target("shop", "prod", "web")
     lose(file)
-    for reading in (await source.read(target, [signal]))["mine"], await source.history(target, signal, 0, 1, 1):
+    for reading in (await read_now(source, target, [signal]))["mine"], await source.history(target, signal, 0, 1, 1):
         assert isinstance(reading, SourceError)
         assert reading.fault is Fault.SECRET
         assert str(file) in reading.detail
         assert "hunter2" not in reading.detail
     shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)
     file.write_text("hunter2")
-    reading = (await source.read(target, [signal]))["mine"]
+    reading = (await read_now(source, target, [signal]))["mine"]
     assert isinstance(reading, SourceError)
     assert reading.fault is Fault.REFUSED
     await source.aclose()

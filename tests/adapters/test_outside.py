@@ -24,6 +24,7 @@ from logcaster_guard.domain.signals import (
     Target,
     Value,
 )
+from logcaster_guard.engine.sampling import read_now
 from logcaster_guard.ports import Channel, Source
 from tests.adapters import sources_server as server
 from tests.adapters.receiver import NOTICE
@@ -65,7 +66,7 @@ def target(port: int) -> Target:
 async def read(name: SourceName, script: Script, clock: FakeClock | None = None) -> Reading:
     asked = signal(name)
     async with serving(script) as outside, asking(name, outside.port, clock or FakeClock()) as source:
-        return (await source.read(target(outside.port), [asked]))[asked.name]
+        return (await read_now(source, target(outside.port), [asked]))[asked.name]
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -167,7 +168,7 @@ async def test_windows_of_the_scrape_do_not_feel_the_wall_clock(jump: float) -> 
     async with serving(exporter) as pod, asking(SourceName.SCRAPE, pod.port, clock) as source:
         rates = []
         for _ in range(6):
-            rates.append((await source.read(target(pod.port), [asked]))[asked.name])
+            rates.append((await read_now(source, target(pod.port), [asked]))[asked.name])
             clock.skip(10)
             clock.jump_wall(jump)
     assert isinstance(rates[0], NoData)
@@ -186,7 +187,7 @@ async def test_answers_are_timed_whatever_the_wall_clock_does(jump: float) -> No
 
     asked = signal(SourceName.HTTP, "response_time")
     async with serving(slow) as service, asking(SourceName.HTTP, service.port, clock) as source:
-        reading = (await source.read(target(service.port), [asked]))["response_time"]
+        reading = (await read_now(source, target(service.port), [asked]))["response_time"]
     assert isinstance(reading, Value)
     assert reading.number == pytest.approx(3.0)
 
@@ -211,9 +212,11 @@ async def test_a_source_that_drips_or_hangs_leaves_the_others_on_time(bad: Scrip
         asking(SourceName.HTTP, well.port, clock) as probe,
         asking(SourceName.SCRAPE, well.port, clock) as scrape,
     ):
-        stuck_read = asyncio.create_task(prometheus.read(target(stuck.port), [signal(SourceName.PROMETHEUS)]))
+        stuck_read = asyncio.create_task(read_now(prometheus, target(stuck.port), [signal(SourceName.PROMETHEUS)]))
         others = [
-            await source.read(target(well.port), [signal(source.name)]) for _ in range(5) for source in (probe, scrape)
+            await read_now(source, target(well.port), [signal(source.name)])
+            for _ in range(5)
+            for source in (probe, scrape)
         ]
         assert len(others) == 10
         assert not stuck_read.done()
@@ -245,7 +248,7 @@ async def test_no_source_is_asked_where_a_name_leads_to_a_metadata_service(name:
         else probe(clock, timeout=5)
     )
     where = Target("t", "ns", "d", health_url="http://metrics.example/", traffic_url="http://metrics.example/")
-    reading = (await made.read(where, [asked]))[asked.name]
+    reading = (await read_now(made, where, [asked]))[asked.name]
     await made.aclose()
     assert isinstance(reading, SourceError)
     assert "the name leads to 169.254.169.254, a link-local or metadata address" in reading.detail

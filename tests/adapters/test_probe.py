@@ -22,6 +22,7 @@ from logcaster_guard.domain.signals import (
     Target,
     Value,
 )
+from logcaster_guard.engine.sampling import read_now
 from tests.adapters import sources_server as server
 from tests.adapters.sources_server import Exchange, Script, serving
 from tests.fakes.clock import FakeClock
@@ -42,7 +43,7 @@ async def read_often(url: str, times: int, clock: FakeClock | None = None, **opt
     services, authority = source_services(clock or FakeClock()), section.pop("ca_file", None)
     source = ProbeSource(HttpSection.model_construct(**section), services, ca_file=authority)
     try:
-        return [dict(await source.read(target(url), SIGNALS)) for _ in range(times)]
+        return [dict(await read_now(source, target(url), SIGNALS)) for _ in range(times)]
     finally:
         await source.aclose()
 
@@ -152,10 +153,10 @@ async def test_a_url_that_cannot_be_used_says_nothing_about_the_target() -> None
 async def test_counts_are_kept_while_the_guard_cannot_look() -> None:
     async with serving(server.answer("", 500)) as app:
         source = probe(FakeClock())
-        await source.read(target(app.url), SIGNALS)
+        await read_now(source, target(app.url), SIGNALS)
         seen = [
-            dict(await source.read(target("http://[::bad"), SIGNALS)),
-            dict(await source.read(target(app.url), SIGNALS)),
+            dict(await read_now(source, target("http://[::bad"), SIGNALS)),
+            dict(await read_now(source, target(app.url), SIGNALS)),
         ]
         await source.aclose()
     assert numbers(seen, "health_check_fails") == [SourceError, 2.0]
@@ -173,7 +174,7 @@ async def test_answers_are_timed_and_slow_ones_in_a_row_counted() -> None:
     async with serving(traffic) as app:
         source = probe(clock)
         signals = [s for s in SIGNALS if s.name != "health_check_fails"]
-        readings = [dict(await source.read(target(app.url), signals)) for _ in range(4)]
+        readings = [dict(await read_now(source, target(app.url), signals)) for _ in range(4)]
         await source.aclose()
     assert numbers(readings, "response_time") == pytest.approx([2.5, 3.0, 2.0, 2.1])
     assert numbers(readings, "slow_responses") == [1.0, 2.0, 0.0, 1.0]
@@ -189,14 +190,14 @@ async def test_counts_belong_to_their_target() -> None:
     async with serving(server.answer("", 500)) as app:
         source = probe(FakeClock())
         for deployment in ("a", "a", "b"):
-            last = await source.read(Target("t", "ns", deployment, health_url=app.url), SIGNALS[:1])
+            last = await read_now(source, Target("t", "ns", deployment, health_url=app.url), SIGNALS[:1])
         await source.aclose()
     assert last == {"health_check_fails": Value(1000.0, 1.0)}
 
 
 async def test_a_target_without_urls_is_no_data() -> None:
     source = probe(FakeClock())
-    readings = await source.read(Target("t", "ns", "d"), SIGNALS)
+    readings = await read_now(source, Target("t", "ns", "d"), SIGNALS)
     await source.aclose()
     assert readings == {
         "health_check_fails": NoData(1000.0, Gap.EMPTY, "the target has no health_url"),

@@ -39,6 +39,7 @@ from logcaster_guard.domain.signals import (
     Unit,
     Value,
 )
+from logcaster_guard.engine.sampling import read_now
 from tests.adapters import sources_server as server
 from tests.adapters.sources_server import Exchange, Script, serving
 from tests.fakes.clock import START, FakeClock
@@ -63,7 +64,7 @@ def source(url: str, clock: FakeClock | None = None, **options: Any) -> Promethe
 async def read(url: str, clock: FakeClock | None = None, **options: Any) -> Reading:
     made = source(url, clock, **options)
     try:
-        return (await made.read(TARGET, [SIGNAL]))["error_rate"]
+        return (await read_now(made, TARGET, [SIGNAL]))["error_rate"]
     finally:
         await made.aclose()
 
@@ -232,7 +233,7 @@ async def test_the_query_carries_the_targets_fields() -> None:
 async def test_a_query_that_cannot_be_asked_is_an_error_of_its_own(query: str | None) -> None:
     made = source("http://127.0.0.1:1")
     signal = Signal("mine", Unit.COUNT, SourceName.PROMETHEUS, 0.0, query)
-    for answer in (await made.read(TARGET, [signal]))["mine"], await made.history(TARGET, signal, 0, 1, 1):
+    for answer in (await read_now(made, TARGET, [signal]))["mine"], await made.history(TARGET, signal, 0, 1, 1):
         assert isinstance(answer, SourceError)
         assert answer.fault is Fault.CLIENT_ERROR
     await made.aclose()
@@ -250,7 +251,7 @@ async def test_the_token_is_read_for_every_query_and_a_bad_one_is_never_told() -
     signal = replace(SIGNAL, query="time()")
     async with serving(success("vector", vector("1"))) as prometheus:
         made = source(prometheus.url, token=Told(token))
-        readings = [(await made.read(TARGET, [signal]))["error_rate"] for _ in range(5)]
+        readings = [(await read_now(made, TARGET, [signal]))["error_rate"] for _ in range(5)]
         await made.aclose()
         sent = [exchange.header("Authorization") for exchange in prometheus.exchanges]
     assert sent == ["Bearer first", "Bearer second"]
@@ -286,7 +287,7 @@ async def test_signals_of_a_target_are_asked_at_the_same_time() -> None:
     async with serving(script) as prometheus:
         made = source(prometheus.url)
         signals = [Signal(n, Unit.COUNT, SourceName.PROMETHEUS, 0.0, n) for n in ("a", "b")]
-        readings = await made.read(TARGET, signals)
+        readings = await read_now(made, TARGET, signals)
         await made.aclose()
     assert readings == {"a": Value(1000.0, 1.0), "b": Value(1000.0, 1.0)}
 
@@ -325,7 +326,7 @@ async def test_a_value_tells_when_its_newest_sample_was_taken() -> None:
 async def test_samples_that_lag_behind_their_pace_are_no_data_and_named(seconds: float, polls: int, old: bool) -> None:
     async with serving(aged(seconds)) as prometheus:
         made = source(prometheus.url)
-        readings = [(await made.read(TARGET, [SIGNAL]))["error_rate"] for _ in range(polls)]
+        readings = [(await read_now(made, TARGET, [SIGNAL]))["error_rate"] for _ in range(polls)]
         await made.aclose()
     if old:
         assert readings[-1] == NoData(1000.0, Gap.LAGGING, f"the newest sample of x is {seconds:.0f} s old")
@@ -341,7 +342,7 @@ async def test_a_clock_that_is_ahead_makes_nothing_stale_and_moves_no_point() ->
     )
     async with serving(script) as prometheus:
         made = source(prometheus.url)
-        reading = (await made.read(TARGET, [replace(SIGNAL, query="time()")]))["error_rate"]
+        reading = (await read_now(made, TARGET, [replace(SIGNAL, query="time()")]))["error_rate"]
         assert isinstance(reading, Value)  # the first answer tells the skew
         await made.history(TARGET, SIGNAL, 990.0, 1000.0, 10.0)
         await made.aclose()
@@ -357,8 +358,8 @@ async def test_a_target_whose_queries_hang_leaves_the_others_their_places() -> N
     async with serving(script) as prometheus:
         made = source(prometheus.url, workers=Workers(total=4, per_lane=2))
         slow = [Signal(f"s{n}", Unit.COUNT, SourceName.PROMETHEUS, 0.0, "slow") for n in range(6)]
-        hanging = asyncio.create_task(made.read(TARGET, slow))
-        quick = await made.read(Target("other", "prod", "api"), [SIGNAL])
+        hanging = asyncio.create_task(read_now(made, TARGET, slow))
+        quick = await read_now(made, Target("other", "prod", "api"), [SIGNAL])
         assert quick == {"error_rate": Value(1000.0, 1.0)}
         assert not hanging.done()
         hanging.cancel()
@@ -494,14 +495,14 @@ MIXED = by_pod(
 )  # fmt: skip
 
 
-async def web(_: Target) -> Roster:
+async def web(_: Target, __: bool) -> Roster:
     return WEB
 
 
 async def test_series_of_pods_are_read_of_the_targets_own_and_asked_for_once() -> None:
     async with serving(success("vector", MIXED)) as prometheus:
         made = source(prometheus.url, rosters=web)
-        readings = await made.read(TARGET, [ERRORS, REQUESTS])
+        readings = await read_now(made, TARGET, [ERRORS, REQUESTS])
         await made.aclose()
         (asked,) = queries_in(prometheus.exchanges)
     assert readings == {"error_rate": Value(1000.0, 0.125), "request_rate": Value(1000.0, 4.0)}
@@ -561,19 +562,19 @@ async def test_which_labels_there_are_is_told_where_none_is_a_status() -> None:
 
     async with serving(script) as prometheus:
         made = source(prometheus.url, rosters=web)
-        reading = (await made.read(TARGET, [ERRORS]))["error_rate"]
+        reading = (await read_now(made, TARGET, [ERRORS]))["error_rate"]
         await made.aclose()
     assert reading == NoData(1000.0, Gap.NO_STATUS, "x has no label status; its labels are code, pod")
 
 
 @pytest.mark.parametrize("unknown", [NoData(5.0, Gap.EMPTY, "not found"), SourceError(5.0, Fault.SERVER_ERROR, "503")])
 async def test_without_knowing_whose_pods_they_are_nothing_is_asked(unknown: NoData | SourceError) -> None:
-    async def rosters(_: Target) -> NoData | SourceError:
+    async def rosters(_: Target, __: bool) -> NoData | SourceError:
         return unknown
 
     async with serving(success("vector", vector("0.25"))) as prometheus:
         made = source(prometheus.url, rosters=rosters)
-        readings = await made.read(TARGET, [ERRORS, SIGNAL_OF_MINE])
+        readings = await read_now(made, TARGET, [ERRORS, SIGNAL_OF_MINE])
         past = await made.history(TARGET, ERRORS, 900.0, 1000.0, 10.0)
         await made.aclose()
         assert len(queries_in(prometheus.exchanges)) == 1
@@ -586,7 +587,7 @@ async def test_series_that_name_no_pod_are_read_whole_and_never_apart() -> None:
     whole = replace(ERRORS, query='sum by (namespace, pod, status) (rate(x{service="web"}[$lookback]))')
     async with serving(success("vector", ingress)) as prometheus:
         made = source(prometheus.url, rosters=web)
-        readings = await made.read(TARGET, [whole, replace(whole, name="apart", apart=True)])
+        readings = await read_now(made, TARGET, [whole, replace(whole, name="apart", apart=True)])
         portion = await made.portion(TARGET, whole, frozenset({"v1"}), 900.0, 1000.0)
         await made.aclose()
     assert readings["error_rate"] == Value(1000.0, 0.0)
@@ -600,7 +601,7 @@ async def test_a_query_that_is_the_same_for_each_deployment_is_not_read_of_one_a
     telling = replace(apart, name="telling", query='sum(x{pod=~"$deployment-.+"})')
     async with serving(success("vector", vector("0.25"))) as prometheus:
         made = source(prometheus.url)
-        readings = await made.read(TARGET, [apart, telling])
+        readings = await read_now(made, TARGET, [apart, telling])
         await made.aclose()
     assert readings["telling"] == Value(1000.0, 0.25)
     assert isinstance(readings["mine"], NoData)

@@ -23,6 +23,7 @@ from logcaster_guard.domain.signals import (
     Unit,
     Value,
 )
+from logcaster_guard.engine.sampling import read_now
 from tests.adapters import sources_server as server
 from tests.adapters.sources_server import Exchange, serving
 from tests.fakes.services import prometheus as prometheus_at
@@ -78,7 +79,7 @@ class Asking:
         self.target = Target("t", "ns", "d", labels={"job": "static"})
 
     async def read(self, query: str) -> Reading:
-        return (await self.source.read(self.target, [signal(query)]))["s"]
+        return (await read_now(self.source, self.target, [signal(query)]))["s"]
 
 
 @pytest.fixture

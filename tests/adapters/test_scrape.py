@@ -26,6 +26,7 @@ from logcaster_guard.domain.signals import (
     Unit,
     Value,
 )
+from logcaster_guard.engine.sampling import read_now
 from logcaster_guard.fields.metrics import MetricsSection
 from logcaster_guard.ports import Endpoint
 from tests.adapters import sources_server as server
@@ -97,11 +98,11 @@ class Pods:
         bounds = {key: section.pop(key) for key in ("max_samples", "max_pods") if key in section}
         self.source = ScrapeSource(ScrapeSection.model_construct(**section), services, **bounds)
 
-    async def _list(self, _: Target) -> Sequence[Endpoint] | SourceError:
+    async def _list(self, _: Target, __: bool) -> Sequence[Endpoint] | SourceError:
         return self.endpoints
 
     async def read(self, *signals: Signal) -> Mapping[str, Reading]:
-        return await self.source.read(TARGET, signals or SIGNALS)
+        return await read_now(self.source, TARGET, signals or SIGNALS)
 
     async def one(self, name: str) -> Reading:
         return (await self.read(signal(name)))[name]
@@ -453,7 +454,7 @@ async def test_what_is_kept_is_bounded() -> None:
         assert len(past.rounds) <= 5
         world.clock.skip(1000)
         world.endpoints = []
-        await world.source.read(Target("other", "prod", "api"), SIGNALS)
+        await read_now(world.source, Target("other", "prod", "api"), SIGNALS)
         assert list(world.source._pasts) == ["prod/api"]
 
 

@@ -20,7 +20,8 @@ from logcaster_guard.domain.signals import (
     Unit,
     Value,
 )
-from logcaster_guard.ports import Clock, Source
+from logcaster_guard.engine.sampling import read_now
+from logcaster_guard.ports import Clock, Request, Source
 from tests.adapters import sources_server as server
 from tests.adapters.sources_server import Script, serving
 from tests.fakes.clock import FakeClock
@@ -90,7 +91,7 @@ async def test_there_is_one_reading_for_each_signal_and_nothing_is_raised(make: 
         source = make(clock, other.port)
         target = Target("t", "ns", "d", health_url=other.url, traffic_url=other.url)
         asked = signals(source)
-        readings = await source.read(target, asked)
+        readings = await read_now(source, target, asked)
         past = await source.history(target, asked[0], 900.0, 1000.0, 10.0)
         await source.aclose()
     assert readings.keys() == {s.name for s in asked}
@@ -101,10 +102,24 @@ async def test_there_is_one_reading_for_each_signal_and_nothing_is_raised(make: 
     assert isinstance(past, NoHistory if source.name is SourceName.HTTP else Series | SourceError)
 
 
+async def test_each_request_for_many_targets_is_answered_once_and_none_waits_for_another(make: Make) -> None:
+    async with serving(server.hang) as slow, serving(SCRIPTS["well"]) as other:
+        source = make(FakeClock(), other.port)
+        urls = {"slow": slow.url, "well": other.url, "also": other.url}
+        targets = [Target(n, "ns", n, health_url=url, traffic_url=url) for n, url in urls.items()]
+        requests = [Request(target, signal) for target in targets for signal in signals(source)]
+        answered = [request async for request, _ in source.read(requests)]
+        await source.aclose()
+    assert set(answered) == set(requests)
+    assert len(answered) == len(requests)
+    if source.name is SourceName.HTTP:
+        assert {r.target.name for r in answered[-len(signals(source)) :]} == {"slow"}
+
+
 async def test_no_signals_are_no_readings(make: Make) -> None:
     async with serving(server.hang) as other:
         source = make(FakeClock(), other.port)
-        readings: Any = await source.read(Target("t", "ns", "d"), [])
+        readings: Any = await read_now(source, Target("t", "ns", "d"), [])
         await source.aclose()
     assert dict(readings) == {} or source.name is SourceName.SCRAPE
 
@@ -113,7 +128,7 @@ async def test_a_read_that_is_cancelled_ends_and_leaves_the_source_usable(make: 
     async with serving(server.hang) as other:
         source = make(FakeClock(), other.port)
         target = Target("t", "ns", "d", health_url=other.url, traffic_url=other.url)
-        reading = asyncio.create_task(source.read(target, signals(source)))
+        reading = asyncio.create_task(read_now(source, target, signals(source)))
         for _ in range(500):
             if other.exchanges:
                 break
@@ -122,5 +137,5 @@ async def test_a_read_that_is_cancelled_ends_and_leaves_the_source_usable(make: 
         with pytest.raises(asyncio.CancelledError):
             await reading
         other.script = server.answer("", 404)
-        assert await source.read(target, signals(source))
+        assert await read_now(source, target, signals(source))
         await source.aclose()

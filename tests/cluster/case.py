@@ -39,6 +39,7 @@ from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import ApiRefused
 from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.world import World
+from tests.fakes.source import TargetByTarget
 
 GOOD, BAD = "1.0", "2.0"
 REPLICAS = 3
@@ -110,7 +111,7 @@ IMMEDIATE = Case(Action.IMMEDIATE)
 """The plain one."""
 
 
-class ImageSource:
+class ImageSource(TargetByTarget):
     """A `Source` that finds errors exactly while production carries the bad image.
 
     `beside` is the error rate of a Deployment beside it.
@@ -125,7 +126,7 @@ class ImageSource:
         self.reads = 0
         self.polls = 0
 
-    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
+    async def of_target(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
         self.polls += 1
         try:
             errors = await self._errors(target)

@@ -50,6 +50,7 @@ from tests.cluster.crashes import Cell, MortalBlobs, MortalCluster, MortalJourna
 from tests.cluster.ending import Facts, refusal_told, told
 from tests.cluster.harness import Cluster, drop_namespace, make_namespace
 from tests.cluster.stores import CountedJournal, Onlooker, Stores, journal_rights
+from tests.fakes.services import view_of
 from tests.real.waiting import until
 
 
@@ -212,6 +213,7 @@ class Scene:
             self.configuration,
             GuardPorts(
                 cluster=cluster,
+                view=view_of(cluster, self.clock, shared_for=self.policy.polling.interval / 2),
                 sources={SourceName.SCRAPE: source} | ({SourceName.HTTP: self.health} if self.health else {}),
                 journal=MortalJournal(journal, tape),
                 blobs=MortalBlobs(self.guard_stores.blobs, tape),

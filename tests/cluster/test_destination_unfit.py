@@ -22,6 +22,7 @@ from tests.cluster.environments import BLUE, GREEN, IDLE
 from tests.cluster.harness import Cluster
 from tests.cluster.scene import Scene
 from tests.cluster.serving import Sample, sampled
+from tests.fakes.source import TargetByTarget
 
 pytestmark = [pytest.mark.timeout(240)]
 PATIENCE = RolloutPolicy(timeout=1.5)
@@ -32,7 +33,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "POLL", 0.05)
 
 
-class Health:
+class Health(TargetByTarget):
     """A `Source` of health checks whose every answer is this number of failures in a row."""
 
     name = SourceName.HTTP
@@ -41,7 +42,7 @@ class Health:
         self._failures, self._clock = failures, SystemClock()
         self.asked: set[str] = set()
 
-    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
+    async def of_target(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
         self.asked.add(str(target.health_url))
         return {s.name: Value(self._clock.monotonic(), self._failures) for s in signals}
 

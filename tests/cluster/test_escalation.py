@@ -21,6 +21,7 @@ from tests.cluster.case import BAD, GOOD, Case, image_of
 from tests.cluster.harness import Cluster
 from tests.cluster.scene import Scene
 from tests.cluster.serving import sampled
+from tests.fakes.source import TargetByTarget
 
 pytestmark = [pytest.mark.timeout(240)]
 REPLICAS = 4
@@ -74,7 +75,7 @@ class TwoRulesScene(Scene):
 
 
 @dataclass
-class Health:
+class Health(TargetByTarget):
     """A `Source` of health checks: the bad release fails them from the moment at which half of the pods are shifted.
 
     `borrowed` are the autoscaler's bounds at that moment.
@@ -84,7 +85,7 @@ class Health:
     borrowed: list[tuple[int, int]] | None = None
     name = SourceName.HTTP
 
-    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
+    async def of_target(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
         del target
         if self.borrowed is None and await self.scene.sizes() == {objects.DEPLOYMENT: HALF, HELPER: HALF}:
             self.borrowed = await self.scene.bounds()

@@ -18,16 +18,15 @@ from logcaster_guard.domain import capacity, releases, runs
 from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.events import RevisionGood, RevisionLive, RunOpened
 from logcaster_guard.domain.ledger import Record
-from logcaster_guard.domain.rules import GradualPolicy, Policy, RolloutPolicy, VerifyPolicy
+from logcaster_guard.domain.rules import Action, GradualPolicy, Policy, RolloutPolicy, VerifyPolicy
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Gap, NoData, Reading, Target, Value
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.effects import gradual as effects
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.hub import Hub
 from logcaster_guard.engine.journal_state import JournalState, run_stream, target_stream
-from logcaster_guard.rollbacks import gradual
+from logcaster_guard.engine.planning import Planner
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import MERGE_PATCH
 from logcaster_guard.sandbox.world import World
@@ -73,6 +72,7 @@ class Shift:
     cluster: Cluster
     world: World
     sight: Sight
+    planner: Planner
     plan: Plan
     executor: Executor
     state: JournalState
@@ -150,10 +150,11 @@ async def shifting(cluster: Cluster, replicas: int, *, borrowed: bool, policy: P
         blob = await blobs.put(releases.of_workload(good).to_bytes())
         target = Target("logcaster", cluster.namespace, objects.DEPLOYMENT, service=objects.SERVICE)
         record = Record(good.hash, "1", blob, good.images, 0, 0)
-        around = await effects.gathered(api, blobs, target, record)
-        plan = gradual.plan(bad, record, rule=RULE, policy=policy, around=around)
-        assert isinstance(plan, Plan)
         sight, state = Sight(), JournalState(MemoryJournal(), SystemClock())
+        planner = Planner(target, cluster=api, blobs=blobs, policy=policy, inspector=sight)
+        plan = await planner.plan(Action.GRADUAL, bad, [record], rule=RULE)
+        assert isinstance(plan, Plan), plan
+        sight.asked.clear()
         now = datetime.now(UTC)
         live = [RevisionLive(now, w.hash, w.revision, w.uid, blob, w.images, earliest=now) for w in (good, bad)]
         await state.tell(target_stream(target.key), live[0], RevisionGood(now, good.hash, 1.0, 1.0), live[1])
@@ -167,7 +168,7 @@ async def shifting(cluster: Cluster, replicas: int, *, borrowed: bool, policy: P
         opened = RunOpened(now, "run-1", target.key, RULE.name, "because", plan)
         await state.decide(run_stream("run-1"), opened)
         executor.start(run_stream("run-1"), "run-1")
-        yield Shift(cluster, world, sight, plan, executor, state, "run-1")
+        yield Shift(cluster, world, sight, planner, plan, executor, state, "run-1")
 
 
 async def healthy(target: str, url: str) -> Reading:  # noqa: ARG001 - the protocol's shape
@@ -297,7 +298,8 @@ async def test_a_quicker_run_takes_over_from_where_a_gradual_one_stands(cluster:
             workload = Workload(await shift.world.deployment())
             blob = next(s.release for s in shift.plan.steps if isinstance(s, RestoreTemplate))
             record = Record(shift.plan.to_template, "1", blob, shift.plan.to_images, 0, 0)
-            plan = gradual.take_over(before, workload, record, rule=RULE, policy=POLICY)
+            plan = await shift.planner.take_over(before, workload, [record], rule=RULE)
+            assert isinstance(plan, Plan)
             now = datetime.now(UTC)
             return RunOpened(now, "run-2", before.opened.target, RULE.name, "urgent", plan, parent=before.id)
 

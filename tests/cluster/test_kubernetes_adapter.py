@@ -18,11 +18,13 @@ from logcaster_guard.domain.notices import Delivered, Notice, Severity
 from logcaster_guard.domain.ownership import Roster
 from logcaster_guard.domain.signals import NoData, Signal, SourceName, Target, Unit, Value
 from logcaster_guard.domain.workload import Workload, template_hash
-from logcaster_guard.ports import Json, Kind
+from logcaster_guard.engine.sampling import read_now
+from logcaster_guard.ports import Json, Kind, Request
 from logcaster_guard.sandbox import objects
 from tests.cluster.harness import Cluster
 from tests.cluster.roles import TARGETS, rules_in
 from tests.fakes.clock import START, FakeClock
+from tests.fakes.services import view_of
 from tests.real.waiting import until
 
 RULES = rules_in(*TARGETS, names={objects.DEPLOYMENT: "web", f"{objects.DEPLOYMENT}-rollback": "web-rollback"})
@@ -108,9 +110,18 @@ async def set_status(cluster: Cluster, name: str, *, ready: bool, restarts: int 
     await cluster.admin.patch(f"{pods(cluster)}/{name}/status", {"status": status})
 
 
+def source(guard: KubernetesCluster, *crowded: str) -> KubernetesSource:
+    return KubernetesSource(guard, view_of(guard, FakeClock(), *crowded), FakeClock())
+
+
 async def numbers(cluster: Cluster, guard: KubernetesCluster) -> dict[str, float]:
-    readings = await KubernetesSource(guard, FakeClock()).read(target(cluster), SIGNALS)
+    """What the source reads, which is the same by itself, through the shared view, and from a list of everything."""
+    readings = await read_now(source(guard), target(cluster), SIGNALS)
     assert all(isinstance(r, Value) for r in readings.values()), readings
+    for crowded in ([], [cluster.namespace]):
+        requests = [Request(target(cluster), signal, shared=True) for signal in SIGNALS]
+        shared = {r.signal.name: reading async for r, reading in source(guard, *crowded).read(requests)}
+        assert shared == readings
     return {name: r.number for name, r in readings.items() if isinstance(r, Value)}
 
 
@@ -126,7 +137,7 @@ async def test_what_is_not_there_is_not_found(cluster: Cluster, guard: Kubernete
         await guard.get(Kind.DEPLOYMENT, cluster.namespace, "web")
     with pytest.raises(NotFound):
         await guard.json_patch(Kind.DEPLOYMENT, cluster.namespace, "web", [])
-    readings = await KubernetesSource(guard, FakeClock()).read(target(cluster), SIGNALS)
+    readings = await read_now(source(guard), target(cluster), SIGNALS)
     assert all(isinstance(reading, NoData) for reading in readings.values())
 
 
@@ -340,7 +351,7 @@ async def test_whose_pod_a_name_is_follows_from_who_owns_it(
         for i in items
         if (i["metadata"].get("ownerReferences") or [{}])[0].get("uid") == own_set["uid"]
     )
-    roster = await Rosters(guard, FakeClock())(Target("t", cluster.namespace, name))
+    roster = await Rosters(guard, view_of(guard, FakeClock()), FakeClock())(Target("t", cluster.namespace, name), False)
     assert isinstance(roster, Roster)
     assert roster.release(own) == template_hash(workload["spec"]["template"])
     assert [i["metadata"]["name"] for i in items if roster.release(i["metadata"]["name"]) is not None] == [own]
@@ -393,5 +404,5 @@ async def test_a_run_whose_deployment_may_no_longer_be_read_is_told_all_the_same
 
 async def test_what_belongs_to_no_run_changes_nothing(cluster: Cluster, guard: KubernetesCluster) -> None:
     await EventChannel(guard).deliver(notice(cluster, run=""))
-    await KubernetesSource(guard, FakeClock()).read(target(cluster), SIGNALS)
+    await read_now(source(guard), target(cluster), SIGNALS)
     assert [r for r in await cluster.audit() if r.user == "guard" and r.namespace == cluster.namespace] == []

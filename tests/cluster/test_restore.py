@@ -20,12 +20,15 @@ from logcaster_guard.domain.errors import Conflict
 from logcaster_guard.domain.events import RunOpened
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.observations import Before, Done
+from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import LAST_APPLIED, Workload
 from logcaster_guard.ports import Kind
 from logcaster_guard.rollbacks import immediate
+from logcaster_guard.rollbacks.way_back import Request
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.release import Behaviour, Releases
 from logcaster_guard.sandbox.world import World
@@ -63,7 +66,10 @@ class Bench:
     async def restore(self) -> Run:
         workload = await self.workload()
         record = Record(self.good, "1", self.blob, self.good_images, 0, 0)
-        plan = immediate.plan(workload, record, rule=RULE, policy=Policy(), service=None, autoscalers=[])
+        target = Target("logcaster", self.cluster.namespace, "logcaster-prod")
+        request = Request(target, workload, [record], RULE, Policy())
+        release = Release.from_bytes(await self.blobs.get(self.blob))
+        plan = immediate.plan(immediate.Facts(request, release, service=None, autoscalers=[]))
         assert isinstance(plan, Plan)
         at = datetime.now(UTC)
         run = Run(RunOpened(at, "run", self.cluster.namespace, RULE.name, "test", plan), started=at)

@@ -20,7 +20,9 @@ from logcaster_guard.engine.live_workload import LiveWorkload
 from logcaster_guard.engine.operator_inbox import OperatorInbox
 from logcaster_guard.engine.problems import Problems
 from logcaster_guard.engine.revisions import RevisionWatch
+from logcaster_guard.engine.sampling import Sampler
 from logcaster_guard.engine.services import Services, TargetContext
+from logcaster_guard.engine.watched_workload import WatchedWorkload
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Json
 from logcaster_guard.sandbox import objects
@@ -28,6 +30,7 @@ from logcaster_guard.sandbox.client import STRATEGIC_PATCH
 from tests.cluster.harness import Cluster
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.journal import MemoryJournal
+from tests.fakes.services import view_of
 from tests.real.waiting import until
 
 pytestmark = pytest.mark.timeout(60)
@@ -43,7 +46,7 @@ class ClockBehind(SystemClock):
 
 
 class OneQuietRule:
-    def quiet(self) -> Mapping[str, bool | None]:
+    def quiet(self, _: float) -> Mapping[str, bool | None]:
         return {"rule": True}
 
 
@@ -66,12 +69,18 @@ class Watched:
             blobs=MemoryBlobs(),
             policy=policy,
             sources={},
+            sampler=Sampler({}, clock, policy.polling.interval),
             signals={},
             hub=Hub(),
             problems=Problems(self.state, clock),
             inbox=OperatorInbox(api, self.state, clock, policy),
         )
-        self.watch = RevisionWatch(TargetContext(self.target, LiveWorkload(self.target, api)), services, OneQuietRule())
+        self.watch = RevisionWatch(
+            TargetContext(self.target, LiveWorkload(self.target, api)),
+            services,
+            OneQuietRule(),
+            WatchedWorkload(self.target, view_of(api, clock)),
+        )
 
     async def patch(self, body: Json) -> datetime:
         """Somebody changes the Deployment; returns the latest instant, by the guard's clock, at which it was not so."""

@@ -29,6 +29,8 @@ from logcaster_guard.stores import CODEC
 from tests.cluster.case import BAD, GOOD, PACE, POLICY, RULE, SIGNAL, image_of
 from tests.cluster.harness import Cluster
 from tests.cluster.roles import OF_TARGETS
+from tests.fakes.services import view_of
+from tests.fakes.source import TargetByTarget
 from tests.real.waiting import until
 
 pytestmark = [pytest.mark.timeout(180)]
@@ -47,7 +49,7 @@ def manifest(kind: str, image: str) -> Json:
     return body
 
 
-class ErrorsOf:
+class ErrorsOf(TargetByTarget):
     """Errors exactly while the workload asks for the bad image."""
 
     name = SourceName.SCRAPE
@@ -55,7 +57,7 @@ class ErrorsOf:
     def __init__(self, cluster: Cluster, path: str, clock: SystemClock) -> None:
         self._cluster, self._path, self._clock = cluster, path, clock
 
-    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
+    async def of_target(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
         del target
         bad = image_of(await self._cluster.admin.get(self._path)) == objects.image(BAD)
         return {s.name: Value(self._clock.monotonic(), 0.3 if bad else 0.0) for s in signals}
@@ -78,6 +80,7 @@ async def guarding(cluster: Cluster, kind: str, path: str, folder: Path) -> Asyn
         Configuration([target], {SIGNAL.name: SIGNAL}, [RULE], POLICY),
         GuardPorts(
             cluster=api,
+            view=view_of(api, clock, shared_for=0.05),
             sources={SourceName.SCRAPE: ErrorsOf(cluster, path, clock)},
             journal=journal,
             blobs=FolderBlobs(folder / "blobs"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -21,6 +22,7 @@ from logcaster_guard.domain.conditions import (
     SignalRef,
     Verdict,
     judge,
+    out_of_reach,
     signals_of,
 )
 from logcaster_guard.domain.signals import Fault, Gap, NoData, Reading, SourceError, Value
@@ -174,3 +176,31 @@ def test_de_morgan(condition: Condition, readings: Mapping[str, Reading]) -> Non
     for policy in NoDataPolicy:
         left = judge(Not(And((condition, A))), readings, policy).verdict
         assert left is judge(Or((Not(condition), Not(A))), readings, policy).verdict
+
+
+ABOVE, AT_LEAST = (Compare(c, SignalRef("latency"), Number(5.0)) for c in (Comparator.GT, Comparator.GE))
+BELOW = Compare(Comparator.LT, SignalRef("latency"), Number(5.0))
+OTHERS = Compare(Comparator.GT, SignalRef("error_rate"), Number(0.05))
+
+
+@pytest.mark.parametrize(
+    ("condition", "highest", "expected"),
+    [
+        (ABOVE, 5.0, True),
+        (ABOVE, 5.1, False),
+        (AT_LEAST, 4.9, True),
+        (AT_LEAST, 5.0, False),
+        (BELOW, 1.0, False),
+        (OTHERS, 1.0, False),  # of which no highest is known
+        (replace(OTHERS, comparator=Comparator.GE), 1.0, False),
+        (Not(ABOVE), 1.0, True),
+        (Not(ABOVE), 6.0, False),
+        (And((OTHERS, ABOVE)), 1.0, True),
+        (Or((OTHERS, ABOVE)), 1.0, True),
+        (Or((OTHERS, ABOVE)), 6.0, False),
+    ],
+)
+def test_a_comparison_above_what_the_buckets_can_tell_never_holds(
+    condition: Condition, highest: float, *, expected: bool
+) -> None:
+    assert out_of_reach(condition, {"latency": highest}) is expected

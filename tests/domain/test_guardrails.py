@@ -248,7 +248,7 @@ def test_who_is_rolling_out_another_release_is_told_from_whose_rollout_has_ended
     assert found(begun) == both
     assert "after the breach began (1 of 3 updated" in english().text(refusals(begun, POLICY)[1].reason)
     assert found(replace(begun, ledger=RESTORED, rule=rule(rollout_window=None))) == both[1:]
-    for onset in (at(9_001), at(9_500)):
+    for onset in (at(9_000), at(9_001), at(9_500)):
         assert found(replace(begun, onset=onset)) == []
     assert found(replace(begun, workload=Workload(BAD))) == both[:1]
 

@@ -118,23 +118,15 @@ def run_of(*compensations: Compensation, closed: bool = True, done: bool = False
     return fold([*events, *([RunClosed(at(9), "r", "failed", "", freeze=False)] if closed else [])])["r"]
 
 
-@pytest.mark.parametrize(
-    ("raw", "runs", "orphan"),
-    [
-        (production(), [run_of(HOLD)], False),
-        (production(), [], True),
-        (helper(), [], True),
-        (helper(), [run_of()], False),
-        (helper(), [run_of(replace(HOLD, token=""))], False),
-    ],
-    ids=["production", "production_no_run", "helper_of_no_run", "helper_of_another", "of_an_earlier_version"],
-)
-def test_marks_that_the_journal_does_not_bear_out_are_a_claim(raw: Json, runs: list[Run], orphan: bool) -> None:
-    found = claims.of_deployment(raw, runs, BORROWED)
-    assert found is not None
-    assert found.orphan is orphan
-    assert found == claims.of_deployment(raw, runs, BORROWED)
-    assert raw["metadata"]["name"] in found.remedy
+def marked(raw: Json, **marks: str) -> Json:
+    """With these annotations alone: `run`, `token`."""
+    raw["metadata"]["annotations"] = {f"guard.logcaster.io/{name}": value for name, value in marks.items()}
+    return raw
+
+
+def owned(raw: Json, *owners: str) -> Json:
+    raw["metadata"]["ownerReferences"] = [{"kind": "Deployment", "name": "web", "uid": uid} for uid in owners]
+    return raw
 
 
 def environment() -> Json:
@@ -146,17 +138,81 @@ def environment() -> Json:
 
 ENVIRONMENT = replace(HOLD, id="environment", kind="environment", object="web", token="")
 
+NO_SUCH_RUN, NOT_BY_IT = "it names run r, which the journal does not know", "run r, which it names, did not make it"
+TOKENED = replace(ENVIRONMENT, token=TOKEN_OF_IT)
+
+
+@pytest.mark.parametrize(
+    ("raw", "runs", "orphan", "says"),
+    [
+        (production(), [run_of(HOLD)], False, NOT_BY_IT),
+        (production(), [run_of(replace(HOLD, kind="autoscaler_bounds", object="web"))], False, "it is another one"),
+        (production(), [], True, NO_SUCH_RUN),
+        (helper(), [], True, NO_SUCH_RUN),
+        (helper(), [run_of()], False, NOT_BY_IT),
+        (helper(), [run_of(replace(HOLD, token=""))], False, provenance.WITHOUT_TOKEN),
+        (marked(helper(), run="s"), [run_of(HOLD)], True, "it names run s, which the journal does not know"),
+        (marked(helper()), [run_of(HOLD)], True, "it names no run"),
+        (
+            owned(helper(), "another"),
+            [run_of(HOLD)],
+            False,
+            "it does not belong to the workload that was rolled back",
+        ),
+        (environment(), [run_of(ENVIRONMENT)], False, provenance.WITHOUT_TOKEN),
+        (
+            marked(environment(), run="r", token="8" * 32),
+            [run_of(TOKENED, done=True)],
+            False,
+            "it does not carry the token of run r",
+        ),
+    ],
+)
+def test_marks_that_the_journal_does_not_bear_out_are_a_claim(
+    raw: Json, runs: list[Run], orphan: bool, says: str
+) -> None:
+    found = claims.of_deployment(raw, runs, BORROWED)
+    assert found is not None
+    assert (found.object, found.reason, found.orphan) == (f"Deployment default/{raw['metadata']['name']}", says, orphan)
+    assert found == claims.of_deployment(raw, runs, BORROWED)
+    assert raw["metadata"]["name"] in found.remedy
+
+
+def test_other_marks_are_another_claim() -> None:
+    elsewhere = helper()
+    elsewhere["metadata"]["uid"] = "another"
+    raws = [helper(), elsewhere, marked(helper(), run="r"), marked(helper(), run="s"), marked(helper(), token="9" * 32)]
+    found = [claims.of_deployment(raw, [], BORROWED) for raw in raws]
+    assert len({claim.key for claim in found if claim is not None}) == len(raws)
+    assert not claims.claim("Deployment default/web", "u", "marks", "reason", "remedy").orphan
+
+
+def test_the_marks_are_taken_off_what_is_not_the_guards() -> None:
+    found = claims.of_deployment(production(), [run_of(HOLD)], BORROWED)
+    assert found is not None
+    assert f"label deployment web {next(iter(MANAGED))}- {HELPER_LABEL}- " in found.remedy
+
 
 @pytest.mark.parametrize(
     ("raw", "runs"),
     [
         (helper(), [run_of(HOLD)]),
         (helper(), [run_of(closed=False)]),
+        (owned(helper()), [run_of(HOLD)]),
+        (owned(environment(), "another"), [run_of(TOKENED)]),
         (environment(), []),
         (environment(), [run_of(ENVIRONMENT, done=True)]),
         ({"metadata": {"name": "web", "namespace": "default", "uid": "u", "labels": MANAGED}, "spec": {}}, []),
     ],
-    ids=["the_guards", "of_an_open_run", "environment_long_ago", "environment_of_an_earlier_version", "a_label_alone"],
+    ids=[
+        "the_guards",
+        "of_an_open_run",
+        "the_guards_orphaned",
+        "an_owned_environment",
+        "environment_long_ago",
+        "environment_of_an_earlier_version",
+        "a_label_alone",
+    ],
 )
 def test_what_claims_nothing(raw: Json, runs: list[Run]) -> None:
     assert claims.of_deployment(raw, runs, BORROWED) is None

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+from logcaster_guard.cluster_view import ClusterView
 from logcaster_guard.domain.conditions import Comparator, Compare, Number, SignalRef
 from logcaster_guard.domain.events import Event, RunClosed
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice
@@ -18,11 +19,12 @@ from logcaster_guard.engine.guard import Guard
 from logcaster_guard.engine.leader_elector import LeaderElector
 from logcaster_guard.engine.self_workload import OwnPod
 from logcaster_guard.engine.services import Configuration, GuardPorts
-from logcaster_guard.ports import Clock, Kind, Rights
+from logcaster_guard.ports import Clock, Kind, Rights, Source
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import START, FakeClock, settle
-from tests.fakes.cluster import FakeCluster
+from tests.fakes.cluster import NAMESPACE, FakeCluster
 from tests.fakes.journal import MemoryJournal
+from tests.fakes.services import view_of
 from tests.fakes.source import FakeSource
 
 PROD, ANOTHER = "logcaster-prod", "another"
@@ -73,7 +75,10 @@ class Inbox:
 
 
 class Bench:
-    """`errors` is the error rate that each image has while it is rolled out."""
+    """`errors` is the error rate that each image has while it is rolled out.
+
+    `view` takes the place of the shared view; `more` are sources besides, each with a signal that it is read for.
+    """
 
     def __init__(
         self,
@@ -91,6 +96,8 @@ class Bench:
         self.cluster = cluster(self.clock)
         self.journal: MemoryJournal | None = MemoryJournal()
         self.journal_fault = ""
+        self.view: ClusterView | None = None
+        self.more: dict[SourceName, tuple[Source, Signal]] = {}
         self.blobs = MemoryBlobs()
         self.prometheus = FakeSource(SourceName.PROMETHEUS, self.clock, past=past)
         self.http = FakeSource(SourceName.HTTP, self.clock, past=False)
@@ -118,12 +125,16 @@ class Bench:
         return self._guard
 
     async def start(self) -> None:
+        crowded = [NAMESPACE] if len(self._deployments) > 1 else []
         targets = [Target(n, "default", n, service=n) for n in self._deployments]
+        signals = self._signals | {signal.name: signal for _, signal in self.more.values()}
+        sources = {SourceName.PROMETHEUS: self.prometheus, SourceName.HTTP: self.http}
         self._guard = Guard(
-            Configuration(targets, self._signals, self._rules, self._policy),
+            Configuration(targets, signals, self._rules, self._policy),
             GuardPorts(
                 cluster=self.cluster,
-                sources={SourceName.PROMETHEUS: self.prometheus, SourceName.HTTP: self.http},
+                view=self.view or view_of(self.cluster, self.clock, *crowded),
+                sources=sources | {name: source for name, (source, _) in self.more.items()},
                 journal=self.journal,
                 blobs=self.blobs,
                 channels=[self.inbox],

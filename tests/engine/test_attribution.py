@@ -54,11 +54,11 @@ class HangingSource(FakeSource):
 
     hangs = ""
 
-    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
+    async def of_target(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
         if target.deployment == self.hangs:
             self.hangs = ""
             await asyncio.Event().wait()
-        return await super().read(target, signals)
+        return await super().of_target(target, signals)
 
 
 def refusals(made: Bench) -> dict[str, list[str]]:
@@ -364,8 +364,8 @@ async def test_a_target_that_still_breaches_long_after_its_release_was_undone_is
 class TellingSource(FakeSource):
     """Tells how much of the error rate is 4xx."""
 
-    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
-        found = await super().read(target, signals)
+    async def of_target(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
+        found = await super().of_target(target, signals)
         client = [s for s in signals if s.by_pod is not None and s.by_pod.failed == {"4"}]
         return {**found, **{s.name: Value(self._clock.monotonic(), 0.25) for s in client}}
 

@@ -17,6 +17,7 @@ from logcaster_guard.domain.signals import (
     Value,
 )
 from logcaster_guard.engine.credible import CredibleSource
+from logcaster_guard.engine.sampling import read_now
 from tests.engine.bench import ERRORS, FIRES, PROD, bench
 from tests.fakes.clock import FakeClock
 from tests.fakes.source import FakeSource
@@ -57,7 +58,7 @@ async def test_what_cannot_be_is_no_data_now_and_then(name: str, number: float, 
     source, signal = CredibleSource(inner), Signal(name, Unit.RATIO, SourceName.PROMETHEUS)
     now = clock.monotonic()
     for reading in (
-        (await source.read(TARGET, [signal]))[name],
+        (await read_now(source, TARGET, [signal]))[name],
         await source.portion(TARGET, signal, frozenset(), now - 1, now),
     ):
         if credible:

@@ -40,8 +40,8 @@ class WholeService(FakeSource):
         super().__init__(name, clock, past=past)
         self.signals: list[Signal] = []
 
-    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
-        readings = await super().read(target, signals)
+    async def of_target(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
+        readings = await super().of_target(target, signals)
         now = self._clock.monotonic()
         apart = [s for s in signals if s.apart]
         self.signals += apart

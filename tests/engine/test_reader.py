@@ -68,8 +68,8 @@ class ThrottlingSource(FakeSource):
         super().__init__(name, clock, past=past)
         self.refused: list[float] = []
 
-    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
-        found = await super().read(target, signals)
+    async def of_target(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
+        found = await super().of_target(target, signals)
         if self.of not in {"", target.deployment}:
             return found
         self.refused += [self._clock.monotonic()] if self.throttled in found else []

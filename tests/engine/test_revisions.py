@@ -45,11 +45,12 @@ async def test_good_is_earned_in_ten_quiet_minutes(made: Bench) -> None:
 
 async def test_good_is_not_earned_in_the_middle_of_a_breach(made: Bench) -> None:
     await made.start()
-    await made.pass_(580.0)
+    await made.pass_(560.0)
     made.prometheus.set(PROD, "error_rate", 0.3)
-    await made.pass_(50.0)
-    assert made.told(RevisionGood) == []
+    await made.pass_(35.0)
     made.prometheus.set(PROD, "error_rate", 0.0)
+    await made.pass_(10.0)
+    assert made.told(RevisionGood) == []
     await made.pass_(30.0)
     assert len(made.told(RevisionGood)) == 1
 
@@ -348,8 +349,12 @@ async def test_the_number_is_read_again_once_the_controller_has_given_one(made: 
     ledger = made.guard.state.ledger(KEY)
     assert [r.images for r in ledger.named("1")] == [("v1",)]
     assert ledger.records[ledger.present or ""].name == made.told(RevisionLive)[1].template[:8]
-    deployment["status"]["observedGeneration"] += 1
-    deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = "2"
+
+    def late(deployment: Json) -> None:
+        deployment["status"]["observedGeneration"] += 1
+        deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = "2"
+
+    made.cluster.change(Kind.DEPLOYMENT, PROD, late)
     await made.pass_(30.0)
     [numbered] = made.told(RevisionNumbered)
     assert numbered.revision == "2"

@@ -25,6 +25,7 @@ from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.journal import MemoryJournal
+from tests.fakes.services import view_of
 from tests.fakes.source import FakeSource
 
 NAMES = [f"service-{n}" for n in range(20)]
@@ -103,6 +104,7 @@ class Storm:
             Configuration([Target(n, n, n) for n in NAMES], SIGNALS, [ERRORS], Policy()),
             GuardPorts(
                 cluster=self.cluster,
+                view=view_of(self.cluster, self.clock),
                 sources={SourceName.PROMETHEUS: self.prometheus},
                 journal=self.journal,
                 blobs=MemoryBlobs(),

@@ -23,9 +23,11 @@ from logcaster_guard.ports import Entry, Json, Kind
 from tests.engine.bench import Inbox
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import FakeClock
+from tests.fakes.cluster import NAMESPACE
 from tests.fakes.connection import ConnectedCluster, ConnectedInbox, ConnectedJournal, ConnectedSource, Connection
 from tests.fakes.journal import MemoryJournal
 from tests.fakes.pods import PopulatedCluster
+from tests.fakes.services import view_of
 from tests.fakes.source import FakeSource
 
 HPA = "hpa"
@@ -105,8 +107,8 @@ class RecordedSource(FakeSource):
         super().__init__(name, clock, past=past)
         self.answers: dict[tuple[str, str], list[Answer]] = {}
 
-    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
-        found = await super().read(target, signals)
+    async def of_target(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
+        found = await super().of_target(target, signals)
         for name, reading in found.items():
             number = reading.number if isinstance(reading, Value) else None
             self._keep(target, name, Answer(reading.at, self._clock.monotonic(), number))
@@ -193,10 +195,12 @@ class World:
         await self.end()
         self.line = line = Connection()
         self.starts.append(self.clock.monotonic())
+        cluster = ConnectedCluster(line, self.cluster)
         guard = Guard(
             Configuration([Target(n, "default", n, service=n) for n in self.names], SIGNALS, self.rules, self.policy),
             GuardPorts(
-                cluster=ConnectedCluster(line, self.cluster),
+                cluster=cluster,
+                view=view_of(cluster, self.clock, NAMESPACE),
                 sources={s.name: ConnectedSource(line, s) for s in (self.prometheus, self.http)},
                 journal=ConnectedJournal(line, self.journal),
                 blobs=self.blobs,

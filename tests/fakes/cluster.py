@@ -95,6 +95,7 @@ class FakeCluster:
         """Rollouts that were stuck come to their end."""
         for name in self.names(Kind.DEPLOYMENT):
             self._roll_out(name)
+            self._objects[Kind.DEPLOYMENT, name]["metadata"]["resourceVersion"] = self._next("")
 
     def remove(self, kind: Kind, name: str) -> None:
         del self._objects[kind, name]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from typing import TypeVar
 
 from logcaster_guard.domain.events import Event
 from logcaster_guard.domain.notices import Delivery, Notice
-from logcaster_guard.domain.signals import History, Reading, Signal, Target
-from logcaster_guard.ports import Channel, Cluster, Entry, Journal, JournalSize, Json, Kind, Source
+from logcaster_guard.domain.signals import History, Signal, Target
+from logcaster_guard.ports import Answer, Channel, Cluster, Entry, Journal, JournalSize, Json, Kind, Request, Source
 
 T = TypeVar("T")
 
@@ -112,8 +112,10 @@ class ConnectedSource:
         self._line, self._source = line, source
         self.name = source.name
 
-    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
-        return await self._line.read(lambda: self._source.read(target, signals))
+    async def read(self, requests: Sequence[Request]) -> AsyncIterator[Answer]:
+        await self._line.read(lambda: asyncio.sleep(0))
+        async for answer in self._source.read(requests):
+            yield answer
 
     async def history(self, target: Target, signal: Signal, start: float, end: float, step: float) -> History:
         return await self._line.read(lambda: self._source.history(target, signal, start, end, step))

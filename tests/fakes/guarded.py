@@ -27,6 +27,7 @@ from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.journal import MemoryJournal
 from tests.fakes.lease import MemoryLease, Shelf
+from tests.fakes.services import view_of
 from tests.fakes.static_world import AnsweringSource, StaticCluster
 
 TARGET = Target("logcaster", "logcaster", objects.DEPLOYMENT, service=objects.SERVICE)
@@ -80,6 +81,7 @@ class Guarded:
             Configuration([TARGET], {SIGNAL.name: SIGNAL}, [RULE, CALM], Policy()),
             GuardPorts(
                 cluster=self.cluster,
+                view=view_of(self.cluster, self.clock),
                 sources={SourceName.PROMETHEUS: self.source},
                 journal=self.journal,
                 blobs=self.blobs,

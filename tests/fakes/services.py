@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from logcaster_guard.adapters.channels.slack import Slack, SlackSection
 from logcaster_guard.adapters.channels.webhook import Webhook, WebhookSection
+from logcaster_guard.adapters.kubernetes.shared_view import SharedView
 from logcaster_guard.adapters.plugin import ChannelServices, SourceServices
 from logcaster_guard.adapters.sources.probe import HttpSection, ProbeSource
 from logcaster_guard.adapters.sources.prometheus import PrometheusSection, PrometheusSource
@@ -23,12 +24,17 @@ NO_CLUSTER = cast("Cluster", None)
 Read = Callable[[], str]
 
 
-async def nobody(_: Target) -> Roster:
+async def nobody(_: Target, __: bool) -> Roster:
     return Roster()
 
 
-async def one_pod(_: Target) -> Sequence[Endpoint] | SourceError:
+async def one_pod(_: Target, __: bool) -> Sequence[Endpoint] | SourceError:
     return [Endpoint("web-1", "127.0.0.1", "abc", 1000.0)]
+
+
+def view_of(cluster: Cluster, clock: Clock, *crowded: str, shared_for: float = 1.0) -> SharedView:
+    """The shared view; in the `crowded` namespaces everything is listed."""
+    return SharedView(cluster, clock, crowded=crowded, shared_for=shared_for, staleness=60.0)
 
 
 def source_services(
@@ -40,7 +46,17 @@ def source_services(
     keep: float = 3_600.0,
     gauges: frozenset[str] = frozenset(),
 ) -> SourceServices:
-    return SourceServices(clock, NO_CLUSTER, rosters, endpoints, metrics or MetricsSection(), 60.0, keep, gauges)
+    return SourceServices(
+        clock,
+        NO_CLUSTER,
+        view_of(NO_CLUSTER, clock),
+        rosters,
+        endpoints,
+        metrics or MetricsSection(),
+        60.0,
+        keep,
+        gauges,
+    )
 
 
 def prometheus(url: str, clock: Clock, *, rosters: Rosters = nobody, **section: Any) -> PrometheusSource:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
 
+from logcaster_guard.adapters.per_target import each_target
 from logcaster_guard.domain.signals import (
     Fault,
     Gap,
@@ -19,12 +21,23 @@ from logcaster_guard.domain.signals import (
     Target,
     Value,
 )
-from logcaster_guard.ports import Clock
+from logcaster_guard.ports import Answer, Clock, Request
 
 Key = tuple[str, str]
 
 
-class FakeSource:
+class TargetByTarget(ABC):
+    """The `read` of a source that reads each target by itself."""
+
+    def read(self, requests: Sequence[Request]) -> AsyncIterator[Answer]:
+        return each_target(requests, lambda target, signals, _: self.of_target(target, signals))
+
+    @abstractmethod
+    async def of_target(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
+        """One reading for each of the signals, by name."""
+
+
+class FakeSource(TargetByTarget):
     """Implements `ports.Source`; each signal of each target is a step function of time, `None` for no data.
 
     With `past` it answers for the past too. While `fault` is set it fails with `detail`, and asks to be left alone for
@@ -61,7 +74,7 @@ class FakeSource:
         """From now on the signal of the Deployment `target` has this number."""
         self._levels.setdefault((target, signal), []).append((self._clock.monotonic(), number))
 
-    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
+    async def of_target(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
         at = self._clock.monotonic()
         self.reads.append(at)
         await self.gate.wait()

@@ -18,9 +18,10 @@ from logcaster_guard.domain.signals import (
     Value,
 )
 from logcaster_guard.ports import Clock, Json, Kind
+from tests.fakes.source import TargetByTarget
 
 
-class AnsweringSource:
+class AnsweringSource(TargetByTarget):
     """Implements `ports.Source`: a number, a `Fault`, or (`hangs`) nothing until it is `woken`; or a `defect`."""
 
     def __init__(self, name: SourceName, clock: Clock, answer: float | Fault = 0.0) -> None:
@@ -31,7 +32,7 @@ class AnsweringSource:
         self.defect: Exception | None = None
         self._clock = clock
 
-    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
+    async def of_target(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
         del target
         if self.hangs.is_set():
             await self.woken.wait()

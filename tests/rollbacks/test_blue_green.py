@@ -10,16 +10,25 @@ import pytest
 
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.rules import Action, Policy
-from logcaster_guard.domain.signals import Target
+from logcaster_guard.domain.signals import Gap, NoData, Target
 from logcaster_guard.domain.snapshots import Snapshot
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.rollbacks import blue_green, immediate
-from logcaster_guard.rollbacks.blue_green import Environments
+from logcaster_guard.rollbacks import blue_green
+from logcaster_guard.rollbacks.autoscaling import SCALED_OBJECT
+from logcaster_guard.rollbacks.blue_green import Facts
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
+from logcaster_guard.steps.await_endpoints import AwaitEndpoints
+from logcaster_guard.steps.await_environment import AwaitEnvironment
+from logcaster_guard.steps.check_environment import CheckEnvironment
 from logcaster_guard.steps.judge_environment import JudgeEnvironment
+from logcaster_guard.steps.raise_autoscaler_minimum import RaiseAutoscalerMinimum
+from logcaster_guard.steps.restore_environment import RestoreEnvironment
+from logcaster_guard.steps.scale_environment import ScaleEnvironment
+from logcaster_guard.steps.services import Inspection
 from logcaster_guard.steps.switch_service import SwitchService
 from tests.domain.build import deployment, pod, rule, template
+from tests.rollbacks.build import request, seen
 
 TARGET = Target(
     "web",
@@ -53,18 +62,13 @@ LIVE = environment("web-green", "green", "v2")
 OTHER = environment("web-blue", "blue", "v1")
 RECORD = Record(OTHER.hash, "1", "blob", ("v1",), 0, 0, snapshot="saved")
 OLDER = Record("older", "0", "blob", ("v0",), 0, 0)
-AROUND = Environments(SERVICE, OTHER, [], [], {}, error_rate=0.3)
+ASKED = request(LIVE, RECORD, OLDER, target=TARGET, asked=rule(action=Action.BLUE_GREEN))
+AROUND = Facts(ASKED, SERVICE, OTHER, [], [], {}, seen(1_000.0, error_rate=0.3))
 
 
-def planned(around: Environments = AROUND, live: Workload = LIVE, *records: Record) -> Plan | NotApplicable:
-    return blue_green.plan(
-        live,
-        records or (RECORD, OLDER),
-        target=TARGET,
-        rule=rule(action=Action.BLUE_GREEN),
-        policy=POLICY,
-        around=around,
-    )
+def planned(around: Facts = AROUND, live: Workload = LIVE, *records: Record) -> Plan | NotApplicable:
+    asked = replace(ASKED, workload=live, destinations=records or ASKED.destinations)
+    return blue_green.plan(replace(around, request=asked))
 
 
 def kinds(found: Plan | NotApplicable) -> list[str]:
@@ -72,7 +76,7 @@ def kinds(found: Plan | NotApplicable) -> list[str]:
     return [s.kind for s in found.steps]
 
 
-REST = ["check_environment", "switch_service", "await_endpoints", "judge_environment", "verify_recovery"]
+REST = ["check_environment", "switch_service", "await_endpoints", "judge_environment"]
 
 
 def test_the_other_environment_is_proven_before_the_service_goes_there() -> None:
@@ -99,8 +103,66 @@ def test_one_that_idles_with_fewer_pods_is_given_as_many_as_the_live_one() -> No
 
 def test_its_autoscaler_may_neither_shrink_it_meanwhile_nor_undo_what_is_given_back() -> None:
     idle = environment("web-blue", "blue", "v1", replicas=1)
-    found = kinds(planned(replace(AROUND, other=idle, autoscalers=[autoscaler(6)])))
-    assert found[:2] == ["scale_environment", "raise_autoscaler_minimum"]
+    found = planned(replace(AROUND, other=idle, autoscalers=[autoscaler(6)]))
+    judged = POLICY.blue_green
+    judgement = JudgeEnvironment(
+        judged.wait, judged.window, judged.threshold, 0.3, judged.min_requests, max(judged.wait, judged.window) + 600.0
+    )
+    assert found == Plan(
+        strategy="blue_green",
+        namespace="default",
+        deployment="web-blue",
+        uid="uid-web-blue",
+        from_template=LIVE.hash,
+        to_template=OTHER.hash,
+        from_images=("v2",),
+        to_images=("v1",),
+        replicas=1,
+        autoscaled=True,
+        service="active",
+        selector=SERVICE["spec"]["selector"],
+        steps=(
+            *(ScaleEnvironment(3), RaiseAutoscalerMinimum("hpa", "u", 3), AwaitEnvironment(3, 600.0)),
+            CheckEnvironment("http://active:9998/health", 600.0),
+            *(SwitchService("environment", "green", "blue"), AwaitEndpoints(3, 600.0), judgement),
+        ),
+        live="web-green",
+        live_uid="uid-web-green",
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "least", "raised"), [(3, 3, False), (3, 4, False), (3, 2, True), (2, None, True), (1, None, False)]
+)
+def test_a_minimum_is_raised_only_where_the_autoscaler_could_shrink_it(
+    size: int, least: int | None, *, raised: bool
+) -> None:
+    around = replace(AROUND, autoscalers=[autoscaler(3, least)])
+    found = kinds(planned(around, environment("web-green", "green", "v2", replicas=size)))
+    assert ("raise_autoscaler_minimum" in found) is raised
+
+
+def test_one_whose_errors_cannot_be_told_apart_is_not_judged_by_them() -> None:
+    blind = NoData(0.0, Gap.NOT_BY_POD, "its metrics name no pod")
+    around = replace(AROUND, inspected=Inspection(blind, blind))
+    assert "judge_environment" not in kinds(planned(replace(around, judged=False)))
+    found = planned(around)
+    assert isinstance(found, NotApplicable)
+    assert "its metrics name no pod" in found.reasons[0]
+
+
+@pytest.mark.parametrize(("requests", "baseline"), [(None, None), (99.0, None), (100.0, 0.3)])
+def test_a_handful_of_requests_is_nothing_to_judge_by(requests: float | None, baseline: float | None) -> None:
+    found = planned(replace(AROUND, inspected=seen(requests, error_rate=0.3)))
+    assert isinstance(found, Plan)
+    (judged,) = (s for s in found.steps if isinstance(s, JudgeEnvironment))
+    assert judged.baseline == baseline
+
+
+def test_a_deployment_of_no_environment_has_no_other() -> None:
+    assert [blue_green.other_of(TARGET, name) for name in ("web-blue", "web-green", "web")] == [
+        *("web-green", "web-blue", None)
+    ]  # fmt: skip
 
 
 def test_an_older_release_that_is_good_will_do() -> None:
@@ -110,11 +172,11 @@ def test_an_older_release_that_is_good_will_do() -> None:
     assert found.to_template == OTHER.hash
 
 
-def autoscaler(most: int) -> dict[str, Any]:
+def autoscaler(most: int, least: int | None = 1) -> dict[str, Any]:
     reference = {"kind": "Deployment", "name": "web-blue"}
     return {
         "metadata": {"name": "hpa", "uid": "u"},
-        "spec": {"scaleTargetRef": reference, "minReplicas": 1, "maxReplicas": most},
+        "spec": {"scaleTargetRef": reference, "minReplicas": least, "maxReplicas": most},
     }
 
 
@@ -124,22 +186,27 @@ def saved(workload: Workload) -> Mapping[str, Snapshot]:
 
 
 def test_one_that_is_missing_comes_from_the_snapshot_of_the_good_release() -> None:
-    found = planned(replace(AROUND, other=None, snapshots=saved(OTHER)))
+    idle = environment("web-blue", "blue", "v1", replicas=1)
+    found = planned(replace(AROUND, other=None, snapshots=saved(idle)))
     assert kinds(found) == ["restore_environment", "await_environment", *REST]
     assert isinstance(found, Plan)
-    assert (found.uid, found.replicas) == ("", 3)
+    assert (found.uid, found.replicas, found.steps[0]) == ("", 3, RestoreEnvironment("saved", 3))
 
 
 @pytest.mark.parametrize(
     ("around", "live", "words"),
     [
-        (replace(AROUND, other=None), LIVE, "is missing, and no snapshot shows it"),
+        (replace(AROUND, other=None), LIVE, "Deployment logcaster/web-blue is missing, and no snapshot shows it"),
         (
             replace(AROUND, other=None, snapshots=saved(environment("web-blue", "blue", "v9"))),
             LIVE,
             "is missing, and no snapshot shows it",
         ),
-        (replace(AROUND, other=environment("web-blue", "blue", "v9")), LIVE, "is not known to be good"),
+        (
+            replace(AROUND, other=environment("web-blue", "blue", "v9")),
+            LIVE,
+            "web-blue carries v9, which is not known to be good",
+        ),
         (replace(AROUND, other=environment("web-blue", "blue", "v1", paused=True)), LIVE, "is paused"),
         (replace(AROUND, other=going(OTHER)), LIVE, "is being deleted"),
         (replace(AROUND, service=None), LIVE, "does not send its requests to web-green"),
@@ -148,16 +215,20 @@ def test_one_that_is_missing_comes_from_the_snapshot_of_the_good_release() -> No
             LIVE,
             "does not send its requests to web-green",
         ),
-        (replace(AROUND, autoscalers=[autoscaler(2)]), LIVE, "allows Deployment default/web-blue 2 pods"),
+        (
+            replace(AROUND, autoscalers=[autoscaler(2)]),
+            LIVE,
+            "Autoscaler hpa allows Deployment default/web-blue 2 pods",
+        ),
         (AROUND, environment("web-green", "green", "v2", replicas=0), "nothing to take over"),
         (
             replace(AROUND, service={**SERVICE, "spec": {"selector": {"app": "other", "environment": "green"}}}),
             LIVE,
-            "do not carry the labels",
+            "do not carry the labels app=other, environment=blue that",
         ),
     ],
 )
-def test_what_is_not_proven_is_refused_in_a_sentence(around: Environments, live: Workload, words: str) -> None:
+def test_what_is_not_proven_is_refused_in_a_sentence(around: Facts, live: Workload, words: str) -> None:
     found = planned(around, live)
     assert isinstance(found, NotApplicable)
     assert words in " ".join(found.reasons)
@@ -172,11 +243,11 @@ def test_the_floor_is_what_the_service_has_at_the_start_and_at_most_what_is_want
     assert found.floor == floor
 
 
-@pytest.mark.parametrize(("least", "fits"), [(2, False), (3, True)])
-def test_kedas_autoscaler_must_keep_enough_pods_by_itself(least: int, fits: bool) -> None:
-    scaler = autoscaler(6)
-    scaler["metadata"]["labels"] = {immediate.SCALED_OBJECT: "blue"}
-    scaler["spec"]["minReplicas"] = least
-    found = planned(replace(AROUND, autoscalers=[scaler]))
+@pytest.mark.parametrize(("size", "least", "fits"), [(3, 2, False), (3, 3, True), (2, None, False), (1, None, True)])
+def test_kedas_autoscaler_must_keep_enough_pods_by_itself(size: int, least: int | None, fits: bool) -> None:
+    scaler = autoscaler(6, least)
+    scaler["metadata"]["labels"] = {SCALED_OBJECT: "blue"}
+    found = planned(replace(AROUND, autoscalers=[scaler]), environment("web-green", "green", "v2", replicas=size))
     reasons = " ".join(found.reasons) if isinstance(found, NotApplicable) else ""
     assert ("raise the minimum in KEDA's ScaledObject blue" in reasons) is not fits
+    assert reasons.startswith("Autoscaler hpa may shrink") is not fits

@@ -5,19 +5,22 @@ from typing import Any
 import pytest
 
 from logcaster_guard.domain.ledger import Record
-from logcaster_guard.domain.rules import Policy
+from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.rollbacks import immediate
+from logcaster_guard.rollbacks.autoscaling import SCALED_OBJECT
+from logcaster_guard.rollbacks.immediate import Facts
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 from logcaster_guard.steps.await_rollout import AwaitRollout
 from logcaster_guard.steps.raise_autoscaler_minimum import RaiseAutoscalerMinimum
 from logcaster_guard.steps.restore_template import RestoreTemplate
-from logcaster_guard.steps.verify_recovery import VerifyRecovery
-from tests.domain.build import UID, deployment, rule, template
+from tests.domain.build import UID, deployment, template
+from tests.rollbacks.build import request
 
 BAD = Workload(deployment(template("logcaster/logcaster-c:2.0"), replicas=4))
 GOOD = Record("good", "1", "blob", ("logcaster/logcaster-c:1.0",), 0, 0)
+RELEASE = Release(template("logcaster/logcaster-c:1.0"))
 SERVICE = {"metadata": {"name": "logcaster"}, "spec": {"selector": {"app": "logcaster"}}}
 
 
@@ -31,12 +34,12 @@ def autoscaler(
 
 
 def planned(*autoscalers: Any, service: Any = SERVICE) -> Plan:
-    found = immediate.plan(BAD, GOOD, rule=rule(), policy=Policy(), service=service, autoscalers=autoscalers)
+    found = immediate.plan(Facts(request(BAD, GOOD), RELEASE, service, autoscalers))
     assert isinstance(found, Plan)
     return found
 
 
-REST = (RestoreTemplate("blob"), AwaitRollout(600.0), VerifyRecovery("high_error_rate", 300.0, 1_200.0))
+REST = (RestoreTemplate("blob"), AwaitRollout(600.0))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +65,7 @@ def test_a_minimum_is_raised_only_where_the_autoscaler_could_shrink_the_target(
 
 def test_the_bounds_of_kedas_autoscaler_are_left_to_keda() -> None:
     scaler = autoscaler(2)
-    scaler["metadata"]["labels"] = {immediate.SCALED_OBJECT: "web"}
+    scaler["metadata"]["labels"] = {SCALED_OBJECT: "web"}
     plan = planned(scaler)
     assert (plan.steps, plan.autoscaled) == (REST, True)
 
@@ -78,7 +81,7 @@ def test_the_bounds_of_kedas_autoscaler_are_left_to_keda() -> None:
 )
 def test_where_no_pod_would_change_there_is_no_plan(updates: dict[str, Any], words: str | None) -> None:
     workload = Workload(deployment(template("logcaster/logcaster-c:2.0"), updateStrategy=updates))
-    found = immediate.plan(workload, GOOD, rule=rule(), policy=Policy(), service=None, autoscalers=())
+    found = immediate.plan(Facts(request(workload, GOOD), RELEASE, None, ()))
     if words is None:
         assert isinstance(found, Plan)
     else:

@@ -26,8 +26,10 @@ from logcaster_guard.ports import Blobs, Clock, Journal, Json, Kind
 from tests.engine.bench import PROVEN, SIGNALS, Inbox, rule
 from tests.engine.world import EagerClock, rest
 from tests.fakes.clock import START
+from tests.fakes.cluster import NAMESPACE
 from tests.fakes.connection import ConnectedCluster, ConnectedInbox, ConnectedJournal, ConnectedSource, Connection
 from tests.fakes.pods import PopulatedCluster
+from tests.fakes.services import view_of
 from tests.fakes.source import FakeSource
 
 ERRORS = {"v1": 0.0, "v2": 0.3, "v3": 0.0}
@@ -130,10 +132,12 @@ class Services:
     async def start(self) -> Guard:
         """A guard begins."""
         self._line = line = Connection()
+        cluster = ConnectedCluster(line, self.cluster)
         guard = Guard(
             Configuration(self.targets, SIGNALS, RULES, POLICY),
             GuardPorts(
-                cluster=ConnectedCluster(line, self.cluster),
+                cluster=cluster,
+                view=view_of(cluster, self.clock, NAMESPACE),
                 sources={SourceName.PROMETHEUS: ConnectedSource(line, self.source)},
                 journal=ConnectedJournal(line, self.journal),
                 blobs=self.blobs,

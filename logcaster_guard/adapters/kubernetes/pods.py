@@ -14,7 +14,7 @@ from logcaster_guard.domain.ownership import Roster
 from logcaster_guard.domain.sidecar import is_guard
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.workload import REVISION_LABEL, Workload, instant, revisions_of, template_hash
-from logcaster_guard.ports import Cluster, Endpoint, Json, Kind
+from logcaster_guard.ports import Endpoint, Json, Kind, Reads
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 
@@ -109,7 +109,7 @@ class Pod:
         return [c for c in found if not is_guard(c)]
 
 
-async def pods_of(cluster: Cluster, target: Target) -> tuple[Workload, Sequence[Pod]]:
+async def pods_of(cluster: Reads, target: Target) -> tuple[Workload, Sequence[Pod]]:
     """The target's workload and every pod of its revisions, by name.
 
     Raises `ClusterError`s, `NotFound` when the workload is not there.
@@ -118,7 +118,7 @@ async def pods_of(cluster: Cluster, target: Target) -> tuple[Workload, Sequence[
     return workload, pods
 
 
-async def roster_of(cluster: Cluster, target: Target) -> Roster:
+async def roster_of(cluster: Reads, target: Target) -> Roster:
     """The names that pods of the target have now, and had before. Raises as `pods_of`."""
     workload, replica_sets, pods = await _owned(cluster, target)
     live = {pod.name: pod.template for pod in pods}
@@ -129,7 +129,7 @@ async def roster_of(cluster: Cluster, target: Target) -> Roster:
     return ownership.of_deployment(workload.name, replica_sets, live)
 
 
-async def _owned(cluster: Cluster, target: Target) -> tuple[Workload, Mapping[str, str], Sequence[Pod]]:
+async def _owned(cluster: Reads, target: Target) -> tuple[Workload, Mapping[str, str], Sequence[Pod]]:
     """The workload, the templates of its ReplicaSets by their names, and its pods."""
     workload = Workload(await cluster.get(Kind(target.kind), target.namespace, target.deployment))
     # The selector only keeps the answer small; ownership decides.
@@ -149,7 +149,7 @@ async def _owned(cluster: Cluster, target: Target) -> tuple[Workload, Mapping[st
     return workload, named, sorted(found, key=lambda pod: pod.name)
 
 
-async def _directly_owned(cluster: Cluster, workload: Workload, selector: str) -> Sequence[Pod]:
+async def _directly_owned(cluster: Reads, workload: Workload, selector: str) -> Sequence[Pod]:
     """The pods of a StatefulSet or DaemonSet, which name their revision in a label."""
     revisions = revisions_of(workload, await cluster.list(Kind.CONTROLLER_REVISION, workload.namespace))
     templates = {revision.name: revision.hash for revision in revisions}
@@ -162,7 +162,7 @@ async def _directly_owned(cluster: Cluster, workload: Workload, selector: str) -
     return sorted(found, key=lambda pod: pod.name)
 
 
-async def endpoints_of(cluster: Cluster, target: Target) -> Sequence[Endpoint]:
+async def endpoints_of(cluster: Reads, target: Target) -> Sequence[Endpoint]:
     """The target's pods that run, are not terminating and have an address, by name; Ready or not.
 
     Raises `ClusterError`s, `NotFound` when the Deployment is not there.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from logcaster_guard.adapters.kubernetes.answers import NoAnswer
 from logcaster_guard.adapters.kubernetes.pods import Pod, pods_of
 from logcaster_guard.adapters.kubernetes.section import KubernetesSection
+from logcaster_guard.adapters.per_target import each_target
 from logcaster_guard.adapters.plugin import SourcePlugin
+from logcaster_guard.cluster_view import ClusterView
 from logcaster_guard.domain.errors import ClusterError, NotFound, Rejected
 from logcaster_guard.domain.signals import (
     Fault,
@@ -25,7 +27,7 @@ from logcaster_guard.domain.signals import (
     Value,
 )
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.ports import Clock, Cluster
+from logcaster_guard.ports import Answer, Clock, Cluster, Request
 
 FORGIVEN_AFTER = timedelta(minutes=10)
 """A pod that was Ready this long has got over its restarts: the count is for a pod's whole life."""
@@ -110,11 +112,13 @@ _NUMBERS: Mapping[str, Callable[[Observation], float | None]] = {
 class KubernetesSource:
     """`ports.Source` for `restart_count`, `unready_pods` and `rollout_stalled`.
 
-    One read costs one GET and two LISTs, however many signals are asked for. The cluster is not closed with it.
+    What is only watched is read from the shared view; everything else costs a GET and two LISTs for each target,
+    however many signals are asked for. The cluster is not closed with it.
     """
 
-    def __init__(self, cluster: Cluster, clock: Clock) -> None:
+    def __init__(self, cluster: Cluster, view: ClusterView, clock: Clock) -> None:
         self._cluster = cluster
+        self._view = view
         self._clock = clock
 
     @property
@@ -122,11 +126,16 @@ class KubernetesSource:
         """The word that settings use for it."""
         return SourceName.KUBERNETES
 
-    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
-        """One reading for each of `signals`, by signal name, as of the moment before the first question was asked."""
+    def read(self, requests: Sequence[Request]) -> AsyncIterator[Answer]:
+        """Readings are as of the moment before the first question was asked, or of what the shared view has shown."""
+        return each_target(requests, self._read)
+
+    async def _read(self, target: Target, signals: Sequence[Signal], shared: bool) -> Mapping[str, Reading]:
         at = self._clock.monotonic()
+        look = self._view.look() if shared else None
         try:
-            workload, pods = await pods_of(self._cluster, target)
+            workload, pods = await pods_of(look or self._cluster, target)
+            at = at if look is None else look.proven
             seen = Observation(workload=workload, pods=pods, now=self._clock.now())
             return {signal.name: _reading(signal.name, seen, at) for signal in signals}
         except NotFound as error:
@@ -178,6 +187,6 @@ PLUGIN = SourcePlugin(
     name=SourceName.KUBERNETES,
     section=KubernetesSection,
     meaning="the API server",
-    make=lambda _, services: KubernetesSource(services.cluster, services.clock),
+    make=lambda _, services: KubernetesSource(services.cluster, services.view, services.clock),
     answers=frozenset(_NUMBERS),
 )

@@ -16,13 +16,14 @@ Counts are of the GETs that this process made, and start at 0 with it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import Field, model_validator
 
 from logcaster_guard.adapters.failures import Failure
 from logcaster_guard.adapters.fetch import Answer, Fetcher
+from logcaster_guard.adapters.per_target import each_target
 from logcaster_guard.adapters.plugin import SourcePlugin, SourceServices
 from logcaster_guard.domain.signals import (
     Fault,
@@ -40,6 +41,8 @@ from logcaster_guard.domain.signals import (
 from logcaster_guard.fields.durations import show_duration
 from logcaster_guard.fields.faults import Refused
 from logcaster_guard.fields.section import BaseUrl, Duration, Section, Size
+from logcaster_guard.ports import Answer as SourceAnswer
+from logcaster_guard.ports import Request
 
 HEALTH = "health_check_fails"
 RESPONSE_TIME = "response_time"
@@ -96,8 +99,11 @@ class ProbeSource:
         """`http`."""
         return SourceName.HTTP
 
-    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
-        """One reading for each signal; signals of one URL share one GET, and both URLs are asked at the same time."""
+    def read(self, requests: Sequence[Request]) -> AsyncIterator[SourceAnswer]:
+        """Signals of one URL share one GET, and all URLs are asked at the same time."""
+        return each_target(requests, self._read)
+
+    async def _read(self, target: Target, signals: Sequence[Signal], shared: bool) -> Mapping[str, Reading]:  # noqa: ARG002 - `per_target.Read`
         at = self._clock.monotonic()
         wanted = {s.name for s in signals}
         counts = self._counts.setdefault(target.key, _Counts())

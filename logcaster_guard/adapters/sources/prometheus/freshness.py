@@ -17,6 +17,7 @@ from promql_parser import MatchOp, VectorSelector
 from logcaster_guard.adapters.failures import Failure
 from logcaster_guard.adapters.sources.prometheus.series import series_of
 from logcaster_guard.adapters.sources.prometheus.session import PromAnswer
+from logcaster_guard.domain.fold import PodSeries
 from logcaster_guard.domain.promql_syntax import SyntaxFault, metric, parsed, walk
 from logcaster_guard.domain.signals import Gap, NoData, Reading, Target, Value
 
@@ -35,29 +36,37 @@ Ages = Mapping[str, tuple[str, float, float]]
 
 @dataclass(frozen=True, slots=True)
 class AgeQuestion:
-    """`promql` answers with a series for each of `selectors`, which are metric and PromQL, under its index as `n`."""
+    """`promql` answers with a series for each of `selectors`, which are metric and PromQL, under its index as `n`.
+
+    Where it asks for several targets, there is a series for each pod.
+    """
 
     promql: str
     selectors: Sequence[tuple[str, str]]
 
-    def ages(self, answer: PromAnswer) -> Ages:
-        """What the answer tells of each selector."""
+    def series(self, answer: PromAnswer, max_series: int) -> Sequence[PodSeries]:
+        """The series of the answer; none if it cannot be read."""
+        series = series_of(answer, offset=0.0, max_series=max_series)
+        return () if isinstance(series, Failure) else series
+
+    def ages(self, series: Iterable[PodSeries]) -> Ages:
+        """What the series tell of each selector."""
         found: dict[str, tuple[str, float, float]] = {}
-        series = series_of(answer, offset=0.0, max_series=len(self.selectors))
         by_index = {str(index): pair for index, pair in enumerate(self.selectors)}
-        for one in () if isinstance(series, Failure) else series:
+        for one in series:
             name, selector = by_index.get(one.labels.get("n", ""), ("", ""))
-            if name and math.isfinite(one.points[-1][1]):
-                now, newest = one.points[-1]
+            now, newest = one.points[-1]
+            if name and math.isfinite(newest) and newest > found.get(selector, ("", -math.inf))[1]:
                 found[selector] = (name, newest, max(0.0, now - newest))
         return found
 
 
-def age_question(queries: Iterable[str]) -> AgeQuestion | None:
+def age_question(queries: Iterable[str], *, by_pod: bool = False) -> AgeQuestion | None:
     """What to ask for the samples behind these queries; None if they select nothing that can be told."""
     found = sorted({pair for query in queries for pair in selectors_of(query)})
+    newest = "max by (pod)" if by_pod else "max"
     parts = [
-        f'label_replace(max(timestamp({selector})), "n", "{index}", "", "")'
+        f'label_replace({newest}(timestamp({selector})), "n", "{index}", "", "")'
         for index, (_, selector) in enumerate(found)
     ]
     return AgeQuestion(" or ".join(parts), found) if parts else None

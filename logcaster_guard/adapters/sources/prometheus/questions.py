@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from logcaster_guard.adapters.failures import Failure
 from logcaster_guard.domain.fold import Enough, PodSeries, Scope, folded
@@ -12,18 +14,24 @@ from logcaster_guard.domain.ownership import Roster
 from logcaster_guard.domain.promql import ANY_POD, PODS, TemplateFault, names_workload, placeholders, render
 from logcaster_guard.domain.signals import Fault, Gap, NoData, Signal, SourceError, Target, Value
 
+_JOINED = frozenset({PODS, "namespace", "lookback"})
+
 Unasked = Failure | NoData | SourceError
 """Why a question cannot be asked; the instant is not known yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A signal of a target as `promql`; `roster` tells the pods that are the target's."""
+    """A signal of a target as `promql`; `roster` tells the pods that are the target's.
+
+    `joint`: the query finds pods of several targets.
+    """
 
     target: Target
     signal: Signal
     roster: Roster
     promql: str
+    joint: bool = False
 
     @property
     def example(self) -> str:
@@ -37,9 +45,37 @@ class Question:
         """The signal at each instant of the series, of the pods of `releases` alone unless that is None."""
         if self.signal.by_pod is None:
             return []
+        if self.joint:
+            series = [one for one in series if self.finds(one.pod)]
         whole = releases is None and (not self.signal.apart or names_workload(self.signal.query or ""))
         scope = Scope(self.target.namespace, self.roster, releases, whole=whole)
         return folded(self.signal.by_pod, series, scope, Enough(self.signal.min_requests, self.signal.lookback))
+
+    def finds(self, pod: str) -> bool:
+        """Whether it would find the pod if it were asked for the target alone."""
+        return _compiled(self.roster.pattern or ANY_POD).fullmatch(pod) is not None
+
+
+def joins(signal: Signal) -> bool:
+    """Whether the signal can be asked for several targets of a namespace in one query: it names nothing but pods."""
+    names = placeholders(signal.query or "")
+    return signal.by_pod is not None and not signal.apart and PODS in names and names <= _JOINED
+
+
+def joined(questions: Sequence[Question]) -> Sequence[Question]:
+    """These questions, which can be joined, with queries that find the pods of all their targets."""
+    pattern = "|".join(dict.fromkeys(asked.roster.pattern or ANY_POD for asked in questions))
+    return [
+        replace(
+            asked, promql=render(asked.signal.query or "", asked.target, asked.signal.lookback, pattern), joint=True
+        )
+        for asked in questions
+    ]
+
+
+@lru_cache(maxsize=16_384)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.ASCII)
 
 
 def needs_roster(signal: Signal) -> bool:

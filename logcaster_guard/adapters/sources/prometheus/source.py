@@ -8,18 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 
 from prometheus_api_client import PrometheusConnect
 
 from logcaster_guard.adapters.failures import Failure
+from logcaster_guard.adapters.per_target import by_target, in_parts
 from logcaster_guard.adapters.plugin import SourceServices
 from logcaster_guard.adapters.skew import ClockSkew
 from logcaster_guard.adapters.sources.prometheus.answers import partial_of, points_of, reading_of, stale
 from logcaster_guard.adapters.sources.prometheus.freshness import Freshness, age_question
-from logcaster_guard.adapters.sources.prometheus.questions import Question, Span, Unasked, needs_roster, question
+from logcaster_guard.adapters.sources.prometheus.questions import (
+    Question,
+    Span,
+    Unasked,
+    joined,
+    joins,
+    needs_roster,
+    question,
+)
 from logcaster_guard.adapters.sources.prometheus.section import PrometheusSection
 from logcaster_guard.adapters.sources.prometheus.series import series_of
 from logcaster_guard.adapters.sources.prometheus.session import BoundedSession, Bounds, Failed, PromAnswer
@@ -39,9 +50,16 @@ from logcaster_guard.domain.signals import (
     Target,
     Value,
 )
+from logcaster_guard.ports import Answer, Request
 
 MAX_POINTS = 11_000  # per series, in Prometheus' web/api/v1
 _MOST_HALVINGS = 4
+_MOST_JOINED = 32
+"""Targets that one query asks for."""
+_LONGEST_JOINED = 4_000
+"""Characters of such a query: it is part of a URL, which proxies cut."""
+_OF_SIZE = frozenset({Fault.TOO_LARGE, Fault.CLIENT_ERROR, Fault.MALFORMED})
+"""Faults that may be gone, or be one target's alone, if less is asked for at once."""
 _MOST_LABELS = 12
 _PRESENT = {"nocache": "1", "latency_offset": "1s"}
 """VictoriaMetrics answers with data of 30 s ago, stamped with the present, unless it is asked not to."""
@@ -76,19 +94,90 @@ class PrometheusSource:
         self._workers = workers or Workers(total=32, per_lane=4)
         self._freshness = Freshness(self._staleness)
         self._skew = ClockSkew()
+        self._joined = _MOST_JOINED
 
     @property
     def name(self) -> SourceName:
         """`prometheus`."""
         return SourceName.PROMETHEUS
 
-    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
-        """One reading for each signal, all asked at the same time; `at` is when the query was sent.
+    def read(self, requests: Sequence[Request]) -> AsyncIterator[Answer]:
+        """All is asked at the same time; `at` of a reading is when the query was sent.
 
-        What several signals are made of is asked for once. Where there are values, one more query tells the age of
-        their samples.
+        What several signals are made of is asked for once, and for many targets of a namespace where they are only
+        watched. Where there are values, one more query tells the age of their samples.
         """
-        roster = await self._roster(target, signals)
+        several = Counter(r.target.namespace for r, *_ in by_target(requests))
+        alone, together = list[Request](), defaultdict[str, list[Request]](list)
+        for request in requests:
+            if request.shared and joins(request.signal) and several[request.target.namespace] > 1:
+                together[request.target.namespace].append(request)
+            else:
+                alone.append(request)
+        parts = [self._answers(found) for found in by_target(alone)]
+        size = self._joined = min(_MOST_JOINED, 2 * self._joined)
+        for targets in map(by_target, together.values()):
+            parts += [self._together(targets[n : n + size]) for n in range(0, len(targets), size)]
+        return in_parts(parts)
+
+    async def _answers(self, requests: Sequence[Request]) -> Sequence[Answer]:
+        first = requests[0]
+        readings = await self._read(first.target, [r.signal for r in requests], shared=first.shared)
+        return [(request, readings[request.signal.name]) for request in requests]
+
+    async def _together(self, requests: Sequence[Sequence[Request]]) -> Sequence[Answer]:
+        """The answers to requests for several targets of one namespace, target by target."""
+        rosters = await asyncio.gather(*(self._rosters(of_one[0].target, True) for of_one in requests))
+        answers: list[Answer] = []
+        asked: list[Sequence[tuple[Request, Question]]] = []
+        for of_one, roster in zip(requests, rosters, strict=True):
+            at, questions = self._clock.monotonic(), [(r, question(r.target, r.signal, roster)) for r in of_one]
+            answers += [(r, _at(q, at)) for r, q in questions if not isinstance(q, Question)]
+            asked.append([(r, q) for r, q in questions if isinstance(q, Question)])
+        return answers + await self._joint([found for found in asked if found])
+
+    async def _joint(self, asked: Sequence[Sequence[tuple[Request, Question]]]) -> list[Answer]:
+        """The answers to questions that can be joined; in halves where they are too many for one query."""
+        if not asked:
+            return []
+        questions = joined([q for of_one in asked for _, q in of_one])
+        at, promqls = self._clock.monotonic(), list(dict.fromkeys(q.promql for q in questions))
+        halves = asked[: len(asked) // 2], asked[len(asked) // 2 :]
+        if len(asked) > 1 and max(map(len, promqls)) > _LONGEST_JOINED:
+            return [answer for half in halves for answer in await self._joint(half)]
+        found = await asyncio.gather(*(self._instant(questions[0].target, promql) for promql in promqls))
+        faults = {answer.fault for answer in found if isinstance(answer, Failure)}
+        if len(asked) > 1 and faults & {*_OF_SIZE, Fault.TIMED_OUT}:
+            self._joined = max(1, len(asked) // 2)
+        if len(asked) > 1 and faults & _OF_SIZE:
+            return [answer for half in halves for answer in await self._joint(half)]
+        answers = dict(zip(promqls, found, strict=True))
+        readings = await asyncio.gather(*(self._reading(q, answers[q.promql], at) for q in questions))
+        return await self._joint_dated(asked, questions, readings)
+
+    async def _joint_dated(
+        self,
+        asked: Sequence[Sequence[tuple[Request, Question]]],
+        questions: Sequence[Question],
+        readings: Sequence[Reading],
+    ) -> list[Answer]:
+        valued = {q.promql for q, r in zip(questions, readings, strict=True) if isinstance(r, Value)}
+        ages, at = age_question(valued, by_pod=True), self._clock.monotonic()
+        answer = None if ages is None else await self._instant(questions[0].target, ages.promql)
+        series = ages.series(answer, self._max_series) if ages and isinstance(answer, PromAnswer) else ()
+        answers, left = list[Answer](), iter(zip(questions, readings, strict=True))
+        for of_one in asked:
+            mine = list(islice(left, len(of_one)))
+            found = {q.signal.name: reading for q, reading in mine}
+            if ages is not None:
+                own = ages.ages(one for one in series if mine[0][0].finds(one.pod))
+                queries = {q.signal.name: q.promql for q, _ in mine}
+                found = dict(self._freshness.dated(mine[0][0].target, found, queries, own, at))
+            answers += [(request, found[request.signal.name]) for request, _ in of_one]
+        return answers
+
+    async def _read(self, target: Target, signals: Sequence[Signal], shared: bool) -> Mapping[str, Reading]:
+        roster = await self._roster(target, signals, shared=shared)
         answers: dict[str, asyncio.Task[PromAnswer | Failure]] = {}
         queries: dict[str, str] = {}
 
@@ -118,7 +207,8 @@ class PrometheusSource:
         at, answer = self._clock.monotonic(), await self._instant(target, asked.promql)
         if isinstance(answer, Failure):
             return readings
-        return self._freshness.dated(target, readings, queries, asked.ages(answer), at)
+        ages = asked.ages(asked.series(answer, len(asked.selectors)))
+        return self._freshness.dated(target, readings, queries, ages, at)
 
     async def history(self, target: Target, signal: Signal, start: float, end: float, step: float) -> History:
         """Range data from `start` to `end` or now; where there is no number, there is no point.
@@ -168,9 +258,11 @@ class PrometheusSource:
         """The present second since the epoch, by the server's clock."""
         return (self._clock.now() - _EPOCH).total_seconds() + self._skew.likely
 
-    async def _roster(self, target: Target, signals: Iterable[Signal]) -> Roster | NoData | SourceError:
+    async def _roster(
+        self, target: Target, signals: Iterable[Signal], *, shared: bool = False
+    ) -> Roster | NoData | SourceError:
         """Who owns which pods, if a signal needs to know."""
-        return await self._rosters(target) if any(map(needs_roster, signals)) else Roster()
+        return await self._rosters(target, shared) if any(map(needs_roster, signals)) else Roster()
 
     async def _reading(self, asked: Question, answer: PromAnswer | Failure, at: float) -> Reading:
         if isinstance(answer, Failure):

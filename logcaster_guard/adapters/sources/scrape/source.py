@@ -20,10 +20,11 @@ import asyncio
 import ipaddress
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from logcaster_guard.adapters.failures import Failure, status_failure
 from logcaster_guard.adapters.fetch import Fetcher
+from logcaster_guard.adapters.per_target import each_target
 from logcaster_guard.adapters.plugin import SourceServices
 from logcaster_guard.adapters.sources.scrape.exposition import Unreadable, parse
 from logcaster_guard.adapters.sources.scrape.metrics import PodScrape, pod_scrape, series_names
@@ -43,7 +44,7 @@ from logcaster_guard.domain.signals import (
     Target,
     Value,
 )
-from logcaster_guard.ports import Endpoint
+from logcaster_guard.ports import Answer, Endpoint, Request
 
 MAX_POINTS = 11_000
 CONCURRENT = 20
@@ -80,10 +81,13 @@ class ScrapeSource:
         """`scrape`."""
         return SourceName.SCRAPE
 
-    async def read(self, target: Target, signals: Sequence[Signal]) -> Mapping[str, Reading]:
-        """One reading for each signal, all from one scrape of every pod."""
+    def read(self, requests: Sequence[Request]) -> AsyncIterator[Answer]:
+        """All signals of a target are read from one scrape of every pod."""
+        return each_target(requests, self._read)
+
+    async def _read(self, target: Target, signals: Sequence[Signal], shared: bool) -> Mapping[str, Reading]:
         at = self._clock.monotonic()
-        pods = await self._pods(target)
+        pods = await self._pods(target, shared)
         if isinstance(pods, SourceError):
             return {s.name: pods for s in signals}
         outcomes = await self._scrape_all(pods)

@@ -1,1 +1,0 @@
-"""Step handlers, by what they touch."""
