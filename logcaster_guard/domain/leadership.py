@@ -6,7 +6,7 @@ has itself watched it stand unchanged for the whole duration that it names. The 
 a contender's wait begins after the holder's time did, and ends after it, as long as no clock runs faster than another
 by more than the margin. Instants of one machine are never compared with those of another.
 
-What was sent while there was authority and arrives after it is not this module's: see `effects.stamping`.
+What was sent while there was authority and arrives after it is not this module's: see `engine.epoch_marker`.
 
 The idea is that of Gray and Cheriton (Leases, SOSP 1989); Kubernetes' client-go keeps the same record.
 """

@@ -165,8 +165,8 @@ class Attributor:
     async def _refresh(self, names: frozenset[str], since: float) -> None:
         """Read anew what was not read since then, or a poll ago.
 
-        A guard that has just begun knows nothing of the others; and whoever was last read before its own errors began,
-        because a poll of it was missed, would pass for well. One read serves all who ask at the same time.
+        A guard that has just begun knows nothing of the others, and a target that was last read before its own errors
+        began would look healthy. One read serves all who ask at the same time.
         """
         async with self._refreshing:
             cache, oldest = self._triggers.cache, max(since, self._clock.monotonic() - self._policy.polling.interval)

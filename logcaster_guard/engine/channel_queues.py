@@ -14,11 +14,11 @@ from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.ports import Channel
 
 LEFT_OUT = "left out"
-"""What the outcome of a notice begins with that was one too many."""
+"""How the outcome begins of a notice that was dropped because its channel's queue was full."""
 
 
 def left_out(events: Iterable[Event]) -> frozenset[str]:
-    """Of a journal in its order, the notices that were left out on some channel which was not told of it since."""
+    """The notices that were left out on a channel which has had no summary since; `events` are in journal order."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     for event in events:
         match event:

@@ -117,7 +117,7 @@ class Watched(Protocol):
 
 
 class CommandWriter:
-    """Says what somebody asks for who came by another way than Kubernetes, with the guard's own rights.
+    """Writes commands for people who came through CLI or API, with the guard's own rights.
 
     A command that would not count is not written. Whatever writes raises the `ClusterError` it met.
     """

@@ -157,7 +157,10 @@ def _details(entries: Sequence[Entry], state: State, before: datetime) -> Iterat
 
 
 def _details_of(run: Run, told: Sequence[Entry]) -> Iterator[Entry]:
-    """What the run is the same without: but for its first intent, the last of each, and all that it has taken."""
+    """Events that the run can lose and still fold to the same state.
+
+    Kept are its first intent, the last event of each type, the intents that borrowed, and the releases of those holds.
+    """
     intents = [e for e in told if isinstance(e.event, StepIntended)]
     needed = {e.seq for e in intents[:1]}
     needed |= {e.seq for e in {type(e.event): e for e in told}.values()}

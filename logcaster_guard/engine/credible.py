@@ -1,4 +1,4 @@
-"""A source whose numbers can be ones of their signals: what cannot is no data, whoever has read it."""
+"""Wraps a source: a number that its signal cannot have becomes `NoData`."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class EpochMarker(Protocol):
     """Marks the objects of one system; raises the `ClusterError` it met."""
 
     async def __call__(self, place: ObjectReference, value: str) -> None:
-        """Write `value`, which nobody ever wrote before, so that what was decided on the object before is stale."""
+        """Write `value`, which was never used before, so that older decisions on the object are stale."""
 
 
 async def stamp(markers: Mapping[str, EpochMarker], places: Iterable[ObjectReference], value: str) -> None:

@@ -44,7 +44,7 @@ _VOID = "it was opened by a guard that no longer held the lease, and has changed
 _HELD_UP = 600.0
 """Seconds after which people are told that a run cannot give back what it has borrowed."""
 _OUT_OF_REACH = 60.0
-"""The same where that is because it may not, or cannot even be looked at: waiting alone will not change it."""
+"""The shorter limit where the API server refuses or does not answer: waiting alone will not change that."""
 _CLOCK_SET = 7_200.0
 """Seconds by which a wall clock that is set, or changes its time of the year, may be wrong."""
 _SUCCESSION = 300.0
@@ -221,8 +221,9 @@ class Executor:
                 decision = self._voided(run) or self._next(run, observation)
                 self._note_hindrance(run, decision, failure or observation)
                 await self._tell_hindered(stream, run)
-                failure = None
+                refused, failure = failure, None
                 if pause and isinstance(decision, Perform | Compensate):
+                    await self._tell_held_up(stream, run, str(refused), barred=True)
                     await self._clock.sleep_until(self._clock.monotonic() + pause)
                     continue
                 if isinstance(decision, WaitUntil):
@@ -359,9 +360,8 @@ class Executor:
     def _elapsed(self, run: Run) -> float:
         """Seconds that the present step, or the ending, has lasted under guards that were there to see it.
 
-        What lies before a restart is told by the wall clock alone, which may have been set meanwhile; if not, nobody
-        looked. It counts as far as the journal shows, or where it is more than a clock is ever set by: so a run ends
-        under a guard that is started again and again too.
+        The time before a restart counts only as far as the journal proves it, or beyond `_CLOCK_SET`: the wall clock
+        may have been set meanwhile, and nobody looked. So a run also ends under a guard that is restarted often.
         """
         began = run.ending.at if run.ending is not None else run.started
         if began is None:

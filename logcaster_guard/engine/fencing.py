@@ -1,7 +1,7 @@
 """Ports that ask for authority before each call that changes something.
 
 A request is begun only if its whole time fits into the lease. One that is on its way when the lease is lost is caught
-by the resourceVersion that it names, see `effects.stamping`; an append by the seq that it expects.
+by the resourceVersion that it names, see `engine.epoch_marker`; an append by the seq that it expects.
 """
 
 from __future__ import annotations

@@ -177,7 +177,7 @@ class JournalState:
         return self._state.triggers.get((target, rule))
 
     def trigger_to_resume(self, target: str, rule: str) -> TriggerPending | TriggerFired | None:
-        """The breach that a guard which is started again takes up: none that was cleared, or that a run has ended."""
+        """The breach that a restarted guard takes up; None if it was cleared, or a run has ended it."""
         last = self._state.triggers.get((target, rule))
         return None if isinstance(last, TriggerCleared) or (target, rule) in self._state.over else last
 
@@ -217,7 +217,7 @@ class JournalState:
             yield
 
     async def settle(self) -> None:
-        """Take in what appends of this process did that nobody confirmed; raises `JournalUnavailable`."""
+        """Read the streams again whose last append nobody confirmed; raises `JournalUnavailable`."""
         for stream in sorted(self._unsure):
             async with self._writing[stream]:
                 if stream in self._unsure:

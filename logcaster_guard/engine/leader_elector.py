@@ -1,4 +1,4 @@
-"""Holds the lease, or waits for it; `domain.authority` decides, this asks and writes."""
+"""Holds the lease, or waits for it; `domain.leadership` decides, this asks and writes."""
 
 from __future__ import annotations
 

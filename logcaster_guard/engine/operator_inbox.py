@@ -86,14 +86,14 @@ class OperatorInbox:
         self._overwritten: set[str] = set()
 
     def follow(self, target: str, releases: ReleaseWatch) -> None:
-        """What is rolled out on the target is noted before what people say of it: else it would seem newer."""
+        """Ask `releases` for the target's live release before a mark is taken in: else the release would seem newer."""
         self._releases[target] = releases
 
     async def listen(self, run: Run) -> bool:
         """Look at the workloads of an open run; whether a command for it counts from now on.
 
-        Looked at no oftener than once a second, but before each decision while people are asked; only then a
-        `ClusterError` is raised, as nobody may be taken to have said nothing who could not be heard.
+        At most once a second; while people are asked, before each decision. Only then a `ClusterError` is raised: who
+        could not be heard must not count as silent.
         """
         if run.ending is not None:
             self._listened.pop(run.id, None)
@@ -238,6 +238,6 @@ class OperatorInbox:
 
 
 def _is_news(freeze: Freeze | None, before: Seen | None, seen: Seen) -> bool:
-    """A person's freeze counts beside the guard's own, which a person's request for a rollback passes."""
+    """A person's freeze is kept beside the guard's own: a rollback that a person asks for ignores only the latter."""
     changed = before is not None and before.text != seen.text
     return freeze is None or (changed and freeze.reason != seen.text)

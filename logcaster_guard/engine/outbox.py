@@ -27,8 +27,8 @@ _SETTLE_TRIES = 50
 class Outbox:
     """Delivers what the journal says is owed; see the module.
 
-    `jitter` gives a random number in [0, 1). Notices of before a channel was first used are not owed to it beyond
-    `policy.max_age`.
+    `jitter` gives a random number in [0, 1). Notices that are more than `policy.max_age` older than a channel's first
+    use are not sent to it.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Outbox:
         return {queue.channel.name: len(queue.pending) for queue in self._queues}
 
     def owed(self) -> frozenset[str] | None:
-        """The notices that some channel is still owed, or the journal as to it; None before that is known."""
+        """The notices whose delivery, or its entry in the journal, is outstanding; None before that is known."""
         if not self._loaded:
             return None
         waiting = [id_ for queue in self._queues for id_ in (*queue.pending, *(owed.notice for owed in queue.owed))]

@@ -1,7 +1,7 @@
 """Keeps what is wrong now, and tells people of it: once when it has lasted, and once when it is over.
 
-What comes back before people were told that it is over is the same problem still. That is told at once the first time,
-and later and later if it goes on coming back: what comes and goes all night is told a few times.
+What comes back before people were told that it is over is the same problem still. Its end is told at once the
+first time, and with a growing delay if it keeps coming back: what comes and goes all night is told a few times.
 
 It is kept by this process alone: one that is started again tells what still lasts again.
 """
@@ -83,7 +83,7 @@ class Problems:
         return now - problem.since
 
     def _back(self, key: str) -> Problem | None:
-        """The problem that people do not know to have been over; None if there is none."""
+        """The problem of this key whose end people were not told yet; None if there is none."""
         if key not in self._over:
             return None
         problem, _, _ = self._over.pop(key)
@@ -103,7 +103,7 @@ class Problems:
         return [k for k, p in self._problems.items() if p.kind is kind and (target.key, name) in p.places]
 
     def keep(self, kind: ProblemKind, target: Target, names: Collection[str]) -> None:
-        """Only these are left at the target: what shows anywhere else there is over, as nobody looks there any more."""
+        """Clear the target's problems of this kind at every name not among `names`: nobody looks there any more."""
         for key, problem in list(self._problems.items()):
             for place, name in list(problem.places):
                 if problem.kind is kind and place == target.key and name not in names:
@@ -149,7 +149,7 @@ class Problems:
                 self._over.pop(key, None)
 
     def _explained(self, problem: Problem) -> bool:
-        """Whether rules see nothing because there is nothing: people are told that instead."""
+        """Whether a missing workload explains it: then people are told of that alone."""
         if problem.kind is not ProblemKind.RULE:
             return False
         unseen = {key for p in self._problems.values() if p.kind is ProblemKind.WORKLOAD for key, _ in p.places}

@@ -24,7 +24,7 @@ _LONGEST_WAIT = 600.0
 _POLLS = "polls"
 
 LONGEST_BACKOFF = 60.0
-"""Seconds between polls of a failing source, at most: the guard is blind as long. Longer where the interval is."""
+"""The longest pause, in seconds, between polls of a failing source; a longer polling interval wins."""
 
 _MOST_INTERVALS = 4.0
 _LEAST_GROWTH = 1.5

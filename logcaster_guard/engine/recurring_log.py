@@ -9,7 +9,7 @@ from logcaster_guard.ports import Clock
 
 
 class RecurringLog:
-    """A log whose lines tell, as `times`, for how many they stand where that is more than one."""
+    """Merges repeats: `times` is how many occurrences a line stands for, where that is more than one."""
 
     def __init__(self, clock: Clock, **bound: str) -> None:
         self._clock = clock

@@ -114,15 +114,18 @@ class Refusals:
         self._postponed.pop(rule.name, None)
 
     def _notice_id(self, situation: DecisionContext, names: tuple[str, ...]) -> str:
-        """The same for the same news: the guard's own freeze is none where another reason was told with it."""
+        """The notice's id; one with an equal id is not told again.
+
+        The guard's own freeze is left out where another guardrail holds as well.
+        """
         freeze = situation.ledger.freeze
         if freeze is not None and freeze.by == "guard" and len(names) > 1:
             names = tuple(n for n in names if n != Guardrail.FROZEN)
         if Guardrail.NOT_CAUSED_BY_A_ROLLOUT in names:
-            # That a rollout comes to its end is none where it was not the cause.
+            # Where the rollout was not the cause, its end is no news.
             names = tuple(n for n in names if n != Guardrail.ROLLOUT_IN_PROGRESS)
         if Guardrail.VETOED in names:
-            # Nor that the cooldown after the vetoed run is over.
+            # After a veto, the end of the cooldown is no news.
             names = tuple(n for n in names if n != Guardrail.COOLDOWN)
         # Which of the two it is may change with every pod that comes or goes: the news is the same.
         names = tuple(Guardrail.SHARED_CAUSE if n == Guardrail.SEVERAL_SUSPECTS else n for n in names)

@@ -61,7 +61,7 @@ class Sampler:
     async def read(self, name: SourceName, target: Target, signals: Sequence[Signal], *, shared: bool) -> _Readings:
         """Readings by signal name, asked for with whatever else is asked of this source now; `shared` as in `Request`.
 
-        A defect of the source is raised to those whose targets it cannot read even by themselves.
+        If the source breaks on a batch, each target is asked alone; only those that fail again get the exception.
         """
         batch = self._open.get(name)
         if batch is None:

@@ -32,7 +32,7 @@ class Configuration:
 class GuardPorts:
     """What the guard reaches the outside through.
 
-    `view` is for what is only watched. `rights` tells what its account may do; without it a write shows.
+    `view` is for what is only watched. `rights` tells what its account may do; if None, only a refused write shows it.
     """
 
     cluster: Cluster

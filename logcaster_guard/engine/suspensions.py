@@ -24,7 +24,7 @@ from logcaster_guard.ports import Clock, Cluster, Json, Kind
 from logcaster_guard.steps.suspend_owner import OWNER, is_marked, place_of, released, remedy, resume
 
 _LATEST = timedelta(days=1)
-"""How long after the end of a run a request of its own is looked out for."""
+"""A request of a closed run may still arrive: runs that were closed within this time are looked after."""
 GUARD, SOMEBODY_ELSE = "guard", "somebody else"
 
 

@@ -1,4 +1,4 @@
-"""Clears away what a request of a guard that is gone created after its run had closed, and tells of what is not its."""
+"""Deletes what a dead guard's late request created after its run had closed; tells of what only carries the marks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from logcaster_guard.ports import Clock, Cluster, Json, Kind
 from logcaster_guard.steps.services import Creator, Handlers, Neighbours
 
 _LATEST = timedelta(days=1)
-"""How long after the end of a run a request of its own is looked out for."""
+"""A request of a closed run may still arrive: runs that were closed within this time are looked after."""
 
 
 class Sweeper:

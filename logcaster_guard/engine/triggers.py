@@ -154,7 +154,10 @@ class Triggers:
         return max(rule.duration, self._staleness)
 
     def silenced(self, rule: Rule) -> bool:
-        """Whether a run under way leaves the rule nothing to say: one that is slower may still be taken over."""
+        """Whether an open run keeps the rule from being evaluated.
+
+        A rule with a quicker action is evaluated until the run restores: it may take the run over.
+        """
         run = self._state.open_run_on(self._target.key)
         return run is not None and (run.restoring or not quicker(rule.action, run.opened.plan.strategy))
 
@@ -198,9 +201,9 @@ class Triggers:
             await self._tell(*(TriggerCleared(at, name, "its rule was changed") for name in ended))
 
     def _template_changed(self, change: TemplateChanged) -> None:
-        """Somebody else's release gets its whole duration.
+        """After somebody else's release, a breach that began before it counts its duration anew.
 
-        A breach that began only after it has nothing to start again for.
+        One that began later is left alone.
         """
         at = self._clock.monotonic() if change.earliest is None else self._monotonic(change.earliest)
         self._released = at
@@ -236,7 +239,7 @@ class Triggers:
             if closed is not None:
                 trigger.state = self._after(closed, self._monotonic(closed.at))
             last = self._state.trigger_to_resume(self._target.key, trigger.rule.name)
-            # What is told of an instant to come was written by another clock: how long ago it was, nobody knows.
+            # An event that is dated in the future was written by another clock: how long ago it was is unknown.
             if last is not None and last.at <= self._clock.now():
                 self._resume(trigger, last)
 

@@ -15,8 +15,8 @@ from logcaster_guard.steps.services import Assessment
 def sees(rule: Rule, judgement: Judgement, seen: frozenset[str]) -> bool:
     """Whether the rule, judged by its own policy for missing data, sees the target.
 
-    One that never had a value of each of its signals (`seen`) does not, whatever it takes missing data for: what is
-    misspelt is missing for ever. Only where missing data is a breach the rule says so by itself.
+    A rule that never had a value of each of its signals (`seen`) does not see: a misspelt signal is missing for ever.
+    The exception is a rule for which missing data is a breach.
     """
     if judgement.verdict is Verdict.UNKNOWN:
         return False
@@ -49,8 +49,8 @@ def assess(
 ) -> Assessment:
     """What the rules say on values that reach back no further than `since` (monotonic seconds).
 
-    Of those that only tell people none but the one that fired has a say. After a rollback that no rule has asked for,
-    any rule that is quiet on values will do. Their policies for missing data are left aside: neither recovery nor
+    Rules that only tell people are ignored, except the one that fired. After a rollback that no rule has asked for, any
+    rule that is quiet on values is enough. The rules' policies for missing data are left aside: neither recovery nor
     failure is taken for granted.
     """
     breached, verdict_of_fired, evidence = [], Verdict.UNKNOWN, f"rule {fired} is gone from the rules"

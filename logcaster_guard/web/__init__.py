@@ -1,1 +1,1 @@
-"""The guard over HTTP: probes, metrics and read-only JSON."""
+"""The guard over HTTP: probes, metrics JSON of what is, and what people may change."""

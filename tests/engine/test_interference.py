@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from logcaster_guard.domain.errors import ClusterError, Rejected, Unavailable
+from logcaster_guard.domain.errors import ClusterError, Conflict, Rejected, Unavailable
 from logcaster_guard.domain.events import HoldReleased, NoticeQueued, RunClosed, RunEnding, RunOpened, StepIntended
 from logcaster_guard.domain.rules import Action, GradualPolicy, Policy
 from logcaster_guard.messages.texts import english
@@ -198,18 +198,28 @@ async def test_a_helper_stays_until_production_has_its_size_back(by: str) -> Non
         assert [h.hold for h in made.told(HoldReleased) if h.kept_out] == []
 
 
-async def test_what_cannot_be_given_back_for_long_is_told_once(scaled: Bench) -> None:
+@pytest.mark.parametrize(
+    ("verbs", "error"),
+    [
+        ({"get", "list", "patch"}, Unavailable("the API server is away", status=503)),
+        ({"patch"}, Unavailable("a webhook does not answer", status=500)),
+        ({"patch"}, Conflict("somebody writes it over and over", status=409)),
+    ],
+)
+async def test_what_cannot_be_given_back_for_long_is_told_once(
+    scaled: Bench, verbs: set[str], error: ClusterError
+) -> None:
     await scaled.bad_v2()
     await scaled.pass_(FIRES)
     assert minimum(scaled) == 3
     await scaled.pass_(200.0)
-    away = Unavailable("the API server is away", status=503)
-    scaled.cluster.fault = lambda _, kind, __: away if kind is Kind.AUTOSCALER else None
+    scaled.cluster.fault = lambda verb, kind, __: error if kind is Kind.AUTOSCALER and verb in verbs else None
     await scaled.pass_(2_000.0)
     [notice], [ending] = scaled.notices("hold.held_up"), scaled.told(RunEnding)
     assert timedelta(seconds=60) <= notice.at - ending.at < timedelta(seconds=80)
     assert [q.notice for q in scaled.told(NoticeQueued) if q.notice.event == "hold.held_up"] == [notice]
     assert notice.facts["object"] == "hpa"
+    assert str(error)[1:] in notice.text
     scaled.cluster.fault = lambda *_: None
     await scaled.pass_(120.0)
     assert minimum(scaled) == 2

@@ -1,6 +1,6 @@
 """A coordination.k8s.io/v1 Lease as the record of who may act.
 
-Only reads and writes it: when to do which is `domain.authority`'s. The library's own election is not used: a dropped
+Only reads and writes it: when to do which is `domain.leadership`'s. The library's own election is not used: a dropped
 connection ends it while its leader works on, and an API server that hangs leaves it leading.
 """
 
