@@ -22,6 +22,7 @@ from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.reasons import NotMadeInTime
 from logcaster_guard.domain.releases import LEFT_OUT, ReleaseId
 from logcaster_guard.domain.rights import Right
+from logcaster_guard.domain.step_reasons import RolloutIncomplete
 
 CLUSTER: Final = "kubernetes"
 """The system of every object in the cluster."""
@@ -203,6 +204,30 @@ class Look(Step):
     def rights(self, plan: Plan) -> Sequence[Right]:  # noqa: ARG002 - the base's shape
         """What every guard may read."""
         return ()
+
+
+class Wait(Look):
+    """A wait or a judgement that is given up after `timeout` seconds."""
+
+    __slots__ = ()
+
+    timeout: float
+    asks: ClassVar = None
+
+    @property
+    def deadline(self) -> float:
+        """Its timeout."""
+        return self.timeout
+
+
+class RolloutWait(Wait):
+    """A wait for the good release to take over, which has failed if it does not in time."""
+
+    __slots__ = ()
+
+    def overdue(self, detail: Reason) -> tuple[str, Reason]:
+        """The run has failed."""
+        return FAILED, RolloutIncomplete(detail)
 
 
 @dataclass(frozen=True, slots=True)

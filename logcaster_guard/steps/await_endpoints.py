@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from logcaster_guard.domain.errors import ClusterError
-from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
-from logcaster_guard.domain.runs import FAILED, Run
-from logcaster_guard.domain.step_reasons import RolloutIncomplete
-from logcaster_guard.domain.steps import Look, Plan, Purpose
+from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.steps import Plan, Purpose, RolloutWait
 from logcaster_guard.domain.theirs import WorkloadGone
 from logcaster_guard.ports import Cluster, Json, Kind
 from logcaster_guard.steps.observe import (
@@ -24,7 +22,7 @@ SERVICE_NAME = "kubernetes.io/service-name"
 
 
 @dataclass(frozen=True, slots=True)
-class AwaitEndpoints(Look):
+class AwaitEndpoints(RolloutWait):
     """Wait: until the Service's EndpointSlices list the new environment's pods only, at least `least` of them Ready."""
 
     least: int
@@ -32,14 +30,6 @@ class AwaitEndpoints(Look):
     kind: Literal["await_endpoints"] = "await_endpoints"
     inconclusive_if_unseen: ClassVar = True
     purpose: ClassVar = Purpose.SETTLING
-    asks: ClassVar = None
-
-    @property
-    def deadline(self) -> float:
-        return self.timeout
-
-    def overdue(self, detail: Reason) -> tuple[str, Reason]:
-        return FAILED, RolloutIncomplete(detail)
 
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
         return f"wait until the Service lists only the other environment, at least {self.least} pods"

@@ -7,18 +7,13 @@ from typing import ClassVar, Literal
 
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
-from logcaster_guard.domain.message import Reason
-from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
-from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
-from logcaster_guard.domain.startup import never_starts
-from logcaster_guard.domain.step_reasons import DoesNotComeUp, DoesNotStart, PodsCrashed, RolloutIncomplete
-from logcaster_guard.domain.steps import Look, Plan, Purpose
+from logcaster_guard.domain.observations import Done, ExternalChange, Observation, Unclear
+from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.steps import Plan, Purpose, RolloutWait
 from logcaster_guard.domain.theirs import WorkloadGone
 from logcaster_guard.ports import Clock, Cluster
-from logcaster_guard.steps.helper_deployment import (
-    restarts,
-)
 from logcaster_guard.steps.observe import (
+    coming_up,
     own_pods,
     undisturbed,
 )
@@ -26,7 +21,7 @@ from logcaster_guard.steps.services import StepKind
 
 
 @dataclass(frozen=True, slots=True)
-class AwaitEnvironment(Look):
+class AwaitEnvironment(RolloutWait):
     """Wait: until `replicas` pods of the other environment are Ready, all of the good release; `timeout` in seconds."""
 
     replicas: int
@@ -34,14 +29,6 @@ class AwaitEnvironment(Look):
     kind: Literal["await_environment"] = "await_environment"
     inconclusive_if_unseen: ClassVar = False
     purpose: ClassVar = Purpose.PREPARATION
-    asks: ClassVar = None
-
-    @property
-    def deadline(self) -> float:
-        return self.timeout
-
-    def overdue(self, detail: Reason) -> tuple[str, Reason]:
-        return FAILED, RolloutIncomplete(detail)
 
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
         return f"wait until {self.replicas} pods of the other environment are Ready"
@@ -69,13 +56,7 @@ class AwaitEnvironmentHandler:
             return Done(text)
         if ready >= step.replicas:
             text = f"{text}, but its controller has not brought the rollout to its end: {workload.progress}"
-        said = never_starts(pods, self._clock.now(), lasted=run.lasted(self._clock.now()))
-        if said is not None:
-            return Failed(DESTINATION_BAD, DoesNotStart(said))
-        crashed = sum(restarts(p) > 0 for p in pods)
-        if crashed:
-            return Before(text, overdue=(DESTINATION_BAD, PodsCrashed(text, crashed)))
-        return Before(text, overdue=(FAILED, DoesNotComeUp(other=True, detail=text)))
+        return coming_up(pods, run, self._clock.now(), text, other=True)
 
     async def apply(self, step: AwaitEnvironment, run: Run) -> None:
         """Nothing to do: the Deployment controller does it."""

@@ -7,25 +7,22 @@ from typing import ClassVar, Literal
 
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
-from logcaster_guard.domain.message import Reason
-from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
-from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
-from logcaster_guard.domain.startup import never_starts
-from logcaster_guard.domain.step_reasons import DoesNotComeUp, DoesNotStart, PodsCrashed, RolloutIncomplete
-from logcaster_guard.domain.steps import Look, Plan, Purpose
+from logcaster_guard.domain.observations import Done, ExternalChange, Observation, Unclear
+from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.steps import Plan, Purpose, RolloutWait
 from logcaster_guard.domain.theirs import WorkloadGone
 from logcaster_guard.ports import Clock, Cluster
 from logcaster_guard.steps.helper_deployment import (
     HelperHandler,
     foreign_helper,
     helper_pods,
-    restarts,
 )
+from logcaster_guard.steps.observe import coming_up
 from logcaster_guard.steps.services import StepKind
 
 
 @dataclass(frozen=True, slots=True)
-class AwaitHelper(Look):
+class AwaitHelper(RolloutWait):
     """Wait: until `replicas` pods of the helper are Ready and the Service selects them; `timeout` in seconds."""
 
     helper: str
@@ -34,14 +31,6 @@ class AwaitHelper(Look):
     kind: Literal["await_helper"] = "await_helper"
     inconclusive_if_unseen: ClassVar = False
     purpose: ClassVar = Purpose.PREPARATION
-    asks: ClassVar = None
-
-    @property
-    def deadline(self) -> float:
-        return self.timeout
-
-    def overdue(self, detail: Reason) -> tuple[str, Reason]:
-        return FAILED, RolloutIncomplete(detail)
 
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
         return f"wait until {self.replicas} pods of {self.helper} serve"
@@ -73,13 +62,7 @@ class AwaitHelperHandler(HelperHandler):
             return Done(text)
         if serving >= step.replicas:
             text = f"{text}, but its controller has not seen its last change"
-        said = never_starts(pods, self._clock.now(), lasted=run.lasted(self._clock.now()))
-        if said is not None:
-            return Failed(DESTINATION_BAD, DoesNotStart(said))
-        crashed = sum(restarts(p) > 0 for p in pods)
-        if crashed:
-            return Before(text, overdue=(DESTINATION_BAD, PodsCrashed(text, crashed)))
-        return Before(text, overdue=(FAILED, DoesNotComeUp(other=False, detail=text)))
+        return coming_up(pods, run, self._clock.now(), text, other=False)
 
     async def apply(self, step: AwaitHelper, run: Run) -> None:
         """Nothing to do: the Deployment controller does it."""

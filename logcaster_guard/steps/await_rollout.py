@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from logcaster_guard.domain.errors import ClusterError
-from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.startup import never_starts
-from logcaster_guard.domain.step_reasons import DoesNotStart, NoProgress, RolloutIncomplete
+from logcaster_guard.domain.step_reasons import DoesNotStart, NoProgress
 from logcaster_guard.domain.steps import (
-    Look,
     Plan,
     Purpose,
+    RolloutWait,
 )
 from logcaster_guard.domain.theirs import WorkloadGone
 from logcaster_guard.domain.workload import Workload
@@ -29,21 +28,13 @@ from logcaster_guard.steps.services import StepKind
 
 
 @dataclass(frozen=True, slots=True)
-class AwaitRollout(Look):
+class AwaitRollout(RolloutWait):
     """Wait: until every pod is of the restored template and available; `timeout` in seconds."""
 
     timeout: float
     kind: Literal["await_rollout"] = "await_rollout"
     inconclusive_if_unseen: ClassVar = True
     purpose: ClassVar = Purpose.SETTLING
-    asks: ClassVar = None
-
-    @property
-    def deadline(self) -> float:
-        return self.timeout
-
-    def overdue(self, detail: Reason) -> tuple[str, Reason]:
-        return FAILED, RolloutIncomplete(detail)
 
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
         return f"wait for the rollout, {self.timeout:g} s at most"

@@ -14,7 +14,7 @@ from logcaster_guard.domain.observations import Before, Done, ExternalChange, Ob
 from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.signals import Value
 from logcaster_guard.domain.step_reasons import HealthUnanswered, NotHealthy
-from logcaster_guard.domain.steps import Look, Plan, Purpose
+from logcaster_guard.domain.steps import Plan, Purpose, Wait
 from logcaster_guard.domain.theirs import WorkloadGone
 from logcaster_guard.ports import Cluster
 from logcaster_guard.steps.observe import (
@@ -26,7 +26,7 @@ from logcaster_guard.steps.services import Checker, StepKind
 
 
 @dataclass(frozen=True, slots=True)
-class CheckEnvironment(Look):
+class CheckEnvironment(Wait):
     """Wait: until every pod of the other environment answers its health check.
 
     `health_url` is the Service's; its port and path are asked of each pod. `timeout` in seconds.
@@ -37,11 +37,6 @@ class CheckEnvironment(Look):
     kind: Literal["check_environment"] = "check_environment"
     inconclusive_if_unseen: ClassVar = False
     purpose: ClassVar = Purpose.PREPARATION
-    asks: ClassVar = None
-
-    @property
-    def deadline(self) -> float:
-        return self.timeout
 
     def overdue(self, detail: Reason) -> tuple[str, Reason]:
         return FAILED, HealthUnanswered(detail)

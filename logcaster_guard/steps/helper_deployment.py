@@ -103,9 +103,3 @@ def _owners(raw: Json) -> set[str]:
 def helper_compensation(helper: str) -> str:
     """The id of the compensation that a helper is."""
     return f"helper/{helper}"
-
-
-def restarts(pod: Json) -> int:
-    """How often its containers have been started again."""
-    statuses = (pod.get("status") or {}).get("containerStatuses") or []
-    return sum(int(c.get("restartCount") or 0) for c in statuses)

@@ -7,12 +7,11 @@ from typing import ClassVar, Literal
 
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
-from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
-from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
+from logcaster_guard.domain.runs import DESTINATION_BAD, Run
 from logcaster_guard.domain.signals import Value
-from logcaster_guard.domain.step_reasons import DoesNotStayUp, EnvironmentWorse, RolloutIncomplete
-from logcaster_guard.domain.steps import Look, Plan, Purpose
+from logcaster_guard.domain.step_reasons import DoesNotStayUp, EnvironmentWorse
+from logcaster_guard.domain.steps import Plan, Purpose, RolloutWait
 from logcaster_guard.domain.theirs import WorkloadGone
 from logcaster_guard.ports import Clock, Cluster
 from logcaster_guard.steps.observe import (
@@ -26,7 +25,7 @@ SHORT = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class JudgeEnvironment(Look):
+class JudgeEnvironment(RolloutWait):
     """Judge: whether the environment that took over is worse than the one before it.
 
     Its error rate over the `window` seconds before, looked at `wait` seconds after the switch, is worse above
@@ -43,14 +42,6 @@ class JudgeEnvironment(Look):
     kind: Literal["judge_environment"] = "judge_environment"
     inconclusive_if_unseen: ClassVar = True
     purpose: ClassVar = Purpose.PREPARATION
-    asks: ClassVar = None
-
-    @property
-    def deadline(self) -> float:
-        return self.timeout
-
-    def overdue(self, detail: Reason) -> tuple[str, Reason]:
-        return FAILED, RolloutIncomplete(detail)
 
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
         return (

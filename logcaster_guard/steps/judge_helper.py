@@ -16,9 +16,9 @@ from logcaster_guard.domain.runs import DESTINATION_BAD, INCONCLUSIVE, Run
 from logcaster_guard.domain.signals import SourceError, Value
 from logcaster_guard.domain.step_reasons import DoesNotStayUp, FailsToo, FaresUnread, ServesUnknown, TooFewToJudge
 from logcaster_guard.domain.steps import (
-    Look,
     Plan,
     Purpose,
+    Wait,
 )
 from logcaster_guard.domain.theirs import WorkloadGone
 from logcaster_guard.ports import Clock, Cluster
@@ -37,7 +37,7 @@ _AGAIN, _LONGEST = 1.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class JudgeHelper(Look):
+class JudgeHelper(Wait):
     """Judge: the helper's own error rate at this share of the pods.
 
     `share` is helper / all. Judged `wait` seconds after the step's pods were Ready, on readings that look back `window`
@@ -55,11 +55,6 @@ class JudgeHelper(Look):
     kind: Literal["judge_helper"] = "judge_helper"
     inconclusive_if_unseen: ClassVar = False
     purpose: ClassVar = Purpose.PREPARATION
-    asks: ClassVar = None
-
-    @property
-    def deadline(self) -> float:
-        return self.timeout
 
     def overdue(self, detail: Reason) -> tuple[str, Reason]:
         return INCONCLUSIVE, ServesUnknown(detail)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 from logcaster_guard.domain.errors import ClusterError, NotFound
 from logcaster_guard.domain.external_changes import external_change, external_live_change
 from logcaster_guard.domain.field_owners import released_by
 from logcaster_guard.domain.message import Message
-from logcaster_guard.domain.observations import Done, ExternalChange, Failed, Observation, Unclear
-from logcaster_guard.domain.runs import ABANDONED, Run
-from logcaster_guard.domain.startup import held_up
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
+from logcaster_guard.domain.runs import ABANDONED, DESTINATION_BAD, FAILED, Run
+from logcaster_guard.domain.startup import held_up, never_starts
+from logcaster_guard.domain.step_reasons import DoesNotComeUp, DoesNotStart, PodsCrashed
 from logcaster_guard.domain.theirs import BadReleaseOutAgain, WorkloadGone
 from logcaster_guard.domain.workload import HASH_LABEL, REVISION_LABEL, Workload, revisions_of
 from logcaster_guard.ports import Cluster, Json, Kind
@@ -130,3 +132,24 @@ def rolled_out_again(workload: Workload, run: Run) -> Failed:
     """The end of a run whose bad release somebody has rolled out once more."""
     who = released_by(workload.raw, since=run.opened.at)
     return Failed(ABANDONED, BadReleaseOutAgain(who.strip(" ()")))
+
+
+def _restarts(pod: Json) -> int:
+    """How often its containers have been started again."""
+    statuses = (pod.get("status") or {}).get("containerStatuses") or []
+    return sum(int(c.get("restartCount") or 0) for c in statuses)
+
+
+def coming_up(pods: Sequence[Json], run: Run, now: datetime, text: str, *, other: bool) -> Observation:
+    """What pods of the good release show that are not Ready as they should be: they never start, or may come up still.
+
+    `text` tells how many are Ready; `other`: they are those of the other environment. Pods that crash show that the
+    release is bad.
+    """
+    said = never_starts(pods, now, lasted=run.lasted(now))
+    if said is not None:
+        return Failed(DESTINATION_BAD, DoesNotStart(said))
+    crashed = sum(_restarts(p) > 0 for p in pods)
+    if crashed:
+        return Before(text, overdue=(DESTINATION_BAD, PodsCrashed(text, crashed)))
+    return Before(text, overdue=(FAILED, DoesNotComeUp(other, text)))

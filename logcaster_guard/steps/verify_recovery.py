@@ -11,9 +11,9 @@ from logcaster_guard.domain.observations import Before, Done, ExternalChange, Ob
 from logcaster_guard.domain.runs import INCONCLUSIVE, NOT_RECOVERED, Run
 from logcaster_guard.domain.step_reasons import QuietFor, RecoveryNotShown, StillInBreach
 from logcaster_guard.domain.steps import (
-    Look,
     Plan,
     Purpose,
+    Wait,
 )
 from logcaster_guard.ports import Clock, Cluster
 from logcaster_guard.steps.observe import look
@@ -21,7 +21,7 @@ from logcaster_guard.steps.services import Assessor, StepKind
 
 
 @dataclass(frozen=True, slots=True)
-class VerifyRecovery(Look):
+class VerifyRecovery(Wait):
     """Judge: quiet for `stable_for` seconds within `timeout` seconds, on readings from after the rollout."""
 
     rule: str
@@ -30,11 +30,6 @@ class VerifyRecovery(Look):
     kind: Literal["verify_recovery"] = "verify_recovery"
     inconclusive_if_unseen: ClassVar = False
     purpose: ClassVar = Purpose.VERIFICATION
-    asks: ClassVar = None
-
-    @property
-    def deadline(self) -> float:
-        return self.timeout
 
     def overdue(self, detail: Reason) -> tuple[str, Reason]:
         return INCONCLUSIVE, RecoveryNotShown(detail)

@@ -22,6 +22,7 @@ from logcaster_guard.domain.attribution import (
     chance,
     compared,
     judged_past,
+    strongest,
     yardsticks,
 )
 from logcaster_guard.domain.conditions import And, Comparator, Compare, Negate, Not, Number, SignalRef
@@ -121,6 +122,17 @@ def test_a_shift_of_both_sides_never_makes_the_new_release_stand_out(
         (Compare(Comparator.LT, Number(1), SignalRef("a")), [Yardstick("a", 1)]),
         (Compare(Comparator.LE, SignalRef("a"), Negate(Number(1))), [Yardstick("a", -1, rising=False)]),
         (Not(Compare(Comparator.GE, SignalRef("a"), Number(1))), [Yardstick("a", 1, rising=False)]),
+        (
+            Not(
+                And(
+                    (
+                        Compare(Comparator.GT, SignalRef("a"), Number(1)),
+                        Compare(Comparator.LT, SignalRef("b"), Number(2)),
+                    )
+                )
+            ),
+            [Yardstick("a", 1, rising=False), Yardstick("b", 2)],
+        ),
         (Compare(Comparator.EQ, SignalRef("a"), Number(1)), []),
         (Compare(Comparator.GT, SignalRef("a"), SignalRef("b")), []),
         (
@@ -143,20 +155,22 @@ def test_a_condition_is_measured_by_its_comparisons_with_numbers(
 @pytest.mark.parametrize(
     ("known", "met", "by_ledger", "expected"),
     [
-        (600.0, 0.0, False, Before.QUIET),
-        (600.0, 60.0, False, Before.QUIET),
-        (600.0, 61.0, True, Before.BREACHED),
-        (59.0, 0.0, False, Before.UNKNOWN),
-        (60.0, 0.0, False, Before.QUIET),
-        (0.0, 0.0, True, Before.QUIET),
-        (0.0, 0.0, False, Before.UNKNOWN),
-        (30.0, 30.0, True, Before.BREACHED),
+        (600.0, 0.0, False, Past(Before.QUIET, 600.0, 0.0)),
+        (600.0, 60.0, False, Past(Before.QUIET, 600.0, 0.1)),
+        (600.0, 75.0, True, Past(Before.BREACHED, 600.0, 0.125)),
+        (59.0, 0.0, False, Past(Before.UNKNOWN, 59.0, 0.0)),
+        (60.0, 0.0, False, Past(Before.QUIET, 60.0, 0.0)),
+        (0.0, 0.0, True, Past(Before.QUIET, by_ledger=True)),
+        (0.0, 0.0, False, Past(Before.UNKNOWN)),
+        (50.0, 5.0, True, Past(Before.QUIET, 50.0, 0.1, by_ledger=True)),
+        (30.0, 30.0, True, Past(Before.BREACHED, 30.0, 1.0)),
+        (0.5, 0.5, False, Past(Before.BREACHED, 0.5, 1.0)),
     ],
 )
 def test_the_time_before_the_rollout_is_judged_on_values_then_by_the_ledger(
-    known: float, met: float, by_ledger: bool, expected: Before
+    known: float, met: float, by_ledger: bool, expected: Past
 ) -> None:
-    assert judged_past(known, met, by_ledger=by_ledger, policy=POLICY).before is expected
+    assert judged_past(known, met, by_ledger=by_ledger, policy=POLICY) == expected
 
 
 @pytest.mark.parametrize(
@@ -181,7 +195,22 @@ def test_that_no_other_target_breaches_is_evidence_too() -> None:
 
 def test_no_history_is_needed_where_the_policy_asks_for_none() -> None:
     policy = AttributionPolicy(least_history=None)
-    assert judged_past(1.0, 0.0, by_ledger=False, policy=policy).before is Before.QUIET
+    found = [judged_past(known, 0.0, by_ledger=False, policy=policy).before for known in (0.5, 0.0)]
+    assert found == [Before.QUIET, Before.UNKNOWN]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "counts"),
+    [
+        ([Space.ALIKE, Space.STANDS_OUT], Space.STANDS_OUT),
+        ([Space.INCONCLUSIVE, Space.ALIKE, Space.INCONCLUSIVE], Space.ALIKE),
+        ([Space.INCONCLUSIVE], Space.INCONCLUSIVE),
+        ([], None),
+    ],
+)
+def test_of_several_comparisons_the_one_that_tells_most_counts(verdicts: list[Space], counts: Space | None) -> None:
+    found = strongest([replace(beside(0.3, 0.0), verdict=v) for v in verdicts])
+    assert (None if found is None else found.verdict) is counts
 
 
 def witness(
@@ -223,6 +252,7 @@ def test_old_pods_that_fare_alike_acquit_it_and_old_pods_that_do_not_single_it_o
         (witness(OTHER, 0.3), Cause.SEVERAL),
         (witness(OTHER, 0.3, rolled=None), Cause.SHARED),
         (witness(OTHER, 0.3, rolled=1_000.0 - 3_601.0), Cause.SHARED),
+        (witness(OTHER, 0.3, rolled=1_000.0 - 3_600.0), Cause.SEVERAL),
         (witness(OTHER, 0.3, onset=1_600.0), Cause.SEVERAL),
         (witness(OTHER, 0.3, onset=1_601.0), Cause.ROLLOUT),
         (witness(OTHER, 0.3, onset=399.0, rolled=390.0), Cause.ROLLOUT),
@@ -236,7 +266,7 @@ def test_old_pods_that_fare_alike_acquit_it_and_old_pods_that_do_not_single_it_o
         (witness(OTHER, 0.3, breaching=False), Cause.ROLLOUT),
         (replace(witness(OTHER, 0.3), onset=None), Cause.ROLLOUT),
     ],
-    ids=["alike", "not rolled out", "rolled out long ago", "just together", "much later", "much earlier",
+    ids=["alike", "not rolled out", "rolled out long ago", "just recent", "just together", "much later", "much earlier",
          "a rollout elsewhere", "no rollout elsewhere", "stands out", "no margin", "stands out from one not rolled out",
          "cannot be compared", "is being undone", "does not breach", "breaches since nobody knows when"],
 )  # fmt: skip
@@ -275,6 +305,15 @@ def test_suspects_are_ranked_by_how_far_they_rose_and_how_soon_after_their_rollo
 
 SPEED = Yardstick("speed", 10.0, rising=False)
 """Worse the lower it is."""
+
+
+def test_the_rival_is_the_one_that_it_stands_out_from_the_least() -> None:
+    slower = replace(witness(THIRD, 0.0), levels={"speed": Level(20.0, 20.0)})
+    me = replace(witness(ME, 0.3), levels={"error_rate": Level(0.3, 0.0), "speed": Level(14.9, 20.0)})
+    rest = [witness(OTHER, 0.1), slower]
+    found = attributed(me, rest, past=QUIET, beside=[], measures=[ERRORS, SPEED], policy=POLICY)
+    assert found.rival is not None
+    assert (found.cause, found.rival.against) == (Cause.ROLLOUT, THIRD)
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def test_one_fact_is_enough_to_refuse(change: Mapping[str, Any], guardrail: Guar
         {"runs": [ended(10, target=OTHER)]},
         {"runs": [PastRun("r", OTHER, NOW, None)]},
         {"runs": [ended(40_000), ended(86_401)]},
-        {"runs": [ended(n, target=OTHER) for n in (2_000, 2_100, 3_600)]},
+        {"runs": [ended(n, target=OTHER) for n in (2_000, 2_100, 3_540)]},  # one began an hour ago
         {"rule": rule(action=Action.GRADUAL)},
         {"runs": [replace(ended(10), touched=False, outcome=SUBSIDED)]},
         {"runs": [replace(ended(n), touched=False, outcome=VETOED) for n in (40_000, 50_000)]},
@@ -209,6 +209,8 @@ def test_a_clock_set_forward_lifts_no_limit_of_what_this_process_has_seen() -> N
     day = timedelta(days=1)
     jumped = [replace(r, opened=r.opened - day, closed=NOW - day, opened_ago=9.0, closed_ago=5.0) for r in TWICE]
     assert found(replace(ALLOWED, runs=jumped)) == [Guardrail.COOLDOWN, Guardrail.TARGET_BUDGET]
+    elsewhere = [replace(r, target=OTHER) for r in (*jumped, *jumped)]
+    assert found(replace(ALLOWED, runs=elsewhere)) == [Guardrail.CLUSTER_BUDGET]
     past = [replace(r, opened_ago=86_400.0, closed_ago=1_800.0) for r in TWICE]
     assert found(replace(ALLOWED, runs=past)) == []
 

@@ -75,3 +75,15 @@ def test_the_pattern_finds_every_pod_of_the_workload_however_long_its_name(
     assert not pattern.fullmatch("otherxone-44-x8k2p")
     assert re.fullmatch(ownership.of_daemon_set(name, {}).pattern, generated(name, ending))
     assert re.fullmatch(ownership.of_stateful_set(name, {}).pattern, f"{name}-7")
+
+
+@pytest.mark.parametrize(
+    ("kind", "roster"),
+    [
+        ("Deployment", ownership.of_deployment("web", {}, {})),
+        ("DaemonSet", ownership.of_daemon_set("web", {})),
+        ("StatefulSet", ownership.of_stateful_set("web", {})),
+    ],
+)
+def test_an_example_is_the_name_of_a_pod_that_such_a_workload_owns(kind: str, roster: Roster) -> None:
+    assert roster.release(ownership.example(kind, "web")) == UNKNOWN

@@ -93,8 +93,12 @@ TOGETHER = (Suspect(TARGET, 2.0, rolled=True), Suspect(OTHER, 0.0, rolled=False)
 RANKING = Ranking((Ranked(TARGET, 2.0, True), Ranked(OTHER, 0.0, False)))
 
 
-def put_down_to(cause: Cause, **found: Any) -> Mapping[str, Any]:
-    return {"attribution": Attribution(cause, Past(Before.BREACHED, 600.0, 0.5), suspects=TOGETHER, **found)}
+PRESUMED = replace(LEDGER, records={HASH: PRESENT, "good": replace(KNOWN_GOOD, good_at=None, stood=2 * DAY)})
+
+
+def put_down_to(cause: Cause, ledger: Ledger = LEDGER, **found: Any) -> Mapping[str, Any]:
+    past = Past(Before.BREACHED, 600.0, 0.5)
+    return {"ledger": ledger, "attribution": Attribution(cause, past, suspects=TOGETHER, **found)}
 
 
 def needing(rate: float, **seen: Any) -> Mapping[str, Any]:
@@ -128,6 +132,7 @@ def needing(rate: float, **seen: Any) -> Mapping[str, Any]:
         ),
         (put_down_to(Cause.OLDER), ReleaseBeforeToo(TARGET, 0.5, 600.0)),
         (put_down_to(Cause.UNPROVEN), NoQuietPast(TARGET, 600.0)),
+        (put_down_to(Cause.UNPROVEN, ledger=PRESUMED), NoQuietPast(TARGET, 600.0)),
         (put_down_to(Cause.SHARED, beside=BESIDE), PodsAlike(TARGET, "error_rate")),
         (put_down_to(Cause.SHARED, beside=replace(BESIDE, verdict=Space.INCONCLUSIVE)), OthersBreach(TARGET, RANKING)),
         (put_down_to(Cause.SHARED), OthersBreach(TARGET, RANKING)),
@@ -186,6 +191,7 @@ def test_an_owner_of_no_name_cannot_be_suspended() -> None:
     "change",
     [
         needing(5.0, request_rate=Value(0.0, 5.0)),
+        needing(5.0, follows="run-10", runs=[ended(10)]),  # the moment was right for the run that it follows
         {"ledger": replace(LEDGER, veto=Veto(HASH, NOW, "over"))},
         {"ledger": replace(LEDGER, veto=Veto("another", NOW + timedelta(days=1), "of another release"))},
     ],
