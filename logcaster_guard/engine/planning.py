@@ -119,7 +119,9 @@ class Planner:
         verify = request.policy.verify
         verification = VerifyRecovery(request.rule.name, stable_for=verify.stable_for, timeout=verify.timeout)
         planned = composed(way, before=suspended, verification=[verification] if verified else [])
-        return replace(planned, leftover=await self._leftover(planned, request.workload))
+        known = {record.template: record.configuration for record in request.destinations}
+        left = await self._leftover(planned, request.workload)
+        return replace(planned, leftover=left, to_configuration=known.get(planned.to_template, ""))
 
     async def _leftover(self, planned: Plan, workload: Workload) -> Leftover | None:
         """What the tool that deploys will not know of; a release that is gone tells of itself later."""

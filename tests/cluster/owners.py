@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from logcaster_guard.adapters.kubernetes.cluster import RESOURCES
+from logcaster_guard.adapters.kubernetes.api_paths import RESOURCES
 from logcaster_guard.domain import gitops
 from logcaster_guard.domain.gitops import OwnerKind
 from logcaster_guard.ports import Kind

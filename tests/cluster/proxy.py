@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import aiohttp
 from aiohttp import web
 
-from logcaster_guard.adapters.kubernetes.cluster import RESOURCES
+from logcaster_guard.adapters.kubernetes.api_paths import RESOURCES
 from logcaster_guard.ports import Kind
 from tests.cluster.api_faults import SLOW, Fault
 from tests.cluster.harness import Cluster

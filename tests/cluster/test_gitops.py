@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from logcaster_guard.adapters.journal import SqliteJournal
-from logcaster_guard.adapters.kubernetes.cluster import RESOURCES
+from logcaster_guard.adapters.kubernetes.api_paths import RESOURCES
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.domain import gitops, runs
 from logcaster_guard.domain.events import Event, OwnerResumed, OwnerSuspended, RunClosed, StepDone

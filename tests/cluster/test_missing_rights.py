@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from logcaster_guard.adapters.kubernetes.cluster import RESOURCES
+from logcaster_guard.adapters.kubernetes.api_paths import RESOURCES
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.domain import releases, runs
 from logcaster_guard.domain.events import NoticeQueued, RevisionGood, RevisionLive, RunOpened

@@ -6,7 +6,8 @@ taken away is gone with the next request.
 
 from __future__ import annotations
 
-from logcaster_guard.adapters.kubernetes.cluster import RESOURCES, KubernetesCluster
+from logcaster_guard.adapters.kubernetes.api_paths import RESOURCES
+from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.ports import Caller, Json, Kind
 
 TOKEN_REVIEWS = ("authentication.k8s.io/v1", "TokenReview", "tokenreviews")
