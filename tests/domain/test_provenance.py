@@ -140,13 +140,14 @@ ENVIRONMENT = replace(HOLD, id="environment", kind="environment", object="web", 
 
 NO_SUCH_RUN, NOT_BY_IT = "it names run r, which the journal does not know", "run r, which it names, did not make it"
 TOKENED = replace(ENVIRONMENT, token=TOKEN_OF_IT)
+SCALED = replace(HOLD, id="autoscaler/web", kind="autoscaler_bounds", object="web", token="")
 
 
 @pytest.mark.parametrize(
     ("raw", "runs", "orphan", "says"),
     [
         (production(), [run_of(HOLD)], False, NOT_BY_IT),
-        (production(), [run_of(replace(HOLD, kind="autoscaler_bounds", object="web"))], False, "it is another one"),
+        (production(), [run_of(replace(SCALED, token=TOKEN_OF_IT))], False, "it is another one"),
         (production(), [], True, NO_SUCH_RUN),
         (helper(), [], True, NO_SUCH_RUN),
         (helper(), [run_of()], False, NOT_BY_IT),
@@ -162,7 +163,7 @@ TOKENED = replace(ENVIRONMENT, token=TOKEN_OF_IT)
         (environment(), [run_of(ENVIRONMENT)], False, provenance.WITHOUT_TOKEN),
         (
             marked(environment(), run="r", token="8" * 32),
-            [run_of(TOKENED, done=True)],
+            [run_of(TOKENED, SCALED, done=True)],
             False,
             "it does not carry the token of run r",
         ),
