@@ -30,12 +30,14 @@ from logcaster_guard.config.loading import Loaded, load
 from logcaster_guard.domain.errors import ClusterError, ConfigurationError, JournalUnavailable, Unavailable
 from logcaster_guard.domain.inbox.annotations import MAX_REASON
 from logcaster_guard.domain.inbox.commands import ROLLBACK_VALID_FOR, RollBack, Wish, is_name_of_release
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.runs import RECOVERED
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.engine.command_writer import Place
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.engine.manual import ManualRuns, Preview
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Kind
 from logcaster_guard.web.rendering import one_run
 
@@ -134,8 +136,8 @@ def _show(shown: Json) -> None:
     show(lines)
 
 
-def _refused(reasons: Sequence[str]) -> typer.Exit:
-    return ended(" ".join(reasons), 1)
+def _refused(reasons: Sequence[Reason]) -> typer.Exit:
+    return ended(" ".join(english().text(reason) for reason in reasons), 1)
 
 
 def _asked(loaded: Loaded, target: Target, wish: Wish, reason: str, *, address: str, agree: Agree) -> bool:

@@ -25,6 +25,7 @@ from logcaster_guard.domain.signals import Target
 from logcaster_guard.engine import command_writer
 from logcaster_guard.engine.command_writer import Place, Written
 from logcaster_guard.fields.faults import escaped
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Kind
 
 REFUSED = 1
@@ -143,7 +144,7 @@ def write(way: Way, place: Place, command: Command) -> Written:
     except ClusterError as error:
         raise ended(str(error), REFUSED if error.status in {403, 404, 422} else UNREACHABLE) from None
     if isinstance(found, Denied):
-        raise ended(f"nothing is written: {found.reason}", REFUSED)
+        raise ended(f"nothing is written: {english().text(found.reason).removesuffix('.')}", REFUSED)
     return found
 
 

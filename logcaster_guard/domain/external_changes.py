@@ -9,13 +9,26 @@ from logcaster_guard.domain import field_owners, provenance
 from logcaster_guard.domain.field_owners import released_by, written_by
 from logcaster_guard.domain.inbox.annotations import FREEZE
 from logcaster_guard.domain.inbox.freezes import freeze_on
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Field, Plan, Step
+from logcaster_guard.domain.theirs import (
+    AnotherReleaseOut,
+    GoodReleaseOut,
+    SelectorChanged,
+    ServiceDeleted,
+    WorkloadBeingDeleted,
+    WorkloadDeleted,
+    WorkloadFrozen,
+    WorkloadMadeAnew,
+    WorkloadPaused,
+    WorkloadScaled,
+)
 from logcaster_guard.domain.workload import Workload
 
 
-def external_change(run: Run, workload: Workload | None, service: Mapping[str, Any] | None) -> str | None:
-    """What somebody else changed of the things that the plan rests on, as a sentence; None if nothing.
+def external_change(run: Run, workload: Workload | None, service: Mapping[str, Any] | None) -> Message | None:
+    """What somebody else changed of the things that the plan rests on; None if nothing.
 
     Someone else's change is one of the workload (see `foreign_workload`), or of its Service's selector.
     """
@@ -23,14 +36,14 @@ def external_change(run: Run, workload: Workload | None, service: Mapping[str, A
     theirs = external_workload_change(run, workload)
     if theirs is None and plan.selector is not None and selector_of(service) not in _selectors(plan.selector, run):
         if service is None:
-            return f"Service {plan.namespace}/{plan.service} was deleted."
+            return ServiceDeleted(f"{plan.namespace}/{plan.service}")
         who = written_by(service, field_owners.SELECTOR, since=run.opened.at)
-        return f"Somebody changed the selector of Service {plan.namespace}/{plan.service}{who}."
+        return SelectorChanged(f"{plan.namespace}/{plan.service}", who.strip(" ()"))
     return theirs
 
 
-def external_workload_change(run: Run, workload: Workload | None) -> str | None:
-    """What somebody else changed of the workload, as a sentence; None if nothing.
+def external_workload_change(run: Run, workload: Workload | None) -> Message | None:
+    """What somebody else changed of the workload; None if nothing.
 
     That is: it is gone, re-created, being deleted, paused or frozen; its template is neither the bad nor the good
     release, or the good one before the run put it there; its replica count is none that the run, or an autoscaler, made
@@ -39,21 +52,21 @@ def external_workload_change(run: Run, workload: Workload | None) -> str | None:
     plan = run.opened.plan
     name = f"{plan.namespace}/{plan.deployment}"
     if workload is None:
-        return None if _is_to_be_made(run) else f"{plan.kind} {name} was deleted."
+        return None if _is_to_be_made(run) else WorkloadDeleted(f"{plan.kind} {name}")
     if (plan.uid and workload.uid != plan.uid) or _replaces_the_runs_own(run, workload):
-        return f"{plan.kind} {name} was deleted and created again."
+        return WorkloadMadeAnew(f"{plan.kind} {name}")
     if workload.deleting:
-        return f"{plan.kind} {name} is being deleted."
+        return WorkloadBeingDeleted(f"{plan.kind} {name}")
     theirs = _paused_or_frozen(run, workload) or _another_release(run, workload, plan.from_template, plan.to_template)
     if theirs is not None:
         return theirs
     if _leaves_nothing_to_do(run) and workload.hash == plan.to_template:
         who = released_by(workload.raw, since=run.opened.at)
-        return f"Somebody rolled the good release of {name} out already{who}."
+        return GoodReleaseOut(name, who.strip(" ()"))
     sizes = _sizes(run)
     if workload.replicas not in sizes and (_pins(plan) or not plan.autoscaled):
         who = written_by(workload.raw, field_owners.REPLICAS, since=run.opened.at)
-        return f"Somebody scaled {name} from {min(sizes)} to {workload.replicas}{who}."
+        return WorkloadScaled(name, min(sizes), workload.replicas, who.strip(" ()"))
     return None
 
 
@@ -68,8 +81,8 @@ def changed(run: Run, workload: Workload) -> bool:
     return not plan.autoscaled and workload.replicas not in _sizes(run)
 
 
-def external_live_change(run: Run, live: Workload | None) -> str | None:
-    """What somebody else changed of the environment that the Service is to leave, as a sentence; None if nothing.
+def external_live_change(run: Run, live: Workload | None) -> Message | None:
+    """What somebody else changed of the environment that the Service is to leave; None if nothing.
 
     Once the Service has left it, it is nobody's destination and theirs to change; but a freeze that somebody has just
     put there is still meant for the target.
@@ -81,32 +94,31 @@ def external_live_change(run: Run, live: Workload | None) -> str | None:
         return None if live is None or live.uid != plan.live_uid else _frozen(run, live)
     name = f"{plan.namespace}/{plan.live}"
     if live is None or live.deleting or live.uid != plan.live_uid:
-        return f"{plan.kind} {name} was deleted."
+        return WorkloadDeleted(f"{plan.kind} {name}")
     return _paused_or_frozen(run, live) or _another_release(run, live, plan.from_template)
 
 
-def _paused_or_frozen(run: Run, workload: Workload) -> str | None:
+def _paused_or_frozen(run: Run, workload: Workload) -> Message | None:
     if workload.paused:
         who = written_by(workload.raw, field_owners.PAUSED, since=run.opened.at)
-        return f"{workload.kind} {workload.namespace}/{workload.name} was paused{who}."
+        return WorkloadPaused(f"{workload.kind} {workload.namespace}/{workload.name}", who.strip(" ()"))
     return _frozen(run, workload)
 
 
-def _frozen(run: Run, workload: Workload) -> str | None:
+def _frozen(run: Run, workload: Workload) -> Message | None:
     reason = freeze_on(workload.annotations)
     # A freeze while people are asked is their answer to the question.
     if reason is None or run.asks is not None:
         return None
     who = written_by(workload.raw, ("metadata", "annotations", FREEZE), since=run.opened.at)
-    return f"Somebody froze {workload.namespace}/{workload.name} ({reason[:200]}){who}."
+    return WorkloadFrozen(f"{workload.namespace}/{workload.name}", reason[:200], who.strip(" ()"))
 
 
-def _another_release(run: Run, workload: Workload, *planned: str) -> str | None:
+def _another_release(run: Run, workload: Workload, *planned: str) -> Message | None:
     if workload.hash in planned:
         return None
     who = released_by(workload.raw, since=run.opened.at)
-    release = ", ".join(workload.images)
-    return f"Somebody rolled out another release of {workload.namespace}/{workload.name} ({release}){who}."
+    return AnotherReleaseOut(f"{workload.namespace}/{workload.name}", workload.images, who.strip(" ()"))
 
 
 def _claimed(step: Step, *fields: Field) -> list[Any]:

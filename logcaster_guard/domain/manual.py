@@ -8,7 +8,15 @@ from typing import Any
 
 from logcaster_guard.domain.conditions import Comparator, Compare, Number
 from logcaster_guard.domain.inbox.commands import Wish
+from logcaster_guard.domain.inbox.denials import (
+    KnownRelease,
+    NoKnownGood,
+    NotOneRevision,
+    PresentAlready,
+    RevisionIsBad,
+)
 from logcaster_guard.domain.ledger import Ledger, Record, ReleaseStatus
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.rules import LedgerPolicy, Rule
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import release_of
@@ -29,34 +37,30 @@ def approval_token(plan: Plan) -> str:
     return hashlib.sha256("/".join(agreed).encode()).hexdigest()[:16]
 
 
-def destinations(ledger: Ledger, policy: LedgerPolicy, to: str) -> Sequence[Record] | str:
-    """The releases that the wish may go to, the best first, or a sentence that says why there is none."""
+def destinations(ledger: Ledger, policy: LedgerPolicy, to: str) -> Sequence[Record] | Message:
+    """The releases that the wish may go to, the best first, or why there is none."""
     if not to:
-        return ledger.destinations(policy) or (
-            f"No revision but the present one is known to be good ({_known(ledger, policy)}): name one with --to."
-        )
+        return ledger.destinations(policy) or NoKnownGood(_known(ledger, policy))
     record = named(ledger, policy, to)
-    if isinstance(record, str):
+    if isinstance(record, Message):
         return record
     if record.template == ledger.present:
-        return f"Revision {to} is the present one already."
+        return PresentAlready(to)
     if record.standing(policy) is ReleaseStatus.BAD:
-        return f"Revision {to} is bad ({record.bad_reason}): mark it not-bad if you know better."
+        return RevisionIsBad(to, record.bad_reason)
     return [record]
 
 
-def named(ledger: Ledger, policy: LedgerPolicy, name: str) -> Record | str:
-    """The release of this number or hash, or a sentence that says why there is none, or more than one."""
+def named(ledger: Ledger, policy: LedgerPolicy, name: str) -> Record | Message:
+    """The release of this number or hash, or why there is none, or more than one."""
     found = ledger.named(name)
     if len(found) != 1:
-        what = "is not one that the guard knows" if not found else "is not the only one of that name"
-        return f"Revision {name} {what}; there are {_known(ledger, policy)}."
+        return NotOneRevision(name, bool(found), _known(ledger, policy))
     return found[0]
 
 
-def _known(ledger: Ledger, policy: LedgerPolicy) -> str:
-    shown = (f"{r.name} ({r.template[:8]}) {r.standing(policy)}" for r in ledger.records.values())
-    return ", ".join(shown) or "none yet"
+def _known(ledger: Ledger, policy: LedgerPolicy) -> tuple[KnownRelease, ...]:
+    return tuple(KnownRelease(r.name, r.template[:8], r.standing(policy)) for r in ledger.records.values())
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

@@ -22,6 +22,7 @@ from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.reasons import NotMadeInTime
 from logcaster_guard.domain.releases import LEFT_OUT, ReleaseId
 from logcaster_guard.domain.rights import Right
+from logcaster_guard.domain.step_reasons import RolloutIncomplete
 
 CLUSTER: Final = "kubernetes"
 """The system of every object in the cluster."""
@@ -226,7 +227,7 @@ class RolloutWait(Wait):
 
     def overdue(self, detail: Reason) -> tuple[str, Reason]:
         """The run has failed."""
-        return FAILED, f"the rollout of the good release was not complete in time: {detail}"
+        return FAILED, RolloutIncomplete(detail)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from logcaster_guard.domain.inbox.commands import (
     Wish,
 )
 from logcaster_guard.domain.inbox.freezes import FreezeCommand, SetFreeze
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.workload import Workload
@@ -164,8 +165,8 @@ class CommandWriter:
         """Mark the release that this number or hash is of."""
         now, ledger = self._clock.now(), self._state.ledger(said.target)
         record = manual.named(ledger, self._policy, revision)
-        if isinstance(record, str):
-            return Denied(record.removesuffix("."))
+        if isinstance(record, Message):
+            return Denied(record)
         marking = MarkRelease(record.template, now + MARK_VALID_FOR, mark, said.reason)
         found = reading.mark(commands.value_of(marking), ledger, self._state.open_run_on(said.target), now)
         return found if isinstance(found, Denied) else await self._write(said, marking)

@@ -21,6 +21,7 @@ from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import DecisionContext, Guardrail, Refusal
 from logcaster_guard.domain.guardrails.refusal_messages import DryRun
 from logcaster_guard.domain.inbox.commands import Wish
+from logcaster_guard.domain.inbox.denials import DestinationBadNow, JournalMovedOn
 from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.reasons import FallsBack, OwnerMayUndo, PutsBack, RuleMet, TakesOver
 from logcaster_guard.domain.rules import Action, Rule
@@ -220,26 +221,26 @@ class Decisions:
         opened = self._opened(situation, planned, old.opened.evidence, snapshot, reason=reason, parent=old.id)
         return replace(opened, rule=old.opened.rule, condition=old.opened.condition, onset=old.opened.onset)
 
-    def manual_objections(self, rule: Rule, workload: Workload | None) -> Sequence[str]:
-        """Why even a person's own request cannot be carried out now, as sentences."""
+    def manual_objections(self, rule: Rule, workload: Workload | None) -> Sequence[Reason]:
+        """Why even a person's own request cannot be carried out now."""
         situation = self._situation(rule, self._clock.now(), workload)
-        return [english().text(r.reason) for r in guardrails.manual_refusals(situation, self._policy)]
+        return [r.reason for r in guardrails.manual_refusals(situation, self._policy)]
 
     async def open_manual(
         self, rule: Rule, plan: Plan, workload: Workload, reason: Reason, *, request: str
-    ) -> str | Sequence[str]:
+    ) -> str | Sequence[Reason]:
         """Open the run that a person asked for, and give its name; or say why not."""
         snapshot = await self._snapshot(workload)
         async with self._state.counting():
             reasons = self.manual_objections(rule, workload)
             if reasons or self._marked_meanwhile(plan):
-                return reasons or [f"{_MARKED}: look at it again."]
+                return reasons or [DestinationBadNow()]
             situation = self._situation(rule, self._clock.now(), workload)
             opened = self._opened(situation, plan, {}, snapshot, reason=reason)
             opened = replace(opened, onset=None, request=request)
             stream = run_stream(opened.run)
             if not await self._state.decide(stream, opened, NoticeQueued(opened.at, messages.opened(opened))):
-                return ["Somebody else wrote the journal just now: ask again."]
+                return [JournalMovedOn()]
         self._starter.start(stream, opened.run)
         return opened.run
 

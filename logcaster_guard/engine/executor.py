@@ -87,7 +87,8 @@ class Executor:
         self._handlers = handlers
         self._hub = hub
         self._listener = listener
-        self._followers = followers or {}
+        # Whoever makes the executor fills them in later: an empty mapping is kept too.
+        self._followers = {} if followers is None else followers
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._marks: dict[str, tuple[object, float]] = {}
         self._hindered: dict[str, tuple[float, Reason]] = {}

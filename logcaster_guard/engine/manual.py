@@ -10,6 +10,8 @@ from logcaster_guard.domain import manual
 from logcaster_guard.domain.errors import BlobMissing
 from logcaster_guard.domain.inbox.annotations import Denied
 from logcaster_guard.domain.inbox.commands import Wish
+from logcaster_guard.domain.inbox.denials import DryRunOnly, NoRequest, NotWhatWasAgreed, ReleaseUnreadable
+from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.reasons import AskedByHand
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.signals import Target
@@ -60,7 +62,7 @@ class Preview:
 class ManualRuns:
     """Shows, begins and takes in the manual runs of one target.
 
-    `preview` and `begin` raise `ClusterError` and `JournalUnavailable`; reasons are sentences.
+    `preview` and `begin` raise `ClusterError` and `JournalUnavailable`; reasons are told in a language by whoever asks.
     """
 
     def __init__(
@@ -83,14 +85,14 @@ class ManualRuns:
         self._planner = planner
         self._carrier = carrier
 
-    async def preview(self, wish: Wish) -> Preview | Sequence[str]:
+    async def preview(self, wish: Wish) -> Preview | Sequence[Reason]:
         """The plan as it would be now, or why there is none."""
         workload = await self._revisions.look()
         reasons = self._decisions.manual_objections(manual.as_rule(wish), workload)
         if reasons or workload is None:
             return reasons
         found = manual.destinations(self._state.ledger(self._target.key), self._policy.ledger, wish.to)
-        if isinstance(found, str):
+        if isinstance(found, Message):
             return [found]
         try:
             planned = await self._planner.plan(wish.action, workload, found, rule=manual.as_rule(wish))
@@ -99,18 +101,18 @@ class ManualRuns:
             good = next(r for r in found if r.release == planned.destination)
             release = Release.from_bytes(await self._blobs.get(good.blob))
         except BlobMissing as error:
-            return [f"The saved release cannot be read: {error}"]
+            return [ReleaseUnreadable(str(error))]
         return Preview(planned, workload, manual.differences(workload.template, release.template))
 
-    async def begin(self, wish: Wish, approval_token: str, reason: str, *, request: str = "") -> str | Sequence[str]:
+    async def begin(self, wish: Wish, approval_token: str, reason: str, *, request: str = "") -> str | Sequence[Reason]:
         """Open the run that `approval_token` agreed to and give its name, or say why it is not opened."""
         shown = await self.preview(wish)
         if not isinstance(shown, Preview):
             return shown
         if shown.approval_token != approval_token:
-            return ["What would be done now is not what was agreed to: look at it again."]
+            return [NotWhatWasAgreed()]
         if self._policy.dry_run or self._target.dry_run:
-            return [f"This is a dry run: nothing is written. It would have been: {'; '.join(shown.lines)}."]
+            return [DryRunOnly(tuple(shown.lines))]
         rule = manual.as_rule(wish)
         because = AskedByHand(approval_token, reason)
         return await self._decisions.open_manual(rule, shown.plan, shown.workload, because, request=request)
@@ -125,7 +127,7 @@ class ManualRuns:
             return
         said, message = request.said, request.message
         if isinstance(said, Denied):
-            reasons: Sequence[str] = [f"The annotation {message.annotation} is no request: {said.reason}."]
+            reasons: Sequence[Reason] = [NoRequest(message.annotation, said.reason)]
         else:
             begun = await self.begin(said.wish, said.approval_token, said.reason, request=message.digest)
             if isinstance(begun, str):

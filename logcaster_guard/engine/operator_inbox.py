@@ -27,16 +27,19 @@ from logcaster_guard.domain.events import (
 )
 from logcaster_guard.domain.field_owners import annotated_by
 from logcaster_guard.domain.inbox import freezes, reading
-from logcaster_guard.domain.inbox.annotations import FREEZE, MARK, ROLLBACK, Denied, Message, unprocessed
+from logcaster_guard.domain.inbox.annotations import FREEZE, MARK, ROLLBACK, Denied, Written, unprocessed
 from logcaster_guard.domain.inbox.commands import MARK_VALID_FOR, RUN_COMMANDS, RollBack, RunCommand
+from logcaster_guard.domain.inbox.denials import RunIsOver
 from logcaster_guard.domain.inbox.freezes import BY_ANNOTATION, FreezeChange, Seen
 from logcaster_guard.domain.ledger import Freeze
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.runs import POLL, Run
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.journal_state import JournalState, target_stream
 from logcaster_guard.engine.recurring_log import RecurringLog
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Clock, Cluster
 from logcaster_guard.steps.observe import live_of, workload_of
 
@@ -62,7 +65,7 @@ class Carrier(Protocol):
 class Requested:
     """Somebody asks for a rollback by this message; `said` is what they ask, or why it is no request."""
 
-    message: Message
+    message: Written
     said: RollBack | Denied
 
 
@@ -153,7 +156,7 @@ class OperatorInbox:
         found = reading.answer(command, message.value, run, at)
         stream = None if name is None else self._state.open_runs_stream(name)
         if isinstance(found, Denied) or name is None or stream is None:
-            reason = found.reason if isinstance(found, Denied) else "the rollback is over"
+            reason = found.reason if isinstance(found, Denied) else RunIsOver()
             await self._deny(target, workload, message, reason, name)
             return False
         veto_for = timedelta(seconds=self._policy.alert.veto_for)
@@ -172,7 +175,7 @@ class OperatorInbox:
             if not self._state.knows_answer(message.digest):
                 await self._mark(target, workload, message)
 
-    async def _mark(self, target: str, workload: Workload, message: Message) -> None:
+    async def _mark(self, target: str, workload: Workload, message: Written) -> None:
         at, ledger, run = self._clock.now(), self._state.ledger(target), self._state.open_run_on(target)
         found = reading.mark(message.value, ledger, run, at)
         if isinstance(found, Denied):
@@ -183,7 +186,7 @@ class OperatorInbox:
         notice = messages.marked(target, workload, record, marked, standing=record.standing(self._policy.ledger))
         await self._state.tell(target_stream(target), marked, NoticeQueued(at, notice))
 
-    async def _deny(self, target: str, workload: Workload, message: Message, reason: str, run: str | None) -> None:
+    async def _deny(self, target: str, workload: Workload, message: Written, reason: Reason, run: str | None) -> None:
         at = self._clock.now()
         notice = messages.answer_denied(target, workload, message.annotation, reason, id=message.digest, at=at)
         denied = AnswerDenied(at, message.annotation, message.digest, reason, run)
@@ -194,13 +197,15 @@ class OperatorInbox:
         message = unprocessed(workload, ROLLBACK, self._state.knows_answer)
         return None if message is None else Requested(message, reading.rollback(message.value, self._clock.now()))
 
-    async def refuse(self, target: Target, workload: Workload, message: Message, reasons: Sequence[str]) -> None:
+    async def refuse(self, target: Target, workload: Workload, message: Written, reasons: Sequence[Reason]) -> None:
         """Tell why a rollback that somebody asked for is not carried out: once, and for good."""
-        self._log.warning("request.refused", reasons=list(reasons), request=message.digest, target=target.key)
+        self._log.warning(
+            "request.refused", reasons=[english().text(r) for r in reasons], request=message.digest, target=target.key
+        )
         at = self._clock.now()
         notice_id = f"request.refused/{target.key}/{message.digest}"
         notice = messages.request_refused(target, workload, reasons, id=notice_id, at=at)
-        denied = AnswerDenied(at, message.annotation, message.digest, " ".join(reasons))
+        denied = AnswerDenied(at, message.annotation, message.digest, " ".join(english().text(r) for r in reasons))
         await self._state.tell(target_stream(target.key), denied, NoticeQueued(at, notice))
 
     async def take_freeze(self, target: Target, workload: Workload) -> None:

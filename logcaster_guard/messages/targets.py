@@ -79,7 +79,7 @@ def postponed(target: Target, rule: Rule, reason: str, *, at: datetime, onset: d
 def request_refused(
     target: Target,
     workload: Workload,
-    reasons: Sequence[str],
+    reasons: Sequence[Reason],
     *,
     id: str,  # noqa: A002 - the field's name
     at: datetime,
@@ -101,7 +101,7 @@ def answer_denied(
     target: str,
     workload: Workload,
     annotation: str,
-    reason: str,
+    reason: Reason,
     *,
     id: str,  # noqa: A002 - the field's name
     at: datetime,
@@ -115,7 +115,7 @@ def answer_denied(
         target=target,
         namespace=workload.namespace,
         deployment=workload.name,
-        facts={"annotation": annotation, "detail": reason},
+        facts={"annotation": annotation, "detail": english().text(reason)},
     )
 
 

@@ -12,12 +12,14 @@ from logcaster_guard.domain.inbox.freezes import freeze_on
 from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.runs import NOT_APPROVED, SUBSIDED, VETOED, Run
+from logcaster_guard.domain.step_reasons import BreachWentAway, NobodyApproved, NobodyObjected, TargetWasFrozen
 from logcaster_guard.domain.steps import (
     Consultation,
     Look,
     Plan,
     Purpose,
 )
+from logcaster_guard.domain.theirs import WorkloadGone
 from logcaster_guard.ports import Clock, Cluster
 from logcaster_guard.steps.observe import undisturbed
 from logcaster_guard.steps.services import Assessment, StepKind
@@ -45,7 +47,7 @@ class AskPeople(Look):
         return self.timeout
 
     def overdue(self, detail: Reason) -> tuple[str, Reason]:
-        return NOT_APPROVED, f"nobody approved in time: {detail}"
+        return NOT_APPROVED, NobodyApproved(detail)
 
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
         return "wait for somebody's approval" if self.require_approval else f"wait {self.grace:g} s for a veto"
@@ -85,10 +87,10 @@ class AskPeopleHandler:
             return Unclear(str(error), error.retry_after)
         asked = [w for w in (workload, live) if w is not None]
         if theirs is not None or not asked:
-            return ExternalChange(theirs or "the workload is gone")
+            return ExternalChange(theirs or WorkloadGone("the workload"))
         frozen = next((f for f in (freeze_on(w.annotations) for w in asked) if f is not None), None)
         if frozen is not None:
-            return Failed(VETOED, f"the target was frozen: {frozen[:200]}")
+            return Failed(VETOED, TargetWasFrozen(frozen[:200]))
         return self._waited(step, run)
 
     def _waited(self, step: AskPeople, run: Run) -> Observation:
@@ -104,13 +106,13 @@ class AskPeopleHandler:
         left = step.grace - (now - asked.began)
         over = asked.quiet is not None and (now - asked.quiet >= step.quiet_for or left <= 0)
         if over:
-            return Failed(SUBSIDED, f"the breach went away by itself: {assessment.detail}")
+            return Failed(SUBSIDED, BreachWentAway(assessment.detail))
         if step.require_approval:
-            return Before("nobody has approved it yet", overdue=(NOT_APPROVED, "nobody approved it in time"))
+            return Before("nobody has approved it yet", overdue=(NOT_APPROVED, NobodyApproved("")))
         if left > 0:
             return Before(f"{left:.0f} s are left for a veto")
         if assessment.verdict is Verdict.MET:
-            return Done("nobody objected in time")
+            return Done(NobodyObjected())
         blind = f"whether the breach goes on cannot be seen: {assessment.detail}"
         return Before(blind, overdue=(NOT_APPROVED, blind))
 

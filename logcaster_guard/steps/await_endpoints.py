@@ -10,6 +10,7 @@ from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Plan, Purpose, RolloutWait
+from logcaster_guard.domain.theirs import WorkloadGone
 from logcaster_guard.ports import Cluster, Json, Kind
 from logcaster_guard.steps.observe import (
     own_pods,
@@ -46,7 +47,7 @@ class AwaitEndpointsHandler:
         try:
             theirs, workload, _ = await undisturbed(self._cluster, run)
             if theirs is not None or workload is None:
-                return ExternalChange(theirs or "the Deployment is gone")
+                return ExternalChange(theirs or WorkloadGone("the Deployment"))
             pods = await own_pods(self._cluster, workload)
             slices = await self._cluster.list(Kind.ENDPOINT_SLICE, plan.namespace, f"{SERVICE_NAME}={plan.service}")
         except ClusterError as error:

@@ -10,6 +10,7 @@ from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.observations import Done, ExternalChange, Observation, Unclear
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Plan, Purpose, RolloutWait
+from logcaster_guard.domain.theirs import WorkloadGone
 from logcaster_guard.ports import Clock, Cluster
 from logcaster_guard.steps.observe import (
     coming_up,
@@ -45,7 +46,7 @@ class AwaitEnvironmentHandler:
         try:
             theirs, workload, _ = await undisturbed(self._cluster, run)
             if theirs is not None or workload is None:
-                return ExternalChange(theirs or "the Deployment is gone")
+                return ExternalChange(theirs or WorkloadGone("the Deployment"))
             pods = await own_pods(self._cluster, workload)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
@@ -55,7 +56,7 @@ class AwaitEnvironmentHandler:
             return Done(text)
         if ready >= step.replicas:
             text = f"{text}, but its controller has not brought the rollout to its end: {workload.progress}"
-        return coming_up(pods, run, self._clock.now(), text, otherwise="the other environment does not come up")
+        return coming_up(pods, run, self._clock.now(), text, other=True)
 
     async def apply(self, step: AwaitEnvironment, run: Run) -> None:
         """Nothing to do: the Deployment controller does it."""

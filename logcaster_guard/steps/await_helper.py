@@ -10,6 +10,7 @@ from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.observations import Done, ExternalChange, Observation, Unclear
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Plan, Purpose, RolloutWait
+from logcaster_guard.domain.theirs import WorkloadGone
 from logcaster_guard.ports import Clock, Cluster
 from logcaster_guard.steps.helper_deployment import (
     HelperHandler,
@@ -50,7 +51,7 @@ class AwaitHelperHandler(HelperHandler):
         workload, helper = seen
         theirs = foreign_helper(run, helper, step.helper, step.replicas, workload)
         if theirs is not None or helper is None:
-            return ExternalChange(theirs or "the helper is gone")
+            return ExternalChange(theirs or WorkloadGone("the helper"))
         try:
             pods = await helper_pods(self._cluster, helper)
         except ClusterError as error:
@@ -61,7 +62,7 @@ class AwaitHelperHandler(HelperHandler):
             return Done(text)
         if serving >= step.replicas:
             text = f"{text}, but its controller has not seen its last change"
-        return coming_up(pods, run, self._clock.now(), text, otherwise="the good release does not come up")
+        return coming_up(pods, run, self._clock.now(), text, other=False)
 
     async def apply(self, step: AwaitHelper, run: Run) -> None:
         """Nothing to do: the Deployment controller does it."""

@@ -9,11 +9,13 @@ from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.startup import never_starts
+from logcaster_guard.domain.step_reasons import DoesNotStart, NoProgress
 from logcaster_guard.domain.steps import (
     Plan,
     Purpose,
     RolloutWait,
 )
+from logcaster_guard.domain.theirs import WorkloadGone
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Clock, Cluster
 from logcaster_guard.steps.observe import (
@@ -52,7 +54,7 @@ class AwaitRolloutHandler:
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
         if theirs is not None or workload is None:
-            return ExternalChange(theirs or "the Deployment is gone")
+            return ExternalChange(theirs or WorkloadGone("the Deployment"))
         seen = self._progress(workload, run)
         return await self._unstartable(workload, run) or seen if isinstance(seen, Before) else seen
 
@@ -63,7 +65,7 @@ class AwaitRolloutHandler:
             # Whoever may not see the pods waits for the deadline.
             return None
         said = never_starts(pods, self._clock.now(), lasted=run.lasted(self._clock.now()))
-        return None if said is None else Failed(DESTINATION_BAD, f"the good release does not start: {said}")
+        return None if said is None else Failed(DESTINATION_BAD, DoesNotStart(said))
 
     def _progress(self, workload: Workload, run: Run) -> Observation:
         if workload.hash != destination(run):
@@ -72,7 +74,7 @@ class AwaitRolloutHandler:
             return Done(workload.progress)
         # A condition of the bad rollout can outlive it: only one that the good rollout had time to earn counts.
         if workload.progress_deadline_exceeded and run.lasted(self._clock.now()) >= workload.progress_deadline:
-            return Failed(FAILED, f"the rollout of the good release made no progress: {workload.progress}")
+            return Failed(FAILED, NoProgress(workload.progress))
         return Before(workload.progress)
 
     async def apply(self, step: AwaitRollout, run: Run) -> None:

@@ -13,7 +13,9 @@ from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
 from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.signals import Value
+from logcaster_guard.domain.step_reasons import HealthUnanswered, NotHealthy
 from logcaster_guard.domain.steps import Plan, Purpose, Wait
+from logcaster_guard.domain.theirs import WorkloadGone
 from logcaster_guard.ports import Cluster
 from logcaster_guard.steps.observe import (
     own_pods,
@@ -37,7 +39,7 @@ class CheckEnvironment(Wait):
     purpose: ClassVar = Purpose.PREPARATION
 
     def overdue(self, detail: Reason) -> tuple[str, Reason]:
-        return FAILED, f"the other environment did not answer its health check in time: {detail}"
+        return FAILED, HealthUnanswered(detail)
 
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
         return "wait until each of them answers its health check"
@@ -56,7 +58,7 @@ class CheckEnvironmentHandler:
             theirs, workload, _ = await undisturbed(self._cluster, run)
             service = await service_of(self._cluster, run)
             if theirs is not None or workload is None or service is None:
-                return ExternalChange(theirs or "the Deployment is gone")
+                return ExternalChange(theirs or WorkloadGone("the Deployment"))
             pods = await own_pods(self._cluster, workload)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
@@ -68,7 +70,7 @@ class CheckEnvironmentHandler:
                 return Unclear(f"pod {name} could not be asked at {url}: {answer.detail}")
             if answer.number:
                 text = f"pod {name} does not answer well at {url}"
-                return Before(text, overdue=(DESTINATION_BAD, f"the other environment is not healthy: {text}"))
+                return Before(text, overdue=(DESTINATION_BAD, NotHealthy(text)))
         return Done(f"{len(ready)} pods answer well") if ready else Before("no pod is Ready")
 
     async def apply(self, step: CheckEnvironment, run: Run) -> None:

@@ -15,8 +15,10 @@ from logcaster_guard.domain.capacity import HELPER_LABEL
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.external_changes import external_change
 from logcaster_guard.domain.field_owners import written_by
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.observations import ExternalChange, Unclear
 from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.theirs import AnotherInItsPlace, HelperDeleted, HelperScaled, WorkloadGone
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Cluster, Json, Kind
 from logcaster_guard.steps.observe import (
@@ -40,7 +42,7 @@ class HelperHandler:
             workload, service = await both(self._cluster, run)
             theirs = external_change(run, workload, service)
             if theirs is not None or workload is None:
-                return ExternalChange(theirs or "the Deployment is gone")
+                return ExternalChange(theirs or WorkloadGone("the Deployment"))
             return workload, await deployment_called(self._cluster, run, helper)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
@@ -48,14 +50,14 @@ class HelperHandler:
 
 def foreign_helper(
     run: Run, helper: Workload | None, name: str, size: int, workload: Workload | None
-) -> str | None:  # fmt: skip
-    """What somebody else did to the helper, which the run has given `size` pods, as a sentence; None if nothing."""
+) -> Message | None:  # fmt: skip
+    """What somebody else did to the helper, which the run has given `size` pods; None if nothing."""
     theirs = gone(run, helper, name, workload)
     if theirs is not None or helper is None:
         return theirs
     if helper.replicas != size:
         who = written_by(helper.raw, field_owners.REPLICAS, since=run.opened.at)
-        return f"Somebody scaled the helper {name} from {size} to {helper.replicas}{who}."
+        return HelperScaled(name, size, helper.replicas, who.strip(" ()"))
     return None
 
 
@@ -71,17 +73,17 @@ def disowned(run: Run, helper: Workload, workload: Workload | None) -> str | Non
     return provenance.disowned(helper.raw, owed, owner=owner, orphaned=orphaned)
 
 
-def gone(run: Run, helper: Workload | None, name: str, workload: Workload | None) -> str | None:
-    """What became of the helper, or what stands in its place, as a sentence; None if it is there."""
+def gone(run: Run, helper: Workload | None, name: str, workload: Workload | None) -> Message | None:
+    """What became of the helper, or what stands in its place; None if it is there."""
     if helper is None or helper.deleting:
-        return f"Somebody deleted the helper {name}."
+        return HelperDeleted(name)
     theirs = disowned(run, helper, workload)
     return None if theirs is None else stands(name, theirs)
 
 
-def stands(name: str, theirs: str) -> str:
-    """The sentence for a Deployment of the helper's name that is none of the run's."""
-    return f"In the place of the helper {name} stands a Deployment that the guard leaves alone: {theirs}."
+def stands(name: str, theirs: str) -> Message:
+    """That a Deployment of the helper's name is none of the run's."""
+    return AnotherInItsPlace(name, theirs)
 
 
 async def helper_pods(cluster: Cluster, helper: Workload) -> Sequence[Json]:

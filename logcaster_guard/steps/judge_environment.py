@@ -10,7 +10,9 @@ from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.runs import DESTINATION_BAD, Run
 from logcaster_guard.domain.signals import Value
+from logcaster_guard.domain.step_reasons import DoesNotStayUp, EnvironmentWorse
 from logcaster_guard.domain.steps import Plan, Purpose, RolloutWait
+from logcaster_guard.domain.theirs import WorkloadGone
 from logcaster_guard.ports import Clock, Cluster
 from logcaster_guard.steps.observe import (
     own_pods,
@@ -69,7 +71,7 @@ class JudgeEnvironmentHandler:
         try:
             theirs, workload, _ = await undisturbed(self._cluster, run)
             if theirs is not None or workload is None:
-                return ExternalChange(theirs or "the Deployment is gone")
+                return ExternalChange(theirs or WorkloadGone("the Deployment"))
             pods = await own_pods(self._cluster, workload)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
@@ -80,7 +82,7 @@ class JudgeEnvironmentHandler:
             watched.short = now if watched.short is None else watched.short
             text = f"{ready} pods of {workload.name} are Ready, and {floor} are needed"
             if now - watched.short >= min(SHORT, step.wait):
-                return Failed(DESTINATION_BAD, f"the other environment does not stay up: {text}")
+                return Failed(DESTINATION_BAD, DoesNotStayUp(other=True, detail=text))
             return Before(text, overdue=(DESTINATION_BAD, text))
         watched.short = None
         due = max(step.wait, step.window)
@@ -92,7 +94,7 @@ class JudgeEnvironmentHandler:
             return Done(f"whether it is worse cannot be told: {said(seen)}")
         if rate.number > max(step.threshold, step.baseline or 0.0):
             before = "unknown" if step.baseline is None else f"{step.baseline:.2%}"
-            return Failed(DESTINATION_BAD, f"the other environment is worse: {said(seen)}, before: {before}")
+            return Failed(DESTINATION_BAD, EnvironmentWorse(said(seen), before))
         return Done(said(seen))
 
     async def apply(self, step: JudgeEnvironment, run: Run) -> None:

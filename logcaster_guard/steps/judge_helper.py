@@ -14,11 +14,13 @@ from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.runs import DESTINATION_BAD, INCONCLUSIVE, Run
 from logcaster_guard.domain.signals import SourceError, Value
+from logcaster_guard.domain.step_reasons import DoesNotStayUp, FailsToo, FaresUnread, ServesUnknown, TooFewToJudge
 from logcaster_guard.domain.steps import (
     Plan,
     Purpose,
     Wait,
 )
+from logcaster_guard.domain.theirs import WorkloadGone
 from logcaster_guard.ports import Clock, Cluster
 from logcaster_guard.steps.helper_deployment import (
     foreign_helper,
@@ -55,7 +57,7 @@ class JudgeHelper(Wait):
     purpose: ClassVar = Purpose.PREPARATION
 
     def overdue(self, detail: Reason) -> tuple[str, Reason]:
-        return INCONCLUSIVE, f"whether the good release serves well could not be told in time: {detail}"
+        return INCONCLUSIVE, ServesUnknown(detail)
 
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
         share, most = f"{self.share:.0%}", f"{self.threshold:.2%}"
@@ -95,11 +97,11 @@ class JudgeHelperHandler:
             theirs = external_change(run, workload, service)
             if theirs is not None or workload is None:
                 self._since.pop(run.id, None)
-                return ExternalChange(theirs or "the Deployment is gone")
+                return ExternalChange(theirs or WorkloadGone("the Deployment"))
             helper = await deployment_called(self._cluster, run, step.helper)
             theirs = foreign_helper(run, helper, step.helper, _wanted(step, run), workload)
             if theirs is not None or helper is None:
-                return ExternalChange(theirs or "the helper is gone")
+                return ExternalChange(theirs or WorkloadGone("the helper"))
             pods = await helper_pods(self._cluster, helper)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
@@ -108,7 +110,7 @@ class JudgeHelperHandler:
         if serving < _wanted(step, run):
             self._since.pop(run.id, None)
             text = f"{serving} of {_wanted(step, run)} pods of the good release serve"
-            return Before(text, overdue=(DESTINATION_BAD, f"the good release does not stay up: {text}"))
+            return Before(text, overdue=(DESTINATION_BAD, DoesNotStayUp(other=False, detail=text)))
         index, since = self._since.setdefault(run.id, (run.step, now))
         if index != run.step:
             self._since[run.id] = (run.step, since := now)
@@ -135,12 +137,12 @@ class JudgeHelperHandler:
     def _verdict(self, step: JudgeHelper, seen: Inspection) -> Observation:
         text = f"at {step.share:.0%} of the pods: {said(seen)}"
         if not isinstance(seen.error_rate, Value) or not isinstance(seen.requests, Value):
-            return Before(text, overdue=(INCONCLUSIVE, f"how the good release fares could not be read {text}"))
+            return Before(text, overdue=(INCONCLUSIVE, FaresUnread(text)))
         if seen.requests.number < step.min_requests:
             few = f"{text}, fewer than {step.min_requests}"
-            return Before(few, overdue=(INCONCLUSIVE, f"too few requests to judge the good release {few}"))
+            return Before(few, overdue=(INCONCLUSIVE, TooFewToJudge(few)))
         if seen.error_rate.number > step.threshold:
-            return Failed(DESTINATION_BAD, f"the good release fails too {text}, above {step.threshold:.2%}")
+            return Failed(DESTINATION_BAD, FailsToo(text, f"{step.threshold:.2%}"))
         return Done(text)
 
     async def apply(self, step: JudgeHelper, run: Run) -> None:

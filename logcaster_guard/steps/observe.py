@@ -10,9 +10,12 @@ from typing import Any, Protocol
 from logcaster_guard.domain.errors import ClusterError, NotFound
 from logcaster_guard.domain.external_changes import external_change, external_live_change
 from logcaster_guard.domain.field_owners import released_by
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.runs import ABANDONED, DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.startup import held_up, never_starts
+from logcaster_guard.domain.step_reasons import DoesNotComeUp, DoesNotStart, PodsCrashed
+from logcaster_guard.domain.theirs import BadReleaseOutAgain, WorkloadGone
 from logcaster_guard.domain.workload import HASH_LABEL, REVISION_LABEL, Workload, revisions_of
 from logcaster_guard.ports import Cluster, Json, Kind
 
@@ -57,7 +60,7 @@ async def live_of(cluster: Cluster, run: Run) -> Workload | None:
     return await deployment_called(cluster, run, live) if live else None
 
 
-async def undisturbed(cluster: Cluster, run: Run) -> tuple[str | None, Workload | None, Workload | None]:
+async def undisturbed(cluster: Cluster, run: Run) -> tuple[Message | None, Workload | None, Workload | None]:
     """What somebody else changed of anything the plan rests on, the workload, and the environment that is left.
 
     Raises the `ClusterError` it met.
@@ -107,7 +110,7 @@ async def looked_at(cluster: Cluster, run: Run, judge: _Judge) -> Observation:
     except ClusterError as error:
         return Unclear(str(error), error.retry_after)
     if theirs is not None or workload is None:
-        return ExternalChange(theirs or "the Deployment is gone")
+        return ExternalChange(theirs or WorkloadGone("the Deployment"))
     return judge(workload)
 
 
@@ -128,7 +131,7 @@ def destination(run: Run) -> str:
 def rolled_out_again(workload: Workload, run: Run) -> Failed:
     """The end of a run whose bad release somebody has rolled out once more."""
     who = released_by(workload.raw, since=run.opened.at)
-    return Failed(ABANDONED, f"Somebody rolled the bad release out again{who}.")
+    return Failed(ABANDONED, BadReleaseOutAgain(who.strip(" ()")))
 
 
 def _restarts(pod: Json) -> int:
@@ -137,16 +140,16 @@ def _restarts(pod: Json) -> int:
     return sum(int(c.get("restartCount") or 0) for c in statuses)
 
 
-def coming_up(pods: Sequence[Json], run: Run, now: datetime, text: str, *, otherwise: str) -> Observation:
+def coming_up(pods: Sequence[Json], run: Run, now: datetime, text: str, *, other: bool) -> Observation:
     """What pods of the good release show that are not Ready as they should be: they never start, or may come up still.
 
-    `text` tells how many are Ready, `otherwise` what is wrong if it stays like that; pods that crash show that the
+    `text` tells how many are Ready; `other`: they are those of the other environment. Pods that crash show that the
     release is bad.
     """
     said = never_starts(pods, now, lasted=run.lasted(now))
     if said is not None:
-        return Failed(DESTINATION_BAD, f"the good release does not start: {said}")
+        return Failed(DESTINATION_BAD, DoesNotStart(said))
     crashed = sum(_restarts(p) > 0 for p in pods)
     if crashed:
-        return Before(text, overdue=(DESTINATION_BAD, f"{text}, and {crashed} of them have crashed"))
-    return Before(text, overdue=(FAILED, f"{otherwise}: {text}"))
+        return Before(text, overdue=(DESTINATION_BAD, PodsCrashed(text, crashed)))
+    return Before(text, overdue=(FAILED, DoesNotComeUp(other, text)))

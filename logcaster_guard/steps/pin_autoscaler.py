@@ -15,6 +15,7 @@ from logcaster_guard.domain.observations import Before, Done, ExternalChange, Ob
 from logcaster_guard.domain.reasons import SetBoundsBack
 from logcaster_guard.domain.rights import Right
 from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.step_reasons import BoundsAreTheirs, MadeAnewByOthers
 from logcaster_guard.domain.steps import (
     Claim,
     Compensation,
@@ -123,7 +124,7 @@ class PinAutoscalerHandler:
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
         if raw["metadata"]["uid"] != owed.uid:
-            return ExternalChange("the autoscaler was created again by somebody else")
+            return ExternalChange(MadeAnewByOthers("the autoscaler"))
         bounds, due = bounds_of(raw), _given_back(raw, owed)
         if bounds != due:
             return Before(f"bounds {bounds}")
@@ -132,8 +133,8 @@ class PinAutoscalerHandler:
         if bounds == (owed.original, owed.original_maximum):
             return Done(f"bounds {bounds}")
         who = written_by(raw, *BOUNDS, since=run.opened.at)
-        before = f"{owed.original} and {owed.original_maximum}"
-        return ExternalChange(f"somebody else set its bounds to {bounds[0]} and {bounds[1]}{who}; they were {before}")
+        now, before = (str(bounds[0]), str(bounds[1])), (str(owed.original), str(owed.original_maximum))
+        return ExternalChange(BoundsAreTheirs(*now, *before, who.strip(" ()")))
 
     async def compensate(self, owed: Compensation, run: Run) -> None:
         """Write each bound back that still shows what the guard wrote, and then hand it back."""

@@ -14,6 +14,7 @@ from logcaster_guard.domain.field_owners import written_by
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
 from logcaster_guard.domain.rights import Right
 from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.step_reasons import MadeAnewByOthers, MinimumIsTheirs
 from logcaster_guard.domain.steps import (
     Compensation,
     ObjectReference,
@@ -110,7 +111,7 @@ class RaiseAutoscalerMinimumHandler:
             return Unclear(str(error), error.retry_after)
         minimum = raw["spec"].get("minReplicas")
         if raw["metadata"]["uid"] != owed.uid:
-            return ExternalChange("the autoscaler was created again by somebody else")
+            return ExternalChange(MadeAnewByOthers("the autoscaler"))
         if minimum in owed.ours:
             return Before(f"minimum {minimum}")
         if minimum == _floor(owed) and self._fields.due(raw, owed, field_owners.MINIMUM):
@@ -118,7 +119,7 @@ class RaiseAutoscalerMinimumHandler:
         if minimum == _floor(owed):
             return Done(f"minimum {minimum}")
         who = written_by(raw, field_owners.MINIMUM, since=run.opened.at)
-        return ExternalChange(f"somebody else set the minimum to {minimum}{who}; it was {_floor(owed)}")
+        return ExternalChange(MinimumIsTheirs(str(minimum), str(_floor(owed)), who.strip(" ()")))
 
     async def compensate(self, owed: Compensation, run: Run) -> None:
         """Write the original minimum back, if the autoscaler still shows what the guard wrote."""

@@ -14,6 +14,7 @@ from logcaster_guard.domain.observations import Before, Done, ExternalChange, Ob
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rights import Right, on_workload
 from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.step_reasons import SomebodyPutBadBack
 from logcaster_guard.domain.steps import (
     Claim,
     Field,
@@ -76,7 +77,7 @@ class RestoreTemplateHandler:
         # This process wrote the good release, and there is a later generation with the bad one: somebody fights back.
         if workload.generation > self._written.get(run.id, workload.generation):
             who = released_by(workload.raw, since=run.opened.at)
-            return ExternalChange(f"Somebody put the bad release back{who}.")
+            return ExternalChange(SomebodyPutBadBack(who.strip(" ()")))
         return Before()
 
     async def apply(self, step: RestoreTemplate, run: Run) -> None:

@@ -14,6 +14,7 @@ from logcaster_guard.domain.observations import Before, Done, ExternalChange, Ob
 from logcaster_guard.domain.rights import SWITCHING_ROLE, Right, on_workload
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Claim, Compensation, Field, ObjectReference, Plan, Purpose, Write
+from logcaster_guard.domain.theirs import WorkloadGone
 from logcaster_guard.messages.plan_text import wanted
 from logcaster_guard.ports import Cluster
 from logcaster_guard.steps.environment import given_back
@@ -66,7 +67,7 @@ class ScaleEnvironmentHandler:
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
         if theirs is not None or workload is None:
-            return ExternalChange(theirs or "the Deployment is gone")
+            return ExternalChange(theirs or WorkloadGone("the Deployment"))
         if workload.replicas >= step.replicas:
             return Done(wanted(workload.replicas))
         size = workload.replicas

@@ -10,6 +10,7 @@ from logcaster_guard.domain.observations import Before, Done, ExternalChange, Ob
 from logcaster_guard.domain.rights import GRADUAL_ROLE, Right
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import ObjectReference, Plan, Purpose, Write
+from logcaster_guard.domain.theirs import WorkloadGone
 from logcaster_guard.messages.plan_text import wanted
 from logcaster_guard.ports import Json, Kind
 from logcaster_guard.steps.helper_deployment import (
@@ -57,7 +58,7 @@ class ScaleHelperHandler(HelperHandler):
         workload, helper = seen
         theirs = gone(run, helper, step.helper, workload)
         if theirs is not None or helper is None:
-            return ExternalChange(theirs or "the helper is gone")
+            return ExternalChange(theirs or WorkloadGone("the helper"))
         if helper.replicas == step.replicas:
             return Done(wanted(step.replicas))
         return Before(wanted(helper.replicas))

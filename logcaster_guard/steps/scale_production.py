@@ -14,6 +14,7 @@ from logcaster_guard.domain.field_owners import owners_of, written_by
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Pending, Unclear
 from logcaster_guard.domain.rights import Right, on_workload
 from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.step_reasons import MadeAnewByOthers, SizeIsTheirs
 from logcaster_guard.domain.steps import (
     Claim,
     Compensation,
@@ -23,6 +24,7 @@ from logcaster_guard.domain.steps import (
     Purpose,
     Write,
 )
+from logcaster_guard.domain.theirs import WorkloadGone
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.messages.plan_text import wanted
 from logcaster_guard.ports import Cluster, Json, Kind
@@ -77,7 +79,7 @@ class ScaleProductionHandler:
             workload, service = await both(self._cluster, run)
             theirs = external_change(run, workload, service)
             if theirs is not None or workload is None:
-                return ExternalChange(theirs or "the Deployment is gone")
+                return ExternalChange(theirs or WorkloadGone("the Deployment"))
             if workload.replicas == step.replicas and REPLICAS in run.compensations:
                 return Done(wanted(step.replicas))
             short = await self._short(step, run, workload)
@@ -137,7 +139,7 @@ class ScaleProductionHandler:
             if workload is None or workload.deleting:
                 return Done("the Deployment is gone")
             if workload.uid != owed.uid and (workload.replicas == owed.original or not _is_ours(owed, run, workload)):
-                return ExternalChange("the Deployment was created again by somebody else")
+                return ExternalChange(MadeAnewByOthers("the Deployment"))
             pods = await own_pods(self._cluster, workload)
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
@@ -148,7 +150,7 @@ class ScaleProductionHandler:
         if workload.replicas in _made(owed, run):
             return Before(wanted(workload.replicas))
         who = written_by(workload.raw, field_owners.REPLICAS, since=run.opened.at)
-        return ExternalChange(f"somebody else scaled it to {workload.replicas}{who}; it was {owed.original}")
+        return ExternalChange(SizeIsTheirs(workload.replicas, str(owed.original), who.strip(" ()")))
 
     async def compensate(self, owed: Compensation, run: Run) -> None:
         """Bring production to its size, its autoscalers first, which would undo it."""

@@ -18,6 +18,7 @@ from logcaster_guard.domain.observations import Before, Done, ExternalChange, Ob
 from logcaster_guard.domain.reasons import ResumeOwner, StaysSuspended
 from logcaster_guard.domain.rights import Right, on_owner
 from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.step_reasons import MadeAnewByOthers, OwnerKeptByOthers, OwnerResumedByOthers
 from logcaster_guard.domain.steps import (
     CLUSTER,
     Compensation,
@@ -129,14 +130,14 @@ class SuspendOwnerHandler:
 def released(raw: Json, owed: Compensation) -> Observation:
     """`Before`: the owner is still the guard's to resume; `Done`: it is resumed; `ExternalChange`: it is theirs."""
     if raw["metadata"]["uid"] != owed.uid:
-        return ExternalChange(f"{owed.object} was created again by somebody else")
+        return ExternalChange(MadeAnewByOthers(owed.object))
     marked, suspended = is_marked(raw, owed), gitops.is_suspended(raw)
     if marked and suspended and not gitops.is_suspended_by_another(raw):
         return Before(f"{owed.object} is suspended")
     if marked and not suspended:
-        return ExternalChange(f"somebody else has resumed {owed.object}")
+        return ExternalChange(OwnerResumedByOthers(owed.object))
     if suspended:
-        return ExternalChange(f"somebody else keeps {owed.object} suspended")
+        return ExternalChange(OwnerKeptByOthers(owed.object))
     return Done(f"{owed.object} is not suspended")
 
 

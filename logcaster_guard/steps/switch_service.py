@@ -15,7 +15,9 @@ from logcaster_guard.domain.observations import Before, Done, ExternalChange, Ob
 from logcaster_guard.domain.reasons import GiveSelectorBack
 from logcaster_guard.domain.rights import SWITCHING_ROLE, Right
 from logcaster_guard.domain.runs import ABANDONED, DESTINATION_BAD, FAILED, INCONCLUSIVE, Run
+from logcaster_guard.domain.step_reasons import SelectorIsTheirs
 from logcaster_guard.domain.steps import Claim, Compensation, Field, ObjectReference, Plan, Purpose, Write
+from logcaster_guard.domain.theirs import WorkloadGone
 from logcaster_guard.messages.plan_text import pods as so_many_pods
 from logcaster_guard.ports import Cluster, Json, Kind
 from logcaster_guard.steps.field_ownership import FieldOwnership
@@ -70,7 +72,7 @@ class SwitchServiceHandler:
             theirs, workload, _ = await undisturbed(self._cluster, run)
             service = await service_of(self._cluster, run)
             if theirs is not None or workload is None or service is None:
-                return ExternalChange(theirs or "the other environment is gone")
+                return ExternalChange(theirs or WorkloadGone("the other environment"))
             ready = sum(capacity.is_serving(p, None) for p in await own_pods(self._cluster, workload))
         except ClusterError as error:
             return Unclear(str(error), error.retry_after)
@@ -116,7 +118,7 @@ class SwitchServiceHandler:
             return Done(f"the Service selects {step.label}={step.before}")
         if selector_of(service) != _switched(run, step):
             who = written_by(service, field_owners.SELECTOR, since=run.opened.at)
-            return ExternalChange(f"somebody else changed the Service's selector{who}")
+            return ExternalChange(SelectorIsTheirs(who.strip(" ()")))
         outcome = "" if run.ending is None else run.ending.outcome
         if outcome != DESTINATION_BAD and not (empty and outcome in {ABANDONED, FAILED, INCONCLUSIVE}):
             return Done(f"the Service stays with {step.label}={step.after}")

@@ -9,6 +9,7 @@ from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation
 from logcaster_guard.domain.runs import INCONCLUSIVE, NOT_RECOVERED, Run
+from logcaster_guard.domain.step_reasons import QuietFor, RecoveryNotShown, StillInBreach
 from logcaster_guard.domain.steps import (
     Plan,
     Purpose,
@@ -31,7 +32,7 @@ class VerifyRecovery(Wait):
     purpose: ClassVar = Purpose.VERIFICATION
 
     def overdue(self, detail: Reason) -> tuple[str, Reason]:
-        return INCONCLUSIVE, f"recovery could not be shown in time: {detail}"
+        return INCONCLUSIVE, RecoveryNotShown(detail)
 
     def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
         return f"watch until the rules are quiet for {self.stable_for:g} s, {self.timeout:g} s at most"
@@ -75,10 +76,10 @@ class VerifyRecoveryHandler:
         self._count(quiet, assessment.verdict, now)
         if quiet.proven >= step.stable_for:
             del self._quiet[run.id]
-            return Done(f"quiet for {quiet.proven:.0f} s: {assessment.detail}")
+            return Done(QuietFor(quiet.proven, assessment.detail))
         text = f"quiet for {quiet.proven:.0f} of {step.stable_for:.0f} s: {assessment.detail}"
         if assessment.verdict is Verdict.MET:
-            return Before(text, overdue=(NOT_RECOVERED, f"still in breach after the rollback: {assessment.detail}"))
+            return Before(text, overdue=(NOT_RECOVERED, StillInBreach(assessment.detail)))
         return Before(text)
 
     def _count(self, quiet: _Quiet, verdict: Verdict, now: float) -> None:

@@ -28,6 +28,7 @@ from logcaster_guard.domain.rules import Action
 from logcaster_guard.engine.command_writer import CommandWriter, Said, Written
 from logcaster_guard.engine.manual import ManualRuns
 from logcaster_guard.engine.status import ReadModel
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Caller, Clock, Gate
 
 MAX_BODY = 16 << 10
@@ -179,7 +180,7 @@ class Changes:
             raise NotTaken(503, "There is no usable journal: the guard only watches, and takes nothing in.")
         written = await self._ways[word][1](said, given)
         if isinstance(written, Denied):
-            raise NotTaken(409, f"Nothing is written: {written.reason}.")
+            raise NotTaken(409, f"Nothing is written: {english().text(written.reason).removesuffix('.')}.")
         self._log.info("web.asked", word=word, target=said.target, user=said.who, annotation=written.annotation)
         told = {
             "target": said.target,

@@ -15,7 +15,7 @@ from logcaster_guard.domain.evidence import evidence
 from logcaster_guard.domain.guardrails import Refusal
 from logcaster_guard.domain.inbox.commands import Heard
 from logcaster_guard.domain.ledger import Freeze
-from logcaster_guard.domain.message import Message
+from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.problems import Problem
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Unit
@@ -62,7 +62,7 @@ def history(runs: Sequence[Run], releases: Sequence[ReleaseSummary]) -> Json:
     return _told({"runs": [_run(run) for run in runs], "releases": [_release(release) for release in releases]})
 
 
-def plan(target: str, found: Preview | Sequence[str]) -> Json:
+def plan(target: str, found: Preview | Sequence[Reason]) -> Json:
     """What would be done for a person who asks for it now, or why nothing would."""
     if not isinstance(found, Preview):
         return _told({"target": target, "reasons": found})

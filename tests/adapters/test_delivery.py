@@ -12,14 +12,21 @@ from logcaster_guard.adapters.channels.slack import Slack
 from logcaster_guard.adapters.channels.translated import Translated
 from logcaster_guard.adapters.channels.webhook import Webhook
 from logcaster_guard.domain.events import NoticeQueued, NoticeSettled
+from logcaster_guard.domain.guardrails.refusal_messages import CoolingDown
+from logcaster_guard.domain.message import Headline
 from logcaster_guard.domain.notices import Notice, Severity
+from logcaster_guard.domain.reasons import RuleMet, TakesOver
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.messages import GIVEN_UP
+from logcaster_guard.messages.run_headlines import RollbackBegins, RunHindered, TriggerRefused
 from logcaster_guard.messages.texts import Language, Texts
+from logcaster_guard.messages.words import told as told_as
 from logcaster_guard.ports import Channel
+from logcaster_guard.stores import CODEC
 from tests.adapters.receiver import Receiver, hang, receiver, status
 from tests.fakes.clock import FakeClock
 from tests.fakes.journal import MemoryJournal
+from tests.fakes.services import channel_services
 from tests.fakes.services import slack as slack_to
 from tests.fakes.services import webhook as webhook_to
 from tests.real.waiting import until
@@ -164,3 +171,51 @@ async def test_a_restart_after_an_unanswered_request_sends_again_and_nothing_els
             await task
         await channel.aclose()
     assert shown(to) == ["a", "a"]
+
+
+async def test_what_the_journal_keeps_is_told_in_korean_in_full_and_what_an_earlier_version_wrote_as_it_is() -> None:
+    journal, clock = MemoryJournal(), FakeClock()
+    reason = TakesOver(RuleMet("high_error_rate", "error_rate > 5%", 300.0), "web-1")
+    told = [
+        of_message(RollbackBegins("shop/web", "high_error_rate", reason, ("web:2",), ("web:1",), None), clock),
+        of_message(TriggerRefused("shop/web", "r", (CoolingDown("shop/web", clock.now(), clock.now()),), None), clock),
+        of_message(RunHindered("shop/web", "restore_template", "deployments is forbidden"), clock),
+        notice(clock, "Rolling back shop/web"),
+    ]
+    events = [CODEC.decode(CODEC.encode(NoticeQueued(n.at, n))) for n in told]
+    korean = Texts(Language.KOREAN, {"run.hindered": {"title": "[긴급] {{ target }} 확인 필요"}})
+    async with (
+        receiver(OK) as to,
+        receiver(OK) as chat,
+        delivering(journal, clock, [Translated(c, korean) for c in (webhook(to), slack_in(chat, korean))]) as box,
+    ):
+        await journal.append(STREAM, events, 0)
+        box.wake(STREAM)
+
+        async def done() -> bool:
+            return {len(await settled(journal, c)) for c in ("hook", "slack")} == {4}
+
+        await until(done)
+    documents = [json.loads(body) for _, _, body in to.requests]
+    assert [d["title"] for d in documents] == [
+        "shop/web 롤백 시작",
+        "shop/web: 규칙 r 발동, 롤백하지 않음",
+        "[긴급] shop/web 확인 필요",
+        "Rolling back shop/web",
+    ]
+    assert documents[0]["text"] == (
+        "규칙 high_error_rate의 조건(error_rate > 5%)이 5분 동안 계속 충족되었습니다. 더 느린 롤백 작업 web-1을 "
+        "이어받습니다. 이전 버전으로 되돌립니다. 현재 버전: web:2, 되돌릴 버전: web:1."
+    )
+    assert "까지는 다시 롤백하지 않습니다." in documents[1]["text"]
+    assert "원인: “deployments is forbidden”" in documents[2]["text"]
+    assert shown(chat) == [d["title"] for d in documents]
+    assert "진행하지 못함" in str(json.loads(chat.requests[2][2]))
+
+
+def of_message(message: Headline, clock: FakeClock) -> Notice:
+    return told_as(message, Severity.WARNING, id=f"run-1/{message.kind}", at=clock.now(), target="shop/web")
+
+
+def slack_in(to: Receiver, texts: Texts) -> Slack:
+    return slack_to("slack", lambda: to.url, services=channel_services(texts=texts))

@@ -169,7 +169,9 @@ async def test_who_served_is_not_made_smaller_while_their_service_is_being_repla
     run: Run = facts.runs[0]
     assert run.closed is not None
     assert (run.closed.outcome, dict(run.compensations)) == (runs.ABANDONED, {})
-    assert run.closed.reason == f"Service {scene.cluster.namespace}/{objects.ACTIVE_SERVICE} was deleted."
+    assert (
+        english().text(run.closed.reason) == f"Service {scene.cluster.namespace}/{objects.ACTIVE_SERVICE} was deleted."
+    )
     assert facts.sizes[BLUE] == REPLICAS
 
 

@@ -14,6 +14,7 @@ from logcaster_guard.domain.events import Event, RunAnswered, RunEnding, RunOpen
 from logcaster_guard.domain.inbox import commands, freezes
 from logcaster_guard.domain.inbox.annotations import APPROVE, FREEZE, VETO, Denied, digest, objection_to_reason
 from logcaster_guard.domain.inbox.commands import AnswerRun, RunCommand
+from logcaster_guard.domain.inbox.denials import FrozenByPerson, NotFrozen
 from logcaster_guard.domain.inbox.freezes import FreezeCommand, SetFreeze
 from logcaster_guard.domain.inbox.reading import answer
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
@@ -78,7 +79,7 @@ def test_a_fresh_answer_to_the_very_plan_counts_with_its_words(command: RunComma
 def test_anything_else_is_denied_with_its_reason(command: RunCommand, text: str, reason: str) -> None:
     found = answer(command, text, ASKING, NOW)
     assert isinstance(found, Denied)
-    assert reason in found.reason
+    assert reason in english().text(found.reason)
 
 
 ENDING = replace(RESTORING, ending=RunEnding(NOW, "r", ABANDONED, "x", freeze=True))
@@ -100,7 +101,7 @@ ENDING = replace(RESTORING, ending=RunEnding(NOW, "r", ABANDONED, "x", freeze=Tr
 def test_an_answer_that_the_run_does_not_take_is_denied(run: Run | None, command: RunCommand, reason: str) -> None:
     found = answer(command, value(), run, NOW)
     assert isinstance(found, Denied)
-    assert reason in found.reason
+    assert reason in english().text(found.reason)
 
 
 @pytest.mark.parametrize("run", [replace(ASKING, said=answered(RunCommand.APPROVE)), RESTORING])
@@ -173,18 +174,18 @@ def test_what_is_remembered_tells_object_annotation_and_content_apart() -> None:
         (FreezeCommand.UNFREEZE, "older", "annotation", "false: why (2026-01-01T00:01:40Z)"),
         (FreezeCommand.UNFREEZE, None, "guard", "false: why (2026-01-01T00:01:40Z)"),
         (FreezeCommand.UNFREEZE, None, "", "false: why (2026-01-01T00:01:40Z)"),
-        (FreezeCommand.UNFREEZE, "false: before", None, Denied("it is not frozen")),
-        (FreezeCommand.UNFREEZE, None, None, Denied("it is not frozen")),
+        (FreezeCommand.UNFREEZE, "false: before", None, Denied(NotFrozen())),
+        (FreezeCommand.UNFREEZE, None, None, Denied(NotFrozen())),
         (FreezeCommand.RESUME, None, "guard", "false: why (2026-01-01T00:01:40Z)"),
         (FreezeCommand.RESUME, "false: before", "guard", "false: why (2026-01-01T00:01:40Z)"),
-        (FreezeCommand.RESUME, "theirs", "guard", Denied("a person froze it (theirs): unfreeze it once that is over")),
+        (FreezeCommand.RESUME, "theirs", "guard", Denied(FrozenByPerson("theirs"))),
         (
             FreezeCommand.RESUME,
             None,
             "annotation",
-            Denied("a person froze it (see status): unfreeze it once that is over"),
+            Denied(FrozenByPerson("")),
         ),
-        (FreezeCommand.RESUME, None, None, Denied("it is not frozen")),
+        (FreezeCommand.RESUME, None, None, Denied(NotFrozen())),
     ],
 )
 def test_what_freezing_and_lifting_write(

@@ -18,9 +18,11 @@ from logcaster_guard.domain.external_changes import (
     selector_of,
 )
 from logcaster_guard.domain.inbox.annotations import FREEZE
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Compensation, Plan, Step
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.messages.texts import english
 from logcaster_guard.steps.ask_people import AskPeople
 from logcaster_guard.steps.await_rollout import AwaitRollout
 from logcaster_guard.steps.pin_autoscaler import PinAutoscaler
@@ -42,6 +44,10 @@ ASK, RESTORE, WAIT = AskPeople("r", 60.0, False, 20.0, 30.0, 120.0), RestoreTemp
 MAKE, SWITCH, PIN = RestoreEnvironment("blob", 3), SwitchService("slot", "blue", "green"), PinAutoscaler("hpa", "u", 4)
 TWO, ONE = ScaleProduction(2), ScaleProduction(1)
 BY = " (field manager kubectl-edit, 2026-01-01T00:00:30Z)."
+
+
+def said(found: Message | None) -> str | None:
+    return None if found is None else english().text(found)
 
 
 def run(*steps: Step, step: int = 0, taken: Compensation | None = None, **plan: Any) -> Run:
@@ -115,7 +121,7 @@ ALREADY = f"Somebody rolled the good release of {PROD} out already"
     ],
 )
 def test_what_the_run_did_not_write_is_somebody_elses(made: Run, workload: Workload | None, says: str | None) -> None:
-    assert external_workload_change(made, workload) == says
+    assert said(external_workload_change(made, workload)) == says
 
 
 MADE = Compensation(
@@ -138,7 +144,7 @@ MARKED = {"annotations": provenance.marks(MADE), "creationTimestamp": at(1).isof
 )
 def test_an_environment_that_the_run_made_is_known_by_its_token(made: Run, workload: Workload, *, theirs: bool) -> None:
     again = f"Deployment {PROD} was deleted and created again."
-    assert external_workload_change(made, workload) == (again if theirs else None)
+    assert said(external_workload_change(made, workload)) == (again if theirs else None)
 
 
 @pytest.mark.parametrize(
@@ -185,11 +191,11 @@ SELECTOR_CHANGED = f"Somebody changed the selector of Service default/web{BY}"
 def test_the_selector_is_as_planned_or_as_the_run_switches_it(
     made: Run, found: Mapping[str, Any] | None, says: str | None
 ) -> None:
-    assert external_change(made, seen(), found) == says
+    assert said(external_change(made, seen(), found)) == says
 
 
 def test_a_change_of_the_workload_is_told_before_one_of_its_service() -> None:
-    assert external_change(run(), FIVE, service(GREEN)) == f"Somebody scaled {PROD} from 3 to 5{BY}"
+    assert said(external_change(run(), FIVE, service(GREEN))) == f"Somebody scaled {PROD} from 3 to 5{BY}"
 
 
 def test_a_service_without_a_selector_has_an_empty_one() -> None:
@@ -223,4 +229,4 @@ GONE = "Deployment default/web-blue was deleted."
 def test_the_environment_that_the_service_leaves_is_watched_until_it_has(
     made: Run, live: Workload | None, says: str | None
 ) -> None:
-    assert external_live_change(made, live) == says
+    assert said(external_live_change(made, live)) == says

@@ -13,7 +13,9 @@ from logcaster_guard.domain.inbox import reading
 from logcaster_guard.domain.inbox.annotations import Denied
 from logcaster_guard.domain.inbox.commands import ASKABLE, RollBack, Wish, value_of
 from logcaster_guard.domain.ledger import Ledger, Record
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.rules import Action, LedgerPolicy
+from logcaster_guard.messages.texts import english
 from tests.domain.build import at, template
 
 NOW = at(0)
@@ -76,15 +78,17 @@ def test_a_person_may_choose_what_is_unproven_and_the_ledger_only_what_is_good()
         ("aaa", "is not one that the guard knows"),
     ],
 )
-def test_where_nobody_may_go_back_to_is_a_sentence(to: str, words: str) -> None:
+def test_where_nobody_may_go_back_to_is_told(to: str, words: str) -> None:
     found = manual.destinations(LEDGER, POLICY, to)
-    assert isinstance(found, str)
-    assert words in found
+    assert isinstance(found, Message)
+    assert words in english().text(found)
 
 
 def test_without_any_good_release_a_person_has_to_name_one() -> None:
     ledger = replace(LEDGER, records={r.template: r for r in (OLD, LIVE)})
-    assert "name one with --to" in str(manual.destinations(ledger, POLICY, ""))
+    found = manual.destinations(ledger, POLICY, "")
+    assert isinstance(found, Message)
+    assert "name one with --to" in english().text(found)
 
 
 def changed(**container: Any) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from logcaster_guard.domain.events import (
 )
 from logcaster_guard.domain.inbox.annotations import MARK, stamp
 from logcaster_guard.domain.inbox.commands import Mark, MarkRelease, Wish, value_of
+from logcaster_guard.domain.inbox.denials import RunLeavesIt
 from logcaster_guard.domain.ledger import ReleaseStatus
 from logcaster_guard.domain.rules import Action, FallbackPolicy, LedgerPolicy, Limits, Policy
 from logcaster_guard.engine.manual import Preview
@@ -122,7 +123,9 @@ async def test_what_is_marked_bad_is_never_gone_back_to_not_even_by_hand() -> No
         assert runs is not None
         refused = await runs.preview(Wish(Action.IMMEDIATE, template(made, "v1")))
         assert not isinstance(refused, Preview)
-        assert "is bad (a person marked it bad: it loses data)" in " ".join(refused)
+        assert "is bad (a person marked it bad: it loses data)" in " ".join(
+            english().text(reason) for reason in refused
+        )
 
 
 class Slow(FakeCluster):
@@ -284,7 +287,7 @@ async def test_what_a_run_is_leaving_is_not_lifted_before_that_has_ended() -> No
         await made.pass_(5.0)
         [denied] = made.told(AnswerDenied)
         [opened] = made.told(RunOpened)
-        assert denied.reason == f"run {opened.run} is rolling revision 2 back: abandon that first, or let it end"
+        assert denied.reason == RunLeavesIt(opened.run, "2")
         assert standing(made, "v2") is ReleaseStatus.BAD
         assert made.told(RunAnswered) == []
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.workload import Workload
 
 FREEZE = "guard.logcaster.io/freeze"
@@ -26,11 +27,11 @@ MAX_REASON = MAX_LENGTH // 2
 class Denied:
     """The command does not count, or is not written, and why."""
 
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class Written:
     """An annotation that was not processed yet. `digest` is what it is remembered by."""
 
     annotation: str
@@ -38,12 +39,12 @@ class Message:
     digest: str
 
 
-def unprocessed(workload: Workload, annotation: str, known: Callable[[str], bool]) -> Message | None:
+def unprocessed(workload: Workload, annotation: str, known: Callable[[str], bool]) -> Written | None:
     """What the annotation of the workload says, if it is there and its digest is not `known` as processed."""
     value = workload.annotations.get(annotation)
     if value is None:
         return None
-    found = Message(annotation, value, digest(workload.uid, annotation, value))
+    found = Written(annotation, value, digest(workload.uid, annotation, value))
     return None if known(found.digest) else found
 
 

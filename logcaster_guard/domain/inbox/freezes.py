@@ -14,6 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from logcaster_guard.domain.inbox.annotations import FREEZE, MAX_LENGTH, Denied, stamp
+from logcaster_guard.domain.inbox.denials import FrozenByPerson, NotFrozen, WouldLift
 
 LIFTED = "false"
 """What a value of `FREEZE` that lifts a freeze begins with."""
@@ -44,13 +45,13 @@ class SetFreeze:
 def written(said: SetFreeze, annotations: Mapping[str, str], at: datetime) -> str | Denied:
     """The value of `FREEZE` that does it beside these annotations of the workload, or why it is not written."""
     if said.command is FreezeCommand.FREEZE:
-        objection = Denied(f"a reason that begins with {LIFTED} would lift a freeze")
+        objection = Denied(WouldLift(LIFTED))
         return said.reason if _freezes(said.reason) else objection
     theirs = freeze_on(annotations)
     if theirs is None and said.frozen_by is None:
-        return Denied("it is not frozen")
+        return Denied(NotFrozen())
     if said.command is FreezeCommand.RESUME and (theirs is not None or said.frozen_by == BY_ANNOTATION):
-        return Denied(f"a person froze it ({theirs or 'see status'}): unfreeze it once that is over")
+        return Denied(FrozenByPerson(theirs or ""))
     # The instant makes it another value than any before.
     return f"{LIFTED}: {said.reason} ({stamp(at)})"
 

@@ -19,7 +19,24 @@ from logcaster_guard.domain.inbox.commands import (
     RunCommand,
     Wish,
 )
+from logcaster_guard.domain.inbox.denials import (
+    AnsweredAlready,
+    NamesAnother,
+    NoAction,
+    NoInstant,
+    NoMark,
+    NoRunOpen,
+    NotAnAnnotation,
+    NoTimeZone,
+    NotInTime,
+    RevisionNotBad,
+    RunAsksNoMore,
+    RunEndsAlready,
+    RunLeavesIt,
+    UnknownRelease,
+)
 from logcaster_guard.domain.ledger import Ledger
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.runs import Run
 
@@ -36,7 +53,7 @@ class _Parsed:
 def answer(command: RunCommand, value: str, run: Run | None, now: datetime) -> AnswerRun | Denied:
     """What the annotation for `command` says to the target's open run (None: there is none)."""
     if run is None:
-        return Denied("no rollback is open here")
+        return Denied(NoRunOpen())
     token = run.opened.approval_token
     # The comparison takes the same time whatever was given.
     found = _parsed(value, now, lambda given: hmac.compare_digest(given.encode(), token.encode()))
@@ -46,16 +63,16 @@ def answer(command: RunCommand, value: str, run: Run | None, now: datetime) -> A
     return AnswerRun(command, token, found.expiry, found.rest) if objection is None else Denied(objection)
 
 
-def _objection(run: Run, command: RunCommand) -> str | None:
+def _objection(run: Run, command: RunCommand) -> Message | None:
     said = None if run.said is None else run.said.answer
     if run.closed is not None or run.ending is not None or said is RunCommand.ABANDON:
-        return f"run {run.id} is ending already"
+        return RunEndsAlready(run.id)
     if command is RunCommand.ABANDON:
         return None
     if run.asks is None:
-        return f"run {run.id} does not ask any more: abandon it if it is to end"
+        return RunAsksNoMore(run.id)
     if said is RunCommand.VETO or said is command:
-        return f"run {run.id} was answered already ({said})"
+        return AnsweredAlready(run.id, said)
     return None
 
 
@@ -69,17 +86,17 @@ def mark(value: str, ledger: Ledger, run: Run | None, now: datetime) -> MarkRele
         return found
     text, _, reason = found.rest.partition(" ")
     if text not in set(Mark):
-        return Denied(f"it does not say one of {', '.join(Mark)} after its instant")
+        return Denied(NoMark(tuple(Mark)))
     said = MarkRelease(found.subject, found.expiry, Mark(text), reason.strip())
     record = ledger.records.get(said.template)
     if record is None:
-        return Denied(f"{said.template[:_SHOWN]} is not the whole hash of a release that the guard knows")
+        return Denied(UnknownRelease(said.template[:_SHOWN]))
     if said.mark is Mark.BAD:
         return said
     if record.bad_since is None:
-        return Denied(f"revision {record.name} is not bad")
+        return Denied(RevisionNotBad(record.name))
     if run is not None and run.opened.plan.from_template == said.template:
-        return Denied(f"run {run.id} is rolling revision {record.name} back: abandon that first, or let it end")
+        return Denied(RunLeavesIt(run.id, record.name))
     return said
 
 
@@ -91,7 +108,7 @@ def rollback(value: str, now: datetime) -> RollBack | Denied:
     action, _, rest = found.rest.partition(" ")
     to, _, reason = rest.strip().partition(" ")
     if action not in ASKABLE or not to:
-        return Denied(f"it does not name one of {', '.join(ASKABLE)}, and a revision or {BEST}")
+        return Denied(NoAction(ASKABLE, BEST))
     wish = Wish(Action(action), "" if to == BEST else to)
     return RollBack(found.subject, found.expiry, wish, reason.strip())
 
@@ -99,17 +116,17 @@ def rollback(value: str, now: datetime) -> RollBack | Denied:
 def _parsed(value: str, now: datetime, fits: Callable[[str], bool] = lambda _: True) -> _Parsed | Denied:
     """`<subject> <instant> [rest]` where the subject fits and the instant, in RFC 3339, is at most a day ahead."""
     if len(value) > MAX_LENGTH or not value.isprintable():
-        return Denied(f"it is longer than {MAX_LENGTH} characters, or holds control characters")
+        return Denied(NotAnAnnotation(MAX_LENGTH))
     subject, _, rest = value.strip().partition(" ")
     instant, _, rest = rest.strip().partition(" ")
     if not fits(subject):
-        return Denied("it names another run or plan")
+        return Denied(NamesAnother())
     try:
         expiry = datetime.fromisoformat(instant)
     except ValueError:
-        return Denied("it names no instant until which it holds, such as 2026-01-31T12:00:00Z")
+        return Denied(NoInstant())
     if expiry.tzinfo is None:
-        return Denied("its instant has no time zone")
+        return Denied(NoTimeZone())
     if not now < expiry <= now + LONGEST:
-        return Denied("it has expired, or holds for more than a day")
+        return Denied(NotInTime())
     return _Parsed(subject, expiry.astimezone(UTC), rest.strip())
