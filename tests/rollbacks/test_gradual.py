@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.events import RunOpened
+from logcaster_guard.domain.guardrails import Guardrail
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import Action, AlertPolicy, GradualPolicy, Policy
@@ -285,6 +286,12 @@ def test_where_it_cannot_be_done_it_says_why(around: Facts, spec: dict[str, Any]
     [reason] = found.reasons
     assert words in reason
     assert reason.startswith(("Deployment default/logcaster-prod ", "Service svc ", "Disruption budget pdb ", NAMESAKE))
+
+
+def test_a_release_that_the_workload_would_not_know_its_pods_of_is_no_destination() -> None:
+    found = planned(AROUND, bad(selector={"matchLabels": {"app": "another"}}))
+    assert isinstance(found, NotApplicable)
+    assert found.guardrail is Guardrail.SELECTOR_CHANGED
 
 
 @pytest.mark.parametrize("modes", [["ReadWriteMany"], ["ReadOnlyMany"], ["ReadWriteMany", "ReadOnlyMany"]])
