@@ -279,15 +279,21 @@ class World:
 
     def bind(self, name: str, minimum: int, maximum: int) -> None:
         """Somebody makes, or edits, the autoscaler of this Deployment."""
-        theirs = self.theirs[name]
+        theirs, meant = self.theirs[name], (minimum, maximum)
         if theirs.bounds is None:
             reference = {"kind": "Deployment", "name": name}
             spec = {"scaleTargetRef": reference, "minReplicas": minimum, "maxReplicas": maximum}
             self.cluster.add(Kind.AUTOSCALER, HPA, spec=spec)
         else:
             edit = {"minReplicas": minimum, "maxReplicas": maximum}
+            before = self.cluster.object(Kind.AUTOSCALER, HPA)["spec"]
+            # Who leaves a bound as it stands has not spoken of it, and does not become its field's manager either.
+            kept = tuple(
+                old if before[key] == new else new for (key, new), old in zip(edit.items(), theirs.bounds, strict=True)
+            )
+            meant = (kept[0], kept[1]) if kept[0] <= kept[1] else meant
             self.cluster.change(Kind.AUTOSCALER, HPA, lambda h: h["spec"].update(edit))
-        theirs.bounds = (minimum, maximum)
+        theirs.bounds = meant
         theirs.replicas = max(minimum, min(theirs.replicas, maximum))
 
     def pause(self, name: str, *, paused: bool) -> None:
