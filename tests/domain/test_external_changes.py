@@ -111,6 +111,7 @@ ALREADY = f"Somebody rolled the good release of {PROD} out already"
         (run(PIN, autoscaled=True), seen(replicas=4), None),
         (run(PIN, WAIT, step=1, autoscaled=True), seen(replicas=4), None),
         (run(PIN, WAIT, step=1, autoscaled=True), seen(replicas=3), None),
+        (run(PIN, WAIT, WAIT, step=2, autoscaled=True), seen(replicas=4), None),
         (run(TWO, ONE), seen(replicas=3), None),
         (run(TWO, ONE), seen(replicas=2), None),
         (run(TWO, ONE), seen(replicas=1), f"Somebody scaled {PROD} from 2 to 1."),
