@@ -192,13 +192,12 @@ def refine(
     nothing and does not move the onset, just as it would not have while somebody looked. Nothing before `credit_from`
     is credited.
     """
-    onset, credit = now, 0.0
+    quiet_at = float("-inf") if state.quiet_at is None else state.quiet_at
+    onset, credit, floor = now, 0.0, max(credit_from, quiet_at)
     for at in _back_to_not_met(samples, now, max(hole, step * 1.5)):
-        credit += onset - at if onset - at <= step * 1.5 else 0.0
+        credit += max(0.0, onset - max(at, floor)) if onset - at <= step * 1.5 else 0.0
         onset = at
-    if state.quiet_at is not None and onset < state.quiet_at:
-        credit, onset = min(credit, now - state.quiet_at), state.quiet_at
-    return replace(state, onset=onset, credit=min(credit, max(0.0, now - credit_from)), credited_to=now)
+    return replace(state, onset=max(onset, quiet_at), credit=credit, credited_to=now)
 
 
 def earlier_onset(state: TriggerState, samples: Sequence[Sample], *, step: float, hole: float) -> TriggerState:

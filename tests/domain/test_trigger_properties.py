@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from logcaster_guard.domain import triggers
@@ -124,6 +124,7 @@ class Guarded:
 
 
 @given(stretches, polls, happenings, st.booleans())
+@example([("+", 1), ("!", 1), ("+", 1)], [7, 1, 1, 1, 200], {0: "release"}, True)
 def test_what_fires_was_met_for_its_whole_duration(
     pieces: Sequence[tuple[str, int]], waits: Sequence[int], happens: Mapping[int, str], past: bool
 ) -> None:
