@@ -19,6 +19,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from logcaster_guard import journal_tools, stores
+from logcaster_guard.adapters import journal_codec
 from logcaster_guard.adapters import sqlite_layout as layout
 from logcaster_guard.adapters.blobs import FolderBlobs
 from logcaster_guard.adapters.journal import SqliteJournal
@@ -107,8 +108,8 @@ def unknown_event(_: str, body: Json) -> Json | None:
     return {"type": "ReleasePraised", "at": body["at"]} if body["type"] == "SignalSeen" else None
 
 
-def of_codec_2(_: str, body: Json) -> Json | None:
-    return {"type": body.pop("type"), "codec": 2, **body}
+def of_a_newer_codec(_: str, body: Json) -> Json | None:
+    return {"type": body.pop("type"), "codec": journal_codec.VERSION + 1, **body}
 
 
 def without_its_beginning(stream: str, body: Json) -> Json | None:
@@ -145,7 +146,7 @@ def test_what_is_whole_is_told_so_and_left_as_it_is(folder: Path) -> None:
         (lambda f: blob_of(f).write_bytes(b"{}"), "is damaged: restore the folder; restore it from a backup"),
         (lambda f: rechain(f, unknown_step), "'restore_configuration' is no kind of this version; run the"),
         (lambda f: rechain(f, unknown_event), "plain, seq 1: the event cannot be read: 'ReleasePraised' is no event"),
-        (lambda f: rechain(f, of_codec_2), "newer version of LogCaster Guard (event codec 2"),
+        (lambda f: rechain(f, of_a_newer_codec), f"LogCaster Guard (event codec {journal_codec.VERSION + 1}"),
         (lambda f: rechain(f, without_its_beginning), "which was never opened; an event before it is missing"),
     ],
 )  # fmt: skip

@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from logcaster_guard import rollbacks
 from logcaster_guard.domain.errors import JournalConflict
 from logcaster_guard.domain.gitops import OwnerKind
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Json
+from logcaster_guard.rollbacks.ways import WAYS
 from tests.cluster.case import Case
 from tests.cluster.crashes import Crash, Point
 from tests.cluster.ending import Undisturbed, ending, writes_of
 from tests.cluster.harness import Cluster
 from tests.cluster.scene import Scene
 
-WAYS_BACK = Path(rollbacks.__file__).parent
 RECORDINGS = 3
 MATRIX = (
     Case(Action.IMMEDIATE),
@@ -42,9 +40,9 @@ ONCE = {
 """What an immediate rollback does, without and with an autoscaler: raised, put back, and the field handed back."""
 
 
-def actions_with_a_way_back() -> set[str]:
-    """The actions that change something, by the modules of the ways back."""
-    return {f"{p.stem}_rollback" for p in WAYS_BACK.glob("[a-z]*.py")} - {"not_applicable_rollback"}
+def actions_with_a_way_back() -> set[Action]:
+    """The actions that change something."""
+    return {way.action for way in WAYS}
 
 
 async def record(

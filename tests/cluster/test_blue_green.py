@@ -14,6 +14,8 @@ from logcaster_guard.domain import runs
 from logcaster_guard.domain.events import AnswerDenied
 from logcaster_guard.domain.inbox.annotations import ABANDON, FREEZE, MARK
 from logcaster_guard.domain.inbox.commands import AnswerRun, Mark, MarkRelease, RunCommand, value_of
+from logcaster_guard.domain.inbox.denials import NamesAnother, NoRunOpen
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.messages.texts import english
@@ -196,7 +198,7 @@ async def test_what_is_said_on_the_environment_that_the_service_has_just_left_is
         assert left.ledger.records[good].bad_since is not None
     denied = [e.event.reason for e in left.entries if isinstance(e.event, AnswerDenied)]
     # Whether the run is still listening when it is read is a matter of timing: either way its author is told, once.
-    wanted = set[str]() if annotation == MARK else {"no rollback is open here", "it names another run or plan"}
+    wanted = set[Message]() if annotation == MARK else {NoRunOpen(), NamesAnother()}
     assert len(denied) == bool(wanted)
     assert set(denied) <= wanted
 
