@@ -27,7 +27,7 @@ def write(log: structlog.typing.FilteringBoundLogger, event: Event, *, target: s
 def _fields(event: Event) -> dict[str, Any]:
     if isinstance(event, NoticeQueued):
         return {"notice": event.notice.id, "about": event.notice.event, "title": event.notice.title}
-    told = {f.name: _shown(getattr(event, f.name)) for f in fields_of(event)}
+    told = {f.name: shown(getattr(event, f.name)) for f in fields_of(event)}
     fields = {k: v for k, v in told.items() if v is not None and v != () and k not in _UNTOLD}
     if isinstance(event, RunOpened):
         plan = event.plan
@@ -45,11 +45,12 @@ def _fields(event: Event) -> dict[str, Any]:
     return fields
 
 
-def _shown(value: Any) -> Any:  # noqa: ANN401 - any field of an event
+def shown(value: Any) -> Any:  # noqa: ANN401 - any field of an event
+    """The value as the log tells it: messages in English, dataclasses as mappings."""
     if isinstance(value, Message):
         return english().text(value)
     if isinstance(value, Mapping):
-        return {name: _shown(part) for name, part in value.items()}
+        return {name: shown(part) for name, part in value.items()}
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from logcaster_guard.domain.events import RevisionBad, RunOpened
 from logcaster_guard.domain.rules import Limits, Policy, Polling
@@ -98,13 +99,16 @@ async def test_a_dependency_that_fails_with_the_rollouts_rolls_nobody_back_and_e
         await ten_are_rolled_out(made, bad={})
         for name in TEN:
             made.prometheus.set(name, "error_rate", 0.4)
-        await made.pass_(3 * FIRES)
+        with capture_logs() as logs:
+            await made.pass_(3 * FIRES)
         assert opened(made) == []
         assert made.writes() == 0
         assert refusals(made) == {f"default/{n}": ["several_suspects"] for n in TEN}
         assert made.told(RevisionBad) == []
         [notice] = [n for n in made.notices("trigger.refused") if n.target == KEY]
         assert all(f"default/{n}" in notice.facts["suspects"] for n in TEN)
+        [line] = [line for line in logs if line["event"] == "trigger.refused" and line["target"] == KEY]
+        assert "error_rate" in line["evidence"]["attribution"], "the log tells in words what it was put down to"
 
 
 async def test_a_bad_one_among_ten_that_a_dependency_fails_is_rolled_back_if_it_stands_out() -> None:
