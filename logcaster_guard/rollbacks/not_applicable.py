@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from logcaster_guard.domain.guardrails import Guardrail
+from logcaster_guard.domain.message import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +15,7 @@ class NotApplicable:
     `guardrail` is what refuses it: anything but `strategy_unfit` holds for every strategy.
     """
 
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     guardrail: Guardrail = Guardrail.STRATEGY_UNFIT
 
 

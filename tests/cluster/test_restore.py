@@ -33,7 +33,7 @@ from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.release import Behaviour, Releases
 from logcaster_guard.sandbox.world import World
 from logcaster_guard.steps.await_rollout import AwaitRollout, AwaitRolloutHandler
-from logcaster_guard.steps.restore_template import RestoreTemplate, RestoreTemplateHandler
+from logcaster_guard.steps.restore_template import RestoreTemplate, TemplateHandler
 from tests.cluster.harness import Cluster
 from tests.cluster.test_guard import CLIENT_SIDE, PACE, environment, images, kubectl, manifest, role
 from tests.fakes.blobs import MemoryBlobs
@@ -73,7 +73,7 @@ class Bench:
         assert isinstance(plan, Plan)
         at = datetime.now(UTC)
         run = Run(RunOpened(at, "run", self.cluster.namespace, RULE.name, "test", plan), started=at)
-        handler, step = RestoreTemplateHandler(self.client, self.blobs), RestoreTemplate(self.blob)
+        handler, step = TemplateHandler(self.client, self.blobs), RestoreTemplate(self.blob)
         for _ in range(20):
             # The controllers write the status meanwhile: each conflict is looked at again, as the executor does.
             assert isinstance(await handler.observe(step, run), Before)

@@ -18,6 +18,7 @@ from logcaster_guard.domain.inbox.commands import (
     RollBack,
     RunCommand,
     Wish,
+    objection_to_names,
 )
 from logcaster_guard.domain.inbox.denials import (
     AnsweredAlready,
@@ -105,11 +106,16 @@ def rollback(value: str, now: datetime) -> RollBack | Denied:
     found = _parsed(value, now)
     if isinstance(found, Denied):
         return found
-    action, _, rest = found.rest.partition(" ")
+    way, _, rest = found.rest.partition(" ")
+    action, named, listed = way.partition("=")
     to, _, reason = rest.strip().partition(" ")
     if action not in ASKABLE or not to:
         return Denied(NoAction(ASKABLE, BEST))
-    wish = Wish(Action(action), "" if to == BEST else to)
+    only = tuple(listed.split(",")) if named else ()
+    objection = objection_to_names(Action(action), only)
+    if objection is not None:
+        return Denied(objection)
+    wish = Wish(Action(action), "" if to == BEST else to, only)
     return RollBack(found.subject, found.expiry, wish, reason.strip())
 
 
