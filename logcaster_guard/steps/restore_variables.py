@@ -11,7 +11,7 @@ from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.variables import with_variables_of
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.steps.restore_template import TemplateHandler, TemplateWrite
-from logcaster_guard.steps.services import StepKind
+from logcaster_guard.steps.step_services import StepKind
 
 
 @dataclass(frozen=True, slots=True)
