@@ -129,7 +129,7 @@ def _show(shown: Json) -> None:
             plain(f"  {line}")
             for line in shown["differences"] or ["the pod templates differ in nothing but their names"]
         ),
-        plain(f"Plan {shown['ticket']}, {shown['strategy']}:"),
+        plain(f"Plan {shown['approval_token']}, {shown['strategy']}:"),
         *(plain(f"  {number}. {line}") for number, line in enumerate(shown["steps"], 1)),
         *([plain(shown["leftover"], "yellow")] if shown["leftover"] else []),
     ]
@@ -148,7 +148,7 @@ def _asked(loaded: Loaded, target: Target, wish: Wish, reason: str, *, address: 
     _show(shown)
     if not agree():
         return True
-    request = RollBack(shown["ticket"], datetime.now(UTC) + ROLLBACK_VALID_FOR, wish, reason)
+    request = RollBack(shown["approval_token"], datetime.now(UTC) + ROLLBACK_VALID_FOR, wish, reason)
     way = Way(address, there=True, settings=loaded.settings)
     place = Place(Kind(target.kind), target.namespace, shown["workload"])
     written = writing.write(way, place, request)

@@ -43,9 +43,8 @@ from logcaster_guard.engine.source_health import SourceHealth
 from logcaster_guard.engine.status import Parts, ReadModel
 from logcaster_guard.engine.suspensions import Suspensions
 from logcaster_guard.engine.sweeping import Sweeper
-from logcaster_guard.engine.watch import TargetWatch
 from logcaster_guard.engine.watch_factory import WatchFactory
-from logcaster_guard.ports import Clock, Entry
+from logcaster_guard.ports import Clock, Cluster, Entry
 from logcaster_guard.steps.step_kinds import KINDS
 from logcaster_guard.steps.step_services import (
     Assessment,
@@ -114,31 +113,15 @@ class Guard:
         self._cluster = cluster
         self.state = JournalState(journal, clock, hub)
         self.problems = Problems(self.state, clock)
-        services = Services(
-            cluster=cluster,
-            clock=clock,
-            state=self.state,
-            blobs=self.blobs,
-            policy=configuration.policy,
-            sources=self._sources,
-            sampler=Sampler(self._sources, clock, configuration.policy.polling.interval),
-            signals=configuration.signals,
-            hub=hub,
-            problems=self.problems,
-            inbox=OperatorInbox(cluster, self.state, clock, configuration.policy),
-            self_workload=self._self_workload,
-        )
+        services = self._services(cluster, hub)
         self.outbox = self._compactor = None
         if journal is not None:
             self.outbox = outbox = Outbox(journal, channels, clock)
             hub.subscribe(JournalAppended, lambda appended: outbox.wake(appended.stream))
             self._compactor = Compactor(self.state, journal, outbox, clock, retention=configuration.policy.retention)
         inspector = SignalInspector(configuration.targets, configuration.signals, self._sources, clock)
-        self.watches: dict[str, TargetWatch] = {}
         handlers = self._handlers(services, inspector)
-        self.executor = executor = Executor(
-            self.state, clock, handlers, hub=hub, listener=services.inbox, followers=self.watches
-        )
+        self.executor = executor = Executor(self.state, clock, handlers, hub=hub, listener=services.inbox)
         hub.subscribe(RunFound, lambda found: executor.start(found.stream, found.run))
         self.sweeper = Sweeper(self.state, cluster, clock, configuration.targets, handlers)
         self._suspensions = Suspensions(
@@ -153,9 +136,26 @@ class Guard:
             view=self._view,
             rights=self._rights,
         )
-        self.watches.update((target.key, shared.watch(target)) for target in configuration.targets)
+        self.watches = {target.key: shared.watch(target) for target in configuration.targets}
         self.commands = CommandWriter(cluster, self.state, clock, self.watches, configuration.policy.ledger)
         self.read_model = ReadModel(self._parts())
+
+    def _services(self, cluster: Cluster, hub: Hub) -> Services:
+        configuration, clock = self._configuration, self._clock
+        return Services(
+            cluster=cluster,
+            clock=clock,
+            state=self.state,
+            blobs=self.blobs,
+            policy=configuration.policy,
+            sources=self._sources,
+            sampler=Sampler(self._sources, clock, configuration.policy.polling.interval),
+            signals=configuration.signals,
+            hub=hub,
+            problems=self.problems,
+            inbox=OperatorInbox(cluster, self.state, clock, configuration.policy),
+            self_workload=self._self_workload,
+        )
 
     def _parts(self) -> Parts:
         return Parts(

@@ -79,7 +79,7 @@ class ReleaseSummary:
 
     target: str
     record: Record
-    standing: ReleaseStatus
+    status: ReleaseStatus
     present: bool
 
 
@@ -362,8 +362,8 @@ class ReadModel:
         )
 
     def _release(self, target: str, ledger: Ledger, record: Record) -> ReleaseSummary:
-        standing = record.standing(self._parts.policy.ledger)
-        return ReleaseSummary(target, record, standing, present=record.template == ledger.present)
+        status = record.status(self._parts.policy.ledger)
+        return ReleaseSummary(target, record, status, present=record.template == ledger.present)
 
     def _leadership(self) -> LeadershipStatus | None:
         found = self._parts.authority

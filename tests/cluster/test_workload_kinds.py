@@ -123,13 +123,13 @@ async def test_it_is_back_on_the_good_template(cluster: Cluster, kind: str, new:
         async with guarding(cluster, kind, path, tmp_path) as guard:
             key = f"{cluster.namespace}/{NAME}"
 
-            def standings() -> list[ReleaseStatus]:
-                return [release.standing for release in guard.read_model.releases(key)]
+            def release_statuses() -> list[ReleaseStatus]:
+                return [release.status for release in guard.read_model.releases(key)]
 
             async def good() -> bool:
                 status = (await cluster.admin.get(path)).get("status") or {}
                 there = status.get("readyReplicas", 0) or status.get("numberReady", 0)
-                return bool(there) and standings() == [ReleaseStatus.GOOD]
+                return bool(there) and release_statuses() == [ReleaseStatus.GOOD]
 
             async def closed() -> bool:
                 found = guard.state.runs()

@@ -37,10 +37,10 @@ def roll(made: Bench, image: str, *env: Json) -> None:
     made.cluster.change(Kind.DEPLOYMENT, PROD, lambda d: d["spec"]["template"]["spec"]["containers"][0].update(edit))
 
 
-def standings(made: Bench) -> dict[str, ReleaseStatus]:
+def statuses(made: Bench) -> dict[str, ReleaseStatus]:
     """What each release is, by its revision's number."""
     records = made.guard.state.ledger(KEY).records.values()
-    return {r.revision: r.standing(LedgerPolicy()) for r in records}
+    return {r.revision: r.status(LedgerPolicy()) for r in records}
 
 
 @contextlib.asynccontextmanager
@@ -70,13 +70,13 @@ async def test_what_is_left_is_bad_and_what_was_made_is_unproven_until_it_earns_
     async with on_debug() as made:
         await recovered(made)
         assert (containers(made)["image"], containers(made)["env"]) == ("v2", [INFO, LIMIT])
-        assert standings(made) == {FIRST: UNPROVEN, GOOD: ReleaseStatus.GOOD, BAD: ReleaseStatus.BAD, MADE: UNPROVEN}
+        assert statuses(made) == {FIRST: UNPROVEN, GOOD: ReleaseStatus.GOOD, BAD: ReleaseStatus.BAD, MADE: UNPROVEN}
         ledger = made.guard.state.ledger(KEY)
         destination = ledger.destination(LedgerPolicy())
         assert destination is not None
         assert destination.revision == GOOD
         await made.pass_(700.0)
-        assert standings(made)[MADE] is ReleaseStatus.GOOD
+        assert statuses(made)[MADE] is ReleaseStatus.GOOD
         assert (made.writes(), made.told(RevisionBad)) == (1, [])
 
 
@@ -87,7 +87,7 @@ async def test_a_breach_that_begins_with_what_was_made_is_its_own() -> None:
         await made.pass_(200.0)
         assert [o.plan.strategy for o in made.told(RunOpened)] == ["env", "immediate"]
         assert (containers(made)["image"], containers(made)["env"]) == ("v1", [INFO])
-        assert standings(made)[MADE] is ReleaseStatus.BAD
+        assert statuses(made)[MADE] is ReleaseStatus.BAD
 
 
 async def test_variables_that_made_a_bad_release_before_are_refused_and_nothing_is_written() -> None:

@@ -43,7 +43,7 @@ OUTCOMES = (
 WORDS = {
     "outcome": OUTCOMES,
     "after_run": OUTCOMES,
-    "standing": tuple(ReleaseStatus),
+    "release_status": tuple(ReleaseStatus),
     "after_mark": tuple(ReleaseStatus),
     "cause": tuple(Cause),
     "space": tuple(Space),

@@ -34,10 +34,10 @@ def not_this_rollout(s: DecisionContext, policy: Policy) -> list[Refusal]:
     rollout = s.ledger.rollout_of(s.onset)
     if rollout is not None and rollout.by_guard is not None:
         present = s.ledger.records.get(rollout.template)
-        standing = ReleaseStatus.GOOD if present is None else present.standing(policy.ledger)
+        status = ReleaseStatus.GOOD if present is None else present.status(policy.ledger)
         # What a run has made of two releases is nobody's good one: it is judged like anybody's rollout.
-        if standing is not ReleaseStatus.UNPROVEN:
-            reason = (GuardPutItThere if standing is ReleaseStatus.BAD else ReleaseIsGood)(s.target, rollout.by_guard)
+        if status is not ReleaseStatus.UNPROVEN:
+            reason = (GuardPutItThere if status is ReleaseStatus.BAD else ReleaseIsGood)(s.target, rollout.by_guard)
             return [Refusal(Guardrail.NOT_CAUSED_BY_A_ROLLOUT, reason)]
     changed = None if rollout is None else rollout.earliest
     if changed is None:
