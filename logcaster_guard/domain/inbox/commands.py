@@ -137,10 +137,11 @@ def is_name_of_release(text: str) -> bool:
     return bool(text) and " " not in text and text.isprintable()
 
 
-def objection_to_names(action: Action, only: tuple[str, ...]) -> Message | None:
-    """Why these cannot be the variables that such a rollback restores; None if they can, or it names none."""
-    if not only or (action is Action.ENV and is_list_of_names(only)):
-        return None
+def wished(action: Action, to: str, only: str | None) -> Wish | Message:
+    """The rollback that these words ask for, or why none is; `only` are names joined by commas, None for no names."""
+    names = () if only is None else tuple(only.split(","))
+    if only is None or (action is Action.ENV and is_list_of_names(names)):
+        return Wish(action, to, names)
     return NoVariables(Action.ENV, MOST_NAMES, LONGEST_LIST)
 
 

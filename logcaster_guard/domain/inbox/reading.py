@@ -17,8 +17,7 @@ from logcaster_guard.domain.inbox.commands import (
     MarkRelease,
     RollBack,
     RunCommand,
-    Wish,
-    objection_to_names,
+    wished,
 )
 from logcaster_guard.domain.inbox.denials import (
     AnsweredAlready,
@@ -111,11 +110,9 @@ def rollback(value: str, now: datetime) -> RollBack | Denied:
     to, _, reason = rest.strip().partition(" ")
     if action not in ASKABLE or not to:
         return Denied(NoAction(ASKABLE, BEST))
-    only = tuple(listed.split(",")) if named else ()
-    objection = objection_to_names(Action(action), only)
-    if objection is not None:
-        return Denied(objection)
-    wish = Wish(Action(action), "" if to == BEST else to, only)
+    wish = wished(Action(action), "" if to == BEST else to, listed if named else None)
+    if isinstance(wish, Message):
+        return Denied(wish)
     return RollBack(found.subject, found.expiry, wish, reason.strip())
 
 
