@@ -28,7 +28,7 @@ def env(text: str) -> list[Json]:
 
 def pod(**containers: str | None) -> Json:
     """A template with these containers' variables; None: it has no `env`. What begins with `init` runs first."""
-    made = [
+    made: list[Json] = [
         {"name": name, "image": f"{name}:1", **({} if text is None else {"env": env(text)})}
         for name, text in containers.items()
     ]
@@ -111,7 +111,7 @@ named = st.lists(st.sampled_from(NAMES), unique=True)
 
 
 def of_container(template: Json, name: str) -> Json:
-    found = next((c for c in template["spec"]["containers"] if c["name"] == name), {})
+    found: Json = next((c for c in template["spec"]["containers"] if c["name"] == name), {})
     return {v["name"]: v for v in found.get("env", [])}
 
 
