@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from logcaster_guard.domain.guardrails import Guardrail
-from logcaster_guard.domain.message import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +14,7 @@ class NotApplicable:
     `guardrail` is what refuses it: anything but `strategy_unfit` holds for every strategy.
     """
 
-    reasons: tuple[Reason, ...]
+    reasons: tuple[str, ...]
     guardrail: Guardrail = Guardrail.STRATEGY_UNFIT
 
 

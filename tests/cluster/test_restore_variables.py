@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from logcaster_guard.domain.variable_reasons import NothingToRestore
 from logcaster_guard.domain.workload import LAST_APPLIED
+from logcaster_guard.messages.texts import english
 from logcaster_guard.rollbacks import env
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 from logcaster_guard.sandbox import objects
@@ -78,4 +78,4 @@ async def test_what_is_named_is_as_it_was_and_the_rest_is_byte_for_byte_what_it_
     assert after == before
     again = env.plan(await bench.facts("LOG_LEVEL", "NODE"))
     assert isinstance(again, NotApplicable)
-    assert isinstance(again.reasons[0], NothingToRestore)
+    assert "choose immediate_rollback" in english().text(again.reasons[0])
