@@ -122,6 +122,9 @@ async def test_people_see_what_would_change_and_get_what_they_agreed_to() -> Non
         assert isinstance(shown, Preview)
         place = "spec.containers[c].env"
         assert shown.told()["differences"] == [f'- {place}[LIMIT]: "9"', f'~ {place}[LOG_LEVEL]: "debug" → "info"']
+        unknown = await runs.preview(Wish(Action.ENV, only=("NOBODY",)))
+        assert not isinstance(unknown, Preview)
+        assert "There are LIMIT, LOG_LEVEL." in english().text(unknown[0])
         other = await runs.preview(Wish(Action.ENV, only=("LOG_LEVEL",)))
         assert isinstance(other, Preview)
         assert other.approval_token != shown.approval_token
