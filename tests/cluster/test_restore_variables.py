@@ -15,8 +15,8 @@ from logcaster_guard.rollbacks import env
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 from logcaster_guard.sandbox import objects
 from tests.cluster.harness import Cluster
-from tests.cluster.test_guard import CLIENT_SIDE, environment, images, kubectl, manifest
-from tests.cluster.test_restore import Bench, apply_flags, bench
+from tests.cluster.test_guard import CLIENT_SIDE, apply_flags, environment, images, kubectl, manifest
+from tests.cluster.test_restore import Bench, bench
 
 __all__ = ["bench"]
 pytestmark = [
@@ -32,7 +32,7 @@ PASSWORD = {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "db", "ke
 async def test_the_images_stay_and_the_next_apply_carries_nothing_over(
     cluster: Cluster, bench: Bench, way: str
 ) -> None:
-    flags = apply_flags(cluster, way)
+    flags = apply_flags(way)
     await kubectl(cluster, "apply", *flags, "-f", "-", stdin=manifest(cluster, "1.0"))
     await bench.save()
     await kubectl(cluster, "apply", *flags, "-f", "-", stdin=manifest(cluster, "2.0"))
