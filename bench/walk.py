@@ -26,7 +26,7 @@ from tests.fakes.journal import MemoryJournal
 ROOT = Path(logcaster_guard.__file__).parent
 ROOMS = ("engine", "rollbacks", "steps")
 NOT_COUNTED = frozenset(
-    {"journal_state", "event_log", "outbox", "fencing", "counters", "hub", "recurring_log", "watchdog", "loops"}
+    {"journal_state", "event_lines", "outbox", "fencing", "guard_counters", "hub", "recurring_log", "watchdog", "tasks"}
 )
 LEGS = {
     "follow ": "the sample fills the duration",

@@ -36,7 +36,7 @@ from logcaster_guard.domain.runs import RECOVERED
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.engine.command_writer import Place
 from logcaster_guard.engine.guard import Guard
-from logcaster_guard.engine.manual import ManualRuns, Preview
+from logcaster_guard.engine.manual_runs import ManualRuns, Preview
 from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Kind
 from logcaster_guard.web.rendering import one_run

@@ -34,7 +34,7 @@ from logcaster_guard.engine.journal_state import JournalState
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Clock
-from logcaster_guard.steps.services import Handlers
+from logcaster_guard.steps.step_services import Handlers
 
 _JOURNAL_RETRY = 5.0
 _LONGEST_PAUSE = 60.0

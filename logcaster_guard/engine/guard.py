@@ -23,19 +23,19 @@ from logcaster_guard.engine import epoch_marker
 from logcaster_guard.engine.clock_comparison import ClockComparison
 from logcaster_guard.engine.command_writer import CommandWriter
 from logcaster_guard.engine.compaction import Compactor
-from logcaster_guard.engine.counters import CountedBlobs, CountedJournal
-from logcaster_guard.engine.credible import CredibleSource
+from logcaster_guard.engine.credible_source import CredibleSource
+from logcaster_guard.engine.deployment_signals import SignalInspector
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.fencing import fenced
+from logcaster_guard.engine.guard_counters import CountedBlobs, CountedJournal
 from logcaster_guard.engine.hub import Hub, JournalAppended, RunFound
-from logcaster_guard.engine.inspection import SignalInspector
 from logcaster_guard.engine.journal_down import JournalDownNotifier
 from logcaster_guard.engine.journal_state import JournalState
 from logcaster_guard.engine.leader_elector import LeaderElector, during
-from logcaster_guard.engine.manual import ManualRuns
+from logcaster_guard.engine.manual_runs import ManualRuns
 from logcaster_guard.engine.operator_inbox import OperatorInbox
 from logcaster_guard.engine.outbox import Outbox
-from logcaster_guard.engine.problems import Problems
+from logcaster_guard.engine.problem_tracker import Problems
 from logcaster_guard.engine.sampling import Sampler
 from logcaster_guard.engine.self_workload import OwnPod, own_workload
 from logcaster_guard.engine.services import Configuration, GuardPorts, SelfWorkload, Services
@@ -46,8 +46,15 @@ from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.engine.watch import TargetWatch
 from logcaster_guard.engine.watch_factory import WatchFactory
 from logcaster_guard.ports import Clock, Entry
-from logcaster_guard.steps.kinds import KINDS
-from logcaster_guard.steps.services import Assessment, HandlerContext, Handlers, StepKind, compensations_of, handlers_of
+from logcaster_guard.steps.step_kinds import KINDS
+from logcaster_guard.steps.step_services import (
+    Assessment,
+    HandlerContext,
+    Handlers,
+    StepKind,
+    compensations_of,
+    handlers_of,
+)
 
 _DRAIN = 5.0
 _SWEEP = 60.0

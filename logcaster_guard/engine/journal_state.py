@@ -29,7 +29,7 @@ from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.state import State, target_of
-from logcaster_guard.engine.event_log import write
+from logcaster_guard.engine.event_lines import write
 from logcaster_guard.engine.hub import Hub, JournalAppended, RunFound
 from logcaster_guard.ports import Clock, Entry, Journal
 

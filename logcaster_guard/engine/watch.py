@@ -21,13 +21,13 @@ from logcaster_guard.domain.triggers import Phase
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.decisions import Decisions
 from logcaster_guard.engine.executor import Executor
-from logcaster_guard.engine.loops import LoopTasks, until
-from logcaster_guard.engine.manual import ManualRuns
+from logcaster_guard.engine.manual_runs import ManualRuns
 from logcaster_guard.engine.reader import Reader
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.engine.services import Services, TargetContext
 from logcaster_guard.engine.source_health import KUBERNETES
+from logcaster_guard.engine.tasks import LoopTasks, until
 from logcaster_guard.engine.triggers import Trigger, Triggers
 from logcaster_guard.engine.watchdog import Watchdog
 

@@ -10,14 +10,14 @@ from logcaster_guard.domain.rules import Rule
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.engine.attribution import Attributor
 from logcaster_guard.engine.decisions import Decisions
+from logcaster_guard.engine.deployment_signals import SignalInspector
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.hub import RuleRefused
-from logcaster_guard.engine.inspection import SignalInspector
 from logcaster_guard.engine.live_workload import LiveWorkload
-from logcaster_guard.engine.manual import ManualRuns
+from logcaster_guard.engine.manual_runs import ManualRuns
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.engine.reader import Reader
-from logcaster_guard.engine.refusing import Refusals
+from logcaster_guard.engine.refused_triggers import Refusals
 from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.engine.services import Services, TargetContext
 from logcaster_guard.engine.source_health import SourceHealth

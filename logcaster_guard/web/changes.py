@@ -26,7 +26,7 @@ from logcaster_guard.domain.inbox.commands import (
 from logcaster_guard.domain.inbox.freezes import FreezeCommand
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.engine.command_writer import CommandWriter, Said, Written
-from logcaster_guard.engine.manual import ManualRuns
+from logcaster_guard.engine.manual_runs import ManualRuns
 from logcaster_guard.engine.status import ReadModel
 from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Caller, Clock, Gate

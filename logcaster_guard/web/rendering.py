@@ -20,7 +20,7 @@ from logcaster_guard.domain.problems import Problem
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Unit
 from logcaster_guard.domain.triggers import Phase
-from logcaster_guard.engine.manual import Preview
+from logcaster_guard.engine.manual_runs import Preview
 from logcaster_guard.engine.status import (
     Explanation,
     GuardStatus,

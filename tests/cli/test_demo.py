@@ -15,7 +15,7 @@ from rich.console import Console
 from logcaster_guard.cli.scenarios import SCENARIOS, Name, rules_text
 from logcaster_guard.cli.story import STEPS, GuardLog, Timeline
 from logcaster_guard.config.loading import load
-from logcaster_guard.steps.kinds import KINDS
+from logcaster_guard.steps.step_kinds import KINDS
 from tests.real import presence
 
 DEMO = [str(Path(sys.executable).with_name("logcaster-guard")), "demo"]

@@ -14,7 +14,7 @@ from logcaster_guard.adapters.blobs import FolderBlobs
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.journal import SqliteJournal
 from logcaster_guard.adapters.kubernetes.connect import connect
-from logcaster_guard.adapters.kubernetes.events import EventChannel
+from logcaster_guard.adapters.kubernetes.event_channel import EventChannel
 from logcaster_guard.domain import runs
 from logcaster_guard.domain.ledger import ReleaseStatus
 from logcaster_guard.domain.signals import History, NoHistory, Reading, Signal, SourceName, Target, Value

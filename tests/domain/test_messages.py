@@ -15,8 +15,8 @@ from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import Compensation, Plan
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.messages.texts import Language, Texts
-from logcaster_guard.steps.kinds import KINDS
-from logcaster_guard.steps.services import compensations_of
+from logcaster_guard.steps.step_kinds import KINDS
+from logcaster_guard.steps.step_services import compensations_of
 from tests.domain.build import at, rule
 
 TARGET = Target(name="web", namespace="shop", deployment="web")

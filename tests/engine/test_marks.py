@@ -22,7 +22,7 @@ from logcaster_guard.domain.inbox.commands import Mark, MarkRelease, Wish, value
 from logcaster_guard.domain.inbox.denials import RunLeavesIt
 from logcaster_guard.domain.ledger import ReleaseStatus
 from logcaster_guard.domain.rules import Action, FallbackPolicy, LedgerPolicy, Limits, Policy
-from logcaster_guard.engine.manual import Preview
+from logcaster_guard.engine.manual_runs import Preview
 from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Clock, Json, Kind
 from tests.engine.bench import FIRES, KEY, PROD, PROVEN, Bench, bench, hpa, in_mid_run, minimum, rule

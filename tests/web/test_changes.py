@@ -18,7 +18,7 @@ from logcaster_guard.domain.events import AnswerDenied, RevisionMarked, RunAnswe
 from logcaster_guard.domain.inbox.commands import Wish
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.engine.guard import Guard
-from logcaster_guard.engine.manual import Preview
+from logcaster_guard.engine.manual_runs import Preview
 from logcaster_guard.fields.secrets import Secret
 from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Caller, Gate, Kind

@@ -22,7 +22,7 @@ from logcaster_guard.domain.guardrails import Guardrail
 from logcaster_guard.domain.inbox.annotations import ROLLBACK
 from logcaster_guard.domain.inbox.commands import RollBack, Wish, value_of
 from logcaster_guard.domain.rules import Action
-from logcaster_guard.engine.manual import Preview
+from logcaster_guard.engine.manual_runs import Preview
 from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Kind
 from logcaster_guard.web.server import serving
