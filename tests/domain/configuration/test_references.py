@@ -26,6 +26,7 @@ ITEMS = {
     "name": "v",
     "configMap": {"name": "app", "items": [{"key": "a", "path": "x/a.txt"}, {"key": "b", "path": "b"}]},
 }
+TWICE = {"name": "v", "configMap": {"name": "app", "items": [{"key": "a", "path": "x"}, {"key": "a", "path": "y"}]}}
 
 
 def pod_template(
