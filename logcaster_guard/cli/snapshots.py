@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from logcaster_guard import stores
+from logcaster_guard import saved_snapshots, stores
 from logcaster_guard.cli.asking import UNREACHABLE, AsJson, ended, instant, plain, show, show_json, table
 from logcaster_guard.cli.check import BAD_INPUT, print_faults
 from logcaster_guard.config.loading import Loaded, load
@@ -93,7 +93,7 @@ async def _read(loaded: Loaded) -> Found:
     async with stores.blobs_alone(loaded.settings) as blobs:
         for digest in await blobs.digests():
             try:
-                found[digest] = Snapshot.from_bytes(await blobs.get(digest))
+                found[digest] = await saved_snapshots.load(blobs, digest)
             except (SnapshotUnreadable, BlobMissing):
                 # Releases are kept in the same place; what is damaged is no snapshot to show either.
                 continue

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from logcaster_guard import saved_snapshots
 from logcaster_guard.adapters.blobs import FolderBlobs
 from logcaster_guard.cli.main import app
 from logcaster_guard.domain.snapshots import Snapshot
@@ -34,8 +35,8 @@ async def names(tmp_path: Path) -> list[str]:
     (tmp_path / "guard.yaml").write_text(f"journal: {{path: {tmp_path}/journal.db, blobs: {tmp_path}/blobs}}\n")
     days = [("web:1", 1), ("web:2", 2), ("web:2", 3)]
     return [
-        await blobs.put(
-            Snapshot(datetime(2026, 1, day, tzinfo=UTC), "shop/web", (manifest(image, str(day)),)).to_bytes()
+        await saved_snapshots.save(
+            blobs, Snapshot(datetime(2026, 1, day, tzinfo=UTC), "shop/web", (manifest(image, str(day)),))
         )
         for image, day in days
     ]
