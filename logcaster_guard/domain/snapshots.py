@@ -103,6 +103,11 @@ class Snapshot:
                 return manifest
         return None
 
+    @property
+    def unread(self) -> Sequence[Omission]:
+        """What could not be read, but for Secrets, which never are."""
+        return [o for o in self.omissions if o.reason is NoContent.UNREADABLE and o.kind != ConfigKind.SECRET]
+
     def parts(self) -> Sequence[bytes]:
         """What is kept beside the index: the manifests of all that is no configuration, then each ConfigMap."""
         configuration = [m for m in self.manifests if m.get("kind") == ConfigKind.CONFIG_MAP]

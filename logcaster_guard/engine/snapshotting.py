@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import structlog
 
@@ -20,12 +21,7 @@ from logcaster_guard.ports import Blobs, Clock, Json, Kind, Reads
 
 FORBIDDEN = 403
 NEVER_READ = "the guard reads no Secret of a target"
-
-
-@dataclass(slots=True)
-class _Findings:
-    manifests: list[Json] = field(default_factory=list)
-    omissions: list[Omission] = field(default_factory=list)
+WORKLOADS = frozenset(rights.KIND_ROLES)
 
 
 class Snapshotter:
@@ -40,69 +36,89 @@ class Snapshotter:
         self._log = structlog.get_logger().bind(target=target.key)
 
     async def take(self, workload: Workload) -> str:
-        """The name of a new snapshot: workload, other environments, Service, autoscalers, budgets, ConfigMaps.
-
-        What may not be read is left out, and named in it. Raises the `ClusterError` and `JournalUnavailable` it met.
-        """
-        found = await self._environments(workload)
-        await self._note_objects(found, Kind.SERVICE, [self._target.service] if self._target.service else [])
-        for kind in (Kind.AUTOSCALER, Kind.DISRUPTION_BUDGET):
-            await self._note_all(found, kind)
-        manifests, missing = await configuration(self._cluster, found.manifests)
-        snapshot = Snapshot(
-            self._clock.now(),
-            self._target.key,
-            (*map(lasting, found.manifests), *manifests),
-            (*found.omissions, *missing),
-        )
-        self._tell(snapshot.omissions)
+        """The name of a new snapshot; see `taken`. Raises the `ClusterError` and `JournalUnavailable` it met."""
+        snapshot = await taken(self._target, workload, self._cluster, self._clock.now())
+        self._tell(snapshot.unread)
         return await saved_snapshots.save(self._blobs, snapshot)
 
-    async def _environments(self, workload: Workload) -> _Findings:
-        found = _Findings([workload.raw])
-        await self._note_objects(
-            found, Kind.DEPLOYMENT, sorted(set(self._target.environments.values()) - {workload.name})
-        )
-        return found
-
-    async def _note_objects(self, found: _Findings, kind: Kind, names: Iterable[str]) -> None:
-        for name in names:
-            try:
-                found.manifests.append(await self._cluster.get(kind, self._target.namespace, name))
-            except NotFound:
-                found.omissions.append(Omission(kind, self._target.namespace, name, NoContent.ABSENT))
-            except Rejected as error:
-                found.omissions.append(_refused(kind, self._target.namespace, name, error))
-
-    async def _note_all(self, found: _Findings, kind: Kind) -> None:
-        try:
-            items = await self._cluster.list(kind, self._target.namespace)
-        except Rejected as error:
-            found.omissions.append(_refused(kind, self._target.namespace, "", error))
-        else:
-            # The API server leaves the kind out of a list's items.
-            found.manifests += [{**item, "kind": str(kind)} for item in items]
-
-    def _tell(self, omissions: Iterable[Omission]) -> None:
-        unread = {o for o in omissions if o.reason is NoContent.UNREADABLE and o.kind != ConfigKind.SECRET}
-        for omission in sorted(unread - self._told, key=str):
+    def _tell(self, unread: Iterable[Omission]) -> None:
+        for omission in sorted(set(unread) - self._told, key=str):
             self._log.warning("snapshot.incomplete", left_out=str(omission), detail=omission.detail)
         self._told = frozenset(unread)
 
 
-async def configuration(cluster: Reads, manifests: Iterable[Json]) -> tuple[Sequence[Json], Sequence[Omission]]:
-    """The ConfigMaps that the pod templates of these workloads refer to, as they are now, and what is left out.
+async def taken(target: Target, workload: Workload, cluster: Reads, now: datetime) -> Snapshot:
+    """A snapshot: workload, other environments, Service, autoscalers, disruption budgets, and their ConfigMaps.
+
+    What may not be read is left out, and named in it. Raises the `ClusterError` it met.
+    """
+    reading = _Reading(cluster, target.namespace, [{**workload.raw, "kind": workload.kind}])
+    for name in sorted(set(target.environments.values()) - {workload.name}):
+        await reading.get(Kind.DEPLOYMENT, name)
+    if target.service is not None:
+        await reading.get(Kind.SERVICE, target.service)
+    for kind in (Kind.AUTOSCALER, Kind.DISRUPTION_BUDGET):
+        await reading.list(kind)
+    config_maps, left_out = await configuration(cluster, referred(reading.manifests))
+    manifests = (*map(lasting, reading.manifests), *config_maps)
+    return Snapshot(now, target.key, manifests, (*reading.omissions, *left_out))
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What was found in a namespace, and what was not."""
+
+    cluster: Reads
+    namespace: str
+    manifests: list[Json]
+    omissions: list[Omission] = field(default_factory=list)
+
+    async def get(self, kind: Kind, name: str) -> None:
+        """Look at one object."""
+        try:
+            self.manifests.append(await self.cluster.get(kind, self.namespace, name))
+        except NotFound:
+            self.omissions.append(Omission(kind, self.namespace, name, NoContent.ABSENT))
+        except Rejected as error:
+            self._refused(kind, name, error)
+
+    async def list(self, kind: Kind) -> None:
+        """Look at all objects of a kind."""
+        try:
+            items = await self.cluster.list(kind, self.namespace)
+        except Rejected as error:
+            self._refused(kind, "", error)
+        else:
+            # The API server leaves the kind out of a list's items.
+            self.manifests += [{**item, "kind": str(kind)} for item in items]
+
+    def _refused(self, kind: Kind, name: str, error: Rejected) -> None:
+        if error.status != FORBIDDEN:
+            raise error
+        self.omissions.append(Omission(kind, self.namespace, name, NoContent.UNREADABLE, str(error)))
+
+
+def referred(manifests: Iterable[Json]) -> frozenset[ConfigObject]:
+    """The ConfigMaps and Secrets that the pod templates of these workloads refer to."""
+    return frozenset(
+        found
+        for manifest in manifests
+        if manifest.get("kind") in WORKLOADS
+        for found in objects_of(
+            references_of(manifest["spec"]["template"], str(manifest["metadata"]["namespace"]))
+        )
+    )  # fmt: skip
+
+
+async def configuration(
+    cluster: Reads, objects: Iterable[ConfigObject]
+) -> tuple[Sequence[Json], Sequence[Omission]]:  # fmt: skip
+    """The ConfigMaps among these objects as they are now, and what of them is left out.
 
     No failure of the API server ends it: what could not be read is left out.
     """
-    objects = sorted({o for m in manifests for o in _referred(m)})
-    found = await asyncio.gather(*(_read(cluster, o) for o in objects))
+    found = await asyncio.gather(*(_read(cluster, o) for o in sorted(objects)))
     return [f for f in found if not isinstance(f, Omission)], [f for f in found if isinstance(f, Omission)]
-
-
-def _referred(manifest: Json) -> Iterable[ConfigObject]:
-    template = (manifest.get("spec") or {}).get("template")
-    return objects_of(references_of(template, str(manifest["metadata"]["namespace"]))) if template else ()
 
 
 async def _read(cluster: Reads, found: ConfigObject) -> Json | Omission:
@@ -119,10 +135,3 @@ async def _read(cluster: Reads, found: ConfigObject) -> Json | Omission:
             return Omission(*place, NoContent.UNREADABLE, right.missing("no snapshot holds it"))
         return Omission(*place, NoContent.UNREADABLE, str(error))
     return {**manifest, "kind": str(found.kind)}
-
-
-def _refused(kind: Kind, namespace: str, name: str, error: Rejected) -> Omission:
-    """What is left out of a snapshot because it may not be read; raises the error where that is not why."""
-    if error.status != FORBIDDEN:
-        raise error
-    return Omission(kind, namespace, name, NoContent.UNREADABLE, str(error))
