@@ -11,11 +11,13 @@ import structlog
 from logcaster_guard import saved_snapshots
 from logcaster_guard.domain.configuration.content import NoContent
 from logcaster_guard.domain.errors import ClusterError, Rejected, Unavailable
+from logcaster_guard.domain.events import RevisionGood, RunOpened
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.snapshots import Omission, Snapshot
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.snapshotting import NEVER_READ, Snapshotter
 from logcaster_guard.ports import Kind
+from tests.engine.bench import FIRES, PROD, bench
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import NAMESPACE, FakeCluster
@@ -160,3 +162,19 @@ async def test_of_two_that_differ_in_the_time_alone_one_index_more_is_kept() -> 
     scene.cluster.change(Kind.CONFIG_MAP, "by-env", lambda c: c["data"].update(level="debug"))
     assert configuration(await scene.take())["by-env"] == "debug"
     assert len(scene.blobs.contents) == before + 3
+
+
+@pytest.mark.parametrize("error", [None, Rejected("forbidden", status=403), Unavailable("no answer")])
+async def test_a_good_release_and_a_run_each_have_theirs_and_no_run_waits_for_it(error: ClusterError | None) -> None:
+    async with bench() as made:
+        made.cluster.change(Kind.DEPLOYMENT, PROD, refer)
+        for name in ("by-env", "by-env-from", "by-volume"):
+            made.cluster.add(Kind.CONFIG_MAP, name, data={"level": "good"})
+        made.cluster.fault = lambda _, kind, name: error if (kind, name) == (Kind.CONFIG_MAP, "by-env") else None
+        await made.bad_v2()
+        made.cluster.change(Kind.CONFIG_MAP, "by-volume", lambda c: c["data"].update(level="bad"))
+        await made.pass_(FIRES)
+        [opened], [earned, *_] = made.told(RunOpened), made.told(RevisionGood)
+        before, good = [await saved_snapshots.load(made.blobs, s) for s in (opened.snapshot, earned.snapshot)]
+        assert (configuration(good)["by-volume"], configuration(before)["by-volume"]) == ("good", "bad")
+        assert {"by-env" in configuration(s) for s in (before, good)} == {error is None}
