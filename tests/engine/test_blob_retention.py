@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from secrets import token_hex
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from logcaster_guard import saved_snapshots
+from logcaster_guard.adapters.kubernetes.blobs import KubernetesBlobs
+from logcaster_guard.adapters.kubernetes.stored import Place
 from logcaster_guard.domain.errors import BlobMissing, JournalUnavailable
 from logcaster_guard.domain.rules import SnapshotPolicy
 from logcaster_guard.domain.snapshots import Snapshot
 from logcaster_guard.engine.blob_retention import blobs_to_keep
 from tests.fakes.blobs import MemoryBlobs
+from tests.fakes.secrets import Secrets
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 _CONTENTS = st.integers(0, 3)
@@ -86,3 +90,19 @@ async def test_nothing_goes_while_what_is_needed_cannot_be_read() -> None:
         await blobs_to_keep(blobs, {name}, SnapshotPolicy(), NOW)
     # One that nobody needs stays itself, and keeps nothing else from going.
     assert await blobs_to_keep(blobs, (), SnapshotPolicy(), NOW) == {name}
+
+
+async def test_in_the_cluster_a_large_config_map_goes_into_pieces_and_whole_again() -> None:
+    secrets = Secrets()
+    blobs = KubernetesBlobs(secrets, Place("guards", "logcaster-guard"))
+    large = {"kind": "ConfigMap", "metadata": {"name": "large"}, "binaryData": {"file": token_hex(700_000)}}
+    snapshot = Snapshot(NOW, "shop/web", (*taken(0, 1).manifests, large))
+    name = await saved_snapshots.save(blobs, snapshot)
+    # An index, a part with the Deployment, and two ConfigMaps of which one does not fit into one Secret.
+    assert len(secrets.objects) == 5
+    assert await saved_snapshots.load(blobs, name) == snapshot
+    await blobs.keep_only(await blobs_to_keep(blobs, {name}, SnapshotPolicy(), NOW), older_than=-60.0)
+    assert await saved_snapshots.load(blobs, name) == snapshot
+    later = NOW + timedelta(days=31)
+    await blobs.keep_only(await blobs_to_keep(blobs, (), SnapshotPolicy(), later), older_than=-60.0)
+    assert not secrets.objects
