@@ -86,6 +86,12 @@ def test_a_difference_is_seen_without_what_differs() -> None:
     assert [m["data"]["token"] for m in (same, other)] == ["(hidden 1)", "(hidden 2)"]
 
 
+def test_of_what_was_applied_last_everything_else_is_shown() -> None:
+    applied = deployment(image="web:2", env=[{"name": "DB_PASSWORD", "value": HUNTER}])
+    shown = Masker().masked(annotated(**{APPLIED: json.dumps(applied)}))["metadata"]["annotations"][APPLIED]
+    assert json.loads(shown) == deployment(image="web:2", env=[{"name": "DB_PASSWORD", "value": "(hidden 1)"}])
+
+
 def test_of_a_file_the_other_lines_are_shown() -> None:
     shown = Masker().masked(config_map(**{"app.yaml": f"level: debug\ntoken:\n  value: {HUNTER}\nport: 1"}))
     assert shown["data"]["app.yaml"] == "level: debug\n(hidden 1)\n(hidden 2)\nport: 1"
