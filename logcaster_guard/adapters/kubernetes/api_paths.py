@@ -38,6 +38,7 @@ RESOURCES: Mapping[Kind, Resource] = {
     Kind.EVENT: Resource("", "v1", "events"),
     Kind.LEASE: Resource("coordination.k8s.io", "v1", "leases"),
     Kind.SECRET: Resource("", "v1", "secrets"),
+    Kind.CONFIG_MAP: Resource("", "v1", "configmaps"),
     Kind.APPLICATION: Resource("argoproj.io", "v1alpha1", "applications"),
     Kind.KUSTOMIZATION: Resource("kustomize.toolkit.fluxcd.io", "v1", "kustomizations"),
     Kind.HELM_RELEASE: Resource("helm.toolkit.fluxcd.io", "v2", "helmreleases"),
