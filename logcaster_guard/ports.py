@@ -121,6 +121,7 @@ class Kind(StrEnum):
     ENDPOINT_SLICE = "EndpointSlice"
     EVENT = "Event"
     LEASE = "Lease"
+    CONFIG_MAP = "ConfigMap"
     SECRET = "Secret"  # noqa: S105 - the name of a kind
     CONFIG_MAP = "ConfigMap"
     APPLICATION = "Application"
@@ -320,17 +321,21 @@ class Journal(Protocol):
         """Release what it is kept in."""
 
 
-class Blobs(Protocol):
-    """Content kept under its SHA-256."""
-
-    async def put(self, content: bytes) -> str:
-        """Keep `content` durably; returns its digest in lower-case hex."""
+class ReadableBlobs(Protocol):
+    """The reading half of `Blobs`."""
 
     async def get(self, digest: str) -> bytes:
         """The content, checked against `digest`.
 
         Raises `BlobMissing`, and a `ClusterError` where the store is in the cluster and gave no answer.
         """
+
+
+class Blobs(ReadableBlobs, Protocol):
+    """Content kept under its SHA-256."""
+
+    async def put(self, content: bytes) -> str:
+        """Keep `content` durably; returns its digest in lower-case hex."""
 
     async def digests(self) -> Sequence[str]:
         """Everything that is kept, in no order."""
