@@ -123,7 +123,6 @@ class Kind(StrEnum):
     LEASE = "Lease"
     CONFIG_MAP = "ConfigMap"
     SECRET = "Secret"  # noqa: S105 - the name of a kind
-    CONFIG_MAP = "ConfigMap"
     APPLICATION = "Application"
     KUSTOMIZATION = "Kustomization"
     HELM_RELEASE = "HelmRelease"

@@ -39,7 +39,6 @@ RESOURCES: Mapping[Kind, Resource] = {
     Kind.LEASE: Resource("coordination.k8s.io", "v1", "leases"),
     Kind.CONFIG_MAP: Resource("", "v1", "configmaps"),
     Kind.SECRET: Resource("", "v1", "secrets"),
-    Kind.CONFIG_MAP: Resource("", "v1", "configmaps"),
     Kind.APPLICATION: Resource("argoproj.io", "v1alpha1", "applications"),
     Kind.KUSTOMIZATION: Resource("kustomize.toolkit.fluxcd.io", "v1", "kustomizations"),
     Kind.HELM_RELEASE: Resource("helm.toolkit.fluxcd.io", "v2", "helmreleases"),
