@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from logcaster_guard.cluster_view import ClusterView
 from logcaster_guard.domain.rules import Rule
@@ -99,5 +100,6 @@ class WatchFactory:
             blobs=self.services.blobs,
             policy=self.services.policy,
             inspector=self.inspector,
+            ledger=partial(self.services.state.ledger, target.key),
             rights=self.rights,
         )

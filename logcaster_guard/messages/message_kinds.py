@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from logcaster_guard.domain import evidence, problems, reasons, theirs
 from logcaster_guard.domain import step_reasons as steps
+from logcaster_guard.domain import variable_reasons as variables
 from logcaster_guard.domain.guardrails import refusal_messages as refusals
 from logcaster_guard.domain.inbox import denials
 from logcaster_guard.domain.message import Message
@@ -101,6 +102,9 @@ MESSAGES: tuple[type[Message], ...] = (
     refusals.CoolingDown,
     refusals.TargetBudgetSpent,
     refusals.ClusterBudgetSpent,
+    variables.UnknownVariables,
+    variables.NothingToRestore,
+    variables.WouldBeBad,
     reasons.RuleMet,
     reasons.TakesOver,
     reasons.FallsBack,
@@ -186,6 +190,7 @@ MESSAGES: tuple[type[Message], ...] = (
     denials.RevisionNotBad,
     denials.RunLeavesIt,
     denials.NoAction,
+    denials.NoVariables,
     denials.NotAnAnnotation,
     denials.NamesAnother,
     denials.NoInstant,

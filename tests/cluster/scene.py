@@ -46,7 +46,6 @@ from tests.cluster.case import (
     WITHIN,
     Case,
     ImageSource,
-    image_of,
 )
 from tests.cluster.crashes import Cell, MortalBlobs, MortalCluster, MortalJournal, Tape
 from tests.cluster.ending import Facts, refusal_told, told
@@ -126,7 +125,8 @@ class Scene:
         good, then = await self.world.rolled_out(WITHIN), datetime.now(UTC)
         if self.minimum is not None:
             await self.cluster.admin.create(self.autoscalers, autoscaler(self.minimum, replicas, objects.DEPLOYMENT))
-        await self.world.deploy(BAD)
+        path = f"{self.deployments}/{objects.DEPLOYMENT}"
+        await self.cluster.admin.patch(path, self.case.roll_out(BAD), STRATEGIC_PATCH)
         if self.case.sidecar:
             await self.add_guard("0.2")
         bad = await self.world.rolled_out(WITHIN)
@@ -312,7 +312,7 @@ class Scene:
         mine = [e for e in events if (e.get("source") or {}).get("component") == COMPONENT]
         deployment = await self.production()
         return Facts(
-            image=image_of(deployment),
+            image=self.case.serves_as(deployment),
             changes=sum(int(d["metadata"]["generation"]) for d in present) - self.generation,
             replicas=int(deployment["spec"]["replicas"]),
             sizes={d["metadata"]["name"]: int(d["spec"]["replicas"]) for d in present},

@@ -81,9 +81,12 @@ Found: TypeAlias = Fingerprint | NoContent
 """What a look at an object found, without its values."""
 
 
-def content_of(raw: Mapping[str, Any]) -> Content:
-    """What a ConfigMap or Secret holds. Convention: a Secret's data and a ConfigMap's binaryData are base64."""
-    secret = raw.get("kind") == ConfigKind.SECRET
+def content_of(kind: ConfigKind, raw: Mapping[str, Any]) -> Content:
+    """What an object holds; a list does not tell the kind of its items.
+
+    Convention: a Secret's data and a ConfigMap's binaryData are base64.
+    """
+    secret = kind is ConfigKind.SECRET
     data = raw.get("data") or {}
     return Content(
         {key: Concealed(_decoded(value) if secret else (value or "").encode()) for key, value in data.items()},

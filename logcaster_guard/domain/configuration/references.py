@@ -1,7 +1,8 @@
 """What a pod template refers to: ConfigMaps and Secrets, which keys of them, and when a container reads them.
 
 Left out, because nothing of them can be put back or ordered: imagePullSecrets, projected service-account tokens and
-certificates, the downward API, CSI and other drivers' Secrets. The guard's own container is no part of a release.
+certificates, the downward API, CSI and other drivers' Secrets. A volume that no container mounts is read by nobody, and
+the kubelet does not look for it. The guard's own container is no part of a release.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class ConfigObject:
 class ConfigReference:
     """What one container reads of an object.
 
-    `keys` are those it reads: None for all, none for a volume that only has to be there. `prefix` is that of envFrom.
+    `keys` are those it reads, None for all; at a subPath there may be none. `prefix` is that of envFrom.
     `binary`: a key of `binaryData` is read as well, which no environment variable can be. Unless it is `optional`, the
     object and the keys in `needed` must be there: without them the container does not start, and a volume stays as it
     is.
@@ -75,21 +76,13 @@ def references_of(template: Json, namespace: str) -> tuple[ConfigReference, ...]
     """All references of a pod template (or of a pod), each once, in the order in which they stand there."""
     spec = without_guard(template).get("spec") or {}
     found: list[ConfigReference] = []
-    mounted: set[str] = set()
     volumes = {str(v.get("name")): v for v in spec.get("volumes") or []}
     for container, once in _containers(spec):
         name = str(container.get("name"))
         found += _environment(container, name, namespace)
         for mount in container.get("volumeMounts") or []:
             volume = volumes.get(str(mount.get("name")), {})
-            mounted.add(str(mount.get("name")))
             found += _mount(mount, volume, name, namespace, once=once)
-    for name, volume in volumes.items():
-        if name not in mounted:
-            found += [
-                ConfigReference(s.object, POD, ReadAt.START, (), s.needed, s.optional)
-                for s in _projections(volume, namespace)
-            ]
     return tuple(dict.fromkeys(found))
 
 

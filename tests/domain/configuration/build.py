@@ -6,8 +6,10 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from logcaster_guard.domain.configuration.content import Concealed, Found, content_of, fingerprint_of
+from logcaster_guard.domain.configuration.content import Concealed, Found, NoContent, content_of, fingerprint_of
+from logcaster_guard.domain.configuration.object_versions import ObjectVersions, first_seen
 from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject, ConfigReference, ReadAt
+from logcaster_guard.domain.configuration.spans import Look
 
 KEY = Concealed(b"a key for digests")
 APP = ConfigObject(ConfigKind.CONFIG_MAP, "shop", "app")
@@ -35,7 +37,8 @@ def secret(data: Mapping[str, str], **fields: Any) -> dict[str, Any]:
 
 
 def found(raw: Mapping[str, Any], key: Concealed | None = KEY) -> Found:
-    return fingerprint_of(ConfigKind(raw["kind"]), content_of(raw), key)
+    kind = ConfigKind(raw["kind"])
+    return fingerprint_of(kind, content_of(kind, raw), key)
 
 
 def variable(key: str, *, optional: bool = False, of: ConfigObject = APP, container: str = "web") -> ConfigReference:
@@ -55,3 +58,29 @@ def volume(
     container: str = "web",
 ) -> ConfigReference:
     return ConfigReference(of, container, read_at, keys, keys or (), optional)
+
+
+def pod(
+    name: str = "web-1", version: int = 10, *, restarts: int | None = 0, ready: bool = True, **more: Any
+) -> dict[str, Any]:
+    """A pod whose only container has been started so often, and the first time; None: not yet."""
+    status: dict[str, Any] = {"conditions": [{"type": "Ready", "status": str(ready and restarts is not None)}]}
+    if restarts is not None:
+        status["containerStatuses"] = [{"name": "web", "restartCount": restarts, "state": {"running": {}}}]
+    return {"metadata": {"name": name, "uid": name, "resourceVersion": str(version), **more}, "status": status}
+
+
+def held(value: str, version: int, second: float = 0.0) -> ObjectVersions:
+    """The ConfigMap as it is seen first, with this value under `k`."""
+    return first_seen(found(config_map({"k": value})), Look(str(version), second, second))
+
+
+def edited(versions: ObjectVersions, value: str | None, version: int, second: float = 0.0) -> ObjectVersions:
+    """After an event of its watch, which bookmarks go on to follow; None: it was deleted."""
+    what = NoContent.ABSENT if value is None else found(config_map({"k": value}))
+    return versions.seen(what, Look(str(version), None, second), unbroken=True)
+
+
+def proven(versions: ObjectVersions, version: int = 1_000_000) -> ObjectVersions:
+    """After a bookmark that is later than all that the guard has seen."""
+    return versions.still(Look(str(version), None, 0.0))

@@ -131,10 +131,11 @@ def test_a_container_does_not_start_without_what_it_needs(
 
 @pytest.mark.parametrize("raw", [secret({"password": SENTINEL}), config_map({"k": SENTINEL}, binary={"b": SENTINEL})])
 def test_no_value_is_shown(raw: Mapping[str, Any]) -> None:
-    content = content_of(raw)
+    kind = ConfigKind(raw["kind"])
+    content = content_of(kind, raw)
     value = next(iter(content.data.values()))
     assert value.reveal() == SENTINEL.encode()
-    kept = fingerprint_of(ConfigKind(raw["kind"]), content, KEY)
+    kept = fingerprint_of(kind, content, KEY)
     shown = [
         repr(content), str(content), f"{value}", str(asdict(content)), repr(copy.deepcopy(content)),
         json.dumps(asdict(content), default=str), repr(kept), part(volume(), kept), repr(KEY), repr(copy.copy(value)),

@@ -118,16 +118,12 @@ def test_two_containers_read_one_object_each_for_itself() -> None:
     assert references_of(given, "shop") == (variable("k", container="other"), volume())
 
 
-def test_a_volume_that_nobody_mounts_only_has_to_be_there() -> None:
-    assert references_of(pod_template(ITEMS), "shop") == (
-        ConfigReference(APP, POD, ReadAt.START, (), ("a", "b")),
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize(
     "spec",
     [
         {"imagePullSecrets": [{"name": "registry"}]},
+        # Nobody mounts it.
+        {"volumes": [CONFIG]},
         {"volumes": [{"name": "v", "csi": {"driver": "d", "nodePublishSecretRef": {"name": "db"}}}]},
         {"volumes": [{"name": "v", "downwardAPI": {"items": []}}, {"name": "e", "emptyDir": {}}]},
         {"containers": [{"name": "web", "env": [{"name": "V", "value": "x"}], "envFrom": None, "volumeMounts": None}]},
