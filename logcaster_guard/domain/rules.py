@@ -216,6 +216,14 @@ LEAST_RETENTION = 2 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotPolicy:
+    """How many snapshots of a target are kept, and for how many seconds, beside those that a rollback may need."""
+
+    keep: int = 10
+    max_age: float = 2_592_000.0
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Everything that is not a rule and shapes a decision.
 
@@ -226,6 +234,7 @@ class Policy:
     polling: Polling = Polling()
     limits: Limits = Limits()
     ledger: LedgerPolicy = LedgerPolicy()
+    snapshots: SnapshotPolicy = SnapshotPolicy()
     verify: VerifyPolicy = VerifyPolicy()
     rollout: RolloutPolicy = RolloutPolicy()
     gradual: GradualPolicy = GradualPolicy()

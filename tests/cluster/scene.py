@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
+from logcaster_guard import saved_snapshots
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.kubernetes.event_channel import COMPONENT, EventChannel
 from logcaster_guard.domain import releases
@@ -20,6 +21,7 @@ from logcaster_guard.domain.gitops import is_suspended, mark_of
 from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.sidecar import CONTAINER
 from logcaster_guard.domain.signals import SourceName, Target
+from logcaster_guard.domain.snapshots import Snapshot
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.engine.leader_elector import LeaderElector
@@ -339,7 +341,9 @@ async def _latest(onlooker: Onlooker) -> str:
     return "; ".join(f"{getattr(e, 'at', '')} {e}"[11:180] for e in events[-6:])
 
 
-async def seed(stores: Stores, key: str, good: Json, bad: Json, changed: datetime, *, snapshot: bytes = b"") -> None:
+async def seed(
+    stores: Stores, key: str, good: Json, bad: Json, changed: datetime, *, snapshot: Snapshot | None = None
+) -> None:
     """A journal: the target was good for a day, and at `changed` the bad release came.
 
     `snapshot` is what was saved with the good one.
@@ -359,7 +363,7 @@ async def seed(stores: Stores, key: str, good: Json, bad: Json, changed: datetim
                 earliest=since,
             )
         )
-    saved = await blobs.put(snapshot) if snapshot else ""
+    saved = "" if snapshot is None else await saved_snapshots.save(blobs, snapshot)
     earned = RevisionGood(changed, live[0].template, 1.0, POLICY.ledger.good_after, saved)
     seen = SignalSeen(changed, SIGNAL.name)
     async with stores.journal() as journal:

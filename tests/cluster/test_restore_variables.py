@@ -15,7 +15,7 @@ from logcaster_guard.rollbacks import env
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 from logcaster_guard.sandbox import objects
 from tests.cluster.harness import Cluster
-from tests.cluster.test_guard import apply_flags, environment, images, kubectl, manifest
+from tests.cluster.test_guard import UNVALIDATED, apply_flags, environment, images, kubectl, manifest
 from tests.cluster.test_restore import Bench, bench
 
 __all__ = ["bench"]
@@ -62,10 +62,10 @@ async def test_what_is_named_is_as_it_was_and_the_rest_is_byte_for_byte_what_it_
     level, debug = ({"name": "LOG_LEVEL", "value": value} for value in ("info", "debug"))
     url, literal = {"name": "URL", "value": "http://$(NODE)/$(LOG_LEVEL)"}, {"name": "NODE", "value": "here"}
     first = variables(manifest(cluster, "1.0"), level, NODE, PASSWORD, url, before=level)
-    await kubectl(cluster, "apply", *apply_flags("client-side"), "-f", "-", stdin=first)
+    await kubectl(cluster, "apply", UNVALIDATED, "-f", "-", stdin=first)
     await bench.save()
     second = variables(manifest(cluster, "2.0"), url, literal, debug, {"name": "NEW", "value": "1"}, before=debug)
-    await kubectl(cluster, "apply", *apply_flags("client-side"), "-f", "-", stdin=second)
+    await kubectl(cluster, "apply", UNVALIDATED, "-f", "-", stdin=second)
     before = (await bench.workload()).template
     await bench.restore(env.WAY, "LOG_LEVEL", "NODE", "NEW")
     after = (await bench.workload()).template

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import ssl
 import unicodedata
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import aiohttp
 
 from logcaster_guard.domain.errors import ClusterError, Conflict, NotFound, Rejected, Unavailable
 from logcaster_guard.domain.signals import Fault
-
-Json = dict[str, Any]
+from logcaster_guard.ports import Json, Kind
 
 MESSAGE_LIMIT = 600
 """Characters of a server's own words that are passed on."""
@@ -83,6 +81,37 @@ def no_answer(what: str, cause: BaseException, timeout: float) -> NoAnswer:
     """The exception for a request that got no whole answer within `timeout` seconds."""
     fault, words = _transport_fault(cause, timeout)
     return NoAnswer(f"Cannot {what}: {words}", fault=fault)
+
+
+def object_of(what: str, answer: Json, kind: Kind, namespace: str, name: str) -> Json:
+    """The object that was asked for; raises `NoAnswer` for anything else."""
+    metadata = answer.get("metadata")
+    found = (answer.get("kind"), *(metadata.get(k) for k in ("namespace", "name") if isinstance(metadata, dict)))
+    if found != (kind.value, namespace, name):
+        raise NoAnswer(
+            f"Cannot {what}: the answer is not that object but {found!a}, so its effect is not known.",
+            fault=Fault.MALFORMED,
+            status=200,
+        )
+    return answer
+
+
+def items_of(what: str, answer: Json, kind: Kind) -> Sequence[Json]:
+    """The objects of a list; raises `NoAnswer` for anything else."""
+    items = answer.get("items")
+    if items is None and "items" in answer:
+        items = []
+    if (
+        answer.get("kind") != f"{kind.value}List"
+        or not isinstance(items, list)
+        or not all(isinstance(i, dict) and isinstance(i.get("metadata"), dict) for i in items)
+    ):
+        raise NoAnswer(
+            f"Cannot {what}: the answer is not a list of them but {answer.get('kind')!a}.",
+            fault=Fault.MALFORMED,
+            status=200,
+        )
+    return items
 
 
 def _transport_fault(cause: BaseException, timeout: float) -> tuple[Fault, str]:
