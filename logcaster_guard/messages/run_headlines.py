@@ -25,7 +25,7 @@ class Question(Message):
 
 @dataclass(frozen=True, slots=True)
 class RollbackBegins(Headline):
-    """A run was opened, and nobody is asked first."""
+    """A run was opened, and nobody is asked first. `change` is what it writes where the images stay as they are."""
 
     target: str
     rule: str
@@ -33,6 +33,7 @@ class RollbackBegins(Headline):
     bad: tuple[str, ...]
     good: tuple[str, ...]
     attribution: Evidence | None
+    change: Reason = ""
     kind: Literal["run.opened"] = "run.opened"
 
 
@@ -61,11 +62,12 @@ class PeopleStillAsked(Headline):
 
 @dataclass(frozen=True, slots=True)
 class ReleaseRestored(Headline):
-    """The good release is in place whole; whether it helps is being watched."""
+    """What was rolled back to is in place whole; whether it helps is being watched. `same`: the images stayed."""
 
     target: str
     good: tuple[str, ...]
     detail: Reason
+    same: bool = False
     kind: Literal["run.restored"] = "run.restored"
 
 

@@ -23,7 +23,7 @@ from logcaster_guard.domain.leftovers import Leftover
 from logcaster_guard.domain.message import Headline, Reason
 from logcaster_guard.domain.notices import Notice, Severity, Silence
 from logcaster_guard.domain.runs import DESTINATION_BAD, ESCALATED, RECOVERED, SUBSIDED, VETOED, Run
-from logcaster_guard.domain.steps import Compensation, Field
+from logcaster_guard.domain.steps import Compensation, Field, Plan, Purpose
 from logcaster_guard.messages.run_headlines import (
     HeldUp,
     LeftAsTheirs,
@@ -53,7 +53,9 @@ def opened(event: RunOpened) -> Notice:
     cause = attribution_of(event.evidence)
     return _of_run(
         event,
-        RollbackBegins(*said, cause) if question is None else RollbackAsked(*said, question.message, cause),
+        RollbackBegins(*said, cause, _change(plan))
+        if question is None
+        else RollbackAsked(*said, question.message, cause),
         id=f"{event.run}/opened",
         at=event.at,
         event="run.opened",
@@ -70,6 +72,13 @@ def opened(event: RunOpened) -> Notice:
             **({} if question is None else question.facts),
         },
     )
+
+
+def _change(plan: Plan) -> Reason:
+    """What is written where no image tells it; empty where one does."""
+    if plan.from_images != plan.to_images:
+        return ""
+    return next((step.line(plan) for step in plan.steps if step.purpose is Purpose.TAKEOVER), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +152,7 @@ def restored(run: Run, at: datetime, detail: Reason) -> Notice:
     plan = run.opened.plan
     return _of_run(
         run.opened,
-        ReleaseRestored(run.opened.target, plan.to_images, detail),
+        ReleaseRestored(run.opened.target, plan.to_images, detail, plan.to_images == plan.from_images),
         id=f"{run.id}/restored",
         at=at,
         severity=Severity.INFO,

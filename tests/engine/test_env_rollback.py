@@ -70,6 +70,9 @@ async def test_what_is_left_is_bad_and_what_was_made_is_unproven_until_it_earns_
     async with on_debug() as made:
         await recovered(made)
         assert (containers(made)["image"], containers(made)["env"]) == ("v2", [INFO, LIMIT])
+        (begun,), (restored,) = made.notices("run.opened"), made.notices("run.restored")
+        assert "What is done: give Deployment default/logcaster-prod the environment variables LOG_LEVEL" in begun.text
+        assert restored.title == f"The rollback of {KEY} is in place"
         assert statuses(made) == {FIRST: UNPROVEN, GOOD: ReleaseStatus.GOOD, BAD: ReleaseStatus.BAD, MADE: UNPROVEN}
         ledger = made.guard.state.ledger(KEY)
         destination = ledger.destination(LedgerPolicy())
