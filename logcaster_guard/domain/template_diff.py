@@ -6,19 +6,16 @@ that it is, its plain value unless its name or the value itself looks secret. An
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from logcaster_guard.domain.masking import looks_secret
 from logcaster_guard.domain.workload import release_of
 
 HIDDEN = "(hidden)"
 """Stands for a value that looks secret."""
 
 _LONGEST = 200
-_SECRET_NAME = re.compile(r"PASS|PWD|TOKEN|SECRET|KEY|CREDENTIAL|AUTH|CERT|DSN|SALT|SIGN", re.IGNORECASE)
-_SECRET_VALUE = re.compile(r"://[^/\s]*@|(?=[\w+=-]*\d)(?=[\w+=-]*[A-Za-z])[\w+=-]{20,}|-----BEGIN", re.ASCII)
-"""An address with credentials, a long run of letters and digits without a blank or dot in it, a PEM block."""
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
@@ -39,7 +36,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
 
 def shown_value(name: str, value: str) -> str:
     """A plain value of the variable `name`, bounded; `HIDDEN` where one of the two looks secret."""
-    if _SECRET_NAME.search(name) or _SECRET_VALUE.search(value):
+    if looks_secret(name, value):
         return HIDDEN
     return f'"{value}"' if len(value) <= _LONGEST else f'"{value[:_LONGEST]}…" ({len(value)} characters)'
 
