@@ -5,6 +5,7 @@ from __future__ import annotations
 from logcaster_guard.domain import evidence, problems, reasons, theirs
 from logcaster_guard.domain import step_reasons as steps
 from logcaster_guard.domain import variable_reasons as variables
+from logcaster_guard.domain.configuration import followed
 from logcaster_guard.domain.guardrails import refusal_messages as refusals
 from logcaster_guard.domain.inbox import denials
 from logcaster_guard.domain.message import Message
@@ -131,6 +132,12 @@ MESSAGES: tuple[type[Message], ...] = (
     reasons.GiveSelectorBack,
     reasons.SetBoundsBack,
     reasons.SetNumberBack,
+    followed.HelmStorage,
+    followed.ClusterToken,
+    followed.IssuedCertificate,
+    followed.InjectedBundle,
+    followed.GuardsOwn,
+    followed.Volatile,
     evidence.PastSeen,
     evidence.LevelSeen,
     evidence.Compared,
