@@ -21,6 +21,7 @@ from enum import StrEnum
 from typing import Any
 
 from logcaster_guard.domain.field_owners import MANAGER, entries_of
+from logcaster_guard.domain.planning_reasons import OwnerNamed
 
 Json = dict[str, Any]
 
@@ -71,9 +72,10 @@ class Owner:
         """`Kustomization flux-system/web`; the kind alone where no more is known."""
         return f"{self.kind} {self.namespace}/{self.name}" if self.known else str(self.kind)
 
-    def __str__(self) -> str:
-        project = "Argo CD" if self.kind is OwnerKind.APPLICATION else "Flux"
-        return f"{project} {self.object}" + ("" if self.known else ", whose name the workload does not tell")
+    @property
+    def named(self) -> OwnerNamed:
+        """What people are told of whose it is."""
+        return OwnerNamed("Argo CD" if self.kind is OwnerKind.APPLICATION else "Flux", self.object, self.known)
 
     @property
     def resuming(self) -> str:

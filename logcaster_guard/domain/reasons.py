@@ -61,7 +61,7 @@ class OwnerMayUndo(Message):
     """A run goes on in spite of a GitOps owner."""
 
     because: Reason
-    owner: str
+    owner: Reason
     kind: Literal["owner_may_undo"] = "owner_may_undo"
 
 

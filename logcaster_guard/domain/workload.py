@@ -96,6 +96,16 @@ class Workload:
         return str(self._metadata["namespace"])
 
     @property
+    def key(self) -> str:
+        """`shop/web`."""
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def full_name(self) -> str:
+        """`Deployment shop/web`."""
+        return f"{self.kind} {self.key}"
+
+    @property
     def name(self) -> str:
         """The Deployment's name."""
         return str(self._metadata["name"])

@@ -9,6 +9,14 @@ from typing import Any
 from logcaster_guard.domain import gitops
 from logcaster_guard.domain.errors import ClusterError, NotFound
 from logcaster_guard.domain.gitops import GitOps, Owner, Reference
+from logcaster_guard.domain.message import Message
+from logcaster_guard.domain.planning_reasons import (
+    OwnerNotHere,
+    RevisionNotLookedUp,
+    RevisionRolledOut,
+    RevisionUnread,
+    RevisionUntold,
+)
 from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.ports import Cluster, Json, Kind
@@ -67,14 +75,14 @@ async def to_suspend(cluster: Cluster, target: Target, policy: Policy) -> Sequen
     return found
 
 
-async def bad_commit(cluster: Cluster, owner: Owner) -> str:
+async def bad_commit(cluster: Cluster, owner: Owner) -> Message:
     """The revision that the owner rolled out last, or why it cannot be told; never raises a `ClusterError`."""
     if not owner.known:
-        return "its revision cannot be looked up"
+        return RevisionNotLookedUp()
     try:
         found = gitops.rolled_out(await cluster.get(Kind(owner.kind), owner.namespace, owner.name))
     except NotFound:
-        return f"{owner.object} does not exist here"
+        return OwnerNotHere(owner.object)
     except ClusterError as error:
-        return f"its revision could not be read: {str(error).rstrip('.')}"
-    return f"revision {found}" if found else f"{owner.object} does not tell its revision"
+        return RevisionUnread(error.reason)
+    return RevisionRolledOut(found) if found else RevisionUntold(owner.object)

@@ -151,7 +151,7 @@ class Refusals:
             return self.of(replace(situation, bad_commit=await self._bad_commit(situation.workload)))
         return await self._with_plan(situation, reasons) if names == (Guardrail.ALERT_ONLY,) else reasons
 
-    async def _bad_commit(self, workload: Workload) -> str | None:
+    async def _bad_commit(self, workload: Workload) -> Reason | None:
         owner = gitops.owner_of(workload.raw, self._policy.argocd_namespace)
         return None if owner is None else await gitops_owners.bad_commit(self._cluster, owner)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from logcaster_guard.domain import evidence, problems, reasons, theirs
+from logcaster_guard.domain import planning_reasons as plans
 from logcaster_guard.domain import step_reasons as steps
 from logcaster_guard.domain.guardrails import refusal_messages as refusals
 from logcaster_guard.domain.inbox import denials
@@ -205,4 +206,43 @@ MESSAGES: tuple[type[Message], ...] = (
     denials.DestinationBadNow,
     denials.JournalMovedOn,
     denials.ReleaseUnreadable,
+    plans.AnotherSelector,
+    plans.ServiceDeselects,
+    plans.AnotherAccount,
+    plans.ReplacedOnDelete,
+    plans.Partitioned,
+    plans.CannotBeJudged,
+    plans.SavedUnreadable,
+    plans.SwitchesEnvironments,
+    plans.TooLittleTraffic,
+    plans.NotADeployment,
+    plans.Recreates,
+    plans.NoReplicas,
+    plans.ClaimUnshareable,
+    plans.NodeUnshareable,
+    plans.NoService,
+    plans.SelectsNothing,
+    plans.SelectsVersion,
+    plans.PodsUnselected,
+    plans.BudgetTooLarge,
+    plans.KedaKeepsBounds,
+    plans.HelperNameTaken,
+    plans.NoEnvironments,
+    plans.SendsElsewhere,
+    plans.OtherNotGood,
+    plans.OtherMissing,
+    plans.OtherAtWork,
+    plans.OtherUnselected,
+    plans.AutoscalerTooSmall,
+    plans.AutoscalerMayShrink,
+    plans.OwnerUnreachable,
+    plans.CannotCarryOut,
+    plans.CannotSuspend,
+    plans.MissingRight,
+    plans.RevisionRolledOut,
+    plans.RevisionNotLookedUp,
+    plans.OwnerNotHere,
+    plans.RevisionUnread,
+    plans.RevisionUntold,
+    plans.OwnerNamed,
 )

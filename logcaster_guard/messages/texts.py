@@ -12,11 +12,12 @@ from dataclasses import dataclass, fields, replace
 from enum import Enum, StrEnum
 from functools import cache
 from importlib import resources
-from typing import Any, TypeAlias, get_type_hints
+from typing import Any, TypeAlias, TypeVar, get_type_hints
 
 import yaml
 from jinja2 import Template
 
+from logcaster_guard.domain.errors import GuardError
 from logcaster_guard.domain.guardrails import span
 from logcaster_guard.domain.message import Headline, Message, Reason
 from logcaster_guard.domain.notices import Notice
@@ -36,6 +37,9 @@ QUOTE = "quoted"
 
 Overrides: TypeAlias = Mapping[str, Mapping[str, str]]
 """Templates by kind and part, in the place of the catalogue's."""
+
+
+Failure = TypeVar("Failure", bound=GuardError)
 
 
 class Language(StrEnum):
@@ -175,6 +179,11 @@ class Texts:
         """A length of time as operators write it: `1h30m`."""
         units = self._catalogue.words["units"]
         return re.sub("[dhms]", lambda found: units.get(found[0], found[0]), span(seconds))
+
+
+def failure(kind: type[Failure], message: Message, **more: Any) -> Failure:  # noqa: ANN401 - what the kind takes
+    """An expected failure that people are told of in their own language; its own text is English."""
+    return kind(english().text(message), reason=message, **more)
 
 
 @cache

@@ -61,6 +61,7 @@ from logcaster_guard.domain.inbox.freezes import LIFTED
 from logcaster_guard.domain.ledger import Freeze, Ledger, Veto
 from logcaster_guard.domain.maintenance import MaintenanceWindow
 from logcaster_guard.domain.message import Message
+from logcaster_guard.domain.planning_reasons import OwnerNamed
 from logcaster_guard.domain.rules import Action, Limits
 from logcaster_guard.domain.signals import Gap, NoData, Value
 from logcaster_guard.domain.workload import Workload
@@ -87,6 +88,7 @@ from tests.domain.test_guardrails import (
 )
 
 WORKLOAD, HOUR, DAY = f"Deployment {TARGET}", 3_600.0, 86_400.0
+OWNER = OwnerNamed("Flux", "Kustomization default/web", known=True)
 GONE_BAD = {t: replace(r, bad_since=1) if t == HASH else r for t, r in LEDGER.records.items()}
 BESIDE = Comparison("error_rate", "the old pods", Level(0.3), Level(0.3), 0.0, 0.1, Space.ALIKE)
 TOGETHER = (Suspect(TARGET, 2.0, rolled=True), Suspect(OTHER, 0.0, rolled=False))
@@ -163,10 +165,10 @@ def needing(rate: float, **seen: Any) -> Mapping[str, Any]:
             {"ledger": replace(LEDGER, records={HASH: PRESENT, "good": replace(KNOWN_GOOD, bad_since=3)})},
             NoGoodRevision(TARGET, (KnownRevision("2", "unproven"), KnownRevision("1", "bad"))),
         ),
-        ({"workload": OWNED}, OwnerWouldUndo(TARGET, "Flux Kustomization default/web", "", suspendable=True)),
+        ({"workload": OWNED}, OwnerWouldUndo(TARGET, OWNER, "", suspendable=True)),
         (
             {"workload": OWNED, "bad_commit": "revision c2"},
-            OwnerWouldUndo(TARGET, "Flux Kustomization default/web", "revision c2", suspendable=True),
+            OwnerWouldUndo(TARGET, OWNER, "revision c2", suspendable=True),
         ),
     ],
 )

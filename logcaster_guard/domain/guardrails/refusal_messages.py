@@ -116,8 +116,8 @@ class OwnerWouldUndo(Message):
     """A GitOps owner would undo the rollback; `suspendable`: the guard could suspend it. `commit` may be empty."""
 
     target: str
-    owner: str
-    commit: str
+    owner: Reason
+    commit: Reason
     suspendable: bool
     kind: Literal["refusal.owner_would_undo"] = "refusal.owner_would_undo"
 
