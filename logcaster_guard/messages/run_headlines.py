@@ -241,7 +241,7 @@ class FrozenByHand(Headline):
     """Somebody froze the target by an annotation; `who` is empty where the object does not tell."""
 
     target: str
-    who: str
+    who: Reason
     words: str
     command: str
     kind: Literal["target.frozen"] = "target.frozen"

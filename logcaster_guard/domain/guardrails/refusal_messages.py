@@ -274,7 +274,7 @@ class Frozen(Message):
 
     since: datetime
     by: str
-    who: str
+    who: Reason
     reason: Reason
     annotation: str
     lifted: str
