@@ -23,7 +23,7 @@ from logcaster_guard.adapters.failures import Failure
 from logcaster_guard.adapters.kubernetes.rosters import Pods, Rosters
 from logcaster_guard.adapters.kubernetes.signals import KubernetesSource
 from logcaster_guard.adapters.per_target import by_target, in_parts
-from logcaster_guard.adapters.plugin import SourceServices
+from logcaster_guard.adapters.plugin_types import SourceServices
 from logcaster_guard.adapters.sources.prometheus import PrometheusSection, PrometheusSource
 from logcaster_guard.adapters.sources.prometheus.session import PromAnswer
 from logcaster_guard.cluster_view import ClusterView, Look

@@ -14,7 +14,6 @@ import structlog
 
 from logcaster_guard import stores
 from logcaster_guard.adapters import logs
-from logcaster_guard.adapters.channels.translated import Translated
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.kubernetes.access import (
     missing_delegations,
@@ -30,8 +29,9 @@ from logcaster_guard.adapters.kubernetes.reviews import KubernetesGate
 from logcaster_guard.adapters.kubernetes.rosters import Pods, Rosters
 from logcaster_guard.adapters.kubernetes.section import KubernetesSection
 from logcaster_guard.adapters.kubernetes.shared_view import SharedView
-from logcaster_guard.adapters.plugin import ChannelServices, SourceServices, Subject
+from logcaster_guard.adapters.plugin_types import ChannelServices, SourceServices, Subject
 from logcaster_guard.adapters.token_gate import TokenGate
+from logcaster_guard.adapters.translated_channel import Translated
 from logcaster_guard.cluster_view import ClusterView
 from logcaster_guard.config import named_files
 from logcaster_guard.config.loading import Loaded

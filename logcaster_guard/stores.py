@@ -17,9 +17,9 @@ from logcaster_guard.adapters.kubernetes.section import KubernetesSection
 from logcaster_guard.adapters.kubernetes.stored import Place
 from logcaster_guard.config.sections import JournalSection
 from logcaster_guard.config.settings import Settings
-from logcaster_guard.messages.kinds import MESSAGES
+from logcaster_guard.messages.message_kinds import MESSAGES
 from logcaster_guard.ports import Blobs, Cluster, Journal
-from logcaster_guard.steps.kinds import KINDS
+from logcaster_guard.steps.step_kinds import KINDS
 
 CODEC = EventCodec((kind.step for kind in KINDS), MESSAGES)
 """Reads and writes events with every step and message that there is."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from logcaster_guard.domain.events import Event, NoticeSettled
-from logcaster_guard.engine.event_log import event_name
+from logcaster_guard.engine.event_lines import event_name
 
 ROOT = Path(__file__).parents[1]
 ROW = re.compile(r"^\| `([a-z_]+\.[a-z_]+)` \| (debug|info|warning|error)", re.MULTILINE)

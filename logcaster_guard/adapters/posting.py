@@ -19,7 +19,7 @@ import httpx
 
 from logcaster_guard.adapters.failures import retry_after
 from logcaster_guard.adapters.outgoing import AddressRefused, transport
-from logcaster_guard.adapters.plugin import ChannelServices
+from logcaster_guard.adapters.plugin_types import ChannelServices
 from logcaster_guard.domain.addresses import refusal
 from logcaster_guard.domain.errors import SecretUnreadable
 from logcaster_guard.domain.notices import Delivered, Delivery, TryLater, Undeliverable

@@ -28,9 +28,11 @@ from logcaster_guard.engine.command_writer import Place, Written
 
 Which = Annotated[str, typer.Option("--target", metavar="NAME", help="The target's name, or NAMESPACE/DEPLOYMENT.")]
 RunName = Annotated[str, typer.Option("--run", metavar="RUN", help="The run's name; else the one that is open.")]
-Ticket = Annotated[
+ApprovalToken = Annotated[
     str,
-    typer.Option("--ticket", metavar="TICKET", help="The 16 digits of the notice; needed where no daemon answers."),
+    typer.Option(
+        "--approval-token", metavar="TOKEN", help="The 16 digits of the notice; needed where no daemon answers."
+    ),
 ]
 
 _GIVING_BACK = 600.0
@@ -41,7 +43,7 @@ def approve(
     *,
     target: Which = "",
     run: RunName = "",
-    ticket: Ticket = "",
+    approval_token: ApprovalToken = "",
     reason: Reason = "approved",
     yes: Yes = False,
     no_wait: NoWait = False,
@@ -51,7 +53,10 @@ def approve(
 ) -> None:
     """Say yes to the rollback that asks for it, so that it begins at once."""
     _answer(
-        RunCommand.APPROVE, writing.way(address, config), (target, run, ticket), Manner(reason, yes, no_wait, as_json)
+        RunCommand.APPROVE,
+        writing.way(address, config),
+        (target, run, approval_token),
+        Manner(reason, yes, no_wait, as_json),
     )
 
 
@@ -59,7 +64,7 @@ def veto(
     *,
     target: Which = "",
     run: RunName = "",
-    ticket: Ticket = "",
+    approval_token: ApprovalToken = "",
     reason: Reason = "vetoed",
     yes: Yes = False,  # noqa: ARG001 - the options of the three are the same; a no need not be confirmed
     no_wait: NoWait = False,
@@ -69,7 +74,10 @@ def veto(
 ) -> None:
     """Say no to the rollback that asks first; nothing is changed."""
     _answer(
-        RunCommand.VETO, writing.way(address, config), (target, run, ticket), Manner(reason, True, no_wait, as_json)
+        RunCommand.VETO,
+        writing.way(address, config),
+        (target, run, approval_token),
+        Manner(reason, True, no_wait, as_json),
     )
 
 
@@ -77,7 +85,7 @@ def abandon(
     *,
     target: Which = "",
     run: RunName = "",
-    ticket: Ticket = "",
+    approval_token: ApprovalToken = "",
     reason: Reason = "abandoned",
     yes: Yes = False,
     no_wait: NoWait = False,
@@ -87,7 +95,10 @@ def abandon(
 ) -> None:
     """End the open run where it stands: what it borrowed is given back, and the target is frozen."""
     _answer(
-        RunCommand.ABANDON, writing.way(address, config), (target, run, ticket), Manner(reason, yes, no_wait, as_json)
+        RunCommand.ABANDON,
+        writing.way(address, config),
+        (target, run, approval_token),
+        Manner(reason, yes, no_wait, as_json),
     )
 
 
@@ -104,10 +115,14 @@ class _Addressed:
 
 def _answer(command: RunCommand, way: Way, names: tuple[str, str, str], manner: Manner) -> None:
     writing.check_reason(manner.reason)
-    target, run, ticket = names
-    if ticket and not is_approval_token(ticket):
-        raise ended("--ticket: 16 digits of 0-9 and a-f, as the notice shows them", BAD_INPUT)
-    addressed = _found(command, way, target, run, ticket) if way.there else _blindly(command, way, target, ticket)
+    target, run, approval_token = names
+    if approval_token and not is_approval_token(approval_token):
+        raise ended("--approval-token: 16 digits of 0-9 and a-f, as the notice shows them", BAD_INPUT)
+    addressed = (
+        _found(command, way, target, run, approval_token)
+        if way.there
+        else _blindly(command, way, target, approval_token)
+    )
     if not manner.as_json:
         show([plain(line) for line in _lines(command, addressed)])
     writing.agree(f"{command.capitalize()} it?", yes=manner.yes)
@@ -118,14 +133,16 @@ def _answer(command: RunCommand, way: Way, names: tuple[str, str, str], manner: 
     raise writing.finish(written, outcome, as_json=manner.as_json)
 
 
-def _found(command: RunCommand, way: Way, target: str, run: str, ticket: str) -> _Addressed:
+def _found(command: RunCommand, way: Way, target: str, run: str, approval_token: str) -> _Addressed:
     """The run that is meant, from the daemon's account."""
     targets = way.status()["targets"]
     if target:
         targets = [writing.chosen(targets, target)]
     candidates = [(t, t["run"]) for t in targets if t["run"] is not None]
-    if run or ticket:
-        candidates = [(t, r) for t, r in candidates if run in {"", r["run"]} and ticket in {"", r["ticket"]}]
+    if run or approval_token:
+        candidates = [
+            (t, r) for t, r in candidates if run in {"", r["run"]} and approval_token in {"", r["approval_token"]}
+        ]
     elif command is not RunCommand.ABANDON:
         candidates = [(t, r) for t, r in candidates if r["question"] is not None]
     if not candidates:
@@ -140,17 +157,19 @@ def _found(command: RunCommand, way: Way, target: str, run: str, ticket: str) ->
     asked_until = None if question is None else datetime.fromisoformat(question["expiry"])
     expiry = expiry_of_answer(command, asked_until, datetime.now(UTC))
     where = writing.place_in(place, open_run["workload"])
-    return _Addressed(place["target"], where, open_run["ticket"], expiry, open_run)
+    return _Addressed(place["target"], where, open_run["approval_token"], expiry, open_run)
 
 
-def _blindly(command: RunCommand, way: Way, target: str, ticket: str) -> _Addressed:
-    if not target or not ticket:
+def _blindly(command: RunCommand, way: Way, target: str, approval_token: str) -> _Addressed:
+    if not target or not approval_token:
         raise ended(
-            f"no daemon answers at {way.address}: give --target and --ticket as the notice names them, or --address",
+            f"no daemon answers at {way.address}: give --target and --approval-token of the notice, or --address",
             UNREACHABLE,
         )
     place = way.place_of(target)
-    return _Addressed(writing.key_of(place), place, ticket, expiry_of_answer(command, None, datetime.now(UTC)), None)
+    return _Addressed(
+        writing.key_of(place), place, approval_token, expiry_of_answer(command, None, datetime.now(UTC)), None
+    )
 
 
 def _lines(command: RunCommand, addressed: _Addressed) -> list[str]:
@@ -160,7 +179,7 @@ def _lines(command: RunCommand, addressed: _Addressed) -> list[str]:
         return [f"{addressed.target}: plan {addressed.approval_token}, unseen as no daemon answers. {holds}"]
     until = "" if run["question"] is None else f", asks until {instant(run['question']['until'])}"
     return [
-        f"{run['target']}: run {run['run']}, {run['strategy']}, plan {run['ticket']}{until}",
+        f"{run['target']}: run {run['run']}, {run['strategy']}, plan {run['approval_token']}{until}",
         f"  {', '.join(run['from_images'])} → {', '.join(run['to_images'])}",
         f"  {run['reason']}",
         f"  at step {run['step'] or 'none'}; done: {', '.join(run['steps_done']) or 'nothing yet'}",
@@ -169,7 +188,7 @@ def _lines(command: RunCommand, addressed: _Addressed) -> list[str]:
 
 
 def _named(addressed: _Addressed) -> Json:
-    return {"run": "" if addressed.run is None else addressed.run["run"], "ticket": addressed.approval_token}
+    return {"run": "" if addressed.run is None else addressed.run["run"], "approval_token": addressed.approval_token}
 
 
 def _became(command: RunCommand, way: Way, addressed: _Addressed, written: Written) -> Outcome:

@@ -104,12 +104,10 @@ def readings(values: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items()) or "-"
 
 
-def standing(release: Json) -> str:
+def release_status(release: Json) -> str:
     """What the ledger says of a release, with the rules that never measured it."""
     blind = ", ".join(release["unmeasured"])
-    return (
-        f"{release['standing']} by {blind}" if release["standing"] == ReleaseStatus.UNMEASURED else release["standing"]
-    )
+    return f"{release['status']} by {blind}" if release["status"] == ReleaseStatus.UNMEASURED else release["status"]
 
 
 def span(seconds: float) -> str:

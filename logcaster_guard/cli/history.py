@@ -15,14 +15,14 @@ from logcaster_guard.cli.asking import (
     ask,
     instant,
     plain,
+    release_status,
     show,
     show_json,
     span,
-    standing,
     table,
 )
 
-_STANDINGS = {"good": "green", "good, unmeasured": "yellow", "presumed good": "green", "bad": "red"}
+_STATUSES = {"good": "green", "good, unmeasured": "yellow", "presumed good": "green", "bad": "red"}
 
 
 def history(
@@ -40,13 +40,13 @@ def history(
     found = table("runs", ("opened", "target", "rule", "from → to", "outcome", "took"), [_run(r) for r in runs])
     releases = table(
         "releases",
-        ("target", "revision", "images", "standing", "why"),
+        ("target", "revision", "images", "status", "why"),
         [
             (
                 r["target"] + (" (present)" if r["present"] else ""),
                 r["revision"],
                 ", ".join(r["images"]),
-                plain(standing(r), _STANDINGS.get(r["standing"], "")),
+                plain(release_status(r), _STATUSES.get(r["status"], "")),
                 r["bad_reason"] or (f"since {instant(r['good_at'])}" if r["good_at"] else "-"),
             )
             for r in answer["releases"]

@@ -83,14 +83,14 @@ def _found(way: Way, verdict: Mark, target: str, revision: str) -> _Release:
     releases = {r["template"]: r for r in _releases(way, chosen["target"])}
     names = ledger.named({t: r["revision"] for t, r in releases.items()}, revision)
     if len(names) != 1:
-        known = ", ".join(f"{r['revision']} ({r['template'][:8]}) {r['standing']}" for r in releases.values())
+        known = ", ".join(f"{r['revision']} ({r['template'][:8]}) {r['status']}" for r in releases.values())
         raise ended(f"--revision: found {revision}; allowed one of {known or 'none yet'}", BAD_INPUT)
     release = releases[names[0]]
-    if verdict is Mark.NOT_BAD and release["standing"] != ReleaseStatus.BAD:
-        raise ended(f"nothing is written: revision {release['revision']} is {release['standing']}, not bad", REFUSED)
+    if verdict is Mark.NOT_BAD and release["status"] != ReleaseStatus.BAD:
+        raise ended(f"nothing is written: revision {release['revision']} is {release['status']}, not bad", REFUSED)
     why = f" ({release['bad_reason']})" if release["bad_reason"] else ""
     images = ", ".join(release["images"])
-    line = f"{chosen['target']}: revision {release['revision']}, {images}, {release['standing']}{why}"
+    line = f"{chosen['target']}: revision {release['revision']}, {images}, {release['status']}{why}"
     place = writing.place_in(chosen, chosen["workload"])
     return _Release(chosen["target"], place, names[0], (line, f"  hash {names[0]}"))
 
@@ -118,6 +118,6 @@ def _outcome(way: Way, verdict: Mark, release: _Release, written: Written, manne
     if ended_early is not None:
         return ended_early
     now = next(r for r in _releases(way, release.target) if r["template"] == release.template)
-    follows = after_mark(ReleaseStatus(now["standing"]))
+    follows = after_mark(ReleaseStatus(now["status"]))
     sentence = f"Revision {now['revision']} of {release.target} is {_WORDS[verdict]}. {follows}"
-    return Outcome("done", sentence, {**release.told, "standing": now["standing"]})
+    return Outcome("done", sentence, {**release.told, "status": now["status"]})

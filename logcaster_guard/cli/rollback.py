@@ -36,7 +36,7 @@ from logcaster_guard.domain.runs import RECOVERED
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.engine.command_writer import Place
 from logcaster_guard.engine.guard import Guard
-from logcaster_guard.engine.manual import ManualRuns, Preview
+from logcaster_guard.engine.manual_runs import ManualRuns, Preview
 from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Kind
 from logcaster_guard.web.rendering import one_run
@@ -129,7 +129,7 @@ def _show(shown: Json) -> None:
             plain(f"  {line}")
             for line in shown["differences"] or ["the pod templates differ in nothing but their names"]
         ),
-        plain(f"Plan {shown['ticket']}, {shown['strategy']}:"),
+        plain(f"Plan {shown['approval_token']}, {shown['strategy']}:"),
         *(plain(f"  {number}. {line}") for number, line in enumerate(shown["steps"], 1)),
         *([plain(shown["leftover"], "yellow")] if shown["leftover"] else []),
     ]
@@ -148,7 +148,7 @@ def _asked(loaded: Loaded, target: Target, wish: Wish, reason: str, *, address: 
     _show(shown)
     if not agree():
         return True
-    request = RollBack(shown["ticket"], datetime.now(UTC) + ROLLBACK_VALID_FOR, wish, reason)
+    request = RollBack(shown["approval_token"], datetime.now(UTC) + ROLLBACK_VALID_FOR, wish, reason)
     way = Way(address, there=True, settings=loaded.settings)
     place = Place(Kind(target.kind), target.namespace, shown["workload"])
     written = writing.write(way, place, request)

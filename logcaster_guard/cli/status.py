@@ -17,10 +17,10 @@ from logcaster_guard.cli.asking import (
     instant,
     plain,
     readings,
+    release_status,
     show,
     show_json,
     span,
-    standing,
     table,
 )
 
@@ -113,4 +113,4 @@ def _sources(sources: Sequence[Json]) -> Table:
 def _release(release: Json | None, otherwise: str) -> str:
     if release is None:
         return otherwise
-    return f"{', '.join(release['images'])} (revision {release['revision']}, {standing(release)})"
+    return f"{', '.join(release['images'])} (revision {release['revision']}, {release_status(release)})"

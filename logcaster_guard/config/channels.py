@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, Strict, create_model
 
-from logcaster_guard.adapters.plugin import ChannelPlugin, ChannelSection
+from logcaster_guard.adapters.plugin_types import ChannelPlugin, ChannelSection
 from logcaster_guard.domain.message import Message, kind_of
 from logcaster_guard.fields.faults import AllRefused, Refused, closest, listed, quoted
 from logcaster_guard.fields.section import Section, Sized
 from logcaster_guard.messages.examples import example
-from logcaster_guard.messages.kinds import MESSAGES
+from logcaster_guard.messages.message_kinds import MESSAGES
 from logcaster_guard.messages.templates import BadTemplate
 from logcaster_guard.messages.texts import Language, Overrides, Texts, parameters_of, parts_of
 from logcaster_guard.plugins import CHANNELS

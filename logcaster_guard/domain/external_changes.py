@@ -159,7 +159,8 @@ def _leaves_nothing_to_do(run: Run) -> bool:
     """Whether the good release in production would be somebody else's work, and the steps to come would undo it."""
     plan = run.opened.plan
     due = any(_claimed(s, Field.TEMPLATE) for s in plan.steps[: run.step + 1])
-    return not due and (plan.strategy == "gradual" or run.asks is not None) and not plan.live
+    resizes = any(_claimed(s, Field.SIZE) for s in plan.steps)
+    return not due and (resizes or run.asks is not None) and not plan.live
 
 
 def _pins(plan: Plan) -> bool:

@@ -66,7 +66,7 @@ class Record:
         """What people call it by: its revision's number, else the first digits of its hash."""
         return self.revision or self.template[:8]
 
-    def standing(self, policy: LedgerPolicy) -> ReleaseStatus:
+    def status(self, policy: LedgerPolicy) -> ReleaseStatus:
         """What this record proves under `policy`."""
         if self.bad_since is not None:
             return ReleaseStatus.BAD
@@ -84,7 +84,7 @@ class Record:
         One that a rule never saw may still be worse in what that rule looks at. It counts as much as a presumed one
         once it has stood as long as those.
         """
-        match self.standing(policy):
+        match self.status(policy):
             case ReleaseStatus.GOOD:
                 return 0
             case ReleaseStatus.PRESUMED_GOOD:

@@ -46,7 +46,7 @@ def destinations(ledger: Ledger, policy: LedgerPolicy, to: str) -> Sequence[Reco
         return record
     if record.template == ledger.present:
         return PresentAlready(to)
-    if record.standing(policy) is ReleaseStatus.BAD:
+    if record.status(policy) is ReleaseStatus.BAD:
         return RevisionIsBad(to, record.bad_reason)
     return [record]
 
@@ -60,7 +60,7 @@ def named(ledger: Ledger, policy: LedgerPolicy, name: str) -> Record | Message:
 
 
 def _known(ledger: Ledger, policy: LedgerPolicy) -> tuple[KnownRelease, ...]:
-    return tuple(KnownRelease(r.name, r.template[:8], r.standing(policy)) for r in ledger.records.values())
+    return tuple(KnownRelease(r.name, r.template[:8], r.status(policy)) for r in ledger.records.values())
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

@@ -20,7 +20,7 @@ from logcaster_guard.domain.ledger import Rollout
 from logcaster_guard.domain.rules import Rule
 from logcaster_guard.domain.signals import Reading, Series, Signal, Value
 from logcaster_guard.domain.workload import Workload, revisions_of
-from logcaster_guard.engine.history import judged, whole
+from logcaster_guard.engine.condition_history import judged, whole
 from logcaster_guard.engine.reader import Reader
 from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.engine.sampling import read_now

@@ -8,7 +8,7 @@ import structlog
 
 from logcaster_guard.domain.problems import ClockDifference, OfClock, ProblemKind
 from logcaster_guard.domain.signals import Target
-from logcaster_guard.engine.problems import Problems
+from logcaster_guard.engine.problem_tracker import Problems
 from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Clock
 

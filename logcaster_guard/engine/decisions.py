@@ -32,7 +32,7 @@ from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine import snapshotting
 from logcaster_guard.engine.journal_state import run_stream
 from logcaster_guard.engine.planning import Planner
-from logcaster_guard.engine.refusing import Refusals
+from logcaster_guard.engine.refused_triggers import Refusals
 from logcaster_guard.engine.services import Services
 from logcaster_guard.messages.texts import english
 from logcaster_guard.rollbacks.not_applicable import NotApplicable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -24,29 +24,24 @@ from logcaster_guard.domain.events import (
     RunOpened,
     StepDone,
 )
-from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Failed, Observation, Unclear
 from logcaster_guard.domain.reasons import ChangeRefused
 from logcaster_guard.domain.runs import FAILED, Close, Commit, Compensate, Perform, Run, WaitUntil
 from logcaster_guard.domain.steps import Compensation, Purpose
+from logcaster_guard.engine.hindrances import Hindrances
 from logcaster_guard.engine.hub import Hub, RunEnded
 from logcaster_guard.engine.journal_state import JournalState
 from logcaster_guard.engine.recurring_log import RecurringLog
+from logcaster_guard.engine.step_clock import StepClock
 from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Clock
-from logcaster_guard.steps.services import Handlers
+from logcaster_guard.steps.step_services import Handlers
 
 _JOURNAL_RETRY = 5.0
 _LONGEST_PAUSE = 60.0
 _CONFLICTS_AT_ONCE = 5
 _GRACE = 10.0
 _VOID = "it was opened by a guard that no longer held the lease, and has changed nothing"
-_HELD_UP = 600.0
-"""Seconds after which people are told that a run cannot give back what it has borrowed."""
-_OUT_OF_REACH = 60.0
-"""The shorter limit where the API server refuses or does not answer: waiting alone will not change that."""
-_CLOCK_SET = 7_200.0
-"""Seconds by which a wall clock that is set, or changes its time of the year, may be wrong."""
 _SUCCESSION = 300.0
 """Seconds for which the API server may be away before a run that failed closes without a run after it."""
 
@@ -68,8 +63,7 @@ class Follower(Protocol):
 class Executor:
     """One task per open run; publishes `RunEnded` when one has closed and none follows.
 
-    `listener` is asked before each decision of a run. Of the `followers`, by target, one is asked when a run is about
-    to close; closing it and opening the one that follows is one append.
+    `listener` is asked before each decision of a run.
     """
 
     def __init__(
@@ -80,22 +74,27 @@ class Executor:
         *,
         hub: Hub,
         listener: Listener | None = None,
-        followers: Mapping[str, Follower] | None = None,
     ) -> None:
         self._state = state
         self._clock = clock
         self._handlers = handlers
         self._hub = hub
         self._listener = listener
-        # Whoever makes the executor fills them in later: an empty mapping is kept too.
-        self._followers = {} if followers is None else followers
+        self._followers: dict[str, Follower] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._marks: dict[str, tuple[object, float]] = {}
-        self._hindered: dict[str, tuple[float, Reason]] = {}
+        self._step_clock = StepClock(clock)
+        self._hindrances = Hindrances(state, clock, self._step_clock)
         self._void: set[str] = set()
         self._grace = _GRACE
         self._log = structlog.get_logger()
         self._lines = RecurringLog(clock)
+
+    def follow(self, target: str, follower: Follower) -> None:
+        """Ask `follower` whenever a run on the target is about to close.
+
+        Closing it and opening the one that follows is one append.
+        """
+        self._followers[target] = follower
 
     def resume(self) -> None:
         """Take up every run that the journal tells to be open."""
@@ -193,8 +192,8 @@ class Executor:
                 self._tasks.pop(run, None)
                 # One that stood still, and was not taken over, has lasted all the while.
                 if self._state.run(run).closed is not None:
-                    self._marks.pop(run, None)
-                    self._hindered.pop(run, None)
+                    self._step_clock.forget(run)
+                    self._hindrances.forget(run)
 
     async def _crashed(self, stream: str, run: str, error: Exception) -> None:
         self._log.error("run.crashed", exc_info=error)
@@ -220,16 +219,16 @@ class Executor:
                 conflicts = conflicts + 1 if isinstance(failure, Conflict) else 0
                 pause = _pause(failure, conflicts)
                 decision = self._voided(run) or self._next(run, observation)
-                self._note_hindrance(run, decision, failure or observation)
-                await self._tell_hindered(stream, run)
+                self._hindrances.note(run, decision, failure or observation)
+                await self._hindrances.tell(stream, run)
                 refused, failure = failure, None
                 if pause and isinstance(decision, Perform | Compensate):
-                    await self._tell_held_up(stream, run, str(refused), barred=True)
+                    await self._hindrances.tell_held_up(stream, run, str(refused), barred=True)
                     await self._clock.sleep_until(self._clock.monotonic() + pause)
                     continue
                 if isinstance(decision, WaitUntil):
                     barred = isinstance(observation, Unclear | Failed)
-                    await self._tell_held_up(stream, run, decision.reason, barred=barred)
+                    await self._hindrances.tell_held_up(stream, run, decision.reason, barred=barred)
                 failure = await self._carry(stream, run, decision)
             except JournalUnavailable as error:
                 effect = "nothing is changed without a journal"
@@ -240,7 +239,7 @@ class Executor:
         destination = self._state.ledger(run.opened.target).records.get(run.opened.plan.destination.key)
         objection = "" if destination is None else destination.objection
         stood_in_for = run.owed is not None and self._handlers.compensations[run.owed.kind].stood_in_for(run)
-        now, elapsed = self._clock.now(), self._elapsed(run)
+        now, elapsed = self._clock.now(), self._step_clock.elapsed(run)
         return runs.next(run, observation, now, elapsed, objection=objection, stood_in_for=stood_in_for)
 
     def _remedy(self, run: Run, owed: Compensation) -> Remedy:
@@ -269,37 +268,12 @@ class Executor:
                 await self._close(stream, run, closed)
         return None
 
-    async def _tell_held_up(self, stream: str, run: Run, reason: Reason, *, barred: bool) -> None:
-        """Tell people, once, that something borrowed has not come back for long."""
-        if run.owed is None or run.ending is None or self._elapsed(run) < (_OUT_OF_REACH if barred else _HELD_UP):
-            return
-        notice = messages.held_up(run, run.owed, self._clock.now(), reason)
-        if not self._state.knows_notice(notice.id):
-            await self._state.tell(stream, NoticeQueued(notice.at, notice))
-
-    def _note_hindrance(self, run: Run, decision: runs.Decision, seen: ClusterError | Observation | None) -> None:
-        if isinstance(seen, ClusterError | Unclear):
-            since, _ = self._hindered.get(run.id, (self._clock.monotonic(), ""))
-            self._hindered[run.id] = (since, seen.detail if isinstance(seen, Unclear) else str(seen))
-        elif not isinstance(decision, Perform | Compensate):
-            # Whether a write is taken is not known before it is tried.
-            self._hindered.pop(run.id, None)
-
-    async def _tell_hindered(self, stream: str, run: Run) -> None:
-        """Tell people, once in a step, that a run stands still because the API server does not answer or take it."""
-        since, reason = self._hindered.get(run.id, (self._clock.monotonic(), ""))
-        if run.ending is not None or run.present is None or self._clock.monotonic() - since < _OUT_OF_REACH:
-            return
-        notice = messages.hindered(run, self._clock.now(), reason)
-        if not self._state.knows_notice(notice.id):
-            await self._state.tell(stream, NoticeQueued(notice.at, notice))
-
     async def _close(self, stream: str, run: Run, closed: RunClosed) -> None:
         try:
             async with self._state.counting():
                 await self._followed(stream, run, closed, await self._after(run, closed))
         except ClusterError as error:
-            if self._elapsed(run) >= _SUCCESSION:
+            if self._step_clock.elapsed(run) >= _SUCCESSION:
                 await self._followed(stream, run, closed, None)
                 return
             self._lines.warning("step.unclear", about=f"close {run.id}", step="close", detail=str(error))
@@ -338,7 +312,7 @@ class Executor:
             await asyncio.gather(task, return_exceptions=True)
             raise
         except ClusterError as error:
-            self._lines.warning("step.refused", about=what, step=what, detail=str(error), status=error.status)
+            self._lines.warning("step.write_failed", about=what, step=what, detail=str(error), status=error.status)
             return error
         return None
 
@@ -357,22 +331,6 @@ class Executor:
                 "step.unclear", about=f"{step.kind} {run.id}", step=step.kind, detail=english().text(observation.detail)
             )
         return observation
-
-    def _elapsed(self, run: Run) -> float:
-        """Seconds that the present step, or the ending, has lasted under guards that were there to see it.
-
-        The time before a restart counts only as far as the journal proves it, or beyond `_CLOCK_SET`: the wall clock
-        may have been set meanwhile, and nobody looked. So a run also ends under a guard that is restarted often.
-        """
-        began = run.ending.at if run.ending is not None else run.started
-        if began is None:
-            return 0.0
-        now = self._clock.monotonic()
-        mark = self._marks.get(run.id)
-        if mark is None or mark[0] != began:
-            by_clock = (self._clock.now() - began).total_seconds() - _CLOCK_SET
-            mark = self._marks[run.id] = (began, now - max(0.0, by_clock, run.witnessed))
-        return now - mark[1]
 
     def _notices(self, run: Run, events: tuple[Event, ...]) -> tuple[NoticeQueued, ...]:
         found = []

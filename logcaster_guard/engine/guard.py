@@ -23,19 +23,19 @@ from logcaster_guard.engine import epoch_marker
 from logcaster_guard.engine.clock_comparison import ClockComparison
 from logcaster_guard.engine.command_writer import CommandWriter
 from logcaster_guard.engine.compaction import Compactor
-from logcaster_guard.engine.counters import CountedBlobs, CountedJournal
-from logcaster_guard.engine.credible import CredibleSource
+from logcaster_guard.engine.credible_source import CredibleSource
+from logcaster_guard.engine.deployment_signals import SignalInspector
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.fencing import fenced
+from logcaster_guard.engine.guard_counters import CountedBlobs, CountedJournal
 from logcaster_guard.engine.hub import Hub, JournalAppended, RunFound
-from logcaster_guard.engine.inspection import SignalInspector
 from logcaster_guard.engine.journal_down import JournalDownNotifier
 from logcaster_guard.engine.journal_state import JournalState
 from logcaster_guard.engine.leader_elector import LeaderElector, during
-from logcaster_guard.engine.manual import ManualRuns
+from logcaster_guard.engine.manual_runs import ManualRuns
 from logcaster_guard.engine.operator_inbox import OperatorInbox
 from logcaster_guard.engine.outbox import Outbox
-from logcaster_guard.engine.problems import Problems
+from logcaster_guard.engine.problem_tracker import Problems
 from logcaster_guard.engine.sampling import Sampler
 from logcaster_guard.engine.self_workload import OwnPod, own_workload
 from logcaster_guard.engine.services import Configuration, GuardPorts, SelfWorkload, Services
@@ -43,11 +43,17 @@ from logcaster_guard.engine.source_health import SourceHealth
 from logcaster_guard.engine.status import Parts, ReadModel
 from logcaster_guard.engine.suspensions import Suspensions
 from logcaster_guard.engine.sweeping import Sweeper
-from logcaster_guard.engine.watch import TargetWatch
 from logcaster_guard.engine.watch_factory import WatchFactory
-from logcaster_guard.ports import Clock, Entry
-from logcaster_guard.steps.kinds import KINDS
-from logcaster_guard.steps.services import Assessment, HandlerContext, Handlers, StepKind, compensations_of, handlers_of
+from logcaster_guard.ports import Clock, Cluster, Entry
+from logcaster_guard.steps.step_kinds import KINDS
+from logcaster_guard.steps.step_services import (
+    Assessment,
+    HandlerContext,
+    Handlers,
+    StepKind,
+    compensations_of,
+    handlers_of,
+)
 
 _DRAIN = 5.0
 _SWEEP = 60.0
@@ -107,31 +113,15 @@ class Guard:
         self._cluster = cluster
         self.state = JournalState(journal, clock, hub)
         self.problems = Problems(self.state, clock)
-        services = Services(
-            cluster=cluster,
-            clock=clock,
-            state=self.state,
-            blobs=self.blobs,
-            policy=configuration.policy,
-            sources=self._sources,
-            sampler=Sampler(self._sources, clock, configuration.policy.polling.interval),
-            signals=configuration.signals,
-            hub=hub,
-            problems=self.problems,
-            inbox=OperatorInbox(cluster, self.state, clock, configuration.policy),
-            self_workload=self._self_workload,
-        )
+        services = self._services(cluster, hub)
         self.outbox = self._compactor = None
         if journal is not None:
             self.outbox = outbox = Outbox(journal, channels, clock)
             hub.subscribe(JournalAppended, lambda appended: outbox.wake(appended.stream))
             self._compactor = Compactor(self.state, journal, outbox, clock, retention=configuration.policy.retention)
         inspector = SignalInspector(configuration.targets, configuration.signals, self._sources, clock)
-        self.watches: dict[str, TargetWatch] = {}
         handlers = self._handlers(services, inspector)
-        self.executor = executor = Executor(
-            self.state, clock, handlers, hub=hub, listener=services.inbox, followers=self.watches
-        )
+        self.executor = executor = Executor(self.state, clock, handlers, hub=hub, listener=services.inbox)
         hub.subscribe(RunFound, lambda found: executor.start(found.stream, found.run))
         self.sweeper = Sweeper(self.state, cluster, clock, configuration.targets, handlers)
         self._suspensions = Suspensions(
@@ -146,9 +136,26 @@ class Guard:
             view=self._view,
             rights=self._rights,
         )
-        self.watches.update((target.key, shared.watch(target)) for target in configuration.targets)
+        self.watches = {target.key: shared.watch(target) for target in configuration.targets}
         self.commands = CommandWriter(cluster, self.state, clock, self.watches, configuration.policy.ledger)
         self.read_model = ReadModel(self._parts())
+
+    def _services(self, cluster: Cluster, hub: Hub) -> Services:
+        configuration, clock = self._configuration, self._clock
+        return Services(
+            cluster=cluster,
+            clock=clock,
+            state=self.state,
+            blobs=self.blobs,
+            policy=configuration.policy,
+            sources=self._sources,
+            sampler=Sampler(self._sources, clock, configuration.policy.polling.interval),
+            signals=configuration.signals,
+            hub=hub,
+            problems=self.problems,
+            inbox=OperatorInbox(cluster, self.state, clock, configuration.policy),
+            self_workload=self._self_workload,
+        )
 
     def _parts(self) -> Parts:
         return Parts(

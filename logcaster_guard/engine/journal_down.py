@@ -17,7 +17,7 @@ from logcaster_guard import messages
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.events import Event, NoticeQueued
 from logcaster_guard.domain.notices import Notice
-from logcaster_guard.engine.counters import CountedBlobs, CountedJournal
+from logcaster_guard.engine.guard_counters import CountedBlobs, CountedJournal
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.ports import Channel, Clock, Cluster, Entry, JournalSize
 from logcaster_guard.steps import remove_helper

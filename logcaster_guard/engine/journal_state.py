@@ -29,7 +29,7 @@ from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.state import State, target_of
-from logcaster_guard.engine.event_log import write
+from logcaster_guard.engine.event_lines import write
 from logcaster_guard.engine.hub import Hub, JournalAppended, RunFound
 from logcaster_guard.ports import Clock, Entry, Journal
 
@@ -62,8 +62,8 @@ def releases_to_keep(state: State, policy: LedgerPolicy) -> frozenset[str]:
     for ledger in state.ledgers.values():
         kept |= {r.blob for r in ledger.records.values() if r.release.key == ledger.present}
         lifted = [r.lifted for r in ledger.records.values() if r.bad_since is not None]
-        for records, standing in itertools.product((ledger.records.values(), lifted), _USABLE):
-            usable = [r for r in records if r.standing(policy) is standing]
+        for records, status in itertools.product((ledger.records.values(), lifted), _USABLE):
+            usable = [r for r in records if r.status(policy) is status]
             newest = sorted(usable, key=lambda r: r.last_live)[-policy.keep :]
             kept |= {digest for r in newest for digest in (r.blob, r.snapshot) if digest}
     for run in map(state.runs.__getitem__, state.open):

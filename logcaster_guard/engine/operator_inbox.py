@@ -183,7 +183,7 @@ class OperatorInbox:
             return
         marked = RevisionMarked(at, found.template, found.mark, message.digest, found.reason)
         record = ledger_events.extend(ledger, [marked]).records[found.template]
-        notice = messages.marked(target, workload, record, marked, standing=record.standing(self._policy.ledger))
+        notice = messages.marked(target, workload, record, marked, release_status=record.status(self._policy.ledger))
         await self._state.tell(target_stream(target), marked, NoticeQueued(at, notice))
 
     async def _deny(self, target: str, workload: Workload, message: Written, reason: Reason, run: str | None) -> None:

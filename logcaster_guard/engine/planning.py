@@ -27,7 +27,7 @@ from logcaster_guard.rollbacks.composition import composed
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 from logcaster_guard.rollbacks.way_back import PlanningPorts, Request
 from logcaster_guard.rollbacks.ways import WAYS
-from logcaster_guard.steps.services import Inspector
+from logcaster_guard.steps.step_services import Inspector
 from logcaster_guard.steps.suspend_owner import SuspendOwner
 from logcaster_guard.steps.verify_recovery import VerifyRecovery
 

@@ -11,7 +11,7 @@ from logcaster_guard.domain.events import SignalSeen
 from logcaster_guard.domain.problems import Overload, ProblemKind, SlowPolls
 from logcaster_guard.domain.signals import Reading, Signal, SourceError, SourceName, Target, Value
 from logcaster_guard.engine.journal_state import target_stream
-from logcaster_guard.engine.problems import LASTS
+from logcaster_guard.engine.problem_tracker import LASTS
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.engine.sampling import read_now
 from logcaster_guard.engine.services import Services, TargetContext

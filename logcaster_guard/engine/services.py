@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from logcaster_guard.cluster_view import ClusterView
 from logcaster_guard.domain.rules import Policy, Rule
 from logcaster_guard.domain.signals import Signal, SourceName, Target
-from logcaster_guard.engine.counters import Counters
+from logcaster_guard.engine.guard_counters import Counters
 from logcaster_guard.engine.hub import Hub
 from logcaster_guard.engine.journal_state import JournalState
 from logcaster_guard.engine.live_workload import LiveWorkload
 from logcaster_guard.engine.operator_inbox import OperatorInbox
-from logcaster_guard.engine.problems import Problems
+from logcaster_guard.engine.problem_tracker import Problems
 from logcaster_guard.engine.sampling import Sampler
 from logcaster_guard.ports import Blobs, Channel, Clock, Cluster, Journal, Rights, Source
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from logcaster_guard.domain.problems import OfSource, ProblemKind, SourceFault
 from logcaster_guard.domain.signals import Fault, NoData, Reading, SourceError, SourceName, Target, is_lagging
-from logcaster_guard.engine.problems import Problems
+from logcaster_guard.engine.problem_tracker import Problems
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.ports import Clock
 

@@ -23,12 +23,12 @@ from logcaster_guard.domain.rules import Policy, Rule
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Fault, SourceName, Target, Unit
 from logcaster_guard.domain.triggers import Phase
-from logcaster_guard.engine.counters import CountedBlobs, CountedJournal
+from logcaster_guard.engine.guard_counters import CountedBlobs, CountedJournal
 from logcaster_guard.engine.journal_down import JournalDownNotifier
 from logcaster_guard.engine.journal_state import JournalState
 from logcaster_guard.engine.leader_elector import LeaderElector
 from logcaster_guard.engine.outbox import Outbox
-from logcaster_guard.engine.problems import Problems
+from logcaster_guard.engine.problem_tracker import Problems
 from logcaster_guard.engine.reading_cache import text
 from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.engine.watch import TargetWatch
@@ -79,7 +79,7 @@ class ReleaseSummary:
 
     target: str
     record: Record
-    standing: ReleaseStatus
+    status: ReleaseStatus
     present: bool
 
 
@@ -362,8 +362,8 @@ class ReadModel:
         )
 
     def _release(self, target: str, ledger: Ledger, record: Record) -> ReleaseSummary:
-        standing = record.standing(self._parts.policy.ledger)
-        return ReleaseSummary(target, record, standing, present=record.template == ledger.present)
+        status = record.status(self._parts.policy.ledger)
+        return ReleaseSummary(target, record, status, present=record.template == ledger.present)
 
     def _leadership(self) -> LeadershipStatus | None:
         found = self._parts.authority

@@ -20,7 +20,7 @@ from logcaster_guard.domain.steps import Compensation
 from logcaster_guard.engine.journal_state import JournalState, target_stream
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.ports import Clock, Cluster, Json, Kind
-from logcaster_guard.steps.services import Creator, Handlers, Neighbours
+from logcaster_guard.steps.step_services import Creator, Handlers, Neighbours
 
 _LATEST = timedelta(days=1)
 """A request of a closed run may still arrive: runs that were closed within this time are looked after."""

@@ -19,13 +19,13 @@ from logcaster_guard.domain.runs import SUBSIDED
 from logcaster_guard.domain.signals import NoData, Reading, Signal, SourceError, SourceName, Value, is_lagging
 from logcaster_guard.domain.triggers import Change, Phase, TriggerState
 from logcaster_guard.engine import verdicts
-from logcaster_guard.engine.history import ConditionHistory
+from logcaster_guard.engine.condition_history import ConditionHistory
 from logcaster_guard.engine.hub import RunEnded, TemplateChanged
 from logcaster_guard.engine.journal_state import target_stream
 from logcaster_guard.engine.reading_cache import ReadingCache, text
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.engine.services import Services, TargetContext
-from logcaster_guard.steps.services import Assessment
+from logcaster_guard.steps.step_services import Assessment
 
 
 @dataclass(slots=True, eq=False)

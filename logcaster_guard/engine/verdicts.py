@@ -9,7 +9,7 @@ from logcaster_guard.domain.conditions import Judgement, NoDataPolicy, Verdict, 
 from logcaster_guard.domain.rules import Action, Rule
 from logcaster_guard.domain.signals import Gap, NoData, Signal
 from logcaster_guard.engine.reading_cache import ReadingCache, text
-from logcaster_guard.steps.services import Assessment
+from logcaster_guard.steps.step_services import Assessment
 
 
 def sees(rule: Rule, judgement: Judgement, seen: frozenset[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Watches one target: polls its sources, evaluates its rules, and hands fired triggers to the decision."""
+"""Watches one target: polls its sources, evaluates its rules, and looks at its workload."""
 
 from __future__ import annotations
 
@@ -11,29 +11,24 @@ from functools import partial
 import structlog
 
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable, Unavailable
-from logcaster_guard.domain.events import RunClosed, RunOpened
 from logcaster_guard.domain.problems import OfSource, ProblemKind
 from logcaster_guard.domain.rules import Rule
-from logcaster_guard.domain.runs import DESTINATION_BAD, Run
 from logcaster_guard.domain.signals import Signal, SourceName, Target
-from logcaster_guard.domain.steps import Field
-from logcaster_guard.domain.triggers import Phase
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.engine.decision_loop import DECIDE, DecisionLoop
 from logcaster_guard.engine.decisions import Decisions
-from logcaster_guard.engine.executor import Executor
-from logcaster_guard.engine.loops import LoopTasks, until
-from logcaster_guard.engine.manual import ManualRuns
+from logcaster_guard.engine.manual_runs import ManualRuns
 from logcaster_guard.engine.reader import Reader
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.engine.services import Services, TargetContext
 from logcaster_guard.engine.source_health import KUBERNETES
+from logcaster_guard.engine.tasks import LoopTasks, until
 from logcaster_guard.engine.triggers import Trigger, Triggers
 from logcaster_guard.engine.watchdog import Watchdog
 
 _BREATH = 0.01
 _LOOK = "look at the workload"
-_DECIDE = "decide"
 _WORKLOAD = "the workload"
 
 
@@ -45,6 +40,7 @@ class TargetParts:
     reader: Reader
     revisions: RevisionWatch
     decisions: Decisions
+    decision_loop: DecisionLoop
     manual: ManualRuns
 
 
@@ -56,18 +52,18 @@ class TargetWatch:
     `looked_at` is when the workload was looked at last. The parts are there to be read by `engine/status.py`.
     """
 
-    def __init__(self, context: TargetContext, services: Services, parts: TargetParts, executor: Executor) -> None:
+    def __init__(self, context: TargetContext, services: Services, parts: TargetParts) -> None:
         target, clock, interval = context.target, services.clock, services.policy.polling.interval
         self.target = target
         self.triggers = parts.triggers
         self.reader = parts.reader
         self.decisions = parts.decisions
+        self._decision_loop = parts.decision_loop
         self.manual = parts.manual
         self.counters = context.counters
         self.watchdog = Watchdog(clock, interval)
         self.looked_at: datetime | None = None
         self._revisions = parts.revisions
-        self._executor = executor
         self._state = services.state
         self._sampler = services.sampler
         self._clock = clock
@@ -99,12 +95,12 @@ class TargetWatch:
         self._deciding = deciding
         self.triggers.restore()
         async with asyncio.TaskGroup() as group:
-            self._loops = LoopTasks(group)
+            self._loops = LoopTasks(group, self._clock, self.watchdog, self.counters, self._log, pause=self._interval)
             self._begin()
             if not deciding:
                 return
-            self._loops.begin(_LOOK, self._lasting(self._look_at_workload, _LOOK))
-            self._loops.begin(_DECIDE, self._lasting(self._decide, _DECIDE))
+            self._loops.begin(_LOOK, self._look_at_workload)
+            self._loops.begin(DECIDE, partial(self._decision_loop.run, self.watchdog))
 
     def _begin(self) -> None:
         """Begin the loop of every source and rule that has none yet."""
@@ -113,7 +109,7 @@ class TargetWatch:
             loops |= {_follow_of(t): partial(self._follow, t) for t in self.triggers.all()}
         for name, loop in loops.items():
             if self._loops is not None and not self._loops.running(name):
-                self._loops.begin(name, self._lasting(loop, name))
+                self._loops.begin(name, loop)
 
     async def reload(self, rules: Sequence[Rule], signals: Mapping[str, Signal]) -> None:
         """Follow these rules from now on; one that is what it was keeps its window and its place in time."""
@@ -127,19 +123,6 @@ class TargetWatch:
                 self._loops.end(_follow_of(trigger))
         self._begin()
         await self.triggers.tell_gone(gone)
-
-    async def _lasting(self, loop: Callable[[], Awaitable[None]], name: str) -> None:
-        """Begin a loop again that a defect has ended: one must not blind the guard to everything else."""
-        try:
-            while True:
-                try:
-                    await loop()
-                except Exception as error:  # noqa: BLE001 - the edge of a task: a defect must not pass in silence
-                    self.counters.crashes[name] += 1
-                    self._log.error("watch.crashed", loop=name, exc_info=error)
-                await self._clock.sleep_until(self._clock.monotonic() + self._interval)
-        finally:
-            self.watchdog.ended(name)
 
     async def _poll(self, name: SourceName) -> None:
         slot = self._sampler.slot_before(self._clock.monotonic())
@@ -179,7 +162,7 @@ class TargetWatch:
     async def _evaluate(self, trigger: Trigger, *, fresh: bool) -> bool:
         done = await self.triggers.evaluate(trigger, fresh=fresh)
         if trigger.undecided:
-            self.watchdog.owes(_DECIDE)
+            self.watchdog.owes(DECIDE)
         self.watchdog.made(_follow_of(trigger))
         return done
 
@@ -235,66 +218,6 @@ class TargetWatch:
             await self._state.settle()
         except JournalUnavailable as error:
             self._lines.error("journal.unavailable", detail=str(error))
-
-    async def _decide(self) -> None:
-        while True:
-            for trigger in await self.triggers.fired():
-                trigger.undecided = False
-                try:
-                    await self._decide_or_tell(trigger)
-                except JournalUnavailable as error:
-                    self._lines.error("journal.unavailable", about=trigger.rule.name, detail=str(error))
-            self.watchdog.made(_DECIDE)
-
-    async def _decide_or_tell(self, trigger: Trigger) -> None:
-        """Decide on the trigger; one that cannot be decided on for long is told."""
-        rule = trigger.rule
-        try:
-            await self._decide_on(trigger)
-        except ClusterError as error:
-            self._lines.warning("decision.postponed", about=rule.name, rule=rule.name, detail=str(error))
-            if self.triggers.has(trigger) and trigger.state.phase is Phase.FIRING:
-                await self.decisions.postponed(rule, self.triggers.onset(trigger), str(error))
-        else:
-            self.decisions.decided(rule)
-
-    async def _decide_on(self, trigger: Trigger) -> None:
-        triggers = self.triggers
-        if not triggers.has(trigger) or triggers.silenced(trigger.rule):
-            return
-        resets = triggers.resets
-        workload = await self._revisions.look()
-        if triggers.resets != resets or not triggers.has(trigger) or trigger.state.phase is not Phase.FIRING:
-            return
-        onset, slower = triggers.onset(trigger), self._state.open_run_on(self.target.key)
-        if slower is None:
-            await self.decisions.decide(trigger.rule, onset=onset, workload=workload, evidence=trigger.evidence)
-            return
-        escalated = partial(self._escalated, slower, trigger.rule, onset=onset, evidence=trigger.evidence)
-        await self._executor.take_over(slower, escalated)
-
-    async def _escalated(
-        self, slower: Run, rule: Rule, *, onset: datetime, evidence: Mapping[str, str]
-    ) -> RunOpened | None:
-        # The write that was under way when the run was made to stand still has had its effect only now.
-        workload = await self._revisions.look()
-        return await self.decisions.escalated(slower, rule, onset=onset, workload=workload, evidence=evidence)
-
-    async def fall_back(self, run: Run, closed: RunClosed, rungs: int) -> RunOpened | None:
-        """The run that follows from the end of `run`, if one may; raises `ClusterError`."""
-        rule = self.rules.get(run.opened.rule)
-        falls_back = rule is not None and self.decisions.may_fall_back(closed.outcome, rungs)
-        in_place = run.wrote(Field.TEMPLATE)
-        stranded = closed.outcome == DESTINATION_BAD and run.verifies and in_place
-        # Where nothing can follow, an API server that is away must not keep people from being told.
-        if not falls_back and not stranded:
-            return None
-        workload, following = await self._revisions.look(), None
-        if rule is not None and falls_back:
-            following = await self.decisions.fallen_back(run, closed, rule=rule, workload=workload)
-        if following is None and stranded:
-            following = await self.decisions.put_back(run, closed, workload=workload)
-        return following
 
 
 def _unseen(target: Target) -> str:

@@ -9,15 +9,16 @@ from logcaster_guard.cluster_view import ClusterView
 from logcaster_guard.domain.rules import Rule
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.engine.attribution import Attributor
+from logcaster_guard.engine.decision_loop import DecisionLoop
 from logcaster_guard.engine.decisions import Decisions
+from logcaster_guard.engine.deployment_signals import SignalInspector
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.hub import RuleRefused
-from logcaster_guard.engine.inspection import SignalInspector
 from logcaster_guard.engine.live_workload import LiveWorkload
-from logcaster_guard.engine.manual import ManualRuns
+from logcaster_guard.engine.manual_runs import ManualRuns
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.engine.reader import Reader
-from logcaster_guard.engine.refusing import Refusals
+from logcaster_guard.engine.refused_triggers import Refusals
 from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.engine.services import Services, TargetContext
 from logcaster_guard.engine.source_health import SourceHealth
@@ -69,8 +70,19 @@ class WatchFactory:
         manual = ManualRuns(
             target, services, revisions=revisions, decisions=decisions, planner=planner, carrier=self.executor
         )
-        parts = TargetParts(triggers=triggers, reader=reader, revisions=revisions, decisions=decisions, manual=manual)
-        return TargetWatch(context, services, parts, self.executor)
+        deciding = DecisionLoop(
+            context, services, triggers=triggers, revisions=revisions, decisions=decisions, executor=self.executor
+        )
+        self.executor.follow(target.key, deciding)
+        parts = TargetParts(
+            triggers=triggers,
+            reader=reader,
+            revisions=revisions,
+            decisions=decisions,
+            decision_loop=deciding,
+            manual=manual,
+        )
+        return TargetWatch(context, services, parts)
 
     def _planner(self, target: Target) -> Planner:
         return Planner(

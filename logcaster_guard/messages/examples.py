@@ -19,7 +19,7 @@ _BY_NAME: Mapping[str, Any] = {
     "good": ("registry.example/web:1",),
     "images": ("registry.example/web:2",),
     "outcome": RECOVERED,
-    "standing": "bad",
+    "release_status": "bad",
     "command": "kubectl -n shop get deployment web",
 }
 _SAID = "connection refused"

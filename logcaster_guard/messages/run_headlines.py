@@ -225,13 +225,13 @@ class AnswerDiscounted(Headline):
 
 @dataclass(frozen=True, slots=True)
 class ReleaseMarked(Headline):
-    """Somebody marked a release bad, or lifted that; `standing` is what it is since then, `words` are theirs."""
+    """Somebody marked a release bad, or lifted that; `release_status` is what it is since then, `words` are theirs."""
 
     target: str
     revision: str
     images: tuple[str, ...]
     bad: bool
-    standing: str
+    release_status: str
     words: str
     kind: Literal["revision.marked"] = "revision.marked"
 

@@ -109,7 +109,7 @@ def asked(event: RunOpened) -> Asked | None:
         _command(event, said.annotation, commands.value_of(AnswerRun(said, event.approval_token, expiry, "")))
         for said in (RunCommand.VETO, RunCommand.APPROVE)
     )
-    whom = f"--target {event.target} --ticket {event.approval_token}"
+    whom = f"--target {event.target} --approval-token {event.approval_token}"
     say_no, say_yes = f"logcaster-guard veto {whom}", f"logcaster-guard approve {whom}"
     return Asked(Question(until, step.require_approval, say_no, veto, say_yes, approve), expiry)
 

@@ -149,18 +149,18 @@ def thawed(target: Target, workload: Workload, event: TargetThawed) -> Notice:
     )
 
 
-def after_mark(standing: ReleaseStatus) -> str:
+def after_mark(release_status: ReleaseStatus) -> str:
     """What follows from a mark, by what the release is then."""
-    return english().word(standing, "after_mark")
+    return english().word(release_status, "after_mark")
 
 
 def marked(
-    target: str, workload: Workload, record: Record, event: RevisionMarked, *, standing: ReleaseStatus
+    target: str, workload: Workload, record: Record, event: RevisionMarked, *, release_status: ReleaseStatus
 ) -> Notice:
     """Somebody marked a release, which is `record` since then."""
     bad = event.mark is Mark.BAD
     return told(
-        ReleaseMarked(target, record.name, record.images, bad, standing, event.words),
+        ReleaseMarked(target, record.name, record.images, bad, release_status, event.words),
         Severity.WARNING if bad else Severity.INFO,
         id=f"revision.marked/{target}/{event.digest}",
         at=event.at,
@@ -172,7 +172,7 @@ def marked(
             "revision": record.name,
             "template": event.template,
             "mark": event.mark,
-            "standing": standing,
+            "status": release_status,
             "words": event.words,
         },
     )

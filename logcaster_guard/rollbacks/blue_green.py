@@ -32,7 +32,7 @@ from logcaster_guard.steps.judge_environment import JudgeEnvironment
 from logcaster_guard.steps.raise_autoscaler_minimum import RaiseAutoscalerMinimum
 from logcaster_guard.steps.restore_environment import RestoreEnvironment
 from logcaster_guard.steps.scale_environment import ScaleEnvironment
-from logcaster_guard.steps.services import Inspection
+from logcaster_guard.steps.step_services import Inspection
 from logcaster_guard.steps.switch_service import SwitchService
 
 Json = Mapping[str, Any]

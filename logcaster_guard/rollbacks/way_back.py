@@ -20,7 +20,7 @@ from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Blobs, Cluster, Json, Kind
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
-from logcaster_guard.steps.services import Inspector
+from logcaster_guard.steps.step_services import Inspector
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from logcaster_guard.domain.steps import (
 from logcaster_guard.domain.theirs import WorkloadGone
 from logcaster_guard.ports import Clock, Cluster
 from logcaster_guard.steps.observe import undisturbed
-from logcaster_guard.steps.services import Assessment, StepKind
+from logcaster_guard.steps.step_services import Assessment, StepKind
 
 
 @dataclass(frozen=True, slots=True)

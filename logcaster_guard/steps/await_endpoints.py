@@ -19,7 +19,7 @@ from logcaster_guard.steps.observe import (
     own_pods,
     undisturbed,
 )
-from logcaster_guard.steps.services import StepKind
+from logcaster_guard.steps.step_services import StepKind
 
 SERVICE_NAME = "kubernetes.io/service-name"
 

@@ -20,7 +20,7 @@ from logcaster_guard.steps.observe import (
     own_pods,
     undisturbed,
 )
-from logcaster_guard.steps.services import StepKind
+from logcaster_guard.steps.step_services import StepKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from logcaster_guard.steps.helper_deployment import (
     helper_pods,
 )
 from logcaster_guard.steps.observe import coming_up
-from logcaster_guard.steps.services import StepKind
+from logcaster_guard.steps.step_services import StepKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from logcaster_guard.steps.observe import (
     rolled_out_again,
     undisturbed,
 )
-from logcaster_guard.steps.services import StepKind
+from logcaster_guard.steps.step_services import StepKind
 
 
 @dataclass(frozen=True, slots=True)

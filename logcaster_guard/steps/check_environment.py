@@ -24,7 +24,7 @@ from logcaster_guard.steps.observe import (
     service_of,
     undisturbed,
 )
-from logcaster_guard.steps.services import Checker, StepKind
+from logcaster_guard.steps.step_services import Checker, StepKind
 
 
 @dataclass(frozen=True, slots=True)

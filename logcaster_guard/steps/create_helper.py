@@ -35,7 +35,7 @@ from logcaster_guard.steps.helper_deployment import (
 from logcaster_guard.steps.observe import (
     workload_of,
 )
-from logcaster_guard.steps.services import StepKind
+from logcaster_guard.steps.step_services import StepKind
 
 FIELDS_KEPT = ("minReadySeconds", "progressDeadlineSeconds")
 

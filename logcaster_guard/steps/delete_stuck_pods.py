@@ -26,7 +26,7 @@ from logcaster_guard.ports import Cluster, Json, Kind
 from logcaster_guard.steps.observe import (
     look,
 )
-from logcaster_guard.steps.services import StepKind
+from logcaster_guard.steps.step_services import StepKind
 
 
 @dataclass(frozen=True, slots=True)

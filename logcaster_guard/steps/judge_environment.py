@@ -22,7 +22,7 @@ from logcaster_guard.steps.observe import (
     own_pods,
     undisturbed,
 )
-from logcaster_guard.steps.services import Inspector, StepKind, measured
+from logcaster_guard.steps.step_services import Inspector, StepKind, measured
 
 SHORT = 5.0
 """Seconds for which the new environment may be short of pods before the Service is switched back."""

@@ -33,7 +33,7 @@ from logcaster_guard.steps.observe import (
     both,
     deployment_called,
 )
-from logcaster_guard.steps.services import Inspection, Inspector, StepKind, measured
+from logcaster_guard.steps.step_services import Inspection, Inspector, StepKind, measured
 
 _AGAIN, _LONGEST = 1.0, 60.0
 """Seconds until a source that failed once is read again, and the most of them if it goes on to fail."""

@@ -36,7 +36,7 @@ from logcaster_guard.steps.observe import (
     workload_of,
 )
 from logcaster_guard.steps.remove_helper import helper_serves
-from logcaster_guard.steps.services import StepKind
+from logcaster_guard.steps.step_services import StepKind
 
 BOUNDS = (field_owners.MINIMUM, field_owners.MAXIMUM)
 

@@ -32,7 +32,7 @@ from logcaster_guard.steps.observe import (
     both,
     workload_of,
 )
-from logcaster_guard.steps.services import StepKind
+from logcaster_guard.steps.step_services import StepKind
 
 
 @dataclass(frozen=True, slots=True)

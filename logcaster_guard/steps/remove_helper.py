@@ -34,7 +34,7 @@ from logcaster_guard.steps.observe import (
     own_pods,
     workload_of,
 )
-from logcaster_guard.steps.services import Neighbours, StepKind
+from logcaster_guard.steps.step_services import Neighbours, StepKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from logcaster_guard.steps.observe import (
     undisturbed,
     workload_of,
 )
-from logcaster_guard.steps.services import Neighbours, StepKind
+from logcaster_guard.steps.step_services import Neighbours, StepKind
 
 MADE: Final = "environment"
 KEPT = ("labels", "annotations")

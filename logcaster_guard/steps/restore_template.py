@@ -33,7 +33,7 @@ from logcaster_guard.steps.observe import (
     destination,
     looked_at,
 )
-from logcaster_guard.steps.services import StepKind
+from logcaster_guard.steps.step_services import StepKind
 
 
 @dataclass(frozen=True, slots=True)

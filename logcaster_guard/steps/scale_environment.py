@@ -26,7 +26,7 @@ from logcaster_guard.steps.observe import (
     workload_of,
 )
 from logcaster_guard.steps.scale_production import scale
-from logcaster_guard.steps.services import StepKind
+from logcaster_guard.steps.step_services import StepKind
 
 SIZE: Final = "environment_size"
 

@@ -24,7 +24,7 @@ from logcaster_guard.steps.observe import (
     deployment_called,
     workload_of,
 )
-from logcaster_guard.steps.services import StepKind
+from logcaster_guard.steps.step_services import StepKind
 
 
 @dataclass(frozen=True, slots=True)

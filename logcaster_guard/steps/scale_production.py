@@ -40,7 +40,7 @@ from logcaster_guard.steps.observe import (
 )
 from logcaster_guard.steps.pin_autoscaler import bounds_of, bounds_written, pins, set_bounds
 from logcaster_guard.steps.remove_helper import helper_serves
-from logcaster_guard.steps.services import StepKind
+from logcaster_guard.steps.step_services import StepKind
 
 REPLICAS = "replicas"
 

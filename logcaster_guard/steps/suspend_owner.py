@@ -33,7 +33,7 @@ from logcaster_guard.domain.theirs import WorkloadBeingDeleted, WorkloadGone, Wo
 from logcaster_guard.domain.value_observations import OwnerIsActive, OwnerIsSuspended
 from logcaster_guard.ports import Clock, Cluster, Json, Kind
 from logcaster_guard.steps.observe import undisturbed
-from logcaster_guard.steps.services import StepKind
+from logcaster_guard.steps.step_services import StepKind
 
 OWNER = "gitops_owner"
 """The kind of compensation that a suspended owner is."""

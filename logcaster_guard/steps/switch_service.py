@@ -31,7 +31,7 @@ from logcaster_guard.steps.observe import (
     undisturbed,
     workload_of,
 )
-from logcaster_guard.steps.services import StepKind
+from logcaster_guard.steps.step_services import StepKind
 
 SELECTOR: Final = "selector"
 

@@ -19,7 +19,7 @@ from logcaster_guard.domain.steps import (
 )
 from logcaster_guard.ports import Clock, Cluster
 from logcaster_guard.steps.observe import look
-from logcaster_guard.steps.services import Assessor, StepKind
+from logcaster_guard.steps.step_services import Assessor, StepKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from logcaster_guard.domain.inbox.commands import (
 from logcaster_guard.domain.inbox.freezes import FreezeCommand
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.engine.command_writer import CommandWriter, Said, Written
-from logcaster_guard.engine.manual import ManualRuns
+from logcaster_guard.engine.manual_runs import ManualRuns
 from logcaster_guard.engine.status import ReadModel
 from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Caller, Clock, Gate
@@ -105,10 +105,10 @@ class Changes:
         self._suspected = asyncio.Lock()
         self._log = structlog.get_logger()
         self._ways: Mapping[str, tuple[frozenset[str], Say]] = {
-            **{str(command): (frozenset({"ticket"}), self._answering(command)) for command in RunCommand},
+            **{str(command): (frozenset({"approval_token"}), self._answering(command)) for command in RunCommand},
             **{str(command): (frozenset(), self._freezing(command)) for command in FreezeCommand},
             "mark": (frozenset({"mark", "revision"}), self._mark),
-            "rollback": (frozenset({"ticket", "action", "to"}), self._roll_back),
+            "rollback": (frozenset({"approval_token", "action", "to"}), self._roll_back),
         }
 
     @property
@@ -171,8 +171,10 @@ class Changes:
         objection = objection_to_reason(given.get("reason", ""))
         if objection is not None:
             raise NotTaken(400, f"reason: {objection}.")
-        if "ticket" in wanted and not is_approval_token(given.get("ticket", "")):
-            raise NotTaken(400, "ticket: the 16 digits that /api/v1/status or /api/v1/plan shows of what is meant.")
+        if "approval_token" in wanted and not is_approval_token(given.get("approval_token", "")):
+            raise NotTaken(
+                400, "approval_token: the 16 digits that /api/v1/status or /api/v1/plan shows of what is meant."
+            )
         return given
 
     async def _said(self, word: str, said: Said, given: Json) -> tuple[dict[str, Any], int]:
@@ -191,10 +193,10 @@ class Changes:
             "by": said.who,
             "told": f"{PATH}status",
         }
-        return told | ({"ticket": given["ticket"]} if "ticket" in given else {}), 202
+        return told | ({"approval_token": given["approval_token"]} if "approval_token" in given else {}), 202
 
     def _answering(self, command: RunCommand) -> Say:
-        return lambda said, given: self._guard.commands.answer(said, command, given["ticket"])
+        return lambda said, given: self._guard.commands.answer(said, command, given["approval_token"])
 
     def _freezing(self, command: FreezeCommand) -> Say:
         return lambda said, _: self._guard.commands.freeze(said, command)
@@ -213,7 +215,7 @@ class Changes:
             raise NotTaken(400, f"action: one of {', '.join(ASKABLE)}.")
         if to and not is_name_of_release(to):
             raise NotTaken(400, "to: a revision's number, or the first digits of its hash.")
-        return await self._guard.commands.roll_back(said, Wish(Action(action), to), given["ticket"])
+        return await self._guard.commands.roll_back(said, Wish(Action(action), to), given["approval_token"])
 
 
 def _token(request: web.Request) -> str:

@@ -20,7 +20,7 @@ from logcaster_guard.domain.problems import Problem
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Unit
 from logcaster_guard.domain.triggers import Phase
-from logcaster_guard.engine.manual import Preview
+from logcaster_guard.engine.manual_runs import Preview
 from logcaster_guard.engine.status import (
     Explanation,
     GuardStatus,
@@ -226,7 +226,7 @@ def _release(found: ReleaseSummary) -> Json:
         "revision": record.name,
         "template": record.template,
         "images": list(record.images),
-        "standing": found.standing,
+        "status": found.status,
         "unmeasured": list(record.unmeasured),
         "present": found.present,
         "good_at": record.good_at,
@@ -243,7 +243,7 @@ def _run(run: Run) -> Json:
         "target": opened.target,
         "rule": opened.rule,
         "reason": opened.reason,
-        "ticket": opened.approval_token,
+        "approval_token": opened.approval_token,
         "workload": plan.live or plan.deployment,
         "question": _question(run),
         "strategy": plan.strategy,

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from logcaster_guard.adapters.channels.slack import Slack
-from logcaster_guard.adapters.channels.translated import Translated
 from logcaster_guard.adapters.channels.webhook import Webhook
+from logcaster_guard.adapters.translated_channel import Translated
 from logcaster_guard.domain.events import NoticeQueued, NoticeSettled
 from logcaster_guard.domain.guardrails.refusal_messages import CoolingDown
 from logcaster_guard.domain.message import Headline

@@ -26,8 +26,8 @@ from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.reasons import ChangeRefused, NotMadeInTime
 from logcaster_guard.domain.steps import Compensation, Step
 from logcaster_guard.messages.examples import example
-from logcaster_guard.messages.kinds import MESSAGES
-from logcaster_guard.steps.kinds import KINDS
+from logcaster_guard.messages.message_kinds import MESSAGES
+from logcaster_guard.steps.step_kinds import KINDS
 from logcaster_guard.stores import CODEC
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)

@@ -5,15 +5,15 @@ from typing import Any
 import pytest
 
 from logcaster_guard import messages
-from logcaster_guard.adapters.channels.translated import Translated
-from logcaster_guard.adapters.kubernetes.events import (
+from logcaster_guard.adapters.kubernetes.event_channel import (
     ABOUT_THE_GUARD,
     ABOUT_THE_WORKLOAD,
     EventChannel,
     event_of,
 )
 from logcaster_guard.adapters.kubernetes.signals import KubernetesSource
-from logcaster_guard.adapters.plugin import Subject
+from logcaster_guard.adapters.plugin_types import Subject
+from logcaster_guard.adapters.translated_channel import Translated
 from logcaster_guard.domain.errors import NotFound
 from logcaster_guard.domain.notices import Delivered, Notice, Severity, TryLater, Undeliverable
 from logcaster_guard.domain.signals import Fault, Gap, NoData, Signal, SourceError, SourceName, Target, Unit

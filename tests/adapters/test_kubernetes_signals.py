@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logcaster_guard.adapters.kubernetes.events import event_of
+from logcaster_guard.adapters.kubernetes.event_channel import event_of
 from logcaster_guard.adapters.kubernetes.pods import Pod, endpoints_of, quantity
 from logcaster_guard.adapters.kubernetes.signals import Observation
-from logcaster_guard.adapters.plugin import Subject
+from logcaster_guard.adapters.plugin_types import Subject
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.workload import Workload

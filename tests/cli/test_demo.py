@@ -15,7 +15,7 @@ from rich.console import Console
 from logcaster_guard.cli.scenarios import SCENARIOS, Name, rules_text
 from logcaster_guard.cli.story import STEPS, GuardLog, Timeline
 from logcaster_guard.config.loading import load
-from logcaster_guard.steps.kinds import KINDS
+from logcaster_guard.steps.step_kinds import KINDS
 from tests.real import presence
 
 DEMO = [str(Path(sys.executable).with_name("logcaster-guard")), "demo"]
@@ -114,11 +114,11 @@ def test_a_question_is_shown_with_what_silence_means() -> None:
     out = io.StringIO()
     log = GuardLog(Timeline(Console(file=out, highlight=False)))
     opened = {"event": "run.opened", "from_images": ["web:2"], "to_images": ["web:1"], "strategy": "alert_then"}
-    asked = {"run": "r", "until": "2026-01-01T09:05:00+09:00", "veto": "logcaster-guard veto --ticket t"}
+    asked = {"run": "r", "until": "2026-01-01T09:05:00+09:00", "veto": "logcaster-guard veto --approval-token t"}
     log.write(json.dumps({**opened, **asked, "silence": "consent"}) + "\n")
     assert out.getvalue().partition("guard    ")[2] == (
-        "PEOPLE ARE ASKED to roll back: web:2 → web:1 (alert_then, run r); `logcaster-guard veto --ticket t` stops it, "
-        "without an answer it begins at 00:05:00 UTC\n"
+        "PEOPLE ARE ASKED to roll back: web:2 → web:1 (alert_then, run r); "
+        "`logcaster-guard veto --approval-token t` stops it, without an answer it begins at 00:05:00 UTC\n"
     )
 
 

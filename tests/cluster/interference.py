@@ -18,7 +18,7 @@ from typing import Any
 
 from structlog.contextvars import get_contextvars
 
-from logcaster_guard.adapters.kubernetes.events import COMPONENT
+from logcaster_guard.adapters.kubernetes.event_channel import COMPONENT
 from logcaster_guard.domain import capacity, runs
 from logcaster_guard.domain.ledger import Ledger
 from logcaster_guard.domain.rules import Action

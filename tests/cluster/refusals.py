@@ -183,7 +183,7 @@ class _Watch:
 
     tape: Refusals
     clock: Hurried
-    standing: Callable[[Sequence[Entry]], str]
+    described: Callable[[Sequence[Entry]], str]
     words: str = ""
     _seen: Sequence[Entry] | None = None
     _running: bool = False
@@ -193,7 +193,7 @@ class _Watch:
     def look(self, entries: Sequence[Entry]) -> str:
         now = time.monotonic()
         if entries is not self._seen:
-            self._seen, self._since, self.words = entries, now, self.standing(entries)
+            self._seen, self._since, self.words = entries, now, self.described(entries)
             self._running = any(r.closed is None for r in told(entries)[0])
             self._denied = self.tape.waited_for(running=self._running)
         elif now - self._since >= STANDS and self.tape.waited_for(running=self._running) > self._denied:

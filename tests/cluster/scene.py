@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from logcaster_guard.adapters.clock import SystemClock
-from logcaster_guard.adapters.kubernetes.events import COMPONENT, EventChannel
+from logcaster_guard.adapters.kubernetes.event_channel import COMPONENT, EventChannel
 from logcaster_guard.domain import releases
 from logcaster_guard.domain.events import OwnerResumed, OwnerSuspended, RevisionGood, RevisionLive, SignalSeen
 from logcaster_guard.domain.gitops import is_suspended, mark_of

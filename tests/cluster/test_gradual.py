@@ -31,9 +31,9 @@ from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import MERGE_PATCH
 from logcaster_guard.sandbox.world import World
 from logcaster_guard.steps.judge_helper import JudgeHelper
-from logcaster_guard.steps.kinds import KINDS
 from logcaster_guard.steps.restore_template import RestoreTemplate
-from logcaster_guard.steps.services import Assessment, HandlerContext, Inspection, handlers_of
+from logcaster_guard.steps.step_kinds import KINDS
+from logcaster_guard.steps.step_services import Assessment, HandlerContext, Inspection, handlers_of
 from tests.cluster.case import BAD, GOOD, PACE, RULE, image_of
 from tests.cluster.harness import Cluster
 from tests.cluster.roles import OF_TARGETS

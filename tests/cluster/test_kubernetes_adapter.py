@@ -9,7 +9,7 @@ import pytest
 from logcaster_guard.adapters.kubernetes.access import PERMISSIONS, missing_permissions
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.connect import connect
-from logcaster_guard.adapters.kubernetes.events import EventChannel
+from logcaster_guard.adapters.kubernetes.event_channel import EventChannel
 from logcaster_guard.adapters.kubernetes.pods import endpoints_of
 from logcaster_guard.adapters.kubernetes.rosters import Rosters
 from logcaster_guard.adapters.kubernetes.signals import KubernetesSource

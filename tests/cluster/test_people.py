@@ -97,7 +97,7 @@ async def test_a_no_is_told_and_keeps_everything_as_it_is(cluster: Cluster, worl
     code, told = await person.says("veto")
     assert (code, "nothing to veto" in told) == (1, True), told
     opened = await asked(world, daemon)
-    code, told = await person.says("veto", "--ticket", "0" * 16)
+    code, told = await person.says("veto", "--approval-token", "0" * 16)
     assert (code, "no such run is open" in told) == (1, True), told
     code, answer = await person.says_in_json("veto", "--run", opened["run"], "--reason", "we mend it forward")
     assert (code, answer["outcome"], answer["run_outcome"]) == (0, "done", "vetoed"), answer
@@ -150,7 +150,7 @@ async def test_an_open_run_is_abandoned_the_guards_freeze_lifted_and_a_persons_k
     assert (code, "printable" in told) == (2, True), told
 
 
-async def test_without_a_daemon_in_reach_the_ticket_is_needed_and_is_enough(
+async def test_without_a_daemon_in_reach_the_approval_token_is_needed_and_is_enough(
     cluster: Cluster, world: World, daemon: Daemon
 ) -> None:
     person = Person(cluster, daemon)
@@ -158,10 +158,10 @@ async def test_without_a_daemon_in_reach_the_ticket_is_needed_and_is_enough(
     await daemon.until("notice.queued", about="run.opened")
     nowhere = free_address()
     code, told = await person.says("veto", address=nowhere)
-    assert (code, "--ticket" in told) == (3, True), told
+    assert (code, "--approval-token" in told) == (3, True), told
     code, told = await command("status", "--json", "--address", person.address)
-    ticket = json.loads(told)["targets"][0]["run"]["ticket"]
-    code, told = await person.says("veto", "--target", "logcaster", "--ticket", ticket, address=nowhere)
+    approval_token = json.loads(told)["targets"][0]["run"]["approval_token"]
+    code, told = await person.says("veto", "--target", "logcaster", "--approval-token", approval_token, address=nowhere)
     assert (code, "Written" in told) == (0, True), told
     closed = await daemon.until("run.closed")
     assert closed["outcome"] == "vetoed"
@@ -204,8 +204,8 @@ async def test_a_release_that_a_rollback_left_is_lifted_and_the_one_that_is_good
     assert code == 0, told
     await daemon.until("run.closed")
     left = (await releases(person))[two]
-    assert left["standing"] == "bad"
-    assert (await releases(person))[one]["standing"] == "good"
+    assert left["status"] == "bad"
+    assert (await releases(person))[one]["status"] == "good"
 
     code, told = await person.says(
         "mark", "not-bad", "--revision", left["template"][:8], "--reason", "database was down"
@@ -213,7 +213,7 @@ async def test_a_release_that_a_rollback_left_is_lifted_and_the_one_that_is_good
     assert (code, "say --yes" in told, left["template"] in told) == (2, True, True), told
     lift = ("mark", "not-bad", "--revision", left["template"][:8], "--yes", "--reason", "the database was down")
     code, answer = await person.says_in_json(*lift)
-    assert (code, answer["outcome"], answer["standing"], answer["template"]) == (
+    assert (code, answer["outcome"], answer["status"], answer["template"]) == (
         0, "done", "unproven", left["template"],
     ), answer  # fmt: skip
     marked = await daemon.until("revision.marked")
@@ -232,7 +232,7 @@ async def test_a_release_that_a_rollback_left_is_lifted_and_the_one_that_is_good
     )
     assert (code, "is bad. It is never gone back to" in told) == (0, True), told
     bad = (await releases(person))[one]
-    assert (bad["standing"], bad["bad_reason"]) == ("bad", "a person marked it bad: it loses data")
+    assert (bad["status"], bad["bad_reason"]) == ("bad", "a person marked it bad: it loses data")
     (target,) = json.loads((await command("status", "--json", "--address", person.address))[1])["targets"]
     assert target["destination"] is None
     said = [r for r in await cluster.audit() if r.user == "admin" and "guard.logcaster.io/mark" in str(r.body)]
@@ -325,14 +325,14 @@ async def test_over_http_kubernetes_says_who_may(
         return await client.post(f"/{word}", json=body, headers={"Authorization": f"Bearer {bearer}"})
 
     (told,) = (await client.get("/status")).json()["targets"]
-    ticket = told["run"]["ticket"]
+    approval_token = told["run"]["approval_token"]
     assert (await client.post("/veto", json={})).status_code == 401
-    assert (await post("veto", "nobodys-token", ticket=ticket)).status_code == 401
-    refused = await post("veto", cluster.token("bob"), ticket=ticket)
+    assert (await post("veto", "nobodys-token", approval_token=approval_token)).status_code == 401
+    refused = await post("veto", cluster.token("bob"), approval_token=approval_token)
     assert (refused.status_code, "bob may not patch" in refused.text) == (403, True), refused.text
     assert daemon.told("run.answered") == []
 
-    answer = await post("veto", cluster.token("alice"), ticket=ticket)
+    answer = await post("veto", cluster.token("alice"), approval_token=approval_token)
     assert answer.status_code == 202, answer.text
     closed = await daemon.until("run.closed", run=opened["run"])
     assert closed["outcome"] == "vetoed"

@@ -18,7 +18,7 @@ from logcaster_guard.engine.hub import Hub
 from logcaster_guard.engine.journal_state import JournalState, target_stream
 from logcaster_guard.engine.live_workload import LiveWorkload
 from logcaster_guard.engine.operator_inbox import OperatorInbox
-from logcaster_guard.engine.problems import Problems
+from logcaster_guard.engine.problem_tracker import Problems
 from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.engine.sampling import Sampler
 from logcaster_guard.engine.services import Services, TargetContext

@@ -20,8 +20,8 @@ from logcaster_guard.adapters.kubernetes.access import (
 )
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.connect import connect
-from logcaster_guard.adapters.kubernetes.events import event_of
-from logcaster_guard.adapters.plugin import Subject
+from logcaster_guard.adapters.kubernetes.event_channel import event_of
+from logcaster_guard.adapters.plugin_types import Subject
 from logcaster_guard.domain.errors import ClusterError, Conflict, NotFound, Rejected
 from logcaster_guard.domain.events import RunOpened
 from logcaster_guard.domain.gitops import Reference

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from logcaster_guard.adapters.channels.translated import Translated
+from logcaster_guard.adapters.translated_channel import Translated
 from logcaster_guard.domain import runs
 from logcaster_guard.messages.texts import Language, Texts
 from logcaster_guard.ports import Channel

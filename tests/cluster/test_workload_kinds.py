@@ -14,7 +14,7 @@ from logcaster_guard.adapters.blobs import FolderBlobs
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.journal import SqliteJournal
 from logcaster_guard.adapters.kubernetes.connect import connect
-from logcaster_guard.adapters.kubernetes.events import EventChannel
+from logcaster_guard.adapters.kubernetes.event_channel import EventChannel
 from logcaster_guard.domain import runs
 from logcaster_guard.domain.ledger import ReleaseStatus
 from logcaster_guard.domain.signals import History, NoHistory, Reading, Signal, SourceName, Target, Value
@@ -123,13 +123,13 @@ async def test_it_is_back_on_the_good_template(cluster: Cluster, kind: str, new:
         async with guarding(cluster, kind, path, tmp_path) as guard:
             key = f"{cluster.namespace}/{NAME}"
 
-            def standings() -> list[ReleaseStatus]:
-                return [release.standing for release in guard.read_model.releases(key)]
+            def release_statuses() -> list[ReleaseStatus]:
+                return [release.status for release in guard.read_model.releases(key)]
 
             async def good() -> bool:
                 status = (await cluster.admin.get(path)).get("status") or {}
                 there = status.get("readyReplicas", 0) or status.get("numberReady", 0)
-                return bool(there) and standings() == [ReleaseStatus.GOOD]
+                return bool(there) and release_statuses() == [ReleaseStatus.GOOD]
 
             async def closed() -> bool:
                 found = guard.state.runs()

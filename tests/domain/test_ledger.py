@@ -67,8 +67,8 @@ def destination(events: Sequence[Event]) -> str | None:
     return None if found is None else found.template
 
 
-def standing(events: Sequence[Event], name: str) -> ReleaseStatus:
-    return fold(events).records[name].standing(POLICY)
+def release_status(events: Sequence[Event], name: str) -> ReleaseStatus:
+    return fold(events).records[name].status(POLICY)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_destination(events: Sequence[Event], expected: str | None) -> None:
 def test_a_run_makes_the_release_bad_that_a_breach_was_put_down_to_or_that_it_left(
     events: Sequence[Event], expected: ReleaseStatus
 ) -> None:
-    assert standing([live("v1"), live("v2"), *events], "v2") is expected
+    assert release_status([live("v1"), live("v2"), *events], "v2") is expected
 
 
 def test_a_release_stays_bad_for_what_it_was_bad_for_before_it_was_left() -> None:
@@ -127,7 +127,7 @@ def test_a_second_rollback_does_not_return_to_the_bad_one() -> None:
     events += [live("v2"), good("v2"), opened("r", "v2", "v1"), live("v1", by="r")]
     events += [live("v3"), opened("q", "v3", "v1"), live("v1", by="q")]
     assert destination(events) is None
-    assert standing(events, "v3") is ReleaseStatus.BAD
+    assert release_status(events, "v3") is ReleaseStatus.BAD
 
 
 def test_an_undo_by_anyone_leaves_a_bad_revision() -> None:
@@ -135,7 +135,7 @@ def test_an_undo_by_anyone_leaves_a_bad_revision() -> None:
     assert fold(before).is_undo("v1")
     assert not fold(before).is_undo("v3")
     assert not fold(before).is_undo("v2")
-    assert standing([*before, live("v1", undo_of="v2")], "v2") is ReleaseStatus.BAD
+    assert release_status([*before, live("v1", undo_of="v2")], "v2") is ReleaseStatus.BAD
 
 
 def test_going_from_an_older_release_to_a_newer_one_is_no_undo() -> None:
@@ -144,23 +144,23 @@ def test_going_from_an_older_release_to_a_newer_one_is_no_undo() -> None:
 
 def test_bad_is_lifted_only_when_rolled_out_again_and_earned() -> None:
     bad: list[Event] = [live("v1"), good("v1"), live("v2"), RevisionBad(at(0), "v2", "")]
-    assert standing([*bad, good("v2")], "v2") is ReleaseStatus.BAD
+    assert release_status([*bad, good("v2")], "v2") is ReleaseStatus.BAD
     again = [*bad, live("v1"), live("v2")]
-    assert standing(again, "v2") is ReleaseStatus.BAD
-    assert standing([*again, good("v2")], "v2") is ReleaseStatus.GOOD
+    assert release_status(again, "v2") is ReleaseStatus.BAD
+    assert release_status([*again, good("v2")], "v2") is ReleaseStatus.GOOD
 
 
 def test_a_bad_release_that_the_guard_itself_put_back_does_not_earn_good() -> None:
     left: list[Event] = [live("v1"), good("v1"), live("v2"), opened("r", "v2", "v1", attributed=True)]
     left += [live("v1", by="r"), RevisionBad(at(0), "v1", "its pods cannot start"), live("v2", by="q")]
-    assert standing([*left, good("v2")], "v2") is ReleaseStatus.BAD
+    assert release_status([*left, good("v2")], "v2") is ReleaseStatus.BAD
     assert destination([*left, good("v2"), live("v3")]) is None
 
 
 def test_a_release_stands_from_its_rollout_to_the_next() -> None:
     ledger = fold([live("v1"), live("v2", DAY + 1), live("v3", DAY + 2)])
-    assert ledger.records["v1"].standing(POLICY) is ReleaseStatus.PRESUMED_GOOD
-    assert ledger.records["v2"].standing(POLICY) is ReleaseStatus.UNPROVEN
+    assert ledger.records["v1"].status(POLICY) is ReleaseStatus.PRESUMED_GOOD
+    assert ledger.records["v2"].status(POLICY) is ReleaseStatus.UNPROVEN
 
 
 def test_who_put_the_present_release_there_is_known() -> None:
@@ -217,7 +217,7 @@ def test_a_breach_older_than_every_rollout_is_held_against_the_first_that_is_kno
 def test_a_run_makes_every_release_bad_that_answers_for_the_breach() -> None:
     events: list[Event] = [live("v1"), good("v1"), live("v2", 100), live("v3", 200)]
     run = replace(opened("r", "v3", "v1", attributed=True), onset=at(150))
-    assert {n: standing([*events, run], n) for n in ("v1", "v2", "v3")} == {
+    assert {n: release_status([*events, run], n) for n in ("v1", "v2", "v3")} == {
         "v1": ReleaseStatus.GOOD, "v2": ReleaseStatus.BAD, "v3": ReleaseStatus.BAD,
     }  # fmt: skip
 
@@ -303,7 +303,7 @@ def test_a_bad_revision_is_never_a_destination(moves: Sequence[tuple[str, str]])
         if goal is not None:
             assert goal.template not in bad
             assert goal.template != ledger.present
-            assert goal.standing(POLICY) in {ReleaseStatus.GOOD, ReleaseStatus.PRESUMED_GOOD}
+            assert goal.status(POLICY) in {ReleaseStatus.GOOD, ReleaseStatus.PRESUMED_GOOD}
 
 
 def _events(ledger: Ledger, move: str, name: str) -> list[Event]:
@@ -491,7 +491,7 @@ def test_two_configurations_of_one_template_are_two_releases_and_an_unknown_one_
     back = ledger.destination(POLICY)
     assert back is not None
     assert (back.release, back.blob) == (ReleaseId("t", "one"), "blob of one")
-    assert ledger.records["t+two"].standing(POLICY) is ReleaseStatus.BAD
+    assert ledger.records["t+two"].status(POLICY) is ReleaseStatus.BAD
     unknown = fold([configured("", 0), good("t", 1), configured("", 2)])
     assert (unknown.present, list(unknown.records), unknown.destination(POLICY)) == ("t", ["t"], None)
 
@@ -499,5 +499,5 @@ def test_two_configurations_of_one_template_are_two_releases_and_an_unknown_one_
 def test_an_undo_leaves_the_release_that_it_names_and_no_other_configuration_of_its_template() -> None:
     left = replace(configured("one", 2), undo_of="t+two")
     ledger = fold([configured("one", 0), configured("two", 1), left])
-    statuses = {key: record.standing(POLICY) for key, record in ledger.records.items()}
+    statuses = {key: record.status(POLICY) for key, record in ledger.records.items()}
     assert statuses == {"t+one": ReleaseStatus.UNPROVEN, "t+two": ReleaseStatus.BAD}

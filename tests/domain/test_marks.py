@@ -24,7 +24,7 @@ from logcaster_guard.domain.runs import Commit, Run
 from logcaster_guard.messages.texts import english
 from logcaster_guard.steps.ask_people import AskPeople
 from tests.domain.build import at
-from tests.domain.test_ledger import DAY, destination, good, live, opened, seeded, standing
+from tests.domain.test_ledger import DAY, destination, good, live, opened, release_status, seeded
 from tests.domain.test_runs import OBSERVATIONS, OPENED, PLAN, at_step, ending, outcome, told
 
 NOW = at(0)
@@ -76,7 +76,7 @@ ROLLED_BACK: Sequence[Event] = [opened("r", "v2", "v1"), live("v1", by="r")]
     ],
 )
 def test_the_ledger_after_what_people_said(events: Sequence[Event], expected: ReleaseStatus, goal: str | None) -> None:
-    assert standing(events, "v2") is expected
+    assert release_status(events, "v2") is expected
     assert destination(events) == goal
 
 

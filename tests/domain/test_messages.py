@@ -15,8 +15,8 @@ from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import Compensation, Plan
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.messages.texts import Language, Texts
-from logcaster_guard.steps.kinds import KINDS
-from logcaster_guard.steps.services import compensations_of
+from logcaster_guard.steps.step_kinds import KINDS
+from logcaster_guard.steps.step_services import compensations_of
 from tests.domain.build import at, rule
 
 TARGET = Target(name="web", namespace="shop", deployment="web")
@@ -55,7 +55,7 @@ def test_a_refusal_because_only_an_alert_was_asked_for_is_no_alarm() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mark", "standing", "title", "follows"),
+    ("mark", "release_status", "title", "follows"),
     [
         (Mark.BAD, ReleaseStatus.BAD, "Somebody marked revision 3 (web:3) of shop/web bad", "It is never gone back to"),
         (
@@ -69,11 +69,11 @@ def test_a_refusal_because_only_an_alert_was_asked_for_is_no_alarm() -> None:
     ],
 )
 def test_a_mark_tells_what_was_said_and_what_follows(
-    mark: Mark, standing: ReleaseStatus, title: str, follows: str
+    mark: Mark, release_status: ReleaseStatus, title: str, follows: str
 ) -> None:
     record = Record("aaaa", "3", "blob", ("web:3",), 3, 3)
     event = RevisionMarked(at(0), "aaaa", mark, "digest", "by alice: it loses data")
-    notice = messages.marked("shop/web", WORKLOAD, record, event, standing=standing)
+    notice = messages.marked("shop/web", WORKLOAD, record, event, release_status=release_status)
     assert title in notice.title
     assert notice.text.startswith("By alice: it loses data. ")
     assert follows in notice.text
@@ -81,7 +81,7 @@ def test_a_mark_tells_what_was_said_and_what_follows(
     assert "by alice: it loses data" in korean.text
     assert ("해제" in korean.title) is (mark is Mark.NOT_BAD)
     assert "{" not in korean.title + korean.text + Texts(Language.KOREAN).state(notice)
-    assert Texts(Language.ENGLISH).state(notice) == standing
+    assert Texts(Language.ENGLISH).state(notice) == release_status
 
 
 @pytest.mark.parametrize(

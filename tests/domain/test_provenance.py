@@ -15,9 +15,9 @@ from logcaster_guard.domain.provenance import MANAGED, RUN, TOKEN
 from logcaster_guard.domain.runs import Run, fold
 from logcaster_guard.domain.steps import Compensation, Plan
 from logcaster_guard.steps.create_helper import CreateHelper
-from logcaster_guard.steps.kinds import KINDS
 from logcaster_guard.steps.restore_environment import RestoreEnvironment
-from logcaster_guard.steps.services import compensations_of
+from logcaster_guard.steps.step_kinds import KINDS
+from logcaster_guard.steps.step_services import compensations_of
 from tests.domain.build import at
 
 BORROWED = compensations_of(KINDS)

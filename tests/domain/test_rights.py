@@ -10,7 +10,6 @@ from logcaster_guard.domain.steps import Plan, Step, Write
 from logcaster_guard.steps.await_rollout import AwaitRollout
 from logcaster_guard.steps.create_helper import CreateHelper
 from logcaster_guard.steps.delete_stuck_pods import DeleteStuckPods
-from logcaster_guard.steps.kinds import KINDS
 from logcaster_guard.steps.pin_autoscaler import PinAutoscaler
 from logcaster_guard.steps.raise_autoscaler_minimum import RaiseAutoscalerMinimum
 from logcaster_guard.steps.remove_helper import RemoveHelper
@@ -19,6 +18,7 @@ from logcaster_guard.steps.restore_template import RestoreTemplate
 from logcaster_guard.steps.scale_environment import ScaleEnvironment
 from logcaster_guard.steps.scale_helper import ScaleHelper
 from logcaster_guard.steps.scale_production import ScaleProduction
+from logcaster_guard.steps.step_kinds import KINDS
 from logcaster_guard.steps.suspend_owner import SuspendOwner
 from logcaster_guard.steps.switch_service import SwitchService
 

@@ -44,11 +44,11 @@ from logcaster_guard.domain.runs import (
 from logcaster_guard.domain.steps import WRITE_TIMEOUT, Compensation, Plan
 from logcaster_guard.steps.ask_people import AskPeople
 from logcaster_guard.steps.await_rollout import AwaitRollout
-from logcaster_guard.steps.kinds import KINDS
 from logcaster_guard.steps.raise_autoscaler_minimum import RaiseAutoscalerMinimum
 from logcaster_guard.steps.remove_helper import RemoveHelper
 from logcaster_guard.steps.restore_template import RestoreTemplate
-from logcaster_guard.steps.services import compensations_of
+from logcaster_guard.steps.step_kinds import KINDS
+from logcaster_guard.steps.step_services import compensations_of
 from logcaster_guard.steps.verify_recovery import VerifyRecovery
 from tests.domain.build import UID, at
 

@@ -32,7 +32,7 @@ from logcaster_guard.steps.await_endpoints import AwaitEndpoints, AwaitEndpoints
 from logcaster_guard.steps.judge_environment import JudgeEnvironment, JudgeEnvironmentHandler
 from logcaster_guard.steps.restore_environment import RestoreEnvironment
 from logcaster_guard.steps.scale_environment import ScaleEnvironment, ScaleEnvironmentHandler
-from logcaster_guard.steps.services import Inspection
+from logcaster_guard.steps.step_services import Inspection
 from logcaster_guard.steps.switch_service import SwitchService, SwitchServiceHandler
 from tests.engine.bench import rule
 from tests.fakes.blobs import MemoryBlobs

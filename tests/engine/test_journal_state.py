@@ -25,7 +25,7 @@ from logcaster_guard.domain.events import (
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.steps import Plan
-from logcaster_guard.engine.event_log import event_name
+from logcaster_guard.engine.event_lines import event_name
 from logcaster_guard.engine.hub import Hub, JournalAppended, RunFound
 from logcaster_guard.engine.journal_state import JournalState, run_stream, target_stream
 from logcaster_guard.engine.outbox import Outbox

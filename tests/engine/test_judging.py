@@ -10,7 +10,7 @@ import pytest
 from logcaster_guard.domain.events import RunClosed, RunOpened
 from logcaster_guard.domain.rules import Action, GradualPolicy, Policy
 from logcaster_guard.domain.signals import Fault, Gap, NoData, Reading, Signal, SourceName, Target, Unit
-from logcaster_guard.engine.inspection import SignalInspector
+from logcaster_guard.engine.deployment_signals import SignalInspector
 from logcaster_guard.ports import Clock
 from tests.engine.bench import FIRES, PROD, bench, rule
 from tests.fakes.clock import FakeClock

@@ -22,7 +22,7 @@ from logcaster_guard.domain.inbox.commands import Mark, MarkRelease, Wish, value
 from logcaster_guard.domain.inbox.denials import RunLeavesIt
 from logcaster_guard.domain.ledger import ReleaseStatus
 from logcaster_guard.domain.rules import Action, FallbackPolicy, LedgerPolicy, Limits, Policy
-from logcaster_guard.engine.manual import Preview
+from logcaster_guard.engine.manual_runs import Preview
 from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Clock, Json, Kind
 from tests.engine.bench import FIRES, KEY, PROD, PROVEN, Bench, bench, hpa, in_mid_run, minimum, rule
@@ -43,8 +43,8 @@ def say(made: Bench, image: str, mark: Mark, words: str = "by the one on call") 
     made.cluster.annotate(PROD, mark=value_of(MarkRelease(template(made, image), expiry, mark, words)))
 
 
-def standing(made: Bench, image: str) -> ReleaseStatus:
-    return made.guard.state.ledger(KEY).records[template(made, image)].standing(LedgerPolicy())
+def release_status(made: Bench, image: str) -> ReleaseStatus:
+    return made.guard.state.ledger(KEY).records[template(made, image)].status(LedgerPolicy())
 
 
 def destinations(made: Bench) -> list[tuple[str, ...]]:
@@ -58,11 +58,11 @@ async def rolled_back(made: Bench, *, earned: bool) -> None:
     made.cluster.roll(PROD, "v2")
     if earned:
         await made.pass_(PROVEN)
-        assert standing(made, "v2") is ReleaseStatus.GOOD
+        assert release_status(made, "v2") is ReleaseStatus.GOOD
         made.prometheus.set(PROD, "error_rate", 0.3)
     await made.pass_(1_000.0)
     assert destinations(made) == [("v1",)]
-    assert standing(made, "v2") is ReleaseStatus.BAD
+    assert release_status(made, "v2") is ReleaseStatus.BAD
 
 
 async def breaking(made: Bench, image: str) -> None:
@@ -91,7 +91,7 @@ async def test_a_lifted_release_is_what_it_had_earned(
             await made.pass_(60.0)
             [marked] = made.told(RevisionMarked)
             assert (marked.mark, marked.words) == (Mark.NOT_BAD, "the database was down")
-        assert standing(made, "v2") is expected
+        assert release_status(made, "v2") is expected
         await breaking(made, "v3")
         assert destinations(made)[1:] == [(goal,)]
 
@@ -177,7 +177,7 @@ async def test_a_mark_is_told_once_and_counts_over_restarts_and_undos() -> None:
         await made.restart()
         await made.pass_(60.0)
         assert [m.mark for m in made.told(RevisionMarked)] == [Mark.BAD, Mark.NOT_BAD]
-        assert (made.told(AnswerDenied), standing(made, "v1")) == ([], ReleaseStatus.GOOD)
+        assert (made.told(AnswerDenied), release_status(made, "v1")) == ([], ReleaseStatus.GOOD)
         bad, lifted = made.notices("revision.marked")
         assert bad.title == f"Somebody marked revision 1 (v1) of {KEY} bad"
         assert bad.text.startswith("It loses data. It is never gone back to")
@@ -210,7 +210,7 @@ async def test_what_does_not_count_is_told_once_with_its_reason(value: str, word
         [notice] = made.notices("answer.denied")
         assert words in english().text(denied.reason)
         assert words in notice.text
-        assert (made.told(RevisionMarked), standing(made, "v1")) == ([], ReleaseStatus.GOOD)
+        assert (made.told(RevisionMarked), release_status(made, "v1")) == ([], ReleaseStatus.GOOD)
 
 
 async def test_an_open_run_ends_when_its_destination_is_marked_bad_and_gives_back_what_it_borrowed() -> None:
@@ -288,7 +288,7 @@ async def test_what_a_run_is_leaving_is_not_lifted_before_that_has_ended() -> No
         [denied] = made.told(AnswerDenied)
         [opened] = made.told(RunOpened)
         assert denied.reason == RunLeavesIt(opened.run, "2")
-        assert standing(made, "v2") is ReleaseStatus.BAD
+        assert release_status(made, "v2") is ReleaseStatus.BAD
         assert made.told(RunAnswered) == []
 
 
@@ -318,4 +318,4 @@ async def test_only_a_rollout_after_the_word_speaks_against_it(*, again: bool) -
             await made.pass_(60.0)
             made.cluster.roll(PROD, "v1")
         await made.pass_(PROVEN + 60.0)
-        assert standing(made, "v1") is (ReleaseStatus.GOOD if again else ReleaseStatus.BAD)
+        assert release_status(made, "v1") is (ReleaseStatus.GOOD if again else ReleaseStatus.BAD)

@@ -30,9 +30,9 @@ async def made() -> AsyncIterator[Bench]:
         yield found
 
 
-def standings(made: Bench) -> dict[str, ReleaseStatus]:
+def release_statuses(made: Bench) -> dict[str, ReleaseStatus]:
     records = made.guard.state.ledger(KEY).records.values()
-    return {r.images[0]: r.standing(LedgerPolicy()) for r in records}
+    return {r.images[0]: r.status(LedgerPolicy()) for r in records}
 
 
 async def test_good_is_earned_in_ten_quiet_minutes(made: Bench) -> None:
@@ -68,25 +68,25 @@ async def test_good_is_not_earned_without_a_pod(made: Bench) -> None:
     await made.start()
     made.cluster.change(Kind.DEPLOYMENT, PROD, lambda d: d["spec"].update(replicas=0))
     await made.pass_(2 * PROVEN)
-    assert standings(made) == {"v1": ReleaseStatus.UNPROVEN}
+    assert release_statuses(made) == {"v1": ReleaseStatus.UNPROVEN}
     made.cluster.change(Kind.DEPLOYMENT, PROD, lambda d: d["spec"].update(replicas=3))
     await made.pass_(PROVEN)
-    assert standings(made) == {"v1": ReleaseStatus.GOOD}
+    assert release_statuses(made) == {"v1": ReleaseStatus.GOOD}
 
 
 async def test_a_release_that_a_rule_never_saw_is_good_by_the_others_alone_until_it_does(made: Bench) -> None:
     made.prometheus.set(PROD, "error_rate", None)
     await made.good_v1()
     assert [e.unmeasured for e in made.told(RevisionGood)] == [("high_error_rate",)]
-    assert standings(made) == {"v1": ReleaseStatus.UNMEASURED}
+    assert release_statuses(made) == {"v1": ReleaseStatus.UNMEASURED}
     made.prometheus.set(PROD, "error_rate", 0.0)
     await made.pass_(500.0)
-    assert standings(made) == {"v1": ReleaseStatus.UNMEASURED}
+    assert release_statuses(made) == {"v1": ReleaseStatus.UNMEASURED}
     await made.pass_(90.0)
-    assert standings(made) == {"v1": ReleaseStatus.GOOD}
+    assert release_statuses(made) == {"v1": ReleaseStatus.GOOD}
     made.prometheus.set(PROD, "error_rate", None)
     await made.pass_(2_000.0)
-    assert standings(made) == {"v1": ReleaseStatus.GOOD}
+    assert release_statuses(made) == {"v1": ReleaseStatus.GOOD}
 
 
 async def test_a_release_that_no_rule_saw_earns_nothing(made: Bench) -> None:
@@ -94,14 +94,14 @@ async def test_a_release_that_no_rule_saw_earns_nothing(made: Bench) -> None:
     made.http.set(PROD, "health_check_fails", None)
     await made.start()
     await made.pass_(2_000.0)
-    assert standings(made) == {"v1": ReleaseStatus.UNPROVEN}
+    assert release_statuses(made) == {"v1": ReleaseStatus.UNPROVEN}
 
 
 async def test_a_release_that_every_rule_saw_is_gone_back_to_rather_than_a_newer_one(made: Bench) -> None:
     made.errors["v2"] = None
     await made.bad_v2()
     await made.pass_(PROVEN)
-    assert standings(made) == {"v1": ReleaseStatus.GOOD, "v2": ReleaseStatus.UNMEASURED}
+    assert release_statuses(made) == {"v1": ReleaseStatus.GOOD, "v2": ReleaseStatus.UNMEASURED}
     made.cluster.roll(PROD, "v3")
     made.http.set(PROD, "health_check_fails", 9)
     await made.pass_(200.0)
@@ -113,14 +113,14 @@ async def test_a_release_that_one_rule_never_saw_is_gone_back_to_where_none_is_b
         made.prometheus.set(PROD, "error_rate", None)
         made.errors["v2"] = None
         await made.bad_v2()
-        assert standings(made)["v1"] is ReleaseStatus.UNMEASURED
+        assert release_statuses(made)["v1"] is ReleaseStatus.UNMEASURED
         made.http.set(PROD, "health_check_fails", 9)
         await made.pass_(200.0)
         assert [run.plan.to_images for run in made.told(RunOpened)] == [("v1",)]
 
 
 @pytest.mark.parametrize(
-    ("policy", "ever", "standing"),
+    ("policy", "ever", "release_status"),
     [
         (NoDataPolicy.HOLD, True, ReleaseStatus.UNPROVEN),  # a value, and then none: nothing proves it quiet
         (NoDataPolicy.OK, True, ReleaseStatus.GOOD),  # it has been seen to give values: that it gives none is fine
@@ -129,7 +129,7 @@ async def test_a_release_that_one_rule_never_saw_is_gone_back_to_where_none_is_b
     ],
 )
 async def test_what_missing_data_counts_as_counts_for_good_too(
-    policy: NoDataPolicy, *, ever: bool, standing: ReleaseStatus
+    policy: NoDataPolicy, *, ever: bool, release_status: ReleaseStatus
 ) -> None:
     quiet_rule = replace(ERRORS, no_data=policy, action=Action.ALERT_ONLY)
     async with bench(rules=[quiet_rule, HEALTH]) as made:
@@ -140,7 +140,7 @@ async def test_what_missing_data_counts_as_counts_for_good_too(
         await made.pass_(60.0)
         made.prometheus.set(PROD, "error_rate", None)
         await made.pass_(PROVEN)
-        assert standings(made) == {"v1": standing}
+        assert release_statuses(made) == {"v1": release_status}
 
 
 async def test_revisions_of_before_the_guard_are_presumed_good_where_they_stood_for_a_day(made: Bench) -> None:
@@ -150,7 +150,7 @@ async def test_revisions_of_before_the_guard_are_presumed_good_where_they_stood_
     made.errors["v4"] = 0.3
     made.cluster.roll(PROD, "v3")
     await made.start()
-    assert standings(made) == {
+    assert release_statuses(made) == {
         "v1": ReleaseStatus.PRESUMED_GOOD,
         "v2": ReleaseStatus.UNPROVEN,
         "v3": ReleaseStatus.UNPROVEN,
@@ -166,7 +166,11 @@ async def test_a_revision_that_an_undo_left_before_the_guard_is_bad(made: Bench)
     made.clock.skip(2 * DAY)
     made.cluster.roll(PROD, "v3")
     await made.start()
-    assert standings(made) == {"v1": ReleaseStatus.UNPROVEN, "v2": ReleaseStatus.BAD, "v3": ReleaseStatus.UNPROVEN}
+    assert release_statuses(made) == {
+        "v1": ReleaseStatus.UNPROVEN,
+        "v2": ReleaseStatus.BAD,
+        "v3": ReleaseStatus.UNPROVEN,
+    }
 
 
 async def test_several_replica_sets_of_one_release_are_one_release_that_was_live_with_the_newest(made: Bench) -> None:
@@ -198,7 +202,7 @@ async def test_an_undo_by_a_person_leaves_a_bad_release(made: Bench) -> None:
     await made.pass_(60.0)
     made.cluster.roll(PROD, "v1")
     await made.pass_(60.0)
-    assert standings(made) == {"v1": ReleaseStatus.GOOD, "v2": ReleaseStatus.BAD}
+    assert release_statuses(made) == {"v1": ReleaseStatus.GOOD, "v2": ReleaseStatus.BAD}
     assert made.told(RevisionLive)[-1].undo_of == made.told(RevisionLive)[1].template
 
 
@@ -248,13 +252,13 @@ async def test_an_old_release_that_is_live_again_changed_after_the_last_look(mad
 async def test_a_bad_release_that_a_person_rolls_out_again_can_earn_good(made: Bench) -> None:
     await made.bad_v2()
     await made.pass_(1_000.0)
-    assert standings(made)["v2"] is ReleaseStatus.BAD
+    assert release_statuses(made)["v2"] is ReleaseStatus.BAD
     made.errors["v2"] = 0.0
     made.cluster.roll(PROD, "v2")
     await made.pass_(400.0)
-    assert standings(made)["v2"] is ReleaseStatus.BAD
+    assert release_statuses(made)["v2"] is ReleaseStatus.BAD
     await made.pass_(400.0)
-    assert standings(made)["v2"] is ReleaseStatus.GOOD
+    assert release_statuses(made)["v2"] is ReleaseStatus.GOOD
     assert len(made.told(RunOpened)) == 1
     assert made.told(RevisionBad) == []
 
@@ -307,7 +311,7 @@ async def test_pods_that_were_replaced_without_a_new_release_are_not_its_rollout
     assert "(checksum/config)" in notice.text
     assert "checksum/config" in Texts(Language.KOREAN).notice(notice).text
     assert "cause" not in notice.facts
-    assert standings(made) == {"v1": ReleaseStatus.GOOD, "v2": ReleaseStatus.GOOD}
+    assert release_statuses(made) == {"v1": ReleaseStatus.GOOD, "v2": ReleaseStatus.GOOD}
     assert (made.cluster.writes, made.told(RunOpened)) == ([], [])
 
 

@@ -12,7 +12,7 @@ from logcaster_guard.domain.errors import ClusterError, Rejected, Unavailable
 from logcaster_guard.domain.events import RunClosed, RunOpened
 from logcaster_guard.domain.inbox.commands import Wish
 from logcaster_guard.domain.rules import Action, GradualPolicy, Policy
-from logcaster_guard.engine.manual import Preview
+from logcaster_guard.engine.manual_runs import Preview
 from logcaster_guard.ports import Kind
 from tests.engine.bench import FIRES, HEALTH, KEY, PROD, Bench, bench, hpa, rule
 from tests.fakes.pods import PopulatedCluster

@@ -94,7 +94,7 @@ async def test_a_fired_rule_opens_one_run_which_ends_on_the_good_release(made: B
     assert made.writes() == 1
     assert [n.event for n in made.inbox.notices] == ["run.opened", "run.restored", "run.closed"]
     ledger = made.guard.state.ledger(KEY)
-    assert {r.images[0]: r.standing(LedgerPolicy()) for r in ledger.records.values()} == {
+    assert {r.images[0]: r.status(LedgerPolicy()) for r in ledger.records.values()} == {
         "v1": ReleaseStatus.GOOD,
         "v2": ReleaseStatus.BAD,
     }

@@ -36,9 +36,9 @@ from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.ports import Entry, Json, Kind
 from logcaster_guard.steps.create_helper import CreateHelper
 from logcaster_guard.steps.helper_deployment import helper_pods
-from logcaster_guard.steps.kinds import KINDS
 from logcaster_guard.steps.remove_helper import RemoveHelperHandler
-from logcaster_guard.steps.services import HandlerContext, handlers_of
+from logcaster_guard.steps.step_kinds import KINDS
+from logcaster_guard.steps.step_services import HandlerContext, handlers_of
 from logcaster_guard.stores import CODEC
 from tests.engine.bench import FIRES, bench, rule
 from tests.fakes.clock import START, FakeClock

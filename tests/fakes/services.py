@@ -10,7 +10,7 @@ from typing import Any, cast
 from logcaster_guard.adapters.channels.slack import Slack, SlackSection
 from logcaster_guard.adapters.channels.webhook import Webhook, WebhookSection
 from logcaster_guard.adapters.kubernetes.shared_view import SharedView
-from logcaster_guard.adapters.plugin import ChannelServices, SourceServices
+from logcaster_guard.adapters.plugin_types import ChannelServices, SourceServices
 from logcaster_guard.adapters.sources.probe import HttpSection, ProbeSource
 from logcaster_guard.adapters.sources.prometheus import PrometheusSection, PrometheusSource
 from logcaster_guard.adapters.sources.scrape import ScrapeSection, ScrapeSource

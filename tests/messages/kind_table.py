@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from logcaster_guard.domain.message import Message, Reason, kind_of
-from logcaster_guard.messages.kinds import MESSAGES
+from logcaster_guard.messages.message_kinds import MESSAGES
 from logcaster_guard.messages.texts import parameters_of, parts_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "messages.md"

@@ -16,7 +16,7 @@ from logcaster_guard.domain.ledger import ReleaseStatus
 from logcaster_guard.domain.message import Headline, Message, kind_of
 from logcaster_guard.domain.signals import Fault
 from logcaster_guard.messages.examples import example
-from logcaster_guard.messages.kinds import MESSAGES
+from logcaster_guard.messages.message_kinds import MESSAGES
 from logcaster_guard.messages.texts import (
     QUOTE,
     STATE,
@@ -43,7 +43,7 @@ OUTCOMES = (
 WORDS = {
     "outcome": OUTCOMES,
     "after_run": OUTCOMES,
-    "standing": tuple(ReleaseStatus),
+    "release_status": tuple(ReleaseStatus),
     "after_mark": tuple(ReleaseStatus),
     "cause": tuple(Cause),
     "space": tuple(Space),

@@ -7,7 +7,7 @@ from logcaster_guard.domain.rules import Policy, Rule
 from logcaster_guard.domain.signals import Gap, NoData, Target, Value
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.rollbacks.way_back import Request
-from logcaster_guard.steps.services import Inspection
+from logcaster_guard.steps.step_services import Inspection
 from tests.domain.build import rule
 
 TARGET = Target("logcaster", "default", "logcaster-prod", service="svc")

@@ -34,7 +34,7 @@ from logcaster_guard.steps.remove_helper import RemoveHelper
 from logcaster_guard.steps.restore_template import RestoreTemplate
 from logcaster_guard.steps.scale_helper import ScaleHelper
 from logcaster_guard.steps.scale_production import ScaleProduction
-from logcaster_guard.steps.services import Inspection
+from logcaster_guard.steps.step_services import Inspection
 from tests.domain.build import UID, at, deployment, pod, rule, template
 from tests.rollbacks.build import request, seen
 

@@ -11,7 +11,7 @@ from logcaster_guard.domain.observations import Before, Done, Observation
 from logcaster_guard.domain.rights import Right
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Claim, Compensation, Field, ObjectReference, Plan, Purpose, Write
-from logcaster_guard.steps.services import StepKind
+from logcaster_guard.steps.step_services import StepKind
 
 SCALERS: dict[str, Any] = {}
 """What each scaler is set to: the system outside."""

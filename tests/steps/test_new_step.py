@@ -24,9 +24,9 @@ from logcaster_guard.engine import epoch_marker
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.hub import Hub
 from logcaster_guard.engine.journal_state import JournalState, run_stream
-from logcaster_guard.messages.kinds import MESSAGES
-from logcaster_guard.steps.kinds import KINDS
-from logcaster_guard.steps.services import compensations_of, handlers_of
+from logcaster_guard.messages.message_kinds import MESSAGES
+from logcaster_guard.steps.step_kinds import KINDS
+from logcaster_guard.steps.step_services import compensations_of, handlers_of
 from logcaster_guard.stores import CODEC
 from tests.domain.build import UID, at, deployment
 from tests.fakes.clock import FakeClock

@@ -39,7 +39,7 @@ async def test_status_tells_release_triggers_and_sources() -> None:
         (target,) = found["targets"]
         assert target["target"] == TARGET.key
         assert target["present"]["images"] == ["logcaster/logcaster-c:1.0.0"]
-        assert target["present"]["standing"] == "unproven"
+        assert target["present"]["status"] == "unproven"
         assert target["destination"] is None
         assert next((t["rule"], t["phase"], t["readings"]) for t in target["triggers"]) == (
             RULE.name,

@@ -18,7 +18,7 @@ from logcaster_guard.domain.events import AnswerDenied, RevisionMarked, RunAnswe
 from logcaster_guard.domain.inbox.commands import Wish
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.engine.guard import Guard
-from logcaster_guard.engine.manual import Preview
+from logcaster_guard.engine.manual_runs import Preview
 from logcaster_guard.fields.secrets import Secret
 from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Caller, Gate, Kind
@@ -30,7 +30,7 @@ from tests.fakes.clock import FakeClock
 HELD = "s3cret-of-the-one-on-call"
 ASKS = rule(action=Action.ALERT_THEN)
 WORDS = ("approve", "veto", "abandon", "freeze", "unfreeze", "resume", "mark", "rollback")
-TICKET = "0123456789abcdef"
+APPROVAL_TOKEN = "0123456789abcdef"  # noqa: S105 - it names a plan, and is no secret
 
 
 class Reviews:
@@ -107,7 +107,7 @@ async def test_without_a_gate_nothing_can_be_changed_by_anybody() -> None:
     async with bench() as made:
         await made.start()
         async with served(made.guard, None) as client:
-            answers = [await client.post(word, freeze(ticket=TICKET)) for word in WORDS]
+            answers = [await client.post(word, freeze(approval_token=APPROVAL_TOKEN)) for word in WORDS]
         assert {(a.status_code, "set web.auth" in a.json()["error"]) for a in answers} == {(403, True)}
         assert noted(made) == {}
 
@@ -135,7 +135,10 @@ async def test_who_is_not_known_or_comes_from_a_foreign_page_is_refused(headers:
     async with bench() as made:
         await made.start()
         async with served(made.guard, TokenGate(lambda: HELD)) as client:
-            answers = [await client.post(word, freeze(ticket=TICKET), by=None, headers=headers) for word in WORDS]
+            answers = [
+                await client.post(word, freeze(approval_token=APPROVAL_TOKEN), by=None, headers=headers)
+                for word in WORDS
+            ]
         for answer in answers:
             assert answer.status_code == status
             assert (answer.headers.get("WWW-Authenticate", "").startswith("Bearer")) == (status == 401)
@@ -194,14 +197,16 @@ async def test_a_body_that_cannot_be_understood_writes_nothing(raw: bytes, statu
         assert noted(made) == {}
 
 
-@pytest.mark.parametrize("ticket", ["", "x", TICKET.upper(), TICKET + "0", "*" * 16, "\u0660" * 16])
-async def test_an_answer_needs_its_ticket(ticket: str) -> None:
+@pytest.mark.parametrize(
+    "approval_token", ["", "x", APPROVAL_TOKEN.upper(), APPROVAL_TOKEN + "0", "*" * 16, "\u0660" * 16]
+)
+async def test_an_answer_needs_its_approval_token(approval_token: str) -> None:
     async with bench() as made:
         await made.start()
         async with served(made.guard, TokenGate(lambda: HELD)) as client:
             for word in ("approve", "veto", "abandon", "rollback"):
-                answer = await client.post(word, freeze(ticket=ticket))
-                assert (answer.status_code, "ticket: the 16 digits" in answer.json()["error"]) == (400, True)
+                answer = await client.post(word, freeze(approval_token=approval_token))
+                assert (answer.status_code, "approval_token: the 16 digits" in answer.json()["error"]) == (400, True)
 
 
 async def test_only_whom_kubernetes_lets_patch_the_workload_may_freeze_it_and_their_name_is_told() -> None:
@@ -255,11 +260,11 @@ async def test_a_veto_over_http_counts_and_can_be_followed_by_its_digest() -> No
     async with bench(rules=[ASKS]) as made:
         opened = await asked(made)
         async with served(made.guard, Reviews("alice")) as client:
-            body = freeze(ticket=opened.approval_token)
-            wrong = await client.post("veto", {**body, "ticket": TICKET}, by="alice")
+            body = freeze(approval_token=opened.approval_token)
+            wrong = await client.post("veto", {**body, "approval_token": APPROVAL_TOKEN}, by="alice")
             assert (wrong.status_code, "another run or plan" in wrong.json()["error"]) == (409, True)
             answer = await client.post("veto", body, by="alice")
-            assert (answer.status_code, answer.json()["ticket"]) == (202, opened.approval_token)
+            assert (answer.status_code, answer.json()["approval_token"]) == (202, opened.approval_token)
             await made.pass_(5.0)
             [closed] = made.told(RunClosed)
             assert closed.outcome == "vetoed"
@@ -277,9 +282,9 @@ async def test_an_open_run_is_abandoned_and_the_guards_freeze_lifted_over_http()
         await in_mid_run(made)
         [opened] = made.told(RunOpened)
         async with served(made.guard, TokenGate(lambda: HELD)) as client:
-            early = await client.post("approve", freeze(ticket=opened.approval_token))
+            early = await client.post("approve", freeze(approval_token=opened.approval_token))
             assert (early.status_code, "does not ask any more" in early.json()["error"]) == (409, True)
-            assert (await client.post("abandon", freeze(ticket=opened.approval_token))).status_code == 202
+            assert (await client.post("abandon", freeze(approval_token=opened.approval_token))).status_code == 202
             await made.pass_(10.0)
             [closed] = made.told(RunClosed)
             assert (closed.outcome, closed.freeze) == ("abandoned", True)
@@ -299,7 +304,7 @@ async def test_a_rollback_over_http_is_that_of_the_plan_that_was_shown() -> None
             runs = made.guard.watches[KEY].manual
             shown = await runs.preview(Wish(Action.IMMEDIATE))
             assert isinstance(shown, Preview)
-            body = freeze(ticket=shown.approval_token, action="immediate_rollback")
+            body = freeze(approval_token=shown.approval_token, action="immediate_rollback")
             for wrong, status in (({"action": "sideways"}, 400), ({"to": "1 2"}, 400)):
                 assert (await client.post("rollback", {**body, **wrong})).status_code == status
             assert (await client.post("rollback", body)).status_code == 202
@@ -322,7 +327,7 @@ async def test_a_release_is_marked_over_http_by_whom_kubernetes_lets_and_lifted_
                 ({"revision": "1 2"}, 400),
                 ({"revision": "9"}, 409),
                 ({"mark": "not-bad"}, 409),
-                ({"ticket": TICKET}, 400),
+                ({"approval_token": APPROVAL_TOKEN}, 400),
             ]
             for more, status in wrong:
                 answer = await client.post("mark", {**bad, **more}, by="alice")
@@ -348,7 +353,7 @@ async def test_names_cannot_pass_for_something_else_in_what_is_written() -> None
     async with bench(rules=[ASKS]) as made:
         opened = await asked(made)
         async with served(made.guard, Reviews("eve\u202e\x1b[2J")) as client:
-            answer = await client.post("veto", freeze(ticket=opened.approval_token), by="eve")
+            answer = await client.post("veto", freeze(approval_token=opened.approval_token), by="eve")
         assert answer.status_code == 202
         await made.pass_(5.0)
         assert [c.outcome for c in made.told(RunClosed)] == ["vetoed"]

@@ -22,7 +22,7 @@ from logcaster_guard.domain.guardrails import Guardrail
 from logcaster_guard.domain.inbox.annotations import ROLLBACK
 from logcaster_guard.domain.inbox.commands import RollBack, Wish, value_of
 from logcaster_guard.domain.rules import Action
-from logcaster_guard.engine.manual import Preview
+from logcaster_guard.engine.manual_runs import Preview
 from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Kind
 from logcaster_guard.web.server import serving
@@ -121,7 +121,7 @@ async def test_over_http_the_plan_and_the_request_are_refused_with_it(guardrail:
                 asked = {"target": KEY, "action": str(WISH.action)}
                 answer = await http.get(f"{client._url}/api/v1/plan", params=asked)
             assert (answer.status_code, answer.json()["reasons"]) == (200, reasons)
-            taken = await client.post("rollback", freeze(ticket=plan.approval_token, action=str(WISH.action)))
+            taken = await client.post("rollback", freeze(approval_token=plan.approval_token, action=str(WISH.action)))
             assert taken.status_code == 202
             await made.pass_(60.0)
             [heard] = [h for h in await client.heard() if h["digest"] == taken.json()["digest"]]

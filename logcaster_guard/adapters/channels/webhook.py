@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from pydantic import Field
 
-from logcaster_guard.adapters.plugin import ChannelPlugin, ChannelSection, ChannelServices
+from logcaster_guard.adapters.plugin_types import ChannelPlugin, ChannelSection, ChannelServices
 from logcaster_guard.adapters.posting import Poster, judged
 from logcaster_guard.domain.notices import Delivery, Notice
 from logcaster_guard.fields.section import Duration, SecretSource, SecretUrl

@@ -10,7 +10,7 @@ from logcaster_guard.adapters.kubernetes.answers import NoAnswer
 from logcaster_guard.adapters.kubernetes.pods import Pod, pods_of
 from logcaster_guard.adapters.kubernetes.section import KubernetesSection
 from logcaster_guard.adapters.per_target import each_target
-from logcaster_guard.adapters.plugin import SourcePlugin
+from logcaster_guard.adapters.plugin_types import SourcePlugin
 from logcaster_guard.cluster_view import ClusterView
 from logcaster_guard.domain.errors import ClusterError, NotFound, Rejected
 from logcaster_guard.domain.signals import (

@@ -24,7 +24,7 @@ from pydantic import Field, model_validator
 from logcaster_guard.adapters.failures import Failure
 from logcaster_guard.adapters.fetch import Answer, Fetcher
 from logcaster_guard.adapters.per_target import each_target
-from logcaster_guard.adapters.plugin import SourcePlugin, SourceServices
+from logcaster_guard.adapters.plugin_types import SourcePlugin, SourceServices
 from logcaster_guard.domain.signals import (
     Fault,
     Gap,

@@ -98,7 +98,7 @@ class KnownRevision(Message):
     """A revision, and what the guard knows of it."""
 
     revision: str
-    standing: str
+    release_status: str
     kind: Literal["refusal.known_revision"] = "refusal.known_revision"
 
 

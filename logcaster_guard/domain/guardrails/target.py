@@ -58,7 +58,7 @@ def no_destination(s: DecisionContext, policy: Policy) -> list[Refusal]:
     """No good release to go back to."""
     if s.ledger.destination(policy.ledger) is not None:
         return []
-    known = tuple(KnownRevision(r.name, r.standing(policy.ledger)) for r in s.ledger.records.values())
+    known = tuple(KnownRevision(r.name, r.status(policy.ledger)) for r in s.ledger.records.values())
     return [Refusal(Guardrail.NO_GOOD_REVISION, NoGoodRevision(s.target, known))]
 
 

@@ -163,7 +163,7 @@ class KnownRelease(Message):
 
     name: str
     template: str
-    standing: str
+    release_status: str
     kind: Literal["denied.known_release"] = "denied.known_release"
 
 

@@ -3,7 +3,7 @@
 from logcaster_guard.adapters.channels.slack.incoming import Slack
 from logcaster_guard.adapters.channels.slack.section import SlackSection
 from logcaster_guard.adapters.channels.slack.web_api import SlackApp
-from logcaster_guard.adapters.plugin import ChannelPlugin, ChannelServices
+from logcaster_guard.adapters.plugin_types import ChannelPlugin, ChannelServices
 from logcaster_guard.domain.errors import ConfigurationError
 from logcaster_guard.ports import Channel
 

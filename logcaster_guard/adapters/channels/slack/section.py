@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from logcaster_guard.adapters.plugin import ChannelSection
+from logcaster_guard.adapters.plugin_types import ChannelSection
 from logcaster_guard.fields.faults import Refused, described
 from logcaster_guard.fields.section import BaseUrl, Duration, SecretSource, SecretUrl, pattern_of
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from logcaster_guard.adapters.channels.slack.messages import message
 from logcaster_guard.adapters.channels.slack.section import SlackSection
-from logcaster_guard.adapters.plugin import ChannelServices
+from logcaster_guard.adapters.plugin_types import ChannelServices
 from logcaster_guard.adapters.posting import ANSWER_CAP, Answer, Poster, Reader, Unanswered, judged
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice, TryLater, Undeliverable
 

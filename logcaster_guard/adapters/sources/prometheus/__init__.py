@@ -1,6 +1,6 @@
 """Source `prometheus`: PromQL over Prometheus' HTTP API."""
 
-from logcaster_guard.adapters.plugin import SourcePlugin
+from logcaster_guard.adapters.plugin_types import SourcePlugin
 from logcaster_guard.adapters.sources.prometheus.section import PrometheusSection
 from logcaster_guard.adapters.sources.prometheus.source import PrometheusSource
 from logcaster_guard.domain.signals import SourceName

@@ -18,7 +18,7 @@ from prometheus_api_client import PrometheusConnect
 
 from logcaster_guard.adapters.failures import Failure
 from logcaster_guard.adapters.per_target import by_target, in_parts
-from logcaster_guard.adapters.plugin import SourceServices
+from logcaster_guard.adapters.plugin_types import SourceServices
 from logcaster_guard.adapters.skew import ClockSkew
 from logcaster_guard.adapters.sources.prometheus.answers import partial_of, points_of, reading_of, stale
 from logcaster_guard.adapters.sources.prometheus.freshness import Freshness, age_question

@@ -1,6 +1,6 @@
 """Source `scrape`: the pods' own `/metrics`, for a guard without Prometheus."""
 
-from logcaster_guard.adapters.plugin import SourcePlugin
+from logcaster_guard.adapters.plugin_types import SourcePlugin
 from logcaster_guard.adapters.sources.scrape.past import MEMORY_USAGE, SIGNALS
 from logcaster_guard.adapters.sources.scrape.section import ScrapeSection
 from logcaster_guard.adapters.sources.scrape.source import ScrapeSource

@@ -25,7 +25,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from logcaster_guard.adapters.failures import Failure, status_failure
 from logcaster_guard.adapters.fetch import Fetcher
 from logcaster_guard.adapters.per_target import each_target
-from logcaster_guard.adapters.plugin import SourceServices
+from logcaster_guard.adapters.plugin_types import SourceServices
 from logcaster_guard.adapters.sources.scrape.exposition import Unreadable, parse
 from logcaster_guard.adapters.sources.scrape.metrics import PodScrape, pod_scrape, series_names
 from logcaster_guard.adapters.sources.scrape.past import MEMORY_USAGE, SIGNALS, Limits, Past, Round

@@ -25,7 +25,7 @@ from logcaster_guard.steps import (
     switch_service,
     verify_recovery,
 )
-from logcaster_guard.steps.services import StepKind
+from logcaster_guard.steps.step_services import StepKind
 
 KINDS: tuple[StepKind, ...] = (
     ask_people.KIND,

@@ -12,7 +12,7 @@ from logcaster_guard.domain.releases import of_workload
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.journal_state import target_stream
-from logcaster_guard.engine.manual import Preview
+from logcaster_guard.engine.manual_runs import Preview
 from logcaster_guard.messages.texts import english
 from logcaster_guard.sandbox import objects
 from tests.fakes.clock import START

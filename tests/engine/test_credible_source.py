@@ -16,7 +16,7 @@ from logcaster_guard.domain.signals import (
     Unit,
     Value,
 )
-from logcaster_guard.engine.credible import CredibleSource
+from logcaster_guard.engine.credible_source import CredibleSource
 from logcaster_guard.engine.sampling import read_now
 from tests.engine.bench import ERRORS, FIRES, PROD, bench
 from tests.fakes.clock import FakeClock

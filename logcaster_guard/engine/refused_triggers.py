@@ -19,7 +19,7 @@ from logcaster_guard.domain.rules import Action, Rule
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine import gitops_owners
-from logcaster_guard.engine.event_log import shown
+from logcaster_guard.engine.event_lines import shown
 from logcaster_guard.engine.hub import RuleRefused
 from logcaster_guard.engine.journal_state import target_stream
 from logcaster_guard.engine.planning import Planner

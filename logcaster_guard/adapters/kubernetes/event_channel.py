@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC
 
 from logcaster_guard.adapters.kubernetes.answers import printable
-from logcaster_guard.adapters.plugin import ChannelPlugin, Subject
+from logcaster_guard.adapters.plugin_types import ChannelPlugin, Subject
 from logcaster_guard.domain.errors import ClusterError, Conflict, NotFound, Rejected, Unavailable
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice, Severity, TryLater, Undeliverable
 from logcaster_guard.ports import Cluster, Json, Kind

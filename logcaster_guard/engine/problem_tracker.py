@@ -20,8 +20,8 @@ from logcaster_guard.domain.problems import Problem, ProblemKind
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.state import GUARD
 from logcaster_guard.engine.journal_state import JournalState, target_stream
-from logcaster_guard.engine.loops import until
 from logcaster_guard.engine.recurring_log import RecurringLog
+from logcaster_guard.engine.tasks import until
 from logcaster_guard.ports import Clock
 
 LASTS = 60.0

@@ -50,7 +50,7 @@ class Preview:
             "differences": list(self.differences),
             "steps": list(self.lines),
             "leftover": "" if self.plan.leftover is None else english().text(left_in_place(self.plan.leftover)),
-            "ticket": self.approval_token,
+            "approval_token": self.approval_token,
         }
 
     @property

@@ -8,7 +8,7 @@ from dataclasses import replace
 from logcaster_guard.domain.signals import Gap, NoData, Reading, Signal, SourceName, Target, Unit, Value
 from logcaster_guard.engine.sampling import read_now
 from logcaster_guard.ports import Clock, Source
-from logcaster_guard.steps.services import Inspection
+from logcaster_guard.steps.step_services import Inspection
 
 ERROR_RATE, REQUEST_RATE, HEALTH = "error_rate", "request_rate", "health_check_fails"
 
