@@ -9,11 +9,12 @@ class GuardError(Exception):
     """Base of every failure that is told to people in one sentence.
 
     `reason` is what they are told in their language: a message where the guard has words of its own for it, else the
-    text itself, which is quoted. `messages.texts.failure` makes one of a message.
+    text itself, which is quoted. `messages.texts.failure` makes one of a message. The domain knows no texts: one of
+    its own has the kind of the message as its text.
     """
 
     def __init__(self, text: str = "", *, reason: Message | None = None) -> None:
-        super().__init__(text)
+        super().__init__(text or ("" if reason is None else reason.kind))
         self.reason: Reason = text if reason is None else reason
 
 
@@ -52,7 +53,7 @@ class ClusterError(GuardError):
     """
 
     def __init__(
-        self, text: str, *, status: int = 0, retry_after: float | None = None, reason: Message | None = None
+        self, text: str = "", *, status: int = 0, retry_after: float | None = None, reason: Message | None = None
     ) -> None:
         super().__init__(text, reason=reason)
         self.status = status

@@ -77,16 +77,12 @@ class Owner:
         """What people are told of whose it is."""
         return OwnerNamed("Argo CD" if self.kind is OwnerKind.APPLICATION else "Flux", self.object, self.known)
 
-    @property
-    def resuming(self) -> str:
-        """How a person resumes it."""
-        match self.kind:
-            case OwnerKind.APPLICATION:
-                return f"put spec.syncPolicy.automated of {self.object} back, as its annotation {MARK} tells"
-            case OwnerKind.KUSTOMIZATION:
-                return f"flux resume kustomization {self.name} --namespace {self.namespace}"
-            case OwnerKind.HELM_RELEASE:
-                return f"flux resume helmrelease {self.name} --namespace {self.namespace}"
+    def resuming(self, saved: Mapping[str, Any]) -> str:
+        """The command by which a person resumes it; `saved` are the fields that suspending it changed."""
+        if self.kind is not OwnerKind.APPLICATION:
+            return f"flux resume {self.kind.lower()} {self.name} --namespace {self.namespace}"
+        spec = json.dumps({"spec": {"syncPolicy": dict(saved)}})
+        return f"kubectl -n {self.namespace} patch applications.argoproj.io {self.name} --type merge -p '{spec}'"
 
 
 def owner_called(text: str) -> Owner | None:

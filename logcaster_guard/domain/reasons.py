@@ -93,7 +93,7 @@ class Quiet(Message):
 class DestinationMarkedBad(Message):
     """A person marked the run's destination bad meanwhile."""
 
-    words: str
+    words: Reason
     kind: Literal["destination_marked_bad"] = "destination_marked_bad"
 
 

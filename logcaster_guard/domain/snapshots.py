@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from logcaster_guard.domain.errors import GuardError
+from logcaster_guard.domain.guard_reasons import NoSnapshot, SnapshotFormat
 
 Json = dict[str, Any]
 FORMAT = 1
@@ -51,8 +52,8 @@ class Snapshot:
             if found == FORMAT:
                 return cls(datetime.fromisoformat(body["at"]), str(body["target"]), tuple(body["manifests"]))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise SnapshotUnreadable("The blob is not a snapshot.") from error
-        raise SnapshotUnreadable(f"The snapshot has the format {found!r:.20}; this version reads {FORMAT}.")
+            raise SnapshotUnreadable(reason=NoSnapshot()) from error
+        raise SnapshotUnreadable(reason=SnapshotFormat(f"{found!r:.20}", FORMAT))
 
 
 _BOOKKEEPING = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")

@@ -38,8 +38,6 @@ from logcaster_guard.messages.texts import english
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 from logcaster_guard.rollbacks.ways import WAYS
 
-_MARKED = "The destination was marked bad just now"
-
 
 class Starter(Protocol):
     """Carries out a run that is in the journal."""
@@ -117,7 +115,9 @@ class Decisions:
             reasons = self._refusals.of(situation)
             if not reasons and isinstance(planned, Plan):
                 if self._marked_meanwhile(planned):
-                    self._log.warning("decision.postponed", rule=rule.name, detail=_MARKED)
+                    self._log.warning(
+                        "decision.postponed", rule=rule.name, detail="The destination was marked bad just now"
+                    )
                     return
                 await self._open(situation, planned, evidence, snapshot)
                 return

@@ -9,7 +9,8 @@ from typing import Any
 from logcaster_guard.domain import gitops
 from logcaster_guard.domain.errors import ClusterError, NotFound
 from logcaster_guard.domain.gitops import GitOps, Owner, Reference
-from logcaster_guard.domain.message import Message
+from logcaster_guard.domain.guard_reasons import SourceKindUnknown
+from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.planning_reasons import (
     OwnerNotHere,
     RevisionNotLookedUp,
@@ -28,7 +29,7 @@ class Seen:
 
     raw: Json
     source: Mapping[str, Any] | None
-    unread: str = ""
+    unread: Reason = ""
 
 
 async def seen(cluster: Cluster, owner: Owner) -> Seen:
@@ -38,11 +39,11 @@ async def seen(cluster: Cluster, owner: Owner) -> Seen:
     if reference is None:
         return Seen(raw, None)
     if reference.kind not in set(Kind):
-        return Seen(raw, None, f"The guard does not know sources of kind {reference.kind}.")
+        return Seen(raw, None, SourceKindUnknown(reference.kind))
     try:
         return Seen(raw, await cluster.get(Kind(reference.kind), reference.namespace, reference.name))
     except ClusterError as error:
-        return Seen(raw, None, str(error))
+        return Seen(raw, None, error.reason)
 
 
 def out_of_reach(error: ClusterError) -> bool:

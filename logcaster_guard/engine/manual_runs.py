@@ -48,14 +48,14 @@ class Preview:
             "from_images": list(self.plan.from_images),
             "to_images": list(self.plan.to_images),
             "differences": list(self.differences),
-            "steps": list(self.lines),
+            "steps": [english().text(line) for line in self.lines],
             "leftover": "" if self.plan.leftover is None else english().text(left_in_place(self.plan.leftover)),
             "approval_token": self.approval_token,
         }
 
     @property
-    def lines(self) -> Sequence[str]:
-        """The steps in words."""
+    def lines(self) -> Sequence[Reason]:
+        """What each step does."""
         return self.plan.lines
 
 
@@ -101,7 +101,7 @@ class ManualRuns:
             good = next(r for r in found if r.release == planned.destination)
             release = Release.from_bytes(await self._blobs.get(good.blob))
         except BlobMissing as error:
-            return [ReleaseUnreadable(str(error))]
+            return [ReleaseUnreadable(error.reason)]
         return Preview(planned, workload, manual.differences(workload.template, release.template))
 
     async def begin(self, wish: Wish, approval_token: str, reason: str, *, request: str = "") -> str | Sequence[Reason]:

@@ -252,7 +252,7 @@ class FreezeLifted(Headline):
     """Somebody lifted the freeze."""
 
     target: str
-    words: str
+    words: Reason
     kind: Literal["target.thawed"] = "target.thawed"
 
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import Enum, StrEnum
 from functools import cache
@@ -131,6 +131,9 @@ class Texts:
         """The word for a value of an enum; the value itself where there is none."""
         return self._catalogue.words.get(group, {}).get(value, value)
 
+    def _words(self, values: str | Sequence[str], group: str) -> str | Sequence[str]:
+        return self.word(values, group) if isinstance(values, str) else [self.word(value, group) for value in values]
+
     def listed(self, names: Collection[str], most: int = 5) -> str:
         """The first `most` names in one line, and how many more there are."""
         found = list(names)
@@ -159,11 +162,11 @@ class Texts:
         return rendered(template, values)
 
     @property
-    def _filters(self) -> Mapping[str, Callable[..., str]]:
+    def _filters(self) -> Mapping[str, Callable[..., str | Sequence[str]]]:
         """Those that need the words of the language."""
         return {
             "images": self._images,
-            "word": self.word,
+            "word": self._words,
             "listed": self.listed,
             "seconds": self._seconds,
             "span": self._span,

@@ -66,7 +66,7 @@ class Assessor(Protocol):
 
 
 def measured(seen: Inspection, share: float = 0.0) -> Measured:
-    """Error rate and number of requests as people are told; `share` is that of a helper's pods, 0 for an environment."""
+    """Error rate and number of requests, as people are told; `share`: of a helper's pods, 0 for an environment."""
     rate, requests = seen.error_rate, seen.requests
     errors = ErrorShare(f"{rate.number:.2%}") if isinstance(rate, Value) else _unread(rate)
     count = RequestCount(round(requests.number)) if isinstance(requests, Value) else _unread(requests)

@@ -31,6 +31,7 @@ from logcaster_guard.domain.steps import (
 )
 from logcaster_guard.domain.theirs import WorkloadBeingDeleted, WorkloadGone, WorkloadMadeAnew
 from logcaster_guard.domain.value_observations import OwnerIsActive, OwnerIsSuspended
+from logcaster_guard.messages.texts import failure
 from logcaster_guard.ports import Clock, Cluster, Json, Kind
 from logcaster_guard.steps.observe import undisturbed
 from logcaster_guard.steps.step_services import StepKind
@@ -197,7 +198,7 @@ def owner_reference(owner: str) -> tuple[ObjectReference, ...]:
 def remedy(owed: Compensation) -> Remedy:
     """How a person resumes it: by the owner's own command."""
     owner = gitops.owner_called(owed.object)
-    command = f"put back what its annotation {gitops.MARK} tells" if owner is None else owner.resuming
+    command = "" if owner is None else owner.resuming(json.loads(owed.saved or "{}"))
     return Remedy(ResumeOwner(), command)
 
 
@@ -205,7 +206,7 @@ def place_of(owner: str) -> Owner:
     """The owner that a compensation or a step names; raises `NotFound` for what is none."""
     found = gitops.owner_called(owner)
     if found is None:
-        raise NotFound(f"{owner} is no GitOps owner", status=404)
+        raise failure(NotFound, WorkloadGone(owner), status=404)
     return found
 
 

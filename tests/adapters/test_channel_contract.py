@@ -12,6 +12,7 @@ import pytest
 from logcaster_guard.adapters.posting import ANSWER_CAP
 from logcaster_guard.domain.errors import SecretUnreadable
 from logcaster_guard.domain.notices import Delivered, TryLater, Undeliverable
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Channel
 from tests.adapters.receiver import NOTICE, NOW, SECRET, Reply, answers, drip, hang, receiver, slow_body, status
 from tests.fakes.services import channel_services, slack, webhook
@@ -73,7 +74,7 @@ async def test_the_deadline_is_for_the_whole_exchange(hook: Hook, reply: Reply) 
     async with receiver(reply) as to, hook(to.url, within=0.3) as channel:
         delivery = await channel.deliver(NOTICE)
         assert isinstance(delivery, TryLater)
-        assert delivery.detail.startswith("no answer within 0.3 s")
+        assert english().text(delivery.detail).startswith("no answer within 0.3 s")
 
 
 async def test_an_endless_answer_is_cut_and_the_status_counts(hook: Hook) -> None:
@@ -147,8 +148,8 @@ async def test_a_url_that_cannot_be_used_is_named_without_being_quoted(hook: Hoo
     async with hook(url) as channel:
         delivery = await channel.deliver(NOTICE)
     assert isinstance(delivery, TryLater)
-    assert "URL" in delivery.detail
-    assert SECRET not in delivery.detail
+    assert "URL" in english().text(delivery.detail)
+    assert SECRET not in english().text(delivery.detail)
 
 
 async def test_secrets_are_read_each_time_and_a_missing_one_is_tried_later(hook: Hook) -> None:
@@ -164,7 +165,7 @@ async def test_secrets_are_read_each_time_and_a_missing_one_is_tried_later(hook:
         async with hook(read) as channel:
             delivery = await channel.deliver(NOTICE)
             assert isinstance(delivery, TryLater)
-            assert delivery.detail == "the secret in file /run/url is empty"
+            assert english().text(delivery.detail) == "the secret in file /run/url is empty"
             assert await channel.deliver(NOTICE) == Delivered()
 
 
@@ -222,7 +223,7 @@ async def test_a_refusal_is_final_and_says_what_to_do(hook: Hook, line: str, say
     ):
         delivery = await channel.deliver(NOTICE)
     assert isinstance(delivery, Undeliverable)
-    assert delivery.detail.startswith(f"HTTP {line[:3]}: ")
-    assert says in delivery.detail
-    assert SECRET not in delivery.detail
+    assert english().text(delivery.detail).startswith(f"HTTP {line[:3]}: ")
+    assert says in english().text(delivery.detail)
+    assert SECRET not in english().text(delivery.detail)
     assert other.requests == []

@@ -40,6 +40,7 @@ from logcaster_guard.domain.signals import (
     Value,
 )
 from logcaster_guard.engine.sampling import read_now
+from logcaster_guard.messages.texts import english
 from tests.adapters import sources_server as server
 from tests.adapters.sources_server import Exchange, Script, serving
 from tests.fakes.clock import START, FakeClock
@@ -132,7 +133,7 @@ async def test_each_fault_is_told_apart(case: str) -> None:
         reading = await read(prometheus.url, timeout=SHORT if fault is Fault.TIMED_OUT else LONG)
     assert isinstance(reading, SourceError)
     assert (reading.fault, reading.retry_after) == (fault, None)
-    assert detail in reading.detail
+    assert detail in english().text(reading.detail)
 
 
 @pytest.mark.parametrize(("status", "fault"), [(429, Fault.THROTTLED), (503, Fault.SERVER_ERROR)])
@@ -460,7 +461,7 @@ async def test_history_that_cannot_be_used_says_why(script: Script, fault: Fault
     answer, _ = await history(script, FakeClock(), 900.0, 1000.0, 10.0)
     assert isinstance(answer, SourceError)
     assert answer.fault is fault
-    assert detail in answer.detail
+    assert detail in english().text(answer.detail)
 
 
 async def test_a_wall_clock_that_jumps_during_the_query_moves_no_point() -> None:

@@ -28,6 +28,7 @@ from logcaster_guard.domain.signals import (
 )
 from logcaster_guard.engine.sampling import read_now
 from logcaster_guard.fields.metrics import MetricsSection
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Endpoint
 from tests.adapters import sources_server as server
 from tests.adapters.sources_server import Exchange, RawServer, Script, serving
@@ -282,7 +283,7 @@ async def test_each_fault_is_told_apart(case: str) -> None:
     for reading in readings.values():
         assert isinstance(reading, SourceError)
         assert reading.fault is fault
-        assert detail in reading.detail
+        assert detail in english().text(reading.detail)
         assert reading.retry_after == (7.0 if case in {"throttled", "server error"} else None)
 
 

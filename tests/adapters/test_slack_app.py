@@ -12,6 +12,7 @@ import pytest
 from logcaster_guard.adapters.channels.slack import SlackApp, SlackSection
 from logcaster_guard.adapters.channels.slack.messages import message
 from logcaster_guard.domain.notices import Delivered, Delivery, TryLater, Undeliverable
+from logcaster_guard.messages.texts import english
 from tests.adapters.receiver import NOTICE, NOW, TOKEN
 from tests.adapters.workspace import Workspace, workspace
 from tests.fakes.services import channel_services
@@ -56,7 +57,7 @@ async def test_a_message_whose_answer_was_lost_is_not_posted_again(slack: Worksp
     async with app(slack, within=0.5) as channel:
         delivery = await channel.deliver(LATER)
         assert isinstance(delivery, TryLater)
-        assert "looked up first" in delivery.detail
+        assert "looked up first" in english().text(delivery.detail)
         slack.silent = set()
         assert await channel.deliver(LATER) == Delivered()
     assert len(slack.messages) == 1

@@ -62,6 +62,7 @@ from logcaster_guard.domain.ledger import Freeze, Ledger, Veto
 from logcaster_guard.domain.maintenance import MaintenanceWindow
 from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.planning_reasons import OwnerNamed
+from logcaster_guard.domain.provenance_reasons import FieldManager
 from logcaster_guard.domain.rules import Action, Limits
 from logcaster_guard.domain.signals import Gap, NoData, Value
 from logcaster_guard.domain.workload import Workload
@@ -147,8 +148,8 @@ def needing(rate: float, **seen: Any) -> Mapping[str, Any]:
             SomebodyRollsOut(TARGET, at(9_000), Workload(UNFINISHED).progress),
         ),
         (
-            {"ledger": replace(LEDGER, freeze=Freeze(at(0), "annotation", "move", who=" (field manager kubectl)"))},
-            Frozen(at(0), "annotation", "field manager kubectl", "move", FREEZE, LIFTED),
+            {"ledger": replace(LEDGER, freeze=Freeze(at(0), "annotation", "move", who=FieldManager("kubectl", None)))},
+            Frozen(at(0), "annotation", FieldManager("kubectl", None), "move", FREEZE, LIFTED),
         ),
         (
             {"ledger": replace(LEDGER, veto=Veto(HASH, NOW + timedelta(seconds=1), "it is ours"))},
@@ -180,7 +181,9 @@ def test_a_refusal_tells_its_facts(change: Mapping[str, Any], reason: Message) -
 def test_an_application_is_looked_for_where_argo_cd_is() -> None:
     tracked = seen_as({"annotations": {TRACKING_ID: f"web:apps/Deployment:{TARGET}"}})
     [refusal] = refusals(replace(ALLOWED, workload=tracked), replace(POLICY, argocd_namespace="tools"))
-    assert refusal.reason == OwnerWouldUndo(TARGET, "Argo CD Application tools/web", "", suspendable=True)
+    assert refusal.reason == OwnerWouldUndo(
+        TARGET, OwnerNamed("Argo CD", "Application tools/web", known=True), "", suspendable=True
+    )
 
 
 def test_an_owner_of_no_name_cannot_be_suspended() -> None:

@@ -313,7 +313,7 @@ def test_every_step_has_a_line() -> None:
     plan = steps(planned(replace(AROUND, autoscalers=[HPA])))
     assert len(plan.lines) == len(plan.steps)
     asking = steps(alert_then.plan(NOW))
-    assert asking.lines[0] == "wait 300 s for a veto"
+    assert english().text(asking.lines[0]) == "wait 300 s for a veto"
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,29 @@ from kubernetes_asyncio.client.api_client import ApiClient
 from kubernetes_asyncio.client.configuration import Configuration
 
 from logcaster_guard import __version__
-from logcaster_guard.adapters.kubernetes.answers import NoAnswer, failure, no_answer, parsed, printable
+from logcaster_guard.adapters.kubernetes.answers import NoAnswer, error_of, no_answer, parsed, printable
 from logcaster_guard.adapters.kubernetes.api_paths import RESOURCES
 from logcaster_guard.adapters.skew import ClockSkew
 from logcaster_guard.domain.errors import ClusterError, Rejected, Unavailable
 from logcaster_guard.domain.field_owners import MANAGER
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.signals import Fault
+from logcaster_guard.messages.cluster_faults import (
+    AnotherObject,
+    AnswerNoObject,
+    ApiAnswerTooLarge,
+    ApiListing,
+    ApiRequest,
+    ApiReview,
+    ApiRightAsked,
+    CannotAsk,
+    NameUntaken,
+    NotAList,
+    ReviewUnanswered,
+    TooManyPages,
+    Verb,
+)
+from logcaster_guard.messages.texts import failure
 from logcaster_guard.ports import Json, Kind
 
 PAGE = 500
@@ -46,9 +63,9 @@ RULES_REVIEWS = ("authorization.k8s.io/v1", "SelfSubjectRulesReview", "selfsubje
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request. `what` is the request in words, for the sentence that tells of its failure."""
+    """One request. `what` is the request as people are told of its failure."""
 
-    what: str
+    what: Message
     method: str
     path: str
     body: object = None
@@ -108,7 +125,7 @@ class KubernetesCluster:
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Json:
         """The object; raises `NotFound`."""
-        return await self._one("get", "GET", kind, namespace, name)
+        return await self._one(Verb.GET, "GET", kind, namespace, name)
 
     async def list(self, kind: Kind, namespace: str, selector: str = "") -> Sequence[Json]:
         """Every object that the label selector matches, over all pages.
@@ -126,20 +143,20 @@ class KubernetesCluster:
         """The object after an RFC 6902 patch; raises `Conflict` on a stale `replace /metadata/resourceVersion`."""
         query = {"fieldManager": MANAGER}
         return await self._one(
-            "patch", "PATCH", kind, namespace, name, body=list(operations), content_type=JSON_PATCH, query=query
+            Verb.PATCH, "PATCH", kind, namespace, name, body=list(operations), content_type=JSON_PATCH, query=query
         )
 
     async def apply(self, kind: Kind, namespace: str, name: str, body: Json, *, manager: str, force: bool) -> Json:
         """The object after a server-side apply of `body` as field manager `manager`."""
         query = {"fieldManager": manager, "force": "true" if force else "false"}
         return await self._one(
-            "apply", "PATCH", kind, namespace, name, body=body, content_type=APPLY_PATCH, query=query
+            Verb.APPLY, "PATCH", kind, namespace, name, body=body, content_type=APPLY_PATCH, query=query
         )
 
     async def create(self, kind: Kind, namespace: str, body: Json) -> Json:
         """The new object; raises `Conflict` when the name is taken."""
         name = str((body.get("metadata") or {}).get("name", ""))
-        what = f"create {kind.value} {namespace}/{name}"
+        what = _about(Verb.CREATE, kind, namespace, name)
         path = _filled(RESOURCES[kind].path, what, namespace=namespace)
         answer, _ = await self._call(Request(what, "POST", path, body, query={"fieldManager": MANAGER}))
         return _checked(what, answer, kind, namespace, name)
@@ -157,7 +174,7 @@ class KubernetesCluster:
             "preconditions": preconditions,
             "propagationPolicy": "Background" if kind is Kind.SECRET else "Foreground",
         }
-        what = f"delete {kind.value} {namespace}/{name}"
+        what = _about(Verb.DELETE, kind, namespace, name)
         path = _filled(RESOURCES[kind].path + "/{name}", what, namespace=namespace, name=name)
         await self._call(Request(what, "DELETE", path, body))
 
@@ -166,7 +183,7 @@ class KubernetesCluster:
 
         Raises `Unavailable`, and `Rejected` for a 401.
         """
-        what = f"ask whether {verb} on {resource} in namespace {namespace} is allowed"
+        what = ApiRightAsked(verb, resource, namespace)
         wanted = {"verb": verb, "group": group, "resource": resource, "namespace": namespace}
         body = {
             "apiVersion": "authorization.k8s.io/v1",
@@ -207,12 +224,12 @@ class KubernetesCluster:
 
         What is asked is in no message: it may hold a token.
         """
-        what = f"create a {kind}"
+        what = ApiReview(kind)
         body = {"apiVersion": api_version, "kind": kind, "spec": spec}
         answer, _ = await self._call(Request(what, "POST", f"/apis/{api_version}/{plural}", body))
         status = answer.get("status")
         if answer.get("kind") != kind or not isinstance(status, dict):
-            raise NoAnswer(f"Cannot {what}: the answer is not one.", fault=Fault.MALFORMED, status=200)
+            raise failure(NoAnswer, CannotAsk(what, ReviewUnanswered()), fault=Fault.MALFORMED, status=200)
         return status
 
     def ahead(self) -> float:
@@ -226,7 +243,7 @@ class KubernetesCluster:
 
     async def _one(
         self,
-        verb: str,
+        verb: Verb,
         method: str,
         kind: Kind,
         namespace: str,
@@ -236,13 +253,13 @@ class KubernetesCluster:
         content_type: str = "application/json",
         query: Mapping[str, str] | None = None,
     ) -> Json:
-        what = f"{verb} {kind.value} {namespace}/{name}"
+        what = _about(verb, kind, namespace, name)
         path = _filled(RESOURCES[kind].path + "/{name}", what, namespace=namespace, name=name)
         answer, _ = await self._call(Request(what, method, path, body, content_type, query or {}))
         return _checked(what, answer, kind, namespace, name)
 
     async def _pages(self, kind: Kind, namespace: str, selector: str, page: int | None) -> Sequence[Json]:
-        what = f"list {kind.value}s in namespace {namespace}"
+        what = ApiListing(kind.value, printable(namespace))
         path = _filled(RESOURCES[kind].path, what, namespace=namespace)
         query = ({"labelSelector": selector} if selector else {}) | ({"limit": str(page)} if page else {})
         found: list[Json] = []
@@ -256,11 +273,7 @@ class KubernetesCluster:
             if not token:
                 return found
             query["continue"] = str(token)
-        raise NoAnswer(
-            f"Cannot {what}: there are more than {MAX_PAGES} pages of them, more than the guard reads.",
-            fault=Fault.TOO_LARGE,
-            status=200,
-        )
+        raise failure(NoAnswer, CannotAsk(what, TooManyPages(MAX_PAGES)), fault=Fault.TOO_LARGE, status=200)
 
     async def _call(self, request: Request) -> tuple[Json, int]:
         """The JSON object answered, and its size in bytes; raises a `ClusterError` for anything else."""
@@ -271,14 +284,10 @@ class KubernetesCluster:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise no_answer(what, error, self._timeout) from error
         if not 200 <= status < 300:
-            raise failure(what, status, headers, answer)
+            raise error_of(what, status, headers, answer)
         found = parsed(answer)
         if found is None:
-            raise NoAnswer(
-                f"Cannot {what}: the answer is not a JSON object, so it is not from a Kubernetes API.",
-                fault=Fault.MALFORMED,
-                status=status,
-            )
+            raise failure(NoAnswer, CannotAsk(what, AnswerNoObject()), fault=Fault.MALFORMED, status=status)
         return found, len(answer)
 
     async def _sent(self, request: Request) -> tuple[int, Mapping[str, str], bytes]:
@@ -315,11 +324,8 @@ class KubernetesCluster:
                 content += chunk
                 if len(content) > limit:
                     response.close()
-                    raise NoAnswer(
-                        f"Cannot {request.what}: the answer is larger than {limit} bytes.",
-                        fault=Fault.TOO_LARGE,
-                        status=response.status,
-                    )
+                    cause = CannotAsk(request.what, ApiAnswerTooLarge(limit))
+                    raise failure(NoAnswer, cause, fault=Fault.TOO_LARGE, status=response.status)
             return response.status, response.headers, bytes(content)
 
     async def _renewed(self, used: Mapping[str, str], api: ApiClient) -> bool:
@@ -369,29 +375,28 @@ def _digest(path: Path) -> bytes:
         return b""
 
 
-def _filled(path: str, what: str, **parts: str) -> str:
+def _about(verb: Verb, kind: Kind, namespace: str, name: str) -> ApiRequest:
+    return ApiRequest(verb, printable(f"{kind.value} {namespace}/{name}"))
+
+
+def _filled(path: str, what: Message, **parts: str) -> str:
     """`path` with its names filled in; raises `Rejected` for one that would name another path than its own."""
     for part in parts.values():
         if not part or part in {".", ".."} or not all(c.isalnum() or c in "-._:" for c in part) or not part.isascii():
-            raise Rejected(
-                f"Cannot {printable(what)}: {part!a} is not a name that Kubernetes takes; correct it in the settings."
-            )
+            raise failure(Rejected, CannotAsk(what, NameUntaken(f"{part!a}")))
     return path.format(**parts)
 
 
-def _checked(what: str, answer: Json, kind: Kind, namespace: str, name: str) -> Json:
+def _checked(what: Message, answer: Json, kind: Kind, namespace: str, name: str) -> Json:
     metadata = answer.get("metadata")
     found = (answer.get("kind"), *(metadata.get(k) for k in ("namespace", "name") if isinstance(metadata, dict)))
     if found != (kind.value, namespace, name):
-        raise NoAnswer(
-            f"Cannot {what}: the answer is not that object but {found!a}, so its effect is not known.",
-            fault=Fault.MALFORMED,
-            status=200,
-        )
+        cause = CannotAsk(what, AnotherObject(f"{found!a}"))
+        raise failure(NoAnswer, cause, fault=Fault.MALFORMED, status=200)
     return answer
 
 
-def _items(what: str, answer: Json, kind: Kind) -> Sequence[Json]:
+def _items(what: Message, answer: Json, kind: Kind) -> Sequence[Json]:
     items = answer.get("items")
     if items is None and "items" in answer:
         items = []
@@ -400,9 +405,6 @@ def _items(what: str, answer: Json, kind: Kind) -> Sequence[Json]:
         or not isinstance(items, list)
         or not all(isinstance(i, dict) and isinstance(i.get("metadata"), dict) for i in items)
     ):
-        raise NoAnswer(
-            f"Cannot {what}: the answer is not a list of them but {answer.get('kind')!a}.",
-            fault=Fault.MALFORMED,
-            status=200,
-        )
+        cause = CannotAsk(what, NotAList(f"{answer.get('kind')!a}"))
+        raise failure(NoAnswer, cause, fault=Fault.MALFORMED, status=200)
     return items

@@ -23,7 +23,7 @@ class OnlyAlertOf(Message):
     """The rule asks for an alert only; `steps` are those of an immediate rollback, which a person could run."""
 
     rule: str
-    steps: tuple[str, ...]
+    steps: tuple[Reason, ...]
     kind: Literal["refusal.only_alert_of"] = "refusal.only_alert_of"
 
 
@@ -32,7 +32,7 @@ class DryRun(Message):
     """Nothing is written; `steps` are those of the plan, by its digest."""
 
     plan: str
-    steps: tuple[str, ...]
+    steps: tuple[Reason, ...]
     kind: Literal["refusal.dry_run"] = "refusal.dry_run"
 
 
