@@ -245,13 +245,13 @@ def _lease_namespace(settings: Settings) -> str:
 
 async def _journal(
     section: JournalSection, cluster: Cluster, *, shared: bool = False
-) -> tuple[Journal | None, str]:  # fmt: skip
+) -> tuple[Journal | None, Reason]:  # fmt: skip
     """The journal, or why there is none."""
     try:
         return await stores.journal_of(section, cluster, shared=shared), ""
     except JournalUnavailable as error:
         structlog.get_logger().error("journal.unavailable", detail=str(error), effect="the guard only watches")
-        return None, str(error)
+        return None, error.reason
 
 
 async def _tell_missing_permissions(cluster: KubernetesCluster, loaded: Loaded) -> None:

@@ -172,7 +172,7 @@ class Decisions:
         reason = TakesOver(_because(rule), old.id)
         return self._opened(situation, planned, evidence, await self._snapshot(workload), reason=reason, parent=old.id)
 
-    async def postponed(self, rule: Rule, onset: datetime, reason: str) -> None:
+    async def postponed(self, rule: Rule, onset: datetime, reason: Reason) -> None:
         """See `Refusals.postpone`."""
         await self._refusals.postpone(rule, onset, reason)
 

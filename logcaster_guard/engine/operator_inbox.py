@@ -235,7 +235,7 @@ class OperatorInbox:
         if by_undo and target not in self._overwritten:
             self._log.warning(
                 "freeze.kept",
-                detail="the freeze annotation changed together with the spec, as an undo does it: the freeze still holds",
+                detail="the freeze annotation changed together with the spec, as by an undo: the freeze still holds",
                 target=target,
             )
         (self._overwritten.add if by_undo else self._overwritten.discard)(target)

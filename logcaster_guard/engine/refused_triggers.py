@@ -99,7 +99,7 @@ class Refusals:
             await self._state.tell(target_stream(self._target.key), NoticeQueued(at, notice), *verdict)
         self._told[rule.name] = notice_id
 
-    async def postpone(self, rule: Rule, onset: datetime, reason: str) -> None:
+    async def postpone(self, rule: Rule, onset: datetime, reason: Reason) -> None:
         """Tell people, once in a breach, that it cannot be decided on for long; raises `JournalUnavailable`."""
         now = self._clock.monotonic()
         known, since = self._postponed.get(rule.name, (onset, now))
