@@ -44,6 +44,7 @@ from logcaster_guard.domain.errors import (
     SecretUnreadable,
 )
 from logcaster_guard.domain.leadership import Terms
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.signals import SourceName
 from logcaster_guard.engine.gitops_owners import to_suspend

@@ -18,6 +18,7 @@ from logcaster_guard.messages import channel_faults as channels
 from logcaster_guard.messages import cluster_faults as cluster
 from logcaster_guard.messages import exchange_faults as exchanges
 from logcaster_guard.messages import guard_headlines as guard
+from logcaster_guard.messages import journal_faults as journals
 from logcaster_guard.messages import reading_faults as readings
 from logcaster_guard.messages import run_headlines as runs
 
@@ -506,4 +507,38 @@ MESSAGES: tuple[type[Message], ...] = (
     own.SnapshotFormat,
     own.NobodyMarks,
     own.NoReasonGiven,
+    journals.JournalClosed,
+    journals.JournalBroken,
+    journals.JournalRefused,
+    journals.JournalUnreached,
+    journals.JournalNoFile,
+    journals.JournalCut,
+    journals.NoJournalOfGuard,
+    journals.JournalOfVersion,
+    journals.JournalDamaged,
+    journals.JournalAltered,
+    journals.StreamDamaged,
+    journals.EventUnreadable,
+    journals.JournalTaken,
+    journals.JournalHalfGone,
+    journals.JournalVolume,
+    journals.JournalMoved,
+    journals.JournalLostContent,
+    journals.AppendTooLarge,
+    journals.AppendUnknown,
+    journals.SecretInTheWay,
+    journals.StoredUnsaid,
+    journals.StreamElsewhere,
+    journals.BlobsRefused,
+    journals.BlobsUnreached,
+    journals.BlobTooLarge,
+    journals.ForeignSecret,
+    journals.NoDigest,
+    journals.BlobAbsent,
+    journals.BlobDamaged,
+    journals.OfFile,
+    journals.OfEnvironment,
+    journals.SecretWrong,
+    journals.SecretTooLarge,
+    journals.SecretUnread,
 )
