@@ -188,7 +188,7 @@ class KubernetesJournal:
             grown = write.after.listed - (0 if write.creates else tip.listed)
             self._sizes[stream] = self._sizes.get(stream, 0) + grown
             return write.after.seq
-        assert failure is not None  # noqa: S101 - the loop ends without an answer only after a failure
+        assert met is not None  # noqa: S101 - the loop ends without an answer only after a failure
         raise self._unusable("nothing_written", met) from met
 
     async def _compact(self, stream: str, superfluous: Collection[int]) -> None:
@@ -255,7 +255,7 @@ class KubernetesJournal:
         Raises `ClusterError` and `JournalUnavailable`.
         """
         stream = write.before.stream
-        failure: Conflict | None = None
+        conflict: Conflict | None = None
         for _ in range(ATTEMPTS):
             row = await self._look(stream)
             if any(record.digest == write.after.digest for record in reversed(_records(row))):
@@ -267,12 +267,12 @@ class KubernetesJournal:
                 self._tips[stream] = await self._shut_out(write, tip)
             except Conflict as error:
                 # It came after all, or somebody else was quicker.
-                failure = error
+                conflict = error
             else:
                 return False
-        assert failure is not None  # noqa: S101 - the loop ends so only after a conflict
+        assert conflict is not None  # noqa: S101 - the loop ends so only after a conflict
         if not write.creates:
-            raise failure
+            raise conflict
         return None
 
     async def _shut_out(self, write: _Write, tip: Segment) -> Segment:
