@@ -29,8 +29,16 @@ TITLE, TEXT, STATE = "title", "text", "state"
 _RESTORED = frozenset({RECOVERED, NOT_RECOVERED, INCONCLUSIVE})
 """Ends of a run with which the good release is in place."""
 
-ATTRIBUTION = "attribution"
-"""A parameter that channels show beside the text, as the fact of that name."""
+_FACTS: Mapping[str, Sequence[str]] = {
+    "attribution": ("attribution",),
+    "detail": ("detail", "cause", "fault", "reason"),
+    "reason": ("reason",),
+    "source": ("what",),
+    "where": ("where",),
+    "who": ("who",),
+    "words": ("words",),
+}
+"""Facts that channels show beside the text, and the parameters that may hold the same as a message."""
 
 QUOTE = "quoted"
 """The text of the catalogue that holds what the outside said."""
@@ -103,9 +111,13 @@ class Texts:
         if notice.message is None:
             return notice
         title, text = (self.part(notice.message, part) for part in (TITLE, TEXT))
-        cause = getattr(notice.message, ATTRIBUTION, None)
-        facts = notice.facts if cause is None else {**notice.facts, ATTRIBUTION: self.text(cause)}
+        facts = {name: self._fact(notice.message, name, fact) for name, fact in notice.facts.items()}
         return replace(notice, title=_line(title), text=text.strip(), facts=facts)
+
+    def _fact(self, message: Message, name: str, fact: str) -> str:
+        values = (getattr(message, parameter, None) for parameter in _FACTS.get(name, ()))
+        told = next((value for value in values if value is not None), None)
+        return self.text(told) if isinstance(told, Message) else fact
 
     def state(self, notice: Notice) -> str:
         """What the target is going through, in a word or two; empty where the notice does not tell."""
