@@ -14,6 +14,7 @@ from logcaster_guard.domain.errors import SecretUnreadable
 from logcaster_guard.domain.notices import Delivered, TryLater, Undeliverable
 from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Channel
+from tests.adapters.in_english import in_english
 from tests.adapters.receiver import NOTICE, NOW, SECRET, Reply, answers, drip, hang, receiver, slow_body, status
 from tests.fakes.services import channel_services, slack, webhook
 
@@ -66,7 +67,7 @@ async def test_a_channel_has_the_name_of_the_settings(hook: Hook) -> None:
 )
 async def test_trouble_at_the_receiver_is_tried_later(hook: Hook, line: str, header: str, after: float | None) -> None:
     async with receiver(status(line, header)) as to, hook(to.url) as channel:
-        assert await channel.deliver(NOTICE) == TryLater(f"HTTP {line[:3]}", after)
+        assert in_english(await channel.deliver(NOTICE)) == TryLater(f"HTTP {line[:3]}", after)
 
 
 @pytest.mark.parametrize("reply", [hang, drip], ids=["hung", "drip-fed"])
@@ -112,7 +113,7 @@ async def test_a_refused_connection_is_tried_later_and_the_url_is_not_told(hook:
     async with receiver(OK) as to:
         url = to.url
     async with hook(url) as channel:
-        assert await channel.deliver(NOTICE) == TryLater("the receiver cannot be reached")
+        assert in_english(await channel.deliver(NOTICE)) == TryLater("the receiver cannot be reached")
 
 
 async def test_a_server_without_tls_is_told_apart(hook: Hook) -> None:
@@ -124,7 +125,7 @@ async def test_a_server_without_tls_is_told_apart(hook: Hook) -> None:
 
     server = await asyncio.start_server(plain, "127.0.0.1", 0)
     async with server, hook(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/{SECRET}") as channel:
-        assert await channel.deliver(NOTICE) == TryLater("TLS failure")
+        assert in_english(await channel.deliver(NOTICE)) == TryLater("TLS failure")
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,24 @@ TERMS = frozenset(
         *("Deployment", "Service", "ConfigMap", "Secret", "PodDisruptionBudget", "ScaledObject", "Lease", "HPA"),
         *("Kubernetes", "API", "KEDA", "Helm", "GitOps", "Slack", "Prometheus", "Web", "CPU", "ID", "Ready"),
         *("HTTP", "URL", "TLS", "CA", "JSON", "IP", "UTF-8", "SHA-256", "Inf", "MiB", "bearer", "incoming", "webhook"),
-        *("OnDelete", "RollingUpdate", "Recreate", "general", "chat", "write", "ok", "https", "http", "dry", "run"),
+        *(
+            "OnDelete",
+            "RollingUpdate",
+            "Recreate",
+            "general",
+            "LogCaster",
+            "Guard",
+            "SQLite",
+            "WAL",
+            "BOM",
+            "chat",
+            "write",
+            "ok",
+            "https",
+            "http",
+            "dry",
+            "run",
+        ),
     }
 )
 """Names of things, as they stand in Korean text."""
@@ -35,7 +52,7 @@ TERMS = frozenset(
 KEYS = re.compile(
     r"\d{4}-\d\d-\d\d[T ][\d:]+Z|“[^”]*”|\"[^\"]*\"|⟦[^⟧]*⟧|docs/\S+|\$\w+|logcaster-guard [a-z]+ ?[A-Z]*"
     r"|\b[a-z_]+(?:\[?\]?\.[a-z_\[\]]+)+|\b(?:targets|gitops|mode|kind|namespace|maintenance|partition|traffic_url)\b"
-    r"|\b[a-z]+_[a-z_]+\b|(?<=: )(?:sidecar|suspend|proceed)\b|\blookback\b|--\w+|\(abandon\)|\bstatus\b",
+    r"|\b[a-z]+_[a-z_]+\b|(?<=: )(?:sidecar|suspend|proceed)\b|\blookback\b|--?\w+|\(abandon\)|\bstatus\b",
     re.ASCII,
 )
 """What is quoted, marked as somebody else's, a command, or a key of the settings and its value."""
