@@ -276,3 +276,10 @@ class NameLeadsTo(Message):
     address: str
     why: Forbidden
     kind: Literal["http.name_leads_to"] = "http.name_leads_to"
+
+
+@dataclass(frozen=True, slots=True)
+class ValuesNotPlain(Message):
+    """A series without plain values."""
+
+    kind: Literal["answer.values_not_plain"] = "answer.values_not_plain"

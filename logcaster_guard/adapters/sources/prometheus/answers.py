@@ -15,8 +15,8 @@ from logcaster_guard.messages.exchange_faults import (
     ResultType,
     SampleUnreadable,
     ScalarNeeded,
-    SeriesUnreadable,
     SeveralSeries,
+    ValuesNotPlain,
 )
 from logcaster_guard.messages.reading_faults import ClockApart, Infinity
 
@@ -57,7 +57,7 @@ def points_of(answer: PromAnswer, *, offset: float, max_series: int) -> tuple[tu
     series = answer.result[0]
     values = series.get("values") if isinstance(series, dict) else None
     if not isinstance(values, list):
-        return Failure(Fault.MALFORMED, SeriesUnreadable())
+        return Failure(Fault.MALFORMED, ValuesNotPlain())
     points: list[tuple[float, float]] = []
     for value in values:
         pair = pair_of(value)
