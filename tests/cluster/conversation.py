@@ -17,6 +17,7 @@ Json = dict[str, Any]
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
 REVISION = "deployment.kubernetes.io/revision"
 WITHIN = 30.0
 
@@ -79,6 +80,14 @@ class Conversation:
     ) -> httpx.Response:
         headers = {"Content-Type": kind}
         return await self.http.patch(self.path(plural, name, sub), content=json.dumps(body), headers=headers)
+
+    async def apply(
+        self, plural: str, body: Json, manager: str = "ci", *, name: str = "", **query: str
+    ) -> httpx.Response:
+        """Server-side apply by `manager`; `name` where it is not the one in the body."""
+        path = self.path(plural, name or body["metadata"]["name"])
+        headers, query = {"Content-Type": APPLY_PATCH}, {"fieldManager": manager, **query}
+        return await self.http.patch(path, content=json.dumps(body), headers=headers, params=query)
 
     async def merge(self, plural: str, name: str, body: Json, sub: str = "") -> Json:
         return answered(await self.patch(plural, name, body, sub=sub))

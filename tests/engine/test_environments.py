@@ -144,18 +144,18 @@ def going(deployment: dict[str, Any]) -> None:
     deployment["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
 
 
-async def test_the_service_goes_back_where_what_it_was_sent_to_is_being_deleted_though_its_pods_still_serve() -> None:
+def ending_with_the_service_switched(outcome: str) -> tuple[FakeCluster, Run, Compensation]:
     cluster, opened = switching({LABEL: "blue"})
     service = cluster.object(Kind.SERVICE, SERVICE)["metadata"]["uid"]
     owed = Compensation("selector", "selector", SERVICE, service, None, written=0)
-    run = Run(
-        opened,
-        step=1,
-        compensations={owed.id: owed},
-        ending=RunEnding(opened.at, "r", ABANDONED, "r", freeze=True),
-    )
+    ending = RunEnding(opened.at, "r", outcome, "r", freeze=True)
     for name in (BLUE, GREEN):
         serves(cluster, name)
+    return cluster, Run(opened, step=1, compensations={owed.id: owed}, ending=ending), owed
+
+
+async def test_the_service_goes_back_where_what_it_was_sent_to_is_being_deleted_though_its_pods_still_serve() -> None:
+    cluster, run, owed = ending_with_the_service_switched(ABANDONED)
     compensator = SwitchServiceHandler(cluster)
     assert isinstance(await compensator.observe_compensation(owed, run), Done)
     going(cluster.object(Kind.DEPLOYMENT, BLUE))
@@ -163,17 +163,7 @@ async def test_the_service_goes_back_where_what_it_was_sent_to_is_being_deleted_
 
 
 async def test_the_service_is_not_sent_back_to_what_is_being_deleted_though_its_pods_still_serve() -> None:
-    cluster, opened = switching({LABEL: "blue"})
-    service = cluster.object(Kind.SERVICE, SERVICE)["metadata"]["uid"]
-    owed = Compensation("selector", "selector", SERVICE, service, None, written=0)
-    run = Run(
-        opened,
-        step=1,
-        compensations={owed.id: owed},
-        ending=RunEnding(opened.at, "r", DESTINATION_BAD, "r", freeze=True),
-    )
-    for name in (BLUE, GREEN):
-        serves(cluster, name)
+    cluster, run, owed = ending_with_the_service_switched(DESTINATION_BAD)
     compensator = SwitchServiceHandler(cluster)
     assert isinstance(await compensator.observe_compensation(owed, run), Before)
     going(cluster.object(Kind.DEPLOYMENT, GREEN))
@@ -183,17 +173,7 @@ async def test_the_service_is_not_sent_back_to_what_is_being_deleted_though_its_
 
 
 async def test_the_service_stays_where_a_single_pod_of_what_it_was_sent_to_still_serves() -> None:
-    cluster, opened = switching({LABEL: "blue"})
-    service = cluster.object(Kind.SERVICE, SERVICE)["metadata"]["uid"]
-    owed = Compensation("selector", "selector", SERVICE, service, None, written=0)
-    run = Run(
-        opened,
-        step=1,
-        compensations={owed.id: owed},
-        ending=RunEnding(opened.at, "r", FAILED, "r", freeze=True),
-    )
-    for name in (BLUE, GREEN):
-        serves(cluster, name)
+    cluster, run, owed = ending_with_the_service_switched(FAILED)
     compensator = SwitchServiceHandler(cluster)
     seen = []
     for number in range(3):

@@ -17,6 +17,7 @@ Json = dict[str, Any]
 MAPS = "/api/v1/namespaces/default/configmaps"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 JSON = {"Content-Type": "application/json"}
+APPLY = {"Content-Type": "application/apply-patch+yaml"}
 WEB = {
     "metadata": {"name": "web"},
     "spec": {
@@ -152,7 +153,8 @@ async def test_bookmarks_tell_how_far_a_watch_has_come(http: httpx.AsyncClient) 
 @pytest.mark.parametrize(
     ("asked", "headers", "body", "refusal"),
     [
-        (f"PATCH {MAPS}/a", {"Content-Type": "application/apply-patch+yaml"}, "{}", (415, "UnsupportedMediaType")),
+        (f"PATCH {DEPLOYMENTS}/web/scale", APPLY, "{}", (415, "UnsupportedMediaType")),
+        (f"PATCH {MAPS}/a?fieldManager=ci", APPLY, "data: {}", (400, "BadRequest")),
         (f"POST {MAPS}", {"Content-Type": "application/yaml"}, "metadata: {}", (415, "UnsupportedMediaType")),
         (f"POST {MAPS}", JSON, "[" * 9_999, (400, "BadRequest")),
         (f"POST {MAPS}", JSON, '{"data": NaN}', (400, "BadRequest")),
@@ -165,7 +167,9 @@ async def test_bookmarks_tell_how_far_a_watch_has_come(http: httpx.AsyncClient) 
         (f"POST {DEPLOYMENTS}/web/rollback", {}, "{}", (404, "NotFound")),
         (f"POST {MAPS}?dryRun=Some", {}, "{}", (400, "BadRequest")),
     ],
-    ids=str.split("apply yaml deep nan shape table initial resource openapi collection subresource dryrun"),
+    ids=str.split(
+        "apply applied-yaml yaml deep nan shape table initial resource openapi collection subresource dryrun"
+    ),
 )
 async def test_what_is_not_served_is_refused_with_a_status(
     http: httpx.AsyncClient, asked: str, headers: dict[str, str], body: str, refusal: tuple[int, str]

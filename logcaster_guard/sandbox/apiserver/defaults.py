@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from logcaster_guard.sandbox.apiserver.config_data import fill_config_map, fill_secret
 from logcaster_guard.sandbox.apiserver.jsontypes import Json, Value, cloned
 
 _KEPT_EMPTY_OBJECTS = frozenset({"emptyDir", "resources", "securityContext", "status", "loadBalancer", "preconditions"})
@@ -165,10 +166,6 @@ def _namespace(item: Json) -> None:
     item.setdefault("status", {}).setdefault("phase", "Active")
 
 
-def _secret(item: Json) -> None:
-    item.setdefault("type", "Opaque")
-
-
 _BY_KIND: dict[str, Callable[[Json], None]] = {
     "Deployment": _deployment,
     "ReplicaSet": _replica_set,
@@ -179,23 +176,27 @@ _BY_KIND: dict[str, Callable[[Json], None]] = {
     "PersistentVolumeClaim": _volume_claim,
     "Node": _node,
     "Namespace": _namespace,
-    "Secret": _secret,
+}
+_CONFIGURATION: dict[str, Callable[[Json, Json | None], None]] = {
+    "ConfigMap": fill_config_map,
+    "Secret": fill_secret,
 }
 
 
 def normalised(item: Json, old: Json | None = None) -> Json:
     """A copy of `item` as the server would keep it: empty values left out, defaults filled in.
 
-    ConfigMaps, Leases, Events and EndpointSlices are opaque: only nulls at their top are dropped. What `item` shares
-    with `old`, the object that is kept already, is as it has to be, and stays shared.
+    Leases, Events and EndpointSlices are opaque: only nulls at their top are dropped. What `item` shares with `old`,
+    the object that is kept already, is as it has to be, and stays shared. Raises `Undecodable`.
     """
     kind = str(item["kind"])
-    if kind in _BY_KIND:
+    if kind in _BY_KIND or kind in _CONFIGURATION:
         kept: Json = _prune(item, old)
     else:
         kept = {k: v for k, v in cloned(item).items() if v is not None or k in _KEPT_NULLS}
     kept.setdefault("metadata", {})
-    fill = _BY_KIND.get(kind)
-    if fill is not None:
-        fill(kept)
+    if kind in _BY_KIND:
+        _BY_KIND[kind](kept)
+    elif kind in _CONFIGURATION:
+        _CONFIGURATION[kind](kept, old)
     return kept

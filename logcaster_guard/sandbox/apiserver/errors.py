@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,22 @@ class Cause:
     field: str
     reason: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class FieldConflict:
+    """A field that another manager owns, by its entry in `managedFields`."""
+
+    owner: Json
+    field: str
+
+    @property
+    def manager(self) -> str:
+        """The owner in messages."""
+        subresource = self.owner.get("subresource")
+        through = f' with subresource "{subresource}"' if subresource else ""
+        using = f" using {self.owner['apiVersion']}" if self.owner["operation"] == "Update" else ""
+        return f'"{self.owner["manager"]}"{through}{using}'
 
 
 class ApiError(Exception):
@@ -62,9 +79,11 @@ def no_such_path() -> ApiError:
     return ApiError(404, "NotFound", "the server could not find the requested resource", {})
 
 
-def already_exists(resource: Resource, name: str) -> ApiError:
-    """409: the name is taken."""
-    return ApiError(409, "AlreadyExists", f'{resource.qualified} "{name}" already exists', _details(resource, name))
+def already_exists(resource: Resource, name: str, *, deleting: bool = False) -> ApiError:
+    """409: the name is taken, perhaps by what is being deleted."""
+    cause = "object is being deleted: " if deleting else ""
+    message = f'{cause}{resource.qualified} "{name}" already exists'
+    return ApiError(409, "AlreadyExists", message, _details(resource, name))
 
 
 def conflict(resource: Resource, name: str, cause: str) -> ApiError:
@@ -79,6 +98,21 @@ def stale(resource: Resource, name: str) -> ApiError:
     return conflict(resource, name, cause)
 
 
+def apply_conflict(conflicts: Sequence[FieldConflict]) -> ApiError:
+    """409: other managers own what an apply would change."""
+    causes = [
+        {"reason": "FieldManagerConflict", "message": f"conflict with {c.manager}", "field": c.field} for c in conflicts
+    ]
+    if len(conflicts) == 1:
+        joined = f"1 conflict: {causes[0]['message']}: {conflicts[0].field}"
+    else:
+        lines: list[str] = []
+        for manager in sorted({c.manager for c in conflicts}):
+            lines += [f"conflicts with {manager}:", *(f"- {c.field}" for c in conflicts if c.manager == manager)]
+        joined = f"{len(conflicts)} conflicts: " + "\n".join(lines)
+    return ApiError(409, "Conflict", f"Apply failed with {joined}", {"causes": causes})
+
+
 def invalid(resource: Resource, name: str, causes: Sequence[Cause]) -> ApiError:
     """422: fields that may not be so."""
     told = [f"{c.field}: {c.message}" for c in causes]
@@ -88,6 +122,29 @@ def invalid(resource: Resource, name: str, causes: Sequence[Cause]) -> ApiError:
     named = {"name": name, "group": resource.group, "kind": resource.kind}
     details: Json = {**{k: v for k, v in named.items() if v}, "causes": items}
     return ApiError(422, "Invalid", f'{kind} "{name}" is invalid: {joined}', details)
+
+
+class UndecodableBody(ApiError):
+    """400: what the body holds is of the wrong type, or is no base64."""
+
+    def __init__(self, resource: Resource, cause: str) -> None:
+        kind, version = resource.kind, resource.version
+        super().__init__(400, "BadRequest", f'{kind} in version "{version}" cannot be handled as a {kind}: {cause}')
+        self.cause = cause
+
+
+def undecodable_patch(patched: Json, cause: str) -> ApiError:
+    """422 where a patch makes something undecodable. As on the real server, the message holds the whole object."""
+    whole = json.dumps(json.dumps(patched, separators=(",", ":"), sort_keys=True))
+    message = f"Invalid value: {whole}: {cause}"
+    causes = [{"reason": "FieldValueInvalid", "message": message, "field": "patch"}]
+    return ApiError(422, "Invalid", f' "" is invalid: patch: {message}', {"causes": causes})
+
+
+def undecodable_apply(resource: Resource, name: str, cause: str) -> ApiError:
+    """500 where what is applied is undecodable, as on the real server."""
+    about = f"{resource.api_version}, Kind={resource.kind}"
+    return ApiError(500, "", f"failed to convert new object (/{name}; /{about}) to proper version: {cause}")
 
 
 def unprocessable(cause: str) -> ApiError:

@@ -25,6 +25,7 @@ _PATCHES = (
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
 )
+APPLY_PATCH = "application/apply-patch+yaml"
 _KEPT_PAGES = 100
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{22}")
 
@@ -160,7 +161,27 @@ class Handlers:
             route.resource, route.namespace, route.name, item, query.caller, subresource=route.subresource
         )[0]
 
+    def _apply(self, route: Route, query: Query) -> tuple[int, Json]:
+        """Server-side apply: of whole objects only, and of kinds whose lists are known."""
+        if route.subresource or route.resource.custom:
+            raise unsupported_media(query.media_type, _PATCHES[:2])
+        if not query.parameters.get("fieldManager"):
+            raise _bad_option("fieldManager", "FieldValueRequired", "Required value: is required for apply patch")
+        item, created = self._objects.apply(
+            route.resource,
+            route.namespace,
+            route.name,
+            _configuration(route.resource, query.body),
+            query.caller,
+            force=is_true(query.parameters.get("force")),
+        )
+        return (201 if created else 200), item
+
     def _patch(self, route: Route, query: Query) -> tuple[int, Json]:
+        if query.media_type == APPLY_PATCH:
+            return self._apply(route, query)
+        if "force" in query.parameters:
+            raise _bad_option("force", "FieldValueForbidden", "Forbidden: may not be specified for non-apply patch")
         change = _patcher(route.resource, query)
         if route.subresource == "scale":
             item = self._objects.get(route.resource, route.namespace, route.name)
@@ -189,6 +210,26 @@ def _body(query: Query) -> Json:
     if not isinstance(query.body, dict):
         raise bad_request("the body of the request must be a JSON object")
     found: Json = query.body
+    return found
+
+
+def _bad_option(field: str, reason: str, message: str) -> ApiError:
+    """422: what a PATCH asks for besides its body."""
+    details: Json = {"group": "meta.k8s.io", "kind": "PatchOptions"}
+    details["causes"] = [{"reason": reason, "message": message, "field": field}]
+    return ApiError(422, "Invalid", f'PatchOptions.meta.k8s.io "" is invalid: {field}: {message}', details)
+
+
+def _configuration(resource: Resource, body: Value) -> Json:
+    """The body of an apply; raises `ApiError` 400 where it is no object of that kind, or says who owns what."""
+    if not isinstance(body, dict):
+        raise bad_request("error decoding YAML: only an object, written as JSON, is read here")
+    found: Json = body
+    if (found.get("apiVersion"), found.get("kind")) != (resource.api_version, resource.kind):
+        group, _, version = str(found.get("apiVersion") or "").rpartition("/")
+        raise bad_request(f"invalid object type: {group}/{version}, Kind={found.get('kind') or ''}")
+    if (found.get("metadata") or {}).get("managedFields"):
+        raise bad_request("metadata.managedFields must be nil")
     return found
 
 

@@ -18,3 +18,10 @@ def cloned(value: Value) -> Value:
     if isinstance(value, list):
         return [cloned(inner) if isinstance(inner, dict | list) else inner for inner in value]
     return value
+
+
+def without_nulls(value: Value) -> Value:
+    """A copy of a JSON value without the fields that are null, at every depth."""
+    if isinstance(value, dict):
+        return {k: without_nulls(v) for k, v in value.items() if v is not None}
+    return [without_nulls(v) for v in value] if isinstance(value, list) else value

@@ -8,16 +8,18 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from logcaster_guard.sandbox.apiserver import deletion
 from logcaster_guard.sandbox.apiserver.clock import Clock, instant, stamp
+from logcaster_guard.sandbox.apiserver.config_data import Undecodable
 from logcaster_guard.sandbox.apiserver.defaults import normalised
 from logcaster_guard.sandbox.apiserver.deletion import DeleteOptions
 from logcaster_guard.sandbox.apiserver.errors import (
     ApiError,
     Cause,
+    UndecodableBody,
     already_exists,
     bad_request,
     conflict,
@@ -25,11 +27,21 @@ from logcaster_guard.sandbox.apiserver.errors import (
     invalid,
     not_found,
     stale,
+    undecodable_apply,
+    undecodable_patch,
 )
-from logcaster_guard.sandbox.apiserver.jsontypes import Json, cloned
+from logcaster_guard.sandbox.apiserver.jsontypes import Json, cloned, without_nulls
 from logcaster_guard.sandbox.apiserver.ownership import Ownership
 from logcaster_guard.sandbox.apiserver.resources import EVENTS, NAMESPACES, SERVICES, Resource
 from logcaster_guard.sandbox.apiserver.store import Store
+from logcaster_guard.sandbox.apiserver.transitions import (
+    advances,
+    all_but_status,
+    check_place,
+    check_uid,
+    status_only,
+    undated,
+)
 from logcaster_guard.sandbox.apiserver.validation import check
 
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
@@ -59,10 +71,14 @@ _INITIAL_STATUS: dict[str, Json] = {
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who writes: the field manager; with `dry_run` the answer is computed and nothing kept."""
+    """Who writes: the field manager; with `dry_run` the answer is computed and nothing kept.
+
+    With `applies` the object that it writes says itself who owns what.
+    """
 
     manager: str
     dry_run: bool = False
+    applies: bool = False
 
 
 def random_suffix(length: int = 5) -> str:
@@ -75,6 +91,8 @@ def _fit(resource: Resource, item: Json, old: Json | None) -> Json:
     try:
         fitted = normalised(item, old)
         check(resource, fitted, old)
+    except Undecodable as e:
+        raise UndecodableBody(resource, str(e)) from e
     except (AttributeError, KeyError, TypeError, ValueError) as e:
         raise bad_request(
             f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: {e!r}'
@@ -99,8 +117,13 @@ class Objects:
             raise not_found(resource, name)
         return found
 
-    def create(self, resource: Resource, namespace: str, body: Json, caller: Caller) -> Json:
-        """The new object; raises `ApiError` 409 when the name is taken, 404 or 403 when the namespace is not open."""
+    def create(
+        self, resource: Resource, namespace: str, body: Json, caller: Caller, *, owners: list[Json] | None = None
+    ) -> Json:
+        """The new object; raises `ApiError` 409 when the name is taken, 404 or 403 when the namespace is not open.
+
+        `owners` are its managedFields; without them everything is the caller's.
+        """
         item = self._typed(resource, body)
         metadata = item["metadata"]
         if metadata.get("resourceVersion"):
@@ -114,8 +137,9 @@ class Objects:
             item.pop("status", None)
         item = _fit(resource, item, None)
         metadata = item["metadata"]
-        if self._store.get(resource, namespace, metadata["name"]) is not None:
-            raise already_exists(resource, metadata["name"])
+        taken = self._store.get(resource, namespace, metadata["name"])
+        if taken is not None:
+            raise already_exists(resource, metadata["name"], deleting="deletionTimestamp" in taken["metadata"])
         metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": self._now()}
         if resource.counts_generation:
             metadata["generation"] = 1
@@ -123,9 +147,10 @@ class Objects:
             item["status"] = cloned(_INITIAL_STATUS[resource.kind])
         if resource is SERVICES:
             self._allocate_address(item["spec"])
-        metadata["managedFields"] = self._ownership.record(
-            None, item, manager=caller.manager, subresource="", time=self._now()
-        )
+        if owners is None:
+            manager, now = caller.manager, self._now()
+            owners = self._ownership.record(None, item, manager=manager, subresource="", time=now)
+        metadata["managedFields"] = owners
         if caller.dry_run:
             return item
         if resource is EVENTS:
@@ -167,10 +192,40 @@ class Objects:
         if changed == old:
             return old
         item = self._typed(resource, changed)
-        if item["metadata"].get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
-            message = f'Invalid value: "{item["metadata"]["uid"]}": field is immutable'
-            raise invalid(resource, name, [Cause("metadata.uid", "FieldValueInvalid", message)])
-        return self._replace(resource, old, item, caller, subresource)
+        check_uid(resource, old, item)
+        try:
+            return self._replace(resource, old, item, caller, subresource)
+        except UndecodableBody as e:
+            raise undecodable_patch(changed, e.cause) from e
+
+    def apply(
+        self, resource: Resource, namespace: str, name: str, config: Json, caller: Caller, *, force: bool
+    ) -> tuple[Json, bool]:
+        """The object once `caller` has applied `config`, and whether it was created by that.
+
+        Raises `ApiError` 409 where others own what it would change (without `force`), where the version that it names
+        is stale, and where it names a UID and there is no object.
+        """
+        config = without_nulls(self._typed(resource, config))
+        if resource.has_status:
+            config.pop("status", None)
+        config["metadata"].setdefault("name", name)
+        old = self._store.get(resource, namespace, name)
+        uid = config["metadata"].get("uid")
+        if old is None and uid:
+            cause = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            raise conflict(resource, name, cause)
+        applied, owners = self._ownership.applied(old, config, manager=caller.manager, time=self._now(), force=force)
+        try:
+            if old is None:
+                applied["metadata"].pop("resourceVersion", None)
+                check_place(config["metadata"], {"name": name})
+                return self.create(resource, namespace, applied, caller, owners=owners), True
+            check_uid(resource, old, applied)
+            applied["metadata"] = {**applied["metadata"], "managedFields": owners}
+            return self._replace(resource, old, applied, replace(caller, applies=True), ""), False
+        except UndecodableBody as e:
+            raise undecodable_apply(resource, name, e.cause) from e
 
     def bind(self, resource: Resource, namespace: str, name: str, body: Json, caller: Caller) -> None:
         """Give a pod its node; raises `ApiError` 409 if it has one or is being deleted."""
@@ -254,12 +309,7 @@ class Objects:
 
     def _replace(self, resource: Resource, old: Json, item: Json, caller: Caller, subresource: str) -> Json:
         name, metadata = old["metadata"]["name"], item["metadata"]
-        for field in ("name", "namespace"):
-            if metadata.get(field, old["metadata"].get(field)) != old["metadata"].get(field):
-                raise bad_request(
-                    f"the {field} of the object ({metadata[field]}) does not match the {field} on the URL "
-                    f"({old['metadata'].get(field)})"
-                )
+        check_place(metadata, old["metadata"])
         uid, version = metadata.get("uid"), metadata.get("resourceVersion")
         if uid and uid != old["metadata"]["uid"]:
             cause = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['metadata']['uid']}"
@@ -267,7 +317,9 @@ class Objects:
         if version and version != old["metadata"]["resourceVersion"]:
             raise stale(resource, name)
         known, told = old["metadata"].get("managedFields") or [], metadata.get("managedFields")
-        owners = told if told and told != known else known
+        owners = told if caller.applies or (told and told != known) else known
+        # One empty entry says that nobody owns anything.
+        owners = [] if owners == [{}] else owners
         for field in ("name", "namespace", *_SERVER_FIELDS):
             metadata.pop(field, None)
             if field in old["metadata"]:
@@ -276,7 +328,7 @@ class Objects:
         metadata["managedFields"] = owners
         metadata["resourceVersion"] = old["metadata"]["resourceVersion"]
         if resource.has_status:
-            item = _status_only(resource, old, item) if subresource == "status" else _all_but_status(old, item)
+            item = status_only(resource, old, item) if subresource == "status" else all_but_status(old, item)
         if resource is SERVICES:
             given = {field: old["spec"][field] for field in ("clusterIP", "clusterIPs") if field in old["spec"]}
             item = {**item, "spec": {**given, **(item.get("spec") or {})}}
@@ -284,14 +336,15 @@ class Objects:
 
     def _keep(self, resource: Resource, old: Json, item: Json, caller: Caller, subresource: str) -> Json:
         metadata = item["metadata"]
-        if item == old:
+        if item == old or (caller.applies and undated(item) == undated(old)):
             return old
-        owners = metadata.get("managedFields")
-        if resource.counts_generation and subresource not in {"status", "binding"} and _advances(resource, old, item):
+        owners = metadata.get("managedFields") or []
+        if resource.counts_generation and subresource not in {"status", "binding"} and advances(resource, old, item):
             metadata["generation"] = old["metadata"].get("generation", 0) + 1
-        metadata["managedFields"] = self._ownership.record(
-            old, item, manager=caller.manager, subresource=subresource, time=self._now(), owners=owners
-        )
+        if not caller.applies:
+            metadata["managedFields"] = self._ownership.record(
+                old, item, manager=caller.manager, subresource=subresource, time=self._now(), owners=owners
+            )
         if caller.dry_run:
             return item
         kept = self._store.put(resource, item)
@@ -323,30 +376,3 @@ class Objects:
             created = instant(event["metadata"]["creationTimestamp"])
             if created is not None and created < limit:
                 self._store.remove(EVENTS, event["metadata"]["namespace"], event["metadata"]["name"])
-
-
-def _status_only(resource: Resource, old: Json, item: Json) -> Json:
-    """The old object with the new status, and the metadata that the resource lets a status write change."""
-    metadata = item["metadata"]
-    frozen = {"Deployment": "labels", "Pod": "ownerReferences"}.get(resource.kind)
-    if frozen is not None:
-        metadata.pop(frozen, None)
-        if frozen in old["metadata"]:
-            metadata[frozen] = old["metadata"][frozen]
-    kept = {k: v for k, v in old.items() if k not in {"metadata", "status"}}
-    return {**kept, "metadata": metadata, "status": item.get("status") or {}}
-
-
-def _all_but_status(old: Json, item: Json) -> Json:
-    kept = {k: v for k, v in item.items() if k != "status"}
-    return {**kept, "status": old["status"]} if "status" in old else kept
-
-
-def _advances(resource: Resource, old: Json, item: Json) -> bool:
-    """Whether the write is a new generation: a change of the spec, or of a Deployment's annotations."""
-    if resource.kind == "EndpointSlice":
-        return any(old.get(k) != item.get(k) for k in ("endpoints", "ports", "addressType"))
-    annotations = resource.kind == "Deployment" and old["metadata"].get("annotations") != item["metadata"].get(
-        "annotations"
-    )
-    return annotations or old.get("spec") != item.get("spec")

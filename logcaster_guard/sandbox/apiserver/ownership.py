@@ -1,25 +1,37 @@
-"""managedFields: which manager last set which field.
+"""managedFields: which manager last set which field, and what follows for whoever applies an object.
 
-An approximation of the field manager of the real server for `Update` operations: lists that merge by a key are
-tracked by item, other lists and selectors as one field. A manager's `time` is that of its last write that changed
-any field, as on the real server; a write to `/scale` is not dated there either.
+A manager's `time` is that of its last write that changed any field, as on the real server; a write to `/scale` is not
+dated there either. Of an `Update` each map and list that is new counts as a field itself, also where the real server
+counts only what is in it.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache, partial
+from collections.abc import Mapping
+from functools import partial
 
+from logcaster_guard.sandbox.apiserver.errors import FieldConflict, apply_conflict
+from logcaster_guard.sandbox.apiserver.fieldsets import (
+    Fields,
+    Path,
+    applied_paths,
+    leaves,
+    members,
+    merged,
+    paths_of,
+    told,
+    tree_of,
+    without,
+)
 from logcaster_guard.sandbox.apiserver.jsontypes import Json, Value
-from logcaster_guard.sandbox.apiserver.merging import merge_key
 from logcaster_guard.sandbox.apiserver.recent import Recent
 
-Path = tuple[str, ...]
-Fields = Mapping[Path, Value]
 Parts = Mapping[str, Fields]
 """The fields of an object by the parts at its top: spec, status, metadata."""
 
+APPLY = "Apply"
+BEFORE_FIRST_APPLY = "before-first-apply"
+_NOBODY = "apiVersion", "kind", "metadata"
 _UNTRACKED = frozenset(
     {
         "name",
@@ -33,50 +45,6 @@ _UNTRACKED = frozenset(
         "deletionGracePeriodSeconds",
     }
 )
-_ATOMIC = frozenset({"selector", "nodeSelector", "matchLabels", "resourceFieldRef", "fieldRef"})
-
-
-def _named(key: str, value: Value) -> str:
-    """How an item of a list that merges by `key` is named."""
-    return "k:" + json.dumps({key: value}, separators=(",", ":"))
-
-
-_named_by_text = lru_cache(maxsize=4096)(_named)
-
-
-def _leaves(kind: str, value: Value, names: Path, path: Path) -> Iterator[tuple[Path, Value]]:
-    if isinstance(value, dict) and value and not (names and names[-1] in _ATOMIC):
-        if path:
-            yield (*path, "."), None
-        for key, inner in value.items():
-            yield from _leaves(kind, inner, (*names, key), (*path, f"f:{key}"))
-        return
-    key = merge_key(kind, names) if isinstance(value, list) and value else None
-    if key is None or any(not isinstance(v, dict) or key not in v for v in value):
-        yield path, value
-        return
-    yield (*path, "."), None
-    for item in value:
-        name = item[key]
-        inside = (*path, _named_by_text(key, name) if isinstance(name, str) else _named(key, name))
-        yield from _leaves(kind, item, names, inside)
-
-
-def _paths(tree: Json, path: Path = ()) -> Iterator[Path]:
-    for key, inner in tree.items():
-        if key != "." and inner:
-            yield from _paths(inner, (*path, key))
-        else:
-            yield (*path, key)
-
-
-def _tree(paths: Iterable[Path]) -> Json:
-    root: Json = {}
-    for path in sorted(paths):
-        node = root
-        for key in path:
-            node = node.setdefault(key, {})
-    return root
 
 
 def _entry_key(entry: Json) -> tuple[str, str, str]:
@@ -84,7 +52,7 @@ def _entry_key(entry: Json) -> tuple[str, str, str]:
 
 
 def _entry_paths(entry: Json) -> frozenset[Path]:
-    return frozenset(_paths(entry["fieldsV1"]))
+    return frozenset(paths_of(entry["fieldsV1"]))
 
 
 class Ownership:
@@ -128,12 +96,51 @@ class Ownership:
             kept.append(self._claimed(mine, changed, gone, new, me, time))
         return kept
 
+    def applied(
+        self, old: Json | None, config: Json, *, manager: str, time: str, force: bool
+    ) -> tuple[Json, list[Json]]:
+        """What becomes of `old` where `manager` applies `config` at RFC 3339 `time`, and its managedFields then.
+
+        What the manager applied before and does not any more is gone, unless another manager owns it. Raises
+        `ApiError` 409 where another one owns what would change, unless with `force`.
+        """
+        live: Json = old or {k: v for k, v in config.items() if k in _NOBODY}
+        kind, me = str(config["kind"]), (manager, "", APPLY)
+        mine = applied_paths(_all(self._parts_of(config)))
+        entries = self._owners_before(live, time)
+        others = {n: self._owned.of(e) for n, e in enumerate(entries) if _entry_key(e) != me}
+        last = [self._owned.of(e) for e in entries if _entry_key(e) == me]
+        held = members(mine).union(*(members(owned) for owned in others.values()))
+        laid_over = merged(kind, live, config)
+        gone = members(last[0]) - held - {("f:metadata",)} if last else frozenset()
+        new = {**{k: live[k] for k in _NOBODY}, **(without(kind, laid_over, gone) or {})}
+        changed, removed = _differences(self._parts.of(live), self._parts_of(new))
+        conflicts = {n: owned & changed for n, owned in others.items() if owned & changed}
+        if conflicts and not force:
+            found = [FieldConflict(entries[n], told(p)) for n, paths in conflicts.items() for p in sorted(paths)]
+            raise apply_conflict(found)
+        kept = [self._without(entries[n], changed | removed) for n in others]
+        owners = [entry for entry in kept if entry is not None]
+        if mine:
+            # Whoever only comes to own what is there already is not dated.
+            before = next((e for e in entries if _entry_key(e) == me), None)
+            at = time if changed or removed or old is None else (before or {}).get("time")
+            owners.append(self._entry(_applier(manager, str(config["apiVersion"]), at, mine), mine))
+        return new, sorted(owners, key=lambda e: (e["operation"] != APPLY, e.get("time", ""), e["manager"]))
+
+    def _owners_before(self, live: Json, time: str) -> list[Json]:
+        """Whoever owns the object's fields; where nobody ever did, they are those of one manager of that name."""
+        known: list[Json] = live["metadata"].get("managedFields") or []
+        if known or "uid" not in live["metadata"]:
+            return known
+        return self.record(None, live, manager=BEFORE_FIRST_APPLY, subresource="", time=time)
+
     def _parts_of(self, item: Json) -> Parts:
         kind = str(item.get("kind", ""))
-        parts = {k: v for k, v in item.items() if k not in {"apiVersion", "kind", "metadata"}}
+        parts = {k: v for k, v in item.items() if k not in _NOBODY}
         metadata = {k: v for k, v in item.get("metadata", {}).items() if k not in _UNTRACKED}
         found = {name: self._part(kind, name, part) for name, part in parts.items()}
-        return {**found, "metadata": _leaves_of(kind, "metadata", metadata)}
+        return {**found, "metadata": _leaves_of(kind, "metadata", metadata) if metadata else {}}
 
     def _part(self, kind: str, name: str, part: Value) -> Fields:
         if not isinstance(part, dict):
@@ -151,7 +158,7 @@ class Ownership:
         rest = owned - lost
         if not any(p[-1] != "." for p in rest):
             return None
-        return self._entry({**entry, "fieldsV1": _tree(rest)}, rest)
+        return self._entry({**entry, "fieldsV1": tree_of(rest)}, rest)
 
     def _claimed(  # noqa: PLR0917 - what a managedFields entry consists of
         self,
@@ -172,7 +179,7 @@ class Ownership:
             "apiVersion": new["apiVersion"],
             **({} if subresource == "scale" else {"time": time}),
             "fieldsType": "FieldsV1",
-            "fieldsV1": _tree(claimed) if mine is None or claimed != owned else mine["fieldsV1"],
+            "fieldsV1": tree_of(claimed) if mine is None or claimed != owned else mine["fieldsV1"],
         }
         return self._entry({**entry, "subresource": subresource} if subresource else entry, claimed)
 
@@ -181,8 +188,19 @@ class Ownership:
         return entry
 
 
+def _applier(manager: str, api_version: str, time: str | None, paths: frozenset[Path]) -> Json:
+    """The entry of whoever has applied these fields."""
+    dated = {} if time is None else {"time": time}
+    entry = {"manager": manager, "operation": APPLY, "apiVersion": api_version, **dated}
+    return {**entry, "fieldsType": "FieldsV1", "fieldsV1": tree_of(paths)}
+
+
+def _all(parts: Parts) -> list[Path]:
+    return [path for fields in parts.values() for path in fields]
+
+
 def _leaves_of(kind: str, name: str, part: Value) -> Fields:
-    return dict(_leaves(kind, part, (name,), (f"f:{name}",)))
+    return dict(leaves(kind, part, (name,), (f"f:{name}",)))
 
 
 def _differences(before: Parts, after: Parts) -> tuple[frozenset[Path], frozenset[Path]]:

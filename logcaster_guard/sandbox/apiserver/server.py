@@ -21,7 +21,7 @@ from logcaster_guard.sandbox.apiserver.encoding import Encoding
 from logcaster_guard.sandbox.apiserver.endpoints import EndpointSliceController
 from logcaster_guard.sandbox.apiserver.errors import ApiError, bad_request, unauthorized
 from logcaster_guard.sandbox.apiserver.garbage import GarbageCollector, NamespaceController
-from logcaster_guard.sandbox.apiserver.handlers import Handlers, Query, parsed
+from logcaster_guard.sandbox.apiserver.handlers import APPLY_PATCH, Handlers, Query, parsed
 from logcaster_guard.sandbox.apiserver.jsontypes import Json, Value
 from logcaster_guard.sandbox.apiserver.objects import Caller, Objects
 from logcaster_guard.sandbox.apiserver.recorder import CONTROLLER_MANAGER
@@ -275,7 +275,7 @@ class ApiServer:
         body: Value = None
         if mutating:
             record.entry = replace(record.entry, body=_for_audit(raw))
-            body = parsed(raw) if raw and media_type.endswith("json") else None
+            body = parsed(raw) if raw and (media_type.endswith("json") or media_type == APPLY_PATCH) else None
         code, answer = self._carried_out(route, Query(request.query, media_type, body, _caller(request)), record)
         encode = self._encoding.list if route.verb == "list" else self._encoding.whole
         return _answered(code, encode(answer))

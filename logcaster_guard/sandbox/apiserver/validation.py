@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 
+from logcaster_guard.sandbox.apiserver.config_data import check_config_map, check_secret, check_unchanged
 from logcaster_guard.sandbox.apiserver.errors import Cause, bad_request, invalid
 from logcaster_guard.sandbox.apiserver.jsontypes import Json, Value
 from logcaster_guard.sandbox.apiserver.resources import Resource
@@ -15,7 +16,6 @@ _SUBDOMAIN = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a
 _LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
 _LABEL_VALUE = re.compile(r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")
 _LABEL_KEY = re.compile(r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
-_DATA_KEY = re.compile(r"^[-._a-zA-Z0-9]{1,253}$")
 _MAX_ANNOTATIONS = 256 * 1024
 
 _NUMBERS = ("replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds")
@@ -203,17 +203,6 @@ def _volume_claim(item: Json) -> Iterator[Cause]:
         yield _required("spec.resources[storage]")
 
 
-def _config_map(item: Json) -> Iterator[Cause]:
-    for key, value in (item.get("data") or {}).items():
-        if not isinstance(value, str):
-            raise bad_request(
-                f'ConfigMap in version "v1" cannot be handled as a ConfigMap: '
-                f"json: cannot unmarshal {type(value).__name__} into Go struct field ConfigMap.data of type string"
-            )
-        if not _DATA_KEY.match(key):
-            yield _refused(f"data[{key}]", key, "a valid config key must consist of alphanumeric characters, '-', '_'")
-
-
 _BY_KIND: dict[str, Callable[[Json], Iterator[Cause]]] = {
     "Deployment": _deployment,
     "ReplicaSet": _replica_set,
@@ -222,7 +211,8 @@ _BY_KIND: dict[str, Callable[[Json], Iterator[Cause]]] = {
     "HorizontalPodAutoscaler": _autoscaler,
     "PodDisruptionBudget": _budget,
     "PersistentVolumeClaim": _volume_claim,
-    "ConfigMap": _config_map,
+    "ConfigMap": check_config_map,
+    "Secret": check_secret,
 }
 
 
@@ -239,10 +229,8 @@ def _immutable(old: Json, new: Json) -> Iterator[Cause]:
             " (only additions to existing tolerations),`spec.terminationGracePeriodSeconds`"
         )
         yield Cause("spec", "FieldValueForbidden", message)
-    if kind in {"ConfigMap", "Secret"} and old.get("immutable"):
-        for field in ("data", "binaryData"):
-            if old.get(field) != new.get(field):
-                yield Cause(field, "FieldValueForbidden", "Forbidden: field is immutable when `immutable` is set")
+    if kind in {"ConfigMap", "Secret"}:
+        yield from check_unchanged(old, new)
 
 
 def _fixed_part(pod: Json) -> Json:
