@@ -277,11 +277,12 @@ class AutoscalerMayShrink(Message):
 
 @dataclass(frozen=True, slots=True)
 class OwnerUnreachable(Message):
-    """The workload's GitOps owner cannot be suspended, for `reason`."""
+    """The GitOps owner cannot be suspended, for `reason`; `missing` is the right without which it cannot be read."""
 
     workload: str
     owner: Reason
     reason: Reason
+    missing: MissingRight | None
     kind: Literal["unfit.owner_unreachable"] = "unfit.owner_unreachable"
 
 

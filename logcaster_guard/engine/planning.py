@@ -12,7 +12,6 @@ from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import Guardrail
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.leftovers import Leftover, leftover
-from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.planning_reasons import CannotCarryOut, CannotSuspend, OwnerUnreachable, SavedUnreadable
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rights import Right
@@ -144,10 +143,10 @@ class Planner:
         except ClusterError as error:
             if not gitops_owners.out_of_reach(error):
                 raise
-            reasons: list[Message] = [OwnerUnreachable(workload.key, owner.named, error.reason)]
-            if error.status == FORBIDDEN:
-                reasons.append(rights.to_read(owner).missing(CannotSuspend(owner.named, workload.key)))
-            return NotApplicable(tuple(reasons), Guardrail.GITOPS_OWNER)
+            told = CannotSuspend(owner.named, workload.key)
+            missing = rights.to_read(owner).missing(told) if error.status == FORBIDDEN else None
+            reason = OwnerUnreachable(workload.key, owner.named, error.reason, missing)
+            return NotApplicable((reason,), Guardrail.GITOPS_OWNER)
         before = gitops.baseline(seen.raw, seen.source)
         return (SuspendOwner(owner.object, seen.raw["metadata"]["uid"], before.revision, before.content),)
 

@@ -99,4 +99,5 @@ def seen(signal: Signal, reading: Reading) -> ReadingSeen:
 
 def text(reading: Reading, signal: Signal | None = None) -> str:
     """The same in English."""
-    return english().text(shown(reading, signal))
+    found = shown(reading, signal)
+    return found if isinstance(found, str) else english().text(found)
