@@ -12,7 +12,8 @@ from enum import StrEnum
 from typing import Any
 
 from logcaster_guard.domain.sidecar import is_guard
-from logcaster_guard.sandbox.release import Answer, Process, Releases, version_of
+from logcaster_guard.sandbox.configuration import Missing, PodConfig
+from logcaster_guard.sandbox.release import Answer, Behaviour, Process, Releases, overrides_of, version_of
 
 Json = dict[str, Any]
 
@@ -39,12 +40,14 @@ class Pace:
         drain: for how long a pod that is being deleted still serves; longer than endpoints take to follow.
         crash_backoff: from the first crash to the restart; doubles with each further crash.
         crash_backoff_most: the longest wait before a restart.
+        propagation: from an edit of a ConfigMap or Secret until the volumes of running pods show it.
     """
 
     start_delay: float = 0.5
     drain: float = 1.0
     crash_backoff: float = 1.0
     crash_backoff_most: float = 10.0
+    propagation: float = 2.0
 
 
 class State(StrEnum):
@@ -60,11 +63,12 @@ class Life:
     """A pod bound to the node, from the binding until the API has forgotten it.
 
     `now` is a monotonic second everywhere, `wall` the same instant in UTC. `restarts` and `ip` are taken over from the
-    pod's status by a node that finds the pod already there. `main` is the container whose image tells how the pod
-    behaves, `starts` how often this node started it.
+    pod's status by a node that finds the pod already there. `config` is what the pod reads of ConfigMaps and Secrets,
+    None if it reads none. `main` is the container whose image, environment and files tell how the pod behaves, `starts`
+    how often this node started it. All containers start together: one that cannot holds up the others.
     """
 
-    # Seven: the last four are facts of this one pod, which nothing else puts together.
+    # Eight: all but two of them are facts of this one pod, which nothing else puts together.
     def __init__(
         self,
         pod: Mapping[str, Any],
@@ -75,6 +79,7 @@ class Life:
         now: float,
         seed: str,
         restarts: int = 0,
+        config: PodConfig | None = None,
     ) -> None:
         metadata, spec = pod["metadata"], pod["spec"]
         self.uid = str(metadata["uid"])
@@ -85,6 +90,9 @@ class Life:
         self.terminating_since: float | None = None
         self.labels: Mapping[str, str] = metadata.get("labels") or {}
         self.containers: Sequence[Json] = list(spec.get("containers") or [])
+        self.config = config
+        self.missing: Missing | None = None
+        self._init_containers: Sequence[Json] = list(spec.get("initContainers") or [])
         self._releases = releases
         self._pace = pace
         self._seed = seed
@@ -129,7 +137,7 @@ class Life:
         process = self._process
         if process is None or self.terminating_since is not None:
             return False
-        return process.listening(now) and self._releases.of(self.image).ready
+        return process.listening(now) and self._behaviour.ready
 
     def over(self, now: float) -> bool:
         """Whether the pod has drained and is to be removed."""
@@ -153,8 +161,11 @@ class Life:
             self._ready_seen, self._ready_at = self.ready(now), wall
 
     def _step(self, now: float, wall: datetime) -> None:
-        behaviour = self._releases.of(self.image)
         process = self._process
+        if process is not None and self.config is not None:
+            self.config.follow(now)
+            process.overrides = overrides_of(self._settings())
+        behaviour = self._behaviour
         if process is not None:
             outlived = behaviour.crash_every is not None and now >= process.started + behaviour.crash_every
             too_big = self._limit is not None and process.memory(now) > self._limit
@@ -165,8 +176,33 @@ class Life:
         elif now >= self._resume_at:
             self._start(now, wall)
 
+    @property
+    def _behaviour(self) -> Behaviour:
+        process = self._process
+        return self._releases.of(self.image) if process is None else self._releases.of(self.image, process.overrides)
+
+    def _settings(self) -> Mapping[str, str]:
+        """What the process finds in its environment and in its files."""
+        if self.config is not None:
+            return self.config.settings(str(self.main.get("name", "")))
+        return {v["name"]: str(v.get("value", "")) for v in self.main.get("env") or []}
+
+    def _configured(self, now: float) -> bool:
+        """Whether everything is there that the containers need to start."""
+        try:
+            if self.config is not None:
+                self.config.start(self.starts + 1, now)
+        except Missing as missing:
+            self.missing = missing
+            return False
+        self.missing = None
+        return True
+
     def _start(self, now: float, wall: datetime) -> None:
-        if self.state is State.CRASHED:
+        if not self._configured(now):
+            self._enter(State.HELD_UP, wall)
+            return
+        if self.starts:
             self.restarts += 1
         self.starts += 1
         self._process = Process(
@@ -177,6 +213,7 @@ class Life:
             epoch=wall.timestamp(),
             seed=f"{self._seed}/{self.starts}",
         )
+        self._process.overrides = overrides_of(self._settings())
         self._enter(State.RUNNING, wall)
 
     def _crash(self, now: float, wall: datetime, reason: str, code: int) -> None:
@@ -204,7 +241,7 @@ class Life:
         since = _stamp(self._ready_at or bound_at)
         unready = {} if ready else {"reason": "ContainersNotReady", "message": "a container is not ready"}
         return {
-            "phase": "Pending" if self.state in {State.WAITING, State.HELD_UP} else "Running",
+            "phase": "Running" if self.starts else "Pending",
             "startTime": _stamp(bound_at),
             "podIP": self.ip,
             "podIPs": [{"ip": self.ip}],
@@ -215,7 +252,30 @@ class Life:
                 _condition("Ready", since, holds=ready) | unready,
             ],
             "containerStatuses": [self._container_status(c, bound_at, ready=ready) for c in self.containers],
+            **self._init_statuses(bound_at),
         }
+
+    def _init_statuses(self, bound_at: datetime) -> Json:
+        """Init containers end as soon as they start."""
+        if self.config is None or not self._init_containers:
+            return {}
+        at = _stamp(self._state_at or bound_at)
+        ended = {"terminated": {"exitCode": 0, "reason": "Completed", "startedAt": at, "finishedAt": at}}
+        statuses = []
+        for container in self._init_containers:
+            state = ended if self.starts else self._waiting(container, "PodInitializing")
+            about = {k: str(container.get(k, "")) for k in ("name", "image")}
+            statuses.append({**about, "imageID": "", "ready": self.starts > 0, "restartCount": 0, "state": state})
+        return {"initContainerStatuses": statuses}
+
+    def _waiting(self, container: Json, otherwise: str) -> Json:
+        """The state of a container that does not start, of its own or because another one does not."""
+        missing = self.missing
+        if missing is None or missing.container not in {"", container["name"]}:
+            return {"waiting": {"reason": otherwise}}
+        # Why a volume cannot be mounted stands in an event.
+        message = {"message": missing.message} if missing.container else {}
+        return {"waiting": {"reason": missing.reason, **message}}
 
     def _container_status(self, container: Json, bound_at: datetime, *, ready: bool) -> Json:
         image = str(container.get("image", ""))
@@ -226,17 +286,20 @@ class Life:
             "ready": ready,
             "started": self._process is not None,
             "restartCount": self.restarts,
-            "state": self._container_state(image, bound_at),
+            "state": self._container_state(container, bound_at),
             "lastState": self._exit or {},
         }
 
-    def _container_state(self, image: str, bound_at: datetime) -> Json:
+    def _container_state(self, container: Json, bound_at: datetime) -> Json:
         match self.state:
             case State.RUNNING:
                 return {"running": {"startedAt": _stamp(self._state_at or bound_at)}}
             case State.CRASHED:
                 return {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off restarting failed container"}}
+            case State.HELD_UP if self.missing is not None:
+                return self._waiting(container, "ContainerCreating")
             case State.HELD_UP:
+                image = str(container.get("image", ""))
                 reason, message = self._releases.of(image).waits_for or ("ContainerCreating", "")
                 return {"waiting": {"reason": reason, "message": message}}
             case State.WAITING:
@@ -251,7 +314,7 @@ def shown(status: Mapping[str, Any]) -> Json:
         "conditions": {c["type"]: c["status"] for c in status.get("conditions") or []},
         "containers": [
             (c.get("name"), c.get("ready"), c.get("restartCount"), sorted(c.get("state") or {}), _reason(c))
-            for c in status.get("containerStatuses") or []
+            for c in (status.get("containerStatuses") or []) + (status.get("initContainerStatuses") or [])
         ],
     }
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from logcaster_guard.sandbox.client import MERGE_PATCH, ApiRefused, Client, Json
+from logcaster_guard.sandbox.configuration import ConfigObjects, config_of
 from logcaster_guard.sandbox.lifecycle import Life, Pace, shown
 from logcaster_guard.sandbox.polling import level
 from logcaster_guard.sandbox.release import Releases
@@ -26,7 +27,8 @@ HEARTBEAT = 10.0
 class Node:
     """Runs the pods of `namespace` as `releases` tells, at `pace`, looking every `period` seconds.
 
-    `seed` makes the pods' latencies repeatable. `clock` gives monotonic seconds.
+    `seed` makes the pods' latencies repeatable. `clock` gives monotonic seconds. `configuration` is what its pods read
+    of ConfigMaps and Secrets.
     """
 
     # Seven: the four with a default are the world's, handed on.
@@ -43,9 +45,12 @@ class Node:
     ) -> None:
         self.name = f"sandbox-{namespace}"
         self._client = client
-        self._pods = f"/api/v1/namespaces/{namespace}/pods"
+        self._namespace = f"/api/v1/namespaces/{namespace}"
+        self._pods = f"{self._namespace}/pods"
         self._releases = releases
         self._pace = pace or Pace()
+        self.configuration = ConfigObjects(client, namespace, self._pace.propagation)
+        self._told: dict[str, str] = {}
         self._period = period
         self._seed = seed
         self._clock = clock
@@ -97,6 +102,8 @@ class Node:
         await self._beat()
         pods = await self._client.list(self._pods)
         self._forget({str(p["metadata"]["uid"]) for p in pods})
+        sources = frozenset(s for life in self._lives.values() if life.config is not None for s in life.config.sources)
+        await self.configuration.look(sources, self._clock())
         results = await asyncio.gather(*(self._tend(p) for p in pods), return_exceptions=True)
         for failure in results:
             if isinstance(failure, BaseException):
@@ -107,6 +114,7 @@ class Node:
             life = self._lives.pop(uid)
             life.stop()
             self._bound_at.pop(uid, None)
+            self._told.pop(uid, None)
             if self._by_ip.get(life.ip) is life:
                 del self._by_ip[life.ip]
 
@@ -144,6 +152,34 @@ class Node:
         if shown(status) != shown(pod.get("status") or {}):
             body = {"metadata": {"uid": life.uid}, "status": status}
             await self._client.patch(f"{self._pods}/{life.name}/status", body, MERGE_PATCH)
+        await self._tell(life, wall)
+
+    async def _tell(self, life: Life, wall: datetime) -> None:
+        """Why a volume cannot be mounted stands in no status: it is an event, once."""
+        missing = life.missing
+        if missing is None or missing.container or self._told.get(life.uid, "") == missing.message:
+            return
+        self._told[life.uid] = missing.message
+        stamp = wall.strftime("%Y-%m-%dT%H:%M:%SZ")
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "namespace": self.configuration.namespace,
+            "name": life.name,
+            "uid": life.uid,
+        }
+        event: Json = {
+            "metadata": {"generateName": f"{life.name}."},
+            "involvedObject": pod,
+            "type": "Warning",
+            "reason": "FailedMount",
+            "message": missing.message,
+            "source": {"component": "kubelet", "host": self.name},
+            "count": 1,
+            "firstTimestamp": stamp,
+            "lastTimestamp": stamp,
+        }
+        await self._client.create(f"{self._namespace}/events", event)
 
     def _life(self, pod: Json, now: float, wall: datetime) -> Life:
         uid = str(pod["metadata"]["uid"])
@@ -162,6 +198,7 @@ class Node:
                 now=now,
                 seed=f"{self._seed}/{self._born}",
                 restarts=_restarts(status),
+                config=config_of(pod, self.configuration),
             )
             self._lives[uid] = self._by_ip[ip] = life
             self._bound_at[uid] = wall

@@ -5,10 +5,13 @@ A `Releases` table is the scenario's hand on the world. It may be changed while 
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
 
 HEALTH_PORT = 9998
 TRAFFIC_PORT = 9999
@@ -52,6 +55,53 @@ class Behaviour:
         return self.held_up if self.pullable else absent
 
 
+Overrides = Mapping[str, Any]
+"""Fields of a `Behaviour` that a process has of its settings."""
+
+NO_OVERRIDES: Overrides = MappingProxyType({})
+BROKEN: Overrides = MappingProxyType({"crash_every": 0.0, "startup": math.inf})
+"""Of a process that ends at its start."""
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0.0 <= share <= 1.0:
+        raise ValueError(f"{text} is no share from 0 to 1")
+    return share
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0.0 <= seconds < math.inf:
+        raise ValueError(f"{text} is no number of seconds")
+    return seconds
+
+
+def _flag(text: str) -> bool:
+    return {"true": True, "false": False}[text]
+
+
+_SETTINGS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    "ERROR_RATE": ("error_rate", _share),
+    "LATENCY": ("latency", _seconds),
+    "CRASH_EVERY": ("crash_every", _seconds),
+    "HEALTHY": ("healthy", _flag),
+    "READY": ("ready", _flag),
+}
+
+
+def overrides_of(settings: Mapping[str, str]) -> Overrides:
+    """What a process does differently by its environment and its files; one of a value that it cannot read ends."""
+    found: dict[str, Any] = {}
+    for name in _SETTINGS.keys() & settings.keys():
+        field, read = _SETTINGS[name]
+        try:
+            found[field] = read(settings[name].strip())
+        except (ValueError, KeyError):
+            return BROKEN
+    return found or NO_OVERRIDES
+
+
 class Releases:
     """Behaviours by full image name, and the one trouble that no release is to blame for.
 
@@ -63,9 +113,10 @@ class Releases:
         self._default = default or Behaviour()
         self.dependency_failure = 0.0
 
-    def of(self, image: str) -> Behaviour:
+    def of(self, image: str, overrides: Overrides = NO_OVERRIDES) -> Behaviour:
         """What pods of `image` do; the default for an image that was never registered."""
-        return self._table.get(image, self._default)
+        behaviour = self._table.get(image, self._default)
+        return replace(behaviour, **overrides) if overrides else behaviour
 
     def register(self, image: str, behaviour: Behaviour) -> None:
         """From now on pods of `image` behave like this, running ones too."""
@@ -75,9 +126,9 @@ class Releases:
         """Whether `image` was registered."""
         return image in self._table
 
-    def error_share(self, image: str) -> float:
-        """The share of traffic that a pod of `image` fails now, of its own and for want of the dependency."""
-        own, foreign = self.of(image).error_rate, self.dependency_failure
+    def error_share(self, behaviour: Behaviour) -> float:
+        """The share of traffic that a pod which behaves so fails now, of its own and for want of the dependency."""
+        own, foreign = behaviour.error_rate, self.dependency_failure
         return own + foreign - own * foreign
 
 
@@ -95,12 +146,14 @@ class Process:
     """One run of a release in one pod: it counts what it really answered, and its counters die with it.
 
     `started` is a monotonic second, `epoch` the same instant in Unix seconds for `process_start_time_seconds`.
+    `overrides` may change while it runs.
     """
 
     def __init__(
         self, image: str, version: str, releases: Releases, *, started: float, epoch: float, seed: str = ""
     ) -> None:
         self.started = started
+        self.overrides = NO_OVERRIDES
         self._image = image
         self._version = version
         self._releases = releases
@@ -112,20 +165,24 @@ class Process:
         self._count = 0
         self._sum = 0.0
 
+    @property
+    def _behaviour(self) -> Behaviour:
+        return self._releases.of(self._image, self.overrides)
+
     def listening(self, now: float) -> bool:
         """Whether connections are accepted."""
-        return now >= self.started + self._releases.of(self._image).startup
+        return now >= self.started + self._behaviour.startup
 
     def memory(self, now: float) -> float:
         """Resident bytes."""
-        behaviour = self._releases.of(self._image)
+        behaviour = self._behaviour
         return behaviour.memory + behaviour.memory_growth * max(0.0, now - self.started)
 
     def answer(self, method: str, port: int, path: str, now: float) -> Answer | None:
         """The answer to one request; None if the connection is refused, because nothing listens on `port`."""
         if not self.listening(now) or port not in {HEALTH_PORT, TRAFFIC_PORT}:
             return None
-        behaviour = self._releases.of(self._image)
+        behaviour = self._behaviour
         match port, path:
             case (9998, "/health"):
                 return Answer(200, "ok\n") if behaviour.healthy else Answer(503, "unhealthy\n")
@@ -140,7 +197,7 @@ class Process:
     def _serve(self, method: str, behaviour: Behaviour) -> Answer:
         delay = behaviour.latency * (0.8 + 0.4 * self._random.random())
         # What is owed to the error share is paid whole, so n requests fail share * n of them to the nearest one.
-        self._owed += self._releases.error_share(self._image)
+        self._owed += self._releases.error_share(behaviour)
         failed = self._owed >= 1.0 - 1e-9
         self._owed -= 1.0 if failed else 0.0
         status = 500 if failed else 200

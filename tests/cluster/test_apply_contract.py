@@ -60,6 +60,16 @@ async def test_an_apply_creates_and_its_manager_owns_what_it_said(api: Conversat
     assert answered(again) == made
 
 
+async def test_an_apply_may_say_where_it_belongs_and_need_not_say_its_name(api: Conversation) -> None:
+    placed = await api.apply(MAPS, config_map({"x": "1"}, namespace=api.namespace))
+    assert placed.status_code == 201
+    assert (await api.apply(MAPS, config_map({"x": "2"}, namespace=api.namespace))).status_code == 200
+    nameless = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"x": "3"}}
+    assert answered(await api.apply(MAPS, nameless, name="a"))["data"] == {"x": "3"}
+    refused(await api.apply(MAPS, config_map({"x": "1"}, "b"), name="c"), 400, "BadRequest")
+    refused(await api.apply(MAPS, config_map({"x": "1"}, "d", namespace="elsewhere")), 400, "BadRequest")
+
+
 async def test_what_a_manager_no_longer_applies_is_gone_unless_somebody_else_owns_it(api: Conversation) -> None:
     answered(await api.apply(MAPS, config_map({"x": "1", "y": "1"}, labels={"a": "1"}, annotations={"b": "1"})))
     shared = answered(await api.apply(MAPS, config_map({"x": "1"}), "other"))

@@ -16,8 +16,8 @@ from logcaster_guard.domain.workload import Revision, revisions_of
 from logcaster_guard.ports import Kind
 from logcaster_guard.sandbox import objects
 from tests.cluster.harness import Cluster
-from tests.cluster.test_guard import environment, kubectl, manifest
-from tests.cluster.test_restore import NAME, Bench, apply_flags, bench
+from tests.cluster.test_guard import apply_flags, environment, kubectl, manifest
+from tests.cluster.test_restore import NAME, Bench, bench
 from tests.real.waiting import until
 
 __all__ = ["bench"]
@@ -43,7 +43,7 @@ def images_of(revision: Revision) -> tuple[str, ...]:
 
 async def applied(cluster: Cluster, bench: Bench, version: str, way: str) -> tuple[set[str], Any]:
     """What the pods have of single versions once this one is applied: variables and aliases."""
-    await kubectl(cluster, "apply", *apply_flags(cluster, way), "-f", "-", stdin=of_version(cluster, version))
+    await kubectl(cluster, "apply", *apply_flags(way), "-f", "-", stdin=of_version(cluster, version))
     found = (await bench.workload()).raw
     return environment(found), found["spec"]["template"]["spec"].get("hostAliases")
 

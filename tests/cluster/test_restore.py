@@ -35,7 +35,7 @@ from logcaster_guard.sandbox.world import World
 from logcaster_guard.steps.await_rollout import AwaitRollout, AwaitRolloutHandler
 from logcaster_guard.steps.restore_template import RestoreTemplate, RestoreTemplateHandler
 from tests.cluster.harness import Cluster
-from tests.cluster.test_guard import CLIENT_SIDE, PACE, environment, images, kubectl, manifest, role
+from tests.cluster.test_guard import PACE, apply_flags, environment, images, kubectl, manifest, role
 from tests.fakes.blobs import MemoryBlobs
 from tests.real.waiting import until
 
@@ -92,18 +92,12 @@ async def bench(cluster: Cluster) -> AsyncIterator[Bench]:
     await client.aclose()
 
 
-def apply_flags(cluster: Cluster, way: str) -> list[str]:
-    if way == "server-side" and cluster.kind == "sandbox":
-        pytest.skip("the embedded API server refuses server-side apply")
-    return ["--server-side"] if way == "server-side" else [CLIENT_SIDE]
-
-
 @pytest.mark.parametrize("way", ["client-side", "server-side"])
 @pytest.mark.parametrize("besides", [[], ["rollout", "restart", NAME], ["set", "env", NAME, "EXTRA=1"]])
 async def test_the_good_release_is_back_whoever_else_wrote(
     cluster: Cluster, bench: Bench, way: str, besides: list[str]
 ) -> None:
-    flags = apply_flags(cluster, way)
+    flags = apply_flags(way)
     await kubectl(cluster, "apply", *flags, "-f", "-", stdin=manifest(cluster, "1.0"))
     await bench.save()
     await kubectl(cluster, "apply", *flags, "-f", "-", stdin=manifest(cluster, "2.0"))

@@ -36,7 +36,7 @@ def test_the_error_share_is_met_to_the_nearest_request(share: float, count: int)
 def test_a_dependency_adds_to_what_the_release_fails_by_itself(own: float, foreign: float) -> None:
     releases = Releases({IMAGE: Behaviour(error_rate=own)})
     releases.dependency_failure = foreign
-    assert max(own, foreign) - 1e-9 <= releases.error_share(IMAGE) <= min(1.0, own + foreign) + 1e-9
+    assert max(own, foreign) - 1e-9 <= releases.error_share(releases.of(IMAGE)) <= min(1.0, own + foreign) + 1e-9
 
 
 def test_behaviour_changes_at_once_in_a_running_process() -> None:

@@ -219,7 +219,7 @@ class Objects:
         try:
             if old is None:
                 applied["metadata"].pop("resourceVersion", None)
-                check_place(config["metadata"], {"name": name})
+                check_place(config["metadata"], {"name": name, "namespace": namespace})
                 return self.create(resource, namespace, applied, caller, owners=owners), True
             check_uid(resource, old, applied)
             applied["metadata"] = {**applied["metadata"], "managedFields": owners}
