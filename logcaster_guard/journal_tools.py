@@ -29,8 +29,8 @@ from logcaster_guard.domain.events import NoticeQueued, RunOpened
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.state import target_of
 from logcaster_guard.engine.compaction import compaction
-from logcaster_guard.engine.journal_check import ReadableBlobs, flaws_of
-from logcaster_guard.ports import Cluster, Entry, Flaw, Inspected, Journal, Json
+from logcaster_guard.engine.journal_check import flaws_of
+from logcaster_guard.ports import Cluster, Entry, Flaw, Inspected, Journal, Json, ReadableBlobs
 
 JOURNAL, SECRETS = "journal.db", "secrets.json"
 """What a backup holds: the file and `blobs/` beside it, or the Secrets."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
+from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.events import Event
 from logcaster_guard.domain.leadership import Record
 from logcaster_guard.domain.notices import Delivery, Notice
@@ -120,6 +121,7 @@ class Kind(StrEnum):
     ENDPOINT_SLICE = "EndpointSlice"
     EVENT = "Event"
     LEASE = "Lease"
+    CONFIG_MAP = "ConfigMap"
     SECRET = "Secret"  # noqa: S105 - the name of a kind
     APPLICATION = "Application"
     KUSTOMIZATION = "Kustomization"
@@ -188,6 +190,51 @@ class Cluster(Reads, Protocol):
 
     async def aclose(self) -> None:
         """Release connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All that a watch is of, as it was at the resourceVersion `version`; asked for at monotonic second `asked`.
+
+    It is the first event of a watch, and comes again wherever changes may have been missed.
+    """
+
+    items: tuple[Json, ...]
+    version: str
+    asked: float
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The next change: the object as it is at `version`, or as it was when it was deleted then."""
+
+    object: Json
+    version: str
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bookmark:
+    """Nothing else has changed up to `version`."""
+
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """The watch gets no answer now, and goes on trying: what it has told may be out of date."""
+
+    error: ClusterError
+
+
+WatchEvent = Listing | Change | Bookmark | Interruption
+
+
+class Watches(Protocol):
+    """Tells of every change of some objects, in the order in which they happened."""
+
+    def watch(self, kind: Kind, namespace: str, name: str = "") -> AsyncGenerator[WatchEvent, None]:
+        """All that happens to a kind of objects in a namespace, or to the one of this name; it never ends or raises."""
 
 
 class Rights(Protocol):
@@ -273,17 +320,21 @@ class Journal(Protocol):
         """Release what it is kept in."""
 
 
-class Blobs(Protocol):
-    """Content kept under its SHA-256."""
-
-    async def put(self, content: bytes) -> str:
-        """Keep `content` durably; returns its digest in lower-case hex."""
+class ReadableBlobs(Protocol):
+    """The reading half of `Blobs`."""
 
     async def get(self, digest: str) -> bytes:
         """The content, checked against `digest`.
 
         Raises `BlobMissing`, and a `ClusterError` where the store is in the cluster and gave no answer.
         """
+
+
+class Blobs(ReadableBlobs, Protocol):
+    """Content kept under its SHA-256."""
+
+    async def put(self, content: bytes) -> str:
+        """Keep `content` durably; returns its digest in lower-case hex."""
 
     async def digests(self) -> Sequence[str]:
         """Everything that is kept, in no order."""

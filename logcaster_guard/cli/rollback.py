@@ -30,8 +30,8 @@ from logcaster_guard.config.loading import Loaded, load
 from logcaster_guard.domain.errors import ClusterError, ConfigurationError, JournalUnavailable, Unavailable
 from logcaster_guard.domain.guard_reasons import JournalUnusable
 from logcaster_guard.domain.inbox.annotations import MAX_REASON
-from logcaster_guard.domain.inbox.commands import ROLLBACK_VALID_FOR, RollBack, Wish, is_name_of_release
-from logcaster_guard.domain.message import Reason
+from logcaster_guard.domain.inbox.commands import ROLLBACK_VALID_FOR, RollBack, Wish, is_name_of_release, wished
+from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.runs import RECOVERED
 from logcaster_guard.domain.signals import Target
@@ -52,6 +52,7 @@ class Strategy(StrEnum):
     IMMEDIATE = "immediate"
     GRADUAL = "gradual"
     BLUE_GREEN = "blue-green"
+    ENV = "env"
 
     @property
     def action(self) -> Action:
@@ -69,6 +70,9 @@ def rollback(
         str,
         typer.Option(metavar="REVISION", help="Its number, or the first digits of its hash; else the last good one."),
     ] = "",
+    only: Annotated[
+        str, typer.Option(metavar="NAMES", help="With env: these variables, joined by commas; else all.")
+    ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and do nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     address: Address = DEFAULT_ADDRESS,
@@ -81,7 +85,9 @@ def rollback(
     chosen = _chosen(loaded, target)
     if not reason.isprintable() or len(reason) > MAX_REASON or (to and not is_name_of_release(to)):
         raise ended("--reason and --to are short and of printable characters, and --to is one word", BAD_INPUT)
-    wish = Wish(strategy.action, to)
+    wish = wished(strategy.action, to, only or None)
+    if isinstance(wish, Message):
+        raise ended(f"--only: {english().text(wish)}", BAD_INPUT)
     logs.configure("auto", "error")
     try:
         if is_there(address):
@@ -143,7 +149,8 @@ def _refused(reasons: Sequence[Reason]) -> typer.Exit:
 
 def _asked(loaded: Loaded, target: Target, wish: Wish, reason: str, *, address: str, agree: Agree) -> bool:
     """Ask the guard that runs: it shows the plan, and takes the request from the workload's annotation."""
-    shown = ask(address, "/api/v1/plan", target=target.key, action=str(wish.action), to=wish.to or None)
+    named = {"to": wish.to or None, "only": ",".join(wish.only) or None}
+    shown = ask(address, "/api/v1/plan", target=target.key, action=str(wish.action), **named)
     if shown["reasons"]:
         raise _refused(shown["reasons"])
     _show(shown)

@@ -1,40 +1,64 @@
-"""`logcaster-guard snapshots`: the manifests that were saved before each run and with each good release."""
+"""`logcaster-guard snapshots`: what was saved before each run and with each good release, and by hand."""
 
 from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 import yaml
 
-from logcaster_guard import stores
+from logcaster_guard import snapshot_tools
 from logcaster_guard.cli.asking import UNREACHABLE, AsJson, ended, instant, plain, show, show_json, table
 from logcaster_guard.cli.check import BAD_INPUT, print_faults
-from logcaster_guard.config.loading import Loaded, load
-from logcaster_guard.domain.errors import BlobMissing, ClusterError, ConfigurationError, NotFound
-from logcaster_guard.domain.snapshots import Snapshot, SnapshotUnreadable, meaningful
+from logcaster_guard.config.loading import load
+from logcaster_guard.config.settings import Settings
+from logcaster_guard.domain.errors import ClusterError, ConfigurationError, JournalOutOfReach, JournalUnavailable
+from logcaster_guard.domain.masking import Masker
+from logcaster_guard.domain.snapshots import Snapshot, meaningful
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.ports import Kind
+from logcaster_guard.fields.faults import escaped
 
 Json = dict[str, Any]
-Found = dict[str, Snapshot]
+Found = Mapping[str, Snapshot]
+T = TypeVar("T")
+
+FAULTY = 1
+"""Exit code: it ran, and found faults or differences."""
 
 snapshots = typer.Typer(no_args_is_help=True, help="What was saved before each run and with each good release.")
 
 Paths = Annotated[list[Path], typer.Option("--config", metavar="PATH", help="Settings, as given to `run`.")]
 Which = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="The first digits of its name.")]
 Other = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="Another one; else what is in the cluster now.")]
+Reveal = Annotated[bool, typer.Option("--reveal", help="Show values that look secret, too.")]
 _SHOWN = 12
+_STYLES = {"+": "green", "-": "red", "@": "cyan"}
+
+
+@snapshots.command("create")
+def create(
+    paths: Paths,
+    target: Annotated[
+        str, typer.Option(metavar="NAME", help="Of this target alone: its name, or NAMESPACE/NAME.")
+    ] = "",
+) -> None:
+    """Save the present state of each target now, with your own rights, and print the snapshots' names.
+
+    With `journal.backend: sqlite` it works where the guard's folder is, as the guard's user.
+    """
+    for made in _done(snapshot_tools.create(_settings(paths), target)):
+        show([plain(f"{made.name[:_SHOWN]}  {made.snapshot.target}")])
+        _tell([f"{omission} is left out: {omission.detail}" for omission in made.snapshot.unread])
 
 
 @snapshots.command("list")
 def list_(paths: Paths, as_json: AsJson = False) -> None:
     """List the snapshots, newest first."""
-    found = _newest_first(_all(_loaded(paths)))
+    found = _newest_first(_done(snapshot_tools.saved(_settings(paths))))
     if as_json:
         show_json({"snapshots": [{"name": name, **_summary(snapshot)} for name, snapshot in found]})
         return
@@ -47,57 +71,80 @@ def list_(paths: Paths, as_json: AsJson = False) -> None:
 
 
 @snapshots.command("show")
-def show_(which: Which, paths: Paths) -> None:
-    """Print the manifests of a snapshot as YAML, as the API server gave them."""
-    _, snapshot = _chosen(_all(_loaded(paths)), which)
-    show([plain(line) for line in _yaml(list(snapshot.manifests)).splitlines()])
+def show_(which: Which, paths: Paths, reveal: Reveal = False) -> None:
+    """Print the manifests of a snapshot as YAML; what looks secret is hidden."""
+    _, snapshot = _chosen(_done(snapshot_tools.saved(_settings(paths))), which)
+    masker = Masker()
+    manifests = snapshot.manifests if reveal else [masker.masked(m) for m in snapshot.manifests]
+    left_out = [f"# {o} is {o.reason}{f': {o.detail}' if o.detail else ''}" for o in snapshot.omissions]
+    show([plain(line) for line in [*_yaml(list(manifests)).splitlines(), *left_out]])
+    _tell_hidden(masker)
 
 
 @snapshots.command("diff")
-def diff(which: Which, paths: Paths, other: Other = "") -> None:
-    """Show what differs between two snapshots, or a snapshot and the cluster; exits 1 if something does."""
-    loaded = _loaded(paths)
-    found = _all(loaded)
+def diff(which: Which, paths: Paths, other: Other = "", reveal: Reveal = False) -> None:
+    """Show what differs between two snapshots, or a snapshot and the cluster; exits 1 if something does.
+
+    A value that looks secret is shown as a number, the same for the same value.
+    """
+    settings = _settings(paths)
+    found = _done(snapshot_tools.saved(settings))
     name, before = _chosen(found, which)
     if other:
         called, after = _chosen(found, other)
     else:
-        called, after = "the cluster now", _now(loaded, before)
-    lines = _difference(before, after, name[:_SHOWN], called[:15])
+        called, after = "the cluster now", _done(snapshot_tools.present(settings, before))
+    masker = Masker()
+    left_out = snapshot_tools.unknown(before) | snapshot_tools.unknown(after)
+    old, new = (_shown(s, left_out, None if reveal else masker) for s in (before, after))
+    lines = _difference(old, new, name[:_SHOWN], called[:15])
     show([plain(line, _STYLES.get(line[:1], "")) for line in lines] or [plain("Nothing differs.")])
-    raise typer.Exit(1 if lines else 0)
+    _tell([f"{key} is not compared: one of the two could not read it, or did not save it" for key in sorted(left_out)])
+    _tell_hidden(masker)
+    raise typer.Exit(FAULTY if lines else 0)
 
 
-_STYLES = {"+": "green", "-": "red", "@": "cyan"}
+@snapshots.command("verify")
+def verify(paths: Paths) -> None:
+    """Look through everything that is kept, beside a running guard: each blob, and what the journal needs of them.
+
+    Prints a line for each fault. Exits 0 if there is none, 1 if there are some, 2 if there is no journal to read.
+    """
+    settings = _settings(paths)
+    flaws = _done(snapshot_tools.flaws(settings))
+    show([plain(flaw) for flaw in flaws])
+    if flaws:
+        raise ended(f"{len(flaws)} faults", FAULTY)
+    show([plain(f"OK: {len(_done(snapshot_tools.saved(settings)))} snapshots, and every release that is needed")])
 
 
-def _loaded(paths: Sequence[Path]) -> Loaded:
+def _settings(paths: Sequence[Path]) -> Settings:
     loaded = load(*paths)
     if isinstance(loaded, list):
         print_faults(loaded)
         raise typer.Exit(BAD_INPUT)
-    return loaded
+    return loaded.settings
 
 
-def _all(loaded: Loaded) -> Found:
+def _done(work: Coroutine[Any, Any, T]) -> T:
+    """The work's answer; ends the command where something outside cannot be read or reached."""
     try:
-        return asyncio.run(_read(loaded))
-    except ConfigurationError as error:
-        raise ended(str(error), BAD_INPUT) from None
-    except ClusterError as error:
+        return asyncio.run(work)
+    except (ClusterError, JournalOutOfReach) as error:
         raise ended(str(error), UNREACHABLE) from None
+    except (ConfigurationError, JournalUnavailable) as error:
+        raise ended(str(error), BAD_INPUT) from None
 
 
-async def _read(loaded: Loaded) -> Found:
-    found: Found = {}
-    async with stores.blobs_alone(loaded.settings) as blobs:
-        for digest in await blobs.digests():
-            try:
-                found[digest] = Snapshot.from_bytes(await blobs.get(digest))
-            except (SnapshotUnreadable, BlobMissing):
-                # Releases are kept in the same place; what is damaged is no snapshot to show either.
-                continue
-    return found
+def _tell(sentences: Iterable[str]) -> None:
+    """Beside the output: not a part of what was asked for."""
+    for sentence in sentences:
+        typer.echo(escaped(sentence), err=True)
+
+
+def _tell_hidden(masker: Masker) -> None:
+    if masker.hidden:
+        _tell([f"{masker.hidden} values that look secret are hidden; --reveal shows them"])
 
 
 def _newest_first(found: Found) -> list[tuple[str, Snapshot]]:
@@ -118,6 +165,7 @@ def _summary(snapshot: Snapshot) -> Json:
         "target": snapshot.target,
         "images": _images(snapshot),
         "objects": _objects(snapshot),
+        "left_out": [{"object": str(o), "reason": o.reason, "detail": o.detail} for o in snapshot.omissions],
     }
 
 
@@ -130,44 +178,36 @@ def _objects(snapshot: Snapshot) -> list[str]:
     return [f"{m.get('kind')}/{m['metadata']['name']}" for m in snapshot.manifests]
 
 
-def _now(loaded: Loaded, before: Snapshot) -> Snapshot:
-    try:
-        return asyncio.run(_present(loaded, before))
-    except ConfigurationError as error:
-        raise ended(str(error), BAD_INPUT) from None
-    except ClusterError as error:
-        raise ended(str(error), UNREACHABLE) from None
+def _shown(snapshot: Snapshot, left_out: frozenset[str], masker: Masker | None) -> Mapping[str, list[str]]:
+    """The lines of each object that is compared, without what looks secret."""
+    found = {f"{m.get('kind')}/{m['metadata']['name']}": meaningful(m) for m in snapshot.manifests}
+    return {
+        key: _yaml(manifest if masker is None else masker.masked(manifest)).splitlines()
+        for key, manifest in found.items()
+        if key not in left_out
+    }
 
 
-async def _present(loaded: Loaded, before: Snapshot) -> Snapshot:
-    """The same objects as they are now."""
-    cluster = await stores.connected(loaded.settings)
-    found: list[Json] = []
-    try:
-        for manifest in before.manifests:
-            metadata, kind = manifest["metadata"], Kind(str(manifest.get("kind")))
-            try:
-                if kind is Kind.DISRUPTION_BUDGET:
-                    # The guard may list these, and get none of them.
-                    listed = await cluster.list(kind, metadata["namespace"])
-                    found += [{**b, "kind": str(kind)} for b in listed if b["metadata"]["name"] == metadata["name"]]
-                else:
-                    found.append(await cluster.get(kind, metadata["namespace"], metadata["name"]))
-            except NotFound:
-                continue
-    finally:
-        await cluster.aclose()
-    return Snapshot(before.at, before.target, tuple(found))
-
-
-def _difference(before: Snapshot, after: Snapshot, name: str, other: str) -> list[str]:
-    old, new = ({f"{m.get('kind')}/{m['metadata']['name']}": m for m in s.manifests} for s in (before, after))
+def _difference(
+    old: Mapping[str, list[str]], new: Mapping[str, list[str]], name: str, other: str
+) -> list[str]:  # fmt: skip
     lines: list[str] = []
     for key in sorted(old.keys() | new.keys()):
-        first, second = (_yaml(meaningful(side[key])).splitlines() if key in side else [] for side in (old, new))
+        first, second = old.get(key, []), new.get(key, [])
         lines += difflib.unified_diff(first, second, f"{name} {key}", f"{other} {key}", lineterm="")
     return lines
 
 
 def _yaml(value: object) -> str:
-    return yaml.safe_dump(value, sort_keys=True, allow_unicode=True, width=120)
+    return yaml.dump(value, Dumper=_Readable, sort_keys=True, allow_unicode=True, width=120)
+
+
+class _Readable(yaml.SafeDumper):
+    """Files in a ConfigMap stand line by line."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Readable.add_representer(str, _text)

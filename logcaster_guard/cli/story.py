@@ -87,6 +87,7 @@ STEPS: Mapping[str, str] = {
     "raise_autoscaler_minimum": "the autoscaler may not shrink the target",
     "pin_autoscaler": "the autoscaler keeps production at its next size",
     "restore_template": "the good pod template is written",
+    "restore_variables": "the good environment variables are written",
     "delete_stuck_pods": "no pod holds the rollout up",
     "create_helper": "a helper Deployment with the good release is there",
     "scale_helper": "the helper is scaled up",

@@ -74,6 +74,21 @@ class LedgerSection(Section):
     keep: Annotated[int, Field(ge=1, le=50)] = Field(default=5, description="good releases kept to go back to, 1 to 50")
 
 
+class SnapshotsSection(Section):
+    """How many snapshots are kept; those that an open run or a good release needs stay whatever is set here."""
+
+    keep: Annotated[int, Field(ge=1, le=1_000)] = Field(
+        default=10, description="of each target, the newest ones, 1 to 1000"
+    )
+    max_age: Duration = Field(default=2_592_000.0, description="for how long one is kept; at least `1h`")
+
+    @model_validator(mode="after")
+    def _older_than_what_is_under_way(self) -> SnapshotsSection:
+        if self.max_age < 3_600.0:
+            raise Refused(f"a max_age of {show_duration(self.max_age)}", "at least 1h", key=("max_age",))
+        return self
+
+
 class VerifySection(Section):
     """How a rollback is judged."""
 

@@ -14,6 +14,7 @@ from logcaster_guard.config.yaml import Leaf, Node
 from logcaster_guard.domain.conditions import Condition, NoDataPolicy
 from logcaster_guard.domain.rules import Action, Rule
 from logcaster_guard.domain.signals import Unit
+from logcaster_guard.domain.variables import LONGEST_LIST, MOST_NAMES, is_list_of_names
 from logcaster_guard.fields.durations import show_duration
 from logcaster_guard.fields.faults import ConfigFault, Refused, closest, described, listed, quoted
 from logcaster_guard.fields.section import Duration, Name, Rate, Section, Sized
@@ -75,6 +76,21 @@ def _check_targets(names: tuple[str, ...], info: ValidationInfo) -> tuple[str, .
     return names
 
 
+def _check_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not is_list_of_names(names):
+        allowed = f"each name once, without blank, comma or =, at most {LONGEST_LIST} characters together"
+        raise Refused("what can be no list of environment variables", allowed)
+    return names
+
+
+class EnvSection(Section):
+    """Which environment variables a rule restores."""
+
+    only: Annotated[tuple[str, ...], Sized(1, MOST_NAMES, "names"), AfterValidator(_check_names)] = Field(
+        description="their names, in whatever containers they are"
+    )
+
+
 class RuleSection(Section):
     """One trigger rule."""
 
@@ -113,6 +129,10 @@ class RuleSection(Section):
         default=None,
         description=("with `alert_then_rollback`: whether it waits for an approval; `null`: `alert.require_approval`"),
     )
+    env: EnvSection | None = Field(
+        default=None,
+        description="with `env_rollback`: which environment variables are restored; `null`: all",
+    )
     dry_run: bool = Field(default=False, description="whether this rule only tells what it would do")
     min_request_rate: Rate | None = Field(
         default=None,
@@ -123,13 +143,14 @@ class RuleSection(Section):
     )
 
     @model_validator(mode="after")
-    def _only_a_question_waits(self) -> RuleSection:
-        for key in ("grace", "require_approval"):
-            if getattr(self, key) is not None and self.action is not Action.ALERT_THEN:
-                raise Refused(
-                    f"{key} with {self.action}", f"{key} only with {Action.ALERT_THEN}", key=(key,), at_key=True
-                )
+    def _keys_of_one_action(self) -> RuleSection:
+        for key, action in _OF_ONE_ACTION.items():
+            if getattr(self, key) is not None and self.action is not action:
+                raise Refused(f"{key} with {self.action}", f"{key} only with {action}", key=(key,), at_key=True)
         return self
+
+
+_OF_ONE_ACTION = {"grace": Action.ALERT_THEN, "require_approval": Action.ALERT_THEN, "env": Action.ENV}
 
 
 class RulesFile(Section):
@@ -168,6 +189,7 @@ class RawRules:
             require_approval=section.require_approval,
             dry_run=section.dry_run,
             min_request_rate=section.min_request_rate,
+            variables=() if section.env is None else section.env.only,
         )
 
 

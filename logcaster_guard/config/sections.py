@@ -22,6 +22,7 @@ from logcaster_guard.config.policies import (
     LimitsSection,
     PollingSection,
     RolloutSection,
+    SnapshotsSection,
     VerifySection,
 )
 from logcaster_guard.config.sources import SignalSection, SourcesSection
@@ -260,6 +261,9 @@ class SettingsFile(Section):
         default=(), description="times of the week in which nothing is rolled back, at most 100"
     )
     ledger: LedgerSection = Field(default=LedgerSection(), description="when a release counts as good")
+    snapshots: SnapshotsSection = Field(
+        default=SnapshotsSection(), description="how many [snapshots](journal.md#snapshots) are kept, and for how long"
+    )
     verify: VerifySection = Field(default=VerifySection(), description="how a rollback is judged")
     rollout: RolloutSection = Field(default=RolloutSection(), description="how a rollout of the guard's is followed")
     rollout_window: Duration | None = Field(

@@ -27,6 +27,7 @@ from logcaster_guard.domain.rules import (
     Policy,
     Polling,
     RolloutPolicy,
+    SnapshotPolicy,
     VerifyPolicy,
 )
 from logcaster_guard.domain.signals import Signal, SourceName, Target, Unit
@@ -83,6 +84,7 @@ def _settings(file: SettingsFile) -> Settings:
         polling=polling,
         limits=Limits(**file.limits.model_dump()),
         ledger=LedgerPolicy(**file.ledger.model_dump()),
+        snapshots=SnapshotPolicy(**file.snapshots.model_dump()),
         verify=VerifyPolicy(**file.verify.model_dump()),
         rollout=RolloutPolicy(**file.rollout.model_dump()),
         gradual=GradualPolicy(**file.gradual.model_dump()),

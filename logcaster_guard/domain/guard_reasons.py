@@ -339,7 +339,7 @@ class SnapshotFormat(Message):
     """A snapshot of another version."""
 
     found: str
-    reads: int
+    reads: str
     kind: Literal["snapshot.format"] = "snapshot.format"
 
 
@@ -357,3 +357,17 @@ class NoReasonGiven(Message):
     """A person gave no reason."""
 
     kind: Literal["no_reason_given"] = "no_reason_given"
+
+
+@dataclass(frozen=True, slots=True)
+class NoPartOfSnapshot(Message):
+    """A blob is no part of a snapshot."""
+
+    kind: Literal["snapshot.no_part"] = "snapshot.no_part"
+
+
+@dataclass(frozen=True, slots=True)
+class NeededUnread(Message):
+    """What a rollback may need cannot be read."""
+
+    kind: Literal["guard.needed_unread"] = "guard.needed_unread"

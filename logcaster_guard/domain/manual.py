@@ -1,10 +1,9 @@
-"""A rollback that a person asks for: what they agree to, where it may go, and what would differ."""
+"""A rollback that a person asks for: what they agree to, and where it may go."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from logcaster_guard.domain.conditions import Comparator, Compare, Number
 from logcaster_guard.domain.inbox.commands import Wish
@@ -19,7 +18,6 @@ from logcaster_guard.domain.ledger import Ledger, Record, ReleaseStatus
 from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.rules import LedgerPolicy, Rule
 from logcaster_guard.domain.steps import Plan
-from logcaster_guard.domain.workload import release_of
 
 RULE = "manual"
 """Stands for the rule's name in a run that nobody's rule has asked for."""
@@ -28,7 +26,15 @@ RULE = "manual"
 def as_rule(wish: Wish) -> Rule:
     """The rule that a strategy plans by: it never fires of itself."""
     never = Compare(Comparator.GT, Number(0.0), Number(1.0))
-    return Rule(name=RULE, text="", condition=never, duration=0.0, action=wish.action, rollout_window=None)
+    return Rule(
+        name=RULE,
+        text="",
+        condition=never,
+        duration=0.0,
+        action=wish.action,
+        rollout_window=None,
+        variables=wish.only,
+    )
 
 
 def approval_token(plan: Plan) -> str:
@@ -61,33 +67,3 @@ def named(ledger: Ledger, policy: LedgerPolicy, name: str) -> Record | Message:
 
 def _known(ledger: Ledger, policy: LedgerPolicy) -> tuple[KnownRelease, ...]:
     return tuple(KnownRelease(r.name, r.template[:8], r.status(policy)) for r in ledger.records.values())
-
-
-def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """What differs between two pod templates, a line each; of values only images are shown, the rest may be secret."""
-    old, new = dict(_leaves(release_of(before), "")), dict(_leaves(release_of(after), ""))
-    found = []
-    for path in sorted(old.keys() | new.keys()):
-        if path not in new:
-            found.append(f"- {path}")
-        elif path not in old:
-            found.append(f"+ {path}" + (f": {new[path]}" if _shown(path) else ""))
-        elif old[path] != new[path]:
-            found.append(f"~ {path}" + (f": {old[path]} → {new[path]}" if _shown(path) else ""))
-    return found
-
-
-def _shown(path: str) -> bool:
-    return path.endswith(".image")
-
-
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - raw JSON
-    if isinstance(value, dict) and value:
-        for key, part in value.items():
-            yield from _leaves(part, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list) and value:
-        for index, part in enumerate(value):
-            name = part.get("name", index) if isinstance(part, dict) else index
-            yield from _leaves(part, f"{path}[{name}]")
-    else:
-        yield path, value

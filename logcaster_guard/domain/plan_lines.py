@@ -192,3 +192,14 @@ class ToVerifyRecovery(Message):
     stable_for: float
     timeout: float
     kind: Literal["plan.verify_recovery"] = "plan.verify_recovery"
+
+
+@dataclass(frozen=True, slots=True)
+class ToRestoreVariables(Message):
+    """Give the workload the environment variables of the good release; `names` is empty for all of them."""
+
+    workload: str
+    names: tuple[str, ...]
+    revision: str
+    images: tuple[str, ...]
+    kind: Literal["plan.restore_variables"] = "plan.restore_variables"

@@ -15,6 +15,7 @@ ROLE = "deploy/rbac.yaml"
 GRADUAL_ROLE = "deploy/components/gradual"
 SWITCHING_ROLE = "deploy/components/blue-green"
 OWNER_ROLE = "deploy/components/gitops"
+CONFIG_ROLE = "deploy/components/config"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,11 @@ def to_read(owner: Owner) -> Right:
     """What it takes to look at a workload's owner, without which it is not suspended."""
     group, resource = _OWNERS[owner.kind]
     return Right("get", group, resource, owner.namespace, owner.name, OWNER_ROLE)
+
+
+def to_read_configuration(namespace: str, name: str) -> Right:
+    """What it takes to save a ConfigMap that the pods refer to."""
+    return Right("get", "", "configmaps", namespace, name, CONFIG_ROLE)
 
 
 def on_owner(verb: str, called: str) -> Right:

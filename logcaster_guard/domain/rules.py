@@ -18,6 +18,7 @@ class Action(StrEnum):
     IMMEDIATE = "immediate_rollback"
     GRADUAL = "gradual_rollback"
     BLUE_GREEN = "blue_green_rollback"
+    ENV = "env_rollback"
     ALERT_THEN = "alert_then_rollback"
     ALERT_ONLY = "alert_only"
 
@@ -38,7 +39,8 @@ class Rule:
     `duration` and `rollout_window` are seconds (`rollout_window=None`: the cause is not asked for). `targets` names the
     targets it applies to, `None` for all. `text` is the condition as written, `where` its `file:line`. `grace`
     (seconds) and `require_approval` are for `alert_then_rollback`, None for the policy's; `dry_run` writes nothing.
-    `min_request_rate` (per second): with less traffic nothing is rolled back, None for the policy's.
+    `min_request_rate` (per second): with less traffic nothing is rolled back, None for the policy's. `variables` is for
+    `env_rollback`: the names of those that are restored, empty for all.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Rule:
     require_approval: bool | None = None
     dry_run: bool = False
     min_request_rate: float | None = None
+    variables: tuple[str, ...] = ()
 
     @property
     def signals(self) -> frozenset[str]:
@@ -213,6 +216,14 @@ LEAST_RETENTION = 2 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotPolicy:
+    """How many snapshots of a target are kept, and for how many seconds, beside those that a rollback may need."""
+
+    keep: int = 10
+    max_age: float = 2_592_000.0
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Everything that is not a rule and shapes a decision.
 
@@ -223,6 +234,7 @@ class Policy:
     polling: Polling = Polling()
     limits: Limits = Limits()
     ledger: LedgerPolicy = LedgerPolicy()
+    snapshots: SnapshotPolicy = SnapshotPolicy()
     verify: VerifyPolicy = VerifyPolicy()
     rollout: RolloutPolicy = RolloutPolicy()
     gradual: GradualPolicy = GradualPolicy()

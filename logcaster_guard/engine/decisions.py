@@ -29,11 +29,11 @@ from logcaster_guard.domain.runs import DESTINATION_BAD, NOT_RECOVERED, Run
 from logcaster_guard.domain.signals import Reading, Target, Unit
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.engine import snapshotting
 from logcaster_guard.engine.journal_state import run_stream
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.engine.refused_triggers import Refusals
 from logcaster_guard.engine.services import Services
+from logcaster_guard.engine.snapshotting import Snapshotter
 from logcaster_guard.messages.texts import english
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 from logcaster_guard.rollbacks.ways import WAYS
@@ -80,19 +80,19 @@ class Decisions:
         attributor: Attributor,
         refusals: Refusals,
         starter: Starter,
+        snapshots: Snapshotter,
     ) -> None:
         self._target = target
-        self._cluster = services.cluster
         self._state = services.state
         self._clock = services.clock
         self._policy = services.policy
-        self._blobs = services.blobs
         self._self_workload = services.self_workload
         self._units = {name: signal.unit for name, signal in services.signals.items()}
         self._planner = planner
         self._attributor = attributor
         self._refusals = refusals
         self._starter = starter
+        self._snapshots = snapshots
         self._weighed: dict[str, Weighed] = {}
         self._log = structlog.get_logger().bind(target=target.key)
 
@@ -354,7 +354,7 @@ class Decisions:
         A snapshot is for people: no rollback waits for one.
         """
         try:
-            return await snapshotting.take(self._cluster, self._target, workload, self._blobs, self._clock.now())
+            return await self._snapshots.take(workload)
         except JournalUnavailable as error:
             self._log.warning("snapshot.failed", detail=str(error))
             return ""

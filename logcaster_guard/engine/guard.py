@@ -22,6 +22,7 @@ from logcaster_guard.domain.rules import Rule, RulesDiff, difference
 from logcaster_guard.domain.state import GUARD
 from logcaster_guard.domain.steps import CLUSTER
 from logcaster_guard.engine import epoch_marker
+from logcaster_guard.engine.blob_retention import blobs_to_keep
 from logcaster_guard.engine.clock_comparison import ClockComparison
 from logcaster_guard.engine.command_writer import CommandWriter
 from logcaster_guard.engine.compaction import Compactor
@@ -377,10 +378,12 @@ class Guard:
         """Remove the saved releases that no rollback can need any more, if the journal tells which those are."""
         if not self.state.loaded or not self.state.available or (self._term is not None and self._term.over):
             return
-        kept = self.state.releases_to_keep(self._configuration.policy.ledger)
+        policy = self._configuration.policy
+        needed = self.state.releases_to_keep(policy.ledger)
         try:
+            kept = await blobs_to_keep(self.blobs, needed, policy.snapshots, self._clock.now())
             removed = await self.blobs.keep_only(kept, older_than=_YOUNG)
-        except JournalUnavailable as error:
+        except (ClusterError, JournalUnavailable) as error:
             structlog.get_logger().error(
                 "journal.unavailable", detail=str(error), effect="old releases stay a day longer"
             )

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 from logcaster_guard.domain.errors import BlobMissing, GuardError
 from logcaster_guard.domain.rules import LedgerPolicy
+from logcaster_guard.domain.snapshots import parts_named
 from logcaster_guard.domain.state import State
 from logcaster_guard.engine.journal_state import releases_to_keep
 from logcaster_guard.messages.texts import english
-from logcaster_guard.ports import Entry, Flaw, Inspected
+from logcaster_guard.ports import Entry, Flaw, Inspected, ReadableBlobs
 
 _CONTRADICTION = "an event before it is missing or another one: restore a copy"
 _BLOB = "restore it from a backup; until then no rollback goes there"
-
-
-class ReadableBlobs(Protocol):
-    """The part of `Blobs` that reads."""
-
-    async def get(self, digest: str) -> bytes:
-        """As of `Blobs`."""
 
 
 async def flaws_of(found: Inspected, blobs: ReadableBlobs, policy: LedgerPolicy) -> Sequence[Flaw]:
@@ -39,7 +32,8 @@ async def flaws_of(found: Inspected, blobs: ReadableBlobs, policy: LedgerPolicy)
     missing: list[Flaw] = []
     for digest in sorted(releases_to_keep(state, policy) - {""}):
         try:
-            await blobs.get(digest)
+            for part in parts_named(await blobs.get(digest)):
+                await blobs.get(part)
         except BlobMissing as error:
             entry = _naming(found.entries, digest)
             missing.append(Flaw(entry.stream, entry.seq, str(error), _BLOB))

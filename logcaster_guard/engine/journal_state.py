@@ -36,8 +36,6 @@ from logcaster_guard.messages.texts import english, failure
 from logcaster_guard.ports import Clock, Entry, Journal
 
 _ATTEMPTS = 20
-_SNAPSHOTS = 100
-"""Runs whose snapshots are kept."""
 _USABLE = (ReleaseStatus.GOOD, ReleaseStatus.UNMEASURED, ReleaseStatus.PRESUMED_GOOD)
 
 
@@ -66,8 +64,7 @@ def releases_to_keep(state: State, policy: LedgerPolicy) -> frozenset[str]:
             kept |= {digest for r in newest for digest in (r.blob, r.snapshot) if digest}
     for run in map(state.runs.__getitem__, state.open):
         kept |= {digest for step in run.opened.plan.steps for digest in step.blobs}
-    recent = sorted(state.runs.values(), key=lambda r: r.opened.at)[-_SNAPSHOTS:]
-    kept |= {run.opened.snapshot for run in recent if run.opened.snapshot}
+        kept |= {run.opened.snapshot} - {""}
     return frozenset(kept)
 
 

@@ -11,11 +11,13 @@ from logcaster_guard.domain.errors import BlobMissing
 from logcaster_guard.domain.inbox.annotations import Denied
 from logcaster_guard.domain.inbox.commands import Wish
 from logcaster_guard.domain.inbox.denials import DryRunOnly, NoRequest, NotWhatWasAgreed, ReleaseUnreadable
+from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.reasons import AskedByHand
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import Plan
+from logcaster_guard.domain.template_diff import differences
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.decisions import Decisions
 from logcaster_guard.engine.operator_inbox import Carrier
@@ -41,7 +43,7 @@ class Preview:
         return manual.approval_token(self.plan)
 
     def told(self) -> Mapping[str, Any]:
-        """The plan for people, as plain values: no content of a template but its images."""
+        """The plan for people, as plain values; what of a template is shown, `template_diff` says."""
         return {
             "workload": self.workload.name,
             "strategy": self.plan.strategy,
@@ -98,11 +100,15 @@ class ManualRuns:
             planned = await self._planner.plan(wish.action, workload, found, rule=manual.as_rule(wish))
             if isinstance(planned, NotApplicable):
                 return planned.reasons
-            good = next(r for r in found if r.release == planned.destination)
-            release = Release.from_bytes(await self._blobs.get(good.blob))
+            release = await self._planner.written(planned, workload) or await self._other(planned, found)
         except BlobMissing as error:
             return [ReleaseUnreadable(error.reason)]
-        return Preview(planned, workload, manual.differences(workload.template, release.template))
+        return Preview(planned, workload, differences(workload.template, release.template))
+
+    async def _other(self, planned: Plan, destinations: Sequence[Record]) -> Release:
+        """What the other environment carries, where the Service goes over to that. Raises `BlobMissing`."""
+        good = next(r for r in destinations if r.release == planned.destination)
+        return Release.from_bytes(await self._blobs.get(good.blob))
 
     async def begin(self, wish: Wish, approval_token: str, reason: str, *, request: str = "") -> str | Sequence[Reason]:
         """Open the run that `approval_token` agreed to and give its name, or say why it is not opened."""

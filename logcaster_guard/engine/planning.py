@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from logcaster_guard.domain import gitops, rights
 from logcaster_guard.domain.errors import BlobMissing, ClusterError
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import Guardrail
-from logcaster_guard.domain.ledger import Record
+from logcaster_guard.domain.ledger import Ledger, Record
 from logcaster_guard.domain.leftovers import Leftover, leftover
 from logcaster_guard.domain.planning_reasons import CannotCarryOut, CannotSuspend, OwnerUnreachable, SavedUnreadable
 from logcaster_guard.domain.releases import Release
@@ -18,7 +18,7 @@ from logcaster_guard.domain.rights import Right
 from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Target
-from logcaster_guard.domain.steps import Field, Plan, Step
+from logcaster_guard.domain.steps import Plan, Step
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine import gitops_owners
 from logcaster_guard.ports import Blobs, Cluster, Rights
@@ -26,6 +26,7 @@ from logcaster_guard.rollbacks.composition import composed
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 from logcaster_guard.rollbacks.way_back import PlanningPorts, Request
 from logcaster_guard.rollbacks.ways import WAYS
+from logcaster_guard.steps.restore_template import TemplateWrite
 from logcaster_guard.steps.step_services import Inspector
 from logcaster_guard.steps.suspend_owner import SuspendOwner
 from logcaster_guard.steps.verify_recovery import VerifyRecovery
@@ -38,7 +39,7 @@ class Planner:
     """Plans runs of one target. Nothing here writes; every method raises the `ClusterError` it met.
 
     `destinations` are the good releases, the best first; there is at least one. `rights` is asked anew for each plan,
-    so that what is granted meanwhile counts; None: nobody is asked.
+    so that what is granted meanwhile counts; None: nobody is asked. `ledger` tells which releases are bad.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Planner:
         blobs: Blobs,
         policy: Policy,
         inspector: Inspector,
+        ledger: Callable[[], Ledger],
         rights: Rights | None = None,
     ) -> None:
         self._target = target
@@ -56,6 +58,7 @@ class Planner:
         self._blobs = blobs
         self._policy = policy
         self._inspector = inspector
+        self._ledger = ledger
         self._rights = rights
 
     async def plan(
@@ -86,7 +89,7 @@ class Planner:
         verified: bool = True,
     ) -> Plan | NotApplicable:
         """The same, whatever the guard's account may do."""
-        way, request = _WAYS[action], Request(self._target, workload, destinations, rule, self._policy)
+        way, request = _WAYS[action], self._request(workload, destinations, rule)
         try:
             facts = await way.gather(request, PlanningPorts(self._cluster, self._blobs, self._inspector))
         except BlobMissing as error:
@@ -105,8 +108,12 @@ class Planner:
         way = next(way for way in WAYS if way.strategy == old.opened.plan.strategy)
         if way.take_over is None:
             return await self.plan(Action.IMMEDIATE, workload, destinations, rule=rule)
-        request = Request(self._target, workload, destinations, rule, self._policy)
+        request = self._request(workload, destinations, rule)
         return await self._composed(way.take_over(old, request), request, verified=True)
+
+    def _request(self, workload: Workload, destinations: Sequence[Record], rule: Rule) -> Request:
+        bad = (record.template for record in self._ledger().records.values() if record.bad_since is not None)
+        return Request(self._target, workload, destinations, rule, self._policy, frozenset(bad))
 
     async def _composed(
         self, way: Plan | NotApplicable, request: Request, *, verified: bool
@@ -124,13 +131,20 @@ class Planner:
         left = await self._leftover(planned, request.workload)
         return replace(planned, leftover=left, to_configuration=known.get(planned.to_template, ""))
 
+    async def written(self, planned: Plan, workload: Workload) -> Release | None:
+        """What the plan puts into the workload's template; None if it changes none. Raises `BlobMissing`."""
+        step = next((step for step in planned.steps if isinstance(step, TemplateWrite)), None)
+        if step is None:
+            return None
+        return step.written(Release.from_bytes(await self._blobs.get(step.release)), workload)
+
     async def _leftover(self, planned: Plan, workload: Workload) -> Leftover | None:
         """What the tool that deploys will not know of; a release that is gone tells of itself later."""
-        written = [c.value for step in planned.steps for c in step.claims if c.field is Field.TEMPLATE]
         try:
-            return leftover(workload, Release.from_bytes(await self._blobs.get(written[0]))) if written else None
+            release = await self.written(planned, workload)
         except BlobMissing:
             return None
+        return None if release is None else leftover(workload, release)
 
     async def _suspension(self, workload: Workload) -> Sequence[Step] | NotApplicable:
         """The step that suspends the workload's owner, if that is wanted; or why the owner cannot be suspended."""

@@ -29,10 +29,10 @@ from logcaster_guard.domain.proofs import proofs
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.workload import Revision, Workload, annotations_of, images_of, revisions_of
-from logcaster_guard.engine import snapshotting
 from logcaster_guard.engine.hub import TemplateChanged
 from logcaster_guard.engine.journal_state import target_stream
 from logcaster_guard.engine.services import Services, TargetContext
+from logcaster_guard.engine.snapshotting import Snapshotter
 from logcaster_guard.engine.watched_workload import WatchedWorkload
 from logcaster_guard.ports import Json, Kind
 
@@ -56,8 +56,13 @@ class RevisionWatch:
     """
 
     def __init__(
-        self, context: TargetContext, services: Services, rules: QuietRules, watched: WatchedWorkload
-    ) -> None:  # fmt: skip
+        self,
+        context: TargetContext,
+        services: Services,
+        rules: QuietRules,
+        watched: WatchedWorkload,
+        snapshots: Snapshotter,
+    ) -> None:
         target = context.target
         self._target = target
         self._live_workload = context.live_workload
@@ -70,6 +75,7 @@ class RevisionWatch:
         self._hub = services.hub
         self._rules = rules
         self._watched = watched
+        self._snapshots = snapshots
         self._seen: tuple[Target, Workload] | None = None
         self._stream = target_stream(target.key)
         self._looked: float | None = None
@@ -333,7 +339,7 @@ class RevisionWatch:
     async def _snapshot(self, workload: Workload) -> str:
         """The digest of the manifests as they are; empty if they cannot be read, which takes no good away."""
         try:
-            return await snapshotting.take(self._cluster, self._target, workload, self._blobs, self._clock.now())
+            return await self._snapshots.take(workload)
         except (ClusterError, JournalUnavailable) as error:
             self._log.warning("snapshot.failed", detail=str(error))
             return ""

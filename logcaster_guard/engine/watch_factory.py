@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from logcaster_guard.cluster_view import ClusterView
 from logcaster_guard.domain.rules import Rule
@@ -21,6 +22,7 @@ from logcaster_guard.engine.reader import Reader
 from logcaster_guard.engine.refused_triggers import Refusals
 from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.engine.services import Services, TargetContext
+from logcaster_guard.engine.snapshotting import Snapshotter
 from logcaster_guard.engine.source_health import SourceHealth
 from logcaster_guard.engine.triggers import Triggers
 from logcaster_guard.engine.watch import TargetParts, TargetWatch
@@ -52,7 +54,8 @@ class WatchFactory:
         triggers = Triggers(context, services, self.rules)
         watched = WatchedWorkload(target, self.view)
         reader = Reader(context, services, triggers=triggers, health=self.health, watched=watched)
-        revisions = RevisionWatch(context, services, triggers, watched)
+        snapshots = Snapshotter(target, services.cluster, services.blobs, services.clock)
+        revisions = RevisionWatch(context, services, triggers, watched, snapshots)
         services.inbox.follow(target.key, revisions)
         attributor = self._attributors[target.key] = Attributor(
             context,
@@ -65,7 +68,13 @@ class WatchFactory:
         planner = self._planner(target)
         refusals = Refusals(target, services, planner)
         decisions = Decisions(
-            target, services, planner=planner, attributor=attributor, refusals=refusals, starter=self.executor
+            target,
+            services,
+            planner=planner,
+            attributor=attributor,
+            refusals=refusals,
+            starter=self.executor,
+            snapshots=snapshots,
         )
         manual = ManualRuns(
             target, services, revisions=revisions, decisions=decisions, planner=planner, carrier=self.executor
@@ -91,5 +100,6 @@ class WatchFactory:
             blobs=self.services.blobs,
             policy=self.services.policy,
             inspector=self.inspector,
+            ledger=partial(self.services.state.ledger, target.key),
             rights=self.rights,
         )

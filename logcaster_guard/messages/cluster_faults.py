@@ -185,3 +185,26 @@ class NothingAsked(Message):
     """Nothing was asked of the API server yet."""
 
     kind: Literal["api.nothing_asked"] = "api.nothing_asked"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiWatch(Message):
+    """A watch of the objects of a kind."""
+
+    what: str
+    namespace: str
+    kind: Literal["api.watch"] = "api.watch"
+
+
+@dataclass(frozen=True, slots=True)
+class EventTooLarge(Message):
+    """An event of a watch is too large."""
+
+    kind: Literal["api.event_too_large"] = "api.event_too_large"
+
+
+@dataclass(frozen=True, slots=True)
+class NoWatchEvent(Message):
+    """What came is no event of a watch."""
+
+    kind: Literal["api.no_watch_event"] = "api.no_watch_event"

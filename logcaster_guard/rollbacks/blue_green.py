@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from logcaster_guard import saved_snapshots
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain import planning_reasons as plans
 from logcaster_guard.domain.errors import BlobMissing
@@ -78,7 +79,7 @@ async def _snapshots(blobs: Blobs, destinations: Iterable[Record]) -> Mapping[st
     found = {}
     for digest in {r.snapshot for r in destinations if r.snapshot}:
         with contextlib.suppress(BlobMissing, SnapshotUnreadable):
-            found[digest] = Snapshot.from_bytes(await blobs.get(digest))
+            found[digest] = await saved_snapshots.load(blobs, digest)
     return found
 
 

@@ -20,7 +20,7 @@ from logcaster_guard.rollbacks.way_back import PlanningPorts, Request, WayBack, 
 from logcaster_guard.steps.await_rollout import AwaitRollout
 from logcaster_guard.steps.delete_stuck_pods import DeleteStuckPods
 from logcaster_guard.steps.raise_autoscaler_minimum import RaiseAutoscalerMinimum
-from logcaster_guard.steps.restore_template import RestoreTemplate
+from logcaster_guard.steps.restore_template import RestoreTemplate, TemplateWrite
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,31 +46,42 @@ async def gather(request: Request, ports: PlanningPorts) -> AnyFacts | NotApplic
     if request.target.environments and another_selector(request.workload, release) is not None:
         seen = await blue_green.gather(request, ports)
         return replace(seen, judged=False) if isinstance(seen, blue_green.Facts) else seen
+    return await in_place(request, release, ports)
+
+
+async def in_place(request: Request, release: Release, ports: PlanningPorts) -> Facts:
+    """What a rolling update of the workload rests on. Raises `ClusterError`."""
     service = await ports.service(request.target)
     return Facts(request, release, service, await ports.cluster.list(Kind.AUTOSCALER, request.target.namespace))
 
 
 def plan(facts: AnyFacts) -> Plan | NotApplicable:
-    """The plan that takes the workload to the good release, or why a new template would not reach its pods.
+    """The plan that takes the workload to the good release, or why a new template would not reach its pods."""
+    if isinstance(facts, blue_green.Facts):
+        return blue_green.plan(facts)
+    workload, destination = facts.request.workload, facts.request.destination
+    unfit = unfit_release(workload, facts.release) or deselected(workload, facts.release, facts.service)
+    rolled = rolling_update(facts, RestoreTemplate(release=destination.blob))
+    if unfit is not None or isinstance(rolled, NotApplicable):
+        return unfit or rolled
+    return replace(rolled, to_template=destination.template, to_images=destination.images)
+
+
+def rolling_update(facts: Facts, write: TemplateWrite) -> Plan | NotApplicable:
+    """The plan that rolls out what `write` puts into the workload; the caller says which release that is.
 
     An autoscaler's minimum is raised to the present size first, so that it cannot shrink a service whose pods idle
     because they fail; not one of KEDA's, which would put it back within seconds.
     """
-    if isinstance(facts, blue_green.Facts):
-        return blue_green.plan(facts)
-    request, service, workload = facts.request, facts.service, facts.request.workload
-    not_applicable = (
-        unfit_release(workload, facts.release)
-        or deselected(workload, facts.release, service)
-        or _not_updating(workload)
-    )
-    if not_applicable is not None:
-        return not_applicable
+    service, workload = facts.service, facts.request.workload
+    not_updating = _not_updating(workload)
+    if not_updating is not None:
+        return not_updating
     mine = [a for a in facts.autoscalers if scales(a, workload)]
-    timeout, destination = request.policy.rollout.timeout, request.destination
+    timeout = facts.request.policy.rollout.timeout
     steps: list[Step] = [
         *_raised_minimums([a for a in mine if scaled_object(a) is None], workload.replicas),
-        RestoreTemplate(release=destination.blob),
+        write,
         *([DeleteStuckPods(timeout=timeout)] if workload.kind == STATEFUL_SET else []),
         AwaitRollout(timeout=timeout),
     ]
@@ -80,9 +91,9 @@ def plan(facts: AnyFacts) -> Plan | NotApplicable:
         deployment=workload.name,
         uid=workload.uid,
         from_template=workload.hash,
-        to_template=destination.template,
+        to_template=workload.hash,
         from_images=workload.images,
-        to_images=destination.images,
+        to_images=workload.images,
         replicas=workload.replicas,
         autoscaled=bool(mine) or workload.kind == DAEMON_SET,
         service=None if service is None else str(service["metadata"]["name"]),

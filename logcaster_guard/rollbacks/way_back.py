@@ -25,13 +25,17 @@ from logcaster_guard.steps.step_services import Inspector
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The rollback that is asked for; `destinations` are the good releases, the best first. There is at least one."""
+    """The rollback that is asked for; `destinations` are the good releases, the best first. There is at least one.
+
+    `bad` are the template hashes of the releases that are known to be bad.
+    """
 
     target: Target
     workload: Workload
     destinations: Sequence[Record]
     rule: Rule
     policy: Policy
+    bad: frozenset[str] = frozenset()
 
     @property
     def destination(self) -> Record:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Literal
 
+from logcaster_guard import saved_snapshots
 from logcaster_guard.domain import capacity, provenance
 from logcaster_guard.domain.compensations import CompensationKind, Remedy, by_nothing, deleting
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, Rejected
@@ -19,7 +20,7 @@ from logcaster_guard.domain.provenance_reasons import MakerUntold, SomebodyElses
 from logcaster_guard.domain.reasons import DeleteEnvironment
 from logcaster_guard.domain.rights import SWITCHING_ROLE, Right, on_workload
 from logcaster_guard.domain.runs import FAILED, Run
-from logcaster_guard.domain.snapshots import Snapshot, SnapshotUnreadable
+from logcaster_guard.domain.snapshots import SnapshotUnreadable
 from logcaster_guard.domain.step_observations import IsNotThere, IsThere, SavedSnapshotUnreadable, SnapshotLacks
 from logcaster_guard.domain.step_reasons import MadeAnewByOthers
 from logcaster_guard.domain.steps import Claim, Compensation, Field, ObjectReference, Plan, Purpose, Write
@@ -101,7 +102,7 @@ class RestoreEnvironmentHandler:
         """One create; a name that is taken is a `Conflict`, which is looked at again."""
         plan = run.opened.plan
         try:
-            shown = Snapshot.from_bytes(await self._blobs.get(step.snapshot)).find(plan.kind, plan.deployment)
+            shown = (await saved_snapshots.load(self._blobs, step.snapshot)).find(plan.kind, plan.deployment)
         except (BlobMissing, SnapshotUnreadable) as error:
             raise failure(Rejected, SavedSnapshotUnreadable(error.reason)) from error
         if shown is None:

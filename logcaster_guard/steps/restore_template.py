@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -36,42 +37,61 @@ from logcaster_guard.steps.observe import (
 from logcaster_guard.steps.step_services import StepKind
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreTemplate(Write):
-    """Write: the workload's pod template becomes the release saved under `release` (a blob digest)."""
+class TemplateWrite(Write):
+    """A write of the workload's pod template, from the release saved under `release` (a blob digest)."""
+
+    __slots__ = ()
 
     release: str
-    kind: Literal["restore_template"] = "restore_template"
     borrows: ClassVar = None
     purpose: ClassVar = Purpose.TAKEOVER
 
+    @abstractmethod
+    def written(self, saved: Release, workload: Workload) -> Release:
+        """What is written into the workload as it is now; `saved` is the release under `release`."""
+
     def touches(self, plan: Plan) -> Sequence[ObjectReference]:  # noqa: ARG002 - the base's shape
+        """Nothing beside the plan's workload."""
         return ()
 
     def rights(self, plan: Plan) -> Sequence[Right]:
+        """To patch it."""
         return (on_workload("patch", plan.kind, plan.namespace, plan.deployment),)
 
     @property
     def blobs(self) -> Sequence[str]:
+        """The saved release."""
         return (self.release,)
+
+    @property
+    def claims(self) -> Sequence[Claim]:
+        """The pod template."""
+        return (Claim(Field.TEMPLATE, self.release),)
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreTemplate(TemplateWrite):
+    """Write: the workload's pod template becomes the release saved under `release` (a blob digest)."""
+
+    release: str
+    kind: Literal["restore_template"] = "restore_template"
+
+    def written(self, saved: Release, workload: Workload) -> Release:
+        return saved.carried_into(workload)
 
     def line(self, plan: Plan) -> Message:
         return ToRestoreTemplate(plan.to_images, f"{plan.kind} {plan.namespace}/{plan.deployment}")
 
-    @property
-    def claims(self) -> Sequence[Claim]:
-        return (Claim(Field.TEMPLATE, self.release),)
 
-
-class RestoreTemplateHandler:
-    """Writes the good release into the Deployment: one request, bound to the resourceVersion that was looked at."""
+class TemplateHandler:
+    """Writes a release into the workload: one request, bound to the resourceVersion that was looked at."""
 
     def __init__(self, cluster: Cluster, blobs: Blobs) -> None:
         self._cluster = cluster
         self._blobs = blobs
         self._written: dict[str, int] = {}
 
-    async def observe(self, step: RestoreTemplate, run: Run) -> Observation:  # noqa: ARG002 - the protocol's shape
+    async def observe(self, step: TemplateWrite, run: Run) -> Observation:  # noqa: ARG002 - the protocol's shape
         """Done when the Deployment carries the good release, whoever wrote it."""
         return await looked_at(self._cluster, run, lambda w: self._judged(w, run))
 
@@ -84,17 +104,17 @@ class RestoreTemplateHandler:
             return ExternalChange(SomebodyPutBadBack(who))
         return Before()
 
-    async def apply(self, step: RestoreTemplate, run: Run) -> None:
+    async def apply(self, step: TemplateWrite, run: Run) -> None:
         """Write the template, but for a guard in it, its change-cause and last-applied's copy of it; nothing else."""
         plan = run.opened.plan
-        release = await self._release(step)
+        saved = await self._saved(step)
         kind = Kind(plan.kind)
         raw = await self._cluster.get(kind, plan.namespace, plan.deployment)
         workload = Workload(raw)
         # The write is bound to this very look, so that what is seen here is what is changed.
         if workload.hash != plan.from_template or external_workload_change(run, workload) is not None:
             return
-        release = release.carried_into(workload)
+        release = step.written(saved, workload)
         manager = workload.server_side_manager()
         body = None if manager is None else releases.applied_set(workload, release, manager)
         if manager is None or body is None:
@@ -104,11 +124,11 @@ class RestoreTemplateHandler:
             made = await self._cluster.apply(kind, plan.namespace, plan.deployment, body, manager=manager, force=True)
         self._written[run.id] = Workload(made).generation
 
-    async def _release(self, step: RestoreTemplate) -> Release:
+    async def _saved(self, step: TemplateWrite) -> Release:
         try:
             return Release.from_bytes(await self._blobs.get(step.release))
         except BlobMissing as error:
             raise failure(Rejected, SavedUnreadable(error.reason)) from error
 
 
-KIND = StepKind(RestoreTemplate, lambda c: RestoreTemplateHandler(c.cluster, c.blobs), compensates=None)
+KIND = StepKind(RestoreTemplate, lambda c: TemplateHandler(c.cluster, c.blobs), compensates=None)

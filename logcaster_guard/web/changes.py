@@ -19,11 +19,12 @@ from logcaster_guard.domain.inbox.commands import (
     ASKABLE,
     Mark,
     RunCommand,
-    Wish,
     is_approval_token,
     is_name_of_release,
+    wished,
 )
 from logcaster_guard.domain.inbox.freezes import FreezeCommand
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.engine.command_writer import CommandWriter, Said, Written
 from logcaster_guard.engine.manual_runs import ManualRuns
@@ -108,7 +109,7 @@ class Changes:
             **{str(command): (frozenset({"approval_token"}), self._answering(command)) for command in RunCommand},
             **{str(command): (frozenset(), self._freezing(command)) for command in FreezeCommand},
             "mark": (frozenset({"mark", "revision"}), self._mark),
-            "rollback": (frozenset({"approval_token", "action", "to"}), self._roll_back),
+            "rollback": (frozenset({"approval_token", "action", "to", "only"}), self._roll_back),
         }
 
     @property
@@ -210,12 +211,15 @@ class Changes:
         return await self._guard.commands.mark(said, Mark(mark), revision)
 
     async def _roll_back(self, said: Said, given: Json) -> Written | Denied:
-        action, to = given.get("action", ""), given.get("to", "")
+        action, to, only = (given.get(key, "") for key in ("action", "to", "only"))
         if action not in ASKABLE:
             raise NotTaken(400, f"action: one of {', '.join(ASKABLE)}.")
         if to and not is_name_of_release(to):
             raise NotTaken(400, "to: a revision's number, or the first digits of its hash.")
-        return await self._guard.commands.roll_back(said, Wish(Action(action), to), given["approval_token"])
+        wish = wished(Action(action), to, only or None)
+        if isinstance(wish, Message):
+            raise NotTaken(400, f"only: {english().text(wish)}.")
+        return await self._guard.commands.roll_back(said, wish, given["approval_token"])
 
 
 def _token(request: web.Request) -> str:

@@ -18,7 +18,7 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
-from logcaster_guard.domain.inbox.commands import ASKABLE, Wish
+from logcaster_guard.domain.inbox.commands import ASKABLE, wished
 from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.engine.status import ReadModel
@@ -206,18 +206,21 @@ class _Pages:
     async def plan(self, request: web.Request) -> web.Response:
         if (elsewhere := self._model.standing_by) is not None:
             return _refused(english().text(elsewhere), 503)
-        target, action, to = (request.query.get(k, "") for k in ("target", "action", "to"))
+        target, action, to, only = (request.query.get(k, "") for k in ("target", "action", "to", "only"))
         if target not in self._model.targets:
             return self._no_such_target()
         if action not in ASKABLE:
             return _refused(f"Name an action, one of {', '.join(ASKABLE)}.", 400)
+        wish = wished(Action(action), to, only or None)
+        if isinstance(wish, Message):
+            return _refused(f"only: {english().text(wish)}.", 400)
         try:
             # One at a time: each asks the API server for what the plan rests on.
             async with self._planning:
-                found = await self._guard.manual(target).preview(Wish(Action(action), to))
+                found = await self._guard.manual(target).preview(wish)
         except (ClusterError, JournalUnavailable) as error:
             return _refused(str(error), 503)
-        return _known_keys(request, "target", "action", "to") or _json(rendering.plan(target, found))
+        return _known_keys(request, "target", "action", "to", "only") or _json(rendering.plan(target, found))
 
     def _no_such_target(self) -> web.Response:
         return _refused(f"No such target; there are {', '.join(self._model.targets)}.", 404)

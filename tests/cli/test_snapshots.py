@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,10 +10,16 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from logcaster_guard import saved_snapshots
 from logcaster_guard.adapters.blobs import FolderBlobs
+from logcaster_guard.adapters.journal import SqliteJournal
 from logcaster_guard.cli.main import app
-from logcaster_guard.domain.snapshots import Snapshot
+from logcaster_guard.domain.configuration.content import NoContent
+from logcaster_guard.domain.events import RevisionGood, RevisionLive
+from logcaster_guard.domain.releases import Release
+from logcaster_guard.domain.snapshots import Omission, Snapshot
 from logcaster_guard.ports import Json
+from logcaster_guard.stores import CODEC
 
 WIDE = {"COLUMNS": "200"}
 
@@ -34,8 +41,8 @@ async def names(tmp_path: Path) -> list[str]:
     (tmp_path / "guard.yaml").write_text(f"journal: {{path: {tmp_path}/journal.db, blobs: {tmp_path}/blobs}}\n")
     days = [("web:1", 1), ("web:2", 2), ("web:2", 3)]
     return [
-        await blobs.put(
-            Snapshot(datetime(2026, 1, day, tzinfo=UTC), "shop/web", (manifest(image, str(day)),)).to_bytes()
+        await saved_snapshots.save(
+            blobs, Snapshot(datetime(2026, 1, day, tzinfo=UTC), "shop/web", (manifest(image, str(day)),))
         )
         for image, day in days
     ]
@@ -94,3 +101,94 @@ def test_a_cluster_that_cannot_be_reached_is_a_sentence(tmp_path: Path, names: l
     (tmp_path / "guard.yaml").write_text((tmp_path / "guard.yaml").read_text() + text)
     shown = call(tmp_path, "diff", names[0])
     assert (shown.exit_code, "Traceback" in shown.output) == (3, False)
+
+
+CREDENTIALS = {"kind": "ConfigMap", "metadata": {"name": "settings", "namespace": "shop"}}
+
+
+@pytest.fixture
+async def with_secrets(tmp_path: Path, names: list[str]) -> list[str]:
+    """Two snapshots whose ConfigMap has another password each, and what was left out of the first."""
+    del names
+    blobs = FolderBlobs(tmp_path / "blobs")
+    left_out = (
+        Omission("ConfigMap", "shop", "gone", NoContent.ABSENT),
+        Omission("ConfigMap", "shop", "theirs", NoContent.UNREADABLE, "it may not be read"),
+    )
+    found = []
+    for day, password in ((4, "hunter22"), (5, "hunter33")):
+        manifests = (manifest("web:3", "1"), {**CREDENTIALS, "data": {"app.conf": f"level=1\npassword={password}\n"}})
+        at = datetime(2026, 1, day, tzinfo=UTC)
+        found.append(await saved_snapshots.save(blobs, Snapshot(at, "shop/web", manifests, left_out[: 10 * (5 - day)])))
+    return found
+
+
+def test_what_looks_secret_is_shown_only_where_it_is_asked_for(tmp_path: Path, with_secrets: list[str]) -> None:
+    shown = call(tmp_path, "show", with_secrets[0])
+    assert ("hunter22" in shown.stdout, "(hidden 1)" in shown.stdout, "level=1" in shown.stdout) == (False, True, True)
+    assert "--reveal" in shown.stderr
+    revealed = call(tmp_path, "show", with_secrets[0], "--reveal")
+    assert ("hunter22" in revealed.stdout, revealed.stderr) == (True, "")
+    differs = call(tmp_path, "diff", *with_secrets)
+    assert [line for line in differs.stdout.splitlines() if "hidden" in line] == [
+        "-    (hidden 1)", "+    (hidden 2)",
+    ]  # fmt: skip
+    assert "hunter" not in differs.stdout
+    assert "+    password=hunter33" in call(tmp_path, "diff", *with_secrets, "--reveal").stdout.splitlines()
+
+
+def test_what_is_left_out_is_named_and_not_compared(tmp_path: Path, with_secrets: list[str]) -> None:
+    shown = call(tmp_path, "show", with_secrets[0]).stdout.splitlines()
+    assert shown[-2:] == [
+        "# ConfigMap shop/gone is absent",
+        "# ConfigMap shop/theirs is unreadable: it may not be read",
+    ]
+    assert "ConfigMap/theirs is not compared" in call(tmp_path, "diff", *with_secrets).stderr
+    newest, oldest = json.loads(call(tmp_path, "list", "--json").stdout)["snapshots"][:2]
+    assert newest["left_out"] == []
+    assert [o["object"] for o in oldest["left_out"]] == ["ConfigMap shop/gone", "ConfigMap shop/theirs"]
+
+
+async def journal(folder: Path, snapshot: str, release: Release) -> None:
+    """One whose target's release has earned good, with this snapshot."""
+    blob = await FolderBlobs(folder / "blobs").put(release.to_bytes())
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    live = RevisionLive(at=at, template="v1", revision="1", uid="u", blob=blob, images=("web:1",), earliest=at)
+    found = await SqliteJournal.open(CODEC, folder / "journal.db")
+    await found.append("target/shop/web", [live, RevisionGood(at, "v1", 1.0, 600.0, snapshot)], 0)
+    await found.aclose()
+
+
+async def test_what_is_kept_is_looked_through(tmp_path: Path, with_secrets: list[str]) -> None:
+    release = Release({"spec": {}})
+    await journal(tmp_path, with_secrets[0], release)
+    shown = await asyncio.to_thread(call, tmp_path, "verify")
+    assert (shown.exit_code, shown.stdout) == (0, "OK: 5 snapshots, and every release that is needed\n")
+
+    digest = await FolderBlobs(tmp_path / "blobs").put(release.to_bytes())
+    (tmp_path / "blobs" / digest[:2] / digest).unlink()
+    (tmp_path / "blobs" / with_secrets[0][:2] / with_secrets[0]).write_bytes(b"{}")
+    shown = await asyncio.to_thread(call, tmp_path, "verify")
+    faults = shown.stdout.splitlines()
+    assert (shown.exit_code, len(faults)) == (1, 2)
+    assert all(f.startswith("stream target/shop/web, seq ") and "restore it from a backup" in f for f in faults)
+    assert "2 faults" in shown.stderr
+
+
+@pytest.mark.usefixtures("names")
+def test_without_a_journal_nobody_can_tell_what_is_needed(tmp_path: Path) -> None:
+    shown = call(tmp_path, "verify")
+    assert (shown.exit_code, "Traceback" in shown.output) == (2, False)
+
+
+def test_one_is_made_only_where_the_guard_would_find_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "guard.yaml").write_text(f"journal: {{path: {tmp_path}/journal.db, blobs: {tmp_path}/blobs}}\n")
+    shown = call(tmp_path, "create")
+    assert (shown.exit_code, "run this where the guard runs" in shown.stderr) == (2, True)
+    assert not (tmp_path / "blobs").exists()
+    (tmp_path / "blobs").mkdir()
+    monkeypatch.setattr("os.geteuid", lambda: -1)
+    shown = call(tmp_path, "create")
+    assert (shown.exit_code, "run this as the guard's user" in shown.stderr) == (2, True)
+    shown = call(tmp_path, "create", "--target", "nobody")
+    assert (shown.exit_code, "found no target nobody; allowed logcaster" in shown.stderr) == (2, True)

@@ -64,6 +64,8 @@ POLICY = Policy(
     blue_green=BlueGreenPolicy(wait=0.1, window=0.1),
     alert=AlertPolicy(grace=0.3, remind_every=WITHIN),
 )
+LIMIT = "MAX_CONNECTIONS"
+"""The variable by which a bad release fails where variables are what is rolled back."""
 PACE = Pace(start_delay=0.02, drain=0.05)
 
 
@@ -97,6 +99,25 @@ class Case:
     def switches(self) -> bool:
         """Whether two environments take turns."""
         return self.action is Action.BLUE_GREEN
+
+    @property
+    def changes_variables(self) -> bool:
+        """Whether the bad release fails by a variable, and is as good as any with that put back."""
+        return self.action is Action.ENV
+
+    def roll_out(self, version: str) -> Json:
+        """The strategic merge patch that rolls the version out: the good one at first, then the bad one."""
+        body = objects.new_image(objects.image(version))
+        if self.changes_variables:
+            body["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": LIMIT, "value": "1"}]
+        return body
+
+    def serves_as(self, deployment: Json) -> str:
+        """The image that a Deployment serves like: its own, or the good one where the bad one has its variable back."""
+        image = image_of(deployment)
+        env = {e["name"]: e.get("value") for e in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
+        restored = self.changes_variables and image == objects.image(BAD) and env.get(LIMIT) != "1"
+        return objects.image(GOOD) if restored else image
 
     @property
     def left(self) -> list[str]:
@@ -139,7 +160,7 @@ class ImageSource(TargetByTarget):
         if not self._case.switches and target.deployment != objects.DEPLOYMENT:
             return self._case.beside
         self.reads += 1
-        shown = image_of(await self._world.deployment(target.deployment))
+        shown = self._case.serves_as(await self._world.deployment(target.deployment))
         good = self._case.beside if self._case.switches and shown == objects.image(GOOD) else 0.0
         return 0.3 if shown == objects.image(BAD) else good
 

@@ -23,7 +23,7 @@ class Installed:
     good: Json
     bad: Json
     changed: datetime
-    snapshot: bytes
+    snapshot: Snapshot
 
 
 async def install(
@@ -45,5 +45,5 @@ async def install(
 
         await world.client.delete(f"{path}/{BLUE}")
         await until(gone, within)
-    snapshot = Snapshot(changed, f"{world.namespace}/{objects.ACTIVE_SERVICE}", (before,)).to_bytes()
+    snapshot = Snapshot(changed, f"{world.namespace}/{objects.ACTIVE_SERVICE}", (before,))
     return Installed(before, after, changed, snapshot)

@@ -302,7 +302,7 @@ def judged(cell: Disturbance, case: Case, minimum: int | None, tape: Disturbed, 
         refused = {n.rpartition("/")[2] for n in left.notices if n.startswith("refused/")}
         ends = [f"no run ({', '.join(sorted(refused)) or 'nothing fired'})"]
         live = _live(case, left)
-        if live is not None and image_of(live.raw) == objects.image(BAD) and not refusal_told(left.entries):
+        if live is not None and case.serves_as(live.raw) == objects.image(BAD) and not refusal_told(left.entries):
             faults.append("nothing was rolled back, and nobody was told why")
     return ", then ".join(ends), faults
 

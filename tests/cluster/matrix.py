@@ -29,9 +29,15 @@ MATRIX = (
     Case(Action.BLUE_GREEN),
     Case(Action.BLUE_GREEN, beside=0.5),
     Case(Action.BLUE_GREEN, missing=True),
+    Case(Action.ENV),
     Case(Action.IMMEDIATE, owner=OwnerKind.KUSTOMIZATION),
 )
 """Every action that changes something in this version; once with a good release that is none."""
+
+ROWS = tuple(
+    (case, minimum) for case in MATRIX for minimum in (None, 2) if minimum is None or not case.changes_variables
+)
+"""Each case without an autoscaler and with one, whose minimum it is. Variables are written as any template is."""
 
 ONCE = {
     False: Undisturbed(Counter(deployments=1, events=3), 1),

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
+from logcaster_guard import saved_snapshots
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.kubernetes.event_channel import COMPONENT, EventChannel
 from logcaster_guard.domain import releases
@@ -20,6 +21,7 @@ from logcaster_guard.domain.gitops import is_suspended, mark_of
 from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.sidecar import CONTAINER
 from logcaster_guard.domain.signals import SourceName, Target
+from logcaster_guard.domain.snapshots import Snapshot
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.engine.leader_elector import LeaderElector
@@ -44,7 +46,6 @@ from tests.cluster.case import (
     WITHIN,
     Case,
     ImageSource,
-    image_of,
 )
 from tests.cluster.crashes import Cell, MortalBlobs, MortalCluster, MortalJournal, Tape
 from tests.cluster.ending import Facts, refusal_told, told
@@ -124,7 +125,8 @@ class Scene:
         good, then = await self.world.rolled_out(WITHIN), datetime.now(UTC)
         if self.minimum is not None:
             await self.cluster.admin.create(self.autoscalers, autoscaler(self.minimum, replicas, objects.DEPLOYMENT))
-        await self.world.deploy(BAD)
+        path = f"{self.deployments}/{objects.DEPLOYMENT}"
+        await self.cluster.admin.patch(path, self.case.roll_out(BAD), STRATEGIC_PATCH)
         if self.case.sidecar:
             await self.add_guard("0.2")
         bad = await self.world.rolled_out(WITHIN)
@@ -310,7 +312,7 @@ class Scene:
         mine = [e for e in events if (e.get("source") or {}).get("component") == COMPONENT]
         deployment = await self.production()
         return Facts(
-            image=image_of(deployment),
+            image=self.case.serves_as(deployment),
             changes=sum(int(d["metadata"]["generation"]) for d in present) - self.generation,
             replicas=int(deployment["spec"]["replicas"]),
             sizes={d["metadata"]["name"]: int(d["spec"]["replicas"]) for d in present},
@@ -339,7 +341,9 @@ async def _latest(onlooker: Onlooker) -> str:
     return "; ".join(f"{getattr(e, 'at', '')} {e}"[11:180] for e in events[-6:])
 
 
-async def seed(stores: Stores, key: str, good: Json, bad: Json, changed: datetime, *, snapshot: bytes = b"") -> None:
+async def seed(
+    stores: Stores, key: str, good: Json, bad: Json, changed: datetime, *, snapshot: Snapshot | None = None
+) -> None:
     """A journal: the target was good for a day, and at `changed` the bad release came.
 
     `snapshot` is what was saved with the good one.
@@ -359,7 +363,7 @@ async def seed(stores: Stores, key: str, good: Json, bad: Json, changed: datetim
                 earliest=since,
             )
         )
-    saved = await blobs.put(snapshot) if snapshot else ""
+    saved = "" if snapshot is None else await saved_snapshots.save(blobs, snapshot)
     earned = RevisionGood(changed, live[0].template, 1.0, POLICY.ledger.good_after, saved)
     seen = SignalSeen(changed, SIGNAL.name)
     async with stores.journal() as journal:

@@ -129,7 +129,7 @@ async def test_the_service_is_untouched_where_the_other_environment_is_not_prove
             await scene.world.client.patch(path, {"spec": {"paused": True}}, MERGE_PATCH)
         if case.missing:
             for blob in (scene.folder / "blobs").rglob("*"):
-                if blob.is_file() and b'"manifests"' in blob.read_bytes():
+                if blob.is_file() and b'"omissions"' in blob.read_bytes():
                     blob.unlink()
         await scene.life(None)
         facts, live = await scene.facts(), await scene.production()

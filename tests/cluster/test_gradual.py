@@ -17,7 +17,7 @@ from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.domain import capacity, releases, runs
 from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.events import RevisionGood, RevisionLive, RunOpened
-from logcaster_guard.domain.ledger import Record
+from logcaster_guard.domain.ledger import Ledger, Record
 from logcaster_guard.domain.rules import Action, GradualPolicy, Policy, RolloutPolicy, VerifyPolicy
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Gap, NoData, Reading, Target, Value
@@ -151,7 +151,7 @@ async def shifting(cluster: Cluster, replicas: int, *, borrowed: bool, policy: P
         target = Target("logcaster", cluster.namespace, objects.DEPLOYMENT, service=objects.SERVICE)
         record = Record(good.hash, "1", blob, good.images, 0, 0)
         sight, state = Sight(), JournalState(MemoryJournal(), SystemClock())
-        planner = Planner(target, cluster=api, blobs=blobs, policy=policy, inspector=sight)
+        planner = Planner(target, cluster=api, blobs=blobs, policy=policy, inspector=sight, ledger=Ledger)
         plan = await planner.plan(Action.GRADUAL, bad, [record], rule=RULE)
         assert isinstance(plan, Plan), plan
         sight.asked.clear()

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from logcaster_guard.sandbox import objects
-from logcaster_guard.sandbox.client import MERGE_PATCH
+from logcaster_guard.sandbox.client import MERGE_PATCH, STRATEGIC_PATCH
 from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.release import Behaviour
 from logcaster_guard.sandbox.world import World
@@ -141,6 +141,44 @@ async def test_people_roll_back_through_the_guard_that_runs_and_without_one(
     assert len([r for r in changed if r.code < 300]) == 3
 
 
+async def test_people_give_a_release_the_variables_of_the_good_one(
+    cluster: Cluster, world: World, daemon: Daemon
+) -> None:
+    await daemon.start()
+    await daemon.until("revision.good")
+    body = objects.new_image(objects.image("2.0"))
+    changed = [{"name": "LOG_LEVEL", "value": "debug"}, {"name": "MAX_CONNECTIONS", "value": "1"}]
+    body["spec"]["template"]["spec"]["containers"][0]["env"] = [*changed, {"name": "API_TOKEN", "value": "hunter22"}]
+    path = f"/apis/apps/v1/namespaces/{cluster.namespace}/deployments/{objects.DEPLOYMENT}"
+    await world.client.patch(path, body, STRATEGIC_PATCH)
+    await daemon.until("revision.live", count=2)
+    await world.rolled_out(30)
+
+    only = ("--strategy", "env", "--only", "MAX_CONNECTIONS")
+    code, told = await rollback(daemon, *only, "--dry-run")
+    place = "spec.containers[logcaster].env"
+    assert (code, f'  ~ {place}[MAX_CONNECTIONS]: "1" → "1000"' in told, "LOG_LEVEL" in told) == (0, True, False), told
+    code, told = await rollback(daemon, *only, "--yes", "--reason", "too few")
+    assert (code, "closed: recovered" in told) == (0, True), told
+    assert await variables(world) == {"LOG_LEVEL": "debug", **DEFAULTS, "API_TOKEN": "hunter22"}
+    assert (await live(world), daemon.told("run.opened")[0]["strategy"]) == (objects.image("2.0"), "env")
+
+    assert await daemon.stop() == 0
+    code, told = await rollback(daemon, "--strategy", "env", "--yes")
+    assert (code, f"  - {place}[API_TOKEN]: (hidden)" in told, "hunter22" in told) == (0, True, False), told
+    assert await variables(world) == {"LOG_LEVEL": "info", **DEFAULTS}
+    assert await live(world) == objects.image("2.0")
+
+
+DEFAULTS = {"MAX_CONNECTIONS": "1000", "BUFFER_SIZE": "8192"}
+
+
+async def variables(world: World) -> dict[str, str]:
+    """The plain variables of the service's container."""
+    container = (await world.deployment())["spec"]["template"]["spec"]["containers"][0]
+    return {variable["name"]: variable["value"] for variable in container["env"]}
+
+
 async def test_without_a_daemon_the_command_follows_what_follows_from_its_run(
     cluster: Cluster, world: World, daemon: Daemon
 ) -> None:
@@ -165,6 +203,8 @@ async def test_without_a_daemon_the_command_follows_what_follows_from_its_run(
         (["--strategy", "sideways"], "sideways"),
         (["--target", "nobody"], "--target: found nobody; allowed one of logcaster"),
         (["--to", "1 2"], "--to is one word"),
+        (["--strategy", "env", "--only", "A,A"], "--only: variables are named for env_rollback only"),
+        (["--only", "LOG_LEVEL"], "--only: variables are named for env_rollback only"),
     ],
 )
 async def test_what_cannot_be_understood_is_exit_code_2(daemon: Daemon, arguments: list[str], words: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,12 +28,12 @@ from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import LAST_APPLIED, Workload
 from logcaster_guard.ports import Kind
 from logcaster_guard.rollbacks import immediate
-from logcaster_guard.rollbacks.way_back import Request
+from logcaster_guard.rollbacks.way_back import Request, WayBack
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.release import Behaviour, Releases
 from logcaster_guard.sandbox.world import World
 from logcaster_guard.steps.await_rollout import AwaitRollout, AwaitRolloutHandler
-from logcaster_guard.steps.restore_template import RestoreTemplate, RestoreTemplateHandler
+from logcaster_guard.steps.restore_template import TemplateHandler, TemplateWrite
 from tests.cluster.harness import Cluster
 from tests.cluster.test_guard import PACE, apply_flags, environment, images, kubectl, manifest, role
 from tests.fakes.blobs import MemoryBlobs
@@ -63,17 +63,22 @@ class Bench:
         self.good, self.good_images = workload.hash, workload.images
         self.blob = await self.blobs.put(releases.of_workload(workload).to_bytes())
 
-    async def restore(self) -> Run:
+    async def facts(self, *only: str) -> immediate.Facts:
+        """What a way back to the saved release rests on now; of its variables those that are named, all if none is."""
         workload = await self.workload()
         record = Record(self.good, "1", self.blob, self.good_images, 0, 0)
         target = Target("logcaster", self.cluster.namespace, "logcaster-prod")
-        request = Request(target, workload, [record], RULE, Policy())
+        request = Request(target, workload, [record], replace(RULE, variables=only), Policy())
         release = Release.from_bytes(await self.blobs.get(self.blob))
-        plan = immediate.plan(immediate.Facts(request, release, service=None, autoscalers=[]))
+        return immediate.Facts(request, release, service=None, autoscalers=[])
+
+    async def restore(self, way: WayBack = immediate.WAY, *only: str) -> Run:
+        plan = way.plan(await self.facts(*only))
         assert isinstance(plan, Plan)
         at = datetime.now(UTC)
         run = Run(RunOpened(at, "run", self.cluster.namespace, RULE.name, "test", plan), started=at)
-        handler, step = RestoreTemplateHandler(self.client, self.blobs), RestoreTemplate(self.blob)
+        handler = TemplateHandler(self.client, self.blobs)
+        step = next(s for s in plan.steps if isinstance(s, TemplateWrite))
         for _ in range(20):
             # The controllers write the status meanwhile: each conflict is looked at again, as the executor does.
             assert isinstance(await handler.observe(step, run), Before)

@@ -22,6 +22,7 @@ from logcaster_guard.engine.problem_tracker import Problems
 from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.engine.sampling import Sampler
 from logcaster_guard.engine.services import Services, TargetContext
+from logcaster_guard.engine.snapshotting import Snapshotter
 from logcaster_guard.engine.watched_workload import WatchedWorkload
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Json
@@ -80,6 +81,7 @@ class Watched:
             services,
             OneQuietRule(),
             WatchedWorkload(self.target, view_of(api, clock)),
+            Snapshotter(self.target, api, services.blobs, clock),
         )
 
     async def patch(self, body: Json) -> datetime:

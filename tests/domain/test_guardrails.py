@@ -38,7 +38,9 @@ LEDGER = Ledger(
     uid=UID,
     rollouts=(ROLLOUT,),
 )
-RESTORED = replace(LEDGER, rollouts=(replace(ROLLOUT, by_guard="run-1"),))
+MADE = replace(LEDGER, rollouts=(replace(ROLLOUT, by_guard="run-1"),))
+"""A run has made the present release of two others, and nobody knows how good it is."""
+RESTORED = replace(MADE, records={**LEDGER.records, HASH: replace(PRESENT, good_at=at(0))})
 UNDATED = replace(LEDGER, rollouts=(replace(ROLLOUT, earliest=None),))
 ALLOWED = DecisionContext(
     rule=rule(), target=TARGET, onset=at(9_100), now=NOW, workload=Workload(BAD), ledger=LEDGER, runs=()
@@ -90,6 +92,7 @@ NAMELESS = seen_as({"managedFields": [{"manager": "argocd-controller", "fieldsV1
         ({"onset": at(8_999)}, Guardrail.NOT_CAUSED_BY_A_ROLLOUT),
         ({"onset": at(9_001 + 86_400)}, Guardrail.NOT_CAUSED_BY_A_ROLLOUT),
         ({"ledger": RESTORED}, Guardrail.NOT_CAUSED_BY_A_ROLLOUT),
+        ({"ledger": MADE, "onset": at(8_999)}, Guardrail.NOT_CAUSED_BY_A_ROLLOUT),
         ({**BEGUN, "rule": rule(rollout_window=None)}, Guardrail.ROLLOUT_IN_PROGRESS),
         ({**BEGUN, "ledger": RESTORED}, Guardrail.NOT_CAUSED_BY_A_ROLLOUT),
         ({"ledger": replace(LEDGER, freeze=Freeze(at(0), "annotation", "move"))}, Guardrail.FROZEN),
@@ -127,6 +130,7 @@ def test_one_fact_is_enough_to_refuse(change: Mapping[str, Any], guardrail: Guar
         {"rule": rule(rollout_window=None), "onset": at(0)},
         {"rule": rule(rollout_window=None), "ledger": UNDATED},
         {"rule": rule(rollout_window=None), "ledger": RESTORED},
+        {"ledger": MADE},
         {"workload": OWNED, "gitops": GitOps.PROCEED},
         {"workload": OWNED, "gitops": GitOps.SUSPEND},
         {"workload": NAMELESS, "gitops": GitOps.PROCEED},

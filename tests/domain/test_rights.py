@@ -15,6 +15,7 @@ from logcaster_guard.steps.raise_autoscaler_minimum import RaiseAutoscalerMinimu
 from logcaster_guard.steps.remove_helper import RemoveHelper
 from logcaster_guard.steps.restore_environment import RestoreEnvironment
 from logcaster_guard.steps.restore_template import RestoreTemplate
+from logcaster_guard.steps.restore_variables import RestoreVariables
 from logcaster_guard.steps.scale_environment import ScaleEnvironment
 from logcaster_guard.steps.scale_helper import ScaleHelper
 from logcaster_guard.steps.scale_production import ScaleProduction
@@ -47,6 +48,7 @@ ROWS: list[tuple[Write, list[Right]]] = [
     (RaiseAutoscalerMinimum("hpa", "u", 3), [Right("patch", *AUTOSCALER)]),
     (PinAutoscaler("hpa", "u", 3), [Right("patch", *AUTOSCALER)]),
     (RestoreTemplate("blob"), [Right("patch", *WEB)]),
+    (RestoreVariables("blob", "1", ("web:1",)), [Right("patch", *WEB)]),
     (DeleteStuckPods(60.0), []),
     (CreateHelper("web-rollback", "blob", 1, {}), [Right(*MADE, GRADUAL), Right("delete", *HELPER, GRADUAL)]),
     (ScaleHelper("web-rollback", 2), [Right("patch", *HELPER, GRADUAL)]),

@@ -14,7 +14,7 @@ from logcaster_guard.domain.errors import Unavailable
 from logcaster_guard.domain.events import RunEnding, RunOpened
 from logcaster_guard.domain.external_changes import external_workload_change
 from logcaster_guard.domain.field_owners import MANAGER
-from logcaster_guard.domain.ledger import Record
+from logcaster_guard.domain.ledger import Ledger, Record
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation
 from logcaster_guard.domain.provenance import RUN, TOKEN
 from logcaster_guard.domain.releases import Release
@@ -355,7 +355,7 @@ async def test_an_environment_is_judged_only_by_what_can_be_read_of_its_own_pods
     good = Workload(cluster.object(Kind.DEPLOYMENT, BLUE))
     blob = await blobs.put(Release(good.template).to_bytes())
     record = Record(opened.plan.to_template, "1", blob, good.images, 0, 0)
-    planner = Planner(target, cluster=cluster, blobs=blobs, policy=Policy(), inspector=inspector)
+    planner = Planner(target, cluster=cluster, blobs=blobs, policy=Policy(), inspector=inspector, ledger=Ledger)
     plan = await planner.plan(action, live, [record], rule=rule(action=action))
     if judged is None:
         assert isinstance(plan, NotApplicable)

@@ -21,7 +21,7 @@ class FakeCluster:
     `fault` may answer a call (`get`, `list`, `patch`) with an error, before it has any effect. `writes` are the guard's
     patches that had one. Its clock is `skew` seconds ahead, which it tells
     or not (`told_skew`). With `stuck`, rollouts begin and never end. `on_rolled` is told the image of each rollout. All
-    objects are in one `namespace`.
+    objects are in one `namespace`. Each of `on_change` is told what changed, and whether that was deleted.
     """
 
     def __init__(self, clock: Clock, namespace: str = NAMESPACE) -> None:
@@ -35,6 +35,7 @@ class FakeCluster:
         self.skew = 0.0
         self.told_skew = True
         self.on_rolled: Callable[[str, str], None] = lambda *_: None
+        self.on_change: list[Callable[[Kind, Json, bool], None]] = []
 
     # What people and controllers do
 
@@ -47,6 +48,7 @@ class FakeCluster:
             "annotations": {},
         }
         self._objects[kind, name] = {"kind": str(kind), "metadata": metadata, **copy.deepcopy(body)}
+        self._tell(kind, self._objects[kind, name])
 
     def add_deployment(self, name: str, image: str, *, replicas: int = 3) -> None:
         template = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "c", "image": image}]}}
@@ -88,6 +90,11 @@ class FakeCluster:
 
         self.change(Kind.DEPLOYMENT, name, edit)
 
+    @property
+    def version(self) -> str:
+        """The resourceVersion that the cluster has come to."""
+        return str(self._counter)
+
     def names(self, kind: Kind) -> Sequence[str]:
         return [name for k, name in self._objects if k is kind]
 
@@ -98,7 +105,9 @@ class FakeCluster:
             self._objects[Kind.DEPLOYMENT, name]["metadata"]["resourceVersion"] = self._next("")
 
     def remove(self, kind: Kind, name: str) -> None:
-        del self._objects[kind, name]
+        gone = self._objects.pop((kind, name))
+        gone["metadata"]["resourceVersion"] = self._next("")
+        self._tell(kind, gone, deleted=True)
 
     def image(self, name: str) -> str:
         return str(self._objects[Kind.DEPLOYMENT, name]["spec"]["template"]["spec"]["containers"][0]["image"])
@@ -172,6 +181,7 @@ class FakeCluster:
     def _changed(self, kind: Kind, name: str, before: Json) -> None:
         now = self._objects[kind, name]
         now["metadata"]["resourceVersion"] = self._next("")
+        self._tell(kind, now)
         if kind is Kind.DEPLOYMENT and now["spec"] != before["spec"]:
             now["metadata"]["generation"] += 1
             self._roll_out(name)
@@ -209,6 +219,10 @@ class FakeCluster:
                 {"kind": "Deployment", "name": name, "uid": deployment["metadata"]["uid"], "controller": True}
             ],
         }
+
+    def _tell(self, kind: Kind, item: Json, *, deleted: bool = False) -> None:
+        for tell in self.on_change:
+            tell(kind, copy.deepcopy(item), deleted)
 
     def _next(self, prefix: str) -> str:
         self._counter += 1

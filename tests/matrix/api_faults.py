@@ -28,7 +28,7 @@ from tests.cluster.api_faults import (
 from tests.cluster.case import PACE, POLICY, Case
 from tests.cluster.ending import Facts, ending, writes_of
 from tests.cluster.environments import BLUE, IDLE
-from tests.cluster.matrix import MATRIX, shared
+from tests.cluster.matrix import MATRIX, ROWS, shared
 from tests.cluster.proxy import MisbehavingProxy
 from tests.cluster.refusals import Hurried, Refusals, RefusedScene
 from tests.cluster.scene import Scene
@@ -98,10 +98,10 @@ def wire_board(case: Case) -> Board:
     return Board(named("api faults on the wire", case), set_up, at_once=1)
 
 
-_NONE_BESIDE = [case for case in MATRIX if not case.beside]
+_NONE_BESIDE = [case for case in MATRIX if not case.beside and not case.changes_variables]
 BOARDS = (
-    *(board("api faults", case, minimum, _once) for case in MATRIX for minimum in (None, 2)),
-    *(board("api refusals", case, minimum, _for_good) for case in MATRIX for minimum in (None, 2)),
+    *(board("api faults", case, minimum, _once) for case, minimum in ROWS),
+    *(board("api refusals", case, minimum, _for_good) for case, minimum in ROWS),
     *(board("api away", case, minimum, _away) for case in _NONE_BESIDE for minimum in (None, 2)),
     *(wire_board(case) for case in _NONE_BESIDE),
 )

@@ -10,7 +10,7 @@ from logcaster_guard.domain.errors import Conflict, NotFound
 from tests.cluster.case import Case
 from tests.cluster.crashes import Cell, Moment, Point, Tape, cells, late_cells
 from tests.cluster.ending import ending, writes_of
-from tests.cluster.matrix import MATRIX, shared
+from tests.cluster.matrix import ROWS, shared
 from tests.cluster.scene import Scene
 from tests.matrix.board import Board, Ground, Play, Result, Setting, named
 
@@ -27,7 +27,7 @@ def board(case: Case, minimum: int | None) -> Board:
     return Board(named("crash", case, minimum), set_up)
 
 
-BOARDS = tuple(board(case, minimum) for case in MATRIX for minimum in (None, 2))
+BOARDS = tuple(board(case, minimum) for case, minimum in ROWS)
 
 
 async def _played(setting: Setting, cell: Cell) -> Result:

@@ -8,7 +8,7 @@ from functools import partial
 
 from tests.cluster.case import Case
 from tests.cluster.interference import Disturbance, DisturbedScene, acts, judged
-from tests.cluster.matrix import MATRIX, shared
+from tests.cluster.matrix import ROWS, shared
 from tests.matrix.board import NEVER, Board, Ground, Play, Result, Setting, named
 
 
@@ -25,7 +25,7 @@ def board(case: Case, minimum: int | None) -> Board:
     return Board(named("interference", case, minimum), set_up)
 
 
-BOARDS = tuple(board(case, minimum) for case in MATRIX for minimum in (None, 2))
+BOARDS = tuple(board(case, minimum) for case, minimum in ROWS)
 
 
 async def _played(setting: Setting, cell: Disturbance) -> Result:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 import unicodedata
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import aiohttp
 
@@ -14,17 +13,18 @@ from logcaster_guard.domain.errors import ClusterError, Conflict, NotFound, Reje
 from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.signals import Fault
 from logcaster_guard.messages.cluster_faults import (
+    AnotherObject,
     ApiAnswered,
     ApiNoAnswerInTime,
     ApiNotItself,
     ApiRedirected,
     ApiUnreached,
     CannotAsk,
+    NotAList,
     Transport,
 )
 from logcaster_guard.messages.texts import failure
-
-Json = dict[str, Any]
+from logcaster_guard.ports import Json, Kind
 
 MESSAGE_LIMIT = 600
 """Characters of a server's own words that are passed on."""
@@ -98,6 +98,31 @@ def no_answer(request: Message, cause: BaseException, timeout: float) -> NoAnswe
     """The exception for a request that got no whole answer within `timeout` seconds."""
     fault, reason = _transport_fault(cause, timeout)
     return failure(NoAnswer, CannotAsk(request, reason), fault=fault)
+
+
+def object_of(what: Message, answer: Json, kind: Kind, namespace: str, name: str) -> Json:
+    """The object that was asked for; raises `NoAnswer` for anything else."""
+    metadata = answer.get("metadata")
+    found = (answer.get("kind"), *(metadata.get(k) for k in ("namespace", "name") if isinstance(metadata, dict)))
+    if found != (kind.value, namespace, name):
+        cause = CannotAsk(what, AnotherObject(f"{found!a}"))
+        raise failure(NoAnswer, cause, fault=Fault.MALFORMED, status=200)
+    return answer
+
+
+def items_of(what: Message, answer: Json, kind: Kind) -> Sequence[Json]:
+    """The objects of a list; raises `NoAnswer` for anything else."""
+    items = answer.get("items")
+    if items is None and "items" in answer:
+        items = []
+    if (
+        answer.get("kind") != f"{kind.value}List"
+        or not isinstance(items, list)
+        or not all(isinstance(i, dict) and isinstance(i.get("metadata"), dict) for i in items)
+    ):
+        cause = CannotAsk(what, NotAList(f"{answer.get('kind')!a}"))
+        raise failure(NoAnswer, cause, fault=Fault.MALFORMED, status=200)
+    return items
 
 
 def _transport_fault(cause: BaseException, timeout: float) -> tuple[Fault, Message]:

@@ -37,6 +37,7 @@ RESOURCES: Mapping[Kind, Resource] = {
     Kind.ENDPOINT_SLICE: Resource("discovery.k8s.io", "v1", "endpointslices"),
     Kind.EVENT: Resource("", "v1", "events"),
     Kind.LEASE: Resource("coordination.k8s.io", "v1", "leases"),
+    Kind.CONFIG_MAP: Resource("", "v1", "configmaps"),
     Kind.SECRET: Resource("", "v1", "secrets"),
     Kind.APPLICATION: Resource("argoproj.io", "v1alpha1", "applications"),
     Kind.KUSTOMIZATION: Resource("kustomize.toolkit.fluxcd.io", "v1", "kustomizations"),

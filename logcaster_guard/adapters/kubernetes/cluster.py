@@ -7,37 +7,42 @@ written back mutilated.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, cast
 
 import aiohttp
 from kubernetes_asyncio.client.api_client import ApiClient
 from kubernetes_asyncio.client.configuration import Configuration
 
-from logcaster_guard import __version__
-from logcaster_guard.adapters.kubernetes.answers import NoAnswer, error_of, no_answer, parsed, printable
+from logcaster_guard.adapters.kubernetes.answers import (
+    NoAnswer,
+    error_of,
+    items_of,
+    no_answer,
+    object_of,
+    parsed,
+    printable,
+)
 from logcaster_guard.adapters.kubernetes.api_paths import RESOURCES
+from logcaster_guard.adapters.kubernetes.transport import client_of, contents_of
 from logcaster_guard.adapters.skew import ClockSkew
 from logcaster_guard.domain.errors import ClusterError, Rejected, Unavailable
 from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.signals import Fault
 from logcaster_guard.messages.cluster_faults import (
-    AnotherObject,
     AnswerNoObject,
     ApiAnswerTooLarge,
     ApiListing,
     ApiRequest,
     ApiReview,
     ApiRightAsked,
+    ApiWatch,
     CannotAsk,
+    EventTooLarge,
     NameUntaken,
-    NotAList,
     ReviewUnanswered,
     TooManyPages,
     Verb,
@@ -51,6 +56,9 @@ PAGE = 500
 MAX_PAGES = 200
 MAX_BYTES = 64 * 1024 * 1024
 """Of one answer, or of all pages of one list, after decompression."""
+
+MAX_LINE = 8 * 1024 * 1024
+"""Bytes of one event of a watch: an object of 1 MiB, its JSON, and what kubectl last applied of it."""
 
 RENEW_EVERY = 5.0
 """Seconds between two reloads of credentials that are refused: a kubeconfig may run a program for them."""
@@ -72,25 +80,6 @@ class Request:
     content_type: str = "application/json"
     query: Mapping[str, str] = field(default_factory=dict)
     max_bytes: int | None = None
-
-
-class _Session:
-    """The library's HTTP session, less what it would do unasked.
-
-    As the library makes it, it follows redirects, keeps cookies, and takes proxies and passwords from the environment
-    and `~/.netrc`. A proxy that the kubeconfig names still counts.
-    """
-
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        connector = session.connector
-        session.detach()
-        self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-
-    async def request(self, **arguments: Any) -> aiohttp.ClientResponse:  # noqa: ANN401 # the library's own
-        return await self._session.request(**arguments, allow_redirects=False)
-
-    async def close(self) -> None:
-        await self._session.close()
 
 
 class KubernetesCluster:
@@ -118,7 +107,7 @@ class KubernetesCluster:
         self._max_bytes = max_bytes
         self._wall = wall
         self._skew = ClockSkew()
-        self._api, self._files = _client(configuration), _contents(configuration)
+        self._api, self._files = client_of(configuration), contents_of(configuration)
         self._retired: list[ApiClient] = []
         self._renewing = asyncio.Lock()
         self._reloaded = -math.inf
@@ -132,12 +121,52 @@ class KubernetesCluster:
 
         When the snapshot that the pages are taken from expires on the way (410), the list is read once more, whole.
         """
+        items, _ = await self._list(kind, namespace, {"labelSelector": selector} if selector else {})
+        return items
+
+    async def listing(self, kind: Kind, namespace: str, name: str = "") -> tuple[Sequence[Json], str]:
+        """Every object of a kind, or the one of this name, and the resourceVersion at which the list was true."""
+        return await self._list(kind, namespace, _named(name))
+
+    async def events(
+        self, kind: Kind, namespace: str, name: str, version: str, *, lasting: int, silence: float
+    ) -> AsyncGenerator[bytes, None]:
+        """The lines of a watch of a kind, or of the object of this name, from a resourceVersion on.
+
+        They end when the server ends them, which it is asked to do after `lasting` seconds. Raises a `ClusterError`,
+        also where nothing has come for `silence` seconds.
+        """
+        what = ApiWatch(kind.value, printable(namespace))
+        query = {
+            **_named(name),
+            "watch": "true",
+            "resourceVersion": version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(lasting),
+        }
+        request = Request(what, "GET", _filled(RESOURCES[kind].path, what, namespace=namespace), query=query)
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout, sock_read=silence)
+        used, api = dict(self._configuration.api_key), self._api
         try:
-            return await self._pages(kind, namespace, selector, PAGE)
-        except Unavailable as gone:
-            if gone.status != 410:
-                raise
-            return await self._pages(kind, namespace, selector, None)
+            async with await self._opened(request, limits) as response:
+                if response.status != 200:
+                    raise error_of(what, response.status, response.headers, await response.content.read(MAX_LINE))
+                rest = b""
+                async for chunk in response.content.iter_any():
+                    *whole, rest = (rest + chunk).split(b"\n")
+                    if len(rest) > MAX_LINE:
+                        cause = CannotAsk(what, EventTooLarge())
+                        raise failure(NoAnswer, cause, fault=Fault.TOO_LARGE, status=200)
+                    for line in whole:
+                        yield line
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            if isinstance(error, aiohttp.ClientSSLError):
+                await self._renewed(used, api)
+            raise no_answer(what, error, silence) from error
+        except Rejected as refused:
+            if refused.status == 401:
+                await self._renewed(used, api)
+            raise
 
     async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
         """The object after an RFC 6902 patch; raises `Conflict` on a stale `replace /metadata/resourceVersion`."""
@@ -159,7 +188,7 @@ class KubernetesCluster:
         what = _about(Verb.CREATE, kind, namespace, name)
         path = _filled(RESOURCES[kind].path, what, namespace=namespace)
         answer, _ = await self._call(Request(what, "POST", path, body, query={"fieldManager": MANAGER}))
-        return _checked(what, answer, kind, namespace, name)
+        return object_of(what, answer, kind, namespace, name)
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, resource_version: str | None) -> None:
         """Foreground deletion with preconditions; raises `Conflict` when they no longer hold.
@@ -256,22 +285,33 @@ class KubernetesCluster:
         what = _about(verb, kind, namespace, name)
         path = _filled(RESOURCES[kind].path + "/{name}", what, namespace=namespace, name=name)
         answer, _ = await self._call(Request(what, method, path, body, content_type, query or {}))
-        return _checked(what, answer, kind, namespace, name)
+        return object_of(what, answer, kind, namespace, name)
 
-    async def _pages(self, kind: Kind, namespace: str, selector: str, page: int | None) -> Sequence[Json]:
+    async def _list(self, kind: Kind, namespace: str, query: Mapping[str, str]) -> tuple[Sequence[Json], str]:
+        try:
+            return await self._pages(kind, namespace, query, PAGE)
+        except Unavailable as gone:
+            if gone.status != 410:
+                raise
+            return await self._pages(kind, namespace, query, None)
+
+    async def _pages(
+        self, kind: Kind, namespace: str, wanted: Mapping[str, str], page: int | None
+    ) -> tuple[Sequence[Json], str]:
         what = ApiListing(kind.value, printable(namespace))
         path = _filled(RESOURCES[kind].path, what, namespace=namespace)
-        query = ({"labelSelector": selector} if selector else {}) | ({"limit": str(page)} if page else {})
+        query = {**wanted} | ({"limit": str(page)} if page else {})
         found: list[Json] = []
         room = self._max_bytes
         for _ in range(MAX_PAGES):
             answer, size = await self._call(Request(what, "GET", path, query=dict(query), max_bytes=room))
             room -= size
-            found += _items(what, answer, kind)
+            found += items_of(what, answer, kind)
             metadata = answer.get("metadata")
-            token = metadata.get("continue") if isinstance(metadata, dict) else None
+            metadata = metadata if isinstance(metadata, dict) else {}
+            token = metadata.get("continue")
             if not token:
-                return found
+                return found, str(metadata.get("resourceVersion") or "")
             query["continue"] = str(token)
         raise failure(NoAnswer, CannotAsk(what, TooManyPages(MAX_PAGES)), fault=Fault.TOO_LARGE, status=200)
 
@@ -306,18 +346,7 @@ class KubernetesCluster:
         # The body is read here and not by the library, which reads without a limit; a failing status is then an
         # answer like any other, which _call looks at.
         limit = self._max_bytes if request.max_bytes is None else request.max_bytes
-        sent = self._wall()
-        response: aiohttp.ClientResponse = await self._api.call_api(
-            request.path,
-            request.method,
-            query_params=list(request.query.items()),
-            header_params={"Accept": "application/json", "Content-Type": request.content_type},
-            body=request.body,
-            auth_settings=["BearerToken"],
-            _preload_content=False,
-            _request_timeout=aiohttp.ClientTimeout(total=self._timeout),
-        )
-        self._skew.note(response.headers, sent, self._wall())
+        response = await self._opened(request, aiohttp.ClientTimeout(total=self._timeout))
         async with response:
             content = bytearray()
             async for chunk in response.content.iter_any():
@@ -327,6 +356,22 @@ class KubernetesCluster:
                     cause = CannotAsk(request.what, ApiAnswerTooLarge(limit))
                     raise failure(NoAnswer, cause, fault=Fault.TOO_LARGE, status=response.status)
             return response.status, response.headers, bytes(content)
+
+    async def _opened(self, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+        """The answer, its body still to be read."""
+        sent = self._wall()
+        response: aiohttp.ClientResponse = await self._api.call_api(
+            request.path,
+            request.method,
+            query_params=list(request.query.items()),
+            header_params={"Accept": "application/json", "Content-Type": request.content_type},
+            body=request.body,
+            auth_settings=["BearerToken"],
+            _preload_content=False,
+            _request_timeout=limits,
+        )
+        self._skew.note(response.headers, sent, self._wall())
+        return response
 
     async def _renewed(self, used: Mapping[str, str], api: ApiClient) -> bool:
         """Whether there are other credentials than those that were `used`, with this client."""
@@ -340,11 +385,11 @@ class KubernetesCluster:
 
     async def _build_anew(self) -> None:
         """Take up the files of the configuration if they are others than those that the client was built of."""
-        files = await asyncio.to_thread(_contents, self._configuration)
+        files = await asyncio.to_thread(contents_of, self._configuration)
         if files == self._files:
             return
         try:
-            made = _client(self._configuration)
+            made = client_of(self._configuration)
         except (OSError, ValueError):
             # Certificate and key are replaced one after the other; the next refusal finds both.
             return
@@ -355,24 +400,9 @@ class KubernetesCluster:
             await api.close()
 
 
-def _client(configuration: Configuration) -> ApiClient:
-    api = ApiClient(configuration)
-    api.user_agent = f"{MANAGER}/{__version__}"
-    api.rest_client.pool_manager = cast("Any", _Session(api.rest_client.pool_manager))
-    return api
-
-
-def _contents(configuration: Configuration) -> Sequence[bytes]:
-    """What the files of certificates and keys hold, as digests."""
-    names = (configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file)
-    return [_digest(Path(name)) if name else b"" for name in names]
-
-
-def _digest(path: Path) -> bytes:
-    try:
-        return hashlib.sha256(path.read_bytes()).digest()
-    except OSError:
-        return b""
+def _named(name: str) -> Mapping[str, str]:
+    """The query for the object of a name alone; none is for all."""
+    return {"fieldSelector": f"metadata.name={name}"} if name else {}
 
 
 def _about(verb: Verb, kind: Kind, namespace: str, name: str) -> ApiRequest:
@@ -385,26 +415,3 @@ def _filled(path: str, what: Message, **parts: str) -> str:
         if not part or part in {".", ".."} or not all(c.isalnum() or c in "-._:" for c in part) or not part.isascii():
             raise failure(Rejected, CannotAsk(what, NameUntaken(f"{part!a}")))
     return path.format(**parts)
-
-
-def _checked(what: Message, answer: Json, kind: Kind, namespace: str, name: str) -> Json:
-    metadata = answer.get("metadata")
-    found = (answer.get("kind"), *(metadata.get(k) for k in ("namespace", "name") if isinstance(metadata, dict)))
-    if found != (kind.value, namespace, name):
-        cause = CannotAsk(what, AnotherObject(f"{found!a}"))
-        raise failure(NoAnswer, cause, fault=Fault.MALFORMED, status=200)
-    return answer
-
-
-def _items(what: Message, answer: Json, kind: Kind) -> Sequence[Json]:
-    items = answer.get("items")
-    if items is None and "items" in answer:
-        items = []
-    if (
-        answer.get("kind") != f"{kind.value}List"
-        or not isinstance(items, list)
-        or not all(isinstance(i, dict) and isinstance(i.get("metadata"), dict) for i in items)
-    ):
-        cause = CannotAsk(what, NotAList(f"{answer.get('kind')!a}"))
-        raise failure(NoAnswer, cause, fault=Fault.MALFORMED, status=200)
-    return items

@@ -21,7 +21,7 @@ from logcaster_guard.domain.guardrails.refusal_messages import (
     RolloutUnknown,
     SeveralSuspects,
 )
-from logcaster_guard.domain.ledger import Replacement
+from logcaster_guard.domain.ledger import ReleaseStatus, Replacement
 from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.rules import Policy
 
@@ -34,9 +34,11 @@ def not_this_rollout(s: DecisionContext, policy: Policy) -> list[Refusal]:
     rollout = s.ledger.rollout_of(s.onset)
     if rollout is not None and rollout.by_guard is not None:
         present = s.ledger.records.get(rollout.template)
-        bad = present is not None and present.bad_since is not None
-        reason = (GuardPutItThere if bad else ReleaseIsGood)(s.target, rollout.by_guard)
-        return [Refusal(Guardrail.NOT_CAUSED_BY_A_ROLLOUT, reason)]
+        status = ReleaseStatus.GOOD if present is None else present.status(policy.ledger)
+        # What a run has made of two releases is nobody's good one: it is judged like anybody's rollout.
+        if status is not ReleaseStatus.UNPROVEN:
+            reason = (GuardPutItThere if status is ReleaseStatus.BAD else ReleaseIsGood)(s.target, rollout.by_guard)
+            return [Refusal(Guardrail.NOT_CAUSED_BY_A_ROLLOUT, reason)]
     changed = None if rollout is None else rollout.earliest
     if changed is None:
         return [Refusal(Guardrail.ROLLOUT_UNKNOWN, RolloutUnknown(s.target, s.onset))]

@@ -23,9 +23,11 @@ from logcaster_guard.domain.inbox.annotations import (
     Denied,
     stamp,
 )
+from logcaster_guard.domain.inbox.denials import NoVariables
 from logcaster_guard.domain.inbox.freezes import SetFreeze
-from logcaster_guard.domain.message import Reason
+from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.rules import Action
+from logcaster_guard.domain.variables import LONGEST_LIST, MOST_NAMES, is_list_of_names
 
 LONGEST = timedelta(days=1)
 """How far ahead an expiry may be, so that what is left behind, or comes back with an undo, does not count for ever."""
@@ -34,7 +36,7 @@ ANSWER_VALID_FOR = timedelta(minutes=10)
 MARK_VALID_FOR = timedelta(minutes=10)
 ROLLBACK_VALID_FOR = timedelta(minutes=5)
 
-ASKABLE = (Action.IMMEDIATE, Action.GRADUAL, Action.BLUE_GREEN)
+ASKABLE = (Action.IMMEDIATE, Action.GRADUAL, Action.BLUE_GREEN, Action.ENV)
 """The ways back that a person can ask for."""
 BEST = "-"
 """Stands in the annotation for the best release there is."""
@@ -71,10 +73,12 @@ class Wish:
     """The rollback that a person wants.
 
     `to` is the revision's number or the first digits (six at least) of its template's hash; empty for the best one.
+    `only` names the variables that an `env_rollback` restores; empty for all.
     """
 
     action: Action
     to: str = ""
+    only: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,14 @@ def is_name_of_release(text: str) -> bool:
     return bool(text) and " " not in text and text.isprintable()
 
 
+def wished(action: Action, to: str, only: str | None) -> Wish | Message:
+    """The rollback that these words ask for, or why none is; `only` are names joined by commas, None for no names."""
+    names = () if only is None else tuple(only.split(","))
+    if only is None or (action is Action.ENV and is_list_of_names(names)):
+        return Wish(action, to, names)
+    return NoVariables(Action.ENV, MOST_NAMES, LONGEST_LIST)
+
+
 def expiry_of_answer(command: RunCommand, asked_until: datetime | None, now: datetime) -> datetime:
     """Until when an answer holds. `asked_until` is the end of the open question; None if nobody is asked."""
     if asked_until is None or command is RunCommand.ABANDON:
@@ -161,7 +173,8 @@ def value_of(command: Dated) -> str:
         case MarkRelease(subject, expiry, mark, reason):
             arguments = f"{mark} "
         case RollBack(subject, expiry, wish, reason):
-            arguments = f"{wish.action} {wish.to or BEST} "
+            only = f"={','.join(wish.only)}" if wish.only else ""
+            arguments = f"{wish.action}{only} {wish.to or BEST} "
     return f"{subject} {stamp(expiry)} {arguments}{reason}".strip()
 
 

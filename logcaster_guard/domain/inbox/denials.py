@@ -90,6 +90,16 @@ class NoAction(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class NoVariables(Message):
+    """The variables that are named are too many, or no names, or another way back is asked for."""
+
+    action: str
+    most: int
+    longest: int
+    kind: Literal["denied.no_variables"] = "denied.no_variables"
+
+
+@dataclass(frozen=True, slots=True)
 class NotAnAnnotation(Message):
     """The annotation is too long, or not printable."""
 

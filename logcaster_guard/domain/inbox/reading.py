@@ -17,7 +17,7 @@ from logcaster_guard.domain.inbox.commands import (
     MarkRelease,
     RollBack,
     RunCommand,
-    Wish,
+    wished,
 )
 from logcaster_guard.domain.inbox.denials import (
     AnsweredAlready,
@@ -105,11 +105,14 @@ def rollback(value: str, now: datetime) -> RollBack | Denied:
     found = _parsed(value, now)
     if isinstance(found, Denied):
         return found
-    action, _, rest = found.rest.partition(" ")
+    way, _, rest = found.rest.partition(" ")
+    action, named, listed = way.partition("=")
     to, _, reason = rest.strip().partition(" ")
     if action not in ASKABLE or not to:
         return Denied(NoAction(ASKABLE, BEST))
-    wish = Wish(Action(action), "" if to == BEST else to)
+    wish = wished(Action(action), "" if to == BEST else to, listed if named else None)
+    if isinstance(wish, Message):
+        return Denied(wish)
     return RollBack(found.subject, found.expiry, wish, reason.strip())
 
 

@@ -1,0 +1,146 @@
+"""What people do with snapshots by hand: take one, read them, look through all of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from logcaster_guard import journal_tools, saved_snapshots, stores
+from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
+from logcaster_guard.config.settings import Settings
+from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject
+from logcaster_guard.domain.errors import BlobMissing, ConfigurationError, NotFound
+from logcaster_guard.domain.signals import Target
+from logcaster_guard.domain.snapshots import Snapshot, SnapshotUnreadable
+from logcaster_guard.domain.workload import Workload
+from logcaster_guard.engine import snapshotting
+from logcaster_guard.engine.blob_check import blob_flaws
+from logcaster_guard.engine.live_workload import live_target
+from logcaster_guard.ports import Cluster, Flaw, Json, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A snapshot that was taken by hand, read back under its name."""
+
+    name: str
+    snapshot: Snapshot
+
+
+async def saved(settings: Settings) -> Mapping[str, Snapshot]:
+    """Every snapshot that can be read, by name; raises what `connect` and the cluster raise."""
+    found: dict[str, Snapshot] = {}
+    async with stores.blobs_alone(settings) as blobs:
+        for digest in await blobs.digests():
+            # Releases and parts are kept in the same place; what is damaged is no snapshot to show either.
+            with contextlib.suppress(SnapshotUnreadable, BlobMissing):
+                found[digest] = await saved_snapshots.load(blobs, digest)
+    return found
+
+
+async def create(settings: Settings, name: str = "") -> Sequence[Made]:
+    """Take a snapshot of each target, or of the one with this name, with the caller's own rights.
+
+    Raises `ConfigurationError` where the guard that has these settings would not find it, `JournalUnavailable` where
+    it cannot be kept, and what `connect` and the cluster raise.
+    """
+    targets = [t for t in settings.targets if name in {"", t.name, t.key}]
+    if not targets:
+        known = ", ".join(t.name for t in settings.targets)
+        raise ConfigurationError(f"found no target {name}; allowed {known}")
+    _refuse_another_folder(settings)
+    made = []
+    async with stores.blobs_alone(settings) as blobs, _cluster(settings) as cluster:
+        for target in targets:
+            workload = await _workload(cluster, target)
+            snapshot = await snapshotting.taken(target, workload, cluster, datetime.now(UTC))
+            digest = await saved_snapshots.save(blobs, snapshot)
+            made.append(Made(digest, await saved_snapshots.load(blobs, digest)))
+    return made
+
+
+def _refuse_another_folder(settings: Settings) -> None:
+    """What is written to another folder than the guard's is lost; what another user writes the guard cannot read."""
+    if stores.in_cluster(settings.journal):
+        return
+    folder = Path(settings.journal.blobs)
+    there = "kubectl exec in its pod, say"
+    if not folder.is_dir():
+        raise ConfigurationError(f"the guard's folder {folder} is not here: run this where the guard runs ({there})")
+    if folder.stat().st_uid != os.geteuid():
+        raise ConfigurationError(
+            f"the folder {folder} belongs to the user {folder.stat().st_uid}, who could not read what the user "
+            f"{os.geteuid()} writes there: run this as the guard's user ({there})"
+        )
+
+
+async def _workload(cluster: Cluster, target: Target) -> Workload:
+    live = await live_target(cluster, target)
+    if live is None:
+        raise NotFound(f"The Service {target.namespace}/{target.service} selects no environment of {target.name}.")
+    return Workload(await cluster.get(Kind(live.kind), live.namespace, live.deployment))
+
+
+async def present(settings: Settings, before: Snapshot) -> Snapshot:
+    """What `before` shows as it is now, with the ConfigMaps that the pods refer to now."""
+    async with _cluster(settings) as cluster:
+        manifests: list[Json] = []
+        for manifest in before.manifests:
+            if manifest.get("kind") != ConfigKind.CONFIG_MAP:
+                manifests += await _found(cluster, manifest)
+        objects = {*snapshotting.referred(manifests), *_config_maps(before)}
+        config_maps, left_out = await snapshotting.configuration(cluster, objects)
+    return Snapshot(datetime.now(UTC), before.target, (*manifests, *config_maps), tuple(left_out))
+
+
+async def _found(cluster: Cluster, manifest: Json) -> Sequence[Json]:
+    metadata, kind = manifest["metadata"], Kind(str(manifest.get("kind")))
+    if kind is Kind.DISRUPTION_BUDGET:
+        # The guard may list these, and get none of them.
+        listed = await cluster.list(kind, metadata["namespace"])
+        return [{**b, "kind": str(kind)} for b in listed if b["metadata"]["name"] == metadata["name"]]
+    try:
+        return [await cluster.get(kind, metadata["namespace"], metadata["name"])]
+    except NotFound:
+        return []
+
+
+def _config_maps(snapshot: Snapshot) -> Sequence[ConfigObject]:
+    """Those that it shows, or names as left out."""
+    kind = ConfigKind.CONFIG_MAP
+    shown = [m["metadata"] for m in snapshot.manifests if m.get("kind") == kind]
+    return [
+        *(ConfigObject(kind, m["namespace"], m["name"]) for m in shown),
+        *(ConfigObject(kind, o.namespace, o.name) for o in snapshot.omissions if o.kind == kind),
+    ]
+
+
+def unknown(snapshot: Snapshot) -> frozenset[str]:
+    """The ConfigMaps that its pods refer to and of which it tells nothing, not even that they are absent."""
+    unread = {ConfigObject(ConfigKind.CONFIG_MAP, o.namespace, o.name) for o in snapshot.unread}
+    told = set(_config_maps(snapshot)) - unread
+    referred = {o for o in snapshotting.referred(snapshot.manifests) if o.kind is ConfigKind.CONFIG_MAP}
+    return frozenset(f"{o.kind}/{o.name}" for o in (referred | unread) - told)
+
+
+async def flaws(settings: Settings) -> Sequence[Flaw]:
+    """Everything that is wrong with the blobs, and what the journal needs and does not find among them.
+
+    Raises `JournalUnavailable` where there is no journal to read, and what `connect` and the cluster raise.
+    """
+    copy = await journal_tools.present(settings)
+    needed = await copy.flaws(settings.policy.ledger)
+    told = {flaw.found for flaw in needed}
+    async with stores.blobs_alone(settings) as blobs:
+        return (*needed, *(flaw for flaw in await blob_flaws(blobs) if flaw.found not in told))
+
+
+@contextlib.asynccontextmanager
+async def _cluster(settings: Settings) -> AsyncIterator[KubernetesCluster]:
+    cluster = await stores.connected(settings)
+    async with contextlib.aclosing(cluster):
+        yield cluster
