@@ -21,6 +21,7 @@ from logcaster_guard.adapters.kubernetes.access import (
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import Rejected
 from logcaster_guard.domain.gitops import Reference
+from logcaster_guard.domain.rights import to_read_configuration
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.ports import Json, Kind
 
@@ -49,6 +50,18 @@ def test_each_shipped_role_grants_exactly_what_the_guard_needs(file: str, permis
         for verb in rule["verbs"]
     ]
     assert sorted(granted) == sorted((p.group, p.resource, verb) for p in permissions for verb in p.verbs)
+
+
+def test_the_role_for_configuration_grants_what_a_snapshot_reads() -> None:
+    right = to_read_configuration("logcaster", "logcaster-config")
+    assert right.granted_by == "deploy/components/config"
+    granted = {
+        "apiGroups": [right.group],
+        "resources": [right.resource],
+        "resourceNames": [right.name],
+        "verbs": [right.verb],
+    }
+    assert documents(right.granted_by)["Role"]["rules"] == [granted]
 
 
 def test_the_shipped_binding_gives_the_role_to_the_account() -> None:

@@ -45,7 +45,7 @@ def reading() -> Json:
             {"name": "API_TOKEN", "value": "hunter22"},
         ],
         "envFrom": [{"configMapRef": {"name": "by-env-from"}}],
-        "volumeMounts": [{"name": "files", "mountPath": "/etc/web"}],
+        "volumeMounts": [{"name": name, "mountPath": f"/etc/{name}"} for name in names],
     }
     return body
 

@@ -66,7 +66,7 @@ def refer(deployment: dict[str, Any]) -> None:
             {"name": "PASSWORD", "valueFrom": secret},
         ],
         "envFrom": [{"configMapRef": {"name": "by-env-from"}}],
-        "volumeMounts": [{"name": "files", "mountPath": "/etc/web"}],
+        "volumeMounts": [{"name": name, "mountPath": f"/etc/{name}"} for name in ("files", "more")],
     }
 
 
