@@ -50,7 +50,8 @@ TERMS = frozenset(
 """Names of things, as they stand in Korean text."""
 
 KEYS = re.compile(
-    r"\d{4}-\d\d-\d\d[T ][\d:]+Z|“[^”]*”|\"[^\"]*\"|⟦[^⟧]*⟧|docs/\S+|\$\w+|logcaster-guard [a-z]+(?: (?:verify|[A-Z]+))?"
+    r"\d{4}-\d\d-\d\d[T ][\d:]+Z|“[^”]*”|\"[^\"]*\"|⟦[^⟧]*⟧|docs/\S+|\$\w+"
+    r"|logcaster-guard [a-z]+(?: (?:verify|[A-Z]+))?"
     r"|\b[a-z_]+(?:\[?\]?\.[a-z_\[\]]+)+|\b(?:targets|gitops|mode|kind|namespace|maintenance|partition|traffic_url)\b"
     r"|\b[a-z]+_[a-z_]+\b|(?<=: )(?:sidecar|suspend|proceed)\b|\blookback\b|(?<!\w)--?\w+|\(abandon\)|\bstatus\b",
     re.ASCII,
