@@ -61,7 +61,7 @@ def test_the_plan_rolls_out_a_release_of_its_own_with_the_images_that_are_there(
     assert plan.steps == (RestoreVariables("blob", "1", ("web:1",)), AwaitRollout(600.0))
     assert (plan.strategy, plan.from_images, plan.to_images) == ("env", ("web:2",), ("web:2",))
     assert (plan.from_template, plan.to_template) == (Workload(deployment(LIVE)).hash, Release(made).hash)
-    assert plan.lines[0] == (
+    assert english().text(plan.lines[0]) == (
         "give Deployment default/logcaster-prod the environment variables of revision 1 (web:1), and keep its images"
     )
 
