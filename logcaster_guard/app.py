@@ -44,6 +44,7 @@ from logcaster_guard.domain.errors import (
     SecretUnreadable,
 )
 from logcaster_guard.domain.leadership import Terms
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.signals import SourceName
 from logcaster_guard.engine.gitops_owners import to_suspend
@@ -245,13 +246,13 @@ def _lease_namespace(settings: Settings) -> str:
 
 async def _journal(
     section: JournalSection, cluster: Cluster, *, shared: bool = False
-) -> tuple[Journal | None, str]:  # fmt: skip
+) -> tuple[Journal | None, Reason]:  # fmt: skip
     """The journal, or why there is none."""
     try:
         return await stores.journal_of(section, cluster, shared=shared), ""
     except JournalUnavailable as error:
         structlog.get_logger().error("journal.unavailable", detail=str(error), effect="the guard only watches")
-        return None, str(error)
+        return None, error.reason
 
 
 async def _tell_missing_permissions(cluster: KubernetesCluster, loaded: Loaded) -> None:

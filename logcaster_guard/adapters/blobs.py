@@ -13,6 +13,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from logcaster_guard.domain.errors import BlobMissing, JournalUnavailable
+from logcaster_guard.messages.journal_faults import BlobAbsent, BlobDamaged, BlobsRefused, NoDigest
+from logcaster_guard.messages.texts import failure
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -34,7 +36,7 @@ class FolderBlobs:
     async def get(self, digest: str) -> bytes:
         """The content, checked against `digest`; see the port."""
         if not _DIGEST.fullmatch(digest):
-            raise BlobMissing(f"{digest!r:.80} is no SHA-256 in lower-case hex: nothing can be kept under it")
+            raise failure(BlobMissing, NoDigest(f"{digest!r:.80}"))
         return await asyncio.to_thread(self._get, digest)
 
     async def digests(self) -> Sequence[str]:
@@ -59,9 +61,8 @@ class FolderBlobs:
                     file.unlink(missing_ok=True)
                     removed += 1
         except OSError as error:
-            raise JournalUnavailable(
-                f"the blob folder {self._path} cannot be cleaned: {error.strerror or error}: check its volume"
-            ) from error
+            refused = BlobsRefused(str(self._path), "cleaned", str(error.strerror or error))
+            raise failure(JournalUnavailable, refused) from error
         return removed
 
     def _put(self, content: bytes) -> str:
@@ -79,9 +80,8 @@ class FolderBlobs:
                 _sync(missing.parent)
             _write(folder / digest, content)
         except OSError as error:
-            raise JournalUnavailable(
-                f"the blob folder {self._path} cannot be written: {error.strerror or error}: check its volume"
-            ) from error
+            refused = BlobsRefused(str(self._path), "written", str(error.strerror or error))
+            raise failure(JournalUnavailable, refused) from error
         return digest
 
     def _get(self, digest: str) -> bytes:
@@ -93,11 +93,10 @@ class FolderBlobs:
             with open(descriptor, "rb") as file:  # noqa: PTH123 # a descriptor has no path
                 content = file.read()
         except OSError as error:
-            raise BlobMissing(
-                f"the blob {digest} is not in {self._path} ({error.strerror or error}): restore the folder"
-            ) from error
+            absent = BlobAbsent(digest, str(self._path), str(error.strerror or error), folder=True)
+            raise failure(BlobMissing, absent) from error
         if hashlib.sha256(content).hexdigest() != digest:
-            raise BlobMissing(f"the blob {digest} in {self._path} is damaged: restore the folder")
+            raise failure(BlobMissing, BlobDamaged(digest, str(self._path), "", folder=True))
         return content
 
 

@@ -17,7 +17,22 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from logcaster_guard.adapters.outgoing import AddressRefused
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.signals import Fault, SourceError
+from logcaster_guard.messages.exchange_faults import (
+    Answered,
+    AnsweredOddly,
+    CertificateUntrusted,
+    ConnectionRefused,
+    CutShort,
+    NameUnresolved,
+    NoAnswerInTime,
+    NotFollowed,
+    NotHttp,
+    NoWay,
+    RequestFailed,
+    TlsFailed,
+)
 
 LONGEST_RETRY_AFTER = 300.0
 LONGEST_DETAIL = 300
@@ -34,13 +49,13 @@ class Failure:
     """
 
     fault: Fault
-    detail: str
+    detail: Reason
     local: bool = False
     retry_after: float | None = None
 
-    def reading(self, at: float, prefix: str = "") -> SourceError:
+    def reading(self, at: float) -> SourceError:
         """The failure as a reading at monotonic second `at`."""
-        return SourceError(at, self.fault, prefix + self.detail, self.retry_after)
+        return SourceError(at, self.fault, self.detail, self.retry_after)
 
 
 def failure_of(error: BaseException) -> Failure:
@@ -50,24 +65,24 @@ def failure_of(error: BaseException) -> Failure:
         for link in chain:
             if (found := rule(link)) is not None:
                 return found
-    return Failure(Fault.UNREACHABLE, f"the request failed ({type(error).__name__})", local=True)
+    return Failure(Fault.UNREACHABLE, RequestFailed(type(error).__name__), local=True)
 
 
 def status_failure(status: int, retry_after_header: str | None, now: datetime, text: str = "") -> Failure | None:
     """What an HTTP status other than 2xx means; None for 2xx. `text` is the server's own explanation."""
     if 200 <= status < 300:
         return None
-    explained = f": {plain(text)}" if text else ""
+    explained = plain(text)
     if 300 <= status < 400:
-        return Failure(Fault.REDIRECTED, f"answered {status}; redirects are not followed")
+        return Failure(Fault.REDIRECTED, NotFollowed(status))
     wait = retry_after(retry_after_header, now)
     if status == 429:
-        return Failure(Fault.THROTTLED, f"answered 429{explained}", retry_after=wait)
+        return Failure(Fault.THROTTLED, Answered(status, explained), retry_after=wait)
     if 400 <= status < 500:
-        return Failure(Fault.CLIENT_ERROR, f"answered {status}{explained}")
+        return Failure(Fault.CLIENT_ERROR, Answered(status, explained))
     if status >= 500:
-        return Failure(Fault.SERVER_ERROR, f"answered {status}{explained}", retry_after=wait)
-    return Failure(Fault.MALFORMED, f"answered with the unexpected status {status}")
+        return Failure(Fault.SERVER_ERROR, Answered(status, explained), retry_after=wait)
+    return Failure(Fault.MALFORMED, AnsweredOddly(status))
 
 
 def retry_after(header: str | None, now: datetime, longest: float = LONGEST_RETRY_AFTER) -> float | None:
@@ -109,43 +124,41 @@ def _chain(error: BaseException, limit: int = 50) -> Iterator[BaseException]:
 
 
 def _refused(error: BaseException) -> Failure | None:
-    return Failure(Fault.UNREACHABLE, plain(str(error)), local=True) if isinstance(error, AddressRefused) else None
+    return Failure(Fault.UNREACHABLE, error.reason, local=True) if isinstance(error, AddressRefused) else None
 
 
 def _tls(error: BaseException) -> Failure | None:
     if isinstance(error, ssl.SSLCertVerificationError):
         reason = plain(str(getattr(error, "verify_message", "") or "verification failed"))
-        return Failure(Fault.TLS, f"the server's certificate is not trusted: {reason}", local=True)
+        return Failure(Fault.TLS, CertificateUntrusted(reason), local=True)
     if isinstance(error, ssl.SSLError):
-        return Failure(Fault.TLS, f"TLS failed: {plain(str(getattr(error, 'reason', None) or 'broken off'))}")
+        return Failure(Fault.TLS, TlsFailed(plain(str(getattr(error, "reason", None) or "broken off"))))
     return None
 
 
 def _name(error: BaseException) -> Failure | None:
     if isinstance(error, socket.gaierror):
-        return Failure(
-            Fault.NAME_NOT_FOUND, f"the host name does not resolve: {plain(str(error.strerror))}", local=True
-        )
+        return Failure(Fault.NAME_NOT_FOUND, NameUnresolved(plain(str(error.strerror))), local=True)
     return None
 
 
 def _timeout(error: BaseException) -> Failure | None:
-    return Failure(Fault.TIMED_OUT, "no complete answer in time") if isinstance(error, TimeoutError) else None
+    return Failure(Fault.TIMED_OUT, NoAnswerInTime(0.0)) if isinstance(error, TimeoutError) else None
 
 
 def _connection(error: BaseException) -> Failure | None:
     if isinstance(error, ConnectionRefusedError):
-        return Failure(Fault.REFUSED, "connection refused")
+        return Failure(Fault.REFUSED, ConnectionRefused())
     if isinstance(error, ConnectionError | http.client.IncompleteRead):
-        return Failure(Fault.TRUNCATED, "the connection ended before the answer was complete")
+        return Failure(Fault.TRUNCATED, CutShort())
     if isinstance(error, OSError) and error.errno in _NO_ROUTE:
-        return Failure(Fault.UNREACHABLE, f"no way to the server: {plain(str(error.strerror))}", local=True)
+        return Failure(Fault.UNREACHABLE, NoWay(plain(str(error.strerror))), local=True)
     return None
 
 
 def _protocol(error: BaseException) -> Failure | None:
     if isinstance(error, http.client.HTTPException | zlib.error):
-        return Failure(Fault.MALFORMED, f"not an HTTP answer that can be read ({type(error).__name__})")
+        return Failure(Fault.MALFORMED, NotHttp(type(error).__name__))
     if isinstance(error, OSError) and error.errno is not None:
-        return Failure(Fault.UNREACHABLE, f"the request failed: {plain(str(error.strerror))}", local=True)
+        return Failure(Fault.UNREACHABLE, RequestFailed(plain(str(error.strerror))), local=True)
     return None

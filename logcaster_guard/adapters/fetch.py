@@ -20,6 +20,7 @@ from logcaster_guard import __version__
 from logcaster_guard.adapters.failures import Failure, failure_of
 from logcaster_guard.adapters.outgoing import transport
 from logcaster_guard.domain.signals import Fault
+from logcaster_guard.messages.exchange_faults import AnswerTooLarge, CutShort, NotHttp, ThroughProxy, UrlUnusable
 
 _DECODERS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
@@ -90,9 +91,9 @@ class Fetcher:
                     body = await self._body(response, decode=decode)
                 return Answer(response.status_code, response.headers, body, self._monotonic() - started)
         except _TooLargeError:
-            return Failure(Fault.TOO_LARGE, f"the answer is larger than {self._max_bytes} bytes")
+            return Failure(Fault.TOO_LARGE, AnswerTooLarge(self._max_bytes))
         except (httpx.InvalidURL, httpx.UnsupportedProtocol):
-            return Failure(Fault.UNREACHABLE, "the URL cannot be used", local=True)
+            return Failure(Fault.UNREACHABLE, UrlUnusable(), local=True)
         except httpx.RemoteProtocolError as error:
             return _protocol_failure(error)
         except (httpx.HTTPError, OSError, zlib.error) as error:
@@ -105,7 +106,7 @@ class Fetcher:
     def _connection_failure(self, error: Exception) -> Failure:
         failure = failure_of(error)
         if self._proxied and isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
-            return Failure(failure.fault, f"the proxy: {failure.detail}", local=True)
+            return Failure(failure.fault, ThroughProxy(failure.detail), local=True)
         return failure
 
     async def _body(self, response: httpx.Response, *, decode: bool) -> bytes:
@@ -135,5 +136,5 @@ class _TooLargeError(Exception):
 def _protocol_failure(error: httpx.RemoteProtocolError) -> Failure:
     text = str(error)
     if "disconnected" in text or "closed connection" in text:
-        return Failure(Fault.TRUNCATED, "the connection ended before the answer was complete")
-    return Failure(Fault.MALFORMED, "not an HTTP answer that can be read")
+        return Failure(Fault.TRUNCATED, CutShort())
+    return Failure(Fault.MALFORMED, NotHttp(""))

@@ -27,6 +27,15 @@ from logcaster_guard.adapters import sqlite_layout as layout
 from logcaster_guard.adapters.journal_codec import EventCodec
 from logcaster_guard.domain.errors import JournalConflict, JournalInUse, JournalUnavailable
 from logcaster_guard.domain.events import Event
+from logcaster_guard.messages.journal_faults import (
+    JournalClosed,
+    JournalHalfGone,
+    JournalMoved,
+    JournalTaken,
+    JournalVolume,
+    StreamElsewhere,
+)
+from logcaster_guard.messages.texts import failure
 from logcaster_guard.ports import Entry, JournalSize
 
 BUSY_TIMEOUT = 2.0
@@ -103,7 +112,7 @@ class SqliteJournal:
 
     async def _run(self, work: Callable[[], _T]) -> _T:
         if self._closed:
-            raise JournalUnavailable(f"the journal {self._file.path} is closed")
+            raise failure(JournalUnavailable, JournalClosed(str(self._file.path)))
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
@@ -213,9 +222,7 @@ class _File:
         end = time.monotonic() + (BUSY_TIMEOUT if self._shared else 0.0)
         while not self._locked():
             if time.monotonic() >= end:
-                raise JournalInUse(
-                    f"the journal {self.path} is in use by another guard: give each guard a file of its own"
-                )
+                raise failure(JournalInUse, JournalTaken(str(self.path)))
             time.sleep(_LOCK_PAUSE)
 
     def _locked(self) -> bool:
@@ -233,17 +240,14 @@ class _File:
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise JournalInUse(f"the journal {self.path} is in use by another guard") from error
+                raise failure(JournalInUse, JournalTaken(str(self.path))) from error
 
     def _create_if_absent(self) -> None:
         """A journal appears whole or not at all, so that an empty or partial file is always a damaged one."""
         if self.path.exists():
             return
         if Path(f"{self.path}-wal").exists():
-            raise JournalUnavailable(
-                f"the journal {self.path} is gone but {self.path.name}-wal is still there: "
-                "put the file back, or move the -wal file away too"
-            )
+            raise failure(JournalUnavailable, JournalHalfGone(str(self.path), f"{self.path.name}-wal"))
         draft = self.path.with_name(f"{self.path.name}.new")
         for leftover in (draft, Path(f"{draft}-journal"), Path(f"{draft}-wal"), Path(f"{draft}-shm")):
             leftover.unlink(missing_ok=True)
@@ -253,9 +257,7 @@ class _File:
             database.execute(f"PRAGMA user_version = {layout.FORMAT}")
             database.execute(layout.SCHEMA)
             if database.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
-                raise JournalUnavailable(
-                    f"the journal {self.path} cannot be kept here: its volume does not support SQLite's WAL mode"
-                )
+                raise failure(JournalUnavailable, JournalVolume(str(self.path), fresh=True))
         _sync(draft)
         draft.rename(self.path)
         _sync(self.path.parent)
@@ -279,7 +281,7 @@ class _File:
         self._database.execute("PRAGMA synchronous = FULL")
         self._database.execute("PRAGMA trusted_schema = OFF")
         if self._database.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
-            raise JournalUnavailable(f"the journal {self.path} cannot be kept in SQLite's WAL mode: use a local disk")
+            raise failure(JournalUnavailable, JournalVolume(str(self.path), fresh=False))
         # A volume that refuses to be written is found now, not in the middle of a rollback.
         self._database.execute("BEGIN IMMEDIATE")
         self._database.execute("ROLLBACK")
@@ -288,12 +290,10 @@ class _File:
     def _still_ours(self) -> sqlite3.Connection:
         """The connection, if file and lock are still at their names: what goes to an unlinked file is lost."""
         if self._database is None or self._lock is None:
-            raise JournalUnavailable(f"the journal {self.path} is closed")
+            raise failure(JournalUnavailable, JournalClosed(str(self.path)))
         held = os.fstat(self._lock)
         if _inode(self.path) != self._identity or _inode(Path(f"{self.path}.lock")) != (held.st_dev, held.st_ino):
-            raise JournalUnavailable(
-                f"the journal {self.path} or its lock was moved or replaced while in use: put it back and restart"
-            )
+            raise failure(JournalUnavailable, JournalMoved(str(self.path)))
         return self._database
 
 
@@ -314,7 +314,7 @@ def _tip(database: sqlite3.Connection, stream: str, expected_seq: int) -> tuple[
     query = "SELECT seq, digest FROM events WHERE stream = ? ORDER BY seq DESC LIMIT 1"
     row: tuple[int, bytes] = database.execute(query, (stream,)).fetchone() or (0, layout.NO_DIGEST)
     if row[0] != expected_seq:
-        raise JournalConflict(f"the stream {stream} is at {row[0]}, not at {expected_seq}: read it again")
+        raise failure(JournalConflict, StreamElsewhere(stream, row[0], expected_seq))
     return row
 
 

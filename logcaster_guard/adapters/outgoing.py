@@ -15,17 +15,23 @@ import httpcore
 import httpx
 
 from logcaster_guard.domain.addresses import refusal
+from logcaster_guard.messages.exchange_faults import ForbiddenAddress, NameLeadsTo
+from logcaster_guard.messages.texts import english
 
 
 class AddressRefused(OSError):
-    """A name or address leads to where the guard does not speak to anybody; the message says where."""
+    """A name or address leads to where the guard does not speak to anybody; `reason` says where."""
+
+    def __init__(self, reason: ForbiddenAddress | NameLeadsTo) -> None:
+        super().__init__(english().text(reason))
+        self.reason = reason
 
 
 def check_host(host: str, resolved: Iterable[str]) -> None:
     """Raise `AddressRefused` if the host is, or leads to, an address that is refused."""
     for address in resolved:
         if (why := refusal(address)) is not None:
-            raise AddressRefused(f"{address} is {why}" if address == host else f"the name leads to {address}, {why}")
+            raise AddressRefused(ForbiddenAddress(address, why) if address == host else NameLeadsTo(address, why))
 
 
 def check_resolved(host: str, port: int) -> None:

@@ -22,7 +22,21 @@ from logcaster_guard.adapters.outgoing import AddressRefused, transport
 from logcaster_guard.adapters.plugin_types import ChannelServices
 from logcaster_guard.domain.addresses import refusal
 from logcaster_guard.domain.errors import SecretUnreadable
+from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.notices import Delivered, Delivery, TryLater, Undeliverable
+from logcaster_guard.messages.channel_faults import (
+    Advice,
+    ChannelTokenUnusable,
+    ChannelUrlForbidden,
+    ChannelUrlUnusable,
+    ExchangeBroken,
+    ExchangeFailed,
+    ExchangeFault,
+    NoAnswerWithin,
+    ReceiverAnswered,
+    ReceiverRefuses,
+    UrlFault,
+)
 
 ANSWER_CAP = 65_536
 """Bytes of an answer's body that are read, so that the connection can be used again; past them it is closed."""
@@ -54,7 +68,7 @@ class Answer:
 class Unanswered:
     """No answer. `sent`: the request had left whole, so the receiver may have taken the notice all the same."""
 
-    detail: str
+    detail: Reason
     sent: bool = False
 
 
@@ -110,12 +124,12 @@ class Poster:
                     exchange.response = response
                     await exchange.read()
         except _Unusable as error:
-            return Unanswered(str(error))
+            return Unanswered(error.reason)
         except TimeoutError:
-            return self._answer(exchange) or Unanswered(f"no answer within {self._timeout:g} s", exchange.sent)
+            return self._answer(exchange) or Unanswered(NoAnswerWithin(self._timeout), exchange.sent)
         except httpx.HTTPError as error:
             return self._answer(exchange) or Unanswered(_cause(error), exchange.sent)
-        return self._answer(exchange) or Unanswered("the receiver broke off", exchange.sent)
+        return self._answer(exchange) or Unanswered(ExchangeBroken(ExchangeFault.BROKE_OFF, ""), exchange.sent)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -132,9 +146,9 @@ class Poster:
             text = self._url().strip()
             token = None if self._token is None else self._token().strip()
         except SecretUnreadable as error:
-            raise _Unusable(str(error)) from error
+            raise _Unusable(error.reason) from error
         if token is not None and (not token or not token.isascii() or not token.isprintable()):
-            raise _Unusable("the channel's token is empty or holds characters that a header cannot carry")
+            raise _Unusable(ChannelTokenUnusable())
         return _checked(text), {} if token is None else {"Authorization": f"Bearer {token}"}
 
 
@@ -172,35 +186,38 @@ def judged(answer: Answer | Unanswered) -> Delivery:
     if isinstance(answer, Unanswered):
         return TryLater(answer.detail)
     status = answer.status
-    said = f"HTTP {status}"
     if 200 <= status < 300:
         return Delivered()
     if status in {408, 429} or status >= 500:
-        return TryLater(said, answer.retry_after)
+        return TryLater(ReceiverAnswered(status), answer.retry_after)
     if 300 <= status < 400:
-        return Undeliverable(f"{said}: redirects are not followed, set the final URL")
+        return Undeliverable(ReceiverRefuses(status, Advice.SET_FINAL_URL))
     if status in {401, 403}:
-        return Undeliverable(f"{said}: the receiver refuses the token or the URL, renew them")
-    return Undeliverable(f"{said}: the receiver refuses the notice")
+        return Undeliverable(ReceiverRefuses(status, Advice.RENEW_SECRETS))
+    return Undeliverable(ReceiverRefuses(status, Advice.NONE))
 
 
 class _Unusable(Exception):
     """The settings' secrets cannot be used as they are; they may be mended while the guard runs."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__()
+        self.reason = reason
 
 
 def _checked(text: str) -> httpx.URL:
     try:
         url = httpx.URL(text)
     except (httpx.InvalidURL, ValueError) as error:
-        raise _Unusable("the channel's URL is malformed: set one that starts with https:// or http://") from error
+        raise _Unusable(ChannelUrlUnusable(UrlFault.MALFORMED)) from error
     if url.scheme not in {"http", "https"} or not url.host:
-        raise _Unusable("the channel's URL must start with https:// or http:// and name a host")
+        raise _Unusable(ChannelUrlUnusable(UrlFault.NO_HOST))
     if url.port is not None and not 0 < url.port < 65_536:
-        raise _Unusable("the channel's URL names a port that does not exist: use 1 to 65535")
+        raise _Unusable(ChannelUrlUnusable(UrlFault.NO_SUCH_PORT))
     if (why := refusal(url.host)) is not None:
-        raise _Unusable(f"the channel's URL names {why}")
+        raise _Unusable(ChannelUrlForbidden(why))
     if not _is_address(url.host) and not _HOST.fullmatch(url.raw_host):
-        raise _Unusable("the channel's URL names a host with characters that no name has")
+        raise _Unusable(ChannelUrlUnusable(UrlFault.BAD_HOST))
     return url
 
 
@@ -212,29 +229,29 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _cause(error: BaseException) -> str:
-    """The failure in words of our own: those of the client may quote the URL."""
+def _cause(error: BaseException) -> Message:
+    """The failure, as a message of our own: the words of the client may quote the URL."""
     link: BaseException | None = error
     for _ in range(8):
         if link is None:
             break
         if isinstance(link, AddressRefused):
-            return str(link)
+            return link.reason
         if isinstance(link, ssl.SSLCertVerificationError):
-            return f"TLS failure: {link.verify_message}"
+            return ExchangeBroken(ExchangeFault.TLS, str(link.verify_message))
         if isinstance(link, ssl.SSLError):
-            return "TLS failure"
+            return ExchangeBroken(ExchangeFault.TLS, "")
         link = link.__cause__ or link.__context__
     match error:
         case httpx.TimeoutException():
-            return "timed out"
+            return ExchangeBroken(ExchangeFault.TIMED_OUT, "")
         case httpx.ConnectError():
-            return "the receiver cannot be reached"
+            return ExchangeBroken(ExchangeFault.UNREACHABLE, "")
         case httpx.ProxyError():
-            return "the proxy refuses"
+            return ExchangeBroken(ExchangeFault.PROXY_REFUSES, "")
         case httpx.RemoteProtocolError():
-            return "the receiver broke off or does not speak HTTP"
+            return ExchangeBroken(ExchangeFault.NOT_HTTP, "")
         case httpx.NetworkError():
-            return "the connection was lost"
+            return ExchangeBroken(ExchangeFault.LOST, "")
         case _:
-            return f"the exchange failed ({type(error).__name__})"
+            return ExchangeFailed(type(error).__name__)

@@ -16,6 +16,20 @@ from pathlib import Path
 
 from logcaster_guard.adapters.journal_codec import EventCodec, Unreadable
 from logcaster_guard.domain.errors import JournalUnavailable
+from logcaster_guard.messages.journal_faults import (
+    EventUnreadable,
+    JournalAltered,
+    JournalBroken,
+    JournalCut,
+    JournalDamaged,
+    JournalNoFile,
+    JournalOfVersion,
+    JournalRefused,
+    NoJournalOfGuard,
+    SqliteFault,
+    StreamDamaged,
+)
+from logcaster_guard.messages.texts import failure
 from logcaster_guard.ports import Entry
 
 APPLICATION_ID = 0x4C434731
@@ -45,16 +59,16 @@ _NOTHING: Mapping[str, tuple[int, bytes]] = {}
 Row = tuple[int, str, int, str, bytes]
 """Position, stream, seq, body and digest."""
 
-_CAUSES = {
-    sqlite3.SQLITE_FULL: "the disk is full: free some space",
-    sqlite3.SQLITE_BUSY: "another program has it locked: close that program",
-    sqlite3.SQLITE_LOCKED: "another program has it locked: close that program",
-    sqlite3.SQLITE_READONLY: "it cannot be written: check its permissions and that its volume is not read-only",
-    sqlite3.SQLITE_PERM: "it cannot be written: check its permissions",
-    sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check its permissions and those of its folder",
-    sqlite3.SQLITE_CORRUPT: f"it is damaged: {RESTORE}",
-    sqlite3.SQLITE_NOTADB: f"it is damaged: {RESTORE}",
-    sqlite3.SQLITE_IOERR: "the disk failed or is full: check the volume",
+_FAULTS = {
+    sqlite3.SQLITE_FULL: SqliteFault.FULL,
+    sqlite3.SQLITE_BUSY: SqliteFault.LOCKED,
+    sqlite3.SQLITE_LOCKED: SqliteFault.LOCKED,
+    sqlite3.SQLITE_READONLY: SqliteFault.READ_ONLY,
+    sqlite3.SQLITE_PERM: SqliteFault.NO_PERMISSION,
+    sqlite3.SQLITE_CANTOPEN: SqliteFault.CANNOT_OPEN,
+    sqlite3.SQLITE_CORRUPT: SqliteFault.CORRUPT,
+    sqlite3.SQLITE_NOTADB: SqliteFault.CORRUPT,
+    sqlite3.SQLITE_IOERR: SqliteFault.DISK,
 }
 
 
@@ -65,16 +79,15 @@ def told(path: Path, verb: str) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0)
-        cause = _CAUSES.get(code & 0xFF, "SQLite failed")
+        fault = _FAULTS.get(code & 0xFF, SqliteFault.OTHER)
         name = getattr(error, "sqlite_errorname", type(error).__name__)
-        raise JournalUnavailable(f"the journal {path} cannot be {verb}: {cause} ({name})") from error
+        raise failure(JournalUnavailable, JournalBroken(str(path), verb, fault, name)) from error
     except UnicodeDecodeError as error:
         # Python's binding fails so when SQLite's own message quotes a damaged schema.
-        raise JournalUnavailable(f"the journal {path} cannot be {verb}: {_CAUSES[sqlite3.SQLITE_CORRUPT]}") from error
+        raise failure(JournalUnavailable, JournalBroken(str(path), verb, SqliteFault.CORRUPT, "")) from error
     except OSError as error:
-        raise JournalUnavailable(
-            f"the journal {path} cannot be {verb}: {error.strerror or error}: check its folder and volume"
-        ) from error
+        refused = JournalRefused(str(path), verb, str(error.strerror or error))
+        raise failure(JournalUnavailable, refused) from error
 
 
 def check_header(path: Path) -> None:
@@ -83,23 +96,18 @@ def check_header(path: Path) -> None:
     Raises `JournalUnavailable`.
     """
     if not stat.S_ISREG(path.stat().st_mode):
-        raise JournalUnavailable(f"the journal {path} is not a regular file: name a file")
+        raise failure(JournalUnavailable, JournalNoFile(str(path)))
     with path.open("rb") as file:
         header = file.read(_HEADER_SIZE)
     if len(header) < _HEADER_SIZE:
-        raise JournalUnavailable(
-            f"the journal {path} is cut short ({len(header)} bytes): move it away and restore a copy"
-        )
+        raise failure(JournalUnavailable, JournalCut(str(path), len(header)))
     identity = int.from_bytes(header[68:72], "big")
     if not header.startswith(b"SQLite format 3\0") or identity != APPLICATION_ID:
-        raise JournalUnavailable(f"{path} is not a journal of LogCaster Guard: name another file")
+        raise failure(JournalUnavailable, NoJournalOfGuard(str(path)))
     version = int.from_bytes(header[60:64], "big")
     if version != FORMAT:
-        age = "a newer" if version > FORMAT else "an older"
-        raise JournalUnavailable(
-            f"the journal {path} is of {age} version of LogCaster Guard (it has format {version}, and this version "
-            f"reads format {FORMAT}): run the version that wrote it, or name another file"
-        )
+        of_version = JournalOfVersion(str(path), version > FORMAT, str(version), FORMAT)
+        raise failure(JournalUnavailable, of_version)
 
 
 def check_structure(path: Path, database: sqlite3.Connection) -> None:
@@ -107,10 +115,10 @@ def check_structure(path: Path, database: sqlite3.Connection) -> None:
     # Not quick_check: it passes by an index that does not fit its table, and appends go by the index.
     found = database.execute("PRAGMA integrity_check(1)").fetchone()
     if found != ("ok",):
-        raise JournalUnavailable(f"the journal {path} is damaged ({found[0]!r:.200}): {RESTORE}")
+        raise failure(JournalUnavailable, JournalDamaged(str(path), f"{found[0]!r:.200}"))
     objects = database.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").fetchall()
     if [" ".join(sql.split()) for (sql,) in objects] != [" ".join(SCHEMA.split())]:
-        raise JournalUnavailable(f"the journal {path} holds tables, indexes or triggers that no guard made: {RESTORE}")
+        raise failure(JournalUnavailable, JournalAltered(str(path)))
 
 
 def verified(path: Path, rows: Iterable[Row], known: Mapping[str, tuple[int, bytes]] = _NOTHING) -> Iterator[Row]:
@@ -122,7 +130,7 @@ def verified(path: Path, rows: Iterable[Row], known: Mapping[str, tuple[int, byt
     for row in rows:
         _, stream, seq, _, found = row
         if not follows(row, *last.get(stream, (0, NO_DIGEST))):
-            raise JournalUnavailable(f"the journal {path} is damaged at stream {stream!r}, seq {seq}: {RESTORE}")
+            raise failure(JournalUnavailable, StreamDamaged(str(path), f"{stream!r}", seq))
         last[stream] = (seq, found)
         yield row
 
@@ -147,10 +155,7 @@ def entry_of(codec: EventCodec, path: Path, row: Row) -> Entry:
     try:
         return Entry(stream=stream, seq=seq, position=position, event=codec.decode(body))
     except Unreadable as error:
-        raise JournalUnavailable(
-            f"the journal {path} holds an event that cannot be read (stream {stream}, seq {seq}: {error}): "
-            "run the version that wrote it, or restore a copy"
-        ) from error
+        raise failure(JournalUnavailable, EventUnreadable(str(path), stream, seq, str(error))) from error
 
 
 def text(raw: bytes) -> str:

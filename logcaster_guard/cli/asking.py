@@ -22,6 +22,7 @@ from logcaster_guard.cli.check import BAD_INPUT
 from logcaster_guard.domain.ledger import ReleaseStatus
 from logcaster_guard.fields.faults import Refused, escaped
 from logcaster_guard.fields.urls import check_base_url
+from logcaster_guard.messages.texts import english
 
 Json = dict[str, Any]
 
@@ -145,7 +146,7 @@ async def _fetch(url: str) -> Answer | str:
         return f"timed out after {_TIMEOUT:.0f} s"
     finally:
         await fetcher.aclose()
-    return found if isinstance(found, Answer) else found.detail or str(found.fault)
+    return found if isinstance(found, Answer) else english().text(found.detail) or str(found.fault)
 
 
 def _understood(answer: Answer, base: str) -> Json:

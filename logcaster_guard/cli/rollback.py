@@ -28,6 +28,7 @@ from logcaster_guard.cli.run import Config
 from logcaster_guard.cli.writing import Way
 from logcaster_guard.config.loading import Loaded, load
 from logcaster_guard.domain.errors import ClusterError, ConfigurationError, JournalUnavailable, Unavailable
+from logcaster_guard.domain.guard_reasons import JournalUnusable
 from logcaster_guard.domain.inbox.annotations import MAX_REASON
 from logcaster_guard.domain.inbox.commands import ROLLBACK_VALID_FOR, RollBack, Wish, is_name_of_release, wished
 from logcaster_guard.domain.message import Message, Reason
@@ -37,7 +38,7 @@ from logcaster_guard.domain.signals import Target
 from logcaster_guard.engine.command_writer import Place
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.engine.manual_runs import ManualRuns, Preview
-from logcaster_guard.messages.texts import english
+from logcaster_guard.messages.texts import english, failure
 from logcaster_guard.ports import Kind
 from logcaster_guard.web.rendering import one_run
 
@@ -204,7 +205,7 @@ async def _turn(guard: Guard, within: float) -> None:
     end = time.monotonic() + within
     while guard.read_model.standby or not guard.read_model.journal_read:
         if time.monotonic() > end:
-            raise Unavailable(guard.read_model.standing_by or "the journal cannot be used")
+            raise failure(Unavailable, guard.read_model.standing_by or JournalUnusable())
         await asyncio.sleep(0.1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from enum import StrEnum
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -13,19 +14,27 @@ _REFUSED = tuple(
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
-def refusal(text: str) -> str | None:
-    """Why the guard does not speak to this IP address, in words that follow it; None if it may, or it is none."""
+class Forbidden(StrEnum):
+    """What an address is that the guard does not speak to."""
+
+    LINK_LOCAL = "link_local"
+    GROUP = "group"
+    UNSPECIFIED = "unspecified"
+
+
+def refusal(text: str) -> Forbidden | None:
+    """Why the guard does not speak to this IP address; None if it may, or it is none."""
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return None
     every = (address, *_embedded(address))
     if any(a in n for a in every for n in _REFUSED if a.version == n.version):
-        return "a link-local or metadata address, which is refused"
+        return Forbidden.LINK_LOCAL
     if any(a.is_multicast for a in every):
-        return "the address of a group and not of one host, which is refused"
+        return Forbidden.GROUP
     if any(a.is_unspecified for a in every):
-        return "the unspecified address, which is refused"
+        return Forbidden.UNSPECIFIED
     return None
 
 

@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from logcaster_guard.domain.step_observations import BelowBudget
+
 Json = dict[str, Any]
 _LONGEST_HELPER, _HELPER_ENDING = 46, "-rollback"
 HELPER_LABEL = "guard.logcaster.io/helper"
@@ -82,15 +84,14 @@ def wanted_healthy(budget: Mapping[str, Any], expected: int) -> int:
 
 def short_of(
     budgets: Sequence[Json], pods: Sequence[Mapping[str, Any]], *, removed: int, expected: int
-) -> str | None:  # fmt: skip
+) -> BelowBudget | None:  # fmt: skip
     """Which budget would be broken if `removed` healthy pods went and `expected` were wanted; None if none would."""
     for budget in budgets:
         selector = (budget.get("spec") or {}).get("selector")
         healthy = sum(is_serving(p, None) and matches(selector, labels_of(p)) for p in pods)
         wanted = wanted_healthy(budget, expected)
         if healthy - removed < wanted:
-            name = budget["metadata"]["name"]
-            return f"disruption budget {name} wants {wanted} healthy pods, and {healthy - removed} would be left"
+            return BelowBudget(budget["metadata"]["name"], wanted, healthy - removed)
     return None
 
 

@@ -10,7 +10,15 @@ from typing import Any
 from logcaster_guard.domain import provenance
 from logcaster_guard.domain.capacity import HELPER_LABEL, is_helper
 from logcaster_guard.domain.compensations import CompensationKind
+from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.provenance import MANAGED, RUN, TOKEN
+from logcaster_guard.domain.provenance_reasons import (
+    AnotherOne,
+    ClaimUnproven,
+    NamesNoRun,
+    NamesUnknownRun,
+    NotMadeByRun,
+)
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Compensation, Field
 from logcaster_guard.domain.workload import Workload
@@ -23,23 +31,23 @@ LONGEST = 80
 class Claim:
     """`object` (`Deployment default/web`) carries marks that the journal does not bear out.
 
-    `key` is the same for the same marks on the same object. `reason` is a clause; `remedy` is what a person does, as
+    `key` is the same for the same marks on the same object. `remedy` is what a person does, as
     commands. `orphan`: it looks like the helper of a run that the journal does not know.
     """
 
     object: str
     key: str
-    reason: str
+    reason: Reason
     remedy: str
     orphan: bool = False
 
     @property
-    def sentence(self) -> str:
+    def summary(self) -> ClaimUnproven:
         """As status shows it."""
-        return f"{self.object} carries the guard's marks, but {self.reason}. The guard leaves it alone."
+        return ClaimUnproven(self.object, self.reason)
 
 
-def claim(object: str, uid: str, marks: str, reason: str, remedy: str, *, orphan: bool = False) -> Claim:  # noqa: A002
+def claim(object: str, uid: str, marks: str, reason: Reason, remedy: str, *, orphan: bool = False) -> Claim:  # noqa: A002
     """A claim whose key is made of the object's uid and its marks."""
     digest = hashlib.sha256(f"{uid}/{marks}".encode()).hexdigest()[:16]
     return Claim(object, f"{object}/{digest}", reason, remedy, orphan=orphan)
@@ -85,16 +93,15 @@ def _is_old(run: Run, found: Workload, kinds: Mapping[str, CompensationKind]) ->
     return run.wrote(Field.EXISTENCE) and any(not owed.token for owed in made)
 
 
-def _reason(found: Workload, known: Run | None, marker: str, kinds: Mapping[str, CompensationKind]) -> str:
+def _reason(found: Workload, known: Run | None, marker: str, kinds: Mapping[str, CompensationKind]) -> Message:
     if known is None:
-        who = f"names run {marker}, which the journal does not know" if marker else "names no run"
-        return f"it {who}"
+        return NamesUnknownRun(marker) if marker else NamesNoRun()
     for owed in known.taken.values():
         if owed.object == found.name:
             owner = kinds[owed.kind].owner
             uid = "" if owner is None else owner(known.opened.plan)
-            return provenance.disowned(found.raw, owed, owner=uid) or "it is another one"
-    return f"run {known.id}, which it names, did not make it"
+            return provenance.disowned(found.raw, owed, owner=uid) or AnotherOne()
+    return NotMadeByRun(known.id, named=True)
 
 
 def _remedy(found: Workload, *, orphan: bool) -> str:

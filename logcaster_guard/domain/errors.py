@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from logcaster_guard.domain.message import Message, Reason
+
 
 class GuardError(Exception):
-    """Base of every failure that is told to people in one sentence."""
+    """Base of every failure that is told to people in one sentence.
+
+    `reason` is what they are told in their language: a message where the guard has words of its own for it, else the
+    text itself, which is quoted. `messages.texts.failure` makes one of a message. The domain knows no texts: one of
+    its own has the kind of the message as its text.
+    """
+
+    def __init__(self, text: str = "", *, reason: Message | None = None) -> None:
+        super().__init__(text or ("" if reason is None else reason.kind))
+        self.reason: Reason = text if reason is None else reason
 
 
 class ConfigurationError(GuardError):
@@ -41,8 +52,10 @@ class ClusterError(GuardError):
     `status` is the HTTP status, 0 when no answer came; `retry_after` is in seconds.
     """
 
-    def __init__(self, message: str, *, status: int = 0, retry_after: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, text: str = "", *, status: int = 0, retry_after: float | None = None, reason: Message | None = None
+    ) -> None:
+        super().__init__(text, reason=reason)
         self.status = status
         self.retry_after = retry_after
 

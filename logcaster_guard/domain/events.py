@@ -164,7 +164,7 @@ class TriggerCleared:
 
     at: datetime
     rule: str
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ class TargetFrozen:
     by: str
     reason: str
     spec: str = ""
-    who: str = ""
+    who: Reason = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ class TargetThawed:
 
     at: datetime
     by: str
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)

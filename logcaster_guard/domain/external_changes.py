@@ -38,7 +38,7 @@ def external_change(run: Run, workload: Workload | None, service: Mapping[str, A
         if service is None:
             return ServiceDeleted(f"{plan.namespace}/{plan.service}")
         who = written_by(service, field_owners.SELECTOR, since=run.opened.at)
-        return SelectorChanged(f"{plan.namespace}/{plan.service}", who.strip(" ()"))
+        return SelectorChanged(f"{plan.namespace}/{plan.service}", who)
     return theirs
 
 
@@ -62,11 +62,11 @@ def external_workload_change(run: Run, workload: Workload | None) -> Message | N
         return theirs
     if _leaves_nothing_to_do(run) and workload.hash == plan.to_template:
         who = released_by(workload.raw, since=run.opened.at)
-        return GoodReleaseOut(name, who.strip(" ()"))
+        return GoodReleaseOut(name, who)
     sizes = _sizes(run)
     if workload.replicas not in sizes and (_pins(plan) or not plan.autoscaled):
         who = written_by(workload.raw, field_owners.REPLICAS, since=run.opened.at)
-        return WorkloadScaled(name, min(sizes), workload.replicas, who.strip(" ()"))
+        return WorkloadScaled(name, min(sizes), workload.replicas, who)
     return None
 
 
@@ -101,7 +101,7 @@ def external_live_change(run: Run, live: Workload | None) -> Message | None:
 def _paused_or_frozen(run: Run, workload: Workload) -> Message | None:
     if workload.paused:
         who = written_by(workload.raw, field_owners.PAUSED, since=run.opened.at)
-        return WorkloadPaused(f"{workload.kind} {workload.namespace}/{workload.name}", who.strip(" ()"))
+        return WorkloadPaused(f"{workload.kind} {workload.namespace}/{workload.name}", who)
     return _frozen(run, workload)
 
 
@@ -111,14 +111,14 @@ def _frozen(run: Run, workload: Workload) -> Message | None:
     if reason is None or run.asks is not None:
         return None
     who = written_by(workload.raw, ("metadata", "annotations", FREEZE), since=run.opened.at)
-    return WorkloadFrozen(f"{workload.namespace}/{workload.name}", reason[:200], who.strip(" ()"))
+    return WorkloadFrozen(f"{workload.namespace}/{workload.name}", reason[:200], who)
 
 
 def _another_release(run: Run, workload: Workload, *planned: str) -> Message | None:
     if workload.hash in planned:
         return None
     who = released_by(workload.raw, since=run.opened.at)
-    return AnotherReleaseOut(f"{workload.namespace}/{workload.name}", workload.images, who.strip(" ()"))
+    return AnotherReleaseOut(f"{workload.namespace}/{workload.name}", workload.images, who)
 
 
 def _claimed(step: Step, *fields: Field) -> list[Any]:

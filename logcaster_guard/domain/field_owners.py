@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from logcaster_guard.domain.message import Reason
+from logcaster_guard.domain.provenance_reasons import FieldManager
+
 Entry = Mapping[str, Any]
 
 MANAGER = "logcaster-guard"
@@ -34,7 +37,7 @@ def entries_of(raw: Mapping[str, Any]) -> list[Entry]:
     return (raw.get("metadata") or {}).get("managedFields") or []
 
 
-def written_by(raw: Mapping[str, Any], *paths: tuple[str, ...], since: datetime) -> str:
+def written_by(raw: Mapping[str, Any], *paths: tuple[str, ...], since: datetime) -> Reason:
     """` (field manager kubectl-edit, 2026-01-01T10:00:00Z)`: who owns the field at one of `paths` and wrote last.
 
     Only whoever wrote since then can have changed it: where somebody removed something, which nobody owns then, the
@@ -44,12 +47,12 @@ def written_by(raw: Mapping[str, Any], *paths: tuple[str, ...], since: datetime)
     return _last(raw, lambda entry: any(_owns(entry, path) for path in paths), since)
 
 
-def annotated_by(raw: Mapping[str, Any], annotation: str) -> str:
+def annotated_by(raw: Mapping[str, Any], annotation: str) -> Reason:
     """Likewise, who owns an annotation: whoever gave it its present value."""
     return written_by(raw, ("metadata", "annotations", annotation), since=_EVER)
 
 
-def released_by(raw: Mapping[str, Any], *, since: datetime) -> str:
+def released_by(raw: Mapping[str, Any], *, since: datetime) -> Reason:
     """Likewise, who last wrote a part of a workload's pod template that tells one release from another."""
     return _last(raw, owns_release, since)
 
@@ -61,14 +64,14 @@ def owns_release(entry: Entry) -> bool:
     return bool(metadata or set(template) - {".", "f:metadata"})
 
 
-def _last(raw: Mapping[str, Any], owns: Callable[[Entry], bool], since: datetime) -> str:
+def _last(raw: Mapping[str, Any], owns: Callable[[Entry], bool], since: datetime) -> Reason:
     owners = [e for e in entries_of(raw) if e.get("manager") != MANAGER and owns(e)]
     dated = [(at, e) for e in owners if (at := _at(e)) is not None and at >= since - SKEW]
     if dated:
         at, last = max(dated, key=lambda found: found[0])
-        return f" (field manager {_name(last)}, {at:%Y-%m-%dT%H:%M:%SZ})"
+        return FieldManager(_name(last), at)
     scaled = [e for e in owners if e.get("subresource") == "scale"]
-    return f" (field manager {_name(scaled[-1])})" if scaled else ""
+    return FieldManager(_name(scaled[-1]), None) if scaled else ""
 
 
 def _name(entry: Entry) -> str:

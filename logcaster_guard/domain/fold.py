@@ -17,6 +17,17 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from logcaster_guard.domain.guard_reasons import (
+    BucketsMissing,
+    NoneOfThesePods,
+    NoRequests,
+    NoStatusLabel,
+    NotAStatus,
+    OthersPodsAlone,
+    RequestsTooFew,
+    SeriesNameNoPod,
+)
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.ownership import Roster
 from logcaster_guard.domain.signals import ByPod, Gap, Measure, NoData, Value
 
@@ -103,15 +114,15 @@ def _chosen(by_pod: ByPod, series: Sequence[PodSeries], scope: Scope) -> Sequenc
     if not named:
         if scope.whole:
             return series
-        return NoData(0.0, Gap.NOT_BY_POD, f"no series of {by_pod.metric} names a pod of {scope.namespace}")
+        return NoData(0.0, Gap.NOT_BY_POD, SeriesNameNoPod(by_pod.metric, scope.namespace))
     pods = {s.pod: scope.roster.release(s.pod) for s in named}
     own = {pod for pod, release in pods.items() if release is not None}
     if not own:
-        return NoData(0.0, Gap.EMPTY, f"{by_pod.metric} is of other workloads' pods alone: {_some(pods)}")
+        return NoData(0.0, Gap.EMPTY, OthersPodsAlone(by_pod.metric, *_some(pods)))
     if scope.releases is not None:
         own = {pod for pod in own if pods[pod] in scope.releases}
         if not own:
-            return NoData(0.0, Gap.EMPTY, f"{by_pod.metric} of none of these pods")
+            return NoData(0.0, Gap.EMPTY, NoneOfThesePods(by_pod.metric))
     return [s for s in named if s.pod in own]
 
 
@@ -160,7 +171,7 @@ def _p95(by_pod: ByPod, series: Sequence[PodSeries], enough: Enough) -> _NumberA
             return too_few
         seconds = quantile(0.95, buckets[at])
         if math.isnan(seconds):
-            return NoData(at, Gap.NOT_A_NUMBER, f"{by_pod.metric} needs a +Inf and a finite bucket")
+            return NoData(at, Gap.NOT_A_NUMBER, BucketsMissing(by_pod.metric))
         return Value(at, seconds, ceiling=max(b for b in buckets[at] if math.isfinite(b)))
 
     return number_at
@@ -185,10 +196,10 @@ _MEASURES: Mapping[Measure, Callable[[ByPod, Sequence[PodSeries], Enough], _Numb
 
 def _too_few(at: float, rate: float, enough: Enough) -> NoData | None:
     if rate <= 0:
-        return NoData(at, Gap.EMPTY, f"no requests in {enough.seconds:g} s")
+        return NoData(at, Gap.EMPTY, NoRequests(enough.seconds))
     if rate * enough.seconds < enough.requests - 1e-6:
-        requests = f"{rate * enough.seconds:.0f} requests in {enough.seconds:g} s"
-        return NoData(at, Gap.TOO_FEW, f"{requests}; {enough.requests} are needed")
+        seen = round(rate * enough.seconds)
+        return NoData(at, Gap.TOO_FEW, RequestsTooFew(seen, enough.seconds, enough.requests))
     return None
 
 
@@ -198,16 +209,17 @@ def _finite(reading: Value | NoData) -> Value | NoData:
     return reading
 
 
-def _no_status(by_pod: ByPod, values: set[str]) -> str:
+def _no_status(by_pod: ByPod, values: set[str]) -> Message:
     held = values - {""}
     if held:
-        return f"the label {by_pod.status_label} of {by_pod.metric} holds no HTTP status: {_some(held)}"
-    return f"{by_pod.metric} has no label {by_pod.status_label}"
+        return NotAStatus(by_pod.status_label, by_pod.metric, *_some(held))
+    return NoStatusLabel(by_pod.metric, by_pod.status_label)
 
 
-def _some(names: Collection[str]) -> str:
-    shown = sorted(name[:80] for name in names)[:_NAMED]
-    return ", ".join([*shown, "…"] if len(names) > len(shown) else shown)
+def _some(names: Collection[str]) -> tuple[tuple[str, ...], bool]:
+    """Some of them, and whether there are more."""
+    shown = tuple(sorted(name[:80] for name in names)[:_NAMED])
+    return shown, len(names) > len(shown)
 
 
 def _bound(text: str) -> float | None:

@@ -21,6 +21,7 @@ from enum import StrEnum
 from typing import Any
 
 from logcaster_guard.domain.field_owners import MANAGER, entries_of
+from logcaster_guard.domain.planning_reasons import OwnerNamed
 
 Json = dict[str, Any]
 
@@ -71,20 +72,17 @@ class Owner:
         """`Kustomization flux-system/web`; the kind alone where no more is known."""
         return f"{self.kind} {self.namespace}/{self.name}" if self.known else str(self.kind)
 
-    def __str__(self) -> str:
-        project = "Argo CD" if self.kind is OwnerKind.APPLICATION else "Flux"
-        return f"{project} {self.object}" + ("" if self.known else ", whose name the workload does not tell")
-
     @property
-    def resuming(self) -> str:
-        """How a person resumes it."""
-        match self.kind:
-            case OwnerKind.APPLICATION:
-                return f"put spec.syncPolicy.automated of {self.object} back, as its annotation {MARK} tells"
-            case OwnerKind.KUSTOMIZATION:
-                return f"flux resume kustomization {self.name} --namespace {self.namespace}"
-            case OwnerKind.HELM_RELEASE:
-                return f"flux resume helmrelease {self.name} --namespace {self.namespace}"
+    def named(self) -> OwnerNamed:
+        """What people are told of whose it is."""
+        return OwnerNamed("Argo CD" if self.kind is OwnerKind.APPLICATION else "Flux", self.object, self.known)
+
+    def resuming(self, saved: Mapping[str, Any]) -> str:
+        """The command by which a person resumes it; `saved` are the fields that suspending it changed."""
+        if self.kind is not OwnerKind.APPLICATION:
+            return f"flux resume {self.kind.lower()} {self.name} --namespace {self.namespace}"
+        spec = json.dumps({"spec": {"syncPolicy": dict(saved)}})
+        return f"kubectl -n {self.namespace} patch applications.argoproj.io {self.name} --type merge -p '{spec}'"
 
 
 def owner_called(text: str) -> Owner | None:

@@ -49,7 +49,7 @@ class Record:
     bad_at: datetime | None = None
     bad_since: int | None = None
     bad_reason: Reason = ""
-    objection: str = ""
+    objection: Reason = ""
     stood: float = 0.0
     snapshot: str = ""
     good_on: frozenset[str] = frozenset()
@@ -108,7 +108,7 @@ class Freeze:
     by: str
     reason: Reason
     spec: str = ""
-    who: str = ""
+    who: Reason = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from logcaster_guard.domain.events import (
     TargetFrozen,
     TargetThawed,
 )
+from logcaster_guard.domain.guard_reasons import NoReasonGiven
 from logcaster_guard.domain.inbox.commands import Mark
 from logcaster_guard.domain.ledger import Freeze, Ledger, Record, Replacement, Rollout, Veto
 from logcaster_guard.domain.message import Reason
@@ -76,7 +77,9 @@ def _opened(ledger: Ledger, event: RunOpened) -> Ledger:
 
 
 def _frozen(ledger: Ledger, event: TargetFrozen) -> Ledger:
-    return replace(ledger, freeze=Freeze(event.at, event.by, event.reason, event.spec, event.who))
+    # Earlier versions wrote it as it stood in a sentence.
+    who = event.who.strip(" ()") if isinstance(event.who, str) else event.who
+    return replace(ledger, freeze=Freeze(event.at, event.by, event.reason, event.spec, who))
 
 
 def _closed(ledger: Ledger, event: RunClosed) -> Ledger:
@@ -200,8 +203,7 @@ def _marked(ledger: Ledger, event: RevisionMarked) -> Ledger:
         return ledger
     if event.mark is Mark.NOT_BAD:
         return _with(ledger, record.lifted)
-    words = event.words or "no reason was given"
-    record = replace(record, objection=words)
+    record = replace(record, objection=event.words or NoReasonGiven())
     if ledger.veto is not None and ledger.veto.template == event.release.key:
         ledger = replace(ledger, veto=None)
     return _bad(_with(ledger, record), event.release.key, event.at, MarkedBad(event.words))

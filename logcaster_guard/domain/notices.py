@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from logcaster_guard.domain.message import Headline
+from logcaster_guard.domain.message import Headline, Reason
 from logcaster_guard.domain.releases import LEFT_OUT
 
 
@@ -60,7 +60,7 @@ class Delivered:
 class TryLater:
     """The channel could not take it now; `after` is in seconds where the channel asked for a wait."""
 
-    detail: str
+    detail: Reason
     after: float | None = None
 
 
@@ -68,7 +68,7 @@ class TryLater:
 class Undeliverable:
     """The channel will never take this notice."""
 
-    detail: str
+    detail: Reason
 
 
 Delivery = Delivered | TryLater | Undeliverable

@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from hmac import compare_digest
 from typing import Any
 
+from logcaster_guard.domain.message import Message
+from logcaster_guard.domain.provenance_reasons import NotOfWorkload, NoToken, RunMade, ThereBefore, WithoutToken
 from logcaster_guard.domain.steps import Compensation
 from logcaster_guard.domain.workload import instant
 
@@ -22,7 +24,6 @@ TOKEN = "guard.logcaster.io/token"  # noqa: S105 - the annotation's name
 MANAGED = {"app.kubernetes.io/managed-by": "logcaster-guard"}
 CLOCKS_APART = timedelta(minutes=5)
 """By how much the API server's clock may be behind what is known of it."""
-WITHOUT_TOKEN = "an earlier version of the guard made it, and wrote no token down"  # noqa: S105 - a sentence
 
 
 def new_token() -> str:
@@ -40,8 +41,8 @@ def marks(owed: Compensation) -> dict[str, str]:
     return {RUN: owed.run, TOKEN: owed.token}
 
 
-def disowned(raw: Mapping[str, Any], owed: Compensation, *, owner: str = "", orphaned: bool = False) -> str | None:
-    """Why the Deployment is not the one that `owed` was journalled for, as a clause; None if it is.
+def disowned(raw: Mapping[str, Any], owed: Compensation, *, owner: str = "", orphaned: bool = False) -> Message | None:
+    """Why the Deployment is not the one that `owed` was journalled for; None if it is.
 
     `owner` is the uid of the workload that it must belong to, empty for none. `orphaned`: that workload is gone, and
     Kubernetes has taken the owner reference away.
@@ -49,16 +50,16 @@ def disowned(raw: Mapping[str, Any], owed: Compensation, *, owner: str = "", orp
     metadata = raw["metadata"]
     notes = metadata.get("annotations") or {}
     if metadata["name"] != owed.object:
-        return f"the run made {owed.object}"
+        return RunMade(owed.object)
     if not owed.token:
-        return WITHOUT_TOKEN
+        return WithoutToken()
     told = str(notes.get(TOKEN, "")).encode()
     if notes.get(RUN) != owed.run or not compare_digest(told, owed.token.encode()):
-        return f"it does not carry the token of run {owed.run}"
+        return NoToken(owed.run)
     owners = [o.get("uid") for o in metadata.get("ownerReferences") or []]
     if owner and owner not in owners and not (orphaned and not owners):
-        return "it does not belong to the workload that was rolled back"
+        return NotOfWorkload()
     created = instant(metadata.get("creationTimestamp"))
     if created is None or owed.since is None or created < owed.since - CLOCKS_APART:
-        return f"it was there before run {owed.run}"
+        return ThereBefore(owed.run)
     return None

@@ -61,7 +61,7 @@ class OwnerMayUndo(Message):
     """A run goes on in spite of a GitOps owner."""
 
     because: Reason
-    owner: str
+    owner: Reason
     kind: Literal["owner_may_undo"] = "owner_may_undo"
 
 
@@ -93,7 +93,7 @@ class Quiet(Message):
 class DestinationMarkedBad(Message):
     """A person marked the run's destination bad meanwhile."""
 
-    words: str
+    words: Reason
     kind: Literal["destination_marked_bad"] = "destination_marked_bad"
 
 

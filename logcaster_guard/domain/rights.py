@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from logcaster_guard.domain import gitops
 from logcaster_guard.domain.gitops import Owner, OwnerKind
+from logcaster_guard.domain.message import Reason
+from logcaster_guard.domain.planning_reasons import MissingRight
 from logcaster_guard.domain.workload import DAEMON_SET, STATEFUL_SET
 
 ROLE = "deploy/rbac.yaml"
@@ -35,13 +37,9 @@ class Right:
         """The resource as kubectl writes it: `deployments.apps`, `pods`."""
         return f"{self.resource}.{self.group}" if self.group else self.resource
 
-    def missing(self, consequence: str) -> str:
-        """A sentence that says that it is not there, what follows from that, and what grants it."""
-        which = f"{self.full_name} {self.name}" if self.name else self.full_name
-        return (
-            f"The guard cannot {self.verb} {which} in namespace {self.namespace}, so {consequence}: grant its account "
-            f"the verb {self.verb} on {self.full_name} there, as {self.granted_by} does."
-        )
+    def missing(self, consequence: Reason) -> MissingRight:
+        """That it is not there, what follows from that, and what grants it."""
+        return MissingRight(self.verb, self.full_name, self.name, self.namespace, consequence, self.granted_by)
 
 
 _WORKLOADS: Mapping[str, str] = {

@@ -24,6 +24,7 @@ from logcaster_guard.domain.events import (
     StepIntended,
     StepStarted,
 )
+from logcaster_guard.domain.guard_reasons import RunNeverOpened
 from logcaster_guard.domain.inbox.commands import RunCommand
 from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Pending, Unclear
@@ -221,7 +222,7 @@ def extend(runs: Mapping[str, Run], event: Event) -> Run | None:
             | RunClosed()
         ):
             if event.run not in runs:
-                raise GuardError(f"The journal tells of a step of run {event.run}, which was never opened.")
+                raise GuardError(reason=RunNeverOpened(event.run))
             return _after(runs[event.run], event)
         case _:
             return None
@@ -264,7 +265,7 @@ def next(  # noqa: A001 - the protocol's word
     now: datetime,
     elapsed: float,
     *,
-    objection: str = "",
+    objection: Reason = "",
     stood_in_for: bool = False,
 ) -> Decision:
     """What the run does next.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from logcaster_guard.domain.gitops import GitOps
+from logcaster_guard.domain.message import Reason
 
 
 class Unit(StrEnum):
@@ -83,7 +84,7 @@ class NoData:
 
     at: float
     gap: Gap
-    detail: str = ""
+    detail: Reason = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class SourceError:
 
     at: float
     fault: Fault
-    detail: str = ""
+    detail: Reason = ""
     retry_after: float | None = None
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from logcaster_guard.domain.configuration.content import NoContent
 from logcaster_guard.domain.configuration.references import ConfigKind
 from logcaster_guard.domain.errors import GuardError
+from logcaster_guard.domain.guard_reasons import NoPartOfSnapshot, NoSnapshot, SnapshotFormat
 from logcaster_guard.domain.rules import SnapshotPolicy
 
 Json = dict[str, Any]
@@ -80,8 +81,8 @@ class Index:
                 omissions = [Omission(k, ns, name, NoContent(why), d) for k, ns, name, why, d in body["omissions"]]
                 return cls(at, target, tuple(map(str, body["parts"])), tuple(omissions))
         except (ValueError, LookupError, TypeError, RecursionError) as error:
-            raise SnapshotUnreadable("The blob is not a snapshot.") from error
-        raise SnapshotUnreadable(f"The snapshot has the format {found!r:.20}; this version reads {WHOLE} and {FORMAT}.")
+            raise SnapshotUnreadable(reason=NoSnapshot()) from error
+        raise SnapshotUnreadable(reason=SnapshotFormat(f"{found!r:.20}", f"{WHOLE}, {FORMAT}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +133,8 @@ def manifests_in(part: bytes) -> Sequence[Json]:
         if isinstance(found, list) and all(m["metadata"]["name"] for m in found):
             return found
     except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise SnapshotUnreadable("The blob is no part of a snapshot.") from error
-    raise SnapshotUnreadable("The blob is no part of a snapshot.")
+        raise SnapshotUnreadable(reason=NoPartOfSnapshot()) from error
+    raise SnapshotUnreadable(reason=NoPartOfSnapshot())
 
 
 def parts_named(blob: bytes) -> Sequence[str]:

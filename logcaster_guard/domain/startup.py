@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from logcaster_guard.domain.capacity import is_serving
+from logcaster_guard.domain.step_observations import ContainerWaits
 from logcaster_guard.domain.workload import instant
 
 AT_ONCE = frozenset({"InvalidImageName", "ErrImageNeverPull"})
@@ -48,7 +49,7 @@ _ABSENT = re.compile(r"not found|manifest unknown|does not exist|couldn't find k
 _LONGEST = 300
 
 
-def never_starts(pods: Iterable[Mapping[str, Any]], now: datetime, *, lasted: float) -> str | None:
+def never_starts(pods: Iterable[Mapping[str, Any]], now: datetime, *, lasted: float) -> ContainerWaits | None:
     """Why no pod of a release will ever start, in the kubelet's words; None while that is not sure.
 
     `pods` are all of the release's, `lasted` is for how long (in seconds) they are waited for. Where one of them
@@ -61,7 +62,7 @@ def never_starts(pods: Iterable[Mapping[str, Any]], now: datetime, *, lasted: fl
         age = 0.0 if created is None else min(lasted, (now - created).total_seconds())
         for container in _containers(pod):
             if _is_absent(container) or (alone and _stays(container, age)):
-                return f"container {container.get('name')} of pod {pod['metadata']['name']} is in {_words(container)}"
+                return _seen(pod["metadata"]["name"], container)
     return None
 
 
@@ -103,9 +104,8 @@ def _restarts(container: Mapping[str, Any]) -> int:
     return int(container.get("restartCount") or 0)
 
 
-def _words(container: Mapping[str, Any]) -> str:
+def _seen(pod: str, container: Mapping[str, Any]) -> ContainerWaits:
     ended = (container.get("lastState") or {}).get("terminated") or {}
-    code = f", exit code {ended['exitCode']} {ended.get('reason') or ''}".rstrip() if "exitCode" in ended else ""
-    crashed = f" ({_restarts(container)} restarts{code})" if _restarts(container) else ""
-    message = _message(container)
-    return f"{_reason(container)}{crashed}{f': {message}' if message else ''}"
+    code = f"{ended['exitCode']} {ended.get('reason') or ''}".rstrip() if "exitCode" in ended else ""
+    name, reason = str(container.get("name")), _reason(container)
+    return ContainerWaits(name, pod, reason, _restarts(container), code, _message(container))

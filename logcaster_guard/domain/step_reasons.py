@@ -179,7 +179,7 @@ class SizeIsTheirs(Message):
 
     now: int
     before: str
-    who: str
+    who: Reason
     kind: Literal["step.size_is_theirs"] = "step.size_is_theirs"
 
 
@@ -189,7 +189,7 @@ class MinimumIsTheirs(Message):
 
     now: str
     before: str
-    who: str
+    who: Reason
     kind: Literal["step.minimum_is_theirs"] = "step.minimum_is_theirs"
 
 
@@ -201,7 +201,7 @@ class BoundsAreTheirs(Message):
     maximum: str
     before_minimum: str
     before_maximum: str
-    who: str
+    who: Reason
     kind: Literal["step.bounds_are_theirs"] = "step.bounds_are_theirs"
 
 
@@ -209,7 +209,7 @@ class BoundsAreTheirs(Message):
 class SelectorIsTheirs(Message):
     """Somebody else changed the Service's selector."""
 
-    who: str
+    who: Reason
     kind: Literal["step.selector_is_theirs"] = "step.selector_is_theirs"
 
 
@@ -241,5 +241,5 @@ class OwnerKeptByOthers(Message):
 class SomebodyPutBadBack(Message):
     """Somebody put the bad release back."""
 
-    who: str
+    who: Reason
     kind: Literal["step.somebody_put_bad_back"] = "step.somebody_put_bad_back"

@@ -128,7 +128,7 @@ class Step(ABC):
         """Whether a run that cannot observe it until the deadline ends inconclusive: what it waits for may be there."""
 
     @abstractmethod
-    def line(self, plan: Plan) -> str:
+    def line(self, plan: Plan) -> Reason:
         """How it reads in a plan: what is done, in one line."""
 
     @property
@@ -316,17 +316,12 @@ class Plan:
         return ReleaseId(self.to_template, self.to_configuration)
 
     @property
-    def good(self) -> str:
-        """The images of the good release, as people read them."""
-        return ", ".join(self.to_images) or "the good release"
-
-    @property
     def rights(self) -> Sequence[Right]:
         """What its steps need, each once, in the order of the steps."""
         return list(dict.fromkeys(right for step in self.steps for right in step.rights(self)))
 
     @property
-    def lines(self) -> list[str]:
+    def lines(self) -> list[Reason]:
         """What each step does, in its order."""
         return [step.line(self) for step in self.steps]
 

@@ -21,7 +21,7 @@ class SelectorChanged(Message):
     """Somebody changed the Service's selector."""
 
     service: str
-    who: str
+    who: Reason
     kind: Literal["theirs.selector_changed"] = "theirs.selector_changed"
 
 
@@ -54,7 +54,7 @@ class GoodReleaseOut(Message):
     """Somebody rolled the good release out already."""
 
     workload: str
-    who: str
+    who: Reason
     kind: Literal["theirs.good_release_out"] = "theirs.good_release_out"
 
 
@@ -65,7 +65,7 @@ class WorkloadScaled(Message):
     workload: str
     before: int
     now: int
-    who: str
+    who: Reason
     kind: Literal["theirs.workload_scaled"] = "theirs.workload_scaled"
 
 
@@ -74,7 +74,7 @@ class WorkloadPaused(Message):
     """Somebody paused the workload's rollout."""
 
     workload: str
-    who: str
+    who: Reason
     kind: Literal["theirs.workload_paused"] = "theirs.workload_paused"
 
 
@@ -84,7 +84,7 @@ class WorkloadFrozen(Message):
 
     workload: str
     words: str
-    who: str
+    who: Reason
     kind: Literal["theirs.workload_frozen"] = "theirs.workload_frozen"
 
 
@@ -94,7 +94,7 @@ class AnotherReleaseOut(Message):
 
     workload: str
     images: tuple[str, ...]
-    who: str
+    who: Reason
     kind: Literal["theirs.another_release_out"] = "theirs.another_release_out"
 
 
@@ -102,7 +102,7 @@ class AnotherReleaseOut(Message):
 class BadReleaseOutAgain(Message):
     """Somebody rolled the bad release out again."""
 
-    who: str
+    who: Reason
     kind: Literal["theirs.bad_release_out_again"] = "theirs.bad_release_out_again"
 
 
@@ -121,7 +121,7 @@ class HelperScaled(Message):
     helper: str
     before: int
     now: int
-    who: str
+    who: Reason
     kind: Literal["theirs.helper_scaled"] = "theirs.helper_scaled"
 
 

@@ -15,7 +15,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from logcaster_guard.domain.field_owners import entries_of, owns_release
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.sidecar import is_guard, without_guard
+from logcaster_guard.domain.step_observations import DaemonsUpdated, RolloutProgress
 
 Json = dict[str, Any]
 
@@ -94,6 +96,16 @@ class Workload:
     def namespace(self) -> str:
         """The namespace."""
         return str(self._metadata["namespace"])
+
+    @property
+    def key(self) -> str:
+        """`shop/web`."""
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def full_name(self) -> str:
+        """`Deployment shop/web`."""
+        return f"{self.kind} {self.key}"
 
     @property
     def name(self) -> str:
@@ -199,10 +211,10 @@ class Workload:
 
     @property
     def refusal(self) -> str:
-        """Why its pods are refused (a quota, a limit, an admission webhook), led in by a comma; empty if none is."""
+        """Why its pods are refused, in the words of what refuses them; empty if none is."""
         found = [c for c in self._status.get("conditions") or [] if c.get("type") == "ReplicaFailure"]
         said = " ".join(str(c.get("message", "")) for c in found if c.get("status") == "True")
-        return f", pods are refused: {' '.join(said.split())[:LONGEST_REFUSAL]}" if said else ""
+        return " ".join(said.split())[:LONGEST_REFUSAL]
 
     @property
     def progress_deadline(self) -> float:
@@ -215,17 +227,16 @@ class Workload:
         return str(self._status.get("updateRevision") or "")
 
     @property
-    def progress(self) -> str:
-        """The rollout's state in the words of `kubectl rollout status`."""
+    def progress(self) -> Message:
+        """The rollout's state, as `kubectl rollout status` tells it."""
         status = self._status
         if self.kind == DAEMON_SET:
             updated, available = (int(status.get(k, 0)) for k in ("updatedNumberScheduled", "numberAvailable"))
-            return f"{updated} of {self.replicas} updated, {available} available"
-        return (
-            f"{int(status.get('updatedReplicas', 0))} of {self.replicas} updated, "
-            f"{int(status.get('availableReplicas', 0))} available, {int(status.get('replicas', 0))} in all"
-            f"{self.refusal}"
+            return DaemonsUpdated(updated, self.replicas, available)
+        updated, available, total = (
+            int(status.get(k, 0)) for k in ("updatedReplicas", "availableReplicas", "replicas")
         )
+        return RolloutProgress(updated, self.replicas, available, total, self.refusal)
 
     @property
     def last_applied(self) -> str | None:

@@ -9,8 +9,10 @@ from collections.abc import Collection
 from datetime import datetime
 
 from logcaster_guard.domain.errors import BlobMissing, JournalUnavailable
+from logcaster_guard.domain.guard_reasons import NeededUnread
 from logcaster_guard.domain.rules import SnapshotPolicy
 from logcaster_guard.domain.snapshots import Index, SnapshotUnreadable, within_bounds
+from logcaster_guard.messages.texts import failure
 from logcaster_guard.ports import Blobs
 
 
@@ -29,6 +31,6 @@ async def blobs_to_keep(blobs: Blobs, needed: Collection[str], policy: SnapshotP
         except SnapshotUnreadable:
             continue
     if not unread.isdisjoint(needed):
-        raise JournalUnavailable("what a rollback may need cannot be read: see logcaster-guard snapshots verify")
+        raise failure(JournalUnavailable, NeededUnread())
     kept = {*needed, *unread, *within_bounds(found, policy, now)}
     return frozenset(kept.union(*(found[digest].parts for digest in kept & found.keys())))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
+from logcaster_guard.domain.guard_reasons import PortionUnread, ReadAs
 from logcaster_guard.domain.signals import (
     Gap,
     History,
@@ -48,7 +49,7 @@ class CredibleSource:
     ) -> Reading:  # fmt: skip
         """The other's portion; no data where it has none to give."""
         if not isinstance(self._source, Divisible):
-            return NoData(end, Gap.NOT_BY_POD, f"the source {self.name} cannot read some pods alone")
+            return NoData(end, Gap.NOT_BY_POD, PortionUnread(self.name))
         return _checked(signal, await self._source.portion(target, signal, releases, start, end))
 
     def ahead(self) -> float:
@@ -62,5 +63,5 @@ class CredibleSource:
 
 def _checked(signal: Signal, reading: Reading) -> Reading:
     if isinstance(reading, Value) and not possible(signal, reading.number):
-        return NoData(reading.at, Gap.IMPOSSIBLE, f"{signal.name} is read as {reading.number:g}")
+        return NoData(reading.at, Gap.IMPOSSIBLE, ReadAs(signal.name, f"{reading.number:g}"))
     return reading

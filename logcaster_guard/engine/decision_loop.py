@@ -67,7 +67,7 @@ class DecisionLoop:
         except ClusterError as error:
             self._lines.warning("decision.postponed", about=rule.name, rule=rule.name, detail=str(error))
             if self._triggers.has(trigger) and trigger.state.phase is Phase.FIRING:
-                await self._decisions.postponed(rule, self._triggers.onset(trigger), str(error))
+                await self._decisions.postponed(rule, self._triggers.onset(trigger), error.reason)
         else:
             self._decisions.decided(rule)
 

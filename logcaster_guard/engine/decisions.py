@@ -38,8 +38,6 @@ from logcaster_guard.messages.texts import english
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 from logcaster_guard.rollbacks.ways import WAYS
 
-_MARKED = "The destination was marked bad just now"
-
 
 class Starter(Protocol):
     """Carries out a run that is in the journal."""
@@ -117,7 +115,9 @@ class Decisions:
             reasons = self._refusals.of(situation)
             if not reasons and isinstance(planned, Plan):
                 if self._marked_meanwhile(planned):
-                    self._log.warning("decision.postponed", rule=rule.name, detail=_MARKED)
+                    self._log.warning(
+                        "decision.postponed", rule=rule.name, detail="The destination was marked bad just now"
+                    )
                     return
                 await self._open(situation, planned, evidence, snapshot)
                 return
@@ -138,7 +138,11 @@ class Decisions:
             refusals = _unfit(planned)
             otherwise = next(way.otherwise(self._policy) for way in WAYS if way.action is rule.action)
             self._log.warning(
-                "strategy.unfit", rule=rule.name, action=rule.action, reasons=planned.reasons, otherwise=otherwise
+                "strategy.unfit",
+                rule=rule.name,
+                action=rule.action,
+                reasons=tuple(map(english().text, planned.reasons)),
+                otherwise=otherwise,
             )
             if otherwise is not Action.ALERT_ONLY:
                 planned = await self._planner.plan(otherwise, workload, destinations, rule=rule)
@@ -168,7 +172,7 @@ class Decisions:
         reason = TakesOver(_because(rule), old.id)
         return self._opened(situation, planned, evidence, await self._snapshot(workload), reason=reason, parent=old.id)
 
-    async def postponed(self, rule: Rule, onset: datetime, reason: str) -> None:
+    async def postponed(self, rule: Rule, onset: datetime, reason: Reason) -> None:
         """See `Refusals.postpone`."""
         await self._refusals.postpone(rule, onset, reason)
 
@@ -195,7 +199,7 @@ class Decisions:
             return None
         planned = await self._planner.plan(Action.IMMEDIATE, workload, destinations, rule=rule)
         if isinstance(planned, NotApplicable):
-            self._log.warning("fallback.refused", run=old.id, reasons=list(planned.reasons))
+            self._log.warning("fallback.refused", run=old.id, reasons=tuple(map(english().text, planned.reasons)))
             return None
         reason = FallsBack(old.id, closed.outcome, closed.reason)
         snapshot = await self._snapshot(workload)
@@ -213,7 +217,7 @@ class Decisions:
         rule = manual.as_rule(Wish(Action.IMMEDIATE))
         planned = await self._planner.plan(Action.IMMEDIATE, workload, [before], rule=rule, verified=False)
         if isinstance(planned, NotApplicable):
-            self._log.warning("fallback.refused", run=old.id, reasons=list(planned.reasons))
+            self._log.warning("fallback.refused", run=old.id, reasons=tuple(map(english().text, planned.reasons)))
             return None
         situation = self._situation(rule, old.opened.at, workload, follows=old.id)
         reason = PutsBack(old.id, closed.outcome, closed.reason)
@@ -342,7 +346,7 @@ class Decisions:
         owner = None if workload is None else gitops.owner_of(workload.raw, self._policy.argocd_namespace)
         if owner is None or (situation.gitops or self._policy.gitops) is not GitOps.PROCEED:
             return reason
-        return OwnerMayUndo(reason, str(owner))
+        return OwnerMayUndo(reason, owner.named)
 
     async def _snapshot(self, workload: Workload) -> str:
         """The digest of the manifests of all that a run may touch, as they are now; empty if it cannot be saved.

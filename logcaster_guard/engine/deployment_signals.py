@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from logcaster_guard.domain.guard_reasons import NoSourceOf, NoSourceOfHealth
 from logcaster_guard.domain.signals import Gap, NoData, Reading, Signal, SourceName, Target, Unit, Value
 from logcaster_guard.engine.sampling import read_now
 from logcaster_guard.ports import Clock, Source
@@ -41,7 +42,7 @@ class SignalInspector:
         known, source = self._targets.get(target), self._sources.get(SourceName.HTTP)
         signal = Signal(HEALTH, Unit.COUNT, SourceName.HTTP)
         if known is None or source is None:
-            return NoData(self._clock.monotonic(), Gap.NOT_READ, "no source asks for health")
+            return NoData(self._clock.monotonic(), Gap.NOT_READ, NoSourceOfHealth())
         # A name of its own, since checks in a row are counted by target.
         asked = replace(known, deployment=f"{known.deployment} at {url}", health_url=url)
         return (await read_now(source, asked, [signal]))[HEALTH]
@@ -50,7 +51,7 @@ class SignalInspector:
         signal = self._signals.get(name)
         source = None if signal is None else self._sources.get(signal.source)
         if target is None or signal is None or source is None:
-            return NoData(self._clock.monotonic(), Gap.NOT_READ, f"no source gives {name}")
+            return NoData(self._clock.monotonic(), Gap.NOT_READ, NoSourceOf(name))
         asked = replace(target, deployment=deployment)
         # How many requests are enough is the judge's to say.
         own = replace(signal, lookback=window, min_requests=0, apart=True)

@@ -12,8 +12,10 @@ from typing import Protocol
 
 from logcaster_guard.domain.compensations import CompensationKind
 from logcaster_guard.domain.errors import Conflict, GuardError, NotFound, Rejected
+from logcaster_guard.domain.guard_reasons import NobodyMarks
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Compensation, ObjectReference, Plan
+from logcaster_guard.messages.texts import failure
 from logcaster_guard.ports import Cluster, Json, Kind
 
 EPOCH = "guard.logcaster.io/epoch"
@@ -50,7 +52,7 @@ async def stamp(markers: Mapping[str, EpochMarker], places: Iterable[ObjectRefer
     """
     for place in sorted(set(places), key=str):
         if place.system not in markers:
-            raise GuardError(f"Nothing marks objects of {place.system}, such as {place.kind} {place.name}.")
+            raise failure(GuardError, NobodyMarks(place.system, f"{place.kind} {place.name}"))
         await markers[place.system](place, value)
 
 

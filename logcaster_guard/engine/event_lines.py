@@ -51,6 +51,8 @@ def shown(value: Any) -> Any:  # noqa: ANN401 - any field of an event
         return english().text(value)
     if isinstance(value, Mapping):
         return {name: shown(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(shown, value))
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 

@@ -24,6 +24,7 @@ from logcaster_guard.domain.events import (
     RunOpened,
     StepDone,
 )
+from logcaster_guard.domain.guard_reasons import OpenedWithoutLease
 from logcaster_guard.domain.observations import Failed, Observation, Unclear
 from logcaster_guard.domain.reasons import ChangeRefused
 from logcaster_guard.domain.runs import FAILED, Close, Commit, Compensate, Perform, Run, WaitUntil
@@ -41,7 +42,7 @@ _JOURNAL_RETRY = 5.0
 _LONGEST_PAUSE = 60.0
 _CONFLICTS_AT_ONCE = 5
 _GRACE = 10.0
-_VOID = "it was opened by a guard that no longer held the lease, and has changed nothing"
+_VOID = OpenedWithoutLease()
 _SUCCESSION = 300.0
 """Seconds for which the API server may be away before a run that failed closes without a run after it."""
 
@@ -215,15 +216,15 @@ class Executor:
                         continue
                     observation = _rejected(failure) or await self._observe(run)
                 except ClusterError as error:
-                    observation = Unclear(str(error), error.retry_after)
+                    observation = Unclear(error.reason, error.retry_after)
                 conflicts = conflicts + 1 if isinstance(failure, Conflict) else 0
                 pause = _pause(failure, conflicts)
                 decision = self._voided(run) or self._next(run, observation)
                 self._hindrances.note(run, decision, failure or observation)
                 await self._hindrances.tell(stream, run)
                 refused, failure = failure, None
-                if pause and isinstance(decision, Perform | Compensate):
-                    await self._hindrances.tell_held_up(stream, run, str(refused), barred=True)
+                if pause and refused is not None and isinstance(decision, Perform | Compensate):
+                    await self._hindrances.tell_held_up(stream, run, refused.reason, barred=True)
                     await self._clock.sleep_until(self._clock.monotonic() + pause)
                     continue
                 if isinstance(decision, WaitUntil):
@@ -231,8 +232,9 @@ class Executor:
                     await self._hindrances.tell_held_up(stream, run, decision.reason, barred=barred)
                 failure = await self._carry(stream, run, decision)
             except JournalUnavailable as error:
-                effect = "nothing is changed without a journal"
-                self._lines.error("journal.unavailable", detail=str(error), effect=effect)
+                self._lines.error(
+                    "journal.unavailable", detail=str(error), effect="nothing is changed without a journal"
+                )
                 await self._clock.sleep_until(self._clock.monotonic() + _JOURNAL_RETRY)
 
     def _next(self, run: Run, observation: Observation | None) -> runs.Decision:
@@ -356,7 +358,7 @@ class Executor:
 def _rejected(failure: ClusterError | None) -> Observation | None:
     # Expired credentials come back; whatever else is refused stays so.
     if isinstance(failure, Rejected) and failure.status != 401:
-        return Failed(FAILED, ChangeRefused(str(failure)))
+        return Failed(FAILED, ChangeRefused(failure.reason))
     return None
 
 

@@ -121,7 +121,7 @@ class FencedChannel:
         try:
             self._authority.check()
         except NoAuthority as error:
-            return TryLater(str(error))
+            return TryLater(error.reason)
         return await self._channel.deliver(notice)
 
     async def aclose(self) -> None:

@@ -9,6 +9,15 @@ from typing import Any
 from logcaster_guard.domain import gitops
 from logcaster_guard.domain.errors import ClusterError, NotFound
 from logcaster_guard.domain.gitops import GitOps, Owner, Reference
+from logcaster_guard.domain.guard_reasons import SourceKindUnknown
+from logcaster_guard.domain.message import Message, Reason
+from logcaster_guard.domain.planning_reasons import (
+    OwnerNotHere,
+    RevisionNotLookedUp,
+    RevisionRolledOut,
+    RevisionUnread,
+    RevisionUntold,
+)
 from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.ports import Cluster, Json, Kind
@@ -20,7 +29,7 @@ class Seen:
 
     raw: Json
     source: Mapping[str, Any] | None
-    unread: str = ""
+    unread: Reason = ""
 
 
 async def seen(cluster: Cluster, owner: Owner) -> Seen:
@@ -30,11 +39,11 @@ async def seen(cluster: Cluster, owner: Owner) -> Seen:
     if reference is None:
         return Seen(raw, None)
     if reference.kind not in set(Kind):
-        return Seen(raw, None, f"The guard does not know sources of kind {reference.kind}.")
+        return Seen(raw, None, SourceKindUnknown(reference.kind))
     try:
         return Seen(raw, await cluster.get(Kind(reference.kind), reference.namespace, reference.name))
     except ClusterError as error:
-        return Seen(raw, None, str(error))
+        return Seen(raw, None, error.reason)
 
 
 def out_of_reach(error: ClusterError) -> bool:
@@ -67,14 +76,14 @@ async def to_suspend(cluster: Cluster, target: Target, policy: Policy) -> Sequen
     return found
 
 
-async def bad_commit(cluster: Cluster, owner: Owner) -> str:
+async def bad_commit(cluster: Cluster, owner: Owner) -> Message:
     """The revision that the owner rolled out last, or why it cannot be told; never raises a `ClusterError`."""
     if not owner.known:
-        return "its revision cannot be looked up"
+        return RevisionNotLookedUp()
     try:
         found = gitops.rolled_out(await cluster.get(Kind(owner.kind), owner.namespace, owner.name))
     except NotFound:
-        return f"{owner.object} does not exist here"
+        return OwnerNotHere(owner.object)
     except ClusterError as error:
-        return f"its revision could not be read: {str(error).rstrip('.')}"
-    return f"revision {found}" if found else f"{owner.object} does not tell its revision"
+        return RevisionUnread(error.reason)
+    return RevisionRolledOut(found) if found else RevisionUntold(owner.object)

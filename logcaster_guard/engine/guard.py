@@ -15,6 +15,8 @@ from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.errors import ClusterError, JournalOutOfReach, JournalUnavailable, Rejected
 from logcaster_guard.domain.events import NoticeQueued
 from logcaster_guard.domain.leadership import Role
+from logcaster_guard.domain.measurements import TargetGone
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.rules import Rule, RulesDiff, difference
 from logcaster_guard.domain.state import GUARD
@@ -81,7 +83,7 @@ class Guard:
         *,
         authority: LeaderElector | None = None,
         own_pod: OwnPod | None = None,
-        journal_fault: str = "",
+        journal_fault: Reason = "",
         kinds: Sequence[StepKind] = KINDS,
     ) -> None:
         self._clock = ports.clock
@@ -401,4 +403,4 @@ class Guard:
 
 
 def _unwatched(target: str) -> Assessment:
-    return Assessment(Verdict.UNKNOWN, f"{target} is no longer among the targets")
+    return Assessment(Verdict.UNKNOWN, TargetGone(target))

@@ -11,6 +11,7 @@ from datetime import datetime
 from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
 from logcaster_guard.domain.events import Event, NoticeSettled
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.signals import Fault, Reading, SourceError, SourceName
 from logcaster_guard.engine.hub import RuleRefused
 from logcaster_guard.ports import Blobs, Entry, Journal, JournalSize
@@ -65,7 +66,7 @@ class CountedJournal:
         self._journal = journal
         self.appends = 0
         self.failures = 0
-        self.fault = ""
+        self.fault: Reason = ""
         self.seen_size: JournalSize | None = None
         self.settled: Counter[tuple[str, str]] = Counter()
 
@@ -75,7 +76,7 @@ class CountedJournal:
             seq = await self._journal.append(stream, events, expected_seq)
         except JournalUnavailable as error:
             self.failures += 1
-            self.fault = str(error)
+            self.fault = error.reason
             raise
         self.fault = ""
         self.appends += 1
@@ -111,7 +112,7 @@ class CountedBlobs:
         self._blobs = blobs
         self._owed = b""
         self.failures = 0
-        self.fault = ""
+        self.fault: Reason = ""
 
     async def put(self, content: bytes) -> str:
         """As the blobs' own."""
@@ -119,12 +120,12 @@ class CountedBlobs:
             digest = await self._blobs.put(content)
         except JournalUnavailable as error:
             self.failures += 1
-            self.fault, self._owed = str(error), content
+            self.fault, self._owed = error.reason, content
             raise
         self.fault = ""
         return digest
 
-    async def try_again(self) -> str:
+    async def try_again(self) -> Reason:
         """Try to keep what could not be kept last; returns why that cannot be, empty if it can."""
         if self.fault:
             with contextlib.suppress(JournalUnavailable, ClusterError):

@@ -32,7 +32,7 @@ class Hindrances:
         """Keep what the API server answered to the last look or write of the run."""
         if isinstance(seen, ClusterError | Unclear):
             since, _ = self._hindered.get(run.id, (self._clock.monotonic(), ""))
-            self._hindered[run.id] = (since, seen.detail if isinstance(seen, Unclear) else str(seen))
+            self._hindered[run.id] = (since, seen.detail if isinstance(seen, Unclear) else seen.reason)
         elif not isinstance(decision, Perform | Compensate):
             # Whether a write is taken is not known before it is tried.
             self._hindered.pop(run.id, None)

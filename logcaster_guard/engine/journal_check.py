@@ -9,6 +9,7 @@ from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.snapshots import parts_named
 from logcaster_guard.domain.state import State
 from logcaster_guard.engine.journal_state import releases_to_keep
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Entry, Flaw, Inspected, ReadableBlobs
 
 _CONTRADICTION = "an event before it is missing or another one: restore a copy"
@@ -25,7 +26,9 @@ async def flaws_of(found: Inspected, blobs: ReadableBlobs, policy: LedgerPolicy)
         try:
             state.take(entry.stream, entry.event)
         except GuardError as error:
-            contradictions.append(Flaw(entry.stream, entry.seq, str(error).rstrip("."), _CONTRADICTION))
+            contradictions.append(
+                Flaw(entry.stream, entry.seq, english().text(error.reason).rstrip("."), _CONTRADICTION)
+            )
     missing: list[Flaw] = []
     for digest in sorted(releases_to_keep(state, policy) - {""}):
         try:

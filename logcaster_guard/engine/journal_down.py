@@ -16,9 +16,11 @@ import structlog
 from logcaster_guard import messages
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.events import Event, NoticeQueued
+from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.notices import Notice
 from logcaster_guard.engine.guard_counters import CountedBlobs, CountedJournal
 from logcaster_guard.engine.outbox import Outbox
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Channel, Clock, Cluster, Entry, JournalSize
 from logcaster_guard.steps import remove_helper
 
@@ -53,11 +55,11 @@ class JournalDownNotifier:
         self._kept = _Kept()
         self._outbox = Outbox(self._kept, channels, clock)
         self._lost = asyncio.Event()
-        self._fault = ""
-        self.stranded: Sequence[str] = ()
+        self._fault: Reason = ""
+        self.stranded: Sequence[Message] = ()
         self._log = structlog.get_logger()
 
-    def lost(self, fault: str) -> None:
+    def lost(self, fault: Reason) -> None:
         """There is no journal, for this reason: the guard only watches from now on. Told once."""
         self._fault = self._fault or fault
         self._lost.set()
@@ -82,27 +84,27 @@ class JournalDownNotifier:
                 told = True
             await self._clock.sleep_until(self._clock.monotonic() + _LOOK_FOR_LEFT)
 
-    async def _look_for_left(self) -> str:
+    async def _look_for_left(self) -> Reason:
         """Find the helpers that are there; returns why they could not be looked for, empty if they could."""
-        found: list[str] = []
+        found: list[Message] = []
         try:
             for namespace in self._namespaces:
                 found += await remove_helper.left(self._cluster, namespace)
         except ClusterError as error:
             self._log.warning("helper.left", detail=str(error))
-            return str(error)
-        for sentence in [s for s in found if s not in self.stranded]:
-            self._log.warning("run.stranded", detail=sentence)
+            return error.reason
+        for left in [helper for helper in found if helper not in self.stranded]:
+            self._log.warning("run.stranded", detail=english().text(left))
         self.stranded = found
         return ""
 
-    async def _journal_fault(self) -> str:
+    async def _journal_fault(self) -> Reason:
         return "" if self._journal is None else self._journal.fault
 
     async def _tell_failing(
         self,
-        look: Callable[[], Awaitable[str]],
-        failing: Callable[[str, datetime], Notice],
+        look: Callable[[], Awaitable[Reason]],
+        failing: Callable[[Reason, datetime], Notice],
         recovered: Callable[[datetime], Notice],
     ) -> None:
         since, told = None, False

@@ -22,6 +22,7 @@ from logcaster_guard.domain.events import (
     TriggerFired,
     TriggerPending,
 )
+from logcaster_guard.domain.guard_reasons import JournalContradicts, StreamContended, WithoutJournal
 from logcaster_guard.domain.guardrails import PastRun
 from logcaster_guard.domain.inbox.commands import Heard
 from logcaster_guard.domain.ledger import Ledger, ReleaseStatus
@@ -31,12 +32,9 @@ from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.state import State, target_of
 from logcaster_guard.engine.event_lines import write
 from logcaster_guard.engine.hub import Hub, JournalAppended, RunFound
+from logcaster_guard.messages.texts import english, failure
 from logcaster_guard.ports import Clock, Entry, Journal
 
-_CONTRADICTED = (
-    "The journal contradicts itself ({}, and nothing newer can be read): it is damaged, restart the guard, which looks "
-    "through the whole of it."
-)
 _ATTEMPTS = 20
 _USABLE = (ReleaseStatus.GOOD, ReleaseStatus.UNMEASURED, ReleaseStatus.PRESUMED_GOOD)
 
@@ -96,7 +94,7 @@ class JournalState:
         self._state = State()
         self.loaded = False
         self._loaded_at = clock.monotonic()
-        self.fault = ""
+        self.fault: Reason = ""
         self._log = structlog.get_logger()
 
     @property
@@ -120,8 +118,8 @@ class JournalState:
         except JournalOutOfReach:
             raise
         except GuardError as error:
-            self._log.error("journal.unavailable", detail=str(error), effect="the guard only watches")
-            self._journal, self.fault = None, str(error)
+            self._log.error("journal.unavailable", detail=english().text(error.reason), effect="the guard only watches")
+            self._journal, self.fault = None, error.reason
             self._state = State()
             return None
         return entries
@@ -228,10 +226,10 @@ class JournalState:
                     await self._append(stream, events)
                 except JournalConflict as error:
                     if not await self._catch_up(stream):
-                        raise JournalUnavailable(_CONTRADICTED.format(error)) from error
+                        raise failure(JournalUnavailable, JournalContradicts(error.reason)) from error
                 else:
                     return
-        raise JournalUnavailable(f"Stream {stream} is written by somebody else all the time: stop the other guard.")
+        raise failure(JournalUnavailable, StreamContended(stream))
 
     async def decide(self, stream: str, *events: Event, of: Run | None = None) -> bool:
         """Append events that follow from what the stream told; False if it tells more now and must be looked at again.
@@ -247,7 +245,7 @@ class JournalState:
                 except JournalConflict as error:
                     newer = await self._catch_up(stream)
                     if not newer:
-                        raise JournalUnavailable(_CONTRADICTED.format(error)) from error
+                        raise failure(JournalUnavailable, JournalContradicts(error.reason)) from error
                     if any(not isinstance(e, NoticeSettled | NoticeQueued) for e in newer):
                         return False
                 else:
@@ -275,7 +273,7 @@ class JournalState:
 
     async def _append(self, stream: str, events: Sequence[Event]) -> None:
         if self._journal is None:
-            raise JournalUnavailable("There is no journal: the guard only watches.")
+            raise failure(JournalUnavailable, WithoutJournal())
         self._unsure.add(stream)
         seq = await self._journal.append(stream, events, self._seq.get(stream, 0))
         self._unsure.discard(stream)

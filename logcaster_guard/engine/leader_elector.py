@@ -11,7 +11,9 @@ import structlog
 
 from logcaster_guard.domain import leadership as rules
 from logcaster_guard.domain.errors import ClusterError, Conflict, NoAuthority, NotFound, Unavailable
+from logcaster_guard.domain.guard_reasons import LeaseUnasked, NotUnderLease
 from logcaster_guard.domain.leadership import Holding, Record, Role, Standby, State, Terms
+from logcaster_guard.messages.texts import failure
 from logcaster_guard.ports import Clock, Lease
 
 _RELEASE_TRIES = 3
@@ -69,8 +71,7 @@ class LeaderElector:
         """Raise `NoAuthority` unless something that may take `lasting` seconds may be begun under `epoch`."""
         if epoch is not None and epoch == self.epoch and rules.may_act(self._state, self._clock.monotonic(), lasting):
             return
-        who = "its own time on it runs out" if self.holder == self._identity else f"{self.holder or 'nobody'} holds it"
-        raise NoAuthority(f"This guard may not act under the lease {self.lease}: {who}.")
+        raise failure(NoAuthority, NotUnderLease(self.lease, self.holder, own=self.holder == self._identity))
 
     async def run(self) -> None:
         """Contend, and renew, until cancelled."""
@@ -205,7 +206,7 @@ class LeaderElector:
         try:
             await asyncio.wait({asking, alarm}, return_when=asyncio.FIRST_COMPLETED)
             if not asking.done():
-                raise Unavailable(f"The lease {self.lease} could not be asked for in time.")
+                raise failure(Unavailable, LeaseUnasked(self.lease))
             return asking.result()
         finally:
             asking.cancel()
@@ -255,6 +256,6 @@ async def during(work: Coroutine[Any, Any, None], end: Coroutine[Any, Any, None]
         working.cancel()
         ending.cancel()
         failures = await asyncio.gather(working, ending, return_exceptions=True)
-    for failure in failures:
-        if isinstance(failure, BaseException) and not isinstance(failure, asyncio.CancelledError):
-            raise failure
+    for error in failures:
+        if isinstance(error, BaseException) and not isinstance(error, asyncio.CancelledError):
+            raise error

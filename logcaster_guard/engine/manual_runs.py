@@ -50,14 +50,14 @@ class Preview:
             "from_images": list(self.plan.from_images),
             "to_images": list(self.plan.to_images),
             "differences": list(self.differences),
-            "steps": list(self.lines),
+            "steps": [english().text(line) for line in self.lines],
             "leftover": "" if self.plan.leftover is None else english().text(left_in_place(self.plan.leftover)),
             "approval_token": self.approval_token,
         }
 
     @property
-    def lines(self) -> Sequence[str]:
-        """The steps in words."""
+    def lines(self) -> Sequence[Reason]:
+        """What each step does."""
         return self.plan.lines
 
 
@@ -102,7 +102,7 @@ class ManualRuns:
                 return planned.reasons
             release = await self._planner.written(planned, workload) or await self._other(planned, found)
         except BlobMissing as error:
-            return [ReleaseUnreadable(str(error))]
+            return [ReleaseUnreadable(error.reason)]
         return Preview(planned, workload, differences(workload.template, release.template))
 
     async def _other(self, planned: Plan, destinations: Sequence[Record]) -> Release:

@@ -26,6 +26,7 @@ from logcaster_guard.domain.events import (
     TargetThawed,
 )
 from logcaster_guard.domain.field_owners import annotated_by
+from logcaster_guard.domain.guard_reasons import AnnotationSetTo
 from logcaster_guard.domain.inbox import freezes, reading
 from logcaster_guard.domain.inbox.annotations import FREEZE, MARK, ROLLBACK, Denied, Written, unprocessed
 from logcaster_guard.domain.inbox.commands import MARK_VALID_FOR, RUN_COMMANDS, RollBack, RunCommand
@@ -223,7 +224,7 @@ class OperatorInbox:
             notice = messages.frozen(target, workload, frozen)
             await self._state.tell(target_stream(key), frozen, NoticeQueued(at, notice))
         elif change is FreezeChange.LIFT and freeze is not None:
-            thawed = TargetThawed(at, BY_ANNOTATION, f"set to {seen.text}")
+            thawed = TargetThawed(at, BY_ANNOTATION, AnnotationSetTo(str(seen.text)))
             notice = messages.thawed(target, workload, thawed)
             await self._state.tell(target_stream(key), thawed, NoticeQueued(at, notice))
         self._note_overwritten(key, by_undo=change is FreezeChange.OVERWRITTEN and freeze is not None)
@@ -232,8 +233,11 @@ class OperatorInbox:
     def _note_overwritten(self, target: str, *, by_undo: bool) -> None:
         """Log once that a freeze holds although its annotation is gone."""
         if by_undo and target not in self._overwritten:
-            detail = "the freeze annotation changed together with the spec, as an undo does it: the freeze still holds"
-            self._log.warning("freeze.kept", detail=detail, target=target)
+            self._log.warning(
+                "freeze.kept",
+                detail="the freeze annotation changed together with the spec, as by an undo: the freeze still holds",
+                target=target,
+            )
         (self._overwritten.add if by_undo else self._overwritten.discard)(target)
 
 

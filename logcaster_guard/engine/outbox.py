@@ -17,8 +17,11 @@ import structlog
 from logcaster_guard import messages
 from logcaster_guard.domain.errors import JournalConflict, JournalUnavailable
 from logcaster_guard.domain.events import Event, NoticeQueued, NoticeSettled
+from logcaster_guard.domain.guard_reasons import ChannelCrashed, DeliveryNotEnded, NoticeTooOld
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice, TryLater, Undeliverable
 from logcaster_guard.engine.channel_queues import LEFT_OUT, ChannelQueue, Item, RetryPolicy, Settlement
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Channel, Clock, Entry, Journal
 
 _SETTLE_TRIES = 50
@@ -192,7 +195,7 @@ class Outbox:
 
     async def _try(self, queue: ChannelQueue, item: Item) -> None:
         if self._clock.monotonic() >= item.expires:
-            self._give_up(queue, item, "it is older than notices are kept", queue.attempt)
+            self._give_up(queue, item, NoticeTooOld(), queue.attempt)
             return
         queue.attempt += 1
         began = self._clock.monotonic()
@@ -203,8 +206,9 @@ class Outbox:
                 self._close(queue, item, "delivered", ())
                 self._sum_up(queue, item)
             case Undeliverable(detail=detail):
-                self._say(queue, item).error("notice.undeliverable", attempt=queue.attempt, detail=detail)
-                self._close(queue, item, f"undeliverable: {detail}", self._lost(queue, item, detail))
+                said = english().text(detail)
+                self._say(queue, item).error("notice.undeliverable", attempt=queue.attempt, detail=said)
+                self._close(queue, item, f"undeliverable: {said}", self._lost(queue, item, detail))
             case TryLater(detail=detail) if queue.attempt >= self._policy.max_attempts:
                 self._give_up(queue, item, detail, queue.attempt)
             case TryLater(detail=detail, after=after):
@@ -212,7 +216,7 @@ class Outbox:
                 queue.next_try = min(self._clock.monotonic() + wait, item.expires)
                 say = self._say(queue, item)
                 (say.warning if queue.attempt == 1 else say.info)(
-                    "notice.retrying", attempt=queue.attempt, detail=detail, seconds=round(wait, 3)
+                    "notice.retrying", attempt=queue.attempt, detail=english().text(detail), seconds=round(wait, 3)
                 )
                 queue.failing_since = began if queue.failing_since is None else queue.failing_since
                 self._report_failing(queue, item, detail)
@@ -228,9 +232,9 @@ class Outbox:
                     alarm.cancel()
         except Exception as error:  # noqa: BLE001 # a channel's defect must not end the others' deliveries
             if isinstance(error, TimeoutError) and limit.expired():
-                return TryLater(f"it has not ended after {self._policy.cut_off_after:.0f} s")
+                return TryLater(DeliveryNotEnded(self._policy.cut_off_after))
             self._log.exception("notice.channel_failed", channel=queue.channel.name, notice=notice.id)
-            return TryLater("the channel failed unexpectedly")
+            return TryLater(ChannelCrashed())
         finally:
             queue.trying = ""
 
@@ -239,9 +243,15 @@ class Outbox:
         await self._clock.sleep_until(self._clock.monotonic() + self._policy.cut_off_after)
         limit.reschedule(asyncio.get_running_loop().time())
 
-    def _give_up(self, queue: ChannelQueue, item: Item, detail: str, attempts: int) -> None:
-        self._say(queue, item).error("notice.given_up", attempts=attempts, detail=detail)
-        self._close(queue, item, f"given up after {attempts} attempts: {detail}", self._lost(queue, item, detail))
+    def _give_up(self, queue: ChannelQueue, item: Item, detail: Reason, attempts: int) -> None:
+        said = english().text(detail)
+        self._say(queue, item).error("notice.given_up", attempts=attempts, detail=said)
+        self._close(
+            queue,
+            item,
+            f"given up after {attempts} attempts: {said}",
+            self._lost(queue, item, detail),
+        )
 
     def _close(self, queue: ChannelQueue, item: Item, outcome: str, more: tuple[Event, ...]) -> None:
         queue.attempt, queue.next_try = 0, self._clock.monotonic()
@@ -271,19 +281,19 @@ class Outbox:
         settled = (NoticeSettled(at, notice.id, name, "not for other channels") for name in others)
         self._owe(queue, Settlement(item.stream, item.seq, notice.id, (NoticeQueued(at, notice), *settled)))
 
-    def _report_failing(self, queue: ChannelQueue, item: Item, detail: str) -> None:
+    def _report_failing(self, queue: ChannelQueue, item: Item, detail: Reason) -> None:
         """Tell the other channels, once, of one that has taken nothing for long; the notice itself stays pending."""
         now = self._clock.monotonic()
         lasted = now - (now if queue.failing_since is None else queue.failing_since)
         if queue.complained or lasted < self._policy.reported_after:
             return
-        self._say(queue, item).error("channel.failing", seconds=round(lasted), detail=detail)
+        self._say(queue, item).error("channel.failing", seconds=round(lasted), detail=english().text(detail))
         notice = messages.channel_failing(item.notice, queue.channel.name, lasted, detail, self._clock.now())
         complaint = self._complaint(queue, item, notice)
         if complaint:
             self._owe(queue, Settlement(item.stream, item.seq, notice.id, complaint))
 
-    def _lost(self, queue: ChannelQueue, item: Item, detail: str) -> tuple[Event, ...]:
+    def _lost(self, queue: ChannelQueue, item: Item, detail: Reason) -> tuple[Event, ...]:
         notice = messages.notice_lost(item.notice, queue.channel.name, detail, self._clock.now())
         return self._complaint(queue, item, notice)
 

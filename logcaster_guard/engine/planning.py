@@ -12,6 +12,7 @@ from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import Guardrail
 from logcaster_guard.domain.ledger import Ledger, Record
 from logcaster_guard.domain.leftovers import Leftover, leftover
+from logcaster_guard.domain.planning_reasons import CannotCarryOut, CannotSuspend, OwnerUnreachable, SavedUnreadable
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rights import Right
 from logcaster_guard.domain.rules import Action, Policy, Rule
@@ -92,7 +93,7 @@ class Planner:
         try:
             facts = await way.gather(request, PlanningPorts(self._cluster, self._blobs, self._inspector))
         except BlobMissing as error:
-            return NotApplicable((f"The saved release cannot be read: {error}.",))
+            return NotApplicable((SavedUnreadable(error.reason),))
         planned = facts if isinstance(facts, NotApplicable) else way.plan(facts)
         return await self._composed(planned, request, verified=verified)
 
@@ -156,11 +157,9 @@ class Planner:
         except ClusterError as error:
             if not gitops_owners.out_of_reach(error):
                 raise
-            name = f"{workload.namespace}/{workload.name}"
-            reason = f"{name} belongs to {owner}, which cannot be suspended: {error}"
-            if error.status == FORBIDDEN:
-                missing = rights.to_read(owner).missing(f"it cannot suspend {owner}, which {name} belongs to")
-                reason = f"{reason.removesuffix('.')}. {missing}"
+            told = CannotSuspend(owner.named, workload.key)
+            missing = rights.to_read(owner).missing(told) if error.status == FORBIDDEN else None
+            reason = OwnerUnreachable(workload.key, owner.named, error.reason, missing)
             return NotApplicable((reason,), Guardrail.GITOPS_OWNER)
         before = gitops.baseline(seen.raw, seen.source)
         return (SuspendOwner(owner.object, seen.raw["metadata"]["uid"], before.revision, before.content),)
@@ -175,7 +174,7 @@ class Planner:
         if not missing:
             return planned
         owned = any(right.granted_by == rights.OWNER_ROLE for right in missing)
-        reasons = tuple(right.missing(f"it cannot carry out {planned.strategy}_rollback") for right in missing)
+        reasons = tuple(right.missing(CannotCarryOut(f"{planned.strategy}_rollback")) for right in missing)
         return NotApplicable(reasons, Guardrail.GITOPS_OWNER if owned else Guardrail.STRATEGY_UNFIT)
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 
+from logcaster_guard.domain.guard_reasons import NothingReadFor, NotReadYet, ReachesBack
+from logcaster_guard.domain.measurements import NoDataRead, ReadingSeen, SourceFailed
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.signals import Fault, Gap, NoData, Reading, Signal, SourceError, Value
+from logcaster_guard.messages.texts import english
 
 _REMEMBERED = 1_000
 """Values of a signal: at a poll each 30 s those of eight hours."""
@@ -54,17 +58,17 @@ class ReadingCache:
         for signal in signals:
             reading = self._aged(signal.name, now)
             if isinstance(reading, Value) and _newest(reading) - signal.lookback < since:
-                reading = NoData(reading.at, Gap.STALE, "reaches back to before the rollout ended")
+                reading = NoData(reading.at, Gap.STALE, ReachesBack())
             found[signal.name] = reading
         return found
 
     def _aged(self, name: str, now: float) -> Reading:
         reading = self._readings.get(name)
         if reading is None:
-            return SourceError(now, Fault.TIMED_OUT, "not read yet")
+            return SourceError(now, Fault.TIMED_OUT, NotReadYet())
         age = now - reading.at
         if age > self._staleness and not isinstance(reading, SourceError):
-            return SourceError(now, Fault.TIMED_OUT, f"no reading for {age:.0f} s")
+            return SourceError(now, Fault.TIMED_OUT, NothingReadFor(age))
         return reading
 
 
@@ -73,16 +77,27 @@ def _newest(value: Value) -> float:
     return value.at if value.sampled is None else min(value.at, value.sampled)
 
 
-def text(reading: Reading, signal: Signal | None = None) -> str:
-    """A reading as evidence for people."""
+def shown(reading: Reading, signal: Signal | None = None) -> str | Message:
+    """A reading as evidence for people: a number with its unit, or why there is none."""
     match reading:
         case Value(_, number):
             if signal is not None and signal.unit == "ratio":
                 return f"{number * 100:.4g}%"
-            return f"{number:.6g}" + {"seconds": "s", "bytes": "B", "per_second": "/s"}.get(
-                "" if signal is None else str(signal.unit), ""
-            )
+            unit = "" if signal is None else str(signal.unit)
+            return f"{number:.6g}" + {"seconds": "s", "bytes": "B", "per_second": "/s"}.get(unit, "")
         case NoData(_, gap, detail):
-            return f"no data: {gap}" + (f" ({detail})" if detail else "")
+            return NoDataRead(gap, detail)
         case SourceError(_, fault, detail):
-            return f"source failing: {fault}" + (f" ({detail})" if detail else "")
+            return SourceFailed(fault, detail)
+
+
+def seen(signal: Signal, reading: Reading) -> ReadingSeen:
+    """The same, with the signal's name."""
+    found = shown(reading, signal)
+    return ReadingSeen(signal.name, "", found) if isinstance(found, Message) else ReadingSeen(signal.name, found, "")
+
+
+def text(reading: Reading, signal: Signal | None = None) -> str:
+    """The same in English."""
+    found = shown(reading, signal)
+    return found if isinstance(found, str) else english().text(found)

@@ -99,7 +99,7 @@ class Refusals:
             await self._state.tell(target_stream(self._target.key), NoticeQueued(at, notice), *verdict)
         self._told[rule.name] = notice_id
 
-    async def postpone(self, rule: Rule, onset: datetime, reason: str) -> None:
+    async def postpone(self, rule: Rule, onset: datetime, reason: Reason) -> None:
         """Tell people, once in a breach, that it cannot be decided on for long; raises `JournalUnavailable`."""
         now = self._clock.monotonic()
         known, since = self._postponed.get(rule.name, (onset, now))
@@ -151,7 +151,7 @@ class Refusals:
             return self.of(replace(situation, bad_commit=await self._bad_commit(situation.workload)))
         return await self._with_plan(situation, reasons) if names == (Guardrail.ALERT_ONLY,) else reasons
 
-    async def _bad_commit(self, workload: Workload) -> str | None:
+    async def _bad_commit(self, workload: Workload) -> Reason | None:
         owner = gitops.owner_of(workload.raw, self._policy.argocd_namespace)
         return None if owner is None else await gitops_owners.bad_commit(self._cluster, owner)
 

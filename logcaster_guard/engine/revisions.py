@@ -21,7 +21,9 @@ from logcaster_guard.domain.events import (
     RevisionNumbered,
     RevisionSeeded,
 )
+from logcaster_guard.domain.guard_reasons import ServiceAbsent, WorkloadAbsent
 from logcaster_guard.domain.ledger import Record, Rollout
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.probation import Probation
 from logcaster_guard.domain.proofs import proofs
 from logcaster_guard.domain.releases import Release
@@ -78,7 +80,7 @@ class RevisionWatch:
         self._stream = target_stream(target.key)
         self._looked: float | None = None
         self._annotations: Mapping[str, str] | None = None
-        self.absence = ""
+        self.absence: Reason = ""
         self._probation = Probation()
         self._live_since = float("-inf")
         self._was_whole = False
@@ -129,13 +131,12 @@ class RevisionWatch:
         self._seen, began = None, self._clock.monotonic()
         before, live = self._live_workload.known, await self._live_workload.look()
         if live is None:
-            service = f"Service {self._target.namespace}/{self._target.service}"
-            self.absence = f"{service} does not exist, or selects no environment"
+            self.absence = ServiceAbsent(f"{self._target.namespace}/{self._target.service}")
             return None
         try:
             raw = await self._cluster.get(Kind(live.kind), live.namespace, live.deployment)
         except NotFound:
-            self.absence = f"{live.kind} {live.key} does not exist"
+            self.absence = WorkloadAbsent(f"{live.kind} {live.key}")
             return None
         self.absence = ""
         workload = Workload(raw)

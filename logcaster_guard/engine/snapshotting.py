@@ -17,6 +17,7 @@ from logcaster_guard.domain.errors import ClusterError, NotFound, Rejected
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.snapshots import Omission, Snapshot, lasting
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Blobs, Clock, Json, Kind, Reads
 
 FORBIDDEN = 403
@@ -132,6 +133,6 @@ async def _read(cluster: Reads, found: ConfigObject) -> Json | Omission:
     except ClusterError as error:
         if error.status == FORBIDDEN:
             right = rights.to_read_configuration(found.namespace, found.name)
-            return Omission(*place, NoContent.UNREADABLE, right.missing("no snapshot holds it"))
+            return Omission(*place, NoContent.UNREADABLE, english().text(right.missing("no snapshot holds it")))
         return Omission(*place, NoContent.UNREADABLE, str(error))
     return {**manifest, "kind": str(found.kind)}

@@ -8,6 +8,7 @@ from logcaster_guard.domain.problems import OfSource, ProblemKind, SourceFault
 from logcaster_guard.domain.signals import Fault, NoData, Reading, SourceError, SourceName, Target, is_lagging
 from logcaster_guard.engine.problem_tracker import Problems
 from logcaster_guard.engine.recurring_log import RecurringLog
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Clock
 
 _OF_THE_QUERY = frozenset({Fault.CLIENT_ERROR, Fault.MALFORMED, Fault.TOO_LARGE})
@@ -42,10 +43,10 @@ class SourceHealth:
     def _note_lag(self, of: OfSource, target: Target, signal: str, reading: Reading) -> None:
         """All that comes late from a source is one problem, whatever the metric. A failing read tells nothing of it."""
         what = _what(of)
-        key = f"lag of {what}"
+        key = f"lag/{what}"
         if isinstance(reading, NoData) and is_lagging(reading):
             if self._problems.note(ProblemKind.LAG, key, target, signal, what=of, cause=reading.detail):
-                self._lines.warning("source.lagging", about=what, what=what, detail=reading.detail)
+                self._lines.warning("source.lagging", about=what, what=what, detail=english().text(reading.detail))
         elif not isinstance(reading, SourceError) and (lasted := self._problems.clear(key, target, signal)) is not None:
             self._lines.info("source.caught_up", about=what, what=what, after_seconds=round(lasted, 1))
 
@@ -53,7 +54,7 @@ class SourceHealth:
         what, cause = _what(of), SourceFault(reading.fault, reading.detail)
         if self._problems.note(ProblemKind.SOURCE, key, target, signal, what=of, cause=cause):
             self._lines.warning(
-                "source.failing", about=what, what=what, fault=str(reading.fault), detail=reading.detail
+                "source.failing", about=what, what=what, fault=str(reading.fault), detail=english().text(reading.detail)
             )
 
     def _mended(self, key: str, what: str, target: Target, signal: str) -> None:
@@ -67,4 +68,4 @@ def _what(of: OfSource) -> str:
 
 
 def _key(what: str, reading: SourceError) -> str:
-    return f"{what}: {reading.fault}: {reading.detail}" if reading.fault in _OF_THE_QUERY else what
+    return f"{what}: {reading.fault}: {english().text(reading.detail)}" if reading.fault in _OF_THE_QUERY else what

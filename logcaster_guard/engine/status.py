@@ -14,10 +14,21 @@ from datetime import datetime
 from logcaster_guard.domain.attribution import Attribution
 from logcaster_guard.domain.conditions import Judgement, Verdict, judge
 from logcaster_guard.domain.events import OwnerSuspended, TriggerCleared, TriggerFired, TriggerPending
+from logcaster_guard.domain.guard_reasons import (
+    JournalUnread,
+    JournalUnusable,
+    LoopStuck,
+    NobodyCarriesOn,
+    NotSeenYet,
+    ReleasesUnsaved,
+    SourceUnread,
+    StandsBy,
+)
 from logcaster_guard.domain.guardrails import Refusal
 from logcaster_guard.domain.inbox.commands import Heard
 from logcaster_guard.domain.leadership import Role
 from logcaster_guard.domain.ledger import Freeze, Ledger, Record, ReleaseStatus
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.problems import Problem
 from logcaster_guard.domain.rules import Policy, Rule
 from logcaster_guard.domain.runs import Run
@@ -101,7 +112,7 @@ class TargetStatus:
     destination: ReleaseSummary | None
     freeze: Freeze | None
     suspended: Sequence[OwnerSuspended]
-    unproven: Sequence[str]
+    unproven: Sequence[Message]
     run: Run | None
     runs_opened: int
     runs_closed: Mapping[str, int]
@@ -149,11 +160,11 @@ class GuardStatus:
 
     at: datetime
     polling_interval: float
-    stuck: Sequence[str]
-    missing: Sequence[str]
+    stuck: Sequence[Message]
+    missing: Sequence[Message]
     problems: Sequence[Problem]
     leadership: LeadershipStatus | None
-    standing_by: str | None
+    standing_by: Message | None
     targets: Sequence[TargetStatus]
     storage: StorageStatus
     reloads: Mapping[str, int]
@@ -221,13 +232,12 @@ class ReadModel:
         return authority is not None and authority.role is not Role.HOLDING
 
     @property
-    def standing_by(self) -> str | None:
-        """Where to ask instead, in a sentence, if this guard stands by and so knows of no run; None if it acts."""
+    def standing_by(self) -> Message | None:
+        """Where to ask instead, if this guard stands by and so knows of no run; None if it acts."""
         authority = self._parts.authority
         if authority is None or not self.standby:
             return None
-        whom = f"ask {authority.holder}, which holds it" if authority.holder else "nobody holds it now; ask again"
-        return f"This guard stands by under the lease {authority.lease}: {whom}."
+        return StandsBy(authority.lease, authority.holder)
 
     @property
     def journal_usable(self) -> bool:
@@ -239,30 +249,30 @@ class ReadModel:
         """Whether the journal was read, so that the runs are known."""
         return self._state.loaded
 
-    def stuck(self) -> Sequence[str]:
-        """The loops that are over their bound, one sentence each; empty if the guard is alive."""
+    def stuck(self) -> Sequence[Message]:
+        """The loops that are over their bound; empty if the guard is alive."""
         return [
-            f"{target}: the loop '{loop}' is {over:.0f} s over its bound of {watch.watchdog.grace:.0f} s."
+            LoopStuck(target, loop, over, watch.watchdog.grace)
             for target, watch in self._watches.items()
             for loop, over in watch.watchdog.stuck().items()
         ]
 
-    def missing(self) -> Sequence[str]:
-        """What is still missing before the guard can act, one sentence each; empty if it is ready."""
-        parts, found = self._parts, list[str]()
+    def missing(self) -> Sequence[Message]:
+        """What is still missing before the guard can act; empty if it is ready."""
+        parts, found = self._parts, list[Message]()
         if self.standby and parts.journal is not None:
             return found
         if not self._state.available:
-            found.append("The journal cannot be used: the guard only watches.")
-            found += [f"Nobody carries a run on: {sentence}" for sentence in parts.journal_down.stranded]
+            found.append(JournalUnusable())
+            found += [NobodyCarriesOn(left) for left in parts.journal_down.stranded]
         elif not self._state.loaded:
-            found.append("The journal is not read yet.")
+            found.append(JournalUnread())
         if parts.blobs.fault:
-            found.append(f"Releases cannot be saved: {parts.blobs.fault}.")
+            found.append(ReleasesUnsaved(parts.blobs.fault))
         for target, watch in self._watches.items():
             if watch.looked_at is None:
-                found.append(f"{target}: the Deployment was not looked at yet.")
-            found += [f"{target}: {s} was not read yet." for s in watch.sources if not watch.counters.reads[s].count]
+                found.append(NotSeenYet(target))
+            found += [SourceUnread(target, s) for s in watch.sources if not watch.counters.reads[s].count]
         return found
 
     def problems(self) -> Sequence[Problem]:
@@ -300,7 +310,7 @@ class ReadModel:
             destination=None if destination is None else self._release(key, ledger, destination),
             freeze=ledger.freeze,
             suspended=[event for target, event in self._state.suspended() if target == key],
-            unproven=[claim.sentence for claim in self._parts.sweeper.unproven.get(key, ())],
+            unproven=[claim.summary for claim in self._parts.sweeper.unproven.get(key, ())],
             run=self._state.open_run_on(key),
             runs_opened=len(runs),
             runs_closed=Counter(run.closed.outcome for run in runs if run.closed is not None),

@@ -14,12 +14,16 @@ from logcaster_guard.domain.claims import Claim
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable, NotFound, Rejected
 from logcaster_guard.domain.events import NoticeQueued, OwnerResumed, OwnerResuming, OwnerSuspended
 from logcaster_guard.domain.gitops import Desired, Owner
-from logcaster_guard.domain.message import Reason
+from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.observations import Before, ExternalChange
+from logcaster_guard.domain.provenance_reasons import TokenUnproven
 from logcaster_guard.domain.steps import Compensation
+from logcaster_guard.domain.theirs import WorkloadGone
+from logcaster_guard.domain.value_observations import NotSuspendedAnyMore, WantsRevision
 from logcaster_guard.engine import gitops_owners
 from logcaster_guard.engine.journal_state import JournalState, target_stream
 from logcaster_guard.engine.recurring_log import RecurringLog
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Clock, Cluster, Json, Kind
 from logcaster_guard.steps.suspend_owner import OWNER, is_marked, place_of, released, remedy, resume
 
@@ -62,7 +66,7 @@ class Suspensions:
         try:
             seen = await gitops_owners.seen(self._cluster, owner)
         except NotFound:
-            await self._resumed(target, event, SOMEBODY_ELSE, f"{owed.object} is gone")
+            await self._resumed(target, event, SOMEBODY_ELSE, WorkloadGone(owed.object))
             return
         self._tell_once(target, owed.object, seen.unread)
         before, now = Desired(owed.revision, owed.content), gitops.desired(seen.raw, seen.source)
@@ -77,7 +81,7 @@ class Suspensions:
                 # Without its mark, and meant to be resumed: the guard did it, and could not write it down.
                 meant = self._state.resuming(target, owed.object)
                 by = SOMEBODY_ELSE if meant is None else GUARD
-                await self._resumed(target, event, by, meant or "it is not suspended any more")
+                await self._resumed(target, event, by, meant or NotSuspendedAnyMore())
 
     async def _resume(self, target: str, event: OwnerSuspended, raw: Json, reason: Reason) -> None:
         owner = event.hold.object
@@ -93,15 +97,16 @@ class Suspensions:
         await self._state.tell(target_stream(target), resumed, NoticeQueued(at, notice))
 
     async def _failed(self, target: str, event: OwnerSuspended, error: ClusterError) -> None:
-        self._tell_once(target, event.hold.object, str(error))
+        self._tell_once(target, event.hold.object, error.reason)
         if not isinstance(error, Rejected):
             return
         run, at = self._state.run(event.run), self._clock.now()
-        notice = messages.owner_not_resumed(run, event, at, str(error), remedy(event.hold))
+        notice = messages.owner_not_resumed(run, event, at, error.reason, remedy(event.hold))
         if not self._state.knows_notice(notice.id):
             await self._state.tell(target_stream(target), NoticeQueued(notice.at, notice))
 
-    def _tell_once(self, target: str, owner: str, detail: str) -> None:
+    def _tell_once(self, target: str, owner: str, reason: Reason) -> None:
+        detail = english().text(reason)
         if detail and self._told.get(owner) != detail:
             self._lines.warning("owner.unread", about=f"{target} {owner}", target=target, owner=owner, detail=detail)
         self._told[owner] = detail
@@ -147,11 +152,11 @@ class Suspensions:
 
 def _claim(owner: Owner, raw: Json) -> Claim:
     metadata = raw["metadata"]
-    reason = "its annotation does not carry the token that the journal tells"
+    reason = TokenUnproven()
     kubectl = f"kubectl -n {metadata['namespace']}"
     remedy = f"{kubectl} annotate {owner.kind.lower()} {metadata['name']} {gitops.MARK}-"
     return claims.claim(owner.object, metadata["uid"], metadata["annotations"][gitops.MARK], reason, remedy)
 
 
-def _wanted(now: Desired) -> str:
-    return f"it wants {now.revision or 'something else'} now"
+def _wanted(now: Desired) -> Message:
+    return WantsRevision(now.revision)

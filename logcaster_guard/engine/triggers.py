@@ -13,6 +13,7 @@ from logcaster_guard.domain import triggers
 from logcaster_guard.domain.conditions import Judgement, Verdict, judge, out_of_reach
 from logcaster_guard.domain.errors import JournalUnavailable
 from logcaster_guard.domain.events import Event, RunClosed, TriggerCleared, TriggerFired, TriggerPending
+from logcaster_guard.domain.guard_reasons import Named, RuleChanged
 from logcaster_guard.domain.problems import ProblemKind
 from logcaster_guard.domain.rules import Rule, difference, quicker
 from logcaster_guard.domain.runs import SUBSIDED
@@ -22,7 +23,7 @@ from logcaster_guard.engine import verdicts
 from logcaster_guard.engine.condition_history import ConditionHistory
 from logcaster_guard.engine.hub import RunEnded, TemplateChanged
 from logcaster_guard.engine.journal_state import target_stream
-from logcaster_guard.engine.reading_cache import ReadingCache, text
+from logcaster_guard.engine.reading_cache import ReadingCache, shown, text
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.engine.services import Services, TargetContext
 from logcaster_guard.steps.step_services import Assessment
@@ -198,7 +199,7 @@ class Triggers:
         at = self._clock.now()
         ended = [t.rule.name for t in gone if t.state.phase is not Phase.INACTIVE]
         if ended:
-            await self._tell(*(TriggerCleared(at, name, "its rule was changed") for name in ended))
+            await self._tell(*(TriggerCleared(at, name, RuleChanged()) for name in ended))
 
     def _template_changed(self, change: TemplateChanged) -> None:
         """After somebody else's release, a breach that began before it counts its duration anew.
@@ -296,11 +297,11 @@ class Triggers:
         failing = any(isinstance(r, SourceError) or is_lagging(r) for r in readings.values())
         if not seeing and missing and not failing and trigger.unseen_since is not None:
             source = self._signals[missing[0]].source
-            key = f"values from {source} of {self._target.key}"
+            key = f"values/{source}/{self._target.key}"
             left = trigger.unseen_since + self._blind_after(rule) - now
             self._problems.note(
                 ProblemKind.RULE, key, self._target, rule.name,
-                what=str(source), cause=evidence[missing[0]], tell_after=left,
+                what=Named(source), cause=shown(readings[missing[0]]), tell_after=left,
             )  # fmt: skip
         for other in self._problems.keys_at(ProblemKind.RULE, self._target, rule.name):
             if other != key:

@@ -6,9 +6,12 @@ from collections.abc import Collection, Mapping
 
 from logcaster_guard.domain import manual
 from logcaster_guard.domain.conditions import Judgement, NoDataPolicy, Verdict, judge
+from logcaster_guard.domain.measurements import RuleGone, RuleSaw, RulesSaw
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.rules import Action, Rule
 from logcaster_guard.domain.signals import Gap, NoData, Signal
-from logcaster_guard.engine.reading_cache import ReadingCache, text
+from logcaster_guard.engine.reading_cache import ReadingCache
+from logcaster_guard.engine.reading_cache import seen as told
 from logcaster_guard.steps.step_services import Assessment
 
 
@@ -53,15 +56,17 @@ def assess(
     rule that is quiet on values is enough. The rules' policies for missing data are left aside: neither recovery nor
     failure is taken for granted.
     """
-    breached, verdict_of_fired, evidence = [], Verdict.UNKNOWN, f"rule {fired} is gone from the rules"
+    breached = list[RuleSaw]()
+    verdict_of_fired = Verdict.UNKNOWN
+    evidence: Message = RuleGone(fired)
     for rule in rules.values():
         if (rule.action is Action.ALERT_ONLY or rule.dry_run) and rule.name != fired:
             continue
         readings = cache.since([signals[n] for n in sorted(rule.signals)], now, since)
         verdict = judge(rule.condition, readings).verdict
-        detail = ", ".join(f"{n} {text(r, signals[n])}" for n, r in readings.items())
+        found = tuple(told(signals[n], r) for n, r in readings.items())
         if verdict is Verdict.MET:
-            breached.append(f"{rule.name}: {detail}")
+            breached.append(RuleSaw(rule.name, found))
         if rule.name == fired or (fired == manual.RULE and verdict is Verdict.NOT_MET):
-            verdict_of_fired, evidence = verdict, detail
-    return Assessment(Verdict.MET, "; ".join(breached)) if breached else Assessment(verdict_of_fired, evidence)
+            verdict_of_fired, evidence = verdict, RuleSaw("", found)
+    return Assessment(Verdict.MET, RulesSaw(tuple(breached))) if breached else Assessment(verdict_of_fired, evidence)

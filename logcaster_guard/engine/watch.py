@@ -11,6 +11,8 @@ from functools import partial
 import structlog
 
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable, Unavailable
+from logcaster_guard.domain.guard_reasons import Named
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.problems import OfSource, ProblemKind
 from logcaster_guard.domain.rules import Rule
 from logcaster_guard.domain.signals import Signal, SourceName, Target
@@ -26,10 +28,11 @@ from logcaster_guard.engine.source_health import KUBERNETES
 from logcaster_guard.engine.tasks import LoopTasks, until
 from logcaster_guard.engine.triggers import Trigger, Triggers
 from logcaster_guard.engine.watchdog import Watchdog
+from logcaster_guard.messages.texts import english
 
 _BREATH = 0.01
 _LOOK = "look at the workload"
-_WORKLOAD = "the workload"
+_WORKLOAD = "workload"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +192,7 @@ class TargetWatch:
         """The API server has answered: the workload is there, or is not."""
         self._problems.clear(KUBERNETES, self.target, _WORKLOAD)
         if self._workload is None:
-            self._lines.warning("target.missing", detail=self._revisions.absence)
+            self._lines.warning("target.missing", detail=english().text(self._revisions.absence))
             self._note_unseen(self._revisions.absence)
         elif (lasted := self._problems.clear(_unseen(self.target), self.target, _WORKLOAD)) is not None:
             self._lines.info("workload.seen", after_seconds=round(lasted, 1))
@@ -204,14 +207,14 @@ class TargetWatch:
                 self.target,
                 _WORKLOAD,
                 what=OfSource(SourceName.KUBERNETES),
-                cause=str(error),
+                cause=error.reason,
             )
         else:
-            self._note_unseen(str(error))
+            self._note_unseen(error.reason)
 
-    def _note_unseen(self, cause: str) -> None:
+    def _note_unseen(self, cause: Reason) -> None:
         key = _unseen(self.target)
-        self._problems.note(ProblemKind.WORKLOAD, key, self.target, _WORKLOAD, what=self.target.key, cause=cause)
+        self._problems.note(ProblemKind.WORKLOAD, key, self.target, _WORKLOAD, what=Named(self.target.key), cause=cause)
 
     async def _settle(self) -> None:
         try:

@@ -12,6 +12,15 @@ from urllib.parse import urlsplit
 from logcaster_guard.domain.errors import SecretUnreadable
 from logcaster_guard.fields.faults import Refused, closest, escaped, quoted
 from logcaster_guard.fields.urls import check_base_url
+from logcaster_guard.messages.journal_faults import (
+    OfEnvironment,
+    OfFile,
+    SecretFault,
+    SecretTooLarge,
+    SecretUnread,
+    SecretWrong,
+)
+from logcaster_guard.messages.texts import english, failure
 
 MAX_BYTES = 64 << 10
 
@@ -37,19 +46,21 @@ class Secret:
         text = self._from_file(self.file) if self.file is not None else os.environ.get(self.env or "", "")
         text = text.rstrip("\r\n")
         if not text:
-            raise SecretUnreadable(f"the secret from {self.place} is empty; write it there")
+            raise failure(SecretUnreadable, SecretWrong(self._where, SecretFault.EMPTY))
         if text.startswith(_BYTE_ORDER_MARK):
-            raise SecretUnreadable(f"the secret from {self.place} begins with a byte order mark; save it without one")
+            raise failure(SecretUnreadable, SecretWrong(self._where, SecretFault.BYTE_ORDER_MARK))
         if not text.isprintable():
-            raise SecretUnreadable(f"the secret from {self.place} holds a line break or control character")
+            raise failure(SecretUnreadable, SecretWrong(self._where, SecretFault.CONTROL))
         return text
 
     @property
     def place(self) -> str:
         """Where it lies, in words."""
-        if self.file is not None:
-            return f'file "{escaped(self.file)}"'
-        return "the settings" if self.env is None else f"environment variable {self.env}"
+        return english().text(self._where)
+
+    @property
+    def _where(self) -> OfFile | OfEnvironment:
+        return OfEnvironment(self.env or "") if self.file is None else OfFile(escaped(self.file))
 
     def __repr__(self) -> str:
         return f"Secret({self.place})"
@@ -58,16 +69,16 @@ class Secret:
         try:
             path = Path(name)
             if not stat.S_ISREG(path.stat().st_mode):
-                raise SecretUnreadable(f"the secret in {self.place} is not a regular file")
+                raise failure(SecretUnreadable, SecretWrong(self._where, SecretFault.NO_FILE))
             with path.open("rb") as stream:
                 content = stream.read(MAX_BYTES + 1)
             if len(content) > MAX_BYTES:
-                raise SecretUnreadable(f"the secret in {self.place} is larger than {MAX_BYTES:,} bytes")
+                raise failure(SecretUnreadable, SecretTooLarge(self._where, MAX_BYTES))
             return content.decode("utf-8")
         except OSError as error:
-            raise SecretUnreadable(f"the secret in {self.place} cannot be read: {error.strerror}") from None
+            raise failure(SecretUnreadable, SecretUnread(self._where, str(error.strerror))) from None
         except ValueError:
-            raise SecretUnreadable(f"the secret in {self.place} is not UTF-8 text") from None
+            raise failure(SecretUnreadable, SecretWrong(self._where, SecretFault.NOT_TEXT)) from None
 
 
 def to_secret(value: object) -> Secret:

@@ -45,6 +45,11 @@ def sentence(text: str) -> str:
     return begun if not begun or begun.endswith((".", "!", "?")) else begun + "."
 
 
+def stop(text: str) -> str:
+    """The text with a full stop, where it has none."""
+    return text if not text or text.rstrip("”").endswith((".", "!", "?")) else text + "."
+
+
 def josa(word: object, after_final: str, after_vowel: str) -> str:
     """The word with the particle that its last sound asks for: `josa('을', '를')`, `josa('으로', '로')`.
 
@@ -83,6 +88,7 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "number": number,
     "join": join,
     "sentence": sentence,
+    "stop": stop,
     "josa": josa,
 }
 """Those of every language, by name."""

@@ -69,18 +69,16 @@ def _of_configuration(message: Headline, severity: Severity, targets: Sequence[T
 _MEBI = 1024 * 1024
 
 
-def journal_lost(fault: str, left: Sequence[Reason], unseen: str, at: datetime) -> Notice:
+def journal_lost(fault: Reason, left: Sequence[Reason], unseen: Reason, at: datetime) -> Notice:
     """The guard has no journal. `left` is what a run has left, one sentence each; `unseen` why that cannot be seen."""
     seen = " ".join(map(english().text, left))
-    if unseen and not left:
-        seen = f"Whether a run has left a helper could not be seen: {unseen}."
-    facts = {"detail": fault, "left": seen or "no helper of a run"}
+    facts = {"detail": english().text(fault), "left": seen, "unseen": english().text(unseen)}
     return _of_guard(JournalLost(fault, tuple(left), unseen), Severity.CRITICAL, at, facts)
 
 
-def journal_failing(fault: str, at: datetime) -> Notice:
+def journal_failing(fault: Reason, at: datetime) -> Notice:
     """Nothing could be written down for long."""
-    return _of_guard(JournalFailing(fault), Severity.CRITICAL, at, {"detail": fault})
+    return _of_guard(JournalFailing(fault), Severity.CRITICAL, at, {"detail": english().text(fault)})
 
 
 def journal_growing(used: int, limit: int, at: datetime) -> Notice:
@@ -94,9 +92,9 @@ def journal_recovered(at: datetime) -> Notice:
     return _of_guard(JournalRecovered(), Severity.INFO, at)
 
 
-def blobs_failing(fault: str, at: datetime) -> Notice:
+def blobs_failing(fault: Reason, at: datetime) -> Notice:
     """Releases could not be saved for long."""
-    return _of_guard(BlobsFailing(fault), Severity.CRITICAL, at, {"detail": fault})
+    return _of_guard(BlobsFailing(fault), Severity.CRITICAL, at, {"detail": english().text(fault)})
 
 
 def blobs_recovered(at: datetime) -> Notice:
@@ -108,12 +106,12 @@ def _of_guard(message: Headline, severity: Severity, at: datetime, facts: Mappin
     return told(message, severity, id=f"{message.kind}/{at.isoformat()}", at=at, facts=facts)
 
 
-def notice_lost(about: Notice, channel: str, detail: str, at: datetime) -> Notice:
+def notice_lost(about: Notice, channel: str, detail: Reason, at: datetime) -> Notice:
     """A channel will never carry the notice `about`."""
     return _of_channel(about, NoticeLost(channel, _said(about), detail), channel, detail, at)
 
 
-def channel_failing(about: Notice, channel: str, lasted: float, detail: str, at: datetime) -> Notice:
+def channel_failing(about: Notice, channel: str, lasted: float, detail: Reason, at: datetime) -> Notice:
     """A channel has taken nothing for `lasted` seconds; `about` is the notice that waits there."""
     return _of_channel(about, ChannelFailing(channel, _said(about), lasted, detail), channel, detail, at)
 
@@ -135,7 +133,7 @@ def summed_up_id(channel: str, at: datetime) -> str:
     return f"{SUMMED_UP}/{channel}/{at.isoformat()}"
 
 
-def _of_channel(about: Notice, message: Headline, channel: str, detail: str, at: datetime) -> Notice:
+def _of_channel(about: Notice, message: Headline, channel: str, detail: Reason, at: datetime) -> Notice:
     return told(
         message,
         Severity.WARNING,
@@ -145,5 +143,5 @@ def _of_channel(about: Notice, message: Headline, channel: str, detail: str, at:
         namespace=about.namespace,
         deployment=about.deployment,
         run=about.run,
-        facts={"channel": channel, "notice": about.id, "detail": detail},
+        facts={"channel": channel, "notice": about.id, "detail": english().text(detail)},
     )

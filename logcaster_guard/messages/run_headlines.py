@@ -243,7 +243,7 @@ class FrozenByHand(Headline):
     """Somebody froze the target by an annotation; `who` is empty where the object does not tell."""
 
     target: str
-    who: str
+    who: Reason
     words: str
     command: str
     kind: Literal["target.frozen"] = "target.frozen"
@@ -254,7 +254,7 @@ class FreezeLifted(Headline):
     """Somebody lifted the freeze."""
 
     target: str
-    words: str
+    words: Reason
     kind: Literal["target.thawed"] = "target.thawed"
 
 

@@ -288,7 +288,7 @@ def owner_resumed(run: Run, suspended: OwnerSuspended, event: OwnerResumed) -> N
     )
 
 
-def owner_not_resumed(run: Run, suspended: OwnerSuspended, at: datetime, reason: str, remedy: Remedy) -> Notice:
+def owner_not_resumed(run: Run, suspended: OwnerSuspended, at: datetime, reason: Reason, remedy: Remedy) -> Notice:
     """The guard is refused what it needs to resume a GitOps owner."""
     hold = suspended.hold
     return _of_run(
@@ -297,7 +297,7 @@ def owner_not_resumed(run: Run, suspended: OwnerSuspended, at: datetime, reason:
         id=f"{run.id}/owner_not_resumed/{hold.object}",
         at=at,
         severity=Severity.CRITICAL,
-        facts={"owner": hold.object, "reason": reason, "resume": remedy.command},
+        facts={"owner": hold.object, "reason": english().text(reason), "resume": remedy.command},
     )
 
 

@@ -61,7 +61,7 @@ def refused(
     )
 
 
-def postponed(target: Target, rule: Rule, reason: str, *, at: datetime, onset: datetime) -> Notice:
+def postponed(target: Target, rule: Rule, reason: Reason, *, at: datetime, onset: datetime) -> Notice:
     """A trigger fired a while ago, and whether anything may be rolled back cannot be found out."""
     since = f"{onset:%Y%m%dT%H%M%S.%fZ}"
     return told(
@@ -72,7 +72,7 @@ def postponed(target: Target, rule: Rule, reason: str, *, at: datetime, onset: d
         target=target.key,
         namespace=target.namespace,
         deployment=target.deployment,
-        facts={"rule": rule.name, "condition": rule.text, "since": onset.isoformat(), "detail": reason},
+        facts={"rule": rule.name, "condition": rule.text, "since": onset.isoformat(), "detail": english().text(reason)},
     )
 
 
@@ -122,16 +122,15 @@ def answer_denied(
 def frozen(target: Target, workload: Workload, event: TargetFrozen) -> Notice:
     """Somebody froze the target by an annotation."""
     lift = f"logcaster-guard unfreeze {target.key} --reason WHY"
-    who = event.who.strip(" ()")
     return told(
-        FrozenByHand(target.key, who, event.reason, lift),
+        FrozenByHand(target.key, event.who, event.reason, lift),
         Severity.WARNING,
         id=f"target.frozen/{target.key}/{event.at.isoformat()}",
         at=event.at,
         target=target.key,
         namespace=workload.namespace,
         deployment=workload.name,
-        facts={"words": event.reason, "who": who, "lift": lift},
+        facts={"words": event.reason, "who": english().text(event.who), "lift": lift},
     )
 
 
@@ -145,7 +144,7 @@ def thawed(target: Target, workload: Workload, event: TargetThawed) -> Notice:
         target=target.key,
         namespace=workload.namespace,
         deployment=workload.name,
-        facts={"words": event.reason},
+        facts={"words": english().text(event.reason)},
     )
 
 
@@ -188,5 +187,5 @@ def unproven(target: Target, claim: Claim, at: datetime) -> Notice:
         target=target.key,
         namespace=target.namespace,
         deployment=target.deployment,
-        facts={"object": claim.object, "reason": claim.reason, "remedy": claim.remedy},
+        facts={"object": claim.object, "reason": english().text(claim.reason), "remedy": claim.remedy},
     )

@@ -7,16 +7,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import Enum, StrEnum
 from functools import cache
 from importlib import resources
-from typing import Any, TypeAlias, get_type_hints
+from typing import Any, TypeAlias, TypeVar, get_type_hints
 
 import yaml
 from jinja2 import Template
 
+from logcaster_guard.domain.errors import GuardError
 from logcaster_guard.domain.guardrails import span
 from logcaster_guard.domain.message import Headline, Message, Reason
 from logcaster_guard.domain.notices import Notice
@@ -28,14 +29,25 @@ TITLE, TEXT, STATE = "title", "text", "state"
 _RESTORED = frozenset({RECOVERED, NOT_RECOVERED, INCONCLUSIVE})
 """Ends of a run with which the good release is in place."""
 
-ATTRIBUTION = "attribution"
-"""A parameter that channels show beside the text, as the fact of that name."""
+_FACTS: Mapping[str, Sequence[str]] = {
+    "attribution": ("attribution",),
+    "detail": ("detail", "cause", "fault", "reason"),
+    "reason": ("reason",),
+    "source": ("what",),
+    "where": ("where",),
+    "who": ("who",),
+    "words": ("words",),
+}
+"""Facts that channels show beside the text, and the parameters that may hold the same as a message."""
 
 QUOTE = "quoted"
 """The text of the catalogue that holds what the outside said."""
 
 Overrides: TypeAlias = Mapping[str, Mapping[str, str]]
 """Templates by kind and part, in the place of the catalogue's."""
+
+
+Failure = TypeVar("Failure", bound=GuardError)
 
 
 class Language(StrEnum):
@@ -99,9 +111,13 @@ class Texts:
         if notice.message is None:
             return notice
         title, text = (self.part(notice.message, part) for part in (TITLE, TEXT))
-        cause = getattr(notice.message, ATTRIBUTION, None)
-        facts = notice.facts if cause is None else {**notice.facts, ATTRIBUTION: self.text(cause)}
+        facts = {name: self._fact(notice.message, name, fact) for name, fact in notice.facts.items()}
         return replace(notice, title=_line(title), text=text.strip(), facts=facts)
+
+    def _fact(self, message: Message, name: str, fact: str) -> str:
+        values = (getattr(message, parameter, None) for parameter in _FACTS.get(name, ()))
+        told = next((value for value in values if value is not None), None)
+        return self.text(told) if isinstance(told, Message) else fact
 
     def state(self, notice: Notice) -> str:
         """What the target is going through, in a word or two; empty where the notice does not tell."""
@@ -126,6 +142,9 @@ class Texts:
     def word(self, value: str, group: str) -> str:
         """The word for a value of an enum; the value itself where there is none."""
         return self._catalogue.words.get(group, {}).get(value, value)
+
+    def _words(self, values: str | Sequence[str], group: str) -> str | Sequence[str]:
+        return self.word(values, group) if isinstance(values, str) else [self.word(value, group) for value in values]
 
     def listed(self, names: Collection[str], most: int = 5) -> str:
         """The first `most` names in one line, and how many more there are."""
@@ -155,11 +174,11 @@ class Texts:
         return rendered(template, values)
 
     @property
-    def _filters(self) -> Mapping[str, Callable[..., str]]:
+    def _filters(self) -> Mapping[str, Callable[..., str | Sequence[str]]]:
         """Those that need the words of the language."""
         return {
             "images": self._images,
-            "word": self.word,
+            "word": self._words,
             "listed": self.listed,
             "seconds": self._seconds,
             "span": self._span,
@@ -175,6 +194,11 @@ class Texts:
         """A length of time as operators write it: `1h30m`."""
         units = self._catalogue.words["units"]
         return re.sub("[dhms]", lambda found: units.get(found[0], found[0]), span(seconds))
+
+
+def failure(kind: type[Failure], message: Message, **more: Any) -> Failure:  # noqa: ANN401 - what the kind takes
+    """An expected failure that people are told of in their own language; its own text is English."""
+    return kind(english().text(message), reason=message, **more)
 
 
 @cache

@@ -13,8 +13,10 @@ from typing import Any
 
 from logcaster_guard import saved_snapshots
 from logcaster_guard.domain import capacity
+from logcaster_guard.domain import planning_reasons as plans
 from logcaster_guard.domain.errors import BlobMissing
 from logcaster_guard.domain.ledger import Record
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.rules import Action, Policy
 from logcaster_guard.domain.signals import Target, Value
 from logcaster_guard.domain.snapshots import Snapshot, SnapshotUnreadable
@@ -60,7 +62,7 @@ async def gather(request: Request, ports: PlanningPorts) -> Facts | NotApplicabl
     """Look at it now. Raises `ClusterError`."""
     target, live = request.target, request.workload
     if not target.environments:
-        return NotApplicable((f"{target.key} has no environments to switch between: set targets[].environments.",))
+        return NotApplicable((plans.NoEnvironments(target.key),))
     other = await ports.found(Kind.DEPLOYMENT, target.namespace, other_of(target, live.name))
     return Facts(
         request=request,
@@ -104,9 +106,7 @@ def plan(facts: Facts) -> Plan | NotApplicable:
     other = other_of(target, live.name)
     selector = dict(((service or {}).get("spec") or {}).get("selector") or {})
     if other is None or service is None or target.live(selector) != live.name:
-        return NotApplicable(
-            (f"Service {target.namespace}/{target.service} does not send its requests to {live.name}.",)
-        )
+        return NotApplicable((plans.SendsElsewhere(f"{target.namespace}/{target.service}", live.name),))
     found = _destination(other, facts)
     if isinstance(found, NotApplicable):
         return found
@@ -138,44 +138,36 @@ def plan(facts: Facts) -> Plan | NotApplicable:
 def _destination(other: str, facts: Facts) -> _Destination | NotApplicable:
     """What the other environment carries, if that is good; for a missing one, what a snapshot shows of it."""
     target, destinations = facts.request.target, facts.request.destinations
-    name = f"Deployment {target.namespace}/{other}"
+    name = f"{target.namespace}/{other}"
     if facts.other is not None:
         carried = next((r for r in destinations if r.template == facts.other.hash), None)
         if carried is None:
-            images = ", ".join(facts.other.images)
-            return NotApplicable(
-                (f"{name} carries {images}, which is not known to be good: roll a good release out there.",)
-            )
+            return NotApplicable((plans.OtherNotGood(name, facts.other.images),))
         return _Destination(carried, facts.other, snapshot="")
     for record in destinations:
         snapshot = facts.snapshots.get(record.snapshot)
         manifest = None if snapshot is None else snapshot.find("Deployment", other)
         if manifest is not None and template_hash(manifest["spec"]["template"]) == record.template:
             return _Destination(record, Workload(manifest), snapshot=record.snapshot)
-    return NotApplicable((f"{name} is missing, and no snapshot shows it with a good release: create it again.",))
+    return NotApplicable((plans.OtherMissing(name),))
 
 
-def _unfit(target: Target, other: Workload, live: Workload, selector: Mapping[str, str], facts: Facts) -> list[str]:
-    name, found = f"Deployment {other.namespace}/{other.name}", []
+def _unfit(target: Target, other: Workload, live: Workload, selector: Mapping[str, str], facts: Facts) -> list[Message]:
+    name, found = other.key, list[Message]()
     if live.replicas == 0:
-        found.append(f"Deployment {live.namespace}/{live.name} has no replicas: there is nothing to take over.")
+        found.append(plans.NoReplicas(live.full_name, shift=False))
     if other.paused or other.deleting:
-        found.append(f"{name} is {'paused' if other.paused else 'being deleted'}: somebody is at work on it.")
+        found.append(plans.OtherAtWork(name, other.paused))
     if not capacity.selects(selector, capacity.labels_of(other.template)):
         wanted = ", ".join(f"{key}={value}" for key, value in sorted(selector.items()))
-        found.append(f"The pods of {name} do not carry the labels {wanted} that Service {target.service} would select.")
+        found.append(plans.OtherUnselected(name, wanted, str(target.service)))
     for autoscaler in (a for a in facts.autoscalers if scales(a, other)):
-        most = int(autoscaler["spec"]["maxReplicas"])
+        called, most = str(autoscaler["metadata"]["name"]), int(autoscaler["spec"]["maxReplicas"])
         if most < live.replicas:
-            called = autoscaler["metadata"]["name"]
-            found.append(f"Autoscaler {called} allows {name} {most} pods, and {live.replicas} are needed.")
+            found.append(plans.AutoscalerTooSmall(called, name, most, live.replicas))
         owner, least = scaled_object(autoscaler), int(autoscaler["spec"].get("minReplicas") or 1)
         if owner is not None and least < live.replicas:
-            called = autoscaler["metadata"]["name"]
-            found.append(
-                f"Autoscaler {called} may shrink {name} to {least} pods while it idles, and {live.replicas} are "
-                f"needed: raise the minimum in KEDA's ScaledObject {owner}, which puts back what is written here."
-            )
+            found.append(plans.AutoscalerMayShrink(called, name, least, live.replicas, owner))
     return found
 
 

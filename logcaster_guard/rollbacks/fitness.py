@@ -8,6 +8,7 @@ from typing import Any
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.capacity import labels_of, matches
 from logcaster_guard.domain.guardrails import Guardrail
+from logcaster_guard.domain.planning_reasons import AnotherAccount, AnotherSelector, ServiceDeselects
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.sidecar import account_of, holds_guard
 from logcaster_guard.domain.workload import Workload, images_of
@@ -24,11 +25,7 @@ def another_selector(workload: Workload, release: Release) -> NotApplicable | No
     selector = workload.raw["spec"].get("selector")
     if selector is None or matches(selector, labels_of(release.template)):
         return None
-    name = f"{workload.kind} {workload.namespace}/{workload.name}"
-    reason = (
-        f"The pods of the good release ({', '.join(images_of(release.template))}) do not carry the labels that {name} "
-        "selects: it was made again with another selector since. Roll a good release out by hand."
-    )
+    reason = AnotherSelector(workload.full_name, images_of(release.template))
     return NotApplicable((reason,), Guardrail.SELECTOR_CHANGED)
 
 
@@ -38,11 +35,8 @@ def deselected(workload: Workload, release: Release, service: Mapping[str, Any] 
     now, then = (capacity.selects(selector, labels_of(t)) for t in (workload.template, release.template))
     if service is None or not now or then:
         return None
-    reason = (
-        f"The pods of the good release ({', '.join(images_of(release.template))}) do not carry the labels that Service "
-        f"{workload.namespace}/{service['metadata']['name']} selects ({capacity.written(selector)}): it would send "
-        "them no requests. Let it select them, or roll a good release out by hand."
-    )
+    name = f"{workload.namespace}/{service['metadata']['name']}"
+    reason = ServiceDeselects(name, images_of(release.template), capacity.written(selector))
     return NotApplicable((reason,), Guardrail.SELECTOR_CHANGED)
 
 
@@ -51,9 +45,4 @@ def _another_account(workload: Workload, release: Release) -> NotApplicable | No
     now, then = (account_of(t) for t in (workload.template, release.template))
     if not holds_guard(workload.template) or now == then:
         return None
-    name = f"{workload.namespace}/{workload.name}"
-    reason = (
-        f"The pods of {name} run as {now}, those of the good release as {then}, where the guard in them would "
-        "have no rights: roll back by hand."
-    )
-    return NotApplicable((reason,))
+    return NotApplicable((AnotherAccount(workload.key, now, then),))

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from logcaster_guard.domain import capacity
+from logcaster_guard.domain import planning_reasons as plans
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import Action, GradualPolicy
 from logcaster_guard.domain.runs import Run
@@ -65,8 +67,7 @@ async def gather(request: Request, ports: PlanningPorts) -> Facts | NotApplicabl
     target, policy, cluster = request.target, request.policy.gradual, ports.cluster
     namespace = target.namespace
     if target.environments:
-        service = f"Service {namespace}/{target.service}"
-        return NotApplicable((f"{service} switches between environments: choose blue_green_rollback.",))
+        return NotApplicable((plans.SwitchesEnvironments(f"{namespace}/{target.service}"),))
     release = await ports.release(request.destination)
     # A step may be held for enough requests: the busier of the two windows counts.
     windows = [w for w in (policy.window, policy.hold) if w]
@@ -113,9 +114,11 @@ def plan(facts: Facts) -> Plan | NotApplicable:
     """The plan that takes the workload to the good release step by step, or every reason why it cannot be done so."""
     request, workload = facts.request, facts.request.workload
     unfit = unfit_release(workload, facts.release)
-    why = next((s.inseparable for s in facts.inspected.values() if s.inseparable is not None), None)
-    if unfit is not None or why is not None:
-        return unfit or unjudged(str(why))
+    if unfit is not None:
+        return unfit
+    for seen in facts.inspected.values():
+        if seen.inseparable is not None:
+            return unjudged(seen.inseparable)
     reasons = _unfit(workload, facts)
     if reasons or facts.service is None:
         return NotApplicable(tuple(reasons))
@@ -151,12 +154,10 @@ def _unprovable(planned: Plan, facts: Facts) -> NotApplicable | None:
     expected = rate * first.share * first.window
     if expected >= first.min_requests:
         return None
-    reason = (
-        f"{planned.kind} {planned.namespace}/{planned.deployment} has {rate:.3g} requests per second: the first step, "
-        f"{first.share:.0%} of the pods, would be judged by {expected:.0f} in {first.window:g} s, of at least "
-        f"{first.min_requests} (gradual.min_requests). Lower that, or choose another action."
+    name, told = facts.request.workload.full_name, float(f"{rate:.3g}")
+    return NotApplicable(
+        (plans.TooLittleTraffic(name, told, first.share, round(expected), first.window, first.min_requests),)
     )
-    return NotApplicable((reason,))
 
 
 def take_over(old: Run, request: Request) -> Plan:
@@ -232,15 +233,15 @@ def _judgement(helper: str, stage: Stage, policy: GradualPolicy) -> JudgeHelper:
     )
 
 
-def _unfit(workload: Workload, facts: Facts) -> list[str]:
-    name = f"{workload.kind} {workload.namespace}/{workload.name}"
+def _unfit(workload: Workload, facts: Facts) -> list[Message]:
+    name = workload.full_name
     if workload.kind != "Deployment":
-        return [f"{name} is no Deployment: two releases of it cannot run side by side."]
-    found = []
+        return [plans.NotADeployment(name)]
+    found = list[Message]()
     if (workload.raw["spec"].get("strategy") or {}).get("type") == "Recreate":
-        found.append(f"{name} has the strategy Recreate: two releases of it must not run side by side.")
+        found.append(plans.Recreates(name))
     if workload.replicas == 0:
-        found.append(f"{name} has no replicas: there is nothing to shift.")
+        found.append(plans.NoReplicas(name, shift=True))
     return [
         *found,
         *_unshareable(name, facts),
@@ -251,18 +252,15 @@ def _unfit(workload: Workload, facts: Facts) -> list[str]:
     ]
 
 
-def _unshareable(name: str, facts: Facts) -> list[str]:
+def _unshareable(name: str, facts: Facts) -> list[Message]:
     spec = facts.release.template.get("spec") or {}
-    found = [
-        f"{name} uses the volume claim {claim}, which one release alone may write."
-        for claim, raw in facts.claims.items()
-        if raw is None or not _shared(raw)
+    found: list[Message] = [
+        plans.ClaimUnshareable(name, claim) for claim, raw in facts.claims.items() if raw is None or not _shared(raw)
     ]
     containers = [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]
-    ports = {p["hostPort"] for c in containers for p in c.get("ports") or [] if p.get("hostPort")}
+    ports = {int(p["hostPort"]) for c in containers for p in c.get("ports") or [] if p.get("hostPort")}
     if ports or spec.get("hostNetwork"):
-        which = "the network of its node" if spec.get("hostNetwork") else f"the host port {min(ports)}"
-        found.append(f"{name} uses {which}, which two releases cannot share.")
+        found.append(plans.NodeUnshareable(name, 0 if spec.get("hostNetwork") else min(ports)))
     return found
 
 
@@ -271,51 +269,43 @@ def _shared(claim: Json) -> bool:
     return bool(modes) and modes <= {"ReadWriteMany", "ReadOnlyMany"}
 
 
-def _unselectable(name: str, workload: Workload, facts: Facts) -> list[str]:
+def _unselectable(name: str, workload: Workload, facts: Facts) -> list[Message]:
     if facts.service is None:
-        return [f"{name} has no Service that would send a share of its requests to the good release."]
+        return [plans.NoService(name)]
     selector = (facts.service.get("spec") or {}).get("selector") or {}
-    service = f"Service {facts.service['metadata']['name']}"
+    service = str(facts.service["metadata"]["name"])
     if not selector:
-        return [f"{service} selects nothing, so that it would send the good release no requests."]
+        return [plans.SelectsNothing(service)]
     if selector.get(VERSION, ROLLBACK) != ROLLBACK:
-        pinned = selector[VERSION]
-        return [f"{service} selects {VERSION}={pinned}, so that it would send the good release no requests."]
-    templates = {"present": workload.template, "good": facts.release.template}
-    missed = [w for w, t in templates.items() if not capacity.selects(selector, capacity.labels_of(t))]
-    return [
-        f"{service} selects {capacity.written(selector)}, which the pods of the {which} release of {name} do not "
-        "carry: it would send them no requests once the helper is gone. Let the Service select them."
-        for which in missed[:1]
-    ]
+        return [plans.SelectsVersion(service, f"{VERSION}={selector[VERSION]}")]
+    present, good = (
+        capacity.selects(selector, capacity.labels_of(t)) for t in (workload.template, facts.release.template)
+    )
+    if present and good:
+        return []
+    return [plans.PodsUnselected(service, capacity.written(selector), not present, name)]
 
 
-def _unaffordable(workload: Workload, facts: Facts) -> list[str]:
+def _unaffordable(workload: Workload, facts: Facts) -> list[Message]:
+    size = workload.replicas
     budgets = capacity.budgets_for(facts.budgets, capacity.labels_of(workload.template))
     return [
-        f"Disruption budget {b['metadata']['name']} wants {capacity.wanted_healthy(b, workload.replicas)} healthy "
-        f"pods, more than the {workload.replicas} of {workload.namespace}/{workload.name}."
+        plans.BudgetTooLarge(b["metadata"]["name"], wanted, size, workload.key)
         for b in budgets
-        if capacity.wanted_healthy(b, workload.replicas) > workload.replicas
+        if (wanted := capacity.wanted_healthy(b, size)) > size
     ]
 
 
-def _unheld(workload: Workload, facts: Facts) -> list[str]:
+def _unheld(workload: Workload, facts: Facts) -> list[Message]:
     mine = [(a["metadata"]["name"], scaled_object(a)) for a in facts.autoscalers if scales(a, workload)]
-    return [
-        f"Autoscaler {name} belongs to KEDA's ScaledObject {owner}, which puts its bounds back within seconds, so that "
-        f"{workload.namespace}/{workload.name} could not be kept at the size of a step."
-        for name, owner in mine
-        if owner is not None
-    ]
+    return [plans.KedaKeepsBounds(name, owner, workload.key) for name, owner in mine if owner is not None]
 
 
-def _unnamed(workload: Workload, facts: Facts) -> list[str]:
+def _unnamed(workload: Workload, facts: Facts) -> list[Message]:
     # One that is being deleted already is waited for.
     if facts.namesake is None or "deletionTimestamp" in facts.namesake["metadata"]:
         return []
-    name = f"{workload.namespace}/{capacity.helper_name(workload.name)}"
-    return [f"There is a Deployment {name} already, where the helper would be: delete it, if nobody needs it."]
+    return [plans.HelperNameTaken(f"{workload.namespace}/{capacity.helper_name(workload.name)}")]
 
 
 def _own(workload: Workload, pods: Sequence[Json]) -> list[Json]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from logcaster_guard.domain.planning_reasons import Partitioned, ReplacedOnDelete
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.steps import Plan, Step
@@ -113,13 +114,11 @@ def _raised_minimums(autoscalers: Sequence[Mapping[str, Any]], replicas: int) ->
 def _not_updating(workload: Workload) -> NotApplicable | None:
     """Why its controller would not bring every pod to a new template; None if it does."""
     strategy = workload.raw["spec"].get("updateStrategy") or {}
-    name = f"{workload.kind} {workload.namespace}/{workload.name}"
     if strategy.get("type") == "OnDelete":
-        return NotApplicable((f"{name} replaces its pods only when they are deleted (OnDelete): set RollingUpdate.",))
+        return NotApplicable((ReplacedOnDelete(workload.full_name),))
     partition = (strategy.get("rollingUpdate") or {}).get("partition") or 0
     if partition:
-        reason = f"{name} has the partition {partition}, below which no pod would change: set it to 0."
-        return NotApplicable((reason,))
+        return NotApplicable((Partitioned(workload.full_name, int(partition)),))
     return None
 
 

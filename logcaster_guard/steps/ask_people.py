@@ -9,9 +9,12 @@ from typing import ClassVar, Literal
 from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.inbox.freezes import freeze_on
-from logcaster_guard.domain.message import Reason
+from logcaster_guard.domain.measurements import BreachUnseen
+from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
+from logcaster_guard.domain.plan_lines import ToAwaitApproval, ToAwaitVeto
 from logcaster_guard.domain.runs import NOT_APPROVED, SUBSIDED, VETOED, Run
+from logcaster_guard.domain.step_observations import NotApprovedYet, VetoTimeLeft
 from logcaster_guard.domain.step_reasons import BreachWentAway, NobodyApproved, NobodyObjected, TargetWasFrozen
 from logcaster_guard.domain.steps import (
     Consultation,
@@ -49,8 +52,8 @@ class AskPeople(Look):
     def overdue(self, detail: Reason) -> tuple[str, Reason]:
         return NOT_APPROVED, NobodyApproved(detail)
 
-    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        return "wait for somebody's approval" if self.require_approval else f"wait {self.grace:g} s for a veto"
+    def line(self, plan: Plan) -> Message:  # noqa: ARG002 - the base's shape
+        return ToAwaitApproval() if self.require_approval else ToAwaitVeto(self.grace)
 
     @property
     def asks(self) -> Consultation | None:
@@ -84,7 +87,7 @@ class AskPeopleHandler:
         try:
             theirs, workload, live = await undisturbed(self._cluster, run)
         except ClusterError as error:
-            return Unclear(str(error), error.retry_after)
+            return Unclear(error.reason, error.retry_after)
         asked = [w for w in (workload, live) if w is not None]
         if theirs is not None or not asked:
             return ExternalChange(theirs or WorkloadGone("the workload"))
@@ -108,12 +111,12 @@ class AskPeopleHandler:
         if over:
             return Failed(SUBSIDED, BreachWentAway(assessment.detail))
         if step.require_approval:
-            return Before("nobody has approved it yet", overdue=(NOT_APPROVED, NobodyApproved("")))
+            return Before(NotApprovedYet(), overdue=(NOT_APPROVED, NobodyApproved("")))
         if left > 0:
-            return Before(f"{left:.0f} s are left for a veto")
+            return Before(VetoTimeLeft(left))
         if assessment.verdict is Verdict.MET:
             return Done(NobodyObjected())
-        blind = f"whether the breach goes on cannot be seen: {assessment.detail}"
+        blind = BreachUnseen(assessment.detail)
         return Before(blind, overdue=(NOT_APPROVED, blind))
 
     async def apply(self, step: AskPeople, run: Run) -> None:

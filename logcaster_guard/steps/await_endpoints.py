@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
+from logcaster_guard.domain.plan_lines import ToAwaitEndpoints
 from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.step_observations import ListsOnly, OthersListed
 from logcaster_guard.domain.steps import Plan, Purpose, RolloutWait
 from logcaster_guard.domain.theirs import WorkloadGone
 from logcaster_guard.ports import Cluster, Json, Kind
@@ -31,8 +34,8 @@ class AwaitEndpoints(RolloutWait):
     inconclusive_if_unseen: ClassVar = True
     purpose: ClassVar = Purpose.SETTLING
 
-    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        return f"wait until the Service lists only the other environment, at least {self.least} pods"
+    def line(self, plan: Plan) -> Message:  # noqa: ARG002 - the base's shape
+        return ToAwaitEndpoints(self.least)
 
 
 class AwaitEndpointsHandler:
@@ -51,14 +54,14 @@ class AwaitEndpointsHandler:
             pods = await own_pods(self._cluster, workload)
             slices = await self._cluster.list(Kind.ENDPOINT_SLICE, plan.namespace, f"{SERVICE_NAME}={plan.service}")
         except ClusterError as error:
-            return Unclear(str(error), error.retry_after)
+            return Unclear(error.reason, error.retry_after)
         own = {p["metadata"]["uid"] for p in pods}
         listed = _ready_pods(slices)
         others = sorted(name for uid, name in listed.items() if uid not in own)
         if others:
-            return Before(f"the Service still lists {len(others)} pods of the environment before, such as {others[0]}")
-        text = f"the Service lists {len(listed)} pods of {workload.name} and no other"
-        return Done(text) if len(listed) >= min(step.least, plan.floor or 1) else Before(text)
+            return Before(OthersListed(len(others), others[0]))
+        alone = ListsOnly(len(listed), workload.name)
+        return Done(alone) if len(listed) >= min(step.least, plan.floor or 1) else Before(alone)
 
     async def apply(self, step: AwaitEndpoints, run: Run) -> None:
         """Nothing to do: the EndpointSlice controller does it."""

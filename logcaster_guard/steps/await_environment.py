@@ -7,8 +7,11 @@ from typing import ClassVar, Literal
 
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.observations import Done, ExternalChange, Observation, Unclear
+from logcaster_guard.domain.plan_lines import ToAwaitEnvironment
 from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.step_observations import PodsReady, RolloutGoesOn
 from logcaster_guard.domain.steps import Plan, Purpose, RolloutWait
 from logcaster_guard.domain.theirs import WorkloadGone
 from logcaster_guard.ports import Clock, Cluster
@@ -30,8 +33,8 @@ class AwaitEnvironment(RolloutWait):
     inconclusive_if_unseen: ClassVar = False
     purpose: ClassVar = Purpose.PREPARATION
 
-    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        return f"wait until {self.replicas} pods of the other environment are Ready"
+    def line(self, plan: Plan) -> Message:  # noqa: ARG002 - the base's shape
+        return ToAwaitEnvironment(self.replicas)
 
 
 class AwaitEnvironmentHandler:
@@ -49,14 +52,14 @@ class AwaitEnvironmentHandler:
                 return ExternalChange(theirs or WorkloadGone("the Deployment"))
             pods = await own_pods(self._cluster, workload)
         except ClusterError as error:
-            return Unclear(str(error), error.retry_after)
+            return Unclear(error.reason, error.retry_after)
         ready = sum(capacity.is_serving(p, None) for p in pods)
-        text = f"{ready} of {step.replicas} pods of {workload.name} are Ready{workload.refusal}"
+        seen: Message = PodsReady(ready, step.replicas, workload.name, workload.refusal)
         if ready >= step.replicas and workload.observed and workload.rolled_out:
-            return Done(text)
+            return Done(seen)
         if ready >= step.replicas:
-            text = f"{text}, but its controller has not brought the rollout to its end: {workload.progress}"
-        return coming_up(pods, run, self._clock.now(), text, other=True)
+            seen = RolloutGoesOn(seen, workload.progress)
+        return coming_up(pods, run, self._clock.now(), seen, other=True)
 
     async def apply(self, step: AwaitEnvironment, run: Run) -> None:
         """Nothing to do: the Deployment controller does it."""

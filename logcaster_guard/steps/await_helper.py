@@ -7,8 +7,11 @@ from typing import ClassVar, Literal
 
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.observations import Done, ExternalChange, Observation, Unclear
+from logcaster_guard.domain.plan_lines import ToAwaitHelper
 from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.step_observations import ChangeUnseen, HelperPodsServe
 from logcaster_guard.domain.steps import Plan, Purpose, RolloutWait
 from logcaster_guard.domain.theirs import WorkloadGone
 from logcaster_guard.ports import Clock, Cluster
@@ -32,8 +35,8 @@ class AwaitHelper(RolloutWait):
     inconclusive_if_unseen: ClassVar = False
     purpose: ClassVar = Purpose.PREPARATION
 
-    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        return f"wait until {self.replicas} pods of {self.helper} serve"
+    def line(self, plan: Plan) -> Message:  # noqa: ARG002 - the base's shape
+        return ToAwaitHelper(self.helper, self.replicas)
 
 
 class AwaitHelperHandler(HelperHandler):
@@ -55,14 +58,14 @@ class AwaitHelperHandler(HelperHandler):
         try:
             pods = await helper_pods(self._cluster, helper)
         except ClusterError as error:
-            return Unclear(str(error), error.retry_after)
+            return Unclear(error.reason, error.retry_after)
         serving = capacity.serving(pods, run.opened.plan.selector, step.helper)
-        text = f"{serving} of {step.replicas} pods of {step.helper} serve{helper.refusal}"
+        told: Message = HelperPodsServe(serving, step.replicas, step.helper, helper.refusal)
         if serving >= step.replicas and helper.observed:
-            return Done(text)
+            return Done(told)
         if serving >= step.replicas:
-            text = f"{text}, but its controller has not seen its last change"
-        return coming_up(pods, run, self._clock.now(), text, other=False)
+            told = ChangeUnseen(told)
+        return coming_up(pods, run, self._clock.now(), told, other=False)
 
     async def apply(self, step: AwaitHelper, run: Run) -> None:
         """Nothing to do: the Deployment controller does it."""

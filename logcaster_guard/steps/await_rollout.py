@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
+from logcaster_guard.domain.plan_lines import ToAwaitRollout
 from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.startup import never_starts
 from logcaster_guard.domain.step_reasons import DoesNotStart, NoProgress
@@ -36,8 +38,8 @@ class AwaitRollout(RolloutWait):
     inconclusive_if_unseen: ClassVar = True
     purpose: ClassVar = Purpose.SETTLING
 
-    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        return f"wait for the rollout, {self.timeout:g} s at most"
+    def line(self, plan: Plan) -> Message:  # noqa: ARG002 - the base's shape
+        return ToAwaitRollout(self.timeout)
 
 
 class AwaitRolloutHandler:
@@ -52,7 +54,7 @@ class AwaitRolloutHandler:
         try:
             theirs, workload, _ = await undisturbed(self._cluster, run)
         except ClusterError as error:
-            return Unclear(str(error), error.retry_after)
+            return Unclear(error.reason, error.retry_after)
         if theirs is not None or workload is None:
             return ExternalChange(theirs or WorkloadGone("the Deployment"))
         seen = self._progress(workload, run)

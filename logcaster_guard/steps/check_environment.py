@@ -9,10 +9,12 @@ from urllib.parse import urlsplit, urlunsplit
 
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
-from logcaster_guard.domain.message import Reason
+from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
+from logcaster_guard.domain.plan_lines import ToCheckEnvironment
 from logcaster_guard.domain.runs import DESTINATION_BAD, FAILED, Run
 from logcaster_guard.domain.signals import Value
+from logcaster_guard.domain.step_observations import NoPodReady, PodsWell, PodUnasked, PodUnwell
 from logcaster_guard.domain.step_reasons import HealthUnanswered, NotHealthy
 from logcaster_guard.domain.steps import Plan, Purpose, Wait
 from logcaster_guard.domain.theirs import WorkloadGone
@@ -41,8 +43,8 @@ class CheckEnvironment(Wait):
     def overdue(self, detail: Reason) -> tuple[str, Reason]:
         return FAILED, HealthUnanswered(detail)
 
-    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        return "wait until each of them answers its health check"
+    def line(self, plan: Plan) -> Message:  # noqa: ARG002 - the base's shape
+        return ToCheckEnvironment()
 
 
 class CheckEnvironmentHandler:
@@ -61,17 +63,17 @@ class CheckEnvironmentHandler:
                 return ExternalChange(theirs or WorkloadGone("the Deployment"))
             pods = await own_pods(self._cluster, workload)
         except ClusterError as error:
-            return Unclear(str(error), error.retry_after)
+            return Unclear(error.reason, error.retry_after)
         ready = [p for p in pods if capacity.is_serving(p, None)]
         for pod in ready:
             name, url = pod["metadata"]["name"], pod_url(step.health_url, service, pod)
             answer = await self._check(run.opened.target, url)
             if not isinstance(answer, Value):
-                return Unclear(f"pod {name} could not be asked at {url}: {answer.detail}")
+                return Unclear(PodUnasked(name, url, answer.detail))
             if answer.number:
-                text = f"pod {name} does not answer well at {url}"
-                return Before(text, overdue=(DESTINATION_BAD, NotHealthy(text)))
-        return Done(f"{len(ready)} pods answer well") if ready else Before("no pod is Ready")
+                unwell = PodUnwell(name, url)
+                return Before(unwell, overdue=(DESTINATION_BAD, NotHealthy(unwell)))
+        return Done(PodsWell(len(ready))) if ready else Before(NoPodReady())
 
     async def apply(self, step: CheckEnvironment, run: Run) -> None:
         """Nothing to do: asking has no effect."""

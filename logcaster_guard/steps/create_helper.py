@@ -11,14 +11,20 @@ from logcaster_guard.domain import capacity, provenance
 from logcaster_guard.domain.capacity import HELPER_LABEL
 from logcaster_guard.domain.errors import BlobMissing, Rejected
 from logcaster_guard.domain.external_changes import external_workload_change
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.observations import Before, Done, Observation, Pending, Unclear
+from logcaster_guard.domain.plan_lines import ToCreateHelper
+from logcaster_guard.domain.planning_reasons import SavedUnreadable
 from logcaster_guard.domain.provenance import MANAGED
+from logcaster_guard.domain.provenance_reasons import NameTaken
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rights import GRADUAL_ROLE, Right
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.sidecar import without_guard
+from logcaster_guard.domain.step_observations import EarlierOneLeaves, IsThere, NoHelper
 from logcaster_guard.domain.steps import Compensation, ObjectReference, Plan, Purpose, Write
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.messages.texts import failure
 from logcaster_guard.ports import Blobs, Cluster, Json, Kind
 from logcaster_guard.steps.helper_deployment import (
     HELPER,
@@ -64,8 +70,8 @@ class CreateHelper(Write):
     def blobs(self) -> Sequence[str]:
         return (self.release,)
 
-    def line(self, plan: Plan) -> str:
-        return f"run {plan.good} beside production as Deployment {self.helper}, pods: {self.replicas}"
+    def line(self, plan: Plan) -> Message:
+        return ToCreateHelper(plan.to_images, self.helper, self.replicas)
 
 
 class CreateHelperHandler(HelperHandler):
@@ -85,13 +91,13 @@ class CreateHelperHandler(HelperHandler):
             known = run.taken.get(helper_compensation(step.helper))
             # A request that was sent before may still take effect: it carries the same token.
             owed = known if known is not None and known.token else _compensation(self._cluster, run, step.helper)
-            return Before("there is no helper", borrows=owed)
+            return Before(NoHelper(), borrows=owed)
         if helper.deleting:
-            return Pending(f"an earlier {step.helper} is being deleted")
+            return Pending(EarlierOneLeaves(step.helper))
         theirs = disowned(run, helper, workload)
         if theirs is not None:
-            return Unclear(f"there is another Deployment {step.helper}, and {theirs}: delete it, if nobody needs it")
-        return Done(f"{step.helper} is there")
+            return Unclear(NameTaken(step.helper, theirs))
+        return Done(IsThere(step.helper))
 
     async def apply(self, step: CreateHelper, run: Run) -> None:
         """One create; a name that is taken is a `Conflict`, which is looked at again."""
@@ -101,7 +107,7 @@ class CreateHelperHandler(HelperHandler):
         try:
             release = Release.from_bytes(await self._blobs.get(step.release))
         except BlobMissing as error:
-            raise Rejected(f"The saved release cannot be read: {error}") from error
+            raise failure(Rejected, SavedUnreadable(error.reason)) from error
         body = manifest(step, run.compensations[helper_compensation(step.helper)], workload, release)
         await self._cluster.create(Kind.DEPLOYMENT, run.opened.plan.namespace, body)
 

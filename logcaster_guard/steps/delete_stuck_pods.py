@@ -9,9 +9,12 @@ from typing import ClassVar, Literal
 
 from logcaster_guard.domain.errors import ClusterError, NotFound
 from logcaster_guard.domain.external_changes import external_workload_change
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.observations import Before, Done, Observation, Pending, Unclear
+from logcaster_guard.domain.plan_lines import ToDeleteStuckPods
 from logcaster_guard.domain.rights import Right
 from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.step_observations import PodsStuck, TemplateUnseen
 from logcaster_guard.domain.steps import (
     ObjectReference,
     Plan,
@@ -19,7 +22,6 @@ from logcaster_guard.domain.steps import (
     Write,
 )
 from logcaster_guard.domain.workload import REVISION_LABEL, Workload
-from logcaster_guard.messages.plan_text import pods
 from logcaster_guard.ports import Cluster, Json, Kind
 from logcaster_guard.steps.observe import (
     look,
@@ -52,8 +54,8 @@ class DeleteStuckPods(Write):
         """The rollout's own: the controller may have to see the good template first."""
         return self.timeout
 
-    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        return "delete the pods that are not Ready and hold up the rollout"
+    def line(self, plan: Plan) -> Message:  # noqa: ARG002 - the base's shape
+        return ToDeleteStuckPods()
 
 
 class DeleteStuckPodsHandler:
@@ -73,10 +75,10 @@ class DeleteStuckPodsHandler:
         try:
             workload, stuck = await self._stuck(run)
         except ClusterError as error:
-            return Unclear(str(error), error.retry_after)
+            return Unclear(error.reason, error.retry_after)
         if not workload.observed or not workload.update_revision:
-            return Pending("the controller has not seen the good template yet")
-        return Before(f"{pods(len(stuck))} stuck") if stuck else Done("no pod is stuck")
+            return Pending(TemplateUnseen())
+        return Before(PodsStuck(len(stuck))) if stuck else Done(PodsStuck(0))
 
     async def apply(self, step: DeleteStuckPods, run: Run) -> None:  # noqa: ARG002 - the protocol's shape
         """Delete each of them, bound to its uid."""

@@ -11,8 +11,11 @@ from typing import Any, Protocol
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.external_changes import selector_of
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
 from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.theirs import WorkloadGone
+from logcaster_guard.domain.value_observations import ServesNobody, ServesNow, ServiceMayComeBack
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Cluster
 from logcaster_guard.steps.observe import (
@@ -26,22 +29,22 @@ class _Test(Protocol):
     def __call__(self, workload: Workload) -> bool: ...
 
 
-async def given_back(cluster: Cluster, run: Run, is_theirs: _Test, theirs: str) -> Observation:
+async def given_back(cluster: Cluster, run: Run, is_theirs: _Test, theirs: Message) -> Observation:
     """Whether what was made for the switch is to go back: not where it serves, or where `is_theirs` says so."""
     try:
         workload, service = await workload_of(cluster, run), await service_of(cluster, run)
     except ClusterError as error:
-        return Unclear(str(error), error.retry_after)
+        return Unclear(error.reason, error.retry_after)
     if workload is None or workload.deleting:
-        return Done("it is gone")
+        return Done(WorkloadGone("the other environment"))
     if is_theirs(workload):
         return ExternalChange(theirs)
     if service is None and run.switched:
         # Whoever replaces a Service deletes it first.
-        return ExternalChange("the Service that led there was deleted, and may come back")
+        return ExternalChange(ServiceMayComeBack())
     if serves(workload, service) or _is_named(run, service):
-        return Done("the Service sends its requests there now")
-    return Before("it serves nobody")
+        return Done(ServesNow())
+    return Before(ServesNobody())
 
 
 def _is_named(run: Run, service: Mapping[str, Any] | None) -> bool:

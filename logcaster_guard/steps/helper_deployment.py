@@ -17,6 +17,7 @@ from logcaster_guard.domain.external_changes import external_change
 from logcaster_guard.domain.field_owners import written_by
 from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.observations import ExternalChange, Unclear
+from logcaster_guard.domain.provenance_reasons import NotMadeByRun
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.theirs import AnotherInItsPlace, HelperDeleted, HelperScaled, WorkloadGone
 from logcaster_guard.domain.workload import Workload
@@ -45,7 +46,7 @@ class HelperHandler:
                 return ExternalChange(theirs or WorkloadGone("the Deployment"))
             return workload, await deployment_called(self._cluster, run, helper)
         except ClusterError as error:
-            return Unclear(str(error), error.retry_after)
+            return Unclear(error.reason, error.retry_after)
 
 
 def foreign_helper(
@@ -57,18 +58,18 @@ def foreign_helper(
         return theirs
     if helper.replicas != size:
         who = written_by(helper.raw, field_owners.REPLICAS, since=run.opened.at)
-        return HelperScaled(name, size, helper.replicas, who.strip(" ()"))
+        return HelperScaled(name, size, helper.replicas, who)
     return None
 
 
-def disowned(run: Run, helper: Workload, workload: Workload | None) -> str | None:
-    """Why the Deployment is not the helper that the run has made, as a clause; None if it is.
+def disowned(run: Run, helper: Workload, workload: Workload | None) -> Message | None:
+    """Why the Deployment is not the helper that the run has made; None if it is.
 
     `workload` is production as it is now.
     """
     owed, owner = run.taken.get(helper_compensation(helper.name)), run.opened.plan.uid
     if owed is None:
-        return f"run {run.id} did not make it"
+        return NotMadeByRun(run.id, named=False)
     orphaned = workload is None or workload.uid != owner
     return provenance.disowned(helper.raw, owed, owner=owner, orphaned=orphaned)
 
@@ -81,7 +82,7 @@ def gone(run: Run, helper: Workload | None, name: str, workload: Workload | None
     return None if theirs is None else stands(name, theirs)
 
 
-def stands(name: str, theirs: str) -> Message:
+def stands(name: str, theirs: Message) -> Message:
     """That a Deployment of the helper's name is none of the run's."""
     return AnotherInItsPlace(name, theirs)
 

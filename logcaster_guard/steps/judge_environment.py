@@ -7,9 +7,13 @@ from typing import ClassVar, Literal
 
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.measurements import ErrorShare, JudgedIn, Unmeasured, WorseUntold
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
+from logcaster_guard.domain.plan_lines import ToJudgeEnvironment
 from logcaster_guard.domain.runs import DESTINATION_BAD, Run
 from logcaster_guard.domain.signals import Value
+from logcaster_guard.domain.step_observations import PodsNeeded
 from logcaster_guard.domain.step_reasons import DoesNotStayUp, EnvironmentWorse
 from logcaster_guard.domain.steps import Plan, Purpose, RolloutWait
 from logcaster_guard.domain.theirs import WorkloadGone
@@ -18,7 +22,7 @@ from logcaster_guard.steps.observe import (
     own_pods,
     undisturbed,
 )
-from logcaster_guard.steps.step_services import Inspector, StepKind, said
+from logcaster_guard.steps.step_services import Inspector, StepKind, measured
 
 SHORT = 5.0
 """Seconds for which the new environment may be short of pods before the Service is switched back."""
@@ -43,10 +47,8 @@ class JudgeEnvironment(RolloutWait):
     inconclusive_if_unseen: ClassVar = True
     purpose: ClassVar = Purpose.PREPARATION
 
-    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        return (
-            f"after {self.wait:g} s: switch back if its error rate is above {self.threshold:.2%} and above what it was"
-        )
+    def line(self, plan: Plan) -> Message:  # noqa: ARG002 - the base's shape
+        return ToJudgeEnvironment(self.wait, f"{self.threshold:.2%}")
 
 
 @dataclass(slots=True)
@@ -74,28 +76,28 @@ class JudgeEnvironmentHandler:
                 return ExternalChange(theirs or WorkloadGone("the Deployment"))
             pods = await own_pods(self._cluster, workload)
         except ClusterError as error:
-            return Unclear(str(error), error.retry_after)
+            return Unclear(error.reason, error.retry_after)
         now = self._clock.monotonic()
         watched = self._watched.setdefault(run.id, _Watched(now))
         ready, floor = sum(capacity.is_serving(p, None) for p in pods), run.opened.plan.floor
         if ready < floor:
             watched.short = now if watched.short is None else watched.short
-            text = f"{ready} pods of {workload.name} are Ready, and {floor} are needed"
+            few = PodsNeeded(ready, workload.name, floor)
             if now - watched.short >= min(SHORT, step.wait):
-                return Failed(DESTINATION_BAD, DoesNotStayUp(other=True, detail=text))
-            return Before(text, overdue=(DESTINATION_BAD, text))
+                return Failed(DESTINATION_BAD, DoesNotStayUp(other=True, detail=few))
+            return Before(few, overdue=(DESTINATION_BAD, few))
         watched.short = None
         due = max(step.wait, step.window)
         if now - watched.began < due:
-            return Before(f"judged in {due - (now - watched.began):.0f} s")
+            return Before(JudgedIn(0.0, due - (now - watched.began)))
         seen = await self._inspector(run.opened.target, workload.name, step.window)
         rate, requests = seen.error_rate, seen.requests
         if not isinstance(rate, Value) or not isinstance(requests, Value) or requests.number < step.min_requests:
-            return Done(f"whether it is worse cannot be told: {said(seen)}")
+            return Done(WorseUntold(measured(seen)))
         if rate.number > max(step.threshold, step.baseline or 0.0):
-            before = "unknown" if step.baseline is None else f"{step.baseline:.2%}"
-            return Failed(DESTINATION_BAD, EnvironmentWorse(said(seen), before))
-        return Done(said(seen))
+            before = Unmeasured() if step.baseline is None else ErrorShare(f"{step.baseline:.2%}")
+            return Failed(DESTINATION_BAD, EnvironmentWorse(measured(seen), before))
+        return Done(measured(seen))
 
     async def apply(self, step: JudgeEnvironment, run: Run) -> None:
         """Nothing to do: judging has no effect."""

@@ -10,10 +10,13 @@ from typing import ClassVar, Literal
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.external_changes import external_change
-from logcaster_guard.domain.message import Reason
+from logcaster_guard.domain.measurements import FewerThan, JudgedIn
+from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
+from logcaster_guard.domain.plan_lines import ToJudgeHelper
 from logcaster_guard.domain.runs import DESTINATION_BAD, INCONCLUSIVE, Run
 from logcaster_guard.domain.signals import SourceError, Value
+from logcaster_guard.domain.step_observations import GoodPodsServe
 from logcaster_guard.domain.step_reasons import DoesNotStayUp, FailsToo, FaresUnread, ServesUnknown, TooFewToJudge
 from logcaster_guard.domain.steps import (
     Plan,
@@ -30,7 +33,7 @@ from logcaster_guard.steps.observe import (
     both,
     deployment_called,
 )
-from logcaster_guard.steps.step_services import Inspection, Inspector, StepKind, said
+from logcaster_guard.steps.step_services import Inspection, Inspector, StepKind, measured
 
 _AGAIN, _LONGEST = 1.0, 60.0
 """Seconds until a source that failed once is read again, and the most of them if it goes on to fail."""
@@ -59,9 +62,8 @@ class JudgeHelper(Wait):
     def overdue(self, detail: Reason) -> tuple[str, Reason]:
         return INCONCLUSIVE, ServesUnknown(detail)
 
-    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        share, most = f"{self.share:.0%}", f"{self.threshold:.2%}"
-        return f"at {share} of the pods: after {self.wait:g} s its error rate must not be above {most}"
+    def line(self, plan: Plan) -> Message:  # noqa: ARG002 - the base's shape
+        return ToJudgeHelper(self.share, self.wait, f"{self.threshold:.2%}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +106,20 @@ class JudgeHelperHandler:
                 return ExternalChange(theirs or WorkloadGone("the helper"))
             pods = await helper_pods(self._cluster, helper)
         except ClusterError as error:
-            return Unclear(str(error), error.retry_after)
+            return Unclear(error.reason, error.retry_after)
         now = self._clock.monotonic()
         serving = capacity.serving(pods, run.opened.plan.selector, step.helper)
         if serving < _wanted(step, run):
             self._since.pop(run.id, None)
-            text = f"{serving} of {_wanted(step, run)} pods of the good release serve"
-            return Before(text, overdue=(DESTINATION_BAD, DoesNotStayUp(other=False, detail=text)))
+            few = GoodPodsServe(serving, _wanted(step, run))
+            return Before(few, overdue=(DESTINATION_BAD, DoesNotStayUp(other=False, detail=few)))
         index, since = self._since.setdefault(run.id, (run.step, now))
         if index != run.step:
             self._since[run.id] = (run.step, since := now)
             self._failing.pop(run.id, None)
         due = max(step.wait, step.window)
         if now - since < due:
-            return Before(f"at {step.share:.0%}: judged in {due - (now - since):.0f} s")
+            return Before(JudgedIn(step.share, due - (now - since)))
         failing = self._failing.get(run.id)
         if failing is not None and now < failing.again:
             return failing.seen
@@ -135,15 +137,15 @@ class JudgeHelperHandler:
         return seen
 
     def _verdict(self, step: JudgeHelper, seen: Inspection) -> Observation:
-        text = f"at {step.share:.0%} of the pods: {said(seen)}"
+        told = measured(seen, step.share)
         if not isinstance(seen.error_rate, Value) or not isinstance(seen.requests, Value):
-            return Before(text, overdue=(INCONCLUSIVE, FaresUnread(text)))
+            return Before(told, overdue=(INCONCLUSIVE, FaresUnread(told)))
         if seen.requests.number < step.min_requests:
-            few = f"{text}, fewer than {step.min_requests}"
+            few = FewerThan(told, step.min_requests)
             return Before(few, overdue=(INCONCLUSIVE, TooFewToJudge(few)))
         if seen.error_rate.number > step.threshold:
-            return Failed(DESTINATION_BAD, FailsToo(text, f"{step.threshold:.2%}"))
-        return Done(text)
+            return Failed(DESTINATION_BAD, FailsToo(told, f"{step.threshold:.2%}"))
+        return Done(told)
 
     async def apply(self, step: JudgeHelper, run: Run) -> None:
         """Nothing to do: judging has no effect."""

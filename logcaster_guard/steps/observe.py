@@ -108,7 +108,7 @@ async def looked_at(cluster: Cluster, run: Run, judge: _Judge) -> Observation:
     try:
         theirs, workload, _ = await undisturbed(cluster, run)
     except ClusterError as error:
-        return Unclear(str(error), error.retry_after)
+        return Unclear(error.reason, error.retry_after)
     if theirs is not None or workload is None:
         return ExternalChange(theirs or WorkloadGone("the Deployment"))
     return judge(workload)
@@ -131,7 +131,7 @@ def destination(run: Run) -> str:
 def rolled_out_again(workload: Workload, run: Run) -> Failed:
     """The end of a run whose bad release somebody has rolled out once more."""
     who = released_by(workload.raw, since=run.opened.at)
-    return Failed(ABANDONED, BadReleaseOutAgain(who.strip(" ()")))
+    return Failed(ABANDONED, BadReleaseOutAgain(who))
 
 
 def _restarts(pod: Json) -> int:
@@ -140,10 +140,10 @@ def _restarts(pod: Json) -> int:
     return sum(int(c.get("restartCount") or 0) for c in statuses)
 
 
-def coming_up(pods: Sequence[Json], run: Run, now: datetime, text: str, *, other: bool) -> Observation:
+def coming_up(pods: Sequence[Json], run: Run, now: datetime, ready: Message, *, other: bool) -> Observation:
     """What pods of the good release show that are not Ready as they should be: they never start, or may come up still.
 
-    `text` tells how many are Ready; `other`: they are those of the other environment. Pods that crash show that the
+    `ready` tells how many are Ready; `other`: they are those of the other environment. Pods that crash show that the
     release is bad.
     """
     said = never_starts(pods, now, lasted=run.lasted(now))
@@ -151,5 +151,5 @@ def coming_up(pods: Sequence[Json], run: Run, now: datetime, text: str, *, other
         return Failed(DESTINATION_BAD, DoesNotStart(said))
     crashed = sum(_restarts(p) > 0 for p in pods)
     if crashed:
-        return Before(text, overdue=(DESTINATION_BAD, PodsCrashed(text, crashed)))
-    return Before(text, overdue=(FAILED, DoesNotComeUp(other, text)))
+        return Before(ready, overdue=(DESTINATION_BAD, PodsCrashed(ready, crashed)))
+    return Before(ready, overdue=(FAILED, DoesNotComeUp(other, ready)))

@@ -11,7 +11,9 @@ from logcaster_guard.domain.compensations import CompensationKind, Remedy, patch
 from logcaster_guard.domain.errors import ClusterError, NotFound
 from logcaster_guard.domain.external_changes import external_change, external_workload_change
 from logcaster_guard.domain.field_owners import owners_of, written_by
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
+from logcaster_guard.domain.plan_lines import ToPinAutoscaler
 from logcaster_guard.domain.reasons import SetBoundsBack
 from logcaster_guard.domain.rights import Right
 from logcaster_guard.domain.runs import Run
@@ -25,6 +27,8 @@ from logcaster_guard.domain.steps import (
     Purpose,
     Write,
 )
+from logcaster_guard.domain.theirs import WorkloadGone
+from logcaster_guard.domain.value_observations import BothBoundsAre, BoundsAre
 from logcaster_guard.ports import Cluster, Json, Kind
 from logcaster_guard.steps.field_ownership import FieldOwnership
 from logcaster_guard.steps.observe import (
@@ -55,8 +59,8 @@ class PinAutoscaler(Write):
     def rights(self, plan: Plan) -> Sequence[Right]:
         return (Right("patch", "autoscaling", "horizontalpodautoscalers", plan.namespace, self.autoscaler),)
 
-    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        return f"set both bounds of autoscaler {self.autoscaler} to {self.size}"
+    def line(self, plan: Plan) -> Message:  # noqa: ARG002 - the base's shape
+        return ToPinAutoscaler(self.autoscaler, self.size)
 
     @property
     def claims(self) -> Sequence[Claim]:
@@ -79,15 +83,15 @@ class PinAutoscalerHandler:
                 return ExternalChange(theirs)
             raw = await self._cluster.get(Kind.AUTOSCALER, run.opened.plan.namespace, step.autoscaler)
         except NotFound:
-            return Done("the autoscaler is gone")
+            return Done(WorkloadGone("the autoscaler"))
         except ClusterError as error:
-            return Unclear(str(error), error.retry_after)
+            return Unclear(error.reason, error.retry_after)
         if raw["metadata"]["uid"] != step.uid:
-            return ExternalChange(f"Autoscaler {step.autoscaler} was created again by somebody else.")
+            return ExternalChange(MadeAnewByOthers("the autoscaler"))
         bounds, known = bounds_of(raw), run.compensations.get(_compensation_id(step.autoscaler))
         if known is None:
             if bounds == (step.size, step.size):
-                return Done(f"both bounds are {step.size}")
+                return Done(BothBoundsAre(step.size))
             owed = Compensation(
                 id=_compensation_id(step.autoscaler),
                 kind=step.borrows,
@@ -98,16 +102,15 @@ class PinAutoscalerHandler:
                 written=step.size,
                 owners=owners_of(raw, *BOUNDS),
             )
-            return Before(f"bounds {bounds}", borrows=owed)
+            return Before(BoundsAre(*bounds, ours=False), borrows=owed)
         if bounds not in bounds_written(known):
             who = written_by(raw, *BOUNDS, since=run.opened.at)
-            return ExternalChange(
-                f"Somebody set the bounds of autoscaler {step.autoscaler} to {bounds[0]} and {bounds[1]}{who}."
-            )
+            before = str(known.original), str(known.original_maximum)
+            return ExternalChange(BoundsAreTheirs(str(bounds[0]), str(bounds[1]), *before, who))
         if bounds == (step.size, step.size) and known.written == step.size:
-            return Done(f"both bounds are {step.size}")
+            return Done(BothBoundsAre(step.size))
         owed = _rewritten(known, step.size)
-        return Before(f"bounds {bounds}", borrows=owed)
+        return Before(BoundsAre(*bounds, ours=False), borrows=owed)
 
     async def apply(self, step: PinAutoscaler, run: Run) -> None:
         """One request, bound to the resourceVersion that was looked at."""
@@ -120,21 +123,21 @@ class PinAutoscalerHandler:
         try:
             raw = await self._cluster.get(Kind.AUTOSCALER, run.opened.plan.namespace, owed.object)
         except NotFound:
-            return Done("the autoscaler is gone")
+            return Done(WorkloadGone("the autoscaler"))
         except ClusterError as error:
-            return Unclear(str(error), error.retry_after)
+            return Unclear(error.reason, error.retry_after)
         if raw["metadata"]["uid"] != owed.uid:
             return ExternalChange(MadeAnewByOthers("the autoscaler"))
         bounds, due = bounds_of(raw), _given_back(raw, owed)
         if bounds != due:
-            return Before(f"bounds {bounds}")
+            return Before(BoundsAre(*bounds, ours=False))
         if self._fields.due(raw, owed, *_mended(raw, owed)):
-            return Before(f"bounds {bounds}, and the guard's fields")
+            return Before(BoundsAre(*bounds, ours=True))
         if bounds == (owed.original, owed.original_maximum):
-            return Done(f"bounds {bounds}")
+            return Done(BoundsAre(*bounds, ours=False))
         who = written_by(raw, *BOUNDS, since=run.opened.at)
         now, before = (str(bounds[0]), str(bounds[1])), (str(owed.original), str(owed.original_maximum))
-        return ExternalChange(BoundsAreTheirs(*now, *before, who.strip(" ()")))
+        return ExternalChange(BoundsAreTheirs(*now, *before, who))
 
     async def compensate(self, owed: Compensation, run: Run) -> None:
         """Write each bound back that still shows what the guard wrote, and then hand it back."""

@@ -11,7 +11,9 @@ from logcaster_guard.domain.compensations import CompensationKind, Remedy, by_no
 from logcaster_guard.domain.errors import ClusterError, NotFound
 from logcaster_guard.domain.external_changes import external_change, external_workload_change
 from logcaster_guard.domain.field_owners import written_by
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
+from logcaster_guard.domain.plan_lines import ToRaiseMinimum
 from logcaster_guard.domain.rights import Right
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.step_reasons import MadeAnewByOthers, MinimumIsTheirs
@@ -22,6 +24,8 @@ from logcaster_guard.domain.steps import (
     Purpose,
     Write,
 )
+from logcaster_guard.domain.theirs import WorkloadGone
+from logcaster_guard.domain.value_observations import MinimumIs
 from logcaster_guard.ports import Cluster, Json, Kind
 from logcaster_guard.steps.field_ownership import FieldOwnership
 from logcaster_guard.steps.observe import (
@@ -50,8 +54,8 @@ class RaiseAutoscalerMinimum(Write):
     def rights(self, plan: Plan) -> Sequence[Right]:
         return (Right("patch", "autoscaling", "horizontalpodautoscalers", plan.namespace, self.autoscaler),)
 
-    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        return f"raise the minimum of autoscaler {self.autoscaler} to {self.minimum}"
+    def line(self, plan: Plan) -> Message:  # noqa: ARG002 - the base's shape
+        return ToRaiseMinimum(self.autoscaler, self.minimum)
 
 
 class RaiseAutoscalerMinimumHandler:
@@ -67,21 +71,21 @@ class RaiseAutoscalerMinimumHandler:
             workload, service = await both(self._cluster, run)
             raw = await self._cluster.get(Kind.AUTOSCALER, run.opened.plan.namespace, step.autoscaler)
         except NotFound:
-            return Done("the autoscaler is gone")
+            return Done(WorkloadGone("the autoscaler"))
         except ClusterError as error:
-            return Unclear(str(error), error.retry_after)
+            return Unclear(error.reason, error.retry_after)
         theirs = external_change(run, workload, service)
         if theirs is not None:
             return ExternalChange(theirs)
         minimum = raw["spec"].get("minReplicas")
         if raw["metadata"]["uid"] != step.uid or int(minimum or 1) >= step.minimum:
-            return Done(f"minimum {minimum}")
+            return Done(MinimumIs(str(minimum), ours=False))
         # A minimum that was raised before already is not the one to go back to.
         known = run.compensations.get(_compensation_id(step))
         if known is not None and minimum not in known.ours:
             known = None
         return Before(
-            f"minimum {minimum}",
+            MinimumIs(str(minimum), ours=False),
             borrows=Compensation(
                 id=_compensation_id(step),
                 kind=step.borrows,
@@ -106,20 +110,20 @@ class RaiseAutoscalerMinimumHandler:
         try:
             raw = await self._cluster.get(Kind.AUTOSCALER, run.opened.plan.namespace, owed.object)
         except NotFound:
-            return Done("the autoscaler is gone")
+            return Done(WorkloadGone("the autoscaler"))
         except ClusterError as error:
-            return Unclear(str(error), error.retry_after)
+            return Unclear(error.reason, error.retry_after)
         minimum = raw["spec"].get("minReplicas")
         if raw["metadata"]["uid"] != owed.uid:
             return ExternalChange(MadeAnewByOthers("the autoscaler"))
         if minimum in owed.ours:
-            return Before(f"minimum {minimum}")
+            return Before(MinimumIs(str(minimum), ours=False))
         if minimum == _floor(owed) and self._fields.due(raw, owed, field_owners.MINIMUM):
-            return Before(f"minimum {minimum}, and the guard's field")
+            return Before(MinimumIs(str(minimum), ours=True))
         if minimum == _floor(owed):
-            return Done(f"minimum {minimum}")
+            return Done(MinimumIs(str(minimum), ours=False))
         who = written_by(raw, field_owners.MINIMUM, since=run.opened.at)
-        return ExternalChange(MinimumIsTheirs(str(minimum), str(_floor(owed)), who.strip(" ()")))
+        return ExternalChange(MinimumIsTheirs(str(minimum), str(_floor(owed)), who))
 
     async def compensate(self, owed: Compensation, run: Run) -> None:
         """Write the original minimum back, if the autoscaler still shows what the guard wrote."""

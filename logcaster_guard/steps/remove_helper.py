@@ -6,15 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from logcaster_guard.domain import capacity, provenance
+from logcaster_guard.domain import capacity
 from logcaster_guard.domain.compensations import CompensationKind, Remedy, by_nothing, deleting
 from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Pending, Unclear
+from logcaster_guard.domain.plan_lines import ToRemoveHelper
 from logcaster_guard.domain.provenance import MANAGED, RUN
+from logcaster_guard.domain.provenance_reasons import HelperLeft, WithoutToken
 from logcaster_guard.domain.reasons import DeleteHelper
 from logcaster_guard.domain.rights import GRADUAL_ROLE, Right
 from logcaster_guard.domain.runs import FAILED, Run
+from logcaster_guard.domain.step_observations import HelperBeingDeleted, HelperServesOn, ServeWithoutHelper
 from logcaster_guard.domain.steps import Compensation, ObjectReference, Plan, Purpose, Write
+from logcaster_guard.domain.theirs import WorkloadGone
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Cluster, Json, Kind
 from logcaster_guard.steps.helper_deployment import (
@@ -49,8 +54,8 @@ class RemoveHelper(Write):
     def rights(self, plan: Plan) -> Sequence[Right]:
         return (Right("delete", "apps", "deployments", plan.namespace, self.helper, GRADUAL_ROLE),)
 
-    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        return f"delete Deployment {self.helper}"
+    def line(self, plan: Plan) -> Message:  # noqa: ARG002 - the base's shape
+        return ToRemoveHelper(self.helper)
 
 
 class RemoveHelperHandler(HelperHandler):
@@ -75,9 +80,9 @@ class RemoveHelperHandler(HelperHandler):
             workload = await workload_of(self._cluster, run)
             helper = await deployment_called(self._cluster, run, owed.object)
         except ClusterError as error:
-            return Unclear(str(error), error.retry_after)
+            return Unclear(error.reason, error.retry_after)
         theirs = None if helper is None else disowned(run, helper, workload)
-        if theirs == provenance.WITHOUT_TOKEN:
+        if isinstance(theirs, WithoutToken):
             return Failed(FAILED, stands(owed.object, theirs))
         return ExternalChange(stands(owed.object, theirs)) if theirs else await self._removable(run, workload, helper)
 
@@ -100,9 +105,9 @@ class RemoveHelperHandler(HelperHandler):
 
     async def _removable(self, run: Run, workload: Workload | None, helper: Workload | None) -> Observation:
         if helper is None:
-            return Done("the helper is gone")
+            return Done(WorkloadGone("the helper"))
         if helper.deleting:
-            return Pending("the helper is being deleted")
+            return Pending(HelperBeingDeleted())
         plan = run.opened.plan
         gone = workload is None or workload.deleting
         try:
@@ -112,17 +117,15 @@ class RemoveHelperHandler(HelperHandler):
             else:
                 pods = await own_pods(self._cluster, workload)
         except ClusterError as error:
-            return Unclear(str(error), error.retry_after)
+            return Unclear(error.reason, error.retry_after)
         serving = capacity.serving(pods, plan.selector, None)
         wanted = max(plan.floor, 1) if workload is None or gone else workload.replicas
         needed = min(plan.floor, wanted)
         if wanted and capacity.serving(pods, plan.selector, helper.name):
             # Whoever serves alone stays, however few served at the start.
             needed = max(needed, 1)
-        whose = f"pods serve without {plan.deployment}, which is gone" if gone else "of production's pods serve"
-        if serving < needed:
-            return Pending(f"the helper goes on serving: {serving} {whose}, and {needed} are needed")
-        return Before(f"{serving} {whose}")
+        others = ServeWithoutHelper(serving, plan.deployment if gone else "")
+        return Pending(HelperServesOn(others, needed)) if serving < needed else Before(others)
 
     async def _delete(self, run: Run, name: str) -> None:
         helper = await deployment_called(self._cluster, run, name)
@@ -142,15 +145,11 @@ def _serves_alone(helper: Workload, pods: Sequence[Json], selector: Mapping[str,
     return capacity.serving(pods, selector, helper.name) > 0 and not capacity.serving(pods, selector, None)
 
 
-async def left(cluster: Cluster, namespace: str) -> Sequence[str]:
-    """The helpers that are there, each in a sentence with the run that made it. Raises the `ClusterError` it met."""
+async def left(cluster: Cluster, namespace: str) -> Sequence[Message]:
+    """The helpers that are there, each with the run that made it. Raises the `ClusterError` it met."""
     listed = await cluster.list(Kind.DEPLOYMENT, namespace, ",".join(f"{k}={v}" for k, v in MANAGED.items()))
     helpers = [Workload(raw) for raw in listed if capacity.is_helper(raw)]
-    return [
-        f"Deployment {h.namespace}/{h.name} with {h.replicas} pods is the helper of run {h.annotations.get(RUN)}."
-        for h in helpers
-        if not h.deleting
-    ]
+    return [HelperLeft(h.key, h.replicas, str(h.annotations.get(RUN))) for h in helpers if not h.deleting]
 
 
 def _remedy(plan: Plan, owed: Compensation) -> Remedy:

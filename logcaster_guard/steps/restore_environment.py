@@ -12,14 +12,20 @@ from logcaster_guard.domain import capacity, provenance
 from logcaster_guard.domain.compensations import CompensationKind, Remedy, by_nothing, deleting
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, Rejected
 from logcaster_guard.domain.external_changes import changed
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
+from logcaster_guard.domain.plan_lines import ToRestoreEnvironment
 from logcaster_guard.domain.provenance import MANAGED
+from logcaster_guard.domain.provenance_reasons import MakerUntold, SomebodyElses, WithoutToken
 from logcaster_guard.domain.reasons import DeleteEnvironment
 from logcaster_guard.domain.rights import SWITCHING_ROLE, Right, on_workload
 from logcaster_guard.domain.runs import FAILED, Run
 from logcaster_guard.domain.snapshots import SnapshotUnreadable
+from logcaster_guard.domain.step_observations import IsNotThere, IsThere, SavedSnapshotUnreadable, SnapshotLacks
+from logcaster_guard.domain.step_reasons import MadeAnewByOthers
 from logcaster_guard.domain.steps import Claim, Compensation, Field, ObjectReference, Plan, Purpose, Write
 from logcaster_guard.domain.workload import REVISION, Workload
+from logcaster_guard.messages.texts import failure
 from logcaster_guard.ports import Blobs, Cluster, Json, Kind
 from logcaster_guard.steps.environment import given_back
 from logcaster_guard.steps.observe import (
@@ -61,8 +67,8 @@ class RestoreEnvironment(Write):
     def blobs(self) -> Sequence[str]:
         return (self.snapshot,)
 
-    def line(self, plan: Plan) -> str:
-        return f"create the other environment with {plan.good} again, pods: {self.replicas}"
+    def line(self, plan: Plan) -> Message:
+        return ToRestoreEnvironment(plan.to_images, self.replicas)
 
 
 class RestoreEnvironmentHandler:
@@ -77,7 +83,7 @@ class RestoreEnvironmentHandler:
         try:
             theirs, workload, _ = await undisturbed(self._cluster, run)
         except ClusterError as error:
-            return Unclear(str(error), error.retry_after)
+            return Unclear(error.reason, error.retry_after)
         name = run.opened.plan.deployment
         if theirs is not None:
             return ExternalChange(theirs)
@@ -85,12 +91,12 @@ class RestoreEnvironmentHandler:
             known = run.taken.get(MADE)
             # A request that was sent before may still take effect: it carries the same token.
             return Before(
-                f"there is no {name}", borrows=known if known and known.token else _compensation(self._cluster, run)
+                IsNotThere(name), borrows=known if known and known.token else _compensation(self._cluster, run)
             )
         owed = run.taken.get(MADE)
         if owed is None or provenance.disowned(workload.raw, owed) is not None:
-            return ExternalChange(f"Somebody created {name} again.")
-        return Done(f"{name} is there")
+            return ExternalChange(MadeAnewByOthers(name))
+        return Done(IsThere(name))
 
     async def apply(self, step: RestoreEnvironment, run: Run) -> None:
         """One create; a name that is taken is a `Conflict`, which is looked at again."""
@@ -98,9 +104,9 @@ class RestoreEnvironmentHandler:
         try:
             shown = (await saved_snapshots.load(self._blobs, step.snapshot)).find(plan.kind, plan.deployment)
         except (BlobMissing, SnapshotUnreadable) as error:
-            raise Rejected(f"The snapshot cannot be read: {error}") from error
+            raise failure(Rejected, SavedSnapshotUnreadable(error.reason)) from error
         if shown is None:
-            raise Rejected(f"The snapshot does not show {plan.kind} {plan.deployment}.")
+            raise failure(Rejected, SnapshotLacks(f"{plan.kind} {plan.deployment}"))
         await self._cluster.create(
             Kind.DEPLOYMENT, plan.namespace, manifest(shown, run.compensations[MADE], step.replicas)
         )
@@ -111,9 +117,9 @@ class RestoreEnvironmentHandler:
         def theirs(workload: Workload) -> bool:
             return provenance.disowned(workload.raw, owed) is not None or changed(run, workload)
 
-        seen = await given_back(self._cluster, run, theirs, "it is somebody else's")
+        seen = await given_back(self._cluster, run, theirs, SomebodyElses())
         if isinstance(seen, ExternalChange) and not owed.token:
-            return Failed(FAILED, f"Whether the run made {owed.object} cannot be told: {provenance.WITHOUT_TOKEN}.")
+            return Failed(FAILED, MakerUntold(owed.object, WithoutToken()))
         return seen
 
     async def compensate(self, owed: Compensation, run: Run) -> None:

@@ -11,7 +11,10 @@ from logcaster_guard.domain import releases
 from logcaster_guard.domain.errors import BlobMissing, Rejected
 from logcaster_guard.domain.external_changes import external_workload_change
 from logcaster_guard.domain.field_owners import released_by
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation
+from logcaster_guard.domain.plan_lines import ToRestoreTemplate
+from logcaster_guard.domain.planning_reasons import SavedUnreadable
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rights import Right, on_workload
 from logcaster_guard.domain.runs import Run
@@ -25,6 +28,7 @@ from logcaster_guard.domain.steps import (
     Write,
 )
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.messages.texts import failure
 from logcaster_guard.ports import Blobs, Cluster, Kind
 from logcaster_guard.steps.observe import (
     destination,
@@ -75,8 +79,8 @@ class RestoreTemplate(TemplateWrite):
     def written(self, saved: Release, workload: Workload) -> Release:
         return saved.carried_into(workload)
 
-    def line(self, plan: Plan) -> str:
-        return f"put the template of {plan.good} into {plan.kind} {plan.namespace}/{plan.deployment}"
+    def line(self, plan: Plan) -> Message:
+        return ToRestoreTemplate(plan.to_images, f"{plan.kind} {plan.namespace}/{plan.deployment}")
 
 
 class TemplateHandler:
@@ -97,7 +101,7 @@ class TemplateHandler:
         # This process wrote the good release, and there is a later generation with the bad one: somebody fights back.
         if workload.generation > self._written.get(run.id, workload.generation):
             who = released_by(workload.raw, since=run.opened.at)
-            return ExternalChange(SomebodyPutBadBack(who.strip(" ()")))
+            return ExternalChange(SomebodyPutBadBack(who))
         return Before()
 
     async def apply(self, step: TemplateWrite, run: Run) -> None:
@@ -124,7 +128,7 @@ class TemplateHandler:
         try:
             return Release.from_bytes(await self._blobs.get(step.release))
         except BlobMissing as error:
-            raise Rejected(f"The saved release cannot be read: {error}") from error
+            raise failure(Rejected, SavedUnreadable(error.reason)) from error
 
 
 KIND = StepKind(RestoreTemplate, lambda c: TemplateHandler(c.cluster, c.blobs), compensates=None)

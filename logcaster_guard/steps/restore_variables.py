@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from logcaster_guard.domain import releases
+from logcaster_guard.domain.message import Message
+from logcaster_guard.domain.plan_lines import ToRestoreVariables
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.variables import with_variables_of
@@ -37,10 +39,9 @@ class RestoreVariables(TemplateWrite):
             applied_template=with_variables_of(now, then, self.only) if now and then else None,
         )
 
-    def line(self, plan: Plan) -> str:
-        which = f"environment variables {', '.join(self.only)}" if self.only else "environment variables"
-        good = f"revision {self.revision} ({', '.join(self.images)})"
-        return f"give {plan.kind} {plan.namespace}/{plan.deployment} the {which} of {good}, and keep its images"
+    def line(self, plan: Plan) -> Message:
+        workload = f"{plan.kind} {plan.namespace}/{plan.deployment}"
+        return ToRestoreVariables(workload, tuple(self.only), self.revision, tuple(self.images))
 
 
 KIND = StepKind(RestoreVariables, lambda c: TemplateHandler(c.cluster, c.blobs), compensates=None)

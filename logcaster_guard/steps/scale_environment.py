@@ -10,12 +10,14 @@ from logcaster_guard.domain import field_owners
 from logcaster_guard.domain.compensations import CompensationKind, by_nothing, scaling, set_back
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.external_changes import external_workload_change
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
+from logcaster_guard.domain.plan_lines import ToScaleEnvironment
 from logcaster_guard.domain.rights import SWITCHING_ROLE, Right, on_workload
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Claim, Compensation, Field, ObjectReference, Plan, Purpose, Write
 from logcaster_guard.domain.theirs import WorkloadGone
-from logcaster_guard.messages.plan_text import wanted
+from logcaster_guard.domain.value_observations import AnotherSize, PodsWanted, SizeIsGuards
 from logcaster_guard.ports import Cluster
 from logcaster_guard.steps.environment import given_back
 from logcaster_guard.steps.field_ownership import FieldOwnership
@@ -45,8 +47,8 @@ class ScaleEnvironment(Write):
     def rights(self, plan: Plan) -> Sequence[Right]:
         return (on_workload("patch", plan.kind, plan.namespace, plan.deployment, SWITCHING_ROLE),)
 
-    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        return f"scale the other environment to {self.replicas}"
+    def line(self, plan: Plan) -> Message:  # noqa: ARG002 - the base's shape
+        return ToScaleEnvironment(self.replicas)
 
     @property
     def claims(self) -> Sequence[Claim]:
@@ -65,17 +67,17 @@ class ScaleEnvironmentHandler:
         try:
             theirs, workload, _ = await undisturbed(self._cluster, run)
         except ClusterError as error:
-            return Unclear(str(error), error.retry_after)
+            return Unclear(error.reason, error.retry_after)
         if theirs is not None or workload is None:
             return ExternalChange(theirs or WorkloadGone("the Deployment"))
         if workload.replicas >= step.replicas:
-            return Done(wanted(workload.replicas))
+            return Done(PodsWanted(workload.replicas))
         size = workload.replicas
         owners = field_owners.owners_of(workload.raw, field_owners.REPLICAS)
         owed = Compensation(
             SIZE, SIZE, workload.name, workload.uid, original=size, written=step.replicas, owners=owners
         )
-        return Before(wanted(size), borrows=run.compensations.get(SIZE, owed))
+        return Before(PodsWanted(size), borrows=run.compensations.get(SIZE, owed))
 
     async def apply(self, step: ScaleEnvironment, run: Run) -> None:
         """One request, bound to the resourceVersion that was looked at."""
@@ -96,20 +98,20 @@ class ScaleEnvironmentHandler:
         try:
             workload = await workload_of(self._cluster, run)
         except ClusterError as error:
-            return Unclear(str(error), error.retry_after)
+            return Unclear(error.reason, error.retry_after)
         if workload is not None and self._fields.due(workload.raw, owed, field_owners.REPLICAS):
-            return Before(f"{seen.detail}, and its size is the guard's field")
+            return Before(SizeIsGuards(seen.detail))
         return seen
 
     async def _size_given_back(self, owed: Compensation, run: Run) -> Observation:
         """`Before` if it is to be, `Done` if its size is as it is to stay."""
         ours = {owed.original, owed.written}
         seen = await given_back(
-            self._cluster, run, lambda w: w.uid != owed.uid or w.replicas not in ours, "its size is another one"
+            self._cluster, run, lambda w: w.uid != owed.uid or w.replicas not in ours, AnotherSize()
         )
         workload = await workload_of(self._cluster, run) if isinstance(seen, Before) else None
         back = workload is not None and workload.replicas == owed.original
-        return Done(f"{owed.original} pods are wanted") if back else seen
+        return Done(PodsWanted(int(owed.original))) if back else seen
 
     async def compensate(self, owed: Compensation, run: Run) -> None:
         """Bring it to its size again, or hand the field back where the size is as it is to stay."""

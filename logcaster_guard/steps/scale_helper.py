@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation
+from logcaster_guard.domain.plan_lines import ToScaleHelper
 from logcaster_guard.domain.rights import GRADUAL_ROLE, Right
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import ObjectReference, Plan, Purpose, Write
 from logcaster_guard.domain.theirs import WorkloadGone
-from logcaster_guard.messages.plan_text import wanted
+from logcaster_guard.domain.value_observations import PodsWanted
 from logcaster_guard.ports import Json, Kind
 from logcaster_guard.steps.helper_deployment import (
     HelperHandler,
@@ -43,8 +45,8 @@ class ScaleHelper(Write):
     def rights(self, plan: Plan) -> Sequence[Right]:
         return (Right("patch", "apps", "deployments", plan.namespace, self.helper, GRADUAL_ROLE),)
 
-    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        return f"scale Deployment {self.helper} to {self.replicas}"
+    def line(self, plan: Plan) -> Message:  # noqa: ARG002 - the base's shape
+        return ToScaleHelper(self.helper, self.replicas)
 
 
 class ScaleHelperHandler(HelperHandler):
@@ -60,8 +62,8 @@ class ScaleHelperHandler(HelperHandler):
         if theirs is not None or helper is None:
             return ExternalChange(theirs or WorkloadGone("the helper"))
         if helper.replicas == step.replicas:
-            return Done(wanted(step.replicas))
-        return Before(wanted(helper.replicas))
+            return Done(PodsWanted(step.replicas))
+        return Before(PodsWanted(helper.replicas))
 
     async def apply(self, step: ScaleHelper, run: Run) -> None:
         """One request, bound to the resourceVersion that was looked at."""

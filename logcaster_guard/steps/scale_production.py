@@ -11,9 +11,12 @@ from logcaster_guard.domain.compensations import CompensationKind, scaling, set_
 from logcaster_guard.domain.errors import ClusterError, NotFound
 from logcaster_guard.domain.external_changes import external_change, external_workload_change
 from logcaster_guard.domain.field_owners import owners_of, written_by
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Pending, Unclear
+from logcaster_guard.domain.plan_lines import ToScaleProduction
 from logcaster_guard.domain.rights import Right, on_workload
 from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.step_observations import BelowFloor, PodsServe
 from logcaster_guard.domain.step_reasons import MadeAnewByOthers, SizeIsTheirs
 from logcaster_guard.domain.steps import (
     Claim,
@@ -25,8 +28,8 @@ from logcaster_guard.domain.steps import (
     Write,
 )
 from logcaster_guard.domain.theirs import WorkloadGone
+from logcaster_guard.domain.value_observations import PinnedTo, PodsWanted, SizeIsGuards
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.messages.plan_text import wanted
 from logcaster_guard.ports import Cluster, Json, Kind
 from logcaster_guard.steps.field_ownership import FieldOwnership
 from logcaster_guard.steps.helper_deployment import HELPER
@@ -58,8 +61,8 @@ class ScaleProduction(Write):
     def rights(self, plan: Plan) -> Sequence[Right]:
         return (on_workload("patch", plan.kind, plan.namespace, plan.deployment),)
 
-    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        return f"scale production to {self.replicas}"
+    def line(self, plan: Plan) -> Message:  # noqa: ARG002 - the base's shape
+        return ToScaleProduction(self.replicas)
 
     @property
     def claims(self) -> Sequence[Claim]:
@@ -81,10 +84,10 @@ class ScaleProductionHandler:
             if theirs is not None or workload is None:
                 return ExternalChange(theirs or WorkloadGone("the Deployment"))
             if workload.replicas == step.replicas and REPLICAS in run.compensations:
-                return Done(wanted(step.replicas))
+                return Done(PodsWanted(step.replicas))
             short = await self._short(step, run, workload)
         except ClusterError as error:
-            return Unclear(str(error), error.retry_after)
+            return Unclear(error.reason, error.retry_after)
         if short is not None:
             return Pending(short)
         known = run.compensations.get(REPLICAS)
@@ -98,9 +101,9 @@ class ScaleProductionHandler:
             earlier=(workload.replicas,) if known is None else tuple(sorted(set(known.ours))),
             owners=owners_of(workload.raw, field_owners.REPLICAS) if known is None else known.owners,
         )
-        return Before(wanted(workload.replicas), borrows=owed)
+        return Before(PodsWanted(workload.replicas), borrows=owed)
 
-    async def _short(self, step: ScaleProduction, run: Run, workload: Workload) -> str | None:
+    async def _short(self, step: ScaleProduction, run: Run, workload: Workload) -> Message | None:
         """What forbids going down to that many pods now; None if nothing does."""
         if step.replicas >= workload.replicas:
             return None
@@ -110,7 +113,7 @@ class ScaleProductionHandler:
         own = capacity.serving(pods, plan.selector, None)
         left = beside + min(own, step.replicas)
         if left < plan.floor:
-            return f"{left} pods would serve, and the floor is {plan.floor}"
+            return BelowFloor(left, plan.floor)
         budgets = await self._cluster.list(Kind.DISRUPTION_BUDGET, plan.namespace)
         mine = capacity.budgets_for(budgets, capacity.labels_of(workload.template))
         return capacity.short_of(mine, pods, removed=max(0, own - step.replicas), expected=left)
@@ -137,20 +140,20 @@ class ScaleProductionHandler:
             if pinned is not None:
                 return Before(pinned)
             if workload is None or workload.deleting:
-                return Done("the Deployment is gone")
+                return Done(WorkloadGone("the Deployment"))
             if workload.uid != owed.uid and (workload.replicas == owed.original or not _is_ours(owed, run, workload)):
                 return ExternalChange(MadeAnewByOthers("the Deployment"))
             pods = await own_pods(self._cluster, workload)
         except ClusterError as error:
-            return Unclear(str(error), error.retry_after)
+            return Unclear(error.reason, error.retry_after)
         if workload.replicas == owed.original and self._fields.due(workload.raw, owed, field_owners.REPLICAS):
-            return Before("its size is back, and the guard's field")
+            return Before(SizeIsGuards(""))
         if workload.replicas == owed.original:
             return _carried(run, workload, pods)
         if workload.replicas in _made(owed, run):
-            return Before(wanted(workload.replicas))
+            return Before(PodsWanted(workload.replicas))
         who = written_by(workload.raw, field_owners.REPLICAS, since=run.opened.at)
-        return ExternalChange(SizeIsTheirs(workload.replicas, str(owed.original), who.strip(" ()")))
+        return ExternalChange(SizeIsTheirs(workload.replicas, str(owed.original), who))
 
     async def compensate(self, owed: Compensation, run: Run) -> None:
         """Bring production to its size, its autoscalers first, which would undo it."""
@@ -164,7 +167,7 @@ class ScaleProductionHandler:
         elif workload.uid == owed.uid:
             await self._fields.hand_back(workload.raw, owed, field_owners.REPLICAS)
 
-    async def _pinned_elsewhere(self, owed: Compensation, run: Run, workload: Workload | None) -> str | None:
+    async def _pinned_elsewhere(self, owed: Compensation, run: Run, workload: Workload | None) -> Message | None:
         """The autoscaler that the run has pinned to another size than the one that is to stay; None if none is."""
         for pinned in pins(run):
             try:
@@ -173,7 +176,7 @@ class ScaleProductionHandler:
                 continue
             kept = {_due(owed, run, workload, pinned), (pinned.original, pinned.original_maximum)}
             if raw["metadata"]["uid"] == pinned.uid and bounds_of(raw) in bounds_written(pinned) - kept:
-                return f"autoscaler {pinned.object} is pinned to {bounds_of(raw)[0]} pods"
+                return PinnedTo(pinned.object, bounds_of(raw)[0])
         return None
 
 
@@ -210,8 +213,8 @@ def _carried(run: Run, workload: Workload, pods: Any) -> Observation:  # noqa: A
     plan = run.opened.plan
     serving = capacity.serving(pods, plan.selector, None)
     wanted = min(plan.floor, workload.replicas)
-    text = f"{serving} of {workload.replicas} pods serve, {wanted} are needed"
-    return Done(text) if serving >= wanted else Pending(text)
+    seen = PodsServe(serving, workload.replicas, wanted)
+    return Done(seen) if serving >= wanted else Pending(seen)
 
 
 KIND = StepKind(

@@ -8,6 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from logcaster_guard.domain.compensations import CompensationKind
 from logcaster_guard.domain.conditions import Verdict
+from logcaster_guard.domain.measurements import ErrorShare, FaultRead, GapRead, Measured, RequestCount
+from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.observations import Observation
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Gap, NoData, Reading, SourceError, Value
@@ -23,7 +25,7 @@ class Inspection:
     requests: Reading
 
     @property
-    def inseparable(self) -> str | None:
+    def inseparable(self) -> Reason | None:
         """Why nothing can be read of one Deployment's pods apart from another's; None if it can, or nobody knows."""
         for reading in (self.error_rate, self.requests):
             if isinstance(reading, NoData) and reading.gap is Gap.NOT_BY_POD:
@@ -53,7 +55,7 @@ class Assessment:
     """
 
     verdict: Verdict
-    detail: str
+    detail: Reason
 
 
 class Assessor(Protocol):
@@ -63,18 +65,16 @@ class Assessor(Protocol):
         """`target` is its key, `rule` the one that fired."""
 
 
-def said(seen: Inspection) -> str:
-    """Error rate and number of requests as people read them."""
+def measured(seen: Inspection, share: float = 0.0) -> Measured:
+    """Error rate and number of requests, as people are told; `share`: of a helper's pods, 0 for an environment."""
     rate, requests = seen.error_rate, seen.requests
-    errors = f"{rate.number:.2%} errors" if isinstance(rate, Value) else _unread(rate)
-    count = f"{requests.number:.0f} requests" if isinstance(requests, Value) else _unread(requests)
-    return f"{errors} of {count}"
+    errors = ErrorShare(f"{rate.number:.2%}") if isinstance(rate, Value) else _unread(rate)
+    count = RequestCount(round(requests.number)) if isinstance(requests, Value) else _unread(requests)
+    return Measured(share, errors, count)
 
 
-def _unread(reading: Reading) -> str:
-    if isinstance(reading, SourceError):
-        return f"unread ({reading.fault})"
-    return "no data" if isinstance(reading, Value) else f"no data ({reading.gap})"
+def _unread(reading: NoData | SourceError) -> Message:
+    return FaultRead(reading.fault) if isinstance(reading, SourceError) else GapRead(reading.gap)
 
 
 class Handler(Protocol):

@@ -14,7 +14,9 @@ from logcaster_guard.domain.compensations import CompensationKind, Remedy, by_no
 from logcaster_guard.domain.errors import ClusterError, NotFound
 from logcaster_guard.domain.events import OwnerSuspended
 from logcaster_guard.domain.gitops import Owner
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
+from logcaster_guard.domain.plan_lines import ToSuspendOwner
 from logcaster_guard.domain.reasons import ResumeOwner, StaysSuspended
 from logcaster_guard.domain.rights import Right, on_owner
 from logcaster_guard.domain.runs import Run
@@ -27,6 +29,9 @@ from logcaster_guard.domain.steps import (
     Purpose,
     Write,
 )
+from logcaster_guard.domain.theirs import WorkloadBeingDeleted, WorkloadGone, WorkloadMadeAnew
+from logcaster_guard.domain.value_observations import OwnerIsActive, OwnerIsSuspended
+from logcaster_guard.messages.texts import failure
 from logcaster_guard.ports import Clock, Cluster, Json, Kind
 from logcaster_guard.steps.observe import undisturbed
 from logcaster_guard.steps.step_services import StepKind
@@ -58,8 +63,8 @@ class SuspendOwner(Write):
     def rights(self, plan: Plan) -> Sequence[Right]:  # noqa: ARG002 - the base's shape
         return (on_owner("patch", self.owner),)
 
-    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        return f"suspend {self.owner}, until it wants another revision"
+    def line(self, plan: Plan) -> Message:  # noqa: ARG002 - the base's shape
+        return ToSuspendOwner(self.owner)
 
 
 class SuspendOwnerHandler:
@@ -81,17 +86,16 @@ class SuspendOwnerHandler:
                 return ExternalChange(theirs)
             raw = await _owner(self._cluster, step.owner)
         except NotFound:
-            return Done(f"{step.owner} is gone")
+            return Done(WorkloadGone(step.owner))
         except ClusterError as error:
-            return Unclear(str(error), error.retry_after)
+            return Unclear(error.reason, error.retry_after)
         if raw["metadata"]["uid"] != step.uid:
-            return ExternalChange(f"{step.owner} was deleted and created again.")
+            return ExternalChange(WorkloadMadeAnew(step.owner))
         if "deletionTimestamp" in raw["metadata"]:
-            return ExternalChange(f"{step.owner} is being deleted.")
+            return ExternalChange(WorkloadBeingDeleted(step.owner))
         if gitops.is_suspended(raw):
-            mark = gitops.mark_of(raw)
-            return Done(f"{step.owner} is suspended" + ("" if mark else ", by somebody else"))
-        return Before(f"{step.owner} is not suspended", borrows=_compensation(step, run, raw))
+            return Done(OwnerIsSuspended(step.owner, by_another=gitops.mark_of(raw) is None))
+        return Before(OwnerIsActive(step.owner), borrows=_compensation(step, run, raw))
 
     async def apply(self, step: SuspendOwner, run: Run) -> None:
         """One request, bound to the resourceVersion of an owner that is not suspended."""
@@ -110,9 +114,9 @@ class SuspendOwnerHandler:
         try:
             raw = await _owner(self._cluster, owed.object)
         except NotFound:
-            return Done(f"{owed.object} is gone")
+            return Done(WorkloadGone(owed.object))
         except ClusterError as error:
-            return Unclear(str(error), error.retry_after)
+            return Unclear(error.reason, error.retry_after)
         seen = released(raw, owed)
         if isinstance(seen, Before) and run.leaves_destination:
             suspended = OwnerSuspended(self._clock.now(), run.id, owed)
@@ -133,12 +137,12 @@ def released(raw: Json, owed: Compensation) -> Observation:
         return ExternalChange(MadeAnewByOthers(owed.object))
     marked, suspended = is_marked(raw, owed), gitops.is_suspended(raw)
     if marked and suspended and not gitops.is_suspended_by_another(raw):
-        return Before(f"{owed.object} is suspended")
+        return Before(OwnerIsSuspended(owed.object, by_another=False))
     if marked and not suspended:
         return ExternalChange(OwnerResumedByOthers(owed.object))
     if suspended:
         return ExternalChange(OwnerKeptByOthers(owed.object))
-    return Done(f"{owed.object} is not suspended")
+    return Done(OwnerIsActive(owed.object))
 
 
 def is_marked(raw: Json, owed: Compensation) -> bool:
@@ -194,7 +198,7 @@ def owner_reference(owner: str) -> tuple[ObjectReference, ...]:
 def remedy(owed: Compensation) -> Remedy:
     """How a person resumes it: by the owner's own command."""
     owner = gitops.owner_called(owed.object)
-    command = f"put back what its annotation {gitops.MARK} tells" if owner is None else owner.resuming
+    command = "" if owner is None else owner.resuming(json.loads(owed.saved or "{}"))
     return Remedy(ResumeOwner(), command)
 
 
@@ -202,7 +206,7 @@ def place_of(owner: str) -> Owner:
     """The owner that a compensation or a step names; raises `NotFound` for what is none."""
     found = gitops.owner_called(owner)
     if found is None:
-        raise NotFound(f"{owner} is no GitOps owner", status=404)
+        raise failure(NotFound, WorkloadGone(owner), status=404)
     return found
 
 

@@ -11,14 +11,17 @@ from logcaster_guard.domain.compensations import CompensationKind, Remedy, by_no
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.external_changes import selector_of
 from logcaster_guard.domain.field_owners import written_by
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
+from logcaster_guard.domain.plan_lines import ToSwitchService
 from logcaster_guard.domain.reasons import GiveSelectorBack
 from logcaster_guard.domain.rights import SWITCHING_ROLE, Right
 from logcaster_guard.domain.runs import ABANDONED, DESTINATION_BAD, FAILED, INCONCLUSIVE, Run
+from logcaster_guard.domain.step_observations import BeforeCannotServe, OtherBelowFloor
 from logcaster_guard.domain.step_reasons import SelectorIsTheirs
 from logcaster_guard.domain.steps import Claim, Compensation, Field, ObjectReference, Plan, Purpose, Write
 from logcaster_guard.domain.theirs import WorkloadGone
-from logcaster_guard.messages.plan_text import pods as so_many_pods
+from logcaster_guard.domain.value_observations import SelectorIsGuards, ServiceIsAnother, ServiceKeeps, ServiceSelects
 from logcaster_guard.ports import Cluster, Json, Kind
 from logcaster_guard.steps.field_ownership import FieldOwnership
 from logcaster_guard.steps.observe import (
@@ -51,8 +54,8 @@ class SwitchService(Write):
     def rights(self, plan: Plan) -> Sequence[Right]:
         return (Right("patch", "", "services", plan.namespace, plan.service or "", SWITCHING_ROLE),)
 
-    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        return f"switch the Service from {self.label}={self.before} to {self.label}={self.after}"
+    def line(self, plan: Plan) -> Message:  # noqa: ARG002 - the base's shape
+        return ToSwitchService(f"{self.label}={self.before}", f"{self.label}={self.after}")
 
     @property
     def claims(self) -> Sequence[Claim]:
@@ -75,17 +78,17 @@ class SwitchServiceHandler:
                 return ExternalChange(theirs or WorkloadGone("the other environment"))
             ready = sum(capacity.is_serving(p, None) for p in await own_pods(self._cluster, workload))
         except ClusterError as error:
-            return Unclear(str(error), error.retry_after)
+            return Unclear(error.reason, error.retry_after)
         if selector_of(service) == _switched(run, step):
-            return Done(f"the Service selects {step.label}={step.after}")
+            return Done(ServiceSelects(f"{step.label}={step.after}"))
         floor = run.opened.plan.floor
         if ready < floor:
-            return Unclear(f"{ready} pods of the other environment are Ready, and the floor is {floor}")
+            return Unclear(OtherBelowFloor(ready, floor))
         name, uid = service["metadata"]["name"], service["metadata"]["uid"]
         owners = field_owners.owners_of(service, field_owners.SELECTOR)
         known = run.compensations.get(SELECTOR)
         owed = known or Compensation(SELECTOR, SELECTOR, name, uid, None, written=0, owners=owners)
-        return Before(f"the Service selects {step.label}={step.before}", borrows=owed)
+        return Before(ServiceSelects(f"{step.label}={step.before}"), borrows=owed)
 
     async def apply(self, step: SwitchService, run: Run) -> None:
         """One request, bound to the resourceVersion of a Service that still has the selector of the plan."""
@@ -99,11 +102,11 @@ class SwitchServiceHandler:
             seen = await self._to_be_switched_back(owed, run)
             service = await service_of(self._cluster, run)
         except ClusterError as error:
-            return Unclear(str(error), error.retry_after)
+            return Unclear(error.reason, error.retry_after)
         if not isinstance(seen, Done):
             return seen
         if service is not None and self._fields.due(service, owed, field_owners.SELECTOR):
-            return Before(f"{seen.detail}, and the selector is the guard's field")
+            return Before(SelectorIsGuards(seen.detail))
         return seen
 
     async def _to_be_switched_back(self, owed: Compensation, run: Run) -> Observation:
@@ -113,20 +116,20 @@ class SwitchServiceHandler:
         pods = [] if live is None else await own_pods(self._cluster, live)
         empty = await self._is_empty(run)
         if service is None or service["metadata"]["uid"] != owed.uid:
-            return ExternalChange("the Service is another one")
+            return ExternalChange(ServiceIsAnother())
         if selector_of(service) == run.opened.plan.selector:
-            return Done(f"the Service selects {step.label}={step.before}")
+            return Done(ServiceSelects(f"{step.label}={step.before}"))
         if selector_of(service) != _switched(run, step):
             who = written_by(service, field_owners.SELECTOR, since=run.opened.at)
-            return ExternalChange(SelectorIsTheirs(who.strip(" ()")))
+            return ExternalChange(SelectorIsTheirs(who))
         outcome = "" if run.ending is None else run.ending.outcome
         if outcome != DESTINATION_BAD and not (empty and outcome in {ABANDONED, FAILED, INCONCLUSIVE}):
-            return Done(f"the Service stays with {step.label}={step.after}")
+            return Done(ServiceKeeps(f"{step.label}={step.after}"))
         ready = sum(capacity.is_serving(p, run.opened.plan.selector) for p in pods)
         fit = live is not None and not live.deleting and live.hash == run.opened.plan.from_template
         if not fit or ready < run.opened.plan.floor:
-            return ExternalChange(f"the environment before could not serve any more: {so_many_pods(ready)} Ready")
-        return Before(f"the Service selects {step.label}={step.after}")
+            return ExternalChange(BeforeCannotServe(ready))
+        return Before(ServiceSelects(f"{step.label}={step.after}"))
 
     async def _is_empty(self, run: Run) -> bool:
         """Whether the Service's requests would reach nobody in the new environment."""

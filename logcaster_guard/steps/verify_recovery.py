@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from logcaster_guard.domain.conditions import Verdict
-from logcaster_guard.domain.message import Reason
+from logcaster_guard.domain.measurements import QuietSoFar
+from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation
+from logcaster_guard.domain.plan_lines import ToVerifyRecovery
 from logcaster_guard.domain.runs import INCONCLUSIVE, NOT_RECOVERED, Run
 from logcaster_guard.domain.step_reasons import QuietFor, RecoveryNotShown, StillInBreach
 from logcaster_guard.domain.steps import (
@@ -34,8 +36,8 @@ class VerifyRecovery(Wait):
     def overdue(self, detail: Reason) -> tuple[str, Reason]:
         return INCONCLUSIVE, RecoveryNotShown(detail)
 
-    def line(self, plan: Plan) -> str:  # noqa: ARG002 - the base's shape
-        return f"watch until the rules are quiet for {self.stable_for:g} s, {self.timeout:g} s at most"
+    def line(self, plan: Plan) -> Message:  # noqa: ARG002 - the base's shape
+        return ToVerifyRecovery(self.stable_for, self.timeout)
 
 
 @dataclass(slots=True)
@@ -77,10 +79,10 @@ class VerifyRecoveryHandler:
         if quiet.proven >= step.stable_for:
             del self._quiet[run.id]
             return Done(QuietFor(quiet.proven, assessment.detail))
-        text = f"quiet for {quiet.proven:.0f} of {step.stable_for:.0f} s: {assessment.detail}"
+        seen = QuietSoFar(quiet.proven, step.stable_for, assessment.detail)
         if assessment.verdict is Verdict.MET:
-            return Before(text, overdue=(NOT_RECOVERED, StillInBreach(assessment.detail)))
-        return Before(text)
+            return Before(seen, overdue=(NOT_RECOVERED, StillInBreach(assessment.detail)))
+        return Before(seen)
 
     def _count(self, quiet: _Quiet, verdict: Verdict, now: float) -> None:
         if verdict is Verdict.MET:

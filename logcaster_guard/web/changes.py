@@ -137,7 +137,7 @@ class Changes:
             raise NotTaken(403, "Nothing can be changed over HTTP here: set web.auth, or use the command line.")
         elsewhere = self._guard.read_model.standing_by
         if elsewhere is not None:
-            raise NotTaken(503, elsewhere)
+            raise NotTaken(503, english().text(elsewhere))
         token = _token(request)
         _check_form(request)
         body = await _body(request)

@@ -126,7 +126,7 @@ def _problem(problem: Problem) -> Json:
 
 
 def _frozen(freeze: Freeze) -> Json:
-    return {"at": freeze.at, "by": freeze.by, "who": freeze.who.strip(), "reason": freeze.reason}
+    return {"at": freeze.at, "by": freeze.by, "who": english().text(freeze.who), "reason": freeze.reason}
 
 
 def _heard(heard: Heard) -> Json:

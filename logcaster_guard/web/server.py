@@ -182,7 +182,7 @@ class _Pages:
 
     async def history(self, request: web.Request) -> web.Response:
         if (elsewhere := self._model.standing_by) is not None:
-            return _refused(elsewhere, 503)
+            return _refused(english().text(elsewhere), 503)
         limit = request.query.get("limit", str(_SHOWN))
         if not (limit.isascii() and limit.isdigit() and len(limit) < 6 and 1 <= int(limit) <= LONGEST_HISTORY):
             return _refused(f"limit is a number from 1 to {LONGEST_HISTORY}.", 400)
@@ -194,7 +194,7 @@ class _Pages:
 
     async def explain(self, request: web.Request) -> web.Response:
         if (elsewhere := self._model.standing_by) is not None:
-            return _refused(elsewhere, 503)
+            return _refused(english().text(elsewhere), 503)
         rule = request.query.get("rule")
         if not rule:
             return _refused("Name a rule: /api/v1/explain?target=NAMESPACE/DEPLOYMENT&rule=NAME.", 400)
@@ -205,7 +205,7 @@ class _Pages:
 
     async def plan(self, request: web.Request) -> web.Response:
         if (elsewhere := self._model.standing_by) is not None:
-            return _refused(elsewhere, 503)
+            return _refused(english().text(elsewhere), 503)
         target, action, to, only = (request.query.get(k, "") for k in ("target", "action", "to", "only"))
         if target not in self._model.targets:
             return self._no_such_target()
@@ -231,9 +231,9 @@ def _known_keys(request: web.Request, *names: str) -> web.Response | None:
     return _refused(f"Only these may be asked for here: {', '.join(names) or 'nothing'}.", 400) if unknown else None
 
 
-def _verdict(faults: Sequence[str], degraded: Sequence[str] = ()) -> web.Response:
+def _verdict(faults: Sequence[Message], degraded: Sequence[str] = ()) -> web.Response:
     """503 with the faults; else 200, and what is degraded: without its API nobody could look at that."""
-    lines = faults or ["ok", *(f"degraded: {sentence}" for sentence in degraded)]
+    lines = list(map(english().text, faults)) or ["ok", *(f"degraded: {sentence}" for sentence in degraded)]
     return web.Response(text="\n".join(lines) + "\n", status=503 if faults else 200)
 
 

@@ -16,6 +16,7 @@ from logcaster_guard.domain import ownership
 from logcaster_guard.domain.ownership import Roster
 from logcaster_guard.domain.signals import Gap, NoData, Reading, Series, Target, Value
 from logcaster_guard.engine.sampling import read_now
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Request
 from tests.fakes.services import prometheus as prometheus_at
 from tests.real import presence
@@ -133,7 +134,7 @@ class Reader:
     async def gap(self, namespace: str, name: str) -> tuple[Gap, str]:
         reading = await self.read(namespace, name)
         assert isinstance(reading, NoData), reading
-        return reading.gap, reading.detail
+        return reading.gap, english().text(reading.detail)
 
 
 async def test_the_signals_are_those_of_the_targets_own_pods(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ import pytest
 from logcaster_guard.adapters.posting import ANSWER_CAP
 from logcaster_guard.domain.errors import SecretUnreadable
 from logcaster_guard.domain.notices import Delivered, TryLater, Undeliverable
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Channel
+from tests.adapters.in_english import in_english
 from tests.adapters.receiver import NOTICE, NOW, SECRET, Reply, answers, drip, hang, receiver, slow_body, status
 from tests.fakes.services import channel_services, slack, webhook
 
@@ -65,7 +67,7 @@ async def test_a_channel_has_the_name_of_the_settings(hook: Hook) -> None:
 )
 async def test_trouble_at_the_receiver_is_tried_later(hook: Hook, line: str, header: str, after: float | None) -> None:
     async with receiver(status(line, header)) as to, hook(to.url) as channel:
-        assert await channel.deliver(NOTICE) == TryLater(f"HTTP {line[:3]}", after)
+        assert in_english(await channel.deliver(NOTICE)) == TryLater(f"HTTP {line[:3]}", after)
 
 
 @pytest.mark.parametrize("reply", [hang, drip], ids=["hung", "drip-fed"])
@@ -73,7 +75,7 @@ async def test_the_deadline_is_for_the_whole_exchange(hook: Hook, reply: Reply) 
     async with receiver(reply) as to, hook(to.url, within=0.3) as channel:
         delivery = await channel.deliver(NOTICE)
         assert isinstance(delivery, TryLater)
-        assert delivery.detail.startswith("no answer within 0.3 s")
+        assert english().text(delivery.detail).startswith("no answer within 0.3 s")
 
 
 async def test_an_endless_answer_is_cut_and_the_status_counts(hook: Hook) -> None:
@@ -111,7 +113,7 @@ async def test_a_refused_connection_is_tried_later_and_the_url_is_not_told(hook:
     async with receiver(OK) as to:
         url = to.url
     async with hook(url) as channel:
-        assert await channel.deliver(NOTICE) == TryLater("the receiver cannot be reached")
+        assert in_english(await channel.deliver(NOTICE)) == TryLater("the receiver cannot be reached")
 
 
 async def test_a_server_without_tls_is_told_apart(hook: Hook) -> None:
@@ -123,7 +125,7 @@ async def test_a_server_without_tls_is_told_apart(hook: Hook) -> None:
 
     server = await asyncio.start_server(plain, "127.0.0.1", 0)
     async with server, hook(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/{SECRET}") as channel:
-        assert await channel.deliver(NOTICE) == TryLater("TLS failure")
+        assert in_english(await channel.deliver(NOTICE)) == TryLater("TLS failure")
 
 
 @pytest.mark.parametrize(
@@ -147,8 +149,8 @@ async def test_a_url_that_cannot_be_used_is_named_without_being_quoted(hook: Hoo
     async with hook(url) as channel:
         delivery = await channel.deliver(NOTICE)
     assert isinstance(delivery, TryLater)
-    assert "URL" in delivery.detail
-    assert SECRET not in delivery.detail
+    assert "URL" in english().text(delivery.detail)
+    assert SECRET not in english().text(delivery.detail)
 
 
 async def test_secrets_are_read_each_time_and_a_missing_one_is_tried_later(hook: Hook) -> None:
@@ -164,7 +166,7 @@ async def test_secrets_are_read_each_time_and_a_missing_one_is_tried_later(hook:
         async with hook(read) as channel:
             delivery = await channel.deliver(NOTICE)
             assert isinstance(delivery, TryLater)
-            assert delivery.detail == "the secret in file /run/url is empty"
+            assert english().text(delivery.detail) == "the secret in file /run/url is empty"
             assert await channel.deliver(NOTICE) == Delivered()
 
 
@@ -222,7 +224,7 @@ async def test_a_refusal_is_final_and_says_what_to_do(hook: Hook, line: str, say
     ):
         delivery = await channel.deliver(NOTICE)
     assert isinstance(delivery, Undeliverable)
-    assert delivery.detail.startswith(f"HTTP {line[:3]}: ")
-    assert says in delivery.detail
-    assert SECRET not in delivery.detail
+    assert english().text(delivery.detail).startswith(f"HTTP {line[:3]}: ")
+    assert says in english().text(delivery.detail)
+    assert SECRET not in english().text(delivery.detail)
     assert other.requests == []

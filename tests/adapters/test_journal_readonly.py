@@ -17,6 +17,7 @@ from logcaster_guard.adapters.journal import SqliteJournal
 from logcaster_guard.config.sections import JournalSection
 from logcaster_guard.domain.errors import JournalUnavailable
 from logcaster_guard.domain.events import SignalSeen
+from logcaster_guard.messages.texts import english
 from logcaster_guard.stores import CODEC
 from tests.fakes.secrets import Secrets
 
@@ -63,6 +64,6 @@ async def test_the_guard_then_only_watches_and_says_so(volume: Path) -> None:
     with capture_logs() as logs:
         journal, fault = await app._journal(JournalSection(path=str(volume / "journal.db")), Secrets())
     assert journal is None
-    assert "read-only" in fault.lower()
+    assert "read-only" in english().text(fault).lower()
     [line] = [entry for entry in logs if entry["event"] == "journal.unavailable"]
     assert line["effect"] == "the guard only watches"

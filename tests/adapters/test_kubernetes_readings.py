@@ -18,7 +18,7 @@ from logcaster_guard.domain.errors import NotFound
 from logcaster_guard.domain.notices import Delivered, Notice, Severity, TryLater, Undeliverable
 from logcaster_guard.domain.signals import Fault, Gap, NoData, Signal, SourceError, SourceName, Target, Unit
 from logcaster_guard.engine.sampling import read_now
-from logcaster_guard.messages.texts import Language, Texts
+from logcaster_guard.messages.texts import Language, Texts, english
 from logcaster_guard.ports import Json, Kind
 from tests.adapters.misbehaving import (
     deployment,
@@ -54,7 +54,7 @@ async def test_the_source_tells_a_failure_as_a_reading(answer: bytes, fault: Fau
         ]
     assert isinstance(reading, SourceError)
     assert (reading.fault, reading.retry_after, reading.at) == (fault, wait, clock.monotonic())
-    assert reading.detail
+    assert english().text(reading.detail)
 
 
 async def test_a_missing_deployment_is_no_data() -> None:
@@ -92,7 +92,7 @@ async def test_what_becomes_of_a_notice(answer: bytes, expected: type[object]) -
     assert isinstance(delivery, expected)
     assert len(server.requests) == 2
     if isinstance(delivery, Undeliverable | TryLater):
-        assert "create Event shop/logcaster-guard." in delivery.detail
+        assert "create Event shop/logcaster-guard." in english().text(delivery.detail)
 
 
 async def test_a_throttled_notice_carries_the_wait() -> None:

@@ -25,6 +25,7 @@ from logcaster_guard.domain.signals import (
     Value,
 )
 from logcaster_guard.engine.sampling import read_now
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Channel, Source
 from tests.adapters import sources_server as server
 from tests.adapters.receiver import NOTICE
@@ -152,7 +153,7 @@ async def test_a_flood_is_refused_in_bounded_memory(what: str) -> None:
 @pytest.mark.parametrize("name", sorted(OF_A_SOURCE))
 async def test_words_of_others_stay_on_one_printable_line(name: SourceName, script: Script) -> None:
     reading = await read(name, script)
-    detail = "" if isinstance(reading, Value) else reading.detail
+    detail = "" if isinstance(reading, Value) else english().text(reading.detail)
     assert detail.isprintable()
     assert len(detail) <= 500
 
@@ -251,7 +252,7 @@ async def test_no_source_is_asked_where_a_name_leads_to_a_metadata_service(name:
     reading = (await read_now(made, where, [asked]))[asked.name]
     await made.aclose()
     assert isinstance(reading, SourceError)
-    assert "the name leads to 169.254.169.254, a link-local or metadata address" in reading.detail
+    assert "the name leads to 169.254.169.254, a link-local or metadata address" in english().text(reading.detail)
 
 
 @pytest.mark.usefixtures("led_astray")
@@ -260,7 +261,7 @@ async def test_no_channel_is_told_where_a_name_leads_to_a_metadata_service() -> 
     delivery = await channel.deliver(NOTICE)
     await channel.aclose()
     assert isinstance(delivery, TryLater)
-    assert "the name leads to 169.254.169.254" in delivery.detail
+    assert "the name leads to 169.254.169.254" in english().text(delivery.detail)
 
 
 @pytest.mark.parametrize(
@@ -277,4 +278,4 @@ async def test_no_channel_is_told_at_a_metadata_address_that_a_secret_names(url:
     delivery = await channel.deliver(NOTICE)
     await channel.aclose()
     assert isinstance(delivery, TryLater)
-    assert "a link-local or metadata address, which is refused" in delivery.detail
+    assert "a link-local or metadata address, which is refused" in english().text(delivery.detail)

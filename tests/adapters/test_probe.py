@@ -24,6 +24,7 @@ from logcaster_guard.domain.signals import (
 )
 from logcaster_guard.engine.sampling import read_now
 from tests.adapters import sources_server as server
+from tests.adapters.in_english import in_english
 from tests.adapters.sources_server import Exchange, Script, serving
 from tests.fakes.clock import FakeClock
 from tests.fakes.services import probe, source_services
@@ -83,7 +84,7 @@ async def test_every_way_to_fail_counts_against_the_target(case: str) -> None:
 async def test_nobody_listens() -> None:
     readings = await read_often(f"http://127.0.0.1:{server.refusing_port()}", 2)
     assert numbers(readings, "health_check_fails") == [1.0, 2.0]
-    assert readings[0]["response_time"] == NoData(1000.0, Gap.EMPTY, "traffic_url: connection refused")
+    assert in_english(readings[0]["response_time"]) == NoData(1000.0, Gap.EMPTY, "traffic_url: connection refused")
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,7 @@ async def test_a_target_without_urls_is_no_data() -> None:
     source = probe(FakeClock())
     readings = await read_now(source, Target("t", "ns", "d"), SIGNALS)
     await source.aclose()
-    assert readings == {
+    assert {name: in_english(reading) for name, reading in readings.items()} == {
         "health_check_fails": NoData(1000.0, Gap.EMPTY, "the target has no health_url"),
         "response_time": NoData(1000.0, Gap.EMPTY, "the target has no traffic_url"),
         "slow_responses": NoData(1000.0, Gap.EMPTY, "the target has no traffic_url"),

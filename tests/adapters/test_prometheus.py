@@ -40,7 +40,9 @@ from logcaster_guard.domain.signals import (
     Value,
 )
 from logcaster_guard.engine.sampling import read_now
+from logcaster_guard.messages.texts import english
 from tests.adapters import sources_server as server
+from tests.adapters.in_english import in_english
 from tests.adapters.sources_server import Exchange, Script, serving
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.services import Told, nobody, source_services
@@ -132,7 +134,7 @@ async def test_each_fault_is_told_apart(case: str) -> None:
         reading = await read(prometheus.url, timeout=SHORT if fault is Fault.TIMED_OUT else LONG)
     assert isinstance(reading, SourceError)
     assert (reading.fault, reading.retry_after) == (fault, None)
-    assert detail in reading.detail
+    assert detail in english().text(reading.detail)
 
 
 @pytest.mark.parametrize(("status", "fault"), [(429, Fault.THROTTLED), (503, Fault.SERVER_ERROR)])
@@ -143,12 +145,12 @@ async def test_retry_after_is_told_and_nothing_is_asked_again(
     async with serving(server.answer("", status, Retry_After=header)) as prometheus:
         reading = await read(prometheus.url)
         assert len(prometheus.exchanges) == 1
-    assert reading == SourceError(1000.0, fault, f"answered {status}", wait)
+    assert in_english(reading) == SourceError(1000.0, fault, f"answered {status}", wait)
 
 
 async def test_nobody_listens() -> None:
     reading = await read(f"http://127.0.0.1:{server.refusing_port()}")
-    assert reading == SourceError(1000.0, Fault.REFUSED, "connection refused")
+    assert in_english(reading) == SourceError(1000.0, Fault.REFUSED, "connection refused")
 
 
 @pytest.mark.usefixtures("no_names")
@@ -212,7 +214,7 @@ async def test_a_handshake_that_hangs_is_cut() -> None:
 )
 async def test_an_answer_is_one_number_or_the_reason_why_not(script: Script, expected: Reading) -> None:
     async with serving(script) as prometheus:
-        assert await read(prometheus.url) == expected
+        assert in_english(await read(prometheus.url)) == expected
 
 
 async def test_a_compressed_answer_is_read() -> None:
@@ -329,7 +331,7 @@ async def test_samples_that_lag_behind_their_pace_are_no_data_and_named(seconds:
         readings = [(await read_now(made, TARGET, [SIGNAL]))["error_rate"] for _ in range(polls)]
         await made.aclose()
     if old:
-        assert readings[-1] == NoData(1000.0, Gap.LAGGING, f"the newest sample of x is {seconds:.0f} s old")
+        assert in_english(readings[-1]) == NoData(1000.0, Gap.LAGGING, f"the newest sample of x is {seconds:.0f} s old")
     else:
         assert isinstance(readings[-1], Value)
 
@@ -460,7 +462,7 @@ async def test_history_that_cannot_be_used_says_why(script: Script, fault: Fault
     answer, _ = await history(script, FakeClock(), 900.0, 1000.0, 10.0)
     assert isinstance(answer, SourceError)
     assert answer.fault is fault
-    assert detail in answer.detail
+    assert detail in english().text(answer.detail)
 
 
 async def test_a_wall_clock_that_jumps_during_the_query_moves_no_point() -> None:
@@ -564,7 +566,7 @@ async def test_which_labels_there_are_is_told_where_none_is_a_status() -> None:
         made = source(prometheus.url, rosters=web)
         reading = (await read_now(made, TARGET, [ERRORS]))["error_rate"]
         await made.aclose()
-    assert reading == NoData(1000.0, Gap.NO_STATUS, "x has no label status; its labels are code, pod")
+    assert in_english(reading) == NoData(1000.0, Gap.NO_STATUS, "x has no label status; its labels are code, pod")
 
 
 @pytest.mark.parametrize("unknown", [NoData(5.0, Gap.EMPTY, "not found"), SourceError(5.0, Fault.SERVER_ERROR, "503")])

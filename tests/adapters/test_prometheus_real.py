@@ -24,6 +24,7 @@ from logcaster_guard.domain.signals import (
     Value,
 )
 from logcaster_guard.engine.sampling import read_now
+from logcaster_guard.messages.texts import english
 from tests.adapters import sources_server as server
 from tests.adapters.sources_server import Exchange, serving
 from tests.fakes.services import prometheus as prometheus_at
@@ -139,7 +140,7 @@ async def _answers_of_every_kind(asking: Asking) -> None:
     refused = await asking.read("sum(")
     assert isinstance(refused, SourceError)
     assert refused.fault is Fault.CLIENT_ERROR
-    assert "parse error" in refused.detail
+    assert "parse error" in english().text(refused.detail)
 
 
 async def _kind(asking: Asking, query: str) -> float | Gap | Fault:

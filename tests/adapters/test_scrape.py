@@ -28,8 +28,10 @@ from logcaster_guard.domain.signals import (
 )
 from logcaster_guard.engine.sampling import read_now
 from logcaster_guard.fields.metrics import MetricsSection
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Endpoint
 from tests.adapters import sources_server as server
+from tests.adapters.in_english import in_english
 from tests.adapters.sources_server import Exchange, RawServer, Script, serving
 from tests.fakes.clock import FakeClock
 from tests.fakes.services import source_services
@@ -196,10 +198,10 @@ async def test_no_traffic_and_too_little_are_no_data() -> None:
         idle = await world.over(30)
         few = await world.over(30, lambda: world.apps[0].serve(4, 5))
         enough = await world.over(30, lambda: world.apps[0].serve(1))
-    assert idle["error_rate"] == NoData(1030.0, Gap.EMPTY, "no traffic in 30 s")
-    assert idle["p95_latency"] == NoData(1030.0, Gap.EMPTY, "no traffic in 30 s")
+    assert in_english(idle["error_rate"]) == NoData(1030.0, Gap.EMPTY, "no traffic in 30 s")
+    assert in_english(idle["p95_latency"]) == NoData(1030.0, Gap.EMPTY, "no traffic in 30 s")
     assert idle["request_rate"] == Value(1030.0, 0.0)
-    assert few["error_rate"] == NoData(1060.0, Gap.TOO_FEW, "9 requests in 60 s; 10 are needed")
+    assert in_english(few["error_rate"]) == NoData(1060.0, Gap.TOO_FEW, "9 requests in 60 s; 10 are needed")
     assert enough["error_rate"] == Value(1090.0, 0.5)
 
 
@@ -282,14 +284,16 @@ async def test_each_fault_is_told_apart(case: str) -> None:
     for reading in readings.values():
         assert isinstance(reading, SourceError)
         assert reading.fault is fault
-        assert detail in reading.detail
+        assert detail in english().text(reading.detail)
         assert reading.retry_after == (7.0 if case in {"throttled", "server error"} else None)
 
 
 async def test_nobody_listens() -> None:
     async with pods(port=server.refusing_port()) as world:
         reading = await world.one("error_rate")
-    assert reading == SourceError(1000.0, Fault.REFUSED, "none of 1 pods could be scraped: connection refused")
+    assert in_english(reading) == SourceError(
+        1000.0, Fault.REFUSED, "none of 1 pods could be scraped: connection refused"
+    )
 
 
 @pytest.mark.parametrize("ip", ["", "none", "169.254.169.254", "::ffff:169.254.169.254", "fe80::1", "0.0.0.0"])  # noqa: S104
@@ -315,7 +319,7 @@ async def test_some_lost_pods_are_left_out_and_a_lost_majority_is_partial() -> N
     assert one_lost["error_rate"] == Value(1030.0, 0.5)
     assert one_lost["memory_usage"] == Value(1030.0, 0.5)
     assert {getattr(r, "gap", None) for r in two_lost.values()} == {Gap.PARTIAL}
-    assert two_lost["error_rate"] == NoData(1060.0, Gap.PARTIAL, "2 of 3 pods could not be scraped")
+    assert in_english(two_lost["error_rate"]) == NoData(1060.0, Gap.PARTIAL, "2 of 3 pods could not be scraped")
     assert back["error_rate"] == Value(1090.0, 150 / 310)
 
 
@@ -341,7 +345,7 @@ def _after(barrier: asyncio.Barrier) -> Script:
 async def test_no_pods_and_a_failing_list_of_them() -> None:
     async with pods() as world:
         world.endpoints = []
-        assert await world.one("error_rate") == NoData(1000.0, Gap.EMPTY, "the target has no pods")
+        assert in_english(await world.one("error_rate")) == NoData(1000.0, Gap.EMPTY, "the target has no pods")
         world.endpoints = SourceError(1000.0, Fault.SERVER_ERROR, "no list")
         assert await world.one("error_rate") == world.endpoints
 
@@ -357,7 +361,7 @@ async def test_what_an_application_does_not_tell_is_no_data() -> None:
         await world.over(30)
         world.apps[0].script = server.answer("http_requests_total 1000\n")
         untold = (await world.over(30))["error_rate"]
-    assert untold == NoData(
+    assert in_english(untold) == NoData(
         1090.0, Gap.NO_STATUS, "no series of http_requests_total has an HTTP status in status on 1 of 1 pods"
     )
 
@@ -480,7 +484,7 @@ async def test_a_gauge_that_no_pod_has_is_no_data() -> None:
     signal = own(Aggregate.SUM)
     async with pods(gauges=frozenset({"queue"})) as world:
         reading = (await world.read(signal))[signal.name]
-    assert reading == NoData(1000.0, Gap.EMPTY, "no pod has queue")
+    assert in_english(reading) == NoData(1000.0, Gap.EMPTY, "no pod has queue")
 
 
 async def test_an_own_metric_may_be_one_of_the_built_in_ones() -> None:

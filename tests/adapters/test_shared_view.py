@@ -16,6 +16,7 @@ from logcaster_guard.domain.errors import ClusterError, NotFound, Rejected, Unav
 from logcaster_guard.domain.ownership import Roster
 from logcaster_guard.domain.signals import Fault, Signal, SourceError, SourceName, Target, Unit, Value
 from logcaster_guard.engine.sampling import read_now
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Json, Kind, Request
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.cluster import NAMESPACE
@@ -135,7 +136,7 @@ async def test_a_reading_is_as_old_as_the_oldest_answer_behind_it_and_beyond_sta
     await clock.advance(61.0)
     [error] = await late
     assert isinstance(error, SourceError)
-    assert "61 s old" in error.detail
+    assert "61 s old" in english().text(error.detail)
 
 
 async def test_who_asks_while_an_answer_is_under_way_gets_one_that_was_asked_for_later() -> None:

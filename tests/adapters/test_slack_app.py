@@ -12,6 +12,8 @@ import pytest
 from logcaster_guard.adapters.channels.slack import SlackApp, SlackSection
 from logcaster_guard.adapters.channels.slack.messages import message
 from logcaster_guard.domain.notices import Delivered, Delivery, TryLater, Undeliverable
+from logcaster_guard.messages.texts import english
+from tests.adapters.in_english import in_english
 from tests.adapters.receiver import NOTICE, NOW, TOKEN
 from tests.adapters.workspace import Workspace, workspace
 from tests.fakes.services import channel_services
@@ -56,7 +58,7 @@ async def test_a_message_whose_answer_was_lost_is_not_posted_again(slack: Worksp
     async with app(slack, within=0.5) as channel:
         delivery = await channel.deliver(LATER)
         assert isinstance(delivery, TryLater)
-        assert "looked up first" in delivery.detail
+        assert "looked up first" in english().text(delivery.detail)
         slack.silent = set()
         assert await channel.deliver(LATER) == Delivered()
     assert len(slack.messages) == 1
@@ -91,7 +93,7 @@ async def test_a_busy_channel_is_looked_through_page_by_page(slack: Workspace) -
 async def test_where_it_cannot_be_looked_up_now_nothing_is_posted(slack: Workspace) -> None:
     slack.away = {HISTORY}
     async with app(slack) as channel:
-        assert await channel.deliver(NOTICE) == TryLater(
+        assert in_english(await channel.deliver(NOTICE)) == TryLater(
             "whether Slack shows the message already cannot be looked up: HTTP 503", 7.0
         )
     assert slack.messages == []
@@ -134,7 +136,7 @@ async def test_a_wrong_token_is_final_and_not_shown(slack: Workspace) -> None:
 async def test_trouble_at_slack_is_tried_later(slack: Workspace) -> None:
     slack.away = {POST}
     async with app(slack) as channel:
-        assert await channel.deliver(LATER) == TryLater("HTTP 503", 7.0)
+        assert in_english(await channel.deliver(LATER)) == TryLater("HTTP 503", 7.0)
 
 
 async def test_an_address_that_is_not_slacks_is_told(slack: Workspace) -> None:

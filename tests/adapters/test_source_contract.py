@@ -21,6 +21,7 @@ from logcaster_guard.domain.signals import (
     Value,
 )
 from logcaster_guard.engine.sampling import read_now
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Clock, Request, Source
 from tests.adapters import sources_server as server
 from tests.adapters.sources_server import Script, serving
@@ -98,7 +99,7 @@ async def test_there_is_one_reading_for_each_signal_and_nothing_is_raised(make: 
     for reading in readings.values():
         assert isinstance(reading, Value | NoData | SourceError)
         assert reading.at == 1000.0
-        assert isinstance(reading, Value) or (reading.detail + " ").isprintable()
+        assert isinstance(reading, Value) or (english().text(reading.detail) + " ").isprintable()
     assert isinstance(past, NoHistory if source.name is SourceName.HTTP else Series | SourceError)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from kubernetes_asyncio.client.configuration import Configuration
 
-from logcaster_guard.adapters.kubernetes.answers import failure
+from logcaster_guard.adapters.kubernetes.answers import error_of
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster, Request
 from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.sandbox.apiserver import ApiServer
@@ -74,6 +74,6 @@ class InProcessCluster(KubernetesCluster):
             answer = self._server.ask(request.method, request.path, self._user, asked)
         except ApiError as refusal:
             body = json.dumps(refusal.status()).encode()
-            raise failure(request.what, refusal.code, {}, body) from refusal
+            raise error_of(request.what, refusal.code, {}, body) from refusal
         await asyncio.sleep(0)
         return answer, 0

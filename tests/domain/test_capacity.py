@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.capacity import helper_label, helper_name
+from logcaster_guard.messages.texts import english
 from tests.domain.build import pod
 
 SELECTOR = {"app": "logcaster"}
@@ -72,7 +73,8 @@ def test_a_budget_is_broken_by_the_first_pod_that_it_cannot_spare(
     removed: int, spec: dict[str, int], *, broken: bool
 ) -> None:
     pods = [pod(), pod(), pod(), pod(ready=False), pod({"app": "other"})]
-    found = capacity.short_of([budget(**spec)], pods, removed=removed, expected=3)
+    short = capacity.short_of([budget(**spec)], pods, removed=removed, expected=3)
+    found = None if short is None else english().text(short)
     assert (found is not None) is broken
     if found is not None:
         assert found == "disruption budget pdb wants 2 healthy pods, and 1 would be left"

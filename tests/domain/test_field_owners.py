@@ -18,6 +18,7 @@ from logcaster_guard.domain.field_owners import (
     released_by,
     written_by,
 )
+from logcaster_guard.domain.provenance_reasons import FieldManager
 
 SINCE = datetime(2026, 1, 1, 10, 0, 30, tzinfo=UTC)
 IMAGE: dict[str, Any] = {"f:spec": {"f:containers": {'k:{"name":"app"}': {".": {}, "f:image": {}}}}}
@@ -46,7 +47,7 @@ def test_an_autoscaler_is_told_from_a_person_by_its_field_manager() -> None:
             "fieldsV1": {"f:spec": {"f:replicas": {}}},
         },
     )
-    assert written_by(deployment, REPLICAS, since=SINCE) == " (field manager kube-controller-manager)"
+    assert written_by(deployment, REPLICAS, since=SINCE) == FieldManager("kube-controller-manager", None)
 
 
 def test_of_several_owners_of_a_release_it_is_the_one_that_wrote_last() -> None:
@@ -55,7 +56,7 @@ def test_of_several_owners_of_a_release_it_is_the_one_that_wrote_last() -> None:
         entry("kubectl-edit", "10:01:00", {"f:template": {"f:spec": {"f:dnsPolicy": {}}}}),
         entry("kubectl-rollout", "10:05:00", {"f:template": {"f:metadata": {"f:annotations": {"f:x": {}}}}}),
     )
-    assert released_by(deployment, since=SINCE) == " (field manager kubectl-edit, 2026-01-01T10:01:00Z)"
+    assert released_by(deployment, since=SINCE) == FieldManager("kubectl-edit", datetime(2026, 1, 1, 10, 1, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,9 @@ def test_nobody_is_named_who_cannot_have_changed_it(entries: list[dict[str, Any]
 
 def test_a_clock_that_is_a_little_behind_hides_nobody() -> None:
     deployment = raw(entry("argocd-controller", "10:00:00", {"f:paused": {}}))
-    assert written_by(deployment, PAUSED, since=SINCE) == " (field manager argocd-controller, 2026-01-01T10:00:00Z)"
+    assert written_by(deployment, PAUSED, since=SINCE) == FieldManager(
+        "argocd-controller", datetime(2026, 1, 1, 10, 0, tzinfo=UTC)
+    )
 
 
 def owned_spec(manager: str, *fields: str, operation: str = "Update", **more: str) -> dict[str, Any]:

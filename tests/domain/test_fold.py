@@ -9,6 +9,7 @@ import pytest
 from logcaster_guard.domain import ownership
 from logcaster_guard.domain.fold import Enough, PodSeries, Scope, folded, quantile
 from logcaster_guard.domain.signals import ByPod, Gap, Measure, NoData, Value
+from logcaster_guard.messages.texts import english
 
 NAMESPACE = "prod"
 ROSTER = ownership.of_deployment("web", {"web-4444": "v1", "web-5555": "v2"}, {"web-4444-aaaaa": "v1"})
@@ -42,7 +43,7 @@ def number(reading: Value | NoData) -> float:
 
 def gap(reading: Value | NoData) -> tuple[Gap, str]:
     assert isinstance(reading, NoData), reading
-    return reading.gap, reading.detail
+    return reading.gap, english().text(reading.detail)
 
 
 def test_only_the_targets_own_pods_count() -> None:

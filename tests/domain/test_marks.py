@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from logcaster_guard.domain import ledger as ledgers
 from logcaster_guard.domain import runs
 from logcaster_guard.domain.events import Event, RevisionBad, RevisionMarked
+from logcaster_guard.domain.guard_reasons import NoReasonGiven
 from logcaster_guard.domain.inbox import reading
 from logcaster_guard.domain.inbox.annotations import MAX_LENGTH, Denied
 from logcaster_guard.domain.inbox.commands import Mark, MarkRelease, value_of
@@ -86,7 +87,7 @@ def test_why_it_is_bad_is_told_in_the_persons_words_until_it_is_lifted() -> None
     lifted = fold([live("v2"), BAD, LIFTED]).records["v2"]
     assert (lifted.bad_reason, lifted.objection, lifted.bad_at) == ("", "", None)
     assert fold([live("v2"), RevisionBad(NOW, "v2", "left by a run")]).records["v2"].objection == ""
-    assert fold([live("v2"), marked("v2", Mark.BAD, "")]).records["v2"].objection == "no reason was given"
+    assert fold([live("v2"), marked("v2", Mark.BAD, "")]).records["v2"].objection == NoReasonGiven()
 
 
 @given(st.sampled_from(Mark), st.lists(WORDS.filter(bool), max_size=5).map(" ".join))

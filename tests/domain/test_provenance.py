@@ -12,8 +12,10 @@ from logcaster_guard.domain import claims, provenance
 from logcaster_guard.domain.capacity import HELPER_LABEL
 from logcaster_guard.domain.events import RunClosed, RunOpened, StepDone, StepIntended, StepStarted
 from logcaster_guard.domain.provenance import MANAGED, RUN, TOKEN
+from logcaster_guard.domain.provenance_reasons import WithoutToken
 from logcaster_guard.domain.runs import Run, fold
 from logcaster_guard.domain.steps import Compensation, Plan
+from logcaster_guard.messages.texts import english
 from logcaster_guard.steps.create_helper import CreateHelper
 from logcaster_guard.steps.restore_environment import RestoreEnvironment
 from logcaster_guard.steps.step_kinds import KINDS
@@ -79,9 +81,9 @@ def test_nothing_else_is(edit: Edit) -> None:
 
 def test_without_a_token_in_the_journal_nothing_is() -> None:
     raw, owed = helper(), replace(HOLD, token="")
-    assert provenance.disowned(raw, owed, owner=OWNER) == provenance.WITHOUT_TOKEN
+    assert provenance.disowned(raw, owed, owner=OWNER) == WithoutToken()
     raw["metadata"]["annotations"] = provenance.marks(owed)
-    assert provenance.disowned(raw, owed, owner=OWNER) == provenance.WITHOUT_TOKEN
+    assert provenance.disowned(raw, owed, owner=OWNER) == WithoutToken()
 
 
 def test_one_that_kubernetes_has_orphaned_still_is_and_one_of_another_owner_is_not() -> None:
@@ -151,7 +153,7 @@ SCALED = replace(HOLD, id="autoscaler/web", kind="autoscaler_bounds", object="we
         (production(), [], True, NO_SUCH_RUN),
         (helper(), [], True, NO_SUCH_RUN),
         (helper(), [run_of()], False, NOT_BY_IT),
-        (helper(), [run_of(replace(HOLD, token=""))], False, provenance.WITHOUT_TOKEN),
+        (helper(), [run_of(replace(HOLD, token=""))], False, english().text(WithoutToken())),
         (marked(helper(), run="s"), [run_of(HOLD)], True, "it names run s, which the journal does not know"),
         (marked(helper()), [run_of(HOLD)], True, "it names no run"),
         (
@@ -160,7 +162,7 @@ SCALED = replace(HOLD, id="autoscaler/web", kind="autoscaler_bounds", object="we
             False,
             "it does not belong to the workload that was rolled back",
         ),
-        (environment(), [run_of(ENVIRONMENT)], False, provenance.WITHOUT_TOKEN),
+        (environment(), [run_of(ENVIRONMENT)], False, english().text(WithoutToken())),
         (
             marked(environment(), run="r", token="8" * 32),
             [run_of(TOKENED, SCALED, done=True)],
@@ -174,7 +176,8 @@ def test_marks_that_the_journal_does_not_bear_out_are_a_claim(
 ) -> None:
     found = claims.of_deployment(raw, runs, BORROWED)
     assert found is not None
-    assert (found.object, found.reason, found.orphan) == (f"Deployment default/{raw['metadata']['name']}", says, orphan)
+    named = f"Deployment default/{raw['metadata']['name']}"
+    assert (found.object, english().text(found.reason), found.orphan) == (named, says, orphan)
     assert found == claims.of_deployment(raw, runs, BORROWED)
     assert raw["metadata"]["name"] in found.remedy
 

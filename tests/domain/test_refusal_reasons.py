@@ -61,6 +61,8 @@ from logcaster_guard.domain.inbox.freezes import LIFTED
 from logcaster_guard.domain.ledger import Freeze, Ledger, Veto
 from logcaster_guard.domain.maintenance import MaintenanceWindow
 from logcaster_guard.domain.message import Message
+from logcaster_guard.domain.planning_reasons import OwnerNamed
+from logcaster_guard.domain.provenance_reasons import FieldManager
 from logcaster_guard.domain.rules import Action, Limits
 from logcaster_guard.domain.signals import Gap, NoData, Value
 from logcaster_guard.domain.workload import Workload
@@ -87,6 +89,7 @@ from tests.domain.test_guardrails import (
 )
 
 WORKLOAD, HOUR, DAY = f"Deployment {TARGET}", 3_600.0, 86_400.0
+OWNER = OwnerNamed("Flux", "Kustomization default/web", known=True)
 GONE_BAD = {t: replace(r, bad_since=1) if t == HASH else r for t, r in LEDGER.records.items()}
 BESIDE = Comparison("error_rate", "the old pods", Level(0.3), Level(0.3), 0.0, 0.1, Space.ALIKE)
 TOGETHER = (Suspect(TARGET, 2.0, rolled=True), Suspect(OTHER, 0.0, rolled=False))
@@ -145,8 +148,8 @@ def needing(rate: float, **seen: Any) -> Mapping[str, Any]:
             SomebodyRollsOut(TARGET, at(9_000), Workload(UNFINISHED).progress),
         ),
         (
-            {"ledger": replace(LEDGER, freeze=Freeze(at(0), "annotation", "move", who=" (field manager kubectl)"))},
-            Frozen(at(0), "annotation", "field manager kubectl", "move", FREEZE, LIFTED),
+            {"ledger": replace(LEDGER, freeze=Freeze(at(0), "annotation", "move", who=FieldManager("kubectl", None)))},
+            Frozen(at(0), "annotation", FieldManager("kubectl", None), "move", FREEZE, LIFTED),
         ),
         (
             {"ledger": replace(LEDGER, veto=Veto(HASH, NOW + timedelta(seconds=1), "it is ours"))},
@@ -163,10 +166,10 @@ def needing(rate: float, **seen: Any) -> Mapping[str, Any]:
             {"ledger": replace(LEDGER, records={HASH: PRESENT, "good": replace(KNOWN_GOOD, bad_since=3)})},
             NoGoodRevision(TARGET, (KnownRevision("2", "unproven"), KnownRevision("1", "bad"))),
         ),
-        ({"workload": OWNED}, OwnerWouldUndo(TARGET, "Flux Kustomization default/web", "", suspendable=True)),
+        ({"workload": OWNED}, OwnerWouldUndo(TARGET, OWNER, "", suspendable=True)),
         (
             {"workload": OWNED, "bad_commit": "revision c2"},
-            OwnerWouldUndo(TARGET, "Flux Kustomization default/web", "revision c2", suspendable=True),
+            OwnerWouldUndo(TARGET, OWNER, "revision c2", suspendable=True),
         ),
     ],
 )
@@ -178,7 +181,9 @@ def test_a_refusal_tells_its_facts(change: Mapping[str, Any], reason: Message) -
 def test_an_application_is_looked_for_where_argo_cd_is() -> None:
     tracked = seen_as({"annotations": {TRACKING_ID: f"web:apps/Deployment:{TARGET}"}})
     [refusal] = refusals(replace(ALLOWED, workload=tracked), replace(POLICY, argocd_namespace="tools"))
-    assert refusal.reason == OwnerWouldUndo(TARGET, "Argo CD Application tools/web", "", suspendable=True)
+    assert refusal.reason == OwnerWouldUndo(
+        TARGET, OwnerNamed("Argo CD", "Application tools/web", known=True), "", suspendable=True
+    )
 
 
 def test_an_owner_of_no_name_cannot_be_suspended() -> None:

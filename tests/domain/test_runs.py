@@ -281,7 +281,7 @@ def test_a_closed_run_takes_no_further_step() -> None:
 
 
 def test_a_step_of_an_unknown_run_is_an_error_and_other_events_are_none_of_its_business() -> None:
-    with pytest.raises(GuardError, match="never opened"):
+    with pytest.raises(GuardError, match="run_never_opened"):
         runs.fold([StepStarted(NOW, "ghost", 0)])
     assert (
         runs.fold([TargetThawed(NOW, "a", "b"), NoticeQueued(NOW, Notice("n", NOW, "e", Severity.INFO, "t", "x"))])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from logcaster_guard.domain.startup import PATIENCE, held_up, never_starts
+from logcaster_guard.messages.texts import english
 from tests.domain.build import at
 
 NOW = at(1_000.0)
@@ -48,7 +49,8 @@ def pod(
 def test_what_passes_is_waited_for_and_what_does_not_is_told_in_the_kubelets_words(
     found: dict[str, Any], lasted: float, words: str | None
 ) -> None:
-    said = never_starts([found], NOW, lasted=lasted)
+    seen = never_starts([found], NOW, lasted=lasted)
+    said = None if seen is None else english().text(seen)
     assert (said is None) if words is None else (said is not None and words in said and "pod web-1" in said)
     assert held_up(found) or said is None
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logcaster_guard.domain.workload import HASH_LABEL, Workload, images_of, restorable, revisions_of, template_hash
+from logcaster_guard.messages.texts import english
 from tests.domain.build import deployment, replica_set, template
 
 DIGEST = "registry:5000/team/logcaster@sha256:" + "a" * 64
@@ -91,10 +92,11 @@ def test_a_rollout_is_whole_by_the_rule_of_kubectl(change: dict[str, int], *, wh
 
 def test_pods_that_are_refused_are_told_of_with_the_reason_as_long_as_they_are() -> None:
     refused = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota:\n few" + "!" * 1_000}
-    told = status(**{**WHOLE, "conditions": [refused]}).progress
+    told = english().text(status(**{**WHOLE, "conditions": [refused]}).progress)
     assert told.startswith("4 of 4 updated, 4 available, 4 in all, pods are refused: exceeded quota: few!!")
     assert len(told) < 400
-    assert "refused" not in status(**{**WHOLE, "conditions": [{**refused, "status": "False"}]}).progress
+    calm = status(**{**WHOLE, "conditions": [{**refused, "status": "False"}]}).progress
+    assert "refused" not in english().text(calm)
 
 
 def managed(manager: str, operation: str, fields: dict[str, Any], time: str = "2026-01-01T00:00:00Z") -> dict[str, Any]:

@@ -242,7 +242,7 @@ async def test_of_a_freeze_of_half_a_megabyte_the_journal_has_the_beginning_and_
         assert len(first.reason) < 1_200
         made.cluster.annotate(PROD, freeze=" " * 2_000 + "false: over")
         await made.pass_(100.0)
-        assert [len(e.reason) < 1_200 for e in made.told(TargetThawed)] == [True]
+        assert [len(english().text(e.reason)) < 1_200 for e in made.told(TargetThawed)] == [True]
 
 
 async def test_every_rule_of_a_target_cools_down_when_a_run_on_it_has_ended() -> None:

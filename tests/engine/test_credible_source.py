@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from logcaster_guard.domain.events import RevisionGood
+from logcaster_guard.domain.guard_reasons import ReadAs
 from logcaster_guard.domain.signals import (
     Gap,
     NoData,
@@ -64,7 +65,7 @@ async def test_what_cannot_be_is_no_data_now_and_then(name: str, number: float, 
         if credible:
             assert reading == Value(now, number)
         else:
-            assert reading == NoData(now, Gap.IMPOSSIBLE, f"{name} is read as {number:g}")
+            assert reading == NoData(now, Gap.IMPOSSIBLE, ReadAs(name, f"{number:g}"))
     past = await source.history(TARGET, signal, now, now + 1, 1.0)
     assert isinstance(past, Series)
     assert bool(past.points) is credible

@@ -25,6 +25,7 @@ from logcaster_guard.domain.steps import Compensation, Plan
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.command_writer import CommandWriter
 from logcaster_guard.engine.planning import Planner
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Kind
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 from logcaster_guard.steps.await_endpoints import AwaitEndpoints, AwaitEndpointsHandler
@@ -358,7 +359,7 @@ async def test_an_environment_is_judged_only_by_what_can_be_read_of_its_own_pods
     plan = await planner.plan(action, live, [record], rule=rule(action=action))
     if judged is None:
         assert isinstance(plan, NotApplicable)
-        assert str(untold) in plan.reasons[0]
+        assert str(untold) in english().text(plan.reasons[0])
     else:
         assert isinstance(plan, Plan)
         assert any(isinstance(step, JudgeEnvironment) for step in plan.steps) is judged

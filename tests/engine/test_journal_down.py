@@ -14,6 +14,7 @@ from logcaster_guard.domain.leadership import Terms
 from logcaster_guard.domain.notices import Severity
 from logcaster_guard.domain.provenance import MANAGED, RUN
 from logcaster_guard.engine.leader_elector import LeaderElector
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Kind
 from tests.engine.bench import KEY, PROD, Bench, bench, in_mid_run
 from tests.fakes.lease import MemoryLease, Shelf
@@ -68,7 +69,7 @@ async def test_where_no_release_can_be_saved_the_bad_one_is_rolled_back_and_peop
     (failing,) = made.notices("blobs.failing")
     assert (failing.severity, "no space left" in failing.text.lower()) == (Severity.CRITICAL, True)
     assert made.guard.blobs.failures > 0
-    assert any("no space left" in sentence for sentence in made.guard.read_model.missing())
+    assert any("no space left" in english().text(m) for m in made.guard.read_model.missing())
 
 
 async def test_a_release_that_could_not_be_saved_earns_good_and_is_gone_back_to_once_it_could(made: Bench) -> None:
@@ -110,7 +111,7 @@ async def test_without_a_journal_people_are_told_what_a_run_has_left(made: Bench
     [lost] = made.notices("journal.lost")
     sentence = f"Deployment default/{HELPER} with 2 pods is the helper of run run-7."
     assert (lost.severity, sentence in lost.text) == (Severity.CRITICAL, True)
-    assert list(made.guard.journal_down.stranded) == [sentence]
+    assert [english().text(left) for left in made.guard.journal_down.stranded] == [sentence]
     assert [e["detail"] for e in logs if e["event"] == "run.stranded"] == [sentence]
     assert made.cluster.writes == []
     made.cluster.remove(Kind.DEPLOYMENT, HELPER)

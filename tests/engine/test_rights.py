@@ -13,6 +13,7 @@ from logcaster_guard.domain.events import RunClosed, RunOpened
 from logcaster_guard.domain.inbox.commands import Wish
 from logcaster_guard.domain.rules import Action, GradualPolicy, Policy
 from logcaster_guard.engine.manual_runs import Preview
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Kind
 from tests.engine.bench import FIRES, HEALTH, KEY, PROD, Bench, bench, hpa, rule
 from tests.fakes.pods import PopulatedCluster
@@ -192,5 +193,7 @@ async def test_a_person_who_asks_is_told_what_is_missing() -> None:
         await made.bad_v2()
         await made.pass_(30.0)
         manual = made.guard.watches[KEY].manual
-        assert await manual.preview(Wish(Action.GRADUAL)) == (SENTENCE,)
+        told = await manual.preview(Wish(Action.GRADUAL))
+        assert not isinstance(told, Preview)
+        assert [english().text(reason) for reason in told] == [SENTENCE]
         assert isinstance(await manual.preview(Wish(Action.IMMEDIATE)), Preview)

@@ -14,6 +14,7 @@ from logcaster_guard.domain.events import OwnerResumed, OwnerSuspended, RunClose
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.rules import FallbackPolicy, Policy
 from logcaster_guard.domain.runs import NOT_RECOVERED, RECOVERED
+from logcaster_guard.domain.theirs import WorkloadGone
 from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Kind
 from logcaster_guard.web import metrics, rendering
@@ -145,7 +146,7 @@ async def test_what_the_guard_resumed_and_could_not_write_down_is_its_own(made: 
 async def test_an_owner_that_is_gone_is_let_go(made: Bench) -> None:
     made.cluster.remove(Kind.KUSTOMIZATION, "web")
     await made.pass_(60.0)
-    assert [(r.by, r.reason) for r in made.told(OwnerResumed)] == [("somebody else", f"{OWNER} is gone")]
+    assert [(r.by, r.reason) for r in made.told(OwnerResumed)] == [("somebody else", WorkloadGone(OWNER))]
 
 
 async def test_the_mark_that_is_left_after_somebody_elses_resume_is_taken_away(made: Bench) -> None:

@@ -33,6 +33,7 @@ from logcaster_guard.domain.steps import Compensation, Plan
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.journal_state import JournalState, run_stream
 from logcaster_guard.engine.sweeping import Sweeper
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Entry, Json, Kind
 from logcaster_guard.steps.create_helper import CreateHelper
 from logcaster_guard.steps.helper_deployment import helper_pods
@@ -169,7 +170,7 @@ async def test_marks_on_somebody_elses_deployment_are_told_once_and_nothing_is_d
     assert made.deployments == [PROD, SHOP]
     assert len(made.notices) == 1
     assert f"default/{name}" in made.notices[0]
-    assert [f"default/{name}" in c.sentence for c in made.sweeper.unproven[f"default/{PROD}"]] == [True]
+    assert [f"default/{name}" in english().text(c.summary) for c in made.sweeper.unproven[f"default/{PROD}"]] == [True]
 
 
 async def test_a_guard_that_is_started_again_does_not_tell_it_again_and_other_marks_are_told() -> None:
@@ -201,7 +202,7 @@ async def test_what_an_earlier_version_made_without_a_token_is_told_and_stays() 
     assert HELPER in made.deployments
     assert len(made.notices) == 1
     [claim] = made.sweeper.unproven[f"default/{PROD}"]
-    assert "earlier version" in claim.sentence
+    assert "earlier version" in english().text(claim.summary)
 
 
 async def test_whoever_serves_alone_stays() -> None:
@@ -247,7 +248,7 @@ async def test_the_helper_of_a_run_that_no_journal_knows_is_told_with_what_mends
     assert HELPER in made.deployments
     assert len(made.notices) == 1
     [claim] = made.sweeper.unproven[f"default/{PROD}"]
-    assert "run r, which the journal does not know" in claim.sentence
+    assert "run r, which the journal does not know" in english().text(claim.summary)
     assert f"scale deployment {PROD}" in claim.remedy
 
 
@@ -303,7 +304,7 @@ async def test_a_helper_that_its_run_left_is_found_at_the_start_where_the_journa
         assert helper in notice.title
         assert "which the journal does not know" in notice.text
         [shown] = made.guard.read_model.target(made.guard.read_model.targets[0]).unproven
-        assert helper in shown
+        assert helper in english().text(shown)
         assert helper in made.cluster.names(Kind.DEPLOYMENT)
         assert made.cluster.object(Kind.DEPLOYMENT, PROD)["spec"]["replicas"] == size
 

@@ -50,6 +50,9 @@ WORDS = {
     "fault": tuple(Fault),
 }
 UNSHOWN = {
+    "journal.volume": {"fresh"},
+    "blobs.absent": {"folder"},
+    "blobs.damaged": {"folder"},
     "run.hindered": {"step"},
     "hold.theirs": {"original"},
     "run.restored": {"detail"},

@@ -61,7 +61,7 @@ def test_the_plan_rolls_out_a_release_of_its_own_with_the_images_that_are_there(
     assert plan.steps == (RestoreVariables("blob", "1", ("web:1",)), AwaitRollout(600.0))
     assert (plan.strategy, plan.from_images, plan.to_images) == ("env", ("web:2",), ("web:2",))
     assert (plan.from_template, plan.to_template) == (Workload(deployment(LIVE)).hash, Release(made).hash)
-    assert plan.lines[0] == (
+    assert english().text(plan.lines[0]) == (
         "give Deployment default/logcaster-prod the environment variables of revision 1 (web:1), and keep its images"
     )
 
@@ -69,7 +69,7 @@ def test_the_plan_rolls_out_a_release_of_its_own_with_the_images_that_are_there(
 def test_only_what_is_named_comes_back() -> None:
     plan = planned(facts("LOG_LEVEL"))
     assert plan.to_template == Release(template("web:2", env=variables(LOG_LEVEL="info", LIMIT="9"))).hash
-    assert "the environment variables LOG_LEVEL of revision 1" in plan.lines[0]
+    assert "the environment variables LOG_LEVEL of revision 1" in english().text(plan.lines[0])
     assert plan.digest != planned(facts()).digest
 
 

@@ -19,6 +19,7 @@ from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Gap, NoData
 from logcaster_guard.domain.steps import Compensation, Plan
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.messages.texts import english
 from logcaster_guard.rollbacks import alert_then, gradual, immediate
 from logcaster_guard.rollbacks.autoscaling import SCALED_OBJECT
 from logcaster_guard.rollbacks.gradual import Facts
@@ -221,14 +222,14 @@ def test_a_first_step_that_would_get_too_few_requests_is_no_step(rate: float, pr
     found = gradual.plan(replace(facts, inspected={60.0: seen(rate * 60.0), 600.0: seen(0.0)}))
     assert isinstance(found, Plan) is proves
     if isinstance(found, NotApplicable):
-        assert "default/logcaster-prod has 1.9 requests per second" in found.reasons[0]
+        assert "default/logcaster-prod has 1.9 requests per second" in english().text(found.reasons[0])
 
 
 def test_what_cannot_be_read_by_pod_cannot_be_judged() -> None:
     blind = NoData(0.0, Gap.NOT_BY_POD, "the series name no pod")
     found = planned(replace(AROUND, inspected={60.0: Inspection(blind, blind)}))
     assert isinstance(found, NotApplicable)
-    assert "the series name no pod" in found.reasons[0]
+    assert "the series name no pod" in english().text(found.reasons[0])
 
 
 def test_it_ends_with_production_whole_and_the_helper_gone() -> None:
@@ -283,7 +284,7 @@ def budget(**spec: int) -> dict[str, Any]:
 def test_where_it_cannot_be_done_it_says_why(around: Facts, spec: dict[str, Any], words: str) -> None:
     found = planned(around, bad(**spec))
     assert isinstance(found, NotApplicable)
-    [reason] = found.reasons
+    [reason] = map(english().text, found.reasons)
     assert words in reason
     assert reason.startswith(("Deployment default/logcaster-prod ", "Service svc ", "Disruption budget pdb ", NAMESAKE))
 
@@ -312,7 +313,7 @@ def test_every_step_has_a_line() -> None:
     plan = steps(planned(replace(AROUND, autoscalers=[HPA])))
     assert len(plan.lines) == len(plan.steps)
     asking = steps(alert_then.plan(NOW))
-    assert asking.lines[0] == "wait 300 s for a veto"
+    assert english().text(asking.lines[0]) == "wait 300 s for a veto"
 
 
 @pytest.mark.parametrize(
@@ -373,5 +374,5 @@ def test_an_autoscaler_of_kedas_cannot_be_pinned() -> None:
     labels = {SCALED_OBJECT: "web"}
     found = planned(replace(AROUND, autoscalers=[{**HPA, "metadata": {**HPA["metadata"], "labels": labels}}]))
     assert isinstance(found, NotApplicable)
-    [reason] = found.reasons
+    [reason] = map(english().text, found.reasons)
     assert reason.startswith("Autoscaler hpa belongs to KEDA's ScaledObject web, which puts its bounds back")

@@ -8,6 +8,7 @@ from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.messages.texts import english
 from logcaster_guard.rollbacks import immediate
 from logcaster_guard.rollbacks.autoscaling import SCALED_OBJECT
 from logcaster_guard.rollbacks.immediate import Facts
@@ -86,7 +87,7 @@ def test_where_no_pod_would_change_there_is_no_plan(updates: dict[str, Any], wor
         assert isinstance(found, Plan)
     else:
         assert isinstance(found, NotApplicable)
-        assert words in found.reasons[0]
+        assert words in english().text(found.reasons[0])
 
 
 def test_the_plan_says_what_it_was_made_from() -> None:

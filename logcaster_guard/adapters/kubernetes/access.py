@@ -11,6 +11,7 @@ from logcaster_guard.domain.errors import NotFound, Rejected
 from logcaster_guard.domain.gitops import Reference
 from logcaster_guard.domain.rights import GRADUAL_ROLE, KIND_ROLES, OWNER_ROLE, ROLE, SWITCHING_ROLE, Right
 from logcaster_guard.domain.signals import Target
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Json, Kind, Rights
 
 
@@ -53,7 +54,7 @@ class Permission:
         """That this verb is missing there, what becomes of it, and what grants it."""
         off = f", and {self.off}" if self.off else ""
         right = Right(verb, self.group, self.resource, namespace, name, granted_by or self.granted_by)
-        return right.missing(f"it cannot {self.purpose}{off}")
+        return english().text(right.missing(f"it cannot {self.purpose}{off}"))
 
     @property
     def full_name(self) -> str:

@@ -21,7 +21,17 @@ from logcaster_guard.domain.errors import (
     NotFound,
     Unavailable,
 )
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.workload import instant
+from logcaster_guard.messages.journal_faults import (
+    BlobAbsent,
+    BlobDamaged,
+    BlobsUnreached,
+    BlobTooLarge,
+    ForeignSecret,
+    NoDigest,
+)
+from logcaster_guard.messages.texts import failure
 from logcaster_guard.ports import Cluster, Json, Kind
 
 KEEPS = "blob"
@@ -58,9 +68,9 @@ class KubernetesBlobs:
         content = bytes(content)
         digest = hashlib.sha256(content).hexdigest()
         if len(content) > LIMIT:
-            raise self._unusable(f"written: {len(content)} bytes are more than the limit of {LIMIT}")
+            raise self._unusable(BlobTooLarge(len(content), LIMIT))
         parts = self._parts(digest, content)
-        failure: ClusterError | None = None
+        failed: ClusterError | None = None
         for attempt in range(ATTEMPTS):
             try:
                 if (attempt or len(parts) > 1) and await self._kept_already(digest):
@@ -69,17 +79,17 @@ class KubernetesBlobs:
                     await self._write(digest, part)
             except (Conflict, NotFound, Unavailable) as error:
                 # Put or removed by somebody else meanwhile, or nobody can tell: looked at again.
-                failure = error
+                failed = error
             except ClusterError as error:
-                raise self._unusable(f"written: {error}") from error
+                raise self._unusable(error.reason) from error
             else:
                 return digest
-        raise self._unusable(f"written: {failure}") from failure
+        raise self._unusable("" if failed is None else failed.reason) from failed
 
     async def get(self, digest: str) -> bytes:
         """The content, checked against `digest`; see the port. A failure of the API is its `ClusterError`."""
         if not _DIGEST.fullmatch(digest):
-            raise BlobMissing(f"{digest!r:.80} is no SHA-256 in lower-case hex: nothing can be kept under it")
+            raise failure(BlobMissing, NoDigest(f"{digest!r:.80}"))
         try:
             first, compressed = await self._part(digest, 0)
             number, size = int(first["parts"]), int(first["size"])
@@ -88,11 +98,11 @@ class KubernetesBlobs:
             # Never more than was promised, whatever it would unpack to.
             content = zlib.decompressobj().decompress(compressed, min(size, LIMIT) + 1)
         except NotFound as error:
-            raise BlobMissing(f"the blob {digest} of {self._place} is not there ({error}): restore a copy") from error
+            raise failure(BlobMissing, BlobAbsent(digest, str(self._place), error.reason, folder=False)) from error
         except (Untrusted, KeyError, TypeError, ValueError, zlib.error) as error:
-            raise BlobMissing(f"the blob {digest} of {self._place} is damaged ({error}): restore a copy") from error
+            raise failure(BlobMissing, BlobDamaged(digest, str(self._place), str(error), folder=False)) from error
         if hashlib.sha256(content).hexdigest() != digest:
-            raise BlobMissing(f"the blob {digest} of {self._place} is damaged: restore a copy")
+            raise failure(BlobMissing, BlobDamaged(digest, str(self._place), "", folder=False))
         return content
 
     async def digests(self) -> Sequence[str]:
@@ -156,7 +166,7 @@ class KubernetesBlobs:
         """Raise `JournalUnavailable` where what is in the way carries none of this guard's labels: theirs to move."""
         labels = item["metadata"].get("labels") or {}
         if any(labels.get(key) != value for key, value in self._place.labels(KEEPS).items()):
-            raise self._unusable(f"written: Secret {item['metadata']['name']} is there and is not the guard's: move it")
+            raise self._unusable(ForeignSecret(item["metadata"]["name"]))
 
     async def _kept_already(self, digest: str) -> bool:
         """Whether it is there, whole; if so it counts as put now."""
@@ -219,8 +229,8 @@ class KubernetesBlobs:
         )
         return ("", 0) if found is None else (found[1], int(found[2] or 0))
 
-    def _unusable(self, what: str) -> JournalUnavailable:
-        return JournalUnavailable(f"the blobs of {self._place} cannot be {what}")
+    def _unusable(self, error: Reason) -> JournalUnavailable:
+        return failure(JournalUnavailable, BlobsUnreached(str(self._place), error))
 
 
 def _put_at(item: Json) -> datetime:

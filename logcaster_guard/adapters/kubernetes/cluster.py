@@ -18,7 +18,7 @@ from kubernetes_asyncio.client.configuration import Configuration
 
 from logcaster_guard.adapters.kubernetes.answers import (
     NoAnswer,
-    failure,
+    error_of,
     items_of,
     no_answer,
     object_of,
@@ -30,7 +30,24 @@ from logcaster_guard.adapters.kubernetes.transport import client_of, contents_of
 from logcaster_guard.adapters.skew import ClockSkew
 from logcaster_guard.domain.errors import ClusterError, Rejected, Unavailable
 from logcaster_guard.domain.field_owners import MANAGER
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.signals import Fault
+from logcaster_guard.messages.cluster_faults import (
+    AnswerNoObject,
+    ApiAnswerTooLarge,
+    ApiListing,
+    ApiRequest,
+    ApiReview,
+    ApiRightAsked,
+    ApiWatch,
+    CannotAsk,
+    EventTooLarge,
+    NameUntaken,
+    ReviewUnanswered,
+    TooManyPages,
+    Verb,
+)
+from logcaster_guard.messages.texts import failure
 from logcaster_guard.ports import Json, Kind
 
 PAGE = 500
@@ -54,9 +71,9 @@ RULES_REVIEWS = ("authorization.k8s.io/v1", "SelfSubjectRulesReview", "selfsubje
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request. `what` is the request in words, for the sentence that tells of its failure."""
+    """One request. `what` is the request as people are told of its failure."""
 
-    what: str
+    what: Message
     method: str
     path: str
     body: object = None
@@ -97,7 +114,7 @@ class KubernetesCluster:
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Json:
         """The object; raises `NotFound`."""
-        return await self._one("get", "GET", kind, namespace, name)
+        return await self._one(Verb.GET, "GET", kind, namespace, name)
 
     async def list(self, kind: Kind, namespace: str, selector: str = "") -> Sequence[Json]:
         """Every object that the label selector matches, over all pages.
@@ -119,7 +136,7 @@ class KubernetesCluster:
         They end when the server ends them, which it is asked to do after `lasting` seconds. Raises a `ClusterError`,
         also where nothing has come for `silence` seconds.
         """
-        what = f"watch {kind.value}s in namespace {namespace}"
+        what = ApiWatch(kind.value, printable(namespace))
         query = {
             **_named(name),
             "watch": "true",
@@ -133,12 +150,13 @@ class KubernetesCluster:
         try:
             async with await self._opened(request, limits) as response:
                 if response.status != 200:
-                    raise failure(what, response.status, response.headers, await response.content.read(MAX_LINE))
+                    raise error_of(what, response.status, response.headers, await response.content.read(MAX_LINE))
                 rest = b""
                 async for chunk in response.content.iter_any():
                     *whole, rest = (rest + chunk).split(b"\n")
                     if len(rest) > MAX_LINE:
-                        raise NoAnswer(f"Cannot {what}: an event is too large.", fault=Fault.TOO_LARGE, status=200)
+                        cause = CannotAsk(what, EventTooLarge())
+                        raise failure(NoAnswer, cause, fault=Fault.TOO_LARGE, status=200)
                     for line in whole:
                         yield line
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -154,20 +172,20 @@ class KubernetesCluster:
         """The object after an RFC 6902 patch; raises `Conflict` on a stale `replace /metadata/resourceVersion`."""
         query = {"fieldManager": MANAGER}
         return await self._one(
-            "patch", "PATCH", kind, namespace, name, body=list(operations), content_type=JSON_PATCH, query=query
+            Verb.PATCH, "PATCH", kind, namespace, name, body=list(operations), content_type=JSON_PATCH, query=query
         )
 
     async def apply(self, kind: Kind, namespace: str, name: str, body: Json, *, manager: str, force: bool) -> Json:
         """The object after a server-side apply of `body` as field manager `manager`."""
         query = {"fieldManager": manager, "force": "true" if force else "false"}
         return await self._one(
-            "apply", "PATCH", kind, namespace, name, body=body, content_type=APPLY_PATCH, query=query
+            Verb.APPLY, "PATCH", kind, namespace, name, body=body, content_type=APPLY_PATCH, query=query
         )
 
     async def create(self, kind: Kind, namespace: str, body: Json) -> Json:
         """The new object; raises `Conflict` when the name is taken."""
         name = str((body.get("metadata") or {}).get("name", ""))
-        what = f"create {kind.value} {namespace}/{name}"
+        what = _about(Verb.CREATE, kind, namespace, name)
         path = _filled(RESOURCES[kind].path, what, namespace=namespace)
         answer, _ = await self._call(Request(what, "POST", path, body, query={"fieldManager": MANAGER}))
         return object_of(what, answer, kind, namespace, name)
@@ -185,7 +203,7 @@ class KubernetesCluster:
             "preconditions": preconditions,
             "propagationPolicy": "Background" if kind is Kind.SECRET else "Foreground",
         }
-        what = f"delete {kind.value} {namespace}/{name}"
+        what = _about(Verb.DELETE, kind, namespace, name)
         path = _filled(RESOURCES[kind].path + "/{name}", what, namespace=namespace, name=name)
         await self._call(Request(what, "DELETE", path, body))
 
@@ -194,7 +212,7 @@ class KubernetesCluster:
 
         Raises `Unavailable`, and `Rejected` for a 401.
         """
-        what = f"ask whether {verb} on {resource} in namespace {namespace} is allowed"
+        what = ApiRightAsked(verb, resource, namespace)
         wanted = {"verb": verb, "group": group, "resource": resource, "namespace": namespace}
         body = {
             "apiVersion": "authorization.k8s.io/v1",
@@ -235,12 +253,12 @@ class KubernetesCluster:
 
         What is asked is in no message: it may hold a token.
         """
-        what = f"create a {kind}"
+        what = ApiReview(kind)
         body = {"apiVersion": api_version, "kind": kind, "spec": spec}
         answer, _ = await self._call(Request(what, "POST", f"/apis/{api_version}/{plural}", body))
         status = answer.get("status")
         if answer.get("kind") != kind or not isinstance(status, dict):
-            raise NoAnswer(f"Cannot {what}: the answer is not one.", fault=Fault.MALFORMED, status=200)
+            raise failure(NoAnswer, CannotAsk(what, ReviewUnanswered()), fault=Fault.MALFORMED, status=200)
         return status
 
     def ahead(self) -> float:
@@ -254,7 +272,7 @@ class KubernetesCluster:
 
     async def _one(
         self,
-        verb: str,
+        verb: Verb,
         method: str,
         kind: Kind,
         namespace: str,
@@ -264,7 +282,7 @@ class KubernetesCluster:
         content_type: str = "application/json",
         query: Mapping[str, str] | None = None,
     ) -> Json:
-        what = f"{verb} {kind.value} {namespace}/{name}"
+        what = _about(verb, kind, namespace, name)
         path = _filled(RESOURCES[kind].path + "/{name}", what, namespace=namespace, name=name)
         answer, _ = await self._call(Request(what, method, path, body, content_type, query or {}))
         return object_of(what, answer, kind, namespace, name)
@@ -280,7 +298,7 @@ class KubernetesCluster:
     async def _pages(
         self, kind: Kind, namespace: str, wanted: Mapping[str, str], page: int | None
     ) -> tuple[Sequence[Json], str]:
-        what = f"list {kind.value}s in namespace {namespace}"
+        what = ApiListing(kind.value, printable(namespace))
         path = _filled(RESOURCES[kind].path, what, namespace=namespace)
         query = {**wanted} | ({"limit": str(page)} if page else {})
         found: list[Json] = []
@@ -295,11 +313,7 @@ class KubernetesCluster:
             if not token:
                 return found, str(metadata.get("resourceVersion") or "")
             query["continue"] = str(token)
-        raise NoAnswer(
-            f"Cannot {what}: there are more than {MAX_PAGES} pages of them, more than the guard reads.",
-            fault=Fault.TOO_LARGE,
-            status=200,
-        )
+        raise failure(NoAnswer, CannotAsk(what, TooManyPages(MAX_PAGES)), fault=Fault.TOO_LARGE, status=200)
 
     async def _call(self, request: Request) -> tuple[Json, int]:
         """The JSON object answered, and its size in bytes; raises a `ClusterError` for anything else."""
@@ -310,14 +324,10 @@ class KubernetesCluster:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise no_answer(what, error, self._timeout) from error
         if not 200 <= status < 300:
-            raise failure(what, status, headers, answer)
+            raise error_of(what, status, headers, answer)
         found = parsed(answer)
         if found is None:
-            raise NoAnswer(
-                f"Cannot {what}: the answer is not a JSON object, so it is not from a Kubernetes API.",
-                fault=Fault.MALFORMED,
-                status=status,
-            )
+            raise failure(NoAnswer, CannotAsk(what, AnswerNoObject()), fault=Fault.MALFORMED, status=status)
         return found, len(answer)
 
     async def _sent(self, request: Request) -> tuple[int, Mapping[str, str], bytes]:
@@ -343,11 +353,8 @@ class KubernetesCluster:
                 content += chunk
                 if len(content) > limit:
                     response.close()
-                    raise NoAnswer(
-                        f"Cannot {request.what}: the answer is larger than {limit} bytes.",
-                        fault=Fault.TOO_LARGE,
-                        status=response.status,
-                    )
+                    cause = CannotAsk(request.what, ApiAnswerTooLarge(limit))
+                    raise failure(NoAnswer, cause, fault=Fault.TOO_LARGE, status=response.status)
             return response.status, response.headers, bytes(content)
 
     async def _opened(self, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
@@ -398,11 +405,13 @@ def _named(name: str) -> Mapping[str, str]:
     return {"fieldSelector": f"metadata.name={name}"} if name else {}
 
 
-def _filled(path: str, what: str, **parts: str) -> str:
+def _about(verb: Verb, kind: Kind, namespace: str, name: str) -> ApiRequest:
+    return ApiRequest(verb, printable(f"{kind.value} {namespace}/{name}"))
+
+
+def _filled(path: str, what: Message, **parts: str) -> str:
     """`path` with its names filled in; raises `Rejected` for one that would name another path than its own."""
     for part in parts.values():
         if not part or part in {".", ".."} or not all(c.isalnum() or c in "-._:" for c in part) or not part.isascii():
-            raise Rejected(
-                f"Cannot {printable(what)}: {part!a} is not a name that Kubernetes takes; correct it in the settings."
-            )
+            raise failure(Rejected, CannotAsk(what, NameUntaken(f"{part!a}")))
     return path.format(**parts)

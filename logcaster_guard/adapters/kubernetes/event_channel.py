@@ -92,10 +92,10 @@ class EventChannel:
         except Conflict:
             return Delivered()
         except Unavailable as error:
-            return TryLater(str(error), error.retry_after)
+            return TryLater(error.reason, error.retry_after)
         except ClusterError as error:
             # Expired credentials come back; a missing permission or a namespace that is gone does not by itself.
-            return TryLater(str(error), error.retry_after) if error.status == 401 else Undeliverable(str(error))
+            return TryLater(error.reason, error.retry_after) if error.status == 401 else Undeliverable(error.reason)
         return Delivered()
 
     async def aclose(self) -> None:

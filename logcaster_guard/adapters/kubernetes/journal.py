@@ -32,6 +32,18 @@ from logcaster_guard.domain.errors import (
     Unavailable,
 )
 from logcaster_guard.domain.events import Event
+from logcaster_guard.messages.journal_faults import (
+    AppendTooLarge,
+    AppendUnknown,
+    EventUnreadable,
+    JournalClosed,
+    JournalLostContent,
+    JournalUnreached,
+    SecretInTheWay,
+    StoredUnsaid,
+    StreamElsewhere,
+)
+from logcaster_guard.messages.texts import failure
 from logcaster_guard.ports import Cluster, Entry, JournalSize, Json, Kind
 
 T = TypeVar("T")
@@ -144,14 +156,14 @@ class KubernetesJournal:
         self._closed = True
 
     async def _append(self, stream: str, bodies: Sequence[str], expected_seq: int) -> int:
-        failure: ClusterError | None = None
+        met: ClusterError | None = None
         for _ in range(ATTEMPTS):
             tip = self._tips.get(stream) or beginning(self._place, stream)
             if tip.seq < expected_seq or not bodies:
                 await self._look(stream)
                 tip = self._tips.get(stream) or beginning(self._place, stream)
             if tip.seq != expected_seq:
-                raise JournalConflict(f"the stream {stream} is at {tip.seq}, not at {expected_seq}: read it again")
+                raise failure(JournalConflict, StreamElsewhere(stream, tip.seq, expected_seq))
             if not bodies:
                 return expected_seq
             write = self._prepared(tip, bodies)
@@ -160,13 +172,13 @@ class KubernetesJournal:
                 self._tips[stream] = await self._send(write)
             except NotFound as error:
                 # Compacted by somebody else, else it is lost.
-                failure = error
+                met = error
                 del self._doubtful[stream]
                 await self._look(stream)
                 continue
             except (Conflict, Unavailable) as error:
                 # A conflict too may be the second arrival of a request whose first one was taken.
-                failure = error
+                met = error
                 if not await self._settle(stream):
                     continue
             except ClusterError as error:
@@ -176,8 +188,8 @@ class KubernetesJournal:
             grown = write.after.listed - (0 if write.creates else tip.listed)
             self._sizes[stream] = self._sizes.get(stream, 0) + grown
             return write.after.seq
-        assert failure is not None  # noqa: S101 - the loop ends without an answer only after a failure
-        raise self._unusable("written (nothing was)", failure) from failure
+        assert met is not None  # noqa: S101 - the loop ends without an answer only after a failure
+        raise self._unusable("nothing_written", met) from met
 
     async def _compact(self, stream: str, superfluous: Collection[int]) -> None:
         """Begin the stream anew with what stays, then delete what that covers; raises the `ClusterError` it met."""
@@ -207,9 +219,7 @@ class KubernetesJournal:
         if tip.number == 0 or after.size > SEGMENT:
             after = tip.following.extended(bodies, positions, self._by)
         if after.size > LIMIT:
-            raise JournalUnavailable(
-                f"the journal {self._place} cannot hold an append of {after.size} bytes: the limit is {LIMIT}"
-            )
+            raise failure(JournalUnavailable, AppendTooLarge(str(self._place), after.size, LIMIT))
         return _Write(tip, after)
 
     def _next_position(self) -> int:
@@ -231,17 +241,12 @@ class KubernetesJournal:
         try:
             there = await self._outcome(write)
         except (ClusterError, JournalUnavailable) as error:
-            raise JournalOutOfReach(
-                f"whether the last append to the stream {stream} of the journal {self._place} happened cannot be told: "
-                f"{error}"
-            ) from error
+            unknown = AppendUnknown(str(self._place), stream, error.reason)
+            raise failure(JournalOutOfReach, unknown) from error
         del self._doubtful[stream]
         if there is None:
             name = name_of(self._place, stream, write.after.number)
-            raise JournalUnavailable(
-                f"Secret {name} in namespace {self._place.namespace} is in the way of the journal {self._place.name}: "
-                "it is there, and not listed by its labels; see what it is"
-            )
+            raise failure(JournalUnavailable, SecretInTheWay(name, self._place.namespace, self._place.name))
         return there
 
     async def _outcome(self, write: _Write) -> bool | None:
@@ -250,7 +255,7 @@ class KubernetesJournal:
         Raises `ClusterError` and `JournalUnavailable`.
         """
         stream = write.before.stream
-        failure: Conflict | None = None
+        conflict: Conflict | None = None
         for _ in range(ATTEMPTS):
             row = await self._look(stream)
             if any(record.digest == write.after.digest for record in reversed(_records(row))):
@@ -262,12 +267,12 @@ class KubernetesJournal:
                 self._tips[stream] = await self._shut_out(write, tip)
             except Conflict as error:
                 # It came after all, or somebody else was quicker.
-                failure = error
+                conflict = error
             else:
                 return False
-        assert failure is not None  # noqa: S101 - the loop ends so only after a conflict
+        assert conflict is not None  # noqa: S101 - the loop ends so only after a conflict
         if not write.creates:
-            raise failure
+            raise conflict
         return None
 
     async def _shut_out(self, write: _Write, tip: Segment) -> Segment:
@@ -328,7 +333,7 @@ class KubernetesJournal:
         try:
             return read()
         except Untrusted as error:
-            raise JournalUnavailable(f"the journal {self._place} cannot be read: {error}") from error
+            raise failure(JournalUnavailable, JournalUnreached(str(self._place), "read", str(error))) from error
 
     def _learn(self, known: Mapping[str, Segment], found: Mapping[str, Sequence[Segment]]) -> None:
         """Take up what was listed; `known` is what was known before it was asked for."""
@@ -336,10 +341,7 @@ class KubernetesJournal:
             before, now = known.get(stream), self._tips.get(stream)
             seq = row[-1].seq if row else 0
             if before is not None and seq < before.seq:
-                raise JournalUnavailable(
-                    f"the journal {self._place} has lost what it held (stream {stream}, from seq {seq + 1}): "
-                    "restore a copy and restart"
-                )
+                raise failure(JournalUnavailable, JournalLostContent(str(self._place), stream, seq + 1))
             # An append may have been answered while the list was on its way.
             if row and (now is None or now is before or seq > now.seq):
                 self._tips[stream] = row[-1].ended
@@ -357,20 +359,18 @@ class KubernetesJournal:
             try:
                 event = self._codec.decode(record.body)
             except Unreadable as error:
-                raise JournalUnavailable(
-                    f"the journal {self._place} holds an event that cannot be read (stream {stream}, seq {record.seq}: "
-                    f"{error}): run the version that wrote it, or restore a copy"
-                ) from error
+                unreadable = EventUnreadable(str(self._place), stream, record.seq, str(error))
+                raise failure(JournalUnavailable, unreadable) from error
             entries.append(Entry(stream=stream, seq=record.seq, position=position, event=event))
         return entries
 
     def _unusable(self, verb: str, error: ClusterError) -> JournalUnavailable:
         kind = JournalOutOfReach if isinstance(error, Unavailable) else JournalUnavailable
-        return kind(f"the journal {self._place} cannot be {verb}: {error}")
+        return failure(kind, JournalUnreached(str(self._place), verb, error.reason))
 
     def _still_open(self) -> None:
         if self._closed:
-            raise JournalUnavailable(f"the journal {self._place} is closed")
+            raise failure(JournalUnavailable, JournalClosed(str(self._place)))
 
 
 def _seen(segment: Segment, item: Json) -> Segment:
@@ -378,7 +378,7 @@ def _seen(segment: Segment, item: Json) -> Segment:
     try:
         return replace(segment.ended, version=segments.version_of(item))
     except ValueError as error:
-        raise Unavailable(f"The Kubernetes API stored a Secret and did not say so: {error}") from error
+        raise failure(Unavailable, StoredUnsaid(str(error))) from error
 
 
 def _records(row: Sequence[Segment]) -> Sequence[segments.Record]:

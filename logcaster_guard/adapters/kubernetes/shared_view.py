@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from logcaster_guard.adapters.kubernetes.answers import NoAnswer
 from logcaster_guard.domain.errors import ClusterError, NotFound, Unavailable
 from logcaster_guard.domain.signals import Fault
+from logcaster_guard.messages.cluster_faults import NothingAsked, ObjectNotFound
+from logcaster_guard.messages.reading_faults import ViewOld
+from logcaster_guard.messages.texts import failure
 from logcaster_guard.ports import Clock, Cluster, Json, Kind
 
 _TRIED_AGAIN = 600.0
@@ -80,7 +83,7 @@ class SharedView:
             (kind, namespace, name, ""), lambda: self._one(kind, namespace, name)
         )
         if name not in objects.by_name:
-            raise NotFound(f"{kind} {namespace}/{name} was not found", status=404)
+            raise failure(NotFound, ObjectNotFound(f"{kind} {namespace}/{name}"), status=404)
         return objects.by_name[name], at
 
     async def objects(self, kind: Kind, namespace: str, selector: str) -> tuple[Sequence[Json], float]:
@@ -123,10 +126,10 @@ class SharedView:
                     shown.objects, shown.error = None, error
                 shown.at = began
         if shown.objects is None:
-            raise shown.error.with_traceback(None) if shown.error else Unavailable("nothing was asked")
+            raise shown.error.with_traceback(None) if shown.error else failure(Unavailable, NothingAsked())
         age = self._clock.monotonic() - shown.at
         if age > self._staleness:
-            raise Unavailable(f"What the API server shows of {question[0]}s in {question[1]} is {age:.0f} s old.")
+            raise failure(Unavailable, ViewOld(question[0], question[1], age))
         return shown.objects, shown.at
 
     def _forget(self, now: float) -> None:

@@ -27,6 +27,7 @@ from logcaster_guard.domain.signals import (
     Value,
 )
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.messages.reading_faults import DescribedOddly, NoPresentPod, NoSuchSignal
 from logcaster_guard.ports import Answer, Clock, Cluster, Request
 
 FORGIVEN_AFTER = timedelta(minutes=10)
@@ -139,11 +140,11 @@ class KubernetesSource:
             seen = Observation(workload=workload, pods=pods, now=self._clock.now())
             return {signal.name: _reading(signal.name, seen, at) for signal in signals}
         except NotFound as error:
-            return {s.name: NoData(at, Gap.EMPTY, str(error)) for s in signals}
+            return {s.name: NoData(at, Gap.EMPTY, error.reason) for s in signals}
         except ClusterError as error:
-            return {s.name: SourceError(at, fault_of(error), str(error), error.retry_after) for s in signals}
+            return {s.name: SourceError(at, fault_of(error), error.reason, error.retry_after) for s in signals}
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            detail = f"The Kubernetes API described {target.key} in a form that it does not have ({error!a})."
+            detail = DescribedOddly(target.key, f"{error!a}")
             return {s.name: SourceError(at, Fault.MALFORMED, detail) for s in signals}
 
     async def history(
@@ -163,12 +164,10 @@ class KubernetesSource:
 
 def _reading(name: str, seen: Observation, at: float) -> Reading:
     if name not in _NUMBERS:
-        return NoData(at, Gap.EMPTY, f"The kubernetes source has no signal {name}; it has {', '.join(_NUMBERS)}.")
+        return NoData(at, Gap.EMPTY, NoSuchSignal("kubernetes", name, tuple(_NUMBERS)))
     number = _NUMBERS[name](seen)
     if number is None:
-        return NoData(
-            at, Gap.EMPTY, f"{seen.workload.namespace}/{seen.workload.name} has no pod of its present release."
-        )
+        return NoData(at, Gap.EMPTY, NoPresentPod(seen.workload.key))
     return Value(at, number)
 
 

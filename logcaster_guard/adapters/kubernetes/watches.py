@@ -12,10 +12,12 @@ import random
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
-from logcaster_guard.adapters.kubernetes.answers import NoAnswer, failure, parsed
+from logcaster_guard.adapters.kubernetes.answers import NoAnswer, error_of, parsed
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.signals import Fault
+from logcaster_guard.messages.cluster_faults import ApiWatch, CannotAsk, NoWatchEvent
+from logcaster_guard.messages.texts import failure
 from logcaster_guard.ports import Bookmark, Change, Clock, Interruption, Kind, Listing, WatchEvent
 
 SILENCE = 90.0
@@ -90,10 +92,10 @@ class KubernetesWatches:
         lines = self._cluster.events(kind, namespace, name, version, lasting=LASTING, silence=self._silence)
         async with aclosing(lines):
             async for line in lines:
-                yield _event(f"watch {kind.value}s in namespace {namespace}", line)
+                yield _event(ApiWatch(kind.value, namespace), line)
 
 
-def _event(what: str, line: bytes) -> Change | Bookmark:
+def _event(what: ApiWatch, line: bytes) -> Change | Bookmark:
     """An event of a watch. Convention: `{"type": "ADDED", "object": {…}}`, an error with a Status for its object.
 
     Raises a `ClusterError`, with status 410 where the watch asked for changes that the server has forgotten.
@@ -103,9 +105,9 @@ def _event(what: str, line: bytes) -> Change | Bookmark:
     told = told if isinstance(told, dict) else {}
     if kind == "ERROR":
         code = told.get("code")
-        raise failure(what, code if isinstance(code, int) else 500, {}, json.dumps(told).encode())
+        raise error_of(what, code if isinstance(code, int) else 500, {}, json.dumps(told).encode())
     metadata = told.get("metadata")
     version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
     if not isinstance(version, str) or not version or kind not in {"ADDED", "MODIFIED", "DELETED", "BOOKMARK"}:
-        raise NoAnswer(f"Cannot {what}: what came is no event of a watch.", fault=Fault.MALFORMED, status=200)
+        raise failure(NoAnswer, CannotAsk(what, NoWatchEvent()), fault=Fault.MALFORMED, status=200)
     return Bookmark(version) if kind == "BOOKMARK" else Change(told, version, deleted=kind == "DELETED")

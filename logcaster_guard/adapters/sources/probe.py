@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import Field, model_validator
 
@@ -41,6 +41,7 @@ from logcaster_guard.domain.signals import (
 from logcaster_guard.fields.durations import show_duration
 from logcaster_guard.fields.faults import Refused
 from logcaster_guard.fields.section import BaseUrl, Duration, Section, Size
+from logcaster_guard.messages.reading_faults import NoSuchSignal, NoUrl, OfUrl
 from logcaster_guard.ports import Answer as SourceAnswer
 from logcaster_guard.ports import Request
 
@@ -136,14 +137,14 @@ def _blind(outcome: Answer | Failure) -> bool:
 
 
 def _unknown(at: float, name: str) -> SourceError:
-    return SourceError(at, Fault.CLIENT_ERROR, f"the http source has no signal {name}")
+    return SourceError(at, Fault.CLIENT_ERROR, NoSuchSignal("http", name, ()))
 
 
 def _health(at: float, outcome: Answer | Failure | None, counts: _Counts) -> Reading:
     if outcome is None:
-        return NoData(at, Gap.EMPTY, "the target has no health_url")
+        return NoData(at, Gap.EMPTY, NoUrl("health_url"))
     if isinstance(outcome, Failure) and _blind(outcome):
-        return outcome.reading(at, "health_url: ")
+        return _of("health_url", outcome).reading(at)
     well = isinstance(outcome, Answer) and 200 <= outcome.status < 400
     counts.failed = 0 if well else counts.failed + 1
     return Value(at, float(counts.failed))
@@ -151,17 +152,17 @@ def _health(at: float, outcome: Answer | Failure | None, counts: _Counts) -> Rea
 
 def _response_time(at: float, outcome: Answer | Failure | None) -> Reading:
     if outcome is None:
-        return NoData(at, Gap.EMPTY, "the target has no traffic_url")
+        return NoData(at, Gap.EMPTY, NoUrl("traffic_url"))
     if isinstance(outcome, Answer):
         return Value(at, outcome.elapsed)
-    return outcome.reading(at, "traffic_url: ") if _blind(outcome) else _unanswered(at, outcome)
+    return _of("traffic_url", outcome).reading(at) if _blind(outcome) else _unanswered(at, outcome)
 
 
 def _slow(at: float, outcome: Answer | Failure | None, counts: _Counts, slow_after: float) -> Reading:
     if outcome is None:
-        return NoData(at, Gap.EMPTY, "the target has no traffic_url")
+        return NoData(at, Gap.EMPTY, NoUrl("traffic_url"))
     if isinstance(outcome, Failure) and _blind(outcome):
-        return outcome.reading(at, "traffic_url: ")
+        return _of("traffic_url", outcome).reading(at)
     if isinstance(outcome, Failure) and outcome.fault is not Fault.TIMED_OUT:
         return _unanswered(at, outcome)
     is_slow = isinstance(outcome, Failure) or outcome.elapsed > slow_after
@@ -169,8 +170,12 @@ def _slow(at: float, outcome: Answer | Failure | None, counts: _Counts, slow_aft
     return Value(at, float(counts.slow))
 
 
+def _of(key: str, failure: Failure) -> Failure:
+    return replace(failure, detail=OfUrl(key, failure.detail))
+
+
 def _unanswered(at: float, failure: Failure) -> NoData:
-    return NoData(at, Gap.EMPTY, f"traffic_url: {failure.detail}")
+    return NoData(at, Gap.EMPTY, OfUrl("traffic_url", failure.detail))
 
 
 PLUGIN = SourcePlugin(

@@ -57,7 +57,7 @@ class EditReaders:
             return Blame.BEFORE
         if self.old and self.new:
             return Blame.COMPARE
-        return Blame.INDISTINCT if self.unclear or self.old else Blame.REPLACED
+        return Blame.INDISTINCT if self.unclear else Blame.REPLACED
 
 
 def edits_of(one: ConfigObject, references: Iterable[ConfigReference], versions: ObjectVersions) -> tuple[Edit, ...]:

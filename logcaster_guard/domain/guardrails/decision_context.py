@@ -114,6 +114,6 @@ class DecisionContext:
     attribution: Attribution | None = None
     request_rate: Reading | None = None
     gitops: GitOps | None = None
-    bad_commit: str | None = None
+    bad_commit: Reason | None = None
     own: bool = False
     journal: bool = True

@@ -60,8 +60,7 @@ def frozen(freeze: Freeze | None) -> list[Refusal]:
     """A freeze of the target, as the journal tells it."""
     if freeze is None:
         return []
-    who = freeze.who.strip(" ()")
-    return [Refusal(Guardrail.FROZEN, Frozen(freeze.at, freeze.by, who, freeze.reason, FREEZE, LIFTED))]
+    return [Refusal(Guardrail.FROZEN, Frozen(freeze.at, freeze.by, freeze.who, freeze.reason, FREEZE, LIFTED))]
 
 
 def vetoed(s: DecisionContext) -> list[Refusal]:

@@ -23,7 +23,7 @@ class OnlyAlertOf(Message):
     """The rule asks for an alert only; `steps` are those of an immediate rollback, which a person could run."""
 
     rule: str
-    steps: tuple[str, ...]
+    steps: tuple[Reason, ...]
     kind: Literal["refusal.only_alert_of"] = "refusal.only_alert_of"
 
 
@@ -32,7 +32,7 @@ class DryRun(Message):
     """Nothing is written; `steps` are those of the plan, by its digest."""
 
     plan: str
-    steps: tuple[str, ...]
+    steps: tuple[Reason, ...]
     kind: Literal["refusal.dry_run"] = "refusal.dry_run"
 
 
@@ -116,8 +116,8 @@ class OwnerWouldUndo(Message):
     """A GitOps owner would undo the rollback; `suspendable`: the guard could suspend it. `commit` may be empty."""
 
     target: str
-    owner: str
-    commit: str
+    owner: Reason
+    commit: Reason
     suspendable: bool
     kind: Literal["refusal.owner_would_undo"] = "refusal.owner_would_undo"
 
@@ -274,7 +274,7 @@ class Frozen(Message):
 
     since: datetime
     by: str
-    who: str
+    who: Reason
     reason: Reason
     annotation: str
     lifted: str

@@ -68,5 +68,5 @@ def owned(s: DecisionContext, policy: Policy) -> list[Refusal]:
     owner = None if s.workload is None else owner_of(s.workload.raw, policy.argocd_namespace)
     if owner is None or wanted is GitOps.PROCEED or (wanted is GitOps.SUSPEND and owner.known):
         return []
-    reason = OwnerWouldUndo(s.target, str(owner), s.bad_commit or "", wanted is not GitOps.SUSPEND)
+    reason = OwnerWouldUndo(s.target, owner.named, s.bad_commit or "", wanted is not GitOps.SUSPEND)
     return [Refusal(Guardrail.GITOPS_OWNER, reason)]

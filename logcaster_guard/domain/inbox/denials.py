@@ -223,7 +223,7 @@ class NotWhatWasAgreed(Message):
 class DryRunOnly(Message):
     """Nothing is written; `steps` are what would have been."""
 
-    steps: tuple[str, ...]
+    steps: tuple[Reason, ...]
     kind: Literal["denied.dry_run_only"] = "denied.dry_run_only"
 
 

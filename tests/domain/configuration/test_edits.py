@@ -88,6 +88,14 @@ def test_a_start_at_about_the_edit_is_unclear_and_blamed_for_nothing() -> None:
     assert readers(beside).blame(900.0) is Blame.INDISTINCT
 
 
+def test_a_start_since_the_last_look_at_the_object_is_unclear_whatever_was_seen_there() -> None:
+    """It does not start without the object, so it has read one that was made since."""
+    gone = edited(held("a", 10), None, 100, 500.0)
+    told = readers_of(Edit(APP, gone.latest), [ENV], gone, pods(ROLLED), NOW)
+    assert told == EditReaders(old=("old",), unclear=("new",))
+    assert pending_edits([ENV], {APP: gone}, pods(ROLLED), NOW) == ()
+
+
 def test_a_volume_is_unclear_until_it_must_have_followed_and_then_read_by_all() -> None:
     early = readers(OLD, VOLUME, now=Moment(600.0, 120.0))
     assert early == EditReaders(unclear=("old",))

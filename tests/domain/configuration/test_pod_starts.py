@@ -59,6 +59,8 @@ def test_a_look_back_tells_what_was_there_when_something_happened() -> None:
 def test_where_versions_cannot_be_compared_the_clock_alone_tells() -> None:
     seen = looked(looked(PodsSeen(), 100.0, version=""), 110.0, pod(version=60), version="")
     assert seen.pods["web-1"].created == Span(None, None, 100.0, 111.0)
+    later = looked(seen, 120.0, pod(version=60), pod("web-2", 80), version="")
+    assert later.pods["web-2"].created == Span(None, None, 110.0, 121.0)
 
 
 def status(name: str, state: str, last: str = "", **more: Any) -> dict[str, Any]:

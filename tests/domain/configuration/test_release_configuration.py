@@ -11,7 +11,7 @@ from logcaster_guard.domain.configuration.container_reads import Moment
 from logcaster_guard.domain.configuration.content import NoContent, digest
 from logcaster_guard.domain.configuration.object_versions import ObjectVersions, first_seen
 from logcaster_guard.domain.configuration.pod_starts import ContainerStart, PodSeen
-from logcaster_guard.domain.configuration.references import ConfigObject, ConfigReference
+from logcaster_guard.domain.configuration.references import ConfigObject, ConfigReference, ReadAt
 from logcaster_guard.domain.configuration.release_configuration import (
     ConfigurationState,
     InTransition,
@@ -104,6 +104,22 @@ def test_a_change_of_what_is_not_referenced_is_none() -> None:
     told = state(pod("w-1", 20), pod("w-2", 150), objects={APP: proven(versions)})
     assert isinstance(told, Known)
     assert told.digest == digest_of("a")
+    # The latest content that reads so is what is kept with the release.
+    assert told.contents[APP].resource_version == "100"
+
+
+def test_a_content_with_which_a_pod_does_not_start_is_not_its_release() -> None:
+    """Its volume needs both keys, and one of them was taken out."""
+    versions = first_seen(found(config_map({"k": "a", "x": "1"})), Look("10", 0.0, 0.0))
+    versions = versions.seen(found(config_map({"k": "a"})), Look("100", None, 0.0), unbroken=True)
+    reference = ConfigReference(APP, "web", ReadAt.START_FROM_VOLUME, ("k",), ("k", "x"))
+    told = state(pod(after=20), references=[reference], objects={APP: proven(versions)})
+    assert isinstance(told, Known)
+    assert told.contents[APP].resource_version == "10"
+
+
+def test_a_container_that_a_ready_pod_does_not_tell_of_keeps_it_in_transition() -> None:
+    assert state(pod(), references=[variable("k", container="unheard-of")]) == InTransition((APP,))
 
 
 def test_an_edit_that_is_taken_back_leaves_the_same_configuration() -> None:

@@ -10,31 +10,33 @@ first, and shows each notice once.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 
 from logcaster_guard.adapters.channels.slack.messages import message
 from logcaster_guard.adapters.channels.slack.section import SlackSection
 from logcaster_guard.adapters.plugin_types import ChannelServices
 from logcaster_guard.adapters.posting import Answer, Poster, Reader, Unanswered, judged
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice, TryLater, Undeliverable
+from logcaster_guard.messages.channel_faults import MayBeShown, SlackNotOk, SlackRefuses, SlackWithoutOk
 
-_REFUSALS: Mapping[bytes, str] = {
-    b"no_service": "the webhook was removed or switched off: make a new one and set its URL",
-    b"no_service_id": "the webhook's URL is not whole: set it anew",
-    b"no_team": "the webhook's workspace does not exist: set its URL anew",
-    b"team_disabled": "the workspace is switched off",
-    b"invalid_token": "the webhook's URL is not valid: set it anew",
-    b"no_active_hooks": "the webhook is switched off: switch it on, or make a new one",
-    b"action_prohibited": "an administrator forbids this webhook to post here",
-    b"posting_to_general_channel_denied": "this webhook may not post to the general channel: choose another one",
-    b"channel_not_found": "the webhook's channel does not exist: make a new webhook",
-    b"channel_is_archived": "the webhook's channel is archived: choose another one",
-    b"user_not_found": "the webhook's user does not exist: make a new webhook",
-    b"invalid_payload": "Slack cannot read the message",
-    b"invalid_blocks": "Slack cannot read the message",
-    b"no_text": "Slack cannot read the message",
-}
-"""What Slack says in the body of a refusal, in words; its other texts are not repeated."""
+_REFUSALS = frozenset(
+    {
+        b"no_service",
+        b"no_service_id",
+        b"no_team",
+        b"team_disabled",
+        b"invalid_token",
+        b"no_active_hooks",
+        b"action_prohibited",
+        b"posting_to_general_channel_denied",
+        b"channel_not_found",
+        b"channel_is_archived",
+        b"user_not_found",
+        b"invalid_payload",
+        b"invalid_blocks",
+        b"no_text",
+    }
+)
+"""What Slack says in the body of a refusal; its other texts are not repeated."""
 
 
 class Slack:
@@ -62,7 +64,7 @@ class Slack:
         answer = await self._poster.post(message(notice, self._texts, repeated=repeated), {})
         if isinstance(answer, Unanswered) and answer.sent:
             self._unsure = notice.id
-            return TryLater(f"{answer.detail}; Slack may show the message all the same")
+            return TryLater(MayBeShown(answer.detail))
         delivery = _judged(answer)
         if not isinstance(delivery, TryLater):
             self._unsure = ""
@@ -79,14 +81,14 @@ def _judged(answer: Answer | Unanswered) -> Delivery:
         return delivery
     said = answer.body.strip()
     if isinstance(delivery, Undeliverable) and said in _REFUSALS:
-        return Undeliverable(f"HTTP {answer.status} {said.decode()}: {_REFUSALS[said]}")
+        return Undeliverable(SlackRefuses(answer.status, said.decode()))
     # Slack answers when the message is posted: a body that breaks off does not undo that.
     if not isinstance(delivery, Delivered) or said == b"ok" or not answer.whole:
         return delivery
     ok = _ok(said)
     if ok is None:
-        return TryLater(f'HTTP {answer.status} without Slack\'s "ok": is the URL that of an incoming webhook?')
-    return delivery if ok else Undeliverable(f"HTTP {answer.status} and not ok: set the URL of an incoming webhook")
+        return TryLater(SlackWithoutOk(answer.status))
+    return delivery if ok else Undeliverable(SlackNotOk(answer.status))
 
 
 def _ok(body: bytes) -> bool | None:

@@ -9,7 +9,6 @@ for that id first. The app needs the scopes `chat:write` and `channels:history` 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from logcaster_guard.adapters.channels.slack.messages import message
@@ -17,6 +16,7 @@ from logcaster_guard.adapters.channels.slack.section import SlackSection
 from logcaster_guard.adapters.plugin_types import ChannelServices
 from logcaster_guard.adapters.posting import ANSWER_CAP, Answer, Poster, Reader, Unanswered, judged
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice, TryLater, Undeliverable
+from logcaster_guard.messages.channel_faults import LookedUpFirst, NotOfSlack, ShownUnknown, SlackRefusesNow, SlackSays
 
 EVENT_TYPE = "logcaster_guard_notice"
 """`event_type` of the messages' metadata; `event_payload.id` is the notice's id."""
@@ -29,21 +29,23 @@ _CLOCKS = 300.0
 """Seconds by which Slack's clock may be behind: messages from so long before the notice are looked through as well."""
 
 _HISTORY_CAP = 8 << 20
-_FINAL: Mapping[str, str] = {
-    "invalid_auth": "Slack does not know the token: set it anew",
-    "not_authed": "Slack does not know the token: set it anew",
-    "account_inactive": "the token belongs to an app or a person that was removed: set it anew",
-    "token_revoked": "the token was revoked: set it anew",
-    "token_expired": "the token has expired: set it anew",
-    "missing_scope": "the app lacks the scope chat:write",
-    "not_in_channel": "the app is not in the channel: invite it",
-    "channel_not_found": "there is no such channel, or the app is not in it: set the channel's id, invite the app",
-    "is_archived": "the channel is archived: choose another one",
-    "restricted_action": "an administrator forbids the app to post here",
-    "invalid_blocks": "Slack cannot read the message",
-    "msg_too_long": "Slack cannot read the message",
-}
-"""What `chat.postMessage` says in `error`, in words; its other words are tried later, as they may pass."""
+_FINAL = frozenset(
+    {
+        "invalid_auth",
+        "not_authed",
+        "account_inactive",
+        "token_revoked",
+        "token_expired",
+        "missing_scope",
+        "not_in_channel",
+        "channel_not_found",
+        "is_archived",
+        "restricted_action",
+        "invalid_blocks",
+        "msg_too_long",
+    }
+)
+"""What `chat.postMessage` says in `error`, and means for good; its other words are tried later, as they may pass."""
 
 
 class SlackApp:
@@ -88,7 +90,7 @@ class SlackApp:
         answer = await self._post.post({"channel": self._channel, **body, "metadata": mark}, {})
         if isinstance(answer, Unanswered) and answer.sent:
             self._unsure = notice.id
-            return TryLater(f"{answer.detail}; whether Slack shows the message is looked up first")
+            return TryLater(LookedUpFirst(answer.detail))
         return _posted(answer)
 
     async def _stands(self, notice: Notice) -> bool | TryLater | None:
@@ -106,10 +108,9 @@ class SlackApp:
             page = _parsed(answer)
             if page is None:
                 said = judged(answer)
-                unseen = "whether Slack shows the message already cannot be looked up"
                 if isinstance(said, Delivered):
-                    return TryLater(unseen)
-                return TryLater(f"{unseen}: {said.detail}", said.after if isinstance(said, TryLater) else None)
+                    return TryLater(ShownUnknown(""))
+                return TryLater(ShownUnknown(said.detail), said.after if isinstance(said, TryLater) else None)
             if page.get("ok") is not True:
                 return None
             if any(_id_of(m) == notice.id for m in page.get("messages") or []):
@@ -131,13 +132,13 @@ def _posted(answer: Answer | Unanswered) -> Delivery:
         return delivery
     page = _parsed(answer)
     if page is None:
-        return TryLater("the answer is none of Slack's Web API: check notify.slack[].api")
+        return TryLater(NotOfSlack())
     if page.get("ok") is True:
         return delivery
     error = str(page.get("error"))
     if error in _FINAL:
-        return Undeliverable(f"Slack says {error}: {_FINAL[error]}")
-    return TryLater("Slack refuses the message for now")
+        return Undeliverable(SlackSays(error))
+    return TryLater(SlackRefusesNow())
 
 
 def _parsed(answer: Answer | Unanswered) -> dict[str, Any] | None:

@@ -8,6 +8,17 @@ from typing import Any
 from logcaster_guard.adapters.failures import Failure
 from logcaster_guard.adapters.sources.prometheus.session import PromAnswer
 from logcaster_guard.domain.signals import Fault, Gap, NoData, Reading, SourceError, Value
+from logcaster_guard.messages.exchange_faults import (
+    AnswerPartial,
+    HistogramFound,
+    RangeNeeded,
+    ResultType,
+    SampleUnreadable,
+    ScalarNeeded,
+    SeveralSeries,
+    ValuesNotPlain,
+)
+from logcaster_guard.messages.reading_faults import ClockApart, Infinity
 
 
 def reading_of(answer: PromAnswer, *, at: float, epoch: float, staleness: float, max_series: int) -> Reading:
@@ -18,40 +29,40 @@ def reading_of(answer: PromAnswer, *, at: float, epoch: float, staleness: float,
     if answer.result_type == "scalar":
         return _sample(answer.result, at, epoch, staleness)
     if answer.result_type != "vector":
-        return NoData(at, Gap.WRONG_TYPE, f"a {answer.result_type[:20]}; a scalar or one series is needed")
+        return NoData(at, Gap.WRONG_TYPE, ResultType(answer.result_type[:20], ScalarNeeded()))
     if not answer.result:
         return NoData(at, Gap.EMPTY)
     if len(answer.result) > max_series:
         return SourceError(at, Fault.TOO_LARGE, _too_many(answer))
     if len(answer.result) > 1:
-        return NoData(at, Gap.WRONG_TYPE, f"{len(answer.result)} series; aggregate to one")
+        return NoData(at, Gap.WRONG_TYPE, SeveralSeries(len(answer.result)))
     series = answer.result[0]
     if isinstance(series, dict) and "histogram" in series and "value" not in series:
-        return NoData(at, Gap.WRONG_TYPE, "a histogram; use histogram_quantile or histogram_count")
+        return NoData(at, Gap.WRONG_TYPE, HistogramFound())
     return _sample(series.get("value") if isinstance(series, dict) else None, at, epoch, staleness)
 
 
 def points_of(answer: PromAnswer, *, offset: float, max_series: int) -> tuple[tuple[float, float], ...] | Failure:
     """The finite points of a range query; `offset` turns seconds since the epoch into monotonic ones."""
     if answer.warnings:
-        return Failure(Fault.MALFORMED, f"a partial answer: {answer.warnings[0]}")
+        return Failure(Fault.MALFORMED, AnswerPartial(answer.warnings[0]))
     if answer.result_type != "matrix":
-        return Failure(Fault.MALFORMED, f"a {answer.result_type[:20]} where range data was asked for")
+        return Failure(Fault.MALFORMED, ResultType(answer.result_type[:20], RangeNeeded()))
     if len(answer.result) > max_series:
         return Failure(Fault.TOO_LARGE, _too_many(answer))
     if len(answer.result) > 1:
-        return Failure(Fault.MALFORMED, f"{len(answer.result)} series; aggregate to one")
+        return Failure(Fault.MALFORMED, SeveralSeries(len(answer.result)))
     if not answer.result:
         return ()
     series = answer.result[0]
     values = series.get("values") if isinstance(series, dict) else None
     if not isinstance(values, list):
-        return Failure(Fault.MALFORMED, "a series without plain values")
+        return Failure(Fault.MALFORMED, ValuesNotPlain())
     points: list[tuple[float, float]] = []
     for value in values:
         pair = pair_of(value)
         if pair is None or (points and pair[0] + offset <= points[-1][0]):
-            return Failure(Fault.MALFORMED, "a sample that cannot be read")
+            return Failure(Fault.MALFORMED, SampleUnreadable())
         if math.isfinite(pair[1]):
             points.append((pair[0] + offset, pair[1]))
     return tuple(points)
@@ -66,14 +77,14 @@ def stale(at: float, seconds: float, epoch: float, staleness: float) -> NoData |
     """Why a sample of Unix second `seconds` does not tell the present, which is `epoch`; None if it does."""
     if abs(seconds - epoch) <= staleness:
         return None
-    gap, where = (Gap.LAGGING, "behind") if seconds < epoch else (Gap.STALE, "ahead of")
-    return NoData(at, gap, f"{abs(seconds - epoch):.0f} s {where} the guard's clock")
+    ahead = seconds > epoch
+    return NoData(at, Gap.STALE if ahead else Gap.LAGGING, ClockApart(abs(seconds - epoch), ahead))
 
 
 def _sample(value: Any, at: float, epoch: float, staleness: float) -> Reading:  # noqa: ANN401 - JSON
     pair = pair_of(value)
     if pair is None:
-        return SourceError(at, Fault.MALFORMED, "a sample that cannot be read")
+        return SourceError(at, Fault.MALFORMED, SampleUnreadable())
     seconds, number = pair
     old = stale(at, seconds, epoch, staleness)
     if old is not None:
@@ -81,7 +92,7 @@ def _sample(value: Any, at: float, epoch: float, staleness: float) -> Reading:  
     if math.isnan(number):
         return NoData(at, Gap.NOT_A_NUMBER)
     if math.isinf(number):
-        return NoData(at, Gap.INFINITE, "+Inf" if number > 0 else "-Inf")
+        return NoData(at, Gap.INFINITE, Infinity(number > 0))
     return Value(at, number)
 
 
@@ -99,5 +110,5 @@ def pair_of(value: Any) -> tuple[float, float] | None:  # noqa: ANN401 - JSON
     return pair if math.isfinite(pair[0]) else None
 
 
-def _too_many(answer: PromAnswer) -> str:
-    return f"{len(answer.result)} series; aggregate to one"
+def _too_many(answer: PromAnswer) -> SeveralSeries:
+    return SeveralSeries(len(answer.result))

@@ -20,6 +20,7 @@ from logcaster_guard.adapters.sources.prometheus.session import PromAnswer
 from logcaster_guard.domain.fold import PodSeries
 from logcaster_guard.domain.promql_syntax import SyntaxFault, metric, parsed, walk
 from logcaster_guard.domain.signals import Gap, NoData, Reading, Target, Value
+from logcaster_guard.messages.reading_faults import NewestSampleOld
 
 _SCRAPED_EVERY = 60.0
 """Seconds between two samples as long as they are not known: what Prometheus has by default."""
@@ -140,5 +141,5 @@ class Freshness:
             return reading
         name, _, age = max(found, key=lambda one: one[2])
         if self._paces[target, name].is_old(age, self._staleness):
-            return NoData(reading.at, Gap.LAGGING, f"the newest sample of {name} is {age:.0f} s old")
+            return NoData(reading.at, Gap.LAGGING, NewestSampleOld(name, age))
         return replace(reading, sampled=min(reading.at, at - age))

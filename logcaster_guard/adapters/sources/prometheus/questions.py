@@ -13,6 +13,7 @@ from logcaster_guard.domain.fold import Enough, PodSeries, Scope, folded
 from logcaster_guard.domain.ownership import Roster
 from logcaster_guard.domain.promql import ANY_POD, PODS, TemplateFault, names_workload, placeholders, render
 from logcaster_guard.domain.signals import Fault, Gap, NoData, Signal, SourceError, Target, Value
+from logcaster_guard.messages.reading_faults import NoQuery, QueryNamesNoPods
 
 _JOINED = frozenset({PODS, "namespace", "lookback"})
 
@@ -86,9 +87,9 @@ def needs_roster(signal: Signal) -> bool:
 def question(target: Target, signal: Signal, roster: Roster | NoData | SourceError) -> Question | Unasked:
     """The signal's question for the target, or why it cannot be asked."""
     if not signal.query:
-        return Failure(Fault.CLIENT_ERROR, f"the signal {signal.name} has no query", local=True)
+        return Failure(Fault.CLIENT_ERROR, NoQuery(signal.name), local=True)
     if signal.apart and signal.by_pod is None and not names_workload(signal.query):
-        return NoData(0.0, Gap.NOT_BY_POD, f"the query of {signal.name} has neither $deployment nor $pods")
+        return NoData(0.0, Gap.NOT_BY_POD, QueryNamesNoPods(signal.name))
     if not isinstance(roster, Roster):
         if needs_roster(signal):
             return roster

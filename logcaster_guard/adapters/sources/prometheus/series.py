@@ -10,17 +10,18 @@ from logcaster_guard.adapters.sources.prometheus.answers import pair_of
 from logcaster_guard.adapters.sources.prometheus.session import PromAnswer
 from logcaster_guard.domain.fold import PodSeries
 from logcaster_guard.domain.signals import Fault
+from logcaster_guard.messages.exchange_faults import ResultType, SeriesNeeded, SeriesUnreadable, TooManySeries
 
 
 def series_of(answer: PromAnswer, *, offset: float, max_series: int) -> list[PodSeries] | Failure:
     """The series of an instant or a range query; `offset` turns seconds since the epoch into monotonic ones."""
     if answer.result_type not in {"vector", "matrix"}:
-        return Failure(Fault.MALFORMED, f"a {answer.result_type[:20]} where series were asked for")
+        return Failure(Fault.MALFORMED, ResultType(answer.result_type[:20], SeriesNeeded()))
     if len(answer.result) > max_series:
-        return Failure(Fault.TOO_LARGE, f"{len(answer.result)} series, of at most {max_series}")
+        return Failure(Fault.TOO_LARGE, TooManySeries(len(answer.result), max_series))
     found = [_series(raw, offset) for raw in answer.result]
     whole = [one for one in found if one is not None]
-    return whole if len(whole) == len(found) else Failure(Fault.MALFORMED, "a series that cannot be read")
+    return whole if len(whole) == len(found) else Failure(Fault.MALFORMED, SeriesUnreadable())
 
 
 def _series(raw: Any, offset: float) -> PodSeries | None:  # noqa: ANN401 - JSON

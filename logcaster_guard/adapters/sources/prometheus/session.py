@@ -28,6 +28,15 @@ from logcaster_guard.adapters.outgoing import AddressRefused, check_peer, check_
 from logcaster_guard.adapters.skew import ClockSkew
 from logcaster_guard.adapters.sources.prometheus.workers import Line
 from logcaster_guard.domain.signals import Fault
+from logcaster_guard.messages.exchange_faults import (
+    AnsweredError,
+    AnswerNotJson,
+    AnswerNotOfApi,
+    AnswerTooLarge,
+    AnswerWithoutResult,
+    CutShort,
+)
+from logcaster_guard.messages.texts import english
 
 CHUNK = 1 << 16
 LARGEST_ERROR = 1 << 16
@@ -39,7 +48,7 @@ class Failed(Exception):
     """The exchange gave no answer that can be used."""
 
     def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.detail)
+        super().__init__(english().text(failure.detail))
         self.failure = failure
 
 
@@ -106,8 +115,7 @@ class BoundedSession(requests.Session):
             with response:
                 document = self._document(response)
         except requests.exceptions.ChunkedEncodingError as error:
-            detail = "the connection ended before the answer was complete"
-            raise Failed(Failure(Fault.TRUNCATED, detail)) from error
+            raise Failed(Failure(Fault.TRUNCATED, CutShort())) from error
         except (requests.RequestException, HTTPError, OSError) as error:
             raise Failed(failure_of(error)) from error
         self.answer = _answer(document)
@@ -127,7 +135,7 @@ class BoundedSession(requests.Session):
         try:
             return json.loads(body)
         except (ValueError, RecursionError) as error:
-            raise Failed(Failure(Fault.MALFORMED, "the answer is not JSON")) from error
+            raise Failed(Failure(Fault.MALFORMED, AnswerNotJson())) from error
 
     def _body(self, response: requests.Response, limit: int) -> bytes:
         body = bytearray()
@@ -136,7 +144,7 @@ class BoundedSession(requests.Session):
             if len(body) > limit or response.raw.tell() > limit:
                 if response.status_code != 200:
                     return b""
-                raise Failed(Failure(Fault.TOO_LARGE, f"the answer is larger than {limit} bytes"))
+                raise Failed(Failure(Fault.TOO_LARGE, AnswerTooLarge(limit)))
             if time.monotonic() > self._deadline:
                 raise TimeoutError
         return bytes(body)
@@ -222,9 +230,9 @@ def _error_text(body: bytes) -> str:
 
 def _answer(document: Any) -> PromAnswer:  # noqa: ANN401 - JSON
     if not isinstance(document, Mapping) or document.get("status") not in {"success", "error"}:
-        raise Failed(Failure(Fault.MALFORMED, "the answer is not one of Prometheus' API"))
+        raise Failed(Failure(Fault.MALFORMED, AnswerNotOfApi()))
     if document["status"] == "error":
-        raise Failed(Failure(Fault.MALFORMED, f"answered with an error: {plain(str(document.get('error', '')))}"))
+        raise Failed(Failure(Fault.MALFORMED, AnsweredError(plain(str(document.get("error", ""))))))
     data = document.get("data")
     warnings = document.get("warnings") or []
     if (
@@ -233,7 +241,7 @@ def _answer(document: Any) -> PromAnswer:  # noqa: ANN401 - JSON
         or not isinstance(data.get("result"), list)
         or not isinstance(warnings, list)
     ):
-        raise Failed(Failure(Fault.MALFORMED, "the answer has no result"))
+        raise Failed(Failure(Fault.MALFORMED, AnswerWithoutResult()))
     return PromAnswer(plain(data["resultType"]), data["result"], _partial(document, warnings))
 
 

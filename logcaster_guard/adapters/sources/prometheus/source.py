@@ -50,6 +50,8 @@ from logcaster_guard.domain.signals import (
     Target,
     Value,
 )
+from logcaster_guard.messages.exchange_faults import AnswerPartial, NoAnswer, NoAnswerInTime, NoThread, TokenUnusable
+from logcaster_guard.messages.reading_faults import LabelsAre, OwnQueryUnsplit
 from logcaster_guard.ports import Answer, Request
 
 MAX_POINTS = 11_000  # per series, in Prometheus' web/api/v1
@@ -235,7 +237,7 @@ class PrometheusSource:
     ) -> Reading:  # fmt: skip
         """The signal over the window, of the pods of these releases alone; no data for an operator's own query."""
         if signal.by_pod is None or end <= start:
-            return NoData(end, Gap.NOT_BY_POD, "a query of one's own cannot be read of some pods alone")
+            return NoData(end, Gap.NOT_BY_POD, OwnQueryUnsplit())
         window = replace(signal, lookback=end - start if signal.lookback else 0.0, min_requests=0)
         asked = question(target, window, await self._roster(target, [window]))
         if not isinstance(asked, Question):
@@ -272,7 +274,7 @@ class PrometheusSource:
             return reading_of(answer, at=at, epoch=epoch, staleness=self._staleness, max_series=self._max_series)
         reading = self._number(asked, answer, at=at, epoch=epoch)
         if isinstance(reading, NoData) and reading.gap is Gap.NO_STATUS:
-            return replace(reading, detail=f"{reading.detail}; {await self._labels(asked)}")
+            return replace(reading, detail=LabelsAre(reading.detail, await self._labels(asked)))
         return reading
 
     def _number(
@@ -296,14 +298,12 @@ class PrometheusSource:
             return NoData(at, Gap.EMPTY)
         return stale(at, found[-1].at, epoch, self._staleness) or replace(found[-1], at=at)
 
-    async def _labels(self, asked: Question) -> str:
-        """Which labels a series has as it was scraped."""
+    async def _labels(self, asked: Question) -> tuple[str, ...]:
+        """Which labels a series has as it was scraped; none where that is unknown."""
         answer = await self._instant(asked.target, asked.example)
         series = answer if isinstance(answer, Failure) else series_of(answer, offset=0.0, max_series=1)
         names = [] if isinstance(series, Failure) else sorted(n for s in series for n in s.labels if n != "__name__")
-        return (
-            f"its labels are {', '.join(n[:60] for n in names[:_MOST_LABELS])}" if names else "its labels are unknown"
-        )
+        return tuple(n[:60] for n in names[:_MOST_LABELS])
 
     async def _points(self, asked: Question, span: Span, halvings: int) -> tuple[tuple[float, float], ...] | Failure:
         params = {
@@ -324,7 +324,7 @@ class PrometheusSource:
         if asked.signal.by_pod is None:
             return points_of(answer, offset=span.offset, max_series=self._max_series)
         if answer.warnings:
-            return Failure(Fault.MALFORMED, f"a partial answer: {answer.warnings[0]}")
+            return Failure(Fault.MALFORMED, AnswerPartial(answer.warnings[0]))
         series = series_of(answer, offset=span.offset, max_series=self._max_series)
         if isinstance(series, Failure):
             return series
@@ -340,9 +340,9 @@ class PrometheusSource:
         try:
             return await self._workers.run(target.key, lambda line: self._exchange(line, query), self._bounds.timeout)
         except TimeoutError:
-            return Failure(Fault.TIMED_OUT, f"no complete answer in {self._bounds.timeout:g} s")
+            return Failure(Fault.TIMED_OUT, NoAnswerInTime(self._bounds.timeout))
         except OSError:
-            return Failure(Fault.UNREACHABLE, "no thread can be started for the query")
+            return Failure(Fault.UNREACHABLE, NoThread())
 
     def _exchange(self, line: Line, query: Query) -> PromAnswer | Failure:
         """Runs in a thread of its own."""
@@ -359,7 +359,7 @@ class PrometheusSource:
                 query(client)
             except Failed as failed:
                 return failed.failure
-            return session.answer or Failure(Fault.MALFORMED, "no answer")
+            return session.answer or Failure(Fault.MALFORMED, NoAnswer())
 
     def _headers(self) -> dict[str, str] | Failure:
         if self._token is None:
@@ -367,9 +367,9 @@ class PrometheusSource:
         try:
             token = self._token().strip()
         except SecretUnreadable as error:
-            return Failure(Fault.SECRET, str(error), local=True)
+            return Failure(Fault.SECRET, error.reason, local=True)
         if not token or not token.isascii() or not token.isprintable() or " " in token:
-            return Failure(Fault.SECRET, "the bearer token is empty or holds characters that none may", local=True)
+            return Failure(Fault.SECRET, TokenUnusable(), local=True)
         return {"Authorization": f"Bearer {token}"}
 
 

@@ -12,7 +12,10 @@ from collections.abc import Set
 from dataclasses import dataclass
 
 from logcaster_guard.adapters.failures import Failure
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.signals import Fault
+from logcaster_guard.messages.reading_faults import LineFault, LineUnreadable, MetricsCut, MetricsTooLong, SeriesTooMany
+from logcaster_guard.messages.texts import english
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -28,8 +31,8 @@ _ESCAPES = {"\\\\": "\\", '\\"': '"', "\\n": "\n"}
 class Unreadable(Exception):
     """The body is not the text format, or passes a bound."""
 
-    def __init__(self, fault: Fault, detail: str) -> None:
-        super().__init__(detail)
+    def __init__(self, fault: Fault, detail: Message) -> None:
+        super().__init__(english().text(detail))
         self.failure = Failure(fault, detail)
 
 
@@ -45,10 +48,10 @@ class Sample:
 def parse(body: bytes, wanted: Set[str], *, max_series: int) -> list[Sample]:
     """The samples whose name is in `wanted`; raises `Unreadable`. Timestamps are ignored: a scrape is of now."""
     if body and not body.endswith(b"\n"):
-        raise Unreadable(Fault.TRUNCATED, "the metrics end in the middle of a line")
+        raise Unreadable(Fault.TRUNCATED, MetricsCut())
     lines = body.split(b"\n")
     if len(lines) > MAX_LINES:
-        raise Unreadable(Fault.TOO_LARGE, f"the metrics have more than {MAX_LINES} lines")
+        raise Unreadable(Fault.TOO_LARGE, MetricsTooLong(MAX_LINES))
     names = {name.encode() for name in wanted}
     found: list[Sample] = []
     seen: set[tuple[str, Labels]] = set()
@@ -58,14 +61,14 @@ def parse(body: bytes, wanted: Set[str], *, max_series: int) -> list[Sample]:
             continue
         head = _LINE.match(stripped)
         if head is None or len(stripped) > MAX_LINE_BYTES:
-            raise Unreadable(Fault.MALFORMED, f"line {number} of the metrics is not in the text format")
+            raise Unreadable(Fault.MALFORMED, LineUnreadable(number, LineFault.NOT_TEXT, ""))
         if head[0] not in names:
             continue
         sample = _sample(stripped, head.end(), number)
         if (sample.name, sample.labels) in seen:
-            raise Unreadable(Fault.MALFORMED, f"line {number} of the metrics repeats a series")
+            raise Unreadable(Fault.MALFORMED, LineUnreadable(number, LineFault.REPEATS_SERIES, ""))
         if len(found) >= max_series:
-            raise Unreadable(Fault.TOO_LARGE, f"more than {max_series} series of the metrics that are needed")
+            raise Unreadable(Fault.TOO_LARGE, SeriesTooMany(max_series))
         seen.add((sample.name, sample.labels))
         found.append(sample)
     return found
@@ -75,7 +78,7 @@ def _sample(line: bytes, name_end: int, number: int) -> Sample:
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
-        raise Unreadable(Fault.MALFORMED, f"line {number} of the metrics is not UTF-8") from error
+        raise Unreadable(Fault.MALFORMED, LineUnreadable(number, LineFault.NOT_UTF8, "")) from error
     position = name_end
     while text[position] in " \t":
         position += 1
@@ -88,7 +91,7 @@ def _sample(line: bytes, name_end: int, number: int) -> Sample:
     except ValueError:
         value = None
     if value is None:
-        raise Unreadable(Fault.MALFORMED, f"line {number} of the metrics has no value that can be read")
+        raise Unreadable(Fault.MALFORMED, LineUnreadable(number, LineFault.NO_VALUE, ""))
     return Sample(text[:name_end], labels, value)
 
 
@@ -97,7 +100,7 @@ def _labels(text: str, position: int, number: int) -> tuple[Labels, int]:
     labels: dict[str, str] = {}
     while (match := _LABEL.match(text, position)) is not None:
         if match[1] in labels:
-            raise Unreadable(Fault.MALFORMED, f"line {number} of the metrics repeats the label {match[1]}")
+            raise Unreadable(Fault.MALFORMED, LineUnreadable(number, LineFault.REPEATS_LABEL, match[1]))
         labels[match[1]] = re.sub(r"\\.", lambda m: _ESCAPES.get(m[0], m[0]), match[2])
         position = match.end()
         if text[position : position + 1] != ",":
@@ -106,5 +109,5 @@ def _labels(text: str, position: int, number: int) -> tuple[Labels, int]:
     while text[position : position + 1] in {" ", "\t"}:
         position += 1
     if text[position : position + 1] != "}":
-        raise Unreadable(Fault.MALFORMED, f"line {number} of the metrics has labels that cannot be read")
+        raise Unreadable(Fault.MALFORMED, LineUnreadable(number, LineFault.BAD_LABELS, ""))
     return tuple(sorted(labels.items())), position + 1

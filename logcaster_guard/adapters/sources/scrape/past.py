@@ -10,8 +10,20 @@ from dataclasses import dataclass, field
 from logcaster_guard.adapters.sources.scrape.counters import Increase, Totals, Track, increase
 from logcaster_guard.adapters.sources.scrape.metrics import PodScrape
 from logcaster_guard.domain.fold import quantile
+from logcaster_guard.domain.guard_reasons import BucketsMissing, RequestsTooFew
 from logcaster_guard.domain.signals import Gap, Gauge, NoData, Value
 from logcaster_guard.fields.metrics import MetricsSection
+from logcaster_guard.messages.reading_faults import (
+    LastScrapeOld,
+    NoMemoryLimit,
+    NoneScraped,
+    NoPodHas,
+    NoPods,
+    NoStatusOn,
+    NoTraffic,
+    OneScrapeSoFar,
+    PodsUnscraped,
+)
 
 ERROR_RATE = "error_rate"
 REQUEST_RATE = "request_rate"
@@ -75,11 +87,11 @@ class Past:
             return NoData(at, Gap.NOT_READ)
         latest = self.rounds[index - 1]
         if at - latest.at > self.limits.staleness:
-            return NoData(at, Gap.STALE, f"the last scrape is {at - latest.at:.0f} s old")
+            return NoData(at, Gap.STALE, LastScrapeOld(at - latest.at))
         if not latest.pods:
-            return NoData(at, Gap.EMPTY, "the target has no pods")
+            return NoData(at, Gap.EMPTY, NoPods())
         if latest.partial:
-            return NoData(at, Gap.PARTIAL, f"{latest.lost} of {latest.pods} pods could not be scraped")
+            return NoData(at, Gap.PARTIAL, PodsUnscraped(latest.lost, latest.pods))
         newest = [s for t in self.tracks.values() for s in t.within(latest.at, latest.at)]
         if gauge is not None:
             return _own(gauge, at, newest)
@@ -95,7 +107,7 @@ class Past:
         windows = [samples for track in tracks if (samples := track.within(start, end))]
         newest = [samples[-1] for samples in windows]
         if not newest:
-            return NoData(end, Gap.EMPTY, "none of these pods was scraped then")
+            return NoData(end, Gap.EMPTY, NoneScraped())
         if gauge is not None:
             return _own(gauge, end, newest)
         if signal == MEMORY_USAGE:
@@ -113,44 +125,43 @@ class Past:
     def _memory(self, at: float, newest: Sequence[Totals]) -> Value | NoData:
         shares = [s.memory for s in newest if s.memory is not None]
         if not shares:
-            return NoData(at, Gap.EMPTY, f"no pod has both a memory limit and {self.names.memory}")
+            return NoData(at, Gap.EMPTY, NoMemoryLimit(str(self.names.memory)))
         return Value(at, max(shares))
 
     def _counted(self, signal: str, at: float, newest: Sequence[Totals], counted: Increase) -> Value | NoData:
         if signal != P95_LATENCY and not any(s.counted for s in newest) and not counted.requests:
-            return NoData(at, Gap.EMPTY, f"no pod has {self.names.requests}")
+            return NoData(at, Gap.EMPTY, NoPodHas(str(self.names.requests)))
         if not counted.pods or counted.span <= 0:
-            return NoData(at, Gap.TOO_FEW, "one scrape so far in the window; a rate needs two of one pod")
+            return NoData(at, Gap.TOO_FEW, OneScrapeSoFar())
         if signal == REQUEST_RATE:
             return Value(at, counted.requests / counted.span)
         if signal == P95_LATENCY:
             return self._latency(at, counted)
         untold = sum(s.requests > 0 and not s.classified for s in newest)
         if untold or not any(s.classified for s in newest):
-            which = f"{untold or len(newest)} of {len(newest)} pods"
-            detail = f"no series of {self.names.requests} has an HTTP status in {self.names.status_label} on {which}"
-            return NoData(at, Gap.NO_STATUS, detail)
+            requests, label = str(self.names.requests), str(self.names.status_label)
+            lacking = NoStatusOn(requests, label, untold or len(newest), len(newest))
+            return NoData(at, Gap.NO_STATUS, lacking)
         too_few = self._too_few(at, counted.requests, counted.span)
         return too_few or Value(at, counted.failed / counted.requests)
 
     def _latency(self, at: float, counted: Increase) -> Value | NoData:
         if not counted.buckets:
-            return NoData(at, Gap.EMPTY, f"no pod has {self.names.duration}_bucket")
+            return NoData(at, Gap.EMPTY, NoPodHas(f"{self.names.duration}_bucket"))
         too_few = self._too_few(at, max(counted.buckets.values()), counted.span)
         if too_few is not None:
             return too_few
         seconds = quantile(0.95, counted.buckets)
         if math.isnan(seconds):
-            return NoData(at, Gap.NOT_A_NUMBER, f"{self.names.duration} needs a +Inf and a finite bucket")
+            return NoData(at, Gap.NOT_A_NUMBER, BucketsMissing(str(self.names.duration)))
         return Value(at, seconds)
 
     def _too_few(self, at: float, requests: float, span: float) -> NoData | None:
         if requests <= 0:
-            return NoData(at, Gap.EMPTY, f"no traffic in {span:.0f} s")
+            return NoData(at, Gap.EMPTY, NoTraffic(span))
         if requests < self.limits.min_requests:
-            return NoData(
-                at, Gap.TOO_FEW, f"{requests:.0f} requests in {span:.0f} s; {self.limits.min_requests:.0f} are needed"
-            )
+            needed = round(self.limits.min_requests)
+            return NoData(at, Gap.TOO_FEW, RequestsTooFew(round(requests), round(span), needed))
         return None
 
 
@@ -158,6 +169,6 @@ def _own(gauge: Gauge, at: float, newest: Sequence[Totals]) -> Value | NoData:
     """An operator's own gauge, of every series that these pods have."""
     found = [spread for totals in newest if (spread := totals.gauges.get(gauge.metric)) is not None]
     if not found:
-        return NoData(at, Gap.EMPTY, f"no pod has {gauge.metric}")
+        return NoData(at, Gap.EMPTY, NoPodHas(gauge.metric))
     first, *others = found
     return Value(at, sum(others, start=first).made(gauge.aggregate))

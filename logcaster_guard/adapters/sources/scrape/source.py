@@ -44,6 +44,7 @@ from logcaster_guard.domain.signals import (
     Target,
     Value,
 )
+from logcaster_guard.messages.reading_faults import IpForbidden, NeedsLookback, NoIp, NoneOfPodsScraped, NoSuchSignal
 from logcaster_guard.ports import Answer, Endpoint, Request
 
 MAX_POINTS = 11_000
@@ -179,9 +180,9 @@ def _host(ip: str) -> str | Failure:
     try:
         address = ipaddress.ip_address(ip)
     except ValueError:
-        return Failure(Fault.UNREACHABLE, "the pod has no IP address", local=True)
+        return Failure(Fault.UNREACHABLE, NoIp(), local=True)
     if (why := refusal(ip)) is not None:
-        return Failure(Fault.UNREACHABLE, f"the pod's address {address} is {why}", local=True)
+        return Failure(Fault.UNREACHABLE, IpForbidden(str(address), why), local=True)
     return f"[{address}]" if address.version == 6 else str(address)
 
 
@@ -189,10 +190,9 @@ def _unusable(signal: Signal, at: float) -> SourceError | None:
     if signal.gauge is not None:
         return None
     if signal.name not in SIGNALS:
-        known = ", ".join(sorted(SIGNALS))
-        return SourceError(at, Fault.CLIENT_ERROR, f"the scrape source has no signal {signal.name}; it has {known}")
+        return SourceError(at, Fault.CLIENT_ERROR, NoSuchSignal("scrape", signal.name, tuple(sorted(SIGNALS))))
     if signal.name != MEMORY_USAGE and signal.lookback <= 0:
-        return SourceError(at, Fault.CLIENT_ERROR, f"the signal {signal.name} needs a lookback above 0")
+        return SourceError(at, Fault.CLIENT_ERROR, NeedsLookback(signal.name))
     return None
 
 
@@ -201,4 +201,4 @@ def _common(failures: Sequence[Failure], pods: int) -> Failure:
     fault, _ = Counter(f.fault for f in failures).most_common(1)[0]
     detail = next(f.detail for f in failures if f.fault is fault)
     waits = [f.retry_after for f in failures if f.retry_after is not None]
-    return Failure(fault, f"none of {pods} pods could be scraped: {detail}", retry_after=max(waits, default=None))
+    return Failure(fault, NoneOfPodsScraped(pods, detail), retry_after=max(waits, default=None))
