@@ -93,7 +93,7 @@ class Scene:
         replicas: int = REPLICAS,
     ) -> AsyncIterator[Self]:
         """Everything up to the rolled out bad release; `rights` are those of the guard."""
-        name = f"{cluster.namespace}-{secrets.token_hex(3)}"
+        name = f"{cluster.namespace}-{secrets.token_hex(4)}"
         cluster = replace(cluster, namespace=name)
         folder = cluster.folder / name
         await make_namespace(cluster.admin, name)
