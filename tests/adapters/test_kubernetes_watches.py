@@ -169,9 +169,7 @@ async def test_a_server_that_ends_each_watch_at_once_is_not_asked_all_the_time(e
     pauses: list[float] = []
     clock = FakeClock()
     async with serving(listing("10"), *ends * 20) as (cluster, server):
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(1.0):
-                await told(cluster, 100, clock=clock, pauses=pauses)
+        await told(cluster, 12, clock=clock, pauses=pauses)
     assert min(pauses) >= 1.0
     assert len(server.requests) <= 2 * len(pauses) + 2
     assert sum(pauses) > 20 * len(pauses[5:])
