@@ -6,7 +6,6 @@ What that makes is a release of its own, which nobody has seen: it is unproven u
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.steps import Plan
@@ -35,20 +34,16 @@ def plan(facts: Facts) -> Plan | NotApplicable:
     known = names_in(workload.template, facts.release.template)
     unknown = tuple(variable for variable in write.only if variable not in known)
     if unknown:
-        return _unfit(UnknownVariables(name, unknown, tuple(sorted(known)[:_SHOWN])))
+        return NotApplicable((UnknownVariables(name, unknown, tuple(sorted(known)[:_SHOWN])),))
     made = write.written(facts.release, workload)
     if made.hash == workload.hash:
-        return _unfit(NothingToRestore(name, write.only, good.name, good.images))
+        return NotApplicable((NothingToRestore(name, write.only, good.name, good.images),))
     if made.hash in request.bad:
-        return _unfit(WouldBeBad(name, good.name, made.hash[:8]))
+        return NotApplicable((WouldBeBad(name, good.name, made.hash[:8]),))
     rolled = immediate.rolling_update(facts, write)
     if isinstance(rolled, NotApplicable):
         return rolled
     return replace(rolled, strategy=WAY.strategy, to_template=made.hash)
-
-
-def _unfit(reason: Any) -> NotApplicable:  # noqa: ANN401 - a message, where the other ways back still say text
-    return NotApplicable((reason,))
 
 
 WAY = WayBack(Action.ENV, gather, plan, take_over=None, otherwise=only_told)
