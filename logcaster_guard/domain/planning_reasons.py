@@ -363,3 +363,34 @@ class OwnerNamed(Message):
     object: str
     known: bool
     kind: Literal["owner"] = "owner"
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownVariables(Message):
+    """Variables are asked for that neither release has; `known` are those that there are."""
+
+    workload: str
+    names: tuple[str, ...]
+    known: tuple[str, ...]
+    kind: Literal["unfit.unknown_variables"] = "unfit.unknown_variables"
+
+
+@dataclass(frozen=True, slots=True)
+class NothingToRestore(Message):
+    """The variables are what they were in the good release; `names` is empty for all of them."""
+
+    workload: str
+    names: tuple[str, ...]
+    revision: str
+    images: tuple[str, ...]
+    kind: Literal["unfit.nothing_to_restore"] = "unfit.nothing_to_restore"
+
+
+@dataclass(frozen=True, slots=True)
+class WouldBeBad(Message):
+    """With the good release's variables the workload would carry a release that is known to be bad."""
+
+    workload: str
+    revision: str
+    template: str
+    kind: Literal["unfit.would_be_bad"] = "unfit.would_be_bad"

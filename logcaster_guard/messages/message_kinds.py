@@ -11,7 +11,6 @@ from logcaster_guard.domain import provenance_reasons as made
 from logcaster_guard.domain import step_observations as seen
 from logcaster_guard.domain import step_reasons as steps
 from logcaster_guard.domain import value_observations as values
-from logcaster_guard.domain import variable_reasons as variables
 from logcaster_guard.domain.configuration import followed
 from logcaster_guard.domain.guardrails import refusal_messages as refusals
 from logcaster_guard.domain.inbox import denials
@@ -115,9 +114,9 @@ MESSAGES: tuple[type[Message], ...] = (
     refusals.CoolingDown,
     refusals.TargetBudgetSpent,
     refusals.ClusterBudgetSpent,
-    variables.UnknownVariables,
-    variables.NothingToRestore,
-    variables.WouldBeBad,
+    plans.UnknownVariables,
+    plans.NothingToRestore,
+    plans.WouldBeBad,
     reasons.RuleMet,
     reasons.TakesOver,
     reasons.FallsBack,

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from logcaster_guard.domain.planning_reasons import NothingToRestore, UnknownVariables, WouldBeBad
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.steps import Plan
-from logcaster_guard.domain.variable_reasons import NothingToRestore, UnknownVariables, WouldBeBad
 from logcaster_guard.domain.variables import names_in
 from logcaster_guard.rollbacks import immediate
 from logcaster_guard.rollbacks.immediate import Facts
