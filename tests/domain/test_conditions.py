@@ -115,6 +115,29 @@ def test_what_kept_it_open_is_named_only_while_it_is_open() -> None:
     assert (closed.verdict, closed.blind, closed.missing) == (MET, (), ())
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        Negate(SignalRef("a")),
+        Binary(Operator.ADD, SignalRef("a"), Number(1.0)),
+        Binary(Operator.ADD, Number(1.0), SignalRef("a")),
+        Binary(Operator.MUL, SignalRef("a"), SignalRef("a")),
+    ],
+)
+@pytest.mark.parametrize("missing", [EMPTY, FAILED])
+def test_what_is_reckoned_with_a_missing_number_is_open(expression: Negate | Binary, missing: Reading) -> None:
+    for condition in (
+        Compare(Comparator.GT, expression, Number(0.5)),
+        Compare(Comparator.LT, Number(0.5), expression),
+    ):
+        assert judge(condition, {"a": missing}).verdict is UNKNOWN
+
+
+def test_a_signal_is_compared_with_a_signal() -> None:
+    condition = Compare(Comparator.GT, SignalRef("a"), SignalRef("b"))
+    assert [judge(condition, {"a": HIGH, "b": b}).verdict for b in (LOW, HIGH, EMPTY)] == [MET, NOT_MET, UNKNOWN]
+
+
 def test_arithmetic() -> None:
     half = Binary(Operator.DIV, SignalRef("a"), SignalRef("b"))
     less = Binary(Operator.SUB, Binary(Operator.MUL, half, Number(4.0)), Binary(Operator.ADD, Number(1.0), Number(0.5)))
