@@ -88,6 +88,14 @@ class Worker:
         return Result(result.end, [*result.faults, *found])
 
 
+def way_of(sent: Mapping[str, Any] | None) -> planes.Way | None:
+    """The way into a control plane, as JSON brings it."""
+    if sent is None:
+        return None
+    paths = {name: sent[name] and Path(sent[name]) for name in ("ca_file", "audit_log")}
+    return planes.Way(**{**sent, **paths})
+
+
 def tell(line: Mapping[str, object]) -> None:
     """One line to whoever started this process."""
     sys.stdout.write(json.dumps(line) + "\n")
@@ -124,6 +132,5 @@ if __name__ == "__main__":
     warnings.simplefilter("error")
     structlog.configure(processors=[collected], cache_logger_on_first_use=False)
     order: dict[str, Any] = json.loads(sys.argv[1])
-    known = order["way"] and planes.Way(**order["way"])
-    asyncio.run(main(Path(order["folder"]), order["boards"], known))
+    asyncio.run(main(Path(order["folder"]), order["boards"], way_of(order["way"])))
     shutil.rmtree(order["folder"], ignore_errors=True)
