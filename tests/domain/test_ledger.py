@@ -531,7 +531,13 @@ def test_what_was_earned_while_the_configuration_was_unknown_stays_with_what_is_
 
 
 def test_a_configuration_that_was_known_before_is_the_same_release_again() -> None:
-    earned = [live("t"), known("one"), replace(good("t", 1), configuration="one"), live("s", 9), live("t", 20)]
+    earned: list[Event] = [
+        live("t"),
+        known("one"),
+        replace(good("t", 1), configuration="one"),
+        live("s", 9),
+        live("t", 20),
+    ]
     ledger = fold([*earned, known("one")])
     assert (sorted(ledger.records), ledger.present) == (["s", "t+one"], "t+one")
     assert ledger.records["t+one"].status(POLICY) is ReleaseStatus.GOOD
