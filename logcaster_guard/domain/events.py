@@ -40,7 +40,8 @@ class RevisionLive(OfRelease):
 
     It changed between `earliest` and `at`. `revision` is its number, empty before its controller has given it one.
     `blob` is the digest of the saved release (template, change-cause, last-applied). `undo_of` is the key of the
-    release that was left when the template is an older one; `by_guard` names the run.
+    release that was left when the template is an older one; `by_guard` names the run. `contents` is what the objects of
+    the configuration hold, as a `Record` has it.
     """
 
     revision: str
@@ -51,6 +52,17 @@ class RevisionLive(OfRelease):
     known_since: datetime | None = None
     undo_of: str | None = None
     by_guard: str | None = None
+    contents: dict[str, str] = field(default_factory=dict, metadata=LEFT_OUT)
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionConfigured(OfRelease):
+    """The configuration of the present release became known: its pods have read nothing else since its rollout.
+
+    Its rollout goes on. `contents` is what the objects hold, as a `Record` has it.
+    """
+
+    contents: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,6 +385,7 @@ class NoticeSettled:
 
 Event = (
     RevisionLive
+    | RevisionConfigured
     | RevisionNumbered
     | PodsReplaced
     | RevisionSeeded

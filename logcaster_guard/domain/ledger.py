@@ -37,6 +37,8 @@ class Record:
     `snapshot` is the digest of the manifests as they were when it earned good last, `good_on` are the signals that had
     given a value by then, `unmeasured` the rules that never saw this release. `objection` is what a person said who
     marked it bad, empty where nobody did.
+    `contents` tells what the objects of its configuration held as its pods read them: by `str(ConfigObject)` the digest
+    of the blob with the manifest, empty where the object was absent. What is missing could not be read or kept.
     """
 
     template: str
@@ -55,6 +57,7 @@ class Record:
     good_on: frozenset[str] = frozenset()
     unmeasured: tuple[str, ...] = ()
     configuration: str = ""
+    contents: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def release(self) -> ReleaseId:
@@ -93,6 +96,11 @@ class Record:
                 return 1 if self.stood >= policy.presumed_after else 2
             case ReleaseStatus.UNPROVEN | ReleaseStatus.BAD:
                 return -1
+
+    @property
+    def blobs(self) -> frozenset[str]:
+        """The digests of what is saved of it: template, manifests, and what the objects of its configuration held."""
+        return frozenset({self.blob, self.snapshot, *self.contents.values()}) - {""}
 
     @property
     def lifted(self) -> Record:
@@ -190,15 +198,34 @@ class Ledger:
         since = self.rollouts.index(rollout) if rollout is not None else 0
         return frozenset(r.template for r in self.rollouts[since:])
 
+    def record_of(self, release: ReleaseId) -> Record | None:
+        """The record of a release; of an unknown configuration the one that was live last with the template."""
+        found = self.records.get(release.key)
+        if found is not None or release.configuration:
+            return found
+        same = [record for record in self.records.values() if record.template == release.template]
+        return max(same, key=lambda record: record.last_live, default=None)
+
     def destination(self, policy: LedgerPolicy) -> Record | None:
         """Where a rollback goes: the best of `destinations`."""
         return next(iter(self.destinations(policy)), None)
 
     def destinations(self, policy: LedgerPolicy) -> Sequence[Record]:
-        """Every release that a rollback may go to: of those with the most merit the one that was live last first."""
-        merits = {r: r.merit(policy) for r in self.records.values() if r.release.key != self.present and r.blob}
+        """Every release that a rollback may go to: of those with the most merit the one that was live last first.
+
+        It differs from the present one in what can be put back: what is unknown of a configuration cannot.
+        """
+        merits = {r: r.merit(policy) for r in self.records.values() if r.blob and self._is_another(r)}
         best = min((merit for merit in merits.values() if merit >= 0), default=None)
-        return sorted((r for r, merit in merits.items() if merit == best), key=lambda r: r.last_live, reverse=True)
+        found = (r for r, merit in merits.items() if merit == best)
+        return sorted(found, key=lambda r: (r.last_live, r.configuration != ""), reverse=True)
+
+    def _is_another(self, record: Record) -> bool:
+        """Whether the release is known to differ from the present one."""
+        present = self.records.get(self.present or "")
+        if present is None or record.template != present.template:
+            return True
+        return record.release != present.release and "" not in {record.configuration, present.configuration}
 
     def named(self, name: str) -> Sequence[Record]:
         """The releases that people may mean by `name`; see the function of that name."""

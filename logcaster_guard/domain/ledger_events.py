@@ -14,6 +14,7 @@ from logcaster_guard.domain.events import (
     Event,
     PodsReplaced,
     RevisionBad,
+    RevisionConfigured,
     RevisionGood,
     RevisionKept,
     RevisionLive,
@@ -71,8 +72,10 @@ def _opened(ledger: Ledger, event: RunOpened) -> Ledger:
         # Whoever asks for the rollback thinks otherwise.
         ledger = replace(ledger, veto=None)
     if event.attributed:
-        for template in {event.plan.origin.key, *ledger.suspected(event.onset or event.at)}:
-            ledger = _left(ledger, template, event.at, FiredAfterRollout(event.rule))
+        origin = ledger.record_of(event.plan.origin)
+        left = {origin.release.key} if origin is not None else set[str]()
+        for key in left | ledger.suspected(event.onset or event.at):
+            ledger = _left(ledger, key, event.at, FiredAfterRollout(event.rule))
     return ledger
 
 
@@ -129,9 +132,11 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
         images=event.images,
         first_live=ledger.length,
         last_live=ledger.length,
+        contents=event.contents,
     )
     if known is not None:
         record = replace(known, revision=event.revision, blob=event.blob, last_live=ledger.length)
+        record = replace(record, contents=event.contents or known.contents)
     if event.by_guard is not None and record.bad_since is not None:
         # Only a person's rollout speaks for a bad release: the guard puts one back where nothing better can start.
         record = replace(record, bad_since=ledger.length)
@@ -141,8 +146,48 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
     )  # fmt: skip
 
 
+def _configured(ledger: Ledger, event: RevisionConfigured) -> Ledger:
+    """The present release has this configuration, and has had it since its rollout: all that is said of it holds."""
+    before = ledger.records.get(ledger.present or "")
+    if before is None or before.template != event.template or before.release == event.release:
+        return ledger
+    key, old = event.release.key, before.release.key
+    unearned = replace(before, good_at=None, stood=0.0, snapshot="", good_on=frozenset(), unmeasured=())
+    record = replace(unearned, configuration=event.configuration, contents=event.contents)
+    known = ledger.records.get(key)
+    if known is not None:
+        record = replace(
+            _worse(known, before),
+            revision=before.revision,
+            blob=before.blob,
+            last_live=before.last_live,
+            contents=event.contents or known.contents,
+        )
+    records = {**ledger.records, key: record}
+    if not before.configuration and unearned == before and before.first_live == before.last_live:
+        # It was never known as anything else.
+        del records[old]
+    rollouts, veto = (*ledger.rollouts[:-1], replace(ledger.rollouts[-1], template=key)), ledger.veto
+    if veto is not None and veto.template == old:
+        veto = replace(veto, template=key)
+    return replace(ledger, records=records, present=key, rollouts=rollouts, veto=veto)
+
+
+def _worse(known: Record, live: Record) -> Record:
+    """The known record, bad for what was found since the same release became `live` with an unknown configuration."""
+    if live.bad_since is None or live.bad_since < live.last_live:
+        return known
+    return replace(
+        known,
+        bad_at=live.bad_at,
+        bad_since=live.bad_since,
+        bad_reason=live.bad_reason,
+        objection=live.objection or known.objection,
+    )
+
+
 def _renewed(ledger: Ledger, event: RevisionNumbered | RevisionKept | PodsReplaced) -> Ledger:
-    record = ledger.records.get(event.release.key)
+    record = ledger.record_of(event.release)
     if record is None:
         return ledger
     if isinstance(event, RevisionKept):
@@ -198,25 +243,31 @@ def _left(ledger: Ledger, template: str, at: datetime, reason: Reason) -> Ledger
 
 
 def _marked(ledger: Ledger, event: RevisionMarked) -> Ledger:
-    record = ledger.records.get(event.release.key)
+    record = ledger.record_of(event.release)
     if record is None:
         return ledger
     if event.mark is Mark.NOT_BAD:
         return _with(ledger, record.lifted)
     record = replace(record, objection=event.words or NoReasonGiven())
-    if ledger.veto is not None and ledger.veto.template == event.release.key:
+    if ledger.veto is not None and ledger.veto.template == record.release.key:
         ledger = replace(ledger, veto=None)
-    return _bad(_with(ledger, record), event.release.key, event.at, MarkedBad(event.words))
+    return _bad(_with(ledger, record), record.release.key, event.at, MarkedBad(event.words))
+
+
+def _found_bad(ledger: Ledger, event: RevisionBad) -> Ledger:
+    record = ledger.record_of(event.release)
+    return ledger if record is None else _bad(ledger, record.release.key, event.at, event.reason)
 
 
 _FOLDS: Mapping[type[Event], Callable[[Ledger, Any], Ledger]] = {
     RevisionSeeded: _seeded,
     RevisionLive: _live,
+    RevisionConfigured: _configured,
     RevisionNumbered: _renewed,
     RevisionKept: _renewed,
     PodsReplaced: _renewed,
     RevisionGood: _good,
-    RevisionBad: lambda ledger, event: _bad(ledger, event.release.key, event.at, event.reason),
+    RevisionBad: _found_bad,
     RevisionMarked: _marked,
     RunAnswered: _answered,
     RunOpened: _opened,

@@ -56,12 +56,13 @@ def releases_to_keep(state: State, policy: LedgerPolicy) -> frozenset[str]:
     """
     kept = set()
     for ledger in state.ledgers.values():
-        kept |= {r.blob for r in ledger.records.values() if r.release.key == ledger.present}
+        present = ledger.records.get(ledger.present or "")
+        kept |= {present.blob, *present.contents.values()} - {""} if present is not None else set()
         lifted = [r.lifted for r in ledger.records.values() if r.bad_since is not None]
         for records, status in itertools.product((ledger.records.values(), lifted), _USABLE):
             usable = [r for r in records if r.status(policy) is status]
             newest = sorted(usable, key=lambda r: r.last_live)[-policy.keep :]
-            kept |= {digest for r in newest for digest in (r.blob, r.snapshot) if digest}
+            kept |= {digest for r in newest for digest in r.blobs}
     for run in map(state.runs.__getitem__, state.open):
         kept |= {digest for step in run.opened.plan.steps for digest in step.blobs}
         kept |= {run.opened.snapshot} - {""}

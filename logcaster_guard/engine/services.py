@@ -15,6 +15,7 @@ from logcaster_guard.engine.live_workload import LiveWorkload
 from logcaster_guard.engine.operator_inbox import OperatorInbox
 from logcaster_guard.engine.problem_tracker import Problems
 from logcaster_guard.engine.sampling import Sampler
+from logcaster_guard.engine.target_configuration import NotFollowed, TargetConfiguration
 from logcaster_guard.ports import Blobs, Channel, Clock, Cluster, Journal, Rights, Source
 
 
@@ -72,8 +73,9 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class TargetContext:
-    """One target, where its live workload is found, and what is counted of it."""
+    """One target, where its live workload is found, what is counted of it, and the configuration that its pods read."""
 
     target: Target
     live_workload: LiveWorkload
     counters: Counters = field(default_factory=Counters)
+    configuration: TargetConfiguration = field(default_factory=NotFollowed)
