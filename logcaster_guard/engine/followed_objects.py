@@ -147,22 +147,25 @@ class FollowedObjects:
                 version=latest.resource_version,
                 missed=latest.gap,
             )
-        self._tell(followed, "configuration.not_followed", "" if left_out is None else english().text(left_out))
+        self._tell(followed, "" if left_out is None else english().text(left_out))
 
-    def _tell(self, followed: FollowedObject, event: str, reason: str) -> None:
+    def _tell(self, followed: FollowedObject, left_out: str) -> None:
         """What keeps the object from being followed, once for each reason, and that nothing does any more."""
-        if followed.fault:
-            event, reason = "configuration.unread", english().text(followed.fault)
-            if not followed.forbidden:
-                # A server that is away says each time a little else.
-                self._lines.warning(event, about=str(followed.object), object=str(followed.object), detail=reason)
-                return
-        before = self._told.get(followed.object, "")
+        one, fault = str(followed.object), english().text(followed.fault)
+        if fault and not followed.forbidden:
+            # A server that is away says each time a little else.
+            self._lines.warning("configuration.unread", about=one, object=one, detail=fault)
+            return
+        before, reason = self._told.get(followed.object, ""), fault or left_out
         self._told[followed.object] = reason
-        if reason and reason != before:
-            self._log.warning(event, object=str(followed.object), detail=reason)
-        elif before and not reason:
-            self._log.info("configuration.followed", object=str(followed.object))
+        if reason == before:
+            return
+        if fault:
+            self._log.warning("configuration.unread", object=one, detail=fault)
+        elif left_out:
+            self._log.warning("configuration.not_followed", object=one, detail=left_out)
+        else:
+            self._log.info("configuration.followed", object=one)
 
     def _now(self) -> Moment:
         return Moment(self._clock.monotonic(), self._clock.now())
