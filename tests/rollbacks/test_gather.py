@@ -30,7 +30,7 @@ COLOURED = replace(PLAIN, deployment="web-green", environments={"blue": "web-blu
 POLICY = Policy(
     gradual=GradualPolicy(window=60.0, hold=600.0), blue_green=BlueGreenPolicy(window=90.0)
 )  # fmt: skip
-VOLUMES = [{"name": "a", "persistentVolumeClaim": {"claimName": "data"}}, {"name": "b", "emptyDir": {}}]
+VOLUMES: list[Any] = [{"name": "a", "persistentVolumeClaim": {"claimName": "data"}}, {"name": "b", "emptyDir": {}}]
 VOLUMES += [{"name": "c", "persistentVolumeClaim": {"claimName": "gone"}}]
 
 
@@ -60,6 +60,7 @@ class World:
         return PlanningPorts(self.cluster, self.blobs, inspect)
 
     async def request(self, target: Target, *others: Record) -> Request:
+        """A rollback to the saved release, or to one of the others."""
         blob = await self.blobs.put(Release(self.good).to_bytes())
         workload = Workload(self.cluster.object(Kind.DEPLOYMENT, target.deployment or ""))
         return request(workload, Record("good", "1", blob, ("web:1",), 0, 0), *others, target=target, policy=POLICY)
