@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from typing import Any, get_args, get_type_hints
@@ -176,7 +176,11 @@ def _inlined(schema: Any, named: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an
 
 def _shallow(value: Any) -> dict[str, Any]:  # noqa: ANN401 # any dataclass
     told = ((f, getattr(value, f.name)) for f in fields(value))
-    return {f.name: part for f, part in told if not (f.metadata.get("left_out") and part == f.default)}
+    return {f.name: part for f, part in told if not (f.metadata.get("left_out") and part == _default(f))}
+
+
+def _default(field: Field[Any]) -> Any:  # noqa: ANN401 - any value
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def _plain(value: object) -> object:

@@ -86,6 +86,7 @@ STEPS: Mapping[str, str] = {
     "suspend_owner": "the GitOps owner is suspended",
     "raise_autoscaler_minimum": "the autoscaler may not shrink the target",
     "pin_autoscaler": "the autoscaler keeps production at its next size",
+    "restore_config_map": "the ConfigMap holds what the good release read",
     "restore_template": "the good pod template is written",
     "restore_variables": "the good environment variables are written",
     "delete_stuck_pods": "no pod holds the rollout up",

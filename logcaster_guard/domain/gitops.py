@@ -22,6 +22,7 @@ from typing import Any
 
 from logcaster_guard.domain.field_owners import MANAGER, entries_of
 from logcaster_guard.domain.planning_reasons import OwnerNamed
+from logcaster_guard.domain.releases import pointer
 
 Json = dict[str, Any]
 
@@ -306,7 +307,7 @@ def suspending(owner: Mapping[str, Any], run: str, token: str) -> list[Json]:
     mark = json.dumps({"run": run, "fields": fields_of(owner), "token": token})
     annotations = (owner.get("metadata") or {}).get("annotations")
     noted: list[Json] = [] if annotations else [{"op": "add", "path": "/metadata/annotations", "value": {}}]
-    noted += [{"op": "add", "path": f"/metadata/annotations/{_pointer(MARK)}", "value": mark}]
+    noted += [{"op": "add", "path": f"/metadata/annotations/{pointer(MARK)}", "value": mark}]
     if _is_application(owner):
         return [_at_version(owner), *noted, {"op": "remove", "path": "/spec/syncPolicy/automated"}]
     return [_at_version(owner), *noted, {"op": "add", "path": "/spec/suspend", "value": True}]
@@ -334,7 +335,7 @@ def resuming(owner: Mapping[str, Any], fields: Mapping[str, Any]) -> list[Json]:
 
 def unmarking(owner: Mapping[str, Any]) -> list[Json]:
     """The JSON Patch that takes the mark away and leaves everything else as it is."""
-    return [_at_version(owner), {"op": "remove", "path": f"/metadata/annotations/{_pointer(MARK)}"}]
+    return [_at_version(owner), {"op": "remove", "path": f"/metadata/annotations/{pointer(MARK)}"}]
 
 
 def _is_application(owner: Mapping[str, Any]) -> bool:
@@ -343,8 +344,3 @@ def _is_application(owner: Mapping[str, Any]) -> bool:
 
 def _at_version(raw: Mapping[str, Any]) -> Json:
     return {"op": "replace", "path": "/metadata/resourceVersion", "value": raw["metadata"]["resourceVersion"]}
-
-
-def _pointer(key: str) -> str:
-    """A key as a part of an RFC 6901 pointer."""
-    return key.replace("~", "~0").replace("/", "~1")

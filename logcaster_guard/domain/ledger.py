@@ -37,6 +37,10 @@ class Record:
     `snapshot` is the digest of the manifests as they were when it earned good last, `good_on` are the signals that had
     given a value by then, `unmeasured` the rules that never saw this release. `objection` is what a person said who
     marked it bad, empty where nobody did.
+    `contents` tells what the objects of its configuration held as its pods read them: by `str(ConfigObject)` the digest
+    of the blob with the manifest, empty where the object was absent. What is missing could not be read or kept.
+    `readable` is the digest of what these hold, where `configuration` tells of more: checksums in the template's
+    annotations, perhaps of what nobody can put back.
     """
 
     template: str
@@ -55,6 +59,8 @@ class Record:
     good_on: frozenset[str] = frozenset()
     unmeasured: tuple[str, ...] = ()
     configuration: str = ""
+    contents: Mapping[str, str] = field(default_factory=dict, hash=False)
+    readable: str = ""
 
     @property
     def release(self) -> ReleaseId:
@@ -93,6 +99,16 @@ class Record:
                 return 1 if self.stood >= policy.presumed_after else 2
             case ReleaseStatus.UNPROVEN | ReleaseStatus.BAD:
                 return -1
+
+    @property
+    def restorable(self) -> str:
+        """The digest of what can be put back of its configuration; empty where that is unknown."""
+        return self.readable or self.configuration
+
+    @property
+    def blobs(self) -> frozenset[str]:
+        """The digests of what is saved of it: template, manifests, and what the objects of its configuration held."""
+        return frozenset({self.blob, self.snapshot, *self.contents.values()}) - {""}
 
     @property
     def lifted(self) -> Record:
@@ -166,6 +182,11 @@ class Ledger:
     length: int = 0
 
     @property
+    def live(self) -> Record | None:
+        """The record of the present release; None before anything is known."""
+        return self.records.get(self.present or "")
+
+    @property
     def rollout(self) -> Rollout | None:
         """The rollout of the present release; None before anything is known."""
         return self.rollouts[-1] if self.rollouts else None
@@ -190,26 +211,48 @@ class Ledger:
         since = self.rollouts.index(rollout) if rollout is not None else 0
         return frozenset(r.template for r in self.rollouts[since:])
 
+    def record_of(self, release: ReleaseId) -> Record | None:
+        """The record of a release; of an unknown configuration the one that was live last with the template."""
+        found = self.records.get(release.key)
+        if found is not None or release.configuration:
+            return found
+        same = [record for record in self.records.values() if record.template == release.template]
+        return max(same, key=lambda record: record.last_live, default=None)
+
     def destination(self, policy: LedgerPolicy) -> Record | None:
         """Where a rollback goes: the best of `destinations`."""
         return next(iter(self.destinations(policy)), None)
 
     def destinations(self, policy: LedgerPolicy) -> Sequence[Record]:
-        """Every release that a rollback may go to: of those with the most merit the one that was live last first."""
-        merits = {r: r.merit(policy) for r in self.records.values() if r.release.key != self.present and r.blob}
+        """Every release that a rollback may go to: of those with the most merit the one that was live last first.
+
+        It differs from the present one in what can be put back: what is unknown of a configuration cannot.
+        """
+        merits = {r: r.merit(policy) for r in self.records.values() if r.blob and self._is_another(r)}
         best = min((merit for merit in merits.values() if merit >= 0), default=None)
-        return sorted((r for r, merit in merits.items() if merit == best), key=lambda r: r.last_live, reverse=True)
+        found = (r for r, merit in merits.items() if merit == best)
+        return sorted(found, key=lambda r: (r.last_live, r.configuration != ""), reverse=True)
+
+    def _is_another(self, record: Record) -> bool:
+        """Whether the release is known to differ from the present one."""
+        live = self.live
+        if live is None or record.template != live.template:
+            return True
+        return record.restorable != live.restorable and "" not in {record.restorable, live.restorable}
 
     def named(self, name: str) -> Sequence[Record]:
         """The releases that people may mean by `name`; see the function of that name."""
         return [self.records[k] for k in named({k: r.revision for k, r in self.records.items()}, name)]
 
-    def is_undo(self, template: str) -> bool:
-        """Whether going from the present release to `template` goes back to an older one that is not bad."""
-        new, old = self.records.get(template), self.records.get(self.present or "")
-        if new is None or old is None or new.release == old.release or new.bad_since is not None:
-            return False
-        return new.first_live < old.first_live
+    def is_undo(self, release: ReleaseId) -> bool:
+        """Whether going from the present release to this one goes back to an older one that is not bad.
+
+        Of an unknown configuration: to any release of the template that is.
+        """
+        old = self.live
+        known = [r for r in self.records.values() if r.template == release.template and r != old]
+        meant = [r for r in known if release.configuration in {"", r.configuration}]
+        return old is not None and any(r.bad_since is None and r.first_live < old.first_live for r in meant)
 
 
 def named(revisions: Mapping[str, str], name: str) -> Sequence[str]:

@@ -14,6 +14,7 @@ from logcaster_guard.domain.events import (
     Event,
     PodsReplaced,
     RevisionBad,
+    RevisionConfigured,
     RevisionGood,
     RevisionKept,
     RevisionLive,
@@ -71,8 +72,10 @@ def _opened(ledger: Ledger, event: RunOpened) -> Ledger:
         # Whoever asks for the rollback thinks otherwise.
         ledger = replace(ledger, veto=None)
     if event.attributed:
-        for template in {event.plan.origin.key, *ledger.suspected(event.onset or event.at)}:
-            ledger = _left(ledger, template, event.at, FiredAfterRollout(event.rule))
+        origin = ledger.record_of(event.plan.origin)
+        left = {origin.release.key} if origin is not None else set[str]()
+        for key in left | ledger.suspected(event.onset or event.at):
+            ledger = _left(ledger, key, event.at, FiredAfterRollout(event.rule))
     return ledger
 
 
@@ -121,17 +124,8 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
             left_by: Reason = UndoLeft() if event.by_guard is None else RunLeft(event.by_guard)
             ledger = _left(ledger, before.release.key, event.at, left_by)
     known = ledger.records.get(key)
-    record = Record(
-        template=event.template,
-        configuration=event.configuration,
-        revision=event.revision,
-        blob=event.blob,
-        images=event.images,
-        first_live=ledger.length,
-        last_live=ledger.length,
-    )
-    if known is not None:
-        record = replace(known, revision=event.revision, blob=event.blob, last_live=ledger.length)
+    record = _new(ledger, event) if known is None else replace(known, revision=event.revision, blob=event.blob)
+    record = replace(record, last_live=ledger.length, contents=event.contents or record.contents)
     if event.by_guard is not None and record.bad_since is not None:
         # Only a person's rollout speaks for a bad release: the guard puts one back where nothing better can start.
         record = replace(record, bad_since=ledger.length)
@@ -141,8 +135,72 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
     )  # fmt: skip
 
 
+def _new(ledger: Ledger, event: RevisionLive) -> Record:
+    """The record of a release that is live for the first time, or of a known template whose configuration is open."""
+    same = [r.first_live for r in ledger.records.values() if r.template == event.template and not event.configuration]
+    return Record(
+        template=event.template,
+        configuration=event.configuration,
+        readable=event.readable,
+        revision=event.revision,
+        blob=event.blob,
+        images=event.images,
+        first_live=min([ledger.length, *same]),
+        last_live=ledger.length,
+    )
+
+
+def _configured(ledger: Ledger, event: RevisionConfigured) -> Ledger:
+    """The present release has this configuration, and has had it since its rollout: all that is said of it holds."""
+    live, rollouts, veto, key = ledger.live, ledger.rollouts, ledger.veto, event.release.key
+    if live is None or live.template != event.template or live.release == event.release:
+        return ledger
+    records, old, known = dict(ledger.records), live.release.key, ledger.records.get(key)
+    unearned = replace(live, good_at=None, stood=0.0, snapshot="", good_on=frozenset(), unmeasured=())
+    records[key] = replace(
+        unearned if known is None else _worse(known, live),
+        configuration=event.configuration,
+        readable=event.readable,
+        contents=event.contents or ({} if known is None else known.contents),
+        revision=live.revision,
+        blob=event.blob or live.blob,
+        last_live=live.last_live,
+    )
+    if not live.configuration and unearned == live and not _was_bad_before(live):
+        # Nothing is known of it that is not of this configuration.
+        del records[old]
+        rollouts = tuple(_renamed(rollout, old, key) for rollout in rollouts)
+    rollouts = (*rollouts[:-1], replace(rollouts[-1], template=key))
+    if veto is not None and veto.template == old:
+        veto = replace(veto, template=key)
+    return replace(ledger, records=records, present=key, rollouts=rollouts, veto=veto)
+
+
+def _renamed(rollout: Rollout, old: str, key: str) -> Rollout:
+    template = key if rollout.template == old else rollout.template
+    return replace(rollout, template=template, previous=key if rollout.previous == old else rollout.previous)
+
+
+def _was_bad_before(live: Record) -> bool:
+    """Whether it is bad for what was found before it became live this time, with perhaps another configuration."""
+    return live.bad_since is not None and live.bad_since < live.last_live
+
+
+def _worse(known: Record, live: Record) -> Record:
+    """The known record, bad for what was found since the same release became `live` with an unknown configuration."""
+    if live.bad_since is None or _was_bad_before(live):
+        return known
+    return replace(
+        known,
+        bad_at=live.bad_at,
+        bad_since=live.bad_since,
+        bad_reason=live.bad_reason,
+        objection=live.objection or known.objection,
+    )
+
+
 def _renewed(ledger: Ledger, event: RevisionNumbered | RevisionKept | PodsReplaced) -> Ledger:
-    record = ledger.records.get(event.release.key)
+    record = ledger.record_of(event.release)
     if record is None:
         return ledger
     if isinstance(event, RevisionKept):
@@ -198,25 +256,31 @@ def _left(ledger: Ledger, template: str, at: datetime, reason: Reason) -> Ledger
 
 
 def _marked(ledger: Ledger, event: RevisionMarked) -> Ledger:
-    record = ledger.records.get(event.release.key)
+    record = ledger.record_of(event.release)
     if record is None:
         return ledger
     if event.mark is Mark.NOT_BAD:
         return _with(ledger, record.lifted)
     record = replace(record, objection=event.words or NoReasonGiven())
-    if ledger.veto is not None and ledger.veto.template == event.release.key:
+    if ledger.veto is not None and ledger.veto.template == record.release.key:
         ledger = replace(ledger, veto=None)
-    return _bad(_with(ledger, record), event.release.key, event.at, MarkedBad(event.words))
+    return _bad(_with(ledger, record), record.release.key, event.at, MarkedBad(event.words))
+
+
+def _found_bad(ledger: Ledger, event: RevisionBad) -> Ledger:
+    record = ledger.record_of(event.release)
+    return ledger if record is None else _bad(ledger, record.release.key, event.at, event.reason)
 
 
 _FOLDS: Mapping[type[Event], Callable[[Ledger, Any], Ledger]] = {
     RevisionSeeded: _seeded,
     RevisionLive: _live,
+    RevisionConfigured: _configured,
     RevisionNumbered: _renewed,
     RevisionKept: _renewed,
     PodsReplaced: _renewed,
     RevisionGood: _good,
-    RevisionBad: lambda ledger, event: _bad(ledger, event.release.key, event.at, event.reason),
+    RevisionBad: _found_bad,
     RevisionMarked: _marked,
     RunAnswered: _answered,
     RunOpened: _opened,

@@ -135,6 +135,20 @@ class ToRestoreEnvironment(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class ToRestoreConfigMap(Message):
+    """Give a ConfigMap back what the good release's pods read; it is `gone` where it has to be made again.
+
+    Each of `keys` has a mark: `+` it comes, `-` it goes, `~` it holds something else. There are `more`.
+    """
+
+    config_map: str
+    keys: tuple[str, ...]
+    more: int
+    gone: bool
+    kind: Literal["plan.restore_config_map"] = "plan.restore_config_map"
+
+
+@dataclass(frozen=True, slots=True)
 class ToRestoreTemplate(Message):
     """Put the good release's template into the workload."""
 

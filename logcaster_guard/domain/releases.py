@@ -97,10 +97,10 @@ def restoring_patch(workload: Workload, release: Release) -> Sequence[Json]:
         {"op": "replace", "path": "/metadata/resourceVersion", "value": workload.resource_version},
         {"op": "replace", "path": "/spec/template", "value": release.template},
     ]
-    operations += _annotation(workload, CHANGE_CAUSE, release.change_cause)
+    operations += annotation_patch(workload.raw, CHANGE_CAUSE, release.change_cause)
     applied = _last_applied_with(workload.last_applied, release.applied_template)
     if applied is not None:
-        operations += _annotation(workload, LAST_APPLIED, applied)
+        operations += annotation_patch(workload.raw, LAST_APPLIED, applied)
     return operations
 
 
@@ -119,19 +119,19 @@ def applied_set(workload: Workload, release: Release, manager: str) -> Json | No
         fields = entry.get("fieldsV1") or {}
         if entry.get("manager") != manager or entry.get("operation") != "Apply" or "f:spec" not in fields:
             continue
-        body: Json = owned(workload.raw, fields)
-        body["apiVersion"], body["kind"] = "apps/v1", workload.kind
-        metadata = body.setdefault("metadata", {})
-        metadata.update(
-            name=workload.name, namespace=workload.namespace, uid=workload.uid,
-            resourceVersion=workload.resource_version,
-        )  # fmt: skip
-        annotations = metadata.get("annotations", {})
+        body = bound_to(workload.raw, owned(workload.raw, fields), "apps/v1", workload.kind)
+        annotations = body["metadata"].get("annotations", {})
         if CHANGE_CAUSE in annotations:
             annotations[CHANGE_CAUSE] = release.change_cause or ""
         body.setdefault("spec", {})["template"] = release.template
         return body
     return None
+
+
+def bound_to(raw: Json, fields: Json, api_version: str, kind: str) -> Json:
+    """The body of an apply of these fields, which is refused unless the object is as it was looked at in `raw`."""
+    known = {key: raw["metadata"][key] for key in ("name", "namespace", "uid", "resourceVersion")}
+    return {**fields, "apiVersion": api_version, "kind": kind, "metadata": {**fields.get("metadata", {}), **known}}
 
 
 def owned(value: Any, fields: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any JSON value
@@ -180,13 +180,20 @@ def _last_applied_with(last_applied: str | None, template: Json | None) -> str |
     return json.dumps(body, separators=(",", ":")) + "\n"
 
 
-def _annotation(workload: Workload, name: str, value: str | None) -> list[Json]:
-    path = "/metadata/annotations/" + name.replace("~", "~0").replace("/", "~1")
-    present = workload.annotations.get(name)
+def annotation_patch(raw: Json, name: str, value: str | None) -> list[Json]:
+    """The JSON Patch that gives an object this annotation; None: takes it away."""
+    path = "/metadata/annotations/" + pointer(name)
+    annotations = raw["metadata"].get("annotations") or {}
+    present = annotations.get(name)
     if value == present:
         return []
     if value is None:
         return [{"op": "remove", "path": path}]
-    if not workload.annotations:
+    if not annotations:
         return [{"op": "add", "path": "/metadata/annotations", "value": {name: value}}]
     return [{"op": "add", "path": path, "value": value}]
+
+
+def pointer(key: str) -> str:
+    """A key as a part of an RFC 6901 pointer."""
+    return key.replace("~", "~0").replace("/", "~1")

@@ -50,6 +50,16 @@ class WorkloadBeingDeleted(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigMapEdited(Message):
+    """Somebody set `keys` of a ConfigMap, or none where it was made immutable."""
+
+    config_map: str
+    keys: tuple[str, ...]
+    who: Reason
+    kind: Literal["theirs.config_map_edited"] = "theirs.config_map_edited"
+
+
+@dataclass(frozen=True, slots=True)
 class GoodReleaseOut(Message):
     """Somebody rolled the good release out already."""
 

@@ -41,9 +41,10 @@ class TriggerState:
     """A rule on a target.
 
     `onset`: when the present breach began. `credit`: seconds proven met of the rule's duration, counted up to
-    `credited_to`. `interrupted`: something unknown lies between `credited_to` and now. `quiet_at`: when the condition
-    was last known not to be met. `gap_from`: since when the source answers without a number. `restored`: rebuilt from
-    the journal and not yet met in this process. `cooling_until`: only shown, the guardrail decides.
+    `credited_to`, which only an inactive trigger does not have. `interrupted`: something unknown lies between
+    `credited_to` and now. `quiet_at`: when the condition was last known not to be met. `gap_from`: since when the
+    source answers without a number. `restored`: rebuilt from the journal and not yet met in this process.
+    `cooling_until`: only shown, the guardrail decides.
     """
 
     phase: Phase = Phase.INACTIVE
@@ -71,7 +72,7 @@ class TriggerState:
 
     def unproven_since(self, now: float, staleness: float) -> float | None:
         """Start of the stretch up to `now` that only range data could credit; None if readings cover it."""
-        if self.phase is Phase.INACTIVE or self.credited_to is None:
+        if self.credited_to is None:
             return None
         return self.credited_to if self.interrupted or now - self.credited_to > staleness else None
 
@@ -123,7 +124,7 @@ def _unknown(
 def _met(
     state: TriggerState, rule: Rule, now: float, staleness: float, fresh: bool
 ) -> tuple[TriggerState, Change | None]:
-    if state.phase is Phase.INACTIVE or state.credited_to is None:
+    if state.credited_to is None:
         begun = replace(
             state, phase=Phase.PENDING, onset=now, credit=0.0, credited_to=now, interrupted=False, known_at=now,
             gap_from=None, restored=False,
@@ -197,7 +198,7 @@ def refine(
     for at in _back_to_not_met(samples, now, max(hole, step * 1.5)):
         credit += max(0.0, onset - max(at, floor)) if onset - at <= step * 1.5 else 0.0
         onset = at
-    return replace(state, onset=max(onset, quiet_at), credit=credit, credited_to=now)
+    return replace(state, onset=max(onset, quiet_at), credit=credit)
 
 
 def earlier_onset(state: TriggerState, samples: Sequence[Sample], *, step: float, hole: float) -> TriggerState:

@@ -108,6 +108,14 @@ class WantsRevision(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigMapHolds(Message):
+    """A ConfigMap holds what was saved of it."""
+
+    config_map: str
+    kind: Literal["seen.config_map_holds"] = "seen.config_map_holds"
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceSelects(Message):
     """What the Service selects, as `label=value`."""
 

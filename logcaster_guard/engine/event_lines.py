@@ -10,12 +10,21 @@ from typing import Any
 
 import structlog
 
-from logcaster_guard.domain.events import AnswerDenied, Event, NoticeQueued, RevisionLive, RevisionSeeded, RunOpened
+from logcaster_guard.domain.events import (
+    AnswerDenied,
+    Event,
+    NoticeQueued,
+    OfRelease,
+    RevisionConfigured,
+    RevisionLive,
+    RevisionSeeded,
+    RunOpened,
+)
 from logcaster_guard.domain.message import Message
 from logcaster_guard.messages.runs import asked, left_in_place
 from logcaster_guard.messages.texts import english
 
-_UNTOLD = frozenset({"at", "plan", "blob", "uid", "holds", "target"})
+_UNTOLD = frozenset({"at", "plan", "blob", "uid", "holds", "target", "contents", "manifests"})
 
 
 def write(log: structlog.typing.FilteringBoundLogger, event: Event, *, target: str | None) -> None:
@@ -40,8 +49,10 @@ def _fields(event: Event) -> dict[str, Any]:
             **_question(event),
         }
         fields |= {} if plan.leftover is None else {"leftover": english().text(left_in_place(plan.leftover))}
-    if isinstance(event, RevisionLive | RevisionSeeded):
+    if isinstance(event, RevisionLive | RevisionConfigured | RevisionSeeded):
         fields["template"] = event.template[:12]
+    if isinstance(event, OfRelease) and not event.configuration:
+        del fields["configuration"]
     return fields
 
 

@@ -12,6 +12,7 @@ import structlog
 
 from logcaster_guard.domain.errors import GuardError, JournalConflict, JournalOutOfReach, JournalUnavailable
 from logcaster_guard.domain.events import (
+    ConfigurationSeen,
     Event,
     NoticeQueued,
     NoticeSettled,
@@ -52,19 +53,22 @@ def run_stream(run: str) -> str:
 def releases_to_keep(state: State, policy: LedgerPolicy) -> frozenset[str]:
     """Digests of the releases that a rollback may need: present, newest good and presumed ones, open runs' own.
 
-    Also the newest bad ones that would be good if a person lifted that.
+    Also the newest bad ones that would be good if a person lifted that, and what is known of the configuration.
     """
     kept = set()
     for ledger in state.ledgers.values():
-        kept |= {r.blob for r in ledger.records.values() if r.release.key == ledger.present}
+        present = ledger.records.get(ledger.present or "")
+        kept |= {present.blob, *present.contents.values()} - {""} if present is not None else set()
         lifted = [r.lifted for r in ledger.records.values() if r.bad_since is not None]
         for records, status in itertools.product((ledger.records.values(), lifted), _USABLE):
             usable = [r for r in records if r.status(policy) is status]
             newest = sorted(usable, key=lambda r: r.last_live)[-policy.keep :]
-            kept |= {digest for r in newest for digest in (r.blob, r.snapshot) if digest}
+            kept |= {digest for r in newest for digest in r.blobs}
     for run in map(state.runs.__getitem__, state.open):
         kept |= {digest for step in run.opened.plan.steps for digest in step.blobs}
         kept |= {run.opened.snapshot} - {""}
+    for seen in state.configurations.values():
+        kept |= {seen.blob, *seen.manifests}
     return frozenset(kept)
 
 
@@ -195,6 +199,10 @@ class JournalState:
     def resuming(self, target: str, owner: str) -> Reason | None:
         """Why the guard meant to resume this suspended owner; None if it did not yet."""
         return self._state.resuming.get((target, owner))
+
+    def configuration(self, target: str) -> ConfigurationSeen | None:
+        """What was known last of the configuration of the target; None if nothing was."""
+        return self._state.configurations.get(target)
 
     def last_closed(self, target: str) -> RunClosed | None:
         """How the run of the target that closed last ended."""

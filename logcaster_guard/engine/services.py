@@ -15,7 +15,8 @@ from logcaster_guard.engine.live_workload import LiveWorkload
 from logcaster_guard.engine.operator_inbox import OperatorInbox
 from logcaster_guard.engine.problem_tracker import Problems
 from logcaster_guard.engine.sampling import Sampler
-from logcaster_guard.ports import Blobs, Channel, Clock, Cluster, Journal, Rights, Source
+from logcaster_guard.engine.target_configuration import NotFollowed, TargetConfiguration
+from logcaster_guard.ports import Blobs, Channel, Clock, Cluster, Journal, Listings, Rights, Source, Watches
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class GuardPorts:
     """What the guard reaches the outside through.
 
     `view` is for what is only watched. `rights` tells what its account may do; if None, only a refused write shows it.
+    Without `watches` and `listings` no configuration is followed.
     """
 
     cluster: Cluster
@@ -43,6 +45,8 @@ class GuardPorts:
     channels: Sequence[Channel]
     clock: Clock
     rights: Rights | None = None
+    watches: Watches | None = None
+    listings: Listings | None = None
 
 
 @dataclass(slots=True)
@@ -72,8 +76,9 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class TargetContext:
-    """One target, where its live workload is found, and what is counted of it."""
+    """One target, where its live workload is found, what is counted of it, and the configuration that its pods read."""
 
     target: Target
     live_workload: LiveWorkload
     counters: Counters = field(default_factory=Counters)
+    configuration: TargetConfiguration = field(default_factory=NotFollowed)

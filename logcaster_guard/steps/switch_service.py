@@ -15,6 +15,7 @@ from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
 from logcaster_guard.domain.plan_lines import ToSwitchService
 from logcaster_guard.domain.reasons import GiveSelectorBack
+from logcaster_guard.domain.releases import pointer
 from logcaster_guard.domain.rights import SWITCHING_ROLE, Right
 from logcaster_guard.domain.runs import ABANDONED, DESTINATION_BAD, FAILED, INCONCLUSIVE, Run
 from logcaster_guard.domain.step_observations import BeforeCannotServe, OtherBelowFloor
@@ -154,7 +155,7 @@ class SwitchServiceHandler:
         metadata = service["metadata"]
         patch: list[Json] = [
             {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
-            {"op": "replace", "path": f"/spec/selector/{_pointer(label)}", "value": value},
+            {"op": "replace", "path": f"/spec/selector/{pointer(label)}", "value": value},
         ]
         await self._cluster.json_patch(Kind.SERVICE, run.opened.plan.namespace, metadata["name"], patch)
 
@@ -165,11 +166,6 @@ def _step(run: Run) -> SwitchService:
 
 def _switched(run: Run, step: SwitchService) -> dict[str, str]:
     return {**(run.opened.plan.selector or {}), step.label: step.after}
-
-
-def _pointer(key: str) -> str:
-    """A key as a part of an RFC 6901 pointer."""
-    return key.replace("~", "~0").replace("/", "~1")
 
 
 def _remedy(plan: Plan, owed: Compensation) -> Remedy:

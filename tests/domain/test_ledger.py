@@ -12,6 +12,7 @@ from logcaster_guard.domain.events import (
     Event,
     PodsReplaced,
     RevisionBad,
+    RevisionConfigured,
     RevisionGood,
     RevisionLive,
     RevisionMarked,
@@ -132,14 +133,14 @@ def test_a_second_rollback_does_not_return_to_the_bad_one() -> None:
 
 def test_an_undo_by_anyone_leaves_a_bad_revision() -> None:
     before: list[Event] = [live("v1"), good("v1"), live("v2")]
-    assert fold(before).is_undo("v1")
-    assert not fold(before).is_undo("v3")
-    assert not fold(before).is_undo("v2")
+    assert fold(before).is_undo(ReleaseId("v1"))
+    assert not fold(before).is_undo(ReleaseId("v3"))
+    assert not fold(before).is_undo(ReleaseId("v2"))
     assert release_status([*before, live("v1", undo_of="v2")], "v2") is ReleaseStatus.BAD
 
 
 def test_going_from_an_older_release_to_a_newer_one_is_no_undo() -> None:
-    assert not fold([live("v1"), live("v2"), live("v1", undo_of="v2")]).is_undo("v2")
+    assert not fold([live("v1"), live("v2"), live("v1", undo_of="v2")]).is_undo(ReleaseId("v2"))
 
 
 def test_bad_is_lifted_only_when_rolled_out_again_and_earned() -> None:
@@ -311,8 +312,8 @@ def _events(ledger: Ledger, move: str, name: str) -> list[Event]:
     known = ledger.present is not None and name in ledger.records
     match move:
         case "live" if name != ledger.present:
-            return [live(name, undo_of=ledger.present if ledger.is_undo(name) else None)]
-        case "undo" if ledger.is_undo(name):
+            return [live(name, undo_of=ledger.present if ledger.is_undo(ReleaseId(name)) else None)]
+        case "undo" if ledger.is_undo(ReleaseId(name)):
             return [live(name, undo_of=ledger.present)]
         case "good" if known:
             return [good(name)]
@@ -501,3 +502,66 @@ def test_an_undo_leaves_the_release_that_it_names_and_no_other_configuration_of_
     ledger = fold([configured("one", 0), configured("two", 1), left])
     statuses = {key: record.status(POLICY) for key, record in ledger.records.items()}
     assert statuses == {"t+one": ReleaseStatus.UNPROVEN, "t+two": ReleaseStatus.BAD}
+
+
+def known(configuration: str, template: str = "t") -> RevisionConfigured:
+    return RevisionConfigured(
+        at(5), template, "", {"ConfigMap default/c": f"blob of {configuration}"}, configuration=configuration
+    )
+
+
+def test_a_configuration_that_becomes_known_belongs_to_the_release_whose_rollout_goes_on() -> None:
+    ledger = fold([live("s"), live("t", 3), known("one")])
+    assert (sorted(ledger.records), ledger.present) == (["s", "t+one"], "t+one")
+    record = ledger.records["t+one"]
+    assert record.contents == {"ConfigMap default/c": "blob of one"}
+    assert record.blobs == {"blob t", "blob of one"}
+    assert [(r.template, r.earliest) for r in ledger.rollouts] == [("s", at(0)), ("t+one", at(3))]
+    assert ledger.rollout == replace(fold([live("s"), live("t", 3)]).rollouts[-1], template="t+one")
+
+
+def test_what_was_earned_while_the_configuration_was_unknown_stays_with_what_is_unknown() -> None:
+    ledger = fold([live("t"), good("t", 1), known("one")])
+    assert {k: r.status(POLICY) for k, r in ledger.records.items()} == {
+        "t": ReleaseStatus.GOOD, "t+one": ReleaseStatus.UNPROVEN,
+    }  # fmt: skip
+    assert ledger.destination(POLICY) is None, "nothing tells what it would put back"
+    seen = fold([seeded("t", 1), live("s"), live("t"), known("one")])
+    assert seen.records["t"].status(POLICY) is ReleaseStatus.PRESUMED_GOOD
+
+
+def test_a_configuration_that_was_known_before_is_the_same_release_again() -> None:
+    earned: list[Event] = [
+        live("t"),
+        known("one"),
+        replace(good("t", 1), configuration="one"),
+        live("s", 9),
+        live("t", 20),
+    ]
+    ledger = fold([*earned, known("one")])
+    assert (sorted(ledger.records), ledger.present) == (["s", "t+one"], "t+one")
+    assert ledger.records["t+one"].status(POLICY) is ReleaseStatus.GOOD
+    assert ledger.records["t+one"].last_live > ledger.records["s"].last_live
+    found_bad = RevisionBad(at(21), "t", "why")
+    assert fold([*earned, found_bad, known("one")]).records["t+one"].status(POLICY) is ReleaseStatus.BAD
+
+
+def test_what_people_said_of_a_release_holds_when_its_configuration_becomes_known() -> None:
+    before: list[Event] = [live("s"), good("s"), live("t", 3)]
+    objected = RevisionMarked(at(4), "t", Mark.BAD, "digest", "it loses requests")
+    marked = fold([*before, objected, known("one")]).records["t+one"]
+    assert (marked.status(POLICY), marked.objection) == (ReleaseStatus.BAD, "it loses requests")
+    late = fold([*before, known("one"), objected]).records["t+one"]
+    assert (late.status(POLICY), late.objection) == (ReleaseStatus.BAD, "it loses requests")
+    vetoed = [*before, VETO, known("one")]
+    veto = fold(vetoed).veto
+    assert veto is not None
+    assert veto.template == fold(vetoed).present == "t+one"
+
+
+@pytest.mark.parametrize(
+    "event", [known("one", "u"), replace(known("one"), configuration="two")], ids=["of another", "the same again"]
+)
+def test_what_is_told_of_a_configuration_that_is_not_the_present_ones_changes_nothing(event: Event) -> None:
+    before: list[Event] = [live("t"), known("two")]
+    assert fold([*before, event]) == fold(before)

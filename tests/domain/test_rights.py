@@ -13,6 +13,7 @@ from logcaster_guard.steps.delete_stuck_pods import DeleteStuckPods
 from logcaster_guard.steps.pin_autoscaler import PinAutoscaler
 from logcaster_guard.steps.raise_autoscaler_minimum import RaiseAutoscalerMinimum
 from logcaster_guard.steps.remove_helper import RemoveHelper
+from logcaster_guard.steps.restore_config_map import RestoreConfigMap
 from logcaster_guard.steps.restore_environment import RestoreEnvironment
 from logcaster_guard.steps.restore_template import RestoreTemplate
 from logcaster_guard.steps.restore_variables import RestoreVariables
@@ -40,6 +41,7 @@ PLAN = Plan(
 )
 WEB, HELPER = ("apps", "deployments", "shop", "web"), ("apps", "deployments", "shop", "web-rollback")
 AUTOSCALER = ("autoscaling", "horizontalpodautoscalers", "shop", "hpa")
+CONFIG_MAP = ("", "configmaps", "shop", "c")
 MADE = ("create", "apps", "deployments", "shop", "")
 GRADUAL, SWITCHING = rights.GRADUAL_ROLE, rights.SWITCHING_ROLE
 FLUX = ("kustomize.toolkit.fluxcd.io", "kustomizations", "flux-system", "web")
@@ -47,6 +49,7 @@ ROWS: list[tuple[Write, list[Right]]] = [
     (SuspendOwner("Kustomization flux-system/web", "u", "r", "c"), [Right("patch", *FLUX, rights.OWNER_ROLE)]),
     (RaiseAutoscalerMinimum("hpa", "u", 3), [Right("patch", *AUTOSCALER)]),
     (PinAutoscaler("hpa", "u", 3), [Right("patch", *AUTOSCALER)]),
+    (RestoreConfigMap("c", "u", "blob", ()), [Right(v, *CONFIG_MAP, rights.CONFIG_ROLE) for v in ("get", "patch")]),
     (RestoreTemplate("blob"), [Right("patch", *WEB)]),
     (RestoreVariables("blob", "1", ("web:1",)), [Right("patch", *WEB)]),
     (DeleteStuckPods(60.0), []),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -106,6 +107,37 @@ def test_a_quiet_reading_ends_the_breach() -> None:
     assert (state.phase, state.onset, state.credit, change) == (Phase.INACTIVE, None, 0.0, Change.RECOVERED)
 
 
+def test_a_quiet_reading_leaves_when_it_was_taken_and_how_long_the_trigger_cools_down() -> None:
+    ended = tick(replace(play(met_from(0.0, 270.0)), cooling_until=400.0), QUIET, 290.0)
+    assert ended == TriggerState(known_at=290.0, quiet_at=290.0, cooling_until=400.0)
+
+
+def test_a_quiet_reading_of_a_quiet_trigger_is_no_news() -> None:
+    assert advance(TriggerState(), RULE, QUIET, now=30.0, staleness=STALENESS, fresh=True)[1] is None
+
+
+def test_a_breach_that_begins_owes_nothing_to_the_one_before() -> None:
+    before = TriggerState(
+        credit=100.0, interrupted=True, known_at=30.0, quiet_at=20.0, gap_from=40.0, restored=True, cooling_until=400.0
+    )
+    begun, change = advance(before, RULE, MET, now=60.0, staleness=STALENESS, fresh=True)
+    assert change is Change.PENDING
+    assert begun == TriggerState(
+        Phase.PENDING, onset=60.0, credited_to=60.0, known_at=60.0, quiet_at=20.0, cooling_until=400.0
+    )  # fmt: skip
+
+
+def test_a_reading_that_is_met_ends_what_interrupted_the_breach() -> None:
+    before = replace(restored(RULE, onset=0.0, fired_at=None), interrupted=True, gap_from=10.0)
+    assert tick(before, MET, 30.0) == TriggerState(Phase.PENDING, onset=0.0, credited_to=30.0, known_at=30.0)
+
+
+def test_readings_cover_the_time_up_to_the_staleness() -> None:
+    state = tick(TriggerState(), MET, 100.0)
+    assert state.unproven_since(100.0 + STALENESS, STALENESS) is None
+    assert state.unproven_since(100.5 + STALENESS, STALENESS) == 100.0
+
+
 def test_what_fires_stays_firing_while_blind_and_recovers() -> None:
     firing = play(met_from(0.0, 300.0))
     assert firing.phase is Phase.FIRING
@@ -180,6 +212,7 @@ def _grid(start: float, end: float, step: float) -> list[float]:
         ("++????++", 90.0, 10.0),  # too long a hole does
         ("------?+", 100.0, 0.0),
         ("-------?", 100.0, 0.0),  # nothing shows the present
+        ("+++++++-", 100.0, 0.0),  # not met at the very instant of the reading
     ],
 )
 def test_refining_the_onset(seen: str, onset: float, credit: float) -> None:

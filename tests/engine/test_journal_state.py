@@ -12,6 +12,8 @@ from logcaster_guard.domain.events import (
     Event,
     NoticeQueued,
     NoticeSettled,
+    RevisionBad,
+    RevisionConfigured,
     RevisionGood,
     RevisionLive,
     RunClosed,
@@ -185,6 +187,19 @@ async def test_the_releases_that_a_rollback_may_need_are_kept() -> None:
     assert kept == {"blob good", "blob unproven 19"}
     await state.tell(RUN, OPENED)
     assert "needed" in state.releases_to_keep(LedgerPolicy(keep=1))
+
+
+async def test_what_a_kept_release_has_read_is_kept_with_it() -> None:
+    state = JournalState(MemoryJournal(), FakeClock())
+    for name in ("old", "good", "bad", "now"):
+        held = {"ConfigMap default/c": f"contents {name}", "ConfigMap default/absent": ""}
+        await state.tell(TARGET, live(name), RevisionConfigured(NOW, name, f"blob {name}", held, configuration="c"))
+        if name != "now":
+            await state.tell(TARGET, RevisionGood(NOW, name, 1.0, 600.0, configuration="c"))
+    await state.tell(TARGET, RevisionBad(NOW, "bad", "why", configuration="c"))
+    kept = state.releases_to_keep(LedgerPolicy(keep=1))
+    names = ("good", "bad", "now")
+    assert kept == {f"blob {name}" for name in names} | {f"contents {name}" for name in names}
 
 
 async def test_a_journal_that_contradicts_itself_is_given_up() -> None:

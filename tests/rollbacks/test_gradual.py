@@ -36,7 +36,7 @@ from logcaster_guard.steps.scale_helper import ScaleHelper
 from logcaster_guard.steps.scale_production import ScaleProduction
 from logcaster_guard.steps.step_services import Inspection
 from tests.domain.build import UID, at, deployment, pod, rule, template
-from tests.rollbacks.build import request, seen
+from tests.rollbacks.build import request, seen, told
 
 SHARES = GradualPolicy().steps
 RECORD = Record("goodgoodgood", "1", "blob", ("v1",), 0, 0)
@@ -221,15 +221,13 @@ def test_a_first_step_that_would_get_too_few_requests_is_no_step(rate: float, pr
     facts = of(bad(replicas=3), policy=policy)
     found = gradual.plan(replace(facts, inspected={60.0: seen(rate * 60.0), 600.0: seen(0.0)}))
     assert isinstance(found, Plan) is proves
-    if isinstance(found, NotApplicable):
-        assert "default/logcaster-prod has 1.9 requests per second" in english().text(found.reasons[0])
+    if not proves:
+        assert told(found).startswith("Deployment default/logcaster-prod has 1.9 requests per second")
 
 
 def test_what_cannot_be_read_by_pod_cannot_be_judged() -> None:
     blind = NoData(0.0, Gap.NOT_BY_POD, "the series name no pod")
-    found = planned(replace(AROUND, inspected={60.0: Inspection(blind, blind)}))
-    assert isinstance(found, NotApplicable)
-    assert "the series name no pod" in english().text(found.reasons[0])
+    assert "the series name no pod" in told(planned(replace(AROUND, inspected={60.0: Inspection(blind, blind)})))
 
 
 def test_it_ends_with_production_whole_and_the_helper_gone() -> None:
@@ -258,7 +256,7 @@ def budget(**spec: int) -> dict[str, Any]:
     ("around", "spec", "words"),
     [
         (AROUND, {"strategy": {"type": "Recreate"}}, "Recreate"),
-        (AROUND, {"replicas": 0}, "no replicas"),
+        (AROUND, {"replicas": 0}, "no replicas: there is nothing to shift"),
         (replace(AROUND, claims={"data": volume("ReadWriteOnce")}), {}, "volume claim data"),
         (replace(AROUND, claims={"data": None}), {}, "volume claim data"),
         (replace(AROUND, release=Release(PORT)), {}, "host port 9999"),
@@ -282,11 +280,14 @@ def budget(**spec: int) -> dict[str, Any]:
     ],
 )
 def test_where_it_cannot_be_done_it_says_why(around: Facts, spec: dict[str, Any], words: str) -> None:
-    found = planned(around, bad(**spec))
-    assert isinstance(found, NotApplicable)
-    [reason] = map(english().text, found.reasons)
+    reason = told(planned(around, bad(**spec)))
     assert words in reason
     assert reason.startswith(("Deployment default/logcaster-prod ", "Service svc ", "Disruption budget pdb ", NAMESAKE))
+
+
+def test_a_stateful_set_has_no_helper_beside_it() -> None:
+    found = planned(AROUND, Workload({**bad().raw, "kind": "StatefulSet"}))
+    assert told(found).startswith("StatefulSet default/logcaster-prod is no Deployment: two")
 
 
 def test_a_release_that_the_workload_would_not_know_its_pods_of_is_no_destination() -> None:
@@ -373,6 +374,4 @@ def test_the_floor_is_what_serves_at_the_start_and_at_most_what_is_wanted(ready:
 def test_an_autoscaler_of_kedas_cannot_be_pinned() -> None:
     labels = {SCALED_OBJECT: "web"}
     found = planned(replace(AROUND, autoscalers=[{**HPA, "metadata": {**HPA["metadata"], "labels": labels}}]))
-    assert isinstance(found, NotApplicable)
-    [reason] = map(english().text, found.reasons)
-    assert reason.startswith("Autoscaler hpa belongs to KEDA's ScaledObject web, which puts its bounds back")
+    assert told(found).startswith("Autoscaler hpa belongs to KEDA's ScaledObject web, which puts its bounds back")

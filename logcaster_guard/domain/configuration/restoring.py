@@ -1,0 +1,220 @@
+"""What it takes to give a ConfigMap back what it held: the writes, and what of it is somebody else's edit.
+
+Pure. A field that was applied on the server's side goes back to the manager that had it, with its value: one forced
+apply of the set that was saved, so that nobody else owns it afterwards. What is left then, or was never applied so, is
+written as one JSON Patch, with last-applied as it was: the next `kubectl apply` carries nothing over.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Collection, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from logcaster_guard.domain.field_owners import MANAGER, entries_of
+from logcaster_guard.domain.releases import annotation_patch, bound_to, owned, pointer
+from logcaster_guard.domain.workload import LAST_APPLIED
+
+Json = dict[str, Any]
+
+DATA, BINARY = "data", "binaryData"
+
+_DIGITS = 16
+"""Of a digest that only tells one value of a key from another."""
+
+_CLIENT_SIDE = "kubectl-client-side-apply"
+_OWN = "guard.logcaster.io/"
+_NEVER = "1"
+"""A resourceVersion that no object has: an apply that names it creates, or is a conflict."""
+
+Entries: TypeAlias = Mapping[tuple[str, str], str]
+"""What an object holds, by field and key."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChange:
+    """A key that holds something else. `seen` is a digest of what it held when it was looked at, empty: nothing.
+
+    `before` and `after` are bytes: what it holds, and what it is to hold; None where it is not there.
+    """
+
+    key: str
+    binary: bool
+    seen: str
+    before: int | None
+    after: int | None
+
+    @property
+    def mark(self) -> str:
+        """The key with how it changes: `+` it comes, `-` it goes, `~` it holds something else."""
+        return f"{'+' if self.before is None else '-' if self.after is None else '~'}{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """A server-side apply of `body` under the name of `manager`."""
+
+    manager: str
+    body: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A JSON Patch, valid at one resourceVersion only."""
+
+    operations: Sequence[Json]
+
+
+Write: TypeAlias = Apply | Patch
+
+
+def entries(raw: Mapping[str, Any] | None) -> Entries:
+    """What a ConfigMap holds, `binaryData` as base64; nothing where it is not there."""
+    return {
+        (field, key): value or "" for field in (DATA, BINARY) for key, value in ((raw or {}).get(field) or {}).items()
+    }
+
+
+def changes(live: Mapping[str, Any] | None, saved: Mapping[str, Any]) -> tuple[KeyChange, ...]:
+    """The keys that hold something else than what was saved, in order."""
+    now, then = entries(live), entries(saved)
+    return tuple(
+        KeyChange(
+            key, field == BINARY, _digest(now.get(place)), _size(field, now.get(place)), _size(field, then.get(place))
+        )
+        for place in sorted(now.keys() | then.keys())
+        for field, key in (place,)
+        if now.get(place) != then.get(place)
+    )
+
+
+def edited(live: Mapping[str, Any], saved: Mapping[str, Any], planned: Sequence[KeyChange]) -> tuple[str, ...]:
+    """The keys that hold neither what was seen when it was planned nor what was saved: somebody else has set them."""
+    now, then = entries(live), entries(saved)
+    seen = {(BINARY if c.binary else DATA, c.key): c.seen for c in planned}
+    others = (p for p in now.keys() | then.keys() if now.get(p) != then.get(p) and _digest(now.get(p)) != seen.get(p))
+    return tuple(sorted(key for _, key in others))
+
+
+def made_from(live: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:
+    """Whether an object that holds a part of what was saved can be what a restore has begun to make."""
+    makers = {manager for manager, _ in _applied(saved)} or {_maker(saved)}
+    return all(entry.get("manager") in {*makers, MANAGER} for entry in entries_of(live))
+
+
+def writes_at_most(saved: Mapping[str, Any]) -> int:
+    """How many writes bring an object back, at most."""
+    return len(_applied(saved)) + 1
+
+
+def next_write(live: Json, saved: Json) -> Write | None:
+    """The next write that brings `live` to what was saved; None where it holds that.
+
+    No key that was saved is ever gone in between: pods may start at any time.
+    """
+    if entries(live) == entries(saved):
+        return None
+    for manager, fields in _applied(saved):
+        applied = owned(saved, fields)
+        held = _held_by(live, manager)
+        if entries(applied) != held and not _dropped(live, manager, applied) & entries(saved).keys():
+            kept = [str(r.get("uid")) for r in live["metadata"].get("ownerReferences") or []]
+            return Apply(manager, bound_to(live, _writable(applied, kept), "v1", "ConfigMap"))
+    operations = [{"op": "replace", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]}]
+    for field in (DATA, BINARY):
+        operations += _field_patch(live, saved, field)
+    last = (saved["metadata"].get("annotations") or {}).get(LAST_APPLIED)
+    return Patch([*operations, *annotation_patch(live, LAST_APPLIED, last)])
+
+
+def _held_by(live: Json, manager: str) -> Entries:
+    """What the manager has applied of what the object holds."""
+    fields = dict(_applied(live)).get(manager)
+    return {} if fields is None else entries(owned(live, fields))
+
+
+def _dropped(live: Json, manager: str, applied: Json) -> Set[tuple[str, str]]:
+    """The keys that go when the manager no longer applies them: nobody else owns them."""
+    others = [
+        entries(owned(live, e.get("fieldsV1") or {"f:metadata": {}}))
+        for e in entries_of(live)
+        if not _is_apply_of(e, manager)
+    ]
+    return _held_by(live, manager).keys() - entries(applied).keys() - set().union(*others)
+
+
+def creation(saved: Json, owners: Collection[str]) -> Apply:
+    """The apply that makes the object again, and is a conflict where somebody else has; `owners` are uids that live.
+
+    A reference to an owner that is gone would have it collected at once.
+    """
+    manager, fields = next(iter(_applied(saved)), ("", {}))
+    kept = owned(saved, fields) if manager else _whole(saved)
+    made = {"name": saved["metadata"]["name"], "namespace": saved["metadata"]["namespace"], "resourceVersion": _NEVER}
+    body = _writable(kept, owners)
+    body |= {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {**body.get("metadata", {}), **made}}
+    return Apply(manager or _maker(saved), body)
+
+
+def _applied(raw: Mapping[str, Any]) -> Sequence[tuple[str, Mapping[str, Any]]]:
+    """Who applied a part of what the object holds on the server's side, and the fields that are theirs."""
+    return [
+        (str(entry.get("manager")), entry.get("fieldsV1") or {})
+        for entry in entries_of(raw)
+        if entry.get("operation") == "Apply" and {f"f:{DATA}", f"f:{BINARY}"} & (entry.get("fieldsV1") or {}).keys()
+    ]
+
+
+def _is_apply_of(entry: Mapping[str, Any], manager: str) -> bool:
+    return (entry.get("manager"), entry.get("operation")) == (manager, "Apply")
+
+
+def _maker(saved: Mapping[str, Any]) -> str:
+    """The manager that is to own an object which nobody applied on the server's side."""
+    own = [e for e in entries_of(saved) if f"f:{DATA}" in (e.get("fieldsV1") or {}) and e.get("manager") != MANAGER]
+    if own:
+        return str(max(own, key=lambda e: str(e.get("time") or "")).get("manager"))
+    return _CLIENT_SIDE if LAST_APPLIED in (saved["metadata"].get("annotations") or {}) else MANAGER
+
+
+def _whole(saved: Json) -> Json:
+    """All of it but what the API server and the guard keep for themselves."""
+    metadata = saved["metadata"]
+    notes = {k: v for k, v in (metadata.get("annotations") or {}).items() if not k.startswith(_OWN)}
+    kept = {"labels": metadata.get("labels"), "annotations": notes, "ownerReferences": metadata.get("ownerReferences")}
+    held = {k: saved[k] for k in (DATA, BINARY) if saved.get(k)}
+    return {**held, "metadata": {k: v for k, v in kept.items() if v}}
+
+
+def _writable(fields: Json, owners: Collection[str]) -> Json:
+    """The fields of a set as they are applied, with no other references than those to `owners`."""
+    metadata = {k: v for k, v in (fields.get("metadata") or {}).items() if k != "ownerReferences"}
+    references = [r for r in (fields.get("metadata") or {}).get("ownerReferences") or [] if r.get("uid") in owners]
+    return {**fields, "metadata": {**metadata, **({"ownerReferences": references} if references else {})}}
+
+
+def _field_patch(live: Json, saved: Json, field: str) -> list[Json]:
+    now, then = live.get(field) or {}, saved.get(field) or {}
+    if then and not now:
+        return [{"op": "add", "path": f"/{field}", "value": dict(then)}]
+    gone: list[Json] = [
+        {"op": "remove", "path": f"/{field}/{pointer(key)}"} for key in sorted(now.keys() - then.keys())
+    ]
+    set_again = sorted(key for key in then if now.get(key) != then[key])
+    return [*gone, *({"op": "add", "path": f"/{field}/{pointer(key)}", "value": then[key]} for key in set_again)]
+
+
+def _digest(value: str | None) -> str:
+    return "" if value is None else hashlib.sha256(value.encode()).hexdigest()[:_DIGITS]
+
+
+def _size(field: str, value: str | None) -> int | None:
+    if value is None or field == DATA:
+        return None if value is None else len(value.encode())
+    try:
+        return len(base64.b64decode(value))
+    except binascii.Error:
+        return len(value)
