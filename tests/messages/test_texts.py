@@ -11,6 +11,7 @@ from logcaster_guard import messages
 from logcaster_guard.domain.conditions import Comparator, Compare, Number, SignalRef
 from logcaster_guard.domain.guardrails import Guardrail, Refusal
 from logcaster_guard.domain.measurements import NoDataRead
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.reasons import ChangeRefused, NotMadeInTime, Quiet, RuleMet
 from logcaster_guard.domain.rules import Action, Rule
@@ -120,7 +121,7 @@ def test_a_particle_is_that_of_the_last_sound(word: str, said: tuple[str, str, s
 
 
 def test_why_a_signal_has_no_value_is_told_in_each_language() -> None:
-    evidence = {"error_rate": NoDataRead("empty", ""), "p95_latency": "1.2s", "attribution": "words"}
+    evidence: dict[str, Reason] = {"error_rate": NoDataRead("empty", ""), "p95_latency": "1.2s", "attribution": "words"}
     rule = Rule(
         "r", "error_rate > 5%", Compare(Comparator.GT, SignalRef("error_rate"), Number(0.05)), 60.0, Action.IMMEDIATE
     )
