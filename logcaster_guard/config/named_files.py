@@ -14,9 +14,10 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from logcaster_guard.config.settings import Settings
-from logcaster_guard.fields.faults import Refused, escaped, listed
+from logcaster_guard.fields.faults import Refused, escaped
 from logcaster_guard.fields.secrets import Secret
 from logcaster_guard.fields.section import check_path
+from logcaster_guard.messages.texts import phrase
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where the kubelet mounts a pod's token."""
@@ -32,24 +33,13 @@ def refusals(settings: Settings, files: Sequence[Path], folders: Sequence[Path])
     for loc, path in places(settings):
         real = _real(path)
         if any(real.is_relative_to(place) for place in (SERVICE_ACCOUNT, _real(SERVICE_ACCOUNT))):
-            yield (
-                loc,
-                Refused(
-                    "the service account's own token, which is for the Kubernetes API alone",
-                    "a token of its own, such as a projected serviceAccountToken volume with an audience",
-                ),
-            )
+            yield loc, Refused(phrase("found.own_token"), phrase("allowed.projected_token"))
         elif folders and not any(real.is_relative_to(_real(folder)) for folder in folders):
-            below = listed(_shown(folder) for folder in folders)
-            yield loc, Refused(f"the path {_shown(path)}", f"a path below {below} (--files-below)")
+            below = phrase("allowed.below", folders=[_shown(folder) for folder in folders])
+            yield loc, Refused(phrase("found.path", path=_shown(path)), below)
         elif loc[-1] == "kubeconfig" and _beside(path, files):
-            yield (
-                loc,
-                Refused(
-                    f"the kubeconfig {_shown(path)} in a folder of the configuration",
-                    "a kubeconfig elsewhere: it names credentials, and programs that the guard runs",
-                ),
-            )
+            found = phrase("found.kubeconfig_beside", path=_shown(path))
+            yield loc, Refused(found, phrase("allowed.kubeconfig_elsewhere"))
 
 
 def places(settings: Settings) -> Iterator[tuple[Loc, Path]]:

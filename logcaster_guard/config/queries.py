@@ -14,6 +14,7 @@ from logcaster_guard.domain.promql_syntax import SyntaxFault, metric, parsed, re
 from logcaster_guard.domain.signals import Signal, Target, Unit
 from logcaster_guard.fields.durations import show_duration
 from logcaster_guard.fields.faults import Refused, escaped, quoted
+from logcaster_guard.messages.texts import phrase
 
 _COMPARISONS = frozenset({">", "<", ">=", "<=", "==", "!="})
 _MILLISECONDS = re.compile(r"_(?:milliseconds|ms|time)(?:_bucket|_sum|_count)?")
@@ -33,7 +34,8 @@ def check_syntax(query: str, *, metricsql: bool) -> None:
     """Raise `Refused` for a query that no Prometheus takes; MetricsQL is more than the parser knows."""
     fault = tree_of(query, 0.0)
     if isinstance(fault, SyntaxFault) and fault.certain and not metricsql:
-        raise Refused(f"PromQL that does not parse: {fault.words}", "PromQL", offset=fault.offset)
+        found = phrase("found.broken_promql", words=fault.words)
+        raise Refused(found, phrase("allowed.promql"), offset=fault.offset)
 
 
 def check_selector(selector: str) -> None:
@@ -41,7 +43,7 @@ def check_selector(selector: str) -> None:
     fault = tree_of(f"x{{{selector}}}", 0.0)
     if isinstance(fault, SyntaxFault):
         offset = min(max(fault.offset - 2, 0), max(len(selector) - 1, 0))
-        raise Refused(f"label matchers that do not parse: {fault.words}", 'such as namespace="x"', offset=offset)
+        raise Refused(phrase("found.broken_matchers", words=fault.words), phrase("allowed.matchers"), offset=offset)
 
 
 def query_warnings(signals: Mapping[str, Signal], root: Node, file: str) -> Iterator[str]:

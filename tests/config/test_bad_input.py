@@ -15,6 +15,7 @@ import pytest
 from logcaster_guard.config import ConfigFault, load
 from logcaster_guard.config.yaml import MAX_BYTES
 from logcaster_guard.fields.faults import MAX_FAULTS
+from logcaster_guard.messages.texts import phrase
 
 MIB = 1 << 20
 RULE = (
@@ -298,7 +299,7 @@ def test_a_file_that_vanishes_while_it_is_read_is_told(
         assert [r.name for r in found.rules] == ["a", "b"]
     else:
         assert found == [
-            ConfigFault(str(victim), 0, 0, "no file or directory of this name", "a readable file"),
+            ConfigFault(str(victim), 0, 0, phrase("found.no_such_file"), phrase("allowed.readable_file")),
         ]
 
 
