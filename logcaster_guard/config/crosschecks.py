@@ -26,7 +26,7 @@ from logcaster_guard.fields.durations import show_duration, value_of
 from logcaster_guard.fields.faults import ConfigFault, Refused, quoted, unknown_target
 from logcaster_guard.fields.metrics import MetricsSection
 from logcaster_guard.fields.section import Section
-from logcaster_guard.messages.texts import phrase
+from logcaster_guard.messages.texts import Language, phrase
 from logcaster_guard.plugins import CHANNELS
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -58,6 +58,13 @@ def salvage(root: Node | None) -> Salvage:
         return Salvage(_AnyName(BUILT_IN_UNITS), None, None)
     polling = _sound(root, ("polling",), PollingSection)
     return Salvage(_units(root), _names(root), polling.interval if polling else None)
+
+
+def language_in(root: Node) -> Language:
+    """The language that settings name, however faulty they are; English where they name none."""
+    leaf, entry = node_at(root, ("notify", "language"))
+    named = leaf.value if entry is not None and isinstance(leaf, Leaf) else None
+    return Language(named) if named in set(Language) else Language.ENGLISH
 
 
 def cross_check(root: Node, file: str) -> Iterator[ConfigFault]:

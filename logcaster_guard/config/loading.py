@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from logcaster_guard.config.crosschecks import salvage
+from logcaster_guard.config.crosschecks import language_in, salvage
 from logcaster_guard.config.named_files import refusals
 from logcaster_guard.config.queries import query_warnings
 from logcaster_guard.config.rules import RULES_KEY, RawRules, RuleContext, read_rules, repeated_names, rule_count
@@ -24,7 +24,7 @@ from logcaster_guard.config.warnings import warnings_of
 from logcaster_guard.config.yaml import MAX_BYTES, MAX_VALUES, Document, Node, Table, load_yaml
 from logcaster_guard.domain.rules import Rule
 from logcaster_guard.fields.faults import MAX_FAULTS, ConfigFault, closest
-from logcaster_guard.messages.texts import Phrase, phrase
+from logcaster_guard.messages.texts import Language, Phrase, phrase
 
 MAX_FILES = 200
 """Configuration files; more means that another directory was meant."""
@@ -47,10 +47,16 @@ class Loaded:
     rules: tuple[Rule, ...]
     files: tuple[Path, ...]
     settings_file: Path | None = None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Phrase, ...] = ()
 
 
-def load(*paths: Path | str, below: Sequence[Path] = ()) -> Loaded | list[ConfigFault]:
+class Faults(list[ConfigFault]):
+    """Every fault of a configuration; `language` is that of its settings, None where no settings can be read."""
+
+    language: Language | None = None
+
+
+def load(*paths: Path | str, below: Sequence[Path] = ()) -> Loaded | Faults:
     """Everything in these files and directories, or every fault in them, sorted.
 
     Every path that the settings name has to lie below one of the folders in `below`, if there are any.
@@ -77,13 +83,13 @@ class _Loading:
         self._seen: set[tuple[int, int]] = set()
         self._files = list(self._read(paths))
 
-    def result(self) -> Loaded | list[ConfigFault]:
+    def result(self) -> Loaded | Faults:
         """The configuration, or the faults."""
         settings_files = [f for f in self._files if f.is_rules is False]
         settings = self._settings(settings_files)
         raw = self._rules(settings, settings_files)
         if self._faults or settings is None:
-            return _told(self._faults)
+            return self._told(settings_files)
         rules = tuple(rule for file in raw for rule in file.build(settings.rollout_window))
         return Loaded(
             settings=settings,
@@ -95,6 +101,14 @@ class _Loading:
                 *itertools.chain(*(query_warnings(settings.signals, f.root, f.name) for f in settings_files if f.root)),
             ),
         )
+
+    def _told(self, settings_files: Sequence[_File]) -> Faults:
+        """The faults sorted, each once, `MAX_FAULTS` of a file at most."""
+        told = Faults()
+        for _, group in itertools.groupby(sorted(set(self._faults)), key=lambda fault: fault.file):
+            told += itertools.islice(group, MAX_FAULTS)
+        told.language = next((language_in(f.root) for f in settings_files if f.root is not None), None)
+        return told
 
     def _read(self, paths: Sequence[Path | str]) -> Iterator[_File]:
         """The files, until they are too many or hold too much."""
@@ -241,11 +255,3 @@ def _reason(error: OSError | ValueError) -> Phrase:
     if isinstance(error, OSError) and error.strerror:
         return phrase("found.unreadable", why=error.strerror.lower())
     return phrase("found.no_path")
-
-
-def _told(faults: Iterable[ConfigFault]) -> list[ConfigFault]:
-    """The faults sorted, each once, `MAX_FAULTS` of a file at most."""
-    told: list[ConfigFault] = []
-    for _, group in itertools.groupby(sorted(set(faults)), key=lambda fault: fault.file):
-        told += itertools.islice(group, MAX_FAULTS)
-    return told

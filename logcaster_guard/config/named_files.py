@@ -17,7 +17,7 @@ from logcaster_guard.config.settings import Settings
 from logcaster_guard.fields.faults import Refused, escaped
 from logcaster_guard.fields.secrets import Secret
 from logcaster_guard.fields.section import check_path
-from logcaster_guard.messages.texts import phrase
+from logcaster_guard.messages.texts import Phrase, phrase
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where the kubelet mounts a pod's token."""
@@ -56,15 +56,15 @@ def secrets(settings: Settings) -> Iterator[Secret]:
     return (value for _, value in _named(settings) if isinstance(value, Secret))
 
 
-def absent(settings: Settings) -> Iterator[str]:
+def absent(settings: Settings) -> Iterator[Phrase]:
     """A sentence for each file that is to be read and cannot be here, and each variable that is not set here."""
     for loc, path in places(settings):
         if loc[0] != "journal" and not os.access(path, os.R_OK):
-            why = "cannot be read" if path.exists() else "is not there"
-            yield f"{_key(loc)}: {_shown(path)} {why}; the guard needs it where it runs"
+            there = path.exists()
+            yield phrase("warn.file_unreadable" if there else "warn.file_absent", key=_key(loc), path=_shown(path))
     for loc, value in _named(settings):
         if isinstance(value, Secret) and value.env is not None and not os.environ.get(value.env):
-            yield f"{_key(loc)}: the environment variable {value.env} is not set; the guard needs it where it runs"
+            yield phrase("warn.variable_unset", key=_key(loc), name=value.env)
 
 
 def _key(loc: Loc) -> str:
