@@ -25,6 +25,10 @@ def _renamed(rule: Json, names: Mapping[str, str]) -> Json:
     return rule if named is None else {**rule, "resourceNames": [names.get(n, n) for n in named]}
 
 
-FURTHER = ("components/gitops/rbac.yaml", "components/kubernetes-journal/rbac.yaml")
+FURTHER = (
+    "components/gitops/rbac.yaml",
+    "components/kubernetes-journal/rbac.yaml",
+    "components/config/rbac.yaml",
+)
 OF_TARGETS = rules_in(*TARGETS)
 """All that targets of any kind need, whatever way they are rolled back; for objects that are called as they ship."""

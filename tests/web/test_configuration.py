@@ -14,9 +14,8 @@ from logcaster_guard.web.server import serving
 from tests.engine.bench import KEY
 from tests.engine.configured import POLL, Configured
 
-BOTH = {
-    "envFrom": [{"configMapRef": {"name": "app"}}, {"configMapRef": {"name": "other"}}, {"secretRef": {"name": "db"}}]
-}
+MAPS = [{"configMapRef": {"name": name}} for name in ("app", "other")]
+BOTH = {"envFrom": [*MAPS, {"secretRef": {"name": "db"}}]}
 
 
 async def shown(url: str) -> str:
@@ -48,7 +47,7 @@ async def test_a_pending_edit_and_what_is_not_read_are_shown_by_name() -> None:
     await made.pass_(POLL)
     async with (
         serving(made.guard, "127.0.0.1:0") as url,
-        httpx.AsyncClient(base_url=str(url), trust_env=False) as client,
+        httpx.AsyncClient(base_url=url or "", trust_env=False) as client,
     ):
         (target,) = (await client.get("/api/v1/status")).json()["targets"]
         found = target["configuration"]
