@@ -21,7 +21,7 @@ from logcaster_guard.domain.signals import NoData, Reading, Signal, SourceError,
 from logcaster_guard.domain.triggers import Change, Phase, TriggerState
 from logcaster_guard.engine import verdicts
 from logcaster_guard.engine.condition_history import ConditionHistory
-from logcaster_guard.engine.hub import RunEnded, TemplateChanged
+from logcaster_guard.engine.hub import ReleaseChanged, RunEnded
 from logcaster_guard.engine.journal_state import target_stream
 from logcaster_guard.engine.reading_cache import ReadingCache, shown, text
 from logcaster_guard.engine.recurring_log import RecurringLog
@@ -76,7 +76,7 @@ class Triggers:
         self.cache = ReadingCache(self._staleness)
         self._log = structlog.get_logger().bind(target=target.key)
         self._lines = RecurringLog(clock, target=target.key)
-        services.hub.subscribe(TemplateChanged, self._template_changed, target=target.key)
+        services.hub.subscribe(ReleaseChanged, self._release_changed, target=target.key)
         services.hub.subscribe(RunEnded, self._run_ended, target=target.key)
 
     @property
@@ -201,7 +201,7 @@ class Triggers:
         if ended:
             await self._tell(*(TriggerCleared(at, name, RuleChanged()) for name in ended))
 
-    def _template_changed(self, change: TemplateChanged) -> None:
+    def _release_changed(self, change: ReleaseChanged) -> None:
         """After somebody else's release, a breach that began before it counts its duration anew.
 
         One that began later is left alone.
