@@ -148,6 +148,19 @@ class RevisionMarked(OfRelease):
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigurationSeen:
+    """What the target's pods refer to holds something else, or other pods have read it.
+
+    `blob` is the digest of what is known of it (`configuration.remembered`), `manifests` are those of the blobs that
+    this names.
+    """
+
+    at: datetime
+    blob: str
+    manifests: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SignalSeen:
     """The signal gave a value of this target for the first time: from now on its rules count for good."""
 
@@ -397,6 +410,7 @@ Event = (
     | RevisionGood
     | RevisionBad
     | RevisionMarked
+    | ConfigurationSeen
     | SignalSeen
     | TriggerPending
     | TriggerFired

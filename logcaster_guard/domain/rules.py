@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from logcaster_guard.domain.conditions import Condition, NoDataPolicy, signals_of
@@ -224,6 +224,19 @@ class SnapshotPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigPolicy:
+    """Which configuration belongs to a release.
+
+    `objects` are names of ConfigMaps that the pods of a target, by its name, read by themselves. A volume follows an
+    edit within `propagation` seconds. What changes more than `volatile` times a day is no configuration.
+    """
+
+    objects: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    propagation: float = 120.0
+    volatile: int = 3
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Everything that is not a rule and shapes a decision.
 
@@ -235,6 +248,7 @@ class Policy:
     limits: Limits = Limits()
     ledger: LedgerPolicy = LedgerPolicy()
     snapshots: SnapshotPolicy = SnapshotPolicy()
+    config: ConfigPolicy = field(default_factory=ConfigPolicy)
     verify: VerifyPolicy = VerifyPolicy()
     rollout: RolloutPolicy = RolloutPolicy()
     gradual: GradualPolicy = GradualPolicy()
