@@ -28,12 +28,15 @@ from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.runs import fold
 from logcaster_guard.domain.steps import Plan, Step
 from logcaster_guard.engine.configuration_changes import put_there_by
+from logcaster_guard.ports import Json
 from logcaster_guard.steps.restore_config_map import RestoreConfigMap
 from logcaster_guard.steps.restore_template import RestoreTemplate
 from tests.engine.bench import KEY, PROVEN
 from tests.engine.configured import POLL, Configured
 from tests.fakes.clock import START as NOW
 
+ONE: Json = {"checksum/config": "one"}
+TWO: Json = {"checksum/config": "two"}
 LATER = 60.0
 """Seconds after which the restart of a container is in order with what was seen before."""
 
@@ -176,15 +179,15 @@ async def test_nothing_is_told_anew_after_a_restart() -> None:
 
 async def test_a_checksum_is_saved_with_the_configuration_that_it_belongs_to() -> None:
     async with rolled_out() as made:
-        made.refer(**{"checksum/config": "one"})
+        made.refer(**ONE)
         made.remove_pods("a", "b")
-        made.pods("c", "d", **{"checksum/config": "one"})
+        made.pods("c", "d", **ONE)
         await made.pass_(LATER)
         old = ledger(made).live
-        made.refer(**{"checksum/config": "two"})
+        made.refer(**TWO)
         await made.pass_(POLL)
         made.remove_pods("c", "d")
-        made.pods("e", "f", **{"checksum/config": "two"})
+        made.pods("e", "f", **TWO)
         await made.pass_(LATER)
         new = ledger(made).live
         assert old is not None
