@@ -182,7 +182,7 @@ class Attributor:
     def _being_undone(self, readings: Mapping[str, Reading]) -> bool:
         """Whether these readings still show a bad release that a rollback is leaving, or has just left."""
         ledger, run = self._state.ledger(self._target.key), self._state.open_run_on(self._target.key)
-        if run is not None and run.touched and run.opened.plan.origin.key == ledger.present:
+        if run is not None and run.touched and ledger.record_of(run.opened.plan.origin) == ledger.live:
             return True
         left = ledger.records.get((ledger.rollout and ledger.rollout.previous) or "")
         since = min(r.at - self._signals[name].lookback for name, r in readings.items())
