@@ -14,19 +14,29 @@ from logcaster_guard.domain.conditions import Judgement, Verdict, judge, out_of_
 from logcaster_guard.domain.errors import JournalUnavailable
 from logcaster_guard.domain.events import Event, RunClosed, TriggerCleared, TriggerFired, TriggerPending
 from logcaster_guard.domain.guard_reasons import Named, RuleChanged
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.problems import ProblemKind
 from logcaster_guard.domain.rules import Rule, difference, quicker
 from logcaster_guard.domain.runs import SUBSIDED
 from logcaster_guard.domain.signals import NoData, Reading, Signal, SourceError, SourceName, Value, is_lagging
 from logcaster_guard.domain.triggers import Change, Phase, TriggerState
-from logcaster_guard.engine import verdicts
+from logcaster_guard.engine import event_lines, verdicts
 from logcaster_guard.engine.condition_history import ConditionHistory
-from logcaster_guard.engine.hub import RunEnded, TemplateChanged
+from logcaster_guard.engine.hub import ReleaseChanged, RunEnded
 from logcaster_guard.engine.journal_state import target_stream
-from logcaster_guard.engine.reading_cache import ReadingCache, shown, text
+from logcaster_guard.engine.reading_cache import ReadingCache, shown
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.engine.services import Services, TargetContext
 from logcaster_guard.steps.step_services import Assessment
+
+
+@dataclass(frozen=True, slots=True)
+class PastBreach:
+    """A breach that a reading showed to be over at monotonic second `ended`; its onset on both clocks."""
+
+    onset: float
+    began: datetime
+    ended: float
 
 
 @dataclass(slots=True, eq=False)
@@ -35,16 +45,17 @@ class Trigger:
 
     `news`: the sources that were read since it was evaluated; `changed` is set whenever there is something to look at.
     `undecided`: it fires, by `evidence`, and nobody has decided on that yet. `unseen_since`: since when the rule has
-    seen nothing (monotonic seconds), None while it sees; `blind_told`: that was logged.
+    seen nothing (monotonic seconds), None while it sees; `blind_told`: that was logged. `last` is the breach before.
     """
 
     rule: Rule
     state: TriggerState = field(default_factory=TriggerState)
     news: set[SourceName] = field(default_factory=set)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
-    evidence: Mapping[str, str] = field(default_factory=dict)
+    evidence: Mapping[str, Reason] = field(default_factory=dict)
     undecided: bool = False
     known_onset: tuple[float, datetime] | None = None
+    last: PastBreach | None = None
     unseen_since: float | None = None
     blind_told: bool = False
     told_out_of_reach: bool = False
@@ -76,7 +87,7 @@ class Triggers:
         self.cache = ReadingCache(self._staleness)
         self._log = structlog.get_logger().bind(target=target.key)
         self._lines = RecurringLog(clock, target=target.key)
-        services.hub.subscribe(TemplateChanged, self._template_changed, target=target.key)
+        services.hub.subscribe(ReleaseChanged, self._release_changed, target=target.key)
         services.hub.subscribe(RunEnded, self._run_ended, target=target.key)
 
     @property
@@ -201,7 +212,7 @@ class Triggers:
         if ended:
             await self._tell(*(TriggerCleared(at, name, RuleChanged()) for name in ended))
 
-    def _template_changed(self, change: TemplateChanged) -> None:
+    def _release_changed(self, change: ReleaseChanged) -> None:
         """After somebody else's release, a breach that began before it counts its duration anew.
 
         One that began later is left alone.
@@ -268,10 +279,13 @@ class Triggers:
         state, changes = await self._advance(trigger, judgement, now, fresh=fresh)
         if self._resets != resets or self.silenced(rule):
             return self.silenced(rule)
+        if Change.RECOVERED in changes and trigger.state.onset is not None:
+            trigger.last = PastBreach(trigger.state.onset, self.onset(trigger), now)
         trigger.state = state
         self._counters.evaluations[rule.name, judgement.verdict] += 1
-        evidence = {n: text(r, self._signals[n]) for n, r in readings.items()}
-        self._log.debug("rule.evaluated", rule=rule.name, verdict=str(judgement.verdict), evidence=evidence)
+        evidence = {n: shown(r, self._signals[n]) for n, r in readings.items()}
+        told, verdict = event_lines.shown(evidence), str(judgement.verdict)
+        self._log.debug("rule.evaluated", rule=rule.name, verdict=verdict, evidence=told)
         self._note_sight(trigger, judgement, readings, evidence)
         for change in changes:
             await self._tell_change(trigger, state, change, evidence)
@@ -283,7 +297,7 @@ class Triggers:
         return True
 
     def _note_sight(
-        self, trigger: Trigger, judgement: Judgement, readings: Mapping[str, Reading], evidence: Mapping[str, str]
+        self, trigger: Trigger, judgement: Judgement, readings: Mapping[str, Reading], evidence: Mapping[str, Reason]
     ) -> None:
         """Keep how long the rule has seen nothing; people are told once for all rules that lack a source's values.
 
@@ -308,15 +322,15 @@ class Triggers:
                 self._problems.clear(other, self._target, rule.name)
         self._log_sight(trigger, evidence, seeing=seeing)
 
-    def _log_sight(self, trigger: Trigger, evidence: Mapping[str, str], *, seeing: bool) -> None:
+    def _log_sight(self, trigger: Trigger, evidence: Mapping[str, Reason], *, seeing: bool) -> None:
         name = trigger.rule.name
         if seeing:
             if trigger.blind_told:
-                self._lines.info("trigger.seeing", about=name, rule=name, evidence=dict(evidence))
+                self._lines.info("trigger.seeing", about=name, rule=name, evidence=event_lines.shown(evidence))
             trigger.unseen_since, trigger.blind_told = None, False
         elif self._is_blind(trigger) and not trigger.blind_told:
             trigger.blind_told = True
-            detail = ", ".join(f"{signal} {reading}" for signal, reading in evidence.items())
+            detail = ", ".join(f"{signal} {reading}" for signal, reading in event_lines.shown(evidence).items())
             self._lines.warning(
                 "trigger.blind", about=name, rule=name, since=self.blind_since(trigger), detail=detail
             )  # fmt: skip
@@ -350,7 +364,7 @@ class Triggers:
         return state, [*changes, change] if change is not None else changes
 
     async def _tell_change(
-        self, trigger: Trigger, state: TriggerState, change: Change, evidence: Mapping[str, str]
+        self, trigger: Trigger, state: TriggerState, change: Change, evidence: Mapping[str, Reason]
     ) -> None:
         at, name = self._clock.now(), trigger.rule.name
         match change:
@@ -358,7 +372,7 @@ class Triggers:
                 await self._tell(TriggerPending(at, name, self._onset(trigger, state)))
             case Change.FIRED:
                 self._counters.firings[name] += 1
-                await self._tell(TriggerFired(at, name, self._onset(trigger, state), dict(evidence)))
+                await self._tell(TriggerFired(at, name, self._onset(trigger, state), event_lines.shown(evidence)))
             case Change.RECOVERED | Change.DATA_LOST:
                 await self._tell(TriggerCleared(at, name, str(change)))
 

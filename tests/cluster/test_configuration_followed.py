@@ -1,4 +1,4 @@
-"""What pods have read of ConfigMaps as the guard knows it, beside what the node gave them, on both kinds of API server."""
+"""What pods have read of ConfigMaps as the guard knows it, beside what the node gave them."""
 
 from __future__ import annotations
 
