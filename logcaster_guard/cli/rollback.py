@@ -53,6 +53,7 @@ class Strategy(StrEnum):
     GRADUAL = "gradual"
     BLUE_GREEN = "blue-green"
     ENV = "env"
+    CONFIG = "config"
 
     @property
     def action(self) -> Action:
