@@ -29,6 +29,7 @@ from logcaster_guard.adapters.kubernetes.reviews import KubernetesGate
 from logcaster_guard.adapters.kubernetes.rosters import Pods, Rosters
 from logcaster_guard.adapters.kubernetes.section import KubernetesSection
 from logcaster_guard.adapters.kubernetes.shared_view import SharedView
+from logcaster_guard.adapters.kubernetes.watches import KubernetesWatches
 from logcaster_guard.adapters.plugin_types import ChannelServices, SourceServices, Subject
 from logcaster_guard.adapters.token_gate import TokenGate
 from logcaster_guard.adapters.translated_channel import Translated
@@ -96,6 +97,8 @@ async def built(loaded: Loaded, *, clock: Clock | None = None, by_hand: bool = F
                 channels=channels,
                 clock=clock,
                 rights=cluster,
+                watches=KubernetesWatches(cluster, clock),
+                listings=cluster,
             ),
             authority=_authority(settings, cluster, clock),
             own_pod=None if settings.sidecar else own_pod,

@@ -239,6 +239,19 @@ class Watches(Protocol):
         """All that happens to a kind of objects in a namespace, or to the one of this name; it never ends or raises."""
 
 
+class Listings(Protocol):
+    """Lists that tell of which state they are, so that what they show can be put in order with other things."""
+
+    async def listing(
+        self, kind: Kind, namespace: str, name: str = "", *, selector: str = "", version: str = ""
+    ) -> tuple[Sequence[Json], str]:
+        """The objects of a kind that a label selector matches, or the one of a name, and the resourceVersion of that.
+
+        They are as of now, never of an older state; with a `version` as they were then, where the server still knows it
+        (it may answer with another state, of which it then tells the version). Raises a `ClusterError`.
+        """
+
+
 class Rights(Protocol):
     """Tells what the guard's own account is allowed to do."""
 

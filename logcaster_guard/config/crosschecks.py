@@ -11,7 +11,7 @@ from typing import TypeVar
 from logcaster_guard.adapters.kubernetes.section import KubernetesSection
 from logcaster_guard.adapters.sources.prometheus.section import PrometheusSection
 from logcaster_guard.config.causes import MaintenanceSection
-from logcaster_guard.config.policies import PollingSection
+from logcaster_guard.config.policies import ConfigSection, PollingSection
 from logcaster_guard.config.promql import check_query
 from logcaster_guard.config.queries import check_selector
 from logcaster_guard.config.schema import node_at, refusal_fault, validate
@@ -75,7 +75,12 @@ def _refusals(root: Node) -> Iterator[tuple[_Loc, Refused]]:
     yield from _channels(root)
     windows = [(loc, w) for loc, w in _sections(root, ("maintenance",), MaintenanceSection) if w]
     yield from _repeated("maintenance window", "name", [(loc, w.name) for loc, w in windows])
-    yield from _unknown_targets(windows, _names(root) if isinstance(root, Table) else None)
+    known = _names(root) if isinstance(root, Table) else None
+    yield from _unknown_targets(windows, known)
+    config = _sound(root, ("config",), ConfigSection)
+    if config is not None and known is not None:
+        for name in sorted(config.objects.keys() - known):
+            yield ("config",), _unknown_target(name, known, ("objects", name), at_key=True)
     metrics = _sound(root, ("metrics",), MetricsSection)
     if metrics:
         try:
@@ -160,9 +165,12 @@ def _unknown_targets(
     for loc, window in windows:
         for index, name in enumerate(window.targets or ()):
             if known is not None and name not in known:
-                allowed = f"the targets {listed(sorted(known)[:40])}"
-                found = f"the unknown target {quoted(name)}"
-                yield loc, Refused(found, allowed, closest(name, known), key=("targets", index))
+                yield loc, _unknown_target(name, known, ("targets", index))
+
+
+def _unknown_target(name: str, known: frozenset[str], key: _Loc, *, at_key: bool = False) -> Refused:
+    allowed = f"the targets {listed(sorted(known)[:40])}"
+    return Refused(f"the unknown target {quoted(name)}", allowed, closest(name, known), key=key, at_key=at_key)
 
 
 def _repeated(noun: str, key: str, values: Sequence[tuple[_Loc, str]]) -> Iterator[tuple[_Loc, Refused]]:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, Strict, model_validator
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.fields.durations import show_duration
 from logcaster_guard.fields.faults import Refused, quoted
-from logcaster_guard.fields.section import Duration, Rate, Section, Share, Sized, WholeNumber
+from logcaster_guard.fields.section import Duration, Name, Rate, Section, Share, Sized, Subdomain, WholeNumber
 
 
 def _check_steps(shares: tuple[float, ...]) -> tuple[float, ...]:
@@ -87,6 +87,27 @@ class SnapshotsSection(Section):
         if self.max_age < 3_600.0:
             raise Refused(f"a max_age of {show_duration(self.max_age)}", "at least 1h", key=("max_age",))
         return self
+
+
+_Named = Annotated[tuple[Subdomain, ...], Sized(1, 20, "ConfigMaps")]
+
+
+class ConfigSection(Section):
+    """Which configuration belongs to a release, beside what its pod template refers to."""
+
+    objects: Annotated[dict[Name, _Named], Sized(0, 100, "targets")] = Field(
+        default_factory=dict,
+        description=(
+            "ConfigMaps that pods read by themselves, through the API: by the name of a target a list of names in its "
+            "namespace"
+        ),
+    )
+    propagation: Duration = Field(
+        default=120.0, description="within which a mounted volume follows an edit, on the slowest node"
+    )
+    volatile: WholeNumber = Field(
+        default=3, description="a ConfigMap that changes more often than this in a day is not followed"
+    )
 
 
 class VerifySection(Section):

@@ -16,6 +16,7 @@ from logcaster_guard.config.channels import NotifySection
 from logcaster_guard.config.policies import (
     AlertSection,
     BlueGreenSection,
+    ConfigSection,
     FallbackSection,
     GradualSection,
     LedgerSection,
@@ -261,6 +262,10 @@ class SettingsFile(Section):
         default=(), description="times of the week in which nothing is rolled back, at most 100"
     )
     ledger: LedgerSection = Field(default=LedgerSection(), description="when a release counts as good")
+    config: ConfigSection = Field(
+        default=ConfigSection(),
+        description="which [configuration](#the-configuration-of-a-release) belongs to a release",
+    )
     snapshots: SnapshotsSection = Field(
         default=SnapshotsSection(), description="how many [snapshots](journal.md#snapshots) are kept, and for how long"
     )

@@ -40,8 +40,8 @@ class RevisionLive(OfRelease):
 
     It changed between `earliest` and `at`. `revision` is its number, empty before its controller has given it one.
     `blob` is the digest of the saved release (template, change-cause, last-applied). `undo_of` is the key of the
-    release that was left when the template is an older one; `by_guard` names the run. `contents` is what the objects of
-    the configuration hold, as a `Record` has it.
+    release that was left when the template is an older one; `by_guard` names the run. `contents` and `readable`
+    tell of its configuration, as a `Record` has them.
     """
 
     revision: str
@@ -53,16 +53,20 @@ class RevisionLive(OfRelease):
     undo_of: str | None = None
     by_guard: str | None = None
     contents: dict[str, str] = field(default_factory=dict, metadata=LEFT_OUT)
+    readable: str = field(default="", metadata=LEFT_OUT)
 
 
 @dataclass(frozen=True, slots=True)
 class RevisionConfigured(OfRelease):
     """The configuration of the present release became known: its pods have read nothing else since its rollout.
 
-    Its rollout goes on. `contents` is what the objects hold, as a `Record` has it.
+    Its rollout goes on. `blob` is the digest of the release as it is saved now, `contents` and `readable` are as a
+    `Record` has them.
     """
 
+    blob: str
     contents: dict[str, str] = field(default_factory=dict)
+    readable: str = field(default="", metadata=LEFT_OUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,19 @@ class RevisionMarked(OfRelease):
     mark: Mark
     digest: str
     words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationSeen:
+    """What the target's pods refer to holds something else, or other pods have read it.
+
+    `blob` is the digest of what is known of it (`configuration.remembered`), `manifests` are those of the blobs that
+    this names.
+    """
+
+    at: datetime
+    blob: str
+    manifests: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,6 +410,7 @@ Event = (
     | RevisionGood
     | RevisionBad
     | RevisionMarked
+    | ConfigurationSeen
     | SignalSeen
     | TriggerPending
     | TriggerFired

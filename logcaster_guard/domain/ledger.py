@@ -39,6 +39,8 @@ class Record:
     marked it bad, empty where nobody did.
     `contents` tells what the objects of its configuration held as its pods read them: by `str(ConfigObject)` the digest
     of the blob with the manifest, empty where the object was absent. What is missing could not be read or kept.
+    `readable` is the digest of what these hold, where `configuration` tells of more: checksums in the template's
+    annotations, perhaps of what nobody can put back.
     """
 
     template: str
@@ -58,6 +60,7 @@ class Record:
     unmeasured: tuple[str, ...] = ()
     configuration: str = ""
     contents: Mapping[str, str] = field(default_factory=dict, hash=False)
+    readable: str = ""
 
     @property
     def release(self) -> ReleaseId:
@@ -96,6 +99,11 @@ class Record:
                 return 1 if self.stood >= policy.presumed_after else 2
             case ReleaseStatus.UNPROVEN | ReleaseStatus.BAD:
                 return -1
+
+    @property
+    def restorable(self) -> str:
+        """The digest of what can be put back of its configuration; empty where that is unknown."""
+        return self.readable or self.configuration
 
     @property
     def blobs(self) -> frozenset[str]:
@@ -174,6 +182,11 @@ class Ledger:
     length: int = 0
 
     @property
+    def live(self) -> Record | None:
+        """The record of the present release; None before anything is known."""
+        return self.records.get(self.present or "")
+
+    @property
     def rollout(self) -> Rollout | None:
         """The rollout of the present release; None before anything is known."""
         return self.rollouts[-1] if self.rollouts else None
@@ -222,21 +235,24 @@ class Ledger:
 
     def _is_another(self, record: Record) -> bool:
         """Whether the release is known to differ from the present one."""
-        present = self.records.get(self.present or "")
-        if present is None or record.template != present.template:
+        live = self.live
+        if live is None or record.template != live.template:
             return True
-        return record.release != present.release and "" not in {record.configuration, present.configuration}
+        return record.restorable != live.restorable and "" not in {record.restorable, live.restorable}
 
     def named(self, name: str) -> Sequence[Record]:
         """The releases that people may mean by `name`; see the function of that name."""
         return [self.records[k] for k in named({k: r.revision for k, r in self.records.items()}, name)]
 
-    def is_undo(self, template: str) -> bool:
-        """Whether going from the present release to `template` goes back to an older one that is not bad."""
-        new, old = self.records.get(template), self.records.get(self.present or "")
-        if new is None or old is None or new.release == old.release or new.bad_since is not None:
-            return False
-        return new.first_live < old.first_live
+    def is_undo(self, release: ReleaseId) -> bool:
+        """Whether going from the present release to this one goes back to an older one that is not bad.
+
+        Of an unknown configuration: to any release of the template that is.
+        """
+        old = self.live
+        known = [r for r in self.records.values() if r.template == release.template and r != old]
+        meant = [r for r in known if release.configuration in {"", r.configuration}]
+        return old is not None and any(r.bad_since is None and r.first_live < old.first_live for r in meant)
 
 
 def named(revisions: Mapping[str, str], name: str) -> Sequence[str]:

@@ -124,19 +124,8 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
             left_by: Reason = UndoLeft() if event.by_guard is None else RunLeft(event.by_guard)
             ledger = _left(ledger, before.release.key, event.at, left_by)
     known = ledger.records.get(key)
-    record = Record(
-        template=event.template,
-        configuration=event.configuration,
-        revision=event.revision,
-        blob=event.blob,
-        images=event.images,
-        first_live=ledger.length,
-        last_live=ledger.length,
-        contents=event.contents,
-    )
-    if known is not None:
-        record = replace(known, revision=event.revision, blob=event.blob, last_live=ledger.length)
-        record = replace(record, contents=event.contents or known.contents)
+    record = _new(ledger, event) if known is None else replace(known, revision=event.revision, blob=event.blob)
+    record = replace(record, last_live=ledger.length, contents=event.contents or record.contents)
     if event.by_guard is not None and record.bad_since is not None:
         # Only a person's rollout speaks for a bad release: the guard puts one back where nothing better can start.
         record = replace(record, bad_since=ledger.length)
@@ -146,36 +135,60 @@ def _live(ledger: Ledger, event: RevisionLive) -> Ledger:
     )  # fmt: skip
 
 
+def _new(ledger: Ledger, event: RevisionLive) -> Record:
+    """The record of a release that is live for the first time, or of a known template whose configuration is open."""
+    same = [r.first_live for r in ledger.records.values() if r.template == event.template and not event.configuration]
+    return Record(
+        template=event.template,
+        configuration=event.configuration,
+        readable=event.readable,
+        revision=event.revision,
+        blob=event.blob,
+        images=event.images,
+        first_live=min([ledger.length, *same]),
+        last_live=ledger.length,
+    )
+
+
 def _configured(ledger: Ledger, event: RevisionConfigured) -> Ledger:
     """The present release has this configuration, and has had it since its rollout: all that is said of it holds."""
-    before = ledger.records.get(ledger.present or "")
-    if before is None or before.template != event.template or before.release == event.release:
+    live, rollouts, veto, key = ledger.live, ledger.rollouts, ledger.veto, event.release.key
+    if live is None or live.template != event.template or live.release == event.release:
         return ledger
-    key, old = event.release.key, before.release.key
-    unearned = replace(before, good_at=None, stood=0.0, snapshot="", good_on=frozenset(), unmeasured=())
-    record = replace(unearned, configuration=event.configuration, contents=event.contents)
-    known = ledger.records.get(key)
-    if known is not None:
-        record = replace(
-            _worse(known, before),
-            revision=before.revision,
-            blob=before.blob,
-            last_live=before.last_live,
-            contents=event.contents or known.contents,
-        )
-    records = {**ledger.records, key: record}
-    if not before.configuration and unearned == before and before.first_live == before.last_live:
-        # It was never known as anything else.
+    records, old, known = dict(ledger.records), live.release.key, ledger.records.get(key)
+    unearned = replace(live, good_at=None, stood=0.0, snapshot="", good_on=frozenset(), unmeasured=())
+    records[key] = replace(
+        unearned if known is None else _worse(known, live),
+        configuration=event.configuration,
+        readable=event.readable,
+        contents=event.contents or ({} if known is None else known.contents),
+        revision=live.revision,
+        blob=event.blob or live.blob,
+        last_live=live.last_live,
+    )
+    if not live.configuration and unearned == live and not _was_bad_before(live):
+        # Nothing is known of it that is not of this configuration.
         del records[old]
-    rollouts, veto = (*ledger.rollouts[:-1], replace(ledger.rollouts[-1], template=key)), ledger.veto
+        rollouts = tuple(_renamed(rollout, old, key) for rollout in rollouts)
+    rollouts = (*rollouts[:-1], replace(rollouts[-1], template=key))
     if veto is not None and veto.template == old:
         veto = replace(veto, template=key)
     return replace(ledger, records=records, present=key, rollouts=rollouts, veto=veto)
 
 
+def _renamed(rollout: Rollout, old: str, key: str) -> Rollout:
+    template = key if rollout.template == old else rollout.template
+    return replace(rollout, template=template, previous=key if rollout.previous == old else rollout.previous)
+
+
+def _was_bad_before(live: Record) -> bool:
+    """Whether it is bad for what was found before it became live this time, with perhaps another configuration."""
+    return live.bad_since is not None and live.bad_since < live.last_live
+
+
 def _worse(known: Record, live: Record) -> Record:
     """The known record, bad for what was found since the same release became `live` with an unknown configuration."""
-    if live.bad_since is None or live.bad_since < live.last_live:
+    if live.bad_since is None or _was_bad_before(live):
         return known
     return replace(
         known,

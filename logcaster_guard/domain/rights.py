@@ -72,9 +72,9 @@ def to_read(owner: Owner) -> Right:
     return Right("get", group, resource, owner.namespace, owner.name, OWNER_ROLE)
 
 
-def to_read_configuration(namespace: str, name: str) -> Right:
-    """What it takes to save a ConfigMap that the pods refer to."""
-    return Right("get", "", "configmaps", namespace, name, CONFIG_ROLE)
+def to_read_configuration(namespace: str, name: str, verb: str = "get") -> Right:
+    """What it takes to save a ConfigMap that the pods refer to, and to follow it (`list` and `watch`)."""
+    return Right(verb, "", "configmaps", namespace, name, CONFIG_ROLE)
 
 
 def on_owner(verb: str, called: str) -> Right:

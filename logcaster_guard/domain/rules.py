@@ -254,6 +254,19 @@ class ConfigPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigPolicy:
+    """Which configuration belongs to a release.
+
+    `objects` are names of ConfigMaps that the pods of a target, by its name, read by themselves. A volume follows an
+    edit within `propagation` seconds. What changes more than `volatile` times a day is no configuration.
+    """
+
+    objects: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    propagation: float = 120.0
+    volatile: int = 3
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Everything that is not a rule and shapes a decision.
 

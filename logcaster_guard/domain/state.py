@@ -13,6 +13,7 @@ from logcaster_guard.domain import ledger_events
 from logcaster_guard.domain import runs as run_domain
 from logcaster_guard.domain.events import (
     AnswerDenied,
+    ConfigurationSeen,
     Event,
     NoticeQueued,
     OwnerResumed,
@@ -58,7 +59,8 @@ class State:
     `runs` are in the order of their opening, and `runs_of` are those of each target. `open` names the stream of each
     run that is not closed. `over` are the triggers whose breach a run has ended. `notices` are the ids that were queued
     in the stream of a target or of a run; `counted` and `denied` are the digests of people's annotations, the denied
-    ones by target, the newest last. `suspended` and `resuming` are by target and GitOps owner.
+    ones by target, the newest last. `suspended` and `resuming` are by target and GitOps owner. `configurations` tell
+    what was known last of the configuration of each target.
     """
 
     ledgers: dict[str, Ledger] = field(default_factory=dict)
@@ -74,6 +76,7 @@ class State:
     heard: defaultdict[str, deque[Heard]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=_HEARD)))
     suspended: dict[tuple[str, str], OwnerSuspended] = field(default_factory=dict)
     resuming: dict[tuple[str, str], Reason] = field(default_factory=dict)
+    configurations: dict[str, ConfigurationSeen] = field(default_factory=dict)
 
     def take(self, stream: str, event: Event) -> Run | None:
         """Take in the next event; the run that it tells of, as it is then, if it tells of one.
@@ -115,6 +118,8 @@ class State:
                 self.over.discard((target, event.rule))
             case RunAnswered() | AnswerDenied() | RunOpened() | RevisionMarked():
                 self._take_answer(target, event)
+            case ConfigurationSeen():
+                self.configurations[target] = event
             case OwnerSuspended():
                 self.suspended[target, event.hold.object] = event
             case OwnerResuming():

@@ -1,8 +1,9 @@
 """Keeps the journal small: what no projection needs any more goes from it.
 
 Of a run that closed before the retention, what it was, what became of it and what people said stays, and is kept as one
-summary; its attempts, waits and notices go. Of a target go the transitions of triggers and of the freeze that later
-ones superseded, and the notices that every channel is done with, together with what settled them.
+summary; its attempts, waits and notices go. Of a target go the transitions of triggers, of the freeze and of what is
+known of its configuration that later ones superseded, and the notices that every channel is done with, together with
+what settled them.
 
 Invariant: nothing goes unless the state of what stays equals the state of the whole. That is compared each time.
 """
@@ -21,6 +22,7 @@ from logcaster_guard import messages
 from logcaster_guard.domain.errors import GuardError, JournalUnavailable
 from logcaster_guard.domain.events import (
     AnswerDenied,
+    ConfigurationSeen,
     Event,
     HoldReleased,
     NoticeQueued,
@@ -53,6 +55,9 @@ FULL = 0.5
 _LOOK = 60.0
 _AGAIN = 1.5
 """How much larger a journal must be than compaction left it before it is tried again at once."""
+
+_CONFIGURATION = "configuration of the target"
+"""No name of a rule: those have no spaces."""
 
 Place = tuple[str, int]
 """Stream and seq of an event."""
@@ -106,6 +111,8 @@ def _superseded(entries: Sequence[Entry], before: datetime) -> Iterator[Entry]:
                 about: tuple[str, str | None] = (entry.stream, rule)
             case TargetFrozen() | TargetThawed():
                 about = (entry.stream, None)
+            case ConfigurationSeen():
+                about = (entry.stream, _CONFIGURATION)
             case _:
                 continue
         if about in later and entry.event.at < before:

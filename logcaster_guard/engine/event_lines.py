@@ -24,7 +24,7 @@ from logcaster_guard.domain.message import Message
 from logcaster_guard.messages.runs import asked, left_in_place
 from logcaster_guard.messages.texts import english
 
-_UNTOLD = frozenset({"at", "plan", "blob", "uid", "holds", "target", "contents"})
+_UNTOLD = frozenset({"at", "plan", "blob", "uid", "holds", "target", "contents", "manifests"})
 
 
 def write(log: structlog.typing.FilteringBoundLogger, event: Event, *, target: str | None) -> None:

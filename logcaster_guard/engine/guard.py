@@ -30,6 +30,7 @@ from logcaster_guard.engine.credible_source import CredibleSource
 from logcaster_guard.engine.deployment_signals import SignalInspector
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.fencing import fenced
+from logcaster_guard.engine.followed_objects import FollowedObjects
 from logcaster_guard.engine.guard_counters import CountedBlobs, CountedJournal
 from logcaster_guard.engine.hub import Hub, JournalAppended, RunFound
 from logcaster_guard.engine.journal_down import JournalDownNotifier
@@ -97,6 +98,7 @@ class Guard:
         self._own_pod = own_pod
         self._kinds = kinds
         self._rights = ports.rights
+        self._watches, self._listings = ports.watches, ports.listings
         self._self_workload = SelfWorkload()
         self.reloads: Counter[str] = Counter()
         self.journal = None if ports.journal is None else CountedJournal(ports.journal)
@@ -130,6 +132,7 @@ class Guard:
         self._suspensions = Suspensions(
             state=self.state, cluster=cluster, clock=clock, interval=configuration.policy.polling.interval
         )
+        self._followed = self._followed_objects()
         shared = WatchFactory(
             rules=configuration.rules,
             services=services,
@@ -138,6 +141,7 @@ class Guard:
             inspector=inspector,
             view=self._view,
             rights=self._rights,
+            followed=self._followed,
         )
         self.watches = {target.key: shared.watch(target) for target in configuration.targets}
         self.commands = CommandWriter(cluster, self.state, clock, self.watches, configuration.policy.ledger)
@@ -159,6 +163,12 @@ class Guard:
             inbox=OperatorInbox(cluster, self.state, clock, configuration.policy),
             self_workload=self._self_workload,
         )
+
+    def _followed_objects(self) -> FollowedObjects | None:
+        if self._watches is None or self._listings is None:
+            return None
+        limit = self._configuration.policy.config.volatile
+        return FollowedObjects(self._watches, self._listings, self.blobs, self._clock, volatile=limit)
 
     def _parts(self) -> Parts:
         return Parts(
@@ -367,6 +377,8 @@ class Guard:
             group.create_task(self._suspensions.run(), name="suspensions")
             group.create_task(self.problems.run(), name="problems")
             group.create_task(self._clock_comparison().run(), name="clocks")
+            if self._followed is not None:
+                group.create_task(self._followed.run(), name="configuration")
             for watch in self.watches.values():
                 group.create_task(watch.run(), name=f"watch {watch.target.key}")
 

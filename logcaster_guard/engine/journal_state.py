@@ -12,6 +12,7 @@ import structlog
 
 from logcaster_guard.domain.errors import GuardError, JournalConflict, JournalOutOfReach, JournalUnavailable
 from logcaster_guard.domain.events import (
+    ConfigurationSeen,
     Event,
     NoticeQueued,
     NoticeSettled,
@@ -52,7 +53,7 @@ def run_stream(run: str) -> str:
 def releases_to_keep(state: State, policy: LedgerPolicy) -> frozenset[str]:
     """Digests of the releases that a rollback may need: present, newest good and presumed ones, open runs' own.
 
-    Also the newest bad ones that would be good if a person lifted that.
+    Also the newest bad ones that would be good if a person lifted that, and what is known of the configuration.
     """
     kept = set()
     for ledger in state.ledgers.values():
@@ -66,6 +67,8 @@ def releases_to_keep(state: State, policy: LedgerPolicy) -> frozenset[str]:
     for run in map(state.runs.__getitem__, state.open):
         kept |= {digest for step in run.opened.plan.steps for digest in step.blobs}
         kept |= {run.opened.snapshot} - {""}
+    for seen in state.configurations.values():
+        kept |= {seen.blob, *seen.manifests}
     return frozenset(kept)
 
 
@@ -196,6 +199,10 @@ class JournalState:
     def resuming(self, target: str, owner: str) -> Reason | None:
         """Why the guard meant to resume this suspended owner; None if it did not yet."""
         return self._state.resuming.get((target, owner))
+
+    def configuration(self, target: str) -> ConfigurationSeen | None:
+        """What was known last of the configuration of the target; None if nothing was."""
+        return self._state.configurations.get(target)
 
     def last_closed(self, target: str) -> RunClosed | None:
         """How the run of the target that closed last ended."""

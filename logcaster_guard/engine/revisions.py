@@ -26,7 +26,7 @@ from logcaster_guard.domain.ledger import Record, Rollout
 from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.probation import Probation
 from logcaster_guard.domain.proofs import proofs
-from logcaster_guard.domain.releases import Release
+from logcaster_guard.domain.releases import Release, ReleaseId
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.workload import Revision, Workload, annotations_of, images_of, revisions_of
 from logcaster_guard.engine.hub import TemplateChanged
@@ -163,7 +163,7 @@ class RevisionWatch:
         revisions = await self._revisions_of(workload)
         events: list[Event] = [*(await self._seeds(workload, revisions))]
         by_guard = self._guards_own(workload)
-        undo_of = known.present if by_guard is None and known.is_undo(workload.hash) else None
+        undo_of = known.present if by_guard is None and known.is_undo(ReleaseId(workload.hash)) else None
         # What the Service leads to since the last look became live then, however old it is.
         earliest = self._last_look() if switched else self._earliest(workload, revisions)
         events.append(

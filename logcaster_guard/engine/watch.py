@@ -17,9 +17,11 @@ from logcaster_guard.domain.problems import OfSource, ProblemKind
 from logcaster_guard.domain.rules import Rule
 from logcaster_guard.domain.signals import Signal, SourceName, Target
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.engine.configuration_follower import ConfigurationFollower
 from logcaster_guard.engine.decision_loop import DECIDE, DecisionLoop
 from logcaster_guard.engine.decisions import Decisions
 from logcaster_guard.engine.manual_runs import ManualRuns
+from logcaster_guard.engine.read_configuration import ReadConfiguration
 from logcaster_guard.engine.reader import Reader
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.engine.revisions import RevisionWatch
@@ -37,7 +39,10 @@ _WORKLOAD = "workload"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetParts:
-    """The parts of one target's watch; `manual` are the rollbacks that people ask for."""
+    """The parts of one target's watch; `manual` are the rollbacks that people ask for.
+
+    `configuration` is None where none is followed.
+    """
 
     triggers: Triggers
     reader: Reader
@@ -45,6 +50,7 @@ class TargetParts:
     decisions: Decisions
     decision_loop: DecisionLoop
     manual: ManualRuns
+    configuration: ConfigurationFollower | None = None
 
 
 class TargetWatch:
@@ -67,6 +73,7 @@ class TargetWatch:
         self.watchdog = Watchdog(clock, interval)
         self.looked_at: datetime | None = None
         self._revisions = parts.revisions
+        self._configuration = parts.configuration
         self._state = services.state
         self._sampler = services.sampler
         self._clock = clock
@@ -175,9 +182,13 @@ class TargetWatch:
             self.watchdog.owes(_LOOK)
             await self._settle()
             try:
-                self._workload = await self._revisions.watch()
+                # First, so that what pods have read since the last look counts in this one.
+                await self._follow_configuration(self._workload)
+                before, self._workload = self._workload, await self._revisions.watch()
                 self.looked_at = self._clock.now()
                 self._note_presence()
+                if self._workload is not None and (before is None or before.hash != self._workload.hash):
+                    await self._follow_configuration(self._workload)
                 if self._workload is not None:
                     await self.manual.look(self._workload)
             except ClusterError as error:
@@ -187,6 +198,25 @@ class TargetWatch:
             slot = max(slot + self._interval, self._clock.monotonic())
             self.watchdog.made(_LOOK, again=slot)
             await self._clock.sleep_until(slot)
+
+    async def _follow_configuration(self, workload: Workload | None) -> None:
+        """Where the pods cannot be listed, what they have read becomes unknown; everything else goes on."""
+        if self._configuration is None or workload is None:
+            return
+        try:
+            await self._configuration.look(workload)
+        except ClusterError as error:
+            self._lines.warning("configuration.unread", detail=str(error))
+        except JournalUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - the edge of a part: a defect in it must not hide the workload
+            self.counters.crashes["configuration"] += 1
+            self._log.error("watch.crashed", loop="configuration", exc_info=error)
+
+    @property
+    def configuration(self) -> ReadConfiguration | None:
+        """What the pods have read, as it was looked at last; None where nobody follows it."""
+        return None if self._configuration is None else self._configuration.known
 
     def _note_presence(self) -> None:
         """The API server has answered: the workload is there, or is not."""

@@ -10,10 +10,12 @@ from logcaster_guard.cluster_view import ClusterView
 from logcaster_guard.domain.rules import Rule
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.engine.attribution import Attributor
+from logcaster_guard.engine.configuration_follower import ConfigurationFollower
 from logcaster_guard.engine.decision_loop import DecisionLoop
 from logcaster_guard.engine.decisions import Decisions
 from logcaster_guard.engine.deployment_signals import SignalInspector
 from logcaster_guard.engine.executor import Executor
+from logcaster_guard.engine.followed_objects import FollowedObjects
 from logcaster_guard.engine.hub import RuleRefused
 from logcaster_guard.engine.live_workload import LiveWorkload
 from logcaster_guard.engine.manual_runs import ManualRuns
@@ -24,6 +26,7 @@ from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.engine.services import Services, TargetContext
 from logcaster_guard.engine.snapshotting import Snapshotter
 from logcaster_guard.engine.source_health import SourceHealth
+from logcaster_guard.engine.target_configuration import NotFollowed
 from logcaster_guard.engine.triggers import Triggers
 from logcaster_guard.engine.watch import TargetParts, TargetWatch
 from logcaster_guard.engine.watched_workload import WatchedWorkload
@@ -34,7 +37,8 @@ from logcaster_guard.ports import Rights
 class WatchFactory:
     """Makes the watches of all targets, which watch by `view` and decide without it.
 
-    `rights` is asked before each plan is given out; None: nobody is.
+    `rights` is asked before each plan is given out; None: nobody is. `followed` are the ConfigMaps that pods read, None
+    where none is followed.
     """
 
     rules: Sequence[Rule]
@@ -44,12 +48,18 @@ class WatchFactory:
     inspector: SignalInspector
     view: ClusterView
     rights: Rights | None = None
+    followed: FollowedObjects | None = None
     _attributors: dict[str, Attributor] = field(default_factory=dict)
 
     def watch(self, target: Target) -> TargetWatch:
         """The watch of one target, with everything that it needs."""
         services = self.services
-        context = TargetContext(target, LiveWorkload(target, services.cluster))
+        configuration = None if self.followed is None else ConfigurationFollower(target, services, self.followed)
+        context = TargetContext(
+            target,
+            LiveWorkload(target, services.cluster),
+            configuration=NotFollowed() if configuration is None else configuration.known,
+        )
         services.hub.subscribe(RuleRefused, context.counters.refused, target=target.key)
         triggers = Triggers(context, services, self.rules)
         watched = WatchedWorkload(target, self.view)
@@ -90,6 +100,7 @@ class WatchFactory:
             decisions=decisions,
             decision_loop=deciding,
             manual=manual,
+            configuration=configuration,
         )
         return TargetWatch(context, services, parts)
 

@@ -39,6 +39,7 @@ from logcaster_guard.messages.runs import (
 from logcaster_guard.messages.targets import (
     after_mark,
     answer_denied,
+    edit_pending,
     frozen,
     marked,
     postponed,
@@ -61,6 +62,7 @@ __all__ = [
     "channel_failing",
     "configuration_refused",
     "crashed",
+    "edit_pending",
     "ended",
     "frozen",
     "held_up",

@@ -259,6 +259,17 @@ class FreezeLifted(Headline):
 
 
 @dataclass(frozen=True, slots=True)
+class EditPending(Headline):
+    """`object`, which the pods of the target refer to, came to hold something else, and no pod has read that yet."""
+
+    target: str
+    object: str
+    keys: tuple[str, ...]
+    since: datetime
+    kind: Literal["configuration.pending"] = "configuration.pending"
+
+
+@dataclass(frozen=True, slots=True)
 class MarksUnproven(Headline):
     """Something carries the guard's marks, and the journal does not bear them out; `orphan`: it looks like a helper."""
 

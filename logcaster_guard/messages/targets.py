@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from logcaster_guard.domain.claims import Claim
+from logcaster_guard.domain.configuration.edits import Edit
 from logcaster_guard.domain.events import RevisionMarked, TargetFrozen, TargetThawed
 from logcaster_guard.domain.guardrails import Guardrail, Refusal
 from logcaster_guard.domain.inbox.commands import Mark
@@ -18,6 +19,7 @@ from logcaster_guard.domain.workload import Workload
 from logcaster_guard.messages.run_headlines import (
     AnswerDiscounted,
     DecisionPostponed,
+    EditPending,
     FreezeLifted,
     FrozenByHand,
     MarksUnproven,
@@ -174,6 +176,22 @@ def marked(
             "status": release_status,
             "words": event.words,
         },
+    )
+
+
+def edit_pending(
+    target: Target, workload: Workload, edit: Edit, keys: Sequence[str], since: datetime, *, at: datetime
+) -> Notice:
+    """An edit of what the pods refer to has been there for a while, and none has read it; values are told nowhere."""
+    return told(
+        EditPending(target.key, str(edit.object), tuple(keys), since),
+        Severity.WARNING,
+        id=f"configuration.pending/{target.key}/{edit.object}/{edit.version.resource_version}",
+        at=at,
+        target=target.key,
+        namespace=target.namespace,
+        deployment=workload.name,
+        facts={"object": str(edit.object), "keys": ", ".join(keys), "since": since.isoformat()},
     )
 
 

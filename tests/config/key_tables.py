@@ -109,7 +109,9 @@ def _type(field: FieldInfo) -> str:
     kinds = [kind for function, kind in _KINDS.items() if function in functions]
     parts = list(_parts(field.annotation))
     section, many = inner_section(field.annotation), [typing.get_origin(part) for part in parts]
-    if tuple in many:
+    if typing.get_origin(field.annotation) is dict and tuple in many:
+        base = "mapping of lists"
+    elif tuple in many:
         base = "list" if section or typing.Literal in many else f"list of {kinds[0] if kinds else 'text'}s"
     elif dict in many or section is not None:
         base = "mapping" if section else "mapping of texts"

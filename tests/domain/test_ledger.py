@@ -133,14 +133,14 @@ def test_a_second_rollback_does_not_return_to_the_bad_one() -> None:
 
 def test_an_undo_by_anyone_leaves_a_bad_revision() -> None:
     before: list[Event] = [live("v1"), good("v1"), live("v2")]
-    assert fold(before).is_undo("v1")
-    assert not fold(before).is_undo("v3")
-    assert not fold(before).is_undo("v2")
+    assert fold(before).is_undo(ReleaseId("v1"))
+    assert not fold(before).is_undo(ReleaseId("v3"))
+    assert not fold(before).is_undo(ReleaseId("v2"))
     assert release_status([*before, live("v1", undo_of="v2")], "v2") is ReleaseStatus.BAD
 
 
 def test_going_from_an_older_release_to_a_newer_one_is_no_undo() -> None:
-    assert not fold([live("v1"), live("v2"), live("v1", undo_of="v2")]).is_undo("v2")
+    assert not fold([live("v1"), live("v2"), live("v1", undo_of="v2")]).is_undo(ReleaseId("v2"))
 
 
 def test_bad_is_lifted_only_when_rolled_out_again_and_earned() -> None:
@@ -312,8 +312,8 @@ def _events(ledger: Ledger, move: str, name: str) -> list[Event]:
     known = ledger.present is not None and name in ledger.records
     match move:
         case "live" if name != ledger.present:
-            return [live(name, undo_of=ledger.present if ledger.is_undo(name) else None)]
-        case "undo" if ledger.is_undo(name):
+            return [live(name, undo_of=ledger.present if ledger.is_undo(ReleaseId(name)) else None)]
+        case "undo" if ledger.is_undo(ReleaseId(name)):
             return [live(name, undo_of=ledger.present)]
         case "good" if known:
             return [good(name)]
@@ -506,7 +506,7 @@ def test_an_undo_leaves_the_release_that_it_names_and_no_other_configuration_of_
 
 def known(configuration: str, template: str = "t") -> RevisionConfigured:
     return RevisionConfigured(
-        at(5), template, {"ConfigMap default/c": f"blob of {configuration}"}, configuration=configuration
+        at(5), template, "", {"ConfigMap default/c": f"blob of {configuration}"}, configuration=configuration
     )
 
 

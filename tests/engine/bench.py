@@ -26,6 +26,7 @@ from tests.fakes.cluster import NAMESPACE, FakeCluster
 from tests.fakes.journal import MemoryJournal
 from tests.fakes.services import view_of
 from tests.fakes.source import FakeSource
+from tests.fakes.watches import FakeWatches
 
 PROD, ANOTHER = "logcaster-prod", "another"
 KEY = f"default/{PROD}"
@@ -94,6 +95,7 @@ class Bench:
     ) -> None:
         self.clock = FakeClock()
         self.cluster = cluster(self.clock)
+        self.watches = FakeWatches(self.cluster, self.clock)
         self.journal: MemoryJournal | None = MemoryJournal()
         self.journal_fault = ""
         self.view: ClusterView | None = None
@@ -140,6 +142,8 @@ class Bench:
                 channels=[self.inbox],
                 clock=self.clock,
                 rights=self._rights,
+                watches=self.watches,
+                listings=self.cluster,
             ),
             authority=self.authority,
             own_pod=self._own_pod,

@@ -115,7 +115,7 @@ class History:
         if target in self.present:
             now = self.present[target]
             events += [RevisionNumbered(at, now, "7"), PodsReplaced(at, now, ("checksum",), f"blob {now} again")]
-            events.append(RevisionConfigured(at, now, {"ConfigMap default/c": "contents"}, configuration="c"))
+            events.append(RevisionConfigured(at, now, "again", {"ConfigMap default/c": "contents"}, configuration="c"))
         event = self.draw(st.sampled_from(events))
         self.put(target_stream(target), event)
         if isinstance(event, RevisionLive):

@@ -193,7 +193,7 @@ async def test_what_a_kept_release_has_read_is_kept_with_it() -> None:
     state = JournalState(MemoryJournal(), FakeClock())
     for name in ("old", "good", "bad", "now"):
         held = {"ConfigMap default/c": f"contents {name}", "ConfigMap default/absent": ""}
-        await state.tell(TARGET, live(name), RevisionConfigured(NOW, name, held, configuration="c"))
+        await state.tell(TARGET, live(name), RevisionConfigured(NOW, name, f"blob {name}", held, configuration="c"))
         if name != "now":
             await state.tell(TARGET, RevisionGood(NOW, name, 1.0, 600.0, configuration="c"))
     await state.tell(TARGET, RevisionBad(NOW, "bad", "why", configuration="c"))

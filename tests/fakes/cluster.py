@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from logcaster_guard.domain.errors import ClusterError, Conflict, NotFound
+from logcaster_guard.domain.errors import ClusterError, Conflict, NotFound, Unavailable
 from logcaster_guard.domain.workload import REVISION, REVISION_HISTORY, restorable
 from logcaster_guard.ports import Clock, Json, Kind
 
@@ -21,7 +21,8 @@ class FakeCluster:
     `fault` may answer a call (`get`, `list`, `patch`) with an error, before it has any effect. `writes` are the guard's
     patches that had one. Its clock is `skew` seconds ahead, which it tells
     or not (`told_skew`). With `stuck`, rollouts begin and never end. `on_rolled` is told the image of each rollout. All
-    objects are in one `namespace`. Each of `on_change` is told what changed, and whether that was deleted.
+    objects are in one `namespace`. Each of `on_change` is told what changed, and whether that was deleted. `listings`
+    are the lists that were asked for with their version.
     """
 
     def __init__(self, clock: Clock, namespace: str = NAMESPACE) -> None:
@@ -32,6 +33,7 @@ class FakeCluster:
         self.fault: Fault = lambda *_: None
         self.writes: list[tuple[Kind, str, Sequence[Json]]] = []
         self.stuck = False
+        self.listings: list[tuple[Kind, str]] = []
         self.skew = 0.0
         self.told_skew = True
         self.on_rolled: Callable[[str, str], None] = lambda *_: None
@@ -125,6 +127,16 @@ class FakeCluster:
         listed = [o for (k, _), o in self._objects.items() if k is kind]
         return [copy.deepcopy(o) for o in listed if wanted.items() <= (o["metadata"].get("labels") or {}).items()]
 
+    async def listing(
+        self, kind: Kind, namespace: str, name: str = "", *, selector: str = "", version: str = ""
+    ) -> tuple[Sequence[Json], str]:
+        """Implements `ports.Listings`; it has forgotten every earlier state."""
+        if version not in {"", self.version}:
+            raise Unavailable("the resourceVersion is too old", status=410)
+        items = await self.list(kind, namespace, selector)
+        self.listings.append((kind, name))
+        return [item for item in items if name in {"", item["metadata"]["name"]}], self.version
+
     async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
         self._refuse("patch", kind, name)
         present = self._found(kind, namespace, name)
@@ -214,6 +226,7 @@ class FakeCluster:
         self.add(Kind.REPLICA_SET, replica_set, spec={"template": deployment["spec"]["template"]}, owner=name)
         self._objects[Kind.REPLICA_SET, replica_set]["metadata"] |= {
             "annotations": {REVISION: str(number)},
+            "labels": dict(deployment["spec"]["template"]["metadata"]["labels"]),
             "creationTimestamp": (self._clock.now() + timedelta(seconds=self.skew)).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "ownerReferences": [
                 {"kind": "Deployment", "name": name, "uid": deployment["metadata"]["uid"], "controller": True}

@@ -5,16 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
-from logcaster_guard.ports import Change, Clock, Json, Kind, Listing, WatchEvent
+from logcaster_guard.domain.errors import ClusterError
+from logcaster_guard.ports import Change, Clock, Interruption, Json, Kind, Listing, WatchEvent
 from tests.fakes.cluster import FakeCluster
+
+PAUSE = 60.0
 
 
 class FakeWatches:
-    """Implements `ports.Watches`. Nothing is missed, so that there is one list, and the changes since."""
+    """Implements `ports.Watches`. Nothing is missed, so that there is one list, and the changes since.
+
+    `going` are the objects that are watched now, `begun` counts the watches. Objects with a name in `refused` may not
+    be listed, by the error that stands there; they are tried again after `PAUSE` seconds.
+    """
 
     def __init__(self, cluster: FakeCluster, clock: Clock) -> None:
         self._cluster = cluster
         self._clock = clock
+        self.begun = 0
+        self.going: list[str] = []
+        self.refused: dict[str, ClusterError] = {}
 
     async def watch(self, kind: Kind, namespace: str, name: str = "") -> AsyncGenerator[WatchEvent, None]:
         changes: asyncio.Queue[Change] = asyncio.Queue()
@@ -26,11 +36,17 @@ class FakeWatches:
             if of is kind and wanted(item):
                 changes.put_nowait(Change(item, item["metadata"]["resourceVersion"], deleted))
 
+        self.begun += 1
+        while name in self.refused:
+            yield Interruption(self.refused[name])
+            await self._clock.sleep_until(self._clock.monotonic() + PAUSE)
         items = await self._cluster.list(kind, namespace)
         self._cluster.on_change.append(changed)
+        self.going.append(name)
         try:
             yield Listing(tuple(filter(wanted, items)), self._cluster.version, self._clock.monotonic())
             while True:
                 yield await changes.get()
         finally:
             self._cluster.on_change.remove(changed)
+            self.going.remove(name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.rules import Policy, Rule
 from logcaster_guard.domain.signals import Gap, NoData, Target, Value
-from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.messages.texts import english
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
@@ -33,7 +32,7 @@ def seen(requests: float | None, error_rate: float = 0.0) -> Inspection:
     return Inspection(error_rate=Value(0.0, error_rate), requests=Value(0.0, requests))
 
 
-def told(found: Plan | NotApplicable | None) -> str:
+def told(found: object) -> str:
     """Why there is no plan, as people are told it: each sentence has all its names and numbers."""
     assert isinstance(found, NotApplicable), found
     words = " ".join(map(english().text, found.reasons))

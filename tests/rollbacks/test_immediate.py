@@ -12,6 +12,7 @@ from logcaster_guard.rollbacks import immediate
 from logcaster_guard.rollbacks.autoscaling import SCALED_OBJECT
 from logcaster_guard.rollbacks.immediate import Facts
 from logcaster_guard.steps.await_rollout import AwaitRollout
+from logcaster_guard.steps.delete_stuck_pods import DeleteStuckPods
 from logcaster_guard.steps.raise_autoscaler_minimum import RaiseAutoscalerMinimum
 from logcaster_guard.steps.restore_template import RestoreTemplate
 from tests.domain.build import UID, deployment, template
@@ -46,6 +47,7 @@ REST = (RestoreTemplate("blob"), AwaitRollout(600.0))
     [
         (autoscaler(2), 4, True),
         (autoscaler(None), 4, True),
+        (autoscaler(1), 4, True),
         (autoscaler(4), None, True),
         (autoscaler(6), None, True),
         (autoscaler(2, maximum=3), 3, True),
@@ -85,6 +87,25 @@ def test_where_no_pod_would_change_there_is_no_plan(updates: dict[str, Any], wor
         assert isinstance(found, Plan)
     else:
         assert words in told(found)
+
+
+@pytest.mark.parametrize(
+    ("spec", "service", "words"),
+    [
+        ({"selector": {"matchLabels": {"app": "another"}}}, SERVICE, "made again with another selector"),
+        ({}, {"metadata": {"name": "front"}, "spec": {"selector": {"track": "new"}}}, "Service default/front"),
+    ],
+)
+def test_a_release_that_would_not_be_reached_is_not_rolled_out(spec: Any, service: Any, words: str) -> None:
+    workload = Workload(deployment(template("logcaster/logcaster-c:2.0", labels={"track": "new"}), **spec))
+    assert words in told(immediate.plan(Facts(request(workload, GOOD), RELEASE, service, ())))
+
+
+def test_a_stateful_set_is_rid_of_the_pods_that_its_controller_would_wait_for() -> None:
+    workload = Workload({**BAD.raw, "kind": "StatefulSet"})
+    found = immediate.plan(Facts(request(workload, GOOD), RELEASE, None, ()))
+    assert isinstance(found, Plan)
+    assert (found.kind, found.steps[1:]) == ("StatefulSet", (DeleteStuckPods(600.0), AwaitRollout(600.0)))
 
 
 def test_the_plan_says_what_it_was_made_from() -> None:

@@ -60,6 +60,8 @@ MAX_BYTES = 64 * 1024 * 1024
 MAX_LINE = 8 * 1024 * 1024
 """Bytes of one event of a watch: an object of 1 MiB, its JSON, and what kubectl last applied of it."""
 
+_OF_STATE = ("resourceVersion", "resourceVersionMatch")
+
 RENEW_EVERY = 5.0
 """Seconds between two reloads of credentials that are refused: a kubeconfig may run a program for them."""
 
@@ -124,9 +126,13 @@ class KubernetesCluster:
         items, _ = await self._list(kind, namespace, {"labelSelector": selector} if selector else {})
         return items
 
-    async def listing(self, kind: Kind, namespace: str, name: str = "") -> tuple[Sequence[Json], str]:
-        """Every object of a kind, or the one of this name, and the resourceVersion at which the list was true."""
-        return await self._list(kind, namespace, _named(name))
+    async def listing(
+        self, kind: Kind, namespace: str, name: str = "", *, selector: str = "", version: str = ""
+    ) -> tuple[Sequence[Json], str]:
+        """See `ports.Listings`."""
+        labels = {"labelSelector": selector} if selector else {}
+        then = {"resourceVersion": version, "resourceVersionMatch": "Exact"} if version else {}
+        return await self._list(kind, namespace, {**_named(name), **labels, **then})
 
     async def events(
         self, kind: Kind, namespace: str, name: str, version: str, *, lasting: int, silence: float
@@ -312,7 +318,8 @@ class KubernetesCluster:
             token = metadata.get("continue")
             if not token:
                 return found, str(metadata.get("resourceVersion") or "")
-            query["continue"] = str(token)
+            # The token tells which state the pages are of; the server refuses to be told it twice.
+            query = {k: v for k, v in query.items() if k not in _OF_STATE} | {"continue": str(token)}
         raise failure(NoAnswer, CannotAsk(what, TooManyPages(MAX_PAGES)), fault=Fault.TOO_LARGE, status=200)
 
     async def _call(self, request: Request) -> tuple[Json, int]:

@@ -123,6 +123,12 @@ def part(reference: ConfigReference, found: Found) -> str:
     return json.dumps({key: offered.get(key) for key in keys}, sort_keys=True)
 
 
+def changed_keys(before: Found, after: Found) -> tuple[str, ...]:
+    """The names of the keys that were added, removed or given another value, `data` and `binaryData` alike."""
+    one, other = ({**f.data, **f.binary} if isinstance(f, Fingerprint) else {} for f in (before, after))
+    return tuple(sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key)))
+
+
 def digest(references: Iterable[ConfigReference], found: Mapping[ConfigObject, Found]) -> str:
     """SHA-256 (hex) of all that the references find. Which container reads it, and when, is the template's to tell.
 

@@ -140,8 +140,8 @@ def _is_pending(
 
 
 def _earliest(version: Version, reference: ConfigReference, pod: PodSeen) -> float | None:
-    """The earliest second at which the container can have read it. An unbroken watch tells of an edit at once."""
-    came = version.came.after_second if version.gap else version.came.by_second
+    """The earliest second at which the container can have read it."""
+    came = version.earliest
     start = pod.starts.get(reference.container)
     if start is None or reference.read_at is ReadAt.WHENEVER:
         return came

@@ -87,6 +87,27 @@ class Volatile(Message):
     kind: Literal["unfollowed.volatile"] = "unfollowed.volatile"
 
 
+@dataclass(frozen=True, slots=True)
+class SecretNotRead(Message):
+    """It is a Secret, which the guard does not read."""
+
+    kind: Literal["unfollowed.secret"] = "unfollowed.secret"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadsUnknown(Message):
+    """What follows where it may not be read."""
+
+    kind: Literal["unfollowed.unread"] = "unfollowed.unread"
+
+
+@dataclass(frozen=True, slots=True)
+class NothingRemembered(Message):
+    """A blob does not hold what is known of a configuration, as this version writes it."""
+
+    kind: Literal["unfollowed.forgotten"] = "unfollowed.forgotten"
+
+
 def never_followed(kind: ConfigKind, raw: Mapping[str, Any]) -> Message | None:
     """Why this object is never followed; None where it is. Its values are not looked at."""
     metadata = raw.get("metadata") or {}

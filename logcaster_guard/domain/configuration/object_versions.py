@@ -37,6 +37,11 @@ class Version:
         """Whether a node may go on to serve it after the object was made anew (kubernetes#119733)."""
         return isinstance(self.found, Fingerprint) and self.found.immutable
 
+    @property
+    def earliest(self) -> float | None:
+        """The earliest monotonic second at which it can have been there. An unbroken watch tells of it at once."""
+        return self.came.after_second if self.gap else self.came.by_second
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectVersions:

@@ -1,0 +1,171 @@
+"""Follows ConfigMaps by watch, each once, whoever's pods refer to it, and saves what each has held at first sight."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection
+from contextlib import aclosing
+from functools import partial
+
+import structlog
+
+from logcaster_guard.domain.configuration.references import ConfigObject
+from logcaster_guard.domain.configuration.spans import share_sequence
+from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
+from logcaster_guard.engine.followed_object import FollowedObject, Moment
+from logcaster_guard.engine.guard_counters import Counters
+from logcaster_guard.engine.recurring_log import RecurringLog
+from logcaster_guard.engine.tasks import LoopTasks
+from logcaster_guard.engine.watchdog import Watchdog
+from logcaster_guard.messages.texts import english
+from logcaster_guard.ports import Blobs, Clock, Json, Kind, Listings, Watches, WatchEvent
+
+_PAUSE = 30.0
+"""Seconds after which a watch begins again that a defect has ended."""
+
+_NAMED = 20
+"""Keys that are named where an object was edited."""
+
+
+class FollowedObjects:
+    """The ConfigMaps that the targets' pods refer to, by watch while it runs; `volatile` is as `FollowedObject`'s.
+
+    A watch begins when a target needs the object, and ends when none does.
+    """
+
+    def __init__(self, watches: Watches, listings: Listings, blobs: Blobs, clock: Clock, *, volatile: int) -> None:
+        self._watches = watches
+        self._listings = listings
+        self._blobs = blobs
+        self._clock = clock
+        self._volatile = volatile
+        self._objects: dict[ConfigObject, FollowedObject] = {}
+        self._tasks: LoopTasks | None = None
+        self._ordered: bool | None = None
+        self._log = structlog.get_logger()
+        self._lines = RecurringLog(clock)
+        self._told: dict[ConfigObject, str] = {}
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._tasks = LoopTasks(
+                group, self._clock, Watchdog(self._clock, _PAUSE), Counters(), self._log, pause=_PAUSE
+            )
+            try:
+                for one in self._objects:
+                    self._begin(one)
+                await asyncio.Event().wait()
+            finally:
+                self._tasks = None
+
+    def of(self, one: ConfigObject) -> FollowedObject | None:
+        """What is known of the object; None where nobody needs it."""
+        return self._objects.get(one)
+
+    def want(
+        self, target: str, objects: Collection[ConfigObject], resume: Callable[[FollowedObject], None]
+    ) -> None:  # fmt: skip
+        """From now on the target needs these objects, and no others; `resume` tells one that is new what was known."""
+        for one in set(objects) - self._objects.keys():
+            self._objects[one] = made = FollowedObject(one, self._volatile)
+            resume(made)
+            self._begin(one)
+        for one, followed in list(self._objects.items()):
+            (followed.users.add if one in objects else followed.users.discard)(target)
+            if not followed.users:
+                self._end(one)
+
+    async def save(self, objects: Collection[ConfigObject]) -> None:
+        """Save what is not saved yet; what fails is tried again the next time."""
+        now = self._clock.now()
+        for followed in [f for f in map(self._objects.get, objects) if f is not None]:
+            for version, manifest in followed.unsaved(now).items():
+                try:
+                    followed.saved(version, await self._blobs.put(manifest))
+                except (ClusterError, JournalUnavailable) as error:
+                    self._lines.warning("configuration.not_saved", detail=str(error), about=str(followed.object))
+
+    async def confirm(self, one: ConfigObject) -> None:
+        """Look at an object beside its watch, so that it is known to have stood still; raises a `ClusterError`."""
+        await self._list(one)
+
+    async def pods(self, namespace: str, selector: str, version: str = "") -> tuple[list[Json], str]:
+        """A list of pods, and its resourceVersion: empty where that tells no order with the ConfigMaps.
+
+        Etcd may keep kinds apart, which two lists of a ConfigMap around the first one of pods show. Raises as
+        `Listings.listing`.
+        """
+        before, known = "", next((one for one, f in sorted(self._objects.items()) if not f.forbidden), None)
+        if self._ordered is None and known is not None:
+            with contextlib.suppress(ClusterError):
+                before = await self._list(known)
+        items, at = await self._listings.listing(Kind.POD, namespace, selector=selector, version=version)
+        if before and known is not None:
+            self._ordered = share_sequence(before, at, await self._list(known))
+            if not self._ordered:
+                self._log.warning("configuration.unordered", detail="ConfigMaps and pods count their versions apart")
+        return list(items), at if self._ordered else ""
+
+    async def _list(self, one: ConfigObject) -> str:
+        asked = self._clock.monotonic()
+        items, version = await self._listings.listing(Kind.CONFIG_MAP, one.namespace, one.name)
+        followed = self._objects.get(one)
+        if followed is not None:
+            followed.confirm(items, version, asked, self._now())
+        return version
+
+    def _begin(self, one: ConfigObject) -> None:
+        if self._tasks is not None:
+            self._tasks.begin(str(one), partial(self._watch, one))
+
+    def _end(self, one: ConfigObject) -> None:
+        del self._objects[one]
+        self._told.pop(one, None)
+        if self._tasks is not None and self._tasks.running(str(one)):
+            self._tasks.end(str(one))
+
+    async def _watch(self, one: ConfigObject) -> None:
+        async with aclosing(self._watches.watch(Kind.CONFIG_MAP, one.namespace, one.name)) as events:
+            async for event in events:
+                followed = self._objects.get(one)
+                if followed is None:
+                    return
+                self._take(followed, event)
+                await self.save([one])
+
+    def _take(self, followed: FollowedObject, event: WatchEvent) -> None:
+        keys = followed.take(event, self._now())
+        left_out = followed.not_followed(self._clock.now())
+        if keys is not None and followed.versions is not None and left_out is None:
+            latest = followed.versions.latest
+            self._log.info(
+                "configuration.edited",
+                object=str(followed.object),
+                keys=keys[:_NAMED],
+                version=latest.resource_version,
+                missed=latest.gap,
+            )
+        self._tell(followed, "" if left_out is None else english().text(left_out))
+
+    def _tell(self, followed: FollowedObject, left_out: str) -> None:
+        """What keeps the object from being followed, once for each reason, and that nothing does any more."""
+        one, fault = str(followed.object), english().text(followed.fault)
+        if fault and not followed.forbidden:
+            # A server that is away says each time a little else.
+            self._lines.warning("configuration.unread", about=one, object=one, detail=fault)
+            return
+        before, reason = self._told.get(followed.object, ""), fault or left_out
+        self._told[followed.object] = reason
+        if reason == before:
+            return
+        if fault:
+            self._log.warning("configuration.unread", object=one, detail=fault)
+        elif left_out:
+            self._log.warning("configuration.not_followed", object=one, detail=left_out)
+        else:
+            self._log.info("configuration.followed", object=one)
+
+    def _now(self) -> Moment:
+        return Moment(self._clock.monotonic(), self._clock.now())
