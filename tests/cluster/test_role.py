@@ -37,7 +37,7 @@ from tests.cluster.case import GOOD, Case
 from tests.cluster.ending import Facts
 from tests.cluster.harness import Cluster
 from tests.cluster.owners import define
-from tests.cluster.roles import FURTHER, OF_TARGETS, TARGETS, rules_in
+from tests.cluster.roles import FURTHER, OF_TARGETS, TARGETS, on_config_maps, rules_in
 from tests.cluster.scene import Scene, autoscaler
 from tests.fakes.clock import START
 from tests.real.waiting import until
@@ -56,7 +56,7 @@ NAMES = {
     "logcaster-config": "web",
 }
 OTHERS = rules_in(*TARGETS, FURTHER[0], names=NAMES)
-RULES = rules_in(*TARGETS, *FURTHER, names=NAMES)
+RULES = [*rules_in(*TARGETS, *FURTHER, names=NAMES), *on_config_maps(NAMES)]
 PAUSE = [{"op": "add", "path": "/metadata/annotations", "value": {}}]
 EMPTY = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}}
 NOTE = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "note"}}
