@@ -113,6 +113,8 @@ class Kind(StrEnum):
     STATEFUL_SET = "StatefulSet"
     DAEMON_SET = "DaemonSet"
     CONTROLLER_REVISION = "ControllerRevision"
+    JOB = "Job"
+    CRON_JOB = "CronJob"
     REPLICA_SET = "ReplicaSet"
     POD = "Pod"
     SERVICE = "Service"
