@@ -140,9 +140,8 @@ async def test_an_edit_is_told_once_with_the_targets_that_it_concerns(running: R
 
 
 async def test_a_refused_edit_is_told_in_the_language_of_the_settings_in_force(running: Running) -> None:
-    running.settings.write_text(
-        running.settings.read_text().replace("{events: false}", "{events: false, language: ko}")
-    )
+    korean = running.settings.read_text().replace("{events: false}", "{events: false, language: ko}")
+    running.settings.write_text(korean)
     await running.until("config.settings_changed")
     await running.until("guard.started")
     running.rules.write_text(RULES.replace("restart_count", "restart_cuont"))

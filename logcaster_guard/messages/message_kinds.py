@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from logcaster_guard.domain import configuration_reasons as configuration
 from logcaster_guard.domain import evidence, problems, promql, reasons, theirs
 from logcaster_guard.domain import guard_reasons as own
 from logcaster_guard.domain import measurements as measured
@@ -445,6 +446,18 @@ MESSAGES: tuple[type[Message], ...] = (
     plans.Partitioned,
     plans.CannotBeJudged,
     plans.SavedUnreadable,
+    configuration.ConfigOfHelm,
+    configuration.ConfigOfGitOps,
+    configuration.ConfigOfOperator,
+    configuration.ConfigShared,
+    configuration.ConfigUsersUnknown,
+    configuration.ConfigImmutable,
+    configuration.ConfigWasAbsent,
+    configuration.ConfigDiffers,
+    configuration.ConfigNothingDiffers,
+    configuration.ConfigUnknown,
+    configuration.ConfigUnread,
+    configuration.ConfigStays,
     plans.SwitchesEnvironments,
     plans.TooLittleTraffic,
     plans.NotADeployment,
@@ -561,6 +574,8 @@ MESSAGES: tuple[type[Message], ...] = (
     lines.ToRestoreEnvironment,
     lines.ToRestoreConfigMap,
     lines.ToRestoreTemplate,
+    lines.ToRestart,
+    lines.ToRestartPods,
     lines.ToScaleEnvironment,
     lines.ToScaleHelper,
     lines.ToScaleProduction,

@@ -53,7 +53,8 @@ KEYS = re.compile(
     r"\d{4}-\d\d-\d\d[T ][\d:]+Z|“[^”]*”|\"[^\"]*\"|⟦[^⟧]*⟧|docs/\S+|\$\w+"
     r"|logcaster-guard [a-z]+(?: (?:verify|[A-Z]+))?"
     r"|\b[a-z_]+(?:\[?\]?\.[a-z_\[\]]+)+|\b(?:targets|gitops|mode|kind|namespace|maintenance|partition|traffic_url)\b"
-    r"|\b[a-z]+_[a-z_]+\b|(?<=: )(?:sidecar|suspend|proceed)\b|\blookback\b|(?<!\w)--?\w+|\(abandon\)|\bstatus\b",
+    r"|\b[a-z]+_[a-z_]+\b|(?<=: )(?:sidecar|suspend|proceed|restore)\b"
+    r"|\blookback\b|(?<!\w)--?\w+|\(abandon\)|\bstatus\b",
     re.ASCII,
 )
 """What is quoted, marked as somebody else's, a command, or a key of the settings and its value."""
