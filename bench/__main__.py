@@ -25,6 +25,7 @@ from logcaster_guard.domain.conditions import judge
 from logcaster_guard.domain.events import SignalSeen
 from logcaster_guard.domain.signals import BUILT_IN_UNITS, Value
 from logcaster_guard.engine.journal_state import run_stream
+from logcaster_guard.messages.texts import english
 from logcaster_guard.stores import CODEC
 from logcaster_guard.web import rendering
 from tests.engine.bench import ERRORS, HEALTH, Bench, rule
@@ -123,7 +124,7 @@ def status() -> None:
         old, new = runner.run(watched(PAST_RUNS)), runner.run(watched(0))
 
         def answer(made: Bench) -> dict[str, Any]:
-            return rendering.status(made.guard.read_model.status())
+            return rendering.status(made.guard.read_model.status(), english())
 
         told = answer(old)
         began = time.process_time()

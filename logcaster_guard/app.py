@@ -125,6 +125,12 @@ async def gate_of(settings: Settings) -> AsyncIterator[Gate | None]:
         await gate.aclose()
 
 
+def texts_of(settings: Settings) -> Texts:
+    """What people are told, in the language and with the words that the settings give."""
+    notify = settings.notify
+    return Texts(notify.language, notify.texts.get(notify.language))
+
+
 async def check_taken_up(settings: Settings, before: Settings) -> None:
     """Try what would keep a guard with these settings from beginning, while another with those `before` is at work.
 
@@ -171,7 +177,7 @@ def _view(settings: Settings, cluster: Cluster, clock: Clock) -> ClusterView:
 
 def _channels(settings: Settings, cluster: Cluster) -> Sequence[Channel]:
     notify, kinds = settings.notify, {(t.namespace, t.deployment): Kind(t.kind) for t in settings.targets}
-    texts = Texts(notify.language, notify.texts.get(notify.language))
+    texts = texts_of(settings)
     services = ChannelServices(cluster, kinds, _guard_itself(settings), texts)
     made = [plugin.make(section, services) for plugin in CHANNELS for section in notify.of(plugin)]
     return [Translated(channel, texts) for channel in made]

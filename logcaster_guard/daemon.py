@@ -17,7 +17,7 @@ from apscheduler.triggers.cron import CronTrigger
 from logcaster_guard import __version__
 from logcaster_guard.adapters import logs
 from logcaster_guard.adapters.threads import DaemonThreads
-from logcaster_guard.app import built, check_taken_up, gate_of
+from logcaster_guard.app import built, check_taken_up, gate_of, texts_of
 from logcaster_guard.config.differences import changed_keys
 from logcaster_guard.config.loading import Loaded, load
 from logcaster_guard.config.mounted import fingerprint
@@ -101,7 +101,7 @@ class Daemon:
         async with (
             built(loaded) as guard,
             gate_of(settings) as gate,
-            serving(guard, web.listen, gate, probes=web.probes, hosts=web.hosts),
+            serving(guard, web.listen, gate, probes=web.probes, hosts=web.hosts, texts=texts_of(settings)),
         ):
             self._in_force = loaded
             log.info(

@@ -22,7 +22,7 @@ from logcaster_guard.cli.check import BAD_INPUT
 from logcaster_guard.domain.ledger import ReleaseStatus
 from logcaster_guard.fields.faults import Refused, escaped
 from logcaster_guard.fields.urls import check_base_url
-from logcaster_guard.messages.texts import english
+from logcaster_guard.messages.texts import Language, Texts, english
 
 Json = dict[str, Any]
 
@@ -56,6 +56,12 @@ def ask(address: str, path: str, **query: str | None) -> Json:
             UNREACHABLE,
         )
     return _understood(answer, base)
+
+
+def spoken(answer: Json) -> Texts:
+    """The language in which the daemon tells its sentences; English where it does not say."""
+    known = answer.get("language") in set(Language)
+    return Texts(Language(answer["language"])) if known else english()
 
 
 def is_there(address: str) -> bool:

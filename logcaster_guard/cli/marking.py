@@ -118,6 +118,6 @@ def _outcome(way: Way, verdict: Mark, release: _Release, written: Written, manne
     if ended_early is not None:
         return ended_early
     now = next(r for r in _releases(way, release.target) if r["template"] == release.template)
-    follows = after_mark(ReleaseStatus(now["status"]))
+    follows = after_mark(ReleaseStatus(now["status"]), way.texts)
     sentence = f"Revision {now['revision']} of {release.target} is {_WORDS[verdict]}. {follows}"
     return Outcome("done", sentence, {**release.told, "status": now["status"]})

@@ -37,10 +37,9 @@ from logcaster_guard.domain.runs import RECOVERED
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.engine.command_writer import Place
 from logcaster_guard.engine.guard import Guard
-from logcaster_guard.engine.manual_runs import ManualRuns, Preview
-from logcaster_guard.messages.texts import english, failure
+from logcaster_guard.messages.texts import Texts, failure
 from logcaster_guard.ports import Kind
-from logcaster_guard.web.rendering import one_run
+from logcaster_guard.web.rendering import one_run, plan
 
 PATIENCE = 5.0
 """Seconds beyond its duration for which the lease of a guard that is gone is waited for."""
@@ -86,9 +85,9 @@ def rollback(
     chosen = _chosen(loaded, target)
     if not reason.isprintable() or len(reason) > MAX_REASON or (to and not is_name_of_release(to)):
         raise ended("--reason and --to are short and of printable characters, and --to is one word", BAD_INPUT)
-    wish = wished(strategy.action, to, only or None)
+    texts, wish = app.texts_of(loaded.settings), wished(strategy.action, to, only or None)
     if isinstance(wish, Message):
-        raise ended(f"--only: {english().text(wish)}", BAD_INPUT)
+        raise ended(f"--only: {texts.text(wish)}", BAD_INPUT)
     logs.configure("auto", "error")
     try:
         if is_there(address):
@@ -96,9 +95,9 @@ def rollback(
         else:
             well = asyncio.run(_alone(loaded, chosen, wish, reason, _agreement(dry_run=dry_run, yes=yes)))
     except ConfigurationError as error:
-        raise ended(str(error), BAD_INPUT) from None
+        raise ended(texts.text(error.reason), BAD_INPUT) from None
     except (ClusterError, JournalUnavailable) as error:
-        raise ended(str(error), UNREACHABLE) from None
+        raise ended(texts.text(error.reason), UNREACHABLE) from None
     raise typer.Exit(0 if well else 1)
 
 
@@ -144,8 +143,8 @@ def _show(shown: Json) -> None:
     show(lines)
 
 
-def _refused(reasons: Sequence[Reason]) -> typer.Exit:
-    return ended(" ".join(english().text(reason) for reason in reasons), 1)
+def _refused(reasons: Sequence[str]) -> typer.Exit:
+    return ended(" ".join(reasons), 1)
 
 
 def _asked(loaded: Loaded, target: Target, wish: Wish, reason: str, *, address: str, agree: Agree) -> bool:
@@ -191,14 +190,14 @@ async def _alone(loaded: Loaded, target: Target, wish: Wish, reason: str, agree:
                 "no guard answers, and the journal cannot be used: if a guard runs, name its address with --address; "
                 f"else see {stores.described(loaded.settings.journal)}"
             )
-        runs = guard.manual(target.key)
-        found = await runs.preview(wish)
-        if not isinstance(found, Preview):
-            raise _refused(found)
-        _show({"target": target.key, **found.told()})
+        runs, texts = guard.manual(target.key), app.texts_of(loaded.settings)
+        shown = plan(target.key, await runs.preview(wish), texts)
+        if shown["reasons"]:
+            raise _refused(shown["reasons"])
+        _show(shown)
         if not await asyncio.to_thread(agree):
             return True
-        return await _carried_out(guard, runs, wish, found.approval_token, reason)
+        return await _carried_out(guard, runs.begin(wish, shown["approval_token"], reason), texts)
 
 
 async def _turn(guard: Guard, within: float) -> None:
@@ -210,15 +209,15 @@ async def _turn(guard: Guard, within: float) -> None:
         await asyncio.sleep(0.1)
 
 
-async def _carried_out(guard: Guard, runs: ManualRuns, wish: Wish, token: str, reason: str) -> bool:
+async def _carried_out(guard: Guard, beginning: Awaitable[str | Sequence[Reason]], texts: Texts) -> bool:
     async with contextlib.nullcontext() if guard.authority is not None else _working(guard):
-        begun = await runs.begin(wish, token, reason)
+        begun = await beginning
         if not isinstance(begun, str):
-            raise _refused(begun)
+            raise _refused([texts.text(why) for why in begun])
         name = begun
 
         async def look() -> Sequence[Json]:
-            return line_of([one_run(run) for run in guard.read_model.runs()], name)
+            return line_of([one_run(run, texts) for run in guard.read_model.runs()], name)
 
         return await _followed(look, patience=0.0)
 

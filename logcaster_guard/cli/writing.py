@@ -14,7 +14,8 @@ import typer
 
 from logcaster_guard import stores
 from logcaster_guard.adapters.clock import SystemClock
-from logcaster_guard.cli.asking import UNREACHABLE, Json, ask, ended, is_there, plain, show, show_json
+from logcaster_guard.app import texts_of
+from logcaster_guard.cli.asking import UNREACHABLE, Json, ask, ended, is_there, plain, show, show_json, spoken
 from logcaster_guard.cli.check import BAD_INPUT, print_faults
 from logcaster_guard.config.loading import load
 from logcaster_guard.config.settings import Settings, default_settings
@@ -25,7 +26,7 @@ from logcaster_guard.domain.signals import Target
 from logcaster_guard.engine import command_writer
 from logcaster_guard.engine.command_writer import Place, Written
 from logcaster_guard.fields.faults import escaped
-from logcaster_guard.messages.texts import english
+from logcaster_guard.messages.texts import Texts, english, phrase
 from logcaster_guard.ports import Kind
 
 REFUSED = 1
@@ -67,6 +68,11 @@ class Way:
     address: str
     there: bool
     settings: Settings
+
+    @property
+    def texts(self) -> Texts:
+        """The daemon's language, or that of the settings where none answers."""
+        return spoken(ask(self.address, "/api/v1/status")) if self.there else texts_of(self.settings)
 
     def status(self) -> Json:
         """The daemon's own account; ends the command with 3 where another one is at work."""
@@ -122,7 +128,7 @@ def check_reason(reason: str) -> None:
     """End the command with 2 for a reason that cannot be written."""
     objection = objection_to_reason(reason)
     if objection is not None:
-        raise ended(f"--reason: {objection}", BAD_INPUT)
+        raise ended(f"--reason: {english().text(objection)}", BAD_INPUT)
 
 
 def agree(question: str, *, yes: bool) -> None:
@@ -142,9 +148,9 @@ def write(way: Way, place: Place, command: Command) -> Written:
     except ConfigurationError as error:
         raise ended(str(error), BAD_INPUT) from None
     except ClusterError as error:
-        raise ended(str(error), REFUSED if error.status in {403, 404, 422} else UNREACHABLE) from None
+        raise ended(way.texts.text(error.reason), REFUSED if error.status in {403, 404, 422} else UNREACHABLE) from None
     if isinstance(found, Denied):
-        raise ended(f"nothing is written: {english().text(found.reason).removesuffix('.')}", REFUSED)
+        raise ended(way.texts.text(phrase("cli.nothing_written", why=found.reason)), REFUSED)
     return found
 
 

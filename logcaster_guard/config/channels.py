@@ -61,7 +61,8 @@ class Notify(Section):
     """Who is told, and in which language: a key for each kind of channel that there is."""
 
     language: Annotated[Language, Strict(False)] = Field(
-        default=Language.ENGLISH, description="language of the messages, `en` or `ko` (Korean); the log stays English"
+        default=Language.ENGLISH,
+        description="language of messages and HTTP answers, `en` or `ko` (Korean); the log stays English",
     )
 
     texts: TextsByLanguage = Field(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, Strict, model_validator
 
-from logcaster_guard.domain.rules import Action
+from logcaster_guard.domain.rules import Action, Incomplete, Shared
 from logcaster_guard.fields.durations import show_duration
 from logcaster_guard.fields.faults import Refused, quoted
 from logcaster_guard.fields.section import Duration, Name, Rate, Section, Share, Sized, Subdomain, WholeNumber
@@ -107,6 +107,20 @@ class ConfigSection(Section):
     )
     volatile: WholeNumber = Field(
         default=3, description="a ConfigMap that changes more often than this in a day is not followed"
+    )
+    shared: Annotated[Shared, Strict(False)] = Field(
+        default=Shared.REFUSE,
+        description=(
+            "a rollback that has to put back a ConfigMap which other workloads of the namespace read as well: "
+            "`refuse` or `restore`"
+        ),
+    )
+    incomplete: Annotated[Incomplete, Strict(False)] = Field(
+        default=Incomplete.REFUSE,
+        description=(
+            "a rollback where a ConfigMap is known to differ and cannot be put back (it is another's, or immutable): "
+            "`refuse`, or `proceed` without it"
+        ),
     )
 
 

@@ -130,6 +130,15 @@ class SourceFailed(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Fact(Message):
+    """A fact of a notice that has words in each language: why a signal has no value, who else breaches."""
+
+    name: str
+    value: Reason
+    kind: Literal["fact"] = "fact"
+
+
+@dataclass(frozen=True, slots=True)
 class RuleSaw(Message):
     """What was read for a rule, which may go without its name."""
 

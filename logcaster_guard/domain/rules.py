@@ -243,7 +243,8 @@ class ConfigPolicy:
     """Which configuration belongs to a release.
 
     `objects` are names of ConfigMaps that the pods of a target, by its name, read by themselves. A volume follows an
-    edit within `propagation` seconds. What changes more than `volatile` times a day is no configuration.
+    edit within `propagation` seconds. What changes more than `volatile` times a day is no configuration. What a
+    rollback does with objects that others read, or that cannot be put back, `shared` and `incomplete` say.
     """
 
     objects: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -251,19 +252,6 @@ class ConfigPolicy:
     volatile: int = 3
     shared: Shared = Shared.REFUSE
     incomplete: Incomplete = Incomplete.REFUSE
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigPolicy:
-    """Which configuration belongs to a release.
-
-    `objects` are names of ConfigMaps that the pods of a target, by its name, read by themselves. A volume follows an
-    edit within `propagation` seconds. What changes more than `volatile` times a day is no configuration.
-    """
-
-    objects: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    propagation: float = 120.0
-    volatile: int = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from functools import partial
 
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
 from logcaster_guard.domain.events import RunClosed, RunOpened
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.rules import Rule
 from logcaster_guard.domain.runs import DESTINATION_BAD, Run
 from logcaster_guard.domain.steps import Field
@@ -87,7 +88,7 @@ class DecisionLoop:
         await self._executor.take_over(slower, escalated)
 
     async def _escalated(
-        self, slower: Run, rule: Rule, *, onset: datetime, evidence: Mapping[str, str]
+        self, slower: Run, rule: Rule, *, onset: datetime, evidence: Mapping[str, Reason]
     ) -> RunOpened | None:
         # The write that was under way when the run was made to stand still has had its effect only now.
         workload = await self._revisions.look()

@@ -25,7 +25,6 @@ from logcaster_guard.engine.planning import Planner
 from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.engine.services import Services
 from logcaster_guard.messages.runs import left_in_place
-from logcaster_guard.messages.texts import english
 from logcaster_guard.rollbacks import config_restores
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 
@@ -44,15 +43,15 @@ class Preview:
         return manual.approval_token(self.plan)
 
     def told(self) -> Mapping[str, Any]:
-        """The plan for people, as plain values; what of a template is shown, `template_diff` says."""
+        """The plan for people, its sentences as messages; what of a template is shown, `template_diff` says."""
         return {
             "workload": self.workload.name,
             "strategy": self.plan.strategy,
             "from_images": list(self.plan.from_images),
             "to_images": list(self.plan.to_images),
             "differences": list(self.differences),
-            "steps": [english().text(line) for line in self.lines],
-            "leftover": "" if self.plan.leftover is None else english().text(left_in_place(self.plan.leftover)),
+            "steps": list(self.lines),
+            "leftover": "" if self.plan.leftover is None else left_in_place(self.plan.leftover),
             "approval_token": self.approval_token,
         }
 

@@ -9,7 +9,6 @@ from logcaster_guard.domain.guard_reasons import NothingReadFor, NotReadYet, Rea
 from logcaster_guard.domain.measurements import NoDataRead, ReadingSeen, SourceFailed
 from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.signals import Fault, Gap, NoData, Reading, Signal, SourceError, Value
-from logcaster_guard.messages.texts import english
 
 _REMEMBERED = 1_000
 """Values of a signal: at a poll each 30 s those of eight hours."""
@@ -95,9 +94,3 @@ def seen(signal: Signal, reading: Reading) -> ReadingSeen:
     """The same, with the signal's name."""
     found = shown(reading, signal)
     return ReadingSeen(signal.name, "", found) if isinstance(found, Message) else ReadingSeen(signal.name, found, "")
-
-
-def text(reading: Reading, signal: Signal | None = None) -> str:
-    """The same in English."""
-    found = shown(reading, signal)
-    return found if isinstance(found, str) else english().text(found)

@@ -28,7 +28,7 @@ from logcaster_guard.domain.guardrails import Refusal
 from logcaster_guard.domain.inbox.commands import Heard
 from logcaster_guard.domain.leadership import Role
 from logcaster_guard.domain.ledger import Freeze, Ledger, Record, ReleaseStatus
-from logcaster_guard.domain.message import Message
+from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.problems import Problem
 from logcaster_guard.domain.rules import Policy, Rule
 from logcaster_guard.domain.runs import Run
@@ -40,7 +40,7 @@ from logcaster_guard.engine.journal_state import JournalState
 from logcaster_guard.engine.leader_elector import LeaderElector
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.engine.problem_tracker import Problems
-from logcaster_guard.engine.reading_cache import text
+from logcaster_guard.engine.reading_cache import shown
 from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.engine.watch import TargetWatch
 from logcaster_guard.ports import Clock, JournalSize
@@ -52,8 +52,8 @@ class RuleStatus:
 
     `blind_since`: since when the rule has seen nothing; None if it sees, or has not for less than its duration. `onset`
     is None while there is no breach. `credit` is how many seconds of the rule's duration are proven met. `evidence` are
-    the readings as text, by signal. Counted since the start of the guard are `evaluations` by verdict, `firings`, and
-    `refusals` by guardrail.
+    the readings as people are told them, by signal. Counted since the start of the guard are `evaluations` by verdict,
+    `firings`, and `refusals` by guardrail.
     """
 
     rule: Rule
@@ -62,7 +62,7 @@ class RuleStatus:
     onset: datetime | None
     credit: float
     judgement: Judgement
-    evidence: Mapping[str, str]
+    evidence: Mapping[str, Reason]
     evaluations: Mapping[Verdict, int]
     firings: int
     refusals: Mapping[str, int]
@@ -365,7 +365,7 @@ class ReadModel:
             onset=None if trigger.state.onset is None else triggers.onset(trigger),
             credit=trigger.state.credit,
             judgement=judge(rule.condition, readings, rule.no_data),
-            evidence={n: text(reading, triggers.signals[n]) for n, reading in readings.items()},
+            evidence={n: shown(reading, triggers.signals[n]) for n, reading in readings.items()},
             evaluations={verdict: n for (r, verdict), n in counters.evaluations.items() if r == name},
             firings=counters.firings[name],
             refusals={guardrail: n for (r, guardrail), n in counters.refusals.items() if r == name},

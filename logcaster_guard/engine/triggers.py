@@ -14,16 +14,17 @@ from logcaster_guard.domain.conditions import Judgement, Verdict, judge, out_of_
 from logcaster_guard.domain.errors import JournalUnavailable
 from logcaster_guard.domain.events import Event, RunClosed, TriggerCleared, TriggerFired, TriggerPending
 from logcaster_guard.domain.guard_reasons import Named, RuleChanged
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.problems import ProblemKind
 from logcaster_guard.domain.rules import Rule, difference, quicker
 from logcaster_guard.domain.runs import SUBSIDED
 from logcaster_guard.domain.signals import NoData, Reading, Signal, SourceError, SourceName, Value, is_lagging
 from logcaster_guard.domain.triggers import Change, Phase, TriggerState
-from logcaster_guard.engine import verdicts
+from logcaster_guard.engine import event_lines, verdicts
 from logcaster_guard.engine.condition_history import ConditionHistory
 from logcaster_guard.engine.hub import RunEnded, TemplateChanged
 from logcaster_guard.engine.journal_state import target_stream
-from logcaster_guard.engine.reading_cache import ReadingCache, shown, text
+from logcaster_guard.engine.reading_cache import ReadingCache, shown
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.engine.services import Services, TargetContext
 from logcaster_guard.steps.step_services import Assessment
@@ -42,7 +43,7 @@ class Trigger:
     state: TriggerState = field(default_factory=TriggerState)
     news: set[SourceName] = field(default_factory=set)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
-    evidence: Mapping[str, str] = field(default_factory=dict)
+    evidence: Mapping[str, Reason] = field(default_factory=dict)
     undecided: bool = False
     known_onset: tuple[float, datetime] | None = None
     unseen_since: float | None = None
@@ -270,8 +271,9 @@ class Triggers:
             return self.silenced(rule)
         trigger.state = state
         self._counters.evaluations[rule.name, judgement.verdict] += 1
-        evidence = {n: text(r, self._signals[n]) for n, r in readings.items()}
-        self._log.debug("rule.evaluated", rule=rule.name, verdict=str(judgement.verdict), evidence=evidence)
+        evidence = {n: shown(r, self._signals[n]) for n, r in readings.items()}
+        told, verdict = event_lines.shown(evidence), str(judgement.verdict)
+        self._log.debug("rule.evaluated", rule=rule.name, verdict=verdict, evidence=told)
         self._note_sight(trigger, judgement, readings, evidence)
         for change in changes:
             await self._tell_change(trigger, state, change, evidence)
@@ -283,7 +285,7 @@ class Triggers:
         return True
 
     def _note_sight(
-        self, trigger: Trigger, judgement: Judgement, readings: Mapping[str, Reading], evidence: Mapping[str, str]
+        self, trigger: Trigger, judgement: Judgement, readings: Mapping[str, Reading], evidence: Mapping[str, Reason]
     ) -> None:
         """Keep how long the rule has seen nothing; people are told once for all rules that lack a source's values.
 
@@ -308,15 +310,15 @@ class Triggers:
                 self._problems.clear(other, self._target, rule.name)
         self._log_sight(trigger, evidence, seeing=seeing)
 
-    def _log_sight(self, trigger: Trigger, evidence: Mapping[str, str], *, seeing: bool) -> None:
+    def _log_sight(self, trigger: Trigger, evidence: Mapping[str, Reason], *, seeing: bool) -> None:
         name = trigger.rule.name
         if seeing:
             if trigger.blind_told:
-                self._lines.info("trigger.seeing", about=name, rule=name, evidence=dict(evidence))
+                self._lines.info("trigger.seeing", about=name, rule=name, evidence=event_lines.shown(evidence))
             trigger.unseen_since, trigger.blind_told = None, False
         elif self._is_blind(trigger) and not trigger.blind_told:
             trigger.blind_told = True
-            detail = ", ".join(f"{signal} {reading}" for signal, reading in evidence.items())
+            detail = ", ".join(f"{signal} {reading}" for signal, reading in event_lines.shown(evidence).items())
             self._lines.warning(
                 "trigger.blind", about=name, rule=name, since=self.blind_since(trigger), detail=detail
             )  # fmt: skip
@@ -350,7 +352,7 @@ class Triggers:
         return state, [*changes, change] if change is not None else changes
 
     async def _tell_change(
-        self, trigger: Trigger, state: TriggerState, change: Change, evidence: Mapping[str, str]
+        self, trigger: Trigger, state: TriggerState, change: Change, evidence: Mapping[str, Reason]
     ) -> None:
         at, name = self._clock.now(), trigger.rule.name
         match change:
@@ -358,7 +360,7 @@ class Triggers:
                 await self._tell(TriggerPending(at, name, self._onset(trigger, state)))
             case Change.FIRED:
                 self._counters.firings[name] += 1
-                await self._tell(TriggerFired(at, name, self._onset(trigger, state), dict(evidence)))
+                await self._tell(TriggerFired(at, name, self._onset(trigger, state), event_lines.shown(evidence)))
             case Change.RECOVERED | Change.DATA_LOST:
                 await self._tell(TriggerCleared(at, name, str(change)))
 

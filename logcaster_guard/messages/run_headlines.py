@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
 from logcaster_guard.domain.evidence import Evidence
+from logcaster_guard.domain.measurements import Fact
 from logcaster_guard.domain.message import Headline, Message, Reason
+from logcaster_guard.domain.releases import LEFT_OUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,10 @@ class Question(Message):
 
 @dataclass(frozen=True, slots=True)
 class RollbackBegins(Headline):
-    """A run was opened, and nobody is asked first. `change` is what it writes where the images stay as they are."""
+    """A run was opened, and nobody is asked first. `change` is what it writes where the images stay as they are.
+
+    `facts` are those of the notice that have words in each language.
+    """
 
     target: str
     rule: str
@@ -34,6 +39,7 @@ class RollbackBegins(Headline):
     good: tuple[str, ...]
     attribution: Evidence | None
     change: Reason = ""
+    facts: tuple[Fact, ...] = field(default=(), metadata=LEFT_OUT)
     kind: Literal["run.opened"] = "run.opened"
 
 
@@ -48,6 +54,7 @@ class RollbackAsked(Headline):
     good: tuple[str, ...]
     question: Question
     attribution: Evidence | None
+    facts: tuple[Fact, ...] = field(default=(), metadata=LEFT_OUT)
     kind: Literal["run.asked"] = "run.asked"
 
 
@@ -192,6 +199,7 @@ class TriggerRefused(Headline):
     rule: str
     reasons: tuple[Reason, ...]
     attribution: Evidence | None
+    facts: tuple[Fact, ...] = field(default=(), metadata=LEFT_OUT)
     kind: Literal["trigger.refused"] = "trigger.refused"
 
 

@@ -42,7 +42,7 @@ from logcaster_guard.messages.run_headlines import (
     RunHindered,
 )
 from logcaster_guard.messages.texts import english
-from logcaster_guard.messages.words import attribution_of, english_facts, images, told
+from logcaster_guard.messages.words import attribution_of, english_facts, images, told, told_facts
 
 
 def opened(event: RunOpened) -> Notice:
@@ -53,9 +53,9 @@ def opened(event: RunOpened) -> Notice:
     cause = attribution_of(event.evidence)
     return _of_run(
         event,
-        RollbackBegins(*said, cause, _change(plan))
+        RollbackBegins(*said, cause, _change(plan), told_facts(event.evidence))
         if question is None
-        else RollbackAsked(*said, question.message, cause),
+        else RollbackAsked(*said, question.message, cause, told_facts(event.evidence)),
         id=f"{event.run}/opened",
         at=event.at,
         event="run.opened",

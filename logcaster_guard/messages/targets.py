@@ -27,8 +27,8 @@ from logcaster_guard.messages.run_headlines import (
     RequestRefused,
     TriggerRefused,
 )
-from logcaster_guard.messages.texts import english
-from logcaster_guard.messages.words import attribution_of, english_facts, images, told
+from logcaster_guard.messages.texts import Texts, english
+from logcaster_guard.messages.words import attribution_of, english_facts, images, told, told_facts
 
 
 def refused(
@@ -44,8 +44,9 @@ def refused(
 ) -> Notice:
     """A trigger fired and nothing is rolled back, with every reason. `workload` is what runs at present, if any."""
     only_alert = all(r.guardrail is Guardrail.ALERT_ONLY for r in reasons)
+    told_reasons = tuple(r.reason for r in reasons)
     return told(
-        TriggerRefused(target.key, rule.name, tuple(r.reason for r in reasons), attribution_of(evidence)),
+        TriggerRefused(target.key, rule.name, told_reasons, attribution_of(evidence), told_facts(evidence)),
         Severity.WARNING if only_alert else Severity.CRITICAL,
         id=id,
         at=at,
@@ -150,9 +151,9 @@ def thawed(target: Target, workload: Workload, event: TargetThawed) -> Notice:
     )
 
 
-def after_mark(release_status: ReleaseStatus) -> str:
+def after_mark(release_status: ReleaseStatus, texts: Texts) -> str:
     """What follows from a mark, by what the release is then."""
-    return english().word(release_status, "after_mark")
+    return texts.word(release_status, "after_mark")
 
 
 def marked(

@@ -1,7 +1,8 @@
 """Messages in words: the catalogue of a language, and what operators put in the place of some of its texts.
 
-`catalogue/<language>/*.yaml` holds `messages` (a text for each kind, or title, text and state for a headline), `words`
-(for the values of enums) and `labels` (what facts are called before people). Every language goes the same way.
+`catalogue/<language>/*.yaml` holds `messages` (a text for each kind, or title, text and state for a headline),
+`phrases` (by their names), `words` (for the values of enums) and `labels` (what facts are called before people). Every
+language goes the same way.
 """
 
 from __future__ import annotations
@@ -59,23 +60,35 @@ class Language(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The texts of one language, as its files hold them: `messages` are templates by kind and part."""
+    """The texts of one language, as its files hold them: `messages` by kind and part, `phrases` by name."""
 
     messages: Mapping[str, Mapping[str, str]]
+    phrases: Mapping[str, str]
     words: Mapping[str, Mapping[str, str]]
     labels: Mapping[str, str]
+
+
+class Phrase(str):
+    """What whoever asks is told at once, and the journal never keeps: by `check`, the command line, an HTTP answer.
+
+    It is its own English text, and holds the name and the values by which each language tells it. `phrase` makes one.
+    """
+
+    __slots__ = ("name", "values")
+    name: str
+    values: Mapping[str, object]
 
 
 @cache
 def catalogue(language: Language) -> Catalogue:
     """The catalogue of this language."""
-    found: dict[str, dict[str, Any]] = {"messages": {}, "words": {}, "labels": {}}
+    found: dict[str, dict[str, Any]] = {"messages": {}, "phrases": {}, "words": {}, "labels": {}}
     folder = resources.files("logcaster_guard.messages") / "catalogue" / language
     for file in sorted(folder.iterdir(), key=lambda f: f.name):
         for part, texts in yaml.load(file.read_text("utf-8"), yaml.CSafeLoader).items():
             found[part] |= texts
     messages = {kind: {TEXT: given} if isinstance(given, str) else given for kind, given in found["messages"].items()}
-    return Catalogue(messages, found["words"], found["labels"])
+    return Catalogue(messages, found["phrases"], found["words"], found["labels"])
 
 
 def parts_of(kind: type[Message]) -> Collection[str]:
@@ -99,19 +112,30 @@ class Texts:
         self._compiled: dict[tuple[str, str], Template] = {}
 
     def text(self, said: Reason) -> str:
-        """What it says; of a str, that somebody else said it."""
+        """What it says; of a str that is no phrase, that somebody else said it."""
+        if isinstance(said, Phrase):
+            return self.filled(said.name, said.values)
         return self.part(said, TEXT) if isinstance(said, Message) else self._fill(QUOTE, TEXT, {TEXT: said})
 
     def part(self, message: Message, part: str) -> str:
         """One part of what it says."""
         return self._fill(message.kind, part, self._values(message))
 
+    def filled(self, name: str, values: Mapping[str, object]) -> str:
+        """The phrase of this name, filled with these values, some of which may be phrases or messages."""
+        told = {key: self._value(value, isinstance(value, Phrase)) for key, value in values.items()}
+        template = self._compiled.get((name, ""))
+        if template is None:
+            template = self._compiled[name, ""] = self._templates.compiled(self._catalogue.phrases[name], told)
+        return rendered(template, told)
+
     def notice(self, notice: Notice) -> Notice:
         """The notice in this language; one of an earlier version, which has no message, as that has written it."""
         if notice.message is None:
             return notice
         title, text = (self.part(notice.message, part) for part in (TITLE, TEXT))
-        facts = {name: self._fact(notice.message, name, fact) for name, fact in notice.facts.items()}
+        own = {fact.name: self.text(fact.value) for fact in getattr(notice.message, "facts", ())}
+        facts = {name: own.get(name) or self._fact(notice.message, name, fact) for name, fact in notice.facts.items()}
         return replace(notice, title=_line(title), text=text.strip(), facts=facts)
 
     def _fact(self, message: Message, name: str, fact: str) -> str:
@@ -162,8 +186,8 @@ class Texts:
             return self.part(value, TITLE)
         if isinstance(value, Message) or (is_reason and isinstance(value, str) and value):
             return self.text(value)
-        if isinstance(value, tuple):
-            return [self._value(item, is_reason) for item in value]
+        if isinstance(value, tuple | list):
+            return [self._value(item, is_reason or isinstance(item, Phrase)) for item in value]
         return value.value if isinstance(value, Enum) else value
 
     def _fill(self, kind: str, part: str, values: Mapping[str, Any]) -> str:
@@ -201,9 +225,16 @@ def failure(kind: type[Failure], message: Message, **more: Any) -> Failure:  # n
     return kind(english().text(message), reason=message, **more)
 
 
+def phrase(name: str, /, **values: object) -> Phrase:
+    """The phrase of this name in the catalogues; its values are shown as they are, phrases and messages in words."""
+    said = Phrase(english().filled(name, values))
+    said.name, said.values = name, values
+    return said
+
+
 @cache
 def english() -> Texts:
-    """The language of logs, of the command line and of the journal."""
+    """The language of logs and of the journal."""
     return Texts(Language.ENGLISH)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from logcaster_guard.domain.evidence import Evidence
+from logcaster_guard.domain.measurements import Fact
 from logcaster_guard.domain.message import Headline, Message, Reason
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.messages.texts import english
@@ -50,6 +51,11 @@ def told(
 def english_facts(facts: Mapping[str, Reason]) -> Mapping[str, str]:
     """Facts as a notice carries them."""
     return {name: english().text(fact) if isinstance(fact, Message) else fact for name, fact in facts.items()}
+
+
+def told_facts(facts: Mapping[str, Reason]) -> tuple[Fact, ...]:
+    """The facts of a decision that have words in each language, but for the attribution, which messages hold."""
+    return tuple(Fact(n, f) for n, f in facts.items() if isinstance(f, Message) and not isinstance(f, Evidence))
 
 
 def attribution_of(facts: Mapping[str, Reason]) -> Evidence | None:

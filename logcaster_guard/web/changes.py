@@ -24,12 +24,12 @@ from logcaster_guard.domain.inbox.commands import (
     wished,
 )
 from logcaster_guard.domain.inbox.freezes import FreezeCommand
-from logcaster_guard.domain.message import Message
+from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.engine.command_writer import CommandWriter, Said, Written
 from logcaster_guard.engine.manual_runs import ManualRuns
 from logcaster_guard.engine.status import ReadModel
-from logcaster_guard.messages.texts import english
+from logcaster_guard.messages.texts import english, phrase
 from logcaster_guard.ports import Caller, Clock, Gate
 
 MAX_BODY = 16 << 10
@@ -45,11 +45,12 @@ Say = Callable[[Said, Json], Awaitable[Written | Denied]]
 
 
 class NotTaken(Exception):
-    """A request that changes nothing: the status, one sentence, and headers."""
+    """A request that is refused: the status, why, and headers. Its own text is English."""
 
-    def __init__(self, status: int, sentence: str, **headers: str) -> None:
-        super().__init__(sentence)
+    def __init__(self, status: int, why: Reason, **headers: str) -> None:
+        super().__init__(english().text(why))
         self.status = status
+        self.why = why
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
@@ -122,7 +123,7 @@ class Changes:
         try:
             return await self._taken(word, request)
         except ClusterError as error:
-            refusal = NotTaken(503, f"It cannot be told or done now: {error}", Retry_After="5")
+            refusal = NotTaken(503, phrase("web.not_now", error=error.reason), Retry_After="5")
         except NotTaken as error:
             refusal = error
         peer = request.remote or ""
@@ -134,10 +135,10 @@ class Changes:
 
     async def _taken(self, word: str, request: web.Request) -> tuple[dict[str, Any], int]:
         if self._gate is None:
-            raise NotTaken(403, "Nothing can be changed over HTTP here: set web.auth, or use the command line.")
+            raise NotTaken(403, phrase("web.read_only"))
         elsewhere = self._guard.read_model.standing_by
         if elsewhere is not None:
-            raise NotTaken(503, english().text(elsewhere))
+            raise NotTaken(503, elsewhere)
         token = _token(request)
         _check_form(request)
         body = await _body(request)
@@ -149,7 +150,7 @@ class Changes:
             given = self._given(word, body)
             place = self._guard.commands.place(given["target"])
             if not await self._gate.may_change(caller, place.kind, place.namespace, place.name):
-                raise NotTaken(403, f"{caller.name} may not patch {place}.")
+                raise NotTaken(403, phrase("web.may_not_patch", caller=caller.name, place=str(place)))
             return await self._said(word, Said(given["target"], place, given["reason"], caller.name), given)
 
     async def _caller(self, gate: Gate, token: str, peer: str) -> Caller:
@@ -158,32 +159,30 @@ class Changes:
             return caller
         wait = self._failures.wait(peer)
         if wait:
-            raise NotTaken(429, "Too many failed attempts from this address.", Retry_After=f"{wait:.0f}")
+            raise NotTaken(429, phrase("web.too_often"), Retry_After=f"{wait:.0f}")
         self._failures.note(peer)
         challenge = f'{_CHALLENGE}, error="invalid_token"'
-        raise NotTaken(401, "That token is nobody's.", WWW_Authenticate=challenge)
+        raise NotTaken(401, phrase("web.token_of_nobody"), WWW_Authenticate=challenge)
 
     def _given(self, word: str, body: object) -> Json:
         wanted = self._ways[word][0]
         given = _strings(body, {"target", "reason", *wanted})
         targets = self._guard.read_model.targets
         if given.get("target") not in targets:
-            raise NotTaken(404, f"No such target; there are {', '.join(targets)}.")
+            raise NotTaken(404, phrase("web.no_such_target", targets=targets))
         objection = objection_to_reason(given.get("reason", ""))
         if objection is not None:
-            raise NotTaken(400, f"reason: {objection}.")
+            raise NotTaken(400, phrase("web.of_key", key="reason", fault=objection))
         if "approval_token" in wanted and not is_approval_token(given.get("approval_token", "")):
-            raise NotTaken(
-                400, "approval_token: the 16 digits that /api/v1/status or /api/v1/plan shows of what is meant."
-            )
+            raise NotTaken(400, phrase("web.approval_token"))
         return given
 
     async def _said(self, word: str, said: Said, given: Json) -> tuple[dict[str, Any], int]:
         if not self._guard.read_model.journal_usable:
-            raise NotTaken(503, "There is no usable journal: the guard only watches, and takes nothing in.")
+            raise NotTaken(503, phrase("web.without_journal"))
         written = await self._ways[word][1](said, given)
         if isinstance(written, Denied):
-            raise NotTaken(409, f"Nothing is written: {english().text(written.reason).removesuffix('.')}.")
+            raise NotTaken(409, phrase("web.nothing_written", why=written.reason))
         self._log.info("web.asked", word=word, target=said.target, user=said.who, annotation=written.annotation)
         told = {
             "target": said.target,
@@ -205,39 +204,39 @@ class Changes:
     async def _mark(self, said: Said, given: Json) -> Written | Denied:
         mark, revision = given.get("mark", ""), given.get("revision", "")
         if mark not in set(Mark):
-            raise NotTaken(400, f"mark: one of {', '.join(Mark)}.")
+            raise NotTaken(400, phrase("web.one_of", key="mark", words=list(Mark)))
         if not is_name_of_release(revision):
-            raise NotTaken(400, "revision: a revision's number, or the first digits of its hash.")
+            raise NotTaken(400, phrase("web.a_revision", key="revision"))
         return await self._guard.commands.mark(said, Mark(mark), revision)
 
     async def _roll_back(self, said: Said, given: Json) -> Written | Denied:
         action, to, only = (given.get(key, "") for key in ("action", "to", "only"))
         if action not in ASKABLE:
-            raise NotTaken(400, f"action: one of {', '.join(ASKABLE)}.")
+            raise NotTaken(400, phrase("web.one_of", key="action", words=ASKABLE))
         if to and not is_name_of_release(to):
-            raise NotTaken(400, "to: a revision's number, or the first digits of its hash.")
+            raise NotTaken(400, phrase("web.a_revision", key="to"))
         wish = wished(Action(action), to, only or None)
         if isinstance(wish, Message):
-            raise NotTaken(400, f"only: {english().text(wish)}.")
+            raise NotTaken(400, phrase("web.of_key", key="only", fault=wish))
         return await self._guard.commands.roll_back(said, wish, given["approval_token"])
 
 
 def _token(request: web.Request) -> str:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise NotTaken(401, "Say who asks: Authorization: Bearer TOKEN.", WWW_Authenticate=_CHALLENGE)
+        raise NotTaken(401, phrase("web.say_who"), WWW_Authenticate=_CHALLENGE)
     return token.strip()
 
 
 def _check_form(request: web.Request) -> None:
     """No form of a web page's can look like this, and no page of another origin may ask."""
     if request.content_type != "application/json":
-        raise NotTaken(415, "The body is JSON: Content-Type: application/json.")
+        raise NotTaken(415, phrase("web.json_wanted"))
     origin = request.headers.get("Origin")
     if origin is not None and urlsplit(origin).netloc != request.headers.get("Host"):
-        raise NotTaken(403, "Pages of another origin may not ask for anything here.")
+        raise NotTaken(403, phrase("web.another_origin"))
     if request.query:
-        raise NotTaken(400, "Everything is in the body.")
+        raise NotTaken(400, phrase("web.no_query"))
 
 
 async def _body(request: web.Request) -> object:
@@ -246,14 +245,14 @@ async def _body(request: web.Request) -> object:
             raw = await request.read()
         return json.loads(raw)
     except web.HTTPRequestEntityTooLarge:
-        raise NotTaken(413, f"The body is larger than {MAX_BODY} bytes.") from None
+        raise NotTaken(413, phrase("web.body_too_large", most=MAX_BODY)) from None
     except TimeoutError:
-        raise NotTaken(408, "The body did not come in time.") from None
+        raise NotTaken(408, phrase("web.body_late")) from None
     except (ValueError, RecursionError):
-        raise NotTaken(400, "The body is no JSON.") from None
+        raise NotTaken(400, phrase("web.no_json")) from None
 
 
 def _strings(body: object, names: set[str]) -> Json:
     if not isinstance(body, dict) or set(body) - names or not all(isinstance(v, str) for v in body.values()):
-        raise NotTaken(400, f"The body is a JSON object with these, each a text: {', '.join(sorted(names))}.")
+        raise NotTaken(400, phrase("web.body_keys", names=sorted(names)))
     return body

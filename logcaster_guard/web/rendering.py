@@ -1,4 +1,7 @@
-"""Renders the read model as plain JSON values for HTTP; secrets are cut out as they are from the log."""
+"""Renders the read model as plain JSON values for HTTP; secrets are cut out as they are from the log.
+
+Keys and the values of enums are the same in each language; sentences are in that of the texts, which `language` names.
+"""
 
 from __future__ import annotations
 
@@ -30,17 +33,17 @@ from logcaster_guard.engine.status import (
     SourceStatus,
     TargetStatus,
 )
-from logcaster_guard.messages.texts import english
+from logcaster_guard.messages.texts import Phrase, Texts, phrase
 
 Json = dict[str, Any]
 
 
-def degraded(problems: Sequence[Problem]) -> list[str]:
+def degraded(problems: Sequence[Problem], texts: Texts) -> list[str]:
     """What keeps a guard that is ready from seeing, or from keeping up, one sentence each."""
-    return [scrubbed(f"{english().text(p.summary)} Since {p.at:%Y-%m-%dT%H:%M:%SZ}.") for p in problems]
+    return [scrubbed(texts.text(phrase("web.problem_since", problem=p.summary, at=p.at))) for p in problems]
 
 
-def status(found: GuardStatus) -> Json:
+def status(found: GuardStatus, texts: Texts) -> Json:
     """The guard and every target now."""
     return _told(
         {
@@ -53,30 +56,31 @@ def status(found: GuardStatus) -> Json:
             "authority": None if found.leadership is None else _leadership(found.leadership),
             "standing_by": found.standing_by,
             "targets": [_target(target) for target in found.targets],
-        }
+        },
+        texts,
     )
 
 
-def history(runs: Sequence[Run], releases: Sequence[ReleaseSummary]) -> Json:
+def history(runs: Sequence[Run], releases: Sequence[ReleaseSummary], texts: Texts) -> Json:
     """These runs, and what is known of each release."""
-    return _told({"runs": [_run(run) for run in runs], "releases": [_release(release) for release in releases]})
+    return _told({"runs": [_run(run) for run in runs], "releases": [_release(release) for release in releases]}, texts)
 
 
-def plan(target: str, found: Preview | Sequence[Reason]) -> Json:
+def plan(target: str, found: Preview | Sequence[Reason], texts: Texts) -> Json:
     """What would be done for a person who asks for it now, or why nothing would."""
     if not isinstance(found, Preview):
-        return _told({"target": target, "reasons": found})
-    return _told({"target": target, "reasons": [], **found.told()})
+        return _told({"target": target, "reasons": [texts.text(reason) for reason in found]}, texts)
+    return _told({"target": target, "reasons": [], **found.told()}, texts)
 
 
-def one_run(found: Run) -> Json:
+def one_run(found: Run, texts: Texts) -> Json:
     """One run, as the history shows it."""
-    return _told(_run(found))
+    return _told(_run(found), texts)
 
 
-def explanations(found: Sequence[Explanation]) -> Json:
+def explanations(found: Sequence[Explanation], texts: Texts) -> Json:
     """Why a rule did or did not fire, on each of its targets."""
-    return _told({"triggers": [_explanation(one) for one in found]})
+    return _told({"triggers": [_explanation(one) for one in found]}, texts)
 
 
 def _leadership(found: LeadershipStatus) -> Json:
@@ -116,17 +120,17 @@ def _target(found: TargetStatus) -> Json:
 def _problem(problem: Problem) -> Json:
     return {
         "kind": problem.kind,
-        "what": english().text(problem.what),
-        "cause": english().text(problem.cause),
+        "what": problem.what,
+        "cause": problem.cause,
         "since": problem.at,
         "targets": sorted(problem.targets),
         "told": problem.told,
-        "sentence": english().text(problem.summary),
+        "sentence": problem.summary,
     }
 
 
 def _frozen(freeze: Freeze) -> Json:
-    return {"at": freeze.at, "by": freeze.by, "who": english().text(freeze.who), "reason": freeze.reason}
+    return {"at": freeze.at, "by": freeze.by, "who": freeze.who, "reason": freeze.reason}
 
 
 def _heard(heard: Heard) -> Json:
@@ -174,9 +178,7 @@ def _explanation(found: Explanation) -> Json:
         "blind": sorted(status.judgement.blind),
         "no_data": sorted(status.judgement.missing),
         "no_data_counts_as": status.rule.no_data,
-        "guardrails": None
-        if refusals is None
-        else [{"guardrail": r.guardrail, "reason": english().text(r.reason)} for r in refusals],
+        "guardrails": None if refusals is None else [{"guardrail": r.guardrail, "reason": r.reason} for r in refusals],
         "attribution": None if found.attribution is None else _attribution(found.attribution, found.units),
         "last_change": None if last is None else {"at": last.at, "change": type(last).__name__[7:].lower()},
         "run": None if found.run is None else found.run.id,
@@ -188,35 +190,32 @@ def _attribution(found: Attribution, units: Mapping[str, Unit]) -> Json:
     """What the last decision put the breach down to."""
     return {
         "cause": found.cause,
-        "evidence": english().text(evidence(found, units)),
+        "evidence": evidence(found, units),
         "suspects": [{"target": s.target, "score": s.score, "rolled_out": s.rolled} for s in found.suspects],
     }
 
 
-def summary(found: RuleStatus, refusals: Sequence[Refusal] | None) -> str:
+def summary(found: RuleStatus, refusals: Sequence[Refusal] | None) -> Phrase:
     """Why it did or did not fire, in one sentence."""
-    rule, blind, missing_data = found.rule, found.judgement.blind, found.judgement.missing
+    rule, judged, verdict = found.rule, found.judgement, found.judgement.verdict
+    told = {"condition": rule.text, "proven": _seconds(found.credit), "duration": _seconds(rule.duration)}
     if found.phase is Phase.FIRING:
-        names = ", ".join(r.guardrail for r in refusals or ())
-        refused = f" Nothing is rolled back: {names}." if names else ""
-        return f"Firing: {rule.text} was met for {_seconds(rule.duration)} without interruption.{refused}"
-    since = "" if found.blind_since is None else f" since {found.blind_since:%Y-%m-%dT%H:%M:%SZ}"
-    if found.judgement.verdict is Verdict.UNKNOWN:
-        held = [*(f"{n} cannot be read" for n in sorted(blind)), *(f"{n} has no data" for n in sorted(missing_data))]
-        return f"Not firing: {', '.join(held)}{since}, and blind is not bad."
+        return phrase("explain.firing", **told, guardrails=[r.guardrail for r in refusals or ()])
+    if verdict is Verdict.UNKNOWN:
+        held = [phrase("explain.unread", signal=name) for name in sorted(judged.blind)]
+        held += [phrase("explain.without_data", signal=name) for name in sorted(judged.missing)]
+        return phrase("explain.unknown", held=held, since=found.blind_since)
     if found.phase is Phase.BLIND:
-        return f"Not firing: {', '.join(sorted(rule.signals))} never had a value{since}, so the rule sees nothing."
+        return phrase("explain.blind", signals=sorted(rule.signals), since=found.blind_since)
     if found.phase is Phase.PENDING:
-        return f"Not firing yet: {rule.text} is proven met for {_seconds(found.credit)} of {_seconds(rule.duration)}."
+        return phrase("explain.pending", **told)
     if found.phase is Phase.COOLING_DOWN:
-        return "Not firing: a rollback has just ended, and the trigger is cooling down."
-    if found.judgement.verdict is Verdict.MET:
-        return f"Not firing yet: {rule.text} is met as of now and was not evaluated since."
-    return f"Not firing: {rule.text} is not met."
+        return phrase("explain.cooling_down")
+    return phrase("explain.met_just_now" if verdict is Verdict.MET else "explain.not_met", condition=rule.text)
 
 
-def _under_way(run: Run) -> str:
-    return f"Run {run.id} of rule {run.opened.rule} is under way: no trigger of this target is evaluated meanwhile."
+def _under_way(run: Run) -> Phrase:
+    return phrase("explain.under_way", run=run.id, rule=run.opened.rule)
 
 
 def _release(found: ReleaseSummary) -> Json:
@@ -269,26 +268,26 @@ def _question(run: Run) -> Json | None:
 
 
 def _seconds(seconds: float) -> str:
-    return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:.0f} s"
+    return f"{seconds:.3g}" if seconds < 100 else f"{seconds:.0f}"
 
 
-def _told(value: Json) -> Json:
-    return {key: _plain(part) for key, part in value.items()}
+def _told(value: Json, texts: Texts) -> Json:
+    return {"language": str(texts.language), **{key: _plain(part, texts) for key, part in value.items()}}
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - any value that is told
+def _plain(value: Any, texts: Texts) -> Any:  # noqa: ANN401 - any value that is told
     match value:
         case bool() | int() | float() | None:
             return value
         case Enum():
             return str(value)
+        case Phrase() | Message():
+            return scrubbed(texts.text(value))
         case str():
             return scrubbed(value)
-        case Message():
-            return scrubbed(english().text(value))
         case datetime():
             return value.astimezone(UTC).isoformat()
         case Mapping():
-            return {str(k): _plain(v) for k, v in value.items()}
+            return {str(k): _plain(v, texts) for k, v in value.items()}
         case _:
-            return [_plain(v) for v in value]
+            return [_plain(v, texts) for v in value]

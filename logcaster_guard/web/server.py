@@ -17,12 +17,13 @@ from aiohttp.typedefs import Middleware
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from logcaster_guard.adapters.logs import scrubbed
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
 from logcaster_guard.domain.inbox.commands import ASKABLE, wished
-from logcaster_guard.domain.message import Message
+from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.engine.status import ReadModel
-from logcaster_guard.messages.texts import english
+from logcaster_guard.messages.texts import Texts, english, phrase
 from logcaster_guard.ports import Gate
 from logcaster_guard.web import rendering
 from logcaster_guard.web.changes import MAX_BODY, PATH, Changes, NotTaken, Recent, ServedGuard
@@ -56,20 +57,22 @@ async def serving(
     *,
     probes: str | None = None,
     hosts: Collection[str] = (),
+    texts: Texts | None = None,
 ) -> AsyncIterator[str | None]:
     """Serve the guard on `host:port` (IP address; port 0 for a free one); yields the URL.
 
     `listen=None` serves nothing; without a `gate` nothing can be changed. `probes` is a further address, for
-    `/healthz` and `/readyz` alone. `hosts` are the names under which `listen` may be asked. A port that cannot be had
-    is told and does not keep the guard from guarding.
+    `/healthz` and `/readyz` alone. `hosts` are the names under which `listen` may be asked. What people read is told
+    by `texts`, English by default. A port that cannot be had is told and does not keep the guard from guarding.
     """
     async with contextlib.AsyncExitStack() as stack:
+        texts = texts or english()
         if probes is not None:
-            await stack.enter_async_context(_served(probe_application(guard), probes, _PROBES, "web.probes"))
+            await stack.enter_async_context(_served(probe_application(guard, texts), probes, _PROBES, "web.probes"))
         if listen is None:
             yield None
         else:
-            served = _served(application(guard, gate, hosts=hosts), listen, _API, "web.listen")
+            served = _served(application(guard, texts, gate, hosts=hosts), listen, _API, "web.listen")
             yield await stack.enter_async_context(served)
 
 
@@ -115,20 +118,22 @@ class _Faults:
         """Nothing: what is not even HTTP."""
 
 
-def probe_application(guard: ServedGuard) -> web.Application:
+def probe_application(guard: ServedGuard, texts: Texts) -> web.Application:
     """The application that answers probes alone, whatever name it is asked under."""
-    pages = _Pages(guard)
-    app = web.Application(middlewares=[_guarded])
+    pages = _Pages(guard, texts)
+    app = web.Application(middlewares=[_guarded(texts)])
     app.router.add_get("/healthz", pages.healthz, allow_head=False)
     app.router.add_get("/readyz", pages.readyz, allow_head=False)
     return app
 
 
-def application(guard: ServedGuard, gate: Gate | None = None, *, hosts: Collection[str] = ()) -> web.Application:
+def application(
+    guard: ServedGuard, texts: Texts, gate: Gate | None = None, *, hosts: Collection[str] = ()
+) -> web.Application:  # fmt: skip
     """The application over this guard."""
-    pages = _Pages(guard)
+    pages = _Pages(guard, texts)
     changes = Changes(guard, gate)
-    app = web.Application(middlewares=[_guarded, _asked_as(hosts)], client_max_size=MAX_BODY)
+    app = web.Application(middlewares=[_guarded(texts), _asked_as(hosts)], client_max_size=MAX_BODY)
     for path, handler in {
         "/healthz": pages.healthz,
         "/readyz": pages.readyz,
@@ -146,20 +151,15 @@ def application(guard: ServedGuard, gate: Gate | None = None, *, hosts: Collecti
 
 def _changing(changes: Changes, word: str) -> Handler:
     async def handler(request: web.Request) -> web.Response:
-        try:
-            told, status = await changes.take(word, request)
-        except NotTaken as refusal:
-            response = _refused(str(refusal), refusal.status)
-            response.headers.update(refusal.headers)
-            return response
-        return _json(told, status)
+        return _json(*await changes.take(word, request))
 
     return handler
 
 
 class _Pages:
-    def __init__(self, guard: ServedGuard) -> None:
+    def __init__(self, guard: ServedGuard, texts: Texts) -> None:
         self._guard = guard
+        self._texts = texts
         self._metrics = registry(lambda: guard.read_model.status())  # noqa: PLW0108 - each term has its own read model
         self._planning = asyncio.Lock()
 
@@ -168,81 +168,82 @@ class _Pages:
         return self._guard.read_model
 
     async def healthz(self, _request: web.Request) -> web.Response:
-        return _verdict(self._model.stuck())
+        return self._verdict(self._model.stuck())
 
     async def readyz(self, _request: web.Request) -> web.Response:
-        return _verdict(self._model.missing(), rendering.degraded(self._model.problems()))
+        return self._verdict(self._model.missing(), rendering.degraded(self._model.problems(), self._texts))
+
+    def _verdict(self, faults: Sequence[Message], degraded: Sequence[str] = ()) -> web.Response:
+        """503 with the faults; else 200, and what is degraded: without its API nobody could look at that."""
+        lines = list(map(self._texts.text, faults)) or ["ok", *(f"degraded: {sentence}" for sentence in degraded)]
+        return web.Response(text="\n".join(lines) + "\n", status=503 if faults else 200)
 
     async def metrics(self, _request: web.Request) -> web.Response:
         text = generate_latest(self._metrics)
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
     async def status(self, request: web.Request) -> web.Response:
-        return _known_keys(request) or _json(rendering.status(self._model.status()))
+        _check_keys(request)
+        return _json(rendering.status(self._model.status(), self._texts))
 
     async def history(self, request: web.Request) -> web.Response:
-        if (elsewhere := self._model.standing_by) is not None:
-            return _refused(english().text(elsewhere), 503)
+        self._check_acts()
         limit = request.query.get("limit", str(_SHOWN))
         if not (limit.isascii() and limit.isdigit() and len(limit) < 6 and 1 <= int(limit) <= LONGEST_HISTORY):
-            return _refused(f"limit is a number from 1 to {LONGEST_HISTORY}.", 400)
+            raise NotTaken(400, phrase("web.limit", most=LONGEST_HISTORY))
         target = request.query.get("target")
-        if target is not None and target not in self._model.targets:
-            return self._no_such_target()
-        found = rendering.history(self._model.runs(target, limit=int(limit)), self._model.releases(target))
-        return _known_keys(request, "target", "limit") or _json(found)
+        if target is not None:
+            self._check_target(target)
+        _check_keys(request, "target", "limit")
+        model = self._model
+        found = rendering.history(model.runs(target, limit=int(limit)), model.releases(target), self._texts)
+        return _json(found)
 
     async def explain(self, request: web.Request) -> web.Response:
-        if (elsewhere := self._model.standing_by) is not None:
-            return _refused(english().text(elsewhere), 503)
+        self._check_acts()
         rule = request.query.get("rule")
         if not rule:
-            return _refused("Name a rule: /api/v1/explain?target=NAMESPACE/DEPLOYMENT&rule=NAME.", 400)
+            raise NotTaken(400, phrase("web.name_a_rule"))
         found = self._model.explain(rule, request.query.get("target"))
         if not found:
-            return _refused(f"No such trigger; there are {', '.join(self._model.triggers) or 'none'}.", 404)
-        return _known_keys(request, "target", "rule") or _json(rendering.explanations(found))
+            raise NotTaken(404, phrase("web.no_such_trigger", triggers=self._model.triggers))
+        _check_keys(request, "target", "rule")
+        return _json(rendering.explanations(found, self._texts))
 
     async def plan(self, request: web.Request) -> web.Response:
-        if (elsewhere := self._model.standing_by) is not None:
-            return _refused(english().text(elsewhere), 503)
+        self._check_acts()
         target, action, to, only = (request.query.get(k, "") for k in ("target", "action", "to", "only"))
-        if target not in self._model.targets:
-            return self._no_such_target()
+        self._check_target(target)
         if action not in ASKABLE:
-            return _refused(f"Name an action, one of {', '.join(ASKABLE)}.", 400)
+            raise NotTaken(400, phrase("web.name_an_action", actions=ASKABLE))
         wish = wished(Action(action), to, only or None)
         if isinstance(wish, Message):
-            return _refused(f"only: {english().text(wish)}.", 400)
+            raise NotTaken(400, phrase("web.of_key", key="only", fault=wish))
+        _check_keys(request, "target", "action", "to", "only")
         try:
             # One at a time: each asks the API server for what the plan rests on.
             async with self._planning:
                 found = await self._guard.manual(target).preview(wish)
         except (ClusterError, JournalUnavailable) as error:
-            return _refused(str(error), 503)
-        return _known_keys(request, "target", "action", "to", "only") or _json(rendering.plan(target, found))
+            raise NotTaken(503, error.reason) from None
+        return _json(rendering.plan(target, found, self._texts))
 
-    def _no_such_target(self) -> web.Response:
-        return _refused(f"No such target; there are {', '.join(self._model.targets)}.", 404)
+    def _check_acts(self) -> None:
+        if (elsewhere := self._model.standing_by) is not None:
+            raise NotTaken(503, elsewhere)
+
+    def _check_target(self, target: str) -> None:
+        if target not in self._model.targets:
+            raise NotTaken(404, phrase("web.no_such_target", targets=self._model.targets))
 
 
-def _known_keys(request: web.Request, *names: str) -> web.Response | None:
-    unknown = set(request.query) - set(names)
-    return _refused(f"Only these may be asked for here: {', '.join(names) or 'nothing'}.", 400) if unknown else None
-
-
-def _verdict(faults: Sequence[Message], degraded: Sequence[str] = ()) -> web.Response:
-    """503 with the faults; else 200, and what is degraded: without its API nobody could look at that."""
-    lines = list(map(english().text, faults)) or ["ok", *(f"degraded: {sentence}" for sentence in degraded)]
-    return web.Response(text="\n".join(lines) + "\n", status=503 if faults else 200)
+def _check_keys(request: web.Request, *names: str) -> None:
+    if set(request.query) - set(names):
+        raise NotTaken(400, phrase("web.only_these_keys", names=names))
 
 
 def _json(value: dict[str, Any], status: int = 200) -> web.Response:
     return web.json_response(value, status=status, dumps=lambda v: json.dumps(v, ensure_ascii=False, allow_nan=False))
-
-
-def _refused(sentence: str, status: int) -> web.Response:
-    return _json({"error": sentence}, status)
 
 
 def _asked_as(hosts: Collection[str]) -> Middleware:
@@ -259,9 +260,7 @@ def _asked_as(hosts: Collection[str]) -> Middleware:
             name = _HOST.fullmatch(host.strip())
             asked = "" if name is None else name["name"].lower().removesuffix(".")
             if asked not in known and not _is_address(asked.strip("[]")):
-                return _refused(
-                    "The guard is not asked under this name: list it in web.hosts, or use the address.", 421
-                )
+                raise NotTaken(421, phrase("web.another_name"))
         return await handler(request)
 
     return checked
@@ -278,26 +277,41 @@ def _is_address(text: str) -> bool:
     return True
 
 
-@web.middleware
-async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+def _guarded(texts: Texts) -> Middleware:
     """Each path by its own method, nothing that a browser may keep or frame, and no defect told to the outside."""
-    request_began(request)
-    response: web.StreamResponse
-    if isinstance(request.match_info.http_exception, web.HTTPMethodNotAllowed) or (
-        request.match_info.http_exception is not None and request.method != "GET"
-    ):
-        allowed = getattr(request.match_info.http_exception, "allowed_methods", {"GET"})
-        response = _refused(f"Only {', '.join(sorted(allowed))} here.", 405)
-        response.headers["Allow"] = ", ".join(sorted(allowed))
-    else:
-        try:
-            response = await handler(request)
-        except web.HTTPNotFound:
-            response = _refused("There is nothing here.", 404)
-        except Exception as error:  # noqa: BLE001 - the edge of a request: a defect must not pass in silence
-            structlog.get_logger().error("web.crashed", path=request.path, exc_info=error)
-            response = _refused("A defect of the guard: its log tells more.", 500)
-    response.headers.update(_HEADERS)
-    # A connection is for one request: what may be received on it is bounded.
-    response.force_close()
-    return response
+
+    def refused(status: int, why: Reason) -> web.Response:
+        return _json({"error": scrubbed(texts.text(why))}, status)
+
+    @web.middleware
+    async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request_began(request)
+        response: web.StreamResponse
+        if (allowed := _other_methods(request)) is not None:
+            response = refused(405, phrase("web.only_methods", methods=allowed))
+            response.headers["Allow"] = ", ".join(allowed)
+        else:
+            try:
+                response = await handler(request)
+            except NotTaken as refusal:
+                response = refused(refusal.status, refusal.why)
+                response.headers.update(refusal.headers)
+            except web.HTTPNotFound:
+                response = refused(404, phrase("web.nothing_here"))
+            except Exception as error:  # noqa: BLE001 - the edge of a request: a defect must not pass in silence
+                structlog.get_logger().error("web.crashed", path=request.path, exc_info=error)
+                response = refused(500, phrase("web.defect"))
+        response.headers.update(_HEADERS)
+        # A connection is for one request: what may be received on it is bounded.
+        response.force_close()
+        return response
+
+    return guarded
+
+
+def _other_methods(request: web.Request) -> Sequence[str] | None:
+    """By which methods the path may be asked, where this one is not among them."""
+    unmatched = request.match_info.http_exception
+    if isinstance(unmatched, web.HTTPMethodNotAllowed) or (unmatched is not None and request.method != "GET"):
+        return sorted(getattr(unmatched, "allowed_methods", {"GET"}))
+    return None

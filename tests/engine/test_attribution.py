@@ -253,7 +253,7 @@ async def test_what_a_refusal_was_put_down_to_is_explained() -> None:
         for name in (PROD, ANOTHER):
             made.cluster.roll(name, "v2")
         await made.pass_(FIRES + 60.0)
-        [found] = rendering.explanations(made.guard.read_model.explain(ERRORS.name, KEY))["triggers"]
+        [found] = rendering.explanations(made.guard.read_model.explain(ERRORS.name, KEY), english())["triggers"]
         assert found["attribution"]["cause"] == "several suspects"
         assert [s["target"] for s in found["attribution"]["suspects"]] == [f"default/{ANOTHER}", KEY]
         assert "several_suspects" in [g["guardrail"] for g in found["guardrails"]]

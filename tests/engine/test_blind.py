@@ -275,7 +275,7 @@ async def test_what_is_wrong_with_time_is_told_once_and_shown_while_it_lasts(
             made.prometheus.behind = 95.0 if kind == "lag" else 0.0
             await made.pass_(50.0)
             assert (sentences(made), shown(), made.notices(event)) == ([cause], [1.0, 1.0], [])
-            told = rendering.status(made.guard.read_model.status())["problems"]
+            told = rendering.status(made.guard.read_model.status(), english())["problems"]
             assert [(p["kind"], p["targets"]) for p in told] == [(kind, ["default/another", KEY])]
             await made.pass_(1_200.0)
             [notice] = made.notices(event)

@@ -55,7 +55,7 @@ async def made() -> AsyncIterator[Bench]:
 
 
 def shown(made: Bench) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = rendering.status(made.guard.read_model.status())["targets"][0]["suspended"]
+    found: list[dict[str, Any]] = rendering.status(made.guard.read_model.status(), english())["targets"][0]["suspended"]
     return found
 
 

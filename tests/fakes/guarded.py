@@ -20,6 +20,7 @@ from logcaster_guard.engine.guard import Guard
 from logcaster_guard.engine.journal_state import run_stream
 from logcaster_guard.engine.leader_elector import LeaderElector
 from logcaster_guard.engine.services import Configuration, GuardPorts
+from logcaster_guard.messages.texts import Texts
 from logcaster_guard.sandbox import objects
 from logcaster_guard.steps.verify_recovery import VerifyRecovery
 from logcaster_guard.web.server import serving
@@ -99,7 +100,13 @@ class Guarded:
     @classmethod
     @contextlib.asynccontextmanager
     async def serving(
-        cls, *, journal: bool = True, run: bool = False, runs: bool = False, holder: str | None = None
+        cls,
+        *,
+        journal: bool = True,
+        run: bool = False,
+        runs: bool = False,
+        holder: str | None = None,
+        texts: Texts | None = None,
     ) -> AsyncIterator[Guarded]:
         """The server; `run` also starts the guard, `runs` gives its journal a rollback that ended well.
 
@@ -109,7 +116,7 @@ class Guarded:
         if memory is not None and runs:
             await memory.append(run_stream("r1"), past_run(), 0)
         scene = cls(memory, holder=holder)
-        async with serving(scene.guard, "127.0.0.1:0") as url:
+        async with serving(scene.guard, "127.0.0.1:0", texts=texts) as url:
             assert url is not None
             scene.url = url
             async with scene.running() if run else contextlib.nullcontext():

@@ -57,9 +57,9 @@ UNSHOWN = {
     "hold.theirs": {"original"},
     "run.restored": {"detail"},
     "evidence": {"cause"},
-    "run.opened": {"rule", "attribution"},
-    "run.asked": {"rule", "attribution"},
-    "trigger.refused": {"attribution"},
+    "run.opened": {"rule", "attribution", "facts"},
+    "run.asked": {"rule", "attribution", "facts"},
+    "trigger.refused": {"attribution", "facts"},
 }
 """Parameters that a text may leave out: what is told beside it, and what one language alone needs."""
 

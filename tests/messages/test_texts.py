@@ -8,8 +8,14 @@ from datetime import UTC, datetime
 import pytest
 
 from logcaster_guard import messages
+from logcaster_guard.domain.conditions import Comparator, Compare, Number, SignalRef
+from logcaster_guard.domain.guardrails import Guardrail, Refusal
+from logcaster_guard.domain.measurements import NoDataRead
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.reasons import ChangeRefused, NotMadeInTime, Quiet, RuleMet
+from logcaster_guard.domain.rules import Action, Rule
+from logcaster_guard.domain.signals import Target
 from logcaster_guard.messages.filters import josa
 from logcaster_guard.messages.run_headlines import RollbackBegins, RollbackEnded
 from logcaster_guard.messages.texts import Language, Texts, english
@@ -112,3 +118,20 @@ def test_an_override_stands_in_the_place_of_one_text_and_leaves_the_others() -> 
 )
 def test_a_particle_is_that_of_the_last_sound(word: str, said: tuple[str, str, str]) -> None:
     assert (josa(word, "을", "를"), josa(word, "으로", "로"), josa(word, "이", "가")) == said
+
+
+def test_why_a_signal_has_no_value_is_told_in_each_language() -> None:
+    evidence: dict[str, Reason] = {"error_rate": NoDataRead("empty", ""), "p95_latency": "1.2s", "attribution": "words"}
+    rule = Rule(
+        "r", "error_rate > 5%", Compare(Comparator.GT, SignalRef("error_rate"), Number(0.05)), 60.0, Action.IMMEDIATE
+    )
+    notice = messages.refused(
+        Target("web", "shop", "web"), rule, [Refusal(Guardrail.COOLDOWN, Quiet())], evidence, None,
+        id="i", at=AT, onset=AT,
+    )  # fmt: skip
+    assert notice.facts["error_rate"] == "no data: empty"
+    assert {name: KOREAN.notice(notice).facts[name] for name in evidence} == {
+        "error_rate": "데이터 없음: 결과 없음",
+        "p95_latency": "1.2s",
+        "attribution": "words",
+    }

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from logcaster_guard.domain.message import Reason
+from logcaster_guard.domain.inbox.denials import ReasonNeeded
+from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.workload import Workload
 
 FREEZE = "guard.logcaster.io/freeze"
@@ -58,8 +59,8 @@ def stamp(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def objection_to_reason(reason: str) -> str | None:
+def objection_to_reason(reason: str) -> Message | None:
     """Why a reason cannot be written; None if it can."""
     if not reason.strip() or not reason.isprintable() or len(reason) > MAX_REASON:
-        return f"a reason is needed, of printable characters, at most {MAX_REASON}"
+        return ReasonNeeded(MAX_REASON)
     return None

@@ -247,3 +247,11 @@ class ReleaseUnreadable(Message):
 
     reason: Reason
     kind: Literal["denied.release_unreadable"] = "denied.release_unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonNeeded(Message):
+    """A person gives no reason, or none that can be written down."""
+
+    longest: int
+    kind: Literal["denied.reason_needed"] = "denied.reason_needed"
