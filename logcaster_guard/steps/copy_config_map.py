@@ -20,7 +20,7 @@ from logcaster_guard.domain.planning_reasons import SavedUnreadable
 from logcaster_guard.domain.provenance import MANAGED
 from logcaster_guard.domain.provenance_reasons import NotMadeByRun
 from logcaster_guard.domain.reasons import DeleteCopy
-from logcaster_guard.domain.rights import CONFIG_ROLE, Right
+from logcaster_guard.domain.rights import COPIES_ROLE, Right
 from logcaster_guard.domain.runs import FAILED, Run
 from logcaster_guard.domain.step_observations import IsNotThere, IsThere, StillRead
 from logcaster_guard.domain.steps import Compensation, ObjectReference, Plan, Purpose, Write
@@ -58,10 +58,8 @@ class CopyConfigMap(Write):
 
     def rights(self, plan: Plan) -> Sequence[Right]:
         # The copy's name is not known before the run has one, and no Role can name what is still to be made.
-        return tuple(
-            Right(verb, "", "configmaps", plan.namespace, granted_by=CONFIG_ROLE)
-            for verb in ("create", "get", "delete")
-        )
+        verbs = ("create", "get", "delete")
+        return tuple(Right(verb, "", "configmaps", plan.namespace, granted_by=COPIES_ROLE) for verb in verbs)
 
     @property
     def blobs(self) -> Sequence[str]:
@@ -93,9 +91,8 @@ class CopyConfigMapHandler:
             return ExternalChange(theirs)
         if live is None:
             # A request that was sent before may still take effect: it carries the same token.
-            return Before(
-                IsNotThere(name), borrows=run.taken.get(compensation_id(name)) or _owed(self._cluster, run, name)
-            )
+            owed = run.taken.get(compensation_id(name)) or _owed(self._cluster, run, name)
+            return Before(IsNotThere(name), borrows=owed)
         foreign = _disowned(run, live) or (None if copies.is_copy(live, saved) else NotMadeByRun(run.id, named=True))
         return Done(IsThere(name)) if foreign is None else ExternalChange(CopyNotOurs(_full(run, name), foreign))
 
