@@ -16,10 +16,11 @@ from logcaster_guard.cli.writing import REFUSED, Config, Manner, NoWait, Outcome
 from logcaster_guard.domain import ledger
 from logcaster_guard.domain.inbox.commands import MARK_VALID_FOR, Mark, MarkRelease
 from logcaster_guard.domain.ledger import ReleaseStatus
+from logcaster_guard.domain.releases import ReleaseId
 from logcaster_guard.engine.command_writer import Place, Written
 from logcaster_guard.messages import after_mark
 
-_HASH = re.compile(r"[0-9a-f]{64}")
+_HASH = re.compile(r"[0-9a-f]{64}(\+[0-9a-f]{64})?")
 _WORDS = {Mark.BAD: "bad", Mark.NOT_BAD: "not bad any more"}
 _BEFORE = {
     Mark.BAD: "It will never be gone back to; a rollback to it that is under way ends.",
@@ -57,7 +58,7 @@ def mark(
         show([plain(line) for line in release.lines])
         show([plain(_BEFORE[verdict])])
     writing.agree(f"Mark it {verdict}?", yes=yes)
-    command = MarkRelease(release.template, datetime.now(UTC) + MARK_VALID_FOR, verdict, reason)
+    command = MarkRelease(release.key, datetime.now(UTC) + MARK_VALID_FOR, verdict, reason)
     written = writing.write(way, release.place, command)
     writing.echo(written, as_json=as_json)
     raise writing.finish(written, _outcome(way, verdict, release, written, manner), as_json=as_json)
@@ -65,23 +66,23 @@ def mark(
 
 @dataclass(frozen=True, slots=True)
 class _Release:
-    """The release that is marked: `target` is its target's key, `lines` what is known of it."""
+    """The release that is marked. `target` is its target's key, `key` its own, `lines` what is known of it."""
 
     target: str
     place: Place
-    template: str
+    key: str
     lines: tuple[str, ...]
 
     @property
     def told(self) -> Json:
-        return {"target": self.target, "template": self.template}
+        return {"target": self.target, "template": ReleaseId.of_key(self.key).template, "release": self.key}
 
 
 def _found(way: Way, verdict: Mark, target: str, revision: str) -> _Release:
     """The release that is meant, from the daemon's account."""
     chosen = way.target(target)
-    releases = {r["template"]: r for r in _releases(way, chosen["target"])}
-    names = ledger.named({t: r["revision"] for t, r in releases.items()}, revision)
+    releases = {r["release"]: r for r in _releases(way, chosen["target"])}
+    names = ledger.named({key: r["revision"] for key, r in releases.items()}, revision)
     if len(names) != 1:
         known = ", ".join(f"{r['revision']} ({r['template'][:8]}) {r['status']}" for r in releases.values())
         raise ended(f"--revision: found {revision}; allowed one of {known or 'none yet'}", BAD_INPUT)
@@ -117,7 +118,7 @@ def _outcome(way: Way, verdict: Mark, release: _Release, written: Written, manne
     ended_early = ended_early or writing.not_counted(way, release.target, written, release.told)
     if ended_early is not None:
         return ended_early
-    now = next(r for r in _releases(way, release.target) if r["template"] == release.template)
+    now = next(r for r in _releases(way, release.target) if r["release"] == release.key)
     follows = after_mark(ReleaseStatus(now["status"]), way.texts)
     sentence = f"Revision {now['revision']} of {release.target} is {_WORDS[verdict]}. {follows}"
     return Outcome("done", sentence, {**release.told, "status": now["status"]})

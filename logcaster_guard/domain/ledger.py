@@ -15,7 +15,7 @@ from logcaster_guard.domain.releases import ReleaseId
 from logcaster_guard.domain.rules import LedgerPolicy, Rule
 
 _SHORTEST = 6
-"""Digits of a hash that name a release."""
+"""Digits of a hash that name a release, or its configuration beside the revision's number."""
 
 
 class ReleaseStatus(StrEnum):
@@ -69,8 +69,9 @@ class Record:
 
     @property
     def name(self) -> str:
-        """What people call it by: its revision's number, else the first digits of its hash."""
-        return self.revision or self.template[:8]
+        """What people call it by: its revision's number, else the first digits of its hash; and its configuration."""
+        number = self.revision or self.template[:8]
+        return f"{number}+{self.configuration[:_SHORTEST]}" if self.configuration else number
 
     def status(self, policy: LedgerPolicy) -> ReleaseStatus:
         """What this record proves under `policy`."""
@@ -186,6 +187,10 @@ class Ledger:
         """The record of the present release; None before anything is known."""
         return self.records.get(self.present or "")
 
+    def shows(self, template: str) -> bool:
+        """Whether the present release is of this template."""
+        return self.present is not None and ReleaseId.of_key(self.present).template == template
+
     @property
     def rollout(self) -> Rollout | None:
         """The rollout of the present release; None before anything is known."""
@@ -242,7 +247,7 @@ class Ledger:
 
     def named(self, name: str) -> Sequence[Record]:
         """The releases that people may mean by `name`; see the function of that name."""
-        return [self.records[k] for k in named({k: r.revision for k, r in self.records.items()}, name)]
+        return [self.records[k] for k in named({k: r.name for k, r in self.records.items()}, name)]
 
     def is_undo(self, release: ReleaseId) -> bool:
         """Whether going from the present release to this one goes back to an older one that is not bad.
@@ -255,12 +260,15 @@ class Ledger:
         return old is not None and any(r.bad_since is None and r.first_live < old.first_live for r in meant)
 
 
-def named(revisions: Mapping[str, str], name: str) -> Sequence[str]:
-    """The templates that people may mean by `name`: a revision's number, or the first digits of a hash, six at least.
+def named(names: Mapping[str, str], name: str) -> Sequence[str]:
+    """The releases that people may mean by `name`: a revision's number, or the first digits of a hash, six at least.
 
-    `revisions` are the revisions' numbers by template.
+    Either may be followed by `+` and the first digits of a configuration. `names` are the releases' own, by key.
     """
-    found = [template for template, number in revisions.items() if number == name]
-    if not found and len(name) >= _SHORTEST:
-        found = [template for template in revisions if template.startswith(name)]
+    exactly = [key for key, own in names.items() if own == name]
+    number, _, digits = name.partition("+")
+    alike = [key for key in names if ReleaseId.of_key(key).configuration.startswith(digits)]
+    found = exactly or [key for key in alike if names[key].partition("+")[0] == number]
+    if not found and len(number) >= _SHORTEST:
+        found = [key for key in alike if key.startswith(number)]
     return found

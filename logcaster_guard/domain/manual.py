@@ -50,7 +50,7 @@ def destinations(ledger: Ledger, policy: LedgerPolicy, to: str) -> Sequence[Reco
     record = named(ledger, policy, to)
     if isinstance(record, Message):
         return record
-    if record.template == ledger.present:
+    if record.release.key == ledger.present:
         return PresentAlready(to)
     if record.status(policy) is ReleaseStatus.BAD:
         return RevisionIsBad(to, record.bad_reason)

@@ -41,6 +41,12 @@ class ReleaseId:
         """The release's key in the ledger; the template's hash alone where the configuration is unknown."""
         return f"{self.template}+{self.configuration}" if self.configuration else self.template
 
+    @classmethod
+    def of_key(cls, key: str) -> ReleaseId:
+        """The release that has this key."""
+        template, _, configuration = key.partition("+")
+        return cls(template, configuration)
+
 
 @dataclass(frozen=True, slots=True)
 class Release:

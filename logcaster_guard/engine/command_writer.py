@@ -167,7 +167,7 @@ class CommandWriter:
         record = manual.named(ledger, self._policy, revision)
         if isinstance(record, Message):
             return Denied(record)
-        marking = MarkRelease(record.template, now + MARK_VALID_FOR, mark, said.reason)
+        marking = MarkRelease(record.release.key, now + MARK_VALID_FOR, mark, said.reason)
         found = reading.mark(commands.value_of(marking), ledger, self._state.open_run_on(said.target), now)
         return found if isinstance(found, Denied) else await self._write(said, marking)
 

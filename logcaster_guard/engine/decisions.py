@@ -211,7 +211,7 @@ class Decisions:
         No guardrail holds it up: the pods that serve are of that release, and it ends what the guard itself began.
         """
         ledger, plan = self._state.ledger(self._target.key), old.opened.plan
-        before = ledger.records.get(plan.origin.key)
+        before = ledger.record_of(plan.origin)
         if before is None or workload is None or workload.hash != plan.to_template:
             return None
         rule = manual.as_rule(Wish(Action.IMMEDIATE))
@@ -250,7 +250,7 @@ class Decisions:
 
     def _marked_meanwhile(self, plan: Plan) -> bool:
         """Whether the destination was good when it was planned, and is bad now."""
-        record = self._state.ledger(self._target.key).records.get(plan.destination.key)
+        record = self._state.ledger(self._target.key).record_of(plan.destination)
         return record is not None and record.bad_since is not None
 
     def weighed(self, rule: Rule, *, onset: datetime) -> Attribution | None:

@@ -238,7 +238,7 @@ class Executor:
                 await self._clock.sleep_until(self._clock.monotonic() + _JOURNAL_RETRY)
 
     def _next(self, run: Run, observation: Observation | None) -> runs.Decision:
-        destination = self._state.ledger(run.opened.target).records.get(run.opened.plan.destination.key)
+        destination = self._state.ledger(run.opened.target).record_of(run.opened.plan.destination)
         objection = "" if destination is None else destination.objection
         stood_in_for = run.owed is not None and self._handlers.compensations[run.owed.kind].stood_in_for(run)
         now, elapsed = self._clock.now(), self._step_clock.elapsed(run)

@@ -35,8 +35,8 @@ class RunEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class TemplateChanged:
-    """Somebody other than the guard changed the target's pod template, at `earliest` or since."""
+class ReleaseChanged:
+    """Another release of the target is live, which the guard did not put there, since `earliest` or later."""
 
     target: str
     earliest: datetime | None
@@ -51,7 +51,7 @@ class RuleRefused:
     guardrails: tuple[str, ...]
 
 
-OfTarget = RunEnded | TemplateChanged | RuleRefused
+OfTarget = RunEnded | ReleaseChanged | RuleRefused
 Message = JournalAppended | RunFound | OfTarget
 M = TypeVar("M", bound=Message)
 

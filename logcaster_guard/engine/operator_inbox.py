@@ -34,6 +34,7 @@ from logcaster_guard.domain.inbox.denials import RunIsOver
 from logcaster_guard.domain.inbox.freezes import BY_ANNOTATION, FreezeChange, Seen
 from logcaster_guard.domain.ledger import Freeze
 from logcaster_guard.domain.message import Reason
+from logcaster_guard.domain.releases import ReleaseId
 from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.runs import POLL, Run
 from logcaster_guard.domain.signals import Target
@@ -182,10 +183,15 @@ class OperatorInbox:
         if isinstance(found, Denied):
             await self._deny(target, workload, message, found.reason, None if run is None else run.id)
             return
-        marked = RevisionMarked(at, found.template, found.mark, message.digest, found.reason)
-        record = ledger_events.extend(ledger, [marked]).records[found.template]
-        notice = messages.marked(target, workload, record, marked, release_status=record.status(self._policy.ledger))
-        await self._state.tell(target_stream(target), marked, NoticeQueued(at, notice))
+        release = ReleaseId.of_key(found.template)
+        marked = RevisionMarked(
+            at, release.template, found.mark, message.digest, found.reason, configuration=release.configuration
+        )
+        record = ledger_events.extend(ledger, [marked]).record_of(release)
+        if record is not None:
+            status = record.status(self._policy.ledger)
+            notice = messages.marked(target, workload, record, marked, release_status=status)
+            await self._state.tell(target_stream(target), marked, NoticeQueued(at, notice))
 
     async def _deny(self, target: str, workload: Workload, message: Written, reason: Reason, run: str | None) -> None:
         at = self._clock.now()

@@ -139,8 +139,9 @@ class Refusals:
         if found is None or not found.accuses or not _ACCUSING.issuperset(names):
             return []
         ledger = situation.ledger
-        suspected = [ledger.records[template] for template in sorted(ledger.suspected(situation.onset))]
-        return [RevisionBad(at, r.template, reason) for r in suspected if r.bad_since is None]
+        suspected = [ledger.records[key] for key in sorted(ledger.suspected(situation.onset))]
+        bad = [r.release for r in suspected if r.bad_since is None]
+        return [RevisionBad(at, r.template, reason, configuration=r.configuration) for r in bad]
 
     async def in_full(self, situation: DecisionContext, reasons: Sequence[Refusal]) -> Sequence[Refusal]:
         """The reasons, with what has to be looked up for them where they are news. Raises `ClusterError`."""

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import takewhile
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
 from logcaster_guard.domain import releases
+from logcaster_guard.domain.configuration.pod_starts import CHECKSUMS
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, JournalUnavailable, NotFound
 from logcaster_guard.domain.events import (
     Event,
     PodsReplaced,
+    RevisionConfigured,
     RevisionGood,
     RevisionKept,
     RevisionLive,
@@ -29,7 +32,8 @@ from logcaster_guard.domain.proofs import proofs
 from logcaster_guard.domain.releases import Release, ReleaseId
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.workload import Revision, Workload, annotations_of, images_of, revisions_of
-from logcaster_guard.engine.hub import TemplateChanged
+from logcaster_guard.engine.configuration_changes import ConfigurationChanges, put_there_by
+from logcaster_guard.engine.hub import ReleaseChanged
 from logcaster_guard.engine.journal_state import target_stream
 from logcaster_guard.engine.services import Services, TargetContext
 from logcaster_guard.engine.snapshotting import Snapshotter
@@ -50,9 +54,9 @@ class QuietRules(Protocol):
 class RevisionWatch:
     """Keeps the ledger of one target in step with the cluster.
 
-    It publishes each change of the pod template that is not the guard's own. `rules` are the target's, `watched` shows
-    whether anything has changed since the last look. `absence` is what the last look that was answered found missing,
-    empty if it found the workload.
+    It publishes each rollout that is not the guard's own. `rules` are the target's, `watched` shows whether anything
+    has changed since the last look. `absence` is what the last look that was answered found missing, empty if it found
+    the workload.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class RevisionWatch:
         self._rules = rules
         self._watched = watched
         self._snapshots = snapshots
+        self._configuration = ConfigurationChanges(context.configuration)
         self._seen: tuple[Target, Workload] | None = None
         self._stream = target_stream(target.key)
         self._looked: float | None = None
@@ -156,38 +161,73 @@ class RevisionWatch:
 
     async def _note_release(self, workload: Workload, *, switched: bool) -> None:
         known = self._state.ledger(self._target.key)
-        if known.present == workload.hash and known.uid == workload.uid:
-            await self._save_late(workload)
-            await self._note_renewal(workload, known.records[workload.hash])
+        # A workload that was made anew is still of the same release, as far as anybody knows.
+        same = known.live if known.live is not None and known.live.template == workload.hash else None
+        if same is not None and known.uid == workload.uid:
+            await self._save_late(workload, same)
+            await self._note_renewal(workload, same)
+            await self._note_configuration(workload)
             return
         revisions = await self._revisions_of(workload)
-        events: list[Event] = [*(await self._seeds(workload, revisions))]
-        by_guard = self._guards_own(workload)
-        undo_of = known.present if by_guard is None and known.is_undo(ReleaseId(workload.hash)) else None
+        seeds = await self._seeds(workload, revisions)
         # What the Service leads to since the last look became live then, however old it is.
         earliest = self._last_look() if switched else self._earliest(workload, revisions)
-        events.append(
-            RevisionLive(
-                at=self._clock.now(),
-                template=workload.hash,
-                revision=_number(workload, revisions),
-                uid=workload.uid,
-                blob=await self._saved(workload),
-                images=workload.images,
-                earliest=earliest,
-                undo_of=undo_of,
-                by_guard=by_guard,
-            )
-        )
-        await self._state.tell(self._stream, *events)
+        told = {"configuration": same.configuration, "readable": same.readable} if same is not None else {}
+        number, by_guard = _number(workload, revisions), self._guards_own(workload)
+        await self._roll_out(workload, number, earliest, by_guard, told, *seeds)
         self._annotations = annotations_of(workload.template)
+        self._configuration.rolled_out()
+
+    async def _note_configuration(self, workload: Workload) -> None:
+        """The template is what it was; what its pods have read may be known now, or be something else."""
+        live = self._state.ledger(self._target.key).live
+        if live is None:
+            return
+        noticed = self._configuration.notice(live)
+        change, now = noticed.change, self._clock.now()
+        if change is not None and change.rollout:
+            by_guard = put_there_by(self._state.open_run_on(self._target.key), change, workload.hash)
+            ago = None if change.first is None else timedelta(seconds=self._clock.monotonic() - change.first)
+            told = self._configuration.told(change.known)
+            await self._roll_out(workload, live.revision, None if ago is None else now - ago, by_guard, told)
+        elif change is not None:
+            blob, told = await self._saved(workload), self._configuration.told(change.known)
+            await self._state.tell(self._stream, RevisionConfigured(now, workload.hash, blob, **told))
+            # What was quiet until now may have had another configuration.
+            self._probation = Probation()
+        self._configuration.taken(noticed)
+
+    async def _roll_out(
+        self,
+        workload: Workload,
+        number: str,
+        earliest: datetime | None,
+        by_guard: str | None,
+        told: Mapping[str, Any],
+        *seeds: RevisionSeeded,
+    ) -> None:
+        """Another release is the live one now; `told` is what is told of its configuration."""
+        known = self._state.ledger(self._target.key)
+        event = RevisionLive(
+            at=self._clock.now(),
+            template=workload.hash,
+            revision=number,
+            uid=workload.uid,
+            blob=await self._saved(workload),
+            images=workload.images,
+            earliest=earliest,
+            by_guard=by_guard,
+            **told,
+        )
+        undone = by_guard is None and event.release.key != known.present and known.is_undo(event.release)
+        await self._state.tell(self._stream, *seeds, replace(event, undo_of=known.present if undone else None))
         self._probation, self._was_whole = Probation(), False
         # A reading that was taken before tells of the release before.
         self._live_since = self._clock.monotonic()
         # Whoever saw the release before has seen this one come.
         self._seen_partial, self._whole_since = known.present is not None and self._looked is not None, None
         if by_guard is None and known.present is not None:
-            self._hub.publish(TemplateChanged(self._target.key, earliest))
+            self._hub.publish(ReleaseChanged(self._target.key, earliest))
 
     async def _saved(self, workload: Workload) -> str:
         """The digest of the release; empty if it cannot be saved now, which keeps nobody from leaving it."""
@@ -197,11 +237,12 @@ class RevisionWatch:
             self._log.warning("release.not_saved", detail=str(error))
             return ""
 
-    async def _save_late(self, workload: Workload) -> None:
-        if not self._state.ledger(self._target.key).records[workload.hash].blob:
+    async def _save_late(self, workload: Workload, live: Record) -> None:
+        if not live.blob:
             blob = await self._saved(workload)
             if blob:
-                await self._state.tell(self._stream, RevisionKept(self._clock.now(), workload.hash, blob))
+                kept = RevisionKept(self._clock.now(), live.template, blob, configuration=live.configuration)
+                await self._state.tell(self._stream, kept)
 
     async def _revisions_of(self, workload: Workload) -> Sequence[Revision]:
         kept_in = Kind.REPLICA_SET if workload.kind == Kind.DEPLOYMENT else Kind.CONTROLLER_REVISION
@@ -215,15 +256,16 @@ class RevisionWatch:
         if not changed and not renumbered and record.revision:
             return
         revisions, events = await self._revisions_of(workload), list[Event]()
-        number = _number(workload, revisions)
+        number, at, of = _number(workload, revisions), self._clock.now(), {"configuration": record.configuration}
         if number not in {"", record.revision}:
-            events.append(RevisionNumbered(self._clock.now(), workload.hash, number))
+            events.append(RevisionNumbered(at, workload.hash, number, **of))
         if changed:
-            blob = await self._saved(workload)
+            # A checksum belongs to the configuration that its pods will read.
+            another = record.configuration and any(name.startswith(CHECKSUMS) for name in changed)
+            blob = "" if another else await self._saved(workload)
             made = next((r for r in reversed(revisions) if annotations_of(r.template) == now), None)
             since = self._began(workload, made)
-            names = tuple(changed[:_NAMED])
-            events.append(PodsReplaced(self._clock.now(), workload.hash, names, blob, since))
+            events.append(PodsReplaced(at, workload.hash, tuple(changed[:_NAMED]), blob, since, **of))
         if events:
             await self._state.tell(self._stream, *events)
         self._annotations = now
@@ -246,13 +288,17 @@ class RevisionWatch:
         return self._clock.monotonic() - max(0.0, (self._clock.now() - at).total_seconds())
 
     def _note_wholeness(self, workload: Workload) -> None:
-        if not workload.rolled_out:
+        if not self._is_whole(workload):
             self._seen_partial, self._whole_since = True, None
         elif self._seen_partial and self._whole_since is None:
             self._whole_since = self._clock.monotonic()
 
+    def _is_whole(self, workload: Workload) -> bool:
+        live = self._state.ledger(self._target.key).live
+        return workload.rolled_out and (live is None or self._configuration.is_whole(live))
+
     async def _seeds(self, workload: Workload, revisions: Sequence[Revision]) -> Sequence[RevisionSeeded]:
-        known = self._state.ledger(self._target.key).records
+        known = {record.template for record in self._state.ledger(self._target.key).records.values()}
         found: dict[str, RevisionSeeded] = {}
         for proof in proofs(revisions):
             revision = proof.revision
@@ -291,7 +337,7 @@ class RevisionWatch:
         A ReplicaSet that was made for it tells to the second. One that is re-used keeps its old creation time: then the
         field managers' time tells, where it lies between the last look and now, and else the last look.
         """
-        known = workload.hash in self._state.ledger(self._target.key).records
+        known = self._state.ledger(self._target.key).record_of(ReleaseId(workload.hash)) is not None
         # A restart makes a new ReplicaSet of the same release, which has been live since the first of them.
         same = list(takewhile(lambda r: r.hash == workload.hash, reversed(revisions)))
         return self._began(workload, same[-1] if same and not known else None)
@@ -318,10 +364,12 @@ class RevisionWatch:
 
     async def _note_probation(self, workload: Workload) -> None:
         busy = self._state.open_run_on(self._target.key) is not None
-        self._was_whole = self._was_whole or workload.rolled_out
-        record = self._state.ledger(self._target.key).records[workload.hash]
-        # Without a pod nothing fails, which proves nothing.
-        if busy or not self._was_whole or not workload.replicas:
+        self._was_whole = self._was_whole or self._is_whole(workload)
+        record = self._state.ledger(self._target.key).live
+        if record is None:
+            return
+        # Without a pod nothing fails, which proves nothing; what pods have read in part proves nothing of the rest.
+        if busy or not self._was_whole or not workload.replicas or not self._configuration.earns(record):
             self._probation = Probation()
             return
         policy, now = self._policy, self._clock.monotonic()
@@ -334,7 +382,7 @@ class RevisionWatch:
             snapshot, blind = await self._snapshot(workload), tuple(sorted(self._probation.blind))
             after = policy.ledger.good_after
             good = RevisionGood(self._clock.now(), workload.hash, round(share, 4), after, snapshot, blind)
-            await self._state.tell(self._stream, good)
+            await self._state.tell(self._stream, replace(good, configuration=record.configuration))
 
     async def _snapshot(self, workload: Workload) -> str:
         """The digest of the manifests as they are; empty if they cannot be read, which takes no good away."""

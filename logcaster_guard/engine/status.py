@@ -300,7 +300,7 @@ class ReadModel:
     def target(self, key: str) -> TargetStatus:
         """One target; raises `KeyError`."""
         watch, ledger = self._watches[key], self._state.ledger(key)
-        present, destination = ledger.records.get(ledger.present or ""), ledger.destination(self._parts.policy.ledger)
+        present, destination = ledger.live, ledger.destination(self._parts.policy.ledger)
         runs = self._state.runs(key)
         return TargetStatus(
             target=watch.target,
@@ -373,7 +373,7 @@ class ReadModel:
 
     def _release(self, target: str, ledger: Ledger, record: Record) -> ReleaseSummary:
         status = record.status(self._parts.policy.ledger)
-        return ReleaseSummary(target, record, status, present=record.template == ledger.present)
+        return ReleaseSummary(target, record, status, present=record.release.key == ledger.present)
 
     def _leadership(self) -> LeadershipStatus | None:
         found = self._parts.authority

@@ -22,12 +22,21 @@ from logcaster_guard.domain.signals import NoData, Reading, Signal, SourceError,
 from logcaster_guard.domain.triggers import Change, Phase, TriggerState
 from logcaster_guard.engine import event_lines, verdicts
 from logcaster_guard.engine.condition_history import ConditionHistory
-from logcaster_guard.engine.hub import RunEnded, TemplateChanged
+from logcaster_guard.engine.hub import ReleaseChanged, RunEnded
 from logcaster_guard.engine.journal_state import target_stream
 from logcaster_guard.engine.reading_cache import ReadingCache, shown
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.engine.services import Services, TargetContext
 from logcaster_guard.steps.step_services import Assessment
+
+
+@dataclass(frozen=True, slots=True)
+class PastBreach:
+    """A breach that a reading showed to be over at monotonic second `ended`; its onset on both clocks."""
+
+    onset: float
+    began: datetime
+    ended: float
 
 
 @dataclass(slots=True, eq=False)
@@ -36,7 +45,7 @@ class Trigger:
 
     `news`: the sources that were read since it was evaluated; `changed` is set whenever there is something to look at.
     `undecided`: it fires, by `evidence`, and nobody has decided on that yet. `unseen_since`: since when the rule has
-    seen nothing (monotonic seconds), None while it sees; `blind_told`: that was logged.
+    seen nothing (monotonic seconds), None while it sees; `blind_told`: that was logged. `last` is the breach before.
     """
 
     rule: Rule
@@ -46,6 +55,7 @@ class Trigger:
     evidence: Mapping[str, Reason] = field(default_factory=dict)
     undecided: bool = False
     known_onset: tuple[float, datetime] | None = None
+    last: PastBreach | None = None
     unseen_since: float | None = None
     blind_told: bool = False
     told_out_of_reach: bool = False
@@ -77,7 +87,7 @@ class Triggers:
         self.cache = ReadingCache(self._staleness)
         self._log = structlog.get_logger().bind(target=target.key)
         self._lines = RecurringLog(clock, target=target.key)
-        services.hub.subscribe(TemplateChanged, self._template_changed, target=target.key)
+        services.hub.subscribe(ReleaseChanged, self._release_changed, target=target.key)
         services.hub.subscribe(RunEnded, self._run_ended, target=target.key)
 
     @property
@@ -202,7 +212,7 @@ class Triggers:
         if ended:
             await self._tell(*(TriggerCleared(at, name, RuleChanged()) for name in ended))
 
-    def _template_changed(self, change: TemplateChanged) -> None:
+    def _release_changed(self, change: ReleaseChanged) -> None:
         """After somebody else's release, a breach that began before it counts its duration anew.
 
         One that began later is left alone.
@@ -269,6 +279,8 @@ class Triggers:
         state, changes = await self._advance(trigger, judgement, now, fresh=fresh)
         if self._resets != resets or self.silenced(rule):
             return self.silenced(rule)
+        if Change.RECOVERED in changes and trigger.state.onset is not None:
+            trigger.last = PastBreach(trigger.state.onset, self.onset(trigger), now)
         trigger.state = state
         self._counters.evaluations[rule.name, judgement.verdict] += 1
         evidence = {n: shown(r, self._signals[n]) for n, r in readings.items()}

@@ -223,7 +223,9 @@ def _release(found: ReleaseSummary) -> Json:
     return {
         "target": found.target,
         "revision": record.name,
+        "release": record.release.key,
         "template": record.template,
+        "configuration": record.configuration or None,
         "images": list(record.images),
         "status": found.status,
         "unmeasured": list(record.unmeasured),

@@ -28,3 +28,5 @@ def _renamed(rule: Json, names: Mapping[str, str]) -> Json:
 FURTHER = ("components/gitops/rbac.yaml", "components/kubernetes-journal/rbac.yaml")
 OF_TARGETS = rules_in(*TARGETS)
 """All that targets of any kind need, whatever way they are rolled back; for objects that are called as they ship."""
+CONFIG_ROLE = rules_in("components/config/rbac.yaml")
+"""What it takes to follow the ConfigMaps of a target, and to put them back."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from logcaster_guard.engine.hub import Hub, JournalAppended, Message, RuleRefused, RunEnded, RunFound, TemplateChanged
+from logcaster_guard.engine.hub import Hub, JournalAppended, Message, ReleaseChanged, RuleRefused, RunEnded, RunFound
 
 
 def test_each_message_reaches_those_who_asked_for_its_kind_and_target_in_the_order_of_their_asking() -> None:
     hub, got = Hub(), list[tuple[str, Message]]()
     hub.subscribe(RunEnded, lambda m: got.append(("first", m)), target="shop/web")
     hub.subscribe(RunEnded, lambda m: got.append(("other", m)), target="shop/api")
-    hub.subscribe(TemplateChanged, lambda m: got.append(("template", m)), target="shop/web")
+    hub.subscribe(ReleaseChanged, lambda m: got.append(("template", m)), target="shop/web")
     hub.subscribe(RunEnded, lambda m: got.append(("second", m)), target="shop/web")
     hub.subscribe(JournalAppended, lambda m: got.append(("journal", m)))
     for message in (RunEnded("shop/web"), JournalAppended("run/r"), RunFound("run/r", "r"), RunEnded("shop/gone")):

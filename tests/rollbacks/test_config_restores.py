@@ -354,7 +354,7 @@ async def test_config_rollback_keeps_another_template_and_makes_a_release_that_n
     assert "and keep its template (kubectl.kubernetes.io/restartedAt)" in english().text(plan.lines[1])
     nothing = config.plan(replace(facts, configuration=ConfigFacts()))
     assert isinstance(nothing, NotApplicable)
-    assert "holds what revision 1 read, so what differs is something else" in told(nothing)
+    assert "holds what revision 1+c1 read, so what differs is something else" in told(nothing)
     unknown = replace(request, destinations=[replace(world.record, contents={})])
     found = config.plan(Facts(unknown, Release(BAD_TEMPLATE), None, ()))
     assert isinstance(found, NotApplicable)

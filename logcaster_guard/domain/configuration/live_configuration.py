@@ -100,13 +100,14 @@ class PresentConfiguration:
 class ConfigurationChange:
     """The present release has another configuration than was known.
 
-    `rollout`: pods came to read something else, at monotonic `first` at the earliest (None: nobody knows). Otherwise
-    they have read nothing else since the rollout of the release, and only more is known now.
+    `rollout`: pods came to read something else, of `objects`, at monotonic `first` at the earliest (None: nobody
+    knows). Otherwise they have read nothing else since the rollout of the release, and only more is known now.
     """
 
     known: Known
     rollout: bool
     first: float | None = None
+    objects: frozenset[ConfigObject] = frozenset()
 
 
 def change_of(
@@ -122,13 +123,13 @@ def change_of(
     read = [edit for edit in now.read if edit not in before.read]
     if not _is_rollout(present, found, now, read):
         return ConfigurationChange(found, rollout=False)
-    if read:
-        firsts = [readers.first for edit, readers in look.edits if edit in read]
-    else:
-        # It holds again what its pods have read before anybody has read anything else.
-        back = [edit for edit, _ in look.edits if edit.version == found.contents.get(edit.object)]
-        firsts = [edit.version.earliest for edit in back if edit not in now.read]
-    return ConfigurationChange(found, True, min((f for f in firsts if f is not None), default=None))
+    firsts = [readers.first for edit, readers in look.edits if edit in read]
+    if not read:
+        # It holds again what its pods have read, before anybody has read that it does.
+        read = [e for e, _ in look.edits if e.version == found.contents.get(e.object) and e not in now.read]
+        firsts = [edit.version.earliest for edit in read]
+    first = min((second for second in firsts if second is not None), default=None)
+    return ConfigurationChange(found, True, first, frozenset(edit.object for edit in read))
 
 
 def _live(now: ReadSoFar, look: ConfigurationLook) -> Known | None:

@@ -47,7 +47,7 @@ def not_ready_for_it(s: DecisionContext) -> list[Refusal]:
 
 def not_yet_observed(s: DecisionContext) -> list[Refusal]:
     """A workload that the ledger does not know as it is now."""
-    if s.workload is None or (s.workload.hash == s.ledger.present and s.workload.uid == s.ledger.uid):
+    if s.workload is None or (s.ledger.shows(s.workload.hash) and s.workload.uid == s.ledger.uid):
         return []
     known = s.ledger.present is not None
     made_anew = known and s.workload.uid != s.ledger.uid

@@ -37,6 +37,7 @@ from logcaster_guard.domain.inbox.denials import (
 )
 from logcaster_guard.domain.ledger import Ledger
 from logcaster_guard.domain.message import Message
+from logcaster_guard.domain.releases import ReleaseId
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.runs import Run
 
@@ -88,14 +89,14 @@ def mark(value: str, ledger: Ledger, run: Run | None, now: datetime) -> MarkRele
     if text not in set(Mark):
         return Denied(NoMark(tuple(Mark)))
     said = MarkRelease(found.subject, found.expiry, Mark(text), reason.strip())
-    record = ledger.records.get(said.template)
+    record = ledger.record_of(ReleaseId.of_key(said.template))
     if record is None:
         return Denied(UnknownRelease(said.template[:_SHOWN]))
     if said.mark is Mark.BAD:
         return said
     if record.bad_since is None:
         return Denied(RevisionNotBad(record.name))
-    if run is not None and run.opened.plan.from_template == said.template:
+    if run is not None and record == ledger.record_of(run.opened.plan.origin):
         return Denied(RunLeavesIt(run.id, record.name))
     return said
 
