@@ -115,7 +115,7 @@ class CreateHelperHandler(HelperHandler):
 
 
 def manifest(step: CreateHelper, owed: Compensation, workload: Workload, template: Json) -> Json:
-    """The helper Deployment that this compensation was journalled for; `template`, which may be changed, is its pods'."""
+    """The helper Deployment that this compensation was journalled for; `template` may be changed."""
     own = {HELPER_LABEL: capacity.helper_label(step.helper)}
     # A guard in the pods is production's alone.
     template = without_guard(template)
