@@ -106,15 +106,8 @@ class Scene:
         folder = cluster.folder / name
         await make_namespace(cluster.admin, name)
         kept = journal_rights() if case.in_cluster else ()
-        await cluster.grant(
-            "guard",
-            [
-                *rights,
-                *(owners.RULES if case.owner else ()),
-                *kept,
-                *((*CONFIG_ROLE, *COPIES_ROLE) if case.reads_config else ()),
-            ],
-        )
+        config = (*CONFIG_ROLE, *COPIES_ROLE) if case.reads_config else ()
+        await cluster.grant("guard", [*rights, *(owners.RULES if case.owner else ()), *kept, *config])
         world = World(
             cluster.node(), namespace=name, pace=pace, period=0.05
         )  # fmt: skip
