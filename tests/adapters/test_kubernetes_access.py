@@ -55,12 +55,15 @@ def test_each_shipped_role_grants_exactly_what_the_guard_needs(file: str, permis
     assert sorted(granted) == sorted((p.group, p.resource, verb) for p in permissions for verb in p.verbs)
 
 
+CONFIG = ConfigObject(ConfigKind.CONFIG_MAP, "logcaster", "logcaster-config")
+
+
 def test_the_role_for_configuration_grants_on_named_configmaps_what_the_guard_needs() -> None:
     rules = [r for r in documents(CONFIG_ROLE)["Role"]["rules"] if r["resources"] == ["configmaps"]]
     assert [rule["resourceNames"] for rule in rules] == [["logcaster-config"]] * len(rules)
     granted = [verb for rule in rules for verb in rule["verbs"]]
     assert sorted(granted) == sorted(verb for permission in CONFIG_PERMISSIONS for verb in permission.verbs)
-    assert to_read_configuration("logcaster", "logcaster-config", "watch").granted_by == CONFIG_ROLE
+    assert to_read_configuration(CONFIG, "watch").granted_by == CONFIG_ROLE
 
 
 def test_the_shipped_binding_gives_the_role_to_the_account() -> None:
@@ -259,7 +262,21 @@ async def test_each_verb_on_a_configmap_that_pods_refer_to_is_named_once_and_sec
     verbs = ("get", "list", "watch", "patch", "create")
     account = Account({(verb, "configmaps"): False for verb in verbs})
     objects = [ConfigObject(kind, "shop", "app") for kind in (*ConfigKind, *ConfigKind)]
-    found = await missing_for_configuration(account, objects)
+    found = await missing_for_configuration(account, objects, ())
     for verb, sentence in zip(verbs, found, strict=True):
         assert f"cannot {verb} configmaps app in namespace shop" in sentence
         assert "deploy/components/config" in sentence
+
+
+async def test_where_secrets_are_kept_each_verb_on_them_and_on_what_is_kept_is_named() -> None:
+    account = Account(dict.fromkeys([(verb, "secrets") for verb in ("list", "watch", "create", "delete")], False))
+    objects = [ConfigObject(kind, "shop", "app") for kind in ConfigKind]
+    found = await missing_for_configuration(account, objects, ["vault"])
+    assert [sentence.partition(",")[0] for sentence in found] == [
+        "The guard cannot list secrets app in namespace shop",
+        "The guard cannot watch secrets app in namespace shop",
+        "The guard cannot list secrets in namespace vault",
+        "The guard cannot create secrets in namespace vault",
+        "The guard cannot delete secrets in namespace vault",
+    ]
+    assert all("deploy/components/secrets" in sentence for sentence in found)
