@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from logcaster_guard.domain import configuration_reasons as configuration
-from logcaster_guard.domain import evidence, problems, reasons, theirs
+from logcaster_guard.domain import evidence, problems, promql, reasons, theirs
 from logcaster_guard.domain import guard_reasons as own
 from logcaster_guard.domain import measurements as measured
 from logcaster_guard.domain import plan_lines as lines
@@ -584,4 +584,9 @@ MESSAGES: tuple[type[Message], ...] = (
     lines.ToSwitchService,
     lines.ToVerifyRecovery,
     lines.ToRestoreVariables,
+    promql.LookbackNeeded,
+    promql.PodsIsAPattern,
+    promql.PlaceholderUnknown,
+    promql.HoldsBacktick,
+    promql.OutsideQuotes,
 )

@@ -327,6 +327,12 @@ async def test_what_is_known_is_recorded_when_it_changes_and_not_at_each_look() 
         made.configure(k="2")
         await made.pass_(POLL)
         assert len(made.told(ConfigurationSeen)) == recorded + 1
+        for restarts in range(1, 20):
+            made.restart_container("a", restarts, ready=restarts % 2 == 0)
+            made.restart_container("b", restarts, ready=restarts % 2 == 0)
+            await made.pass_(POLL)
+        # The edit, and that all pods have read it.
+        assert len(made.told(ConfigurationSeen)) == recorded + 2
 
 
 async def test_people_are_told_once_of_an_edit_that_nobody_reads() -> None:
