@@ -114,8 +114,7 @@ class FollowedObjects:
         for one, version_before in before.items():
             self._ordered[one.kind] = share_sequence(version_before, at, await self._list(one))
             if not self._ordered[one.kind]:
-                detail = f"{one.kind}s and pods count their versions apart"
-                self._log.warning("configuration.unordered", detail=detail)
+                self._log.warning("configuration.unordered", kind=str(one.kind))
         ordered = bool(witnesses) and all(self._ordered.get(kind) for kind in witnesses)
         return list(items), at if ordered else ""
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from logcaster_guard.adapters.kubernetes.access import (
     LEASE_PERMISSIONS,
     OWNER_PERMISSIONS,
     PERMISSIONS,
+    SAVING_PERMISSIONS,
+    SECRET_PERMISSIONS,
     Permission,
     missing_for_configuration,
     missing_for_journal,
@@ -24,7 +27,7 @@ from logcaster_guard.domain import capacity
 from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject
 from logcaster_guard.domain.errors import Rejected
 from logcaster_guard.domain.gitops import Reference
-from logcaster_guard.domain.rights import CONFIG_ROLE, to_read_configuration
+from logcaster_guard.domain.rights import CONFIG_ROLE, SECRETS_ROLE, to_read_configuration
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.ports import Json, Kind
 
@@ -64,6 +67,16 @@ def test_the_role_for_configuration_grants_on_named_configmaps_what_the_guard_ne
     granted = [verb for rule in rules for verb in rule["verbs"]]
     assert sorted(granted) == sorted(verb for permission in CONFIG_PERMISSIONS for verb in permission.verbs)
     assert to_read_configuration(CONFIG, "watch").granted_by == CONFIG_ROLE
+
+
+def test_the_roles_for_secrets_grant_what_the_guard_needs_on_named_secrets_and_where_they_are_kept() -> None:
+    roles = [
+        d for d in yaml.safe_load_all((DEPLOY / "components/secrets/rbac.yaml").read_text()) if d["kind"] == "Role"
+    ]
+    granted = [(verb, rule.get("resourceNames")) for role in roles for rule in role["rules"] for verb in rule["verbs"]]
+    named = [(verb, ["logcaster-credentials"]) for permission in SECRET_PERMISSIONS for verb in permission.verbs]
+    assert granted == [*named, *((verb, None) for permission in SAVING_PERMISSIONS for verb in permission.verbs)]
+    assert to_read_configuration(replace(CONFIG, kind=ConfigKind.SECRET)).granted_by == SECRETS_ROLE
 
 
 def test_the_shipped_binding_gives_the_role_to_the_account() -> None:
