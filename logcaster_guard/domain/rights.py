@@ -18,6 +18,7 @@ SWITCHING_ROLE = "deploy/components/blue-green"
 OWNER_ROLE = "deploy/components/gitops"
 CONFIG_ROLE = "deploy/components/config"
 SECRETS_ROLE = "deploy/components/secrets"
+COPIES_ROLE = "deploy/components/config-copies"
 
 
 @dataclass(frozen=True, slots=True)
