@@ -13,15 +13,21 @@ from logcaster_guard.domain.configuration.edits import EditReaders
 from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject
 from logcaster_guard.domain.configuration.release_configuration import InTransition, Known, Unknown
 from logcaster_guard.domain.errors import Rejected
-from logcaster_guard.domain.events import ConfigurationSeen
+from logcaster_guard.domain.events import ConfigurationSeen, RevisionLive
 from logcaster_guard.domain.rules import ConfigPolicy, Policy
 from logcaster_guard.engine.configuration_follower import PENDING_TOLD
 from logcaster_guard.ports import Kind
 from tests.engine.bench import KEY, PROD
 from tests.engine.configured import POLL, Configured, volumes
 from tests.fakes.clock import settle
+from tests.fakes.cluster import Fault
 
 APP = ConfigObject(ConfigKind.CONFIG_MAP, "default", "app")
+
+
+def refusing(kind: Kind) -> Fault:
+    """The right to read these is withdrawn."""
+    return lambda _, asked, __: Rejected("no", status=403) if asked is kind else None
 
 
 @contextlib.asynccontextmanager
@@ -230,6 +236,45 @@ async def test_an_object_that_may_not_be_read_is_told_once_with_the_right_that_i
     assert len(told) == 1
     assert "cannot list configmaps app in namespace default" in told[0]["detail"]
     assert "deploy/components/config" in told[0]["detail"]
+
+
+async def test_pods_of_one_release_whose_checksums_differ_are_in_transition() -> None:
+    async with configured() as made:
+        made.configure(k="1")
+        made.refer(None, **{"checksum/config": "new"})
+        await made.start()
+        await made.pass_(POLL)
+        made.pods("a", annotations={"checksum/config": "old"})
+        made.pods("b", annotations={"checksum/config": "new"})
+        await made.pass_(POLL)
+        assert made.state() == InTransition(checksums=True)
+        made.remove_pods("a")
+        await made.pass_(POLL)
+        assert made.state() == made.known.latest
+
+
+async def test_a_right_that_is_withdrawn_hides_what_comes_later_and_nothing_else() -> None:
+    async with rolled_out() as made:
+        before = made.state()
+        made.cluster.fault = refusing(Kind.CONFIG_MAP)
+        made.pods("c")
+        await made.pass_(POLL)
+        # Nothing shows what the object held when the new pod came.
+        assert made.state() == InTransition((APP,))
+        made.remove_pods("c")
+        await made.pass_(POLL)
+        assert made.state() == before
+
+
+async def test_pods_that_cannot_be_listed_are_unknown_and_everything_else_goes_on() -> None:
+    async with rolled_out() as made:
+        made.cluster.fault = refusing(Kind.POD)
+        await made.pass_(5 * POLL)
+        assert made.state() == Unknown((APP,))
+        made.cluster.roll(PROD, "v2")
+        await made.pass_(POLL)
+        assert made.guard.read_model.target(KEY).present is not None
+        assert made.told(RevisionLive)[-1].images == ("v2",)
 
 
 async def test_a_secret_is_named_and_never_watched() -> None:
