@@ -407,6 +407,31 @@ async def test_edits_and_who_reads_them_are_logged_by_name_without_values() -> N
     assert "hidden" not in str(lines)
 
 
+async def test_who_has_read_an_edit_is_not_told_again_after_a_restart() -> None:
+    async with rolled_out() as made:
+        made.configure(k="2")
+        await made.pass_(POLL)
+        made.pods("c")
+        await made.pass_(POLL)
+        made.configure(k="3")
+        await made.pass_(POLL)
+        with capture_logs() as lines:
+            await made.restart()
+            await made.pass_(2 * POLL)
+        assert [edit.version.gap for edit, readers in made.known.edits() if readers.new] == [False]
+        assert [line for line in lines if line["event"] in {"configuration.read", "configuration.edited"}] == []
+
+
+async def test_what_belongs_to_no_release_is_not_saved() -> None:
+    async with configured() as made:
+        made.configure(k="certificates")
+        made.cluster.object(Kind.CONFIG_MAP, "app")["metadata"]["labels"] = {"trust.cert-manager.io/bundle": "ca"}
+        made.refer()
+        await made.start()
+        await made.pass_(2 * POLL)
+        assert not [content for content in made.blobs.contents if b"certificates" in content]
+
+
 async def test_where_kinds_count_apart_only_the_guards_own_clock_gives_an_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
