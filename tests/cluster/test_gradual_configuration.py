@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from logcaster_guard.domain import capacity, runs
+from logcaster_guard.domain.configuration.copies import COPY_LABEL
 from logcaster_guard.domain.events import RunOpened
 from logcaster_guard.domain.field_owners import MANAGER, entries_of
-from logcaster_guard.domain.rules import Action
+from logcaster_guard.domain.ledger import Record
+from logcaster_guard.domain.rules import Action, GradualPolicy
+from logcaster_guard.domain.steps import Plan
+from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Json as RawObject
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.configuration import data_digest
-from tests.cluster.case import CONFIG, GOOD, HELD, Case, config_maps
+from logcaster_guard.steps.judge_helper import JudgeHelper
+from tests.cluster.case import CONFIG, GOOD, HELD, RULE, Case, config_maps
 from tests.cluster.conversation import Conversation, answered
 from tests.cluster.harness import Cluster
 from tests.cluster.roles import CONFIG_ROLE, COPIES_ROLE
 from tests.cluster.scene import Scene
 from tests.cluster.test_apply_contract import MAPS, config_map
+from tests.cluster.test_gradual import POLICY, Shift, shifting
 from tests.real.waiting import until
 
 Json = dict[str, Any]
 CASE = Case(Action.GRADUAL, config=True)
 CI = "ci"
 pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("brief")]
-COPIED = ("create", "get", "delete")
+VERBS = ("create", "get", "delete")
+COPIED = data_digest({"data": HELD[GOOD]})
 
 
 class Applied(Scene):
@@ -57,9 +66,9 @@ async def test_every_good_pod_starts_on_what_was_saved_and_nothing_of_the_copies
         assert (facts.image, facts.held) == (objects.image(GOOD), HELD[GOOD])
         assert (facts.copies, facts.mixed) == ([], [])
         # The helper's pods did read, under another name, and before the shared name held that again.
-        helper, copied = capacity.helper_name(objects.DEPLOYMENT), data_digest({"data": HELD[GOOD]})
+        helper = capacity.helper_name(objects.DEPLOYMENT)
         reads = [r for r in scene.world.node.configuration.reads if r.pod.startswith(f"{helper}-")]
-        assert {(seen.digest, seen.source.name == CONFIG) for r in reads for seen in r.seen} == {(copied, False)}
+        assert {(seen.digest, seen.source.name == CONFIG) for r in reads for seen in r.seen} == {(COPIED, False)}
         mine = [r for r in await scene.cluster.audit() if r.user.endswith("guard") and r.resource == MAPS]
         written = [(r.verb, r.name == CONFIG, r.code) for r in mine]
         assert written == [("create", False, 201), ("patch", True, 200), ("delete", False, 200)]
@@ -74,6 +83,51 @@ async def test_every_good_pod_starts_on_what_was_saved_and_nothing_of_the_copies
             assert third["data"] == {"LEVEL": "warn"}
 
 
+@pytest.mark.parametrize("edited", ["with", "in place"])
+async def test_whatever_was_edited_no_pod_starts_on_it_once_the_run_has_begun(cluster: Cluster, edited: str) -> None:
+    async with shifting(cluster, 3, borrowed=False, edited=edited) as shift:
+        reads = shift.world.node.configuration.reads
+        before = len(reads)
+        run = await shift.ended()
+        assert run.closed is not None
+        assert (run.closed.outcome, dict(run.compensations)) == (runs.RECOVERED, {}), run.closed.reason
+        assert {seen.digest for read in reads[before:] for seen in read.seen} == {COPIED}
+        # As many again as production has, after the helper's.
+        assert len(reads) - before == 6
+        assert shift.lowest >= 3
+
+
+async def test_a_quicker_run_puts_the_configuration_back_before_its_first_pod(cluster: Cluster) -> None:
+    slow = replace(POLICY, gradual=GradualPolicy(steps=(0.5, 1.0), wait=60.0, window=60.0))
+    async with shifting(cluster, 2, borrowed=False, policy=slow, edited="with") as shift:
+        judge = next(i for i, step in enumerate(shift.plan.steps) if isinstance(step, JudgeHelper))
+        await until(lambda: _reached(shift, judge), 60.0)
+        before, reads = shift.state.run(shift.run), shift.world.node.configuration.reads
+
+        async def quicker() -> RunOpened:
+            workload = Workload(await shift.world.deployment())
+            record = Record("another", "1", "another", (), 0, 0)
+            plan = await shift.planner.take_over(before, workload, [record], rule=RULE)
+            assert isinstance(plan, Plan)
+            return RunOpened(
+                datetime.now(UTC), "run-2", before.opened.target, RULE.name, "urgent", plan, parent=before.id
+            )
+
+        start = len(reads)
+        assert await shift.executor.take_over(before, quicker)
+        shift.run = "run-2"
+        run = await shift.ended()
+        assert run.closed is not None
+        assert (run.closed.outcome, dict(run.compensations)) == (runs.RECOVERED, {}), run.closed.reason
+        assert {seen.digest for read in reads[start:] for seen in read.seen} == {COPIED}
+        left = await cluster.admin.list(config_maps(cluster.namespace))
+        assert not [c for c in left if COPY_LABEL in (c["metadata"].get("labels") or {})]
+
+
+async def _reached(shift: Shift, step: int) -> bool:
+    return shift.state.run(shift.run).step >= step
+
+
 class Without:
     """`Rights` by hand, for the embedded API server, which asks for none: no `verb` on what cannot be named."""
 
@@ -85,7 +139,7 @@ class Without:
         return (verb, resource, name) != (self._verb, MAPS, "")
 
 
-@pytest.mark.parametrize("verb", COPIED)
+@pytest.mark.parametrize("verb", VERBS)
 async def test_without_a_right_to_copies_it_goes_back_at_once_and_mixes_nothing_either(
     cluster: Cluster, api: ClusterPort, rights: Sequence[RawObject], verb: str
 ) -> None:
@@ -115,5 +169,5 @@ def without_verb(verb: str) -> list[RawObject]:
 async def _lacks(scene: Scene, verb: str) -> bool:
     account, namespace = scene.account, scene.cluster.namespace
     assert account is not None
-    others = [await account.may(v, "", MAPS, namespace) for v in COPIED if v != verb]
+    others = [await account.may(v, "", MAPS, namespace) for v in VERBS if v != verb]
     return await account.may(verb, "", MAPS, namespace) is False and all(others)
