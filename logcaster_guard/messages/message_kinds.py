@@ -22,6 +22,7 @@ from logcaster_guard.messages import exchange_faults as exchanges
 from logcaster_guard.messages import guard_headlines as guard
 from logcaster_guard.messages import journal_faults as journals
 from logcaster_guard.messages import reading_faults as readings
+from logcaster_guard.messages import record_faults as records
 from logcaster_guard.messages import run_headlines as runs
 
 MESSAGES: tuple[type[Message], ...] = (
@@ -595,4 +596,30 @@ MESSAGES: tuple[type[Message], ...] = (
     promql.PlaceholderUnknown,
     promql.HoldsBacktick,
     promql.OutsideQuotes,
+    records.NotJson,
+    records.NotAnObject,
+    records.EventUnknown,
+    records.EventNewer,
+    records.EventMisfit,
+    records.KindUnknown,
+    records.InstantNaive,
+    records.EventUnread,
+    records.EventUnfollowing,
+    records.SecretForeign,
+    records.SecretOfVersion,
+    records.SecretOfAnother,
+    records.SecretDamaged,
+    records.KeyLength,
+    records.HoldsAnotherBlob,
+    records.ContentOdd,
+    records.HoldsAnotherPart,
+    records.EndsElsewhere,
+    records.PartMissing,
+    records.PartUnfollowing,
+    records.DamagedAt,
+    records.BlobUnknown,
+    records.BlobLacking,
+    records.ToDo,
+    records.FoundAndRemedy,
+    records.FlawFound,
 )
