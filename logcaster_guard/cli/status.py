@@ -79,11 +79,12 @@ class _Page:
         yield from self._held(target)
         for sentence in target["unproven"]:
             yield labelled(self._texts, "marks", sentence, _WIDTH, "bold red")
+        if (found := target["configuration"]) is not None:
+            yield from self._configuration(found)
         if (run := target["run"]) is not None:
             since = instant(run["opened_at"])
-            yield self._labelled(
-                "run", phrase("page.run", run=run["run"], step=run["step"], since=since), "bold yellow"
-            )
+            said = phrase("page.run", run=run["run"], step=run["step"], since=since)
+            yield self._labelled("run", said, "bold yellow")
         yield self._triggers(target["triggers"])
         yield self._sources(target["sources"])
 
@@ -91,13 +92,27 @@ class _Page:
         """What keeps the guard, or an owner, from acting."""
         if (frozen := target["frozen"]) is not None:
             by, since = " ".join(filter(None, (frozen["by"], frozen["who"]))), instant(frozen["at"])
-            yield self._labelled(
-                "frozen", phrase("page.frozen", since=since, by=by, reason=frozen["reason"]), "bold cyan"
-            )
+            said = phrase("page.frozen", since=since, by=by, reason=frozen["reason"])
+            yield self._labelled("frozen", said, "bold cyan")
         for owner in target["suspended"]:
             since, revision = instant(owner["since"]), owner["revision"]
             said = phrase("page.suspended", owner=owner["owner"], since=since, revision=revision)
             yield self._labelled("suspended", said, "bold cyan")
+
+    def _configuration(self, found: Json) -> Iterator[Text]:
+        """Nothing where the pods refer to nothing."""
+        if found["digest"] != "":
+            told = [found["digest"][:12]] if found["digest"] else found["objects"]
+            checksums, state = found["checksums_differ"], found["state"].replace("_", " ")
+            said = phrase("page.configuration", state=state, told=told, checksums=checksums)
+            yield self._labelled("config", said, "" if found["digest"] else "yellow")
+        for edit in found["pending"]:
+            keys, since = edit["keys"], instant(edit["since"])
+            said = phrase("page.edit_pending", object=edit["object"], keys=keys, since=since)
+            yield self._labelled("pending", said, "yellow")
+        for heading, key in (("unread", "unreadable"), ("left out", "not_followed")):
+            for one in found[key]:
+                yield labelled(self._texts, heading, f"{one['object']}: {one['reason']}", _WIDTH)
 
     def _triggers(self, triggers: Sequence[Json]) -> Table:
         return self._table(
