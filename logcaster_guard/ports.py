@@ -12,7 +12,7 @@ from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.events import Event
 from logcaster_guard.domain.leadership import Record
 from logcaster_guard.domain.notices import Delivery, Notice
-from logcaster_guard.domain.ownership import Roster
+from logcaster_guard.domain.ownership import PodGroup, Roster
 from logcaster_guard.domain.signals import History, NoData, Reading, Signal, SourceError, SourceName, Target
 
 Json = dict[str, Any]
@@ -68,13 +68,8 @@ class Source(Protocol):
 class Divisible(Protocol):
     """A `Source` that can read a signal of some of a target's pods alone."""
 
-    async def portion(
-        self, target: Target, signal: Signal, releases: frozenset[str], start: float, end: float
-    ) -> Reading:  # fmt: skip
-        """What `signal` would have shown at monotonic `end`, looking back to `start`, of the pods of these releases.
-
-        `releases` are hashes of templates, as the ledger knows them.
-        """
+    async def portion(self, target: Target, signal: Signal, group: PodGroup, start: float, end: float) -> Reading:
+        """What `signal` would have shown at monotonic `end`, looking back to `start`, of these pods."""
 
 
 @runtime_checkable

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, Strict, model_validator
 
-from logcaster_guard.domain.rules import Action
+from logcaster_guard.domain.rules import Action, EditAttribution
 from logcaster_guard.fields.durations import show_duration
 from logcaster_guard.fields.faults import Refused, quoted
 from logcaster_guard.fields.section import Duration, Name, Rate, Section, Share, Sized, Subdomain, WholeNumber
@@ -107,6 +107,13 @@ class ConfigSection(Section):
     )
     volatile: WholeNumber = Field(
         default=3, description="a ConfigMap that changes more often than this in a day is not followed"
+    )
+    attribution: Annotated[EditAttribution, Strict(False)] = Field(
+        default=EditAttribution.ALERT,
+        description=(
+            "what a breach after an edit leads to where the pods that have read it cannot be told from those that have "
+            "not: `alert` or `rollback`; see [What a breach is put down to](#what-a-breach-is-put-down-to)"
+        ),
     )
 
 

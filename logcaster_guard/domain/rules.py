@@ -223,17 +223,26 @@ class SnapshotPolicy:
     max_age: float = 2_592_000.0
 
 
+class EditAttribution(StrEnum):
+    """What is done about a breach after an edit where pods that have read it cannot be told from others."""
+
+    ALERT = "alert"
+    ROLLBACK = "rollback"
+
+
 @dataclass(frozen=True, slots=True)
 class ConfigPolicy:
     """Which configuration belongs to a release.
 
     `objects` are names of ConfigMaps that the pods of a target, by its name, read by themselves. A volume follows an
-    edit within `propagation` seconds. What changes more than `volatile` times a day is no configuration.
+    edit within `propagation` seconds. What changes more than `volatile` times a day is no configuration. `attribution`
+    is what an edit is blamed for where the pods do not tell.
     """
 
     objects: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     propagation: float = 120.0
     volatile: int = 3
+    attribution: EditAttribution = EditAttribution.ALERT
 
 
 @dataclass(frozen=True, slots=True)
