@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
+from logcaster_guard.domain.configuration.content import Concealed, DigestKey
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.events import Event
 from logcaster_guard.domain.leadership import Record
@@ -107,6 +108,8 @@ class Kind(StrEnum):
     STATEFUL_SET = "StatefulSet"
     DAEMON_SET = "DaemonSet"
     CONTROLLER_REVISION = "ControllerRevision"
+    JOB = "Job"
+    CRON_JOB = "CronJob"
     REPLICA_SET = "ReplicaSet"
     POD = "Pod"
     SERVICE = "Service"
@@ -349,6 +352,32 @@ class Blobs(ReadableBlobs, Protocol):
 
     async def keep_only(self, digests: Collection[str], *, older_than: float) -> int:
         """Remove every other blob that was written more than `older_than` seconds ago; returns how many."""
+
+
+class SavedSecrets(Protocol):
+    """Versions of Secrets, kept where nobody can read them who may not read Secrets, each under a keyed digest."""
+
+    async def key(self, namespace: str) -> DigestKey:
+        """The key of all digests that concern Secrets of this namespace.
+
+        It is made once; a guard that finds it gone has another. Raises a `ClusterError`, and `JournalUnavailable` where
+        what stands in its place is none.
+        """
+
+    async def put(self, namespace: str, content: Concealed) -> str:
+        """Keep what a Secret of this namespace held, durably; returns the place (`domain.configuration.kept`).
+
+        Raises as `key`, and `JournalUnavailable` where it could not be kept.
+        """
+
+    async def get(self, place: str) -> Concealed:
+        """What is kept in that place, checked by its digest; raises `BlobMissing`, and as `key` does."""
+
+    async def keep_only(self, places: Collection[str], *, older_than: float) -> int:
+        """Remove what is in any other place and was kept more than `older_than` seconds ago; returns how many.
+
+        Raises `JournalUnavailable`.
+        """
 
 
 class Channel(Protocol):

@@ -52,6 +52,7 @@ class Strategy(StrEnum):
     GRADUAL = "gradual"
     BLUE_GREEN = "blue-green"
     ENV = "env"
+    CONFIG = "config"
 
     @property
     def action(self) -> Action:

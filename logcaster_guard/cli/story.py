@@ -89,6 +89,7 @@ STEPS: Mapping[str, str] = {
     "restore_config_map": "the ConfigMap holds what the good release read",
     "restore_template": "the good pod template is written",
     "restore_variables": "the good environment variables are written",
+    "restart_pods": "the pods are being replaced",
     "delete_stuck_pods": "no pod holds the rollout up",
     "create_helper": "a helper Deployment with the good release is there",
     "scale_helper": "the helper is scaled up",

@@ -6,23 +6,24 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, Strict, model_validator
 
-from logcaster_guard.domain.rules import Action, EditAttribution
-from logcaster_guard.fields.durations import show_duration
+from logcaster_guard.domain.rules import Action, EditAttribution, Incomplete, Shared
+from logcaster_guard.fields.durations import two_values, value_of
 from logcaster_guard.fields.faults import Refused, quoted
 from logcaster_guard.fields.section import Duration, Name, Rate, Section, Share, Sized, Subdomain, WholeNumber
+from logcaster_guard.messages.texts import phrase
 
 
 def _check_steps(shares: tuple[float, ...]) -> tuple[float, ...]:
     if list(shares) != sorted(set(shares)) or shares[0] <= 0 or shares[-1] != 1.0:
         shown = ", ".join(f"{share:.0%}" for share in shares)
-        raise Refused(f"the steps {shown}", "shares above 0 that rise up to 100%")
+        raise Refused(phrase("found.steps", steps=shown), phrase("allowed.rising_shares"))
     return shares
 
 
 def _check_otherwise(action: Action) -> Action:
     allowed = (Action.IMMEDIATE, Action.ALERT_THEN, Action.ALERT_ONLY)
     if action not in allowed:
-        raise Refused(quoted(action), ", ".join(allowed))
+        raise Refused(phrase("found.as_is", text=quoted(action)), phrase("allowed.words", words=allowed))
     return action
 
 
@@ -38,13 +39,11 @@ class PollingSection(Section):
     @model_validator(mode="after")
     def _a_reading_outlives_a_poll(self) -> PollingSection:
         if self.interval < 0.1:
-            raise Refused(f"an interval of {show_duration(self.interval)}", "at least 100ms", key=("interval",))
+            found = value_of("interval", self.interval)
+            raise Refused(found, phrase("allowed.at_least", least="100ms"), key=("interval",))
         if self.staleness is not None and self.staleness < self.interval:
-            raise Refused(
-                f"a staleness of {show_duration(self.staleness)} with an interval of {show_duration(self.interval)}",
-                "a staleness of at least one interval",
-                key=("staleness",),
-            )
+            found = two_values(value_of("staleness", self.staleness), value_of("interval", self.interval))
+            raise Refused(found, phrase("allowed.an_interval"), key=("staleness",))
         return self
 
 
@@ -85,7 +84,7 @@ class SnapshotsSection(Section):
     @model_validator(mode="after")
     def _older_than_what_is_under_way(self) -> SnapshotsSection:
         if self.max_age < 3_600.0:
-            raise Refused(f"a max_age of {show_duration(self.max_age)}", "at least 1h", key=("max_age",))
+            raise Refused(value_of("max_age", self.max_age), phrase("allowed.at_least", least="1h"), key=("max_age",))
         return self
 
 
@@ -115,6 +114,20 @@ class ConfigSection(Section):
             "not: `alert` or `rollback`; see [What a breach is put down to](#what-a-breach-is-put-down-to)"
         ),
     )
+    shared: Annotated[Shared, Strict(False)] = Field(
+        default=Shared.REFUSE,
+        description=(
+            "a rollback that has to put back a ConfigMap which other workloads of the namespace read as well: "
+            "`refuse` or `restore`"
+        ),
+    )
+    incomplete: Annotated[Incomplete, Strict(False)] = Field(
+        default=Incomplete.REFUSE,
+        description=(
+            "a rollback where a ConfigMap is known to differ and cannot be put back (it is another's, or immutable): "
+            "`refuse`, or `proceed` without it"
+        ),
+    )
 
 
 class VerifySection(Section):
@@ -129,11 +142,8 @@ class VerifySection(Section):
     @model_validator(mode="after")
     def _time_to_be_stable(self) -> VerifySection:
         if self.timeout <= self.stable_for:
-            raise Refused(
-                f"a timeout of {show_duration(self.timeout)} with stable_for of {show_duration(self.stable_for)}",
-                "a timeout longer than stable_for",
-                key=("timeout",),
-            )
+            found = two_values(value_of("timeout", self.timeout), value_of("stable_for", self.stable_for))
+            raise Refused(found, phrase("allowed.longer_than_stable"), key=("timeout",))
         return self
 
 

@@ -113,9 +113,10 @@ class Comparison:
 class Witness:
     """Another target (or the one in question) as it is seen at the moment of a decision.
 
-    `breaching`: its own rule on one of the signals is met; `onset` is since when. `rolled`: when its present release
-    was rolled out by somebody, None if nobody knows or the guard did it. Both are monotonic seconds. `undone`: what is
-    read of it still shows a bad release that a rollback, the guard's or a person's, is leaving or has just left.
+    `breaching`: its own rule on one of the signals is met, or was a moment ago; `onset` is since when. `rolled`: when
+    its present release was rolled out by somebody, None if nobody knows or the guard did it. Both are monotonic
+    seconds. `undone`: what is read of it still shows a bad release that a rollback, the guard's or a person's, is
+    leaving or has just left.
     """
 
     target: str

@@ -160,7 +160,7 @@ def _leaves_nothing_to_do(run: Run) -> bool:
     plan = run.opened.plan
     due = any(_claimed(s, Field.TEMPLATE) for s in plan.steps[: run.step + 1])
     resizes = any(_claimed(s, Field.SIZE) for s in plan.steps)
-    return not due and (resizes or run.asks is not None) and not plan.live
+    return not due and (resizes or run.asks is not None) and not plan.live and plan.from_template != plan.to_template
 
 
 def _pins(plan: Plan) -> bool:

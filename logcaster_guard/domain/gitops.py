@@ -35,6 +35,7 @@ MARK = "guard.logcaster.io/suspended"
 """Annotation on an owner that the guard has suspended: whose run did it, and what stood there before."""
 
 _ARGOCD_MANAGERS = frozenset({"argocd-controller", "argocd-application-controller"})
+_CONTENTS = frozenset({"f:spec", "f:data", "f:binaryData"})
 _KUSTOMIZE = "kustomize.toolkit.fluxcd.io"
 _HELM = "helm.toolkit.fluxcd.io"
 
@@ -138,11 +139,11 @@ def _tracked(tracking_id: str, workload: Mapping[str, Any]) -> str:
 
 
 def _managers(metadata: Mapping[str, Any]) -> frozenset[str]:
-    """The field managers that own a part of the spec."""
+    """The field managers that own a part of the spec, or of what a ConfigMap holds."""
     return frozenset(
         str(entry.get("manager"))
         for entry in metadata.get("managedFields") or []
-        if "f:spec" in (entry.get("fieldsV1") or {}) and not entry.get("subresource")
+        if _CONTENTS & (entry.get("fieldsV1") or {}).keys() and not entry.get("subresource")
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from logcaster_guard.domain.message import Message
+from logcaster_guard.domain.message import Message, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +155,24 @@ class ToRestoreTemplate(Message):
     good: tuple[str, ...]
     workload: str
     kind: Literal["plan.restore_template"] = "plan.restore_template"
+
+
+@dataclass(frozen=True, slots=True)
+class ToRestart(Message):
+    """Write a template (`line`), and have every pod replaced by an `annotation`, also those that carry it already."""
+
+    line: Reason
+    annotation: str
+    kind: Literal["plan.restart"] = "plan.restart"
+
+
+@dataclass(frozen=True, slots=True)
+class ToRestartPods(Message):
+    """Replace every pod of the workload by an `annotation` of its template, which stays what it is."""
+
+    workload: str
+    annotation: str
+    kind: Literal["plan.restart_pods"] = "plan.restart_pods"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from logcaster_guard.domain.sidecar import with_guard_of
@@ -17,6 +18,9 @@ from logcaster_guard.domain.workload import CHANGE_CAUSE, LAST_APPLIED, Revision
 
 Json = dict[str, Any]
 
+
+RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
+"""The pod template's annotation that `kubectl rollout restart` writes."""
 
 LEFT_OUT = {"left_out": True}
 """Metadata of a field that is not written while it has its default: a version that does not know it reads the rest."""
@@ -76,11 +80,22 @@ class Release:
             applied_template=applied if applied is None or present is None else with_guard_of(applied, present),
         )
 
+    def restarted(self, at: datetime) -> Release:
+        """The same, so that every pod is replaced; the next apply takes away what does that."""
+        template, applied = _stamped(self.template, at), self.applied_template
+        return replace(self, template=template, applied_template=None if applied is None else _stamped(applied, at))
+
     @classmethod
     def from_bytes(cls, content: bytes) -> Release:
         """The release that `to_bytes` wrote."""
         body = json.loads(content)
         return cls(body["template"], body["change_cause"], body["applied_template"])
+
+
+def _stamped(template: Json, at: datetime) -> Json:
+    metadata = template.get("metadata") or {}
+    notes = {**(metadata.get("annotations") or {}), RESTARTED_AT: at.isoformat(timespec="seconds")}
+    return {**template, "metadata": {**metadata, "annotations": notes}}
 
 
 def of_workload(workload: Workload) -> Release:

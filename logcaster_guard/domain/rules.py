@@ -19,6 +19,7 @@ class Action(StrEnum):
     GRADUAL = "gradual_rollback"
     BLUE_GREEN = "blue_green_rollback"
     ENV = "env_rollback"
+    CONFIG = "config_rollback"
     ALERT_THEN = "alert_then_rollback"
     ALERT_ONLY = "alert_only"
 
@@ -230,19 +231,36 @@ class EditAttribution(StrEnum):
     ROLLBACK = "rollback"
 
 
+class Shared(StrEnum):
+    """What is done with an object that other workloads read as well."""
+
+    REFUSE = "refuse"
+    RESTORE = "restore"
+
+
+class Incomplete(StrEnum):
+    """What is done where an object is known to differ, and cannot be put back."""
+
+    REFUSE = "refuse"
+    PROCEED = "proceed"
+
+
 @dataclass(frozen=True, slots=True)
 class ConfigPolicy:
     """Which configuration belongs to a release.
 
     `objects` are names of ConfigMaps that the pods of a target, by its name, read by themselves. A volume follows an
     edit within `propagation` seconds. What changes more than `volatile` times a day is no configuration. `attribution`
-    is what an edit is blamed for where the pods do not tell.
+    is what an edit is blamed for where the pods do not tell. What a rollback does with objects that others read, or
+    that cannot be put back, `shared` and `incomplete` say.
     """
 
     objects: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     propagation: float = 120.0
     volatile: int = 3
     attribution: EditAttribution = EditAttribution.ALERT
+    shared: Shared = Shared.REFUSE
+    incomplete: Incomplete = Incomplete.REFUSE
 
 
 @dataclass(frozen=True, slots=True)

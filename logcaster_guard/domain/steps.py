@@ -280,7 +280,8 @@ class Plan:
     Where the Service goes over to another environment, `deployment`, `uid` (empty: it is to be created) and `replicas`
     are that environment's, and `live` and `live_uid` name the Deployment that it leaves, which carries `from_template`.
 
-    `leftover` is what people have to know of the next deployment, None where there is nothing to know.
+    `leftover` is what people have to know of the next deployment, None where there is nothing to know. `unrestored`
+    tells of configuration that stays as it is.
     """
 
     strategy: str
@@ -304,6 +305,7 @@ class Plan:
     leftover: Leftover | None = None
     from_configuration: str = field(default="", metadata=LEFT_OUT)
     to_configuration: str = field(default="", metadata=LEFT_OUT)
+    unrestored: tuple[Reason, ...] = field(default=(), metadata=LEFT_OUT)
 
     @property
     def origin(self) -> ReleaseId:
@@ -322,8 +324,8 @@ class Plan:
 
     @property
     def lines(self) -> list[Reason]:
-        """What each step does, in its order."""
-        return [step.line(self) for step in self.steps]
+        """What each step does, in its order, and then what stays as it is."""
+        return [*(step.line(self) for step in self.steps), *self.unrestored]
 
     def object(self, kind: str, name: str) -> ObjectReference:
         """An object of the plan's namespace."""

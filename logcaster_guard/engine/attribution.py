@@ -29,7 +29,7 @@ from logcaster_guard.engine.reader import Reader
 from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.engine.sampling import read_now
 from logcaster_guard.engine.services import Services, TargetContext
-from logcaster_guard.engine.triggers import Triggers
+from logcaster_guard.engine.triggers import Trigger, Triggers
 from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Divisible, Kind
 
@@ -106,7 +106,7 @@ class Attributor:
         edits = edits_read(self._configuration, ledger, rollout)
         beside, others = await asyncio.gather(
             self._beside(measures, me, workload, ledger.suspected(onset), edits),
-            asyncio.gather(*(o.witness(rule.signals, began) for o in self._others)),
+            asyncio.gather(*(o.witness(rule.signals, began, alone_for=self._alone_for(rule)) for o in self._others)),
         )
         found = attribution.attributed(
             me,
@@ -148,8 +148,18 @@ class Attributor:
         reading = (await read_now(source, target, [asked]))[asked.name]
         return reading.number if isinstance(reading, Value) else None
 
-    async def witness(self, signals: frozenset[str], since: float) -> Witness:
-        """How this target fares on these signals, now that a breach of another began at monotonic second `since`."""
+    def _alone_for(self, rule: Rule) -> float:
+        """Seconds for which a breach must be the only one left of several, as long as any breach has to last.
+
+        What fails many at once lets go of them one after the other, and readings show it for a while longer.
+        """
+        return rule.duration + max(self._signals[n].lookback for n in rule.signals)
+
+    async def witness(self, signals: frozenset[str], since: float, *, alone_for: float) -> Witness:
+        """How this target fares on these signals, now that a breach of another began at monotonic second `since`.
+
+        A breach that was over less than `alone_for` seconds ago still counts.
+        """
         triggers = [t for t in self._triggers.all() if t.rule.signals & signals]
         names = frozenset().union(*(t.rule.signals for t in triggers))
         await self._refresh(names, since)
@@ -159,16 +169,32 @@ class Attributor:
         ]
         found = Witness(self._target.key, self._target.namespace)
         if not met:
-            return found
+            return self._recovered(found, triggers, now - alone_for)
         onset, instant = min((now if t.state.onset is None else t.state.onset, self._triggers.onset(t)) for t in met)
-        rollout = self._state.ledger(self._target.key).rollout_of(instant)
-        by_guard = rollout is not None and rollout.by_guard is not None
-        rolled = None if by_guard else self._revisions.rolled(rollout)
+        rolled = self._rolled_before(instant)
         began = rolled if rolled is not None and rolled <= onset else onset
         before = await self._levels_before(signals & names, began)
         levels = _levels(signals & names, readings, before)
         undone = self._being_undone(readings)
         return replace(found, breaching=True, onset=onset, rolled=rolled, levels=levels, undone=undone)
+
+    def _recovered(self, found: Witness, triggers: Sequence[Trigger], since: float) -> Witness:
+        """As a witness whose breach has been over since then; it says nothing of how it fares.
+
+        A breach that somebody's rollout ended is another matter.
+        """
+        ended_by = self._revisions.rolled(self._state.ledger(self._target.key).rollout)
+        over = [t.last for t in triggers if t.last is not None and t.last.ended > since]
+        recent = [breach for breach in over if ended_by is None or ended_by <= breach.onset]
+        if not recent:
+            return found
+        first = min(recent, key=lambda breach: breach.onset)
+        return replace(found, breaching=True, onset=first.onset, rolled=self._rolled_before(first.began))
+
+    def _rolled_before(self, onset: datetime) -> float | None:
+        """When somebody rolled out what a breach since `onset` can be put down to; None where the guard did."""
+        rollout = self._state.ledger(self._target.key).rollout_of(onset)
+        return None if rollout is not None and rollout.by_guard is not None else self._revisions.rolled(rollout)
 
     def _being_undone(self, readings: Mapping[str, Reading]) -> bool:
         """Whether these readings still show a bad release that a rollback is leaving, or has just left."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 
 import structlog
@@ -48,9 +49,22 @@ class ConfigurationFollower:
         self._loaded = self._begun = False
         self._log = structlog.get_logger().bind(target=target.key)
         self.known = ReadConfiguration(target.name, objects, self._pods, policy, clock)
+        self._workload: Workload | None = None
+        self._looking = asyncio.Lock()
+        objects.on_edit(target.key, self._look_at_pods)
 
     async def look(self, workload: Workload) -> None:
         """Look at the pods, and at what is unclear of the objects; raises `ClusterError` and `JournalUnavailable`."""
+        async with self._looking:
+            await self._look(workload)
+
+    async def _look_at_pods(self) -> None:
+        """As a look does, which tells what has become of the edit."""
+        async with self._looking:
+            if self._workload is not None:
+                await self._pods.look(self._workload)
+
+    async def _look(self, workload: Workload) -> None:
         if not self._loaded:
             self._pods.seen.update(await self._memory.load())
             self._loaded = True
@@ -58,8 +72,10 @@ class ConfigurationFollower:
         wanted = self.known.config_maps
         self._objects.want(self._target.key, wanted, self._memory.resume)
         if not self.known.needs_pods:
+            self._workload = None
             return
         await self._objects.save(wanted)
+        self._workload = workload
         await self._pods.look(workload)
         for one in self.known.started_since_last_look():
             await self._objects.confirm(one)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import aclosing
 from functools import partial
 
@@ -46,6 +46,7 @@ class FollowedObjects:
         self._log = structlog.get_logger()
         self._lines = RecurringLog(clock)
         self._told: dict[ConfigObject, str] = {}
+        self._on_edit: dict[str, Callable[[], Awaitable[None]]] = {}
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -63,6 +64,10 @@ class FollowedObjects:
     def of(self, one: ConfigObject) -> FollowedObject | None:
         """What is known of the object; None where nobody needs it."""
         return self._objects.get(one)
+
+    def on_edit(self, target: str, look: Callable[[], Awaitable[None]]) -> None:
+        """Call `look`, which may raise a `ClusterError`, at each edit of an object that the target needs."""
+        self._on_edit[target] = look
 
     def want(
         self, target: str, objects: Collection[ConfigObject], resume: Callable[[FollowedObject], None]
@@ -132,22 +137,32 @@ class FollowedObjects:
                 followed = self._objects.get(one)
                 if followed is None:
                     return
-                self._take(followed, event)
+                if self._take(followed, event):
+                    await self._look_at_pods(followed)
                 await self.save([one])
 
-    def _take(self, followed: FollowedObject, event: WatchEvent) -> None:
+    async def _look_at_pods(self, followed: FollowedObject) -> None:
+        """The sooner, the fewer pods come between the edit and the next look, of which it is unclear what they read."""
+        for look in [self._on_edit[target] for target in sorted(followed.users) if target in self._on_edit]:
+            with contextlib.suppress(ClusterError):
+                await look()
+
+    def _take(self, followed: FollowedObject, event: WatchEvent) -> bool:
+        """Whether it is an edit of an object whose content counts."""
         keys = followed.take(event, self._now())
         left_out = followed.not_followed(self._clock.now())
-        if keys is not None and followed.versions is not None and left_out is None:
-            latest = followed.versions.latest
-            self._log.info(
-                "configuration.edited",
-                object=str(followed.object),
-                keys=keys[:_NAMED],
-                version=latest.resource_version,
-                missed=latest.gap,
-            )
         self._tell(followed, "" if left_out is None else english().text(left_out))
+        if keys is None or left_out is not None or followed.versions is None:
+            return False
+        latest = followed.versions.latest
+        self._log.info(
+            "configuration.edited",
+            object=str(followed.object),
+            keys=keys[:_NAMED],
+            version=latest.resource_version,
+            missed=latest.gap,
+        )
+        return True
 
     def _tell(self, followed: FollowedObject, left_out: str) -> None:
         """What keeps the object from being followed, once for each reason, and that nothing does any more."""

@@ -48,6 +48,7 @@ from logcaster_guard.engine.status import Parts, ReadModel
 from logcaster_guard.engine.suspensions import Suspensions
 from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.engine.watch_factory import WatchFactory
+from logcaster_guard.messages.texts import Texts, english
 from logcaster_guard.ports import Clock, Cluster, Entry
 from logcaster_guard.steps.step_kinds import KINDS
 from logcaster_guard.steps.step_services import (
@@ -228,11 +229,12 @@ class Guard:
         await self._tell(messages.rules_reloaded(concerned, diff, self._clock.now()))
         return diff
 
-    async def refuse_reload(self, faults: Sequence[str]) -> None:
-        """Keep the configuration in force: the new files have these faults, in the words of `check`."""
+    async def refuse_reload(self, faults: Sequence[Reason], texts: Texts) -> None:
+        """Keep the configuration in force: the new files have these faults, which people are told in these texts."""
         self.reloads["refused"] += 1
-        structlog.get_logger().error("config.refused", faults=list(faults), effect="the configuration in force stays")
-        told = "\n".join(faults)
+        lines = list(map(english().text, faults))
+        structlog.get_logger().error("config.refused", faults=lines, effect="the configuration in force stays")
+        told = "\n".join(map(texts.text, faults))
         await self._tell(messages.configuration_refused(self._configuration.targets, told, self._clock.now()))
 
     async def settings_changed(self, keys: Sequence[str], rules: Sequence[Rule]) -> None:

@@ -25,12 +25,13 @@ from logcaster_guard.engine.planning import Planner
 from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.engine.services import Services
 from logcaster_guard.messages.runs import left_in_place
+from logcaster_guard.rollbacks import config_restores
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What would be done: `differences` are between the two pod templates."""
+    """What would be done: `differences` are between the two pod templates, and of what ConfigMaps hold."""
 
     plan: Plan
     workload: Workload
@@ -102,7 +103,8 @@ class ManualRuns:
             release = await self._planner.written(planned, workload) or await self._other(planned, found)
         except BlobMissing as error:
             return [ReleaseUnreadable(error.reason)]
-        return Preview(planned, workload, differences(workload.template, release.template))
+        changed = differences(workload.template, release.template)
+        return Preview(planned, workload, [*changed, *config_restores.differences(planned)])
 
     async def _other(self, planned: Plan, destinations: Sequence[Record]) -> Release:
         """What the other environment carries, where the Service goes over to that. Raises `BlobMissing`."""

@@ -127,9 +127,14 @@ class Planner:
         verify = request.policy.verify
         verification = VerifyRecovery(request.rule.name, stable_for=verify.stable_for, timeout=verify.timeout)
         planned = composed(way, before=suspended, verification=[verification] if verified else [])
-        known = {record.template: record.configuration for record in request.destinations}
         left = await self._leftover(planned, request.workload)
-        return replace(planned, leftover=left, to_configuration=known.get(planned.to_template, ""))
+        return replace(planned, leftover=left, from_configuration=self._configuration_left(planned))
+
+    def _configuration_left(self, planned: Plan) -> str:
+        """The configuration of the release that the plan leaves; empty where that is not the one that is live."""
+        ledger = self._ledger()
+        present = ledger.records.get(ledger.present or "")
+        return present.configuration if present is not None and present.template == planned.from_template else ""
 
     async def written(self, planned: Plan, workload: Workload) -> Release | None:
         """What the plan puts into the workload's template; None if it changes none. Raises `BlobMissing`."""

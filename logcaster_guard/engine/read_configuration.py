@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import ClassVar
 
 from logcaster_guard.domain.configuration.container_reads import Moment, Read, may_have_read, same_to
 from logcaster_guard.domain.configuration.content import NoContent, changed_keys, digest
@@ -21,7 +22,13 @@ from logcaster_guard.domain.configuration.references import (
     objects_of,
     references_of,
 )
-from logcaster_guard.domain.configuration.release_configuration import ConfigurationState, Known, Unknown, state_of
+from logcaster_guard.domain.configuration.release_configuration import (
+    ConfigurationState,
+    InTransition,
+    Known,
+    Unknown,
+    state_of,
+)
 from logcaster_guard.domain.configuration.spans import Look
 from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.workload import Workload
@@ -41,6 +48,25 @@ class PendingEdit:
     edit: Edit
     keys: tuple[str, ...]
     since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationStatus:
+    """What is shown of the configuration of a target; `left_out` as in `TargetConfiguration`."""
+
+    state: ConfigurationState
+    pending: Sequence[PendingEdit]
+    left_out: Sequence[LeftOut]
+    words: ClassVar[Mapping[type[ConfigurationState], str]] = {
+        Known: "known",
+        InTransition: "in_transition",
+        Unknown: "unknown",
+    }
+
+    @property
+    def word(self) -> str:
+        """The state in one word."""
+        return self.words[type(self.state)]
 
 
 class ReadConfiguration:
@@ -165,6 +191,10 @@ class ReadConfiguration:
             elif followed is not None and followed.fault:
                 found.append(LeftOut(one, followed.fault, followed=True))
         return found
+
+    def status(self) -> ConfigurationStatus | None:
+        """What is shown of it; None before the first look."""
+        return ConfigurationStatus(self.state, self.pending_since(), self.left_out()) if self.template else None
 
     def started_since_last_look(self) -> Sequence[ConfigObject]:
         """The objects that may have changed before a container was started, for they were not looked at since."""

@@ -39,7 +39,7 @@ class RememberedConfiguration:
         self._blobs = blobs
         self._clock = clock
         self._objects: dict[ConfigObject, tuple[ObjectVersions, Mapping[str, str], RememberedObject]] = {}
-        self._told: tuple[object, object] = ((), ())
+        self._told: tuple[object, str, object] = ((), "", ())
         self._told_at = float("-inf")
         self._log = structlog.get_logger().bind(target=target)
         self._lines = RecurringLog(clock, target=target)
@@ -69,7 +69,10 @@ class RememberedConfiguration:
     async def keep(
         self, objects: Sequence[FollowedObject], pods: Mapping[str, PodsSeen], state: ConfigurationState
     ) -> None:
-        """Record it where it is another one than was recorded last; raises `JournalUnavailable`."""
+        """Record it where other contents or another known configuration were recorded last, and else now and then.
+
+        Raises `JournalUnavailable`.
+        """
         if not self._state.available:
             return
         kept = {
@@ -78,9 +81,11 @@ class RememberedConfiguration:
             if f.versions is not None and (found := remembered_object(f.versions, f.blobs, f.changes)) is not None
         }
         contents = {one: [v.resource_version for v in found.versions] for one, found in kept.items()}
-        told = ((contents, _named(state)), {one: found.touched for one, found in kept.items()})
+        # What is in transition is recorded with what it leads to: pods may come and go at each look.
+        configuration = state.configuration if isinstance(state, Known) else self._told[1]
+        told = (contents, configuration, {one: found.touched for one, found in kept.items()})
         now = self._clock.monotonic()
-        if told == self._told or (told[0] == self._told[0] and now - self._told_at < LEAST):
+        if told == self._told or (told[:2] == self._told[:2] and now - self._told_at < LEAST):
             return
         known = Remembered(kept, pods)
         try:
@@ -105,8 +110,3 @@ class RememberedConfiguration:
             kept = ObjectVersions(tuple(versions), known.touched, known.standing).carried_over(now)
             blobs = {version.resource_version: version.blob for version in known.versions}
             self._objects[one] = (kept, blobs, known)
-
-
-def _named(state: ConfigurationState) -> object:
-    """The state, without what changes with each look."""
-    return state.configuration if isinstance(state, Known) else (type(state).__name__, state.objects)

@@ -30,13 +30,22 @@ from logcaster_guard.engine.services import Services, TargetContext
 from logcaster_guard.steps.step_services import Assessment
 
 
+@dataclass(frozen=True, slots=True)
+class PastBreach:
+    """A breach that a reading showed to be over at monotonic second `ended`; its onset on both clocks."""
+
+    onset: float
+    began: datetime
+    ended: float
+
+
 @dataclass(slots=True, eq=False)
 class Trigger:
     """One rule applied to the target.
 
     `news`: the sources that were read since it was evaluated; `changed` is set whenever there is something to look at.
     `undecided`: it fires, by `evidence`, and nobody has decided on that yet. `unseen_since`: since when the rule has
-    seen nothing (monotonic seconds), None while it sees; `blind_told`: that was logged.
+    seen nothing (monotonic seconds), None while it sees; `blind_told`: that was logged. `last` is the breach before.
     """
 
     rule: Rule
@@ -46,6 +55,7 @@ class Trigger:
     evidence: Mapping[str, Reason] = field(default_factory=dict)
     undecided: bool = False
     known_onset: tuple[float, datetime] | None = None
+    last: PastBreach | None = None
     unseen_since: float | None = None
     blind_told: bool = False
     told_out_of_reach: bool = False
@@ -269,6 +279,8 @@ class Triggers:
         state, changes = await self._advance(trigger, judgement, now, fresh=fresh)
         if self._resets != resets or self.silenced(rule):
             return self.silenced(rule)
+        if Change.RECOVERED in changes and trigger.state.onset is not None:
+            trigger.last = PastBreach(trigger.state.onset, self.onset(trigger), now)
         trigger.state = state
         self._counters.evaluations[rule.name, judgement.verdict] += 1
         evidence = {n: shown(r, self._signals[n]) for n, r in readings.items()}

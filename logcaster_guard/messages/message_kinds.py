@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from logcaster_guard.domain import evidence, problems, reasons, theirs
+from logcaster_guard.domain import configuration_reasons as configuration
+from logcaster_guard.domain import evidence, problems, promql, reasons, theirs
 from logcaster_guard.domain import guard_reasons as own
 from logcaster_guard.domain import measurements as measured
 from logcaster_guard.domain import plan_lines as lines
@@ -449,6 +450,18 @@ MESSAGES: tuple[type[Message], ...] = (
     plans.Partitioned,
     plans.CannotBeJudged,
     plans.SavedUnreadable,
+    configuration.ConfigOfHelm,
+    configuration.ConfigOfGitOps,
+    configuration.ConfigOfOperator,
+    configuration.ConfigShared,
+    configuration.ConfigUsersUnknown,
+    configuration.ConfigImmutable,
+    configuration.ConfigWasAbsent,
+    configuration.ConfigDiffers,
+    configuration.ConfigNothingDiffers,
+    configuration.ConfigUnknown,
+    configuration.ConfigUnread,
+    configuration.ConfigStays,
     plans.SwitchesEnvironments,
     plans.TooLittleTraffic,
     plans.NotADeployment,
@@ -565,6 +578,8 @@ MESSAGES: tuple[type[Message], ...] = (
     lines.ToRestoreEnvironment,
     lines.ToRestoreConfigMap,
     lines.ToRestoreTemplate,
+    lines.ToRestart,
+    lines.ToRestartPods,
     lines.ToScaleEnvironment,
     lines.ToScaleHelper,
     lines.ToScaleProduction,
@@ -572,4 +587,9 @@ MESSAGES: tuple[type[Message], ...] = (
     lines.ToSwitchService,
     lines.ToVerifyRecovery,
     lines.ToRestoreVariables,
+    promql.LookbackNeeded,
+    promql.PodsIsAPattern,
+    promql.PlaceholderUnknown,
+    promql.HoldsBacktick,
+    promql.OutsideQuotes,
 )

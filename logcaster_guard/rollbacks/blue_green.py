@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from logcaster_guard import saved_snapshots
@@ -23,7 +23,9 @@ from logcaster_guard.domain.snapshots import Snapshot, SnapshotUnreadable
 from logcaster_guard.domain.steps import Plan, Step
 from logcaster_guard.domain.workload import Workload, template_hash
 from logcaster_guard.ports import Blobs, Kind
+from logcaster_guard.rollbacks import config_restores
 from logcaster_guard.rollbacks.autoscaling import scaled_object, scales
+from logcaster_guard.rollbacks.config_restores import ConfigFacts
 from logcaster_guard.rollbacks.not_applicable import NotApplicable, unjudged
 from logcaster_guard.rollbacks.way_back import PlanningPorts, Request, WayBack
 from logcaster_guard.steps.await_endpoints import AwaitEndpoints
@@ -56,6 +58,7 @@ class Facts:
     snapshots: Mapping[str, Snapshot]
     inspected: Inspection
     judged: bool = True
+    configuration: ConfigFacts = field(default_factory=ConfigFacts)
 
 
 async def gather(request: Request, ports: PlanningPorts) -> Facts | NotApplicable:
@@ -63,16 +66,31 @@ async def gather(request: Request, ports: PlanningPorts) -> Facts | NotApplicabl
     target, live = request.target, request.workload
     if not target.environments:
         return NotApplicable((plans.NoEnvironments(target.key),))
-    other = await ports.found(Kind.DEPLOYMENT, target.namespace, other_of(target, live.name))
+    found = await ports.found(Kind.DEPLOYMENT, target.namespace, other_of(target, live.name))
+    other = None if found is None else Workload(found)
     return Facts(
         request=request,
         service=await ports.service(target),
-        other=None if other is None else Workload(other),
+        other=other,
         autoscalers=await ports.cluster.list(Kind.AUTOSCALER, target.namespace),
         pods=await ports.cluster.list(Kind.POD, target.namespace),
         snapshots={} if other is not None else await _snapshots(ports.blobs, request.destinations),
         inspected=await ports.inspect(target.key, live.name, request.policy.blue_green.window),
+        configuration=await _configuration(request, other, ports),
     )
+
+
+async def _configuration(request: Request, other: Workload | None, ports: PlanningPorts) -> ConfigFacts:
+    """What the release that the other environment carries, or would be made from, was kept with."""
+    record = request.destination if other is None else _carried(other, request.destinations)
+    if record is None:
+        return ConfigFacts()
+    template = (await ports.release(record)).template if other is None else other.template
+    return await config_restores.gather(request, record, template, ports)
+
+
+def _carried(other: Workload, destinations: Iterable[Record]) -> Record | None:
+    return next((r for r in destinations if r.template == other.hash), None)
 
 
 async def _snapshots(blobs: Blobs, destinations: Iterable[Record]) -> Mapping[str, Snapshot]:
@@ -111,6 +129,9 @@ def plan(facts: Facts) -> Plan | NotApplicable:
     if isinstance(found, NotApplicable):
         return found
     after = next(value for value, name in target.environments.items() if name == other)
+    restored = config_restores.beside(facts.request, found.record, facts.configuration)
+    if isinstance(restored, NotApplicable):
+        return restored
     reasons = _unfit(target, found.workload, live, {**selector, target.environment_label: after}, facts)
     if reasons:
         return NotApplicable(tuple(reasons))
@@ -132,6 +153,8 @@ def plan(facts: Facts) -> Plan | NotApplicable:
         floor=min(live.replicas, serving),
         live=live.name,
         live_uid=live.uid,
+        to_configuration=found.record.configuration if restored.complete else "",
+        unrestored=restored.unrestored,
     )
 
 
@@ -140,7 +163,7 @@ def _destination(other: str, facts: Facts) -> _Destination | NotApplicable:
     target, destinations = facts.request.target, facts.request.destinations
     name = f"{target.namespace}/{other}"
     if facts.other is not None:
-        carried = next((r for r in destinations if r.template == facts.other.hash), None)
+        carried = _carried(facts.other, destinations)
         if carried is None:
             return NotApplicable((plans.OtherNotGood(name, facts.other.images),))
         return _Destination(carried, facts.other, snapshot="")

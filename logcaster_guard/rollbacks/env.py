@@ -11,7 +11,7 @@ from logcaster_guard.domain.planning_reasons import NothingToRestore, UnknownVar
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.variables import names_in
-from logcaster_guard.rollbacks import immediate
+from logcaster_guard.rollbacks import config_restores, immediate
 from logcaster_guard.rollbacks.immediate import Facts
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 from logcaster_guard.rollbacks.way_back import PlanningPorts, Request, WayBack, only_told
@@ -40,7 +40,11 @@ def plan(facts: Facts) -> Plan | NotApplicable:
         return NotApplicable((NothingToRestore(name, write.only, good.name, good.images),))
     if made.hash in request.bad:
         return NotApplicable((WouldBeBad(name, good.name, made.hash[:8]),))
-    rolled = immediate.rolling_update(facts, write)
+    restored = config_restores.restores(request, facts.configuration)
+    if isinstance(restored, NotApplicable):
+        return restored
+    restart = config_restores.restarts(workload, made, facts.configuration, restored=bool(restored.steps))
+    rolled = immediate.rolling_update(facts, replace(write, restart=restart), restored)
     if isinstance(rolled, NotApplicable):
         return rolled
     return replace(rolled, strategy=WAY.strategy, to_template=made.hash)

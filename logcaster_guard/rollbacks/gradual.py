@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from logcaster_guard.domain import capacity
@@ -21,8 +21,9 @@ from logcaster_guard.domain.signals import Value
 from logcaster_guard.domain.steps import Plan, Step
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Kind
-from logcaster_guard.rollbacks import immediate
+from logcaster_guard.rollbacks import config_restores, immediate
 from logcaster_guard.rollbacks.autoscaling import scaled_object, scales
+from logcaster_guard.rollbacks.config_restores import ConfigFacts
 from logcaster_guard.rollbacks.fitness import unfit_release
 from logcaster_guard.rollbacks.not_applicable import NotApplicable, unjudged
 from logcaster_guard.rollbacks.way_back import PlanningPorts, Request, WayBack
@@ -60,6 +61,7 @@ class Facts:
     claims: Mapping[str, Json | None]
     namesake: Json | None
     inspected: Mapping[float, Inspection]
+    configuration: ConfigFacts = field(default_factory=ConfigFacts)
 
 
 async def gather(request: Request, ports: PlanningPorts) -> Facts | NotApplicable:
@@ -83,6 +85,7 @@ async def gather(request: Request, ports: PlanningPorts) -> Facts | NotApplicabl
         claims={name: await ports.found(Kind.VOLUME_CLAIM, namespace, name) for name in claims},
         namesake=await ports.found(Kind.DEPLOYMENT, namespace, capacity.helper_name(target.deployment)),
         inspected={w: await ports.inspect(target.key, request.workload.name, w) for w in windows},
+        configuration=await config_restores.gather(request, request.destination, release.template, ports),
     )
 
 
@@ -119,6 +122,9 @@ def plan(facts: Facts) -> Plan | NotApplicable:
     for seen in facts.inspected.values():
         if seen.inseparable is not None:
             return unjudged(seen.inseparable)
+    restored = config_restores.beside(request, request.destination, facts.configuration)
+    if isinstance(restored, NotApplicable):
+        return restored
     reasons = _unfit(workload, facts)
     if reasons or facts.service is None:
         return NotApplicable(tuple(reasons))
@@ -141,6 +147,8 @@ def plan(facts: Facts) -> Plan | NotApplicable:
         steps=tuple(_steps(request, selector, autoscalers=mine)),
         size=workload.replicas,
         floor=min(workload.replicas, serving),
+        to_configuration=destination.configuration if restored.complete else "",
+        unrestored=restored.unrestored,
     )
     return _unprovable(planned, facts) or planned
 
@@ -181,6 +189,7 @@ def take_over(old: Run, request: Request) -> Plan:
         to_images=destination.images,
         replicas=workload.replicas,
         steps=tuple(steps),
+        to_configuration=destination.configuration,
     )
 
 

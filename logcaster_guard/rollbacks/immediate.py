@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from logcaster_guard.domain.planning_reasons import Partitioned, ReplacedOnDelete
@@ -12,8 +12,9 @@ from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.steps import Plan, Step
 from logcaster_guard.domain.workload import DAEMON_SET, STATEFUL_SET, Workload
 from logcaster_guard.ports import Kind
-from logcaster_guard.rollbacks import blue_green
+from logcaster_guard.rollbacks import blue_green, config_restores
 from logcaster_guard.rollbacks.autoscaling import scaled_object, scales
+from logcaster_guard.rollbacks.config_restores import ConfigFacts, Restores
 from logcaster_guard.rollbacks.fitness import another_selector, deselected, unfit_release
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 from logcaster_guard.rollbacks.way_back import PlanningPorts, Request, WayBack, only_told
@@ -27,13 +28,14 @@ from logcaster_guard.steps.restore_template import RestoreTemplate, TemplateWrit
 class Facts:
     """What it rests on: the destination as it was saved, and raw objects as the API gives them.
 
-    Autoscalers of other workloads are ignored.
+    Autoscalers of other workloads are ignored. `configuration` is what the destination's pods read of it.
     """
 
     request: Request
     release: Release
     service: Mapping[str, Any] | None
     autoscalers: Sequence[Mapping[str, Any]]
+    configuration: ConfigFacts = field(default_factory=ConfigFacts)
 
 
 AnyFacts = Facts | blue_green.Facts
@@ -52,7 +54,9 @@ async def gather(request: Request, ports: PlanningPorts) -> AnyFacts | NotApplic
 async def in_place(request: Request, release: Release, ports: PlanningPorts) -> Facts:
     """What a rolling update of the workload rests on. Raises `ClusterError`."""
     service = await ports.service(request.target)
-    return Facts(request, release, service, await ports.cluster.list(Kind.AUTOSCALER, request.target.namespace))
+    autoscalers = await ports.cluster.list(Kind.AUTOSCALER, request.target.namespace)
+    configuration = await config_restores.gather(request, request.destination, release.template, ports)
+    return Facts(request, release, service, autoscalers, configuration)
 
 
 def plan(facts: AnyFacts) -> Plan | NotApplicable:
@@ -61,17 +65,27 @@ def plan(facts: AnyFacts) -> Plan | NotApplicable:
         return blue_green.plan(facts)
     workload, destination = facts.request.workload, facts.request.destination
     unfit = unfit_release(workload, facts.release) or deselected(workload, facts.release, facts.service)
-    rolled = rolling_update(facts, RestoreTemplate(release=destination.blob))
-    if unfit is not None or isinstance(rolled, NotApplicable):
-        return unfit or rolled
-    return replace(rolled, to_template=destination.template, to_images=destination.images)
+    restored = config_restores.restores(facts.request, facts.configuration)
+    if unfit is not None:
+        return unfit
+    if isinstance(restored, NotApplicable):
+        return restored
+    restart = config_restores.restarts(workload, facts.release, facts.configuration, restored=bool(restored.steps))
+    rolled = rolling_update(facts, RestoreTemplate(destination.blob, restart), restored)
+    if isinstance(rolled, NotApplicable):
+        return rolled
+    configuration = destination.configuration if restored.complete else ""
+    return replace(
+        rolled, to_template=destination.template, to_images=destination.images, to_configuration=configuration
+    )
 
 
-def rolling_update(facts: Facts, write: TemplateWrite) -> Plan | NotApplicable:
+def rolling_update(facts: Facts, write: TemplateWrite, restored: Restores) -> Plan | NotApplicable:
     """The plan that rolls out what `write` puts into the workload; the caller says which release that is.
 
-    An autoscaler's minimum is raised to the present size first, so that it cannot shrink a service whose pods idle
-    because they fail; not one of KEDA's, which would put it back within seconds.
+    Configuration is put back first, so that no pod of the good release starts on another one. An autoscaler's minimum
+    is raised to the present size then, so that it cannot shrink a service whose pods idle because they fail; not one of
+    KEDA's, which would put it back within seconds.
     """
     service, workload = facts.service, facts.request.workload
     not_updating = _not_updating(workload)
@@ -80,6 +94,7 @@ def rolling_update(facts: Facts, write: TemplateWrite) -> Plan | NotApplicable:
     mine = [a for a in facts.autoscalers if scales(a, workload)]
     timeout = facts.request.policy.rollout.timeout
     steps: list[Step] = [
+        *restored.steps,
         *_raised_minimums([a for a in mine if scaled_object(a) is None], workload.replicas),
         write,
         *([DeleteStuckPods(timeout=timeout)] if workload.kind == STATEFUL_SET else []),
@@ -100,6 +115,7 @@ def rolling_update(facts: Facts, write: TemplateWrite) -> Plan | NotApplicable:
         selector=None if service is None else dict((service.get("spec") or {}).get("selector") or {}),
         steps=tuple(steps),
         kind=workload.kind,
+        unrestored=restored.unrestored,
     )
 
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from logcaster_guard.domain import releases
-from logcaster_guard.domain.errors import BlobMissing, Rejected
+from logcaster_guard.domain.errors import BlobMissing, ClusterError, Rejected
 from logcaster_guard.domain.external_changes import external_workload_change
 from logcaster_guard.domain.field_owners import released_by
 from logcaster_guard.domain.message import Message
-from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation
-from logcaster_guard.domain.plan_lines import ToRestoreTemplate
+from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
+from logcaster_guard.domain.plan_lines import ToRestart, ToRestoreTemplate
 from logcaster_guard.domain.planning_reasons import SavedUnreadable
-from logcaster_guard.domain.releases import Release
+from logcaster_guard.domain.releases import LEFT_OUT, RESTARTED_AT, Release
 from logcaster_guard.domain.rights import Right, on_workload
-from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.runs import FAILED, Run
 from logcaster_guard.domain.step_reasons import SomebodyPutBadBack
 from logcaster_guard.domain.steps import (
     Claim,
@@ -27,7 +27,7 @@ from logcaster_guard.domain.steps import (
     Purpose,
     Write,
 )
-from logcaster_guard.domain.workload import Workload
+from logcaster_guard.domain.workload import Workload, annotations_of
 from logcaster_guard.messages.texts import failure
 from logcaster_guard.ports import Blobs, Cluster, Kind
 from logcaster_guard.steps.observe import (
@@ -38,11 +38,15 @@ from logcaster_guard.steps.step_services import StepKind
 
 
 class TemplateWrite(Write):
-    """A write of the workload's pod template, from the release saved under `release` (a blob digest)."""
+    """A write of the workload's pod template, from the release saved under `release` (a blob digest).
+
+    With `restart` the template is stamped, so that no pod of it that lives already goes on.
+    """
 
     __slots__ = ()
 
     release: str
+    restart: bool
     borrows: ClassVar = None
     purpose: ClassVar = Purpose.TAKEOVER
 
@@ -74,13 +78,15 @@ class RestoreTemplate(TemplateWrite):
     """Write: the workload's pod template becomes the release saved under `release` (a blob digest)."""
 
     release: str
+    restart: bool = field(default=False, metadata=LEFT_OUT)
     kind: Literal["restore_template"] = "restore_template"
 
     def written(self, saved: Release, workload: Workload) -> Release:
         return saved.carried_into(workload)
 
     def line(self, plan: Plan) -> Message:
-        return ToRestoreTemplate(plan.to_images, f"{plan.kind} {plan.namespace}/{plan.deployment}")
+        line = ToRestoreTemplate(plan.to_images, f"{plan.kind} {plan.namespace}/{plan.deployment}")
+        return ToRestart(line, RESTARTED_AT) if self.restart else line
 
 
 class TemplateHandler:
@@ -91,13 +97,25 @@ class TemplateHandler:
         self._blobs = blobs
         self._written: dict[str, int] = {}
 
-    async def observe(self, step: TemplateWrite, run: Run) -> Observation:  # noqa: ARG002 - the protocol's shape
-        """Done when the Deployment carries the good release, whoever wrote it."""
-        return await looked_at(self._cluster, run, lambda w: self._judged(w, run))
+    async def observe(self, step: TemplateWrite, run: Run) -> Observation:
+        """Done when the Deployment carries the good release, whoever wrote it.
 
-    def _judged(self, workload: Workload, run: Run) -> Observation:
+        Where its pods are to be replaced although they carry it already, it is told by the annotations as well.
+        """
+        plan, saved = run.opened.plan, None
+        if step.restart or plan.from_template == plan.to_template:
+            try:
+                saved = Release.from_bytes(await self._blobs.get(step.release))
+            except BlobMissing as error:
+                return Failed(FAILED, SavedUnreadable(error.reason))
+            except ClusterError as error:
+                return Unclear(error.reason, error.retry_after)
+        return await looked_at(self._cluster, run, lambda w: self._judged(w, step, run, saved))
+
+    def _judged(self, workload: Workload, step: TemplateWrite, run: Run, saved: Release | None) -> Observation:
         if workload.hash == destination(run):
-            return Done(workload.revision)
+            wanted = {} if saved is None else annotations_of(_written(step, run, saved, workload).template)
+            return Done(workload.revision) if wanted.items() <= annotations_of(workload.template).items() else Before()
         # This process wrote the good release, and there is a later generation with the bad one: somebody fights back.
         if workload.generation > self._written.get(run.id, workload.generation):
             who = released_by(workload.raw, since=run.opened.at)
@@ -112,9 +130,10 @@ class TemplateHandler:
         raw = await self._cluster.get(kind, plan.namespace, plan.deployment)
         workload = Workload(raw)
         # The write is bound to this very look, so that what is seen here is what is changed.
-        if workload.hash != plan.from_template or external_workload_change(run, workload) is not None:
+        carries = workload.hash == plan.from_template or (step.restart and workload.hash == plan.to_template)
+        if not carries or external_workload_change(run, workload) is not None:
             return
-        release = step.written(saved, workload)
+        release = _written(step, run, saved, workload)
         manager = workload.server_side_manager()
         body = None if manager is None else releases.applied_set(workload, release, manager)
         if manager is None or body is None:
@@ -129,6 +148,11 @@ class TemplateHandler:
             return Release.from_bytes(await self._blobs.get(step.release))
         except BlobMissing as error:
             raise failure(Rejected, SavedUnreadable(error.reason)) from error
+
+
+def _written(step: TemplateWrite, run: Run, saved: Release, workload: Workload) -> Release:
+    release = step.written(saved, workload)
+    return release.restarted(run.opened.at) if step.restart else release
 
 
 KIND = StepKind(RestoreTemplate, lambda c: TemplateHandler(c.cluster, c.blobs), compensates=None)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from logcaster_guard.domain import releases
 from logcaster_guard.domain.message import Message
-from logcaster_guard.domain.plan_lines import ToRestoreVariables
-from logcaster_guard.domain.releases import Release
+from logcaster_guard.domain.plan_lines import ToRestart, ToRestoreVariables
+from logcaster_guard.domain.releases import LEFT_OUT, RESTARTED_AT, Release
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.variables import with_variables_of
 from logcaster_guard.domain.workload import Workload
@@ -27,6 +27,7 @@ class RestoreVariables(TemplateWrite):
     revision: str
     images: tuple[str, ...]
     only: tuple[str, ...] = ()
+    restart: bool = field(default=False, metadata=LEFT_OUT)
     kind: Literal["restore_variables"] = "restore_variables"
 
     def written(self, saved: Release, workload: Workload) -> Release:
@@ -41,7 +42,8 @@ class RestoreVariables(TemplateWrite):
 
     def line(self, plan: Plan) -> Message:
         workload = f"{plan.kind} {plan.namespace}/{plan.deployment}"
-        return ToRestoreVariables(workload, tuple(self.only), self.revision, tuple(self.images))
+        line = ToRestoreVariables(workload, tuple(self.only), self.revision, tuple(self.images))
+        return ToRestart(line, RESTARTED_AT) if self.restart else line
 
 
 KIND = StepKind(RestoreVariables, lambda c: TemplateHandler(c.cluster, c.blobs), compensates=None)

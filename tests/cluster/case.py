@@ -66,6 +66,10 @@ POLICY = Policy(
 )
 LIMIT = "MAX_CONNECTIONS"
 """The variable by which a bad release fails where variables are what is rolled back."""
+CONFIG = "logcaster-config"
+"""The ConfigMap that the pods read, where they read one."""
+HELD = {GOOD: {"LEVEL": "info", "LIMIT": "10"}, BAD: {"LEVEL": "debug", "NEW": "1"}}
+"""What it holds for each version."""
 PACE = Pace(start_delay=0.02, drain=0.05)
 
 
@@ -76,7 +80,7 @@ class Case:
     `missing`: somebody has deleted the environment with the good release. `refused`: nothing will be rolled back.
     `owner`: a GitOps owner has rolled the bad release out, and `gitops` is what is done about it.
     `in_cluster`: journal and blobs are kept there. `sidecar`: a container of the guard's is in the pods, and becomes a
-    newer one together with the bad release.
+    newer one together with the bad release. `config`: a ConfigMap that the pods read changes with the bad release.
     """
 
     action: Action
@@ -87,13 +91,15 @@ class Case:
     gitops: GitOps | None = GitOps.SUSPEND
     in_cluster: bool = False
     sidecar: bool = False
+    config: bool = False
 
     def __str__(self) -> str:
         if self.owner is not None:
             return f"{self.action}, {self.gitops} {self.owner}"
         beside = f", {self.beside:.0%} errors beside" if self.beside else ""
         missing = ", the other environment missing" if self.missing else ""
-        return f"{self.action}{beside}{missing}{', journal in the cluster' if self.in_cluster else ''}"
+        config = ", with a ConfigMap" if self.config else ""
+        return f"{self.action}{config}{beside}{missing}{', journal in the cluster' if self.in_cluster else ''}"
 
     @property
     def switches(self) -> bool:
@@ -105,6 +111,16 @@ class Case:
         """Whether the bad release fails by a variable, and is as good as any with that put back."""
         return self.action is Action.ENV
 
+    @property
+    def keeps_template(self) -> bool:
+        """Whether the bad release fails by what its ConfigMap holds, and is as good as any with that put back."""
+        return self.action is Action.CONFIG
+
+    @property
+    def reads_config(self) -> bool:
+        """Whether the pods read a ConfigMap."""
+        return self.config or self.keeps_template
+
     def roll_out(self, version: str) -> Json:
         """The strategic merge patch that rolls the version out: the good one at first, then the bad one."""
         body = objects.new_image(objects.image(version))
@@ -112,11 +128,15 @@ class Case:
             body["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": LIMIT, "value": "1"}]
         return body
 
-    def serves_as(self, deployment: Json) -> str:
-        """The image that a Deployment serves like: its own, or the good one where the bad one has its variable back."""
+    def serves_as(self, deployment: Json, held: Json | None = None) -> str:
+        """The image that a Deployment serves like: its own, or the good one where the bad one has its variable back.
+
+        `held` is what the ConfigMap holds, where pods read one.
+        """
         image = image_of(deployment)
         env = {e["name"]: e.get("value") for e in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
         restored = self.changes_variables and image == objects.image(BAD) and env.get(LIMIT) != "1"
+        restored = restored or (self.keeps_template and held == HELD[GOOD])
         return objects.image(GOOD) if restored else image
 
     @property
@@ -160,7 +180,8 @@ class ImageSource(TargetByTarget):
         if not self._case.switches and target.deployment != objects.DEPLOYMENT:
             return self._case.beside
         self.reads += 1
-        shown = self._case.serves_as(await self._world.deployment(target.deployment))
+        deployment = await self._world.deployment(target.deployment)
+        shown = self._case.serves_as(deployment, await held(self._world) if self._case.keeps_template else None)
         good = self._case.beside if self._case.switches and shown == objects.image(GOOD) else 0.0
         return 0.3 if shown == objects.image(BAD) else good
 
@@ -175,3 +196,18 @@ class ImageSource(TargetByTarget):
 def image_of(deployment: Json) -> str:
     """The image that the Deployment asks for."""
     return Workload(deployment).images[0]
+
+
+def config_maps(namespace: str) -> str:
+    """The path of the namespace's ConfigMaps."""
+    return f"/api/v1/namespaces/{namespace}/configmaps"
+
+
+async def held(world: World) -> Json | None:
+    """What the ConfigMap holds; None where it is gone."""
+    try:
+        found = await world.client.get(f"{config_maps(world.namespace)}/{CONFIG}")
+    except ApiRefused:
+        return None
+    data: Json = found.get("data") or {}
+    return data

@@ -13,7 +13,7 @@ from logcaster_guard.domain.runs import Run
 from logcaster_guard.ports import Entry
 from logcaster_guard.sandbox import objects
 from tests.cluster import environments
-from tests.cluster.case import BAD, GOOD, IMMEDIATE, REPLICAS, Case
+from tests.cluster.case import BAD, GOOD, HELD, IMMEDIATE, REPLICAS, Case
 from tests.cluster.harness import AuditRecord
 
 
@@ -22,8 +22,9 @@ class Facts:
     """What a scene shows when its last guard has nothing left to do.
 
     `changes` counts those of the Deployment's spec since the bad release; `reasons` are the guards' Kubernetes Events;
-    `deployments` are all that are there, `sizes` what they want; `bounds` are the autoscaler's. `owner`: whether it is
-    suspended, carries the guard's mark, and is suspended by what the journal tells.
+    `deployments` are all that are there, `sizes` what they want; `bounds` are the autoscaler's. `held` is what the
+    ConfigMap holds, where pods read one. `owner`: whether it is suspended, carries the guard's mark, and is suspended
+    by what the journal tells.
     """
 
     image: str
@@ -38,6 +39,7 @@ class Facts:
     settled: frozenset[str]
     reasons: Counter[str]
     owner: tuple[bool, bool, bool] | None = None
+    held: Mapping[str, str] | None = None
 
 
 def told(entries: Sequence[Entry]) -> tuple[Sequence[Run], Ledger, frozenset[str], frozenset[str]]:
@@ -103,6 +105,7 @@ def ending(
     frozen = facts.ledger.freeze is not None
     if outcomes == {runs.RECOVERED}:
         checks |= {**once, f"the image is {facts.image}": facts.image == objects.image(GOOD), "frozen": not frozen}
+        checks |= {f"the ConfigMap holds {facts.held}": facts.held in (None, HELD[GOOD])}
         end = "rolled back once"
     elif outcomes == {runs.DESTINATION_BAD}:
         idle = facts.sizes.get(environments.BLUE) if case.switches else None

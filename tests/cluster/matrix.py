@@ -30,14 +30,22 @@ MATRIX = (
     Case(Action.BLUE_GREEN, beside=0.5),
     Case(Action.BLUE_GREEN, missing=True),
     Case(Action.ENV),
+    Case(Action.IMMEDIATE, config=True),
+    Case(Action.CONFIG),
     Case(Action.IMMEDIATE, owner=OwnerKind.KUSTOMIZATION),
 )
 """Every action that changes something in this version; once with a good release that is none."""
 
 ROWS = tuple(
-    (case, minimum) for case in MATRIX for minimum in (None, 2) if minimum is None or not case.changes_variables
+    (case, minimum)
+    for case in MATRIX
+    for minimum in (None, 2)
+    if minimum is None or not (case.changes_variables or case.reads_config)
 )
-"""Each case without an autoscaler and with one, whose minimum it is. Variables are written as any template is."""
+"""Each case without an autoscaler and with one, whose minimum it is.
+
+Variables, and what follows a ConfigMap, are written as any template is.
+"""
 
 ONCE = {
     False: Undisturbed(Counter(deployments=1, events=3), 1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -29,13 +30,15 @@ from logcaster_guard.engine.services import Configuration, GuardPorts
 from logcaster_guard.ports import Channel, Clock, Entry, Journal, Json, Rights, Source
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.sandbox import objects
-from logcaster_guard.sandbox.client import STRATEGIC_PATCH
+from logcaster_guard.sandbox.client import MERGE_PATCH, STRATEGIC_PATCH
 from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.world import World
 from tests.cluster import environments, owners
 from tests.cluster.case import (
     BAD,
+    CONFIG,
     GOOD,
+    HELD,
     IMMEDIATE,
     PACE,
     POLICY,
@@ -46,10 +49,13 @@ from tests.cluster.case import (
     WITHIN,
     Case,
     ImageSource,
+    config_maps,
+    held,
 )
 from tests.cluster.crashes import Cell, MortalBlobs, MortalCluster, MortalJournal, Tape
 from tests.cluster.ending import Facts, refusal_told, told
 from tests.cluster.harness import Cluster, drop_namespace, make_namespace
+from tests.cluster.roles import CONFIG_ROLE
 from tests.cluster.stores import CountedJournal, Onlooker, Stores, journal_rights
 from tests.fakes.services import view_of
 from tests.real.waiting import until
@@ -98,7 +104,10 @@ class Scene:
         folder = cluster.folder / name
         await make_namespace(cluster.admin, name)
         kept = journal_rights() if case.in_cluster else ()
-        await cluster.grant("guard", [*rights, *(owners.RULES if case.owner else ()), *kept])
+        await cluster.grant(
+            "guard",
+            [*rights, *(owners.RULES if case.owner else ()), *kept, *(CONFIG_ROLE if case.reads_config else ())],
+        )
         world = World(
             cluster.node(), namespace=name, pace=pace, period=0.05
         )  # fmt: skip
@@ -120,19 +129,38 @@ class Scene:
 
     async def _install(self, replicas: int) -> None:
         await self.world.install(GOOD, replicas=replicas)
+        saved = await self._read_config() if self.case.reads_config else None
         if self.case.sidecar:
             await self.add_guard("0.1")
         good, then = await self.world.rolled_out(WITHIN), datetime.now(UTC)
         if self.minimum is not None:
             await self.cluster.admin.create(self.autoscalers, autoscaler(self.minimum, replicas, objects.DEPLOYMENT))
         path = f"{self.deployments}/{objects.DEPLOYMENT}"
+        if saved is not None:
+            await self.hold(HELD[BAD])
         await self.cluster.admin.patch(path, self.case.roll_out(BAD), STRATEGIC_PATCH)
         if self.case.sidecar:
             await self.add_guard("0.2")
         bad = await self.world.rolled_out(WITHIN)
         if self.case.owner is not None:
             self.owned = await owners.Owned.make(self.cluster, self.case.owner, revision=BAD)
-        await seed(self.stores, self.target.key, good, bad, then)
+        await seed(self.stores, self.target.key, good, bad, then, config_map=saved)
+
+    async def _read_config(self) -> Json:
+        """Somebody applies a ConfigMap and lets the pods read it; as it is then."""
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CONFIG}, "data": HELD[GOOD]}
+        made = await self.cluster.admin.create(config_maps(self.cluster.namespace), body)
+        container = {"name": objects.CONTAINER, "envFrom": [{"configMapRef": {"name": CONFIG}}]}
+        path = f"{self.deployments}/{objects.DEPLOYMENT}"
+        spec = {"spec": {"template": {"spec": {"containers": [container]}}}}
+        await self.cluster.admin.patch(path, spec, STRATEGIC_PATCH)
+        return made
+
+    async def hold(self, data: Json) -> None:
+        """Somebody lets the ConfigMap hold this and nothing else."""
+        path = f"{config_maps(self.cluster.namespace)}/{CONFIG}"
+        gone = dict.fromkeys({*HELD[GOOD], *HELD[BAD]})
+        await self.cluster.admin.patch(path, {"data": {**gone, **data}}, MERGE_PATCH)
 
     async def add_guard(self, version: str) -> None:
         """Somebody puts this version of the guard into the pods, or in the place of the one that is there."""
@@ -311,8 +339,10 @@ class Scene:
         events = await self.cluster.admin.list(f"/api/v1/namespaces/{self.cluster.namespace}/events")
         mine = [e for e in events if (e.get("source") or {}).get("component") == COMPONENT]
         deployment = await self.production()
+        held_now = await held(self.world) if self.case.reads_config else None
         return Facts(
-            image=self.case.serves_as(deployment),
+            image=self.case.serves_as(deployment, held_now),
+            held=held_now,
             changes=sum(int(d["metadata"]["generation"]) for d in present) - self.generation,
             replicas=int(deployment["spec"]["replicas"]),
             sizes={d["metadata"]["name"]: int(d["spec"]["replicas"]) for d in present},
@@ -342,14 +372,25 @@ async def _latest(onlooker: Onlooker) -> str:
 
 
 async def seed(
-    stores: Stores, key: str, good: Json, bad: Json, changed: datetime, *, snapshot: Snapshot | None = None
+    stores: Stores,
+    key: str,
+    good: Json,
+    bad: Json,
+    changed: datetime,
+    *,
+    snapshot: Snapshot | None = None,
+    config_map: Json | None = None,
 ) -> None:
     """A journal: the target was good for a day, and at `changed` the bad release came.
 
-    `snapshot` is what was saved with the good one.
+    `snapshot` and `config_map` are what was saved with the good one.
     """
     blobs = stores.blobs
     live = []
+    contents = {}
+    if config_map is not None:
+        name = f"ConfigMap {config_map['metadata']['namespace']}/{CONFIG}"
+        contents[name] = await blobs.put(json.dumps(config_map, sort_keys=True).encode())
     for deployment, since in ((good, changed - timedelta(days=1)), (bad, changed)):
         workload = Workload(deployment)
         live.append(
@@ -364,7 +405,10 @@ async def seed(
             )
         )
     saved = "" if snapshot is None else await saved_snapshots.save(blobs, snapshot)
-    earned = RevisionGood(changed, live[0].template, 1.0, POLICY.ledger.good_after, saved)
+    known = "configuration-of-the-good-one" if contents else ""
+    live[0] = replace(live[0], configuration=known, contents=contents)
+    after = POLICY.ledger.good_after
+    earned = RevisionGood(changed, live[0].template, 1.0, after, saved, configuration=known)
     seen = SignalSeen(changed, SIGNAL.name)
     async with stores.journal() as journal:
         await journal.append(f"target/{key}", [live[0], seen, earned, live[1]], 0)

@@ -27,7 +27,7 @@ from logcaster_guard.sandbox import objects
 from logcaster_guard.steps.restore_config_map import RestoreConfigMap, RestoreConfigMapHandler
 from tests.cluster.conversation import Conversation, answered
 from tests.cluster.harness import Cluster
-from tests.cluster.roles import OF_TARGETS, rules_in
+from tests.cluster.roles import CONFIG_ROLE, OF_TARGETS
 from tests.cluster.test_apply_contract import MAPS, NOBODY, config_map
 from tests.cluster.test_guard import apply_flags, kubectl
 from tests.fakes.blobs import MemoryBlobs
@@ -35,7 +35,6 @@ from tests.fakes.blobs import MemoryBlobs
 Json = dict[str, Any]
 NAME = "logcaster-config"
 ONE, TWO = {"x": "1", "only-v1": "1"}, {"x": "2", "only-v2": "1"}
-CONFIG_ROLE = rules_in("components/config/rbac.yaml")
 by_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not on PATH")
 
 

@@ -13,6 +13,7 @@ from logcaster_guard.steps.delete_stuck_pods import DeleteStuckPods
 from logcaster_guard.steps.pin_autoscaler import PinAutoscaler
 from logcaster_guard.steps.raise_autoscaler_minimum import RaiseAutoscalerMinimum
 from logcaster_guard.steps.remove_helper import RemoveHelper
+from logcaster_guard.steps.restart_pods import RestartPods
 from logcaster_guard.steps.restore_config_map import RestoreConfigMap
 from logcaster_guard.steps.restore_environment import RestoreEnvironment
 from logcaster_guard.steps.restore_template import RestoreTemplate
@@ -52,6 +53,7 @@ ROWS: list[tuple[Write, list[Right]]] = [
     (RestoreConfigMap("c", "u", "blob", ()), [Right(v, *CONFIG_MAP, rights.CONFIG_ROLE) for v in ("get", "patch")]),
     (RestoreTemplate("blob"), [Right("patch", *WEB)]),
     (RestoreVariables("blob", "1", ("web:1",)), [Right("patch", *WEB)]),
+    (RestartPods("blob"), [Right("patch", *WEB)]),
     (DeleteStuckPods(60.0), []),
     (CreateHelper("web-rollback", "blob", 1, {}), [Right(*MADE, GRADUAL), Right("delete", *HELPER, GRADUAL)]),
     (ScaleHelper("web-rollback", 2), [Right("patch", *HELPER, GRADUAL)]),

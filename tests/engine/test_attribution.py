@@ -134,6 +134,40 @@ async def test_it_is_not_if_it_does_not_stand_out() -> None:
         assert set(refusals(made)) == {f"default/{n}" for n in TEN}
 
 
+@pytest.mark.parametrize("rolled", [True, False], ids=["after rollouts of their own", "without"])
+async def test_the_last_to_recover_from_what_failed_them_all_is_not_blamed(*, rolled: bool) -> None:
+    """The others are quiet already, and what is read of this one still shows the time of the outage."""
+    async with bench(deployments=TEN, policy=GENEROUS, rules=[ERRORS]) as made:
+        made.errors |= {"v4": 0.0}
+        await made.good_v1()
+        for name in TEN if rolled else [PROD]:
+            made.cluster.roll(name, "v4")
+        await made.pass_(1.0)
+        for name in TEN:
+            made.prometheus.set(name, "error_rate", 0.4)
+        await made.pass_(FIRES + 30.0)
+        for name in TEN[1:]:
+            made.prometheus.set(name, "error_rate", 0.0)
+        await made.pass_(45.0)
+        made.prometheus.set(PROD, "error_rate", 0.0)
+        await made.pass_(FIRES)
+        assert opened(made) == []
+
+
+async def test_who_goes_on_failing_once_all_others_are_well_is_blamed() -> None:
+    async with bench(deployments=TEN, policy=GENEROUS, rules=[ERRORS]) as made:
+        await ten_are_rolled_out(made, bad={})
+        for name in TEN:
+            made.prometheus.set(name, "error_rate", 0.4)
+        await made.pass_(FIRES + 30.0)
+        for name in TEN[1:]:
+            made.prometheus.set(name, "error_rate", 0.0)
+        await made.pass_(FIRES - 10.0)
+        assert opened(made) == []
+        await made.pass_(60.0)
+        assert opened(made) == [KEY]
+
+
 async def test_a_restarted_guard_looks_at_the_others_before_it_blames_one() -> None:
     """What range data proves lets the first target fire at its first reading, before the others are read at all."""
     async with bench(deployments=TEN, policy=GENEROUS, rules=[ERRORS]) as made:

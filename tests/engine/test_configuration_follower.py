@@ -19,6 +19,7 @@ from logcaster_guard.engine.configuration_follower import PENDING_TOLD
 from logcaster_guard.ports import Kind
 from tests.engine.bench import KEY, PROD
 from tests.engine.configured import POLL, Configured, volumes
+from tests.fakes.clock import settle
 
 APP = ConfigObject(ConfigKind.CONFIG_MAP, "default", "app")
 
@@ -98,6 +99,20 @@ async def test_an_edit_is_pending_until_a_pod_reads_it() -> None:
         made.remove_pods("a", "b")
         await made.pass_(POLL)
         assert made.state() == made.known.latest != before
+
+
+async def test_the_pods_are_looked_at_as_soon_as_an_edit_is_seen() -> None:
+    async with rolled_out() as made:
+        before = made.pod_lists()
+        made.configure(k="2")
+        await made.pass_(0.0)
+        await settle()
+        assert made.pod_lists() == before + 1
+        # So what comes a moment later, as by an operator that restarts the pods at once, has surely read it.
+        made.pods("c")
+        await made.pass_(POLL)
+        ((_, readers),) = made.known.edits()
+        assert (readers.old, readers.new, readers.unclear) == (("a", "b"), ("c",), ())
 
 
 async def test_a_crash_looping_container_reads_an_edit() -> None:
@@ -312,6 +327,12 @@ async def test_what_is_known_is_recorded_when_it_changes_and_not_at_each_look() 
         made.configure(k="2")
         await made.pass_(POLL)
         assert len(made.told(ConfigurationSeen)) == recorded + 1
+        for restarts in range(1, 20):
+            made.restart_container("a", restarts, ready=restarts % 2 == 0)
+            made.restart_container("b", restarts, ready=restarts % 2 == 0)
+            await made.pass_(POLL)
+        # The edit, and that all pods have read it.
+        assert len(made.told(ConfigurationSeen)) == recorded + 2
 
 
 async def test_people_are_told_once_of_an_edit_that_nobody_reads() -> None:

@@ -25,7 +25,7 @@ SENTENCE = re.compile(r"\b[a-z]{2,} [a-z]{2,}")
 TERMS = frozenset(
     {
         *("Deployment", "Service", "ConfigMap", "Secret", "PodDisruptionBudget", "ScaledObject", "Lease", "HPA"),
-        *("Kubernetes", "API", "KEDA", "Helm", "GitOps", "Slack", "Prometheus", "Web", "CPU", "ID", "Ready"),
+        *("Kubernetes", "API", "KEDA", "Helm", "GitOps", "Slack", "Prometheus", "PromQL", "Web", "CPU", "ID", "Ready"),
         *("HTTP", "URL", "TLS", "CA", "JSON", "IP", "UTF-8", "SHA-256", "Inf", "MiB", "bearer", "incoming", "webhook"),
         *(
             "OnDelete",
@@ -53,7 +53,8 @@ KEYS = re.compile(
     r"\d{4}-\d\d-\d\d[T ][\d:]+Z|“[^”]*”|\"[^\"]*\"|⟦[^⟧]*⟧|docs/\S+|\$\w+"
     r"|logcaster-guard [a-z]+(?: (?:verify|[A-Z]+))?"
     r"|\b[a-z_]+(?:\[?\]?\.[a-z_\[\]]+)+|\b(?:targets|gitops|mode|kind|namespace|maintenance|partition|traffic_url)\b"
-    r"|\b[a-z]+_[a-z_]+\b|(?<=: )(?:sidecar|suspend|proceed)\b|\blookback\b|(?<!\w)--?\w+|\(abandon\)|\bstatus\b",
+    r"|\b[a-z]+_[a-z_]+\b|(?<=: )(?:sidecar|suspend|proceed|restore)\b"
+    r"|\blookback\b|(?<!\w)--?\w+|\(abandon\)|\bstatus\b",
     re.ASCII,
 )
 """What is quoted, marked as somebody else's, a command, or a key of the settings and its value."""
@@ -130,7 +131,6 @@ def _logs(called: ast.expr) -> bool:
 
 
 ALLOWED = {
-    "domain/promql.py": "faults of a query, which `check` tells with their place",
     "domain/promql_syntax.py": "the parser's words",
     "domain/inbox/annotations.py": "what a command line or a request gets as its answer",
     "domain/compensations.py": "commands",

@@ -154,6 +154,7 @@ async def test_the_quickest_way_to_the_other_environments_release_is_the_switch(
         assert isinstance(found, immediate.Facts)
     else:
         assert found == replace(await switched(asked, world), judged=False)
+        assert immediate.plan(found) == blue_green.plan(found)
 
 
 async def switched(asked: Request, world: World) -> blue_green.Facts:

@@ -48,6 +48,7 @@ REST = (RestoreTemplate("blob"), AwaitRollout(600.0))
         (autoscaler(2), 4, True),
         (autoscaler(None), 4, True),
         (autoscaler(1), 4, True),
+        (autoscaler(None, maximum=2), 2, True),
         (autoscaler(4), None, True),
         (autoscaler(6), None, True),
         (autoscaler(2, maximum=3), 3, True),
@@ -110,6 +111,7 @@ def test_a_stateful_set_is_rid_of_the_pods_that_its_controller_would_wait_for() 
 
 def test_the_plan_says_what_it_was_made_from() -> None:
     plan = planned()
+    assert plan.strategy == "immediate"
     assert (plan.uid, plan.replicas, plan.from_template, plan.to_template) == (UID, 4, BAD.hash, "good")
     assert (plan.from_images, plan.to_images) == (("logcaster/logcaster-c:2.0",), ("logcaster/logcaster-c:1.0",))
     assert (plan.service, plan.selector) == ("logcaster", {"app": "logcaster"})

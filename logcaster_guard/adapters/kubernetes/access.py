@@ -7,9 +7,18 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from logcaster_guard.domain import capacity
+from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject
 from logcaster_guard.domain.errors import NotFound, Rejected
 from logcaster_guard.domain.gitops import Reference
-from logcaster_guard.domain.rights import GRADUAL_ROLE, KIND_ROLES, OWNER_ROLE, ROLE, SWITCHING_ROLE, Right
+from logcaster_guard.domain.rights import (
+    CONFIG_ROLE,
+    GRADUAL_ROLE,
+    KIND_ROLES,
+    OWNER_ROLE,
+    ROLE,
+    SWITCHING_ROLE,
+    Right,
+)
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Json, Kind, Rights
@@ -175,6 +184,17 @@ OWNER_PERMISSIONS: tuple[Permission, ...] = (
 """
 
 
+_FOLLOW = "follow what the pods read of it"
+_GIVE_BACK = "give it back what a good release's pods read"
+
+CONFIG_PERMISSIONS: tuple[Permission, ...] = (
+    Permission("", "configmaps", ("get",), "save it with a snapshot", _ANY, granted_by=CONFIG_ROLE),
+    Permission("", "configmaps", ("list", "watch"), _FOLLOW, _ANY, granted_by=CONFIG_ROLE),
+    Permission("", "configmaps", ("patch", "create"), _GIVE_BACK, _ANY, off=_NONE_BEGINS, granted_by=CONFIG_ROLE),
+)
+"""What is needed on each ConfigMap that a target's pods refer to; `deploy/components/config` grants exactly this."""
+
+
 DELEGATED: tuple[Permission, ...] = (
     Permission("authentication.k8s.io", "tokenreviews", ("create",), "tell who asks for a change over HTTP"),
     Permission("authorization.k8s.io", "subjectaccessreviews", ("create",), "tell what they may change"),
@@ -264,6 +284,18 @@ async def missing_for_owners(account: Rights, objects: Iterable[Reference]) -> S
                 if may is False:
                     found.append(permission.sentence(verb, place.namespace, place.name, OWNER_ROLE))
     return found
+
+
+async def missing_for_configuration(account: Rights, objects: Iterable[ConfigObject]) -> Sequence[str]:
+    """As `missing_permissions`, for the ConfigMaps that pods refer to; Secrets are not read."""
+    return [
+        permission.sentence(verb, one.namespace, one.name)
+        for one in dict.fromkeys(objects)
+        if one.kind is ConfigKind.CONFIG_MAP
+        for permission in CONFIG_PERMISSIONS
+        for verb in permission.verbs
+        if await account.may(verb, permission.group, permission.resource, one.namespace, one.name) is False
+    ]
 
 
 async def missing_delegations(account: Rights) -> Sequence[str]:

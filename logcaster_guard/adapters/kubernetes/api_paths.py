@@ -29,6 +29,8 @@ RESOURCES: Mapping[Kind, Resource] = {
     Kind.STATEFUL_SET: Resource("apps", "v1", "statefulsets"),
     Kind.DAEMON_SET: Resource("apps", "v1", "daemonsets"),
     Kind.CONTROLLER_REVISION: Resource("apps", "v1", "controllerrevisions"),
+    Kind.JOB: Resource("batch", "v1", "jobs"),
+    Kind.CRON_JOB: Resource("batch", "v1", "cronjobs"),
     Kind.POD: Resource("", "v1", "pods"),
     Kind.SERVICE: Resource("", "v1", "services"),
     Kind.AUTOSCALER: Resource("autoscaling", "v2", "horizontalpodautoscalers"),

@@ -47,6 +47,7 @@ class Guardrail(StrEnum):
     NO_JOURNAL = "no_journal"
     GITOPS_OWNER = "gitops_owner"
     SELECTOR_CHANGED = "selector_changed"
+    CONFIGURATION = "configuration"
     STRATEGY_UNFIT = "strategy_unfit"
     DRY_RUN = "dry_run"
 

@@ -36,7 +36,7 @@ ANSWER_VALID_FOR = timedelta(minutes=10)
 MARK_VALID_FOR = timedelta(minutes=10)
 ROLLBACK_VALID_FOR = timedelta(minutes=5)
 
-ASKABLE = (Action.IMMEDIATE, Action.GRADUAL, Action.BLUE_GREEN, Action.ENV)
+ASKABLE = (Action.IMMEDIATE, Action.GRADUAL, Action.BLUE_GREEN, Action.ENV, Action.CONFIG)
 """The ways back that a person can ask for."""
 BEST = "-"
 """Stands in the annotation for the best release there is."""

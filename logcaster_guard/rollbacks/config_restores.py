@@ -1,0 +1,286 @@
+"""Configuration that comes back with a release: what of it differs, what may be put back, and which pods to replace."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from logcaster_guard.domain import configuration_reasons as reasons
+from logcaster_guard.domain.configuration import restoring
+from logcaster_guard.domain.configuration.content import NoContent, content_of, fingerprint_of, part
+from logcaster_guard.domain.configuration.followed import never_followed
+from logcaster_guard.domain.configuration.object_writers import written_by_others
+from logcaster_guard.domain.configuration.references import (
+    ConfigKind,
+    ConfigObject,
+    ConfigReference,
+    named_in_settings,
+    references_of,
+)
+from logcaster_guard.domain.configuration.restoring import KeyChange
+from logcaster_guard.domain.errors import BlobMissing, NotFound, Rejected
+from logcaster_guard.domain.guardrails import Guardrail
+from logcaster_guard.domain.ledger import Record
+from logcaster_guard.domain.message import Message
+from logcaster_guard.domain.releases import Release
+from logcaster_guard.domain.rights import CONFIG_ROLE
+from logcaster_guard.domain.rules import Incomplete, Shared
+from logcaster_guard.domain.steps import Plan
+from logcaster_guard.domain.workload import Workload, annotations_of, revisions_of
+from logcaster_guard.ports import Kind
+from logcaster_guard.rollbacks.not_applicable import NotApplicable
+from logcaster_guard.rollbacks.way_back import PlanningPorts, Request
+from logcaster_guard.steps.restore_config_map import RestoreConfigMap
+
+Json = Mapping[str, Any]
+
+_FORBIDDEN = 403
+_SHOWN = 5
+"""Others that a refusal names."""
+
+_USERS = (Kind.DEPLOYMENT, Kind.STATEFUL_SET, Kind.DAEMON_SET, Kind.JOB, Kind.CRON_JOB, Kind.POD)
+"""What may refer to a ConfigMap."""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedConfigMap:
+    """A ConfigMap as the good release's pods read it (None: it was absent), and as it is now (None: it is gone).
+
+    `digest` names the blob of what was saved. `references` is what reads it.
+    """
+
+    object: ConfigObject
+    digest: str
+    saved: dict[str, Any] | None
+    live: Json | None
+    references: tuple[ConfigReference, ...]
+
+    @property
+    def differs(self) -> bool:
+        """Whether some container would find something else in it than was found in what was saved."""
+        then, now = _found(self.saved), _found(self.live)
+        return any(part(r, then) != part(r, now) for r in self.references)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFacts:
+    """What the good release's pods read, and what is there now.
+
+    `unread` are objects of which one or the other is not known. `users` are raw workloads and pods by kind, `unlisted`
+    the kinds that may not be listed, and `replica_sets` those of the namespace: all of them only where something
+    differs.
+    """
+
+    objects: tuple[SavedConfigMap, ...] = ()
+    unread: tuple[ConfigObject, ...] = ()
+    users: Mapping[str, Sequence[Json]] = field(default_factory=dict)
+    unlisted: tuple[str, ...] = ()
+    replica_sets: Sequence[Json] = ()
+
+    @property
+    def differing(self) -> Sequence[SavedConfigMap]:
+        """What holds something else now."""
+        return [found for found in self.objects if found.differs]
+
+
+@dataclass(frozen=True, slots=True)
+class Restores:
+    """The steps that put configuration back, and what stays as it is; `complete`: nothing that is known to differ."""
+
+    steps: tuple[RestoreConfigMap, ...] = ()
+    unrestored: tuple[Message, ...] = ()
+    complete: bool = True
+
+
+async def gather(request: Request, record: Record, template: Json, ports: PlanningPorts) -> ConfigFacts:
+    """Look at what `record` was kept with, for pods of this template. Raises `ClusterError`.
+
+    Nothing is looked at for a release whose configuration is not known.
+    """
+    if not record.contents:
+        return ConfigFacts()
+    namespace = request.target.namespace
+    references = references_of(template, namespace)
+    objects, unread = list[SavedConfigMap](), list[ConfigObject]()
+    for one in sorted({r.object for r in references} | {o for o in map(_called, record.contents) if o is not None}):
+        own = tuple(r for r in references if r.object == one) or (named_in_settings(one),)
+        live = await _live(one, ports)
+        if live is not None and live is not NoContent.UNREADABLE and never_followed(one.kind, live) is not None:
+            continue
+        found = None if live is NoContent.UNREADABLE else await _saved(one, record, ports)
+        if found is None or live is NoContent.UNREADABLE:
+            unread.append(one)
+        else:
+            objects.append(SavedConfigMap(one, *found, live, own))
+    facts = ConfigFacts(tuple(objects), tuple(unread))
+    return await _with_users(facts, namespace, ports) if facts.differing else facts
+
+
+async def _live(one: ConfigObject, ports: PlanningPorts) -> Json | Literal[NoContent.UNREADABLE] | None:
+    """What is there now; None if nothing is."""
+    if one.kind is not ConfigKind.CONFIG_MAP:
+        return NoContent.UNREADABLE
+    try:
+        return await ports.found(Kind.CONFIG_MAP, one.namespace, one.name)
+    except Rejected as error:
+        if error.status != _FORBIDDEN:
+            raise
+        return NoContent.UNREADABLE
+
+
+async def _saved(one: ConfigObject, record: Record, ports: PlanningPorts) -> tuple[str, dict[str, Any] | None] | None:
+    """The digest of what was saved, and that (None: it was absent); None where nothing was, or it is lost."""
+    digest = record.contents.get(str(one))
+    try:
+        return None if digest is None else (digest, json.loads(await ports.blobs.get(digest)) if digest else None)
+    except BlobMissing:
+        return None
+
+
+async def _with_users(facts: ConfigFacts, namespace: str, ports: PlanningPorts) -> ConfigFacts:
+    users: dict[str, Sequence[Json]] = {}
+    unlisted: list[str] = []
+    for kind in _USERS:
+        try:
+            users[kind] = await ports.cluster.list(kind, namespace)
+        except NotFound:
+            # An API server that does not serve the kind has none of it.
+            users[kind] = ()
+        except Rejected as error:
+            if error.status != _FORBIDDEN:
+                raise
+            unlisted.append(kind)
+    sets = await ports.cluster.list(Kind.REPLICA_SET, namespace)
+    return ConfigFacts(facts.objects, facts.unread, users, tuple(unlisted), sets)
+
+
+def restores(request: Request, facts: ConfigFacts) -> Restores | NotApplicable:
+    """What puts the differing objects back, or why that is refused."""
+    steps, stays = list[RestoreConfigMap](), list[Message]()
+    for found in facts.differing:
+        why = _objection(request, facts, found)
+        if why is not None:
+            stays.append(why)
+        elif found.saved is not None:
+            uid = "" if found.live is None else str(found.live["metadata"]["uid"])
+            changes = restoring.changes(found.live, found.saved)
+            steps.append(RestoreConfigMap(found.object.name, uid, found.digest, changes))
+    if stays and request.policy.config.incomplete is Incomplete.REFUSE:
+        return NotApplicable(tuple(stays), Guardrail.CONFIGURATION)
+    unread = [reasons.ConfigUnread(str(one)) for one in facts.unread]
+    return Restores(tuple(steps), (*map(reasons.ConfigStays, stays), *unread), complete=not stays)
+
+
+def restarts(workload: Workload, written: Release, facts: ConfigFacts, *, restored: bool) -> bool:
+    """Whether pods that may have read the other configuration would go on, unless the template is stamped.
+
+    `written` is what the template becomes, `restored` whether an object is put back before.
+    """
+    notes = annotations_of(written.template)
+    if written.hash == workload.hash:
+        return bool(notes == annotations_of(workload.template))
+    if not restored:
+        return False
+    if workload.kind != Kind.DEPLOYMENT:
+        return not workload.rolled_out
+    again = {
+        r.uid
+        for r in revisions_of(workload, facts.replica_sets)
+        if r.hash == written.hash and annotations_of(r.template) == notes
+    }
+    return any(
+        _owners(pod) & again for pod in facts.users.get(Kind.POD, ()) if "deletionTimestamp" not in pod["metadata"]
+    )
+
+
+def beside(request: Request, destination: Record, facts: ConfigFacts) -> Restores | NotApplicable:
+    """What a way back leaves as it is that starts good pods beside the bad ones, or why it does not apply.
+
+    Both read what is there now: nothing can be put back before the bad ones are gone.
+    """
+    restored = restores(request, facts)
+    if isinstance(restored, NotApplicable):
+        return restored
+    if restored.steps or destination.template == request.workload.hash:
+        return NotApplicable((reasons.ConfigDiffers(tuple(str(found.object) for found in facts.differing)),))
+    return restored
+
+
+def differences(plan: Plan) -> Sequence[str]:
+    """A line for each key that the plan gives another value: `-` it goes, `+` it comes, `~` it becomes another.
+
+    Of values only their sizes are shown: a ConfigMap may hold a secret too.
+    """
+    steps = (step for step in plan.steps if isinstance(step, RestoreConfigMap))
+    return [
+        f"{change.mark[0]} {Kind.CONFIG_MAP} {plan.namespace}/{step.name}[{change.key}]: {_sizes(change)}"
+        for step in steps
+        for change in step.changes
+    ]
+
+
+def _sizes(change: KeyChange) -> str:
+    known = [f"{size} bytes" for size in (change.before, change.after) if size is not None]
+    return " → ".join(known)
+
+
+def _objection(request: Request, facts: ConfigFacts, found: SavedConfigMap) -> Message | None:
+    """Why this object is not put back; None if it is."""
+    name, policy = str(found.object), request.policy
+    if found.saved is None:
+        return reasons.ConfigWasAbsent(name)
+    wanted = request.target.gitops or policy.gitops
+    others = written_by_others(found.live or found.saved, request.workload.raw, wanted, policy.argocd_namespace)
+    if others is not None:
+        return others
+    if found.saved.get("immutable") or (found.live or {}).get("immutable"):
+        return reasons.ConfigImmutable(name)
+    if policy.config.shared is Shared.RESTORE:
+        return None
+    users = sorted(set(_users(request, facts, found.object)))
+    if users:
+        return reasons.ConfigShared(name, tuple(users[:_SHOWN]), max(0, len(users) - _SHOWN))
+    if facts.unlisted:
+        return reasons.ConfigUsersUnknown(name, facts.unlisted, found.object.namespace, CONFIG_ROLE)
+    return None
+
+
+def _users(request: Request, facts: ConfigFacts, one: ConfigObject) -> Iterator[str]:
+    """Who else refers to it: not the workload itself, and none of its pods."""
+    workload = request.workload
+    own = {workload.uid, *(str(r["metadata"]["uid"]) for r in facts.replica_sets if workload.uid in _owners(r))}
+    for kind, items in facts.users.items():
+        for raw in items:
+            if raw["metadata"].get("uid") in own or _owners(raw) & own:
+                continue
+            if any(
+                r.object == one for template in _templates(kind, raw) for r in references_of(template, one.namespace)
+            ):
+                yield f"{kind} {raw['metadata']['name']}"
+
+
+def _templates(kind: str, raw: Json) -> Iterable[Json]:
+    spec = raw.get("spec") or {}
+    if kind == Kind.POD:
+        return [raw]
+    job = (spec.get("jobTemplate") or {}).get("spec") or {} if kind == Kind.CRON_JOB else spec
+    return [job.get("template") or {}]
+
+
+def _owners(raw: Json) -> set[str]:
+    return {str(o.get("uid")) for o in raw["metadata"].get("ownerReferences") or [] if o.get("controller")}
+
+
+def _found(raw: Json | None) -> Any:  # noqa: ANN401 - a `Found`
+    if raw is None:
+        return NoContent.ABSENT
+    return fingerprint_of(ConfigKind.CONFIG_MAP, content_of(ConfigKind.CONFIG_MAP, raw), None)
+
+
+def _called(text: str) -> ConfigObject | None:
+    """The object that a record's contents call so; None for what is none."""
+    kind, _, place = text.partition(" ")
+    namespace, _, name = place.partition("/")
+    return ConfigObject(ConfigKind(kind), namespace, name) if kind in set(ConfigKind) and name else None
