@@ -12,9 +12,12 @@ from logcaster_guard.domain.configuration.content import Concealed, DigestKey
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.events import Event
 from logcaster_guard.domain.leadership import Record
+from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.notices import Delivery, Notice
 from logcaster_guard.domain.ownership import PodGroup, Roster
 from logcaster_guard.domain.signals import History, NoData, Reading, Signal, SourceError, SourceName, Target
+from logcaster_guard.messages.record_faults import FlawFound
+from logcaster_guard.messages.texts import english
 
 Json = dict[str, Any]
 
@@ -282,14 +285,17 @@ class Flaw:
 
     stream: str
     seq: int
-    found: str
-    remedy: str
+    found: Reason
+    remedy: Reason
+
+    @property
+    def told(self) -> Message:
+        """In one line."""
+        return FlawFound(self.stream, self.seq, self.found, self.remedy)
 
     def __str__(self) -> str:
-        """In one line."""
-        seq = f", seq {self.seq}" if self.seq else ""
-        where = f"stream {self.stream}{seq}: " if self.stream else ""
-        return f"{where}{self.found}; {self.remedy}"
+        """The same in English."""
+        return english().text(self.told)
 
 
 @dataclass(frozen=True, slots=True)

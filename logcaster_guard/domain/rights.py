@@ -16,6 +16,7 @@ GRADUAL_ROLE = "deploy/components/gradual"
 SWITCHING_ROLE = "deploy/components/blue-green"
 OWNER_ROLE = "deploy/components/gitops"
 CONFIG_ROLE = "deploy/components/config"
+COPIES_ROLE = "deploy/components/config-copies"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from logcaster_guard.messages import exchange_faults as exchanges
 from logcaster_guard.messages import guard_headlines as guard
 from logcaster_guard.messages import journal_faults as journals
 from logcaster_guard.messages import reading_faults as readings
+from logcaster_guard.messages import record_faults as records
 from logcaster_guard.messages import run_headlines as runs
 
 MESSAGES: tuple[type[Message], ...] = (
@@ -142,6 +143,7 @@ MESSAGES: tuple[type[Message], ...] = (
     reasons.MarkedBad,
     reasons.UndoLeft,
     reasons.ResumeOwner,
+    reasons.DeleteCopy,
     reasons.DeleteHelper,
     reasons.DeleteEnvironment,
     reasons.GiveSelectorBack,
@@ -179,6 +181,8 @@ MESSAGES: tuple[type[Message], ...] = (
     theirs.WorkloadGone,
     theirs.HelperScaled,
     theirs.HelperDeleted,
+    theirs.CopyGone,
+    theirs.CopyNotOurs,
     theirs.AnotherInItsPlace,
     steps.RolloutIncomplete,
     steps.RecoveryNotShown,
@@ -309,6 +313,8 @@ MESSAGES: tuple[type[Message], ...] = (
     seen.PodsWell,
     seen.NoPodReady,
     seen.NoHelper,
+    seen.PodsLeft,
+    seen.StillRead,
     seen.EarlierOneLeaves,
     seen.IsThere,
     seen.IsNotThere,
@@ -568,6 +574,8 @@ MESSAGES: tuple[type[Message], ...] = (
     lines.ToAwaitHelper,
     lines.ToAwaitRollout,
     lines.ToCheckEnvironment,
+    lines.ToAwaitStopped,
+    lines.ToCopyConfigMap,
     lines.ToCreateHelper,
     lines.ToDeleteStuckPods,
     lines.ToJudgeEnvironment,
@@ -592,4 +600,30 @@ MESSAGES: tuple[type[Message], ...] = (
     promql.PlaceholderUnknown,
     promql.HoldsBacktick,
     promql.OutsideQuotes,
+    records.NotJson,
+    records.NotAnObject,
+    records.EventUnknown,
+    records.EventNewer,
+    records.EventMisfit,
+    records.KindUnknown,
+    records.InstantNaive,
+    records.EventUnread,
+    records.EventUnfollowing,
+    records.SecretForeign,
+    records.SecretOfVersion,
+    records.SecretOfAnother,
+    records.SecretDamaged,
+    records.KeyLength,
+    records.HoldsAnotherBlob,
+    records.ContentOdd,
+    records.HoldsAnotherPart,
+    records.EndsElsewhere,
+    records.PartMissing,
+    records.PartUnfollowing,
+    records.DamagedAt,
+    records.BlobUnknown,
+    records.BlobLacking,
+    records.ToDo,
+    records.FoundAndRemedy,
+    records.FlawFound,
 )

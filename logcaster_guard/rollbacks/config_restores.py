@@ -196,9 +196,9 @@ def restarts(workload: Workload, written: Release, facts: ConfigFacts, *, restor
 
 
 def beside(request: Request, destination: Record, facts: ConfigFacts) -> Restores | NotApplicable:
-    """What a way back leaves as it is that starts good pods beside the bad ones, or why it does not apply.
+    """What a way back leaves as it is whose good pods read what the bad ones read, or why it does not apply.
 
-    Both read what is there now: nothing can be put back before the bad ones are gone.
+    Nothing can be put back before the bad ones are gone.
     """
     restored = restores(request, facts)
     if isinstance(restored, NotApplicable):

@@ -22,6 +22,7 @@ from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.theirs import AnotherInItsPlace, HelperDeleted, HelperScaled, WorkloadGone
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Cluster, Json, Kind
+from logcaster_guard.steps.copy_config_map import missing_copy
 from logcaster_guard.steps.observe import (
     both,
     deployment_called,
@@ -37,11 +38,18 @@ class HelperHandler:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    async def _seen(self, run: Run, helper: str) -> ExternalChange | Unclear | tuple[Workload, Workload | None]:
-        """Production and the helper, if nothing of somebody else's speaks against going on."""
+    async def _seen(
+        self, run: Run, helper: str, *, starts: bool = True
+    ) -> ExternalChange | Unclear | tuple[Workload, Workload | None]:
+        """Production and the helper, if nothing of somebody else's speaks against going on.
+
+        `starts`: its pods are still to start, and need what they start with.
+        """
         try:
             workload, service = await both(self._cluster, run)
             theirs = external_change(run, workload, service)
+            if theirs is None and starts:
+                theirs = await missing_copy(self._cluster, run)
             if theirs is not None or workload is None:
                 return ExternalChange(theirs or WorkloadGone("the Deployment"))
             return workload, await deployment_called(self._cluster, run, helper)

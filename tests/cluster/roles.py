@@ -30,6 +30,8 @@ OF_TARGETS = rules_in(*TARGETS)
 """All that targets of any kind need, whatever way they are rolled back; for objects that are called as they ship."""
 CONFIG_ROLE = rules_in("components/config/rbac.yaml")
 """What it takes to follow the ConfigMaps of a target, and to put them back."""
+COPIES_ROLE = rules_in("components/config-copies/rbac.yaml")
+"""What it takes beside that where pods of the good release start before the bad ones are gone."""
 
 
 def on_config_maps(names: Mapping[str, str]) -> Sequence[Json]:

@@ -14,6 +14,9 @@ from tests.cluster.matrix import ROWS, shared
 from tests.cluster.scene import Scene
 from tests.matrix.board import Board, Ground, Play, Result, Setting, named
 
+CREATES = ("create Deployment", "create ConfigMap")
+"""What may be made too late."""
+
 
 def board(case: Case, minimum: int | None) -> Board:
     """Every crash of one case."""
@@ -41,7 +44,7 @@ async def _played(setting: Setting, cell: Cell) -> Result:
         await scene.life(None)
         if cell.moment is Moment.LATE and tape.dead.is_set() and await _arrives(tape):
             # What may still be created is cleared away by whoever guards then.
-            if cell.point.what != "create Deployment":
+            if cell.point.what not in CREATES:
                 faults.append("a request of the dead guard took effect")
             await scene.swept()
         facts = await scene.facts()
@@ -53,7 +56,7 @@ async def _played(setting: Setting, cell: Cell) -> Result:
 
 def _cleared_away(cell: Cell) -> bool:
     """Whether something was created too late, and deleted: two writes more."""
-    return cell == Cell(Point("create Deployment", 1), Moment.LATE)
+    return cell in {Cell(Point(what, 1), Moment.LATE) for what in CREATES}
 
 
 async def _arrives(tape: Tape) -> bool:

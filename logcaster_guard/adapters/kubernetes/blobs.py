@@ -31,6 +31,7 @@ from logcaster_guard.messages.journal_faults import (
     ForeignSecret,
     NoDigest,
 )
+from logcaster_guard.messages.record_faults import HoldsAnotherBlob
 from logcaster_guard.messages.texts import failure
 from logcaster_guard.ports import Cluster, Json, Kind
 
@@ -242,7 +243,7 @@ class KubernetesBlobs:
             await self._cluster.get(Kind.SECRET, self._place.namespace, name), self._keeps
         )
         if (header["digest"], header["part"]) != (digest, index):
-            raise damaged(name, "it holds another blob")
+            raise damaged(name, HoldsAnotherBlob())
         return header, data[_CONTENT]
 
     async def _listed(self) -> Sequence[Json]:

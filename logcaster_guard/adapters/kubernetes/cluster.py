@@ -207,7 +207,7 @@ class KubernetesCluster:
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, resource_version: str | None) -> None:
         """Foreground deletion with preconditions; raises `Conflict` when they no longer hold.
 
-        A Secret, which nothing depends on, is gone at once.
+        A Secret or ConfigMap, which nothing depends on, is gone at once.
         The transport may send it twice when a kept connection turns out to be dead; the uid makes that harmless.
         """
         preconditions = {"uid": uid} | ({"resourceVersion": resource_version} if resource_version else {})
@@ -215,7 +215,7 @@ class KubernetesCluster:
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "preconditions": preconditions,
-            "propagationPolicy": "Background" if kind is Kind.SECRET else "Foreground",
+            "propagationPolicy": "Background" if kind in {Kind.SECRET, Kind.CONFIG_MAP} else "Foreground",
         }
         what = _about(Verb.DELETE, kind, namespace, name)
         path = _filled(RESOURCES[kind].path + "/{name}", what, namespace=namespace, name=name)

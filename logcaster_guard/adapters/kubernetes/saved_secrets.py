@@ -19,6 +19,7 @@ from logcaster_guard.domain.configuration.content import Concealed, DigestKey
 from logcaster_guard.domain.configuration.kept import KeptSecret, kept_secret
 from logcaster_guard.domain.errors import BlobMissing, Conflict, JournalUnavailable, NotFound
 from logcaster_guard.messages.journal_faults import BlobsUnreached, NoDigest
+from logcaster_guard.messages.record_faults import KeyLength
 from logcaster_guard.messages.texts import failure
 from logcaster_guard.ports import Cluster, Json, Kind
 
@@ -98,9 +99,9 @@ class KubernetesSavedSecrets:
             try:
                 found = place.opened(await self._read_or_made(place), KEEPS_KEY)[1].get(_KEY, b"")
                 if len(found) != _KEY_BYTES:
-                    raise damaged(_name(place), f"the key has {len(found)} bytes")
+                    raise damaged(_name(place), KeyLength(len(found)))
             except Untrusted as error:
-                raise failure(JournalUnavailable, BlobsUnreached(str(place), str(error))) from None
+                raise failure(JournalUnavailable, BlobsUnreached(str(place), error.reason)) from None
             self._keys[namespace] = DigestKey(Concealed(found))
         return self._keys[namespace]
 
