@@ -80,7 +80,8 @@ def _target(target: Json, problems: Sequence[Json]) -> Iterator[Text | Table]:
 
 def _configuration(found: Json) -> Iterator[Text]:
     """Nothing where the pods refer to nothing."""
-    objects, words = ", ".join(found["objects"]), found["state"].replace("_", " ")
+    differing = [*found["objects"], *(["annotations checksum/…"] if found["checksums_differ"] else [])]
+    objects, words = ", ".join(differing), found["state"].replace("_", " ")
     if found["digest"]:
         yield plain(f"  config     {words}: {found['digest'][:12]}")
     elif found["digest"] is None:

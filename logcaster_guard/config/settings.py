@@ -86,7 +86,9 @@ def _settings(file: SettingsFile) -> Settings:
         limits=Limits(**file.limits.model_dump()),
         ledger=LedgerPolicy(**file.ledger.model_dump()),
         snapshots=SnapshotPolicy(**file.snapshots.model_dump()),
-        config=ConfigPolicy(**file.config.model_dump()),
+        config=ConfigPolicy(
+            **file.config.model_dump(exclude={"objects"}), objects=MappingProxyType(dict(file.config.objects))
+        ),
         verify=VerifyPolicy(**file.verify.model_dump()),
         rollout=RolloutPolicy(**file.rollout.model_dump()),
         gradual=GradualPolicy(**file.gradual.model_dump()),

@@ -77,13 +77,20 @@ class ConfigurationFollower:
         await self._objects.save(wanted)
         self._workload = workload
         await self._pods.look(workload)
-        for one in self.known.started_since_last_look():
-            await self._objects.confirm(one)
+        await self._confirm()
         await self._look_back(workload)
         self._tell_readers()
         await self._tell_pending(workload)
         followed = [f for f in map(self._objects.of, wanted) if f is not None]
         await self._memory.keep(followed, self._pods.seen, self.known.state)
+
+    async def _confirm(self) -> None:
+        """Where a container was started since, show that its objects stood still; else it stays unclear."""
+        for one in self.known.started_since_last_look():
+            followed = self._objects.of(one)
+            if followed is not None and not followed.fault:
+                with contextlib.suppress(ClusterError):
+                    await self._objects.confirm(one)
 
     async def _look_back(self, workload: Workload) -> None:
         """Where it is unclear who has read an edit, ask which pods there were at that moment; once for each edit."""

@@ -14,7 +14,7 @@ from logcaster_guard import __version__, messages
 from logcaster_guard.adapters.logs import scrubbed
 from logcaster_guard.domain.attribution import Attribution
 from logcaster_guard.domain.conditions import Verdict
-from logcaster_guard.domain.configuration.release_configuration import Known
+from logcaster_guard.domain.configuration.release_configuration import InTransition, Known
 from logcaster_guard.domain.evidence import evidence
 from logcaster_guard.domain.guardrails import Refusal
 from logcaster_guard.domain.inbox.commands import Heard
@@ -129,6 +129,7 @@ def _configuration(target: TargetStatus) -> Json | None:
         "state": found.word,
         "digest": state.configuration if isinstance(state, Known) else None,
         "objects": [] if isinstance(state, Known) else list(map(str, state.objects)),
+        "checksums_differ": isinstance(state, InTransition) and state.checksums,
         "pending": [{"object": str(p.edit.object), "keys": p.keys, "since": p.since} for p in found.pending],
         "unreadable": [{"object": str(o.object), "reason": o.reason} for o in found.left_out if o.followed],
         "not_followed": [{"object": str(o.object), "reason": o.reason} for o in found.left_out if not o.followed],
