@@ -275,6 +275,11 @@ def it_is_read_by(*pods: str) -> Act:
     return read
 
 
+def sealed(made: Bench) -> None:
+    """What is immutable cannot be put back under its name."""
+    made.cluster.change(Kind.CONFIG_MAP, "app", lambda found: found.update(immutable=True))
+
+
 def window(start: int, end: int, *targets: str) -> Mapping[str, Any]:
     of = frozenset(targets) if targets else None
     daily = MaintenanceWindow("upkeep", frozenset(range(7)), time(start), time(end), UTC, of)
@@ -343,6 +348,10 @@ ROWS: Mapping[Guardrail, Row] = {
     Guardrail.STRATEGY_UNFIT: Row(
         options={**BY_SWITCH, "policy": Policy(blue_green=BlueGreenPolicy(otherwise=Action.IMMEDIATE))},
         refused={"policy": Policy(blue_green=BlueGreenPolicy(otherwise=Action.ALERT_ONLY))},
+    ),
+    Guardrail.CONFIGURATION: Row(
+        fact=each(it_is_read_by("a", "b"), sealed), otherwise=it_is_read_by("a", "b"), when="then",
+        roll=an_edit_follows,
     ),
     Guardrail.DRY_RUN: Row(refused={"policy": Policy(dry_run=True)}),
 }  # fmt: skip
