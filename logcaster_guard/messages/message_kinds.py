@@ -456,6 +456,7 @@ MESSAGES: tuple[type[Message], ...] = (
     configuration.ConfigDiffers,
     configuration.ConfigNothingDiffers,
     configuration.ConfigUnknown,
+    configuration.ConfigWouldBeBad,
     configuration.ConfigUnread,
     configuration.ConfigStays,
     plans.SwitchesEnvironments,
