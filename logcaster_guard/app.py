@@ -17,6 +17,7 @@ from logcaster_guard.adapters import logs
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.kubernetes.access import (
     missing_delegations,
+    missing_for_configuration,
     missing_for_journal,
     missing_for_lease,
     missing_for_owners,
@@ -38,16 +39,20 @@ from logcaster_guard.config import named_files
 from logcaster_guard.config.loading import Loaded
 from logcaster_guard.config.sections import JournalSection
 from logcaster_guard.config.settings import Settings
+from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject, objects_of, references_of
 from logcaster_guard.domain.errors import (
     ClusterError,
     ConfigurationError,
     JournalUnavailable,
+    NotFound,
+    Rejected,
     SecretUnreadable,
 )
 from logcaster_guard.domain.leadership import Terms
 from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.signals import SourceName
+from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.gitops_owners import to_suspend
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.engine.leader_elector import LeaderElector
@@ -99,6 +104,7 @@ async def built(loaded: Loaded, *, clock: Clock | None = None, by_hand: bool = F
                 rights=cluster,
                 watches=KubernetesWatches(cluster, clock),
                 listings=cluster,
+                saved_secrets=stores.saved_secrets_of(settings, cluster),
             ),
             authority=_authority(settings, cluster, clock),
             own_pod=None if settings.sidecar else own_pod,
@@ -271,6 +277,8 @@ async def _tell_missing_permissions(cluster: KubernetesCluster, loaded: Loaded) 
         missing = list(await missing_permissions(cluster, settings.targets, gradual=gradual))
         found = [await to_suspend(cluster, target, settings.policy) for target in settings.targets]
         missing += await missing_for_owners(cluster, chain.from_iterable(found))
+        referred = await _referred(cluster, settings)
+        missing += await missing_for_configuration(cluster, referred, stores.secrets_kept_in(settings))
         if stores.in_cluster(settings.journal):
             missing += await missing_for_journal(cluster, settings.journal.namespace)
         if lease is not None:
@@ -281,3 +289,16 @@ async def _tell_missing_permissions(cluster: KubernetesCluster, loaded: Loaded) 
             log.warning("permission.missing", detail=sentence)
     except ClusterError as error:
         log.warning("cluster.unreachable", detail=str(error))
+
+
+async def _referred(cluster: Cluster, settings: Settings) -> Sequence[ConfigObject]:
+    """What the targets' pods refer to now, and what settings name besides; a workload that is not there has nothing."""
+    found: list[ConfigObject] = []
+    for target in settings.targets:
+        named = settings.policy.config.objects.get(target.name, ())
+        found += [ConfigObject(ConfigKind.CONFIG_MAP, target.namespace, name) for name in named]
+        for name in target.environments.values() or [target.deployment]:
+            with contextlib.suppress(NotFound, Rejected):
+                workload = Workload(await cluster.get(Kind(target.kind), target.namespace, name))
+                found += objects_of(references_of(workload.template, target.namespace))
+    return found

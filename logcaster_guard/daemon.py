@@ -19,11 +19,13 @@ from logcaster_guard.adapters import logs
 from logcaster_guard.adapters.threads import DaemonThreads
 from logcaster_guard.app import built, check_taken_up, gate_of, texts_of
 from logcaster_guard.config.differences import changed_keys
-from logcaster_guard.config.loading import Loaded, load
+from logcaster_guard.config.loading import Faults, Loaded, load
 from logcaster_guard.config.mounted import fingerprint
 from logcaster_guard.domain.errors import ClusterError, ConfigurationError, JournalUnavailable
+from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.rules import difference
 from logcaster_guard.engine.guard import Guard
+from logcaster_guard.messages.texts import phrase
 from logcaster_guard.web.server import serving
 
 _LOOK_AT_FILES = 0.5
@@ -136,7 +138,7 @@ class Daemon:
             self._seen = now
             faults = await _faults_of(found, loaded)
             if faults or isinstance(found, list):
-                await guard.refuse_reload(faults)
+                await guard.refuse_reload(faults, texts_of(loaded.settings))
             elif found.settings != loaded.settings:
                 await guard.settings_changed(changed_keys(loaded.settings, found.settings), found.rules)
                 return found
@@ -148,17 +150,17 @@ class Daemon:
             asked = False
 
 
-async def _faults_of(found: Loaded | list[Any], before: Loaded) -> Sequence[str]:
+async def _faults_of(found: Loaded | Faults, before: Loaded) -> Sequence[Reason]:
     """Why this configuration cannot be taken up, in sentences."""
     if isinstance(found, list):
-        return [str(fault) for fault in found]
+        return [fault.told for fault in found]
     if not found.rules:
-        return ["found no rules; allowed files with rollback_triggers"]
+        return [phrase("check.no_rules")]
     if found.settings != before.settings:
         try:
             await check_taken_up(found.settings, before.settings)
         except (ConfigurationError, ClusterError, JournalUnavailable) as error:
-            return [str(error)]
+            return [error.reason]
     return []
 
 

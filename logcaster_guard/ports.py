@@ -8,12 +8,16 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
+from logcaster_guard.domain.configuration.content import Concealed, DigestKey
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.events import Event
 from logcaster_guard.domain.leadership import Record
+from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.notices import Delivery, Notice
 from logcaster_guard.domain.ownership import Roster
 from logcaster_guard.domain.signals import History, NoData, Reading, Signal, SourceError, SourceName, Target
+from logcaster_guard.messages.record_faults import FlawFound
+from logcaster_guard.messages.texts import english
 
 Json = dict[str, Any]
 
@@ -286,14 +290,17 @@ class Flaw:
 
     stream: str
     seq: int
-    found: str
-    remedy: str
+    found: Reason
+    remedy: Reason
+
+    @property
+    def told(self) -> Message:
+        """In one line."""
+        return FlawFound(self.stream, self.seq, self.found, self.remedy)
 
     def __str__(self) -> str:
-        """In one line."""
-        seq = f", seq {self.seq}" if self.seq else ""
-        where = f"stream {self.stream}{seq}: " if self.stream else ""
-        return f"{where}{self.found}; {self.remedy}"
+        """The same in English."""
+        return english().text(self.told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,6 +363,32 @@ class Blobs(ReadableBlobs, Protocol):
 
     async def keep_only(self, digests: Collection[str], *, older_than: float) -> int:
         """Remove every other blob that was written more than `older_than` seconds ago; returns how many."""
+
+
+class SavedSecrets(Protocol):
+    """Versions of Secrets, kept where nobody can read them who may not read Secrets, each under a keyed digest."""
+
+    async def key(self, namespace: str) -> DigestKey:
+        """The key of all digests that concern Secrets of this namespace.
+
+        It is made once; a guard that finds it gone has another. Raises a `ClusterError`, and `JournalUnavailable` where
+        what stands in its place is none.
+        """
+
+    async def put(self, namespace: str, content: Concealed) -> str:
+        """Keep what a Secret of this namespace held, durably; returns the place (`domain.configuration.kept`).
+
+        Raises as `key`, and `JournalUnavailable` where it could not be kept.
+        """
+
+    async def get(self, place: str) -> Concealed:
+        """What is kept in that place, checked by its digest; raises `BlobMissing`, and as `key` does."""
+
+    async def keep_only(self, places: Collection[str], *, older_than: float) -> int:
+        """Remove what is in any other place and was kept more than `older_than` seconds ago; returns how many.
+
+        Raises `JournalUnavailable`.
+        """
 
 
 class Channel(Protocol):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,6 +20,9 @@ from tests.real.victoria_metrics import VictoriaMetrics
 settings.register_profile("people", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if presence.continuous_integration() else "people")
+
+# What is told without settings is in the language of the terminal: here English, whoever runs the tests.
+os.environ["LC_ALL"] = "C.UTF-8"
 
 USED_PLANE = pytest.StashKey[str]()
 RealControlPlane = control_plane.ControlPlane | attached.Attached

@@ -23,6 +23,7 @@ from logcaster_guard.config.loading import load
 from logcaster_guard.daemon import Daemon
 from logcaster_guard.domain.events import NoticeQueued
 from logcaster_guard.domain.notices import Notice
+from logcaster_guard.messages.guard_headlines import ConfigurationRefused
 from logcaster_guard.stores import CODEC
 from tests.real.control_plane import write_kubeconfig
 
@@ -136,6 +137,21 @@ async def test_an_edit_is_told_once_with_the_targets_that_it_concerns(running: R
         ("config.reloaded", "", "web", "shop/web, shop/till"),
         ("config.refused", "", "web", "shop/web, shop/till"),
     ]
+
+
+async def test_a_refused_edit_is_told_in_the_language_of_the_settings_in_force(running: Running) -> None:
+    korean = running.settings.read_text().replace("{events: false}", "{events: false, language: ko}")
+    running.settings.write_text(korean)
+    await running.until("config.settings_changed")
+    await running.until("guard.started")
+    running.rules.write_text(RULES.replace("restart_count", "restart_cuont"))
+    refused = await running.until("config.refused")
+    assert 'found the unknown signal "restart_cuont"; allowed the signals ' in refused["faults"][0]
+    await running.until("notice.queued", about="config.refused")
+    await stopped(running)
+    *_, notice = await running.notices()
+    assert isinstance(notice.message, ConfigurationRefused)
+    assert '발견: 알 수 없는 신호 "restart_cuont"; 허용: 신호 ' in notice.message.faults
 
 
 async def test_settings_that_change_are_told_by_their_keys(running: Running) -> None:

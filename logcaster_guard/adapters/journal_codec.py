@@ -26,6 +26,16 @@ from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.message import kind_of as kind_of_message
 from logcaster_guard.domain.notices import Notice
 from logcaster_guard.domain.steps import Step, kind_of
+from logcaster_guard.messages.record_faults import (
+    EventMisfit,
+    EventNewer,
+    EventUnknown,
+    InstantNaive,
+    KindUnknown,
+    NotAnObject,
+    NotJson,
+)
+from logcaster_guard.messages.texts import english
 
 VERSION = 2
 """The newest vocabulary that this version reads: 2 has messages, which stand where there was English text alone."""
@@ -40,7 +50,11 @@ _MESSAGE = "message"
 
 
 class Unreadable(ValueError):
-    """The text is not an event that this version knows; the message says why, without quoting values."""
+    """The text is not an event that this version knows; `reason` says why, without quoting values."""
+
+    def __init__(self, reason: Message) -> None:
+        super().__init__(english().text(reason))
+        self.reason = reason
 
 
 class EventCodec:
@@ -69,11 +83,11 @@ class EventCodec:
         written = _WRITTEN.match(text)
         name, rest = (written[1], f"{{{text[written.end() :]}") if written is not None else _opened(text)
         if name not in TYPES:
-            raise Unreadable(f"{name!r:.60} is no event type of this version")
+            raise Unreadable(EventUnknown(f"{name!r:.60}"))
         try:
             event: Event = self._validator(name).validate_json(f"[{rest}]")[0]
         except ValidationError as error:
-            raise Unreadable(_sentence(name, error)) from error
+            raise Unreadable(_misfit(name, error)) from error
         _require_aware(event)
         return event
 
@@ -129,29 +143,27 @@ def _opened(text: str) -> tuple[str, str]:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Unreadable("it is not JSON") from error
+        raise Unreadable(NotJson()) from error
     if not isinstance(document, dict):
-        raise Unreadable("it is not a JSON object")
+        raise Unreadable(NotAnObject())
     name, version = document.pop("type", None), document.pop("codec", 1)
     if version not in range(1, VERSION + 1):
-        raise Unreadable(
-            f"it is of a newer version of LogCaster Guard (event codec {version!r:.20}, and this one reads {VERSION})"
-        )
+        raise Unreadable(EventNewer(f"{version!r:.20}", VERSION))
     if not isinstance(name, str):
-        raise Unreadable(f"{name!r:.60} is no event type of this version")
+        raise Unreadable(EventUnknown(f"{name!r:.60}"))
     return name, json.dumps(document)
 
 
-def _sentence(name: str, error: ValidationError) -> str:
+def _misfit(name: str, error: ValidationError) -> Message:
     errors = error.errors(include_input=False, include_url=False)
     # Where text or a message may stand the message's own fault tells more.
     first = next((e for e in errors if e["loc"][-1:] != ("str",)), errors[0])
     if first["type"] == "json_invalid":
-        return "it is not JSON"
+        return NotJson()
     where = ".".join(str(part) for part in first["loc"][1:] if not str(part).startswith("tagged-union"))
     if first["type"] == "union_tag_invalid":
-        return f"{name} does not fit: {where}: {first['ctx']['tag']!r:.60} is no kind of this version"
-    return f"{name} does not fit: {where}: {first['msg']}"
+        return KindUnknown(name, where, f"{first['ctx']['tag']!r:.60}")
+    return EventMisfit(name, where, str(first["msg"]))
 
 
 def _schema(kind: type[Any]) -> Any:  # noqa: ANN401 - a core schema
@@ -202,7 +214,7 @@ def _require_aware(value: object) -> None:
         if not isinstance(part, datetime):
             _require_aware(part)
         elif part.tzinfo is None:
-            raise Unreadable(f"the instant {part.isoformat()} has no time zone")
+            raise Unreadable(InstantNaive(part.isoformat()))
 
 
 @cache

@@ -11,10 +11,8 @@ from pathlib import Path
 from logcaster_guard.adapters import sqlite_layout as layout
 from logcaster_guard.adapters.journal_codec import EventCodec, Unreadable
 from logcaster_guard.domain.errors import JournalUnavailable
+from logcaster_guard.messages.record_faults import EventUnfollowing, EventUnread, Remedy, ToDo
 from logcaster_guard.ports import Entry, Flaw, Inspected
-
-_DAMAGED = f"the file is damaged: {layout.RESTORE}"
-_ANOTHER_VERSION = "run the version that wrote it; nothing is lost"
 
 
 def inspect(codec: EventCodec, path: Path) -> Inspected:
@@ -32,12 +30,12 @@ def inspect(codec: EventCodec, path: Path) -> Inspected:
             before = last.get(stream, (0, layout.NO_DIGEST))
             last[stream] = (seq, digest)
             if not layout.follows(row, *before):
-                flaws.append(Flaw(stream, seq, f"it does not follow from seq {before[0]} as it was written", _DAMAGED))
+                flaws.append(Flaw(stream, seq, EventUnfollowing(before[0]), ToDo(Remedy.RESTORE_FILE)))
                 continue
             try:
                 entries.append(Entry(stream, seq, row[0], codec.decode(body)))
             except Unreadable as error:
-                flaws.append(Flaw(stream, seq, f"the event cannot be read: {error}", _ANOTHER_VERSION))
+                flaws.append(Flaw(stream, seq, EventUnread(error.reason), ToDo(Remedy.NOTHING_LOST)))
         return Inspected(entries, flaws)
 
 

@@ -155,7 +155,7 @@ def entry_of(codec: EventCodec, path: Path, row: Row) -> Entry:
     try:
         return Entry(stream=stream, seq=seq, position=position, event=codec.decode(body))
     except Unreadable as error:
-        raise failure(JournalUnavailable, EventUnreadable(str(path), stream, seq, str(error))) from error
+        raise failure(JournalUnavailable, EventUnreadable(str(path), stream, seq, error.reason)) from error
 
 
 def text(raw: bytes) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from logcaster_guard.config import ConfigFault, Loaded, load
+from logcaster_guard.config import Faults, Loaded, load
 from logcaster_guard.config.named_files import absent
 from logcaster_guard.fields.faults import MAX_FAULTS, escaped
+from logcaster_guard.messages.texts import Language, Phrase, Texts, phrase
 
 FilesBelow = Annotated[
     list[Path] | None,
@@ -44,34 +47,46 @@ def check(
         # A terminal that cannot show a character is no reason to fail.
         sys.stdout.reconfigure(errors="backslashreplace")
     found = load(*paths, below=files_below or ())
-    lines = _summary(found) if isinstance(found, Loaded) else _faults(found)
-    print("\n".join(lines))
+    print(_summary(found) if isinstance(found, Loaded) else _faults(found))
     if not isinstance(found, Loaded):
         raise typer.Exit(BAD_INPUT)
 
 
-def print_faults(faults: list[ConfigFault]) -> None:
+def print_faults(faults: Faults) -> None:
     """Print every fault, as `check` does, to standard error."""
-    print("\n".join(_faults(faults)), file=sys.stderr)
+    print(_faults(faults), file=sys.stderr)
 
 
-def _faults(faults: list[ConfigFault]) -> list[str]:
-    files = len({f.file for f in faults})
-    capped = any(sum(f.file == name for f in faults) >= MAX_FAULTS for name in {f.file for f in faults})
-    more = f" (of a file the first {MAX_FAULTS} are shown)" if capped else ""
-    return [*map(str, faults), f"{_counted(len(faults), 'fault')} in {_counted(files, 'file')}{more}"]
+def _faults(faults: Faults) -> str:
+    files = {f.file for f in faults}
+    capped = any(sum(f.file == name for f in faults) >= MAX_FAULTS for name in files)
+    shown = MAX_FAULTS if capped else 0
+    total = phrase("check.faults", faults=len(faults), files=len(files), shown=shown)
+    return _in_words([*(fault.told for fault in faults), total], faults.language)
 
 
-def _summary(loaded: Loaded) -> list[str]:
-    rules = ", ".join(rule.name for rule in loaded.rules) or "none"
-    targets = ", ".join(f"{t.name} ({t.key})" for t in loaded.settings.targets)
-    settings = escaped(str(loaded.settings_file)) if loaded.settings_file else "defaults"
-    ok = (
-        f"OK: {_counted(len(loaded.rules), 'rule')} ({rules}); "
-        f"{_counted(len(loaded.settings.targets), 'target')} {targets}; settings: {settings}"
+def _in_words(lines: Iterable[Phrase], language: Language | None) -> str:
+    """The lines in the language of the settings; where there are none, in that of whoever asks."""
+    texts = Texts(language or spoken_here())
+    return "\n".join(map(texts.text, lines))
+
+
+def spoken_here() -> Language:
+    """The language of the terminal, by the variables that name a locale."""
+    named = next(filter(None, map(os.environ.get, ("LC_ALL", "LC_MESSAGES", "LANG"))), "")
+    spoken = named.replace("_", ".").partition(".")[0]
+    return next((language for language in Language if language == spoken), Language.ENGLISH)
+
+
+def _summary(loaded: Loaded) -> str:
+    settings, found = loaded.settings, loaded.settings_file
+    sound = phrase(
+        "check.sound",
+        rules=len(loaded.rules),
+        rule_names=[rule.name for rule in loaded.rules],
+        targets=len(settings.targets),
+        target_names=[f"{t.name} ({t.key})" for t in settings.targets],
+        settings=None if found is None else escaped(str(found)),
     )
-    return [ok, *(f"warning: {sentence}" for sentence in (*loaded.warnings, *absent(loaded.settings)))]
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    warnings = [phrase("check.warning", warning=warning) for warning in (*loaded.warnings, *absent(settings))]
+    return _in_words([sound, *warnings], None if found is None else settings.notify.language)

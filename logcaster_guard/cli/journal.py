@@ -12,8 +12,9 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from logcaster_guard import journal_tools, stores
+from logcaster_guard.app import texts_of
 from logcaster_guard.cli.asking import UNREACHABLE, ended, lenient_output
-from logcaster_guard.cli.check import BAD_INPUT, print_faults
+from logcaster_guard.cli.check import BAD_INPUT, print_faults, spoken_here
 from logcaster_guard.config.loading import load
 from logcaster_guard.config.settings import Settings, default_settings
 from logcaster_guard.domain.errors import (
@@ -27,6 +28,7 @@ from logcaster_guard.domain.errors import (
 from logcaster_guard.fields.durations import parse_duration
 from logcaster_guard.fields.faults import Refused, escaped
 from logcaster_guard.journal_tools import BackupFailed, Copy
+from logcaster_guard.messages.texts import Texts
 from logcaster_guard.ports import Flaw
 
 FAULTY = 1
@@ -54,7 +56,7 @@ def verify(
     settings = _settings(paths) if paths else default_settings()
     copy, flaws = _done(_verified(settings, file))
     name = file or stores.described(settings.journal)
-    _tell(flaws)
+    _tell(flaws, texts_of(settings) if paths else Texts(spoken_here()))
     if flaws:
         raise ended(f"{len(flaws)} faults in {name}", FAULTY)
     typer.echo(f"OK: {escaped(str(name))}: {_held(copy)}")
@@ -66,10 +68,11 @@ def backup(
     paths: Paths,
 ) -> None:
     """Copy the journal and the saved releases as they are now, beside a running guard, and read the copy back."""
+    settings = _settings(paths)
     try:
-        copy = _done(journal_tools.back_up(_settings(paths), file))
+        copy = _done(journal_tools.back_up(settings, file))
     except BackupFailed as error:
-        _tell(error.flaws)
+        _tell(error.flaws, texts_of(settings))
         raise ended(str(error), FAULTY if error.flaws else BAD_INPUT) from None
     typer.echo(f"OK: {escaped(str(file))} was written and read back: {_held(copy)}")
 
@@ -111,7 +114,7 @@ def export(
         if late and (not target or line["target"] in keys) and run in {"", line["run"]}:
             print(json.dumps(line, ensure_ascii=False))
     for flaw in copy.journal.flaws:
-        typer.echo(f"left out: {escaped(str(flaw))}", err=True)
+        typer.echo(f"left out: {escaped(texts_of(settings).text(flaw.told))}", err=True)
     raise typer.Exit(FAULTY if copy.journal.flaws else 0)
 
 
@@ -142,10 +145,10 @@ def _held(copy: Copy) -> str:
     return f"{len(entries)} events in {len({e.stream for e in entries})} streams"
 
 
-def _tell(flaws: Sequence[Flaw]) -> None:
+def _tell(flaws: Sequence[Flaw], texts: Texts) -> None:
     lenient_output()
     for flaw in flaws:
-        print(escaped(str(flaw)))
+        print(escaped(texts.text(flaw.told)))
 
 
 def _settings(paths: Sequence[Path]) -> Settings:

@@ -12,6 +12,7 @@ import typer
 import yaml
 
 from logcaster_guard import snapshot_tools
+from logcaster_guard.app import texts_of
 from logcaster_guard.cli.asking import UNREACHABLE, AsJson, ended, instant, plain, show, show_json, table
 from logcaster_guard.cli.check import BAD_INPUT, print_faults
 from logcaster_guard.config.loading import load
@@ -112,7 +113,7 @@ def verify(paths: Paths) -> None:
     """
     settings = _settings(paths)
     flaws = _done(snapshot_tools.flaws(settings))
-    show([plain(flaw) for flaw in flaws])
+    show([plain(texts_of(settings).text(flaw.told)) for flaw in flaws])
     if flaws:
         raise ended(f"{len(flaws)} faults", FAULTY)
     show([plain(f"OK: {len(_done(snapshot_tools.saved(settings)))} snapshots, and every release that is needed")])

@@ -68,12 +68,30 @@ def _target(target: Json, problems: Sequence[Json]) -> Iterator[Text | Table]:
         )
     for sentence in target["unproven"]:
         yield plain(f"  marks      {sentence}", "bold red")
+    if (found := target["configuration"]) is not None:
+        yield from _configuration(found)
     if run is not None:
         yield plain(
             f"  run        {run['run']}: {run['step'] or 'ending'}, since {instant(run['opened_at'])}", "bold yellow"
         )
     yield _triggers(target["triggers"])
     yield _sources(target["sources"])
+
+
+def _configuration(found: Json) -> Iterator[Text]:
+    """Nothing where the pods refer to nothing."""
+    differing = [*found["objects"], *(["annotations checksum/…"] if found["checksums_differ"] else [])]
+    objects, words = ", ".join(differing), found["state"].replace("_", " ")
+    if found["digest"]:
+        yield plain(f"  config     {words}: {found['digest'][:12]}")
+    elif found["digest"] is None:
+        yield plain(f"  config     {words}{': ' if objects else ''}{objects}", "yellow")
+    for edit in found["pending"]:
+        keys = f" ({', '.join(edit['keys'])})" if edit["keys"] else ""
+        yield plain(f"  pending    {edit['object']}{keys} since {instant(edit['since'])}: no pod has read it", "yellow")
+    for heading, key in (("unread", "unreadable"), ("left out", "not_followed")):
+        for one in found[key]:
+            yield plain(f"  {heading:<9}  {one['object']}: {one['reason']}")
 
 
 def _triggers(triggers: Sequence[Json]) -> Table:

@@ -10,9 +10,10 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import AfterValidator, Field, model_validator
 
 from logcaster_guard.domain.maintenance import MaintenanceWindow
-from logcaster_guard.fields.durations import show_duration
+from logcaster_guard.fields.durations import two_values, value_of
 from logcaster_guard.fields.faults import Refused, closest, described
 from logcaster_guard.fields.section import Duration, Name, Section, Share, Sized, WholeNumber, pattern_of
+from logcaster_guard.messages.texts import phrase
 
 MAX_WINDOWS = 100
 
@@ -23,7 +24,7 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 def _check_clock_time(text: str) -> str:
     if not _CLOCK_TIME.fullmatch(text):
-        raise Refused(described(text), "a time of day from 00:00 to 23:59, such as 22:30")
+        raise Refused(described(text), phrase("allowed.clock_time"))
     return text
 
 
@@ -34,8 +35,7 @@ def _check_zone(text: str) -> str:
             return text
     except (OSError, ValueError, KeyError):
         pass
-    allowed = "a time zone of this machine's database, such as UTC or Asia/Seoul"
-    raise Refused(described(text), allowed, closest(text, available_timezones()))
+    raise Refused(described(text), phrase("allowed.zone"), closest(text, available_timezones()))
 
 
 class AttributionSection(Section):
@@ -70,11 +70,8 @@ class AttributionSection(Section):
     @model_validator(mode="after")
     def _enough_is_looked_at(self) -> AttributionSection:
         if self.least_history is not None and self.least_history > self.before:
-            raise Refused(
-                f"least_history of {show_duration(self.least_history)} with before of {show_duration(self.before)}",
-                "a least_history of at most before",
-                key=("least_history",),
-            )
+            found = two_values(value_of("least_history", self.least_history), value_of("before", self.before))
+            raise Refused(found, phrase("allowed.at_most_before"), key=("least_history",))
         return self
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, Strict, create_model
 
 from logcaster_guard.adapters.plugin_types import ChannelPlugin, ChannelSection
 from logcaster_guard.domain.message import Message, kind_of
-from logcaster_guard.fields.faults import AllRefused, Refused, closest, listed, quoted
+from logcaster_guard.fields.faults import AllRefused, Refused, closest, quoted
 from logcaster_guard.fields.section import Section, Sized
 from logcaster_guard.messages.examples import example
 from logcaster_guard.messages.message_kinds import MESSAGES
 from logcaster_guard.messages.templates import BadTemplate
-from logcaster_guard.messages.texts import Language, Overrides, Texts, parameters_of, parts_of
+from logcaster_guard.messages.texts import Language, Overrides, Phrase, Texts, parameters_of, parts_of, phrase
 from logcaster_guard.plugins import CHANNELS
 
 _KINDS: Mapping[str, type[Message]] = {kind_of(kind): kind for kind in MESSAGES}
@@ -30,28 +30,32 @@ def _check_texts(texts: dict[str, Overrides]) -> dict[str, Overrides]:
 def _refusals(language: str, kinds: Overrides) -> Iterator[Refused]:
     """What is wrong with the texts of one language: each is tried on examples, with and without what may be empty."""
     if language not in set(Language):
-        found = f"the unknown language {quoted(language)}"
-        yield Refused(found, listed(Language), closest(language, Language), key=(language,), at_key=True)
+        found, allowed = phrase("found.unknown_language", name=quoted(language)), _words(Language)
+        yield Refused(found, allowed, closest(language, Language), key=(language,), at_key=True)
         return
     texts = Texts(Language(language))
     for name, parts in kinds.items():
         if name not in _KINDS:
-            found, allowed = f"the unknown message {quoted(name)}", "a kind of docs/messages.md"
+            found, allowed = phrase("found.unknown_message", name=quoted(name)), phrase("allowed.a_message")
             yield Refused(found, allowed, closest(name, _KINDS), key=(language, name), at_key=True)
             continue
         kind = _KINDS[name]
         for part, template in parts.items():
             key = (language, name, part)
             if part not in parts_of(kind):
-                found, allowed = f"the unknown part {quoted(part)} of {name}", listed(parts_of(kind))
+                found, allowed = phrase("found.unknown_part", part=quoted(part), name=name), _words(parts_of(kind))
                 yield Refused(found, allowed, closest(part, parts_of(kind)), key=key, at_key=True)
                 continue
             try:
                 for full in (True, False):
                     texts.check(kind, template, example(kind, full=full))
             except BadTemplate as error:
-                parameters = listed(parameters_of(kind)) or "none"
-                yield Refused(str(error), f"text, conditions and filters over the parameters {parameters}", key=key)
+                allowed = phrase("allowed.template", names=list(parameters_of(kind)))
+                yield Refused(phrase(error.phrase, **error.values), allowed, key=key)
+
+
+def _words(words: Iterable[str]) -> Phrase:
+    return phrase("allowed.words", words=list(words))
 
 
 TextsByLanguage = Annotated[dict[str, dict[str, dict[str, str]]], AfterValidator(_check_texts)]

@@ -22,10 +22,11 @@ from logcaster_guard.config.targets import TargetSection, target_of
 from logcaster_guard.config.yaml import Items, Leaf, Node, Table
 from logcaster_guard.domain.leadership import Terms
 from logcaster_guard.domain.signals import BUILT_IN_UNITS, Target, Unit
-from logcaster_guard.fields.durations import show_duration
-from logcaster_guard.fields.faults import ConfigFault, Refused, closest, listed, quoted
+from logcaster_guard.fields.durations import show_duration, value_of
+from logcaster_guard.fields.faults import ConfigFault, Refused, quoted, unknown_target
 from logcaster_guard.fields.metrics import MetricsSection
 from logcaster_guard.fields.section import Section
+from logcaster_guard.messages.texts import Language, phrase
 from logcaster_guard.plugins import CHANNELS
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -59,6 +60,13 @@ def salvage(root: Node | None) -> Salvage:
     return Salvage(_units(root), _names(root), polling.interval if polling else None)
 
 
+def language_in(root: Node) -> Language:
+    """The language that settings name, however faulty they are; English where they name none."""
+    leaf, entry = node_at(root, ("notify", "language"))
+    named = leaf.value if entry is not None and isinstance(leaf, Leaf) else None
+    return Language(named) if named in set(Language) else Language.ENGLISH
+
+
 def cross_check(root: Node, file: str) -> Iterator[ConfigFault]:
     """The faults that no section has for itself."""
     for loc, refusal in _refusals(root):
@@ -80,7 +88,7 @@ def _refusals(root: Node) -> Iterator[tuple[_Loc, Refused]]:
     config = _sound(root, ("config",), ConfigSection)
     if config is not None and known is not None:
         for name in sorted(config.objects.keys() - known):
-            yield ("config",), _unknown_target(name, known, ("objects", name), at_key=True)
+            yield ("config",), unknown_target(name, known, ("objects", name), at_key=True)
     metrics = _sound(root, ("metrics",), MetricsSection)
     if metrics:
         try:
@@ -100,7 +108,8 @@ def _channels(root: Node) -> Iterator[tuple[_Loc, Refused]]:
     taken = {plugin.own_name for plugin in CHANNELS}
     for loc, name in channels:
         if name in taken:
-            yield loc, Refused(f"the channel {quoted(name)}", "another name: this is the guard's own", key=("name",))
+            found = phrase("found.own_channel", name=quoted(name))
+            yield loc, Refused(found, phrase("allowed.another_name"), key=("name",))
 
 
 def _sidecar(root: Node) -> Iterator[tuple[_Loc, Refused]]:
@@ -111,19 +120,10 @@ def _sidecar(root: Node) -> Iterator[tuple[_Loc, Refused]]:
     authority = _sound(root, ("authority",), AuthoritySection)
     journal = _sound(root, ("journal",), JournalSection)
     if authority is not None and authority.lease is None:
-        yield (
-            (),
-            Refused("mode sidecar without a lease", "authority.lease: there is a guard in each pod", key=("mode",)),
-        )
+        yield (), Refused(phrase("found.sidecar_alone"), phrase("allowed.lease_in_each_pod"), key=("mode",))
     if journal is not None and journal.backend != "kubernetes":
-        yield (
-            (),
-            Refused(
-                f"mode sidecar with the journal's backend {journal.backend}",
-                "kubernetes: a rollback ends the pod, and the next guard goes on from the journal",
-                key=("mode",),
-            ),
-        )
+        found = phrase("found.sidecar_backend", backend=journal.backend)
+        yield (), Refused(found, phrase("allowed.journal_outside"), key=("mode",))
 
 
 def _authority(root: Node) -> Iterator[tuple[_Loc, Refused]]:
@@ -133,16 +133,14 @@ def _authority(root: Node) -> Iterator[tuple[_Loc, Refused]]:
         return
     least = Terms(authority.duration, authority.renew_every, kubernetes.timeout).least_duration
     if authority.duration <= least:
-        yield (
-            ("authority",),
-            Refused(
-                f"a duration of {show_duration(authority.duration)} with a renew_every of "
-                f"{show_duration(authority.renew_every)} and a sources.kubernetes.timeout of "
-                f"{show_duration(kubernetes.timeout)}",
-                f"more than {show_duration(math.ceil(least))}, else no request would fit into it",
-                key=("duration",),
-            ),
+        found = phrase(
+            "found.three_values",
+            one=value_of("duration", authority.duration),
+            other=value_of("renew_every", authority.renew_every),
+            third=value_of("sources.kubernetes.timeout", kubernetes.timeout),
         )
+        allowed = phrase("allowed.longer_for_requests", least=show_duration(math.ceil(least)))
+        yield ("authority",), Refused(found, allowed, key=("duration",))
 
 
 def _signals(root: Node, targets: tuple[Target, ...] | None) -> Iterator[tuple[_Loc, Refused]]:
@@ -165,19 +163,15 @@ def _unknown_targets(
     for loc, window in windows:
         for index, name in enumerate(window.targets or ()):
             if known is not None and name not in known:
-                yield loc, _unknown_target(name, known, ("targets", index))
-
-
-def _unknown_target(name: str, known: frozenset[str], key: _Loc, *, at_key: bool = False) -> Refused:
-    allowed = f"the targets {listed(sorted(known)[:40])}"
-    return Refused(f"the unknown target {quoted(name)}", allowed, closest(name, known), key=key, at_key=at_key)
+                yield loc, unknown_target(name, known, ("targets", index))
 
 
 def _repeated(noun: str, key: str, values: Sequence[tuple[_Loc, str]]) -> Iterator[tuple[_Loc, Refused]]:
     seen: set[str] = set()
     for loc, value in values:
         if value in seen:
-            yield loc, Refused(f"the {noun} {quoted(value)} again", "each one once", key=(key,))
+            found = phrase("found.again", noun=noun, name=quoted(value))
+            yield loc, Refused(found, phrase("allowed.each_once"), key=(key,))
         seen.add(value)
 
 

@@ -6,12 +6,11 @@ for a count or a rate per second, or scales what it is multiplied with.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 from logcaster_guard.domain.conditions import Operator
 from logcaster_guard.domain.signals import Unit
-from logcaster_guard.fields.faults import listed
 
 
 class Plain(StrEnum):
@@ -45,7 +44,6 @@ UNITS: Mapping[str, tuple[Dimension, float, float]] = {
 }
 """Dimension, factor and divisor to the base unit: dividing keeps `7%` at 0.07."""
 
-UNITS_ALLOWED = "%, ms, s, m, h, B, KiB, MiB, GiB or no unit"
 UNITS_MEANT: Mapping[str, str] = {
     word: unit
     for unit, words in {
@@ -62,9 +60,9 @@ UNITS_MEANT: Mapping[str, str] = {
 }
 
 
-def units_of(dimension: Dimension | None) -> str:
+def units_of(dimension: Dimension | None) -> Sequence[str]:
     """The units that numbers of this dimension may be written with."""
-    return listed(unit for unit, (of, _, _) in UNITS.items() if of is dimension)
+    return [unit for unit, (of, _, _) in UNITS.items() if of is dimension]
 
 
 def scaled(operator: Operator, a: Dimension, b: Dimension) -> Dimension | None:

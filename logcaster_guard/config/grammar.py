@@ -19,7 +19,6 @@ from lark import Token, Tree
 from logcaster_guard.config.dimensions import (
     NAMES,
     UNITS,
-    UNITS_ALLOWED,
     UNITS_MEANT,
     Dimension,
     Plain,
@@ -43,7 +42,8 @@ from logcaster_guard.domain.conditions import (
     SignalRef,
 )
 from logcaster_guard.domain.signals import Unit
-from logcaster_guard.fields.faults import AllRefused, Refused, closest, listed, quoted
+from logcaster_guard.fields.faults import AllRefused, Refused, closest, quoted
+from logcaster_guard.messages.texts import Phrase, phrase
 
 MAX_LENGTH = 1_000
 MAX_WORDS = 500
@@ -75,14 +75,13 @@ def parse_condition(text: str, units: Mapping[str, Unit | None]) -> Condition:
     `AllRefused`, each part with its `offset` in `text`.
     """
     if not text.strip():
-        raise AllRefused([Refused("an empty condition", 'a comparison such as "error_rate > 5%"', offset=0)])
+        raise AllRefused([Refused(phrase("found.empty_condition"), phrase("allowed.comparison"), offset=0)])
     if len(text) > MAX_LENGTH:
-        raise AllRefused(
-            [Refused(f"a condition of {len(text):,} characters", f"at most {MAX_LENGTH:,} characters", offset=0)]
-        )
+        found = phrase("found.long_condition", length=f"{len(text):,}")
+        raise AllRefused([Refused(found, phrase("allowed.characters", most=f"{MAX_LENGTH:,}"), offset=0)])
     beyond = next(itertools.islice(_WORD.finditer(text), MAX_WORDS, None), None)
     if beyond is not None:
-        found, allowed = f"more than {MAX_WORDS} names, numbers and signs", f"at most {MAX_WORDS} in a condition"
+        found, allowed = phrase("found.many_words", most=MAX_WORDS), phrase("allowed.in_condition", most=MAX_WORDS)
         raise AllRefused([Refused(found, allowed, offset=beyond.start())])
     tree = parsed(text)
     reader = _Reader(text, units)
@@ -145,13 +144,13 @@ class _Reader:
         if depth > MAX_DEPTH:
             raise _TooDeep(
                 Refused(
-                    f"more than {MAX_DEPTH} levels of nesting",
-                    f"at most {MAX_DEPTH} operators inside each other",
+                    phrase("found.too_deep", most=MAX_DEPTH),
+                    phrase("allowed.operators_inside", most=MAX_DEPTH),
                     offset=tree.meta.start_pos,
                 )
             )
 
-    def _refuse(self, term: _Term, found: str, allowed: str, suggestion: str | None = None) -> None:
+    def _refuse(self, term: _Term, found: Phrase, allowed: Phrase, suggestion: Phrase | None = None) -> None:
         self.refusals.append(Refused(found, allowed, suggestion, offset=term.start))
 
     def _comparison(self, tree: Tree[Token], depth: int) -> Compare:
@@ -159,7 +158,7 @@ class _Reader:
         assert isinstance(left_tree, Tree) and isinstance(right_tree, Tree)  # noqa: S101, PT018 - the grammar's promise
         left, right = self._term(left_tree, depth + 1), self._term(right_tree, depth + 1)
         if left.constant is not None and right.constant is not None:
-            self._refuse(left, "a comparison of two constants", "at least one signal in each comparison")
+            self._refuse(left, phrase("found.two_constants"), phrase("allowed.a_signal_each"))
         else:
             self._meet(left, right, "compared with")
         return Compare(Comparator(str(sign)), left.node, right.node)
@@ -183,10 +182,9 @@ class _Reader:
 
     def _signal(self, name: str, start: int, end: int) -> _Term:
         if name not in self._units:
-            allowed = f"the signals {listed(sorted(self._units)[:40])}"
-            self.refusals.append(
-                Refused(f"the unknown signal {quoted(name)}", allowed, closest(name, self._units), offset=start)
-            )
+            found = phrase("found.unknown_signal", name=quoted(name))
+            allowed = phrase("allowed.signals", names=sorted(self._units)[:40])
+            self.refusals.append(Refused(found, allowed, closest(name, self._units), offset=start))
         return _Term(SignalRef(name), self._units.get(name), start, end)
 
     def _number(self, text: str, start: int, end: int) -> _Term:
@@ -195,13 +193,14 @@ class _Reader:
         dimension, factor, divisor = UNITS.get(unit, (None, 1.0, 1.0))
         term = _Term(Number(1.0), None, start, end)
         if not _DECIMAL.fullmatch(digits):
-            self._refuse(term, f"the malformed number {quoted(digits)}", "a decimal number such as 5 or 0.5")
+            self._refuse(term, phrase("found.malformed_number", text=quoted(digits)), phrase("allowed.decimal"))
         elif len(digits) > MAX_DIGITS + 1:
-            self._refuse(term, f"a number of {len(digits)} characters", f"at most {MAX_DIGITS} digits")
+            found = phrase("found.long_number", length=len(digits))
+            self._refuse(term, found, phrase("allowed.digits", most=MAX_DIGITS))
         elif unit not in UNITS:
             meant = UNITS_MEANT.get(unit.lower()) or next((u for u in UNITS if u.lower() == unit.lower()), None)
-            meant = f'"{digits}{meant}"' if meant else None
-            self._refuse(term, f"the unknown unit {quoted(unit)}", UNITS_ALLOWED, meant)
+            suggestion = phrase("meant.word", word=f'"{digits}{meant}"') if meant else None
+            self._refuse(term, phrase("found.unknown_unit", unit=quoted(unit)), phrase("allowed.units"), suggestion)
         else:
             return _Term(Number(float(digits) * factor / divisor), dimension, start, end)
         return term
@@ -217,14 +216,14 @@ class _Reader:
     def _folded(self, operator: Operator, left: _Term, right: _Term) -> Arithmetic:
         a, b = left.constant, right.constant
         if operator is Operator.DIV and b == 0:
-            self._refuse(right, "a division by zero", "a divisor other than 0")
+            self._refuse(right, phrase("found.division_by_zero"), phrase("allowed.divisor"))
             return left.node
         if a is None or b is None:
             return Binary(operator, left.node, right.node)
         value = {Operator.ADD: a + b, Operator.SUB: a - b, Operator.MUL: a * b}.get(operator)
         value = a / b if value is None else value
         if not math.isfinite(value):
-            self._refuse(left, "a number that is too large", "numbers below 1e308")
+            self._refuse(left, phrase("found.number_too_large"), phrase("allowed.below_1e308"))
             return Number(1.0)
         return Number(value)
 
@@ -235,8 +234,7 @@ class _Reader:
         found = scaled(operator, left.dimension, right.dimension)
         if found is None:
             verb = "times" if operator is Operator.MUL else "divided by"
-            allowed = "numbers without a dimension beside *, and two of one dimension or a plain divisor beside /"
-            self._refuse(left, self._both(left, right, verb), allowed)
+            self._refuse(left, self._both(left, right, verb), phrase("allowed.scaling"))
         return found
 
     def _meet(self, left: _Term, right: _Term, verb: str) -> Dimension | None:
@@ -249,34 +247,36 @@ class _Reader:
             return dimension
         bare, beside = (left, right) if a is Plain.BARE else (right, left)
         if bare.dimension is Plain.BARE:
-            found = f"the bare number {quoted(self._slice(bare))} beside {self._named(beside)}"
-            allowed = "a number with a unit: " + units_of(beside.dimension)
+            found = phrase("found.bare_beside", number=quoted(self._slice(bare)), other=self._named(beside))
+            allowed = phrase("allowed.with_unit", units=units_of(beside.dimension))
             self._refuse(bare, found, allowed, self._with_unit(bare, beside))
         else:
-            self._refuse(left, self._both(left, right, verb), "one dimension on both sides")
+            self._refuse(left, self._both(left, right, verb), phrase("allowed.one_dimension"))
         return None
 
-    def _both(self, left: _Term, right: _Term, verb: str) -> str:
-        return f"{self._named(left)}, {verb} {self._named(right)}"
+    def _both(self, left: _Term, right: _Term, verb: str) -> Phrase:
+        return phrase("found.operands", left=self._named(left), operation=verb, right=self._named(right))
 
-    def _named(self, term: _Term) -> str:
-        words = NAMES[term.dimension] if term.dimension else "a number"
-        return f"{quoted(self._slice(term))} ({words})"
+    def _named(self, term: _Term) -> Phrase:
+        dimension = NAMES[term.dimension] if term.dimension else "a number"
+        return phrase("found.operand", text=quoted(self._slice(term)), dimension=dimension)
 
     def _slice(self, term: _Term) -> str:
         return self._text[term.start : term.end]
 
-    def _with_unit(self, bare: _Term, beside: _Term) -> str | None:
+    def _with_unit(self, bare: _Term, beside: _Term) -> Phrase | None:
         text = self._slice(bare)
         if not _DECIMAL.fullmatch(text):
             return None
         if beside.dimension is Unit.SECONDS:
-            return f'"{text}s" or "{text}ms"'
+            return phrase("meant.either", one=f'"{text}s"', other=f'"{text}ms"')
         if beside.dimension is Unit.BYTES:
-            return f'"{text}MiB" or "{text}B"'
+            return phrase("meant.either", one=f'"{text}MiB"', other=f'"{text}B"')
         number = float(text)
         as_share = f"{number * 100:.10g}"
-        return f'"{as_share}%" or "{text}%"' if 0 < number <= 1 else f'"{text}%"'
+        if 0 < number <= 1:
+            return phrase("meant.either", one=f'"{as_share}%"', other=f'"{text}%"')
+        return phrase("meant.word", word=f'"{text}%"')
 
 
 def _subtree(tree: Tree[Token], index: int) -> Tree[Token]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from logcaster_guard.config.crosschecks import salvage
+from logcaster_guard.config.crosschecks import language_in, salvage
 from logcaster_guard.config.named_files import refusals
 from logcaster_guard.config.queries import query_warnings
 from logcaster_guard.config.rules import RULES_KEY, RawRules, RuleContext, read_rules, repeated_names, rule_count
@@ -24,6 +24,7 @@ from logcaster_guard.config.warnings import warnings_of
 from logcaster_guard.config.yaml import MAX_BYTES, MAX_VALUES, Document, Node, Table, load_yaml
 from logcaster_guard.domain.rules import Rule
 from logcaster_guard.fields.faults import MAX_FAULTS, ConfigFault, closest
+from logcaster_guard.messages.texts import Language, Phrase, phrase
 
 MAX_FILES = 200
 """Configuration files; more means that another directory was meant."""
@@ -46,10 +47,16 @@ class Loaded:
     rules: tuple[Rule, ...]
     files: tuple[Path, ...]
     settings_file: Path | None = None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Phrase, ...] = ()
 
 
-def load(*paths: Path | str, below: Sequence[Path] = ()) -> Loaded | list[ConfigFault]:
+class Faults(list[ConfigFault]):
+    """Every fault of a configuration; `language` is that of its settings, None where no settings can be read."""
+
+    language: Language | None = None
+
+
+def load(*paths: Path | str, below: Sequence[Path] = ()) -> Loaded | Faults:
     """Everything in these files and directories, or every fault in them, sorted.
 
     Every path that the settings name has to lie below one of the folders in `below`, if there are any.
@@ -76,13 +83,13 @@ class _Loading:
         self._seen: set[tuple[int, int]] = set()
         self._files = list(self._read(paths))
 
-    def result(self) -> Loaded | list[ConfigFault]:
+    def result(self) -> Loaded | Faults:
         """The configuration, or the faults."""
         settings_files = [f for f in self._files if f.is_rules is False]
         settings = self._settings(settings_files)
         raw = self._rules(settings, settings_files)
         if self._faults or settings is None:
-            return _told(self._faults)
+            return self._told(settings_files)
         rules = tuple(rule for file in raw for rule in file.build(settings.rollout_window))
         return Loaded(
             settings=settings,
@@ -95,6 +102,14 @@ class _Loading:
             ),
         )
 
+    def _told(self, settings_files: Sequence[_File]) -> Faults:
+        """The faults sorted, each once, `MAX_FAULTS` of a file at most."""
+        told = Faults()
+        for _, group in itertools.groupby(sorted(set(self._faults)), key=lambda fault: fault.file):
+            told += itertools.islice(group, MAX_FAULTS)
+        told.language = next((language_in(f.root) for f in settings_files if f.root is not None), None)
+        return told
+
     def _read(self, paths: Sequence[Path | str]) -> Iterator[_File]:
         """The files, until they are too many or hold too much."""
         size = values = 0
@@ -102,25 +117,26 @@ class _Loading:
         for count, (name, content) in enumerate(contents, start=1):
             size += len(content) if len(content) <= MAX_BYTES else 0  # a larger one is not parsed
             if count > MAX_FILES:
-                self._fault(name, f"more than {MAX_FILES} configuration files", f"at most {MAX_FILES} in all")
+                many = phrase("found.too_many_files", most=MAX_FILES)
+                self._fault(name, many, phrase("allowed.files_in_all", most=MAX_FILES))
                 return
             if size > MAX_ALL_BYTES:
-                self._fault(name, "more than 8 MiB with the files before it", "at most 8 MiB of configuration in all")
+                self._fault(name, phrase("found.too_much"), phrase("allowed.bytes_in_all"))
                 return
             document = load_yaml(content, name)
             values += document.values
             if values > MAX_ALL_VALUES:
-                allowed = f"at most {MAX_ALL_VALUES:,} in all files"
-                self._fault(name, f"more than {MAX_ALL_VALUES:,} values with the files before it", allowed)
+                most = f"{MAX_ALL_VALUES:,}"
+                found, allowed = phrase("found.too_many_values", most=most), phrase("allowed.in_all_files", most=most)
+                self._fault(name, found, allowed)
                 return
             yield self._parsed(name, content, document)
 
     def _settings(self, files: Sequence[_File]) -> Settings | None:
         for extra in files[1:]:
-            found = f"a second settings file beside {files[0].name}"
-            self._faults.append(
-                ConfigFault(extra.name, 1, 1, found, f"one settings file; rules stand under {RULES_KEY}")
-            )
+            found = phrase("found.second_settings", file=files[0].name)
+            allowed = phrase("allowed.one_settings_file", key=RULES_KEY)
+            self._faults.append(ConfigFault(extra.name, 1, 1, found, allowed))
         if not files:
             return None if any(f.is_rules is None for f in self._files) else default_settings()
         results = [read_settings(f.root, f.name) for f in files if f.root is not None]
@@ -145,7 +161,9 @@ class _Loading:
             context = RuleContext(settings.units)
         files = [(f.name, f.root) for f in self._files if f.is_rules and f.root is not None]
         if sum(rule_count(root) for _, root in files) > MAX_ALL_RULES:
-            self._fault(files[-1][0], f"more than {MAX_ALL_RULES:,} rules", f"at most {MAX_ALL_RULES:,} in all files")
+            most = f"{MAX_ALL_RULES:,}"
+            found, allowed = phrase("found.too_many_rules", most=most), phrase("allowed.in_all_files", most=most)
+            self._fault(files[-1][0], found, allowed)
             return []
         self._faults += repeated_names(files)
         results = [read_rules(root, name, context) for name, root in files]
@@ -160,8 +178,8 @@ class _Loading:
         if root is None:
             return _File(name, None, is_rules=True if RULES_KEY.encode() in content else None)
         if not isinstance(root, Table):
-            allowed = f'a mapping: "{RULES_KEY}: …", or the keys of the settings'
-            self._faults.append(ConfigFault(name, root.at.line, root.at.column, "no mapping at the top", allowed))
+            found, allowed = phrase("found.no_mapping_at_top"), phrase("allowed.top", key=RULES_KEY)
+            self._faults.append(ConfigFault(name, root.at.line, root.at.column, found, allowed))
             return _File(name, None, is_rules=None)
         return self._sorted(name, root)
 
@@ -169,10 +187,8 @@ class _Loading:
         """The file as rules or settings, by its top-level keys."""
         settings = [e for k, e in root.entries.items() if k in SettingsFile.model_fields]
         if RULES_KEY in root.entries and settings:
-            at, found = settings[0].at, f'"{settings[0].key}" beside "{RULES_KEY}"'
-            self._faults.append(
-                ConfigFault(name, at.line, at.column, found, "rules and settings in files of their own")
-            )
+            at, found = settings[0].at, phrase("found.beside", key=settings[0].key, other=RULES_KEY)
+            self._faults.append(ConfigFault(name, at.line, at.column, found, phrase("allowed.files_apart")))
             return _File(name, Table(root.at, {RULES_KEY: root.entries[RULES_KEY]}), is_rules=True)
         # A misspelt rollback_triggers makes a rule file all the same.
         known = [RULES_KEY, *SettingsFile.model_fields]
@@ -184,7 +200,7 @@ class _Loading:
             is_directory = stat.S_ISDIR(os.stat(name).st_mode)  # noqa: PTH116 - told apart below without a second look
             names = self._entries(name) if is_directory else [name]
         except (OSError, ValueError) as error:
-            self._fault(name, _reason(error), "a readable file or directory")
+            self._fault(name, _reason(error), phrase("allowed.readable_place"))
             return
         for file in names:
             content = self._content(file)
@@ -198,9 +214,10 @@ class _Loading:
             if entry.suffix in {".yaml", ".yml"} and not entry.name.startswith(".") and not entry.is_dir()
         )
         if not found:
-            self._fault(directory, "a directory without *.yaml or *.yml", "a directory with configuration files")
+            self._fault(directory, phrase("found.nothing_in_directory"), phrase("allowed.directory"))
         if len(found) > MAX_FILES:
-            self._fault(directory, f"{len(found):,} configuration files", f"at most {MAX_FILES} in a directory")
+            many = phrase("found.files_in_directory", count=f"{len(found):,}")
+            self._fault(directory, many, phrase("allowed.in_directory", most=MAX_FILES))
             return []
         return [str(Path(directory, name)) for name in found]
 
@@ -209,40 +226,32 @@ class _Loading:
         try:
             # A FIFO or device is never opened: opening alone can block or act.
             if not stat.S_ISREG(os.stat(name).st_mode):  # noqa: PTH116 - as above
-                self._fault(name, "something that is no regular file", "a regular file")
+                self._fault(name, phrase("found.no_regular_file"), phrase("allowed.regular_file"))
                 return None
             descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
             with os.fdopen(descriptor, "rb") as stream:
                 status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode):
-                    self._fault(name, "something that is no regular file", "a regular file")
+                    self._fault(name, phrase("found.no_regular_file"), phrase("allowed.regular_file"))
                     return None
                 if (status.st_dev, status.st_ino) in self._seen:
                     return None
                 self._seen.add((status.st_dev, status.st_ino))
                 return stream.read(MAX_BYTES + 1)
         except (OSError, ValueError) as error:
-            self._fault(name, _reason(error), "a readable file")
+            self._fault(name, _reason(error), phrase("allowed.readable_file"))
             return None
 
-    def _fault(self, name: str, found: str, allowed: str) -> None:
+    def _fault(self, name: str, found: Phrase, allowed: Phrase) -> None:
         """A fault of the path itself."""
         self._faults.append(ConfigFault(name, 0, 0, found, allowed))
 
 
-def _reason(error: OSError | ValueError) -> str:
+def _reason(error: OSError | ValueError) -> Phrase:
     if isinstance(error, FileNotFoundError):
-        return "no file or directory of this name"
+        return phrase("found.no_such_file")
     if isinstance(error, PermissionError):
-        return "no permission to read it"
+        return phrase("found.no_permission")
     if isinstance(error, OSError) and error.strerror:
-        return f"something that cannot be read ({error.strerror.lower()})"
-    return "a path that no file can have"
-
-
-def _told(faults: Iterable[ConfigFault]) -> list[ConfigFault]:
-    """The faults sorted, each once, `MAX_FAULTS` of a file at most."""
-    told: list[ConfigFault] = []
-    for _, group in itertools.groupby(sorted(set(faults)), key=lambda fault: fault.file):
-        told += itertools.islice(group, MAX_FAULTS)
-    return told
+        return phrase("found.unreadable", why=error.strerror.lower())
+    return phrase("found.no_path")

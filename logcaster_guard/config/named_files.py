@@ -14,9 +14,10 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from logcaster_guard.config.settings import Settings
-from logcaster_guard.fields.faults import Refused, escaped, listed
+from logcaster_guard.fields.faults import Refused, escaped
 from logcaster_guard.fields.secrets import Secret
 from logcaster_guard.fields.section import check_path
+from logcaster_guard.messages.texts import Phrase, phrase
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where the kubelet mounts a pod's token."""
@@ -32,24 +33,13 @@ def refusals(settings: Settings, files: Sequence[Path], folders: Sequence[Path])
     for loc, path in places(settings):
         real = _real(path)
         if any(real.is_relative_to(place) for place in (SERVICE_ACCOUNT, _real(SERVICE_ACCOUNT))):
-            yield (
-                loc,
-                Refused(
-                    "the service account's own token, which is for the Kubernetes API alone",
-                    "a token of its own, such as a projected serviceAccountToken volume with an audience",
-                ),
-            )
+            yield loc, Refused(phrase("found.own_token"), phrase("allowed.projected_token"))
         elif folders and not any(real.is_relative_to(_real(folder)) for folder in folders):
-            below = listed(_shown(folder) for folder in folders)
-            yield loc, Refused(f"the path {_shown(path)}", f"a path below {below} (--files-below)")
+            below = phrase("allowed.below", folders=[_shown(folder) for folder in folders])
+            yield loc, Refused(phrase("found.path", path=_shown(path)), below)
         elif loc[-1] == "kubeconfig" and _beside(path, files):
-            yield (
-                loc,
-                Refused(
-                    f"the kubeconfig {_shown(path)} in a folder of the configuration",
-                    "a kubeconfig elsewhere: it names credentials, and programs that the guard runs",
-                ),
-            )
+            found = phrase("found.kubeconfig_beside", path=_shown(path))
+            yield loc, Refused(found, phrase("allowed.kubeconfig_elsewhere"))
 
 
 def places(settings: Settings) -> Iterator[tuple[Loc, Path]]:
@@ -66,15 +56,15 @@ def secrets(settings: Settings) -> Iterator[Secret]:
     return (value for _, value in _named(settings) if isinstance(value, Secret))
 
 
-def absent(settings: Settings) -> Iterator[str]:
+def absent(settings: Settings) -> Iterator[Phrase]:
     """A sentence for each file that is to be read and cannot be here, and each variable that is not set here."""
     for loc, path in places(settings):
         if loc[0] != "journal" and not os.access(path, os.R_OK):
-            why = "cannot be read" if path.exists() else "is not there"
-            yield f"{_key(loc)}: {_shown(path)} {why}; the guard needs it where it runs"
+            there = path.exists()
+            yield phrase("warn.file_unreadable" if there else "warn.file_absent", key=_key(loc), path=_shown(path))
     for loc, value in _named(settings):
         if isinstance(value, Secret) and value.env is not None and not os.environ.get(value.env):
-            yield f"{_key(loc)}: the environment variable {value.env} is not set; the guard needs it where it runs"
+            yield phrase("warn.variable_unset", key=_key(loc), name=value.env)
 
 
 def _key(loc: Loc) -> str:

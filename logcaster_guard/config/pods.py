@@ -12,6 +12,7 @@ from logcaster_guard.domain.promql import TemplateFault, names_workload, pattern
 from logcaster_guard.domain.rules import Action, Rule
 from logcaster_guard.domain.signals import SourceName, Target
 from logcaster_guard.fields.faults import quoted
+from logcaster_guard.messages.texts import Phrase, phrase
 
 _SIMPLE = re.compile(r"[a-z0-9$_.*+?\[\]\\-]{1,200}", re.ASCII)
 _MOST_REPEATS = 4
@@ -20,7 +21,7 @@ _JUDGING = ("error_rate", "request_rate")
 """The signals by which a good release is judged beside a bad one."""
 
 
-def unjudged(rule: Rule, settings: Settings) -> Iterator[str]:
+def unjudged(rule: Rule, settings: Settings) -> Iterator[Phrase]:
     """Why a way back that judges the good release by its own pods cannot be gone."""
     ways = {Action.GRADUAL: settings.policy.gradual.otherwise, Action.BLUE_GREEN: settings.policy.blue_green.otherwise}
     if rule.action not in ways:
@@ -29,14 +30,15 @@ def unjudged(rule: Rule, settings: Settings) -> Iterator[str]:
         signal = settings.signals[name]
         if signal.source is not SourceName.PROMETHEUS or names_workload(signal.query or ""):
             continue
-        place = f"rule {rule.name}: {f'signals.{name}.query' if signal.by_pod is None else 'metrics.selector'}"
-        told = "is the same for each Deployment, so the good release cannot be judged by its own pods"
-        when = "" if signal.by_pod is None else "; where the series have no label pod,"
-        yield f"{place} {told}{when or ' and'} {ways[rule.action]} takes its place; use $pods or $deployment"
+        key, unlabelled = f"signals.{name}.query", signal.by_pod is not None
+        if unlabelled:
+            key = "metrics.selector"
+        otherwise = str(ways[rule.action])
+        yield phrase("warn.unjudged", rule=rule.name, key=key, unlabelled=unlabelled, otherwise=otherwise)
         return
 
 
-def missed(settings: Settings) -> Iterator[str]:
+def missed(settings: Settings) -> Iterator[Phrase]:
     """Queries that look for pods by names which a target's pods do not have; one target stands for all."""
     looked = {
         (f"signals.{name}.query" if signal.by_pod is None else "metrics.selector", pattern): None
@@ -47,10 +49,7 @@ def missed(settings: Settings) -> Iterator[str]:
         found = next(((t, pod) for t in settings.targets if (pod := _missed(pattern, t)) is not None), None)
         if found is not None:
             target, pod = found
-            yield (
-                f"{place}: pod=~{quoted(pattern)} does not find the pods of target {target.name}, which are called "
-                f'like {pod}; use pod=~"$pods"'
-            )
+            yield phrase("warn.pods_missed", key=place, pattern=quoted(pattern), target=target.name, pod=pod)
 
 
 def _missed(pattern: str, target: Target) -> str | None:

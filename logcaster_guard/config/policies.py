@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, Strict, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, Strict, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
-from logcaster_guard.domain.rules import Action, Incomplete, Shared
-from logcaster_guard.fields.durations import show_duration
+from logcaster_guard.domain.rules import Action, Incomplete, SecretsMode, Shared
+from logcaster_guard.fields.durations import two_values, value_of
 from logcaster_guard.fields.faults import Refused, quoted
-from logcaster_guard.fields.section import Duration, Name, Rate, Section, Share, Sized, Subdomain, WholeNumber
+from logcaster_guard.fields.section import Duration, Label, Name, Rate, Section, Share, Sized, Subdomain, WholeNumber
+from logcaster_guard.messages.texts import phrase
 
 
 def _check_steps(shares: tuple[float, ...]) -> tuple[float, ...]:
     if list(shares) != sorted(set(shares)) or shares[0] <= 0 or shares[-1] != 1.0:
         shown = ", ".join(f"{share:.0%}" for share in shares)
-        raise Refused(f"the steps {shown}", "shares above 0 that rise up to 100%")
+        raise Refused(phrase("found.steps", steps=shown), phrase("allowed.rising_shares"))
     return shares
 
 
 def _check_otherwise(action: Action) -> Action:
     allowed = (Action.IMMEDIATE, Action.ALERT_THEN, Action.ALERT_ONLY)
     if action not in allowed:
-        raise Refused(quoted(action), ", ".join(allowed))
+        raise Refused(phrase("found.as_is", text=quoted(action)), phrase("allowed.words", words=allowed))
     return action
 
 
@@ -38,13 +41,11 @@ class PollingSection(Section):
     @model_validator(mode="after")
     def _a_reading_outlives_a_poll(self) -> PollingSection:
         if self.interval < 0.1:
-            raise Refused(f"an interval of {show_duration(self.interval)}", "at least 100ms", key=("interval",))
+            found = value_of("interval", self.interval)
+            raise Refused(found, phrase("allowed.at_least", least="100ms"), key=("interval",))
         if self.staleness is not None and self.staleness < self.interval:
-            raise Refused(
-                f"a staleness of {show_duration(self.staleness)} with an interval of {show_duration(self.interval)}",
-                "a staleness of at least one interval",
-                key=("staleness",),
-            )
+            found = two_values(value_of("staleness", self.staleness), value_of("interval", self.interval))
+            raise Refused(found, phrase("allowed.an_interval"), key=("staleness",))
         return self
 
 
@@ -85,11 +86,45 @@ class SnapshotsSection(Section):
     @model_validator(mode="after")
     def _older_than_what_is_under_way(self) -> SnapshotsSection:
         if self.max_age < 3_600.0:
-            raise Refused(f"a max_age of {show_duration(self.max_age)}", "at least 1h", key=("max_age",))
+            raise Refused(value_of("max_age", self.max_age), phrase("allowed.at_least", least="1h"), key=("max_age",))
         return self
 
 
 _Named = Annotated[tuple[Subdomain, ...], Sized(1, 20, "ConfigMaps")]
+
+
+class _OrItsMode:
+    """The schema of a section in the place of which its `mode` may stand alone."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [{"type": "string", "enum": [str(mode) for mode in SecretsMode]}, handler(schema)]}
+
+
+def _section_of_mode(value: object) -> object:
+    return {"mode": value} if isinstance(value, str) else value
+
+
+class SecretsSection(Section):
+    """What becomes of the Secrets that pods refer to; in its place `mode` may stand alone."""
+
+    mode: Annotated[SecretsMode, Strict(False)] = Field(
+        default=SecretsMode.NAMES,
+        description="`names`: they are named and never read; `restore`: [they belong to the release](#secrets)",
+    )
+    namespace: Label | None = Field(
+        default=None, description="with `restore`: where what they held is kept, as Secrets; `null`: the target's own"
+    )
+    name: Label = Field(
+        default="logcaster-guard",
+        description="with `restore`: tells what this guard keeps from what another one keeps in that namespace",
+    )
+
+    @model_validator(mode="after")
+    def _every_key_has_an_effect(self) -> SecretsSection:
+        for key in ("namespace", "name"):
+            if key in self.model_fields_set and self.mode is SecretsMode.NAMES:
+                raise Refused(phrase("found.no_secret_kept", key=key), phrase("allowed.secrets_mode"), key=(key,))
+        return self
 
 
 class ConfigSection(Section):
@@ -107,6 +142,9 @@ class ConfigSection(Section):
     )
     volatile: WholeNumber = Field(
         default=3, description="a ConfigMap that changes more often than this in a day is not followed"
+    )
+    secrets: Annotated[SecretsSection, BeforeValidator(_section_of_mode), _OrItsMode()] = Field(
+        default=SecretsSection(), description="what becomes of the Secrets that pods refer to; `mode` may stand here"
     )
     shared: Annotated[Shared, Strict(False)] = Field(
         default=Shared.REFUSE,
@@ -136,11 +174,8 @@ class VerifySection(Section):
     @model_validator(mode="after")
     def _time_to_be_stable(self) -> VerifySection:
         if self.timeout <= self.stable_for:
-            raise Refused(
-                f"a timeout of {show_duration(self.timeout)} with stable_for of {show_duration(self.stable_for)}",
-                "a timeout longer than stable_for",
-                key=("timeout",),
-            )
+            found = two_values(value_of("timeout", self.timeout), value_of("stable_for", self.stable_for))
+            raise Refused(found, phrase("allowed.longer_than_stable"), key=("timeout",))
         return self
 
 

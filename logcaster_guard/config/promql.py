@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from logcaster_guard.domain.promql import FIELDS, LABEL_PREFIX, TemplateFault, allowed, placeholders, render
 from logcaster_guard.domain.signals import ByPod, Measure, Target
-from logcaster_guard.fields.faults import Refused, closest, listed, quoted
+from logcaster_guard.fields.faults import Refused, closest, quoted
 from logcaster_guard.fields.metrics import MetricsSection
+from logcaster_guard.messages.texts import phrase
 
 MAX_LENGTH = 10_000
 """What Prometheus' Kubernetes service discovery calls a workload's pods."""
@@ -73,25 +74,26 @@ def has_fixed_range(query: str) -> bool:
 def check_query(query: str, targets: Sequence[Target] | None) -> None:
     """Raise `Refused` unless the query can be filled in for every target (None: the targets are not known)."""
     if not query.strip():
-        raise Refused("an empty query", "PromQL")
+        raise Refused(phrase("found.empty_query"), phrase("allowed.promql"))
     if len(query) > MAX_LENGTH:
-        raise Refused(f"a query of {len(query):,} characters", f"at most {MAX_LENGTH:,}")
+        found = phrase("found.long_query", length=f"{len(query):,}")
+        raise Refused(found, phrase("allowed.at_most", most=f"{MAX_LENGTH:,}"))
     known = frozenset(FIELDS) if targets is None else frozenset.intersection(*(allowed(t) for t in targets))
     for name in sorted(placeholders(query) - known):
         if targets is None and name.startswith(LABEL_PREFIX):
             continue
         meant = closest(name, known)
         raise Refused(
-            f"the placeholder {quoted('$' + name)}, which not every target can fill in",
-            listed(f"${k}" for k in sorted(known)),
-            None if meant is None else meant.replace('"', '"$', 1),
+            phrase("found.placeholder", name=quoted(f"${name}")),
+            phrase("allowed.words", words=[f"${k}" for k in sorted(known)]),
+            None if meant is None else phrase("meant.word", word=meant.replace('"', '"$', 1)),
             offset=_place(query, name),
         )
     if targets:
         try:
             render(query, _awkward(targets), 1.0)
         except TemplateFault as fault:
-            raise Refused("a query that cannot be filled in for every target", str(fault).rstrip(".")) from None
+            raise Refused(phrase("found.unfillable"), phrase("allowed.query_fault", fault=fault.reason)) from None
 
 
 def _awkward(targets: Sequence[Target]) -> Target:

@@ -14,6 +14,7 @@ from logcaster_guard.domain.promql_syntax import SyntaxFault, metric, parsed, re
 from logcaster_guard.domain.signals import Signal, Target, Unit
 from logcaster_guard.fields.durations import show_duration
 from logcaster_guard.fields.faults import Refused, escaped, quoted
+from logcaster_guard.messages.texts import Phrase, phrase
 
 _COMPARISONS = frozenset({">", "<", ">=", "<=", "==", "!="})
 _MILLISECONDS = re.compile(r"_(?:milliseconds|ms|time)(?:_bucket|_sum|_count)?")
@@ -33,7 +34,8 @@ def check_syntax(query: str, *, metricsql: bool) -> None:
     """Raise `Refused` for a query that no Prometheus takes; MetricsQL is more than the parser knows."""
     fault = tree_of(query, 0.0)
     if isinstance(fault, SyntaxFault) and fault.certain and not metricsql:
-        raise Refused(f"PromQL that does not parse: {fault.words}", "PromQL", offset=fault.offset)
+        found = phrase("found.broken_promql", words=fault.words)
+        raise Refused(found, phrase("allowed.promql"), offset=fault.offset)
 
 
 def check_selector(selector: str) -> None:
@@ -41,10 +43,10 @@ def check_selector(selector: str) -> None:
     fault = tree_of(f"x{{{selector}}}", 0.0)
     if isinstance(fault, SyntaxFault):
         offset = min(max(fault.offset - 2, 0), max(len(selector) - 1, 0))
-        raise Refused(f"label matchers that do not parse: {fault.words}", 'such as namespace="x"', offset=offset)
+        raise Refused(phrase("found.broken_matchers", words=fault.words), phrase("allowed.matchers"), offset=offset)
 
 
-def query_warnings(signals: Mapping[str, Signal], root: Node, file: str) -> Iterator[str]:
+def query_warnings(signals: Mapping[str, Signal], root: Node, file: str) -> Iterator[Phrase]:
     """What is told of each query in the settings `root`, with its place."""
     for name, signal in signals.items():
         leaf, entry = node_at(root, ("signals", name, "query"))
@@ -52,30 +54,25 @@ def query_warnings(signals: Mapping[str, Signal], root: Node, file: str) -> Iter
             continue
         tree = tree_of(signal.query, signal.lookback)
         if isinstance(tree, SyntaxFault):
-            at = leaf.locate(tree.offset)
-            said = f"the query may not parse, if it is not newer than this check: {tree.words}"
-            yield f"{escaped(file)}:{at.line}:{at.column}: signal {name}: {said}"
-        elif tree is not None:
-            at = leaf.locate(0)
-            for sentence in surprises(signal, tree):
-                yield f"{escaped(file)}:{at.line}:{at.column}: signal {name}: {sentence}"
+            at, found = leaf.locate(tree.offset), [phrase("warn.may_not_parse", words=tree.words)]
+        else:
+            at, found = leaf.locate(0), [] if tree is None else list(surprises(signal, tree))
+        place = f"{escaped(file)}:{at.line}:{at.column}"
+        yield from (phrase("warn.of_query", place=place, signal=name, warning=warning) for warning in found)
 
 
-def surprises(signal: Signal, tree: Expr) -> Iterator[str]:
+def surprises(signal: Signal, tree: Expr) -> Iterator[Phrase]:
     """What this query of the signal does and is seldom meant to do."""
     outside = _outside(tree)
     if isinstance(outside, BinaryExpr) and str(outside.op) in _COMPARISONS and not _is_bool(outside):
-        yield (
-            f"the comparison {outside.op} leaves nothing of a healthy service, so there is no data and no release "
-            "earns good; compare in the rule's condition, and drop it here"
-        )
+        yield phrase("warn.comparison_in_query", operator=str(outside.op))
     if signal.unit is Unit.RATIO and _times(outside, 100):
-        yield "a ratio is a share from 0 to 1, and 5% in a condition is 0.05; drop the * 100"
+        yield phrase("warn.times_hundred")
     yield from _reaching(signal, tree)
     if signal.unit is Unit.SECONDS and not any(_in_thousands(part) for part in walk(tree)):
         names = sorted({n for n in _metrics(tree) if _MILLISECONDS.search(n)})
         if names:
-            yield f"{names[0]} looks like milliseconds, and the signal's unit is seconds; divide by 1000"
+            yield phrase("warn.metric_in_milliseconds", metric=names[0])
 
 
 def in_milliseconds(name: str) -> bool:
@@ -83,19 +80,14 @@ def in_milliseconds(name: str) -> bool:
     return _MILLISECONDS.search(name) is not None
 
 
-def _reaching(signal: Signal, tree: Expr) -> Iterator[str]:
+def _reaching(signal: Signal, tree: Expr) -> Iterator[Phrase]:
     behind = reach(tree)
     if behind > signal.lookback:
-        yield (
-            f"it reads back {show_duration(behind)} and its lookback is {show_duration(signal.lookback)}, so a "
-            "rollback is judged on what was before it; name the lookback"
-        )
+        found, lookback = show_duration(behind), show_duration(signal.lookback)
+        yield phrase("warn.reaches_back", behind=found, lookback=lookback)
     recorded = sorted({n for n in _metrics(tree) if ":" in n})
     if recorded and not signal.lookback:
-        yield (
-            f"how far back the recording rule {quoted(recorded[0])} reads cannot be seen from here; name the longest "
-            "range in it as the signal's lookback"
-        )
+        yield phrase("warn.recording_rule", name=quoted(recorded[0]))
 
 
 def _outside(tree: Expr) -> Expr:

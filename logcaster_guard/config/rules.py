@@ -16,8 +16,9 @@ from logcaster_guard.domain.rules import Action, Rule
 from logcaster_guard.domain.signals import Unit
 from logcaster_guard.domain.variables import LONGEST_LIST, MOST_NAMES, is_list_of_names
 from logcaster_guard.fields.durations import show_duration
-from logcaster_guard.fields.faults import ConfigFault, Refused, closest, described, listed, quoted
+from logcaster_guard.fields.faults import ConfigFault, Refused, described, quoted, unknown_target
 from logcaster_guard.fields.section import Duration, Name, Rate, Section, Sized
+from logcaster_guard.messages.texts import phrase
 
 RULES_KEY = "rollback_triggers"
 """The top-level key that makes a file a rule file."""
@@ -55,15 +56,15 @@ class Parsed:
 
 def _parsed(value: object, info: ValidationInfo) -> Parsed:
     if not isinstance(value, str):
-        raise Refused(described(value), 'a condition in quotes, such as "error_rate > 5%"')
+        raise Refused(described(value), phrase("allowed.condition"))
     return Parsed(value, parse_condition(value, _context(info).units))
 
 
 def _check_duration(seconds: float, info: ValidationInfo) -> float:
     shortest = _context(info).shortest
     if shortest is not None and seconds < shortest:
-        found = f"the duration {show_duration(seconds)}, shorter than two polls"
-        raise Refused(found, f"at least {show_duration(shortest)}, two of polling.interval")
+        found = phrase("found.shorter_than_two_polls", duration=show_duration(seconds))
+        raise Refused(found, phrase("allowed.two_polls", least=show_duration(shortest)))
     return seconds
 
 
@@ -71,15 +72,13 @@ def _check_targets(names: tuple[str, ...], info: ValidationInfo) -> tuple[str, .
     known = _context(info).targets
     for index, name in enumerate(names):
         if known is not None and name not in known:
-            found, allowed = f"the unknown target {quoted(name)}", f"the targets {listed(sorted(known)[:40])}"
-            raise Refused(found, allowed, closest(name, known), key=(index,))
+            raise unknown_target(name, known, (index,))
     return names
 
 
 def _check_names(names: tuple[str, ...]) -> tuple[str, ...]:
     if not is_list_of_names(names):
-        allowed = f"each name once, without blank, comma or =, at most {LONGEST_LIST} characters together"
-        raise Refused("what can be no list of environment variables", allowed)
+        raise Refused(phrase("found.no_variable_names"), phrase("allowed.variable_names", most=LONGEST_LIST))
     return names
 
 
@@ -146,7 +145,9 @@ class RuleSection(Section):
     def _keys_of_one_action(self) -> RuleSection:
         for key, action in _OF_ONE_ACTION.items():
             if getattr(self, key) is not None and self.action is not action:
-                raise Refused(f"{key} with {self.action}", f"{key} only with {action}", key=(key,), at_key=True)
+                found = phrase("found.key_with", key=key, action=str(self.action))
+                allowed = phrase("allowed.key_only_with", key=key, action=str(action))
+                raise Refused(found, allowed, key=(key,), at_key=True)
         return self
 
 
@@ -221,8 +222,8 @@ def repeated_names(files: Sequence[tuple[str, Node]]) -> list[ConfigFault]:
                 continue
             place = f"{file}:{leaf.at.line}"
             if leaf.value in first:
-                found = f"the rule name {quoted(leaf.value)} again"
-                allowed = f"each name once; it stands at {first[leaf.value]} already"
+                found = phrase("found.rule_again", name=quoted(leaf.value))
+                allowed = phrase("allowed.rule_once", place=first[leaf.value])
                 faults.append(ConfigFault(file, leaf.at.line, leaf.at.column, found, allowed))
             first.setdefault(leaf.value, place)
     return faults

@@ -18,10 +18,10 @@ from logcaster_guard.fields.faults import (
     Refused,
     closest,
     described,
-    listed,
     quoted,
 )
 from logcaster_guard.fields.section import Section
+from logcaster_guard.messages.texts import Phrase, phrase
 
 _QUOTED_WORD = re.compile(r"'([^']*)'")
 
@@ -52,26 +52,25 @@ class _Faults:
             else:
                 yield self._wrong(loc, item["type"], item["input"], item.get("ctx", {}), item["msg"])
 
-    def _meant(self, loc: tuple[int | str, ...]) -> str | None:
+    def _meant(self, loc: tuple[int | str, ...]) -> Phrase | None:
         return closest(str(loc[-1]), _section_at(self._model, loc[:-1]).model_fields)
 
-    def _fault(self, at: Position, found: str, allowed: str, suggestion: str | None = None) -> ConfigFault:
+    def _fault(self, at: Position, found: Phrase, allowed: Phrase, suggestion: Phrase | None = None) -> ConfigFault:
         return ConfigFault(self._file, at.line, at.column, found, allowed, suggestion)
 
     def _unknown(self, loc: tuple[int | str, ...]) -> ConfigFault:
         node, entry = node_at(self._root, loc)
         known = list(_section_at(self._model, loc[:-1]).model_fields)
         key = str(loc[-1])
-        allowed = f"the keys {listed(known)}"
-        return self._fault(
-            entry.at if entry else node.at, f"the unknown key {quoted(key)}", allowed, closest(key, known)
-        )
+        found, allowed = phrase("found.unknown_key", key=quoted(key)), phrase("allowed.keys", keys=known)
+        return self._fault(entry.at if entry else node.at, found, allowed, closest(key, known))
 
     def _missing(self, loc: tuple[int | str, ...]) -> ConfigFault:
         node, _ = node_at(self._root, loc[:-1])
         fields = _section_at(self._model, loc[:-1]).model_fields
-        required = listed(name for name, field in fields.items() if field.is_required())
-        return self._fault(node.at, f"no {quoted(str(loc[-1]))} here", f"a mapping with the required keys {required}")
+        required = [name for name, field in fields.items() if field.is_required()]
+        found = phrase("found.missing_key", key=quoted(str(loc[-1])))
+        return self._fault(node.at, found, phrase("allowed.required_keys", keys=required))
 
     def _wrong(
         self, loc: tuple[int | str, ...], kind: str, value: object, ctx: dict[str, Any], text: str
@@ -79,35 +78,35 @@ class _Faults:
         node, _ = node_at(self._root, loc)
         allowed, suggestion = self._allowed(loc, kind, ctx, text), None
         if kind == "string_type" and isinstance(node, Leaf) and isinstance(value, bool | int | float):
-            suggestion = f'"{node.raw.strip()}" in quotes'
+            suggestion = phrase("meant.in_quotes", text=node.raw.strip())
         if kind in {"enum", "literal_error"}:
             suggestion = closest(value, _QUOTED_WORD.findall(ctx["expected"])) if isinstance(value, str) else None
         return self._fault(node.at, described(value), allowed, suggestion)
 
-    def _allowed(self, loc: tuple[int | str, ...], kind: str, ctx: dict[str, Any], text: str) -> str:
+    def _allowed(self, loc: tuple[int | str, ...], kind: str, ctx: dict[str, Any], text: str) -> Phrase:
         match kind:
             case "string_type":
-                return "text"
+                return phrase("allowed.text")
             case "int_type" | "int_from_float":
-                return "a whole number"
+                return phrase("allowed.whole_number")
             case "float_type":
-                return "a number"
+                return phrase("allowed.number")
             case "bool_type":
-                return "true or false"
+                return phrase("allowed.true_or_false")
             case "tuple_type" | "list_type":
-                return "a list (one item a line, each after a -)"
+                return phrase("allowed.list")
             case "dict_type":
-                return "a mapping"
+                return phrase("allowed.mapping")
             case "model_type" | "model_attributes_type":
-                return f"a mapping with the keys {listed(_section_at(self._model, loc).model_fields)}"
+                return phrase("allowed.mapping_of", keys=list(_section_at(self._model, loc).model_fields))
             case "enum" | "literal_error":
-                return listed(_QUOTED_WORD.findall(ctx["expected"]))
+                return phrase("allowed.words", words=_QUOTED_WORD.findall(ctx["expected"]))
             case "greater_than_equal":
-                return f"at least {ctx['ge']}"
+                return phrase("allowed.at_least", least=ctx["ge"])
             case "less_than_equal":
-                return f"at most {ctx['le']}"
+                return phrase("allowed.at_most", most=ctx["le"])
             case _:
-                return text[:1].lower() + text[1:]
+                return phrase("allowed.as_validated", words=text[:1].lower() + text[1:])
 
 
 SectionT = TypeVar("SectionT", bound=Section)

@@ -30,7 +30,7 @@ from logcaster_guard.config.sources import SignalSection, SourcesSection
 from logcaster_guard.config.targets import DEFAULT_TARGET, LABEL_KEY, TargetSection
 from logcaster_guard.domain.gitops import ARGOCD_NAMESPACE, GitOps
 from logcaster_guard.domain.rules import LEAST_RETENTION
-from logcaster_guard.fields.durations import show_duration
+from logcaster_guard.fields.durations import show_duration, two_values, value_of
 from logcaster_guard.fields.faults import Refused, described
 from logcaster_guard.fields.metrics import MetricsSection
 from logcaster_guard.fields.section import (
@@ -44,6 +44,7 @@ from logcaster_guard.fields.section import (
     keys_like,
     pattern_of,
 )
+from logcaster_guard.messages.texts import phrase
 
 MAX_ITEMS = 100
 """Targets, and signals, of one guard."""
@@ -54,11 +55,11 @@ _LISTEN = re.compile(r"(?P<host>[0-9.]{1,15}|\[[0-9A-Fa-f:.]{2,45}\]):(?P<port>[
 def _check_listen(text: str) -> str:
     found = _LISTEN.fullmatch(text)
     if found is None or not 0 < int(found["port"]) < 65_536:
-        raise Refused(described(text), "an address and a port, such as 127.0.0.1:9997, 0.0.0.0:9997 or [::]:9997")
+        raise Refused(described(text), phrase("allowed.listen"))
     try:
         ipaddress.ip_address(found["host"].strip("[]"))
     except ValueError:
-        raise Refused(described(text), "an IP address before the port, such as 127.0.0.1 or [::1]") from None
+        raise Refused(described(text), phrase("allowed.listen_ip")) from None
     return text
 
 
@@ -98,11 +99,8 @@ class JournalSection(Section):
     @model_validator(mode="after")
     def _kept_while_it_is_owed(self) -> JournalSection:
         if self.retention < LEAST_RETENTION:
-            raise Refused(
-                f"a retention of {show_duration(self.retention)}",
-                f"at least {show_duration(LEAST_RETENTION)}: notices are owed for a day",
-                key=("retention",),
-            )
+            allowed = phrase("allowed.retention", least=show_duration(LEAST_RETENTION))
+            raise Refused(value_of("retention", self.retention), allowed, key=("retention",))
         return self
 
     @model_validator(mode="after")
@@ -110,12 +108,9 @@ class JournalSection(Section):
         of_files, of_secrets = ("path", "blobs"), ("namespace", "name")
         for key in of_files if self.backend == "kubernetes" else of_secrets:
             if key in self.model_fields_set:
-                allowed = of_secrets if self.backend == "kubernetes" else of_files
-                raise Refused(
-                    f"journal.{key} with the backend {self.backend}, where it has no effect",
-                    f"journal.{allowed[0]} and journal.{allowed[1]}, or the other backend",
-                    key=(key,),
-                )
+                one, other = of_secrets if self.backend == "kubernetes" else of_files
+                found = phrase("found.without_effect", key=key, backend=self.backend)
+                raise Refused(found, phrase("allowed.other_backend", one=one, other=other), key=(key,))
         return self
 
 
@@ -134,13 +129,11 @@ class AuthoritySection(Section):
     @model_validator(mode="after")
     def _renewed_before_it_ends(self) -> AuthoritySection:
         if not self.duration.is_integer():
-            raise Refused(f"a duration of {show_duration(self.duration)}", "whole seconds", key=("duration",))
+            raise Refused(value_of("duration", self.duration), phrase("allowed.whole_seconds"), key=("duration",))
         if self.renew_every > self.duration / 3:
-            raise Refused(
-                f"a renew_every of {show_duration(self.renew_every)} with a duration of {show_duration(self.duration)}",
-                "at most a third of the duration, so that one renewal may fail",
-                key=("renew_every" if "renew_every" in self.model_fields_set else "duration",),
-            )
+            found = two_values(value_of("renew_every", self.renew_every), value_of("duration", self.duration))
+            key = "renew_every" if "renew_every" in self.model_fields_set else "duration"
+            raise Refused(found, phrase("allowed.a_third"), key=(key,))
         return self
 
 
@@ -164,10 +157,10 @@ class AuthSection(Section):
     @model_validator(mode="after")
     def _one_way_in(self) -> AuthSection:
         if (self.token is None) != self.kubernetes:
-            found = "a token beside kubernetes: true" if self.kubernetes else "no way to tell who asks"
-            raise Refused(found, "one of token and kubernetes: true")
+            found = phrase("found.token_and_kubernetes" if self.kubernetes else "found.nobody_tells_who")
+            raise Refused(found, phrase("allowed.one_way_in"))
         if self.audience is not None and (not self.kubernetes or not self.audience.isprintable() or not self.audience):
-            raise Refused("an audience", "a name of printable characters, with kubernetes: true", key=("audience",))
+            raise Refused(phrase("found.audience"), phrase("allowed.audience"), key=("audience",))
         return self
 
 
@@ -208,7 +201,7 @@ class WebSection(Section):
     @model_validator(mode="after")
     def _two_addresses(self) -> WebSection:
         if self.probes is not None and self.probes == self.listen:
-            raise Refused("web.probes at the address of web.listen", "another port, or null", key=("probes",))
+            raise Refused(phrase("found.probes_at_listen"), phrase("allowed.another_port"), key=("probes",))
         return self
 
     @property

@@ -28,6 +28,7 @@ from logcaster_guard.domain.rules import (
     Policy,
     Polling,
     RolloutPolicy,
+    SecretsPolicy,
     SnapshotPolicy,
     VerifyPolicy,
 )
@@ -86,7 +87,11 @@ def _settings(file: SettingsFile) -> Settings:
         limits=Limits(**file.limits.model_dump()),
         ledger=LedgerPolicy(**file.ledger.model_dump()),
         snapshots=SnapshotPolicy(**file.snapshots.model_dump()),
-        config=ConfigPolicy(**file.config.model_dump()),
+        config=ConfigPolicy(
+            **file.config.model_dump(exclude={"objects", "secrets"}),
+            objects=MappingProxyType(dict(file.config.objects)),
+            secrets=SecretsPolicy(**file.config.secrets.model_dump()),
+        ),
         verify=VerifyPolicy(**file.verify.model_dump()),
         rollout=RolloutPolicy(**file.rollout.model_dump()),
         gradual=GradualPolicy(**file.gradual.model_dump()),

@@ -16,7 +16,8 @@ from logcaster_guard.config.queries import check_syntax
 from logcaster_guard.config.sections import SettingsFile
 from logcaster_guard.config.sources import SignalSection
 from logcaster_guard.domain.signals import BUILT_IN_UNITS, Aggregate, Gauge, Signal, SourceName, Target
-from logcaster_guard.fields.faults import Refused, closest, listed, quoted
+from logcaster_guard.fields.faults import Refused, closest, quoted
+from logcaster_guard.messages.texts import phrase
 from logcaster_guard.plugins import SOURCES
 
 DEFAULT_LOOKBACK = 300.0
@@ -47,8 +48,7 @@ def signal_refusals(
 ) -> Iterator[Refused]:
     """What is wrong with one signal of the settings; `key` of each leads from the `signals` mapping."""
     if not _NAME.fullmatch(name) or name in _RESERVED:
-        allowed = "lower-case letters, digits and _, at most 63, and none of and, or, not"
-        yield Refused(f"the signal name {quoted(name)}", allowed, key=(name,))
+        yield Refused(phrase("found.signal_name", name=quoted(name)), phrase("allowed.signal_name"), key=(name,))
         return
     yield from _unit_refusals(name, signal)
     if signal.query is not None:
@@ -61,8 +61,8 @@ def signal_refusals(
     usable = _SOURCES.get(name, (_QUERIED, *_METRICS))
     source = signal.source or _default_source(name, signal, no_prometheus=no_prometheus)
     if source not in usable:
-        found = f"the source {source} for {quoted(name)}"
-        yield Refused(found, f"the sources {listed(usable)}", key=(name, "source"))
+        found = phrase("found.source_for", source=str(source), name=quoted(name))
+        yield Refused(found, phrase("allowed.sources", names=usable), key=(name, "source"))
         return
     yield from _metric_refusals(name, signal, source)
     if source is _QUERIED:
@@ -75,44 +75,42 @@ def _unit_refusals(name: str, signal: SignalSection) -> Iterator[Refused]:
     fixed = BUILT_IN_UNITS.get(name)
     if fixed is None and signal.unit is None:
         meant = closest(name, BUILT_IN_UNITS)
-        allowed = "unit: ratio, seconds, bytes, per_second or count, for a signal of one's own"
-        yield Refused(f"no unit for the signal {quoted(name)}", allowed, meant, key=(name,))
+        yield Refused(phrase("found.no_unit", name=quoted(name)), phrase("allowed.unit"), meant, key=(name,))
     elif fixed is not None and signal.unit not in {None, fixed}:
-        found = f"the unit {signal.unit} for the built-in signal {quoted(name)}"
-        yield Refused(found, f"{fixed}, or a signal with a name of its own", key=(name, "unit"))
+        found = phrase("found.unit_of_built_in", unit=str(signal.unit), name=quoted(name))
+        yield Refused(found, phrase("allowed.its_unit", unit=str(fixed)), key=(name, "unit"))
 
 
 def _promql_refusals(name: str, signal: SignalSection, *, no_prometheus: bool) -> Iterator[Refused]:
     if no_prometheus:
-        found = f"the source prometheus for {quoted(name)} and no Prometheus"
-        yield Refused(found, "a signal like this with a sources.prometheus.url only", key=(name,))
+        yield Refused(phrase("found.no_prometheus", name=quoted(name)), phrase("allowed.with_prometheus"), key=(name,))
     if signal.query is None:
         if name not in _ANSWERS[_QUERIED]:
-            yield Refused(f"no query for {quoted(name)}", "query: the PromQL that Prometheus is asked", key=(name,))
+            yield Refused(phrase("found.no_query", name=quoted(name)), phrase("allowed.a_query"), key=(name,))
         return
     if signal.lookback is None and has_fixed_range(signal.query) and not uses_lookback(signal.query):
-        allowed = "[$lookback] in the query, or lookback: the longest range in it"
-        yield Refused("a fixed range in the query and no lookback", allowed, key=(name, "query"))
+        yield Refused(phrase("found.fixed_range"), phrase("allowed.lookback"), key=(name, "query"))
 
 
 def _probe_refusals(name: str, signal: SignalSection, source: SourceName) -> Iterator[Refused]:
     if signal.query is not None:
-        yield Refused(f"a query for the source {source}", "queries for the source prometheus only", key=(name, "query"))
+        found = phrase("found.query_for", source=str(source))
+        yield Refused(found, phrase("allowed.queries"), key=(name, "query"))
     if signal.lookback is not None and name not in _LOOKS_BACK[source]:
-        found = f"a lookback for {quoted(name)} from {source}, which reads the present"
-        yield Refused(found, "no lookback", key=(name, "lookback"))
+        found = phrase("found.lookback_for", name=quoted(name), source=str(source))
+        yield Refused(found, phrase("allowed.no_lookback"), key=(name, "lookback"))
 
 
 def _metric_refusals(name: str, signal: SignalSection, source: SourceName) -> Iterator[Refused]:
     own = name not in BUILT_IN_UNITS and source in _METRICS
     if own and signal.metric is None:
-        yield Refused(
-            f"no metric for {quoted(name)}", f"metric: the gauge that {source} reads from the pods", key=(name,)
-        )
+        allowed = phrase("allowed.a_metric", source=str(source))
+        yield Refused(phrase("found.no_metric", name=quoted(name)), allowed, key=(name,))
     for key in ("metric", "aggregate"):
         if getattr(signal, key) is not None and not own:
-            allowed = f"{key} only for a signal of one's own from {listed(_METRICS)}"
-            yield Refused(f"the {key} of {quoted(name)} from {source}", allowed, key=(name, key))
+            allowed = phrase("allowed.key_of_own_signal", key=key, sources=_METRICS)
+            found = phrase("found.key_of_signal", key=key, name=quoted(name), source=str(source))
+            yield Refused(found, allowed, key=(name, key))
 
 
 def _default_source(name: str, signal: SignalSection, *, no_prometheus: bool) -> SourceName:

@@ -10,7 +10,8 @@ from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput, UnexpectedToken
 
 from logcaster_guard.config.dimensions import UNITS, UNITS_MEANT
-from logcaster_guard.fields.faults import AllRefused, Refused, listed, quoted
+from logcaster_guard.fields.faults import AllRefused, Refused, quoted
+from logcaster_guard.messages.texts import Phrase, phrase
 
 _SHOUTED = re.compile(r"\b(?!(?-i:and|or|not)\b)(?:and|or|not)\b", re.ASCII | re.IGNORECASE)
 _FOREIGN = {"&&": "and", "||": "or", "&": "and", "|": "or", "=>": ">=", "=<": "<=", "<>": "!=", "=": "=="}
@@ -63,26 +64,31 @@ def _syntax(text: str, error: UnexpectedInput) -> Refused:
     shouted = _SHOUTED.search(text)
     if shouted and shouted.start() <= at:
         word = shouted[0]
-        return Refused(quoted(word), "and, or, not in lower case", f'"{word.lower()}"', offset=shouted.start())
+        meant = phrase("meant.word", word=f'"{word.lower()}"')
+        return Refused(_as_is(word), phrase("allowed.lower_case"), meant, offset=shouted.start())
     if at >= len(text):
-        return Refused("the end of the condition", _expected(error), offset=at)
+        return Refused(phrase("found.condition_end"), _expected(error), offset=at)
     found = str(token) if token is not None else text[at]
-    return Refused(quoted(found), _expected(error), _meant(text, at, found), offset=at)
+    return Refused(_as_is(found), _expected(error), _meant(text, at, found), offset=at)
 
 
-def _expected(error: UnexpectedInput) -> str:
+def _as_is(text: str) -> Phrase:
+    return phrase("found.as_is", text=quoted(text))
+
+
+def _expected(error: UnexpectedInput) -> Phrase:
     if isinstance(error, UnexpectedToken):
         accepted = {str(t) for t in error.accepts or error.expected}
         words = [shown for name, shown in _TERMINALS.items() if name in accepted]
         if words:
-            return f"{listed(words)} here"
-    return "signals, numbers with units, comparisons, and, or, not, + - * / and parentheses"
+            return phrase("allowed.here", words=words)
+    return phrase("allowed.condition_parts")
 
 
-def _meant(text: str, at: int, found: str) -> str | None:
+def _meant(text: str, at: int, found: str) -> Phrase | None:
     foreign = _FOREIGN.get(text[at : at + 2]) or _FOREIGN.get(text[at])
     if foreign:
-        return f'"{foreign}"'
+        return phrase("meant.word", word=f'"{foreign}"')
     number = re.search(r"([0-9][0-9.]{0,20}) +$", text[:at])
     unit = found if found in UNITS else UNITS_MEANT.get(found.lower())
-    return f'"{number[1]}{unit}", without a blank' if number and unit else None
+    return phrase("meant.without_blank", text=f'"{number[1]}{unit}"') if number and unit else None

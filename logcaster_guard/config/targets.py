@@ -12,6 +12,7 @@ from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.fields.faults import Refused, described, quoted
 from logcaster_guard.fields.section import Label, Name, Section, Sized, Subdomain, Url, keys_like, pattern_of
+from logcaster_guard.messages.texts import phrase
 
 LABEL_KEY = re.compile(r"[a-z_][a-z0-9_]{0,62}", re.ASCII)
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
@@ -21,27 +22,25 @@ _LABEL_NAME = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?/)?" + _LABE
 def _check_labels(labels: dict[str, str]) -> dict[str, str]:
     for key in labels:
         if not LABEL_KEY.fullmatch(key):
-            raise Refused(f"the label {quoted(key)}", "lower-case letters, digits and _", key=(key,), at_key=True)
+            found = phrase("found.label", name=quoted(key))
+            raise Refused(found, phrase("allowed.label"), key=(key,), at_key=True)
     return labels
 
 
 def _check_environments(environments: dict[str, str]) -> dict[str, str]:
     for value, name in environments.items():
         if not _LABEL_VALUE.fullmatch(value):
-            raise Refused(
-                f"the environment {quoted(value)}",
-                "letters, digits, - _ and . inside, at most 63: the value of a label",
-                key=(value,),
-                at_key=True,
-            )
+            found = phrase("found.environment", name=quoted(value))
+            raise Refused(found, phrase("allowed.label_value"), key=(value,), at_key=True)
         if list(environments.values()).count(name) > 1:
-            raise Refused(f"the Deployment {quoted(name)} twice", "a Deployment for each environment", key=(value,))
+            found = phrase("found.deployment_twice", name=quoted(name))
+            raise Refused(found, phrase("allowed.deployment_each"), key=(value,))
     return environments
 
 
 def _check_label_key(text: str) -> str:
     if not _LABEL_NAME.fullmatch(text):
-        raise Refused(described(text), "the key of a label, such as environment or example.com/environment")
+        raise Refused(described(text), phrase("allowed.label_key"))
     return text
 
 
@@ -88,14 +87,14 @@ class TargetSection(Section):
         if self.environments is None:
             return self
         if "deployment" in self.model_fields_set:
-            raise Refused(
-                "a deployment beside environments", "one of the two: the live environment is the one guarded",
-                key=("deployment",),
-            )  # fmt: skip
+            found = phrase("found.deployment_and_environments")
+            raise Refused(found, phrase("allowed.deployment_or_environments"), key=("deployment",))
         if "service" not in self.model_fields_set or self.service is None:
-            raise Refused("environments without a service", "the Service whose selector names the live environment")
+            raise Refused(phrase("found.no_service"), phrase("allowed.the_service"))
         if self.kind != "Deployment":
-            raise Refused(f"environments of kind {self.kind}", "Deployments", key=("kind",))
+            raise Refused(
+                phrase("found.environments_of_kind", kind=self.kind), phrase("allowed.deployments"), key=("kind",)
+            )
         return self
 
 

@@ -11,13 +11,13 @@ from logcaster_guard.domain.conditions import out_of_reach
 from logcaster_guard.domain.rules import Action, Rule
 from logcaster_guard.domain.signals import Target, Unit
 from logcaster_guard.fields.durations import show_duration
-from logcaster_guard.fields.faults import listed
+from logcaster_guard.messages.texts import Phrase, phrase
 
 
-def warnings_of(settings: Settings, rules: Sequence[Rule], *, given: bool) -> tuple[str, ...]:
+def warnings_of(settings: Settings, rules: Sequence[Rule], *, given: bool) -> tuple[Phrase, ...]:
     """Sentences, in the order of the rules; `given` says whether there is a settings file."""
     if not rules:
-        return ("there are no rules: nothing is watched for",)
+        return (phrase("warn.no_rules"),)
     of_rules = (sentence for rule in rules for sentence in _of_rule(settings, rule, given=given))
     return (
         *_of_journal(settings),
@@ -28,65 +28,51 @@ def warnings_of(settings: Settings, rules: Sequence[Rule], *, given: bool) -> tu
     )
 
 
-def _of_metrics(settings: Settings) -> Iterator[str]:
+def _of_metrics(settings: Settings) -> Iterator[Phrase]:
     metrics = settings.metrics
     if in_milliseconds(metrics.duration) and "duration_unit" not in metrics.model_fields_set:
-        yield (
-            f"metrics.duration: {metrics.duration} looks like milliseconds and is read as seconds; say "
-            "metrics.duration_unit: milliseconds (or seconds)"
-        )
+        yield phrase("warn.milliseconds", metric=metrics.duration)
 
 
-def _of_web(settings: Settings) -> Iterator[str]:
+def _of_web(settings: Settings) -> Iterator[Phrase]:
     if settings.web.auth is not None and not settings.web.is_local:
-        yield (
-            f"web.auth: tokens come in clear to {settings.web.listen}; put a proxy with TLS before it, or listen on "
-            "127.0.0.1 and use kubectl port-forward"
-        )
+        yield phrase("warn.tokens_in_clear", listen=settings.web.listen)
 
 
-def _of_journal(settings: Settings) -> Iterator[str]:
+def _of_journal(settings: Settings) -> Iterator[Phrase]:
     if settings.journal.backend != "kubernetes":
         return
     namespace = settings.journal.namespace
     if namespace in {t.namespace for t in settings.targets}:
-        yield (
-            f"journal.namespace is {namespace}, which holds a target: the guard's account may then read every Secret "
-            "there; give the journal a namespace of its own"
-        )
+        yield phrase("warn.journal_beside_target", namespace=namespace)
     if settings.authority.lease is None:
-        yield (
-            "journal.backend kubernetes without authority.lease: no volume keeps a second guard from starting beside "
-            "this one, as it does while its own Deployment is rolled out, and both would act; name a lease"
-        )
+        yield phrase("warn.journal_without_lease")
 
 
-def _of_rule(settings: Settings, rule: Rule, *, given: bool) -> Iterator[str]:
+def _of_rule(settings: Settings, rule: Rule, *, given: bool) -> Iterator[Phrase]:
     shortest = 2 * settings.policy.polling.interval
     if not given and rule.duration < shortest:
-        yield (
-            f"rule {rule.name}: the duration {show_duration(rule.duration)} is shorter than two polls of the default "
-            f"interval ({show_duration(shortest)}); check it together with its settings"
-        )
+        found, least = show_duration(rule.duration), show_duration(shortest)
+        yield phrase("warn.short_duration", rule=rule.name, duration=found, least=least)
     yield from pods.unjudged(rule, settings)
     if out_of_reach(rule.condition, {name: 1.0 for name, unit in settings.units.items() if unit is Unit.RATIO}):
-        yield f"rule {rule.name}: a share never exceeds 100%, so part of the condition can never be met"
+        yield phrase("warn.above_whole", rule=rule.name)
     for target in settings.targets:
         if rule.applies_to(target):
             yield from _unfit(rule, target, settings)
             yield from _unread(rule, target)
 
 
-def _unfit(rule: Rule, target: Target, settings: Settings) -> Iterator[str]:
+def _unfit(rule: Rule, target: Target, settings: Settings) -> Iterator[Phrase]:
     if rule.action is Action.BLUE_GREEN and not target.environments:
-        otherwise = settings.policy.blue_green.otherwise
-        yield f"rule {rule.name}: target {target.name} has no environments, so {otherwise} takes its place"
+        otherwise = str(settings.policy.blue_green.otherwise)
+        yield phrase("warn.no_environments", rule=rule.name, target=target.name, otherwise=otherwise)
     if rule.action is Action.GRADUAL and target.environments:
-        otherwise = settings.policy.gradual.otherwise
-        yield f"rule {rule.name}: target {target.name} has environments, so {otherwise} takes its place"
+        otherwise = str(settings.policy.gradual.otherwise)
+        yield phrase("warn.has_environments", rule=rule.name, target=target.name, otherwise=otherwise)
 
 
-def _unread(rule: Rule, target: Target) -> Iterator[str]:
+def _unread(rule: Rule, target: Target) -> Iterator[Phrase]:
     needs = {
         "health_url": {"health_check_fails"} if target.health_url is None else set(),
         "traffic_url": {"response_time", "slow_responses"} if target.traffic_url is None else set(),
@@ -94,4 +80,4 @@ def _unread(rule: Rule, target: Target) -> Iterator[str]:
     for key, signals in needs.items():
         missing = sorted(signals & rule.signals)
         if missing:
-            yield f"rule {rule.name}: target {target.name} has no {key}, so {listed(missing)} is never known there"
+            yield phrase("warn.never_known", rule=rule.name, target=target.name, key=key, signals=missing)

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from logcaster_guard.fields.faults import MAX_FAULTS, ConfigFault, quoted
+from logcaster_guard.messages.texts import Phrase, phrase
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 50
@@ -28,7 +29,6 @@ _INVISIBLE = r"\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\ufff
 """Control characters, foreign line ends and what turns the direction of writing round."""
 _UNPRINTABLE = re.compile(rf"[\x00-\x08\x0b\x0c\x0e-\x1f{_INVISIBLE}]")
 _HIDDEN = re.compile(rf"[\x00-\x09\x0b-\x1f{_INVISIBLE}]")
-_NO_ANCHORS = "no anchors or aliases; write the value out"
 _BLOCK_HEADER = re.compile(r"[|>][^\n]*\n")
 
 
@@ -157,17 +157,18 @@ def load_yaml(content: bytes, file: str) -> Document:
 def _decoded(content: bytes, composer: _Composer) -> str | None:
     start = Position(1, 1)
     if len(content) > MAX_BYTES:
-        composer.fault(start, "a file of more than 1 MiB", "at most 1,048,576 bytes")
+        composer.fault(start, phrase("found.file_too_large"), phrase("allowed.file_bytes"))
     elif not content.strip():
-        composer.fault(start, "an empty file", "a YAML mapping, or at least a comment")
+        composer.fault(start, phrase("found.empty_file"), phrase("allowed.some_yaml"))
     elif content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        composer.fault(start, "UTF-16", "UTF-8; save the file in that encoding")
+        composer.fault(start, phrase("found.utf16"), phrase("allowed.utf8_saved"))
     else:
         try:
             text = content.decode("utf-8").removeprefix("\ufeff").replace("\r\n", "\n")
         except UnicodeDecodeError as error:
             before = content[: error.start].decode("utf-8")
-            composer.fault(_end_of(before), f"the byte 0x{content[error.start]:02x}, which is not UTF-8", "UTF-8 text")
+            found = phrase("found.no_utf8", byte=f"0x{content[error.start]:02x}")
+            composer.fault(_end_of(before), found, phrase("allowed.utf8"))
         else:
             return text if _clean(text, composer) else None
     return None
@@ -179,12 +180,13 @@ def _clean(text: str, composer: _Composer) -> bool:
         unprintable = _UNPRINTABLE.search(line)
         if unprintable:
             place = Position(number, unprintable.start() + 1)
-            composer.fault(place, f"the invisible character U+{ord(unprintable[0]):04X}", "printable UTF-8 text")
+            found = phrase("found.invisible", code=f"U+{ord(unprintable[0]):04X}")
+            composer.fault(place, found, phrase("allowed.printable_utf8"))
         elif "\t" in line:
-            composer.fault(Position(number, line.index("\t") + 1), "a tab", "spaces; replace each tab by spaces")
+            composer.fault(Position(number, line.index("\t") + 1), phrase("found.tab"), phrase("allowed.spaces"))
         elif "\r" in line:
             place = Position(number, line.index("\r") + 1)
-            composer.fault(place, "a lone carriage return", "lines that end in LF or CRLF")
+            composer.fault(place, phrase("found.carriage_return"), phrase("allowed.line_ends"))
         if composer.full:
             break
     return len(composer.faults) == before
@@ -213,7 +215,7 @@ class _Composer:
         """Whether enough faults were told."""
         return len(self.faults) >= MAX_FAULTS
 
-    def fault(self, at: Position, found: str, allowed: str) -> None:
+    def fault(self, at: Position, found: Phrase, allowed: Phrase) -> None:
         """Tell one fault; a place behind the last line is told as that line's end."""
         if self._lines and at.line > len(self._lines):
             at = Position(len(self._lines), len(self._lines[-1]) + 1)
@@ -231,9 +233,10 @@ class _Composer:
             mark = error.problem_mark or error.context_mark
             at = Position(mark.line + 1, mark.column + 1) if mark else Position(1, 1)
             words = ": ".join(str(w) for w in (error.context, error.problem) if w)
-            self.fault(at, f"broken YAML ({words})", _hint(str(error.problem)))
+            self.fault(at, phrase("found.broken_yaml", words=words), _hint(str(error.problem)))
         except yaml.YAMLError as error:
-            self.fault(Position(1, 1), f"broken YAML ({str(error).splitlines()[0]})", "printable UTF-8 text")
+            found = phrase("found.broken_yaml", words=str(error).splitlines()[0])
+            self.fault(Position(1, 1), found, phrase("allowed.printable_utf8"))
         return None
 
     def _document(self, events: Iterator[Any]) -> Node:
@@ -243,10 +246,10 @@ class _Composer:
             if isinstance(event, yaml.DocumentStartEvent):
                 seen += 1
                 if seen > 1:
-                    self.fault(_at(event), "a second document", "one document a file; split it into two files")
+                    self.fault(_at(event), phrase("found.second_document"), phrase("allowed.one_document"))
                     return root
                 if event.version or event.tags:
-                    self.fault(Position(1, 1), "a YAML directive (%)", "no directives")
+                    self.fault(Position(1, 1), phrase("found.directive"), phrase("allowed.no_directives"))
             elif isinstance(event, yaml.NodeEvent):
                 node = self._node(event, events, 1)
                 if not (isinstance(node, Leaf) and not node.raw and node.value is None):
@@ -257,18 +260,19 @@ class _Composer:
         at = _at(event)
         self.values += 1
         if depth > MAX_DEPTH:
-            self.fault(at, f"more than {MAX_DEPTH} levels of nesting", f"at most {MAX_DEPTH}")
+            self.fault(at, phrase("found.too_deep", most=MAX_DEPTH), phrase("allowed.at_most", most=MAX_DEPTH))
             raise _Stop
         if self.values > MAX_VALUES:
-            self.fault(at, f"more than {MAX_VALUES:,} values", f"at most {MAX_VALUES:,} in a file")
+            most = f"{MAX_VALUES:,}"
+            self.fault(at, phrase("found.more_values", most=most), phrase("allowed.in_a_file", most=most))
             raise _Stop
         if isinstance(event, yaml.AliasEvent):
-            self.fault(at, f"the alias {quoted('*' + str(event.anchor))}", _NO_ANCHORS)
+            self.fault(at, phrase("found.alias", name=quoted(f"*{event.anchor}")), phrase("allowed.no_anchors"))
             return Leaf(at, None, "*", told=True)
         if event.anchor is not None:
-            self.fault(at, f"the anchor {quoted('&' + str(event.anchor))}", _NO_ANCHORS)
+            self.fault(at, phrase("found.anchor", name=quoted(f"&{event.anchor}")), phrase("allowed.no_anchors"))
         if event.tag is not None:
-            self.fault(at, f"the tag {quoted(str(event.tag))}", "no tags; quote what is text")
+            self.fault(at, phrase("found.tag", name=quoted(str(event.tag))), phrase("allowed.no_tags"))
         if isinstance(event, yaml.SequenceStartEvent):
             return Items(at, tuple(self._items(events, depth)))
         if isinstance(event, yaml.MappingStartEvent):
@@ -280,7 +284,7 @@ class _Composer:
             if isinstance(event, yaml.SequenceEndEvent):
                 return
             node = self._node(event, events, depth + 1)
-            self._refuse_nothing(node, "after -")
+            self._refuse_nothing(node, phrase("found.nothing_after_dash"))
             yield node
 
     def _entries(self, events: Iterator[Any], depth: int) -> dict[str, Entry]:
@@ -295,35 +299,35 @@ class _Composer:
                 continue
             if word in entries:
                 line = entries[word].at.line
-                self.fault(key.at, f"the key {quoted(word)} again", f"each key once; it is on line {line} already")
+                self.fault(key.at, phrase("found.key_again", key=quoted(word)), phrase("allowed.key_once", line=line))
                 continue
-            self._refuse_nothing(value, f"after {quoted(word)}")
+            self._refuse_nothing(value, phrase("found.nothing_after", key=quoted(word)))
             entries[word] = Entry(word, key.at, value)
         return entries
 
     def _key(self, event: Any, key: Node) -> str | None:  # noqa: ANN401 - PyYAML's events are untyped
         if not isinstance(key, Leaf):
-            self.fault(key.at, "a list or mapping as a key", "text as a key")
+            self.fault(key.at, phrase("found.key_is_no_text"), phrase("allowed.text_key"))
             return None
         if isinstance(event, yaml.AliasEvent):
             return None
         if event.value == "<<" and event.implicit[0]:
-            self.fault(key.at, 'the merge key "<<"', "no merge keys; write the keys out")
+            self.fault(key.at, phrase("found.merge_key"), phrase("allowed.no_merge"))
             return None
         if not event.value:
-            self.fault(key.at, "an empty key", "text as a key")
+            self.fault(key.at, phrase("found.empty_key"), phrase("allowed.text_key"))
             return None
         return str(event.value)
 
-    def _refuse_nothing(self, node: Node, where: str) -> None:
+    def _refuse_nothing(self, node: Node, nothing: Phrase) -> None:
         if isinstance(node, Leaf) and node.value is None and not node.raw:
-            self.fault(node.at, f"nothing {where}", "a value; write null if none is meant, or remove the line")
+            self.fault(node.at, nothing, phrase("allowed.a_value"))
 
     def _leaf(self, event: Any, at: Position) -> Leaf:  # noqa: ANN401 - PyYAML's events are untyped
         text = str(event.value)
         hidden = _HIDDEN.search(text)
         if hidden:
-            self.fault(at, f"text with the invisible character U+{ord(hidden[0]):04X}", "printable text")
+            self.fault(at, phrase("found.hidden", code=f"U+{ord(hidden[0]):04X}"), phrase("allowed.printable"))
         raw = self._raw(event)
         if not event.implicit[0]:
             return Leaf(at, text, raw, told=hidden is not None)
@@ -335,7 +339,8 @@ class _Composer:
         if not (whole or fraction):
             return Leaf(at, text, raw, told=hidden is not None)
         if len(text) > MAX_DIGITS + 2:
-            self.fault(at, f"a number of {len(text):,} characters", f"at most {MAX_DIGITS} digits, or text in quotes")
+            found = phrase("found.long_number", length=f"{len(text):,}")
+            self.fault(at, found, phrase("allowed.digits_or_text", most=MAX_DIGITS))
             return Leaf(at, None, raw, told=True)
         return Leaf(at, int(text) if whole else float(text), raw)
 
@@ -353,13 +358,13 @@ def _at(event: Any) -> Position:  # noqa: ANN401 - PyYAML's events are untyped
     return Position(event.start_mark.line + 1, event.start_mark.column + 1)
 
 
-def _hint(problem: str) -> str:
+def _hint(problem: str) -> Phrase:
     if "mapping values are not allowed" in problem:
-        return 'one "key: value" a line; text that holds ": " stands in quotes'
+        return phrase("allowed.one_pair")
     if "cannot start any token" in problem:
-        return "text that starts with %, @ or ` stands in quotes"
+        return phrase("allowed.quoted_start")
     if "end of stream" in problem:
-        return "a closing quote"
+        return phrase("allowed.closing_quote")
     if "escape" in problem:
-        return "single quotes around text that holds a backslash"
-    return "YAML; look at the indentation and the brackets just before this place"
+        return phrase("allowed.single_quotes")
+    return phrase("allowed.sound_yaml")

@@ -59,9 +59,9 @@ def patching(plan: Plan, kind: str, name: str, spec: Any) -> str:  # noqa: ANN40
     return f"{_kubectl(plan)} patch {kind} {name} --type merge -p '{json.dumps({'spec': spec})}'"
 
 
-def deleting(plan: Plan, deployment: str) -> str:
-    """The command that deletes a Deployment."""
-    return f"{_kubectl(plan)} delete deployment {deployment}"
+def deleting(plan: Plan, name: str, kind: str = "Deployment") -> str:
+    """The command that deletes an object of this kind."""
+    return f"{_kubectl(plan)} delete {kind.lower()} {name}"
 
 
 def _kubectl(plan: Plan) -> str:

@@ -57,10 +57,26 @@ class ToAwaitRollout(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class ToAwaitStopped(Message):
+    """Wait until no pod of production runs any more."""
+
+    timeout: float
+    kind: Literal["plan.await_stopped"] = "plan.await_stopped"
+
+
+@dataclass(frozen=True, slots=True)
 class ToCheckEnvironment(Message):
     """Ask each pod of the other environment for its health."""
 
     kind: Literal["plan.check_environment"] = "plan.check_environment"
+
+
+@dataclass(frozen=True, slots=True)
+class ToCopyConfigMap(Message):
+    """The helper's pods get a copy of what the good release's pods read."""
+
+    config_map: str
+    kind: Literal["plan.copy_config_map"] = "plan.copy_config_map"
 
 
 @dataclass(frozen=True, slots=True)

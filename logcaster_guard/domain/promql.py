@@ -12,9 +12,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from logcaster_guard.domain.errors import GuardError
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.signals import Target
 
 PODS = "pods"
@@ -36,6 +38,48 @@ _SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
 _BARE = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*|[0-9]+[a-z]*")
 
 
+@dataclass(frozen=True, slots=True)
+class LookbackNeeded(Message):
+    """`$lookback` of a signal that has none; `seconds` is what it has."""
+
+    seconds: float
+    kind: Literal["promql.lookback_needed"] = "promql.lookback_needed"
+
+
+@dataclass(frozen=True, slots=True)
+class PodsIsAPattern(Message):
+    """The placeholder for pods where no regular expression can stand."""
+
+    name: str
+    kind: Literal["promql.pods_is_a_pattern"] = "promql.pods_is_a_pattern"
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceholderUnknown(Message):
+    """A placeholder that the target cannot fill in; `known` are those that it can."""
+
+    name: str
+    target: str
+    known: tuple[str, ...]
+    kind: Literal["promql.placeholder_unknown"] = "promql.placeholder_unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class HoldsBacktick(Message):
+    """A value that would end the string which it stands in."""
+
+    name: str
+    kind: Literal["promql.holds_backtick"] = "promql.holds_backtick"
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideQuotes(Message):
+    """A value that is no name of PromQL's, outside quotes."""
+
+    name: str
+    kind: Literal["promql.outside_quotes"] = "promql.outside_quotes"
+
+
 class TemplateFault(GuardError):
     """The template names something that the target does not have, or a value cannot stand where it is put."""
 
@@ -55,7 +99,7 @@ def duration(seconds: float) -> str:
     """A PromQL duration in its largest whole unit: 300 → `5m`, 90 → `90s`, 0.5 → `500ms`; raises `TemplateFault`."""
     milliseconds = round(seconds * 1000) if math.isfinite(seconds) else 0
     if milliseconds <= 0:
-        raise TemplateFault(f"$lookback is {seconds:g} s; a signal that uses it needs a lookback above 0.")
+        raise TemplateFault(reason=LookbackNeeded(seconds))
     unit, size = next(
         (u, s) for u, s in (("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)) if not milliseconds % s
     )
@@ -120,7 +164,7 @@ def _filled(piece: _Piece, target: Target, lookback: float, pods: str) -> str:
         return piece.text
     if piece.name == PODS:
         if not piece.pattern:
-            raise TemplateFault(f"${PODS} is a regular expression; it stands between quotes right behind =~ or !~.")
+            raise TemplateFault(reason=PodsIsAPattern(PODS))
         return _quoted(PODS, pods, piece.quote)
     return _escaped(piece.name, _value(piece.name, target, lookback), piece)
 
@@ -133,8 +177,8 @@ def _value(name: str, target: Target, lookback: float) -> str:
     if name.startswith(LABEL_PREFIX):
         value = target.labels.get(name.removeprefix(LABEL_PREFIX))
     if value is None:
-        known = ", ".join(f"${n}" for n in sorted(allowed(target)))
-        raise TemplateFault(f"${name} is not known for the target {target.name}; allowed: {known}.")
+        known = tuple(f"${n}" for n in sorted(allowed(target)))
+        raise TemplateFault(reason=PlaceholderUnknown(name, target.name, known))
     return value
 
 
@@ -150,10 +194,10 @@ def _quoted(name: str, value: str, quote: str) -> str:
         return escaped.replace(quote, "\\" + quote)
     if quote == "`":
         if "`" in value:
-            raise TemplateFault(f"${name} holds a backtick and cannot stand between backticks; use double quotes.")
+            raise TemplateFault(reason=HoldsBacktick(name))
         return value
     if quote == "#":
         return value.replace("\n", " ").replace("\r", " ")
     if not _BARE.fullmatch(value):
-        raise TemplateFault(f"${name} stands outside quotes and its value is no PromQL name; put it between quotes.")
+        raise TemplateFault(reason=OutsideQuotes(name))
     return value

@@ -183,6 +183,13 @@ class ResumeOwner(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteCopy(Message):
+    """A person is to delete the copy of a ConfigMap once nothing refers to it."""
+
+    kind: Literal["remedy.delete_copy"] = "remedy.delete_copy"
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteHelper(Message):
     """A person is to delete a helper once it is not needed."""
 

@@ -215,6 +215,23 @@ class GoodPodsServe(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class StillRead(Message):
+    """`reader` refers to the copy of a ConfigMap."""
+
+    config_map: str
+    reader: str
+    kind: Literal["seen.still_read"] = "seen.still_read"
+
+
+@dataclass(frozen=True, slots=True)
+class PodsLeft(Message):
+    """How many pods of production may still start a container."""
+
+    pods: int
+    kind: Literal["seen.pods_left"] = "seen.pods_left"
+
+
+@dataclass(frozen=True, slots=True)
 class HelperBeingDeleted(Message):
     """The helper is on its way out."""
 

@@ -60,6 +60,23 @@ class ConfigMapEdited(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class CopyGone(Message):
+    """Somebody deleted the copy of a ConfigMap that the helper's pods start with."""
+
+    config_map: str
+    kind: Literal["theirs.copy_gone"] = "theirs.copy_gone"
+
+
+@dataclass(frozen=True, slots=True)
+class CopyNotOurs(Message):
+    """Where the copy of a ConfigMap is to be stands another, which is none of the run's for `reason`."""
+
+    config_map: str
+    reason: Reason
+    kind: Literal["theirs.copy_not_ours"] = "theirs.copy_not_ours"
+
+
+@dataclass(frozen=True, slots=True)
 class GoodReleaseOut(Message):
     """Somebody rolled the good release out already."""
 

@@ -8,11 +8,8 @@ from collections.abc import Sequence
 from logcaster_guard.domain.errors import BlobMissing
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.snapshots import Index, SnapshotUnreadable, manifests_in
+from logcaster_guard.messages.record_faults import BlobLacking, BlobUnknown, Remedy, ToDo
 from logcaster_guard.ports import Blobs, Flaw
-
-_NOT_OURS = "is no release, no snapshot and no part of one"
-_WHOSE = "a newer version may have written it: look there before you remove it"
-_PART = "restore it from a backup; what the rest of the snapshot shows can still be read by hand"
 
 
 async def blob_flaws(blobs: Blobs) -> Sequence[Flaw]:
@@ -24,20 +21,21 @@ async def blob_flaws(blobs: Blobs) -> Sequence[Flaw]:
         try:
             content = await blobs.get(digest)
         except BlobMissing as error:
-            flaws.append(Flaw("", 0, str(error), "no rollback uses it as it is"))
+            flaws.append(Flaw("", 0, error.reason, ToDo(Remedy.UNUSED)))
             continue
         sound.add(digest)
         try:
             indices[digest] = Index.from_bytes(content)
         except SnapshotUnreadable:
             if not _known(content):
-                flaws.append(Flaw("", 0, f"the blob {digest} {_NOT_OURS}", _WHOSE))
+                flaws.append(Flaw("", 0, BlobUnknown(digest), ToDo(Remedy.LOOK_FIRST)))
     return (*flaws, *(flaw for digest, index in indices.items() for flaw in _lacking(digest, index, sound)))
 
 
 def _lacking(digest: str, index: Index, sound: set[str]) -> Sequence[Flaw]:
-    taken = f"the snapshot {digest[:12]} of {index.target}, taken {index.at:%Y-%m-%dT%H:%M:%SZ}"
-    return [Flaw("", 0, f"{taken}, lacks the blob {part}", _PART) for part in index.parts if part not in sound]
+    lacking = (part for part in index.parts if part not in sound)
+    found = (BlobLacking(digest[:12], index.target, index.at, part) for part in lacking)
+    return [Flaw("", 0, one, ToDo(Remedy.RESTORE_PART)) for one in found]
 
 
 def _known(content: bytes) -> bool:

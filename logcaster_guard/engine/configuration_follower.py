@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 
 import structlog
@@ -40,7 +41,7 @@ class ConfigurationFollower:
         self._target = target
         self._objects = objects
         self._pods = FollowedPods(services.cluster, objects, clock)
-        self._memory = RememberedConfiguration(target.key, services.state, services.blobs, clock)
+        self._memory = RememberedConfiguration(target.key, services.state, objects.manifests, clock)
         self._state = services.state
         self._clock = clock
         self._looked_back: set[Version] = set()
@@ -48,26 +49,48 @@ class ConfigurationFollower:
         self._loaded = self._begun = False
         self._log = structlog.get_logger().bind(target=target.key)
         self.known = ReadConfiguration(target.name, objects, self._pods, policy, clock)
+        self._workload: Workload | None = None
+        self._looking = asyncio.Lock()
+        objects.on_edit(target.key, self._look_at_pods)
 
     async def look(self, workload: Workload) -> None:
         """Look at the pods, and at what is unclear of the objects; raises `ClusterError` and `JournalUnavailable`."""
+        async with self._looking:
+            await self._look(workload)
+
+    async def _look_at_pods(self) -> None:
+        """As a look does, which tells what has become of the edit."""
+        async with self._looking:
+            if self._workload is not None:
+                await self._pods.look(self._workload)
+
+    async def _look(self, workload: Workload) -> None:
         if not self._loaded:
             self._pods.seen.update(await self._memory.load())
             self._loaded = True
         self.known.refer(workload)
-        wanted = self.known.config_maps
+        wanted = self.known.wanted
         self._objects.want(self._target.key, wanted, self._memory.resume)
         if not self.known.needs_pods:
+            self._workload = None
             return
         await self._objects.save(wanted)
+        self._workload = workload
         await self._pods.look(workload)
-        for one in self.known.started_since_last_look():
-            await self._objects.confirm(one)
+        await self._confirm()
         await self._look_back(workload)
         self._tell_readers()
         await self._tell_pending(workload)
         followed = [f for f in map(self._objects.of, wanted) if f is not None]
         await self._memory.keep(followed, self._pods.seen, self.known.state)
+
+    async def _confirm(self) -> None:
+        """Where a container was started since, show that its objects stood still; else it stays unclear."""
+        for one in self.known.started_since_last_look():
+            followed = self._objects.of(one)
+            if followed is not None and not followed.fault:
+                with contextlib.suppress(ClusterError):
+                    await self._objects.confirm(one)
 
     async def _look_back(self, workload: Workload) -> None:
         """Where it is unclear who has read an edit, ask which pods there were at that moment; once for each edit."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from logcaster_guard.domain.configuration.kept import secrets_among
 from logcaster_guard.domain.errors import BlobMissing, GuardError
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.snapshots import parts_named
 from logcaster_guard.domain.state import State
 from logcaster_guard.engine.journal_state import releases_to_keep
-from logcaster_guard.messages.texts import english
+from logcaster_guard.messages.record_faults import Remedy, ToDo
 from logcaster_guard.ports import Entry, Flaw, Inspected, ReadableBlobs
-
-_CONTRADICTION = "an event before it is missing or another one: restore a copy"
-_BLOB = "restore it from a backup; until then no rollback goes there"
 
 
 async def flaws_of(found: Inspected, blobs: ReadableBlobs, policy: LedgerPolicy) -> Sequence[Flaw]:
@@ -26,17 +24,17 @@ async def flaws_of(found: Inspected, blobs: ReadableBlobs, policy: LedgerPolicy)
         try:
             state.take(entry.stream, entry.event)
         except GuardError as error:
-            contradictions.append(
-                Flaw(entry.stream, entry.seq, english().text(error.reason).rstrip("."), _CONTRADICTION)
-            )
+            contradictions.append(Flaw(entry.stream, entry.seq, error.reason, ToDo(Remedy.CONTRADICTION)))
     missing: list[Flaw] = []
-    for digest in sorted(releases_to_keep(state, policy) - {""}):
+    needed = releases_to_keep(state, policy) - {""}
+    # Nobody but a guard reads what Secrets have held.
+    for digest in sorted(needed - secrets_among(needed)):
         try:
             for part in parts_named(await blobs.get(digest)):
                 await blobs.get(part)
         except BlobMissing as error:
             entry = _naming(found.entries, digest)
-            missing.append(Flaw(entry.stream, entry.seq, str(error), _BLOB))
+            missing.append(Flaw(entry.stream, entry.seq, error.reason, ToDo(Remedy.RESTORE_BLOB)))
     return (*found.flaws, *contradictions, *missing)
 
 

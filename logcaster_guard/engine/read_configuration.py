@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import ClassVar
 
 from logcaster_guard.domain.configuration.container_reads import Moment, Read, may_have_read, same_to
 from logcaster_guard.domain.configuration.content import NoContent, changed_keys, digest
@@ -21,7 +22,13 @@ from logcaster_guard.domain.configuration.references import (
     objects_of,
     references_of,
 )
-from logcaster_guard.domain.configuration.release_configuration import ConfigurationState, Known, Unknown, state_of
+from logcaster_guard.domain.configuration.release_configuration import (
+    ConfigurationState,
+    InTransition,
+    Known,
+    Unknown,
+    state_of,
+)
 from logcaster_guard.domain.configuration.spans import Look
 from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.workload import Workload
@@ -30,8 +37,8 @@ from logcaster_guard.engine.followed_pods import FollowedPods
 from logcaster_guard.engine.target_configuration import LeftOut
 from logcaster_guard.ports import Clock
 
-_SECRET = first_seen(NoContent.UNREADABLE, Look("", None, 0.0))
-"""What is known of every Secret."""
+_UNREAD = first_seen(NoContent.UNREADABLE, Look("", None, 0.0))
+"""What is known of a Secret where none is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,25 @@ class PendingEdit:
     edit: Edit
     keys: tuple[str, ...]
     since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationStatus:
+    """What is shown of the configuration of a target; `left_out` as in `TargetConfiguration`."""
+
+    state: ConfigurationState
+    pending: Sequence[PendingEdit]
+    left_out: Sequence[LeftOut]
+    words: ClassVar[Mapping[type[ConfigurationState], str]] = {
+        Known: "known",
+        InTransition: "in_transition",
+        Unknown: "unknown",
+    }
+
+    @property
+    def word(self) -> str:
+        """The state in one word."""
+        return self.words[type(self.state)]
 
 
 class ReadConfiguration:
@@ -68,9 +94,9 @@ class ReadConfiguration:
         self.template = workload.hash
 
     @property
-    def config_maps(self) -> Sequence[ConfigObject]:
-        """The ConfigMaps that are referred to, followed or not."""
-        return [one for one in objects_of(self._referred) if one.kind is ConfigKind.CONFIG_MAP]
+    def wanted(self) -> Sequence[ConfigObject]:
+        """What is referred to and may be looked at, followed or not: Secrets only where settings say so."""
+        return [one for one in objects_of(self._referred) if self._objects.manifests.keeps(one.kind)]
 
     @property
     def needs_pods(self) -> bool:
@@ -158,13 +184,17 @@ class ReadConfiguration:
         found = []
         for one in objects_of(self._referred):
             followed = self._objects.of(one)
-            if one.kind is ConfigKind.SECRET:
+            if not self._objects.manifests.keeps(one.kind):
                 found.append(LeftOut(one, SecretNotRead(), followed=True))
             elif followed is not None and (reason := followed.not_followed(self._clock.now())) is not None:
                 found.append(LeftOut(one, reason, followed=False))
             elif followed is not None and followed.fault:
                 found.append(LeftOut(one, followed.fault, followed=True))
         return found
+
+    def status(self) -> ConfigurationStatus | None:
+        """What is shown of it; None before the first look."""
+        return ConfigurationStatus(self.state, self.pending_since(), self.left_out()) if self.template else None
 
     def started_since_last_look(self) -> Sequence[ConfigObject]:
         """The objects that may have changed before a container was started, for they were not looked at since."""
@@ -187,7 +217,9 @@ class ReadConfiguration:
         found = {}
         for one in objects_of(references):
             followed = self._objects.of(one)
-            versions = _SECRET if one.kind is ConfigKind.SECRET else None if followed is None else followed.versions
+            versions = None if followed is None else followed.versions
+            if not self._objects.manifests.keeps(one.kind):
+                versions = _UNREAD
             if versions is not None:
                 found[one] = versions
         return found

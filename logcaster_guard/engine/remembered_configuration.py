@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from logcaster_guard.domain.configuration.content import NoContent
+from logcaster_guard.domain.configuration.content import Found, NoContent
+from logcaster_guard.domain.configuration.kept import key_of
 from logcaster_guard.domain.configuration.manifests import found_in
 from logcaster_guard.domain.configuration.object_versions import ObjectVersions, Version
 from logcaster_guard.domain.configuration.pod_starts import PodsSeen
-from logcaster_guard.domain.configuration.references import ConfigObject
+from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject
 from logcaster_guard.domain.configuration.release_configuration import ConfigurationState, Known
 from logcaster_guard.domain.configuration.remembered import (
     Remembered,
@@ -23,8 +24,9 @@ from logcaster_guard.domain.events import ConfigurationSeen
 from logcaster_guard.engine.followed_object import FollowedObject
 from logcaster_guard.engine.journal_state import JournalState, target_stream
 from logcaster_guard.engine.recurring_log import RecurringLog
+from logcaster_guard.kept_manifests import KeptManifests
 from logcaster_guard.messages.texts import english
-from logcaster_guard.ports import Blobs, Clock
+from logcaster_guard.ports import Clock
 
 LEAST = 600.0
 """Seconds between two records where only what tells no new content was changed."""
@@ -33,13 +35,14 @@ LEAST = 600.0
 class RememberedConfiguration:
     """Keeps it when something of it changes, not at each look; `load` comes first."""
 
-    def __init__(self, target: str, state: JournalState, blobs: Blobs, clock: Clock) -> None:
+    def __init__(self, target: str, state: JournalState, manifests: KeptManifests, clock: Clock) -> None:
         self._target = target
         self._state = state
-        self._blobs = blobs
+        self._blobs = manifests.blobs
+        self._manifests = manifests
         self._clock = clock
         self._objects: dict[ConfigObject, tuple[ObjectVersions, Mapping[str, str], RememberedObject]] = {}
-        self._told: tuple[object, object] = ((), ())
+        self._told: tuple[object, str, object] = ((), "", ())
         self._told_at = float("-inf")
         self._log = structlog.get_logger().bind(target=target)
         self._lines = RecurringLog(clock, target=target)
@@ -69,7 +72,10 @@ class RememberedConfiguration:
     async def keep(
         self, objects: Sequence[FollowedObject], pods: Mapping[str, PodsSeen], state: ConfigurationState
     ) -> None:
-        """Record it where it is another one than was recorded last; raises `JournalUnavailable`."""
+        """Record it where other contents or another known configuration were recorded last, and else now and then.
+
+        Raises `JournalUnavailable`.
+        """
         if not self._state.available:
             return
         kept = {
@@ -78,9 +84,11 @@ class RememberedConfiguration:
             if f.versions is not None and (found := remembered_object(f.versions, f.blobs, f.changes)) is not None
         }
         contents = {one: [v.resource_version for v in found.versions] for one, found in kept.items()}
-        told = ((contents, _named(state)), {one: found.touched for one, found in kept.items()})
+        # What is in transition is recorded with what it leads to: pods may come and go at each look.
+        configuration = state.configuration if isinstance(state, Known) else self._told[1]
+        told = (contents, configuration, {one: found.touched for one, found in kept.items()})
         now = self._clock.monotonic()
-        if told == self._told or (told[0] == self._told[0] and now - self._told_at < LEAST):
+        if told == self._told or (told[:2] == self._told[:2] and now - self._told_at < LEAST):
             return
         known = Remembered(kept, pods)
         try:
@@ -95,18 +103,30 @@ class RememberedConfiguration:
     async def _load(self, one: ConfigObject, known: RememberedObject, now: float) -> None:
         """What is older than a version whose manifest is gone is not known any more."""
         versions: list[Version] = []
+        places: dict[str, str] = {}
         for version in reversed(known.versions):
-            try:
-                found = found_in(await self._blobs.get(version.blob)) if version.blob else NoContent.ABSENT
-            except (BlobMissing, ValueError):
+            loaded = await self._found(one, version.blob) if version.blob else (NoContent.ABSENT, "")
+            if loaded is None:
                 break
+            found, places[version.resource_version] = loaded
             versions.insert(0, Version(found, version.resource_version, version.came, version.gap))
         if versions:
             kept = ObjectVersions(tuple(versions), known.touched, known.standing).carried_over(now)
-            blobs = {version.resource_version: version.blob for version in known.versions}
-            self._objects[one] = (kept, blobs, known)
+            self._objects[one] = (kept, places, known)
 
+    async def _found(self, one: ConfigObject, place: str) -> tuple[Found, str] | None:
+        """What the object held by its manifest, and the place of that; None where it is gone.
 
-def _named(state: ConfigurationState) -> object:
-    """The state, without what changes with each look."""
-    return state.configuration if isinstance(state, Known) else (type(state).__name__, state.objects)
+        A Secret that cannot be read costs no more than that. What was kept with a key that is lost is kept anew.
+        """
+        try:
+            manifest, key = await self._manifests.get(place), await self._manifests.key(one)
+            found = found_in(one.kind, manifest, key)
+            lost = key is not None and key.name != key_of(place)
+            return found, await self._manifests.put(one, manifest) if lost else place
+        except (BlobMissing, ValueError):
+            return None
+        except (ClusterError, JournalUnavailable):
+            if one.kind is ConfigKind.SECRET:
+                return None
+            raise

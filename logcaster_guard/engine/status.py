@@ -40,6 +40,7 @@ from logcaster_guard.engine.journal_state import JournalState
 from logcaster_guard.engine.leader_elector import LeaderElector
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.engine.problem_tracker import Problems
+from logcaster_guard.engine.read_configuration import ConfigurationStatus
 from logcaster_guard.engine.reading_cache import shown
 from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.engine.watch import TargetWatch
@@ -102,7 +103,8 @@ class TargetStatus:
     `destination` is the release that a rollback would go back to. `unproven` are sentences about objects whose marks
     the journal does not bear out. `run` is the open one; `runs_opened` and `runs_closed` (by outcome) count those that
     the journal tells. `heard` is what became of people's annotations, the newest last. `stuck_loops` are those over
-    their bound, `crashes` counts the loops that a defect ended.
+    their bound, `crashes` counts the loops that a defect ended. `configuration` is None before the first look at it,
+    and where none is followed.
     """
 
     target: Target
@@ -113,6 +115,7 @@ class TargetStatus:
     freeze: Freeze | None
     suspended: Sequence[OwnerSuspended]
     unproven: Sequence[Message]
+    configuration: ConfigurationStatus | None
     run: Run | None
     runs_opened: int
     runs_closed: Mapping[str, int]
@@ -311,6 +314,7 @@ class ReadModel:
             freeze=ledger.freeze,
             suspended=[event for target, event in self._state.suspended() if target == key],
             unproven=[claim.summary for claim in self._parts.sweeper.unproven.get(key, ())],
+            configuration=None if watch.configuration is None else watch.configuration.status(),
             run=self._state.open_run_on(key),
             runs_opened=len(runs),
             runs_closed=Counter(run.closed.outcome for run in runs if run.closed is not None),

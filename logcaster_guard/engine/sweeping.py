@@ -27,7 +27,7 @@ _LATEST = timedelta(days=1)
 
 
 class Sweeper:
-    """Deletes the helpers and environments that closed runs have created too late.
+    """Deletes what closed runs have created too late: helpers, environments, copies of ConfigMaps.
 
     What they are called and which token they carry is the journal's word alone; the marks on an object are no reason
     to delete it. `unproven` are, by target, the objects whose marks the journal does not bear out.
@@ -69,7 +69,7 @@ class Sweeper:
             self._lines.warning("helper.left", about=namespace, namespace=namespace, detail=str(error))
             return
         if swept:
-            self._log.warning("helper.removed", namespace=namespace, deployment=owed.object)
+            self._log.warning("helper.removed", namespace=namespace, kind=owed.kind, object=owed.object)
 
     async def _selectors(self, namespace: str) -> Sequence[Mapping[str, str]]:
         """What the Services of the namespace's targets select. Raises the `ClusterError` it met."""

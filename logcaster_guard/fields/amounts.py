@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from logcaster_guard.fields.faults import Refused, described
+from logcaster_guard.fields.faults import Refused, described, meant_word
+from logcaster_guard.messages.texts import phrase
 
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,9})?)%", re.ASCII)
 _SIZE = re.compile(r"(\d{1,9})(B|KiB|MiB|GiB)", re.ASCII)
@@ -17,9 +18,9 @@ def parse_share(value: object) -> float:
     if share is None:
         number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
         meant = None if number is None else f'"{number * 100 if number <= 1 else number:.6g}%"'
-        raise Refused(described(value), "a percentage such as 90%", meant)
+        raise Refused(described(value), phrase("allowed.share"), meant_word(meant))
     if not 0 < float(share[1]) <= 100:
-        raise Refused(described(value), "a percentage above 0% and up to 100%")
+        raise Refused(described(value), phrase("allowed.share_range"))
     return float(share[1]) / 100
 
 
@@ -33,10 +34,10 @@ def parse_size(value: object) -> int:
     size = _SIZE.fullmatch(value) if isinstance(value, str) else None
     if size is None:
         meant = f'"{value}B"' if isinstance(value, int) and not isinstance(value, bool) else None
-        raise Refused(described(value), "a size such as 64KiB or 8MiB", meant)
+        raise Refused(described(value), phrase("allowed.size"), meant_word(meant))
     count = int(size[1]) * _BYTES[size[2]]
     if not 0 < count <= 1 << 30:
-        raise Refused(described(value), "a size from 1B to 1GiB")
+        raise Refused(described(value), phrase("allowed.size_range"))
     return count
 
 

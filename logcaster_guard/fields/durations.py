@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from logcaster_guard.fields.faults import Refused, described, quoted
+from logcaster_guard.fields.faults import Refused, described, meant_word, quoted
+from logcaster_guard.messages.texts import Phrase, phrase
 
-ALLOWED = "a duration such as 250ms, 90s, 5m, 1h30m or 1d"
 LONGEST = 366 * 86_400.0
 """Seconds; what is longer was mistyped."""
 
@@ -21,16 +21,16 @@ def parse_duration(value: object) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         raise _bare(str(value))
     if not isinstance(value, str):
-        raise Refused(described(value), ALLOWED)
+        raise Refused(described(value), phrase("allowed.duration"))
     if _BARE.fullmatch(value):
         raise _bare(value)
     seconds = _sum(value)
     if seconds is None:
-        raise Refused(described(value), ALLOWED, _guess(value))
+        raise Refused(described(value), phrase("allowed.duration"), meant_word(_guess(value)))
     if seconds <= 0:
-        raise Refused(f"the duration {quoted(value)}", "a duration longer than zero")
+        raise Refused(phrase("found.duration", text=quoted(value)), phrase("allowed.above_zero"))
     if seconds > LONGEST:
-        raise Refused(f"the duration {quoted(value)}", "a duration of at most 366d")
+        raise Refused(phrase("found.duration", text=quoted(value)), phrase("allowed.at_most_a_year"))
     return seconds
 
 
@@ -45,6 +45,16 @@ def show_duration(seconds: float) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts) or "0s"
+
+
+def value_of(key: str, seconds: float) -> Phrase:
+    """What was found where a key's duration is told."""
+    return phrase("found.value_of", key=key, value=show_duration(seconds))
+
+
+def two_values(one: Phrase, other: Phrase) -> Phrase:
+    """What was found where one value does not go with the other."""
+    return phrase("found.two_values", one=one, other=other)
 
 
 def _sum(text: str) -> float | None:
@@ -62,9 +72,10 @@ def _sum(text: str) -> float | None:
 
 def _bare(text: str) -> Refused:
     if text.startswith("-"):
-        return Refused(f"the negative number {text}", "a duration longer than zero, such as 5m")
+        return Refused(phrase("found.negative", number=text), phrase("allowed.above_zero_such_as"))
     shown = text[:12]
-    return Refused(f"the bare number {shown}", f"{ALLOWED}; a number needs a unit", f'"{shown}s" or "{shown}m"')
+    meant = phrase("meant.either", one=f'"{shown}s"', other=f'"{shown}m"')
+    return Refused(phrase("found.bare_number", number=shown), phrase("allowed.duration_with_unit"), meant)
 
 
 def _guess(text: str) -> str | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+
+from logcaster_guard.messages.texts import Phrase, phrase
 
 MAX_FAULTS = 100
 """Faults told of one file: with more it is not a configuration file."""
@@ -24,15 +26,19 @@ class ConfigFault:
     file: str
     line: int
     column: int
-    found: str
-    allowed: str
-    suggestion: str | None = field(default=None, compare=False)
+    found: Phrase
+    allowed: Phrase
+    suggestion: Phrase | None = field(default=None, compare=False)
 
-    def __str__(self) -> str:
+    @property
+    def told(self) -> Phrase:
         """`file:line:column: found …; allowed …; did you mean …?`."""
         place = f"{escaped(self.file)}:{self.line}:{self.column}" if self.line else escaped(self.file)
-        hint = f"; did you mean {self.suggestion}?" if self.suggestion else ""
-        return f"{place}: found {self.found}; allowed {self.allowed}{hint}"
+        return phrase("check.fault", place=place, found=self.found, allowed=self.allowed, meant=self.suggestion)
+
+    def __str__(self) -> str:
+        """The same in English."""
+        return self.told
 
 
 class Refused(ValueError):
@@ -44,9 +50,9 @@ class Refused(ValueError):
 
     def __init__(
         self,
-        found: str,
-        allowed: str,
-        suggestion: str | None = None,
+        found: Phrase,
+        allowed: Phrase,
+        suggestion: Phrase | None = None,
         *,
         key: tuple[str | int, ...] = (),
         at_key: bool = False,
@@ -80,31 +86,44 @@ def quoted(text: str) -> str:
     return f'"{escaped(shown)}"'
 
 
-def described(value: object) -> str:
+def described(value: object) -> Phrase:
     """A value of a configuration file in the words of a fault."""
     match value:
         case None:
-            return "null"
+            return phrase("found.null")
         case bool():
-            return str(value).lower()
+            return phrase("found.as_is", text=str(value).lower())
         case int() | float():
-            return f"the number {value}"
+            return phrase("found.number", number=value)
         case str():
-            return f"the text {quoted(value)}"
+            return phrase("found.text", text=quoted(value))
         case dict():
-            return "a mapping"
+            return phrase("found.mapping")
         case tuple() | list():
-            return "a list"
+            return phrase("found.list")
         case _:
-            return f"a {type(value).__name__}"
+            return phrase("found.other_type", name=type(value).__name__)
 
 
-def closest(word: str, known: Iterable[str]) -> str | None:
+def closest(word: str, known: Iterable[str]) -> Phrase | None:
     """The known word that `word` was probably meant to be, in quotes."""
     by_folded = {k.casefold().replace("-", "_"): k for k in sorted(known)}
     wanted = word[:SHOWN].casefold().replace("-", "_")
     near = difflib.get_close_matches(wanted, by_folded, n=1, cutoff=0.6)
-    return f'"{by_folded[near[0]]}"' if near else None
+    return meant_word(f'"{by_folded[near[0]]}"' if near else None)
+
+
+def meant_word(word: str | None) -> Phrase | None:
+    """A word that was probably meant, as a phrase."""
+    return None if word is None else phrase("meant.word", word=word)
+
+
+def unknown_target(
+    name: str, known: Collection[str], key: tuple[str | int, ...], *, at_key: bool = False
+) -> Refused:  # fmt: skip
+    """A target that is named and not there; `key` and `at_key` are as `Refused` takes them."""
+    found, names = phrase("found.unknown_target", name=quoted(name)), sorted(known)[:40]
+    return Refused(found, phrase("allowed.targets", names=names), closest(name, known), key=key, at_key=at_key)
 
 
 def listed(words: Iterable[str]) -> str:

@@ -20,11 +20,10 @@ from logcaster_guard.messages.journal_faults import (
     SecretUnread,
     SecretWrong,
 )
-from logcaster_guard.messages.texts import english, failure
+from logcaster_guard.messages.texts import Phrase, english, failure, phrase
 
 MAX_BYTES = 64 << 10
 
-_ALLOWED = "{file: PATH} or {env: NAME}; a secret never stands in this file itself"
 _BYTE_ORDER_MARK = "\ufeff"
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}", re.ASCII)
 _TOKEN_LIKE = re.compile(r"(?=[^/]*\d)(?=[^/]*[A-Za-z])[A-Za-z0-9_~.:=%-]{16,}", re.ASCII)
@@ -86,20 +85,23 @@ def to_secret(value: object) -> Secret:
     if isinstance(value, Secret):
         return value
     if not isinstance(value, dict):
-        raise Refused("a secret in clear" if isinstance(value, str) else "something else than a mapping", _ALLOWED)
+        raise _refused(phrase("found.secret_in_clear" if isinstance(value, str) else "found.no_mapping"))
     for key in value:
         if key not in {"file", "env"}:
-            raise Refused(
-                f"the unknown key {quoted(str(key))}", _ALLOWED, closest(str(key), ("file", "env")), key=(key,)
-            )
+            found, meant = phrase("found.unknown_key", key=quoted(str(key))), closest(str(key), ("file", "env"))
+            raise Refused(found, phrase("allowed.secret"), meant, key=(key,))
     if len(value) != 1:
-        raise Refused(f"{len(value)} places for one secret", _ALLOWED)
+        raise _refused(phrase("found.places_of_secret", count=len(value)))
     ((key, place),) = value.items()
     if not isinstance(place, str) or not place.strip() or "\0" in place:
-        raise Refused(f"no usable {key}", _ALLOWED, key=(key,))
+        raise Refused(phrase("found.no_usable", key=key), phrase("allowed.secret"), key=(key,))
     if key == "env" and not _ENV_NAME.fullmatch(place):
-        raise Refused("something that is no variable's name", "the name of an environment variable", key=(key,))
+        raise Refused(phrase("found.no_variable"), phrase("allowed.a_variable"), key=(key,))
     return Secret(**{key: place})
+
+
+def _refused(found: Phrase) -> Refused:
+    return Refused(found, phrase("allowed.secret"))
 
 
 def to_secret_url(value: object) -> Secret:
@@ -110,9 +112,9 @@ def to_secret_url(value: object) -> Secret:
         parts = urlsplit(value)
         host = (parts.hostname or "").rstrip(".")
     except ValueError:
-        raise Refused("a malformed address", "an http:// or https:// address") from None
+        raise Refused(phrase("found.malformed_address"), phrase("allowed.http_address")) from None
     if "@" in parts.netloc or parts.query or any(_TOKEN_LIKE.fullmatch(s) for s in parts.path.split("/")):
-        raise Refused("an address with something secret in it", _ALLOWED)
+        raise _refused(phrase("found.secret_address"))
     if any(host == h or host.endswith("." + h) for h in _SECRET_HOSTS):
-        raise Refused(f"an address of {host}, whose path is a secret", _ALLOWED)
+        raise _refused(phrase("found.secret_path", host=host))
     return Secret(plain=check_base_url(value))

@@ -22,10 +22,11 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from logcaster_guard.fields.amounts import parse_share, parse_size
-from logcaster_guard.fields.durations import ALLOWED, parse_duration
+from logcaster_guard.fields.durations import parse_duration
 from logcaster_guard.fields.faults import Refused, described
 from logcaster_guard.fields.secrets import Secret, to_secret, to_secret_url
 from logcaster_guard.fields.urls import check_base_url, check_url
+from logcaster_guard.messages.texts import phrase
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
@@ -42,30 +43,28 @@ class Section(BaseModel):
 def check_name(text: str) -> str:
     """A name of the guard's own: of a target, rule or channel; raises `Refused`."""
     if not _NAME.fullmatch(text):
-        raise Refused(
-            described(text), "a name of letters, digits, _ . and -, at most 63, starting with a letter or digit"
-        )
+        raise Refused(described(text), phrase("allowed.name"))
     return text
 
 
 def check_label(text: str) -> str:
     """A DNS label, as Kubernetes wants names of namespaces and Services; raises `Refused`."""
     if not _LABEL.fullmatch(text):
-        raise Refused(described(text), "lower-case letters, digits and inner -, at most 63")
+        raise Refused(described(text), phrase("allowed.dns_label"))
     return text
 
 
 def check_subdomain(text: str) -> str:
     """A DNS subdomain, as Kubernetes wants names of Deployments; raises `Refused`."""
     if len(text) > 253 or not all(_LABEL.fullmatch(part) for part in text.split(".")):
-        raise Refused(described(text), "lower-case letters, digits and inner - or ., at most 253")
+        raise Refused(described(text), phrase("allowed.subdomain"))
     return text
 
 
 def check_metric(text: str) -> str:
     """A metric's name; raises `Refused`."""
     if not _METRIC.fullmatch(text):
-        raise Refused(described(text), "a metric name: letters, digits, _ and :, not starting with a digit")
+        raise Refused(described(text), phrase("allowed.metric_name"))
     return text
 
 
@@ -89,9 +88,10 @@ class Sized:
 
     def _check(self, items: object) -> object:
         if isinstance(items, tuple | dict) and len(items) < self.least:
-            raise Refused("an empty list", "at least one item")
+            raise Refused(phrase("found.empty_list"), phrase("allowed.one_item"))
         if isinstance(items, tuple | dict) and len(items) > self.most:
-            raise Refused(f"{len(items):,} {self.noun}", f"at most {self.most}")
+            found = phrase("found.too_many_items", count=f"{len(items):,}", noun=self.noun)
+            raise Refused(found, phrase("allowed.at_most", most=self.most))
         return items
 
 
@@ -112,7 +112,7 @@ def _without_names(pattern: re.Pattern[str]) -> str:
 def check_path(text: str) -> str:
     """A path of the file system, whether it exists or not; raises `Refused`."""
     if not text.strip() or not text.isprintable() or len(text) > _PATH_MAX:
-        raise Refused(described(text), "a path")
+        raise Refused(described(text), phrase("allowed.a_path"))
     return text
 
 
@@ -123,7 +123,7 @@ SHOWN_DURATION = {
     "pattern": "^(?=.*[1-9])"
     + "".join(f"(?:[0-9]{{1,9}}(?:\\.[0-9]{{1,9}})?{unit})?" for unit in ("d", "h", "m", "s", "ms"))
     + "$",
-    "patternErrorMessage": f"{ALLOWED} is needed",
+    "patternErrorMessage": f"{phrase('allowed.duration')} is needed",
 }
 SHOWN_SHARE = {
     "type": "string",

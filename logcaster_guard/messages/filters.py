@@ -50,6 +50,11 @@ def stop(text: str) -> str:
     return text if not text or text.rstrip("”").endswith((".", "!", "?")) else text + "."
 
 
+def clause(text: str) -> str:
+    """The text without its full stop, where more of the sentence follows."""
+    return text.removesuffix(".")
+
+
 def josa(word: object, after_final: str, after_vowel: str) -> str:
     """The word with the particle that its last sound asks for: `josa('을', '를')`, `josa('으로', '로')`.
 
@@ -89,6 +94,7 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "join": join,
     "sentence": sentence,
     "stop": stop,
+    "clause": clause,
     "josa": josa,
 }
 """Those of every language, by name."""

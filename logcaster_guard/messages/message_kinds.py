@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from logcaster_guard.domain import configuration_reasons as configuration
-from logcaster_guard.domain import evidence, problems, reasons, theirs
+from logcaster_guard.domain import evidence, problems, promql, reasons, theirs
 from logcaster_guard.domain import guard_reasons as own
 from logcaster_guard.domain import measurements as measured
 from logcaster_guard.domain import plan_lines as lines
@@ -22,6 +22,7 @@ from logcaster_guard.messages import exchange_faults as exchanges
 from logcaster_guard.messages import guard_headlines as guard
 from logcaster_guard.messages import journal_faults as journals
 from logcaster_guard.messages import reading_faults as readings
+from logcaster_guard.messages import record_faults as records
 from logcaster_guard.messages import run_headlines as runs
 
 MESSAGES: tuple[type[Message], ...] = (
@@ -140,6 +141,7 @@ MESSAGES: tuple[type[Message], ...] = (
     reasons.MarkedBad,
     reasons.UndoLeft,
     reasons.ResumeOwner,
+    reasons.DeleteCopy,
     reasons.DeleteHelper,
     reasons.DeleteEnvironment,
     reasons.GiveSelectorBack,
@@ -175,6 +177,8 @@ MESSAGES: tuple[type[Message], ...] = (
     theirs.WorkloadGone,
     theirs.HelperScaled,
     theirs.HelperDeleted,
+    theirs.CopyGone,
+    theirs.CopyNotOurs,
     theirs.AnotherInItsPlace,
     steps.RolloutIncomplete,
     steps.RecoveryNotShown,
@@ -305,6 +309,8 @@ MESSAGES: tuple[type[Message], ...] = (
     seen.PodsWell,
     seen.NoPodReady,
     seen.NoHelper,
+    seen.PodsLeft,
+    seen.StillRead,
     seen.EarlierOneLeaves,
     seen.IsThere,
     seen.IsNotThere,
@@ -554,6 +560,7 @@ MESSAGES: tuple[type[Message], ...] = (
     own.ChannelCrashed,
     own.NoSnapshot,
     own.SnapshotFormat,
+    own.SecretsNotKept,
     own.NobodyMarks,
     own.NoReasonGiven,
     own.NoPartOfSnapshot,
@@ -565,6 +572,8 @@ MESSAGES: tuple[type[Message], ...] = (
     lines.ToAwaitHelper,
     lines.ToAwaitRollout,
     lines.ToCheckEnvironment,
+    lines.ToAwaitStopped,
+    lines.ToCopyConfigMap,
     lines.ToCreateHelper,
     lines.ToDeleteStuckPods,
     lines.ToJudgeEnvironment,
@@ -584,4 +593,35 @@ MESSAGES: tuple[type[Message], ...] = (
     lines.ToSwitchService,
     lines.ToVerifyRecovery,
     lines.ToRestoreVariables,
+    promql.LookbackNeeded,
+    promql.PodsIsAPattern,
+    promql.PlaceholderUnknown,
+    promql.HoldsBacktick,
+    promql.OutsideQuotes,
+    records.NotJson,
+    records.NotAnObject,
+    records.EventUnknown,
+    records.EventNewer,
+    records.EventMisfit,
+    records.KindUnknown,
+    records.InstantNaive,
+    records.EventUnread,
+    records.EventUnfollowing,
+    records.SecretForeign,
+    records.SecretOfVersion,
+    records.SecretOfAnother,
+    records.SecretDamaged,
+    records.KeyLength,
+    records.HoldsAnotherBlob,
+    records.ContentOdd,
+    records.HoldsAnotherPart,
+    records.EndsElsewhere,
+    records.PartMissing,
+    records.PartUnfollowing,
+    records.DamagedAt,
+    records.BlobUnknown,
+    records.BlobLacking,
+    records.ToDo,
+    records.FoundAndRemedy,
+    records.FlawFound,
 )

@@ -36,7 +36,11 @@ _TESTS = ("defined", "none")
 
 
 class BadTemplate(ValueError):
-    """The text is no template that a message could have; says what was found in it."""
+    """The text is no template that a message could have: `phrase` and `values` make the phrase of what was found."""
+
+    def __init__(self, phrase: str, /, **values: object) -> None:
+        super().__init__(phrase, values)
+        self.phrase, self.values = phrase, values
 
 
 class Templates:
@@ -52,23 +56,23 @@ class Templates:
     def compiled(self, text: str, parameters: Collection[str]) -> Template:
         """The template, which may show these parameters; raises `BadTemplate`."""
         if len(text) > LONGEST_TEMPLATE:
-            raise BadTemplate(f"a text of {len(text):,} characters, where {LONGEST_TEMPLATE:,} are allowed")
+            raise BadTemplate("found.template_long", length=f"{len(text):,}", most=f"{LONGEST_TEMPLATE:,}")
         try:
             tree = self._environment.parse(text)
             self._check(tree, parameters)
             return self._environment.from_string(tree)
         except TemplateSyntaxError as error:
-            raise BadTemplate(f"no template (line {error.lineno}: {error.message})") from error
+            raise BadTemplate("found.template_broken", line=error.lineno, words=error.message) from error
         except (RecursionError, SyntaxError, MemoryError) as error:
-            raise BadTemplate("a template that is nested too deeply") from error
+            raise BadTemplate("found.template_deep") from error
 
     def _check(self, tree: nodes.Template, parameters: Collection[str]) -> None:
         for node in tree.find_all(nodes.Node):
             if not isinstance(node, _ALLOWED):
-                raise BadTemplate(f"{type(node).__name__.lower()} in line {node.lineno} of the template")
+                raise BadTemplate("found.template_part", part=type(node).__name__.lower(), line=node.lineno)
         unknown = sorted({node.name for node in tree.find_all(nodes.Name)} - set(parameters))
         if unknown:
-            raise BadTemplate(f"the unknown parameter {unknown[0]!r:.60}")
+            raise BadTemplate("found.template_parameter", name=f"{unknown[0]!r:.60}")
 
 
 def rendered(template: Template, values: Mapping[str, Any]) -> str:
@@ -76,5 +80,6 @@ def rendered(template: Template, values: Mapping[str, Any]) -> str:
     try:
         text = template.render(values)
     except (TemplateError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise BadTemplate(f"a template that cannot be filled in ({type(error).__name__}: {error})"[:300]) from error
+        words = f"{type(error).__name__}: {error}"[:260]
+        raise BadTemplate("found.template_unfillable", words=words) from error
     return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"

@@ -160,7 +160,7 @@ class Texts:
     def check(self, kind: type[Message], template: str, example: Message) -> None:
         """Raise `BadTemplate` where the template cannot tell messages of this kind, such as `example`."""
         if not template.strip():
-            raise BadTemplate("an empty text")
+            raise BadTemplate("found.template_empty")
         rendered(self._templates.compiled(template, parameters_of(kind)), self._values(example))
 
     def word(self, value: str, group: str) -> str:

@@ -14,6 +14,7 @@ from logcaster_guard.domain.configuration.followed import never_followed
 from logcaster_guard.domain.configuration.object_writers import written_by_others
 from logcaster_guard.domain.configuration.pod_starts import checksums_of
 from logcaster_guard.domain.configuration.references import (
+    POD,
     ConfigKind,
     ConfigObject,
     ConfigReference,
@@ -218,9 +219,9 @@ def configuration_after(template: Json, facts: ConfigFacts, restored: Restores) 
 
 
 def beside(request: Request, destination: Record, facts: ConfigFacts) -> Restores | NotApplicable:
-    """What a way back leaves as it is that starts good pods beside the bad ones, or why it does not apply.
+    """What a way back leaves as it is whose good pods read what the bad ones read, or why it does not apply.
 
-    Both read what is there now: nothing can be put back before the bad ones are gone.
+    Nothing can be put back before the bad ones are gone.
     """
     restored = restores(request, facts)
     if isinstance(restored, NotApplicable):
@@ -228,6 +229,13 @@ def beside(request: Request, destination: Record, facts: ConfigFacts) -> Restore
     if restored.steps or destination.template == request.workload.hash:
         return NotApplicable((reasons.ConfigDiffers(tuple(str(found.object) for found in facts.differing)),))
     return restored
+
+
+def read_by_name(request: Request, facts: ConfigFacts) -> NotApplicable | None:
+    """Why copies are no help: pods read some of what differs by themselves, under its own name. None if they are."""
+    named = set(request.policy.config.objects.get(request.target.name, ()))
+    found = [f for f in facts.differing if f.object.name in named or all(r.container == POD for r in f.references)]
+    return NotApplicable((reasons.ConfigDiffers(tuple(str(f.object) for f in found)),)) if found else None
 
 
 def differences(plan: Plan) -> Sequence[str]:

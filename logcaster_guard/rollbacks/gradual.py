@@ -13,6 +13,7 @@ from typing import Any
 
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain import planning_reasons as plans
+from logcaster_guard.domain.configuration_reasons import ConfigNothingDiffers
 from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import Action, GradualPolicy
@@ -29,10 +30,13 @@ from logcaster_guard.rollbacks.not_applicable import NotApplicable, unjudged
 from logcaster_guard.rollbacks.way_back import PlanningPorts, Request, WayBack
 from logcaster_guard.steps.await_helper import AwaitHelper
 from logcaster_guard.steps.await_rollout import AwaitRollout
+from logcaster_guard.steps.await_stopped import AwaitStopped
+from logcaster_guard.steps.copy_config_map import CopyConfigMap
 from logcaster_guard.steps.create_helper import CreateHelper
 from logcaster_guard.steps.judge_helper import JudgeHelper
 from logcaster_guard.steps.pin_autoscaler import PinAutoscaler
 from logcaster_guard.steps.remove_helper import RemoveHelper
+from logcaster_guard.steps.restore_config_map import RestoreConfigMap
 from logcaster_guard.steps.restore_template import RestoreTemplate
 from logcaster_guard.steps.scale_helper import ScaleHelper
 from logcaster_guard.steps.scale_production import ScaleProduction
@@ -122,9 +126,14 @@ def plan(facts: Facts) -> Plan | NotApplicable:
     for seen in facts.inspected.values():
         if seen.inseparable is not None:
             return unjudged(seen.inseparable)
-    restored = config_restores.beside(request, request.destination, facts.configuration)
+    restored = config_restores.restores(request, facts.configuration)
     if isinstance(restored, NotApplicable):
         return restored
+    uncopied = config_restores.read_by_name(request, facts.configuration) if restored.steps else None
+    if uncopied is not None:
+        return uncopied
+    if request.destination.template == workload.hash and not restored.steps:
+        return NotApplicable((ConfigNothingDiffers(workload.full_name, request.destination.name),))
     reasons = _unfit(workload, facts)
     if reasons or facts.service is None:
         return NotApplicable(tuple(reasons))
@@ -144,7 +153,7 @@ def plan(facts: Facts) -> Plan | NotApplicable:
         autoscaled=bool(mine),
         service=str(facts.service["metadata"]["name"]),
         selector=selector,
-        steps=tuple(_steps(request, selector, autoscalers=mine)),
+        steps=tuple(_steps(request, selector, autoscalers=mine, restored=restored.steps)),
         size=workload.replicas,
         floor=min(workload.replicas, serving),
         to_configuration=destination.configuration if restored.complete else "",
@@ -169,31 +178,44 @@ def _unprovable(planned: Plan, facts: Facts) -> NotApplicable | None:
 
 
 def take_over(old: Run, request: Request) -> Plan:
-    """The immediate plan from wherever `old`, a gradual run, stands; its compensations are handed over with it."""
+    """The immediate plan from wherever `old`, a gradual run, stands; its compensations are handed over with it.
+
+    Where that was to put configuration back, this does so first, and goes where it went: what another release's pods
+    read has not been looked at. Pods that may have read the other configuration are replaced.
+    """
     before, workload, destination = old.opened.plan, request.workload, request.destination
+    restores = [step for step in before.steps if isinstance(step, RestoreConfigMap)]
+    if restores:
+        onto, blob = before, next(step.release for step in before.steps if isinstance(step, RestoreTemplate))
+    else:
+        blob, images = destination.blob, destination.images
+        onto = replace(
+            before, to_template=destination.template, to_images=images, to_configuration=destination.configuration
+        )
     pinned = old.borrowed(PinAutoscaler.borrows)
     helpers = old.borrowed(CreateHelper.borrows)
     steps: list[Step] = [
-        RestoreTemplate(release=destination.blob),
+        *restores,
+        RestoreTemplate(release=blob, restart=bool(restores)),
         *(PinAutoscaler(autoscaler=h.object, uid=h.uid, size=before.full_size) for h in pinned),
         ScaleProduction(replicas=before.full_size),
         AwaitRollout(timeout=request.policy.rollout.timeout),
         *(RemoveHelper(helper=h.object) for h in helpers),
     ]
     return replace(
-        before,
+        onto,
         strategy=immediate.WAY.strategy,
         from_template=workload.hash,
-        to_template=destination.template,
         from_images=workload.images,
-        to_images=destination.images,
         replicas=workload.replicas,
         steps=tuple(steps),
-        to_configuration=destination.configuration,
     )
 
 
-def _steps(request: Request, selector: Mapping[str, str], *, autoscalers: Sequence[Json]) -> list[Step]:
+def _steps(
+    request: Request, selector: Mapping[str, str], *, autoscalers: Sequence[Json], restored: Sequence[RestoreConfigMap]
+) -> list[Step]:
+    """Pods of the good release that start beside the bad ones read copies of what is put back once those are gone."""
     policy, destination, size = request.policy, request.destination, request.workload.replicas
     helper, timeout = capacity.helper_name(request.workload.name), policy.rollout.timeout
     all_stages = stages(size, policy.gradual.steps)
@@ -202,7 +224,7 @@ def _steps(request: Request, selector: Mapping[str, str], *, autoscalers: Sequen
         names = [a["metadata"] for a in autoscalers]
         return [PinAutoscaler(autoscaler=m["name"], uid=m["uid"], size=to) for m in names]
 
-    steps: list[Step] = pinned(size)
+    steps: list[Step] = [*pinned(size), *(CopyConfigMap(step.name, step.manifest) for step in restored)]
     before = Stage(0, size)
     for stage in all_stages:
         if before.helper == 0:
@@ -222,6 +244,7 @@ def _steps(request: Request, selector: Mapping[str, str], *, autoscalers: Sequen
         before = stage
     return [
         *steps,
+        *([AwaitStopped(timeout=timeout), *restored] if restored else []),
         RestoreTemplate(release=destination.blob),
         *pinned(size),
         ScaleProduction(replicas=size),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from logcaster_guard.domain import capacity, provenance
 from logcaster_guard.domain.capacity import HELPER_LABEL
+from logcaster_guard.domain.configuration import copies
 from logcaster_guard.domain.errors import BlobMissing, Rejected
 from logcaster_guard.domain.external_changes import external_workload_change
 from logcaster_guard.domain.message import Message
@@ -26,6 +26,7 @@ from logcaster_guard.domain.steps import Compensation, ObjectReference, Plan, Pu
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.messages.texts import failure
 from logcaster_guard.ports import Blobs, Cluster, Json, Kind
+from logcaster_guard.steps.copy_config_map import copies_of
 from logcaster_guard.steps.helper_deployment import (
     HELPER,
     HelperHandler,
@@ -108,15 +109,16 @@ class CreateHelperHandler(HelperHandler):
             release = Release.from_bytes(await self._blobs.get(step.release))
         except BlobMissing as error:
             raise failure(Rejected, SavedUnreadable(error.reason)) from error
-        body = manifest(step, run.compensations[helper_compensation(step.helper)], workload, release)
+        owed = run.compensations[helper_compensation(step.helper)]
+        body = manifest(step, owed, workload, copies.referring(release.template, copies_of(run)))
         await self._cluster.create(Kind.DEPLOYMENT, run.opened.plan.namespace, body)
 
 
-def manifest(step: CreateHelper, owed: Compensation, workload: Workload, release: Release) -> Json:
-    """The helper Deployment that this compensation was journalled for."""
+def manifest(step: CreateHelper, owed: Compensation, workload: Workload, template: Json) -> Json:
+    """The helper Deployment that this compensation was journalled for; `template` may be changed."""
     own = {HELPER_LABEL: capacity.helper_label(step.helper)}
     # A guard in the pods is production's alone.
-    template = copy.deepcopy(without_guard(release.template))
+    template = without_guard(template)
     metadata = template.setdefault("metadata", {})
     metadata["labels"] = {**(metadata.get("labels") or {}), **step.labels, **own}
     spec = workload.raw["spec"]

@@ -22,7 +22,9 @@ from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.theirs import AnotherInItsPlace, HelperDeleted, HelperScaled, WorkloadGone
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Cluster, Json, Kind
+from logcaster_guard.steps.copy_config_map import missing_copy
 from logcaster_guard.steps.observe import (
+    belonging,
     both,
     deployment_called,
 )
@@ -37,11 +39,18 @@ class HelperHandler:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    async def _seen(self, run: Run, helper: str) -> ExternalChange | Unclear | tuple[Workload, Workload | None]:
-        """Production and the helper, if nothing of somebody else's speaks against going on."""
+    async def _seen(
+        self, run: Run, helper: str, *, starts: bool = True
+    ) -> ExternalChange | Unclear | tuple[Workload, Workload | None]:
+        """Production and the helper, if nothing of somebody else's speaks against going on.
+
+        `starts`: its pods are still to start, and need what they start with.
+        """
         try:
             workload, service = await both(self._cluster, run)
             theirs = external_change(run, workload, service)
+            if theirs is None and starts:
+                theirs = await missing_copy(self._cluster, run)
             if theirs is not None or workload is None:
                 return ExternalChange(theirs or WorkloadGone("the Deployment"))
             return workload, await deployment_called(self._cluster, run, helper)
@@ -93,12 +102,7 @@ async def helper_pods(cluster: Cluster, helper: Workload) -> Sequence[Json]:
     pods, replica_sets = await asyncio.gather(
         cluster.list(Kind.POD, helper.namespace, selector), cluster.list(Kind.REPLICA_SET, helper.namespace, selector)
     )
-    owners = {helper.uid, *(r["metadata"]["uid"] for r in replica_sets if _owners(r) & {helper.uid})}
-    return [p for p in pods if _owners(p) & owners]
-
-
-def _owners(raw: Json) -> set[str]:
-    return {str(o.get("uid")) for o in raw["metadata"].get("ownerReferences") or []}
+    return belonging(pods, helper, replica_sets)
 
 
 def helper_compensation(helper: str) -> str:

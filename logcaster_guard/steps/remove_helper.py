@@ -63,7 +63,7 @@ class RemoveHelperHandler(HelperHandler):
 
     async def observe(self, step: RemoveHelper, run: Run) -> Observation:
         """Done when it is gone, with its pods on their way."""
-        seen = await self._seen(run, step.helper)
+        seen = await self._seen(run, step.helper, starts=False)
         if not isinstance(seen, tuple):
             return seen
         workload, helper = seen

@@ -57,6 +57,7 @@ class GuardCollector(Collector):
             ],
         )
         yield from _runs(found.targets)
+        yield from _configurations(found.targets)
         yield from _storage(found.storage)
         yield from _notices(found)
         yield _counter(
@@ -104,6 +105,28 @@ def _runs(targets: Sequence[TargetStatus]) -> Iterable[Metric]:
         "1 while there is a good release to go back to.",
         ("target",),
         [((t.target.key,), t.destination is not None) for t in targets],
+    )
+
+
+def _configurations(targets: Sequence[TargetStatus]) -> Iterable[Metric]:
+    followed = [(t, t.configuration) for t in targets if t.configuration is not None]
+    yield _gauge(
+        "configuration_state",
+        "1 for what is known of the configuration that the target's Ready pods have read.",
+        ("target", "state"),
+        [((t.target.key, word), word == found.word) for t, found in followed for word in found.words.values()],
+    )
+    yield _gauge(
+        "configuration_pending",
+        "ConfigMaps that hold something which no pod has read.",
+        ("target",),
+        [((t.target.key,), len(found.pending)) for t, found in followed],
+    )
+    yield _gauge(
+        "configuration_left_out",
+        "ConfigMaps and Secrets that pods refer to and that are not read or not followed.",
+        ("target",),
+        [((t.target.key,), len(found.left_out)) for t, found in followed],
     )
 
 

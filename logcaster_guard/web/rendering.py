@@ -14,6 +14,7 @@ from logcaster_guard import __version__, messages
 from logcaster_guard.adapters.logs import scrubbed
 from logcaster_guard.domain.attribution import Attribution
 from logcaster_guard.domain.conditions import Verdict
+from logcaster_guard.domain.configuration.release_configuration import InTransition, Known
 from logcaster_guard.domain.evidence import evidence
 from logcaster_guard.domain.guardrails import Refusal
 from logcaster_guard.domain.inbox.commands import Heard
@@ -110,10 +111,28 @@ def _target(found: TargetStatus) -> Json:
             for event in found.suspended
         ],
         "unproven": found.unproven,
+        "configuration": _configuration(found),
         "run": None if found.run is None else _run(found.run),
         "heard": [_heard(heard) for heard in found.heard],
         "triggers": [_trigger(rule) for rule in found.rules],
         "sources": [_source(source) for source in found.sources],
+    }
+
+
+def _configuration(target: TargetStatus) -> Json | None:
+    """What the pods have read of the ConfigMaps that they refer to, by name; null before it was looked at."""
+    found = target.configuration
+    if found is None:
+        return None
+    state = found.state
+    return {
+        "state": found.word,
+        "digest": state.configuration if isinstance(state, Known) else None,
+        "objects": [] if isinstance(state, Known) else list(map(str, state.objects)),
+        "checksums_differ": isinstance(state, InTransition) and state.checksums,
+        "pending": [{"object": str(p.edit.object), "keys": p.keys, "since": p.since} for p in found.pending],
+        "unreadable": [{"object": str(o.object), "reason": o.reason} for o in found.left_out if o.followed],
+        "not_followed": [{"object": str(o.object), "reason": o.reason} for o in found.left_out if not o.followed],
     }
 
 

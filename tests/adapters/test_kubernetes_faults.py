@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import traceback
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -84,6 +86,43 @@ async def test_retry_after_is_handed_on(
 ) -> None:
     async with serving(http(status, refusal(status, **details), *headers)) as (cluster, _):
         assert (await failing_get(cluster)).retry_after == expected
+
+
+ASKED_OF_SECRETS: dict[str, Callable[[KubernetesCluster], Awaitable[object]]] = {
+    "get": lambda c: c.get(Kind.SECRET, "shop", "db"),
+    "list": lambda c: c.list(Kind.SECRET, "shop"),
+    "listing": lambda c: c.listing(Kind.SECRET, "shop", "db"),
+    "patch": lambda c: c.json_patch(Kind.SECRET, "shop", "db", []),
+    "apply": lambda c: c.apply(Kind.SECRET, "shop", "db", {}, manager="ci", force=True),
+    "create": lambda c: c.create(Kind.SECRET, "shop", {"metadata": {"name": "db"}}),
+    "delete": lambda c: c.delete(Kind.SECRET, "shop", "db", uid="u", resource_version=None),
+    "watch": lambda c: anext(c.events(Kind.SECRET, "shop", "db", "1", lasting=1, silence=1.0)),
+}
+
+
+def _not_http(words: str) -> bytes:
+    return f"HTTP/1.1 two hundred {words}\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize("verb", ASKED_OF_SECRETS)
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (http(422, refusal(422, 'Invalid value: "hunter2"', reason="Invalid")), "answered 422: Invalid"),
+        (http(403, refusal(403, "hunter2", reason="hunter2")), "answered 403: no explanation"),
+        (http(400, b"hunter2"), "answered 400: no explanation"),
+        (http(404, b"hunter2"), "404"),
+        (http(503, refusal(503, "hunter2", reason="ServiceUnavailable")), "answered 503: ServiceUnavailable"),
+        (_not_http("hunter2"), "not HTTP as it should be (ClientResponseError)"),
+    ],
+)
+async def test_of_an_answer_about_a_secret_code_and_reason_alone_are_kept(verb: str, answer: bytes, told: str) -> None:
+    async with serving(answer) as (cluster, _):
+        with pytest.raises(ClusterError) as caught:
+            await ASKED_OF_SECRETS[verb](cluster)
+    assert told in str(caught.value)
+    shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + repr(caught.value.reason)
+    assert "hunter2" not in shown.replace(repr(answer), "")
 
 
 @pytest.mark.parametrize("status", [404, 409])

@@ -162,6 +162,23 @@ def test_each_fault_is_a_line_that_says_where_and_what_to_do(
     assert tree(folder) == before
 
 
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda f: edit(f, FORGERY), "plain, 순번 2: 순번 1에 이어서 쓴 그대로가 아님; 파일이 손상되었습니다."),
+        (lambda f: rechain(f, unknown_step), "종류임; 그것을 쓴 버전을 실행해 주세요. 잃은 것은 없습니다"),
+        (lambda f: rechain(f, without_its_beginning), "단계가 있습니다; 앞의 이벤트가 없거나 다릅니다."),
+    ],
+)  # fmt: skip
+def test_faults_are_told_in_the_language_of_the_settings(
+    folder: Path, damage: Callable[[Path], None], says: str
+) -> None:
+    damage(folder)
+    settings = folder / "guard.yaml"
+    settings.write_text(settings.read_text() + "notify: {language: ko}\n")
+    assert says in call(folder, "verify").stdout
+
+
 def of_format(folder: Path, number: int) -> None:
     edit(folder, f"PRAGMA user_version = {number}")
     edit(folder, "PRAGMA journal_mode = DELETE")

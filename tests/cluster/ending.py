@@ -23,7 +23,8 @@ class Facts:
 
     `changes` counts those of the Deployment's spec since the bad release; `reasons` are the guards' Kubernetes Events;
     `deployments` are all that are there, `sizes` what they want; `bounds` are the autoscaler's. `held` is what the
-    ConfigMap holds, where pods read one. `owner`: whether it is suspended, carries the guard's mark, and is suspended
+    ConfigMap holds, where pods read one, `copies` are those of it, and `mixed` the good release's pods that have
+    started on something else. `owner`: whether it is suspended, carries the guard's mark, and is suspended
     by what the journal tells.
     """
 
@@ -40,6 +41,8 @@ class Facts:
     reasons: Counter[str]
     owner: tuple[bool, bool, bool] | None = None
     held: Mapping[str, str] | None = None
+    copies: Sequence[str] = ()
+    mixed: Sequence[str] = ()
 
 
 def told(entries: Sequence[Entry]) -> tuple[Sequence[Run], Ledger, frozenset[str], frozenset[str]]:
@@ -89,6 +92,8 @@ def ending(
         f"the autoscaler's bounds are {facts.bounds}": facts.bounds == bounds,
         f"there are {facts.deployments}": facts.deployments == case.left,
         f"production has {facts.replicas} replicas": facts.replicas == REPLICAS,
+        f"copies are left: {facts.copies}": not facts.copies,
+        f"pods that read something else: {facts.mixed}": not facts.mixed,
         "a notice is owed": mine <= facts.settled,
         "people were not told of the end": any(q.endswith("/closed") for q in facts.queued),
         f"Kubernetes Events {dict(facts.reasons)}": {facts.reasons[r] for r in ("RunOpened", "RunClosed")} == {1},

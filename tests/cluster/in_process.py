@@ -74,6 +74,6 @@ class InProcessCluster(KubernetesCluster):
             answer = self._server.ask(request.method, request.path, self._user, asked)
         except ApiError as refusal:
             body = json.dumps(refusal.status()).encode()
-            raise error_of(request.what, refusal.code, {}, body) from refusal
+            raise error_of(request.what, refusal.code, {}, body, concealed=request.concealed) from refusal
         await asyncio.sleep(0)
         return answer, 0

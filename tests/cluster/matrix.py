@@ -31,6 +31,7 @@ MATRIX = (
     Case(Action.BLUE_GREEN, missing=True),
     Case(Action.ENV),
     Case(Action.IMMEDIATE, config=True),
+    Case(Action.GRADUAL, config=True),
     Case(Action.CONFIG),
     Case(Action.IMMEDIATE, owner=OwnerKind.KUSTOMIZATION),
 )

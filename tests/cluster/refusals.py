@@ -277,6 +277,8 @@ def _forgiven(  # noqa: PLR0917 - everything that has a say in it
     if raised or kept & {"selector", "environment_size"}:
         image = objects.image(BAD) if "selector" in kept else facts.image
         facts = replace(facts, image=image, sizes={**facts.sizes, environments.BLUE: minimum or environments.IDLE})
+    if any(hold.startswith("config_copy/") for hold in kept):
+        facts = replace(facts, copies=())
     if kept:
         facts = replace(facts, changes=known.changes)
     if any(hold.startswith("owner/") for hold in kept) or facts.owner == (True, True, True):

@@ -30,3 +30,10 @@ OF_TARGETS = rules_in(*TARGETS)
 """All that targets of any kind need, whatever way they are rolled back; for objects that are called as they ship."""
 CONFIG_ROLE = rules_in("components/config/rbac.yaml")
 """What it takes to follow the ConfigMaps of a target, and to put them back."""
+COPIES_ROLE = rules_in("components/config-copies/rbac.yaml")
+"""What it takes beside that where pods of the good release start before the bad ones are gone."""
+
+
+def on_config_maps(names: Mapping[str, str]) -> Sequence[Json]:
+    """What of it is on the ConfigMaps themselves, which get other `names`."""
+    return [rule for rule in rules_in("components/config/rbac.yaml", names=names) if "configmaps" in rule["resources"]]

@@ -16,7 +16,8 @@ from typing import Self
 from logcaster_guard import saved_snapshots
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.kubernetes.event_channel import COMPONENT, EventChannel
-from logcaster_guard.domain import releases
+from logcaster_guard.domain import capacity, releases
+from logcaster_guard.domain.configuration.copies import COPY_LABEL
 from logcaster_guard.domain.events import OwnerResumed, OwnerSuspended, RevisionGood, RevisionLive, SignalSeen
 from logcaster_guard.domain.gitops import is_suspended, mark_of
 from logcaster_guard.domain.rules import Policy
@@ -31,6 +32,7 @@ from logcaster_guard.ports import Channel, Clock, Entry, Journal, Json, Rights, 
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import MERGE_PATCH, STRATEGIC_PATCH
+from logcaster_guard.sandbox.configuration import data_digest
 from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.world import World
 from tests.cluster import environments, owners
@@ -55,7 +57,7 @@ from tests.cluster.case import (
 from tests.cluster.crashes import Cell, MortalBlobs, MortalCluster, MortalJournal, Tape
 from tests.cluster.ending import Facts, refusal_told, told
 from tests.cluster.harness import Cluster, drop_namespace, make_namespace
-from tests.cluster.roles import CONFIG_ROLE
+from tests.cluster.roles import CONFIG_ROLE, COPIES_ROLE
 from tests.cluster.stores import CountedJournal, Onlooker, Stores, journal_rights
 from tests.fakes.services import view_of
 from tests.real.waiting import until
@@ -104,10 +106,8 @@ class Scene:
         folder = cluster.folder / name
         await make_namespace(cluster.admin, name)
         kept = journal_rights() if case.in_cluster else ()
-        await cluster.grant(
-            "guard",
-            [*rights, *(owners.RULES if case.owner else ()), *kept, *(CONFIG_ROLE if case.reads_config else ())],
-        )
+        config = (*CONFIG_ROLE, *COPIES_ROLE) if case.reads_config else ()
+        await cluster.grant("guard", [*rights, *(owners.RULES if case.owner else ()), *kept, *config])
         world = World(
             cluster.node(), namespace=name, pace=pace, period=0.05
         )  # fmt: skip
@@ -343,6 +343,8 @@ class Scene:
         return Facts(
             image=self.case.serves_as(deployment, held_now),
             held=held_now,
+            copies=await self._copies(),
+            mixed=await self._mixed(),
             changes=sum(int(d["metadata"]["generation"]) for d in present) - self.generation,
             replicas=int(deployment["spec"]["replicas"]),
             sizes={d["metadata"]["name"]: int(d["spec"]["replicas"]) for d in present},
@@ -355,6 +357,22 @@ class Scene:
             reasons=Counter(str(e["reason"]) for e in mine for _ in range(int(e.get("count") or 1))),
             owner=await self._owner(entries),
         )
+
+    async def _copies(self) -> Sequence[str]:
+        """The copies of ConfigMaps that are there."""
+        found = await self.cluster.admin.list(config_maps(self.cluster.namespace))
+        return [str(c["metadata"]["name"]) for c in found if COPY_LABEL in (c["metadata"].get("labels") or {})]
+
+    async def _mixed(self) -> Sequence[str]:
+        """The pods of the good release that have ever started on what another one's were to read."""
+        if not self.case.config:
+            return []
+        sets = await self.cluster.admin.list(f"/apis/apps/v1/namespaces/{self.cluster.namespace}/replicasets")
+        good = [s["metadata"]["name"] for s in sets if Workload(s).images[0] == objects.image(GOOD)]
+        names = (*good, capacity.helper_name(objects.DEPLOYMENT))
+        digest = data_digest({"data": HELD[GOOD]})
+        reads = [r for r in self.world.node.configuration.reads if r.pod.startswith(tuple(f"{n}-" for n in names))]
+        return [r.pod for r in reads if any(seen.digest != digest for seen in r.seen)]
 
     async def _owner(self, entries: Sequence[Entry]) -> tuple[bool, bool, bool] | None:
         if self.owned is None:

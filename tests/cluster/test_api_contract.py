@@ -348,6 +348,23 @@ async def test_a_watch_from_nowhere_begins_with_what_exists(api: Conversation) -
     assert [(kind, item["metadata"]["name"]) for kind, item in seen] == [("ADDED", "a")]
 
 
+async def test_a_list_of_an_exact_version_shows_what_there_was_then(api: Conversation) -> None:
+    for name in ("a", "b"):
+        await api.create("configmaps", config_map(name, tier="then"))
+    edited = await api.merge("configmaps", "b", {"data": {"x": "2"}})
+    version = edited["metadata"]["resourceVersion"]
+    await api.merge("configmaps", "b", {"data": {"x": "3"}})
+    answered(await api.delete("configmaps", "a"))
+    await api.create("configmaps", config_map("c", tier="then"))
+    query = {"resourceVersion": version, "resourceVersionMatch": "Exact", "labelSelector": "tier=then"}
+    found = answered(await api.http.get(api.path("configmaps"), params=query))
+    assert found["metadata"]["resourceVersion"] == version
+    assert [(i["metadata"]["name"], (i.get("data") or {}).get("x")) for i in found["items"]] == [
+        ("a", None),
+        ("b", "2"),
+    ]
+
+
 async def test_a_watch_ends_at_its_timeout(api: Conversation) -> None:
     made = await api.create("configmaps", config_map("a"))
     query = {

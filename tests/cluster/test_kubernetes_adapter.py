@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from logcaster_guard.adapters.kubernetes import cluster as adapter
 from logcaster_guard.adapters.kubernetes.access import PERMISSIONS, missing_permissions
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.connect import connect
@@ -401,3 +402,23 @@ async def test_what_belongs_to_no_run_changes_nothing(cluster: Cluster, guard: K
     await EventChannel(guard).deliver(notice(cluster, run=""))
     await read_now(source(guard), target(cluster), SIGNALS)
     assert [r for r in await cluster.audit() if r.user == "guard" and r.namespace == cluster.namespace] == []
+
+
+async def test_a_list_tells_its_version_and_an_earlier_one_is_shown_in_pages_as_it_was(
+    cluster: Cluster, admin: KubernetesCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = path_of(cluster, "api/v1", "configmaps")
+    for name in ("a", "b", "c"):
+        await cluster.admin.create(path, {"metadata": {"name": name, "labels": {"app": "web"}}})
+    monkeypatch.setattr(adapter, "PAGE", 1)
+    then, version = await admin.listing(Kind.CONFIG_MAP, cluster.namespace, selector="app=web")
+    await cluster.admin.delete(f"{path}/a")
+    await cluster.admin.create(path, {"metadata": {"name": "d", "labels": {"app": "web"}}})
+    now, later = await admin.listing(Kind.CONFIG_MAP, cluster.namespace, selector="app=web")
+    assert [item["metadata"]["name"] for item in now] == ["b", "c", "d"]
+    assert int(later) > int(version)
+    again = await admin.listing(Kind.CONFIG_MAP, cluster.namespace, selector="app=web", version=version)
+    assert again == (then, version)
+    assert [item["metadata"]["name"] for item in then] == ["a", "b", "c"]
+    one, _ = await admin.listing(Kind.CONFIG_MAP, cluster.namespace, "b")
+    assert [item["metadata"]["name"] for item in one] == ["b"]

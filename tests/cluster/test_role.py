@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from logcaster_guard.adapters.kubernetes.access import (
+    CONFIG_PERMISSIONS,
     JOURNAL_PERMISSIONS,
     OWNER_PERMISSIONS,
     PERMISSIONS,
+    missing_for_configuration,
     missing_for_journal,
     missing_for_owners,
     missing_permissions,
@@ -22,7 +24,8 @@ from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.adapters.kubernetes.event_channel import event_of
 from logcaster_guard.adapters.plugin_types import Subject
-from logcaster_guard.domain.errors import ClusterError, Conflict, NotFound, Rejected
+from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject
+from logcaster_guard.domain.errors import ClusterError, Conflict, NotFound, Rejected, Unavailable
 from logcaster_guard.domain.events import RunOpened
 from logcaster_guard.domain.gitops import Reference
 from logcaster_guard.domain.notices import Notice, Severity
@@ -34,7 +37,7 @@ from tests.cluster.case import GOOD, Case
 from tests.cluster.ending import Facts
 from tests.cluster.harness import Cluster
 from tests.cluster.owners import define
-from tests.cluster.roles import FURTHER, OF_TARGETS, TARGETS, rules_in
+from tests.cluster.roles import FURTHER, OF_TARGETS, TARGETS, on_config_maps, rules_in
 from tests.cluster.scene import Scene, autoscaler
 from tests.fakes.clock import START
 from tests.real.waiting import until
@@ -50,9 +53,10 @@ NAMES = {
     "logcaster-active": "web",
     "logcaster-blue": "web-blue",
     "logcaster-green": "web-green",
+    "logcaster-config": "web",
 }
 OTHERS = rules_in(*TARGETS, FURTHER[0], names=NAMES)
-RULES = rules_in(*TARGETS, *FURTHER, names=NAMES)
+RULES = [*rules_in(*TARGETS, *FURTHER, names=NAMES), *on_config_maps(NAMES)]
 PAUSE = [{"op": "add", "path": "/metadata/annotations", "value": {}}]
 EMPTY = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}}
 NOTE = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "note"}}
@@ -66,6 +70,20 @@ async def tell(guard: KubernetesCluster, namespace: str) -> object:
 
 async def gone(guard: KubernetesCluster, kind: Kind, namespace: str, name: str = "web") -> object:
     await guard.delete(kind, namespace, name, uid="u1", resource_version=None)
+    return None
+
+
+async def applied(guard: KubernetesCluster, namespace: str) -> object:
+    """What is gone is made again by its name, which a Role can name: a POST it cannot."""
+    made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web"}}
+    return await guard.apply(Kind.CONFIG_MAP, namespace, "web", made, manager="ci", force=True)
+
+
+async def watched(guard: KubernetesCluster, namespace: str) -> object:
+    """A watch of a second: it ends by itself, or is refused."""
+    events = guard.events(Kind.CONFIG_MAP, namespace, "web", "1", lasting=1, silence=5.0)
+    with contextlib.suppress(Unavailable):
+        return [line async for line in events]
     return None
 
 
@@ -102,12 +120,19 @@ USES: Mapping[tuple[str, str], Use] = {
     ("ocirepositories", "get"): lambda guard, ns: guard.get(Kind.OCI_REPOSITORY, ns, "web"),
     ("buckets", "get"): lambda guard, ns: guard.get(Kind.BUCKET, ns, "web"),
     ("helmcharts", "get"): lambda guard, ns: guard.get(Kind.HELM_CHART, ns, "web"),
+    ("configmaps", "get"): lambda guard, ns: guard.get(Kind.CONFIG_MAP, ns, "web"),
+    ("configmaps", "list"): lambda guard, ns: guard.listing(Kind.CONFIG_MAP, ns, "web"),
+    ("configmaps", "watch"): watched,
+    ("configmaps", "patch"): lambda guard, ns: guard.json_patch(Kind.CONFIG_MAP, ns, "web", PAUSE),
+    ("configmaps", "create"): applied,
     ("secrets", "get"): lambda guard, ns: guard.get(Kind.SECRET, ns, "web"),
     ("secrets", "list"): lambda guard, ns: guard.list(Kind.SECRET, ns),
     ("secrets", "create"): lambda guard, ns: guard.create(Kind.SECRET, ns, NOTE),
     ("secrets", "patch"): lambda guard, ns: guard.json_patch(Kind.SECRET, ns, "web", PAUSE),
     ("secrets", "delete"): lambda guard, ns: gone(guard, Kind.SECRET, ns),
 }
+WITH = {("configmaps", "patch"): {("configmaps", "create")}}
+"""Uses that take another verb besides: an apply that makes an object is a patch as well."""
 VERBS = list(
     dict.fromkeys(
         (group, resource, verb)
@@ -134,6 +159,7 @@ async def missing(guard: KubernetesCluster, cluster: Cluster) -> list[str]:
         *await missing_permissions(guard, targets(cluster)),
         *await missing_for_owners(guard, owners),
         *await missing_for_journal(guard, cluster.namespace),
+        *await missing_for_configuration(guard, [ConfigObject(ConfigKind.CONFIG_MAP, cluster.namespace, "web")], ()),
     ]
 
 
@@ -181,7 +207,7 @@ async def refused(use: Use, guard: KubernetesCluster, namespace: str) -> bool:
 
 def test_every_verb_of_the_role_has_a_use_and_every_use_its_verb() -> None:
     assert {(resource, verb) for _, resource, verb in VERBS} == set(USES)
-    needed = (*PERMISSIONS, *OWNER_PERMISSIONS, *JOURNAL_PERMISSIONS)
+    needed = (*PERMISSIONS, *OWNER_PERMISSIONS, *JOURNAL_PERMISSIONS, *CONFIG_PERMISSIONS)
     assert {(p.resource, verb) for p in needed for verb in p.verbs} == set(USES)
 
 
@@ -213,7 +239,7 @@ async def test_without_the_verb_it_is_named_and_its_use_is_refused(
         await guard.aclose()
     full = f"{resource}.{group}" if group else resource
     assert all(f"the verb {verb} on {full} there" in sentence for sentence in sentences)
-    assert found == {(resource, verb)}
+    assert found == {(resource, verb)} | WITH.get((resource, verb), set())
     assert isinstance(caught.value, Rejected)
     assert caught.value.status == 403
 

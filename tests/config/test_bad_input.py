@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from logcaster_guard.config import ConfigFault, load
 from logcaster_guard.config.yaml import MAX_BYTES
 from logcaster_guard.fields.faults import MAX_FAULTS
+from logcaster_guard.messages.texts import Language, Texts, phrase
 
 MIB = 1 << 20
 RULE = (
@@ -124,6 +126,11 @@ ROWS: dict[str, tuple[bytes, int, int, str]] = {
 }
 
 
+KOREAN = Texts(Language.KOREAN)
+ENGLISH = re.compile(r"\b(?:the|is|was|has|of|than|an?)\b|\b[a-z]{2,} [a-z]{2,}\b")
+"""What an English phrase has, and keys, examples and the words of a condition have not."""
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for number, (content, *_) in enumerate(ROWS.values()):
@@ -142,6 +149,10 @@ def test_it_is_refused_at_its_place(tmp_path: Path, what: str) -> None:
     at_rules = [f for f in faults if f.file.endswith("rules.yaml")]
     assert len(at_rules) <= MAX_FAULTS
     assert [f for f in at_rules if (f.line, f.column) == (line, column) and found in f.found], at_rules[:5]
+    for fault in at_rules:
+        told = KOREAN.text(fault.told).replace(str(tmp_path), "")
+        assert "; 허용: " in told
+        assert not ENGLISH.search(re.sub('“[^”]*”|"[^"]*"|rules.yaml', "", told)), told
 
 
 def bounded(memory: int, seconds: int) -> None:
@@ -298,7 +309,7 @@ def test_a_file_that_vanishes_while_it_is_read_is_told(
         assert [r.name for r in found.rules] == ["a", "b"]
     else:
         assert found == [
-            ConfigFault(str(victim), 0, 0, "no file or directory of this name", "a readable file"),
+            ConfigFault(str(victim), 0, 0, phrase("found.no_such_file"), phrase("allowed.readable_file")),
         ]
 
 

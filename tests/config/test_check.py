@@ -75,3 +75,40 @@ def test_a_terminal_without_unicode_is_served(tmp_path: Path) -> None:
     assert outcome.returncode == 2
     assert "Traceback" not in outcome.stderr
     assert outcome.stdout.endswith("1 fault in 1 file\n")
+
+
+FAULTY = "rollback_triggers:\n  - {name: a, condition: error_rat > 5%, duration: 5m, action: alert_only}\n"
+KOREAN = '발견: 알 수 없는 신호 "error_rat"; 허용: 신호 error_rate, '
+
+
+@pytest.mark.parametrize(
+    ("settings", "locale", "words"),
+    [
+        ("notify: {language: ko}\n", "en_US.UTF-8", KOREAN),
+        ("notify: {language: ko}\npolling: 5\n", "", KOREAN),
+        ("notify: {language: fr}\n", "ko_KR.UTF-8", "found the unknown signal"),
+        ("dry_run: true\n", "ko_KR.UTF-8", "found the unknown signal"),
+        (None, "ko_KR.UTF-8", KOREAN),
+        (None, "kok_IN", "found the unknown signal"),
+        (None, "", "found the unknown signal"),
+    ],
+)
+def test_faults_are_told_in_the_language_of_the_settings_else_of_the_terminal(
+    app: typer.Typer, tmp_path: Path, settings: str | None, locale: str, words: str
+) -> None:
+    (tmp_path / "rules.yaml").write_text(FAULTY)
+    if settings is not None:
+        (tmp_path / "guard.yaml").write_text(settings)
+    outcome = CliRunner().invoke(app, [str(tmp_path)], env={"LC_ALL": "", "LC_MESSAGES": "", "LANG": locale})
+    assert outcome.exit_code == 2
+    assert words in outcome.stdout
+
+
+def test_what_is_sound_and_may_surprise_is_told_in_korean(app: typer.Typer, tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(FAULTY.replace("error_rat ", "error_rate ").replace("5%", "500%"))
+    (tmp_path / "guard.yaml").write_text("notify: {language: ko}\n")
+    outcome = CliRunner().invoke(app, [str(tmp_path)])
+    assert outcome.stdout.splitlines() == [
+        f"정상: 규칙 1개(a); 대상 1개 logcaster (logcaster/logcaster-prod); 설정: {tmp_path / 'guard.yaml'}",
+        "주의: 규칙 a: 비율은 100%를 넘지 않으므로 조건의 일부가 충족될 수 없습니다",
+    ]

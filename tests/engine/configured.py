@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from logcaster_guard.domain.configuration.release_configuration import ConfigurationState
@@ -45,7 +45,7 @@ class Configured(Bench):
 
         self.cluster.change(Kind.DEPLOYMENT, PROD, edit)
 
-    def pods(self, *names: str, ready: bool = True, **annotations: str) -> None:
+    def pods(self, *names: str, ready: bool = True, annotations: Mapping[str, str] | None = None) -> None:
         """Pods of the present ReplicaSet whose container has been started once."""
         sets = [self.cluster.object(Kind.REPLICA_SET, n) for n in self.cluster.names(Kind.REPLICA_SET)]
         newest = max(sets, key=lambda s: int(s["metadata"]["annotations"][REVISION]))
@@ -53,7 +53,7 @@ class Configured(Bench):
             self.cluster.add(Kind.POD, name, status=status(0, ready=ready))
             self.cluster.object(Kind.POD, name)["metadata"] |= {
                 "labels": {"app": PROD},
-                "annotations": annotations,
+                "annotations": dict(annotations or {}),
                 "ownerReferences": [{"uid": newest["metadata"]["uid"], "controller": True}],
             }
 

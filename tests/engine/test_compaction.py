@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from logcaster_guard.domain.events import (
     AnswerDenied,
+    ConfigurationSeen,
     Event,
     HoldReleased,
     NoticeQueued,
@@ -110,6 +111,7 @@ class History:
             RevisionBad(at, release, "why"),
             RevisionMarked(at, release, self.draw(st.sampled_from(Mark)), digest, "words"),
             SignalSeen(at, "error_rate"),
+            ConfigurationSeen(at, f"blob {len(self.entries)}", ("manifest",)),
             AnswerDenied(at, "guard.logcaster.io/veto", digest, "no run is open"),
         ]
         if target in self.present:
@@ -190,6 +192,7 @@ async def told(entries: list[Entry], now: datetime) -> tuple[object, ...]:
         [state.trigger_to_resume(*key) for key in keys],
         [state.knows_answer(digest) for digest in digests],
         state.suspended(),
+        [state.configuration(t) for t in TARGETS],
         state.releases_to_keep(LedgerPolicy()),
         outbox.owed(),
         outbox._queues[0].left_out,
@@ -265,6 +268,12 @@ def test_of_what_was_denied_the_newest_are_remembered() -> None:
     history = placed(*denials)
     found = compaction(history, owed=(), before=START)
     assert found.superfluous == {(history[0].stream, seq) for seq in range(1, 11)}
+
+
+def test_of_what_is_known_of_a_configuration_the_last_is_remembered() -> None:
+    history = placed(*(ConfigurationSeen(START, str(n), ()) for n in range(3)), SignalSeen(START, "s"))
+    assert {seq for _, seq in compaction(history, owed=(), before=START + DAY).superfluous} == {1, 2}
+    assert not compaction(history, owed=(), before=START).superfluous
 
 
 class Flapping:

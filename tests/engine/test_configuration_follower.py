@@ -13,14 +13,21 @@ from logcaster_guard.domain.configuration.edits import EditReaders
 from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject
 from logcaster_guard.domain.configuration.release_configuration import InTransition, Known, Unknown
 from logcaster_guard.domain.errors import Rejected
-from logcaster_guard.domain.events import ConfigurationSeen
+from logcaster_guard.domain.events import ConfigurationSeen, RevisionLive
 from logcaster_guard.domain.rules import ConfigPolicy, Policy
 from logcaster_guard.engine.configuration_follower import PENDING_TOLD
 from logcaster_guard.ports import Kind
 from tests.engine.bench import KEY, PROD
 from tests.engine.configured import POLL, Configured, volumes
+from tests.fakes.clock import settle
+from tests.fakes.cluster import Fault
 
 APP = ConfigObject(ConfigKind.CONFIG_MAP, "default", "app")
+
+
+def refusing(kind: Kind) -> Fault:
+    """The right to read these is withdrawn."""
+    return lambda _, asked, __: Rejected("no", status=403) if asked is kind else None
 
 
 @contextlib.asynccontextmanager
@@ -98,6 +105,20 @@ async def test_an_edit_is_pending_until_a_pod_reads_it() -> None:
         made.remove_pods("a", "b")
         await made.pass_(POLL)
         assert made.state() == made.known.latest != before
+
+
+async def test_the_pods_are_looked_at_as_soon_as_an_edit_is_seen() -> None:
+    async with rolled_out() as made:
+        before = made.pod_lists()
+        made.configure(k="2")
+        await made.pass_(0.0)
+        await settle()
+        assert made.pod_lists() == before + 1
+        # So what comes a moment later, as by an operator that restarts the pods at once, has surely read it.
+        made.pods("c")
+        await made.pass_(POLL)
+        ((_, readers),) = made.known.edits()
+        assert (readers.old, readers.new, readers.unclear) == (("a", "b"), ("c",), ())
 
 
 async def test_a_crash_looping_container_reads_an_edit() -> None:
@@ -217,6 +238,45 @@ async def test_an_object_that_may_not_be_read_is_told_once_with_the_right_that_i
     assert "deploy/components/config" in told[0]["detail"]
 
 
+async def test_pods_of_one_release_whose_checksums_differ_are_in_transition() -> None:
+    async with configured() as made:
+        made.configure(k="1")
+        made.refer(None, **{"checksum/config": "new"})
+        await made.start()
+        await made.pass_(POLL)
+        made.pods("a", annotations={"checksum/config": "old"})
+        made.pods("b", annotations={"checksum/config": "new"})
+        await made.pass_(POLL)
+        assert made.state() == InTransition(checksums=True)
+        made.remove_pods("a")
+        await made.pass_(POLL)
+        assert made.state() == made.known.latest
+
+
+async def test_a_right_that_is_withdrawn_hides_what_comes_later_and_nothing_else() -> None:
+    async with rolled_out() as made:
+        before = made.state()
+        made.cluster.fault = refusing(Kind.CONFIG_MAP)
+        made.pods("c")
+        await made.pass_(POLL)
+        # Nothing shows what the object held when the new pod came.
+        assert made.state() == InTransition((APP,))
+        made.remove_pods("c")
+        await made.pass_(POLL)
+        assert made.state() == before
+
+
+async def test_pods_that_cannot_be_listed_are_unknown_and_everything_else_goes_on() -> None:
+    async with rolled_out() as made:
+        made.cluster.fault = refusing(Kind.POD)
+        await made.pass_(5 * POLL)
+        assert made.state() == Unknown((APP,))
+        made.cluster.roll(PROD, "v2")
+        await made.pass_(POLL)
+        assert made.guard.read_model.target(KEY).present is not None
+        assert made.told(RevisionLive)[-1].images == ("v2",)
+
+
 async def test_a_secret_is_named_and_never_watched() -> None:
     async with configured() as made:
         made.refer({"envFrom": [{"secretRef": {"name": "db"}}]})
@@ -312,6 +372,12 @@ async def test_what_is_known_is_recorded_when_it_changes_and_not_at_each_look() 
         made.configure(k="2")
         await made.pass_(POLL)
         assert len(made.told(ConfigurationSeen)) == recorded + 1
+        for restarts in range(1, 20):
+            made.restart_container("a", restarts, ready=restarts % 2 == 0)
+            made.restart_container("b", restarts, ready=restarts % 2 == 0)
+            await made.pass_(POLL)
+        # The edit, and that all pods have read it.
+        assert len(made.told(ConfigurationSeen)) == recorded + 2
 
 
 async def test_people_are_told_once_of_an_edit_that_nobody_reads() -> None:
@@ -339,6 +405,31 @@ async def test_edits_and_who_reads_them_are_logged_by_name_without_values() -> N
     assert [line["keys"] for line in edited] == [("k", "more")]
     assert [(line["pods"], line["count"]) for line in read] == [(["c"], 1)]
     assert "hidden" not in str(lines)
+
+
+async def test_who_has_read_an_edit_is_not_told_again_after_a_restart() -> None:
+    async with rolled_out() as made:
+        made.configure(k="2")
+        await made.pass_(POLL)
+        made.pods("c")
+        await made.pass_(POLL)
+        made.configure(k="3")
+        await made.pass_(POLL)
+        with capture_logs() as lines:
+            await made.restart()
+            await made.pass_(2 * POLL)
+        assert [edit.version.gap for edit, readers in made.known.edits() if readers.new] == [False]
+        assert [line for line in lines if line["event"] in {"configuration.read", "configuration.edited"}] == []
+
+
+async def test_what_belongs_to_no_release_is_not_saved() -> None:
+    async with configured() as made:
+        made.configure(k="certificates")
+        made.cluster.object(Kind.CONFIG_MAP, "app")["metadata"]["labels"] = {"trust.cert-manager.io/bundle": "ca"}
+        made.refer()
+        await made.start()
+        await made.pass_(2 * POLL)
+        assert not [content for content in made.blobs.contents if b"certificates" in content]
 
 
 async def test_where_kinds_count_apart_only_the_guards_own_clock_gives_an_order(

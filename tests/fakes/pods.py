@@ -46,7 +46,7 @@ class PopulatedCluster(FakeCluster):
     async def create(self, kind: Kind, namespace: str, body: Json) -> Json:
         name = body["metadata"]["name"]
         self._refuse("create", kind, name)
-        assert (kind, namespace) == (Kind.DEPLOYMENT, NAMESPACE)
+        assert namespace == NAMESPACE
         if (kind, name) in self._objects:
             raise Conflict(f"{kind} {name} exists already", status=409)
         made = {**copy.deepcopy(body), "kind": str(kind), "status": {}}
@@ -55,7 +55,8 @@ class PopulatedCluster(FakeCluster):
         identity |= {"creationTimestamp": created}
         made["metadata"] = {"annotations": {}, **made["metadata"], **identity}
         self._objects[kind, name] = made
-        self._roll_out(name)
+        if kind is Kind.DEPLOYMENT:
+            self._roll_out(name)
         return self._written("create", kind, name, None)
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, resource_version: str | None) -> None:

@@ -6,13 +6,16 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
 
-from logcaster_guard.domain.errors import Conflict, NotFound
+from logcaster_guard.domain.errors import Conflict, NotFound, Rejected
 from tests.cluster.case import Case
 from tests.cluster.crashes import Cell, Moment, Point, Tape, cells, late_cells
 from tests.cluster.ending import ending, writes_of
 from tests.cluster.matrix import ROWS, shared
 from tests.cluster.scene import Scene
 from tests.matrix.board import Board, Ground, Play, Result, Setting, named
+
+CREATES = ("create Deployment", "create ConfigMap")
+"""What may be made too late."""
 
 
 def board(case: Case, minimum: int | None) -> Board:
@@ -41,7 +44,7 @@ async def _played(setting: Setting, cell: Cell) -> Result:
         await scene.life(None)
         if cell.moment is Moment.LATE and tape.dead.is_set() and await _arrives(tape):
             # What may still be created is cleared away by whoever guards then.
-            if cell.point.what != "create Deployment":
+            if cell.point.what not in CREATES:
                 faults.append("a request of the dead guard took effect")
             await scene.swept()
         facts = await scene.facts()
@@ -53,7 +56,7 @@ async def _played(setting: Setting, cell: Cell) -> Result:
 
 def _cleared_away(cell: Cell) -> bool:
     """Whether something was created too late, and deleted: two writes more."""
-    return cell == Cell(Point("create Deployment", 1), Moment.LATE)
+    return cell in {Cell(Point(what, 1), Moment.LATE) for what in CREATES}
 
 
 async def _arrives(tape: Tape) -> bool:
@@ -62,5 +65,10 @@ async def _arrives(tape: Tape) -> bool:
     try:
         await tape.unsent()
     except (Conflict, NotFound):
+        return False
+    except Rejected as error:
+        # A JSON Patch of keys that are gone by now.
+        if error.status != 422:
+            raise
         return False
     return True

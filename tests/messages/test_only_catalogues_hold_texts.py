@@ -25,7 +25,7 @@ SENTENCE = re.compile(r"\b[a-z]{2,} [a-z]{2,}")
 TERMS = frozenset(
     {
         *("Deployment", "Service", "ConfigMap", "Secret", "PodDisruptionBudget", "ScaledObject", "Lease", "HPA"),
-        *("Kubernetes", "API", "KEDA", "Helm", "GitOps", "Slack", "Prometheus", "Web", "CPU", "ID", "Ready"),
+        *("Kubernetes", "API", "KEDA", "Helm", "GitOps", "Slack", "Prometheus", "PromQL", "Web", "CPU", "ID", "Ready"),
         *("HTTP", "URL", "TLS", "CA", "JSON", "IP", "UTF-8", "SHA-256", "Inf", "MiB", "bearer", "incoming", "webhook"),
         *(
             "OnDelete",
@@ -131,7 +131,6 @@ def _logs(called: ast.expr) -> bool:
 
 
 ALLOWED = {
-    "domain/promql.py": "faults of a query, which `check` tells with their place",
     "domain/promql_syntax.py": "the parser's words",
     "domain/inbox/annotations.py": "what a command line or a request gets as its answer",
     "domain/compensations.py": "commands",
@@ -141,10 +140,8 @@ ALLOWED = {
     "domain/startup.py": "what registries say",
     "domain/runs.py": "outcomes, which the journal names so",
     "domain/template_diff.py": "differences, which only the command line shows",
-    "engine/blob_check.py": "what `snapshots verify` prints",
     "engine/channel_queues.py": "outcomes of notices, which the journal names so",
     "engine/compaction.py": "a defect, which the log tells",
-    "engine/journal_check.py": "what `journal verify` prints",
     "engine/leader_elector.py": "why the lease was lost, which the log tells",
     "engine/outbox.py": "outcomes of notices, which the journal names so",
     "engine/snapshotting.py": "what a snapshot leaves out, which the command line tells",

@@ -24,7 +24,9 @@ def said() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for file in PACKAGE.rglob("*.py"):
         for call in ast.walk(ast.parse(file.read_text("utf-8"))):
-            if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "phrase":
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") in {"phrase", "BadTemplate"}:
+                if isinstance(call.args[0], ast.Attribute):
+                    continue  # what a `BadTemplate` names, which is seen where that is raised
                 names = [c.value for c in _choices(call.args[0]) if isinstance(c, ast.Constant)]
                 assert names, f"{file}:{call.lineno}: a phrase whose name is not seen"
                 values = {str(k.arg) for k in call.keywords if k.arg is not None}

@@ -11,11 +11,13 @@ import pytest
 
 from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject
 from logcaster_guard.domain.errors import Rejected
+from logcaster_guard.domain.events import RunOpened
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import Guardrail
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import ConfigPolicy, Incomplete, Policy, Shared
+from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import HASH_LABEL, REVISION, Workload
 from logcaster_guard.messages.texts import english
@@ -26,10 +28,12 @@ from logcaster_guard.rollbacks.immediate import Facts
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 from logcaster_guard.rollbacks.way_back import PlanningPorts, Request
 from logcaster_guard.steps.await_rollout import AwaitRollout
+from logcaster_guard.steps.copy_config_map import CopyConfigMap
 from logcaster_guard.steps.restart_pods import RestartPods
 from logcaster_guard.steps.restore_config_map import RestoreConfigMap
 from logcaster_guard.steps.restore_template import RestoreTemplate
-from tests.domain.build import deployment, template
+from logcaster_guard.steps.scale_production import ScaleProduction
+from tests.domain.build import at, deployment, template
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster
@@ -377,17 +381,82 @@ async def test_variables_come_back_with_the_configuration() -> None:
     assert [s.kind for s in found.steps] == ["restore_config_map", "restore_variables", "await_rollout"]
 
 
-async def test_good_pods_are_not_started_beside_the_bad_ones_where_both_read_the_same_object() -> None:
+async def test_the_other_environments_pods_are_not_let_serve_on_what_the_bad_ones_read() -> None:
     world = await World().saved()
-    configuration = await world.facts()
-    found = [
-        gradual.plan(replace(test_gradual.AROUND, configuration=configuration)),
-        blue_green.plan(replace(test_blue_green.AROUND, configuration=configuration)),
-    ]
-    for refused in found:
+    refused = blue_green.plan(replace(test_blue_green.AROUND, configuration=await world.facts()))
+    assert isinstance(refused, NotApplicable)
+    # What is configured otherwise is done.
+    assert refused.guardrail is Guardrail.STRATEGY_UNFIT
+    said = told(refused)
+    assert said.startswith("ConfigMap default/settings must hold what the good release read before its first pod")
+    assert "choose immediate_rollback or config_rollback" in said
+
+
+BESIDE = test_gradual.bad()
+
+
+async def gradually(world: World, workload: Workload = BESIDE) -> Plan | NotApplicable:
+    around, request = test_gradual.AROUND, world.request(workload=workload)
+    return gradual.plan(replace(around, request=request, release=RELEASE, configuration=await world.facts(request)))
+
+
+async def test_good_pods_beside_the_bad_ones_read_copies_and_what_is_shared_waits_until_those_are_gone() -> None:
+    world = await World().saved()
+    plan, digest = await gradually(world), world.contents[str(CONFIG)]
+    assert isinstance(plan, Plan)
+    kinds = [step.kind for step in plan.steps]
+    assert kinds[:2] == ["copy_config_map", "create_helper"]
+    assert plan.steps[0] == CopyConfigMap(NAME, digest)
+    assert kinds[-7:-3] == ["judge_helper", "await_stopped", "restore_config_map", "restore_template"]
+    # Production has been scaled to none before.
+    assert [s.replicas for s in plan.steps if isinstance(s, ScaleProduction)][-2:] == [0, 4]
+    assert kinds.index("restore_template") < max(n for n, kind in enumerate(kinds) if kind == "scale_production")
+    assert plan.to_configuration == "c1"
+    said = [english().text(line) for line in plan.lines]
+    assert said[0].startswith("copy what the good release read of ConfigMap default/settings, for the pods beside")
+    assert "wait until no pod of production runs any more, 600 s at most" in said
+
+
+async def test_where_nothing_differs_nothing_is_copied_and_the_same_template_is_no_way_back() -> None:
+    world = await World().saved(TWO)
+    plan = await gradually(world)
+    assert isinstance(plan, Plan)
+    assert not any(isinstance(s, CopyConfigMap | RestoreConfigMap) for s in plan.steps)
+    same = await gradually(world, Workload(deployment(GOOD_TEMPLATE)))
+    assert isinstance(same, NotApplicable)
+    assert "choose immediate_rollback" in told(same)
+    # An edit in place: the same pods go on beside, on what was saved.
+    edited = await gradually(await World().saved(), Workload(deployment(GOOD_TEMPLATE)))
+    assert isinstance(edited, Plan)
+    assert edited.from_template == edited.to_template
+
+
+async def test_what_may_not_be_put_back_is_not_copied_either() -> None:
+    world = await World().saved()
+    owned_by(**HELM)(world)
+    assert "kept by Helm" in refusal(await gradually(world))
+
+
+async def test_what_pods_read_by_themselves_cannot_be_copied_for_them() -> None:
+    world = await World().saved()
+    around, request = test_gradual.AROUND, world.request(workload=BESIDE)
+    plain = replace(around, request=request, configuration=await world.facts(request, template()))
+    policy = Policy(config=ConfigPolicy(objects={request.target.name: (NAME,)}))
+    named = replace(around, request=replace(request, policy=policy), configuration=await world.facts(request))
+    for facts in (plain, named):
+        refused = gradual.plan(facts)
         assert isinstance(refused, NotApplicable)
-        # What is configured otherwise is done.
         assert refused.guardrail is Guardrail.STRATEGY_UNFIT
-        said = told(refused)
-        assert said.startswith("ConfigMap default/settings must hold what the good release read before its first pod")
-        assert "choose immediate_rollback or config_rollback" in said
+        assert told(refused).startswith("ConfigMap default/settings must hold what the good release read before")
+
+
+async def test_who_takes_over_puts_configuration_back_first_and_goes_where_the_other_went() -> None:
+    world = await World().saved()
+    before = await gradually(world)
+    assert isinstance(before, Plan)
+    old = Run(RunOpened(at(0), "r", "default/logcaster-prod", "slow", "", before))
+    other = replace(world.record, template="another", blob="another", configuration="c9")
+    found = gradual.take_over(old, world.request(record=other))
+    assert [s.kind for s in found.steps][:2] == ["restore_config_map", "restore_template"]
+    assert found.steps[1] == RestoreTemplate("blob", restart=True)
+    assert (found.strategy, found.to_template, found.to_configuration) == ("immediate", RELEASE.hash, "c1")

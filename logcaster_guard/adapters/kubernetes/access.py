@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from logcaster_guard.domain import capacity
+from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject
 from logcaster_guard.domain.errors import NotFound, Rejected
 from logcaster_guard.domain.gitops import Reference
-from logcaster_guard.domain.rights import GRADUAL_ROLE, KIND_ROLES, OWNER_ROLE, ROLE, SWITCHING_ROLE, Right
+from logcaster_guard.domain.rights import (
+    CONFIG_ROLE,
+    GRADUAL_ROLE,
+    KIND_ROLES,
+    OWNER_ROLE,
+    ROLE,
+    SECRETS_ROLE,
+    SWITCHING_ROLE,
+    Right,
+)
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Json, Kind, Rights
@@ -175,6 +185,37 @@ OWNER_PERMISSIONS: tuple[Permission, ...] = (
 """
 
 
+_FOLLOW = "follow what the pods read of it"
+_GIVE_BACK = "give it back what a good release's pods read"
+
+CONFIG_PERMISSIONS: tuple[Permission, ...] = (
+    Permission("", "configmaps", ("get",), "save it with a snapshot", _ANY, granted_by=CONFIG_ROLE),
+    Permission("", "configmaps", ("list", "watch"), _FOLLOW, _ANY, granted_by=CONFIG_ROLE),
+    Permission("", "configmaps", ("patch", "create"), _GIVE_BACK, _ANY, off=_NONE_BEGINS, granted_by=CONFIG_ROLE),
+)
+"""What is needed on each ConfigMap that a target's pods refer to; `deploy/components/config` grants exactly this."""
+
+SECRET_PERMISSIONS: tuple[Permission, ...] = (
+    Permission("", "secrets", ("list", "watch"), _FOLLOW, _ANY, granted_by=SECRETS_ROLE),
+)
+"""What is needed on each Secret that a target's pods refer to, where Secrets belong to a release.
+
+`deploy/components/secrets` grants exactly this, and `SAVING_PERMISSIONS`.
+"""
+
+SAVING_PERMISSIONS: tuple[Permission, ...] = (
+    Permission(
+        "",
+        "secrets",
+        ("get", "list", "create", "patch", "delete"),
+        "keep there what the Secrets of targets have held",
+        _ANY,
+        granted_by=SECRETS_ROLE,
+    ),
+)
+"""What is needed where that is kept. Its objects are called by digests, so that no Role can name them."""
+
+
 DELEGATED: tuple[Permission, ...] = (
     Permission("authentication.k8s.io", "tokenreviews", ("create",), "tell who asks for a change over HTTP"),
     Permission("authorization.k8s.io", "subjectaccessreviews", ("create",), "tell what they may change"),
@@ -264,6 +305,24 @@ async def missing_for_owners(account: Rights, objects: Iterable[Reference]) -> S
                 if may is False:
                     found.append(permission.sentence(verb, place.namespace, place.name, OWNER_ROLE))
     return found
+
+
+async def missing_for_configuration(
+    account: Rights, objects: Iterable[ConfigObject], kept_in: Collection[str]
+) -> Sequence[str]:  # fmt: skip
+    """As `missing_permissions`, for the ConfigMaps and Secrets that pods refer to.
+
+    `kept_in` are the namespaces where Secrets are kept: without any, Secrets are not read.
+    """
+    kinds = {ConfigKind.CONFIG_MAP: CONFIG_PERMISSIONS, ConfigKind.SECRET: SECRET_PERMISSIONS if kept_in else ()}
+    wanted = [(p, one.namespace, one.name) for one in dict.fromkeys(objects) for p in kinds[one.kind]]
+    wanted += [(permission, namespace, "") for namespace in sorted(kept_in) for permission in SAVING_PERMISSIONS]
+    return [
+        permission.sentence(verb, namespace, name)
+        for permission, namespace, name in wanted
+        for verb in permission.verbs
+        if await account.may(verb, permission.group, permission.resource, namespace, name) is False
+    ]
 
 
 async def missing_delegations(account: Rights) -> Sequence[str]:

@@ -66,16 +66,18 @@ def parsed(body: bytes) -> Json | None:
     return found if isinstance(found, dict) else None
 
 
-def error_of(request: Message, status: int, headers: Mapping[str, str], body: bytes) -> ClusterError:
+def error_of(
+    request: Message, status: int, headers: Mapping[str, str], body: bytes, *, concealed: bool
+) -> ClusterError:  # fmt: skip
     """The exception for an answer outside 200-299 to this request.
 
     A 404 or 409 counts as one only if it comes with a Kubernetes Status: a proxy's error page, or a path that the
-    server does not serve, says nothing about the object.
+    server does not serve, says nothing about the object. `concealed`: the request is about Secrets, whose values the
+    server's words may quote (a 422 holds the whole object), so that nothing is kept but the code and the reason.
     """
     answer = parsed(body)
     own_words = answer is not None and answer.get("kind") == "Status"
-    said = str((answer or {}).get("message") or "") if own_words else body[:MESSAGE_LIMIT].decode("utf-8", "replace")
-    said = printable(said.strip())[:MESSAGE_LIMIT]
+    said = _said(answer if own_words else None, body, concealed=concealed)
     wait = _retry_after(headers, answer)
     cause = CannotAsk(request, ApiAnswered(status, said))
     if 300 <= status < 400:
@@ -94,9 +96,26 @@ _FAULTS: Mapping[int, Fault] = {408: Fault.TIMED_OUT, 410: Fault.CLIENT_ERROR, 4
 """Refusals that may pass."""
 
 
-def no_answer(request: Message, cause: BaseException, timeout: float) -> NoAnswer:
-    """The exception for a request that got no whole answer within `timeout` seconds."""
-    fault, reason = _transport_fault(cause, timeout)
+def _said(status: Json | None, body: bytes, *, concealed: bool) -> str:
+    """What the server says of its refusal, `status` being its Status, if it sent one."""
+    if concealed:
+        reason = (status or {}).get("reason")
+        return reason if isinstance(reason, str) and reason in _REASONS else ""
+    said = body[:MESSAGE_LIMIT].decode("utf-8", "replace") if status is None else str(status.get("message") or "")
+    return printable(said.strip())[:MESSAGE_LIMIT]
+
+
+_REASONS = frozenset(
+    {"Unauthorized", "Forbidden", "NotFound", "AlreadyExists", "Conflict", "Gone", "Invalid", "ServerTimeout",
+     "StoreReadError", "Timeout", "TooManyRequests", "BadRequest", "MethodNotAllowed", "NotAcceptable",
+     "RequestEntityTooLarge", "UnsupportedMediaType", "InternalError", "Expired", "ServiceUnavailable"}
+)  # fmt: skip
+"""Kubernetes' own words for why a request is refused; an admission webhook may set any other."""
+
+
+def no_answer(request: Message, cause: BaseException, timeout: float, *, concealed: bool) -> NoAnswer:
+    """The exception for a request that got no whole answer within `timeout` seconds; `concealed` as in `error_of`."""
+    fault, reason = _transport_fault(cause, timeout, concealed=concealed)
     return failure(NoAnswer, CannotAsk(request, reason), fault=fault)
 
 
@@ -125,8 +144,8 @@ def items_of(what: Message, answer: Json, kind: Kind) -> Sequence[Json]:
     return items
 
 
-def _transport_fault(cause: BaseException, timeout: float) -> tuple[Fault, Message]:
-    words = printable(str(cause))[:MESSAGE_LIMIT]
+def _transport_fault(cause: BaseException, timeout: float, *, concealed: bool) -> tuple[Fault, Message]:
+    words = type(cause).__name__ if concealed else printable(str(cause))[:MESSAGE_LIMIT]
     if isinstance(cause, TimeoutError):
         return Fault.TIMED_OUT, ApiNoAnswerInTime(timeout)
     if isinstance(cause, aiohttp.ClientSSLError | ssl.SSLError):

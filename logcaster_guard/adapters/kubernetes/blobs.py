@@ -31,6 +31,7 @@ from logcaster_guard.messages.journal_faults import (
     ForeignSecret,
     NoDigest,
 )
+from logcaster_guard.messages.record_faults import HoldsAnotherBlob
 from logcaster_guard.messages.texts import failure
 from logcaster_guard.ports import Cluster, Json, Kind
 
@@ -49,24 +50,43 @@ _CONTENT = "content"
 _PUT_AT = "guard.logcaster.io/put-at"
 
 
+def sha256(content: bytes) -> str:
+    """What a blob is called by."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def utc_now() -> datetime:
+    """Now, by this machine's clock."""
+    return datetime.now(UTC)
+
+
 class KubernetesBlobs:
     """The `Blobs` port on Secrets of `place`. The cluster is not closed with it.
 
     `put` raises `JournalUnavailable` if the content could not be made durable: the journal must not name what is not
-    there. `now` is what `keep_only` counts from.
+    there. `now` is what `keep_only` counts from. Other things than blobs are kept the same way, labelled as what is
+    in `keeps`, and called by another digest (64 hexadecimal digits).
     """
 
     def __init__(
-        self, cluster: Cluster, place: Place, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        cluster: Cluster,
+        place: Place,
+        *,
+        now: Callable[[], datetime] = utc_now,
+        keeps: str = KEEPS,
+        digest_of: Callable[[bytes], str] = sha256,
     ) -> None:
         self._cluster = cluster
         self._place = place
         self._now = now
+        self._keeps = keeps
+        self._digest_of = digest_of
 
     async def put(self, content: bytes) -> str:
         """Keep `content` durably; see the port. One request where it is new and fits into one object."""
         content = bytes(content)
-        digest = hashlib.sha256(content).hexdigest()
+        digest = self._digest_of(content)
         if len(content) > LIMIT:
             raise self._unusable(BlobTooLarge(len(content), LIMIT))
         parts = self._parts(digest, content)
@@ -88,6 +108,13 @@ class KubernetesBlobs:
 
     async def get(self, digest: str) -> bytes:
         """The content, checked against `digest`; see the port. A failure of the API is its `ClusterError`."""
+        content = await self.unchecked(digest)
+        if self._digest_of(content) != digest:
+            raise failure(BlobMissing, BlobDamaged(digest, str(self._place), "", folder=False))
+        return content
+
+    async def unchecked(self, digest: str) -> bytes:
+        """The content that stands under `digest`, whole, but perhaps another; raises as `get` does."""
         if not _DIGEST.fullmatch(digest):
             raise failure(BlobMissing, NoDigest(f"{digest!r:.80}"))
         try:
@@ -96,12 +123,13 @@ class KubernetesBlobs:
             for index in range(1, number):
                 compressed += (await self._part(digest, index))[1]
             # Never more than was promised, whatever it would unpack to.
-            content = zlib.decompressobj().decompress(compressed, min(size, LIMIT) + 1)
+            unpacking = zlib.decompressobj()
+            content = unpacking.decompress(compressed, min(size, LIMIT) + 1)
         except NotFound as error:
             raise failure(BlobMissing, BlobAbsent(digest, str(self._place), error.reason, folder=False)) from error
         except (Untrusted, KeyError, TypeError, ValueError, zlib.error) as error:
             raise failure(BlobMissing, BlobDamaged(digest, str(self._place), str(error), folder=False)) from error
-        if hashlib.sha256(content).hexdigest() != digest:
+        if len(content) != size or not unpacking.eof:
             raise failure(BlobMissing, BlobDamaged(digest, str(self._place), "", folder=False))
         return content
 
@@ -138,7 +166,7 @@ class KubernetesBlobs:
         return [
             self._place.manifest(
                 self._name(digest, index),
-                KEEPS,
+                self._keeps,
                 {"digest": digest, "part": index, "parts": len(chunks), "size": len(content)},
                 {_CONTENT: chunk},
                 labels={},
@@ -165,7 +193,7 @@ class KubernetesBlobs:
     def _refuse_foreign(self, item: Json) -> None:
         """Raise `JournalUnavailable` where what is in the way carries none of this guard's labels: theirs to move."""
         labels = item["metadata"].get("labels") or {}
-        if any(labels.get(key) != value for key, value in self._place.labels(KEEPS).items()):
+        if any(labels.get(key) != value for key, value in self._place.labels(self._keeps).items()):
             raise self._unusable(ForeignSecret(item["metadata"]["name"]))
 
     async def _kept_already(self, digest: str) -> bool:
@@ -211,21 +239,24 @@ class KubernetesBlobs:
 
     async def _part(self, digest: str, index: int) -> tuple[Json, bytes]:
         name = self._name(digest, index)
-        header, data = self._place.opened(await self._cluster.get(Kind.SECRET, self._place.namespace, name), KEEPS)
+        header, data = self._place.opened(
+            await self._cluster.get(Kind.SECRET, self._place.namespace, name), self._keeps
+        )
         if (header["digest"], header["part"]) != (digest, index):
-            raise damaged(name, "it holds another blob")
+            raise damaged(name, HoldsAnotherBlob())
         return header, data[_CONTENT]
 
     async def _listed(self) -> Sequence[Json]:
-        return await self._cluster.list(Kind.SECRET, self._place.namespace, self._place.selector(KEEPS))
+        return await self._cluster.list(Kind.SECRET, self._place.namespace, self._place.selector(self._keeps))
 
     def _name(self, digest: str, index: int) -> str:
-        return f"{self._place.name}-blob-{digest}" + (f"-{index}" if index else "")
+        return f"{self._place.name}-{self._keeps}-{digest}" + (f"-{index}" if index else "")
 
     def _named(self, item: Mapping[str, Json]) -> tuple[str, int]:
         """Which part of which blob an object is by its name; an empty digest if of none."""
         found = re.fullmatch(
-            re.escape(self._place.name) + r"-blob-([0-9a-f]{64})(?:-([1-9][0-9]*))?", str(item["metadata"]["name"])
+            re.escape(f"{self._place.name}-{self._keeps}") + r"-([0-9a-f]{64})(?:-([1-9][0-9]*))?",
+            str(item["metadata"]["name"]),
         )
         return ("", 0) if found is None else (found[1], int(found[2] or 0))
 

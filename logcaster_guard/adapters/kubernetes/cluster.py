@@ -73,7 +73,7 @@ RULES_REVIEWS = ("authorization.k8s.io/v1", "SelfSubjectRulesReview", "selfsubje
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request. `what` is the request as people are told of its failure."""
+    """One request. `what` is the request as people are told of its failure, `kind` that of its objects, if any."""
 
     what: Message
     method: str
@@ -82,6 +82,12 @@ class Request:
     content_type: str = "application/json"
     query: Mapping[str, str] = field(default_factory=dict)
     max_bytes: int | None = None
+    kind: Kind | None = None
+
+    @property
+    def concealed(self) -> bool:
+        """Whether the server's words about it may hold what nobody is to see."""
+        return self.kind is Kind.SECRET
 
 
 class KubernetesCluster:
@@ -150,13 +156,14 @@ class KubernetesCluster:
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(lasting),
         }
-        request = Request(what, "GET", _filled(RESOURCES[kind].path, what, namespace=namespace), query=query)
+        request = Request(what, "GET", _filled(RESOURCES[kind].path, what, namespace=namespace), query=query, kind=kind)
         limits = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout, sock_read=silence)
         used, api = dict(self._configuration.api_key), self._api
         try:
             async with await self._opened(request, limits) as response:
                 if response.status != 200:
-                    raise error_of(what, response.status, response.headers, await response.content.read(MAX_LINE))
+                    said = await response.content.read(MAX_LINE)
+                    raise error_of(what, response.status, response.headers, said, concealed=request.concealed)
                 rest = b""
                 async for chunk in response.content.iter_any():
                     *whole, rest = (rest + chunk).split(b"\n")
@@ -168,7 +175,8 @@ class KubernetesCluster:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             if isinstance(error, aiohttp.ClientSSLError):
                 await self._renewed(used, api)
-            raise no_answer(what, error, silence) from error
+            failed = no_answer(what, error, silence, concealed=request.concealed)
+            raise failed from (None if request.concealed else error)
         except Rejected as refused:
             if refused.status == 401:
                 await self._renewed(used, api)
@@ -193,13 +201,13 @@ class KubernetesCluster:
         name = str((body.get("metadata") or {}).get("name", ""))
         what = _about(Verb.CREATE, kind, namespace, name)
         path = _filled(RESOURCES[kind].path, what, namespace=namespace)
-        answer, _ = await self._call(Request(what, "POST", path, body, query={"fieldManager": MANAGER}))
+        answer, _ = await self._call(Request(what, "POST", path, body, query={"fieldManager": MANAGER}, kind=kind))
         return object_of(what, answer, kind, namespace, name)
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, resource_version: str | None) -> None:
         """Foreground deletion with preconditions; raises `Conflict` when they no longer hold.
 
-        A Secret, which nothing depends on, is gone at once.
+        A Secret or ConfigMap, which nothing depends on, is gone at once.
         The transport may send it twice when a kept connection turns out to be dead; the uid makes that harmless.
         """
         preconditions = {"uid": uid} | ({"resourceVersion": resource_version} if resource_version else {})
@@ -207,11 +215,11 @@ class KubernetesCluster:
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "preconditions": preconditions,
-            "propagationPolicy": "Background" if kind is Kind.SECRET else "Foreground",
+            "propagationPolicy": "Background" if kind in {Kind.SECRET, Kind.CONFIG_MAP} else "Foreground",
         }
         what = _about(Verb.DELETE, kind, namespace, name)
         path = _filled(RESOURCES[kind].path + "/{name}", what, namespace=namespace, name=name)
-        await self._call(Request(what, "DELETE", path, body))
+        await self._call(Request(what, "DELETE", path, body, kind=kind))
 
     async def may(self, verb: str, group: str, resource: str, namespace: str, name: str = "") -> bool | None:
         """Whether this guard's own account may do `verb`; None where the API does not tell.
@@ -290,7 +298,7 @@ class KubernetesCluster:
     ) -> Json:
         what = _about(verb, kind, namespace, name)
         path = _filled(RESOURCES[kind].path + "/{name}", what, namespace=namespace, name=name)
-        answer, _ = await self._call(Request(what, method, path, body, content_type, query or {}))
+        answer, _ = await self._call(Request(what, method, path, body, content_type, query or {}, kind=kind))
         return object_of(what, answer, kind, namespace, name)
 
     async def _list(self, kind: Kind, namespace: str, query: Mapping[str, str]) -> tuple[Sequence[Json], str]:
@@ -310,7 +318,8 @@ class KubernetesCluster:
         found: list[Json] = []
         room = self._max_bytes
         for _ in range(MAX_PAGES):
-            answer, size = await self._call(Request(what, "GET", path, query=dict(query), max_bytes=room))
+            request = Request(what, "GET", path, query=dict(query), max_bytes=room, kind=kind)
+            answer, size = await self._call(request)
             room -= size
             found += items_of(what, answer, kind)
             metadata = answer.get("metadata")
@@ -329,9 +338,10 @@ class KubernetesCluster:
             async with asyncio.timeout(self._timeout):
                 status, headers, answer = await self._sent(request)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise no_answer(what, error, self._timeout) from error
+            failed = no_answer(what, error, self._timeout, concealed=request.concealed)
+            raise failed from (None if request.concealed else error)
         if not 200 <= status < 300:
-            raise error_of(what, status, headers, answer)
+            raise error_of(what, status, headers, answer, concealed=request.concealed)
         found = parsed(answer)
         if found is None:
             raise failure(NoAnswer, CannotAsk(what, AnswerNoObject()), fault=Fault.MALFORMED, status=status)

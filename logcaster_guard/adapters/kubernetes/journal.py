@@ -333,7 +333,7 @@ class KubernetesJournal:
         try:
             return read()
         except Untrusted as error:
-            raise failure(JournalUnavailable, JournalUnreached(str(self._place), "read", str(error))) from error
+            raise failure(JournalUnavailable, JournalUnreached(str(self._place), "read", error.reason)) from error
 
     def _learn(self, known: Mapping[str, Segment], found: Mapping[str, Sequence[Segment]]) -> None:
         """Take up what was listed; `known` is what was known before it was asked for."""
@@ -359,7 +359,7 @@ class KubernetesJournal:
             try:
                 event = self._codec.decode(record.body)
             except Unreadable as error:
-                unreadable = EventUnreadable(str(self._place), stream, record.seq, str(error))
+                unreadable = EventUnreadable(str(self._place), stream, record.seq, error.reason)
                 raise failure(JournalUnavailable, unreadable) from error
             entries.append(Entry(stream=stream, seq=record.seq, position=position, event=event))
         return entries

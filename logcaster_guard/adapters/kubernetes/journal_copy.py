@@ -11,9 +11,9 @@ from logcaster_guard.adapters.kubernetes import blobs, segments
 from logcaster_guard.adapters.kubernetes.segments import Segment
 from logcaster_guard.adapters.kubernetes.stored import KEEPS, LABEL, Place, Untrusted
 from logcaster_guard.domain.errors import JournalUnavailable, NotFound
+from logcaster_guard.messages.record_faults import EventUnread, Remedy, ToDo
 from logcaster_guard.ports import Cluster, Entry, Flaw, Inspected, Json, Kind
 
-_ANOTHER_VERSION = "run the version that wrote it; nothing is lost"
 _KEPT = ("name", "namespace", "labels", "annotations")
 
 
@@ -45,8 +45,7 @@ def inspect(codec: EventCodec, place: Place, secrets: Iterable[Json]) -> Inspect
         try:
             row = segments.read(place, items)
         except Untrusted as error:
-            found, _, remedy = str(error).rpartition(": ")
-            flaws.append(Flaw(_named(items, label), 0, found, remedy))
+            flaws.append(Flaw(_named(items, label), 0, error.reason.found, error.reason.remedy))
             continue
         for stream, told in row.items():
             _decode(codec, stream, told.segments, entries, flaws)
@@ -58,7 +57,7 @@ def _decode(codec: EventCodec, stream: str, row: Sequence[Segment], entries: lis
         try:
             entries.append(Entry(stream, record.seq, record.position, codec.decode(record.body)))
         except Unreadable as error:
-            flaws.append(Flaw(stream, record.seq, f"the event cannot be read: {error}", _ANOTHER_VERSION))
+            flaws.append(Flaw(stream, record.seq, EventUnread(error.reason), ToDo(Remedy.NOTHING_LOST)))
 
 
 def _by_stream(secrets: Iterable[Json]) -> Mapping[str, list[Json]]:

@@ -21,6 +21,14 @@ from itertools import count, pairwise
 from typing import Any
 
 from logcaster_guard.adapters.kubernetes.stored import FORMAT, Place, damaged, encoded, parsed
+from logcaster_guard.messages.record_faults import (
+    ContentOdd,
+    DamagedAt,
+    EndsElsewhere,
+    HoldsAnotherPart,
+    PartMissing,
+    PartUnfollowing,
+)
 from logcaster_guard.ports import Json
 
 KEEPS = "journal"
@@ -274,26 +282,26 @@ def _segment(place: Place, item: Json) -> Segment:
         )
         ended = _whole(tip["seq"]), _text(tip["digest"])
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise damaged(name, "its content is not in the form that a guard writes") from error
+        raise damaged(name, ContentOdd()) from error
     if name != name_of(place, segment.stream, segment.number):
-        raise damaged(name, f"it holds part {segment.number} of stream {segment.stream!r:.80}")
+        raise damaged(name, HoldsAnotherPart(segment.number, f"{segment.stream!r:.80}"))
     if ended != (segment.seq, segment.digest):
-        raise damaged(name, f"it ends at seq {segment.seq} and should end at {ended[0]}")
+        raise damaged(name, EndsElsewhere(segment.seq, ended[0]))
     return segment
 
 
 def _check(place: Place, before: Segment, segment: Segment) -> None:
     name = name_of(place, segment.stream, segment.number)
     if segment.number != before.number + 1:
-        raise damaged(name_of(place, segment.stream, before.number + 1), f"it is missing, and {name} is there")
+        raise damaged(name_of(place, segment.stream, before.number + 1), PartMissing(name))
     if (segment.after, segment.before) != (before.seq, before.digest):
-        raise damaged(name, f"it does not follow from seq {before.seq}, where the one before it ends")
+        raise damaged(name, PartUnfollowing(before.seq))
     digest, seq = segment.before, segment.after
     for record in segment.all_records:
         gap = record.seq > seq + 1 and record not in segment.summary
         digest = _digest(digest, record, seq)
         if record.seq <= seq or gap or record.digest != digest:
-            raise damaged(name, f"at stream {segment.stream!r:.80}, seq {seq + 1}")
+            raise damaged(name, DamagedAt(f"{segment.stream!r:.80}", seq + 1))
         seq = record.seq
 
 

@@ -17,6 +17,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from logcaster_guard.adapters.kubernetes.answers import printable
+from logcaster_guard.domain.message import Message
+from logcaster_guard.messages.record_faults import (
+    FoundAndRemedy,
+    Remedy,
+    SecretDamaged,
+    SecretForeign,
+    SecretOfAnother,
+    SecretOfVersion,
+    ToDo,
+)
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Json
 
 FORMAT = 1
@@ -32,7 +43,11 @@ _HEADER = "header"
 
 
 class Untrusted(Exception):
-    """An object is not what this guard wrote; the message says what was found, and what to do."""
+    """An object is not what this guard wrote; `reason` says what was found, and what to do."""
+
+    def __init__(self, found: Message, remedy: Remedy) -> None:
+        self.reason = FoundAndRemedy(found, ToDo(remedy))
+        super().__init__(english().text(self.reason))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,32 +99,26 @@ class Place:
 
     def opened(self, item: Json, keeps: str) -> tuple[Json, Mapping[str, bytes]]:
         """The header and the rest of the data of an object; raises `Untrusted` for one that is not this guard's own."""
-        called = f"Secret {printable(str(item['metadata'].get('name')))}"
+        called = printable(str(item["metadata"].get("name")))
         data = item.get("data")
         try:
             kept = {str(key): base64.b64decode(value, validate=True) for key, value in dict(data or {}).items()}
             header = json.loads(kept.pop(_HEADER))
             found = header["format"], header["journal"], header["namespace"]
         except (KeyError, TypeError, ValueError, RecursionError, binascii.Error) as error:
-            raise Untrusted(f"{called} is damaged or was not written by a guard: {_AWAY}") from error
+            raise Untrusted(SecretForeign(called), Remedy.RESTORE_COPY) from error
         if found[0] != FORMAT:
             older = isinstance(found[0], int) and found[0] < FORMAT
-            raise Untrusted(
-                f"{called} is of {'an older' if older else 'a newer'} version of LogCaster Guard (it has format "
-                f"{found[0]!r:.20}, and this version reads format {FORMAT}): run the version that wrote it"
-            )
+            raise Untrusted(SecretOfVersion(called, older, f"{found[0]!r:.20}", FORMAT), Remedy.RUN_ITS_VERSION)
         if found[1:] != (self.name, self.namespace) or item.get("type") != f"guard.logcaster.io/{keeps}":
-            theirs = printable(f"{found[1]} in namespace {found[2]}")[:120]
-            raise Untrusted(f"{called} belongs to another guard ({theirs}): give each guard a journal.name of its own")
+            journal, namespace = (printable(str(part))[:63] for part in found[1:])
+            raise Untrusted(SecretOfAnother(called, journal, namespace), Remedy.NAME_OF_ITS_OWN)
         return header, kept
 
 
-_AWAY = "move it away and restore a copy"
-
-
-def damaged(item_name: str, what: str) -> Untrusted:
+def damaged(item_name: str, what: Message) -> Untrusted:
     """The refusal of an object whose content does not fit together."""
-    return Untrusted(f"Secret {printable(item_name)} is damaged ({what}): {_AWAY}")
+    return Untrusted(SecretDamaged(printable(item_name), what), Remedy.RESTORE_COPY)
 
 
 def encoded(value: bytes) -> str:

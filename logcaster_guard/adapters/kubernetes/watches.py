@@ -92,22 +92,23 @@ class KubernetesWatches:
         lines = self._cluster.events(kind, namespace, name, version, lasting=LASTING, silence=self._silence)
         async with aclosing(lines):
             async for line in lines:
-                yield _event(ApiWatch(kind.value, namespace), line)
+                yield _event(kind, namespace, line)
 
 
-def _event(what: ApiWatch, line: bytes) -> Change | Bookmark:
+def _event(kind: Kind, namespace: str, line: bytes) -> Change | Bookmark:
     """An event of a watch. Convention: `{"type": "ADDED", "object": {…}}`, an error with a Status for its object.
 
     Raises a `ClusterError`, with status 410 where the watch asked for changes that the server has forgotten.
     """
-    event = parsed(line) or {}
-    told, kind = event.get("object"), event.get("type")
+    what, event = ApiWatch(kind.value, namespace), parsed(line) or {}
+    told, sort = event.get("object"), event.get("type")
     told = told if isinstance(told, dict) else {}
-    if kind == "ERROR":
-        code = told.get("code")
-        raise error_of(what, code if isinstance(code, int) else 500, {}, json.dumps(told).encode())
+    if sort == "ERROR":
+        code, concealed = told.get("code"), kind is Kind.SECRET
+        status = code if isinstance(code, int) else 500
+        raise error_of(what, status, {}, json.dumps(told).encode(), concealed=concealed)
     metadata = told.get("metadata")
     version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
-    if not isinstance(version, str) or not version or kind not in {"ADDED", "MODIFIED", "DELETED", "BOOKMARK"}:
+    if not isinstance(version, str) or not version or sort not in {"ADDED", "MODIFIED", "DELETED", "BOOKMARK"}:
         raise failure(NoAnswer, CannotAsk(what, NoWatchEvent()), fault=Fault.MALFORMED, status=200)
-    return Bookmark(version) if kind == "BOOKMARK" else Change(told, version, deleted=kind == "DELETED")
+    return Bookmark(version) if sort == "BOOKMARK" else Change(told, version, deleted=sort == "DELETED")

@@ -38,10 +38,11 @@ from logcaster_guard.domain.signals import (
     Target,
     Value,
 )
-from logcaster_guard.fields.durations import show_duration
+from logcaster_guard.fields.durations import two_values, value_of
 from logcaster_guard.fields.faults import Refused
 from logcaster_guard.fields.section import BaseUrl, Duration, Section, Size
 from logcaster_guard.messages.reading_faults import NoSuchSignal, NoUrl, OfUrl
+from logcaster_guard.messages.texts import phrase
 from logcaster_guard.ports import Answer as SourceAnswer
 from logcaster_guard.ports import Request
 
@@ -61,11 +62,8 @@ class HttpSection(Section):
     @model_validator(mode="after")
     def _slow_answers_arrive(self) -> HttpSection:
         if self.slow_after >= self.timeout:
-            raise Refused(
-                f"slow_after of {show_duration(self.slow_after)} with a timeout of {show_duration(self.timeout)}",
-                "a slow_after shorter than the timeout, else no answer is ever slow",
-                key=("slow_after",),
-            )
+            found = two_values(value_of("slow_after", self.slow_after), value_of("timeout", self.timeout))
+            raise Refused(found, phrase("allowed.shorter_than_timeout"), key=("slow_after",))
         return self
 
 

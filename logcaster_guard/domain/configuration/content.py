@@ -52,6 +52,22 @@ class Concealed:
         raise TypeError("a concealed value is not serialised")
 
 
+@dataclass(frozen=True, slots=True)
+class DigestKey:
+    """What the digests of Secrets are made with, and of their values."""
+
+    secret: Concealed
+
+    @property
+    def name(self) -> str:
+        """What tells it from another key, and nothing of it: it has 256 random bits."""
+        return hashlib.sha256(self.secret.reveal()).hexdigest()[:16]
+
+    def digest(self, content: bytes) -> str:
+        """HMAC-SHA-256, in hex."""
+        return hmac.new(self.secret.reveal(), content, hashlib.sha256).hexdigest()
+
+
 class NoContent(StrEnum):
     """Why nothing of an object is known: it is not there, or the guard may not read it."""
 
@@ -70,11 +86,15 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """The digests of what an object holds, by key: all that has to be kept to tell one content from another."""
+    """The digests of what an object holds, by key: all that has to be kept to tell one content from another.
+
+    `made_with` is the name of the `DigestKey`, empty for a ConfigMap: by another one the same content differs.
+    """
 
     data: Mapping[str, str] = field(default_factory=dict)
     binary: Mapping[str, str] = field(default_factory=dict)
     immutable: bool = False
+    made_with: str = ""
 
 
 Found: TypeAlias = Fingerprint | NoContent
@@ -95,7 +115,7 @@ def content_of(kind: ConfigKind, raw: Mapping[str, Any]) -> Content:
     )
 
 
-def fingerprint_of(kind: ConfigKind, content: Content, key: Concealed | None) -> Found:
+def fingerprint_of(kind: ConfigKind, content: Content, key: DigestKey | None) -> Found:
     """The fingerprint of a content: SHA-256 for a ConfigMap, HMAC-SHA-256 with `key` for a Secret.
 
     Without a key a Secret is unreadable: the plain digest of a short password would tell it.
@@ -104,7 +124,13 @@ def fingerprint_of(kind: ConfigKind, content: Content, key: Concealed | None) ->
         key = None
     elif key is None:
         return NoContent.UNREADABLE
-    return Fingerprint(_digests(content.data, key), _digests(content.binary, key), content.immutable)
+    made_with = "" if key is None else key.name
+    return Fingerprint(_digests(content.data, key), _digests(content.binary, key), content.immutable, made_with)
+
+
+def made_with(found: Found) -> str:
+    """The name of the key of these digests; empty where they have none."""
+    return found.made_with if isinstance(found, Fingerprint) else ""
 
 
 def readable(reference: ConfigReference, found: Found) -> bool:
@@ -149,11 +175,10 @@ def _offered(reference: ConfigReference, found: Fingerprint) -> Mapping[str, tup
     return offered
 
 
-def _digests(values: Mapping[str, Concealed], key: Concealed | None) -> Mapping[str, str]:
+def _digests(values: Mapping[str, Concealed], key: DigestKey | None) -> Mapping[str, str]:
     if key is None:
         return {name: hashlib.sha256(value.reveal()).hexdigest() for name, value in values.items()}
-    secret = key.reveal()
-    return {name: hmac.new(secret, value.reveal(), hashlib.sha256).hexdigest() for name, value in values.items()}
+    return {name: key.digest(value.reveal()) for name, value in values.items()}
 
 
 def _decoded(value: str | None) -> bytes:

@@ -120,8 +120,9 @@ class Handlers:
                 raise expired("The provided continue parameter is too old to display a consistent list result.")
         else:
             matches = matcher(route.resource, labels, fields)
-            items = [i for i in self._store.items(route.resource, route.namespace) if matches(i)]
-            page = Page(items, self._store.version)
+            version = _exact_version(query) or self._store.version
+            known = self._store.items_at(version, route.resource, route.namespace)
+            page = Page([item for item in known if matches(item)], version)
         metadata: Json = {"resourceVersion": str(page.version)}
         shown = page.items
         if limit and len(shown) > limit:
@@ -202,6 +203,18 @@ class Handlers:
             details["group"] = route.resource.group
         status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
         return 200, status
+
+
+def _exact_version(query: Query) -> int | None:
+    """The state that a list is asked for; None where it is not that of one resourceVersion."""
+    if query.parameters.get("resourceVersionMatch") != "Exact":
+        return None
+    version = query.parameters.get("resourceVersion", "")
+    if "continue" in query.parameters:
+        raise bad_request("resourceVersionMatch is forbidden when continue is provided")
+    if not version.isdigit():
+        raise bad_request(f"Invalid resource version: {version!r}")
+    return int(version)
 
 
 def _body(query: Query) -> Json:

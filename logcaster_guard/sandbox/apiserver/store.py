@@ -63,6 +63,16 @@ class Store:
         places = [namespace] if namespace else sorted(everywhere)
         return [item for place in places for _, item in sorted(everywhere.get(place, {}).items())]
 
+    def items_at(self, version: int, resource: Resource, namespace: str = "") -> list[Json]:
+        """As `items` was at `version`; raises `ApiError` 410 if that is not known any more."""
+        found = {key_of(item): item for item in self.items(resource, namespace)}
+        for change in reversed(self.since(version)):
+            key = key_of(change.item)
+            if change.resource is resource and namespace in {"", key[0]}:
+                found.pop(key, None)
+                found |= {} if change.previous is None else {key: change.previous}
+        return [item for _, item in sorted(found.items())]
+
     def find(self, uid: str) -> tuple[Resource, Json] | None:
         """The object of that UID."""
         where = self._by_uid.get(uid)

@@ -6,12 +6,19 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from logcaster_guard.domain.configuration.content import Concealed, Found, NoContent, content_of, fingerprint_of
+from logcaster_guard.domain.configuration.content import (
+    Concealed,
+    DigestKey,
+    Found,
+    NoContent,
+    content_of,
+    fingerprint_of,
+)
 from logcaster_guard.domain.configuration.object_versions import ObjectVersions, first_seen
 from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject, ConfigReference, ReadAt
 from logcaster_guard.domain.configuration.spans import Look
 
-KEY = Concealed(b"a key for digests")
+KEY = DigestKey(Concealed(b"a key for digests"))
 APP = ConfigObject(ConfigKind.CONFIG_MAP, "shop", "app")
 DB = ConfigObject(ConfigKind.SECRET, "shop", "db")
 
@@ -36,7 +43,7 @@ def secret(data: Mapping[str, str], **fields: Any) -> dict[str, Any]:
     return {"kind": "Secret", "metadata": metadata, "data": {k: encoded(v) for k, v in data.items()}, **fields}
 
 
-def found(raw: Mapping[str, Any], key: Concealed | None = KEY) -> Found:
+def found(raw: Mapping[str, Any], key: DigestKey | None = KEY) -> Found:
     kind = ConfigKind(raw["kind"])
     return fingerprint_of(kind, content_of(kind, raw), key)
 

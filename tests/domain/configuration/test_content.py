@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from logcaster_guard.domain.configuration.content import (
     Concealed,
+    DigestKey,
     Found,
     NoContent,
     content_of,
@@ -100,7 +101,7 @@ def test_a_secret_is_digested_with_a_key_alone() -> None:
     content = secret({"password": "1234"})
     assert found(content, None) is NoContent.UNREADABLE
     assert found(content) == found(content)
-    assert found(content) != found(content, Concealed(b"another key"))
+    assert found(content) != found(content, DigestKey(Concealed(b"another key")))
     assert found(config_map({"k": "v"}), None) == found(config_map({"k": "v"}))
     # The same value in a ConfigMap, which anybody can guess at, is not what is kept of it in a Secret.
     assert found(content) != found(config_map({"password": "1234"}))

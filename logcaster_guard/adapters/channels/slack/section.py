@@ -10,13 +10,14 @@ from pydantic import AfterValidator, Field, model_validator
 from logcaster_guard.adapters.plugin_types import ChannelSection
 from logcaster_guard.fields.faults import Refused, described
 from logcaster_guard.fields.section import BaseUrl, Duration, SecretSource, SecretUrl, pattern_of
+from logcaster_guard.messages.texts import phrase
 
 _SLACK_CHANNEL = re.compile(r"[CGD][A-Z0-9]{5,30}", re.ASCII)
 
 
 def _check_slack_channel(text: str) -> str:
     if not _SLACK_CHANNEL.fullmatch(text):
-        raise Refused(described(text), "the id of a Slack channel, such as C0123456789")
+        raise Refused(described(text), phrase("allowed.slack_channel"))
     return text
 
 
@@ -39,8 +40,9 @@ class SlackSection(ChannelSection):
     def _one_way_in(self) -> SlackSection:
         app = self.token is not None, self.channel is not None
         if self.url is not None and any(app):
-            raise Refused("a url beside a token or channel", "a webhook's url, or an app's token and channel")
+            raise Refused(phrase("found.slack_both"), phrase("allowed.slack_one"))
         if self.url is None and not all(app):
-            found = "a token without a channel" if app[0] else "a channel without a token" if app[1] else "no url"
-            raise Refused(found, "a webhook's url, or both an app's token and the channel's id")
+            found = phrase("found.slack_channel_alone" if app[1] else "found.slack_nothing")
+            found = phrase("found.slack_token_alone") if app[0] else found
+            raise Refused(found, phrase("allowed.slack_whole"))
         return self

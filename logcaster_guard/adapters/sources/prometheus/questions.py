@@ -97,7 +97,7 @@ def question(target: Target, signal: Signal, roster: Roster | NoData | SourceErr
     try:
         promql = render(signal.query, target, signal.lookback, roster.pattern or ANY_POD)
     except TemplateFault as fault:
-        return Failure(Fault.CLIENT_ERROR, str(fault), local=True)
+        return Failure(Fault.CLIENT_ERROR, fault.reason, local=True)
     return Question(target, signal, roster, promql)
 
 

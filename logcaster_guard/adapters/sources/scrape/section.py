@@ -9,13 +9,14 @@ from pydantic import AfterValidator, Field
 
 from logcaster_guard.fields.faults import Refused, described
 from logcaster_guard.fields.section import BaseUrl, Duration, Section, Size, WholeNumber, pattern_of
+from logcaster_guard.messages.texts import phrase
 
 _HTTP_PATH = re.compile(r"/[\x21-\x22\x24-\x3e\x40-\x7e]{0,500}")
 
 
 def _check_http_path(text: str) -> str:
     if not _HTTP_PATH.fullmatch(text):
-        raise Refused(described(text), "a path that starts with /, without ? or #")
+        raise Refused(described(text), phrase("allowed.url_path"))
     return text
 
 

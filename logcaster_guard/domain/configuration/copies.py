@@ -1,0 +1,97 @@
+"""Immutable copies of ConfigMaps, for pods that must not read what stands under the shared names.
+
+Pure. A copy has a name of its own for each run and content, no owner, and nothing that a tool which deploys knows its
+objects by. What refers to it and what leaves is told by raw objects of its namespace.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from logcaster_guard.domain.configuration.restoring import BINARY, DATA, entries
+
+Json = dict[str, Any]
+
+COPY_LABEL: Final = "guard.logcaster.io/config-copy"
+"""Carried by copies alone: the guard follows none of them."""
+
+_LONGEST = 253
+_DIGITS = 16
+
+
+def copy_name(name: str, manifest: str, run: str) -> str:
+    """What the copy is called that `run` makes of the ConfigMap `name` as the blob `manifest` (a digest) shows it.
+
+    Another run's has another name, so that nobody takes away what somebody else's pods start with.
+    """
+    ending = f"-{hashlib.sha256(f'{run}/{name}/{manifest}'.encode()).hexdigest()[:_DIGITS]}"
+    return name[: _LONGEST - len(ending)].rstrip("-.") + ending
+
+
+def held(saved: Mapping[str, Any]) -> Json:
+    """What a copy of it holds."""
+    return {**{field: dict(saved[field]) for field in (DATA, BINARY) if saved.get(field)}, "immutable": True}
+
+
+def is_copy(raw: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:
+    """Whether an object holds what was saved, for good."""
+    return bool(raw.get("immutable")) and entries(raw) == entries(saved)
+
+
+def referring(template: Mapping[str, Any], copies: Mapping[str, str]) -> Json:
+    """The pod template with each reference to a ConfigMap in `copies` changed to the name that stands there."""
+    found = copy.deepcopy(dict(template))
+    for reference in _references(found.get("spec") or {}):
+        reference["name"] = copies.get(str(reference.get("name")), reference.get("name"))
+    return found
+
+
+def _references(spec: Mapping[str, Any]) -> Iterator[Json]:
+    """Each part of a pod's spec that names a ConfigMap."""
+    for field in ("initContainers", "containers", "ephemeralContainers"):
+        for container in spec.get(field) or []:
+            for variable in container.get("env") or []:
+                yield from _part(variable.get("valueFrom"), "configMapKeyRef")
+            for source in container.get("envFrom") or []:
+                yield from _part(source, "configMapRef")
+    for volume in spec.get("volumes") or []:
+        yield from _part(volume, "configMap")
+        for source in (volume.get("projected") or {}).get("sources") or []:
+            yield from _part(source, "configMap")
+
+
+def _part(place: Json | None, field: str) -> Iterator[Json]:
+    part = (place or {}).get(field)
+    if part and part.get("name"):
+        yield part
+
+
+def users(name: str, objects: Mapping[str, Sequence[Json]]) -> Sequence[tuple[str, bool]]:
+    """What of these raw objects, by kind, refers to the ConfigMap `name`, and whether it is on its way out by itself.
+
+    It is where it is being deleted, and where what controls it is that, or is not there any more.
+    """
+    listed = {str(raw["metadata"].get("uid")): raw for items in objects.values() for raw in items}
+    return [
+        (f"{kind} {raw['metadata']['name']}", _leaves(raw, listed))
+        for kind, items in objects.items()
+        for raw in items
+        if _refers(raw, name)
+    ]
+
+
+def _refers(raw: Json, name: str) -> bool:
+    spec = raw.get("spec") or {}
+    pod = (spec.get("template") or {}).get("spec") or {} if "template" in spec else spec
+    return any(part["name"] == name for part in _references(pod))
+
+
+def _leaves(raw: Json, listed: Mapping[str, Json]) -> bool:
+    metadata = raw["metadata"]
+    if "deletionTimestamp" in metadata:
+        return True
+    controllers = [str(o.get("uid")) for o in metadata.get("ownerReferences") or [] if o.get("controller")]
+    return any(uid not in listed or _leaves(listed[uid], listed) for uid in controllers)
