@@ -466,6 +466,7 @@ MESSAGES: tuple[type[Message], ...] = (
     configuration.ConfigDiffers,
     configuration.ConfigNothingDiffers,
     configuration.ConfigUnknown,
+    configuration.ConfigWouldBeBad,
     configuration.ConfigUnread,
     configuration.ConfigStays,
     plans.SwitchesEnvironments,
