@@ -104,6 +104,7 @@ async def built(loaded: Loaded, *, clock: Clock | None = None, by_hand: bool = F
                 rights=cluster,
                 watches=KubernetesWatches(cluster, clock),
                 listings=cluster,
+                saved_secrets=stores.saved_secrets_of(settings, cluster),
             ),
             authority=_authority(settings, cluster, clock),
             own_pod=None if settings.sidecar else own_pod,
@@ -276,7 +277,8 @@ async def _tell_missing_permissions(cluster: KubernetesCluster, loaded: Loaded) 
         missing = list(await missing_permissions(cluster, settings.targets, gradual=gradual))
         found = [await to_suspend(cluster, target, settings.policy) for target in settings.targets]
         missing += await missing_for_owners(cluster, chain.from_iterable(found))
-        missing += await missing_for_configuration(cluster, await _config_maps(cluster, settings))
+        referred = await _referred(cluster, settings)
+        missing += await missing_for_configuration(cluster, referred, stores.secrets_kept_in(settings))
         if stores.in_cluster(settings.journal):
             missing += await missing_for_journal(cluster, settings.journal.namespace)
         if lease is not None:
@@ -289,7 +291,7 @@ async def _tell_missing_permissions(cluster: KubernetesCluster, loaded: Loaded) 
         log.warning("cluster.unreachable", detail=str(error))
 
 
-async def _config_maps(cluster: Cluster, settings: Settings) -> Sequence[ConfigObject]:
+async def _referred(cluster: Cluster, settings: Settings) -> Sequence[ConfigObject]:
     """What the targets' pods refer to now, and what settings name besides; a workload that is not there has nothing."""
     found: list[ConfigObject] = []
     for target in settings.targets:

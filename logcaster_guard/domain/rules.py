@@ -238,6 +238,25 @@ class Incomplete(StrEnum):
     PROCEED = "proceed"
 
 
+class SecretsMode(StrEnum):
+    """What becomes of the Secrets that pods refer to: they are named, or they are followed, kept and put back."""
+
+    NAMES = "names"
+    RESTORE = "restore"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretsPolicy:
+    """Whether Secrets belong to a release; `namespace` is where they are kept (None: the target's own).
+
+    `name` tells what this guard keeps from what another one does there.
+    """
+
+    mode: SecretsMode = SecretsMode.NAMES
+    namespace: str | None = None
+    name: str = "logcaster-guard"
+
+
 @dataclass(frozen=True, slots=True)
 class ConfigPolicy:
     """Which configuration belongs to a release.
@@ -250,6 +269,7 @@ class ConfigPolicy:
     objects: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     propagation: float = 120.0
     volatile: int = 3
+    secrets: SecretsPolicy = SecretsPolicy()
     shared: Shared = Shared.REFUSE
     incomplete: Incomplete = Incomplete.REFUSE
 

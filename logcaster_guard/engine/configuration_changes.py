@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from logcaster_guard.domain.configuration.kept import key_of
 from logcaster_guard.domain.configuration.live_configuration import (
     ConfigurationChange,
     ConfigurationLook,
@@ -43,7 +44,8 @@ class ConfigurationChanges:
         look = ConfigurationLook(
             seen.references, seen.state, seen.latest, seen.edits(), seen.pending(), seen.surely_read_latest
         )
-        present = PresentConfiguration(live.configuration, live.restorable, frozenset(live.contents))
+        kept = frozenset((one, key_of(place)) for one, place in live.contents.items())
+        present = PresentConfiguration(live.configuration, live.restorable, kept)
         now = self._so_far.after(look)
         return Noticed(change_of(present, self._so_far, now, look), now)
 

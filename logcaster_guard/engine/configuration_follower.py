@@ -41,7 +41,7 @@ class ConfigurationFollower:
         self._target = target
         self._objects = objects
         self._pods = FollowedPods(services.cluster, objects, clock)
-        self._memory = RememberedConfiguration(target.key, services.state, services.blobs, clock)
+        self._memory = RememberedConfiguration(target.key, services.state, objects.manifests, clock)
         self._state = services.state
         self._clock = clock
         self._looked_back: set[Version] = set()
@@ -69,7 +69,7 @@ class ConfigurationFollower:
             self._pods.seen.update(await self._memory.load())
             self._loaded = True
         self.known.refer(workload)
-        wanted = self.known.config_maps
+        wanted = self.known.wanted
         self._objects.want(self._target.key, wanted, self._memory.resume)
         if not self.known.needs_pods:
             self._workload = None

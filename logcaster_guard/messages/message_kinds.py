@@ -559,6 +559,7 @@ MESSAGES: tuple[type[Message], ...] = (
     own.ChannelCrashed,
     own.NoSnapshot,
     own.SnapshotFormat,
+    own.SecretsNotKept,
     own.NobodyMarks,
     own.NoReasonGiven,
     own.NoPartOfSnapshot,

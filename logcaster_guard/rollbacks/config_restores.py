@@ -13,6 +13,7 @@ from logcaster_guard.domain.configuration.content import NoContent, content_of, 
 from logcaster_guard.domain.configuration.followed import never_followed
 from logcaster_guard.domain.configuration.object_writers import written_by_others
 from logcaster_guard.domain.configuration.references import (
+    POD,
     ConfigKind,
     ConfigObject,
     ConfigReference,
@@ -206,6 +207,13 @@ def beside(request: Request, destination: Record, facts: ConfigFacts) -> Restore
     if restored.steps or destination.template == request.workload.hash:
         return NotApplicable((reasons.ConfigDiffers(tuple(str(found.object) for found in facts.differing)),))
     return restored
+
+
+def read_by_name(request: Request, facts: ConfigFacts) -> NotApplicable | None:
+    """Why copies are no help: pods read some of what differs by themselves, under its own name. None if they are."""
+    named = set(request.policy.config.objects.get(request.target.name, ()))
+    found = [f for f in facts.differing if f.object.name in named or all(r.container == POD for r in f.references)]
+    return NotApplicable((reasons.ConfigDiffers(tuple(str(f.object) for f in found)),)) if found else None
 
 
 def differences(plan: Plan) -> Sequence[str]:

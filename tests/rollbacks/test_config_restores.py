@@ -430,6 +430,19 @@ async def test_what_may_not_be_put_back_is_not_copied_either() -> None:
     assert "kept by Helm" in refusal(await gradually(world))
 
 
+async def test_what_pods_read_by_themselves_cannot_be_copied_for_them() -> None:
+    world = await World().saved()
+    around, request = test_gradual.AROUND, world.request(workload=BESIDE)
+    plain = replace(around, request=request, configuration=await world.facts(request, template()))
+    policy = Policy(config=ConfigPolicy(objects={request.target.name: (NAME,)}))
+    named = replace(around, request=replace(request, policy=policy), configuration=await world.facts(request))
+    for facts in (plain, named):
+        refused = gradual.plan(facts)
+        assert isinstance(refused, NotApplicable)
+        assert refused.guardrail is Guardrail.STRATEGY_UNFIT
+        assert told(refused).startswith("ConfigMap default/settings must hold what the good release read before")
+
+
 async def test_who_takes_over_puts_configuration_back_first_and_goes_where_the_other_went() -> None:
     world = await World().saved()
     before = await gradually(world)
