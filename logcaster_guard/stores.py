@@ -13,12 +13,14 @@ from logcaster_guard.adapters.kubernetes.blobs import KubernetesBlobs
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.adapters.kubernetes.journal import KubernetesJournal
+from logcaster_guard.adapters.kubernetes.saved_secrets import KubernetesSavedSecrets, Where
 from logcaster_guard.adapters.kubernetes.section import KubernetesSection
 from logcaster_guard.adapters.kubernetes.stored import Place
 from logcaster_guard.config.sections import JournalSection
 from logcaster_guard.config.settings import Settings
+from logcaster_guard.domain.rules import SecretsMode
 from logcaster_guard.messages.message_kinds import MESSAGES
-from logcaster_guard.ports import Blobs, Cluster, Journal
+from logcaster_guard.ports import Blobs, Cluster, Journal, SavedSecrets
 from logcaster_guard.steps.step_kinds import KINDS
 
 CODEC = EventCodec((kind.step for kind in KINDS), MESSAGES)
@@ -55,6 +57,22 @@ async def journal_of(section: JournalSection, cluster: Cluster, *, shared: bool 
 def blobs_of(section: JournalSection, cluster: Cluster) -> Blobs:
     """The blobs."""
     return KubernetesBlobs(cluster, place_of(section)) if in_cluster(section) else FolderBlobs(Path(section.blobs))
+
+
+def saved_secrets_of(settings: Settings, cluster: Cluster) -> SavedSecrets | None:
+    """What keeps what the targets' Secrets have held; None where none is read."""
+    policy = settings.policy.config.secrets
+    if policy.mode is SecretsMode.NAMES:
+        return None
+    return KubernetesSavedSecrets(cluster, Where(policy.name, frozenset(secrets_kept_in(settings)), policy.namespace))
+
+
+def secrets_kept_in(settings: Settings) -> frozenset[str]:
+    """The namespaces in which that is; none where no Secret is read."""
+    policy = settings.policy.config.secrets
+    if policy.mode is SecretsMode.NAMES:
+        return frozenset()
+    return frozenset(policy.namespace or target.namespace for target in settings.targets)
 
 
 @contextlib.asynccontextmanager

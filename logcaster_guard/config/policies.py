@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, Strict, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, Strict, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
-from logcaster_guard.domain.rules import Action, Incomplete, Shared
+from logcaster_guard.domain.rules import Action, EditAttribution, Incomplete, SecretsMode, Shared
 from logcaster_guard.fields.durations import two_values, value_of
 from logcaster_guard.fields.faults import Refused, quoted
-from logcaster_guard.fields.section import Duration, Name, Rate, Section, Share, Sized, Subdomain, WholeNumber
+from logcaster_guard.fields.section import Duration, Label, Name, Rate, Section, Share, Sized, Subdomain, WholeNumber
 from logcaster_guard.messages.texts import phrase
 
 
@@ -91,6 +93,40 @@ class SnapshotsSection(Section):
 _Named = Annotated[tuple[Subdomain, ...], Sized(1, 20, "ConfigMaps")]
 
 
+class _OrItsMode:
+    """The schema of a section in the place of which its `mode` may stand alone."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [{"type": "string", "enum": [str(mode) for mode in SecretsMode]}, handler(schema)]}
+
+
+def _section_of_mode(value: object) -> object:
+    return {"mode": value} if isinstance(value, str) else value
+
+
+class SecretsSection(Section):
+    """What becomes of the Secrets that pods refer to; in its place `mode` may stand alone."""
+
+    mode: Annotated[SecretsMode, Strict(False)] = Field(
+        default=SecretsMode.NAMES,
+        description="`names`: they are named and never read; `restore`: [they belong to the release](#secrets)",
+    )
+    namespace: Label | None = Field(
+        default=None, description="with `restore`: where what they held is kept, as Secrets; `null`: the target's own"
+    )
+    name: Label = Field(
+        default="logcaster-guard",
+        description="with `restore`: tells what this guard keeps from what another one keeps in that namespace",
+    )
+
+    @model_validator(mode="after")
+    def _every_key_has_an_effect(self) -> SecretsSection:
+        for key in ("namespace", "name"):
+            if key in self.model_fields_set and self.mode is SecretsMode.NAMES:
+                raise Refused(phrase("found.no_secret_kept", key=key), phrase("allowed.secrets_mode"), key=(key,))
+        return self
+
+
 class ConfigSection(Section):
     """Which configuration belongs to a release, beside what its pod template refers to."""
 
@@ -106,6 +142,16 @@ class ConfigSection(Section):
     )
     volatile: WholeNumber = Field(
         default=3, description="a ConfigMap that changes more often than this in a day is not followed"
+    )
+    attribution: Annotated[EditAttribution, Strict(False)] = Field(
+        default=EditAttribution.ALERT,
+        description=(
+            "what a breach after an edit leads to where the pods that have read it cannot be told from those that have "
+            "not: `alert` or `rollback`; see [What a breach is put down to](#what-a-breach-is-put-down-to)"
+        ),
+    )
+    secrets: Annotated[SecretsSection, BeforeValidator(_section_of_mode), _OrItsMode()] = Field(
+        default=SecretsSection(), description="what becomes of the Secrets that pods refer to; `mode` may stand here"
     )
     shared: Annotated[Shared, Strict(False)] = Field(
         default=Shared.REFUSE,

@@ -28,6 +28,7 @@ from logcaster_guard.domain.rules import (
     Policy,
     Polling,
     RolloutPolicy,
+    SecretsPolicy,
     SnapshotPolicy,
     VerifyPolicy,
 )
@@ -87,7 +88,9 @@ def _settings(file: SettingsFile) -> Settings:
         ledger=LedgerPolicy(**file.ledger.model_dump()),
         snapshots=SnapshotPolicy(**file.snapshots.model_dump()),
         config=ConfigPolicy(
-            **file.config.model_dump(exclude={"objects"}), objects=MappingProxyType(dict(file.config.objects))
+            **file.config.model_dump(exclude={"objects", "secrets"}),
+            objects=MappingProxyType(dict(file.config.objects)),
+            secrets=SecretsPolicy(**file.config.secrets.model_dump()),
         ),
         verify=VerifyPolicy(**file.verify.model_dump()),
         rollout=RolloutPolicy(**file.rollout.model_dump()),

@@ -344,6 +344,13 @@ class SnapshotFormat(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class SecretsNotKept(Message):
+    """What a Secret held was kept, and settings do not let the guard read it now."""
+
+    kind: Literal["secrets.not_kept"] = "secrets.not_kept"
+
+
+@dataclass(frozen=True, slots=True)
 class NobodyMarks(Message):
     """Nothing can mark an object for the holder of the lease."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from logcaster_guard.domain import gitops
+from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject
 from logcaster_guard.domain.gitops import Owner, OwnerKind
 from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.planning_reasons import MissingRight
@@ -16,6 +17,7 @@ GRADUAL_ROLE = "deploy/components/gradual"
 SWITCHING_ROLE = "deploy/components/blue-green"
 OWNER_ROLE = "deploy/components/gitops"
 CONFIG_ROLE = "deploy/components/config"
+SECRETS_ROLE = "deploy/components/secrets"
 COPIES_ROLE = "deploy/components/config-copies"
 
 
@@ -73,9 +75,16 @@ def to_read(owner: Owner) -> Right:
     return Right("get", group, resource, owner.namespace, owner.name, OWNER_ROLE)
 
 
-def to_read_configuration(namespace: str, name: str, verb: str = "get") -> Right:
-    """What it takes to save a ConfigMap that the pods refer to, and to follow it (`list` and `watch`)."""
-    return Right(verb, "", "configmaps", namespace, name, CONFIG_ROLE)
+_CONFIGURATION: Mapping[ConfigKind, tuple[str, str]] = {
+    ConfigKind.CONFIG_MAP: ("configmaps", CONFIG_ROLE),
+    ConfigKind.SECRET: ("secrets", SECRETS_ROLE),
+}
+
+
+def to_read_configuration(one: ConfigObject, verb: str = "get") -> Right:
+    """What it takes to save a ConfigMap or Secret that the pods refer to, and to follow it (`list` and `watch`)."""
+    resource, granted_by = _CONFIGURATION[one.kind]
+    return Right(verb, "", resource, one.namespace, one.name, granted_by)
 
 
 def on_owner(verb: str, called: str) -> Right:

@@ -1,4 +1,4 @@
-"""One ConfigMap as a watch tells of it: what it has held, and what of that is saved."""
+"""One ConfigMap or Secret as a watch tells of it: what it has held, and what of that is saved."""
 
 from __future__ import annotations
 
@@ -8,9 +8,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from logcaster_guard.domain import rights
-from logcaster_guard.domain.configuration.content import Found, NoContent, changed_keys, content_of, fingerprint_of
+from logcaster_guard.domain.configuration.content import (
+    Concealed,
+    DigestKey,
+    Found,
+    NoContent,
+    changed_keys,
+    content_of,
+    fingerprint_of,
+)
 from logcaster_guard.domain.configuration.followed import DAY, ReadsUnknown, never_followed, too_volatile
-from logcaster_guard.domain.configuration.manifests import manifest_bytes
+from logcaster_guard.domain.configuration.manifests import manifest_of
 from logcaster_guard.domain.configuration.object_versions import ObjectVersions, Version, first_seen
 from logcaster_guard.domain.configuration.references import ConfigObject
 from logcaster_guard.domain.configuration.spans import Look
@@ -37,7 +45,8 @@ class FollowedObject:
     """`volatile` is how often it may change within a day. `users` are the targets whose pods refer to it.
 
     `versions` is None before the first look. `fault` is why nothing is heard of it at present, empty while its watch
-    answers; `forbidden`: because the guard may not read it.
+    answers; `forbidden`: because the guard may not read it. `key` makes a Secret's fingerprints, and has to be there
+    before anything of it is taken in.
     """
 
     def __init__(self, one: ConfigObject, volatile: int) -> None:
@@ -46,16 +55,17 @@ class FollowedObject:
         self.versions: ObjectVersions | None = None
         self.fault: Reason = ""
         self.forbidden = False
+        self.key: DigestKey | None = None
         self.changes: deque[datetime] = deque(maxlen=_COUNTED)
         self._volatile = volatile
         self._listed = False
         self._never: Message | None = None
         self._blobs: dict[str, str] = {}
-        self._unsaved: dict[str, bytes] = {}
+        self._unsaved: dict[str, Concealed] = {}
 
     @property
     def blobs(self) -> Mapping[str, str]:
-        """The digest of each version's manifest, by resourceVersion; empty where the object was absent."""
+        """The place of each version's manifest, by resourceVersion; empty where the object was absent."""
         return self._blobs
 
     @property
@@ -96,17 +106,17 @@ class FollowedObject:
         if absent or (items and _version(items[0]) == self.versions.touched and known is not NoContent.ABSENT):
             self.versions = self.versions.still(Look(version, asked, now.second))
 
-    def unsaved(self, now: datetime) -> Mapping[str, bytes]:
+    def unsaved(self, now: datetime) -> Mapping[str, Concealed]:
         """The manifests that are still to be saved, by resourceVersion; none while its content counts for nothing."""
         return {} if self.not_followed(now) else dict(self._unsaved)
 
-    def saved(self, resource_version: str, digest: str) -> None:
-        """A manifest is in the blob store."""
+    def saved(self, resource_version: str, place: str) -> None:
+        """A manifest is kept in this place."""
         if self._unsaved.pop(resource_version, None) is not None:
-            self._blobs[resource_version] = digest
+            self._blobs[resource_version] = place
 
     def blob(self, version: Version) -> str | None:
-        """The digest of the manifest in this version; empty: it was absent; None: it is not saved, or was not read."""
+        """The place of the manifest in this version; empty: it was absent; None: it is not saved, or was not read."""
         return self._blobs.get(version.resource_version)
 
     def _take_list(self, event: Listing, now: Moment) -> tuple[str, ...] | None:
@@ -119,19 +129,23 @@ class FollowedObject:
 
     def _interrupted(self, event: Interruption, now: Moment) -> None:
         self.fault = event.error.reason
-        self.forbidden = event.error.status == FORBIDDEN
-        if not self.forbidden:
+        if event.error.status != FORBIDDEN:
+            self.forbidden = False
             return
         verb = "watch" if self._listed else "list"
-        right = rights.to_read_configuration(self.object.namespace, self.object.name, verb)
-        self.fault = right.missing(ReadsUnknown())
+        right = rights.to_read_configuration(self.object, verb)
+        self.unreadable(right.missing(ReadsUnknown()), now)
+
+    def unreadable(self, why: Reason, now: Moment) -> None:
+        """The guard may not read it, or may not keep what it reads."""
+        self.fault, self.forbidden = why, True
         if self.versions is None:
             self.versions = first_seen(NoContent.UNREADABLE, Look("", None, now.second))
 
     def _see(self, raw: Json | None, look: Look, now: Moment, *, unbroken: bool) -> tuple[str, ...] | None:
         self._listed = True
         self._never = None if raw is None else never_followed(self.object.kind, raw)
-        found = _found(self.object, raw)
+        found = self._found(raw)
         before = self.versions
         self.versions = first_seen(found, look) if before is None else before.seen(found, look, unbroken=unbroken)
         latest = self.versions.latest
@@ -145,21 +159,22 @@ class FollowedObject:
         self.changes.append(now.at)
         return changed_keys(before.latest.found, found)
 
+    def _found(self, raw: Json | None) -> Found:
+        if raw is None:
+            return NoContent.ABSENT
+        return fingerprint_of(self.object.kind, content_of(self.object.kind, raw), self.key)
+
     def _keep(self, latest: Version, raw: Json | None) -> None:
         """Have the manifest saved; what no remembered version needs is let go."""
         if raw is None:
             self._blobs[latest.resource_version] = ""
         else:
-            self._unsaved[latest.resource_version] = manifest_bytes(raw)
+            self._unsaved[latest.resource_version] = manifest_of(self.object.kind, raw)
         needed = set() if self.versions is None else {v.resource_version for v in self.versions.versions}
-        self._blobs = {version: digest for version, digest in self._blobs.items() if version in needed}
+        self._blobs = {version: place for version, place in self._blobs.items() if version in needed}
         newest = list(self._unsaved)[-_UNSAVED:]
         self._unsaved = {version: self._unsaved[version] for version in newest if version in needed}
 
 
 def _version(raw: Json) -> str:
     return str(raw["metadata"].get("resourceVersion", ""))
-
-
-def _found(one: ConfigObject, raw: Json | None) -> Found:
-    return NoContent.ABSENT if raw is None else fingerprint_of(one.kind, content_of(one.kind, raw), None)

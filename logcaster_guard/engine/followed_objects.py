@@ -1,4 +1,4 @@
-"""Follows ConfigMaps by watch, each once, whoever's pods refer to it, and saves what each has held at first sight."""
+"""Follows ConfigMaps and Secrets by watch, each once, whoever's pods refer to it, and saves what it has held."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from functools import partial
 
 import structlog
 
-from logcaster_guard.domain.configuration.references import ConfigObject
+from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject
 from logcaster_guard.domain.configuration.spans import share_sequence
-from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
+from logcaster_guard.domain.errors import ClusterError, JournalUnavailable, Unavailable
 from logcaster_guard.engine.followed_object import FollowedObject, Moment
 from logcaster_guard.engine.guard_counters import Counters
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.engine.tasks import LoopTasks
 from logcaster_guard.engine.watchdog import Watchdog
+from logcaster_guard.kept_manifests import KeptManifests
 from logcaster_guard.messages.texts import english
-from logcaster_guard.ports import Blobs, Clock, Json, Kind, Listings, Watches, WatchEvent
+from logcaster_guard.ports import Clock, Json, Kind, Listings, Watches, WatchEvent
 
 _PAUSE = 30.0
 """Seconds after which a watch begins again that a defect has ended."""
@@ -29,20 +30,22 @@ _NAMED = 20
 
 
 class FollowedObjects:
-    """The ConfigMaps that the targets' pods refer to, by watch while it runs; `volatile` is as `FollowedObject`'s.
+    """What the targets' pods refer to, by watch while it runs; `volatile` is as `FollowedObject`'s.
 
-    A watch begins when a target needs the object, and ends when none does.
+    A watch begins when a target needs the object, and ends when none does. `manifests` is where it is kept.
     """
 
-    def __init__(self, watches: Watches, listings: Listings, blobs: Blobs, clock: Clock, *, volatile: int) -> None:
+    def __init__(
+        self, watches: Watches, listings: Listings, manifests: KeptManifests, clock: Clock, *, volatile: int
+    ) -> None:  # fmt: skip
         self._watches = watches
         self._listings = listings
-        self._blobs = blobs
+        self.manifests = manifests
         self._clock = clock
         self._volatile = volatile
         self._objects: dict[ConfigObject, FollowedObject] = {}
         self._tasks: LoopTasks | None = None
-        self._ordered: bool | None = None
+        self._ordered: dict[ConfigKind, bool] = {}
         self._log = structlog.get_logger()
         self._lines = RecurringLog(clock)
         self._told: dict[ConfigObject, str] = {}
@@ -88,7 +91,7 @@ class FollowedObjects:
         for followed in [f for f in map(self._objects.get, objects) if f is not None]:
             for version, manifest in followed.unsaved(now).items():
                 try:
-                    followed.saved(version, await self._blobs.put(manifest))
+                    followed.saved(version, await self.manifests.put(followed.object, manifest))
                 except (ClusterError, JournalUnavailable) as error:
                     self._lines.warning("configuration.not_saved", detail=str(error), about=str(followed.object))
 
@@ -97,25 +100,27 @@ class FollowedObjects:
         await self._list(one)
 
     async def pods(self, namespace: str, selector: str, version: str = "") -> tuple[list[Json], str]:
-        """A list of pods, and its resourceVersion: empty where that tells no order with the ConfigMaps.
+        """A list of pods, and its resourceVersion: empty where that tells no order with what is followed.
 
-        Etcd may keep kinds apart, which two lists of a ConfigMap around the first one of pods show. Raises as
+        Etcd may keep kinds apart, which two lists of an object around the first one of pods show. Raises as
         `Listings.listing`.
         """
-        before, known = "", next((one for one, f in sorted(self._objects.items()) if not f.forbidden), None)
-        if self._ordered is None and known is not None:
+        witnesses = {one.kind: one for one, f in sorted(self._objects.items(), reverse=True) if not f.forbidden}
+        before: dict[ConfigObject, str] = {}
+        for one in (one for kind, one in witnesses.items() if kind not in self._ordered):
             with contextlib.suppress(ClusterError):
-                before = await self._list(known)
+                before[one] = await self._list(one)
         items, at = await self._listings.listing(Kind.POD, namespace, selector=selector, version=version)
-        if before and known is not None:
-            self._ordered = share_sequence(before, at, await self._list(known))
-            if not self._ordered:
-                self._log.warning("configuration.unordered", detail="ConfigMaps and pods count their versions apart")
-        return list(items), at if self._ordered else ""
+        for one, version_before in before.items():
+            self._ordered[one.kind] = share_sequence(version_before, at, await self._list(one))
+            if not self._ordered[one.kind]:
+                self._log.warning("configuration.unordered", kind=str(one.kind))
+        ordered = bool(witnesses) and all(self._ordered.get(kind) for kind in witnesses)
+        return list(items), at if ordered else ""
 
     async def _list(self, one: ConfigObject) -> str:
         asked = self._clock.monotonic()
-        items, version = await self._listings.listing(Kind.CONFIG_MAP, one.namespace, one.name)
+        items, version = await self._listings.listing(Kind(one.kind), one.namespace, one.name)
         followed = self._objects.get(one)
         if followed is not None:
             followed.confirm(items, version, asked, self._now())
@@ -132,7 +137,9 @@ class FollowedObjects:
             self._tasks.end(str(one))
 
     async def _watch(self, one: ConfigObject) -> None:
-        async with aclosing(self._watches.watch(Kind.CONFIG_MAP, one.namespace, one.name)) as events:
+        while not await self._has_key(one):
+            await self._clock.sleep_until(self._clock.monotonic() + _PAUSE)
+        async with aclosing(self._watches.watch(Kind(one.kind), one.namespace, one.name)) as events:
             async for event in events:
                 followed = self._objects.get(one)
                 if followed is None:
@@ -181,6 +188,22 @@ class FollowedObjects:
             self._log.warning("configuration.not_followed", object=one, detail=left_out)
         else:
             self._log.info("configuration.followed", object=one)
+
+    async def _has_key(self, one: ConfigObject) -> bool:
+        """Whether its fingerprints can be made; a Secret of which none can be is as one that may not be read."""
+        followed = self._objects.get(one)
+        if followed is None:
+            return True
+        try:
+            followed.key = await self.manifests.key(one)
+        except Unavailable as error:
+            followed.fault = error.reason
+        except (ClusterError, JournalUnavailable) as error:
+            followed.unreadable(error.reason, self._now())
+        else:
+            return True
+        self._tell(followed, "")
+        return False
 
     def _now(self) -> Moment:
         return Moment(self._clock.monotonic(), self._clock.now())

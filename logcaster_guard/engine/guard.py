@@ -12,6 +12,7 @@ import structlog
 
 from logcaster_guard import messages
 from logcaster_guard.domain.conditions import Verdict
+from logcaster_guard.domain.configuration.kept import secrets_among
 from logcaster_guard.domain.errors import ClusterError, JournalOutOfReach, JournalUnavailable, Rejected
 from logcaster_guard.domain.events import NoticeQueued
 from logcaster_guard.domain.leadership import Role
@@ -48,6 +49,7 @@ from logcaster_guard.engine.status import Parts, ReadModel
 from logcaster_guard.engine.suspensions import Suspensions
 from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.engine.watch_factory import WatchFactory
+from logcaster_guard.kept_manifests import KeptManifests
 from logcaster_guard.messages.texts import Texts, english
 from logcaster_guard.ports import Clock, Cluster, Entry
 from logcaster_guard.steps.step_kinds import KINDS
@@ -93,6 +95,7 @@ class Guard:
         self._view = ports.view
         self._channels = ports.channels
         self.blobs = CountedBlobs(ports.blobs)
+        self._manifests = KeptManifests(self.blobs, ports.saved_secrets)
         self._sources = {name: CredibleSource(source) for name, source in ports.sources.items()}
         self._configuration = configuration
         self.authority = authority
@@ -169,7 +172,7 @@ class Guard:
         if self._watches is None or self._listings is None:
             return None
         limit = self._configuration.policy.config.volatile
-        return FollowedObjects(self._watches, self._listings, self.blobs, self._clock, volatile=limit)
+        return FollowedObjects(self._watches, self._listings, self._manifests, self._clock, volatile=limit)
 
     def _parts(self) -> Parts:
         return Parts(
@@ -395,8 +398,11 @@ class Guard:
         policy = self._configuration.policy
         needed = self.state.releases_to_keep(policy.ledger)
         try:
-            kept = await blobs_to_keep(self.blobs, needed, policy.snapshots, self._clock.now())
+            secrets = secrets_among(needed)
+            kept = await blobs_to_keep(self.blobs, needed - secrets, policy.snapshots, self._clock.now())
             removed = await self.blobs.keep_only(kept, older_than=_YOUNG)
+            if self._manifests.secrets is not None:
+                removed += await self._manifests.secrets.keep_only(secrets, older_than=_YOUNG)
         except (ClusterError, JournalUnavailable) as error:
             structlog.get_logger().error(
                 "journal.unavailable", detail=str(error), effect="old releases stay a day longer"

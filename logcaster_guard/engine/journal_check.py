@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from logcaster_guard.domain.configuration.kept import secrets_among
 from logcaster_guard.domain.errors import BlobMissing, GuardError
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.snapshots import parts_named
@@ -25,7 +26,9 @@ async def flaws_of(found: Inspected, blobs: ReadableBlobs, policy: LedgerPolicy)
         except GuardError as error:
             contradictions.append(Flaw(entry.stream, entry.seq, error.reason, ToDo(Remedy.CONTRADICTION)))
     missing: list[Flaw] = []
-    for digest in sorted(releases_to_keep(state, policy) - {""}):
+    needed = releases_to_keep(state, policy) - {""}
+    # Nobody but a guard reads what Secrets have held.
+    for digest in sorted(needed - secrets_among(needed)):
         try:
             for part in parts_named(await blobs.get(digest)):
                 await blobs.get(part)

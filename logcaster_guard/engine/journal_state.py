@@ -51,7 +51,7 @@ def run_stream(run: str) -> str:
 
 
 def releases_to_keep(state: State, policy: LedgerPolicy) -> frozenset[str]:
-    """Digests of the releases that a rollback may need: present, newest good and presumed ones, open runs' own.
+    """Digests and places of what a rollback may need: present, newest good and presumed ones, open runs' own.
 
     Also the newest bad ones that would be good if a person lifted that, and what is known of the configuration.
     """

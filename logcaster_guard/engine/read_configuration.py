@@ -37,8 +37,8 @@ from logcaster_guard.engine.followed_pods import FollowedPods
 from logcaster_guard.engine.target_configuration import LeftOut
 from logcaster_guard.ports import Clock
 
-_SECRET = first_seen(NoContent.UNREADABLE, Look("", None, 0.0))
-"""What is known of every Secret."""
+_UNREAD = first_seen(NoContent.UNREADABLE, Look("", None, 0.0))
+"""What is known of a Secret where none is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +94,9 @@ class ReadConfiguration:
         self.template = workload.hash
 
     @property
-    def config_maps(self) -> Sequence[ConfigObject]:
-        """The ConfigMaps that are referred to, followed or not."""
-        return [one for one in objects_of(self._referred) if one.kind is ConfigKind.CONFIG_MAP]
+    def wanted(self) -> Sequence[ConfigObject]:
+        """What is referred to and may be looked at, followed or not: Secrets only where settings say so."""
+        return [one for one in objects_of(self._referred) if self._objects.manifests.keeps(one.kind)]
 
     @property
     def needs_pods(self) -> bool:
@@ -184,7 +184,7 @@ class ReadConfiguration:
         found = []
         for one in objects_of(self._referred):
             followed = self._objects.of(one)
-            if one.kind is ConfigKind.SECRET:
+            if not self._objects.manifests.keeps(one.kind):
                 found.append(LeftOut(one, SecretNotRead(), followed=True))
             elif followed is not None and (reason := followed.not_followed(self._clock.now())) is not None:
                 found.append(LeftOut(one, reason, followed=False))
@@ -203,6 +203,18 @@ class ReadConfiguration:
         }
         return sorted(unclear)
 
+    def first_seen(self) -> Sequence[tuple[ConfigObject, str]]:
+        """The objects that may have held something else when pods read them, before this resourceVersion of each.
+
+        Pods that were not there then have read nothing older.
+        """
+        unseen = {
+            (reference.object, versions.versions[0].resource_version)
+            for reference, versions, found in self._reads()
+            if Unseen.EARLIER in found and versions.versions[0].found is not NoContent.UNREADABLE
+        }
+        return sorted(unseen)
+
     def _reads(self) -> Iterator[tuple[ConfigReference, ObjectVersions, tuple[Read, ...]]]:
         """What each pod may have read by each reference."""
         references, moment = self.references, self._moment()
@@ -217,7 +229,9 @@ class ReadConfiguration:
         found = {}
         for one in objects_of(references):
             followed = self._objects.of(one)
-            versions = _SECRET if one.kind is ConfigKind.SECRET else None if followed is None else followed.versions
+            versions = None if followed is None else followed.versions
+            if not self._objects.manifests.keeps(one.kind):
+                versions = _UNREAD
             if versions is not None:
                 found[one] = versions
         return found

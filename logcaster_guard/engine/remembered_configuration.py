@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from logcaster_guard.domain.configuration.content import NoContent
+from logcaster_guard.domain.configuration.content import Found, NoContent
+from logcaster_guard.domain.configuration.kept import key_of
 from logcaster_guard.domain.configuration.manifests import found_in
 from logcaster_guard.domain.configuration.object_versions import ObjectVersions, Version
 from logcaster_guard.domain.configuration.pod_starts import PodsSeen
-from logcaster_guard.domain.configuration.references import ConfigObject
+from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject
 from logcaster_guard.domain.configuration.release_configuration import ConfigurationState, Known
 from logcaster_guard.domain.configuration.remembered import (
     Remembered,
@@ -23,8 +24,9 @@ from logcaster_guard.domain.events import ConfigurationSeen
 from logcaster_guard.engine.followed_object import FollowedObject
 from logcaster_guard.engine.journal_state import JournalState, target_stream
 from logcaster_guard.engine.recurring_log import RecurringLog
+from logcaster_guard.kept_manifests import KeptManifests
 from logcaster_guard.messages.texts import english
-from logcaster_guard.ports import Blobs, Clock
+from logcaster_guard.ports import Clock
 
 LEAST = 600.0
 """Seconds between two records where only what tells no new content was changed."""
@@ -33,10 +35,11 @@ LEAST = 600.0
 class RememberedConfiguration:
     """Keeps it when something of it changes, not at each look; `load` comes first."""
 
-    def __init__(self, target: str, state: JournalState, blobs: Blobs, clock: Clock) -> None:
+    def __init__(self, target: str, state: JournalState, manifests: KeptManifests, clock: Clock) -> None:
         self._target = target
         self._state = state
-        self._blobs = blobs
+        self._blobs = manifests.blobs
+        self._manifests = manifests
         self._clock = clock
         self._objects: dict[ConfigObject, tuple[ObjectVersions, Mapping[str, str], RememberedObject]] = {}
         self._told: tuple[object, str, object] = ((), "", ())
@@ -100,13 +103,30 @@ class RememberedConfiguration:
     async def _load(self, one: ConfigObject, known: RememberedObject, now: float) -> None:
         """What is older than a version whose manifest is gone is not known any more."""
         versions: list[Version] = []
+        places: dict[str, str] = {}
         for version in reversed(known.versions):
-            try:
-                found = found_in(await self._blobs.get(version.blob)) if version.blob else NoContent.ABSENT
-            except (BlobMissing, ValueError):
+            loaded = await self._found(one, version.blob) if version.blob else (NoContent.ABSENT, "")
+            if loaded is None:
                 break
+            found, places[version.resource_version] = loaded
             versions.insert(0, Version(found, version.resource_version, version.came, version.gap))
         if versions:
             kept = ObjectVersions(tuple(versions), known.touched, known.standing).carried_over(now)
-            blobs = {version.resource_version: version.blob for version in known.versions}
-            self._objects[one] = (kept, blobs, known)
+            self._objects[one] = (kept, places, known)
+
+    async def _found(self, one: ConfigObject, place: str) -> tuple[Found, str] | None:
+        """What the object held by its manifest, and the place of that; None where it is gone.
+
+        A Secret that cannot be read costs no more than that. What was kept with a key that is lost is kept anew.
+        """
+        try:
+            manifest, key = await self._manifests.get(place), await self._manifests.key(one)
+            found = found_in(one.kind, manifest, key)
+            lost = key is not None and key.name != key_of(place)
+            return found, await self._manifests.put(one, manifest) if lost else place
+        except (BlobMissing, ValueError):
+            return None
+        except (ClusterError, JournalUnavailable):
+            if one.kind is ConfigKind.SECRET:
+                return None
+            raise

@@ -16,7 +16,18 @@ from logcaster_guard.engine.operator_inbox import OperatorInbox
 from logcaster_guard.engine.problem_tracker import Problems
 from logcaster_guard.engine.sampling import Sampler
 from logcaster_guard.engine.target_configuration import NotFollowed, TargetConfiguration
-from logcaster_guard.ports import Blobs, Channel, Clock, Cluster, Journal, Listings, Rights, Source, Watches
+from logcaster_guard.ports import (
+    Blobs,
+    Channel,
+    Clock,
+    Cluster,
+    Journal,
+    Listings,
+    Rights,
+    SavedSecrets,
+    Source,
+    Watches,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +45,7 @@ class GuardPorts:
     """What the guard reaches the outside through.
 
     `view` is for what is only watched. `rights` tells what its account may do; if None, only a refused write shows it.
-    Without `watches` and `listings` no configuration is followed.
+    Without `watches` and `listings` no configuration is followed, and without `saved_secrets` no Secret is read.
     """
 
     cluster: Cluster
@@ -47,6 +58,7 @@ class GuardPorts:
     rights: Rights | None = None
     watches: Watches | None = None
     listings: Listings | None = None
+    saved_secrets: SavedSecrets | None = None
 
 
 @dataclass(slots=True)

@@ -132,7 +132,7 @@ async def _read(cluster: Reads, found: ConfigObject) -> Json | Omission:
         return Omission(*place, NoContent.ABSENT)
     except ClusterError as error:
         if error.status == FORBIDDEN:
-            right = rights.to_read_configuration(found.namespace, found.name)
+            right = rights.to_read_configuration(found)
             return Omission(*place, NoContent.UNREADABLE, english().text(right.missing("no snapshot holds it")))
         return Omission(*place, NoContent.UNREADABLE, str(error))
     return {**manifest, "kind": str(found.kind)}

@@ -129,6 +129,9 @@ def plan(facts: Facts) -> Plan | NotApplicable:
     restored = config_restores.restores(request, facts.configuration)
     if isinstance(restored, NotApplicable):
         return restored
+    uncopied = config_restores.read_by_name(request, facts.configuration) if restored.steps else None
+    if uncopied is not None:
+        return uncopied
     if request.destination.template == workload.hash and not restored.steps:
         return NotApplicable((ConfigNothingDiffers(workload.full_name, request.destination.name),))
     reasons = _unfit(workload, facts)

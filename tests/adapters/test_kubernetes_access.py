@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from logcaster_guard.adapters.kubernetes.access import (
     LEASE_PERMISSIONS,
     OWNER_PERMISSIONS,
     PERMISSIONS,
+    SAVING_PERMISSIONS,
+    SECRET_PERMISSIONS,
     Permission,
     missing_for_configuration,
     missing_for_journal,
@@ -24,7 +27,7 @@ from logcaster_guard.domain import capacity
 from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject
 from logcaster_guard.domain.errors import Rejected
 from logcaster_guard.domain.gitops import Reference
-from logcaster_guard.domain.rights import CONFIG_ROLE, to_read_configuration
+from logcaster_guard.domain.rights import CONFIG_ROLE, SECRETS_ROLE, to_read_configuration
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.ports import Json, Kind
 
@@ -55,12 +58,25 @@ def test_each_shipped_role_grants_exactly_what_the_guard_needs(file: str, permis
     assert sorted(granted) == sorted((p.group, p.resource, verb) for p in permissions for verb in p.verbs)
 
 
+CONFIG = ConfigObject(ConfigKind.CONFIG_MAP, "logcaster", "logcaster-config")
+
+
 def test_the_role_for_configuration_grants_on_named_configmaps_what_the_guard_needs() -> None:
     rules = [r for r in documents(CONFIG_ROLE)["Role"]["rules"] if r["resources"] == ["configmaps"]]
     assert [rule["resourceNames"] for rule in rules] == [["logcaster-config"]] * len(rules)
     granted = [verb for rule in rules for verb in rule["verbs"]]
     assert sorted(granted) == sorted(verb for permission in CONFIG_PERMISSIONS for verb in permission.verbs)
-    assert to_read_configuration("logcaster", "logcaster-config", "watch").granted_by == CONFIG_ROLE
+    assert to_read_configuration(CONFIG, "watch").granted_by == CONFIG_ROLE
+
+
+def test_the_roles_for_secrets_grant_what_the_guard_needs_on_named_secrets_and_where_they_are_kept() -> None:
+    roles = [
+        d for d in yaml.safe_load_all((DEPLOY / "components/secrets/rbac.yaml").read_text()) if d["kind"] == "Role"
+    ]
+    granted = [(verb, rule.get("resourceNames")) for role in roles for rule in role["rules"] for verb in rule["verbs"]]
+    named = [(verb, ["logcaster-credentials"]) for permission in SECRET_PERMISSIONS for verb in permission.verbs]
+    assert granted == [*named, *((verb, None) for permission in SAVING_PERMISSIONS for verb in permission.verbs)]
+    assert to_read_configuration(replace(CONFIG, kind=ConfigKind.SECRET)).granted_by == SECRETS_ROLE
 
 
 def test_the_shipped_binding_gives_the_role_to_the_account() -> None:
@@ -259,7 +275,21 @@ async def test_each_verb_on_a_configmap_that_pods_refer_to_is_named_once_and_sec
     verbs = ("get", "list", "watch", "patch", "create")
     account = Account({(verb, "configmaps"): False for verb in verbs})
     objects = [ConfigObject(kind, "shop", "app") for kind in (*ConfigKind, *ConfigKind)]
-    found = await missing_for_configuration(account, objects)
+    found = await missing_for_configuration(account, objects, ())
     for verb, sentence in zip(verbs, found, strict=True):
         assert f"cannot {verb} configmaps app in namespace shop" in sentence
         assert "deploy/components/config" in sentence
+
+
+async def test_where_secrets_are_kept_each_verb_on_them_and_on_what_is_kept_is_named() -> None:
+    account = Account(dict.fromkeys([(verb, "secrets") for verb in ("list", "watch", "create", "delete")], False))
+    objects = [ConfigObject(kind, "shop", "app") for kind in ConfigKind]
+    found = await missing_for_configuration(account, objects, ["vault"])
+    assert [sentence.partition(",")[0] for sentence in found] == [
+        "The guard cannot list secrets app in namespace shop",
+        "The guard cannot watch secrets app in namespace shop",
+        "The guard cannot list secrets in namespace vault",
+        "The guard cannot create secrets in namespace vault",
+        "The guard cannot delete secrets in namespace vault",
+    ]
+    assert all("deploy/components/secrets" in sentence for sentence in found)

@@ -91,11 +91,11 @@ async def test_names_labels_and_headers_tell_nothing_of_a_value(secrets: Secrets
 
 
 async def test_everything_goes_into_the_namespace_that_settings_name(secrets: Secrets) -> None:
-    saved = KubernetesSavedSecrets(secrets, Where("logcaster-guard", [SHOP], together="vault"))
+    saved = KubernetesSavedSecrets(secrets, Where("logcaster-guard", ["vault"], together="vault"))
     place = await saved.put(SHOP, Concealed(PASSWORD))
     assert {item["metadata"]["namespace"] for item in secrets.objects.values()} == {"vault"}
     # What was kept before that was set is still found.
-    elsewhere = KubernetesSavedSecrets(secrets, Where("logcaster-guard", [SHOP], together="other"))
+    elsewhere = KubernetesSavedSecrets(secrets, Where("logcaster-guard", ["other"], together="other"))
     assert (await elsewhere.get(place)).reveal() == PASSWORD
     assert await elsewhere.keep_only({place}, older_than=-1.0) == 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
@@ -28,15 +29,16 @@ from logcaster_guard.engine.hub import Hub
 from logcaster_guard.engine.journal_state import JournalState, run_stream, target_stream
 from logcaster_guard.engine.planning import Planner
 from logcaster_guard.sandbox import objects
-from logcaster_guard.sandbox.client import MERGE_PATCH
+from logcaster_guard.sandbox.client import MERGE_PATCH, STRATEGIC_PATCH
 from logcaster_guard.sandbox.world import World
 from logcaster_guard.steps.judge_helper import JudgeHelper
 from logcaster_guard.steps.restore_template import RestoreTemplate
 from logcaster_guard.steps.step_kinds import KINDS
 from logcaster_guard.steps.step_services import Assessment, HandlerContext, Inspection, handlers_of
-from tests.cluster.case import BAD, GOOD, PACE, RULE, image_of
+from tests.cluster.case import BAD, CONFIG, GOOD, HELD, PACE, RULE, config_maps, image_of
 from tests.cluster.harness import Cluster
-from tests.cluster.roles import OF_TARGETS
+from tests.cluster.roles import CONFIG_ROLE, COPIES_ROLE, OF_TARGETS
+from tests.cluster.test_apply_contract import config_map
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.journal import MemoryJournal
 from tests.real.waiting import until
@@ -124,8 +126,11 @@ def budget(least: int) -> Json:
 
 
 @contextlib.asynccontextmanager
-async def shifting(cluster: Cluster, replicas: int, *, borrowed: bool, policy: Policy = POLICY) -> AsyncIterator[Shift]:
-    await cluster.grant("guard", OF_TARGETS)
+async def shifting(
+    cluster: Cluster, replicas: int, *, borrowed: bool, policy: Policy = POLICY, edited: str = ""
+) -> AsyncIterator[Shift]:
+    """`edited`: a ConfigMap that the pods read is, `with` the bad release or `in place` of one."""
+    await cluster.grant("guard", [*OF_TARGETS, *CONFIG_ROLE, *COPIES_ROLE])
     async with contextlib.AsyncExitStack() as stack:
         world = World(
             cluster.node(),
@@ -136,20 +141,25 @@ async def shifting(cluster: Cluster, replicas: int, *, borrowed: bool, policy: P
         await world.start(traffic=False)
         stack.push_async_callback(world.stop)
         await world.install(GOOD, replicas=replicas)
+        saved = await read_config(cluster) if edited else {}
         good = Workload(await world.rolled_out(WITHIN))
         if borrowed:
             base = f"/namespaces/{cluster.namespace}"
             path = f"/apis/autoscaling/v2{base}/horizontalpodautoscalers"
             await cluster.admin.create(path, autoscaler(replicas, replicas * 2))
             await cluster.admin.create(f"/apis/policy/v1{base}/poddisruptionbudgets", budget(replicas))
-        await world.deploy(BAD)
+        if edited:
+            await edit_config(cluster)
+        if edited != "in place":
+            await world.deploy(BAD)
         bad = Workload(await world.rolled_out(WITHIN))
         api = await connect(kubeconfig=cluster.kubeconfig("guard"), context=None, timeout=10.0)
         stack.push_async_callback(api.aclose)
         blobs, clock = MemoryBlobs(), SystemClock()
         blob = await blobs.put(releases.of_workload(good).to_bytes())
         target = Target("logcaster", cluster.namespace, objects.DEPLOYMENT, service=objects.SERVICE)
-        record = Record(good.hash, "1", blob, good.images, 0, 0)
+        contents = {f"ConfigMap {cluster.namespace}/{CONFIG}": await blobs.put(json.dumps(saved).encode())}
+        record = Record(good.hash, "1", blob, good.images, 0, 0, contents=contents if edited else {})
         sight, state = Sight(), JournalState(MemoryJournal(), SystemClock())
         planner = Planner(target, cluster=api, blobs=blobs, policy=policy, inspector=sight, ledger=Ledger)
         plan = await planner.plan(Action.GRADUAL, bad, [record], rule=RULE)
@@ -169,6 +179,26 @@ async def shifting(cluster: Cluster, replicas: int, *, borrowed: bool, policy: P
         await state.decide(run_stream("run-1"), opened)
         executor.start(run_stream("run-1"), "run-1")
         yield Shift(cluster, world, sight, planner, plan, executor, state, "run-1")
+
+
+async def read_config(cluster: Cluster) -> Json:
+    """Somebody lets the pods read a ConfigMap; as it is then."""
+    made = await cluster.admin.create(config_maps(cluster.namespace), config_map(HELD[GOOD], CONFIG))
+    container = {"name": objects.CONTAINER, "envFrom": [{"configMapRef": {"name": CONFIG}}]}
+    await roll_out(cluster, {"spec": {"containers": [container]}})
+    return made
+
+
+async def edit_config(cluster: Cluster) -> None:
+    """Somebody edits it in place and replaces the pods."""
+    body = {"data": {**dict.fromkeys(HELD[GOOD]), **HELD[BAD]}}
+    await cluster.admin.patch(f"{config_maps(cluster.namespace)}/{CONFIG}", body, MERGE_PATCH)
+    await roll_out(cluster, {"metadata": {"annotations": {"restarted": "yes"}}})
+
+
+async def roll_out(cluster: Cluster, template: Json) -> None:
+    path = f"/apis/apps/v1/namespaces/{cluster.namespace}/deployments/{objects.DEPLOYMENT}"
+    await cluster.admin.patch(path, {"spec": {"template": template}}, STRATEGIC_PATCH)
 
 
 async def healthy(target: str, url: str) -> Reading:  # noqa: ARG001 - the protocol's shape

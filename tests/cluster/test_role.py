@@ -159,7 +159,7 @@ async def missing(guard: KubernetesCluster, cluster: Cluster) -> list[str]:
         *await missing_permissions(guard, targets(cluster)),
         *await missing_for_owners(guard, owners),
         *await missing_for_journal(guard, cluster.namespace),
-        *await missing_for_configuration(guard, [ConfigObject(ConfigKind.CONFIG_MAP, cluster.namespace, "web")]),
+        *await missing_for_configuration(guard, [ConfigObject(ConfigKind.CONFIG_MAP, cluster.namespace, "web")], ()),
     ]
 
 

@@ -135,6 +135,8 @@ def test_what_check_refuses_for_its_structure_is_marked(tmp_path: Path, text: st
         "notify: {events: false, webhooks: [{name: a, url: {file: /x}, timeout: 250ms}, {name: b, url: 'http://x/'}]}",
         "web: {listen: '[::]:9997'}",
         "web: {listen: null}",
+        "config: {secrets: restore}",
+        "config: {secrets: {mode: restore, namespace: vault}}",
     ],
 )
 def test_what_check_accepts_is_not_marked(tmp_path: Path, text: str) -> None:

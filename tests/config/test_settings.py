@@ -12,7 +12,7 @@ from logcaster_guard.config.settings import Settings, default_settings, read_set
 from logcaster_guard.config.yaml import load_yaml
 from logcaster_guard.domain import ownership
 from logcaster_guard.domain.promql import render
-from logcaster_guard.domain.rules import ConfigPolicy, Policy
+from logcaster_guard.domain.rules import ConfigPolicy, Policy, SecretsMode, SecretsPolicy
 from logcaster_guard.domain.signals import BUILT_IN_UNITS, Aggregate, Gauge, Signal, SourceName, Target, Unit
 from logcaster_guard.fields.faults import ConfigFault
 from tests.real import presence
@@ -221,6 +221,11 @@ def test_settings_do_not_change() -> None:
         ("{authority: {lease: a}, sources: {kubernetes: {timeout: 25s}}}", 2, "a duration of 30s", "more than 34s"),
         ("notify: {webhooks: [{name: a}]}", 21, 'no "url" here', "required keys name, url"),
         ("notify: {webhooks: [{name: a, url: 'https://hooks.slack.com/x'}]}", 36, "hooks.slack.com", "{file: PATH}"),
+        ("config: {secrets: keep}", 19, 'the text "keep"', "names, restore"),
+        ("config: {secrets: {mode: keep}}", 26, 'the text "keep"', "names, restore"),
+        ("config: {secrets: 5}", 19, "the number 5", "mapping"),
+        ("config: {secrets: {namespace: vault}}", 31, "config.secrets.namespace where no Secret is kept", "restore"),
+        ("config: {secrets: {mode: restore, namespace: A_b}}", 46, 'the text "A_b"', "lower-case letters"),
         ("log: {level: INFO}", 14, 'the text "INFO"', "debug, info, warning, error"),
         ("log: {format: jsn}", 15, 'the text "jsn"', "auto, json, console"),
     ],
@@ -231,6 +236,23 @@ def test_a_fault_has_its_place_and_its_remedy(text: str, column: int, found: str
     assert found in fault.found
     assert allowed in fault.allowed
     assert "hunter2" not in str(fault)
+
+
+@pytest.mark.parametrize(
+    ("text", "policy"),
+    [
+        ("{}", SecretsPolicy()),
+        ("config: {secrets: names}", SecretsPolicy()),
+        ("config: {secrets: restore}", SecretsPolicy(SecretsMode.RESTORE)),
+        ("config: {secrets: {mode: restore}}", SecretsPolicy(SecretsMode.RESTORE)),
+        (
+            "config: {secrets: {mode: restore, namespace: vault, name: web}}",
+            SecretsPolicy(SecretsMode.RESTORE, "vault", "web"),
+        ),
+    ],
+)
+def test_secrets_are_named_unless_they_are_to_be_restored(text: str, policy: SecretsPolicy) -> None:
+    assert settings(text).policy.config.secrets == policy
 
 
 @pytest.mark.parametrize(

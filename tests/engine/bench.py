@@ -24,6 +24,7 @@ from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import START, FakeClock, settle
 from tests.fakes.cluster import NAMESPACE, FakeCluster
 from tests.fakes.journal import MemoryJournal
+from tests.fakes.saved_secrets import MemorySavedSecrets
 from tests.fakes.services import view_of
 from tests.fakes.source import FakeSource
 from tests.fakes.watches import FakeWatches
@@ -101,6 +102,7 @@ class Bench:
         self.view: ClusterView | None = None
         self.more: dict[SourceName, tuple[Source, Signal]] = {}
         self.blobs = MemoryBlobs()
+        self.saved_secrets: MemorySavedSecrets | None = None
         self.prometheus = FakeSource(SourceName.PROMETHEUS, self.clock, past=past)
         self.http = FakeSource(SourceName.HTTP, self.clock, past=False)
         self.errors: dict[str, float | None] = {"v1": 0.0, "v2": 0.3, "v3": 0.3}
@@ -144,6 +146,7 @@ class Bench:
                 rights=self._rights,
                 watches=self.watches,
                 listings=self.cluster,
+                saved_secrets=self.saved_secrets,
             ),
             authority=self.authority,
             own_pod=self._own_pod,

@@ -10,13 +10,17 @@ from logcaster_guard.domain.errors import BlobMissing, ClusterError, JournalUnav
 
 
 class MemorySavedSecrets:
-    """Implements `ports.SavedSecrets`; one that is `full` takes nothing, one that is `refused` gives no key."""
+    """Implements `ports.SavedSecrets`; one that is `full` takes nothing, one that is `refused` gives no key.
+
+    `wanted` is what was to be kept when it was told last.
+    """
 
     def __init__(self) -> None:
         self.kept: dict[str, Concealed] = {}
         self.full = False
         self.refused: ClusterError | None = None
         self._key = DigestKey(Concealed(b"0" * 32))
+        self.wanted: frozenset[str] = frozenset()
 
     def lose_key(self, other: bytes = b"1" * 32) -> None:
         """The next guard finds no key, and makes another."""
@@ -41,6 +45,7 @@ class MemorySavedSecrets:
         return self.kept[place]
 
     async def keep_only(self, places: Collection[str], *, older_than: float) -> int:
+        self.wanted = frozenset(places)
         found = [place for place in self.kept if place not in places] if older_than <= 0 else []
         for place in found:
             del self.kept[place]

@@ -19,7 +19,7 @@ from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import ConfigPolicy, Incomplete, Policy, Shared
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Plan
-from logcaster_guard.domain.workload import REVISION, Workload
+from logcaster_guard.domain.workload import HASH_LABEL, REVISION, Workload
 from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Kind
 from logcaster_guard.rollbacks import blue_green, config, config_restores, env, gradual, immediate
@@ -298,7 +298,8 @@ def with_pods(world: World, template: Json, *, deleting: bool = False) -> None:
     }
     world.cluster.add(Kind.POD, "pod", spec=template["spec"])
     pod = world.cluster.object(Kind.POD, "pod")["metadata"]
-    pod["ownerReferences"] = [{"kind": "ReplicaSet", "uid": made["uid"], "controller": True}]
+    pod["labels"] = {HASH_LABEL: "abc"}
+    pod["ownerReferences"] = [{"kind": "ReplicaSet", "name": f"{BAD.name}-abc", "uid": made["uid"], "controller": True}]
     if deleting:
         pod["deletionTimestamp"] = LONG_AGO
 
@@ -354,7 +355,13 @@ async def test_config_rollback_keeps_another_template_and_makes_a_release_that_n
     assert isinstance(plan, Plan)
     assert [type(s) for s in plan.steps] == [RestoreConfigMap, RestartPods, AwaitRollout]
     assert (plan.strategy, plan.from_template, plan.to_template) == ("config", BAD.hash, BAD.hash)
-    assert (plan.to_images, plan.to_configuration) == (BAD.images, "")
+    assert plan.to_images == BAD.images
+    # It is told from the release that is left, and refused where it is known to be bad already.
+    assert plan.destination not in {plan.origin, replace(plan.destination, configuration="c1")}
+    known_bad = config.plan(replace(facts, request=replace(request, bad=frozenset({plan.destination}))))
+    assert isinstance(known_bad, NotApplicable)
+    assert "would carry a release that is known to be bad" in told(known_bad)
+    assert isinstance(config.plan(replace(facts, request=replace(request, bad=frozenset({plan.origin})))), Plan)
     assert "and keep its template (kubectl.kubernetes.io/restartedAt)" in english().text(plan.lines[1])
     nothing = config.plan(replace(facts, configuration=ConfigFacts()))
     assert isinstance(nothing, NotApplicable)
@@ -428,6 +435,19 @@ async def test_what_may_not_be_put_back_is_not_copied_either() -> None:
     world = await World().saved()
     owned_by(**HELM)(world)
     assert "kept by Helm" in refusal(await gradually(world))
+
+
+async def test_what_pods_read_by_themselves_cannot_be_copied_for_them() -> None:
+    world = await World().saved()
+    around, request = test_gradual.AROUND, world.request(workload=BESIDE)
+    plain = replace(around, request=request, configuration=await world.facts(request, template()))
+    policy = Policy(config=ConfigPolicy(objects={request.target.name: (NAME,)}))
+    named = replace(around, request=replace(request, policy=policy), configuration=await world.facts(request))
+    for facts in (plain, named):
+        refused = gradual.plan(facts)
+        assert isinstance(refused, NotApplicable)
+        assert refused.guardrail is Guardrail.STRATEGY_UNFIT
+        assert told(refused).startswith("ConfigMap default/settings must hold what the good release read before")
 
 
 async def test_who_takes_over_puts_configuration_back_first_and_goes_where_the_other_went() -> None:

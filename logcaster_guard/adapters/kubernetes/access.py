@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from logcaster_guard.domain.rights import (
     KIND_ROLES,
     OWNER_ROLE,
     ROLE,
+    SECRETS_ROLE,
     SWITCHING_ROLE,
     Right,
 )
@@ -194,6 +195,26 @@ CONFIG_PERMISSIONS: tuple[Permission, ...] = (
 )
 """What is needed on each ConfigMap that a target's pods refer to; `deploy/components/config` grants exactly this."""
 
+SECRET_PERMISSIONS: tuple[Permission, ...] = (
+    Permission("", "secrets", ("list", "watch"), _FOLLOW, _ANY, granted_by=SECRETS_ROLE),
+)
+"""What is needed on each Secret that a target's pods refer to, where Secrets belong to a release.
+
+`deploy/components/secrets` grants exactly this, and `SAVING_PERMISSIONS`.
+"""
+
+SAVING_PERMISSIONS: tuple[Permission, ...] = (
+    Permission(
+        "",
+        "secrets",
+        ("get", "list", "create", "patch", "delete"),
+        "keep there what the Secrets of targets have held",
+        _ANY,
+        granted_by=SECRETS_ROLE,
+    ),
+)
+"""What is needed where that is kept. Its objects are called by digests, so that no Role can name them."""
+
 
 DELEGATED: tuple[Permission, ...] = (
     Permission("authentication.k8s.io", "tokenreviews", ("create",), "tell who asks for a change over HTTP"),
@@ -286,15 +307,21 @@ async def missing_for_owners(account: Rights, objects: Iterable[Reference]) -> S
     return found
 
 
-async def missing_for_configuration(account: Rights, objects: Iterable[ConfigObject]) -> Sequence[str]:
-    """As `missing_permissions`, for the ConfigMaps that pods refer to; Secrets are not read."""
+async def missing_for_configuration(
+    account: Rights, objects: Iterable[ConfigObject], kept_in: Collection[str]
+) -> Sequence[str]:  # fmt: skip
+    """As `missing_permissions`, for the ConfigMaps and Secrets that pods refer to.
+
+    `kept_in` are the namespaces where Secrets are kept: without any, Secrets are not read.
+    """
+    kinds = {ConfigKind.CONFIG_MAP: CONFIG_PERMISSIONS, ConfigKind.SECRET: SECRET_PERMISSIONS if kept_in else ()}
+    wanted = [(p, one.namespace, one.name) for one in dict.fromkeys(objects) for p in kinds[one.kind]]
+    wanted += [(permission, namespace, "") for namespace in sorted(kept_in) for permission in SAVING_PERMISSIONS]
     return [
-        permission.sentence(verb, one.namespace, one.name)
-        for one in dict.fromkeys(objects)
-        if one.kind is ConfigKind.CONFIG_MAP
-        for permission in CONFIG_PERMISSIONS
+        permission.sentence(verb, namespace, name)
+        for permission, namespace, name in wanted
         for verb in permission.verbs
-        if await account.may(verb, permission.group, permission.resource, one.namespace, one.name) is False
+        if await account.may(verb, permission.group, permission.resource, namespace, name) is False
     ]
 
 

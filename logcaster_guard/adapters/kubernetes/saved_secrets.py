@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -31,23 +31,18 @@ _KEY_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Where a guard of this `name` keeps Secrets: in the namespace of each target, or all of them in `together`.
+    """Where a guard of this `name` keeps Secrets: in their own namespaces, or all of them in `together`.
 
-    `targets` are the namespaces of the targets.
+    `namespaces` are those in which there may be some.
     """
 
     name: str
-    targets: Collection[str]
+    namespaces: Collection[str]
     together: str | None = None
 
     def namespace(self, of: str) -> str:
         """Where those of a namespace are."""
         return self.together or of
-
-    @property
-    def namespaces(self) -> Sequence[str]:
-        """Where there may be some."""
-        return sorted({self.namespace(target) for target in self.targets})
 
 
 @dataclass(slots=True)

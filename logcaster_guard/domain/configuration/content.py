@@ -128,6 +128,11 @@ def fingerprint_of(kind: ConfigKind, content: Content, key: DigestKey | None) ->
     return Fingerprint(_digests(content.data, key), _digests(content.binary, key), content.immutable, made_with)
 
 
+def made_with(found: Found) -> str:
+    """The name of the key of these digests; empty where they have none."""
+    return found.made_with if isinstance(found, Fingerprint) else ""
+
+
 def readable(reference: ConfigReference, found: Found) -> bool:
     """Whether a container can have read this: without what it needs it does not start, and its volumes stay."""
     if reference.optional or found is NoContent.UNREADABLE:

@@ -33,3 +33,9 @@ def kept_secret(place: str) -> KeptSecret | None:
 def secrets_among(places: Iterable[str]) -> frozenset[str]:
     """The places that are those of Secrets; the rest are digests of blobs."""
     return frozenset(place for place in places if kept_secret(place) is not None)
+
+
+def key_of(place: str) -> str:
+    """The name of the key that a Secret's digest was made with; empty for what is no Secret, or was absent."""
+    kept = kept_secret(place)
+    return "" if kept is None else kept.key

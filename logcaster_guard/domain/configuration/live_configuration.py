@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from logcaster_guard.domain.configuration.content import NoContent, digest
+from logcaster_guard.domain.configuration.content import NoContent, digest, made_with
 from logcaster_guard.domain.configuration.edits import Edit, EditReaders
 from logcaster_guard.domain.configuration.object_versions import Version
 from logcaster_guard.domain.configuration.references import ConfigObject, ConfigReference, objects_of
@@ -88,12 +88,12 @@ class ReadSoFar:
 class PresentConfiguration:
     """The configuration of the present release, as its record tells it; `readable` is the digest of what can be read.
 
-    `objects` are those whose contents are kept, as text.
+    `objects` are those whose contents are kept, as text, each with the key that its digest was made with.
     """
 
     configuration: str = ""
     readable: str = ""
-    objects: frozenset[str] = frozenset()
+    objects: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +155,8 @@ def _is_rollout(present: PresentConfiguration, found: Known, now: ReadSoFar, rea
         return any(edit in now.amid for edit in now.read)
     if read:
         return True
-    # Otherwise checksums alone have changed, or what is followed.
-    followed = {str(one) for one, v in found.contents.items() if v.found is not NoContent.UNREADABLE}
+    # Otherwise checksums alone have changed, or what is followed, or the key of a Secret's digest was lost.
+    followed = {(str(o), made_with(v.found)) for o, v in found.contents.items() if v.found is not NoContent.UNREADABLE}
     return found.digest != present.readable and present.objects == followed
 
 

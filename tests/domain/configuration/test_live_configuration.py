@@ -53,7 +53,9 @@ class Watching:
             self.told.append((self.value_of(change.known), change.rollout))
             self.firsts.append(change.first)
             known = change.known
-            self.present = PresentConfiguration(known.configuration, known.digest, frozenset(map(str, known.contents)))
+            self.present = PresentConfiguration(
+                known.configuration, known.digest, frozenset((str(one), "") for one in known.contents)
+            )
 
     def rolled_out(self) -> None:
         """Another template becomes the live one, which refers to the same."""
@@ -233,7 +235,7 @@ def test_a_configuration_that_is_told_was_read_and_what_all_have_read_is_told(
 
 HELD = held("1", 10)
 ONE = Known("one", (), {APP: HELD.latest})
-STOOD = PresentConfiguration("zero", "zero", frozenset({str(APP)}))
+STOOD = PresentConfiguration("zero", "zero", frozenset({(str(APP), "")}))
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
-from logcaster_guard.domain.configuration.content import NoContent, changed_keys
-from logcaster_guard.domain.configuration.manifests import found_in, manifest_bytes
+from logcaster_guard.domain.configuration.content import Concealed, DigestKey, NoContent, changed_keys
+from logcaster_guard.domain.configuration.manifests import found_in, manifest_of
 from logcaster_guard.domain.configuration.object_versions import first_seen
 from logcaster_guard.domain.configuration.pod_starts import PodsSeen
+from logcaster_guard.domain.configuration.references import ConfigKind
 from logcaster_guard.domain.configuration.remembered import (
     MOST,
     Remembered,
@@ -18,7 +20,7 @@ from logcaster_guard.domain.configuration.remembered import (
     remembered_object,
 )
 from logcaster_guard.domain.configuration.spans import Look
-from tests.domain.configuration.build import APP, config_map, edited, found, held, pod
+from tests.domain.configuration.build import APP, KEY, config_map, edited, found, held, pod, secret
 
 AT = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
@@ -79,12 +81,16 @@ def test_a_blob_that_holds_something_else_is_named_as_that(content: bytes) -> No
         Remembered.from_bytes(content)
 
 
-def test_a_manifest_tells_what_the_object_held() -> None:
-    raw = config_map({"k": "1"}, resourceVersion="7")
-    assert found_in(manifest_bytes(raw)) == found(raw)
-    assert json.loads(manifest_bytes(raw))["metadata"]["resourceVersion"] == "7"
-    with pytest.raises(ValueError, match="ConfigMap"):
-        found_in(b'{"kind": "Secret"}')
+@pytest.mark.parametrize(
+    ("raw", "key"), [(config_map({"k": "1"}, resourceVersion="7"), None), (secret({"k": "1"}), KEY)]
+)
+def test_a_manifest_tells_what_the_object_held(raw: dict[str, Any], key: DigestKey | None) -> None:
+    kind = ConfigKind(raw["kind"])
+    manifest = manifest_of(kind, {field: value for field, value in raw.items() if field != "kind"})
+    assert found_in(kind, manifest, key) == found(raw)
+    assert json.loads(manifest.reveal())["metadata"] == raw["metadata"]
+    with pytest.raises(ValueError, match=kind):
+        found_in(kind, Concealed(b'{"kind": "Service"}'), key)
 
 
 def test_an_edit_is_told_by_the_names_of_the_keys_that_it_changed() -> None:

@@ -1,0 +1,205 @@
+"""A gradual rollback that brings a ConfigMap back: what every pod has read, and what is left of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from logcaster_guard.domain import capacity, runs
+from logcaster_guard.domain.configuration.copies import COPY_LABEL
+from logcaster_guard.domain.events import RunOpened
+from logcaster_guard.domain.field_owners import MANAGER, entries_of
+from logcaster_guard.domain.ledger import Record
+from logcaster_guard.domain.rules import Action, GradualPolicy
+from logcaster_guard.domain.steps import Plan
+from logcaster_guard.domain.workload import Workload
+from logcaster_guard.messages.texts import english
+from logcaster_guard.ports import Cluster as ClusterPort
+from logcaster_guard.ports import Json as RawObject
+from logcaster_guard.sandbox import objects
+from logcaster_guard.sandbox.configuration import data_digest
+from logcaster_guard.steps.judge_helper import JudgeHelper
+from tests.cluster.case import BAD, CONFIG, GOOD, HELD, RULE, Case, config_maps, image_of
+from tests.cluster.conversation import Conversation, answered
+from tests.cluster.harness import Cluster
+from tests.cluster.roles import CONFIG_ROLE, COPIES_ROLE
+from tests.cluster.scene import Scene
+from tests.cluster.test_apply_contract import MAPS, config_map
+from tests.cluster.test_gradual import POLICY, Shift, shifting
+from tests.real.waiting import until
+
+Json = dict[str, Any]
+CASE = Case(Action.GRADUAL, config=True)
+CI = "ci"
+pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("brief")]
+VERBS = ("create", "get", "delete")
+COPIED = data_digest({"data": HELD[GOOD]})
+
+
+class Applied(Scene):
+    """A scene in which a pipeline applies the ConfigMap, with a label by which another tool knows its objects."""
+
+    async def hold(self, data: Json) -> None:
+        async with Conversation(self.cluster) as people:
+            body = config_map(data, CONFIG, labels={"argocd.argoproj.io/instance": "web"})
+            answered(await people.apply(MAPS, body, CI))
+
+    async def _read_config(self) -> Json:
+        await super()._read_config()
+        path = f"{config_maps(self.cluster.namespace)}/{CONFIG}"
+        await self.cluster.admin.delete(path)
+        await self.hold(HELD[GOOD])
+        return await self.cluster.admin.get(path)
+
+
+async def test_every_good_pod_starts_on_what_was_saved_and_nothing_of_the_copies_is_left(
+    cluster: Cluster, api: ClusterPort, rights: Sequence[RawObject]
+) -> None:
+    async with Applied.set_up(cluster, api, rights, None, case=CASE) as scene:
+        await scene.life(None)
+        facts = await scene.facts()
+        assert [run.closed.outcome for run in facts.runs if run.closed] == [runs.RECOVERED]
+        assert [run.opened.plan.strategy for run in facts.runs] == ["gradual"]
+        assert (facts.image, facts.held) == (objects.image(GOOD), HELD[GOOD])
+        assert (facts.copies, facts.mixed) == ([], [])
+        # The helper's pods did read, under another name, and before the shared name held that again.
+        helper = capacity.helper_name(objects.DEPLOYMENT)
+        reads = [r for r in scene.world.node.configuration.reads if r.pod.startswith(f"{helper}-")]
+        assert {(seen.digest, seen.source.name == CONFIG) for r in reads for seen in r.seen} == {(COPIED, False)}
+        mine = [r for r in await scene.cluster.audit() if r.user.endswith("guard") and r.resource == MAPS]
+        written = [(r.verb, r.name == CONFIG, r.code) for r in mine]
+        assert written == [("create", False, 201), ("patch", True, 200), ("delete", False, 200)]
+        made = mine[0].body
+        assert made is not None
+        assert made["immutable"] is True
+        assert "ownerReferences" not in made["metadata"]
+        assert not any("argocd" in key for key in (*made["metadata"]["labels"], *made["metadata"]["annotations"]))
+        async with Conversation(scene.cluster) as people:
+            assert MANAGER not in {e["manager"] for e in entries_of(await people.get(MAPS, CONFIG))}
+            third = answered(await people.apply(MAPS, config_map({"LEVEL": "warn"}, CONFIG), CI))
+            assert third["data"] == {"LEVEL": "warn"}
+
+
+@pytest.mark.parametrize("edited", ["with", "in place"])
+async def test_whatever_was_edited_no_pod_starts_on_it_once_the_run_has_begun(cluster: Cluster, edited: str) -> None:
+    async with shifting(cluster, 3, borrowed=False, edited=edited) as shift:
+        reads = shift.world.node.configuration.reads
+        before = len(reads)
+        run = await shift.ended()
+        assert run.closed is not None
+        assert (run.closed.outcome, dict(run.compensations)) == (runs.RECOVERED, {}), run.closed.reason
+        assert {seen.digest for read in reads[before:] for seen in read.seen} == {COPIED}
+        # As many again as production has, after the helper's.
+        assert len(reads) - before == 6
+        assert shift.lowest >= 3
+
+
+async def test_a_quicker_run_puts_the_configuration_back_before_its_first_pod(cluster: Cluster) -> None:
+    slow = replace(POLICY, gradual=GradualPolicy(steps=(0.5, 1.0), wait=60.0, window=60.0))
+    async with shifting(cluster, 2, borrowed=False, policy=slow, edited="with") as shift:
+        judge = next(i for i, step in enumerate(shift.plan.steps) if isinstance(step, JudgeHelper))
+        await until(lambda: _reached(shift, judge), 60.0)
+        before, reads = shift.state.run(shift.run), shift.world.node.configuration.reads
+
+        async def quicker() -> RunOpened:
+            workload = Workload(await shift.world.deployment())
+            record = Record("another", "1", "another", (), 0, 0)
+            plan = await shift.planner.take_over(before, workload, [record], rule=RULE)
+            assert isinstance(plan, Plan)
+            return RunOpened(
+                datetime.now(UTC), "run-2", before.opened.target, RULE.name, "urgent", plan, parent=before.id
+            )
+
+        start = len(reads)
+        assert await shift.executor.take_over(before, quicker)
+        shift.run = "run-2"
+        run = await shift.ended()
+        assert run.closed is not None
+        assert (run.closed.outcome, dict(run.compensations)) == (runs.RECOVERED, {}), run.closed.reason
+        assert {seen.digest for read in reads[start:] for seen in read.seen} == {COPIED}
+        assert await copies(cluster) == []
+
+
+@pytest.mark.parametrize("made_again", [False, True])
+async def test_a_copy_that_somebody_takes_away_ends_the_run_and_is_not_held_against_the_release(
+    cluster: Cluster, made_again: bool
+) -> None:
+    steps = GradualPolicy(steps=(0.5, 1.0), wait=1.0, window=1.0, hold=5.0)
+    async with shifting(cluster, 2, borrowed=False, policy=replace(POLICY, gradual=steps), edited="with") as shift:
+        judge = next(i for i, step in enumerate(shift.plan.steps) if isinstance(step, JudgeHelper))
+        await until(lambda: _reached(shift, judge), 60.0)
+        [copy] = await copies(cluster)
+        path = config_maps(cluster.namespace)
+        await cluster.admin.delete(f"{path}/{copy['metadata']['name']}")
+        if made_again:
+            labels = copy["metadata"]["labels"]
+            body = config_map({"LEVEL": "theirs"}, copy["metadata"]["name"], labels=labels)
+            await cluster.admin.create(path, body)
+        run = await shift.ended()
+        assert run.closed is not None
+        assert (run.closed.outcome, dict(run.compensations)) == (runs.ABANDONED, {})
+        said = english().text(run.closed.reason)
+        assert ("is none of the guard's" if made_again else "Somebody deleted ConfigMap") in said
+        [production] = await shift.deployments()
+        assert (image_of(production), production["spec"]["replicas"]) == (objects.image(BAD), 2)
+        # Theirs stays.
+        assert [c["data"] for c in await copies(cluster)] == ([{"LEVEL": "theirs"}] if made_again else [])
+        assert shift.lowest >= 2
+
+
+async def copies(cluster: Cluster) -> list[Json]:
+    found = await cluster.admin.list(config_maps(cluster.namespace))
+    return [c for c in found if COPY_LABEL in (c["metadata"].get("labels") or {})]
+
+
+async def _reached(shift: Shift, step: int) -> bool:
+    return shift.state.run(shift.run).step >= step
+
+
+class Without:
+    """`Rights` by hand, for the embedded API server, which asks for none: no `verb` on what cannot be named."""
+
+    def __init__(self, verb: str) -> None:
+        self._verb = verb
+
+    async def may(self, verb: str, group: str, resource: str, namespace: str, name: str = "") -> bool | None:
+        del group, namespace
+        return (verb, resource, name) != (self._verb, MAPS, "")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_without_a_right_to_copies_it_goes_back_at_once_and_mixes_nothing_either(
+    cluster: Cluster, api: ClusterPort, rights: Sequence[RawObject], verb: str
+) -> None:
+    async with Scene.set_up(cluster, api, rights, None, case=CASE) as scene:
+        if cluster.kind == "sandbox":
+            scene.account = Without(verb)
+        else:
+            scene.account = api  # type: ignore[assignment] # the adapter tells its rights as well
+            await scene.cluster.regrant("guard", [*rights, *without_verb(verb)])
+            await until(lambda: _lacks(scene, verb))
+        await scene.life(None)
+        facts = await scene.facts()
+        async with scene.stores.journal() as journal:
+            plans = [e.event.plan for e in await journal.read_all() if isinstance(e.event, RunOpened)]
+        assert [plan.strategy for plan in plans] == ["immediate"]
+        assert (facts.image, facts.held, facts.copies, facts.mixed) == (objects.image(GOOD), HELD[GOOD], [], [])
+        mine = [r for r in await scene.cluster.audit() if r.user.endswith("guard")]
+        assert [r for r in mine if r.code == 403 and r.verb not in {"list", "watch"}] == []
+
+
+def without_verb(verb: str) -> list[RawObject]:
+    """The Roles of configuration, less one verb on copies."""
+    copies = [{**rule, "verbs": [v for v in rule["verbs"] if v != verb]} for rule in COPIES_ROLE]
+    return [*CONFIG_ROLE, *copies]
+
+
+async def _lacks(scene: Scene, verb: str) -> bool:
+    account, namespace = scene.account, scene.cluster.namespace
+    assert account is not None
+    others = [await account.may(v, "", MAPS, namespace) for v in VERBS if v != verb]
+    return await account.may(verb, "", MAPS, namespace) is False and all(others)
