@@ -84,7 +84,7 @@ async def test_every_good_pod_starts_on_what_was_saved_and_nothing_of_the_copies
             assert third["data"] == {"LEVEL": "warn"}
 
 
-@pytest.mark.parametrize("edited", ["with", "in place"])
+@pytest.mark.parametrize("edited", ["with", "in place", "pruned"])
 async def test_whatever_was_edited_no_pod_starts_on_it_once_the_run_has_begun(cluster: Cluster, edited: str) -> None:
     async with shifting(cluster, 3, borrowed=False, edited=edited) as shift:
         reads = shift.world.node.configuration.reads
@@ -96,6 +96,7 @@ async def test_whatever_was_edited_no_pod_starts_on_it_once_the_run_has_begun(cl
         # As many again as production has, after the helper's.
         assert len(reads) - before == 6
         assert shift.lowest >= 3
+        assert (await cluster.admin.get(f"{config_maps(cluster.namespace)}/{CONFIG}"))["data"] == HELD[GOOD]
 
 
 async def test_a_quicker_run_puts_the_configuration_back_before_its_first_pod(cluster: Cluster) -> None:
