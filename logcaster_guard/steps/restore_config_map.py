@@ -102,6 +102,19 @@ class RestoreConfigMapHandler:
                 return
             live = await self._write(step, run, write)
 
+    async def edited_since(self, step: RestoreConfigMap, run: Run) -> Message | None:
+        """What somebody else has made of it since it held what was saved; None if nothing. Raises `ClusterError`."""
+        try:
+            saved, live = await self._saved(step), await self._live(step, run)
+        except BlobMissing:
+            return None
+        name = f"{Kind.CONFIG_MAP} {run.opened.plan.namespace}/{step.name}"
+        if live is None:
+            return WorkloadDeleted(name)
+        keys = tuple(change.key for change in restoring.changes(live, saved))
+        who = written_by(live, *((DATA, key) for key in keys), since=run.opened.at)
+        return ConfigMapEdited(name, keys[:_SHOWN], who) if keys else None
+
     async def _write(self, step: RestoreConfigMap, run: Run, write: Write) -> Json:
         namespace = run.opened.plan.namespace
         if isinstance(write, Apply):
@@ -137,6 +150,17 @@ class RestoreConfigMapHandler:
     async def _saved(self, step: RestoreConfigMap) -> Json:
         saved: Json = json.loads(await self._blobs.get(step.manifest))
         return saved
+
+
+async def edited_since(cluster: Cluster, blobs: Blobs, run: Run) -> Message | None:
+    """What somebody else has made of a ConfigMap that the run has put back; None if nothing. Raises `ClusterError`."""
+    handler = RestoreConfigMapHandler(cluster, blobs)
+    for step in run.done:
+        if isinstance(step, RestoreConfigMap):
+            theirs = await handler.edited_since(step, run)
+            if theirs is not None:
+                return theirs
+    return None
 
 
 def _judged(step: RestoreConfigMap, run: Run, live: Json | None, saved: Json) -> Observation:

@@ -34,6 +34,7 @@ from logcaster_guard.steps.observe import (
     destination,
     looked_at,
 )
+from logcaster_guard.steps.restore_config_map import edited_since
 from logcaster_guard.steps.step_services import StepKind
 
 
@@ -100,17 +101,20 @@ class TemplateHandler:
     async def observe(self, step: TemplateWrite, run: Run) -> Observation:
         """Done when the Deployment carries the good release, whoever wrote it.
 
-        Where its pods are to be replaced although they carry it already, it is told by the annotations as well.
+        Where its pods are to be replaced although they carry it already, it is told by the annotations as well. What
+        was put back for its pods must still be there as long as it is not written.
         """
         plan, saved = run.opened.plan, None
-        if step.restart or plan.from_template == plan.to_template:
-            try:
+        try:
+            if step.restart or plan.from_template == plan.to_template:
                 saved = Release.from_bytes(await self._blobs.get(step.release))
-            except BlobMissing as error:
-                return Failed(FAILED, SavedUnreadable(error.reason))
-            except ClusterError as error:
-                return Unclear(error.reason, error.retry_after)
-        return await looked_at(self._cluster, run, lambda w: self._judged(w, step, run, saved))
+            seen = await looked_at(self._cluster, run, lambda w: self._judged(w, step, run, saved))
+            theirs = await edited_since(self._cluster, self._blobs, run) if isinstance(seen, Before) else None
+        except BlobMissing as error:
+            return Failed(FAILED, SavedUnreadable(error.reason))
+        except ClusterError as error:
+            return Unclear(error.reason, error.retry_after)
+        return seen if theirs is None else ExternalChange(theirs)
 
     def _judged(self, workload: Workload, step: TemplateWrite, run: Run, saved: Release | None) -> Observation:
         if workload.hash == destination(run):
@@ -132,6 +136,8 @@ class TemplateHandler:
         # The write is bound to this very look, so that what is seen here is what is changed.
         carries = workload.hash == plan.from_template or (step.restart and workload.hash == plan.to_template)
         if not carries or external_workload_change(run, workload) is not None:
+            return
+        if await edited_since(self._cluster, self._blobs, run) is not None:
             return
         release = _written(step, run, saved, workload)
         manager = workload.server_side_manager()

@@ -131,12 +131,12 @@ class Case:
     def serves_as(self, deployment: Json, held: Json | None = None) -> str:
         """The image that a Deployment serves like: its own, or the good one where the bad one has its variable back.
 
-        `held` is what the ConfigMap holds, where pods read one.
+        Or where the ConfigMap, which holds `held`, no longer holds what the bad one fails by.
         """
         image = image_of(deployment)
         env = {e["name"]: e.get("value") for e in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
         restored = self.changes_variables and image == objects.image(BAD) and env.get(LIMIT) != "1"
-        restored = restored or (self.keeps_template and held == HELD[GOOD])
+        restored = restored or (self.keeps_template and held != HELD[BAD])
         return objects.image(GOOD) if restored else image
 
     @property

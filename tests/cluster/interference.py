@@ -32,9 +32,21 @@ from logcaster_guard.steps.ask_people import AskPeople
 from logcaster_guard.steps.judge_environment import JudgeEnvironment
 from logcaster_guard.steps.judge_helper import JudgeHelper
 from logcaster_guard.steps.pin_autoscaler import PinAutoscaler
+from logcaster_guard.steps.restore_template import TemplateWrite
 from logcaster_guard.steps.switch_service import SwitchService
 from tests.cluster import environments
-from tests.cluster.case import BAD, GOOD, REPLICAS, WITHIN, Case, ImageSource, image_of
+from tests.cluster.case import (
+    BAD,
+    CONFIG,
+    GOOD,
+    HELD,
+    REPLICAS,
+    WITHIN,
+    Case,
+    ImageSource,
+    config_maps,
+    image_of,
+)
 from tests.cluster.crashes import Point, Tape
 from tests.cluster.ending import refusal_told, told
 from tests.cluster.environments import BLUE, GREEN
@@ -47,7 +59,10 @@ THEIRS = 5
 """Pods that somebody asks for; no step of the guard's does."""
 BOUNDS = (4, 8)
 NOTE = "example.com/note"
-OWNED = frozenset({"scales", "edits an env var of", "pauses", "rolls out v3 on", "edits the selector of", "edits"})
+EDITED = {"LEVEL": "theirs"}
+OWNED = frozenset(
+    {"edits what is in", "scales", "edits an env var of", "pauses", "rolls out v3 on", "edits the selector of", "edits"}
+)
 """What leaves a field manager; a deletion leaves none."""
 QUIET = 8
 """Reads of the source after which whoever would do something more has had every occasion."""
@@ -63,6 +78,7 @@ class On(StrEnum):
     OTHER = "the other environment"
     SERVICE = "the Service"
     AUTOSCALER = "the autoscaler"
+    CONFIG = "the ConfigMap"
 
 
 @dataclass(frozen=True)
@@ -71,6 +87,7 @@ class Remains:
 
     deployments: Mapping[str, Workload]
     selector: Mapping[str, str]
+    config: Json | None
     bounds: tuple[int, int] | None
     runs: Sequence[Run]
     entries: Sequence[Entry]
@@ -98,6 +115,8 @@ class Act:
                 return Kind.SERVICE, objects.ACTIVE_SERVICE if case.switches else objects.SERVICE
             case On.AUTOSCALER:
                 return Kind.AUTOSCALER, objects.DEPLOYMENT
+            case On.CONFIG:
+                return Kind.CONFIG_MAP, CONFIG
             case _:
                 names = {On.PRODUCTION: objects.DEPLOYMENT, On.LIVE: GREEN, On.OTHER: BLUE}
                 return Kind.DEPLOYMENT, names[self.on]
@@ -172,6 +191,25 @@ async def _rebound(scene: Scene, name: str) -> str:
     return ""
 
 
+async def _edit_config(scene: Scene, name: str) -> str:
+    path = f"{config_maps(scene.cluster.namespace)}/{name}"
+    await scene.cluster.admin.patch(path, {"data": EDITED}, MERGE_PATCH)
+    return ""
+
+
+async def _recreate_config(scene: Scene, name: str) -> str:
+    """Delete it, and create it with what it held for the bad release."""
+    path = config_maps(scene.cluster.namespace)
+    await scene.cluster.admin.delete(f"{path}/{name}")
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {**HELD[BAD], **EDITED}}
+    return str((await scene.cluster.admin.create(path, body))["metadata"]["uid"])
+
+
+async def _delete_config(scene: Scene, name: str) -> str:
+    await scene.cluster.admin.delete(f"{config_maps(scene.cluster.namespace)}/{name}")
+    return ""
+
+
 TO_A_WORKLOAD: Sequence[tuple[str, Callable[[Scene, str], Awaitable[str]]]] = (
     ("scales", _scale),
     ("edits an env var of", _edit),
@@ -183,10 +221,19 @@ TO_A_WORKLOAD: Sequence[tuple[str, Callable[[Scene, str], Awaitable[str]]]] = (
 )
 
 
+TO_A_CONFIG_MAP: Sequence[tuple[str, Callable[[Scene, str], Awaitable[str]]]] = (
+    ("edits what is in", _edit_config),
+    ("re-creates", _recreate_config),
+    ("deletes", _delete_config),
+)
+
+
 def acts(case: Case) -> list[Act]:
     """Everything that somebody may do to this case's target; to both environments where two take turns."""
     places = (On.LIVE, On.OTHER) if case.switches else (On.PRODUCTION,)
     found = [Act(words, on, do) for on in places for words, do in TO_A_WORKLOAD]
+    if case.reads_config:
+        found += [Act(words, On.CONFIG, do) for words, do in TO_A_CONFIG_MAP]
     return [*found, Act("edits the selector of", On.SERVICE, _reselect), Act("edits", On.AUTOSCALER, _rebound)]
 
 
@@ -268,6 +315,7 @@ class DisturbedScene(Scene):
         found, known, queued, settled = told(entries)
         services = {s["metadata"]["name"]: s for s in await admin.list(f"/api/v1/namespaces/{namespace}/services")}
         service = services[objects.ACTIVE_SERVICE if self.case.switches else objects.SERVICE]
+        maps = {c["metadata"]["name"]: c for c in await admin.list(config_maps(namespace))}
         bounds = [(a["spec"]["minReplicas"], a["spec"]["maxReplicas"]) for a in await admin.list(self.autoscalers)]
         events = await admin.list(f"/api/v1/namespaces/{namespace}/events")
         mine = [e for e in events if (e.get("source") or {}).get("component") == COMPONENT]
@@ -275,6 +323,7 @@ class DisturbedScene(Scene):
         return Remains(
             deployments={d["metadata"]["name"]: Workload(d) for d in present},
             selector=service["spec"]["selector"],
+            config=maps.get(CONFIG),
             bounds=bounds[0] if bounds else None,
             runs=sorted(found, key=lambda r: r.opened.at),
             entries=entries,
@@ -302,7 +351,11 @@ def judged(cell: Disturbance, case: Case, minimum: int | None, tape: Disturbed, 
         refused = {n.rpartition("/")[2] for n in left.notices if n.startswith("refused/")}
         ends = [f"no run ({', '.join(sorted(refused)) or 'nothing fired'})"]
         live = _live(case, left)
-        if live is not None and case.serves_as(live.raw) == objects.image(BAD) and not refusal_told(left.entries):
+        if (
+            live is not None
+            and case.serves_as(live.raw, (left.config or {}).get("data")) == objects.image(BAD)
+            and not refusal_told(left.entries)
+        ):
             faults.append("nothing was rolled back, and nobody was told why")
     return ", then ".join(ends), faults
 
@@ -323,6 +376,9 @@ def _end(cell: Disturbance, case: Case, tape: Disturbed, run: Run) -> tuple[str,
     else:
         must, may = _interferes(cell, case, tape, run)
         wanted = {runs.ABANDONED} if must else {undisturbed, runs.ABANDONED} if may else {undisturbed}
+    if undisturbed in wanted and cell.act.on is On.CONFIG and cell.act.words in {"deletes", "re-creates"}:
+        # No pod starts without it.
+        wanted |= {runs.DESTINATION_BAD, runs.PUT_BACK}
     if end not in wanted:
         faults.append(f"{end} where {' or '.join(sorted(wanted))} was due: {english().text(run.closed.reason)}")
     asked = isinstance(run.present, AskPeople)
@@ -356,6 +412,10 @@ def _until(act: Act, run: Run) -> datetime:
     """When the act no longer concerned the run: once its last step is done it only gives back what it borrowed."""
     plan, latest = run.opened.plan, datetime.max.replace(tzinfo=UTC)
     ended = run.done_at.get(len(plan.steps) - 1, run.ending.at if run.ending is not None else latest)
+    if act.on is On.CONFIG:
+        # What they make of it once the pods are being replaced is theirs, and no matter of the run's.
+        written = next((i for i, s in enumerate(plan.steps) if isinstance(s, TemplateWrite)), -1)
+        return run.done_at.get(written, ended)
     if act.on is On.LIVE:
         switch = next((i for i, s in enumerate(plan.steps) if isinstance(s, SwitchService)), -1)
         return run.done_at.get(switch, ended)
@@ -388,6 +448,8 @@ def _theirs(cell: Disturbance, case: Case, tape: Disturbed, left: Remains) -> li
         return []
     if kind is Kind.SERVICE:
         return [] if left.selector.get("track") == "canary" else [f"their selector is gone: {dict(left.selector)}"]
+    if kind is Kind.CONFIG_MAP:
+        return [] if later or _config_stands(act, tape, left) else [f"their ConfigMap is gone: {left.config}"]
     if kind is Kind.AUTOSCALER:
         return [] if left.bounds == BOUNDS else [f"their bounds are gone: {left.bounds}"]
     found = left.deployments.get(name)
@@ -406,6 +468,12 @@ def _theirs(cell: Disturbance, case: Case, tape: Disturbed, left: Remains) -> li
         "rolls out v3 on": image_of(found.raw) == objects.image("3.0"),
     }
     return [] if stands.get(act.words, True) else [f"theirs does not stand: {image_of(found.raw)}, env {env}"]
+
+
+def _config_stands(act: Act, tape: Disturbed, left: Remains) -> bool:
+    if act.words == "deletes" or left.config is None:
+        return act.words == "deletes" and left.config is None
+    return bool(left.config["data"]["LEVEL"] == EDITED["LEVEL"] and tape.theirs in {"", left.config["metadata"]["uid"]})
 
 
 def _later(tape: Disturbed, left: Remains) -> bool:
