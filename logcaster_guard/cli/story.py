@@ -87,6 +87,7 @@ STEPS: Mapping[str, str] = {
     "raise_autoscaler_minimum": "the autoscaler may not shrink the target",
     "pin_autoscaler": "the autoscaler keeps production at its next size",
     "restore_config_map": "the ConfigMap holds what the good release read",
+    "restore_secret": "the Secret holds what the good release read",
     "restore_template": "the good pod template is written",
     "restore_variables": "the good environment variables are written",
     "restart_pods": "the pods are being replaced",

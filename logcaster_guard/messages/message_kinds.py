@@ -458,6 +458,8 @@ MESSAGES: tuple[type[Message], ...] = (
     configuration.ConfigShared,
     configuration.ConfigUsersUnknown,
     configuration.ConfigImmutable,
+    configuration.ConfigTypeDiffers,
+    configuration.ConfigStringData,
     configuration.ConfigWasAbsent,
     configuration.ConfigDiffers,
     configuration.ConfigNothingDiffers,
