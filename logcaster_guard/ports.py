@@ -14,7 +14,7 @@ from logcaster_guard.domain.events import Event
 from logcaster_guard.domain.leadership import Record
 from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.notices import Delivery, Notice
-from logcaster_guard.domain.ownership import Roster
+from logcaster_guard.domain.ownership import PodGroup, Roster
 from logcaster_guard.domain.signals import History, NoData, Reading, Signal, SourceError, SourceName, Target
 from logcaster_guard.messages.record_faults import FlawFound
 from logcaster_guard.messages.texts import english
@@ -72,13 +72,8 @@ class Source(Protocol):
 class Divisible(Protocol):
     """A `Source` that can read a signal of some of a target's pods alone."""
 
-    async def portion(
-        self, target: Target, signal: Signal, releases: frozenset[str], start: float, end: float
-    ) -> Reading:  # fmt: skip
-        """What `signal` would have shown at monotonic `end`, looking back to `start`, of the pods of these releases.
-
-        `releases` are hashes of templates, as the ledger knows them.
-        """
+    async def portion(self, target: Target, signal: Signal, group: PodGroup, start: float, end: float) -> Reading:
+        """What `signal` would have shown at monotonic `end`, looking back to `start`, of these pods."""
 
 
 @runtime_checkable

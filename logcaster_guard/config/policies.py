@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandle
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from logcaster_guard.domain.rules import Action, Incomplete, SecretsMode, Shared
+from logcaster_guard.domain.rules import Action, EditAttribution, Incomplete, SecretsMode, Shared
 from logcaster_guard.fields.durations import two_values, value_of
 from logcaster_guard.fields.faults import Refused, quoted
 from logcaster_guard.fields.section import Duration, Label, Name, Rate, Section, Share, Sized, Subdomain, WholeNumber
@@ -142,6 +142,13 @@ class ConfigSection(Section):
     )
     volatile: WholeNumber = Field(
         default=3, description="a ConfigMap that changes more often than this in a day is not followed"
+    )
+    attribution: Annotated[EditAttribution, Strict(False)] = Field(
+        default=EditAttribution.ALERT,
+        description=(
+            "what a breach after an edit leads to where the pods that have read it cannot be told from those that have "
+            "not: `alert` or `rollback`; see [What a breach is put down to](#what-a-breach-is-put-down-to)"
+        ),
     )
     secrets: Annotated[SecretsSection, BeforeValidator(_section_of_mode), _OrItsMode()] = Field(
         default=SecretsSection(), description="what becomes of the Secrets that pods refer to; `mode` may stand here"

@@ -37,7 +37,8 @@ from logcaster_guard.domain.conditions import (
     Or,
     SignalRef,
 )
-from logcaster_guard.domain.rules import AttributionPolicy
+from logcaster_guard.domain.configuration.edits import Blame
+from logcaster_guard.domain.rules import AttributionPolicy, EditAttribution
 
 
 class Cause(StrEnum):
@@ -48,6 +49,8 @@ class Cause(StrEnum):
     UNPROVEN = "no history"
     SHARED = "shared cause"
     SEVERAL = "several suspects"
+    UNREAD = "edit that no pod has read"
+    INDISTINCT = "pods indistinct"
 
 
 class Before(StrEnum):
@@ -139,12 +142,28 @@ class Suspect:
 
 
 @dataclass(frozen=True, slots=True)
+class EditsRead:
+    """That the rollout is one of edits of these `objects`, and what a breach since then can have to do with them.
+
+    `new` are the pods that have read one of them, `old` those that have read none, `unclear` those of which that is not
+    known, by name.
+    """
+
+    objects: tuple[str, ...]
+    blame: Blame
+    new: tuple[str, ...] = ()
+    old: tuple[str, ...] = ()
+    unclear: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Attribution:
     """What a decision rests on. `beside` is the comparison with the old pods, `rival` the one with the next suspect.
 
     `suspects` are all that breach together, the first one first; `watched` counts the other targets looked at. `lag` is
     seconds from the rollout to the breach. `began_with` is the revision of an earlier release than the present one,
-    with whose rollout the breach began, empty where it was the present one's.
+    with whose rollout the breach began, empty where it was the present one's. `edits` tells of the rollout where it is
+    one of a configuration.
     """
 
     cause: Cause
@@ -155,6 +174,7 @@ class Attribution:
     watched: int = 0
     lag: float | None = None
     began_with: str = ""
+    edits: EditsRead | None = None
 
     @property
     def accuses(self) -> bool:
@@ -258,6 +278,8 @@ def attributed(
     beside: Sequence[Comparison],
     measures: Sequence[Yardstick],
     policy: AttributionPolicy,
+    edits: EditsRead | None = None,
+    indistinct: EditAttribution = EditAttribution.ALERT,
 ) -> Attribution:
     """What the breach of `me` comes from; it began after the rollout, and both instants are known.
 
@@ -265,12 +287,17 @@ def attributed(
     (a breach elsewhere right after a rollout of its own is that rollout's affair). What is explained by a release that
     is being undone tells nothing of a breach right after another rollout. Where the own old pods do not tell, a suspect
     must be the first by score and stand out from each of the others.
+
+    Where `edits` were rolled out and pods of both kinds live, or may live, those that have read them must stand out;
+    `indistinct` decides where that cannot be told.
     """
     together = [w for w in others if _together(me, w, policy)]
     ranked = sorted((_suspect(w, measures, policy) for w in (me, *together)), key=lambda s: (-s.score, s.target))
     suspects = tuple(ranked)
     own, lag = strongest(beside), _lag(me)
-    found = Attribution(Cause.ROLLOUT, past, own, suspects=suspects, watched=len(others), lag=lag)
+    found = Attribution(Cause.ROLLOUT, past, own, suspects=suspects, watched=len(others), lag=lag, edits=edits)
+    if edits is not None and edits.blame is Blame.NOT_READ:
+        return _with(found, Cause.UNREAD)
     if past.before is Before.BREACHED:
         return _with(found, Cause.OLDER)
     if past.before is Before.UNKNOWN and policy.least_history is not None:
@@ -279,6 +306,9 @@ def attributed(
         return found
     if own is not None and own.verdict is Space.ALIKE:
         return _with(found, Cause.SHARED)
+    both = edits is not None and edits.blame in {Blame.COMPARE, Blame.INDISTINCT}
+    if both and indistinct is EditAttribution.ALERT:
+        return _with(found, Cause.INDISTINCT)
     if not together:
         return found
     rivals = [strongest(_against(me, w, measures, policy)) for w in together]

@@ -117,6 +117,15 @@ class ConfigUnknown(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigWouldBeBad(Message):
+    """With what the good release read, the workload would carry a release that is known to be bad."""
+
+    workload: str
+    revision: str
+    kind: Literal["config.would_be_bad"] = "config.would_be_bad"
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigUnread(Message):
     """Nobody can tell whether an object holds what the good release read, and it stays as it is."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from logcaster_guard.domain.attribution import Attribution, Before, Cause, Comparison, Level, Past, Space
+from logcaster_guard.domain.attribution import Attribution, Before, Cause, Comparison, EditsRead, Level, Past, Space
 from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.signals import Unit
 
@@ -64,6 +64,25 @@ class Ranking(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class EditsSeen(Message):
+    """How many pods have read edits of these objects, have not, and of how many that is unclear."""
+
+    objects: tuple[str, ...]
+    new: int
+    old: int
+    unclear: int
+    kind: Literal["evidence.edits"] = "evidence.edits"
+
+
+@dataclass(frozen=True, slots=True)
+class PendingEdits(Message):
+    """No pod has read these objects as they are now, so that a breach is nothing of theirs."""
+
+    objects: tuple[str, ...]
+    kind: Literal["evidence.pending"] = "evidence.pending"
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence(Message):
     """All that an attribution rests on; see `Attribution`. `began` tells whether `lag` is known."""
 
@@ -76,6 +95,7 @@ class Evidence(Message):
     rival: Compared | None
     together: Ranking | None
     watched: int
+    edits: EditsSeen | None = None
     kind: Literal["evidence"] = "evidence"
 
 
@@ -109,7 +129,12 @@ def evidence(found: Attribution, units: Mapping[str, Unit]) -> Evidence:
         None if found.rival is None else _compared(found.rival, units),
         ranking(found) if len(found.suspects) > 1 else None,
         found.watched,
+        None if found.edits is None else _edits(found.edits),
     )
+
+
+def _edits(found: EditsRead) -> EditsSeen:
+    return EditsSeen(found.objects, len(found.new), len(found.old), len(found.unclear))
 
 
 def _past(past: Past) -> PastSeen:

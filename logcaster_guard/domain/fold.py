@@ -28,7 +28,7 @@ from logcaster_guard.domain.guard_reasons import (
     SeriesNameNoPod,
 )
 from logcaster_guard.domain.message import Message
-from logcaster_guard.domain.ownership import Roster
+from logcaster_guard.domain.ownership import PodGroup, Roster
 from logcaster_guard.domain.signals import ByPod, Gap, Measure, NoData, Value
 
 STATUS = re.compile(r"([1-5])(?:[0-9][0-9]|xx|XX)", re.ASCII)
@@ -52,14 +52,14 @@ class PodSeries:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose series count: those of the roster's pods in `namespace`, of `releases` alone unless that is None.
+    """Whose series count: those of the roster's pods in `namespace`, of `group` alone unless that is None.
 
     `whole`: where no series names a pod of the namespace, as with metrics of an ingress or a Service, all of them do.
     """
 
     namespace: str
     roster: Roster
-    releases: frozenset[str] | None = None
+    group: PodGroup | None = None
     whole: bool = False
 
 
@@ -119,8 +119,8 @@ def _chosen(by_pod: ByPod, series: Sequence[PodSeries], scope: Scope) -> Sequenc
     own = {pod for pod, release in pods.items() if release is not None}
     if not own:
         return NoData(0.0, Gap.EMPTY, OthersPodsAlone(by_pod.metric, *_some(pods)))
-    if scope.releases is not None:
-        own = {pod for pod in own if pods[pod] in scope.releases}
+    if scope.group is not None:
+        own = {pod for pod in own if scope.group.has(pod, pods[pod])}
         if not own:
             return NoData(0.0, Gap.EMPTY, NoneOfThesePods(by_pod.metric))
     return [s for s in named if s.pod in own]

@@ -25,6 +25,18 @@ UNKNOWN = ""
 
 
 @dataclass(frozen=True, slots=True)
+class PodGroup:
+    """Some pods of a workload: those of the `releases` with these template hashes, and those with these `names`."""
+
+    releases: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
+
+    def has(self, pod: str, release: str | None) -> bool:
+        """Whether a pod of this name and release is one of them."""
+        return pod in self.names or release in self.releases
+
+
+@dataclass(frozen=True, slots=True)
 class Roster:
     """The pods that a workload owns.
 

@@ -224,6 +224,13 @@ class SnapshotPolicy:
     max_age: float = 2_592_000.0
 
 
+class EditAttribution(StrEnum):
+    """What is done about a breach after an edit where pods that have read it cannot be told from others."""
+
+    ALERT = "alert"
+    ROLLBACK = "rollback"
+
+
 class Shared(StrEnum):
     """What is done with an object that other workloads read as well."""
 
@@ -262,13 +269,15 @@ class ConfigPolicy:
     """Which configuration belongs to a release.
 
     `objects` are names of ConfigMaps that the pods of a target, by its name, read by themselves. A volume follows an
-    edit within `propagation` seconds. What changes more than `volatile` times a day is no configuration. What a
-    rollback does with objects that others read, or that cannot be put back, `shared` and `incomplete` say.
+    edit within `propagation` seconds. What changes more than `volatile` times a day is no configuration. `attribution`
+    is what an edit is blamed for where the pods do not tell. What a rollback does with objects that others read, or
+    that cannot be put back, `shared` and `incomplete` say.
     """
 
     objects: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     propagation: float = 120.0
     volatile: int = 3
+    attribution: EditAttribution = EditAttribution.ALERT
     secrets: SecretsPolicy = SecretsPolicy()
     shared: Shared = Shared.REFUSE
     incomplete: Incomplete = Incomplete.REFUSE

@@ -12,15 +12,19 @@ from itertools import dropwhile
 import structlog
 
 from logcaster_guard.domain import attribution
-from logcaster_guard.domain.attribution import Attribution, Comparison, Level, Past, Witness, Yardstick
+from logcaster_guard.domain.attribution import Attribution, Comparison, EditsRead, Level, Past, Witness, Yardstick
 from logcaster_guard.domain.conditions import Verdict, judge
+from logcaster_guard.domain.configuration.edits import Blame
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.evidence import evidence
 from logcaster_guard.domain.ledger import Rollout
+from logcaster_guard.domain.ownership import PodGroup
+from logcaster_guard.domain.releases import ReleaseId
 from logcaster_guard.domain.rules import Rule
 from logcaster_guard.domain.signals import Reading, Series, Signal, Value
 from logcaster_guard.domain.workload import Workload, revisions_of
 from logcaster_guard.engine.condition_history import judged, whole
+from logcaster_guard.engine.configuration_changes import edits_read
 from logcaster_guard.engine.reader import Reader
 from logcaster_guard.engine.revisions import RevisionWatch
 from logcaster_guard.engine.sampling import read_now
@@ -32,7 +36,7 @@ from logcaster_guard.ports import Divisible, Kind
 _COUNTED = frozenset({"error_rate", "p95_latency"})
 """Signals that prove nothing on a few requests."""
 _ERRORS, _CLIENT = "error_rate", "4"
-_OLD_PODS = "the old pods"
+_OLD_PODS, _UNREAD_PODS = "the old pods", "the pods that have not read it"
 
 
 class Attributor:
@@ -62,6 +66,7 @@ class Attributor:
         self._triggers = triggers
         self._reader = reader
         self._revisions = revisions
+        self._configuration = context.configuration
         self._all_targets = all_targets
         self._pasts: dict[str, tuple[tuple[object, ...], Past, Mapping[str, float]]] = {}
         self._befores: dict[frozenset[str], tuple[float, Mapping[str, float]]] = {}
@@ -98,12 +103,20 @@ class Attributor:
             rolled=rolled,
             levels=_levels({y.signal for y in measures}, readings, before),
         )
+        edits = edits_read(self._configuration, ledger, rollout)
         beside, others = await asyncio.gather(
-            self._beside(measures, me, workload, ledger.suspected(onset)),
+            self._beside(measures, me, workload, ledger.suspected(onset), edits),
             asyncio.gather(*(o.witness(rule.signals, began, alone_for=self._alone_for(rule)) for o in self._others)),
         )
         found = attribution.attributed(
-            me, others, past=past, beside=beside, measures=measures, policy=self._policy.attribution
+            me,
+            others,
+            past=past,
+            beside=beside,
+            measures=measures,
+            policy=self._policy.attribution,
+            edits=edits,
+            indistinct=self._policy.config.attribution,
         )
         if rollout.template != ledger.present:
             found = replace(found, began_with=ledger.records[rollout.template].name)
@@ -118,6 +131,10 @@ class Attributor:
         if self._policy.min_request_rate(rule) is None or signal is None or source is None or target is None:
             return None
         return (await read_now(source, target, [signal]))[signal.name]
+
+    def pending(self) -> Sequence[str]:
+        """The objects of the configuration that no pod has read as they are now."""
+        return sorted({str(edit.object) for edit in self._configuration.pending()})
 
     async def client_errors(self, rule: Rule) -> float | None:
         """The share of requests that fail with 4xx, where the rule reads the error rate and its source can tell."""
@@ -265,23 +282,44 @@ class Attributor:
     # Old and new pods side by side
 
     async def _beside(
-        self, measures: Sequence[Yardstick], me: Witness, workload: Workload, suspected: frozenset[str]
+        self,
+        measures: Sequence[Yardstick],
+        me: Witness,
+        workload: Workload,
+        suspected: frozenset[str],
+        edits: EditsRead | None,
     ) -> Sequence[Comparison]:
         """Comparisons of the `suspected` releases' pods and older ones while there were both and the breach was on."""
         target, onset = self._live_workload.known, me.onset
-        if target is None or onset is None:
+        if target is None or onset is None or (edits is not None and edits.blame is not Blame.COMPARE):
             return []
-        end = self._revisions.whole_since if workload.rolled_out else self._clock.monotonic()
+        end = self._revisions.whole_since if workload.rolled_out and edits is None else self._clock.monotonic()
         if end is None or end - onset < self._policy.polling.interval:
             return []
+        if edits is not None:
+            groups = PodGroup(names=frozenset(edits.new)), PodGroup(names=frozenset(edits.old))
+            return await self._compared(measures, me, groups, (onset, end), against=_UNREAD_PODS)
+        templates = frozenset(ReleaseId.of_key(key).template for key in suspected)
         try:
-            old = await self._releases(workload) - suspected
+            old = await self._releases(workload) - templates
         except ClusterError as error:
             self._log.warning("workload.unread", detail=str(error))
             return []
         if not old:
             return []
-        found = await asyncio.gather(*(self._one_beside(y, me, suspected, old, (onset, end)) for y in measures))
+        groups = PodGroup(templates), PodGroup(old)
+        return await self._compared(measures, me, groups, (onset, end), against=_OLD_PODS)
+
+    async def _compared(
+        self,
+        measures: Sequence[Yardstick],
+        me: Witness,
+        groups: tuple[PodGroup, PodGroup],
+        window: tuple[float, float],
+        *,
+        against: str,
+    ) -> Sequence[Comparison]:
+        found = await asyncio.gather(*(self._one_beside(y, me, groups, window, against) for y in measures))
         return [c for c in found if c is not None]
 
     async def _releases(self, workload: Workload) -> frozenset[str]:
@@ -290,37 +328,42 @@ class Attributor:
         return frozenset(r.hash for r in revisions)
 
     async def _one_beside(
-        self, yardstick: Yardstick, me: Witness, new: frozenset[str], old: frozenset[str], window: tuple[float, float]
+        self,
+        yardstick: Yardstick,
+        me: Witness,
+        groups: tuple[PodGroup, PodGroup],
+        window: tuple[float, float],
+        against: str,
     ) -> Comparison | None:
         name = yardstick.signal
-        shown, before = await self._both(name, new, old, window), me.levels.get(name)
+        shown, before = await self._both(name, groups, window), me.levels.get(name)
         if shown is None or before is None:
             return None
         least = 0.0
         if name in _COUNTED:
-            rates, length = await self._both("request_rate", new, old, window), window[1] - window[0]
+            rates, length = await self._both("request_rate", groups, window), window[1] - window[0]
             if rates is None or min(rates) * length < self._policy.attribution.min_requests:
                 return None
             if name == "error_rate":
                 least = attribution.chance(shown[0], rates[0] * length, shown[1], rates[1] * length)
         after_new, after_old = (Level(number, before.before) for number in shown)
         return attribution.compared(
-            yardstick, after_new, after_old, against=_OLD_PODS, policy=self._policy.attribution, least=least
+            yardstick, after_new, after_old, against=against, policy=self._policy.attribution, least=least
         )
 
     async def _both(
-        self, name: str, new: frozenset[str], old: frozenset[str], window: tuple[float, float]
+        self, name: str, groups: tuple[PodGroup, PodGroup], window: tuple[float, float]
     ) -> tuple[float, float] | None:
         """The signal of the new pods and of the old ones; None unless both are known."""
-        one, other = await self._portion(name, new, window), await self._portion(name, old, window)
+        one, other = [await self._portion(name, group, window) for group in groups]
         return None if one is None or other is None else (one, other)
 
-    async def _portion(self, name: str, releases: frozenset[str], window: tuple[float, float]) -> float | None:
+    async def _portion(self, name: str, group: PodGroup, window: tuple[float, float]) -> float | None:
         signal, target = self._signals.get(name), self._live_workload.known
         source: object = None if signal is None else self._sources.get(signal.source)
         if signal is None or target is None or not isinstance(source, Divisible):
             return None
-        reading = await source.portion(target, signal, releases, *window)
+        reading = await source.portion(target, signal, group, *window)
         return reading.number if isinstance(reading, Value) else None
 
     def _say(self, rule: Rule, onset: datetime, found: Attribution) -> None:

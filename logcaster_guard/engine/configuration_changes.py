@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from logcaster_guard.domain.attribution import EditsRead
+from logcaster_guard.domain.configuration.edits import Blame, Edit, EditReaders
 from logcaster_guard.domain.configuration.kept import key_of
 from logcaster_guard.domain.configuration.live_configuration import (
     ConfigurationChange,
@@ -15,7 +17,7 @@ from logcaster_guard.domain.configuration.live_configuration import (
     change_of,
 )
 from logcaster_guard.domain.configuration.release_configuration import InTransition, Known, Unknown
-from logcaster_guard.domain.ledger import Record
+from logcaster_guard.domain.ledger import Ledger, Record, Rollout
 from logcaster_guard.domain.releases import ReleaseId
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.engine.target_configuration import TargetConfiguration
@@ -85,6 +87,36 @@ class ConfigurationChanges:
     def _state(self, live: Record) -> Known | InTransition | Unknown:
         behind = self._configuration.template not in {"", live.template}
         return InTransition() if behind else self._configuration.state
+
+
+def edits_read(seen: TargetConfiguration, ledger: Ledger, rollout: Rollout) -> EditsRead | None:
+    """Who has read the edits that the present release's rollout consists of; None where it consists of none."""
+    live, before = ledger.live, ledger.records.get(rollout.previous or "")
+    if live is None or before is None or rollout.template != ledger.present or before.template != live.template:
+        return None
+    of_it = [(edit, readers) for edit, readers in seen.edits() if _brought(seen, edit, live, before)]
+    new = {pod for _, readers in of_it for pod in readers.new}
+    unclear = {pod for _, readers in of_it for pod in readers.unclear} - new
+    old = {pod for _, readers in of_it for pod in readers.old} - new - unclear
+    # The rollout began when the first of them can have been read: what was before that is no question any more.
+    # One pod at least has read it, or had: which one that was a later guard cannot always tell.
+    has_read = any(readers.read for _, readers in of_it) or bool(unclear)
+    merged = EditReaders(_named(old), _named(new), _named(unclear), has_read, float("-inf"))
+    known = isinstance(seen.state, Known) and seen.state.configuration == live.configuration
+    blame = merged.blame(0.0) if of_it else Blame.REPLACED if known else Blame.INDISTINCT
+    objects = tuple(sorted({str(edit.object) for edit, _ in of_it}))
+    return EditsRead(objects, blame, merged.new, merged.old, merged.unclear)
+
+
+def _named(pods: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(pods))
+
+
+def _brought(seen: TargetConfiguration, edit: Edit, live: Record, before: Record) -> bool:
+    """Whether the edit is what the live release has, and the one before had not."""
+    name = str(edit.object)
+    held = seen.contents({edit.object: edit.version}).get(name)
+    return held is not None and held == live.contents.get(name) != before.contents.get(name)
 
 
 def put_there_by(run: Run | None, change: ConfigurationChange, template: str) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 from logcaster_guard.domain.guard_reasons import PortionUnread, ReadAs
+from logcaster_guard.domain.ownership import PodGroup
 from logcaster_guard.domain.signals import (
     Gap,
     History,
@@ -44,13 +45,11 @@ class CredibleSource:
             return past
         return replace(past, points=tuple(p for p in past.points if possible(signal, p[1])))
 
-    async def portion(
-        self, target: Target, signal: Signal, releases: frozenset[str], start: float, end: float
-    ) -> Reading:  # fmt: skip
+    async def portion(self, target: Target, signal: Signal, group: PodGroup, start: float, end: float) -> Reading:
         """The other's portion; no data where it has none to give."""
         if not isinstance(self._source, Divisible):
             return NoData(end, Gap.NOT_BY_POD, PortionUnread(self.name))
-        return _checked(signal, await self._source.portion(target, signal, releases, start, end))
+        return _checked(signal, await self._source.portion(target, signal, group, start, end))
 
     def ahead(self) -> float:
         """The other's; 0 where it cannot tell."""

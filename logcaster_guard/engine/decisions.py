@@ -16,7 +16,7 @@ from logcaster_guard.domain import gitops, guardrails, manual
 from logcaster_guard.domain.attribution import Attribution
 from logcaster_guard.domain.errors import JournalUnavailable
 from logcaster_guard.domain.events import NoticeQueued, RunClosed, RunOpened
-from logcaster_guard.domain.evidence import facts, shown
+from logcaster_guard.domain.evidence import PendingEdits, facts, shown
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import DecisionContext, Guardrail, Refusal
 from logcaster_guard.domain.guardrails.refusal_messages import DryRun
@@ -51,6 +51,9 @@ class Attributor(Protocol):
 
     async def weigh(self, rule: Rule, *, onset: datetime, workload: Workload | None) -> Attribution | None:
         """What the breach since `onset` is put down to; None where that is not asked."""
+
+    def pending(self) -> Sequence[str]:
+        """The objects of the configuration that no pod has read as they are now."""
 
     async def client_errors(self, rule: Rule) -> float | None:
         """The share of requests that fail with 4xx, where its source can tell."""
@@ -274,7 +277,9 @@ class Decisions:
             evidence = {**evidence, "error_rate": of_it}
         self._weighed[rule.name] = Weighed(onset, found, await self._attributor.request_rate(rule))
         replaced = self._state.ledger(self._target.key).replaced_before(onset)
-        told = {} if replaced is None else {"changed": ", ".join(replaced.changed)}
+        told: dict[str, Reason] = {} if replaced is None else {"changed": ", ".join(replaced.changed)}
+        if pending := self._attributor.pending():
+            told["pending"] = PendingEdits(tuple(pending))
         return {**evidence, **told, **({} if found is None else facts(found, self._units))}
 
     def _situation(

@@ -114,7 +114,7 @@ class Planner:
         return await self._composed(way.take_over(old, request), request, verified=True)
 
     def _request(self, workload: Workload, destinations: Sequence[Record], rule: Rule) -> Request:
-        bad = (record.template for record in self._ledger().records.values() if record.bad_since is not None)
+        bad = (record.release for record in self._ledger().records.values() if record.bad_since is not None)
         return Request(self._target, workload, destinations, rule, self._policy, frozenset(bad))
 
     async def _composed(

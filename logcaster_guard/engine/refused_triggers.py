@@ -37,6 +37,7 @@ _ACCUSING = frozenset(
         Guardrail.NO_GOOD_REVISION,
         Guardrail.GITOPS_OWNER,
         Guardrail.SELECTOR_CHANGED,
+        Guardrail.CONFIGURATION,
         Guardrail.STRATEGY_UNFIT,
         Guardrail.DRY_RUN,
     }

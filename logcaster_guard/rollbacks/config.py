@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from logcaster_guard.domain import releases
-from logcaster_guard.domain.configuration_reasons import ConfigNothingDiffers, ConfigUnknown
+from logcaster_guard.domain.configuration_reasons import ConfigNothingDiffers, ConfigUnknown, ConfigWouldBeBad
+from logcaster_guard.domain.releases import ReleaseId
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.rollbacks import config_restores, immediate
@@ -36,13 +37,16 @@ def plan(facts: Facts) -> Plan | NotApplicable:
     if not restored.steps and not same:
         name = workload.full_name
         why = ConfigNothingDiffers(name, good.name) if good.contents else ConfigUnknown(name, good.name)
-        return NotApplicable((why,))
+        return NotApplicable(restored.unrestored or (why,))
     restart = config_restores.restarts(workload, facts.release, facts.configuration, restored=bool(restored.steps))
     write: TemplateWrite = RestoreTemplate(good.blob, restart) if same else RestartPods(good.blob)
     rolled = immediate.rolling_update(facts, write, restored)
     if isinstance(rolled, NotApplicable):
         return rolled
-    configuration = good.configuration if same and restored.complete else ""
+    made = config_restores.configuration_after(facts.release.template, facts.configuration, restored)
+    if ReleaseId(workload.hash, made) in request.bad:
+        return NotApplicable((ConfigWouldBeBad(workload.full_name, good.name),))
+    configuration = good.configuration if same and restored.complete else made
     return replace(rolled, strategy=WAY.strategy, to_configuration=configuration)
 
 

@@ -14,11 +14,13 @@ from logcaster_guard.domain.configuration.content import (
     Found,
     NoContent,
     content_of,
+    digest,
     fingerprint_of,
     part,
 )
 from logcaster_guard.domain.configuration.followed import never_followed
 from logcaster_guard.domain.configuration.object_writers import written_by_others
+from logcaster_guard.domain.configuration.pod_starts import checksums_of
 from logcaster_guard.domain.configuration.references import (
     POD,
     ConfigKind,
@@ -27,6 +29,7 @@ from logcaster_guard.domain.configuration.references import (
     named_in_settings,
     references_of,
 )
+from logcaster_guard.domain.configuration.release_configuration import Known
 from logcaster_guard.domain.configuration.restoring import KeyChange
 from logcaster_guard.domain.errors import BlobMissing, NotFound, Rejected
 from logcaster_guard.domain.guardrails import Guardrail
@@ -36,7 +39,7 @@ from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rights import CONFIG_ROLE
 from logcaster_guard.domain.rules import Incomplete, Shared
 from logcaster_guard.domain.steps import Plan
-from logcaster_guard.domain.workload import Workload, annotations_of, revisions_of
+from logcaster_guard.domain.workload import HASH_LABEL, Workload, annotations_of, revisions_of
 from logcaster_guard.ports import Kind
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 from logcaster_guard.rollbacks.way_back import PlanningPorts, Request
@@ -84,15 +87,15 @@ class ConfigFacts:
     """What the good release's pods read, and what is there now.
 
     `unread` are objects of which one or the other is not known. `users` are raw workloads and pods by kind, `unlisted`
-    the kinds that may not be listed, and `replica_sets` those of the namespace: all of them only where something
-    differs.
+    the kinds that may not be listed, and `replica_sets` those of the namespace (None: nobody knows): all of them only
+    where something differs.
     """
 
     objects: tuple[SavedConfigMap, ...] = ()
     unread: tuple[ConfigObject, ...] = ()
     users: Mapping[str, Sequence[Json]] = field(default_factory=dict)
     unlisted: tuple[str, ...] = ()
-    replica_sets: Sequence[Json] = ()
+    replica_sets: Sequence[Json] | None = None
 
     @property
     def differing(self) -> Sequence[SavedConfigMap]:
@@ -181,8 +184,16 @@ async def _with_users(facts: ConfigFacts, namespace: str, ports: PlanningPorts) 
             if error.status != _FORBIDDEN:
                 raise
             unlisted.append(kind)
-    sets = await ports.cluster.list(Kind.REPLICA_SET, namespace)
-    return ConfigFacts(facts.objects, facts.unread, users, tuple(unlisted), sets)
+    return ConfigFacts(facts.objects, facts.unread, users, tuple(unlisted), await _replica_sets(namespace, ports))
+
+
+async def _replica_sets(namespace: str, ports: PlanningPorts) -> Sequence[Json] | None:
+    try:
+        return await ports.cluster.list(Kind.REPLICA_SET, namespace)
+    except Rejected as error:
+        if error.status != _FORBIDDEN:
+            raise
+        return None
 
 
 def restores(request: Request, facts: ConfigFacts) -> Restores | NotApplicable:
@@ -214,7 +225,7 @@ def restarts(workload: Workload, written: Release, facts: ConfigFacts, *, restor
         return bool(notes == annotations_of(workload.template))
     if not restored:
         return False
-    if workload.kind != Kind.DEPLOYMENT:
+    if workload.kind != Kind.DEPLOYMENT or facts.replica_sets is None:
         return not workload.rolled_out
     again = {
         r.uid
@@ -224,6 +235,19 @@ def restarts(workload: Workload, written: Release, facts: ConfigFacts, *, restor
     return any(
         _owners(pod) & again for pod in facts.users.get(Kind.POD, ()) if "deletionTimestamp" not in pod["metadata"]
     )
+
+
+def configuration_after(template: Json, facts: ConfigFacts, restored: Restores) -> str:
+    """The configuration that pods of this template will have read when the steps of `restored` are done."""
+    back = {(step.object_kind, step.name) for step in restored.steps}
+    found: dict[ConfigObject, Found] = dict.fromkeys(facts.unread, NoContent.UNREADABLE)
+    for seen in facts.objects:
+        one = seen.object
+        found[one] = _found(one.kind, seen.saved if (one.kind, one.name) in back else seen.live, seen.key)
+    namespace = next((one.namespace for one in found), "")
+    named = [r for seen in facts.objects for r in seen.references]
+    read = [r for r in references_of(template, namespace) if r.object in found]
+    return Known(digest(dict.fromkeys([*read, *named]), found), checksums_of(template)).configuration
 
 
 def beside(request: Request, destination: Record, facts: ConfigFacts) -> Restores | NotApplicable:
@@ -296,15 +320,23 @@ def _objection(request: Request, facts: ConfigFacts, found: SavedConfigMap) -> M
 def _users(request: Request, facts: ConfigFacts, one: ConfigObject) -> Iterator[str]:
     """Who else refers to it: not the workload itself, and none of its pods."""
     workload = request.workload
-    own = {workload.uid, *(str(r["metadata"]["uid"]) for r in facts.replica_sets if workload.uid in _owners(r))}
     for kind, items in facts.users.items():
         for raw in items:
-            if raw["metadata"].get("uid") in own or _owners(raw) & own:
+            if workload.uid in {raw["metadata"].get("uid"), *_owners(raw)} or _is_pod_of(workload, raw):
                 continue
-            if any(
-                r.object == one for template in _templates(kind, raw) for r in references_of(template, one.namespace)
-            ):
+            if any(r.object == one for t in _templates(kind, raw) for r in references_of(t, one.namespace)):
                 yield f"{kind} {raw['metadata']['name']}"
+
+
+def _is_pod_of(workload: Workload, raw: Json) -> bool:
+    """Whether it is a Deployment's: its ReplicaSet is called after that and the pod's own hash."""
+    of_template = (raw["metadata"].get("labels") or {}).get(HASH_LABEL)
+    owners = raw["metadata"].get("ownerReferences") or []
+    return any(
+        (o.get("kind"), o.get("name")) == (Kind.REPLICA_SET, f"{workload.name}-{of_template}")
+        for o in owners
+        if o.get("controller")
+    )
 
 
 def _templates(kind: str, raw: Json) -> Iterable[Json]:

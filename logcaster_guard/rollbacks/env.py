@@ -38,7 +38,7 @@ def plan(facts: Facts) -> Plan | NotApplicable:
     made = write.written(facts.release, workload)
     if made.hash == workload.hash:
         return NotApplicable((NothingToRestore(name, write.only, good.name, good.images),))
-    if made.hash in request.bad:
+    if made.hash in {release.template for release in request.bad}:
         return NotApplicable((WouldBeBad(name, good.name, made.hash[:8]),))
     restored = config_restores.restores(request, facts.configuration)
     if isinstance(restored, NotApplicable):

@@ -12,7 +12,7 @@ from typing import Any
 
 from logcaster_guard.domain.errors import NotFound
 from logcaster_guard.domain.ledger import Record
-from logcaster_guard.domain.releases import Release
+from logcaster_guard.domain.releases import Release, ReleaseId
 from logcaster_guard.domain.rules import Action, Policy, Rule
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Target
@@ -28,7 +28,7 @@ from logcaster_guard.steps.step_services import Inspector
 class Request:
     """The rollback that is asked for; `destinations` are the good releases, the best first. There is at least one.
 
-    `bad` are the template hashes of the releases that are known to be bad.
+    `bad` are the releases that are known to be bad.
     """
 
     target: Target
@@ -36,7 +36,7 @@ class Request:
     destinations: Sequence[Record]
     rule: Rule
     policy: Policy
-    bad: frozenset[str] = frozenset()
+    bad: frozenset[ReleaseId] = frozenset()
 
     @property
     def destination(self) -> Record:

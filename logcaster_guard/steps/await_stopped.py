@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
@@ -15,8 +14,8 @@ from logcaster_guard.domain.runs import FAILED, Run
 from logcaster_guard.domain.step_observations import PodsLeft
 from logcaster_guard.domain.steps import Plan, Purpose, Wait
 from logcaster_guard.domain.theirs import WorkloadGone
-from logcaster_guard.ports import Cluster, Json
-from logcaster_guard.steps.observe import own_pods, undisturbed
+from logcaster_guard.ports import Cluster, Json, Kind
+from logcaster_guard.steps.observe import belonging, own_pods, undisturbed
 from logcaster_guard.steps.step_services import StepKind
 
 
@@ -49,9 +48,10 @@ class AwaitStoppedHandler:
             if theirs is not None or workload is None:
                 return ExternalChange(theirs or WorkloadGone("the Deployment"))
             pods = await own_pods(self._cluster, workload)
+            replica_sets = await self._cluster.list(Kind.REPLICA_SET, workload.namespace)
         except ClusterError as error:
             return Unclear(error.reason, error.retry_after)
-        left = PodsLeft(sum(not capacity.is_helper(pod) and _runs(pod) for pod in pods))
+        left = PodsLeft(sum(map(_runs, belonging(pods, workload, replica_sets))))
         return Before(left) if left.pods else Done(left)
 
     async def apply(self, step: AwaitStopped, run: Run) -> None:

@@ -24,6 +24,7 @@ from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Cluster, Json, Kind
 from logcaster_guard.steps.copy_config_map import missing_copy
 from logcaster_guard.steps.observe import (
+    belonging,
     both,
     deployment_called,
 )
@@ -101,12 +102,7 @@ async def helper_pods(cluster: Cluster, helper: Workload) -> Sequence[Json]:
     pods, replica_sets = await asyncio.gather(
         cluster.list(Kind.POD, helper.namespace, selector), cluster.list(Kind.REPLICA_SET, helper.namespace, selector)
     )
-    owners = {helper.uid, *(r["metadata"]["uid"] for r in replica_sets if _owners(r) & {helper.uid})}
-    return [p for p in pods if _owners(p) & owners]
-
-
-def _owners(raw: Json) -> set[str]:
-    return {str(o.get("uid")) for o in raw["metadata"].get("ownerReferences") or []}
+    return belonging(pods, helper, replica_sets)
 
 
 def helper_compensation(helper: str) -> str:

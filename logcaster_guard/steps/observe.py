@@ -93,6 +93,16 @@ async def own_pods(cluster: Cluster, workload: Workload) -> Sequence[Json]:
     return await cluster.list(Kind.POD, workload.namespace, selector)
 
 
+def belonging(pods: Sequence[Json], deployment: Workload, replica_sets: Sequence[Json]) -> Sequence[Json]:
+    """Those of the pods that are the Deployment's, by their owners: others may carry its labels."""
+    owners = {deployment.uid, *(r["metadata"]["uid"] for r in replica_sets if deployment.uid in _owners(r))}
+    return [pod for pod in pods if _owners(pod) & owners]
+
+
+def _owners(raw: Json) -> set[str]:
+    return {str(o.get("uid")) for o in raw["metadata"].get("ownerReferences") or []}
+
+
 async def delete(cluster: Cluster, deployment: Workload) -> None:
     """Delete the Deployment in the foreground, with its pods, as it was looked at. Raises the `ClusterError` it met."""
     name, version = deployment.name, deployment.resource_version

@@ -13,7 +13,7 @@ import pytest
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.config.settings import default_settings
 from logcaster_guard.domain import ownership
-from logcaster_guard.domain.ownership import Roster
+from logcaster_guard.domain.ownership import PodGroup, Roster
 from logcaster_guard.domain.signals import Gap, NoData, Reading, Series, Target, Value
 from logcaster_guard.engine.sampling import read_now
 from logcaster_guard.messages.texts import english
@@ -187,7 +187,9 @@ async def _releases_are_told_apart(reader: Reader) -> None:
     now = reader.clock.monotonic()
     target = Target("hook", "hook", "web")
     for release, expected in (("v1", 0.0), ("v2", 0.5)):
-        found = await reader.source.portion(target, SIGNALS["error_rate"], frozenset({release}), now - 60, now)
+        found = await reader.source.portion(
+            target, SIGNALS["error_rate"], PodGroup(frozenset({release})), now - 60, now
+        )
         assert isinstance(found, Value), found
         assert found.number == pytest.approx(expected)
     past = await reader.source.history(target, SIGNALS["error_rate"], now - 300, now, 30.0)

@@ -23,7 +23,7 @@ import pytest
 from logcaster_guard.adapters.sources.prometheus import PrometheusSection, PrometheusSource
 from logcaster_guard.adapters.sources.prometheus.workers import Line, Workers
 from logcaster_guard.domain.errors import SecretUnreadable
-from logcaster_guard.domain.ownership import Roster
+from logcaster_guard.domain.ownership import PodGroup, Roster
 from logcaster_guard.domain.signals import (
     ByPod,
     Fault,
@@ -515,9 +515,10 @@ async def test_some_releases_alone_are_read_over_their_window() -> None:
     async with serving(success("vector", [{**s, "value": [EPOCH - 60, s["value"][1]]} for s in MIXED])) as prometheus:  # type: ignore[dict-item, index]
         made = source(prometheus.url, rosters=web)
         found = [
-            await made.portion(TARGET, ERRORS, frozenset({release}), 850.0, 940.0) for release in ("v1", "v2", "v3")
+            await made.portion(TARGET, ERRORS, PodGroup(frozenset({release})), 850.0, 940.0)
+            for release in ("v1", "v2", "v3")
         ]
-        own = await made.portion(TARGET, SIGNAL, frozenset({"v1"}), 850.0, 940.0)
+        own = await made.portion(TARGET, SIGNAL, PodGroup(frozenset({"v1"})), 850.0, 940.0)
         await made.aclose()
         asked = parse_qs(urlsplit(prometheus.exchanges[0].path).query)
     assert found[:2] == [Value(940.0, 0.0), Value(940.0, 0.5)]
@@ -590,7 +591,7 @@ async def test_series_that_name_no_pod_are_read_whole_and_never_apart() -> None:
     async with serving(success("vector", ingress)) as prometheus:
         made = source(prometheus.url, rosters=web)
         readings = await read_now(made, TARGET, [whole, replace(whole, name="apart", apart=True)])
-        portion = await made.portion(TARGET, whole, frozenset({"v1"}), 900.0, 1000.0)
+        portion = await made.portion(TARGET, whole, PodGroup(frozenset({"v1"})), 900.0, 1000.0)
         await made.aclose()
     assert readings["error_rate"] == Value(1000.0, 0.0)
     for apart in (readings["apart"], portion):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from logcaster_guard.adapters.sources.scrape import ScrapeSection, ScrapeSource
+from logcaster_guard.domain.ownership import PodGroup
 from logcaster_guard.domain.signals import (
     BUILT_IN_UNITS,
     Aggregate,
@@ -162,7 +163,9 @@ async def test_old_and_new_pods_are_measured_each_alone() -> None:
             world.apps[1].serve(60, 40)
             await world.over(30)
         found = {
-            (release, name): await world.source.portion(TARGET, signal(name), frozenset({release}), 1_030.0, 1_090.0)
+            (release, name): await world.source.portion(
+                TARGET, signal(name), PodGroup(frozenset({release})), 1_030.0, 1_090.0
+            )
             for release in ("old", "new", "none")
             for name in ("error_rate", "request_rate", "memory_usage")
         }
@@ -476,7 +479,7 @@ async def test_an_operators_own_gauge_is_made_of_every_series_of_every_pod(aggre
         past = await world.source.history(TARGET, signal, 1000.0, 1000.0, 1.0)
         assert isinstance(past, Series)
         assert past.points == ((1000.0, number),)
-        portion = await world.source.portion(TARGET, signal, frozenset({"abc"}), 990.0, 1010.0)
+        portion = await world.source.portion(TARGET, signal, PodGroup(frozenset({"abc"})), 990.0, 1010.0)
     assert portion == Value(1010.0, number)
 
 

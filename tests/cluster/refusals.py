@@ -241,6 +241,9 @@ def judged(  # noqa: PLR0917 - everything that has a say in it
     # What is told beyond that depends on how long it stands still.
     writes = writes + Counter(events=max(0, known.writes["events"] - writes["events"]))
     writes["events"] = known.writes["events"]
+    if any(r.call.kind is Kind.CONFIG_MAP and not r.mine for r in tape.denied) and writes["configmaps"] == 0:
+        # What it was not let look at when it planned stays as it is, and the plan says so.
+        forgiven, writes["configmaps"] = replace(forgiven, held=None), known.writes["configmaps"]
     either = bool(kept) or (case.action is Action.GRADUAL and minimum is not None)
     # That a field goes back to its former manager may be refused: the value is back all the same, by one write less.
     kept_fields = any("/metadata/managedFields" in repr(r.content) for r in tape.denied)
@@ -274,6 +277,8 @@ def _forgiven(  # noqa: PLR0917 - everything that has a say in it
     if raised or kept & {"selector", "environment_size"}:
         image = objects.image(BAD) if "selector" in kept else facts.image
         facts = replace(facts, image=image, sizes={**facts.sizes, environments.BLUE: minimum or environments.IDLE})
+    if any(hold.startswith("config_copy/") for hold in kept):
+        facts = replace(facts, copies=())
     if kept:
         facts = replace(facts, changes=known.changes)
     if any(hold.startswith("owner/") for hold in kept) or facts.owner == (True, True, True):

@@ -17,12 +17,13 @@ from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.rules import Action, GradualPolicy
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Json as RawObject
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.configuration import data_digest
 from logcaster_guard.steps.judge_helper import JudgeHelper
-from tests.cluster.case import CONFIG, GOOD, HELD, RULE, Case, config_maps
+from tests.cluster.case import BAD, CONFIG, GOOD, HELD, RULE, Case, config_maps, image_of
 from tests.cluster.conversation import Conversation, answered
 from tests.cluster.harness import Cluster
 from tests.cluster.roles import CONFIG_ROLE, COPIES_ROLE
@@ -120,8 +121,39 @@ async def test_a_quicker_run_puts_the_configuration_back_before_its_first_pod(cl
         assert run.closed is not None
         assert (run.closed.outcome, dict(run.compensations)) == (runs.RECOVERED, {}), run.closed.reason
         assert {seen.digest for read in reads[start:] for seen in read.seen} == {COPIED}
-        left = await cluster.admin.list(config_maps(cluster.namespace))
-        assert not [c for c in left if COPY_LABEL in (c["metadata"].get("labels") or {})]
+        assert await copies(cluster) == []
+
+
+@pytest.mark.parametrize("made_again", [False, True])
+async def test_a_copy_that_somebody_takes_away_ends_the_run_and_is_not_held_against_the_release(
+    cluster: Cluster, made_again: bool
+) -> None:
+    steps = GradualPolicy(steps=(0.5, 1.0), wait=1.0, window=1.0, hold=5.0)
+    async with shifting(cluster, 2, borrowed=False, policy=replace(POLICY, gradual=steps), edited="with") as shift:
+        judge = next(i for i, step in enumerate(shift.plan.steps) if isinstance(step, JudgeHelper))
+        await until(lambda: _reached(shift, judge), 60.0)
+        [copy] = await copies(cluster)
+        path = config_maps(cluster.namespace)
+        await cluster.admin.delete(f"{path}/{copy['metadata']['name']}")
+        if made_again:
+            labels = copy["metadata"]["labels"]
+            body = config_map({"LEVEL": "theirs"}, copy["metadata"]["name"], labels=labels)
+            await cluster.admin.create(path, body)
+        run = await shift.ended()
+        assert run.closed is not None
+        assert (run.closed.outcome, dict(run.compensations)) == (runs.ABANDONED, {})
+        said = english().text(run.closed.reason)
+        assert ("is none of the guard's" if made_again else "Somebody deleted ConfigMap") in said
+        [production] = await shift.deployments()
+        assert (image_of(production), production["spec"]["replicas"]) == (objects.image(BAD), 2)
+        # Theirs stays.
+        assert [c["data"] for c in await copies(cluster)] == ([{"LEVEL": "theirs"}] if made_again else [])
+        assert shift.lowest >= 2
+
+
+async def copies(cluster: Cluster) -> list[Json]:
+    found = await cluster.admin.list(config_maps(cluster.namespace))
+    return [c for c in found if COPY_LABEL in (c["metadata"].get("labels") or {})]
 
 
 async def _reached(shift: Shift, step: int) -> bool:

@@ -183,7 +183,9 @@ def build(folder: Path) -> list[Json]:
     return list(yaml.safe_load_all(done.stdout))
 
 
-@pytest.mark.parametrize("component", ["config", "secrets", "gradual", "blue-green", "statefulset", "daemonset"])
+@pytest.mark.parametrize(
+    "component", ["config", "config-copies", "secrets", "gradual", "blue-green", "statefulset", "daemonset"]
+)
 def test_further_rights_build_beside_the_base_in_its_namespace_and_for_its_account(
     component: str, tmp_path: Path
 ) -> None:

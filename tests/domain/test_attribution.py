@@ -12,6 +12,7 @@ from logcaster_guard.domain.attribution import (
     Before,
     Cause,
     Comparison,
+    EditsRead,
     Level,
     Past,
     Space,
@@ -26,8 +27,9 @@ from logcaster_guard.domain.attribution import (
     yardsticks,
 )
 from logcaster_guard.domain.conditions import And, Comparator, Compare, Negate, Not, Number, SignalRef
+from logcaster_guard.domain.configuration.edits import Blame
 from logcaster_guard.domain.evidence import evidence, facts, shown
-from logcaster_guard.domain.rules import AttributionPolicy
+from logcaster_guard.domain.rules import AttributionPolicy, EditAttribution
 from logcaster_guard.domain.signals import Unit
 from logcaster_guard.messages.texts import english
 
@@ -366,3 +368,39 @@ def test_the_evidence_is_told_with_its_numbers() -> None:
     assert "difference-in-differences 30%, margin 2.5%" in said
     assert facts(found, UNITS)["cause"] == "rollout"
     assert text(facts(found, UNITS)["suspects"]) == f"{ME} (score 5.9), {OTHER} (no recent rollout)"
+
+
+STANDS_OUT, ALIKE, INCONCLUSIVE = beside(0.3, 0.0), beside(0.3, 0.3), beside(0.03, 0.024)
+ALERT, ROLLBACK = EditAttribution.ALERT, EditAttribution.ROLLBACK
+
+
+@pytest.mark.parametrize(
+    ("blame", "compared_with", "indistinct", "cause"),
+    [
+        (Blame.NOT_READ, [], ROLLBACK, Cause.UNREAD),
+        (Blame.COMPARE, [STANDS_OUT], ALERT, Cause.ROLLOUT),
+        (Blame.COMPARE, [ALIKE], ROLLBACK, Cause.SHARED),
+        (Blame.COMPARE, [INCONCLUSIVE], ALERT, Cause.INDISTINCT),
+        (Blame.COMPARE, [], ALERT, Cause.INDISTINCT),  # the signal is not by pod
+        (Blame.COMPARE, [], ROLLBACK, Cause.ROLLOUT),
+        (Blame.INDISTINCT, [], ALERT, Cause.INDISTINCT),
+        (Blame.INDISTINCT, [], ROLLBACK, Cause.ROLLOUT),
+        (Blame.REPLACED, [], ALERT, Cause.ROLLOUT),
+    ],
+)
+def test_an_edit_is_blamed_by_the_pods_that_have_read_it(
+    blame: Blame, compared_with: Sequence[Comparison], indistinct: EditAttribution, cause: Cause
+) -> None:
+    me = Witness(ME, "shop", breaching=True, onset=1_000.0, rolled=900.0)
+    edits = EditsRead(("ConfigMap shop/app",), blame, ("a",), ("b", "c"), ())
+    found = attributed(
+        me, [], past=QUIET, beside=compared_with, measures=[ERRORS], policy=POLICY, edits=edits, indistinct=indistinct
+    )
+    assert found.cause is cause
+    told = english().text(evidence(found, UNITS))
+    assert "Edits of ConfigMap shop/app: 1 pods have read them, 2 have not." in told
+    before = replace(QUIET, before=Before.BREACHED, breached=0.5)
+    worse = attributed(
+        me, [], past=before, beside=compared_with, measures=[ERRORS], policy=POLICY, edits=edits, indistinct=indistinct
+    )
+    assert worse.cause is (Cause.UNREAD if blame is Blame.NOT_READ else Cause.OLDER)

@@ -8,6 +8,7 @@ import pytest
 
 from logcaster_guard.domain import ownership
 from logcaster_guard.domain.fold import Enough, PodSeries, Scope, folded, quantile
+from logcaster_guard.domain.ownership import PodGroup
 from logcaster_guard.domain.signals import ByPod, Gap, Measure, NoData, Value
 from logcaster_guard.messages.texts import english
 
@@ -28,10 +29,10 @@ def one(
     by_pod: ByPod,
     *found: PodSeries,
     enough: Enough = NO_LEAST,
-    releases: frozenset[str] | None = None,
+    group: PodGroup | None = None,
     whole: bool = True,
 ) -> Value | NoData:
-    (reading,) = folded(by_pod, found, Scope(NAMESPACE, ROSTER, releases, whole=whole), enough)
+    (reading,) = folded(by_pod, found, Scope(NAMESPACE, ROSTER, group, whole=whole), enough)
     assert reading.at == 7.0
     return reading
 
@@ -60,9 +61,10 @@ def test_only_the_targets_own_pods_count() -> None:
 
 def test_a_release_is_read_of_its_own_pods_alone_gone_ones_included() -> None:
     found = [series(OLD, 9.0, status="200"), series(NEW, 3.0, status="200"), series(NEW, 1.0, status="500")]
-    rates = [number(one(ERRORS, *found, releases=frozenset({r}), whole=False)) for r in ("v1", "v2")]
+    rates = [number(one(ERRORS, *found, group=PodGroup(frozenset({r})), whole=False)) for r in ("v1", "v2")]
     assert rates == [0.0, 0.25]
-    none = one(ERRORS, *found, releases=frozenset({"v3"}), whole=False)
+    assert number(one(ERRORS, *found, group=PodGroup(names=frozenset({NEW})), whole=False)) == 0.25
+    none = one(ERRORS, *found, group=PodGroup(frozenset({"v3"})), whole=False)
     assert gap(none) == (Gap.EMPTY, "http_requests_total of none of these pods")
 
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logcaster_guard.domain.attribution import Attribution, Before, Cause, Past
+from logcaster_guard.domain.attribution import Attribution, Before, Cause, EditsRead, Past
+from logcaster_guard.domain.configuration.edits import Blame
 from logcaster_guard.domain.gitops import GitOps
 from logcaster_guard.domain.guardrails import DecisionContext, Guardrail, PastRun, manual_refusals, refusals, span
 from logcaster_guard.domain.inbox.annotations import FREEZE
@@ -396,3 +397,49 @@ def test_lengths_of_time_are_written_as_operators_write_them(seconds: float, tex
 def test_an_instant_is_written_to_the_second() -> None:
     [refusal] = refusals(replace(ALLOWED, onset=at(8_999)), POLICY)
     assert "began at 2026-01-01 02:29:59Z, before the rollout of 2026-01-01 02:30:00Z" in english().text(refusal.reason)
+
+
+EDITS = EditsRead(("ConfigMap default/app",), Blame.COMPARE, ("a",), ("b", "c"), ("d",))
+
+
+@pytest.mark.parametrize(
+    ("cause", "guardrail", "says"),
+    [
+        (Cause.UNREAD, Guardrail.NOT_CAUSED_BY_A_ROLLOUT, "has read ConfigMap default/app as it is now"),
+        (Cause.INDISTINCT, Guardrail.PODS_INDISTINCT, "1 pods have read it, 2 have not and of 1 it is not known"),
+    ],
+)
+def test_an_edit_is_not_blamed_where_its_readers_do_not_show_it(cause: Cause, guardrail: Guardrail, says: str) -> None:
+    attribution = Attribution(cause, Past(Before.QUIET), edits=EDITS)
+    (refusal,) = refusals(replace(ALLOWED, attribution=attribution), POLICY)
+    assert refusal.guardrail is guardrail
+    assert says in english().text(refusal.reason)
+
+
+@pytest.mark.parametrize("recent", [POLICY.attribution.recent, 0.0])
+@pytest.mark.parametrize(
+    ("changed", "opaque"), [("checksum/secret", True), ("kubectl.kubernetes.io/restartedAt", False)]
+)
+def test_a_checksum_that_changed_alone_is_told_as_opaque(changed: str, recent: float, *, opaque: bool) -> None:
+    ledger = replace(LEDGER, replacement=Replacement(at(9_050), (changed,)))
+    policy = replace(POLICY, attribution=replace(POLICY.attribution, recent=recent))
+    (refusal,) = refusals(replace(ALLOWED, ledger=ledger), policy)
+    assert refusal.guardrail is Guardrail.PODS_REPLACED
+    assert ("opaque" in english().text(refusal.reason)) is opaque
+
+
+@pytest.mark.parametrize(
+    ("configuration", "guardrails"),
+    [("", [Guardrail.NOT_CAUSED_BY_A_ROLLOUT]), ("another", [])],
+    ids=["its pods are still to tell", "they have told"],
+)
+def test_what_the_guard_put_there_is_good_by_its_template_until_its_pods_tell(
+    configuration: str, guardrails: list[Guardrail]
+) -> None:
+    put_there = replace(PRESENT, configuration=configuration)
+    restored = replace(PRESENT, configuration="one", good_at=at(0), first_live=0)
+    records = {r.release.key: r for r in (KNOWN_GOOD, restored, put_there)}
+    key = put_there.release.key
+    rollout = replace(ROLLOUT, template=key, by_guard="run-1")
+    ledger = replace(LEDGER, records=records, present=key, rollouts=(rollout,))
+    assert found(replace(ALLOWED, ledger=ledger)) == guardrails

@@ -127,11 +127,13 @@ def needing(rate: float, **seen: Any) -> Mapping[str, Any]:
         ({"ledger": replace(RESTORED, records=GONE_BAD)}, GuardPutItThere(TARGET, "run-1")),
         (
             {"ledger": RESTARTED, "onset": at(9_050 + HOUR)},
-            PodsReplacedBefore(TARGET, at(9_050 + HOUR), at(9_050), ("checksum/config",)),
+            PodsReplacedBefore(TARGET, at(9_050 + HOUR), at(9_050), ("checksum/config",), opaque=True),
         ),
         (
             {"ledger": RESTARTED, "onset": at(9_051 + HOUR)},
-            PodsReplacedLongAgo(TARGET, at(9_051 + HOUR), HOUR + 1, at(9_050), ("checksum/config",), at(9_000)),
+            PodsReplacedLongAgo(
+                TARGET, at(9_051 + HOUR), HOUR + 1, at(9_050), ("checksum/config",), at(9_000), opaque=True
+            ),
         ),
         (put_down_to(Cause.OLDER), ReleaseBeforeToo(TARGET, 0.5, 600.0)),
         (put_down_to(Cause.UNPROVEN), NoQuietPast(TARGET, 600.0)),

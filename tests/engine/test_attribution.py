@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from logcaster_guard.domain.events import RevisionBad, RunOpened
+from logcaster_guard.domain.ownership import PodGroup
 from logcaster_guard.domain.rules import Limits, Policy, Polling
 from logcaster_guard.domain.signals import ByPod, Gap, Measure, NoData, Reading, Signal, SourceName, Target, Value
 from logcaster_guard.domain.workload import template_hash
@@ -35,12 +36,12 @@ class DividingSource(FakeSource):
         self.windows: list[tuple[float, float]] = []
 
     async def portion(
-        self, target: Target, signal: Signal, releases: frozenset[str], start: float, end: float
+        self, target: Target, signal: Signal, group: PodGroup, start: float, end: float
     ) -> Reading:  # fmt: skip
         if signal.name == "request_rate":
             return Value(end, self.requests / (end - start))
         self.windows.append((start, end))
-        share = self.shares.get("old" if releases == {release(target.deployment, "v1")} else "new")
+        share = self.shares.get("old" if group.releases == {release(target.deployment, "v1")} else "new")
         return NoData(end, Gap.EMPTY) if share is None else Value(end, share)
 
 

@@ -180,13 +180,13 @@ async def test_a_checksum_is_saved_with_the_configuration_that_it_belongs_to() -
     async with rolled_out() as made:
         made.refer(**ONE)
         made.remove_pods("a", "b")
-        made.pods("c", "d", **ONE)
+        made.pods("c", "d", annotations=ONE)
         await made.pass_(LATER)
         old = ledger(made).live
         made.refer(**TWO)
         await made.pass_(POLL)
         made.remove_pods("c", "d")
-        made.pods("e", "f", **TWO)
+        made.pods("e", "f", annotations=TWO)
         await made.pass_(LATER)
         new = ledger(made).live
         assert old is not None

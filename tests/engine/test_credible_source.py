@@ -6,6 +6,7 @@ import pytest
 
 from logcaster_guard.domain.events import RevisionGood
 from logcaster_guard.domain.guard_reasons import ReadAs
+from logcaster_guard.domain.ownership import PodGroup
 from logcaster_guard.domain.signals import (
     Gap,
     NoData,
@@ -30,9 +31,9 @@ class Dividing(FakeSource):
     """Gives each release the number of the whole."""
 
     async def portion(
-        self, target: Target, signal: Signal, releases: frozenset[str], start: float, end: float
+        self, target: Target, signal: Signal, group: PodGroup, start: float, end: float
     ) -> Reading:  # fmt: skip
-        del releases, start
+        del group, start
         return self._reading((target.deployment, signal.name), end)
 
 
@@ -60,7 +61,7 @@ async def test_what_cannot_be_is_no_data_now_and_then(name: str, number: float, 
     now = clock.monotonic()
     for reading in (
         (await read_now(source, TARGET, [signal]))[name],
-        await source.portion(TARGET, signal, frozenset(), now - 1, now),
+        await source.portion(TARGET, signal, PodGroup(), now - 1, now),
     ):
         if credible:
             assert reading == Value(now, number)

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import time, timedelta
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -30,6 +30,7 @@ from logcaster_guard.ports import Kind
 from logcaster_guard.steps.verify_recovery import VerifyRecovery
 from logcaster_guard.web.metrics import registry
 from tests.engine.bench import ANOTHER, FIRES, KEY, PROD, PROVEN, Bench, bench, rule
+from tests.engine.configured import Configured
 
 Act = Callable[[Bench], Awaitable[None] | None]
 TWO = {"deployments": [PROD, ANOTHER]}
@@ -250,6 +251,35 @@ def the_service_selects_it(made: Bench) -> None:
     made.cluster.change(Kind.SERVICE, PROD, lambda s: s["spec"]["selector"].update(tier="web"))
 
 
+async def an_edit_follows(made: Bench) -> None:
+    """The pods a and b have read a ConfigMap's first content, which has earned good; now it holds another."""
+    scene = cast("Configured", made)
+    Configured.configure(scene, k="1")
+    Configured.refer(scene)
+    await made.pass_(60.0)
+    Configured.pods(scene, "a", "b")
+    await made.pass_(PROVEN)
+    Configured.configure(scene, k="2")
+    await made.pass_(60.0)
+
+
+def it_is_read_by(*pods: str) -> Act:
+    """These pods read it, and the target fails from then on; nothing is measured by pod."""
+
+    async def read(made: Bench) -> None:
+        for pod in pods:
+            Configured.restart_container(cast("Configured", made), pod)
+        await made.pass_(60.0)
+        made.prometheus.set(PROD, "error_rate", 0.3)
+
+    return read
+
+
+def sealed(made: Bench) -> None:
+    """What is immutable cannot be put back under its name."""
+    made.cluster.change(Kind.CONFIG_MAP, "app", lambda found: found.update(immutable=True))
+
+
 def window(start: int, end: int, *targets: str) -> Mapping[str, Any]:
     of = frozenset(targets) if targets else None
     daily = MaintenanceWindow("upkeep", frozenset(range(7)), time(start), time(end), UTC, of)
@@ -287,6 +317,9 @@ ROWS: Mapping[Guardrail, Row] = {
         fact=set_errors_of("v3", 0.3), otherwise=set_errors_of("v3", 0.0), when="roll", roll=both_are_rolled_out,
         options=TWO,
     ),
+    Guardrail.PODS_INDISTINCT: Row(
+        fact=it_is_read_by("a"), otherwise=it_is_read_by("a", "b"), when="then", roll=an_edit_follows,
+    ),
     Guardrail.MINIMUM_REQUEST_RATE: Row(fact=traffic(9.0), otherwise=traffic(10.0), options=LITTLE),
     Guardrail.ROLLOUT_IN_PROGRESS: Row(fact=stuck, when="roll", roll=v3_while_v2_fails, options=UNASKED),
     Guardrail.MAINTENANCE: Row(options=window(12, 13), refused=window(0, 2)),
@@ -315,6 +348,10 @@ ROWS: Mapping[Guardrail, Row] = {
     Guardrail.STRATEGY_UNFIT: Row(
         options={**BY_SWITCH, "policy": Policy(blue_green=BlueGreenPolicy(otherwise=Action.IMMEDIATE))},
         refused={"policy": Policy(blue_green=BlueGreenPolicy(otherwise=Action.ALERT_ONLY))},
+    ),
+    Guardrail.CONFIGURATION: Row(
+        fact=each(it_is_read_by("a", "b"), sealed), otherwise=it_is_read_by("a", "b"), when="then",
+        roll=an_edit_follows,
     ),
     Guardrail.DRY_RUN: Row(refused={"policy": Policy(dry_run=True)}),
 }  # fmt: skip

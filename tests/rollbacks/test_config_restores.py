@@ -19,7 +19,7 @@ from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import ConfigPolicy, Incomplete, Policy, Shared
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Plan
-from logcaster_guard.domain.workload import REVISION, Workload
+from logcaster_guard.domain.workload import HASH_LABEL, REVISION, Workload
 from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Kind
 from logcaster_guard.rollbacks import blue_green, config, config_restores, env, gradual, immediate
@@ -298,7 +298,8 @@ def with_pods(world: World, template: Json, *, deleting: bool = False) -> None:
     }
     world.cluster.add(Kind.POD, "pod", spec=template["spec"])
     pod = world.cluster.object(Kind.POD, "pod")["metadata"]
-    pod["ownerReferences"] = [{"kind": "ReplicaSet", "uid": made["uid"], "controller": True}]
+    pod["labels"] = {HASH_LABEL: "abc"}
+    pod["ownerReferences"] = [{"kind": "ReplicaSet", "name": f"{BAD.name}-abc", "uid": made["uid"], "controller": True}]
     if deleting:
         pod["deletionTimestamp"] = LONG_AGO
 
@@ -354,7 +355,13 @@ async def test_config_rollback_keeps_another_template_and_makes_a_release_that_n
     assert isinstance(plan, Plan)
     assert [type(s) for s in plan.steps] == [RestoreConfigMap, RestartPods, AwaitRollout]
     assert (plan.strategy, plan.from_template, plan.to_template) == ("config", BAD.hash, BAD.hash)
-    assert (plan.to_images, plan.to_configuration) == (BAD.images, "")
+    assert plan.to_images == BAD.images
+    # It is told from the release that is left, and refused where it is known to be bad already.
+    assert plan.destination not in {plan.origin, replace(plan.destination, configuration="c1")}
+    known_bad = config.plan(replace(facts, request=replace(request, bad=frozenset({plan.destination}))))
+    assert isinstance(known_bad, NotApplicable)
+    assert "would carry a release that is known to be bad" in told(known_bad)
+    assert isinstance(config.plan(replace(facts, request=replace(request, bad=frozenset({plan.origin})))), Plan)
     assert "and keep its template (kubectl.kubernetes.io/restartedAt)" in english().text(plan.lines[1])
     nothing = config.plan(replace(facts, configuration=ConfigFacts()))
     assert isinstance(nothing, NotApplicable)

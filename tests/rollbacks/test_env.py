@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from logcaster_guard.domain.ledger import Record
-from logcaster_guard.domain.releases import Release, of_workload
+from logcaster_guard.domain.releases import Release, ReleaseId, of_workload
 from logcaster_guard.domain.rules import Action
 from logcaster_guard.domain.sidecar import CONTAINER
 from logcaster_guard.domain.steps import Plan
@@ -39,7 +39,7 @@ SAVED = Release(template("web:1", env=variables(LOG_LEVEL="info", LIMIT="1")))
 def facts(*only: str, live: Any = LIVE, saved: Release = SAVED, bad: str = "", **changes: Any) -> Facts:
     workload = Workload(deployment(live, replicas=4, **changes.pop("raw", {})))
     asked = request(workload, GOOD, asked=replace(rule(action=Action.ENV), variables=only))
-    return replace(Facts(replace(asked, bad=frozenset({bad})), saved, SERVICE, ()), **changes)
+    return replace(Facts(replace(asked, bad=frozenset({ReleaseId(bad)})), saved, SERVICE, ()), **changes)
 
 
 def planned(given: Facts) -> Plan:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from logcaster_guard.domain.capacity import HELPER_LABEL
 from logcaster_guard.domain.configuration.copies import COPY_LABEL
 from logcaster_guard.domain.errors import Conflict, Unavailable
 from logcaster_guard.domain.events import RunOpened
@@ -240,7 +239,8 @@ async def test_an_api_server_that_is_away_is_waited_for_and_a_content_that_is_lo
         ([], 0),
         ([{}], 1),
         ([{"deletionTimestamp": "now"}], 0),
-        ([{"labels": {"app": PROD, HELPER_LABEL: HELPER}}], 0),
+        # The helper's, and others that carry the labels.
+        ([{"ownerReferences": [{"uid": "other"}]}], 0),
         ([{"phase": "Succeeded"}, {"phase": "Failed"}, {"phase": "Pending"}], 1),
     ],
 )
@@ -258,7 +258,11 @@ async def test_production_has_stopped_when_no_pod_of_its_own_may_start_a_contain
     for number, pod in enumerate(pods):
         cluster.add(Kind.POD, f"pod-{number}", status={"phase": pod.get("phase", "Running")})
         kept = {key: value for key, value in pod.items() if key != "phase"}
-        cluster.object(Kind.POD, f"pod-{number}")["metadata"] |= {"labels": {"app": PROD}, **kept}
+        own = {"labels": {"app": PROD}, "ownerReferences": [{"uid": "set"}]}
+        cluster.object(Kind.POD, f"pod-{number}")["metadata"] |= {**own, **kept}
+    cluster.add(Kind.REPLICA_SET, "set")
+    owner = [{"uid": cluster.object(Kind.DEPLOYMENT, PROD)["metadata"]["uid"]}]
+    cluster.object(Kind.REPLICA_SET, "set")["metadata"] |= {"uid": "set", "ownerReferences": owner}
     seen = await AwaitStoppedHandler(cluster).observe(AwaitStopped(60.0), run)
     assert isinstance(seen, Before if left else Done)
     assert seen.detail == PodsLeft(left)

@@ -17,7 +17,6 @@ from logcaster_guard.domain.configuration.content import FORMAT, digest, readabl
 from logcaster_guard.domain.configuration.object_versions import ObjectVersions, Unseen, Version
 from logcaster_guard.domain.configuration.pod_starts import Checksums, PodSeen
 from logcaster_guard.domain.configuration.references import ConfigObject, ConfigReference, objects_of
-from logcaster_guard.domain.releases import ReleaseId
 
 Reads: TypeAlias = Sequence[tuple[ConfigReference, tuple[Read, ...]]]
 """References to one object, each with what one pod may have read there."""
@@ -100,19 +99,6 @@ def state_of(
         return InTransition(tuple(moving), len(checksums) > 1)
     found = digest(references, {one: v.found for one, v in contents.items()}) if references else ""
     return Known(found, next(iter(checksums), ()), contents)
-
-
-def release_id(template: str, state: ConfigurationState) -> ReleaseId:
-    """The release of the template with this hash; its configuration is unknown as long as it is not the same in all."""
-    return ReleaseId(template, state.configuration if isinstance(state, Known) else "")
-
-
-def opaque_changes(before: Known, after: Known) -> tuple[str, ...]:
-    """The checksums that changed while nothing did that the guard can read: it cannot put that back."""
-    if before.digest != after.digest:
-        return ()
-    one, other = dict(before.checksums), dict(after.checksums)
-    return tuple(sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name)))
 
 
 def _agreed(versions: ObjectVersions, reads: Reads) -> Version | None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from logcaster_guard.domain.attribution import Attribution, Cause, Space
+from logcaster_guard.domain.attribution import Attribution, Cause, EditsRead, Space
+from logcaster_guard.domain.configuration.pod_starts import CHECKSUMS
 from logcaster_guard.domain.evidence import ranking
 from logcaster_guard.domain.guardrails.decision_context import DecisionContext, Guardrail, Refusal
 from logcaster_guard.domain.guardrails.refusal_messages import (
     BreachBeforeRollout,
     BreachLongAfter,
+    EditUnread,
     GuardPutItThere,
     NoQuietPast,
     OthersBreach,
     PodsAlike,
+    PodsIndistinct,
     PodsReplacedBefore,
     PodsReplacedLongAgo,
     ReleaseBeforeToo,
@@ -21,7 +24,7 @@ from logcaster_guard.domain.guardrails.refusal_messages import (
     RolloutUnknown,
     SeveralSuspects,
 )
-from logcaster_guard.domain.ledger import ReleaseStatus, Replacement
+from logcaster_guard.domain.ledger import Ledger, ReleaseStatus, Replacement, Rollout
 from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.rules import Policy
 
@@ -33,8 +36,7 @@ def not_this_rollout(s: DecisionContext, policy: Policy) -> list[Refusal]:
         return []
     rollout = s.ledger.rollout_of(s.onset)
     if rollout is not None and rollout.by_guard is not None:
-        present = s.ledger.records.get(rollout.template)
-        status = ReleaseStatus.GOOD if present is None else present.status(policy.ledger)
+        status = _status(s.ledger, rollout, policy)
         # What a run has made of two releases is nobody's good one: it is judged like anybody's rollout.
         if status is not ReleaseStatus.UNPROVEN:
             reason = (GuardPutItThere if status is ReleaseStatus.BAD else ReleaseIsGood)(s.target, rollout.by_guard)
@@ -57,12 +59,24 @@ def not_this_rollout(s: DecisionContext, policy: Policy) -> list[Refusal]:
     return [] if pointless else _attributed(s.target, s.attribution)
 
 
+def _status(ledger: Ledger, rollout: Rollout, policy: Policy) -> ReleaseStatus:
+    """What is known of the release that was rolled out; while its pods are still to tell, of its template."""
+    record = ledger.records.get(rollout.template)
+    status = ReleaseStatus.GOOD if record is None else record.status(policy.ledger)
+    if record is None or record.configuration or status is not ReleaseStatus.UNPROVEN:
+        return status
+    same = [r.status(policy.ledger) for r in ledger.records.values() if r.template == record.template]
+    return next((found for found in same if found not in {ReleaseStatus.UNPROVEN, ReleaseStatus.BAD}), status)
+
+
 def _replaced(s: DecisionContext, replaced: Replacement, changed: datetime, recent: float) -> Message:
     """Why the breach is not put down to the release; more than `recent` seconds after it the replacement is no clue."""
     lag = (s.onset - replaced.since).total_seconds()
+    # A checksum of what can be read would have become a rollout of its own when pods read that.
+    opaque = any(name.startswith(CHECKSUMS) for name in replaced.changed)
     if lag <= recent:
-        return PodsReplacedBefore(s.target, s.onset, replaced.since, replaced.changed)
-    return PodsReplacedLongAgo(s.target, s.onset, lag, replaced.since, replaced.changed, changed)
+        return PodsReplacedBefore(s.target, s.onset, replaced.since, replaced.changed, opaque)
+    return PodsReplacedLongAgo(s.target, s.onset, lag, replaced.since, replaced.changed, changed, opaque)
 
 
 def _attributed(target: str, found: Attribution) -> list[Refusal]:
@@ -81,3 +95,14 @@ def _attributed(target: str, found: Attribution) -> list[Refusal]:
             return [Refusal(Guardrail.SHARED_CAUSE, OthersBreach(target, ranking(found)))]
         case Cause.SEVERAL:
             return [Refusal(Guardrail.SEVERAL_SUSPECTS, SeveralSuspects(target, ranking(found)))]
+        case Cause.UNREAD:
+            objects = () if found.edits is None else found.edits.objects
+            return [Refusal(Guardrail.NOT_CAUSED_BY_A_ROLLOUT, EditUnread(target, objects))]
+        case Cause.INDISTINCT:
+            return [Refusal(Guardrail.PODS_INDISTINCT, _indistinct(target, found.edits))]
+
+
+def _indistinct(target: str, edits: EditsRead | None) -> Message:
+    if edits is None:
+        return PodsIndistinct(target, (), 0, 0, 0)
+    return PodsIndistinct(target, edits.objects, len(edits.new), len(edits.old), len(edits.unclear))

@@ -33,6 +33,7 @@ class Guardrail(StrEnum):
     HISTORY_TOO_SHORT = "history_too_short"
     SHARED_CAUSE = "shared_cause"
     SEVERAL_SUSPECTS = "several_suspects"
+    PODS_INDISTINCT = "pods_indistinct"
     MINIMUM_REQUEST_RATE = "minimum_request_rate"
     ROLLOUT_IN_PROGRESS = "rollout_in_progress"
     MAINTENANCE = "maintenance"

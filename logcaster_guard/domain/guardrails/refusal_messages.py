@@ -169,13 +169,38 @@ class BreachLongAfter(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class EditUnread(Message):
+    """The present release differs from the one before in `objects`, which no pod has read as they are now."""
+
+    target: str
+    objects: tuple[str, ...]
+    kind: Literal["refusal.edit_unread"] = "refusal.edit_unread"
+
+
+@dataclass(frozen=True, slots=True)
+class PodsIndistinct(Message):
+    """Some pods have read an edit of `objects`, others have not, and which of them breach cannot be told."""
+
+    target: str
+    objects: tuple[str, ...]
+    new: int
+    old: int
+    unclear: int
+    kind: Literal["refusal.pods_indistinct"] = "refusal.pods_indistinct"
+
+
+@dataclass(frozen=True, slots=True)
 class PodsReplacedBefore(Message):
-    """All pods were replaced without a new release shortly before the breach; `changed` are annotations."""
+    """All pods were replaced without a new release shortly before the breach; `changed` are annotations.
+
+    `opaque`: a checksum is among them, of what the guard cannot read and so cannot put back.
+    """
 
     target: str
     onset: datetime
     replaced: datetime
     changed: tuple[str, ...]
+    opaque: bool = False
     kind: Literal["refusal.pods_replaced"] = "refusal.pods_replaced"
 
 
@@ -189,6 +214,7 @@ class PodsReplacedLongAgo(Message):
     replaced: datetime
     changed: tuple[str, ...]
     rollout: datetime
+    opaque: bool = False
     kind: Literal["refusal.pods_replaced_long_ago"] = "refusal.pods_replaced_long_ago"
 
 

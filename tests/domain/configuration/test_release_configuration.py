@@ -17,12 +17,9 @@ from logcaster_guard.domain.configuration.release_configuration import (
     InTransition,
     Known,
     Unknown,
-    opaque_changes,
-    release_id,
     state_of,
 )
 from logcaster_guard.domain.configuration.spans import Look, Span
-from logcaster_guard.domain.releases import ReleaseId
 from tests.domain.configuration.build import APP, DB, config_map, edited, found, held, proven, secret, variable, volume
 
 NOW = Moment(1000.0, 120.0)
@@ -146,16 +143,7 @@ def test_a_secret_that_may_not_be_read_is_left_out_and_hides_nothing_else() -> N
 def test_a_template_that_refers_to_nothing_has_no_configuration() -> None:
     told = state(pod(ready=False), references=[])
     assert told == Known("")
-    assert release_id("hash", told) == ReleaseId("hash")
-
-
-def test_a_release_is_template_and_configuration_once_that_is_known() -> None:
-    old, new = state(pod(after=20)), state(pod(after=150))
-    assert release_id("hash", old) == ReleaseId("hash", digest_of("a"))
-    assert release_id("hash", old).key == f"hash+{digest_of('a')}"
-    assert release_id("hash", old) != release_id("hash", new)
-    for unsure in (state(pod(after=None)), state(pod("w-1", 20), pod("w-2", 150))):
-        assert release_id("hash", unsure) == ReleaseId("hash")
+    assert told.configuration == ""
 
 
 def checked(told: PodSeen, **checksums: str) -> PodSeen:
@@ -169,10 +157,7 @@ def test_a_checksum_that_changed_while_nothing_readable_did_is_another_release_t
     assert isinstance(first, Known)
     assert isinstance(second, Known)
     assert isinstance(third, Known)
-    assert opaque_changes(first, second) == ("checksum/secret",)
-    assert opaque_changes(first, replace(first, checksums=())) == ("checksum/config", "checksum/secret")
-    assert opaque_changes(first, first) == opaque_changes(first, third) == ()
-    assert len({release_id("hash", told) for told in (first, second, third, state(pod()))}) == 4
+    assert len({told.configuration for told in (first, second, third)}) == 3
 
 
 def test_pods_with_other_checksums_are_still_to_be_replaced() -> None:

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from logcaster_guard.adapters.failures import Failure
 from logcaster_guard.domain.fold import Enough, PodSeries, Scope, folded
-from logcaster_guard.domain.ownership import Roster
+from logcaster_guard.domain.ownership import PodGroup, Roster
 from logcaster_guard.domain.promql import ANY_POD, PODS, TemplateFault, names_workload, placeholders, render
 from logcaster_guard.domain.signals import Fault, Gap, NoData, Signal, SourceError, Target, Value
 from logcaster_guard.messages.reading_faults import NoQuery, QueryNamesNoPods
@@ -41,15 +41,15 @@ class Question:
         return render(query, self.target, self.signal.lookback, self.roster.pattern or ANY_POD)
 
     def numbers(
-        self, series: Sequence[PodSeries], releases: frozenset[str] | None = None
+        self, series: Sequence[PodSeries], group: PodGroup | None = None
     ) -> Sequence[Value | NoData]:  # fmt: skip
-        """The signal at each instant of the series, of the pods of `releases` alone unless that is None."""
+        """The signal at each instant of the series, of the pods of `group` alone unless that is None."""
         if self.signal.by_pod is None:
             return []
         if self.joint:
             series = [one for one in series if self.finds(one.pod)]
-        whole = releases is None and (not self.signal.apart or names_workload(self.signal.query or ""))
-        scope = Scope(self.target.namespace, self.roster, releases, whole=whole)
+        whole = group is None and (not self.signal.apart or names_workload(self.signal.query or ""))
+        scope = Scope(self.target.namespace, self.roster, group, whole=whole)
         return folded(self.signal.by_pod, series, scope, Enough(self.signal.min_requests, self.signal.lookback))
 
     def finds(self, pod: str) -> bool:

@@ -36,7 +36,7 @@ from logcaster_guard.adapters.sources.prometheus.series import series_of
 from logcaster_guard.adapters.sources.prometheus.session import BoundedSession, Bounds, Failed, PromAnswer
 from logcaster_guard.adapters.sources.prometheus.workers import Line, Workers
 from logcaster_guard.domain.errors import SecretUnreadable
-from logcaster_guard.domain.ownership import Roster
+from logcaster_guard.domain.ownership import PodGroup, Roster
 from logcaster_guard.domain.signals import (
     Fault,
     Gap,
@@ -232,10 +232,8 @@ class PrometheusSource:
         points = await self._points(asked, Span(start, end, step, offset), _MOST_HALVINGS)
         return points.reading(now) if isinstance(points, Failure) else Series(points, step)
 
-    async def portion(
-        self, target: Target, signal: Signal, releases: frozenset[str], start: float, end: float
-    ) -> Reading:  # fmt: skip
-        """The signal over the window, of the pods of these releases alone; no data for an operator's own query."""
+    async def portion(self, target: Target, signal: Signal, group: PodGroup, start: float, end: float) -> Reading:
+        """The signal over the window, of these pods alone; no data for an operator's own query."""
         if signal.by_pod is None or end <= start:
             return NoData(end, Gap.NOT_BY_POD, OwnQueryUnsplit())
         window = replace(signal, lookback=end - start if signal.lookback else 0.0, min_requests=0)
@@ -246,7 +244,7 @@ class PrometheusSource:
         answer = await self._instant(target, asked.promql, {"time": f"{epoch:.3f}"})
         if isinstance(answer, Failure):
             return answer.reading(end)
-        return self._number(asked, answer, at=end, epoch=epoch, releases=releases)
+        return self._number(asked, answer, at=end, epoch=epoch, group=group)
 
     async def aclose(self) -> None:
         """Cut what is under way."""
@@ -284,7 +282,7 @@ class PrometheusSource:
         *,
         at: float,
         epoch: float,
-        releases: frozenset[str] | None = None,
+        group: PodGroup | None = None,
     ) -> Reading:
         """The number of an answer by pod, as read at monotonic second `at` when the wall clock showed `epoch`."""
         partial = partial_of(answer, at)
@@ -293,7 +291,7 @@ class PrometheusSource:
         series = series_of(answer, offset=0.0, max_series=self._max_series)
         if isinstance(series, Failure):
             return series.reading(at)
-        found = asked.numbers(series, releases)
+        found = asked.numbers(series, group)
         if not found:
             return NoData(at, Gap.EMPTY)
         return stale(at, found[-1].at, epoch, self._staleness) or replace(found[-1], at=at)

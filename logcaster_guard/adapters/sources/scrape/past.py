@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from logcaster_guard.adapters.sources.scrape.counters import Increase, Totals, Track, increase
 from logcaster_guard.adapters.sources.scrape.metrics import PodScrape
 from logcaster_guard.domain.fold import quantile
 from logcaster_guard.domain.guard_reasons import BucketsMissing, RequestsTooFew
+from logcaster_guard.domain.ownership import PodGroup
 from logcaster_guard.domain.signals import Gap, Gauge, NoData, Value
 from logcaster_guard.fields.metrics import MetricsSection
 from logcaster_guard.messages.reading_faults import (
@@ -100,10 +101,10 @@ class Past:
         return self._counted(signal, at, newest, increase(self.tracks.values(), at - lookback, at))
 
     def portion(
-        self, signal: str, templates: Collection[str], start: float, end: float, gauge: Gauge | None = None
+        self, signal: str, group: PodGroup, start: float, end: float, gauge: Gauge | None = None
     ) -> Value | NoData:
-        """The signal over the window, of the pods of these templates alone."""
-        tracks = [track for (_, template), track in self.tracks.items() if template in templates]
+        """The signal over the window, of these pods alone."""
+        tracks = [track for (pod, template), track in self.tracks.items() if group.has(pod, template)]
         windows = [samples for track in tracks if (samples := track.within(start, end))]
         newest = [samples[-1] for samples in windows]
         if not newest:

@@ -31,6 +31,7 @@ from logcaster_guard.adapters.sources.scrape.metrics import PodScrape, pod_scrap
 from logcaster_guard.adapters.sources.scrape.past import MEMORY_USAGE, SIGNALS, Limits, Past, Round
 from logcaster_guard.adapters.sources.scrape.section import ScrapeSection
 from logcaster_guard.domain.addresses import refusal
+from logcaster_guard.domain.ownership import PodGroup
 from logcaster_guard.domain.signals import (
     Fault,
     Gap,
@@ -127,15 +128,13 @@ class ScrapeSource:
                 await asyncio.sleep(0)
         return Series(tuple(points), step)
 
-    async def portion(
-        self, target: Target, signal: Signal, releases: frozenset[str], start: float, end: float
-    ) -> Reading:  # fmt: skip
-        """The signal over the window, of the pods of these releases alone, out of the samples that are kept."""
+    async def portion(self, target: Target, signal: Signal, group: PodGroup, start: float, end: float) -> Reading:
+        """The signal over the window, of these pods alone, out of the samples that are kept."""
         unusable = _unusable(signal, end)
         past = self._pasts.get(target.key)
         if unusable is not None or past is None:
             return unusable or NoData(end, Gap.NOT_READ)
-        return past.portion(signal.name, releases, start, end, signal.gauge)
+        return past.portion(signal.name, group, start, end, signal.gauge)
 
     async def aclose(self) -> None:
         """Close the client."""
