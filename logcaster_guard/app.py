@@ -58,7 +58,7 @@ from logcaster_guard.engine.guard import Guard
 from logcaster_guard.engine.leader_elector import LeaderElector
 from logcaster_guard.engine.self_workload import OwnPod, own_workload
 from logcaster_guard.engine.services import Configuration, GuardPorts
-from logcaster_guard.messages.texts import Texts
+from logcaster_guard.messages.texts import Texts, phrase
 from logcaster_guard.plugins import CHANNELS, SOURCES
 from logcaster_guard.ports import Channel, Clock, Cluster, Gate, Journal, Kind, Source
 
@@ -221,11 +221,11 @@ async def _own_pod(settings: Settings, cluster: Cluster) -> OwnPod | None:
     pod = _pod()
     if pod is None:
         if settings.sidecar:
-            raise ConfigurationError("mode sidecar: set POD_NAME and POD_NAMESPACE from the downward API.")
+            raise ConfigurationError(phrase("fault.sidecar_pod"))
         return None
     if pod.namespace not in {t.namespace for t in settings.targets}:
         if settings.sidecar:
-            raise ConfigurationError(f"mode sidecar: no target is in the guard's own namespace {pod.namespace}.")
+            raise ConfigurationError(phrase("fault.sidecar_namespace", namespace=pod.namespace))
         return None
     try:
         own = await own_workload(cluster, pod)
@@ -235,13 +235,10 @@ async def _own_pod(settings: Settings, cluster: Cluster) -> OwnPod | None:
     names = {(t.kind, t.namespace, name) for t in settings.targets for name in (t.deployment, *t.environments.values())}
     inside = own is not None and (own.kind, own.namespace, own.name) in names
     if inside and not settings.sidecar:
-        raise ConfigurationError(
-            f"{own} is a target and the guard's own workload: run the guard in one of its own, or set mode: sidecar."
-        )
+        raise ConfigurationError(phrase("fault.own_workload", workload=str(own)))
     if settings.sidecar and not inside:
-        raise ConfigurationError(
-            f"mode sidecar: its pod {pod.namespace}/{pod.name} is of {own or 'no workload'}, and that is no target."
-        )
+        called, workload = f"{pod.namespace}/{pod.name}", "" if own is None else str(own)
+        raise ConfigurationError(phrase("fault.sidecar_no_target", pod=called, workload=workload))
     return pod
 
 

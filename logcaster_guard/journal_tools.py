@@ -30,13 +30,13 @@ from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.state import target_of
 from logcaster_guard.engine.compaction import compaction
 from logcaster_guard.engine.journal_check import flaws_of
+from logcaster_guard.messages.texts import phrase
 from logcaster_guard.ports import Cluster, Entry, Flaw, Inspected, Journal, Json, ReadableBlobs
 
 JOURNAL, SECRETS = "journal.db", "secrets.json"
 """What a backup holds: the file and `blobs/` beside it, or the Secrets."""
 
 _MEMBER = re.compile(rf"{re.escape(JOURNAL)}|{re.escape(SECRETS)}|blobs/[0-9a-f]{{2}}/[0-9a-f]{{64}}")
-_STAYS = "a guard compacts its journal by itself, each night and when it grows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ async def back_up(settings: Settings, file: Path) -> Copy:
         async with backup(draft) as read:
             flaws = await read.flaws(settings.policy.ledger)
             if flaws:
-                raise BackupFailed(f"the copy cannot be trusted, so {file} was not written", flaws)
+                raise BackupFailed(phrase("fault.copy_untrusted", file=str(file)), flaws)
             return read
 
 
@@ -131,7 +131,7 @@ async def _alone_with(settings: Settings, *, stopped: bool) -> AsyncIterator[Jou
         try:
             journal = await SqliteJournal.open(stores.CODEC, Path(section.path))
         except JournalInUse as error:
-            raise JournalInUse(f"a guard has the journal {section.path} open: {_STAYS}; stop it first") from error
+            raise JournalInUse(phrase("fault.journal_open", path=section.path)) from error
         async with contextlib.aclosing(journal):
             yield journal
         return
@@ -145,17 +145,14 @@ async def _refuse_beside_a_guard(settings: Settings, cluster: Cluster, *, stoppe
     section = settings.authority
     if section.lease is None:
         if not stopped:
-            raise JournalInUse(
-                "without authority.lease nobody can tell whether a guard is at work on the journal in the cluster: "
-                f"{_STAYS}; to do it by hand stop the guard, and say --stopped"
-            )
+            raise JournalInUse(phrase("fault.no_lease_to_tell"))
         return
     namespace = section.namespace or own_namespace() or settings.targets[0].namespace
     record = await KubernetesLease(cluster, namespace, section.lease).read()
     if record is None or not record.holder or record.renewed is None:
         return
     if record.renewed + timedelta(seconds=record.duration) > datetime.now(UTC):
-        raise JournalInUse(f"the guard {record.holder} holds the lease {namespace}/{section.lease}: {_STAYS}")
+        raise JournalInUse(phrase("fault.guard_holds", holder=record.holder, lease=f"{namespace}/{section.lease}"))
 
 
 def exported(entries: Sequence[Entry]) -> Iterator[Json]:
@@ -190,7 +187,7 @@ def _without_tokens(value: object) -> object:
 def _drafted(file: Path) -> Iterator[Path]:
     """A file beside `file` that takes its place at the end, unless that is there by then."""
     if os.path.lexists(file):
-        raise BackupFailed(f"{file} is there already, and a backup never replaces anything: name another file")
+        raise BackupFailed(phrase("fault.backup_there", file=str(file)))
     folder = file.absolute().parent
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=f".{file.name}.") as scratch:
@@ -203,9 +200,8 @@ def _drafted(file: Path) -> Iterator[Path]:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise BackupFailed(
-            f"{file} cannot be written: {error.strerror or error}: check its folder and volume"
-        ) from error
+        words = str(error.strerror or error)
+        raise BackupFailed(phrase("fault.backup_unwritten", file=str(file), words=words)) from error
 
 
 async def _pack_files(settings: Settings, draft: Path) -> None:
@@ -256,11 +252,11 @@ def _unpack(file: Path, folder: Path) -> None:
             for member in archive:
                 content = archive.extractfile(member) if member.isreg() and _MEMBER.fullmatch(member.name) else None
                 if content is None:
-                    raise JournalUnavailable(f"{file} is no backup of a journal (it holds {member.name!r:.80})")
+                    raise JournalUnavailable(phrase("fault.no_backup", file=str(file), member=f"{member.name!r:.80}"))
                 (folder / member.name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / member.name).write_bytes(content.read())
     except (OSError, EOFError, tarfile.TarError) as error:
-        raise JournalUnavailable(f"the backup {file} cannot be read ({error}): name another file") from error
+        raise JournalUnavailable(phrase("fault.backup_unread", file=str(file), words=str(error))) from error
 
 
 def _read_secrets(file: Path) -> Sequence[Json]:
@@ -268,4 +264,4 @@ def _read_secrets(file: Path) -> Sequence[Json]:
         items = json.loads(file.read_bytes())["items"]
         return [{**item, "metadata": dict(item["metadata"])} for item in items]
     except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise JournalUnavailable(f"the {SECRETS} of the backup cannot be read: name another file") from error
+        raise JournalUnavailable(phrase("fault.secrets_unread", name=SECRETS)) from error

@@ -20,6 +20,7 @@ from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine import snapshotting
 from logcaster_guard.engine.blob_check import blob_flaws
 from logcaster_guard.engine.live_workload import live_target
+from logcaster_guard.messages.texts import phrase
 from logcaster_guard.ports import Cluster, Flaw, Json, Kind
 
 
@@ -50,8 +51,8 @@ async def create(settings: Settings, name: str = "") -> Sequence[Made]:
     """
     targets = [t for t in settings.targets if name in {"", t.name, t.key}]
     if not targets:
-        known = ", ".join(t.name for t in settings.targets)
-        raise ConfigurationError(f"found no target {name}; allowed {known}")
+        known = [t.name for t in settings.targets]
+        raise ConfigurationError(phrase("fault.no_target", name=name, known=known))
     _refuse_another_folder(settings)
     made = []
     async with stores.blobs_alone(settings) as blobs, _cluster(settings) as cluster:
@@ -68,20 +69,18 @@ def _refuse_another_folder(settings: Settings) -> None:
     if stores.in_cluster(settings.journal):
         return
     folder = Path(settings.journal.blobs)
-    there = "kubectl exec in its pod, say"
     if not folder.is_dir():
-        raise ConfigurationError(f"the guard's folder {folder} is not here: run this where the guard runs ({there})")
+        raise ConfigurationError(phrase("fault.folder_not_here", folder=str(folder)))
     if folder.stat().st_uid != os.geteuid():
-        raise ConfigurationError(
-            f"the folder {folder} belongs to the user {folder.stat().st_uid}, who could not read what the user "
-            f"{os.geteuid()} writes there: run this as the guard's user ({there})"
-        )
+        owner, user = folder.stat().st_uid, os.geteuid()
+        raise ConfigurationError(phrase("fault.folder_of_another", folder=str(folder), owner=owner, user=user))
 
 
 async def _workload(cluster: Cluster, target: Target) -> Workload:
     live = await live_target(cluster, target)
     if live is None:
-        raise NotFound(f"The Service {target.namespace}/{target.service} selects no environment of {target.name}.")
+        service = f"{target.namespace}/{target.service}"
+        raise NotFound(phrase("fault.no_environment", service=service, target=target.name))
     return Workload(await cluster.get(Kind(live.kind), live.namespace, live.deployment))
 
 

@@ -12,6 +12,7 @@ from logcaster_guard.adapters import sqlite_layout as layout
 from logcaster_guard.adapters.journal_codec import EventCodec, Unreadable
 from logcaster_guard.domain.errors import JournalUnavailable
 from logcaster_guard.messages.record_faults import EventUnfollowing, EventUnread, Remedy, ToDo
+from logcaster_guard.messages.texts import phrase
 from logcaster_guard.ports import Entry, Flaw, Inspected
 
 
@@ -67,4 +68,4 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
 def check_is_there(path: Path) -> None:
     """Raise `JournalUnavailable` where there is no file: opening one would make it."""
     if not path.exists():
-        raise JournalUnavailable(f"there is no journal {path}: no guard has run yet, or journal.path names another")
+        raise JournalUnavailable(phrase("fault.no_journal", path=str(path)))

@@ -52,7 +52,6 @@ SELECT = "SELECT position, stream, seq, body, digest FROM events"
 NO_DIGEST = bytes(32)
 """What the first row of a stream is chained to."""
 
-RESTORE = "move it away with its -wal file and restore a copy"
 _HEADER_SIZE = 100
 _NOTHING: Mapping[str, tuple[int, bytes]] = {}
 

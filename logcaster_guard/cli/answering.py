@@ -16,7 +16,6 @@ from logcaster_guard.cli.asking import (
     AsJson,
     Json,
     ask,
-    ended,
     instant,
     plain,
     show,
@@ -25,6 +24,7 @@ from logcaster_guard.cli.check import BAD_INPUT
 from logcaster_guard.cli.writing import REFUSED, Config, Manner, NoWait, Outcome, Reason, Way, Yes
 from logcaster_guard.domain.inbox.commands import AnswerRun, RunCommand, expiry_of_answer, is_approval_token
 from logcaster_guard.engine.command_writer import Place, Written
+from logcaster_guard.messages.texts import Phrase, phrase
 
 Which = Annotated[str, typer.Option("--target", metavar="NAME", help="The target's name, or NAMESPACE/DEPLOYMENT.")]
 RunName = Annotated[str, typer.Option("--run", metavar="RUN", help="The run's name; else the one that is open.")]
@@ -117,20 +117,20 @@ def _answer(command: RunCommand, way: Way, names: tuple[str, str, str], manner: 
     writing.check_reason(manner.reason)
     target, run, approval_token = names
     if approval_token and not is_approval_token(approval_token):
-        raise ended("--approval-token: 16 digits of 0-9 and a-f, as the notice shows them", BAD_INPUT)
+        raise way.ended(phrase("cli.token_digits"), BAD_INPUT)
     addressed = (
         _found(command, way, target, run, approval_token)
         if way.there
         else _blindly(command, way, target, approval_token)
     )
     if not manner.as_json:
-        show([plain(line) for line in _lines(command, addressed)])
-    writing.agree(f"{command.capitalize()} it?", yes=manner.yes)
+        show([plain(way.texts.text(line) if isinstance(line, Phrase) else line) for line in _lines(command, addressed)])
+    writing.agree(way, phrase("cli.answer_it", command=str(command)), yes=manner.yes)
     said = AnswerRun(command, addressed.approval_token, addressed.expiry, manner.reason)
     written = writing.write(way, addressed.place, said)
-    writing.echo(written, as_json=manner.as_json)
+    writing.echo(way, written, as_json=manner.as_json)
     outcome = writing.left_alone(way, manner, _named(addressed)) or _became(command, way, addressed, written)
-    raise writing.finish(written, outcome, as_json=manner.as_json)
+    raise writing.finish(way, written, outcome, as_json=manner.as_json)
 
 
 def _found(command: RunCommand, way: Way, target: str, run: str, approval_token: str) -> _Addressed:
@@ -146,14 +146,14 @@ def _found(command: RunCommand, way: Way, target: str, run: str, approval_token:
     elif command is not RunCommand.ABANDON:
         candidates = [(t, r) for t, r in candidates if r["question"] is not None]
     if not candidates:
-        raise ended(f"nothing to {command}: no such run is open; see logcaster-guard status", REFUSED)
+        raise way.ended(phrase("cli.nothing_to_answer", command=str(command)), REFUSED)
     if len(candidates) > 1:
-        names = ", ".join(f"{t['name']} ({r['run']})" for t, r in candidates)
-        raise ended(f"--target: found none; allowed one of {names}", BAD_INPUT)
+        names = [f"{t['name']} ({r['run']})" for t, r in candidates]
+        raise way.ended(phrase("cli.which_target", name="", known=names), BAD_INPUT)
     ((place, open_run),) = candidates
     question = open_run["question"]
     if question is None and command is not RunCommand.ABANDON:
-        raise ended(f"run {open_run['run']} does not ask any more; abandon it if it is to end", REFUSED)
+        raise way.ended(phrase("cli.asks_no_more", run=open_run["run"]), REFUSED)
     asked_until = None if question is None else datetime.fromisoformat(question["expiry"])
     expiry = expiry_of_answer(command, asked_until, datetime.now(UTC))
     where = writing.place_in(place, open_run["workload"])
@@ -162,28 +162,31 @@ def _found(command: RunCommand, way: Way, target: str, run: str, approval_token:
 
 def _blindly(command: RunCommand, way: Way, target: str, approval_token: str) -> _Addressed:
     if not target or not approval_token:
-        raise ended(
-            f"no daemon answers at {way.address}: give --target and --approval-token of the notice, or --address",
-            UNREACHABLE,
-        )
+        raise way.ended(phrase("cli.blind_answer", address=way.address), UNREACHABLE)
     place = way.place_of(target)
     return _Addressed(
         writing.key_of(place), place, approval_token, expiry_of_answer(command, None, datetime.now(UTC)), None
     )
 
 
-def _lines(command: RunCommand, addressed: _Addressed) -> list[str]:
+def _lines(command: RunCommand, addressed: _Addressed) -> list[str | Phrase]:
     run = addressed.run
-    holds = f"The answer holds until {instant(addressed.expiry.isoformat())}."
+    holds = phrase("cli.answer_holds", until=instant(addressed.expiry.isoformat()))
     if run is None:
-        return [f"{addressed.target}: plan {addressed.approval_token}, unseen as no daemon answers. {holds}"]
-    until = "" if run["question"] is None else f", asks until {instant(run['question']['until'])}"
+        return [phrase("cli.unseen_plan", target=addressed.target, plan=addressed.approval_token, holds=holds)]
     return [
-        f"{run['target']}: run {run['run']}, {run['strategy']}, plan {run['approval_token']}{until}",
+        phrase(
+            "cli.open_run",
+            target=run["target"],
+            run=run["run"],
+            strategy=run["strategy"],
+            plan=run["approval_token"],
+            until=None if run["question"] is None else instant(run["question"]["until"]),
+        ),
         f"  {', '.join(run['from_images'])} → {', '.join(run['to_images'])}",
         f"  {run['reason']}",
-        f"  at step {run['step'] or 'none'}; done: {', '.join(run['steps_done']) or 'nothing yet'}",
-        holds if command is not RunCommand.ABANDON else "What it borrowed is given back, and the target is frozen.",
+        phrase("cli.at_step", step=run["step"], done=run["steps_done"]),
+        holds if command is not RunCommand.ABANDON else phrase("cli.given_back"),
     ]
 
 
@@ -197,7 +200,7 @@ def _became(command: RunCommand, way: Way, addressed: _Addressed, written: Writt
     if (denied := writing.not_counted(way, addressed.target, written, more)) is not None:
         return denied
     if command is RunCommand.APPROVE:
-        return Outcome("done", f"Run {name} was approved and goes on; see logcaster-guard history.", more)
+        return Outcome("done", phrase("cli.approved", run=name), more)
 
     def closed(_: Json) -> Json | None:
         runs = ask(way.address, "/api/v1/history", target=addressed.target, limit="50")["runs"]
@@ -205,6 +208,7 @@ def _became(command: RunCommand, way: Way, addressed: _Addressed, written: Writt
 
     run = writing.awaited(way, closed, addressed.target, longer=_GIVING_BACK)
     if run is None:
-        return Outcome("done", f"The guard has taken it; run {name} is still giving back what it borrowed.", more)
+        return Outcome("done", phrase("cli.giving_back", run=name), more)
     more["run_outcome"] = run["outcome"]
-    return Outcome("done", f"Run {name} closed: {run['outcome']} ({run['outcome_reason']}).", more)
+    closed_as = phrase("cli.run_closed", run=name, outcome=run["outcome"], reason=run["outcome_reason"])
+    return Outcome("done", closed_as, more)

@@ -13,16 +13,18 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from logcaster_guard.adapters.fetch import Answer, Fetcher
-from logcaster_guard.cli.check import BAD_INPUT
+from logcaster_guard.cli.check import BAD_INPUT, spoken_here
 from logcaster_guard.domain.ledger import ReleaseStatus
+from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.fields.faults import Refused, escaped
 from logcaster_guard.fields.urls import check_base_url
-from logcaster_guard.messages.texts import Language, Texts, english
+from logcaster_guard.messages.texts import Language, Phrase, Texts, english, phrase
 
 Json = dict[str, Any]
 
@@ -50,11 +52,8 @@ def ask(address: str, path: str, **query: str | None) -> Json:
     base = _base(address)
     given = urlencode({k: v for k, v in query.items() if v is not None})
     answer = asyncio.run(_fetch(f"{base}{path}" + (f"?{given}" if given else "")))
-    if isinstance(answer, str):
-        raise ended(
-            f"no daemon answers at {base} ({answer}): start logcaster-guard run, or name its address with --address",
-            UNREACHABLE,
-        )
+    if not isinstance(answer, Answer):
+        raise ended(phrase("cli.no_daemon", address=base, why=answer), UNREACHABLE)
     return _understood(answer, base)
 
 
@@ -67,7 +66,7 @@ def spoken(answer: Json) -> Texts:
 def is_there(address: str) -> bool:
     """Whether anything answers at the address; ends the command with 2 where that is none."""
     base = _base(address)
-    return not isinstance(asyncio.run(_fetch(f"{base}/healthz")), str)
+    return isinstance(asyncio.run(_fetch(f"{base}/healthz")), Answer)
 
 
 def show(lines: Sequence[Text | Table]) -> None:
@@ -96,6 +95,12 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Text | str
     return found
 
 
+def labelled(texts: Texts, label: str, value: str, width: int, style: str = "") -> Text:
+    """A line of what is known under its label, which takes at least `width` columns."""
+    shown = texts.word(label, "page")
+    return plain(f"  {shown}{' ' * max(1, width - cell_len(shown))}{value}", style)
+
+
 def plain(text: object, style: str = "") -> Text:
     """A text of the daemon's: nothing in it is obeyed by the terminal."""
     return Text(escaped(str(text)), style=style)
@@ -111,10 +116,9 @@ def readings(values: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items()) or "-"
 
 
-def release_status(release: Json) -> str:
-    """What the ledger says of a release, with the rules that never measured it."""
-    blind = ", ".join(release["unmeasured"])
-    return f"{release['status']} by {blind}" if release["status"] == ReleaseStatus.UNMEASURED else release["status"]
+def unmeasured(release: Json) -> list[str]:
+    """The rules that never measured a release, where that says how good it is."""
+    return list(release["unmeasured"]) if release["status"] == ReleaseStatus.UNMEASURED else []
 
 
 def span(seconds: float) -> str:
@@ -140,19 +144,22 @@ def _base(address: str) -> str:
     try:
         check_base_url(base)
     except Refused as refusal:
-        raise ended(f"--address: found {refusal.found}; allowed {refusal.allowed}", BAD_INPUT) from None
+        refused = phrase("cli.option", option="--address", found=refusal.found, allowed=refusal.allowed)
+        raise ended(refused, BAD_INPUT) from None
     return base.rstrip("/")
 
 
-async def _fetch(url: str) -> Answer | str:
+async def _fetch(url: str) -> Answer | Message | Phrase:
     fetcher = Fetcher(monotonic=time.monotonic, timeout=_TIMEOUT, max_bytes=_MAX_BYTES)
     try:
         found = await fetcher.get(url)
     except TimeoutError:
-        return f"timed out after {_TIMEOUT:.0f} s"
+        return phrase("cli.timed_out", seconds=f"{_TIMEOUT:.0f}")
     finally:
         await fetcher.aclose()
-    return found if isinstance(found, Answer) else english().text(found.detail) or str(found.fault)
+    if isinstance(found, Answer):
+        return found
+    return found.detail if isinstance(found.detail, Message) else phrase("found.as_is", text=found.detail)
 
 
 def _understood(answer: Answer, base: str) -> Json:
@@ -166,15 +173,16 @@ def _understood(answer: Answer, base: str) -> Json:
         raise ended(escaped(value["error"]), BAD_INPUT)
     if isinstance(value, dict) and isinstance(value.get("error"), str) and answer.status == 503:
         raise ended(escaped(value["error"]), UNREACHABLE)
-    raise ended(
-        f"what answers at {base} is no LogCaster Guard of this version (HTTP {answer.status}): check --address",
-        UNREACHABLE,
-    )
+    raise ended(phrase("cli.another_version", address=base, status=answer.status), UNREACHABLE)
 
 
-def ended(sentence: str, code: int) -> typer.Exit:
-    """Say the sentence on standard error; raised, the answer ends the command with `code`."""
-    typer.echo(f"error: {sentence}", err=True)
+def ended(sentence: Reason, code: int, texts: Texts | None = None) -> typer.Exit:
+    """Say the sentence on standard error; raised, the answer ends the command with `code`.
+
+    Texts tell it, those of the terminal's language by default; a text that is no phrase is told as it is.
+    """
+    texts = texts or Texts(spoken_here())
+    typer.echo(texts.text(phrase("cli.error", error=sentence)), err=True)
     return typer.Exit(code)
 
 

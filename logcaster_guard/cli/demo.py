@@ -19,7 +19,8 @@ from logcaster_guard.sandbox.release import Releases
 UNREACHABLE = 3
 HELP = (
     "errors, slow, unhealthy, crash-loop, memory-leak: the new release has that fault. stalled: its image cannot be "
-    "pulled. innocent: a dependency fails for old and new alike."
+    "pulled. bad-configuration: its ConfigMap is changed, and the release stays. innocent: a dependency fails for old "
+    "and new alike."
 )
 
 
@@ -58,5 +59,5 @@ async def _play(name: Name, *, guarded: bool, prometheus: str | None) -> bool:
     async with staged(
         console, releases, rules_text(scenario), guarded=guarded, prometheus=prometheus, switching=switching
     ) as stage:
-        await stage.install()
+        await stage.install(scenario.configuration)
         return await scenario.play(stage)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -16,11 +16,17 @@ from logcaster_guard.cli.asking import (
     Json,
     ask,
     instant,
+    labelled,
     plain,
     show,
     show_json,
     span,
+    spoken,
 )
+from logcaster_guard.messages.texts import Phrase, Texts, phrase
+
+_WIDTH = 13
+"""Columns of a label and the blanks behind it."""
 
 
 def explain(
@@ -37,47 +43,44 @@ def explain(
     if as_json:
         show_json(answer)
         return
-    lines: list[Text] = []
-    for found in answer["triggers"]:
-        lines += [Text(), *_lines(found)] if lines else _lines(found)
-    show(lines)
+    show([*_told(answer["triggers"], spoken(answer))])
 
 
-def _lines(trigger: Json) -> Iterator[Text]:
+def _told(triggers: Sequence[Json], texts: Texts) -> Iterator[Text]:
+    for number, found in enumerate(triggers):
+        yield from [Text()] if number else []
+        yield from _lines(found, texts)
+
+
+def _lines(trigger: Json, texts: Texts) -> Iterator[Text]:
+    def row(label: str, value: str | Phrase, style: str = "") -> Text:
+        shown = texts.text(value) if isinstance(value, Phrase) else value
+        return labelled(texts, label, shown, _WIDTH, style)
+
+    duration = span(trigger["duration_seconds"])
     yield plain(f"{trigger['target']}/{trigger['rule']}", "bold")
     yield plain(trigger["summary"], PHASE_STYLES.get(trigger["phase"], ""))
-    yield _row("condition", f"{trigger['condition']}  (for {span(trigger['duration_seconds'])})")
-    yield _row("action", trigger["action"])
-    yield _row("phase", trigger["phase"])
+    yield row("condition", phrase("page.condition", condition=trigger["condition"], duration=duration))
+    yield row("action", trigger["action"])
+    yield row("phase", texts.word(trigger["phase"], "page"))
     if trigger["blind_since"] is not None:
-        yield plain(f"  {'blind since':<12} {instant(trigger['blind_since'])}", "bold red")
-    yield _row("verdict", trigger["verdict"] + _why(trigger))
-    yield _row("onset", instant(trigger["onset"]))
-    yield _row("proven met", f"{span(trigger['credit_seconds'])} of {span(trigger['duration_seconds'])}")
+        yield row("blind since", instant(trigger["blind_since"]), "bold red")
+    blind, empty = trigger["blind"], trigger["no_data"]
+    yield row("verdict", phrase("page.verdict", verdict=trigger["verdict"], blind=blind, empty=empty))
+    yield row("onset", instant(trigger["onset"]))
+    yield row("proven met", phrase("page.proven", proven=span(trigger["credit_seconds"]), duration=duration))
     for number, (name, reading) in enumerate(trigger["readings"].items()):
-        yield _row("" if number else "readings", f"{name}: {reading}")
+        yield row("" if number else "readings", f"{name}: {reading}")
     last = trigger["last_change"]
-    yield _row("last change", "-" if last is None else f"{last['change']} at {instant(last['at'])}")
-    yield from _guardrails(trigger["guardrails"])
-    found = trigger["attribution"]
-    if found is not None:
-        yield _row("put down to", f"{found['cause']}: {found['evidence']}")
+    changed = "-" if last is None else phrase("page.last_change", change=last["change"], at=instant(last["at"]))
+    yield row("last change", changed)
+    for number, guardrail in enumerate(_guardrails(trigger["guardrails"])):
+        yield row("" if number else "guardrails", guardrail)
+    if (found := trigger["attribution"]) is not None:
+        yield row("put down to", phrase("page.put_down_to", cause=found["cause"], evidence=found["evidence"]))
 
 
-def _guardrails(guardrails: list[Json] | None) -> Iterator[Text]:
+def _guardrails(guardrails: Sequence[Json] | None) -> Sequence[str | Phrase]:
     if guardrails is None:
-        yield _row("guardrails", "not known yet: the Deployment was not looked at")
-    elif not guardrails:
-        yield _row("guardrails", "none would hold if it fired now")
-    for number, guardrail in enumerate(guardrails or []):
-        yield _row("" if number else "guardrails", f"{guardrail['guardrail']}: {guardrail['reason']}")
-
-
-def _why(trigger: Json) -> str:
-    parts = [f"blind: {', '.join(trigger['blind'])}"] if trigger["blind"] else []
-    parts += [f"no data: {', '.join(trigger['no_data'])}"] if trigger["no_data"] else []
-    return f" ({'; '.join(parts)})" if parts else ""
-
-
-def _row(name: str, value: object) -> Text:
-    return plain(f"  {name:<12} {value}")
+        return [phrase("page.guardrails_unknown")]
+    return [f"{g['guardrail']}: {g['reason']}" for g in guardrails] or [phrase("page.no_guardrail")]

@@ -11,6 +11,7 @@ from logcaster_guard.cli.asking import DEFAULT_ADDRESS, Address, AsJson, Json, p
 from logcaster_guard.cli.writing import Config, Manner, NoWait, Outcome, Reason, Way, Yes
 from logcaster_guard.domain.inbox.freezes import FreezeCommand, SetFreeze
 from logcaster_guard.engine.command_writer import Written
+from logcaster_guard.messages.texts import phrase
 
 _QUOTED = 100
 
@@ -65,13 +66,14 @@ def _say(command: FreezeCommand, way: Way, name: str, manner: Manner) -> None:
     place = way.place_of(name) if target is None else writing.place_in(target, target["workload"])
     if target is not None and target["frozen"] is not None and not manner.as_json:
         frozen = target["frozen"]
-        show([plain(f"{target['target']} is frozen by {frozen['by']}: {frozen['reason']}")])
-    writing.agree(f"{command.capitalize()} {name}?", yes=manner.yes)
+        held = phrase("cli.frozen_by", target=target["target"], by=frozen["by"], reason=frozen["reason"])
+        show([plain(way.texts.text(held))])
+    writing.agree(way, phrase("cli.freeze_it", command=str(command), name=name), yes=manner.yes)
     written = writing.write(way, place, SetFreeze(command, manner.reason, _by(target)))
-    writing.echo(written, as_json=manner.as_json)
+    writing.echo(way, written, as_json=manner.as_json)
     key = writing.key_of(place) if target is None else target["target"]
     outcome = writing.left_alone(way, manner, {}) or _became(command, way, key, written)
-    raise writing.finish(written, outcome, as_json=manner.as_json)
+    raise writing.finish(way, written, outcome, as_json=manner.as_json)
 
 
 def _by(target: Json | None) -> str | None:
@@ -89,7 +91,7 @@ def _became(command: FreezeCommand, way: Way, target: str, written: Written) -> 
         return True if frozen is None else None
 
     if writing.awaited(way, held, target) is not None:
-        sentence = "is frozen: nothing is rolled back" if command is FreezeCommand.FREEZE else "is not frozen any more"
-        return Outcome("done", f"{target} {sentence}.", {"target": target})
-    sentence = f"The guard has not taken it in: {target} is as it was. See status, and freeze.kept in its log."
-    return Outcome("unknown", sentence, {"target": target})
+        frozen = command is FreezeCommand.FREEZE
+        became = phrase("cli.is_frozen" if frozen else "cli.is_not_frozen", target=target)
+        return Outcome("done", became, {"target": target})
+    return Outcome("unknown", phrase("cli.not_taken_in", target=target), {"target": target})

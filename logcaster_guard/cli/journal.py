@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -28,7 +28,7 @@ from logcaster_guard.domain.errors import (
 from logcaster_guard.fields.durations import parse_duration
 from logcaster_guard.fields.faults import Refused, escaped
 from logcaster_guard.journal_tools import BackupFailed, Copy
-from logcaster_guard.messages.texts import Texts
+from logcaster_guard.messages.texts import Texts, phrase
 from logcaster_guard.ports import Flaw
 
 FAULTY = 1
@@ -52,14 +52,15 @@ def verify(
     Prints a line for each fault. Exits 0 if there is none, 1 if there are some, 2 if it cannot be read.
     """
     if file is None and not paths:
-        raise ended("name the settings with --config, or a backup", BAD_INPUT)
+        raise ended(phrase("cli.name_journal"), BAD_INPUT)
     settings = _settings(paths) if paths else default_settings()
-    copy, flaws = _done(_verified(settings, file))
-    name = file or stores.described(settings.journal)
-    _tell(flaws, texts_of(settings) if paths else Texts(spoken_here()))
+    texts = texts_of(settings) if paths else Texts(spoken_here())
+    copy, flaws = _done(_verified(settings, file), texts)
+    name = escaped(str(file or stores.described(settings.journal)))
+    _tell(flaws, texts)
     if flaws:
-        raise ended(f"{len(flaws)} faults in {name}", FAULTY)
-    typer.echo(f"OK: {escaped(str(name))}: {_held(copy)}")
+        raise ended(phrase("cli.faults_in", count=len(flaws), name=name), FAULTY, texts)
+    typer.echo(texts.text(phrase("cli.journal_sound", name=name, **_held(copy))))
 
 
 @journal.command()
@@ -69,12 +70,13 @@ def backup(
 ) -> None:
     """Copy the journal and the saved releases as they are now, beside a running guard, and read the copy back."""
     settings = _settings(paths)
+    texts = texts_of(settings)
     try:
-        copy = _done(journal_tools.back_up(settings, file))
+        copy = _done(journal_tools.back_up(settings, file), texts)
     except BackupFailed as error:
-        _tell(error.flaws, texts_of(settings))
-        raise ended(str(error), FAULTY if error.flaws else BAD_INPUT) from None
-    typer.echo(f"OK: {escaped(str(file))} was written and read back: {_held(copy)}")
+        _tell(error.flaws, texts)
+        raise ended(error.reason, FAULTY if error.flaws else BAD_INPUT, texts) from None
+    typer.echo(texts.text(phrase("cli.backup_made", file=escaped(str(file)), **_held(copy))))
 
 
 @journal.command()
@@ -86,14 +88,20 @@ def compact(
 ) -> None:
     """Let go of what no decision can need any more, as the guard does at night; refused while one is at work."""
     settings = _settings(paths)
+    texts = texts_of(settings)
     try:
-        found = _done(journal_tools.compact(settings, stopped=stopped))
+        found = _done(journal_tools.compact(settings, stopped=stopped), texts)
     except JournalInUse as error:
-        raise ended(str(error), FAULTY) from None
-    typer.echo(
-        f"{found.removed} of {found.events} events went: {stores.described(settings.journal)} took "
-        f"{found.before:,} bytes, and takes {found.after:,}"
+        raise ended(error.reason, FAULTY, texts) from None
+    compacted = phrase(
+        "cli.compacted",
+        removed=found.removed,
+        events=found.events,
+        journal=stores.described(settings.journal),
+        before=f"{found.before:,}",
+        after=f"{found.after:,}",
     )
+    typer.echo(texts.text(compacted))
 
 
 @journal.command()
@@ -105,16 +113,16 @@ def export(
 ) -> None:
     """Print the events as JSON, one a line, oldest first."""
     settings = _settings(paths)
-    begin = _begin(since)
+    texts, begin = texts_of(settings), _begin(since)
     keys = {t.key for t in settings.targets if target in {t.name, t.key}} or {target}
-    copy = _done(journal_tools.present(settings))
+    copy = _done(journal_tools.present(settings), texts)
     lenient_output()
     for line in journal_tools.exported(copy.journal.entries):
         late = begin is None or datetime.fromisoformat(line["at"]) >= begin
         if late and (not target or line["target"] in keys) and run in {"", line["run"]}:
             print(json.dumps(line, ensure_ascii=False))
     for flaw in copy.journal.flaws:
-        typer.echo(f"left out: {escaped(texts_of(settings).text(flaw.told))}", err=True)
+        typer.echo(escaped(texts.text(phrase("cli.left_out", flaw=flaw.told))), err=True)
     raise typer.Exit(FAULTY if copy.journal.flaws else 0)
 
 
@@ -136,13 +144,15 @@ def _begin(since: str) -> datetime | None:
         try:
             return datetime.now(UTC) - timedelta(seconds=parse_duration(since))
         except (Refused, OverflowError):
-            raise ended(f"--since: found {escaped(since)}; allowed 24h, or 2026-01-31T12:00:00Z", BAD_INPUT) from None
+            allowed = phrase("cli.since")
+            refused = phrase("cli.option", option="--since", found=escaped(since), allowed=allowed)
+            raise ended(refused, BAD_INPUT) from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def _held(copy: Copy) -> str:
+def _held(copy: Copy) -> Mapping[str, int]:
     entries = copy.journal.entries
-    return f"{len(entries)} events in {len({e.stream for e in entries})} streams"
+    return {"events": len(entries), "streams": len({e.stream for e in entries})}
 
 
 def _tell(flaws: Sequence[Flaw], texts: Texts) -> None:
@@ -159,15 +169,15 @@ def _settings(paths: Sequence[Path]) -> Settings:
     return loaded.settings
 
 
-def _done(work: Coroutine[Any, Any, T]) -> T:
+def _done(work: Coroutine[Any, Any, T], texts: Texts) -> T:
     """The work's answer; ends the command where something outside cannot be read or reached."""
     try:
         return asyncio.run(work)
     except (BackupFailed, JournalInUse):
         raise
     except (ClusterError, JournalOutOfReach) as error:
-        raise ended(str(error), UNREACHABLE) from None
+        raise ended(error.reason, UNREACHABLE, texts) from None
     except (ConfigurationError, JournalUnavailable) as error:
-        raise ended(str(error), BAD_INPUT) from None
+        raise ended(error.reason, BAD_INPUT, texts) from None
     except GuardError as error:
-        raise ended(str(error), FAULTY) from None
+        raise ended(error.reason, FAULTY, texts) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
@@ -10,7 +11,7 @@ from typing import Annotated
 import typer
 
 from logcaster_guard.cli import writing
-from logcaster_guard.cli.asking import DEFAULT_ADDRESS, UNREACHABLE, Address, AsJson, Json, ask, ended, plain, show
+from logcaster_guard.cli.asking import DEFAULT_ADDRESS, UNREACHABLE, Address, AsJson, Json, ask, plain, show
 from logcaster_guard.cli.check import BAD_INPUT
 from logcaster_guard.cli.writing import REFUSED, Config, Manner, NoWait, Outcome, Reason, Way, Yes
 from logcaster_guard.domain import ledger
@@ -19,13 +20,9 @@ from logcaster_guard.domain.ledger import ReleaseStatus
 from logcaster_guard.domain.releases import ReleaseId
 from logcaster_guard.engine.command_writer import Place, Written
 from logcaster_guard.messages import after_mark
+from logcaster_guard.messages.texts import Phrase, phrase
 
 _HASH = re.compile(r"[0-9a-f]{64}(\+[0-9a-f]{64})?")
-_WORDS = {Mark.BAD: "bad", Mark.NOT_BAD: "not bad any more"}
-_BEFORE = {
-    Mark.BAD: "It will never be gone back to; a rollback to it that is under way ends.",
-    Mark.NOT_BAD: "What it had earned before counts again; what never earned good is unproven.",
-}
 
 
 def mark(
@@ -55,13 +52,13 @@ def mark(
     way, manner = writing.way(address, config), Manner(reason, yes, no_wait, as_json)
     release = _found(way, verdict, target, revision) if way.there else _blindly(way, target, revision)
     if not as_json:
-        show([plain(line) for line in release.lines])
-        show([plain(_BEFORE[verdict])])
-    writing.agree(f"Mark it {verdict}?", yes=yes)
+        follows = phrase("cli.before_bad" if verdict is Mark.BAD else "cli.before_not_bad")
+        show([plain(way.texts.text(line)) for line in (*release.lines, follows)])
+    writing.agree(way, phrase("cli.mark_it", verdict=str(verdict)), yes=yes)
     command = MarkRelease(release.key, datetime.now(UTC) + MARK_VALID_FOR, verdict, reason)
     written = writing.write(way, release.place, command)
-    writing.echo(written, as_json=as_json)
-    raise writing.finish(written, _outcome(way, verdict, release, written, manner), as_json=as_json)
+    writing.echo(way, written, as_json=as_json)
+    raise writing.finish(way, written, _outcome(way, verdict, release, written, manner), as_json=as_json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +68,7 @@ class _Release:
     target: str
     place: Place
     key: str
-    lines: tuple[str, ...]
+    lines: tuple[Phrase, ...]
 
     @property
     def told(self) -> Json:
@@ -84,16 +81,30 @@ def _found(way: Way, verdict: Mark, target: str, revision: str) -> _Release:
     releases = {r["release"]: r for r in _releases(way, chosen["target"])}
     names = ledger.named({key: r["revision"] for key, r in releases.items()}, revision)
     if len(names) != 1:
-        known = ", ".join(f"{r['revision']} ({r['template'][:8]}) {r['status']}" for r in releases.values())
-        raise ended(f"--revision: found {revision}; allowed one of {known or 'none yet'}", BAD_INPUT)
+        raise way.ended(phrase("cli.which_revision", revision=revision, known=_known(releases.values())), BAD_INPUT)
     release = releases[names[0]]
     if verdict is Mark.NOT_BAD and release["status"] != ReleaseStatus.BAD:
-        raise ended(f"nothing is written: revision {release['revision']} is {release['status']}, not bad", REFUSED)
-    why = f" ({release['bad_reason']})" if release["bad_reason"] else ""
-    images = ", ".join(release["images"])
-    line = f"{chosen['target']}: revision {release['revision']}, {images}, {release['status']}{why}"
+        good = phrase("cli.not_bad", revision=release["revision"], release_status=release["status"])
+        raise way.ended(good, REFUSED)
+    line = phrase(
+        "cli.release",
+        target=chosen["target"],
+        revision=release["revision"],
+        images=release["images"],
+        release_status=release["status"],
+        why=release["bad_reason"],
+    )
     place = writing.place_in(chosen, chosen["workload"])
-    return _Release(chosen["target"], place, names[0], (line, f"  hash {names[0]}"))
+    return _Release(chosen["target"], place, names[0], (line, phrase("cli.hash", template=names[0])))
+
+
+def _known(releases: Iterable[Json]) -> list[Phrase]:
+    return [
+        phrase(
+            "cli.known_revision", revision=r["revision"], template=r["template"][:8], release_status=r["status"]
+        )
+        for r in releases
+    ]  # fmt: skip
 
 
 def _releases(way: Way, target: str) -> list[Json]:
@@ -103,14 +114,10 @@ def _releases(way: Way, target: str) -> list[Json]:
 
 def _blindly(way: Way, target: str, revision: str) -> _Release:
     if not target or not _HASH.fullmatch(revision):
-        raise ended(
-            f"no daemon answers at {way.address}: give --target, and as --revision the whole hash of the release's "
-            "template, or --address",
-            UNREACHABLE,
-        )
+        raise way.ended(phrase("cli.blind_mark", address=way.address), UNREACHABLE)
     place = way.place_of(target)
     key = writing.key_of(place)
-    return _Release(key, place, revision, (f"{key}: release {revision}, unseen as no daemon answers.",))
+    return _Release(key, place, revision, (phrase("cli.unseen_release", target=key, revision=revision),))
 
 
 def _outcome(way: Way, verdict: Mark, release: _Release, written: Written, manner: Manner) -> Outcome:
@@ -120,5 +127,6 @@ def _outcome(way: Way, verdict: Mark, release: _Release, written: Written, manne
         return ended_early
     now = next(r for r in _releases(way, release.target) if r["release"] == release.key)
     follows = after_mark(ReleaseStatus(now["status"]), way.texts)
-    sentence = f"Revision {now['revision']} of {release.target} is {_WORDS[verdict]}. {follows}"
+    bad, revision = verdict is Mark.BAD, now["revision"]
+    sentence = phrase("cli.marked", revision=revision, target=release.target, bad=bad, follows=follows)
     return Outcome("done", sentence, {**release.told, "status": now["status"]})

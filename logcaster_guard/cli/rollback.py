@@ -37,7 +37,7 @@ from logcaster_guard.domain.runs import RECOVERED
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.engine.command_writer import Place
 from logcaster_guard.engine.guard import Guard
-from logcaster_guard.messages.texts import Texts, failure
+from logcaster_guard.messages.texts import Texts, failure, phrase
 from logcaster_guard.ports import Kind
 from logcaster_guard.web.rendering import one_run, plan
 
@@ -82,22 +82,23 @@ def rollback(
     if isinstance(loaded, list):
         print_faults(loaded)
         raise typer.Exit(BAD_INPUT)
-    chosen = _chosen(loaded, target)
+    texts, chosen = app.texts_of(loaded.settings), _chosen(loaded, target)
     if not reason.isprintable() or len(reason) > MAX_REASON or (to and not is_name_of_release(to)):
-        raise ended("--reason and --to are short and of printable characters, and --to is one word", BAD_INPUT)
-    texts, wish = app.texts_of(loaded.settings), wished(strategy.action, to, only or None)
+        raise ended(phrase("cli.reason_and_to"), BAD_INPUT, texts)
+    wish = wished(strategy.action, to, only or None)
     if isinstance(wish, Message):
-        raise ended(f"--only: {texts.text(wish)}", BAD_INPUT)
+        raise ended(phrase("cli.of_option", option="--only", fault=wish), BAD_INPUT, texts)
     logs.configure("auto", "error")
     try:
+        agree = _agreement(texts, dry_run=dry_run, yes=yes)
         if is_there(address):
-            well = _asked(loaded, chosen, wish, reason, address=address, agree=_agreement(dry_run=dry_run, yes=yes))
+            well = _asked(loaded, chosen, wish, reason, address=address, agree=agree)
         else:
-            well = asyncio.run(_alone(loaded, chosen, wish, reason, _agreement(dry_run=dry_run, yes=yes)))
+            well = asyncio.run(_alone(loaded, chosen, wish, reason, agree))
     except ConfigurationError as error:
-        raise ended(texts.text(error.reason), BAD_INPUT) from None
+        raise ended(error.reason, BAD_INPUT, texts) from None
     except (ClusterError, JournalUnavailable) as error:
-        raise ended(texts.text(error.reason), UNREACHABLE) from None
+        raise ended(error.reason, UNREACHABLE, texts) from None
     raise typer.Exit(0 if well else 1)
 
 
@@ -105,75 +106,74 @@ def _chosen(loaded: Loaded, name: str) -> Target:
     targets = loaded.settings.targets
     found = [t for t in targets if name in {t.name, t.key}] if name else list(targets)
     if len(found) != 1:
-        known = ", ".join(f"{t.name} ({t.key})" for t in targets)
-        raise ended(f"--target: found {name or 'none'}; allowed one of {known}", BAD_INPUT)
+        known = phrase("cli.which_target", name=name, known=[f"{t.name} ({t.key})" for t in targets])
+        raise ended(known, BAD_INPUT, app.texts_of(loaded.settings))
     return found[0]
 
 
 Agree = Callable[[], bool]
 
 
-def _agreement(*, dry_run: bool, yes: bool) -> Agree:
+def _agreement(texts: Texts, *, dry_run: bool, yes: bool) -> Agree:
     def agreed() -> bool:
         if dry_run:
-            show([plain("This was a dry run: nothing is written.")])
+            show([plain(texts.text(phrase("cli.dry_run_shown")))])
             return False
         if yes:
             return True
         if not sys.stdin.isatty():
-            raise ended("nobody can be asked here: say --yes, or --dry-run to see the plan only", BAD_INPUT)
-        if not typer.confirm("Roll back?"):
-            raise ended("nothing was done", 1)
+            raise ended(phrase("cli.nobody_to_ask", dry_run=True), BAD_INPUT, texts)
+        if not typer.confirm(texts.text(phrase("cli.roll_back"))):
+            raise ended(phrase("cli.nothing_done"), 1, texts)
         return True
 
     return agreed
 
 
-def _show(shown: Json) -> None:
+def _show(shown: Json, texts: Texts) -> None:
     lines = [
         plain(f"{shown['target']}: {', '.join(shown['from_images'])} → {', '.join(shown['to_images'])}", "bold"),
-        *(
-            plain(f"  {line}")
-            for line in shown["differences"] or ["the pod templates differ in nothing but their names"]
-        ),
-        plain(f"Plan {shown['approval_token']}, {shown['strategy']}:"),
+        *(plain(f"  {line}") for line in shown["differences"] or [texts.text(phrase("cli.no_difference"))]),
+        plain(texts.text(phrase("cli.plan", plan=shown["approval_token"], strategy=shown["strategy"]))),
         *(plain(f"  {number}. {line}") for number, line in enumerate(shown["steps"], 1)),
         *([plain(shown["leftover"], "yellow")] if shown["leftover"] else []),
     ]
     show(lines)
 
 
-def _refused(reasons: Sequence[str]) -> typer.Exit:
-    return ended(" ".join(reasons), 1)
+def _refused(reasons: Sequence[str], texts: Texts) -> typer.Exit:
+    return ended(" ".join(reasons), 1, texts)
 
 
 def _asked(loaded: Loaded, target: Target, wish: Wish, reason: str, *, address: str, agree: Agree) -> bool:
     """Ask the guard that runs: it shows the plan, and takes the request from the workload's annotation."""
+    texts = app.texts_of(loaded.settings)
     named = {"to": wish.to or None, "only": ",".join(wish.only) or None}
     shown = ask(address, "/api/v1/plan", target=target.key, action=str(wish.action), **named)
     if shown["reasons"]:
-        raise _refused(shown["reasons"])
-    _show(shown)
+        raise _refused(shown["reasons"], texts)
+    _show(shown, texts)
     if not agree():
         return True
     request = RollBack(shown["approval_token"], datetime.now(UTC) + ROLLBACK_VALID_FOR, wish, reason)
-    way = Way(address, there=True, settings=loaded.settings)
+    way = Way(address, there=True, settings=loaded.settings, texts=texts)
     place = Place(Kind(target.kind), target.namespace, shown["workload"])
     written = writing.write(way, place, request)
-    show([plain(f"Asked the guard by the annotation {written.annotation} on {shown['workload']}.")])
+    asked = phrase("cli.asked_by", annotation=written.annotation, workload=shown["workload"])
+    show([plain(texts.text(asked))])
 
     async def look() -> Sequence[Json]:
         told = await asyncio.to_thread(way.target, target.key)
         heard = writing.heard(told, written.digest)
         if heard is not None and not heard["counted"]:
-            raise _refused([heard["words"]])
+            raise _refused([heard["words"]], texts)
         if heard is None:
             return []
         answer = await asyncio.to_thread(ask, address, "/api/v1/history", target=target.key, limit="20")
         return line_of(answer["runs"], heard["run"])
 
     patience = 2 * loaded.settings.policy.polling.interval + 30.0
-    return asyncio.run(_followed(look, patience))
+    return asyncio.run(_followed(look, patience, texts))
 
 
 async def _alone(loaded: Loaded, target: Target, wish: Wish, reason: str, agree: Agree) -> bool:
@@ -186,15 +186,12 @@ async def _alone(loaded: Loaded, target: Target, wish: Wish, reason: str, agree:
             await stack.enter_async_context(_working(guard))
             await _turn(guard, guard.authority.terms.duration + PATIENCE)
         if not guard.read_model.journal_usable:
-            raise JournalUnavailable(
-                "no guard answers, and the journal cannot be used: if a guard runs, name its address with --address; "
-                f"else see {stores.described(loaded.settings.journal)}"
-            )
+            raise JournalUnavailable(phrase("fault.nobody_answers", journal=stores.described(loaded.settings.journal)))
         runs, texts = guard.manual(target.key), app.texts_of(loaded.settings)
         shown = plan(target.key, await runs.preview(wish), texts)
         if shown["reasons"]:
-            raise _refused(shown["reasons"])
-        _show(shown)
+            raise _refused(shown["reasons"], texts)
+        _show(shown, texts)
         if not await asyncio.to_thread(agree):
             return True
         return await _carried_out(guard, runs.begin(wish, shown["approval_token"], reason), texts)
@@ -213,13 +210,13 @@ async def _carried_out(guard: Guard, beginning: Awaitable[str | Sequence[Reason]
     async with contextlib.nullcontext() if guard.authority is not None else _working(guard):
         begun = await beginning
         if not isinstance(begun, str):
-            raise _refused([texts.text(why) for why in begun])
+            raise _refused([texts.text(why) for why in begun], texts)
         name = begun
 
         async def look() -> Sequence[Json]:
             return line_of([one_run(run, texts) for run in guard.read_model.runs()], name)
 
-        return await _followed(look, patience=0.0)
+        return await _followed(look, 0.0, texts)
 
 
 @contextlib.asynccontextmanager
@@ -241,7 +238,7 @@ def line_of(runs: Sequence[Json], first: str) -> Sequence[Json]:
     return found
 
 
-async def _followed(look: Callable[[], Awaitable[Sequence[Json]]], patience: float) -> bool:
+async def _followed(look: Callable[[], Awaitable[Sequence[Json]]], patience: float, texts: Texts) -> bool:
     """Tell each step of the runs as it is done; whether the target recovered. `patience` is in seconds.
 
     A run that takes over is opened in the append that closes the one before, so the last one that is closed is the end.
@@ -250,8 +247,8 @@ async def _followed(look: Callable[[], Awaitable[Sequence[Json]]], patience: flo
     while True:
         line = await look()
         if not line and time.monotonic() - began > patience:
-            raise _refused(["The guard has not taken the request: its log and its notices say why."])
-        lines = [text for run in line for text in _told(run, follows=run is not line[0])]
+            raise ended(phrase("cli.not_taken"), 1, texts)
+        lines = [text for run in line for text in _told(run, texts, follows=run is not line[0])]
         show(lines[told:])
         told = len(lines)
         if line and line[-1]["closed_at"] is not None:
@@ -259,10 +256,13 @@ async def _followed(look: Callable[[], Awaitable[Sequence[Json]]], patience: flo
         await asyncio.sleep(0.5)
 
 
-def _told(run: Json, *, follows: bool) -> list[Text]:
+def _told(run: Json, texts: Texts, *, follows: bool) -> list[Text]:
     """All that is to be told of a run so far: more is only ever added at its end."""
-    lines = [plain(f"Run {run['run']} follows: {run['reason']}", "bold")] if follows else []
-    lines += [plain(f"  done: {step}") for step in run["steps_done"]]
+    say, lines = texts.text, list[Text]()
+    if follows:
+        lines.append(plain(say(phrase("cli.run_follows", run=run["run"], reason=run["reason"])), "bold"))
+    lines += [plain(f"  {say(phrase('cli.step_done', step=step))}") for step in run["steps_done"]]
     if run["closed_at"] is not None:
-        lines.append(plain(f"Run {run['run']} closed: {run['outcome']} ({run['outcome_reason']}).", "bold"))
+        closed = phrase("cli.run_closed", run=run["run"], outcome=run["outcome"], reason=run["outcome_reason"])
+        lines.append(plain(say(closed), "bold"))
     return lines

@@ -30,6 +30,7 @@ class Name(StrEnum):
     """What happens in the demo."""
 
     ERRORS = "errors"
+    BAD_CONFIGURATION = "bad-configuration"
     SLOW = "slow"
     UNHEALTHY = "unhealthy"
     CRASH_LOOP = "crash-loop"
@@ -44,7 +45,7 @@ class Name(StrEnum):
 class Scenario(Protocol):
     """A story with an end. `new` is how the release behaves that is rolled out, `rules` are conditions by name.
 
-    `action` is what each of them asks for.
+    `action` is what each of them asks for, `configuration` what the ConfigMap of the good release holds (None: none).
     """
 
     @property
@@ -56,6 +57,9 @@ class Scenario(Protocol):
     @property
     def action(self) -> Action: ...  # noqa: D102 - told above
 
+    @property
+    def configuration(self) -> Mapping[str, str] | None: ...  # noqa: D102 - told above
+
     async def play(self, stage: Stage) -> bool:
         """Play it on a stage where the good release serves; returns whether it ended well."""
 
@@ -65,7 +69,8 @@ class BadRelease:
     """A release with a fault is rolled out; it ends well if `judge` finds the service in order again.
 
     `told` is what people are told of the fault. `shows_after` is how many seconds the fault is left to show itself
-    where nobody watches; `complete_within` how long to wait for a rollout that may never be complete.
+    where nobody watches; `complete_within` how long to wait for a rollout that may never be complete. With `edit` the
+    ConfigMap is changed instead, and the release stays.
     """
 
     new: Behaviour
@@ -75,11 +80,16 @@ class BadRelease:
     action: Action = Action.IMMEDIATE
     shows_after: float = 15.0
     complete_within: float = 20.0
+    configuration: Mapping[str, str] | None = None
+    edit: Mapping[str, str] | None = None
 
     async def play(self, stage: Stage) -> bool:
         """See the class."""
         await self._look(stage)
-        await stage.roll_out(f"; {self.told}", within=self.complete_within)
+        if self.edit is None:
+            await stage.roll_out(f"; {self.told}", within=self.complete_within)
+        else:
+            await stage.edit(self.edit, f"; {self.told}")
         await asyncio.sleep(3)
         await self._look(stage)
         if not stage.guarded:
@@ -88,6 +98,7 @@ class BadRelease:
         await stage.until(lambda: stage.told("run.closed"), 90)
         changes = stage.changes()
         changed = "Service or its Deployments" if stage.switching else "Deployment"
+        changed = changed if self.edit is None else "ConfigMap and the Deployment"
         return await self._verdict(stage, f"The guard changed the {changed} {changes} time{'s' * (changes != 1)}.")
 
     async def _look(self, stage: Stage) -> Finding:
@@ -99,7 +110,7 @@ class BadRelease:
         finding = await self._look(stage)
         colour, word = ("green", "Recovered") if finding.well else ("red", "Not recovered")
         stage.timeline.verdict(
-            f"\n[bold {colour}]{word}[/] {stage.since_rolled_out:.0f} s after {NEW} was rolled out, as "
+            f"\n[bold {colour}]{word}[/] {stage.since_changed:.0f} s after {stage.change}, as "
             f"{self.judge.witness} saw it: {finding.text}. {remark}"
         )
         return finding.well
@@ -112,6 +123,7 @@ class InnocentRelease:
     new: Behaviour
     rules: Mapping[str, str]
     action: Action = Action.IMMEDIATE
+    configuration: Mapping[str, str] | None = None
 
     async def play(self, stage: Stage) -> bool:
         """See the class."""
@@ -147,6 +159,14 @@ class InnocentRelease:
 
 SCENARIOS: Mapping[Name, Scenario] = {
     Name.ERRORS: BadRelease(Behaviour(error_rate=0.3), "30 % of its answers are errors", judges.USERS_ERRORS, PLAN),
+    Name.BAD_CONFIGURATION: BadRelease(
+        Behaviour(),
+        "30 % of the answers are errors with it",
+        judges.USERS_ERRORS,
+        {"high_error_rate": PLAN["high_error_rate"]},
+        configuration={"ERROR_RATE": "0", "LOG_LEVEL": "info"},
+        edit={"ERROR_RATE": "0.3"},
+    ),
     Name.SLOW: BadRelease(Behaviour(latency=3.0), "it answers after 3 s", judges.USERS_WAITS, PLAN),
     Name.UNHEALTHY: BadRelease(
         Behaviour(healthy=False), "it serves, and its /health says 503", judges.HEALTH_CHECK, PLAN

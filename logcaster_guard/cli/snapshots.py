@@ -22,6 +22,7 @@ from logcaster_guard.domain.masking import Masker
 from logcaster_guard.domain.snapshots import Snapshot, meaningful
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.fields.faults import escaped
+from logcaster_guard.messages.texts import Phrase, phrase
 
 Json = dict[str, Any]
 Found = Mapping[str, Snapshot]
@@ -51,15 +52,17 @@ def create(
 
     With `journal.backend: sqlite` it works where the guard's folder is, as the guard's user.
     """
-    for made in _done(snapshot_tools.create(_settings(paths), target)):
+    settings = _settings(paths)
+    for made in _done(snapshot_tools.create(settings, target), settings):
         show([plain(f"{made.name[:_SHOWN]}  {made.snapshot.target}")])
-        _tell([f"{omission} is left out: {omission.detail}" for omission in made.snapshot.unread])
+        _tell([phrase("cli.omitted", object=str(o), why=o.detail) for o in made.snapshot.unread], settings)
 
 
 @snapshots.command("list")
 def list_(paths: Paths, as_json: AsJson = False) -> None:
     """List the snapshots, newest first."""
-    found = _newest_first(_done(snapshot_tools.saved(_settings(paths))))
+    settings = _settings(paths)
+    found, texts = _newest_first(_done(snapshot_tools.saved(settings), settings)), texts_of(settings)
     if as_json:
         show_json({"snapshots": [{"name": name, **_summary(snapshot)} for name, snapshot in found]})
         return
@@ -67,19 +70,21 @@ def list_(paths: Paths, as_json: AsJson = False) -> None:
         (name[:_SHOWN], instant(s.at.isoformat()), s.target, ", ".join(_images(s)), ", ".join(_objects(s)))
         for name, s in found
     ]
-    columns = ("name", "taken", "target", "images", "objects")
-    show([table("snapshots", columns, rows) if rows else plain("No snapshot yet.")])
+    columns = [texts.word(column, "page") for column in ("name", "taken", "target", "images", "objects")]
+    title, none = texts.word("snapshots", "page"), plain(texts.text(phrase("cli.no_snapshot_yet")))
+    show([table(title, columns, rows) if rows else none])
 
 
 @snapshots.command("show")
 def show_(which: Which, paths: Paths, reveal: Reveal = False) -> None:
     """Print the manifests of a snapshot as YAML; what looks secret is hidden."""
-    _, snapshot = _chosen(_done(snapshot_tools.saved(_settings(paths))), which)
+    settings = _settings(paths)
+    _, snapshot = _chosen(_done(snapshot_tools.saved(settings), settings), which, settings)
     masker = Masker()
     manifests = snapshot.manifests if reveal else [masker.masked(m) for m in snapshot.manifests]
     left_out = [f"# {o} is {o.reason}{f': {o.detail}' if o.detail else ''}" for o in snapshot.omissions]
     show([plain(line) for line in [*_yaml(list(manifests)).splitlines(), *left_out]])
-    _tell_hidden(masker)
+    _tell_hidden(masker, settings)
 
 
 @snapshots.command("diff")
@@ -89,19 +94,19 @@ def diff(which: Which, paths: Paths, other: Other = "", reveal: Reveal = False) 
     A value that looks secret is shown as a number, the same for the same value.
     """
     settings = _settings(paths)
-    found = _done(snapshot_tools.saved(settings))
-    name, before = _chosen(found, which)
+    found, say = _done(snapshot_tools.saved(settings), settings), texts_of(settings).text
+    name, before = _chosen(found, which, settings)
     if other:
-        called, after = _chosen(found, other)
+        called, after = _chosen(found, other, settings)
     else:
-        called, after = "the cluster now", _done(snapshot_tools.present(settings, before))
+        called, after = say(phrase("cli.cluster_now")), _done(snapshot_tools.present(settings, before), settings)
     masker = Masker()
     left_out = snapshot_tools.unknown(before) | snapshot_tools.unknown(after)
     old, new = (_shown(s, left_out, None if reveal else masker) for s in (before, after))
     lines = _difference(old, new, name[:_SHOWN], called[:15])
-    show([plain(line, _STYLES.get(line[:1], "")) for line in lines] or [plain("Nothing differs.")])
-    _tell([f"{key} is not compared: one of the two could not read it, or did not save it" for key in sorted(left_out)])
-    _tell_hidden(masker)
+    show([plain(line, _STYLES.get(line[:1], "")) for line in lines] or [plain(say(phrase("cli.nothing_differs")))])
+    _tell([phrase("cli.not_compared", object=key) for key in sorted(left_out)], settings)
+    _tell_hidden(masker, settings)
     raise typer.Exit(FAULTY if lines else 0)
 
 
@@ -112,11 +117,12 @@ def verify(paths: Paths) -> None:
     Prints a line for each fault. Exits 0 if there is none, 1 if there are some, 2 if there is no journal to read.
     """
     settings = _settings(paths)
-    flaws = _done(snapshot_tools.flaws(settings))
-    show([plain(texts_of(settings).text(flaw.told)) for flaw in flaws])
+    flaws, texts = _done(snapshot_tools.flaws(settings), settings), texts_of(settings)
+    show([plain(texts.text(flaw.told)) for flaw in flaws])
     if flaws:
-        raise ended(f"{len(flaws)} faults", FAULTY)
-    show([plain(f"OK: {len(_done(snapshot_tools.saved(settings)))} snapshots, and every release that is needed")])
+        raise ended(phrase("cli.faults", count=len(flaws)), FAULTY, texts)
+    count = len(_done(snapshot_tools.saved(settings), settings))
+    show([plain(texts.text(phrase("cli.snapshots_sound", count=count)))])
 
 
 def _settings(paths: Sequence[Path]) -> Settings:
@@ -127,36 +133,37 @@ def _settings(paths: Sequence[Path]) -> Settings:
     return loaded.settings
 
 
-def _done(work: Coroutine[Any, Any, T]) -> T:
+def _done(work: Coroutine[Any, Any, T], settings: Settings) -> T:
     """The work's answer; ends the command where something outside cannot be read or reached."""
     try:
         return asyncio.run(work)
     except (ClusterError, JournalOutOfReach) as error:
-        raise ended(str(error), UNREACHABLE) from None
+        raise ended(error.reason, UNREACHABLE, texts_of(settings)) from None
     except (ConfigurationError, JournalUnavailable) as error:
-        raise ended(str(error), BAD_INPUT) from None
+        raise ended(error.reason, BAD_INPUT, texts_of(settings)) from None
 
 
-def _tell(sentences: Iterable[str]) -> None:
+def _tell(sentences: Iterable[Phrase], settings: Settings) -> None:
     """Beside the output: not a part of what was asked for."""
     for sentence in sentences:
-        typer.echo(escaped(sentence), err=True)
+        typer.echo(escaped(texts_of(settings).text(sentence)), err=True)
 
 
-def _tell_hidden(masker: Masker) -> None:
+def _tell_hidden(masker: Masker, settings: Settings) -> None:
     if masker.hidden:
-        _tell([f"{masker.hidden} values that look secret are hidden; --reveal shows them"])
+        _tell([phrase("cli.hidden", count=masker.hidden)], settings)
 
 
 def _newest_first(found: Found) -> list[tuple[str, Snapshot]]:
     return sorted(found.items(), key=lambda item: item[1].at, reverse=True)
 
 
-def _chosen(found: Found, which: str) -> tuple[str, Snapshot]:
+def _chosen(found: Found, which: str, settings: Settings) -> tuple[str, Snapshot]:
     fitting = [(name, s) for name, s in _newest_first(found) if which and name.startswith(which.lower())]
     if len(fitting) != 1:
-        known = ", ".join(name[:_SHOWN] for name, _ in _newest_first(found)) or "none yet"
-        raise ended(f"found {len(fitting)} snapshots called {which}; allowed one of {known}", BAD_INPUT)
+        known = [name[:_SHOWN] for name, _ in _newest_first(found)]
+        refused = phrase("cli.which_snapshot", count=len(fitting), name=which, known=known)
+        raise ended(refused, BAD_INPUT, texts_of(settings))
     return fitting[0]
 
 

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import json
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -18,7 +19,16 @@ from logcaster_guard.config.loading import Loaded, load
 from logcaster_guard.sandbox.apiserver import ApiServer, AuditEntry
 from logcaster_guard.sandbox.client import Client, Json
 from logcaster_guard.sandbox.lifecycle import Pace
-from logcaster_guard.sandbox.objects import ACTIVE_SERVICE, BLUE, DEPLOYMENT, ENVIRONMENTS, GREEN, SERVICE, image
+from logcaster_guard.sandbox.objects import (
+    ACTIVE_SERVICE,
+    BLUE,
+    CONFIG_MAP,
+    DEPLOYMENT,
+    ENVIRONMENTS,
+    GREEN,
+    SERVICE,
+    image,
+)
 from logcaster_guard.sandbox.prometheus import PrometheusServer, cluster_jobs
 from logcaster_guard.sandbox.release import HEALTH_PORT, TRAFFIC_PORT, Releases
 from logcaster_guard.sandbox.traffic import Traffic
@@ -61,8 +71,8 @@ log: {{format: json}}
 class Stage:
     """The world, what the guard logs, and the timeline that people read.
 
-    `health` asks the Service's health endpoint as a load balancer would; `guarded` tells whether a guard watches,
-    `switching` whether two environments take turns behind the Service.
+    `change` is what people did last. `health` asks the Service's health endpoint as a load balancer would; `guarded`
+    tells whether a guard watches, `switching` whether two environments take turns behind the Service.
     """
 
     def __init__(self, console: Console, server: ApiServer, world: World, *, guarded: bool, switching: bool) -> None:
@@ -74,12 +84,13 @@ class Stage:
         self.health = Traffic(
             _address(HEALTH_PORT, "/health", switching=switching), lambda: world.network.url, rate=4.0
         )
+        self.change = ""
         self._server = server
         self._rolled_out = 0.0
 
     @property
-    def since_rolled_out(self) -> float:
-        """Seconds since somebody rolled the new release out."""
+    def since_changed(self) -> float:
+        """Seconds since that change."""
         return self.timeline.elapsed - self._rolled_out
 
     @property
@@ -87,16 +98,20 @@ class Stage:
         """Where the API server is."""
         return self._server.url
 
-    async def install(self) -> None:
-        """Bring the good release into service; with a guard, until it has earned good."""
-        self.timeline.say("people", f"install {image(GOOD)}, 3 pods")
+    async def install(self, configuration: Mapping[str, str] | None = None) -> None:
+        """Bring the good release into service; with a guard, until it has earned good.
+
+        `configuration` is what its ConfigMap holds, None where it reads none.
+        """
+        reading = "" if configuration is None else f" that read ConfigMap {CONFIG_MAP}"
+        self.timeline.say("people", f"install {image(GOOD)}, 3 pods{reading}")
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
         await self.world.client.create("/api/v1/namespaces", namespace)
         if self.switching:
             await self.world.install_environments(GOOD)
             await self.world.rolled_out(20, name=ENVIRONMENTS[BLUE])
         else:
-            await self.world.install(GOOD)
+            await self.world.install(GOOD, configuration=configuration)
             await self.world.rolled_out(20)
         self.timeline.say("cluster", f"{GOOD} is rolled out; users send 40 requests a second")
         # As far back as users look: what failed while the first pods started is no part of the story.
@@ -105,10 +120,20 @@ class Stage:
         if self.guarded:
             await self.until(lambda: self.told("revision.good"), 40)
 
+    async def edit(self, data: Mapping[str, str], remark: str) -> None:
+        """Change the ConfigMap, replace all pods by some of the same template, and wait for them."""
+        keys = ", ".join(data)
+        self.timeline.say("people", f"change {keys} in ConfigMap {CONFIG_MAP}, and restart the pods{remark}", "bold")
+        self._rolled_out, self.change = self.timeline.elapsed, f"ConfigMap {CONFIG_MAP} was changed"
+        await self.world.edit(data)
+        await self.world.restart(datetime.now(UTC).isoformat())
+        await self.world.rolled_out(20)
+        self.timeline.say("cluster", "every pod has been replaced")
+
     async def roll_out(self, remark: str, *, within: float = 20.0) -> None:
         """Roll out the new release, and wait `within` seconds for it to be there."""
         self.timeline.say("people", f"roll out {image(NEW)}{remark}", "bold")
-        self._rolled_out = self.timeline.elapsed
+        self._rolled_out, self.change = self.timeline.elapsed, f"{NEW} was rolled out"
         name = ENVIRONMENTS[GREEN] if self.switching else DEPLOYMENT
         await self.world.deploy(NEW, name=name)
         if self.switching:
@@ -144,8 +169,8 @@ class Stage:
                     await asyncio.sleep(0.1)
 
     def changes(self) -> int:
-        """How often the guard changed a Deployment or the Service, by the API server's audit."""
-        return sum(e.resource in {"deployments", "services"} and e.code < 300 for e in self._attempts())
+        """How often the guard changed a Deployment, the Service or a ConfigMap, by the API server's audit."""
+        return sum(e.resource in {"deployments", "services", "configmaps"} and e.code < 300 for e in self._attempts())
 
     def attempts(self) -> int:
         """The guard's requests that change something or would have, by the API server's audit."""

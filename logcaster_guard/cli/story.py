@@ -88,6 +88,8 @@ STEPS: Mapping[str, str] = {
     "pin_autoscaler": "the autoscaler keeps production at its next size",
     "restore_config_map": "the ConfigMap holds what the good release read",
     "restore_secret": "the Secret holds what the good release read",
+    "copy_config_map": "a copy of the ConfigMap is there for the good release's pods",
+    "await_stopped": "no bad pod runs any more",
     "restore_template": "the good pod template is written",
     "restore_variables": "the good environment variables are written",
     "restart_pods": "the pods are being replaced",
@@ -143,6 +145,7 @@ def _tellers() -> Mapping[str, Callable[[Fields], tuple[str, str]]]:
         steps[:] = list(fields.get("steps") or [])
         title = "ROLLBACK opened" if "until" not in fields else "PEOPLE ARE ASKED to roll back"
         text = f"{title}: {_images(fields.get('from_images'))} → {_images(fields.get('to_images'))}"
+        text += " and what its ConfigMaps held" * ("restore_config_map" in steps)
         return f"{text} ({fields.get('strategy')}, run {fields.get('run')}){_asked(fields)}", "bold yellow"
 
     def closed(fields: Fields) -> tuple[str, str]:
@@ -154,7 +157,8 @@ def _tellers() -> Mapping[str, Callable[[Fields], tuple[str, str]]]:
 
     return {
         "revision.live": lambda f: (
-            f"sees release {_images(f.get('images'))} (revision {f.get('revision') or 'not numbered yet'})",
+            f"sees release {_images(f.get('images'))} (revision {f.get('revision') or 'not numbered yet'}"
+            + (f", configuration {f['configuration'][:6]})" if f.get("configuration") else ")"),
             "",
         ),
         "revision.good": lambda f: (f"release {str(f.get('template'))[:12]} is known good from now on", "green"),

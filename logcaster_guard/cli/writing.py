@@ -16,17 +16,18 @@ from logcaster_guard import stores
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.app import texts_of
 from logcaster_guard.cli.asking import UNREACHABLE, Json, ask, ended, is_there, plain, show, show_json, spoken
-from logcaster_guard.cli.check import BAD_INPUT, print_faults
+from logcaster_guard.cli.check import BAD_INPUT, print_faults, spoken_here
 from logcaster_guard.config.loading import load
 from logcaster_guard.config.settings import Settings, default_settings
 from logcaster_guard.domain.errors import ClusterError, ConfigurationError
 from logcaster_guard.domain.inbox.annotations import Denied, objection_to_reason
 from logcaster_guard.domain.inbox.commands import Command
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.engine import command_writer
 from logcaster_guard.engine.command_writer import Place, Written
 from logcaster_guard.fields.faults import escaped
-from logcaster_guard.messages.texts import Texts, english, phrase
+from logcaster_guard.messages.texts import Phrase, Texts, phrase
 from logcaster_guard.ports import Kind
 
 REFUSED = 1
@@ -63,16 +64,16 @@ class Manner:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Where the daemon listens, whether it does, and how Kubernetes is reached."""
+    """Where the daemon listens, whether it does, how Kubernetes is reached, and in which language people are told."""
 
     address: str
     there: bool
     settings: Settings
+    texts: Texts
 
-    @property
-    def texts(self) -> Texts:
-        """The daemon's language, or that of the settings where none answers."""
-        return spoken(ask(self.address, "/api/v1/status")) if self.there else texts_of(self.settings)
+    def ended(self, sentence: Message | Phrase, code: int) -> typer.Exit:
+        """As `asking.ended`, in this language."""
+        return ended(sentence, code, self.texts)
 
     def status(self) -> Json:
         """The daemon's own account; ends the command with 3 where another one is at work."""
@@ -92,30 +93,30 @@ class Way:
             return Place(Kind(found.kind), found.namespace, found.deployment)
         namespace, _, workload = name.partition("/")
         if found is not None or not namespace or not workload:
-            raise ended(
-                "no daemon answers, so the workload has to be named: give it as NAMESPACE/DEPLOYMENT", BAD_INPUT
-            )
+            raise self.ended(phrase("cli.name_workload"), BAD_INPUT)
         return Place(Kind.DEPLOYMENT, namespace, workload)
 
 
 def way(address: str, config: Sequence[Path] | None) -> Way:
     """How daemon and cluster are reached; ends the command with 2 where the files or the address cannot be used."""
-    settings = default_settings()
+    settings, texts = default_settings(), Texts(spoken_here())
     if config:
         loaded = load(*config)
         if isinstance(loaded, list):
             print_faults(loaded)
             raise typer.Exit(BAD_INPUT)
-        settings = loaded.settings
-    return Way(address, is_there(address), settings)
+        settings, texts = loaded.settings, texts_of(loaded.settings)
+    if not is_there(address):
+        return Way(address, False, settings, texts)
+    return Way(address, True, settings, spoken(ask(address, "/api/v1/status")))
 
 
 def chosen(targets: Sequence[Json], name: str) -> Json:
     """The target of this name or key, or the only one (empty); ends the command with 2 where there is none such."""
     found = [t for t in targets if name in {t["name"], t["target"]}] if name else list(targets)
     if len(found) != 1:
-        known = ", ".join(f"{t['name']} ({t['target']})" for t in targets)
-        raise ended(f"--target: found {name or 'none'}; allowed one of {known}", BAD_INPUT)
+        known = [f"{t['name']} ({t['target']})" for t in targets]
+        raise ended(phrase("cli.which_target", name=name, known=known), BAD_INPUT)
     return found[0]
 
 
@@ -128,17 +129,17 @@ def check_reason(reason: str) -> None:
     """End the command with 2 for a reason that cannot be written."""
     objection = objection_to_reason(reason)
     if objection is not None:
-        raise ended(f"--reason: {english().text(objection)}", BAD_INPUT)
+        raise ended(phrase("cli.of_option", option="--reason", fault=objection), BAD_INPUT)
 
 
-def agree(question: str, *, yes: bool) -> None:
+def agree(way: Way, question: Phrase, *, yes: bool) -> None:
     """Ask the person; ends the command with 1 on a no, with 2 where nobody can be asked."""
     if yes:
         return
     if not sys.stdin.isatty():
-        raise ended("nobody can be asked here: say --yes", BAD_INPUT)
-    if not typer.confirm(question):
-        raise ended("nothing was done", REFUSED)
+        raise way.ended(phrase("cli.nobody_to_ask", dry_run=False), BAD_INPUT)
+    if not typer.confirm(way.texts.text(question)):
+        raise way.ended(phrase("cli.nothing_done"), REFUSED)
 
 
 def write(way: Way, place: Place, command: Command) -> Written:
@@ -146,11 +147,12 @@ def write(way: Way, place: Place, command: Command) -> Written:
     try:
         found = asyncio.run(_write(way, place, command))
     except ConfigurationError as error:
-        raise ended(str(error), BAD_INPUT) from None
+        raise ended(way.texts.text(error.reason), BAD_INPUT, way.texts) from None
     except ClusterError as error:
-        raise ended(way.texts.text(error.reason), REFUSED if error.status in {403, 404, 422} else UNREACHABLE) from None
+        code = REFUSED if error.status in {403, 404, 422} else UNREACHABLE
+        raise ended(way.texts.text(error.reason), code, way.texts) from None
     if isinstance(found, Denied):
-        raise ended(way.texts.text(phrase("cli.nothing_written", why=found.reason)), REFUSED)
+        raise way.ended(phrase("cli.nothing_written", why=found.reason), REFUSED)
     return found
 
 
@@ -185,7 +187,7 @@ class Outcome:
     """How a command ended: `word` is `done`, `refused`, `written` (nobody waited) or `unknown` (nobody took it in)."""
 
     word: str
-    sentence: str
+    sentence: Phrase
     more: Json
 
     @property
@@ -198,19 +200,18 @@ def left_alone(way: Way, manner: Manner, more: Json) -> Outcome | None:
     """The outcome where nobody waits for what the guard makes of it; None where somebody does."""
     if way.there and not manner.no_wait:
         return None
-    why = "" if way.there else " No daemon answers here: status tells what became of it."
-    return Outcome("written", f"Written.{why}", more)
+    return Outcome("written", phrase("cli.written", alone=not way.there), more)
 
 
 def not_counted(way: Way, target: str, written: Written, more: Json) -> Outcome | None:
     """Wait until the guard has looked at it; the outcome where it does not count, None where it does."""
     found = awaited(way, lambda t: heard(t, written.digest), target)
     if found is None:
-        return Outcome("unknown", "The guard has not looked at it yet: see status, and its log.", more)
-    return None if found["counted"] else Outcome("refused", f"It does not count: {found['words']}.", more)
+        return Outcome("unknown", phrase("cli.not_looked_at"), more)
+    return None if found["counted"] else Outcome("refused", phrase("cli.does_not_count", words=found["words"]), more)
 
 
-def finish(written: Written, outcome: Outcome, *, as_json: bool) -> typer.Exit:
+def finish(way: Way, written: Written, outcome: Outcome, *, as_json: bool) -> typer.Exit:
     """Tell how it ended; raised, the answer ends the command."""
     if as_json:
         told: dict[str, Any] = {
@@ -218,21 +219,22 @@ def finish(written: Written, outcome: Outcome, *, as_json: bool) -> typer.Exit:
             "annotation": written.annotation,
             "value": written.value,
             "outcome": outcome.word,
-            "detail": outcome.sentence,
+            "detail": way.texts.text(outcome.sentence),
             **outcome.more,
         }
         show_json(told)
     elif outcome.code == 0:
-        show([plain(outcome.sentence, "bold")])
+        show([plain(way.texts.text(outcome.sentence), "bold")])
     else:
-        return ended(outcome.sentence, outcome.code)
+        return way.ended(outcome.sentence, outcome.code)
     return typer.Exit(outcome.code)
 
 
-def echo(written: Written, *, as_json: bool) -> None:
+def echo(way: Way, written: Written, *, as_json: bool) -> None:
     """Say what was written."""
     if not as_json:
-        show([plain(f"Wrote on {written.place}: {written.annotation}={written.value}")])
+        wrote = phrase("cli.wrote", place=str(written.place), annotation=written.annotation, value=written.value)
+        show([plain(way.texts.text(wrote))])
 
 
 def key_of(place: Place) -> str:

@@ -24,7 +24,7 @@ PENDING_TOLD = 900.0
 """Seconds after which people are told of an edit that no pod has read."""
 
 _LOOKS_BACK = 3
-"""Edits of which one look asks for the pods of then."""
+"""Moments of which one look asks for the pods that there were."""
 
 _NAMED = 10
 """Pods that are named where they have read an edit."""
@@ -93,12 +93,16 @@ class ConfigurationFollower:
                     await self._objects.confirm(one)
 
     async def _look_back(self, workload: Workload) -> None:
-        """Where it is unclear who has read an edit, ask which pods there were at that moment; once for each edit."""
+        """Where it is unclear who has read something, ask which pods there were when it came; once for each."""
         unclear = [
-            (edit.object, edit.version.resource_version)
-            for edit, readers in self.known.edits()
-            if readers.unclear and not edit.version.gap
+            *self.known.first_seen(),
+            *(
+                (edit.object, edit.version.resource_version)
+                for edit, readers in self.known.edits()
+                if readers.unclear and not edit.version.gap
+            ),
         ]
+        self._looked_back &= {*unclear}
         for version in [v for v in unclear if v not in self._looked_back][:_LOOKS_BACK]:
             self._looked_back.add(version)
             # The server may have forgotten that moment; then it stays unclear.
@@ -116,7 +120,6 @@ class ConfigurationFollower:
                     "configuration.read", object=str(one), version=resource_version, pods=more[:_NAMED], count=len(more)
                 )
         self._readers = {version: frozenset(readers.new) for version, readers in edits.items()}
-        self._looked_back &= self._readers.keys()
         self._begun = True
 
     async def _tell_pending(self, workload: Workload) -> None:

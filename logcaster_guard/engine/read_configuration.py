@@ -203,6 +203,18 @@ class ReadConfiguration:
         }
         return sorted(unclear)
 
+    def first_seen(self) -> Sequence[tuple[ConfigObject, str]]:
+        """The objects that may have held something else when pods read them, before this resourceVersion of each.
+
+        Pods that were not there then have read nothing older.
+        """
+        unseen = {
+            (reference.object, versions.versions[0].resource_version)
+            for reference, versions, found in self._reads()
+            if Unseen.EARLIER in found and versions.versions[0].found is not NoContent.UNREADABLE
+        }
+        return sorted(unseen)
+
     def _reads(self) -> Iterator[tuple[ConfigReference, ObjectVersions, tuple[Read, ...]]]:
         """What each pod may have read by each reference."""
         references, moment = self.references, self._moment()

@@ -208,3 +208,60 @@ class NoWatchEvent(Message):
     """What came is no event of a watch."""
 
     kind: Literal["api.no_watch_event"] = "api.no_watch_event"
+
+
+@dataclass(frozen=True, slots=True)
+class Kubeconfig(Message):
+    """The files by which the API is reached."""
+
+    paths: str
+    kind: Literal["api.kubeconfig"] = "api.kubeconfig"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountOfPod(Message):
+    """The account of the pod that the guard runs in."""
+
+    folder: str
+    kind: Literal["api.account_of_pod"] = "api.account_of_pod"
+
+
+@dataclass(frozen=True, slots=True)
+class CannotUse(Message):
+    """What should lead to the API cannot be used."""
+
+    place: Reason
+    words: Reason
+    kind: Literal["api.cannot_use"] = "api.cannot_use"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerNoUrl(Message):
+    """A kubeconfig whose server is none."""
+
+    kind: Literal["api.server_no_url"] = "api.server_no_url"
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialsLate(Message):
+    """Credentials that did not come in time."""
+
+    seconds: float
+    kind: Literal["api.credentials_late"] = "api.credentials_late"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountTokenUnread(Message):
+    """The token of the pod's account cannot be read."""
+
+    folder: str
+    words: Reason
+    kind: Literal["api.account_token_unread"] = "api.account_token_unread"
+
+
+@dataclass(frozen=True, slots=True)
+class NoKubeconfig(Message):
+    """There is no way to the API."""
+
+    paths: str
+    kind: Literal["api.no_kubeconfig"] = "api.no_kubeconfig"

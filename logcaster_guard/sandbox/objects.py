@@ -11,6 +11,7 @@ from logcaster_guard.sandbox.release import HEALTH_PORT, TRAFFIC_PORT
 REPOSITORY = "logcaster/logcaster-c"
 DEPLOYMENT = "logcaster-prod"
 SERVICE = "logcaster"
+CONFIG_MAP = "logcaster-config"
 CONTAINER = "logcaster"
 LABELS = {"app": "logcaster"}
 ACTIVE_SERVICE = "logcaster-active"
@@ -31,9 +32,10 @@ def deployment(
     name: str = DEPLOYMENT,
     cause: str | None = None,
     labels: Mapping[str, str] = MappingProxyType(LABELS),
+    configured: bool = False,
 ) -> Json:
-    """The service's Deployment, whose pods carry `labels`."""
-    container = {
+    """The service's Deployment, whose pods carry `labels`; `configured`: they read the service's ConfigMap."""
+    container: Json = {
         "name": CONTAINER,
         "image": image,
         "ports": [
@@ -48,6 +50,8 @@ def deployment(
         "resources": {"requests": {"memory": "128Mi"}, "limits": {"memory": "256Mi"}},
         "readinessProbe": {"httpGet": {"path": "/ready", "port": "health"}, "periodSeconds": 1},
     }
+    if configured:
+        container["envFrom"] = [{"configMapRef": {"name": CONFIG_MAP}}]
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -84,6 +88,18 @@ def service(*, name: str = SERVICE, selector: Mapping[str, str] = MappingProxyTy
             ],
         },
     }
+
+
+def config_map(data: Mapping[str, str]) -> Json:
+    """The service's ConfigMap."""
+    metadata = {"name": CONFIG_MAP, "labels": LABELS}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": dict(data)}
+
+
+def restart(at: str) -> Json:
+    """The patch with which `kubectl rollout restart` replaces all pods."""
+    annotations = {"kubectl.kubernetes.io/restartedAt": at}
+    return {"spec": {"template": {"metadata": {"annotations": annotations}}}}
 
 
 def new_image(image: str, *, cause: str | None = None) -> Json:

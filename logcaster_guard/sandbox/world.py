@@ -9,6 +9,7 @@ async with World(Client(url, token), namespace="prod", releases=releases) as wor
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -82,10 +83,24 @@ class World:
     ) -> None:
         await self.stop()
 
-    async def install(self, version: str, *, replicas: int = 3, cause: str | None = None) -> Json:
-        """Create the service's Deployment and Service; returns the Deployment."""
-        await self.client.create(f"/api/v1/namespaces/{self.namespace}/services", objects.service())
-        body = objects.deployment(objects.image(version), replicas=replicas, cause=cause)
+    async def install(
+        self,
+        version: str,
+        *,
+        replicas: int = 3,
+        cause: str | None = None,
+        configuration: Mapping[str, str] | None = None,
+    ) -> Json:
+        """Create the service's Deployment and Service; returns the Deployment.
+
+        With a `configuration` also the ConfigMap that holds it, which the pods read at their start.
+        """
+        core = f"/api/v1/namespaces/{self.namespace}"
+        await self.client.create(f"{core}/services", objects.service())
+        if configuration is not None:
+            await self.client.create(f"{core}/configmaps", objects.config_map(configuration))
+        configured = configuration is not None
+        body = objects.deployment(objects.image(version), replicas=replicas, cause=cause, configured=configured)
         return await self.client.create(self._deployments, body)
 
     async def install_environments(self, version: str, *, replicas: int = 3, idle: int = 1) -> None:
@@ -119,6 +134,15 @@ class World:
         """Roll out `image`, whole as it is; returns the Deployment."""
         body = objects.new_image(image, cause=cause)
         return await self.client.patch(f"{self._deployments}/{name}", body, STRATEGIC_PATCH)
+
+    async def edit(self, data: Mapping[str, str]) -> Json:
+        """Change keys of the service's ConfigMap, as `kubectl patch configmap` would; returns it."""
+        path = f"/api/v1/namespaces/{self.namespace}/configmaps/{objects.CONFIG_MAP}"
+        return await self.client.patch(path, {"data": dict(data)}, MERGE_PATCH)
+
+    async def restart(self, at: str, *, name: str = objects.DEPLOYMENT) -> Json:
+        """Replace every pod by one of the same template, as `kubectl rollout restart` would; returns the Deployment."""
+        return await self.client.patch(f"{self._deployments}/{name}", objects.restart(at), STRATEGIC_PATCH)
 
     async def scale(self, replicas: int, *, name: str = objects.DEPLOYMENT) -> Json:
         """Ask for that many pods, as `kubectl scale` would."""

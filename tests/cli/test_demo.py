@@ -19,10 +19,12 @@ from logcaster_guard.steps.step_kinds import KINDS
 from tests.real import presence
 
 DEMO = [str(Path(sys.executable).with_name("logcaster-guard")), "demo"]
-RECOVERED = r"Recovered \d+ s after 2\.0\.0 was rolled out, as {} saw it: {} The guard changed {}\."
-BROKEN = r"Not recovered \d+ s after 2\.0\.0 was rolled out, as {} saw it: {} Nobody rolled it back\."
+DONE = r"(2\.0\.0 was rolled out|ConfigMap logcaster-config was changed)"
+RECOVERED = r"Recovered \d+ s after " + DONE + r", as {} saw it: {} The guard changed {}\."
+BROKEN = r"Not recovered \d+ s after " + DONE + r", as {} saw it: {} Nobody rolled it back\."
 IN_ORDER = {
     Name.ERRORS: ("the users' own client", r"0\.\d% of the last 3 s' requests failed\."),
+    Name.BAD_CONFIGURATION: ("the users' own client", r"0\.\d% of the last 3 s' requests failed\."),
     Name.SLOW: ("the users' own client", r"95 % of the last 3 s' requests took no longer than 0\.\d\d s\."),
     Name.UNHEALTHY: ("a health check of the users' own", r"0 of the last 3 s' \d+ health checks failed\."),
     Name.CRASH_LOOP: ("the Kubernetes API", r"3 of 3 pods are Ready, they were restarted 0 times\."),
@@ -40,9 +42,10 @@ OUT_OF_ORDER = {
 CHANGED = {
     Name.GRADUAL: "the Deployment 10 times",
     Name.BLUE_GREEN: "the Service or its Deployments 4 times",
+    Name.BAD_CONFIGURATION: "the ConfigMap and the Deployment 2 times",
 }
 ONCE = "the Deployment 1 time"
-QUICK = {Name.ERRORS, Name.STALLED, Name.GRADUAL, Name.ALERT_FIRST, Name.BLUE_GREEN}
+QUICK = {Name.ERRORS, Name.BAD_CONFIGURATION, Name.STALLED, Name.GRADUAL, Name.ALERT_FIRST, Name.BLUE_GREEN}
 """Each way back once, and a release that never arrives."""
 
 pytestmark = pytest.mark.timeout(150)

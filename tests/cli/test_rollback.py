@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from logcaster_guard.cli import rollback
+from logcaster_guard.messages.texts import english
 
 Json = dict[str, Any]
 
@@ -41,7 +42,7 @@ async def test_a_run_that_takes_over_is_followed_to_its_end(
     async def look() -> Sequence[Json]:
         return rollback.line_of(next(shown), "a")
 
-    assert await rollback._followed(look, patience=0.0) is well
+    assert await rollback._followed(look, 0.0, english()) is well
     assert capsys.readouterr().out.splitlines() == [
         "  done: create_helper",
         "Run a closed: escalated (escalated).",

@@ -70,6 +70,40 @@ async def test_what_pods_from_before_the_guard_have_read_is_unknown() -> None:
         assert not made.known.surely_read_latest
 
 
+async def test_pods_that_were_not_there_when_the_object_last_changed_have_read_it() -> None:
+    async with configured() as made:
+        made.configure(k="1")
+        made.cluster.remember()
+        made.refer()
+        made.pods("a")
+        await made.start()
+        await made.pass_(POLL)
+        assert made.state() == made.known.latest
+
+
+async def test_pods_that_were_there_may_have_read_something_else() -> None:
+    async with configured() as made:
+        made.refer()
+        made.pods("a")
+        made.configure(k="1")
+        made.cluster.remember()
+        await made.start()
+        await made.pass_(POLL)
+        assert made.state() == Unknown((APP,))
+
+
+async def test_that_moment_is_asked_for_once() -> None:
+    async with configured() as made:
+        made.configure(k="1")
+        made.refer()
+        made.pods("a")
+        await made.start()
+        await made.pass_(POLL)
+        before = made.pod_lists()
+        await made.pass_(3 * 30.0)
+        assert made.pod_lists() - before == 3
+
+
 async def test_without_references_nothing_is_asked_and_nothing_runs() -> None:
     async with configured() as made:
         await made.start()

@@ -34,10 +34,15 @@ class FakeCluster:
         self.writes: list[tuple[Kind, str, Sequence[Json]]] = []
         self.stuck = False
         self.listings: list[tuple[Kind, str]] = []
+        self.remembered: dict[str, Sequence[Json]] = {}
         self.skew = 0.0
         self.told_skew = True
         self.on_rolled: Callable[[str, str], None] = lambda *_: None
         self.on_change: list[Callable[[Kind, Json, bool], None]] = []
+
+    def remember(self) -> None:
+        """Keep the state of now, so that it can be listed later."""
+        self.remembered[self.version] = [copy.deepcopy(o) for o in self._objects.values()]
 
     # What people and controllers do
 
@@ -130,11 +135,13 @@ class FakeCluster:
     async def listing(
         self, kind: Kind, namespace: str, name: str = "", *, selector: str = "", version: str = ""
     ) -> tuple[Sequence[Json], str]:
-        """Implements `ports.Listings`; it has forgotten every earlier state."""
-        if version not in {"", self.version}:
-            raise Unavailable("the resourceVersion is too old", status=410)
-        items = await self.list(kind, namespace, selector)
+        """Implements `ports.Listings`; what it has not `remembered` is forgotten."""
         self.listings.append((kind, name))
+        if version not in {"", self.version}:
+            if version not in self.remembered:
+                raise Unavailable("the resourceVersion is too old", status=410)
+            return [item for item in self.remembered[version] if item["kind"] == kind], version
+        items = await self.list(kind, namespace, selector)
         return [item for item in items if name in {"", item["metadata"]["name"]}], self.version
 
     async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:

@@ -10,6 +10,8 @@ import pytest
 from jinja2 import meta
 
 from logcaster_guard import messages
+from logcaster_guard.config.dimensions import NAMES
+from logcaster_guard.config.syntax import _TERMINALS
 from logcaster_guard.domain import runs
 from logcaster_guard.domain.attribution import Cause, Space
 from logcaster_guard.domain.ledger import ReleaseStatus
@@ -17,6 +19,7 @@ from logcaster_guard.domain.message import Headline, Message, kind_of
 from logcaster_guard.domain.signals import Fault
 from logcaster_guard.messages.examples import example
 from logcaster_guard.messages.message_kinds import MESSAGES
+from logcaster_guard.messages.record_faults import Remedy
 from logcaster_guard.messages.texts import (
     QUOTE,
     STATE,
@@ -48,6 +51,9 @@ WORDS = {
     "cause": tuple(Cause),
     "space": tuple(Space),
     "fault": tuple(Fault),
+    "remedy": tuple(Remedy),
+    "dimension": (*NAMES.values(), "a number"),
+    "terminal": tuple(_TERMINALS.values()),
 }
 UNSHOWN = {
     "journal.volume": {"fresh"},

@@ -16,6 +16,17 @@ from kubernetes_asyncio.config.incluster_config import InClusterConfigLoader
 from logcaster_guard.adapters.kubernetes.answers import MESSAGE_LIMIT, printable
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.domain.errors import ConfigurationError, Unavailable
+from logcaster_guard.domain.message import Message
+from logcaster_guard.messages.cluster_faults import (
+    AccountOfPod,
+    AccountTokenUnread,
+    CannotUse,
+    CredentialsLate,
+    Kubeconfig,
+    NoKubeconfig,
+    ServerNoUrl,
+)
+from logcaster_guard.messages.texts import failure
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where the kubelet mounts a pod's token and the cluster's CA."""
@@ -67,11 +78,11 @@ async def connect(
     configuration.disable_strict_ssl_verification = True
     paths = str(kubeconfig) if kubeconfig else os.environ.get("KUBECONFIG", "")
     in_cluster = not paths and not context and "KUBERNETES_SERVICE_HOST" in os.environ
-    place = f"the service account in {service_account}"
+    place: Message = AccountOfPod(str(service_account))
     reload: Reload | None = None
     if not in_cluster:
         paths = paths or str(Path.home() / ".kube" / "config")
-        place = f"kubeconfig {paths}"
+        place = Kubeconfig(paths)
         reload = _reload(paths, context, configuration)
     try:
         async with asyncio.timeout(timeout):
@@ -80,14 +91,15 @@ async def connect(
             else:
                 await reload()
         if not str(configuration.host).startswith(("http://", "https://")):
-            raise ConfigurationError(f"Cannot use {place}: its server is not an http:// or https:// URL.")
+            raise failure(ConfigurationError, CannotUse(place, ServerNoUrl()))
         return KubernetesCluster(configuration, timeout=timeout, reload=reload)
     except TimeoutError as error:
-        raise Unavailable(f"Cannot use {place}: its credentials were not there within {timeout:g} s.") from error
+        raise failure(Unavailable, CannotUse(place, CredentialsLate(timeout))) from error
     except Unavailable as error:
-        raise ConfigurationError(str(error)) from error
+        message = error.reason if isinstance(error.reason, Message) else None
+        raise ConfigurationError(str(error), reason=message) from error
     except OSError as error:
-        raise ConfigurationError(f"Cannot use {place}: {_words(error)}.") from error
+        raise failure(ConfigurationError, CannotUse(place, _words(error))) from error
 
 
 def _use_service_account(configuration: Configuration, folder: Path) -> None:
@@ -95,7 +107,7 @@ def _use_service_account(configuration: Configuration, folder: Path) -> None:
     try:
         InClusterConfigLoader(str(token), str(ca), try_refresh_token=False).load_and_set(configuration)
     except (ConfigException, ValueError, OSError) as error:
-        raise Unavailable(f"Cannot use the service account in {folder}: {_words(error)}.") from error
+        raise failure(Unavailable, CannotUse(AccountOfPod(str(folder)), _words(error))) from error
 
     def read_again(used: Configuration) -> None:
         # The kubelet replaces the token long before it expires. The file is small and in memory, and reading it each
@@ -103,7 +115,7 @@ def _use_service_account(configuration: Configuration, folder: Path) -> None:
         try:
             used.api_key["BearerToken"] = f"Bearer {token.read_text(encoding='ascii').strip()}"
         except (OSError, ValueError) as error:
-            raise Unavailable(f"Cannot read the service account's token in {folder}: {_words(error)}.") from error
+            raise failure(Unavailable, AccountTokenUnread(str(folder), _words(error))) from error
 
     configuration.refresh_api_key_hook = read_again
 
@@ -111,13 +123,13 @@ def _use_service_account(configuration: Configuration, folder: Path) -> None:
 def _reload(paths: str, context: str | None, configuration: Configuration) -> Reload:
     async def reload() -> None:
         if not _exists(paths):
-            raise Unavailable(f"There is no kubeconfig at {paths}: name one, or run in a pod with a service account.")
+            raise failure(Unavailable, NoKubeconfig(paths))
         try:
             await load_kube_config(paths, context, configuration, persist_config=False)
         except TimeoutError:
             raise
         except _UNUSABLE as error:
-            raise Unavailable(f"Cannot use kubeconfig {paths}: {_words(error)}.") from error
+            raise failure(Unavailable, CannotUse(Kubeconfig(paths), _words(error))) from error
 
     return reload
 

@@ -12,6 +12,7 @@ from logcaster_guard.adapters.kubernetes.segments import Segment
 from logcaster_guard.adapters.kubernetes.stored import KEEPS, LABEL, Place, Untrusted
 from logcaster_guard.domain.errors import JournalUnavailable, NotFound
 from logcaster_guard.messages.record_faults import EventUnread, Remedy, ToDo
+from logcaster_guard.messages.texts import phrase
 from logcaster_guard.ports import Cluster, Entry, Flaw, Inspected, Json, Kind
 
 _KEPT = ("name", "namespace", "labels", "annotations")
@@ -34,7 +35,7 @@ def place_of(secrets: Sequence[Json]) -> Place:
         metadata = secrets[0]["metadata"]
         return Place(str(metadata["namespace"]), str(metadata["labels"][LABEL]))
     except (LookupError, TypeError) as error:
-        raise JournalUnavailable("there is no Secret of a journal in it: name another file") from error
+        raise JournalUnavailable(phrase("fault.no_secret_of_journal")) from error
 
 
 def inspect(codec: EventCodec, place: Place, secrets: Iterable[Json]) -> Inspected:
