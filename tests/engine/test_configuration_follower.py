@@ -376,6 +376,26 @@ async def test_a_known_configuration_is_known_after_a_restart_where_all_stood_st
         assert pending.version.resource_version == edit.version.resource_version
 
 
+async def test_after_a_restart_a_volume_that_was_edited_is_known_again_within_the_propagation() -> None:
+    async with configured() as made:
+        made.configure(k="1")
+        made.refer(volumes())
+        await made.start()
+        made.pods("a")
+        await made.pass_(POLL)
+        made.configure(k="2")
+        await made.pass_(150.0)
+        before = made.state()
+        assert isinstance(before, Known)
+        await made.restart()
+        await made.pass_(POLL)
+        assert made.state() != before
+        await made.pass_(120.0)
+        state = made.state()
+        assert isinstance(state, Known)
+        assert state.configuration == before.configuration
+
+
 async def test_what_changed_while_no_guard_looked_makes_it_unknown_to_new_pods_alone() -> None:
     async with rolled_out() as made:
         before = made.state()

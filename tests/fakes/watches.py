@@ -13,8 +13,9 @@ PAUSE = 60.0
 
 
 class FakeWatches:
-    """Implements `ports.Watches`. Nothing is missed, so that there is one list, and the changes since.
+    """Implements `ports.Watches`: a list, and the changes since. Unless some are `missed`, that is all there is.
 
+    Nothing comes through while `hearing` is not set: it comes late then.
     `going` are the objects that are watched now, `begun` counts the watches. Objects with a name in `refused` may not
     be listed, by the error that stands there; they are tried again after `PAUSE` seconds.
     """
@@ -25,9 +26,19 @@ class FakeWatches:
         self.begun = 0
         self.going: list[str] = []
         self.refused: dict[str, ClusterError] = {}
+        self.hearing = asyncio.Event()
+        self.hearing.set()
+        self._queues: list[asyncio.Queue[Change | None]] = []
+
+    def missed(self) -> None:
+        """What has not come through yet does not come any more: each watch lists anew."""
+        for queue in self._queues:
+            while not queue.empty():
+                queue.get_nowait()
+            queue.put_nowait(None)
 
     async def watch(self, kind: Kind, namespace: str, name: str = "") -> AsyncGenerator[WatchEvent, None]:
-        changes: asyncio.Queue[Change] = asyncio.Queue()
+        changes: asyncio.Queue[Change | None] = asyncio.Queue()
 
         def wanted(item: Json) -> bool:
             return name in {"", item["metadata"]["name"]}
@@ -40,13 +51,20 @@ class FakeWatches:
         while name in self.refused:
             yield Interruption(self.refused[name])
             await self._clock.sleep_until(self._clock.monotonic() + PAUSE)
-        items = await self._cluster.list(kind, namespace)
         self._cluster.on_change.append(changed)
+        self._queues.append(changes)
         self.going.append(name)
+        change: Change | None = None
         try:
-            yield Listing(tuple(filter(wanted, items)), self._cluster.version, self._clock.monotonic())
             while True:
-                yield await changes.get()
+                if change is None:
+                    items = await self._cluster.list(kind, namespace)
+                    yield Listing(tuple(filter(wanted, items)), self._cluster.version, self._clock.monotonic())
+                else:
+                    yield change
+                change = await changes.get()
+                await self.hearing.wait()
         finally:
             self._cluster.on_change.remove(changed)
+            self._queues.remove(changes)
             self.going.remove(name)

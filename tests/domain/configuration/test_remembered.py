@@ -27,7 +27,8 @@ AT = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
 def remembered() -> Remembered:
     versions = edited(held("1", 10), "2", 12)
-    known = remembered_object(versions, {"10": "aa", "12": "bb"}, [AT])
+    missed = versions.seen(found(config_map({"k": "3"})), Look("14", 1.0, 2.0), unbroken=False)
+    known = remembered_object(missed, {"10": "aa", "12": "bb", "14": "cc"}, [AT])
     assert known is not None
     pods = PodsSeen().listed([pod("web-1", 11, annotations={"checksum/config": "x"})], Look("11", 1.0, 2.0))
     return Remembered({APP: known}, {"w": pods})
@@ -37,7 +38,8 @@ def test_what_is_kept_is_read_back_without_the_seconds_of_the_process_before() -
     before, after = remembered(), Remembered.from_bytes(remembered().to_bytes())
     assert after.objects == before.objects
     assert after.pods["w"].carried_over(5.0) == before.pods["w"].carried_over(5.0)
-    assert after.manifests == ("aa", "bb")
+    assert after.manifests == ("aa", "bb", "cc")
+    assert [version.gap for version in after.objects[APP].versions] == [False, False, True]
     assert after.to_bytes() == before.to_bytes()
 
 

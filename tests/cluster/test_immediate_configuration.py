@@ -1,0 +1,206 @@
+"""A rollback that brings image and ConfigMap back together: what every pod has read, and what the next apply makes."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from logcaster_guard.adapters.clock import SystemClock
+from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
+from logcaster_guard.adapters.kubernetes.watches import KubernetesWatches
+from logcaster_guard.domain import runs
+from logcaster_guard.domain.field_owners import MANAGER, entries_of
+from logcaster_guard.domain.ledger import ReleaseStatus
+from logcaster_guard.domain.releases import RESTARTED_AT
+from logcaster_guard.domain.rules import Action, ConfigPolicy
+from logcaster_guard.domain.signals import SourceName, Target
+from logcaster_guard.domain.workload import Workload, annotations_of
+from logcaster_guard.engine.guard import Guard
+from logcaster_guard.engine.services import Configuration, GuardPorts
+from logcaster_guard.ports import Cluster as ClusterPort
+from logcaster_guard.ports import Json as RawObject
+from logcaster_guard.sandbox import objects
+from logcaster_guard.sandbox.configuration import data_digest
+from tests.cluster.case import BAD, CONFIG, GOOD, HELD, POLICY, RULE, SIGNALS, WITHIN, Case, ImageSource, config_maps
+from tests.cluster.harness import Cluster
+from tests.cluster.scene import Scene, seed
+from tests.cluster.test_apply_contract import config_map
+from tests.cluster.test_guard import apply_flags, environment, kubectl, manifest
+from tests.fakes.services import view_of
+from tests.real.waiting import until
+
+Json = dict[str, Any]
+CASE = Case(Action.IMMEDIATE, config=True)
+READ = {version: data_digest({"data": data}) for version, data in HELD.items()}
+V3 = {"LEVEL": "warning"}
+pytestmark = [
+    pytest.mark.timeout(240),
+    pytest.mark.usefixtures("brief"),
+    pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not on PATH"),
+]
+
+
+class Applied(Scene):
+    """A scene whose operators apply Deployment and ConfigMap together, on the client's or the server's side."""
+
+    way = "client-side"
+
+    async def _install(self, replicas: int) -> None:  # noqa: ARG002 - as many as the manifest says
+        await self.cluster.admin.create(f"/api/v1/namespaces/{self.cluster.namespace}/services", objects.service())
+        await self.apply(GOOD, HELD[GOOD])
+        good, then = await self.world.rolled_out(WITHIN), datetime.now(UTC)
+        saved = await self.config()
+        await self.apply(BAD, HELD[BAD])
+        bad = await self.world.rolled_out(WITHIN)
+        await seed(self.stores, self.target.key, good, bad, then, config_map=saved)
+
+    async def apply(self, version: str, data: Mapping[str, str]) -> None:
+        deployment = manifest(self.cluster, version)
+        deployment["spec"]["template"]["spec"]["containers"][0]["envFrom"] = [{"configMapRef": {"name": CONFIG}}]
+        both = {"apiVersion": "v1", "kind": "List", "items": [config_map(dict(data), CONFIG), deployment]}
+        await kubectl(self.cluster, "apply", *apply_flags(self.way), "-f", "-", stdin=both)
+
+    async def config(self) -> Json:
+        return await self.cluster.admin.get(f"{config_maps(self.cluster.namespace)}/{CONFIG}")
+
+    def read(self, version: str, sets: Sequence[Json]) -> set[str]:
+        """What the pods of a version have read at any of their starts."""
+        image = objects.image(version)
+        names = [
+            s["metadata"]["name"] for s in sets if s["spec"]["template"]["spec"]["containers"][0]["image"] == image
+        ]
+        reads = self.world.node.configuration.reads
+        return {s.digest for r in reads for s in r.seen if any(r.pod.startswith(f"{name}-") for name in names)}
+
+
+class AppliedOnTheServer(Applied):
+    way = "server-side"
+
+
+@pytest.mark.parametrize("kind", [Applied, AppliedOnTheServer], ids=lambda kind: kind.way)
+async def test_image_and_configmap_come_back_together_and_the_next_apply_carries_nothing_over(
+    cluster: Cluster, api: ClusterPort, rights: Sequence[RawObject], kind: type[Applied]
+) -> None:
+    async with kind.set_up(cluster, api, rights, None, case=CASE) as scene:
+        await scene.life(None)
+        facts = await scene.facts()
+        assert [(r.closed and r.closed.outcome, r.opened.plan.strategy) for r in facts.runs] == [
+            (runs.RECOVERED, "immediate")
+        ]
+        assert (facts.image, facts.held) == (objects.image(GOOD), HELD[GOOD])
+        sets = await scene.cluster.admin.list(f"/apis/apps/v1/namespaces/{scene.cluster.namespace}/replicasets")
+        assert [scene.read(version, sets) for version in (GOOD, BAD)] == [{READ[GOOD]}, {READ[BAD]}]
+        if kind.way == "server-side":
+            assert MANAGER not in {entry["manager"] for entry in entries_of(await scene.config())}
+        await scene.apply("3.0", V3)
+        assert (await scene.config())["data"] == V3
+        assert environment(await scene.world.deployment()) == {"ONLY_3_0"}
+
+
+class Following(Applied):
+    """A scene with a guard that follows the ConfigMap and finds out by itself what is good."""
+
+    async def _install(self, replicas: int) -> None:  # noqa: ARG002 - as many as the manifest says
+        await self.cluster.admin.create(f"/api/v1/namespaces/{self.cluster.namespace}/services", objects.service())
+        await self.apply(GOOD, HELD[GOOD])
+        await self.world.rolled_out(WITHIN)
+
+    async def restart(self) -> None:
+        await kubectl(self.cluster, "rollout", "restart", f"deployment/{objects.DEPLOYMENT}")
+
+    async def read_now(self) -> set[str]:
+        """What the pods that run have read at their last start."""
+        pods = await self.cluster.admin.list(f"/api/v1/namespaces/{self.cluster.namespace}/pods")
+        alive = {p["metadata"]["name"] for p in pods if "deletionTimestamp" not in p["metadata"]}
+        last = {r.pod: {seen.digest for seen in r.seen} for r in self.world.node.configuration.reads}
+        return set().union(*(last[name] for name in alive & last.keys()))
+
+    @asynccontextmanager
+    async def guarded(self, action: Action) -> AsyncIterator[Guard]:
+        assert isinstance(self.api, KubernetesCluster)
+        clock = SystemClock()
+        async with self.stores.journal() as journal:
+            guard = Guard(
+                Configuration(
+                    [self.target],
+                    SIGNALS,
+                    [replace(RULE, action=action)],
+                    replace(POLICY, config=ConfigPolicy(propagation=0.5, volatile=100)),
+                ),
+                GuardPorts(
+                    cluster=self.api,
+                    view=view_of(self.api, clock, shared_for=0.05),
+                    sources={SourceName.SCRAPE: ReadSource(self, clock)},
+                    journal=journal,
+                    blobs=self.stores.blobs,
+                    channels=[],
+                    clock=clock,
+                    watches=KubernetesWatches(self.api, clock),
+                    listings=self.api,
+                ),
+            )
+            task = asyncio.create_task(guard.run())
+            try:
+                yield guard
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+
+class ReadSource(ImageSource):
+    """Finds errors as long as a pod runs that has read what the ConfigMap holds for the bad release."""
+
+    def __init__(self, scene: Following, clock: SystemClock) -> None:
+        super().__init__(scene.world, clock, CASE)
+        self._scene = scene
+
+    async def _errors(self, target: Target) -> float:  # noqa: ARG002 - the base's shape
+        self.reads += 1
+        return 0.3 if READ[BAD] in await self._scene.read_now() else 0.0
+
+
+@pytest.mark.parametrize("action", [Action.IMMEDIATE, Action.CONFIG])
+async def test_an_edit_in_place_that_fails_is_put_back_and_the_pods_are_replaced_once(
+    cluster: Cluster, api: ClusterPort, rights: Sequence[RawObject], action: Action
+) -> None:
+    async with Following.set_up(cluster, api, rights, None, case=CASE) as scene, scene.guarded(action) as guard:
+        key = scene.target.key
+
+        async def earned() -> bool:
+            found = guard.state.ledger(key).live
+            good = found is not None and found.status(POLICY.ledger) is ReleaseStatus.GOOD
+            return good and bool(found and found.configuration and found.contents)
+
+        async def looked() -> bool:
+            found = next(iter(guard.watches.values())).configuration
+            return found is not None and bool(found.template) and found.latest is not None
+
+        await until(looked, WITHIN)
+        # Pods that were there before the guard may have read anything.
+        await scene.restart()
+        await until(earned, WITHIN)
+        before = Workload(await scene.world.deployment())
+        await scene.apply(GOOD, HELD[BAD])
+        # An edit that no pod has read is blamed for nothing. A tool like Reloader has them read it.
+        await scene.restart()
+
+        async def ended() -> Sequence[runs.Run]:
+            return [run for run in guard.state.runs() if run.closed is not None]
+
+        (run,) = await until(ended, WITHIN)
+        assert run.closed is not None
+        assert run.closed.outcome == runs.RECOVERED, run.closed.reason
+        after = Workload(await scene.world.deployment())
+        assert (await scene.config())["data"] == HELD[GOOD]
+        assert await scene.read_now() == {READ[GOOD]}
+        # Their restart and the guard's: nothing else has replaced a pod, and nothing else of the template has changed.
+        assert (after.generation - before.generation, after.hash) == (2, before.hash)
+        assert annotations_of(after.template).keys() == {RESTARTED_AT}
+        assert [step.kind for step in run.opened.plan.steps][:2] == ["restore_config_map", "restore_template"]
