@@ -104,11 +104,12 @@ async def gather(request: Request, record: Record, template: Json, ports: Planni
     """
     if not record.contents:
         return ConfigFacts()
-    namespace = request.target.namespace
-    references = references_of(template, namespace)
+    namespace, named = request.target.namespace, request.policy.config.objects.get(request.target.name, ())
+    besides = [ConfigObject(ConfigKind.CONFIG_MAP, namespace, name) for name in named]
+    references = (*references_of(template, namespace), *map(named_in_settings, besides))
     objects, unread = list[SavedConfigMap](), list[ConfigObject]()
-    for one in sorted({r.object for r in references} | {o for o in map(_called, record.contents) if o is not None}):
-        own = tuple(r for r in references if r.object == one) or (named_in_settings(one),)
+    for one in sorted({r.object for r in references}):
+        own = tuple(r for r in references if r.object == one)
         live = await _live(one, ports)
         if live is not None and live is not NoContent.UNREADABLE and never_followed(one.kind, live) is not None:
             continue
@@ -315,10 +316,3 @@ def _found(raw: Json | None) -> Found:
     if raw is None:
         return NoContent.ABSENT
     return fingerprint_of(ConfigKind.CONFIG_MAP, content_of(ConfigKind.CONFIG_MAP, raw), None)
-
-
-def _called(text: str) -> ConfigObject | None:
-    """The object that a record's contents call so; None for what is none."""
-    kind, _, place = text.partition(" ")
-    namespace, _, name = place.partition("/")
-    return ConfigObject(ConfigKind(kind), namespace, name) if kind in set(ConfigKind) and name else None
