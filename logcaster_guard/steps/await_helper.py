@@ -7,20 +7,21 @@ from typing import ClassVar, Literal
 
 from logcaster_guard.domain import capacity
 from logcaster_guard.domain.errors import ClusterError
-from logcaster_guard.domain.message import Message
+from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.observations import Done, ExternalChange, Observation, Unclear
 from logcaster_guard.domain.plan_lines import ToAwaitHelper
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.step_observations import ChangeUnseen, HelperPodsServe
 from logcaster_guard.domain.steps import Plan, Purpose, RolloutWait
 from logcaster_guard.domain.theirs import WorkloadGone
-from logcaster_guard.ports import Clock, Cluster
+from logcaster_guard.ports import Blobs, Clock, Cluster
 from logcaster_guard.steps.helper_deployment import (
     HelperHandler,
     foreign_helper,
     helper_pods,
 )
 from logcaster_guard.steps.observe import coming_up
+from logcaster_guard.steps.restore_config_map import edited_before
 from logcaster_guard.steps.step_services import StepKind
 
 
@@ -40,10 +41,11 @@ class AwaitHelper(RolloutWait):
 
 
 class AwaitHelperHandler(HelperHandler):
-    """Waits until the helper's pods serve."""
+    """Waits until the helper's pods serve, and looks before production is made smaller at what is to be put back."""
 
-    def __init__(self, cluster: Cluster, clock: Clock) -> None:
+    def __init__(self, cluster: Cluster, blobs: Blobs, clock: Clock) -> None:
         super().__init__(cluster)
+        self._blobs = blobs
         self._clock = clock
 
     async def observe(self, step: AwaitHelper, run: Run) -> Observation:
@@ -52,10 +54,11 @@ class AwaitHelperHandler(HelperHandler):
         if not isinstance(seen, tuple):
             return seen
         workload, helper = seen
-        theirs = foreign_helper(run, helper, step.helper, step.replicas, workload)
-        if theirs is not None or helper is None:
-            return ExternalChange(theirs or WorkloadGone("the helper"))
+        theirs: Reason | None = foreign_helper(run, helper, step.helper, step.replicas, workload)
         try:
+            theirs = theirs or await edited_before(self._cluster, self._blobs, run)
+            if theirs is not None or helper is None:
+                return ExternalChange(theirs or WorkloadGone("the helper"))
             pods = await helper_pods(self._cluster, helper)
         except ClusterError as error:
             return Unclear(error.reason, error.retry_after)
@@ -71,4 +74,4 @@ class AwaitHelperHandler(HelperHandler):
         """Nothing to do: the Deployment controller does it."""
 
 
-KIND = StepKind(AwaitHelper, lambda c: AwaitHelperHandler(c.cluster, c.clock), compensates=None)
+KIND = StepKind(AwaitHelper, lambda c: AwaitHelperHandler(c.cluster, c.blobs, c.clock), compensates=None)

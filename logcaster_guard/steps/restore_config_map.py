@@ -11,7 +11,7 @@ from logcaster_guard.domain.configuration import restoring
 from logcaster_guard.domain.configuration.restoring import DATA, Apply, KeyChange, Write
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, NotFound, Rejected
 from logcaster_guard.domain.field_owners import written_by
-from logcaster_guard.domain.message import Message
+from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.plan_lines import ToRestoreConfigMap
 from logcaster_guard.domain.planning_reasons import SavedUnreadable
@@ -102,6 +102,14 @@ class RestoreConfigMapHandler:
                 return
             live = await self._write(step, run, write)
 
+    async def edited_before(self, step: RestoreConfigMap, run: Run) -> Reason | None:
+        """What somebody else has made of it since it was planned; None if nothing. Raises `ClusterError`."""
+        try:
+            seen = _judged(step, run, await self._live(step, run), await self._saved(step))
+        except BlobMissing:
+            return None
+        return seen.detail if isinstance(seen, ExternalChange) else None
+
     async def edited_since(self, step: RestoreConfigMap, run: Run) -> Message | None:
         """What somebody else has made of it since it held what was saved; None if nothing. Raises `ClusterError`."""
         try:
@@ -150,6 +158,20 @@ class RestoreConfigMapHandler:
     async def _saved(self, step: RestoreConfigMap) -> Json:
         saved: Json = json.loads(await self._blobs.get(step.manifest))
         return saved
+
+
+async def edited_before(cluster: Cluster, blobs: Blobs, run: Run) -> Reason | None:
+    """What somebody else has made of a ConfigMap that the run is still to put back; None if nothing.
+
+    Raises `ClusterError`.
+    """
+    handler = RestoreConfigMapHandler(cluster, blobs)
+    for step in run.opened.plan.steps[run.step :]:
+        if isinstance(step, RestoreConfigMap):
+            theirs = await handler.edited_before(step, run)
+            if theirs is not None:
+                return theirs
+    return None
 
 
 async def edited_since(cluster: Cluster, blobs: Blobs, run: Run) -> Message | None:

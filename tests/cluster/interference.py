@@ -199,10 +199,14 @@ async def _edit_config(scene: Scene, name: str) -> str:
 
 async def _recreate_config(scene: Scene, name: str) -> str:
     """Delete it, and create it with what it held for the bad release."""
-    path = config_maps(scene.cluster.namespace)
-    await scene.cluster.admin.delete(f"{path}/{name}")
+    await _delete_config(scene, name)
+    return await _make_config(scene, name)
+
+
+async def _make_config(scene: Scene, name: str) -> str:
     body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {**HELD[BAD], **EDITED}}
-    return str((await scene.cluster.admin.create(path, body))["metadata"]["uid"])
+    made = await scene.cluster.admin.create(config_maps(scene.cluster.namespace), body)
+    return str(made["metadata"]["uid"])
 
 
 async def _delete_config(scene: Scene, name: str) -> str:
@@ -258,6 +262,7 @@ class Disturbed(Tape):
     done: datetime | None = None
     theirs: str = ""
     nothing: bool = False
+    mend: Callable[[], Awaitable[object]] | None = None
     looks: list[tuple[datetime, Kind, str]] = field(default_factory=list)
 
     async def before(self, point: Point) -> None:
@@ -285,6 +290,9 @@ class DisturbedScene(Scene):
         """The guard's life with that act in it, and what is left."""
         _, name = cell.act.object(self.case)
         tape = Disturbed(at=cell.point, act=partial(cell.act.do, self, name))
+        if cell.act.on is On.CONFIG and cell.act.words == "deletes" and self.case.action is Action.GRADUAL:
+            # Without it no pod of production starts, and the helper serves on.
+            tape.mend = partial(_make_config, self, name)
         await self.life(None, tape=tape)
         return tape, await self.remains()
 
@@ -301,6 +309,9 @@ class DisturbedScene(Scene):
             if entries is not seen or happened != (tape.done is not None):
                 seen, happened, calm_since = entries, tape.done is not None, source.polls
                 found, _, queued, settled = told(entries)
+                if tape.mend is not None and any(r.ending is not None and r.closed is None for r in found):
+                    await tape.mend()
+                    tape.mend = None
                 over = (happened or bool(found)) and all(r.closed for r in found) and queued <= settled
                 decided = bool(found) or refusal_told(entries)
             return over and source.polls >= calm_since + (QUIET if decided else UNDECIDED)
@@ -472,7 +483,8 @@ def _theirs(cell: Disturbance, case: Case, tape: Disturbed, left: Remains) -> li
 
 def _config_stands(act: Act, tape: Disturbed, left: Remains) -> bool:
     if act.words == "deletes" or left.config is None:
-        return act.words == "deletes" and left.config is None
+        # It may have been made again, so that production's pods start.
+        return act.words == "deletes" and (left.config is None or left.config["data"]["LEVEL"] == EDITED["LEVEL"])
     return bool(left.config["data"]["LEVEL"] == EDITED["LEVEL"] and tape.theirs in {"", left.config["metadata"]["uid"]})
 
 

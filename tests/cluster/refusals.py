@@ -243,7 +243,7 @@ def judged(  # noqa: PLR0917 - everything that has a say in it
     writes["events"] = known.writes["events"]
     if any(r.call.kind is Kind.CONFIG_MAP and not r.mine for r in tape.denied) and writes["configmaps"] == 0:
         # What it was not let look at when it planned stays as it is, and the plan says so.
-        forgiven, writes["configmaps"] = replace(forgiven, held=None), known.writes["configmaps"]
+        forgiven, writes["configmaps"] = replace(forgiven, held=None, mixed=()), known.writes["configmaps"]
     either = bool(kept) or (case.action is Action.GRADUAL and minimum is not None)
     # That a field goes back to its former manager may be refused: the value is back all the same, by one write less.
     kept_fields = any("/metadata/managedFields" in repr(r.content) for r in tape.denied)

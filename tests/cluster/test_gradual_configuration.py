@@ -21,8 +21,10 @@ from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Json as RawObject
 from logcaster_guard.sandbox import objects
+from logcaster_guard.sandbox.client import MERGE_PATCH
 from logcaster_guard.sandbox.configuration import data_digest
 from logcaster_guard.steps.judge_helper import JudgeHelper
+from logcaster_guard.steps.scale_production import ScaleProduction
 from tests.cluster.case import BAD, CONFIG, GOOD, HELD, RULE, Case, config_maps, image_of
 from tests.cluster.conversation import Conversation, answered
 from tests.cluster.harness import Cluster
@@ -84,7 +86,7 @@ async def test_every_good_pod_starts_on_what_was_saved_and_nothing_of_the_copies
             assert third["data"] == {"LEVEL": "warn"}
 
 
-@pytest.mark.parametrize("edited", ["with", "in place"])
+@pytest.mark.parametrize("edited", ["with", "in place", "pruned"])
 async def test_whatever_was_edited_no_pod_starts_on_it_once_the_run_has_begun(cluster: Cluster, edited: str) -> None:
     async with shifting(cluster, 3, borrowed=False, edited=edited) as shift:
         reads = shift.world.node.configuration.reads
@@ -96,6 +98,7 @@ async def test_whatever_was_edited_no_pod_starts_on_it_once_the_run_has_begun(cl
         # As many again as production has, after the helper's.
         assert len(reads) - before == 6
         assert shift.lowest >= 3
+        assert (await cluster.admin.get(f"{config_maps(cluster.namespace)}/{CONFIG}"))["data"] == HELD[GOOD]
 
 
 async def test_a_quicker_run_puts_the_configuration_back_before_its_first_pod(cluster: Cluster) -> None:
@@ -149,6 +152,23 @@ async def test_a_copy_that_somebody_takes_away_ends_the_run_and_is_not_held_agai
         # Theirs stays.
         assert [c["data"] for c in await copies(cluster)] == ([{"LEVEL": "theirs"}] if made_again else [])
         assert shift.lowest >= 2
+
+
+async def test_an_edit_in_mid_run_is_found_before_production_is_made_smaller(cluster: Cluster) -> None:
+    steps = GradualPolicy(steps=(0.5, 1.0), wait=1.0, window=1.0, hold=5.0)
+    async with shifting(cluster, 2, borrowed=False, policy=replace(POLICY, gradual=steps), edited="with") as shift:
+        judge = next(i for i, step in enumerate(shift.plan.steps) if isinstance(step, JudgeHelper))
+        await until(lambda: _reached(shift, judge), 60.0)
+        path = f"{config_maps(cluster.namespace)}/{CONFIG}"
+        await cluster.admin.patch(path, {"data": {"LEVEL": "theirs"}}, MERGE_PATCH)
+        run = await shift.ended()
+        assert run.closed is not None
+        assert (run.closed.outcome, dict(run.compensations)) == (runs.ABANDONED, {})
+        assert "LEVEL" in english().text(run.closed.reason)
+        assert ScaleProduction(0) in shift.plan.steps
+        assert ScaleProduction(0) not in run.done
+        assert (await cluster.admin.get(path))["data"]["LEVEL"] == "theirs"
+        assert await copies(cluster) == []
 
 
 async def copies(cluster: Cluster) -> list[Json]:
