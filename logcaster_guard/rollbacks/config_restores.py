@@ -124,11 +124,12 @@ async def gather(request: Request, record: Record, template: Json, ports: Planni
     """
     if not record.contents:
         return ConfigFacts()
-    namespace = request.target.namespace
-    references = references_of(template, namespace)
+    namespace, named = request.target.namespace, request.policy.config.objects.get(request.target.name, ())
+    besides = [ConfigObject(ConfigKind.CONFIG_MAP, namespace, name) for name in named]
+    references = (*references_of(template, namespace), *map(named_in_settings, besides))
     objects, unread = list[SavedConfigMap](), list[ConfigObject]()
-    for one in sorted({r.object for r in references} | {o for o in map(_called, record.contents) if o is not None}):
-        own = tuple(r for r in references if r.object == one) or (named_in_settings(one),)
+    for one in sorted({r.object for r in references}):
+        own = tuple(r for r in references if r.object == one)
         found = await _look(one, own, record, ports)
         if isinstance(found, SavedConfigMap):
             objects.append(found)
@@ -353,10 +354,3 @@ def _owners(raw: Json) -> set[str]:
 
 def _found(kind: ConfigKind, raw: Json | None, key: DigestKey | None) -> Found:
     return NoContent.ABSENT if raw is None else fingerprint_of(kind, content_of(kind, raw), key)
-
-
-def _called(text: str) -> ConfigObject | None:
-    """The object that a record's contents call so; None for what is none."""
-    kind, _, place = text.partition(" ")
-    namespace, _, name = place.partition("/")
-    return ConfigObject(ConfigKind(kind), namespace, name) if kind in set(ConfigKind) and name else None
