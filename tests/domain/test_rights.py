@@ -16,8 +16,8 @@ from logcaster_guard.steps.raise_autoscaler_minimum import RaiseAutoscalerMinimu
 from logcaster_guard.steps.remove_helper import RemoveHelper
 from logcaster_guard.steps.restart_pods import RestartPods
 from logcaster_guard.steps.restore_config_map import RestoreConfigMap
-from logcaster_guard.steps.restore_secret import RestoreSecret
 from logcaster_guard.steps.restore_environment import RestoreEnvironment
+from logcaster_guard.steps.restore_secret import RestoreSecret
 from logcaster_guard.steps.restore_template import RestoreTemplate
 from logcaster_guard.steps.restore_variables import RestoreVariables
 from logcaster_guard.steps.scale_environment import ScaleEnvironment
