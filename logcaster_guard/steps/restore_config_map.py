@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from logcaster_guard.domain.configuration import restoring
-from logcaster_guard.domain.configuration.restoring import DATA, Apply, KeyChange, Write
+from logcaster_guard.domain.configuration.restoring import DATA, Apply, ConfigWrite, KeyChange
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, NotFound, Rejected
 from logcaster_guard.domain.field_owners import written_by
 from logcaster_guard.domain.message import Message, Reason
@@ -18,8 +18,7 @@ from logcaster_guard.domain.planning_reasons import SavedUnreadable
 from logcaster_guard.domain.rights import CONFIG_ROLE, Right
 from logcaster_guard.domain.runs import FAILED, Run
 from logcaster_guard.domain.step_reasons import MadeAnewByOthers
-from logcaster_guard.domain.steps import ObjectReference, Plan, Purpose
-from logcaster_guard.domain.steps import Write as WriteStep
+from logcaster_guard.domain.steps import ObjectReference, Plan, Purpose, Write
 from logcaster_guard.domain.theirs import ConfigMapEdited, WorkloadBeingDeleted, WorkloadDeleted, WorkloadMadeAnew
 from logcaster_guard.domain.value_observations import ConfigMapHolds
 from logcaster_guard.messages.texts import failure
@@ -32,7 +31,7 @@ _SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
-class RestoreConfigMap(WriteStep):
+class RestoreConfigMap(Write):
     """Write: the ConfigMap `name` holds again what the manifest saved under `manifest` (a blob digest) shows.
 
     `uid` is empty where it is gone, and is made again. `changes` are the keys that held something else when that was
@@ -123,7 +122,7 @@ class RestoreConfigMapHandler:
         who = written_by(live, *((DATA, key) for key in keys), since=run.opened.at)
         return ConfigMapEdited(name, keys[:_SHOWN], who) if keys else None
 
-    async def _write(self, step: RestoreConfigMap, run: Run, write: Write) -> Json:
+    async def _write(self, step: RestoreConfigMap, run: Run, write: ConfigWrite) -> Json:
         namespace = run.opened.plan.namespace
         if isinstance(write, Apply):
             return await self._cluster.apply(
