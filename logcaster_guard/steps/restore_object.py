@@ -10,7 +10,7 @@ from typing import ClassVar
 from logcaster_guard.domain.configuration import restoring
 from logcaster_guard.domain.configuration.content import DigestKey
 from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject
-from logcaster_guard.domain.configuration.restoring import DATA, Apply, KeyChange, Write
+from logcaster_guard.domain.configuration.restoring import DATA, Apply, ConfigWrite, KeyChange
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, NotFound, Rejected
 from logcaster_guard.domain.field_owners import written_by
 from logcaster_guard.domain.message import Message, Reason
@@ -20,8 +20,7 @@ from logcaster_guard.domain.planning_reasons import SavedUnreadable
 from logcaster_guard.domain.rights import Right, to_read_configuration
 from logcaster_guard.domain.runs import FAILED, Run
 from logcaster_guard.domain.step_reasons import MadeAnewByOthers
-from logcaster_guard.domain.steps import ObjectReference, Plan, Purpose
-from logcaster_guard.domain.steps import Write as WriteStep
+from logcaster_guard.domain.steps import ObjectReference, Plan, Purpose, Write
 from logcaster_guard.domain.theirs import ConfigMapEdited, WorkloadBeingDeleted, WorkloadDeleted, WorkloadMadeAnew
 from logcaster_guard.domain.value_observations import ConfigMapHolds
 from logcaster_guard.kept_manifests import KeptManifests
@@ -34,7 +33,7 @@ _SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
-class RestoreObject(WriteStep):
+class RestoreObject(Write):
     """Write: the object `name` holds again what the manifest shows that is kept in the place `manifest`.
 
     `uid` is empty where it is gone, and is made again. `changes` are the keys that held something else when that was
@@ -133,7 +132,7 @@ class RestoreHandler:
     async def _judged(self, step: RestoreObject, run: Run, live: Json | None, saved: Json) -> Observation:
         return _judged(step, run, live, saved, await self._manifests.key(step.object(run.opened.plan)))
 
-    async def _write(self, step: RestoreObject, run: Run, write: Write) -> Json:
+    async def _write(self, step: RestoreObject, run: Run, write: ConfigWrite) -> Json:
         namespace = run.opened.plan.namespace
         if isinstance(write, Apply):
             return await self._cluster.apply(

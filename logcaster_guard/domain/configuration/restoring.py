@@ -70,7 +70,7 @@ class Patch:
     operations: Sequence[Json]
 
 
-Write: TypeAlias = Apply | Patch
+ConfigWrite: TypeAlias = Apply | Patch
 
 
 def entries(raw: Mapping[str, Any] | None) -> Entries:
@@ -115,7 +115,7 @@ def writes_at_most(saved: Mapping[str, Any]) -> int:
     return len(_applied(saved)) + 1
 
 
-def next_write(live: Json, saved: Json) -> Write | None:
+def next_write(live: Json, saved: Json) -> ConfigWrite | None:
     """The next write that brings `live` to what was saved; None where it holds that.
 
     No key that was saved is ever gone in between: pods may start at any time.
