@@ -93,6 +93,10 @@ async def test_a_secret_is_put_back_before_the_template_and_the_plan_names_its_k
     ]
     [step] = [step for step in plan.steps if isinstance(step, RestoreSecret)]
     assert {(change.before, change.after) for change in step.changes} == {(0, None), (None, 0), (0, 0)}
+    # The digest of what it holds now is keyed: a short password's plain one would tell it.
+    assert world.secrets is not None
+    key, password = await world.secrets.key("default"), step.changes[-1]
+    assert password.seen == key.digest(encoded(TWO).encode())[: len(password.seen)] != ""
     assert [(r.verb, r.full_name, r.name) for r in step.rights(plan)] == [
         ("get", "secrets", NAME),
         ("patch", "secrets", NAME),
