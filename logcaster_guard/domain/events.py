@@ -36,9 +36,9 @@ class OfRelease:
 
 @dataclass(frozen=True, slots=True)
 class RevisionLive(OfRelease):
-    """A template became the Deployment's.
+    """A release became the live one: its template is the Deployment's, or its configuration is what pods have read.
 
-    It changed between `earliest` and `at`. `revision` is its number, empty before its controller has given it one.
+    That was between `earliest` and `at`. `revision` is its number, empty before its controller has given it one.
     `blob` is the digest of the saved release (template, change-cause, last-applied). `undo_of` is the key of the
     release that was left when the template is an older one; `by_guard` names the run. `contents` and `readable`
     tell of its configuration, as a `Record` has them.

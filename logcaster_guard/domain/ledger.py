@@ -245,6 +245,13 @@ class Ledger:
             return True
         return record.restorable != live.restorable and "" not in {record.restorable, live.restorable}
 
+    def unread(self, policy: LedgerPolicy) -> Record | None:
+        """A release with the present template that would be a destination if its configuration were known."""
+        live = self.live
+        same = [r for r in self.records.values() if live is not None and r.template == live.template and r != live]
+        usable = [r for r in same if r.blob and not r.restorable and r.merit(policy) >= 0]
+        return max(usable, key=lambda r: r.last_live, default=None)
+
     def named(self, name: str) -> Sequence[Record]:
         """The releases that people may mean by `name`; see the function of that name."""
         return [self.records[k] for k in named({k: r.name for k, r in self.records.items()}, name)]

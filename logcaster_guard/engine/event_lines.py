@@ -14,7 +14,6 @@ from logcaster_guard.domain.events import (
     AnswerDenied,
     Event,
     NoticeQueued,
-    OfRelease,
     RevisionConfigured,
     RevisionLive,
     RevisionSeeded,
@@ -24,6 +23,8 @@ from logcaster_guard.domain.message import Message
 from logcaster_guard.messages.runs import asked, left_in_place
 from logcaster_guard.messages.texts import english
 
+_UNKNOWN = frozenset({"configuration", "readable"})
+"""What is left out where it is empty."""
 _UNTOLD = frozenset({"at", "plan", "blob", "uid", "holds", "target", "contents", "manifests"})
 
 
@@ -51,9 +52,7 @@ def _fields(event: Event) -> dict[str, Any]:
         fields |= {} if plan.leftover is None else {"leftover": english().text(left_in_place(plan.leftover))}
     if isinstance(event, RevisionLive | RevisionConfigured | RevisionSeeded):
         fields["template"] = event.template[:12]
-    if isinstance(event, OfRelease) and not event.configuration:
-        del fields["configuration"]
-    return fields
+    return {name: value for name, value in fields.items() if value or name not in _UNKNOWN}
 
 
 def shown(value: Any) -> Any:  # noqa: ANN401 - any field of an event

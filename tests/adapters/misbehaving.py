@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from kubernetes_asyncio.client.configuration import Configuration
 
+from logcaster_guard.adapters.kubernetes.api_requests import Requests
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.domain.errors import (
     ClusterError,
@@ -120,7 +121,7 @@ async def serving(
         server.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
         configuration = configuration or Configuration()
         configuration.host = server.url
-        cluster = KubernetesCluster(configuration, timeout=timeout, reload=reload, max_bytes=max_bytes)
+        cluster = KubernetesCluster(Requests(configuration, timeout=timeout, reload=reload, max_bytes=max_bytes))
         try:
             yield cluster, server
         finally:

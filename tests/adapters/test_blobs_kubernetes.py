@@ -51,7 +51,7 @@ async def test_a_mishap_on_the_way_is_looked_after(content: bytes, at: int, fate
 async def test_what_cannot_be_written_is_told_in_one_sentence() -> None:
     secrets = Secrets()
     secrets.fate = lambda _: Fate.CUT_BEFORE
-    with pytest.raises(JournalUnavailable, match="the blobs of logcaster-guard in namespace guards cannot be written"):
+    with pytest.raises(JournalUnavailable, match="the blobs of guards/logcaster-guard cannot be written"):
         await KubernetesBlobs(secrets, PLACE).put(b"release")
     secrets.fate = lambda _: Fate.FORBIDDEN
     with pytest.raises(JournalUnavailable, match="403"):

@@ -152,7 +152,7 @@ async def test_a_refused_append_says_why_and_did_not_happen(begun: int) -> None:
     if begun:
         await journal.append("run/1", seen("first"), 0)
     secrets.fate = once(Fate.FORBIDDEN)
-    with pytest.raises(JournalUnavailable, match=r"logcaster-guard in namespace guards cannot be written: .*403") as it:
+    with pytest.raises(JournalUnavailable, match=r"guards/logcaster-guard cannot be written: .*403") as it:
         await journal.append("run/1", seen("a"), begun)
     assert not isinstance(it.value, JournalOutOfReach)
     await journal.append("run/1", seen("b"), begun)

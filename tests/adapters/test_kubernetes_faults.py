@@ -13,6 +13,7 @@ import pytest
 from kubernetes_asyncio.client.configuration import Configuration
 
 from logcaster_guard.adapters.kubernetes.answers import NoAnswer
+from logcaster_guard.adapters.kubernetes.api_requests import Requests
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.domain.errors import (
     ClusterError,
@@ -204,7 +205,7 @@ async def test_a_body_that_never_ends_is_given_up_after_the_timeout() -> None:
         await reader.read()
 
     async with listening(drip) as port:
-        cluster = KubernetesCluster(Configuration(host=f"http://127.0.0.1:{port}"), timeout=0.2)
+        cluster = KubernetesCluster(Requests(Configuration(host=f"http://127.0.0.1:{port}"), timeout=0.2))
         error = await failing_get(cluster)
         await cluster.aclose()
     assert isinstance(error, NoAnswer)
@@ -214,7 +215,7 @@ async def test_a_body_that_never_ends_is_given_up_after_the_timeout() -> None:
 async def test_a_refused_connection_is_told_as_such() -> None:
     async with serving(b"") as (_, server):
         url = server.url
-    cluster = KubernetesCluster(Configuration(host=url), timeout=5.0)
+    cluster = KubernetesCluster(Requests(Configuration(host=url), timeout=5.0))
     error = await failing_get(cluster)
     await cluster.aclose()
     assert isinstance(error, NoAnswer)
@@ -222,7 +223,7 @@ async def test_a_refused_connection_is_told_as_such() -> None:
 
 
 async def test_a_name_that_does_not_resolve_is_told_as_such() -> None:
-    cluster = KubernetesCluster(Configuration(host="http://nowhere.invalid"), timeout=20.0)
+    cluster = KubernetesCluster(Requests(Configuration(host="http://nowhere.invalid"), timeout=20.0))
     error = await failing_get(cluster)
     await cluster.aclose()
     assert isinstance(error, NoAnswer)
@@ -248,7 +249,7 @@ async def test_tls_to_a_server_that_speaks_none_is_a_tls_failure() -> None:
         await writer.drain()
 
     async with listening(plain) as port:
-        cluster = KubernetesCluster(Configuration(host=f"https://127.0.0.1:{port}"), timeout=5.0)
+        cluster = KubernetesCluster(Requests(Configuration(host=f"https://127.0.0.1:{port}"), timeout=5.0))
         error = await failing_get(cluster)
         await cluster.aclose()
     assert isinstance(error, NoAnswer)

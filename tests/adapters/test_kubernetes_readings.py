@@ -16,7 +16,19 @@ from logcaster_guard.adapters.plugin_types import Subject
 from logcaster_guard.adapters.translated_channel import Translated
 from logcaster_guard.domain.errors import NotFound
 from logcaster_guard.domain.notices import Delivered, Notice, Severity, TryLater, Undeliverable
-from logcaster_guard.domain.signals import Fault, Gap, NoData, Signal, SourceError, SourceName, Target, Unit
+from logcaster_guard.domain.ownership import PodGroup
+from logcaster_guard.domain.signals import (
+    Fault,
+    Gap,
+    NoData,
+    Reading,
+    Signal,
+    SourceError,
+    SourceName,
+    Target,
+    Unit,
+    Value,
+)
 from logcaster_guard.engine.sampling import read_now
 from logcaster_guard.messages.texts import Language, Texts, english
 from logcaster_guard.ports import Json, Kind
@@ -31,7 +43,7 @@ from tests.fakes.cluster import FakeCluster
 from tests.fakes.services import view_of
 
 TARGET = Target(name="web", namespace="shop", deployment="web")
-STALLED = Signal("rollout_stalled", Unit.COUNT, SourceName.KUBERNETES)
+STALLED, RESTARTS = (Signal(n, Unit.COUNT, SourceName.KUBERNETES) for n in ("rollout_stalled", "restart_count"))
 
 
 @pytest.mark.parametrize(
@@ -49,12 +61,35 @@ STALLED = Signal("rollout_stalled", Unit.COUNT, SourceName.KUBERNETES)
 async def test_the_source_tells_a_failure_as_a_reading(answer: bytes, fault: Fault, wait: float | None) -> None:
     clock = FakeClock()
     async with serving(answer) as (cluster, _):
-        reading = (await read_now(KubernetesSource(cluster, view_of(cluster, clock), clock), TARGET, [STALLED]))[
-            "rollout_stalled"
+        source = KubernetesSource(cluster, view_of(cluster, clock), clock)
+        readings = [
+            (await read_now(source, TARGET, [STALLED]))["rollout_stalled"],
+            await source.portion(TARGET, RESTARTS, PodGroup(), 0.0, clock.monotonic()),
         ]
-    assert isinstance(reading, SourceError)
-    assert (reading.fault, reading.retry_after, reading.at) == (fault, wait, clock.monotonic())
-    assert english().text(reading.detail)
+    for reading in readings:
+        assert isinstance(reading, SourceError)
+        assert (reading.fault, reading.retry_after, reading.at) == (fault, wait, clock.monotonic())
+        assert english().text(reading.detail)
+
+
+async def test_restarts_are_told_of_some_pods_alone_and_nothing_else_is() -> None:
+    clock = FakeClock()
+    cluster = FakeCluster(clock)
+    cluster.add_deployment("web", "v1")
+    owner = {"uid": cluster.object(Kind.REPLICA_SET, "web-1")["metadata"]["uid"], "controller": True}
+    for name, restarts in {"a": 1, "b": 7, "c": 3}.items():
+        cluster.add(Kind.POD, name, status={"containerStatuses": [{"name": "c", "restartCount": restarts}]})
+        cluster.object(Kind.POD, name)["metadata"] |= {"labels": {"app": "web"}, "ownerReferences": [owner]}
+    source = KubernetesSource(cluster, view_of(cluster, clock), clock)
+    target = Target("web", "default", "web")
+
+    async def portion(signal: Signal, *names: str) -> Reading:
+        return await source.portion(target, signal, PodGroup(names=frozenset(names)), 0.0, 60.0)
+
+    assert await portion(RESTARTS, "a", "c") == Value(60.0, 3.0)
+    assert await portion(RESTARTS, "b") == Value(60.0, 7.0)
+    for nothing in (await portion(RESTARTS, "gone"), await portion(STALLED, "b")):
+        assert isinstance(nothing, NoData)
 
 
 async def test_a_missing_deployment_is_no_data() -> None:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from kubernetes_asyncio.client.configuration import Configuration
 
-from logcaster_guard.adapters.kubernetes import cluster as adapter
+from logcaster_guard.adapters.kubernetes import api_requests as adapter
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.watches import FAILURES_BEFORE_LIST, LONGEST_PAUSE, KubernetesWatches
 from logcaster_guard.ports import Bookmark, Change, Interruption, Json, Kind, Listing, WatchEvent

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from kubernetes_asyncio.client.configuration import Configuration
 
 from logcaster_guard.adapters.kubernetes.answers import error_of
-from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster, Request
+from logcaster_guard.adapters.kubernetes.api_requests import Request, Requests
+from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.sandbox.apiserver import ApiServer
 from logcaster_guard.sandbox.apiserver.errors import ApiError
@@ -61,11 +62,16 @@ class InProcessCluster(KubernetesCluster):
     """
 
     def __init__(self, server: ApiServer, user: str) -> None:
+        super().__init__(_InProcessRequests(server, user))
+
+
+class _InProcessRequests(Requests):
+    def __init__(self, server: ApiServer, user: str) -> None:
         super().__init__(Configuration(), timeout=10.0)
         self._server = server
         self._user = user
 
-    async def _call(self, request: Request) -> tuple[Json, int]:
+    async def call(self, request: Request) -> tuple[Json, int]:
         # Others come in between while the request is on its way, and while its answer is.
         await asyncio.sleep(0)
         query = {k: v for k, v in request.query.items() if k != "limit"}

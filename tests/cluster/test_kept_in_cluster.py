@@ -136,7 +136,7 @@ async def test_a_changed_value_is_found(cluster: Cluster, api: KubernetesCluster
 
 async def test_an_api_server_that_is_not_there_is_out_of_reach(cluster: Cluster, place: Place) -> None:
     made = await connect(kubeconfig=cluster.kubeconfig("admin"), context=None, timeout=2.0)
-    made._configuration.host = "http://127.0.0.1:9"
+    made._requests._configuration.host = "http://127.0.0.1:9"
     journal = KubernetesJournal(CODEC, made, place)
     with pytest.raises(JournalOutOfReach):
         await journal.read_all()

@@ -56,7 +56,7 @@ class Watched:
 
     def __init__(self, cluster: Cluster, api: ClusterPort) -> None:
         assert isinstance(api, KubernetesCluster)
-        api._wall = lambda: time.time() - BEHIND
+        api._requests._wall = lambda: time.time() - BEHIND
         self.cluster = cluster
         self.path = f"/apis/apps/v1/namespaces/{cluster.namespace}/deployments"
         self.target = Target("web", cluster.namespace, objects.DEPLOYMENT)

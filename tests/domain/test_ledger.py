@@ -526,6 +526,9 @@ def test_what_was_earned_while_the_configuration_was_unknown_stays_with_what_is_
         "t": ReleaseStatus.GOOD, "t+one": ReleaseStatus.UNPROVEN,
     }  # fmt: skip
     assert ledger.destination(POLICY) is None, "nothing tells what it would put back"
+    assert ledger.unread(POLICY) == ledger.records["t"]
+    assert fold([live("t"), known("one")]).unread(POLICY) is None
+    assert fold([live("t"), good("t", 1), known("one"), live("s", 9)]).unread(POLICY) is None
     seen = fold([seeded("t", 1), live("s"), live("t"), known("one")])
     assert seen.records["t"].status(POLICY) is ReleaseStatus.PRESUMED_GOOD
 

@@ -168,6 +168,28 @@ def needing(rate: float, **seen: Any) -> Mapping[str, Any]:
             {"ledger": replace(LEDGER, records={HASH: PRESENT, "good": replace(KNOWN_GOOD, bad_since=3)})},
             NoGoodRevision(TARGET, (KnownRevision("2", "unproven"), KnownRevision("1", "bad"))),
         ),
+        (
+            {
+                "ledger": replace(
+                    LEDGER,
+                    records={
+                        HASH: PRESENT,
+                        f"{HASH}+c": replace(PRESENT, configuration="c"),
+                        "was": replace(KNOWN_GOOD, template=HASH),
+                    },
+                    present=f"{HASH}+c",
+                )
+            },
+            NoGoodRevision(
+                TARGET,
+                (
+                    KnownRevision(PRESENT.name, "unproven"),
+                    KnownRevision(replace(PRESENT, configuration="c").name, "unproven"),
+                    KnownRevision("1", "good"),
+                ),
+                "1",
+            ),
+        ),
         ({"workload": OWNED}, OwnerWouldUndo(TARGET, OWNER, "", suspendable=True)),
         (
             {"workload": OWNED, "bad_commit": "revision c2"},

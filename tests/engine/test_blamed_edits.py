@@ -171,3 +171,28 @@ async def test_after_a_restart_of_the_guard_what_is_still_known_is_compared(
         await made.restart()
         assert await made.decided() == guardrails
         assert len(made.told(RunOpened)) == (0 if guardrails else 1)
+
+
+async def test_a_checksum_that_changed_while_nothing_readable_did_is_opaque_and_not_rolled_back() -> None:
+    made = Blamed(Policy())
+    one, two = {"checksum/secret": "1"}, {"checksum/secret": "2"}
+    try:
+        made.configure(k="1")
+        made.refer(None, **one)
+        await made.start()
+        await made.pass_(POLL)
+        made.pods("a", "b", annotations=one)
+        await made.pass_(PROVEN)
+        made.refer(None, **two)
+        await made.pass_(POLL)
+        made.remove_pods("a", "b")
+        made.pods("c", "d", annotations=two)
+        await made.pass_(AGAIN)
+        made.fail()
+        assert await made.decided() == [Guardrail.PODS_REPLACED, Guardrail.NO_GOOD_REVISION]
+        (notice,) = made.notices("trigger.refused")
+        assert "this part of the release is opaque to it" in notice.text
+        assert len(made.told(RevisionLive)) == 1
+        assert made.told(RunOpened) == []
+    finally:
+        await made.stop()

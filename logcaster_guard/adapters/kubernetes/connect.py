@@ -14,6 +14,7 @@ from kubernetes_asyncio.config import ConfigException, load_kube_config
 from kubernetes_asyncio.config.incluster_config import InClusterConfigLoader
 
 from logcaster_guard.adapters.kubernetes.answers import MESSAGE_LIMIT, printable
+from logcaster_guard.adapters.kubernetes.api_requests import Requests
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.domain.errors import ConfigurationError, Unavailable
 from logcaster_guard.domain.message import Message
@@ -92,7 +93,7 @@ async def connect(
                 await reload()
         if not str(configuration.host).startswith(("http://", "https://")):
             raise failure(ConfigurationError, CannotUse(place, ServerNoUrl()))
-        return KubernetesCluster(configuration, timeout=timeout, reload=reload)
+        return KubernetesCluster(Requests(configuration, timeout=timeout, reload=reload))
     except TimeoutError as error:
         raise failure(Unavailable, CannotUse(place, CredentialsLate(timeout))) from error
     except Unavailable as error:

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from logcaster_guard.adapters.journal_codec import EventCodec, Unreadable
 from logcaster_guard.adapters.kubernetes import segments
-from logcaster_guard.adapters.kubernetes.cluster import MAX_BYTES
+from logcaster_guard.adapters.kubernetes.api_requests import MAX_BYTES
 from logcaster_guard.adapters.kubernetes.segments import LIMIT, SEGMENT, Segment, beginning, name_of, stream_label
 from logcaster_guard.adapters.kubernetes.stored import Place, Untrusted
 from logcaster_guard.domain.errors import (

@@ -13,6 +13,8 @@ from logcaster_guard.adapters.per_target import each_target
 from logcaster_guard.adapters.plugin_types import SourcePlugin
 from logcaster_guard.cluster_view import ClusterView
 from logcaster_guard.domain.errors import ClusterError, NotFound, Rejected
+from logcaster_guard.domain.guard_reasons import PortionUnread
+from logcaster_guard.domain.ownership import PodGroup
 from logcaster_guard.domain.signals import (
     Fault,
     Gap,
@@ -32,6 +34,8 @@ from logcaster_guard.ports import Answer, Clock, Cluster, Request
 
 FORGIVEN_AFTER = timedelta(minutes=10)
 """A pod that was Ready this long has got over its restarts: the count is for a pod's whole life."""
+
+RESTARTS = "restart_count"
 
 STALLED = frozenset(
     {
@@ -67,8 +71,12 @@ class Observation:
 
         None without a pod.
         """
-        present = [p for p in self.pods if p.counts and p.template == self.workload.hash]
-        return max((0.0 if self._settled(p) else float(p.restarts) for p in present), default=None)
+        return self.restarts_among(PodGroup(frozenset({self.workload.hash})))
+
+    def restarts_among(self, group: PodGroup) -> float | None:
+        """The same of these pods."""
+        there = [p for p in self.pods if p.counts and group.has(p.name, p.template)]
+        return max((0.0 if self._settled(p) else float(p.restarts) for p in there), default=None)
 
     def unready_pods(self) -> float:
         """Pods that are wanted and not there, plus pods of any release that are there and not Ready.
@@ -104,14 +112,18 @@ class Observation:
 
 
 _NUMBERS: Mapping[str, Callable[[Observation], float | None]] = {
-    "restart_count": Observation.restart_count,
+    RESTARTS: Observation.restart_count,
     "unready_pods": Observation.unready_pods,
     "rollout_stalled": Observation.rollout_stalled,
 }
 
 
+_FAILURES = (ClusterError, AttributeError, KeyError, TypeError, ValueError)
+"""What a question can meet: no answer, or one of another shape."""
+
+
 class KubernetesSource:
-    """`ports.Source` for `restart_count`, `unready_pods` and `rollout_stalled`.
+    """`ports.Source` for `restart_count`, `unready_pods` and `rollout_stalled`, and `ports.Divisible` for the first.
 
     What is only watched is read from the shared view; everything else costs a GET and two LISTs for each target,
     however many signals are asked for. The cluster is not closed with it.
@@ -139,13 +151,26 @@ class KubernetesSource:
             at = at if look is None else look.proven
             seen = Observation(workload=workload, pods=pods, now=self._clock.now())
             return {signal.name: _reading(signal.name, seen, at) for signal in signals}
-        except NotFound as error:
-            return {s.name: NoData(at, Gap.EMPTY, error.reason) for s in signals}
-        except ClusterError as error:
-            return {s.name: SourceError(at, fault_of(error), error.reason, error.retry_after) for s in signals}
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            detail = DescribedOddly(target.key, f"{error!a}")
-            return {s.name: SourceError(at, Fault.MALFORMED, detail) for s in signals}
+        except _FAILURES as error:
+            return dict.fromkeys((s.name for s in signals), _failed(target, at, error))
+
+    async def portion(
+        self,
+        target: Target,
+        signal: Signal,
+        group: PodGroup,
+        start: float,  # noqa: ARG002 # the port's
+        end: float,
+    ) -> Reading:
+        """Restarts of these pods as of now, for each is counted over its life; the rest is of the whole workload."""
+        if signal.name != RESTARTS:
+            return NoData(end, Gap.NOT_BY_POD, PortionUnread(self.name))
+        try:
+            workload, pods = await pods_of(self._cluster, target)
+            number = Observation(workload, pods, self._clock.now()).restarts_among(group)
+        except _FAILURES as error:
+            return _failed(target, end, error)
+        return NoData(end, Gap.EMPTY, NoPresentPod(target.key)) if number is None else Value(end, number)
 
     async def history(
         self,
@@ -160,6 +185,14 @@ class KubernetesSource:
 
     async def aclose(self) -> None:
         """Nothing of its own to release."""
+
+
+def _failed(target: Target, at: float, error: Exception) -> NoData | SourceError:
+    if isinstance(error, NotFound):
+        return NoData(at, Gap.EMPTY, error.reason)
+    if isinstance(error, ClusterError):
+        return SourceError(at, fault_of(error), error.reason, error.retry_after)
+    return SourceError(at, Fault.MALFORMED, DescribedOddly(target.key, f"{error!a}"))
 
 
 def _reading(name: str, seen: Observation, at: float) -> Reading:

@@ -58,7 +58,7 @@ class Place:
     name: str
 
     def __str__(self) -> str:
-        return f"{self.name} in namespace {self.namespace}"
+        return f"{self.namespace}/{self.name}"
 
     def labels(self, keeps: str, **more: str) -> Mapping[str, str]:
         """The labels of an object that holds `keeps`."""

@@ -104,10 +104,14 @@ class KnownRevision(Message):
 
 @dataclass(frozen=True, slots=True)
 class NoGoodRevision(Message):
-    """There is no good release to go back to among those `known`."""
+    """There is no good release to go back to among those `known`.
+
+    `unread` is one with the present template, of which nobody knows what its pods had read of ConfigMaps; empty: none.
+    """
 
     target: str
     known: tuple[KnownRevision, ...]
+    unread: str = ""
     kind: Literal["refusal.no_good_revision"] = "refusal.no_good_revision"
 
 

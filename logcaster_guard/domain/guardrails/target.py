@@ -59,7 +59,8 @@ def no_destination(s: DecisionContext, policy: Policy) -> list[Refusal]:
     if s.ledger.destination(policy.ledger) is not None:
         return []
     known = tuple(KnownRevision(r.name, r.status(policy.ledger)) for r in s.ledger.records.values())
-    return [Refusal(Guardrail.NO_GOOD_REVISION, NoGoodRevision(s.target, known))]
+    unread = "" if (found := s.ledger.unread(policy.ledger)) is None else found.name
+    return [Refusal(Guardrail.NO_GOOD_REVISION, NoGoodRevision(s.target, known, unread))]
 
 
 def owned(s: DecisionContext, policy: Policy) -> list[Refusal]:
