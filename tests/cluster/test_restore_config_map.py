@@ -17,20 +17,29 @@ from logcaster_guard.domain.configuration.restoring import changes
 from logcaster_guard.domain.errors import Conflict
 from logcaster_guard.domain.events import RunOpened
 from logcaster_guard.domain.field_owners import MANAGER, entries_of
+from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation
 from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import LAST_APPLIED, Workload
+from logcaster_guard.kept_manifests import KeptManifests
 from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Kind
+from logcaster_guard.rollbacks import config_restores
+from logcaster_guard.rollbacks.not_applicable import NotApplicable
+from logcaster_guard.rollbacks.way_back import PlanningPorts
 from logcaster_guard.sandbox import objects
-from logcaster_guard.steps.restore_config_map import RestoreConfigMap, RestoreConfigMapHandler
+from logcaster_guard.steps.restore_config_map import RestoreConfigMap
+from logcaster_guard.steps.restore_object import RestoreHandler
 from tests.cluster.conversation import Conversation, answered
 from tests.cluster.harness import Cluster
-from tests.cluster.roles import CONFIG_ROLE, OF_TARGETS
+from tests.cluster.roles import CONFIG_ROLE, OF_TARGETS, rules_in
 from tests.cluster.test_apply_contract import MAPS, NOBODY, config_map
 from tests.cluster.test_guard import apply_flags, kubectl
 from tests.fakes.blobs import MemoryBlobs
+from tests.real.waiting import until
+from tests.rollbacks.build import request
 
 Json = dict[str, Any]
 NAME = "logcaster-config"
@@ -58,7 +67,7 @@ class Bench:
         workload = Workload(await self.client.get(Kind.DEPLOYMENT, self.cluster.namespace, objects.DEPLOYMENT))
         live = None if gone else await self.live()
         blob = await self.blobs.put(json.dumps(self.saved, sort_keys=True).encode())
-        step = RestoreConfigMap(NAME, live["metadata"]["uid"] if live else "", blob, changes(live, self.saved))
+        step = RestoreConfigMap(NAME, live["metadata"]["uid"] if live else "", blob, changes(live, self.saved, None))
         plan = Plan(
             "config", self.cluster.namespace, workload.name, workload.uid, workload.hash, workload.hash, (), (),
             workload.replicas, False, None, None, (step,),
@@ -67,8 +76,8 @@ class Bench:
         return step, Run(RunOpened(at, "run", self.cluster.namespace, "r", "test", plan), started=at)
 
     @property
-    def handler(self) -> RestoreConfigMapHandler:
-        return RestoreConfigMapHandler(self.client, self.blobs)
+    def handler(self) -> RestoreHandler:
+        return RestoreHandler(self.client, KeptManifests(self.blobs, None))
 
     async def look(self, step: RestoreConfigMap, run: Run) -> Observation:
         return await self.handler.observe(step, run)
@@ -224,3 +233,41 @@ async def test_one_that_is_no_longer_what_was_looked_at_is_theirs(bench: Bench, 
         await applied(bench, TWO)
     assert isinstance(await bench.look(step, run), ExternalChange)
     await bench.handler.apply(step, run)
+
+
+async def test_without_the_right_to_list_a_kind_an_object_counts_as_read_by_others(
+    cluster: Cluster, bench: Bench
+) -> None:
+    if cluster.kind == "sandbox":
+        pytest.skip("the embedded API server asks for no rights")
+    await applied(bench, ONE)
+    await bench.save()
+    await applied(bench, TWO)
+    blob = await bench.blobs.put(json.dumps(bench.saved, sort_keys=True).encode())
+    contents = {f"ConfigMap {cluster.namespace}/{NAME}": blob}
+    workload = Workload(await bench.client.get(Kind.DEPLOYMENT, cluster.namespace, objects.DEPLOYMENT))
+    record = Record(workload.hash, "1", "blob", (), 0, 0, configuration="c1", contents=contents)
+    asked = request(workload, record, target=Target("logcaster", cluster.namespace, objects.DEPLOYMENT))
+    ports = PlanningPorts(bench.client, bench.blobs, None)  # type: ignore[arg-type] # nothing is inspected
+
+    async def unlisted() -> tuple[str, ...]:
+        return (await config_restores.gather(asked, record, workload.template, ports)).unlisted
+
+    base, needed = rules_in("rbac.yaml"), {"statefulsets": "StatefulSet", "daemonsets": "DaemonSet"}
+    for resource, kind in {**needed, "jobs": "Job", "cronjobs": "CronJob"}.items():
+        rest = [{**r, "resources": [n for n in r["resources"] if n != resource]} for r in CONFIG_ROLE]
+        await cluster.regrant("guard", [*base, *(rule for rule in rest if rule["resources"])])
+
+        async def lacks(kind: str = kind) -> bool:
+            return await unlisted() == (kind,)
+
+        await until(lacks, 20)
+    await cluster.regrant("guard", [*base, *CONFIG_ROLE])
+
+    async def has_all() -> bool:
+        return not await unlisted()
+
+    await until(has_all, 20)
+    found = config_restores.restores(asked, await config_restores.gather(asked, record, workload.template, ports))
+    assert not isinstance(found, NotApplicable)
+    assert [step.name for step in found.steps] == [NAME]

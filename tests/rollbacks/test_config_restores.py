@@ -122,8 +122,10 @@ async def test_a_key_that_no_container_reads_is_no_difference() -> None:
     one_key = template(env=[{"name": "L", "valueFrom": {"configMapKeyRef": {"name": NAME, "key": "LEVEL"}}}])
     assert not (await world.facts(of=one_key)).differing
     assert (await world.facts()).differing
-    # What the template does not refer to, and was kept all the same, is one that settings name.
-    assert (await world.facts(of=template())).differing
+    # What the template does not refer to counts where settings name it.
+    assert not (await world.facts(of=template())).objects
+    named = Policy(config=ConfigPolicy(objects={"logcaster": (NAME,)}))
+    assert (await world.facts(world.request(named), of=template())).differing
 
 
 async def test_one_that_is_gone_is_made_again() -> None:
@@ -440,10 +442,11 @@ async def test_what_may_not_be_put_back_is_not_copied_either() -> None:
 async def test_what_pods_read_by_themselves_cannot_be_copied_for_them() -> None:
     world = await World().saved()
     around, request = test_gradual.AROUND, world.request(workload=BESIDE)
-    plain = replace(around, request=request, configuration=await world.facts(request, template()))
     policy = Policy(config=ConfigPolicy(objects={request.target.name: (NAME,)}))
-    named = replace(around, request=replace(request, policy=policy), configuration=await world.facts(request))
-    for facts in (plain, named):
+    request = replace(request, policy=policy)
+    plain = replace(around, request=request, configuration=await world.facts(request, template()))
+    also = replace(plain, configuration=await world.facts(request))
+    for facts in (plain, also):
         refused = gradual.plan(facts)
         assert isinstance(refused, NotApplicable)
         assert refused.guardrail is Guardrail.STRATEGY_UNFIT
