@@ -42,6 +42,7 @@ class Planner:
     so that what is granted meanwhile counts; None: nobody is asked. `ledger` tells which releases are bad.
     """
 
+    # Eight, each a port or a fact of its own; rights and the store of Secrets are there only where they are granted.
     def __init__(
         self,
         target: Target,

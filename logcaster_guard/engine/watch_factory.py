@@ -68,24 +68,10 @@ class WatchFactory:
         revisions = RevisionWatch(context, services, triggers, watched, snapshots)
         services.inbox.follow(target.key, revisions)
         attributor = self._attributors[target.key] = Attributor(
-            context,
-            services,
-            triggers=triggers,
-            reader=reader,
-            revisions=revisions,
-            all_targets=self._attributors,
+            context, services, triggers=triggers, reader=reader, revisions=revisions, all_targets=self._attributors
         )
         planner = self._planner(target)
-        refusals = Refusals(target, services, planner)
-        decisions = Decisions(
-            target,
-            services,
-            planner=planner,
-            attributor=attributor,
-            refusals=refusals,
-            starter=self.executor,
-            snapshots=snapshots,
-        )
+        decisions = self._decisions(target, planner, attributor, snapshots)
         manual = ManualRuns(
             target, services, revisions=revisions, decisions=decisions, planner=planner, carrier=self.executor
         )
@@ -103,6 +89,17 @@ class WatchFactory:
             configuration=configuration,
         )
         return TargetWatch(context, services, parts)
+
+    def _decisions(self, target: Target, planner: Planner, attributor: Attributor, snapshots: Snapshotter) -> Decisions:
+        return Decisions(
+            target,
+            self.services,
+            planner=planner,
+            attributor=attributor,
+            refusals=Refusals(target, self.services, planner),
+            starter=self.executor,
+            snapshots=snapshots,
+        )
 
     def _planner(self, target: Target) -> Planner:
         return Planner(
