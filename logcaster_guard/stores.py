@@ -20,6 +20,7 @@ from logcaster_guard.config.sections import JournalSection
 from logcaster_guard.config.settings import Settings
 from logcaster_guard.domain.rules import SecretsMode
 from logcaster_guard.messages.message_kinds import MESSAGES
+from logcaster_guard.messages.texts import Phrase, phrase
 from logcaster_guard.ports import Blobs, Cluster, Journal, SavedSecrets
 from logcaster_guard.steps.step_kinds import KINDS
 
@@ -39,9 +40,11 @@ def in_cluster(section: JournalSection) -> bool:
     return section.backend == "kubernetes"
 
 
-def described(section: JournalSection) -> str:
+def described(section: JournalSection) -> Phrase:
     """Where the journal is, for people."""
-    return f"the Secrets of {place_of(section)}" if in_cluster(section) else section.path
+    if in_cluster(section):
+        return phrase("journal.secrets_of", place=str(place_of(section)))
+    return phrase("found.as_is", text=section.path)
 
 
 async def journal_of(section: JournalSection, cluster: Cluster, *, shared: bool = False) -> Journal:

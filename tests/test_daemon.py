@@ -8,6 +8,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -15,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from logcaster_guard.adapters import logs
@@ -139,11 +141,15 @@ async def test_an_edit_is_told_once_with_the_targets_that_it_concerns(running: R
     ]
 
 
-async def test_a_refused_edit_is_told_in_the_language_of_the_settings_in_force(running: Running) -> None:
+async def test_answers_and_a_refused_edit_are_told_in_the_language_of_the_settings_in_force(running: Running) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        address = f"127.0.0.1:{reserved.getsockname()[1]}"
     korean = running.settings.read_text().replace("{events: false}", "{events: false, language: ko}")
-    running.settings.write_text(korean)
+    running.settings.write_text(korean.replace("listen: null", f'listen: "{address}"'))
     await running.until("config.settings_changed")
     await running.until("guard.started")
+    async with httpx.AsyncClient(trust_env=False) as client:
+        assert (await client.get(f"http://{address}/x")).json() == {"error": "여기에는 아무것도 없습니다."}
     running.rules.write_text(RULES.replace("restart_count", "restart_cuont"))
     refused = await running.until("config.refused")
     assert 'found the unknown signal "restart_cuont"; allowed the signals ' in refused["faults"][0]

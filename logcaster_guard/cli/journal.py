@@ -56,7 +56,7 @@ def verify(
     settings = _settings(paths) if paths else default_settings()
     texts = texts_of(settings) if paths else Texts(spoken_here())
     copy, flaws = _done(_verified(settings, file), texts)
-    name = escaped(str(file or stores.described(settings.journal)))
+    name = escaped(str(file or texts.text(stores.described(settings.journal))))
     _tell(flaws, texts)
     if flaws:
         raise ended(phrase("cli.faults_in", count=len(flaws), name=name), FAULTY, texts)

@@ -24,7 +24,7 @@ from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Kind
 from logcaster_guard.rollbacks import config_restores, immediate
 from logcaster_guard.rollbacks.autoscaling import scaled_object, scales
-from logcaster_guard.rollbacks.config_restores import ConfigFacts
+from logcaster_guard.rollbacks.config_restores import ConfigFacts, Restores
 from logcaster_guard.rollbacks.fitness import unfit_release
 from logcaster_guard.rollbacks.not_applicable import NotApplicable, unjudged
 from logcaster_guard.rollbacks.way_back import PlanningPorts, Request, WayBack
@@ -126,14 +126,9 @@ def plan(facts: Facts) -> Plan | NotApplicable:
     for seen in facts.inspected.values():
         if seen.inseparable is not None:
             return unjudged(seen.inseparable)
-    restored = config_restores.restores(request, facts.configuration)
+    restored = _restored(request, facts.configuration)
     if isinstance(restored, NotApplicable):
         return restored
-    uncopied = config_restores.read_by_name(request, facts.configuration) if restored.steps else None
-    if uncopied is not None:
-        return uncopied
-    if request.destination.template == workload.hash and not restored.steps:
-        return NotApplicable((ConfigNothingDiffers(workload.full_name, request.destination.name),))
     reasons = _unfit(workload, facts)
     if reasons or facts.service is None:
         return NotApplicable(tuple(reasons))
@@ -160,6 +155,18 @@ def plan(facts: Facts) -> Plan | NotApplicable:
         unrestored=restored.unrestored,
     )
     return _unprovable(planned, facts) or planned
+
+
+def _restored(request: Request, configuration: ConfigFacts) -> Restores | NotApplicable:
+    """What is put back, or why that, or nothing but that, is no matter for a helper."""
+    restored = config_restores.restores(request, configuration)
+    if isinstance(restored, NotApplicable):
+        return restored
+    if restored.steps:
+        return config_restores.read_by_name(request, configuration) or restored
+    if request.destination.template == request.workload.hash:
+        return NotApplicable((ConfigNothingDiffers(request.workload.full_name, request.destination.name),))
+    return restored
 
 
 def _unprovable(planned: Plan, facts: Facts) -> NotApplicable | None:

@@ -45,6 +45,7 @@ from tests.cluster.case import (
     Case,
     ImageSource,
     config_maps,
+    held,
     image_of,
 )
 from tests.cluster.crashes import Point, Tape
@@ -309,8 +310,10 @@ class DisturbedScene(Scene):
             if entries is not seen or happened != (tape.done is not None):
                 seen, happened, calm_since = entries, tape.done is not None, source.polls
                 found, _, queued, settled = told(entries)
-                if tape.mend is not None and any(r.ending is not None and r.closed is None for r in found):
-                    await tape.mend()
+                ending = any(r.ending is not None and r.closed is None for r in found)
+                if tape.mend is not None and tape.done is not None and ending:
+                    if await held(self.world) is None:
+                        await tape.mend()
                     tape.mend = None
                 over = (happened or bool(found)) and all(r.closed for r in found) and queued <= settled
                 decided = bool(found) or refusal_told(entries)

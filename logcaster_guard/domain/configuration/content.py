@@ -137,6 +137,8 @@ def readable(reference: ConfigReference, found: Found) -> bool:
     """Whether a container can have read this: without what it needs it does not start, and its volumes stay."""
     if reference.optional or found is NoContent.UNREADABLE:
         return True
+    if not reference.needed:
+        return isinstance(found, Fingerprint)
     return isinstance(found, Fingerprint) and set(reference.needed) <= _offered(reference, found).keys()
 
 

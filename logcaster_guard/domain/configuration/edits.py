@@ -133,10 +133,9 @@ def _is_pending(
 ) -> bool:
     """Whether the latest content differs from what is read, and nobody who would notice has read it."""
     reads = [(r, may_have_read(r, versions, pod, moment)) for pod in pods for r in own]
-    held = [read for _, found in reads for read in found if isinstance(read, Version)]
-    latest = versions.latest
-    changed = [(r, found) for r, found in reads if any(not same_to(r, read, latest) for read in held)]
-    return bool(changed) and all(_has_read(latest, r, found) is False for r, found in changed if found)
+    latest, read = versions.latest, {id(read): read for _, found in reads for read in found}
+    changed = [r for r in own if any(not same_to(r, v, latest) for v in read.values() if isinstance(v, Version))]
+    return bool(changed) and all(_has_read(latest, r, found) is False for r, found in reads if found and r in changed)
 
 
 def _earliest(version: Version, reference: ConfigReference, pod: PodSeen) -> float | None:

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 
 import pytest
 
+from logcaster_guard.domain.configuration import container_reads
 from logcaster_guard.domain.configuration.container_reads import Moment
+from logcaster_guard.domain.configuration.content import part
 from logcaster_guard.domain.configuration.edits import Blame, Edit, EditReaders, edits_of, pending_edits, readers_of
 from logcaster_guard.domain.configuration.object_versions import ObjectVersions, first_seen
 from logcaster_guard.domain.configuration.pod_starts import PodSeen, PodsSeen
 from logcaster_guard.domain.configuration.references import ConfigReference
+from logcaster_guard.domain.configuration.release_configuration import state_of
 from logcaster_guard.domain.configuration.spans import Look
 from tests.domain.configuration.build import APP, DB, config_map, edited, found, held, pod, proven, variable, volume
 
@@ -43,6 +46,25 @@ def test_an_edit_that_no_pod_has_read_is_pending() -> None:
     assert pending(OLD) == (EDIT,)
     assert readers(OLD) == EditReaders(old=("old",))
     assert readers(OLD).blame(900.0) is Blame.NOT_READ
+
+
+def test_twice_as_many_pods_take_twice_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[object] = []
+
+    def counted(*compares: object) -> str:
+        compared.append(compares)
+        return part(*compares)  # type: ignore[arg-type] # as it was called
+
+    monkeypatch.setattr(container_reads, "part", counted)
+    work = {}
+    for count in (20, 40):
+        many = PodsSeen().listed([pod(f"pod-{n}", 50) for n in range(count)], Look("50", 400.0, 401.0))
+        compared.clear()
+        # What nobody has edited takes the longest to look through.
+        assert pending(many, versions=held("a", 10)) == ()
+        state_of([ENV], {APP: TO_B}, pods(many), NOW)
+        work[count] = len(compared)
+    assert work[40] <= 2 * work[20]
 
 
 @pytest.mark.parametrize("seen", [ROLLED, CRASHING, PodsSeen()])
