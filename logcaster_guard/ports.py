@@ -366,8 +366,8 @@ class SavedSecrets(Protocol):
     async def key(self, namespace: str) -> DigestKey:
         """The key of all digests that concern Secrets of this namespace.
 
-        It is made once; a guard that finds it gone has another. Raises a `ClusterError`, and `JournalUnavailable` where
-        what stands in its place is none.
+        It is made once; a guard that finds it gone has another. Raises a `ClusterError`: `Rejected` where what stands
+        in its place is none.
         """
 
     async def put(self, namespace: str, content: Concealed) -> str:

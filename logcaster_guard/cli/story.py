@@ -87,6 +87,7 @@ STEPS: Mapping[str, str] = {
     "raise_autoscaler_minimum": "the autoscaler may not shrink the target",
     "pin_autoscaler": "the autoscaler keeps production at its next size",
     "restore_config_map": "the ConfigMap holds what the good release read",
+    "restore_secret": "the Secret holds what the good release read",
     "copy_config_map": "a copy of the ConfigMap is there for the good release's pods",
     "await_stopped": "no bad pod runs any more",
     "restore_template": "the good pod template is written",

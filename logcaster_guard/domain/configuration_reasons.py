@@ -67,6 +67,22 @@ class ConfigImmutable(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigTypeDiffers(Message):
+    """The Secret is of another type than it was, which nobody can set."""
+
+    config_map: str
+    kind: Literal["config.type_differs"] = "config.type_differs"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigStringData(Message):
+    """It was applied with `stringData` on the client's side: keys that the next apply leaves out stay in it."""
+
+    config_map: str
+    kind: Literal["config.string_data"] = "config.string_data"
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigWasAbsent(Message):
     """It was not there when the good release's pods started, and is now."""
 

@@ -89,7 +89,8 @@ class Index:
 class Snapshot:
     """Objects of the API server, taken at the UTC instant `at` for the target with this key; the workload stands first.
 
-    `omissions` are the objects that belong to it and are not there, or could not be read. Secrets are never read.
+    `omissions` are the objects that belong to it and are not there, or could not be read. Secrets
+    are always among them.
     """
 
     at: datetime

@@ -166,6 +166,7 @@ class Guard:
             problems=self.problems,
             inbox=OperatorInbox(cluster, self.state, clock, configuration.policy),
             self_workload=self._self_workload,
+            secrets=self._manifests.secrets,
         )
 
     def _followed_objects(self) -> FollowedObjects | None:
@@ -200,6 +201,7 @@ class Guard:
             assess=self._assess,
             goes_on=self._goes_on,
             staleness=self._configuration.policy.polling.staleness,
+            secrets=self._manifests.secrets,
         )
         return handlers_of(self._kinds, context)
 

@@ -21,7 +21,7 @@ from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import Plan, Step
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine import gitops_owners
-from logcaster_guard.ports import Blobs, Cluster, Rights
+from logcaster_guard.ports import Blobs, Cluster, Rights, SavedSecrets
 from logcaster_guard.rollbacks.composition import composed
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 from logcaster_guard.rollbacks.way_back import PlanningPorts, Request
@@ -52,6 +52,7 @@ class Planner:
         inspector: Inspector,
         ledger: Callable[[], Ledger],
         rights: Rights | None = None,
+        secrets: SavedSecrets | None = None,
     ) -> None:
         self._target = target
         self._cluster = cluster
@@ -60,6 +61,7 @@ class Planner:
         self._inspector = inspector
         self._ledger = ledger
         self._rights = rights
+        self._secrets = secrets
 
     async def plan(
         self,
@@ -91,7 +93,7 @@ class Planner:
         """The same, whatever the guard's account may do."""
         way, request = _WAYS[action], self._request(workload, destinations, rule)
         try:
-            facts = await way.gather(request, PlanningPorts(self._cluster, self._blobs, self._inspector))
+            facts = await way.gather(request, PlanningPorts(self._cluster, self._blobs, self._inspector, self._secrets))
         except BlobMissing as error:
             return NotApplicable((SavedUnreadable(error.reason),))
         planned = facts if isinstance(facts, NotApplicable) else way.plan(facts)

@@ -84,6 +84,7 @@ class Services:
     problems: Problems
     inbox: OperatorInbox
     self_workload: SelfWorkload = field(default_factory=SelfWorkload)
+    secrets: SavedSecrets | None = None
 
 
 @dataclass(frozen=True, slots=True)

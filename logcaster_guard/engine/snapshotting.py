@@ -21,7 +21,7 @@ from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Blobs, Clock, Json, Kind, Reads
 
 FORBIDDEN = 403
-NEVER_READ = "the guard reads no Secret of a target"
+NEVER_READ = "no snapshot holds what a Secret holds"
 WORKLOADS = frozenset(rights.KIND_ROLES)
 
 

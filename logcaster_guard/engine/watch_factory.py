@@ -113,4 +113,5 @@ class WatchFactory:
             inspector=self.inspector,
             ledger=partial(self.services.state.ledger, target.key),
             rights=self.rights,
+            secrets=self.services.secrets,
         )

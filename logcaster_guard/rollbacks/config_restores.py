@@ -5,11 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from logcaster_guard.domain import configuration_reasons as reasons
 from logcaster_guard.domain.configuration import restoring
-from logcaster_guard.domain.configuration.content import Found, NoContent, content_of, digest, fingerprint_of, part
+from logcaster_guard.domain.configuration.content import (
+    DigestKey,
+    Found,
+    NoContent,
+    content_of,
+    digest,
+    fingerprint_of,
+    part,
+)
 from logcaster_guard.domain.configuration.followed import never_followed
 from logcaster_guard.domain.configuration.object_writers import written_by_others
 from logcaster_guard.domain.configuration.pod_starts import checksums_of
@@ -36,10 +44,16 @@ from logcaster_guard.ports import Kind
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 from logcaster_guard.rollbacks.way_back import PlanningPorts, Request
 from logcaster_guard.steps.restore_config_map import RestoreConfigMap
+from logcaster_guard.steps.restore_object import RestoreObject
+from logcaster_guard.steps.restore_secret import RestoreSecret
 
 Json = Mapping[str, Any]
 
 _FORBIDDEN = 403
+_STEPS: Mapping[ConfigKind, type[RestoreConfigMap | RestoreSecret]] = {
+    ConfigKind.CONFIG_MAP: RestoreConfigMap,
+    ConfigKind.SECRET: RestoreSecret,
+}
 _SHOWN = 5
 """Others that a refusal names."""
 
@@ -49,21 +63,22 @@ _USERS = (Kind.DEPLOYMENT, Kind.STATEFUL_SET, Kind.DAEMON_SET, Kind.JOB, Kind.CR
 
 @dataclass(frozen=True, slots=True)
 class SavedConfigMap:
-    """A ConfigMap as the good release's pods read it (None: it was absent), and as it is now (None: it is gone).
+    """A ConfigMap or Secret as the good release's pods read it, and as it is now; None where it was absent, or is gone.
 
-    `digest` names the blob of what was saved. `references` is what reads it.
+    `digest` is the place where that is kept. `references` is what reads it, `key` makes the digests of a Secret.
     """
 
     object: ConfigObject
     digest: str
-    saved: dict[str, Any] | None
-    live: Json | None
+    saved: dict[str, Any] | None = field(repr=False)
+    live: Json | None = field(repr=False)
     references: tuple[ConfigReference, ...]
+    key: DigestKey | None = None
 
     @property
     def differs(self) -> bool:
         """Whether some container would find something else in it than was found in what was saved."""
-        then, now = _found(self.saved), _found(self.live)
+        then, now = (_found(self.object.kind, raw, self.key) for raw in (self.saved, self.live))
         return any(part(r, then) != part(r, now) for r in self.references)
 
 
@@ -92,9 +107,14 @@ class ConfigFacts:
 class Restores:
     """The steps that put configuration back, and what stays as it is; `complete`: nothing that is known to differ."""
 
-    steps: tuple[RestoreConfigMap, ...] = ()
+    steps: tuple[RestoreObject, ...] = ()
     unrestored: tuple[Message, ...] = ()
     complete: bool = True
+
+    @property
+    def of_config_maps(self) -> Sequence[RestoreConfigMap]:
+        """The steps that put a ConfigMap back."""
+        return [step for step in self.steps if isinstance(step, RestoreConfigMap)]
 
 
 async def gather(request: Request, record: Record, template: Json, ports: PlanningPorts) -> ConfigFacts:
@@ -110,37 +130,46 @@ async def gather(request: Request, record: Record, template: Json, ports: Planni
     objects, unread = list[SavedConfigMap](), list[ConfigObject]()
     for one in sorted({r.object for r in references}):
         own = tuple(r for r in references if r.object == one)
-        live = await _live(one, ports)
-        if live is not None and live is not NoContent.UNREADABLE and never_followed(one.kind, live) is not None:
-            continue
-        found = None if live is NoContent.UNREADABLE else await _saved(one, record, ports)
-        if found is None or live is NoContent.UNREADABLE:
+        found = await _look(one, own, record, ports)
+        if isinstance(found, SavedConfigMap):
+            objects.append(found)
+        elif found is NoContent.UNREADABLE:
             unread.append(one)
-        else:
-            objects.append(SavedConfigMap(one, *found, live, own))
     facts = ConfigFacts(tuple(objects), tuple(unread))
     return await _with_users(facts, namespace, ports) if facts.differing else facts
 
 
-async def _live(one: ConfigObject, ports: PlanningPorts) -> Json | Literal[NoContent.UNREADABLE] | None:
-    """What is there now; None if nothing is."""
-    if one.kind is not ConfigKind.CONFIG_MAP:
+async def _look(
+    one: ConfigObject, references: tuple[ConfigReference, ...], record: Record, ports: PlanningPorts
+) -> SavedConfigMap | NoContent | None:
+    """What was saved and what is there now, unreadable where one of them is not known; None: it is never followed."""
+    if not ports.manifests.keeps(one.kind):
         return NoContent.UNREADABLE
     try:
-        return await ports.found(Kind.CONFIG_MAP, one.namespace, one.name)
+        live = await ports.found(Kind(one.kind), one.namespace, one.name)
+        if live is not None and never_followed(one.kind, live) is not None:
+            return None
+        saved, key = await _saved(one, record, ports), await ports.manifests.key(one)
     except Rejected as error:
-        if error.status != _FORBIDDEN:
+        # A Secret that cannot be kept is as one that may not be read.
+        if error.status != _FORBIDDEN and one.kind is not ConfigKind.SECRET:
             raise
         return NoContent.UNREADABLE
+    return NoContent.UNREADABLE if saved is None else SavedConfigMap(one, *saved, live, references, key)
 
 
 async def _saved(one: ConfigObject, record: Record, ports: PlanningPorts) -> tuple[str, dict[str, Any] | None] | None:
-    """The digest of what was saved, and that (None: it was absent); None where nothing was, or it is lost."""
-    digest = record.contents.get(str(one))
+    """Where what was saved is, and that (None: it was absent); None where nothing was, or it is lost."""
+    place = record.contents.get(str(one))
     try:
-        return None if digest is None else (digest, json.loads(await ports.blobs.get(digest)) if digest else None)
+        return None if place is None else (place, await _manifest(place, ports) if place else None)
     except BlobMissing:
         return None
+
+
+async def _manifest(place: str, ports: PlanningPorts) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((await ports.manifests.get(place)).reveal())
+    return found
 
 
 async def _with_users(facts: ConfigFacts, namespace: str, ports: PlanningPorts) -> ConfigFacts:
@@ -170,19 +199,21 @@ async def _replica_sets(namespace: str, ports: PlanningPorts) -> Sequence[Json] 
 
 def restores(request: Request, facts: ConfigFacts) -> Restores | NotApplicable:
     """What puts the differing objects back, or why that is refused."""
-    steps, stays = list[RestoreConfigMap](), list[Message]()
+    steps, stays, more = list[RestoreObject](), list[Message](), list[Message]()
     for found in facts.differing:
         why = _objection(request, facts, found)
         if why is not None:
             stays.append(why)
         elif found.saved is not None:
             uid = "" if found.live is None else str(found.live["metadata"]["uid"])
-            changes = restoring.changes(found.live, found.saved)
-            steps.append(RestoreConfigMap(found.object.name, uid, found.digest, changes))
+            changes = restoring.changes(found.live, found.saved, found.key)
+            steps.append(_STEPS[found.object.kind](found.object.name, uid, found.digest, changes))
+            if restoring.kept_by_string_data(found.live, found.saved):
+                more.append(reasons.ConfigStringData(str(found.object)))
     if stays and request.policy.config.incomplete is Incomplete.REFUSE:
         return NotApplicable(tuple(stays), Guardrail.CONFIGURATION)
     unread = [reasons.ConfigUnread(str(one)) for one in facts.unread]
-    return Restores(tuple(steps), (*map(reasons.ConfigStays, stays), *unread), complete=not stays)
+    return Restores(tuple(steps), (*map(reasons.ConfigStays, stays), *more, *unread), complete=not stays)
 
 
 def restarts(workload: Workload, written: Release, facts: ConfigFacts, *, restored: bool) -> bool:
@@ -209,10 +240,11 @@ def restarts(workload: Workload, written: Release, facts: ConfigFacts, *, restor
 
 def configuration_after(template: Json, facts: ConfigFacts, restored: Restores) -> str:
     """The configuration that pods of this template will have read when the steps of `restored` are done."""
-    back = {step.name for step in restored.steps}
+    back = {(step.object_kind, step.name) for step in restored.steps}
     found: dict[ConfigObject, Found] = dict.fromkeys(facts.unread, NoContent.UNREADABLE)
     for seen in facts.objects:
-        found[seen.object] = _found(seen.saved if seen.object.name in back else seen.live)
+        one = seen.object
+        found[one] = _found(one.kind, seen.saved if (one.kind, one.name) in back else seen.live, seen.key)
     namespace = next((one.namespace for one in found), "")
     named = [r for seen in facts.objects for r in seen.references]
     read = [r for r in references_of(template, namespace) if r.object in found]
@@ -235,26 +267,32 @@ def beside(request: Request, destination: Record, facts: ConfigFacts) -> Restore
 def read_by_name(request: Request, facts: ConfigFacts) -> NotApplicable | None:
     """Why copies are no help: pods read some of what differs by themselves, under its own name. None if they are."""
     named = set(request.policy.config.objects.get(request.target.name, ()))
-    found = [f for f in facts.differing if f.object.name in named or all(r.container == POD for r in f.references)]
+    found = [
+        f
+        for f in facts.differing
+        if f.object.kind is ConfigKind.SECRET or f.object.name in named or all(r.container == POD for r in f.references)
+    ]
     return NotApplicable((reasons.ConfigDiffers(tuple(str(f.object) for f in found)),)) if found else None
 
 
 def differences(plan: Plan) -> Sequence[str]:
     """A line for each key that the plan gives another value: `-` it goes, `+` it comes, `~` it becomes another.
 
-    Of values only their sizes are shown: a ConfigMap may hold a secret too.
+    Of values only their sizes are shown, since a ConfigMap may hold a secret too; of a Secret not even these.
     """
-    steps = (step for step in plan.steps if isinstance(step, RestoreConfigMap))
     return [
-        f"{change.mark[0]} {Kind.CONFIG_MAP} {plan.namespace}/{step.name}[{change.key}]: {_sizes(change)}"
-        for step in steps
+        f"{change.mark[0]} {step.object(plan)}[{change.key}]{_sizes(step, change)}"
+        for step in plan.steps
+        if isinstance(step, RestoreObject)
         for change in step.changes
     ]
 
 
-def _sizes(change: KeyChange) -> str:
+def _sizes(step: RestoreObject, change: KeyChange) -> str:
+    if isinstance(step, RestoreSecret):
+        return ""
     known = [f"{size} bytes" for size in (change.before, change.after) if size is not None]
-    return " → ".join(known)
+    return f": {' → '.join(known)}"
 
 
 def _objection(request: Request, facts: ConfigFacts, found: SavedConfigMap) -> Message | None:
@@ -268,6 +306,8 @@ def _objection(request: Request, facts: ConfigFacts, found: SavedConfigMap) -> M
         return others
     if found.saved.get("immutable") or (found.live or {}).get("immutable"):
         return reasons.ConfigImmutable(name)
+    if found.live is not None and found.live.get("type") != found.saved.get("type"):
+        return reasons.ConfigTypeDiffers(name)
     if policy.config.shared is Shared.RESTORE:
         return None
     users = sorted(set(_users(request, facts, found.object)))
@@ -312,7 +352,5 @@ def _owners(raw: Json) -> set[str]:
     return {str(o.get("uid")) for o in raw["metadata"].get("ownerReferences") or [] if o.get("controller")}
 
 
-def _found(raw: Json | None) -> Found:
-    if raw is None:
-        return NoContent.ABSENT
-    return fingerprint_of(ConfigKind.CONFIG_MAP, content_of(ConfigKind.CONFIG_MAP, raw), None)
+def _found(kind: ConfigKind, raw: Json | None, key: DigestKey | None) -> Found:
+    return NoContent.ABSENT if raw is None else fingerprint_of(kind, content_of(kind, raw), key)

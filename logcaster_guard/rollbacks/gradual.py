@@ -148,7 +148,7 @@ def plan(facts: Facts) -> Plan | NotApplicable:
         autoscaled=bool(mine),
         service=str(facts.service["metadata"]["name"]),
         selector=selector,
-        steps=tuple(_steps(request, selector, autoscalers=mine, restored=restored.steps)),
+        steps=tuple(_steps(request, selector, autoscalers=mine, restored=restored.of_config_maps)),
         size=workload.replicas,
         floor=min(workload.replicas, serving),
         to_configuration=destination.configuration if restored.complete else "",

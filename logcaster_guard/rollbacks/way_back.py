@@ -18,7 +18,8 @@ from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.ports import Blobs, Cluster, Json, Kind
+from logcaster_guard.kept_manifests import KeptManifests
+from logcaster_guard.ports import Blobs, Cluster, Json, Kind, SavedSecrets
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 from logcaster_guard.steps.step_services import Inspector
 
@@ -50,6 +51,12 @@ class PlanningPorts:
     cluster: Cluster
     blobs: Blobs
     inspect: Inspector
+    secrets: SavedSecrets | None = None
+
+    @property
+    def manifests(self) -> KeptManifests:
+        """What ConfigMaps and Secrets have held."""
+        return KeptManifests(self.blobs, self.secrets)
 
     async def found(self, kind: Kind, namespace: str, name: str | None) -> Json | None:
         """The object as it is now; None if it is not there, or has no name."""

@@ -14,14 +14,15 @@ from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.step_observations import ChangeUnseen, HelperPodsServe
 from logcaster_guard.domain.steps import Plan, Purpose, RolloutWait
 from logcaster_guard.domain.theirs import WorkloadGone
-from logcaster_guard.ports import Blobs, Clock, Cluster
+from logcaster_guard.kept_manifests import KeptManifests
+from logcaster_guard.ports import Clock, Cluster
 from logcaster_guard.steps.helper_deployment import (
     HelperHandler,
     foreign_helper,
     helper_pods,
 )
 from logcaster_guard.steps.observe import coming_up
-from logcaster_guard.steps.restore_config_map import edited_before
+from logcaster_guard.steps.restore_object import edited_before
 from logcaster_guard.steps.step_services import StepKind
 
 
@@ -43,9 +44,9 @@ class AwaitHelper(RolloutWait):
 class AwaitHelperHandler(HelperHandler):
     """Waits until the helper's pods serve, and looks before production is made smaller at what is to be put back."""
 
-    def __init__(self, cluster: Cluster, blobs: Blobs, clock: Clock) -> None:
+    def __init__(self, cluster: Cluster, manifests: KeptManifests, clock: Clock) -> None:
         super().__init__(cluster)
-        self._blobs = blobs
+        self._manifests = manifests
         self._clock = clock
 
     async def observe(self, step: AwaitHelper, run: Run) -> Observation:
@@ -56,7 +57,7 @@ class AwaitHelperHandler(HelperHandler):
         workload, helper = seen
         theirs: Reason | None = foreign_helper(run, helper, step.helper, step.replicas, workload)
         try:
-            theirs = theirs or await edited_before(self._cluster, self._blobs, run)
+            theirs = theirs or await edited_before(self._cluster, self._manifests, run)
             if theirs is not None or helper is None:
                 return ExternalChange(theirs or WorkloadGone("the helper"))
             pods = await helper_pods(self._cluster, helper)
@@ -74,4 +75,4 @@ class AwaitHelperHandler(HelperHandler):
         """Nothing to do: the Deployment controller does it."""
 
 
-KIND = StepKind(AwaitHelper, lambda c: AwaitHelperHandler(c.cluster, c.blobs, c.clock), compensates=None)
+KIND = StepKind(AwaitHelper, lambda c: AwaitHelperHandler(c.cluster, c.manifests, c.clock), compensates=None)

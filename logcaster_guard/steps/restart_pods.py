@@ -30,4 +30,4 @@ class RestartPods(TemplateWrite):
         return ToRestartPods(f"{plan.kind} {plan.namespace}/{plan.deployment}", RESTARTED_AT)
 
 
-KIND = StepKind(RestartPods, lambda c: TemplateHandler(c.cluster, c.blobs), compensates=None)
+KIND = StepKind(RestartPods, lambda c: TemplateHandler(c.cluster, c.manifests), compensates=None)

@@ -28,13 +28,14 @@ from logcaster_guard.domain.steps import (
     Write,
 )
 from logcaster_guard.domain.workload import Workload, annotations_of
+from logcaster_guard.kept_manifests import KeptManifests
 from logcaster_guard.messages.texts import failure
-from logcaster_guard.ports import Blobs, Cluster, Kind
+from logcaster_guard.ports import Cluster, Kind
 from logcaster_guard.steps.observe import (
     destination,
     looked_at,
 )
-from logcaster_guard.steps.restore_config_map import edited_since
+from logcaster_guard.steps.restore_object import edited_since
 from logcaster_guard.steps.step_services import StepKind
 
 
@@ -93,9 +94,10 @@ class RestoreTemplate(TemplateWrite):
 class TemplateHandler:
     """Writes a release into the workload: one request, bound to the resourceVersion that was looked at."""
 
-    def __init__(self, cluster: Cluster, blobs: Blobs) -> None:
+    def __init__(self, cluster: Cluster, manifests: KeptManifests) -> None:
         self._cluster = cluster
-        self._blobs = blobs
+        self._blobs = manifests.blobs
+        self._manifests = manifests
         self._written: dict[str, int] = {}
 
     async def observe(self, step: TemplateWrite, run: Run) -> Observation:
@@ -109,7 +111,7 @@ class TemplateHandler:
             if step.restart or plan.from_template == plan.to_template:
                 saved = Release.from_bytes(await self._blobs.get(step.release))
             seen = await looked_at(self._cluster, run, lambda w: self._judged(w, step, run, saved))
-            theirs = await edited_since(self._cluster, self._blobs, run) if isinstance(seen, Before) else None
+            theirs = await edited_since(self._cluster, self._manifests, run) if isinstance(seen, Before) else None
         except BlobMissing as error:
             return Failed(FAILED, SavedUnreadable(error.reason))
         except ClusterError as error:
@@ -137,7 +139,7 @@ class TemplateHandler:
         carries = workload.hash == plan.from_template or (step.restart and workload.hash == plan.to_template)
         if not carries or external_workload_change(run, workload) is not None:
             return
-        if await edited_since(self._cluster, self._blobs, run) is not None:
+        if await edited_since(self._cluster, self._manifests, run) is not None:
             return
         release = _written(step, run, saved, workload)
         manager = workload.server_side_manager()
@@ -161,4 +163,4 @@ def _written(step: TemplateWrite, run: Run, saved: Release, workload: Workload) 
     return release.restarted(run.opened.at) if step.restart else release
 
 
-KIND = StepKind(RestoreTemplate, lambda c: TemplateHandler(c.cluster, c.blobs), compensates=None)
+KIND = StepKind(RestoreTemplate, lambda c: TemplateHandler(c.cluster, c.manifests), compensates=None)

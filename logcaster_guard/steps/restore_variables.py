@@ -46,4 +46,4 @@ class RestoreVariables(TemplateWrite):
         return ToRestart(line, RESTARTED_AT) if self.restart else line
 
 
-KIND = StepKind(RestoreVariables, lambda c: TemplateHandler(c.cluster, c.blobs), compensates=None)
+KIND = StepKind(RestoreVariables, lambda c: TemplateHandler(c.cluster, c.manifests), compensates=None)

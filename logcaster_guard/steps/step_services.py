@@ -14,7 +14,8 @@ from logcaster_guard.domain.observations import Observation
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Gap, NoData, Reading, SourceError, Value
 from logcaster_guard.domain.steps import Compensation, Step, borrowed_by, kind_of
-from logcaster_guard.ports import Blobs, Clock, Cluster
+from logcaster_guard.kept_manifests import KeptManifests
+from logcaster_guard.ports import Blobs, Clock, Cluster, SavedSecrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,12 @@ class HandlerContext:
     assess: Assessor
     goes_on: Callable[[str, str], Assessment]
     staleness: float
+    secrets: SavedSecrets | None = None
+
+    @property
+    def manifests(self) -> KeptManifests:
+        """What ConfigMaps and Secrets have held."""
+        return KeptManifests(self.blobs, self.secrets)
 
 
 @dataclass(frozen=True, slots=True)

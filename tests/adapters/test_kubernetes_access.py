@@ -282,13 +282,12 @@ async def test_each_verb_on_a_configmap_that_pods_refer_to_is_named_once_and_sec
 
 
 async def test_where_secrets_are_kept_each_verb_on_them_and_on_what_is_kept_is_named() -> None:
-    account = Account(dict.fromkeys([(verb, "secrets") for verb in ("list", "watch", "create", "delete")], False))
+    account = Account(dict.fromkeys([(verb, "secrets") for verb in ("watch", "create", "delete")], False))
     objects = [ConfigObject(kind, "shop", "app") for kind in ConfigKind]
     found = await missing_for_configuration(account, objects, ["vault"])
     assert [sentence.partition(",")[0] for sentence in found] == [
-        "The guard cannot list secrets app in namespace shop",
         "The guard cannot watch secrets app in namespace shop",
-        "The guard cannot list secrets in namespace vault",
+        "The guard cannot create secrets app in namespace shop",
         "The guard cannot create secrets in namespace vault",
         "The guard cannot delete secrets in namespace vault",
     ]

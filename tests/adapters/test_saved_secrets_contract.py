@@ -17,7 +17,7 @@ from logcaster_guard.domain.configuration.content import Concealed
 from logcaster_guard.domain.configuration.followed import GuardsOwn, never_followed
 from logcaster_guard.domain.configuration.kept import kept_secret
 from logcaster_guard.domain.configuration.references import ConfigKind
-from logcaster_guard.domain.errors import BlobMissing, JournalUnavailable, Unavailable
+from logcaster_guard.domain.errors import BlobMissing, Rejected, Unavailable
 from logcaster_guard.ports import SavedSecrets
 from tests.fakes.saved_secrets import MemorySavedSecrets
 from tests.fakes.secrets import Fate, Secrets
@@ -137,7 +137,7 @@ async def test_what_is_damaged_or_another_is_missing(secrets: Secrets, lost: boo
 async def test_a_key_that_no_guard_wrote_is_not_used(secrets: Secrets) -> None:
     await KubernetesSavedSecrets(secrets, WHERE).key(SHOP)
     secrets.edit("logcaster-guard-digest-key", lambda item: item["data"].update(key="c2hvcnQ="))
-    with pytest.raises(JournalUnavailable, match="digest-key is damaged"):
+    with pytest.raises(Rejected, match="digest-key is damaged"):
         await KubernetesSavedSecrets(secrets, WHERE).put(SHOP, Concealed(PASSWORD))
 
 

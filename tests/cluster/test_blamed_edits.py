@@ -140,6 +140,8 @@ async def test_an_edit_in_place_is_found_guilty_by_the_pods_that_have_read_it_an
         assert "of the pods that have not read it: stands out" in service.evidence(opened)
         await service.guard.until("run.closed", outcome="recovered", within=2 * WITHIN)
         assert await service.held() == WELL
+        restored = await service.guard.until("revision.live", by_guard=opened["run"], within=WITHIN)
+        assert restored["configuration"] == service.guard.told("revision.configured")[0]["configuration"]
         assert not service.guard.told("trigger.refused")
 
 

@@ -26,6 +26,7 @@ from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import LAST_APPLIED, Workload
+from logcaster_guard.kept_manifests import KeptManifests
 from logcaster_guard.ports import Kind
 from logcaster_guard.rollbacks import immediate
 from logcaster_guard.rollbacks.way_back import Request, WayBack
@@ -77,7 +78,7 @@ class Bench:
         assert isinstance(plan, Plan)
         at = datetime.now(UTC)
         run = Run(RunOpened(at, "run", self.cluster.namespace, RULE.name, "test", plan), started=at)
-        handler = TemplateHandler(self.client, self.blobs)
+        handler = TemplateHandler(self.client, KeptManifests(self.blobs, None))
         step = next(s for s in plan.steps if isinstance(s, TemplateWrite))
         for _ in range(20):
             # The controllers write the status meanwhile: each conflict is looked at again, as the executor does.

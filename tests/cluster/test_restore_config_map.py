@@ -23,13 +23,15 @@ from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.signals import Target
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import LAST_APPLIED, Workload
+from logcaster_guard.kept_manifests import KeptManifests
 from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Kind
 from logcaster_guard.rollbacks import config_restores
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 from logcaster_guard.rollbacks.way_back import PlanningPorts
 from logcaster_guard.sandbox import objects
-from logcaster_guard.steps.restore_config_map import RestoreConfigMap, RestoreConfigMapHandler
+from logcaster_guard.steps.restore_config_map import RestoreConfigMap
+from logcaster_guard.steps.restore_object import RestoreHandler
 from tests.cluster.conversation import Conversation, answered
 from tests.cluster.harness import Cluster
 from tests.cluster.roles import CONFIG_ROLE, OF_TARGETS, rules_in
@@ -65,7 +67,7 @@ class Bench:
         workload = Workload(await self.client.get(Kind.DEPLOYMENT, self.cluster.namespace, objects.DEPLOYMENT))
         live = None if gone else await self.live()
         blob = await self.blobs.put(json.dumps(self.saved, sort_keys=True).encode())
-        step = RestoreConfigMap(NAME, live["metadata"]["uid"] if live else "", blob, changes(live, self.saved))
+        step = RestoreConfigMap(NAME, live["metadata"]["uid"] if live else "", blob, changes(live, self.saved, None))
         plan = Plan(
             "config", self.cluster.namespace, workload.name, workload.uid, workload.hash, workload.hash, (), (),
             workload.replicas, False, None, None, (step,),
@@ -74,8 +76,8 @@ class Bench:
         return step, Run(RunOpened(at, "run", self.cluster.namespace, "r", "test", plan), started=at)
 
     @property
-    def handler(self) -> RestoreConfigMapHandler:
-        return RestoreConfigMapHandler(self.client, self.blobs)
+    def handler(self) -> RestoreHandler:
+        return RestoreHandler(self.client, KeptManifests(self.blobs, None))
 
     async def look(self, step: RestoreConfigMap, run: Run) -> Observation:
         return await self.handler.observe(step, run)

@@ -15,6 +15,8 @@ from logcaster_guard.adapters.kubernetes.access import (
     JOURNAL_PERMISSIONS,
     OWNER_PERMISSIONS,
     PERMISSIONS,
+    SAVING_PERMISSIONS,
+    SECRET_PERMISSIONS,
     missing_for_configuration,
     missing_for_journal,
     missing_for_owners,
@@ -54,9 +56,11 @@ NAMES = {
     "logcaster-blue": "web-blue",
     "logcaster-green": "web-green",
     "logcaster-config": "web",
+    "logcaster-credentials": "web",
 }
+SECRETS_RULES = rules_in("components/secrets/rbac.yaml", names=NAMES)
 OTHERS = rules_in(*TARGETS, FURTHER[0], names=NAMES)
-RULES = [*rules_in(*TARGETS, *FURTHER, names=NAMES), *on_config_maps(NAMES)]
+RULES = [*rules_in(*TARGETS, *FURTHER, names=NAMES), *on_config_maps(NAMES), *SECRETS_RULES]
 PAUSE = [{"op": "add", "path": "/metadata/annotations", "value": {}}]
 EMPTY = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}}
 NOTE = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "note"}}
@@ -79,9 +83,9 @@ async def applied(guard: KubernetesCluster, namespace: str) -> object:
     return await guard.apply(Kind.CONFIG_MAP, namespace, "web", made, manager="ci", force=True)
 
 
-async def watched(guard: KubernetesCluster, namespace: str) -> object:
+async def watched(guard: KubernetesCluster, namespace: str, kind: Kind = Kind.CONFIG_MAP) -> object:
     """A watch of a second: it ends by itself, or is refused."""
-    events = guard.events(Kind.CONFIG_MAP, namespace, "web", "1", lasting=1, silence=5.0)
+    events = guard.events(kind, namespace, "web", "1", lasting=1, silence=5.0)
     with contextlib.suppress(Unavailable):
         return [line async for line in events]
     return None
@@ -127,6 +131,7 @@ USES: Mapping[tuple[str, str], Use] = {
     ("configmaps", "create"): applied,
     ("secrets", "get"): lambda guard, ns: guard.get(Kind.SECRET, ns, "web"),
     ("secrets", "list"): lambda guard, ns: guard.list(Kind.SECRET, ns),
+    ("secrets", "watch"): lambda guard, ns: watched(guard, ns, Kind.SECRET),
     ("secrets", "create"): lambda guard, ns: guard.create(Kind.SECRET, ns, NOTE),
     ("secrets", "patch"): lambda guard, ns: guard.json_patch(Kind.SECRET, ns, "web", PAUSE),
     ("secrets", "delete"): lambda guard, ns: gone(guard, Kind.SECRET, ns),
@@ -159,7 +164,9 @@ async def missing(guard: KubernetesCluster, cluster: Cluster) -> list[str]:
         *await missing_permissions(guard, targets(cluster)),
         *await missing_for_owners(guard, owners),
         *await missing_for_journal(guard, cluster.namespace),
-        *await missing_for_configuration(guard, [ConfigObject(ConfigKind.CONFIG_MAP, cluster.namespace, "web")], ()),
+        *await missing_for_configuration(
+            guard, [ConfigObject(kind, cluster.namespace, "web") for kind in ConfigKind], [cluster.namespace]
+        ),
     ]
 
 
@@ -207,7 +214,14 @@ async def refused(use: Use, guard: KubernetesCluster, namespace: str) -> bool:
 
 def test_every_verb_of_the_role_has_a_use_and_every_use_its_verb() -> None:
     assert {(resource, verb) for _, resource, verb in VERBS} == set(USES)
-    needed = (*PERMISSIONS, *OWNER_PERMISSIONS, *JOURNAL_PERMISSIONS, *CONFIG_PERMISSIONS)
+    needed = (
+        *PERMISSIONS,
+        *OWNER_PERMISSIONS,
+        *JOURNAL_PERMISSIONS,
+        *CONFIG_PERMISSIONS,
+        *SECRET_PERMISSIONS,
+        *SAVING_PERMISSIONS,
+    )
     assert {(p.resource, verb) for p in needed for verb in p.verbs} == set(USES)
 
 
@@ -229,6 +243,9 @@ async def test_without_the_verb_it_is_named_and_its_use_is_refused(
     # A sentence for each object that is asked for by name: two Deployments of a target with environments beside the
     # other one, and its helper.
     named = {"get": 3, "patch": 4, "delete": 3} if resource == "deployments" else {}
+    if resource == "secrets":
+        # Of the journal, of what is kept there, and of the one that pods refer to.
+        named = {"get": 3, "list": 3, "create": 3, "patch": 3, "delete": 2}
     guard = await guard_with(cluster, without(group, resource, verb), lacking=named.get(verb, 1))
     try:
         sentences = await missing(guard, cluster)

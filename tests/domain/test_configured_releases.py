@@ -22,7 +22,9 @@ from logcaster_guard.domain.events import (
     RunAnswered,
     RunOpened,
 )
-from logcaster_guard.domain.inbox.commands import Mark, RunCommand
+from logcaster_guard.domain.inbox import reading
+from logcaster_guard.domain.inbox.annotations import Denied
+from logcaster_guard.domain.inbox.commands import Mark, MarkRelease, RunCommand, value_of
 from logcaster_guard.domain.ledger import Ledger, ReleaseStatus
 from logcaster_guard.domain.ledger_events import fold
 from logcaster_guard.domain.releases import ReleaseId
@@ -123,6 +125,40 @@ def test_every_rollout_is_of_a_release_that_is_known() -> None:
     assert sorted(ledger.records) == ["t+1", "u"]
 
 
+A, B = "a" * 64, "b" * 64
+NAMED: list[Event] = [
+    replace(live(A), revision="1"), known(A, "1" * 64), replace(live(A, "2" * 64, 9), revision="1"),
+    replace(live(B, "", 10), revision="2"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("2", ["2"]),
+        ("1", ["1+111111", "1+222222"]),  # which of the two has to be said
+        ("1+111111", ["1+111111"]),
+        ("1+2", ["1+222222"]),
+        ("aaaaaa+22", ["1+222222"]),
+        (f"{A}+{'1' * 64}", ["1+111111"]),
+        ("bbbbbb", ["2"]),
+        ("2+1", []),
+        ("aaaaa", []),
+    ],
+)
+def test_people_call_a_release_by_its_revision_or_hash_and_by_its_configuration(name: str, found: list[str]) -> None:
+    assert [record.name for record in fold(NAMED).named(name)] == found
+
+
+def test_a_mark_names_the_release_by_its_whole_key() -> None:
+    ledger = fold(NAMED)
+    for key in (f"{A}+{'1' * 64}", f"{A}+{'2' * 64}", B):
+        command = MarkRelease(key, at(60), Mark.BAD, "it loses data")
+        assert reading.mark(value_of(command), ledger, None, at(0)) == command
+    unknown = reading.mark(value_of(MarkRelease(f"{A}+{'3' * 64}", at(60), Mark.BAD, "")), ledger, None, at(0))
+    assert isinstance(unknown, Denied)
+
+
 TEMPLATES, CONFIGURATIONS = st.sampled_from("tu"), st.sampled_from("123")
 MOVES = st.lists(
     st.tuples(
@@ -192,8 +228,11 @@ def _nothing_is_lost(before: Ledger, after: Ledger) -> None:
     one, other = before.live, after.live
     assert one is not None
     assert other is not None
-    assert one.bad_since is None or other.bad_since is not None
-    assert not one.objection or other.objection
+    # What was found with another configuration, for all anybody knows, stays with the template alone.
+    kept_apart = after.records.get(one.release.key)
+    if kept_apart is None or kept_apart.bad_since is None:
+        assert one.bad_since is None or other.bad_since is not None
+        assert not one.objection or other.objection
     assert (
         before.veto is None
         or before.veto.template != before.present

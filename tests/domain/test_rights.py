@@ -17,6 +17,7 @@ from logcaster_guard.steps.remove_helper import RemoveHelper
 from logcaster_guard.steps.restart_pods import RestartPods
 from logcaster_guard.steps.restore_config_map import RestoreConfigMap
 from logcaster_guard.steps.restore_environment import RestoreEnvironment
+from logcaster_guard.steps.restore_secret import RestoreSecret
 from logcaster_guard.steps.restore_template import RestoreTemplate
 from logcaster_guard.steps.restore_variables import RestoreVariables
 from logcaster_guard.steps.scale_environment import ScaleEnvironment
@@ -44,6 +45,7 @@ PLAN = Plan(
 WEB, HELPER = ("apps", "deployments", "shop", "web"), ("apps", "deployments", "shop", "web-rollback")
 AUTOSCALER = ("autoscaling", "horizontalpodautoscalers", "shop", "hpa")
 CONFIG_MAP, COPIED = ("", "configmaps", "shop", "c"), ("", "configmaps", "shop", "")
+SECRET = ("", "secrets", *CONFIG_MAP[2:])
 MADE = ("create", "apps", "deployments", "shop", "")
 GRADUAL, SWITCHING = rights.GRADUAL_ROLE, rights.SWITCHING_ROLE
 FLUX = ("kustomize.toolkit.fluxcd.io", "kustomizations", "flux-system", "web")
@@ -52,6 +54,7 @@ ROWS: list[tuple[Write, list[Right]]] = [
     (RaiseAutoscalerMinimum("hpa", "u", 3), [Right("patch", *AUTOSCALER)]),
     (PinAutoscaler("hpa", "u", 3), [Right("patch", *AUTOSCALER)]),
     (RestoreConfigMap("c", "u", "blob", ()), [Right(v, *CONFIG_MAP, rights.CONFIG_ROLE) for v in ("get", "patch")]),
+    (RestoreSecret("c", "u", "p", ()), [Right(v, *SECRET, rights.SECRETS_ROLE) for v in ("get", "patch")]),
     (CopyConfigMap("c", "blob"), [Right(v, *COPIED, rights.COPIES_ROLE) for v in ("create", "get", "delete")]),
     (RestoreTemplate("blob"), [Right("patch", *WEB)]),
     (RestoreVariables("blob", "1", ("web:1",)), [Right("patch", *WEB)]),

@@ -29,9 +29,11 @@ class SourceByPod(FakeSource):
     def __init__(self, clock: Clock) -> None:
         super().__init__(SourceName.PROMETHEUS, clock, past=True)
         self.shares: dict[str, float] = {}
+        self.groups: list[PodGroup] = []
 
     async def portion(self, target: Target, signal: Signal, group: PodGroup, start: float, end: float) -> Reading:
         del target
+        self.groups.append(group)
         if signal.name == "request_rate":
             return Value(end, 1_000.0 / (end - start))
         found = [share for pod, share in self.shares.items() if group.has(pod, None)]
@@ -196,3 +198,21 @@ async def test_a_checksum_that_changed_while_nothing_readable_did_is_opaque_and_
         assert made.told(RunOpened) == []
     finally:
         await made.stop()
+
+
+async def test_after_a_rollout_of_a_template_its_pods_are_compared_with_those_of_the_one_before() -> None:
+    async with well() as made:
+        made.errors["v2"] = 0.0
+        made.cluster.stuck = True
+        made.cluster.roll(PROD, "v2")
+        await made.pass_(POLL)
+        made.pods("c")
+        await made.pass_(AGAIN)
+        ledger = made.guard.state.ledger(KEY)
+        assert ledger.live is not None
+        assert ledger.live.configuration
+        made.fail()
+        await made.decided()
+        new, old = made.source.groups[:2]
+        assert new == PodGroup(frozenset({ledger.live.template}))
+        assert {record.template for record in ledger.records.values()} - new.releases == old.releases

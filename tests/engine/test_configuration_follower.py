@@ -15,10 +15,11 @@ from logcaster_guard.domain.configuration.release_configuration import InTransit
 from logcaster_guard.domain.errors import Rejected
 from logcaster_guard.domain.events import ConfigurationSeen, RevisionLive
 from logcaster_guard.domain.rules import ConfigPolicy, Policy
-from logcaster_guard.engine.configuration_follower import PENDING_TOLD
+from logcaster_guard.domain.workload import Workload
+from logcaster_guard.engine.configuration_follower import PENDING_TOLD, ConfigurationFollower
 from logcaster_guard.ports import Kind
 from tests.engine.bench import KEY, PROD
-from tests.engine.configured import POLL, Configured, volumes
+from tests.engine.configured import POLL, Configured, configured, volumes
 from tests.fakes.clock import settle
 from tests.fakes.cluster import Fault
 
@@ -28,15 +29,6 @@ APP = ConfigObject(ConfigKind.CONFIG_MAP, "default", "app")
 def refusing(kind: Kind) -> Fault:
     """The right to read these is withdrawn."""
     return lambda _, asked, __: Rejected("no", status=403) if asked is kind else None
-
-
-@contextlib.asynccontextmanager
-async def configured(**options: Any) -> AsyncIterator[Configured]:
-    made = Configured(**options)
-    try:
-        yield made
-    finally:
-        await made.stop()
 
 
 @contextlib.asynccontextmanager
@@ -309,6 +301,18 @@ async def test_pods_that_cannot_be_listed_are_unknown_and_everything_else_goes_o
         await made.pass_(POLL)
         assert made.guard.read_model.target(KEY).present is not None
         assert made.told(RevisionLive)[-1].images == ("v2",)
+
+
+async def test_a_defect_in_following_does_not_hide_the_workload(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(_: ConfigurationFollower, __: Workload) -> None:
+        raise ValueError("a defect")
+
+    async with rolled_out() as made:
+        monkeypatch.setattr(ConfigurationFollower, "look", broken)
+        made.cluster.roll(PROD, "v2")
+        await made.pass_(2 * POLL)
+        assert made.told(RevisionLive)[-1].images == ("v2",)
+        assert made.guard.read_model.target(KEY).crashes > 0
 
 
 async def test_a_secret_is_named_and_never_watched() -> None:

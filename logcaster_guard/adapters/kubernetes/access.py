@@ -197,6 +197,7 @@ CONFIG_PERMISSIONS: tuple[Permission, ...] = (
 
 SECRET_PERMISSIONS: tuple[Permission, ...] = (
     Permission("", "secrets", ("list", "watch"), _FOLLOW, _ANY, granted_by=SECRETS_ROLE),
+    Permission("", "secrets", ("get", "patch", "create"), _GIVE_BACK, _ANY, off=_NONE_BEGINS, granted_by=SECRETS_ROLE),
 )
 """What is needed on each Secret that a target's pods refer to, where Secrets belong to a release.
 

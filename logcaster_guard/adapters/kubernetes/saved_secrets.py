@@ -17,7 +17,7 @@ from logcaster_guard.adapters.kubernetes.blobs import KubernetesBlobs, sha256, u
 from logcaster_guard.adapters.kubernetes.stored import Place, Untrusted, damaged
 from logcaster_guard.domain.configuration.content import Concealed, DigestKey
 from logcaster_guard.domain.configuration.kept import KeptSecret, kept_secret
-from logcaster_guard.domain.errors import BlobMissing, Conflict, JournalUnavailable, NotFound
+from logcaster_guard.domain.errors import BlobMissing, Conflict, NotFound, Rejected
 from logcaster_guard.messages.journal_faults import BlobsUnreached, NoDigest
 from logcaster_guard.messages.record_faults import KeyLength
 from logcaster_guard.messages.texts import failure
@@ -96,7 +96,7 @@ class KubernetesSavedSecrets:
                 if len(found) != _KEY_BYTES:
                     raise damaged(_name(place), KeyLength(len(found)))
             except Untrusted as error:
-                raise failure(JournalUnavailable, BlobsUnreached(str(place), error.reason)) from None
+                raise failure(Rejected, BlobsUnreached(str(place), error.reason)) from None
             self._keys[namespace] = DigestKey(Concealed(found))
         return self._keys[namespace]
 

@@ -33,8 +33,9 @@ def written_by_others(
     `wanted` is what is done about the GitOps owner of `workload`: with that one suspended, what is its own may be put
     back as well. `argocd` is the namespace of Applications.
     """
-    name = f"ConfigMap {raw['metadata'].get('namespace', '')}/{raw['metadata'].get('name', '')}"
-    owner = gitops.owner_of({**raw, "apiVersion": "v1", "kind": "ConfigMap"}, argocd)
+    kind = raw.get("kind", "ConfigMap")
+    name = f"{kind} {raw['metadata'].get('namespace', '')}/{raw['metadata'].get('name', '')}"
+    owner = gitops.owner_of({**raw, "apiVersion": "v1", "kind": kind}, argocd)
     if owner is not None:
         same = owner.known and owner == gitops.owner_of(workload, argocd)
         if wanted is GitOps.PROCEED or (wanted is GitOps.SUSPEND and same):

@@ -1,4 +1,4 @@
-"""What it takes to give a ConfigMap back what it held: the writes, and what of it is somebody else's edit.
+"""What it takes to give a ConfigMap or Secret back what it held: the writes, and what is somebody else's edit.
 
 Pure. A field that was applied on the server's side goes back to the manager that had it, with its value: one forced
 apply of the set that was saved, so that nobody else owns it afterwards. What is left then, or was never applied so, is
@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from logcaster_guard.domain.configuration.content import DigestKey
 from logcaster_guard.domain.field_owners import MANAGER, entries_of
 from logcaster_guard.domain.releases import annotation_patch, bound_to, owned, pointer
 from logcaster_guard.domain.workload import LAST_APPLIED
@@ -38,7 +39,8 @@ Entries: TypeAlias = Mapping[tuple[str, str], str]
 class KeyChange:
     """A key that holds something else. `seen` is a digest of what it held when it was looked at, empty: nothing.
 
-    `before` and `after` are bytes: what it holds, and what it is to hold; None where it is not there.
+    `before` and `after` are bytes: what it holds, and what it is to hold; None where it is not there. Of a Secret they
+    are 0, and the digest is made with the guard's key.
     """
 
     key: str
@@ -72,31 +74,34 @@ ConfigWrite: TypeAlias = Apply | Patch
 
 
 def entries(raw: Mapping[str, Any] | None) -> Entries:
-    """What a ConfigMap holds, `binaryData` as base64; nothing where it is not there."""
+    """What an object holds, `binaryData` and a Secret's `data` as base64; nothing where it is not there."""
     return {
         (field, key): value or "" for field in (DATA, BINARY) for key, value in ((raw or {}).get(field) or {}).items()
     }
 
 
-def changes(live: Mapping[str, Any] | None, saved: Mapping[str, Any]) -> tuple[KeyChange, ...]:
-    """The keys that hold something else than what was saved, in order."""
+def changes(
+    live: Mapping[str, Any] | None, saved: Mapping[str, Any], key: DigestKey | None
+) -> tuple[KeyChange, ...]:  # fmt: skip
+    """The keys that hold something else than what was saved, in order; of a Secret with the `key` of its digests."""
     now, then = entries(live), entries(saved)
+    size = _size if key is None else _present
+    differing = [place for place in sorted(now.keys() | then.keys()) if now.get(place) != then.get(place)]
     return tuple(
-        KeyChange(
-            key, field == BINARY, _digest(now.get(place)), _size(field, now.get(place)), _size(field, then.get(place))
-        )
-        for place in sorted(now.keys() | then.keys())
-        for field, key in (place,)
-        if now.get(place) != then.get(place)
+        KeyChange(name, field == BINARY, _digest(before, key), size(field, before), size(field, after))
+        for field, name in differing
+        for before, after in ((now.get((field, name)), then.get((field, name))),)
     )
 
 
-def edited(live: Mapping[str, Any], saved: Mapping[str, Any], planned: Sequence[KeyChange]) -> tuple[str, ...]:
+def edited(
+    live: Mapping[str, Any], saved: Mapping[str, Any], planned: Sequence[KeyChange], key: DigestKey | None
+) -> tuple[str, ...]:
     """The keys that hold neither what was seen when it was planned nor what was saved: somebody else has set them."""
     now, then = entries(live), entries(saved)
     seen = {(BINARY if c.binary else DATA, c.key): c.seen for c in planned}
-    others = (p for p in now.keys() | then.keys() if now.get(p) != then.get(p) and _digest(now.get(p)) != seen.get(p))
-    return tuple(sorted(key for _, key in others))
+    others = (p for p in now.keys() | then.keys() if now.get(p) != then.get(p))
+    return tuple(sorted(place[1] for place in others if _digest(now.get(place), key) != seen.get(place)))
 
 
 def made_from(live: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:
@@ -122,7 +127,7 @@ def next_write(live: Json, saved: Json) -> ConfigWrite | None:
         held = _held_by(live, manager)
         if entries(applied) != held and not _dropped(live, manager, applied) & entries(saved).keys():
             kept = [str(r.get("uid")) for r in live["metadata"].get("ownerReferences") or []]
-            return Apply(manager, bound_to(live, _writable(applied, kept), "v1", "ConfigMap"))
+            return Apply(manager, bound_to(live, _writable(applied, kept), "v1", str(saved["kind"])))
     operations = [{"op": "replace", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]}]
     for field in (DATA, BINARY):
         operations += _field_patch(live, saved, field)
@@ -155,7 +160,10 @@ def creation(saved: Json, owners: Collection[str]) -> Apply:
     kept = owned(saved, fields) if manager else _whole(saved)
     made = {"name": saved["metadata"]["name"], "namespace": saved["metadata"]["namespace"], "resourceVersion": _NEVER}
     body = _writable(kept, owners)
-    body |= {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {**body.get("metadata", {}), **made}}
+    body |= {"apiVersion": "v1", "kind": saved["kind"], "metadata": {**body.get("metadata", {}), **made}}
+    if "type" in saved:
+        # That of a Secret can never be set again.
+        body["type"] = saved["type"]
     return Apply(manager or _maker(saved), body)
 
 
@@ -207,8 +215,24 @@ def _field_patch(live: Json, saved: Json, field: str) -> list[Json]:
     return [*gone, *({"op": "add", "path": f"/{field}/{pointer(key)}", "value": then[key]} for key in set_again)]
 
 
-def _digest(value: str | None) -> str:
-    return "" if value is None else hashlib.sha256(value.encode()).hexdigest()[:_DIGITS]
+def kept_by_string_data(*objects: Mapping[str, Any] | None) -> bool:
+    """Whether somebody wrote a Secret by its `stringData` on the client's side.
+
+    Then keys that are left out next time stay: kubectl looks for them in `data`. Nobody can mend that.
+    """
+    notes = [(raw or {}).get("metadata", {}).get("annotations") or {} for raw in objects]
+    return any('"stringData"' in str(note.get(LAST_APPLIED, "")) for note in notes)
+
+
+def _digest(value: str | None, key: DigestKey | None) -> str:
+    if value is None:
+        return ""
+    made = hashlib.sha256(value.encode()).hexdigest() if key is None else key.digest(value.encode())
+    return made[:_DIGITS]
+
+
+def _present(_: str, value: str | None) -> int | None:
+    return None if value is None else 0
 
 
 def _size(field: str, value: str | None) -> int | None:

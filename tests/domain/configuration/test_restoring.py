@@ -26,7 +26,7 @@ def config_map(data: Json, binary: Json | None = None, **owners: tuple[str, ...]
         for m, keys in owners.items()
     ]
     metadata = {"name": "c", "namespace": "default", "uid": "u", "resourceVersion": "7", "managedFields": entries}
-    return {"metadata": metadata, "data": data, "binaryData": binary or {}}
+    return {"kind": "ConfigMap", "metadata": metadata, "data": data, "binaryData": binary or {}}
 
 
 SAVED = config_map({"same": "1", "other": "é", "went": "1"}, {"b": "AAE="})
@@ -34,15 +34,15 @@ SEEN = config_map({"same": "1", "other": "2", "came": "abc"}, {"b": "AAECAw=="})
 
 
 def test_a_change_tells_the_key_and_the_bytes_and_never_the_value() -> None:
-    found = changes(SEEN, SAVED)
+    found = changes(SEEN, SAVED, None)
     assert [(c.mark, c.before, c.after, c.binary) for c in found] == [
         ("~b", 4, 2, True),
         ("-came", 3, None, False),
         ("~other", 1, 2, False),
         ("+went", None, 1, False),
     ]
-    assert [c.mark for c in changes(None, SAVED)] == ["+b", "+other", "+same", "+went"]
-    assert changes(SAVED, SAVED) == ()
+    assert [c.mark for c in changes(None, SAVED, None)] == ["+b", "+other", "+same", "+went"]
+    assert changes(SAVED, SAVED, None) == ()
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_change_tells_the_key_and_the_bytes_and_never_the_value() -> None:
     ],
 )
 def test_a_key_that_holds_a_third_thing_is_somebodys_edit(data: Json, theirs: tuple[str, ...]) -> None:
-    assert edited({**SEEN, "data": data}, SAVED, changes(SEEN, SAVED)) == theirs
+    assert edited({**SEEN, "data": data}, SAVED, changes(SEEN, SAVED, None), None) == theirs
 
 
 def test_no_key_is_gone_in_between_whoever_has_taken_it_over() -> None:

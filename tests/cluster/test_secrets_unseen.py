@@ -1,0 +1,132 @@
+"""A release of image and Secret comes back whole, and what the Secret held is found nowhere but in Secrets."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logcaster_guard.sandbox import objects
+from logcaster_guard.sandbox.client import STRATEGIC_PATCH
+from logcaster_guard.sandbox.lifecycle import Pace
+from logcaster_guard.sandbox.world import World
+from tests.cluster.case import image_of
+from tests.cluster.daemon import Daemon
+from tests.cluster.harness import Cluster
+from tests.cluster.roles import OF_TARGETS, rules_in
+from tests.cluster.test_manual import command, free_address, rollback
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+Json = dict[str, Any]
+SECRET = "logcaster-credentials"  # noqa: S105 - a name
+ONE, TWO = "sentinel-one-4711", "sentinel-two-4712"
+FROM = [{"secretRef": {"name": SECRET}}]
+OUTSIDE = {
+    "api/v1": ("configmaps", "events", "pods", "services"),
+    "apis/apps/v1": ("deployments", "replicasets"),
+    "apis/coordination.k8s.io/v1": ("leases",),
+}
+
+
+def encoded(value: str) -> str:
+    return base64.b64encode(value.encode()).decode()
+
+
+def forms() -> Iterator[bytes]:
+    """What a value may look like where it is not meant to be, its plain digest included."""
+    for value in (ONE, TWO):
+        yield from (value.encode(), encoded(value).encode(), hashlib.sha256(value.encode()).hexdigest().encode())
+
+
+@pytest.fixture
+async def world(cluster: Cluster) -> AsyncIterator[World]:
+    await cluster.grant("guard", [*OF_TARGETS, *rules_in("components/secrets/rbac.yaml")])
+    pace = Pace(start_delay=0.1, drain=0.2)
+    world = World(cluster.node(), namespace=cluster.namespace, rate=40, pace=pace, period=0.1)
+    await world.start(traffic=False)
+    await world.install("1.0")
+    await world.rolled_out(30)
+    await world.traffic.start()
+    yield world
+    await world.stop()
+
+
+@pytest.fixture
+async def daemon(cluster: Cluster, world: World, tmp_path: Path) -> AsyncIterator[Daemon]:
+    daemon = Daemon(cluster, tmp_path, network=world.network.url, prometheus=None)
+    settings = daemon.settings.read_text().replace("{format: json}", "{format: json, level: debug}")
+    further = f"web: {{listen: '{free_address()}'}}\nconfig: {{secrets: restore, shared: restore}}\n"
+    daemon.settings.write_text(settings + further)
+    yield daemon
+    await daemon.stop()
+
+
+async def hold(cluster: Cluster, value: str, **metadata: Any) -> None:
+    body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET, **metadata}}
+    path = f"/api/v1/namespaces/{cluster.namespace}/secrets/{SECRET}?fieldManager=ci&force=true"
+    await cluster.admin.patch(path, {**body, "data": {"password": encoded(value)}}, "application/apply-patch+yaml")
+
+
+async def held(cluster: Cluster) -> str:
+    found = await cluster.admin.get(f"/api/v1/namespaces/{cluster.namespace}/secrets/{SECRET}")
+    return base64.b64decode(found["data"]["password"]).decode()
+
+
+async def objects_outside_secrets(cluster: Cluster) -> bytes:
+    paths = [f"/{root}/namespaces/{cluster.namespace}/{plural}" for root, row in OUTSIDE.items() for plural in row]
+    return json.dumps([await cluster.admin.get(path) for path in paths]).encode()
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+async def test_a_release_comes_back_with_its_secret_and_no_value_is_seen(
+    cluster: Cluster, world: World, daemon: Daemon, tmp_path: Path
+) -> None:
+    await hold(cluster, ONE)
+    await daemon.start()
+    await daemon.until("revision.good")
+    body = objects.new_image(objects.image("1.1"))
+    body["spec"]["template"]["spec"]["containers"][0]["envFrom"] = FROM
+    path = f"/apis/apps/v1/namespaces/{cluster.namespace}/deployments/{objects.DEPLOYMENT}"
+    await world.client.patch(path, body, STRATEGIC_PATCH)
+    await daemon.until("revision.configured")
+    await daemon.until("revision.good", count=2)
+
+    await hold(cluster, TWO)
+    await daemon.until("configuration.edited", object=f"Secret {cluster.namespace}/{SECRET}")
+    await world.deploy("2.0")
+    await daemon.until("revision.live", count=3)
+    await world.rolled_out(30)
+    told = [await rollback(daemon, "--dry-run")]
+    assert f"~ Secret {cluster.namespace}/{SECRET}[password]" in told[0][1], told[0][1]
+    told.append(await rollback(daemon, "--yes", "--reason", "customers call"))
+    assert (told[1][0], "closed: recovered" in told[1][1]) == (0, True), told[1][1]
+    assert image_of(await world.deployment()) == objects.image("1.1")
+    assert await held(cluster) == ONE
+
+    # One that cannot be put back: nothing is written.
+    await hold(cluster, TWO, labels={"app.kubernetes.io/managed-by": "Helm"})
+    await world.deploy("3.0")
+    await daemon.until("revision.live", images=[objects.image("3.0")])
+    await world.rolled_out(30)
+    told.append(await rollback(daemon, "--yes"))
+    assert (told[2][0], "Helm" in told[2][1]) == (1, True), told[2][1]
+    assert await held(cluster) == TWO
+    listen = daemon.settings.read_text().split("listen: '")[1].split("'")[0]
+    told.append(await command("status", "--address", listen))
+    assert await daemon.stop() == 0
+
+    places = files_in(tmp_path) | {
+        "the log": json.dumps(daemon.lines).encode(),
+        "what commands printed": repr(told).encode(),
+        "objects outside Secrets": await objects_outside_secrets(cluster),
+    }
+    assert [name for name, content in places.items() if any(form in content for form in forms())] == []
+    assert any(name.endswith("journal.db") for name in places)
