@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from typing import Any, get_args, get_type_hints
@@ -25,6 +25,7 @@ from logcaster_guard.domain.events import Event
 from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.message import kind_of as kind_of_message
 from logcaster_guard.domain.notices import Notice
+from logcaster_guard.domain.releases import is_left_out
 from logcaster_guard.domain.steps import Step, kind_of
 from logcaster_guard.messages.record_faults import (
     EventMisfit,
@@ -188,11 +189,7 @@ def _inlined(schema: Any, named: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an
 
 def _shallow(value: Any) -> dict[str, Any]:  # noqa: ANN401 # any dataclass
     told = ((f, getattr(value, f.name)) for f in fields(value))
-    return {f.name: part for f, part in told if not (f.metadata.get("left_out") and part == _default(f))}
-
-
-def _default(field: Field[Any]) -> Any:  # noqa: ANN401 - any value
-    return field.default if field.default_factory is MISSING else field.default_factory()
+    return {f.name: part for f, part in told if not is_left_out(f, part)}
 
 
 def _plain(value: object) -> object:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, Field, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +24,13 @@ RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 
 LEFT_OUT = {"left_out": True}
 """Metadata of a field that is not written while it has its default: a version that does not know it reads the rest."""
+
+
+def is_left_out(field: Field[Any], value: object) -> bool:
+    """Whether the field of a dataclass is not written while it has this value."""
+    if not field.metadata.get("left_out"):
+        return False
+    return bool(value == (field.default if field.default_factory is MISSING else field.default_factory()))
 
 
 @dataclass(frozen=True, slots=True)

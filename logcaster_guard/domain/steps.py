@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Final
@@ -20,7 +20,7 @@ from logcaster_guard.domain.field_owners import FieldOwner
 from logcaster_guard.domain.leftovers import Leftover
 from logcaster_guard.domain.message import Reason
 from logcaster_guard.domain.reasons import NotMadeInTime
-from logcaster_guard.domain.releases import LEFT_OUT, ReleaseId
+from logcaster_guard.domain.releases import LEFT_OUT, ReleaseId, is_left_out
 from logcaster_guard.domain.rights import Right
 from logcaster_guard.domain.step_reasons import RolloutIncomplete
 
@@ -334,11 +334,20 @@ class Plan:
     @property
     def digest(self) -> str:
         """SHA-256 of what the plan does: what an approval is bound to."""
-        unknown = {f.name for f in fields(self) if f.metadata.get("left_out") and not getattr(self, f.name)}
-        done = {key: part for key, part in asdict(self).items() if key not in unknown | {"leftover"}}
+        done = {key: part for key, part in _plain(self).items() if key != "leftover"}
         return hashlib.sha256(json.dumps(done, sort_keys=True).encode()).hexdigest()
 
     @property
     def full_size(self) -> int:
         """How many pods the target is to have in the end."""
         return self.replicas if self.size is None else self.size
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - what a plan is made of
+    """As JSON, without what an earlier version would not have written."""
+    if is_dataclass(value):
+        parts = ((f, getattr(value, f.name)) for f in fields(value))
+        return {f.name: _plain(part) for f, part in parts if not is_left_out(f, part)}
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value

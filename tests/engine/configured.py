@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from logcaster_guard.domain.configuration.release_configuration import ConfigurationState
@@ -81,3 +82,12 @@ def status(restarts: int, *, ready: bool) -> Json:
     container: dict[str, Any] = {"name": "c", "restartCount": restarts, "state": {"running": {}}}
     conditions: Sequence[Json] = [{"type": "Ready", "status": str(ready)}]
     return {"phase": "Running", "conditions": conditions, "containerStatuses": [container]}
+
+
+@contextlib.asynccontextmanager
+async def configured(**options: Any) -> AsyncIterator[Configured]:
+    made = Configured(**options)
+    try:
+        yield made
+    finally:
+        await made.stop()

@@ -19,7 +19,7 @@ from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.configuration_follower import PENDING_TOLD, ConfigurationFollower
 from logcaster_guard.ports import Kind
 from tests.engine.bench import KEY, PROD
-from tests.engine.configured import POLL, Configured, volumes
+from tests.engine.configured import POLL, Configured, configured, volumes
 from tests.fakes.clock import settle
 from tests.fakes.cluster import Fault
 
@@ -29,15 +29,6 @@ APP = ConfigObject(ConfigKind.CONFIG_MAP, "default", "app")
 def refusing(kind: Kind) -> Fault:
     """The right to read these is withdrawn."""
     return lambda _, asked, __: Rejected("no", status=403) if asked is kind else None
-
-
-@contextlib.asynccontextmanager
-async def configured(**options: Any) -> AsyncIterator[Configured]:
-    made = Configured(**options)
-    try:
-        yield made
-    finally:
-        await made.stop()
 
 
 @contextlib.asynccontextmanager

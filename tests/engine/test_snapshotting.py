@@ -17,7 +17,8 @@ from logcaster_guard.domain.snapshots import Omission, Snapshot
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.snapshotting import NEVER_READ, Snapshotter
 from logcaster_guard.ports import Kind
-from tests.engine.bench import FIRES, PROD, bench
+from tests.engine.bench import FIRES, PROD
+from tests.engine.configured import configured
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import NAMESPACE, FakeCluster
@@ -166,14 +167,15 @@ async def test_of_two_that_differ_in_the_time_alone_one_index_more_is_kept() -> 
 
 @pytest.mark.parametrize("error", [None, Rejected("forbidden", status=403), Unavailable("no answer")])
 async def test_a_good_release_and_a_run_each_have_theirs_and_no_run_waits_for_it(error: ClusterError | None) -> None:
-    async with bench() as made:
+    async with configured() as made:
         made.cluster.change(Kind.DEPLOYMENT, PROD, refer)
+        made.pods("a")
         for name in ("by-env", "by-env-from", "by-volume"):
             made.cluster.add(Kind.CONFIG_MAP, name, data={"level": "good"})
         made.cluster.fault = lambda _, kind, name: error if (kind, name) == (Kind.CONFIG_MAP, "by-env") else None
         await made.bad_v2()
         made.cluster.change(Kind.CONFIG_MAP, "by-volume", lambda c: c["data"].update(level="bad"))
-        await made.pass_(FIRES)
+        await made.pass_(2 * FIRES)
         [opened], [earned, *_] = made.told(RunOpened), made.told(RevisionGood)
         before, good = [await saved_snapshots.load(made.blobs, s) for s in (opened.snapshot, earned.snapshot)]
         assert (configuration(good)["by-volume"], configuration(before)["by-volume"]) == ("good", "bad")
