@@ -228,9 +228,10 @@ def _nothing_is_lost(before: Ledger, after: Ledger) -> None:
     one, other = before.live, after.live
     assert one is not None
     assert other is not None
-    # What was found with another configuration, for all anybody knows, stays with the template alone.
-    kept_apart = after.records.get(one.release.key)
-    if kept_apart is None or kept_apart.bad_since is None:
+    if one.bad_since is not None and one.bad_since < one.last_live and other.bad_since is None:
+        # It was found before, perhaps with another configuration: there it stays.
+        assert after.records[one.release.key] == one
+    else:
         assert one.bad_since is None or other.bad_since is not None
         assert not one.objection or other.objection
     assert (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -16,7 +17,7 @@ from logcaster_guard.domain.configuration.release_configuration import InTransit
 from logcaster_guard.domain.errors import Rejected, Unavailable
 from logcaster_guard.domain.events import RevisionConfigured, RevisionLive
 from logcaster_guard.domain.rules import Policy
-from logcaster_guard.ports import Kind
+from logcaster_guard.ports import Json, Kind
 from tests.engine.bench import PROVEN
 from tests.engine.configured import POLL, Configured
 from tests.fakes.saved_secrets import MemorySavedSecrets
@@ -226,3 +227,20 @@ async def test_where_secrets_are_only_named_none_is_watched_or_kept() -> None:
         assert made.watches.going == ["app"]
         assert [found.object for found in made.known.left_out()] == [DB]
         assert made.secrets.kept == {}
+
+
+async def test_kinds_that_are_counted_apart_are_told_each_by_itself() -> None:
+    with capture_logs() as lines:
+        async with with_secrets() as made:
+            listing = made.cluster.listing
+
+            async def apart(kind: Kind, *arguments: Any, **options: Any) -> tuple[Sequence[Json], str]:
+                items, version = await listing(kind, *arguments, **options)
+                return items, "1" if kind is Kind.SECRET else version
+
+            made.cluster.listing = apart  # type: ignore[method-assign] # etcd keeps Secrets elsewhere
+            await made.start()
+            await made.pass_(POLL)
+            made.pods("a")
+            await made.pass_(POLL)
+    assert [line["kind"] for line in lines if line["event"] == "configuration.unordered"] == ["Secret"]

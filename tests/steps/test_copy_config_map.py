@@ -179,7 +179,7 @@ def add_reader(bench: Bench, kind: Kind, name: str, owner: str = "", **metadata:
     found = bench.cluster.object(kind, name)["metadata"]
     found |= metadata
     if owner:
-        found["ownerReferences"] = [{"uid": owner, "controller": True}]
+        found["ownerReferences"] = [{"kind": "Deployment", "uid": owner, "controller": True}]
 
 
 async def test_it_goes_once_nothing_refers_to_it(bench: Bench) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, Final
 
 from logcaster_guard.domain.configuration.restoring import BINARY, DATA, entries
@@ -72,11 +72,11 @@ def _part(place: Json | None, field: str) -> Iterator[Json]:
 def users(name: str, objects: Mapping[str, Sequence[Json]]) -> Sequence[tuple[str, bool]]:
     """What of these raw objects, by kind, refers to the ConfigMap `name`, and whether it is on its way out by itself.
 
-    It is where it is being deleted, and where what controls it is that, or is not there any more.
+    It is where it is being deleted, and where what controls it is that, or is of these kinds and not there any more.
     """
     listed = {str(raw["metadata"].get("uid")): raw for items in objects.values() for raw in items}
     return [
-        (f"{kind} {raw['metadata']['name']}", _leaves(raw, listed))
+        (f"{kind} {raw['metadata']['name']}", _leaves(raw, listed, objects.keys()))
         for kind, items in objects.items()
         for raw in items
         if _refers(raw, name)
@@ -89,9 +89,10 @@ def _refers(raw: Json, name: str) -> bool:
     return any(part["name"] == name for part in _references(pod))
 
 
-def _leaves(raw: Json, listed: Mapping[str, Json]) -> bool:
+def _leaves(raw: Json, listed: Mapping[str, Json], kinds: Set[str]) -> bool:
     metadata = raw["metadata"]
     if "deletionTimestamp" in metadata:
         return True
-    controllers = [str(o.get("uid")) for o in metadata.get("ownerReferences") or [] if o.get("controller")]
-    return any(uid not in listed or _leaves(listed[uid], listed) for uid in controllers)
+    references = metadata.get("ownerReferences") or []
+    controllers = [str(o.get("uid")) for o in references if o.get("controller") and o.get("kind") in kinds]
+    return any(uid not in listed or _leaves(listed[uid], listed, kinds) for uid in controllers)

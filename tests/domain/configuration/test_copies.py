@@ -161,10 +161,11 @@ def test_a_copy_holds_what_was_saved_for_good_and_carries_nothing_else() -> None
     )
 
 
-def raw(name: str, spec: Json, owner: str = "", *, leaves: bool = False) -> Json:
+def raw(name: str, spec: Json, owner: str = "", *, leaves: bool = False, of: str = "ReplicaSet") -> Json:
     metadata: Json = {"name": name, "uid": name}
     if owner:
-        metadata["ownerReferences"] = [{"uid": owner, "controller": True}]
+        kind = "Deployment" if "template" in spec else of
+        metadata["ownerReferences"] = [{"kind": kind, "uid": owner, "controller": True}]
     return {"metadata": {**metadata, **({"deletionTimestamp": "now"} if leaves else {})}, "spec": spec}
 
 
@@ -186,6 +187,8 @@ OF_READERS = {"template": {"spec": READS}}
         ([], [raw("r", OF_READERS)], [raw("p", READS, "r")], [("ReplicaSet r", False), ("Pod p", False)]),
         ([raw("web", {})], [raw("r", OF_READERS, "web")], [], [("ReplicaSet r", False)]),
         ([], [], [raw("p", READS)], [("Pod p", False)]),
+        # Whether a Job is there was not looked at.
+        ([], [], [raw("p", READS, "j", of="Job")], [("Pod p", False)]),
     ],
 )
 def test_who_refers_to_a_copy_and_whether_it_is_on_its_way_out(
