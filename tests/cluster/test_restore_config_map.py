@@ -248,10 +248,11 @@ async def test_without_the_right_to_list_a_kind_an_object_counts_as_read_by_othe
     workload = Workload(await bench.client.get(Kind.DEPLOYMENT, cluster.namespace, objects.DEPLOYMENT))
     record = Record(workload.hash, "1", "blob", (), 0, 0, configuration="c1", contents=contents)
     asked = request(workload, record, target=Target("logcaster", cluster.namespace, objects.DEPLOYMENT))
+    reading = {"spec": {"containers": [{"name": "web", "envFrom": [{"configMapRef": {"name": NAME}}]}]}}
     ports = PlanningPorts(bench.client, bench.blobs, None)  # type: ignore[arg-type] # nothing is inspected
 
     async def unlisted() -> tuple[str, ...]:
-        return (await config_restores.gather(asked, record, workload.template, ports)).unlisted
+        return (await config_restores.gather(asked, record, reading, ports)).unlisted
 
     base, needed = rules_in("rbac.yaml"), {"statefulsets": "StatefulSet", "daemonsets": "DaemonSet"}
     for resource, kind in {**needed, "jobs": "Job", "cronjobs": "CronJob"}.items():
@@ -268,6 +269,6 @@ async def test_without_the_right_to_list_a_kind_an_object_counts_as_read_by_othe
         return not await unlisted()
 
     await until(has_all, 20)
-    found = config_restores.restores(asked, await config_restores.gather(asked, record, workload.template, ports))
+    found = config_restores.restores(asked, await config_restores.gather(asked, record, reading, ports))
     assert not isinstance(found, NotApplicable)
     assert [step.name for step in found.steps] == [NAME]

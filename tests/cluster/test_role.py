@@ -333,8 +333,9 @@ async def test_a_journal_in_the_cluster_needs_no_more_of_secrets(cluster: Cluste
 
 
 async def test_without_a_journal_in_the_cluster_no_secret_may_be_touched(cluster: Cluster) -> None:
-    verbs = [verb for permission in JOURNAL_PERMISSIONS for verb in permission.verbs]
-    guard = await guard_with(cluster, OTHERS, lacking=len(verbs))
+    lacking = (*JOURNAL_PERMISSIONS, *SECRET_PERMISSIONS, *SAVING_PERMISSIONS)
+    verbs = [verb for permission in lacking for verb in permission.verbs]
+    guard = await guard_with(cluster, [*OTHERS, *on_config_maps(NAMES)], lacking=len(verbs))
     try:
         assert {await guard.may(verb, "", "secrets", cluster.namespace) for verb in [*verbs, "update"]} == {False}
     finally:
