@@ -137,7 +137,7 @@ class RevisionBad(OfRelease):
 
 @dataclass(frozen=True, slots=True)
 class RevisionMarked(OfRelease):
-    """A person called the template bad, or lifted that it is; `words` are theirs.
+    """A person called the release bad, or lifted that it is; `words` are theirs.
 
     `digest` is that of the annotation, which counts once.
     """

@@ -59,7 +59,7 @@ class ConfigurationFollower:
             await self._look(workload)
 
     async def _look_at_pods(self) -> None:
-        """As a look does, which tells what has become of the edit."""
+        """List the pods at once, so that one which is new after that has surely read the edit; a look tells of it."""
         async with self._looking:
             if self._workload is not None:
                 await self._pods.look(self._workload)
