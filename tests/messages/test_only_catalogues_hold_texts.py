@@ -45,6 +45,11 @@ TERMS = frozenset(
             "http",
             "dry",
             "run",
+            "PostgreSQL",
+            "SQL",
+            "NUL",
+            "bigint",
+            "down",
         ),
     }
 )
