@@ -45,6 +45,15 @@ TERMS = frozenset(
             "http",
             "dry",
             "run",
+            "PostgreSQL",
+            "golang-migrate",
+            "Alembic",
+            "Flyway",
+            "SQLSTATE",
+            "COMMIT",
+            "epoch",
+            "dirty",
+            "force",
         ),
     }
 )
