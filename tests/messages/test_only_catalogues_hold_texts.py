@@ -50,6 +50,14 @@ TERMS = frozenset(
             "NUL",
             "bigint",
             "down",
+            "golang-migrate",
+            "Alembic",
+            "Flyway",
+            "SQLSTATE",
+            "COMMIT",
+            "epoch",
+            "dirty",
+            "force",
         ),
     }
 )
