@@ -299,6 +299,22 @@ class Flaw:
 
 
 @dataclass(frozen=True, slots=True)
+class NotLookedAt:
+    """What is kept of a Secret and nobody could look at, as people are told it, and why."""
+
+    name: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Everything that is wrong with what is kept, and what nobody could look at."""
+
+    flaws: Sequence[Flaw]
+    not_looked_at: Sequence[NotLookedAt] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Inspected:
     """What was found in a journal that nobody is to change: the events that can be read, by position, and the rest."""
 

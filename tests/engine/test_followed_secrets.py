@@ -10,15 +10,17 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from logcaster_guard import saved_snapshots
 from logcaster_guard.domain.configuration.content import Concealed
 from logcaster_guard.domain.configuration.kept import kept_secret
 from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject
 from logcaster_guard.domain.configuration.release_configuration import InTransition, Known
 from logcaster_guard.domain.errors import Rejected, Unavailable
-from logcaster_guard.domain.events import RevisionConfigured, RevisionLive
+from logcaster_guard.domain.events import RevisionConfigured, RevisionLive, RunOpened
 from logcaster_guard.domain.rules import Policy
 from logcaster_guard.ports import Json, Kind
-from tests.engine.bench import PROVEN
+from logcaster_guard.steps.restore_secret import RestoreSecret
+from tests.engine.bench import FIRES, PROD, PROVEN
 from tests.engine.configured import POLL, Configured
 from tests.fakes.saved_secrets import MemorySavedSecrets
 
@@ -216,6 +218,28 @@ async def test_what_a_release_needs_is_what_stays() -> None:
         await made.secrets.put("default", Concealed(b"stray"))
         await made.guard.forget_old_releases()
         assert made.secrets.wanted == {made.place()}
+        assert len(made.secrets.kept) == 2
+        # Nobody removes what is younger than a day; later it goes.
+        await made.secrets.keep_only(made.secrets.wanted, older_than=0.0)
+        assert list(made.secrets.kept) == [made.place()]
+
+
+async def test_what_a_good_release_or_an_open_run_needs_stays_when_the_secret_holds_something_else() -> None:
+    async with rolled_out() as made:
+        await made.pass_(PROVEN)
+        good = made.place()
+        # An edit that no pod has read is saved with the run that follows from a bad image.
+        made.store(TWO)
+        made.cluster.roll(PROD, "v2")
+        made.pods("c")
+        made.cluster.stuck = True
+        await made.pass_(FIRES + POLL)
+        [opened] = made.told(RunOpened)
+        [taken] = (await saved_snapshots.load(made.blobs, opened.snapshot)).secrets
+        assert encoded(TWO).encode() in (await made.secrets.get(taken.place)).reveal()
+        await made.guard.forget_old_releases()
+        [restored] = [step for step in opened.plan.steps if isinstance(step, RestoreSecret)]
+        assert {good, taken.place, restored.manifest} <= made.secrets.wanted
 
 
 async def test_where_secrets_are_only_named_none_is_watched_or_kept() -> None:
