@@ -38,6 +38,7 @@ Which = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="The first digits
 Other = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="Another one; else what is in the cluster now.")]
 Reveal = Annotated[bool, typer.Option("--reveal", help="Show values that look secret, too.")]
 _SHOWN = 12
+_KEPT = "kept"
 _STYLES = {"+": "green", "-": "red", "@": "cyan"}
 
 
@@ -185,7 +186,7 @@ def _summary(snapshot: Snapshot) -> Json:
 
 def _not_shown(snapshot: Snapshot) -> Sequence[str]:
     """A line for each Secret that is kept in its own place, and for what is left out."""
-    kept = [f"# {secret} is kept: {secret.place}" for secret in snapshot.secrets]
+    kept = [f"# {secret} is {_KEPT}: {secret.place}" for secret in snapshot.secrets]
     return [*kept, *(f"# {o} is {o.reason}{f': {o.detail}' if o.detail else ''}" for o in snapshot.omissions)]
 
 

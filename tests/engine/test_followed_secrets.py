@@ -18,9 +18,10 @@ from logcaster_guard.domain.configuration.release_configuration import InTransit
 from logcaster_guard.domain.errors import Rejected, Unavailable
 from logcaster_guard.domain.events import RevisionConfigured, RevisionLive, RunOpened
 from logcaster_guard.domain.rules import Policy
+from logcaster_guard.domain.snapshots import SavedSecret, Snapshot
 from logcaster_guard.ports import Json, Kind
 from logcaster_guard.steps.restore_secret import RestoreSecret
-from tests.engine.bench import FIRES, PROD, PROVEN
+from tests.engine.bench import FIRES, KEY, PROD, PROVEN
 from tests.engine.configured import POLL, Configured
 from tests.fakes.saved_secrets import MemorySavedSecrets
 
@@ -218,10 +219,17 @@ async def test_what_a_release_needs_is_what_stays() -> None:
         await made.secrets.put("default", Concealed(b"stray"))
         await made.guard.forget_old_releases()
         assert made.secrets.wanted == {made.place()}
-        assert len(made.secrets.kept) == 2
+        # Nothing but the snapshot names it, and that is within its bounds.
+        named = await made.secrets.put("default", Concealed(b"named"))
+        workload = {"kind": "Deployment", "metadata": {"name": PROD}}
+        taken = Snapshot(made.clock.now(), KEY, (workload,), secrets=(SavedSecret("default", "gone", named),))
+        await saved_snapshots.save(made.blobs, taken)
+        await made.guard.forget_old_releases()
+        assert made.secrets.wanted == {made.place(), named}
         # Nobody removes what is younger than a day; later it goes.
+        assert len(made.secrets.kept) == 3
         await made.secrets.keep_only(made.secrets.wanted, older_than=0.0)
-        assert list(made.secrets.kept) == [made.place()]
+        assert made.secrets.kept.keys() == made.secrets.wanted
 
 
 async def test_what_a_good_release_or_an_open_run_needs_stays_when_the_secret_holds_something_else() -> None:
