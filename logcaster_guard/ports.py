@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 from logcaster_guard.domain.configuration.content import Concealed, DigestKey
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.events import Event
+from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.domain.leadership import Record
 from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.notices import Delivery, Notice
@@ -171,8 +172,13 @@ class Cluster(Reads, Protocol):
     answer is of now. Whoever only watches asks the shared view (`cluster_view`).
     """
 
-    async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
-        """The object after an RFC 6902 patch; raises `Conflict` on a stale `replace /metadata/resourceVersion`."""
+    async def json_patch(
+        self, kind: Kind, namespace: str, name: str, operations: Sequence[Json], *, manager: str = MANAGER
+    ) -> Json:
+        """The object after an RFC 6902 patch; `manager` owns the fields that it changes.
+
+        Raises `Conflict` on a stale `replace /metadata/resourceVersion`.
+        """
 
     async def apply(self, kind: Kind, namespace: str, name: str, body: Json, *, manager: str, force: bool) -> Json:
         """The object after a server-side apply of `body` as field manager `manager`."""
