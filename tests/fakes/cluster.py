@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -11,6 +12,7 @@ from logcaster_guard.domain.errors import ClusterError, Conflict, NotFound, Unav
 from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.domain.workload import REVISION, REVISION_HISTORY, restorable
 from logcaster_guard.ports import Clock, Json, Kind
+from tests import canary
 
 NAMESPACE = "default"
 Fault = Callable[[str, Kind, str], ClusterError | None]
@@ -48,6 +50,8 @@ class FakeCluster:
     # What people and controllers do
 
     def add(self, kind: Kind, name: str, **body: Any) -> None:
+        if kind is Kind.SECRET:
+            canary.plays()
         metadata = {
             "name": name,
             "namespace": self.namespace,
@@ -162,6 +166,8 @@ class FakeCluster:
         present.clear()
         present.update(found)
         self.writes.append((kind, name, operations))
+        if canary.in_play and kind is not Kind.SECRET:
+            canary.note(f"{kind} {name}", json.dumps(operations))
         self._changed(kind, name, before)
         return copy.deepcopy(present)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from dataclasses import replace
 from typing import Any
@@ -30,6 +29,8 @@ from logcaster_guard.steps.await_rollout import AwaitRollout
 from logcaster_guard.steps.copy_secret import CopySecret
 from logcaster_guard.steps.restore_secret import RestoreSecret
 from logcaster_guard.steps.restore_template import RestoreTemplate
+from tests import canary
+from tests.canary import ONE, TWO, encoded
 from tests.domain.build import at, deployment, template
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import FakeClock
@@ -47,11 +48,6 @@ BAD_TEMPLATE, GOOD_TEMPLATE = (
 )
 BAD, RELEASE = Workload(deployment(BAD_TEMPLATE)), Release(GOOD_TEMPLATE)
 BESIDE = test_gradual.bad()
-ONE, TWO = "sentinel-4711", "sentinel-4712-longer"
-
-
-def encoded(value: str) -> str:
-    return base64.b64encode(value.encode()).decode()
 
 
 def data(value: str, **more: str) -> Json:
@@ -115,7 +111,7 @@ async def test_no_value_is_in_the_facts_or_the_plan() -> None:
     world = await World().saved()
     facts, plan = await world.facts(), await world.plan()
     for text in (repr(facts), repr(plan), str(plan)):
-        assert not any(form in text for value in (ONE, TWO) for form in (value, encoded(value)))
+        assert not canary.is_in(text)
     assert facts.differing
 
 
@@ -136,7 +132,7 @@ async def test_string_data_is_said_to_leave_keys_behind() -> None:
     assert isinstance(plan, Plan)
     [note] = [english().text(note) for note in plan.unrestored]
     assert note.startswith("Secret default/credentials was applied with stringData")
-    assert ONE not in str(plan)
+    assert not canary.is_in(str(plan))
 
 
 @pytest.mark.parametrize("why", ["named only", "forbidden", "no key"])

@@ -108,7 +108,7 @@ def edited(
 
 def made_from(live: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:
     """Whether an object that holds a part of what was saved can be what a restore has begun to make."""
-    makers = {manager for manager, _ in _applied(saved)} or {_maker(saved)}
+    makers = {str(entry.get("manager")) for entry in entries_of(saved)} | {_maker(saved)}
     return all(entry.get("manager") in {*makers, MANAGER} for entry in entries_of(live))
 
 

@@ -123,6 +123,11 @@ def test_each_key_goes_back_to_who_had_it_and_last_applied_first() -> None:
     assert isinstance(then, Patch)
     assert (then.manager, [o["path"] for o in then.operations[1:]]) == ("edit", ["/data/b"])
     assert restoring.writes_at_most(saved) >= 2
+    # What it is half-way is nobody else's.
+    live["metadata"]["managedFields"] = [by("apply", ("data", "a")), by("edit", ("data", "b"))]
+    assert restoring.made_from(live, saved)
+    live["metadata"]["managedFields"].append(by("somebody", ("data", "b")))
+    assert not restoring.made_from(live, saved)
 
 
 @pytest.mark.parametrize(
