@@ -16,6 +16,8 @@ from logcaster_guard.domain import step_observations as seen
 from logcaster_guard.domain import step_reasons as steps
 from logcaster_guard.domain import value_observations as values
 from logcaster_guard.domain.configuration import followed
+from logcaster_guard.domain.database import migration_faults as migrations
+from logcaster_guard.domain.database import server_reasons as servers
 from logcaster_guard.domain.guardrails import refusal_messages as refusals
 from logcaster_guard.domain.inbox import denials
 from logcaster_guard.domain.message import Message
@@ -54,6 +56,8 @@ MODULES: tuple[ModuleType, ...] = (
     lines,
     promql,
     records,
+    migrations,
+    servers,
 )
 """Where they stand, by subject; a module that is missing here is found by a test."""
 
