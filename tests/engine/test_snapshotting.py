@@ -19,7 +19,7 @@ from logcaster_guard.engine.snapshotting import Snapshotter
 from logcaster_guard.kept_manifests import KeptManifests
 from logcaster_guard.ports import Kind
 from tests import canary
-from tests.canary import ONE, encoded
+from tests.canary import ONE, TWO, encoded
 from tests.engine.bench import FIRES, PROD
 from tests.engine.configured import configured
 from tests.fakes.blobs import MemoryBlobs
@@ -106,10 +106,10 @@ async def test_what_a_secret_holds_is_kept_in_its_own_store_and_named_by_its_pla
     assert snapshot.omissions == (Omission("ConfigMap", NAMESPACE, "absent", NoContent.ABSENT),)
     [saved] = snapshot.secrets
     assert (saved.namespace, saved.name) == (NAMESPACE, "password")
-    assert b"aHVudGVyMg" in (await secrets.get(saved.place)).reveal()
-    assert not any(b"aHVudGVyMg" in content for content in scene.blobs.contents)
+    assert encoded(ONE).encode() in (await secrets.get(saved.place)).reveal()
+    assert not any(canary.is_in(content) for content in scene.blobs.contents)
     before = len(scene.blobs.contents)
-    scene.cluster.change(Kind.SECRET, "password", lambda s: s["data"].update({"password": "b3RoZXI="}))
+    scene.cluster.change(Kind.SECRET, "password", lambda s: s["data"].update({"password": encoded(TWO)}))
     [other] = (await scene.take()).secrets
     # The index alone is new.
     assert (other.place != saved.place, len(scene.blobs.contents)) == (True, before + 1)
