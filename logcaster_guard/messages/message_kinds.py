@@ -24,6 +24,7 @@ from logcaster_guard.domain.inbox import denials
 from logcaster_guard.domain.message import Message
 from logcaster_guard.messages import channel_faults as channels
 from logcaster_guard.messages import cluster_faults as cluster
+from logcaster_guard.messages import database_faults as databases
 from logcaster_guard.messages import exchange_faults as exchanges
 from logcaster_guard.messages import guard_headlines as guard
 from logcaster_guard.messages import journal_faults as journals
@@ -60,6 +61,7 @@ MODULES: tuple[ModuleType, ...] = (
     migrations,
     statements,
     servers,
+    databases,
 )
 """Where they stand, by subject; a module that is missing here is found by a test."""
 

@@ -168,6 +168,7 @@ ALLOWED = {
     "domain/claims.py": "commands",
     "domain/configuration/object_versions.py": "values of an enum",
     "domain/gitops.py": "commands",
+    "domain/snapshots.py": "what a snapshot leaves out, which the command line tells",
     "domain/startup.py": "what registries say",
     "domain/runs.py": "outcomes, which the journal names so",
     "domain/template_diff.py": "differences, which only the command line shows",
