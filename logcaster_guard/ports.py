@@ -13,6 +13,7 @@ from logcaster_guard.domain.database.migrating import Attempt, Backend, Migrated
 from logcaster_guard.domain.database.server import DatabaseState
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.events import Event
+from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.domain.leadership import Record
 from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.notices import Delivery, Notice
@@ -173,8 +174,13 @@ class Cluster(Reads, Protocol):
     answer is of now. Whoever only watches asks the shared view (`cluster_view`).
     """
 
-    async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
-        """The object after an RFC 6902 patch; raises `Conflict` on a stale `replace /metadata/resourceVersion`."""
+    async def json_patch(
+        self, kind: Kind, namespace: str, name: str, operations: Sequence[Json], *, manager: str = MANAGER
+    ) -> Json:
+        """The object after an RFC 6902 patch; `manager` owns the fields that it changes.
+
+        Raises `Conflict` on a stale `replace /metadata/resourceVersion`.
+        """
 
     async def apply(self, kind: Kind, namespace: str, name: str, body: Json, *, manager: str, force: bool) -> Json:
         """The object after a server-side apply of `body` as field manager `manager`."""
@@ -301,6 +307,22 @@ class Flaw:
 
 
 @dataclass(frozen=True, slots=True)
+class NotLookedAt:
+    """What is kept of a Secret and nobody could look at, as people are told it, and why."""
+
+    name: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Everything that is wrong with what is kept, and what nobody could look at."""
+
+    flaws: Sequence[Flaw]
+    not_looked_at: Sequence[NotLookedAt] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Inspected:
     """What was found in a journal that nobody is to change: the events that can be read, by position, and the rest."""
 
@@ -412,7 +434,7 @@ class Database(Protocol):
     async def look(self) -> DatabaseState:
         """What it is and at which version."""
 
-    async def count(self, queries: Sequence[str]) -> Sequence[int]:
+    async def count(self, queries: Sequence[str]) -> tuple[int, ...]:
         """The whole number that each query answers with, all of one moment; nothing can be changed by them."""
 
     async def begin(self) -> MigrationSession:

@@ -13,7 +13,7 @@ import structlog
 from hypothesis import settings
 
 from tests import canary
-from tests.real import attached, control_plane, presence
+from tests.real import attached, control_plane, postgresql, presence
 from tests.real.prometheus import Prometheus
 from tests.real.victoria_metrics import VictoriaMetrics
 
@@ -61,6 +61,25 @@ def real_control_plane(
     request.config.stash[USED_PLANE] = running.version
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[postgresql.PostgreSQL]:
+    """The session's PostgreSQL 15."""
+    if not (postgresql.BINARIES / "postgres").exists():
+        presence.absent(f"there is no {postgresql.BINARIES / 'postgres'}: install PostgreSQL 15")
+    server = postgresql.PostgreSQL.start()
+    postgresql.prepare(server)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def real_database(postgresql_server: postgresql.PostgreSQL) -> Iterator[postgresql.RealDatabase]:
+    """An empty database of the test's own."""
+    database = postgresql_server.new_database()
+    yield database
+    postgresql_server.drop(database)
 
 
 @pytest.fixture
@@ -135,6 +154,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("real parts")
     terminalreporter.write_line(presence.control_plane_line(config.stash.get(USED_PLANE, None)))
     terminalreporter.write_line(presence.prometheus_line())
+    terminalreporter.write_line(presence.postgresql_line())
     for kind in ("sandbox", "real"):
         counts: Counter[str] = Counter()
         for outcome in ("passed", "failed", "error", "skipped"):

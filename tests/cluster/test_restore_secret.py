@@ -20,7 +20,7 @@ from logcaster_guard.domain.configuration.references import ConfigKind
 from logcaster_guard.domain.configuration.restoring import changes
 from logcaster_guard.domain.errors import Rejected
 from logcaster_guard.domain.events import RunOpened
-from logcaster_guard.domain.field_owners import MANAGER, entries_of
+from logcaster_guard.domain.field_owners import entries_of
 from logcaster_guard.domain.observations import Before, Done, ExternalChange
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Plan
@@ -37,6 +37,7 @@ from tests.cluster.harness import Cluster
 from tests.cluster.roles import OF_TARGETS, rules_in
 from tests.cluster.test_apply_contract import SECRETS, secret
 from tests.cluster.test_guard import apply_flags, kubectl
+from tests.cluster.test_restore_config_map import only_where_kubectl_may_change_sides, owned
 from tests.fakes.blobs import MemoryBlobs
 
 Json = dict[str, Any]
@@ -114,21 +115,22 @@ def managers(raw: Json) -> set[tuple[str, str]]:
 
 
 @by_kubectl
-@pytest.mark.parametrize("way", ["client-side", "server-side"])
+@pytest.mark.parametrize("way", ["client-side", "server-side", "client-side, then server-side"])
 async def test_the_next_apply_needs_no_force_and_carries_nothing_over(cluster: Cluster, bench: Bench, way: str) -> None:
-    async def apply(held: Json) -> None:
+    async def apply(held: Json, way: str = way.partition(",")[0]) -> None:
         body = secret(NAME, type="Opaque", data=held)
         await kubectl(cluster, "apply", *apply_flags(way), "-f", "-", stdin=body)
 
+    if " " in way:
+        only_where_kubectl_may_change_sides(cluster)
     await apply(data(ONE, "only-v1"))
     await bench.save()
     await apply(data(TWO, "only-v2"))
     restored = await bench.restore()
-    if way == "server-side":
-        assert MANAGER not in {manager for manager, _ in managers(restored)}
-    else:
+    assert owned(restored) == owned(bench.saved)
+    if way != "server-side":
         assert json.loads(restored["metadata"]["annotations"][LAST_APPLIED])["data"] == data(ONE, "only-v1")
-    await apply(data(THREE))
+    await apply(data(THREE), way.rpartition(" ")[2])
     assert (await bench.live())["data"] == data(THREE)
 
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from logcaster_guard.domain.errors import ClusterError, Conflict, NotFound, Unavailable
+from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.domain.workload import REVISION, REVISION_HISTORY, restorable
 from logcaster_guard.ports import Clock, Json, Kind
 from tests import canary
@@ -148,7 +149,15 @@ class FakeCluster:
         items = await self.list(kind, namespace, selector)
         return [item for item in items if name in {"", item["metadata"]["name"]}], self.version
 
-    async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
+    async def json_patch(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        operations: Sequence[Json],
+        *,
+        manager: str = MANAGER,  # noqa: ARG002 - the port's
+    ) -> Json:
         self._refuse("patch", kind, name)
         present = self._found(kind, namespace, name)
         before, found = copy.deepcopy(present), copy.deepcopy(present)
