@@ -208,15 +208,9 @@ class Scene:
             # It keeps the idle environment small until it is told otherwise.
             await self.cluster.admin.create(self.autoscalers, autoscaler(self.minimum, replicas, environments.BLUE))
             await until(self._idles_as_told, WITHIN)
-        await seed(
-            self.stores,
-            self.target.key,
-            made.good,
-            made.bad,
-            made.changed,
-            snapshot=made.snapshot,
-            config_map=made.config_map,
-        )
+        contents = {} if made.config_map is None else await self.keep(made.config_map)
+        key, then = self.target.key, made.changed
+        await seed(self.stores, key, made.good, made.bad, then, snapshot=made.snapshot, contents=contents)
 
     async def _idles_as_told(self) -> bool:
         """Whether the autoscaler has brought the idle environment to its minimum."""
