@@ -434,7 +434,7 @@ class Database(Protocol):
     async def look(self) -> DatabaseState:
         """What it is and at which version."""
 
-    async def count(self, queries: Sequence[str]) -> Sequence[int]:
+    async def count(self, queries: Sequence[str]) -> tuple[int, ...]:
         """The whole number that each query answers with, all of one moment; nothing can be changed by them."""
 
     async def begin(self) -> MigrationSession:
