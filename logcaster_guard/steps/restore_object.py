@@ -16,8 +16,8 @@ from logcaster_guard.domain.field_owners import written_by
 from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.plan_lines import ToRestoreConfigMap
-from logcaster_guard.domain.releases import LEFT_OUT
 from logcaster_guard.domain.planning_reasons import SavedUnreadable
+from logcaster_guard.domain.releases import LEFT_OUT
 from logcaster_guard.domain.rights import Right, to_read_configuration
 from logcaster_guard.domain.runs import FAILED, Run
 from logcaster_guard.domain.step_reasons import MadeAnewByOthers
