@@ -215,7 +215,9 @@ def restores(request: Request, facts: ConfigFacts, own: Collection[str] = ()) ->
         elif found.saved is not None:
             uid = "" if found.live is None else str(found.live["metadata"]["uid"])
             changes = restoring.changes(found.live, found.saved, found.key)
-            steps.append(_STEPS[found.object.kind](found.object.name, uid, found.digest, changes))
+            made_with = "" if found.key is None else found.key.name
+            step = _STEPS[found.object.kind](found.object.name, uid, found.digest, changes, made_with=made_with)
+            steps.append(step)
             if restoring.kept_by_string_data(found.live, found.saved):
                 more.append(reasons.ConfigStringData(str(found.object)))
     if stays and request.policy.config.incomplete is Incomplete.REFUSE:
