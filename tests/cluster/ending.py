@@ -24,8 +24,9 @@ class Facts:
     `changes` counts those of the Deployment's spec since the bad release; `reasons` are the guards' Kubernetes Events;
     `deployments` are all that are there, `sizes` what they want; `bounds` are the autoscaler's. `held` is what the
     ConfigMap holds, where pods read one, `copies` are those of it, and `mixed` the good release's pods that have
-    started on something else. `owner`: whether it is suspended, carries the guard's mark, and is suspended
-    by what the journal tells.
+    started on something else. `secret` is the version whose content the Secret has, and `leaks` are places other than
+    Secrets where a value of it stands. `owner`: whether it is suspended, carries the guard's mark, and is suspended by
+    what the journal tells.
     """
 
     image: str
@@ -43,6 +44,8 @@ class Facts:
     held: Mapping[str, str] | None = None
     copies: Sequence[str] = ()
     mixed: Sequence[str] = ()
+    secret: str | None = None
+    leaks: Sequence[str] = ()
 
 
 def told(entries: Sequence[Entry]) -> tuple[Sequence[Run], Ledger, frozenset[str], frozenset[str]]:
@@ -94,6 +97,7 @@ def ending(
         f"production has {facts.replicas} replicas": facts.replicas == REPLICAS,
         f"copies are left: {facts.copies}": not facts.copies,
         f"pods that read something else: {facts.mixed}": not facts.mixed,
+        f"a Secret's value stands in {facts.leaks}": not facts.leaks,
         "a notice is owed": mine <= facts.settled,
         "people were not told of the end": any(q.endswith("/closed") for q in facts.queued),
         f"Kubernetes Events {dict(facts.reasons)}": {facts.reasons[r] for r in ("RunOpened", "RunClosed")} == {1},
@@ -111,6 +115,7 @@ def ending(
     if outcomes == {runs.RECOVERED}:
         checks |= {**once, f"the image is {facts.image}": facts.image == objects.image(GOOD), "frozen": not frozen}
         checks |= {f"the ConfigMap holds {facts.held}": facts.held in (None, HELD[GOOD])}
+        checks |= {f"the Secret holds what it held for {facts.secret}": facts.secret in (None, GOOD)}
         end = "rolled back once"
     elif outcomes == {runs.DESTINATION_BAD}:
         idle = facts.sizes.get(environments.BLUE) if case.switches else None
@@ -126,10 +131,16 @@ def ending(
     return end, [fault for fault, well in checks.items() if not well]
 
 
+def _noted_down(record: AuditRecord) -> bool:
+    """Whether it is a Secret in which the guard keeps something."""
+    name = record.name or ((record.body or {}).get("metadata") or {}).get("name", "")
+    return str(name).startswith("logcaster-guard-")
+
+
 def writes_of(records: Sequence[AuditRecord], namespace: str) -> Counter[str]:
     """The guard's successful mutating requests in this namespace, by resource."""
     mine = [r for r in records if r.namespace == namespace and r.user == "guard" and 200 <= r.code < 300]
     # What is told of a trigger that goes on firing is no effect of the run, and neither is what is noted down.
-    mine = [r for r in mine if r.resource != "secrets"]
+    mine = [r for r in mine if r.resource != "secrets" or not _noted_down(r)]
     mine = [r for r in mine if r.resource != "events" or str((r.body or {}).get("reason", "Run")).startswith("Run")]
     return Counter(r.resource for r in mine if r.verb in {"create", "update", "patch", "delete", "deletecollection"})

@@ -7,7 +7,7 @@ import contextlib
 import json
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,8 +16,11 @@ from typing import Self
 from logcaster_guard import saved_snapshots
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.kubernetes.event_channel import COMPONENT, EventChannel
+from logcaster_guard.adapters.kubernetes.saved_secrets import KubernetesSavedSecrets, Where
 from logcaster_guard.domain import capacity, releases
 from logcaster_guard.domain.configuration.copies import COPY_LABEL
+from logcaster_guard.domain.configuration.manifests import manifest_of
+from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject
 from logcaster_guard.domain.events import OwnerResumed, OwnerSuspended, RevisionGood, RevisionLive, SignalSeen
 from logcaster_guard.domain.gitops import is_suspended, mark_of
 from logcaster_guard.domain.rules import Policy
@@ -28,20 +31,22 @@ from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.engine.leader_elector import LeaderElector
 from logcaster_guard.engine.services import Configuration, GuardPorts
-from logcaster_guard.ports import Channel, Clock, Entry, Journal, Json, Rights, Source
+from logcaster_guard.kept_manifests import KeptManifests
+from logcaster_guard.ports import Channel, Clock, Entry, Journal, Json, Rights, SavedSecrets, Source
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import MERGE_PATCH, STRATEGIC_PATCH
 from logcaster_guard.sandbox.configuration import data_digest
 from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.world import World
+from tests import canary
 from tests.cluster import environments, owners
 from tests.cluster.case import (
     BAD,
-    CONFIG,
     GOOD,
-    HELD,
     IMMEDIATE,
+    OF_CONFIG_MAP,
+    OF_SECRET,
     PACE,
     POLICY,
     REPLICAS,
@@ -50,14 +55,14 @@ from tests.cluster.case import (
     SIGNALS,
     WITHIN,
     Case,
+    ConfigHeld,
     ImageSource,
-    config_maps,
     held,
 )
 from tests.cluster.crashes import Cell, MortalBlobs, MortalCluster, MortalJournal, Tape
 from tests.cluster.ending import Facts, refusal_told, told
 from tests.cluster.harness import Cluster, drop_namespace, make_namespace
-from tests.cluster.roles import CONFIG_ROLE, COPIES_ROLE
+from tests.cluster.roles import CONFIG_ROLE, COPIED_SECRETS_ROLE, COPIES_ROLE, SECRETS_ROLE
 from tests.cluster.stores import CountedJournal, Onlooker, Stores, journal_rights
 from tests.fakes.services import view_of
 from tests.real.waiting import until
@@ -106,7 +111,8 @@ class Scene:
         folder = cluster.folder / name
         await make_namespace(cluster.admin, name)
         kept = journal_rights() if case.in_cluster else ()
-        config = (*CONFIG_ROLE, *COPIES_ROLE) if case.reads_config else ()
+        config = (*CONFIG_ROLE, *COPIES_ROLE) if case.held else ()
+        config = (*config, *SECRETS_ROLE, *COPIED_SECRETS_ROLE) if case.secret else config
         await cluster.grant("guard", [*rights, *(owners.RULES if case.owner else ()), *kept, *config])
         world = World(
             cluster.node(), namespace=name, pace=pace, period=0.05
@@ -129,38 +135,43 @@ class Scene:
 
     async def _install(self, replicas: int) -> None:
         await self.world.install(GOOD, replicas=replicas)
-        saved = await self._read_config() if self.case.reads_config else None
+        saved = await self._read_config()
         if self.case.sidecar:
             await self.add_guard("0.1")
         good, then = await self.world.rolled_out(WITHIN), datetime.now(UTC)
         if self.minimum is not None:
             await self.cluster.admin.create(self.autoscalers, autoscaler(self.minimum, replicas, objects.DEPLOYMENT))
         path = f"{self.deployments}/{objects.DEPLOYMENT}"
-        if saved is not None:
-            await self.hold(HELD[BAD])
+        for one in self.case.held:
+            await self.hold(one, one.versions[BAD])
         await self.cluster.admin.patch(path, self.case.roll_out(BAD), STRATEGIC_PATCH)
         if self.case.sidecar:
             await self.add_guard("0.2")
         bad = await self.world.rolled_out(WITHIN)
         if self.case.owner is not None:
             self.owned = await owners.Owned.make(self.cluster, self.case.owner, revision=BAD)
-        await seed(self.stores, self.target.key, good, bad, then, config_map=saved)
+        await seed(self.stores, self.target.key, good, bad, then, saved=saved, secrets=self.saved_secrets)
 
-    async def _read_config(self) -> Json:
-        """Somebody applies a ConfigMap and lets the pods read it; as it is then."""
-        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CONFIG}, "data": HELD[GOOD]}
-        made = await self.cluster.admin.create(config_maps(self.cluster.namespace), body)
-        container = {"name": objects.CONTAINER, "envFrom": [{"configMapRef": {"name": CONFIG}}]}
+    async def _read_config(self) -> Sequence[Json]:
+        """Somebody makes what the pods are to read, and lets them read it; as it is then."""
+        if not self.case.held:
+            return []
+        made = [{**await self.make(one), "kind": str(one.kind)} for one in self.case.held]
+        sources = [{one.source: {"name": one.name}} for one in self.case.held]
+        container = {"name": objects.CONTAINER, "envFrom": sources}
         path = f"{self.deployments}/{objects.DEPLOYMENT}"
         spec = {"spec": {"template": {"spec": {"containers": [container]}}}}
         await self.cluster.admin.patch(path, spec, STRATEGIC_PATCH)
         return made
 
-    async def hold(self, data: Json) -> None:
-        """Somebody lets the ConfigMap hold this and nothing else."""
-        path = f"{config_maps(self.cluster.namespace)}/{CONFIG}"
-        gone = dict.fromkeys({*HELD[GOOD], *HELD[BAD]})
-        await self.cluster.admin.patch(path, {"data": {**gone, **data}}, MERGE_PATCH)
+    async def make(self, one: ConfigHeld) -> Json:
+        """Somebody makes it, with what it holds for the good release."""
+        return await self.cluster.admin.create(one.path(self.cluster.namespace), one.manifest(one.versions[GOOD]))
+
+    async def hold(self, one: ConfigHeld, data: Mapping[str, str]) -> None:
+        """Somebody lets it hold this and nothing else."""
+        path = f"{one.path(self.cluster.namespace)}/{one.name}"
+        await self.cluster.admin.patch(path, one.replacing(data), MERGE_PATCH)
 
     async def add_guard(self, version: str) -> None:
         """Somebody puts this version of the guard into the pods, or in the place of the one that is there."""
@@ -201,6 +212,15 @@ class Scene:
     def stores(self) -> Stores:
         """What its guards have kept, as it is read from outside."""
         return Stores(self.folder, self.cluster.namespace, self.api if self.case.in_cluster else None)
+
+    @property
+    def saved_secrets(self) -> SavedSecrets | None:
+        """What Secrets have held, as it is kept; None where guards read none."""
+        return self._secrets_over(self.api)
+
+    def _secrets_over(self, api: ClusterPort) -> SavedSecrets | None:
+        where = Where("logcaster-guard", [self.cluster.namespace])
+        return KubernetesSavedSecrets(api, where) if self.case.secret else None
 
     @property
     def guard_stores(self) -> Stores:
@@ -250,6 +270,7 @@ class Scene:
                 channels=[EventChannel(cluster), *self.channels],
                 clock=clock or self.clock,
                 rights=self.account,
+                saved_secrets=self._secrets_over(cluster),
             ),
             authority=authority,
         )
@@ -339,10 +360,12 @@ class Scene:
         events = await self.cluster.admin.list(f"/api/v1/namespaces/{self.cluster.namespace}/events")
         mine = [e for e in events if (e.get("source") or {}).get("component") == COMPONENT]
         deployment = await self.production()
-        held_now = await held(self.world) if self.case.reads_config else None
+        held_now = await held(self.world) if OF_CONFIG_MAP in self.case.held else None
         return Facts(
             image=self.case.serves_as(deployment, held_now),
             held=held_now,
+            secret=await self._secret(),
+            leaks=await self.leaks(),
             copies=await self._copies(),
             mixed=await self._mixed(),
             changes=sum(int(d["metadata"]["generation"]) for d in present) - self.generation,
@@ -359,20 +382,38 @@ class Scene:
         )
 
     async def _copies(self) -> Sequence[str]:
-        """The copies of ConfigMaps that are there."""
-        found = await self.cluster.admin.list(config_maps(self.cluster.namespace))
+        """The copies that are there."""
+        kinds = self.case.held or (OF_CONFIG_MAP,)
+        found = [c for one in kinds for c in await self.cluster.admin.list(one.path(self.cluster.namespace))]
         return [str(c["metadata"]["name"]) for c in found if COPY_LABEL in (c["metadata"].get("labels") or {})]
+
+    async def _secret(self) -> str | None:
+        """Whose the content of the Secret is, in a word; None where pods read none."""
+        if not self.case.secret:
+            return None
+        found = await self.cluster.admin.list(OF_SECRET.path(self.cluster.namespace))
+        data = [s.get("data") or {} for s in found if s["metadata"]["name"] == OF_SECRET.name]
+        return OF_SECRET.version(data[0]) if data else "nothing"
+
+    async def leaks(self) -> Sequence[str]:
+        """Where something of a Secret stands that guards have written elsewhere."""
+        if not self.case.secret:
+            return []
+        files = [str(file) for file in canary.files_with_it(self.folder)]
+        sent = await self.cluster.audit() if self.cluster.kind == "sandbox" else []
+        told = [f"{r.resource} {r.name}" for r in sent if r.resource != "secrets" and canary.is_in(json.dumps(r.body))]
+        return [*files, *told]
 
     async def _mixed(self) -> Sequence[str]:
         """The pods of the good release that have ever started on what another one's were to read."""
-        if not self.case.config:
+        if not self.case.held or self.case.keeps_template:
             return []
         sets = await self.cluster.admin.list(f"/apis/apps/v1/namespaces/{self.cluster.namespace}/replicasets")
         good = [s["metadata"]["name"] for s in sets if Workload(s).images[0] == objects.image(GOOD)]
         names = (*good, capacity.helper_name(objects.DEPLOYMENT))
-        digest = data_digest({"data": HELD[GOOD]})
+        read = {data_digest({"data": dict(one.versions[GOOD])}) for one in self.case.held}
         reads = [r for r in self.world.node.configuration.reads if r.pod.startswith(tuple(f"{n}-" for n in names))]
-        return [r.pod for r in reads if any(seen.digest != digest for seen in r.seen)]
+        return [r.pod for r in reads if any(seen.digest not in read for seen in r.seen)]
 
     async def _owner(self, entries: Sequence[Entry]) -> tuple[bool, bool, bool] | None:
         if self.owned is None:
@@ -397,18 +438,20 @@ async def seed(
     changed: datetime,
     *,
     snapshot: Snapshot | None = None,
-    config_map: Json | None = None,
+    saved: Sequence[Json] = (),
+    secrets: SavedSecrets | None = None,
 ) -> None:
     """A journal: the target was good for a day, and at `changed` the bad release came.
 
-    `snapshot` and `config_map` are what was saved with the good one.
+    `snapshot` and `saved`, ConfigMaps and Secrets, are what was saved with the good one.
     """
-    blobs = stores.blobs
+    blobs, manifests = stores.blobs, KeptManifests(stores.blobs, secrets)
     live = []
     contents = {}
-    if config_map is not None:
-        name = f"ConfigMap {config_map['metadata']['namespace']}/{CONFIG}"
-        contents[name] = await blobs.put(json.dumps(config_map, sort_keys=True).encode())
+    for raw in saved:
+        metadata, kind = raw["metadata"], ConfigKind(raw["kind"])
+        one = ConfigObject(kind, metadata["namespace"], metadata["name"])
+        contents[str(one)] = await manifests.put(one, manifest_of(kind, raw))
     for deployment, since in ((good, changed - timedelta(days=1)), (bad, changed)):
         workload = Workload(deployment)
         live.append(
@@ -422,11 +465,11 @@ async def seed(
                 earliest=since,
             )
         )
-    saved = "" if snapshot is None else await saved_snapshots.save(blobs, snapshot)
+    kept = "" if snapshot is None else await saved_snapshots.save(blobs, snapshot)
     known = "configuration-of-the-good-one" if contents else ""
     live[0] = replace(live[0], configuration=known, contents=contents)
     after = POLICY.ledger.good_after
-    earned = RevisionGood(changed, live[0].template, 1.0, after, saved, configuration=known)
+    earned = RevisionGood(changed, live[0].template, 1.0, after, kept, configuration=known)
     seen = SignalSeen(changed, SIGNAL.name)
     async with stores.journal() as journal:
         await journal.append(f"target/{key}", [live[0], seen, earned, live[1]], 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -25,7 +25,7 @@ from logcaster_guard.sandbox.client import MERGE_PATCH
 from logcaster_guard.sandbox.configuration import data_digest
 from logcaster_guard.steps.judge_helper import JudgeHelper
 from logcaster_guard.steps.scale_production import ScaleProduction
-from tests.cluster.case import BAD, CONFIG, GOOD, HELD, RULE, Case, config_maps, image_of
+from tests.cluster.case import BAD, CONFIG, GOOD, HELD, RULE, Case, ConfigHeld, config_maps, image_of
 from tests.cluster.conversation import Conversation, answered
 from tests.cluster.harness import Cluster
 from tests.cluster.roles import CONFIG_ROLE, COPIES_ROLE
@@ -45,17 +45,15 @@ COPIED = data_digest({"data": HELD[GOOD]})
 class Applied(Scene):
     """A scene in which a pipeline applies the ConfigMap, with a label by which another tool knows its objects."""
 
-    async def hold(self, data: Json) -> None:
+    async def hold(self, one: ConfigHeld, data: Mapping[str, str]) -> None:
         async with Conversation(self.cluster) as people:
-            body = config_map(data, CONFIG, labels={"argocd.argoproj.io/instance": "web"})
-            answered(await people.apply(MAPS, body, CI))
+            body = one.manifest(data)
+            body["metadata"]["labels"] = {"argocd.argoproj.io/instance": "web"}
+            answered(await people.apply(f"{one.kind.lower()}s", body, CI))
 
-    async def _read_config(self) -> Json:
-        await super()._read_config()
-        path = f"{config_maps(self.cluster.namespace)}/{CONFIG}"
-        await self.cluster.admin.delete(path)
-        await self.hold(HELD[GOOD])
-        return await self.cluster.admin.get(path)
+    async def make(self, one: ConfigHeld) -> Json:
+        await self.hold(one, one.versions[GOOD])
+        return await self.cluster.admin.get(f"{one.path(self.cluster.namespace)}/{one.name}")
 
 
 async def test_every_good_pod_starts_on_what_was_saved_and_nothing_of_the_copies_is_left(

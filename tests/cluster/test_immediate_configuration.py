@@ -61,7 +61,7 @@ class Applied(Scene):
         saved = await self.config()
         await self.apply(BAD, HELD[BAD])
         bad = await self.world.rolled_out(WITHIN)
-        await seed(self.stores, self.target.key, good, bad, then, config_map=saved)
+        await seed(self.stores, self.target.key, good, bad, then, saved=[saved])
 
     async def apply(self, version: str, data: Mapping[str, str]) -> None:
         deployment = manifest(self.cluster, version)
@@ -126,7 +126,7 @@ class HalfWay(Applied):
 
         await until(read, WITHIN)
         assert len(self.before) == replicas
-        await seed(self.stores, self.target.key, good, await self.world.deployment(), then, config_map=saved)
+        await seed(self.stores, self.target.key, good, await self.world.deployment(), then, saved=[saved])
 
     async def pods(self) -> frozenset[str]:
         found = await self.cluster.admin.list(f"/api/v1/namespaces/{self.cluster.namespace}/pods")
