@@ -25,9 +25,21 @@ from logcaster_guard.sandbox.client import MERGE_PATCH
 from logcaster_guard.sandbox.configuration import data_digest
 from logcaster_guard.steps.judge_helper import JudgeHelper
 from logcaster_guard.steps.scale_production import ScaleProduction
-from tests.cluster.case import BAD, CONFIG, GOOD, HELD, RULE, Case, ConfigHeld, config_maps, image_of
+from tests.cluster.case import (
+    BAD,
+    CONFIG,
+    GOOD,
+    HELD,
+    OF_CONFIG_MAP,
+    OF_SECRET,
+    RULE,
+    Case,
+    ConfigHeld,
+    config_maps,
+    image_of,
+)
 from tests.cluster.conversation import Conversation, answered
-from tests.cluster.harness import Cluster
+from tests.cluster.harness import AuditRecord, Cluster
 from tests.cluster.roles import CONFIG_ROLE, COPIES_ROLE
 from tests.cluster.scene import Scene
 from tests.cluster.test_apply_contract import MAPS, config_map
@@ -56,32 +68,44 @@ class Applied(Scene):
         return await self.cluster.admin.get(f"{one.path(self.cluster.namespace)}/{one.name}")
 
 
+@pytest.mark.parametrize("one", [OF_CONFIG_MAP, OF_SECRET], ids=lambda one: one.kind)
 async def test_every_good_pod_starts_on_what_was_saved_and_nothing_of_the_copies_is_left(
-    cluster: Cluster, api: ClusterPort, rights: Sequence[RawObject]
+    cluster: Cluster, api: ClusterPort, rights: Sequence[RawObject], one: ConfigHeld
 ) -> None:
-    async with Applied.set_up(cluster, api, rights, None, case=CASE) as scene:
+    resource, copied = f"{one.kind.lower()}s", data_digest({"data": one.versions[GOOD]})
+    case = replace(CASE, config=one is OF_CONFIG_MAP, secret=one is OF_SECRET)
+    async with Applied.set_up(cluster, api, rights, None, case=case) as scene:
         await scene.life(None)
         facts = await scene.facts()
         assert [run.closed.outcome for run in facts.runs if run.closed] == [runs.RECOVERED]
         assert [run.opened.plan.strategy for run in facts.runs] == ["gradual"]
-        assert (facts.image, facts.held) == (objects.image(GOOD), HELD[GOOD])
-        assert (facts.copies, facts.mixed) == ([], [])
-        # The helper's pods did read, under another name, and before the shared name held that again.
-        helper = capacity.helper_name(objects.DEPLOYMENT)
-        reads = [r for r in scene.world.node.configuration.reads if r.pod.startswith(f"{helper}-")]
-        assert {(seen.digest, seen.source.name == CONFIG) for r in reads for seen in r.seen} == {(COPIED, False)}
-        mine = [r for r in await scene.cluster.audit() if r.user.endswith("guard") and r.resource == MAPS]
-        written = [(r.verb, r.name == CONFIG, r.code) for r in mine]
-        assert written == [("create", False, 201), ("patch", True, 200), ("delete", False, 200)]
-        made = mine[0].body
-        assert made is not None
-        assert made["immutable"] is True
-        assert "ownerReferences" not in made["metadata"]
-        assert not any("argocd" in key for key in (*made["metadata"]["labels"], *made["metadata"]["annotations"]))
         async with Conversation(scene.cluster) as people:
-            assert MANAGER not in {e["manager"] for e in entries_of(await people.get(MAPS, CONFIG))}
-            third = answered(await people.apply(MAPS, config_map({"LEVEL": "warn"}, CONFIG), CI))
-            assert third["data"] == {"LEVEL": "warn"}
+            back = await people.get(resource, one.name)
+            assert (facts.image, one.version(back["data"])) == (objects.image(GOOD), GOOD)
+            assert (facts.copies, facts.mixed, facts.leaks) == ([], [], [])
+            # The helper's pods did read, under another name, and before the shared name held that again.
+            helper = capacity.helper_name(objects.DEPLOYMENT)
+            reads = [r for r in scene.world.node.configuration.reads if r.pod.startswith(f"{helper}-")]
+            assert {(seen.digest, seen.source.name == one.name) for r in reads for seen in r.seen} == {(copied, False)}
+            mine = [r for r in await scene.cluster.audit() if r.user.endswith("guard") and one.name in _named(r)]
+            written = [(r.verb, _named(r) == one.name, r.code) for r in mine]
+            assert written == [("create", False, 201), ("patch", True, 200), ("delete", False, 200)]
+            if one is OF_CONFIG_MAP:
+                _nobody_elses(mine[0].body)
+            assert MANAGER not in {e["manager"] for e in entries_of(back)}
+            third = answered(await people.apply(resource, one.manifest(one.edit), CI))
+            assert third["data"] == one.edit
+
+
+def _named(record: AuditRecord) -> str:
+    return record.name or str(((record.body or {}).get("metadata") or {}).get("name", ""))
+
+
+def _nobody_elses(made: Json) -> None:
+    """Nothing keeps it from being read for good, and no tool takes it for its own."""
+    assert made["immutable"] is True
+    assert "ownerReferences" not in made["metadata"]
+    assert not any("argocd" in key for key in (*made["metadata"]["labels"], *made["metadata"]["annotations"]))
 
 
 @pytest.mark.parametrize("edited", ["with", "in place", "pruned"])
