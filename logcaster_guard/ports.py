@@ -307,6 +307,22 @@ class Flaw:
 
 
 @dataclass(frozen=True, slots=True)
+class NotLookedAt:
+    """What is kept of a Secret and nobody could look at, as people are told it, and why."""
+
+    name: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Everything that is wrong with what is kept, and what nobody could look at."""
+
+    flaws: Sequence[Flaw]
+    not_looked_at: Sequence[NotLookedAt] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Inspected:
     """What was found in a journal that nobody is to change: the events that can be read, by position, and the rest."""
 
@@ -418,7 +434,7 @@ class Database(Protocol):
     async def look(self) -> DatabaseState:
         """What it is and at which version."""
 
-    async def count(self, queries: Sequence[str]) -> Sequence[int]:
+    async def count(self, queries: Sequence[str]) -> tuple[int, ...]:
         """The whole number that each query answers with, all of one moment; nothing can be changed by them."""
 
     async def begin(self) -> MigrationSession:

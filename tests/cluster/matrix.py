@@ -36,6 +36,7 @@ MATRIX = (
     Case(Action.GRADUAL, config=True),
     Case(Action.IMMEDIATE, config=True, secret=True),
     Case(Action.GRADUAL, secret=True),
+    Case(Action.BLUE_GREEN, config=True),
     Case(Action.CONFIG),
     Case(Action.IMMEDIATE, owner=OwnerKind.KUSTOMIZATION),
 )

@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from logcaster_guard import saved_snapshots
 from logcaster_guard.adapters.clock import SystemClock
@@ -28,6 +29,7 @@ from logcaster_guard.domain.sidecar import CONTAINER
 from logcaster_guard.domain.signals import SourceName, Target
 from logcaster_guard.domain.snapshots import Snapshot
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.engine.compaction import state_of
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.engine.leader_elector import LeaderElector
 from logcaster_guard.engine.services import Configuration, GuardPorts
@@ -91,6 +93,7 @@ class Scene:
     account: Rights | None = None
     policy: Policy = POLICY
     health: Source | None = None
+    restores_secrets: ClassVar[bool] = False
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -135,33 +138,33 @@ class Scene:
 
     async def _install(self, replicas: int) -> None:
         await self.world.install(GOOD, replicas=replicas)
-        saved = await self._read_config()
+        saved = await self._read_config(objects.DEPLOYMENT)
         if self.case.sidecar:
             await self.add_guard("0.1")
         good, then = await self.world.rolled_out(WITHIN), datetime.now(UTC)
         if self.minimum is not None:
             await self.cluster.admin.create(self.autoscalers, autoscaler(self.minimum, replicas, objects.DEPLOYMENT))
         path = f"{self.deployments}/{objects.DEPLOYMENT}"
-        for one in self.case.held:
-            await self.hold(one, one.versions[BAD])
+        await self._hold_bad()
         await self.cluster.admin.patch(path, self.case.roll_out(BAD), STRATEGIC_PATCH)
         if self.case.sidecar:
             await self.add_guard("0.2")
         bad = await self.world.rolled_out(WITHIN)
         if self.case.owner is not None:
             self.owned = await owners.Owned.make(self.cluster, self.case.owner, revision=BAD)
-        await seed(self.stores, self.target.key, good, bad, then, saved=saved, secrets=self.saved_secrets)
+        contents = await self.keep(*saved)
+        await seed(self.stores, self.target.key, good, bad, then, contents=contents)
 
-    async def _read_config(self) -> Sequence[Json]:
-        """Somebody makes what the pods are to read, and lets them read it; as it is then."""
+    async def _read_config(self, *deployments: str) -> Sequence[Json]:
+        """Somebody makes what the pods of these are to read, and lets them read it; as it is then."""
         if not self.case.held:
             return []
         made = [{**await self.make(one), "kind": str(one.kind)} for one in self.case.held]
         sources = [{one.source: {"name": one.name}} for one in self.case.held]
         container = {"name": objects.CONTAINER, "envFrom": sources}
-        path = f"{self.deployments}/{objects.DEPLOYMENT}"
         spec = {"spec": {"template": {"spec": {"containers": [container]}}}}
-        await self.cluster.admin.patch(path, spec, STRATEGIC_PATCH)
+        for name in deployments:
+            await self.cluster.admin.patch(f"{self.deployments}/{name}", spec, STRATEGIC_PATCH)
         return made
 
     async def make(self, one: ConfigHeld) -> Json:
@@ -173,6 +176,29 @@ class Scene:
         path = f"{one.path(self.cluster.namespace)}/{one.name}"
         await self.cluster.admin.patch(path, one.replacing(data), MERGE_PATCH)
 
+    async def _hold_bad(self) -> None:
+        for one in self.case.held:
+            await self.hold(one, one.versions[BAD])
+
+    async def keep(self, *objects: Json) -> Mapping[str, str]:
+        """Keep ConfigMaps and Secrets as they are, as a guard does that sees them; where each of them is then."""
+        manifests = KeptManifests(self.stores.blobs, self.secrets(self.api))
+        contents = {}
+        for raw in objects:
+            one = ConfigObject(ConfigKind(raw["kind"]), raw["metadata"]["namespace"], raw["metadata"]["name"])
+            contents[str(one)] = await manifests.put(one, manifest_of(one.kind, raw))
+        return contents
+
+    @property
+    def _reads_secrets(self) -> bool:
+        """Whether its guards read Secrets."""
+        return self.restores_secrets or self.case.secret
+
+    def secrets(self, api: ClusterPort) -> SavedSecrets | None:
+        """Where a guard keeps what Secrets held; None where it reads none."""
+        where = Where("logcaster-guard", [self.cluster.namespace])
+        return KubernetesSavedSecrets(api, where) if self._reads_secrets else None
+
     async def add_guard(self, version: str) -> None:
         """Somebody puts this version of the guard into the pods, or in the place of the one that is there."""
         mount = {"name": "logcaster-guard-config", "mountPath": "/etc/logcaster-guard"}
@@ -183,14 +209,24 @@ class Scene:
         await self.cluster.admin.patch(path, {"spec": {"template": {"spec": spec}}}, STRATEGIC_PATCH)
 
     async def _install_environments(self, replicas: int) -> None:
+        both = (environments.BLUE, environments.GREEN)
+        reading = environments.Reading(partial(self._read_config, *both), self._hold_bad)
         made = await environments.install(
-            self.world, GOOD, BAD, replicas=replicas, within=WITHIN, missing=self.case.missing
+            self.world,
+            GOOD,
+            BAD,
+            replicas=replicas,
+            within=WITHIN,
+            missing=self.case.missing,
+            reading=reading if self.case.held else None,
         )
         if self.minimum is not None:
             # It keeps the idle environment small until it is told otherwise.
             await self.cluster.admin.create(self.autoscalers, autoscaler(self.minimum, replicas, environments.BLUE))
             await until(self._idles_as_told, WITHIN)
-        await seed(self.stores, self.target.key, made.good, made.bad, made.changed, snapshot=made.snapshot)
+        contents = await self.keep(*made.read)
+        key, then = self.target.key, made.changed
+        await seed(self.stores, key, made.good, made.bad, then, snapshot=made.snapshot, contents=contents)
 
     async def _idles_as_told(self) -> bool:
         """Whether the autoscaler has brought the idle environment to its minimum."""
@@ -212,15 +248,6 @@ class Scene:
     def stores(self) -> Stores:
         """What its guards have kept, as it is read from outside."""
         return Stores(self.folder, self.cluster.namespace, self.api if self.case.in_cluster else None)
-
-    @property
-    def saved_secrets(self) -> SavedSecrets | None:
-        """What Secrets have held, as it is kept; None where guards read none."""
-        return self._secrets_over(self.api)
-
-    def _secrets_over(self, api: ClusterPort) -> SavedSecrets | None:
-        where = Where("logcaster-guard", [self.cluster.namespace])
-        return KubernetesSavedSecrets(api, where) if self.case.secret else None
 
     @property
     def guard_stores(self) -> Stores:
@@ -270,7 +297,7 @@ class Scene:
                 channels=[EventChannel(cluster), *self.channels],
                 clock=clock or self.clock,
                 rights=self.account,
-                saved_secrets=self._secrets_over(cluster),
+                saved_secrets=self.secrets(cluster),
             ),
             authority=authority,
         )
@@ -367,6 +394,7 @@ class Scene:
             secret=await self._secret(),
             leaks=await self.leaks(),
             copies=await self._copies(),
+            deferred=_deferred(entries),
             mixed=await self._mixed(),
             changes=sum(int(d["metadata"]["generation"]) for d in present) - self.generation,
             replicas=int(deployment["spec"]["replicas"]),
@@ -382,10 +410,11 @@ class Scene:
         )
 
     async def _copies(self) -> Sequence[str]:
-        """The copies that are there."""
-        kinds = self.case.held or (OF_CONFIG_MAP,)
-        found = [c for one in kinds for c in await self.cluster.admin.list(one.path(self.cluster.namespace))]
-        return [str(c["metadata"]["name"]) for c in found if COPY_LABEL in (c["metadata"].get("labels") or {})]
+        """The copies of ConfigMaps and Secrets that are there."""
+        plurals = ("configmaps", *(["secrets"] if self._reads_secrets else []))
+        paths = [f"/api/v1/namespaces/{self.cluster.namespace}/{plural}" for plural in plurals]
+        found = [item["metadata"] for path in paths for item in await self.cluster.admin.list(path)]
+        return [str(metadata["name"]) for metadata in found if COPY_LABEL in (metadata.get("labels") or {})]
 
     async def _secret(self) -> str | None:
         """Whose the content of the Secret is, in a word; None where pods read none."""
@@ -408,12 +437,16 @@ class Scene:
         """The pods of the good release that have ever started on what another one's were to read."""
         if not self.case.held or self.case.keeps_template:
             return []
+        digests = self.good_digests()
         sets = await self.cluster.admin.list(f"/apis/apps/v1/namespaces/{self.cluster.namespace}/replicasets")
         good = [s["metadata"]["name"] for s in sets if Workload(s).images[0] == objects.image(GOOD)]
         names = (*good, capacity.helper_name(objects.DEPLOYMENT))
-        read = {data_digest({"data": dict(one.versions[GOOD])}) for one in self.case.held}
         reads = [r for r in self.world.node.configuration.reads if r.pod.startswith(tuple(f"{n}-" for n in names))]
-        return [r.pod for r in reads if any(seen.digest not in read for seen in r.seen)]
+        return [r.pod for r in reads if any(seen.digest not in digests for seen in r.seen)]
+
+    def good_digests(self) -> frozenset[str]:
+        """Of all that the pods of the good release are to read."""
+        return frozenset(data_digest({"data": dict(one.versions[GOOD])}) for one in self.case.held)
 
     async def _owner(self, entries: Sequence[Entry]) -> tuple[bool, bool, bool] | None:
         if self.owned is None:
@@ -422,6 +455,12 @@ class Scene:
         suspended = sum(isinstance(e.event, OwnerSuspended) for e in entries)
         resumed = sum(isinstance(e.event, OwnerResumed) for e in entries)
         return is_suspended(raw), mark_of(raw) is not None, suspended > resumed
+
+
+def _deferred(entries: Sequence[Entry]) -> Sequence[str]:
+    """What the journal tells to be still borrowed after the runs."""
+    state = state_of(entries)
+    return sorted(event.hold.id for event in state.deferred.values())
 
 
 async def _latest(onlooker: Onlooker) -> str:
@@ -438,20 +477,14 @@ async def seed(
     changed: datetime,
     *,
     snapshot: Snapshot | None = None,
-    saved: Sequence[Json] = (),
-    secrets: SavedSecrets | None = None,
+    contents: Mapping[str, str] | None = None,
 ) -> None:
     """A journal: the target was good for a day, and at `changed` the bad release came.
 
-    `snapshot` and `saved`, ConfigMaps and Secrets, are what was saved with the good one.
+    `snapshot` and `contents` are what was saved with the good one.
     """
-    blobs, manifests = stores.blobs, KeptManifests(stores.blobs, secrets)
+    blobs = stores.blobs
     live = []
-    contents = {}
-    for raw in saved:
-        metadata, kind = raw["metadata"], ConfigKind(raw["kind"])
-        one = ConfigObject(kind, metadata["namespace"], metadata["name"])
-        contents[str(one)] = await manifests.put(one, manifest_of(kind, raw))
     for deployment, since in ((good, changed - timedelta(days=1)), (bad, changed)):
         workload = Workload(deployment)
         live.append(
@@ -467,7 +500,7 @@ async def seed(
         )
     kept = "" if snapshot is None else await saved_snapshots.save(blobs, snapshot)
     known = "configuration-of-the-good-one" if contents else ""
-    live[0] = replace(live[0], configuration=known, contents=contents)
+    live[0] = replace(live[0], configuration=known, contents=dict(contents or {}))
     after = POLICY.ledger.good_after
     earned = RevisionGood(changed, live[0].template, 1.0, after, kept, configuration=known)
     seen = SignalSeen(changed, SIGNAL.name)

@@ -11,11 +11,11 @@ from logcaster_guard.domain.database.migrating import (
     Backend,
     Committed,
     CommitUnknown,
-    Contradiction,
     Migrated,
     MigrationOrder,
     NotCommitted,
     Outcome,
+    OutcomeUnclear,
     RolledBack,
 )
 from logcaster_guard.domain.database.server import (
@@ -83,11 +83,11 @@ class MemoryDatabase:
         self.check()
         return self.state
 
-    async def count(self, queries: Sequence[str]) -> Sequence[int]:
+    async def count(self, queries: Sequence[str]) -> tuple[int, ...]:
         self.check()
         if missing := [query for query in queries if query not in self.counts]:
             raise DatabaseRefused(f"no such query: {missing[0]}", sqlstate="42P01")
-        return [self.counts[query] for query in queries]
+        return tuple(self.counts[query] for query in queries)
 
     async def begin(self) -> MemorySession:
         self.check()
@@ -97,13 +97,13 @@ class MemoryDatabase:
     async def outcome(self, attempt: Attempt, epoch: int) -> Outcome:
         self.check()
         if epoch < self.epoch:
-            return Contradiction(OfOldLeader(epoch, self.epoch))
+            return OutcomeUnclear(OfOldLeader(epoch, self.epoch))
         self.epoch = epoch
         seen = self.state.schema_version
         version = None if seen is None else seen.version
         done = self.operations.get(attempt.operation)
         if version != (attempt.present if done is None else attempt.destination):
-            return Contradiction("the version and the operation do not agree")
+            return OutcomeUnclear("the version and the operation do not agree")
         return NotCommitted() if done is None else done[1]
 
     async def aclose(self) -> None:

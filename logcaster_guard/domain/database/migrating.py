@@ -153,11 +153,11 @@ class StillOpen:
 
 
 @dataclass(frozen=True, slots=True)
-class Contradiction:
+class OutcomeUnclear:
     """The traces of the attempt do not agree, or one cannot be read: a person has to look."""
 
     reason: Reason
 
 
 Migrated = Committed | RolledBack | CommitUnknown
-Outcome = Committed | NotCommitted | StillOpen | Contradiction
+Outcome = Committed | NotCommitted | StillOpen | OutcomeUnclear
