@@ -31,7 +31,6 @@ from tests.cluster.case import (
     GOOD,
     HELD,
     OF_CONFIG_MAP,
-    OF_SECRET,
     RULE,
     Case,
     ConfigHeld,
@@ -68,40 +67,45 @@ class Applied(Scene):
         return await self.cluster.admin.get(f"{one.path(self.cluster.namespace)}/{one.name}")
 
 
-@pytest.mark.parametrize("one", [OF_CONFIG_MAP, OF_SECRET], ids=lambda one: one.kind)
 async def test_every_good_pod_starts_on_what_was_saved_and_nothing_of_the_copies_is_left(
-    cluster: Cluster, api: ClusterPort, rights: Sequence[RawObject], one: ConfigHeld
+    cluster: Cluster, api: ClusterPort, rights: Sequence[RawObject]
 ) -> None:
-    resource, copied = f"{one.kind.lower()}s", data_digest({"data": one.versions[GOOD]})
-    case = replace(CASE, config=one is OF_CONFIG_MAP, secret=one is OF_SECRET)
-    async with Applied.set_up(cluster, api, rights, None, case=case) as scene:
+    async with Applied.set_up(cluster, api, rights, None, case=replace(CASE, secret=True)) as scene:
         await scene.life(None)
         facts = await scene.facts()
         assert [run.closed.outcome for run in facts.runs if run.closed] == [runs.RECOVERED]
         assert [run.opened.plan.strategy for run in facts.runs] == ["gradual"]
-        async with Conversation(scene.cluster) as people:
-            back = await people.get(resource, one.name)
-            assert (facts.image, one.version(back["data"])) == (objects.image(GOOD), GOOD)
-            assert (facts.copies, facts.mixed, facts.leaks) == ([], [], [])
-            # The helper's pods did read, under another name, and before the shared name held that again.
-            helper = capacity.helper_name(objects.DEPLOYMENT)
-            reads = [r for r in scene.world.node.configuration.reads if r.pod.startswith(f"{helper}-")]
-            assert {(seen.digest, seen.source.name == one.name) for r in reads for seen in r.seen} == {(copied, False)}
-            mine = [r for r in await scene.cluster.audit() if r.user.endswith("guard") and one.name in _named(r)]
-            written = [(r.verb, _named(r) == one.name, r.code) for r in mine]
-            assert written == [("create", False, 201), ("patch", True, 200), ("delete", False, 200)]
-            if one is OF_CONFIG_MAP:
-                _nobody_elses(mine[0].body)
-            assert MANAGER not in {e["manager"] for e in entries_of(back)}
-            third = answered(await people.apply(resource, one.manifest(one.edit), CI))
-            assert third["data"] == one.edit
+        assert (facts.image, facts.held, facts.secret) == (objects.image(GOOD), HELD[GOOD], GOOD)
+        assert (facts.copies, facts.mixed, facts.leaks) == ([], [], [])
+        # The helper's pods did read, under other names, and before the shared ones held that again.
+        helper, held = capacity.helper_name(objects.DEPLOYMENT), scene.case.held
+        reads = [r for r in scene.world.node.configuration.reads if r.pod.startswith(f"{helper}-")]
+        copied = {(str(one.kind), data_digest({"data": one.versions[GOOD]})) for one in held}
+        assert {(seen.source.kind, seen.digest) for r in reads for seen in r.seen} == copied
+        assert not {seen.source.name for r in reads for seen in r.seen} & {one.name for one in held}
+        for one in held:
+            await _goes_to_whoever_applied_it(scene, one)
+
+
+async def _goes_to_whoever_applied_it(scene: Applied, one: ConfigHeld) -> None:
+    """What the guard has written is a copy that is gone, and what the pipeline owns as before."""
+    mine = [r for r in await scene.cluster.audit() if r.user.endswith("guard") and one.name in _named(r)]
+    written = [(r.verb, _named(r) == one.name, r.code) for r in mine]
+    assert written == [("create", False, 201), ("patch", True, 200), ("delete", False, 200)]
+    if one is OF_CONFIG_MAP:
+        _is_nobody_elses(mine[0].body)
+    async with Conversation(scene.cluster) as people:
+        plural = f"{one.kind.lower()}s"
+        assert MANAGER not in {e["manager"] for e in entries_of(await people.get(plural, one.name))}
+        third = answered(await people.apply(plural, one.manifest(one.edit), CI))
+        assert third["data"] == one.edit
 
 
 def _named(record: AuditRecord) -> str:
     return record.name or str(((record.body or {}).get("metadata") or {}).get("name", ""))
 
 
-def _nobody_elses(made: Json) -> None:
+def _is_nobody_elses(made: Json) -> None:
     """Nothing keeps it from being read for good, and no tool takes it for its own."""
     assert made["immutable"] is True
     assert "ownerReferences" not in made["metadata"]
