@@ -18,6 +18,7 @@ from logcaster_guard.domain import value_observations as values
 from logcaster_guard.domain.configuration import followed
 from logcaster_guard.domain.database import migration_faults as migrations
 from logcaster_guard.domain.database import server_reasons as servers
+from logcaster_guard.domain.database import statement_findings as statements
 from logcaster_guard.domain.guardrails import refusal_messages as refusals
 from logcaster_guard.domain.inbox import denials
 from logcaster_guard.domain.message import Message
@@ -58,6 +59,7 @@ MODULES: tuple[ModuleType, ...] = (
     promql,
     records,
     migrations,
+    statements,
     servers,
     databases,
 )
