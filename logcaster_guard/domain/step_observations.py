@@ -216,11 +216,19 @@ class GoodPodsServe(Message):
 
 @dataclass(frozen=True, slots=True)
 class StillRead(Message):
-    """`reader` refers to the copy of a ConfigMap."""
+    """`reader` refers to the copy of a ConfigMap or Secret."""
 
     config_map: str
     reader: str
     kind: Literal["seen.still_read"] = "seen.still_read"
+
+
+@dataclass(frozen=True, slots=True)
+class IsPromised(Message):
+    """The journal tells that `object` is to be put back later."""
+
+    object: str
+    kind: Literal["seen.is_promised"] = "seen.is_promised"
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from logcaster_guard.engine.clock_comparison import ClockComparison
 from logcaster_guard.engine.command_writer import CommandWriter
 from logcaster_guard.engine.compaction import Compactor
 from logcaster_guard.engine.credible_source import CredibleSource
+from logcaster_guard.engine.deferred_compensations import DeferredCompensations
 from logcaster_guard.engine.deployment_signals import SignalInspector
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.fencing import fenced
@@ -135,6 +136,9 @@ class Guard:
         self.sweeper = Sweeper(self.state, cluster, clock, configuration.targets, handlers)
         self._suspensions = Suspensions(
             state=self.state, cluster=cluster, clock=clock, interval=configuration.policy.polling.interval
+        )
+        self._deferred = DeferredCompensations(
+            state=self.state, handlers=handlers, clock=clock, interval=configuration.policy.polling.interval
         )
         self._followed = self._followed_objects()
         shared = WatchFactory(
@@ -382,6 +386,7 @@ class Guard:
             if self._compactor is not None and self.state.available:
                 group.create_task(self._compactor.run(), name="journal size")
             group.create_task(self._suspensions.run(), name="suspensions")
+            group.create_task(self._deferred.run(), name="deferred compensations")
             group.create_task(self.problems.run(), name="problems")
             group.create_task(self._clock_comparison().run(), name="clocks")
             if self._followed is not None:
@@ -400,9 +405,10 @@ class Guard:
         policy = self._configuration.policy
         needed = self.state.releases_to_keep(policy.ledger)
         try:
-            secrets = secrets_among(needed)
-            kept = await blobs_to_keep(self.blobs, needed - secrets, policy.snapshots, self._clock.now())
-            removed = await self.blobs.keep_only(kept, older_than=_YOUNG)
+            of_records = secrets_among(needed)
+            kept = await blobs_to_keep(self.blobs, needed - of_records, policy.snapshots, self._clock.now())
+            secrets = of_records | secrets_among(kept)
+            removed = await self.blobs.keep_only(kept - secrets, older_than=_YOUNG)
             if self._manifests.secrets is not None:
                 removed += await self._manifests.secrets.keep_only(secrets, older_than=_YOUNG)
         except (ClusterError, JournalUnavailable) as error:
@@ -410,7 +416,7 @@ class Guard:
                 "journal.unavailable", detail=str(error), effect="old releases stay a day longer"
             )
             return
-        structlog.get_logger().info("releases.forgotten", removed=removed, kept=len(kept))
+        structlog.get_logger().info("releases.forgotten", removed=removed, kept=len(kept | secrets))
 
     async def compact_journal(self) -> None:
         """Let go of what no decision can need any more, if this guard acts."""

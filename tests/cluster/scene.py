@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from logcaster_guard import saved_snapshots
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.kubernetes.event_channel import COMPONENT, EventChannel
+from logcaster_guard.adapters.kubernetes.saved_secrets import KubernetesSavedSecrets, Where
 from logcaster_guard.domain import capacity, releases
 from logcaster_guard.domain.configuration.copies import COPY_LABEL
+from logcaster_guard.domain.configuration.manifests import manifest_of
+from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject
 from logcaster_guard.domain.events import OwnerResumed, OwnerSuspended, RevisionGood, RevisionLive, SignalSeen
 from logcaster_guard.domain.gitops import is_suspended, mark_of
 from logcaster_guard.domain.rules import Policy
@@ -25,10 +28,12 @@ from logcaster_guard.domain.sidecar import CONTAINER
 from logcaster_guard.domain.signals import SourceName, Target
 from logcaster_guard.domain.snapshots import Snapshot
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.engine.compaction import state_of
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.engine.leader_elector import LeaderElector
 from logcaster_guard.engine.services import Configuration, GuardPorts
-from logcaster_guard.ports import Channel, Clock, Entry, Journal, Json, Rights, Source
+from logcaster_guard.kept_manifests import KeptManifests
+from logcaster_guard.ports import Channel, Clock, Entry, Journal, Json, Rights, SavedSecrets, Source
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import MERGE_PATCH, STRATEGIC_PATCH
@@ -86,6 +91,7 @@ class Scene:
     account: Rights | None = None
     policy: Policy = POLICY
     health: Source | None = None
+    restores_secrets: ClassVar[bool] = False
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -129,7 +135,7 @@ class Scene:
 
     async def _install(self, replicas: int) -> None:
         await self.world.install(GOOD, replicas=replicas)
-        saved = await self._read_config() if self.case.reads_config else None
+        saved = await self._read_config(objects.DEPLOYMENT) if self.case.reads_config else None
         if self.case.sidecar:
             await self.add_guard("0.1")
         good, then = await self.world.rolled_out(WITHIN), datetime.now(UTC)
@@ -144,16 +150,17 @@ class Scene:
         bad = await self.world.rolled_out(WITHIN)
         if self.case.owner is not None:
             self.owned = await owners.Owned.make(self.cluster, self.case.owner, revision=BAD)
-        await seed(self.stores, self.target.key, good, bad, then, config_map=saved)
+        contents = {} if saved is None else await self.keep(saved)
+        await seed(self.stores, self.target.key, good, bad, then, contents=contents)
 
-    async def _read_config(self) -> Json:
-        """Somebody applies a ConfigMap and lets the pods read it; as it is then."""
+    async def _read_config(self, *deployments: str) -> Json:
+        """Somebody applies a ConfigMap and lets the pods of these read it; as it is then."""
         body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CONFIG}, "data": HELD[GOOD]}
         made = await self.cluster.admin.create(config_maps(self.cluster.namespace), body)
         container = {"name": objects.CONTAINER, "envFrom": [{"configMapRef": {"name": CONFIG}}]}
-        path = f"{self.deployments}/{objects.DEPLOYMENT}"
         spec = {"spec": {"template": {"spec": {"containers": [container]}}}}
-        await self.cluster.admin.patch(path, spec, STRATEGIC_PATCH)
+        for name in deployments:
+            await self.cluster.admin.patch(f"{self.deployments}/{name}", spec, STRATEGIC_PATCH)
         return made
 
     async def hold(self, data: Json) -> None:
@@ -161,6 +168,20 @@ class Scene:
         path = f"{config_maps(self.cluster.namespace)}/{CONFIG}"
         gone = dict.fromkeys({*HELD[GOOD], *HELD[BAD]})
         await self.cluster.admin.patch(path, {"data": {**gone, **data}}, MERGE_PATCH)
+
+    async def keep(self, *objects: Json) -> Mapping[str, str]:
+        """Keep ConfigMaps and Secrets as they are, as a guard does that sees them; where each of them is then."""
+        manifests = KeptManifests(self.stores.blobs, self.secrets(self.api))
+        contents = {}
+        for raw in objects:
+            one = ConfigObject(ConfigKind(raw["kind"]), raw["metadata"]["namespace"], raw["metadata"]["name"])
+            contents[str(one)] = await manifests.put(one, manifest_of(one.kind, raw))
+        return contents
+
+    def secrets(self, api: ClusterPort) -> SavedSecrets | None:
+        """Where a guard keeps what Secrets held; None where it reads none."""
+        where = Where("logcaster-guard", [self.cluster.namespace])
+        return KubernetesSavedSecrets(api, where) if self.restores_secrets else None
 
     async def add_guard(self, version: str) -> None:
         """Somebody puts this version of the guard into the pods, or in the place of the one that is there."""
@@ -172,14 +193,24 @@ class Scene:
         await self.cluster.admin.patch(path, {"spec": {"template": {"spec": spec}}}, STRATEGIC_PATCH)
 
     async def _install_environments(self, replicas: int) -> None:
+        both = (environments.BLUE, environments.GREEN)
+        reading = environments.Reading(partial(self._read_config, *both), partial(self.hold, HELD[BAD]))
         made = await environments.install(
-            self.world, GOOD, BAD, replicas=replicas, within=WITHIN, missing=self.case.missing
+            self.world,
+            GOOD,
+            BAD,
+            replicas=replicas,
+            within=WITHIN,
+            missing=self.case.missing,
+            reading=reading if self.case.reads_config else None,
         )
         if self.minimum is not None:
             # It keeps the idle environment small until it is told otherwise.
             await self.cluster.admin.create(self.autoscalers, autoscaler(self.minimum, replicas, environments.BLUE))
             await until(self._idles_as_told, WITHIN)
-        await seed(self.stores, self.target.key, made.good, made.bad, made.changed, snapshot=made.snapshot)
+        contents = {} if made.config_map is None else await self.keep(made.config_map)
+        key, then = self.target.key, made.changed
+        await seed(self.stores, key, made.good, made.bad, then, snapshot=made.snapshot, contents=contents)
 
     async def _idles_as_told(self) -> bool:
         """Whether the autoscaler has brought the idle environment to its minimum."""
@@ -250,6 +281,7 @@ class Scene:
                 channels=[EventChannel(cluster), *self.channels],
                 clock=clock or self.clock,
                 rights=self.account,
+                saved_secrets=self.secrets(cluster),
             ),
             authority=authority,
         )
@@ -344,6 +376,7 @@ class Scene:
             image=self.case.serves_as(deployment, held_now),
             held=held_now,
             copies=await self._copies(),
+            deferred=_deferred(entries),
             mixed=await self._mixed(),
             changes=sum(int(d["metadata"]["generation"]) for d in present) - self.generation,
             replicas=int(deployment["spec"]["replicas"]),
@@ -359,20 +392,26 @@ class Scene:
         )
 
     async def _copies(self) -> Sequence[str]:
-        """The copies of ConfigMaps that are there."""
-        found = await self.cluster.admin.list(config_maps(self.cluster.namespace))
-        return [str(c["metadata"]["name"]) for c in found if COPY_LABEL in (c["metadata"].get("labels") or {})]
+        """The copies of ConfigMaps and Secrets that are there."""
+        plurals = ("configmaps", *(["secrets"] if self.restores_secrets else []))
+        paths = [f"/api/v1/namespaces/{self.cluster.namespace}/{plural}" for plural in plurals]
+        found = [item["metadata"] for path in paths for item in await self.cluster.admin.list(path)]
+        return [str(metadata["name"]) for metadata in found if COPY_LABEL in (metadata.get("labels") or {})]
 
     async def _mixed(self) -> Sequence[str]:
         """The pods of the good release that have ever started on what another one's were to read."""
         if not self.case.config:
             return []
+        digests = self.good_digests()
         sets = await self.cluster.admin.list(f"/apis/apps/v1/namespaces/{self.cluster.namespace}/replicasets")
         good = [s["metadata"]["name"] for s in sets if Workload(s).images[0] == objects.image(GOOD)]
         names = (*good, capacity.helper_name(objects.DEPLOYMENT))
-        digest = data_digest({"data": HELD[GOOD]})
         reads = [r for r in self.world.node.configuration.reads if r.pod.startswith(tuple(f"{n}-" for n in names))]
-        return [r.pod for r in reads if any(seen.digest != digest for seen in r.seen)]
+        return [r.pod for r in reads if any(seen.digest not in digests for seen in r.seen)]
+
+    def good_digests(self) -> frozenset[str]:
+        """Of all that the pods of the good release are to read."""
+        return frozenset({data_digest({"data": HELD[GOOD]})})
 
     async def _owner(self, entries: Sequence[Entry]) -> tuple[bool, bool, bool] | None:
         if self.owned is None:
@@ -381,6 +420,12 @@ class Scene:
         suspended = sum(isinstance(e.event, OwnerSuspended) for e in entries)
         resumed = sum(isinstance(e.event, OwnerResumed) for e in entries)
         return is_suspended(raw), mark_of(raw) is not None, suspended > resumed
+
+
+def _deferred(entries: Sequence[Entry]) -> Sequence[str]:
+    """What the journal tells to be still borrowed after the runs."""
+    state = state_of(entries)
+    return sorted(event.hold.id for event in state.deferred.values())
 
 
 async def _latest(onlooker: Onlooker) -> str:
@@ -397,18 +442,14 @@ async def seed(
     changed: datetime,
     *,
     snapshot: Snapshot | None = None,
-    config_map: Json | None = None,
+    contents: Mapping[str, str] | None = None,
 ) -> None:
     """A journal: the target was good for a day, and at `changed` the bad release came.
 
-    `snapshot` and `config_map` are what was saved with the good one.
+    `snapshot` and `contents` are what was saved with the good one.
     """
     blobs = stores.blobs
     live = []
-    contents = {}
-    if config_map is not None:
-        name = f"ConfigMap {config_map['metadata']['namespace']}/{CONFIG}"
-        contents[name] = await blobs.put(json.dumps(config_map, sort_keys=True).encode())
     for deployment, since in ((good, changed - timedelta(days=1)), (bad, changed)):
         workload = Workload(deployment)
         live.append(
@@ -424,7 +465,7 @@ async def seed(
         )
     saved = "" if snapshot is None else await saved_snapshots.save(blobs, snapshot)
     known = "configuration-of-the-good-one" if contents else ""
-    live[0] = replace(live[0], configuration=known, contents=contents)
+    live[0] = replace(live[0], configuration=known, contents=dict(contents or {}))
     after = POLICY.ledger.good_after
     earned = RevisionGood(changed, live[0].template, 1.0, after, saved, configuration=known)
     seen = SignalSeen(changed, SIGNAL.name)

@@ -9,6 +9,7 @@ from logcaster_guard.domain.rights import Right
 from logcaster_guard.domain.steps import Plan, Step, Write
 from logcaster_guard.steps.await_rollout import AwaitRollout
 from logcaster_guard.steps.copy_config_map import CopyConfigMap
+from logcaster_guard.steps.copy_secret import CopySecret
 from logcaster_guard.steps.create_helper import CreateHelper
 from logcaster_guard.steps.delete_stuck_pods import DeleteStuckPods
 from logcaster_guard.steps.pin_autoscaler import PinAutoscaler
@@ -17,9 +18,11 @@ from logcaster_guard.steps.remove_helper import RemoveHelper
 from logcaster_guard.steps.restart_pods import RestartPods
 from logcaster_guard.steps.restore_config_map import RestoreConfigMap
 from logcaster_guard.steps.restore_environment import RestoreEnvironment
+from logcaster_guard.steps.restore_later import RestoreLater
 from logcaster_guard.steps.restore_secret import RestoreSecret
 from logcaster_guard.steps.restore_template import RestoreTemplate
 from logcaster_guard.steps.restore_variables import RestoreVariables
+from logcaster_guard.steps.roll_environment import RollEnvironment
 from logcaster_guard.steps.scale_environment import ScaleEnvironment
 from logcaster_guard.steps.scale_helper import ScaleHelper
 from logcaster_guard.steps.scale_production import ScaleProduction
@@ -45,7 +48,7 @@ PLAN = Plan(
 WEB, HELPER = ("apps", "deployments", "shop", "web"), ("apps", "deployments", "shop", "web-rollback")
 AUTOSCALER = ("autoscaling", "horizontalpodautoscalers", "shop", "hpa")
 CONFIG_MAP, COPIED = ("", "configmaps", "shop", "c"), ("", "configmaps", "shop", "")
-SECRET = ("", "secrets", *CONFIG_MAP[2:])
+SECRET, COPIES = ("", "secrets", *CONFIG_MAP[2:]), ("", "secrets", *COPIED[2:])
 MADE = ("create", "apps", "deployments", "shop", "")
 GRADUAL, SWITCHING = rights.GRADUAL_ROLE, rights.SWITCHING_ROLE
 FLUX = ("kustomize.toolkit.fluxcd.io", "kustomizations", "flux-system", "web")
@@ -56,6 +59,7 @@ ROWS: list[tuple[Write, list[Right]]] = [
     (RestoreConfigMap("c", "u", "blob", ()), [Right(v, *CONFIG_MAP, rights.CONFIG_ROLE) for v in ("get", "patch")]),
     (RestoreSecret("c", "u", "p", ()), [Right(v, *SECRET, rights.SECRETS_ROLE) for v in ("get", "patch")]),
     (CopyConfigMap("c", "blob"), [Right(v, *COPIED, rights.COPIES_ROLE) for v in ("create", "get", "delete")]),
+    (CopySecret("c", "p"), [Right(v, *COPIES, rights.COPIED_SECRETS_ROLE) for v in ("create", "get", "delete")]),
     (RestoreTemplate("blob"), [Right("patch", *WEB)]),
     (RestoreVariables("blob", "1", ("web:1",)), [Right("patch", *WEB)]),
     (RestartPods("blob"), [Right("patch", *WEB)]),
@@ -65,6 +69,11 @@ ROWS: list[tuple[Write, list[Right]]] = [
     (ScaleProduction(2), [Right("patch", *WEB)]),
     (RemoveHelper("web-rollback"), [Right("delete", *HELPER, GRADUAL)]),
     (RestoreEnvironment("snapshot", 3), [Right(*MADE, SWITCHING), Right("delete", *WEB, SWITCHING)]),
+    (RollEnvironment(restart=False), [Right("patch", *WEB, SWITCHING)]),
+    (
+        RestoreLater("ConfigMap", "c", "", "blob", ()),
+        [Right(v, *CONFIG_MAP, rights.CONFIG_ROLE) for v in ("get", "patch", "create")],
+    ),
     (ScaleEnvironment(3), [Right("patch", *WEB, SWITCHING)]),
     (SwitchService("environment", "green", "blue"), [Right("patch", "", "services", "shop", "web-http", SWITCHING)]),
 ]

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from logcaster_guard.domain.errors import ClusterError, Conflict, NotFound, Rejected, Unavailable
+from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.ports import Json, Kind
 from logcaster_guard.sandbox.apiserver.jsontypes import cloned
 
@@ -74,7 +75,15 @@ class Secrets:
 
         return self._through("create", effect)
 
-    async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
+    async def json_patch(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        operations: Sequence[Json],
+        *,
+        manager: str = MANAGER,  # noqa: ARG002 - the port's
+    ) -> Json:
         assert kind is Kind.SECRET
         operations = cloned(list(operations))
 
