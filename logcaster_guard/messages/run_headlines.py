@@ -91,7 +91,10 @@ class LeftInPlace(Message):
 
 @dataclass(frozen=True, slots=True)
 class RollbackEnded(Headline):
-    """A run is closed. `vetoed_until`: for how long a veto holds; `resume_command` and `resume` lift a freeze."""
+    """A run is closed. `vetoed_until`: for how long a veto holds; `resume_command` and `resume` lift a freeze.
+
+    `unrestored` is what of the configuration stays as it is, and why.
+    """
 
     target: str
     outcome: str
@@ -101,6 +104,7 @@ class RollbackEnded(Headline):
     resume_command: str
     resume: str
     leftover: LeftInPlace | None
+    unrestored: tuple[Reason, ...] = field(default=(), metadata=LEFT_OUT)
     kind: Literal["run.closed"] = "run.closed"
 
 
@@ -155,6 +159,31 @@ class HeldUp(Headline):
     object: str
     reason: Reason
     kind: Literal["hold.held_up"] = "hold.held_up"
+
+
+@dataclass(frozen=True, slots=True)
+class HoldIsDeferred(Headline):
+    """The run is at its end, and something that it borrowed stays out until it can be given back."""
+
+    target: str
+    object: str
+    reason: Reason
+    remedy: Reason
+    command: str
+    kind: Literal["hold.deferred"] = "hold.deferred"
+
+
+@dataclass(frozen=True, slots=True)
+class HoldIsSettled(Headline):
+    """What stayed out beyond its run is back; `theirs`: it is the guard's no more."""
+
+    target: str
+    object: str
+    reason: Reason
+    theirs: bool
+    remedy: Reason
+    command: str
+    kind: Literal["hold.settled"] = "hold.settled"
 
 
 @dataclass(frozen=True, slots=True)
