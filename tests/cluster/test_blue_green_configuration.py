@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from logcaster_guard.ports import Json as RawObject
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import MERGE_PATCH, ApiRefused
 from logcaster_guard.sandbox.configuration import data_digest
-from tests.cluster.case import CONFIG, GOOD, HELD, WITHIN, Case, ImageSource, config_maps
+from tests.cluster.case import CONFIG, GOOD, HELD, WITHIN, Case, ConfigHeld, ImageSource, config_maps
 from tests.cluster.conversation import Conversation, answered
 from tests.cluster.crashes import Tape
 from tests.cluster.environments import BLUE, GREEN
@@ -42,7 +42,7 @@ class Applied(Scene):
         del body["spec"]["replicas"]
         return body
 
-    async def _read_config(self, *deployments: str) -> Json:
+    async def _read_config(self, *deployments: str) -> Sequence[Json]:
         saved = await super()._read_config(*deployments)
         await self.cluster.admin.delete(f"{self.deployments}/{BLUE}")
         await until(self._blue_is_gone, WITHIN)
@@ -122,7 +122,7 @@ async def test_no_pod_that_serves_has_read_what_the_bad_ones_read_and_nothing_is
 class Pruned(Applied):
     """A scene with a ConfigMap for each release, of which the one of the release before has been pruned."""
 
-    async def _read_config(self, *deployments: str) -> Json:
+    async def _read_config(self, *deployments: str) -> Sequence[Json]:
         body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": OTHERS}, "data": HELD["2.0"]}
         await self.cluster.admin.create(config_maps(self.cluster.namespace), body)
         saved = await super()._read_config(*deployments)
@@ -131,7 +131,7 @@ class Pruned(Applied):
         await self.cluster.admin.patch(f"{self.deployments}/{GREEN}", spec, "application/strategic-merge-patch+json")
         return saved
 
-    async def hold(self, data: Json) -> None:  # noqa: ARG002 - the base's shape
+    async def hold(self, one: ConfigHeld, data: Mapping[str, str]) -> None:  # noqa: ARG002 - the base's shape
         await self.cluster.admin.delete(f"{config_maps(self.cluster.namespace)}/{CONFIG}")
 
 
