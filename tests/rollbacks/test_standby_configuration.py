@@ -174,6 +174,14 @@ async def test_one_that_is_gone_and_the_bad_pods_name_as_well_is_not_made_again_
     assert kinds(await world.plan())[:2] == ["copy_config_map", "roll_environment"]
 
 
+async def test_an_immutable_one_comes_back_under_another_name_and_never_under_its_own() -> None:
+    """As the copy does that an earlier run has made, and that went with the last that named it."""
+    world = await Standby().saved(immutable=True)
+    world.cluster.remove(Kind.CONFIG_MAP, NAME)
+    world.live = environments.LIVE
+    assert kinds(await world.plan()) == ["copy_config_map", "roll_environment", "await_environment", *REST]
+
+
 async def test_a_missing_environment_is_made_with_copies_from_the_start() -> None:
     world = await Standby().saved()
     world.other, world.pods = None, ()
