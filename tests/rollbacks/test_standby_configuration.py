@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from logcaster_guard.domain import manual
 from logcaster_guard.domain.configuration.copies import referring
 from logcaster_guard.domain.configuration.references import ConfigKind
 from logcaster_guard.domain.rules import ConfigPolicy, Policy
@@ -102,7 +103,9 @@ async def test_the_same_plan_is_made_again_until_the_environment_was_changed() -
     assert isinstance(later, Plan)
     # Nobody takes the copy of an earlier run for this one's.
     assert later.to_template != first.to_template
+    # Whoever has agreed to the one has agreed to the other.
     assert later.good == first.good
+    assert manual.approval_token(later) == manual.approval_token(first)
 
 
 def held(world: Standby, **metadata: Any) -> None:
