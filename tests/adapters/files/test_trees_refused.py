@@ -173,14 +173,14 @@ def test_links_that_are_allowed_stay_in_the_tree_however_they_are_combined(
 
 
 AS_SOMEBODY = """
-import os, sys
+import encodings.ascii, os, sys  # loaded while it can be read
 from pathlib import Path
 from logcaster_guard.adapters.files.build import build
 from logcaster_guard.domain.errors import TreeError
 from logcaster_guard.file_trees import Order
 from logcaster_guard.messages.texts import english
 
-english(), "".encode("ascii")  # loaded while that can be read
+english()
 os.chdir(sys.argv[1])  # nobody else may come by the folders above
 os.setgroups([]); os.setgid(1234); os.setuid(1234)
 for n, source in enumerate(("own", "of root", "unreadable")):
