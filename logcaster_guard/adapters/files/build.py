@@ -130,10 +130,13 @@ class _Copy:
 
 
 def _is_around(tree: Folder, folder: Folder) -> bool:
-    """Whether a folder lies in a tree, looked for from the folder up."""
+    """Whether a folder lies in a tree, looked for from the folder up, as far as that may be looked at."""
     top, here, way = os.fstat(tree.handle), os.fstat(folder.handle), ".."
     while not os.path.samestat(top, here):
-        above = os.stat(way, dir_fd=folder.handle)
+        try:
+            above = os.stat(way, dir_fd=folder.handle)
+        except PermissionError:
+            return False
         if os.path.samestat(above, here):
             return False
         here, way = above, f"{way}/.."
