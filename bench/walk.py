@@ -100,9 +100,9 @@ async def walked() -> Walk:
                 walk.hand_on(inspect.currentframe())
             return await append(stream, events, expected_seq)
 
-        async def patched(kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
+        async def patched(kind: Kind, namespace: str, name: str, operations: Sequence[Json], **named: str) -> Json:
             walk.hand_on(inspect.currentframe())
-            return await patch(kind, namespace, name, operations)
+            return await patch(kind, namespace, name, operations, **named)
 
         journal.append = appended  # type: ignore[method-assign] # where a leg ends
         made.cluster.json_patch = patched  # type: ignore[method-assign] # where the last one ends

@@ -26,15 +26,19 @@ from logcaster_guard.adapters.kubernetes.lease import KubernetesLease
 from logcaster_guard.config.settings import Settings
 from logcaster_guard.domain.errors import BlobMissing, GuardError, JournalInUse, JournalUnavailable
 from logcaster_guard.domain.events import NoticeQueued, RunOpened
+from logcaster_guard.domain.guard_reasons import SecretsInNoBackup, SecretsNotKept
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.rules import LedgerPolicy
 from logcaster_guard.domain.state import target_of
 from logcaster_guard.engine.compaction import compaction
-from logcaster_guard.engine.journal_check import flaws_of
+from logcaster_guard.engine.journal_check import checked
 from logcaster_guard.messages.texts import phrase
-from logcaster_guard.ports import Cluster, Entry, Flaw, Inspected, Journal, Json, ReadableBlobs
+from logcaster_guard.ports import Checked, Cluster, Entry, Flaw, Inspected, Journal, Json, ReadableBlobs, SavedSecrets
 
 JOURNAL, SECRETS = "journal.db", "secrets.json"
 """What a backup holds: the file and `blobs/` beside it, or the Secrets."""
+
+IN_NO_BACKUP = SecretsInNoBackup()
 
 _MEMBER = re.compile(rf"{re.escape(JOURNAL)}|{re.escape(SECRETS)}|blobs/[0-9a-f]{{2}}/[0-9a-f]{{64}}")
 
@@ -46,9 +50,9 @@ class Copy:
     journal: Inspected
     blobs: ReadableBlobs
 
-    async def flaws(self, policy: LedgerPolicy) -> Sequence[Flaw]:
-        """Everything that is wrong with it."""
-        return await flaws_of(self.journal, self.blobs, policy)
+    async def checked(self, policy: LedgerPolicy, secrets: SavedSecrets | Message = IN_NO_BACKUP) -> Checked:
+        """Everything that is wrong with it, and with what is kept of Secrets; a message says why that is not read."""
+        return await checked(self.journal, self.blobs, secrets, policy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,13 @@ async def present(settings: Settings) -> Copy:
     return _of_secrets(await _secrets(settings))
 
 
+async def verified(settings: Settings) -> tuple[Copy, Checked]:
+    """The configured journal, and everything that is wrong with it; raises as `present` does."""
+    copy = await present(settings)
+    async with stores.saved_secrets_alone(settings) as secrets:
+        return copy, await copy.checked(settings.policy.ledger, secrets or SecretsNotKept())
+
+
 @contextlib.asynccontextmanager
 async def backup(file: Path) -> AsyncIterator[Copy]:
     """What a backup holds, as it is read back; raises `JournalUnavailable`."""
@@ -102,7 +113,7 @@ async def back_up(settings: Settings, file: Path) -> Copy:
     with _drafted(file) as draft:
         await (_pack_secrets if stores.in_cluster(settings.journal) else _pack_files)(settings, draft)
         async with backup(draft) as read:
-            flaws = await read.flaws(settings.policy.ledger)
+            flaws = (await read.checked(settings.policy.ledger)).flaws
             if flaws:
                 raise BackupFailed(phrase("fault.copy_untrusted", file=str(file)), flaws)
             return read

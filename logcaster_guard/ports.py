@@ -9,8 +9,11 @@ from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
 from logcaster_guard.domain.configuration.content import Concealed, DigestKey
+from logcaster_guard.domain.database.migrating import Attempt, Backend, Migrated, MigrationOrder, Outcome
+from logcaster_guard.domain.database.server import DatabaseState
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.events import Event
+from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.domain.leadership import Record
 from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.notices import Delivery, Notice
@@ -171,8 +174,13 @@ class Cluster(Reads, Protocol):
     answer is of now. Whoever only watches asks the shared view (`cluster_view`).
     """
 
-    async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
-        """The object after an RFC 6902 patch; raises `Conflict` on a stale `replace /metadata/resourceVersion`."""
+    async def json_patch(
+        self, kind: Kind, namespace: str, name: str, operations: Sequence[Json], *, manager: str = MANAGER
+    ) -> Json:
+        """The object after an RFC 6902 patch; `manager` owns the fields that it changes.
+
+        Raises `Conflict` on a stale `replace /metadata/resourceVersion`.
+        """
 
     async def apply(self, kind: Kind, namespace: str, name: str, body: Json, *, manager: str, force: bool) -> Json:
         """The object after a server-side apply of `body` as field manager `manager`."""
@@ -299,6 +307,22 @@ class Flaw:
 
 
 @dataclass(frozen=True, slots=True)
+class NotLookedAt:
+    """What is kept of a Secret and nobody could look at, as people are told it, and why."""
+
+    name: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Everything that is wrong with what is kept, and what nobody could look at."""
+
+    flaws: Sequence[Flaw]
+    not_looked_at: Sequence[NotLookedAt] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Inspected:
     """What was found in a journal that nobody is to change: the events that can be read, by position, and the rest."""
 
@@ -384,6 +408,46 @@ class SavedSecrets(Protocol):
 
         Raises `JournalUnavailable`.
         """
+
+
+class MigrationSession(Protocol):
+    """A session of its own at a database, in which one migration is run."""
+
+    @property
+    def backend(self) -> Backend:
+        """What serves it; it is journalled before `run`, because it may go on when this process is gone."""
+
+    async def run(self, order: MigrationOrder, begun: Callable[[int], Awaitable[None]]) -> Migrated:
+        """Carry out the whole order in one transaction, or nothing of it.
+
+        `begun` is awaited with the transaction's number when all locks are held, before the first file: what it raises
+        ends the transaction and is raised here. An attempt that does not get its locks is followed by another.
+        """
+
+    async def aclose(self) -> None:
+        """End the session; a transaction that is open in it is rolled back by the server."""
+
+
+class Database(Protocol):
+    """A database whose migrations the guard undoes. Failures are `DatabaseUnavailable` and `DatabaseRefused`."""
+
+    async def look(self) -> DatabaseState:
+        """What it is and at which version."""
+
+    async def count(self, queries: Sequence[str]) -> tuple[int, ...]:
+        """The whole number that each query answers with, all of one moment; nothing can be changed by them."""
+
+    async def begin(self) -> MigrationSession:
+        """A session for a migration. The guard's own schema is there then."""
+
+    async def outcome(self, attempt: Attempt, epoch: int) -> Outcome:
+        """How an attempt ended, for the leader of `epoch`; none of an older epoch can begin one afterwards.
+
+        Its backend is ended first, if it is still there.
+        """
+
+    async def aclose(self) -> None:
+        """Release connections."""
 
 
 class Channel(Protocol):

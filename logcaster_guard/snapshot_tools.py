@@ -14,14 +14,17 @@ from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.config.settings import Settings
 from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject
 from logcaster_guard.domain.errors import BlobMissing, ConfigurationError, NotFound
+from logcaster_guard.domain.guard_reasons import SecretsNotKept
 from logcaster_guard.domain.signals import Target
-from logcaster_guard.domain.snapshots import Snapshot, SnapshotUnreadable
+from logcaster_guard.domain.snapshots import Omission, Snapshot, SnapshotUnreadable
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine import snapshotting
 from logcaster_guard.engine.blob_check import blob_flaws
 from logcaster_guard.engine.live_workload import live_target
+from logcaster_guard.engine.saved_secrets_check import Needed, checked_secrets
+from logcaster_guard.kept_manifests import KeptManifests
 from logcaster_guard.messages.texts import phrase
-from logcaster_guard.ports import Cluster, Flaw, Json, Kind
+from logcaster_guard.ports import Checked, Cluster, Json, Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,8 @@ async def create(settings: Settings, name: str = "") -> Sequence[Made]:
     async with stores.blobs_alone(settings) as blobs, _cluster(settings) as cluster:
         for target in targets:
             workload = await _workload(cluster, target)
-            snapshot = await snapshotting.taken(target, workload, cluster, datetime.now(UTC))
+            kept = KeptManifests(blobs, stores.saved_secrets_of(settings, cluster))
+            snapshot = await snapshotting.taken(target, workload, cluster, kept, datetime.now(UTC))
             digest = await saved_snapshots.save(blobs, snapshot)
             made.append(Made(digest, await saved_snapshots.load(blobs, digest)))
     return made
@@ -92,8 +96,11 @@ async def present(settings: Settings, before: Snapshot) -> Snapshot:
             if manifest.get("kind") != ConfigKind.CONFIG_MAP:
                 manifests += await _found(cluster, manifest)
         objects = {*snapshotting.referred(manifests), *_config_maps(before)}
-        config_maps, left_out = await snapshotting.configuration(cluster, objects)
-    return Snapshot(datetime.now(UTC), before.target, (*manifests, *config_maps), tuple(left_out))
+        config_maps = [o for o in sorted(objects) if o.kind is ConfigKind.CONFIG_MAP]
+        found = [await snapshotting.read_now(cluster, o) for o in config_maps]
+    manifests += [f for f in found if not isinstance(f, Omission)]
+    left_out = tuple(f for f in found if isinstance(f, Omission))
+    return Snapshot(datetime.now(UTC), before.target, tuple(manifests), left_out)
 
 
 async def _found(cluster: Cluster, manifest: Json) -> Sequence[Json]:
@@ -126,16 +133,20 @@ def unknown(snapshot: Snapshot) -> frozenset[str]:
     return frozenset(f"{o.kind}/{o.name}" for o in (referred | unread) - told)
 
 
-async def flaws(settings: Settings) -> Sequence[Flaw]:
-    """Everything that is wrong with the blobs, and what the journal needs and does not find among them.
+async def checked(settings: Settings) -> Checked:
+    """Everything that is wrong with what is kept, and what the journal needs and does not find there.
 
     Raises `JournalUnavailable` where there is no journal to read, and what `connect` and the cluster raise.
     """
-    copy = await journal_tools.present(settings)
-    needed = await copy.flaws(settings.policy.ledger)
-    told = {flaw.found for flaw in needed}
-    async with stores.blobs_alone(settings) as blobs:
-        return (*needed, *(flaw for flaw in await blob_flaws(blobs) if flaw.found not in told))
+    _, needed = await journal_tools.verified(settings)
+    named = [Needed(s.place, str(s)) for snapshot in (await saved(settings)).values() for s in snapshot.secrets]
+    async with stores.blobs_alone(settings) as blobs, stores.saved_secrets_alone(settings) as secrets:
+        of_blobs = await blob_flaws(blobs)
+        of_secrets = await checked_secrets(named, secrets or SecretsNotKept())
+    told = {flaw.found for flaw in needed.flaws}
+    more = [flaw for flaw in (*of_blobs, *of_secrets.flaws) if flaw.found not in told]
+    unseen = dict.fromkeys((*needed.not_looked_at, *of_secrets.not_looked_at))
+    return Checked((*needed.flaws, *more), tuple(unseen))
 
 
 @contextlib.asynccontextmanager

@@ -70,6 +70,17 @@ def saved_secrets_of(settings: Settings, cluster: Cluster) -> SavedSecrets | Non
     return KubernetesSavedSecrets(cluster, Where(policy.name, frozenset(secrets_kept_in(settings)), policy.namespace))
 
 
+@contextlib.asynccontextmanager
+async def saved_secrets_alone(settings: Settings) -> AsyncIterator[SavedSecrets | None]:
+    """What keeps them, for who needs nothing else; raises what `connect` raises where there is any."""
+    if settings.policy.config.secrets.mode is SecretsMode.NAMES:
+        yield None
+        return
+    cluster = await connected(settings)
+    async with contextlib.aclosing(cluster):
+        yield saved_secrets_of(settings, cluster)
+
+
 def secrets_kept_in(settings: Settings) -> frozenset[str]:
     """The namespaces in which that is; none where no Secret is read."""
     policy = settings.policy.config.secrets

@@ -12,7 +12,8 @@ import pytest
 import structlog
 from hypothesis import settings
 
-from tests.real import attached, control_plane, presence
+from tests import canary
+from tests.real import attached, control_plane, postgresql, presence
 from tests.real.prometheus import Prometheus
 from tests.real.victoria_metrics import VictoriaMetrics
 
@@ -25,6 +26,7 @@ settings.load_profile("ci" if presence.continuous_integration() else "people")
 os.environ["LC_ALL"] = "C.UTF-8"
 
 USED_PLANE = pytest.StashKey[str]()
+LEAKS = pytest.StashKey[list[str]]()
 RealControlPlane = control_plane.ControlPlane | attached.Attached
 StartPrometheus = Callable[[Sequence[Mapping[str, Any]]], Awaitable[Prometheus]]
 
@@ -34,6 +36,15 @@ def _logs_of_each_test() -> Iterator[None]:
     """A command that a test runs in this process sets the process's log up: not for the tests after it."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True)
+def _secrets_of_each_test() -> Iterator[None]:
+    """What a test wrote, wherever it was, held nothing of a Secret."""
+    canary.told()
+    yield
+    if leaks := canary.told():
+        pytest.fail("\n".join(leaks))
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +61,25 @@ def real_control_plane(
     request.config.stash[USED_PLANE] = running.version
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[postgresql.PostgreSQL]:
+    """The session's PostgreSQL 15."""
+    if not (postgresql.BINARIES / "postgres").exists():
+        presence.absent(f"there is no {postgresql.BINARIES / 'postgres'}: install PostgreSQL 15")
+    server = postgresql.PostgreSQL.start()
+    postgresql.prepare(server)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def real_database(postgresql_server: postgresql.PostgreSQL) -> Iterator[postgresql.RealDatabase]:
+    """An empty database of the test's own."""
+    database = postgresql_server.new_database()
+    yield database
+    postgresql_server.drop(database)
 
 
 @pytest.fixture
@@ -83,11 +113,28 @@ async def _starting(kind: type[Prometheus], binary: str, folder: Path) -> AsyncI
         yield start
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Search what a test logged and printed."""
+    for name, text in report.sections:
+        canary.note(f"the {name.lower()} of {report.nodeid}", text)
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A worker hands over what its own summary would have told."""
-    output: dict[str, str] | None = getattr(session.config, "workeroutput", None)
-    if output is not None and USED_PLANE in session.config.stash:
-        output["control_plane"] = session.config.stash[USED_PLANE]
+    """A worker hands over what its own summary would have told; then what all of them have written is searched."""
+    config = session.config
+    output: dict[str, str] | None = getattr(config, "workeroutput", None)
+    if output is not None:
+        if USED_PLANE in config.stash:
+            output["control_plane"] = config.stash[USED_PLANE]
+        return
+    # The temporary folders of workers are below the one of their controller.
+    written = config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined] # no public way leads there
+    for file in canary.files_with_it(written):
+        canary.note(str(file), canary.CANARY)
+    config.stash[LEAKS] = canary.told()
+    if config.stash[LEAKS]:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -99,10 +146,15 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say which real parts took part, so that a green run cannot be taken for more than it was."""
+    """Say what of Secrets was found, and which real parts took part: a green run is not taken for more than it was."""
+    if leaks := config.stash.get(LEAKS, []):
+        terminalreporter.section("Secrets", red=True)
+        for sentence in leaks:
+            terminalreporter.write_line(sentence, red=True)
     terminalreporter.section("real parts")
     terminalreporter.write_line(presence.control_plane_line(config.stash.get(USED_PLANE, None)))
     terminalreporter.write_line(presence.prometheus_line())
+    terminalreporter.write_line(presence.postgresql_line())
     for kind in ("sandbox", "real"):
         counts: Counter[str] = Counter()
         for outcome in ("passed", "failed", "error", "skipped"):

@@ -29,7 +29,7 @@ from logcaster_guard.fields.durations import parse_duration
 from logcaster_guard.fields.faults import Refused, escaped
 from logcaster_guard.journal_tools import BackupFailed, Copy
 from logcaster_guard.messages.texts import Texts, phrase
-from logcaster_guard.ports import Flaw
+from logcaster_guard.ports import Checked, Flaw
 
 FAULTY = 1
 """Exit code: it ran, and found faults or was refused."""
@@ -55,9 +55,12 @@ def verify(
         raise ended(phrase("cli.name_journal"), BAD_INPUT)
     settings = _settings(paths) if paths else default_settings()
     texts = texts_of(settings) if paths else Texts(spoken_here())
-    copy, flaws = _done(_verified(settings, file), texts)
+    copy, checked = _done(_verified(settings, file), texts)
+    flaws = checked.flaws
     name = escaped(str(file or texts.text(stores.described(settings.journal))))
     _tell(flaws, texts)
+    for one in checked.not_looked_at:
+        typer.echo(escaped(texts.text(phrase("cli.not_looked_at", object=one.name, why=one.reason))), err=True)
     if flaws:
         raise ended(phrase("cli.faults_in", count=len(flaws), name=name), FAULTY, texts)
     typer.echo(texts.text(phrase("cli.journal_sound", name=name, **_held(copy))))
@@ -126,12 +129,11 @@ def export(
     raise typer.Exit(FAULTY if copy.journal.flaws else 0)
 
 
-async def _verified(settings: Settings, file: Path | None) -> tuple[Copy, Sequence[Flaw]]:
+async def _verified(settings: Settings, file: Path | None) -> tuple[Copy, Checked]:
     if file is None:
-        copy = await journal_tools.present(settings)
-        return copy, await copy.flaws(settings.policy.ledger)
+        return await journal_tools.verified(settings)
     async with journal_tools.backup(file) as copy:
-        return copy, await copy.flaws(settings.policy.ledger)
+        return copy, await copy.checked(settings.policy.ledger)
 
 
 def _begin(since: str) -> datetime | None:

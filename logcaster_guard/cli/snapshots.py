@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 import yaml
 
-from logcaster_guard import snapshot_tools
+from logcaster_guard import secret_comparison, snapshot_tools
 from logcaster_guard.app import texts_of
 from logcaster_guard.cli.asking import UNREACHABLE, AsJson, ended, instant, plain, show, show_json, table
 from logcaster_guard.cli.check import BAD_INPUT, print_faults
@@ -38,6 +38,7 @@ Which = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="The first digits
 Other = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="Another one; else what is in the cluster now.")]
 Reveal = Annotated[bool, typer.Option("--reveal", help="Show values that look secret, too.")]
 _SHOWN = 12
+_KEPT = "kept"
 _STYLES = {"+": "green", "-": "red", "@": "cyan"}
 
 
@@ -77,13 +78,12 @@ def list_(paths: Paths, as_json: AsJson = False) -> None:
 
 @snapshots.command("show")
 def show_(which: Which, paths: Paths, reveal: Reveal = False) -> None:
-    """Print the manifests of a snapshot as YAML; what looks secret is hidden."""
+    """Print the manifests of a snapshot as YAML; what looks secret is hidden, and of a Secret the place is shown."""
     settings = _settings(paths)
     _, snapshot = _chosen(_done(snapshot_tools.saved(settings), settings), which, settings)
     masker = Masker()
     manifests = snapshot.manifests if reveal else [masker.masked(m) for m in snapshot.manifests]
-    left_out = [f"# {o} is {o.reason}{f': {o.detail}' if o.detail else ''}" for o in snapshot.omissions]
-    show([plain(line) for line in [*_yaml(list(manifests)).splitlines(), *left_out]])
+    show([plain(line) for line in [*_yaml(list(manifests)).splitlines(), *_not_shown(snapshot)]])
     _tell_hidden(masker, settings)
 
 
@@ -91,7 +91,8 @@ def show_(which: Which, paths: Paths, reveal: Reveal = False) -> None:
 def diff(which: Which, paths: Paths, other: Other = "", reveal: Reveal = False) -> None:
     """Show what differs between two snapshots, or a snapshot and the cluster; exits 1 if something does.
 
-    A value that looks secret is shown as a number, the same for the same value.
+    A value that looks secret is shown as a number, the same for the same value. So are all values of Secrets, whatever
+    is asked for. They are compared with your own rights, where config.secrets is restore.
     """
     settings = _settings(paths)
     found, say = _done(snapshot_tools.saved(settings), settings), texts_of(settings).text
@@ -100,12 +101,15 @@ def diff(which: Which, paths: Paths, other: Other = "", reveal: Reveal = False) 
         called, after = _chosen(found, other, settings)
     else:
         called, after = say(phrase("cli.cluster_now")), _done(snapshot_tools.present(settings, before), settings)
+    secrets = _done(secret_comparison.compared(settings, before, after if other else None), settings)
     masker = Masker()
     left_out = snapshot_tools.unknown(before) | snapshot_tools.unknown(after)
     old, new = (_shown(s, left_out, None if reveal else masker) for s in (before, after))
+    old, new = old | _lines(secrets.before), new | _lines(secrets.after)
     lines = _difference(old, new, name[:_SHOWN], called[:15])
     show([plain(line, _STYLES.get(line[:1], "")) for line in lines] or [plain(say(phrase("cli.nothing_differs")))])
     _tell([phrase("cli.not_compared", object=key) for key in sorted(left_out)], settings)
+    _tell([phrase("cli.secret_not_compared", object=o, why=why) for o, why in secrets.left_out.items()], settings)
     _tell_hidden(masker, settings)
     raise typer.Exit(FAULTY if lines else 0)
 
@@ -114,13 +118,15 @@ def diff(which: Which, paths: Paths, other: Other = "", reveal: Reveal = False) 
 def verify(paths: Paths) -> None:
     """Look through everything that is kept, beside a running guard: each blob, and what the journal needs of them.
 
+    What is kept of Secrets is read with your own rights; what they do not let you look at is named beside the output.
     Prints a line for each fault. Exits 0 if there is none, 1 if there are some, 2 if there is no journal to read.
     """
     settings = _settings(paths)
-    flaws, texts = _done(snapshot_tools.flaws(settings), settings), texts_of(settings)
-    show([plain(texts.text(flaw.told)) for flaw in flaws])
-    if flaws:
-        raise ended(phrase("cli.faults", count=len(flaws)), FAULTY, texts)
+    checked, texts = _done(snapshot_tools.checked(settings), settings), texts_of(settings)
+    show([plain(texts.text(flaw.told)) for flaw in checked.flaws])
+    _tell([phrase("cli.not_looked_at", object=o.name, why=o.reason) for o in checked.not_looked_at], settings)
+    if checked.flaws:
+        raise ended(phrase("cli.faults", count=len(checked.flaws)), FAULTY, texts)
     count = len(_done(snapshot_tools.saved(settings), settings))
     show([plain(texts.text(phrase("cli.snapshots_sound", count=count)))])
 
@@ -173,8 +179,15 @@ def _summary(snapshot: Snapshot) -> Json:
         "target": snapshot.target,
         "images": _images(snapshot),
         "objects": _objects(snapshot),
+        "secrets": [{"object": str(s), "place": s.place} for s in snapshot.secrets],
         "left_out": [{"object": str(o), "reason": o.reason, "detail": o.detail} for o in snapshot.omissions],
     }
+
+
+def _not_shown(snapshot: Snapshot) -> Sequence[str]:
+    """A line for each Secret that is kept in its own place, and for what is left out."""
+    kept = [f"# {secret} is {_KEPT}: {secret.place}" for secret in snapshot.secrets]
+    return [*kept, *(f"# {o} is {o.reason}{f': {o.detail}' if o.detail else ''}" for o in snapshot.omissions)]
 
 
 def _images(snapshot: Snapshot) -> list[str]:
@@ -186,14 +199,18 @@ def _objects(snapshot: Snapshot) -> list[str]:
     return [f"{m.get('kind')}/{m['metadata']['name']}" for m in snapshot.manifests]
 
 
-def _shown(snapshot: Snapshot, left_out: frozenset[str], masker: Masker | None) -> Mapping[str, list[str]]:
+def _shown(snapshot: Snapshot, left_out: frozenset[str], masker: Masker | None) -> dict[str, list[str]]:
     """The lines of each object that is compared, without what looks secret."""
     found = {f"{m.get('kind')}/{m['metadata']['name']}": meaningful(m) for m in snapshot.manifests}
-    return {
-        key: _yaml(manifest if masker is None else masker.masked(manifest)).splitlines()
+    return _lines({
+        key: manifest if masker is None else masker.masked(manifest)
         for key, manifest in found.items()
         if key not in left_out
-    }
+    })  # fmt: skip
+
+
+def _lines(manifests: Mapping[str, Json]) -> dict[str, list[str]]:
+    return {key: _yaml(manifest).splitlines() for key, manifest in manifests.items()}
 
 
 def _difference(

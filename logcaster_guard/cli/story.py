@@ -89,6 +89,7 @@ STEPS: Mapping[str, str] = {
     "restore_config_map": "the ConfigMap holds what the good release read",
     "restore_secret": "the Secret holds what the good release read",
     "copy_config_map": "a copy of the ConfigMap is there for the good release's pods",
+    "copy_secret": "a copy of the Secret is there for the good release's pods",
     "await_stopped": "no bad pod runs any more",
     "restore_template": "the good pod template is written",
     "restore_variables": "the good environment variables are written",

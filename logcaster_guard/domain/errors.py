@@ -46,6 +46,18 @@ class BlobMissing(GuardError):
     """A blob is not in the store, or no longer has the content its digest promises."""
 
 
+class DatabaseUnavailable(GuardError):
+    """A database gives no usable answer: it is not reached, lets nobody in, or ended the session."""
+
+
+class DatabaseRefused(GuardError):
+    """A database understood a statement and refused it; `sqlstate` is its code."""
+
+    def __init__(self, text: str = "", *, sqlstate: str = "", reason: Message | None = None) -> None:
+        super().__init__(text, reason=reason)
+        self.sqlstate = sqlstate
+
+
 class ClusterError(GuardError):
     """Base of what the Kubernetes API can answer instead of the object.
 

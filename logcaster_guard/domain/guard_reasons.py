@@ -351,6 +351,13 @@ class SecretsNotKept(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class SecretsInNoBackup(Message):
+    """What Secrets held stays in the cluster when a journal is backed up."""
+
+    kind: Literal["secrets.in_no_backup"] = "secrets.in_no_backup"
+
+
+@dataclass(frozen=True, slots=True)
 class NobodyMarks(Message):
     """Nothing can mark an object for the holder of the lease."""
 

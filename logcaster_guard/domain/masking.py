@@ -50,6 +50,15 @@ class Masker:
         """The manifest as it may be shown."""
         return {key: self._part(key, part) for key, part in manifest.items()}
 
+    def secret(self, manifest: Mapping[str, Any]) -> Json:
+        """A Secret as it may be shown: its type, and its keys, each with the number of its value."""
+        data = manifest.get("data") or {}
+        return {
+            "kind": "Secret",
+            "type": manifest.get("type"),
+            "data": {key: self._number(str(value)) for key, value in sorted(data.items())},
+        }
+
     def _part(self, key: str, part: Any) -> Any:  # noqa: ANN401 - raw JSON
         if isinstance(part, dict):
             if key in _TEXTS:

@@ -1,7 +1,7 @@
-"""Whether a Deployment is one that the guard made.
+"""What the guard owes for what it makes, and whether an object is one that it made.
 
 Labels and annotations can be written by anybody who may edit the object, so they are hints and never authority. What
-counts is the journal: the random token that was written down with the intent, before the Deployment was created.
+counts is the journal: the random token that was written down with the intent, before the object was created.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.provenance_reasons import NotOfWorkload, NoToken, RunMade, ThereBefore, WithoutToken
+from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Compensation
 from logcaster_guard.domain.workload import instant
 
@@ -36,13 +37,19 @@ def opened(at: datetime, ahead: float) -> datetime:
     return at + timedelta(seconds=ahead)
 
 
+def owed(id: str, kind: str, name: str, run: Run, ahead: float) -> Compensation:  # noqa: A002 - as the field is called
+    """What `run` owes for an object `name` that it is to make, with a token of its own; `ahead` as in `opened`."""
+    since = opened(run.opened.at, ahead)
+    return Compensation(id, kind, name, uid="", original=None, written=0, run=run.id, token=new_token(), since=since)
+
+
 def marks(owed: Compensation) -> dict[str, str]:
-    """The annotations of a Deployment that a run makes and owes."""
+    """The annotations of an object that a run makes and owes."""
     return {RUN: owed.run, TOKEN: owed.token}
 
 
 def disowned(raw: Mapping[str, Any], owed: Compensation, *, owner: str = "", orphaned: bool = False) -> Message | None:
-    """Why the Deployment is not the one that `owed` was journalled for; None if it is.
+    """Why the object is not the one that `owed` was journalled for; None if it is.
 
     `owner` is the uid of the workload that it must belong to, empty for none. `orphaned`: that workload is gone, and
     Kubernetes has taken the owner reference away.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from logcaster_guard.domain import gitops
@@ -19,6 +19,7 @@ OWNER_ROLE = "deploy/components/gitops"
 CONFIG_ROLE = "deploy/components/config"
 SECRETS_ROLE = "deploy/components/secrets"
 COPIES_ROLE = "deploy/components/config-copies"
+COPIED_SECRETS_ROLE = "deploy/components/secret-copies"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,22 @@ def to_read_configuration(one: ConfigObject, verb: str = "get") -> Right:
     """What it takes to save a ConfigMap or Secret that the pods refer to, and to follow it (`list` and `watch`)."""
     resource, granted_by = _CONFIGURATION[one.kind]
     return Right(verb, "", resource, one.namespace, one.name, granted_by)
+
+
+_COPIES_ROLES: Mapping[ConfigKind, str] = {
+    ConfigKind.CONFIG_MAP: COPIES_ROLE,
+    ConfigKind.SECRET: COPIED_SECRETS_ROLE,
+}
+
+
+def to_copy_configuration(kind: ConfigKind, namespace: str) -> Sequence[Right]:
+    """What it takes to make a copy and to delete it again.
+
+    Its name is not known before the run has one, and no Role can name what is still to be made.
+    """
+    resource, _ = _CONFIGURATION[kind]
+    verbs = ("create", "get", "delete")
+    return tuple(Right(verb, "", resource, namespace, granted_by=_COPIES_ROLES[kind]) for verb in verbs)
 
 
 def on_owner(verb: str, called: str) -> Right:

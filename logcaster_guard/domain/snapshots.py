@@ -1,7 +1,7 @@
 """The manifests of all that a run may touch, and of the ConfigMaps that its pods read, as they were at one instant.
 
 A snapshot is kept as an index, whose digest is its name, and parts, each a list of manifests: what two snapshots have
-in common is kept once. A ConfigMap is a part of its own.
+in common is kept once. A ConfigMap is a part of its own. What a Secret held is in no part: the index names the place.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ FORMAT = 2
 WHOLE = 1
 """The format in which one blob held all manifests."""
 
+NEVER_READ = "no snapshot holds what a Secret holds"
+"""Why a Secret is left out where settings do not let the guard read any."""
+
 
 class SnapshotUnreadable(GuardError):
     """The blob is not a snapshot that this version reads."""
@@ -44,6 +47,18 @@ class Omission:
 
 
 @dataclass(frozen=True, slots=True)
+class SavedSecret:
+    """A Secret that belongs to a snapshot, and the place where what it held is kept (`configuration.kept`)."""
+
+    namespace: str
+    name: str
+    place: str
+
+    def __str__(self) -> str:
+        return f"{ConfigKind.SECRET} {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class Index:
     """What names a snapshot: when it was taken, of which target, the digests of its `parts`, and what it leaves out.
 
@@ -55,6 +70,7 @@ class Index:
     parts: tuple[str, ...]
     omissions: tuple[Omission, ...] = ()
     manifests: tuple[Json, ...] = ()
+    secrets: tuple[SavedSecret, ...] = ()
 
     def to_bytes(self) -> bytes:
         """Canonical JSON, the same for the same index."""
@@ -66,6 +82,7 @@ class Index:
                 "target": self.target,
                 "parts": list(self.parts),
                 "omissions": omissions,
+                **({"secrets": [[s.namespace, s.name, s.place] for s in self.secrets]} if self.secrets else {}),
             }
         )
 
@@ -79,7 +96,8 @@ class Index:
                 return cls(at, target, (), manifests=tuple(body["manifests"]))
             if found == FORMAT:
                 omissions = [Omission(k, ns, name, NoContent(why), d) for k, ns, name, why, d in body["omissions"]]
-                return cls(at, target, tuple(map(str, body["parts"])), tuple(omissions))
+                secrets = [SavedSecret(str(ns), str(name), str(place)) for ns, name, place in body.get("secrets", ())]
+                return cls(at, target, tuple(map(str, body["parts"])), tuple(omissions), secrets=tuple(secrets))
         except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise SnapshotUnreadable(reason=NoSnapshot()) from error
         raise SnapshotUnreadable(reason=SnapshotFormat(f"{found!r:.20}", f"{WHOLE}, {FORMAT}"))
@@ -89,14 +107,15 @@ class Index:
 class Snapshot:
     """Objects of the API server, taken at the UTC instant `at` for the target with this key; the workload stands first.
 
-    `omissions` are the objects that belong to it and are not there, or could not be read. Secrets
-    are always among them.
+    `omissions` are the objects that belong to it and are not there, or could not be read. `secrets` are those of which
+    it names the place; all others are omissions.
     """
 
     at: datetime
     target: str
     manifests: tuple[Json, ...]
     omissions: tuple[Omission, ...] = ()
+    secrets: tuple[SavedSecret, ...] = ()
 
     def find(self, kind: str, name: str) -> Json | None:
         """The manifest of this object; None if it was not there."""
@@ -107,8 +126,8 @@ class Snapshot:
 
     @property
     def unread(self) -> Sequence[Omission]:
-        """What could not be read, but for Secrets, which never are."""
-        return [o for o in self.omissions if o.reason is NoContent.UNREADABLE and o.kind != ConfigKind.SECRET]
+        """What could not be read, but for what settings do not let the guard read."""
+        return [o for o in self.omissions if o.reason is NoContent.UNREADABLE and o.detail != NEVER_READ]
 
     def parts(self) -> Sequence[bytes]:
         """What is kept beside the index: the manifests of all that is no configuration, then each ConfigMap."""
@@ -118,13 +137,13 @@ class Snapshot:
 
     def index(self, parts: Iterable[str]) -> Index:
         """The index over the digests of the parts."""
-        return Index(self.at, self.target, tuple(parts), self.omissions)
+        return Index(self.at, self.target, tuple(parts), self.omissions, secrets=self.secrets)
 
     @classmethod
     def of(cls, index: Index, parts: Iterable[bytes]) -> Snapshot:
         """The snapshot with this index and what is kept under its parts; raises `SnapshotUnreadable`."""
         manifests = [*index.manifests, *(m for part in parts for m in manifests_in(part))]
-        return cls(index.at, index.target, tuple(manifests), index.omissions)
+        return cls(index.at, index.target, tuple(manifests), index.omissions, index.secrets)
 
 
 def manifests_in(part: bytes) -> Sequence[Json]:
@@ -142,6 +161,14 @@ def parts_named(blob: bytes) -> Sequence[str]:
     """The digests of what else belongs to a blob: the parts, where it is the index of a snapshot."""
     try:
         return Index.from_bytes(blob).parts
+    except SnapshotUnreadable:
+        return ()
+
+
+def secrets_named(blob: bytes) -> Sequence[SavedSecret]:
+    """The Secrets of which a blob names the place, where it is the index of a snapshot."""
+    try:
+        return Index.from_bytes(blob).secrets
     except SnapshotUnreadable:
         return ()
 

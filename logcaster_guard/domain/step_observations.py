@@ -216,7 +216,7 @@ class GoodPodsServe(Message):
 
 @dataclass(frozen=True, slots=True)
 class StillRead(Message):
-    """`reader` refers to the copy of a ConfigMap."""
+    """`reader` refers to the copy of a ConfigMap or Secret."""
 
     config_map: str
     reader: str

@@ -61,7 +61,7 @@ class ConfigMapEdited(Message):
 
 @dataclass(frozen=True, slots=True)
 class CopyGone(Message):
-    """Somebody deleted the copy of a ConfigMap that the helper's pods start with."""
+    """Somebody deleted the copy of a ConfigMap or Secret that the helper's pods start with."""
 
     config_map: str
     kind: Literal["theirs.copy_gone"] = "theirs.copy_gone"
@@ -69,7 +69,7 @@ class CopyGone(Message):
 
 @dataclass(frozen=True, slots=True)
 class CopyNotOurs(Message):
-    """Where the copy of a ConfigMap is to be stands another, which is none of the run's for `reason`."""
+    """Where the copy of a ConfigMap or Secret is to be stands another, which is none of the run's for `reason`."""
 
     config_map: str
     reason: Reason

@@ -17,7 +17,7 @@ from logcaster_guard.ports import Blobs
 
 
 async def blobs_to_keep(blobs: Blobs, needed: Collection[str], policy: SnapshotPolicy, now: datetime) -> frozenset[str]:
-    """The digests that stay. What cannot be read stays: it may be read later.
+    """The digests that stay, and the places of the Secrets that belong to them. What cannot be read stays.
 
     Raises `JournalUnavailable` where that is needed: nobody knows what belongs to it; and the `ClusterError` it met.
     """
@@ -33,4 +33,6 @@ async def blobs_to_keep(blobs: Blobs, needed: Collection[str], policy: SnapshotP
     if not unread.isdisjoint(needed):
         raise failure(JournalUnavailable, NeededUnread())
     kept = {*needed, *unread, *within_bounds(found, policy, now)}
-    return frozenset(kept.union(*(found[digest].parts for digest in kept & found.keys())))
+    indices = [found[digest] for digest in kept & found.keys()]
+    places = {secret.place for index in indices for secret in index.secrets}
+    return frozenset(kept.union(places, *(index.parts for index in indices)))

@@ -49,6 +49,7 @@ def _fields(event: Event) -> dict[str, Any]:
             "steps": [s.kind for s in plan.steps],
             **_question(event),
         }
+        fields |= {"unrestored": shown(plan.unrestored)} if plan.unrestored else {}
         fields |= {} if plan.leftover is None else {"leftover": english().text(left_in_place(plan.leftover))}
     if isinstance(event, RevisionLive | RevisionConfigured | RevisionSeeded):
         fields["template"] = event.template[:12]

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 
 from logcaster_guard.domain.errors import NoAuthority
 from logcaster_guard.domain.events import Event
+from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.domain.notices import Delivery, Notice, TryLater
 from logcaster_guard.engine.leader_elector import LeadershipTerm
 from logcaster_guard.ports import Authority, Channel, Cluster, Entry, Journal, JournalSize, Json, Kind
@@ -41,10 +42,12 @@ class FencedCluster:
         """As the cluster's own."""
         return await self._cluster.list(kind, namespace, selector)
 
-    async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
+    async def json_patch(
+        self, kind: Kind, namespace: str, name: str, operations: Sequence[Json], *, manager: str = MANAGER
+    ) -> Json:
         """As the cluster's own."""
         self._authority.check(self._authority.timeout)
-        return await self._cluster.json_patch(kind, namespace, name, operations)
+        return await self._cluster.json_patch(kind, namespace, name, operations, manager=manager)
 
     async def apply(self, kind: Kind, namespace: str, name: str, body: Json, *, manager: str, force: bool) -> Json:
         """As the cluster's own."""

@@ -400,9 +400,10 @@ class Guard:
         policy = self._configuration.policy
         needed = self.state.releases_to_keep(policy.ledger)
         try:
-            secrets = secrets_among(needed)
-            kept = await blobs_to_keep(self.blobs, needed - secrets, policy.snapshots, self._clock.now())
-            removed = await self.blobs.keep_only(kept, older_than=_YOUNG)
+            of_records = secrets_among(needed)
+            kept = await blobs_to_keep(self.blobs, needed - of_records, policy.snapshots, self._clock.now())
+            secrets = of_records | secrets_among(kept)
+            removed = await self.blobs.keep_only(kept - secrets, older_than=_YOUNG)
             if self._manifests.secrets is not None:
                 removed += await self._manifests.secrets.keep_only(secrets, older_than=_YOUNG)
         except (ClusterError, JournalUnavailable) as error:
@@ -410,7 +411,7 @@ class Guard:
                 "journal.unavailable", detail=str(error), effect="old releases stay a day longer"
             )
             return
-        structlog.get_logger().info("releases.forgotten", removed=removed, kept=len(kept))
+        structlog.get_logger().info("releases.forgotten", removed=removed, kept=len(kept | secrets))
 
     async def compact_journal(self) -> None:
         """Let go of what no decision can need any more, if this guard acts."""

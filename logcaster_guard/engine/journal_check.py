@@ -6,18 +6,22 @@ from collections.abc import Sequence
 
 from logcaster_guard.domain.configuration.kept import secrets_among
 from logcaster_guard.domain.errors import BlobMissing, GuardError
+from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.rules import LedgerPolicy
-from logcaster_guard.domain.snapshots import parts_named
+from logcaster_guard.domain.snapshots import parts_named, secrets_named
 from logcaster_guard.domain.state import State
 from logcaster_guard.engine.journal_state import releases_to_keep
+from logcaster_guard.engine.saved_secrets_check import Needed, checked_secrets
 from logcaster_guard.messages.record_faults import Remedy, ToDo
-from logcaster_guard.ports import Entry, Flaw, Inspected, ReadableBlobs
+from logcaster_guard.ports import Checked, Entry, Flaw, Inspected, ReadableBlobs, SavedSecrets
 
 
-async def flaws_of(found: Inspected, blobs: ReadableBlobs, policy: LedgerPolicy) -> Sequence[Flaw]:
-    """Everything that is wrong, in the order of the journal; blobs that no rollback needs may be gone.
+async def checked(
+    found: Inspected, blobs: ReadableBlobs, secrets: SavedSecrets | Message, policy: LedgerPolicy
+) -> Checked:
+    """Everything that is wrong, in the order of the journal; what no rollback needs may be gone.
 
-    Raises the `ClusterError` that the blobs met.
+    `secrets` may be why nobody can look at what is kept of them. Raises the `ClusterError` that the blobs met.
     """
     state, contradictions = State(), list[Flaw]()
     for entry in found.entries:
@@ -27,15 +31,25 @@ async def flaws_of(found: Inspected, blobs: ReadableBlobs, policy: LedgerPolicy)
             contradictions.append(Flaw(entry.stream, entry.seq, error.reason, ToDo(Remedy.CONTRADICTION)))
     missing: list[Flaw] = []
     needed = releases_to_keep(state, policy) - {""}
-    # Nobody but a guard reads what Secrets have held.
+    of_secrets = [_of_secret(found.entries, state, place) for place in sorted(secrets_among(needed))]
     for digest in sorted(needed - secrets_among(needed)):
+        entry = _naming(found.entries, digest)
         try:
-            for part in parts_named(await blobs.get(digest)):
+            whole = await blobs.get(digest)
+            of_secrets += [Needed(s.place, str(s), entry.stream, entry.seq) for s in secrets_named(whole)]
+            for part in parts_named(whole):
                 await blobs.get(part)
         except BlobMissing as error:
-            entry = _naming(found.entries, digest)
             missing.append(Flaw(entry.stream, entry.seq, error.reason, ToDo(Remedy.RESTORE_BLOB)))
-    return (*found.flaws, *contradictions, *missing)
+    kept = await checked_secrets(of_secrets, secrets)
+    return Checked((*found.flaws, *contradictions, *missing, *kept.flaws), kept.not_looked_at)
+
+
+def _of_secret(entries: Sequence[Entry], state: State, place: str) -> Needed:
+    entry = _naming(entries, place)
+    records = [record for ledger in state.ledgers.values() for record in ledger.records.values()]
+    objects = (one for record in records for one, kept in record.contents.items() if kept == place)
+    return Needed(place, next(objects, ""), entry.stream, entry.seq)
 
 
 def _naming(entries: Sequence[Entry], digest: str) -> Entry:

@@ -16,6 +16,7 @@ from logcaster_guard.engine.operator_inbox import OperatorInbox
 from logcaster_guard.engine.problem_tracker import Problems
 from logcaster_guard.engine.sampling import Sampler
 from logcaster_guard.engine.target_configuration import NotFollowed, TargetConfiguration
+from logcaster_guard.kept_manifests import KeptManifests
 from logcaster_guard.ports import (
     Blobs,
     Channel,
@@ -85,6 +86,11 @@ class Services:
     inbox: OperatorInbox
     self_workload: SelfWorkload = field(default_factory=SelfWorkload)
     secrets: SavedSecrets | None = None
+
+    @property
+    def manifests(self) -> KeptManifests:
+        """What ConfigMaps and Secrets have held."""
+        return KeptManifests(self.blobs, self.secrets)
 
 
 @dataclass(frozen=True, slots=True)

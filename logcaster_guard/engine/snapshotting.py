@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -12,35 +12,37 @@ import structlog
 from logcaster_guard import saved_snapshots
 from logcaster_guard.domain import rights
 from logcaster_guard.domain.configuration.content import NoContent
+from logcaster_guard.domain.configuration.followed import never_followed
+from logcaster_guard.domain.configuration.manifests import manifest_of
 from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject, objects_of, references_of
-from logcaster_guard.domain.errors import ClusterError, NotFound, Rejected
+from logcaster_guard.domain.errors import ClusterError, JournalUnavailable, NotFound, Rejected
 from logcaster_guard.domain.signals import Target
-from logcaster_guard.domain.snapshots import Omission, Snapshot, lasting
+from logcaster_guard.domain.snapshots import NEVER_READ, Omission, SavedSecret, Snapshot, lasting
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.kept_manifests import KeptManifests
 from logcaster_guard.messages.texts import english
-from logcaster_guard.ports import Blobs, Clock, Json, Kind, Reads
+from logcaster_guard.ports import Clock, Json, Kind, Reads
 
 FORBIDDEN = 403
-NEVER_READ = "no snapshot holds what a Secret holds"
 WORKLOADS = frozenset(rights.KIND_ROLES)
 
 
 class Snapshotter:
     """Takes the snapshots of one target. What it may not read is told once, not with each of them."""
 
-    def __init__(self, target: Target, cluster: Reads, blobs: Blobs, clock: Clock) -> None:
+    def __init__(self, target: Target, cluster: Reads, manifests: KeptManifests, clock: Clock) -> None:
         self._target = target
         self._cluster = cluster
-        self._blobs = blobs
+        self._manifests = manifests
         self._clock = clock
         self._told: frozenset[Omission] = frozenset()
         self._log = structlog.get_logger().bind(target=target.key)
 
     async def take(self, workload: Workload) -> str:
         """The name of a new snapshot; see `taken`. Raises the `ClusterError` and `JournalUnavailable` it met."""
-        snapshot = await taken(self._target, workload, self._cluster, self._clock.now())
+        snapshot = await taken(self._target, workload, self._cluster, self._manifests, self._clock.now())
         self._tell(snapshot.unread)
-        return await saved_snapshots.save(self._blobs, snapshot)
+        return await saved_snapshots.save(self._manifests.blobs, snapshot)
 
     def _tell(self, unread: Iterable[Omission]) -> None:
         for omission in sorted(set(unread) - self._told, key=str):
@@ -48,10 +50,13 @@ class Snapshotter:
         self._told = frozenset(unread)
 
 
-async def taken(target: Target, workload: Workload, cluster: Reads, now: datetime) -> Snapshot:
-    """A snapshot: workload, other environments, Service, autoscalers, disruption budgets, and their ConfigMaps.
+async def taken(
+    target: Target, workload: Workload, cluster: Reads, kept: KeptManifests, now: datetime
+) -> Snapshot:  # fmt: skip
+    """A snapshot: workload, other environments, Service, autoscalers, disruption budgets, ConfigMaps and Secrets.
 
-    What may not be read is left out, and named in it. Raises the `ClusterError` it met.
+    What a Secret holds is kept at once, in its own store. What may not be read is left out, and named in it. Raises the
+    `ClusterError` it met.
     """
     reading = _Reading(cluster, target.namespace, [{**workload.raw, "kind": workload.kind}])
     for name in sorted(set(target.environments.values()) - {workload.name}):
@@ -60,9 +65,16 @@ async def taken(target: Target, workload: Workload, cluster: Reads, now: datetim
         await reading.get(Kind.SERVICE, target.service)
     for kind in (Kind.AUTOSCALER, Kind.DISRUPTION_BUDGET):
         await reading.list(kind)
-    config_maps, left_out = await configuration(cluster, referred(reading.manifests))
-    manifests = (*map(lasting, reading.manifests), *config_maps)
-    return Snapshot(now, target.key, manifests, (*reading.omissions, *left_out))
+    found = await asyncio.gather(*(_kept(cluster, kept, o) for o in sorted(referred(reading.manifests))))
+    config_maps = [f for f in found if isinstance(f, dict)]
+    left_out = [f for f in found if isinstance(f, Omission)]
+    return Snapshot(
+        now,
+        target.key,
+        (*map(lasting, reading.manifests), *config_maps),
+        (*reading.omissions, *left_out),
+        tuple(f for f in found if isinstance(f, SavedSecret)),
+    )
 
 
 @dataclass(slots=True)
@@ -111,28 +123,33 @@ def referred(manifests: Iterable[Json]) -> frozenset[ConfigObject]:
     )  # fmt: skip
 
 
-async def configuration(
-    cluster: Reads, objects: Iterable[ConfigObject]
-) -> tuple[Sequence[Json], Sequence[Omission]]:  # fmt: skip
-    """The ConfigMaps among these objects as they are now, and what of them is left out.
-
-    No failure of the API server ends it: what could not be read is left out.
-    """
-    found = await asyncio.gather(*(_read(cluster, o) for o in sorted(objects)))
-    return [f for f in found if not isinstance(f, Omission)], [f for f in found if isinstance(f, Omission)]
-
-
-async def _read(cluster: Reads, found: ConfigObject) -> Json | Omission:
-    place = (str(found.kind), found.namespace, found.name)
-    if found.kind is ConfigKind.SECRET:
-        return Omission(*place, NoContent.UNREADABLE, NEVER_READ)
+async def read_now(cluster: Reads, one: ConfigObject) -> Json | Omission:
+    """A ConfigMap or Secret as it is now. No failure of the API server ends it: what could not be read is left out."""
+    place = (str(one.kind), one.namespace, one.name)
     try:
-        manifest = await cluster.get(Kind.CONFIG_MAP, found.namespace, found.name)
+        manifest = await cluster.get(Kind(one.kind), one.namespace, one.name)
     except NotFound:
         return Omission(*place, NoContent.ABSENT)
     except ClusterError as error:
         if error.status == FORBIDDEN:
-            right = rights.to_read_configuration(found)
+            right = rights.to_read_configuration(one)
             return Omission(*place, NoContent.UNREADABLE, english().text(right.missing("no snapshot holds it")))
         return Omission(*place, NoContent.UNREADABLE, str(error))
-    return {**manifest, "kind": str(found.kind)}
+    return {**manifest, "kind": str(one.kind)}
+
+
+async def _kept(cluster: Reads, kept: KeptManifests, one: ConfigObject) -> Json | SavedSecret | Omission:
+    """A ConfigMap, or where what a Secret holds is kept from now on."""
+    place = (str(one.kind), one.namespace, one.name)
+    if not kept.keeps(one.kind):
+        return Omission(*place, NoContent.UNREADABLE, NEVER_READ)
+    found = await read_now(cluster, one)
+    if isinstance(found, Omission) or one.kind is not ConfigKind.SECRET:
+        return found
+    never = never_followed(one.kind, found)
+    if never is not None:
+        return Omission(*place, NoContent.UNREADABLE, english().text(never))
+    try:
+        return SavedSecret(one.namespace, one.name, await kept.put(one, manifest_of(one.kind, found)))
+    except (ClusterError, JournalUnavailable) as error:
+        return Omission(*place, NoContent.UNREADABLE, english().text(error.reason))

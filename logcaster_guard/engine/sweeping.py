@@ -27,7 +27,7 @@ _LATEST = timedelta(days=1)
 
 
 class Sweeper:
-    """Deletes what closed runs have created too late: helpers, environments, copies of ConfigMaps.
+    """Deletes what closed runs have created too late: helpers, environments, copies of ConfigMaps and Secrets.
 
     What they are called and which token they carry is the journal's word alone; the marks on an object are no reason
     to delete it. `unproven` are, by target, the objects whose marks the journal does not bear out.

@@ -64,7 +64,7 @@ class WatchFactory:
         triggers = Triggers(context, services, self.rules)
         watched = WatchedWorkload(target, self.view)
         reader = Reader(context, services, triggers=triggers, health=self.health, watched=watched)
-        snapshots = Snapshotter(target, services.cluster, services.blobs, services.clock)
+        snapshots = Snapshotter(target, services.cluster, services.manifests, services.clock)
         revisions = RevisionWatch(context, services, triggers, watched, snapshots)
         services.inbox.follow(target.key, revisions)
         attributor = self._attributors[target.key] = Attributor(

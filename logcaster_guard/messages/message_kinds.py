@@ -16,11 +16,15 @@ from logcaster_guard.domain import step_observations as seen
 from logcaster_guard.domain import step_reasons as steps
 from logcaster_guard.domain import value_observations as values
 from logcaster_guard.domain.configuration import followed
+from logcaster_guard.domain.database import migration_faults as migrations
+from logcaster_guard.domain.database import server_reasons as servers
+from logcaster_guard.domain.database import statement_findings as statements
 from logcaster_guard.domain.guardrails import refusal_messages as refusals
 from logcaster_guard.domain.inbox import denials
 from logcaster_guard.domain.message import Message
 from logcaster_guard.messages import channel_faults as channels
 from logcaster_guard.messages import cluster_faults as cluster
+from logcaster_guard.messages import database_faults as databases
 from logcaster_guard.messages import exchange_faults as exchanges
 from logcaster_guard.messages import guard_headlines as guard
 from logcaster_guard.messages import journal_faults as journals
@@ -56,6 +60,10 @@ MODULES: tuple[ModuleType, ...] = (
     promql,
     records,
     trees,
+    migrations,
+    statements,
+    servers,
+    databases,
 )
 """Where they stand, by subject; a module that is missing here is found by a test."""
 

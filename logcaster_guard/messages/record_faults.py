@@ -23,6 +23,7 @@ class Remedy(StrEnum):
     UNUSED = "unused"
     LOOK_FIRST = "look_first"
     RESTORE_PART = "restore_part"
+    NO_COPY = "no_copy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +221,15 @@ class BlobLacking(Message):
     at: datetime
     part: str
     kind: Literal["blob.lacking"] = "blob.lacking"
+
+
+@dataclass(frozen=True, slots=True)
+class SavedSecretLost(Message):
+    """What was kept of a Secret is not there any more, or is not what it was."""
+
+    secret: str
+    error: Reason
+    kind: Literal["secret.lost"] = "secret.lost"
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,10 @@ class LeftInPlace(Message):
 
 @dataclass(frozen=True, slots=True)
 class RollbackEnded(Headline):
-    """A run is closed. `vetoed_until`: for how long a veto holds; `resume_command` and `resume` lift a freeze."""
+    """A run is closed. `vetoed_until`: for how long a veto holds; `resume_command` and `resume` lift a freeze.
+
+    `unrestored` is what of the configuration stays as it is, and why.
+    """
 
     target: str
     outcome: str
@@ -101,6 +104,7 @@ class RollbackEnded(Headline):
     resume_command: str
     resume: str
     leftover: LeftInPlace | None
+    unrestored: tuple[Reason, ...] = field(default=(), metadata=LEFT_OUT)
     kind: Literal["run.closed"] = "run.closed"
 
 

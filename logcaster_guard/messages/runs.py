@@ -182,6 +182,7 @@ def ended(run: Run, event: RunClosed) -> Notice:
             resume,
             lift,
             None if leftover is None else left_in_place(leftover),
+            plan.unrestored if in_place else (),
         ),
         id=f"{run.id}/closed",
         at=event.at,

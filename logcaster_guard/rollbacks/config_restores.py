@@ -43,6 +43,9 @@ from logcaster_guard.domain.workload import HASH_LABEL, Workload, annotations_of
 from logcaster_guard.ports import Kind
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 from logcaster_guard.rollbacks.way_back import PlanningPorts, Request
+from logcaster_guard.steps.copy_config_map import CopyConfigMap
+from logcaster_guard.steps.copy_object import CopyObject
+from logcaster_guard.steps.copy_secret import CopySecret
 from logcaster_guard.steps.restore_config_map import RestoreConfigMap
 from logcaster_guard.steps.restore_object import RestoreObject
 from logcaster_guard.steps.restore_secret import RestoreSecret
@@ -53,6 +56,10 @@ _FORBIDDEN = 403
 _STEPS: Mapping[ConfigKind, type[RestoreConfigMap | RestoreSecret]] = {
     ConfigKind.CONFIG_MAP: RestoreConfigMap,
     ConfigKind.SECRET: RestoreSecret,
+}
+_COPIES: Mapping[ConfigKind, type[CopyConfigMap | CopySecret]] = {
+    ConfigKind.CONFIG_MAP: CopyConfigMap,
+    ConfigKind.SECRET: CopySecret,
 }
 _SHOWN = 5
 """Others that a refusal names."""
@@ -111,11 +118,6 @@ class Restores:
     unrestored: tuple[Message, ...] = ()
     complete: bool = True
 
-    @property
-    def of_config_maps(self) -> Sequence[RestoreConfigMap]:
-        """The steps that put a ConfigMap back."""
-        return [step for step in self.steps if isinstance(step, RestoreConfigMap)]
-
 
 async def gather(request: Request, record: Record, template: Json, ports: PlanningPorts) -> ConfigFacts:
     """Look at what `record` was kept with, for pods of this template. Raises `ClusterError`.
@@ -150,6 +152,8 @@ async def _look(
         if live is not None and never_followed(one.kind, live) is not None:
             return None
         saved, key = await _saved(one, record, ports), await ports.manifests.key(one)
+        if saved is not None and saved[1] is not None and never_followed(one.kind, saved[1]) is not None:
+            return None
     except Rejected as error:
         # A Secret that cannot be kept is as one that may not be read.
         if error.status != _FORBIDDEN and one.kind is not ConfigKind.SECRET:
@@ -264,14 +268,14 @@ def beside(request: Request, destination: Record, facts: ConfigFacts) -> Restore
     return restored
 
 
-def read_by_name(request: Request, facts: ConfigFacts) -> NotApplicable | None:
+def copying(restore: RestoreObject) -> CopyObject:
+    """The step that copies what this one puts back, for pods that start before."""
+    return _COPIES[restore.object_kind](restore.name, restore.manifest)
+
+
+def read_by_name(facts: ConfigFacts) -> NotApplicable | None:
     """Why copies are no help: pods read some of what differs by themselves, under its own name. None if they are."""
-    named = set(request.policy.config.objects.get(request.target.name, ()))
-    found = [
-        f
-        for f in facts.differing
-        if f.object.kind is ConfigKind.SECRET or f.object.name in named or all(r.container == POD for r in f.references)
-    ]
+    found = [f for f in facts.differing if any(r.container == POD for r in f.references)]
     return NotApplicable((reasons.ConfigDiffers(tuple(str(f.object) for f in found)),)) if found else None
 
 

@@ -31,12 +31,11 @@ from logcaster_guard.rollbacks.way_back import PlanningPorts, Request, WayBack
 from logcaster_guard.steps.await_helper import AwaitHelper
 from logcaster_guard.steps.await_rollout import AwaitRollout
 from logcaster_guard.steps.await_stopped import AwaitStopped
-from logcaster_guard.steps.copy_config_map import CopyConfigMap
 from logcaster_guard.steps.create_helper import CreateHelper
 from logcaster_guard.steps.judge_helper import JudgeHelper
 from logcaster_guard.steps.pin_autoscaler import PinAutoscaler
 from logcaster_guard.steps.remove_helper import RemoveHelper
-from logcaster_guard.steps.restore_config_map import RestoreConfigMap
+from logcaster_guard.steps.restore_object import RestoreObject
 from logcaster_guard.steps.restore_template import RestoreTemplate
 from logcaster_guard.steps.scale_helper import ScaleHelper
 from logcaster_guard.steps.scale_production import ScaleProduction
@@ -148,7 +147,7 @@ def plan(facts: Facts) -> Plan | NotApplicable:
         autoscaled=bool(mine),
         service=str(facts.service["metadata"]["name"]),
         selector=selector,
-        steps=tuple(_steps(request, selector, autoscalers=mine, restored=restored.of_config_maps)),
+        steps=tuple(_steps(request, selector, autoscalers=mine, restored=restored.steps)),
         size=workload.replicas,
         floor=min(workload.replicas, serving),
         to_configuration=destination.configuration if restored.complete else "",
@@ -163,7 +162,7 @@ def _restored(request: Request, configuration: ConfigFacts) -> Restores | NotApp
     if isinstance(restored, NotApplicable):
         return restored
     if restored.steps:
-        return config_restores.read_by_name(request, configuration) or restored
+        return config_restores.read_by_name(configuration) or restored
     if request.destination.template == request.workload.hash:
         return NotApplicable((ConfigNothingDiffers(request.workload.full_name, request.destination.name),))
     return restored
@@ -191,7 +190,7 @@ def take_over(old: Run, request: Request) -> Plan:
     read has not been looked at. Pods that may have read the other configuration are replaced.
     """
     before, workload, destination = old.opened.plan, request.workload, request.destination
-    restores = [step for step in before.steps if isinstance(step, RestoreConfigMap)]
+    restores = [step for step in before.steps if isinstance(step, RestoreObject)]
     if restores:
         onto, blob = before, next(step.release for step in before.steps if isinstance(step, RestoreTemplate))
     else:
@@ -220,7 +219,7 @@ def take_over(old: Run, request: Request) -> Plan:
 
 
 def _steps(
-    request: Request, selector: Mapping[str, str], *, autoscalers: Sequence[Json], restored: Sequence[RestoreConfigMap]
+    request: Request, selector: Mapping[str, str], *, autoscalers: Sequence[Json], restored: Sequence[RestoreObject]
 ) -> list[Step]:
     """Pods of the good release that start beside the bad ones read copies of what is put back once those are gone."""
     policy, destination, size = request.policy, request.destination, request.workload.replicas
@@ -231,7 +230,7 @@ def _steps(
         names = [a["metadata"] for a in autoscalers]
         return [PinAutoscaler(autoscaler=m["name"], uid=m["uid"], size=to) for m in names]
 
-    steps: list[Step] = [*pinned(size), *(CopyConfigMap(step.name, step.manifest) for step in restored)]
+    steps: list[Step] = [*pinned(size), *map(config_restores.copying, restored)]
     before = Stage(0, size)
     for stage in all_stages:
         if before.helper == 0:

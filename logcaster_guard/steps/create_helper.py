@@ -26,7 +26,7 @@ from logcaster_guard.domain.steps import Compensation, ObjectReference, Plan, Pu
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.messages.texts import failure
 from logcaster_guard.ports import Blobs, Cluster, Json, Kind
-from logcaster_guard.steps.copy_config_map import copies_of
+from logcaster_guard.steps.copy_object import copies_of
 from logcaster_guard.steps.helper_deployment import (
     HELPER,
     HelperHandler,
@@ -89,9 +89,11 @@ class CreateHelperHandler(HelperHandler):
             return seen
         workload, helper = seen
         if helper is None:
-            known = run.taken.get(helper_compensation(step.helper))
+            id_ = helper_compensation(step.helper)
+            owed = run.taken.get(id_)
+            if owed is None or not owed.token:
+                owed = provenance.owed(id_, HELPER, step.helper, run, self._cluster.ahead())
             # A request that was sent before may still take effect: it carries the same token.
-            owed = known if known is not None and known.token else _compensation(self._cluster, run, step.helper)
             return Before(NoHelper(), borrows=owed)
         if helper.deleting:
             return Pending(EarlierOneLeaves(step.helper))
@@ -140,20 +142,6 @@ def manifest(step: CreateHelper, owed: Compensation, workload: Workload, templat
             **{field: spec[field] for field in FIELDS_KEPT if field in spec},
         },
     }
-
-
-def _compensation(cluster: Cluster, run: Run, helper: str) -> Compensation:
-    return Compensation(
-        id=helper_compensation(helper),
-        kind=HELPER,
-        object=helper,
-        uid="",
-        original=None,
-        written=0,
-        run=run.id,
-        token=provenance.new_token(),
-        since=provenance.opened(run.opened.at, cluster.ahead()),
-    )
 
 
 KIND = StepKind(CreateHelper, lambda c: CreateHelperHandler(c.cluster, c.blobs), compensates=None)

@@ -22,7 +22,7 @@ from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.theirs import AnotherInItsPlace, HelperDeleted, HelperScaled, WorkloadGone
 from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Cluster, Json, Kind
-from logcaster_guard.steps.copy_config_map import missing_copy
+from logcaster_guard.steps.copy_object import missing_copy
 from logcaster_guard.steps.observe import (
     belonging,
     both,

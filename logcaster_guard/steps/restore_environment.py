@@ -88,11 +88,11 @@ class RestoreEnvironmentHandler:
         if theirs is not None:
             return ExternalChange(theirs)
         if workload is None:
-            known = run.taken.get(MADE)
+            owed = run.taken.get(MADE)
+            if owed is None or not owed.token:
+                owed = provenance.owed(MADE, MADE, name, run, self._cluster.ahead())
             # A request that was sent before may still take effect: it carries the same token.
-            return Before(
-                IsNotThere(name), borrows=known if known and known.token else _compensation(self._cluster, run)
-            )
+            return Before(IsNotThere(name), borrows=owed)
         owed = run.taken.get(MADE)
         if owed is None or provenance.disowned(workload.raw, owed) is not None:
             return ExternalChange(MadeAnewByOthers(name))
@@ -140,20 +140,6 @@ class RestoreEnvironmentHandler:
             return False
         await delete(self._cluster, workload)
         return True
-
-
-def _compensation(cluster: Cluster, run: Run) -> Compensation:
-    return Compensation(
-        id=MADE,
-        kind=MADE,
-        object=run.opened.plan.deployment,
-        uid="",
-        original=None,
-        written=0,
-        run=run.id,
-        token=provenance.new_token(),
-        since=provenance.opened(run.opened.at, cluster.ahead()),
-    )
 
 
 def manifest(shown: Json, owed: Compensation, replicas: int) -> Json:

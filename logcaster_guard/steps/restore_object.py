@@ -90,7 +90,7 @@ class RestoreHandler:
             return Unclear(error.reason, error.retry_after)
 
     async def apply(self, step: RestoreObject, run: Run) -> None:
-        """One write for each manager that had a part of it, and one for what no manager applied."""
+        """One write for each manager that had a part of it."""
         theirs, _, _ = await undisturbed(self._cluster, run)
         if theirs is not None:
             return
@@ -138,7 +138,9 @@ class RestoreHandler:
             return await self._cluster.apply(
                 Kind(step.object_kind), namespace, step.name, write.body, manager=write.manager, force=True
             )
-        return await self._cluster.json_patch(Kind(step.object_kind), namespace, step.name, write.operations)
+        return await self._cluster.json_patch(
+            Kind(step.object_kind), namespace, step.name, write.operations, manager=write.manager
+        )
 
     async def _creation(self, saved: Json) -> Apply:
         return restoring.creation(saved, await self._living_owners(saved))

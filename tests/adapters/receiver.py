@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from logcaster_guard.domain.notices import Notice, Severity
+from tests import canary
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SECRET = "s3cr3t-path"  # noqa: S105 # made up
@@ -54,6 +55,7 @@ class Receiver:
                     head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
                     headers = {k.lower(): v for k, v in (line.split(": ", 1) for line in head[1:] if line)}
                     body = await reader.readexactly(int(headers["content-length"]))
+                    canary.note("what a receiver was sent", body)
                     self.requests.append((head[0], headers, body))
                     await self.reply(writer)
                     await writer.drain()

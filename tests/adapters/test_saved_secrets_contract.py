@@ -19,12 +19,13 @@ from logcaster_guard.domain.configuration.kept import kept_secret
 from logcaster_guard.domain.configuration.references import ConfigKind
 from logcaster_guard.domain.errors import BlobMissing, Rejected, Unavailable
 from logcaster_guard.ports import SavedSecrets
+from tests.canary import ONE, encoded
 from tests.fakes.saved_secrets import MemorySavedSecrets
 from tests.fakes.secrets import Fate, Secrets
 
 SHOP = "shop"
 WHERE = Where("logcaster-guard", [SHOP])
-PASSWORD = b'{"data":{"password":"aHVudGVyMg=="}}'
+PASSWORD = json.dumps({"data": {"password": encoded(ONE)}}).encode()
 
 
 @pytest.fixture

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from logcaster_guard import saved_snapshots
+from logcaster_guard import saved_snapshots, stores
 from logcaster_guard.adapters.blobs import FolderBlobs
 from logcaster_guard.adapters.journal import SqliteJournal
+from logcaster_guard.adapters.kubernetes.saved_secrets import KubernetesSavedSecrets, Where
 from logcaster_guard.cli.main import app
 from logcaster_guard.domain.configuration.content import NoContent
+from logcaster_guard.domain.configuration.manifests import manifest_of
+from logcaster_guard.domain.configuration.references import ConfigKind
 from logcaster_guard.domain.events import RevisionGood, RevisionLive
 from logcaster_guard.domain.releases import Release
-from logcaster_guard.domain.snapshots import Omission, Snapshot
+from logcaster_guard.domain.snapshots import Omission, SavedSecret, Snapshot
 from logcaster_guard.ports import Json
 from logcaster_guard.stores import CODEC
+from tests import canary
+from tests.canary import ONE, TWO, encoded
+from tests.fakes.secrets import Fate, Secrets
 
 WIDE = {"COLUMNS": "200"}
 
@@ -173,6 +180,91 @@ async def test_what_is_kept_is_looked_through(tmp_path: Path, with_secrets: list
     assert (shown.exit_code, len(faults)) == (1, 2)
     assert all(f.startswith("stream target/shop/web, seq ") and "restore it from a backup" in f for f in faults)
     assert "2 faults" in shown.stderr
+
+
+@pytest.fixture
+async def keeping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str]) -> KubernetesSavedSecrets:
+    """A cluster that keeps what Secrets held, and settings that let it be read."""
+    del names
+    cluster = Secrets()
+
+    async def connected(_: object) -> Secrets:
+        return cluster
+
+    monkeypatch.setattr(stores, "connected", connected)
+    settings = tmp_path / "guard.yaml"
+    target = "targets: [{name: web, namespace: shop, deployment: web}]"
+    settings.write_text(f"{settings.read_text()}{target}\nconfig: {{secrets: restore}}\n")
+    return KubernetesSavedSecrets(cluster, Where("logcaster-guard", ["shop"]))
+
+
+async def holding(folder: Path, kept: KubernetesSavedSecrets, day: int, **values: str) -> tuple[str, str]:
+    """A snapshot of a workload whose Secret held this: its name, and the place."""
+    data = {key: encoded(value) for key, value in values.items()}
+    raw = {"metadata": {"name": "db", "namespace": "shop"}, "type": "Opaque", "data": data}
+    place = await kept.put("shop", manifest_of(ConfigKind.SECRET, raw))
+    taken = Snapshot(datetime(2026, 1, day, tzinfo=UTC), "shop/web", (manifest("web:3", "1"),))
+    taken = replace(taken, secrets=(SavedSecret("shop", "db", place),))
+    return await saved_snapshots.save(FolderBlobs(folder / "blobs"), taken), place
+
+
+async def test_of_a_secret_the_keys_that_differ_are_told_and_never_a_value(
+    tmp_path: Path, keeping: KubernetesSavedSecrets
+) -> None:
+    before, place = await holding(tmp_path, keeping, 6, word=ONE, user="guard")
+    after, _ = await holding(tmp_path, keeping, 7, word=TWO, user="guard", port="1")
+    shown = await asyncio.to_thread(call, tmp_path, "show", before)
+    assert f"# Secret shop/db is kept: {place}" in shown.stdout.splitlines()
+    differs = await asyncio.to_thread(call, tmp_path, "diff", before, after, "--reveal")
+    changed = [line for line in differs.stdout.splitlines() if line[:2] in {"- ", "+ "}]
+    assert (differs.exit_code, changed) == (
+        1, ["+  port: (hidden 3)", "-  word: (hidden 2)", "+  word: (hidden 4)"],
+    )  # fmt: skip
+    assert not canary.is_in(differs.output)
+
+
+async def test_without_the_right_or_the_setting_a_secret_is_named_alone(
+    tmp_path: Path, keeping: KubernetesSavedSecrets
+) -> None:
+    before, _ = await holding(tmp_path, keeping, 6, word=ONE)
+    after, _ = await holding(tmp_path, keeping, 7, word=TWO)
+    await journal(tmp_path, before, Release({"spec": {}}))
+    assert isinstance(keeping.cluster, Secrets)
+    keeping.cluster.fate = lambda _: Fate.FORBIDDEN
+    for why in ("403", "set config.secrets: restore"):
+        differs = await asyncio.to_thread(call, tmp_path, "diff", before, after)
+        assert (differs.exit_code, differs.stdout) == (0, "Nothing differs.\n")
+        assert "Secret/db is not compared: " in differs.stderr
+        verified = await asyncio.to_thread(call, tmp_path, "verify")
+        assert (verified.exit_code, verified.stdout.startswith("OK: 5 snapshots")) == (0, True)
+        assert "Secret shop/db (shop/" in verified.stderr
+        assert all(why in shown.stderr for shown in (differs, verified))
+        settings = tmp_path / "guard.yaml"
+        settings.write_text(settings.read_text().replace("secrets: restore", "secrets: names"))
+
+
+@pytest.mark.parametrize("needed", [True, False])
+async def test_what_was_kept_of_a_secret_is_there_and_whole(
+    tmp_path: Path, keeping: KubernetesSavedSecrets, needed: bool
+) -> None:
+    name, place = await holding(tmp_path, keeping, 6, word=ONE)
+    _, other = await holding(tmp_path, keeping, 7, word=TWO)
+    await journal(tmp_path, name if needed else "", Release({"spec": {}}))
+    shown = await asyncio.to_thread(call, tmp_path, "verify")
+    assert (shown.exit_code, shown.stderr) == (0, "")
+    assert isinstance(keeping.cluster, Secrets)
+    # One is gone; in the place of the other stands something else.
+    lost, damaged = (f"logcaster-guard-secret-{kept.rpartition('/')[2]}" for kept in (place, other))
+    del keeping.cluster.objects[lost]
+    keeping.cluster.edit(damaged, lambda item: item["data"].update(content=item["data"]["header"]))
+    shown = await asyncio.to_thread(call, tmp_path, "verify")
+    faults = sorted(shown.stdout.splitlines())
+    assert (shown.exit_code, len(faults)) == (1, 2)
+    assert all(kept in " ".join(faults) for kept in (place, other))
+    assert all("a rollback leaves that Secret as it is" in fault for fault in faults)
+    assert faults[0].startswith("stream target/shop/web, seq 2: ") is needed
+    # It looked, and made nothing.
+    assert keeping.cluster.calls["create"] == 3
 
 
 @pytest.mark.usefixtures("names")

@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 from structlog.contextvars import get_contextvars
 
 from logcaster_guard.domain.errors import ClusterError, Conflict, Rejected, Unavailable
+from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.ports import Cluster, Json, Kind
 from tests.cluster.crashes import BEGIN, Effect, Point, Tape
 
@@ -185,11 +186,13 @@ class FaultyCluster:
     async def list(self, kind: Kind, namespace: str, selector: str = "") -> Sequence[Json]:
         return await self._failures.asked("list", kind, lambda: self._cluster.list(kind, namespace, selector))
 
-    async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
+    async def json_patch(
+        self, kind: Kind, namespace: str, name: str, operations: Sequence[Json], *, manager: str = MANAGER
+    ) -> Json:
         return await self._failures.asked(
             "patch",
             kind,
-            lambda: self._cluster.json_patch(kind, namespace, name, operations),
+            lambda: self._cluster.json_patch(kind, namespace, name, operations, manager=manager),
             (name, [o for o in operations if o["path"] != "/metadata/resourceVersion"]),
         )
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from logcaster_guard.domain.errors import ClusterError
 from logcaster_guard.domain.events import Event, NoticeQueued, NoticeSettled, StepDone, StepIntended, StepStarted
+from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.ports import Blobs, Cluster, Entry, Journal, JournalSize, Json, Kind
 
 T = TypeVar("T")
@@ -211,9 +212,11 @@ class MortalCluster:
         self._tape.check()
         return await self._cluster.list(kind, namespace, selector)
 
-    async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
+    async def json_patch(
+        self, kind: Kind, namespace: str, name: str, operations: Sequence[Json], *, manager: str = MANAGER
+    ) -> Json:
         return await self._tape.through(
-            f"patch {kind}", lambda: self._cluster.json_patch(kind, namespace, name, operations)
+            f"patch {kind}", lambda: self._cluster.json_patch(kind, namespace, name, operations, manager=manager)
         )
 
     async def apply(self, kind: Kind, namespace: str, name: str, body: Json, *, manager: str, force: bool) -> Json:

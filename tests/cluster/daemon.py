@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests import canary
 from tests.cluster.harness import Cluster
 from tests.real.waiting import until
 
@@ -145,6 +146,7 @@ class GuardProcess:
         assert self._process is not None
         assert self._process.stderr is not None
         async for raw in self._process.stderr:
+            canary.note("the log of a guard", raw)
             text = raw.decode()
             self.lines.append(json.loads(text) if text.startswith("{") else {"event": "", "text": text})
 

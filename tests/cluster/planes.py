@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +15,14 @@ import pytest
 from logcaster_guard.sandbox.apiserver import ApiServer
 from logcaster_guard.sandbox.apiserver.server import AuditEntry
 from logcaster_guard.sandbox.client import Client
+from tests import canary
 from tests.cluster.harness import AuditRecord, Cluster, drop_namespace, make_namespace, read_marked
 from tests.cluster.in_process import InProcessClient, InProcessCluster
 from tests.real.attached import Attached
 from tests.real.control_plane import ControlPlane
 
 Json = dict[str, Any]
+SECRETS = "secrets"
 PEOPLE = ("alice", "bob")
 
 
@@ -43,6 +46,7 @@ async def sandbox(folder: Path) -> AsyncIterator[Cluster]:
 
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(server.stop)
+        stack.callback(_search, server)
         admin = Client(server.url, tokens["admin"])
         stack.push_async_callback(admin.aclose)
         namespace = f"test-{secrets.token_hex(4)}"
@@ -67,6 +71,15 @@ async def sandbox(folder: Path) -> AsyncIterator[Cluster]:
             on_grant=server.readers.discard,
             in_process=lambda: InProcessCluster(server, "guard"),
         )
+
+
+def _search(server: ApiServer) -> None:
+    """Nothing that was ever written to an object other than a Secret holds anything of one."""
+    written = [e for e in server.audit if e.body is not None]
+    if any(e.resource == SECRETS for e in written):
+        for entry in written:
+            if entry.resource != SECRETS:
+                canary.note(f"{entry.resource} {entry.namespace}/{entry.name}", json.dumps(entry.body))
 
 
 def _record(entry: AuditEntry) -> AuditRecord:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from logcaster_guard import saved_snapshots
 from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.kubernetes.event_channel import COMPONENT, EventChannel
+from logcaster_guard.adapters.kubernetes.saved_secrets import KubernetesSavedSecrets, Where
 from logcaster_guard.domain import capacity, releases
 from logcaster_guard.domain.configuration.copies import COPY_LABEL
+from logcaster_guard.domain.configuration.manifests import manifest_of
+from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject
 from logcaster_guard.domain.events import OwnerResumed, OwnerSuspended, RevisionGood, RevisionLive, SignalSeen
 from logcaster_guard.domain.gitops import is_suspended, mark_of
 from logcaster_guard.domain.rules import Policy
@@ -28,7 +30,8 @@ from logcaster_guard.domain.workload import Workload
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.engine.leader_elector import LeaderElector
 from logcaster_guard.engine.services import Configuration, GuardPorts
-from logcaster_guard.ports import Channel, Clock, Entry, Journal, Json, Rights, Source
+from logcaster_guard.kept_manifests import KeptManifests
+from logcaster_guard.ports import Channel, Clock, Entry, Journal, Json, Rights, SavedSecrets, Source
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import MERGE_PATCH, STRATEGIC_PATCH
@@ -86,6 +89,7 @@ class Scene:
     account: Rights | None = None
     policy: Policy = POLICY
     health: Source | None = None
+    restores_secrets: ClassVar[bool] = False
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -144,7 +148,8 @@ class Scene:
         bad = await self.world.rolled_out(WITHIN)
         if self.case.owner is not None:
             self.owned = await owners.Owned.make(self.cluster, self.case.owner, revision=BAD)
-        await seed(self.stores, self.target.key, good, bad, then, config_map=saved)
+        contents = {} if saved is None else await self.keep(saved)
+        await seed(self.stores, self.target.key, good, bad, then, contents=contents)
 
     async def _read_config(self) -> Json:
         """Somebody applies a ConfigMap and lets the pods read it; as it is then."""
@@ -161,6 +166,20 @@ class Scene:
         path = f"{config_maps(self.cluster.namespace)}/{CONFIG}"
         gone = dict.fromkeys({*HELD[GOOD], *HELD[BAD]})
         await self.cluster.admin.patch(path, {"data": {**gone, **data}}, MERGE_PATCH)
+
+    async def keep(self, *objects: Json) -> Mapping[str, str]:
+        """Keep ConfigMaps and Secrets as they are, as a guard does that sees them; where each of them is then."""
+        manifests = KeptManifests(self.stores.blobs, self.secrets(self.api))
+        contents = {}
+        for raw in objects:
+            one = ConfigObject(ConfigKind(raw["kind"]), raw["metadata"]["namespace"], raw["metadata"]["name"])
+            contents[str(one)] = await manifests.put(one, manifest_of(one.kind, raw))
+        return contents
+
+    def secrets(self, api: ClusterPort) -> SavedSecrets | None:
+        """Where a guard keeps what Secrets held; None where it reads none."""
+        where = Where("logcaster-guard", [self.cluster.namespace])
+        return KubernetesSavedSecrets(api, where) if self.restores_secrets else None
 
     async def add_guard(self, version: str) -> None:
         """Somebody puts this version of the guard into the pods, or in the place of the one that is there."""
@@ -250,6 +269,7 @@ class Scene:
                 channels=[EventChannel(cluster), *self.channels],
                 clock=clock or self.clock,
                 rights=self.account,
+                saved_secrets=self.secrets(cluster),
             ),
             authority=authority,
         )
@@ -359,20 +379,26 @@ class Scene:
         )
 
     async def _copies(self) -> Sequence[str]:
-        """The copies of ConfigMaps that are there."""
-        found = await self.cluster.admin.list(config_maps(self.cluster.namespace))
-        return [str(c["metadata"]["name"]) for c in found if COPY_LABEL in (c["metadata"].get("labels") or {})]
+        """The copies of ConfigMaps and Secrets that are there."""
+        plurals = ("configmaps", *(["secrets"] if self.restores_secrets else []))
+        paths = [f"/api/v1/namespaces/{self.cluster.namespace}/{plural}" for plural in plurals]
+        found = [item["metadata"] for path in paths for item in await self.cluster.admin.list(path)]
+        return [str(metadata["name"]) for metadata in found if COPY_LABEL in (metadata.get("labels") or {})]
 
     async def _mixed(self) -> Sequence[str]:
         """The pods of the good release that have ever started on what another one's were to read."""
         if not self.case.config:
             return []
+        digests = self.good_digests()
         sets = await self.cluster.admin.list(f"/apis/apps/v1/namespaces/{self.cluster.namespace}/replicasets")
         good = [s["metadata"]["name"] for s in sets if Workload(s).images[0] == objects.image(GOOD)]
         names = (*good, capacity.helper_name(objects.DEPLOYMENT))
-        digest = data_digest({"data": HELD[GOOD]})
         reads = [r for r in self.world.node.configuration.reads if r.pod.startswith(tuple(f"{n}-" for n in names))]
-        return [r.pod for r in reads if any(seen.digest != digest for seen in r.seen)]
+        return [r.pod for r in reads if any(seen.digest not in digests for seen in r.seen)]
+
+    def good_digests(self) -> frozenset[str]:
+        """Of all that the pods of the good release are to read."""
+        return frozenset({data_digest({"data": HELD[GOOD]})})
 
     async def _owner(self, entries: Sequence[Entry]) -> tuple[bool, bool, bool] | None:
         if self.owned is None:
@@ -397,18 +423,14 @@ async def seed(
     changed: datetime,
     *,
     snapshot: Snapshot | None = None,
-    config_map: Json | None = None,
+    contents: Mapping[str, str] | None = None,
 ) -> None:
     """A journal: the target was good for a day, and at `changed` the bad release came.
 
-    `snapshot` and `config_map` are what was saved with the good one.
+    `snapshot` and `contents` are what was saved with the good one.
     """
     blobs = stores.blobs
     live = []
-    contents = {}
-    if config_map is not None:
-        name = f"ConfigMap {config_map['metadata']['namespace']}/{CONFIG}"
-        contents[name] = await blobs.put(json.dumps(config_map, sort_keys=True).encode())
     for deployment, since in ((good, changed - timedelta(days=1)), (bad, changed)):
         workload = Workload(deployment)
         live.append(
@@ -424,7 +446,7 @@ async def seed(
         )
     saved = "" if snapshot is None else await saved_snapshots.save(blobs, snapshot)
     known = "configuration-of-the-good-one" if contents else ""
-    live[0] = replace(live[0], configuration=known, contents=contents)
+    live[0] = replace(live[0], configuration=known, contents=dict(contents or {}))
     after = POLICY.ledger.good_after
     earned = RevisionGood(changed, live[0].template, 1.0, after, saved, configuration=known)
     seen = SignalSeen(changed, SIGNAL.name)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from tests.canary import encoded
 from tests.cluster.conversation import JSON_PATCH, Conversation, answered, refused
 from tests.cluster.harness import Cluster
 
@@ -30,10 +30,6 @@ def config_map(data: Json | None, name: str = "a", **metadata: Any) -> Json:
 
 def secret(name: str = "s", **fields: Any) -> Json:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, **fields}
-
-
-def encoded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
 
 
 def owned(item: Json) -> dict[tuple[str, str], Json]:

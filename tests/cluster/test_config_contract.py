@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from tests.canary import ONE, encoded
 from tests.cluster.conversation import JSON_PATCH, MERGE_PATCH, Conversation, answered, refused
 from tests.cluster.harness import Cluster
-from tests.cluster.test_apply_contract import MAPS, NOBODY, SECRETS, config_map, encoded, secret
+from tests.cluster.test_apply_contract import MAPS, NOBODY, SECRETS, config_map, secret
 from tests.real.waiting import until
 
 Json = dict[str, Any]
@@ -88,15 +89,15 @@ async def test_the_type_of_a_secret_stays(api: Conversation) -> None:
 @pytest.mark.parametrize("kind", [MERGE_PATCH, JSON_PATCH])
 async def test_a_patch_that_is_no_base64_is_refused_with_the_whole_secret(api: Conversation, kind: str) -> None:
     """Why nothing of such an answer may be kept."""
-    await api.create(SECRETS, secret(data={"p": encoded("v"), "password": encoded("hunter2")}))
+    await api.create(SECRETS, secret(data={"p": encoded("v"), "password": encoded(ONE)}))
     patch: object = {"data": {"p": "%%%"}}
     if kind == JSON_PATCH:
         patch = [{"op": "replace", "path": "/data/p", "value": "%%%"}]
     status = refused(await api.patch(SECRETS, "s", patch, kind), 422, "Invalid")
     assert status["message"].startswith(' "" is invalid: patch: Invalid value: ')
     assert status["message"].endswith("illegal base64 data at input byte 0")
-    assert encoded("hunter2") in status["message"]
-    assert encoded("hunter2") in status["details"]["causes"][0]["message"]
+    assert encoded(ONE) in status["message"]
+    assert encoded(ONE) in status["details"]["causes"][0]["message"]
 
 
 async def test_what_is_no_base64_is_refused_otherwise_without_it(api: Conversation) -> None:

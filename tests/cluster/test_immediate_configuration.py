@@ -1,11 +1,11 @@
-"""A rollback that brings image and ConfigMap back together: what every pod has read, and what the next apply makes."""
+"""A rollback brings image, ConfigMap and Secret back: what every pod has read, and what the next apply makes."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +16,7 @@ from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.watches import KubernetesWatches
 from logcaster_guard.domain import runs
+from logcaster_guard.domain.events import NoticeQueued
 from logcaster_guard.domain.field_owners import MANAGER, entries_of
 from logcaster_guard.domain.ledger import ReleaseStatus
 from logcaster_guard.domain.releases import RESTARTED_AT
@@ -28,20 +29,30 @@ from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.ports import Json as RawObject
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import MERGE_PATCH
-from logcaster_guard.sandbox.configuration import data_digest
 from logcaster_guard.sandbox.release import Behaviour
-from tests.cluster.case import BAD, CONFIG, GOOD, HELD, POLICY, RULE, SIGNALS, WITHIN, Case, ImageSource, config_maps
+from tests.canary import ONE, THREE, encoded
+from tests.cluster.applied import (
+    NEXT,
+    READ,
+    ROLE,
+    SECRET,
+    Applied,
+    AppliedAsText,
+    AppliedOnTheServer,
+    ByHelm,
+    Content,
+    Kustomized,
+    content_of,
+)
+from tests.cluster.case import BAD, CONFIG, GOOD, HELD, POLICY, RULE, SIGNALS, WITHIN, Case, ImageSource
 from tests.cluster.harness import Cluster
-from tests.cluster.scene import Scene, seed
-from tests.cluster.test_apply_contract import config_map
-from tests.cluster.test_guard import apply_flags, environment, kubectl, manifest
+from tests.cluster.scene import seed
+from tests.cluster.test_guard import environment
 from tests.fakes.services import view_of
 from tests.real.waiting import until
 
 Json = dict[str, Any]
 CASE = Case(Action.IMMEDIATE, config=True)
-READ = {version: data_digest({"data": data}) for version, data in HELD.items()}
-V3 = {"LEVEL": "warning"}
 pytestmark = [
     pytest.mark.timeout(240),
     pytest.mark.usefixtures("brief"),
@@ -49,63 +60,64 @@ pytestmark = [
 ]
 
 
-class Applied(Scene):
-    """A scene whose operators apply Deployment and ConfigMap together, on the client's or the server's side."""
-
-    way = "client-side"
-
-    async def _install(self, replicas: int) -> None:  # noqa: ARG002 - as many as the manifest says
-        await self.cluster.admin.create(f"/api/v1/namespaces/{self.cluster.namespace}/services", objects.service())
-        await self.apply(GOOD, HELD[GOOD])
-        good, then = await self.world.rolled_out(WITHIN), datetime.now(UTC)
-        saved = await self.config()
-        await self.apply(BAD, HELD[BAD])
-        bad = await self.world.rolled_out(WITHIN)
-        await seed(self.stores, self.target.key, good, bad, then, config_map=saved)
-
-    async def apply(self, version: str, data: Mapping[str, str]) -> None:
-        deployment = manifest(self.cluster, version)
-        deployment["spec"]["template"]["spec"]["containers"][0]["envFrom"] = [{"configMapRef": {"name": CONFIG}}]
-        both = {"apiVersion": "v1", "kind": "List", "items": [config_map(dict(data), CONFIG), deployment]}
-        await kubectl(self.cluster, "apply", *apply_flags(self.way), "-f", "-", stdin=both)
-
-    async def config(self) -> Json:
-        return await self.cluster.admin.get(f"{config_maps(self.cluster.namespace)}/{CONFIG}")
-
-    def read(self, version: str, sets: Sequence[Json]) -> set[str]:
-        """What the pods of a version have read at any of their starts."""
-        image = objects.image(version)
-        names = [
-            s["metadata"]["name"] for s in sets if s["spec"]["template"]["spec"]["containers"][0]["image"] == image
-        ]
-        reads = self.world.node.configuration.reads
-        return {s.digest for r in reads for s in r.seen if any(r.pod.startswith(f"{name}-") for name in names)}
-
-
-class AppliedOnTheServer(Applied):
-    way = "server-side"
+def scene_of(
+    kind: type[Applied], cluster: Cluster, api: ClusterPort, rights: Sequence[RawObject], case: Case = CASE
+) -> AbstractAsyncContextManager[Applied]:
+    return kind.set_up(cluster, api, [*rights, *kind.role], None, case=case)
 
 
 @pytest.mark.parametrize("action", [Action.IMMEDIATE, Action.GRADUAL])
-@pytest.mark.parametrize("kind", [Applied, AppliedOnTheServer], ids=lambda kind: kind.way)
-async def test_image_and_configmap_come_back_together_and_the_next_apply_carries_nothing_over(
+@pytest.mark.parametrize("kind", [Applied, AppliedOnTheServer, Kustomized], ids=lambda kind: kind.way)
+async def test_a_release_comes_back_whole_and_the_next_apply_carries_nothing_over(
     cluster: Cluster, api: ClusterPort, rights: Sequence[RawObject], kind: type[Applied], action: Action
 ) -> None:
-    async with kind.set_up(cluster, api, rights, None, case=replace(CASE, action=action)) as scene:
+    async with scene_of(kind, cluster, api, rights, replace(CASE, action=action)) as scene:
         await scene.life(None)
         facts = await scene.facts()
         assert [(r.closed and r.closed.outcome, r.opened.plan.strategy) for r in facts.runs] == [
             (runs.RECOVERED, action.removesuffix("_rollback"))
         ]
-        assert (facts.image, facts.held) == (objects.image(GOOD), HELD[GOOD])
+        assert (facts.image, await scene.holds(GOOD)) == (objects.image(GOOD), READ[GOOD])
         assert (facts.copies, facts.mixed) == ([], [])
-        sets = await scene.cluster.admin.list(f"/apis/apps/v1/namespaces/{scene.cluster.namespace}/replicasets")
-        assert [scene.read(version, sets) for version in (GOOD, BAD)] == [{READ[GOOD]}, {READ[BAD]}]
+        assert [await scene.read_by(version) for version in (GOOD, BAD)] == [{READ[GOOD]}, {READ[BAD]}]
         if kind.way == "server-side":
-            assert MANAGER not in {entry["manager"] for entry in entries_of(await scene.config())}
-        await scene.apply("3.0", V3)
-        assert (await scene.config())["data"] == V3
+            raws = [await scene.live(*name) for name in scene.names(GOOD)]
+            assert MANAGER not in {entry["manager"] for raw in raws for entry in entries_of(raw)}
+        await scene.apply(NEXT)
+        assert await scene.holds(NEXT) == READ[NEXT]
         assert environment(await scene.world.deployment()) == {"ONLY_3_0"}
+        assert await scene.applied() == [*scene.names(NEXT)]
+
+
+async def test_of_a_secret_that_is_applied_as_text_people_are_told_which_keys_stay(
+    cluster: Cluster, api: ClusterPort, rights: Sequence[RawObject]
+) -> None:
+    async with scene_of(AppliedAsText, cluster, api, rights) as scene:
+        await scene.life(None)
+        async with scene.stores.journal() as journal:
+            notices = [e.event.notice for e in await journal.read_all() if isinstance(e.event, NoticeQueued)]
+        (closed,) = [notice.text for notice in notices if notice.event == "run.closed"]
+        assert f"Secret {scene.cluster.namespace}/{SECRET} was applied with stringData" in closed
+        await scene.apply(NEXT)
+        held = (await scene.live("secrets", SECRET))["data"]
+        assert held == {"password": encoded(THREE), "only-old": encoded(ONE)}
+
+
+async def test_what_helm_keeps_is_refused_by_name_and_nothing_is_written(
+    cluster: Cluster, api: ClusterPort, rights: Sequence[RawObject]
+) -> None:
+    async with scene_of(ByHelm, cluster, api, rights, replace(CASE, refused=True)) as scene:
+        before, known = [await scene.live(*name) for name in scene.names(BAD)], await scene.cluster.audit()
+        await scene.life(None)
+        assert [await scene.live(*name) for name in scene.names(BAD)] == before
+        async with scene.stores.journal() as journal:
+            notices = [e.event.notice for e in await journal.read_all() if isinstance(e.event, NoticeQueued)]
+        (refused,) = [notice.text for notice in notices if notice.event == "trigger.refused"]
+        namespace = scene.cluster.namespace
+        for name in (f"ConfigMap {namespace}/{CONFIG}", f"Secret {namespace}/{SECRET}"):
+            assert f"{name} does not hold what the good release read, and is kept by Helm" in refused
+        asked = (await scene.cluster.audit())[len(known) :]
+        assert {r.resource for r in asked if r.user.endswith("guard")} == {"events"}
 
 
 class HalfWay(Applied):
@@ -114,19 +126,19 @@ class HalfWay(Applied):
     before: frozenset[str] = frozenset()
 
     async def _install(self, replicas: int) -> None:
-        await self.cluster.admin.create(f"/api/v1/namespaces/{self.cluster.namespace}/services", objects.service())
+        await self.serve()
         self.world.releases.register(objects.image(BAD), Behaviour(ready=False))
-        await self.apply(GOOD, HELD[GOOD])
+        await self.apply(GOOD)
         good, then = await self.world.rolled_out(WITHIN), datetime.now(UTC)
-        saved, self.before = await self.config(), await self.pods()
-        await self.apply(BAD, HELD[BAD])
+        contents, self.before = await self.kept(GOOD), await self.pods()
+        await self.apply(BAD)
 
         async def read() -> bool:
-            return any(seen.digest == READ[BAD] for r in self.world.node.configuration.reads for seen in r.seen)
+            return READ[BAD] in await self.read_by(BAD)
 
         await until(read, WITHIN)
         assert len(self.before) == replicas
-        await seed(self.stores, self.target.key, good, await self.world.deployment(), then, config_map=saved)
+        await seed(self.stores, self.target.key, good, await self.world.deployment(), then, contents=contents)
 
     async def pods(self) -> frozenset[str]:
         found = await self.cluster.admin.list(f"/api/v1/namespaces/{self.cluster.namespace}/pods")
@@ -136,7 +148,7 @@ class HalfWay(Applied):
 async def test_pods_of_the_good_release_that_may_have_read_the_bad_content_are_replaced_as_well(
     cluster: Cluster, api: ClusterPort, rights: Sequence[RawObject]
 ) -> None:
-    async with HalfWay.set_up(cluster, api, rights, None, case=CASE) as scene:
+    async with HalfWay.set_up(cluster, api, [*rights, *ROLE], None, case=CASE) as scene:
         await scene.life(None)
         facts = await scene.facts()
         (run,) = facts.runs
@@ -146,7 +158,7 @@ async def test_pods_of_the_good_release_that_may_have_read_the_bad_content_are_r
         assert not scene.before & await scene.pods()
         assert annotations_of((await scene.world.deployment())["spec"]["template"]).keys() == {RESTARTED_AT}
         # What replaced them is gone with the next apply.
-        await scene.apply("3.0", V3)
+        await scene.apply(NEXT)
         assert annotations_of((await scene.world.deployment())["spec"]["template"]) == {}
 
 
@@ -154,8 +166,8 @@ class Following(Applied):
     """A scene with a guard that follows the ConfigMap and finds out by itself what is good."""
 
     async def _install(self, replicas: int) -> None:  # noqa: ARG002 - as many as the manifest says
-        await self.cluster.admin.create(f"/api/v1/namespaces/{self.cluster.namespace}/services", objects.service())
-        await self.apply(GOOD, HELD[GOOD])
+        await self.serve()
+        await self.apply(GOOD)
         await self.world.rolled_out(WITHIN)
 
     async def restart(self) -> None:
@@ -164,12 +176,12 @@ class Following(Applied):
         path = f"{self.deployments}/{objects.DEPLOYMENT}"
         await self.cluster.admin.patch(path, {"spec": {"template": note}}, MERGE_PATCH)
 
-    async def read_now(self) -> set[str]:
-        """What the pods that run have read at their last start."""
+    async def read_now(self) -> set[Content]:
+        """What the pods that run have read at their last start, each by itself."""
         pods = await self.cluster.admin.list(f"/api/v1/namespaces/{self.cluster.namespace}/pods")
         alive = {p["metadata"]["name"] for p in pods if "deletionTimestamp" not in p["metadata"]}
-        last = {r.pod: {seen.digest for seen in r.seen} for r in self.world.node.configuration.reads}
-        return set().union(*(last[name] for name in alive & last.keys()))
+        reads = {read.pod: content_of(read) for read in self.world.node.configuration.reads}
+        return {reads[name] for name in alive & reads.keys()}
 
     @asynccontextmanager
     async def guarded(self, action: Action) -> AsyncIterator[Guard]:
@@ -193,6 +205,7 @@ class Following(Applied):
                     clock=clock,
                     watches=KubernetesWatches(self.api, clock),
                     listings=self.api,
+                    saved_secrets=self.secrets(self.api),
                 ),
             )
             task = asyncio.create_task(guard.run())
@@ -219,9 +232,9 @@ class ReadSource(ImageSource):
 
 
 FIRST = {
-    Action.IMMEDIATE: ["restore_config_map", "restore_template"],
-    Action.CONFIG: ["restore_config_map", "restore_template"],
-    Action.GRADUAL: ["copy_config_map", "create_helper"],
+    Action.IMMEDIATE: ["restore_config_map", "restore_secret", "restore_template"],
+    Action.CONFIG: ["restore_config_map", "restore_secret", "restore_template"],
+    Action.GRADUAL: ["copy_config_map", "copy_secret", "create_helper"],
 }
 """The first steps of each way."""
 
@@ -230,7 +243,10 @@ FIRST = {
 async def test_an_edit_in_place_that_fails_is_put_back_and_the_pods_are_replaced_once(
     cluster: Cluster, api: ClusterPort, rights: Sequence[RawObject], action: Action
 ) -> None:
-    async with Following.set_up(cluster, api, rights, None, case=CASE) as scene, scene.guarded(action) as guard:
+    async with (
+        Following.set_up(cluster, api, [*rights, *ROLE], None, case=CASE) as scene,
+        scene.guarded(action) as guard,
+    ):
         key = scene.target.key
 
         async def earned() -> bool:
@@ -247,7 +263,7 @@ async def test_an_edit_in_place_that_fails_is_put_back_and_the_pods_are_replaced
         await scene.restart()
         await until(earned, WITHIN)
         before = Workload(await scene.world.deployment())
-        await scene.apply(GOOD, HELD[BAD])
+        await scene.apply(GOOD, BAD)
         # An edit that no pod has read is blamed for nothing. A tool like Reloader has them read it.
         await scene.restart()
 
@@ -258,10 +274,10 @@ async def test_an_edit_in_place_that_fails_is_put_back_and_the_pods_are_replaced
         assert run.closed is not None
         assert run.closed.outcome == runs.RECOVERED, run.closed.reason
         after = Workload(await scene.world.deployment())
-        assert (await scene.config())["data"] == HELD[GOOD]
+        assert await scene.holds(GOOD) == READ[GOOD]
         assert await scene.read_now() == {READ[GOOD]}
         # Their restart and the guard's: nothing else has replaced a pod, and nothing else of the template has changed.
         assert after.generation - before.generation == 2 or action is Action.GRADUAL
         assert after.hash == before.hash
         assert annotations_of(after.template).keys() == {RESTARTED_AT}
-        assert [step.kind for step in run.opened.plan.steps][:2] == FIRST[action]
+        assert [step.kind for step in run.opened.plan.steps][:3] == FIRST[action]

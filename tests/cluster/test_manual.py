@@ -18,6 +18,7 @@ from logcaster_guard.sandbox.client import MERGE_PATCH, STRATEGIC_PATCH
 from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.release import Behaviour
 from logcaster_guard.sandbox.world import World
+from tests import canary
 from tests.cluster.case import image_of
 from tests.cluster.daemon import Daemon
 from tests.cluster.harness import Cluster
@@ -79,6 +80,7 @@ async def command(*arguments: str) -> tuple[int, str]:
     )
     async with asyncio.timeout(90):
         told, _ = await process.communicate()
+    canary.note("what a command printed", told)
     assert process.returncode is not None
     return process.returncode, told.decode()
 

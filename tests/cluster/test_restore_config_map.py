@@ -108,6 +108,11 @@ def managers(raw: Json) -> set[tuple[str, str]]:
     return {(str(e["manager"]), str(e["operation"])) for e in entries_of(raw)}
 
 
+def owned(raw: Json) -> list[tuple[str, str, str]]:
+    """Who owns what, whenever they wrote it."""
+    return sorted((e["manager"], e["operation"], json.dumps(e["fieldsV1"], sort_keys=True)) for e in entries_of(raw))
+
+
 async def applied(bench: Bench, data: Json, manager: str = "ci", **metadata: Any) -> Json:
     return answered(await bench.api.apply(MAPS, config_map(data, NAME, **metadata), manager, force="true"))
 
@@ -122,12 +127,38 @@ async def test_the_next_apply_needs_no_force_and_carries_nothing_over(cluster: C
     await bench.save()
     await apply(TWO)
     restored = await bench.restore()
-    if way == "server-side":
-        assert MANAGER not in {manager for manager, _ in managers(restored)}
-    else:
+    assert owned(restored) == owned(bench.saved)
+    if way == "client-side":
         assert json.loads(restored["metadata"]["annotations"][LAST_APPLIED])["data"] == ONE
     await apply({"x": "3"})
     assert (await bench.live())["data"] == {"x": "3"}
+
+
+def only_where_kubectl_may_change_sides(cluster: Cluster) -> None:
+    if cluster.kind == "sandbox":
+        pytest.skip("the embedded API server takes nothing over from a client-side apply")
+
+
+@by_kubectl
+@pytest.mark.parametrize("edited", [False, True])
+async def test_after_a_client_side_apply_the_first_on_the_servers_side_takes_over_what_kubectl_had_and_no_more(
+    cluster: Cluster, bench: Bench, edited: bool
+) -> None:
+    async def apply(data: Json, way: str) -> None:
+        await kubectl(cluster, "apply", *apply_flags(way), "-f", "-", stdin=config_map(data, NAME))
+
+    only_where_kubectl_may_change_sides(cluster)
+    await apply(ONE, "client-side")
+    if edited:
+        await bench.api.merge(MAPS, NAME, {"data": {"hand": "1"}})
+    await bench.save()
+    await apply(TWO, "client-side")
+    if edited:
+        await bench.api.merge(MAPS, NAME, {"data": {"hand": "2"}})
+    restored = await bench.restore()
+    assert owned(restored) == owned(bench.saved)
+    await apply({"x": "3"}, "server-side")
+    assert (await bench.live())["data"] == {"x": "3", **({"hand": "1"} if edited else {})}
 
 
 async def test_what_was_edited_in_place_goes_back_to_whoever_applied_it(bench: Bench) -> None:

@@ -81,7 +81,7 @@ class Watched:
             services,
             OneQuietRule(),
             WatchedWorkload(self.target, view_of(api, clock)),
-            Snapshotter(self.target, api, services.blobs, clock),
+            Snapshotter(self.target, api, services.manifests, clock),
         )
 
     async def patch(self, body: Json) -> datetime:

@@ -268,6 +268,41 @@ def limited(verb: str, resource: str, name: str) -> list[Json]:
     return [*without(group, resource, verb), one]
 
 
+COPIED = {"config-copies": (Kind.CONFIG_MAP, "configmaps"), "secret-copies": (Kind.SECRET, "secrets")}
+
+
+@pytest.mark.parametrize("component", COPIED)
+@pytest.mark.parametrize("verb", ["create", "get", "delete"])
+async def test_a_copy_needs_each_verb_of_its_component(cluster: Cluster, component: str, verb: str) -> None:
+    if cluster.kind == "sandbox":
+        pytest.skip("the embedded API server asks for no rights")
+    kind, resource = COPIED[component]
+    await cluster.grant("guard", without("", resource, verb, rules_in(f"components/{component}/rbac.yaml")))
+    guard, namespace = (
+        await connect(kubeconfig=cluster.kubeconfig("guard"), context=None, timeout=10.0),
+        cluster.namespace,
+    )
+    made = {"apiVersion": "v1", "kind": str(kind), "metadata": {"name": "web"}, "immutable": True}
+    uses: Mapping[str, Use] = {
+        "create": lambda guard, ns: guard.create(kind, ns, made),
+        "get": lambda guard, ns: guard.get(kind, ns, "web"),
+        "delete": lambda guard, ns: gone(guard, kind, ns),
+        "list": lambda guard, ns: guard.list(kind, ns),
+        "patch": lambda guard, ns: guard.json_patch(kind, ns, "web", PAUSE),
+    }
+
+    async def granted() -> bool:
+        others = [await guard.may(v, "", resource, namespace) for v in ("create", "get", "delete") if v != verb]
+        return all(others)
+
+    try:
+        await until(granted)
+        found = {name for name, use in uses.items() if await refused(use, guard, namespace)}
+    finally:
+        await guard.aclose()
+    assert found == {verb, "list", "patch"}
+
+
 @pytest.mark.parametrize(
     ("there", "told"),
     [({}, []), ({"mine": "web"}, []), ({"theirs": "worker"}, []), ({"mine": "web", "other": "web-green"}, ["other"])],

@@ -17,11 +17,11 @@ from logcaster_guard.domain.configuration.content import Concealed
 from logcaster_guard.domain.errors import Rejected
 from logcaster_guard.ports import Kind
 from tests.adapters.test_saved_secrets_contract import PASSWORD
+from tests.canary import ONE, encoded
 from tests.cluster.harness import Cluster
 
 NAME = "logcaster-guard"
 BOUND = 1_048_576
-VALUE = "correct-horse-battery-staple"
 
 
 @pytest.fixture
@@ -59,19 +59,15 @@ async def test_a_refused_patch_of_a_secret_tells_nothing_of_what_it_holds(
     cluster: Cluster, api: KubernetesCluster
 ) -> None:
     """The server quotes the whole object, with everything that it holds."""
-    body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db"}, "data": {"password": _encoded(VALUE)}}
+    body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db"}, "data": {"password": encoded(ONE)}}
     await api.create(Kind.SECRET, cluster.namespace, body)
     for operations in (
         [{"op": "add", "path": "/data/other", "value": "no base64 %%"}],
-        [{"op": "add", "path": "/type", "value": VALUE}],
+        [{"op": "add", "path": "/type", "value": ONE}],
     ):
         with pytest.raises(Rejected) as caught:
             await api.json_patch(Kind.SECRET, cluster.namespace, "db", operations)
         shown = str(caught.value) + json.dumps(traceback.format_exception(caught.value))
         assert caught.value.status in {400, 422}
-        assert VALUE not in shown.replace(repr(VALUE), "")
-        assert _encoded(VALUE) not in shown
-
-
-def _encoded(value: str) -> str:
-    return base64.b64encode(value.encode()).decode()
+        assert ONE not in shown.replace(repr(ONE), "")
+        assert encoded(ONE) not in shown

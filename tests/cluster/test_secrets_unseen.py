@@ -1,11 +1,9 @@
-"""A release of image and Secret comes back whole, and what the Secret held is found nowhere but in Secrets."""
+"""A release of image and Secret comes back whole, as operators and people at the command line see it."""
 
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import STRATEGIC_PATCH
 from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.world import World
+from tests.canary import ONE, TWO, encoded
 from tests.cluster.case import image_of
 from tests.cluster.daemon import Daemon
 from tests.cluster.harness import Cluster
@@ -24,23 +23,7 @@ from tests.cluster.test_manual import command, free_address, rollback
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 Json = dict[str, Any]
 SECRET = "logcaster-credentials"  # noqa: S105 - a name
-ONE, TWO = "sentinel-one-4711", "sentinel-two-4712"
 FROM = [{"secretRef": {"name": SECRET}}]
-OUTSIDE = {
-    "api/v1": ("configmaps", "events", "pods", "services"),
-    "apis/apps/v1": ("deployments", "replicasets"),
-    "apis/coordination.k8s.io/v1": ("leases",),
-}
-
-
-def encoded(value: str) -> str:
-    return base64.b64encode(value.encode()).decode()
-
-
-def forms() -> Iterator[bytes]:
-    """What a value may look like where it is not meant to be, its plain digest included."""
-    for value in (ONE, TWO):
-        yield from (value.encode(), encoded(value).encode(), hashlib.sha256(value.encode()).hexdigest().encode())
 
 
 @pytest.fixture
@@ -75,15 +58,6 @@ async def hold(cluster: Cluster, value: str, **metadata: Any) -> None:
 async def held(cluster: Cluster) -> str:
     found = await cluster.admin.get(f"/api/v1/namespaces/{cluster.namespace}/secrets/{SECRET}")
     return base64.b64decode(found["data"]["password"]).decode()
-
-
-async def objects_outside_secrets(cluster: Cluster) -> bytes:
-    paths = [f"/{root}/namespaces/{cluster.namespace}/{plural}" for root, row in OUTSIDE.items() for plural in row]
-    return json.dumps([await cluster.admin.get(path) for path in paths]).encode()
-
-
-def files_in(folder: Path) -> dict[str, bytes]:
-    return {str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 async def test_a_release_comes_back_with_its_secret_and_no_value_is_seen(
@@ -123,10 +97,5 @@ async def test_a_release_comes_back_with_its_secret_and_no_value_is_seen(
     told.append(await command("status", "--address", listen))
     assert await daemon.stop() == 0
 
-    places = files_in(tmp_path) | {
-        "the log": json.dumps(daemon.lines).encode(),
-        "what commands printed": repr(told).encode(),
-        "objects outside Secrets": await objects_outside_secrets(cluster),
-    }
-    assert [name for name, content in places.items() if any(form in content for form in forms())] == []
-    assert any(name.endswith("journal.db") for name in places)
+    # What was logged, printed and sent to the API server is searched with every test, files when the session ends.
+    assert (tmp_path / "journal.db").stat().st_size

@@ -15,11 +15,12 @@ from logcaster_guard.cli.main import app
 from logcaster_guard.config.loading import Loaded, load
 from logcaster_guard.config.settings import Settings
 from logcaster_guard.domain.configuration.content import NoContent
-from logcaster_guard.domain.snapshots import Snapshot
-from logcaster_guard.engine.snapshotting import NEVER_READ
+from logcaster_guard.domain.snapshots import NEVER_READ, Snapshot
 from logcaster_guard.ports import Cluster as ClusterPort
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import MERGE_PATCH
+from tests import canary
+from tests.canary import ONE, TWO
 from tests.cluster.harness import Cluster
 from tests.cluster.roles import OF_TARGETS, rules_in
 from tests.real.waiting import until
@@ -76,7 +77,7 @@ class Saved:
         for name in (*READ, REFUSED):
             body = {"metadata": {"name": name}, "data": {"level": name}, "binaryData": {"key": "AAEC"}}
             await self.cluster.admin.create(f"{self.base}/configmaps", body)
-        secret = {"metadata": {"name": PASSWORD}, "stringData": {"word": "hunter33"}}
+        secret = {"metadata": {"name": PASSWORD}, "stringData": {"word": ONE}}
         await self.cluster.admin.create(f"{self.base}/secrets", secret)
         path = f"/apis/apps/v1/namespaces/{self.cluster.namespace}/deployments"
         await self.cluster.admin.create(path, reading())
@@ -123,7 +124,6 @@ async def test_it_holds_what_the_pods_read_as_the_api_server_gives_it(cluster: C
     # The real control plane writes no reads down, and lets the guard read no Secret.
     assert real or {r.verb for r in asked if r.resource == "configmaps"} == {"get"}
     assert not [r for r in asked if r.resource == "secrets"]
-    assert not [f for f in (cluster.folder / "blobs").rglob("*") if f.is_file() and b"aHVudGVyMzM" in f.read_bytes()]
 
 
 async def test_of_a_second_one_the_index_alone_is_new_until_something_is_edited(cluster: Cluster, saved: Saved) -> None:
@@ -164,6 +164,31 @@ async def test_people_take_one_and_see_what_has_changed_since(cluster: Cluster, 
     assert {"-  level: by-volume", "+  level: debug", "+  new: one"} <= set(lines)
     assert "hunter" not in differs.output + (await saved.call("show", name)).output
     assert "hunter22" in (await saved.call("show", name, "--reveal")).stdout
+
+
+async def test_of_a_secret_people_see_that_it_is_kept_and_which_keys_differ_now(cluster: Cluster, saved: Saved) -> None:
+    saved.file.write_text(saved.file.read_text() + "config: {secrets: restore}\n")
+    rule = {**CONFIG_RULE, "resourceNames": [*READ, ABSENT]}
+    secrets = rules_in("components/secrets/rbac.yaml", names={"logcaster-credentials": PASSWORD})
+    await cluster.regrant("guard", [*OF_TARGETS, rule, *secrets])
+
+    async def kept() -> bool:
+        return bool((await saved.take())[1].secrets)
+
+    await until(kept)
+    name, snapshot = await saved.take()
+    [secret] = snapshot.secrets
+    shown = await saved.call("show", name)
+    assert f"# Secret {cluster.namespace}/{PASSWORD} is kept: {secret.place}" in shown.stdout
+    same = await saved.call("diff", name)
+    assert (same.exit_code, same.stdout) == (0, "Nothing differs.\n")
+    # As a plain edit does; the other key stays.
+    edit = {"stringData": {"word": TWO, "user": "guard"}}
+    await cluster.admin.patch(f"{saved.base}/secrets/{PASSWORD}", edit, MERGE_PATCH)
+    differs = await saved.call("diff", name, "--reveal")
+    lines = [line for line in differs.stdout.splitlines() if line[:2] in {"- ", "+ "}]
+    assert (differs.exit_code, lines) == (1, ["-  word: (hidden 1)", "+  user: (hidden 2)", "+  word: (hidden 3)"])
+    assert not canary.is_in(differs.output)
 
 
 async def test_the_component_grants_no_more_than_to_read_what_it_names(

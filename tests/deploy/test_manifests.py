@@ -184,7 +184,8 @@ def build(folder: Path) -> list[Json]:
 
 
 @pytest.mark.parametrize(
-    "component", ["config", "config-copies", "secrets", "gradual", "blue-green", "statefulset", "daemonset"]
+    "component",
+    ["config", "config-copies", "secrets", "secret-copies", "gradual", "blue-green", "statefulset", "daemonset"],
 )
 def test_further_rights_build_beside_the_base_in_its_namespace_and_for_its_account(
     component: str, tmp_path: Path

@@ -9,6 +9,7 @@ from logcaster_guard.domain.rights import Right
 from logcaster_guard.domain.steps import Plan, Step, Write
 from logcaster_guard.steps.await_rollout import AwaitRollout
 from logcaster_guard.steps.copy_config_map import CopyConfigMap
+from logcaster_guard.steps.copy_secret import CopySecret
 from logcaster_guard.steps.create_helper import CreateHelper
 from logcaster_guard.steps.delete_stuck_pods import DeleteStuckPods
 from logcaster_guard.steps.pin_autoscaler import PinAutoscaler
@@ -45,7 +46,7 @@ PLAN = Plan(
 WEB, HELPER = ("apps", "deployments", "shop", "web"), ("apps", "deployments", "shop", "web-rollback")
 AUTOSCALER = ("autoscaling", "horizontalpodautoscalers", "shop", "hpa")
 CONFIG_MAP, COPIED = ("", "configmaps", "shop", "c"), ("", "configmaps", "shop", "")
-SECRET = ("", "secrets", *CONFIG_MAP[2:])
+SECRET, COPIES = ("", "secrets", *CONFIG_MAP[2:]), ("", "secrets", *COPIED[2:])
 MADE = ("create", "apps", "deployments", "shop", "")
 GRADUAL, SWITCHING = rights.GRADUAL_ROLE, rights.SWITCHING_ROLE
 FLUX = ("kustomize.toolkit.fluxcd.io", "kustomizations", "flux-system", "web")
@@ -56,6 +57,7 @@ ROWS: list[tuple[Write, list[Right]]] = [
     (RestoreConfigMap("c", "u", "blob", ()), [Right(v, *CONFIG_MAP, rights.CONFIG_ROLE) for v in ("get", "patch")]),
     (RestoreSecret("c", "u", "p", ()), [Right(v, *SECRET, rights.SECRETS_ROLE) for v in ("get", "patch")]),
     (CopyConfigMap("c", "blob"), [Right(v, *COPIED, rights.COPIES_ROLE) for v in ("create", "get", "delete")]),
+    (CopySecret("c", "p"), [Right(v, *COPIES, rights.COPIED_SECRETS_ROLE) for v in ("create", "get", "delete")]),
     (RestoreTemplate("blob"), [Right("patch", *WEB)]),
     (RestoreVariables("blob", "1", ("web:1",)), [Right("patch", *WEB)]),
     (RestartPods("blob"), [Right("patch", *WEB)]),

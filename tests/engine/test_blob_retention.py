@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 
@@ -12,9 +13,10 @@ from hypothesis import strategies as st
 from logcaster_guard import saved_snapshots
 from logcaster_guard.adapters.kubernetes.blobs import KubernetesBlobs
 from logcaster_guard.adapters.kubernetes.stored import Place
+from logcaster_guard.domain.configuration.kept import secrets_among
 from logcaster_guard.domain.errors import BlobMissing, JournalUnavailable
 from logcaster_guard.domain.rules import SnapshotPolicy
-from logcaster_guard.domain.snapshots import Snapshot
+from logcaster_guard.domain.snapshots import SavedSecret, Snapshot
 from logcaster_guard.engine.blob_retention import blobs_to_keep
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.secrets import Secrets
@@ -72,6 +74,21 @@ async def test_no_part_of_what_is_needed_ever_goes(taken_at: list[tuple[int, int
 
 async def _parts(blobs: MemoryBlobs, name: str) -> list[str]:
     return [await blobs.put(part) for part in (await saved_snapshots.load(blobs, name)).parts()]
+
+
+async def test_what_the_secrets_of_a_snapshot_held_stays_as_long_as_the_snapshot() -> None:
+    blobs = MemoryBlobs()
+    places = {age: f"shop/{'0' * 16}/{age:064x}" for age in (1, 2, 3)}
+    names = {
+        age: await saved_snapshots.save(
+            blobs, replace(taken(age, 0), secrets=(SavedSecret("shop", "db", place),))
+        )
+        for age, place in places.items()
+    }  # fmt: skip
+    policy = SnapshotPolicy(1, 24 * 3_600.0)
+    kept = await blobs_to_keep(blobs, {names[3]}, policy, NOW)
+    # The newest one, and what a good release or an open run needs.
+    assert secrets_among(kept) == {places[1], places[3]}
 
 
 async def test_each_target_has_its_own_bounds() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -10,25 +9,25 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from logcaster_guard import saved_snapshots
 from logcaster_guard.domain.configuration.content import Concealed
 from logcaster_guard.domain.configuration.kept import kept_secret
 from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject
 from logcaster_guard.domain.configuration.release_configuration import InTransition, Known
 from logcaster_guard.domain.errors import Rejected, Unavailable
-from logcaster_guard.domain.events import RevisionConfigured, RevisionLive
+from logcaster_guard.domain.events import RevisionConfigured, RevisionLive, RunOpened
 from logcaster_guard.domain.rules import Policy
+from logcaster_guard.domain.snapshots import SavedSecret, Snapshot
 from logcaster_guard.ports import Json, Kind
-from tests.engine.bench import PROVEN
+from logcaster_guard.steps.restore_secret import RestoreSecret
+from tests import canary
+from tests.canary import ONE, TWO, encoded
+from tests.engine.bench import FIRES, KEY, PROD, PROVEN
 from tests.engine.configured import POLL, Configured
 from tests.fakes.saved_secrets import MemorySavedSecrets
 
 DB = ConfigObject(ConfigKind.SECRET, "default", "db")
-ONE, TWO = "sentinel-one-4711", "sentinel-two-4712"
 BOTH = {"envFrom": [{"configMapRef": {"name": "app"}}, {"secretRef": {"name": "db"}}]}
-
-
-def encoded(value: str) -> str:
-    return base64.b64encode(value.encode()).decode()
 
 
 class WithSecrets(Configured):
@@ -115,7 +114,7 @@ async def test_no_value_and_no_plain_digest_stands_anywhere_but_in_the_store() -
             shown = [repr(lines), repr(made.journal.entries), repr(made.blobs.contents), repr(made.inbox.notices)]
             shown += [repr(vars(made.known)), repr(made.guard.read_model.targets), repr(vars(made.secrets))]
     for text in shown:
-        assert not any(form in text for value in (ONE, TWO) for form in (value, encoded(value)))
+        assert not canary.is_in(text)
 
 
 async def test_a_restart_knows_what_the_pods_have_read() -> None:
@@ -216,6 +215,35 @@ async def test_what_a_release_needs_is_what_stays() -> None:
         await made.secrets.put("default", Concealed(b"stray"))
         await made.guard.forget_old_releases()
         assert made.secrets.wanted == {made.place()}
+        # Nothing but the snapshot names it, and that is within its bounds.
+        named = await made.secrets.put("default", Concealed(b"named"))
+        workload = {"kind": "Deployment", "metadata": {"name": PROD}}
+        taken = Snapshot(made.clock.now(), KEY, (workload,), secrets=(SavedSecret("default", "gone", named),))
+        await saved_snapshots.save(made.blobs, taken)
+        await made.guard.forget_old_releases()
+        assert made.secrets.wanted == {made.place(), named}
+        # Nobody removes what is younger than a day; later it goes.
+        assert len(made.secrets.kept) == 3
+        await made.secrets.keep_only(made.secrets.wanted, older_than=0.0)
+        assert made.secrets.kept.keys() == made.secrets.wanted
+
+
+async def test_what_a_good_release_or_an_open_run_needs_stays_when_the_secret_holds_something_else() -> None:
+    async with rolled_out() as made:
+        await made.pass_(PROVEN)
+        good = made.place()
+        # An edit that no pod has read is saved with the run that follows from a bad image.
+        made.store(TWO)
+        made.cluster.roll(PROD, "v2")
+        made.pods("c")
+        made.cluster.stuck = True
+        await made.pass_(FIRES + POLL)
+        [opened] = made.told(RunOpened)
+        [taken] = (await saved_snapshots.load(made.blobs, opened.snapshot)).secrets
+        assert encoded(TWO).encode() in (await made.secrets.get(taken.place)).reveal()
+        await made.guard.forget_old_releases()
+        [restored] = [step for step in opened.plan.steps if isinstance(step, RestoreSecret)]
+        assert {good, taken.place, restored.manifest} <= made.secrets.wanted
 
 
 async def test_where_secrets_are_only_named_none_is_watched_or_kept() -> None:

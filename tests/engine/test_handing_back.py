@@ -6,6 +6,7 @@ import pytest
 
 from logcaster_guard.domain import field_owners
 from logcaster_guard.domain.errors import Rejected
+from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.domain.steps import Compensation
 from logcaster_guard.ports import Json, Kind
 from logcaster_guard.steps.field_ownership import FieldOwnership
@@ -39,8 +40,10 @@ class Refusing(FakeCluster):
     status = 401
     patches = 0
 
-    async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
-        del kind, namespace, name, operations
+    async def json_patch(
+        self, kind: Kind, namespace: str, name: str, operations: Sequence[Json], *, manager: str = MANAGER
+    ) -> Json:
+        del kind, namespace, name, operations, manager
         self.patches += 1
         raise Rejected("no", status=self.status)
 

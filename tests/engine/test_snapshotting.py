@@ -13,15 +13,19 @@ from logcaster_guard.domain.configuration.content import NoContent
 from logcaster_guard.domain.errors import ClusterError, Rejected, Unavailable
 from logcaster_guard.domain.events import RevisionGood, RunOpened
 from logcaster_guard.domain.signals import Target
-from logcaster_guard.domain.snapshots import Omission, Snapshot
+from logcaster_guard.domain.snapshots import NEVER_READ, Omission, Snapshot
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.engine.snapshotting import NEVER_READ, Snapshotter
+from logcaster_guard.engine.snapshotting import Snapshotter
+from logcaster_guard.kept_manifests import KeptManifests
 from logcaster_guard.ports import Kind
+from tests import canary
+from tests.canary import ONE, TWO, encoded
 from tests.engine.bench import FIRES, PROD
 from tests.engine.configured import configured
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import NAMESPACE, FakeCluster
+from tests.fakes.saved_secrets import MemorySavedSecrets
 
 WEB = Target("web", NAMESPACE, "web", service="web")
 GREEN = Target("shop", NAMESPACE, "shop", service="shop", environments={"blue": "blue", "green": "green"})
@@ -30,7 +34,7 @@ GREEN = Target("shop", NAMESPACE, "shop", service="shop", environments={"blue": 
 class Scene:
     """A Deployment that reads a ConfigMap by a variable, one by envFrom, one as a volume, and a Secret."""
 
-    def __init__(self, target: Target = WEB) -> None:
+    def __init__(self, target: Target = WEB, secrets: MemorySavedSecrets | None = None) -> None:
         self.clock, self.blobs, self.target = FakeClock(), MemoryBlobs(), target
         self.cluster = FakeCluster(self.clock)
         for name in target.environments.values() or [target.deployment]:
@@ -39,11 +43,11 @@ class Scene:
         self.cluster.add(Kind.SERVICE, str(target.service), spec={"selector": {}})
         for name in ("by-env", "by-env-from", "by-volume", "of-nobody"):
             self.cluster.add(Kind.CONFIG_MAP, name, data={"level": name})
-        self.cluster.add(Kind.SECRET, "password", data={"password": "aHVudGVyMg=="})
+        self.cluster.add(Kind.SECRET, "password", data={"password": encoded(ONE)})
         self.cluster.fault = self._fault
         self.asked: list[tuple[Kind, str]] = []
         self.refused: Callable[[Kind, str], ClusterError | None] = lambda *_: None
-        self.snapshotter = Snapshotter(target, self.cluster, self.blobs, self.clock)
+        self.snapshotter = Snapshotter(target, self.cluster, KeptManifests(self.blobs, secrets), self.clock)
 
     def _fault(self, _: str, kind: Kind, name: str) -> ClusterError | None:
         self.asked.append((kind, name))
@@ -92,7 +96,52 @@ async def test_the_config_maps_of_the_pod_template_are_saved_and_of_secrets_the_
     assert list(snapshot.omissions) == LEFT_OUT
     assert snapshot.find("ConfigMap", "by-env") == scene.cluster.object(Kind.CONFIG_MAP, "by-env")
     assert Kind.SECRET not in {kind for kind, _ in scene.asked}
-    assert not any(b"aHVudGVyMg" in content for content in scene.blobs.contents)
+    assert not any(canary.is_in(content) for content in scene.blobs.contents)
+
+
+async def test_what_a_secret_holds_is_kept_in_its_own_store_and_named_by_its_place() -> None:
+    secrets = MemorySavedSecrets()
+    scene = Scene(secrets=secrets)
+    snapshot = await scene.take()
+    assert snapshot.omissions == (Omission("ConfigMap", NAMESPACE, "absent", NoContent.ABSENT),)
+    [saved] = snapshot.secrets
+    assert (saved.namespace, saved.name) == (NAMESPACE, "password")
+    assert encoded(ONE).encode() in (await secrets.get(saved.place)).reveal()
+    assert not any(canary.is_in(content) for content in scene.blobs.contents)
+    before = len(scene.blobs.contents)
+    scene.cluster.change(Kind.SECRET, "password", lambda s: s["data"].update({"password": encoded(TWO)}))
+    [other] = (await scene.take()).secrets
+    # The index alone is new.
+    assert (other.place != saved.place, len(scene.blobs.contents)) == (True, before + 1)
+
+
+def no_right(scene: Scene, _: MemorySavedSecrets) -> None:
+    scene.refused = refusing("password", Rejected("forbidden", status=403))
+
+
+def no_room(_: Scene, secrets: MemorySavedSecrets) -> None:
+    secrets.full = True
+
+
+def token(scene: Scene, _: MemorySavedSecrets) -> None:
+    scene.cluster.change(Kind.SECRET, "password", lambda s: s.update(type="kubernetes.io/service-account-token"))
+
+
+@pytest.mark.parametrize(
+    ("mishap", "why"),
+    [(no_right, "as deploy/components/secrets does."), (no_room, "exceeded quota"), (token, "the cluster issues")],
+)
+async def test_a_secret_that_cannot_be_kept_is_named_with_why(
+    mishap: Callable[[Scene, MemorySavedSecrets], None], why: str
+) -> None:
+    secrets = MemorySavedSecrets()
+    scene = Scene(secrets=secrets)
+    mishap(scene, secrets)
+    snapshot = await scene.take()
+    assert (snapshot.secrets, secrets.kept) == ((), {})
+    [left_out] = [o for o in snapshot.omissions if o.kind == "Secret"]
+    assert (left_out.reason, why in left_out.detail) == (NoContent.UNREADABLE, True)
+    assert left_out in snapshot.unread
 
 
 async def test_those_of_the_other_environment_are_saved_too() -> None:

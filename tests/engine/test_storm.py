@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from logcaster_guard.domain.events import NoticeQueued, NoticeSettled, RunClosed, RunOpened
+from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.domain.notices import Delivered, Delivery, Notice, TryLater
 from logcaster_guard.domain.rules import Policy
 from logcaster_guard.domain.signals import SourceName, Target
@@ -45,8 +46,10 @@ class Namespaces:
     async def list(self, kind: Kind, namespace: str, selector: str = "") -> Sequence[Json]:
         return await self.parts[namespace].list(kind, namespace, selector)
 
-    async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
-        return await self.parts[namespace].json_patch(kind, namespace, name, operations)
+    async def json_patch(
+        self, kind: Kind, namespace: str, name: str, operations: Sequence[Json], *, manager: str = MANAGER
+    ) -> Json:
+        return await self.parts[namespace].json_patch(kind, namespace, name, operations, manager=manager)
 
     async def create(self, kind: Kind, namespace: str, body: Json) -> Json:
         raise NotImplementedError

@@ -96,10 +96,10 @@ async def test_what_takes_over_looks_again_after_a_write_that_was_under_way() ->
     async with bench(rules=rules, policy=policy, cluster=PopulatedCluster) as made:
         gate, patch = asyncio.Event(), made.cluster.json_patch
 
-        async def slow(kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
+        async def slow(kind: Kind, namespace: str, name: str, operations: Sequence[Json], **named: str) -> Json:
             if any(o["path"] == "/spec/replicas" for o in operations):
                 await gate.wait()
-            return await patch(kind, namespace, name, operations)
+            return await patch(kind, namespace, name, operations, **named)
 
         made.cluster.json_patch = slow  # type: ignore[method-assign]
         await made.bad_v2()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from logcaster_guard.domain.errors import ClusterError, Conflict, NotFound, Unavailable
+from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.domain.workload import REVISION, REVISION_HISTORY, restorable
 from logcaster_guard.ports import Clock, Json, Kind
+from tests import canary
 
 NAMESPACE = "default"
 Fault = Callable[[str, Kind, str], ClusterError | None]
@@ -47,6 +50,8 @@ class FakeCluster:
     # What people and controllers do
 
     def add(self, kind: Kind, name: str, **body: Any) -> None:
+        if kind is Kind.SECRET:
+            canary.plays()
         metadata = {
             "name": name,
             "namespace": self.namespace,
@@ -144,7 +149,15 @@ class FakeCluster:
         items = await self.list(kind, namespace, selector)
         return [item for item in items if name in {"", item["metadata"]["name"]}], self.version
 
-    async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
+    async def json_patch(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        operations: Sequence[Json],
+        *,
+        manager: str = MANAGER,  # noqa: ARG002 - the port's
+    ) -> Json:
         self._refuse("patch", kind, name)
         present = self._found(kind, namespace, name)
         before, found = copy.deepcopy(present), copy.deepcopy(present)
@@ -153,6 +166,8 @@ class FakeCluster:
         present.clear()
         present.update(found)
         self.writes.append((kind, name, operations))
+        if canary.in_play and kind is not Kind.SECRET:
+            canary.note(f"{kind} {name}", json.dumps(operations))
         self._changed(kind, name, before)
         return copy.deepcopy(present)
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequ
 from typing import TypeVar
 
 from logcaster_guard.domain.events import Event
+from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.domain.notices import Delivery, Notice
 from logcaster_guard.domain.signals import History, Signal, Target
 from logcaster_guard.ports import Answer, Channel, Cluster, Entry, Journal, JournalSize, Json, Kind, Request, Source
@@ -59,8 +60,12 @@ class ConnectedCluster:
     async def list(self, kind: Kind, namespace: str, selector: str = "") -> Sequence[Json]:
         return await self._line.read(lambda: self._cluster.list(kind, namespace, selector))
 
-    async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
-        return await self._line.write(lambda: self._cluster.json_patch(kind, namespace, name, operations))
+    async def json_patch(
+        self, kind: Kind, namespace: str, name: str, operations: Sequence[Json], *, manager: str = MANAGER
+    ) -> Json:
+        return await self._line.write(
+            lambda: self._cluster.json_patch(kind, namespace, name, operations, manager=manager)
+        )
 
     async def apply(self, kind: Kind, namespace: str, name: str, body: Json, *, manager: str, force: bool) -> Json:
         raise NotImplementedError

@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Sequence
 from logcaster_guard.domain.errors import JournalConflict, JournalUnavailable
 from logcaster_guard.domain.events import Event
 from logcaster_guard.ports import Entry, JournalSize
+from logcaster_guard.stores import CODEC
+from tests import canary
 
 
 class MemoryJournal:
@@ -33,6 +35,8 @@ class MemoryJournal:
         if seq != expected_seq:
             raise JournalConflict(f"the stream {stream} is at {seq}, not at {expected_seq}: read it again")
         for event in events:
+            if canary.in_play:
+                canary.note(f"the journal, in {type(event).__name__}", CODEC.encode(event))
             seq += 1
             self._entries.append(Entry(stream, seq, self._entries[-1].position + 1 if self._entries else 1, event))
         return seq

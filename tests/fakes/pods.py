@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from logcaster_guard.domain.errors import ClusterError, Conflict
+from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.domain.workload import template_hash
 from logcaster_guard.ports import Clock, Json, Kind
 from tests.fakes.cluster import NAMESPACE, FakeCluster
@@ -38,9 +39,11 @@ class PopulatedCluster(FakeCluster):
         wanted = [tuple(part.split("=", 1)) for part in selector.split(",") if part]
         return [copy.deepcopy(o) for o in items if all(_labels(o).get(k) == v for k, v in wanted)]
 
-    async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
+    async def json_patch(
+        self, kind: Kind, namespace: str, name: str, operations: Sequence[Json], *, manager: str = MANAGER
+    ) -> Json:
         before = copy.deepcopy(self._objects.get((kind, name)))
-        await super().json_patch(kind, namespace, name, operations)
+        await super().json_patch(kind, namespace, name, operations, manager=manager)
         return self._written("patch", kind, name, before)
 
     async def create(self, kind: Kind, namespace: str, body: Json) -> Json:

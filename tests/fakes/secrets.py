@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from logcaster_guard.domain.errors import ClusterError, Conflict, NotFound, Rejected, Unavailable
+from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.ports import Json, Kind
 
 T = TypeVar("T")
@@ -73,7 +74,15 @@ class Secrets:
 
         return self._through("create", effect)
 
-    async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
+    async def json_patch(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        operations: Sequence[Json],
+        *,
+        manager: str = MANAGER,  # noqa: ARG002 - the port's
+    ) -> Json:
         assert kind is Kind.SECRET
         operations = copy.deepcopy(list(operations))
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from logcaster_guard.domain.errors import NotFound, Unavailable
+from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.domain.signals import (
     Fault,
     History,
@@ -75,8 +76,10 @@ class StaticCluster:
         del kind, namespace, selector
         return []
 
-    async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
-        raise AssertionError(f"{kind} {namespace}/{name} is written: {operations}")
+    async def json_patch(
+        self, kind: Kind, namespace: str, name: str, operations: Sequence[Json], *, manager: str = MANAGER
+    ) -> Json:
+        raise AssertionError(f"{kind} {namespace}/{name} is written by {manager}: {operations}")
 
     async def apply(self, kind: Kind, namespace: str, name: str, body: Json, *, manager: str, force: bool) -> Json:
         raise AssertionError(f"{kind} {namespace}/{name} is applied by {manager}: {body}, {force}")

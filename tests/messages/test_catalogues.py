@@ -14,6 +14,7 @@ from logcaster_guard.config.dimensions import NAMES
 from logcaster_guard.config.syntax import _TERMINALS
 from logcaster_guard.domain import runs
 from logcaster_guard.domain.attribution import Cause, Space
+from logcaster_guard.domain.database.statement_findings import Counted, Doubt, LossKind, Refusal
 from logcaster_guard.domain.ledger import ReleaseStatus
 from logcaster_guard.domain.message import Headline, Message, kind_of
 from logcaster_guard.domain.signals import Fault
@@ -54,6 +55,10 @@ WORDS = {
     "remedy": tuple(Remedy),
     "dimension": (*NAMES.values(), "a number"),
     "terminal": tuple(_TERMINALS.values()),
+    "statement_refusal": tuple(Refusal),
+    "statement_doubt": tuple(Doubt),
+    "statement_loss": tuple(LossKind),
+    "counted": tuple(Counted),
 }
 UNSHOWN = {
     "journal.volume": {"fresh"},

@@ -7,11 +7,11 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 import pytest
 
-from tests.real import control_plane
+from tests.real import control_plane, postgresql
 from tests.real.processes import version_of
 
 
@@ -42,9 +42,11 @@ def prometheus_binary() -> str | None:
 def required(program: str) -> str:
     """Where `program` of Debian is; without it the test is skipped, and fails in CI."""
     found = shutil.which(program)
-    if found is not None:
-        return found
-    reason = f"`{program}` is not on PATH"
+    return found if found is not None else absent(f"`{program}` is not on PATH")
+
+
+def absent(reason: str) -> NoReturn:
+    """Skip the test, and fail it in CI."""
     if continuous_integration():
         pytest.fail(reason)
     pytest.skip(reason)
@@ -59,6 +61,11 @@ def prometheus_line() -> str:
     if binary is None:
         return "Prometheus: absent (no `prometheus` on PATH)"
     return f"Prometheus: present, {_version(binary)}"
+
+
+def postgresql_line() -> str:
+    binary = postgresql.BINARIES / "postgres"
+    return f"PostgreSQL: {f'present, {_version(binary)}' if binary.exists() else f'absent (no {binary})'}"
 
 
 def control_plane_line(used: str | None) -> str:

@@ -24,9 +24,9 @@ def free_port() -> int:
 
 
 class Program:
-    """One process of its own session, its output in a file."""
+    """One process of its own session, its output in a file; it is of `user`, or of whoever runs the tests."""
 
-    def __init__(self, name: str, arguments: Sequence[str], folder: Path) -> None:
+    def __init__(self, name: str, arguments: Sequence[str], folder: Path, *, user: str | None = None) -> None:
         self.name = name
         self._output = folder / f"{name}.log"
         with self._output.open("wb") as sink:
@@ -37,6 +37,9 @@ class Program:
                 stderr=subprocess.STDOUT,
                 cwd=folder,
                 start_new_session=True,
+                user=user,
+                group=user,
+                extra_groups=None if user is None else [],
                 env={"PATH": os.environ.get("PATH", ""), "HOME": str(folder)},
             )
 

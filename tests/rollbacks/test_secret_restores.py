@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,26 +11,32 @@ import pytest
 from logcaster_guard.domain.configuration.content import Concealed
 from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject
 from logcaster_guard.domain.errors import Rejected
+from logcaster_guard.domain.events import RunOpened
 from logcaster_guard.domain.ledger import Record
 from logcaster_guard.domain.releases import Release
 from logcaster_guard.domain.rules import ConfigPolicy, Incomplete, Policy
+from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import LAST_APPLIED, Workload
 from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Kind
-from logcaster_guard.rollbacks import config_restores, immediate
+from logcaster_guard.rollbacks import config_restores, gradual, immediate
 from logcaster_guard.rollbacks.config_restores import ConfigFacts
 from logcaster_guard.rollbacks.immediate import Facts
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
 from logcaster_guard.rollbacks.way_back import PlanningPorts
 from logcaster_guard.steps.await_rollout import AwaitRollout
+from logcaster_guard.steps.copy_secret import CopySecret
 from logcaster_guard.steps.restore_secret import RestoreSecret
 from logcaster_guard.steps.restore_template import RestoreTemplate
-from tests.domain.build import deployment, template
+from tests import canary
+from tests.canary import ONE, TWO, encoded
+from tests.domain.build import at, deployment, template
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.saved_secrets import MemorySavedSecrets
+from tests.rollbacks import test_gradual
 from tests.rollbacks.build import request as asked
 from tests.rollbacks.build import told
 
@@ -41,11 +47,7 @@ BAD_TEMPLATE, GOOD_TEMPLATE = (
     template(f"logcaster/logcaster-c:{v}.0", envFrom=[{"secretRef": {"name": NAME}}]) for v in (2, 1)
 )
 BAD, RELEASE = Workload(deployment(BAD_TEMPLATE)), Release(GOOD_TEMPLATE)
-ONE, TWO = "sentinel-4711", "sentinel-4712-longer"
-
-
-def encoded(value: str) -> str:
-    return base64.b64encode(value.encode()).decode()
+BESIDE = test_gradual.bad()
 
 
 def data(value: str, **more: str) -> Json:
@@ -68,16 +70,17 @@ class World:
         self.contents[str(DB)] = await self.secrets.put("default", Concealed(json.dumps(kept).encode()))
         return self
 
+    @property
+    def record(self) -> Record:
+        images = ("logcaster/logcaster-c:1.0",)
+        return Record(RELEASE.hash, "1", "blob", images, 0, 0, configuration="c1", contents=self.contents)
+
     async def facts(self) -> ConfigFacts:
-        record = Record(RELEASE.hash, "1", "blob", ("logcaster/logcaster-c:1.0",), 0, 0, configuration="c1",
-                        contents=self.contents)  # fmt: skip
         ports = PlanningPorts(self.cluster, self.blobs, None, self.secrets)  # type: ignore[arg-type] # nothing is inspected
-        return await config_restores.gather(asked(BAD, record), record, GOOD_TEMPLATE, ports)
+        return await config_restores.gather(asked(BAD, self.record), self.record, GOOD_TEMPLATE, ports)
 
     async def plan(self, policy: Policy | None = None) -> Plan | NotApplicable:
-        record = Record(RELEASE.hash, "1", "blob", ("logcaster/logcaster-c:1.0",), 0, 0, configuration="c1",
-                        contents=self.contents)  # fmt: skip
-        return immediate.plan(Facts(asked(BAD, record, policy=policy), RELEASE, None, (), await self.facts()))
+        return immediate.plan(Facts(asked(BAD, self.record, policy=policy), RELEASE, None, (), await self.facts()))
 
 
 async def test_a_secret_is_put_back_before_the_template_and_the_plan_names_its_keys_alone() -> None:
@@ -108,7 +111,7 @@ async def test_no_value_is_in_the_facts_or_the_plan() -> None:
     world = await World().saved()
     facts, plan = await world.facts(), await world.plan()
     for text in (repr(facts), repr(plan), str(plan)):
-        assert not any(form in text for value in (ONE, TWO) for form in (value, encoded(value)))
+        assert not canary.is_in(text)
     assert facts.differing
 
 
@@ -129,7 +132,7 @@ async def test_string_data_is_said_to_leave_keys_behind() -> None:
     assert isinstance(plan, Plan)
     [note] = [english().text(note) for note in plan.unrestored]
     assert note.startswith("Secret default/credentials was applied with stringData")
-    assert ONE not in str(plan)
+    assert not canary.is_in(str(plan))
 
 
 @pytest.mark.parametrize("why", ["named only", "forbidden", "no key"])
@@ -150,10 +153,26 @@ async def test_a_secret_that_is_not_read_stays_and_the_plan_says_so(why: str) ->
     assert "Secret default/credentials" in note
 
 
-async def test_copies_are_no_help_where_a_secret_differs() -> None:
+async def test_good_pods_beside_the_bad_ones_read_a_copy_of_the_secret() -> None:
     world = await World().saved()
-    facts = await world.facts()
-    record = Record(RELEASE.hash, "1", "blob", (), 0, 0)
-    refused = config_restores.read_by_name(asked(BAD, record), facts)
-    assert refused is not None
-    assert "Secret default/credentials" in told(refused)
+    request, place = asked(BESIDE, world.record), world.contents[str(DB)]
+    facts = replace(test_gradual.AROUND, request=request, release=RELEASE, configuration=await world.facts())
+    plan = gradual.plan(facts)
+    assert isinstance(plan, Plan)
+    assert [step for step in plan.steps if isinstance(step, CopySecret)] == [CopySecret(NAME, place)]
+    kinds = [step.kind for step in plan.steps]
+    assert kinds[:2] == ["copy_secret", "create_helper"]
+    assert kinds[kinds.index("await_stopped") :][:3] == ["await_stopped", "restore_secret", "restore_template"]
+    assert english().text(plan.lines[0]).startswith("copy what the good release read of Secret default/credentials")
+    # Whoever takes over puts it back first.
+    old = Run(RunOpened(at(0), "r", "default/logcaster-prod", "slow", "", plan))
+    assert [step.kind for step in gradual.take_over(old, request).steps][:2] == ["restore_secret", "restore_template"]
+
+
+@pytest.mark.parametrize("kind", ["kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"])
+async def test_a_token_that_the_cluster_issues_is_neither_copied_nor_put_back(kind: str) -> None:
+    world = World()
+    world.cluster.object(Kind.SECRET, NAME)["type"] = kind
+    assert (await (await world.saved(type=kind)).facts()).objects == ()
+    world.cluster.remove(Kind.SECRET, NAME)
+    assert (await world.facts()).objects == ()

@@ -96,9 +96,11 @@ class KubernetesCluster:
             async for line in lines:
                 yield line
 
-    async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Json]) -> Json:
+    async def json_patch(
+        self, kind: Kind, namespace: str, name: str, operations: Sequence[Json], *, manager: str = MANAGER
+    ) -> Json:
         """The object after an RFC 6902 patch; raises `Conflict` on a stale `replace /metadata/resourceVersion`."""
-        query = {"fieldManager": MANAGER}
+        query = {"fieldManager": manager}
         return await self._one(
             Verb.PATCH, "PATCH", kind, namespace, name, body=list(operations), content_type=JSON_PATCH, query=query
         )

@@ -70,9 +70,10 @@ class KubernetesSavedSecrets:
         kept = kept_secret(place)
         if kept is None:
             raise failure(BlobMissing, NoDigest(f"{place!r:.200}"))
-        key = await self._key_in(kept.namespace)
-        blobs = self._blobs(kept.namespace, key.digest)
-        return Concealed(await (blobs.get if kept.key == key.name else blobs.unchecked)(kept.digest))
+        key = await self._found_key(kept.namespace)
+        if key is None or key.name != kept.key:
+            return Concealed(await self._blobs(kept.namespace, sha256).unchecked(kept.digest))
+        return Concealed(await self._blobs(kept.namespace, key.digest).get(kept.digest))
 
     async def keep_only(self, places: Collection[str], *, older_than: float) -> int:
         """See the port."""
@@ -89,20 +90,34 @@ class KubernetesSavedSecrets:
         return KubernetesBlobs(self.cluster, place, now=self.now, keeps=KEEPS, digest_of=digest_of)
 
     async def _key_in(self, namespace: str) -> DigestKey:
-        if namespace not in self._keys:
-            place = Place(namespace, self.where.name)
-            try:
-                found = place.opened(await self._read_or_made(place), KEEPS_KEY)[1].get(_KEY, b"")
-                if len(found) != _KEY_BYTES:
-                    raise damaged(_name(place), KeyLength(len(found)))
-            except Untrusted as error:
-                raise failure(Rejected, BlobsUnreached(str(place), error.reason)) from None
-            self._keys[namespace] = DigestKey(Concealed(found))
+        """The key of a namespace; where there is none, one is made."""
+        found = await self._found_key(namespace)
+        if found is None:
+            found = self._opened(namespace, await self._made(Place(namespace, self.where.name)))
+        return found
+
+    async def _found_key(self, namespace: str) -> DigestKey | None:
+        """The key of a namespace; None where there is none."""
+        if namespace in self._keys:
+            return self._keys[namespace]
+        try:
+            item = await self.cluster.get(Kind.SECRET, namespace, _name(Place(namespace, self.where.name)))
+        except NotFound:
+            return None
+        return self._opened(namespace, item)
+
+    def _opened(self, namespace: str, item: Json) -> DigestKey:
+        place = Place(namespace, self.where.name)
+        try:
+            found = place.opened(item, KEEPS_KEY)[1].get(_KEY, b"")
+            if len(found) != _KEY_BYTES:
+                raise damaged(_name(place), KeyLength(len(found)))
+        except Untrusted as error:
+            raise failure(Rejected, BlobsUnreached(str(place), error.reason)) from None
+        self._keys[namespace] = DigestKey(Concealed(found))
         return self._keys[namespace]
 
-    async def _read_or_made(self, place: Place) -> Json:
-        with contextlib.suppress(NotFound):
-            return await self.cluster.get(Kind.SECRET, place.namespace, _name(place))
+    async def _made(self, place: Place) -> Json:
         made = {_KEY: secrets.token_bytes(_KEY_BYTES)}
         manifest = place.manifest(_name(place), KEEPS_KEY, {}, made, labels={}, annotations={}, immutable=True)
         with contextlib.suppress(Conflict):

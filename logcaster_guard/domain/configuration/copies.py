@@ -1,4 +1,4 @@
-"""Immutable copies of ConfigMaps, for pods that must not read what stands under the shared names.
+"""Immutable copies of ConfigMaps and Secrets, for pods that must not read what stands under the shared names.
 
 Pure. A copy has a name of its own for each run and content, no owner, and nothing that a tool which deploys knows its
 objects by. What refers to it and what leaves is told by raw objects of its namespace.
@@ -9,11 +9,15 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence, Set
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
+from logcaster_guard.domain.configuration.references import ConfigKind
 from logcaster_guard.domain.configuration.restoring import BINARY, DATA, entries
 
 Json = dict[str, Any]
+
+Copies: TypeAlias = Mapping[tuple[ConfigKind, str], str]
+"""What copies are called, by the kind and name of what they were made of."""
 
 COPY_LABEL: Final = "guard.logcaster.io/config-copy"
 """Carried by copies alone: the guard follows none of them."""
@@ -23,7 +27,7 @@ _DIGITS = 16
 
 
 def copy_name(name: str, manifest: str, run: str) -> str:
-    """What the copy is called that `run` makes of the ConfigMap `name` as the blob `manifest` (a digest) shows it.
+    """What the copy is called that `run` makes of the object `name` as what is kept in the place `manifest` shows it.
 
     Another run's has another name, so that nobody takes away what somebody else's pods start with.
     """
@@ -32,45 +36,51 @@ def copy_name(name: str, manifest: str, run: str) -> str:
 
 
 def held(saved: Mapping[str, Any]) -> Json:
-    """What a copy of it holds."""
-    return {**{field: dict(saved[field]) for field in (DATA, BINARY) if saved.get(field)}, "immutable": True}
+    """What a copy of it holds, a Secret with its type."""
+    kept = {field: dict(saved[field]) for field in (DATA, BINARY) if saved.get(field)}
+    return {**kept, **({"type": saved["type"]} if "type" in saved else {}), "immutable": True}
 
 
 def is_copy(raw: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:
     """Whether an object holds what was saved, for good."""
-    return bool(raw.get("immutable")) and entries(raw) == entries(saved)
+    return bool(raw.get("immutable")) and entries(raw) == entries(saved) and raw.get("type") == saved.get("type")
 
 
-def referring(template: Mapping[str, Any], copies: Mapping[str, str]) -> Json:
-    """The pod template with each reference to a ConfigMap in `copies` changed to the name that stands there."""
+def referring(template: Mapping[str, Any], copies: Copies) -> Json:
+    """The pod template with each reference to what is in `copies` changed to the name that stands there."""
     found = copy.deepcopy(dict(template))
-    for reference in _references(found.get("spec") or {}):
-        reference["name"] = copies.get(str(reference.get("name")), reference.get("name"))
+    for kind, reference, field in _references(found.get("spec") or {}):
+        reference[field] = copies.get((kind, reference[field]), reference[field])
     return found
 
 
-def _references(spec: Mapping[str, Any]) -> Iterator[Json]:
-    """Each part of a pod's spec that names a ConfigMap."""
+_Reference: TypeAlias = tuple[ConfigKind, Json, str]
+"""The kind that is referred to, the part that does, and the field of it that holds the name."""
+
+
+def _references(spec: Mapping[str, Any]) -> Iterator[_Reference]:
+    """Each part of a pod's spec that names a ConfigMap or Secret which its containers read."""
     for field in ("initContainers", "containers", "ephemeralContainers"):
         for container in spec.get(field) or []:
             for variable in container.get("env") or []:
-                yield from _part(variable.get("valueFrom"), "configMapKeyRef")
+                yield from _parts(variable.get("valueFrom"), "configMapKeyRef", "secretKeyRef")
             for source in container.get("envFrom") or []:
-                yield from _part(source, "configMapRef")
+                yield from _parts(source, "configMapRef", "secretRef")
     for volume in spec.get("volumes") or []:
-        yield from _part(volume, "configMap")
+        yield from _parts(volume, "configMap", "secret", named="secretName")
         for source in (volume.get("projected") or {}).get("sources") or []:
-            yield from _part(source, "configMap")
+            yield from _parts(source, "configMap", "secret")
 
 
-def _part(place: Json | None, field: str) -> Iterator[Json]:
-    part = (place or {}).get(field)
-    if part and part.get("name"):
-        yield part
+def _parts(place: Json | None, config_map: str, secret: str, named: str = "name") -> Iterator[_Reference]:
+    for kind, field, name in ((ConfigKind.CONFIG_MAP, config_map, "name"), (ConfigKind.SECRET, secret, named)):
+        part = (place or {}).get(field)
+        if part and part.get(name):
+            yield kind, part, name
 
 
-def users(name: str, objects: Mapping[str, Sequence[Json]]) -> Sequence[tuple[str, bool]]:
-    """What of these raw objects, by kind, refers to the ConfigMap `name`, and whether it is on its way out by itself.
+def users(copied: tuple[ConfigKind, str], objects: Mapping[str, Sequence[Json]]) -> Sequence[tuple[str, bool]]:
+    """What of these raw objects, by kind, refers to the object `copied`, and whether it is on its way out by itself.
 
     It is where it is being deleted, and where what controls it is that, or is of these kinds and not there any more.
     """
@@ -79,14 +89,14 @@ def users(name: str, objects: Mapping[str, Sequence[Json]]) -> Sequence[tuple[st
         (f"{kind} {raw['metadata']['name']}", _leaves(raw, listed, objects.keys()))
         for kind, items in objects.items()
         for raw in items
-        if _refers(raw, name)
+        if _refers(raw, copied)
     ]
 
 
-def _refers(raw: Json, name: str) -> bool:
+def _refers(raw: Json, copied: tuple[ConfigKind, str]) -> bool:
     spec = raw.get("spec") or {}
     pod = (spec.get("template") or {}).get("spec") or {} if "template" in spec else spec
-    return any(part["name"] == name for part in _references(pod))
+    return any((kind, part[name]) == copied for kind, part, name in _references(pod))
 
 
 def _leaves(raw: Json, listed: Mapping[str, Json], kinds: Set[str]) -> bool:

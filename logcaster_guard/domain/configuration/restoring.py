@@ -2,7 +2,8 @@
 
 Pure. A field that was applied on the server's side goes back to the manager that had it, with its value: one forced
 apply of the set that was saved, so that nobody else owns it afterwards. What is left then, or was never applied so, is
-written as one JSON Patch, with last-applied as it was: the next `kubectl apply` carries nothing over.
+written as one JSON Patch for each manager that had it, with last-applied as it was: the next `kubectl apply` carries
+nothing over and, on whichever side, meets no field of the guard's.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from logcaster_guard.domain.configuration.content import DigestKey
-from logcaster_guard.domain.field_owners import MANAGER, entries_of
+from logcaster_guard.domain.field_owners import MANAGER, entries_of, owners_of
 from logcaster_guard.domain.releases import annotation_patch, bound_to, owned, pointer
 from logcaster_guard.domain.workload import LAST_APPLIED
 
@@ -65,8 +66,9 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """A JSON Patch, valid at one resourceVersion only."""
+    """A JSON Patch under the name of `manager`, valid at one resourceVersion only."""
 
+    manager: str
     operations: Sequence[Json]
 
 
@@ -106,13 +108,13 @@ def edited(
 
 def made_from(live: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:
     """Whether an object that holds a part of what was saved can be what a restore has begun to make."""
-    makers = {manager for manager, _ in _applied(saved)} or {_maker(saved)}
+    makers = {str(entry.get("manager")) for entry in entries_of(saved)} | {_maker(saved)}
     return all(entry.get("manager") in {*makers, MANAGER} for entry in entries_of(live))
 
 
 def writes_at_most(saved: Mapping[str, Any]) -> int:
     """How many writes bring an object back, at most."""
-    return len(_applied(saved)) + 1
+    return len(entries_of(saved)) + 1
 
 
 def next_write(live: Json, saved: Json) -> ConfigWrite | None:
@@ -128,11 +130,27 @@ def next_write(live: Json, saved: Json) -> ConfigWrite | None:
         if entries(applied) != held and not _dropped(live, manager, applied) & entries(saved).keys():
             kept = [str(r.get("uid")) for r in live["metadata"].get("ownerReferences") or []]
             return Apply(manager, bound_to(live, _writable(applied, kept), "v1", str(saved["kind"])))
-    operations = [{"op": "replace", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]}]
-    for field in (DATA, BINARY):
-        operations += _field_patch(live, saved, field)
-    last = (saved["metadata"].get("annotations") or {}).get(LAST_APPLIED)
-    return Patch([*operations, *annotation_patch(live, LAST_APPLIED, last)])
+    return _patch(live, saved)
+
+
+def _patch(live: Json, saved: Json) -> Patch:
+    """What one manager had of what differs. Whoever had last-applied comes first, and takes away what is to go."""
+    now, then = entries(live), entries(saved)
+    first = _owner(saved, "metadata", "annotations", LAST_APPLIED)
+    differing = {place for place in now.keys() | then.keys() if now.get(place) != then.get(place)}
+    whose = {place: _owner(saved, *place) if place in then else first for place in differing}
+    noted = annotation_patch(live, LAST_APPLIED, (saved["metadata"].get("annotations") or {}).get(LAST_APPLIED))
+    manager = first if noted or first in whose.values() else min(whose.values())
+    mine = [place for place in sorted(differing) if whose[place] == manager]
+    fields = [_field_patch(live, saved, field, [key for f, key in mine if f == field]) for field in (DATA, BINARY)]
+    bound = {"op": "replace", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]}
+    return Patch(manager, [bound, *fields[0], *fields[1], *(noted if manager == first else [])])
+
+
+def _owner(saved: Json, *path: str) -> str:
+    """Who had this field, and is to have it again."""
+    owners = [owner.manager for owner in owners_of(saved, path)]
+    return owners[0] if owners else _maker(saved)
 
 
 def _held_by(live: Json, manager: str) -> Entries:
@@ -204,15 +222,14 @@ def _writable(fields: Json, owners: Collection[str]) -> Json:
     return {**fields, "metadata": {**metadata, **({"ownerReferences": references} if references else {})}}
 
 
-def _field_patch(live: Json, saved: Json, field: str) -> list[Json]:
+def _field_patch(live: Json, saved: Json, field: str, keys: Sequence[str]) -> list[Json]:
+    """The operations that give these keys of a field what was saved."""
     now, then = live.get(field) or {}, saved.get(field) or {}
-    if then and not now:
-        return [{"op": "add", "path": f"/{field}", "value": dict(then)}]
-    gone: list[Json] = [
-        {"op": "remove", "path": f"/{field}/{pointer(key)}"} for key in sorted(now.keys() - then.keys())
-    ]
-    set_again = sorted(key for key in then if now.get(key) != then[key])
-    return [*gone, *({"op": "add", "path": f"/{field}/{pointer(key)}", "value": then[key]} for key in set_again)]
+    back = {key: then[key] for key in keys if key in then}
+    if back and not now:
+        return [{"op": "add", "path": f"/{field}", "value": back}]
+    gone: list[Json] = [{"op": "remove", "path": f"/{field}/{pointer(key)}"} for key in keys if key not in then]
+    return [*gone, *({"op": "add", "path": f"/{field}/{pointer(key)}", "value": value} for key, value in back.items())]
 
 
 def kept_by_string_data(*objects: Mapping[str, Any] | None) -> bool:

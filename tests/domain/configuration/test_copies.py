@@ -1,4 +1,4 @@
-"""What a helper's pods read in place of the shared ConfigMaps, and who refers to that."""
+"""What pods read in place of shared ConfigMaps and Secrets, and who refers to that."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from tests.domain.configuration.build import config_map
 from tests.domain.configuration.test_references import env, pod_template
 
 Json = dict[str, Any]
-COPIES = {"app": "app-1", "more": "more-1"}
+MAP, SECRET = ConfigKind.CONFIG_MAP, ConfigKind.SECRET
+COPIES = {(kind, name): f"{name}-1" for kind in ConfigKind for name in ("app", "more")}
+MAPS = {(kind, name): made for (kind, name), made in COPIES.items() if kind is MAP}
 MOUNT = {"name": "v", "mountPath": "/x", "subPath": "a"}
 PROJECTED = {
     "name": "v",
@@ -27,6 +29,7 @@ PROJECTED = {
             {"configMap": {"name": "app", "items": [{"key": "a", "path": "a"}], "optional": True}},
             {"secret": {"name": "app"}},
             {"configMap": {"name": "kept"}},
+            {"secret": {"name": "kept"}},
         ]
     },
 }
@@ -40,6 +43,9 @@ PROJECTED = {
         pod_template({"name": "v", "configMap": {"name": "app", "defaultMode": 0o400}}, volumeMounts=[MOUNT]),
         pod_template(PROJECTED, volumeMounts=[MOUNT]),
         pod_template(kind="initContainers", envFrom=[{"configMapRef": {"name": "app"}}]),
+        pod_template(env=[env("secretKeyRef", "app", "k", optional=True)]),
+        pod_template(envFrom=[{"prefix": "P_", "secretRef": {"name": "app", "optional": True}}]),
+        pod_template({"name": "v", "secret": {"secretName": "app", "defaultMode": 0o400}}, volumeMounts=[MOUNT]),
         # A volume that nobody mounts is changed too: nothing of the bad one is left.
         pod_template({"name": "v", "configMap": {"name": "app"}}),
     ],
@@ -52,10 +58,14 @@ def test_each_reference_names_the_copy_and_is_as_it_was_in_all_else(template: Js
     assert str(found).replace("app-1", "app") == str(before)
 
 
-def test_secrets_of_the_name_and_what_is_not_copied_stay() -> None:
+def test_what_is_not_copied_stays_and_so_does_the_other_kind_of_the_name() -> None:
     template = pod_template(PROJECTED, env=[env("secretKeyRef", "app", "k")], volumeMounts=[MOUNT])
-    names = {(str(o.kind), o.name) for o in objects_of(references_of(referring(template, COPIES), "shop"))}
-    assert names == {("ConfigMap", "app-1"), ("ConfigMap", "kept"), ("Secret", "app")}
+    template["spec"]["imagePullSecrets"] = [{"name": "app"}]
+    found = referring(template, MAPS)
+    names = {(str(o.kind), o.name) for o in objects_of(references_of(found, "shop"))}
+    assert names == {("ConfigMap", "app-1"), ("ConfigMap", "kept"), ("Secret", "app"), ("Secret", "kept")}
+    # What the kubelet pulls images with is no configuration.
+    assert referring(template, COPIES)["spec"]["imagePullSecrets"] == [{"name": "app"}]
 
 
 NAMES = st.sampled_from(["app", "more", "kept", "db"])
@@ -92,6 +102,7 @@ def numbered(found: list[Json]) -> list[Json]:
 VOLUMES = st.lists(
     st.one_of(
         named("configMap"),
+        NAMES.map(lambda name: {"secret": {"secretName": name}}),
         st.lists(named("configMap", "secret"), max_size=3).map(lambda found: {"projected": {"sources": found}}),
         st.just({"emptyDir": {}}),
     ),
@@ -108,17 +119,18 @@ TEMPLATES = st.fixed_dictionaries(
 )
 
 
-@given(TEMPLATES, st.sets(st.sampled_from(["app", "more", "kept"])))
-def test_no_reference_to_what_was_copied_is_left_and_nothing_else_has_changed(template: Json, copied: set[str]) -> None:
-    names = {name: f"copy-of-{name}" for name in copied}
+@given(TEMPLATES, st.sets(st.tuples(st.sampled_from(ConfigKind), st.sampled_from(["app", "more", "kept"]))))
+def test_no_reference_to_what_was_copied_is_left_and_nothing_else_has_changed(
+    template: Json, copied: set[tuple[ConfigKind, str]]
+) -> None:
+    names = {(kind, name): f"copy-of-{name}" for kind, name in copied}
     found = referring(template, names)
-    left = {o.name for o in objects_of(references_of(found, "shop")) if o.kind is ConfigKind.CONFIG_MAP}
-    assert not left & copied
+    assert not {(o.kind, o.name) for o in objects_of(references_of(found, "shop"))} & copied
     # Back again it is what it was, so that nothing but names has changed.
-    assert referring(found, {new: old for old, new in names.items()}) == template
+    assert referring(found, {(kind, new): old for (kind, old), new in names.items()}) == template
 
     def called(one: ConfigObject) -> ConfigObject:
-        return replace(one, name=names.get(one.name, one.name)) if one.kind is ConfigKind.CONFIG_MAP else one
+        return replace(one, name=names.get((one.kind, one.name), one.name))
 
     before = [replace(r, object=called(r.object)) for r in references_of(template, "shop")]
     assert list(references_of(found, "shop")) == list(dict.fromkeys(before))
@@ -155,10 +167,10 @@ def test_a_copy_holds_what_was_saved_for_good_and_carries_nothing_else() -> None
     assert is_copy(made, saved)
     assert not is_copy({**made, "immutable": False}, saved)
     assert not is_copy({**made, "data": {"a": "2"}}, saved)
-    assert (
-        never_followed(ConfigKind.CONFIG_MAP, {"metadata": {"name": "x", "labels": {COPY_LABEL: "true"}}})
-        == GuardsOwn()
-    )
+    assert not is_copy({**made, "type": "Opaque"}, saved)
+    assert held({"type": "Opaque", "data": {"a": "YQ=="}, "metadata": {}})["type"] == "Opaque"
+    for kind in ConfigKind:
+        assert never_followed(kind, {"metadata": {"name": "x", "labels": {COPY_LABEL: "true"}}}) == GuardsOwn()
 
 
 def raw(name: str, spec: Json, owner: str = "", *, leaves: bool = False, of: str = "ReplicaSet") -> Json:
@@ -194,4 +206,6 @@ OF_READERS = {"template": {"spec": READS}}
 def test_who_refers_to_a_copy_and_whether_it_is_on_its_way_out(
     deployments: list[Json], sets: list[Json], pods: list[Json], found: list[tuple[str, bool]]
 ) -> None:
-    assert users("copy", {"Deployment": deployments, "ReplicaSet": sets, "Pod": pods}) == found
+    listed = {"Deployment": deployments, "ReplicaSet": sets, "Pod": pods}
+    assert users((MAP, "copy"), listed) == found
+    assert users((SECRET, "copy"), listed) == []

@@ -9,8 +9,11 @@ import pytest
 from logcaster_guard.domain.configuration import restoring
 from logcaster_guard.domain.configuration.restoring import Apply, KeyChange, Patch, changes, edited, next_write
 from logcaster_guard.domain.events import RunOpened
+from logcaster_guard.domain.field_owners import MANAGER
+from logcaster_guard.domain.releases import pointer
 from logcaster_guard.domain.rights import CONFIG_ROLE, Right
 from logcaster_guard.domain.steps import CLUSTER, ObjectReference, Plan
+from logcaster_guard.domain.workload import LAST_APPLIED
 from logcaster_guard.messages.texts import english
 from logcaster_guard.steps.restore_config_map import RestoreConfigMap
 from logcaster_guard.stores import CODEC
@@ -68,7 +71,9 @@ def test_no_key_is_gone_in_between_whoever_has_taken_it_over() -> None:
     assert isinstance(write, Apply)
     assert (write.manager, write.body["data"], write.body["metadata"]["uid"]) == ("two", {"b": "1"}, "u")
     # Where each has the other's, neither can apply its own without that.
-    assert isinstance(next_write(config_map({"a": "2", "b": "2"}, one=("b",), two=("a",)), saved), Patch)
+    swapped = next_write(config_map({"a": "2", "b": "2"}, one=("b",), two=("a",)), saved)
+    assert isinstance(swapped, Patch)
+    assert (swapped.manager, [o["path"] for o in swapped.operations[1:]]) == ("one", ["/data/a"])
 
 
 def test_what_nobody_applied_is_one_patch_bound_to_the_look() -> None:
@@ -81,7 +86,68 @@ def test_what_nobody_applied_is_one_patch_bound_to_the_look() -> None:
         {"op": "add", "path": "/data/went", "value": "1"},
         {"op": "add", "path": "/binaryData/b", "value": "AAE="},
     ]
+    assert write.manager == MANAGER
     assert next_write(SAVED, SAVED) is None
+
+
+def by(manager: str, *paths: tuple[str, ...]) -> Json:
+    """The entry of who has written these fields one by one."""
+    fields: Json = {}
+    for path in paths:
+        node = fields
+        for name in path:
+            node = node.setdefault(f"f:{name}", {})
+    return {"manager": manager, "operation": "Update", "fieldsV1": fields}
+
+
+def test_each_key_goes_back_to_who_had_it_and_last_applied_first() -> None:
+    saved, live = config_map({"a": "1", "b": "1"}, {"c": "AAE="}), config_map({"a": "2", "b": "2", "new": "2"})
+    noted = ("metadata", "annotations", LAST_APPLIED)
+    saved["metadata"] |= {
+        "annotations": {LAST_APPLIED: "one"},
+        "managedFields": [by("edit", ("data", "b")), by("apply", ("data", "a"), noted, ("binaryData", "c"))],
+    }
+    live["metadata"]["annotations"] = {LAST_APPLIED: "two"}
+    first = next_write(live, saved)
+    assert isinstance(first, Patch)
+    assert first.manager == "apply"
+    assert [(o["op"], o["path"]) for o in first.operations[1:]] == [
+        ("remove", "/data/new"),
+        ("add", "/data/a"),
+        ("add", "/binaryData"),
+        ("add", f"/metadata/annotations/{pointer(LAST_APPLIED)}"),
+    ]
+    live |= {"data": {"a": "1", "b": "2"}, "binaryData": {"c": "AAE="}}
+    live["metadata"]["annotations"] = saved["metadata"]["annotations"]
+    then = next_write(live, saved)
+    assert isinstance(then, Patch)
+    assert (then.manager, [o["path"] for o in then.operations[1:]]) == ("edit", ["/data/b"])
+    assert restoring.writes_at_most(saved) >= 2
+    # What it is half-way is nobody else's.
+    live["metadata"]["managedFields"] = [by("apply", ("data", "a")), by("edit", ("data", "b"))]
+    assert restoring.made_from(live, saved)
+    live["metadata"]["managedFields"].append(by("somebody", ("data", "b")))
+    assert not restoring.made_from(live, saved)
+
+
+@pytest.mark.parametrize(
+    ("entries", "noted", "manager"),
+    [
+        ([], False, MANAGER),
+        ([], True, "kubectl-client-side-apply"),
+        ([by("edit", ("data", "other"))], False, "edit"),
+        # What an earlier version of the guard has written is no reason to go on owning it.
+        ([by(MANAGER, ("data", "a"))], True, "kubectl-client-side-apply"),
+    ],
+)
+def test_where_nobody_is_known_to_have_had_a_key_whoever_wrote_the_rest_gets_it(
+    entries: list[Json], noted: bool, manager: str
+) -> None:
+    saved = config_map({"a": "1"})
+    saved["metadata"] |= {"managedFields": entries, "annotations": {LAST_APPLIED: "{}"} if noted else {}}
+    write = next_write(config_map({"a": "2"}), saved)
+    assert isinstance(write, Patch)
+    assert write.manager == manager
 
 
 def test_an_apply_that_makes_it_again_can_meet_no_other_object() -> None:

@@ -1,0 +1,1 @@
+"""PostgreSQL by psycopg: `database.PostgresDatabase` implements the port."""
