@@ -60,6 +60,14 @@ class ConfigMapEdited(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class DigestKeyLost(Message):
+    """The key of a Secret's digests is another one than when that was planned: an edit of it cannot be told."""
+
+    secret: str
+    kind: Literal["theirs.digest_key_lost"] = "theirs.digest_key_lost"
+
+
+@dataclass(frozen=True, slots=True)
 class CopyGone(Message):
     """Somebody deleted the copy of a ConfigMap or Secret that the helper's pods start with."""
 

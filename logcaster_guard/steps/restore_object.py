@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from logcaster_guard.domain.configuration import restoring
@@ -17,11 +17,18 @@ from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Unclear
 from logcaster_guard.domain.plan_lines import ToRestoreConfigMap
 from logcaster_guard.domain.planning_reasons import SavedUnreadable
+from logcaster_guard.domain.releases import LEFT_OUT
 from logcaster_guard.domain.rights import Right, to_read_configuration
 from logcaster_guard.domain.runs import FAILED, Run
 from logcaster_guard.domain.step_reasons import MadeAnewByOthers
 from logcaster_guard.domain.steps import ObjectReference, Plan, Purpose, Write
-from logcaster_guard.domain.theirs import ConfigMapEdited, WorkloadBeingDeleted, WorkloadDeleted, WorkloadMadeAnew
+from logcaster_guard.domain.theirs import (
+    ConfigMapEdited,
+    DigestKeyLost,
+    WorkloadBeingDeleted,
+    WorkloadDeleted,
+    WorkloadMadeAnew,
+)
 from logcaster_guard.domain.value_observations import ConfigMapHolds
 from logcaster_guard.kept_manifests import KeptManifests
 from logcaster_guard.messages.texts import failure
@@ -37,13 +44,15 @@ class RestoreObject(Write):
     """Write: the object `name` holds again what the manifest shows that is kept in the place `manifest`.
 
     `uid` is empty where it is gone, and is made again. `changes` are the keys that held something else when that was
-    planned: one that then holds a third thing is somebody else's.
+    planned: one that then holds a third thing is somebody else's. `made_with` is the name of the key that the digests
+    in them were made with, empty for a ConfigMap's.
     """
 
     name: str
     uid: str
     manifest: str
     changes: tuple[KeyChange, ...]
+    made_with: str = field(default="", kw_only=True, metadata=LEFT_OUT)
     claims: ClassVar = ()
     borrows: ClassVar = None
     purpose: ClassVar = Purpose.PREPARATION
@@ -81,8 +90,13 @@ class RestoreHandler:
         """Done when it holds what was saved, whoever wrote it."""
         try:
             theirs, _, _ = await undisturbed(self._cluster, run)
-            if theirs is not None:
-                return ExternalChange(theirs)
+        except ClusterError as error:
+            return Unclear(error.reason, error.retry_after)
+        return ExternalChange(theirs) if theirs is not None else await self.look(step, run)
+
+    async def look(self, step: RestoreObject, run: Run) -> Observation:
+        """Likewise of the object alone."""
+        try:
             return await self._judged(step, run, await self._live(step, run), await self._saved(step))
         except BlobMissing as error:
             return Failed(FAILED, SavedUnreadable(error.reason))
@@ -92,8 +106,11 @@ class RestoreHandler:
     async def apply(self, step: RestoreObject, run: Run) -> None:
         """One write for each manager that had a part of it."""
         theirs, _, _ = await undisturbed(self._cluster, run)
-        if theirs is not None:
-            return
+        if theirs is None:
+            await self.restore(step, run)
+
+    async def restore(self, step: RestoreObject, run: Run) -> None:
+        """Likewise, whatever else there is. Raises the `ClusterError` it met."""
         try:
             saved = await self._saved(step)
         except BlobMissing as error:
@@ -210,6 +227,8 @@ def _judged(
         return ExternalChange(MadeAnewByOthers(name))
     if step.uid not in {"", live["metadata"]["uid"]}:
         return ExternalChange(WorkloadMadeAnew(name))
+    if key is not None and step.made_with not in {"", key.name} and any(change.seen for change in step.changes):
+        return ExternalChange(DigestKeyLost(name))
     edited = restoring.edited(live, saved, step.changes, key)
     if edited or live.get("immutable"):
         paths: list[tuple[str, ...]] = [(DATA, key) for key in edited] or [("immutable",)]

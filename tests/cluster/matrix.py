@@ -32,6 +32,7 @@ MATRIX = (
     Case(Action.ENV),
     Case(Action.IMMEDIATE, config=True),
     Case(Action.GRADUAL, config=True),
+    Case(Action.BLUE_GREEN, config=True),
     Case(Action.CONFIG),
     Case(Action.IMMEDIATE, owner=OwnerKind.KUSTOMIZATION),
 )

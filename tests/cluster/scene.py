@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -27,6 +28,7 @@ from logcaster_guard.domain.sidecar import CONTAINER
 from logcaster_guard.domain.signals import SourceName, Target
 from logcaster_guard.domain.snapshots import Snapshot
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.engine.compaction import state_of
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.engine.leader_elector import LeaderElector
 from logcaster_guard.engine.services import Configuration, GuardPorts
@@ -133,7 +135,7 @@ class Scene:
 
     async def _install(self, replicas: int) -> None:
         await self.world.install(GOOD, replicas=replicas)
-        saved = await self._read_config() if self.case.reads_config else None
+        saved = await self._read_config(objects.DEPLOYMENT) if self.case.reads_config else None
         if self.case.sidecar:
             await self.add_guard("0.1")
         good, then = await self.world.rolled_out(WITHIN), datetime.now(UTC)
@@ -151,14 +153,14 @@ class Scene:
         contents = {} if saved is None else await self.keep(saved)
         await seed(self.stores, self.target.key, good, bad, then, contents=contents)
 
-    async def _read_config(self) -> Json:
-        """Somebody applies a ConfigMap and lets the pods read it; as it is then."""
+    async def _read_config(self, *deployments: str) -> Json:
+        """Somebody applies a ConfigMap and lets the pods of these read it; as it is then."""
         body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CONFIG}, "data": HELD[GOOD]}
         made = await self.cluster.admin.create(config_maps(self.cluster.namespace), body)
         container = {"name": objects.CONTAINER, "envFrom": [{"configMapRef": {"name": CONFIG}}]}
-        path = f"{self.deployments}/{objects.DEPLOYMENT}"
         spec = {"spec": {"template": {"spec": {"containers": [container]}}}}
-        await self.cluster.admin.patch(path, spec, STRATEGIC_PATCH)
+        for name in deployments:
+            await self.cluster.admin.patch(f"{self.deployments}/{name}", spec, STRATEGIC_PATCH)
         return made
 
     async def hold(self, data: Json) -> None:
@@ -191,14 +193,24 @@ class Scene:
         await self.cluster.admin.patch(path, {"spec": {"template": {"spec": spec}}}, STRATEGIC_PATCH)
 
     async def _install_environments(self, replicas: int) -> None:
+        both = (environments.BLUE, environments.GREEN)
+        reading = environments.Reading(partial(self._read_config, *both), partial(self.hold, HELD[BAD]))
         made = await environments.install(
-            self.world, GOOD, BAD, replicas=replicas, within=WITHIN, missing=self.case.missing
+            self.world,
+            GOOD,
+            BAD,
+            replicas=replicas,
+            within=WITHIN,
+            missing=self.case.missing,
+            reading=reading if self.case.reads_config else None,
         )
         if self.minimum is not None:
             # It keeps the idle environment small until it is told otherwise.
             await self.cluster.admin.create(self.autoscalers, autoscaler(self.minimum, replicas, environments.BLUE))
             await until(self._idles_as_told, WITHIN)
-        await seed(self.stores, self.target.key, made.good, made.bad, made.changed, snapshot=made.snapshot)
+        contents = {} if made.config_map is None else await self.keep(made.config_map)
+        key, then = self.target.key, made.changed
+        await seed(self.stores, key, made.good, made.bad, then, snapshot=made.snapshot, contents=contents)
 
     async def _idles_as_told(self) -> bool:
         """Whether the autoscaler has brought the idle environment to its minimum."""
@@ -364,6 +376,7 @@ class Scene:
             image=self.case.serves_as(deployment, held_now),
             held=held_now,
             copies=await self._copies(),
+            deferred=_deferred(entries),
             mixed=await self._mixed(),
             changes=sum(int(d["metadata"]["generation"]) for d in present) - self.generation,
             replicas=int(deployment["spec"]["replicas"]),
@@ -407,6 +420,12 @@ class Scene:
         suspended = sum(isinstance(e.event, OwnerSuspended) for e in entries)
         resumed = sum(isinstance(e.event, OwnerResumed) for e in entries)
         return is_suspended(raw), mark_of(raw) is not None, suspended > resumed
+
+
+def _deferred(entries: Sequence[Entry]) -> Sequence[str]:
+    """What the journal tells to be still borrowed after the runs."""
+    state = state_of(entries)
+    return sorted(event.hold.id for event in state.deferred.values())
 
 
 async def _latest(onlooker: Onlooker) -> str:

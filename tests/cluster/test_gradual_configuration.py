@@ -50,8 +50,8 @@ class Applied(Scene):
             body = config_map(data, CONFIG, labels={"argocd.argoproj.io/instance": "web"})
             answered(await people.apply(MAPS, body, CI))
 
-    async def _read_config(self) -> Json:
-        await super()._read_config()
+    async def _read_config(self, *deployments: str) -> Json:
+        await super()._read_config(*deployments)
         path = f"{config_maps(self.cluster.namespace)}/{CONFIG}"
         await self.cluster.admin.delete(path)
         await self.hold(HELD[GOOD])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import secrets as randomness
 import shutil
 import traceback
 from collections.abc import AsyncIterator
@@ -24,6 +26,7 @@ from logcaster_guard.domain.field_owners import entries_of
 from logcaster_guard.domain.observations import Before, Done, ExternalChange
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.steps import Plan
+from logcaster_guard.domain.theirs import DigestKeyLost
 from logcaster_guard.domain.workload import LAST_APPLIED, Workload
 from logcaster_guard.kept_manifests import KeptManifests
 from logcaster_guard.ports import Kind
@@ -42,6 +45,8 @@ from tests.fakes.blobs import MemoryBlobs
 
 Json = dict[str, Any]
 NAME = "logcaster-credentials"
+LARGEST = 1_048_576
+"""Bytes in all that a Secret may hold."""
 by_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not on PATH")
 
 
@@ -75,7 +80,7 @@ class Bench:
         workload = Workload(await self.client.get(Kind.DEPLOYMENT, self.cluster.namespace, objects.DEPLOYMENT))
         live, key = None if gone else await self.live(), await self.manifests.secrets.key(self.cluster.namespace)
         uid = live["metadata"]["uid"] if live else ""
-        step = RestoreSecret(NAME, uid, self.place, changes(live, self.saved, key))
+        step = RestoreSecret(NAME, uid, self.place, changes(live, self.saved, key), made_with=key.name)
         plan = Plan(
             "config", self.cluster.namespace, workload.name, workload.uid, workload.hash, workload.hash, (), (),
             workload.replicas, False, None, None, (step,),
@@ -158,6 +163,37 @@ async def test_one_that_was_pruned_is_made_again_with_its_type(bench: Bench) -> 
     await bench.api.delete(SECRETS, NAME)
     restored = await bench.restore(gone=True)
     assert managers(restored) == {("ci", "Apply")}
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_the_largest_one_that_there_can_be_comes_back(bench: Bench, gone: bool) -> None:
+    large = base64.b64encode(randomness.token_bytes(LARGEST)).decode()
+    answered(await bench.api.apply(SECRETS, secret(NAME, data={"file": large}), "ci", force="true"))
+    await bench.save()
+    if gone:
+        await bench.api.delete(SECRETS, NAME)
+    else:
+        answered(await bench.api.apply(SECRETS, secret(NAME, data=data(TWO)), "ci", force="true"))
+    await bench.restore(gone=gone)
+
+
+async def test_a_key_that_is_another_than_when_it_was_planned_leaves_it_as_it_is(bench: Bench) -> None:
+    answered(await bench.api.apply(SECRETS, secret(NAME, data=data(ONE)), "ci", force="true"))
+    await bench.save()
+    answered(await bench.api.apply(SECRETS, secret(NAME, data=data(TWO)), "ci", force="true"))
+    step, run = await bench.planned()
+    before = await bench.live()
+    await bench.api.delete(SECRETS, "logcaster-guard-digest-key")
+    # As the next guard finds it.
+    kept = KubernetesSavedSecrets(bench.client, Where("logcaster-guard", [bench.cluster.namespace]))
+    handler = RestoreHandler(bench.client, KeptManifests(MemoryBlobs(), kept))
+    lost = ExternalChange(DigestKeyLost(f"Secret {bench.cluster.namespace}/{NAME}"))
+    assert await handler.observe(step, run) == lost
+    await handler.apply(step, run)
+    assert await bench.live() == before
+    # What holds what was saved needs no key to be told.
+    answered(await bench.api.apply(SECRETS, secret(NAME, data=data(ONE)), "ci", force="true"))
+    assert isinstance(await handler.observe(step, run), Done)
 
 
 async def test_an_edit_in_mid_run_is_theirs(bench: Bench) -> None:

@@ -6,7 +6,7 @@ import base64
 import json
 import secrets as randomness
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
@@ -14,8 +14,11 @@ from logcaster_guard.adapters.kubernetes.cluster import KubernetesCluster
 from logcaster_guard.adapters.kubernetes.connect import connect
 from logcaster_guard.adapters.kubernetes.saved_secrets import KubernetesSavedSecrets, Where
 from logcaster_guard.domain.configuration.content import Concealed
+from logcaster_guard.domain.configuration.manifests import manifest_of
+from logcaster_guard.domain.configuration.references import ConfigKind
 from logcaster_guard.domain.errors import Rejected
-from logcaster_guard.ports import Kind
+from logcaster_guard.ports import Kind, SavedSecrets
+from tests.adapters import test_saved_secrets_contract
 from tests.adapters.test_saved_secrets_contract import PASSWORD
 from tests.canary import ONE, encoded
 from tests.cluster.harness import Cluster
@@ -35,6 +38,21 @@ def store(api: KubernetesCluster, cluster: Cluster) -> KubernetesSavedSecrets:
     return KubernetesSavedSecrets(api, Where(NAME, [cluster.namespace]))
 
 
+@pytest.fixture
+def namespace(cluster: Cluster) -> str:
+    return cluster.namespace
+
+
+@pytest.fixture
+def saved(api: KubernetesCluster, cluster: Cluster) -> SavedSecrets:
+    return store(api, cluster)
+
+
+# Every test of the contract that asks for nothing but what it tests.
+contract = {n: f for n, f in vars(test_saved_secrets_contract).items() if n.startswith("test_")}
+globals().update({n: f for n, f in contract.items() if "saved" in f.__annotations__})
+
+
 async def test_what_one_guard_keeps_the_next_one_finds_and_lets_go_of(cluster: Cluster, api: KubernetesCluster) -> None:
     first, second = store(api, cluster), store(api, cluster)
     place = await first.put(cluster.namespace, Concealed(PASSWORD))
@@ -45,14 +63,43 @@ async def test_what_one_guard_keeps_the_next_one_finds_and_lets_go_of(cluster: C
 
 
 async def test_the_largest_secret_that_there_can_be_is_kept_in_pieces(cluster: Cluster, api: KubernetesCluster) -> None:
-    content = Concealed(base64.b64encode(randomness.token_bytes(BOUND)))
-    saved = store(api, cluster)
-    assert await saved.get(await saved.put(cluster.namespace, content)) == content
+    """Its manifest is larger than any Secret could be."""
+    files = {"one": randomness.token_bytes(BOUND // 2), "other": randomness.token_bytes(BOUND // 2)}
+    body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db"}}
+    over = {**files, "more": b"1"}
+    with pytest.raises(Rejected):
+        await api.create(Kind.SECRET, cluster.namespace, {**body, "data": held(over)})
+    live = await api.create(Kind.SECRET, cluster.namespace, {**body, "data": held(files)})
+    manifest, saved = manifest_of(ConfigKind.SECRET, live), store(api, cluster)
+    assert len(manifest.reveal()) > BOUND
+    place = await saved.put(cluster.namespace, manifest)
+    assert await store(api, cluster).get(place) == manifest
     kinds = [
         item["type"] for item in await api.list(Kind.SECRET, cluster.namespace) if NAME in item["metadata"]["name"]
     ]
     assert kinds.count("guard.logcaster.io/secret") > 1
     assert kinds.count("guard.logcaster.io/digest-key") == 1
+    # All of its pieces go with it.
+    assert await saved.keep_only((), older_than=-60.0) == 1
+    left = [item["type"] for item in await api.list(Kind.SECRET, cluster.namespace)]
+    assert "guard.logcaster.io/secret" not in left
+
+
+async def test_a_key_that_is_lost_or_replaced_is_made_anew_and_loses_nothing(
+    cluster: Cluster, api: KubernetesCluster
+) -> None:
+    before = store(api, cluster)
+    place = await before.put(cluster.namespace, Concealed(PASSWORD))
+    await cluster.admin.delete(f"/api/v1/namespaces/{cluster.namespace}/secrets/{NAME}-digest-key")
+    after = store(api, cluster)
+    assert (await after.get(place)).reveal() == PASSWORD
+    other = await after.put(cluster.namespace, Concealed(PASSWORD))
+    assert other != place
+    # The guard that has the lost key goes on with it until it ends, and both find what the other has kept.
+    assert await before.put(cluster.namespace, Concealed(PASSWORD)) == place
+    for guard in (before, after, store(api, cluster)):
+        assert [(await guard.get(p)).reveal() for p in (place, other)] == [PASSWORD] * 2
+    assert await after.keep_only({place, other}, older_than=-60.0) == 0
 
 
 async def test_a_refused_patch_of_a_secret_tells_nothing_of_what_it_holds(
@@ -71,3 +118,8 @@ async def test_a_refused_patch_of_a_secret_tells_nothing_of_what_it_holds(
         assert caught.value.status in {400, 422}
         assert ONE not in shown.replace(repr(ONE), "")
         assert encoded(ONE) not in shown
+
+
+def held(files: Mapping[str, bytes]) -> Mapping[str, str]:
+    """As a Secret's `data` holds files."""
+    return {name: base64.b64encode(content).decode() for name, content in files.items()}

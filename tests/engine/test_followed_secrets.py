@@ -15,9 +15,11 @@ from logcaster_guard.domain.configuration.kept import kept_secret
 from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject
 from logcaster_guard.domain.configuration.release_configuration import InTransition, Known
 from logcaster_guard.domain.errors import Rejected, Unavailable
-from logcaster_guard.domain.events import RevisionConfigured, RevisionLive, RunOpened
+from logcaster_guard.domain.events import RevisionConfigured, RevisionLive, RunClosed, RunOpened
 from logcaster_guard.domain.rules import Policy
+from logcaster_guard.domain.runs import ABANDONED, RECOVERED
 from logcaster_guard.domain.snapshots import SavedSecret, Snapshot
+from logcaster_guard.domain.theirs import DigestKeyLost
 from logcaster_guard.ports import Json, Kind
 from logcaster_guard.steps.restore_secret import RestoreSecret
 from tests import canary
@@ -153,6 +155,55 @@ async def test_a_lost_key_makes_new_digests_and_no_rollout() -> None:
         made.pods("c")
         await made.pass_(POLL)
         assert len(made.told(RevisionLive)) == lives + 1
+
+
+@contextlib.asynccontextmanager
+async def rolled_back() -> AsyncIterator[WithSecrets]:
+    """A bad image came with another value; the run that follows is at the Secret, which cannot be written."""
+    async with rolled_out() as made:
+        await made.pass_(PROVEN)
+        made.store(TWO)
+        made.cluster.roll(PROD, "v2")
+        made.pods("c")
+        made.cluster.stuck = True
+        away = Unavailable("no answer", status=503)
+        made.cluster.fault = lambda verb, kind, _: away if (verb, kind) == ("patch", Kind.SECRET) else None
+        await made.pass_(FIRES + POLL)
+        assert len(made.told(RunOpened)) == 1
+        yield made
+
+
+async def test_a_key_that_is_lost_in_mid_run_ends_it_and_nothing_is_overwritten() -> None:
+    async with rolled_back() as made:
+        await made.stop()
+        made.secrets.lose_key()
+        made.cluster.fault = lambda *_: None
+        before = made.writes(Kind.SECRET), made.writes()
+        await made.start()
+        await made.pass_(POLL)
+        [closed] = made.told(RunClosed)
+        assert (closed.outcome, closed.reason) == (ABANDONED, DigestKeyLost(str(DB)))
+        assert (made.writes(Kind.SECRET), made.writes()) == before
+        assert made.cluster.object(Kind.SECRET, "db")["data"]["password"] == encoded(TWO)
+        # Another rollback is planned with the new key.
+        assert made.known.edits()
+        assert made.place() in made.secrets.kept
+
+
+async def test_a_key_that_is_lost_once_the_secret_is_put_back_holds_nothing_up() -> None:
+    async with rolled_back() as made:
+        made.cluster.fault = lambda *_: None
+        await made.pass_(POLL)
+        assert made.cluster.object(Kind.SECRET, "db")["data"]["password"] == encoded(ONE)
+        assert made.told(RunClosed) == []
+        await made.stop()
+        made.secrets.lose_key()
+        await made.start()
+        await made.pass_(POLL)
+        made.cluster.stuck = False
+        made.cluster.finish()
+        await made.pass_(PROVEN)
+        assert [closed.outcome for closed in made.told(RunClosed)] == [RECOVERED]
 
 
 async def test_a_secret_that_may_not_be_read_is_left_out_with_the_right_that_is_missing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -28,6 +29,9 @@ class _Session:
         self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
     async def request(self, **arguments: Any) -> aiohttp.ClientResponse:  # noqa: ANN401 # the library's own
+        if isinstance(arguments.get("data"), str):
+            # A large Secret is more than aiohttp sends in one piece without a warning.
+            arguments["data"] = io.BytesIO(arguments["data"].encode())
         return await self._session.request(**arguments, allow_redirects=False)
 
     async def close(self) -> None:
