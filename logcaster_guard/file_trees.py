@@ -60,7 +60,7 @@ class UnpackPolicy:
 class Built:
     """A whole tree beside production, on disk, under the name `beside`; `found`: an earlier call had built it.
 
-    `varied` are the first files that somebody wrote while they were copied, `most_varied` in number.
+    `varied` are the first files that somebody wrote while they were copied, at most 20.
     `archive` is the SHA-256 of the archive that it was unpacked from. What was found has neither.
     """
 

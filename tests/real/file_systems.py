@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,18 @@ def mount(kind: str, source: str, place: Path, options: str = "") -> None:
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"{kind} cannot be mounted here: {done.stderr.strip()}")
+
+
+@cache
+def may_mount() -> bool:
+    """Whether anything may be mounted here."""
+    with tempfile.TemporaryDirectory() as place:
+        try:
+            mount("tmpfs", "tmpfs", Path(place))
+        except pytest.skip.Exception:
+            return False
+        unmount(Path(place))
+        return True
 
 
 def unmount(place: Path) -> None:

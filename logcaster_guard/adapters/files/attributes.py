@@ -100,10 +100,13 @@ def without_acl(handle: int) -> None:
 def _give_xattr(where: int | str, name: str, value: bytes) -> None:
     try:
         os.setxattr(where, name, value, follow_symlinks=isinstance(where, int))
-    except OSError:
+    except OSError as error:
         # A label that the system gives by itself may not be given, and is what it should be.
         if _has(where, name, value):
             return
+        if error.errno == errno.ENOSPC and os.statvfs(where).f_bavail:
+            # There is room, but not for so many attributes of one file.
+            raise OSError(errno.E2BIG, os.strerror(errno.E2BIG)) from error
         raise
 
 

@@ -39,8 +39,9 @@ _TREE, _LINKS = "tree", "links"
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A tree that is being built, and the folder that keeps a name for each file which has several."""
+    """A tree that is being built in `around`, and the folder that keeps a name for each file which has several."""
 
+    around: Folder
     tree: Folder
     links: Folder
 
@@ -151,7 +152,7 @@ class Beside:
                     os.mkdir(part, 0o700, dir_fd=made.handle)
                 with made.folder(_TREE) as tree, made.folder(_LINKS) as links:
                     root = Root(self.place, tree.root.device, tree.root.mount, DEEPEST)
-                    yield Draft(Folder(tree.handle, "", 0, root), links)
+                    yield Draft(made, Folder(tree.handle, "", 0, root), links)
         finally:
             # What cannot be removed now is found by its name, and removed by whoever comes next.
             with suppress(OSError, TreeError):
@@ -162,11 +163,11 @@ class Beside:
         """What the draft of an order is called."""
         return f"{self.prefix}draft.{order.epoch}.{_checked(order.operation)}"
 
-    def publish(self, order: Order) -> str:
+    def publish(self, draft: Draft, order: Order) -> str:
         """The draft of an order is whole and on disk: give it the name that says so. Returns that."""
         ready = self.ready(order.operation)
-        with self.led(order.epoch), self.parent.folder(self.draft_name(order)) as made:
-            linux.move(made.handle, _TREE, self.parent.handle, ready)
+        with self.led(order.epoch):
+            linux.move(draft.around.handle, _TREE, self.parent.handle, ready)
             os.fsync(self.parent.handle)
         return ready
 
@@ -185,8 +186,11 @@ class Beside:
                 yield from remove(self.parent, name, doing)
 
     def settle(self, led: Marker) -> None:
-        """Give the tree that was production its name, if the exchange of which the marker tells was done."""
-        if led.operation and self.inode(self.name) == led.new and self.inode(led.beside) == led.old:
+        """Give the tree that was production its name, if the exchange of which the marker tells was done.
+
+        It is known by its inode, whatever is production now: it is not to be taken for a new tree of no use.
+        """
+        if led.operation and self.inode(led.beside) == led.old:
             linux.move(self.parent.handle, led.beside, self.parent.handle, led.replaced)
             os.fsync(self.parent.handle)
 

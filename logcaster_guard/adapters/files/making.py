@@ -21,15 +21,16 @@ def make(production: Path, order: Order, fill: Callable[[Draft], Work]) -> Work:
     """Have the tree of an order beside production; what was not finished is removed, however it ends."""
     place = str(production)
     with told(place), Beside.of(production) as beside:
-        if found := _found(beside, order):
-            return found
+        found = _found(beside, order)
         yield from beside.clear(Doing.CLEARING)
+        if found:
+            return found
         try:
             with beside.draft(order) as draft:
                 filled = yield from fill(draft)
                 yield Progress(Doing.SYNCING, filled.entries, filled.size)
                 linux.sync_file_system(draft.tree.handle)
-                return replace(filled, beside=beside.publish(order))
+                return replace(filled, beside=beside.publish(draft, order))
         except (FileExistsError, BlockingIOError) as error:
             raise failure(TreeUnavailable, TreeBusy(shown(place))) from error
         except OSError as error:

