@@ -216,7 +216,7 @@ def test_production_is_exchanged_and_comes_back(site: Site) -> None:
     assert done.replaced == ".data.guard-replaced.20260131T120000Z.first"
     assert site.others == {done.replaced}
     seen = look(site.production)
-    assert (seen.ready, seen.unfinished, seen.operation, seen.done, seen.epoch) == ([], [], "first", True, 3)
+    assert (seen.ready, seen.unfinished, seen.operation, seen.done, seen.epoch) == ({}, [], "first", True, 3)
     assert seen.replaced == [Replaced(done.replaced, NOW, "first")]
     back = site.exchange(done.replaced, LATER)
     assert (in_tree(site.production), in_tree(site.folder / back.replaced)) == (old, new)
@@ -226,6 +226,7 @@ def test_an_operation_is_found_done_and_not_done_again(site: Site) -> None:
     small(site.source)
     built = site.build()
     assert (site.build().found, site.build().beside) == (True, built.beside)
+    assert look(site.production).ready == {"first": built.beside}
     done = site.exchange(built.beside)
     again = site.exchange(built.beside)
     assert (again.found, again.replaced) == (True, done.replaced)
