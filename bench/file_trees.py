@@ -1,4 +1,4 @@
-"""Compares building a tree with rsync: `python -m bench.file_trees [--files 100000] [--sparse-gib 5] [--folder .]`.
+"""Compares building a tree with rsync: `python -m bench.file_trees [--files 100000] [--sparse-gib 5] [--rounds 3]`.
 
 A tree of many small files, with links, attributes, ACLs and one sparse file, is copied in turn by the guard and by
 `rsync -aHAXS --delete --checksum`; each ends with one syncfs. Printed are the medians of the times and the peaks of
@@ -28,7 +28,6 @@ from logcaster_guard.adapters.files.compare import compare
 from logcaster_guard.file_trees import Order, Progress
 
 T = TypeVar("T")
-ROUNDS = 3
 WAYS = ("rsync", "guard", "guard, compared")
 
 
@@ -116,6 +115,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--files", type=int, default=100_000)
     parser.add_argument("--sparse-gib", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=None)
     given = parser.parse_args(arguments)
     if shutil.which("rsync") is None:
@@ -124,7 +124,7 @@ def main(arguments: Sequence[str]) -> None:
         folder, source = Path(made), Path(made, "source")
         make(source, given.files, given.sparse_gib)
         found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
-        for _ in range(ROUNDS):
+        for _ in range(given.rounds):
             for way in WAYS:
                 found[way].append(measured(way, source, folder))
         few = Path(made, "few")
@@ -132,7 +132,7 @@ def main(arguments: Sequence[str]) -> None:
         tenth = measured("guard, compared", few, folder)[1]
     seconds = {way: statistics.median(spent for spent, _ in of) for way, of in found.items()}
     peaks = {way: max(peak for _, peak in of) for way, of in found.items()}
-    print(f"{given.files:,} files and {given.sparse_gib} GiB sparse, {ROUNDS} rounds in turn")
+    print(f"{given.files:,} files and {given.sparse_gib} GiB sparse, {given.rounds} rounds in turn")
     for way in WAYS:
         time_ratio, peak_ratio = seconds[way] / seconds["rsync"], peaks[way] / peaks["rsync"]
         print(f"{way:<16} {seconds[way]:6.1f} s  {time_ratio:4.2f} x  {peaks[way]:5.0f} MiB  {peak_ratio:4.2f} x")

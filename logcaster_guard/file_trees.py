@@ -8,7 +8,7 @@ Closing it ends the work between two files (or two pieces of one) and takes away
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -152,12 +152,12 @@ class Replaced:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What stands at a production tree: whole trees by operation, replaced ones by time, unfinished ones by name.
+    """What stands at a production tree: whole trees by operation, replaced ones by time, names of unfinished ones.
 
     `operation` was the last that began to exchange, `done`: it has; `epoch` is that of the last leader (0: none).
     """
 
-    ready: Sequence[str]
+    ready: Mapping[str, str]
     replaced: Sequence[Replaced]
     unfinished: Sequence[str]
     operation: str

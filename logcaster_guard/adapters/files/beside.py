@@ -12,7 +12,7 @@ import fcntl
 import os
 import re
 import stat
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -88,9 +88,9 @@ class Beside:
         """The name of the tree that is production until now."""
         return f"{self.prefix}replaced.{now.astimezone(UTC).strftime(_TIME)}.{_checked(order.operation)}"
 
-    def all_ready(self) -> Sequence[str]:
-        """The names of the whole trees."""
-        return self._all("ready.")
+    def all_ready(self) -> Mapping[str, str]:
+        """The names of the whole trees, by operation."""
+        return {name.removeprefix(f"{self.prefix}ready."): name for name in self._all("ready.")}
 
     def all_unfinished(self) -> Sequence[str]:
         """The names of what nobody has finished, and nobody needs."""
@@ -108,7 +108,7 @@ class Beside:
 
     def is_whole(self, name: str) -> bool:
         """Whether a whole tree may have this name."""
-        return name in self.all_ready() or name in {tree.beside for tree in self.all_replaced()}
+        return name in self.all_ready().values() or name in {tree.beside for tree in self.all_replaced()}
 
     def inode(self, name: str) -> int:
         """The inode of the folder of this name; 0 if there is none."""

@@ -44,6 +44,6 @@ def _found(beside: Beside, order: Order) -> Built | None:
         exchanged = marker.operation == order.operation and beside.inode(beside.name) == marker.new
         if exchanged or beside.inode(ready):
             return Built(ready, found=True)
-        for other in beside.all_ready():
+        for other in beside.all_ready().values():
             beside.put_away(other)
     return None

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from logcaster_guard.adapters.files.build import build
 from logcaster_guard.adapters.files.compare import compare
@@ -104,7 +104,8 @@ def whole(tree: Path) -> None:
 def _attributes(tree: Path) -> None:
     os.setxattr(tree / "empty", "user.note", b"a\0b")
     os.setxattr(tree / "below", "user.note", b"")
-    _give_acls(tree)
+    give_acl(tree / "below" / "6.txt", "access")
+    give_acl(tree / "below" / "further", "default")
     if ROOT:
         os.setxattr(tree / "below" / "3.txt", "security.capability", struct.pack("<IIIII", 0x2000001, 1 << 10, 0, 0, 0))
         os.setxattr(tree / "link", "trusted.note", b"of the link", follow_symlinks=False)
@@ -117,12 +118,11 @@ def _attributes(tree: Path) -> None:
         os.utime(tree / name, ns=(10**18 + n, 1_500_000_000_123_456_789 + n), follow_symlinks=False)
 
 
-def _give_acls(tree: Path) -> None:
-    """`user:1234:r--` on a file, and what is made in a folder is to have it: as `setfacl` writes it."""
+def give_acl(path: Path, kind: Literal["access", "default"]) -> None:
+    """`user:1234:r--`, as `setfacl` writes it; a default one is for what is made in a folder."""
     entries = [(1, 6, -1), (2, 4, 1_234), (4, 4, -1), (16, 4, -1), (32, 0, -1)]
     acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
-    os.setxattr(tree / "below" / "6.txt", "system.posix_acl_access", acl)
-    os.setxattr(tree / "below" / "further", "system.posix_acl_default", acl)
+    os.setxattr(path, f"system.posix_acl_{kind}", acl)
 
 
 def names_of(tree: Path) -> dict[str, os.stat_result]:

@@ -21,7 +21,19 @@ from logcaster_guard.adapters.files.folder import Folder
 from logcaster_guard.adapters.files.linux import clone
 from logcaster_guard.domain.errors import NotExchangeable, TreeForeign, TreeRefused, TreeSuperseded, TreeUnavailable
 from logcaster_guard.file_trees import Aspect, Exchange, Order, Replaced
-from tests.adapters.files.samples import FIRST, MIB, NOW, ROOT, Site, finished, in_tree, names_of, small, whole
+from tests.adapters.files.samples import (
+    FIRST,
+    MIB,
+    NOW,
+    ROOT,
+    Site,
+    finished,
+    give_acl,
+    in_tree,
+    names_of,
+    small,
+    whole,
+)
 from tests.real.file_systems import SHARING, mount, unmount
 
 LATER = Order("second", 4)
@@ -45,6 +57,16 @@ def test_what_is_built_is_the_same_in_everything_that_is_kept(site: Site) -> Non
     assert {name: status.st_nlink for name, status in new.items()} == {n: s.st_nlink for n, s in old.items()}
     assert new["below/large too"].st_ino == new["large"].st_ino
     assert all(new[name].st_blocks * 512 < MIB for name in ("sparse", "all hole"))
+
+
+def test_what_stands_around_production_leaves_no_mark_on_what_is_built(site: Site) -> None:
+    small(site.source)
+    (site.source / "below").chmod(0o755)
+    site.folder.chmod(0o2777)
+    if ROOT:
+        os.chown(site.folder, -1, 5_678)
+    give_acl(site.folder, "default")
+    assert site.compare(site.build().beside).same
 
 
 def test_what_is_built_shares_nothing_that_can_be_written(site: Site) -> None:
@@ -194,7 +216,7 @@ def test_production_is_exchanged_and_comes_back(site: Site) -> None:
     assert done.replaced == ".data.guard-replaced.20260131T120000Z.first"
     assert site.others == {done.replaced}
     seen = look(site.production)
-    assert (seen.ready, seen.unfinished, seen.operation, seen.done, seen.epoch) == ([], [], "first", True, 3)
+    assert (seen.ready, seen.unfinished, seen.operation, seen.done, seen.epoch) == ({}, [], "first", True, 3)
     assert seen.replaced == [Replaced(done.replaced, NOW, "first")]
     back = site.exchange(done.replaced, LATER)
     assert (in_tree(site.production), in_tree(site.folder / back.replaced)) == (old, new)
@@ -204,6 +226,7 @@ def test_an_operation_is_found_done_and_not_done_again(site: Site) -> None:
     small(site.source)
     built = site.build()
     assert (site.build().found, site.build().beside) == (True, built.beside)
+    assert look(site.production).ready == {"first": built.beside}
     done = site.exchange(built.beside)
     again = site.exchange(built.beside)
     assert (again.found, again.replaced) == (True, done.replaced)
@@ -238,6 +261,7 @@ def test_a_leader_that_is_cut_off_while_it_builds_leaves_nothing(quick_site: Sit
     fence(quick_site.production, 4)
     # Its successor leaves alone what it is still at, and builds the same.
     built = quick_site.build(Order("first", 4))
+    assert look(quick_site.production).unfinished == [".data.guard-draft.3.first"]
     with pytest.raises(TreeSuperseded):
         finished(work)
     assert quick_site.others == {built.beside}

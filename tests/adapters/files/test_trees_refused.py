@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from logcaster_guard.adapters.files.build import build
@@ -154,6 +154,7 @@ TARGETS = st.lists(st.sampled_from(["..", ".", "a", "b", "c", "d"]), min_size=1,
 
 
 @settings(max_examples=60)
+@example({("a", "b"): "..", ("c",): "a/b/../d"})
 @given(st.dictionaries(st.lists(NAMES, min_size=1, max_size=3).map(tuple), TARGETS, max_size=8))
 def test_links_that_are_allowed_stay_in_the_tree_however_they_are_combined(
     tmp_path_factory: pytest.TempPathFactory, links: dict[tuple[str, ...], str]
