@@ -25,8 +25,9 @@ class Facts:
     `changes` counts those of the Deployment's spec since the bad release; `reasons` are the guards' Kubernetes Events;
     `deployments` are all that are there, `sizes` what they want; `bounds` are the autoscaler's. `held` is what the
     ConfigMap holds, where pods read one, `copies` are those of it, `deferred` is what is owed beyond the runs, and
-    `mixed` are the good release's pods that have started on something else. `owner`: whether it is suspended, carries
-    the guard's mark, and is suspended by what the journal tells.
+    `mixed` are the good release's pods that have started on something else. `secret` is the version whose content the
+    Secret has, and `leaks` are places other than Secrets where a value of it stands. `owner`: whether it is suspended,
+    carries the guard's mark, and is suspended by what the journal tells.
     """
 
     image: str
@@ -45,6 +46,8 @@ class Facts:
     copies: Sequence[str] = ()
     deferred: Sequence[str] = ()
     mixed: Sequence[str] = ()
+    secret: str | None = None
+    leaks: Sequence[str] = ()
 
 
 def told(entries: Sequence[Entry]) -> tuple[Sequence[Run], Ledger, frozenset[str], frozenset[str]]:
@@ -95,6 +98,7 @@ def ending(
         f"there are {facts.deployments}": facts.deployments == case.left,
         f"production has {facts.replicas} replicas": facts.replicas == REPLICAS,
         f"copies are left: {facts.copies}": not _lost(facts),
+        f"a Secret's value stands in {facts.leaks}": not facts.leaks,
         "a notice is owed": mine <= facts.settled,
         "people were not told of the end": any(q.endswith("/closed") for q in facts.queued),
         f"Kubernetes Events {dict(facts.reasons)}": {facts.reasons[r] for r in ("RunOpened", "RunClosed")} == {1},
@@ -116,8 +120,10 @@ def ending(
         checks |= {**once, f"the image is {facts.image}": facts.image == objects.image(GOOD), "frozen": not frozen}
         # What bad pods of the other environment read is put back once they are gone.
         promised = [h for h in facts.deferred if h.startswith(SHARED)]
-        checks |= {f"the ConfigMap holds {facts.held}": facts.held in (None, HELD[BAD if case.switches else GOOD])}
-        checks |= {f"promised: {promised}": len(promised) == (case.switches and case.reads_config)}
+        holds = BAD if case.switches else GOOD
+        checks |= {f"the ConfigMap holds {facts.held}": facts.held in (None, HELD[holds])}
+        checks |= {f"the Secret holds what it held for {facts.secret}": facts.secret in (None, holds)}
+        checks |= {f"promised: {promised}": len(promised) == (len(case.held) if case.switches else 0)}
         end = "rolled back once"
     elif outcomes == {runs.DESTINATION_BAD}:
         idle = facts.sizes.get(environments.BLUE) if case.switches else None
@@ -133,6 +139,12 @@ def ending(
     return end, [fault for fault, well in checks.items() if not well]
 
 
+def _noted_down(record: AuditRecord) -> bool:
+    """Whether it is a Secret in which the guard keeps something."""
+    name = record.name or ((record.body or {}).get("metadata") or {}).get("name", "")
+    return str(name).startswith("logcaster-guard-")
+
+
 def _lost(facts: Facts) -> Sequence[str]:
     """The copies that nobody sees to any more."""
     kept = {hold.rpartition("/")[2] for hold in facts.deferred}
@@ -143,6 +155,6 @@ def writes_of(records: Sequence[AuditRecord], namespace: str) -> Counter[str]:
     """The guard's successful mutating requests in this namespace, by resource."""
     mine = [r for r in records if r.namespace == namespace and r.user == "guard" and 200 <= r.code < 300]
     # What is told of a trigger that goes on firing is no effect of the run, and neither is what is noted down.
-    mine = [r for r in mine if r.resource != "secrets"]
+    mine = [r for r in mine if r.resource != "secrets" or not _noted_down(r)]
     mine = [r for r in mine if r.resource != "events" or str((r.body or {}).get("reason", "Run")).startswith("Run")]
     return Counter(r.resource for r in mine if r.verb in {"create", "update", "patch", "delete", "deletecollection"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -21,21 +21,21 @@ IDLE = 1
 class Installed:
     """The good and the bad Deployment as they were live, since when the latter is, and what was saved of the former.
 
-    `config_map` is what the former's pods read.
+    `read` is what the former's pods read.
     """
 
     good: Json
     bad: Json
     changed: datetime
     snapshot: Snapshot
-    config_map: Json | None
+    read: Sequence[Json]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A ConfigMap that both environments read: `begin` makes it and lets them, `edit` is done with the bad release."""
+    """ConfigMaps and Secrets that both environments read: `begin` makes them, `edit` is done with the bad release."""
 
-    begin: Callable[[], Awaitable[Json]]
+    begin: Callable[[], Awaitable[Sequence[Json]]]
     edit: Callable[[], Awaitable[None]]
 
 
@@ -51,7 +51,7 @@ async def install(
 ) -> Installed:
     """Blue with the good release was live; then green came with the bad one, and blue was left to idle, or deleted."""
     await world.install_environments(good, replicas=replicas, idle=replicas)
-    saved = await reading.begin() if reading is not None else None
+    read = await reading.begin() if reading is not None else []
     before, changed = await world.rolled_out(within, name=BLUE), datetime.now(UTC)
     if reading is not None:
         await world.rolled_out(within, name=GREEN)
@@ -70,4 +70,4 @@ async def install(
         await world.client.delete(f"{path}/{BLUE}")
         await until(gone, within)
     snapshot = Snapshot(changed, f"{world.namespace}/{objects.ACTIVE_SERVICE}", (before,))
-    return Installed(before, after, changed, snapshot, saved)
+    return Installed(before, after, changed, snapshot, read)

@@ -17,12 +17,11 @@ from logcaster_guard.sandbox.release import TRAFFIC_PORT, Behaviour, Releases
 from logcaster_guard.sandbox.traffic import Traffic
 from logcaster_guard.sandbox.world import World
 from tests.canary import ONE, encoded
-from tests.cluster.applied import SECRET, SECRETS_ROLE
-from tests.cluster.case import CONFIG
+from tests.cluster.case import CONFIG, SECRET
 from tests.cluster.daemon import GuardProcess
 from tests.cluster.harness import Cluster
 from tests.cluster.many_services import RATE, SETTINGS, WITHIN
-from tests.cluster.roles import CONFIG_ROLE, OF_TARGETS
+from tests.cluster.roles import CONFIG_ROLE, OF_TARGETS, SECRETS_ROLE
 from tests.cluster.test_apply_contract import config_map, secret
 from tests.cluster.test_guard import PACE
 
