@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from logcaster_guard.domain import provenance
 from logcaster_guard.domain.capacity import HELPER_LABEL, is_helper
 from logcaster_guard.domain.compensations import CompensationKind
+from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject
 from logcaster_guard.domain.message import Message, Reason
 from logcaster_guard.domain.provenance import MANAGED, RUN, TOKEN
 from logcaster_guard.domain.provenance_reasons import (
@@ -32,7 +33,8 @@ class Claim:
     """`object` (`Deployment default/web`) carries marks that the journal does not bear out.
 
     `key` is the same for the same marks on the same object. `remedy` is what a person does, as
-    commands. `orphan`: it looks like the helper of a run that the journal does not know.
+    commands. `orphan`: it looks like the helper of a run that the journal does not know. `copied`: it looks like a copy
+    of configuration, to which `reader` refers; empty where nothing does.
     """
 
     object: str
@@ -40,6 +42,8 @@ class Claim:
     reason: Reason
     remedy: str
     orphan: bool = False
+    copied: bool = False
+    reader: str = ""
 
     @property
     def summary(self) -> ClaimUnproven:
@@ -79,6 +83,31 @@ def of_deployment(raw: Mapping[str, Any], runs: Iterable[Run], kinds: Mapping[st
         _remedy(found, orphan=known is None),
         orphan=known is None,
     )
+
+
+def of_copy(kind: ConfigKind, raw: Mapping[str, Any], runs: Iterable[Run], reader: str) -> Claim | None:
+    """What a copy of configuration claims in vain; None where a run of the journal has made it, or may be making it.
+
+    `reader` is what refers to it, empty where nothing does.
+    """
+    metadata = raw["metadata"]
+    notes = metadata.get("annotations") or {}
+    marker = str(notes.get(RUN, ""))
+    known = {run.id: run for run in runs}.get(marker)
+    mine = [] if known is None else [owed for owed in known.taken.values() if owed.object == metadata["name"]]
+    if known is not None and (known.closed is None or any(provenance.disowned(raw, owed) is None for owed in mine)):
+        return None
+    reason = _copy_reason(raw, marker[:LONGEST], known, mine)
+    one = ConfigObject(kind, str(metadata["namespace"]), str(metadata["name"]))
+    command = f"kubectl -n {one.namespace} delete {kind.lower()} {one.name}"
+    found = claim(str(one), str(metadata.get("uid")), f"{marker}/{notes.get(TOKEN, '')}", reason, command)
+    return replace(found, copied=True, reader=reader)
+
+
+def _copy_reason(raw: Mapping[str, Any], marker: str, known: Run | None, mine: Sequence[Compensation]) -> Message:
+    if known is None:
+        return NamesUnknownRun(marker) if marker else NamesNoRun()
+    return (provenance.disowned(raw, mine[0]) if mine else None) or NotMadeByRun(known.id, named=True)
 
 
 def _bears_out(run: Run, owed: Compensation, raw: Mapping[str, Any], kind: CompensationKind) -> bool:

@@ -129,6 +129,15 @@ class NameTaken(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class CopyLeft(Message):
+    """A copy of configuration that is there, and the run that made it."""
+
+    copy: str
+    run: str
+    kind: Literal["seen.copy_left"] = "seen.copy_left"
+
+
+@dataclass(frozen=True, slots=True)
 class HelperLeft(Message):
     """A helper that is there, and the run that made it."""
 

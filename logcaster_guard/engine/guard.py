@@ -13,6 +13,7 @@ import structlog
 from logcaster_guard import messages
 from logcaster_guard.domain.conditions import Verdict
 from logcaster_guard.domain.configuration.kept import secrets_among
+from logcaster_guard.domain.configuration.references import ConfigKind
 from logcaster_guard.domain.errors import ClusterError, JournalOutOfReach, JournalUnavailable, Rejected
 from logcaster_guard.domain.events import NoticeQueued
 from logcaster_guard.domain.leadership import Role
@@ -37,6 +38,7 @@ from logcaster_guard.engine.hub import Hub, JournalAppended, RunFound
 from logcaster_guard.engine.journal_down import JournalDownNotifier
 from logcaster_guard.engine.journal_state import JournalState
 from logcaster_guard.engine.leader_elector import LeaderElector, during
+from logcaster_guard.engine.left_copies import LeftCopies
 from logcaster_guard.engine.manual_runs import ManualRuns
 from logcaster_guard.engine.operator_inbox import OperatorInbox
 from logcaster_guard.engine.outbox import Outbox
@@ -96,6 +98,7 @@ class Guard:
         self._channels = ports.channels
         self.blobs = CountedBlobs(ports.blobs)
         self._manifests = KeptManifests(self.blobs, ports.saved_secrets)
+        self._kept_kinds = [kind for kind in ConfigKind if self._manifests.keeps(kind)]
         self._sources = {name: CredibleSource(source) for name, source in ports.sources.items()}
         self._configuration = configuration
         self.authority = authority
@@ -108,7 +111,13 @@ class Guard:
         self.journal = None if ports.journal is None else CountedJournal(ports.journal)
         places = {target.namespace for target in configuration.targets}
         self.journal_down = JournalDownNotifier(
-            self.journal, self.blobs, ports.channels, ports.cluster, ports.clock, namespaces=places
+            self.journal,
+            self.blobs,
+            ports.channels,
+            ports.cluster,
+            ports.clock,
+            namespaces=places,
+            copied=self._kept_kinds,
         )
         if journal_fault:
             self.journal_down.lost(journal_fault)
@@ -132,7 +141,8 @@ class Guard:
         handlers = self._handlers(services, inspector)
         self.executor = executor = Executor(self.state, clock, handlers, hub=hub, listener=services.inbox)
         hub.subscribe(RunFound, lambda found: executor.start(found.stream, found.run))
-        self.sweeper = Sweeper(self.state, cluster, clock, configuration.targets, handlers)
+        copies = LeftCopies(cluster, clock, self._kept_kinds)
+        self.sweeper = Sweeper(self.state, cluster, clock, configuration.targets, handlers, copies=copies)
         self._suspensions = Suspensions(
             state=self.state, cluster=cluster, clock=clock, interval=configuration.policy.polling.interval
         )
