@@ -5,13 +5,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from logcaster_guard.domain.events import SignalSeen
 from tests import canary, conftest
 from tests.canary import ONE, TWO, encoded
+from tests.cluster import planes
+from tests.fakes.blobs import MemoryBlobs
+from tests.fakes.journal import MemoryJournal
 
 
 @pytest.mark.parametrize("before", range(4))
@@ -54,6 +59,30 @@ def test_files_that_hold_it_are_found_other_than_where_an_api_server_keeps_secre
     finally:
         for file in files:
             file.unlink()
+
+
+@pytest.mark.parametrize("secrets", [True, False])
+async def test_what_was_written_to_an_api_server_is_searched_where_there_are_secrets(
+    tmp_path: Path, *, secrets: bool
+) -> None:
+    async with planes.sandbox(tmp_path) as cluster:
+        path = f"/api/v1/namespaces/{cluster.namespace}"
+        if secrets:
+            await cluster.admin.create(f"{path}/secrets", {"metadata": {"name": "a"}, "data": {"k": encoded(ONE)}})
+        await cluster.admin.create(f"{path}/configmaps", {"metadata": {"name": "b"}, "data": {"k": ONE}})
+        await cluster.admin.delete(f"{path}/configmaps/b")
+    told = [f"A Secret's value stands in configmaps {cluster.namespace}/b, where nothing of a Secret may be."]
+    assert canary.told() == (told if secrets else [])
+
+
+async def test_what_a_journal_and_blobs_in_memory_take_is_searched() -> None:
+    canary.plays()
+    await MemoryJournal().append("run/1", [SignalSeen(datetime(2026, 1, 1, tzinfo=UTC), ONE)], 0)
+    await MemoryBlobs().put(ONE.encode())
+    assert [sentence.split(", ")[0] for sentence in canary.told()] == [
+        "A Secret's value stands in the journal",
+        "A Secret's value stands in a blob",
+    ]
 
 
 def test_a_file_that_holds_it_fails_the_whole_run_with_its_name(tmp_path: Path) -> None:

@@ -66,8 +66,7 @@ class Fetcher:
                 verify=ssl.create_default_context(cafile=ca_file) if ca_file else True,
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
             ),
-            # Earlier than the whole, because httpcore leaves the socket open when a TLS handshake is cancelled from
-            # outside, and because it tells a proxy that does not answer from a server that hangs.
+            # Earlier than the whole: that tells a proxy that does not answer from a server that hangs.
             timeout=httpx.Timeout(None, connect=timeout * 0.9),
             headers={
                 "User-Agent": f"logcaster-guard/{__version__}",

@@ -86,7 +86,7 @@ class _Checked(httpcore.AsyncNetworkBackend):
         except AddressRefused as error:
             await stream.aclose()
             raise httpcore.ConnectError(str(error)) from error
-        return stream
+        return _ClosedUnlessSecured(stream)
 
     async def connect_unix_socket(
         self,
@@ -98,3 +98,37 @@ class _Checked(httpcore.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await self._inner.sleep(seconds)
+
+
+class _ClosedUnlessSecured(httpcore.AsyncNetworkStream):
+    """A connection that is closed when its TLS handshake ends in anything but a secured one, a cancellation included.
+
+    httpcore closes it after an error alone, and nobody else has hold of it then.
+    """
+
+    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
+        self._inner = inner
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 # httpcore's signature
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            return await self._inner.start_tls(ssl_context, server_hostname, timeout)
+        except BaseException:
+            await self._inner.aclose()
+            raise
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 # httpcore's signature
+        return await self._inner.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 # httpcore's signature
+        await self._inner.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    def get_extra_info(self, info: str) -> object:
+        return self._inner.get_extra_info(info)

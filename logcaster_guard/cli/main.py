@@ -14,6 +14,7 @@ import typer
 from logcaster_guard import __version__
 from logcaster_guard.cli.answering import abandon, approve, veto
 from logcaster_guard.cli.check import check
+from logcaster_guard.cli.database import database
 from logcaster_guard.cli.demo import demo
 from logcaster_guard.cli.explain import explain
 from logcaster_guard.cli.freezing import freeze, resume, unfreeze
@@ -42,6 +43,7 @@ app.command()(resume)
 app.command()(mark)
 app.add_typer(snapshots, name="snapshots")
 app.add_typer(journal, name="journal")
+app.add_typer(database, name="database")
 app.command()(schema)
 app.command()(demo)
 

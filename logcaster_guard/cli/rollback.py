@@ -27,6 +27,7 @@ from logcaster_guard.cli.check import BAD_INPUT, print_faults
 from logcaster_guard.cli.run import Config
 from logcaster_guard.cli.writing import Way
 from logcaster_guard.config.loading import Loaded, load
+from logcaster_guard.config.settings import Settings
 from logcaster_guard.domain.errors import ClusterError, ConfigurationError, JournalUnavailable, Unavailable
 from logcaster_guard.domain.guard_reasons import JournalUnusable
 from logcaster_guard.domain.inbox.annotations import MAX_REASON
@@ -82,7 +83,7 @@ def rollback(
     if isinstance(loaded, list):
         print_faults(loaded)
         raise typer.Exit(BAD_INPUT)
-    texts, chosen = app.texts_of(loaded.settings), _chosen(loaded, target)
+    texts, chosen = app.texts_of(loaded.settings), chosen_target(loaded.settings, target)
     if not reason.isprintable() or len(reason) > MAX_REASON or (to and not is_name_of_release(to)):
         raise ended(phrase("cli.reason_and_to"), BAD_INPUT, texts)
     wish = wished(strategy.action, to, only or None)
@@ -102,12 +103,12 @@ def rollback(
     raise typer.Exit(0 if well else 1)
 
 
-def _chosen(loaded: Loaded, name: str) -> Target:
-    targets = loaded.settings.targets
-    found = [t for t in targets if name in {t.name, t.key}] if name else list(targets)
+def chosen_target(settings: Settings, name: str) -> Target:
+    """The target of this name, or the only one; ends the command where that is not one."""
+    found = [t for t in settings.targets if name in {t.name, t.key}] if name else list(settings.targets)
     if len(found) != 1:
-        known = phrase("cli.which_target", name=name, known=[f"{t.name} ({t.key})" for t in targets])
-        raise ended(known, BAD_INPUT, app.texts_of(loaded.settings))
+        known = phrase("cli.which_target", name=name, known=[f"{t.name} ({t.key})" for t in settings.targets])
+        raise ended(known, BAD_INPUT, app.texts_of(settings))
     return found[0]
 
 

@@ -102,6 +102,8 @@ STEPS: Mapping[str, str] = {
     "judge_helper": "the good release is healthy beside production",
     "remove_helper": "the helper is removed",
     "restore_environment": "the other environment is there again",
+    "roll_environment": "the other environment's pods start on what the good release read",
+    "restore_later": "what the bad pods read is to be put back once they are gone",
     "scale_environment": "the other environment is scaled up",
     "await_environment": "the other environment is Ready",
     "check_environment": "the other environment is healthy",

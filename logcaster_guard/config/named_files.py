@@ -74,7 +74,7 @@ def _key(loc: Loc) -> str:
 
 
 def _named(settings: Settings) -> Iterator[tuple[Loc, Path | Secret]]:
-    for name in ("sources", "journal", "notify", "web", "authority", "log"):
+    for name in ("sources", "database", "journal", "notify", "web", "authority", "log"):
         yield from _within((name,), getattr(settings, name))
 
 

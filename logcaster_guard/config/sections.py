@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, Strict, model_validator
 
+from logcaster_guard.adapters.postgres.section import DatabaseSection
 from logcaster_guard.config.causes import AttributionSection, MaintenanceSection
 from logcaster_guard.config.channels import NotifySection
 from logcaster_guard.config.policies import (
@@ -290,6 +291,9 @@ class SettingsFile(Section):
     argocd_namespace: Label = Field(
         default=ARGOCD_NAMESPACE,
         description="where Argo CD's Applications are, unless their tracking id names another namespace",
+    )
+    database: DatabaseSection | None = Field(
+        default=None, description="the database whose [migrations can be undone](database.md); `null`: none"
     )
     journal: JournalSection = Field(
         default=JournalSection(), description="where the guard keeps [what it has done](journal.md)"

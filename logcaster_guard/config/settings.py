@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 
+from logcaster_guard.adapters.postgres.section import DatabaseSection
 from logcaster_guard.config.causes import maintenance_of
 from logcaster_guard.config.channels import NotifySection
 from logcaster_guard.config.crosschecks import cross_check
@@ -52,6 +53,7 @@ class Settings:
     rollout_window: float | None
     sources: SourcesSection
     metrics: MetricsSection
+    database: DatabaseSection | None
     journal: JournalSection
     authority: AuthoritySection
     notify: NotifySection
@@ -113,6 +115,7 @@ def _settings(file: SettingsFile) -> Settings:
         rollout_window=file.rollout_window,
         sources=file.sources,
         metrics=file.metrics,
+        database=file.database,
         journal=file.journal,
         authority=file.authority,
         notify=file.notify,

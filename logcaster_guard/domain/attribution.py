@@ -113,10 +113,10 @@ class Comparison:
 class Witness:
     """Another target (or the one in question) as it is seen at the moment of a decision.
 
-    `breaching`: its own rule on one of the signals is met, or was a moment ago; `onset` is since when. `rolled`: when
-    its present release was rolled out by somebody, None if nobody knows or the guard did it. Both are monotonic
-    seconds. `undone`: what is read of it still shows a bad release that a rollback, the guard's or a person's, is
-    leaving or has just left.
+    `breaching`: its own rule on one of the signals is met, or was a moment ago (`recovered`: its levels are the worst
+    of then); `onset` is since when. `rolled`: when its present release was rolled out by somebody, None if nobody knows
+    or the guard did it. Both are monotonic seconds. `undone`: what is read of it still shows a bad release that a
+    rollback, the guard's or a person's, is leaving or has just left.
     """
 
     target: str
@@ -126,6 +126,7 @@ class Witness:
     rolled: float | None = None
     levels: Mapping[str, Level] = field(default_factory=dict)
     undone: bool = False
+    recovered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,35 +294,40 @@ def attributed(
     """
     together = [w for w in others if _together(me, w, policy)]
     ranked = sorted((_suspect(w, measures, policy) for w in (me, *together)), key=lambda s: (-s.score, s.target))
-    suspects = tuple(ranked)
     own, lag = strongest(beside), _lag(me)
-    found = Attribution(Cause.ROLLOUT, past, own, suspects=suspects, watched=len(others), lag=lag, edits=edits)
-    if edits is not None and edits.blame is Blame.NOT_READ:
-        return _with(found, Cause.UNREAD)
-    if past.before is Before.BREACHED:
-        return _with(found, Cause.OLDER)
-    if past.before is Before.UNKNOWN and policy.least_history is not None:
-        return _with(found, Cause.UNPROVEN)
-    if own is not None and own.verdict is Space.STANDS_OUT:
-        return found
-    if own is not None and own.verdict is Space.ALIKE:
-        return _with(found, Cause.SHARED)
-    both = edits is not None and edits.blame in {Blame.COMPARE, Blame.INDISTINCT}
-    if both and indistinct is EditAttribution.ALERT:
-        return _with(found, Cause.INDISTINCT)
-    if not together:
-        return found
+    found = Attribution(Cause.ROLLOUT, past, own, suspects=tuple(ranked), watched=len(others), lag=lag, edits=edits)
+    by_itself = _by_itself(found, policy, indistinct)
+    if by_itself is not None or not together:
+        return replace(found, cause=by_itself or Cause.ROLLOUT)
     rivals = [strongest(_against(me, w, measures, policy)) for w in together]
     nearest = min((r for r in rivals if r is not None), key=lambda r: r.did - r.margin, default=None)
     stands_out = all(r is not None and r.verdict is Space.STANDS_OUT for r in rivals)
+    return replace(found, cause=_among(found.suspects, me, stands_out=stands_out), rival=nearest)
+
+
+def _by_itself(found: Attribution, policy: AttributionPolicy, indistinct: EditAttribution) -> Cause | None:
+    """What the target's own history and pods tell; None where they leave it to the other targets."""
+    blame = None if found.edits is None else found.edits.blame
+    if blame is Blame.NOT_READ:
+        return Cause.UNREAD
+    if found.past.before is Before.BREACHED:
+        return Cause.OLDER
+    if found.past.before is Before.UNKNOWN and policy.least_history is not None:
+        return Cause.UNPROVEN
+    own = None if found.beside is None else found.beside.verdict
+    if own is Space.STANDS_OUT:
+        return Cause.ROLLOUT
+    if own is Space.ALIKE:
+        return Cause.SHARED
+    both = blame in {Blame.COMPARE, Blame.INDISTINCT}
+    return Cause.INDISTINCT if both and indistinct is EditAttribution.ALERT else None
+
+
+def _among(suspects: Sequence[Suspect], me: Witness, *, stands_out: bool) -> Cause:
+    """Who of several that breach together is to blame: `me`, if it stands out from all others and is the first."""
     if stands_out and suspects[0].target == me.target:
-        return _with(found, Cause.ROLLOUT, nearest)
-    unrelated = any(not s.rolled for s in suspects)
-    return _with(found, Cause.SHARED if unrelated else Cause.SEVERAL, nearest)
-
-
-def _with(found: Attribution, cause: Cause, rival: Comparison | None = None) -> Attribution:
-    return replace(found, cause=cause, rival=rival)
+        return Cause.ROLLOUT
+    return Cause.SEVERAL if all(s.rolled for s in suspects) else Cause.SHARED
 
 
 def _against(

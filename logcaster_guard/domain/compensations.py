@@ -64,5 +64,15 @@ def deleting(plan: Plan, name: str, kind: str = "Deployment") -> str:
     return f"{_kubectl(plan)} delete {kind.lower()} {name}"
 
 
+def undoing(plan: Plan, name: str) -> str:
+    """The command that gives a Deployment the template back that it had before."""
+    return f"{_kubectl(plan)} rollout undo deployment {name}"
+
+
+def editing(plan: Plan, name: str, kind: str) -> str:
+    """The command that opens an object of this kind in an editor."""
+    return f"{_kubectl(plan)} edit {kind.lower()} {name}"
+
+
 def _kubectl(plan: Plan) -> str:
     return f"kubectl -n {plan.namespace}"

@@ -353,6 +353,30 @@ class OwnerSuspended:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldDeferred:
+    """What the run has borrowed stays out beyond its end, for `reason`, and goes back as soon as it can.
+
+    Told in the run's own stream, with its release there.
+    """
+
+    at: datetime
+    run: str
+    hold: Compensation
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class HoldSettled:
+    """What a run had borrowed beyond its end (`hold` is its id) is back; `theirs`: it is the guard's no more."""
+
+    at: datetime
+    run: str
+    hold: str
+    reason: Reason
+    theirs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class OwnerResuming:
     """The guard is about to resume the owner, for `reason`; tried again until it is seen to be done."""
 
@@ -426,6 +450,8 @@ Event = (
     | AnswerDenied
     | RunEnding
     | HoldReleased
+    | HoldDeferred
+    | HoldSettled
     | OwnerSuspended
     | OwnerResuming
     | OwnerResumed

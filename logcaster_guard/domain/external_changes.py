@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from logcaster_guard.domain import field_owners, provenance
@@ -57,7 +57,7 @@ def external_workload_change(run: Run, workload: Workload | None) -> Message | N
         return WorkloadMadeAnew(f"{plan.kind} {name}")
     if workload.deleting:
         return WorkloadBeingDeleted(f"{plan.kind} {name}")
-    theirs = _paused_or_frozen(run, workload) or _another_release(run, workload, plan.from_template, plan.to_template)
+    theirs = _paused_or_frozen(run, workload) or _another_release(run, workload, *_planned(run))
     if theirs is not None:
         return theirs
     if _leaves_nothing_to_do(run) and workload.hash == plan.to_template:
@@ -112,6 +112,13 @@ def _frozen(run: Run, workload: Workload) -> Message | None:
         return None
     who = written_by(workload.raw, ("metadata", "annotations", FREEZE), since=run.opened.at)
     return WorkloadFrozen(f"{workload.namespace}/{workload.name}", reason[:200], who)
+
+
+def _planned(run: Run) -> Sequence[str]:
+    """The releases that the workload may carry now: as it was planned from, or as the run makes it."""
+    plan = run.opened.plan
+    due = any(_claimed(s, Field.OTHER_TEMPLATE) for s in plan.steps[run.step :])
+    return (plan.from_template, plan.to_template, *([plan.good.template] if due else []))
 
 
 def _another_release(run: Run, workload: Workload, *planned: str) -> Message | None:

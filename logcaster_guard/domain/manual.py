@@ -39,7 +39,7 @@ def as_rule(wish: Wish) -> Rule:
 
 def approval_token(plan: Plan) -> str:
     """What a person agrees to, as 16 hex digits: this way, of this workload, from this release to that one."""
-    agreed = (plan.strategy, plan.namespace, plan.deployment, plan.live, plan.origin.key, plan.destination.key)
+    agreed = (plan.strategy, plan.namespace, plan.deployment, plan.live, plan.origin.key, plan.good.key)
     return hashlib.sha256("/".join(agreed).encode()).hexdigest()[:16]
 
 

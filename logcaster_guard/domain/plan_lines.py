@@ -165,6 +165,24 @@ class ToRestoreConfigMap(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class ToRestoreLater(Message):
+    """Do what `line` says once the environment `left` has no pods."""
+
+    left: str
+    line: Reason
+    kind: Literal["plan.restore_later"] = "plan.restore_later"
+
+
+@dataclass(frozen=True, slots=True)
+class ToRollEnvironment(Message):
+    """Start each pod of the other environment anew, with the copies, or by the `annotation` of its template."""
+
+    environment: str
+    annotation: str
+    kind: Literal["plan.roll_environment"] = "plan.roll_environment"
+
+
+@dataclass(frozen=True, slots=True)
 class ToRestoreTemplate(Message):
     """Put the good release's template into the workload."""
 

@@ -128,6 +128,53 @@ class StaysSuspended(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class StaysWhileRead(Message):
+    """The copy `object` stays until nothing refers to it, as `reader` does."""
+
+    object: str
+    reader: str
+    kind: Literal["stays_while_read"] = "stays_while_read"
+
+
+@dataclass(frozen=True, slots=True)
+class StaysUntilEmpty(Message):
+    """`object` is put back once the environment `left` has no pods, which would read it."""
+
+    object: str
+    left: str
+    kind: Literal["stays_until_empty"] = "stays_until_empty"
+
+
+@dataclass(frozen=True, slots=True)
+class NothingToPutBack(Message):
+    """The run left nothing behind for which something would have to be put back later."""
+
+    kind: Literal["nothing_to_put_back"] = "nothing_to_put_back"
+
+
+@dataclass(frozen=True, slots=True)
+class WaitedTooLong(Message):
+    """It was not possible within `days`, and is not tried any more."""
+
+    days: int
+    kind: Literal["waited_too_long"] = "waited_too_long"
+
+
+@dataclass(frozen=True, slots=True)
+class GiveTemplateBack(Message):
+    """A person is to give the other environment the names of the shared objects back."""
+
+    kind: Literal["remedy.give_template_back"] = "remedy.give_template_back"
+
+
+@dataclass(frozen=True, slots=True)
+class PutObjectBack(Message):
+    """A person is to give a shared object the content that a snapshot shows."""
+
+    kind: Literal["remedy.put_object_back"] = "remedy.put_object_back"
+
+
+@dataclass(frozen=True, slots=True)
 class ChangeRefused(Message):
     """The API server refused a change, with `detail`."""
 

@@ -370,8 +370,10 @@ def _ending(
 def _end(run: Run, now: datetime, outcome: str, reason: Reason, *, freeze: bool) -> Commit:
     ending = RunEnding(now, run.id, outcome, reason, freeze and outcome not in HARMLESS)
     if outcome == DESTINATION_BAD:
-        bad = run.opened.plan.destination
-        return Commit((ending, RevisionBad(now, bad.template, reason, run.id, configuration=bad.configuration)))
+        plan = run.opened.plan
+        bad = dict.fromkeys((plan.destination, plan.good))
+        told = (RevisionBad(now, b.template, reason, run.id, configuration=b.configuration) for b in bad)
+        return Commit((ending, *told))
     return Commit((ending,))
 
 

@@ -15,6 +15,8 @@ from logcaster_guard.domain.events import (
     AnswerDenied,
     ConfigurationSeen,
     Event,
+    HoldDeferred,
+    HoldSettled,
     NoticeQueued,
     OwnerResumed,
     OwnerResuming,
@@ -44,6 +46,9 @@ _HEARD = 20
 """Answers of people that are shown, of each target."""
 
 _UNKNOWN = Ledger()
+_OF_RUNS = (RevisionBad, OwnerSuspended, HoldDeferred, HoldSettled)
+"""What is told of the target of a run, and changes nothing of the run."""
+
 Transition = TriggerPending | TriggerFired | TriggerCleared
 
 
@@ -60,7 +65,8 @@ class State:
     run that is not closed. `over` are the triggers whose breach a run has ended. `notices` are the ids that were queued
     in the stream of a target or of a run; `counted` and `denied` are the digests of people's annotations, the denied
     ones by target, the newest last. `suspended` and `resuming` are by target and GitOps owner. `configurations` tell
-    what was known last of the configuration of each target.
+    what was known last of the configuration of each target. `deferred` is what closed runs still have borrowed, by run
+    and id.
     """
 
     ledgers: dict[str, Ledger] = field(default_factory=dict)
@@ -77,6 +83,7 @@ class State:
     suspended: dict[tuple[str, str], OwnerSuspended] = field(default_factory=dict)
     resuming: dict[tuple[str, str], Reason] = field(default_factory=dict)
     configurations: dict[str, ConfigurationSeen] = field(default_factory=dict)
+    deferred: dict[tuple[str, str], HoldDeferred] = field(default_factory=dict)
 
     def take(self, stream: str, event: Event) -> Run | None:
         """Take in the next event; the run that it tells of, as it is then, if it tells of one.
@@ -87,7 +94,7 @@ class State:
         if run is not None:
             self._take_run(stream, run)
         about = run
-        if run is None and isinstance(event, RevisionBad | OwnerSuspended):
+        if run is None and isinstance(event, _OF_RUNS):
             about = self.runs.get(event.run)
         if isinstance(event, NoticeQueued) and stream != GUARD:
             self.notices.add(event.notice.id)
@@ -120,6 +127,10 @@ class State:
                 self._take_answer(target, event)
             case ConfigurationSeen():
                 self.configurations[target] = event
+            case HoldDeferred():
+                self.deferred[event.run, event.hold.id] = event
+            case HoldSettled():
+                self.deferred.pop((event.run, event.hold), None)
             case OwnerSuspended():
                 self.suspended[target, event.hold.object] = event
             case OwnerResuming():

@@ -224,6 +224,14 @@ class StillRead(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class IsPromised(Message):
+    """The journal tells that `object` is to be put back later."""
+
+    object: str
+    kind: Literal["seen.is_promised"] = "seen.is_promised"
+
+
+@dataclass(frozen=True, slots=True)
 class PodsLeft(Message):
     """How many pods of production may still start a container."""
 

@@ -52,6 +52,7 @@ class Field(StrEnum):
     SIZE = "size"
     AUTOSCALED_SIZE = "autoscaled size"
     SELECTOR = "selector"
+    OTHER_TEMPLATE = "the other environment's template"
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +282,8 @@ class Plan:
     are that environment's, and `live` and `live_uid` name the Deployment that it leaves, which carries `from_template`.
 
     `leftover` is what people have to know of the next deployment, None where there is nothing to know. `unrestored`
-    tells of configuration that stays as it is.
+    tells of configuration that stays as it is. `stands_for` is the key of the good release that `to_template` is, but
+    for the names of what its pods read; empty where it is that itself.
     """
 
     strategy: str
@@ -306,6 +308,7 @@ class Plan:
     from_configuration: str = field(default="", metadata=LEFT_OUT)
     to_configuration: str = field(default="", metadata=LEFT_OUT)
     unrestored: tuple[Reason, ...] = field(default=(), metadata=LEFT_OUT)
+    stands_for: str = field(default="", metadata=LEFT_OUT)
 
     @property
     def origin(self) -> ReleaseId:
@@ -316,6 +319,11 @@ class Plan:
     def destination(self) -> ReleaseId:
         """The release that it goes to."""
         return ReleaseId(self.to_template, self.to_configuration)
+
+    @property
+    def good(self) -> ReleaseId:
+        """The release that is known to be good, and is brought back."""
+        return ReleaseId.of_key(self.stands_for) if self.stands_for else self.destination
 
     @property
     def rights(self) -> Sequence[Right]:

@@ -51,6 +51,27 @@ class AnotherSize(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class AnotherTemplate(Message):
+    """It has a pod template that the run has not given it."""
+
+    kind: Literal["seen.another_template"] = "seen.another_template"
+
+
+@dataclass(frozen=True, slots=True)
+class NamesAreGuards(Message):
+    """Its pods start with what the run wants them to read."""
+
+    kind: Literal["seen.names_are_guards"] = "seen.names_are_guards"
+
+
+@dataclass(frozen=True, slots=True)
+class NamesAsBefore(Message):
+    """Its pods read by the names that its template had before."""
+
+    kind: Literal["seen.names_as_before"] = "seen.names_as_before"
+
+
+@dataclass(frozen=True, slots=True)
 class SizeIsGuards(Message):
     """The size is as it is to stay, and the guard still owns the field."""
 

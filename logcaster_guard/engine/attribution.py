@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from itertools import dropwhile
 
 import structlog
 
 from logcaster_guard.domain import attribution
-from logcaster_guard.domain.attribution import Attribution, Comparison, EditsRead, Level, Past, Witness, Yardstick
+from logcaster_guard.domain.attribution import (
+    Attribution,
+    Cause,
+    Comparison,
+    EditsRead,
+    Level,
+    Past,
+    Witness,
+    Yardstick,
+)
 from logcaster_guard.domain.conditions import Verdict, judge
 from logcaster_guard.domain.configuration.edits import Blame
 from logcaster_guard.domain.errors import ClusterError
@@ -73,6 +83,7 @@ class Attributor:
         self._looking_back = asyncio.Lock()
         self._refreshing = asyncio.Lock()
         self._said: dict[str, tuple[datetime, str]] = {}
+        self._waiting: dict[str, tuple[datetime, float]] = {}
         self._log = structlog.get_logger().bind(target=context.target.key)
 
     @property
@@ -104,13 +115,13 @@ class Attributor:
             levels=_levels({y.signal for y in measures}, readings, before),
         )
         edits = edits_read(self._configuration, ledger, rollout)
+        asked = [o.witness(rule.signals, began, measures, alone_for=self._alone_for(rule)) for o in self._others]
         beside, others = await asyncio.gather(
-            self._beside(measures, me, workload, ledger.suspected(onset), edits),
-            asyncio.gather(*(o.witness(rule.signals, began, alone_for=self._alone_for(rule)) for o in self._others)),
+            self._beside(measures, me, workload, ledger.suspected(onset), edits), asyncio.gather(*asked)
         )
-        found = attribution.attributed(
+        judged = partial(
+            attribution.attributed,
             me,
-            others,
             past=past,
             beside=beside,
             measures=measures,
@@ -118,6 +129,7 @@ class Attributor:
             edits=edits,
             indistinct=self._policy.config.attribution,
         )
+        found = self._after_waiting(rule, onset, others, judged)
         if rollout.template != ledger.present:
             found = replace(found, began_with=ledger.records[rollout.template].name)
         self._say(rule, onset, found)
@@ -155,10 +167,30 @@ class Attributor:
         """
         return rule.duration + max(self._signals[n].lookback for n in rule.signals)
 
-    async def witness(self, signals: frozenset[str], since: float, *, alone_for: float) -> Witness:
+    def _after_waiting(
+        self, rule: Rule, onset: datetime, others: Sequence[Witness], judged: Callable[[Sequence[Witness]], Attribution]
+    ) -> Attribution:
+        """What is judged of `others`; those that have recovered hold a breach's rollback back for a while only.
+
+        The while begins when first nothing else does, and is not begun again by those that breach and recover again.
+        """
+        found = judged(others)
+        if found.cause is Cause.ROLLOUT or not any(w.recovered for w in others):
+            return found
+        without = judged([replace(w, breaching=w.breaching and not w.recovered) for w in others])
+        if without.cause is not Cause.ROLLOUT:
+            return found
+        now, waiting = self._clock.monotonic(), self._waiting.get(rule.name)
+        if waiting is None or waiting[0] != onset:
+            waiting = self._waiting[rule.name] = (onset, now)
+        return without if now - waiting[1] >= self._alone_for(rule) else found
+
+    async def witness(
+        self, signals: frozenset[str], since: float, measures: Sequence[Yardstick], *, alone_for: float
+    ) -> Witness:
         """How this target fares on these signals, now that a breach of another began at monotonic second `since`.
 
-        A breach that was over less than `alone_for` seconds ago still counts.
+        A breach that was over less than `alone_for` seconds ago still counts, as it was at its worst by `measures`.
         """
         triggers = [t for t in self._triggers.all() if t.rule.signals & signals]
         names = frozenset().union(*(t.rule.signals for t in triggers))
@@ -169,7 +201,7 @@ class Attributor:
         ]
         found = Witness(self._target.key, self._target.namespace)
         if not met:
-            return self._recovered(found, triggers, now - alone_for)
+            return await self._recovered(found, triggers, measures, now - alone_for)
         onset, instant = min((now if t.state.onset is None else t.state.onset, self._triggers.onset(t)) for t in met)
         rolled = self._rolled_before(instant)
         began = rolled if rolled is not None and rolled <= onset else onset
@@ -178,18 +210,30 @@ class Attributor:
         undone = self._being_undone(readings)
         return replace(found, breaching=True, onset=onset, rolled=rolled, levels=levels, undone=undone)
 
-    def _recovered(self, found: Witness, triggers: Sequence[Trigger], since: float) -> Witness:
-        """As a witness whose breach has been over since then; it says nothing of how it fares.
+    async def _recovered(
+        self, found: Witness, triggers: Sequence[Trigger], measures: Sequence[Yardstick], since: float
+    ) -> Witness:
+        """As a witness whose breach has been over since then.
 
-        A breach that somebody's rollout ended is another matter.
+        Its levels are the worst that it showed: on their way down they would make whoever recovers a poll later stand
+        out. A breach that somebody's rollout ended is another matter.
         """
         ended_by = self._revisions.rolled(self._state.ledger(self._target.key).rollout)
         over = [t.last for t in triggers if t.last is not None and t.last.ended > since]
         recent = [breach for breach in over if ended_by is None or ended_by <= breach.onset]
         if not recent:
             return found
-        first = min(recent, key=lambda breach: breach.onset)
-        return replace(found, breaching=True, onset=first.onset, rolled=self._rolled_before(first.began))
+        first, ended = min(recent, key=lambda breach: breach.onset), max(breach.ended for breach in recent)
+        rolled = self._rolled_before(first.began)
+        began = rolled if rolled is not None and rolled <= first.onset else first.onset
+        before = await self._levels_before(frozenset(y.signal for y in measures), began)
+        levels = {}
+        for yardstick in measures:
+            shown = [value.number for value in self._triggers.cache.values(yardstick.signal, first.onset, ended)]
+            if shown:
+                worst = max(shown) if yardstick.rising else min(shown)
+                levels[yardstick.signal] = Level(worst, before.get(yardstick.signal))
+        return replace(found, breaching=True, onset=first.onset, rolled=rolled, levels=levels, recovered=True)
 
     def _rolled_before(self, onset: datetime) -> float | None:
         """When somebody rolled out what a breach since `onset` can be put down to; None where the guard did."""

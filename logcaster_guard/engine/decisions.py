@@ -253,7 +253,7 @@ class Decisions:
 
     def _marked_meanwhile(self, plan: Plan) -> bool:
         """Whether the destination was good when it was planned, and is bad now."""
-        record = self._state.ledger(self._target.key).record_of(plan.destination)
+        record = self._state.ledger(self._target.key).record_of(plan.good)
         return record is not None and record.bad_since is not None
 
     def weighed(self, rule: Rule, *, onset: datetime) -> Attribution | None:

@@ -16,6 +16,7 @@ from logcaster_guard.domain.compensations import Remedy
 from logcaster_guard.domain.errors import ClusterError, Conflict, JournalUnavailable, Rejected
 from logcaster_guard.domain.events import (
     Event,
+    HoldDeferred,
     HoldReleased,
     NoticeQueued,
     OwnerSuspended,
@@ -238,7 +239,7 @@ class Executor:
                 await self._clock.sleep_until(self._clock.monotonic() + _JOURNAL_RETRY)
 
     def _next(self, run: Run, observation: Observation | None) -> runs.Decision:
-        destination = self._state.ledger(run.opened.target).record_of(run.opened.plan.destination)
+        destination = self._state.ledger(run.opened.target).record_of(run.opened.plan.good)
         objection = "" if destination is None else destination.objection
         stood_in_for = run.owed is not None and self._handlers.compensations[run.owed.kind].stood_in_for(run)
         now, elapsed = self._clock.now(), self._step_clock.elapsed(run)
@@ -343,6 +344,8 @@ class Executor:
                 tell = messages.not_given_back if event.kept_out else messages.left_as_theirs
                 remedy = self._remedy(run, run.compensations[event.hold])
                 found.append(NoticeQueued(event.at, tell(run, event, remedy)))
+            if isinstance(event, HoldDeferred):
+                found.append(NoticeQueued(event.at, messages.deferred(run, event, self._remedy(run, event.hold))))
             if isinstance(event, OwnerSuspended):
                 found.append(
                     NoticeQueued(event.at, messages.owner_suspended(run, event, self._remedy(run, event.hold)))

@@ -29,6 +29,7 @@ from logcaster_guard.engine.clock_comparison import ClockComparison
 from logcaster_guard.engine.command_writer import CommandWriter
 from logcaster_guard.engine.compaction import Compactor
 from logcaster_guard.engine.credible_source import CredibleSource
+from logcaster_guard.engine.deferred_compensations import DeferredCompensations
 from logcaster_guard.engine.deployment_signals import SignalInspector
 from logcaster_guard.engine.executor import Executor
 from logcaster_guard.engine.fencing import fenced
@@ -145,6 +146,9 @@ class Guard:
         self.sweeper = Sweeper(self.state, cluster, clock, configuration.targets, handlers, copies=copies)
         self._suspensions = Suspensions(
             state=self.state, cluster=cluster, clock=clock, interval=configuration.policy.polling.interval
+        )
+        self._deferred = DeferredCompensations(
+            state=self.state, handlers=handlers, clock=clock, interval=configuration.policy.polling.interval
         )
         self._followed = self._followed_objects()
         shared = WatchFactory(
@@ -392,6 +396,7 @@ class Guard:
             if self._compactor is not None and self.state.available:
                 group.create_task(self._compactor.run(), name="journal size")
             group.create_task(self._suspensions.run(), name="suspensions")
+            group.create_task(self._deferred.run(), name="deferred compensations")
             group.create_task(self.problems.run(), name="problems")
             group.create_task(self._clock_comparison().run(), name="clocks")
             if self._followed is not None:

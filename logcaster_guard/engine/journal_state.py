@@ -14,6 +14,7 @@ from logcaster_guard.domain.errors import GuardError, JournalConflict, JournalOu
 from logcaster_guard.domain.events import (
     ConfigurationSeen,
     Event,
+    HoldDeferred,
     NoticeQueued,
     NoticeSettled,
     OwnerSuspended,
@@ -51,7 +52,7 @@ def run_stream(run: str) -> str:
 
 
 def releases_to_keep(state: State, policy: LedgerPolicy) -> frozenset[str]:
-    """Digests and places of what a rollback may need: present, newest good and presumed ones, open runs' own.
+    """Digests and places of what a rollback may need: present, newest good and presumed ones, what runs need.
 
     Also the newest bad ones that would be good if a person lifted that, and what is known of the configuration.
     """
@@ -64,7 +65,7 @@ def releases_to_keep(state: State, policy: LedgerPolicy) -> frozenset[str]:
             usable = [r for r in records if r.status(policy) is status]
             newest = sorted(usable, key=lambda r: r.last_live)[-policy.keep :]
             kept |= {digest for r in newest for digest in r.blobs}
-    for run in map(state.runs.__getitem__, state.open):
+    for run in map(state.runs.__getitem__, {*state.open, *(run for run, _ in state.deferred)}):
         kept |= {digest for step in run.opened.plan.steps for digest in step.blobs}
         kept |= {run.opened.snapshot} - {""}
     for seen in state.configurations.values():
@@ -195,6 +196,10 @@ class JournalState:
     def suspended(self) -> Sequence[tuple[str, OwnerSuspended]]:
         """The GitOps owners that stay suspended after a run, each with the target that it is for."""
         return [(target, event) for (target, _), event in self._state.suspended.items()]
+
+    def deferred(self) -> Sequence[tuple[str, HoldDeferred]]:
+        """What closed runs still have borrowed, each with its target."""
+        return [(self._state.runs[e.run].opened.target, e) for e in self._state.deferred.values()]
 
     def resuming(self, target: str, owner: str) -> Reason | None:
         """Why the guard meant to resume this suspended owner; None if it did not yet."""

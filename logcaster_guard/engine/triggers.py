@@ -32,7 +32,10 @@ from logcaster_guard.steps.step_services import Assessment
 
 @dataclass(frozen=True, slots=True)
 class PastBreach:
-    """A breach that a reading showed to be over at monotonic second `ended`; its onset on both clocks."""
+    """A breach of more than one poll that a reading showed to be over at monotonic second `ended`.
+
+    Its onset is on both clocks.
+    """
 
     onset: float
     began: datetime
@@ -279,8 +282,8 @@ class Triggers:
         state, changes = await self._advance(trigger, judgement, now, fresh=fresh)
         if self._resets != resets or self.silenced(rule):
             return self.silenced(rule)
-        if Change.RECOVERED in changes and trigger.state.onset is not None:
-            trigger.last = PastBreach(trigger.state.onset, self.onset(trigger), now)
+        if Change.RECOVERED in changes:
+            self._note_recovery(trigger, now)
         trigger.state = state
         self._counters.evaluations[rule.name, judgement.verdict] += 1
         evidence = {n: shown(r, self._signals[n]) for n, r in readings.items()}
@@ -295,6 +298,12 @@ class Triggers:
             trigger.evidence, trigger.undecided = evidence, True
             self._firing.set()
         return True
+
+    def _note_recovery(self, trigger: Trigger, now: float) -> None:
+        """Keep the breach that is over now; what only one poll has shown leaves the one before it in place."""
+        onset, shown = trigger.state.onset, trigger.state.credited_to
+        if onset is not None and shown is not None and shown - onset > self._policy.polling.interval:
+            trigger.last = PastBreach(onset, self.onset(trigger), now)
 
     def _note_sight(
         self, trigger: Trigger, judgement: Judgement, readings: Mapping[str, Reading], evidence: Mapping[str, Reason]

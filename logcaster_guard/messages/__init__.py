@@ -23,6 +23,7 @@ from logcaster_guard.messages.problems import problem_lasts, problem_over
 from logcaster_guard.messages.runs import (
     asked,
     crashed,
+    deferred,
     ended,
     held_up,
     hindered,
@@ -35,6 +36,7 @@ from logcaster_guard.messages.runs import (
     owner_suspended,
     reminded,
     restored,
+    settled,
 )
 from logcaster_guard.messages.targets import (
     after_mark,
@@ -62,6 +64,7 @@ __all__ = [
     "channel_failing",
     "configuration_refused",
     "crashed",
+    "deferred",
     "edit_pending",
     "ended",
     "frozen",
@@ -89,6 +92,7 @@ __all__ = [
     "restored",
     "rules_reloaded",
     "settings_changed",
+    "settled",
     "summed_up",
     "summed_up_id",
     "thawed",

@@ -16,6 +16,7 @@ from logcaster_guard.domain import step_observations as seen
 from logcaster_guard.domain import step_reasons as steps
 from logcaster_guard.domain import value_observations as values
 from logcaster_guard.domain.configuration import followed
+from logcaster_guard.domain.database import destinations
 from logcaster_guard.domain.database import migration_faults as migrations
 from logcaster_guard.domain.database import server_reasons as servers
 from logcaster_guard.domain.database import statement_findings as statements
@@ -60,6 +61,7 @@ MODULES: tuple[ModuleType, ...] = (
     records,
     migrations,
     statements,
+    destinations,
     servers,
     databases,
 )

@@ -162,6 +162,31 @@ class HeldUp(Headline):
 
 
 @dataclass(frozen=True, slots=True)
+class HoldIsDeferred(Headline):
+    """The run is at its end, and something that it borrowed stays out until it can be given back."""
+
+    target: str
+    object: str
+    reason: Reason
+    remedy: Reason
+    command: str
+    kind: Literal["hold.deferred"] = "hold.deferred"
+
+
+@dataclass(frozen=True, slots=True)
+class HoldIsSettled(Headline):
+    """What stayed out beyond its run is back; `theirs`: it is the guard's no more."""
+
+    target: str
+    object: str
+    reason: Reason
+    theirs: bool
+    remedy: Reason
+    command: str
+    kind: Literal["hold.settled"] = "hold.settled"
+
+
+@dataclass(frozen=True, slots=True)
 class OwnerStaysSuspended(Headline):
     """The run is at its end, and the target's GitOps owner stays suspended."""
 

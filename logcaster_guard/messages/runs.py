@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 
 from logcaster_guard.domain.compensations import Remedy
 from logcaster_guard.domain.events import (
+    HoldDeferred,
     HoldReleased,
+    HoldSettled,
     OwnerResumed,
     OwnerSuspended,
     PeopleReminded,
@@ -26,6 +28,8 @@ from logcaster_guard.domain.runs import DESTINATION_BAD, ESCALATED, RECOVERED, S
 from logcaster_guard.domain.steps import Compensation, Field, Plan, Purpose
 from logcaster_guard.messages.run_headlines import (
     HeldUp,
+    HoldIsDeferred,
+    HoldIsSettled,
     LeftAsTheirs,
     LeftInPlace,
     NotGivenBack,
@@ -260,6 +264,31 @@ def left_as_theirs(run: Run, event: HoldReleased, remedy: Remedy) -> Notice:
             "original": original,
             "remedy": remedy.command,
         },
+    )
+
+
+def deferred(run: Run, event: HoldDeferred, remedy: Remedy) -> Notice:
+    """Something that the run borrowed stays out beyond its end."""
+    hold = event.hold
+    return _of_run(
+        run.opened,
+        HoldIsDeferred(run.opened.target, hold.object, event.reason, remedy.action, remedy.command),
+        id=f"{run.id}/{hold.id}/deferred",
+        at=event.at,
+        severity=Severity.INFO,
+        facts={"hold": hold.id, "object": hold.object, "reason": english().text(event.reason)},
+    )
+
+
+def settled(run: Run, hold: Compensation, event: HoldSettled, remedy: Remedy) -> Notice:
+    """What stayed out beyond its run is back, or is the guard's no more."""
+    return _of_run(
+        run.opened,
+        HoldIsSettled(run.opened.target, hold.object, event.reason, event.theirs, remedy.action, remedy.command),
+        id=f"{run.id}/{hold.id}/settled",
+        at=event.at,
+        severity=Severity.WARNING if event.theirs else Severity.INFO,
+        facts={"hold": hold.id, "object": hold.object, "reason": english().text(event.reason)},
     )
 
 

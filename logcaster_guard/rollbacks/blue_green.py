@@ -23,10 +23,11 @@ from logcaster_guard.domain.snapshots import Snapshot, SnapshotUnreadable
 from logcaster_guard.domain.steps import Plan, Step
 from logcaster_guard.domain.workload import Workload, template_hash
 from logcaster_guard.ports import Blobs, Kind
-from logcaster_guard.rollbacks import config_restores
+from logcaster_guard.rollbacks import config_restores, standby_configuration
 from logcaster_guard.rollbacks.autoscaling import scaled_object, scales
 from logcaster_guard.rollbacks.config_restores import ConfigFacts
 from logcaster_guard.rollbacks.not_applicable import NotApplicable, unjudged
+from logcaster_guard.rollbacks.standby_configuration import StandbyConfiguration
 from logcaster_guard.rollbacks.way_back import PlanningPorts, Request, WayBack
 from logcaster_guard.steps.await_endpoints import AwaitEndpoints
 from logcaster_guard.steps.await_environment import AwaitEnvironment
@@ -34,6 +35,7 @@ from logcaster_guard.steps.check_environment import CheckEnvironment
 from logcaster_guard.steps.judge_environment import JudgeEnvironment
 from logcaster_guard.steps.raise_autoscaler_minimum import RaiseAutoscalerMinimum
 from logcaster_guard.steps.restore_environment import RestoreEnvironment
+from logcaster_guard.steps.roll_environment import RollEnvironment
 from logcaster_guard.steps.scale_environment import ScaleEnvironment
 from logcaster_guard.steps.step_services import Inspection
 from logcaster_guard.steps.switch_service import SwitchService
@@ -129,9 +131,12 @@ def plan(facts: Facts) -> Plan | NotApplicable:
     if isinstance(found, NotApplicable):
         return found
     after = next(value for value, name in target.environments.items() if name == other)
-    restored = config_restores.beside(facts.request, found.record, facts.configuration)
-    if isinstance(restored, NotApplicable):
-        return restored
+    pods = [] if found.snapshot else _own(found.workload, facts.pods)
+    prepared = standby_configuration.prepared(
+        facts.request, facts.configuration, found.workload.template, pods, _seed(facts, found.workload)
+    )
+    if isinstance(prepared, NotApplicable):
+        return prepared
     reasons = _unfit(target, found.workload, live, {**selector, target.environment_label: after}, facts)
     if reasons:
         return NotApplicable(tuple(reasons))
@@ -142,20 +147,36 @@ def plan(facts: Facts) -> Plan | NotApplicable:
         deployment=other,
         uid="" if found.snapshot else found.workload.uid,
         from_template=live.hash,
-        to_template=found.record.template,
+        to_template=prepared.template if prepared.copied else found.record.template,
         from_images=live.images,
         to_images=found.workload.images,
         replicas=live.replicas if found.snapshot else found.workload.replicas,
         autoscaled=any(scales(a, found.workload) for a in facts.autoscalers),
         service=str(service["metadata"]["name"]),
         selector=selector,
-        steps=tuple(_steps(facts, found, selector, after)),
+        steps=tuple(_steps(facts, found, prepared, selector, after)),
         floor=min(live.replicas, serving),
         live=live.name,
         live_uid=live.uid,
-        to_configuration=found.record.configuration if restored.complete else "",
-        unrestored=restored.unrestored,
+        to_configuration="" if prepared.copied or not prepared.restored.complete else found.record.configuration,
+        unrestored=prepared.restored.unrestored,
+        stands_for=found.record.release.key if prepared.copied else "",
     )
+
+
+def _seed(facts: Facts, other: Workload) -> str:
+    """What the names of copies are made from: the same until the environment is changed, or the Service.
+
+    Whoever has agreed to a plan has agreed to the same one.
+    """
+    around = facts.request.workload if facts.other is None else other
+    service = "" if facts.service is None else facts.service["metadata"].get("resourceVersion")
+    return f"{service}/{around.uid}/{around.generation}"
+
+
+def _own(workload: Workload, pods: Sequence[Json]) -> list[Json]:
+    wanted = (workload.raw["spec"].get("selector") or {}).get("matchLabels") or {}
+    return [p for p in pods if capacity.selects(wanted, capacity.labels_of(p))]
 
 
 def _destination(other: str, facts: Facts) -> _Destination | NotApplicable:
@@ -194,12 +215,20 @@ def _unfit(target: Target, other: Workload, live: Workload, selector: Mapping[st
     return found
 
 
-def _steps(facts: Facts, found: _Destination, selector: Mapping[str, str], after: str) -> list[Step]:
+def _steps(
+    facts: Facts, found: _Destination, prepared: StandbyConfiguration, selector: Mapping[str, str], after: str
+) -> list[Step]:
     target, policy = facts.request.target, facts.request.policy
     size, other, timeout = facts.request.workload.replicas, found.workload, policy.rollout.timeout
-    steps: list[Step] = []
+    # No pod may start, nor any be added, before what it reads is there.
+    steps: list[Step] = [*prepared.first, *prepared.copied]
     if found.snapshot:
         steps.append(RestoreEnvironment(snapshot=found.snapshot, replicas=size))
+    elif prepared.replaced:
+        steps.append(RollEnvironment(restart=not prepared.copied))
+        if other.replicas < size:
+            # A rollout that is scaled up in the middle starts pods of its old template as well.
+            steps.append(AwaitEnvironment(replicas=other.replicas, timeout=timeout))
     if not found.snapshot and other.replicas < size:
         # Before its autoscaler does it: what is taken last is given back first, and no autoscaler may undo that.
         steps.append(ScaleEnvironment(replicas=size))
@@ -213,6 +242,7 @@ def _steps(facts: Facts, found: _Destination, selector: Mapping[str, str], after
     label = target.environment_label
     return [
         *steps,
+        *prepared.later,
         SwitchService(label=label, before=selector[label], after=after),
         AwaitEndpoints(least=size, timeout=timeout),
         *([] if facts.inspected.inseparable is not None else [_judgement(policy, facts.inspected)]),

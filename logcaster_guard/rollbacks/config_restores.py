@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +47,7 @@ from logcaster_guard.steps.copy_config_map import CopyConfigMap
 from logcaster_guard.steps.copy_object import CopyObject
 from logcaster_guard.steps.copy_secret import CopySecret
 from logcaster_guard.steps.restore_config_map import RestoreConfigMap
+from logcaster_guard.steps.restore_later import RestoreLater
 from logcaster_guard.steps.restore_object import RestoreObject
 from logcaster_guard.steps.restore_secret import RestoreSecret
 
@@ -201,11 +202,14 @@ async def _replica_sets(namespace: str, ports: PlanningPorts) -> Sequence[Json] 
         return None
 
 
-def restores(request: Request, facts: ConfigFacts) -> Restores | NotApplicable:
-    """What puts the differing objects back, or why that is refused."""
+def restores(request: Request, facts: ConfigFacts, own: Collection[str] = ()) -> Restores | NotApplicable:
+    """What puts the differing objects back, or why that is refused.
+
+    `own` names Deployments that may read them as well, beside the workload.
+    """
     steps, stays, more = list[RestoreObject](), list[Message](), list[Message]()
     for found in facts.differing:
-        why = _objection(request, facts, found)
+        why = _objection(request, facts, found, own)
         if why is not None:
             stays.append(why)
         elif found.saved is not None:
@@ -257,27 +261,17 @@ def configuration_after(template: Json, facts: ConfigFacts, restored: Restores) 
     return Known(digest(dict.fromkeys([*read, *named]), found), checksums_of(template)).configuration
 
 
-def beside(request: Request, destination: Record, facts: ConfigFacts) -> Restores | NotApplicable:
-    """What a way back leaves as it is whose good pods read what the bad ones read, or why it does not apply.
+def copying(kind: ConfigKind, name: str, manifest: str, seed: str = "") -> CopyObject:
+    """The step that copies what the manifest in that place shows, for pods that start beside those that read the name.
 
-    Nothing can be put back before the bad ones are gone.
+    `seed` is what the copy's name is made from, where the plan has to know it.
     """
-    restored = restores(request, facts)
-    if isinstance(restored, NotApplicable):
-        return restored
-    if restored.steps or destination.template == request.workload.hash:
-        return NotApplicable((reasons.ConfigDiffers(tuple(str(found.object) for found in facts.differing)),))
-    return restored
+    return _COPIES[kind](name, manifest, seed)
 
 
-def copying(restore: RestoreObject) -> CopyObject:
-    """The step that copies what this one puts back, for pods that start before."""
-    return _COPIES[restore.object_kind](restore.name, restore.manifest)
-
-
-def read_by_name(facts: ConfigFacts) -> NotApplicable | None:
-    """Why copies are no help: pods read some of what differs by themselves, under its own name. None if they are."""
-    found = [f for f in facts.differing if any(r.container == POD for r in f.references)]
+def read_by_name(differing: Iterable[SavedConfigMap]) -> NotApplicable | None:
+    """Why copies are no help: pods read some of it by themselves, under its own name. None if they are."""
+    found = [f for f in differing if any(r.container == POD for r in f.references)]
     return NotApplicable((reasons.ConfigDiffers(tuple(str(f.object) for f in found)),)) if found else None
 
 
@@ -286,9 +280,10 @@ def differences(plan: Plan) -> Sequence[str]:
 
     Of values only their sizes are shown, since a ConfigMap may hold a secret too; of a Secret not even these.
     """
+    steps = (step.restore if isinstance(step, RestoreLater) else step for step in plan.steps)
     return [
         f"{change.mark[0]} {step.object(plan)}[{change.key}]{_sizes(step, change)}"
-        for step in plan.steps
+        for step in steps
         if isinstance(step, RestoreObject)
         for change in step.changes
     ]
@@ -301,7 +296,7 @@ def _sizes(step: RestoreObject, change: KeyChange) -> str:
     return f": {' → '.join(known)}"
 
 
-def _objection(request: Request, facts: ConfigFacts, found: SavedConfigMap) -> Message | None:
+def _objection(request: Request, facts: ConfigFacts, found: SavedConfigMap, own: Collection[str]) -> Message | None:
     """Why this object is not put back; None if it is."""
     name, policy = str(found.object), request.policy
     if found.saved is None:
@@ -316,7 +311,7 @@ def _objection(request: Request, facts: ConfigFacts, found: SavedConfigMap) -> M
         return reasons.ConfigTypeDiffers(name)
     if policy.config.shared is Shared.RESTORE:
         return None
-    users = sorted(set(_users(request, facts, found.object)))
+    users = sorted(set(_users(request, facts, found.object, own)))
     if users:
         return reasons.ConfigShared(name, tuple(users[:_SHOWN]), max(0, len(users) - _SHOWN))
     if facts.unlisted:
@@ -324,26 +319,26 @@ def _objection(request: Request, facts: ConfigFacts, found: SavedConfigMap) -> M
     return None
 
 
-def _users(request: Request, facts: ConfigFacts, one: ConfigObject) -> Iterator[str]:
-    """Who else refers to it: not the workload itself, and none of its pods."""
+def _users(request: Request, facts: ConfigFacts, one: ConfigObject, own: Collection[str]) -> Iterator[str]:
+    """Who else refers to it: not the workload itself nor the Deployments in `own`, and none of their pods."""
     workload = request.workload
     for kind, items in facts.users.items():
         for raw in items:
-            if workload.uid in {raw["metadata"].get("uid"), *_owners(raw)} or _is_pod_of(workload, raw):
+            ours = kind == Kind.DEPLOYMENT and raw["metadata"]["name"] in own
+            if ours or workload.uid in {raw["metadata"].get("uid"), *_owners(raw)}:
+                continue
+            if _is_pod_of({workload.name, *own}, raw):
                 continue
             if any(r.object == one for t in _templates(kind, raw) for r in references_of(t, one.namespace)):
                 yield f"{kind} {raw['metadata']['name']}"
 
 
-def _is_pod_of(workload: Workload, raw: Json) -> bool:
-    """Whether it is a Deployment's: its ReplicaSet is called after that and the pod's own hash."""
+def _is_pod_of(deployments: Collection[str], raw: Json) -> bool:
+    """Whether it is one of these Deployments': its ReplicaSet is called after that and the pod's own hash."""
     of_template = (raw["metadata"].get("labels") or {}).get(HASH_LABEL)
+    sets = {(str(Kind.REPLICA_SET), f"{name}-{of_template}") for name in deployments}
     owners = raw["metadata"].get("ownerReferences") or []
-    return any(
-        (o.get("kind"), o.get("name")) == (Kind.REPLICA_SET, f"{workload.name}-{of_template}")
-        for o in owners
-        if o.get("controller")
-    )
+    return any((o.get("kind"), o.get("name")) in sets for o in owners if o.get("controller"))
 
 
 def _templates(kind: str, raw: Json) -> Iterable[Json]:

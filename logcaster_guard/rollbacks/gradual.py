@@ -24,7 +24,7 @@ from logcaster_guard.domain.workload import Workload
 from logcaster_guard.ports import Kind
 from logcaster_guard.rollbacks import config_restores, immediate
 from logcaster_guard.rollbacks.autoscaling import scaled_object, scales
-from logcaster_guard.rollbacks.config_restores import ConfigFacts, Restores
+from logcaster_guard.rollbacks.config_restores import ConfigFacts, Restores, copying
 from logcaster_guard.rollbacks.fitness import unfit_release
 from logcaster_guard.rollbacks.not_applicable import NotApplicable, unjudged
 from logcaster_guard.rollbacks.way_back import PlanningPorts, Request, WayBack
@@ -162,7 +162,7 @@ def _restored(request: Request, configuration: ConfigFacts) -> Restores | NotApp
     if isinstance(restored, NotApplicable):
         return restored
     if restored.steps:
-        return config_restores.read_by_name(configuration) or restored
+        return config_restores.read_by_name(configuration.differing) or restored
     if request.destination.template == request.workload.hash:
         return NotApplicable((ConfigNothingDiffers(request.workload.full_name, request.destination.name),))
     return restored
@@ -230,7 +230,7 @@ def _steps(
         names = [a["metadata"] for a in autoscalers]
         return [PinAutoscaler(autoscaler=m["name"], uid=m["uid"], size=to) for m in names]
 
-    steps: list[Step] = [*pinned(size), *map(config_restores.copying, restored)]
+    steps: list[Step] = [*pinned(size), *(copying(r.object_kind, r.name, r.manifest) for r in restored)]
     before = Stage(0, size)
     for stage in all_stages:
         if before.helper == 0:

@@ -14,7 +14,9 @@ from logcaster_guard.domain.runs import Run
 from logcaster_guard.domain.step_observations import PodsReady, RolloutGoesOn
 from logcaster_guard.domain.steps import Plan, Purpose, RolloutWait
 from logcaster_guard.domain.theirs import WorkloadGone
+from logcaster_guard.kept_manifests import KeptManifests
 from logcaster_guard.ports import Clock, Cluster
+from logcaster_guard.steps.copy_object import pods_would_read_another
 from logcaster_guard.steps.observe import (
     coming_up,
     own_pods,
@@ -40,14 +42,16 @@ class AwaitEnvironment(RolloutWait):
 class AwaitEnvironmentHandler:
     """Waits until the other environment could take all of the requests."""
 
-    def __init__(self, cluster: Cluster, clock: Clock) -> None:
+    def __init__(self, cluster: Cluster, manifests: KeptManifests, clock: Clock) -> None:
         self._cluster = cluster
+        self._manifests = manifests
         self._clock = clock
 
     async def observe(self, step: AwaitEnvironment, run: Run) -> Observation:
         """Done when enough pods are Ready, all of the good release; pods that crash show that the release is bad."""
         try:
             theirs, workload, _ = await undisturbed(self._cluster, run)
+            theirs = theirs or await pods_would_read_another(self._cluster, self._manifests, run)
             if theirs is not None or workload is None:
                 return ExternalChange(theirs or WorkloadGone("the Deployment"))
             pods = await own_pods(self._cluster, workload)
@@ -65,4 +69,4 @@ class AwaitEnvironmentHandler:
         """Nothing to do: the Deployment controller does it."""
 
 
-KIND = StepKind(AwaitEnvironment, lambda c: AwaitEnvironmentHandler(c.cluster, c.clock), compensates=None)
+KIND = StepKind(AwaitEnvironment, lambda c: AwaitEnvironmentHandler(c.cluster, c.manifests, c.clock), compensates=None)

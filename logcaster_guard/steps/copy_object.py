@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from logcaster_guard.domain import provenance
@@ -17,13 +17,15 @@ from logcaster_guard.domain.configuration import copies
 from logcaster_guard.domain.configuration.copies import COPY_LABEL, Copies
 from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, NotFound, Rejected
+from logcaster_guard.domain.events import HoldDeferred
 from logcaster_guard.domain.message import Message
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Pending, Unclear
 from logcaster_guard.domain.plan_lines import ToCopyConfigMap
 from logcaster_guard.domain.planning_reasons import SavedUnreadable
 from logcaster_guard.domain.provenance import MANAGED
 from logcaster_guard.domain.provenance_reasons import NotMadeByRun
-from logcaster_guard.domain.reasons import DeleteCopy
+from logcaster_guard.domain.reasons import DeleteCopy, StaysWhileRead
+from logcaster_guard.domain.releases import LEFT_OUT
 from logcaster_guard.domain.rights import Right, to_copy_configuration
 from logcaster_guard.domain.runs import FAILED, Run
 from logcaster_guard.domain.step_observations import IsNotThere, IsThere, StillRead
@@ -31,8 +33,9 @@ from logcaster_guard.domain.steps import Compensation, ObjectReference, Plan, Pu
 from logcaster_guard.domain.theirs import CopyGone, CopyNotOurs, WorkloadGone
 from logcaster_guard.kept_manifests import KeptManifests
 from logcaster_guard.messages.texts import failure
-from logcaster_guard.ports import Cluster, Json, Kind
+from logcaster_guard.ports import Clock, Cluster, Json, Kind
 from logcaster_guard.steps.observe import undisturbed
+from logcaster_guard.steps.restore_object import edited_since
 from logcaster_guard.steps.step_services import Neighbours, StepKind
 
 BORROWED: Mapping[ConfigKind, str] = {ConfigKind.CONFIG_MAP: "config_copy", ConfigKind.SECRET: "secret_copy"}
@@ -48,18 +51,20 @@ _READERS = (Kind.DEPLOYMENT, Kind.REPLICA_SET, Kind.POD)
 class CopyObject(Write):
     """Write: what the manifest shows that is kept in the place `manifest` stands under the copy's name as well.
 
-    `name` is that of the ConfigMap or Secret which it was.
+    `name` is that of the ConfigMap or Secret which it was. `seed` is what the copy's name is made from, where the plan
+    has to know that; else it is the run's.
     """
 
     name: str
     manifest: str
+    seed: str = field(default="", metadata=LEFT_OUT)
     claims: ClassVar = ()
     purpose: ClassVar = Purpose.PREPARATION
     object_kind: ClassVar[ConfigKind]
 
     def copy(self, run: str) -> str:
         """What the copy is called."""
-        return copies.copy_name(self.name, self.manifest, run)
+        return copies.copy_name(self.name, self.manifest, self.seed or run)
 
     def touches(self, plan: Plan) -> Sequence[ObjectReference]:  # noqa: ARG002 - the base's shape
         """Nothing that may be changed: the copy is immutable, and known by what its run owes."""
@@ -79,9 +84,10 @@ class CopyObject(Write):
 class CopyHandler:
     """Creates the copy under a name that is the run's alone, and deletes it once nothing refers to it any more."""
 
-    def __init__(self, cluster: Cluster, manifests: KeptManifests) -> None:
+    def __init__(self, cluster: Cluster, manifests: KeptManifests, clock: Clock) -> None:
         self._cluster = cluster
         self._manifests = manifests
+        self._clock = clock
 
     async def observe(self, step: CopyObject, run: Run) -> Observation:
         """Done when this run's copy is there, with what was saved."""
@@ -118,7 +124,10 @@ class CopyHandler:
         await self._cluster.create(Kind(step.object_kind), namespace, manifest(saved, owed, namespace))
 
     async def observe_compensation(self, owed: Compensation, run: Run) -> Observation:
-        """Done when it is gone. What is on its way out is waited for; what goes on reading it keeps it."""
+        """Done when it is gone. What is on its way out is waited for; what goes on reading it keeps it.
+
+        For that a run does not stay open.
+        """
         try:
             live = await _live(self._cluster, run, owed)
             readers = [] if live is None else await self._readers(owed, run)
@@ -130,10 +139,13 @@ class CopyHandler:
         foreign = _disowned(run, owed, live)
         if foreign is not None:
             return ExternalChange(CopyNotOurs(name, foreign))
+        if not readers:
+            return Before(IsThere(owed.object))
         staying = [reader for reader, leaves in readers if not leaves]
-        if staying:
-            return Failed(FAILED, StillRead(name, staying[0]))
-        return Pending(StillRead(name, readers[0][0])) if readers else Before(IsThere(owed.object))
+        if staying and run.closed is None:
+            reason = StaysWhileRead(name, staying[0])
+            return Done(reason, HoldDeferred(self._clock.now(), run.id, owed, reason))
+        return Pending(StillRead(name, (staying or [readers[0][0]])[0]))
 
     async def compensate(self, owed: Compensation, run: Run) -> None:
         """Delete it."""
@@ -176,7 +188,7 @@ def row(step: type[CopyObject]) -> StepKind:
         stood_in_for=by_nothing,
         owner=lambda _: "",
     )
-    return StepKind(step, lambda c: CopyHandler(c.cluster, c.manifests), compensates=kind)
+    return StepKind(step, lambda c: CopyHandler(c.cluster, c.manifests, c.clock), compensates=kind)
 
 
 def manifest(saved: Json, owed: Compensation, namespace: str) -> Json:
@@ -194,6 +206,11 @@ def copies_of(run: Run) -> Copies:
     """What the copies of the run's plan are called, by the kind and name of what they were made of."""
     steps = (step for step in run.opened.plan.steps if isinstance(step, CopyObject))
     return {(step.object_kind, step.name): step.copy(run.id) for step in steps}
+
+
+async def pods_would_read_another(cluster: Cluster, manifests: KeptManifests, run: Run) -> Message | None:
+    """What somebody did to what the good release's pods start with; None if nothing. Raises `ClusterError`."""
+    return await missing_copy(cluster, run) or await edited_since(cluster, manifests, run)
 
 
 async def missing_copy(cluster: Cluster, run: Run) -> Message | None:

@@ -10,6 +10,7 @@ from typing import ClassVar, Final, Literal
 from logcaster_guard import saved_snapshots
 from logcaster_guard.domain import capacity, provenance
 from logcaster_guard.domain.compensations import CompensationKind, Remedy, by_nothing, deleting
+from logcaster_guard.domain.configuration.copies import Copies, referring
 from logcaster_guard.domain.errors import BlobMissing, ClusterError, Rejected
 from logcaster_guard.domain.external_changes import changed
 from logcaster_guard.domain.message import Message
@@ -27,6 +28,7 @@ from logcaster_guard.domain.steps import Claim, Compensation, Field, ObjectRefer
 from logcaster_guard.domain.workload import REVISION, Workload
 from logcaster_guard.messages.texts import failure
 from logcaster_guard.ports import Blobs, Cluster, Json, Kind
+from logcaster_guard.steps.copy_object import copies_of
 from logcaster_guard.steps.environment import given_back
 from logcaster_guard.steps.observe import (
     delete,
@@ -107,9 +109,8 @@ class RestoreEnvironmentHandler:
             raise failure(Rejected, SavedSnapshotUnreadable(error.reason)) from error
         if shown is None:
             raise failure(Rejected, SnapshotLacks(f"{plan.kind} {plan.deployment}"))
-        await self._cluster.create(
-            Kind.DEPLOYMENT, plan.namespace, manifest(shown, run.compensations[MADE], step.replicas)
-        )
+        made = manifest(shown, run.compensations[MADE], step.replicas, copies_of(run))
+        await self._cluster.create(Kind.DEPLOYMENT, plan.namespace, made)
 
     async def observe_compensation(self, owed: Compensation, run: Run) -> Observation:
         """It stays where it serves, or where somebody has made it theirs; else it goes, as it was not there before."""
@@ -142,9 +143,12 @@ class RestoreEnvironmentHandler:
         return True
 
 
-def manifest(shown: Json, owed: Compensation, replicas: int) -> Json:
-    """The Deployment of a snapshot as it is created again, with the marks of this compensation."""
-    metadata = shown["metadata"]
+def manifest(shown: Json, owed: Compensation, replicas: int, names: Copies) -> Json:
+    """The Deployment of a snapshot as it is created again, with the marks of this compensation.
+
+    What is in `names` its pods read there.
+    """
+    metadata, spec = shown["metadata"], copy.deepcopy(shown["spec"])
     kept = {key: copy.deepcopy(metadata[key]) for key in KEPT if metadata.get(key)}
     annotations = {k: v for k, v in kept.get("annotations", {}).items() if k != REVISION}
     return {
@@ -157,7 +161,7 @@ def manifest(shown: Json, owed: Compensation, replicas: int) -> Json:
             "labels": {**kept.get("labels", {}), **MANAGED},
             "annotations": {**annotations, **provenance.marks(owed)},
         },
-        "spec": {**copy.deepcopy(shown["spec"]), "replicas": replicas},
+        "spec": {**spec, "template": referring(spec["template"], names), "replicas": replicas},
     }
 
 

@@ -90,8 +90,13 @@ class RestoreHandler:
         """Done when it holds what was saved, whoever wrote it."""
         try:
             theirs, _, _ = await undisturbed(self._cluster, run)
-            if theirs is not None:
-                return ExternalChange(theirs)
+        except ClusterError as error:
+            return Unclear(error.reason, error.retry_after)
+        return ExternalChange(theirs) if theirs is not None else await self.look(step, run)
+
+    async def look(self, step: RestoreObject, run: Run) -> Observation:
+        """Likewise of the object alone."""
+        try:
             return await self._judged(step, run, await self._live(step, run), await self._saved(step))
         except BlobMissing as error:
             return Failed(FAILED, SavedUnreadable(error.reason))
@@ -101,8 +106,11 @@ class RestoreHandler:
     async def apply(self, step: RestoreObject, run: Run) -> None:
         """One write for each manager that had a part of it."""
         theirs, _, _ = await undisturbed(self._cluster, run)
-        if theirs is not None:
-            return
+        if theirs is None:
+            await self.restore(step, run)
+
+    async def restore(self, step: RestoreObject, run: Run) -> None:
+        """Likewise, whatever else there is. Raises the `ClusterError` it met."""
         try:
             saved = await self._saved(step)
         except BlobMissing as error:

@@ -132,30 +132,34 @@ class TemplateHandler:
         """Write the template, but for a guard in it, its change-cause and last-applied's copy of it; nothing else."""
         plan = run.opened.plan
         saved = await self._saved(step)
-        kind = Kind(plan.kind)
-        raw = await self._cluster.get(kind, plan.namespace, plan.deployment)
-        workload = Workload(raw)
+        workload = Workload(await self._cluster.get(Kind(plan.kind), plan.namespace, plan.deployment))
         # The write is bound to this very look, so that what is seen here is what is changed.
         carries = workload.hash == plan.from_template or (step.restart and workload.hash == plan.to_template)
         if not carries or external_workload_change(run, workload) is not None:
             return
         if await edited_since(self._cluster, self._manifests, run) is not None:
             return
-        release = _written(step, run, saved, workload)
-        manager = workload.server_side_manager()
-        body = None if manager is None else releases.applied_set(workload, release, manager)
-        if manager is None or body is None:
-            patch = releases.restoring_patch(workload, release)
-            made = await self._cluster.json_patch(kind, plan.namespace, plan.deployment, patch)
-        else:
-            made = await self._cluster.apply(kind, plan.namespace, plan.deployment, body, manager=manager, force=True)
-        self._written[run.id] = Workload(made).generation
+        made = await write_release(self._cluster, workload, _written(step, run, saved, workload))
+        self._written[run.id] = made.generation
 
     async def _saved(self, step: TemplateWrite) -> Release:
         try:
             return Release.from_bytes(await self._blobs.get(step.release))
         except BlobMissing as error:
             raise failure(Rejected, SavedUnreadable(error.reason)) from error
+
+
+async def write_release(cluster: Cluster, workload: Workload, release: Release) -> Workload:
+    """Give the workload this release: one request, bound to this very look, with which no field changes its owner.
+
+    Raises the `ClusterError` it met.
+    """
+    kind, namespace, name = Kind(workload.kind), workload.namespace, workload.name
+    manager = workload.server_side_manager()
+    body = None if manager is None else releases.applied_set(workload, release, manager)
+    if manager is None or body is None:
+        return Workload(await cluster.json_patch(kind, namespace, name, releases.restoring_patch(workload, release)))
+    return Workload(await cluster.apply(kind, namespace, name, body, manager=manager, force=True))
 
 
 def _written(step: TemplateWrite, run: Run, saved: Release, workload: Workload) -> Release:

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -48,13 +49,17 @@ ONCE = "the Deployment 1 time"
 QUICK = {Name.ERRORS, Name.BAD_CONFIGURATION, Name.STALLED, Name.GRADUAL, Name.ALERT_FIRST, Name.BLUE_GREEN}
 """Each way back once, and a release that never arrives."""
 
-pytestmark = pytest.mark.timeout(150)
+AT_ONCE = 3
+"""Demos that are played beside each other: each waits most of the time."""
+
+pytestmark = pytest.mark.timeout(400)
 
 
-def cases(names: set[Name]) -> list[object]:
-    """In the order of the table; all but the quick ones take part as slow tests."""
-    marks = {n: () if n in QUICK else (pytest.mark.slow,) for n in Name}
-    return [pytest.param(n, marks=marks[n], id=str(n)) for n in Name if n in names]
+def groups(names: set[Name]) -> list[object]:
+    """Those that are played in one test, in the order of the table: the quick ones, and the others as a slow test."""
+    quick = [n for n in Name if n in names & QUICK]
+    others = [n for n in Name if n in names - QUICK]
+    return [pytest.param(quick, id="quick"), pytest.param(others, id="others", marks=pytest.mark.slow)]
 
 
 async def demo(*arguments: str, path: Path | None = None) -> tuple[int, str]:
@@ -67,24 +72,45 @@ async def demo(*arguments: str, path: Path | None = None) -> tuple[int, str]:
         stderr=asyncio.subprocess.STDOUT,
         env=None if path is None else {"PATH": str(path)},
     )
-    async with asyncio.timeout(120):
-        out, _ = await process.communicate()
+    try:
+        async with asyncio.timeout(120):
+            out, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     assert process.returncode is not None
     return process.returncode, (out.decode().splitlines() or [""])[-1]
 
 
-@pytest.mark.parametrize("name", cases(set(IN_ORDER)))
-async def test_a_bad_release_is_undone_and_others_than_the_guard_say_so(name: Name) -> None:
-    code, verdict = await demo("--scenario", name)
-    assert re.fullmatch(RECOVERED.format(*IN_ORDER[name], CHANGED.get(name, ONCE)), verdict), verdict
-    assert code == 0
+async def demos(names: Sequence[Name], *arguments: str) -> dict[Name, tuple[int, str]]:
+    """As `demo`, of each of these scenarios."""
+    free = asyncio.Semaphore(AT_ONCE)
+
+    async def played(name: Name) -> tuple[int, str]:
+        async with free:
+            return await demo(*arguments, "--scenario", name)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = {name: group.create_task(played(name)) for name in names}
+    return {name: task.result() for name, task in tasks.items()}
 
 
-@pytest.mark.parametrize("name", cases(set(OUT_OF_ORDER)))
-async def test_without_a_guard_it_stays_bad(name: Name) -> None:
-    code, verdict = await demo("--no-guard", "--scenario", name)
-    assert re.fullmatch(BROKEN.format(*OUT_OF_ORDER[name]), verdict), verdict
-    assert code == 1
+def unlike(ended: dict[Name, tuple[int, str]], code: int, verdicts: dict[Name, str]) -> dict[Name, tuple[int, str]]:
+    """Those that ended with another exit code or verdict than this one."""
+    return {n: end for n, end in ended.items() if end[0] != code or not re.fullmatch(verdicts[n], end[1])}
+
+
+@pytest.mark.parametrize("names", groups(set(IN_ORDER)))
+async def test_bad_releases_are_undone_and_others_than_the_guard_say_so(names: Sequence[Name]) -> None:
+    verdicts = {n: RECOVERED.format(*IN_ORDER[n], CHANGED.get(n, ONCE)) for n in names}
+    assert unlike(await demos(names), 0, verdicts) == {}
+
+
+@pytest.mark.parametrize("names", groups(set(OUT_OF_ORDER)))
+async def test_without_a_guard_they_stay_bad(names: Sequence[Name]) -> None:
+    verdicts = {n: BROKEN.format(*OUT_OF_ORDER[n]) for n in names}
+    assert unlike(await demos(names, "--no-guard"), 1, verdicts) == {}
 
 
 @pytest.mark.slow

@@ -12,8 +12,8 @@ from logcaster_guard.domain import capacity
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.configuration import Read, data_digest
 from tests.canary import ONE, THREE, TWO, encoded
-from tests.cluster.case import BAD, CONFIG, GOOD, HELD, WITHIN
-from tests.cluster.roles import CONFIG_ROLE, rules_in
+from tests.cluster.case import BAD, CONFIG, GOOD, HELD, SECRET, WITHIN
+from tests.cluster.roles import CONFIG_ROLE, COPIED_SECRETS_ROLE, SECRETS_ROLE
 from tests.cluster.scene import Scene, seed
 from tests.cluster.test_apply_contract import config_map, secret
 from tests.cluster.test_guard import apply_flags, kubectl, manifest
@@ -22,7 +22,6 @@ Json = dict[str, Any]
 Content = frozenset[tuple[str, str]]
 """The digest of what an object of each kind holds, whatever it is called."""
 NEXT = "3.0"
-SECRET = "logcaster-credentials"  # noqa: S105 - a name
 MAPS_HELD: Mapping[str, Mapping[str, str]] = {**HELD, NEXT: {"LEVEL": "warning"}}
 SECRETS_HELD: Mapping[str, Mapping[str, str]] = {
     GOOD: {"password": ONE, "only-old": ONE},
@@ -40,8 +39,7 @@ READ = {
     for version in MAPS_HELD
 }
 """What a pod of each version reads at its start."""
-SECRETS_ROLE = rules_in("components/secrets/rbac.yaml", "components/secret-copies/rbac.yaml")
-ROLE = (*CONFIG_ROLE, *SECRETS_ROLE)
+ROLE = (*CONFIG_ROLE, *SECRETS_ROLE, *COPIED_SECRETS_ROLE)
 UNNAMED = [{k: v for k, v in rule.items() if k != "resourceNames"} for rule in ROLE]
 """As the Roles have to be where the names of objects change with what they hold."""
 PRUNED = [f"--prune-allowlist=core/v1/{kind}" for kind in ("ConfigMap", "Secret")]

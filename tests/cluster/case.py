@@ -34,11 +34,12 @@ from logcaster_guard.domain.signals import (
     Value,
 )
 from logcaster_guard.domain.workload import Workload
-from logcaster_guard.ports import Json
+from logcaster_guard.ports import Json, Kind
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import ApiRefused
 from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.world import World
+from tests.canary import CANARY, ONE, THREE, TWO, encoded
 from tests.fakes.source import TargetByTarget
 
 GOOD, BAD = "1.0", "2.0"
@@ -70,6 +71,56 @@ CONFIG = "logcaster-config"
 """The ConfigMap that the pods read, where they read one."""
 HELD = {GOOD: {"LEVEL": "info", "LIMIT": "10"}, BAD: {"LEVEL": "debug", "NEW": "1"}}
 """What it holds for each version."""
+SECRET = "logcaster-credentials"  # noqa: S105 - a name
+"""The Secret that the pods read, where they read one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigHeld:
+    """What the pods read of a ConfigMap or Secret: its `data` for each version, and what somebody else makes of it.
+
+    `source` is what refers to it. Somebody edits a key (`edit`), or gives it a new content (`rotated`).
+    """
+
+    kind: Kind
+    name: str
+    source: str
+    versions: Mapping[str, Mapping[str, str]]
+    edit: Mapping[str, str]
+    rotated: Mapping[str, str]
+
+    def path(self, namespace: str) -> str:
+        """Where such objects are."""
+        return f"/api/v1/namespaces/{namespace}/{self.kind.lower()}s"
+
+    def manifest(self, data: Mapping[str, str]) -> Json:
+        """The object with this data."""
+        return {"apiVersion": "v1", "kind": str(self.kind), "metadata": {"name": self.name}, "data": dict(data)}
+
+    def version(self, data: Mapping[str, str]) -> str:
+        """The version that holds this data, in a word; no value."""
+        return next((version for version, held in self.versions.items() if held == data), "something else")
+
+    def replacing(self, data: Mapping[str, str]) -> Json:
+        """The merge patch after which it holds this, whatever it held."""
+        known = {key for held in (*self.versions.values(), self.edit, self.rotated) for key in held}
+        return {"data": {**dict.fromkeys(sorted(known)), **data}}
+
+
+OF_CONFIG_MAP = ConfigHeld(
+    Kind.CONFIG_MAP, CONFIG, "configMapRef", HELD, edit={"LEVEL": "theirs"}, rotated={"LEVEL": "theirs"}
+)
+OF_SECRET = ConfigHeld(
+    Kind.SECRET,
+    SECRET,
+    "secretRef",
+    {
+        GOOD: {"password": encoded(ONE), "user": encoded(f"{CANARY}-user")},
+        BAD: {"password": encoded(TWO), "token": encoded(f"{CANARY}-token")},
+    },
+    edit={"password": encoded(THREE)},
+    rotated={"password": encoded(THREE), "rotated": encoded(f"{CANARY}-rotated")},
+)
 PACE = Pace(start_delay=0.02, drain=0.05)
 
 
@@ -80,7 +131,8 @@ class Case:
     `missing`: somebody has deleted the environment with the good release. `refused`: nothing will be rolled back.
     `owner`: a GitOps owner has rolled the bad release out, and `gitops` is what is done about it.
     `in_cluster`: journal and blobs are kept there. `sidecar`: a container of the guard's is in the pods, and becomes a
-    newer one together with the bad release. `config`: a ConfigMap that the pods read changes with the bad release.
+    newer one together with the bad release. `config`: a ConfigMap that the pods read changes with the bad release, with
+    `secret` a Secret.
     """
 
     action: Action
@@ -92,13 +144,15 @@ class Case:
     in_cluster: bool = False
     sidecar: bool = False
     config: bool = False
+    secret: bool = False
 
     def __str__(self) -> str:
         if self.owner is not None:
             return f"{self.action}, {self.gitops} {self.owner}"
         beside = f", {self.beside:.0%} errors beside" if self.beside else ""
         missing = ", the other environment missing" if self.missing else ""
-        config = ", with a ConfigMap" if self.config else ""
+        kinds = [str(one.kind) for one in self.held] if not self.keeps_template else []
+        config = f", with a {' and a '.join(kinds)}" if kinds else ""
         return f"{self.action}{config}{beside}{missing}{', journal in the cluster' if self.in_cluster else ''}"
 
     @property
@@ -117,9 +171,10 @@ class Case:
         return self.action is Action.CONFIG
 
     @property
-    def reads_config(self) -> bool:
-        """Whether the pods read a ConfigMap."""
-        return self.config or self.keeps_template
+    def held(self) -> Sequence[ConfigHeld]:
+        """The objects that the pods read and that change with the bad release."""
+        config_map = [OF_CONFIG_MAP] if self.config or self.keeps_template else []
+        return [*config_map, *([OF_SECRET] if self.secret else [])]
 
     def roll_out(self, version: str) -> Json:
         """The strategic merge patch that rolls the version out: the good one at first, then the bad one."""

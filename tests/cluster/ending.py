@@ -12,6 +12,7 @@ from logcaster_guard.domain.ledger import Ledger
 from logcaster_guard.domain.runs import Run
 from logcaster_guard.ports import Entry
 from logcaster_guard.sandbox import objects
+from logcaster_guard.steps.restore_later import SHARED
 from tests.cluster import environments
 from tests.cluster.case import BAD, GOOD, HELD, IMMEDIATE, REPLICAS, Case
 from tests.cluster.harness import AuditRecord
@@ -23,9 +24,10 @@ class Facts:
 
     `changes` counts those of the Deployment's spec since the bad release; `reasons` are the guards' Kubernetes Events;
     `deployments` are all that are there, `sizes` what they want; `bounds` are the autoscaler's. `held` is what the
-    ConfigMap holds, where pods read one, `copies` are those of it, and `mixed` the good release's pods that have
-    started on something else. `owner`: whether it is suspended, carries the guard's mark, and is suspended
-    by what the journal tells.
+    ConfigMap holds, where pods read one, `copies` are those of it, `deferred` is what is owed beyond the runs, and
+    `mixed` are the good release's pods that have started on something else. `secret` is the version whose content the
+    Secret has, and `leaks` are places other than Secrets where a value of it stands. `owner`: whether it is suspended,
+    carries the guard's mark, and is suspended by what the journal tells.
     """
 
     image: str
@@ -42,7 +44,10 @@ class Facts:
     owner: tuple[bool, bool, bool] | None = None
     held: Mapping[str, str] | None = None
     copies: Sequence[str] = ()
+    deferred: Sequence[str] = ()
     mixed: Sequence[str] = ()
+    secret: str | None = None
+    leaks: Sequence[str] = ()
 
 
 def told(entries: Sequence[Entry]) -> tuple[Sequence[Run], Ledger, frozenset[str], frozenset[str]]:
@@ -92,13 +97,17 @@ def ending(
         f"the autoscaler's bounds are {facts.bounds}": facts.bounds == bounds,
         f"there are {facts.deployments}": facts.deployments == case.left,
         f"production has {facts.replicas} replicas": facts.replicas == REPLICAS,
-        f"copies are left: {facts.copies}": not facts.copies,
+        f"copies are left: {facts.copies}": not _lost(facts),
         f"pods that read something else: {facts.mixed}": not facts.mixed,
+        f"a Secret's value stands in {facts.leaks}": not facts.leaks,
         "a notice is owed": mine <= facts.settled,
         "people were not told of the end": any(q.endswith("/closed") for q in facts.queued),
         f"Kubernetes Events {dict(facts.reasons)}": {facts.reasons[r] for r in ("RunOpened", "RunClosed")} == {1},
     }
     outcomes = {r.closed.outcome for r in facts.runs if r.closed is not None}
+    if not case.switches or outcomes == {runs.RECOVERED}:
+        # An environment that did not come to serve is as it was, and reads by the shared names.
+        checks |= {f"pods that read something else: {facts.mixed}": not facts.mixed}
     if case.owner is not None:
         # After a rollback that helped it stays suspended, known to be so; else nothing is left of it.
         kept = outcomes == {runs.RECOVERED}
@@ -110,7 +119,12 @@ def ending(
     frozen = facts.ledger.freeze is not None
     if outcomes == {runs.RECOVERED}:
         checks |= {**once, f"the image is {facts.image}": facts.image == objects.image(GOOD), "frozen": not frozen}
-        checks |= {f"the ConfigMap holds {facts.held}": facts.held in (None, HELD[GOOD])}
+        # What bad pods of the other environment read is put back once they are gone.
+        promised = [h for h in facts.deferred if h.startswith(SHARED)]
+        holds = BAD if case.switches else GOOD
+        checks |= {f"the ConfigMap holds {facts.held}": facts.held in (None, HELD[holds])}
+        checks |= {f"the Secret holds what it held for {facts.secret}": facts.secret in (None, holds)}
+        checks |= {f"promised: {promised}": len(promised) == (len(case.held) if case.switches else 0)}
         end = "rolled back once"
     elif outcomes == {runs.DESTINATION_BAD}:
         idle = facts.sizes.get(environments.BLUE) if case.switches else None
@@ -126,10 +140,22 @@ def ending(
     return end, [fault for fault, well in checks.items() if not well]
 
 
+def _noted_down(record: AuditRecord) -> bool:
+    """Whether it is a Secret in which the guard keeps something."""
+    name = record.name or ((record.body or {}).get("metadata") or {}).get("name", "")
+    return str(name).startswith("logcaster-guard-")
+
+
+def _lost(facts: Facts) -> Sequence[str]:
+    """The copies that nobody sees to any more."""
+    kept = {hold.rpartition("/")[2] for hold in facts.deferred}
+    return [copy for copy in facts.copies if copy not in kept]
+
+
 def writes_of(records: Sequence[AuditRecord], namespace: str) -> Counter[str]:
     """The guard's successful mutating requests in this namespace, by resource."""
     mine = [r for r in records if r.namespace == namespace and r.user == "guard" and 200 <= r.code < 300]
     # What is told of a trigger that goes on firing is no effect of the run, and neither is what is noted down.
-    mine = [r for r in mine if r.resource != "secrets"]
+    mine = [r for r in mine if r.resource != "secrets" or not _noted_down(r)]
     mine = [r for r in mine if r.resource != "events" or str((r.body or {}).get("reason", "Run")).startswith("Run")]
     return Counter(r.resource for r in mine if r.verb in {"create", "update", "patch", "delete", "deletecollection"})

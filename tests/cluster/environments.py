@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -18,20 +19,43 @@ IDLE = 1
 
 @dataclass(frozen=True)
 class Installed:
-    """The good and the bad Deployment as they were live, since when the latter is, and what was saved of the former."""
+    """The good and the bad Deployment as they were live, since when the latter is, and what was saved of the former.
+
+    `read` is what the former's pods read.
+    """
 
     good: Json
     bad: Json
     changed: datetime
     snapshot: Snapshot
+    read: Sequence[Json]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """ConfigMaps and Secrets that both environments read: `begin` makes them, `edit` is done with the bad release."""
+
+    begin: Callable[[], Awaitable[Sequence[Json]]]
+    edit: Callable[[], Awaitable[None]]
 
 
 async def install(
-    world: World, good: str, bad: str, *, replicas: int, within: float, missing: bool = False
+    world: World,
+    good: str,
+    bad: str,
+    *,
+    replicas: int,
+    within: float,
+    missing: bool = False,
+    reading: Reading | None = None,
 ) -> Installed:
     """Blue with the good release was live; then green came with the bad one, and blue was left to idle, or deleted."""
     await world.install_environments(good, replicas=replicas, idle=replicas)
+    read = await reading.begin() if reading is not None else []
     before, changed = await world.rolled_out(within, name=BLUE), datetime.now(UTC)
+    if reading is not None:
+        await world.rolled_out(within, name=GREEN)
+        await reading.edit()
     await world.deploy(bad, name=GREEN)
     after = await world.rolled_out(within, name=GREEN)
     await world.switch(objects.GREEN)
@@ -46,4 +70,4 @@ async def install(
         await world.client.delete(f"{path}/{BLUE}")
         await until(gone, within)
     snapshot = Snapshot(changed, f"{world.namespace}/{objects.ACTIVE_SERVICE}", (before,))
-    return Installed(before, after, changed, snapshot)
+    return Installed(before, after, changed, snapshot, read)

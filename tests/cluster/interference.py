@@ -37,15 +37,14 @@ from logcaster_guard.steps.switch_service import SwitchService
 from tests.cluster import environments
 from tests.cluster.case import (
     BAD,
-    CONFIG,
     GOOD,
-    HELD,
+    OF_CONFIG_MAP,
+    OF_SECRET,
     REPLICAS,
     WITHIN,
     Case,
+    ConfigHeld,
     ImageSource,
-    config_maps,
-    held,
     image_of,
 )
 from tests.cluster.crashes import Point, Tape
@@ -60,9 +59,17 @@ THEIRS = 5
 """Pods that somebody asks for; no step of the guard's does."""
 BOUNDS = (4, 8)
 NOTE = "example.com/note"
-EDITED = {"LEVEL": "theirs"}
 OWNED = frozenset(
-    {"edits what is in", "scales", "edits an env var of", "pauses", "rolls out v3 on", "edits the selector of", "edits"}
+    {
+        "edits what is in",
+        "rotates",
+        "scales",
+        "edits an env var of",
+        "pauses",
+        "rolls out v3 on",
+        "edits the selector of",
+        "edits",
+    }
 )
 """What leaves a field manager; a deletion leaves none."""
 QUIET = 8
@@ -80,15 +87,21 @@ class On(StrEnum):
     SERVICE = "the Service"
     AUTOSCALER = "the autoscaler"
     CONFIG = "the ConfigMap"
+    SECRET = "the Secret"  # noqa: S105 - the name of a kind
+
+    @property
+    def held(self) -> ConfigHeld | None:
+        """What the pods read of it; None where they read nothing."""
+        return {On.CONFIG: OF_CONFIG_MAP, On.SECRET: OF_SECRET}.get(self)
 
 
 @dataclass(frozen=True)
 class Remains:
-    """How it stands in the end."""
+    """How it stands in the end. `config` is what the pods read, by its kind."""
 
     deployments: Mapping[str, Workload]
     selector: Mapping[str, str]
-    config: Json | None
+    config: Mapping[Kind, Json]
     bounds: tuple[int, int] | None
     runs: Sequence[Run]
     entries: Sequence[Entry]
@@ -96,6 +109,7 @@ class Remains:
     owed: frozenset[str]
     notices: frozenset[str]
     reasons: Counter[str]
+    leaks: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -111,13 +125,13 @@ class Act:
 
     def object(self, case: Case) -> tuple[Kind, str]:
         """What a guard has to look at to find it."""
+        if self.on.held is not None:
+            return self.on.held.kind, self.on.held.name
         match self.on:
             case On.SERVICE:
                 return Kind.SERVICE, objects.ACTIVE_SERVICE if case.switches else objects.SERVICE
             case On.AUTOSCALER:
                 return Kind.AUTOSCALER, objects.DEPLOYMENT
-            case On.CONFIG:
-                return Kind.CONFIG_MAP, CONFIG
             case _:
                 names = {On.PRODUCTION: objects.DEPLOYMENT, On.LIVE: GREEN, On.OTHER: BLUE}
                 return Kind.DEPLOYMENT, names[self.on]
@@ -192,9 +206,19 @@ async def _rebound(scene: Scene, name: str) -> str:
     return ""
 
 
+def _called(scene: Scene, name: str) -> ConfigHeld:
+    return next(one for one in scene.case.held if one.name == name)
+
+
 async def _edit_config(scene: Scene, name: str) -> str:
-    path = f"{config_maps(scene.cluster.namespace)}/{name}"
-    await scene.cluster.admin.patch(path, {"data": EDITED}, MERGE_PATCH)
+    one = _called(scene, name)
+    await scene.cluster.admin.patch(f"{one.path(scene.cluster.namespace)}/{name}", {"data": one.edit}, MERGE_PATCH)
+    return ""
+
+
+async def _rotate(scene: Scene, name: str) -> str:
+    one = _called(scene, name)
+    await scene.hold(one, one.rotated)
     return ""
 
 
@@ -205,13 +229,14 @@ async def _recreate_config(scene: Scene, name: str) -> str:
 
 
 async def _make_config(scene: Scene, name: str) -> str:
-    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {**HELD[BAD], **EDITED}}
-    made = await scene.cluster.admin.create(config_maps(scene.cluster.namespace), body)
+    one = _called(scene, name)
+    body = one.manifest({**one.versions[BAD], **one.edit})
+    made = await scene.cluster.admin.create(one.path(scene.cluster.namespace), body)
     return str(made["metadata"]["uid"])
 
 
 async def _delete_config(scene: Scene, name: str) -> str:
-    await scene.cluster.admin.delete(f"{config_maps(scene.cluster.namespace)}/{name}")
+    await scene.cluster.admin.delete(f"{_called(scene, name).path(scene.cluster.namespace)}/{name}")
     return ""
 
 
@@ -231,14 +256,16 @@ TO_A_CONFIG_MAP: Sequence[tuple[str, Callable[[Scene, str], Awaitable[str]]]] = 
     ("re-creates", _recreate_config),
     ("deletes", _delete_config),
 )
+TO_A_SECRET = (*TO_A_CONFIG_MAP, ("rotates", _rotate))
 
 
 def acts(case: Case) -> list[Act]:
     """Everything that somebody may do to this case's target; to both environments where two take turns."""
     places = (On.LIVE, On.OTHER) if case.switches else (On.PRODUCTION,)
     found = [Act(words, on, do) for on in places for words, do in TO_A_WORKLOAD]
-    if case.reads_config:
-        found += [Act(words, On.CONFIG, do) for words, do in TO_A_CONFIG_MAP]
+    for on, acts_on in ((On.CONFIG, TO_A_CONFIG_MAP), (On.SECRET, TO_A_SECRET)):
+        if on.held in case.held:
+            found += [Act(words, on, do) for words, do in acts_on]
     return [*found, Act("edits the selector of", On.SERVICE, _reselect), Act("edits", On.AUTOSCALER, _rebound)]
 
 
@@ -291,11 +318,19 @@ class DisturbedScene(Scene):
         """The guard's life with that act in it, and what is left."""
         _, name = cell.act.object(self.case)
         tape = Disturbed(at=cell.point, act=partial(cell.act.do, self, name))
-        if cell.act.on is On.CONFIG and cell.act.words == "deletes" and self.case.action is Action.GRADUAL:
+        if cell.act.on.held is not None and cell.act.words == "deletes" and self.case.action is Action.GRADUAL:
             # Without it no pod of production starts, and the helper serves on.
-            tape.mend = partial(_make_config, self, name)
+            tape.mend = partial(self._mended, name)
         await self.life(None, tape=tape)
         return tape, await self.remains()
+
+    async def _mended(self, name: str) -> None:
+        """Make it again, unless somebody has."""
+        try:
+            await _make_config(self, name)
+        except ApiRefused as refusal:
+            if refusal.status != 409:
+                raise
 
     async def _ended(self, task: asyncio.Task[None], tape: Tape, onlooker: Onlooker, source: ImageSource) -> None:
         assert isinstance(tape, Disturbed)
@@ -312,8 +347,7 @@ class DisturbedScene(Scene):
                 found, _, queued, settled = told(entries)
                 ending = any(r.ending is not None and r.closed is None for r in found)
                 if tape.mend is not None and tape.done is not None and ending:
-                    if await held(self.world) is None:
-                        await tape.mend()
+                    await tape.mend()
                     tape.mend = None
                 over = (happened or bool(found)) and all(r.closed for r in found) and queued <= settled
                 decided = bool(found) or refusal_told(entries)
@@ -329,7 +363,8 @@ class DisturbedScene(Scene):
         found, known, queued, settled = told(entries)
         services = {s["metadata"]["name"]: s for s in await admin.list(f"/api/v1/namespaces/{namespace}/services")}
         service = services[objects.ACTIVE_SERVICE if self.case.switches else objects.SERVICE]
-        maps = {c["metadata"]["name"]: c for c in await admin.list(config_maps(namespace))}
+        config = {one.kind: c for one in self.case.held for c in await admin.list(one.path(namespace))
+                  if c["metadata"]["name"] == one.name}  # fmt: skip
         bounds = [(a["spec"]["minReplicas"], a["spec"]["maxReplicas"]) for a in await admin.list(self.autoscalers)]
         events = await admin.list(f"/api/v1/namespaces/{namespace}/events")
         mine = [e for e in events if (e.get("source") or {}).get("component") == COMPONENT]
@@ -337,7 +372,7 @@ class DisturbedScene(Scene):
         return Remains(
             deployments={d["metadata"]["name"]: Workload(d) for d in present},
             selector=service["spec"]["selector"],
-            config=maps.get(CONFIG),
+            config=config,
             bounds=bounds[0] if bounds else None,
             runs=sorted(found, key=lambda r: r.opened.at),
             entries=entries,
@@ -345,6 +380,7 @@ class DisturbedScene(Scene):
             owed=queued - settled,
             notices=queued,
             reasons=Counter(str(e["reason"]) for e in mine for _ in range(int(e.get("count") or 1))),
+            leaks=await self.leaks(),
         )
 
 
@@ -367,7 +403,7 @@ def judged(cell: Disturbance, case: Case, minimum: int | None, tape: Disturbed, 
         live = _live(case, left)
         if (
             live is not None
-            and case.serves_as(live.raw, (left.config or {}).get("data")) == objects.image(BAD)
+            and case.serves_as(live.raw, left.config.get(Kind.CONFIG_MAP, {}).get("data")) == objects.image(BAD)
             and not refusal_told(left.entries)
         ):
             faults.append("nothing was rolled back, and nobody was told why")
@@ -390,7 +426,7 @@ def _end(cell: Disturbance, case: Case, tape: Disturbed, run: Run) -> tuple[str,
     else:
         must, may = _interferes(cell, case, tape, run)
         wanted = {runs.ABANDONED} if must else {undisturbed, runs.ABANDONED} if may else {undisturbed}
-    if undisturbed in wanted and cell.act.on is On.CONFIG and cell.act.words in {"deletes", "re-creates"}:
+    if undisturbed in wanted and cell.act.on.held is not None and cell.act.words in {"deletes", "re-creates"}:
         # No pod starts without it.
         wanted |= {runs.DESTINATION_BAD, runs.PUT_BACK}
     if end not in wanted:
@@ -426,7 +462,7 @@ def _until(act: Act, run: Run) -> datetime:
     """When the act no longer concerned the run: once its last step is done it only gives back what it borrowed."""
     plan, latest = run.opened.plan, datetime.max.replace(tzinfo=UTC)
     ended = run.done_at.get(len(plan.steps) - 1, run.ending.at if run.ending is not None else latest)
-    if act.on is On.CONFIG:
+    if act.on.held is not None:
         # What they make of it once the pods are being replaced is theirs, and no matter of the run's.
         written = next((i for i, s in enumerate(plan.steps) if isinstance(s, TemplateWrite)), -1)
         return run.done_at.get(written, ended)
@@ -438,6 +474,7 @@ def _until(act: Act, run: Run) -> datetime:
 
 def _told(left: Remains) -> list[str]:
     faults = [f"owed: {sorted(left.owed)}"] if left.owed else []
+    faults += [f"a Secret's value stands in {left.leaks}"] if left.leaks else []
     closings = Counter(n.rpartition("/")[0] for n in left.notices if n.endswith("/closed"))
     if closings != Counter({r.id: 1 for r in left.runs}):
         faults.append(f"ends told: {dict(closings)}")
@@ -462,8 +499,9 @@ def _theirs(cell: Disturbance, case: Case, tape: Disturbed, left: Remains) -> li
         return []
     if kind is Kind.SERVICE:
         return [] if left.selector.get("track") == "canary" else [f"their selector is gone: {dict(left.selector)}"]
-    if kind is Kind.CONFIG_MAP:
-        return [] if later or _config_stands(act, tape, left) else [f"their ConfigMap is gone: {left.config}"]
+    if act.on.held is not None:
+        stands = later or _config_stands(act, act.on.held, tape, left.config.get(kind))
+        return [] if stands else [f"their {kind} {name} is gone"]
     if kind is Kind.AUTOSCALER:
         return [] if left.bounds == BOUNDS else [f"their bounds are gone: {left.bounds}"]
     found = left.deployments.get(name)
@@ -474,21 +512,22 @@ def _theirs(cell: Disturbance, case: Case, tape: Disturbed, left: Remains) -> li
     if found is None:
         return [f"{name} is gone"]
     env = {e["name"]: e.get("value") for e in found.template["spec"]["containers"][0].get("env") or []}
-    stands = {
+    in_order = {
         "edits an env var of": later or env.get("LOG_LEVEL") == "debug",
         "annotates": found.annotations.get(NOTE) == "theirs",
         "pauses": found.paused,
         "re-creates": found.uid == tape.theirs and (later or image_of(found.raw) == _carried(name)),
         "rolls out v3 on": image_of(found.raw) == objects.image("3.0"),
     }
-    return [] if stands.get(act.words, True) else [f"theirs does not stand: {image_of(found.raw)}, env {env}"]
+    return [] if in_order.get(act.words, True) else [f"theirs does not stand: {image_of(found.raw)}, env {env}"]
 
 
-def _config_stands(act: Act, tape: Disturbed, left: Remains) -> bool:
-    if act.words == "deletes" or left.config is None:
+def _config_stands(act: Act, held: ConfigHeld, tape: Disturbed, found: Json | None) -> bool:
+    theirs = found is not None and held.edit.items() <= (found.get("data") or {}).items()
+    if act.words == "deletes" or found is None:
         # It may have been made again, so that production's pods start.
-        return act.words == "deletes" and (left.config is None or left.config["data"]["LEVEL"] == EDITED["LEVEL"])
-    return bool(left.config["data"]["LEVEL"] == EDITED["LEVEL"] and tape.theirs in {"", left.config["metadata"]["uid"]})
+        return act.words == "deletes" and (found is None or theirs)
+    return theirs and tape.theirs in {"", found["metadata"]["uid"]}
 
 
 def _later(tape: Disturbed, left: Remains) -> bool:

@@ -45,10 +45,13 @@ NEEDS = {"apply": "patch"}
 """What RBAC calls it."""
 HASTENS = frozenset({("list", Kind.POD), ("list", Kind.REPLICA_SET), ("get", Kind.SECRET)})
 """Reads that may only show sooner that a step fails, or what to tell at the end; without them it can go on as well."""
-NO_STEP = frozenset({Kind.EVENT, Kind.SECRET})
-"""What a run can do without, or, where its journal is refused, waits for as long as that takes."""
-NO_DECISION = NO_STEP | {Kind.REPLICA_SET}
+NO_DECISION = frozenset({Kind.REPLICA_SET})
 """What a decision can do without: a release goes without its number, and steps know a helper's pods by their owners."""
+
+
+def no_step(*, in_cluster: bool) -> frozenset[Kind]:
+    """What a run can do without, or, where its journal is refused, waits for as long as that takes."""
+    return frozenset({Kind.EVENT, Kind.SECRET} if in_cluster else {Kind.EVENT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +72,10 @@ class Refusal:
 class Refusals(Failures):
     """A guard's life in which a call is refused from one point on, until somebody mends that.
 
-    `stood` tells what the guard was doing when it was mended.
+    `stood` tells what the guard was doing when it was mended. `in_cluster`: its journal is kept in Secrets.
     """
 
+    in_cluster: bool = False
     denied: list[Refusal] = field(default_factory=list)
     mended: bool = False
     stood: str = ""
@@ -80,17 +84,21 @@ class Refusals(Failures):
 
     def waited_for(self, *, running: bool) -> int:
         """How often what somebody waits for was refused: a run where one is open, else whoever decides."""
+        spared = no_step(in_cluster=self.in_cluster)
         return sum(
-            r.call.kind is Kind.SECRET
-            or (r.mine and r.call.kind not in NO_STEP)
-            or (not running and r.call.kind not in NO_DECISION)
+            self._is_journals(r)
+            or (r.mine and r.call.kind not in spared)
+            or (not running and r.call.kind not in spared | NO_DECISION)
             for r in self.denied
         )
 
     @property
     def journal_refused(self) -> str:
         """In words, if it was so often that the guard is seen to go on trying."""
-        return "without a journal" if sum(r.call.kind is Kind.SECRET for r in self.denied) >= ENOUGH else ""
+        return "without a journal" if sum(map(self._is_journals, self.denied)) >= ENOUGH else ""
+
+    def _is_journals(self, refused: Refusal) -> bool:
+        return self.in_cluster and refused.call.kind is Kind.SECRET
 
     async def fails(self, cell: Failing, call: Call, effect: Effect[T], content: object) -> T:
         self._ending = self._ending or "RunEnding" in self.phase
@@ -207,7 +215,8 @@ def judged(  # noqa: PLR0917 - everything that has a say in it
 ) -> tuple[str, list[str]]:
     """How it ended, and everything that is wrong with that."""
     assert tape.cell is not None
-    own = [r for r in tape.denied if r.mine and (r.call.kind not in NO_STEP or _reads_a_release(r.call))]
+    spared = no_step(in_cluster=case.in_cluster)
+    own = [r for r in tape.denied if r.mine and (r.call.kind not in spared or _reads_a_release(r.call))]
     forward = [r for r in own if not r.ending]
     faults = _repeated(forward)
     closed = [r.closed for r in facts.runs if r.closed is not None]
@@ -241,9 +250,12 @@ def judged(  # noqa: PLR0917 - everything that has a say in it
     # What is told beyond that depends on how long it stands still.
     writes = writes + Counter(events=max(0, known.writes["events"] - writes["events"]))
     writes["events"] = known.writes["events"]
-    if any(r.call.kind is Kind.CONFIG_MAP and not r.mine for r in tape.denied) and writes["configmaps"] == 0:
-        # What it was not let look at when it planned stays as it is, and the plan says so.
-        forgiven, writes["configmaps"] = replace(forgiven, held=None, mixed=()), known.writes["configmaps"]
+    for kind, resource in ((Kind.CONFIG_MAP, "configmaps"), (Kind.SECRET, "secrets")):
+        if any(r.call.kind is kind and not r.mine for r in tape.denied) and writes[resource] == 0:
+            # What it was not let look at when it planned stays as it is, and the plan says so.
+            held, secret = (None, facts.secret) if kind is Kind.CONFIG_MAP else (facts.held, None)
+            forgiven = replace(forgiven, mixed=(), held=held, secret=secret)
+            writes[resource] = known.writes[resource]
     either = bool(kept) or (case.action is Action.GRADUAL and minimum is not None)
     # That a field goes back to its former manager may be refused: the value is back all the same, by one write less.
     kept_fields = any("/metadata/managedFields" in repr(r.content) for r in tape.denied)
@@ -259,8 +271,8 @@ def _reads_a_release(call: Call) -> bool:
 
 def _repeated(forward: Sequence[Refusal]) -> list[str]:
     """What was tried again although it had been refused for good."""
-    tried = Counter(repr((r.call.verb, r.content)) for r in forward if r.writes)
-    return [f"{count} times {what[:120]}" for what, count in tried.items() if count > 1]
+    tried = Counter((r.call.verb, r.call.kind, repr(r.content)) for r in forward if r.writes)
+    return [f"{count} times {verb} {where}" for (verb, where, _), count in tried.items() if count > 1]
 
 
 def _forgiven(  # noqa: PLR0917 - everything that has a say in it
@@ -277,7 +289,7 @@ def _forgiven(  # noqa: PLR0917 - everything that has a say in it
     if raised or kept & {"selector", "environment_size"}:
         image = objects.image(BAD) if "selector" in kept else facts.image
         facts = replace(facts, image=image, sizes={**facts.sizes, environments.BLUE: minimum or environments.IDLE})
-    if any(hold.startswith("config_copy/") for hold in kept):
+    if any(hold.startswith(("config_copy/", "secret_copy/")) for hold in kept):
         facts = replace(facts, copies=())
     if kept:
         facts = replace(facts, changes=known.changes)

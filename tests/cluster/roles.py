@@ -33,6 +33,11 @@ CONFIG_ROLE = rules_in("components/config/rbac.yaml")
 COPIES_ROLE = rules_in("components/config-copies/rbac.yaml")
 """What it takes beside that where pods of the good release start before the bad ones are gone."""
 
+SECRETS_ROLE = rules_in("components/secrets/rbac.yaml")
+"""What it takes to follow the Secrets of a target, to keep what they held and to put it back."""
+COPIED_SECRETS_ROLE = rules_in("components/secret-copies/rbac.yaml")
+"""What copies of these take."""
+
 
 def on_config_maps(names: Mapping[str, str]) -> Sequence[Json]:
     """What of it is on the ConfigMaps themselves, which get other `names`."""

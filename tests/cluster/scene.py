@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -27,6 +29,7 @@ from logcaster_guard.domain.sidecar import CONTAINER
 from logcaster_guard.domain.signals import SourceName, Target
 from logcaster_guard.domain.snapshots import Snapshot
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.engine.compaction import state_of
 from logcaster_guard.engine.guard import Guard
 from logcaster_guard.engine.leader_elector import LeaderElector
 from logcaster_guard.engine.services import Configuration, GuardPorts
@@ -38,13 +41,14 @@ from logcaster_guard.sandbox.client import MERGE_PATCH, STRATEGIC_PATCH
 from logcaster_guard.sandbox.configuration import data_digest
 from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.world import World
+from tests import canary
 from tests.cluster import environments, owners
 from tests.cluster.case import (
     BAD,
-    CONFIG,
     GOOD,
-    HELD,
     IMMEDIATE,
+    OF_CONFIG_MAP,
+    OF_SECRET,
     PACE,
     POLICY,
     REPLICAS,
@@ -53,14 +57,14 @@ from tests.cluster.case import (
     SIGNALS,
     WITHIN,
     Case,
+    ConfigHeld,
     ImageSource,
-    config_maps,
     held,
 )
 from tests.cluster.crashes import Cell, MortalBlobs, MortalCluster, MortalJournal, Tape
 from tests.cluster.ending import Facts, refusal_told, told
 from tests.cluster.harness import Cluster, drop_namespace, make_namespace
-from tests.cluster.roles import CONFIG_ROLE, COPIES_ROLE
+from tests.cluster.roles import CONFIG_ROLE, COPIED_SECRETS_ROLE, COPIES_ROLE, SECRETS_ROLE
 from tests.cluster.stores import CountedJournal, Onlooker, Stores, journal_rights
 from tests.fakes.services import view_of
 from tests.real.waiting import until
@@ -110,7 +114,8 @@ class Scene:
         folder = cluster.folder / name
         await make_namespace(cluster.admin, name)
         kept = journal_rights() if case.in_cluster else ()
-        config = (*CONFIG_ROLE, *COPIES_ROLE) if case.reads_config else ()
+        config = (*CONFIG_ROLE, *COPIES_ROLE) if case.held else ()
+        config = (*config, *SECRETS_ROLE, *COPIED_SECRETS_ROLE) if case.secret else config
         await cluster.grant("guard", [*rights, *(owners.RULES if case.owner else ()), *kept, *config])
         world = World(
             cluster.node(), namespace=name, pace=pace, period=0.05
@@ -133,39 +138,47 @@ class Scene:
 
     async def _install(self, replicas: int) -> None:
         await self.world.install(GOOD, replicas=replicas)
-        saved = await self._read_config() if self.case.reads_config else None
+        saved = await self._read_config(objects.DEPLOYMENT)
         if self.case.sidecar:
             await self.add_guard("0.1")
         good, then = await self.world.rolled_out(WITHIN), datetime.now(UTC)
         if self.minimum is not None:
             await self.cluster.admin.create(self.autoscalers, autoscaler(self.minimum, replicas, objects.DEPLOYMENT))
         path = f"{self.deployments}/{objects.DEPLOYMENT}"
-        if saved is not None:
-            await self.hold(HELD[BAD])
+        await self._hold_bad()
         await self.cluster.admin.patch(path, self.case.roll_out(BAD), STRATEGIC_PATCH)
         if self.case.sidecar:
             await self.add_guard("0.2")
         bad = await self.world.rolled_out(WITHIN)
         if self.case.owner is not None:
             self.owned = await owners.Owned.make(self.cluster, self.case.owner, revision=BAD)
-        contents = {} if saved is None else await self.keep(saved)
+        contents = await self.keep(*saved)
         await seed(self.stores, self.target.key, good, bad, then, contents=contents)
 
-    async def _read_config(self) -> Json:
-        """Somebody applies a ConfigMap and lets the pods read it; as it is then."""
-        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CONFIG}, "data": HELD[GOOD]}
-        made = await self.cluster.admin.create(config_maps(self.cluster.namespace), body)
-        container = {"name": objects.CONTAINER, "envFrom": [{"configMapRef": {"name": CONFIG}}]}
-        path = f"{self.deployments}/{objects.DEPLOYMENT}"
+    async def _read_config(self, *deployments: str) -> Sequence[Json]:
+        """Somebody makes what the pods of these are to read, and lets them read it; as it is then."""
+        if not self.case.held:
+            return []
+        made = [{**await self.make(one), "kind": str(one.kind)} for one in self.case.held]
+        sources = [{one.source: {"name": one.name}} for one in self.case.held]
+        container = {"name": objects.CONTAINER, "envFrom": sources}
         spec = {"spec": {"template": {"spec": {"containers": [container]}}}}
-        await self.cluster.admin.patch(path, spec, STRATEGIC_PATCH)
+        for name in deployments:
+            await self.cluster.admin.patch(f"{self.deployments}/{name}", spec, STRATEGIC_PATCH)
         return made
 
-    async def hold(self, data: Json) -> None:
-        """Somebody lets the ConfigMap hold this and nothing else."""
-        path = f"{config_maps(self.cluster.namespace)}/{CONFIG}"
-        gone = dict.fromkeys({*HELD[GOOD], *HELD[BAD]})
-        await self.cluster.admin.patch(path, {"data": {**gone, **data}}, MERGE_PATCH)
+    async def make(self, one: ConfigHeld) -> Json:
+        """Somebody makes it, with what it holds for the good release."""
+        return await self.cluster.admin.create(one.path(self.cluster.namespace), one.manifest(one.versions[GOOD]))
+
+    async def hold(self, one: ConfigHeld, data: Mapping[str, str]) -> None:
+        """Somebody lets it hold this and nothing else."""
+        path = f"{one.path(self.cluster.namespace)}/{one.name}"
+        await self.cluster.admin.patch(path, one.replacing(data), MERGE_PATCH)
+
+    async def _hold_bad(self) -> None:
+        for one in self.case.held:
+            await self.hold(one, one.versions[BAD])
 
     async def keep(self, *objects: Json) -> Mapping[str, str]:
         """Keep ConfigMaps and Secrets as they are, as a guard does that sees them; where each of them is then."""
@@ -176,10 +189,15 @@ class Scene:
             contents[str(one)] = await manifests.put(one, manifest_of(one.kind, raw))
         return contents
 
+    @property
+    def _reads_secrets(self) -> bool:
+        """Whether its guards read Secrets."""
+        return self.restores_secrets or self.case.secret
+
     def secrets(self, api: ClusterPort) -> SavedSecrets | None:
         """Where a guard keeps what Secrets held; None where it reads none."""
         where = Where("logcaster-guard", [self.cluster.namespace])
-        return KubernetesSavedSecrets(api, where) if self.restores_secrets else None
+        return KubernetesSavedSecrets(api, where) if self._reads_secrets else None
 
     async def add_guard(self, version: str) -> None:
         """Somebody puts this version of the guard into the pods, or in the place of the one that is there."""
@@ -191,14 +209,24 @@ class Scene:
         await self.cluster.admin.patch(path, {"spec": {"template": {"spec": spec}}}, STRATEGIC_PATCH)
 
     async def _install_environments(self, replicas: int) -> None:
+        both = (environments.BLUE, environments.GREEN)
+        reading = environments.Reading(partial(self._read_config, *both), self._hold_bad)
         made = await environments.install(
-            self.world, GOOD, BAD, replicas=replicas, within=WITHIN, missing=self.case.missing
+            self.world,
+            GOOD,
+            BAD,
+            replicas=replicas,
+            within=WITHIN,
+            missing=self.case.missing,
+            reading=reading if self.case.held else None,
         )
         if self.minimum is not None:
             # It keeps the idle environment small until it is told otherwise.
             await self.cluster.admin.create(self.autoscalers, autoscaler(self.minimum, replicas, environments.BLUE))
             await until(self._idles_as_told, WITHIN)
-        await seed(self.stores, self.target.key, made.good, made.bad, made.changed, snapshot=made.snapshot)
+        contents = await self.keep(*made.read)
+        key, then = self.target.key, made.changed
+        await seed(self.stores, key, made.good, made.bad, then, snapshot=made.snapshot, contents=contents)
 
     async def _idles_as_told(self) -> bool:
         """Whether the autoscaler has brought the idle environment to its minimum."""
@@ -359,11 +387,14 @@ class Scene:
         events = await self.cluster.admin.list(f"/api/v1/namespaces/{self.cluster.namespace}/events")
         mine = [e for e in events if (e.get("source") or {}).get("component") == COMPONENT]
         deployment = await self.production()
-        held_now = await held(self.world) if self.case.reads_config else None
+        held_now = await held(self.world) if OF_CONFIG_MAP in self.case.held else None
         return Facts(
             image=self.case.serves_as(deployment, held_now),
             held=held_now,
+            secret=await self._secret(),
+            leaks=await self.leaks(),
             copies=await self._copies(),
+            deferred=_deferred(entries),
             mixed=await self._mixed(),
             changes=sum(int(d["metadata"]["generation"]) for d in present) - self.generation,
             replicas=int(deployment["spec"]["replicas"]),
@@ -380,14 +411,31 @@ class Scene:
 
     async def _copies(self) -> Sequence[str]:
         """The copies of ConfigMaps and Secrets that are there."""
-        plurals = ("configmaps", *(["secrets"] if self.restores_secrets else []))
+        plurals = ("configmaps", *(["secrets"] if self._reads_secrets else []))
         paths = [f"/api/v1/namespaces/{self.cluster.namespace}/{plural}" for plural in plurals]
         found = [item["metadata"] for path in paths for item in await self.cluster.admin.list(path)]
         return [str(metadata["name"]) for metadata in found if COPY_LABEL in (metadata.get("labels") or {})]
 
+    async def _secret(self) -> str | None:
+        """Whose the content of the Secret is, in a word; None where pods read none."""
+        if not self.case.secret:
+            return None
+        found = await self.cluster.admin.list(OF_SECRET.path(self.cluster.namespace))
+        data = [s.get("data") or {} for s in found if s["metadata"]["name"] == OF_SECRET.name]
+        return OF_SECRET.version(data[0]) if data else "nothing"
+
+    async def leaks(self) -> Sequence[str]:
+        """Where something of a Secret stands that guards have written elsewhere."""
+        if not self.case.secret:
+            return []
+        files = [str(file) for file in canary.files_with_it(self.folder)]
+        sent = await self.cluster.audit() if self.cluster.kind == "sandbox" else []
+        told = [f"{r.resource} {r.name}" for r in sent if r.resource != "secrets" and canary.is_in(json.dumps(r.body))]
+        return [*files, *told]
+
     async def _mixed(self) -> Sequence[str]:
         """The pods of the good release that have ever started on what another one's were to read."""
-        if not self.case.config:
+        if not self.case.held or self.case.keeps_template:
             return []
         digests = self.good_digests()
         sets = await self.cluster.admin.list(f"/apis/apps/v1/namespaces/{self.cluster.namespace}/replicasets")
@@ -398,7 +446,7 @@ class Scene:
 
     def good_digests(self) -> frozenset[str]:
         """Of all that the pods of the good release are to read."""
-        return frozenset({data_digest({"data": HELD[GOOD]})})
+        return frozenset(data_digest({"data": dict(one.versions[GOOD])}) for one in self.case.held)
 
     async def _owner(self, entries: Sequence[Entry]) -> tuple[bool, bool, bool] | None:
         if self.owned is None:
@@ -407,6 +455,12 @@ class Scene:
         suspended = sum(isinstance(e.event, OwnerSuspended) for e in entries)
         resumed = sum(isinstance(e.event, OwnerResumed) for e in entries)
         return is_suspended(raw), mark_of(raw) is not None, suspended > resumed
+
+
+def _deferred(entries: Sequence[Entry]) -> Sequence[str]:
+    """What the journal tells to be still borrowed after the runs."""
+    state = state_of(entries)
+    return sorted(event.hold.id for event in state.deferred.values())
 
 
 async def _latest(onlooker: Onlooker) -> str:
@@ -444,11 +498,11 @@ async def seed(
                 earliest=since,
             )
         )
-    saved = "" if snapshot is None else await saved_snapshots.save(blobs, snapshot)
+    kept = "" if snapshot is None else await saved_snapshots.save(blobs, snapshot)
     known = "configuration-of-the-good-one" if contents else ""
     live[0] = replace(live[0], configuration=known, contents=dict(contents or {}))
     after = POLICY.ledger.good_after
-    earned = RevisionGood(changed, live[0].template, 1.0, after, saved, configuration=known)
+    earned = RevisionGood(changed, live[0].template, 1.0, after, kept, configuration=known)
     seen = SignalSeen(changed, SIGNAL.name)
     async with stores.journal() as journal:
         await journal.append(f"target/{key}", [live[0], seen, earned, live[1]], 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -25,9 +25,20 @@ from logcaster_guard.sandbox.client import MERGE_PATCH
 from logcaster_guard.sandbox.configuration import data_digest
 from logcaster_guard.steps.judge_helper import JudgeHelper
 from logcaster_guard.steps.scale_production import ScaleProduction
-from tests.cluster.case import BAD, CONFIG, GOOD, HELD, RULE, Case, config_maps, image_of
+from tests.cluster.case import (
+    BAD,
+    CONFIG,
+    GOOD,
+    HELD,
+    OF_CONFIG_MAP,
+    RULE,
+    Case,
+    ConfigHeld,
+    config_maps,
+    image_of,
+)
 from tests.cluster.conversation import Conversation, answered
-from tests.cluster.harness import Cluster
+from tests.cluster.harness import AuditRecord, Cluster
 from tests.cluster.roles import CONFIG_ROLE, COPIES_ROLE
 from tests.cluster.scene import Scene
 from tests.cluster.test_apply_contract import MAPS, config_map
@@ -45,45 +56,60 @@ COPIED = data_digest({"data": HELD[GOOD]})
 class Applied(Scene):
     """A scene in which a pipeline applies the ConfigMap, with a label by which another tool knows its objects."""
 
-    async def hold(self, data: Json) -> None:
+    async def hold(self, one: ConfigHeld, data: Mapping[str, str]) -> None:
         async with Conversation(self.cluster) as people:
-            body = config_map(data, CONFIG, labels={"argocd.argoproj.io/instance": "web"})
-            answered(await people.apply(MAPS, body, CI))
+            body = one.manifest(data)
+            body["metadata"]["labels"] = {"argocd.argoproj.io/instance": "web"}
+            answered(await people.apply(f"{one.kind.lower()}s", body, CI))
 
-    async def _read_config(self) -> Json:
-        await super()._read_config()
-        path = f"{config_maps(self.cluster.namespace)}/{CONFIG}"
-        await self.cluster.admin.delete(path)
-        await self.hold(HELD[GOOD])
-        return await self.cluster.admin.get(path)
+    async def make(self, one: ConfigHeld) -> Json:
+        await self.hold(one, one.versions[GOOD])
+        return await self.cluster.admin.get(f"{one.path(self.cluster.namespace)}/{one.name}")
 
 
 async def test_every_good_pod_starts_on_what_was_saved_and_nothing_of_the_copies_is_left(
     cluster: Cluster, api: ClusterPort, rights: Sequence[RawObject]
 ) -> None:
-    async with Applied.set_up(cluster, api, rights, None, case=CASE) as scene:
+    async with Applied.set_up(cluster, api, rights, None, case=replace(CASE, secret=True)) as scene:
         await scene.life(None)
         facts = await scene.facts()
         assert [run.closed.outcome for run in facts.runs if run.closed] == [runs.RECOVERED]
         assert [run.opened.plan.strategy for run in facts.runs] == ["gradual"]
-        assert (facts.image, facts.held) == (objects.image(GOOD), HELD[GOOD])
-        assert (facts.copies, facts.mixed) == ([], [])
-        # The helper's pods did read, under another name, and before the shared name held that again.
-        helper = capacity.helper_name(objects.DEPLOYMENT)
+        assert (facts.image, facts.held, facts.secret) == (objects.image(GOOD), HELD[GOOD], GOOD)
+        assert (facts.copies, facts.mixed, facts.leaks) == ([], [], [])
+        # The helper's pods did read, under other names, and before the shared ones held that again.
+        helper, held = capacity.helper_name(objects.DEPLOYMENT), scene.case.held
         reads = [r for r in scene.world.node.configuration.reads if r.pod.startswith(f"{helper}-")]
-        assert {(seen.digest, seen.source.name == CONFIG) for r in reads for seen in r.seen} == {(COPIED, False)}
-        mine = [r for r in await scene.cluster.audit() if r.user.endswith("guard") and r.resource == MAPS]
-        written = [(r.verb, r.name == CONFIG, r.code) for r in mine]
-        assert written == [("create", False, 201), ("patch", True, 200), ("delete", False, 200)]
-        made = mine[0].body
-        assert made is not None
-        assert made["immutable"] is True
-        assert "ownerReferences" not in made["metadata"]
-        assert not any("argocd" in key for key in (*made["metadata"]["labels"], *made["metadata"]["annotations"]))
-        async with Conversation(scene.cluster) as people:
-            assert MANAGER not in {e["manager"] for e in entries_of(await people.get(MAPS, CONFIG))}
-            third = answered(await people.apply(MAPS, config_map({"LEVEL": "warn"}, CONFIG), CI))
-            assert third["data"] == {"LEVEL": "warn"}
+        copied = {(str(one.kind), data_digest({"data": one.versions[GOOD]})) for one in held}
+        assert {(seen.source.kind, seen.digest) for r in reads for seen in r.seen} == copied
+        assert not {seen.source.name for r in reads for seen in r.seen} & {one.name for one in held}
+        for one in held:
+            await _goes_to_whoever_applied_it(scene, one)
+
+
+async def _goes_to_whoever_applied_it(scene: Applied, one: ConfigHeld) -> None:
+    """What the guard has written is a copy that is gone, and what the pipeline owns as before."""
+    mine = [r for r in await scene.cluster.audit() if r.user.endswith("guard") and one.name in _named(r)]
+    written = [(r.verb, _named(r) == one.name, r.code) for r in mine]
+    assert written == [("create", False, 201), ("patch", True, 200), ("delete", False, 200)]
+    if one is OF_CONFIG_MAP:
+        _is_nobody_elses(mine[0].body)
+    async with Conversation(scene.cluster) as people:
+        plural = f"{one.kind.lower()}s"
+        assert MANAGER not in {e["manager"] for e in entries_of(await people.get(plural, one.name))}
+        third = answered(await people.apply(plural, one.manifest(one.edit), CI))
+        assert third["data"] == one.edit
+
+
+def _named(record: AuditRecord) -> str:
+    return record.name or str(((record.body or {}).get("metadata") or {}).get("name", ""))
+
+
+def _is_nobody_elses(made: Json) -> None:
+    """Nothing keeps it from being read for good, and no tool takes it for its own."""
+    assert made["immutable"] is True
+    assert "ownerReferences" not in made["metadata"]
+    assert not any("argocd" in key for key in (*made["metadata"]["labels"], *made["metadata"]["annotations"]))
 
 
 @pytest.mark.parametrize("edited", ["with", "in place", "pruned"])

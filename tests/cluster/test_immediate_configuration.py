@@ -35,7 +35,6 @@ from tests.cluster.applied import (
     NEXT,
     READ,
     ROLE,
-    SECRET,
     Applied,
     AppliedAsText,
     AppliedOnTheServer,
@@ -44,7 +43,7 @@ from tests.cluster.applied import (
     Kustomized,
     content_of,
 )
-from tests.cluster.case import BAD, CONFIG, GOOD, HELD, POLICY, RULE, SIGNALS, WITHIN, Case, ImageSource
+from tests.cluster.case import BAD, CONFIG, GOOD, HELD, POLICY, RULE, SECRET, SIGNALS, WITHIN, Case, ImageSource
 from tests.cluster.harness import Cluster
 from tests.cluster.scene import seed
 from tests.cluster.test_guard import environment

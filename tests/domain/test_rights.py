@@ -18,9 +18,11 @@ from logcaster_guard.steps.remove_helper import RemoveHelper
 from logcaster_guard.steps.restart_pods import RestartPods
 from logcaster_guard.steps.restore_config_map import RestoreConfigMap
 from logcaster_guard.steps.restore_environment import RestoreEnvironment
+from logcaster_guard.steps.restore_later import RestoreLater
 from logcaster_guard.steps.restore_secret import RestoreSecret
 from logcaster_guard.steps.restore_template import RestoreTemplate
 from logcaster_guard.steps.restore_variables import RestoreVariables
+from logcaster_guard.steps.roll_environment import RollEnvironment
 from logcaster_guard.steps.scale_environment import ScaleEnvironment
 from logcaster_guard.steps.scale_helper import ScaleHelper
 from logcaster_guard.steps.scale_production import ScaleProduction
@@ -67,6 +69,11 @@ ROWS: list[tuple[Write, list[Right]]] = [
     (ScaleProduction(2), [Right("patch", *WEB)]),
     (RemoveHelper("web-rollback"), [Right("delete", *HELPER, GRADUAL)]),
     (RestoreEnvironment("snapshot", 3), [Right(*MADE, SWITCHING), Right("delete", *WEB, SWITCHING)]),
+    (RollEnvironment(restart=False), [Right("patch", *WEB, SWITCHING)]),
+    (
+        RestoreLater("ConfigMap", "c", "", "blob", ()),
+        [Right(v, *CONFIG_MAP, rights.CONFIG_ROLE) for v in ("get", "patch", "create")],
+    ),
     (ScaleEnvironment(3), [Right("patch", *WEB, SWITCHING)]),
     (SwitchService("environment", "green", "blue"), [Right("patch", "", "services", "shop", "web-http", SWITCHING)]),
 ]

@@ -16,6 +16,7 @@ from logcaster_guard.domain.events import (
     NoticeQueued,
     OwnerSuspended,
     PeopleReminded,
+    RevisionBad,
     RunClosed,
     RunEnding,
     RunOpened,
@@ -26,6 +27,7 @@ from logcaster_guard.domain.events import (
 )
 from logcaster_guard.domain.notices import Notice, Severity
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Pending, Unclear
+from logcaster_guard.domain.releases import ReleaseId
 from logcaster_guard.domain.runs import (
     ABANDONED,
     DESTINATION_BAD,
@@ -160,6 +162,15 @@ def test_a_destination_that_proved_bad_is_bad_from_then_on() -> None:
     assert told(decision) == ["RunEnding", "RevisionBad"]
     assert outcome(decision) == (DESTINATION_BAD, True)
     assert told(runs.next(at_step(VERIFY), Failed(NOT_RECOVERED, "no"), NOW, 1.0)) == ["RunEnding"]
+
+
+def test_one_that_stands_for_another_release_shows_what_that_is() -> None:
+    plan = replace(PLAN, to_template="with copies", stands_for=ReleaseId("good", "c").key)
+    run = replace(at_step(ROLLOUT), opened=replace(OPENED, plan=plan))
+    decision = runs.next(run, Failed(DESTINATION_BAD, "it fails too"), NOW, 1.0)
+    assert isinstance(decision, Commit)
+    bad = [(e.template, e.configuration) for e in decision.events if isinstance(e, RevisionBad)]
+    assert bad == [("with copies", ""), ("good", "c")]
 
 
 def test_what_was_asked_for_is_waited_for_and_not_written_again() -> None:

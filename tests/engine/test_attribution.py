@@ -168,6 +168,73 @@ async def test_who_goes_on_failing_once_all_others_are_well_is_blamed() -> None:
         assert opened(made) == [KEY]
 
 
+async def flapping(made: Bench, name: str, *, share: float, on: float, off: float, times: int) -> None:
+    for _ in range(times):
+        made.prometheus.set(name, "error_rate", share)
+        await made.pass_(on)
+        made.prometheus.set(name, "error_rate", 0.0)
+        await made.pass_(off)
+
+
+async def test_a_neighbours_blip_of_one_poll_holds_no_rollback_back() -> None:
+    async with bench(deployments=[PROD, ANOTHER], policy=GENEROUS, rules=[ERRORS]) as made:
+        await made.bad_v2()
+        await flapping(made, ANOTHER, share=0.3, on=30.0, off=60.0, times=3)
+        await made.pass_(FIRES - 270.0)
+        assert opened(made) == [KEY]
+
+
+async def test_a_blip_after_a_breach_that_both_shared_takes_nothing_of_it_back() -> None:
+    async with bench(deployments=[PROD, ANOTHER], policy=GENEROUS, rules=[ERRORS]) as made:
+        await made.bad_v2()
+        made.prometheus.set(ANOTHER, "error_rate", 0.3)
+        await made.pass_(180.0)
+        made.prometheus.set(ANOTHER, "error_rate", 0.0)
+        await made.pass_(60.0)
+        await flapping(made, ANOTHER, share=0.3, on=30.0, off=FIRES - 270.0, times=1)
+        assert opened(made) == []
+
+
+async def test_a_neighbour_that_flaps_holds_a_rollback_back_for_the_rules_duration_at_most() -> None:
+    """It is as bad as the bad release each time, and what comes last of it would count for minutes more."""
+    async with bench(deployments=[PROD, ANOTHER], policy=GENEROUS, rules=[ERRORS]) as made:
+        await made.bad_v2()
+        fired = made.clock.monotonic() + FIRES
+        await flapping(made, ANOTHER, share=0.3, on=90.0, off=90.0, times=2)
+        assert opened(made) == []
+        await flapping(made, ANOTHER, share=0.3, on=90.0, off=90.0, times=2)
+        await made.pass_(ERRORS.duration)
+        [run] = made.told(RunOpened)
+        assert run.target == KEY
+        assert wall(fired) < run.at <= wall(fired + ERRORS.duration + 90.0)
+
+
+async def test_who_goes_on_failing_beside_it_holds_a_rollback_back_for_longer() -> None:
+    async with bench(deployments=[PROD, ANOTHER, "third"], policy=GENEROUS, rules=[ERRORS]) as made:
+        await made.bad_v2()
+        made.prometheus.set("third", "error_rate", 0.3)
+        await flapping(made, ANOTHER, share=0.3, on=90.0, off=90.0, times=4)
+        assert opened(made) == []
+
+
+async def test_who_is_clearly_worse_than_a_neighbour_at_its_worst_waits_for_nothing() -> None:
+    async with bench(deployments=[PROD, ANOTHER], policy=GENEROUS, rules=[ERRORS]) as made:
+        await made.bad_v2()
+        await flapping(made, ANOTHER, share=0.08, on=90.0, off=FIRES - 90.0, times=1)
+        assert opened(made) == [KEY]
+
+
+async def test_who_recovers_a_while_later_is_held_against_the_others_at_their_worst() -> None:
+    """What the other shows on its way down is less than what is shown here, and no reason to blame anybody."""
+    async with bench(deployments=[PROD, ANOTHER], policy=GENEROUS, rules=[ERRORS]) as made:
+        await made.bad_v2()
+        for share, seconds in ((0.3, 180.0), (0.06, 90.0), (0.0, FIRES - 270.0)):
+            made.prometheus.set(ANOTHER, "error_rate", share)
+            await made.pass_(seconds)
+        assert opened(made) == []
+        assert refusals(made) == {KEY: ["several_suspects"]}
+
+
 async def test_a_restarted_guard_looks_at_the_others_before_it_blames_one() -> None:
     """What range data proves lets the first target fire at its first reading, before the others are read at all."""
     async with bench(deployments=TEN, policy=GENEROUS, rules=[ERRORS]) as made:

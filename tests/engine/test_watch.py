@@ -377,13 +377,18 @@ async def test_a_release_at_the_instant_of_a_start_is_no_defect(made: Bench) -> 
     assert [line for line in logs if line["event"] == "watch.crashed"] == []
 
 
-async def test_an_old_breach_is_not_put_down_to_any_rollout(made: Bench) -> None:
-    await made.start()
-    await made.pass_(90_000.0)
-    made.prometheus.set(PROD, "error_rate", 0.3)
-    await made.pass_(400.0)
-    assert made.notices("trigger.refused")[0].facts["guardrails"].startswith("not_caused_by_a_rollout")
-    assert made.told(RunOpened) == []
+async def test_an_old_breach_is_not_put_down_to_any_rollout() -> None:
+    """It begins when the release has stood for longer than the rule's window, and within that it would be."""
+    for stood, rolled_back in ((2_000.0, True), (4_000.0, False)):
+        async with bench(rules=[rule(rollout_window=3_600.0)]) as made:
+            made.errors["v2"] = 0.0
+            await made.bad_v2()
+            await made.pass_(stood)
+            made.prometheus.set(PROD, "error_rate", 0.3)
+            await made.pass_(400.0)
+            assert bool(made.told(RunOpened)) is rolled_back
+            refused = [n.facts["guardrails"] for n in made.notices("trigger.refused")]
+            assert [r.startswith("not_caused_by_a_rollout") for r in refused] == ([] if rolled_back else [True])
 
 
 async def test_a_defect_in_one_loop_is_logged_and_ends_nothing(made: Bench) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -12,6 +11,7 @@ from logcaster_guard.domain.errors import ClusterError, Conflict, NotFound, Unav
 from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.domain.workload import REVISION, REVISION_HISTORY, restorable
 from logcaster_guard.ports import Clock, Json, Kind
+from logcaster_guard.sandbox.apiserver.jsontypes import cloned
 from tests import canary
 
 NAMESPACE = "default"
@@ -45,7 +45,7 @@ class FakeCluster:
 
     def remember(self) -> None:
         """Keep the state of now, so that it can be listed later."""
-        self.remembered[self.version] = [copy.deepcopy(o) for o in self._objects.values()]
+        self.remembered[self.version] = [cloned(o) for o in self._objects.values()]
 
     # What people and controllers do
 
@@ -59,7 +59,7 @@ class FakeCluster:
             "resourceVersion": self._next(""),
             "annotations": {},
         }
-        self._objects[kind, name] = {"kind": str(kind), "metadata": metadata, **copy.deepcopy(body)}
+        self._objects[kind, name] = {"kind": str(kind), "metadata": metadata, **cloned(body)}
         self._tell(kind, self._objects[kind, name])
 
     def add_deployment(self, name: str, image: str, *, replicas: int = 3) -> None:
@@ -75,7 +75,7 @@ class FakeCluster:
 
     def change(self, kind: Kind, name: str, edit: Callable[[Json], None]) -> None:
         """Somebody edits an object."""
-        before = copy.deepcopy(self._objects[kind, name])
+        before = cloned(self._objects[kind, name])
         edit(self._objects[kind, name])
         self._changed(kind, name, before)
 
@@ -128,14 +128,15 @@ class FakeCluster:
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Json:
         self._refuse("get", kind, name)
-        return copy.deepcopy(self._found(kind, namespace, name))
+        found: Json = cloned(self._found(kind, namespace, name))
+        return found
 
     async def list(self, kind: Kind, namespace: str, selector: str = "") -> Sequence[Json]:
         assert namespace == self.namespace
         self._refuse("list", kind, "")
         wanted = dict(pair.split("=") for pair in selector.split(",") if pair)
         listed = [o for (k, _), o in self._objects.items() if k is kind]
-        return [copy.deepcopy(o) for o in listed if wanted.items() <= (o["metadata"].get("labels") or {}).items()]
+        return [cloned(o) for o in listed if wanted.items() <= (o["metadata"].get("labels") or {}).items()]
 
     async def listing(
         self, kind: Kind, namespace: str, name: str = "", *, selector: str = "", version: str = ""
@@ -160,7 +161,7 @@ class FakeCluster:
     ) -> Json:
         self._refuse("patch", kind, name)
         present = self._found(kind, namespace, name)
-        before, found = copy.deepcopy(present), copy.deepcopy(present)
+        before, found = cloned(present), cloned(present)
         for operation in operations:
             self._operate(found, operation)
         present.clear()
@@ -169,7 +170,8 @@ class FakeCluster:
         if canary.in_play and kind is not Kind.SECRET:
             canary.note(f"{kind} {name}", json.dumps(operations))
         self._changed(kind, name, before)
-        return copy.deepcopy(present)
+        patched: Json = cloned(present)
+        return patched
 
     async def apply(self, kind: Kind, namespace: str, name: str, body: Json, *, manager: str, force: bool) -> Json:
         raise NotImplementedError
@@ -210,7 +212,7 @@ class FakeCluster:
         if operation["op"] == "remove":
             del place[last]
         else:
-            place[last] = copy.deepcopy(operation["value"])
+            place[last] = cloned(operation["value"])
 
     def _changed(self, kind: Kind, name: str, before: Json) -> None:
         now = self._objects[kind, name]
@@ -257,7 +259,7 @@ class FakeCluster:
 
     def _tell(self, kind: Kind, item: Json, *, deleted: bool = False) -> None:
         for tell in self.on_change:
-            tell(kind, copy.deepcopy(item), deleted)
+            tell(kind, cloned(item), deleted)
 
     def _next(self, prefix: str) -> str:
         self._counter += 1

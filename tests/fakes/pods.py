@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -11,6 +10,7 @@ from logcaster_guard.domain.errors import ClusterError, Conflict
 from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.domain.workload import template_hash
 from logcaster_guard.ports import Clock, Json, Kind
+from logcaster_guard.sandbox.apiserver.jsontypes import cloned
 from tests.fakes.cluster import NAMESPACE, FakeCluster
 
 
@@ -37,12 +37,12 @@ class PopulatedCluster(FakeCluster):
         assert namespace == NAMESPACE
         items = self._pods() if kind is Kind.POD else [o for (k, _), o in self._objects.items() if k is kind]
         wanted = [tuple(part.split("=", 1)) for part in selector.split(",") if part]
-        return [copy.deepcopy(o) for o in items if all(_labels(o).get(k) == v for k, v in wanted)]
+        return [cloned(o) for o in items if all(_labels(o).get(k) == v for k, v in wanted)]
 
     async def json_patch(
         self, kind: Kind, namespace: str, name: str, operations: Sequence[Json], *, manager: str = MANAGER
     ) -> Json:
-        before = copy.deepcopy(self._objects.get((kind, name)))
+        before = cloned(self._objects.get((kind, name)))
         await super().json_patch(kind, namespace, name, operations, manager=manager)
         return self._written("patch", kind, name, before)
 
@@ -52,7 +52,7 @@ class PopulatedCluster(FakeCluster):
         assert namespace == NAMESPACE
         if (kind, name) in self._objects:
             raise Conflict(f"{kind} {name} exists already", status=409)
-        made = {**copy.deepcopy(body), "kind": str(kind), "status": {}}
+        made = {**cloned(body), "kind": str(kind), "status": {}}
         created = (self._clock.now() + timedelta(seconds=self.skew)).strftime("%Y-%m-%dT%H:%M:%SZ")
         identity = {"uid": self._next("uid"), "resourceVersion": self._next(""), "generation": 1}
         identity |= {"creationTimestamp": created}
@@ -67,12 +67,12 @@ class PopulatedCluster(FakeCluster):
         metadata = self._found(kind, namespace, name)["metadata"]
         if metadata["uid"] != uid or resource_version not in {None, metadata["resourceVersion"]}:
             raise Conflict(f"{kind} {name} is another one now", status=409)
-        before = copy.deepcopy(self._objects[kind, name])
+        before = cloned(self._objects[kind, name])
         self.remove(kind, name)
         self._written("delete", kind, name, before)
 
     def _written(self, verb: str, kind: Kind, name: str, before: Json | None) -> Json:
-        after = copy.deepcopy(self._objects.get((kind, name)))
+        after = cloned(self._objects.get((kind, name)))
         self.on_write(verb, kind, name, before, after)
         error = self.late(verb, kind, name)
         if error is not None:

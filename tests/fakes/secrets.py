@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import copy
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from typing import TypeVar
 from logcaster_guard.domain.errors import ClusterError, Conflict, NotFound, Rejected, Unavailable
 from logcaster_guard.domain.field_owners import MANAGER
 from logcaster_guard.ports import Json, Kind
+from logcaster_guard.sandbox.apiserver.jsontypes import cloned
 
 T = TypeVar("T")
 LIMIT = 1024 * 1024
@@ -50,7 +50,8 @@ class Secrets:
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Json:
         assert kind is Kind.SECRET
-        return copy.deepcopy(self._through("get", lambda: self._found(namespace, name)))
+        found: Json = cloned(self._through("get", lambda: self._found(namespace, name)))
+        return found
 
     async def list(self, kind: Kind, namespace: str, selector: str = "") -> Sequence[Json]:
         assert kind is Kind.SECRET
@@ -59,18 +60,18 @@ class Secrets:
 
     def _listed(self, namespace: str, wanted: dict[str, str]) -> Sequence[Json]:
         found = (i for i in self.objects.values() if i["metadata"]["namespace"] == namespace)
-        return [copy.deepcopy(i) for i in found if wanted.items() <= (i["metadata"].get("labels") or {}).items()]
+        return [cloned(i) for i in found if wanted.items() <= (i["metadata"].get("labels") or {}).items()]
 
     async def create(self, kind: Kind, namespace: str, body: Json) -> Json:
         assert kind is Kind.SECRET
         name = str(body["metadata"]["name"])
-        item = copy.deepcopy(body)
+        item = cloned(body)
 
         def effect() -> Json:
             if name in self.objects:
                 raise Conflict(f"Secret {namespace}/{name} already exists", status=409)
             item["metadata"] |= {"uid": f"uid-{self._version}", "creationTimestamp": datetime.now(UTC).isoformat()}
-            return self._put(name, copy.deepcopy(item))
+            return self._put(name, cloned(item))
 
         return self._through("create", effect)
 
@@ -84,15 +85,15 @@ class Secrets:
         manager: str = MANAGER,  # noqa: ARG002 - the port's
     ) -> Json:
         assert kind is Kind.SECRET
-        operations = copy.deepcopy(list(operations))
+        operations = cloned(list(operations))
 
         def effect() -> Json:
-            item = copy.deepcopy(self._found(namespace, name))
+            item = cloned(self._found(namespace, name))
             for operation in operations:
                 _operate(item, operation)
             if item.get("immutable") and item["data"] != self.objects[name]["data"]:
                 raise Rejected("field is immutable when `immutable` is set", status=422)
-            return copy.deepcopy(item) if item == self.objects[name] else self._put(name, item)
+            return cloned(item) if item == self.objects[name] else self._put(name, item)
 
         return self._through("patch", effect)
 
@@ -155,7 +156,8 @@ class Secrets:
         self._version += 1
         item["metadata"]["resourceVersion"] = str(self._version)
         self.objects[name] = item
-        return copy.deepcopy(item)
+        copied: Json = cloned(item)
+        return copied
 
 
 def _suffered(fate: Fate, effect: Callable[[], T]) -> T:

@@ -125,7 +125,7 @@ async def _played(setting: Setting, cell: Failing, wired: _Wired | None) -> Resu
     lasts = cell.fault in LASTING
     wire: Wire | None = wired.wire if wired else None
     struck = wired.wire.struck if wired else 0
-    tape = (Refusals if lasts else Failures)(cell=cell, wire=wire)
+    tape = Refusals(cell=cell, wire=wire, in_cluster=case.in_cluster) if lasts else Failures(cell=cell, wire=wire)
     kind = RefusedScene if lasts else Scene
     pace = UNHURRIED if cell.outage else PACE
     async with kind.set_up(ground.cluster, ground.api, ground.rights, minimum, case=case, pace=pace) as scene:

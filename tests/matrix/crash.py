@@ -14,7 +14,7 @@ from tests.cluster.matrix import ROWS, shared
 from tests.cluster.scene import Scene
 from tests.matrix.board import Board, Ground, Play, Result, Setting, named
 
-CREATES = ("create Deployment", "create ConfigMap")
+CREATES = ("create Deployment", "create ConfigMap", "create Secret")
 """What may be made too late."""
 
 

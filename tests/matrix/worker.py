@@ -17,6 +17,7 @@ from typing import Any
 
 import structlog
 
+from tests import canary
 from tests.cluster import planes
 from tests.cluster.matrix import unless_crash
 from tests.cluster.roles import OF_TARGETS
@@ -26,6 +27,7 @@ from tests.matrix.boards import BOARDS
 WITHIN = 240.0
 """Seconds that a cell may take on a busy machine."""
 SET_UP_AT_ONCE = 4
+LEAK = "a Secret's value stands in what is wrong with it"
 DEFECTS = frozenset({"run.crashed", "watch.crashed"})
 
 _defects: ContextVar[list[str]] = ContextVar("defects", default=[])  # noqa: B039 - what no cell did is nobody's
@@ -73,7 +75,8 @@ class Worker:
             began = time.monotonic()
             result = await self._result(self._plays[board].get(cell))
         seconds = round(time.monotonic() - began, 1)
-        tell({"board": board, "cell": cell, "end": result.end, "faults": list(result.faults), "seconds": seconds})
+        faults = [LEAK if canary.is_in(fault) else fault for fault in result.faults]
+        tell({"board": board, "cell": cell, "end": result.end, "faults": faults, "seconds": seconds})
 
     async def _result(self, play: Play | None) -> Result:
         if play is None:
@@ -104,6 +107,8 @@ def tell(line: Mapping[str, object]) -> None:
 
 def collected(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Keep what the product logs of a defect of its own, for the cell in which it did; drop all else."""
+    if canary.is_in(repr(event)):
+        _defects.get().append(f"a Secret's value is logged: {event['event']}")
     if event["event"] in DEFECTS:
         _defects.get().append(f"{event['event']}: {event.get('exception') or event.get('error') or event}")
     raise structlog.DropEvent

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -68,7 +69,7 @@ class PostgreSQL:
     def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         self.port = free_port()
-        self._user = _owner()
+        self._user = owner()
         self._settings = {**_SETTINGS, "unix_socket_directories": str(folder), **(settings or {})}
         self._numbers = count(1)
         self._program: Program | None = None
@@ -129,9 +130,9 @@ class PostgreSQL:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database.name)))
 
     def end(self) -> None:
-        """Stop the process; `begin` starts it again."""
+        """Stop the process, whoever is connected; `begin` starts it again."""
         if self._program is not None:
-            self._program.stop()
+            self._program.stop(asking=signal.SIGINT)
             self._program = None
 
     def stop(self) -> None:
@@ -165,6 +166,6 @@ def prepare(server: PostgreSQL) -> None:
         connection.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'".encode())
 
 
-def _owner() -> str | None:
+def owner() -> str | None:
     """The user of the server's process: PostgreSQL does not run as root."""
     return pwd.getpwnam("postgres").pw_name if os.geteuid() == 0 else None

@@ -52,9 +52,9 @@ class Program:
     def tail(self) -> str:
         return self._output.read_text(errors="replace")[-LOG_TAIL:]
 
-    def stop(self, patience: float = 10.0) -> None:
+    def stop(self, patience: float = 10.0, asking: signal.Signals = signal.SIGTERM) -> None:
         if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
+            self._process.send_signal(asking)
             try:
                 self._process.wait(patience)
             except subprocess.TimeoutExpired:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -22,7 +22,7 @@ from logcaster_guard.domain.steps import Plan
 from logcaster_guard.domain.workload import HASH_LABEL, REVISION, Workload
 from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Kind
-from logcaster_guard.rollbacks import blue_green, config, config_restores, env, gradual, immediate
+from logcaster_guard.rollbacks import config, config_restores, env, gradual, immediate
 from logcaster_guard.rollbacks.config_restores import ConfigFacts
 from logcaster_guard.rollbacks.immediate import Facts
 from logcaster_guard.rollbacks.not_applicable import NotApplicable
@@ -37,7 +37,7 @@ from tests.domain.build import at, deployment, template
 from tests.fakes.blobs import MemoryBlobs
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster
-from tests.rollbacks import test_blue_green, test_gradual
+from tests.rollbacks import test_gradual
 from tests.rollbacks.build import request as asked
 from tests.rollbacks.build import told
 
@@ -61,7 +61,7 @@ class World:
         self.cluster.add(Kind.CONFIG_MAP, NAME, data=TWO)
         self.contents: dict[str, str] = {}
 
-    async def saved(self, data: Mapping[str, str] | None = None, **fields: Any) -> World:
+    async def saved(self, data: Mapping[str, str] | None = None, **fields: Any) -> Self:
         metadata = {"name": NAME, "namespace": "default", "uid": "u"}
         kept = {"metadata": metadata, "data": ONE if data is None else data, **fields}
         self.contents[str(CONFIG)] = await self.blobs.put(json.dumps(kept).encode())
@@ -381,17 +381,6 @@ async def test_variables_come_back_with_the_configuration() -> None:
     found = env.plan(Facts(request, Release(good), None, (), await world.facts(request)))
     assert isinstance(found, Plan)
     assert [s.kind for s in found.steps] == ["restore_config_map", "restore_variables", "await_rollout"]
-
-
-async def test_the_other_environments_pods_are_not_let_serve_on_what_the_bad_ones_read() -> None:
-    world = await World().saved()
-    refused = blue_green.plan(replace(test_blue_green.AROUND, configuration=await world.facts()))
-    assert isinstance(refused, NotApplicable)
-    # What is configured otherwise is done.
-    assert refused.guardrail is Guardrail.STRATEGY_UNFIT
-    said = told(refused)
-    assert said.startswith("ConfigMap default/settings must hold what the good release read before its first pod")
-    assert "choose immediate_rollback or config_rollback" in said
 
 
 BESIDE = test_gradual.bad()

@@ -13,11 +13,11 @@ from logcaster_guard.domain.configuration.content import Concealed
 from logcaster_guard.domain.configuration.copies import COPY_LABEL
 from logcaster_guard.domain.configuration.references import ConfigKind
 from logcaster_guard.domain.errors import Conflict, Unavailable
-from logcaster_guard.domain.events import RunOpened
+from logcaster_guard.domain.events import HoldDeferred, RunClosed, RunOpened
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Failed, Observation, Pending, Unclear
 from logcaster_guard.domain.provenance import RUN, TOKEN
 from logcaster_guard.domain.releases import Release
-from logcaster_guard.domain.runs import Run
+from logcaster_guard.domain.runs import RECOVERED, Run
 from logcaster_guard.domain.step_observations import PodsLeft
 from logcaster_guard.domain.steps import Compensation, Plan
 from logcaster_guard.domain.workload import Workload
@@ -71,7 +71,7 @@ class Bench:
 
     @property
     def handler(self) -> CopyHandler:
-        return CopyHandler(self.cluster, KeptManifests(self.blobs, self.secrets))
+        return CopyHandler(self.cluster, KeptManifests(self.blobs, self.secrets), FakeClock())
 
     @property
     def kind(self) -> Kind:
@@ -227,14 +227,23 @@ async def test_it_goes_once_nothing_refers_to_it(bench: Bench) -> None:
     assert isinstance(await bench.back(), Done)
 
 
-async def test_what_goes_on_referring_to_it_keeps_it_and_people_are_told(bench: Bench) -> None:
+async def test_what_goes_on_referring_to_it_keeps_it_beyond_the_run(bench: Bench) -> None:
     await bench.made()
     add_reader(bench, Kind.REPLICA_SET, "set")
     seen = await bench.back()
-    assert isinstance(seen, Failed)
-    assert english().text(seen.detail).startswith(f"ReplicaSet set still refers to {bench.kind} default/settings-")
+    assert isinstance(seen, Done)
+    said = english().text(seen.detail)
+    assert said.startswith(f"{bench.kind} default/settings-")
+    assert said.endswith("stays until nothing refers to it, as ReplicaSet set does")
+    assert isinstance(seen.also, HoldDeferred)
+    assert seen.also.hold.object == bench.name
+    # After the run it is waited for as long as it takes.
+    bench.run = replace(bench.run, closed=RunClosed(START, "r", RECOVERED, "", freeze=False))
+    assert isinstance(await bench.back(), Pending)
     await bench.give_back()
     assert bench.copies == [bench.name]
+    bench.cluster.remove(Kind.REPLICA_SET, "set")
+    assert isinstance(await bench.back(), Before)
 
 
 async def test_one_that_is_somebody_elses_by_now_stays(bench: Bench) -> None:

@@ -40,7 +40,8 @@ _FAULTS: tuple[tuple[str, ConnectFault], ...] = (
     (r"failed to resolve host|could not translate host name", ConnectFault.NAME),
     (r"Connection refused|No such file or directory", ConnectFault.NO_SERVER),
     (r"timeout expired|timed out", ConnectFault.TIMED_OUT),
-    (r"received invalid response|server closed the connection unexpectedly|SASL", ConnectFault.NOT_POSTGRESQL),
+    (r"expected authentication request|received invalid response", ConnectFault.NOT_POSTGRESQL),
+    (r"server closed the connection unexpectedly", ConnectFault.NOT_POSTGRESQL),
 )
 """libpq tells a failure to connect in words alone; the first that fits."""
 

@@ -44,7 +44,8 @@ class PostgresDatabase:
 
     async def begin(self) -> PostgresSession:
         """See the port."""
-        return await PostgresSession.begin(self._address, self._clock)
+        async with self._within(LOOK_WITHIN):
+            return await PostgresSession.begin(self._address, self._clock)
 
     async def outcome(self, attempt: Attempt, epoch: int) -> Outcome:
         """See the port."""
@@ -57,10 +58,14 @@ class PostgresDatabase:
 
     @asynccontextmanager
     async def _session(self, within: float) -> AsyncIterator[Connection]:
+        async with self._within(within), connected(self._address) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _within(self, seconds: float) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(within), connected(self._address) as connection:
-                yield connection
+            async with asyncio.timeout(seconds):
+                yield
         except TimeoutError:
-            raise failure(
-                DatabaseUnavailable, DatabaseUnreached(self._address.place, ConnectFault.TIMED_OUT, "")
-            ) from None  # fmt: skip
+            late = DatabaseUnreached(self._address.place, ConnectFault.TIMED_OUT, "")
+            raise failure(DatabaseUnavailable, late) from None

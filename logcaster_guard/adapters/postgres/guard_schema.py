@@ -50,21 +50,22 @@ async def make(connection: Connection) -> None:
     """Make what is not there yet; raises `DatabaseRefused` where a schema of this name is somebody else's."""
     owner = await (
         await connection.execute(
-            "SELECT nspowner::regrole::text, pg_has_role(nspowner, 'USAGE'), to_regclass(%s) IS NOT NULL"
-            " FROM pg_namespace WHERE nspname = %s",
-            (OPERATION, SCHEMA),
+            "SELECT nspowner::regrole::text, pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = %s",
+            (SCHEMA,),
         )
     ).fetchone()
     if owner is not None and not owner[1]:
         raise failure(DatabaseRefused, GuardSchemaForeign(SCHEMA, owner[0]))
-    if owner is None or not owner[2]:
+    if owner is None or not await exists(connection):
         await connection.execute(_MAKE.encode())
 
 
 async def exists(connection: Connection) -> bool:
     """Whether it was made."""
-    found = await (await connection.execute("SELECT to_regclass(%s) IS NOT NULL", (OPERATION,))).fetchone()
-    return found is not None and bool(found[0])
+    cursor = await connection.execute(
+        "SELECT FROM pg_class WHERE relnamespace = to_regnamespace(%s) AND relname = 'operation'", (SCHEMA,)
+    )
+    return cursor.rowcount == 1
 
 
 async def fence(connection: Connection, epoch: int) -> int:

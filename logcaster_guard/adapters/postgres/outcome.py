@@ -32,6 +32,9 @@ from logcaster_guard.ports import Clock
 END_WITHIN = 10.0
 """Seconds that a backend has to end."""
 
+EPOCH_WITHIN = 2.0
+"""Seconds in which another session lets go of the epoch."""
+
 _POLL = 0.05
 _SEEN = "SELECT backend_start FROM pg_stat_activity WHERE pid = %s"
 _END = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start = %s"
@@ -63,7 +66,9 @@ async def outcome(connection: Connection, versions: TableName, attempt: Attempt,
     if not await guard_schema.exists(connection):
         return OutcomeUnclear(GuardSchemaMissing(guard_schema.SCHEMA))
     try:
-        await connection.execute("BEGIN; SET LOCAL lock_timeout = '2s'; SET LOCAL synchronous_commit = on")
+        await connection.execute(
+            f"BEGIN; SET LOCAL lock_timeout = {1000 * EPOCH_WITHIN:.0f}; SET LOCAL synchronous_commit = on".encode()
+        )
         newest = await guard_schema.fence(connection, epoch)
         if newest > epoch:
             return OutcomeUnclear(OfOldLeader(epoch, newest))

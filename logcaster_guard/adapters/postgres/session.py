@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from datetime import UTC
 
 import psycopg
@@ -61,19 +62,19 @@ class PostgresSession:
     @classmethod
     async def begin(cls, address: Address, clock: Clock) -> PostgresSession:
         """A session of its own, and the guard's schema with it unless something is in the way."""
-        connection = await connect(address)
-        try:
-            found = hindrances(await looking.look(connection, address.schema))
-            if not found:
-                await guard_schema.make(connection)
-            ((pid, started),) = await (await connection.execute(_BACKEND)).fetchall()
-            # Whatever comes after the end of our transaction, as in a file that ends it, can write nothing.
-            await connection.execute("SET default_transaction_read_only = on")
-        except BaseException as error:
-            await connection.close()
-            if isinstance(error, psycopg.Error):
+        async with AsyncExitStack() as stack:
+            connection = await connect(address)
+            stack.push_async_callback(connection.close)
+            try:
+                found = hindrances(await looking.look(connection, address.schema))
+                if not found:
+                    await guard_schema.make(connection)
+                ((pid, started),) = await (await connection.execute(_BACKEND)).fetchall()
+                # Whatever comes after the end of our transaction, as in a file that ends it, can write nothing.
+                await connection.execute("SET default_transaction_read_only = on")
+            except psycopg.Error as error:
                 raise named(error, connection, address) from None
-            raise
+            stack.pop_all()
         return cls(connection, Backend(pid, started.astimezone(UTC)), address, clock, found)
 
     async def run(self, order: MigrationOrder, begun: Callable[[int], Awaitable[None]]) -> Migrated:

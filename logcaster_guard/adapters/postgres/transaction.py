@@ -35,6 +35,8 @@ from logcaster_guard.ports import Clock
 
 _HELD = "SELECT id FROM unnest(%s::bigint[]) AS id WHERE NOT pg_catalog.pg_try_advisory_xact_lock(id) LIMIT 1"
 
+_READ_ONLY = "25006"
+
 # What a file has set must not reach the next one, nor the guard's own statements.
 _SETTINGS = """
     RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL;
@@ -82,9 +84,9 @@ class Transaction:
         order = self._order
         await self._connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
         await self._set(order.lock_timeout)
-        await self._keep_tools_out(database)
         if (done := await self._claim()) is not None:
             return done
+        await self._keep_tools_out(database)
         await self._lock_tables()
         await self._check_version()
         transaction = await self._transaction()
@@ -185,7 +187,8 @@ class Transaction:
             return Busy(script.name)
         if self._connection.closed:
             return error
-        if self._connection.info.transaction_status is TransactionStatus.IDLE:
+        # The guard's own transaction may write: one that may not has followed it.
+        if self._connection.info.transaction_status is TransactionStatus.IDLE or error.sqlstate == _READ_ONLY:
             return Refused(ScriptEndedTransaction(script.name))
         position = int(error.diag.statement_position or 0)
         line = script.text.count("\n", 0, position - 1) + 1 if position else 0

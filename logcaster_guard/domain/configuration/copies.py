@@ -20,18 +20,18 @@ Copies: TypeAlias = Mapping[tuple[ConfigKind, str], str]
 """What copies are called, by the kind and name of what they were made of."""
 
 COPY_LABEL: Final = "guard.logcaster.io/config-copy"
-"""Carried by copies alone: the guard follows none of them."""
+"""Carried by copies alone."""
 
 _LONGEST = 253
 _DIGITS = 16
 
 
-def copy_name(name: str, manifest: str, run: str) -> str:
-    """What the copy is called that `run` makes of the object `name` as what is kept in the place `manifest` shows it.
+def copy_name(name: str, manifest: str, seed: str) -> str:
+    """What the copy of the object `name` is called, made as what is kept in the place `manifest` shows it.
 
-    Another run's has another name, so that nobody takes away what somebody else's pods start with.
+    `seed` is another one for each run, so that nobody takes away what somebody else's pods start with.
     """
-    ending = f"-{hashlib.sha256(f'{run}/{name}/{manifest}'.encode()).hexdigest()[:_DIGITS]}"
+    ending = f"-{hashlib.sha256(f'{seed}/{name}/{manifest}'.encode()).hexdigest()[:_DIGITS]}"
     return name[: _LONGEST - len(ending)].rstrip("-.") + ending
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from logcaster_guard.domain.configuration.copies import COPY_LABEL
 from logcaster_guard.domain.configuration.references import ConfigKind
 from logcaster_guard.domain.message import Message
 
@@ -109,11 +110,14 @@ class NothingRemembered(Message):
 
 
 def never_followed(kind: ConfigKind, raw: Mapping[str, Any]) -> Message | None:
-    """Why this object is never followed; None where it is. Its values are not looked at."""
+    """Why this object is never followed; None where it is. Its values are not looked at.
+
+    A copy is what pods read, whoever made it: another name makes another release.
+    """
     metadata = raw.get("metadata") or {}
     labels, notes = metadata.get("labels") or {}, metadata.get("annotations") or {}
     name, kept = str(metadata.get("name", "")), str(raw.get("type") or "")
-    if kept.startswith(_OWN) or any(key.startswith(_OWN) for key in labels):
+    if kept.startswith(_OWN) or any(key.startswith(_OWN) and key != COPY_LABEL for key in labels):
         return GuardsOwn()
     if kept == _HELM_TYPE or (name.startswith(_HELM_NAME) and labels.get("owner") == "helm"):
         return HelmStorage()

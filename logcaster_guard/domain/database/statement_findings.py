@@ -82,11 +82,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class CountQuery:
-    """How to count a loss before anything is changed; not `exact`: so many at most."""
+    """How to count a loss before anything is changed; not `exact`: so many at most.
+
+    `table` is the table or view that it asks, which need not be there: then nothing is lost with it.
+    """
 
     query: str
     counted: Counted
     exact: bool = True
+    table: TableName | None = None
 
 
 Count = CountQuery | Literal[0]
@@ -189,7 +193,7 @@ class Findings:
     """Everything that was found in files that run one after the other.
 
     `locks` are of tables that were there before the files. `indexes` are those whose tables are locked too: no file
-    names them.
+    names them. `unqualified` are the names of tables and the like that are written without a schema.
     """
 
     refused: tuple[Message, ...] = ()
@@ -198,3 +202,4 @@ class Findings:
     checks: tuple[Check, ...] = ()
     locks: tuple[TableLock, ...] = ()
     indexes: tuple[TableName, ...] = ()
+    unqualified: frozenset[str] = frozenset()

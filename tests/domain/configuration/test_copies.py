@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logcaster_guard.domain.configuration.copies import COPY_LABEL, copy_name, held, is_copy, referring, users
-from logcaster_guard.domain.configuration.followed import GuardsOwn, never_followed
+from logcaster_guard.domain.configuration.followed import never_followed
 from logcaster_guard.domain.configuration.references import ConfigKind, ConfigObject, objects_of, references_of
 from tests.domain.configuration.build import config_map
 from tests.domain.configuration.test_references import env, pod_template
@@ -169,8 +169,9 @@ def test_a_copy_holds_what_was_saved_for_good_and_carries_nothing_else() -> None
     assert not is_copy({**made, "data": {"a": "2"}}, saved)
     assert not is_copy({**made, "type": "Opaque"}, saved)
     assert held({"type": "Opaque", "data": {"a": "YQ=="}, "metadata": {}})["type"] == "Opaque"
+    # It is followed as any other that pods read.
     for kind in ConfigKind:
-        assert never_followed(kind, {"metadata": {"name": "x", "labels": {COPY_LABEL: "true"}}}) == GuardsOwn()
+        assert never_followed(kind, {"metadata": {"name": "x", "labels": {COPY_LABEL: "true"}}}) is None
 
 
 def raw(name: str, spec: Json, owner: str = "", *, leaves: bool = False, of: str = "ReplicaSet") -> Json:

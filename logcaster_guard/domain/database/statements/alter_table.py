@@ -13,7 +13,7 @@ from logcaster_guard.domain.database.server import TableName
 from logcaster_guard.domain.database.statement_findings import Count, Counted, CountQuery, Doubt, LossKind, Refusal
 from logcaster_guard.domain.database.statements import queries
 from logcaster_guard.domain.database.statements.judge import Judge
-from logcaster_guard.domain.database.statements.tree import below, shown, words_of
+from logcaster_guard.domain.database.statements.tree import below, words_of
 
 _HOLDS_ANY_TEXT = frozenset({("text",), ("pg_catalog", "varchar"), ("varchar",)})
 """Types that take over the text of any value, where they have no length."""
@@ -84,7 +84,7 @@ def _of_type(command: ast.AlterTableCmd, type_: TableName, on: Judge) -> None:
     on.names.change(type_.name)
     if command.subtype in {Alter.AT_DropColumn, Alter.AT_AlterColumnType}:
         kind = LossKind.COLUMN if command.subtype == Alter.AT_DropColumn else LossKind.TYPE_CHANGE
-        on.lose(kind, f"{shown(type_)}.{command.name}", cascade=_cascades(command))
+        on.lose(kind, f"{type_}.{command.name}", cascade=_cascades(command))
     elif command.subtype != Alter.AT_AddColumn and command.subtype not in _OF_OTHERS:
         _refuse(command, on)
 
@@ -102,7 +102,7 @@ def _add_column(command: ast.AlterTableCmd, table: TableName, on: Judge) -> None
 
 def _drop_column(command: ast.AlterTableCmd, table: TableName, on: Judge) -> None:
     name = command.name or ""
-    on.lose(LossKind.COLUMN, f"{shown(table)}.{name}", _values(table, name, on), cascade=_cascades(command))
+    on.lose(LossKind.COLUMN, f"{table}.{name}", _values(table, name, on), cascade=_cascades(command))
     on.names.make_column(table, name)
 
 
@@ -110,7 +110,7 @@ def _values(table: TableName, column: str, on: Judge, *, exact: bool = True) -> 
     origin, was = on.names.origin(table), on.names.column_origin(table, column)
     if origin is None or was is None:
         return 0
-    return CountQuery(queries.values(origin, was), Counted.VALUES, exact)
+    return CountQuery(queries.values(origin, was), Counted.VALUES, exact, origin)
 
 
 def _change_type(command: ast.AlterTableCmd, table: TableName, on: Judge) -> None:
@@ -122,14 +122,14 @@ def _change_type(command: ast.AlterTableCmd, table: TableName, on: Judge) -> Non
     holds_any_text = words_of(type_) in _HOLDS_ANY_TEXT and not type_.typmods and not type_.arrayBounds
     if using is not None or not holds_any_text:
         count = _changed_values(type_, table, name, on) if using is None else _values(table, name, on, exact=False)
-        on.lose(LossKind.TYPE_CHANGE, f"{shown(table)}.{name}", count)
+        on.lose(LossKind.TYPE_CHANGE, f"{table}.{name}", count)
 
 
 def _changed_values(type_: ast.TypeName, table: TableName, name: str, on: Judge) -> Count:
     origin, was = on.names.origin(table), on.names.column_origin(table, name)
     if origin is None or was is None or words_of(type_)[:1] != ("pg_catalog",):
         return _values(table, name, on, exact=False)
-    return CountQuery(queries.changed_values(origin, was, type_), Counted.VALUES)
+    return CountQuery(queries.changed_values(origin, was, type_), Counted.VALUES, table=origin)
 
 
 def _add_constraint(command: ast.AlterTableCmd, table: TableName, on: Judge) -> None:
@@ -146,7 +146,7 @@ def referenced(node: ast.Node, on: Judge) -> None:
 
 def _drop_constraint(command: ast.AlterTableCmd, table: TableName, on: Judge) -> None:
     if _cascades(command):
-        on.lose(LossKind.DEPENDENTS, f"{shown(table)}.{command.name}", cascade=True)
+        on.lose(LossKind.DEPENDENTS, f"{table}.{command.name}", cascade=True)
 
 
 def _attach(command: ast.AlterTableCmd, table: TableName, on: Judge) -> None:
@@ -162,12 +162,12 @@ def _detach(command: ast.AlterTableCmd, table: TableName, on: Judge) -> None:
         return
     partition = on.names.read(detached.name)
     on.lock(partition, LockMode.ACCESS_EXCLUSIVE)
-    on.lose(LossKind.PARTITION, f"{shown(table)}: {shown(partition)}", on.rows_of(partition))
+    on.lose(LossKind.PARTITION, f"{table}: {partition}", on.rows_of(partition))
 
 
 def _identity(command: ast.AlterTableCmd, table: TableName, on: Judge) -> None:
     kind = LossKind.SEQUENCE if command.subtype == Alter.AT_DropIdentity else LossKind.SEQUENCE_RESET
-    on.lose(kind, f"{shown(table)}.{command.name}")
+    on.lose(kind, f"{table}.{command.name}")
 
 
 def _enable(command: ast.AlterTableCmd, table: TableName, on: Judge) -> None:
@@ -176,7 +176,7 @@ def _enable(command: ast.AlterTableCmd, table: TableName, on: Judge) -> None:
 
 
 def _disable(command: ast.AlterTableCmd, table: TableName, on: Judge) -> None:
-    on.doubt(Doubt.SWITCHED_OFF, command.name or shown(table))
+    on.doubt(Doubt.SWITCHED_OFF, command.name or str(table))
 
 
 _COMMANDS: Mapping[Alter | None, Callable[[ast.AlterTableCmd, TableName, Judge], None]] = {

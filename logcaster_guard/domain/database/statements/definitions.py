@@ -9,7 +9,7 @@ from logcaster_guard.domain.database.migrating import LockMode
 from logcaster_guard.domain.database.statement_findings import Doubt, LossKind, Refusal
 from logcaster_guard.domain.database.statements.alter_table import referenced
 from logcaster_guard.domain.database.statements.judge import Judge
-from logcaster_guard.domain.database.statements.tree import below, shown, words_of
+from logcaster_guard.domain.database.statements.tree import below, words_of
 
 _SHARED = frozenset(
     {
@@ -26,7 +26,7 @@ _COMPILED = frozenset({"c", "internal"})
 
 def create_table(node: ast.CreateStmt, on: Judge) -> None:
     """The name is another table's from now on; its parents and those that it refers to are locked."""
-    table = on.names.read(node.relation)
+    table = on.names.made(node.relation)
     on.spare(table)
     for parent in node.inhRelations or ():
         mode = LockMode.SHARE_UPDATE_EXCLUSIVE if node.partbound is None else LockMode.ACCESS_EXCLUSIVE
@@ -43,7 +43,7 @@ def create_table_as(node: ast.CreateTableAsStmt, on: Judge) -> None:
 
 def create_view(node: ast.ViewStmt, on: Judge) -> None:
     """The query is not run now."""
-    view = on.names.read(node.view)
+    view = on.names.made(node.view)
     on.spare(view)
     on.names.cut(view)
 
@@ -61,7 +61,7 @@ def create_index(node: ast.IndexStmt, on: Judge) -> None:
 
 def create_sequence(node: ast.CreateSeqStmt, on: Judge) -> None:
     """A new one."""
-    on.names.cut(on.names.read(node.sequence))
+    on.names.cut(on.names.made(node.sequence))
 
 
 def alter_sequence(node: ast.AlterSeqStmt, on: Judge) -> None:
@@ -69,7 +69,7 @@ def alter_sequence(node: ast.AlterSeqStmt, on: Judge) -> None:
     sequence = on.names.read(node.sequence)
     on.spare(sequence)
     if any(option.defname == "restart" for option in node.options or ()):
-        on.lose(LossKind.SEQUENCE_RESET, shown(sequence))
+        on.lose(LossKind.SEQUENCE_RESET, str(sequence))
 
 
 def create_schema(node: ast.CreateSchemaStmt, on: Judge) -> None:
@@ -85,7 +85,7 @@ def create_type(
     """A new one."""
     match node:
         case ast.CompositeTypeStmt():
-            on.names.cut(on.names.read(node.typevar))
+            on.names.cut(on.names.made(node.typevar))
         case ast.CreateDomainStmt():
             on.names.change(*words_of(node.domainname))
         case _:
@@ -158,7 +158,7 @@ def refresh(node: ast.RefreshMatViewStmt, on: Judge) -> None:
     """It runs the view's query, which is not in the file."""
     view = on.names.read(node.relation)
     on.spare(view)
-    on.doubt(Doubt.REFRESH, shown(view))
+    on.doubt(Doubt.REFRESH, str(view))
 
 
 def nothing(node: ast.Node, on: Judge) -> None:

@@ -11,7 +11,7 @@ from logcaster_guard.domain.database.migrating import LockMode
 from logcaster_guard.domain.database.statement_findings import Counted, CountQuery, LossKind, Refusal
 from logcaster_guard.domain.database.statements import queries
 from logcaster_guard.domain.database.statements.judge import Judge
-from logcaster_guard.domain.database.statements.tree import shown, words_of
+from logcaster_guard.domain.database.statements.tree import words_of
 
 Words = tuple[str, ...]
 
@@ -38,21 +38,21 @@ def drop(node: ast.DropStmt, on: Judge) -> None:
 def _table(words: Words, cascade: bool, on: Judge) -> None:
     table = on.names.written(*words)
     on.lock(table, LockMode.ACCESS_EXCLUSIVE)
-    on.lose(LossKind.TABLE, shown(table), on.rows_of(table), cascade=cascade)
+    on.lose(LossKind.TABLE, str(table), on.rows_of(table), cascade=cascade)
     on.names.cut(table)
 
 
 def _materialized_view(words: Words, cascade: bool, on: Judge) -> None:
     view = on.names.written(*words)
     on.spare(view)
-    on.lose(LossKind.MATERIALIZED_VIEW, shown(view), on.rows_of(view), cascade=cascade)
+    on.lose(LossKind.MATERIALIZED_VIEW, str(view), on.rows_of(view), cascade=cascade)
     on.names.cut(view)
 
 
 def _sequence(words: Words, cascade: bool, on: Judge) -> None:
     sequence = on.names.written(*words)
     on.spare(sequence)
-    on.lose(LossKind.SEQUENCE, shown(sequence), cascade=cascade)
+    on.lose(LossKind.SEQUENCE, str(sequence), cascade=cascade)
     on.names.cut(sequence)
 
 

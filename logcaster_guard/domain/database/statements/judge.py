@@ -22,7 +22,6 @@ from logcaster_guard.domain.database.statement_findings import (
 )
 from logcaster_guard.domain.database.statements import queries
 from logcaster_guard.domain.database.statements.names import TableNames
-from logcaster_guard.domain.database.statements.tree import shown
 from logcaster_guard.domain.message import Message
 
 OWN_SCHEMA = "logcaster_guard"
@@ -32,10 +31,10 @@ _STRENGTH = {mode: strength for strength, mode in enumerate(LockMode)}
 
 
 class Judge:
-    """Collects findings. `versions` is the tool's table; `home` is the schema of names that are written without one."""
+    """Collects findings. `versions` is the tool's table."""
 
-    def __init__(self, versions: TableName, home: str) -> None:
-        self.names = TableNames(home)
+    def __init__(self, versions: TableName, names: TableNames) -> None:
+        self.names = names
         self.place = Place("", 0, "")
         self.ctes: frozenset[str] = frozenset()
         self._versions = versions
@@ -57,6 +56,7 @@ class Judge:
             tuple(self._checks),
             tuple(TableLock(table, mode) for table, mode in by_name),
             tuple(self._indexes),
+            frozenset(self.names.unqualified),
         )
 
     def refuse(self, why: Refusal, name: str = "") -> None:
@@ -98,7 +98,7 @@ class Judge:
     def spare(self, table: TableName) -> None:
         """Refuse what touches the tool's table, or the guard's own: the guard alone writes there."""
         if table.schema == OWN_SCHEMA or table == self._versions:
-            self.refuse(Refusal.OWN, shown(table))
+            self.refuse(Refusal.OWN, str(table))
 
     def spare_schema(self, schema: str) -> None:
         """Refuse what touches the schema of one of these tables as a whole."""
@@ -110,7 +110,7 @@ class Judge:
         origin = self.names.origin(table)
         if origin is None:
             return 0
-        return CountQuery(queries.rows(origin), Counted.ROWS, exact)
+        return CountQuery(queries.rows(origin), Counted.ROWS, exact, origin)
 
     def is_cte(self, relation: ast.RangeVar) -> bool:
         """Whether this names a part of the statement itself."""

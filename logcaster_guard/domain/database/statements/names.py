@@ -5,6 +5,8 @@ Files rename, move, make and drop tables, so `logs` in the third file need not b
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pglast import ast
 
 from logcaster_guard.domain.database.server import TableName
@@ -13,10 +15,15 @@ TEMPORARY = "pg_temp"
 
 
 class TableNames:
-    """Follows the names through the statements. `home` is the schema of a name that is written without one."""
+    """Follows the names through the statements.
 
-    def __init__(self, home: str) -> None:
+    A name without a schema is in `homes`, or else in `home`, where new tables are made. `unqualified` collects them.
+    """
+
+    def __init__(self, home: str, homes: Mapping[str, str]) -> None:
+        self.unqualified: set[str] = set()
         self._home = home
+        self._homes = homes
         self._origins: dict[TableName, TableName | None] = {}
         self._columns: dict[tuple[TableName, str], str | None] = {}
         self._armed: set[TableName] = set()
@@ -30,12 +37,23 @@ class TableNames:
             return TableName(TEMPORARY, relation.relname)
         return self.written(*(part for part in (relation.schemaname, relation.relname) if part))
 
+    def made(self, relation: ast.RangeVar | None) -> TableName:
+        """The table that a statement makes under this name."""
+        found = self.read(relation)
+        unqualified = relation is not None and not relation.schemaname and found.schema != TEMPORARY
+        return TableName(self._home, found.name) if unqualified else found
+
     def written(self, *words: str) -> TableName:
         """The table whose name has these parts."""
-        temporary = TableName(TEMPORARY, words[-1])
-        if len(words) == 1 and temporary in self._origins:
+        if len(words) > 1:
+            return TableName(words[-2], words[-1])
+        (name,) = words
+        self.unqualified.add(name)
+        temporary, new = TableName(TEMPORARY, name), TableName(self._home, name)
+        if temporary in self._origins:
             return temporary
-        return TableName(words[-2] if len(words) > 1 else self._home, words[-1])
+        # What the files have made is found first where it is.
+        return new if self._origins.get(new, new) is None else TableName(self._homes.get(name, self._home), name)
 
     def origin(self, table: TableName) -> TableName | None:
         """What it was called before the first file; None: these files made it."""

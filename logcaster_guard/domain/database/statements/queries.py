@@ -9,8 +9,8 @@ from __future__ import annotations
 from pglast import ast
 from pglast.stream import RawStream
 
+from logcaster_guard.domain.database.questions import literal, oid_of, quoted, quoted_table
 from logcaster_guard.domain.database.server import TableName
-from logcaster_guard.domain.database.statements.tree import literal, quoted, quoted_table
 
 ON_DELETE, ON_UPDATE = "confdeltype", "confupdtype"
 """Where the catalog keeps what a foreign key does to the rows that refer to one."""
@@ -64,26 +64,17 @@ def members_of(extension: str) -> str:
 
 def triggers_on(table: TableName) -> str:
     """The triggers of a table, without those that PostgreSQL makes for foreign keys."""
-    return f"SELECT count(*) FROM pg_catalog.pg_trigger WHERE NOT tgisinternal AND tgrelid = {_oid(table)}"
+    return f"SELECT count(*) FROM pg_catalog.pg_trigger WHERE NOT tgisinternal AND tgrelid = {oid_of(table)}"
 
 
 def rules_on(table: TableName) -> str:
     """The rules of a table; a view has one."""
-    return f"SELECT count(*) FROM pg_catalog.pg_rewrite WHERE ev_class = {_oid(table)}"
+    return f"SELECT count(*) FROM pg_catalog.pg_rewrite WHERE ev_class = {oid_of(table)}"
 
 
 def foreign_keys_to(table: TableName, column: str) -> str:
     """The foreign keys through which rows of other tables go or change with those of this one."""
     return (
         "SELECT count(*) FROM pg_catalog.pg_constraint WHERE contype = 'f'"
-        f" AND confrelid = {_oid(table)} AND {column} IN ('c', 'n', 'd')"
+        f" AND confrelid = {oid_of(table)} AND {column} IN ('c', 'n', 'd')"
     )
-
-
-def is_there(table: TableName) -> str:
-    """1 where there is a table of this name, that can be locked as one."""
-    return f"SELECT count(*) FROM pg_catalog.pg_class WHERE relkind IN ('r', 'p') AND oid = {_oid(table)}"
-
-
-def _oid(table: TableName) -> str:
-    return f"pg_catalog.to_regclass({literal(quoted_table(table))})"

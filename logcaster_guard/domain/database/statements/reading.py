@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from pglast import ast
@@ -14,6 +15,7 @@ from logcaster_guard.domain.database.statement_findings import Doubt, Findings, 
 from logcaster_guard.domain.database.statements import alter_table, definitions, functions, rows
 from logcaster_guard.domain.database.statements.drops import drop
 from logcaster_guard.domain.database.statements.judge import Judge
+from logcaster_guard.domain.database.statements.names import TableNames
 from logcaster_guard.domain.database.statements.parsing import statements_of
 from logcaster_guard.domain.database.statements.tree import below, words_of
 
@@ -102,12 +104,15 @@ _OPAQUE = (ast.CreateFunctionStmt, ast.AlterFunctionStmt, ast.RuleStmt)
 _CHANGES = (ast.InsertStmt, ast.UpdateStmt, ast.DeleteStmt, ast.MergeStmt)
 
 
-def findings_of(files: Sequence[MigrationFile], versions: TableName, home: str) -> Findings:
+def findings_of(
+    files: Sequence[MigrationFile], versions: TableName, home: str, homes: Mapping[str, str] = MappingProxyType({})
+) -> Findings:
     """What the files do, all faults at once.
 
-    `versions` is the tool's table of versions; `home` is the schema in which a name without a schema is looked for.
+    `versions` is the tool's table of versions. A table that is named without a schema is in that which `homes` tells,
+    or else in `home`, in which tables are made.
     """
-    judge = Judge(versions, home)
+    judge = Judge(versions, TableNames(home, homes))
     for file in files:
         found = statements_of(file.name, file.text)
         if not isinstance(found, tuple):
@@ -152,7 +157,7 @@ def _part(part: ast.Node, on: Judge, *, runs: bool) -> None:
         case ast.MergeStmt():
             _read(part.sourceRelation, LockMode.ACCESS_SHARE, on)
         case ast.IntoClause():
-            table = on.names.read(part.rel)
+            table = on.names.made(part.rel)
             on.spare(table)
             on.names.cut(table)
         case ast.TableLikeClause():

@@ -10,7 +10,7 @@ from logcaster_guard.domain.database.server import TableName
 from logcaster_guard.domain.database.statement_findings import Count, Counted, CountQuery, Doubt, LossKind
 from logcaster_guard.domain.database.statements import functions, queries
 from logcaster_guard.domain.database.statements.judge import Judge
-from logcaster_guard.domain.database.statements.tree import below, shown, words_of
+from logcaster_guard.domain.database.statements.tree import below, words_of
 
 
 def insert(node: ast.InsertStmt, on: Judge) -> None:
@@ -18,21 +18,21 @@ def insert(node: ast.InsertStmt, on: Judge) -> None:
     table = _changed(node.relation, on)
     if node.onConflictClause is not None and node.onConflictClause.action == OnConflictAction.ONCONFLICT_UPDATE:
         _ask_foreign_keys(table, queries.ON_UPDATE, on)
-        on.lose(LossKind.UPDATE, shown(table), on.rows_of(table, exact=False))
+        on.lose(LossKind.UPDATE, str(table), on.rows_of(table, exact=False))
 
 
 def update(node: ast.UpdateStmt, on: Judge) -> None:
     """It overwrites values."""
     table = _changed(node.relation, on)
     _ask_foreign_keys(table, queries.ON_UPDATE, on)
-    on.lose(LossKind.UPDATE, shown(table), _matching(node, node.fromClause, table, on))
+    on.lose(LossKind.UPDATE, str(table), _matching(node, node.fromClause, table, on))
 
 
 def delete(node: ast.DeleteStmt, on: Judge) -> None:
     """It deletes rows, and through foreign keys those of other tables."""
     table = _changed(node.relation, on)
     _ask_foreign_keys(table, queries.ON_DELETE, on)
-    on.lose(LossKind.DELETE, shown(table), _matching(node, node.usingClause, table, on))
+    on.lose(LossKind.DELETE, str(table), _matching(node, node.usingClause, table, on))
 
 
 def merge(node: ast.MergeStmt, on: Judge) -> None:
@@ -45,7 +45,7 @@ def merge(node: ast.MergeStmt, on: Judge) -> None:
     ):
         if command in commands:
             _ask_foreign_keys(table, column, on)
-            on.lose(kind, shown(table), on.rows_of(table, exact=False))
+            on.lose(kind, str(table), on.rows_of(table, exact=False))
 
 
 def truncate(node: ast.TruncateStmt, on: Judge) -> None:
@@ -55,9 +55,9 @@ def truncate(node: ast.TruncateStmt, on: Judge) -> None:
         table = on.names.read(relation)
         on.lock(table, LockMode.ACCESS_EXCLUSIVE)
         _ask_triggers(table, on)
-        on.lose(LossKind.TRUNCATE, shown(table), on.rows_of(table), cascade=cascade)
+        on.lose(LossKind.TRUNCATE, str(table), on.rows_of(table), cascade=cascade)
         if node.restart_seqs:
-            on.lose(LossKind.SEQUENCE_RESET, shown(table))
+            on.lose(LossKind.SEQUENCE_RESET, str(table))
 
 
 def _changed(relation: ast.RangeVar | None, on: Judge) -> TableName:
@@ -70,18 +70,18 @@ def _changed(relation: ast.RangeVar | None, on: Judge) -> TableName:
 def _ask_triggers(table: TableName, on: Judge) -> None:
     """Triggers and rules run with a change, and no file need show them."""
     if on.names.is_armed(table):
-        on.doubt(Doubt.TRIGGERS, shown(table))
+        on.doubt(Doubt.TRIGGERS, str(table))
     origin = on.names.origin(table)
     if origin is not None:
-        on.ask(queries.triggers_on(origin), Doubt.TRIGGERS, shown(table))
-        on.ask(queries.rules_on(origin), Doubt.RULES, shown(table))
+        on.ask(queries.triggers_on(origin), Doubt.TRIGGERS, str(table))
+        on.ask(queries.rules_on(origin), Doubt.RULES, str(table))
 
 
 def _ask_foreign_keys(table: TableName, column: str, on: Judge) -> None:
     """Whether rows of other tables go or change with those of this one."""
     origin = on.names.origin(table)
     if origin is not None:
-        on.ask(queries.foreign_keys_to(origin, column), Doubt.FOREIGN_KEYS, shown(table))
+        on.ask(queries.foreign_keys_to(origin, column), Doubt.FOREIGN_KEYS, str(table))
 
 
 def _matching(
@@ -91,9 +91,10 @@ def _matching(
     where = node.whereClause
     if others or (where is not None and (node.withClause is not None or not _can_be_asked(where, node, on))):
         return on.rows_of(table, exact=False)
-    if where is None or node.relation is None or on.names.origin(table) is None:
+    origin = on.names.origin(table)
+    if where is None or node.relation is None or origin is None:
         return on.rows_of(table)
-    return CountQuery(queries.matching_rows(node.relation, where), Counted.ROWS)
+    return CountQuery(queries.matching_rows(node.relation, where), Counted.ROWS, table=origin)
 
 
 def _can_be_asked(where: ast.Node, node: ast.UpdateStmt | ast.DeleteStmt, on: Judge) -> bool:

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator
 
 from pglast import ast
 
-from logcaster_guard.domain.database.server import TableName
-
 
 def below(*roots: object, but: tuple[type[ast.Node], ...] = ()) -> Iterator[ast.Node]:
     """The nodes themselves and everything below, in no order; nothing below those of the kinds `but`.
@@ -35,23 +33,3 @@ def words_of(names: object) -> tuple[str, ...]:
         return words_of(names.objname)
     parts: Iterable[object] = names if isinstance(names, tuple) else ()
     return tuple(word for part in parts for word in words_of(part))
-
-
-def quoted(*words: str) -> str:
-    """A name with dots as SQL takes it, whatever it holds."""
-    return ".".join('"' + word.replace('"', '""') + '"' for word in words)
-
-
-def quoted_table(table: TableName) -> str:
-    """A table as SQL takes it."""
-    return quoted(table.schema, table.name)
-
-
-def literal(text: str) -> str:
-    """A text as SQL takes it, whatever the server thinks of backslashes."""
-    return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
-
-
-def shown(table: TableName) -> str:
-    """A table as people read it."""
-    return f"{table.schema}.{table.name}"
