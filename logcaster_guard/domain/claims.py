@@ -51,10 +51,12 @@ class Claim:
         return ClaimUnproven(self.object, self.reason)
 
 
-def claim(object: str, uid: str, marks: str, reason: Reason, remedy: str, *, orphan: bool = False) -> Claim:  # noqa: A002
+def claim(
+    object: str, uid: str, marks: str, reason: Reason, remedy: str, *, orphan: bool = False, copied: bool = False  # noqa: A002
+) -> Claim:  # fmt: skip
     """A claim whose key is made of the object's uid and its marks."""
     digest = hashlib.sha256(f"{uid}/{marks}".encode()).hexdigest()[:16]
-    return Claim(object, f"{object}/{digest}", reason, remedy, orphan=orphan)
+    return Claim(object, f"{object}/{digest}", reason, remedy, orphan=orphan, copied=copied)
 
 
 def of_deployment(raw: Mapping[str, Any], runs: Iterable[Run], kinds: Mapping[str, CompensationKind]) -> Claim | None:
@@ -100,8 +102,8 @@ def of_copy(kind: ConfigKind, raw: Mapping[str, Any], runs: Iterable[Run], reade
     reason = _copy_reason(raw, marker[:LONGEST], known, mine)
     one = ConfigObject(kind, str(metadata["namespace"]), str(metadata["name"]))
     command = f"kubectl -n {one.namespace} delete {kind.lower()} {one.name}"
-    found = claim(str(one), str(metadata.get("uid")), f"{marker}/{notes.get(TOKEN, '')}", reason, command)
-    return replace(found, copied=True, reader=reader)
+    marks = f"{marker}/{notes.get(TOKEN, '')}"
+    return replace(claim(str(one), str(metadata.get("uid")), marks, reason, command, copied=True), reader=reader)
 
 
 def _copy_reason(raw: Mapping[str, Any], marker: str, known: Run | None, mine: Sequence[Compensation]) -> Message:

@@ -138,6 +138,14 @@ class CopyLeft(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class KeptByAnother(Message):
+    """So many Secrets hold what Secrets held, and were kept before the journal begins that does not name them."""
+
+    count: int
+    kind: Literal["made.kept_by_another"] = "made.kept_by_another"
+
+
+@dataclass(frozen=True, slots=True)
 class HelperLeft(Message):
     """A helper that is there, and the run that made it."""
 
