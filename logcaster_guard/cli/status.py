@@ -98,6 +98,9 @@ class _Page:
             since, revision = instant(owner["since"]), owner["revision"]
             said = phrase("page.suspended", owner=owner["owner"], since=since, revision=revision)
             yield self._labelled("suspended", said, "bold cyan")
+        for owed in target["deferred"]:
+            said = phrase("page.deferred", object=owed["object"], since=instant(owed["since"]), reason=owed["reason"])
+            yield self._labelled("deferred", said)
 
     def _configuration(self, found: Json) -> Iterator[Text]:
         """Nothing where the pods refer to nothing."""

@@ -60,9 +60,10 @@ class ConfigUsersUnknown(Message):
 
 @dataclass(frozen=True, slots=True)
 class ConfigImmutable(Message):
-    """It is immutable, or was: nodes may go on giving pods what they know under its name."""
+    """It is immutable, or was, or is `gone` and was: nodes may go on giving pods what they know under its name."""
 
     config_map: str
+    gone: bool = False
     kind: Literal["config.immutable"] = "config.immutable"
 
 
@@ -84,9 +85,11 @@ class ConfigStringData(Message):
 
 @dataclass(frozen=True, slots=True)
 class ConfigWasAbsent(Message):
-    """It was not there when the good release's pods started, and is now."""
+    """It was not there when the good release's pods started, and is now; `command` deletes it. `others` refer to it."""
 
     config_map: str
+    command: str = ""
+    others: tuple[str, ...] = ()
     kind: Literal["config.was_absent"] = "config.was_absent"
 
 

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from logcaster_guard.domain.attribution import Attribution
 from logcaster_guard.domain.conditions import Judgement, Verdict, judge
-from logcaster_guard.domain.events import OwnerSuspended, TriggerCleared, TriggerFired, TriggerPending
+from logcaster_guard.domain.events import HoldDeferred, OwnerSuspended, TriggerCleared, TriggerFired, TriggerPending
 from logcaster_guard.domain.guard_reasons import (
     JournalUnread,
     JournalUnusable,
@@ -100,11 +100,11 @@ class TargetStatus:
     """A target now.
 
     `workload` is the name of what the Service leads to, as it was looked at last (`looked_at`; None: not yet).
-    `destination` is the release that a rollback would go back to. `unproven` are sentences about objects whose marks
-    the journal does not bear out. `run` is the open one; `runs_opened` and `runs_closed` (by outcome) count those that
-    the journal tells. `heard` is what became of people's annotations, the newest last. `stuck_loops` are those over
-    their bound, `crashes` counts the loops that a defect ended. `configuration` is None before the first look at it,
-    and where none is followed.
+    `destination` is the release that a rollback would go back to. `deferred` is what closed runs still have borrowed.
+    `unproven` are sentences about objects whose marks the journal does not bear out. `run` is the open one;
+    `runs_opened` and `runs_closed` (by outcome) count those that the journal tells. `heard` is what became of people's
+    annotations, the newest last. `stuck_loops` are those over their bound, `crashes` counts the loops that a defect
+    ended. `configuration` is None before the first look at it, and where none is followed.
     """
 
     target: Target
@@ -114,6 +114,7 @@ class TargetStatus:
     destination: ReleaseSummary | None
     freeze: Freeze | None
     suspended: Sequence[OwnerSuspended]
+    deferred: Sequence[HoldDeferred]
     unproven: Sequence[Message]
     configuration: ConfigurationStatus | None
     run: Run | None
@@ -313,6 +314,7 @@ class ReadModel:
             destination=None if destination is None else self._release(key, ledger, destination),
             freeze=ledger.freeze,
             suspended=[event for target, event in self._state.suspended() if target == key],
+            deferred=[event for target, event in self._state.deferred() if target == key],
             unproven=[claim.summary for claim in self._parts.sweeper.unproven.get(key, ())],
             configuration=None if watch.configuration is None else watch.configuration.status(),
             run=self._state.open_run_on(key),

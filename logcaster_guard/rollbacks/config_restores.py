@@ -299,14 +299,17 @@ def _sizes(step: RestoreObject, change: KeyChange) -> str:
 def _objection(request: Request, facts: ConfigFacts, found: SavedConfigMap, own: Collection[str]) -> Message | None:
     """Why this object is not put back; None if it is."""
     name, policy = str(found.object), request.policy
-    if found.saved is None:
-        return reasons.ConfigWasAbsent(name)
     wanted = request.target.gitops or policy.gitops
-    others = written_by_others(found.live or found.saved, request.workload.raw, wanted, policy.argocd_namespace)
+    there = found.live or found.saved or {}
+    others = written_by_others(there, request.workload.raw, wanted, policy.argocd_namespace)
     if others is not None:
         return others
-    if found.saved.get("immutable") or (found.live or {}).get("immutable"):
-        return reasons.ConfigImmutable(name)
+    if found.saved is None:
+        one = found.object
+        command = f"kubectl -n {one.namespace} delete {one.kind.lower()} {one.name}"
+        return reasons.ConfigWasAbsent(name, command, tuple(sorted(set(_users(request, facts, one, own)))[:_SHOWN]))
+    if found.saved.get("immutable") or there.get("immutable"):
+        return reasons.ConfigImmutable(name, gone=found.live is None)
     if found.live is not None and found.live.get("type") != found.saved.get("type"):
         return reasons.ConfigTypeDiffers(name)
     if policy.config.shared is Shared.RESTORE:

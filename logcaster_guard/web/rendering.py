@@ -110,6 +110,10 @@ def _target(found: TargetStatus) -> Json:
             {"owner": event.hold.object, "revision": event.hold.revision, "since": event.at, "run": event.run}
             for event in found.suspended
         ],
+        "deferred": [
+            {"object": event.hold.object, "reason": event.reason, "since": event.at, "run": event.run}
+            for event in found.deferred
+        ],
         "unproven": found.unproven,
         "configuration": _configuration(found),
         "run": None if found.run is None else _run(found.run),

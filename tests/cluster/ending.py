@@ -98,7 +98,6 @@ def ending(
         f"there are {facts.deployments}": facts.deployments == case.left,
         f"production has {facts.replicas} replicas": facts.replicas == REPLICAS,
         f"copies are left: {facts.copies}": not _lost(facts),
-        f"pods that read something else: {facts.mixed}": not facts.mixed,
         f"a Secret's value stands in {facts.leaks}": not facts.leaks,
         "a notice is owed": mine <= facts.settled,
         "people were not told of the end": any(q.endswith("/closed") for q in facts.queued),

@@ -24,6 +24,7 @@ from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Entry, Kind
 from logcaster_guard.sandbox import objects
 from logcaster_guard.steps.ask_people import AskPeople
+from logcaster_guard.steps.restore_later import SHARED
 from tests.cluster import environments
 from tests.cluster.api_faults import WORDS, WRITES, Call, Failing, Failures, Fault, error_of
 from tests.cluster.case import BAD, REPLICAS, WITHIN, Case, ImageSource
@@ -256,6 +257,10 @@ def judged(  # noqa: PLR0917 - everything that has a say in it
             held, secret = (None, facts.secret) if kind is Kind.CONFIG_MAP else (facts.held, None)
             forgiven = replace(forgiven, mixed=(), held=held, secret=secret)
             writes[resource] = known.writes[resource]
+            if case.switches:
+                # Then no pod starts anew, and nothing is promised.
+                forgiven = replace(forgiven, changes=known.changes, deferred=(SHARED,))
+                writes["deployments"] = known.writes["deployments"]
     either = bool(kept) or (case.action is Action.GRADUAL and minimum is not None)
     # That a field goes back to its former manager may be refused: the value is back all the same, by one write less.
     kept_fields = any("/metadata/managedFields" in repr(r.content) for r in tape.denied)

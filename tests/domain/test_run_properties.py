@@ -18,6 +18,7 @@ from logcaster_guard.steps.await_environment import AwaitEnvironment
 from logcaster_guard.steps.await_helper import AwaitHelper
 from logcaster_guard.steps.await_rollout import AwaitRollout
 from logcaster_guard.steps.check_environment import CheckEnvironment
+from logcaster_guard.steps.copy_config_map import CopyConfigMap
 from logcaster_guard.steps.create_helper import CreateHelper
 from logcaster_guard.steps.delete_stuck_pods import DeleteStuckPods
 from logcaster_guard.steps.judge_environment import JudgeEnvironment
@@ -26,7 +27,9 @@ from logcaster_guard.steps.pin_autoscaler import PinAutoscaler
 from logcaster_guard.steps.raise_autoscaler_minimum import RaiseAutoscalerMinimum
 from logcaster_guard.steps.remove_helper import RemoveHelper
 from logcaster_guard.steps.restore_environment import RestoreEnvironment
+from logcaster_guard.steps.restore_later import RestoreLater
 from logcaster_guard.steps.restore_template import RestoreTemplate
+from logcaster_guard.steps.roll_environment import RollEnvironment
 from logcaster_guard.steps.scale_environment import ScaleEnvironment
 from logcaster_guard.steps.scale_helper import ScaleHelper
 from logcaster_guard.steps.scale_production import ScaleProduction
@@ -67,6 +70,17 @@ STRATEGIES: dict[str, tuple[Step, ...]] = {
         JudgeEnvironment(60.0, 60.0, 0.01, None, 100, 660.0),
         VERIFY,
     ),
+    "blue_green with configuration": (
+        CopyConfigMap("settings", "blob", "seed"),
+        RollEnvironment(restart=False),
+        AwaitEnvironment(1, 600.0),
+        ScaleEnvironment(4),
+        AwaitEnvironment(4, 600.0),
+        RestoreLater("ConfigMap", "settings", "u", "blob", ()),
+        SwitchService("environment", "blue", "green"),
+        AwaitEndpoints(4, 600.0),
+        VERIFY,
+    ),
     "alert_then": (
         AskPeople("high_error_rate", 300.0, False, 120.0, 300.0, 900.0),
         RestoreTemplate("blob"),
@@ -82,6 +96,9 @@ BORROWS: dict[type[Step], tuple[str, str]] = {
     RestoreEnvironment: ("environment", "environment"),
     ScaleEnvironment: ("environment_size", "environment_size"),
     SwitchService: ("selector", "selector"),
+    CopyConfigMap: ("config_copy", "config_copy/settings-1"),
+    RollEnvironment: ("environment_template", "environment_template"),
+    RestoreLater: ("shared_configuration", "shared_configuration/ConfigMap/settings"),
 }
 LONGEST = 20_000
 """Turns in which every run comes to its end, whatever was seen before."""

@@ -247,10 +247,29 @@ async def test_an_owner_that_is_suspended_for_the_workload_is_for_what_else_is_i
     assert isinstance(found, NotApplicable) is refused
 
 
+async def test_one_that_was_not_there_is_taken_back_by_whoever_keeps_it() -> None:
+    world = World()
+    world.contents[str(CONFIG)] = ""
+    owned_by(**HELM)(world)
+    assert "is kept by Helm" in refusal(await planned(world))
+
+
+async def test_one_that_is_gone_and_was_immutable_is_not_made_again() -> None:
+    world = await World().saved(immutable=True)
+    world.cluster.remove(Kind.CONFIG_MAP, NAME)
+    said = refusal(await planned(world))
+    assert f"ConfigMap default/{NAME} is gone, and was immutable" in said
+    assert "under a new name and apply the good release with that name in it" in said
+
+
 async def test_one_that_was_not_there_is_refused_and_one_that_is_still_absent_is_not() -> None:
     world = World()
     world.contents[str(CONFIG)] = ""
-    assert "was not there when the good release's pods started, and is now: delete it" in refusal(await planned(world))
+    said = refusal(await planned(world))
+    assert "was not there when the good release's pods started, and is now: delete it" in said
+    assert f"(kubectl -n default delete configmap {NAME}), and the good release's pods do without it again" in said
+    world.cluster.add(Kind.JOB, "import", spec={"template": READ_BY_OTHERS})
+    assert f"delete configmap {NAME}) where Job import can do without it" in refusal(await planned(world))
     world.cluster.remove(Kind.CONFIG_MAP, NAME)
     assert isinstance(await planned(world), Plan)
 

@@ -33,7 +33,7 @@ from logcaster_guard.domain.database.migrating import (
     RolledBack,
 )
 from logcaster_guard.domain.database.server import TableName, hindrances
-from logcaster_guard.domain.database.server_reasons import LocksNotHad
+from logcaster_guard.domain.database.server_reasons import AttemptTooLong, LocksNotHad
 from logcaster_guard.domain.message import Message
 from logcaster_guard.messages.database_faults import CommitUnanswered, DatabaseSaid
 from logcaster_guard.ports import Clock
@@ -90,7 +90,7 @@ class PostgresSession:
             except Busy as busy:
                 # Some after others, so that two who wait for each other do not meet again.
                 at = self._clock.monotonic() + pause * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-                if at > latest:
+                if at + order.lock_timeout > latest:
                     return RolledBack(LocksNotHad(order.deadline, attempts, busy.what))
             await self._clock.sleep_until(at)
             pause = min(2 * pause, _PAUSES[1])
@@ -102,11 +102,17 @@ class PostgresSession:
     async def _attempt(self, order: MigrationOrder, begun: Callable[[int], Awaitable[None]]) -> Migrated:
         table = TableName(self._address.schema, looking.GOLANG_MIGRATE)
         transaction = Transaction(self._connection, order, table, self._clock)
+        limit = asyncio.timeout(order.longest)
         try:
-            committed = await transaction.work(self._address.name, begun)
+            async with limit:
+                committed = await transaction.work(self._address.name, begun)
             return committed if committed.repeated else await self._commit(committed)
         except Refused as refused:
             return RolledBack(refused.reason)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return RolledBack(AttemptTooLong(order.longest, transaction.at))
         except psycopg.Error as error:
             if error.sqlstate in LOCK_BUSY:
                 raise Busy(transaction.at) from None

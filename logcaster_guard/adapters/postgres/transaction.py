@@ -37,10 +37,13 @@ _HELD = "SELECT id FROM unnest(%s::bigint[]) AS id WHERE NOT pg_catalog.pg_try_a
 
 _READ_ONLY = "25006"
 
-# What a file has set must not reach the next one, nor the guard's own statements.
+# What a file has set must not reach the next one, nor the guard's own statements. Files are read as they were judged:
+# with another meaning of backslashes, what was the inside of a string is a statement.
 _SETTINGS = """
     RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL;
     SET LOCAL default_transaction_read_only = on;
+    SET LOCAL standard_conforming_strings = on;
+    SET LOCAL client_encoding = 'UTF8';
     SET LOCAL search_path = {path};
     SET LOCAL lock_timeout = {lock};
     SET LOCAL statement_timeout = {statement};
@@ -83,7 +86,7 @@ class Transaction:
         """
         order = self._order
         await self._connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
-        await self._set(order.lock_timeout)
+        await self._set()
         if (done := await self._claim()) is not None:
             return done
         await self._keep_tools_out(database)
@@ -92,6 +95,7 @@ class Transaction:
         transaction = await self._transaction()
         before = await self._count()
         await begun(transaction)
+        await self._set()
         version: int | None = order.present
         for script in order.scripts:
             await self._run(script, version, transaction)
@@ -103,10 +107,10 @@ class Transaction:
             raise Refused(ScriptEndedTransaction(order.scripts[-1].name))
         return Committed(before, after)
 
-    async def _set(self, lock_timeout: float) -> None:
+    async def _set(self) -> None:
         settings = sql.SQL(_SETTINGS).format(
             path=sql.SQL(", ").join(sql.Identifier(schema) for schema in self._order.search_path) or sql.Literal(""),
-            lock=sql.Literal(ceil(1000 * lock_timeout)),
+            lock=sql.Literal(ceil(1000 * self._order.lock_timeout)),
             statement=sql.Literal(ceil(1000 * self._order.statement_timeout)),
         )
         await self._connection.execute(settings)
@@ -169,7 +173,6 @@ class Transaction:
 
     async def _run(self, script: Script, version: int | None, transaction: int) -> None:
         self.at = script.name
-        await self._set(self._order.lock_timeout)
         try:
             # Without parameters this is the simple protocol, which takes many statements at once.
             await self._connection.execute(script.text.encode())
@@ -177,7 +180,7 @@ class Transaction:
             raise self._failed(script, error) from None
         if not in_transaction(self._connection):
             raise Refused(ScriptEndedTransaction(script.name))
-        await self._set(self._order.lock_timeout)
+        await self._set()
         if await self._transaction() != transaction:
             raise Refused(ScriptEndedTransaction(script.name))
         await self._write_version(script, version)

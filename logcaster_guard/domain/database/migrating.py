@@ -14,6 +14,10 @@ LONGEST_LOCK_TIMEOUT = 2.0
 """Seconds that the locks of one attempt may wait together: whoever reads a table waits behind them."""
 
 
+_EXCHANGES = 30.0
+"""Seconds for all that an attempt does beside files and counts."""
+
+
 class LockMode(StrEnum):
     """PostgreSQL's table locks, weakest first."""
 
@@ -62,8 +66,8 @@ class MigrationOrder:
     """A migration as it was approved; `plan` is the digest that the approval is bound to.
 
     `operation` is the same in every attempt: it is carried out once. `present` is the version that the database must
-    have. Seconds: `lock_timeout` for all locks of one attempt, `statement_timeout` for each statement, `deadline` for
-    all attempts to get the locks.
+    have. Seconds: `lock_timeout` for all locks of one attempt, `statement_timeout` for each file and each count,
+    `deadline` for all attempts to get the locks.
     """
 
     operation: str
@@ -89,6 +93,11 @@ class MigrationOrder:
     def destination(self) -> int | None:
         """The version that the last file leaves behind."""
         return self.scripts[-1].leaves
+
+    @property
+    def longest(self) -> float:
+        """Seconds that one attempt may take, COMMIT left out; a server that hangs keeps to no timeout of its own."""
+        return _EXCHANGES + self.statement_timeout * (len(self.scripts) + 2 * len(self.invariants))
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,15 @@ class LocksNotHad(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptTooLong(Message):
+    """An attempt was given up because the server did not answer; `at` is the file or the table that it was at."""
+
+    seconds: float
+    at: str
+    kind: Literal["database.attempt_too_long"] = "database.attempt_too_long"
+
+
+@dataclass(frozen=True, slots=True)
 class OperationOfAnotherPlan(Message):
     """The operation was carried out with another plan."""
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
-import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from itertools import count
-from typing import Any
 
 import psycopg
 import pytest
@@ -22,7 +17,6 @@ from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.postgres.database import PostgresDatabase
 from logcaster_guard.domain.database.migrating import (
     Attempt,
-    Backend,
     Committed,
     CommitUnknown,
     Invariant,
@@ -33,39 +27,12 @@ from logcaster_guard.domain.database.migrating import (
 )
 from logcaster_guard.domain.database.server_reasons import OfOldLeader
 from tests.adapters.database_worlds import COUNT, address_of, order_of
+from tests.adapters.postgres.killing import Killable, killable
+from tests.adapters.postgres.twelve import BACK_TO_9, at_twelve, shape
 from tests.adapters.postgres.wire import Fate, Wire
 from tests.real.postgresql import PostgreSQL, RealDatabase
-from tests.real.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
-
-TWELVE = """
-    CREATE TABLE logs (id bigint PRIMARY KEY, line text NOT NULL);
-    INSERT INTO logs SELECT i, md5(i::text) FROM generate_series(1, {rows}) i;
-    CREATE TABLE schema_migrations (version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL);
-    INSERT INTO schema_migrations VALUES (12, false);
-"""
-UP = "ALTER TABLE logs ADD COLUMN c{0} int DEFAULT {0}; CREATE TABLE t{0} AS SELECT {0} AS id;"
-DOWN = "ALTER TABLE logs DROP COLUMN c{0}; DROP TABLE t{0}; SELECT pg_sleep(0.01);"
-BACK_TO_9 = tuple(Script(f"{n}_step.down.sql", DOWN.format(n), n - 1) for n in (12, 11, 10))
-SHAPE = """
-    SELECT (SELECT string_agg(relname || '.' || attname, ' ' ORDER BY relname, attnum)
-              FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-             WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND attnum > 0 AND NOT attisdropped)
-           || (SELECT format(' %s %s', version, dirty) FROM schema_migrations)
-"""
-ROWS = "SELECT format('%s %s', count(*), md5(string_agg(id || line, '' ORDER BY id))) FROM logs"
-
-
-def at_twelve(server: PostgreSQL, rows: int = 1000) -> RealDatabase:
-    """A database that twelve migrations have made, each of them a column and a table."""
-    raw = server.new_database()
-    raw.run(TWELVE.format(rows=rows) + "".join(UP.format(n) for n in range(1, 13)))
-    return raw
-
-
-def shape(raw: RealDatabase) -> tuple[object, object]:
-    return raw.value(SHAPE), raw.value(ROWS)
 
 
 @pytest.fixture(scope="module")
@@ -78,66 +45,6 @@ def ends(postgresql_server: PostgreSQL) -> Sequence[tuple[object, object]]:
     postgresql_server.drop(raw)
     assert old[1] == new[1]
     return old, new
-
-
-class Killable:
-    """Processes that migrate; `journal` holds what the last one told."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self._main, self._input, self._output = process.pid, process.stdin, process.stdout
-        self.journal: dict[str, Any] = {}
-
-    async def migrate(self, raw: RealDatabase, port: int, scripts: Sequence[Script] = BACK_TO_9) -> None:
-        """Begin one through `port`; it is known as a process afterwards."""
-        texts = [(script.name, script.text, script.leaves) for script in scripts]
-        self._input.write(json.dumps({"port": port, "name": raw.name, "scripts": texts}).encode() + b"\n")
-        self.journal = {}
-        await self.hear("forked")
-
-    async def hear(self, key: str) -> None:
-        """Take in what it says, until that."""
-        while key not in self.journal:
-            self.journal |= json.loads(await self._output.readline())
-
-    async def kill(self) -> None:
-        """Kill it; whatever it told before is in `journal` then."""
-        process = self.journal["process"]
-        os.kill(process, signal.SIGKILL)
-
-        async def gone() -> bool:
-            try:
-                os.kill(process, 0)
-            except ProcessLookupError:
-                return True
-            return False
-
-        await until(gone)
-        self._input.write(b"\n")
-        await self.hear("answered")
-
-    @property
-    def attempt(self) -> Attempt | None:
-        """As a restarted guard reads it; None: it had not got as far as a backend."""
-        if "backend" not in self.journal:
-            return None
-        backend = Backend(self.journal["backend"], datetime.fromisoformat(self.journal["started"]))
-        return Attempt("op-1", "plan", 12, 9, backend, self.journal.get("transaction"))
-
-
-@asynccontextmanager
-async def killable() -> AsyncIterator[Killable]:
-    arguments = (sys.executable, "-m", "tests.adapters.postgres.killable")
-    process = await asyncio.create_subprocess_exec(
-        *arguments, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        yield Killable(process)
-    finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        await process.wait()
 
 
 async def settled(raw: RealDatabase, attempt: Attempt, ends: Sequence[object]) -> str:
@@ -236,18 +143,18 @@ async def test_a_guard_that_is_killed_leaves_the_old_version_or_the_new_one(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fate", [Fate.CUT_AFTER, Fate.LOSE_IT], ids=str)
+@pytest.mark.parametrize(("fate", "every"), [(Fate.CUT_AFTER, 1), (Fate.LOSE_IT, 4)], ids=str)
 async def test_a_guard_that_is_killed_at_any_message(
-    postgresql_server: PostgreSQL, ends: Sequence[object], fate: Fate
+    postgresql_server: PostgreSQL, ends: Sequence[object], fate: Fate, every: int
 ) -> None:
     seen: Counter[str] = Counter()
     async with killable() as client:
-        for number in count(1):
+        for number in count(1, every):
             ended = await killed_at(client, postgresql_server, ends, numbered(number), fate)
             seen[ended] += 1
             if ended == "finished":
                 break
-    assert seen["NotCommitted"] > 30
+    assert seen["NotCommitted"] > 30 / every
     assert seen["Committed"] <= (fate is Fate.CUT_AFTER)
 
 

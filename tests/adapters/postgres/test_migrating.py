@@ -11,10 +11,22 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
+from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.postgres.advisory_locks import lock_ids
-from logcaster_guard.domain.database.migrating import Committed, Invariant, Migrated, MigrationOrder, RolledBack, Script
+from logcaster_guard.adapters.postgres.database import PostgresDatabase
+from logcaster_guard.domain.database import migrating
+from logcaster_guard.domain.database.migrating import (
+    Committed,
+    Invariant,
+    Migrated,
+    MigrationOrder,
+    RolledBack,
+    Script,
+    TableLock,
+)
 from logcaster_guard.domain.database.server import TableName
 from logcaster_guard.domain.database.server_reasons import (
+    AttemptTooLong,
     DirtyVersion,
     LocksNotHad,
     ScriptEndedTransaction,
@@ -25,8 +37,9 @@ from logcaster_guard.domain.database.server_reasons import (
     VersionNotWritten,
 )
 from logcaster_guard.domain.errors import DatabaseRefused
-from logcaster_guard.messages.database_faults import GuardSchemaForeign
-from tests.adapters.database_worlds import COUNT, RealWorld, order_of
+from logcaster_guard.messages.database_faults import DatabaseSaid, GuardSchemaForeign
+from tests.adapters.database_worlds import COUNT, LOGS, RealWorld, address_of, order_of
+from tests.adapters.postgres.wire import Fate, Wire
 from tests.real.postgresql import RealDatabase
 
 TABLES = """
@@ -85,10 +98,12 @@ async def test_what_a_file_sets_does_not_reach_the_next_one(world: RealWorld) ->
         "SET default_transaction_read_only = off; CREATE TABLE made (id int)"
     )
     noting = "INSERT INTO seen SELECT name, setting FROM pg_settings"
-    assert isinstance(await run(world, order_of(scripts(meddling, noting))), Committed)
-    seen = {str(name): setting for name, setting in world.raw.run("SELECT name, setting FROM seen")}
-    assert {name: seen[name] for name in SETTINGS} == SETTINGS
-    assert world.raw.value("SELECT version FROM public.schema_migrations") == 10
+    reading = "SELECT name, setting FROM seen WHERE name = ANY (%s)"
+    assert isinstance(await run(world, order_of(scripts(noting, meddling, noting))), Committed)
+    with world.raw.connect() as session:
+        rows = session.execute(reading, (list(SETTINGS),)).fetchall()
+    assert sorted(rows) == sorted(2 * tuple(SETTINGS.items()))
+    assert world.raw.value("SELECT version FROM public.schema_migrations") == 9
     assert world.raw.value("SELECT to_regclass('other.made') IS NOT NULL")
 
 
@@ -270,6 +285,51 @@ async def test_a_lock_that_only_a_file_needs_is_waited_for_no_longer(world: Real
     assert isinstance(ended, RolledBack)
     assert isinstance(ended.reason, LocksNotHad)
     assert ended.reason.waited_for == "12.down.sql"
+
+
+async def test_what_counts_can_change_nothing(world: RealWorld) -> None:
+    query = "WITH gone AS (DELETE FROM logs RETURNING 1) SELECT count(*) FROM gone"
+    ended = await run(world, order_of(scripts("SELECT 1"), invariants=[Invariant(query)]))
+    assert isinstance(ended, RolledBack)
+    assert isinstance(ended.reason, DatabaseSaid)
+    assert ended.reason.sqlstate == "25006"
+    assert world.raw.value(COUNT) == 10
+
+
+@pytest.mark.slow
+async def test_a_server_that_hangs_is_given_up(world: RealWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrating, "_EXCHANGES", 1.0)
+
+    async def judge(text: str) -> Fate:
+        return Fate.HOLD if "DROP TABLE" in text else Fate.PASS
+
+    order = order_of(scripts("DROP TABLE logs"), statement_timeout=0.1)
+    async with Wire(world.raw.server.port, judge) as wire:
+        session = await PostgresDatabase(address_of(world.raw, port=wire.port), SystemClock()).begin()
+        ended = await session.run(order, _begun)
+        await session.aclose()
+    assert ended == RolledBack(AttemptTooLong(1.1, "12.down.sql"))
+    assert isinstance(await run(world, order), Committed)
+
+
+async def test_a_deadlock_is_no_end_of_the_migration(world: RealWorld) -> None:
+    world.raw.run("CREATE TABLE other (id int)")
+    locks = [TableLock(LOGS), TableLock(TableName("public", "other"))]
+    order = order_of(scripts("DROP TABLE other"), locks=locks, lock_timeout=1.0, deadline=20.0)
+    with holding(world, "LOCK TABLE other IN ROW EXCLUSIVE MODE") as somebody:
+        migration = asyncio.create_task(run(world, order))
+        await asyncio.sleep(0.2)
+        await asyncio.to_thread(_after_all, somebody)
+        assert isinstance(await migration, Committed)
+
+
+def _after_all(somebody: psycopg.Connection[tuple[object, ...]]) -> None:
+    """Want what the migration has; one of both is told of the deadlock."""
+    try:
+        somebody.execute("SELECT * FROM logs")
+        somebody.execute("COMMIT")
+    except psycopg.errors.DeadlockDetected:
+        somebody.execute("ROLLBACK")
 
 
 async def test_rows_are_counted_while_nobody_can_add_any(world: RealWorld) -> None:

@@ -18,6 +18,8 @@ class Fate(Enum):
     PASS = "pass"  # noqa: S105 - goes on
     LOSE_IT = "lose it"
     """The server never gets it and waits; the client is cut off."""
+    HOLD = "hold"
+    """Nothing goes on, and nobody is cut off."""
     LOSE_REPLY = "lose the reply"
     """The server does it; the client is cut off when it is done."""
     CUT_BEFORE = "cut before"
@@ -89,6 +91,8 @@ class Wire:
             kind, length = await reader.readexactly(1), await reader.readexactly(4)
             body = await reader.readexactly(struct.unpack("!i", length)[0] - 4)
             fate = await self._judge(_sql(kind, body)) if kind in b"QP" else Fate.PASS
+            if fate is Fate.HOLD:
+                await asyncio.Event().wait()
             if fate is Fate.CUT_BEFORE:
                 up.close()
             if fate in {Fate.LOSE_IT, Fate.CUT_BEFORE}:
