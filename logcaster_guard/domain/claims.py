@@ -16,6 +16,7 @@ from logcaster_guard.domain.provenance import MANAGED, RUN, TOKEN
 from logcaster_guard.domain.provenance_reasons import (
     AnotherOne,
     ClaimUnproven,
+    KeptByAnother,
     NamesNoRun,
     NamesUnknownRun,
     NotMadeByRun,
@@ -26,6 +27,9 @@ from logcaster_guard.domain.workload import Workload
 
 LONGEST = 80
 """Characters of somebody else's words that are told."""
+
+NAMED = 10
+"""Objects that one command names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,12 @@ def of_copy(kind: ConfigKind, raw: Mapping[str, Any], runs: Iterable[Run], reade
     command = f"kubectl -n {one.namespace} delete {kind.lower()} {one.name}"
     marks = f"{marker}/{notes.get(TOKEN, '')}"
     return replace(claim(str(one), str(metadata.get("uid")), marks, reason, command, copied=True), reader=reader)
+
+
+def of_kept(namespace: str, names: Sequence[str]) -> Claim:
+    """What these Secrets of the namespace claim, in which another guard has kept what Secrets held."""
+    command = " ".join([f"kubectl -n {namespace} delete secret", *names[:NAMED]])
+    return claim(f"Secret {namespace}/{names[0]}", "", " ".join(names), KeptByAnother(len(names)), command, copied=True)
 
 
 def _copy_reason(raw: Mapping[str, Any], marker: str, known: Run | None, mine: Sequence[Compensation]) -> Message:

@@ -10,17 +10,14 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 
-from logcaster_guard.domain.claims import Claim, claim
+from logcaster_guard.domain.claims import Claim, of_kept
 from logcaster_guard.domain.configuration.kept import kept_secret
 from logcaster_guard.domain.errors import ClusterError, JournalUnavailable
-from logcaster_guard.domain.provenance_reasons import KeptByAnother
 from logcaster_guard.engine.recurring_log import RecurringLog
 from logcaster_guard.ports import Clock, SavedSecrets
 
 _BEFORE = timedelta(minutes=1)
 """What a guard keeps shortly before it first tells of a release is its own."""
-
-_NAMED = 10
 
 Needed = Callable[[], Awaitable[Collection[str]]]
 """The places that are needed. Raises `ClusterError` and `JournalUnavailable`."""
@@ -69,9 +66,4 @@ class LeftSecrets:
         for digest, name in before:
             if digest not in needed:
                 names[name.partition("/")[0]].append(name.partition("/")[2])
-        return [(namespace, _claim(namespace, sorted(found))) for namespace, found in sorted(names.items())]
-
-
-def _claim(namespace: str, names: Sequence[str]) -> Claim:
-    command = " ".join([f"kubectl -n {namespace} delete secret", *names[:_NAMED]])
-    return claim(f"Secret {namespace}/{names[0]}", "", " ".join(names), KeptByAnother(len(names)), command, copied=True)
+        return [(namespace, of_kept(namespace, sorted(found))) for namespace, found in sorted(names.items())]
