@@ -130,8 +130,8 @@ class Attributor:
             indistinct=self._policy.config.attribution,
         )
         found = self._after_waiting(rule, onset, others, judged)
-        if rollout.template != ledger.present:
-            found = replace(found, began_with=ledger.records[rollout.template].name)
+        if rollout.key != ledger.present:
+            found = replace(found, began_with=ledger.records[rollout.key].name)
         self._say(rule, onset, found)
         return found
 
@@ -269,7 +269,7 @@ class Attributor:
     async def _past(self, rule: Rule, rollout: Rollout, rolled: float) -> tuple[Past, Mapping[str, float]]:
         """What the rule said before the rollout, and the level of each of its signals then; looked for once."""
         previous = self._state.ledger(self._target.key).records.get(rollout.previous or "")
-        key = (rolled, rollout.template, rule)
+        key = (rolled, rollout.key, rule)
         known = self._pasts.get(rule.name)
         if known is not None and known[0] == key:
             return known[1], known[2]
