@@ -31,6 +31,7 @@ from tests.adapters.postgres.killing import Killable, killable
 from tests.adapters.postgres.twelve import BACK_TO_9, at_twelve, shape
 from tests.adapters.postgres.wire import Fate, Wire
 from tests.real.postgresql import PostgreSQL, RealDatabase
+from tests.real.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -140,6 +141,22 @@ async def test_a_guard_that_is_killed_leaves_the_old_version_or_the_new_one(
             for point, (choice, fate, _) in POINTS.items()
         }
     assert seen == {point: expected for point, (_, _, expected) in POINTS.items()}
+
+
+async def test_a_backend_whose_guard_is_gone_does_not_go_on_with_a_long_statement(
+    postgresql_server: PostgreSQL,
+) -> None:
+    raw = at_twelve(postgresql_server)
+    async with killable() as client:
+        await client.migrate(raw, postgresql_server.port, [Script("12", "SELECT pg_sleep(30)", 11)])
+        await client.hear("transaction")
+        await client.kill()
+
+        async def gone() -> bool:
+            return (client.journal["backend"],) not in raw.run("SELECT pid FROM pg_stat_activity")
+
+        await until(gone, 10)
+    postgresql_server.drop(raw)
 
 
 @pytest.mark.slow
