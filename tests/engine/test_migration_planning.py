@@ -11,7 +11,7 @@ from logcaster_guard.adapters.clock import SystemClock
 from logcaster_guard.adapters.postgres.connection import Address
 from logcaster_guard.adapters.postgres.database import PostgresDatabase
 from logcaster_guard.domain.database import migration_faults, server_reasons
-from logcaster_guard.domain.database.migrating import Committed
+from logcaster_guard.domain.database.migrating import Committed, Migrated
 from logcaster_guard.domain.database.plan import Planned, order_of
 from logcaster_guard.domain.database.server import MigrationTool
 from logcaster_guard.domain.database.statement_findings import StatementRefused
@@ -117,6 +117,18 @@ def postgres(database: RealDatabase) -> PostgresDatabase:
     return PostgresDatabase(address, SystemClock())
 
 
+async def carried_out(database: Database, found: Planned) -> Migrated:
+    assert found.plan is not None
+    session = await database.begin()
+
+    async def begun(transaction: int) -> None:
+        del transaction
+
+    ended = await session.run(order_of(found.plan, found.files, operation="op-1", epoch=1), begun)
+    await session.aclose()
+    return ended
+
+
 async def test_what_a_plan_says_of_losses_and_locks_is_what_happens(real_database: RealDatabase) -> None:
     real_database.run(VERSION_12 + SCHEMA)
     database = postgres(real_database)
@@ -139,16 +151,28 @@ async def test_what_a_plan_says_of_losses_and_locks_is_what_happens(real_databas
     )
     assert real_database.value("SELECT count(*) FROM logs") == 10, "planning changes nothing"
 
-    order = order_of(found.plan, found.files, operation="op-1", epoch=1)
-    session = await database.begin()
-
-    async def begun(transaction: int) -> None:
-        del transaction
-
-    assert isinstance(await session.run(order, begun), Committed)
-    await session.aclose()
+    assert await carried_out(database, found) == Committed((), ())
     assert real_database.run("SELECT count(*), sum(size) FROM logs")[0][0] == 8
     assert real_database.value("SELECT version FROM schema_migrations") == 9
+
+
+HIDDEN = "SELECT 'a\\''; DROP TABLE logs; --'"
+"""One string, where a backslash is a character; where it is more than that, a string and a second statement."""
+
+
+async def test_a_file_is_run_as_it_was_read_whatever_backslashes_mean_to_the_role(real_database: RealDatabase) -> None:
+    real_database.run("CREATE TABLE logs AS SELECT chr(92) AS a")
+    real_database.run(VERSION_12)
+    real_database.run(
+        f"ALTER ROLE {ROLE} IN DATABASE {real_database.name} SET standard_conforming_strings = off", "postgres"
+    )
+    database = postgres(real_database)
+    texts = {**UP, "12_x.down.sql": HIDDEN + ";\nDELETE FROM logs WHERE a = '\\'"}
+    found = await plan(database, texts, 11)
+    assert found.plan is not None
+    assert [(str(loss.what), loss.count) for loss in found.plan.losses] == [("delete", 1)]
+    assert await carried_out(database, found) == Committed((), ())
+    assert real_database.value("SELECT count(*) FROM logs") == 0
 
 
 async def test_a_name_without_a_schema_is_found_where_the_role_finds_it(real_database: RealDatabase) -> None:

@@ -38,7 +38,8 @@ class PostgresDatabase:
         async with self._session(COUNT_WITHIN) as connection:
             await connection.execute(
                 f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '{COUNT_WITHIN:.0f}s';"
-                " SET LOCAL lock_timeout = '2s'; SET LOCAL client_connection_check_interval = '500ms'".encode()
+                " SET LOCAL lock_timeout = '2s'; SET LOCAL client_connection_check_interval = '500ms';"
+                " SET LOCAL standard_conforming_strings = on; SET LOCAL client_encoding = 'UTF8'".encode()
             )
             return await count_now(connection, queries)
 

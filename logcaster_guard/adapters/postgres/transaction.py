@@ -37,10 +37,13 @@ _HELD = "SELECT id FROM unnest(%s::bigint[]) AS id WHERE NOT pg_catalog.pg_try_a
 
 _READ_ONLY = "25006"
 
-# What a file has set must not reach the next one, nor the guard's own statements.
+# What a file has set must not reach the next one, nor the guard's own statements. Files are read as they were judged:
+# with another meaning of backslashes, what was the inside of a string is a statement.
 _SETTINGS = """
     RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL;
     SET LOCAL default_transaction_read_only = on;
+    SET LOCAL standard_conforming_strings = on;
+    SET LOCAL client_encoding = 'UTF8';
     SET LOCAL search_path = {path};
     SET LOCAL lock_timeout = {lock};
     SET LOCAL statement_timeout = {statement};

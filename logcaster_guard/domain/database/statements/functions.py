@@ -14,7 +14,7 @@ _HARMLESS = frozenset(
     array_to_json array_to_string array_upper avg bit_length bool_and bool_or btrim cardinality ceil ceiling char_length
     character_length chr concat concat_ws convert_from convert_to count cume_dist date_bin date_part date_trunc
     decode dense_rank div encode every exp extract first_value floor format gen_random_uuid generate_series
-    generate_subscripts grouping initcap is_normalized json_agg json_array_elements json_array_elements_text
+    generate_subscripts initcap is_normalized json_agg json_array_elements json_array_elements_text
     json_array_length json_build_array json_build_object json_each json_each_text json_extract_path
     json_extract_path_text json_object json_object_agg json_object_keys json_strip_nulls json_typeof jsonb_agg
     jsonb_array_elements jsonb_array_elements_text jsonb_array_length jsonb_build_array jsonb_build_object jsonb_each
@@ -27,7 +27,7 @@ _HARMLESS = frozenset(
     round row_number row_to_json rpad rtrim sha256 sign similar_escape similar_to_escape split_part sqrt starts_with
     statement_timestamp clock_timestamp transaction_timestamp stddev string_agg string_to_array strpos substr substring
     sum timezone to_char to_date to_hex to_json to_jsonb to_number to_timestamp to_tsquery to_tsvector translate
-    trim trim_array trunc unnest upper variance width_bucket xml_is_well_formed nextval currval
+    trim_array trunc unnest upper variance width_bucket xml_is_well_formed nextval currval
     """.split()  # noqa: SIM905 - as quoted words they fill two pages
 )
 """They read their arguments, or the clock. `nextval` leaves a gap in a sequence, which is no loss."""
