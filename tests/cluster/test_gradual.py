@@ -129,10 +129,7 @@ def budget(least: int) -> Json:
 async def shifting(
     cluster: Cluster, replicas: int, *, borrowed: bool, policy: Policy = POLICY, edited: str = ""
 ) -> AsyncIterator[Shift]:
-    """`edited`: a ConfigMap that the pods read is, `with` the bad release or `in place` of one.
-
-    Or else it was `pruned`, and the bad release reads another one.
-    """
+    """`edited`: a ConfigMap that the pods read is, `with` the bad release or `in place` of one."""
     await cluster.grant("guard", [*OF_TARGETS, *CONFIG_ROLE, *COPIES_ROLE])
     async with contextlib.AsyncExitStack() as stack:
         world = World(
@@ -151,9 +148,7 @@ async def shifting(
             path = f"/apis/autoscaling/v2{base}/horizontalpodautoscalers"
             await cluster.admin.create(path, autoscaler(replicas, replicas * 2))
             await cluster.admin.create(f"/apis/policy/v1{base}/poddisruptionbudgets", budget(replicas))
-        if edited == "pruned":
-            await replace_config(cluster)
-        elif edited:
+        if edited:
             await edit_config(cluster)
         if edited != "in place":
             await world.deploy(BAD)
@@ -189,7 +184,8 @@ async def shifting(
 async def read_config(cluster: Cluster) -> Json:
     """Somebody lets the pods read a ConfigMap; as it is then."""
     made = await cluster.admin.create(config_maps(cluster.namespace), config_map(HELD[GOOD], CONFIG))
-    await roll_out(cluster, {"spec": {"containers": [reading(CONFIG)]}})
+    container = {"name": objects.CONTAINER, "envFrom": [{"configMapRef": {"name": CONFIG}}]}
+    await roll_out(cluster, {"spec": {"containers": [container]}})
     return made
 
 
@@ -198,18 +194,6 @@ async def edit_config(cluster: Cluster) -> None:
     body = {"data": {**dict.fromkeys(HELD[GOOD]), **HELD[BAD]}}
     await cluster.admin.patch(f"{config_maps(cluster.namespace)}/{CONFIG}", body, MERGE_PATCH)
     await roll_out(cluster, {"metadata": {"annotations": {"restarted": "yes"}}})
-
-
-async def replace_config(cluster: Cluster) -> None:
-    """Somebody makes another one, as kustomize does, lets the pods read that, and prunes the first."""
-    path, other = config_maps(cluster.namespace), f"{CONFIG}-2"
-    await cluster.admin.create(path, config_map(HELD[BAD], other))
-    await roll_out(cluster, {"spec": {"containers": [reading(other)]}})
-    await cluster.admin.delete(f"{path}/{CONFIG}")
-
-
-def reading(config_map: str) -> Json:
-    return {"name": objects.CONTAINER, "envFrom": [{"configMapRef": {"name": config_map}}]}
 
 
 async def roll_out(cluster: Cluster, template: Json) -> None:

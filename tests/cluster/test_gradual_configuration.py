@@ -112,7 +112,7 @@ def _is_nobody_elses(made: Json) -> None:
     assert not any("argocd" in key for key in (*made["metadata"]["labels"], *made["metadata"]["annotations"]))
 
 
-@pytest.mark.parametrize("edited", ["with", "in place", "pruned"])
+@pytest.mark.parametrize("edited", ["with", "in place"])
 async def test_whatever_was_edited_no_pod_starts_on_it_once_the_run_has_begun(cluster: Cluster, edited: str) -> None:
     async with shifting(cluster, 3, borrowed=False, edited=edited) as shift:
         reads = shift.world.node.configuration.reads

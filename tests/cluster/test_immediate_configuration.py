@@ -65,8 +65,17 @@ def scene_of(
     return kind.set_up(cluster, api, [*rights, *kind.role], None, case=case)
 
 
-@pytest.mark.parametrize("action", [Action.IMMEDIATE, Action.GRADUAL])
-@pytest.mark.parametrize("kind", [Applied, AppliedOnTheServer, Kustomized], ids=lambda kind: kind.way)
+@pytest.mark.parametrize(
+    ("action", "kind"),
+    [
+        (Action.IMMEDIATE, Applied),
+        (Action.IMMEDIATE, AppliedOnTheServer),
+        (Action.IMMEDIATE, Kustomized),
+        (Action.GRADUAL, Applied),
+        (Action.GRADUAL, Kustomized),
+    ],
+    ids=lambda given: given.way if isinstance(given, type) else str(given),
+)
 async def test_a_release_comes_back_whole_and_the_next_apply_carries_nothing_over(
     cluster: Cluster, api: ClusterPort, rights: Sequence[RawObject], kind: type[Applied], action: Action
 ) -> None:

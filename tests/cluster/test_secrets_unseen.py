@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from logcaster_guard.sandbox import objects
 from logcaster_guard.sandbox.client import STRATEGIC_PATCH
 from logcaster_guard.sandbox.lifecycle import Pace
 from logcaster_guard.sandbox.world import World
+from tests import canary
 from tests.canary import ONE, TWO, encoded
 from tests.cluster.case import image_of
 from tests.cluster.daemon import Daemon
@@ -23,6 +25,7 @@ from tests.cluster.test_manual import command, free_address, rollback
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 Json = dict[str, Any]
 SECRET = "logcaster-credentials"  # noqa: S105 - a name
+PAGES = ("/metrics", "/api/v1/status", "/api/v1/history", "/api/v1/explain?rule=high_error_rate")
 FROM = [{"secretRef": {"name": SECRET}}]
 
 
@@ -94,7 +97,12 @@ async def test_a_release_comes_back_with_its_secret_and_no_value_is_seen(
     assert (told[2][0], "Helm" in told[2][1]) == (1, True), told[2][1]
     assert await held(cluster) == TWO
     listen = daemon.settings.read_text().split("listen: '")[1].split("'")[0]
-    told.append(await command("status", "--address", listen))
+    assert (await command("status", "--address", listen))[0] == 0
+    async with httpx.AsyncClient(base_url=f"http://{listen}") as client:
+        for path in PAGES:
+            page = await client.get(path)
+            canary.note(path, page.text)
+            assert page.status_code == 200, page.text
     assert await daemon.stop() == 0
 
     # What was logged, printed and sent to the API server is searched with every test, files when the session ends.
