@@ -26,7 +26,7 @@ from logcaster_guard.domain.database.migrating import (
     Script,
 )
 from logcaster_guard.domain.database.server_reasons import OfOldLeader
-from tests.adapters.database_worlds import COUNT, address_of, order_of
+from tests.adapters.database_worlds import COUNT, address_of, order_of, unnoted
 from tests.adapters.postgres.killing import Killable, killable
 from tests.adapters.postgres.twelve import BACK_TO_9, at_twelve, shape
 from tests.adapters.postgres.wire import Fate, Wire
@@ -57,7 +57,7 @@ async def settled(raw: RealDatabase, attempt: Attempt, ends: Sequence[object]) -
     assert shape(raw) in (old, new)
     for epoch, ended in ((1, RolledBack(OfOldLeader(1, 2))), (2, None), (3, None)):
         session = await database.begin()
-        again = await session.run(order_of(BACK_TO_9, epoch=epoch, invariants=[Invariant(COUNT)]), _nothing)
+        again = await session.run(order_of(BACK_TO_9, epoch=epoch, invariants=[Invariant(COUNT)]), unnoted)
         await session.aclose()
         assert again == ended or (ended is None and isinstance(again, Committed))
         if epoch == 3:
@@ -65,10 +65,6 @@ async def settled(raw: RealDatabase, attempt: Attempt, ends: Sequence[object]) -
             assert again.repeated
     assert shape(raw) == new
     return type(outcome).__name__
-
-
-async def _nothing(_: int) -> None:
-    return
 
 
 Choice = Callable[[int, str], bool]

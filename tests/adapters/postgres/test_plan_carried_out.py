@@ -8,7 +8,7 @@ from logcaster_guard.domain.database.migrating import Attempt, Committed, Rolled
 from logcaster_guard.domain.database.plan import order_of
 from logcaster_guard.domain.database.server_reasons import ScriptFailed
 from logcaster_guard.engine.migration_planning import planned
-from tests.adapters.database_worlds import address_of
+from tests.adapters.database_worlds import address_of, unnoted
 from tests.adapters.postgres.twelve import at_twelve, shape
 from tests.real.postgresql import PostgreSQL
 
@@ -23,7 +23,7 @@ async def test_a_plan_is_carried_out_and_known_by_its_digest(postgresql_server: 
     assert found.plan is not None
     order = order_of(found.plan, found.files, operation="op-1", epoch=1)
     session = await database.begin()
-    ended = await session.run(order, _begun)
+    ended = await session.run(order, unnoted)
     await session.aclose()
     assert ended == Committed((), ())
     columns, version = str(shape(raw)[0]).split(" schema_migrations.version schema_migrations.dirty ")
@@ -42,14 +42,10 @@ async def test_what_the_plan_could_not_know_undoes_all_of_it(postgresql_server: 
     raw.run("CREATE VIEW of_ten AS SELECT c10 FROM logs")
     before = shape(raw)
     session = await database.begin()
-    ended = await session.run(order_of(found.plan, found.files, operation="op-1", epoch=1), _begun)
+    ended = await session.run(order_of(found.plan, found.files, operation="op-1", epoch=1), unnoted)
     await session.aclose()
     assert isinstance(ended, RolledBack)
     assert isinstance(ended.reason, ScriptFailed)
     assert (ended.reason.file, ended.reason.sqlstate) == ("0010_step.down.sql", "2BP01")
     assert shape(raw) == before
     postgresql_server.drop(raw)
-
-
-async def _begun(_: int) -> None:
-    return
