@@ -68,14 +68,14 @@ def _versions(state: DatabaseState) -> TableName:
 async def _findings(database: Database, state: DatabaseState, files: Sequence[MigrationFile]) -> Findings:
     """What the files do; where names are looked for in several schemas, the database tells in which each is."""
     path = state.search_path or (_HOME,)
-    findings = await asyncio.to_thread(findings_of, files, _versions(state), path[0])
+    findings = await asyncio.to_thread(findings_of, files, _versions(state), path)
     if len(path) == 1:
         return findings
-    places = [TableName(schema, name) for name in sorted(findings.unqualified) for schema in path]
+    names = sorted(findings.unqualified)
+    places = [TableName(schema, name) for name in names for schema in path]
     answers = await _answers(database, list(map(is_there, places)))
-    # The first schema of the path comes last here, and so has the last word.
-    homes = {place.name: place.schema for place in reversed(places) if answers.get(is_there(place))}
-    return await asyncio.to_thread(findings_of, files, _versions(state), path[0], homes)
+    homes = {name: [p.schema for p in places if p.name == name and answers.get(is_there(p))] for name in names}
+    return await asyncio.to_thread(findings_of, files, _versions(state), path, homes)
 
 
 async def _answers(database: Database, questions: Sequence[str]) -> Mapping[str, int]:

@@ -11,7 +11,10 @@ from typer.testing import CliRunner, Result
 
 from logcaster_guard import database_tools
 from logcaster_guard.cli.main import app
-from logcaster_guard.domain.database.destinations import ReleaseName
+from logcaster_guard.domain.database.destinations import SCHEMA_VERSION, ReleaseName, ReleaseWithoutVersion
+from logcaster_guard.domain.signals import Target
+from tests.fakes.clock import FakeClock
+from tests.fakes.cluster import FakeCluster
 from tests.real.postgresql import PASSWORD, ROLE, RealDatabase
 from tests.real.processes import free_port
 
@@ -131,6 +134,17 @@ def test_the_version_of_a_release_is_asked_of_the_cluster(
     shown = call(tmp_path, "--to", "revision:4", port=real_database.server.port, name=real_database.name)
     assert (shown.exit_code, asked) == (0, [(ReleaseName("revision:4"), "logcaster")])
     assert "It is there already" in shown.stdout
+
+
+async def test_a_release_that_the_cluster_still_has_tells_its_version_by_its_own_template() -> None:
+    cluster = FakeCluster(FakeClock())
+    cluster.add_deployment("web", "web:1")
+    cluster.restart("web", **{SCHEMA_VERSION: "9"})
+    cluster.roll("web", "web:2")
+    cluster.restart("web", **{SCHEMA_VERSION: "12"})
+    target = Target("web", "default", "web")
+    versions = [await database_tools.release_version(cluster, ReleaseName(f"revision:{n}"), target) for n in (1, 2, 4)]
+    assert versions == [ReleaseWithoutVersion("revision:1", SCHEMA_VERSION, ""), 9, 12]
 
 
 def test_only_who_asks_for_it_loads_the_client_and_the_parser() -> None:

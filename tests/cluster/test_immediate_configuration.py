@@ -74,7 +74,7 @@ def scene_of(
         (Action.GRADUAL, Applied),
         (Action.GRADUAL, Kustomized),
     ],
-    ids=lambda given: given.way if isinstance(given, type) else str(given),
+    ids=lambda given: str(getattr(given, "way", given)),
 )
 async def test_a_release_comes_back_whole_and_the_next_apply_carries_nothing_over(
     cluster: Cluster, api: ClusterPort, rights: Sequence[RawObject], kind: type[Applied], action: Action

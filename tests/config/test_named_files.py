@@ -21,6 +21,7 @@ notify:
   webhooks: [{name: w, url: {env: NOT_SET_ANYWHERE}, token: {file: FOLDER/e}}]
 journal: {path: FOLDER/f, blobs: FOLDER/g}
 web: {auth: {token: {file: FOLDER/h}}}
+database: {host: db, password: {file: FOLDER/i}, sslrootcert: FOLDER/j, migrations: FOLDER/k}
 """
 
 
@@ -62,7 +63,7 @@ def test_every_path_has_to_lie_below_a_listed_folder(tmp_path: Path) -> None:
     mine, other = tmp_path / "mine", tmp_path / "other"
     text = EVERY_FILE.replace("FOLDER", str(other))
     faults = refused(loaded(tmp_path, text, [mine]))
-    assert len(faults) == 8
+    assert len(faults) == 11
     assert all(f'a path below "{mine}" (--files-below)' in fault for fault in faults)
     assert isinstance(loaded(tmp_path, text, [mine, other]), Loaded)
     (fault,) = refused(loaded(tmp_path, f"journal: {{path: {mine}/../other/j, blobs: {mine}/b}}\n", [mine]))
@@ -90,6 +91,9 @@ def test_what_is_not_here_is_told_by_check_with_its_key(tmp_path: Path) -> None:
     assert list(absent(found.settings)) == [
         f'sources.prometheus.ca_file: "{tmp_path}/x/b" is not there{needed}',
         f'sources.kubernetes.kubeconfig: "{tmp_path}/x/c" is not there{needed}',
+        f'database.password: "{tmp_path}/x/i" is not there{needed}',
+        f'database.sslrootcert: "{tmp_path}/x/j" is not there{needed}',
+        f'database.migrations: "{tmp_path}/x/k" is not there{needed}',
         f'notify.slack[0].url: "{tmp_path}/x/d" is not there{needed}',
         f'notify.webhooks[0].token: "{tmp_path}/x/e" is not there{needed}',
         f'web.auth.token: "{tmp_path}/x/h" is not there{needed}',

@@ -86,7 +86,7 @@ def said(statement: str) -> Mapping[str, LockMode]:
     """The locks that the guard foresees."""
     file = read_file(migration_set(["1_x.down.sql"]).names[0], statement.encode())
     assert isinstance(file, MigrationFile)
-    found = findings_of([file], TableName("public", "schema_migrations"), "public")
+    found = findings_of([file], TableName("public", "schema_migrations"), ("public",))
     assert found.refused == ()
     return {lock.table.name: lock.mode for lock in found.locks}
 
@@ -119,6 +119,11 @@ def test_each_statement_takes_the_locks_that_were_foreseen(real_database: RealDa
     for told, done in different.values():
         assert told.keys() == done.keys()
         assert all(STRENGTH.index(told[table]) >= STRENGTH.index(done[table]) for table in told)
+
+
+def test_a_column_that_is_added_and_dropped_at_once_is_dropped_first(real_database: RealDatabase) -> None:
+    real_database.run("CREATE TABLE a (b int); INSERT INTO a VALUES (1); ALTER TABLE a ADD b text, DROP b")
+    assert real_database.run("SELECT b FROM a") == [(None,)]
 
 
 CHANGING = {"nextval"}

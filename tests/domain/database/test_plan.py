@@ -34,7 +34,7 @@ def draft(**changed: Any) -> Draft:
     names = [*TEXTS, "3_drop.up.sql", "2_delete.up.sql", "1_init.up.sql"]
     way = way_down(migration_set(names), 3, 1)
     assert way.faults == ()
-    return replace(Draft(state_at(3), VERSIONS, way, files(), findings_of(files(), VERSIONS, "public")), **changed)
+    return replace(Draft(state_at(3), VERSIONS, way, files(), findings_of(files(), VERSIONS, ("public",))), **changed)
 
 
 def answered(**changed: int) -> dict[str, int]:

@@ -50,7 +50,8 @@ _OF_OTHERS = frozenset({Alter.AT_ChangeOwner, Alter.AT_SetRelOptions, Alter.AT_R
 def alter_table(node: ast.AlterTableStmt, on: Judge) -> None:
     """Each command by itself."""
     table = on.names.read(node.relation)
-    for command in node.cmds or ():
+    # PostgreSQL adds columns last, wherever that stands: a column of the same name is dropped before.
+    for command in sorted(node.cmds or (), key=lambda c: c.subtype == Alter.AT_AddColumn):
         if node.objtype == ObjectType.OBJECT_TABLE:
             on.lock(table, _mode(command))
             _command(command, table, on)
@@ -95,7 +96,7 @@ def _cascades(command: ast.AlterTableCmd) -> bool:
 
 def _add_column(command: ast.AlterTableCmd, table: TableName, on: Judge) -> None:
     column = command.def_
-    if isinstance(column, ast.ColumnDef) and column.colname:
+    if isinstance(column, ast.ColumnDef) and column.colname and not command.missing_ok:
         on.names.make_column(table, column.colname)
     referenced(command, on)
 
@@ -199,6 +200,10 @@ _COMMANDS: Mapping[Alter | None, Callable[[ast.AlterTableCmd, TableName, Judge],
 def rename(node: ast.RenameStmt, on: Judge) -> None:
     """Nothing is lost; later statements mean something else by the names."""
     to = node.newname or ""
+    if node.missing_ok and node.renameType in _NAMED_LIKE_TABLES:
+        # Whether the name means another table afterwards would depend on what is there.
+        on.refuse(Refusal.UNLISTED, _IF_EXISTS)
+        return
     match node.renameType:
         case ObjectType.OBJECT_TABLE:
             table = on.names.read(node.relation)
@@ -210,7 +215,7 @@ def rename(node: ast.RenameStmt, on: Judge) -> None:
             on.names.rename_column(table, node.subname or "", to)
         case ObjectType.OBJECT_TABCONSTRAINT | ObjectType.OBJECT_TRIGGER | ObjectType.OBJECT_POLICY:
             on.lock(on.names.read(node.relation), LockMode.ACCESS_EXCLUSIVE)
-        case ObjectType.OBJECT_VIEW | ObjectType.OBJECT_MATVIEW | ObjectType.OBJECT_SEQUENCE | ObjectType.OBJECT_INDEX:
+        case named if named in _NAMED_LIKE_TABLES:
             relation = on.names.read(node.relation)
             on.spare(relation)
             on.names.rename(relation, TableName(relation.schema, to))
@@ -220,6 +225,13 @@ def rename(node: ast.RenameStmt, on: Judge) -> None:
             on.refuse(Refusal.UNLISTED)
 
 
+_IF_EXISTS = "IF EXISTS"
+_NAMED_LIKE_TABLES = frozenset(
+    {
+        *(ObjectType.OBJECT_TABLE, ObjectType.OBJECT_VIEW, ObjectType.OBJECT_MATVIEW),
+        *(ObjectType.OBJECT_SEQUENCE, ObjectType.OBJECT_INDEX),
+    }
+)
 _RENAMED = frozenset(
     {
         *(ObjectType.OBJECT_TYPE, ObjectType.OBJECT_DOMAIN, ObjectType.OBJECT_ATTRIBUTE, ObjectType.OBJECT_FUNCTION),
@@ -232,7 +244,9 @@ _RENAMED = frozenset(
 def set_schema(node: ast.AlterObjectSchemaStmt, on: Judge) -> None:
     """The object is in another schema from now on."""
     to = node.newschema or ""
-    if node.relation is not None:
+    if node.missing_ok and node.relation is not None:
+        on.refuse(Refusal.UNLISTED, _IF_EXISTS)
+    elif node.relation is not None:
         relation = on.names.read(node.relation)
         if node.objectType == ObjectType.OBJECT_TABLE:
             on.lock(relation, LockMode.ACCESS_EXCLUSIVE)

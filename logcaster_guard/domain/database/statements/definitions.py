@@ -8,7 +8,9 @@ from pglast.enums import ObjectType
 from logcaster_guard.domain.database.migrating import LockMode
 from logcaster_guard.domain.database.statement_findings import Doubt, LossKind, Refusal
 from logcaster_guard.domain.database.statements.alter_table import referenced
+from logcaster_guard.domain.database.statements.functions import is_harmless
 from logcaster_guard.domain.database.statements.judge import Judge
+from logcaster_guard.domain.database.statements.names import TEMPORARY
 from logcaster_guard.domain.database.statements.tree import below, words_of
 
 _SHARED = frozenset(
@@ -32,20 +34,33 @@ def create_table(node: ast.CreateStmt, on: Judge) -> None:
         mode = LockMode.SHARE_UPDATE_EXCLUSIVE if node.partbound is None else LockMode.ACCESS_EXCLUSIVE
         on.lock(on.names.read(parent), mode)
     referenced(node, on)
-    on.names.cut(table)
+    if not node.if_not_exists or table.schema == TEMPORARY:
+        on.names.make(table)
 
 
 def create_table_as(node: ast.CreateTableAsStmt, on: Judge) -> None:
     """What the query does is found in it."""
     if isinstance(node.query, ast.ExecuteStmt):
         on.refuse(Refusal.PREPARED)
+    if node.into is not None and not node.if_not_exists:
+        select_into(node.into, on)
+
+
+def select_into(node: ast.IntoClause, on: Judge) -> None:
+    """A new table, of a query."""
+    table = on.names.made(node.rel)
+    on.spare(table)
+    on.names.make(table)
 
 
 def create_view(node: ast.ViewStmt, on: Judge) -> None:
-    """The query is not run now."""
+    """The query is not run before somebody reads from the view."""
     view = on.names.made(node.view)
     on.spare(view)
-    on.names.cut(view)
+    calls = [words_of(part.funcname) for part in below(node.query) if isinstance(part, ast.FuncCall)]
+    # What it reads may be a view of the files, too.
+    read = [on.names.read(part) for part in below(node.query) if isinstance(part, ast.RangeVar)]
+    on.names.make_view(view, (*calls, *(words for table in read for words in on.names.calls_of(table))))
 
 
 def create_index(node: ast.IndexStmt, on: Judge) -> None:
@@ -55,13 +70,14 @@ def create_index(node: ast.IndexStmt, on: Judge) -> None:
         return
     table = on.names.read(node.relation)
     on.lock(table, LockMode.SHARE)
-    if node.idxname:
-        on.names.cut(on.names.written(table.schema, node.idxname))
+    if node.idxname and not node.if_not_exists:
+        on.names.make(on.names.written(table.schema, node.idxname))
 
 
 def create_sequence(node: ast.CreateSeqStmt, on: Judge) -> None:
-    """A new one."""
-    on.names.cut(on.names.made(node.sequence))
+    """A new one, unless there is one."""
+    if not node.if_not_exists:
+        on.names.make(on.names.made(node.sequence))
 
 
 def alter_sequence(node: ast.AlterSeqStmt, on: Judge) -> None:
@@ -85,7 +101,7 @@ def create_type(
     """A new one."""
     match node:
         case ast.CompositeTypeStmt():
-            on.names.cut(on.names.made(node.typevar))
+            on.names.make(on.names.made(node.typevar))
         case ast.CreateDomainStmt():
             on.names.change(*words_of(node.domainname))
         case _:
@@ -93,7 +109,12 @@ def create_type(
 
 
 def create_function(node: ast.CreateFunctionStmt, on: Judge) -> None:
-    """It is not run now, unless it is a library, which runs code when it is loaded."""
+    """It is not run now, unless it is a library, which runs code when it is loaded.
+
+    Under the name of one of PostgreSQL's own it may be called in that one's place.
+    """
+    if is_harmless(words_of(node.funcname)[-1:]):
+        on.doubt(Doubt.CODE, ".".join(words_of(node.funcname)))
     for option in node.options or ():
         if option.defname == "language" and (words_of(option.arg) or ("",))[0].lower() in _COMPILED:
             on.doubt(Doubt.CODE, ".".join(words_of(node.funcname)))

@@ -39,21 +39,21 @@ def _table(words: Words, cascade: bool, on: Judge) -> None:
     table = on.names.written(*words)
     on.lock(table, LockMode.ACCESS_EXCLUSIVE)
     on.lose(LossKind.TABLE, str(table), on.rows_of(table), cascade=cascade)
-    on.names.cut(table)
+    on.names.drop(table)
 
 
 def _materialized_view(words: Words, cascade: bool, on: Judge) -> None:
     view = on.names.written(*words)
     on.spare(view)
     on.lose(LossKind.MATERIALIZED_VIEW, str(view), on.rows_of(view), cascade=cascade)
-    on.names.cut(view)
+    on.names.drop(view)
 
 
 def _sequence(words: Words, cascade: bool, on: Judge) -> None:
     sequence = on.names.written(*words)
     on.spare(sequence)
     on.lose(LossKind.SEQUENCE, str(sequence), cascade=cascade)
-    on.names.cut(sequence)
+    on.names.drop(sequence)
 
 
 def _schema(words: Words, cascade: bool, on: Judge) -> None:
@@ -76,13 +76,13 @@ def _extension(words: Words, cascade: bool, on: Judge) -> None:
 def _view(words: Words, on: Judge) -> None:
     view = on.names.written(*words)
     on.spare(view)
-    on.names.cut(view)
+    on.names.drop(view)
 
 
 def _index(words: Words, on: Judge) -> None:
     index = on.names.written(*words)
     on.lock_of_index(index)
-    on.names.cut(index)
+    on.names.drop(index)
 
 
 def _of_table(words: Words, on: Judge) -> None:

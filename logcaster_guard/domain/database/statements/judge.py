@@ -27,6 +27,7 @@ from logcaster_guard.domain.message import Message
 OWN_SCHEMA = "logcaster_guard"
 """Where the guard keeps what it has done in a database."""
 
+_CATALOGS = frozenset({"pg_catalog", "information_schema", "pg_toast"})
 _STRENGTH = {mode: strength for strength, mode in enumerate(LockMode)}
 
 
@@ -86,6 +87,10 @@ class Judge:
     def lock(self, table: TableName, mode: LockMode) -> None:
         """The statement locks the table, if it is there before the files."""
         self.spare(table)
+        if _STRENGTH[mode] > _STRENGTH[LockMode.ROW_SHARE] and (
+            table.schema in _CATALOGS or table.name.startswith("pg_")
+        ):
+            self.refuse(Refusal.CLUSTER, str(table))
         origin = self.names.origin(table)
         if origin is not None and _STRENGTH[mode] >= _STRENGTH[self._locks.get(origin, LockMode.ACCESS_SHARE)]:
             self._locks[origin] = mode
@@ -105,8 +110,10 @@ class Judge:
         if schema in {OWN_SCHEMA, self._versions.schema}:
             self.refuse(Refusal.OWN, schema)
 
-    def rows_of(self, table: TableName, *, exact: bool = True) -> Count:
-        """How to count all rows of a table; 0 if the files made it."""
+    def rows_of(self, table: TableName, *, exact: bool = True) -> Count | None:
+        """How to count all rows of a table; 0 if the files made it, None if they made it as a view of others."""
+        if self.names.is_view(table):
+            return None
         origin = self.names.origin(table)
         if origin is None:
             return 0

@@ -5,7 +5,7 @@ Files rename, move, make and drop tables, so `logs` in the third file need not b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pglast import ast
 
@@ -13,20 +13,25 @@ from logcaster_guard.domain.database.server import TableName
 
 TEMPORARY = "pg_temp"
 
+Words = tuple[str, ...]
+
 
 class TableNames:
     """Follows the names through the statements.
 
-    A name without a schema is in `homes`, or else in `home`, where new tables are made. `unqualified` collects them.
+    A name without a schema is looked for in those of `path`, in the first of which tables are made. `homes` tells in
+    which of them each name is before the files. `unqualified` collects such names.
     """
 
-    def __init__(self, home: str, homes: Mapping[str, str]) -> None:
+    def __init__(self, path: Sequence[str], homes: Mapping[str, Sequence[str]]) -> None:
         self.unqualified: set[str] = set()
-        self._home = home
+        self._path = path
         self._homes = homes
         self._origins: dict[TableName, TableName | None] = {}
+        self._gone: set[TableName] = set()
         self._columns: dict[tuple[TableName, str], str | None] = {}
         self._armed: set[TableName] = set()
+        self._views: dict[TableName, tuple[Words, ...]] = {}
         self._changed: set[str] = set()
 
     def read(self, relation: ast.RangeVar | None) -> TableName:
@@ -40,8 +45,8 @@ class TableNames:
     def made(self, relation: ast.RangeVar | None) -> TableName:
         """The table that a statement makes under this name."""
         found = self.read(relation)
-        unqualified = relation is not None and not relation.schemaname and found.schema != TEMPORARY
-        return TableName(self._home, found.name) if unqualified else found
+        unqualified = relation is not None and not relation.schemaname and relation.relpersistence != "t"
+        return TableName(self._path[0], found.name) if unqualified else found
 
     def written(self, *words: str) -> TableName:
         """The table whose name has these parts."""
@@ -49,11 +54,14 @@ class TableNames:
             return TableName(words[-2], words[-1])
         (name,) = words
         self.unqualified.add(name)
-        temporary, new = TableName(TEMPORARY, name), TableName(self._home, name)
-        if temporary in self._origins:
-            return temporary
-        # What the files have made is found first where it is.
-        return new if self._origins.get(new, new) is None else TableName(self._homes.get(name, self._home), name)
+        for schema in (TEMPORARY, *self._path):
+            table = TableName(schema, name)
+            if self._is_made(table) or (schema in self._homes.get(name, ()) and table not in self._gone):
+                return table
+        return TableName(self._path[0], name)
+
+    def _is_made(self, table: TableName) -> bool:
+        return table not in self._gone and self._origins.get(table, table) != table
 
     def origin(self, table: TableName) -> TableName | None:
         """What it was called before the first file; None: these files made it."""
@@ -67,23 +75,33 @@ class TableNames:
         """Whether nothing was made, renamed or dropped that has one of these names, whatever it is."""
         return self._changed.isdisjoint(words)
 
-    def cut(self, table: TableName) -> None:
-        """What has this name from now on is not what had it before: that was dropped, or this was made."""
+    def make(self, table: TableName) -> None:
+        """A table, or whatever shares names with tables, is new."""
         self._origins[table] = None
+        self._gone.discard(table)
+        self._views.pop(table, None)
         self._changed.add(table.name)
+
+    def drop(self, table: TableName) -> None:
+        """Nothing has this name any more."""
+        self.make(table)
+        self._gone.add(table)
 
     def rename(self, table: TableName, to: TableName) -> None:
         """A table has another name or schema."""
-        self._origins[to], self._origins[table] = self.origin(table), None
-        for (owner, column), was in list(self._columns.items()):
-            if owner == table:
-                self._columns[to, column] = was
-        if table in self._armed:
+        origin, calls, armed = self.origin(table), self._views.get(table), table in self._armed
+        columns = {column: was for (owner, column), was in self._columns.items() if owner == table}
+        self.drop(table)
+        self.make(to)
+        self._origins[to] = origin
+        self._columns.update({(to, column): was for column, was in columns.items()})
+        if calls is not None:
+            self._views[to] = calls
+        if armed:
             self._armed.add(to)
-        self._changed |= {table.name, to.name}
 
     def make_column(self, table: TableName, column: str) -> None:
-        """A column is new."""
+        """A column is new, or is there no more."""
         self._columns[table, column] = None
         self._changed.add(column)
 
@@ -104,3 +122,16 @@ class TableNames:
     def is_armed(self, table: TableName) -> bool:
         """Whether the files let a trigger fire on it."""
         return table in self._armed
+
+    def make_view(self, view: TableName, calls: tuple[Words, ...]) -> None:
+        """A view is new that calls these functions whenever it is read."""
+        self.make(view)
+        self._views[view] = calls
+
+    def is_view(self, table: TableName) -> bool:
+        """Whether the files made it as a view."""
+        return table in self._views
+
+    def calls_of(self, table: TableName) -> tuple[Words, ...]:
+        """The functions that are called when it is read, so far as the files tell."""
+        return self._views.get(table, ())

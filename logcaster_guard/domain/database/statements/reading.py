@@ -105,14 +105,17 @@ _CHANGES = (ast.InsertStmt, ast.UpdateStmt, ast.DeleteStmt, ast.MergeStmt)
 
 
 def findings_of(
-    files: Sequence[MigrationFile], versions: TableName, home: str, homes: Mapping[str, str] = MappingProxyType({})
+    files: Sequence[MigrationFile],
+    versions: TableName,
+    path: Sequence[str],
+    homes: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Findings:
     """What the files do, all faults at once.
 
-    `versions` is the tool's table of versions. A table that is named without a schema is in that which `homes` tells,
-    or else in `home`, in which tables are made.
+    `versions` is the tool's table of versions. A table that is named without a schema is looked for in those of `path`;
+    `homes` tells in which of them a name is, which has to be known where there are several.
     """
-    judge = Judge(versions, TableNames(home, homes))
+    judge = Judge(versions, TableNames(path, homes))
     for file in files:
         found = statements_of(file.name, file.text)
         if not isinstance(found, tuple):
@@ -145,21 +148,21 @@ def _part(part: ast.Node, on: Judge, *, runs: bool) -> None:
     match part:
         case ast.FuncCall() if runs:
             _call(words_of(part.funcname), on)
-        case ast.A_Expr() if runs and functions.is_own_operator(words_of(part.name)):
-            on.doubt(Doubt.OPERATOR, ".".join(words_of(part.name)))
+        case ast.A_Expr(name=operator) | ast.SubLink(operName=operator) | ast.SortBy(useOp=operator) if runs:
+            if functions.is_own_operator(words_of(operator)):
+                on.doubt(Doubt.OPERATOR, ".".join(words_of(operator)))
         case ast.SelectStmt():
-            mode = LockMode.ROW_SHARE if part.lockingClause else LockMode.ACCESS_SHARE
-            _read(part.fromClause, mode, on)
+            if part.intoClause is not None:
+                definitions.select_into(part.intoClause, on)
+            _read(part.fromClause, on, LockMode.ROW_SHARE if part.lockingClause else LockMode.ACCESS_SHARE, runs=runs)
         case ast.UpdateStmt():
-            _read(part.fromClause, LockMode.ACCESS_SHARE, on)
+            _read(part.fromClause, on)
         case ast.DeleteStmt():
-            _read(part.usingClause, LockMode.ACCESS_SHARE, on)
+            _read(part.usingClause, on)
         case ast.MergeStmt():
-            _read(part.sourceRelation, LockMode.ACCESS_SHARE, on)
-        case ast.IntoClause():
-            table = on.names.made(part.rel)
-            on.spare(table)
-            on.names.cut(table)
+            _read(part.sourceRelation, on)
+        case ast.RuleStmt():
+            on.lock(on.names.read(part.relation), LockMode.ACCESS_EXCLUSIVE)
         case ast.TableLikeClause():
             on.lock(on.names.read(part.relation), LockMode.ACCESS_SHARE)
         case _:
@@ -174,8 +177,11 @@ def _call(words: tuple[str, ...], on: Judge) -> None:
         on.doubt(Doubt.FUNCTION, name)
 
 
-def _read(sources: object, mode: LockMode, on: Judge) -> None:
+def _read(sources: object, on: Judge, mode: LockMode = LockMode.ACCESS_SHARE, *, runs: bool = True) -> None:
     """The tables of a FROM clause; queries in it are parts of their own."""
     for source in below(sources, but=(ast.RangeSubselect, ast.RangeFunction, ast.SubLink)):
         if isinstance(source, ast.RangeVar) and not on.is_cte(source):
-            on.lock(on.names.read(source), mode)
+            table = on.names.read(source)
+            on.lock(table, mode)
+            for words in on.names.calls_of(table) if runs else ():
+                _call(words, on)

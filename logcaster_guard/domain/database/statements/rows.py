@@ -69,6 +69,8 @@ def _changed(relation: ast.RangeVar | None, on: Judge) -> TableName:
 
 def _ask_triggers(table: TableName, on: Judge) -> None:
     """Triggers and rules run with a change, and no file need show them."""
+    if on.names.is_view(table):
+        on.doubt(Doubt.RULES, str(table))
     if on.names.is_armed(table):
         on.doubt(Doubt.TRIGGERS, str(table))
     origin = on.names.origin(table)
@@ -86,7 +88,7 @@ def _ask_foreign_keys(table: TableName, column: str, on: Judge) -> None:
 
 def _matching(
     node: ast.UpdateStmt | ast.DeleteStmt, others: object, table: TableName, on: Judge
-) -> Count:  # fmt: skip
+) -> Count | None:  # fmt: skip
     """How to count the rows that the condition finds; all of them where it cannot be asked now as it stands."""
     where = node.whereClause
     if others or (where is not None and (node.withClause is not None or not _can_be_asked(where, node, on))):
