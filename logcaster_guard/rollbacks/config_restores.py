@@ -53,7 +53,7 @@ from logcaster_guard.steps.restore_secret import RestoreSecret
 
 Json = Mapping[str, Any]
 
-_FORBIDDEN = 403
+_UNAUTHORIZED, _FORBIDDEN = 401, 403
 _STEPS: Mapping[ConfigKind, type[RestoreConfigMap | RestoreSecret]] = {
     ConfigKind.CONFIG_MAP: RestoreConfigMap,
     ConfigKind.SECRET: RestoreSecret,
@@ -156,8 +156,9 @@ async def _look(
         if saved is not None and saved[1] is not None and never_followed(one.kind, saved[1]) is not None:
             return None
     except Rejected as error:
-        # A Secret that cannot be kept is as one that may not be read.
-        if error.status != _FORBIDDEN and one.kind is not ConfigKind.SECRET:
+        # A Secret that cannot be kept is as one that may not be read; credentials that have expired are waited for.
+        cannot_be_kept = one.kind is ConfigKind.SECRET and error.status != _UNAUTHORIZED
+        if error.status != _FORBIDDEN and not cannot_be_kept:
             raise
         return NoContent.UNREADABLE
     return NoContent.UNREADABLE if saved is None else SavedConfigMap(one, *saved, live, references, key)
