@@ -403,10 +403,16 @@ class SavedSecrets(Protocol):
     async def get(self, place: str) -> Concealed:
         """What is kept in that place, checked by its digest; raises `BlobMissing`, and as `key` does."""
 
-    async def keep_only(self, places: Collection[str], *, older_than: float) -> int:
+    async def keep_only(self, places: Collection[str], *, older_than: float, since: datetime) -> int:
         """Remove what is in any other place and was kept more than `older_than` seconds ago; returns how many.
 
-        Raises `JournalUnavailable`.
+        What was kept before `since` stays. Raises `JournalUnavailable`.
+        """
+
+    async def kept_before(self, since: datetime) -> Sequence[tuple[str, str]]:
+        """What was kept before then: its digest, and the object (`namespace/name`) that holds it, or the first of them.
+
+        Raises a `ClusterError`.
         """
 
 
