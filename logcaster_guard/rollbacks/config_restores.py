@@ -84,6 +84,11 @@ class SavedConfigMap:
     key: DigestKey | None = None
 
     @property
+    def immutable(self) -> bool:
+        """Whether it is immutable, or was."""
+        return bool((self.saved or {}).get("immutable") or (self.live or {}).get("immutable"))
+
+    @property
     def differs(self) -> bool:
         """Whether some container would find something else in it than was found in what was saved."""
         then, now = (_found(self.object.kind, raw, self.key) for raw in (self.saved, self.live))
@@ -203,14 +208,19 @@ async def _replica_sets(namespace: str, ports: PlanningPorts) -> Sequence[Json] 
         return None
 
 
-def restores(request: Request, facts: ConfigFacts, own: Collection[str] = ()) -> Restores | NotApplicable:
+def restores(
+    request: Request, facts: ConfigFacts, own: Collection[str] = (), *, copying: bool = False
+) -> Restores | NotApplicable:
     """What puts the differing objects back, or why that is refused.
 
-    `own` names Deployments that may read them as well, beside the workload.
+    `own` names Deployments that may read them as well, beside the workload. `copying`: those that are immutable need
+    not come back under their own names, where nodes may go on giving pods what they know.
     """
     steps, stays, more = list[RestoreObject](), list[Message](), list[Message]()
     for found in facts.differing:
         why = _objection(request, facts, found, own)
+        if copying and isinstance(why, reasons.ConfigImmutable):
+            why = None
         if why is not None:
             stays.append(why)
         elif found.saved is not None:
@@ -309,7 +319,7 @@ def _objection(request: Request, facts: ConfigFacts, found: SavedConfigMap, own:
         one = found.object
         command = f"kubectl -n {one.namespace} delete {one.kind.lower()} {one.name}"
         return reasons.ConfigWasAbsent(name, command, tuple(sorted(set(_users(request, facts, one, own)))[:_SHOWN]))
-    if found.saved.get("immutable") or there.get("immutable"):
+    if found.immutable:
         return reasons.ConfigImmutable(name, gone=found.live is None)
     if found.live is not None and found.live.get("type") != found.saved.get("type"):
         return reasons.ConfigTypeDiffers(name)
