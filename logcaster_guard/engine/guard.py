@@ -45,11 +45,11 @@ from logcaster_guard.engine.manual_runs import ManualRuns
 from logcaster_guard.engine.operator_inbox import OperatorInbox
 from logcaster_guard.engine.outbox import Outbox
 from logcaster_guard.engine.problem_tracker import Problems
+from logcaster_guard.engine.read_model import Parts, ReadModel
 from logcaster_guard.engine.sampling import Sampler
 from logcaster_guard.engine.self_workload import OwnPod, own_workload
 from logcaster_guard.engine.services import Configuration, GuardPorts, SelfWorkload, Services
 from logcaster_guard.engine.source_health import SourceHealth
-from logcaster_guard.engine.status import Parts, ReadModel
 from logcaster_guard.engine.suspensions import Suspensions
 from logcaster_guard.engine.sweeping import Sweeper
 from logcaster_guard.engine.watch_factory import WatchFactory
