@@ -76,8 +76,8 @@ class Scene:
 
     `minimum` is its autoscaler's minReplicas, None for no autoscaler; `generation` the Deployment's at the bad release;
     `channels` are told beside Kubernetes Events. `failing` is what a guard's calls go through in place of `api`.
-    `account` tells what the guard may do; None: it is not asked. `health` answers checks of health. `reads` counts the
-    starts of containers that had read something by then.
+    `account` tells what the guard may do; None: it is not asked. `health` answers checks of health. `started` counts
+    the starts of containers that had read something by then.
     """
 
     cluster: Cluster
@@ -94,7 +94,7 @@ class Scene:
     account: Rights | None = None
     policy: Policy = POLICY
     health: Source | None = None
-    reads: int = 0
+    started: int = 0
     restores_secrets: ClassVar[bool] = False
 
     @classmethod
@@ -127,7 +127,7 @@ class Scene:
             scene = cls(cluster, world, api, folder, minimum, case)
             await (scene._install_environments(replicas) if case.switches else scene._install(replicas))
             present = await cluster.admin.list(scene.deployments)
-            scene.reads = len(world.node.configuration.reads)
+            scene.started = len(world.node.configuration.reads)
             scene.generation = sum(int(d["metadata"]["generation"]) for d in present)
             yield scene
         finally:
@@ -446,7 +446,7 @@ class Scene:
         sets = await self.cluster.admin.list(f"/apis/apps/v1/namespaces/{self.cluster.namespace}/replicasets")
         good = [s["metadata"]["name"] for s in sets if Workload(s).images[0] == objects.image(GOOD)]
         names = (*good, capacity.helper_name(objects.DEPLOYMENT))
-        since = self.world.node.configuration.reads[self.reads :]
+        since = self.world.node.configuration.reads[self.started :]
         reads = [r for r in since if r.pod.startswith(tuple(f"{n}-" for n in names))]
         return [r.pod for r in reads if any(seen.digest not in digests for seen in r.seen)]
 
