@@ -93,3 +93,31 @@ class NoAuthority(Unavailable, JournalOutOfReach):
 
     Whoever can live without the API server or the journal for a while can live without authority.
     """
+
+
+class TreeError(GuardError):
+    """Base of what keeps a tree of files from being built, unpacked, compared, exchanged or removed."""
+
+
+class TreeRefused(TreeError):
+    """Something in a tree or an archive may not be there, or cannot be kept as it is; the message names it."""
+
+
+class NoRoom(TreeError):
+    """The file system has not enough bytes or inodes, or the quota does not allow them."""
+
+
+class NotExchangeable(TreeError):
+    """The tree cannot take the place of production where that is; the message says what is needed."""
+
+
+class TreeForeign(TreeError):
+    """What stands there is not what this operation has left: somebody else has changed it."""
+
+
+class TreeSuperseded(TreeError):
+    """A later leader has worked on this tree."""
+
+
+class TreeUnavailable(TreeError):
+    """The file system failed, or does not let the guard; what is there may be read again later."""

@@ -108,7 +108,7 @@ class ManualRuns:
 
     async def _other(self, planned: Plan, destinations: Sequence[Record]) -> Release:
         """What the other environment carries, where the Service goes over to that. Raises `BlobMissing`."""
-        good = next(r for r in destinations if r.release == planned.good)
+        good = next(r for r in destinations if r.template == planned.good.template)
         return Release.from_bytes(await self._blobs.get(good.blob))
 
     async def begin(self, wish: Wish, approval_token: str, reason: str, *, request: str = "") -> str | Sequence[Reason]:

@@ -32,6 +32,7 @@ from logcaster_guard.messages import journal_faults as journals
 from logcaster_guard.messages import reading_faults as readings
 from logcaster_guard.messages import record_faults as records
 from logcaster_guard.messages import run_headlines as runs
+from logcaster_guard.messages import tree_faults as trees
 
 MODULES: tuple[ModuleType, ...] = (
     runs,
@@ -59,6 +60,7 @@ MODULES: tuple[ModuleType, ...] = (
     lines,
     promql,
     records,
+    trees,
     migrations,
     statements,
     destinations,

@@ -53,7 +53,7 @@ from logcaster_guard.steps.restore_secret import RestoreSecret
 
 Json = Mapping[str, Any]
 
-_FORBIDDEN = 403
+_UNAUTHORIZED, _FORBIDDEN = 401, 403
 _STEPS: Mapping[ConfigKind, type[RestoreConfigMap | RestoreSecret]] = {
     ConfigKind.CONFIG_MAP: RestoreConfigMap,
     ConfigKind.SECRET: RestoreSecret,
@@ -82,6 +82,11 @@ class SavedConfigMap:
     live: Json | None = field(repr=False)
     references: tuple[ConfigReference, ...]
     key: DigestKey | None = None
+
+    @property
+    def immutable(self) -> bool:
+        """Whether it is immutable, or was."""
+        return bool((self.saved or {}).get("immutable") or (self.live or {}).get("immutable"))
 
     @property
     def differs(self) -> bool:
@@ -156,8 +161,9 @@ async def _look(
         if saved is not None and saved[1] is not None and never_followed(one.kind, saved[1]) is not None:
             return None
     except Rejected as error:
-        # A Secret that cannot be kept is as one that may not be read.
-        if error.status != _FORBIDDEN and one.kind is not ConfigKind.SECRET:
+        # A Secret that cannot be kept is as one that may not be read; credentials that have expired are waited for.
+        cannot_be_kept = one.kind is ConfigKind.SECRET and error.status != _UNAUTHORIZED
+        if error.status != _FORBIDDEN and not cannot_be_kept:
             raise
         return NoContent.UNREADABLE
     return NoContent.UNREADABLE if saved is None else SavedConfigMap(one, *saved, live, references, key)
@@ -202,14 +208,19 @@ async def _replica_sets(namespace: str, ports: PlanningPorts) -> Sequence[Json] 
         return None
 
 
-def restores(request: Request, facts: ConfigFacts, own: Collection[str] = ()) -> Restores | NotApplicable:
+def restores(
+    request: Request, facts: ConfigFacts, own: Collection[str] = (), *, copying: bool = False
+) -> Restores | NotApplicable:
     """What puts the differing objects back, or why that is refused.
 
-    `own` names Deployments that may read them as well, beside the workload.
+    `own` names Deployments that may read them as well, beside the workload. `copying`: those that are immutable need
+    not come back under their own names, where nodes may go on giving pods what they know.
     """
     steps, stays, more = list[RestoreObject](), list[Message](), list[Message]()
     for found in facts.differing:
         why = _objection(request, facts, found, own)
+        if copying and isinstance(why, reasons.ConfigImmutable):
+            why = None
         if why is not None:
             stays.append(why)
         elif found.saved is not None:
@@ -308,7 +319,7 @@ def _objection(request: Request, facts: ConfigFacts, found: SavedConfigMap, own:
         one = found.object
         command = f"kubectl -n {one.namespace} delete {one.kind.lower()} {one.name}"
         return reasons.ConfigWasAbsent(name, command, tuple(sorted(set(_users(request, facts, one, own)))[:_SHOWN]))
-    if found.saved.get("immutable") or there.get("immutable"):
+    if found.immutable:
         return reasons.ConfigImmutable(name, gone=found.live is None)
     if found.live is not None and found.live.get("type") != found.saved.get("type"):
         return reasons.ConfigTypeDiffers(name)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from logcaster_guard.domain.configuration import copies
-from logcaster_guard.domain.configuration.references import POD, references_of
+from logcaster_guard.domain.configuration.references import POD, ConfigKind, references_of
 from logcaster_guard.domain.workload import template_hash
 from logcaster_guard.rollbacks import config_restores
 from logcaster_guard.rollbacks.config_restores import ConfigFacts, Restores, SavedConfigMap
@@ -31,7 +31,7 @@ class StandbyConfiguration:
 
     `first` is put back before any pod of it starts: only its pods read that. `copied` they read under other names,
     which makes them a release with the template `template` (a hash), and `later` is put back under its own name after
-    the run. `replaced`: pods of it live that may have read something else.
+    the run, unless it is immutable. `replaced`: pods of it live that may have read something else.
     """
 
     first: tuple[RestoreObject, ...]
@@ -49,28 +49,34 @@ def prepared(
 
     `seed` is what the copies' names are made from: another one whenever the environment was changed.
     """
-    restored = config_restores.restores(request, facts, tuple(request.target.environments.values()))
+    both = tuple(request.target.environments.values())
+    restored = config_restores.restores(request, facts, both, copying=True)
     if isinstance(restored, NotApplicable):
         return restored
+    steps = {(step.object_kind, step.name): step for step in restored.steps}
+    differing = {_name(found): found for found in facts.differing if _name(found) in steps}
     live = {(r.object.kind, r.object.name) for r in references_of(request.workload.template, request.target.namespace)}
-    first = [step for step in restored.steps if not step.uid and (step.object_kind, step.name) not in live]
-    later = {(step.object_kind, step.name): step for step in restored.steps if step not in first}
-    useless = config_restores.read_by_name(f for f in facts.differing if (f.object.kind, f.object.name) in later)
+    first = [n for n, found in differing.items() if found.live is None and n not in live and not found.immutable]
+    copied = [found for name, found in differing.items() if name not in first]
+    useless = config_restores.read_by_name(copied)
     if useless is not None:
         return useless
-    unsure = [f for f in facts.objects if pods and not _surely_read(f)]
-    wanted = [*((s.object_kind, s.name, s.manifest) for s in later.values())]
-    wanted += [(f.object.kind, f.object.name, f.digest) for f in unsure]
-    copied = tuple(config_restores.copying(kind, name, manifest, seed) for kind, name, manifest in wanted)
-    names = {(step.object_kind, step.name): step.copy("") for step in copied}
+    later = [steps[_name(found)] for found in copied if not found.immutable]
+    copied += [found for found in facts.objects if pods and not _surely_read(found)]
+    made = tuple(config_restores.copying(*_name(found), found.digest, seed) for found in copied)
+    names = {(step.object_kind, step.name): step.copy("") for step in made}
     return StandbyConfiguration(
-        first=tuple(first),
-        copied=copied,
-        later=tuple(map(RestoreLater.put_off, later.values())),
-        replaced=bool(copied or (first and pods)),
+        first=tuple(steps[name] for name in first),
+        copied=made,
+        later=tuple(map(RestoreLater.put_off, later)),
+        replaced=bool(made or (first and pods)),
         template=template_hash(copies.referring(template, names)),
         restored=restored,
     )
+
+
+def _name(found: SavedConfigMap) -> tuple[ConfigKind, str]:
+    return found.object.kind, found.object.name
 
 
 def _surely_read(found: SavedConfigMap) -> bool:

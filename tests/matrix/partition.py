@@ -16,6 +16,7 @@ from tests.cluster.crashes import Cell, Moment, cells
 from tests.cluster.ending import Facts, ending
 from tests.cluster.partitions import LEASES, WITHIN, Contender, Gate, effects_of, guarded, over, record
 from tests.matrix.board import Board, Ground, Play, Result, Setting, named
+from tests.matrix.crash import CREATES
 from tests.real.waiting import until
 
 PLAYS = 3
@@ -27,11 +28,11 @@ CASES = (
     (Case(Action.ALERT_THEN), None),
     (Case(Action.GRADUAL), None),
     (Case(Action.GRADUAL, beside=0.5), None),
+    (Case(Action.GRADUAL, config=True, secret=True), None),
     (Case(Action.BLUE_GREEN), None),
     (Case(Action.BLUE_GREEN, missing=True), 2),
 )
 OPENING = "append to run: RunOpened + NoticeQueued run.opened"
-HELPER = "create Deployment"
 
 
 def board(case: Case, minimum: int | None) -> Board:
@@ -110,7 +111,7 @@ async def _judged(setting: Setting, cell: Cell, facts: Facts, namespace: str) ->
         writes = writes - Counter(events=2 * len(late))
     before = cell.moment is Moment.BEFORE
     # What arrives after the end of the run is deleted again: two writes more.
-    cleared = before and cell.point.what == HELPER
+    cleared = before and cell.point.what in CREATES
     end, faults = ending(facts, writes, setting.minimum, setting.known, case=setting.case, shared=cleared)
     if bool(late) != (before and cell.point.what == OPENING):
         faults.append(f"{len(late)} void runs")

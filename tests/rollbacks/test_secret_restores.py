@@ -153,6 +153,13 @@ async def test_a_secret_that_is_not_read_stays_and_the_plan_says_so(why: str) ->
     assert "Secret default/credentials" in note
 
 
+async def test_credentials_that_have_expired_say_nothing_of_a_secret() -> None:
+    world = await World().saved()
+    world.cluster.fault = lambda _, kind, __: Rejected("Unauthorized", status=401) if kind is Kind.SECRET else None
+    with pytest.raises(Rejected):
+        await world.plan()
+
+
 async def test_good_pods_beside_the_bad_ones_read_a_copy_of_the_secret() -> None:
     world = await World().saved()
     request, place = asked(BESIDE, world.record), world.contents[str(DB)]

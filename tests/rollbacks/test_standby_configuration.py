@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from logcaster_guard.domain import manual
 from logcaster_guard.domain.configuration.copies import referring
 from logcaster_guard.domain.configuration.references import ConfigKind
 from logcaster_guard.domain.rules import ConfigPolicy, Policy
@@ -102,7 +103,9 @@ async def test_the_same_plan_is_made_again_until_the_environment_was_changed() -
     assert isinstance(later, Plan)
     # Nobody takes the copy of an earlier run for this one's.
     assert later.to_template != first.to_template
+    # Whoever has agreed to the one has agreed to the other.
     assert later.good == first.good
+    assert manual.approval_token(later) == manual.approval_token(first)
 
 
 def held(world: Standby, **metadata: Any) -> None:
@@ -172,6 +175,14 @@ async def test_one_that_is_gone_and_the_bad_pods_name_as_well_is_not_made_again_
     world = await Standby().saved()
     world.cluster.remove(Kind.CONFIG_MAP, NAME)
     assert kinds(await world.plan())[:2] == ["copy_config_map", "roll_environment"]
+
+
+async def test_an_immutable_one_comes_back_under_another_name_and_never_under_its_own() -> None:
+    """As the copy does that an earlier run has made, and that went with the last that named it."""
+    world = await Standby().saved(immutable=True)
+    world.cluster.remove(Kind.CONFIG_MAP, NAME)
+    world.live = environments.LIVE
+    assert kinds(await world.plan()) == ["copy_config_map", "roll_environment", "await_environment", *REST]
 
 
 async def test_a_missing_environment_is_made_with_copies_from_the_start() -> None:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from logcaster_guard.domain.errors import Unavailable
+from logcaster_guard.domain.events import RevisionLive, RevisionMarked
 from logcaster_guard.domain.external_changes import external_workload_change
+from logcaster_guard.domain.inbox.commands import Mark
 from logcaster_guard.domain.observations import Before, Done, ExternalChange, Observation, Unclear
 from logcaster_guard.domain.releases import RESTARTED_AT
 from logcaster_guard.domain.runs import ABANDONED, DESTINATION_BAD
 from logcaster_guard.domain.workload import Workload
+from logcaster_guard.engine.executor import Executor
+from logcaster_guard.engine.hub import Hub
+from logcaster_guard.engine.journal_state import JournalState, run_stream, target_stream
 from logcaster_guard.messages.texts import english
 from logcaster_guard.ports import Json, Kind
 from logcaster_guard.steps.roll_environment import TEMPLATE
+from tests.fakes.clock import START
+from tests.fakes.journal import MemoryJournal
 from tests.steps.standby import BLUE, LABEL, NAME, SERVICE, Standby, standby
 
 DEPLOYMENT = Kind.DEPLOYMENT
@@ -118,6 +126,23 @@ async def test_a_copy_that_is_gone_ends_the_run_before_any_pod_starts_without_it
     assert "Somebody deleted ConfigMap default/settings-" in told(await made.look())
     await made.apply()
     assert made.name() == NAME
+
+
+async def test_a_mark_on_the_release_that_the_copies_stand_for_ends_the_run(made: Standby) -> None:
+    state, opened = JournalState(MemoryJournal(), made.clock), made.run.opened
+    good, stream = opened.plan.good, target_stream(opened.target)
+    live = RevisionLive(START, good.template, "1", "u", "b", ("v1",), configuration=good.configuration)
+    words = "it loses logs"
+    mark = RevisionMarked(START, good.template, Mark.BAD, "digest", words, configuration=good.configuration)
+    await state.tell(stream, live, mark)
+    executor = Executor(state, made.clock, made.handlers, hub=Hub())
+    await state.decide(run_stream("r"), opened)
+    executor.start(run_stream("r"), "r")
+    await asyncio.wait_for(executor.join(), 10.0)
+    closed = state.run("r").closed
+    assert closed is not None
+    assert (closed.outcome, made.name()) == (ABANDONED, NAME)
+    assert "it loses logs" in english().text(closed.reason)
 
 
 async def test_an_api_server_that_is_away_is_waited_for(made: Standby) -> None:
